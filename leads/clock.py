@@ -1,0 +1,63 @@
+"""Instants are integers: microseconds since 1970-01-01T00:00:00Z. Text and `datetime` appear only at the edges."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+
+Micros = int
+Clock = Callable[[], Micros]
+
+SECOND: Micros = 1_000_000
+MINUTE: Micros = 60 * SECOND
+HOUR: Micros = 60 * MINUTE
+DAY: Micros = 24 * HOUR
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def now() -> Micros:
+    """The current instant."""
+    return time.time_ns() // 1_000
+
+
+def to_datetime(at: Micros) -> datetime:
+    """An aware UTC `datetime`, exact to the microsecond.
+
+    >>> to_datetime(1_500_000).isoformat()
+    '1970-01-01T00:00:01.500000+00:00'
+    """
+    return _EPOCH + timedelta(microseconds=at)
+
+
+def from_datetime(at: datetime) -> Micros:
+    """The inverse of `to_datetime`.
+
+    Raises:
+        ValueError: the `datetime` is naive, so that its instant is not known.
+    """
+    if at.tzinfo is None:
+        raise ValueError("a time needs a UTC offset, for example 2026-01-31T12:00:00Z")
+    return (at - _EPOCH) // timedelta(microseconds=1)
+
+
+def to_text(at: Micros) -> str:
+    """RFC 3339 in UTC, as the API writes times.
+
+    >>> to_text(0)
+    '1970-01-01T00:00:00Z'
+    """
+    return to_datetime(at).isoformat().replace("+00:00", "Z")
+
+
+def from_text(text: str) -> Micros:
+    """Parse RFC 3339.
+
+    Raises:
+        ValueError: not a time, or without a UTC offset.
+
+    >>> from_text("1970-01-01T01:00:00+01:00")
+    0
+    """
+    return from_datetime(datetime.fromisoformat(text))

@@ -1,0 +1,179 @@
+"""`policies.yaml`: which harms there are, what they apply to, and what to do with a score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    StringConstraints,
+    ValidationError,
+    model_validator,
+)
+
+from leads.errors import ConfigurationError, NotFound
+
+HarmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+Share = Annotated[float, Field(gt=0, lt=1)]
+
+DsaCategory = Literal[
+    "STATEMENT_CATEGORY_ANIMAL_WELFARE",
+    "STATEMENT_CATEGORY_CYBER_VIOLENCE",
+    "STATEMENT_CATEGORY_DATA_PROTECTION_AND_PRIVACY_VIOLATIONS",
+    "STATEMENT_CATEGORY_ILLEGAL_OR_HARMFUL_SPEECH",
+    "STATEMENT_CATEGORY_INTELLECTUAL_PROPERTY_INFRINGEMENTS",
+    "STATEMENT_CATEGORY_NEGATIVE_EFFECTS_ON_CIVIC_DISCOURSE_OR_ELECTIONS",
+    "STATEMENT_CATEGORY_NON_CONSENSUAL_BEHAVIOUR",
+    "STATEMENT_CATEGORY_PROTECTION_OF_MINORS",
+    "STATEMENT_CATEGORY_RISK_FOR_PUBLIC_SECURITY",
+    "STATEMENT_CATEGORY_SCAMS_AND_FRAUD",
+    "STATEMENT_CATEGORY_SELF_HARM",
+    "STATEMENT_CATEGORY_UNSAFE_AND_PROHIBITED_PRODUCTS",
+    "STATEMENT_CATEGORY_VIOLENCE",
+    "STATEMENT_CATEGORY_OTHER_VIOLATION_TC",
+]
+
+
+class _Strict(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TierPolicy(_Strict):
+    """A tier starts at the lowest score whose precision meets the target, and never below `at_least`."""
+
+    precision: Share = Field(description="Target precision of everything in this tier.")
+    at_least: Share = Field(default=0.5, description="No score below this reaches the tier.")
+
+
+class HarmPolicy(_Strict):
+    """One policy area."""
+
+    title: Annotated[str, StringConstraints(min_length=1, max_length=80)]
+    subject_types: Annotated[tuple[HarmName, ...], Field(min_length=1)]
+    severity: Annotated[float, Field(gt=0, le=10)] = Field(
+        description="Weight of this harm in the queue, 10 the gravest."
+    )
+    dsa_category: DsaCategory
+    text: bool = Field(default=True, description="Whether the subject's text is judged.")
+    corpora: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z-]+(:[a-z_]+)?$")], ...] = Field(
+        default=(), description="Public corpora whose labels mean this harm."
+    )
+    review: TierPolicy
+    auto: TierPolicy | None = Field(default=None, description="Absent: nothing is ever decided without a human.")
+
+    @model_validator(mode="after")
+    def _auto_above_review(self) -> HarmPolicy:
+        if self.auto and self.auto.precision <= self.review.precision:
+            raise ValueError("auto.precision must be above review.precision")
+        if len(set(self.subject_types)) != len(self.subject_types):
+            raise ValueError("subject_types names a type twice")
+        return self
+
+
+class QueuePolicy(_Strict):
+    """How claimed leads are leased and how waiting counts."""
+
+    lease_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
+    aging_hours: Annotated[float, Field(gt=0)] = Field(
+        default=24,
+        description="After this long in the queue a lead's priority has doubled.",
+    )
+
+
+class Policies(_Strict):
+    """Everything declared in `policies.yaml`."""
+
+    version: Literal[1]
+    queue: QueuePolicy = QueuePolicy()
+    harms: Annotated[Mapping[HarmName, HarmPolicy], Field(min_length=1)]
+
+    def harm(self, name: str, *, field: str = "harm") -> HarmPolicy:
+        """Raises NotFound, naming `field` and the harms there are."""
+        if name not in self.harms:
+            known = ", ".join(self.harms)
+            raise NotFound(
+                f"There is no harm {name!r}.",
+                field=field,
+                remedy=f"Declared in policies.yaml: {known}.",
+            )
+        return self.harms[name]
+
+    def harms_for(self, type_id: str) -> tuple[str, ...]:
+        """The harms that apply to a type of subject."""
+        return tuple(name for name, harm in self.harms.items() if type_id in harm.subject_types)
+
+
+def load_policies(path: Path) -> Policies:
+    """Read and validate.
+
+    Raises:
+        ConfigurationError: names file, line, key and remedy: unknown keys, bad ranges, duplicates, not YAML.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigurationError(
+            f"can't be read: {error}.",
+            field=str(path),
+            remedy="Name a readable UTF-8 file with LEADS_POLICIES.",
+        ) from error
+    try:
+        root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise ConfigurationError(
+            f"is not YAML: {getattr(error, 'problem', error)}.",
+            field=f"{path}{line}",
+            remedy="Mend that line.",
+        ) from error
+    lines: dict[tuple[str, ...], int] = {}
+    data = _plain(root, (), lines, path) if root is not None else None
+    try:
+        return Policies.model_validate(data)
+    except ValidationError as error:
+        raise _explain(error, lines, path) from None
+
+
+def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], int], path: Path) -> Any:
+    """The node as plain data, noting each key's line and refusing keys given twice."""
+    lines[at] = node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        plain: dict[str, Any] = {}
+        for key_node, value_node in node.value:
+            key = str(key_node.value)
+            if key in plain:
+                raise ConfigurationError(
+                    f"{'.'.join((*at, key))} is given twice, first on line {lines[(*at, key)]}.",
+                    field=f"{path}:{key_node.start_mark.line + 1}",
+                    remedy="Keep one of them.",
+                )
+            plain[key] = _plain(value_node, (*at, key), lines, path)
+            lines[(*at, key)] = key_node.start_mark.line + 1
+        return plain
+    if isinstance(node, yaml.SequenceNode):
+        return tuple(_plain(item, (*at, str(i)), lines, path) for i, item in enumerate(node.value))
+    return yaml.SafeLoader("").construct_object(node, deep=True)
+
+
+def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path: Path) -> ConfigurationError:
+    first = error.errors()[0]
+    at = tuple(str(part) for part in first["loc"] if part != "[key]")
+    nearest = at
+    while nearest and nearest not in lines:
+        nearest = nearest[:-1]
+    key = ".".join(at) or "the file"
+    remedy = {
+        "extra_forbidden": "Remove that key or mend its spelling.",
+        "missing": f"Add {at[-1] if at else 'it'}.",
+    }.get(first["type"], "Give it a value in that range.")
+    return ConfigurationError(
+        f"{key}: {first['msg']}.",
+        field=f"{path}:{lines.get(nearest, 1)}",
+        remedy=remedy,
+    )

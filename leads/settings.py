@@ -1,0 +1,124 @@
+"""Settings: one class, prefix `LEADS_`, everything below `LEADS_HOME`. The defaults need nothing installed."""
+
+from __future__ import annotations
+
+from functools import cached_property
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from leads.errors import ConfigurationError
+
+REPOSITORY = Path(__file__).resolve().parent.parent
+
+
+class Settings(BaseSettings):
+    """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments win over it."""
+
+    model_config = SettingsConfigDict(env_prefix="LEADS_", extra="forbid", frozen=True)
+
+    home: Path = Field(default=Path("var"), description="All state lives below this folder.")
+    database_url: SecretStr | None = Field(
+        default=None,
+        description="Event log, leads, decisions, audit: SQLAlchemy URL; default SQLite below home.",
+    )
+    mlflow_uri: SecretStr | None = Field(
+        default=None,
+        description="MLflow tracking and registry URI; default SQLite below home.",
+    )
+    online_store: Literal["sqlite", "redis"] = Field(default="sqlite", description="Feast's online store.")
+    redis_url: SecretStr | None = Field(
+        default=None,
+        description="`host:port[,db=0][,unix_socket_path=/path]`, as Feast writes it.",
+    )
+    policies: Path = Field(
+        default=REPOSITORY / "policies.yaml",
+        description="Harms, thresholds, queue rules.",
+    )
+    corpora: Path | None = Field(
+        default=None,
+        description="Folder of the public corpora; default: `shared/datasets` beside the project, if there.",
+    )
+    host: str = Field(default="127.0.0.1", description="Address the API listens on.")
+    port: Annotated[int, Field(ge=1, le=65535)] = Field(default=3000, description="Port the API listens on.")
+    workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="API worker processes.")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="Threads for fitting and scoring.")
+    alias_poll_s: Annotated[float, Field(gt=0)] = Field(
+        default=2.0, description="Seconds between looks at MLflow's aliases."
+    )
+    online_flush_s: Annotated[float, Field(gt=0)] = Field(default=0.2, description="Seconds between online writes.")
+    segment_flush_s: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Seconds between Parquet segments.")
+
+    @cached_property
+    def root(self) -> Path:
+        """`home`, absolute."""
+        return self.home.expanduser().resolve()
+
+    @property
+    def database(self) -> str:
+        """SQLAlchemy URL of the event log and the tables."""
+        return self.database_url.get_secret_value() if self.database_url else f"sqlite:///{self.root / 'leads.db'}"
+
+    @property
+    def mlflow(self) -> str:
+        """MLflow tracking and registry URI."""
+        return self.mlflow_uri.get_secret_value() if self.mlflow_uri else f"sqlite:///{self.root / 'mlflow.db'}"
+
+    @property
+    def features_dir(self) -> Path:
+        """Segments, manifest, Feast's registry and SQLite online store."""
+        return self.root / "features"
+
+    @property
+    def predictions_dir(self) -> Path:
+        return self.root / "predictions"
+
+    @property
+    def published_dir(self) -> Path:
+        """Verified model versions, as the follower publishes them for the workers of this host."""
+        return self.root / "published"
+
+    @property
+    def artifacts_dir(self) -> Path:
+        """MLflow artifacts, when its store is the embedded one."""
+        return self.root / "mlartifacts"
+
+    @property
+    def reports_dir(self) -> Path:
+        return self.root / "reports"
+
+    @property
+    def corpora_dir(self) -> Path | None:
+        """The corpora's folder, or None when there is none.
+
+        Raises:
+            ConfigurationError: `LEADS_CORPORA` names a folder that isn't there.
+        """
+        if self.corpora is not None:
+            if str(self.corpora) in ("", "."):
+                return None
+            if not self.corpora.is_dir():
+                raise ConfigurationError(
+                    f"{self.corpora} is not a folder.",
+                    field="LEADS_CORPORA",
+                    remedy="Name the folder that holds youtube-spam, cad, edos, convabuse, or leave it unset.",
+                )
+            return self.corpora.resolve()
+        beside = REPOSITORY.parent / "shared" / "datasets"
+        return beside if beside.is_dir() else None
+
+
+def load_settings(**overrides: object) -> Settings:
+    """Settings from the environment and `overrides`.
+
+    Raises:
+        ConfigurationError: names the variable that is wrong.
+    """
+    try:
+        return Settings(**overrides)  # type: ignore[arg-type]
+    except ValidationError as error:
+        first = error.errors()[0]
+        name = "LEADS_" + "_".join(str(part) for part in first["loc"]).upper()
+        raise ConfigurationError(first["msg"] + ".", field=name, remedy="Set it right or unset it.") from None
