@@ -16,7 +16,16 @@ from sqlalchemy.engine import Connection, Engine, Row
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.errors import InvalidInput
-from leads.records import Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, decode_event, encode
+from leads.records import (
+    DecisionMade,
+    Event,
+    ItemCreated,
+    LoggedEvent,
+    RecordedEvent,
+    Subject,
+    decode_event,
+    encode,
+)
 from leads.tables import cursors, events, log_head, reading
 
 MAX_CLOCK_SKEW: Micros = 5 * clock.MINUTE
@@ -119,26 +128,28 @@ def of_subject(connection: Connection, subject: Subject, *, limit: int = 200) ->
 
 def items(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
     """What the named subjects hold now; unknown ones are absent."""
-    by_type: dict[str, list[str]] = {}
-    for subject in subjects:
-        by_type.setdefault(subject.type_id, []).append(subject.id)
     found: dict[Subject, ItemCreated] = {}
-    for type_id, ids in by_type.items():
-        for start in range(0, len(ids), _CHUNK):
-            query = (
-                sa.select(events.c.raw)
-                .where(
-                    events.c.type_id == type_id,
-                    events.c.subject_id.in_(ids[start : start + _CHUNK]),
-                    events.c.kind == "item_created",
-                    _NOT_A_PLAY,
-                )
-                .order_by(events.c.offset)
-            )
-            for row in connection.execute(query):
-                body = decode_event(row.raw).body
-                assert isinstance(body, ItemCreated)
-                found[body.subject.subject] = body
+    for raw in _newest_last(connection, subjects, "item_created"):
+        body = decode_event(raw).body
+        assert isinstance(body, ItemCreated)
+        found[body.subject.subject] = body
+    return found
+
+
+def hold_head(connection: Connection) -> None:
+    """Wait for other appends to end; from here to the commit this one is alone."""
+    if not connection.execute(sa.update(log_head).values(id=log_head.c.id)).rowcount:
+        _insert_ignore(connection, log_head, {"id": 1, "offset": 0, "visible_at": 0})
+        connection.execute(sa.update(log_head).values(id=log_head.c.id))
+
+
+def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[DecisionMade]]:
+    """Every decision about the named subjects, under any harm, oldest first; undecided subjects are absent."""
+    found: dict[Subject, list[DecisionMade]] = {}
+    for raw in _newest_last(connection, subjects, "decision_made"):
+        body = decode_event(raw).body
+        assert isinstance(body, DecisionMade)
+        found.setdefault(body.subject.subject, []).append(body)
     return found
 
 
@@ -155,7 +166,7 @@ def move_cursor(connection: Connection, name: str, offset: int) -> None:
 
 
 def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended:
-    _hold_head(connection)
+    hold_head(connection)
     known = _known(connection, [event.id for event, _ in new])
     offset, visible_at = head(connection)
     rows = []
@@ -183,11 +194,24 @@ def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended
     return Appended(len(rows), len(new) - len(rows), Head(offset, visible_at))
 
 
-def _hold_head(connection: Connection) -> None:
-    """Wait for other appends to end; from here to the commit this one is alone."""
-    if not connection.execute(sa.update(log_head).values(id=log_head.c.id)).rowcount:
-        _insert_ignore(connection, log_head, {"id": 1, "offset": 0, "visible_at": 0})
-        connection.execute(sa.update(log_head).values(id=log_head.c.id))
+def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str) -> Iterator[bytes]:
+    """The subjects' events of one kind (not `played`) as stored, in the log's order within each subject."""
+    by_type: dict[str, list[str]] = {}
+    for subject in subjects:
+        by_type.setdefault(subject.type_id, []).append(subject.id)
+    for type_id, ids in by_type.items():
+        for start in range(0, len(ids), _CHUNK):
+            query = (
+                sa.select(events.c.raw)
+                .where(
+                    events.c.type_id == type_id,
+                    events.c.subject_id.in_(ids[start : start + _CHUNK]),
+                    events.c.kind == kind,
+                    _NOT_A_PLAY,
+                )
+                .order_by(events.c.offset)
+            )
+            yield from connection.execute(query).scalars()
 
 
 def _insert_ignore(connection: Connection, table: sa.Table, row: dict[str, object]) -> None:
