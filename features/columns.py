@@ -54,11 +54,10 @@ def _share(layout: Layout, part: str, whole: str, unit: str) -> Callable[[Mappin
 
 STORED: tuple[Feature, ...] = (
     Feature("item.age_h", "hours", "time since the item appeared", _age(ITEM)),
-    Feature("item.edits", "count", "edits of the item", _total(ITEM, "edits")),
+    Feature("item.versions", "count", "times the item was sent or edited", _total(ITEM, "versions")),
     Feature("item.plays_24h", "count", "plays in 24 hours", _window(ITEM, "plays", "h")),
     Feature("item.reports_24h", "count", "user reports in 24 hours", _window(ITEM, "reports", "h")),
     Feature("item.reports_7d", "count", "user reports in 7 days", _window(ITEM, "reports", "d")),
-    Feature("item.replies_24h", "count", "comments on it in 24 hours", _window(ITEM, "children", "h")),
     Feature("item.notices", "count", "trusted-flagger notices", _total(ITEM, "notices")),
     Feature("item.hash_matches", "count", "matches with known violating content", _total(ITEM, "hash_matches")),
     Feature("account.age_h", "hours", "age of the account", _age(ACCOUNT)),

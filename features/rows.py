@@ -1,10 +1,11 @@
 """The packed row: what is stored for one entity, and how its counts are read *at an instant*.
 
-A row is a float32 vector. It opens with two instants, each as (day since 1970, whole second of that day) because a
-float32 is exact only to 24 bits: when the entity was first seen and when the row was last touched. Then come totals,
-one per counter, then for each windowed counter a ring of 24 hour buckets and a ring of 7 day buckets, newest first,
-anchored at the bucket of the last touch. Evaluated at a later instant the ring slides, so that "in the last 24 h" falls
-while nothing happens.
+A row is a float32 vector. It opens with three instants, written as (day since 1970, second of that day) because a
+float32 is exact only to 24 bits: when the entity was first seen, when the row was last touched, and, with the
+microsecond as a third number, when its newest event became visible, which names the row exactly in every store. Then
+come totals, one per counter, then for each windowed counter a ring of 24 hour buckets and a ring of 7 day buckets,
+newest first, anchored at the bucket of the last touch. Evaluated at a later instant the ring slides, so that "in the
+last 24 h" falls while nothing happens.
 
 "In the last 24 hours" means the current clock hour and the 23 before it; "in the last 7 days" the current UTC day and
 the 6 before it.
@@ -24,7 +25,7 @@ from leads.clock import Micros
 Matrix = npt.NDArray[np.float32]
 Instants = npt.NDArray[np.int64]
 
-FIRST, LAST, TOTALS = 0, 2, 4
+FIRST, LAST, VISIBLE, TOTALS = 0, 2, 4, 7
 HOURS, DAYS = 24, 7
 _HOUR_S, _DAY_S = 3_600, 86_400
 
@@ -55,7 +56,7 @@ class Layout(NamedTuple):
         return self.hours(counter) + HOURS
 
 
-ITEM = Layout("item", windowed=("plays", "reports", "children"), totals=("edits", "notices", "hash_matches"))
+ITEM = Layout("item", windowed=("plays", "reports"), totals=("versions", "notices", "hash_matches"))
 ACCOUNT = Layout("account", windowed=("items", "reports", "plays", "short_plays", "night_plays"), totals=("strikes",))
 PARENT = Layout("parent", windowed=("children", "reports"))
 LAYOUTS = (ITEM, ACCOUNT, PARENT)
@@ -109,6 +110,23 @@ class RowWriter:
         day = last // _DAY_S - second // _DAY_S
         if day < DAYS:
             row[start + HOURS + day] += amount
+
+
+def stamp(row: array[float], visible_at: Micros) -> None:
+    """Note in the row when its newest event became visible."""
+    second, row[VISIBLE + 2] = divmod(visible_at, clock.SECOND)
+    _put_instant(row, VISIBLE, second)
+
+
+def visible_at(rows: Matrix) -> Instants:
+    """When each row's newest event became visible, in µs; 0 where the row is missing.
+
+    Args:
+        rows: (n, width), NaN rows for missing entities.
+    """
+    day, second, micro = np.nan_to_num(rows[:, VISIBLE : VISIBLE + 3]).astype(np.int64).T
+    at: Instants = (day * _DAY_S + second) * clock.SECOND + micro
+    return at
 
 
 def seconds(rows: Matrix, at: int) -> npt.NDArray[np.float64]:

@@ -1,0 +1,140 @@
+"""Event log → fold → segments and online rows: what the worker runs on the live tail and a replay over history.
+
+Killed anywhere, it goes on from the manifest: the state is the newest rows of the segments, and the events behind the
+manifest's offset are folded again. The online store is written separately, so a mark says how far it was meant to get
+and how far it certainly got. After a restart, rows behind the latter are written again, and nothing is written before
+the fold has come as far as the former, so that a reader never sees a row go back.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy.engine import Engine
+
+from features.fold import Batch, Fold, empty_batch
+from features.online_writer import OnlineWriter
+from features.rows import LAYOUTS
+from features.segments import Segments
+from leads import event_log
+from leads.files import write_json
+from leads.records import LoggedEvent
+from leads.settings import Settings
+from leads.tables import reading
+
+_READ = 5_000
+_SEGMENT_ROWS = 200_000
+
+OnProgress = Callable[[int, int], None]
+
+
+class _Mark(msgspec.Struct, frozen=True):
+    meant: int = 0
+    done: int = 0
+
+
+class Step(NamedTuple):
+    """What one look at the log brought: the events, and whether their rows are online already."""
+
+    events: list[LoggedEvent]
+    online: bool
+
+
+class Materializer:
+    """The one writer of feature rows. Hold `leads.files.only_one` around it."""
+
+    def __init__(self, settings: Settings, engine: Engine) -> None:
+        self._settings = settings
+        self._engine = engine
+        self.segments = Segments(settings.features_dir / "segments")
+        self._online = OnlineWriter(settings)
+        self._mark_path = settings.features_dir / "online.json"
+        self._restore()
+
+    def _restore(self) -> None:
+        self._offset = self.segments.prepare().offset
+        self._fold = Fold()
+        self._mark = _read_mark(self._mark_path)
+        missed = empty_batch()
+        for layout in LAYOUTS:
+            for row in self.segments.newest(layout.view):
+                self._fold.restore(layout.view, row.key, row.raw, row.links)
+                if row.offset > self._mark.done:
+                    missed[layout.view].add(*row)
+        self._rows = empty_batch()
+        self._waiting: list[Batch] = [missed]
+        self._segment_at = self._online_at = time.monotonic()
+
+    @property
+    def offset(self) -> int:
+        """Events up to here are folded."""
+        return self._offset
+
+    def step(self) -> Step:
+        """Fold what is new, and write online and to segments what is due."""
+        new = event_log.read(self._engine, self._offset, limit=_READ)
+        for logged in new:
+            self._fold.apply(logged)
+        if new:
+            self._offset = new[-1].offset
+            batch = self._fold.take()
+            for view, rows in batch.items():
+                self._rows[view].extend(rows)
+            self._waiting.append(batch)
+        self._write_due(busy=len(new) == _READ)
+        return Step(new, online=not self._waiting)
+
+    def run_to_head(self, *, on_progress: OnProgress | None = None) -> int:
+        """Fold and write everything in the log; returns the offset reached."""
+        with reading(self._engine) as connection:
+            target = event_log.head(connection).offset
+        start = self._offset
+        while self._offset < target:
+            self.step()
+            if on_progress:
+                on_progress(self._offset - start, target - start)
+        self.flush()
+        return self._offset
+
+    def flush(self) -> None:
+        """Write everything folded, online and to segments."""
+        self._write_online()
+        self._write_segment()
+
+    def _write_due(self, *, busy: bool) -> None:
+        """While far behind, online rows wait: only each entity's newest row would be read anyway."""
+        now = time.monotonic()
+        if not busy and now - self._online_at >= self._settings.online_flush_s:
+            self._write_online()
+        rows = sum(len(view) for view in self._rows.values())
+        due = not busy and now - self._segment_at >= self._settings.segment_flush_s
+        if rows >= _SEGMENT_ROWS or (rows and due):
+            self._write_segment()
+
+    def _write_online(self) -> None:
+        self._online_at = time.monotonic()
+        if not self._waiting or self._offset < self._mark.meant:
+            return
+        if any(len(rows) for batch in self._waiting for rows in batch.values()):
+            self._put_mark(_Mark(meant=self._offset, done=self._mark.done))
+            self._online.write(self._waiting)
+            self._put_mark(_Mark(meant=self._offset, done=self._offset))
+        self._waiting = []
+
+    def _put_mark(self, mark: _Mark) -> None:
+        self._mark = mark
+        write_json(self._mark_path, mark)
+
+    def _write_segment(self) -> None:
+        self._segment_at = time.monotonic()
+        if any(len(rows) for rows in self._rows.values()):
+            self.segments.write(self._rows, self._offset)
+            self._rows = empty_batch()
+
+
+def _read_mark(path: Path) -> _Mark:
+    return msgspec.json.decode(path.read_bytes(), type=_Mark) if path.exists() else _Mark()

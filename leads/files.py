@@ -1,0 +1,67 @@
+"""Files that are either whole or absent, whenever the process dies."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from leads.errors import Conflict
+
+
+def write_atomic(path: Path, write: Callable[[Path], object], *, temporary: Path | None = None) -> None:
+    """Let `write` fill a temporary file, make it durable, then give it its name in one step.
+
+    Args:
+        path: the name it shall have; an older file of that name is replaced.
+        write: is called with the temporary path.
+        temporary: where it is written first, on the same file system; default: beside `path`, hidden.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    draft = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        write(draft)
+        with draft.open("rb") as file:
+            os.fsync(file.fileno())
+        os.replace(draft, path)
+    finally:
+        draft.unlink(missing_ok=True)
+    sync_folder(path.parent)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """`value` as JSON, atomically and durably."""
+    write_atomic(path, lambda draft: draft.write_bytes(msgspec.json.encode(value)))
+
+
+def sync_folder(folder: Path) -> None:
+    """Make the folder's entries durable."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+@contextmanager
+def only_one(path: Path, *, what: str) -> Iterator[None]:
+    """Hold a lock that a dead process can't keep.
+
+    Raises:
+        Conflict: another process holds it.
+    """
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise Conflict(
+                f"Another process is {what}.", field=str(path), remedy="Let it finish or stop it."
+            ) from error
+        yield
