@@ -23,8 +23,8 @@ NAMED_SERVICE = "leads_named_v1"
 def definitions(settings: Settings) -> list[Any]:
     """Every Feast object: entities, packed views, the on-demand view that names the features, services."""
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
-    from feast.on_demand_feature_view import on_demand_feature_view
     from feast.data_format import ParquetFormat
+    from feast.on_demand_feature_view import on_demand_feature_view
     from feast.types import Array, Float32, Int64, String
 
     from features.named import named
