@@ -1,0 +1,111 @@
+"""Golden rows: inputs whose vectors and scores a version carries, and must reproduce wherever it is loaded.
+
+Their texts are written for this purpose and come from no corpus.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from leads.errors import ModelRefused
+
+if TYPE_CHECKING:
+    from models.version import ModelVersion
+
+TOLERANCE = 1e-6
+_ROWS = 32
+_SEED = 20_240_229
+_TEXTS: tuple[str | None, ...] = (
+    "I had this on repeat the whole way home, the second verse is wonderful.",
+    "Check out my channel and subscribe, free gift cards at www.example.com/win !!!",
+    "You are all idiots and nobody wants you here.",
+    None,
+    "Does anyone know the name of the song at 2:31?",
+    "CLICK HERE to make $500 a day from home >>> http://example.org",
+    "women should not be allowed to talk about this",
+    "这首歌很好听",
+    "ｆｒｅｅ   ＭＯＮＥＹ\u200b now",
+    "",
+    "why would they send those people here, go back to where you came from",
+    "🔥🔥🔥",
+    "That chord change. Perfect. 10/10",
+)
+
+Floats = npt.NDArray[np.float32]
+
+
+class GoldenRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Inputs and expected outputs; null stands for NaN."""
+
+    features: tuple[tuple[float | None, ...], ...]
+    texts: tuple[str | None, ...]
+    vector: tuple[tuple[float | None, ...], ...]
+    margin: tuple[float, ...]
+    score: tuple[float, ...]
+
+    def to_json(self) -> bytes:
+        return msgspec.json.encode(self)
+
+    @staticmethod
+    def from_json(raw: bytes) -> GoldenRows:
+        """Raises ModelRefused when the bytes hold no golden rows."""
+        try:
+            golden = msgspec.json.decode(raw, type=GoldenRows)
+        except msgspec.MsgspecError as error:
+            raise ModelRefused(f"golden.json holds no golden rows: {error}.") from error
+        if not golden.score:
+            raise ModelRefused("golden.json is empty, so the version proves nothing.")
+        return golden
+
+
+def make(version: ModelVersion, sample: Floats) -> GoldenRows:
+    """Golden rows of a version.
+
+    Args:
+        sample: (any, k) feature rows on which trained trees branch; rows of NaN and of zeros are added.
+    """
+    width = len(version.contract.columns)
+    features = np.full((_ROWS, width), np.nan, dtype=np.float32)
+    features[1] = 0.0
+    rng = np.random.default_rng(_SEED)
+    if len(sample):
+        # Each column drawn on its own: values that occur, in rows that never did.
+        for j in range(width):
+            features[2:-2, j] = rng.choice(sample[:, j], size=_ROWS - 4)
+    texts = tuple(_TEXTS[i % len(_TEXTS)] for i in range(_ROWS))
+    scores = version.score(features, texts)
+    return GoldenRows(
+        _nullable(features),
+        texts,
+        _nullable(scores.vector),
+        tuple(scores.margin.tolist()),
+        tuple(scores.score.tolist()),
+    )
+
+
+def check(version: ModelVersion, golden: GoldenRows) -> None:
+    """Raises ModelRefused when a golden row doesn't come out as it did where the version was made."""
+    try:
+        scores = version.score(_floats(golden.features), golden.texts)
+        pairs = (("vector", scores.vector, _floats(golden.vector)), ("score", scores.score, np.array(golden.score)))
+        for name, ours, expected in pairs:
+            if not np.allclose(ours, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+                raise ModelRefused(
+                    f"The golden rows' {name} does not reproduce.",
+                    field="golden.json",
+                    remedy="Train the harm again with the code and libraries that serve it.",
+                )
+    except ValueError as error:
+        raise ModelRefused(f"The golden rows don't fit the version: {error}.", field="golden.json") from error
+
+
+def _nullable(matrix: Floats) -> tuple[tuple[float | None, ...], ...]:
+    return tuple(tuple(None if value != value else value for value in row) for row in matrix.tolist())
+
+
+def _floats(rows: tuple[tuple[float | None, ...], ...]) -> Floats:
+    return np.array([[np.nan if value is None else value for value in row] for row in rows], dtype=np.float32)

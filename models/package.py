@@ -1,0 +1,122 @@
+"""Writes a version's folder. What it holds is read back before the golden rows are made, so they prove the files."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import xgboost
+
+from features.contract import FeatureContract
+from leads import clock
+from leads.clock import Micros
+from leads.errors import Conflict
+from models import golden, manifest
+from models.calibrator import Calibrator
+from models.manifest import Manifest, sha256
+from models.text_stage import TextStage
+from models.thresholds import Thresholds
+from models.version import ModelVersion, load
+
+Floats = npt.NDArray[np.float32]
+MAX_REFERENCE_ROWS = 5_000
+
+
+@dataclass(frozen=True)
+class Parts:
+    """What makes a version.
+
+    Args:
+        text_stage: None for a harm that isn't judged by text.
+        reference: (r, m) held-out booster inputs, at most 5,000, with their labels (r,): what drift is measured from.
+        metrics: what was measured, plain JSON values.
+        card: Markdown.
+    """
+
+    harm: str
+    contract: FeatureContract
+    booster: xgboost.Booster
+    text_stage: TextStage | None
+    prior_log_odds: float
+    calibrator: Calibrator
+    thresholds: Thresholds
+    reference: Floats
+    reference_labels: Sequence[bool]
+    metrics: dict[str, object]
+    card: str
+
+    @property
+    def input_names(self) -> tuple[str, ...]:
+        return (*self.contract.names, manifest.TEXT_SCORE) if self.text_stage else self.contract.names
+
+
+def write_version(folder: Path, parts: Parts, *, created_at: Micros | None = None) -> ModelVersion:
+    """Write `folder`, which must not exist, and load it.
+
+    Raises:
+        Conflict: the folder exists.
+        ModelRefused: what was written doesn't prove itself.
+    """
+    if folder.exists():
+        raise Conflict("The folder exists already.", field=str(folder), remedy="Name another.")
+    draft = folder.with_name(folder.name + ".tmp")
+    shutil.rmtree(draft, ignore_errors=True)
+    draft.mkdir(parents=True)
+    about = Manifest(
+        harm=parts.harm,
+        contract_hash=parts.contract.hash,
+        uses_text=parts.text_stage is not None,
+        input_names=parts.input_names,
+        prior_log_odds=parts.prior_log_odds,
+        created_at=clock.now() if created_at is None else created_at,
+        files={},
+    )
+    _write(draft, about, _files(parts))
+    version = load(draft)
+    sample = parts.reference[:, : len(parts.contract.columns)]
+    about = _write(draft, manifest.read_manifest(draft), {manifest.GOLDEN: golden.make(version, sample).to_json()})
+    _write(draft, about, {manifest.REFERENCE: _reference(version, parts)})
+    draft.rename(folder)
+    version = load(folder)
+    version.verify()
+    return version
+
+
+def _files(parts: Parts) -> dict[str, bytes]:
+    files = {
+        manifest.CONTRACT: parts.contract.to_json(),
+        manifest.BOOSTER: bytes(parts.booster.save_raw("ubj")),
+        manifest.CALIBRATOR: parts.calibrator.to_json(),
+        manifest.THRESHOLDS: parts.thresholds.to_json(),
+        manifest.METRICS: msgspec.json.format(msgspec.json.encode(parts.metrics), indent=2),
+        manifest.CARD: parts.card.encode(),
+    }
+    if parts.text_stage:
+        files[manifest.TEXT] = parts.text_stage.to_bytes()
+    return files
+
+
+def _write(folder: Path, about: Manifest, files: dict[str, bytes]) -> Manifest:
+    for name, raw in files.items():
+        (folder / name).write_bytes(raw)
+    about = msgspec.structs.replace(about, files={**about.files, **{name: sha256(raw) for name, raw in files.items()}})
+    (folder / manifest.MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=2))
+    return about
+
+
+def _reference(version: ModelVersion, parts: Parts) -> bytes:
+    """Parquet with a float column for each input, then `score` and `label`."""
+    scores = version.score_vector(parts.reference[:MAX_REFERENCE_ROWS])
+    columns = {name: pa.array(scores.vector[:, j]) for j, name in enumerate(version.input_names)}
+    columns["score"] = pa.array(scores.score)
+    columns["label"] = pa.array(list(parts.reference_labels[:MAX_REFERENCE_ROWS]), type=pa.bool_())
+    sink = pa.BufferOutputStream()
+    pq.write_table(pa.table(columns), sink)
+    return bytes(sink.getvalue().to_pybytes())

@@ -1,0 +1,188 @@
+"""A registered version, loaded from its folder: features and text → vector → margin → score → tier.
+
+The serving request path imports this module, so it imports neither MLflow nor pandas nor scikit-learn.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import xgboost
+
+from features.contract import FeatureContract
+from leads.errors import InvalidInput, ModelRefused
+from leads.records import Tier
+from models import golden, manifest
+from models.calibrator import Calibrator
+from models.text_stage import TextStage
+from models.thresholds import Thresholds
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+UNREGISTERED = "unregistered"
+
+
+class Scores(NamedTuple):
+    """`vector` (n, m) is the booster's exact input; `margin` (n,) its output; `score` (n,) the probability."""
+
+    vector: Floats
+    margin: Doubles
+    score: Doubles
+
+
+@dataclass(frozen=True)
+class ModelVersion:
+    """One version of one harm's model. Scoring is deterministic and may run in several threads at once."""
+
+    harm: str
+    version: str
+    contract: FeatureContract
+    uses_text: bool
+    input_names: tuple[str, ...]
+    thresholds: Thresholds
+    calibrator: Calibrator
+    prior_log_odds: float
+    booster: xgboost.Booster
+    text_stage: TextStage | None
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The name under which the harm's versions are registered."""
+        return model_name(self.harm)
+
+    def text_scores(self, texts: Sequence[str | None]) -> Floats:
+        """(n,) log-odds by text alone, the vector's `text.score`; NaN without text. Other texts don't matter."""
+        if self.text_stage is None:
+            return np.full(len(texts), np.nan, dtype=np.float32)
+        return self.text_stage.log_odds(texts)
+
+    def score(self, features: Floats, texts: Sequence[str | None]) -> Scores:
+        """Score n subjects.
+
+        Args:
+            features: (n, k) float32, the contract's columns in order; NaN where a value is missing.
+            texts: (n,) texts; None where there is none. Passed over by a harm that isn't judged by text.
+
+        Raises:
+            InvalidInput: shapes that don't fit the contract or each other.
+        """
+        if len(texts) != len(features):
+            raise InvalidInput(f"{len(features)} rows of features came with {len(texts)} texts.")
+        if not self.uses_text:
+            return self.score_vector(features)
+        return self.score_vector(np.column_stack((features, self.text_scores(texts))))
+
+    def score_vector(self, vector: Floats) -> Scores:
+        """Score (n, m) booster inputs, as `score` made them or the prediction log kept them.
+
+        Raises:
+            InvalidInput: the width isn't that of `input_names`.
+        """
+        vector = self._checked(vector)
+        if not len(vector):
+            return Scores(vector, np.empty(0), np.empty(0))
+        raw = self.booster.inplace_predict(
+            vector, predict_type="margin", base_margin=self._base_margin(vector), validate_features=False
+        )
+        margin = np.asarray(raw, dtype=np.float64).reshape(len(vector))
+        return Scores(vector, margin, self.calibrator.score(margin))
+
+    def contributions(self, vector: Floats) -> Floats:
+        """What each input adds to the margin: (n, m + 1), the last one the bias; a row adds up to its margin.
+
+        The text's own log-odds count as `text.score`'s contribution. Takes about 1 ms a row: explain on demand.
+        """
+        vector = self._checked(vector)
+        if not len(vector):
+            return np.empty((0, vector.shape[1] + 1), dtype=np.float32)
+        base = self._base_margin(vector)
+        matrix = xgboost.DMatrix(vector, base_margin=base, nthread=1)
+        parts: Floats = self.booster.predict(matrix, pred_contribs=True, validate_features=False)
+        if self.uses_text:
+            from_text = base - np.float32(self.prior_log_odds)
+            parts[:, -2] += from_text
+            parts[:, -1] -= from_text
+        return parts
+
+    def tier(self, score: float) -> Tier:
+        """What policy says to do with a score."""
+        return self.thresholds.tier(score)
+
+    def verify(self) -> None:
+        """Prove that this is what was registered and that it computes here what it computed there.
+
+        Raises:
+            ModelRefused: a file's hash is wrong, or the golden rows don't reproduce to 1e-6.
+        """
+        manifest.check_files(self.folder, manifest.read_manifest(self.folder))
+        golden.check(self, golden.GoldenRows.from_json(manifest.read_file(self.folder, manifest.GOLDEN)))
+
+    def _checked(self, vector: Floats) -> Floats:
+        if vector.ndim != 2 or vector.shape[1] != len(self.input_names):
+            raise InvalidInput(f"The input has shape {vector.shape}; {self.name} takes (n, {len(self.input_names)}).")
+        return np.ascontiguousarray(vector, dtype=np.float32)
+
+    def _base_margin(self, vector: Floats) -> Floats:
+        prior = np.float32(self.prior_log_odds)
+        if not self.uses_text:
+            return np.full(len(vector), prior, dtype=np.float32)
+        return np.where(np.isnan(vector[:, -1]), prior, vector[:, -1])
+
+
+def model_name(harm: str) -> str:
+    """The name under which a harm's versions are registered.
+
+    >>> model_name("spam")
+    'leads-spam'
+    """
+    return f"leads-{harm}"
+
+
+def load(folder: Path) -> ModelVersion:
+    """Load a version from its folder; `verify` proves it.
+
+    Raises:
+        ModelRefused: a file is missing, isn't what was registered, or doesn't fit the others.
+    """
+    about = manifest.read_manifest(folder)
+    manifest.check_files(folder, about)
+    contract = FeatureContract.from_json(manifest.read_file(folder, manifest.CONTRACT))
+    inputs = (*contract.names, manifest.TEXT_SCORE) if about.uses_text else contract.names
+    if contract.hash != about.contract_hash or inputs != about.input_names:
+        raise ModelRefused(
+            "The feature contract is not the one that the version was trained with.", field="contract.json"
+        )
+    text_stage = TextStage.from_bytes(manifest.read_file(folder, manifest.TEXT)) if about.uses_text else None
+    number = folder / manifest.VERSION
+    return ModelVersion(
+        harm=about.harm,
+        version=number.read_text(encoding="utf-8").strip() if number.is_file() else UNREGISTERED,
+        contract=contract,
+        uses_text=about.uses_text,
+        input_names=about.input_names,
+        thresholds=Thresholds.from_json(manifest.read_file(folder, manifest.THRESHOLDS)),
+        calibrator=Calibrator.from_json(manifest.read_file(folder, manifest.CALIBRATOR)),
+        prior_log_odds=about.prior_log_odds,
+        booster=_booster(manifest.read_file(folder, manifest.BOOSTER), len(inputs)),
+        text_stage=text_stage,
+        folder=folder,
+    )
+
+
+def _booster(raw: bytes, width: int) -> xgboost.Booster:
+    try:
+        booster = xgboost.Booster(model_file=bytearray(raw))
+    except xgboost.core.XGBoostError as error:
+        raise ModelRefused("booster.ubj is not an XGBoost model.", field="booster.ubj") from error
+    if booster.num_features() != width:
+        raise ModelRefused(f"The booster takes {booster.num_features()} columns, the contract gives {width}.")
+    # Loading resets it to every core, which would starve the other workers.
+    booster.set_param({"nthread": 1})
+    return booster
