@@ -13,7 +13,7 @@ from features.contract import FeatureContract
 from features.fold import Links, links_of
 from features.rows import LAYOUTS, Instants, Matrix, visible_at
 from features.segments import JOIN_KEYS, packed_name
-from features.store import open_store
+from features.store import known_warnings_ignored, open_store
 from leads.errors import NotFound
 from leads.records import Subject
 from leads.settings import Settings
@@ -86,7 +86,8 @@ def _join(store: FeatureStore, view: str, keys: Sequence[str | None], as_of: Ins
     features = [f"{view}:{packed_name(view)}"]
     if view == "item":
         features += ["item:item_account", "item:item_parent"]
-    return store.get_historical_features(frame, features).to_df()
+    with known_warnings_ignored():
+        return store.get_historical_features(frame, features).to_df()
 
 
 def _unpack(packed: dict[str, Matrix], view: str, joined: pd.DataFrame) -> None:

@@ -26,7 +26,6 @@ from leads.records import LoggedEvent
 from leads.settings import Settings
 from leads.tables import reading
 
-_READ = 5_000
 _SEGMENT_ROWS = 200_000
 
 OnProgress = Callable[[int, int], None]
@@ -47,7 +46,9 @@ class Step(NamedTuple):
 class Materializer:
     """The one writer of feature rows. Hold `leads.files.only_one` around it."""
 
-    def __init__(self, settings: Settings, engine: Engine) -> None:
+    def __init__(self, settings: Settings, engine: Engine, *, read: int = 5_000) -> None:
+        """`read`: events folded per step at most."""
+        self._read = read
         self._settings = settings
         self._engine = engine
         self.segments = Segments(settings.features_dir / "segments")
@@ -76,7 +77,7 @@ class Materializer:
 
     def step(self) -> Step:
         """Fold what is new, and write online and to segments what is due."""
-        new = event_log.read(self._engine, self._offset, limit=_READ)
+        new = event_log.read(self._engine, self._offset, limit=self._read)
         for logged in new:
             self._fold.apply(logged)
         if new:
@@ -85,7 +86,7 @@ class Materializer:
             for view, rows in batch.items():
                 self._rows[view].extend(rows)
             self._waiting.append(batch)
-        self._write_due(busy=len(new) == _READ)
+        self._write_due(busy=len(new) == self._read)
         return Step(new, online=not self._waiting)
 
     def run_to_head(self, *, on_progress: OnProgress | None = None) -> int:

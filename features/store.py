@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,7 +29,7 @@ def definitions(settings: Settings) -> list[Any]:
     from feast.on_demand_feature_view import on_demand_feature_view
     from feast.types import Array, Float32, Int64, String
 
-    from features.named import named
+    from features.named import on_demand_body
 
     entities, views = [], []
     for layout in LAYOUTS:
@@ -62,7 +64,7 @@ def definitions(settings: Settings) -> list[Any]:
         sources=[*views, instant],
         schema=[Field(name=feast_name(feature.name), dtype=Float32) for feature in STORED],
         mode="pandas",
-    )(named)
+    )(on_demand_body())
     services = [
         FeatureService(name=FEATURE_SERVICE, features=list(views)),
         FeatureService(name=NAMED_SERVICE, features=[named_view]),
@@ -96,6 +98,15 @@ def repo_config(settings: Settings) -> RepoConfig:
     )
 
 
+@contextmanager
+def known_warnings_ignored() -> Iterator[None]:
+    """Feast warns that on-demand views are experimental, and calls ibis, which calls a deprecated part of DuckDB."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "On demand feature view", RuntimeWarning)
+        warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
+        yield
+
+
 def open_store(settings: Settings, *, apply: bool = False) -> FeatureStore:
     """Feast's `FeatureStore` on the settings; with `apply`, everything declared is brought up to date first."""
     settings.features_dir.mkdir(parents=True, exist_ok=True)
@@ -103,8 +114,8 @@ def open_store(settings: Settings, *, apply: bool = False) -> FeatureStore:
 
     store = FeatureStore(config=repo_config(settings))
     if apply:
-        objects: Sequence[Any] = definitions(settings)
-        store.apply(list(objects))
+        with known_warnings_ignored():
+            store.apply(definitions(settings))
         if settings.online_store == "sqlite":
             with sqlite3.connect(settings.features_dir / "online.db") as connection:
                 # Readers and the one writer don't wait for each other.

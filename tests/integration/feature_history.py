@@ -1,0 +1,85 @@
+"""A random history with lateness, ties and silent accounts, and the ways a test reads features of it."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pyarrow.parquet as pq
+from sqlalchemy.engine import Engine
+
+from features.columns import contract_for, evaluate
+from features.online import open_reader
+from features.rows import LAYOUTS
+from features.segments import JOIN_KEYS, Segments, packed_name
+from leads import clock, event_log
+from leads.records import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, Subject, SubjectRef
+from leads.settings import Settings
+
+START = clock.from_text("2026-03-01T00:00:00Z")
+CONTRACT = contract_for(text=False)
+SUBJECTS = (
+    [Subject("comment", f"c{i}") for i in range(0, 10_000, 37)]
+    + [Subject("track", f"t{i}") for i in range(100)]
+    + [Subject("account", f"a{i}") for i in range(400)]
+)
+
+
+def history(n: int, *, seed: int = 7, days: float = 9.0) -> Iterator[RecordedEvent]:
+    """`n` events over `days`, some late by up to two days, with ties; accounts a300… fall silent early."""
+    rng = random.Random(seed)
+    step = int(days * clock.DAY / n)
+    for i in range(n):
+        visible = START + (i // 4) * 4 * step + i % 4
+        late = rng.choice([0, 0, 0, 0, 3, 600, 7_200, 172_800]) * clock.SECOND if rng.random() < 0.4 else 0
+        accounts = 400 if i < n // 4 else 300
+        track = SubjectRef("track", f"t{rng.randrange(100)}")
+        comment = SubjectRef("comment", f"c{rng.randrange(i + 1)}")
+        account = f"a{rng.randrange(accounts)}"
+        kind = rng.random()
+        body: ItemCreated | Played | SignalReceived | DecisionMade
+        if kind < 0.15:
+            body = ItemCreated(SubjectRef("comment", f"c{i}"), account_id=account, parent=track, text="hello")
+        elif kind < 0.25:
+            body = SignalReceived(comment, rng.choice(["user_report", "hash_match"]), "app")
+        elif kind < 0.28:
+            body = DecisionMade(comment, "spam", rng.choice(["violating", "not_violating"]), "human", "r1")
+        else:
+            body = Played(track, account, rng.choice([4.0, 33.0, 180.0]))
+        yield RecordedEvent(f"e{i}", visible - late, visible, body)
+
+
+def log_history(engine: Engine, n: int) -> int:
+    """Append a history; returns when its newest event became visible."""
+    events = list(history(n))
+    with engine.begin() as connection:
+        return event_log.append_recorded(connection, events).head.visible_at
+
+
+def served(settings: Settings, as_of: int) -> tuple[np.ndarray, np.ndarray]:
+    """Matrix and row instants as serving reads them now, evaluated at `as_of`."""
+    reader = open_reader(settings)
+    try:
+        fetched = reader.fetch(SUBJECTS)
+    finally:
+        reader.close()
+    n = len(SUBJECTS)
+    return evaluate(CONTRACT, fetched.packed, np.full(n, as_of), [None] * n), fetched.row_at
+
+
+def segment_rows(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
+    """Every stored row of each view, in order."""
+    segments = Segments(settings.features_dir / "segments")
+    rows: dict[str, list[tuple[object, ...]]] = {}
+    for layout in LAYOUTS:
+        found = []
+        for name in segments.manifest().segments.get(layout.view, ()):
+            table = pq.read_table(Path(segments.folder) / layout.view / name)
+            columns = [
+                table[column].to_pylist() for column in ("offset", JOIN_KEYS[layout.view], packed_name(layout.view))
+            ]
+            found += [(offset, key, tuple(row)) for offset, key, row in zip(*columns, strict=True)]
+        rows[layout.view] = sorted(found)
+    return rows
