@@ -57,12 +57,7 @@ def append(connection: Connection, new: Sequence[Event], *, clock_: Clock = cloc
     """
     at = clock_()
     for i, event in enumerate(new):
-        if event.occurred_at > at + MAX_CLOCK_SKEW:
-            raise InvalidInput(
-                f"occurred_at {clock.to_text(event.occurred_at)} lies in the future.",
-                field=f"/{i}/occurred_at",
-                remedy=f"It is {clock.to_text(at)} here; set the sender's clock right and send it again.",
-            )
+        check_live(event, at, field=f"/{i}")
     return _append(connection, [(event, at) for event in new])
 
 
@@ -72,15 +67,36 @@ def append_recorded(connection: Connection, history: Sequence[RecordedEvent], *,
     Raises:
         InvalidInput: an event became visible before it occurred, or later than now.
     """
-    latest = clock_() + MAX_CLOCK_SKEW
+    at = clock_()
     for i, record in enumerate(history):
-        if record.visible_at > latest:
-            raise InvalidInput(
-                f"visible_at {clock.to_text(record.visible_at)} lies in the future.", field=f"/{i}/visible_at"
-            )
-        if record.occurred_at > record.visible_at + MAX_CLOCK_SKEW:
-            raise InvalidInput("visible_at lies before occurred_at.", field=f"/{i}/visible_at")
+        check_recorded(record, at, field=f"/{i}")
     return _append(connection, [(record.event, record.visible_at) for record in history])
+
+
+def check_live(event: Event, at: Micros, *, field: str = "") -> None:
+    """Raises InvalidInput, naming `field`, when the event's sender is more than five minutes ahead of `at`."""
+    if event.occurred_at > at + MAX_CLOCK_SKEW:
+        raise InvalidInput(
+            f"occurred_at {clock.to_text(event.occurred_at)} lies in the future.",
+            field=f"{field}/occurred_at",
+            remedy=f"It is {clock.to_text(at)} here; set the sender's clock right and send it again.",
+        )
+
+
+def check_recorded(record: RecordedEvent, at: Micros, *, field: str = "") -> None:
+    """Raises InvalidInput, naming `field`, when the event was visible before it occurred, or later than `at`."""
+    if record.visible_at > at + MAX_CLOCK_SKEW:
+        raise InvalidInput(
+            f"visible_at {clock.to_text(record.visible_at)} lies in the future.",
+            field=f"{field}/visible_at",
+            remedy="Leave visible_at out for events of now.",
+        )
+    if record.occurred_at > record.visible_at + MAX_CLOCK_SKEW:
+        raise InvalidInput(
+            "visible_at lies before occurred_at.",
+            field=f"{field}/visible_at",
+            remedy="Nothing is visible before it occurs; mend one of them.",
+        )
 
 
 def head(connection: Connection) -> Head:

@@ -1,0 +1,112 @@
+"""Files of events into the log: JSON Lines, one event a line."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy.engine import Engine
+
+from leads import clock, event_log
+from leads.clock import Clock
+from leads.errors import InvalidInput, NotFound
+from leads.records import Event, RecordedEvent, decode_event, decode_recorded
+
+_BATCH = 5_000
+_MAX_LINE = 1_000_000
+
+OnProgress = Callable[[int, int], None]
+
+
+class Ingested(NamedTuple):
+    """How many of a file's events were new, how many were known already, and the log's last offset now."""
+
+    accepted: int
+    duplicates: int
+    offset: int
+
+
+def ingest(engine: Engine, path: Path, *, on_progress: OnProgress | None = None, clock_: Clock = clock.now) -> Ingested:
+    """Append a file's events. Sent again, or after being killed in between, known ids change nothing.
+
+    Events that carry `visible_at` are a recorded history and keep it; without it, they become visible now. The whole
+    file is checked before the first event is appended.
+
+    Raises:
+        NotFound: there is no such file.
+        InvalidInput: names the line and the field that is wrong; nothing was appended.
+    """
+    if not path.is_file():
+        raise NotFound(
+            f"{path} is not a file.",
+            field="FILE",
+            remedy="Give a JSON Lines file of events; `leads simulate` makes one.",
+        )
+    total, recorded = _check(path, clock_)
+    accepted = duplicates = offset = done = 0
+    append: Callable[..., event_log.Appended] = event_log.append_recorded if recorded else event_log.append
+    decode: Callable[[bytes], Event | RecordedEvent] = decode_recorded if recorded else decode_event
+    for batch in _batches(path, decode):
+        with engine.begin() as connection:
+            result = append(connection, batch, clock_=clock_)
+        accepted += result.accepted
+        duplicates += result.duplicates
+        offset = result.head.offset
+        done += len(batch)
+        if on_progress:
+            on_progress(done, total)
+    return Ingested(accepted, duplicates, offset)
+
+
+def _check(path: Path, clock_: Clock) -> tuple[int, bool]:
+    """The number of events and whether they are a recorded history."""
+    total, recorded = 0, False
+    for number, line in _lines(path):
+        try:
+            if not total:
+                recorded = _is_recorded(line)
+            event = decode_recorded(line) if recorded else decode_event(line)
+            if isinstance(event, RecordedEvent):
+                event_log.check_recorded(event, clock_())
+            else:
+                event_log.check_live(event, clock_())
+        except InvalidInput as error:
+            raise InvalidInput(
+                error.message,
+                field=f"{path}:{number}{'' if error.field is None else ' ' + error.field}",
+                remedy=error.remedy or "Mend that line; nothing of the file was appended.",
+            ) from error
+        total += 1
+    if not total:
+        raise InvalidInput("The file holds no event.", field=str(path), remedy="Give JSON Lines, one event a line.")
+    return total, recorded
+
+
+def _is_recorded(line: bytes) -> bool:
+    try:
+        keys = msgspec.json.decode(line, type=dict[str, msgspec.Raw])
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise InvalidInput(f"Not a JSON object: {error}.") from error
+    return "visible_at" in keys
+
+
+def _lines(path: Path) -> Iterator[tuple[int, bytes]]:
+    with path.open("rb") as file:
+        for number, line in enumerate(iter(lambda: file.readline(_MAX_LINE + 1), b""), start=1):
+            if len(line) > _MAX_LINE:
+                raise InvalidInput(f"The line is longer than {_MAX_LINE:,} bytes.", field=f"{path}:{number}")
+            if line.strip():
+                yield number, line
+
+
+def _batches(path: Path, decode: Callable[[bytes], Event | RecordedEvent]) -> Iterator[list[Event | RecordedEvent]]:
+    batch: list[Event | RecordedEvent] = []
+    for _, line in _lines(path):
+        batch.append(decode(line))
+        if len(batch) == _BATCH:
+            yield batch
+            batch = []
+    if batch:
+        yield batch

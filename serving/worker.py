@@ -1,0 +1,187 @@
+"""The worker: tails the log, keeps feature rows fresh, scores the subjects that events touched, offers them as leads.
+
+Scores are evaluated at the instant the newest folded event became visible, not at this process's clock: a history that
+is replayed, or a worker that is killed and started again, gives the same leads. How far scoring has come is noted in
+the same transaction as the leads.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Sequence
+from itertools import islice
+from typing import NamedTuple, Protocol
+
+from sqlalchemy.engine import Engine
+
+from features.materialize import Materializer
+from leads import clock, event_log
+from leads.clock import Micros
+from leads.errors import LeadsError, Unavailable
+from leads.policies import Policies
+from leads.records import ACCOUNT, DecisionMade, LoggedEvent, Played, Subject
+from leads.settings import Settings
+from leads.tables import reading
+from serving.answers import ErrorEntry, ScoreAnswer
+from serving.inputs import ScoreRequest
+from serving.offers import Offer, offer
+from serving.scoring import Champions, Scorer
+
+CURSOR = "scored"
+_CHUNK = 1_000
+_IDLE_S = 0.05
+_log = logging.getLogger(__name__)
+
+Keep = Callable[[], bool]
+OnProgress = Callable[[str, int, int], None]
+
+
+class Published(Champions, Protocol):
+    """`serving.published.Published`, as far as the worker uses it."""
+
+
+class Progress(NamedTuple):
+    """What a worker did: events folded to this offset, subjects scored, leads opened."""
+
+    offset: int
+    scored: int
+    opened: int
+
+
+class Worker:
+    """One per database; hold `leads.files.only_one` around it."""
+
+    def __init__(
+        self,
+        settings: Settings,
+        policies: Policies,
+        engine: Engine,
+        scorer: Scorer,
+        published: Published,
+        materializer: Materializer,
+    ) -> None:
+        self._settings = settings
+        self._policies = policies
+        self._engine = engine
+        self._scorer = scorer
+        self._published = published
+        self._materializer = materializer
+        self._touched: dict[Subject, None] = {}
+        self._visible_at: Micros = 0
+        self._scored = self._opened = self._noted = 0
+
+    @property
+    def progress(self) -> Progress:
+        return Progress(self._materializer.offset, self._scored, self._opened)
+
+    def run(self, keep: Keep) -> Progress:
+        """Work on the live tail while `keep` says so."""
+        self._catch_up()
+        while keep():
+            try:
+                busy = self.step()
+            except Unavailable as error:
+                # The store or the database may be back in a moment; nothing is noted as done before it is.
+                _log.warning("waiting: %s", error)
+                time.sleep(1.0)
+                continue
+            if not busy:
+                time.sleep(_IDLE_S)
+        self._materializer.flush()
+        return self.progress
+
+    def run_once(self, *, on_progress: OnProgress | None = None) -> Progress:
+        """Fold and score everything that is in the log now, then return."""
+        tell = on_progress or (lambda _what, _done, _of: None)
+        self._materializer.run_to_head(on_progress=lambda done, of: tell("events folded", done, of))
+        self._catch_up()
+        total = len(self._touched)
+        while self._touched:
+            self._score_some()
+            tell("subjects scored", total - len(self._touched), total)
+        self._note_scored()
+        return self.progress
+
+    def step(self) -> bool:
+        """One look at the log, and some scoring once all rows of the touched subjects are online."""
+        events, online = self._materializer.step()
+        self._touch(events)
+        if online:
+            if self._touched:
+                self._score_some()
+            if not self._touched and self._materializer.offset > self._noted:
+                self._note_scored()
+        return bool(events) or bool(self._touched)
+
+    def _catch_up(self) -> None:
+        """Take up the events that were folded before but not scored."""
+        with reading(self._engine) as connection:
+            after = self._noted = event_log.cursor(connection, CURSOR)
+            self._visible_at = event_log.head(connection).visible_at
+        if not self._published.champions():
+            return
+        while after < self._materializer.offset:
+            events = event_log.read(self._engine, after)
+            self._touch(event for event in events if event.offset <= self._materializer.offset)
+            after = events[-1].offset
+
+    def _touch(self, events: Iterable[LoggedEvent]) -> None:
+        scored_types = {
+            type_id for harm in self._published.champions() for type_id in self._policies.harm(harm).subject_types
+        }
+        for logged in events:
+            self._visible_at = logged.visible_at
+            for subject in touched_by(logged):
+                if subject.type_id in scored_types:
+                    self._touched[subject] = None
+
+    def _score_some(self) -> None:
+        some = list(islice(self._touched, _CHUNK))
+        requests = [ScoreRequest(subject) for subject in some]
+        answers = self._scorer.score(requests, self._visible_at, "worker", explained="leads")
+        offers = [self._offer(answer) for answer in answers if isinstance(answer, ScoreAnswer)]
+        with self._engine.begin() as connection:
+            self._opened += offer(connection, offers, clock.now()).opened
+        self._report([answer for answer in answers if isinstance(answer, ErrorEntry)])
+        for subject in some:
+            del self._touched[subject]
+        self._scored += len(some)
+
+    def _note_scored(self) -> None:
+        with self._engine.begin() as connection:
+            event_log.move_cursor(connection, CURSOR, self._materializer.offset)
+        self._noted = self._materializer.offset
+
+    def _offer(self, answer: ScoreAnswer) -> Offer:
+        return Offer(
+            subject=answer.subject,
+            harm=answer.harm,
+            score=answer.score,
+            tier=answer.tier,
+            model_version=answer.version,
+            prediction_id=answer.prediction_id,
+            reasons=answer.reasons or (),
+            severity=self._policies.harm(answer.harm).severity,
+            exposure=answer.exposure,
+            scored_at=answer.at,
+        )
+
+    def _report(self, errors: Sequence[ErrorEntry]) -> None:
+        """An item we know only by signals can't be scored and is no lead; a store that is down is waited for."""
+        for entry in errors:
+            if isinstance(entry.error, Unavailable) and entry.harm is not None:
+                raise entry.error
+        if errors:
+            first: LeadsError = errors[0].error
+            _log.info("%d subjects were not scored, the first because: %s", len(errors), first.message)
+
+
+def touched_by(logged: LoggedEvent) -> tuple[Subject, ...]:
+    """Whose score an event may change at once. A decision settles a pair; it is no reason to look again."""
+    body = logged.event.body
+    if isinstance(body, DecisionMade):
+        return ()
+    if isinstance(body, Played):
+        return (Subject(ACCOUNT, body.account_id), body.subject.subject)
+    return (body.subject.subject,)
