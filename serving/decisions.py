@@ -1,0 +1,164 @@
+"""A verdict on a (subject, harm): event, lead and audit row change together or not at all.
+
+A human outranks automation. What a human decided stands until an appeal, and the same verdict sent twice by the same
+reviewer is one decision. `escalate` is no verdict yet: it takes the lead out of the queue until someone decides it.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import msgspec
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from leads import clock, event_log
+from leads.clock import Clock, Micros
+from leads.errors import Conflict, InvalidInput, NotFound
+from leads.policies import Policies
+from leads.records import DecidedBy, DecisionMade, Event, Subject, SubjectRef, Verdict
+from leads.tables import leads
+from serving.leads_table import AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
+
+
+class Ruling(NamedTuple):
+    """Who decides what, and why. `appeal` says that an earlier human decision is meant to be overturned."""
+
+    verdict: Verdict
+    reviewer: str
+    by: DecidedBy = "human"
+    reason: str = ""
+    appeal: bool = False
+
+
+class Decided(NamedTuple):
+    """The decision that now stands. `repeated`: it stood before and nothing changed."""
+
+    subject: Subject
+    harm: str
+    ruling: Ruling
+    lead: Lead | None
+    event_id: str | None
+    repeated: bool
+
+
+def decide_lead(
+    connection: Connection, id_: str, ruling: Ruling, *, policies: Policies, clock_: Clock = clock.now
+) -> Decided:
+    """Decide a lead, in the caller's transaction.
+
+    Raises:
+        NotFound: there is no such lead.
+        Conflict: another reviewer holds it, or it was decided otherwise.
+    """
+    event_log.hold_head(connection)
+    lead = get_lead(connection, id_, queue=policies.queue, now=clock_(), lock=True)
+    return _decide(connection, lead.subject, lead.harm, lead, ruling, clock_)
+
+
+def decide_subject(
+    connection: Connection,
+    subject: Subject,
+    harm: str,
+    ruling: Ruling,
+    *,
+    policies: Policies,
+    clock_: Clock = clock.now,
+) -> Decided:
+    """Decide a subject that may never have been a lead, in the caller's transaction.
+
+    Raises:
+        NotFound: the harm or the subject is unknown.
+        InvalidInput: the harm doesn't apply to this type of subject.
+        Conflict: another reviewer holds its lead, or it was decided otherwise and this is no appeal.
+    """
+    if subject.type_id not in policies.harm(harm, field="/harm").subject_types:
+        raise InvalidInput(
+            f"{harm} doesn't apply to subjects of type {subject.type_id!r}.",
+            field="/subject/typeId",
+            remedy=f"Its types: {', '.join(policies.harm(harm).subject_types)}.",
+        )
+    event_log.hold_head(connection)
+    lead = find_lead(connection, lead_id(subject, harm), queue=policies.queue, now=clock_(), lock=True)
+    if lead is None and subject not in event_log.items(connection, [subject]):
+        raise NotFound("This subject is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first.")
+    return _decide(connection, subject, harm, lead, ruling, clock_)
+
+
+def standing(past: Sequence[DecisionMade]) -> DecisionMade | None:
+    """The decision that holds among all about one (subject, harm): the latest human one, else the latest."""
+    verdicts = [decision for decision in past if decision.verdict != "escalate"]
+    ranked = [decision for decision in verdicts if decision.by == "human"] or verdicts
+    return ranked[-1] if ranked else None
+
+
+def _decide(
+    connection: Connection, subject: Subject, harm: str, lead: Lead | None, ruling: Ruling, clock_: Clock
+) -> Decided:
+    past = [d for d in event_log.decisions(connection, [subject]).get(subject, []) if d.harm == harm]
+    if past and _same(past[-1], ruling):
+        return Decided(subject, harm, ruling, lead, None, repeated=True)
+    _check(standing(past), lead, ruling)
+    event = _event(subject, harm, lead, ruling, len(past), clock_())
+    event_log.append(connection, [event], clock_=clock_)
+    at = event.occurred_at
+    if lead is not None:
+        lead = _settle(connection, lead, ruling, at)
+    detail = {"verdict": ruling.verdict, "by": ruling.by, "reason": ruling.reason, "event_id": event.id}
+    action = "escalated" if ruling.verdict == "escalate" else "overturned" if ruling.appeal and past else "decided"
+    write_audit(
+        connection,
+        [AuditEntry(at, lead_id(subject, harm) if lead else None, subject, harm, action, ruling.reviewer, detail)],
+    )
+    return Decided(subject, harm, ruling, lead, event.id, repeated=False)
+
+
+def _same(decision: DecisionMade, ruling: Ruling) -> bool:
+    return (decision.verdict, decision.reviewer, decision.by) == (ruling.verdict, ruling.reviewer, ruling.by)
+
+
+def _check(stands: DecisionMade | None, lead: Lead | None, ruling: Ruling) -> None:
+    if lead and lead.claimed_by not in (None, ruling.reviewer):
+        raise Conflict(
+            "Another reviewer holds this lead.",
+            remedy=f"Decide it after {clock.to_text(lead.lease_until or 0)}, or let them release it.",
+        )
+    if stands is None or (stands.by == "automation" and ruling.by == "human"):
+        return
+    if ruling.by == "automation":
+        raise Conflict(
+            f"It was decided before: {stands.verdict} by {stands.by}.", remedy="Automation can't change that."
+        )
+    if not ruling.appeal:
+        raise Conflict(
+            f"It was decided before: {stands.verdict}.",
+            remedy="To overturn that send the decision with `appeal: true` to POST /v1/decisions.",
+        )
+
+
+def _event(subject: Subject, harm: str, lead: Lead | None, ruling: Ruling, nth: int, at: Micros) -> Event:
+    body = DecisionMade(
+        subject=SubjectRef(subject.type_id, subject.id),
+        harm=harm,
+        verdict=ruling.verdict,
+        by=ruling.by,
+        reviewer=ruling.reviewer,
+        lead_id=lead.id if lead else None,
+        reason=ruling.reason,
+    )
+    identity = f"{lead_id(subject, harm)}\0{nth}\0{ruling.verdict}\0{ruling.reviewer}\0{ruling.by}"
+    return Event("d_" + hashlib.blake2b(identity.encode(), digest_size=12).hexdigest(), at, body)
+
+
+def _settle(connection: Connection, lead: Lead, ruling: Ruling, at: Micros) -> Lead:
+    state = "escalated" if ruling.verdict == "escalate" else "decided"
+    connection.execute(
+        sa.update(leads)
+        .where(leads.c.id == lead.id)
+        .values(state=state, verdict=ruling.verdict, decided_at=at, claimed_by=None, lease_until=None)
+    )
+    return msgspec.structs.replace(
+        lead, state=state, verdict=ruling.verdict, decided_at=at, claimed_by=None, lease_until=None
+    )

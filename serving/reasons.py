@@ -1,0 +1,132 @@
+"""Why a score is high, in stable codes and readable text with the numbers in it.
+
+Per-prediction contributions say which inputs raised the score; inputs that tell of one thing share a code, and the
+code's strongest input gives the numbers. Feature names never leave this module.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+MAX_REASONS = 4
+# In log-odds: below this an input hardly moved the score.
+MIN_WEIGHT = 0.05
+
+
+class Reason(msgspec.Struct, frozen=True):
+    """One reason. `weight` is its part of the score, in log-odds."""
+
+    code: str
+    text: str
+    weight: float
+
+
+class _Telling(NamedTuple):
+    code: str
+    text: Callable[[float], str]
+
+
+def explain(
+    names: Sequence[str], vector: npt.NDArray[np.float32], contributions: npt.NDArray[np.float32]
+) -> tuple[Reason, ...]:
+    """The strongest reasons for one score, strongest first.
+
+    Args:
+        names: (m,) what the model calls its inputs.
+        vector: (m,) the inputs, NaN where nothing is known.
+        contributions: (m + 1,) log-odds by input, the last one the bias.
+    """
+    strongest: dict[str, tuple[float, str]] = {}
+    weights: dict[str, float] = {}
+    for name, value, weight in zip(names, vector.tolist(), contributions.tolist(), strict=False):
+        if weight <= 0 or name not in TELLINGS or not np.isfinite(value):
+            continue
+        telling = TELLINGS[name](value)
+        weights[telling.code] = weights.get(telling.code, 0.0) + weight
+        if weight > strongest.get(telling.code, (0.0, ""))[0]:
+            strongest[telling.code] = (weight, telling.text(value))
+    ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
+    return tuple(
+        Reason(code, strongest[code][1], round(weight, 4))
+        for code, weight in ranked[:MAX_REASONS]
+        if weight >= MIN_WEIGHT
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}"
+
+
+def _count(one: str, many: str, where: str = "") -> Callable[[float], str]:
+    def text(value: float) -> str:
+        return f"{'no' if value == 0 else _number(value)} {one if value == 1 else many}{where and ' ' + where}"
+
+    return text
+
+
+def _percent(of: str) -> Callable[[float], str]:
+    return lambda value: f"{value:.0%} of {of}"
+
+
+def _age(of: str) -> Callable[[float], str]:
+    def text(hours: float) -> str:
+        if hours < 1:
+            return f"{of} is {max(1, round(hours * 60))} minutes old"
+        if hours < 48:
+            return f"{of} is {hours:.0f} hours old"
+        return f"{of} is {_number(hours / 24)} days old"
+
+    return text
+
+
+def _by(limit: float, below: str, above: str, text: Callable[[float], str]) -> Callable[[float], _Telling]:
+    """One code below `limit`, another from there on."""
+    return lambda value: _Telling(below if value < limit else above, text)
+
+
+def _one(code: str, text: Callable[[float], str]) -> Callable[[float], _Telling]:
+    return lambda _: _Telling(code, text)
+
+
+_REPORTS = ("SIGNAL_REPORTS_FEW", "SIGNAL_REPORTS_SURGE")
+_ACCOUNT_REPORTS = ("ACCOUNT_REPORTS_FEW", "ACCOUNT_REPORTS_SURGE")
+_PACE = ("ACCOUNT_QUIET", "ACCOUNT_BUSY")
+_PLAYS = ("ACCOUNT_PLAYS_FEW", "ACCOUNT_PLAYS_MANY")
+
+TELLINGS: dict[str, Callable[[float], _Telling]] = {
+    "item.age_h": _by(72, "ITEM_NEW", "ITEM_OLD", _age("the item")),
+    "item.versions": _by(2, "ITEM_UNEDITED", "ITEM_EDITED", _count("version", "versions", "of the item")),
+    "item.plays_24h": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", "in 24 h")),
+    "item.reports_24h": _by(3, *_REPORTS, _count("report", "reports", "in 24 h")),
+    "item.reports_7d": _by(3, *_REPORTS, _count("report", "reports", "in 7 days")),
+    "item.notices": _one("SIGNAL_TRUSTED_FLAGGER", _count("trusted-flagger notice", "trusted-flagger notices")),
+    "item.hash_matches": _one("SIGNAL_HASH_MATCH", _count("match", "matches", "with known violating content")),
+    "account.age_h": _by(72, "ACCOUNT_NEW", "ACCOUNT_OLD", _age("the account")),
+    "account.items_24h": _by(5, *_PACE, _count("item", "items", "by the account in 24 h")),
+    "account.items_7d": _by(5, *_PACE, _count("item", "items", "by the account in 7 days")),
+    "account.reports_24h": _by(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 24 h")),
+    "account.reports_7d": _by(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 7 days")),
+    "account.strikes": _one("ACCOUNT_STRIKES", _count("earlier violation", "earlier violations", "by the account")),
+    "account.plays_24h": _by(100, *_PLAYS, _count("play", "plays", "by the account in 24 h")),
+    "account.plays_7d": _by(700, *_PLAYS, _count("play", "plays", "by the account in 7 days")),
+    "account.short_share_7d": _one("PLAYS_CUT_SHORT", _percent("its plays in 7 days stop right after 30 seconds")),
+    "account.night_share_7d": _one("PLAYS_AT_NIGHT", _percent("its plays in 7 days were between 0 and 6 h UTC")),
+    "parent.children_24h": _one("PARENT_COMMENTS", _count("comment", "comments", "under the same item in 24 h")),
+    "parent.reports_24h": _one("PARENT_REPORTS", _count("report", "reports", "under the same item in 24 h")),
+    "text.chars": _by(60, "TEXT_SHORT", "TEXT_LONG", _count("character", "characters", "of text")),
+    "text.words": _by(10, "TEXT_SHORT", "TEXT_LONG", _count("word", "words", "of text")),
+    "text.urls": _one("TEXT_LINKS", _count("link", "links", "in the text")),
+    "text.upper_share": _one("TEXT_CAPITALS", _percent("the text is in capitals")),
+    "text.digit_share": _one("TEXT_DIGITS", _percent("the text is digits")),
+    "text.punctuation_share": _one("TEXT_PUNCTUATION", _percent("the text is punctuation")),
+    "text.repeats": _one("TEXT_REPEATS", _count("character", "characters", "in the text repeated three times")),
+    # In words: a reviewer must not be told the score.
+    "text.score": _one(
+        "TEXT_RESEMBLES_VIOLATIONS", lambda v: f"the wording is {'much ' if v > 2 else ''}like violating texts"
+    ),
+}

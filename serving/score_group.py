@@ -1,0 +1,149 @@
+"""One harm's share of a scoring call: the subjects that one model version scores together."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+
+from features import columns, rows
+from features.online import Fetched
+from features.rows import ACCOUNT, ITEM, Matrix
+from leads.clock import SECOND, Micros
+from leads.predictions import Prediction
+from leads.records import Tier
+from models.version import ModelVersion, Scores
+from serving.answers import ScoreAnswer
+from serving.inputs import Input
+from serving.reasons import Reason, explain
+
+Explain = Literal["nothing", "leads", "all"]
+# Contributions take about a millisecond a row: so many rows per harm are explained when all are asked for.
+MAX_EXPLAINED = 100
+_ACCOUNT_ROW = 1
+
+
+@dataclass(frozen=True)
+class Group:
+    """n inputs under one harm.
+
+    Args:
+        picked: (n,) their places in `fetched`.
+        available: whether the online store answered; when not, `fetched` is all missing.
+    """
+
+    version: ModelVersion
+    inputs: Sequence[Input]
+    picked: tuple[int, ...]
+    fetched: Fetched
+    available: bool
+    as_of: Micros
+
+    def features(self) -> Matrix:
+        """(n, k) the contract's columns."""
+        packed = {view: stored[list(self.picked)] for view, stored in self.fetched.packed.items()}
+        texts = [one.text for one in self.inputs]
+        return columns.evaluate(self.version.contract, packed, np.full(len(texts), self.as_of, np.int64), texts)
+
+    def answers(self, scores: Scores, explained: Explain) -> list[ScoreAnswer]:
+        """One answer per input, in their order."""
+        values = scores.score.tolist()
+        tiers = [self.version.tier(score) for score in values]
+        reasons = self._reasons(scores, tiers, explained)
+        ages, exposures = self._ages(), self._exposures()
+        return [
+            ScoreAnswer(
+                index=one.place,
+                subject=one.request.subject,
+                harm=self.version.harm,
+                score=values[n],
+                tier=tiers[n],
+                model=self.version.name,
+                version=self.version.version,
+                contract_hash=self.version.contract.hash,
+                at=self.as_of,
+                oldest_feature_age_s=ages[n],
+                degraded=self._degraded(n, explained == "all" and n not in reasons),
+                exposure=exposures[n],
+                prediction_id=self._prediction_id(one, scores.vector[n]),
+                reasons=reasons.get(n),
+            )
+            for n, one in enumerate(self.inputs)
+        ]
+
+    def predictions(
+        self, scores: Scores, answers: Sequence[ScoreAnswer], scored_at: Micros, source: Literal["api", "worker"]
+    ) -> list[Prediction]:
+        """The same, as the prediction log keeps them."""
+        row_at = self.fetched.row_at[list(self.picked)].tolist()
+        return [
+            Prediction(
+                prediction_id=answer.prediction_id,
+                type_id=answer.subject.type_id,
+                subject_id=answer.subject.id,
+                harm=answer.harm,
+                at=answer.at,
+                scored_at=scored_at,
+                model_version=answer.version,
+                contract_hash=answer.contract_hash,
+                vector=scores.vector[n],
+                score=answer.score,
+                tier=answer.tier,
+                item_row_at=row_at[n][0],
+                account_row_at=row_at[n][1],
+                parent_row_at=row_at[n][2],
+                source=source,
+                role=answer.role,
+            )
+            for n, answer in enumerate(answers)
+        ]
+
+    def _reasons(self, scores: Scores, tiers: list[Tier], explained: Explain) -> dict[int, tuple[Reason, ...]]:
+        if explained == "nothing":
+            return {}
+        if explained == "leads":
+            chosen = [n for n, tier in enumerate(tiers) if tier != "none"]
+        else:
+            chosen = np.argsort(-scores.score, kind="stable")[:MAX_EXPLAINED].tolist()
+        parts = self.version.contributions(scores.vector[chosen])
+        names = self.version.input_names
+        return {n: explain(names, scores.vector[n], part) for n, part in zip(chosen, parts, strict=True)}
+
+    def _degraded(self, n: int, unexplained: bool) -> tuple[str, ...]:
+        one = self.inputs[n]
+        flags = list(one.flags)
+        if not self.available:
+            flags.append("features_unavailable")
+        elif not self.fetched.row_at[self.picked[n], _ACCOUNT_ROW]:
+            flags.append("account_unknown")
+        if self.version.uses_text and one.text is None:
+            flags.append("text_missing")
+        if unexplained:
+            flags.append("not_explained")
+        return tuple(flags)
+
+    def _ages(self) -> list[float | None]:
+        row_at = self.fetched.row_at[list(self.picked)]
+        never = np.iinfo(np.int64).max
+        oldest: list[int] = np.where(row_at > 0, row_at, never).min(axis=1).tolist()
+        return [round(max(0, self.as_of - at) / SECOND, 3) if at != never else None for at in oldest]
+
+    def _exposures(self) -> list[float]:
+        """1 + ln(1 + plays in 24 h): of an item by others, of an account by itself."""
+        at = np.full(len(self.picked), self.as_of, np.int64)
+        plays = np.zeros(len(self.picked), np.float32)
+        for layout in (ITEM, ACCOUNT):
+            mine = np.array([(one.request.subject.type_id == "account") == (layout is ACCOUNT) for one in self.inputs])
+            counted = rows.window(self.fetched.packed[layout.view][list(self.picked)], layout, "plays", "h", at)
+            plays = np.where(mine, counted, plays)
+        exposures: list[float] = np.round(1 + np.log1p(np.nan_to_num(plays.astype(np.float64))), 6).tolist()
+        return exposures
+
+    def _prediction_id(self, one: Input, vector: Matrix) -> str:
+        """The same for the same act: subject, harm, version, instant and input."""
+        subject = one.request.subject
+        about = f"{subject.type_id}\0{subject.id}\0{self.version.harm}\0{self.version.version}\0{self.as_of}\0"
+        return hashlib.blake2b(about.encode("utf-8", "replace") + vector.tobytes(), digest_size=16).hexdigest()
