@@ -1,0 +1,271 @@
+"""The `leads` command. It puts the packages together, each imported only by the command that needs it."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, NoReturn
+
+import typer
+
+from leads.errors import LeadsError
+
+if TYPE_CHECKING:
+    from leads.settings import Settings
+
+app = typer.Typer(
+    name="leads",
+    help="Calibrated, explained, ranked leads for Trust & Safety review.",
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
+models_app = typer.Typer(help="Registered model versions.", no_args_is_help=True)
+app.add_typer(keys_app, name="keys")
+app.add_typer(models_app, name="models")
+
+Harm = Annotated[str, typer.Argument(help="A harm declared in policies.yaml.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no next steps.")]
+
+
+def _settings(**given: object) -> Settings:
+    """Read them only when a command runs: `leads --help` answers at once."""
+    from leads.settings import load_settings
+
+    return load_settings(**given)
+
+
+def main() -> NoReturn:
+    """Run the command; a LeadsError ends it with one message on stderr and exit code 1, wrong usage with 2."""
+    try:
+        app(standalone_mode=True)
+    except LeadsError as error:
+        from rich.markup import escape
+
+        from leads.screens import errors
+
+        errors.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
+        sys.exit(1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    sys.exit(0)
+
+
+@app.callback()
+def _start(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log what happens.")] = False) -> None:
+    import os
+
+    from leads.processes import QUIET
+
+    os.environ.update(QUIET)
+    logging.basicConfig(
+        level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+
+
+@app.command()
+def demo(
+    quick: Annotated[bool, typer.Option("--quick", help="A smaller platform: about a minute.")] = False,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier demo first.")] = False,
+) -> None:
+    """From nothing to ranked leads over HTTP, a decision and a drift report. Goes on where it was interrupted."""
+    from leads.demo import run
+
+    run(_settings(), quick=quick, fresh=fresh)
+
+
+@app.command()
+def simulate(
+    out: Annotated[Path | None, typer.Option(help="Folder to write to; default: simulation/ below LEADS_HOME.")] = None,
+    preset: Annotated[str, typer.Option(help="standard: 5,000 accounts, 30 days. small: seconds.")] = "standard",
+    seed: Annotated[int, typer.Option(help="Equal seeds give equal bytes.")] = 1,
+    end: Annotated[
+        str | None, typer.Option(help="When the simulated time ends, RFC 3339; default: a fixed date.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a platform: events, and the truth about every subject."""
+    from simulation.screen import simulate_on_screen
+
+    settings = _settings()
+    folder = out or settings.root / "simulation"
+    simulate_on_screen(settings, folder, preset_name=preset, seed=seed, end=end, quiet=quiet)
+
+
+@app.command()
+def ingest(
+    file: Annotated[Path, typer.Argument(help="JSON Lines, one event a line.")],
+    quiet: Quiet = False,
+) -> None:
+    """Append a file of events to the log. Known ids change nothing."""
+    from leads.ingest import ingest as ingest_file
+    from leads.screens import next_steps, note, progress
+    from leads.tables import open_engine
+
+    engine = open_engine(_settings())
+    with progress("events appended") as tell:
+        result = ingest_file(engine, file, on_progress=tell)
+    note(
+        f"{result.accepted:,} events appended, {result.duplicates:,} known already; the log ends at {result.offset:,}."
+    )
+    if not quiet:
+        next_steps(("leads worker --once", "derive features and leads from it"), ("leads train --all", "train on it"))
+
+
+@app.command()
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="Work off what is there, then stop.")] = False,
+    rebuild: Annotated[bool, typer.Option("--rebuild", help="Forget every feature row and derive them again.")] = False,
+) -> None:
+    """Derive features from the log, score what events touched, offer leads."""
+    from serving.run_worker import run
+
+    run(_settings(), once=once, rebuild=rebuild)
+
+
+@app.command()
+def train(
+    harms: Annotated[list[str] | None, typer.Argument(help="Harms declared in policies.yaml.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="All harms; those without enough labels are skipped.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Train, calibrate, evaluate and register a version per harm."""
+    _train(harms or [], every=every, again=False, quiet=quiet)
+
+
+@app.command()
+def retrain(harm: Harm, quiet: Quiet = False) -> None:
+    """Train again with the decisions made since; promote the new version if it is not worse."""
+    _train([harm], every=False, again=True, quiet=quiet)
+
+
+def _train(harms: list[str], *, every: bool, again: bool, quiet: bool) -> None:
+    from leads.policies import load_policies
+    from training.screen import train_on_screen
+
+    if bool(harms) == every:
+        raise typer.BadParameter("Name the harms to train, or give --all.", param_hint="HARMS")
+    settings = _settings()
+    train_on_screen(settings, load_policies(settings.policies), harms or None, again=again, quiet=quiet)
+
+
+@models_app.command("list")
+def models_list() -> None:
+    """The versions of each harm, and which one answers."""
+    from leads.policies import load_policies
+    from training.screen import models_on_screen
+
+    settings = _settings()
+    models_on_screen(settings, load_policies(settings.policies))
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on; default: loopback.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on.")] = None,
+    workers: Annotated[int | None, typer.Option(help="API worker processes.")] = None,
+    with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Run the background worker too.")] = True,
+) -> None:
+    """The HTTP service, its model follower and its worker, until Ctrl-C."""
+    from leads.screens import next_steps, note
+    from leads.tables import open_engine
+    from serving.supervisor import serve as run
+
+    given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
+    settings = _settings(**{name: value for name, value in given.items() if value is not None})
+    open_engine(settings).dispose()
+    address = f"http://{settings.host}:{settings.port}"
+    note(f"Lead Serving on {address}; logs in {settings.root / 'logs'}. Ctrl-C ends it.")
+    next_steps(
+        ("leads keys create NAME", "a key for the API"),
+        (f"curl {address}/readyz", "is it ready"),
+        (f"{address}/v1/docs", "the API's pages"),
+    )
+    run(settings, with_worker=with_worker)
+
+
+@app.command()
+def score(
+    subject: Annotated[str | None, typer.Argument(help="TYPE:ID of a known subject, for example comment:c12.")] = None,
+    text: Annotated[str | None, typer.Option(help="Score this text instead of a known subject.")] = None,
+    type_id: Annotated[str, typer.Option("--type", help="Type of the subject whose text this is.")] = "comment",
+    harm: Annotated[list[str] | None, typer.Option(help="Only these harms.")] = None,
+) -> None:
+    """Score one subject here, without the service."""
+    from serving.screen import score_on_screen
+
+    if (subject is None) == (text is None):
+        raise typer.BadParameter("Give a known subject as TYPE:ID, or --text.", param_hint="SUBJECT")
+    score_on_screen(_settings(), subject=subject, text=text, type_id=type_id, harms=harm)
+
+
+@app.command()
+def queue(
+    harm: Annotated[str | None, typer.Option(help="Only this harm.")] = None,
+    state: Annotated[str, typer.Option(help="open, claimed, decided or all.")] = "open",
+    limit: Annotated[int, typer.Option(min=1, max=500, help="How many.")] = 20,
+) -> None:
+    """The best leads, ranked."""
+    from serving.screen import queue_on_screen
+
+    queue_on_screen(_settings(), harm=harm, state=state, limit=limit)
+
+
+@app.command()
+def drift(
+    harm: Harm,
+    days: Annotated[
+        float, typer.Option(min=0.01, help="Length of the window that ends with the newest prediction.")
+    ] = 1.0,
+) -> None:
+    """Has what the model sees moved away from what it was trained on? Exit code 3 when it has."""
+    from leads.policies import load_policies
+    from monitoring.screen import drift_on_screen
+
+    settings = _settings()
+    if drift_on_screen(settings, load_policies(settings.policies), harm, days=days):
+        raise typer.Exit(3)
+
+
+@app.command()
+def status() -> None:
+    """What there is, how far each part has come, and what to do next."""
+    from serving.screen import status_on_screen
+
+    status_on_screen(_settings())
+
+
+@keys_app.command("create")
+def keys_create(
+    name: Annotated[str, typer.Argument(help="Whose key it is.")],
+    scope: Annotated[
+        list[str] | None, typer.Option(help="score, leads:read, leads:decide, events:write, admin.")
+    ] = None,
+    harm: Annotated[list[str] | None, typer.Option(help="Limit the key to these harms.")] = None,
+) -> None:
+    """Make a key and print it, once."""
+    from serving.screen import create_key_on_screen
+
+    create_key_on_screen(_settings(), name, scopes=scope, harms=harm)
+
+
+@keys_app.command("list")
+def keys_list() -> None:
+    """The keys there are; never the secrets."""
+    from serving.screen import keys_on_screen
+
+    keys_on_screen(_settings())
+
+
+@keys_app.command("revoke")
+def keys_revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `leads keys list` shows it.")]) -> None:
+    """Revoke a key; it stops working within seconds."""
+    from serving.screen import revoke_key_on_screen
+
+    revoke_key_on_screen(_settings(), key_id)
+
+
+if __name__ == "__main__":
+    main()
