@@ -1,0 +1,170 @@
+"""API keys: `ls_<id>_<secret>`, shown once and stored as a hash, with scopes and optionally limited to harms."""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import secrets
+import threading
+import time
+from collections.abc import Callable, Collection
+from typing import Any, Literal, NamedTuple, get_args
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine, Row
+
+from leads import clock
+from leads.clock import Clock, Micros
+from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound
+from leads.tables import api_keys, reading
+
+Scope = Literal["score", "leads:read", "leads:decide", "events:write", "admin"]
+SCOPES: tuple[Scope, ...] = get_args(Scope)
+# How long a revoked key may still be taken for good.
+CACHE_S = 5.0
+_MAX_CACHED = 10_000
+_NOBODY = bytes(32)
+
+
+class ApiKey(NamedTuple):
+    """Who asks, and what they may. `harms` None: every harm. `admin` includes the other scopes."""
+
+    id: str
+    name: str
+    scopes: frozenset[str]
+    harms: frozenset[str] | None
+    created_at: Micros
+    revoked_at: Micros | None
+
+    def require(self, scope: Scope) -> None:
+        """Raises AccessDenied when the key lacks the scope."""
+        if scope not in self.scopes and "admin" not in self.scopes:
+            raise AccessDenied(f"This key lacks the scope {scope}.", remedy=f"Use a key with {scope}.")
+
+    def require_harm(self, harm: str, *, field: str = "/harm") -> None:
+        """Raises AccessDenied when the key is limited to other harms."""
+        if self.harms is not None and harm not in self.harms:
+            raise AccessDenied(
+                f"This key is not for {harm}.", field=field, remedy=f"It is for: {', '.join(sorted(self.harms))}."
+            )
+
+
+class CreatedKey(NamedTuple):
+    """A new key; `text` is what its holder sends, and can't be had again."""
+
+    key: ApiKey
+    text: str
+
+
+def create(
+    engine: Engine,
+    name: str,
+    scopes: Collection[str],
+    *,
+    harms: Collection[str] | None = None,
+    clock_: Clock = clock.now,
+) -> CreatedKey:
+    """Make a key.
+
+    Raises:
+        InvalidInput: an empty name, no scope or an unknown one, an empty limit to harms.
+    """
+    unknown = sorted(set(scopes) - set(SCOPES))
+    if unknown or not scopes:
+        what = f"There is no scope {unknown[0]!r}." if unknown else "A key needs at least one scope."
+        raise InvalidInput(what, field="--scope", remedy=f"Scopes: {', '.join(SCOPES)}.")
+    if not name.strip() or len(name) > 100 or not name.isprintable():
+        raise InvalidInput("A key needs a printable name of at most 100 characters.", field="--name")
+    if harms is not None and not harms:
+        raise InvalidInput("A limit to no harm at all.", field="--harm", remedy="Name harms, or leave the limit out.")
+    id_, secret, at = secrets.token_hex(6), secrets.token_urlsafe(32), clock_()
+    limit = None if harms is None else sorted(set(harms))
+    with engine.begin() as connection:
+        connection.execute(
+            sa.insert(api_keys).values(
+                id=id_,
+                name=name,
+                secret_hash=_hash(secret),
+                scopes=sorted(set(scopes)),
+                harms=sa.null() if limit is None else limit,
+                created_at=at,
+            )
+        )
+    held = ApiKey(id_, name, frozenset(scopes), None if limit is None else frozenset(limit), at, None)
+    return CreatedKey(held, f"ls_{id_}_{secret}")
+
+
+def revoke(engine: Engine, id_: str, *, clock_: Clock = clock.now) -> None:
+    """End a key; servers notice within five seconds. Revoking twice changes nothing.
+
+    Raises:
+        NotFound: there is no such key.
+    """
+    with engine.begin() as connection:
+        revoked = sa.func.coalesce(api_keys.c.revoked_at, clock_())
+        done = connection.execute(sa.update(api_keys).where(api_keys.c.id == id_).values(revoked_at=revoked))
+    if not done.rowcount:
+        raise NotFound("There is no such key.", field="id", remedy="List them: leads keys list")
+
+
+def listing(engine: Engine) -> list[ApiKey]:
+    """All keys, oldest first, revoked ones too."""
+    with reading(engine) as connection:
+        query = sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
+        return [_key(row) for row in connection.execute(query)]
+
+
+def verify(engine: Engine, text: str) -> ApiKey:
+    """The key that `text` is.
+
+    Raises:
+        NotAuthenticated: not a key, unknown or revoked; which of these is not told.
+    """
+    prefix, _, rest = text.partition("_")
+    id_, _, secret = rest.partition("_")
+    with reading(engine) as connection:
+        row = connection.execute(sa.select(api_keys).where(api_keys.c.id == id_)).first()
+    # The comparison is made for unknown ids too: the time it takes must not tell which ids exist.
+    matches = hmac.compare_digest(_hash(secret), row.secret_hash if row else _NOBODY)
+    if prefix != "ls" or row is None or not matches or row.revoked_at is not None:
+        raise NotAuthenticated(
+            "This API key is not valid.", remedy="Make one with `leads keys create`, send it as X-API-Key."
+        )
+    return _key(row)
+
+
+class KeyCache:
+    """Remembers verified keys for a few seconds, by hash of their text. Thread-safe."""
+
+    def __init__(self, engine: Engine, *, ttl_s: float = CACHE_S, timer: Callable[[], float] = time.monotonic) -> None:
+        self._engine = engine
+        self._ttl_s = ttl_s
+        self._timer = timer
+        self._known: dict[bytes, tuple[float, ApiKey]] = {}
+        self._lock = threading.Lock()
+
+    def recall(self, text: str) -> ApiKey | None:
+        """The key if it was verified within the last seconds; doesn't block."""
+        known = self._known.get(_hash(text))
+        return known[1] if known and known[0] > self._timer() else None
+
+    def verify(self, text: str) -> ApiKey:
+        """Like `verify`; asks the database at most once in the time to live."""
+        key = self.recall(text)
+        if key is None:
+            now = self._timer()
+            key = verify(self._engine, text)
+            with self._lock:
+                if len(self._known) >= _MAX_CACHED:
+                    self._known.clear()
+                self._known[_hash(text)] = (now + self._ttl_s, key)
+        return key
+
+
+def _hash(secret: str) -> bytes:
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
+
+
+def _key(row: Row[Any]) -> ApiKey:
+    harms = None if row.harms is None else frozenset(row.harms)
+    return ApiKey(row.id, row.name, frozenset(row.scopes), harms, row.created_at, row.revoked_at)
