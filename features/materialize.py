@@ -8,6 +8,7 @@ the fold has come as far as the former, so that a reader never sees a row go bac
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -135,6 +136,13 @@ class Materializer:
         if any(len(rows) for rows in self._rows.values()):
             self.segments.write(self._rows, self._offset)
             self._rows = empty_batch()
+
+
+def forget(settings: Settings) -> None:
+    """Remove every feature row, offline and online; the event log still holds the truth."""
+    OnlineWriter(settings).clear()
+    shutil.rmtree(settings.features_dir / "segments", ignore_errors=True)
+    (settings.features_dir / "online.json").unlink(missing_ok=True)
 
 
 def _read_mark(path: Path) -> _Mark:

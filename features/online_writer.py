@@ -43,6 +43,12 @@ class OnlineWriter:
             written += len(rows)
         return written
 
+    def clear(self) -> None:
+        """Remove every row from the online store."""
+        entities = [self._store.get_entity(layout.view) for layout in LAYOUTS]
+        self._online.teardown(self._store.config, list(self._views.values()), entities)
+        self._store.registry.teardown()
+
 
 def _newest(batches: Sequence[Batch], view: str) -> list[Any]:
     """(entity key, values, event time, created) as Feast's stores take them, one per entity."""

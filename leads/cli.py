@@ -118,11 +118,12 @@ def ingest(
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Work off what is there, then stop.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Forget every feature row and derive them again.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Derive features from the log, score what events touched, offer leads."""
     from serving.run_worker import run
 
-    run(_settings(), once=once, rebuild=rebuild)
+    run(_settings(), once=once, rebuild=rebuild, quiet=quiet)
 
 
 @app.command()
@@ -219,13 +220,14 @@ def drift(
     days: Annotated[
         float, typer.Option(min=0.01, help="Length of the window that ends with the newest prediction.")
     ] = 1.0,
+    quiet: Quiet = False,
 ) -> None:
     """Has what the model sees moved away from what it was trained on? Exit code 3 when it has."""
     from leads.policies import load_policies
     from monitoring.screen import drift_on_screen
 
     settings = _settings()
-    if drift_on_screen(settings, load_policies(settings.policies), harm, days=days):
+    if drift_on_screen(settings, load_policies(settings.policies), harm, days=days, quiet=quiet):
         raise typer.Exit(3)
 
 

@@ -11,7 +11,7 @@ import logging
 import time
 from collections.abc import Callable, Iterable, Sequence
 from itertools import islice
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
@@ -21,7 +21,6 @@ from leads.clock import Micros
 from leads.errors import LeadsError, Unavailable
 from leads.policies import Policies
 from leads.records import ACCOUNT, DecisionMade, LoggedEvent, Played, Subject
-from leads.settings import Settings
 from leads.tables import reading
 from serving.answers import ErrorEntry, ScoreAnswer
 from serving.inputs import ScoreRequest
@@ -37,10 +36,6 @@ Keep = Callable[[], bool]
 OnProgress = Callable[[str, int, int], None]
 
 
-class Published(Champions, Protocol):
-    """`serving.published.Published`, as far as the worker uses it."""
-
-
 class Progress(NamedTuple):
     """What a worker did: events folded to this offset, subjects scored, leads opened."""
 
@@ -54,14 +49,12 @@ class Worker:
 
     def __init__(
         self,
-        settings: Settings,
         policies: Policies,
         engine: Engine,
         scorer: Scorer,
-        published: Published,
+        published: Champions,
         materializer: Materializer,
     ) -> None:
-        self._settings = settings
         self._policies = policies
         self._engine = engine
         self._scorer = scorer
@@ -70,6 +63,11 @@ class Worker:
         self._touched: dict[Subject, None] = {}
         self._visible_at: Micros = 0
         self._scored = self._opened = self._noted = 0
+
+    @property
+    def has_models(self) -> bool:
+        """Whether there is anything to score with."""
+        return bool(self._published.champions())
 
     @property
     def progress(self) -> Progress:
