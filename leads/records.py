@@ -6,6 +6,7 @@ when we could first have known (`visible_at`) and its place in the order (`offse
 
 from __future__ import annotations
 
+import re
 from typing import Annotated, Literal, NamedTuple, TypeVar
 
 import msgspec
@@ -17,9 +18,9 @@ from leads.errors import InvalidInput
 ACCOUNT = "account"
 MAX_TEXT_CHARS = 20_000
 
-# No control characters: ids travel in headers, keys, file names and terminals.
-Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$")]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$")]
+# No control characters: ids travel in headers, keys, file names and terminals. `$` alone would let a last newline pass.
+Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$(?!\n)")]
 # From 2000 to 2100: a wrong unit (seconds, milliseconds) is caught here and not as a feature.
 Instant = Annotated[int, Meta(ge=946_684_800_000_000, le=4_102_444_800_000_000)]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
@@ -168,6 +169,9 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(Event)
 _recorded_decoder = msgspec.json.Decoder(RecordedEvent)
+# Messages that quote what was sent, and what may be quoted.
+_UNTRUSTED = re.compile(r"(Object contains unknown field |Invalid enum value |Invalid value )(.*)", re.DOTALL)
+_PLAIN = re.compile(r"[`'][A-Za-z0-9_]{1,40}[`']")
 
 
 def encode(record: msgspec.Struct) -> bytes:
@@ -177,20 +181,37 @@ def encode(record: msgspec.Struct) -> bytes:
 
 def decode_event(raw: bytes) -> Event:
     """Raises InvalidInput with the JSON pointer of what is wrong."""
-    return _decode(_event_decoder, raw)
+    return decode(_event_decoder, raw)
 
 
 def decode_recorded(raw: bytes) -> RecordedEvent:
     """Raises InvalidInput with the JSON pointer of what is wrong."""
-    return _decode(_recorded_decoder, raw)
+    return decode(_recorded_decoder, raw)
 
 
-def _decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
+def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
+    """Decode and validate.
+
+    Raises:
+        InvalidInput: with the JSON pointer of what is wrong, and without quoting what was sent.
+    """
     try:
         return decoder.decode(raw)
-    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
-        message, _, path = str(error).partition(" - at `$")
-        raise InvalidInput(message + ".", field=_pointer(path.rstrip("`"))) from error
+    except UnicodeDecodeError as error:
+        raise InvalidInput("This is not UTF-8.", remedy="Send JSON in UTF-8.") from error
+    except msgspec.ValidationError as error:
+        message, _, path = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
+        raise InvalidInput(_tame(message) + ".", field=_pointer(path.rstrip("`"))) from error
+    except msgspec.MsgspecError as error:
+        raise InvalidInput(f"This is not JSON: {error}.", remedy="Send JSON in UTF-8; NaN is none.") from error
+
+
+def _tame(message: str) -> str:
+    """The message without an unknown key or value that may be somebody's text."""
+    found = _UNTRUSTED.match(message)
+    if found is None or _PLAIN.fullmatch(found[2]):
+        return message
+    return f"{found[1]}…"
 
 
 def _pointer(path: str) -> str | None:

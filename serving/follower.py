@@ -21,7 +21,7 @@ from typing import Protocol
 from features import columns
 from leads import clock
 from leads.clock import Clock
-from leads.errors import Conflict, LeadsError, ModelRefused
+from leads.errors import Conflict, LeadsError, ModelRefused, Unavailable
 from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
