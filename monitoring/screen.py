@@ -72,9 +72,8 @@ def _columns(result: DriftResult) -> Table:
 
 def _row(column: ColumnDrift) -> tuple[str, ...]:
     before, after = column.reference, column.current
-    name = escape(column.name) + (" (missing)" if column.of == "missing" else "")
     return (
-        name,
+        escape(column.name),
         f"{column.statistic:.3f}",
         f"{column.threshold:.3f}",
         _change(before, after, "mean"),
