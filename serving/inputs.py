@@ -16,7 +16,7 @@ class ScoreRequest(msgspec.Struct, frozen=True):
     """One subject to score. What is None is looked up.
 
     Args:
-        harms: None: every harm that applies to the type and has a champion.
+        harms: None: every harm that applies to the type, has a champion and is among `allowed`, if that is given.
         text, account_id, parent: override what is stored; with a text the subject need not be known.
     """
 
@@ -25,6 +25,7 @@ class ScoreRequest(msgspec.Struct, frozen=True):
     text: str | None = None
     account_id: str | None = None
     parent: Subject | None = None
+    allowed: frozenset[str] | None = None
 
 
 class Input(NamedTuple):

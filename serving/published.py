@@ -96,6 +96,11 @@ class Published:
         """The loaded and proven version of each harm, as of now."""
         return self._champions
 
+    @property
+    def checked_at(self) -> Micros:
+        """When the registry last answered the follower; 0 if never."""
+        return self._state.checked_at
+
     def served(self) -> list[Served]:
         """Every published harm, with what is served and why if not what should be."""
         champions = self._champions

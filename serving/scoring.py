@@ -118,7 +118,9 @@ class Scorer:
         error = refusal(one, has_row)
         if error:
             return [(None, error)]
-        harms = dict.fromkeys(asked) if asked is not None else [harm for harm in applying if harm in champions]
+        allowed = self._policies.harms if one.request.allowed is None else one.request.allowed
+        open_to = [harm for harm in applying if harm in champions and harm in allowed]
+        harms = dict.fromkeys(asked) if asked is not None else open_to
         if not harms:
             return [(None, Unavailable("No model version is published yet.", remedy="Train one: leads train"))]
         return [(harm, self._obstacle(one, harm, champions, available)) for harm in harms]

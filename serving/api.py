@@ -1,0 +1,213 @@
+"""The REST routes, mounted at `/v1`. Each parses, calls, maps; what is done is done elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any
+
+import msgspec
+from fastapi import FastAPI, Query, Request
+from fastapi.exceptions import RequestValidationError
+from sqlalchemy.engine import Connection
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from leads.errors import LeadsError
+from leads.keys import ApiKey, Scope
+from leads.records import Subject
+from serving import idempotency, intake, lead_requests, problems
+from serving.api_docs import describe
+from serving.gate import KEY, REQUEST_ID
+from serving.idempotency import Answer, Given
+from serving.runtime import Runtime
+from serving.score_request import NothingScored, score
+from serving.wire import (
+    Accepted,
+    ClaimIn,
+    DecisionIn,
+    ItemsIn,
+    PlaysIn,
+    ReleaseIn,
+    ScoreIn,
+    ScoresOut,
+    SignalsIn,
+    SubjectDecisionIn,
+    parse,
+)
+from serving.wire_leads import (
+    ClaimedOut,
+    DecidedOut,
+    LeadDetail,
+    LeadsOut,
+    ModelsOut,
+    ReleasedOut,
+    TrailOut,
+    models_out,
+)
+
+Work = Callable[[Connection, Given | None], msgspec.Struct]
+
+
+def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
+    """The app; `runtime` gives the service's parts and is called per request, after start-up."""
+    app = FastAPI(title="Lead Serving", version="1", openapi_url="/openapi.json", docs_url=None, redoc_url=None)
+    app.add_exception_handler(LeadsError, _on_error)
+    app.add_exception_handler(RequestValidationError, _on_bad_parameter)
+    app.add_exception_handler(HTTPException, _on_http)
+    _add_scoring(app, runtime)
+    _add_intake(app, runtime)
+    _add_queue(app, runtime)
+    _add_decisions(app, runtime)
+    return app
+
+
+def _add_scoring(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
+    @app.post("/score", **describe("Score subjects under harms", "score", body=ScoreIn, answer=ScoresOut))
+    async def post_score(request: Request) -> Response:
+        body = parse(await request.body(), ScoreIn)
+        found = await runtime().run(score, runtime(), _key(request, "score"), body)
+        if isinstance(found, NothingScored):
+            return problems.of_many(found.first, found.errors, request.scope[REQUEST_ID])
+        return _json(found)
+
+    @app.get("/models", **describe("Which version answers for each harm", None, answer=ModelsOut))
+    async def get_models(request: Request) -> Response:
+        key, published = _key(request, None), runtime().published
+        served = [x for x in published.served() if key.harms is None or x.harm in key.harms]
+        return _json(models_out(served, published.checked_at))
+
+
+def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
+    def route(path: str, type_: type[intake.Batch], summary: str) -> None:
+        async def post(request: Request) -> Response:
+            key, body = _key(request, "events:write"), parse(await request.body(), type_)
+            now, parts = runtime().clock(), runtime()
+
+            def work(connection: Connection, once: Given | None) -> msgspec.Struct:
+                events = intake.events_of(body, key, parts.policies, once, now)
+                return intake.accept(connection, body, events, parts.clock)
+
+            return await _once(request, parts, work, status=202)
+
+        described = describe(summary, "events:write", body=type_, answer=Accepted, status=202, creates=True)
+        app.add_api_route(path, post, methods=["POST"], name=f"post_{path[1:]}", **described)
+
+    route("/items", ItemsIn, "Tell of items and accounts that came to be or were edited")
+    route("/signals", SignalsIn, "Tell of reports, notices, hash matches, other classifiers' scores")
+    route("/plays", PlaysIn, "Tell of plays")
+
+
+def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
+    @app.get("/leads", **describe("Leads by falling priority", "leads:read", answer=LeadsOut))
+    async def get_leads(
+        request: Request,
+        harm: Annotated[list[str] | None, Query(description="Only these harms.")] = None,
+        state: Annotated[lead_requests.StateFilter, Query(description="Only leads in this state.")] = "open",
+        type_id: Annotated[str | None, Query(alias="typeId", max_length=64, description="Only this type.")] = None,
+        limit: Annotated[int, Query(ge=1, le=200)] = 50,
+        cursor: Annotated[str | None, Query(max_length=512, description="`nextCursor` of the page before.")] = None,
+    ) -> Response:
+        wanted = lead_requests.Wanted(tuple(harm) if harm else None, state, type_id, limit, cursor)
+        return _json(await runtime().run(lead_requests.listed, runtime(), _key(request, "leads:read"), wanted))
+
+    @app.post(
+        "/leads/claim",
+        **describe("Lease the best leads", "leads:decide", body=ClaimIn, answer=ClaimedOut, creates=True),
+    )
+    async def post_claim(request: Request) -> Response:
+        key, body = _key(request, "leads:decide"), parse(await request.body(), ClaimIn)
+        return await _once(request, runtime(), lambda c, _: lead_requests.claimed(c, runtime(), key, body))
+
+    @app.get("/leads/{lead_id}", **describe("Everything known of a lead", "leads:read", answer=LeadDetail))
+    async def get_lead(request: Request, lead_id: str) -> Response:
+        return _json(await runtime().run(lead_requests.detail, runtime(), _key(request, "leads:read"), lead_id))
+
+    @app.get("/leads/{lead_id}/audit", **describe("What happened to a lead", "leads:read", answer=TrailOut))
+    async def get_audit(request: Request, lead_id: str) -> Response:
+        return _json(await runtime().run(lead_requests.trail, runtime(), _key(request, "leads:read"), lead_id))
+
+
+def _add_decisions(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
+    @app.post(
+        "/leads/{lead_id}/release",
+        **describe("Give a claimed lead back", "leads:decide", body=ReleaseIn, answer=ReleasedOut, creates=True),
+    )
+    async def post_release(request: Request, lead_id: str) -> Response:
+        key, body = _key(request, "leads:decide"), parse(await request.body(), ReleaseIn)
+        return await _once(request, runtime(), lambda c, _: lead_requests.released(c, runtime(), key, lead_id, body))
+
+    @app.post(
+        "/leads/{lead_id}/decision",
+        **describe("Decide a lead", "leads:decide", body=DecisionIn, answer=DecidedOut, creates=True),
+    )
+    async def post_decision(request: Request, lead_id: str) -> Response:
+        key, body = _key(request, "leads:decide"), parse(await request.body(), DecisionIn)
+        return await _once(request, runtime(), lambda c, _: lead_requests.decided(c, runtime(), key, lead_id, body))
+
+    @app.post(
+        "/decisions",
+        **describe(
+            "Decide a subject, lead or not; overturn a decision",
+            "leads:decide",
+            body=SubjectDecisionIn,
+            answer=DecidedOut,
+            creates=True,
+        ),
+    )
+    async def post_decisions(request: Request) -> Response:
+        key, body = _key(request, "leads:decide"), parse(await request.body(), SubjectDecisionIn)
+        subject = Subject(body.subject.type_id, body.subject.id)
+        return await _once(
+            request, runtime(), lambda c, _: lead_requests.decided_subject(c, runtime(), key, subject, body)
+        )
+
+
+async def _once(request: Request, runtime: Runtime, work: Work, *, status: int = 200) -> Response:
+    """Do the work in one transaction, once per Idempotency-Key."""
+    key: ApiKey = request.scope[KEY]
+    header = request.headers.get("idempotency-key")
+    given = idempotency.given(key.id, header, request.url.path, await request.body())
+
+    def transaction() -> Answer:
+        with runtime.engine.begin() as connection:
+            return idempotency.once(
+                connection,
+                given,
+                runtime.clock(),
+                lambda: Answer(status, msgspec.json.encode(work(connection, given))),
+            )
+
+    answer = await runtime.run(transaction)
+    headers = {"Idempotency-Replayed": "true"} if answer.replayed else None
+    return Response(answer.body, answer.status, headers, media_type="application/json")
+
+
+def _key(request: Request, scope: Scope | None) -> ApiKey:
+    key: ApiKey = request.scope[KEY]
+    if scope is not None:
+        key.require(scope)
+    return key
+
+
+def _json(out: msgspec.Struct) -> Response:
+    return Response(msgspec.json.encode(out), media_type="application/json")
+
+
+def _on_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, LeadsError)
+    return problems.of_error(error, request.scope[REQUEST_ID])
+
+
+def _on_bad_parameter(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    faults: list[dict[str, Any]] = list(error.errors())
+    errors = [problems.Detail("/" + "/".join(map(str, x["loc"][1:])), x["msg"]) for x in faults]
+    text = "A parameter is not valid."
+    return problems.of_status(422, request.scope[REQUEST_ID], detail=text, errors=errors)
+
+
+def _on_http(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    answer = problems.of_status(error.status_code, request.scope[REQUEST_ID])
+    answer.headers.update(error.headers or {})
+    return answer

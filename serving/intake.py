@@ -1,0 +1,78 @@
+"""Items, signals and plays become events: durable before the answer, each id once."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Sequence
+
+from sqlalchemy.engine import Connection
+
+from leads import event_log
+from leads.clock import Clock, Micros
+from leads.errors import InvalidInput, LeadsError
+from leads.keys import ApiKey
+from leads.policies import Policies
+from leads.records import Body, Event, ItemCreated, Played, SignalReceived
+from serving.idempotency import Given
+from serving.wire import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn, instant
+
+Batch = ItemsIn | SignalsIn | PlaysIn
+_Entry = ItemIn | SignalIn | PlayIn
+
+
+def events_of(batch: Batch, key: ApiKey, policies: Policies, once: Given | None, now: Micros) -> list[Event]:
+    """The batch as events. Those without an id get one: the same each time when an Idempotency-Key was sent.
+
+    Raises:
+        InvalidInput, NotFound, AccessDenied: with the pointer of the entry that is wrong.
+    """
+    name, entries = _entries(batch)
+    found = []
+    for i, entry in enumerate(entries):
+        at = instant(entry.occurred_at, now, field=f"/{name}/{i}/occurredAt")
+        if isinstance(entry, SignalIn) and entry.harm is not None:
+            policies.harm(entry.harm, field=f"/{name}/{i}/harm")
+            key.require_harm(entry.harm, field=f"/{name}/{i}/harm")
+        id_ = entry.event_id or (once.event_id(i) if once else f"e_{secrets.token_hex(12)}")
+        found.append(Event(id_, at, _body(entry)))
+    return found
+
+
+def accept(connection: Connection, batch: Batch, events: list[Event], clock_: Clock) -> Accepted:
+    """Append the events in the caller's transaction.
+
+    Raises:
+        InvalidInput: one of them lies in the future.
+    """
+    name, _ = _entries(batch)
+    try:
+        appended = event_log.append(connection, events, clock_=clock_)
+    except InvalidInput as error:
+        raise _elsewhere(error, name) from error
+    return Accepted(
+        accepted=appended.accepted, duplicates=appended.duplicates, event_ids=tuple(event.id for event in events)
+    )
+
+
+def _entries(batch: Batch) -> tuple[str, Sequence[_Entry]]:
+    if isinstance(batch, ItemsIn):
+        return "items", batch.items
+    if isinstance(batch, SignalsIn):
+        return "signals", batch.signals
+    return "plays", batch.plays
+
+
+def _elsewhere(error: LeadsError, name: str) -> InvalidInput:
+    """The log's pointer (`/3/occurred_at`) as the request's (`/items/3/occurredAt`)."""
+    place = (error.field or "").split("/")[1:2]
+    return InvalidInput(error.message, field="/".join(["", name, *place, "occurredAt"]), remedy=error.remedy)
+
+
+def _body(entry: _Entry) -> Body:
+    if isinstance(entry, ItemIn):
+        data = entry.data
+        parent = data.parent.ref if data.parent else None
+        return ItemCreated(entry.ref, data.account_id, parent, data.text or "", data.duration_s)
+    if isinstance(entry, SignalIn):
+        return SignalReceived(entry.subject.ref, entry.kind, entry.source, entry.harm, entry.reporter_id, entry.score)
+    return Played(entry.subject.ref, entry.account_id, entry.seconds, entry.device_id)

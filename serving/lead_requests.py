@@ -1,0 +1,136 @@
+"""What the queue's routes do: check the key, call the queue, map the outcome."""
+
+from __future__ import annotations
+
+from typing import Literal, NamedTuple
+
+from sqlalchemy.engine import Connection
+
+from leads import event_log
+from leads.errors import NotFound
+from leads.keys import ApiKey
+from leads.records import Subject
+from leads.tables import reading
+from serving import queue
+from serving.decisions import Ruling, decide_lead, decide_subject
+from serving.leads_table import Lead, LeadState, get_lead, read_audit
+from serving.runtime import Runtime
+from serving.wire import ClaimIn, DecisionIn, ReleaseIn, SubjectDecisionIn
+from serving.wire_leads import (
+    ClaimedOut,
+    DecidedOut,
+    LeadDetail,
+    LeadsOut,
+    ReleasedOut,
+    TrailOut,
+    claimed_out,
+    decided_out,
+    detail_out,
+    lead_out,
+    trail_out,
+)
+
+StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
+
+
+class Wanted(NamedTuple):
+    """Which leads to list."""
+
+    harms: tuple[str, ...] | None
+    state: StateFilter
+    type_id: str | None
+    limit: int
+    cursor: str | None
+
+
+def listed(runtime: Runtime, key: ApiKey, wanted: Wanted) -> LeadsOut:
+    """One page of leads."""
+    harms = _harms(runtime, key, wanted.harms, "/harm")
+    state: LeadState | None = None if wanted.state == "any" else wanted.state
+    with reading(runtime.engine) as connection:
+        page = queue.listing(
+            connection,
+            queue=runtime.policies.queue,
+            now=runtime.clock(),
+            harms=harms,
+            state=state,
+            type_id=wanted.type_id,
+            limit=wanted.limit,
+            cursor=wanted.cursor,
+        )
+    return LeadsOut(leads=tuple(map(lead_out, page.leads)), next_cursor=page.next_cursor)
+
+
+def detail(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
+    """A lead with its subject and the signals about it."""
+    with reading(runtime.engine) as connection:
+        lead = _lead(connection, runtime, key, id_)
+        item = event_log.items(connection, [lead.subject]).get(lead.subject)
+        return detail_out(lead, item, event_log.of_subject(connection, lead.subject))
+
+
+def trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
+    """What happened to a lead."""
+    with reading(runtime.engine) as connection:
+        lead = _lead(connection, runtime, key, id_)
+        return trail_out(lead.id, read_audit(connection, lead.id))
+
+
+def claimed(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn) -> ClaimedOut:
+    """Lease leads and show what they hold."""
+    found = queue.claim(
+        connection,
+        n=body.n,
+        reviewer=body.reviewer,
+        queue=runtime.policies.queue,
+        now=runtime.clock(),
+        harms=_harms(runtime, key, body.harms, "/harms"),
+    )
+    items = event_log.items(connection, [lead.subject for lead in found])
+    return ClaimedOut(
+        leads=tuple(claimed_out(x, runtime.policies.harm(x.harm).title, items.get(x.subject)) for x in found)
+    )
+
+
+def released(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: ReleaseIn) -> ReleasedOut:
+    """Give a lead back."""
+    _lead(connection, runtime, key, id_)
+    lead = queue.release(connection, id_, reviewer=body.reviewer, queue=runtime.policies.queue, now=runtime.clock())
+    return ReleasedOut(id=lead.id, state=lead.state)
+
+
+def decided(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: DecisionIn) -> DecidedOut:
+    """Decide a lead."""
+    _lead(connection, runtime, key, id_)
+    ruling = Ruling(body.verdict, body.reviewer, body.by, body.reason)
+    return decided_out(decide_lead(connection, id_, ruling, policies=runtime.policies, clock_=runtime.clock))
+
+
+def decided_subject(
+    connection: Connection, runtime: Runtime, key: ApiKey, subject: Subject, body: SubjectDecisionIn
+) -> DecidedOut:
+    """Decide a subject under a harm."""
+    runtime.policies.harm(body.harm, field="/harm")
+    key.require_harm(body.harm)
+    ruling = Ruling(body.verdict, body.reviewer, body.by, body.reason, body.appeal)
+    return decided_out(
+        decide_subject(connection, subject, body.harm, ruling, policies=runtime.policies, clock_=runtime.clock)
+    )
+
+
+def _harms(runtime: Runtime, key: ApiKey, asked: tuple[str, ...] | None, field: str) -> frozenset[str] | None:
+    """The harms to look at: those asked for, which the key must be for; else all it is for."""
+    if asked is None:
+        return key.harms if key.harms is not None else frozenset(runtime.policies.harms)
+    for harm in asked:
+        runtime.policies.harm(harm, field=field)
+        key.require_harm(harm, field=field)
+    return frozenset(asked)
+
+
+def _lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str) -> Lead:
+    lead = get_lead(connection, id_, queue=runtime.policies.queue, now=runtime.clock())
+    if key.harms is not None and lead.harm not in key.harms:
+        # Whether it exists is none of this key's business.
+        raise NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
+    return lead

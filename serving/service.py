@@ -1,0 +1,102 @@
+"""The BentoML service: REST routes at `/v1`, a native `score`, health, metrics.
+
+bentoml serve serving.service:LeadServing
+"""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+import bentoml
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route
+
+from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.settings import load_settings
+from serving import problems
+from serving.api import create_app
+from serving.gate import KEY, REQUEST_ID, Gate
+from serving.runtime import Runtime, open_runtime
+from serving.score_request import NothingScored, score
+from serving.wire import ScoreIn, parse
+
+_TIMEOUT_S = 30
+# Set once this process's service has started: mounted apps and middleware are made before there is one.
+_running: list[Runtime] = []
+
+
+def runtime() -> Runtime:
+    """The running service's parts.
+
+    Raises:
+        Unavailable: it has not started yet, or has ended.
+    """
+    if not _running:
+        raise Unavailable("The service is starting or ending.", remedy="Try again in a second.")
+    return _running[-1]
+
+
+async def _metrics(_: Request) -> Response:
+    text = await runtime().run(runtime().metrics.text)
+    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+
+# BentoML's own metrics would have a label value for every lead's path.
+@bentoml.service(name="lead_serving", traffic={"timeout": _TIMEOUT_S}, metrics={"enabled": False})
+@bentoml.asgi_app(create_app(runtime), path="/v1", name="v1")
+@bentoml.asgi_app(Starlette(routes=[Route("/metrics", _metrics)]), path="/", name="metrics")
+class LeadServing:
+    """Scores subjects under harms and keeps the queue of leads."""
+
+    @bentoml.on_startup  # type: ignore[untyped-decorator]
+    async def start(self) -> None:
+        _running.append(open_runtime(load_settings()))
+
+    @bentoml.on_shutdown  # type: ignore[untyped-decorator]
+    async def stop(self) -> None:
+        if _running:
+            ending = _running.pop()
+            await ending.run(ending.close)
+
+    def __is_ready__(self) -> bool:
+        return bool(_running) and runtime().published.ready()
+
+    @bentoml.api  # type: ignore[untyped-decorator]
+    async def score(
+        self,
+        ctx: bentoml.Context,
+        subjects: list[dict[str, Any]],
+        harms: list[str] | None = None,
+        reasons: bool = False,
+    ) -> dict[str, Any]:
+        """Score subjects under harms; the same as `POST /v1/score`."""
+        scope = ctx.request.scope
+        try:
+            # Once more through the strict types of the wire: BentoML's let any object be a subject.
+            sent = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
+            body = parse(_encode(sent), ScoreIn)
+            found = await runtime().run(score, runtime(), scope[KEY], body)
+        except LeadsError as error:
+            return _as_answer(problems.of_error(error, scope[REQUEST_ID]))
+        if isinstance(found, NothingScored):
+            return _as_answer(problems.of_many(found.first, found.errors, scope[REQUEST_ID]))
+        answer: dict[str, Any] = msgspec.to_builtins(found)
+        return answer
+
+
+LeadServing.add_asgi_middleware(Gate, runtime=runtime)  # type: ignore[attr-defined]
+
+
+def _encode(sent: dict[str, Any]) -> bytes:
+    try:
+        return msgspec.json.encode(sent)
+    except (TypeError, ValueError, UnicodeEncodeError) as error:
+        raise InvalidInput("This is not JSON.", field="/subjects") from error
+
+
+def _as_answer(response: Response) -> dict[str, Any]:
+    """BentoML sends a response as it is, though the method's type, from which its clients learn, says otherwise."""
+    return cast("dict[str, Any]", response)
