@@ -80,6 +80,8 @@ def demo(
 def simulate(
     out: Annotated[Path | None, typer.Option(help="Folder to write to; default: simulation/ below LEADS_HOME.")] = None,
     preset: Annotated[str, typer.Option(help="standard: 5,000 accounts, 30 days. small: seconds.")] = "standard",
+    accounts: Annotated[int | None, typer.Option(help="How many accounts, instead of the preset's.")] = None,
+    days: Annotated[int | None, typer.Option(help="Days of history, instead of the preset's.")] = None,
     seed: Annotated[int, typer.Option(help="Equal seeds give equal bytes.")] = 1,
     end: Annotated[
         str | None, typer.Option(help="When the simulated time ends, RFC 3339; default: a fixed date.")
@@ -91,7 +93,9 @@ def simulate(
 
     settings = _settings()
     folder = out or settings.root / "simulation"
-    simulate_on_screen(settings, folder, preset_name=preset, seed=seed, end=end, quiet=quiet)
+    simulate_on_screen(
+        settings, folder, preset_name=preset, accounts=accounts, days=days, seed=seed, end=end, quiet=quiet
+    )
 
 
 @app.command()

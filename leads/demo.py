@@ -36,7 +36,7 @@ KEY_NAME = "demo"
 
 
 class State(msgspec.Struct):
-    """What a demo has done. `end` is when its simulated time ends: fixed at the first run, so that a second one agrees."""
+    """What a demo has done. `end`, when its simulated time ends, is fixed at the first run for all later ones."""
 
     quick: bool
     end: Micros
@@ -122,9 +122,9 @@ def run(settings: Settings, *, quick: bool, fresh: bool) -> None:
 
 
 def _prepare(demo: Demo, quick: bool) -> None:
-    preset = "small" if quick else "demo"
+    size = ("--preset", "small") if quick else ("--accounts", "2000", "--days", "21")
     end = clock.to_text(demo.state.end)
-    demo.command("simulate", "Simulate a platform", "simulate", "--preset", preset, "--end", end, "--quiet")
+    demo.command("simulate", "Simulate a platform", "simulate", *size, "--end", end, "--quiet")
     demo.command(
         "ingest", "Its history into the event log", "ingest", str(demo.simulation / "events-history.jsonl"), "-q"
     )
