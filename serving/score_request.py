@@ -11,7 +11,6 @@ from serving.problems import Detail
 from serving.runtime import Runtime
 from serving.scoring import ScoreRequest
 from serving.wire import (
-    ErrorOut,
     ReasonOut,
     ScoreIn,
     ScoreOut,
@@ -46,9 +45,9 @@ def score(runtime: Runtime, key: ApiKey, body: ScoreIn) -> ScoresOut | NothingSc
     runtime.metrics.scored(answers)
     failed = [answer for answer in answers if isinstance(answer, ErrorEntry)]
     if len(failed) == len(answers):
-        return NothingScored(failed[0].error, tuple(Detail(_pointer(x), x.error.message) for x in failed))
-    out = tuple(_scored(x) if isinstance(x, ScoreAnswer) else _unscored(x) for x in answers)
-    return ScoresOut(scores=out, errors=len(failed))
+        return NothingScored(failed[0].error, tuple(Detail(_pointer(x), _detail(x.error)) for x in failed))
+    scores = tuple(_scored(answer) for answer in answers if isinstance(answer, ScoreAnswer))
+    return ScoresOut(scores=scores, errors=tuple(map(_unscored, failed)))
 
 
 def _request(subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozenset[str] | None) -> ScoreRequest:
@@ -76,9 +75,18 @@ def _scored(x: ScoreAnswer) -> ScoreOut:
 
 
 def _unscored(x: ErrorEntry) -> UnscoredOut:
-    remedy = f" {x.error.remedy}" if x.error.remedy else ""
-    error = ErrorOut(status=x.error.status, title=x.error.title, detail=x.error.message + remedy, pointer=_pointer(x))
-    return UnscoredOut(subject=ref_out(x.subject), harm=x.harm, error=error)
+    return UnscoredOut(
+        subject=ref_out(x.subject),
+        harm=x.harm,
+        status=x.error.status,
+        title=x.error.title,
+        detail=_detail(x.error),
+        pointer=_pointer(x),
+    )
+
+
+def _detail(error: LeadsError) -> str:
+    return error.message if error.remedy is None else f"{error.message} {error.remedy}"
 
 
 def _pointer(x: ErrorEntry) -> str:

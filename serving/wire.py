@@ -164,7 +164,7 @@ class ReasonOut(Out, frozen=True):
 
 
 class ScoreOut(Out, frozen=True):
-    """One subject under one harm: a score, or `error`."""
+    """One subject under one harm. `reasons` only when asked for, `degraded` what the score had to do without."""
 
     subject: Ref
     harm: str
@@ -178,29 +178,25 @@ class ScoreOut(Out, frozen=True):
     at: str
     oldest_feature_age_s: float | None
     degraded: tuple[str, ...]
-    reasons: tuple[ReasonOut, ...] | None = None
+    reasons: tuple[ReasonOut, ...] | None
 
 
-class ErrorOut(Out, frozen=True):
-    """Why there is no score. `pointer` leads to the offending part of the request."""
+class UnscoredOut(Out, frozen=True):
+    """A subject, or one of its harms, without a score. `pointer` leads to the offending part of the request."""
 
+    subject: Ref
+    harm: str | None
     status: int
     title: str
     detail: str
     pointer: str
 
 
-class UnscoredOut(Out, frozen=True):
-    subject: Ref
-    harm: str | None
-    error: ErrorOut
-
-
 class ScoresOut(Out, frozen=True):
-    """In the order of subjects, then of harms as policies.yaml has them; `errors` counts the entries with `error`."""
+    """Both in the order of subjects, then of harms as policies.yaml has them."""
 
-    scores: tuple[ScoreOut | UnscoredOut, ...]
-    errors: int
+    scores: tuple[ScoreOut, ...]
+    errors: tuple[UnscoredOut, ...]
 
 
 def parse(raw: bytes, type_: type[T]) -> T:

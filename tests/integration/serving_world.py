@@ -1,0 +1,134 @@
+"""Small real versions, published as the follower does it, and the HTTP stack without BentoML around it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import anyio
+import numpy as np
+import xgboost
+from prometheus_client import CollectorRegistry
+from sqlalchemy.engine import Engine
+from starlette.applications import Starlette
+from starlette.routing import Mount
+from starlette.types import ASGIApp
+
+from features.columns import contract_for, missing
+from features.fold import Links
+from features.online import Fetched
+from leads import clock
+from leads.keys import KeyCache
+from leads.policies import load_policies
+from leads.predictions import PredictionLog
+from leads.records import Subject
+from leads.settings import REPOSITORY, Settings
+from models.calibrator import Calibrator
+from models.ngrams import grams
+from models.package import Parts, write_version
+from models.text_stage import Block, TextStage
+from models.thresholds import Thresholds
+from serving.api import create_app
+from serving.gate import Gate
+from serving.metrics import Metrics
+from serving.published import HarmState, Published, State, read_state, write_state
+from serving.runtime import Runtime
+from serving.scoring import Scorer
+
+SPAM_TEXT = "free money at www.example.com"
+BENIGN_TEXT = "lovely song, thank you"
+POLICIES = load_policies(REPOSITORY / "policies.yaml")
+
+
+def make_parts(harm: str = "spam", *, seed: int = 0) -> Parts:
+    """A version whose text stage knows one spam text, and whose trees know that many reports are bad."""
+    text = POLICIES.harms[harm].text
+    contract = contract_for(text=text)
+    names = (*contract.names, "text.score") if text else contract.names
+    rng = np.random.default_rng(seed)
+    rows = rng.exponential(size=(400, len(names))).astype(np.float32)
+    rows[rng.random(rows.shape) < 0.2] = np.nan
+    labels = np.nan_to_num(rows[:, names.index("account.reports_24h")]) > 1.5
+    base = np.full(400, -2.0, dtype=np.float32)
+    matrix = xgboost.DMatrix(rows, label=labels, base_margin=base, feature_names=list(names))
+    booster = xgboost.train({"objective": "binary:logistic", "nthread": 1, "max_depth": 3, "seed": 1}, matrix, 8)
+    return Parts(
+        harm=harm,
+        contract=contract,
+        booster=booster,
+        text_stage=make_text_stage() if text else None,
+        prior_log_odds=-2.0,
+        calibrator=Calibrator(margins=(-8.0, 8.0), log_odds=(-8.0, 8.0)),
+        thresholds=Thresholds(review=0.3, auto=0.999, why={}),
+        reference=rows,
+        reference_labels=labels.tolist(),
+        metrics={"ap": 0.5},
+        card="# A version\n",
+    )
+
+
+def make_text_stage() -> TextStage:
+    """Grams of the spam text count for it, grams of the benign one against it."""
+    blocks = []
+    for bad, good in zip(grams([SPAM_TEXT]), grams([BENIGN_TEXT]), strict=True):
+        hashes = np.union1d(bad.hashes, good.hashes)
+        weights = np.isin(hashes, bad.hashes).astype(np.float32) - np.isin(hashes, good.hashes).astype(np.float32)
+        blocks.append(Block(hashes, np.ones(len(hashes), np.float32), 2 * weights))
+    return TextStage(*blocks, intercept=-2.0)
+
+
+def publish(settings: Settings, harm: str = "spam", version: str = "1", **how: object) -> Path:
+    """Write a version where workers look for it and name it the champion."""
+    folder = settings.published_dir / harm / version
+    write_version(folder, make_parts(harm, **how))  # type: ignore[arg-type]
+    (folder / "version.txt").write_text(version, encoding="utf-8")
+    point_to(settings, harm, version)
+    return folder
+
+
+def point_to(settings: Settings, harm: str, version: str | None) -> None:
+    """Make the published state name this version."""
+    state = read_state(settings.published_dir)
+    harms = {**state.harms, harm: HarmState(version, {}, {"champion": version} if version else {})}
+    write_state(settings.published_dir, State(clock.now(), harms))
+
+
+class FakeReader:
+    """An online store that holds what it is told, with the interface of `features.online.OnlineReader`."""
+
+    def __init__(self) -> None:
+        self.rows: dict[Subject, dict[str, np.ndarray]] = {}
+        self.row_at: dict[Subject, tuple[int, int, int]] = {}
+        self.asked: list[tuple[Subject, Links | None]] = []
+        self.error: Exception | None = None
+
+    def fetch(self, subjects: list[Subject], links: list[Links | None] | None = None) -> Fetched:
+        if self.error:
+            raise self.error
+        given = links or [None] * len(subjects)
+        self.asked += zip(subjects, given, strict=True)
+        packed = missing(len(subjects))
+        row_at = np.zeros((len(subjects), 3), np.int64)
+        for i, subject in enumerate(subjects):
+            for view, row in self.rows.get(subject, {}).items():
+                packed[view][i] = row
+            row_at[i] = self.row_at.get(subject, (0, 0, 0))
+        return Fetched(packed, row_at, [link or Links() for link in given])
+
+    def close(self) -> None:
+        pass
+
+
+def make_runtime(settings: Settings, engine: Engine) -> Runtime:
+    """A service's parts with an online store that holds nothing, and whatever is published loaded."""
+    published = Published(settings)
+    published.refresh()
+    reader, log = FakeReader(), PredictionLog(settings.predictions_dir, owner="api")
+    return Runtime(
+        settings, POLICIES, engine, KeyCache(engine, ttl_s=0.2), published, reader, log,  # type: ignore[arg-type]
+        Scorer(engine, POLICIES, reader, published, log), Metrics(CollectorRegistry()), anyio.CapacityLimiter(4),
+    )  # fmt: skip
+
+
+def make_stack(runtime: Runtime) -> ASGIApp:
+    """The gate over the mounted routes."""
+    return Gate(Starlette(routes=[Mount("/v1", create_app(lambda: runtime))]), lambda: runtime)
