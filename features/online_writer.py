@@ -22,9 +22,9 @@ class OnlineWriter:
     """Writes the newest row of each entity, in batches, through Feast's online store."""
 
     def __init__(self, settings: Settings) -> None:
+        self._store = open_store(settings, apply=True)
         from feast.infra.online_stores.helpers import get_online_store_from_config
 
-        self._store = open_store(settings, apply=True)
         self._online = get_online_store_from_config(self._store.config.online_store)
         self._views = {layout.view: self._store.get_feature_view(layout.view) for layout in LAYOUTS}
 
