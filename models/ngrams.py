@@ -54,6 +54,14 @@ def grams(texts: Sequence[str]) -> TextGrams:
     )
 
 
+def mix(values: Hashes) -> Hashes:
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that spreads every bit."""
+    values = values + _FACTOR
+    values = (values ^ (values >> np.uint64(30))) * _MIX[0]
+    values = (values ^ (values >> np.uint64(27))) * _MIX[1]
+    return values ^ (values >> np.uint64(31))
+
+
 def _chunks(texts: Sequence[str]) -> list[tuple[int, list[str]]]:
     """Normal forms in pieces whose arrays stay small, each with the row it starts at."""
     chunks: list[tuple[int, list[str]]] = [(0, [])]
@@ -76,7 +84,7 @@ def _grams(normals: list[str], first_row: int) -> TextGrams:
     rows = np.repeat(np.arange(first_row, first_row + len(normals)), lengths)
     # The space that opens the whole belongs to the first text.
     rows = np.concatenate((rows[:1], rows)) if len(rows) else np.zeros(len(codes), dtype=np.int64)
-    mixed = _mix(codes.astype(np.uint64))
+    mixed = mix(codes.astype(np.uint64))
     return TextGrams(_words(codes, mixed, rows), _chars(codes, mixed, rows))
 
 
@@ -96,7 +104,7 @@ def _chars(codes: npt.NDArray[np.uint32], mixed: Hashes, rows: Rows) -> Grams:
             valid = valid[:n] & ~space[size - 2 : size - 2 + n] & ~(space[size - 2 : size - 2 + n] & space[size - 1 :])
         at = np.flatnonzero(valid)
         found_rows.append(row_of[at])
-        found_hashes.append(_mix(hashes[at] + np.uint64(size)))
+        found_hashes.append(mix(hashes[at] + np.uint64(size)))
     return Grams(np.concatenate(found_rows), np.concatenate(found_hashes))
 
 
@@ -110,10 +118,10 @@ def _words(codes: npt.NDArray[np.uint32], mixed: Hashes, rows: Rows) -> Grams:
     lengths = ends - starts
     place = np.arange(lengths.sum()) - np.repeat(np.cumsum(lengths) - lengths, lengths)
     letters = mixed[in_word] * _powers(int(lengths.max()))[place]
-    words = _mix(np.add.reduceat(letters, np.cumsum(lengths) - lengths) + _WORD_TAG)
+    words = mix(np.add.reduceat(letters, np.cumsum(lengths) - lengths) + _WORD_TAG)
     word_rows = rows[starts]
     same = word_rows[1:] == word_rows[:-1]
-    pairs = _mix(words[:-1] * _FACTOR + words[1:] + _PAIR_TAG)[same]
+    pairs = mix(words[:-1] * _FACTOR + words[1:] + _PAIR_TAG)[same]
     return Grams(np.concatenate((word_rows, word_rows[1:][same])), np.concatenate((words, pairs)))
 
 
@@ -129,11 +137,3 @@ def _is_word(codes: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
 
 def _powers(n: int) -> Hashes:
     return np.concatenate((np.ones(1, dtype=np.uint64), np.multiply.accumulate(np.repeat(_FACTOR, n))))
-
-
-def _mix(values: Hashes) -> Hashes:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that spreads every bit."""
-    values = values + _FACTOR
-    values = (values ^ (values >> np.uint64(30))) * _MIX[0]
-    values = (values ^ (values >> np.uint64(27))) * _MIX[1]
-    return values ^ (values >> np.uint64(31))

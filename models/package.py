@@ -35,8 +35,9 @@ class Parts:
 
     Args:
         text_stage: None for a harm that isn't judged by text.
-        reference: (r, m) held-out booster inputs, at most 5,000, with their labels (r,): what drift is measured from.
-        metrics: what was measured, plain JSON values.
+        reference: (r, m) booster inputs, at most 5,000, with their labels (r,), None where unknown: what drift is
+            measured from.
+        metrics: what was measured, JSON.
         card: Markdown.
     """
 
@@ -48,8 +49,8 @@ class Parts:
     calibrator: Calibrator
     thresholds: Thresholds
     reference: Floats
-    reference_labels: Sequence[bool]
-    metrics: dict[str, object]
+    reference_labels: Sequence[bool | None]
+    metrics: bytes
     card: str
 
     @property
@@ -95,7 +96,7 @@ def _files(parts: Parts) -> dict[str, bytes]:
         manifest.BOOSTER: bytes(parts.booster.save_raw("ubj")),
         manifest.CALIBRATOR: parts.calibrator.to_json(),
         manifest.THRESHOLDS: parts.thresholds.to_json(),
-        manifest.METRICS: msgspec.json.format(msgspec.json.encode(parts.metrics), indent=2),
+        manifest.METRICS: msgspec.json.format(parts.metrics, indent=2),
         manifest.CARD: parts.card.encode(),
     }
     if parts.text_stage:

@@ -35,13 +35,13 @@ class TextStage:
 
     def log_odds(self, texts: Sequence[str | None]) -> Floats:
         """(n,) float32; NaN where there is no text or nothing in it."""
-        present = [i for i, text in enumerate(texts) if text and not text.isspace()]
-        out = np.full(len(texts), np.nan, dtype=np.float32)
-        if present:
-            found = grams([texts[i] or "" for i in present])
-            n = len(present)
-            sums = _dot(self.words, found.words, n) + _dot(self.chars, found.chars, n)
-            out[present] = sums + self.intercept
+        found = grams([text or "" for text in texts])
+        n = len(texts)
+        sums = _dot(self.words, found.words, n) + _dot(self.chars, found.chars, n)
+        # Whatever is left of a text in its normal form has character grams.
+        present = np.bincount(found.chars.rows, minlength=n) > 0
+        out = np.full(n, np.nan, dtype=np.float32)
+        out[present] = sums[present] + self.intercept
         return out
 
     def to_bytes(self) -> bytes:

@@ -48,11 +48,11 @@ def make_parts(*, text: bool = True, rounds: int = 8, seed: int = 0) -> Parts:
         booster=booster,
         text_stage=make_text_stage() if text else None,
         prior_log_odds=-2.0,
-        calibrator=Calibrator(slope=0.9, intercept=0.1),
+        calibrator=Calibrator(margins=(-1.0, 0.0, 1.0), log_odds=(-0.9, 0.1, 0.9)),
         thresholds=Thresholds(review=0.3, auto=0.9, why={}),
         reference=rows,
         reference_labels=labels.tolist(),
-        metrics={"ap": 0.5},
+        metrics=b'{"ap":0.5}',
         card="# A version\n",
     )
 

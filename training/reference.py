@@ -1,0 +1,97 @@
+"""The sample that drift is measured from: inputs as serving meets them, not only those that came to be judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+from sqlalchemy.engine import Engine
+
+from leads import event_log
+from leads.clock import Micros
+from leads.policies import HarmPolicy
+from leads.records import ACCOUNT, DecisionMade, Played, Subject
+from leads.settings import Settings
+from leads.tables import reading
+from leads.text import text_hash
+from models.package import MAX_REFERENCE_ROWS
+from models.version import ModelVersion
+from training.dataset import FrameSource
+
+Floats = npt.NDArray[np.float32]
+
+# Newest events that are looked through, and the fewest subjects that make a sample of the platform.
+_EVENTS = 100_000
+_FEWEST = 200
+
+
+class Reference(NamedTuple):
+    """Booster inputs (r, m), and their labels where they are known."""
+
+    vector: Floats
+    labels: tuple[bool | None, ...]
+
+
+class Touch(NamedTuple):
+    """An event at which a subject is scored."""
+
+    subject: Subject
+    at: Micros
+
+
+def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
+    """The subjects of a harm's types that the newest events touched, each with its own latest one."""
+    with reading(engine) as connection:
+        head = event_log.head(connection)
+    latest: dict[Subject, Micros] = {}
+    after = max(head.offset - _EVENTS, 0)
+    while events := event_log.read(engine, after):
+        after = events[-1].offset
+        for logged in events:
+            body = logged.event.body
+            if isinstance(body, DecisionMade):
+                continue
+            touched = [body.subject.subject]
+            if isinstance(body, Played):
+                touched.append(Subject(ACCOUNT, body.account_id))
+            for subject in touched:
+                if subject.type_id in policy.subject_types:
+                    latest[subject] = logged.visible_at
+    return [Touch(subject, at) for subject, at in latest.items()]
+
+
+def sample(
+    settings: Settings,
+    engine: Engine,
+    policy: HarmPolicy,
+    version: ModelVersion,
+    learned: Mapping[int, float],
+    *,
+    frame: FrameSource,
+    seed: int,
+) -> Reference | None:
+    """Up to 5,000 subjects at random, at the instants at which they were last touched; None on an idle platform.
+
+    Args:
+        learned: out-of-fold text log-odds by text hash, for the texts that the version learned from: it would know
+            them too well.
+    """
+    found = touches(engine, policy)
+    if len(found) < _FEWEST:
+        return None
+    random = np.random.default_rng(seed)
+    chosen = [found[i] for i in sorted(random.permutation(len(found))[:MAX_REFERENCE_ROWS].tolist())]
+    subjects = [touch.subject for touch in chosen]
+    with reading(engine) as connection:
+        items = event_log.items(connection, subjects)
+    texts = [items[subject].text or None if subject in items else None for subject in subjects]
+    as_of = np.array([touch.at for touch in chosen], dtype=np.int64)
+    features = frame(settings, version.contract, subjects, texts, as_of).matrix
+    vector = version.score(features, texts).vector
+    if version.uses_text:
+        for i, text in enumerate(texts):
+            if text is not None:
+                vector[i, -1] = learned.get(text_hash(text), vector[i, -1])
+    return Reference(vector, (None,) * len(subjects))
