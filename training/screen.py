@@ -47,9 +47,9 @@ def train_on_screen(
         except NotEnoughData as error:
             if harms:
                 raise
-            skipped.append((harm, error))
-    for harm, error in skipped:
-        note(f"[yellow]{harm} skipped:[/yellow] {escape(str(error))}")
+            skipped.append((harm, str(error)))
+    for harm, why in skipped:
+        note(f"[yellow]{harm} skipped:[/yellow] {escape(why)}")
     if not results:
         raise NotEnoughData("No harm has enough labels.", remedy="Begin with: leads simulate, or set LEADS_CORPORA.")
     console.print(table("Versions, measured on held-out labels", _COLUMNS, map(_row, results), right=_COLUMNS[2:]))
@@ -72,8 +72,8 @@ def models_on_screen(settings: Settings, policies: Policies) -> None:
     rows = []
     for harm in policies.harms:
         borne: dict[str, list[str]] = {}
-        for alias, version in registry.aliases(harm).items():
-            borne.setdefault(version, []).append(alias)
+        for alias, bearer in registry.aliases(harm).items():
+            borne.setdefault(bearer, []).append(alias)
         for version in registry.versions(harm):
             rows.append(
                 (
