@@ -1,0 +1,71 @@
+"""When what happened becomes known: delays, and the strict order in which events are written."""
+
+from __future__ import annotations
+
+from operator import itemgetter
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from leads.clock import MINUTE, SECOND, Micros
+from leads.records import Body, RecordedEvent
+from simulation.randomness import Arrays, Single
+
+Longs = npt.NDArray[np.int64]
+
+# Mobile players that were offline send their plays when they are back.
+MOBILE_LATE_SHARE = 0.025
+_LATE_FROM, _LATE_TO = 1 * MINUTE, 6 * 60 * MINUTE
+
+
+class Draft(NamedTuple):
+    """Something that happened and will be known at `visible_at`."""
+
+    visible_at: Micros
+    occurred_at: Micros
+    body: Body
+
+
+class Timeline:
+    """Holds drafts until their time has come, and gives them out in strictly rising `visible_at`."""
+
+    def __init__(self, id_prefix: str) -> None:
+        self._prefix = id_prefix
+        self._waiting: list[Draft] = []
+        self._written = 0
+        self._last: Micros = 0
+
+    def add(self, draft: Draft) -> None:
+        self._waiting.append(draft)
+
+    def extend(self, drafts: list[Draft]) -> None:
+        self._waiting.extend(drafts)
+
+    def take(self, until: Micros) -> list[RecordedEvent]:
+        """Everything known before `until`, in order. What comes later stays."""
+        # Equal instants keep the order in which they were added: the sort is stable.
+        self._waiting.sort(key=itemgetter(0))
+        taken: list[RecordedEvent] = []
+        for visible_at, occurred_at, body in self._waiting:
+            at = max(visible_at, self._last + 1)
+            if at >= until:
+                break
+            self._last = at
+            self._written += 1
+            taken.append(RecordedEvent(f"{self._prefix}{self._written:08d}", occurred_at, at, body))
+        del self._waiting[: len(taken)]
+        return taken
+
+
+def prompt(rng: Single, occurred_at: Micros, body: Body) -> Draft:
+    """What a server sends: known within a second or two."""
+    return Draft(occurred_at + int(min(rng.lognormvariate(-1.2, 0.7), 2.0) * SECOND) + 1, occurred_at, body)
+
+
+def play_delays(rng: Arrays, n: int) -> Longs:
+    """(n,) µs: mostly below two seconds, a small share minutes to hours."""
+    delays = np.minimum(rng.lognormal(-0.9, 0.8, n), 10.0) * SECOND + 1
+    late = rng.random(n) < MOBILE_LATE_SHARE
+    delays[late] = np.exp(rng.uniform(np.log(_LATE_FROM), np.log(_LATE_TO), int(late.sum())))
+    return delays.astype(np.int64)
