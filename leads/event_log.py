@@ -217,17 +217,15 @@ def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str)
         by_type.setdefault(subject.type_id, []).append(subject.id)
     for type_id, ids in by_type.items():
         for start in range(0, len(ids), _CHUNK):
-            query = (
-                sa.select(events.c.raw)
-                .where(
-                    events.c.type_id == type_id,
-                    events.c.subject_id.in_(ids[start : start + _CHUNK]),
-                    events.c.kind == kind,
-                    _NOT_A_PLAY,
-                )
-                .order_by(events.c.offset)
+            query = sa.select(events.c.offset, events.c.raw).where(
+                events.c.type_id == type_id,
+                events.c.subject_id.in_(ids[start : start + _CHUNK]),
+                events.c.kind == kind,
+                _NOT_A_PLAY,
             )
-            yield from connection.execute(query).scalars()
+            # Ordered here: asked to order by offset, SQLite walks the whole kind in that order instead of looking up.
+            found = connection.execute(query).all()
+            yield from (row.raw for row in sorted(found, key=lambda row: row.offset))
 
 
 def _insert_ignore(connection: Connection, table: sa.Table, row: dict[str, object]) -> None:
