@@ -22,6 +22,7 @@ from features.online_writer import OnlineWriter
 from features.rows import LAYOUTS
 from features.segments import Segments
 from leads import event_log
+from leads.clock import Micros
 from leads.files import write_json
 from leads.records import LoggedEvent
 from leads.settings import Settings
@@ -38,10 +39,17 @@ class _Mark(msgspec.Struct, frozen=True):
 
 
 class Step(NamedTuple):
-    """What one look at the log brought: the events, and whether their rows are online already."""
+    """What one look at the log brought.
+
+    Args:
+        events: those folded now.
+        online: whether every folded row is online.
+        behind: whether more events were waiting.
+    """
 
     events: list[LoggedEvent]
     online: bool
+    behind: bool
 
 
 class Materializer:
@@ -76,19 +84,36 @@ class Materializer:
         """Events up to here are folded."""
         return self._offset
 
-    def step(self) -> Step:
-        """Fold what is new, and write online and to segments what is due."""
+    def step(self, *, by: Micros | None = None) -> Step:
+        """Fold what is new, and write it online when that is due.
+
+        Args:
+            by: fold no further than the end of the clock interval of this length in which the next event became
+                visible, and write its rows online at once when more are waiting: a backlog is then worked off as it
+                came in. None: a backlog is folded as a whole, and only each entity's newest row is written.
+        """
         new = event_log.read(self._engine, self._offset, limit=self._read)
+        full, cut = len(new) == self._read, False
+        if by is not None and new:
+            edge = (new[0].visible_at // by + 1) * by
+            cut = new[-1].visible_at >= edge
+            new = [logged for logged in new if logged.visible_at < edge]
+        self._apply(new)
+        now = time.monotonic()
+        if cut or (not full and now - self._online_at >= self._settings.online_flush_s):
+            self._write_online()
+        return Step(new, online=not self._waiting, behind=full or cut)
+
+    def _apply(self, new: list[LoggedEvent]) -> None:
+        if not new:
+            return
         for logged in new:
             self._fold.apply(logged)
-        if new:
-            self._offset = new[-1].offset
-            batch = self._fold.take()
-            for view, rows in batch.items():
-                self._rows[view].extend(rows)
-            self._waiting.append(batch)
-        self._write_due(busy=len(new) == self._read)
-        return Step(new, online=not self._waiting)
+        self._offset = new[-1].offset
+        batch = self._fold.take()
+        for view, rows in batch.items():
+            self._rows[view].extend(rows)
+        self._waiting.append(batch)
 
     def run_to_head(self, *, on_progress: OnProgress | None = None) -> int:
         """Fold and write everything in the log; returns the offset reached."""
@@ -97,6 +122,7 @@ class Materializer:
         start = self._offset
         while self._offset < target:
             self.step()
+            self.save()
             if on_progress:
                 on_progress(self._offset - start, target - start)
         self.flush()
@@ -107,14 +133,10 @@ class Materializer:
         self._write_online()
         self._write_segment()
 
-    def _write_due(self, *, busy: bool) -> None:
-        """While far behind, online rows wait: only each entity's newest row would be read anyway."""
-        now = time.monotonic()
-        if not busy and now - self._online_at >= self._settings.online_flush_s:
-            self._write_online()
+    def save(self) -> None:
+        """Write a segment when that is due. Once written, its events are not folded again."""
         rows = sum(len(view) for view in self._rows.values())
-        due = not busy and now - self._segment_at >= self._settings.segment_flush_s
-        if rows >= _SEGMENT_ROWS or (rows and due):
+        if rows >= _SEGMENT_ROWS or (rows and time.monotonic() - self._segment_at >= self._settings.segment_flush_s):
             self._write_segment()
 
     def _write_online(self) -> None:

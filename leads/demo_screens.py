@@ -58,7 +58,7 @@ def top_leads(api: Api, policies: Policies, *, per_harm: int = 4) -> None:
 
 def decide_one(api: Api) -> None:
     """Claim the best lead and decide it; a lead decided by an earlier demo is enough."""
-    decided = [lead for lead in api.get("/v1/leads", state="decided", limit=200)["leads"]]
+    decided = api.get("/v1/leads", state="decided", limit=1)["leads"]
     if decided:
         lead = decided[0]
         note(f"  decided by an earlier run: {lead['harm']} on {_subject(lead)} is {lead['verdict']}")
@@ -79,19 +79,16 @@ def score_a_text(api: Api) -> None:
     answer = api.post(
         "/v1/score", {"subjects": [{"id": "new", "typeId": "comment", "data": {"text": _TEXT}}], "reasons": True}
     )
-    rows = []
-    for result in answer["results"]:
-        for score in result.get("scores", []):
-            why = "; ".join(reason["text"] for reason in score.get("reasons") or [])
-            rows.append(
-                (
-                    score["harm"],
-                    f"{score['score']:.3f}",
-                    score["tier"],
-                    escape(why),
-                    f"{score['model']} v{score['modelVersion']}",
-                )
-            )
+    rows = [
+        (
+            score["harm"],
+            f"{score['score']:.3f}",
+            score["tier"],
+            escape("; ".join(reason["text"] for reason in score["reasons"][:2])),
+            f"{score['model']} v{score['modelVersion']}",
+        )
+        for score in answer["scores"]
+    ]
     note(f"  [dim]{_TEXT}[/dim]")
     console.print(table("POST /v1/score", ("harm", "score", "tier", "why", "model"), rows, right=("score",)))
 

@@ -52,9 +52,8 @@ def run(settings: Settings, *, once: bool, rebuild: bool, quiet: bool) -> None:
 
 
 def _run_once(worker: Worker, *, quiet: bool) -> None:
-    with progress("events folded") as folded, progress("subjects scored") as scored:
-        bars = {"events folded": folded, "subjects scored": scored}
-        done = worker.run_once(on_progress=lambda what, now, total: bars[what](now, total))
+    with progress("events folded") as tell:
+        done = worker.run_once(on_progress=tell)
     note(
         f"Features reach event {done.offset:,}; {done.scored:,} subjects scored, {done.opened:,} leads opened."
         + ("" if worker.has_models else " No model is published yet, so nothing was scored.")

@@ -1,8 +1,8 @@
 """The worker: tails the log, keeps feature rows fresh, scores the subjects that events touched, offers them as leads.
 
-Scores are evaluated at the instant the newest folded event became visible, not at this process's clock: a history that
-is replayed, or a worker that is killed and started again, gives the same leads. How far scoring has come is noted in
-the same transaction as the leads.
+Scores are evaluated at the instant the newest folded event became visible, not at this process's clock, and a backlog
+is worked off hour by hour as it came in. How far scoring has come is noted after each hour's leads and before its
+feature rows are saved. So a replayed history, or a worker that is killed and started again, gives the same leads.
 """
 
 from __future__ import annotations
@@ -30,10 +30,11 @@ from serving.scoring import Champions, Scorer
 CURSOR = "scored"
 _CHUNK = 1_000
 _IDLE_S = 0.05
+_BACKLOG: Micros = clock.HOUR
 _log = logging.getLogger(__name__)
 
 Keep = Callable[[], bool]
-OnProgress = Callable[[str, int, int], None]
+OnProgress = Callable[[int, int], None]
 
 
 class Progress(NamedTuple):
@@ -75,7 +76,7 @@ class Worker:
 
     def run(self, keep: Keep) -> Progress:
         """Work on the live tail while `keep` says so."""
-        self._catch_up()
+        self._take_up()
         while keep():
             try:
                 busy = self.step()
@@ -91,35 +92,36 @@ class Worker:
 
     def run_once(self, *, on_progress: OnProgress | None = None) -> Progress:
         """Fold and score everything that is in the log now, then return."""
-        tell = on_progress or (lambda _what, _done, _of: None)
-        self._materializer.run_to_head(on_progress=lambda done, of: tell("events folded", done, of))
-        self._catch_up()
-        total = len(self._touched)
-        while self._touched:
-            self._score_some()
-            tell("subjects scored", total - len(self._touched), total)
+        with reading(self._engine) as connection:
+            target = event_log.head(connection).offset
+        if self.has_models:
+            self._take_up()
+            start = self._materializer.offset
+            while self._materializer.offset < target or self._touched:
+                self.step()
+                if on_progress:
+                    on_progress(self._materializer.offset - start, target - start)
+        self._materializer.run_to_head(on_progress=on_progress)
         self._note_scored()
         return self.progress
 
     def step(self) -> bool:
-        """One look at the log, and some scoring once all rows of the touched subjects are online."""
-        events, online = self._materializer.step()
+        """One look at the log; what it touched is scored once all its rows are online. False when nothing was new."""
+        events, online, behind = self._materializer.step(by=_BACKLOG if self.has_models else None)
         self._touch(events)
         if online:
-            if self._touched:
+            while self._touched:
                 self._score_some()
-            if not self._touched and self._materializer.offset > self._noted:
+            if self._materializer.offset > self._noted:
                 self._note_scored()
-        return bool(events) or bool(self._touched)
+            self._materializer.save()
+        return bool(events) or behind
 
-    def _catch_up(self) -> None:
-        """Take up the events that were folded before but not scored."""
+    def _take_up(self) -> None:
+        """Go on behind the last event that was scored; what was folded but not scored is looked at again."""
         with reading(self._engine) as connection:
             after = self._noted = event_log.cursor(connection, CURSOR)
-            self._visible_at = event_log.head(connection).visible_at
-        if not self._published.champions():
-            return
-        while after < self._materializer.offset:
+        while self.has_models and after < self._materializer.offset:
             events = event_log.read(self._engine, after)
             self._touch(event for event in events if event.offset <= self._materializer.offset)
             after = events[-1].offset
@@ -130,6 +132,8 @@ class Worker:
         }
         for logged in events:
             self._visible_at = logged.visible_at
+            if logged.offset <= self._noted:
+                continue
             for subject in touched_by(logged):
                 if subject.type_id in scored_types:
                     self._touched[subject] = None

@@ -33,6 +33,7 @@ from leads.tables import open_engine
 settings = load_settings(online_flush_s=0.001, segment_flush_s=0.02)
 materializer = Materializer(settings, open_engine(settings), read=200)
 while materializer.step().events:
+    materializer.save()
     print(materializer.offset, flush=True)
 materializer.flush()
 print("done", flush=True)
