@@ -7,17 +7,15 @@ that is judged by text. Output: `score`, `margin`, `tier`, with serving's number
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from models.portable import FOLDER, TEXT
 from models.version import ModelVersion, load
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 class LeadsModel(PythonModel):  # type: ignore[misc]
@@ -38,8 +36,6 @@ class LeadsModel(PythonModel):  # type: ignore[misc]
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
         """(n, k) columns by name, in any order; a missing value is NaN, a missing text None."""
-        import pandas as pd
-
         version = self._version
         assert version is not None
         features = model_input[list(version.contract.names)].to_numpy(dtype=np.float32)

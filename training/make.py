@@ -11,6 +11,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
+from features.contract import FeatureContract
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.package import Parts, write_version
@@ -80,10 +81,10 @@ def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
         seed=job.seed,
     )
     thresholds = _thresholds(job, fitted, learn)
-    draft = _draft(job, fitted, thresholds)
+    version = draft(job.harm, data.contract, fitted, thresholds)
     tell("measuring")
     texts = data.texts
-    scores = draft.score(data.features[test], [texts[i] for i in test.tolist()])
+    scores = version.score(data.features[test], [texts[i] for i in test.tolist()])
     labels = data.labels[test]
     metrics = Metrics(
         rows=len(data.rows),
@@ -94,9 +95,9 @@ def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
         by_source=_by_source(data, test, scores.score),
     )
     drawn = plots.draw(
-        folder, job.harm, scores.score, labels, metrics.test, thresholds, _importances(draft, scores.vector)
+        folder, job.harm, scores.score, labels, metrics.test, thresholds, _importances(version, scores.vector)
     )
-    sample = _reference(job, draft, fitted, learn) or Reference(scores.vector, tuple(labels.tolist()))
+    sample = _reference(job, version, fitted, learn) or Reference(scores.vector, tuple(labels.tolist()))
     parts = _parts(job, fitted, thresholds, metrics, sample)
     return Made(write_version(folder / "version", parts), metrics, drawn)
 
@@ -110,12 +111,12 @@ def _thresholds(job: Job, fitted: Fit, learn: Ints) -> Thresholds:
     return tiers.choose(fitted.scores[rows], labels[rows], job.policy)
 
 
-def _draft(job: Job, fitted: Fit, thresholds: Thresholds) -> ModelVersion:
+def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresholds) -> ModelVersion:
     """The version as it will be, to measure with before it is written."""
     return ModelVersion(
-        harm=job.harm,
+        harm=harm,
         version=UNREGISTERED,
-        contract=job.data.contract,
+        contract=contract,
         uses_text=fitted.text_stage is not None,
         input_names=fitted.input_names,
         thresholds=thresholds,
@@ -148,12 +149,12 @@ def _importances(version: ModelVersion, vector: npt.NDArray[np.float32]) -> dict
     return dict(zip(version.input_names, parts.tolist(), strict=False))
 
 
-def _reference(job: Job, draft: ModelVersion, fitted: Fit, learn: Ints) -> Reference | None:
+def _reference(job: Job, version: ModelVersion, fitted: Fit, learn: Ints) -> Reference | None:
     learned: dict[int, float] = {}
-    if draft.uses_text:
+    if version.uses_text:
         groups = job.data.groups[learn].tolist()
         learned = dict(zip(groups, fitted.vector[:, -1].tolist(), strict=True))
-    return reference.sample(job.settings, job.engine, job.policy, draft, learned, frame=job.frame, seed=job.seed)
+    return reference.sample(job.settings, job.engine, job.policy, version, learned, frame=job.frame, seed=job.seed)
 
 
 def _parts(job: Job, fitted: Fit, thresholds: Thresholds, metrics: Metrics, sample: Reference) -> Parts:

@@ -17,6 +17,11 @@ TEST_SHARE = 0.2
 FOLDS = 5
 
 
+def draw(groups: Groups, seed: int) -> Groups:
+    """64 random bits for each group, the same wherever it occurs."""
+    return mix(mix(groups) + np.uint64(seed))
+
+
 def held_out(sources: Sequence[str], orders: Sequence[int | None], groups: Groups, *, seed: int) -> Bools:
     """(n,) True for rows that measure: of each source the latest fifth, or a random one where it has no time.
 
@@ -25,7 +30,7 @@ def held_out(sources: Sequence[str], orders: Sequence[int | None], groups: Group
     """
     late = np.zeros(len(groups), dtype=np.bool_)
     source_of = np.array(sources)
-    drawn = _draw(groups, seed) / 2.0**64 >= 1 - TEST_SHARE
+    drawn = draw(groups, seed) / 2.0**64 >= 1 - TEST_SHARE
     for source in sorted(set(sources)):
         rows = np.flatnonzero(source_of == source)
         times = [orders[i] for i in rows.tolist()]
@@ -42,9 +47,4 @@ def held_out(sources: Sequence[str], orders: Sequence[int | None], groups: Group
 
 def folds(groups: Groups, *, seed: int, count: int = FOLDS) -> Ints:
     """(n,) which of `count` folds each row is in, at random, equal texts in the same."""
-    return (_draw(groups, seed + 1) % np.uint64(count)).astype(np.int64)
-
-
-def _draw(groups: Groups, seed: int) -> Groups:
-    """64 random bits for each group, the same wherever it occurs."""
-    return mix(mix(groups) + np.uint64(seed))
+    return (draw(groups, seed + 1) % np.uint64(count)).astype(np.int64)

@@ -1,0 +1,62 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from leads.errors import ModelRefused
+from models.ngrams import grams
+from models.text_stage import Block, TextStage
+
+
+def stage_for(texts: list[str], seed: int = 0) -> TextStage:
+    rng = np.random.default_rng(seed)
+    blocks = []
+    for found in grams(texts):
+        hashes = np.unique(found.hashes)
+        n = len(hashes)
+        blocks.append(Block(hashes, rng.uniform(1, 4, n).astype(np.float32), rng.normal(size=n).astype(np.float32)))
+    return TextStage(*blocks, intercept=-0.25)
+
+
+STAGE = stage_for(["free money now", "what a lovely song", "money money"])
+
+
+@given(st.lists(st.one_of(st.none(), st.text(max_size=50), st.sampled_from(["free money", "lovely now"])), max_size=6))
+def test_a_text_scores_alone_as_it_does_among_others(texts: list[str | None]) -> None:
+    together = STAGE.log_odds(texts)
+    assert together.dtype == np.float32
+    alone = [STAGE.log_odds([text])[0] for text in texts]
+    assert np.array_equal(together, np.array(alone, dtype=np.float32), equal_nan=True)
+
+
+def test_written_out_by_hand() -> None:
+    """One known word, twice, among words alone: its vector has length one, so only its weight counts."""
+    word = np.unique(grams(["money"]).words.hashes)
+    block = Block(word, np.array([3.0], dtype=np.float32), np.array([2.0], dtype=np.float32))
+    none = Block(*(np.empty(0, dtype=kind) for kind in (np.uint64, np.float32, np.float32)))
+    stage = TextStage(block, none, intercept=0.5)
+    assert stage.log_odds(["money money", "other"]).tolist() == [2.5, 0.5]
+
+
+def test_without_text_there_are_no_log_odds() -> None:
+    assert np.isnan(STAGE.log_odds([None, "", "  \n", "\u200b"])).all()
+    assert STAGE.log_odds([]).shape == (0,)
+
+
+def test_unknown_grams_leave_the_intercept() -> None:
+    assert STAGE.log_odds(["🔥"])[0] == np.float32(-0.25)
+
+
+def test_bytes_round_trip_exactly() -> None:
+    again = TextStage.from_bytes(STAGE.to_bytes())
+    texts = ["free money now", "lovely", "nothing known"]
+    assert np.array_equal(again.log_odds(texts), STAGE.log_odds(texts))
+    assert again.to_bytes() == STAGE.to_bytes()
+
+
+@pytest.mark.parametrize("raw", [b"", b"no", STAGE.to_bytes()[:-40], STAGE.to_bytes()[:300]])
+def test_bytes_that_hold_none_are_refused(raw: bytes) -> None:
+    with pytest.raises(ModelRefused):
+        TextStage.from_bytes(raw)

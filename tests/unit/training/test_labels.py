@@ -1,0 +1,63 @@
+from __future__ import annotations
+
+from sqlalchemy.engine import Engine
+
+from leads import event_log
+from leads.records import DecidedBy, DecisionMade, Event, LoggedEvent, Subject, SubjectRef, Verdict
+from training.labels import decided, labels_from
+
+START = 1_750_000_000_000_000
+
+
+def decision(
+    at: int,
+    verdict: Verdict,
+    *,
+    by: DecidedBy = "human",
+    subject: str = "c1",
+    harm: str = "spam",
+    kind: str = "comment",
+) -> LoggedEvent:
+    body = DecisionMade(SubjectRef(kind, subject), harm, verdict, by, reviewer="r1")
+    return LoggedEvent(at, START + at, Event(f"e{at}", START + at, body))
+
+
+def only(*decisions: LoggedEvent) -> list[tuple[str, bool, int]]:
+    labels = labels_from(decisions, "spam", ["comment"])
+    return [(label.subject.id, label.violating, label.at - START) for label in labels]
+
+
+def test_the_latest_human_verdict_counts() -> None:
+    assert only(decision(1, "violating"), decision(2, "not_violating")) == [("c1", False, 2)]
+
+
+def test_a_human_outranks_automation_whichever_came_first() -> None:
+    assert only(decision(1, "violating"), decision(2, "not_violating", by="automation")) == [("c1", True, 1)]
+    assert only(decision(1, "not_violating", by="automation"), decision(2, "violating")) == [("c1", True, 2)]
+
+
+def test_automation_labels_where_no_human_did() -> None:
+    decisions = decision(1, "violating", by="automation"), decision(2, "not_violating", by="automation")
+    assert only(*decisions) == [("c1", False, 2)]
+
+
+def test_an_escalation_is_no_verdict() -> None:
+    assert only(decision(1, "escalate")) == []
+    assert only(decision(1, "violating"), decision(2, "escalate")) == [("c1", True, 1)]
+
+
+def test_other_harms_and_types_are_left_out() -> None:
+    assert only(decision(1, "violating", harm="sexism"), decision(2, "violating", kind="track")) == []
+
+
+def test_labels_come_in_the_order_in_which_they_became_visible() -> None:
+    first = decision(1, "violating", subject="a"), decision(2, "violating", subject="b")
+    assert only(*first, decision(3, "not_violating", subject="a")) == [("b", True, 2), ("a", False, 3)]
+
+
+def test_labels_are_read_from_the_log(engine: Engine) -> None:
+    with engine.begin() as connection:
+        event_log.append(connection, [decision(1, "violating").event, decision(2, "violating", subject="b").event])
+    labels = decided(engine, "spam", ["comment"])
+    assert [label.subject for label in labels] == [Subject("comment", "c1"), Subject("comment", "b")]
+    assert labels[0].at < labels[1].at

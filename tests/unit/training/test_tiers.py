@@ -1,0 +1,79 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.stats import binom
+
+from leads.policies import HarmPolicy
+from training.tiers import choose, lower_bound
+
+
+def policy(**tiers: dict[str, float]) -> HarmPolicy:
+    return HarmPolicy.model_validate(
+        {
+            "title": "Spam",
+            "subject_types": ("comment",),
+            "severity": 1,
+            "dsa_category": "STATEMENT_CATEGORY_SCAMS_AND_FRAUD",
+            **tiers,
+        }
+    )
+
+
+@pytest.mark.parametrize(("hits", "of"), [(1, 1), (5, 10), (99, 100), (400, 1_000)])
+def test_at_the_lower_bound_so_many_hits_have_a_chance_of_5_percent(hits: int, of: int) -> None:
+    bound = lower_bound(np.array([hits]), np.array([of]))[0]
+    assert binom.sf(hits - 1, of, bound) == pytest.approx(0.05)
+
+
+def test_no_hits_bound_nothing() -> None:
+    assert lower_bound(np.array([0]), np.array([10]))[0] == 0
+
+
+def test_a_tier_starts_at_the_lowest_score_that_holds_its_precision() -> None:
+    scores = np.repeat([0.9, 0.7, 0.5, 0.1], 100)
+    labels = np.concatenate([np.arange(100) < hits for hits in (99, 90, 50, 2)])
+    found = choose(scores, labels, policy(review={"precision": 0.7, "at_least": 0.2}, auto={"precision": 0.95}))
+    # 239 of 300 hold 0.7; 189 of 200 would not hold 0.95, 99 of 100 do.
+    assert (found.review, found.auto) == (0.5, 0.9)
+    assert "239 of 300" in found.why["review"]
+    assert "99 of 100" in found.why["auto"]
+
+
+def test_no_tier_starts_below_the_policys_floor() -> None:
+    scores, labels = np.linspace(0, 1, 1_000), np.ones(1_000, dtype=np.bool_)
+    found = choose(scores, labels, policy(review={"precision": 0.5, "at_least": 0.4}))
+    assert found.review is not None
+    assert 0.4 <= found.review < 0.402
+
+
+def test_review_falls_back_to_the_floor_and_auto_never_does() -> None:
+    scores, labels = np.linspace(0, 1, 1_000), np.zeros(1_000, dtype=np.bool_)
+    found = choose(scores, labels, policy(review={"precision": 0.5, "at_least": 0.4}, auto={"precision": 0.9}))
+    assert (found.review, found.auto) == (0.4, None)
+    assert "No score supports a precision of 0.5" in found.why["review"]
+    assert "No score supports a precision of 0.9" in found.why["auto"]
+
+
+def test_few_rows_support_nothing_however_good_they_are() -> None:
+    found = choose(np.full(5, 0.99), np.ones(5, dtype=np.bool_), policy(review={"precision": 0.6, "at_least": 0.5}))
+    assert found.review == 0.5
+    assert "at least 0.549" in found.why["review"]
+
+
+def test_a_policy_without_auto_has_none_and_says_so() -> None:
+    found = choose(np.full(100, 0.99), np.ones(100, dtype=np.bool_), policy(review={"precision": 0.6, "at_least": 0.5}))
+    assert found.auto is None
+    assert "declares none" in found.why["auto"]
+
+
+def test_low_scores_reach_no_tier() -> None:
+    found = choose(np.full(100, 0.1), np.ones(100, dtype=np.bool_), policy(review={"precision": 0.6, "at_least": 0.5}))
+    assert found.review == 0.5
+    assert "No held-out row scores 0.5" in found.why["review"]
+
+
+def test_when_the_target_holds_in_truth_the_bound_is_seldom_above_it() -> None:
+    """The share of worlds in which 200 rows of true precision 0.8 are taken to be better than that."""
+    hits = np.random.default_rng(0).binomial(200, 0.8, 2_000)
+    assert (lower_bound(hits, np.full(2_000, 200)) > 0.8).mean() < 0.06
