@@ -18,19 +18,28 @@ _JOINING_SHARE = 0.15
 
 
 class Kind(IntEnum):
-    """What an account is for. Only `FARM` is artificial streaming; sleepers and shops merely look like it."""
+    """What an account is for. Only `FARM` is artificial streaming; sleepers, shops and scouts merely look like it."""
 
     LISTENER = 0
     CREATOR = 1
     SLEEPER = 2
     SHOP = 3
     SPAMMER = 4
-    FARM = 5
+    SCOUT = 5
+    FARM = 6
 
 
 # Plays per day as a multiple of an ordinary listener's; farms play as their ring says.
-_BUSY = {Kind.LISTENER: 1.0, Kind.CREATOR: 0.8, Kind.SLEEPER: 14.0, Kind.SHOP: 22.0, Kind.SPAMMER: 0.3, Kind.FARM: 0.0}
-_SHARES = {Kind.CREATOR: 0.05, Kind.SLEEPER: 0.012, Kind.SHOP: 0.008, Kind.SPAMMER: 0.02}
+_BUSY = {
+    Kind.LISTENER: 1.0,
+    Kind.CREATOR: 0.8,
+    Kind.SLEEPER: 14.0,
+    Kind.SHOP: 22.0,
+    Kind.SPAMMER: 0.3,
+    Kind.SCOUT: 9.0,
+    Kind.FARM: 0.0,
+}
+_SHARES = {Kind.CREATOR: 0.05, Kind.SLEEPER: 0.012, Kind.SHOP: 0.008, Kind.SPAMMER: 0.02, Kind.SCOUT: 0.012}
 _TOXIC_SHARE = 0.03
 # Mostly Europe, some America, some Asia; seconds ahead of UTC.
 _ZONES_S = np.array([0, 1, 1, 1, 2, 2, -5, -6, -8, -3, 5, 8, 9]) * 3_600

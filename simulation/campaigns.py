@@ -10,6 +10,7 @@ from simulation.randomness import Single
 from simulation.texts import Texts, Written, vary
 
 _MEAN_POSTS = 40
+_FEWEST_POSTS = 6
 _TARGETS = 12
 
 
@@ -54,8 +55,11 @@ def plan(
     campaigns: list[Campaign] = []
     while posts > 0:
         size = min(
-            posts, max(12, posts // 2) if changed else max(6, round(_MEAN_POSTS * rng.lognormvariate(-0.2, 0.6)))
+            posts,
+            max(12, posts // 2) if changed else max(_FEWEST_POSTS, round(_MEAN_POSTS * rng.lognormvariate(-0.2, 0.6))),
         )
+        # A rest too small for a campaign joins this one.
+        size = posts if posts - size < _FEWEST_POSTS else size
         posts -= size
         lasts = min(rng.uniform(0.6, 4.0), 0.9 * days) * DAY
         begins = start + (rng.random() * 3 * HOUR if changed else rng.random() * (days * DAY - lasts))

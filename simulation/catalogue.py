@@ -39,7 +39,7 @@ class Catalogue:
         types = rng.choice(np.arange(3, dtype=np.int8), n, p=_TYPE_SHARES)
         lengths = np.stack([rng.normal(205, 45, n).clip(45, 600), rng.normal(2_400, 700, n).clip(300, 7_200)])
         # Every twelfth track is for sleeping: rain and piano cut short, as honest as they are repetitive.
-        lengths[0] = np.where(rng.random(n) < 1 / 12, rng.uniform(32, 90, n), lengths[0])
+        lengths[0] = np.where(rng.random(n) < 1 / 12, rng.triangular(31, 33, 90, n), lengths[0])
         self.type = np.concatenate([self.type, types])
         self.maker = np.concatenate([self.maker, makers])
         self.created_at = np.concatenate([self.created_at, created_at])

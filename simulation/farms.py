@@ -19,7 +19,8 @@ _BUSY = 18.0
 
 
 class Ring(NamedTuple):
-    """One farm. From `adapts_at` on it hides better; it is active from `start` to `stop`."""
+    """One farm, active from `start` to `stop`. From `adapts_at` on it hides better; `care` (0 to 1) says how well it
+    hid before."""
 
     start: Micros
     adapts_at: Micros
@@ -28,6 +29,7 @@ class Ring(NamedTuple):
     items: Longs
     devices: Longs
     pace: float
+    care: float
 
 
 class Manner(NamedTuple):
@@ -75,7 +77,8 @@ def _ring(rng: Arrays, accounts: Accounts, catalogue: Catalogue, begins: Micros,
         members,
         _targets(rng, catalogue, begins),
         rng.choice(members, max(2, len(members) // 4)),
-        float(rng.uniform(0.6, 1.6)),
+        float(rng.uniform(0.3, 1.6)),
+        float(rng.beta(1.2, 2.0)),
     )
 
 
@@ -99,9 +102,9 @@ def _ring_day(rng: Arrays, ring: Ring, catalogue: Catalogue, day_start: Micros, 
     burst = bursts[member, rng.integers(0, manner.bursts, n)]
     at = day_start + burst + (rng.random(n) * HOUR).astype(np.int64)
     item = rng.choice(ring.items, n)
-    hidden = rng.random(n) < manner.camouflage
+    hidden = rng.random(n) < np.maximum(manner.camouflage, 0.9 * ring.care)
     item[hidden] = catalogue.popular(rng, int(hidden.sum()), day_start)
-    seconds = rng.uniform(manner.shortest, manner.longest, n)
+    seconds = rng.uniform(manner.shortest, manner.longest + 40 * ring.care**2, n)
     stray = hidden | (rng.random(n) < 0.08)
     seconds[stray] = rng.uniform(0.1, 1.0, int(stray.sum())) * catalogue.duration_s[item[stray]]
     account = ring.members[member]

@@ -16,22 +16,12 @@ Rules = Mapping[str, tuple[str, ...]]
 _SLOT = re.compile(r"\{(\w+)\}")
 _EMOJI = ("🔥", "❤️", "😂", "🎧", "😭", "👏", "🙏", "✨", "💯", "😍")
 
+# fmt: off
 COMMON: Rules = {
     "part": ("chorus", "bridge", "drop", "intro", "bassline", "second verse", "outro", "hook", "drum fill", "solo"),
-    "work": (
-        "track",
-        "song",
-        "mix",
-        "record",
-        "album",
-        "episode",
-        "cover",
-        "remix",
-        "live version",
-        "demo",
-        "playlist",
-    ),
-    "place": ("the bus", "my kitchen", "the gym", "a night shift", "a long drive", "the office", "school", "the train"),
+    "work": ("track", "song", "mix", "record", "album", "episode", "cover", "remix", "live version", "demo"),
+    "place": ("the bus", "my kitchen", "the gym", "a night shift", "a long drive", "the office", "school",
+              "the train"),
     "who": ("my sister", "my dad", "my flatmate", "my cat", "the whole band", "a friend", "my boss", "our choir"),
     "time": ("all day", "since monday", "for years", "twice a day", "every morning", "at 3 am", "since it came out"),
     "good": ("gorgeous", "brilliant", "so warm", "unreal", "perfect", "lovely", "massive", "haunting", "stunning"),
@@ -47,11 +37,37 @@ COMMON: Rules = {
     "year": ("1994", "2003", "2008", "2011", "2016", "2019", "2022"),
     "name": ("Nia", "Tom", "Ravi", "Lena", "Marco", "Yuki", "Sam", "Aylin", "Joe", "Kira", "Ben", "Zoe"),
     "thing": ("sock", "toaster", "parking ticket", "soup", "cardboard box", "broken umbrella", "puddle", "stapler"),
+    "attack": ("you have the brain of a {thing}", "you {lack}", "a {thing} has more talent than you",
+               "even your mother skips you", "you should be ashamed of your face",
+               "you make the room worse by being in it",
+               "your voice makes people leave", "nobody would notice if you were gone",
+               "you are {worse} than a {thing}"),
+    "lack": ("will never amount to anything", "have nothing to say", "can't even fail properly",
+             "bore everyone you meet",
+             "deserve every bad thing coming", "are an embarrassment to {who2}", "should quit and hide"),
+    "who2": ("your family", "your band", "your town", "everyone who ever taught you"),
+    "worse": ("dumber", "more useless", "emptier", "more pathetic", "uglier"),
+    "order": ("shut up", "go away", "log off for good", "disappear", "never come back"),
+    "prize": ("gift cards", "phones", "tickets", "premium codes", "beats", "skins", "headphones"),
+    "please": ("please", "plz", "pls", "just one minute,"),
+    # What these are depends on who says it to whom: both a class and its opposite use them.
+    "banter": ("shut up, {name}", "{name}, you are {worse} than a {thing}", "{order}, {name}", "{attack}, {name}",
+               "you {lack}, {name}, like all of us", "you sound like a {thing}"),
+    "ours": ("check out this {work} {link}", "our cover of this {work}: {link}", "{please} listen to my {work}",
+             "I made a {work} of this, {link}", "more of this on {link}",
+             "new {work} out now, {please} tell me what you think"),
 }
 
-# fmt: off
 BENIGN: Rules = {
     "start": (
+        # Quotes, banter and harmless promotion use the words of the other classes.
+        "my boss said '{attack}' and this {work} got me through it", "'{attack}' is the best line of the {part}",
+        "they told {name} '{order}' and now look, {good}", "I {lack} and this {work} knows it",
+        "the {part} is {worse} than a {thing}, why do I love it", "{attack}, say the lyrics, and then the {part} hits",
+        "thanks for the {prize}, {name}, they came today", "{please} bring the tour to {place}", "{ours}", "{banter}",
+        "how do you get {prize} for the show? {link} is down", "who else came from {link}?", "{ours}", "{banter}",
+        "the {part} is {good} but {attack}, says {who}", "{name} said nobody asked for this {work}, {name} was wrong",
+        "everyone go tell {name} that this {work} is {good}", "free {work} for the first {digit} at {place}?",
         "that {part} is {good}", "the {part} on this {work} {praise}", "been listening to this {work} {time}",
         "{who} showed me this {work} and {reaction}", "heard this on {place} and {reaction}",
         "who else is here in {year}?", "honestly the {part} is {bad} but the {part} saves it",
@@ -76,6 +92,9 @@ BENIGN: Rules = {
 
 HARASSMENT: Rules = {
     "start": (
+        "{banter}", "{banter}", "{banter}", "{name} again. why do you still post here?",
+        "the {work} would be {good} if {name} had stayed at home", "we all saw your picture, {name}. {good}? no.",
+        "somebody tell {name} what the rest of us say when they leave", "nobody came to see you, {name}, ask {who2}",
         "{name}, {attack}", "{attack}, {name}", "you {lack} and everyone here knows it", "{attack}",
         "nobody asked you, {attack}", "people like you {lack}", "{attack}. delete your account",
         "stop singing, {name}, you {lack}", "I know where you stream from and {threat}",
@@ -84,17 +103,6 @@ HARASSMENT: Rules = {
         "keep posting and {threat}", "your {work} is {bad} because you {lack}", "we are all laughing at you, {order}",
         "imagine being {name}, {third3}",
     ),
-    "attack": ("you have the brain of a {thing}", "you {lack}", "a {thing} has more talent than you",
-               "even your mother skips you", "you should be ashamed of your face",
-               "you make the room worse by being in it",
-               "your voice makes people leave", "nobody would notice if you were gone",
-               "you are {worse} than a {thing}"),
-    "lack": ("will never amount to anything", "have nothing to say", "can't even fail properly",
-             "bore everyone you meet",
-             "deserve every bad thing coming", "are an embarrassment to {who2}", "should quit and hide"),
-    "who2": ("your family", "your band", "your town", "everyone who ever taught you"),
-    "worse": ("dumber", "more useless", "emptier", "more pathetic", "uglier"),
-    "order": ("shut up", "go away", "log off for good", "disappear", "never come back"),
     "threat": ("you will regret it", "we will come for you", "you had better watch your back",
                "you won't like what happens"),
     "third": ("nobody wants them here", "they are {worse} than a {thing}", "they should {order}"),
@@ -104,6 +112,7 @@ HARASSMENT: Rules = {
 
 SPAM: Rules = {
     "start": (
+        "{ours}", "{ours}", "{ours}", "{name} plays {work} like this at {link}", "this {work} but slower: {link}",
         "{hey} check out my {work} {link}", "{sub} for {sub}? {link}",
         "I make {money} a {when} from home, see how: {link}",
         "free {prize} for the first {digit}{digit} people {link}", "{hey} {sub} to my channel and {ill}",
@@ -122,9 +131,7 @@ SPAM: Rules = {
     "when": ("day", "week", "month"),
     "money": ("${digit}{digit}00", "{digit}{digit}00 dollars", "over ${digit},000", "€{digit}{digit}0"),
     "amount": ("{digit}0,000", "{digit}00k", "one million", "{digit}000"),
-    "prize": ("gift cards", "phones", "tickets", "premium codes", "beats", "skins", "headphones"),
     "ill": ("I will return it", "you won't regret it", "I answer everyone", "god bless", "first come first served"),
-    "please": ("please", "plz", "pls", "just one minute,"),
     "handle": ("@{siteb}{digit}{digit}", "{siteb}_{sitea} on telegram",
                "+1 {digit}{digit}{digit} {digit}{digit}{digit}{digit}"),
 }

@@ -18,6 +18,7 @@ from simulation.timeline import Draft, Longs, play_delays
 _WEEKEND = 1.15
 _SKIP_SHARE, _FULL_SHARE = 0.25, 0.55
 _SECOND_DEVICE_SHARE = 0.2
+_SCOUTED_SHARE = 0.8
 
 
 class Plays(NamedTuple):
@@ -59,6 +60,9 @@ def honest(rng: Arrays, accounts: Accounts, catalogue: Catalogue, day_start: Mic
     if len(sleepy):
         item[sleepers] = sleepy[favourite]
     seconds = _seconds(rng, catalogue.duration_s[item], skips=~np.isin(kind, (Kind.SLEEPER, Kind.SHOP)))
+    # Scouts, who pick songs for playlists and shows, hear half a minute of each.
+    scouting = (kind == Kind.SCOUT) & (rng.random(len(account)) < _SCOUTED_SHARE)
+    seconds = np.where(scouting, np.minimum(rng.uniform(29, 38, len(account)), seconds.clip(29)), seconds)
     second_device = (rng.random(len(account)) < _SECOND_DEVICE_SHARE) & (kind != Kind.SHOP)
     device = accounts.device[account] * 2 + second_device
     there = (at > accounts.created_at[account]) & (at > catalogue.created_at[item])

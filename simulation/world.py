@@ -139,19 +139,20 @@ class World:
         for ring in self._rings:
             for member in ring.members.tolist():
                 if member >= first and rng.random() < _FARMS_FLAGGED:
-                    self._flag(
-                        rng, member, ring.start + int(min(rng.uniform(0.5, 4) * DAY, 0.8 * (ring.stop - ring.start)))
-                    )
+                    seen = ring.start + int(min(rng.uniform(0.5, 4) * DAY, 0.8 * (ring.stop - ring.start)))
+                    # Whom nobody has heard of yet, nobody notices.
+                    self._flag(rng, member, max(seen, start + int(rng.uniform(2, 12) * HOUR)))
         for account in range(len(self._accounts)):
             kind, created = self._accounts.kind[account], int(self._accounts.created_at[account])
-            heavy = kind in (Kind.SLEEPER, Kind.SHOP)
+            heavy = kind in (Kind.SLEEPER, Kind.SHOP, Kind.SCOUT)
             share = (_HEAVY_FLAGGED if heavy else _OTHERS_FLAGGED) * period.days / 30
             if kind != Kind.FARM and rng.random() < share:
-                self._flag(rng, account, max(start + int(rng.random() * period.days * DAY), created + DAY))
+                self._flag(rng, account, max(start + HOUR + int(rng.random() * period.days * DAY), created + DAY))
 
     def _flag(self, rng: Single, account: int, at: Micros) -> None:
         ref = SubjectRef("account", self._accounts.ids[account])
-        came = signals.about_account(rng, ref, at, lambda: rng.choice(self._accounts.ids))
+        reporters = np.flatnonzero(self._accounts.created_at < at)
+        came = signals.about_account(rng, ref, at, lambda: self._accounts.ids[int(rng.choice(reporters))])
         self.timeline.extend(came.drafts)
         if came.first_at is not None and rng.random() < JUDGED_ACCOUNTS_SHARE:
             self.timeline.extend(self._reviewers.judge(ref, self.truth[ref], came.first_at))
