@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import re
 import secrets
 import threading
 import time
@@ -24,6 +25,7 @@ SCOPES: tuple[Scope, ...] = get_args(Scope)
 CACHE_S = 5.0
 _MAX_CACHED = 10_000
 _NOBODY = bytes(32)
+_ID = re.compile(r"[0-9a-f]{12}")
 
 
 class ApiKey(NamedTuple):
@@ -122,6 +124,8 @@ def verify(engine: Engine, text: str) -> ApiKey:
     """
     prefix, _, rest = text.partition("_")
     id_, _, secret = rest.partition("_")
+    # Whatever is sent goes no further than this: a NUL would make PostgreSQL fail.
+    id_ = id_ if _ID.fullmatch(id_) else ""
     with reading(engine) as connection:
         row = connection.execute(sa.select(api_keys).where(api_keys.c.id == id_)).first()
     # The comparison is made for unknown ids too: the time it takes must not tell which ids exist.

@@ -74,7 +74,7 @@ def describe(
     creates: bool = False,
 ) -> dict[str, Any]:
     """Keyword arguments for a FastAPI route decorator."""
-    extra: dict[str, Any] = {"security": [{"key": []}]}
+    extra: dict[str, Any] = {}
     if body is not None:
         content = {"schema": schema(body), "example": _EXAMPLES[body]}
         extra["requestBody"] = {"required": True, "content": {"application/json": content}}

@@ -13,10 +13,11 @@ import re
 import secrets
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leads.errors import LeadsError, NotAuthenticated, TooLarge
@@ -28,16 +29,29 @@ MAX_BODY_BYTES = 2 * 1024 * 1024
 OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
 KEY = "leads.key"
 REQUEST_ID = "leads.request_id"
+_KNOWN_PATHS = OPEN_PATHS | {"/", "/metrics", "/score", "/docs.json"}
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
 
 class Gate:
-    """ASGI middleware. `runtime` gives the service's parts; it is called per request, after start-up."""
+    """ASGI middleware.
 
-    def __init__(self, app: ASGIApp, runtime: Callable[[], Runtime]) -> None:
+    Args:
+        runtime: gives the service's parts; it is called per request, after start-up.
+        checks: by path, what raises InvalidInput for a bad body. For routes whose framework would answer and log in its
+            own words, with what was sent.
+    """
+
+    def __init__(
+        self,
+        app: ASGIApp,
+        runtime: Callable[[], Runtime],
+        checks: Mapping[str, Callable[[bytes], object]] | None = None,
+    ) -> None:
         self._app = app
         self._runtime = runtime
+        self._checks = checks or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -52,7 +66,7 @@ class Gate:
         try:
             if scope["path"] not in OPEN_PATHS:
                 scope[KEY] = await self._authenticate(headers)
-                receive = await _read_body(scope, headers, receive)
+                receive = await self._take_body(scope, headers, receive)
             await self._app(scope, receive, answer.send)
             await answer.finish()
         except _Disconnected:
@@ -75,6 +89,20 @@ class Gate:
         runtime = self._runtime()
         known = runtime.keys.recall(text)
         return known if known is not None else await runtime.run(runtime.keys.verify, text)
+
+    async def _take_body(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
+        """Take the whole body in, up to the limit, and hand it on in one piece."""
+        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+            return receive
+        body = await _read_body(headers, receive)
+        if scope["path"] in self._checks:
+            self._checks[scope["path"]](body)
+        whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
+
+        async def replay() -> Message:
+            return whole.pop() if whole else await receive()
+
+        return replay
 
 
 class _Answer:
@@ -105,6 +133,7 @@ class _Answer:
         """Send the problem document of an error that was held back."""
         if self._body is not None:
             response = problems.of_foreign(self.status, bytes(self._body), self._request_id)
+            self.status = response.status_code
             await self._respond(response, {"type": "http"}, _nothing)
 
     async def replace(self, response: Response, scope: Scope, receive: Receive) -> None:
@@ -130,20 +159,14 @@ class _Unsupported(Exception):
 def route_of(scope: Scope) -> str:
     """The template of the route that answered, for labels; `other` when none did."""
     route = scope.get("route")
-    if route is not None:
-        return f"{scope.get('root_path', '')}{route.path}"
+    if isinstance(route, BaseRoute) and not isinstance(route, Mount):
+        return f"{scope.get('root_path', '')}{getattr(route, 'path', '')}"
     path: str = scope["path"]
-    return path if path in OPEN_PATHS or path in ("/metrics", "/score", "/", "/docs.json") else "other"
+    return path if path in _KNOWN_PATHS else "other"
 
 
-async def _read_body(scope: Scope, headers: Headers, receive: Receive) -> Receive:
-    """Take the whole body in, up to the limit, and hand it on in one piece.
-
-    Raises:
-        TooLarge: it is announced or turns out to be larger than the limit.
-    """
-    if scope["method"] in ("GET", "HEAD", "OPTIONS"):
-        return receive
+async def _read_body(headers: Headers, receive: Receive) -> bytes:
+    """Raises TooLarge when the body is announced or turns out to be larger than the limit."""
     announced = headers.get("content-length", "0")
     if not announced.isdecimal() or int(announced) > MAX_BODY_BYTES:
         raise _too_large()
@@ -158,12 +181,7 @@ async def _read_body(scope: Scope, headers: Headers, receive: Receive) -> Receiv
         more = message.get("more_body", False)
         if len(body) > MAX_BODY_BYTES:
             raise _too_large()
-    whole: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-
-    async def replay() -> Message:
-        return whole.pop() if whole else await receive()
-
-    return replay
+    return bytes(body)
 
 
 def _too_large() -> TooLarge:

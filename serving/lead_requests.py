@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Literal, NamedTuple
 
 from sqlalchemy.engine import Connection
@@ -13,7 +14,7 @@ from leads.records import Subject
 from leads.tables import reading
 from serving import queue
 from serving.decisions import Ruling, decide_lead, decide_subject
-from serving.leads_table import Lead, LeadState, get_lead, read_audit
+from serving.leads_table import Lead, LeadState, find_lead, read_audit
 from serving.runtime import Runtime
 from serving.wire import ClaimIn, DecisionIn, ReleaseIn, SubjectDecisionIn
 from serving.wire_leads import (
@@ -30,6 +31,7 @@ from serving.wire_leads import (
     trail_out,
 )
 
+_ID = re.compile(r"l_[0-9a-f]{24}")
 StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
 
 
@@ -129,8 +131,8 @@ def _harms(runtime: Runtime, key: ApiKey, asked: tuple[str, ...] | None, field: 
 
 
 def _lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str) -> Lead:
-    lead = get_lead(connection, id_, queue=runtime.policies.queue, now=runtime.clock())
-    if key.harms is not None and lead.harm not in key.harms:
-        # Whether it exists is none of this key's business.
+    lead = find_lead(connection, id_, queue=runtime.policies.queue, now=runtime.clock()) if _ID.fullmatch(id_) else None
+    # Whether a lead of another harm exists is none of this key's business.
+    if lead is None or (key.harms is not None and lead.harm not in key.harms):
         raise NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
     return lead

@@ -111,7 +111,7 @@ def get_lead(connection: Connection, id_: str, *, queue: QueuePolicy, now: Micro
     """
     lead = find_lead(connection, id_, queue=queue, now=now, lock=lock)
     if lead is None:
-        raise NotFound("There is no such lead.", field="/id", remedy="List the leads there are with GET /v1/leads.")
+        raise NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
     return lead
 
 

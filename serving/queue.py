@@ -12,7 +12,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection
-from typing import Any, NamedTuple
+from typing import Annotated, Any, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -22,6 +22,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.errors import Conflict, InvalidInput
 from leads.policies import QueuePolicy
+from leads.records import Instant
 from leads.tables import leads
 from serving.leads_table import (
     AuditEntry,
@@ -49,9 +50,9 @@ class Page(NamedTuple):
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
     """Where a page ended. The instant is kept, because priorities move with time."""
 
-    at: Micros
+    at: Instant
     priority: float
-    id: str
+    id: Annotated[str, msgspec.Meta(pattern=r"^l_[0-9a-f]{24}$(?!\n)")]
 
 
 def listing(

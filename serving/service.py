@@ -9,16 +9,14 @@ from typing import Any, cast
 
 import bentoml
 import msgspec
-from starlette.applications import Starlette
-from starlette.requests import Request
 from starlette.responses import Response
-from starlette.routing import Route
 
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
 from serving import problems
 from serving.api import create_app
 from serving.gate import KEY, REQUEST_ID, Gate
+from serving.pages import create_pages
 from serving.runtime import Runtime, open_runtime
 from serving.score_request import NothingScored, score
 from serving.wire import ScoreIn, parse
@@ -39,15 +37,15 @@ def runtime() -> Runtime:
     return _running[-1]
 
 
-async def _metrics(_: Request) -> Response:
-    text = await runtime().run(runtime().metrics.text)
-    return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
-
-
-# BentoML's own metrics would have a label value for every lead's path.
-@bentoml.service(name="lead_serving", traffic={"timeout": _TIMEOUT_S}, metrics={"enabled": False})
+# BentoML's own metrics would have a label value for every lead's path, and its access log a line for every request.
+@bentoml.service(
+    name="lead_serving",
+    traffic={"timeout": _TIMEOUT_S},
+    metrics={"enabled": False},
+    logging={"access": {"enabled": False}},
+)
 @bentoml.asgi_app(create_app(runtime), path="/v1", name="v1")
-@bentoml.asgi_app(Starlette(routes=[Route("/metrics", _metrics)]), path="/", name="metrics")
+@bentoml.asgi_app(create_pages(runtime), path="/", name="pages")
 class LeadServing:
     """Scores subjects under harms and keeps the queue of leads."""
 
@@ -87,7 +85,9 @@ class LeadServing:
         return answer
 
 
-LeadServing.add_asgi_middleware(Gate, runtime=runtime)  # type: ignore[attr-defined]
+LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
+    Gate, runtime=runtime, checks={"/score": lambda raw: parse(raw, ScoreIn)}
+)
 
 
 def _encode(sent: dict[str, Any]) -> bytes:

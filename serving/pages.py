@@ -1,0 +1,48 @@
+"""What stands beside the API: its documentation page and the metrics.
+
+BentoML's own page loads a tracker from elsewhere, so ours takes its place; Swagger UI itself comes with BentoML.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response
+from starlette.routing import Route
+
+from serving.runtime import Runtime
+
+_PAGE = """<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<title>Lead Serving</title>
+<link rel="stylesheet" href="./static_content/swagger-ui.css">
+</head>
+<body>
+<div id="swagger-ui"></div>
+<script src="./static_content/swagger-ui-bundle.js"></script>
+<script src="./docs.js"></script>
+</body>
+</html>
+"""
+_SCRIPT = 'SwaggerUIBundle({url: "./v1/openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
+_POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
+
+
+def create_pages(runtime: Callable[[], Runtime]) -> Starlette:
+    """The app to mount at `/`; it answers only the paths it knows."""
+
+    async def page(_: Request) -> Response:
+        return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
+
+    async def script(_: Request) -> Response:
+        return Response(_SCRIPT, media_type="text/javascript")
+
+    async def metrics(_: Request) -> Response:
+        text = await runtime().run(runtime().metrics.text)
+        return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
+
+    return Starlette(routes=[Route("/", page), Route("/docs.js", script), Route("/metrics", metrics)])

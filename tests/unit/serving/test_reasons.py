@@ -1,0 +1,64 @@
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+from features.columns import ALL
+from serving.reasons import MAX_REASONS, TELLINGS, explain
+
+
+def why(values: dict[str, float], weights: dict[str, float]) -> list[tuple[str, str]]:
+    names = tuple(values)
+    parts = np.array([*(weights.get(name, 0.0) for name in names), -2.0], dtype=np.float32)
+    return [(x.code, x.text) for x in explain(names, np.array(list(values.values()), dtype=np.float32), parts)]
+
+
+def test_every_feature_has_words_of_its_own() -> None:
+    assert {feature.name for feature in ALL} | {"text.score"} == set(TELLINGS)
+
+
+@pytest.mark.parametrize("name", sorted(TELLINGS))
+@pytest.mark.parametrize("value", [0.0, 0.4, 1.0, 9.0, 5000.0])
+def test_codes_are_stable_names_and_texts_hold_no_feature_name(name: str, value: float) -> None:
+    telling = TELLINGS[name](value)
+    text = telling.text(value)
+    assert re.fullmatch(r"[A-Z]+(_[A-Z]+)+", telling.code)
+    assert name not in text
+    assert "_" not in text
+
+
+def test_reasons_carry_the_numbers_strongest_first() -> None:
+    found = why(
+        {"account.age_h": 5.0, "item.reports_24h": 9.0, "text.urls": 1.0, "account.strikes": 2.0},
+        {"account.age_h": 0.5, "item.reports_24h": 2.0, "text.urls": 0.2, "account.strikes": -1.0},
+    )
+    assert found == [
+        ("SIGNAL_REPORTS_SURGE", "9 reports in 24 h"),
+        ("ACCOUNT_NEW", "the account is 5 hours old"),
+        ("TEXT_LINKS", "1 link in the text"),
+    ]
+
+
+def test_inputs_of_one_thing_are_one_reason() -> None:
+    found = explain(
+        ("item.reports_24h", "item.reports_7d"),
+        np.array([9, 30], dtype=np.float32),
+        np.array([0.4, 0.6, -1], dtype=np.float32),
+    )
+    assert [(x.code, x.text, x.weight) for x in found] == [("SIGNAL_REPORTS_SURGE", "30 reports in 7 days", 1.0)]
+
+
+def test_what_is_missing_small_or_lowers_the_score_is_no_reason() -> None:
+    values = {"account.age_h": np.nan, "item.reports_24h": 9.0, "text.urls": 1.0}
+    assert why(values, {"account.age_h": 3.0, "item.reports_24h": -1.0, "text.urls": 0.01}) == []
+
+
+def test_reasons_are_few() -> None:
+    assert len(why({name: 50.0 for name in TELLINGS}, {name: 1.0 for name in TELLINGS})) == MAX_REASONS
+
+
+def test_a_text_reason_does_not_give_the_score_away() -> None:
+    for value in (-3.0, 0.0, 1.9, 2.5, 9.0):
+        assert not re.search(r"\d", TELLINGS["text.score"](value).text(value))

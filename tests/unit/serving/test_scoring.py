@@ -1,0 +1,294 @@
+"""Scoring in bulk: what is looked up, what is said when something is missing, what is logged."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+from serving_world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_runtime, publish
+from sqlalchemy.engine import Engine
+
+from features.fold import Links
+from features.rows import ACCOUNT, ITEM, RowWriter
+from leads import clock, event_log
+from leads.errors import InvalidInput, LeadsError, NotFound, Unavailable
+from leads.predictions import read_predictions
+from leads.records import Event, ItemCreated, Subject, SubjectRef
+from leads.settings import Settings
+from serving.answers import ErrorEntry, ScoreAnswer
+from serving.runtime import Runtime
+from serving.score_group import MAX_EXPLAINED
+from serving.scoring import Scorer, ScoreRequest
+from serving.text_cache import TextCache
+
+NOW = clock.from_text("2026-03-01T12:00:00Z")
+C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")
+
+
+def tell(engine: Engine, subject: Subject, text: str, *, account_id: str | None = "a1") -> None:
+    ref = SubjectRef(subject.type_id, subject.id)
+    body = ItemCreated(ref, account_id=account_id, parent=SubjectRef("track", "t1"), text=text)
+    with engine.begin() as connection:
+        event_log.append(connection, [Event(f"e-{subject.key}-{hash(text)}", NOW, body)], clock_=lambda: NOW)
+
+
+def run(runtime: Runtime, *requests: ScoreRequest, **how: object) -> list[ScoreAnswer | ErrorEntry]:
+    return runtime.scorer.score(requests, NOW, "api", **how)  # type: ignore[arg-type]
+
+
+def one(runtime: Runtime, request: ScoreRequest, **how: object) -> ScoreAnswer:
+    (answer,) = run(runtime, request, **how)
+    assert isinstance(answer, ScoreAnswer)
+    return answer
+
+
+def error_of(runtime: Runtime, request: ScoreRequest) -> LeadsError:
+    (answer,) = run(runtime, request)
+    assert isinstance(answer, ErrorEntry)
+    return answer.error
+
+
+def reader_of(runtime: Runtime) -> FakeReader:
+    assert isinstance(runtime.reader, FakeReader)
+    return runtime.reader
+
+
+def test_a_known_item_is_scored_by_id_with_its_text_and_links(runtime: Runtime, engine: Engine) -> None:
+    tell(engine, C1, SPAM_TEXT)
+    tell(engine, C2, BENIGN_TEXT)
+    bad, good = run(runtime, ScoreRequest(C1), ScoreRequest(C2))
+    assert isinstance(bad, ScoreAnswer)
+    assert isinstance(good, ScoreAnswer)
+    assert bad.score > 0.9 > 0.1 > good.score
+    assert (bad.harm, bad.model, bad.version, bad.role, bad.at) == ("spam", "leads-spam", "1", "champion", NOW)
+    assert bad.contract_hash == runtime.published.champions()["spam"].contract.hash
+    assert bad.degraded == ("account_unknown",)
+    assert reader_of(runtime).asked[0] == (C1, Links("a1", "track:t1"))
+
+
+def test_the_newest_text_counts(runtime: Runtime, engine: Engine) -> None:
+    tell(engine, C1, SPAM_TEXT)
+    tell(engine, C1, BENIGN_TEXT)
+    assert one(runtime, ScoreRequest(C1)).score < 0.1
+
+
+def test_the_score_is_the_versions_own(runtime: Runtime, engine: Engine) -> None:
+    version = runtime.published.champions()["spam"]
+    features = np.full((1, len(version.contract.columns)), np.nan, np.float32)
+    from features.columns import evaluate, missing
+
+    features = evaluate(version.contract, missing(1), np.array([NOW]), [SPAM_TEXT])
+    expected = float(version.score(features, [SPAM_TEXT]).score[0])
+    for _ in range(2):
+        assert one(runtime, ScoreRequest(C1, text=SPAM_TEXT)).score == expected
+
+
+def test_what_the_caller_gives_wins_and_is_flagged(runtime: Runtime, engine: Engine) -> None:
+    tell(engine, C1, BENIGN_TEXT)
+    given = one(runtime, ScoreRequest(C1, text=SPAM_TEXT, account_id="a9"))
+    assert given.score > 0.9
+    assert {"text_given", "fields_given"} <= set(given.degraded)
+    assert reader_of(runtime).asked[0][1] == Links("a9", "track:t1")
+    same = one(runtime, ScoreRequest(C1, text=BENIGN_TEXT, account_id="a1"))
+    assert same.degraded == ("account_unknown",)
+
+
+def test_an_unknown_item_needs_a_text(runtime: Runtime) -> None:
+    error = error_of(runtime, ScoreRequest(C1))
+    assert isinstance(error, NotFound)
+    assert error.field == "/id"
+    assert "subject_unknown" in one(runtime, ScoreRequest(C1, text=SPAM_TEXT)).degraded
+
+
+def test_an_item_without_text_is_scored_and_flagged(runtime: Runtime, engine: Engine) -> None:
+    tell(engine, C1, "")
+    assert "text_missing" in one(runtime, ScoreRequest(C1)).degraded
+
+
+def test_an_account_is_known_by_its_rows_alone(runtime: Runtime) -> None:
+    account = Subject("account", "a1")
+    assert isinstance(error_of(runtime, ScoreRequest(account)), NotFound)
+    row = RowWriter(ACCOUNT).new(NOW - clock.HOUR)
+    for _ in range(20):
+        RowWriter(ACCOUNT).count(row, "plays", NOW - clock.HOUR)
+    reader = reader_of(runtime)
+    reader.rows[account] = {"account": np.asarray(row)}
+    reader.row_at[account] = (0, NOW - 90 * clock.SECOND, 0)
+    answer = one(runtime, ScoreRequest(account))
+    assert answer.harm == "stream_manipulation"
+    assert answer.degraded == ("subject_unknown",)
+    assert answer.oldest_feature_age_s == 90
+    assert answer.exposure == pytest.approx(1 + np.log1p(20), abs=1e-6)
+
+
+def test_an_items_exposure_grows_with_its_plays_and_not_its_accounts(runtime: Runtime, engine: Engine) -> None:
+    tell(engine, C1, SPAM_TEXT)
+    reader = reader_of(runtime)
+    item, account = RowWriter(ITEM).new(NOW), RowWriter(ACCOUNT).new(NOW)
+    for _ in range(9):
+        RowWriter(ACCOUNT).count(account, "plays", NOW)
+    reader.rows[C1] = {"item": np.asarray(item), "account": np.asarray(account)}
+    assert one(runtime, ScoreRequest(C1)).exposure == 1.0
+    RowWriter(ITEM).count(item, "plays", NOW, 3)
+    assert one(runtime, ScoreRequest(C1)).exposure == pytest.approx(1 + np.log1p(3), abs=1e-6)
+
+
+def test_features_reach_the_score(runtime: Runtime, engine: Engine) -> None:
+    tell(engine, C1, BENIGN_TEXT)
+    before = one(runtime, ScoreRequest(C1)).score
+    account = RowWriter(ACCOUNT).new(NOW)
+    RowWriter(ACCOUNT).count(account, "reports", NOW, 9)
+    reader_of(runtime).rows[C1] = {"account": np.asarray(account)}
+    reader_of(runtime).row_at[C1] = (0, NOW, 0)
+    answer = one(runtime, ScoreRequest(C1), explained="all")
+    assert answer.score > before
+    assert answer.degraded == ()
+    assert answer.reasons is not None
+    assert "ACCOUNT_REPORTS_SURGE" in {reason.code for reason in answer.reasons}
+
+
+def test_one_bad_subject_spoils_no_other(runtime: Runtime) -> None:
+    out = run(
+        runtime,
+        ScoreRequest(Subject("track", "t1"), text="x"),
+        ScoreRequest(C1, text=SPAM_TEXT),
+        ScoreRequest(C2),
+        ScoreRequest(C2, ("spam", "stream_manipulation", "sexism"), text=BENIGN_TEXT),
+    )
+    assert [(x.index, x.harm, type(x.error).__name__ if isinstance(x, ErrorEntry) else None) for x in out] == [
+        (0, None, "InvalidInput"),
+        (1, "spam", None),
+        (2, None, "NotFound"),
+        (3, "spam", None),
+        (3, "sexism", "Unavailable"),
+        (3, "stream_manipulation", "InvalidInput"),
+    ]
+
+
+def test_an_undeclared_harm_is_an_error_of_the_call(runtime: Runtime) -> None:
+    with pytest.raises(NotFound, match="no harm 'nope'"):
+        run(runtime, ScoreRequest(C1, ("nope",), text="x"))
+
+
+def test_a_limited_caller_gets_no_other_harm(runtime: Runtime) -> None:
+    assert isinstance(error_of(runtime, ScoreRequest(C1, text="x", allowed=frozenset({"sexism"}))), Unavailable)
+
+
+def test_without_the_online_store_texts_are_still_scored_but_not_logged(
+    runtime: Runtime, engine: Engine, settings: Settings
+) -> None:
+    tell(engine, C1, SPAM_TEXT)
+    tell(engine, Subject("account", "a1"), "", account_id=None)
+    reader_of(runtime).error = Unavailable("down")
+    answer = one(runtime, ScoreRequest(C1))
+    assert answer.score > 0.9
+    assert "features_unavailable" in answer.degraded
+    assert isinstance(error_of(runtime, ScoreRequest(Subject("account", "a1"))), Unavailable)
+    runtime.predictions.flush()
+    assert len(read_predictions(settings.predictions_dir, "spam")) == 0
+
+
+def test_each_act_is_logged_as_it_was(runtime: Runtime, settings: Settings) -> None:
+    answers = [one(runtime, ScoreRequest(C1, text=text)) for text in (SPAM_TEXT, BENIGN_TEXT, SPAM_TEXT)]
+    assert answers[0].prediction_id == answers[2].prediction_id != answers[1].prediction_id
+    runtime.predictions.flush()
+    table = read_predictions(settings.predictions_dir, "spam").to_pylist()
+    assert sorted(row["prediction_id"] for row in table) == sorted({x.prediction_id for x in answers})
+    row = next(row for row in table if row["prediction_id"] == answers[0].prediction_id)
+    assert (row["score"], row["tier"], row["source"], row["at"], row["model_version"]) == (
+        answers[0].score, answers[0].tier, "api", NOW, "1",
+    )  # fmt: skip
+    version = runtime.published.champions()["spam"]
+    again = version.score_vector(np.array([row["vector"]], np.float32))
+    assert float(again.score[0]) == answers[0].score
+
+
+def test_prediction_ids_tell_acts_apart(runtime: Runtime) -> None:
+    base = one(runtime, ScoreRequest(C1, text=SPAM_TEXT)).prediction_id
+    other_subject = one(runtime, ScoreRequest(C2, text=SPAM_TEXT)).prediction_id
+    (later,) = runtime.scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW + 1, "api")
+    assert isinstance(later, ScoreAnswer)
+    assert len({base, other_subject, later.prediction_id}) == 3
+
+
+def test_reasons_for_leads_only_or_for_all(runtime: Runtime) -> None:
+    requests = [ScoreRequest(C1, text=SPAM_TEXT), ScoreRequest(C2, text=BENIGN_TEXT)]
+    bad, good = run(runtime, *requests, explained="leads")
+    assert isinstance(bad, ScoreAnswer)
+    assert isinstance(good, ScoreAnswer)
+    assert bad.reasons
+    assert bad.reasons[0].code == "TEXT_RESEMBLES_VIOLATIONS"
+    assert good.reasons is None
+    assert all(isinstance(x, ScoreAnswer) and x.reasons is not None for x in run(runtime, *requests, explained="all"))
+
+
+def test_explaining_is_capped_and_says_so(runtime: Runtime) -> None:
+    benign = [ScoreRequest(Subject("comment", f"b{i}"), text=BENIGN_TEXT) for i in range(MAX_EXPLAINED)]
+    *good, bad = run(runtime, *benign, ScoreRequest(C1, text=SPAM_TEXT), explained="all")
+    assert isinstance(bad, ScoreAnswer)
+    assert bad.reasons
+    unexplained = [x for x in good if isinstance(x, ScoreAnswer) and x.reasons is None]
+    assert len(unexplained) == 1
+    assert "not_explained" in unexplained[0].degraded
+
+
+def test_one_fetch_and_one_text_encoding_serve_a_thousand(runtime: Runtime) -> None:
+    class Counting(FakeReader):
+        calls = 0
+
+        def fetch(self, *given: object) -> object:  # type: ignore[override]
+            Counting.calls += 1
+            return super().fetch(*given)  # type: ignore[arg-type]
+
+    scorer = Scorer(runtime.engine, POLICIES, Counting(), runtime.published, runtime.predictions)
+    requests = [ScoreRequest(Subject("comment", f"c{i}"), text=f"{SPAM_TEXT} {i % 7}") for i in range(1_000)]
+    assert len(scorer.score(requests, NOW, "api")) == 1_000
+    assert Counting.calls == 1
+
+
+def test_nothing_published_is_said_so(settings: Settings, engine: Engine) -> None:
+    bare = make_runtime(settings, engine)
+    assert isinstance(error_of(bare, ScoreRequest(C1, text="x")), Unavailable)
+    bare.close()
+
+
+def test_a_type_without_harms_is_said_so(runtime: Runtime) -> None:
+    error = error_of(runtime, ScoreRequest(Subject("mood", "m1"), text="x"))
+    assert isinstance(error, InvalidInput)
+    assert error.field == "/typeId"
+    assert "comment" in (error.remedy or "")
+
+
+def test_the_text_cache_computes_once_and_forgets_the_oldest() -> None:
+    asked: list[list[str]] = []
+
+    def compute(texts: Sequence[str]) -> np.ndarray:
+        asked.append(list(texts))
+        return np.array([len(text) for text in texts], np.float32)
+
+    cache = TextCache(capacity=2)
+    scores = cache.scores("spam", "1", ["aa", None, "b", "aa"], compute)
+    np.testing.assert_array_equal(scores, np.array([2, np.nan, 1, 2], np.float32))
+    assert cache.scores("spam", "1", ["b", "aa"], compute).tolist() == [1, 2]
+    assert asked == [["aa", "b"]]
+    cache.scores("spam", "2", ["aa"], compute)
+    cache.scores("spam", "1", ["aa", "b"], compute)
+    assert asked[1:] == [["aa"], ["b"]]
+
+
+def test_a_swap_in_the_middle_changes_no_answer(settings: Settings, runtime: Runtime) -> None:
+    """A call works with the versions it began with."""
+    scorer = runtime.scorer
+
+    class Swapping(FakeReader):
+        def fetch(self, *given: object) -> object:  # type: ignore[override]
+            publish(settings, "spam", "2", seed=1)
+            runtime.published.refresh()
+            return super().fetch(*given)  # type: ignore[arg-type]
+
+    scorer = Scorer(runtime.engine, POLICIES, Swapping(), runtime.published, runtime.predictions)
+    (answer,) = scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW, "api")
+    assert isinstance(answer, ScoreAnswer)
+    assert answer.version == "1"
+    assert runtime.published.champions()["spam"].version == "2"
