@@ -49,7 +49,7 @@ def _verdict(result: DriftResult) -> Panel:
         f"inputs: {drifted} of {len(result.columns)} drifted ({result.share:.0%}); alarm from {DRIFTED_SHARE:.0%}",
     ]
     if result.unreadable:
-        lines.append(f"{result.unreadable} segments of the prediction log could not be read and are left out")
+        lines.append(f"segments of the prediction log that can't be read, left out: {result.unreadable}")
     shown = f", on a sample of {RENDERED_ROWS:,}" if max(result.rows, result.reference_rows) > RENDERED_ROWS else ""
     lines.append(f"report{shown}: {result.report}")
     title, style = ("DRIFT", "red") if result.drifted else ("no drift", "green")

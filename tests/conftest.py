@@ -7,6 +7,7 @@ database is emptied) stand in for the servers that come as wheels.
 from __future__ import annotations
 
 import os
+import tempfile
 import uuid
 from collections.abc import Iterator
 from pathlib import Path
@@ -48,17 +49,22 @@ def engine(settings: Settings) -> Iterator[Engine]:
 
 
 @pytest.fixture(scope="session")
-def postgresql_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """SQLAlchemy URL of a PostgreSQL server, one for each test process."""
+def postgresql_server() -> Iterator[str]:
+    """SQLAlchemy URL of a PostgreSQL server, one for each test process.
+
+    Its data don't lie below pytest's folder: run by root, the server works as another user, and each start of pytest
+    closes that folder to others again, which ends the servers in it.
+    """
     given = os.environ.get("LEADS_TEST_DATABASE_URL")
     if given:
         yield given
         return
     import pgserver
 
-    server = pgserver.get_server(tmp_path_factory.mktemp("postgresql"), cleanup_mode="stop")
-    yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
-    server.cleanup()
+    with tempfile.TemporaryDirectory(prefix="leads-postgresql-", ignore_cleanup_errors=True) as folder:
+        server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+        server.cleanup()
 
 
 @pytest.fixture

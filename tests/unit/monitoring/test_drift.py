@@ -1,0 +1,266 @@
+"""Drift: a version's reference against the latest window of its predictions."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from rich.console import Console
+
+from leads import clock
+from leads.errors import ModelRefused, NotEnoughData, NotFound
+from leads.policies import Policies, load_policies
+from leads.predictions import Prediction, PredictionLog
+from leads.settings import Settings
+from monitoring.drift import DriftResult, drift
+from monitoring.screen import render
+
+pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+
+AT = 1_780_000_000_000_000
+NAMES = ("item.reports_24h", "item.plays_24h", "account.age_h", "text.urls", "item.notices", "text.score")
+Rows = npt.NDArray[np.float32]
+
+
+class Shelf:
+    """A registry with one version in a folder."""
+
+    def __init__(self, folder: Path, champion: str | None = "3") -> None:
+        self._folder = folder
+        self._champion = champion
+
+    def aliases(self, harm: str) -> dict[str, str]:
+        return {"champion": self._champion} if self._champion and harm == "spam" else {}
+
+    def fetch(self, harm: str, version: str, into: Path) -> Path:
+        return self._folder
+
+
+def world(rows: int, seed: int) -> Rows:
+    random = np.random.default_rng(seed)
+    made = np.column_stack(
+        [
+            np.where(random.random(rows) < 0.05, 1, 0),
+            np.floor(random.lognormal(2, 1, rows)),
+            random.exponential(300, rows),
+            random.poisson(0.3, rows),
+            np.zeros(rows),
+            random.normal(-2, 1, rows),
+        ]
+    ).astype(np.float32)
+    made[random.random(rows) < 0.2, 2] = np.nan
+    return made
+
+
+def scores(rows: Rows) -> npt.NDArray[np.float64]:
+    return 1 / (1 + np.exp(-rows[:, -1].astype(np.float64)))
+
+
+def put_reference(folder: Path, rows: Rows) -> Shelf:
+    columns = {name: rows[:, j] for j, name in enumerate(NAMES)}
+    pq.write_table(
+        pa.table({**columns, "score": scores(rows), "label": scores(rows) > 0.5}), folder / "reference.parquet"
+    )
+    return Shelf(folder)
+
+
+def put_predictions(
+    settings: Settings, rows: Rows, *, at: int = AT, version: str = "3", prefix: str = "c", step: int = 1
+) -> None:
+    log = PredictionLog(settings.predictions_dir, owner="api")
+    said = scores(np.nan_to_num(rows))
+    log.append(
+        [
+            Prediction(
+                prediction_id=f"{version}{prefix}{at}{i}",
+                type_id="comment",
+                subject_id=f"{prefix}{i}",
+                harm="spam",
+                at=at + i * step,
+                scored_at=at,
+                model_version=version,
+                contract_hash="c",
+                vector=row,
+                score=float(said[i]),
+                tier="none",
+                item_row_at=0,
+                account_row_at=0,
+                parent_row_at=0,
+                source="api",
+            )
+            for i, row in enumerate(rows)
+        ]
+    )
+    log.close()
+
+
+@pytest.fixture
+def policies(settings: Settings) -> Policies:
+    return load_policies(settings.policies)
+
+
+@pytest.fixture
+def shelf(tmp_path: Path) -> Shelf:
+    return put_reference(tmp_path, world(1_500, 0))
+
+
+def shown(result: DriftResult) -> str:
+    out = io.StringIO()
+    Console(width=120, file=out).print(render(result))
+    return out.getvalue()
+
+
+def test_the_same_world_has_not_drifted(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    put_predictions(settings, world(600, 1))
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert not result.drifted
+    assert result.drifted_columns == ()
+    assert (result.version, result.rows, result.predictions, result.reference_rows) == ("3", 600, 600, 1_500)
+    assert result.until == AT + 600
+    assert result.since == result.until - clock.DAY
+    # What is the same constant on both sides can't drift, missing or not.
+    names = {column.name for column in result.columns}
+    assert names == {*NAMES} - {"item.notices"} | {"account.age_h is missing"}
+    assert "no drift" in shown(result)
+
+
+def test_changed_inputs_are_named_with_what_changed(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    changed = world(600, 1)
+    changed[:300, 0] += 1
+    changed[:200, 2] = np.nan
+    put_predictions(settings, changed)
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert result.drifted
+    assert not result.score.drifted
+    assert {column.name for column in result.drifted_columns} == {"item.reports_24h", "account.age_h is missing"}
+    first = result.columns[0]
+    assert first.name == "item.reports_24h"
+    assert first.reference.mean == pytest.approx(0.05, abs=0.02)
+    assert first.current.mean == pytest.approx(0.55, abs=0.03)
+    assert first.statistic > first.threshold >= 0.1
+    assert "DRIFT" in shown(result)
+    assert "item.reports_24h" in shown(result)
+
+
+def test_a_drifted_score_is_enough(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    changed = world(600, 1)
+    changed[:, -1] += 1
+    put_predictions(settings, changed)
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert result.score.drifted
+    assert result.drifted
+
+
+def test_the_report_tells_the_same_and_names_no_other_host(
+    settings: Settings, policies: Policies, shelf: Shelf
+) -> None:
+    changed = world(600, 1)
+    changed[:, 0] += 1
+    put_predictions(settings, changed)
+    result = drift(settings, policies, "spam", registry=shelf)
+    page = result.report.read_text(encoding="utf-8")
+    assert result.report.is_relative_to(settings.reports_dir / "drift" / "spam")
+    assert result.report.name.startswith("3-2026")
+    shares = f"({len(result.drifted_columns)} out of {len(result.columns)})"
+    assert shares in page
+    assert json.dumps("item.reports_24h").strip('"') in page
+    assert "<script src=" not in page
+    assert list(result.report.parent.glob(".*")) == []
+
+
+def test_values_that_vanish_are_drift(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    changed = world(300, 1)
+    changed[:, 1] = np.nan
+    put_predictions(settings, changed)
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert [column.name for column in result.drifted_columns] == ["item.plays_24h is missing"]
+    assert result.drifted
+
+
+def test_infinite_values_count_as_missing(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    changed = world(300, 1)
+    changed[:, 1] = np.inf
+    put_predictions(settings, changed)
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert "item.plays_24h is missing" in {column.name for column in result.drifted_columns}
+
+
+def test_only_the_champions_latest_window_counts(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    strange = world(300, 2) + 50
+    put_predictions(settings, strange, version="2", prefix="other")
+    put_predictions(settings, strange, at=AT - 2 * clock.DAY, prefix="old")
+    put_predictions(settings, world(300, 3))
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert (result.rows, result.drifted) == (300, False)
+    older = drift(
+        settings, policies, "spam", since=AT - 3 * clock.DAY, until=AT - clock.DAY, min_rows=50, registry=shelf
+    )
+    assert (older.rows, older.drifted) == (300, True)
+    assert older.report != result.report
+
+
+def test_a_busy_subject_counts_once_by_its_latest(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    for again in range(3):
+        put_predictions(settings, world(200, 4) + 50, at=AT - (again + 1) * clock.HOUR)
+    put_predictions(settings, world(200, 5))
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert (result.predictions, result.rows, result.drifted) == (800, 200, False)
+
+
+def test_a_window_over_midnight_is_whole(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    midnight = AT // clock.DAY * clock.DAY
+    put_predictions(settings, world(200, 4), at=midnight - 100 * clock.MINUTE, step=clock.MINUTE)
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert result.rows == 200
+    assert drift(settings, policies, "spam", length=150 * clock.MINUTE, registry=shelf).rows == 150
+
+
+@pytest.mark.parametrize("rows", [0, 1, 99])
+def test_too_small_a_window_gives_no_verdict(settings: Settings, policies: Policies, shelf: Shelf, rows: int) -> None:
+    if rows:
+        put_predictions(settings, world(rows, 1))
+    with pytest.raises(NotEnoughData) as refused:
+        drift(settings, policies, "spam", registry=shelf)
+    assert refused.value.remedy
+    assert not settings.reports_dir.exists()
+
+
+def test_too_small_a_reference_gives_no_verdict(settings: Settings, policies: Policies, tmp_path: Path) -> None:
+    put_predictions(settings, world(200, 1))
+    with pytest.raises(NotEnoughData, match="reference"):
+        drift(settings, policies, "spam", registry=put_reference(tmp_path, world(50, 0)))
+
+
+def test_what_doesnt_exist_is_named(settings: Settings, policies: Policies, tmp_path: Path) -> None:
+    with pytest.raises(NotFound, match="spma"):
+        drift(settings, policies, "spma", registry=Shelf(tmp_path))
+    with pytest.raises(NotFound, match="no champion"):
+        drift(settings, policies, "spam", registry=Shelf(tmp_path, champion=None))
+
+
+def test_a_reference_that_cant_be_used_is_refused(
+    settings: Settings, policies: Policies, shelf: Shelf, tmp_path: Path
+) -> None:
+    put_predictions(settings, world(200, 1)[:, :4])
+    with pytest.raises(ModelRefused, match="6 inputs"):
+        drift(settings, policies, "spam", registry=shelf)
+    (tmp_path / "reference.parquet").write_bytes(b"torn")
+    with pytest.raises(ModelRefused, match="can't be read"):
+        drift(settings, policies, "spam", registry=shelf)
+    (tmp_path / "reference.parquet").unlink()
+    with pytest.raises(ModelRefused, match="can't be read"):
+        drift(settings, policies, "spam", registry=shelf)
+
+
+def test_segments_that_cant_be_read_are_counted(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+    put_predictions(settings, world(300, 1))
+    next(settings.predictions_dir.rglob("*.parquet")).with_name("torn.parquet").write_bytes(b"PAR1")
+    result = drift(settings, policies, "spam", registry=shelf)
+    assert result.unreadable == 1
+    assert "segments of the prediction log that can't be read, left out: 1" in shown(result)
