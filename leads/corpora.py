@@ -1,8 +1,7 @@
 """The public corpora of labelled text, read where they lie and as they were published.
 
-Their official splits are ignored, because texts recur across them; whoever splits keeps equal `group`s together.
-A timestamp never leaves this module, only the rank by it: how youtube-spam was collected makes the time almost give
-the label away.
+Their official splits are ignored: texts recur across them, so whoever splits keeps equal `group`s together. Only the
+rank by time leaves this module: how youtube-spam was collected makes a timestamp almost give the label away.
 """
 
 from __future__ import annotations
@@ -77,16 +76,14 @@ def read_corpus(directory: Path, name: str) -> list[CorpusText]:
     """All texts of one corpus, in the order of its files.
 
     Raises:
-        InvalidInput: unknown corpus, no file, wrong columns, no row, not UTF-8, or a row that can't be parsed;
-            names file and line, never the text.
+        InvalidInput: no such corpus, no file, no row, wrong columns, not UTF-8, bad row; names the line, never the text.
     """
     read: list[_Read] = []
     for path in _files(directory, name):
         read.extend(_carry_time(_read_file(path, _format(name))))
     if not read:
-        patterns = ", ".join(_format(name).files)
         raise InvalidInput(
-            f"The corpus {name} has no file or no row there (looked for {patterns}).",
+            f"The corpus {name} has no file or no row there (looked for {', '.join(_format(name).files)}).",
             field=str(directory / name),
             remedy="Set LEADS_CORPORA to the folder that holds the corpora as published.",
         )
@@ -164,7 +161,7 @@ def _unreadable(path: Path, line: int, error: Exception) -> InvalidInput:
 def _carry_time(rows: Iterable[_Read]) -> Iterator[_Read]:
     """Give a row without a time that of the row before it in its file, so that it falls on that side of a split.
 
-    Files are roughly in order of time. Rows that open a file without one wait for the first that has one.
+    Files are roughly in order of time. Rows that open a file without one take the first there is.
     """
     waiting: list[_Read] = []
     last: int | None = None
@@ -172,7 +169,7 @@ def _carry_time(rows: Iterable[_Read]) -> Iterator[_Read]:
         last = row.time if row.time is not None else last
         waiting.append(row)
         if last is not None:
-            yield from (early if early.time is not None else early._replace(time=last) for early in waiting)
+            yield from (each if each.time is not None else each._replace(time=last) for each in waiting)
             waiting.clear()
     yield from waiting
 
@@ -200,8 +197,7 @@ def _cad(row: _Row) -> _Read:
 
 
 def _edos(row: _Row) -> _Read:
-    sexist = _choice(row, "label_sexist", "sexist", "not sexist")
-    return _Read(row["rewire_id"], row["text"], {"edos": sexist}, None)
+    return _Read(row["rewire_id"], row["text"], {"edos": _choice(row, "label_sexist", "sexist", "not sexist")}, None)
 
 
 def _convabuse(row: _Row) -> _Read:
@@ -213,8 +209,8 @@ def _convabuse(row: _Row) -> _Read:
             marks[grade] += cell.count("1")
     if not any(marks.values()):
         raise ValueError("no annotator marked it")
-    abusive = sum(marks[grade] for grade in marks if grade.startswith("-"))
-    return _Read(row["example_id"], row["user"], {"convabuse": 2 * abusive > sum(marks.values())}, None)
+    abusive = 2 * sum(marks[grade] for grade in ("-1", "-2", "-3")) > sum(marks.values())
+    return _Read(row["example_id"], row["user"], {"convabuse": abusive}, None)
 
 
 def _choice(row: _Row, column: str, yes: str, no: str) -> bool:
