@@ -76,7 +76,7 @@ def read_corpus(directory: Path, name: str) -> list[CorpusText]:
     """All texts of one corpus, in the order of its files.
 
     Raises:
-        InvalidInput: no such corpus, no file, no row, wrong columns, not UTF-8, bad row; names the line, never the text.
+        InvalidInput: unknown corpus, no file, no row, wrong columns, not UTF-8, bad row; quotes no text.
     """
     read: list[_Read] = []
     for path in _files(directory, name):
