@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +13,8 @@ Bools = npt.NDArray[np.bool_]
 
 ECE_BINS = 15
 _SIMULATIONS = 1_000
+# Labels drawn in one piece, to bound the memory.
+_AT_ONCE = 50
 
 
 class AtTier(msgspec.Struct, frozen=True):
@@ -68,7 +68,8 @@ def brier(scores: Doubles, labels: Bools) -> float:
 
 def ece(scores: Doubles, labels: Bools) -> float:
     """Mean distance of score and share of positives over bins of equal mass."""
-    return _errors(_binned(scores), labels[None, np.argsort(scores, kind="stable")].astype(np.float64))[0]
+    ordered = labels[None, np.argsort(scores, kind="stable")].astype(np.float64)
+    return float(_errors(_binned(scores), ordered)[0])
 
 
 def ece_p_value(scores: Doubles, labels: Bools, *, seed: int) -> float:
@@ -76,14 +77,12 @@ def ece_p_value(scores: Doubles, labels: Bools, *, seed: int) -> float:
 
     Labels are drawn 1,000 times from the scores; below 0.05 the scores are not the probabilities they claim to be.
     """
-    ordered = _binned(scores)
-    values = np.sort(scores, kind="stable")
+    binned, values, found = _binned(scores), np.sort(scores, kind="stable"), ece(scores, labels)
     random = np.random.default_rng(seed)
-    drawn = [
-        _errors(ordered, (random.random((size, len(values)), dtype=np.float32) < values).astype(np.float64))
-        for size in [100] * (_SIMULATIONS // 100)
-    ]
-    as_large = sum(error >= ece(scores, labels) for part in drawn for error in part)
+    as_large = 0
+    for _ in range(0, _SIMULATIONS, _AT_ONCE):
+        drawn = random.random((_AT_ONCE, len(values)), dtype=np.float32) < values
+        as_large += int((_errors(binned, drawn.astype(np.float64)) >= found).sum())
     return (1 + as_large) / (1 + _SIMULATIONS)
 
 
@@ -104,12 +103,11 @@ def _binned(scores: Doubles) -> tuple[npt.NDArray[np.int64], Doubles]:
     return np.cumsum(sizes) - sizes, np.array([part.sum() for part in parts])
 
 
-def _errors(binned: tuple[npt.NDArray[np.int64], Doubles], labels: Doubles) -> Sequence[float]:
+def _errors(binned: tuple[npt.NDArray[np.int64], Doubles], labels: Doubles) -> Doubles:
     """The error of each row of (s, n) labels, in the order of the ascending scores."""
     starts, sums = binned
-    off = np.abs(np.add.reduceat(labels, starts, axis=1) - sums).sum(axis=1) / labels.shape[1]
-    errors: list[float] = off.tolist()
-    return errors
+    gaps = np.abs(np.add.reduceat(labels, starts, axis=1) - sums)
+    return np.asarray(gaps.sum(axis=1) / labels.shape[1])
 
 
 def _at(tier: str, threshold: float, scores: Doubles, labels: Bools) -> AtTier:

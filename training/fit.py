@@ -98,7 +98,7 @@ def fit(
     names: Sequence[str] = contract.names
     vector, stage = features, None
     if counts is not None:
-        log_odds, stage = _text(counts, rows, labels, folds, threads=threads, seed=seed)
+        log_odds, stage = _text(counts, rows, labels, folds, seed=seed)
         vector = np.column_stack((features, log_odds))
         names = (*names, TEXT_SCORE)
     base = np.where(np.isnan(vector[:, -1]), prior, vector[:, -1]) if stage else np.full(len(labels), prior)
@@ -111,12 +111,10 @@ def fit(
     return Fit(booster, stage, fit_calibrator(margin, labels, folds), prior, tuple(names), vector, margin)
 
 
-def _text(
-    counts: TextCounts, rows: Ints, labels: Bools, folds: Ints, *, threads: int, seed: int
-) -> tuple[Floats, TextStage]:
+def _text(counts: TextCounts, rows: Ints, labels: Bools, folds: Ints, *, seed: int) -> tuple[Floats, TextStage]:
     """Out-of-fold log-odds, NaN for rows in whose text nothing is found, as serving gives it."""
     has_text = counts.present[rows]
-    fitted = fit_text(counts, rows[has_text], labels[has_text], folds[has_text], threads=threads, seed=seed)
+    fitted = fit_text(counts, rows[has_text], labels[has_text], folds[has_text], seed=seed)
     log_odds = np.full(len(rows), np.nan, dtype=np.float32)
     log_odds[has_text] = fitted.out_of_fold
     return log_odds, fitted.stage

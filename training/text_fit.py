@@ -8,7 +8,6 @@ serving nothing.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -70,7 +69,7 @@ def count_texts(texts: Sequence[str | None]) -> TextCounts:
     return TextCounts(_counts(found.words, len(texts)), _counts(found.chars, len(texts)), present)
 
 
-def fit_text(counts: TextCounts, rows: Ints, labels: Bools, folds: Ints, *, threads: int, seed: int) -> TextFit:
+def fit_text(counts: TextCounts, rows: Ints, labels: Bools, folds: Ints, *, seed: int) -> TextFit:
     """Fit on some rows of the counts.
 
     Args:
@@ -81,16 +80,13 @@ def fit_text(counts: TextCounts, rows: Ints, labels: Bools, folds: Ints, *, thre
     vectors = _vectors(counts, rows)
     held_out = np.zeros((len(rows), 2))
 
-    def fit_without(fold: int) -> None:
+    # One after the other: liblinear draws from one generator per process, so fits side by side wouldn't repeat.
+    for fold in np.unique(folds):
         inside = folds == fold
         for j, head in enumerate(_heads(vectors.matrix[~inside], labels[~inside], seed)):
             held_out[inside, j] = vectors.matrix[inside] @ head.weights + head.intercept
-
-    with ThreadPoolExecutor(threads) as pool:
-        whole = pool.submit(_heads, vectors.matrix, labels, seed)
-        list(pool.map(fit_without, np.unique(folds)))
     shares, offset = _stack(held_out, labels)
-    plain, nb = whole.result()
+    plain, nb = _heads(vectors.matrix, labels, seed)
     weights = shares[0] * plain.weights + shares[1] * nb.weights
     intercept = float(shares @ (plain.intercept, nb.intercept) + offset)
     return TextFit(_stage(counts, vectors, weights, intercept), held_out @ shares + offset)

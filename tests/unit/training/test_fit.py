@@ -1,0 +1,105 @@
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+from features.columns import contract_for, evaluate, missing
+from models.thresholds import Thresholds
+from training.fit import NEVER_LOWER, Fit, fit
+from training.make import draft
+from training.text_fit import count_texts, fit_text
+
+TEXT, BARE = contract_for(text=True), contract_for(text=False)
+
+
+def fit_texts(made: Any, features: np.ndarray, **options: Any) -> Fit:
+    rows = np.arange(len(made.texts))
+    counts = count_texts(made.texts)
+    return fit(TEXT, features, made.labels, made.folds, counts=counts, rows=rows, seed=1, **{"threads": 1} | options)
+
+
+def features_of(made: Any) -> np.ndarray:
+    n = len(made.texts)
+    return evaluate(TEXT, missing(n), np.zeros(n, dtype=np.int64), made.texts)
+
+
+def fit_counts(n: int, seed: int, effect: float) -> tuple[np.ndarray, np.ndarray, Fit]:
+    """A harm without text whose first column tells the label as strongly as `effect` says."""
+    random = np.random.default_rng(seed)
+    features = random.exponential(size=(n, len(BARE.columns))).astype(np.float32)
+    labels = random.random(n) < 1 / (1 + np.exp(2 - effect * features[:, 0]))
+    groups = random.integers(0, 5, n)
+    return features, labels, fit(BARE, features, labels, groups, counts=None, rows=np.arange(n), threads=1, seed=1)
+
+
+def test_the_text_is_learned_and_scored_as_serving_scores_it(made: Any) -> None:
+    fitted = fit_texts(made, features_of(made))
+    version = draft("spam", TEXT, fitted, Thresholds(None, None, {}))
+    scores = version.score(features_of(made), made.texts).score
+    assert scores[made.labels].mean() > scores[~made.labels].mean() + 0.3
+    spam, talk = version.text_scores(["subscribe free click winner", "lovely song chorus summer"])
+    assert spam > talk + 2
+
+
+def test_out_of_fold_scores_do_not_know_their_row() -> None:
+    """Labels by coin: whoever has seen a row could tell its label, whoever has not can't."""
+    random = np.random.default_rng(5)
+    texts = [f"word{i} other{i} word{i}" for i in range(300)]
+    labels = random.random(300) < 0.5
+    found = fit_text(count_texts(texts), np.arange(300), labels, np.arange(300) % 5, seed=1).out_of_fold
+    gap = found[labels].mean() - found[~labels].mean()
+    assert abs(gap) < 4 * found.std() * np.sqrt(4 / 300) + 1e-9
+
+
+def test_equal_rows_and_seed_give_equal_bytes(made: Any) -> None:
+    features = features_of(made)
+    one, other = fit_texts(made, features), fit_texts(made, features)
+    assert one.booster.save_raw("ubj") == other.booster.save_raw("ubj")
+    assert one.calibrator == other.calibrator
+    assert one.text_stage is not None
+    assert other.text_stage is not None
+    assert one.text_stage.to_bytes() == other.text_stage.to_bytes()
+
+
+def test_threads_change_nothing(made: Any) -> None:
+    features = features_of(made)
+    one, two = (fit_texts(made, features, threads=threads) for threads in (1, 2))
+    assert one.booster.save_raw("ubj") == two.booster.save_raw("ubj")
+    assert np.array_equal(one.vector, two.vector, equal_nan=True)
+
+
+def test_no_trees_are_kept_when_they_help_no_more_than_chance() -> None:
+    assert [fit_counts(600, seed, effect=0.0)[2].rounds for seed in range(3)] == [0, 0, 0]
+
+
+def test_trees_are_kept_where_features_tell() -> None:
+    _, labels, fitted = fit_counts(1_500, 0, effect=1.5)
+    assert fitted.rounds > 5
+    assert fitted.scores[labels].mean() > fitted.scores[~labels].mean() + 0.1
+
+
+@pytest.mark.parametrize("name", NEVER_LOWER)
+def test_more_signals_never_lower_a_score(name: str) -> None:
+    """Even where the labels say the opposite."""
+    column = BARE.names.index(name)
+    random = np.random.default_rng(2)
+    features = random.exponential(size=(800, len(BARE.columns))).astype(np.float32)
+    labels = random.random(800) < 1 / (1 + np.exp(2 * features[:, column] + features[:, 0] - 3))
+    folds = random.integers(0, 5, 800)
+    fitted = fit(BARE, features, labels, folds, counts=None, rows=np.arange(800), threads=1, seed=1)
+    version = draft("spam", BARE, fitted, Thresholds(None, None, {}))
+    assert fitted.rounds > 0
+    low = version.score_vector(features).score
+    features[:, column] += random.exponential(3, 800).astype(np.float32)
+    assert (version.score_vector(features).score >= low).all()
+
+
+def test_rows_without_text_start_from_the_prior(made: Any) -> None:
+    texts = [None if i % 7 == 0 else text for i, text in enumerate(made.texts)]
+    counts, rows = count_texts(texts), np.arange(len(texts))
+    features = np.full((len(texts), len(TEXT.columns)), np.nan, dtype=np.float32)
+    fitted = fit(TEXT, features, made.labels, made.folds, counts=counts, rows=rows, threads=1, seed=1)
+    assert np.array_equal(np.isnan(fitted.vector[:, -1]), [text is None for text in texts])
+    assert fitted.prior_log_odds == pytest.approx(np.log(made.labels.mean() / (1 - made.labels.mean())))
