@@ -78,9 +78,9 @@ class LeadServing:
             body = parse(_encode(sent), ScoreIn)
             found = await runtime().run(score, runtime(), scope[KEY], body)
         except LeadsError as error:
-            return _as_answer(problems.of_error(error, scope[REQUEST_ID]))
+            return _as_answer(ctx, problems.of_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):
-            return _as_answer(problems.of_many(found.first, found.errors, scope[REQUEST_ID]))
+            return _as_answer(ctx, problems.of_many(found.first, found.errors, scope[REQUEST_ID]))
         answer: dict[str, Any] = msgspec.to_builtins(found)
         return answer
 
@@ -97,6 +97,10 @@ def _encode(sent: dict[str, Any]) -> bytes:
         raise InvalidInput("This is not JSON.", field="/subjects") from error
 
 
-def _as_answer(response: Response) -> dict[str, Any]:
-    """BentoML sends a response as it is, though the method's type, from which its clients learn, says otherwise."""
+def _as_answer(ctx: bentoml.Context, response: Response) -> dict[str, Any]:
+    """BentoML sends a response as it is but for its status, which it takes from the context.
+
+    The method's type, from which its clients learn, says otherwise.
+    """
+    ctx.response.status_code = response.status_code
     return cast("dict[str, Any]", response)

@@ -1,0 +1,187 @@
+"""The service as it is started for good: by BentoML, from the repository and from a built bento's own folder."""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy.engine import Engine
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from serving_world import SPAM_TEXT, publish
+
+from leads import keys
+from leads.errors import Unavailable
+from leads.predictions import read_predictions
+from leads.processes import start, stop
+from leads.settings import REPOSITORY, Settings
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+_START_S = 150
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+@contextmanager
+def served(settings: Settings, key: str, target: list[str], *, folder: Path | None = None) -> Iterator[httpx.Client]:
+    """`bentoml serve` with this target until the block ends."""
+    port, log = free_port(), settings.root / "serve.log"
+    env = {"LEADS_HOME": str(settings.root), "BENTOML_HOME": str(settings.root / "bentoml"), "PYTHONPATH": ""}
+    (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
+    command = [sys.executable, "-m", "bentoml", "serve", *target, "--host", "127.0.0.1", "--port", str(port)]
+    here = Path.cwd()
+    os.chdir(folder or REPOSITORY)
+    try:
+        child = start([*command, "--timeout-graceful-shutdown", "5"], env=env, log=log)
+    finally:
+        os.chdir(here)
+    try:
+        with httpx.Client(
+            base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": key}, timeout=30, trust_env=False
+        ) as client:
+            wait_until_ready(client, child, log)
+            yield client
+    finally:
+        stop(child)
+
+
+def wait_until_ready(client: httpx.Client, child: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and child.poll() is None:
+        try:
+            if client.get("/readyz").status_code == 200:
+                return
+        except httpx.TransportError:
+            pass
+        time.sleep(0.2)
+    raise Unavailable(f"The service did not start:\n{log.read_text()[-3_000:]}")
+
+
+@pytest.fixture
+def key(engine: Engine) -> str:
+    return keys.create(engine, "x", ["admin"]).text
+
+
+SPAM = {"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT}}], "harms": ["spam"]}
+
+
+def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key: str) -> None:
+    publish(settings, "spam")
+    with served(settings, key, ["serving.service:LeadServing"]) as client:
+        rest, native = (client.post(path, json=SPAM).json()["scores"][0] for path in ("/v1/score", "/score"))
+        assert rest["score"] == native["score"] > 0.9
+        assert native["modelVersion"] == "1"
+        for path, body, status in (
+            ("/score", b"{", 422),
+            ("/score", b'{"subjects": [{"id": NaN, "typeId": "x"}]}', 422),
+            ("/score", b'{"subjects": 5, "secret": "buy my secret thing"}', 422),
+            ("/score", b'{"subjects": [{"id": "c9", "typeId": "comment"}]}', 404),
+            ("/v1/score", b"x" * 3_000_000, 413),
+            ("/nope", b"{}", 404),
+            ("/v1/nope", b"{}", 404),
+            ("/v1/leads", b"{}", 405),
+        ):
+            answer = client.post(path, content=body, headers={"content-type": "application/json"})
+            assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+            assert answer.json()["request_id"] == answer.headers["x-request-id"]
+        for path in (
+            "/",
+            "/docs.json",
+            "/metrics",
+            "/v1/models",
+            "/score",
+            "/schema.json",
+            "/static_content/index.css",
+        ):
+            assert client.get(path, headers={"x-api-key": "ls_a_b"}).status_code == 401
+        for path in ("/livez", "/readyz", "/healthz"):
+            assert client.get(path, headers={"x-api-key": ""}).status_code == 200
+        assert "googletagmanager" not in client.get("/").text
+        assert client.get("/static_content/swagger-ui-bundle.js").status_code == 200
+        assert {"/v1/score", "/score"} <= set(client.get("/docs.json").json()["paths"])
+        metrics = client.get("/metrics").text
+        assert 'leads_http_requests_total{method="POST",route="/v1/score",status="200"} 1.0' in metrics
+        assert 'leads_scores_total{harm="spam",tier="auto",version="1"} 2.0' in metrics
+    log = (settings.root / "serve.log").read_text()
+    assert "buy my secret thing" not in log
+    assert SPAM_TEXT not in log
+
+
+def test_every_worker_takes_a_new_version_up_without_a_failed_request(settings: Settings, key: str) -> None:
+    publish(settings, "spam", "1")
+    with served(settings, key, ["serving.service:LeadServing", "--api-workers", "2"]) as client:
+        publish(settings, "spam", "2", seed=1)
+        moved, deadline, versions = time.monotonic(), time.monotonic() + 10, []
+        while time.monotonic() < deadline and versions[-40:] != ["2"] * 40:
+            # A connection stays with one worker: each request opens its own.
+            answer = client.post("/v1/score", json=SPAM, headers={"connection": "close"})
+            assert answer.status_code == 200
+            versions.append(answer.json()["scores"][0]["modelVersion"])
+        assert versions[-40:] == ["2"] * 40, f"after {time.monotonic() - moved:.1f} s: {versions[-40:]}"
+
+
+def test_what_was_scored_is_in_the_log_after_an_orderly_end(settings: Settings, key: str, engine: Engine) -> None:
+    from features.materialize import Materializer
+
+    publish(settings, "spam")
+    Materializer(settings, engine).run_to_head()
+    with served(settings, key, ["serving.service:LeadServing"]) as client:
+        ids = [client.post("/v1/score", json=SPAM).json()["scores"][0]["predictionId"] for _ in range(3)]
+    assert sorted(read_predictions(settings.predictions_dir, "spam")["prediction_id"].to_pylist()) == sorted(ids)
+
+
+def test_a_built_bento_answers_from_its_own_folder(settings: Settings, key: str, tmp_path: Path) -> None:
+    env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentos"), "BENTOML_DO_NOT_TRACK": "True"}
+    (tmp_path / "bentos").mkdir()
+    build = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
+    done = subprocess.run(build, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=200, check=False)
+    assert done.returncode == 0, done.stderr[-3_000:]
+    (bento,) = (x.parent for x in (tmp_path / "bentos" / "bentos" / "lead_serving").glob("*/bento.yaml"))
+    assert {x.name for x in (bento / "src").iterdir()} == {
+        "leads", "features", "models", "serving", "policies.yaml", "pyproject.toml", "bentofile.yaml",
+    }  # fmt: skip
+    # A change only the bento has shows that its own code answers, not the repository's.
+    mark = bento / "src" / "serving" / "pages.py"
+    mark.write_text(mark.read_text().replace("<title>Lead Serving</title>", "<title>From the bento</title>"))
+    publish(settings, "spam")
+    with served(settings, key, ["."], folder=bento) as client:
+        (score,) = client.post("/v1/score", json=SPAM).json()["scores"]
+        assert score["score"] > 0.9
+        assert score["modelVersion"] == "1"
+        assert "From the bento" in client.get("/").text
+
+
+def test_the_request_path_stays_light() -> None:
+    """The service imports neither MLflow, Feast, pandas nor scikit-learn by itself; XGBoost takes those it finds."""
+    code = (
+        "import json, sys\n"
+        "for name in ('pandas', 'sklearn'): sys.modules[name] = None\n"
+        "import serving.service\n"
+        "heavy = ('mlflow', 'feast', 'evidently', 'matplotlib', 'duckdb', 'ray')\n"
+        "print(json.dumps([name for name in heavy if name in sys.modules]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", code],
+        cwd=REPOSITORY,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert json.loads(done.stdout.splitlines()[-1]) == []
