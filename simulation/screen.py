@@ -8,6 +8,7 @@ import msgspec
 
 from leads import clock
 from leads.clock import Micros
+from leads.corpora import available
 from leads.errors import InvalidInput
 from leads.screens import console, next_steps, note, progress, table
 from leads.settings import Settings
@@ -28,7 +29,7 @@ def simulate_on_screen(
 ) -> None:
     """Simulate into `folder`, unless the very same simulation is there already."""
     config = configure(preset_name, accounts=accounts, days=days, seed=seed, end=end)
-    manifest = _there(folder, config)
+    manifest = _there(folder, config, settings.corpora_dir)
     if manifest is None:
         with progress("days simulated") as tell:
             manifest = simulate(config, folder, corpora=settings.corpora_dir, on_progress=tell)
@@ -87,12 +88,13 @@ def show(manifest: Manifest) -> None:
     console.print(table("Subjects, by the truth", columns, harms, right=columns[1:]))
 
 
-def _there(folder: Path, config: SimulationConfig) -> Manifest | None:
+def _there(folder: Path, config: SimulationConfig, corpora: Path | None) -> Manifest | None:
     try:
         manifest = load_manifest(folder)
     except InvalidInput:
         return None
-    return manifest if manifest.config == config else None
+    same_text = set(manifest.corpora) == set(available(corpora) if corpora else ())
+    return manifest if manifest.config == config and same_text else None
 
 
 def _instant(text: str) -> Micros:
