@@ -144,7 +144,8 @@ class Worker:
         answers = self._scorer.score(requests, self._visible_at, "worker", explained="leads")
         offers = [self._offer(answer) for answer in answers if isinstance(answer, ScoreAnswer)]
         with self._engine.begin() as connection:
-            self._opened += offer(connection, offers, clock.now()).opened
+            # A lead waits since its evidence came in, however late this worker got to it.
+            self._opened += offer(connection, offers, self._visible_at).opened
         self._report([answer for answer in answers if isinstance(answer, ErrorEntry)])
         for subject in some:
             del self._touched[subject]

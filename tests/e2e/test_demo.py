@@ -1,0 +1,80 @@
+"""The demo from nothing, again, and killed at seeded moments: it completes, with equal leads, and leaves nothing running."""
+
+from __future__ import annotations
+
+import random
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from demo_runs import decided_of, kill_demo, leads_of, prepare, run_demo, still_running
+
+SOAK_KILLS = 20
+TEST_KILLS = 2
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("demo")]
+
+
+class Undisturbed:
+    """A finished demo: where, how long it took, what it printed, the leads it made."""
+
+    def __init__(self, home: Path, log: Path) -> None:
+        self.home, self.log = home, log
+        self.seconds = run_demo(prepare(home), log)
+        self.leads = leads_of(home)
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+    folder = tmp_path_factory.mktemp("demo")
+    yield Undisturbed(folder / "home", folder / "demo.log")
+
+
+def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Undisturbed) -> None:
+    shown = undisturbed.log.read_text()
+    for part in ("own templates", "GET /v1/leads", "leads-spam v1", "POST /v1/leads/claim", "POST /v1/score", "DRIFT"):
+        assert part in shown
+    assert "Traceback" not in shown
+    assert {lead[3] for lead in undisturbed.leads} == {"spam", "harassment", "stream_manipulation"}
+    assert decided_of(undisturbed.home) == 1
+    assert list((undisturbed.home / "reports").rglob("*.html"))
+    assert not still_running(undisturbed.home)
+
+
+def test_a_second_run_skips_what_is_done(undisturbed: Undisturbed) -> None:
+    log = undisturbed.log.with_name("second.log")
+    seconds = run_demo(undisturbed.home, log)
+    assert log.read_text().count("done by an earlier run") == 5
+    assert seconds < undisturbed.seconds
+    assert leads_of(undisturbed.home) == undisturbed.leads
+    assert decided_of(undisturbed.home) == 1
+
+
+def killed_somewhere(undisturbed: Undisturbed, tmp_path: Path, seed: int) -> None:
+    home, log = prepare(tmp_path / "home"), tmp_path / "demo.log"
+    moment = random.Random(seed).uniform(0.5, undisturbed.seconds * 0.97)
+    kill_demo(home, log, moment)
+    run_demo(home, log)
+    assert leads_of(home) == undisturbed.leads
+    assert decided_of(home) == 1
+    deadline = time.monotonic() + 30
+    while still_running(home) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    assert not still_running(home)
+
+
+@pytest.mark.parametrize("seed", range(TEST_KILLS))
+def test_killed_and_run_again_it_completes_with_equal_leads(
+    undisturbed: Undisturbed, tmp_path: Path, seed: int
+) -> None:
+    killed_somewhere(undisturbed, tmp_path, seed)
+
+
+@pytest.mark.soak
+@pytest.mark.parametrize("seed", range(TEST_KILLS, SOAK_KILLS))
+def test_killed_at_many_moments(undisturbed: Undisturbed, tmp_path: Path, seed: int) -> None:
+    killed_somewhere(undisturbed, tmp_path, seed)
