@@ -71,7 +71,7 @@ leads = sa.Table(
     sa.Column("type_id", sa.Text, nullable=False),
     sa.Column("subject_id", sa.Text, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
-    # open → claimed → decided; back to open when released or the lease runs out.
+    # open → claimed → decided or escalated; back to open when released or the lease runs out; withdrawn by a low score.
     sa.Column("state", sa.Text, nullable=False),
     sa.Column("score", sa.Float, nullable=False),
     sa.Column("tier", sa.Text, nullable=False),

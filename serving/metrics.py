@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter as Tally
 from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
@@ -40,11 +41,17 @@ class Metrics:
 
     def scored(self, answers: Iterable[ScoreAnswer | ErrorEntry]) -> None:
         """Count what scoring answered."""
+        scored: Tally[tuple[str, str, str]] = Tally()
+        failed: Tally[str] = Tally()
         for answer in answers:
             if isinstance(answer, ScoreAnswer):
-                self._scores.labels(answer.harm, answer.version, answer.tier).inc()
+                scored[answer.harm, answer.version, answer.tier] += 1
             else:
-                self._unscored.labels(type(answer.error).__name__).inc()
+                failed[type(answer.error).__name__] += 1
+        for labels, n in scored.items():
+            self._scores.labels(*labels).inc(n)
+        for label, n in failed.items():
+            self._unscored.labels(label).inc(n)
 
     def text(self) -> bytes:
         """Prometheus' text format; with several workers, the sum over all of them."""
