@@ -1,0 +1,271 @@
+"""From a corpus and decisions to registered versions, over a real MLflow registry on SQLite."""
+
+from __future__ import annotations
+
+import csv
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.columns import evaluate, missing
+from features.contract import FeatureContract
+from features.frames import Frame
+from leads import event_log
+from leads.errors import ModelRefused, NotEnoughData, NotFound, Unavailable
+from leads.policies import Policies, load_policies
+from leads.records import DecisionMade, Event, ItemCreated, Subject, SubjectRef
+from leads.settings import REPOSITORY, Settings, load_settings
+from leads.tables import open_engine
+from models import manifest
+from models.registry import FINGERPRINT, Registry
+from models.version import load
+from training.train import retrain, train
+
+SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
+TALK = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
+START = 1_750_000_000_000_000
+
+
+def text(random: np.random.Generator, spam: bool) -> str:
+    return " ".join(random.choice(SPAM if spam and random.random() < 0.6 else TALK) for _ in range(8))
+
+
+def write_corpus(folder: Path, n: int = 400) -> None:
+    """As youtube-spam was published."""
+    random = np.random.default_rng(3)
+    folder.joinpath("youtube-spam").mkdir(parents=True)
+    with folder.joinpath("youtube-spam", "01-made.csv").open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("COMMENT_ID", "AUTHOR", "DATE", "CONTENT", "CLASS"))
+        for i in range(n):
+            spam = random.random() < 0.4
+            when = f"2014-01-{1 + i // 24:02d}T{i % 24:02d}:00:00"
+            writer.writerow((f"c{i}", "a", when, f"{text(random, spam)} {i}", int(spam != (random.random() < 0.1))))
+
+
+def decide(settings: Settings, first: int, n: int) -> None:
+    """Comments that appear and are decided, as the platform's log would hold them."""
+    random = np.random.default_rng(first)
+    events = []
+    for i in range(first, first + n):
+        spam = random.random() < 0.4
+        comment = SubjectRef("comment", f"p{i}")
+        at = START + i * 10_000_000
+        events.append(Event(f"i{i}", at, ItemCreated(comment, "a1", text=f"{text(random, spam)} p{i}")))
+        verdict = "violating" if spam else "not_violating"
+        events.append(Event(f"d{i}", at + 5, DecisionMade(comment, "spam", verdict, "human", "r1")))
+    engine = open_engine(settings)
+    with engine.begin() as connection:
+        event_log.append(connection, events)
+    engine.dispose()
+
+
+def frame(
+    _settings: Settings,
+    contract: FeatureContract,
+    subjects: Sequence[Subject],
+    texts: Sequence[str | None],
+    as_of: np.ndarray,
+) -> Frame:
+    """Of every subject only its text is known: what `point_in_time` gives for rows that were never stored."""
+    return Frame(evaluate(contract, missing(len(subjects)), as_of, texts), np.zeros((len(subjects), 3), dtype=np.int64))
+
+
+@pytest.fixture(scope="module")
+def policies() -> Policies:
+    return load_policies(REPOSITORY / "policies.yaml")
+
+
+@pytest.fixture(scope="module")
+def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("corpora")
+    write_corpus(folder)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory, corpus: Path, policies: Policies) -> Settings:
+    """A home in which `spam` was trained once. Tests only read it."""
+    settings = load_settings(home=tmp_path_factory.mktemp("home"), corpora=corpus)
+    train(settings, policies, "spam", frame=frame)
+    return settings
+
+
+def test_the_first_version_is_champion_and_carries_its_proof(trained: Settings, tmp_path: Path) -> None:
+    registry = Registry(trained)
+    assert registry.aliases("spam") == {"champion": "1"}
+    folder = registry.fetch("spam", "1", tmp_path)
+    assert folder == tmp_path / "1"
+    version = load(folder)
+    version.verify()
+    assert (version.harm, version.version) == ("spam", "1")
+    assert "# Spam and scams" in (folder / manifest.CARD).read_text()
+    spam, talk = version.score(
+        np.full((2, len(version.contract.columns)), np.nan, dtype=np.float32), ["subscribe free click", "lovely song"]
+    ).score
+    assert spam > 0.5 > talk
+    assert registry.fetch("spam", "1", tmp_path) == folder
+
+
+def test_the_run_holds_metrics_plots_and_the_fingerprint(trained: Settings) -> None:
+    (registered,) = Registry(trained).versions("spam")
+    assert {"ap", "roc_auc", "brier", "ece", "ece_p", "test_rows"} <= set(registered.metrics)
+    assert registered.metrics["ap"] > 0.7
+    assert registered.tags[FINGERPRINT]
+    plots = sorted(path.name for path in trained.artifacts_dir.glob("*/artifacts/plots/*"))
+    assert plots == ["importances.png", "precision_recall.png", "reliability.png"]
+
+
+def test_the_portable_form_gives_servings_numbers(
+    trained: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    version = load(Registry(trained).fetch("spam", "1", tmp_path))
+    features = np.random.default_rng(0).exponential(size=(6, len(version.contract.columns))).astype(np.float32)
+    features[::2] = np.nan
+    texts = ["subscribe free", None, "lovely song", "", "visit my channel", "again"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+        import pandas as pd
+
+        model = mlflow.pyfunc.load_model(str(next(trained.artifacts_dir.glob("*/artifacts/model"))))
+        rows = pd.DataFrame(features.astype(np.float64), columns=list(version.contract.names))
+        rows["text"] = texts
+        answer = model.predict(rows[rows.columns[::-1]])
+    scores = version.score(features, texts)
+    assert np.abs(answer["score"].to_numpy() - scores.score).max() < 1e-6
+    assert answer["tier"].tolist() == [version.tier(score) for score in scores.score]
+
+
+def test_equal_data_is_not_trained_again(trained: Settings, policies: Policies) -> None:
+    again = train(trained, policies, "spam", frame=frame)
+    assert (again.version, again.alias, again.reused) == ("1", "champion", True)
+    assert len(Registry(trained).versions("spam")) == 1
+
+
+def test_what_is_not_registered_is_not_found(trained: Settings, tmp_path: Path) -> None:
+    for version in ("2", "no"):
+        with pytest.raises(NotFound, match=f"no version {version} of leads-spam"):
+            Registry(trained).fetch("spam", version, tmp_path)
+    assert Registry(trained).aliases("sexism") == {}
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_without_a_registry_it_says_so_and_makes_none(settings: Settings, tmp_path: Path) -> None:
+    with pytest.raises(Unavailable, match="no model registry yet"):
+        Registry(settings).aliases("spam")
+    with pytest.raises(Unavailable, match="no model registry yet"):
+        Registry(settings).fetch("spam", "1", tmp_path)
+    assert not settings.root.exists()
+
+
+def test_a_server_that_is_down_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
+    settings = load_settings(home=tmp_path, mlflow_uri="http://127.0.0.1:9")
+    with pytest.raises(Unavailable, match="MLflow doesn't answer"):
+        Registry(settings).aliases("spam")
+
+
+def test_without_labels_or_corpora_it_names_what_is_missing(settings: Settings, policies: Policies) -> None:
+    with pytest.raises(NotEnoughData, match=r"0 labels.*youtube-spam.*LEADS_CORPORA"):
+        train(settings, policies, "spam", frame=frame)
+    with pytest.raises(NotEnoughData, match="0 from decisions"):
+        train(settings, policies, "stream_manipulation", frame=frame)
+    with pytest.raises(NotFound, match="no harm 'nothing'"):
+        train(settings, policies, "nothing", frame=frame)
+
+
+def test_decisions_are_learned_from_and_the_better_version_promoted(
+    tmp_path: Path, corpus: Path, policies: Policies
+) -> None:
+    settings = load_settings(home=tmp_path / "home", corpora=corpus)
+    decide(settings, 0, 100)
+    first = train(settings, policies, "spam", frame=frame)
+    assert (first.version, first.alias, first.metrics.rows) == ("1", "champion", 500)
+    with pytest.raises(NotEnoughData, match="No decision about spam is new since version 1"):
+        retrain(settings, policies, "spam", frame=frame)
+    decide(settings, 100, 60)
+    second = retrain(settings, policies, "spam", frame=frame)
+    assert (second.version, second.metrics.new_labels, second.metrics.rows) == ("2", 60, 560)
+    assert second.alias in ("champion", "challenger")
+    assert "average precision" in second.why
+    assert Registry(settings).aliases("spam")[second.alias] == "2"
+    with pytest.raises(NotEnoughData, match="new since version 2"):
+        retrain(settings, policies, "spam", frame=frame)
+    decide(settings, 160, 10)
+    third = train(settings, policies, "spam", frame=frame)
+    assert (third.version, third.alias) == ("3", "challenger")
+
+
+def test_a_finished_version_without_alias_gets_it_back(tmp_path: Path, corpus: Path, policies: Policies) -> None:
+    settings = load_settings(home=tmp_path, corpora=corpus)
+    train(settings, policies, "spam", frame=frame)
+    Registry(settings).drop_alias("spam", "champion")
+    again = train(settings, policies, "spam", frame=frame)
+    assert (again.version, again.alias, again.reused) == ("1", "champion", True)
+
+
+def test_artifacts_that_are_gone_are_refused(tmp_path: Path, corpus: Path, policies: Policies) -> None:
+    settings = load_settings(home=tmp_path / "home", corpora=corpus)
+    train(settings, policies, "spam", frame=frame)
+    for path in settings.artifacts_dir.glob(f"*/artifacts/model/artifacts/version/{manifest.MANIFEST}"):
+        path.unlink()
+    with pytest.raises(ModelRefused, match="no version folder"):
+        Registry(settings).fetch("spam", "1", tmp_path / "into")
+
+
+_KILLED = """
+    import os, signal, sys
+    from pathlib import Path
+    from leads.policies import load_policies
+    from leads.settings import REPOSITORY, load_settings
+    from mlflow import MlflowClient
+    from training.train import train
+
+    moment = sys.argv[3]
+    whole = getattr(MlflowClient, moment)
+
+    def killed(*args, **kwargs):
+        if sys.argv[4] == "after":
+            whole(*args, **kwargs)
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    setattr(MlflowClient, moment, killed)
+    settings = load_settings(home=Path(sys.argv[1]), corpora=Path(sys.argv[2]))
+    train(settings, load_policies(REPOSITORY / "policies.yaml"), "spam")
+"""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("moment", "when", "versions"),
+    [
+        ("create_run", "after", 0),
+        ("log_artifacts", "before", 0),
+        ("create_model_version", "before", 0),
+        ("create_model_version", "after", 1),
+        ("set_registered_model_alias", "before", 1),
+    ],
+)
+def test_killed_while_registering_there_is_a_whole_version_or_none(
+    tmp_path: Path, corpus: Path, policies: Policies, moment: str, when: str, versions: int
+) -> None:
+    home = tmp_path / "home"
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(_KILLED), str(home), str(corpus), moment, when]
+    child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, env=os.environ, check=False)
+    assert child.returncode == -signal.SIGKILL, child.stderr.decode()
+    settings = load_settings(home=home, corpora=corpus)
+    registry = Registry(settings)
+    assert len(registry.versions("spam")) == versions
+    again = train(settings, policies, "spam", frame=frame)
+    assert (again.version, again.alias, again.reused) == ("1", "champion", bool(versions))
+    load(registry.fetch("spam", "1", tmp_path / "into")).verify()
