@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, Response
+from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
 from serving.runtime import Runtime
@@ -19,16 +19,16 @@ _PAGE = """<!DOCTYPE html>
 <head>
 <meta charset="utf-8">
 <title>Lead Serving</title>
-<link rel="stylesheet" href="./static_content/swagger-ui.css">
+<link rel="stylesheet" href="../static_content/swagger-ui.css">
 </head>
 <body>
 <div id="swagger-ui"></div>
-<script src="./static_content/swagger-ui-bundle.js"></script>
-<script src="./docs.js"></script>
+<script src="../static_content/swagger-ui-bundle.js"></script>
+<script src="./docs/start.js"></script>
 </body>
 </html>
 """
-_SCRIPT = 'SwaggerUIBundle({url: "./v1/openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
+_SCRIPT = 'SwaggerUIBundle({url: "./openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
@@ -45,4 +45,14 @@ def create_pages(runtime: Callable[[], Runtime]) -> Starlette:
         text = await runtime().run(runtime().metrics.text)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
-    return Starlette(routes=[Route("/", page), Route("/docs.js", script), Route("/metrics", metrics)])
+    async def index(_: Request) -> Response:
+        return RedirectResponse("v1/docs")
+
+    return Starlette(
+        routes=[
+            Route("/", index),
+            Route("/v1/docs", page),
+            Route("/v1/docs/start.js", script),
+            Route("/metrics", metrics),
+        ]
+    )
