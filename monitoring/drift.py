@@ -7,7 +7,9 @@ often the platform growing older, and is shown without an alarm.
 Measured on synthetic worlds of 28 columns (rare counts, heavy tails, shares, missing values, correlated copies)
 against references of 5,000 rows, windows of the same world: with the fixed threshold of 0.1 some column exceeds it in
 all windows of 100 or 200 rows, 78 % of 1,000 and 30 % of 5,000; with thresholds raised to what chance reaches, in 2 %,
-2 %, 3 % and 0 %, and a tenth of the columns never did.
+2 %, 3 % and 0 %, and a tenth of the columns never did. On a small simulated platform (10 days, windows of 200 to 420
+subjects) a day like those before gave 0 of 26 inputs for spam and 0 of 16 for stream manipulation, a day with a new
+campaign and adapted farms 10 of 27 and 2 of 16.
 """
 
 from __future__ import annotations
