@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
-from leads import event_log
+from leads import clock, event_log
 from leads.clock import Micros
 from leads.policies import HarmPolicy
 from leads.records import ACCOUNT, DecisionMade, Played, Subject
@@ -25,6 +25,8 @@ Floats = npt.NDArray[np.float32]
 # Newest events that are looked through, and the fewest subjects that make a sample of the platform.
 _EVENTS = 100_000
 _FEWEST = 200
+# As long as the longest window that a feature counts in.
+_WARM_UP: Micros = 7 * clock.DAY
 
 
 class Reference(NamedTuple):
@@ -42,10 +44,17 @@ class Touch(NamedTuple):
 
 
 def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
-    """The subjects of a harm's types that the newest events touched, each with its own latest one."""
+    """The subjects of a harm's types that the newest events touched, with the latest touch of each day (UTC).
+
+    Drift is looked for in a day's subjects, each at its latest touch, so a busy subject stands for each of its days:
+    taken once, it would be as rare here as a subject seen on a single day. The log's first days are left out where
+    enough remains: the longest windows weren't full yet, as they never will be again.
+    """
     with reading(engine) as connection:
         head = event_log.head(connection)
-    latest: dict[Subject, Micros] = {}
+    first = event_log.read(engine, 0, limit=1)
+    warm = first[0].visible_at + _WARM_UP if first else 0
+    latest: dict[tuple[Subject, int], Micros] = {}
     after = max(head.offset - _EVENTS, 0)
     while events := event_log.read(engine, after):
         after = events[-1].offset
@@ -58,8 +67,10 @@ def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
                 touched.append(Subject(ACCOUNT, body.account_id))
             for subject in touched:
                 if subject.type_id in policy.subject_types:
-                    latest[subject] = logged.visible_at
-    return [Touch(subject, at) for subject, at in latest.items()]
+                    latest[subject, logged.visible_at // clock.DAY] = logged.visible_at
+    found = [Touch(subject, at) for (subject, _), at in latest.items()]
+    settled = [touch for touch in found if touch.at >= warm]
+    return settled if len(settled) >= _FEWEST else found
 
 
 def sample(
@@ -72,7 +83,7 @@ def sample(
     frame: FrameSource,
     seed: int,
 ) -> Reference | None:
-    """Up to 5,000 subjects at random, at the instants at which they were last touched; None on an idle platform.
+    """Up to 5,000 subjects at random, at instants at which they were touched; None on an idle platform.
 
     Args:
         learned: out-of-fold text log-odds by text hash, for the texts that the version learned from: it would know
