@@ -34,6 +34,7 @@ NEVER_LOWER = (
 )
 MAX_ROUNDS = 300
 PATIENCE = 25
+MANY_ROWS = 50_000
 # Part of a training's fingerprint: when one of these changes, the same rows give another model.
 BOOSTER = {
     "objective": "binary:logistic",
@@ -103,7 +104,8 @@ def fit(
         names = (*names, TEXT_SCORE)
     base = np.where(np.isnan(vector[:, -1]), prior, vector[:, -1]) if stage else np.full(len(labels), prior)
     params = BOOSTER | {
-        "nthread": threads,
+        # Threads that wait for each other cost more than they save on few rows, and far more on a busy machine.
+        "nthread": threads if len(labels) >= MANY_ROWS else 1,
         "seed": seed,
         "monotone_constraints": tuple(int(name in NEVER_LOWER) for name in names),
     }

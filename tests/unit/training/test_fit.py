@@ -63,13 +63,6 @@ def test_equal_rows_and_seed_give_equal_bytes(made: Any) -> None:
     assert one.text_stage.to_bytes() == other.text_stage.to_bytes()
 
 
-def test_threads_change_nothing(made: Any) -> None:
-    features = features_of(made)
-    one, two = (fit_texts(made, features, threads=threads) for threads in (1, 2))
-    assert one.booster.save_raw("ubj") == two.booster.save_raw("ubj")
-    assert np.array_equal(one.vector, two.vector, equal_nan=True)
-
-
 def test_no_trees_are_kept_when_they_help_no_more_than_chance() -> None:
     assert [fit_counts(600, seed, effect=0.0)[2].rounds for seed in range(3)] == [0, 0, 0]
 
