@@ -72,8 +72,9 @@ class Gate:
         except _Disconnected:
             return
         except LeadsError as error:
-            html = "text/html" in headers.get("accept", "")
-            await answer.replace(problems.of_error(error, request_id, accepts_html=html), scope, receive)
+            # A browser asks again with the password it was given only where it is asked to: scripts and styles too.
+            browser = "text/html" in headers.get("accept", "") or "sec-fetch-dest" in headers
+            await answer.replace(problems.of_error(error, request_id, browser=browser), scope, receive)
         except _Unsupported:
             await answer.replace(problems.of_status(415, request_id), scope, receive)
         except Exception as error:

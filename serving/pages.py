@@ -28,7 +28,13 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-_SCRIPT = 'SwaggerUIBundle({url: "./openapi.json", dom_id: "#swagger-ui", deepLinking: true});\n'
+# From the origin: a browser fetches nothing relative to an address that holds a password.
+_SCRIPT = """SwaggerUIBundle({
+  url: location.origin + location.pathname.replace(/docs$/, "openapi.json"),
+  dom_id: "#swagger-ui",
+  deepLinking: true
+});
+"""
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 

@@ -25,7 +25,7 @@ class Detail(NamedTuple):
     detail: str
 
 
-def of_error(error: LeadsError, request_id: str, *, accepts_html: bool = False) -> Response:
+def of_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Response:
     """The problem document of one of our errors."""
     text = error.message if error.remedy is None else f"{error.message} {error.remedy}"
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -34,7 +34,7 @@ def of_error(error: LeadsError, request_id: str, *, accepts_html: bool = False) 
     answer = _response(error.status, _slug(error), error.title, text, errors, request_id)
     if isinstance(error, NotAuthenticated):
         # A browser asks its user for a password then, which lets people read the API's pages with a key.
-        answer.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if accepts_html else "Bearer"
+        answer.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
     return answer
 
 

@@ -293,6 +293,9 @@ def test_no_key_wrong_key_revoked_key(runtime: Runtime, portal: BlockingPortal) 
     assert bare.get("/v1/leads", auth=("anybody", made.text)).status_code == 200
     asked = bare.get("/v1/leads", headers={"accept": "text/html"})
     assert asked.headers["www-authenticate"].startswith("Basic")
+    script = bare.get("/static_content/x.js", headers={"accept": "*/*", "sec-fetch-dest": "script"})
+    assert script.headers["www-authenticate"].startswith("Basic")
+    assert bare.get("/v1/leads").headers["www-authenticate"] == "Bearer"
     keys.revoke(runtime.engine, made.key.id)
     time.sleep(0.3)
     problem(bare.get("/v1/leads", headers={"x-api-key": made.text}), 401)
