@@ -80,6 +80,7 @@ def fit(
     *,
     counts: TextCounts | None,
     rows: Ints,
+    served: Bools | None = None,
     threads: int,
     seed: int,
 ) -> Fit:
@@ -94,6 +95,8 @@ def fit(
         folds: (n,) from `split.folds`.
         counts: of the data set's texts; None for a harm that isn't judged by text.
         rows: (n,) where each row's text is in `counts`.
+        served: (n,) rows like those that will be scored; only they calibrate, since a corpus holds another share of
+            violations than the platform. None: all.
     """
     prior = float(np.log(labels.mean() / (1 - labels.mean())))
     names: Sequence[str] = contract.names
@@ -110,7 +113,15 @@ def fit(
         "monotone_constraints": tuple(int(name in NEVER_LOWER) for name in names),
     }
     booster, margin = _boost(_Rows(vector, labels, base.astype(np.float32), folds, tuple(names)), params)
-    return Fit(booster, stage, fit_calibrator(margin, labels, folds), prior, tuple(names), vector, margin)
+    return Fit(
+        booster,
+        stage,
+        fit_calibrator(margin[served], labels[served], folds[served]),
+        prior,
+        tuple(names),
+        vector,
+        margin,
+    )
 
 
 def _text(counts: TextCounts, rows: Ints, labels: Bools, folds: Ints, *, seed: int) -> tuple[Floats, TextStage]:

@@ -67,7 +67,8 @@ class Made:
 def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
     """Write the version to `folder/version` and its plots beside it."""
     data = job.data
-    learn, test = np.flatnonzero(~data.held_out), np.flatnonzero(data.held_out)
+    learn, held_out = np.flatnonzero(~data.held_out), np.flatnonzero(data.held_out)
+    test = held_out[_like_served(data, held_out)]
     tell("fitting")
     counts = count_texts(data.texts) if job.policy.text else None
     fitted = fit(
@@ -77,6 +78,7 @@ def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
         split.folds(data.groups[learn], seed=job.seed),
         counts=counts,
         rows=learn,
+        served=_like_served(data, learn),
         threads=job.settings.threads,
         seed=job.seed,
     )
@@ -92,7 +94,9 @@ def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
         new_labels=job.new_labels,
         rounds=fitted.rounds,
         test=evaluate.evaluate(scores.score, labels, thresholds, seed=job.seed),
-        by_source=_by_source(data, test, scores.score),
+        by_source=_by_source(
+            data, held_out, version.score(data.features[held_out], [texts[i] for i in held_out.tolist()]).score
+        ),
     )
     drawn = plots.draw(
         folder, job.harm, scores.score, labels, metrics.test, thresholds, _importances(version, scores.vector)
@@ -103,12 +107,14 @@ def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
 
 
 def _thresholds(job: Job, fitted: Fit, learn: Ints) -> Thresholds:
-    """From out-of-fold scores: those of the platform's own rows as soon as they can carry it, since corpora hold other
-    shares of violations."""
-    labels = job.data.labels[learn]
-    own = job.data.on_platform[learn]
-    rows = own if _enough(labels[own], MIN_OF_EACH) else np.ones(len(learn), dtype=np.bool_)
-    return tiers.choose(fitted.scores[rows], labels[rows], job.policy)
+    served = _like_served(job.data, learn)
+    return tiers.choose(fitted.scores[served], job.data.labels[learn][served], job.policy)
+
+
+def _like_served(data: Dataset, rows: Ints) -> Bools:
+    """Which of `rows` stand for what will be scored: the platform's own as soon as they can carry it, else all."""
+    enough = all(_enough(data.labels[part & data.on_platform], MIN_OF_EACH) for part in (data.held_out, ~data.held_out))
+    return data.on_platform[rows] if enough else np.ones(len(rows), dtype=np.bool_)
 
 
 def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresholds) -> ModelVersion:

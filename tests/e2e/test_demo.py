@@ -1,11 +1,10 @@
-"""The demo from nothing, again, and killed at seeded moments: it completes, with equal leads, and leaves nothing running."""
+"""The demo from nothing, again, and killed at seeded moments: equal leads, and nothing left running."""
 
 from __future__ import annotations
 
 import random
 import sys
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -29,9 +28,9 @@ class Undisturbed:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Undisturbed]:
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
     folder = tmp_path_factory.mktemp("demo")
-    yield Undisturbed(folder / "home", folder / "demo.log")
+    return Undisturbed(folder / "home", folder / "demo.log")
 
 
 def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Undisturbed) -> None:
