@@ -29,6 +29,12 @@ FINGERPRINT = "leads.fingerprint"
 _MODEL = "model"
 # `portable.save` puts the version's folder among the model's artifacts under this name.
 _FOLDER = "version"
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
 _REMEDY = "Check LEADS_MLFLOW_URI and that the MLflow server runs."
 
 
@@ -193,7 +199,7 @@ class Registry:
     @contextmanager
     def _client(self, *, create: bool = False) -> Iterator[MlflowClient]:
         """The client, with MLflow's errors translated."""
-        _be_quiet()
+        _configure()
         try:
             with warnings.catch_warnings():
                 # MLflow and what it imports warn about each other; nobody here can act on it.
@@ -205,8 +211,9 @@ class Registry:
                     self._connected = self._connect(create=create)
                 yield self._connected
         except (mlflow.MlflowException, SQLAlchemyError, ConnectionError) as error:
-            message = str(error).splitlines()[0]
-            raise Unavailable(f"MLflow doesn't answer: {message}", field="LEADS_MLFLOW_URI", remedy=_REMEDY) from error
+            # Only the kind: the whole message may hold the address with a password in it.
+            kind = getattr(error, "error_code", type(error).__name__)
+            raise Unavailable(f"MLflow doesn't answer ({kind}).", field="LEADS_MLFLOW_URI", remedy=_REMEDY) from error
 
     def _connect(self, *, create: bool) -> MlflowClient:
         from mlflow import MlflowClient
@@ -220,12 +227,12 @@ class Registry:
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
-def _be_quiet() -> None:
+def _configure() -> None:
+    """No chatter, no telemetry, and seconds instead of minutes until a server that is down counts as down."""
     for name in ("alembic", "mlflow.models", "mlflow.store", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)
-    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
-    # Progress bars of artifact copies.
-    os.environ.setdefault("MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR", "false")
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
 
 
 def _found(look: Callable[[], T]) -> T | None:

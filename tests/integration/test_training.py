@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -91,10 +92,31 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An MLflow database without content: making one takes seconds, copying it none."""
+    home = tmp_path_factory.mktemp("registry")
+    Registry(load_settings(home=home)).prepare()
+    return home / "mlflow.db"
+
+
+@pytest.fixture
+def with_corpus(tmp_path: Path, corpus: Path, empty_registry: Path) -> Settings:
+    """A home of the test's own with the corpus and an empty registry."""
+    home = tmp_path / "home"
+    home.mkdir()
+    shutil.copy(empty_registry, home)
+    return load_settings(home=home, corpora=corpus)
+
+
 @pytest.fixture(scope="module")
-def trained(tmp_path_factory: pytest.TempPathFactory, corpus: Path, policies: Policies) -> Settings:
+def trained(
+    tmp_path_factory: pytest.TempPathFactory, corpus: Path, empty_registry: Path, policies: Policies
+) -> Settings:
     """A home in which `spam` was trained once. Tests only read it."""
-    settings = load_settings(home=tmp_path_factory.mktemp("home"), corpora=corpus)
+    home = tmp_path_factory.mktemp("home")
+    shutil.copy(empty_registry, home)
+    settings = load_settings(home=home, corpora=corpus)
     train(settings, policies, "spam", frame=frame)
     return settings
 
@@ -184,10 +206,8 @@ def test_without_labels_or_corpora_it_names_what_is_missing(settings: Settings, 
         train(settings, policies, "nothing", frame=frame)
 
 
-def test_decisions_are_learned_from_and_the_better_version_promoted(
-    tmp_path: Path, corpus: Path, policies: Policies
-) -> None:
-    settings = load_settings(home=tmp_path / "home", corpora=corpus)
+def test_decisions_are_learned_from_and_the_better_version_promoted(with_corpus: Settings, policies: Policies) -> None:
+    settings = with_corpus
     decide(settings, 0, 100)
     first = train(settings, policies, "spam", frame=frame)
     assert (first.version, first.alias, first.metrics.rows) == ("1", "champion", 500)
@@ -206,16 +226,16 @@ def test_decisions_are_learned_from_and_the_better_version_promoted(
     assert (third.version, third.alias) == ("3", "challenger")
 
 
-def test_a_finished_version_without_alias_gets_it_back(tmp_path: Path, corpus: Path, policies: Policies) -> None:
-    settings = load_settings(home=tmp_path, corpora=corpus)
+def test_a_finished_version_without_alias_gets_it_back(with_corpus: Settings, policies: Policies) -> None:
+    settings = with_corpus
     train(settings, policies, "spam", frame=frame)
     Registry(settings).drop_alias("spam", "champion")
     again = train(settings, policies, "spam", frame=frame)
     assert (again.version, again.alias, again.reused) == ("1", "champion", True)
 
 
-def test_artifacts_that_are_gone_are_refused(tmp_path: Path, corpus: Path, policies: Policies) -> None:
-    settings = load_settings(home=tmp_path / "home", corpora=corpus)
+def test_artifacts_that_are_gone_are_refused(with_corpus: Settings, tmp_path: Path, policies: Policies) -> None:
+    settings = with_corpus
     train(settings, policies, "spam", frame=frame)
     for path in settings.artifacts_dir.glob(f"*/artifacts/model/artifacts/version/{manifest.MANIFEST}"):
         path.unlink()
@@ -249,7 +269,6 @@ _KILLED = """
 @pytest.mark.parametrize(
     ("moment", "when", "versions"),
     [
-        ("create_run", "after", 0),
         ("log_artifacts", "before", 0),
         ("create_model_version", "before", 0),
         ("create_model_version", "after", 1),
@@ -257,13 +276,13 @@ _KILLED = """
     ],
 )
 def test_killed_while_registering_there_is_a_whole_version_or_none(
-    tmp_path: Path, corpus: Path, policies: Policies, moment: str, when: str, versions: int
+    with_corpus: Settings, tmp_path: Path, policies: Policies, moment: str, when: str, versions: int
 ) -> None:
-    home = tmp_path / "home"
-    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(_KILLED), str(home), str(corpus), moment, when]
+    settings = with_corpus
+    paths = str(settings.home), str(settings.corpora)
+    command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(_KILLED), *paths, moment, when]
     child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, env=os.environ, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
-    settings = load_settings(home=home, corpora=corpus)
     registry = Registry(settings)
     assert len(registry.versions("spam")) == versions
     again = train(settings, policies, "spam", frame=frame)
