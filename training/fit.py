@@ -113,15 +113,9 @@ def fit(
         "monotone_constraints": tuple(int(name in NEVER_LOWER) for name in names),
     }
     booster, margin = _boost(_Rows(vector, labels, base.astype(np.float32), folds, tuple(names)), params)
-    return Fit(
-        booster,
-        stage,
-        fit_calibrator(margin[served], labels[served], folds[served]),
-        prior,
-        tuple(names),
-        vector,
-        margin,
-    )
+    telling = np.ones(len(labels), dtype=np.bool_) if served is None else served
+    calibrator = fit_calibrator(margin[telling], labels[telling], folds[telling])
+    return Fit(booster, stage, calibrator, prior, tuple(names), vector, margin)
 
 
 def _text(counts: TextCounts, rows: Ints, labels: Bools, folds: Ints, *, seed: int) -> tuple[Floats, TextStage]:
