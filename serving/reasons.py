@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 MAX_REASONS = 4
 # In log-odds: below this an input hardly moved the score.
-MIN_WEIGHT = 0.05
+MIN_WEIGHT = 0.15
 
 
 class Reason(msgspec.Struct, frozen=True):

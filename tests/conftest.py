@@ -32,6 +32,8 @@ def _own_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in list(os.environ):
         if name.startswith("LEADS_") and not name.startswith("LEADS_TEST_") and name != "LEADS_CORPORA":
             monkeypatch.delenv(name)
+    # Importing BentoML sets it for the whole process.
+    monkeypatch.delenv("PROMETHEUS_MULTIPROC_DIR", raising=False)
 
 
 @pytest.fixture
