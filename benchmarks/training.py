@@ -181,18 +181,19 @@ def _ap(labels: Bools, scores: Doubles) -> float:
 
 def _measures(harm: str, results: Sequence[Repeat]) -> list[Measure]:
     by_name = {name: np.array([getattr(result, name) for result in results]) for name in Repeat._fields}
+    mean = {name: float(values.mean()) for name, values in by_name.items()}
     better = lower_bound(by_name["ap"] - by_name["peer_ap"])
     sharper = lower_bound(by_name["peer_brier"] - by_name["brier"])
     p = min(1.0, 2 * float(np.median(by_name["ece_p"])))
     return [
-        Measure(f"{harm}: average precision", by_name["ap"].mean(), ""),
-        Measure(f"{harm}: average precision, peer", by_name["peer_ap"].mean(), ""),
+        Measure(f"{harm}: average precision", mean["ap"], ""),
+        Measure(f"{harm}: average precision, peer", mean["peer_ap"], ""),
         at_least(f"{harm}: AP ours − peer, 95% lower bound", better, "", -MARGIN),
-        Measure(f"{harm}: Brier", by_name["brier"].mean(), ""),
-        Measure(f"{harm}: Brier, peer", by_name["peer_brier"].mean(), ""),
+        Measure(f"{harm}: Brier", mean["brier"], ""),
+        Measure(f"{harm}: Brier, peer", mean["peer_brier"], ""),
         at_least(f"{harm}: Brier peer − ours, 95% lower bound", sharper, "", -MARGIN),
         at_least(f"{harm}: calibration, 2 × median p", p, "", 0.05),
-        Measure(f"{harm}: fit", by_name["seconds"].mean(), "s"),
+        Measure(f"{harm}: fit", mean["seconds"], "s"),
     ]
 
 

@@ -72,7 +72,7 @@ def _precision_recall(axes: Axes, harm: str, scores: Doubles, labels: Bools, eva
     # The curve's end at recall 0 is a convention and no measurement.
     axes.step(recall[:-1], precision[:-1], where="post", color=_BLUE, linewidth=2)
     axes.axhline(share, color=_GREY, linewidth=1, linestyle="--")
-    axes.text(1, share + 0.01, "by chance", ha="right", fontsize=8, color="#4b5563")
+    axes.text(0.01, share + 0.01, "by chance", fontsize=8, color="#4b5563")
     for tier in evaluation.tiers:
         if tier.precision is not None and tier.recall is not None:
             axes.plot(tier.recall, tier.precision, "o", color=_ORANGE, markersize=7)
@@ -113,7 +113,8 @@ def _reliability(
 
 
 def _importances(axes: Axes, harm: str, importances: Mapping[str, float]) -> None:
-    largest = sorted(importances.items(), key=lambda pair: pair[1])[-_BARS:]
+    used = [(name, value) for name, value in importances.items() if value > 0]
+    largest = sorted(used, key=lambda pair: pair[1])[-_BARS:]
     names, values = [name for name, _ in largest], [value for _, value in largest]
     axes.barh(names, values, color=_BLUE, height=0.7)
     axes.tick_params(axis="y", length=0, labelsize=9)
