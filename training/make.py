@@ -113,8 +113,11 @@ def _thresholds(job: Job, fitted: Fit, learn: Ints) -> Thresholds:
 
 def _like_served(data: Dataset, rows: Ints) -> Bools:
     """Which of `rows` stand for what will be scored: the platform's own as soon as they can carry it, else all."""
-    enough = all(_enough(data.labels[part & data.on_platform], MIN_OF_EACH) for part in (data.held_out, ~data.held_out))
-    return data.on_platform[rows] if enough else np.ones(len(rows), dtype=np.bool_)
+    own = data.on_platform
+    enough = _enough(data.labels[own & ~data.held_out], MIN_OF_EACH) and _enough(
+        data.labels[own & data.held_out], 2 * MIN_HELD_OUT
+    )
+    return own[rows] if enough else np.ones(len(rows), dtype=np.bool_)
 
 
 def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresholds) -> ModelVersion:
