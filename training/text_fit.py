@@ -22,6 +22,8 @@ Ints = npt.NDArray[np.int64]
 
 MIN_TEXTS = 2
 PLAIN_C, NB_C, NB_SMOOTHING = 3.0, 1.0, 0.1
+# Ratios to this power: in full they fit the noise of harms with few labels.
+NB_DAMPING = 0.7
 
 
 class GramCounts(NamedTuple):
@@ -137,7 +139,8 @@ def _heads(matrix: Any, labels: Bools, seed: int) -> tuple[_Head, _Head]:
 def _log_count_ratio(matrix: Any, labels: Bools) -> Doubles:
     positive = NB_SMOOTHING + matrix[labels].sum(axis=0)
     negative = NB_SMOOTHING + matrix[~labels].sum(axis=0)
-    return np.asarray(np.log(positive / positive.sum()) - np.log(negative / negative.sum()))
+    ratio = np.asarray(np.log(positive / positive.sum()) - np.log(negative / negative.sum()))
+    return np.asarray(np.sign(ratio) * np.abs(ratio) ** NB_DAMPING)
 
 
 def _logistic(matrix: Any, labels: Bools, strength: float, seed: int) -> _Head:
