@@ -13,7 +13,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from demo_runs import decided_of, kill_demo, leads_of, prepare, run_demo, still_running
 
 SOAK_KILLS = 20
-TEST_KILLS = 2
+TEST_KILLS = 1
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("demo")]
 
