@@ -33,7 +33,7 @@ def fit_calibrator(margins: Doubles, labels: Bools, folds: Ints) -> Calibrator:
         for fold in np.unique(folds):
             inside = folds == fold
             fitted = _fit(margins[~inside], labels[~inside], knots, stiffness)
-            losses[i, inside] = _log_loss(fitted.score(margins[inside]), labels[inside])
+            losses[i, inside] = log_loss(fitted.score(margins[inside]), labels[inside])
     best = int(losses.mean(axis=1).argmin())
     worse = losses - losses[best]
     error = worse.std(axis=1) / np.sqrt(len(margins))
@@ -105,6 +105,7 @@ def _newton(design: Doubles, targets: Doubles, penalty: Doubles, start: Doubles,
     return parameters
 
 
-def _log_loss(scores: Doubles, labels: Bools) -> Doubles:
+def log_loss(scores: Doubles, labels: Bools) -> Doubles:
+    """(n,) minus the logarithm of the probability that each score gave to what came true."""
     p = np.clip(scores, 1e-9, 1 - 1e-9)
     return -np.log(np.where(labels, p, 1 - p))

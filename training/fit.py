@@ -14,7 +14,7 @@ from features.contract import FeatureContract
 from models.calibrator import Calibrator
 from models.manifest import TEXT_SCORE
 from models.text_stage import TextStage
-from training.calibrate import fit_calibrator
+from training.calibrate import fit_calibrator, log_loss
 from training.text_fit import TextCounts, fit_text
 
 Floats = npt.NDArray[np.float32]
@@ -154,7 +154,7 @@ def _boost(rows: _Rows, params: dict[str, Any]) -> tuple[xgboost.Booster, Double
     margin = np.empty(len(rows.labels))
     for inside, booster, _ in trials:
         margin[inside] = booster.predict(rows.matrix(inside), output_margin=True, iteration_range=(0, best))
-    gains = _losses(rows.base, rows.labels) - _losses(margin, rows.labels)
+    gains = _calibrated_losses(rows.base.astype(np.float64), rows) - _calibrated_losses(margin, rows)
     if gains.mean() <= gains.std() / np.sqrt(len(gains)):
         best, margin = 0, rows.base.astype(np.float64)
     everything = np.ones(len(rows.labels), dtype=np.bool_)
@@ -176,6 +176,6 @@ def _trial(rows: _Rows, inside: Bools, params: dict[str, Any]) -> tuple[xgboost.
     return booster, history["held_out"]["logloss"]
 
 
-def _losses(margin: Doubles | Floats, labels: Bools) -> Doubles:
-    z = np.asarray(margin, dtype=np.float64)
-    return np.asarray(np.logaddexp(0, z) - z * labels)
+def _calibrated_losses(margin: Doubles, rows: _Rows) -> Doubles:
+    """Losses after calibration: trees that do no more than bend the margin, as a calibrator does, gain nothing."""
+    return log_loss(fit_calibrator(margin, rows.labels, rows.folds).score(margin), rows.labels)
