@@ -154,7 +154,7 @@ def _boost(rows: _Rows, params: dict[str, Any]) -> tuple[xgboost.Booster, Double
     margin = np.empty(len(rows.labels))
     for inside, booster, _ in trials:
         margin[inside] = booster.predict(rows.matrix(inside), output_margin=True, iteration_range=(0, best))
-    gains = _calibrated_losses(rows.base.astype(np.float64), rows) - _calibrated_losses(margin, rows)
+    gains = _losses(rows.base.astype(np.float64), rows) - _losses(margin, rows)
     if gains.mean() <= gains.std() / np.sqrt(len(gains)):
         best, margin = 0, rows.base.astype(np.float64)
     everything = np.ones(len(rows.labels), dtype=np.bool_)
@@ -176,6 +176,9 @@ def _trial(rows: _Rows, inside: Bools, params: dict[str, Any]) -> tuple[xgboost.
     return booster, history["held_out"]["logloss"]
 
 
-def _calibrated_losses(margin: Doubles, rows: _Rows) -> Doubles:
-    """Losses after calibration: trees that do no more than bend the margin, as a calibrator does, gain nothing."""
-    return log_loss(fit_calibrator(margin, rows.labels, rows.folds).score(margin), rows.labels)
+def _losses(margin: Doubles, rows: _Rows) -> Doubles:
+    """(n,) after calibration where there is a text stage: trees that only bend its margin, as a calibrator does, gain
+    nothing. Where all rows start from the same prior there is nothing to bend, and the plain losses count."""
+    if np.ptp(rows.base):
+        return log_loss(fit_calibrator(margin, rows.labels, rows.folds).score(margin), rows.labels)
+    return np.asarray(np.logaddexp(0, margin) - margin * rows.labels)
