@@ -35,8 +35,6 @@ NEVER_LOWER = (
 MAX_ROUNDS = 300
 PATIENCE = 25
 MANY_ROWS = 50_000
-# Standard errors by which trees must gain: the number of trees was chosen on the same rows, which flatters them.
-CERTAINTY = 2.0
 # Part of a training's fingerprint: when one of these changes, the same rows give another model.
 BOOSTER = {
     "objective": "binary:logistic",
@@ -157,7 +155,7 @@ def _boost(rows: _Rows, params: dict[str, Any]) -> tuple[xgboost.Booster, Double
     for inside, booster, _ in trials:
         margin[inside] = booster.predict(rows.matrix(inside), output_margin=True, iteration_range=(0, best))
     gains = _losses(rows.base.astype(np.float64), rows) - _losses(margin, rows)
-    if gains.mean() <= CERTAINTY * gains.std() / np.sqrt(len(gains)):
+    if gains.mean() <= gains.std() / np.sqrt(len(gains)):
         best, margin = 0, rows.base.astype(np.float64)
     everything = np.ones(len(rows.labels), dtype=np.bool_)
     return xgboost.train(params, rows.matrix(everything), best), margin

@@ -157,7 +157,7 @@ def _fingerprint(data: Dataset, policy: HarmPolicy) -> str:
     recipe = {
         "recipe": RECIPE,
         "seed": SEED,
-        "booster": fit.BOOSTER | {"rounds": [fit.MAX_ROUNDS, fit.PATIENCE, fit.CERTAINTY]},
+        "booster": fit.BOOSTER,
         "text": [text_fit.PLAIN_C, text_fit.NB_C, text_fit.NB_SMOOTHING, text_fit.NB_DAMPING, text_fit.MIN_TEXTS],
         "policy": policy.model_dump(mode="json"),
         "data": data.hash,
