@@ -31,11 +31,15 @@ _HOUR_S, _DAY_S = 3_600, 86_400
 
 
 class Layout(NamedTuple):
-    """Which counters a view's row holds. `windowed` ones have rings and a total, `totals` only a total."""
+    """Which counters a view's row holds. `windowed` ones have rings and a total, `totals` only a total.
+
+    `links` are string features stored beside the row: the keys of entities it leads to.
+    """
 
     view: str
     windowed: tuple[str, ...]
     totals: tuple[str, ...] = ()
+    links: tuple[str, ...] = ()
 
     @property
     def width(self) -> int:
@@ -56,7 +60,12 @@ class Layout(NamedTuple):
         return self.hours(counter) + HOURS
 
 
-ITEM = Layout("item", windowed=("plays", "reports"), totals=("versions", "notices", "hash_matches"))
+ITEM = Layout(
+    "item",
+    windowed=("plays", "reports"),
+    totals=("versions", "notices", "hash_matches"),
+    links=("item_account", "item_parent"),
+)
 ACCOUNT = Layout("account", windowed=("items", "reports", "plays", "short_plays", "night_plays"), totals=("strikes",))
 PARENT = Layout("parent", windowed=("children", "reports"))
 LAYOUTS = (ITEM, ACCOUNT, PARENT)

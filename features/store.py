@@ -12,7 +12,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from features.columns import BY_NAME, FEATURE_SERVICE, STORED
-from features.online import PROJECT, redis_address
+from features.online_stores import PROJECT, redis_address
 from features.rows import LAYOUTS
 from features.segments import JOIN_KEYS, packed_name
 from leads.settings import Settings
@@ -38,8 +38,7 @@ def definitions(settings: Settings) -> list[Any]:
         key = JOIN_KEYS[layout.view]
         entity = Entity(name=layout.view, join_keys=[key], value_type=ValueType.STRING)
         schema = [Field(name=key, dtype=String), Field(name=packed_name(layout.view), dtype=Array(Float32))]
-        if layout.view == "item":
-            schema += [Field(name="item_account", dtype=String), Field(name="item_parent", dtype=String)]
+        schema += [Field(name=name, dtype=String) for name in layout.links]
         source = FileSource(
             name=f"{layout.view}_segments",
             path=str(settings.features_dir / "segments" / layout.view),
