@@ -1,17 +1,72 @@
-"""Feast's entity keys, as bytes. Its own helpers for them are private and slow to import."""
+"""Feast's stored keys and values as bytes. Its own helpers for them are private, slow to import and slow to run.
+
+`docs/specs/online_store_format.md` in Feast's repository specifies the keys, `protos/feast/types/Value.proto` there the
+values.
+"""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable
+
+from features.rows import Layout
+from features.segments import packed_name
+
+PROJECT = "leads"
+
+# One entity's stored values in the order of `fields`; None or empty where nothing is stored.
+Values = tuple[bytes | None, ...]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
+_STRING_VAL, _FLOAT_LIST_VAL, _VAL = b"\x12", b"\x82\x01", b"\x0a"
+
+
+def fields(layout: Layout) -> tuple[str, ...]:
+    """The stored feature names of a view, the packed row first, then the links."""
+    return (packed_name(layout.view), *layout.links)
 
 
 def entity_key(join_key: str, value: str) -> bytes:
-    """Feast's serialised entity key, version 3, of one string join key (docs/specs/online_store_format.md there)."""
-    name, key = join_key.encode(), value.encode()
-    return b"".join((_ONE, _STRING, _length(name), name, _STRING, _length(key), key))
+    """Feast's serialised entity key, version 3, of one string join key."""
+    return entity_keys(join_key)(value)
 
 
-def _length(raw: bytes) -> bytes:
-    return struct.pack("<I", len(raw))
+def entity_keys(join_key: str) -> Callable[[str], bytes]:
+    """`entity_key` of one join key, for many values."""
+    name = join_key.encode()
+    prefix = b"".join((_ONE, _STRING, struct.pack("<I", len(name)), name, _STRING))
+    length = struct.Struct("<I").pack
+
+    def encode(value: str) -> bytes:
+        raw = value.encode()
+        return prefix + length(len(raw)) + raw
+
+    return encode
+
+
+def float_list_value(packed: bytes) -> bytes:
+    """A serialised `Value` of the float list that `packed` holds, little endian: no float passes through Python."""
+    inner = _VAL + varint(len(packed)) + packed
+    return _FLOAT_LIST_VAL + varint(len(inner)) + inner
+
+
+def string_value_of(text: str | None) -> bytes:
+    """A serialised `Value` of a string; an empty one, which is Feast's null, for None."""
+    if text is None:
+        return b""
+    raw = text.encode()
+    return _STRING_VAL + varint(len(raw)) + raw
+
+
+def varint(number: int) -> bytes:
+    """Protobuf's variable-length integer.
+
+    >>> varint(300).hex()
+    'ac02'
+    """
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

@@ -1,21 +1,22 @@
-"""The online writer: each entity's newest packed row, through Feast's own online store."""
+"""The online writer: each entity's newest row, through Feast's online store, never an older over a newer one."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Iterator, Sequence
+from typing import Any
 
-from features.fold import Batch, Links, layout_of
-from features.rows import ITEM, LAYOUTS
-from features.segments import JOIN_KEYS, packed_name
-from features.store import open_store
-from leads.clock import to_datetime
+from features.fold import Batch
+from features.online_keys import entity_keys, fields, float_list_value, string_value_of
+from features.rows import LAYOUTS, Layout
+from features.segments import JOIN_KEYS
+from features.store import online_store_of, open_store
+from leads.clock import Micros, from_datetime, to_datetime
 from leads.settings import Settings
 
-if TYPE_CHECKING:
-    from feast.protos.feast.types.Value_pb2 import Value
-
 _CHUNK = 1_000
+
+# Entity, packed row, links aligned with `layout.links`, when its newest event became visible.
+Row = tuple[str, bytes, tuple[str | None, ...], Micros]
 
 
 class OnlineWriter:
@@ -23,25 +24,25 @@ class OnlineWriter:
 
     def __init__(self, settings: Settings) -> None:
         self._store = open_store(settings, apply=True)
-        from feast.infra.online_stores.helpers import get_online_store_from_config
-
-        self._online = get_online_store_from_config(self._store.config.online_store)
+        self._online = online_store_of(self._store)
         self._views = {layout.view: self._store.get_feature_view(layout.view) for layout in LAYOUTS}
 
     def write(self, batches: Sequence[Batch]) -> int:
-        """Write what the batches end with, entity by entity; returns the number of rows written.
+        """Write what the batches end with, entity by entity; returns the number of rows given to the store.
 
-        Items go last: who reads an item's row and follows its links finds the account's and parent's rows there.
+        Items go last: who reads an item's row and follows its links finds the rows these lead to.
         """
-        written = 0
-        for layout in reversed(LAYOUTS):
-            rows = _newest(batches, layout.view)
-            for start in range(0, len(rows), _CHUNK):
-                self._online.online_write_batch(
-                    self._store.config, self._views[layout.view], rows[start : start + _CHUNK], None
-                )
-            written += len(rows)
-        return written
+        return sum(self.write_view(layout, _newest(batches, layout)) for layout in reversed(LAYOUTS))
+
+    def write_view(self, layout: Layout, rows: Sequence[Row]) -> int:
+        """Write rows of one view, in order; those older than the stored ones are dropped. Returns their number.
+
+        Args:
+            rows: of an entity that comes twice, the newest counts.
+        """
+        for start in range(0, len(rows), _CHUNK):
+            self._write_chunk(layout, rows[start : start + _CHUNK])
+        return len(rows)
 
     def clear(self) -> None:
         """Remove every row from the online store."""
@@ -49,42 +50,85 @@ class OnlineWriter:
         self._online.teardown(self._store.config, list(self._views.values()), entities)
         self._store.registry.teardown()
 
+    def _write_chunk(self, layout: Layout, rows: Sequence[Row]) -> None:
+        config, view = self._store.config, self._views[layout.view]
+        if hasattr(self._online, "write_rows"):
+            self._online.write_rows(config, view, _raw(layout, rows))
+            return
+        # Feast's Redis store compares event times itself, unless told not to; the other stores don't.
+        if getattr(config.online_store, "skip_dedup", True):
+            rows = self._not_older(layout, rows)
+        if rows:
+            self._online.online_write_batch(config, view, _protos(layout, rows), None)
 
-def _newest(batches: Sequence[Batch], view: str) -> list[Any]:
-    """(entity key, values, event time, created) as Feast's stores take them, one per entity."""
+    def _not_older(self, layout: Layout, rows: Sequence[Row]) -> list[Row]:
+        """The newest row of each entity that is not older than what is stored, by the store's own clock resolution."""
+        from feast.utils import make_tzaware
+
+        newest: dict[str, Row] = {}
+        for row in rows:
+            if row[0] not in newest or newest[row[0]][3] <= row[3]:
+                newest[row[0]] = row
+        stored = self._online.online_read(
+            self._store.config,
+            self._views[layout.view],
+            [_entity(layout, key) for key in newest],
+            list(fields(layout)[:1]),
+        )
+        return [
+            row
+            for row, (event_time, values) in zip(newest.values(), stored, strict=True)
+            if not values or event_time is None or from_datetime(make_tzaware(event_time)) <= row[3]
+        ]
+
+
+def _newest(batches: Sequence[Batch], layout: Layout) -> list[Row]:
+    """One row per entity, the last."""
+    size = layout.width * 4
+    nothing = (None,) * len(layout.links)
+    newest: dict[str, Row] = {}
+    for batch in batches:
+        rows = batch[layout.view]
+        raw = memoryview(rows.raw)
+        for i, key in enumerate(rows.keys):
+            links = tuple(rows.links[i]) if layout.links else nothing
+            newest[key] = (key, bytes(raw[i * size : (i + 1) * size]), links, rows.visible_at[i])
+    return list(newest.values())
+
+
+def _values(layout: Layout, row: Row) -> Iterator[tuple[str, bytes, str | None]]:
+    """Name, serialised value and text of each stored feature."""
+    names = fields(layout)
+    yield names[0], float_list_value(row[1]), None
+    for name, text in zip(names[1:], row[2], strict=True):
+        yield name, string_value_of(text), text
+
+
+def _raw(layout: Layout, rows: Sequence[Row]) -> Iterator[tuple[bytes, str, bytes, str | None, Micros]]:
+    encode = entity_keys(JOIN_KEYS[layout.view])
+    for row in rows:
+        key = encode(row[0])
+        for name, value, text in _values(layout, row):
+            yield key, name, value, text, row[3]
+
+
+def _protos(layout: Layout, rows: Sequence[Row]) -> list[tuple[Any, dict[str, Any], Any, None]]:
+    """Entity key, values, event time, creation time, as Feast's stores take them."""
+    from feast.protos.feast.types.Value_pb2 import Value
+
+    return [
+        (
+            _entity(layout, row[0]),
+            {name: Value.FromString(value) for name, value, _ in _values(layout, row)},
+            to_datetime(row[3]),
+            None,
+        )
+        for row in rows
+    ]
+
+
+def _entity(layout: Layout, key: str) -> Any:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
 
-    size = layout_of(view).width * 4
-    newest: dict[str, tuple[bytes, int, Links]] = {}
-    for batch in batches:
-        rows = batch[view]
-        raw = memoryview(rows.raw)
-        for i, key in enumerate(rows.keys):
-            links = rows.links[i] if view == ITEM.view else Links()
-            newest[key] = (bytes(raw[i * size : (i + 1) * size]), rows.visible_at[i], links)
-    out = []
-    for key, (packed, visible_at, links) in newest.items():
-        values = {packed_name(view): _float_list(packed)}
-        if view == ITEM.view:
-            values["item_account"] = Value(string_val=links.account_id) if links.account_id else Value()
-            values["item_parent"] = Value(string_val=links.parent_key) if links.parent_key else Value()
-        entity = EntityKey(join_keys=[JOIN_KEYS[view]], entity_values=[Value(string_val=key)])
-        out.append((entity, values, to_datetime(visible_at), None))
-    return out
-
-
-def _float_list(packed: bytes) -> Value:
-    """A float list's wire form is its packed floats, so that no float passes through Python."""
-    from feast.protos.feast.types.Value_pb2 import FloatList, Value
-
-    return Value(float_list_val=FloatList.FromString(b"\x0a" + _varint(len(packed)) + packed))
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)
+    return EntityKey(join_keys=[JOIN_KEYS[layout.view]], entity_values=[Value(string_val=key)])

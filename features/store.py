@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sqlite3
 import sys
 import warnings
 from collections.abc import Iterator
@@ -12,9 +11,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from features.columns import BY_NAME, FEATURE_SERVICE, STORED
-from features.online_stores import PROJECT, redis_address
+from features.online_keys import PROJECT
+from features.online_stores import online_config
 from features.rows import LAYOUTS
 from features.segments import JOIN_KEYS, packed_name
+from leads.errors import ConfigurationError
 from leads.settings import Settings
 
 if TYPE_CHECKING:
@@ -80,23 +81,41 @@ def feast_name(name: str) -> str:
 
 
 def repo_config(settings: Settings) -> RepoConfig:
-    """Where Feast keeps what, by the settings."""
+    """Where Feast keeps what, by the settings.
+
+    Raises:
+        ConfigurationError: the online store or its options are none that Feast can use.
+    """
     import_feast()
     from feast import RepoConfig
+    from feast.errors import FeastError
+    from pydantic import ValidationError
 
-    online: dict[str, Any]
-    if settings.online_store == "redis":
-        online = {"type": "redis", "connection_string": redis_address(settings)}
-    else:
-        online = {"type": "sqlite", "path": str(settings.features_dir / "online.db")}
-    return RepoConfig(
-        project=PROJECT,
-        provider="local",
-        registry={"path": str(settings.features_dir / "registry.db"), "cache_ttl_seconds": 60},
-        online_store=online,
-        offline_store={"type": "duckdb"},
-        entity_key_serialization_version=3,
-    )
+    online = online_config(settings)
+    try:
+        config = RepoConfig(
+            project=PROJECT,
+            provider="local",
+            registry={"path": str(settings.features_dir / "registry.db"), "cache_ttl_seconds": 60},
+            online_store=online,
+            offline_store={"type": "duckdb"},
+            entity_key_serialization_version=3,
+        )
+    except ValidationError as error:
+        # Not the error itself: it quotes what was given, and that may be a password.
+        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        raise ConfigurationError(
+            f"Feast refuses the options of the online store {settings.online_store}: {wrong}.",
+            field="LEADS_ONLINE_STORE_OPTIONS",
+            remedy=f"Feast's documentation of the store {settings.online_store} lists its options.",
+        ) from None
+    except (FeastError, ImportError) as error:
+        raise ConfigurationError(
+            f"Feast can't load the online store {settings.online_store}: {error}.",
+            field="LEADS_ONLINE_STORE",
+            remedy="Install what it needs, for example feast[postgres], or name another.",
+        ) from error
+    return config
 
 
 @contextmanager
@@ -137,9 +156,11 @@ def open_store(settings: Settings, *, apply: bool = False) -> FeatureStore:
     if apply:
         with known_warnings_ignored():
             store.apply(definitions(settings))
-        if settings.online_store == "sqlite":
-            with sqlite3.connect(settings.features_dir / "online.db") as connection:
-                # Readers and the one writer don't wait for each other.
-                connection.execute("PRAGMA journal_mode=WAL")
-            connection.close()
     return store
+
+
+def online_store_of(store: FeatureStore) -> Any:
+    """An `OnlineStore` of its own on the store's configuration."""
+    from feast.infra.online_stores.helpers import get_online_store_from_config
+
+    return get_online_store_from_config(store.config.online_store)

@@ -2,16 +2,26 @@
 
 from __future__ import annotations
 
+import json
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any
 
-from pydantic import Field, SecretStr, ValidationError
+from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from leads.errors import ConfigurationError
 
 REPOSITORY = Path(__file__).resolve().parent.parent
+
+# The names that Feast 0.67 gives its online stores; any other store goes by the dotted name of its class.
+# fmt: off
+FEAST_ONLINE_STORES = frozenset((
+    "aerospike", "bigtable", "cassandra", "chronon", "couchbase.online", "datastore", "dynamodb", "elasticsearch",
+    "hazelcast", "hbase", "hybrid", "milvus", "mongodb", "mysql", "postgres", "qdrant", "redis", "remote", "scylladb",
+    "singlestore", "snowflake.online", "sqlite",
+))
+# fmt: on
 
 
 class Settings(BaseSettings):
@@ -28,7 +38,14 @@ class Settings(BaseSettings):
         default=None,
         description="MLflow tracking and registry URI; default SQLite below home.",
     )
-    online_store: Literal["sqlite", "redis"] = Field(default="sqlite", description="Feast's online store.")
+    online_store: str = Field(
+        default="sqlite",
+        description="Feast's online store: `sqlite`, `redis`, another one's name or the dotted name of its class.",
+    )
+    online_store_options: SecretStr | None = Field(
+        default=None,
+        description="JSON object: what Feast's `online_store` section holds besides the type.",
+    )
     redis_url: SecretStr | None = Field(
         default=None,
         description="`host:port[,db=0][,unix_socket_path=/path]`, as Feast writes it.",
@@ -50,6 +67,35 @@ class Settings(BaseSettings):
     )
     online_flush_s: Annotated[float, Field(gt=0)] = Field(default=0.2, description="Seconds between online writes.")
     segment_flush_s: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Seconds between Parquet segments.")
+
+    @field_validator("online_store")
+    @classmethod
+    def _known_store(cls, name: str) -> str:
+        if name in FEAST_ONLINE_STORES or ("." in name and name.endswith("OnlineStore")):
+            return name
+        raise ValueError("it names no online store of Feast, nor a class `….…OnlineStore`")
+
+    @cached_property
+    def online_options(self) -> dict[str, Any]:
+        """`online_store_options`, parsed; empty where there are none.
+
+        Raises:
+            ConfigurationError: it isn't a JSON object.
+        """
+        if self.online_store_options is None:
+            return {}
+        try:
+            options = json.loads(self.online_store_options.get_secret_value() or "{}")
+        except ValueError:
+            options = None
+        if not isinstance(options, dict):
+            # The text stays out of the error and of its cause: it may hold a password.
+            raise ConfigurationError(
+                "The options are not a JSON object.",
+                field="LEADS_ONLINE_STORE_OPTIONS",
+                remedy='For example {"host": "localhost", "port": 5432}',
+            )
+        return options
 
     @cached_property
     def root(self) -> Path:

@@ -1,0 +1,132 @@
+"""Reading packed rows online, beside Feast's own way and the store's bare client, in turns on the same entities."""
+
+from __future__ import annotations
+
+import random
+import sqlite3
+import statistics
+import time
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from benchmarks._peer import VIEW, scalar_frame, scalar_names, scalar_store
+from benchmarks._report import Measure, at_least, at_most
+from features.online_keys import PROJECT, entity_key, fields
+from features.online_redis import field_names, redis_options
+from features.online_stores import Store, open_online_store
+from features.online_writer import OnlineWriter
+from features.rows import ACCOUNT, Matrix
+from features.segments import JOIN_KEYS, packed_name
+from features.store import known_warnings_ignored, open_store
+from leads import clock
+from leads.settings import Settings
+
+START = clock.from_text("2026-03-01T00:00:00Z")
+SIZES = (1, 10, 100, 1_000)
+# Feast is judged where its cost per value shows; at one entity the round trip hides it.
+JUDGED = (100, 1_000)
+
+Read = Callable[[Sequence[str]], object]
+
+
+def reading(settings: Settings, name: str, quick: bool, ours: Read | None = None) -> list[Measure]:
+    """Times for 1 to 1,000 accounts on the settings' store, and how they compare.
+
+    Args:
+        name: of the store, for the report; `redis` has a bar against its bare client.
+        ours: reads the accounts of these keys; by default the store's reader, unpacked into one matrix.
+    """
+    stored = 1_500 if quick else 5_000
+    _fill(settings, stored)
+    store = open_online_store(settings)
+    peer = scalar_store(settings, settings.features_dir / "peer", scalar_frame(stored, START))
+    with known_warnings_ignored():
+        peer.write_to_online_store(VIEW, scalar_frame(stored, START))
+        reads: dict[str, Read] = {
+            "ours": ours or (lambda keys: read_matrix(store, keys)),
+            "feast": _feast(peer, [f"{VIEW}:{one}" for one in scalar_names()]),
+            "feast, packed": _feast(open_store(settings), [f"{ACCOUNT.view}:{packed_name(ACCOUNT.view)}"]),
+            "bare": _bare(settings),
+        }
+        measures = []
+        for n in SIZES:
+            measures += _compare(name, n, reads, stored, repeats=7 if quick else 21)
+    store.close()
+    return measures
+
+
+def read_matrix(store: Store, keys: Sequence[str]) -> Matrix:
+    """(n, width) float32 of accounts that are all there."""
+    (found,) = store.get([(ACCOUNT, keys)])
+    size = 4 * ACCOUNT.width
+    packed = b"".join([values[0][-size:] for values in found if values[0] is not None])
+    return np.frombuffer(packed, dtype="<f4").reshape(len(keys), ACCOUNT.width)
+
+
+def _fill(settings: Settings, stored: int) -> None:
+    rows = np.random.default_rng(1).random((stored, ACCOUNT.width)).astype("<f4")
+    links = ("linked",) * len(ACCOUNT.links)
+    OnlineWriter(settings).write_view(ACCOUNT, [(f"a{i}", row.tobytes(), links, START) for i, row in enumerate(rows)])
+
+
+def _compare(name: str, n: int, reads: dict[str, Read], stored: int, repeats: int) -> list[Measure]:
+    drawn = random.Random(n)
+    seconds: dict[str, list[float]] = {which: [] for which in reads}
+    # The first round warms up connections and caches, and isn't counted.
+    for round_ in range(repeats + 1):
+        keys = [f"a{i}" for i in drawn.sample(range(stored), n)]
+        for which, read in reads.items():
+            began = time.perf_counter()
+            read(keys)
+            if round_:
+                seconds[which].append(time.perf_counter() - began)
+    measures = [
+        Measure(f"{name}: {which} at {n:,}", statistics.median(times) * 1_000, "ms") for which, times in seconds.items()
+    ]
+    times_faster = _ratio(seconds["feast"], seconds["ours"])
+    if n in JUDGED:
+        measures.append(at_least(f"{name}: Feast / ours at {n:,}", times_faster, "ratio", 8.0))
+    of_bare = _ratio(seconds["ours"], seconds["bare"])
+    what = f"{name}: ours / bare at {n:,}"
+    measures.append(at_most(what, of_bare, "ratio", 2.0) if name == "redis" else Measure(what, of_bare, "ratio"))
+    return measures
+
+
+def _ratio(above: Sequence[float], below: Sequence[float]) -> float:
+    return statistics.median(a / b for a, b in zip(above, below, strict=True))
+
+
+def _feast(store: Any, features: list[str]) -> Read:
+    def read(keys: Sequence[str]) -> object:
+        rows = [{JOIN_KEYS[ACCOUNT.view]: key} for key in keys]
+        return store.get_online_features(features=features, entity_rows=rows).to_dict()
+
+    return read
+
+
+def _bare(settings: Settings) -> Read:
+    """What the store's own client takes, keys to bytes: a pipeline of HMGETs, or one SELECT."""
+    if settings.redis_url is not None:
+        import redis
+
+        client: Any = redis.Redis(**redis_options(settings.redis_url.get_secret_value()))
+        names = list(field_names(ACCOUNT.view, fields(ACCOUNT)))
+
+        def from_redis(keys: Sequence[str]) -> object:
+            pipeline = client.pipeline(transaction=False)
+            for key in keys:
+                pipeline.hmget(entity_key(JOIN_KEYS[ACCOUNT.view], key) + PROJECT.encode(), names)
+            return pipeline.execute()
+
+        return from_redis
+    connection = sqlite3.connect(settings.features_dir / "online.db")
+
+    def from_sqlite(keys: Sequence[str]) -> object:
+        encoded = [entity_key(JOIN_KEYS[ACCOUNT.view], key) for key in keys]
+        marks = ",".join("?" * len(keys))
+        query = f"SELECT entity_key, feature_name, value FROM {PROJECT}_{ACCOUNT.view} WHERE entity_key IN ({marks})"
+        return connection.execute(query, encoded).fetchall()
+
+    return from_sqlite

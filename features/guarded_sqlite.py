@@ -1,0 +1,134 @@
+"""Feast's SQLite online store, except that an older row never overwrites a newer one.
+
+Feast's own takes whatever comes last, and keeps whole seconds: a `feast materialize` beside the worker, or a replay,
+would put rows back. Feast loads this class by its dotted name, so that its command line writes through it too.
+
+Feast reads `event_ts` with a converter that takes whole seconds only, so the exact instant stands in a column of our
+own, `event_us`, which Feast's statements don't mention: its own reader still reads the table.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from datetime import datetime
+from typing import Any, Literal
+
+from feast import Entity, FeatureView, RepoConfig
+from feast.infra.key_encoding_utils import serialize_entity_key
+from feast.infra.online_stores.helpers import compute_table_id, extract_text_and_num
+from feast.infra.online_stores.sqlite import SqliteOnlineStore, SqliteOnlineStoreConfig
+from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+from feast.protos.feast.types.Value_pb2 import Value
+from feast.utils import make_tzaware
+
+from leads import clock
+from leads.clock import Micros
+
+_BUSY_S = 30
+
+# Entity key, feature name, serialised value, its text if it is one, event time.
+RawRow = tuple[bytes, str, bytes, str | None, Micros]
+
+# The newest row decides for the whole entity, not feature by feature: an older row that brings a feature which the
+# newer one lacks would otherwise mix the two. Features that come together share an instant: all are taken, or none.
+_UPSERT = """
+INSERT INTO {table} (entity_key, feature_name, value, value_text, event_us, event_ts)
+SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (
+    SELECT 1 FROM {table} WHERE entity_key = ?1 AND coalesce(event_us, event_ts * 1000000) > ?5
+)
+ON CONFLICT (entity_key, feature_name) DO UPDATE SET
+    value = excluded.value, value_text = excluded.value_text, event_us = excluded.event_us,
+    event_ts = excluded.event_ts, created_ts = NULL
+"""
+
+
+class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[misc]
+    """Feast's SQLite configuration; only `path` is used."""
+
+    type: Literal["features.guarded_sqlite.GuardedSqliteOnlineStore"] = (
+        "features.guarded_sqlite.GuardedSqliteOnlineStore"
+    )
+
+
+class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
+    """Writers take turns; readers don't wait for them. What is written survives the death of the process."""
+
+    def online_write_batch(
+        self,
+        config: RepoConfig,
+        table: FeatureView,
+        data: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]],
+        progress: Callable[[int], Any] | None,
+    ) -> None:
+        """Feast's way in: `data` holds entity key, values, event time and creation time, which isn't kept."""
+        self.write_rows(config, table, _raw_rows(config, data))
+        if progress:
+            progress(len(data))
+
+    def write_rows(self, config: RepoConfig, table: FeatureView, rows: Iterable[RawRow]) -> None:
+        """Write in one transaction. An entity's row older than the stored one is dropped, an equally old one taken.
+
+        Args:
+            rows: an entity's features one after the other, all of them, with one event time.
+
+        Raises:
+            sqlite3.Error: nothing was written.
+        """
+        with self._get_conn(config) as connection:
+            connection.executemany(
+                _UPSERT.format(table=_table(config, table)), ((*row, _feast_seconds(row[4])) for row in rows)
+            )
+
+    def update(
+        self,
+        config: RepoConfig,
+        tables_to_delete: Sequence[FeatureView],
+        tables_to_keep: Sequence[FeatureView],
+        entities_to_delete: Sequence[Entity],
+        entities_to_keep: Sequence[Entity],
+        partial: bool,
+    ) -> None:
+        """Make the tables as Feast does, with the column for the exact instant."""
+        super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
+        connection = self._get_conn(config)
+        for table in tables_to_keep:
+            name = _table(config, table)
+            if "event_us" not in {column[1] for column in connection.execute(f"PRAGMA table_info({name})")}:
+                connection.execute(f"ALTER TABLE {name} ADD COLUMN event_us INTEGER")
+
+    def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
+        """Drop the tables. Feast removes the file, which leaves open readers with the removed one."""
+        with self._get_conn(config) as connection:
+            for table in tables:
+                connection.execute(f"DROP TABLE IF EXISTS {_table(config, table)}")
+
+    def _get_conn(self, config: RepoConfig) -> sqlite3.Connection:
+        fresh = self._conn is None
+        connection: sqlite3.Connection = super()._get_conn(config)
+        if fresh:
+            connection.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1_000}")
+            connection.execute("PRAGMA journal_mode = WAL")
+            # A write-ahead log not synced at each commit can lose commits to a power cut, but not to a killed process.
+            connection.execute("PRAGMA synchronous = NORMAL")
+        return connection
+
+
+def _raw_rows(
+    config: RepoConfig, data: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]]
+) -> Iterator[RawRow]:
+    for entity, values, event_time, _ in data:
+        key = serialize_entity_key(entity, config.entity_key_serialization_version)
+        at = clock.from_datetime(make_tzaware(event_time))
+        for name, value in values.items():
+            yield key, name, value.SerializeToString(), extract_text_and_num(value, False)[0], at
+
+
+def _table(config: RepoConfig, table: FeatureView) -> str:
+    name: str = compute_table_id(config.project, table, config.registry.enable_online_feature_view_versioning)
+    return '"' + name.replace('"', '""') + '"'
+
+
+def _feast_seconds(at: Micros) -> int:
+    """Feast writes the UTC time as if it were local, and reads it back so."""
+    return int(clock.to_datetime(at).replace(tzinfo=None).timestamp())

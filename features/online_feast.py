@@ -1,0 +1,78 @@
+"""Any online store through Feast's SDK: what the direct readers are held against, and the way for all other stores.
+
+Importing Feast takes seconds, so only `open_online_store` imports this, when it must.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from features.online_keys import Values, fields
+from features.rows import Layout
+from features.segments import JOIN_KEYS
+from features.store import import_feast, online_store_of, open_store
+from leads.errors import LeadsError, Unavailable
+from leads.settings import Settings
+
+# Stores build one statement or request of it; SQLite's takes 32,766 variables.
+_CHUNK = 5_000
+
+
+class FeastStore:
+    """Reads through `OnlineStore.online_read`, one call at a time: Feast's stores don't promise to be thread-safe."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._store: Any = None
+        self._online: Any = None
+        self._views: dict[str, Any] = {}
+
+    def get(self, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
+        with self._lock:
+            try:
+                return [self._get(layout, keys) for layout, keys in wanted]
+            except LeadsError:
+                raise
+            # Each store has errors of its own kind, and Feast adds some.
+            except Exception as error:
+                raise Unavailable(
+                    f"The online store {self._settings.online_store} can't be read ({type(error).__name__}).",
+                    field="LEADS_ONLINE_STORE",
+                    remedy="Check that it runs and that the worker has written to it: leads worker",
+                ) from error
+
+    def _get(self, layout: Layout, keys: Sequence[str]) -> list[Values]:
+        from feast.protos.feast.types.EntityKey_pb2 import EntityKey
+        from feast.protos.feast.types.Value_pb2 import Value
+
+        view, names = self._view(layout), fields(layout)
+        found: list[Values] = []
+        for start in range(0, len(keys), _CHUNK):
+            entities = [
+                EntityKey(join_keys=[JOIN_KEYS[layout.view]], entity_values=[Value(string_val=key)])
+                for key in keys[start : start + _CHUNK]
+            ]
+            for _, values in self._online.online_read(self._store.config, view, entities, list(names)):
+                found.append(tuple(_serialised((values or {}).get(name)) for name in names))
+        return found
+
+    def _view(self, layout: Layout) -> Any:
+        if self._store is None:
+            import_feast()
+            store = open_store(self._settings)
+            self._online, self._store = online_store_of(store), store
+        if layout.view not in self._views:
+            self._views[layout.view] = self._store.get_feature_view(layout.view)
+        return self._views[layout.view]
+
+    def close(self) -> None:
+        with self._lock:
+            self._store = self._online = None
+            self._views = {}
+
+
+def _serialised(value: Any) -> bytes | None:
+    return None if value is None else value.SerializeToString()

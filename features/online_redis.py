@@ -1,0 +1,125 @@
+"""Feast's Redis store, read directly: a hash per entity, its key the entity key and the project.
+
+A field's name is the murmur3 hash, 32 bits little endian, of `<view>:<feature>`.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+import threading
+from collections.abc import Sequence
+from functools import cache
+from typing import Any
+
+from features.online_keys import PROJECT, Values, entity_keys, fields
+from features.rows import Layout
+from features.segments import JOIN_KEYS
+from leads.errors import Unavailable
+
+_TIMEOUT_S = 2.0
+
+
+class RedisStore:
+    """Connections are pooled. One that the server dropped while idle is made again, once."""
+
+    def __init__(self, address: str) -> None:
+        self._address = address
+        self._client: Any = None
+        self._lock = threading.Lock()
+
+    def get(self, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
+        import redis
+
+        try:
+            pool = self._pool()
+            try:
+                return _read(pool, wanted)
+            except redis.ConnectionError:
+                return _read(pool, wanted)
+        except redis.RedisError as error:
+            raise Unavailable(
+                "The Redis online store doesn't answer.", field="LEADS_REDIS_URL", remedy="Check that it runs."
+            ) from error
+
+    def _pool(self) -> Any:
+        with self._lock:
+            if self._client is None:
+                self._client = _client(self._address)
+            return self._client.connection_pool
+
+    def close(self) -> None:
+        with self._lock:
+            if self._client is not None:
+                self._client.close()
+                self._client = None
+
+
+def _client(address: str) -> Any:
+    """Without retries of its own: with them, a store that is down takes many times the timeout."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    return redis.Redis(**(timeouts | redis_options(address)), retry=Retry(NoBackoff(), 0), protocol=2)
+
+
+def _read(pool: Any, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
+    """All commands in one buffer: a pipeline of redis-py spends most of its time on packing them one by one."""
+    connection = pool.get_connection()
+    try:
+        connection.send_packed_command([_commands(*one) for one in wanted])
+        answer = connection.read_response
+        return [[tuple(answer()) for _ in keys] for _, keys in wanted]
+    except BaseException:
+        # Answers that nobody read must not become those of the next request.
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)
+
+
+def _commands(layout: Layout, keys: Sequence[str]) -> bytes:
+    """`HMGET <entity> <field> …` for each entity, in Redis' protocol."""
+    encode, project, names = (
+        entity_keys(JOIN_KEYS[layout.view]),
+        PROJECT.encode(),
+        field_names(layout.view, fields(layout)),
+    )
+    head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(names))
+    tail = project + b"\r\n" + b"".join(b"$4\r\n" + name + b"\r\n" for name in names)
+    extra = len(project)
+    return b"".join(b"%b$%d\r\n%b%b" % (head, len(key) + extra, key, tail) for key in map(encode, keys))
+
+
+@cache
+def field_names(view: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
+    """The stored names of a view's features."""
+    import mmh3
+
+    return tuple(struct.pack("<I", mmh3.hash(f"{view}:{name}", signed=False)) for name in names)
+
+
+def redis_options(address: str) -> dict[str, Any]:
+    """`host:port[,name=value…]`, as Feast writes and reads it, as arguments of `redis.Redis`.
+
+    >>> redis_options("localhost:6379,db=1,ssl=true,password=secret")
+    {'host': 'localhost', 'port': 6379, 'db': 1, 'ssl': True, 'password': 'secret'}
+    """
+    options: dict[str, Any] = {}
+    for part in address.split(","):
+        name, is_option, value = part.partition("=")
+        if is_option:
+            options[name] = _option(value)
+        elif "host" not in options:
+            host, _, port = part.partition(":")
+            options |= {"host": host, "port": int(port or 6379)}
+    return options
+
+
+def _option(value: str) -> Any:
+    try:
+        return json.loads(value)
+    except ValueError:
+        return value

@@ -1,0 +1,105 @@
+"""An online store, its writer and all readers, and what it must hold."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from features.online_feast import FeastStore
+from features.online_keys import Values, fields, float_list_value, string_value_of
+from features.online_stores import open_online_store
+from features.online_writer import OnlineWriter, Row
+from features.rows import Layout
+from features.segments import JOIN_KEYS
+from features.store import open_store
+from leads import clock
+from leads.settings import Settings, load_settings
+
+START = clock.from_text("2026-03-01T00:00:00Z")
+
+
+def row(layout: Layout, key: str, at: int, pattern: list[int], linked: str | None = None) -> Row:
+    packed = np.resize(np.array(pattern, dtype="<u4"), layout.width).tobytes()
+    return key, packed, (linked,) * len(layout.links), START + at
+
+
+def values_of(layout: Layout, written: Row | None) -> Values:
+    if written is None:
+        return (None,) * len(fields(layout))
+    return (float_list_value(written[1]), *(string_value_of(text) for text in written[2]))
+
+
+def stored(found: list[Values]) -> list[Values]:
+    """Feast's null is an empty value, and its Redis store answers with one for what isn't there."""
+    return [tuple(value or None for value in values) for values in found]
+
+
+class World:
+    """One store, its writer and readers, and what it must hold by now."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.writer = OnlineWriter(settings)
+        self.direct = open_online_store(settings)
+        self.through_feast = FeastStore(settings)
+        self.feast = open_store(settings)
+        self.expected: dict[tuple[str, str], Row] = {}
+        self.round = 0
+
+    def write(self, layout: Layout, rows: list[Row]) -> None:
+        """Of two rows of one instant SQLite keeps the second, Redis the first: in the log no two share one."""
+        self.writer.write_view(layout, rows)
+        for one in rows:
+            before = self.expected.get((layout.view, one[0]))
+            takes_equal = self.settings.online_store == "sqlite"
+            if before is None or one[3] > before[3] or (takes_equal and one[3] == before[3]):
+                self.expected[layout.view, one[0]] = one
+
+    def check(self, layout: Layout, asked: list[str]) -> None:
+        expected = [self.expected.get((layout.view, key)) for key in asked]
+        wanted = stored([values_of(layout, one) for one in expected])
+        assert stored(self.direct.get([(layout, asked)])[0]) == wanted
+        assert stored(self.through_feast.get([(layout, asked)])[0]) == wanted
+        self.check_feast(layout, asked, expected)
+
+    def check_feast(self, layout: Layout, asked: list[str], expected: list[Row | None]) -> None:
+        names = fields(layout)
+        answer = self.feast.get_online_features(
+            features=[f"{layout.view}:{name}" for name in names],
+            entity_rows=[{JOIN_KEYS[layout.view]: key} for key in asked],
+        ).to_dict(include_event_timestamps=True)
+        for i, one in enumerate(expected):
+            if one is None:
+                assert [answer[name][i] for name in names] == [None] * len(names)
+                continue
+            same_floats(answer[names[0]][i], one[1])
+            assert [answer[name][i] for name in names[1:]] == list(one[2])
+            assert answer[f"{names[0]}__ts"][i] == one[3] // clock.SECOND
+
+    def close(self) -> None:
+        self.direct.close()
+        self.through_feast.close()
+
+
+def same_floats(found: list[float], packed: bytes) -> None:
+    """Bit by bit, except NaN, whose payload Python's floats don't keep."""
+    values, expected = np.array(found, dtype="<f4"), np.frombuffer(packed, dtype="<f4")
+    known = ~np.isnan(expected)
+    np.testing.assert_array_equal(np.isnan(values), ~known)
+    assert values[known].tobytes() == expected[known].tobytes()
+
+
+def other_sqlite(home: Path, path: Path) -> Settings:
+    """Feast's own SQLite store, in the role of a store that this project doesn't know."""
+    return load_settings(
+        home=home,
+        corpora="",
+        online_store="feast.infra.online_stores.sqlite.SqliteOnlineStore",
+        online_store_options=f'{{"path": "{path}"}}',
+    )
+
+
+def redis_by_options(home: Path, address: str, more: str = "") -> Settings:
+    options = f'{{"connection_string": "{address}"{more}}}'
+    return load_settings(home=home, corpora="", online_store="redis", online_store_options=options)

@@ -1,0 +1,205 @@
+"""Stores that are chosen wrongly, that only Feast's SDK knows, that are down, silent or drop connections."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+
+from features.online_feast import FeastStore
+from features.online_keys import PROJECT, entity_key, fields
+from features.online_redis import RedisStore, redis_options
+from features.online_sqlite import SqliteStore
+from features.online_stores import open_online_store
+from features.online_writer import OnlineWriter
+from features.rows import LAYOUTS
+from features.segments import JOIN_KEYS
+from features.store import repo_config
+from leads import clock
+from leads.errors import ConfigurationError, Unavailable
+from leads.settings import FEAST_ONLINE_STORES, Settings, load_settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from online_world import other_sqlite, redis_by_options, row, stored, values_of
+
+
+@pytest.fixture(params=["sqlite", "redis", "redis, unchecked"])
+def other(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    """A store that only Feast's SDK reads and writes."""
+    if request.param == "sqlite":
+        return other_sqlite(tmp_path, tmp_path / "other.db")
+    more = ', "skip_dedup": true' if "unchecked" in request.param else ""
+    return redis_by_options(tmp_path, request.getfixturevalue("redis_address"), more)
+
+
+def test_any_other_store_keeps_the_newer_row_too(other: Settings) -> None:
+    writer, reader = OnlineWriter(other), open_online_store(other)
+    assert isinstance(reader, FeastStore)
+    for layout in LAYOUTS:
+        old, new = row(layout, "k", 0, [1], "a"), row(layout, "k", 2 * clock.SECOND, [2])
+        for rows in ([new, old], [old], [row(layout, "l", 0, [3], "ß")]):
+            writer.write_view(layout, rows)
+        asked = [(layout, ["k", "none", "l"])]
+        expected = [values_of(layout, one) for one in (new, None, row(layout, "l", 0, [3], "ß"))]
+        assert stored(reader.get(asked)[0]) == stored(expected)
+        newest = row(layout, "k", 3 * clock.SECOND, [4], "b")
+        writer.write_view(layout, [newest])
+        assert stored(reader.get(asked)[0])[0] == values_of(layout, newest)
+    reader.close()
+
+
+def test_a_store_that_nobody_wrote_to_is_unavailable(tmp_path: Path) -> None:
+    for store in (
+        SqliteStore(str(tmp_path / "online.db")),
+        FeastStore(load_settings(home=tmp_path / "other", corpora="")),
+    ):
+        with pytest.raises(Unavailable) as refused:
+            store.get([(LAYOUTS[0], ["k"])])
+        assert refused.value.field
+        assert "leads worker" in (refused.value.remedy or "")
+        store.close()
+
+
+@pytest.mark.parametrize(
+    ("given", "field", "says"),
+    [
+        ({"online_store": "redis"}, "LEADS_REDIS_URL", "no address"),
+        ({"online_store": "postgres", "online_store_options": "host=db"}, "LEADS_ONLINE_STORE_OPTIONS", "JSON object"),
+        ({"online_store": "postgres", "online_store_options": "[1]"}, "LEADS_ONLINE_STORE_OPTIONS", "JSON object"),
+        ({"online_store_options": '{"path": "x"}'}, "LEADS_ONLINE_STORE_OPTIONS", "takes no options"),
+        ({"online_store": "remote", "online_store_options": '{"type": "x"}'}, "LEADS_ONLINE_STORE_OPTIONS", "a type"),
+        ({"online_store": "redis", "online_store_options": '{"hunter2": 1}', "redis_url": "h"}, None, "hunter2"),
+        ({"online_store": "nowhere.NoOnlineStore"}, "LEADS_ONLINE_STORE", "nowhere"),
+        ({"online_store": "bigtable"}, "LEADS_ONLINE_STORE", "bigtable"),
+    ],
+)
+def test_wrong_options_are_named(given: dict[str, str], field: str | None, says: str, tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, corpora="", **given)
+    with pytest.raises(ConfigurationError, match=says) as refused:
+        open_online_store(settings).get([(LAYOUTS[0], ["k"])])
+    assert refused.value.field == (field or "LEADS_ONLINE_STORE_OPTIONS")
+    assert refused.value.remedy
+
+
+def test_a_password_in_the_options_isnt_shown(tmp_path: Path) -> None:
+    settings = load_settings(
+        home=tmp_path, corpora="", online_store="remote", online_store_options='{"path": ["hunter2"]}'
+    )
+    assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
+    with pytest.raises(ConfigurationError) as refused:
+        repo_config(settings)
+    assert "hunter2" not in str(refused.value)
+    assert refused.value.__cause__ is None
+
+
+def test_feasts_stores_are_all_known(tmp_path: Path) -> None:
+    from feast.repo_config import ONLINE_STORE_CLASS_FOR_TYPE
+
+    named = {name for name in ONLINE_STORE_CLASS_FOR_TYPE if not name.endswith("OnlineStore")}
+    assert named == FEAST_ONLINE_STORES
+    with pytest.raises(ConfigurationError, match="LEADS_ONLINE_STORE"):
+        load_settings(home=tmp_path, online_store="memcached")
+
+
+@pytest.mark.parametrize(
+    "address", ["h", "h:1", "h:1,db=2,ssl=true", "h:1,password=00x=,", "h:1,username=u,password=12"]
+)
+def test_addresses_are_read_as_feast_reads_them(address: str) -> None:
+    from feast.infra.online_stores.redis import RedisOnlineStore
+
+    (node, *_), options = RedisOnlineStore._parse_connection_string(address)
+    ours = redis_options(address)
+    assert (ours.pop("host"), str(ours.pop("port"))) == (node["host"], node.get("port", "6379"))
+    assert ours == options
+
+
+def test_a_connection_dropped_while_idle_is_made_again(redis_address: str) -> None:
+    store = RedisStore(redis_address)
+    asked = [(LAYOUTS[0], ["k"])]
+    store.get(asked)
+    with redis.Redis(**redis_options(redis_address)) as client:
+        assert client.client_kill_filter(_type="normal", skipme=True) >= 1
+    assert stored(store.get(asked)[0]) == [values_of(LAYOUTS[0], None)]
+    store.close()
+
+
+@pytest.fixture
+def listening() -> Iterator[Callable[[Callable[[socket.socket, int], None]], str]]:
+    """Starts a server that treats each connection as it is told; gives its address."""
+    server = socket.create_server(("127.0.0.1", 0))
+    threads = []
+
+    def start(treat: Callable[[socket.socket, int], None]) -> str:
+        def serve() -> None:
+            for number in range(100):
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    treat(connection, number)
+
+        threads.append(threading.Thread(target=serve))
+        threads[-1].start()
+        return f"127.0.0.1:{server.getsockname()[1]}"
+
+    yield start
+    server.shutdown(socket.SHUT_RDWR)
+    server.close()
+    for thread in threads:
+        thread.join()
+
+
+def test_a_connection_dropped_while_reading_is_tried_once_more(listening: Any) -> None:
+    layout = LAYOUTS[-1]
+    answer = b"*%d\r\n" % len(fields(layout)) + b"$1\r\nx\r\n" * len(fields(layout))
+    drops = 1
+
+    def drop_first(connection: socket.socket, number: int) -> None:
+        while heard := connection.recv(100_000):
+            if b"HMGET" not in heard:
+                connection.sendall(b"+OK\r\n" * heard.count(b"CLIENT"))
+            elif number < drops:
+                return
+            else:
+                connection.sendall(answer)
+
+    store = RedisStore(listening(drop_first))
+    assert store.get([(layout, ["k"])]) == [[(b"x",) * len(fields(layout))]]
+    drops = 10
+    store.close()
+    with pytest.raises(Unavailable, match="Redis"):
+        store.get([(layout, ["k"])])
+    store.close()
+
+
+def test_a_redis_that_is_down_or_silent_is_unavailable_soon(listening: Any) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        closed = f"127.0.0.1:{server.getsockname()[1]}"
+    silent = listening(lambda connection, _: time.sleep(4))
+    for address in (closed, silent):
+        store = RedisStore(address)
+        began = time.monotonic()
+        with pytest.raises(Unavailable) as refused:
+            store.get([(LAYOUTS[0], ["k"])])
+        assert time.monotonic() - began < 3.5
+        assert refused.value.field == "LEADS_REDIS_URL"
+        store.close()
+
+
+def test_an_error_of_redis_doesnt_leave_answers_behind(redis_address: str) -> None:
+    layout = LAYOUTS[0]
+    with redis.Redis(**redis_options(redis_address)) as client:
+        client.set(entity_key(JOIN_KEYS[layout.view], "text") + PROJECT.encode(), "not a hash")
+    store = RedisStore(redis_address)
+    with pytest.raises(Unavailable):
+        store.get([(layout, ["text", "a", "b"])])
+    assert stored(store.get([(layout, ["a"])])[0]) == [values_of(layout, None)]
+    store.close()
