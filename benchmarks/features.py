@@ -21,8 +21,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks._report import Measure, arguments, at_least, report
-from features.fold import Batch, Fold, Links, empty_batch
+from features.fold import Batch, Fold, empty_batch
 from features.online_writer import OnlineWriter
+from features.routes import Links
 from features.rows import ACCOUNT
 from features.segments import Segments
 from features.store import import_feast, known_warnings_ignored, repo_config

@@ -23,7 +23,8 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks._report import Measure, arguments, at_least, at_most, report
-from features.columns import contract_for, evaluate, missing
+from features.columns import contract_for, evaluate
+from features.rows import missing
 from leads import corpora
 from leads.policies import load_policies
 from leads.settings import Settings, load_settings
@@ -126,7 +127,7 @@ def _ours(settings: Settings, corpus: Corpus, counts: TextCounts, learn: Ints, t
     """Scores by the very code that trains and serves; the platform's features are missing, as for raw text."""
     contract = contract_for(text=True)
     n = len(corpus.texts)
-    features = evaluate(contract, missing(n), np.zeros(n, dtype=np.int64), corpus.texts)
+    features = evaluate(contract, missing(n), np.zeros(n, dtype=np.int64), corpus.texts).matrix
     fitted = fit(
         contract,
         features[learn],

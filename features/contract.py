@@ -14,18 +14,26 @@ WhenMissing = Literal["null", "default", "refuse"]
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One named feature, float32 in the matrix.
+    """One named feature.
 
     Args:
-        name: `view.feature`, as `features.columns` declares it.
-        max_age_s: oldest acceptable stored row in seconds; None: any age (features are evaluated at the instant).
+        name: `view.feature`, as `features.catalogue` declares it.
+        dtype: of the column in the matrix.
+        max_age_s: oldest acceptable stored row in seconds since its newest event became visible; None: any age, since
+            features are evaluated at the instant.
         when_missing: what an absent or too old value becomes: NaN, `default`, or no score at all.
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
+    dtype: Literal["float32"] = "float32"
     max_age_s: float | None = None
     when_missing: WhenMissing = "null"
     default: float = 0.0
+
+    @property
+    def ruled(self) -> bool:
+        """Whether anything is asked of the value's age or presence beyond NaN where it is missing."""
+        return self.max_age_s is not None or self.when_missing != "null"
 
 
 class FeatureContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.columns import evaluate, missing
+from features.columns import evaluate
 from features.contract import FeatureContract
-from features.fold import Links, links_of
-from features.rows import LAYOUTS, Instants, Matrix, visible_at
+from features.routes import Links, links_of
+from features.rows import ROLES, Instants, Layout, Matrix, missing, row_instants
 from features.segments import JOIN_KEYS, packed_name
 from features.store import known_warnings_ignored, open_store
 from leads.errors import NotFound
@@ -25,10 +25,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """`matrix` (n, columns) float32; `row_at` (n, 3): when the item, account, parent rows became visible, µs."""
+    """`matrix` (n, columns) float32; `row_at` (n, roles): when the rows behind it became visible, µs, 0 for none."""
 
     matrix: Matrix
     row_at: Instants
+
+
+@dataclass(frozen=True)
+class Stored:
+    """Rows as they were at given instants: by role (n, width), when they became visible (n, roles), the links then."""
+
+    packed: dict[str, Matrix]
+    row_at: Instants
+    links: list[Links]
 
 
 def point_in_time(
@@ -48,64 +57,77 @@ def point_in_time(
     Raises:
         NotFound: no features were derived yet.
     """
+    stored = rows_at(settings, subjects, np.repeat(as_of[:, None], len(ROLES), axis=1))
+    return Frame(evaluate(contract, stored.packed, as_of, texts).matrix, stored.row_at)
+
+
+def rows_at(
+    settings: Settings, subjects: Sequence[Subject], as_of: Instants, links: Sequence[Links] | None = None
+) -> Stored:
+    """The stored rows of each role as they were at that role's instant.
+
+    Args:
+        subjects: n subjects.
+        as_of: (n, roles) µs since epoch; 0 for no row.
+        links: n links to follow; by default those that were stored then.
+
+    Raises:
+        NotFound: no features were derived yet.
+    """
     if not (settings.features_dir / "registry.db").exists():
         raise NotFound("No features were derived yet.", remedy="Run: leads worker --once")
-    if not len(subjects):
-        return Frame(np.empty((0, len(contract.columns)), np.float32), np.empty((0, 3), np.int64))
-    store = open_store(settings)
     packed = missing(len(subjects))
-    items = _join(store, "item", [subject.key for subject in subjects], as_of)
-    _unpack(packed, "item", items)
-    links = [
-        links_of(subject, {subject.key: link})
-        for subject, link in zip(subjects, _links(items, len(subjects)), strict=True)
-    ]
-    for view, keys in (
-        ("account", [link.account_id for link in links]),
-        ("parent", [link.parent_key for link in links]),
-    ):
-        _unpack(packed, view, _join(store, view, keys, as_of))
-    row_at = np.stack([visible_at(packed[layout.view]) for layout in LAYOUTS], axis=1)
-    return Frame(evaluate(contract, packed, as_of, texts), row_at)
+    if not len(subjects):
+        return Stored(packed, np.empty((0, len(ROLES)), np.int64), [])
+    join = _Join(open_store(settings), packed, as_of)
+    found = join.role("item", [subject.key for subject in subjects])
+    if links is None:
+        links = [links_of(subject, Links(*one)) for subject, one in zip(subjects, found, strict=True)]
+    devices = join.role("account", [link.account_id for link in links])
+    join.role("parent", [link.parent_key for link in links])
+    join.role("bucket_0", [link.bucket_0 for link in links])
+    join.role("bucket_1", [link.bucket_1 for link in links])
+    join.role("device", [device for (device,) in devices])
+    return Stored(packed, row_instants(packed), list(links))
 
 
-def _join(store: FeatureStore, view: str, keys: Sequence[str | None], as_of: Instants) -> pd.DataFrame:
-    """Feast's point-in-time join for the entities that are known; `row` says which of ours each result belongs to."""
-    import pandas as pd
+class _Join:
+    """Feast's point-in-time joins into packed rows."""
 
-    known = [i for i, key in enumerate(keys) if key is not None]
-    frame = pd.DataFrame(
-        {
-            JOIN_KEYS[view]: [keys[i] for i in known],
-            "row": np.array(known, dtype=np.int64),
-            "event_timestamp": pd.to_datetime(as_of[known], unit="us", utc=True).as_unit("us"),
-        }
-    )
-    if frame.empty:
-        return frame
-    features = [f"{view}:{packed_name(view)}"]
-    if view == "item":
-        features += ["item:item_account", "item:item_parent"]
-    with known_warnings_ignored():
-        return store.get_historical_features(frame, features).to_df()
+    def __init__(self, store: FeatureStore, packed: dict[str, Matrix], as_of: Instants) -> None:
+        self._store = store
+        self._packed = packed
+        self._as_of = dict(zip(ROLES, as_of.T, strict=True))
 
+    def role(self, role: str, keys: Sequence[str | None]) -> list[tuple[str | None, ...]]:
+        """Fill in the role's rows; returns the links stored beside them."""
+        layout, at = ROLES[role], self._as_of[role]
+        links: list[tuple[str | None, ...]] = [(None,) * len(layout.links)] * len(keys)
+        known = [i for i, key in enumerate(keys) if key is not None and at[i] > 0]
+        if not known:
+            return links
+        joined = self._joined(layout, [keys[i] for i in known], known, at[known])
+        values: Any = joined[packed_name(layout.view)]
+        for row, value in zip(joined["row"], values, strict=True):
+            if value is not None and np.size(value) == layout.width:
+                self._packed[role][row] = value
+        if layout.links:
+            columns = [joined[name] for name in layout.links]
+            for row, *stored in zip(joined["row"], *columns, strict=True):
+                links[row] = tuple(value if isinstance(value, str) else None for value in stored)
+        return links
 
-def _unpack(packed: dict[str, Matrix], view: str, joined: pd.DataFrame) -> None:
-    if joined.empty:
-        return
-    width = packed[view].shape[1]
-    values: Any = joined[packed_name(view)]
-    for row, value in zip(joined["row"], values, strict=True):
-        if value is not None and np.size(value) == width:
-            packed[view][row] = value
+    def _joined(self, layout: Layout, keys: Sequence[str | None], rows: Sequence[int], at: Instants) -> pd.DataFrame:
+        """`row` says which of ours each result belongs to."""
+        import pandas as pd
 
-
-def _links(joined: pd.DataFrame, n: int) -> list[Links]:
-    links = [Links()] * n
-    for row, account_id, parent_key in zip(joined["row"], joined["item_account"], joined["item_parent"], strict=True):
-        links[row] = Links(_text(account_id), _text(parent_key))
-    return links
-
-
-def _text(value: object) -> str | None:
-    return value if isinstance(value, str) else None
+        frame = pd.DataFrame(
+            {
+                JOIN_KEYS[layout.view]: keys,
+                "row": np.array(rows, dtype=np.int64),
+                "event_timestamp": pd.to_datetime(at, unit="us", utc=True).as_unit("us"),
+            }
+        )
+        features = [f"{layout.view}:{name}" for name in (packed_name(layout.view), *layout.links)]
+        with known_warnings_ignored():
+            return self._store.get_historical_features(frame, features).to_df()

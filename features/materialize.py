@@ -1,9 +1,10 @@
 """Event log → fold → segments and online rows: what the worker runs on the live tail and a replay over history.
 
-Killed anywhere, it goes on from the manifest: the state is the newest rows of the segments, and the events behind the
-manifest's offset are folded again. The online store is written separately, so a mark says how far it was meant to get
-and how far it certainly got. After a restart, rows behind the latter are written again, and nothing is written before
-the fold has come as far as the former, so that a reader never sees a row go back.
+Killed anywhere, it goes on from the manifest: the state is the newest rows of the segments and what the router derives
+from the events before the manifest's offset; the events behind it are folded again. The online store is written
+separately, so a mark says how far it was meant to get and how far it certainly got. After a restart, rows behind the
+latter are written again, and nothing is written before the fold has come as far as the former, so that a reader never
+sees a row go back.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy.engine import Engine
 
-from features.fold import Batch, Fold, empty_batch
-from features.online_writer import OnlineWriter
+from features.fold import WHOLE, Fold, Partition, empty_batch
+from features.online_writer import Newest, OnlineWriter, collect
 from features.rows import LAYOUTS
 from features.segments import Segments
 from leads import event_log
@@ -28,7 +29,7 @@ from leads.records import LoggedEvent
 from leads.settings import Settings
 from leads.tables import reading
 
-_SEGMENT_ROWS = 200_000
+_SEGMENT_BYTES = 64 * 1024 * 1024
 
 OnProgress = Callable[[int, int], None]
 
@@ -53,30 +54,43 @@ class Step(NamedTuple):
 
 
 class Materializer:
-    """The one writer of feature rows. Hold `leads.files.only_one` around it."""
+    """The one writer of a partition's feature rows. Hold `leads.files.only_one` around it.
 
-    def __init__(self, settings: Settings, engine: Engine, *, read: int = 5_000) -> None:
-        """`read`: events folded per step at most."""
+    Args:
+        read: events folded per step at most.
+        partition: the share of the keys whose rows are this one's to write.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        engine: Engine,
+        *,
+        read: int = 5_000,
+        partition: Partition = WHOLE,
+    ) -> None:
         self._read = read
         self._settings = settings
         self._engine = engine
-        self.segments = Segments(settings.features_dir / "segments")
+        self.partition = partition
+        self.segments = Segments(settings.features_dir / "segments", partition)
         self._online = OnlineWriter(settings)
-        self._mark_path = settings.features_dir / "online.json"
+        self._mark_path = mark_path(settings, partition)
         self._restore()
 
     def _restore(self) -> None:
         self._offset = self.segments.prepare().offset
-        self._fold = Fold()
+        self._fold = Fold(self.partition)
+        for logged in event_log.read_but_plays(self._engine, up_to=self._offset):
+            self._fold.route_only(logged)
         self._mark = _read_mark(self._mark_path)
-        missed = empty_batch()
+        self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
         for layout in LAYOUTS:
             for row in self.segments.newest(layout.view):
                 self._fold.restore(layout.view, row.key, row.raw, row.links)
                 if row.offset > self._mark.done:
-                    missed[layout.view].add(*row)
+                    self._waiting[layout.view][row.key] = (row.key, row.raw, row.links, row.visible_at)
         self._rows = empty_batch()
-        self._waiting: list[Batch] = [missed]
         self._segment_at = self._online_at = time.monotonic()
 
     @property
@@ -102,7 +116,7 @@ class Materializer:
         now = time.monotonic()
         if cut or (not full and now - self._online_at >= self._settings.online_flush_s):
             self._write_online()
-        return Step(new, online=not self._waiting, behind=full or cut)
+        return Step(new, online=not any(self._waiting.values()), behind=full or cut)
 
     def _apply(self, new: list[LoggedEvent]) -> None:
         if not new:
@@ -113,7 +127,7 @@ class Materializer:
         batch = self._fold.take()
         for view, rows in batch.items():
             self._rows[view].extend(rows)
-        self._waiting.append(batch)
+        collect(batch, self._waiting)
 
     def run_to_head(self, *, on_progress: OnProgress | None = None) -> int:
         """Fold and write everything in the log; returns the offset reached."""
@@ -135,19 +149,18 @@ class Materializer:
 
     def save(self) -> None:
         """Write a segment when that is due. Once written, its events are not folded again."""
-        rows = sum(len(view) for view in self._rows.values())
-        if rows >= _SEGMENT_ROWS or (rows and time.monotonic() - self._segment_at >= self._settings.segment_flush_s):
+        size = sum(len(view.raw) for view in self._rows.values())
+        if size >= _SEGMENT_BYTES or (size and time.monotonic() - self._segment_at >= self._settings.segment_flush_s):
             self._write_segment()
 
     def _write_online(self) -> None:
         self._online_at = time.monotonic()
-        if not self._waiting or self._offset < self._mark.meant:
+        if self._offset < self._mark.meant or not any(self._waiting.values()):
             return
-        if any(len(rows) for batch in self._waiting for rows in batch.values()):
-            self._put_mark(_Mark(meant=self._offset, done=self._mark.done))
-            self._online.write(self._waiting)
-            self._put_mark(_Mark(meant=self._offset, done=self._offset))
-        self._waiting = []
+        self._put_mark(_Mark(meant=self._offset, done=self._mark.done))
+        self._online.write(self._waiting)
+        self._put_mark(_Mark(meant=self._offset, done=self._offset))
+        self._waiting = {view: {} for view in self._waiting}
 
     def _put_mark(self, mark: _Mark) -> None:
         self._mark = mark
@@ -164,7 +177,13 @@ def forget(settings: Settings) -> None:
     """Remove every feature row, offline and online; the event log still holds the truth."""
     OnlineWriter(settings).clear()
     shutil.rmtree(settings.features_dir / "segments", ignore_errors=True)
-    (settings.features_dir / "online.json").unlink(missing_ok=True)
+    for mark in settings.features_dir.glob("online-*.json"):
+        mark.unlink()
+
+
+def mark_path(settings: Settings, partition: Partition) -> Path:
+    """Where it is noted how far a partition's rows are online."""
+    return settings.features_dir / f"online-{partition.index}of{partition.count}.json"
 
 
 def _read_mark(path: Path) -> _Mark:

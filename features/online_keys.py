@@ -58,6 +58,16 @@ def string_value_of(text: str | None) -> bytes:
     return _STRING_VAL + varint(len(raw)) + raw
 
 
+def string_value(raw: bytes | None) -> str | None:
+    """The string in a serialised `Value`; None when it holds none."""
+    if not raw or raw[:1] != _STRING_VAL:
+        return None
+    start = 1
+    while raw[start] & 0x80:
+        start += 1
+    return raw[start + 1 :].decode()
+
+
 def varint(number: int) -> bytes:
     """Protobuf's variable-length integer.
 

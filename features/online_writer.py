@@ -17,6 +17,8 @@ _CHUNK = 1_000
 
 # Entity, packed row, links aligned with `layout.links`, when its newest event became visible.
 Row = tuple[str, bytes, tuple[str | None, ...], Micros]
+# By view and entity.
+Newest = dict[str, dict[str, Row]]
 
 
 class OnlineWriter:
@@ -27,12 +29,12 @@ class OnlineWriter:
         self._online = online_store_of(self._store)
         self._views = {layout.view: self._store.get_feature_view(layout.view) for layout in LAYOUTS}
 
-    def write(self, batches: Sequence[Batch]) -> int:
-        """Write what the batches end with, entity by entity; returns the number of rows given to the store.
+    def write(self, newest: Newest) -> int:
+        """Write each entity's row; returns the number of rows given to the store.
 
         Items go last: who reads an item's row and follows its links finds the rows these lead to.
         """
-        return sum(self.write_view(layout, _newest(batches, layout)) for layout in reversed(LAYOUTS))
+        return sum(self.write_view(layout, list(newest[layout.view].values())) for layout in reversed(LAYOUTS))
 
     def write_view(self, layout: Layout, rows: Sequence[Row]) -> int:
         """Write rows of one view, in order; those older than the stored ones are dropped. Returns their number.
@@ -82,18 +84,13 @@ class OnlineWriter:
         ]
 
 
-def _newest(batches: Sequence[Batch], layout: Layout) -> list[Row]:
-    """One row per entity, the last."""
-    size = layout.width * 4
-    nothing = (None,) * len(layout.links)
-    newest: dict[str, Row] = {}
-    for batch in batches:
-        rows = batch[layout.view]
+def collect(batch: Batch, into: Newest) -> None:
+    """Let each entity's last row of a batch take the place of an older one."""
+    for layout in LAYOUTS:
+        rows, newest, size = batch[layout.view], into[layout.view], layout.width * 4
         raw = memoryview(rows.raw)
-        for i, key in enumerate(rows.keys):
-            links = tuple(rows.links[i]) if layout.links else nothing
-            newest[key] = (key, bytes(raw[i * size : (i + 1) * size]), links, rows.visible_at[i])
-    return list(newest.values())
+        for key, i in {key: i for i, key in enumerate(rows.keys)}.items():
+            newest[key] = (key, bytes(raw[i * size : (i + 1) * size]), rows.links[i], rows.visible_at[i])
 
 
 def _values(layout: Layout, row: Row) -> Iterator[tuple[str, bytes, str | None]]:

@@ -1,130 +1,195 @@
-"""The packed row: what is stored for one entity, and how its counts are read *at an instant*.
+"""The packed row: what is stored for one entity.
 
 A row is a float32 vector. It opens with three instants, written as (day since 1970, second of that day) because a
 float32 is exact only to 24 bits: when the entity was first seen, when the row was last touched, and, with the
 microsecond as a third number, when its newest event became visible, which names the row exactly in every store. Then
-come totals, one per counter, then for each windowed counter a ring of 24 hour buckets and a ring of 7 day buckets,
-newest first, anchored at the bucket of the last touch. Evaluated at a later instant the ring slides, so that "in the
-last 24 h" falls while nothing happens.
+come totals and maxima, then a ring of buckets per window, then sketches for distinct counts.
 
-"In the last 24 hours" means the current clock hour and the 23 before it; "in the last 7 days" the current UTC day and
-the 6 before it.
+A ring holds, bucket after bucket, newest first, one cell for each counter that has this window, and is anchored at the
+bucket of the last touch. So one move slides all counters, and one sum reads them (`features.windows`).
+
+| window | buckets | means |
+|---|---|---|
+| 1h | 12 of 5 minutes | the current five minutes and the 11 before |
+| 24h | 24 clock hours | the current hour and the 23 before |
+| 7d | 7 UTC days | the current day and the 6 before |
+| 90d | 13 of 7 days | the current block of seven days and the 12 before: 84 to 91 days |
+
+A sketch has one cell per slot: the last five-minute interval, counted since 1970, in which an element that hashes to
+the slot occurred (linear counting, Whang et al. 1990, with times instead of bits). So it answers for every window, and
+an event that comes late or twice can't spoil it.
 """
 
 from __future__ import annotations
 
-from array import array
+from functools import cache
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from leads import clock
-from leads.clock import Micros
 
 Matrix = npt.NDArray[np.float32]
 Instants = npt.NDArray[np.int64]
 
-FIRST, LAST, VISIBLE, TOTALS = 0, 2, 4, 7
-HOURS, DAYS = 24, 7
-_HOUR_S, _DAY_S = 3_600, 86_400
+FIRST, LAST, VISIBLE, HEADER = 0, 2, 4, 7
+DAY_S = 86_400
+# The unit of sketches.
+TICK_S = 300
+
+
+class Ring(NamedTuple):
+    """`size` buckets of `width_s` seconds. Widths divide one another, so that buckets nest."""
+
+    window: str
+    width_s: int
+    size: int
+
+
+RINGS = (Ring("1h", TICK_S, 12), Ring("24h", 3_600, 24), Ring("7d", DAY_S, 7), Ring("90d", 7 * DAY_S, 13))
+WINDOWS = {ring.window: ring for ring in RINGS}
+# An event that comes later than this still counts in totals and sketches, and as `late`, but in no window.
+WATERMARK = RINGS[-1].width_s * RINGS[-1].size * clock.SECOND
+
+
+class Counter(NamedTuple):
+    """Something counted: in which windows, and whether also since ever."""
+
+    name: str
+    windows: tuple[str, ...] = ()
+    total: bool = True
+
+
+class Window(NamedTuple):
+    """A view's ring: where it starts, and which counters share each of its buckets."""
+
+    ring: Ring
+    start: int
+    members: dict[str, int]
+
+
+class Places(NamedTuple):
+    """Positions within a row, by name. Sketches: (start, slots)."""
+
+    cells: dict[str, int]
+    windows: dict[str, Window]
+    sketches: dict[str, tuple[int, int]]
+    width: int
 
 
 class Layout(NamedTuple):
-    """Which counters a view's row holds. `windowed` ones have rings and a total, `totals` only a total.
+    """What a view's row holds, and where.
 
-    `links` are string features stored beside the row: the keys of entities it leads to.
+    Args:
+        maxima: the highest value ever seen of something.
+        sketches: (name, slots) of what is counted distinctly.
+        links: string features stored beside the row: the keys of entities it leads to.
     """
 
     view: str
-    windowed: tuple[str, ...]
-    totals: tuple[str, ...] = ()
+    counters: tuple[Counter, ...]
+    maxima: tuple[str, ...] = ()
+    sketches: tuple[tuple[str, int], ...] = ()
     links: tuple[str, ...] = ()
+
+    @property
+    def places(self) -> Places:
+        """Where everything is; worked out once per view."""
+        return _places(self)
 
     @property
     def width(self) -> int:
         """Floats in a row."""
-        return TOTALS + len(self.windowed) + len(self.totals) + len(self.windowed) * (HOURS + DAYS)
+        return self.places.width
 
-    def total(self, counter: str) -> int:
-        """Position of the counter's total."""
-        return TOTALS + (*self.windowed, *self.totals).index(counter)
 
-    def hours(self, counter: str) -> int:
-        """Position of the counter's newest hour bucket."""
-        rings = TOTALS + len(self.windowed) + len(self.totals)
-        return rings + self.windowed.index(counter) * (HOURS + DAYS)
+@cache
+def _places(layout: Layout) -> Places:
+    """`late`, totals and maxima behind the header; then the rings, narrow to wide; then the sketches."""
+    named = ("late", *(counter.name for counter in layout.counters if counter.total), *layout.maxima)
+    cells = {name: HEADER + i for i, name in enumerate(named)}
+    at = HEADER + len(cells)
+    windows: dict[str, Window] = {}
+    for ring in RINGS:
+        counted = [counter.name for counter in layout.counters if ring.window in counter.windows]
+        if counted:
+            windows[ring.window] = Window(ring, at, {name: i for i, name in enumerate(counted)})
+            at += ring.size * len(counted)
+    sketches: dict[str, tuple[int, int]] = {}
+    for name, slots in layout.sketches:
+        sketches[name] = (at, slots)
+        at += slots
+    return Places(cells, windows, sketches, at)
 
-    def days(self, counter: str) -> int:
-        """Position of the counter's newest day bucket."""
-        return self.hours(counter) + HOURS
 
+# How an account's plays spread over tracks: each track falls into one of these counters.
+MIX = tuple(f"mix_{i}" for i in range(16))
 
 ITEM = Layout(
     "item",
-    windowed=("plays", "reports"),
-    totals=("versions", "notices", "hash_matches"),
-    links=("item_account", "item_parent"),
+    (
+        Counter("versions"),
+        Counter("plays", ("1h", "24h", "7d")),
+        Counter("short_plays", ("24h",), total=False),
+        Counter("reports", ("1h", "24h", "7d", "90d")),
+        Counter("reliable_reports", ("7d",), total=False),
+        Counter("notices"),
+        Counter("hash_matches"),
+        Counter("decisions"),
+    ),
+    maxima=("classifier",),
+    sketches=(("listeners", 64), ("reporters", 32)),
+    links=("item_account", "item_parent", "item_bucket_0", "item_bucket_1"),
 )
-ACCOUNT = Layout("account", windowed=("items", "reports", "plays", "short_plays", "night_plays"), totals=("strikes",))
-PARENT = Layout("parent", windowed=("children", "reports"))
-LAYOUTS = (ITEM, ACCOUNT, PARENT)
+ACCOUNT = Layout(
+    "account",
+    (
+        Counter("items", ("1h", "24h", "7d", "90d")),
+        Counter("link_items", ("7d",), total=False),
+        Counter("reports", ("24h", "7d", "90d")),
+        Counter("notices", ("90d",)),
+        Counter("strikes", ("90d",)),
+        Counter("cleared"),
+        Counter("plays", ("1h", "24h", "7d", "90d")),
+        Counter("short_plays", ("24h", "7d"), total=False),
+        Counter("night_plays", ("7d",), total=False),
+        *(Counter(name, ("7d",), total=False) for name in MIX),
+        Counter("reports_made", ("7d",)),
+        Counter("reports_confirmed"),
+        Counter("reports_rejected"),
+    ),
+    sketches=(("parents", 32), ("texts", 32), ("reporters", 32), ("tracks", 64), ("devices", 16)),
+    links=("account_device",),
+)
+PARENT = Layout(
+    "parent",
+    (Counter("children", ("1h", "24h", "7d")), Counter("reports", ("24h", "7d"))),
+    sketches=(("accounts", 64),),
+)
+BUCKET = Layout(
+    "bucket",
+    (Counter("items", ("24h", "7d")), Counter("reports", ("7d",)), Counter("violations", ("90d",))),
+    sketches=(("accounts", 64),),
+)
+DEVICE = Layout("device", (Counter("plays", ("24h",)),), sketches=(("accounts", 64),))
+LAYOUTS = (ITEM, ACCOUNT, PARENT, BUCKET, DEVICE)
+LAYOUT_OF = {layout.view: layout for layout in LAYOUTS}
+
+# The parts that stored rows play for one subject; a text falls into two buckets.
+ROLES: dict[str, Layout] = {
+    "item": ITEM,
+    "account": ACCOUNT,
+    "parent": PARENT,
+    "bucket_0": BUCKET,
+    "bucket_1": BUCKET,
+    "device": DEVICE,
+}
 
 
-class RowWriter:
-    """Folds occurrences into one view's rows. A row is an `array('f')`, ready to be stored."""
-
-    def __init__(self, layout: Layout) -> None:
-        self._layout = layout
-        self._width = layout.width
-        self._totals = {name: layout.total(name) for name in (*layout.windowed, *layout.totals)}
-        self._rings = {name: layout.hours(name) for name in layout.windowed}
-
-    def new(self, at: Micros) -> array[float]:
-        """A row for an entity first seen at `at`."""
-        row = array("f", bytes(4 * self._width))
-        _put_instant(row, FIRST, at // clock.SECOND)
-        _put_instant(row, LAST, at // clock.SECOND)
-        return row
-
-    def touch(self, row: array[float], at: Micros) -> int:
-        """Slide the row's rings so that they end at `at`, when that is later; returns the row's last second."""
-        second = at // clock.SECOND
-        last = _instant(row, LAST)
-        if second < _instant(row, FIRST):
-            _put_instant(row, FIRST, second)
-        if second <= last:
-            return last
-        hours = second // _HOUR_S - last // _HOUR_S
-        if hours:
-            days = second // _DAY_S - last // _DAY_S
-            for start in self._rings.values():
-                _slide(row, start, HOURS, hours)
-                if days:
-                    _slide(row, start + HOURS, DAYS, days)
-        _put_instant(row, LAST, second)
-        return second
-
-    def count(self, row: array[float], counter: str, at: Micros, amount: float = 1.0) -> None:
-        """Count `amount` at `at`; one too old for a ring still counts in the total."""
-        last = self.touch(row, at)
-        row[self._totals[counter]] += amount
-        start = self._rings.get(counter)
-        if start is None:
-            return
-        second = at // clock.SECOND
-        hour = last // _HOUR_S - second // _HOUR_S
-        if hour < HOURS:
-            row[start + hour] += amount
-        day = last // _DAY_S - second // _DAY_S
-        if day < DAYS:
-            row[start + HOURS + day] += amount
-
-
-def stamp(row: array[float], visible_at: Micros) -> None:
-    """Note in the row when its newest event became visible."""
-    second, row[VISIBLE + 2] = divmod(visible_at, clock.SECOND)
-    _put_instant(row, VISIBLE, second)
+def missing(n: int) -> dict[str, Matrix]:
+    """Packed rows by role for `n` subjects of which nothing is stored."""
+    return {role: np.full((n, layout.width), np.nan, dtype=np.float32) for role, layout in ROLES.items()}
 
 
 def visible_at(rows: Matrix) -> Instants:
@@ -133,51 +198,11 @@ def visible_at(rows: Matrix) -> Instants:
     Args:
         rows: (n, width), NaN rows for missing entities.
     """
-    day, second, micro = np.nan_to_num(rows[:, VISIBLE : VISIBLE + 3]).astype(np.int64).T
-    at: Instants = (day * _DAY_S + second) * clock.SECOND + micro
+    day, second, micro = np.nan_to_num(rows[:, VISIBLE:HEADER]).astype(np.int64).T
+    at: Instants = (day * DAY_S + second) * clock.SECOND + micro
     return at
 
 
-def seconds(rows: Matrix, at: int) -> npt.NDArray[np.float64]:
-    """The stored instant (`FIRST` or `LAST`) of each row in seconds since epoch; NaN where the row is missing."""
-    return rows[:, at].astype(np.float64) * _DAY_S + rows[:, at + 1].astype(np.float64)
-
-
-def window(rows: Matrix, layout: Layout, counter: str, unit: str, as_of: Instants) -> Matrix:
-    """Counts in the 24 hours (`unit` "h") or 7 days ("d") before `as_of`.
-
-    Args:
-        rows: (n, layout.width), NaN rows for missing entities.
-        as_of: (n,) µs since epoch.
-
-    Returns:
-        (n,) float32, NaN where the row is missing.
-    """
-    start, size, width_s = (
-        (layout.hours(counter), HOURS, _HOUR_S) if unit == "h" else (layout.days(counter), DAYS, _DAY_S)
-    )
-    last = seconds(rows, LAST)
-    missing = np.isnan(last)
-    now = as_of // clock.SECOND
-    slid = now // width_s - (np.where(missing, 0, last).astype(np.int64) // width_s)
-    kept = size - np.clip(slid, 0, size)
-    sums = np.zeros((len(rows), size + 1), dtype=np.float32)
-    np.cumsum(rows[:, start : start + size], axis=1, out=sums[:, 1:])
-    counted: Matrix = sums[np.arange(len(rows)), kept]
-    counted[missing] = np.nan
-    return counted
-
-
-def _instant(row: array[float], at: int) -> int:
-    return int(row[at]) * _DAY_S + int(row[at + 1])
-
-
-def _put_instant(row: array[float], at: int, second: int) -> None:
-    row[at], row[at + 1] = divmod(second, _DAY_S)
-
-
-def _slide(row: array[float], start: int, size: int, by: int) -> None:
-    if by >= size:
-        row[start : start + size] = array("f", bytes(4 * size))
-    else:
-        row[start : start + size] = array("f", bytes(4 * by)) + row[start : start + size - by]
+def row_instants(packed: dict[str, Matrix]) -> Instants:
+    """(n, roles) `visible_at` of the rows of each role."""
+    return np.stack([visible_at(packed[role]) for role in ROLES], axis=1)

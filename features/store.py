@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from features.columns import BY_NAME, FEATURE_SERVICE, STORED
+from features.catalogue import BY_NAME, STORED
+from features.columns import FEATURE_SERVICE
 from features.online_keys import PROJECT
 from features.online_stores import online_config
 from features.rows import LAYOUTS

@@ -122,12 +122,16 @@ def ingest(
 def worker(
     once: Annotated[bool, typer.Option("--once", help="Work off what is there, then stop.")] = False,
     rebuild: Annotated[bool, typer.Option("--rebuild", help="Forget every feature row and derive them again.")] = False,
+    partition: Annotated[
+        int | None,
+        typer.Option(min=0, help="With LEADS_PARTITIONS above 1: whose rows to write; default: a free one."),
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Derive features from the log, score what events touched, offer leads."""
     from serving.run_worker import run
 
-    run(_settings(), once=once, rebuild=rebuild, quiet=quiet)
+    run(_settings(), once=once, rebuild=rebuild, partition=partition, quiet=quiet)
 
 
 @app.command()

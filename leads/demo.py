@@ -195,7 +195,7 @@ def _wait_until_scored(settings: Settings) -> None:
         while time.monotonic() - began < _READY_S:
             with reading(engine) as connection:
                 head = event_log.head(connection).offset
-                scored = event_log.cursor(connection, "scored")
+                scored = event_log.scored(connection, settings.partitions)
             if scored >= head:
                 note(f"  every event up to {head:,} is folded and scored after {time.monotonic() - began:.0f} s")
                 engine.dispose()

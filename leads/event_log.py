@@ -131,6 +131,18 @@ def read_kind(engine: Engine, kind: str, *, up_to: Micros | None = None) -> Iter
             yield _logged(row)
 
 
+def read_but_plays(engine: Engine, *, up_to: int) -> Iterator[LoggedEvent]:
+    """All events but plays up to an offset, in order, streamed."""
+    query = (
+        sa.select(events.c.offset, events.c.visible_at, events.c.raw)
+        .where(_NOT_A_PLAY, events.c.offset <= up_to)
+        .order_by(events.c.offset)
+    )
+    with reading(engine) as connection:
+        for row in connection.execution_options(yield_per=_CHUNK).execute(query):
+            yield _logged(row)
+
+
 def of_subject(connection: Connection, subject: Subject, *, limit: int = 200) -> list[LoggedEvent]:
     """The newest events about one subject, plays left out, oldest first."""
     query = (
@@ -172,6 +184,16 @@ def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subje
 def cursor(connection: Connection, name: str) -> int:
     """How far the reader `name` has come; 0 when it never read."""
     return connection.execute(sa.select(cursors.c.offset).where(cursors.c.name == name)).scalar() or 0
+
+
+def scored_cursor(partition: int, partitions: int) -> str:
+    """The cursor of what a partition's worker has scored."""
+    return "scored" if partitions == 1 else f"scored-{partition}of{partitions}"
+
+
+def scored(connection: Connection, partitions: int) -> int:
+    """Everything up to here is folded and scored, by every partition's worker."""
+    return min(cursor(connection, scored_cursor(i, partitions)) for i in range(partitions))
 
 
 def move_cursor(connection: Connection, name: str, offset: int) -> None:

@@ -53,6 +53,26 @@ class TierPolicy(_Strict):
     at_least: Share = Field(default=0.5, description="No score below this reaches the tier.")
 
 
+class FeatureRule(_Strict):
+    """What is asked of stored features before a score may rest on them."""
+
+    match: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
+        description="Names of features, with * for any part: `account.*`."
+    )
+    max_age_days: Annotated[float, Field(gt=0, le=36_500)] | None = Field(
+        default=None, description="A row whose newest event is older counts as missing; absent: any age."
+    )
+    when_missing: Literal["null", "default", "refuse"] = Field(
+        default="null", description="What a missing value becomes: nothing, `default`, or no score at all."
+    )
+    default: float = 0.0
+
+    @property
+    def max_age_s(self) -> float | None:
+        """The same in seconds."""
+        return None if self.max_age_days is None else self.max_age_days * 86_400
+
+
 class HarmPolicy(_Strict):
     """One policy area."""
 
@@ -65,6 +85,9 @@ class HarmPolicy(_Strict):
     text: bool = Field(default=True, description="Whether the subject's text is judged.")
     corpora: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z-]+(:[a-z_]+)?$")], ...] = Field(
         default=(), description="Public corpora whose labels mean this harm."
+    )
+    features: tuple[FeatureRule, ...] = Field(
+        default=(), description="Rules for stored features in models trained from now on; the first match holds."
     )
     review: TierPolicy
     auto: TierPolicy | None = Field(default=None, description="Absent: nothing is ever decided without a human.")

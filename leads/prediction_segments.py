@@ -43,9 +43,9 @@ SCHEMA = pa.schema(
         pa.field("vector", pa.list_(pa.float32()), nullable=False),
         pa.field("score", pa.float64(), nullable=False),
         pa.field("tier", pa.string(), nullable=False),
-        pa.field("item_row_at", pa.int64(), nullable=False),
-        pa.field("account_row_at", pa.int64(), nullable=False),
-        pa.field("parent_row_at", pa.int64(), nullable=False),
+        pa.field("row_at", pa.list_(pa.int64()), nullable=False),
+        pa.field("links", pa.list_(pa.string()), nullable=False),
+        pa.field("text_hash", pa.uint64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
     ]
 )
@@ -58,8 +58,9 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         prediction_id: the same act logged twice has the same id, and is read once.
         at: the instant the features were evaluated at; `scored_at`: the wall clock when it happened.
         vector: (m,) float32, the booster's exact input, in the order of the version's `input_names`.
-        item_row_at: when the stored row behind the item's features was written, 0 when there was none; likewise
-            `account_row_at` and `parent_row_at`.
+        row_at: per role of stored rows, when the row behind its features became visible, 0 when there was none.
+        links: the keys by which rows beside the subject's own were found, None where there was none.
+        text_hash: `leads.text.text_hash` of the text that was judged, 0 when there was none.
     """
 
     prediction_id: str
@@ -73,9 +74,9 @@ class Prediction(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     vector: npt.NDArray[np.float32]
     score: float
     tier: Tier
-    item_row_at: Micros
-    account_row_at: Micros
-    parent_row_at: Micros
+    row_at: tuple[Micros, ...]
+    links: tuple[str | None, ...]
+    text_hash: int
     source: Literal["api", "worker"]
     role: str = "champion"
 

@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=3000, description="Port the API listens on.")
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="API worker processes.")
+    partitions: Annotated[int, Field(ge=1, le=64)] = Field(
+        default=1, description="Shares of the feature rows, each with a worker of its own. Changing it needs a rebuild."
+    )
     threads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="Threads for fitting and scoring.")
     alias_poll_s: Annotated[float, Field(gt=0)] = Field(
         default=2.0, description="Seconds between looks at MLflow's aliases."

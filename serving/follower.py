@@ -18,7 +18,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from features import columns
+from features.catalogue import BY_NAME
+from features.columns import ENCODER_VERSION
 from leads import clock
 from leads.clock import Clock
 from leads.errors import Conflict, LeadsError, ModelRefused, Unavailable
@@ -127,18 +128,12 @@ class Follower:
 def check_contract(version: ModelVersion) -> None:
     """Raises ModelRefused when this code can't give the version the features it was trained with."""
     contract = version.contract
-    unknown = [name for name in contract.names if name not in columns.BY_NAME]
+    unknown = [name for name in contract.names if name not in BY_NAME]
     if unknown:
         raise ModelRefused(f"The contract names a feature this code doesn't have: {unknown[0]}.", field="contract.json")
-    if contract.encoder_version != columns.ENCODER_VERSION:
+    if contract.encoder_version != ENCODER_VERSION:
         raise ModelRefused(
-            f"The contract needs encoder {contract.encoder_version}; this code has {columns.ENCODER_VERSION}.",
-            field="contract.json",
-        )
-    ruled = [c.name for c in contract.columns if c.max_age_s is not None or c.when_missing != "null"]
-    if ruled:
-        raise ModelRefused(
-            f"The contract gives {ruled[0]} an age limit or a default, which this code doesn't apply.",
+            f"The contract needs encoder {contract.encoder_version}; this code has {ENCODER_VERSION}.",
             field="contract.json",
         )
 

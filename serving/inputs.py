@@ -7,7 +7,8 @@ from typing import NamedTuple
 
 import msgspec
 
-from features.fold import Links
+from features.near_text import buckets
+from features.routes import Links
 from leads.errors import LeadsError, NotFound
 from leads.records import ACCOUNT, ItemCreated, Subject
 
@@ -81,6 +82,9 @@ def _links(request: ScoreRequest, item: ItemCreated | None) -> Links | None:
         return None
     account_id = request.account_id or (item.account_id if item else None)
     parent = request.parent or (item.parent.subject if item and item.parent else None)
-    if account_id is None and parent is None:
+    # A stored text's buckets are stored with its item; only a text that isn't stored is hashed here.
+    text = request.text if item is None or request.text != item.text else None
+    text_buckets = buckets(text) if text else (None, None)
+    if account_id is None and parent is None and text_buckets == (None, None):
         return None
-    return Links(account_id, parent.key if parent else None)
+    return Links(account_id, parent.key if parent else None, *text_buckets)

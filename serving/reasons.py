@@ -93,31 +93,98 @@ def _one(code: str, text: Callable[[float], str]) -> Callable[[float], _Telling]
     return lambda _: _Telling(code, text)
 
 
+def _ratio(of: str) -> Callable[[float], str]:
+    return lambda value: f"{value:.1f} {of}"
+
+
 _REPORTS = ("SIGNAL_REPORTS_FEW", "SIGNAL_REPORTS_SURGE")
 _ACCOUNT_REPORTS = ("ACCOUNT_REPORTS_FEW", "ACCOUNT_REPORTS_SURGE")
 _PACE = ("ACCOUNT_QUIET", "ACCOUNT_BUSY")
 _PLAYS = ("ACCOUNT_PLAYS_FEW", "ACCOUNT_PLAYS_MANY")
 
+_COPIES = ("TEXT_COPIES_FEW", "TEXT_COPIES_MANY")
+_DEVICE = ("DEVICE_OF_ONE", "DEVICE_SHARED")
+_DAY, _WEEK, _QUARTER = "in 24 h", "in 7 days", "in 90 days"
+
 TELLINGS: dict[str, Callable[[float], _Telling]] = {
     "item.age_h": _by(72, "ITEM_NEW", "ITEM_OLD", _age("the item")),
     "item.versions": _by(2, "ITEM_UNEDITED", "ITEM_EDITED", _count("version", "versions", "of the item")),
-    "item.plays_24h": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", "in 24 h")),
-    "item.reports_24h": _by(3, *_REPORTS, _count("report", "reports", "in 24 h")),
-    "item.reports_7d": _by(3, *_REPORTS, _count("report", "reports", "in 7 days")),
+    "item.plays_1h": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", "in 1 h")),
+    "item.plays_24h": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", _DAY)),
+    "item.plays_7d": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", _WEEK)),
+    "item.play_velocity": _by(2, "PLAYS_STEADY", "PLAYS_SURGE", _ratio("times the day's pace of plays in 1 h")),
+    "item.listeners_24h": _by(10, "LISTENERS_FEW", "LISTENERS_MANY", _count("listener", "listeners", _DAY)),
+    "item.plays_per_listener_24h": _by(3, "LISTENED_ONCE", "LISTENED_ON_REPEAT", _ratio("plays per listener in 24 h")),
+    "item.short_share_24h": _one("PLAYS_CUT_SHORT", _percent("its plays in 24 h stop right after 30 seconds")),
+    "item.reports_1h": _by(2, *_REPORTS, _count("report", "reports", "in 1 h")),
+    "item.reports_24h": _by(3, *_REPORTS, _count("report", "reports", _DAY)),
+    "item.reports_7d": _by(3, *_REPORTS, _count("report", "reports", _WEEK)),
+    "item.reports_90d": _by(3, *_REPORTS, _count("report", "reports", _QUARTER)),
+    "item.reporters_7d": _by(3, *_REPORTS, _count("account reported it", "accounts reported it", _WEEK)),
+    "item.reliable_reports_7d": _by(
+        2, "SIGNAL_REPORTS_FEW", "SIGNAL_REPORTS_RELIABLE", _ratio("reports in 7 days, weighed by who was right before")
+    ),
+    "item.report_surge": _by(2, *_REPORTS, _ratio("times the week's daily reports in 24 h")),
+    "item.report_rate_24h": _by(1, *_REPORTS, _ratio("reports per hundred plays in 24 h")),
     "item.notices": _one("SIGNAL_TRUSTED_FLAGGER", _count("trusted-flagger notice", "trusted-flagger notices")),
     "item.hash_matches": _one("SIGNAL_HASH_MATCH", _count("match", "matches", "with known violating content")),
+    "item.classifier_score": _one("SIGNAL_CLASSIFIER", lambda v: f"a partner's classifier says {v:.2f}"),
     "account.age_h": _by(72, "ACCOUNT_NEW", "ACCOUNT_OLD", _age("the account")),
+    "account.items_1h": _by(3, *_PACE, _count("item", "items", "by the account in 1 h")),
     "account.items_24h": _by(5, *_PACE, _count("item", "items", "by the account in 24 h")),
     "account.items_7d": _by(5, *_PACE, _count("item", "items", "by the account in 7 days")),
+    "account.items_90d": _by(30, *_PACE, _count("item", "items", "by the account in 90 days")),
+    "account.item_velocity": _by(2, *_PACE, _ratio("times its week's pace of items in 1 h")),
+    "account.parents_24h": _by(5, *_PACE, _count("item", "different items", "commented on in 24 h")),
+    "account.texts_7d": _by(
+        2, "ACCOUNT_REPEATS_ITSELF", "ACCOUNT_VARIES_TEXTS", _count("different text", "different texts", _WEEK)
+    ),
+    "account.items_per_text_7d": _by(
+        2, "ACCOUNT_VARIES_TEXTS", "ACCOUNT_REPEATS_ITSELF", _ratio("items per different text in 7 days")
+    ),
+    "account.link_share_7d": _one("ACCOUNT_LINKS", _percent("its items in 7 days hold a link")),
     "account.reports_24h": _by(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 24 h")),
     "account.reports_7d": _by(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 7 days")),
+    "account.reports_90d": _by(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 90 days")),
+    "account.reporters_7d": _by(
+        3, *_ACCOUNT_REPORTS, _count("account reported", "accounts reported", "its items in 7 days")
+    ),
+    "account.notices_90d": _one("ACCOUNT_NOTICES", _count("notice or match", "notices and matches", _QUARTER)),
     "account.strikes": _one("ACCOUNT_STRIKES", _count("earlier violation", "earlier violations", "by the account")),
+    "account.strikes_90d": _one("ACCOUNT_STRIKES", _count("violation", "violations", "by the account in 90 days")),
+    "account.cleared": _one("ACCOUNT_CLEARED", _count("decision", "decisions", "that found no violation")),
+    "account.strike_share": _one("ACCOUNT_STRIKES", _percent("its decisions found a violation")),
+    "account.plays_1h": _by(12, *_PLAYS, _count("play", "plays", "by the account in 1 h")),
     "account.plays_24h": _by(100, *_PLAYS, _count("play", "plays", "by the account in 24 h")),
     "account.plays_7d": _by(700, *_PLAYS, _count("play", "plays", "by the account in 7 days")),
+    "account.plays_90d": _by(9_000, *_PLAYS, _count("play", "plays", "by the account in 90 days")),
+    "account.tracks_24h": _by(10, "TRACKS_FEW", "TRACKS_MANY", _count("different track", "different tracks", _DAY)),
+    "account.track_entropy_7d": _by(
+        2, "TRACKS_ON_REPEAT", "TRACKS_VARIED", _ratio("bits of variety in its plays in 7 days, of at most 4")
+    ),
+    "account.short_share_24h": _one("PLAYS_CUT_SHORT", _percent("its plays in 24 h stop right after 30 seconds")),
     "account.short_share_7d": _one("PLAYS_CUT_SHORT", _percent("its plays in 7 days stop right after 30 seconds")),
     "account.night_share_7d": _one("PLAYS_AT_NIGHT", _percent("its plays in 7 days were between 0 and 6 h UTC")),
+    "account.devices_7d": _by(3, "DEVICES_FEW", "DEVICES_MANY", _count("device", "devices", _WEEK)),
+    "account.reports_made_7d": _one("ACCOUNT_REPORTS_OTHERS", _count("report", "reports", "by the account in 7 days")),
+    "account.report_reliability": _by(
+        0.5, "ACCOUNT_REPORTS_WRONGLY", "ACCOUNT_REPORTS_RIGHTLY", _percent("its own reports were right")
+    ),
+    "parent.children_1h": _one("PARENT_COMMENTS", _count("comment", "comments", "under the same item in 1 h")),
     "parent.children_24h": _one("PARENT_COMMENTS", _count("comment", "comments", "under the same item in 24 h")),
+    "parent.accounts_24h": _one("PARENT_COMMENTS", _count("account commented", "accounts commented", "there in 24 h")),
     "parent.reports_24h": _one("PARENT_REPORTS", _count("report", "reports", "under the same item in 24 h")),
+    "bucket.items_24h": _by(2, *_COPIES, _count("item", "items", "with nearly the same text in 24 h")),
+    "bucket.items_7d": _by(2, *_COPIES, _count("item", "items", "with nearly the same text in 7 days")),
+    "bucket.accounts_24h": _by(2, *_COPIES, _count("account", "accounts", "with nearly the same text in 24 h")),
+    "bucket.accounts_7d": _by(2, *_COPIES, _count("account", "accounts", "with nearly the same text in 7 days")),
+    "bucket.reports_7d": _one("TEXT_COPIES_REPORTED", _count("report", "reports", "of nearly the same text in 7 days")),
+    "bucket.violations_90d": _one(
+        "TEXT_FOUND_VIOLATING", _count("violation", "violations", "found in nearly the same text in 90 days")
+    ),
+    "device.accounts_24h": _by(2, *_DEVICE, _count("account", "accounts", "on its device in 24 h")),
+    "device.accounts_7d": _by(2, *_DEVICE, _count("account", "accounts", "on its device in 7 days")),
+    "device.plays_24h": _by(200, *_DEVICE, _count("play", "plays", "from its device in 24 h")),
     "text.chars": _by(60, "TEXT_SHORT", "TEXT_LONG", _count("character", "characters", "of text")),
     "text.words": _by(10, "TEXT_SHORT", "TEXT_LONG", _count("word", "words", "of text")),
     "text.urls": _one("TEXT_LINKS", _count("link", "links", "in the text")),

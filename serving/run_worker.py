@@ -6,16 +6,18 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from pathlib import Path
 
 import sqlalchemy as sa
 
+from features.compaction import compacting
+from features.fold import Partition
 from features.materialize import Materializer, forget
 from features.online import open_reader
 from leads import clock
-from leads.errors import Conflict, LeadsError
+from leads.errors import Conflict, InvalidInput, LeadsError
 from leads.files import only_one
 from leads.policies import load_policies
 from leads.predictions import PredictionLog
@@ -24,51 +26,97 @@ from leads.settings import Settings
 from leads.tables import open_engine
 from serving.published import Published, read_state
 from serving.scoring import Scorer
-from serving.worker import Worker
+from serving.worker import Progress, Worker
 
 _FOLLOWER_S = 60.0
 _log = logging.getLogger(__name__)
 
 
-def run(settings: Settings, *, once: bool, rebuild: bool, quiet: bool) -> None:
+def run(settings: Settings, *, once: bool, rebuild: bool, partition: int | None, quiet: bool) -> None:
     """Run until SIGINT or SIGTERM, or with `once` until everything in the log now is done.
 
+    Args:
+        partition: whose rows to write; None: with `once` every partition's, else the first that no one writes.
+
     Raises:
-        Conflict: another worker runs on this home.
+        Conflict: another worker runs on this home, or every partition has one.
+        InvalidInput: there is no such partition.
     """
-    with only_one(settings.root / "worker.lock", what="running the worker"):
-        if rebuild:
+    shares = _shares(settings, partition)
+    if rebuild:
+        with ExitStack() as locks:
+            for share in _shares(settings, None):
+                locks.enter_context(_hold(settings, share))
             forget(settings)
-            note("Every feature row is forgotten; they are derived again.")
-        with _worker(settings, background=not once) as worker:
-            if once:
-                _run_once(worker, quiet=quiet)
-            else:
-                stopped = threading.Event()
-                for number in (signal.SIGTERM, signal.SIGINT):
-                    signal.signal(number, lambda *_: stopped.set())
-                _wait_for_follower(settings, stopped)
-                worker.run(lambda: not stopped.is_set())
+        note("Every feature row is forgotten; they are derived again.")
+    with ExitStack() as locks:
+        if once:
+            for share in shares:
+                locks.enter_context(_hold(settings, share))
+            _run_once(settings, shares, quiet=quiet)
+        else:
+            _run_on(settings, _first_free(settings, shares, locks))
 
 
-def _run_once(worker: Worker, *, quiet: bool) -> None:
-    with progress("events folded") as tell:
-        done = worker.run_once(on_progress=tell)
+def _shares(settings: Settings, partition: int | None) -> list[Partition]:
+    count = settings.partitions
+    if partition is None:
+        return [Partition(i, count) for i in range(count)]
+    if partition >= count:
+        raise InvalidInput(
+            f"There is no partition {partition}.",
+            field="--partition",
+            remedy=f"LEADS_PARTITIONS is {count}: partitions count from 0 to {count - 1}.",
+        )
+    return [Partition(partition, count)]
+
+
+def _hold(settings: Settings, share: Partition) -> AbstractContextManager[None]:
+    which = "" if share.count == 1 else f" for partition {share.index} of {share.count}"
+    return only_one(settings.root / f"worker-{share.index}of{share.count}.lock", what=f"running the worker{which}")
+
+
+def _first_free(settings: Settings, shares: Sequence[Partition], locks: ExitStack) -> Partition:
+    for share in shares[:-1]:
+        with suppress(Conflict):
+            locks.enter_context(_hold(settings, share))
+            return share
+    locks.enter_context(_hold(settings, shares[-1]))
+    return shares[-1]
+
+
+def _run_once(settings: Settings, shares: Sequence[Partition], *, quiet: bool) -> None:
+    if len(shares) > 1:
+        # Scores read rows of every partition, so all are there before the first is made.
+        for share in shares:
+            with _worker(settings, share, background=False) as worker, progress(f"partition {share.index}") as tell:
+                worker.fold(on_progress=tell)
+    done, has_models = Progress(0, 0, 0), False
+    for share in shares:
+        with _worker(settings, share, background=False) as worker, progress("events folded") as tell:
+            one = worker.run_once(on_progress=tell)
+            done = Progress(one.offset, done.scored + one.scored, done.opened + one.opened)
+            has_models = worker.has_models
     note(
         f"Features reach event {done.offset:,}; {done.scored:,} subjects scored, {done.opened:,} leads opened."
-        + ("" if worker.has_models else " No model is published yet, so nothing was scored.")
+        + ("" if has_models else " No model is published yet, so nothing was scored.")
     )
     if not quiet:
-        step = (
-            ("leads queue", "the ranked queue")
-            if worker.has_models
-            else ("leads train --all", "train on these features")
-        )
+        step = ("leads queue", "the ranked queue") if has_models else ("leads train --all", "train on these features")
         next_steps(step)
 
 
+def _run_on(settings: Settings, share: Partition) -> None:
+    stopped = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
+    with _worker(settings, share, background=True) as worker:
+        _wait_for_follower(settings, stopped)
+        worker.run(lambda: not stopped.is_set())
+
+
 @contextmanager
-def _worker(settings: Settings, *, background: bool) -> Iterator[Worker]:
+def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterator[Worker]:
     policies = load_policies(settings.policies)
     engine = open_engine(settings)
     published = Published(settings)
@@ -82,7 +130,9 @@ def _worker(settings: Settings, *, background: bool) -> Iterator[Worker]:
     log.start()
     try:
         scorer = Scorer(engine, policies, reader, published, log)
-        yield Worker(policies, engine, scorer, published, Materializer(settings, engine))
+        materializer = Materializer(settings, engine, partition=share)
+        with compacting(materializer.segments):
+            yield Worker(policies, engine, scorer, published, materializer)
     finally:
         log.close()
         reader.close()

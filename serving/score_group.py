@@ -4,26 +4,31 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
+import numpy.typing as npt
 
-from features import columns, rows
+from features import columns
+from features.columns import Evaluated
 from features.online import Fetched
-from features.rows import ACCOUNT, ITEM, Matrix
+from features.rows import ACCOUNT, DAY_S, ITEM, ROLES
+from features.windows import Rows
 from leads.clock import SECOND, Micros
+from leads.errors import Unavailable
 from leads.predictions import Prediction
 from leads.records import Tier
+from leads.text import text_hash
 from models.version import ModelVersion, Scores
-from serving.answers import ScoreAnswer
+from serving.answers import ErrorEntry, ScoreAnswer
 from serving.inputs import Input
 from serving.reasons import Reason, explain
 
 Explain = Literal["nothing", "leads", "all"]
 # Contributions take about a millisecond a row: so many rows per harm are explained when all are asked for.
 MAX_EXPLAINED = 100
-_ACCOUNT_ROW = 1
+_ACCOUNT_ROW = tuple(ROLES).index("account")
 
 
 @dataclass(frozen=True)
@@ -42,13 +47,29 @@ class Group:
     available: bool
     as_of: Micros
 
-    def features(self) -> Matrix:
-        """(n, k) the contract's columns."""
-        packed = {view: stored[list(self.picked)] for view, stored in self.fetched.packed.items()}
+    def features(self) -> Evaluated:
+        """The contract's columns, and which inputs its rules refuse."""
+        packed = {role: stored[list(self.picked)] for role, stored in self.fetched.packed.items()}
         texts = [one.text for one in self.inputs]
         return columns.evaluate(self.version.contract, packed, np.full(len(texts), self.as_of, np.int64), texts)
 
-    def answers(self, scores: Scores, explained: Explain) -> list[ScoreAnswer]:
+    def refusal(self, n: int, column: int) -> ErrorEntry:
+        """Why an input has no score: its contract refuses one without this column, or with so old a value."""
+        refusing = self.version.contract.columns[column]
+        limit = "" if refusing.max_age_s is None else f" no older than {refusing.max_age_s / DAY_S:g} days"
+        error = Unavailable(
+            f"{self.version.harm} isn't scored without {refusing.name}{limit}.",
+            field=refusing.name,
+            remedy="Check that the worker runs: leads status. policies.yaml says what a missing feature means.",
+        )
+        one = self.inputs[n]
+        return ErrorEntry(one.place, one.request.subject, self.version.harm, error)
+
+    def only(self, kept: Sequence[int]) -> Group:
+        """The same with some of its inputs."""
+        return replace(self, inputs=[self.inputs[n] for n in kept], picked=tuple(self.picked[n] for n in kept))
+
+    def answers(self, scores: Scores, too_old: Sequence[bool], explained: Explain) -> list[ScoreAnswer]:
         """One answer per input, in their order."""
         values = scores.score.tolist()
         tiers = [self.version.tier(score) for score in values]
@@ -66,7 +87,7 @@ class Group:
                 contract_hash=self.version.contract.hash,
                 at=self.as_of,
                 oldest_feature_age_s=ages[n],
-                degraded=self._degraded(n, explained == "all" and n not in reasons),
+                degraded=self._degraded(n, too_old[n], explained == "all" and n not in reasons),
                 exposure=exposures[n],
                 prediction_id=self._prediction_id(one, scores.vector[n]),
                 reasons=reasons.get(n),
@@ -92,9 +113,9 @@ class Group:
                 vector=scores.vector[n],
                 score=answer.score,
                 tier=answer.tier,
-                item_row_at=row_at[n][0],
-                account_row_at=row_at[n][1],
-                parent_row_at=row_at[n][2],
+                row_at=tuple(row_at[n]),
+                links=tuple(self.fetched.links[self.picked[n]]),
+                text_hash=text_hash(text) if (text := self.inputs[n].text) is not None else 0,
                 source=source,
                 role=answer.role,
             )
@@ -112,13 +133,15 @@ class Group:
         names = self.version.input_names
         return {n: explain(names, scores.vector[n], part) for n, part in zip(chosen, parts, strict=True)}
 
-    def _degraded(self, n: int, unexplained: bool) -> tuple[str, ...]:
+    def _degraded(self, n: int, too_old: bool, unexplained: bool) -> tuple[str, ...]:
         one = self.inputs[n]
         flags = list(one.flags)
         if not self.available:
             flags.append("features_unavailable")
         elif not self.fetched.row_at[self.picked[n], _ACCOUNT_ROW]:
             flags.append("account_unknown")
+        if too_old:
+            flags.append("features_old")
         if self.version.uses_text and one.text is None:
             flags.append("text_missing")
         if unexplained:
@@ -135,14 +158,14 @@ class Group:
         """1 + ln(1 + plays in 24 h): of an item by others, of an account by itself."""
         at = np.full(len(self.picked), self.as_of, np.int64)
         plays = np.zeros(len(self.picked), np.float32)
-        for layout in (ITEM, ACCOUNT):
+        for role, layout in (("item", ITEM), ("account", ACCOUNT)):
             mine = np.array([(one.request.subject.type_id == "account") == (layout is ACCOUNT) for one in self.inputs])
-            counted = rows.window(self.fetched.packed[layout.view][list(self.picked)], layout, "plays", "h", at)
+            counted = Rows(layout, self.fetched.packed[role][list(self.picked)], at).count("plays", "24h")
             plays = np.where(mine, counted, plays)
         exposures: list[float] = np.round(1 + np.log1p(np.nan_to_num(plays.astype(np.float64))), 6).tolist()
         return exposures
 
-    def _prediction_id(self, one: Input, vector: Matrix) -> str:
+    def _prediction_id(self, one: Input, vector: npt.NDArray[np.float32]) -> str:
         """The same for the same act: subject, harm, version, instant and input."""
         subject = one.request.subject
         about = f"{subject.type_id}\0{subject.id}\0{self.version.harm}\0{self.version.version}\0{self.as_of}\0"

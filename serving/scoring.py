@@ -8,10 +8,10 @@ from typing import Literal, Protocol
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from features import columns
-from features.fold import Links
+from features.columns import Evaluated
 from features.online import Fetched
-from features.rows import Matrix
+from features.routes import Links
+from features.rows import ROLES, Matrix, missing
 from leads import clock, event_log
 from leads.clock import Micros
 from leads.errors import InvalidInput, LeadsError, Unavailable
@@ -27,7 +27,7 @@ from serving.text_cache import TextCache
 
 __all__ = ["ErrorEntry", "ScoreAnswer", "ScoreRequest", "Scorer"]
 
-_Matrices = dict[tuple[str, tuple[int, ...]], Matrix]
+_Matrices = dict[tuple[str, tuple[int, ...]], Evaluated]
 
 
 class Reader(Protocol):
@@ -102,8 +102,8 @@ class Scorer:
         try:
             return self._reader.fetch([x.request.subject for x in inputs], [x.links for x in inputs]), True
         except Unavailable:
-            nothing = np.zeros((len(inputs), 3), np.int64)
-            return Fetched(columns.missing(len(inputs)), nothing, [x.links or Links() for x in inputs]), False
+            nothing = np.zeros((len(inputs), len(ROLES)), np.int64)
+            return Fetched(missing(len(inputs)), nothing, [x.links or Links() for x in inputs]), False
 
     def _plan(
         self, one: Input, has_row: bool, champions: Mapping[str, ModelVersion], available: bool
@@ -149,15 +149,22 @@ class Scorer:
 
     def _score_group(
         self, group: Group, matrices: _Matrices, source: Literal["api", "worker"], explained: Explain
-    ) -> list[ScoreAnswer]:
+    ) -> list[ScoreAnswer | ErrorEntry]:
         key = (group.version.contract.hash, group.picked)
         if key not in matrices:
             matrices[key] = group.features()
-        scores = self._scores(group, matrices[key])
-        answers = group.answers(scores, explained)
+        matrix, refused, too_old = matrices[key]
+        errors = [group.refusal(n, column) for n, column in enumerate(refused.tolist()) if column >= 0]
+        if errors:
+            kept = np.flatnonzero(refused < 0)
+            if not len(kept):
+                return list(errors)
+            group, matrix, too_old = group.only(kept.tolist()), matrix[kept], too_old[kept]
+        scores = self._scores(group, matrix)
+        answers = group.answers(scores, too_old.tolist(), explained)
         if group.available:
             self._log.append(group.predictions(scores, answers, clock.now(), source))
-        return answers
+        return [*errors, *answers]
 
     def _scores(self, group: Group, features: Matrix) -> Scores:
         version = group.version

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from rich.markup import escape
 
+from features.fold import Partition
 from features.segments import Segments
 from leads import clock, event_log, keys
 from leads import tables as t
@@ -169,12 +170,13 @@ def status_on_screen(settings: Settings) -> None:
     engine = open_engine(settings)
     with reading(engine) as connection:
         head = event_log.head(connection)
-        scored = event_log.cursor(connection, "scored")
+        scored = event_log.scored(connection, settings.partitions)
         counted = connection.execute(sa.select(t.leads.c.state, sa.func.count()).group_by(t.leads.c.state)).all()
         has_key = connection.execute(
             sa.select(t.api_keys.c.id).where(t.api_keys.c.revoked_at.is_(None)).limit(1)
         ).first()
-    folded = Segments(settings.features_dir / "segments").manifest().offset
+    shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]
+    folded = min(Segments(settings.features_dir / "segments", share).manifest().offset for share in shares)
     state = read_state(settings.published_dir)
     champions = {harm: one.champion for harm, one in state.harms.items() if one.champion}
     refused = {harm: dict(one.refused) for harm, one in state.harms.items() if one.refused}

@@ -67,7 +67,11 @@ def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     )  # fmt: skip
     found = [Role("api", (sys.executable, "-m", *api)), Role("follower", (sys.executable, "-m", "serving.follower"))]
     if with_worker:
-        found.append(Role("worker", (sys.executable, "-m", "leads.cli", "worker")))
+        command = (sys.executable, "-m", "leads.cli", "worker")
+        if settings.partitions == 1:
+            return [*found, Role("worker", command)]
+        for i in range(settings.partitions):
+            found.append(Role(f"worker-{i}", (*command, "--partition", str(i))))
     return found
 
 
@@ -78,6 +82,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "LEADS_HOST": settings.host,
         "LEADS_PORT": str(settings.port),
         "LEADS_WORKERS": str(settings.workers),
+        "LEADS_PARTITIONS": str(settings.partitions),
         "LEADS_POLICIES": str(settings.policies.resolve()),
         "BENTOML_HOME": str(settings.root / "bentoml"),
     }

@@ -27,7 +27,6 @@ from serving.inputs import ScoreRequest
 from serving.offers import Offer, offer
 from serving.scoring import Champions, Scorer
 
-CURSOR = "scored"
 _CHUNK = 1_000
 _IDLE_S = 0.05
 _BACKLOG: Micros = clock.HOUR
@@ -46,7 +45,7 @@ class Progress(NamedTuple):
 
 
 class Worker:
-    """One per database; hold `leads.files.only_one` around it."""
+    """One per partition; hold `leads.files.only_one` around it."""
 
     def __init__(
         self,
@@ -56,6 +55,8 @@ class Worker:
         published: Champions,
         materializer: Materializer,
     ) -> None:
+        partition = materializer.partition
+        self._cursor = event_log.scored_cursor(partition.index, partition.count)
         self._policies = policies
         self._engine = engine
         self._scorer = scorer
@@ -105,6 +106,10 @@ class Worker:
         self._note_scored()
         return self.progress
 
+    def fold(self, *, on_progress: OnProgress | None = None) -> None:
+        """Fold everything that is in the log now, and score nothing."""
+        self._materializer.run_to_head(on_progress=on_progress)
+
     def step(self) -> bool:
         """One look at the log; what it touched is scored once all its rows are online. False when nothing was new."""
         events, online, behind = self._materializer.step(by=_BACKLOG if self.has_models else None)
@@ -120,7 +125,7 @@ class Worker:
     def _take_up(self) -> None:
         """Go on behind the last event that was scored; what was folded but not scored is looked at again."""
         with reading(self._engine) as connection:
-            after = self._noted = event_log.cursor(connection, CURSOR)
+            after = self._noted = event_log.cursor(connection, self._cursor)
         while self.has_models and after < self._materializer.offset:
             events = event_log.read(self._engine, after)
             self._touch(event for event in events if event.offset <= self._materializer.offset)
@@ -135,7 +140,7 @@ class Worker:
             if logged.offset <= self._noted:
                 continue
             for subject in touched_by(logged):
-                if subject.type_id in scored_types:
+                if subject.type_id in scored_types and self._materializer.partition.owns("item", subject.key):
                     self._touched[subject] = None
 
     def _score_some(self) -> None:
@@ -153,7 +158,7 @@ class Worker:
 
     def _note_scored(self) -> None:
         with self._engine.begin() as connection:
-            event_log.move_cursor(connection, CURSOR, self._materializer.offset)
+            event_log.move_cursor(connection, self._cursor, self._materializer.offset)
         self._noted = self._materializer.offset
 
     def _offer(self, answer: ScoreAnswer) -> Offer:

@@ -12,9 +12,10 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
-from features.columns import contract_for, evaluate, missing
+from features.columns import contract_for, evaluate
 from features.contract import FeatureContract
 from features.frames import Frame
+from features.rows import missing
 from leads import corpora, event_log
 from leads.clock import Micros
 from leads.errors import NotEnoughData
@@ -101,7 +102,7 @@ def assemble(
     labels = decided(engine, harm, policy.subject_types)
     texts, on_platform = _platform_texts(engine, labels)
     rows = [_platform_row(label, text) for label, text in zip(labels, texts, strict=True)]
-    contract = contract_for(text=policy.text)
+    contract = contract_for(text=policy.text, rules=policy.features)
     # What serving could have known at the last instant before the verdict became visible.
     as_of = np.array([label.at - 1 for label in labels], dtype=np.int64)
     parts = []
@@ -160,7 +161,8 @@ def _corpus_rows(settings: Settings, policy: HarmPolicy, on_platform: Collection
 
 
 def _without_features(contract: FeatureContract, rows: Sequence[Row]) -> Floats:
-    return evaluate(contract, missing(len(rows)), np.zeros(len(rows), dtype=np.int64), [row.text for row in rows])
+    at = np.zeros(len(rows), dtype=np.int64)
+    return evaluate(contract, missing(len(rows)), at, [row.text for row in rows]).matrix
 
 
 def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Row], late: Bools) -> None:

@@ -24,13 +24,24 @@ Ints = npt.NDArray[np.int64]
 
 # More of these never makes a subject look more innocent; reviewers expect that and it can't be learned away.
 NEVER_LOWER = (
+    "item.reports_1h",
     "item.reports_24h",
     "item.reports_7d",
+    "item.reports_90d",
+    "item.reporters_7d",
+    "item.reliable_reports_7d",
     "item.notices",
     "item.hash_matches",
+    "item.classifier_score",
     "account.reports_24h",
     "account.reports_7d",
+    "account.reports_90d",
+    "account.reporters_7d",
+    "account.notices_90d",
     "account.strikes",
+    "account.strikes_90d",
+    "bucket.reports_7d",
+    "bucket.violations_90d",
 )
 MAX_ROUNDS = 300
 PATIENCE = 25

@@ -66,7 +66,7 @@ def served(settings: Settings, as_of: int) -> tuple[np.ndarray, np.ndarray]:
     finally:
         reader.close()
     n = len(SUBJECTS)
-    return evaluate(CONTRACT, fetched.packed, np.full(n, as_of), [None] * n), fetched.row_at
+    return evaluate(CONTRACT, fetched.packed, np.full(n, as_of), [None] * n).matrix, fetched.row_at
 
 
 def segment_rows(settings: Settings) -> dict[str, list[tuple[object, ...]]]:

@@ -17,9 +17,11 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from features.columns import contract_for, missing
-from features.fold import Links
+from features.columns import contract_for
+from features.counting import Occurrence, RowWriter
 from features.online import Fetched
+from features.routes import Links
+from features.rows import ROLES, Layout, missing
 from leads import clock
 from leads.keys import KeyCache
 from leads.policies import load_policies
@@ -101,7 +103,7 @@ class FakeReader:
 
     def __init__(self) -> None:
         self.rows: dict[Subject, dict[str, np.ndarray]] = {}
-        self.row_at: dict[Subject, tuple[int, int, int]] = {}
+        self.row_at: dict[Subject, dict[str, int]] = {}
         self.asked: list[tuple[Subject, Links | None]] = []
         self.error: Exception | None = None
 
@@ -111,15 +113,24 @@ class FakeReader:
         given = links or [None] * len(subjects)
         self.asked += zip(subjects, given, strict=True)
         packed = missing(len(subjects))
-        row_at = np.zeros((len(subjects), 3), np.int64)
+        row_at = np.zeros((len(subjects), len(ROLES)), np.int64)
         for i, subject in enumerate(subjects):
             for view, row in self.rows.get(subject, {}).items():
                 packed[view][i] = row
-            row_at[i] = self.row_at.get(subject, (0, 0, 0))
+            row_at[i] = [self.row_at.get(subject, {}).get(role, 0) for role in ROLES]
         return Fetched(packed, row_at, [link or Links() for link in given])
 
     def close(self) -> None:
         pass
+
+
+def packed_row(layout: Layout, at: int, **counted: float) -> np.ndarray:
+    """A row of an entity first seen at `at`, in which these counters were counted then."""
+    writer = RowWriter(layout)
+    row = writer.new(at)
+    amounts = tuple((name, amount, at) for name, amount in counted.items())
+    writer.apply(row, Occurrence(layout.view, "any", amounts=amounts), at)
+    return np.asarray(row.cells)
 
 
 def make_runtime(settings: Settings, engine: Engine) -> Runtime:

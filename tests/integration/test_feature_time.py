@@ -147,6 +147,6 @@ def test_a_layout_of_another_version_is_refused_with_the_way_out(tmp_path: Path)
     from leads.errors import ConfigurationError
 
     segments = Segments(tmp_path)
-    (tmp_path / "manifest.json").write_text('{"offset": 5, "layout": "older", "segments": {}}')
+    (tmp_path / "manifest-0of1.json").write_text('{"offset": 5, "layout": "older", "segments": {}}')
     with pytest.raises(ConfigurationError, match="--rebuild"):
         segments.prepare()

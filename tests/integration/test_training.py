@@ -16,9 +16,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.columns import evaluate, missing
+from features.columns import evaluate
 from features.contract import FeatureContract
 from features.frames import Frame
+from features.rows import missing
 from leads import event_log
 from leads.errors import ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.policies import Policies, load_policies
@@ -77,7 +78,9 @@ def frame(
     as_of: np.ndarray,
 ) -> Frame:
     """Of every subject only its text is known: what `point_in_time` gives for rows that were never stored."""
-    return Frame(evaluate(contract, missing(len(subjects)), as_of, texts), np.zeros((len(subjects), 3), dtype=np.int64))
+    return Frame(
+        evaluate(contract, missing(len(subjects)), as_of, texts).matrix, np.zeros((len(subjects), 3), dtype=np.int64)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -33,9 +33,9 @@ def prediction(number: int, *, at: int = AT, harm: str = "spam", score: float = 
         vector=np.array([number, np.nan, -1.5], dtype=np.float32),
         score=score,
         tier="review",
-        item_row_at=AT - 1,
-        account_row_at=0,
-        parent_row_at=0,
+        row_at=(AT - 1, 0),
+        links=("a1", None),
+        text_hash=2**64 - 1,
         source="api",
     )
 
@@ -57,6 +57,7 @@ def test_what_is_logged_is_read_exactly(tmp_path: Path) -> None:
     row = table.to_pylist()[0]
     np.testing.assert_array_equal(np.float32(row.pop("vector")), prediction(1).vector)
     expected = {name: getattr(prediction(1, score=0.1 + 0.2), name) for name in SCHEMA.names if name != "vector"}
+    expected |= {name: list(expected[name]) for name in ("row_at", "links")}
     assert row == expected
 
 

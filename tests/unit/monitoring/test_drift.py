@@ -89,9 +89,9 @@ def put_predictions(
                 vector=row,
                 score=float(said[i]),
                 tier="none",
-                item_row_at=0,
-                account_row_at=0,
-                parent_row_at=0,
+                row_at=(0,),
+                links=(),
+                text_hash=0,
                 source="api",
             )
             for i, row in enumerate(rows)

@@ -5,7 +5,7 @@ import re
 import numpy as np
 import pytest
 
-from features.columns import ALL
+from features.catalogue import ALL
 from serving.reasons import MAX_REASONS, TELLINGS, explain
 
 

@@ -6,11 +6,12 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from serving_world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_runtime, publish
+from serving_world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_runtime, packed_row, publish
 from sqlalchemy.engine import Engine
 
-from features.fold import Links
-from features.rows import ACCOUNT, ITEM, RowWriter
+from features.near_text import buckets
+from features.routes import Links
+from features.rows import ACCOUNT, ITEM, missing
 from leads import clock, event_log
 from leads.errors import InvalidInput, LeadsError, NotFound, Unavailable
 from leads.predictions import read_predictions
@@ -76,9 +77,9 @@ def test_the_newest_text_counts(runtime: Runtime, engine: Engine) -> None:
 def test_the_score_is_the_versions_own(runtime: Runtime, engine: Engine) -> None:
     version = runtime.published.champions()["spam"]
     features = np.full((1, len(version.contract.columns)), np.nan, np.float32)
-    from features.columns import evaluate, missing
+    from features.columns import evaluate
 
-    features = evaluate(version.contract, missing(1), np.array([NOW]), [SPAM_TEXT])
+    features = evaluate(version.contract, missing(1), np.array([NOW]), [SPAM_TEXT]).matrix
     expected = float(version.score(features, [SPAM_TEXT]).score[0])
     for _ in range(2):
         assert one(runtime, ScoreRequest(C1, text=SPAM_TEXT)).score == expected
@@ -89,7 +90,7 @@ def test_what_the_caller_gives_wins_and_is_flagged(runtime: Runtime, engine: Eng
     given = one(runtime, ScoreRequest(C1, text=SPAM_TEXT, account_id="a9"))
     assert given.score > 0.9
     assert {"text_given", "fields_given"} <= set(given.degraded)
-    assert reader_of(runtime).asked[0][1] == Links("a9", "track:t1")
+    assert reader_of(runtime).asked[0][1] == Links("a9", "track:t1", *buckets(SPAM_TEXT))
     same = one(runtime, ScoreRequest(C1, text=BENIGN_TEXT, account_id="a1"))
     assert same.degraded == ("account_unknown",)
 
@@ -109,12 +110,9 @@ def test_an_item_without_text_is_scored_and_flagged(runtime: Runtime, engine: En
 def test_an_account_is_known_by_its_rows_alone(runtime: Runtime) -> None:
     account = Subject("account", "a1")
     assert isinstance(error_of(runtime, ScoreRequest(account)), NotFound)
-    row = RowWriter(ACCOUNT).new(NOW - clock.HOUR)
-    for _ in range(20):
-        RowWriter(ACCOUNT).count(row, "plays", NOW - clock.HOUR)
     reader = reader_of(runtime)
-    reader.rows[account] = {"account": np.asarray(row)}
-    reader.row_at[account] = (0, NOW - 90 * clock.SECOND, 0)
+    reader.rows[account] = {"account": packed_row(ACCOUNT, NOW - clock.HOUR, plays=20)}
+    reader.row_at[account] = {"account": NOW - 90 * clock.SECOND}
     answer = one(runtime, ScoreRequest(account))
     assert answer.harm == "stream_manipulation"
     assert answer.degraded == ("subject_unknown",)
@@ -125,22 +123,17 @@ def test_an_account_is_known_by_its_rows_alone(runtime: Runtime) -> None:
 def test_an_items_exposure_grows_with_its_plays_and_not_its_accounts(runtime: Runtime, engine: Engine) -> None:
     tell(engine, C1, SPAM_TEXT)
     reader = reader_of(runtime)
-    item, account = RowWriter(ITEM).new(NOW), RowWriter(ACCOUNT).new(NOW)
-    for _ in range(9):
-        RowWriter(ACCOUNT).count(account, "plays", NOW)
-    reader.rows[C1] = {"item": np.asarray(item), "account": np.asarray(account)}
+    reader.rows[C1] = {"item": packed_row(ITEM, NOW), "account": packed_row(ACCOUNT, NOW, plays=9)}
     assert one(runtime, ScoreRequest(C1)).exposure == 1.0
-    RowWriter(ITEM).count(item, "plays", NOW, 3)
+    reader.rows[C1]["item"] = packed_row(ITEM, NOW, plays=3)
     assert one(runtime, ScoreRequest(C1)).exposure == pytest.approx(1 + np.log1p(3), abs=1e-6)
 
 
 def test_features_reach_the_score(runtime: Runtime, engine: Engine) -> None:
     tell(engine, C1, BENIGN_TEXT)
     before = one(runtime, ScoreRequest(C1)).score
-    account = RowWriter(ACCOUNT).new(NOW)
-    RowWriter(ACCOUNT).count(account, "reports", NOW, 9)
-    reader_of(runtime).rows[C1] = {"account": np.asarray(account)}
-    reader_of(runtime).row_at[C1] = (0, NOW, 0)
+    reader_of(runtime).rows[C1] = {"account": packed_row(ACCOUNT, NOW, reports=9)}
+    reader_of(runtime).row_at[C1] = {"account": NOW}
     answer = one(runtime, ScoreRequest(C1), explained="all")
     assert answer.score > before
     assert answer.degraded == ()

@@ -7,9 +7,10 @@ import numpy as np
 import pytest
 from sqlalchemy.engine import Engine
 
-from features.columns import evaluate, missing
+from features.columns import evaluate
 from features.contract import FeatureContract
 from features.frames import Frame
+from features.rows import missing
 from leads import event_log
 from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, load_policies
@@ -39,7 +40,7 @@ class Frames:
         as_of: np.ndarray,
     ) -> Frame:
         self.subjects, self.texts, self.as_of = list(subjects), list(texts), as_of.tolist()
-        matrix = evaluate(contract, missing(len(subjects)), as_of, texts)
+        matrix = evaluate(contract, missing(len(subjects)), as_of, texts).matrix
         matrix[:, 0] = 1.0
         return Frame(matrix, np.zeros((len(subjects), 3), dtype=np.int64))
 

@@ -5,7 +5,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.columns import contract_for, evaluate, missing
+from features.columns import contract_for, evaluate
+from features.rows import missing
 from models.thresholds import Thresholds
 from training.fit import NEVER_LOWER, Fit, fit
 from training.make import draft
@@ -22,7 +23,7 @@ def fit_texts(made: Any, features: np.ndarray, **options: Any) -> Fit:
 
 def features_of(made: Any) -> np.ndarray:
     n = len(made.texts)
-    return evaluate(TEXT, missing(n), np.zeros(n, dtype=np.int64), made.texts)
+    return evaluate(TEXT, missing(n), np.zeros(n, dtype=np.int64), made.texts).matrix
 
 
 def fit_counts(n: int, seed: int, effect: float) -> tuple[np.ndarray, np.ndarray, Fit]:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.columns import contract_for, evaluate, missing
+from features.columns import contract_for, evaluate
+from features.rows import missing
 from models.calibrator import Calibrator
 from models.thresholds import Thresholds
 from models.version import ModelVersion
@@ -23,7 +24,7 @@ CONTRACT = contract_for(text=True)
 def world(made: Any) -> tuple[Dataset, ModelVersion]:
     """600 texts of which the last 200 are held out, and a version that learned from the others."""
     n = len(made.texts)
-    features = evaluate(CONTRACT, missing(n), np.zeros(n, dtype=np.int64), made.texts)
+    features = evaluate(CONTRACT, missing(n), np.zeros(n, dtype=np.int64), made.texts).matrix
     rows = tuple(
         Row(text, bool(label), "platform", i, i)
         for i, (text, label) in enumerate(zip(made.texts, made.labels, strict=True))
