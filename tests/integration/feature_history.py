@@ -19,6 +19,7 @@ from leads.records import DecisionMade, ItemCreated, Played, RecordedEvent, Sign
 from leads.settings import Settings
 
 START = clock.from_text("2026-03-01T00:00:00Z")
+TEXTS = ["hello", *(f"look at this wonderful offer number {word} on my page" for word in ("one", "two", "six"))]
 CONTRACT = contract_for(text=False)
 SUBJECTS = (
     [Subject("comment", f"c{i}") for i in range(0, 10_000, 37)]
@@ -41,13 +42,15 @@ def history(n: int, *, seed: int = 7, days: float = 9.0) -> Iterator[RecordedEve
         kind = rng.random()
         body: ItemCreated | Played | SignalReceived | DecisionMade
         if kind < 0.15:
-            body = ItemCreated(SubjectRef("comment", f"c{i}"), account_id=account, parent=track, text="hello")
+            body = ItemCreated(SubjectRef("comment", f"c{i}"), account_id=account, parent=track, text=rng.choice(TEXTS))
         elif kind < 0.25:
-            body = SignalReceived(comment, rng.choice(["user_report", "hash_match"]), "app")
+            what = rng.choice(["user_report", "user_report", "hash_match", "trusted_flagger", "classifier"])
+            reporter = f"a{rng.randrange(40)}" if what == "user_report" else None
+            body = SignalReceived(comment, what, "app", reporter_id=reporter, score=rng.choice([0.25, 0.75]))
         elif kind < 0.28:
             body = DecisionMade(comment, "spam", rng.choice(["violating", "not_violating"]), "human", "r1")
         else:
-            body = Played(track, account, rng.choice([4.0, 33.0, 180.0]))
+            body = Played(track, account, rng.choice([4.0, 33.0, 180.0]), f"d{rng.randrange(200)}")
         yield RecordedEvent(f"e{i}", visible - late, visible, body)
 
 

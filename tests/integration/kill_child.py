@@ -1,0 +1,125 @@
+"""A process that forks workers and lets each die by SIGKILL at a seeded durable step. Run by test_feature_kills.py.
+
+Feast is imported once, here, and inherited; the forked workers are real processes with real files. A durable step is
+anything that would stay on disk or in a store: a rename, a removal, an fsync, a commit of SQLite, a command to Redis.
+Arguments: seed, number of kills. One line of JSON per worker goes to stdout.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import signal
+import sqlite3
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from features.materialize import Materializer
+from features.store import import_feast
+from leads.settings import load_settings
+from leads.tables import open_engine
+
+# Steps of a whole undisturbed run are counted first; kills are spread over so many of them.
+_steps = 0
+_die_at = sys.maxsize
+
+
+def _counted(inner: Callable[..., Any]) -> Callable[..., Any]:
+    """Die before or after the step: by turns, so that both sides of each are met."""
+
+    def step(*args: Any, **kwargs: Any) -> Any:
+        global _steps
+        _steps += 1
+        if _steps * 2 == _die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        result = inner(*args, **kwargs)
+        if _steps * 2 + 1 == _die_at:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return result
+
+    return step
+
+
+class _Connection(sqlite3.Connection):
+    commit = _counted(sqlite3.Connection.commit)
+    __exit__ = _counted(sqlite3.Connection.__exit__)
+
+
+def _watch() -> None:
+    os.replace = _counted(os.replace)
+    os.fsync = _counted(os.fsync)
+    Path.unlink = _counted(Path.unlink)  # type: ignore[method-assign]
+    connect = sqlite3.connect
+    sqlite3.dbapi2.connect = sqlite3.connect = lambda *a, **k: connect(*a, **{"factory": _Connection, **k})  # type: ignore
+    try:
+        import redis
+
+        redis.client.Pipeline.execute = _counted(redis.client.Pipeline.execute)
+    except ImportError:
+        pass
+
+
+def work(read: int, *, tail: bool) -> None:
+    """Small steps, eager flushes and merging: many moments at which a kill hurts.
+
+    On the tail rows go online before they go to segments; a backlog is the other way round.
+    """
+    settings = load_settings(online_flush_s=0.001, segment_flush_s=0.002)
+    materializer = Materializer(settings, open_engine(settings), read=read)
+    materializer.segments._grace_s = 0.0
+    if not tail:
+        materializer.run_to_head()
+        return
+    steps = 0
+    while materializer.step().events:
+        materializer.save()
+        steps += 1
+        if steps % 5 == 0:
+            materializer.segments.compact()
+    materializer.flush()
+
+
+def fork(die_at: int, read: int, *, tail: bool = True) -> tuple[int, int]:
+    """Work in a forked child that dies at a step, or at its end; returns (signal, exit code)."""
+    global _die_at
+    child = os.fork()
+    if child == 0:
+        _die_at = die_at
+        code = 1
+        try:
+            _watch()
+            work(read, tail=tail)
+            code = 0
+        finally:
+            sys.stdout.flush()
+            os._exit(code)
+    _, status = os.waitpid(child, 0)
+    return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0), os.waitstatus_to_exitcode(status)
+
+
+def main() -> None:
+    seed, kills = int(sys.argv[1]), int(sys.argv[2])
+    rng = random.Random(seed)
+    import_feast()
+    import feast.infra.online_stores.redis
+    import feast.infra.online_stores.sqlite  # noqa: F401
+
+    met = 0
+    while met < kills:
+        ended, code = fork(rng.randrange(2, 240), rng.choice([40, 100, 250]), tail=rng.random() < 0.6)
+        if ended == signal.SIGKILL:
+            met += 1
+        elif code == 0:
+            # It was done before its step came: nothing is left to kill.
+            break
+        else:
+            raise SystemExit(f"a worker failed with {code}")
+    ended, code = fork(sys.maxsize, 400)
+    print(json.dumps({"killed": met, "last": code, "signal": ended}))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,91 @@
+"""kill -9 anywhere: segments, online rows and frames end equal to an undisturbed run's."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.frames import point_in_time
+from features.materialize import Materializer
+from leads import clock
+from leads.settings import Settings, load_settings
+from leads.tables import open_engine
+
+sys.path.insert(0, str(Path(__file__).parent))
+from feature_history import CONTRACT, SUBJECTS, log_history, segment_rows, served
+
+TEST_KILLS, SOAK_KILLS = 20, 500
+# Enough events that the kills of a round don't run out of them.
+EVENTS_A_KILL = 500
+KILLS_A_ROUND = 25
+
+pytestmark = pytest.mark.slow
+
+
+def settings_of(home: Path, store: str, request: pytest.FixtureRequest) -> Settings:
+    address = request.getfixturevalue("redis_address") if store == "redis" else None
+    return load_settings(home=home, corpora="", online_store=store, redis_url=address)
+
+
+def killed_and_undisturbed_agree(settings: Settings, seed: int, kills: int) -> int:
+    """Fold the same history with and without kills, and compare everything; returns how many kills there were."""
+    n = kills * EVENTS_A_KILL
+    undisturbed = load_settings(home=settings.root.with_name("undisturbed"), corpora="")
+    engine = open_engine(undisturbed)
+    head = log_history(engine, n)
+    Materializer(undisturbed, engine).run_to_head()
+    engine.dispose()
+    engine = open_engine(settings)
+    log_history(engine, n)
+    engine.dispose()
+
+    address = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    env = {
+        **os.environ,
+        "LEADS_HOME": str(settings.root),
+        "LEADS_CORPORA": "",
+        "LEADS_ONLINE_STORE": settings.online_store,
+        **({"LEADS_REDIS_URL": address} if address else {}),
+    }
+    child = subprocess.run(
+        [sys.executable, str(Path(__file__).with_name("kill_child.py")), str(seed), str(kills)],
+        env=env, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert child.returncode == 0, child.stderr[-3_000:]
+    done = json.loads(child.stdout.splitlines()[-1])
+    assert (done["last"], done["signal"]) == (0, 0)
+
+    assert segment_rows(settings) == segment_rows(undisturbed)
+    for as_of in (head, head + 3 * clock.HOUR, head + 5 * clock.DAY):
+        matrix, row_at = served(settings, as_of)
+        expected, expected_at = served(undisturbed, as_of)
+        np.testing.assert_array_equal(matrix, expected)
+        np.testing.assert_array_equal(row_at, expected_at)
+    instants = np.linspace(head - 2 * clock.DAY, head, len(SUBJECTS)).astype(np.int64)
+    frames = [
+        point_in_time(one, CONTRACT, SUBJECTS, [None] * len(SUBJECTS), instants) for one in (settings, undisturbed)
+    ]
+    np.testing.assert_array_equal(frames[0].matrix, frames[1].matrix)
+    np.testing.assert_array_equal(frames[0].row_at, frames[1].row_at)
+    assert np.isfinite(frames[1].matrix).any(axis=0).sum() > len(CONTRACT.columns) // 2
+    return int(done["killed"])
+
+
+@pytest.mark.parametrize("store", ["sqlite", "redis"])
+def test_killed_anywhere_nothing_is_lost_or_doubled(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = settings_of(tmp_path / "killed", store, request)
+    assert killed_and_undisturbed_agree(settings, seed=1, kills=TEST_KILLS // 2) == TEST_KILLS // 2
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+@pytest.mark.parametrize("seed", range(2, 2 + SOAK_KILLS // KILLS_A_ROUND))
+def test_killed_at_many_moments(seed: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = settings_of(tmp_path / "killed", "redis" if seed % 2 else "sqlite", request)
+    assert killed_and_undisturbed_agree(settings, seed=seed, kills=KILLS_A_ROUND) == KILLS_A_ROUND
