@@ -96,6 +96,8 @@ class RowWriter:
             if cells[cell] < tick:
                 cells[cell] = tick
         for counter, amount, then in told.amounts:
+            if then // clock.SECOND > row.last:
+                self._move(row, then // clock.SECOND)
             self._count(row, counter, then // clock.SECOND, amount)
         for name, value in told.maxima:
             if value > cells[self._cells[name]]:
@@ -117,7 +119,7 @@ class RowWriter:
         if total is not None:
             row.cells[total] += amount
         for width_s, size, cell, cells_a_bucket in self._windows[counter]:
-            bucket = max(0, row.last // width_s - second // width_s)
+            bucket = row.last // width_s - second // width_s
             if bucket < size:
                 row.cells[cell + bucket * cells_a_bucket] += amount
 

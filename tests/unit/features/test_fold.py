@@ -1,221 +1,149 @@
-"""The fold against a slow recomputation from the same events, on random histories with lateness, ties and edits."""
+"""What the fold promises beyond its numbers: one row per entity and event, shares that add up, one evaluation."""
 
-import math
-from collections.abc import Callable
+from __future__ import annotations
+
+import random
+import sys
+import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import settings as hypothesis_settings
-from hypothesis import strategies as st
 
-from features.columns import STORED, contract_for, evaluate, missing
-from features.fold import Fold, Links, links_of
-from features.rows import LAYOUTS, visible_at
+sys.path.insert(0, str(Path(__file__).parent))
+from folding import fold, newest, packed_of
+from test_brute_force import SUBJECTS, history
+
+from features.columns import contract_for, evaluate
+from features.fold import Partition
+from features.near_text import buckets
+from features.rows import ROLES, missing, visible_at
 from leads import clock
-from leads.records import (
-    DecisionMade,
-    Event,
-    ItemCreated,
-    LoggedEvent,
-    Played,
-    SignalReceived,
-    Subject,
-    SubjectRef,
+from leads.policies import FeatureRule
+
+EVENTS = history(11, 600)
+AS_OF = EVENTS[-1].visible_at + 3 * clock.HOUR
+TEXTS = ["Some text, with 2 numbers", None] * (len(SUBJECTS) // 2)
+
+
+def test_an_event_makes_one_row_per_entity_named_by_its_exact_instant() -> None:
+    for rows in fold(EVENTS).values():
+        assert len(set(zip(rows.keys, rows.offsets, strict=True))) == len(rows)
+    for view, key in list(newest(fold(EVENTS)))[:50]:
+        row, _ = newest(fold(EVENTS[:300])).get((view, key), (None, ()))
+        if row is not None:
+            assert int(visible_at(row[None])[0]) in {logged.visible_at for logged in EVENTS}
+
+
+@pytest.mark.parametrize("parts", [2, 3])
+def test_partitions_make_together_the_rows_of_one(parts: int) -> None:
+    shares = [fold(EVENTS, Partition(i, parts)) for i in range(parts)]
+    assert all(sum(map(len, share.values())) for share in shares)
+    for view, rows in fold(EVENTS).items():
+        width = len(rows.raw) // max(len(rows), 1)
+        whole = [
+            (k, o, bytes(rows.raw[i * width : (i + 1) * width]))
+            for i, (k, o) in enumerate(zip(rows.keys, rows.offsets, strict=True))
+        ]
+        split = [
+            (key, offset, bytes(share[view].raw[i * width : (i + 1) * width]))
+            for share in shares
+            for i, (key, offset) in enumerate(zip(share[view].keys, share[view].offsets, strict=True))
+        ]
+        assert sorted(split) == sorted(whole)
+
+
+def test_one_row_evaluates_as_in_bulk() -> None:
+    contract = contract_for(text=True)
+    packed = packed_of(fold(EVENTS), SUBJECTS)
+    many = {role: np.tile(rows, (70, 1)) for role, rows in packed.items()}
+    at = np.full(70 * len(SUBJECTS), AS_OF)
+    bulk = evaluate(contract, many, at, TEXTS * 70).matrix
+    for i in range(len(SUBJECTS)):
+        alone = evaluate(contract, {role: rows[i : i + 1] for role, rows in packed.items()}, at[:1], TEXTS[i : i + 1])
+        np.testing.assert_array_equal(alone.matrix[0], bulk[i])
+        np.testing.assert_array_equal(alone.matrix[0], bulk[-len(SUBJECTS) + i])
+
+
+def test_nothing_known_is_missing_without_a_warning() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = evaluate(contract_for(text=True), missing(3), np.full(3, AS_OF), [None] * 3)
+    assert np.isnan(found.matrix).all()
+    assert (found.refused == -1).all()
+    assert evaluate(contract_for(text=True), missing(0), np.empty(0, np.int64), []).matrix.shape[0] == 0
+
+
+def rule(match: str, **given: object) -> FeatureRule:
+    return FeatureRule.model_validate({"match": match, **given})
+
+
+def test_rules_say_what_missing_and_old_values_become() -> None:
+    packed = packed_of(fold(EVENTS), SUBJECTS)
+    at = np.full(len(SUBJECTS), AS_OF)
+    plain = evaluate(contract_for(text=True), packed, at, TEXTS).matrix
+    contract = contract_for(
+        text=True,
+        rules=(
+            rule("item.age_h", max_age_days=1e-6, when_missing="default", default=-5),
+            rule("account.strikes", when_missing="refuse"),
+            rule("parent.*", max_age_days=36_000),
+            rule("text.*", when_missing="default", default=-1),
+        ),
+    )
+    assert contract.hash != contract_for(text=True).hash
+    found = evaluate(contract, packed, at, TEXTS)
+    names = list(contract.names)
+    assert (found.matrix[:, names.index("item.age_h")] == -5).all()
+    assert (found.matrix[1::2, names.index("text.chars")] == -1).all()
+    no_account = np.isnan(packed["account"][:, 0])
+    assert no_account.any()
+    np.testing.assert_array_equal(found.refused == names.index("account.strikes"), no_account)
+    np.testing.assert_array_equal(found.too_old, ~np.isnan(packed["item"][:, 0]))
+    same = [j for j, name in enumerate(names) if name.partition(".")[0] not in ("item", "text")]
+    np.testing.assert_array_equal(found.matrix[:, same], plain[:, same])
+
+
+def test_a_rule_that_nothing_breaks_changes_nothing() -> None:
+    packed = packed_of(fold(EVENTS), SUBJECTS)
+    at = np.full(len(SUBJECTS), AS_OF)
+    ruled = evaluate(contract_for(text=False, rules=(rule("*", max_age_days=30_000),)), packed, at, TEXTS)
+    np.testing.assert_array_equal(ruled.matrix, evaluate(contract_for(text=False), packed, at, TEXTS).matrix)
+    assert not ruled.too_old.any()
+
+
+def test_every_role_is_met() -> None:
+    packed = packed_of(fold(EVENTS), SUBJECTS)
+    assert all(np.isfinite(packed[role]).any() for role in ROLES)
+
+
+def words(rng: random.Random, n: int) -> list[str]:
+    return ["".join(rng.choices("abcdefghijklmnoprstuvw", k=rng.randint(3, 8))) for _ in range(n)]
+
+
+def test_copies_share_a_bucket_and_other_texts_do_not() -> None:
+    text = "Visit my channel for the best free beats of this summer"
+    for copy in (text.upper(), text + "!!! 123", "  " + text.replace(" ", "   "), text.replace("e", "é")):
+        assert buckets(copy) == buckets(text)
+    rng = random.Random(3)
+    texts = {" ".join(words(rng, 12)) for _ in range(300)}
+    keys = [key for one in texts for key in buckets(one)]
+    assert len(set(keys)) > 0.97 * len(keys)
+
+
+@pytest.mark.parametrize(
+    "text", ["", "hi", "🔥🔥🔥🔥🔥🔥🔥🔥", "123456789012345", "\ud800" * 30, "a" * 20_000, "é" * 20_000]
 )
-
-START = clock.from_text("2026-03-01T22:00:00Z")
-TRACKS = [SubjectRef("track", f"t{i}") for i in range(2)]
-COMMENTS = [SubjectRef("comment", f"c{i}") for i in range(3)]
-ACCOUNTS = [f"a{i}" for i in range(3)]
-# A comment keeps its maker and place, as on a platform.
-MAKER = {comment.id: (ACCOUNTS[i % 3], TRACKS[i % 2]) for i, comment in enumerate(COMMENTS)}
+def test_odd_texts_are_taken(text: str) -> None:
+    first, second = buckets(text)
+    assert (first is None) == (second is None)
 
 
-def _item(comment: SubjectRef) -> ItemCreated:
-    account, track = MAKER[comment.id]
-    return ItemCreated(comment, account_id=account, parent=track, text="hello")
-
-
-bodies = st.one_of(
-    st.sampled_from(COMMENTS).map(_item),
-    st.sampled_from(ACCOUNTS).map(lambda account: ItemCreated(SubjectRef("account", account))),
-    st.builds(
-        Played, st.sampled_from(TRACKS), st.sampled_from(ACCOUNTS), st.sampled_from([5.0, 30.0, 33.0, 36.0, 200.0])
-    ),
-    st.builds(
-        SignalReceived,
-        st.sampled_from(COMMENTS),
-        st.sampled_from(["user_report", "trusted_flagger", "hash_match"]),
-        st.just("app"),
-    ),
-    st.builds(
-        DecisionMade,
-        st.sampled_from(COMMENTS),
-        st.just("spam"),
-        st.sampled_from(["violating", "not_violating"]),
-        st.just("human"),
-        st.just("r1"),
-    ),
-)
-# (seconds since the previous event became visible, seconds it came late): ties, minutes, days; negative = sender ahead.
-moves = st.tuples(
-    bodies, st.sampled_from([0, 0, 1, 600, 5_000, 90_000, 900_000]), st.sampled_from([-120, 0, 0, 30, 7_200, 172_800])
-)
-
-
-def history(drawn: list[tuple[object, int, int]]) -> list[LoggedEvent]:
-    logged, visible = [], START
-    for i, (body, wait, late) in enumerate(drawn):
-        visible += wait * clock.SECOND + 1
-        event = Event(f"e{i}", visible - late * clock.SECOND, body)  # type: ignore[arg-type]
-        logged.append(LoggedEvent(i + 1, visible, event))
-    return logged
-
-
-@hypothesis_settings(max_examples=150, deadline=None)
-@given(st.lists(moves, min_size=1, max_size=40), st.sampled_from([0, 1, 3_599, 90_000, 700_000]))
-def test_the_fold_equals_a_recomputation_from_all_events(drawn: list[tuple[object, int, int]], later: int) -> None:
-    events = history(drawn)
-    as_of = events[-1].visible_at + later * clock.SECOND
-    subjects = [s.subject for s in (*COMMENTS, *TRACKS)] + [Subject("account", a) for a in ACCOUNTS]
-
-    contract = contract_for(text=False)
-    got = evaluate(contract, newest_rows(events, subjects), np.full(len(subjects), as_of), [None] * len(subjects))
-
-    for i, subject in enumerate(subjects):
-        expected = [brute_force(name, events, subject, as_of) for name in contract.names]
-        np.testing.assert_allclose(got[i], expected, rtol=1e-6, err_msg=f"{subject} {contract.names}")
-
-
-def newest_rows(events: list[LoggedEvent], subjects: list[Subject]) -> dict[str, np.ndarray]:
-    fold = Fold()
-    for logged in events:
-        fold.apply(logged)
-    batch = fold.take()
-    newest: dict[tuple[str, str], np.ndarray] = {}
-    for layout in LAYOUTS:
-        values = np.frombuffer(bytes(batch[layout.view].raw), dtype="<f4").reshape(-1, layout.width)
-        for key, row in zip(batch[layout.view].keys, values, strict=True):
-            newest[layout.view, key] = row
-    packed = missing(len(subjects))
-    for i, subject in enumerate(subjects):
-        links = links_of(subject, {subject.key: fold.links(subject.key)})
-        for view, key in (("item", subject.key), ("account", links.account_id), ("parent", links.parent_key)):
-            if key is not None and (view, key) in newest:
-                packed[view][i] = newest[view, key]
-    return packed
-
-
-def brute_force(name: str, events: list[LoggedEvent], subject: Subject, as_of: int) -> float:
-    """The feature from its definition, one event at a time."""
-    links = Links(subject.id) if subject.type_id == "account" else Links()
-    about_item: list[tuple[int, object]] = []
-    about_account: list[tuple[int, object]] = []
-    about_parent: list[tuple[int, object]] = []
-    for logged in events:
-        body = logged.event.body
-        if isinstance(body, ItemCreated) and body.subject.subject == subject and subject.type_id != "account":
-            links = Links(body.account_id, body.parent.subject.key if body.parent else None)
-    known: dict[str, Links] = {}
-    for logged in events:
-        body, at = logged.event.body, min(logged.event.occurred_at, logged.visible_at)
-        key = body.subject.subject.key
-        if isinstance(body, ItemCreated):
-            is_account = body.subject.type_id == "account"
-            known[key] = Links(
-                body.subject.id if is_account else body.account_id, body.parent.subject.key if body.parent else None
-            )
-        if body.subject.subject == subject:
-            about_item.append((at, body))
-        maker = body.account_id if isinstance(body, Played) else known.get(key, Links()).account_id
-        touches_account = not (isinstance(body, DecisionMade) and body.verdict != "violating") and not (
-            isinstance(body, SignalReceived) and body.kind != "user_report"
-        )
-        if maker is not None and maker == links.account_id and touches_account:
-            about_account.append((at, body))
-        place = known.get(key, Links()).parent_key
-        if (
-            place is not None
-            and place == links.parent_key
-            and (isinstance(body, ItemCreated) or (isinstance(body, SignalReceived) and body.kind == "user_report"))
-        ):
-            about_parent.append((at, body))
-    view, _, feature = name.partition(".")
-    about = {"item": about_item, "account": about_account, "parent": about_parent}[view]
-    return _feature(feature, about, as_of)
-
-
-def _feature(feature: str, about: list[tuple[int, object]], as_of: int) -> float:
-    if not about:
-        return math.nan
-    hour, day = as_of // clock.HOUR, as_of // clock.DAY
-
-    def count(test: Callable[[object, int], bool], window: str) -> int:
-        inside = {
-            "24h": lambda at: hour - at // clock.HOUR < 24,
-            "7d": lambda at: day - at // clock.DAY < 7,
-            "all": lambda at: True,
-        }[window]
-        return sum(1 for at, body in about if test(body, at) and inside(at))
-
-    kind = {
-        "plays": lambda body, at: isinstance(body, Played),
-        "short": lambda body, at: isinstance(body, Played) and 30 <= body.seconds < 36,
-        "night": lambda body, at: isinstance(body, Played) and at // clock.HOUR % 24 < 6,
-        "reports": lambda body, at: isinstance(body, SignalReceived) and body.kind == "user_report",
-        "notices": lambda body, at: isinstance(body, SignalReceived) and body.kind == "trusted_flagger",
-        "hash_matches": lambda body, at: isinstance(body, SignalReceived) and body.kind == "hash_match",
-        "versions": lambda body, at: isinstance(body, ItemCreated),
-        "items": lambda body, at: isinstance(body, ItemCreated) and body.subject.type_id != "account",
-        "children": lambda body, at: isinstance(body, ItemCreated),
-        "strikes": lambda body, at: isinstance(body, DecisionMade) and body.verdict == "violating",
-    }
-    if feature == "age_h":
-        return max((as_of // clock.SECOND - min(at for at, _ in about) // clock.SECOND) / 3_600, 0)
-    if feature in ("short_share_7d", "night_share_7d"):
-        plays = count(kind["plays"], "7d")
-        return count(kind[feature.split("_")[0]], "7d") / plays if plays else math.nan
-    counter, _, window = feature.rpartition("_")
-    if window in ("24h", "7d"):
-        return count(kind[counter], window)
-    return count(kind[feature], "all")
-
-
-def test_every_stored_feature_has_unit_and_meaning() -> None:
-    assert all(feature.unit and feature.meaning for feature in STORED)
-    assert len({feature.name for feature in STORED}) == len(STORED)
-
-
-def test_an_account_that_goes_quiet_decays_without_any_event() -> None:
-    track = TRACKS[0]
-    events = history([(Played(track, "a0", 33.0), 0, 0) for _ in range(10)])
-    subject = [Subject("account", "a0")]
-    packed = newest_rows(events, subject)
-    names = contract_for(text=False).names
-
-    def plays(column: str, days: float) -> float:
-        as_of = np.array([events[-1].visible_at + int(days * clock.DAY)])
-        return float(evaluate(contract_for(text=False), packed, as_of, [None])[0, names.index(column)])
-
-    assert [plays("account.plays_24h", days) for days in (0, 0.9, 1.1, 30)] == [10, 10, 0, 0]
-    assert [plays("account.plays_7d", days) for days in (0, 5, 8)] == [10, 10, 0]
-
-
-@pytest.mark.parametrize("late_days", [0, 2, 8])
-def test_a_late_event_counts_in_its_own_window_and_always_in_the_total(late_days: int) -> None:
-    report = SignalReceived(COMMENTS[0], "user_report", "app")
-    events = history([(_item(COMMENTS[0]), 0, 0), (report, 0, late_days * 86_400)])
-    packed = newest_rows(events, [COMMENTS[0].subject])
-    row = packed["item"][0]
-    layout = LAYOUTS[0]
-    assert row[layout.total("reports")] == 1
-    assert row[layout.hours("reports") : layout.hours("reports") + 24].sum() == (late_days == 0)
-    assert row[layout.days("reports") : layout.days("reports") + 7].sum() == (late_days < 7)
-
-
-def test_a_row_names_the_microsecond_its_newest_event_became_visible() -> None:
-    events = history([(_item(COMMENTS[0]), 17, 0)])
-    packed = newest_rows(events, [COMMENTS[0].subject])
-    assert visible_at(packed["item"]).tolist() == [events[-1].visible_at]
-    assert visible_at(missing(1)["item"]).tolist() == [0]
+def test_a_changed_word_mostly_keeps_a_bucket() -> None:
+    rng = random.Random(4)
+    kept = 0
+    for _ in range(200):
+        text = words(rng, 20)
+        changed = [*text[:19], "entirely"]
+        kept += bool(set(buckets(" ".join(text))) & set(buckets(" ".join(changed))))
+    assert kept > 150

@@ -1,0 +1,314 @@
+"""Every stored feature again, straight from the list of events: slow, and written from the documentation alone.
+
+Nothing is carried along: what an instant sees is found by walking all events that were visible by then. Two definitions
+are shared with the code: which bucket keys a text has, and by which hash elements fall into slots.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+import mmh3
+import numpy as np
+
+from features.near_text import buckets
+from leads import clock
+from leads.records import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
+
+WINDOWS = {"1h": (300, 12), "24h": (3_600, 24), "7d": (86_400, 7), "90d": (604_800, 13)}
+NAN = float("nan")
+
+
+@dataclass
+class Entity:
+    """What happened to one entity: (what, when, how much), (which sketch, element, when)."""
+
+    touched: list[int] = field(default_factory=list)
+    counted: list[tuple[str, int, float]] = field(default_factory=list)
+    seen: list[tuple[str, str, int]] = field(default_factory=list)
+    highest: float = 0.0
+    links: tuple[str | None, ...] = ()
+
+
+@dataclass
+class Item:
+    links: tuple[str | None, ...] | None = None
+    reporters: list[tuple[str, str | None]] = field(default_factory=list)
+    early: list[tuple[str, str | None, int]] = field(default_factory=list)
+    # harm → (verdict, by, at, links then, reporters then)
+    standing: dict[str, tuple[str, str, int, tuple[str | None, ...], list[str]]] = field(default_factory=dict)
+
+
+class History:
+    """All entities as of the events given."""
+
+    def __init__(self, events: Sequence[LoggedEvent]) -> None:
+        self.entities: dict[tuple[str, str], Entity] = {}
+        self.items: dict[str, Item] = {}
+        self.record: dict[str, list[int]] = {}
+        for logged in events:
+            at = min(logged.event.occurred_at, logged.visible_at)
+            self.tell(logged.event.body, at)
+
+    def at(self, view: str, key: str, at: int) -> Entity:
+        entity = self.entities.setdefault((view, key), Entity())
+        entity.touched.append(at)
+        return entity
+
+    def count(self, view: str, key: str | None, what: str, at: int, *, then: int | None = None, by: float = 1) -> None:
+        if key is not None:
+            self.at(view, key, at).counted.append((what, at if then is None else then, by))
+
+    def see(self, view: str, key: str | None, sketch: str, element: str | None, at: int) -> None:
+        if key is not None and element is not None:
+            self.at(view, key, at).seen.append((sketch, element, at))
+
+    def tell(self, body: object, at: int) -> None:
+        match body:
+            case Played():
+                self.played(body, at)
+            case ItemCreated():
+                self.created(body, at)
+            case SignalReceived():
+                self.signalled(body, at)
+            case DecisionMade():
+                self.decided(body, at)
+
+    def played(self, body: Played, at: int) -> None:
+        track = body.subject.subject.key
+        for view, key in (("item", track), ("account", body.account_id)):
+            self.count(view, key, "plays", at)
+            if 30 <= body.seconds < 36:
+                self.count(view, key, "short", at)
+        self.see("item", track, "listeners", body.account_id, at)
+        if at // clock.HOUR % 24 < 6:
+            self.count("account", body.account_id, "night", at)
+        self.count("account", body.account_id, f"mix{mmh3.hash(track, 7, False) % 16}", at)
+        self.see("account", body.account_id, "tracks", track, at)
+        if body.device_id is not None:
+            self.see("account", body.account_id, "devices", body.device_id, at)
+            self.entities["account", body.account_id].links = (body.device_id,)
+            self.count("device", body.device_id, "plays", at)
+            self.see("device", body.device_id, "accounts", body.account_id, at)
+
+    def created(self, body: ItemCreated, at: int) -> None:
+        subject = body.subject.subject
+        self.count("item", subject.key, "versions", at)
+        item = self.items.setdefault(subject.key, Item())
+        if subject.type_id == "account":
+            item.links = (subject.id, None, None, None)
+            self.at("account", subject.id, at)
+            return
+        before = item.links or (None,) * 4
+        new = item.links is None
+        item.links = (body.account_id, body.parent.subject.key if body.parent else None, *buckets(body.text))
+        self.entities["item", subject.key].links = item.links
+        account, parent, *keys = item.links
+        if account is not None and (new or before[0] != account):
+            self.count("account", account, "items", at)
+            if "http" in body.text.lower() or "www." in body.text.lower():
+                self.count("account", account, "link_items", at)
+            self.see("account", account, "parents", parent, at)
+            self.see("account", account, "texts", keys[0], at)
+        if parent is not None and (new or before[1] != parent):
+            self.count("parent", parent, "children", at)
+            self.see("parent", parent, "accounts", account, at)
+        for key in keys:
+            if key is not None and (new or key not in before[2:]):
+                self.count("bucket", key, "items", at)
+                self.see("bucket", key, "accounts", account, at)
+        for kind, reporter, then in item.early:
+            self.pass_on(kind, reporter, item.links, at, then)
+        item.early = []
+
+    def signalled(self, body: SignalReceived, at: int) -> None:
+        subject = body.subject.subject
+        item = self.items.setdefault(subject.key, Item())
+        entity = self.at("item", subject.key, at)
+        if body.kind == "user_report":
+            right, wrong = self.record.get(body.reporter_id or "", [0, 0])
+            self.count("item", subject.key, "reports", at)
+            self.count("item", subject.key, "reliable", at, by=round((1 + right) / (2 + right + wrong) * 64) / 64)
+            self.see("item", subject.key, "reporters", body.reporter_id, at)
+            if body.reporter_id is not None:
+                self.count("account", body.reporter_id, "reports_made", at)
+                if (body.reporter_id, body.harm) not in item.reporters:
+                    item.reporters.append((body.reporter_id, body.harm))
+        elif body.kind == "classifier":
+            entity.highest = max(entity.highest, float(np.float32(body.score or 0)))
+        else:
+            self.count("item", subject.key, {"trusted_flagger": "notices", "hash_match": "hashes"}[body.kind], at)
+        if subject.type_id == "account":
+            self.pass_on(body.kind, body.reporter_id, (subject.id, None, None, None), at, at)
+        elif item.links is None:
+            item.early.append((body.kind, body.reporter_id, at))
+        else:
+            self.pass_on(body.kind, body.reporter_id, item.links, at, at)
+
+    def pass_on(self, kind: str, reporter: str | None, links: tuple[str | None, ...], at: int, then: int) -> None:
+        account, parent, *keys = links
+        if kind == "user_report":
+            for view, key in (("account", account), ("parent", parent), *(("bucket", key) for key in keys)):
+                self.count(view, key, "reports", at, then=then)
+            self.see("account", account, "reporters", reporter, at)
+        elif kind != "classifier":
+            self.count("account", account, "notices", at, then=then)
+
+    def decided(self, body: DecisionMade, at: int) -> None:
+        subject = body.subject.subject
+        self.at("item", subject.key, at)
+        item = self.items.setdefault(subject.key, Item())
+        before = item.standing.get(body.harm)
+        if body.verdict == "escalate" or (before and before[1] == "human" and body.by == "automation"):
+            return
+        if before and before[0] == body.verdict:
+            item.standing[body.harm] = (before[0], body.by, *before[2:])
+            return
+        links = (subject.id, None, None, None) if subject.type_id == "account" else item.links or (None,) * 4
+        reporters = [who for who, harm in item.reporters if harm in (None, body.harm)]
+        item.standing[body.harm] = (body.verdict, body.by, at, links, reporters)
+        for (verdict, _, then, linked, who), by in (*([(before, -1)] if before else []), (item.standing[body.harm], 1)):
+            bad = verdict == "violating"
+            self.count("account", linked[0], "strikes" if bad else "cleared", at, then=then, by=by)
+            if bad:
+                for key in linked[2:]:
+                    self.count("bucket", key, "violations", at, then=then, by=by)
+            for reporter in who:
+                self.record.setdefault(reporter, [0, 0])[0 if bad else 1] += by
+                self.count("account", reporter, "right" if bad else "wrong", at, then=then, by=by)
+
+
+class View:
+    """One entity (or none) seen at an instant."""
+
+    def __init__(self, entity: Entity | None, as_of: int) -> None:
+        self.entity, self.now = entity, as_of // clock.SECOND
+
+    def within(self, at: int, window: str) -> bool:
+        width, size = WINDOWS[window]
+        return self.now // width - at // clock.SECOND // width < size
+
+    def count(self, what: str, window: str) -> float:
+        if self.entity is None:
+            return NAN
+        return sum(by for name, at, by in self.entity.counted if name == what and self.within(at, window))
+
+    def total(self, what: str) -> float:
+        return NAN if self.entity is None else sum(by for name, _, by in self.entity.counted if name == what)
+
+    def distinct(self, sketch: str, window: str, slots: int) -> float:
+        if self.entity is None:
+            return NAN
+        width, size = WINDOWS[window]
+        oldest = self.now // 300 - width * size // 300
+        recent = {e for name, e, at in self.entity.seen if name == sketch and at // clock.SECOND // 300 > oldest}
+        filled = len({mmh3.hash(element, 0, False) % slots for element in recent})
+        return float(np.rint(-slots * math.log1p(-(filled - 0.5 * (filled == slots)) / slots)))
+
+    def age_h(self) -> float:
+        if self.entity is None:
+            return NAN
+        return max(0.0, (self.now - min(self.entity.touched) // clock.SECOND) / 3_600)
+
+    def highest(self) -> float:
+        return NAN if self.entity is None else self.entity.highest
+
+    def entropy(self) -> float:
+        plays = [self.count(f"mix{i}", "7d") for i in range(16)]
+        whole = sum(plays)
+        if not whole > 0:
+            return NAN
+        return round(-sum(p / whole * math.log2(p / whole) for p in plays if p), 4) + 0.0
+
+
+def over(part: float, whole: float) -> float:
+    return part / whole if whole > 0 else NAN
+
+
+def surge(v: View) -> float:
+    today, week = v.count("reports", "24h"), v.count("reports", "7d")
+    return today / (1 + max(week - today, 0) / 6)
+
+
+Formula = Callable[[View], float]
+
+FORMULAS: dict[str, Formula] = {
+    "item.age_h": View.age_h,
+    "item.versions": lambda v: v.total("versions"),
+    **{f"item.plays_{w}": (lambda v, w=w: v.count("plays", w)) for w in ("1h", "24h", "7d")},  # type: ignore[misc]
+    "item.play_velocity": lambda v: over(v.count("plays", "1h") * 24, v.count("plays", "24h")),
+    "item.listeners_24h": lambda v: v.distinct("listeners", "24h", 64),
+    "item.plays_per_listener_24h": lambda v: over(v.count("plays", "24h"), v.distinct("listeners", "24h", 64)),
+    "item.short_share_24h": lambda v: over(v.count("short", "24h"), v.count("plays", "24h")),
+    **{f"item.reports_{w}": (lambda v, w=w: v.count("reports", w)) for w in WINDOWS},  # type: ignore[misc]
+    "item.reporters_7d": lambda v: v.distinct("reporters", "7d", 32),
+    "item.reliable_reports_7d": lambda v: v.count("reliable", "7d"),
+    "item.report_surge": surge,
+    "item.report_rate_24h": lambda v: 100 * v.count("reports", "24h") / (v.count("plays", "24h") + 1),
+    "item.notices": lambda v: v.total("notices"),
+    "item.hash_matches": lambda v: v.total("hashes"),
+    "item.classifier_score": View.highest,
+    "account.age_h": View.age_h,
+    **{f"account.items_{w}": (lambda v, w=w: v.count("items", w)) for w in WINDOWS},  # type: ignore[misc]
+    "account.item_velocity": lambda v: over(v.count("items", "1h") * 168, v.count("items", "7d")),
+    "account.parents_24h": lambda v: v.distinct("parents", "24h", 32),
+    "account.texts_7d": lambda v: v.distinct("texts", "7d", 32),
+    "account.items_per_text_7d": lambda v: over(v.count("items", "7d"), v.distinct("texts", "7d", 32)),
+    "account.link_share_7d": lambda v: over(v.count("link_items", "7d"), v.count("items", "7d")),
+    **{f"account.reports_{w}": (lambda v, w=w: v.count("reports", w)) for w in ("24h", "7d", "90d")},  # type: ignore[misc]
+    "account.reporters_7d": lambda v: v.distinct("reporters", "7d", 32),
+    "account.notices_90d": lambda v: v.count("notices", "90d"),
+    "account.strikes": lambda v: v.total("strikes"),
+    "account.strikes_90d": lambda v: v.count("strikes", "90d"),
+    "account.cleared": lambda v: v.total("cleared"),
+    "account.strike_share": lambda v: over(v.total("strikes"), v.total("strikes") + v.total("cleared")),
+    **{f"account.plays_{w}": (lambda v, w=w: v.count("plays", w)) for w in WINDOWS},  # type: ignore[misc]
+    "account.tracks_24h": lambda v: v.distinct("tracks", "24h", 64),
+    "account.track_entropy_7d": View.entropy,
+    "account.short_share_24h": lambda v: over(v.count("short", "24h"), v.count("plays", "24h")),
+    "account.short_share_7d": lambda v: over(v.count("short", "7d"), v.count("plays", "7d")),
+    "account.night_share_7d": lambda v: over(v.count("night", "7d"), v.count("plays", "7d")),
+    "account.devices_7d": lambda v: v.distinct("devices", "7d", 16),
+    "account.reports_made_7d": lambda v: v.count("reports_made", "7d"),
+    "account.report_reliability": lambda v: (1 + v.total("right")) / (2 + v.total("right") + v.total("wrong")),
+    "parent.children_1h": lambda v: v.count("children", "1h"),
+    "parent.children_24h": lambda v: v.count("children", "24h"),
+    "parent.accounts_24h": lambda v: v.distinct("accounts", "24h", 64),
+    "parent.reports_24h": lambda v: v.count("reports", "24h"),
+    "bucket.items_24h": lambda v: v.count("items", "24h"),
+    "bucket.items_7d": lambda v: v.count("items", "7d"),
+    "bucket.accounts_24h": lambda v: v.distinct("accounts", "24h", 64),
+    "bucket.accounts_7d": lambda v: v.distinct("accounts", "7d", 64),
+    "bucket.reports_7d": lambda v: v.count("reports", "7d"),
+    "bucket.violations_90d": lambda v: v.count("violations", "90d"),
+    "device.accounts_24h": lambda v: v.distinct("accounts", "24h", 64),
+    "device.accounts_7d": lambda v: v.distinct("accounts", "7d", 64),
+    "device.plays_24h": lambda v: v.count("plays", "24h"),
+}
+
+
+def expected(events: Sequence[LoggedEvent], subject: Subject, as_of: int) -> dict[str, float]:
+    """Every stored feature of a subject at an instant, from the events visible by then."""
+    history = History([logged for logged in events if logged.visible_at <= as_of])
+    entities = history.entities
+    item = entities.get(("item", subject.key))
+    links = (item.links if item else ()) or (None,) * 4
+    if subject.type_id == "account":
+        links = (subject.id, None, None, None)
+    account = entities.get(("account", links[0] or ""))
+    (device,) = (account.links if account else ()) or (None,)
+    found = {
+        "item": [item],
+        "account": [account],
+        "parent": [entities.get(("parent", links[1] or ""))],
+        "bucket": [entities.get(("bucket", key or "")) for key in links[2:]],
+        "device": [entities.get(("device", device or ""))],
+    }
+    values = {}
+    for name, formula in FORMULAS.items():
+        each = [formula(View(entity, as_of)) for entity in found[name.partition(".")[0]]]
+        known = [value for value in each if not math.isnan(value)]
+        values[name] = max(known) if known else NAN
+    return values

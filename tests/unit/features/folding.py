@@ -1,0 +1,56 @@
+"""Folding events in memory, and reading features of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from features.columns import contract_for, evaluate
+from features.fold import WHOLE, Batch, Fold, Partition
+from features.routes import Links, links_of
+from features.rows import LAYOUT_OF, Matrix, missing
+from leads.records import LoggedEvent, Subject
+
+STORED = contract_for(text=False)
+
+
+def fold(events: Sequence[LoggedEvent], partition: Partition = WHOLE) -> Batch:
+    """All rows that the events make."""
+    folding = Fold(partition)
+    for logged in events:
+        folding.apply(logged)
+    return folding.take()
+
+
+def newest(batch: Batch) -> dict[tuple[str, str], tuple[np.ndarray, tuple[str | None, ...]]]:
+    """Each entity's last row, and the links beside it."""
+    found = {}
+    for view, rows in batch.items():
+        packed = np.frombuffer(bytes(rows.raw), dtype="<f4").reshape(-1, LAYOUT_OF[view].width)
+        for i, key in enumerate(rows.keys):
+            found[view, key] = (packed[i], rows.links[i])
+    return found
+
+
+def packed_of(batch: Batch, subjects: Sequence[Subject]) -> dict[str, Matrix]:
+    """The rows of each role for the subjects, as the online reader would find them."""
+    stored, packed = newest(batch), missing(len(subjects))
+    for i, subject in enumerate(subjects):
+        item = stored.get(("item", subject.key))
+        links = links_of(subject, Links(*item[1]) if item else None)
+        account = stored.get(("account", links.account_id or ""))
+        (device,) = account[1] if account else (None,)
+        keys = (("item", "item", subject.key), ("account", "account", links.account_id))
+        keys += (("parent", "parent", links.parent_key), ("device", "device", device))
+        keys += (("bucket_0", "bucket", links.bucket_0), ("bucket_1", "bucket", links.bucket_1))
+        for role, view, key in keys:
+            if key is not None and (view, key) in stored:
+                packed[role][i] = stored[view, key][0]
+    return packed
+
+
+def values_of(batch: Batch, subjects: Sequence[Subject], as_of: int) -> Matrix:
+    """(n, stored features) at an instant."""
+    n = len(subjects)
+    return evaluate(STORED, packed_of(batch, subjects), np.full(n, as_of), [None] * n).matrix
