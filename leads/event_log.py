@@ -157,11 +157,26 @@ def of_subject(connection: Connection, subject: Subject, *, limit: int = 200) ->
 def items(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
     """What the named subjects hold now; unknown ones are absent."""
     found: dict[Subject, ItemCreated] = {}
-    for raw in _newest_last(connection, subjects, "item_created"):
+    for _, raw in _newest_last(connection, subjects, "item_created"):
         body = decode_event(raw).body
         assert isinstance(body, ItemCreated)
         found[body.subject.subject] = body
     return found
+
+
+def texts(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[tuple[Micros, str]]]:
+    """Every text the named subjects ever had, and since when it is visible, oldest first."""
+    found: dict[Subject, list[tuple[Micros, str]]] = {}
+    for at, raw in _newest_last(connection, subjects, "item_created"):
+        body = decode_event(raw).body
+        assert isinstance(body, ItemCreated)
+        found.setdefault(body.subject.subject, []).append((at, body.text))
+    return found
+
+
+def visible_at(connection: Connection, offset: int) -> Micros:
+    """When the event at an offset became visible; 0 for offset 0."""
+    return connection.execute(sa.select(events.c.visible_at).where(events.c.offset == offset)).scalar() or 0
 
 
 def hold_head(connection: Connection) -> None:
@@ -174,7 +189,7 @@ def hold_head(connection: Connection) -> None:
 def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[DecisionMade]]:
     """Every decision about the named subjects, under any harm, oldest first; undecided subjects are absent."""
     found: dict[Subject, list[DecisionMade]] = {}
-    for raw in _newest_last(connection, subjects, "decision_made"):
+    for _, raw in _newest_last(connection, subjects, "decision_made"):
         body = decode_event(raw).body
         assert isinstance(body, DecisionMade)
         found.setdefault(body.subject.subject, []).append(body)
@@ -232,14 +247,14 @@ def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended
     return Appended(len(rows), len(new) - len(rows), Head(offset, visible_at))
 
 
-def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str) -> Iterator[bytes]:
+def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str) -> Iterator[tuple[Micros, bytes]]:
     """The subjects' events of one kind (not `played`) as stored, in the log's order within each subject."""
     by_type: dict[str, list[str]] = {}
     for subject in subjects:
         by_type.setdefault(subject.type_id, []).append(subject.id)
     for type_id, ids in by_type.items():
         for start in range(0, len(ids), _CHUNK):
-            query = sa.select(events.c.offset, events.c.raw).where(
+            query = sa.select(events.c.offset, events.c.visible_at, events.c.raw).where(
                 events.c.type_id == type_id,
                 events.c.subject_id.in_(ids[start : start + _CHUNK]),
                 events.c.kind == kind,
@@ -247,7 +262,7 @@ def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str)
             )
             # Ordered here: asked to order by offset, SQLite walks the whole kind in that order instead of looking up.
             found = connection.execute(query).all()
-            yield from (row.raw for row in sorted(found, key=lambda row: row.offset))
+            yield from ((row.visible_at, row.raw) for row in sorted(found, key=lambda row: row.offset))
 
 
 def _insert_ignore(connection: Connection, table: sa.Table, row: dict[str, object]) -> None:

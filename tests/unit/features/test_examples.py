@@ -108,7 +108,7 @@ ITEM = {
 
 
 def spamming_account() -> tuple[SubjectRef, Story]:
-    """An account with five comments, three of them in the last hour and all alike, two strikes and some plays at night."""
+    """An account with five comments, three of them alike and within the hour, two strikes, some plays at night."""
     story = Story().tell(30 * DAY, ItemCreated(SubjectRef("account", "a1")))
     links = COPY + " https://x.io"
     story.tell(20 * DAY, comment("c1"))
