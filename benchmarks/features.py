@@ -1,10 +1,10 @@
-"""Writing feature rows: the fold, the segments, and packed online rows beside Feast's own ways, on SQLite and Redis.
+"""Feature rows: folded, written and read, beside Feast's own ways and the stores' bare clients, on SQLite and Redis.
 
 Run: python -m benchmarks.features [--quick] [--json PATH]
 
-The peers, on the same entities and interleaved with ours: Feast's `write_to_online_store` of one float feature per
-column of the row (what a view without packing would hold), and its `write_to_offline_store`, which reads and rewrites
-the whole Parquet file, beside a new segment of as many rows.
+The peers, on the same entities and in turns with ours: Feast's `get_online_features(...).to_dict()` and
+`write_to_online_store` of a view with one float feature per column, its `write_to_offline_store`, which reads and
+rewrites the whole Parquet file, and a pipelined read of the very same keys by the store's own client.
 """
 
 from __future__ import annotations
@@ -12,52 +12,23 @@ from __future__ import annotations
 import statistics
 import sys
 import tempfile
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
+from benchmarks._peer import SCALARS, VIEW, scalar_frame, scalar_store
+from benchmarks._reading import reading
 from benchmarks._report import Measure, arguments, at_least, report
-from features.fold import Batch, Fold, empty_batch
-from features.online_writer import OnlineWriter
-from features.routes import Links
-from features.rows import ACCOUNT
+from benchmarks._writing import START, folding, sustained, timed, visible
+from features.fold import Batch, empty_batch
+from features.online_writer import Newest, OnlineWriter, collect
+from features.rows import ACCOUNT, LAYOUTS
 from features.segments import Segments
-from features.store import import_feast, known_warnings_ignored, repo_config
+from features.store import known_warnings_ignored, open_store
 from leads import clock
-from leads.records import Event, ItemCreated, LoggedEvent, Played, SignalReceived, SubjectRef
 from leads.settings import Settings, load_settings
-
-# What a view without packing would plausibly hold; a packed row holds more numbers than that.
-SCALARS = 48
-START = clock.from_text("2026-03-01T00:00:00Z")
-
-
-def events(n: int) -> list[LoggedEvent]:
-    """Plays, comments and reports of a few thousand accounts, a second apart."""
-    rng = np.random.default_rng(3)
-    logged = []
-    for i, (kind, who, what) in enumerate(
-        zip(rng.random(n), rng.integers(3_000, size=n), rng.integers(500, size=n), strict=True)
-    ):
-        track, comment = SubjectRef("track", f"t{what}"), SubjectRef("comment", f"c{i - what % (i + 1)}")
-        body: Played | ItemCreated | SignalReceived = Played(track, f"a{who}", 33.0)
-        if kind < 0.1:
-            body = ItemCreated(SubjectRef("comment", f"c{i}"), account_id=f"a{who}", parent=track, text="hello")
-        elif kind < 0.15:
-            body = SignalReceived(comment, "user_report", "app")
-        at = START + i * clock.SECOND
-        logged.append(LoggedEvent(i + 1, at, Event(f"e{i}", at, body)))
-    return logged
-
-
-def timed(work: Callable[[], object]) -> float:
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began
 
 
 def packed_batch(n: int, round_: int) -> Batch:
@@ -65,36 +36,8 @@ def packed_batch(n: int, round_: int) -> Batch:
     batch = empty_batch()
     raw = np.random.default_rng(round_).random(ACCOUNT.width).astype("<f4").tobytes()
     for i in range(n):
-        batch["account"].add(f"a{i}", i + 1, START + round_ * clock.SECOND, raw, Links())
+        batch["account"].add(f"a{i}", i + 1, START + round_ * clock.SECOND, raw, (None,))
     return batch
-
-
-def scalar_frame(n: int, round_: int) -> Any:
-    import pandas as pd
-
-    values = np.random.default_rng(round_).random((n, SCALARS)).astype("float32")
-    frame = pd.DataFrame(values, columns=[f"f{j}" for j in range(SCALARS)])
-    frame["account_id"] = [f"a{i}" for i in range(n)]
-    frame["visible_at"] = pd.Timestamp(START + round_ * clock.SECOND, unit="us", tz="UTC")
-    return frame
-
-
-def scalar_store(settings: Settings, folder: Path, frame: Any) -> Any:
-    """Feast as its documentation has it: a view of scalar features over one Parquet file."""
-    import_feast()
-    from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
-    from feast.types import Float32, String
-
-    path = folder / "scalars.parquet"
-    frame.to_parquet(path, coerce_timestamps="us", allow_truncated_timestamps=True)
-    config = repo_config(settings)
-    config = config.model_copy(update={"project": "peer"})
-    store = FeatureStore(config=config)
-    entity = Entity(name="account", join_keys=["account_id"], value_type=ValueType.STRING)
-    schema = [Field(name="account_id", dtype=String), *(Field(name=f"f{j}", dtype=Float32) for j in range(SCALARS))]
-    source = FileSource(name="scalars", path=str(path), timestamp_field="visible_at")
-    store.apply([entity, FeatureView(name="scalars", entities=[entity], schema=schema, source=source, online=True)])
-    return store
 
 
 @contextmanager
@@ -111,17 +54,18 @@ def redis_settings(folder: Path) -> Iterator[Settings]:
 
 def online(name: str, settings: Settings, folder: Path, n: int, repeats: int) -> list[Measure]:
     """Rows a second, packed and scalar, in turns."""
-    (folder / name).mkdir()
     writer = OnlineWriter(settings)
-    peer = scalar_store(settings, folder / name, scalar_frame(n, 0))
+    peer = scalar_store(settings, folder / name, scalar_frame(n, START))
     ours, theirs = [], []
     for round_ in range(1, repeats + 1):
-        batch, frame = packed_batch(n, round_), scalar_frame(n, round_)
-        ours.append(n / timed(lambda batch=batch: writer.write([batch])))  # type: ignore[misc]
-        theirs.append(n / timed(lambda frame=frame: peer.write_to_online_store("scalars", frame)))  # type: ignore[misc]
+        newest: Newest = {layout.view: {} for layout in LAYOUTS}
+        collect(packed_batch(n, round_), newest)
+        frame = scalar_frame(n, START + round_ * clock.SECOND, round_)
+        ours.append(n / timed(lambda newest=newest: writer.write(newest)))  # type: ignore[misc]
+        theirs.append(n / timed(lambda frame=frame: peer.write_to_online_store(VIEW, frame)))  # type: ignore[misc]
     ratio = statistics.median(a / b for a, b in zip(ours, theirs, strict=True))
     return [
-        Measure(f"{name}: packed rows written online", statistics.median(ours), "rows/s"),
+        Measure(f"{name}: packed rows written, {ACCOUNT.width} floats each", statistics.median(ours), "rows/s"),
         Measure(f"{name}: Feast, {SCALARS} scalars a row", statistics.median(theirs), "rows/s"),
         at_least(f"{name}: packed / Feast", ratio, "ratio", 2.0),
     ]
@@ -129,50 +73,46 @@ def online(name: str, settings: Settings, folder: Path, n: int, repeats: int) ->
 
 def offline(settings: Settings, folder: Path, stored: int, added: int, repeats: int) -> list[Measure]:
     """Adding rows behind many: a new segment, and Feast's rewrite of its file."""
-    (folder / "offline").mkdir()
-    peer = scalar_store(settings, folder / "offline", scalar_frame(stored, 0))
+    open_store(settings, apply=True)
+    peer = scalar_store(settings, folder / "offline", scalar_frame(stored, START))
     segments = Segments(folder / "segments")
     segments.prepare()
-    segments.write(packed_batch(stored, 0), stored)
+    segments.write(packed_batch(added, 0), stored)
     ours, theirs = [], []
     for round_ in range(1, repeats + 1):
-        batch, frame = packed_batch(added, round_), scalar_frame(added, round_)
+        batch, frame = packed_batch(added, round_), scalar_frame(added, START + round_ * clock.SECOND, round_)
         offset = stored + round_ * added
         ours.append(timed(lambda batch=batch, offset=offset: segments.write(batch, offset)))  # type: ignore[misc]
-        theirs.append(timed(lambda frame=frame: peer.write_to_offline_store("scalars", frame)))  # type: ignore[misc]
+        theirs.append(timed(lambda frame=frame: peer.write_to_offline_store(VIEW, frame)))  # type: ignore[misc]
     ratio = statistics.median(b / a for a, b in zip(ours, theirs, strict=True))
     return [
-        Measure(f"segment of {added:,} rows behind {stored:,}", statistics.median(ours) * 1_000, "ms"),
+        Measure(f"segment of {added:,} rows", statistics.median(ours) * 1_000, "ms"),
         Measure(f"Feast's offline write of {added:,} behind {stored:,}", statistics.median(theirs) * 1_000, "ms"),
         at_least("segment: times faster than Feast's offline write", ratio, "ratio", 2.0),
     ]
 
 
+def on_store(name: str, settings: Settings, folder: Path, quick: bool) -> list[Measure]:
+    """Everything that depends on the online store."""
+    n, repeats = (500, 3) if quick else (2_000, 7)
+    measures = reading(settings, name, quick)
+    measures += online(name, settings, folder, n, repeats)
+    measures += sustained(settings, name, quick)
+    return measures + visible(settings, name, quick)
+
+
 def main() -> int:
     """Run every part and report."""
     given = arguments(__doc__ or "")
-    n, repeats = (500, 3) if given.quick else (2_000, 7)
-    logged = events(20_000 if given.quick else 100_000)
-    fold = Fold()
-    began = time.perf_counter()
-    for one in logged:
-        fold.apply(one)
-    seconds = time.perf_counter() - began
-    measures = [Measure("fold", len(logged) / seconds, "events/s")]
+    measures = folding(given.quick)
     with tempfile.TemporaryDirectory() as temporary, known_warnings_ignored():
         folder = Path(temporary)
-        batch = fold.take()
-        rows = sum(len(view) for view in batch.values())
-        segments = Segments(folder / "history")
-        segments.prepare()
-        seconds = timed(lambda: segments.write(batch, len(logged)))
-        measures.append(Measure("segments", rows / seconds, "rows/s"))
         settings = load_settings(home=folder / "sqlite", corpora="")
-        measures += online("sqlite", settings, folder, n, repeats)
-        measures += offline(settings, folder, 20_000 if given.quick else 200_000, 1_000, repeats)
+        measures += offline(settings, folder, 20_000 if given.quick else 200_000, 1_000, 3 if given.quick else 7)
+        measures += on_store("sqlite", settings, folder, given.quick)
         with redis_settings(folder) as on_redis:
-            measures += online("redis", on_redis, folder, n, repeats)
-    return report("Writing feature rows", measures, given.json)
+            measures += on_store("redis", on_redis, folder, given.quick)
+    return report("Feature rows", measures, given.json)
 
 
 if __name__ == "__main__":
