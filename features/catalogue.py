@@ -241,7 +241,10 @@ DEVICE = (
 
 STORED: tuple[Feature, ...] = ITEM + ACCOUNT + PARENT + BUCKET + DEVICE
 
-_URL = re.compile(r"https?://|www\.|\b[a-z0-9-]+\.(?:com|net|org|ru|io|ly|be|tv|info|co)\b", re.IGNORECASE)
+# One match per link; the look-behind keeps it linear on long runs of letters.
+_URL = re.compile(
+    r"(?:https?://|www\.|(?<![a-z0-9-])[a-z0-9-]+\.(?:com|net|org|ru|io|ly|be|tv|info|co)\b)\S*", re.IGNORECASE
+)
 _WORD = re.compile(r"\w+")
 _DIGITS = re.compile(r"\d")
 _PUNCT = re.compile(r"[^\w\s]")

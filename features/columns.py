@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from fnmatch import fnmatchcase
+from functools import reduce
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -75,35 +76,40 @@ def evaluate(
     Raises:
         KeyError: the contract names a feature that this version of the code doesn't have.
     """
-    n = len(as_of)
-    matrix = np.empty((n, len(contract.columns)), dtype=np.float32)
-    refused = np.full(n, -1, dtype=np.int64)
-    too_old = np.zeros(n, dtype=np.bool_)
+    matrix = np.empty((len(as_of), len(contract.columns)), dtype=np.float32)
+    refused = np.full(len(as_of), -1, dtype=np.int64)
+    too_old = np.zeros(len(as_of), dtype=np.bool_)
     stored = {
         view: [Rows(ROLES[role], packed[role], as_of) for role in _ROLES_OF[view]] for view in _views_of(contract)
     }
-    without_text: npt.NDArray[np.bool_] | None = None
     for j, column in enumerate(contract.columns):
         feature = BY_NAME[column.name]
         if isinstance(feature, TextFeature):
             matrix[:, j] = [np.nan if text is None else feature.compute(text) for text in texts]
-            if column.ruled:
-                if without_text is None:
-                    without_text = np.array([text is None for text in texts], dtype=np.bool_)
-                _apply_rule(column, j, without_text, matrix, refused)
-            continue
-        parts = stored[feature.view]
-        values = feature.compute(parts[0])
-        for part in parts[1:]:
-            values = np.fmax(values, feature.compute(part))
-        matrix[:, j] = values
-        if column.ruled:
-            age_s = np.minimum.reduce([part.age_s for part in parts])
-            limit = np.inf if column.max_age_s is None else column.max_age_s
-            absent = ~(age_s <= limit) | np.isinf(age_s)
-            too_old |= absent & np.isfinite(age_s)
+            absent = np.array([text is None for text in texts], dtype=np.bool_) if column.ruled else None
+        else:
+            parts = stored[feature.view]
+            values = [feature.compute(part) for part in parts]
+            absent = _leave_out_the_old(column, parts, values, too_old) if column.ruled else None
+            matrix[:, j] = reduce(np.fmax, values)
+        if absent is not None:
             _apply_rule(column, j, absent, matrix, refused)
     return Evaluated(matrix, refused, too_old)
+
+
+def _leave_out_the_old(
+    column: Column, parts: Sequence[Rows], values: list[Matrix], too_old: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.bool_]:
+    """Blank the values of rows older than the column allows, and note whose; returns who is left without any."""
+    limit = np.inf if column.max_age_s is None else column.max_age_s
+    absent = np.ones(len(too_old), dtype=np.bool_)
+    for i, part in enumerate(parts):
+        known = np.isfinite(part.age_s)
+        fresh = known & (part.age_s <= limit)
+        values[i] = np.where(fresh, values[i], np.float32(np.nan))
+        np.logical_or(too_old, known & ~fresh, out=too_old)
+        absent &= ~fresh
+    return absent
 
 
 def _apply_rule(

@@ -20,7 +20,7 @@ class Occurrence(NamedTuple):
 
     Args:
         counters: each is counted once, at the event's instant.
-        distinct: (sketch, element) pairs seen at the event's instant.
+        distinct: (sketch, element) pairs seen at the event's instant, or at `seen_at`.
         amounts: (counter, amount, instant in µs) for what isn't just one more now.
         maxima: (name, value).
         links: the row's links from now on; None leaves them.
@@ -32,6 +32,7 @@ class Occurrence(NamedTuple):
     distinct: tuple[tuple[str, str], ...] = ()
     amounts: tuple[tuple[str, float, Micros], ...] = ()
     maxima: tuple[tuple[str, float], ...] = ()
+    seen_at: Micros | None = None
     links: tuple[str | None, ...] | None = None
 
 
@@ -89,10 +90,10 @@ class RowWriter:
             else:
                 for counter in told.counters:
                     self._count(row, counter, second, 1.0)
+        tick = (second if told.seen_at is None else told.seen_at // clock.SECOND) // TICK_S
         for sketch, element in told.distinct:
             start, slots = self._sketches[sketch]
             cell = start + mmh3.hash(element, 0, False) % slots
-            tick = second // TICK_S
             if cells[cell] < tick:
                 cells[cell] = tick
         for counter, amount, then in told.amounts:
@@ -104,8 +105,6 @@ class RowWriter:
                 cells[self._cells[name]] = value
         if told.links is not None:
             row.links = told.links
-        if second < row.last:
-            self._look_back(row, second)
 
     def _newest_cells(self, counters: tuple[str, ...]) -> tuple[int, ...]:
         """The cells that count one more now."""
@@ -139,9 +138,11 @@ class RowWriter:
             else:
                 cells[start:end] = array("f", bytes(4 * by * count)) + cells[start : end - by * count]
 
-    def _look_back(self, row: Row, second: int) -> None:
-        """An event older than the row's newest: it may be the entity's first, or beyond every window."""
-        cells = row.cells
+    def look_back(self, row: Row, at: Micros) -> None:
+        """Once per event: one older than the row's newest may be the entity's first, or beyond every window."""
+        second, cells = at // clock.SECOND, row.cells
+        if second >= row.last:
+            return
         if second < int(cells[FIRST]) * DAY_S + int(cells[FIRST + 1]):
             cells[FIRST], cells[FIRST + 1] = divmod(second, DAY_S)
         if row.last - second > _WATERMARK_S:

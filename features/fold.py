@@ -101,6 +101,7 @@ class Fold:
             writer.apply(row, told, at)
             if row.offset != offset:
                 row.offset = offset
+                writer.look_back(row, at)
                 changed.append((view, key, row))
         stamp((row for _, _, row in changed), visible_at)
         for view, key, row in changed:

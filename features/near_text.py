@@ -32,7 +32,7 @@ def normal_form(text: str) -> str:
     >>> normal_form("  BUY n0w!!! https://x.io/abc123 soooo cheap")
     'buy n w link so cheap'
     """
-    plain = unicodedata.normalize("NFKD", text[: 4 * _MAX_BYTES]).casefold()
+    plain = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(c for c in plain if not unicodedata.combining(c)) if not plain.isascii() else plain
     plain = _LINK.sub(" link ", plain)
     return _DRAWN_OUT.sub(r"\1", _KEPT.sub(" ", plain)).strip()

@@ -149,7 +149,7 @@ class Router:
                 maxima = (("classifier", body.score),) if body.score is not None else ()
                 yield Occurrence("item", subject.key, maxima=maxima)
         if item.links is None and subject.type_id != ACCOUNT_TYPE:
-            if len(item.early) < _REMEMBERED:
+            if body.kind in _BY_KIND and len(item.early) < _REMEMBERED:
                 item.early.append((body.kind, body.reporter_id, at))
         else:
             yield from _pass_on(body.kind, body.reporter_id, links_of(subject, item.links), at)
@@ -164,7 +164,7 @@ class Router:
         if before and before.verdict == body.verdict:
             item.standing[body.harm] = before._replace(by=body.by)
             return
-        reporters = tuple(reporter_id for reporter_id, about in item.reporters if about in (None, body.harm))
+        reporters = tuple(dict.fromkeys(who for who, about in item.reporters if about in (None, body.harm)))
         stands = _Standing(body.verdict, body.by, at, links_of(subject, item.links), reporters)
         item.standing[body.harm] = stands
         if before:
@@ -231,7 +231,7 @@ def _pass_on(kind: str, reporter_id: str | None, links: Links, at: Micros) -> It
     amounts = ((counter, 1.0, at),)
     if links.account_id is not None:
         reporters = _distinct("reporters", reporter_id) if counter == "reports" else ()
-        yield Occurrence("account", links.account_id, distinct=reporters, amounts=amounts)
+        yield Occurrence("account", links.account_id, distinct=reporters, amounts=amounts, seen_at=at)
     if counter == "reports":
         if links.parent_key is not None:
             yield Occurrence("parent", links.parent_key, amounts=amounts)

@@ -61,9 +61,11 @@ class History:
         if key is not None:
             self.at(view, key, at).counted.append((what, at if then is None else then, by))
 
-    def see(self, view: str, key: str | None, sketch: str, element: str | None, at: int) -> None:
+    def see(
+        self, view: str, key: str | None, sketch: str, element: str | None, at: int, *, then: int | None = None
+    ) -> None:
         if key is not None and element is not None:
-            self.at(view, key, at).seen.append((sketch, element, at))
+            self.at(view, key, at).seen.append((sketch, element, at if then is None else then))
 
     def tell(self, body: object, at: int) -> None:
         match body:
@@ -152,7 +154,7 @@ class History:
         if kind == "user_report":
             for view, key in (("account", account), ("parent", parent), *(("bucket", key) for key in keys)):
                 self.count(view, key, "reports", at, then=then)
-            self.see("account", account, "reporters", reporter, at)
+            self.see("account", account, "reporters", reporter, at, then=then)
         elif kind != "classifier":
             self.count("account", account, "notices", at, then=then)
 
@@ -167,7 +169,7 @@ class History:
             item.standing[body.harm] = (before[0], body.by, *before[2:])
             return
         links = (subject.id, None, None, None) if subject.type_id == "account" else item.links or (None,) * 4
-        reporters = [who for who, harm in item.reporters if harm in (None, body.harm)]
+        reporters = sorted({who for who, harm in item.reporters if harm in (None, body.harm)})
         item.standing[body.harm] = (body.verdict, body.by, at, links, reporters)
         for (verdict, _, then, linked, who), by in (*([(before, -1)] if before else []), (item.standing[body.harm], 1)):
             bad = verdict == "violating"

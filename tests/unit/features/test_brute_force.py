@@ -30,7 +30,7 @@ from leads.records import (
 )
 
 START = clock.from_text("2026-03-01T00:00:00Z")
-LATENESS = [0, 0, 0, 1, 240, 3_000, 3_700, 90_000, 86_400 * 6, 86_400 * 40, 86_400 * 95]
+LATENESS = [-120, 0, 0, 0, 1, 240, 3_000, 3_700, 90_000, 86_400 * 6, 86_400 * 40, 86_400 * 95]
 GAPS = [0, 0, 1, 200, 1_200, 3_600, 30_000, 86_400, 86_400 * 9, 86_400 * 100]
 TEXTS = ["hi", "", *(f"{a} my channel for free {b} http://x.io" for a in ("visit", "see") for b in ("beats", "coins"))]
 SUBJECTS = [

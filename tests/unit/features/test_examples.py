@@ -220,7 +220,7 @@ STORIES = [
 TEXTS = {
     "text.chars": ("Hello you", 9),
     "text.words": ("Buy it, now!", 3),
-    "text.urls": ("see www.a.io and b.com", 3),
+    "text.urls": ("see https://www.a.io/x and b.com", 2),
     "text.upper_share": ("ABcd", 0.5),
     "text.digit_share": ("a1b2", 0.5),
     "text.punctuation_share": ("a!b?", 0.5),

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import random
 import sys
+import time
 import warnings
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 
@@ -14,12 +16,15 @@ sys.path.insert(0, str(Path(__file__).parent))
 from folding import fold, newest, packed_of
 from test_brute_force import SUBJECTS, history
 
+from features.catalogue import TEXT
 from features.columns import contract_for, evaluate
-from features.fold import Partition
+from features.counting import Occurrence, RowWriter, stamp
+from features.fold import Fold, Partition
 from features.near_text import buckets
-from features.rows import ROLES, missing, visible_at
+from features.rows import ACCOUNT, BUCKET, ROLES, missing, visible_at
 from leads import clock
 from leads.policies import FeatureRule
+from leads.records import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, SubjectRef
 
 EVENTS = history(11, 600)
 AS_OF = EVENTS[-1].visible_at + 3 * clock.HOUR
@@ -147,3 +152,55 @@ def test_a_changed_word_mostly_keeps_a_bucket() -> None:
         changed = [*text[:19], "entirely"]
         kept += bool(set(buckets(" ".join(text))) & set(buckets(" ".join(changed))))
     assert kept > 150
+
+
+def test_what_stands_before_a_text_does_not_hide_it() -> None:
+    text = "Visit my channel for the best free beats of this summer"
+    for filler in (" " * 8_000, "." * 8_000, "https://x.io/" + "a" * 8_000 + " "):
+        assert buckets(filler + text) != (None, None)
+
+
+def test_a_reporter_is_credited_once_for_a_verdict() -> None:
+    reporter = SignalReceived(SubjectRef("comment", "c1"), "user_report", "app", reporter_id="r1")
+    bodies = [
+        ItemCreated(SubjectRef("comment", "c1"), account_id="a1"),
+        reporter,
+        msgspec.structs.replace(reporter, harm="spam"),
+        DecisionMade(SubjectRef("comment", "c1"), "spam", "violating", "human", "r"),
+    ]
+    folding = Fold()
+    for i, body in enumerate(bodies, 1):
+        folding.apply(LoggedEvent(i, AS_OF + i, Event(f"e{i}", AS_OF, body)))
+    assert folding.router.reliability("r1") == round(2 / 3 * 64) / 64
+
+
+def test_an_event_beyond_every_window_is_counted_as_late_and_kept() -> None:
+    folding = Fold()
+    for i, days in enumerate((0, 100), 1):
+        played = Played(SubjectRef("track", "t1"), "a1", 100.0)
+        folding.apply(LoggedEvent(i, AS_OF + i, Event(f"e{i}", AS_OF - days * clock.DAY, played)))
+    row, _ = newest(folding.take())["account", "a1"]
+    assert row[ACCOUNT.places.cells["late"]] == 1
+    assert row[ACCOUNT.places.cells["plays"]] == 2
+
+
+def test_one_old_bucket_does_not_hide_behind_a_fresh_one() -> None:
+    packed = missing(1)
+    for role, age, items in (("bucket_0", 3, 50.0), ("bucket_1", 0, 1.0)):
+        writer = RowWriter(BUCKET)
+        at = AS_OF - age * clock.DAY
+        row = writer.new(at)
+        writer.apply(row, Occurrence("bucket", "b", amounts=(("items", items, at),)), at)
+        stamp([row], at)
+        packed[role][0] = row.cells
+    contract = contract_for(text=False, rules=(rule("bucket.*", max_age_days=1),))
+    found = evaluate(contract, packed, np.array([AS_OF]), [None])
+    assert found.matrix[0, contract.names.index("bucket.items_7d")] == 1
+    assert found.too_old.all()
+
+
+def test_long_texts_are_counted_quickly() -> None:
+    (links,) = [feature for feature in TEXT if feature.name == "text.urls"]
+    began = time.perf_counter()
+    assert links.compute("a-" * 10_000) == 0
+    assert time.perf_counter() - began < 1
