@@ -13,8 +13,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 sys.path.insert(0, str(Path(__file__).parent))
-from brute_force import FORMULAS, expected
+from brute_force import expected
 from folding import fold, values_of
+from formulas import FORMULAS
 
 from features.catalogue import STORED
 from leads import clock
