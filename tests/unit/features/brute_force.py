@@ -6,12 +6,15 @@ are shared with the code: which bucket keys a text has, and by which hash elemen
 
 from __future__ import annotations
 
-import math
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 import mmh3
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).parent))
 from formulas import FORMULAS, NAN, View
 
 from features.near_text import buckets
@@ -200,6 +203,6 @@ def expected(events: Sequence[LoggedEvent], subject: Subject, as_of: int) -> dic
     values = {}
     for name, formula in FORMULAS.items():
         each = [formula(View(entity, as_of)) for entity in found[name.partition(".")[0]]]
-        known = [value for value in each if not math.isnan(value)]
+        known = [value for value in each if not np.isnan(value)]
         values[name] = max(known) if known else NAN
     return values
