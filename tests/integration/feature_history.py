@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator
-from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
 from sqlalchemy.engine import Engine
 
 from features.columns import contract_for, evaluate
+from features.fold import Partition
 from features.online import open_reader
 from features.rows import LAYOUTS
 from features.segments import JOIN_KEYS, Segments, packed_name
@@ -74,12 +74,13 @@ def served(settings: Settings, as_of: int) -> tuple[np.ndarray, np.ndarray]:
 
 def segment_rows(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
     """Every stored row of each view, in order."""
-    segments = Segments(settings.features_dir / "segments")
+    shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]
+    manifests = [Segments(settings.features_dir / "segments", share).manifest() for share in shares]
     rows: dict[str, list[tuple[object, ...]]] = {}
     for layout in LAYOUTS:
-        found = []
-        for name in segments.manifest().segments.get(layout.view, ()):
-            table = pq.read_table(Path(segments.folder) / layout.view / name)
+        found: list[tuple[object, ...]] = []
+        for name in [name for manifest in manifests for name in manifest.segments.get(layout.view, ())]:
+            table = pq.read_table(settings.features_dir / "segments" / layout.view / name)
             columns = [
                 table[column].to_pylist() for column in ("offset", JOIN_KEYS[layout.view], packed_name(layout.view))
             ]
