@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import sqlite3
 import sys
 from collections.abc import Iterator
@@ -22,7 +21,7 @@ from features.online_stores import open_online_store
 from features.online_writer import OnlineWriter
 from features.rows import LAYOUTS
 from features.segments import JOIN_KEYS, Segments
-from features.store import known_warnings_ignored, online_store_of, open_store, repo_config
+from features.store import known_warnings_ignored, online_store_of, open_store
 from leads import clock
 from leads.settings import REPOSITORY, Settings, load_settings
 
@@ -143,20 +142,6 @@ def test_feasts_materialization_cant_put_a_row_back(world: World) -> None:
         )
     world.expected[layout.view, "l"] = newest
     world.check(layout, ["k", "l"])
-
-
-def test_the_command_line_writes_through_the_guarded_store(tmp_path: Path) -> None:
-    repo = tmp_path / "features" / "repo"
-    shutil.copytree(REPOSITORY / "features" / "repo", repo, ignore=shutil.ignore_patterns("__pycache__"))
-    settings = load_settings(home=tmp_path / "var", corpora="")
-    from feast import FeatureStore
-
-    config = FeatureStore(repo_path=str(repo)).config
-    assert config.online_store == repo_config(settings).online_store.model_copy(
-        update={"path": config.online_store.path}
-    )
-    assert (repo / config.online_store.path).resolve() == settings.features_dir / "online.db"
-    assert (repo / config.registry.path).resolve() == settings.features_dir / "registry.db"
 
 
 def test_the_command_line_reads_the_segments_of_its_home() -> None:
