@@ -1,0 +1,96 @@
+"""Every notebook runs from top to bottom in a home without features and in one that has some, and is kept clean."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import nbformat
+import pytest
+from nbclient import NotebookClient
+
+from features.segments import Segments
+from leads.settings import REPOSITORY, load_settings
+
+NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
+PLOTS = {"features": {"ranking", "distributions", "farms", "ages"}}
+SAYS = {
+    "features": {
+        "sdk": "features are equal, bit by bit",
+        "skew": "largest difference 0\n",
+        "logged": "There are no predictions to check yet.",
+    }
+}
+TABLES = {"features": {"holds", "labels", "catalogue", "frame", "online", "rules", "skew"}}
+
+
+def execute(path: Path, home: Path, folder: Path) -> dict[str, list[Any]]:
+    """Run a notebook as a front end does, from its own folder; returns the outputs of each cell by its id."""
+    notebook = nbformat.read(path, as_version=4)
+    env = {
+        **os.environ,
+        "LEADS_HOME": str(home),
+        "LEADS_CORPORA": "",
+        "MPLBACKEND": "module://matplotlib_inline.backend_inline",
+        "IPYTHONDIR": str(folder / "ipython"),
+    }
+    client = NotebookClient(
+        notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+    )
+    client.execute(env=env)
+    return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}
+
+
+def printed(outputs: list[Any]) -> str:
+    return "".join(one.text for one in outputs if one.output_type == "stream")
+
+
+def shown(outputs: list[Any]) -> set[str]:
+    """The kinds of content that a cell displays."""
+    return {kind for one in outputs if "data" in one for kind in one.data}
+
+
+def check(name: str, outputs: dict[str, list[Any]]) -> None:
+    stray = [
+        one for cell in outputs.values() for one in cell if one.output_type == "error" or one.get("name") == "stderr"
+    ]
+    assert stray == []
+    assert {cell for cell in outputs if "image/png" in shown(outputs[cell])} == PLOTS[name]
+    assert {cell for cell in outputs if "text/html" in shown(outputs[cell])} >= TABLES[name]
+    for cell, text in SAYS[name].items():
+        assert text in printed(outputs[cell])
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_it_runs_without_and_with_features(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
+    home = tmp_path / "home"
+    first = execute(path, home, tmp_path)
+    check(path.stem, first)
+    assert "simulated events appended" in printed(first["home"])
+    # What it made lies apart from the home's own state, and is a home with features itself.
+    made = home / "notebook"
+    assert [one.name for one in home.iterdir()] == ["notebook"]
+    manifest = Segments(load_settings(home=made).features_dir / "segments").manifest()
+    second = execute(path, made, tmp_path)
+    check(path.stem, second)
+    assert "simulated" not in printed(second["home"])
+    assert not (made / "notebook").exists()
+    assert Segments(load_settings(home=made).features_dir / "segments").manifest() == manifest
+    assert {cell: printed(one) for cell, one in second.items() if cell != "home"} == {
+        cell: printed(one) for cell, one in first.items() if cell != "home"
+    }
+
+
+def test_there_are_notebooks() -> None:
+    assert {path.stem for path in NOTEBOOKS} == set(PLOTS) == set(SAYS) == set(TABLES)
+
+
+@pytest.mark.parametrize("path", NOTEBOOKS, ids=lambda path: path.stem)
+def test_no_outputs_are_kept(path: Path) -> None:
+    notebook = nbformat.read(path, as_version=4)
+    nbformat.validate(notebook)
+    code = [cell for cell in notebook.cells if cell.cell_type == "code"]
+    assert [cell.id for cell in code if cell.outputs or cell.execution_count] == []
