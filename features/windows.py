@@ -24,6 +24,7 @@ class Rows:
         self._missing = np.isnan(packed[:, VISIBLE])
         self._now = as_of // clock.SECOND
         self._last = np.where(self._missing, 0, self._instant(LAST)).astype(np.int64)
+        self._any_missing = bool(self._missing.any())
         self._sums: dict[str, Matrix] = {}
 
     @property
@@ -50,9 +51,9 @@ class Rows:
         """About how many different elements occurred in the window: -m ln(1 - filled/m) for m slots."""
         start, slots = self._places.sketches[sketch]
         ring = WINDOWS[window]
-        oldest = self._now // TICK_S - ring.width_s * ring.size // TICK_S
-        filled = (self._packed[:, start : start + slots] > oldest[:, None]).sum(axis=1)
-        counted: Matrix = _estimates(slots)[filled]
+        oldest = (self._now // TICK_S - ring.width_s * ring.size // TICK_S).astype(np.float32)
+        recent = self._packed[:, start : start + slots] > oldest[:, None]
+        counted: Matrix = _estimates(slots)[np.add.reduce(recent, axis=1, dtype=np.int64)]
         return self._masked(counted)
 
     def entropy(self, window: str) -> Matrix:
@@ -71,7 +72,7 @@ class Rows:
         if window not in self._sums:
             ring, start, members = self._places.windows[window]
             slid = self._now // ring.width_s - self._last // ring.width_s
-            kept = ring.size - np.clip(slid, 0, ring.size)
+            kept = ring.size - np.minimum(np.maximum(slid, 0), ring.size)
             buckets = self._packed[:, start : start + ring.size * len(members)]
             mask = (np.arange(ring.size) < kept[:, None]).astype(np.float32)
             # Exact whatever the order of summing: cells are multiples of 1/64, far below 2^18.
@@ -83,15 +84,15 @@ class Rows:
         return self._packed[:, at].astype(np.float64) * DAY_S + self._packed[:, at + 1]
 
     def _masked(self, values: Matrix) -> Matrix:
-        if self._missing.any():
-            values = values.copy()
+        if self._any_missing:
+            # An estimate is a fresh array.
             values[self._missing] = np.nan
         return values
 
 
 def share(part: Matrix, whole: Matrix) -> Matrix:
     """`part` / `whole`, NaN where there is no whole."""
-    divided: Matrix = np.divide(part, whole, out=np.full_like(part, np.nan), where=whole > 0)
+    divided: Matrix = np.divide(part, whole, out=np.full(len(part), np.nan, np.float32), where=whole > 0)
     return divided
 
 
