@@ -1,0 +1,79 @@
+"""The contracts by which logged predictions were made, found again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Protocol
+
+import pyarrow as pa
+
+from features.catalogue import BY_NAME
+from features.columns import ENCODER_VERSION
+from features.contract import FeatureContract
+from features.routes import Links
+from features.rows import ROLES
+from leads.errors import LeadsError, ModelRefused
+from leads.settings import Settings
+from models import manifest
+
+
+class Fetches(Protocol):
+    """`models.registry.Registry`, as far as skew uses it."""
+
+    def fetch(self, harm: str, version: str, into: Path) -> Path: ...
+
+
+class Contracts:
+    """Contracts by harm and version, from what is published here, else from the registry."""
+
+    def __init__(self, settings: Settings, registry: Fetches | None) -> None:
+        self._settings = settings
+        self._registry = registry
+        self._folders: dict[tuple[str, str], Path | str] = {}
+
+    def of(self, harm: str, version: str, table: pa.Table) -> FeatureContract | str:
+        """The contract of predictions that share it and a shape; a text says why there is none to go by."""
+        folder = self._folder(harm, version)
+        if isinstance(folder, str):
+            return folder
+        try:
+            contract = FeatureContract.from_json(manifest.read_file(folder, manifest.CONTRACT))
+            inputs = len(manifest.read_manifest(folder).input_names)
+        except ModelRefused as error:
+            return error.message
+        return _unfit(contract, inputs, table) or contract
+
+    def _folder(self, harm: str, version: str) -> Path | str:
+        key = (harm, version)
+        if key not in self._folders:
+            self._folders[key] = self._find(harm, version)
+        return self._folders[key]
+
+    def _find(self, harm: str, version: str) -> Path | str:
+        published = self._settings.published_dir / harm / version
+        if published.is_dir():
+            return published
+        if self._registry is None:
+            from models.registry import Registry
+
+            self._registry = Registry(self._settings)
+        try:
+            return self._registry.fetch(harm, version, self._settings.root / "cache" / "versions" / harm)
+        except LeadsError as error:
+            return f"the version can't be found: {error.message}"
+
+
+def _unfit(contract: FeatureContract, inputs: int, table: pa.Table) -> str | None:
+    """Why the contract doesn't say how these predictions came to be; None when it does."""
+    first = table.slice(0, 1).to_pylist()[0]
+    if contract.hash != first["contract_hash"]:
+        return f"they were made by contract {first['contract_hash']}, the version's is {contract.hash}"
+    if contract.encoder_version != ENCODER_VERSION:
+        return f"their features were encoded by {contract.encoder_version}, this code encodes by {ENCODER_VERSION}"
+    unknown = [name for name in contract.names if name not in BY_NAME]
+    if unknown:
+        return f"this code has no feature {unknown[0]}"
+    logged = (len(first["vector"]), len(first["row_at"]), len(first["links"]))
+    if logged != (inputs, len(ROLES), len(Links._fields)):
+        return f"{logged} inputs, rows and links were logged, not {(inputs, len(ROLES), len(Links._fields))}"
+    return None
