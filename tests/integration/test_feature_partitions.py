@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
@@ -50,8 +49,8 @@ def frame(settings: Settings, head: int) -> Frame:
 
 
 @pytest.fixture(scope="module")
-def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Whole]:
-    yield Whole(tmp_path_factory.mktemp("whole"))
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Whole:
+    return Whole(tmp_path_factory.mktemp("whole"))
 
 
 def agrees(settings: Settings, whole: Whole) -> None:
@@ -81,7 +80,7 @@ def test_workers_of_two_partitions_make_what_one_makes(tmp_path: Path, whole: Wh
 
 def test_another_number_of_partitions_needs_a_rebuild(whole: Whole) -> None:
     segments = Segments(whole.settings.features_dir / "segments", Partition(0, 3))
-    with pytest.raises(ConfigurationError, match="LEADS_PARTITIONS.*--rebuild"):
+    with pytest.raises(ConfigurationError, match=r"LEADS_PARTITIONS.*--rebuild"):
         segments.prepare()
 
 

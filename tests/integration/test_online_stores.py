@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from features.fold import empty_batch
 from features.online_keys import entity_key, fields, float_list_value, string_value_of
 from features.online_stores import open_online_store
-from features.online_writer import OnlineWriter
+from features.online_writer import Newest, OnlineWriter, collect
 from features.rows import LAYOUTS
 from features.segments import JOIN_KEYS, Segments
 from features.store import known_warnings_ignored, online_store_of, open_store
@@ -102,13 +102,13 @@ def test_threads_get_their_own_answers(world: World) -> None:
 def test_the_writer_takes_each_entitys_last_row(world: World) -> None:
     layout = LAYOUTS[0]
     links = [tuple(f"{n}{i}" for n in layout.links) for i in range(3)]
-    batches = []
+    newest: Newest = {one.view: {} for one in LAYOUTS}
     for i in range(3):
         batch = empty_batch()
         key, packed, _, at = row(layout, "k", i, [i + 1])
         batch[layout.view].add(key, i + 1, at, packed, links[i])
-        batches.append(batch)
-    assert world.writer.write(batches) == 1
+        collect(batch, newest)
+    assert world.writer.write(newest) == 1
     world.expected[layout.view, "k"] = (*row(layout, "k", 2, [3])[:2], links[2], START + 2)
     world.check(layout, ["k"])
 
