@@ -218,6 +218,7 @@ def _what_next(settings: Settings) -> None:
         ("make serve", f"the service; API pages on http://{settings.host}:{settings.port}/v1/docs"),
         ("leads keys create me", "a key for it"),
         ("leads queue", "the ranked queue here"),
+        ("leads skew --days 3", "was what was served what training would see?"),
         ("leads retrain spam", "train again with the decisions made since"),
     ]
     if reports:
