@@ -226,6 +226,9 @@ def test_staleness_counts_from_the_first_newer_row(world: SkewWorld) -> None:
     served = int(world.reader.fetch([busy]).row_at[0, 1])
     expected = (at - min(instant for instant in newer if instant > served)) / clock.SECOND
     assert lag.max_s >= expected > 1_000
+    limit = round(lag.max_s * clock.SECOND)
+    assert not world.prove(lag=limit).differs
+    assert world.prove(lag=limit - 1).differs
 
 
 def test_a_text_judged_otherwise_than_logged_is_found(world: SkewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
