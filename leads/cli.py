@@ -243,25 +243,16 @@ def drift(
 def skew(
     harm: Annotated[str | None, typer.Argument(help="Only this harm; default: all that have predictions.")] = None,
     days: Annotated[float, typer.Option(min=0.01, help="Length of the window.")] = 1.0,
-    until: Annotated[
-        str | None, typer.Option(help="Where the window ends, RFC 3339; default: with the newest prediction.")
-    ] = None,
+    until: Annotated[str | None, typer.Option(help="Its end, RFC 3339; default: the newest prediction.")] = None,
     sample: Annotated[int, typer.Option(min=1, help="Of more predictions, so many per harm are checked.")] = 20_000,
-    lag: Annotated[
-        float, typer.Option(min=0, help="Seconds for which a newer row may have been visible and not served.")
-    ] = 10.0,
+    lag: Annotated[float, typer.Option(min=0, help="Seconds for which a row may be out of date.")] = 10.0,
     json: Annotated[Path | None, typer.Option(help="Write everything that was found to this file.")] = None,
     quiet: Quiet = False,
 ) -> None:
     """Was what was served what training would see? Derives logged predictions again; exit code 3 when any differs."""
-    from leads.policies import load_policies
     from monitoring.skew_screen import skew_on_screen
 
-    settings = _settings()
-    policies = load_policies(settings.policies)
-    if skew_on_screen(
-        settings, policies, harm, days=days, until=until, sample=sample, lag_s=lag, json=json, quiet=quiet
-    ):
+    if skew_on_screen(_settings(), harm, days=days, until=until, sample=sample, lag_s=lag, json=json, quiet=quiet):
         raise typer.Exit(3)
 
 

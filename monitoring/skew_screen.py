@@ -16,7 +16,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.errors import InvalidInput
 from leads.files import write_json
-from leads.policies import Policies
+from leads.policies import load_policies
 from leads.screens import console, next_steps, note, progress, table
 from leads.settings import Settings
 from monitoring.skew import ColumnSkew, HarmSkew, SkewResult, check
@@ -26,7 +26,6 @@ SHOWN = 30
 
 def skew_on_screen(
     settings: Settings,
-    policies: Policies,
     harm: str | None,
     *,
     days: float,
@@ -43,7 +42,7 @@ def skew_on_screen(
         NotFound: no such harm, or nothing is logged.
     """
     if harm is not None:
-        policies.harm(harm)
+        load_policies(settings.policies).harm(harm)
     with progress("predictions checked") as tell:
         result = check(
             settings,
