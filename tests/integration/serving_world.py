@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -24,7 +25,7 @@ from features.routes import Links
 from features.rows import ROLES, Layout, missing
 from leads import clock
 from leads.keys import KeyCache
-from leads.policies import load_policies
+from leads.policies import FeatureRule, load_policies
 from leads.predictions import PredictionLog
 from leads.records import Subject
 from leads.settings import REPOSITORY, Settings
@@ -45,10 +46,10 @@ BENIGN_TEXT = "lovely song, thank you"
 POLICIES = load_policies(REPOSITORY / "policies.yaml")
 
 
-def make_parts(harm: str = "spam", *, seed: int = 0) -> Parts:
+def make_parts(harm: str = "spam", *, seed: int = 0, rules: Sequence[FeatureRule] = ()) -> Parts:
     """A version whose text stage knows one spam text, and whose trees know that many reports are bad."""
     text = POLICIES.harms[harm].text
-    contract = contract_for(text=text)
+    contract = contract_for(text=text, rules=rules)
     names = (*contract.names, "text.score") if text else contract.names
     rng = np.random.default_rng(seed)
     rows = rng.exponential(size=(400, len(names))).astype(np.float32)
