@@ -11,6 +11,7 @@ from features.rows import LAYOUTS, Layout
 from features.segments import JOIN_KEYS
 from features.store import online_store_of, open_store
 from leads.clock import Micros, from_datetime, to_datetime
+from leads.files import in_turn
 from leads.settings import Settings
 
 _CHUNK = 1_000
@@ -25,9 +26,11 @@ class OnlineWriter:
     """Writes the newest row of each entity, in batches, through Feast's online store."""
 
     def __init__(self, settings: Settings) -> None:
-        self._store = open_store(settings, apply=True)
+        # Feast rewrites its registry's file in place: workers of several partitions that start at once would meet.
+        with in_turn(settings.features_dir / "registry.lock"):
+            self._store = open_store(settings, apply=True)
+            self._views = {layout.view: self._store.get_feature_view(layout.view) for layout in LAYOUTS}
         self._online = online_store_of(self._store)
-        self._views = {layout.view: self._store.get_feature_view(layout.view) for layout in LAYOUTS}
 
     def write(self, newest: Newest) -> int:
         """Write each entity's row; returns the number of rows given to the store.

@@ -48,6 +48,17 @@ def sync_folder(folder: Path) -> None:
 
 
 @contextmanager
+def in_turn(path: Path) -> Iterator[None]:
+    """Wait until no other process is within; a dead one can't keep the others out."""
+    import fcntl
+
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
+
+
+@contextmanager
 def only_one(path: Path, *, what: str) -> Iterator[None]:
     """Hold a lock that a dead process can't keep.
 

@@ -71,9 +71,8 @@ def test_workers_of_two_partitions_make_what_one_makes(tmp_path: Path, whole: Wh
     env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "", "LEADS_PARTITIONS": "2"}
     command = [sys.executable, "-m", "leads.cli", "worker", "--once", "--quiet"]
     both = [subprocess.Popen([*command, "--partition", str(i)], env=env, stderr=subprocess.PIPE) for i in range(2)]
-    for worker in both:
-        _, errors = worker.communicate(timeout=120)
-        assert worker.returncode == 0, errors.decode()[-2_000:]
+    ended = [(worker.communicate(timeout=120)[1], worker.returncode) for worker in both]
+    assert [code for _, code in ended] == [0, 0], [errors.decode()[-2_000:] for errors, _ in ended]
     agrees(settings, whole)
     assert all(Segments(settings.features_dir / "segments", Partition(i, 2)).manifest().offset == N for i in range(2))
 
