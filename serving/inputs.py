@@ -51,7 +51,7 @@ def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreat
         elif text != item.text:
             flags.append("text_given")
     links = _links(request, item)
-    if item and _given(request) and links != _links(ScoreRequest(request.subject), item):
+    if item and _given(request) and _fields(links) != _fields(_links(ScoreRequest(request.subject), item)):
         flags.append("fields_given")
     return Input(place, request, text, links, item is not None, tuple(flags))
 
@@ -74,6 +74,11 @@ def subjects(requests: Sequence[ScoreRequest]) -> set[Subject]:
 
 def _given(request: ScoreRequest) -> bool:
     return request.account_id is not None or request.parent is not None
+
+
+def _fields(links: Links | None) -> tuple[str | None, str | None]:
+    """Maker and parent: what a caller gives as fields. Buckets come from the text."""
+    return (links.account_id, links.parent_key) if links else (None, None)
 
 
 def _links(request: ScoreRequest, item: ItemCreated | None) -> Links | None:

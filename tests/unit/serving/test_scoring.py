@@ -95,6 +95,13 @@ def test_what_the_caller_gives_wins_and_is_flagged(runtime: Runtime, engine: Eng
     assert same.degraded == ("account_unknown",)
 
 
+def test_another_text_alone_is_no_other_field(runtime: Runtime, engine: Engine) -> None:
+    tell(engine, C1, BENIGN_TEXT)
+    same_maker = one(runtime, ScoreRequest(C1, text="some text that nobody has stored yet", account_id="a1"))
+    assert "text_given" in same_maker.degraded
+    assert "fields_given" not in same_maker.degraded
+
+
 def test_an_unknown_item_needs_a_text(runtime: Runtime) -> None:
     error = error_of(runtime, ScoreRequest(C1))
     assert isinstance(error, NotFound)
