@@ -13,11 +13,12 @@ import numpy as np
 
 from benchmarks._peer import VIEW, scalar_frame, scalar_names, scalar_store
 from benchmarks._report import Measure, at_least, at_most
+from features.online import unpack
 from features.online_keys import PROJECT, entity_key, fields
 from features.online_redis import field_names, redis_options
-from features.online_stores import Store, open_online_store
+from features.online_stores import open_online_store
 from features.online_writer import OnlineWriter
-from features.rows import ACCOUNT, Matrix
+from features.rows import ACCOUNT
 from features.segments import JOIN_KEYS, packed_name
 from features.store import known_warnings_ignored, open_store
 from leads import clock
@@ -31,12 +32,11 @@ JUDGED = (100, 1_000)
 Read = Callable[[Sequence[str]], object]
 
 
-def reading(settings: Settings, name: str, quick: bool, ours: Read | None = None) -> list[Measure]:
+def reading(settings: Settings, name: str, quick: bool) -> list[Measure]:
     """Times for 1 to 1,000 accounts on the settings' store, and how they compare.
 
     Args:
         name: of the store, for the report; `redis` has a bar against its bare client.
-        ours: reads the accounts of these keys; by default the store's reader, unpacked into one matrix.
     """
     stored = 1_500 if quick else 5_000
     _fill(settings, stored)
@@ -45,7 +45,7 @@ def reading(settings: Settings, name: str, quick: bool, ours: Read | None = None
     with known_warnings_ignored():
         peer.write_to_online_store(VIEW, scalar_frame(stored, START))
         reads: dict[str, Read] = {
-            "ours": ours or (lambda keys: read_matrix(store, keys)),
+            "ours": lambda keys: unpack(ACCOUNT, store.get([(ACCOUNT, keys)])[0]),
             "feast": _feast(peer, [f"{VIEW}:{one}" for one in scalar_names()]),
             "feast, packed": _feast(open_store(settings), [f"{ACCOUNT.view}:{packed_name(ACCOUNT.view)}"]),
             "bare": _bare(settings),
@@ -55,14 +55,6 @@ def reading(settings: Settings, name: str, quick: bool, ours: Read | None = None
             measures += _compare(name, n, reads, stored, repeats=7 if quick else 21)
     store.close()
     return measures
-
-
-def read_matrix(store: Store, keys: Sequence[str]) -> Matrix:
-    """(n, width) float32 of accounts that are all there."""
-    (found,) = store.get([(ACCOUNT, keys)])
-    size = 4 * ACCOUNT.width
-    packed = b"".join([values[0][-size:] for values in found if values[0] is not None])
-    return np.frombuffer(packed, dtype="<f4").reshape(len(keys), ACCOUNT.width)
 
 
 def _fill(settings: Settings, stored: int) -> None:

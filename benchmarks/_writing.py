@@ -83,18 +83,18 @@ def visible(settings: Settings, name: str, quick: bool) -> list[Measure]:
     engine = open_engine(settings)
     materializer = Materializer(settings, engine)
     ended = threading.Event()
-    folding = threading.Thread(target=_tail, args=(materializer, ended))
+    tailing = threading.Thread(target=_tail, args=(materializer, ended))
     watched: list[tuple[str, float]] = []
     delays: list[float] = []
     watching = threading.Thread(target=_watch, args=(settings, watched, delays, ended))
-    folding.start()
+    tailing.start()
     watching.start()
     sent = _send(engine, watched, 5.0 if quick else 20.0)
     deadline = time.monotonic() + 10
     while len(delays) < len(watched) and time.monotonic() < deadline:
         time.sleep(0.05)
     ended.set()
-    folding.join()
+    tailing.join()
     watching.join()
     engine.dispose()
     missed = len(watched) - len(delays)
@@ -131,7 +131,7 @@ def _tail(materializer: Materializer, ended: threading.Event) -> None:
 
 def _watch(settings: Settings, watched: list[tuple[str, float]], delays: list[float], ended: threading.Event) -> None:
     reader = open_reader(settings)
-    while not ended.is_set() or len(delays) < len(watched):
+    while not ended.is_set():
         pending = watched[len(delays) : len(delays) + 50]
         if pending:
             rows = reader.fetch([Subject("comment", name) for name, _ in pending]).row_at[:, 0]
@@ -140,8 +140,6 @@ def _watch(settings: Settings, watched: list[tuple[str, float]], delays: list[fl
                 if not at:
                     break
                 delays.append(seen - accepted)
-        if ended.is_set():
-            break
         time.sleep(0.005)
     reader.close()
 
