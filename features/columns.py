@@ -63,6 +63,16 @@ def contract_for(*, text: bool, rules: Sequence[Rule] = ()) -> FeatureContract:
     )
 
 
+def unsatisfied(contract: FeatureContract) -> str | None:
+    """Why this code can't evaluate a contract as it was meant; None when it can."""
+    unknown = [name for name in contract.names if name not in BY_NAME]
+    if unknown:
+        return f"This code has no feature {unknown[0]}, which the contract names."
+    if contract.encoder_version != ENCODER_VERSION:
+        return f"The features were encoded by {contract.encoder_version}; this code encodes by {ENCODER_VERSION}."
+    return None
+
+
 def evaluate(
     contract: FeatureContract, packed: Mapping[str, Matrix], as_of: Instants, texts: Sequence[str | None]
 ) -> Evaluated:

@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 _GRAM = 5
 _MIN_BYTES, _MAX_BYTES = 12, 2_000
-_LINK = re.compile(r"(?:https?://|www\.)[^\s/]*\S*")
+_LINK = re.compile(r"(?:https?://|www\.)\S*")
 _KEPT = re.compile(r"[\W\d_]+")
 _DRAWN_OUT = re.compile(r"(.)\1{2,}")
 _MASK = np.uint64((1 << 8 * _GRAM) - 1)

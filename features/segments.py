@@ -104,12 +104,12 @@ class Segments:
         for layout in LAYOUTS:
             view = self.folder / layout.view
             view.mkdir(parents=True, exist_ok=True)
-            known = {*manifest.segments.get(layout.view, ()), *(Path(name).name for name in manifest.retired)}
+            known = {*manifest.retired, *(f"{layout.view}/{name}" for name in manifest.segments.get(layout.view, ()))}
             if not (view / "empty.parquet").exists():
                 # Feast can't read a folder without a file.
                 write_segment(view / "empty.parquet", layout.view, ViewBatch())
             for path in view.glob(f"{self._name}-*.parquet"):
-                if path.name not in known:
+                if f"{layout.view}/{path.name}" not in known:
                     path.unlink()
         return manifest
 

@@ -119,25 +119,19 @@ def read(engine: Engine, after: int, *, limit: int = 10_000) -> list[LoggedEvent
 
 def read_kind(engine: Engine, kind: str, *, up_to: Micros | None = None) -> Iterator[LoggedEvent]:
     """All events of one kind (not `played`) in order, streamed; with `up_to`, those visible by then."""
-    query = (
-        sa.select(events.c.offset, events.c.visible_at, events.c.raw)
-        .where(events.c.kind == kind, _NOT_A_PLAY)
-        .order_by(events.c.offset)
-    )
+    conditions: list[sa.ColumnElement[bool] | sa.TextClause] = [events.c.kind == kind, _NOT_A_PLAY]
     if up_to is not None:
-        query = query.where(events.c.visible_at <= up_to)
-    with reading(engine) as connection:
-        for row in connection.execution_options(yield_per=_CHUNK).execute(query):
-            yield _logged(row)
+        conditions.append(events.c.visible_at <= up_to)
+    return _stream(engine, conditions)
 
 
 def read_but_plays(engine: Engine, *, up_to: int) -> Iterator[LoggedEvent]:
     """All events but plays up to an offset, in order, streamed."""
-    query = (
-        sa.select(events.c.offset, events.c.visible_at, events.c.raw)
-        .where(_NOT_A_PLAY, events.c.offset <= up_to)
-        .order_by(events.c.offset)
-    )
+    return _stream(engine, [_NOT_A_PLAY, events.c.offset <= up_to])
+
+
+def _stream(engine: Engine, conditions: Sequence[sa.ColumnElement[bool] | sa.TextClause]) -> Iterator[LoggedEvent]:
+    query = sa.select(events.c.offset, events.c.visible_at, events.c.raw).where(*conditions).order_by(events.c.offset)
     with reading(engine) as connection:
         for row in connection.execution_options(yield_per=_CHUNK).execute(query):
             yield _logged(row)

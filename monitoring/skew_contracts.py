@@ -7,8 +7,7 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from features.catalogue import BY_NAME
-from features.columns import ENCODER_VERSION
+from features.columns import unsatisfied
 from features.contract import FeatureContract
 from features.routes import Links
 from features.rows import ROLES
@@ -68,11 +67,9 @@ def _unfit(contract: FeatureContract, inputs: int, table: pa.Table) -> str | Non
     first = table.slice(0, 1).to_pylist()[0]
     if contract.hash != first["contract_hash"]:
         return f"they were made by contract {first['contract_hash']}, the version's is {contract.hash}"
-    if contract.encoder_version != ENCODER_VERSION:
-        return f"their features were encoded by {contract.encoder_version}, this code encodes by {ENCODER_VERSION}"
-    unknown = [name for name in contract.names if name not in BY_NAME]
-    if unknown:
-        return f"this code has no feature {unknown[0]}"
+    why = unsatisfied(contract)
+    if why:
+        return why
     logged = (len(first["vector"]), len(first["row_at"]), len(first["links"]))
     if logged != (inputs, len(ROLES), len(Links._fields)):
         return f"{logged} inputs, rows and links were logged, not {(inputs, len(ROLES), len(Links._fields))}"

@@ -18,8 +18,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Protocol
 
-from features.catalogue import BY_NAME
-from features.columns import ENCODER_VERSION
+from features.columns import unsatisfied
 from leads import clock
 from leads.clock import Clock
 from leads.errors import Conflict, LeadsError, ModelRefused, Unavailable
@@ -127,15 +126,9 @@ class Follower:
 
 def check_contract(version: ModelVersion) -> None:
     """Raises ModelRefused when this code can't give the version the features it was trained with."""
-    contract = version.contract
-    unknown = [name for name in contract.names if name not in BY_NAME]
-    if unknown:
-        raise ModelRefused(f"The contract names a feature this code doesn't have: {unknown[0]}.", field="contract.json")
-    if contract.encoder_version != ENCODER_VERSION:
-        raise ModelRefused(
-            f"The contract needs encoder {contract.encoder_version}; this code has {ENCODER_VERSION}.",
-            field="contract.json",
-        )
+    why = unsatisfied(version.contract)
+    if why:
+        raise ModelRefused(why, field="contract.json")
 
 
 def run(follower: Follower, *, every_s: float, stopped: threading.Event) -> None:

@@ -86,15 +86,17 @@ def _first_free(settings: Settings, shares: Sequence[Partition], locks: ExitStac
 
 
 def _run_once(settings: Settings, shares: Sequence[Partition], *, quiet: bool) -> None:
-    if len(shares) > 1:
-        # Scores read rows of every partition, so all are there before the first is made.
-        for share in shares:
-            with _worker(settings, share, background=False) as worker, progress(f"partition {share.index}") as tell:
-                worker.fold(on_progress=tell)
     done, has_models = Progress(0, 0, 0), False
-    for share in shares:
-        with _worker(settings, share, background=False) as worker, progress("events folded") as tell:
-            one = worker.run_once(on_progress=tell)
+    with ExitStack() as open_workers:
+        workers = [open_workers.enter_context(_worker(settings, share, background=False)) for share in shares]
+        if len(workers) > 1:
+            # Scores read rows of every partition, so all are there before the first is made.
+            for worker, share in zip(workers, shares, strict=True):
+                with progress(f"partition {share.index}") as tell:
+                    worker.fold(on_progress=tell)
+        for worker in workers:
+            with progress("events folded") as tell:
+                one = worker.run_once(on_progress=tell)
             done = Progress(one.offset, done.scored + one.scored, done.opened + one.opened)
             has_models = worker.has_models
     note(

@@ -72,6 +72,15 @@ def served(settings: Settings, as_of: int) -> tuple[np.ndarray, np.ndarray]:
     return evaluate(CONTRACT, fetched.packed, np.full(n, as_of), [None] * n).matrix, fetched.row_at
 
 
+def serve_alike(settings: Settings, other: Settings, head: int) -> None:
+    """Both serve the same rows, at the head and when windows have slid."""
+    for as_of in (head, head + 3 * clock.HOUR, head + 5 * clock.DAY):
+        matrix, row_at = served(settings, as_of)
+        expected, expected_at = served(other, as_of)
+        np.testing.assert_array_equal(matrix, expected)
+        np.testing.assert_array_equal(row_at, expected_at)
+
+
 def segment_rows(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
     """Every stored row of each view, in order."""
     shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]

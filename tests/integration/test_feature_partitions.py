@@ -23,6 +23,7 @@ from leads import clock
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
 from leads.tables import open_engine
+from serving.run_worker import run
 
 N = 4_000
 
@@ -75,6 +76,15 @@ def test_workers_of_two_partitions_make_what_one_makes(tmp_path: Path, whole: Wh
     assert [code for _, code in ended] == [0, 0], [errors.decode()[-2_000:] for errors, _ in ended]
     agrees(settings, whole)
     assert all(Segments(settings.features_dir / "segments", Partition(i, 2)).manifest().offset == N for i in range(2))
+
+
+def test_one_worker_works_off_every_partition(tmp_path: Path, whole: Whole) -> None:
+    settings = load_settings(home=tmp_path, corpora="", partitions=2)
+    engine = open_engine(settings)
+    log_history(engine, N)
+    engine.dispose()
+    run(settings, once=True, rebuild=False, partition=None, quiet=True)
+    agrees(settings, whole)
 
 
 def test_another_number_of_partitions_needs_a_rebuild(whole: Whole) -> None:
