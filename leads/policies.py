@@ -4,25 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import yaml
-from pydantic import (
-    BaseModel,
-    ConfigDict,
-    Field,
-    StringConstraints,
-    ValidationError,
-    model_validator,
-)
+from pydantic import Field, StringConstraints, model_validator
 
-from leads.errors import ConfigurationError, NotFound
+from leads.errors import NotFound
+from leads.yaml_files import Strict, read_yaml
 
 HarmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
 Share = Annotated[float, Field(gt=0, lt=1)]
-
-# A file of policies is four deep; an alias may nest a node within itself.
-_DEEPEST = 16
 
 DsaCategory = Literal[
     "STATEMENT_CATEGORY_ANIMAL_WELFARE",
@@ -42,18 +32,14 @@ DsaCategory = Literal[
 ]
 
 
-class _Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
-
-class TierPolicy(_Strict):
+class TierPolicy(Strict):
     """A tier starts at the lowest score whose precision meets the target, and never below `at_least`."""
 
     precision: Share = Field(description="Target precision of everything in this tier.")
     at_least: Share = Field(default=0.5, description="No score below this reaches the tier.")
 
 
-class FeatureRule(_Strict):
+class FeatureRule(Strict):
     """What is asked of stored features before a score may rest on them."""
 
     match: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
@@ -73,7 +59,7 @@ class FeatureRule(_Strict):
         return None if self.max_age_days is None else self.max_age_days * 86_400
 
 
-class HarmPolicy(_Strict):
+class HarmPolicy(Strict):
     """One policy area."""
 
     title: Annotated[str, StringConstraints(min_length=1, max_length=80)]
@@ -101,7 +87,7 @@ class HarmPolicy(_Strict):
         return self
 
 
-class QueuePolicy(_Strict):
+class QueuePolicy(Strict):
     """How claimed leads are leased and how waiting counts."""
 
     lease_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
@@ -111,7 +97,7 @@ class QueuePolicy(_Strict):
     )
 
 
-class Policies(_Strict):
+class Policies(Strict):
     """Everything declared in `policies.yaml`."""
 
     version: Literal[1]
@@ -140,77 +126,4 @@ def load_policies(path: Path) -> Policies:
     Raises:
         ConfigurationError: names file, line, key and remedy: unknown keys, bad ranges, duplicates, not YAML.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(
-            f"can't be read: {error}.",
-            field=str(path),
-            remedy="Name a readable UTF-8 file with LEADS_POLICIES.",
-        ) from error
-    try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
-    except yaml.YAMLError as error:
-        mark = getattr(error, "problem_mark", None)
-        line = f":{mark.line + 1}" if mark else ""
-        raise ConfigurationError(
-            f"is not YAML: {getattr(error, 'problem', error)}.",
-            field=f"{path}{line}",
-            remedy="Mend that line.",
-        ) from error
-    lines: dict[tuple[str, ...], int] = {}
-    data = _plain(root, (), lines, path) if root is not None else None
-    try:
-        return Policies.model_validate(data)
-    except ValidationError as error:
-        raise _explain(error, lines, path) from None
-
-
-def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], int], path: Path) -> Any:
-    """The node as plain data, noting each key's line and refusing keys given twice."""
-    lines[at] = node.start_mark.line + 1
-    if len(at) > _DEEPEST:
-        raise ConfigurationError(
-            f"{at[0]} is nested too deeply, or within itself.", field=f"{path}:{lines[at]}", remedy="Flatten it."
-        )
-    if isinstance(node, yaml.MappingNode):
-        plain: dict[str, Any] = {}
-        for key_node, value_node in node.value:
-            key = str(key_node.value)
-            if key in plain:
-                raise ConfigurationError(
-                    f"{'.'.join((*at, key))} is given twice, first on line {lines[(*at, key)]}.",
-                    field=f"{path}:{key_node.start_mark.line + 1}",
-                    remedy="Keep one of them.",
-                )
-            plain[key] = _plain(value_node, (*at, key), lines, path)
-            lines[(*at, key)] = key_node.start_mark.line + 1
-        return plain
-    if isinstance(node, yaml.SequenceNode):
-        return tuple(_plain(item, (*at, str(i)), lines, path) for i, item in enumerate(node.value))
-    try:
-        return yaml.SafeLoader("").construct_object(node, deep=True)
-    except (yaml.YAMLError, ValueError) as error:
-        raise ConfigurationError(
-            f"{'.'.join(at)}: {node.value!r} can't be read as {node.tag.rpartition(':')[2]}.",
-            field=f"{path}:{lines[at]}",
-            remedy="Give it a plain value, or quote it.",
-        ) from error
-
-
-def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path: Path) -> ConfigurationError:
-    first = error.errors()[0]
-    at = tuple(str(part) for part in first["loc"] if part != "[key]")
-    nearest = at
-    while nearest and nearest not in lines:
-        nearest = nearest[:-1]
-    key = ".".join(at) or "the file"
-    remedy = {
-        "extra_forbidden": "Remove that key or mend its spelling.",
-        "missing": f"Add {at[-1] if at else 'it'}.",
-    }.get(first["type"], "Give it a value in that range.")
-    return ConfigurationError(
-        f"{key}: {first['msg'].removeprefix('Value error, ')}.",
-        field=f"{path}:{lines.get(nearest, 1)}",
-        remedy=remedy,
-    )
+    return read_yaml(path, Policies, remedy="Name a readable UTF-8 file with LEADS_POLICIES.")
