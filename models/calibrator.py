@@ -1,7 +1,8 @@
 """From a booster's margin to a probability: log-odds as a rising, piecewise-linear function of the margin.
 
-With two knots this is Platt scaling (Platt 1999); more knots bend it where held-out rows show that a straight line is
-wrong, as it is for linear text models on rare harms.
+With two knots this is Platt scaling (Platt 1999), with a knee beta calibration (Kull, Silva Filho, Flach 2017), with a
+knot per block of equal rates centred isotonic regression (Oron, Flournoy 2017). In between, a few knots bend it where
+held-out rows show that a straight line is wrong, as it is for linear text models on rare harms.
 """
 
 from __future__ import annotations
@@ -18,6 +19,10 @@ Doubles = npt.NDArray[np.float64]
 class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """A line through (`margins`, `log_odds`), both rising, that goes on beyond its ends as it arrives there.
 
+    Args:
+        knee: times ln(1 + e^−margin), added to the line: it is flatter by this much far below 0, and bends smoothly.
+        method: how it was fitted: `platt`, `beta`, `bent` or `isotonic`.
+
     >>> platt = Calibrator(margins=(0.0, 1.0), log_odds=(0.0, 1.0))
     >>> platt.score(np.array([0.0])).item()
     0.5
@@ -25,11 +30,16 @@ class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     margins: tuple[float, ...]
     log_odds: tuple[float, ...]
+    knee: float = 0.0
+    method: str = "platt"
 
     def __post_init__(self) -> None:
         rising = all(np.isfinite(k).all() and (np.diff(k) > 0).all() for k in (self.margins, self.log_odds))
         if len(self.margins) != len(self.log_odds) or len(self.margins) < 2 or not rising:
             raise ValueError("margins and log_odds must be equally many, two or more, and rise")
+        slopes = np.diff(self.log_odds) / np.diff(self.margins)
+        if not self.knee < slopes.min():
+            raise ValueError("the knee must leave the line rising")
 
     def score(self, margin: Doubles) -> Doubles:
         """(n,) margins to (n,) probabilities; a higher margin never gives a lower one."""
@@ -43,6 +53,8 @@ class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         segment = np.clip(np.searchsorted(x, margin) - 1, 0, len(x) - 2)
         slopes = np.diff(y) / np.diff(x)
         line: Doubles = y[segment] + (margin - x[segment]) * slopes[segment]
+        if self.knee:
+            line += self.knee * np.logaddexp(0, -margin)
         return line
 
     def to_json(self) -> bytes:

@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from models.version import ModelVersion
 
 TOLERANCE = 1e-6
+# Through six layers of matrices another processor's rounding adds up.
+ENCODER_TOLERANCE = 1e-4
 _ROWS = 32
 _SEED = 20_240_229
 _TEXTS: tuple[str | None, ...] = (
@@ -89,11 +91,13 @@ def make(version: ModelVersion, sample: Floats) -> GoldenRows:
 
 def check(version: ModelVersion, golden: GoldenRows) -> None:
     """Raises ModelRefused when a golden row doesn't come out as it did where the version was made."""
+    encodes = version.text_stage is not None and version.text_stage.sentence is not None
+    tolerance = ENCODER_TOLERANCE if encodes else TOLERANCE
     try:
         scores = version.score(_floats(golden.features), golden.texts)
         pairs = (("vector", scores.vector, _floats(golden.vector)), ("score", scores.score, np.array(golden.score)))
         for name, ours, expected in pairs:
-            if not np.allclose(ours, expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True):
+            if not np.allclose(ours, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
                 raise ModelRefused(
                     f"The golden rows' {name} does not reproduce.",
                     field="golden.json",

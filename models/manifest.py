@@ -18,13 +18,16 @@ REFERENCE, METRICS, CARD = "reference.parquet", "metrics.json", "model_card.md"
 # Which version a fetched folder is. The registry gives the number after the folder is written, so no hash covers it.
 VERSION = "version.txt"
 TEXT_SCORE = "text.score"
+StartsFrom = Literal["text", "prior", "booster"]
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Args:
     format: of the folder; a reader refuses one that it doesn't know.
     input_names: the booster's columns in order: the contract's, then `text.score` when the text is judged.
-    prior_log_odds: where the margin starts for a row without text score.
+    starts_from: where the margin starts before the trees: at the text's log-odds (`prior_log_odds` without any), at
+        `prior_log_odds`, or where the booster itself does, as one's own XGBoost model would have it.
+    prior_log_odds: 0 where the booster starts by itself.
     created_at: µs since epoch.
     files: SHA-256 in hex of every file but this one.
     """
@@ -33,10 +36,11 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     contract_hash: str
     uses_text: bool
     input_names: tuple[str, ...]
+    starts_from: StartsFrom
     prior_log_odds: float
     created_at: Micros
     files: Mapping[str, str]
-    format: Literal[1] = 1
+    format: Literal[2] = 2
 
 
 def read_file(folder: Path, name: str) -> bytes:
@@ -55,7 +59,7 @@ def read_manifest(folder: Path) -> Manifest:
         return msgspec.json.decode(read_file(folder, MANIFEST), type=Manifest)
     except msgspec.MsgspecError as error:
         raise ModelRefused(
-            f"{MANIFEST} is not of format 1: {error}.", field=MANIFEST, remedy="Train the harm again with this code."
+            f"{MANIFEST} is not of format 2: {error}.", field=MANIFEST, remedy="Train the harm again with this code."
         ) from error
 
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from leads.text import normal_form
+from leads.text import plain_form
 
 Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
@@ -63,11 +63,11 @@ def mix(values: Hashes) -> Hashes:
 
 
 def _chunks(texts: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """Normal forms in pieces whose arrays stay small, each with the row it starts at."""
+    """Plain forms in pieces whose arrays stay small, each with the row it starts at."""
     chunks: list[tuple[int, list[str]]] = [(0, [])]
     size = 0
     for i, text in enumerate(texts):
-        normal = normal_form(text[:MAX_CHARS])
+        normal = plain_form(text[:MAX_CHARS])
         if size > _CHUNK_CHARS:
             chunks.append((i, []))
             size = 0

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
@@ -21,6 +21,7 @@ from leads.errors import Conflict
 from models import golden, manifest
 from models.calibrator import Calibrator
 from models.manifest import Manifest, sha256
+from models.sentence import Place
 from models.text_stage import TextStage
 from models.thresholds import Thresholds
 from models.version import ModelVersion, load
@@ -39,6 +40,8 @@ class Parts:
             measured from.
         metrics: what was measured, JSON.
         card: Markdown.
+        own_start: the booster starts where it does by itself, not from the text's log-odds or the prior.
+        extra: more files by name, JSON: what else was measured.
     """
 
     harm: str
@@ -52,14 +55,27 @@ class Parts:
     reference_labels: Sequence[bool | None]
     metrics: bytes
     card: str
+    own_start: bool = False
+    extra: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
     def input_names(self) -> tuple[str, ...]:
         return (*self.contract.names, manifest.TEXT_SCORE) if self.text_stage else self.contract.names
 
+    @property
+    def starts_from(self) -> manifest.StartsFrom:
+        if self.own_start:
+            return "booster"
+        return "text" if self.text_stage else "prior"
 
-def write_version(folder: Path, parts: Parts, *, created_at: Micros | None = None) -> ModelVersion:
+
+def write_version(
+    folder: Path, parts: Parts, *, created_at: Micros | None = None, place: Place | None = None
+) -> ModelVersion:
     """Write `folder`, which must not exist, and load it.
+
+    Args:
+        place: of the sentence encoder, for a text stage that needs one.
 
     Raises:
         Conflict: the folder exists.
@@ -75,17 +91,18 @@ def write_version(folder: Path, parts: Parts, *, created_at: Micros | None = Non
         contract_hash=parts.contract.hash,
         uses_text=parts.text_stage is not None,
         input_names=parts.input_names,
+        starts_from=parts.starts_from,
         prior_log_odds=parts.prior_log_odds,
         created_at=clock.now() if created_at is None else created_at,
         files={},
     )
     _write(draft, about, _files(parts))
-    version = load(draft)
+    version = load(draft, place)
     sample = parts.reference[:, : len(parts.contract.columns)]
     about = _write(draft, manifest.read_manifest(draft), {manifest.GOLDEN: golden.make(version, sample).to_json()})
     _write(draft, about, {manifest.REFERENCE: _reference(version, parts)})
     draft.rename(folder)
-    version = load(folder)
+    version = load(folder, place)
     version.verify()
     return version
 
@@ -101,6 +118,7 @@ def _files(parts: Parts) -> dict[str, bytes]:
     }
     if parts.text_stage:
         files[manifest.TEXT] = parts.text_stage.to_bytes()
+    files |= {name: msgspec.json.format(raw, indent=2) for name, raw in parts.extra.items()}
     return files
 
 

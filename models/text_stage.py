@@ -1,4 +1,7 @@
-"""The text stage: a linear model over TF-IDF n-grams, read and evaluated with numpy alone."""
+"""The text stage: a linear model over TF-IDF n-grams and, where trained with one, a head on sentence vectors.
+
+Read and evaluated with numpy alone.
+"""
 
 from __future__ import annotations
 
@@ -10,8 +13,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from leads.errors import ModelRefused
+from leads.errors import ConfigurationError, ModelRefused
 from models.ngrams import Grams, Hashes, grams
+from models.sentence import CachedEncoder, Place, open_encoder
+from models.sentence_head import SentenceHead
 
 Floats = npt.NDArray[np.float32]
 _BLOCKS = ("words", "chars")
@@ -28,20 +33,32 @@ class Block(NamedTuple):
 class TextStage:
     """Log-odds of a text. Each block's TF-IDF vector (1 + ln tf, times idf) has length one, as when it was fitted."""
 
-    def __init__(self, words: Block, chars: Block, intercept: float) -> None:
+    def __init__(
+        self,
+        words: Block,
+        chars: Block,
+        intercept: float,
+        sentence: SentenceHead | None = None,
+        encoder: CachedEncoder | None = None,
+    ) -> None:
         self.words = words
         self.chars = chars
         self.intercept = intercept
+        self.sentence = sentence
+        self._encoder = encoder
 
     def log_odds(self, texts: Sequence[str | None]) -> Floats:
         """(n,) float32; NaN where there is no text or nothing in it."""
         found = grams([text or "" for text in texts])
         n = len(texts)
         sums = _dot(self.words, found.words, n) + _dot(self.chars, found.chars, n)
-        # Whatever is left of a text in its normal form has character grams.
-        present = np.bincount(found.chars.rows, minlength=n) > 0
+        # Whatever is left of a text in its plain form has character grams.
+        present = np.flatnonzero(np.bincount(found.chars.rows, minlength=n) > 0)
         out = np.full(n, np.nan, dtype=np.float32)
         out[present] = sums[present] + self.intercept
+        if self.sentence and self._encoder and len(present):
+            vectors = self._encoder.encode([texts[i] or "" for i in present.tolist()])
+            out[present] += self.sentence.log_odds(vectors)
         return out
 
     def to_bytes(self) -> bytes:
@@ -49,19 +66,46 @@ class TextStage:
         arrays: dict[str, npt.NDArray[np.generic]] = {"intercept": np.array([self.intercept], dtype=np.float64)}
         for name, block in zip(_BLOCKS, (self.words, self.chars), strict=True):
             arrays |= {f"{name}.{part}": values for part, values in block._asdict().items()}
+        if self.sentence:
+            arrays |= {f"sentence.{part}": np.asarray(values) for part, values in self.sentence._asdict().items()}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
 
     @staticmethod
-    def from_bytes(raw: bytes) -> TextStage:
-        """Raises ModelRefused when the bytes hold no text stage."""
+    def from_bytes(raw: bytes, place: Place | None = None) -> TextStage:
+        """Args:
+            place: of the sentence encoder, for a stage that needs one.
+
+        Raises:
+            ModelRefused: the bytes hold no text stage, or the encoder that it needs isn't there.
+        """
         try:
             with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
                 words, chars = (Block(*(arrays[f"{name}.{part}"] for part in Block._fields)) for name in _BLOCKS)
-                return TextStage(words, chars, float(arrays["intercept"][0]))
+                intercept = float(arrays["intercept"][0])
+                if "sentence.weights" not in arrays:
+                    return TextStage(words, chars, intercept)
+                head = SentenceHead(
+                    str(arrays["sentence.encoder"]), *(arrays[f"sentence.{part}"] for part in SentenceHead._fields[1:])
+                )
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ModelRefused(f"text.npz is not a text stage: {error}.") from error
+        return TextStage(words, chars, intercept, head, _encoder(head, place or Place()))
+
+
+def _encoder(head: SentenceHead, place: Place) -> CachedEncoder:
+    try:
+        encoder = open_encoder(place)
+    except ConfigurationError as error:
+        raise ModelRefused(f"Its text stage needs the sentence encoder {head.encoder}: {error}") from error
+    if encoder.version != head.encoder:
+        raise ModelRefused(
+            f"Its text stage was trained with the sentence encoder {head.encoder}, here is {encoder.version}.",
+            field="LEADS_ENCODER_DIR",
+            remedy="Install that encoder, or train the harm again.",
+        )
+    return encoder
 
 
 class Counted(NamedTuple):

@@ -19,6 +19,7 @@ from leads.errors import InvalidInput, ModelRefused
 from leads.records import Tier
 from models import golden, manifest
 from models.calibrator import Calibrator
+from models.sentence import Place
 from models.text_stage import TextStage
 from models.thresholds import Thresholds
 
@@ -44,6 +45,7 @@ class ModelVersion:
     version: str
     contract: FeatureContract
     uses_text: bool
+    starts_from: manifest.StartsFrom
     input_names: tuple[str, ...]
     thresholds: Thresholds
     calibrator: Calibrator
@@ -88,9 +90,8 @@ class ModelVersion:
         vector = self._checked(vector)
         if not len(vector):
             return Scores(vector, np.empty(0), np.empty(0))
-        raw = self.booster.inplace_predict(
-            vector, predict_type="margin", base_margin=self._base_margin(vector), validate_features=False
-        )
+        start = {} if self.starts_from == "booster" else {"base_margin": self._base_margin(vector)}
+        raw = self.booster.inplace_predict(vector, predict_type="margin", validate_features=False, **start)
         margin = np.asarray(raw, dtype=np.float64).reshape(len(vector))
         return Scores(vector, margin, self.calibrator.score(margin))
 
@@ -102,10 +103,10 @@ class ModelVersion:
         vector = self._checked(vector)
         if not len(vector):
             return np.empty((0, vector.shape[1] + 1), dtype=np.float32)
-        base = self._base_margin(vector)
+        base = None if self.starts_from == "booster" else self._base_margin(vector)
         matrix = xgboost.DMatrix(vector, base_margin=base, nthread=1)
         parts: Floats = self.booster.predict(matrix, pred_contribs=True, validate_features=False)
-        if self.uses_text:
+        if base is not None and self.starts_from == "text":
             from_text = base - np.float32(self.prior_log_odds)
             parts[:, -2] += from_text
             parts[:, -1] -= from_text
@@ -131,7 +132,7 @@ class ModelVersion:
 
     def _base_margin(self, vector: Floats) -> Floats:
         prior = np.float32(self.prior_log_odds)
-        if not self.uses_text:
+        if self.starts_from != "text":
             return np.full(len(vector), prior, dtype=np.float32)
         return np.where(np.isnan(vector[:, -1]), prior, vector[:, -1])
 
@@ -145,8 +146,11 @@ def model_name(harm: str) -> str:
     return f"leads-{harm}"
 
 
-def load(folder: Path) -> ModelVersion:
+def load(folder: Path, place: Place | None = None) -> ModelVersion:
     """Load a version from its folder; `verify` proves it.
+
+    Args:
+        place: of the sentence encoder, for a version whose text stage needs one.
 
     Raises:
         ModelRefused: a file is missing, isn't what was registered, or doesn't fit the others.
@@ -159,13 +163,14 @@ def load(folder: Path) -> ModelVersion:
         raise ModelRefused(
             "The feature contract is not the one that the version was trained with.", field="contract.json"
         )
-    text_stage = TextStage.from_bytes(manifest.read_file(folder, manifest.TEXT)) if about.uses_text else None
+    text_stage = TextStage.from_bytes(manifest.read_file(folder, manifest.TEXT), place) if about.uses_text else None
     number = folder / manifest.VERSION
     return ModelVersion(
         harm=about.harm,
         version=number.read_text(encoding="utf-8").strip() if number.is_file() else UNREGISTERED,
         contract=contract,
         uses_text=about.uses_text,
+        starts_from=about.starts_from,
         input_names=about.input_names,
         thresholds=Thresholds.from_json(manifest.read_file(folder, manifest.THRESHOLDS)),
         calibrator=Calibrator.from_json(manifest.read_file(folder, manifest.CALIBRATOR)),

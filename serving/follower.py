@@ -26,6 +26,7 @@ from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
+from models.sentence import place_of
 from models.version import ModelVersion, load
 from serving.published import HarmState, State, read_state, write_state
 
@@ -57,6 +58,7 @@ class Follower:
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self._folder = settings.published_dir
+        self._place = place_of(settings)
         self._policies = policies
         self._registry = registry
         self._clock = clock_
@@ -110,7 +112,7 @@ class Follower:
     def _prove(self, harm: str, wanted: str) -> None:
         into = self._folder / harm
         folder = self._registry.fetch(harm, wanted, into)
-        version = load(folder)
+        version = load(folder, self._place)
         if folder != into / wanted or (version.harm, version.version) != (harm, wanted):
             raise ModelRefused(f"Fetched {version.name} version {version.version} instead.")
         check_contract(version)

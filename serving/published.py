@@ -10,6 +10,7 @@ import logging
 import os
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 
@@ -19,7 +20,9 @@ from leads.clock import Micros
 from leads.errors import LeadsError, ModelRefused
 from leads.files import write_json
 from leads.settings import Settings
-from models.version import ModelVersion, load
+from models.sentence import place_of
+from models.version import ModelVersion
+from models.version import load as load_version
 
 STATE_FILE = "state.json"
 POLL_S = 0.5
@@ -79,9 +82,9 @@ def write_state(folder: Path, state: State) -> None:
 class Published:
     """Thread-safe. `refresh` does the work; `start` has it done in the background."""
 
-    def __init__(self, settings: Settings, *, load: Callable[[Path], ModelVersion] = load) -> None:
+    def __init__(self, settings: Settings, *, load: Callable[[Path], ModelVersion] | None = None) -> None:
         self._folder = settings.published_dir
-        self._load = load
+        self._load = load or partial(load_version, place=place_of(settings))
         self._state = State()
         self._seen: tuple[int, int, int] | None = None
         # Replaced as a whole, never changed: a request works with the one it took.

@@ -2,43 +2,116 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from functools import partial
+
 import numpy as np
 import numpy.typing as npt
 
 from models.calibrator import Calibrator
+from training.config import METHODS, CalibrationMethod
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Maker = Callable[[Doubles, Bools], Calibrator]
 Ints = npt.NDArray[np.int64]
 
 # Quantiles of the positives and the negatives at which the line may bend, so that both ends are covered.
 _QUANTILES = (0.1, 0.35, 0.65, 0.9)
-# How strongly a bend is held back, from a straight line to a free one.
-_STIFFNESS = (1e4, 30.0, 3.0, 0.3)
+# How strongly a bend is held back.
+_STIFFNESS = (30.0, 3.0, 0.3)
 _FLATTEST = 0.02
 _STEPS, _TINY, _RIDGE = 50, 1e-7, 1e-6
 
 
-def fit_calibrator(margins: Doubles, labels: Bools, folds: Ints) -> Calibrator:
-    """The stiffest line whose held-out log loss is within one standard error of the best.
+def fit_calibrator(
+    margins: Doubles, labels: Bools, folds: Ints, methods: Sequence[CalibrationMethod] = METHODS
+) -> Calibrator:
+    """The simplest calibrator whose held-out log loss is within one standard error of the best.
+
+    Simplest first: Platt's line, beta calibration's smooth knee, a line with a few bends from stiff to free, centred
+    isotonic regression.
 
     Args:
         margins: (n,) out-of-fold or otherwise held-out margins.
         labels: (n,) with both kinds in every fold's complement.
-        folds: (n,) used to choose the stiffness.
+        folds: (n,) used to choose.
+        methods: what to choose from.
     """
-    knots = _knots(margins, labels)
-    losses = np.zeros((len(_STIFFNESS), len(margins)))
-    for i, stiffness in enumerate(_STIFFNESS):
-        for fold in np.unique(folds):
-            inside = folds == fold
-            fitted = _fit(margins[~inside], labels[~inside], knots, stiffness)
-            losses[i, inside] = log_loss(fitted.score(margins[inside]), labels[inside])
+    tried = _makers(methods)
+    losses = np.zeros((len(tried), len(margins)))
+    if len(tried) > 1:
+        for i, make in enumerate(tried):
+            for fold in np.unique(folds):
+                inside = folds == fold
+                losses[i, inside] = log_loss(
+                    make(margins[~inside], labels[~inside]).score(margins[inside]), labels[inside]
+                )
     best = int(losses.mean(axis=1).argmin())
     worse = losses - losses[best]
     error = worse.std(axis=1) / np.sqrt(len(margins))
     chosen = int(np.argmax(worse.mean(axis=1) <= error))
-    return _fit(margins, labels, knots, _STIFFNESS[chosen])
+    return tried[chosen](margins, labels)
+
+
+def _makers(methods: Sequence[CalibrationMethod]) -> list[Maker]:
+    by_method: dict[CalibrationMethod, list[Maker]] = {
+        "platt": [_platt],
+        "beta": [_beta],
+        "bent": [partial(_bent, stiffness=stiffness) for stiffness in _STIFFNESS],
+        "isotonic": [_isotonic],
+    }
+    return [make for method in METHODS if method in methods for make in by_method[method]]
+
+
+def _platt(margins: Doubles, labels: Bools) -> Calibrator:
+    """Platt (1999): one straight line."""
+    low, high = _ends(margins)
+    design = np.column_stack((np.ones(len(margins)), margins - low))
+    found = _rising(design, _targets(labels), np.zeros((2, 2)))
+    return Calibrator((low, high), (float(found[0]), float(found[0] + found[1] * (high - low))), method="platt")
+
+
+def _beta(margins: Doubles, labels: Bools) -> Calibrator:
+    """Kull, Silva Filho and Flach (2017): c + a ln s − b ln(1 − s) of the logistic s, with a, b ≥ 0."""
+    below, above = -np.logaddexp(0, -margins), np.logaddexp(0, margins)
+    design = np.column_stack((np.ones(len(margins)), below, above))
+    c, a, b = _rising(design, _targets(labels), np.zeros((3, 3))).tolist()
+    low, high = _ends(margins)
+    return Calibrator((low, high), (c + b * low, c + b * high), knee=b - a, method="beta")
+
+
+def _isotonic(margins: Doubles, labels: Bools) -> Calibrator:
+    """Oron and Flournoy (2017): a knot at each block's mean margin, straight in log-odds between them."""
+    from scipy.optimize import isotonic_regression
+
+    order = np.argsort(margins, kind="stable")
+    sorted_margins = margins[order]
+    # Rows of one margin are one observation.
+    distinct, first, sizes = np.unique(sorted_margins, return_index=True, return_counts=True)
+    rates = np.add.reduceat(_targets(labels)[order], first) / sizes
+    fitted = isotonic_regression(rates, weights=sizes)
+    # Neighbours that differ by rounding only are one block.
+    starts = fitted.blocks[:-1]
+    starts = starts[np.append(True, np.diff(fitted.x[starts]) > _TINY)]
+    weights = np.add.reduceat(sizes, starts)
+    knots = np.add.reduceat(distinct * sizes, starts) / weights
+    if len(knots) < 2:
+        return _platt(margins, labels)
+    p = fitted.x[starts]
+    log_odds = np.log(p / (1 - p))
+    # Beyond the outer knots it goes on almost flat, but never quite: ranking stays.
+    low, high = knots[0] - 1, knots[-1] + 1
+    return Calibrator(
+        (float(low), *knots.tolist(), float(high)),
+        (float(log_odds[0] - _FLATTEST), *log_odds.tolist(), float(log_odds[-1] + _FLATTEST)),
+        method="isotonic",
+    )
+
+
+def _ends(margins: Doubles) -> tuple[float, float]:
+    low, high = float(margins.min()), float(margins.max())
+    return (low, high) if high > low else (low - 0.5, low + 0.5)
 
 
 def _knots(margins: Doubles, labels: Bools) -> Doubles:
@@ -47,11 +120,9 @@ def _knots(margins: Doubles, labels: Bools) -> Doubles:
     return knots if len(knots) > 1 else np.array([knots[0] - 0.5, knots[0] + 0.5])
 
 
-def _fit(margins: Doubles, labels: Bools, knots: Doubles, stiffness: float) -> Calibrator:
-    """Penalised maximum likelihood over the first knot's log-odds and each segment's slope.
-
-    Labels count as Platt (1999) has them, a little off 0 and 1, so that separable rows give finite slopes.
-    """
+def _bent(margins: Doubles, labels: Bools, *, stiffness: float) -> Calibrator:
+    """Penalised maximum likelihood over the first knot's log-odds and each segment's slope."""
+    knots = _knots(margins, labels)
     widths = np.diff(knots)
     # How much of each segment lies below a margin; the end segments have no end.
     reach = np.clip(margins[:, None] - knots[:-1], 0, widths)
@@ -62,11 +133,15 @@ def _fit(margins: Doubles, labels: Bools, knots: Doubles, stiffness: float) -> C
     bends = np.diff(np.eye(len(widths)), axis=0)
     penalty = np.zeros((design.shape[1], design.shape[1]))
     penalty[1:, 1:] = stiffness * bends.T @ bends
-    positives = labels.sum()
-    targets = np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
-    found = _rising(design, targets, penalty)
+    found = _rising(design, _targets(labels), penalty)
     log_odds = found[0] + np.concatenate(([0.0], np.cumsum(found[1:] * widths)))
-    return Calibrator(tuple(knots.tolist()), tuple(log_odds.tolist()))
+    return Calibrator(tuple(knots.tolist()), tuple(log_odds.tolist()), method="bent")
+
+
+def _targets(labels: Bools) -> Doubles:
+    """(n,) labels as Platt (1999) has them, a little off 0 and 1, so that separable rows give finite slopes."""
+    positives = labels.sum()
+    return np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
 
 
 def _rising(design: Doubles, targets: Doubles, penalty: Doubles) -> Doubles:

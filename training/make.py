@@ -127,6 +127,7 @@ def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresho
         version=UNREGISTERED,
         contract=contract,
         uses_text=fitted.text_stage is not None,
+        starts_from="text" if fitted.text_stage else "prior",
         input_names=fitted.input_names,
         thresholds=thresholds,
         calibrator=fitted.calibrator,

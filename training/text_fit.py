@@ -1,8 +1,9 @@
-"""Fits the text stage: two linear heads over one TF-IDF, stacked into a single weight per gram.
+"""Fits the text stage: heads of different kinds, stacked by what they say about rows that they didn't see.
 
-One head weighs grams as they are, the other scales them by their log-count ratio first (NB-weighting: Wang and Manning
-2012). Which is better differs from harm to harm; both are linear in the same vector, so their stack is too and costs
-serving nothing.
+Two are linear over one TF-IDF: one weighs grams as they are, the other scales them by their log-count ratio first
+(NB-weighting: Wang and Manning 2012). Which is better differs from harm to harm; both are linear in the same vector, so
+their stack is a single weight per gram and costs serving nothing. The third, where there is an encoder, is a model on
+sentence vectors: n-grams fit a domain, what a sentence means carries over to others.
 """
 
 from __future__ import annotations
@@ -14,16 +15,19 @@ import numpy as np
 import numpy.typing as npt
 
 from models.ngrams import Grams, Hashes, grams
+from models.sentence import CachedEncoder, OnEncoded
+from models.sentence_head import SentenceHead, waves
 from models.text_stage import Block, TextStage, count
+from training.config import DEFAULTS, TextConfig
 
 Doubles = npt.NDArray[np.float64]
+Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 MIN_TEXTS = 2
-PLAIN_C, NB_C, NB_SMOOTHING = 3.0, 1.0, 0.1
-# Ratios to this power: in full they fit the noise of harms with few labels.
-NB_DAMPING = 0.7
+# The sentence head learns from at most so many rows, every violating one among them: 16 kB a row while it is fitted.
+SENTENCE_ROWS = 40_000
 
 
 class GramCounts(NamedTuple):
@@ -36,12 +40,16 @@ class GramCounts(NamedTuple):
 class TextCounts(NamedTuple):
     """The counts of all of a data set's texts, made once and shared by every fit on some of its rows.
 
-    `present` (n,) is False where there is no text.
+    Args:
+        present: (n,) False where there is no text, or nothing in it.
+        vectors: (n, width) of the sentence encoder, which also goes with the stage; None without one.
     """
 
     words: GramCounts
     chars: GramCounts
     present: Bools
+    vectors: Floats | None = None
+    encoder: CachedEncoder | None = None
 
 
 class TextFit(NamedTuple):
@@ -64,34 +72,97 @@ class _Head(NamedTuple):
     intercept: float
 
 
-def count_texts(texts: Sequence[str | None]) -> TextCounts:
-    """Grams that occur only once are left out: nothing can be learned from them."""
-    found = grams([text or "" for text in texts])
-    present = np.array([bool(text) for text in texts], dtype=np.bool_)
-    return TextCounts(_counts(found.words, len(texts)), _counts(found.chars, len(texts)), present)
+class _Sentences(NamedTuple):
+    """The rows' random Fourier features (n, waves), and what standardised their vectors."""
+
+    waves: Floats
+    centre: Floats
+    scale: Floats
 
 
-def fit_text(counts: TextCounts, rows: Ints, labels: Bools, folds: Ints, *, seed: int) -> TextFit:
+def count_texts(
+    texts: Sequence[str | None], encoder: CachedEncoder | None = None, *, on_encoded: OnEncoded | None = None
+) -> TextCounts:
+    """Grams that occur only once are left out: nothing can be learned from them.
+
+    Args:
+        on_encoded: called with (texts encoded, texts to encode) now and then.
+    """
+    present_texts = [text or "" for text in texts]
+    found = grams(present_texts)
+    present = np.bincount(found.chars.rows, minlength=len(texts)) > 0
+    vectors = encoder.encode(present_texts, on_encoded=on_encoded) if encoder else None
+    return TextCounts(_counts(found.words, len(texts)), _counts(found.chars, len(texts)), present, vectors, encoder)
+
+
+def fit_text(
+    counts: TextCounts,
+    rows: Ints,
+    labels: Bools,
+    folds: Ints,
+    *,
+    config: TextConfig = DEFAULTS.text,
+    seed: int,
+    weights: Doubles | None = None,
+) -> TextFit:
     """Fit on some rows of the counts.
 
     Args:
         rows: (n,) the rows of `counts` to learn from.
         labels: (n,) their labels, both kinds in every fold's complement.
         folds: (n,) which fold each row is in, equal texts in the same.
+        weights: (n,) how much each label counts; None: all the same.
     """
+    weights = np.ones(len(rows)) if weights is None else weights
     vectors = _vectors(counts, rows)
-    held_out = np.zeros((len(rows), 2))
+    sentences = _sentences(counts.vectors[rows]) if counts.vectors is not None else None
 
+    def heads(chosen: Bools) -> list[_Head]:
+        found = _heads(vectors.matrix[chosen], labels[chosen], weights[chosen], config, seed)
+        if sentences:
+            found.append(
+                _sentence_head(sentences.waves[chosen], labels[chosen], weights[chosen], config.sentence_c, seed)
+            )
+        return found
+
+    def margins(found: list[_Head], chosen: Bools) -> Doubles:
+        inputs = [vectors.matrix[chosen]] * 2 + ([sentences.waves[chosen]] if sentences else [])
+        return np.column_stack([x @ head.weights + head.intercept for x, head in zip(inputs, found, strict=True)])
+
+    held_out = np.zeros((len(rows), 3 if sentences else 2))
     # One after the other: liblinear draws from one generator per process, so fits side by side wouldn't repeat.
     for fold in np.unique(folds):
         inside = folds == fold
-        for j, head in enumerate(_heads(vectors.matrix[~inside], labels[~inside], seed)):
-            held_out[inside, j] = vectors.matrix[inside] @ head.weights + head.intercept
-    shares, offset = _stack(held_out, labels)
-    plain, nb = _heads(vectors.matrix, labels, seed)
-    weights = shares[0] * plain.weights + shares[1] * nb.weights
-    intercept = float(shares @ (plain.intercept, nb.intercept) + offset)
-    return TextFit(_stage(counts, vectors, weights, intercept), held_out @ shares + offset)
+        held_out[inside] = margins(heads(~inside), inside)
+    shares, offset = _stack(held_out, labels, weights)
+    final = heads(np.ones(len(rows), dtype=np.bool_))
+    intercept = float(shares @ [head.intercept for head in final] + offset)
+    linear = shares[0] * final[0].weights + shares[1] * final[1].weights
+    sentence = None
+    if sentences and counts.encoder:
+        head = (shares[2] * final[2].weights).astype(np.float32)
+        sentence = SentenceHead(counts.encoder.version, sentences.centre, sentences.scale, head)
+    return TextFit(_stage(counts, vectors, linear, intercept, sentence), held_out @ shares + offset)
+
+
+def _sentences(vectors: Floats) -> _Sentences:
+    centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
+    scale = np.maximum(vectors.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
+    return _Sentences(waves(vectors, centre, scale), centre, scale)
+
+
+def _sentence_head(features: Floats, labels: Bools, weights: Doubles, strength: float, seed: int) -> _Head:
+    from sklearn.linear_model import LogisticRegression
+
+    if len(labels) > SENTENCE_ROWS:
+        order = np.random.default_rng(seed).permutation(len(labels))
+        kept = np.sort(order[np.argsort(~labels[order], kind="stable")][:SENTENCE_ROWS])
+        share = (~labels).sum() / max(1, (~labels[kept]).sum())
+        # Those that stay stand for those that go.
+        weights = np.where(labels, 1.0, share)[kept] * weights[kept]
+        features, labels = features[kept], labels[kept]
+    fitted = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(features, labels, sample_weight=weights)
+    return _Head(fitted.coef_[0].astype(np.float64), float(fitted.intercept_[0]))
 
 
 def _counts(found: Grams, n: int) -> GramCounts:
@@ -128,50 +199,54 @@ def _vectors(counts: TextCounts, rows: Ints) -> _Vectors:
     return _Vectors(sp.hstack(parts, format="csr"), (idfs[0], idfs[1]), (keeps[0], keeps[1]))
 
 
-def _heads(matrix: Any, labels: Bools, seed: int) -> tuple[_Head, _Head]:
-    ratio = _log_count_ratio(matrix, labels)
+def _heads(matrix: Any, labels: Bools, weights: Doubles, config: TextConfig, seed: int) -> list[_Head]:
+    ratio = _log_count_ratio(matrix, labels, config)
     scaled = matrix.copy()
     scaled.data *= ratio[scaled.indices]
-    nb = _logistic(scaled, labels, NB_C, seed)
-    return _logistic(matrix, labels, PLAIN_C, seed), _Head(nb.weights * ratio, nb.intercept)
+    nb = _logistic(scaled, labels, weights, config.nb_c, seed)
+    return [_logistic(matrix, labels, weights, config.plain_c, seed), _Head(nb.weights * ratio, nb.intercept)]
 
 
-def _log_count_ratio(matrix: Any, labels: Bools) -> Doubles:
-    positive = NB_SMOOTHING + matrix[labels].sum(axis=0)
-    negative = NB_SMOOTHING + matrix[~labels].sum(axis=0)
+def _log_count_ratio(matrix: Any, labels: Bools, config: TextConfig) -> Doubles:
+    positive = config.nb_smoothing + matrix[labels].sum(axis=0)
+    negative = config.nb_smoothing + matrix[~labels].sum(axis=0)
     ratio = np.asarray(np.log(positive / positive.sum()) - np.log(negative / negative.sum()))
-    return np.asarray(np.sign(ratio) * np.abs(ratio) ** NB_DAMPING)
+    return np.asarray(np.sign(ratio) * np.abs(ratio) ** config.nb_damping)
 
 
-def _logistic(matrix: Any, labels: Bools, strength: float, seed: int) -> _Head:
+def _logistic(matrix: Any, labels: Bools, weights: Doubles, strength: float, seed: int) -> _Head:
     from sklearn.linear_model import LogisticRegression
 
     # The dual solver is three times as fast as the primal one here, and gives the same ranking.
     fitted = LogisticRegression(
         C=strength, solver="liblinear", dual=True, tol=1e-2, max_iter=2_000, random_state=seed
-    ).fit(matrix, labels)
+    ).fit(matrix, labels, sample_weight=weights)
     return _Head(fitted.coef_[0], float(fitted.intercept_[0]))
 
 
-def _stack(margins: Doubles, labels: Bools) -> tuple[Doubles, float]:
-    """Shares of the two heads, none negative, and an offset, which make calibrated log-odds of held-out margins."""
+def _stack(margins: Doubles, labels: Bools, weights: Doubles) -> tuple[Doubles, float]:
+    """Shares of the heads, none negative, and an offset, which make calibrated log-odds of held-out margins."""
     from scipy.optimize import minimize
 
+    n = margins.shape[1]
+    labelled = weights * labels
+
     def loss(parameters: Doubles) -> tuple[float, Doubles]:
-        z = margins @ parameters[:2] + parameters[2]
-        off = 1 / (1 + np.exp(-z)) - labels
-        # A little pull towards equal halves settles what the rows leave open.
-        pull = parameters[:2] - 0.5
-        value = np.logaddexp(0, z).sum() - z[labels].sum() + 0.5 * pull @ pull
+        z = margins @ parameters[:n] + parameters[n]
+        off = weights / (1 + np.exp(-z)) - labelled
+        # A little pull towards equal shares settles what the rows leave open.
+        pull = parameters[:n] - 1 / n
+        value = weights @ np.logaddexp(0, z) - labelled @ z + 0.5 * pull @ pull
         return value, np.append(margins.T @ off + pull, off.sum())
 
-    found = minimize(
-        loss, np.array([0.5, 0.5, 0.0]), jac=True, method="L-BFGS-B", bounds=[(0, None)] * 2 + [(None, None)]
-    )
-    return found.x[:2], float(found.x[2])
+    start = np.append(np.full(n, 1 / n), 0.0)
+    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=[(0, None)] * n + [(None, None)])
+    return found.x[:n], float(found.x[n])
 
 
-def _stage(counts: TextCounts, vectors: _Vectors, weights: Doubles, intercept: float) -> TextStage:
+def _stage(
+    counts: TextCounts, vectors: _Vectors, weights: Doubles, intercept: float, sentence: SentenceHead | None
+) -> TextStage:
     split = len(vectors.idf[0])
     blocks = [
         Block(family.hashes[kept], idf.astype(np.float32), part.astype(np.float32))
@@ -179,4 +254,4 @@ def _stage(counts: TextCounts, vectors: _Vectors, weights: Doubles, intercept: f
             (counts.words, counts.chars), vectors.kept, vectors.idf, (weights[:split], weights[split:]), strict=True
         )
     ]
-    return TextStage(blocks[0], blocks[1], intercept)
+    return TextStage(blocks[0], blocks[1], intercept, sentence, counts.encoder)

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
-from leads.text import normal_form
+from leads.text import plain_form
 from models.ngrams import MAX_CHARS, Grams, grams
 
 TEXTS = st.lists(st.text(max_size=80), max_size=8)
@@ -25,8 +25,8 @@ def test_a_texts_grams_do_not_depend_on_the_others(texts: list[str]) -> None:
 
 @given(st.text(max_size=200))
 def test_grams_are_scikit_learns(text: str) -> None:
-    """As many occurrences and as many distinct grams as its analyzers find in the normal form."""
-    normal = normal_form(text)
+    """As many occurrences and as many distinct grams as its analyzers find in the plain form."""
+    normal = plain_form(text)
     chars = CountVectorizer(analyzer="char_wb", ngram_range=(2, 5)).build_analyzer()(normal)
     words = CountVectorizer(ngram_range=(1, 2), token_pattern=r"[^\W]+").build_analyzer()(normal)
     found = grams([text])
@@ -39,8 +39,8 @@ def test_grams_are_scikit_learns(text: str) -> None:
 
 
 @given(st.text(max_size=80))
-def test_texts_with_one_normal_form_have_equal_grams(text: str) -> None:
-    for one, other in zip(grams([text]), grams([f"  {normal_form(text)}\u200b\n"]), strict=True):
+def test_texts_with_one_plain_form_have_equal_grams(text: str) -> None:
+    for one, other in zip(grams([text]), grams([f"  {plain_form(text)}\u200b\n"]), strict=True):
         assert np.array_equal(one.hashes, other.hashes)
 
 
