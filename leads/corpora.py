@@ -33,6 +33,7 @@ class CorpusText(msgspec.Struct, frozen=True):
         labels: by corpus key, as `policies.yaml` names them (`cad:identity`); a key that is absent is not labelled.
         order: rank in the corpus' own order of time, equal for equal times; None where the corpus has no time.
         group: hash of the normal form: equal for texts that count as equal, across corpora too.
+        author: who wrote it, where the corpus says so.
     """
 
     corpus: str
@@ -41,6 +42,7 @@ class CorpusText(msgspec.Struct, frozen=True):
     labels: Mapping[str, bool]
     order: int | None
     group: int
+    author: str | None = None
 
     def label(self, keys: Iterable[str]) -> bool | None:
         """Whether any of the corpus keys holds; None when the text carries a label for none of them."""
@@ -55,6 +57,7 @@ class _Read(NamedTuple):
     text: str
     labels: Mapping[str, bool]
     time: int | None
+    author: str | None = None
 
 
 class _Format(NamedTuple):
@@ -90,7 +93,13 @@ def read_corpus(directory: Path, name: str) -> list[CorpusText]:
     ranks = {time: rank for rank, time in enumerate(sorted({row.time for row in read if row.time is not None}))}
     return [
         CorpusText(
-            name, row.id, row.text, row.labels, None if row.time is None else ranks[row.time], text_hash(row.text)
+            name,
+            row.id,
+            row.text,
+            row.labels,
+            None if row.time is None else ranks[row.time],
+            text_hash(row.text),
+            row.author,
         )
         for row in read
     ]
@@ -177,7 +186,8 @@ def _carry_time(rows: Iterable[_Read]) -> Iterator[_Read]:
 def _youtube(row: _Row) -> _Read:
     # The export left byte-order marks behind some comments.
     text = row["CONTENT"].strip("\ufeff")
-    return _Read(row["COMMENT_ID"], text, {"youtube-spam": _choice(row, "CLASS", "1", "0")}, _micros(row))
+    labels = {"youtube-spam": _choice(row, "CLASS", "1", "0")}
+    return _Read(row["COMMENT_ID"], text, labels, _micros(row), row["AUTHOR"] or None)
 
 
 def _cad(row: _Row) -> _Read:

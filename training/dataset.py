@@ -1,12 +1,11 @@
-"""One harm's rows: texts of the public corpora, and the platform's decided subjects with the features of their time."""
+"""One harm's data set: its rows with the features of their time, and which of them only measure."""
 
 from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -16,21 +15,23 @@ from features.columns import contract_for, evaluate
 from features.contract import FeatureContract
 from features.frames import Frame
 from features.rows import missing
-from leads import corpora, event_log
+from leads import corpora
 from leads.clock import Micros
 from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy
-from leads.records import ItemCreated, Subject
+from leads.records import Subject
 from leads.settings import Settings
-from leads.text import normal_form, text_hash
 from training import split
-from training.labels import Label, decided
+from training.config import DEFAULTS, TrainingConfig
+from training.labels import decided
+from training.rows import PLATFORM, Row, corpus_rows, deduplicated, platform_rows
+from training.scored import scored_at
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Instants = npt.NDArray[np.int64]
 
-PLATFORM = "platform"
 MIN_OF_EACH = 30
 MIN_HELD_OUT = 5
 FrameSource = Callable[
@@ -39,24 +40,16 @@ FrameSource = Callable[
 ]
 
 
-class Row(NamedTuple):
-    """`source` is `platform` or `corpus:<name>`; `order` ranks within it; equal `group`s are equal texts."""
-
-    text: str | None
-    violating: bool
-    source: str
-    order: int | None
-    group: int
-
-
 @dataclass(frozen=True)
 class Dataset:
     """All rows of one harm.
 
     Args:
-        features: (n, k) float32 by the contract; NaN for a corpus' rows but for the text counts.
+        features: (n, k) float32 by the contract; NaN for a row without a subject but for the text counts.
         held_out: (n,) rows that only measure.
         labels_until: when the newest decision among the labels became visible, µs; 0 without any.
+        removed: copies of texts that were left out.
+        disputed: labels about which humans passed both verdicts, or copies of a text bore both in equal number.
         hash: of everything above, hex.
     """
 
@@ -66,6 +59,8 @@ class Dataset:
     features: Floats
     held_out: Bools
     labels_until: Micros
+    removed: int
+    disputed: int
     hash: str
 
     @property
@@ -73,8 +68,19 @@ class Dataset:
         return np.array([row.violating for row in self.rows], dtype=np.bool_)
 
     @property
+    def weights(self) -> Doubles:
+        """(n,) how much each label counts in fitting."""
+        return np.array([row.weight for row in self.rows], dtype=np.float64)
+
+    @property
     def groups(self) -> npt.NDArray[np.uint64]:
+        """(n,) equal for equal texts."""
         return np.array([row.group for row in self.rows], dtype=np.uint64)
+
+    @property
+    def clusters(self) -> npt.NDArray[np.uint64]:
+        """(n,) equal for rows that belong in one fold: equal texts, one maker's items."""
+        return split.clusters(self.groups, [row.maker for row in self.rows])
 
     @property
     def texts(self) -> list[str | None]:
@@ -91,73 +97,52 @@ class Dataset:
 
 
 def assemble(
-    settings: Settings, engine: Engine, harm: str, policy: HarmPolicy, *, frame: FrameSource, seed: int
+    settings: Settings,
+    engine: Engine,
+    harm: str,
+    policy: HarmPolicy,
+    *,
+    config: TrainingConfig = DEFAULTS,
+    imported: Sequence[Row] = (),
+    frame: FrameSource,
+    seed: int,
 ) -> Dataset:
     """Everything there is to learn a harm from.
+
+    Args:
+        imported: labels from files of one's own.
 
     Raises:
         NotEnoughData: fewer than 30 rows of either kind, or fewer than five held out; names what is missing.
         NotFound: there are decisions but no features were derived yet.
     """
     labels = decided(engine, harm, policy.subject_types)
-    texts, on_platform = _platform_texts(engine, labels)
-    rows = [_platform_row(label, text) for label, text in zip(labels, texts, strict=True)]
+    as_of = scored_at(engine, labels)
+    rows, on_platform = platform_rows(engine, labels, as_of.tolist(), config.labels)
     contract = contract_for(text=policy.text, rules=policy.features)
-    # What serving could have known at the last instant before the verdict became visible.
-    as_of = np.array([label.at - 1 for label in labels], dtype=np.int64)
     parts = []
     if labels:
-        parts.append(frame(settings, contract, [label.subject for label in labels], texts, as_of).matrix)
-    corpus_rows = _corpus_rows(settings, policy, on_platform) if policy.text else []
-    parts.append(_without_features(contract, corpus_rows))
-    rows += corpus_rows
+        subjects, texts = [label.subject for label in labels], [row.text for row in rows]
+        parts.append(frame(settings, contract, subjects, texts, as_of).matrix)
+    from_elsewhere = corpus_rows(settings, policy, config.labels, on_platform) if policy.text else []
+    distinct = deduplicated([*from_elsewhere, *imported])
+    parts.append(_without_features(contract, distinct.rows))
+    rows += distinct.rows
     groups = np.array([row.group for row in rows], dtype=np.uint64)
     late = split.held_out([row.source for row in rows], [row.order for row in rows], groups, seed=seed)
     _check(settings, harm, policy, rows, late)
     features = np.concatenate(parts)
-    until = max((label.at for label in labels), default=0)
-    return Dataset(harm, contract, tuple(rows), features, late, until, _hash(contract, rows, features, late))
-
-
-def _platform_texts(engine: Engine, labels: Sequence[Label]) -> tuple[list[str | None], set[int]]:
-    """Each labelled subject's text as it was just before its decision, and the hashes of all texts ever seen."""
-    when = {label.subject: label.at for label in labels}
-    texts: dict[Subject, str] = {}
-    seen: set[int] = set()
-    for logged in event_log.read_kind(engine, "item_created"):
-        body = logged.event.body
-        assert isinstance(body, ItemCreated)
-        if body.text:
-            seen.add(text_hash(body.text))
-        subject = body.subject.subject
-        if logged.visible_at < when.get(subject, 0):
-            texts[subject] = body.text
-    return [_present(texts.get(label.subject)) for label in labels], seen
-
-
-def _present(text: str | None) -> str | None:
-    return text if text and normal_form(text) else None
-
-
-def _platform_row(label: Label, text: str | None) -> Row:
-    group = text_hash(text if text is not None else f"without text: {label.subject.key}")
-    return Row(text, label.violating, PLATFORM, label.at, group)
-
-
-def _corpus_rows(settings: Settings, policy: HarmPolicy, on_platform: Collection[int]) -> list[Row]:
-    """The corpora's rows whose text is not on the platform, where its own decisions say more about it."""
-    folder = settings.corpora_dir
-    there = corpora.available(folder)
-    keys = [key for key in policy.corpora if key.partition(":")[0] in there]
-    if folder is None or not keys:
-        return []
-    rows = []
-    for text in corpora.read_for(folder, keys):
-        label = text.label(keys)
-        present = _present(text.text)
-        if label is not None and present is not None and text.group not in on_platform:
-            rows.append(Row(present, label, f"corpus:{text.corpus}", text.order, text.group))
-    return rows
+    return Dataset(
+        harm,
+        contract,
+        tuple(rows),
+        features,
+        late,
+        labels_until=max((label.at for label in labels), default=0),
+        removed=distinct.removed,
+        disputed=distinct.undecided + sum(label.disputed for label in labels),
+        hash=_hash(contract, rows, features, late),
+    )
 
 
 def _without_features(contract: FeatureContract, rows: Sequence[Row]) -> Floats:
@@ -189,6 +174,6 @@ def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Row
 def _hash(contract: FeatureContract, rows: Sequence[Row], features: Floats, late: Bools) -> str:
     digest = hashlib.sha256(contract.to_json())
     for row, is_late in zip(rows, late.tolist(), strict=True):
-        digest.update(repr((row.group, row.violating, row.source, row.order, is_late, row.text)).encode())
+        digest.update(repr((*row, is_late)).encode())
     digest.update(features.tobytes())
     return digest.hexdigest()

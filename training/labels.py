@@ -9,16 +9,27 @@ from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
 from leads.event_log import read_kind
-from leads.records import DecidedBy, DecisionMade, LoggedEvent, Subject
+from leads.records import DecidedBy, DecisionMade, LoggedEvent, Subject, Verdict
+from training.config import LabelsConfig
 
 
 class Label(NamedTuple):
-    """Whether a subject violates a harm's policy, by the decision that became visible at `at`."""
+    """Whether a subject violates a harm's policy, by the decision that became visible at `at`.
+
+    `lead_id` names the lead that was decided, where there was one; `disputed`: humans passed both verdicts.
+    """
 
     subject: Subject
     violating: bool
     at: Micros
     by: DecidedBy
+    lead_id: str | None = None
+    disputed: bool = False
+
+    def weight(self, config: LabelsConfig) -> float:
+        """How much it counts in fitting."""
+        trust = config.human if self.by == "human" else config.automation
+        return trust * (config.disputed if self.disputed else 1.0)
 
 
 def decided(engine: Engine, harm: str, subject_types: Iterable[str]) -> list[Label]:
@@ -34,6 +45,7 @@ def labels_from(decisions: Iterable[LoggedEvent], harm: str, subject_types: Iter
     """
     types = frozenset(subject_types)
     labels: dict[Subject, Label] = {}
+    by_humans: dict[Subject, set[Verdict]] = {}
     for logged in decisions:
         body = logged.event.body
         if not isinstance(body, DecisionMade) or body.harm != harm or body.verdict == "escalate":
@@ -44,5 +56,9 @@ def labels_from(decisions: Iterable[LoggedEvent], harm: str, subject_types: Iter
         before = labels.get(subject)
         if before is not None and before.by == "human" and body.by == "automation":
             continue
-        labels[subject] = Label(subject, body.verdict == "violating", logged.visible_at, body.by)
+        human = by_humans.setdefault(subject, set())
+        if body.by == "human":
+            human.add(body.verdict)
+        violating, disputed = body.verdict == "violating", len(human) > 1
+        labels[subject] = Label(subject, violating, logged.visible_at, body.by, body.lead_id, disputed)
     return sorted(labels.values(), key=lambda label: label.at)

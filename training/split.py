@@ -45,6 +45,38 @@ def held_out(sources: Sequence[str], orders: Sequence[int | None], groups: Group
     return np.asarray(~early_groups[inverse])
 
 
+def clusters(groups: Groups, makers: Sequence[int | None]) -> Groups:
+    """(n,) what must stay in one fold: equal texts, and what one account made, so that no fold knows its makers.
+
+    Texts that many accounts write would chain everything together, so a chain ends before it holds a twentieth of the
+    rows of a fold.
+    """
+    _, text = np.unique(groups, return_inverse=True)
+    sizes = np.bincount(text).tolist()
+    most = max(2, len(groups) // (20 * FOLDS))
+    parent = list(range(len(sizes)))
+
+    def root(i: int) -> int:
+        while parent[i] != i:
+            parent[i] = parent[parent[i]]
+            i = parent[i]
+        return i
+
+    first_of: dict[int, int] = {}
+    for group, maker in zip(text.tolist(), makers, strict=True):
+        if maker is None:
+            continue
+        mine, theirs = root(group), root(first_of.setdefault(maker, group))
+        if mine != theirs and sizes[mine] + sizes[theirs] <= most:
+            parent[mine] = theirs
+            sizes[theirs] += sizes[mine]
+    roots = np.array([root(group) for group in text.tolist()], dtype=np.int64)
+    # The smallest text hash of a cluster names it, whatever the order of the rows.
+    names = np.full(len(sizes), np.iinfo(np.uint64).max, dtype=np.uint64)
+    np.minimum.at(names, roots, groups)
+    return np.asarray(names[roots])
+
+
 def folds(groups: Groups, *, seed: int, count: int = FOLDS) -> Ints:
-    """(n,) which of `count` folds each row is in, at random, equal texts in the same."""
+    """(n,) which of `count` folds each row is in, at random, equal groups in the same."""
     return (draw(groups, seed + 1) % np.uint64(count)).astype(np.int64)
