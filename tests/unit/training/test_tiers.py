@@ -77,3 +77,21 @@ def test_when_the_target_holds_in_truth_the_bound_is_seldom_above_it() -> None:
     """The share of worlds in which 200 rows of true precision 0.8 are taken to be better than that."""
     hits = np.random.default_rng(0).binomial(200, 0.8, 2_000)
     assert (lower_bound(hits, np.full(2_000, 200)) > 0.8).mean() < 0.06
+
+
+def test_a_tier_that_is_offered_holds_its_precision_in_truth() -> None:
+    """Scores say nothing, four in ten rows violate: whoever looks at every cut finds one that seems to hold 0.5."""
+    offered = 0
+    for seed in range(300):
+        random = np.random.default_rng(seed)
+        scores, labels = random.random(800), random.random(800) < 0.45
+        found = choose(scores, labels, policy(review={"precision": 0.1}, auto={"precision": 0.5, "at_least": 0.01}))
+        offered += found.auto is not None
+    assert offered / 300 < 0.07
+
+
+def test_a_lucky_cut_further_down_is_not_taken() -> None:
+    """The best rows fail, so what lies below them is never reached from above."""
+    labels = np.concatenate([np.zeros(150), np.ones(850)]).astype(np.bool_)
+    found = choose(np.linspace(1, 0.5, 1_000), labels, policy(review={"precision": 0.3}, auto={"precision": 0.7}))
+    assert found.auto is None
