@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
+from leads.cli_models import models_app
 from leads.errors import LeadsError
 
 if TYPE_CHECKING:
@@ -22,7 +23,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
-models_app = typer.Typer(help="Registered model versions.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
 
@@ -158,16 +158,6 @@ def _train(harms: list[str], *, every: bool, again: bool, quiet: bool) -> None:
         raise typer.BadParameter("Name the harms to train, or give --all.", param_hint="HARMS")
     settings = _settings()
     train_on_screen(settings, load_policies(settings.policies), harms or None, again=again, quiet=quiet)
-
-
-@models_app.command("list")
-def models_list() -> None:
-    """The versions of each harm, and which one answers."""
-    from leads.policies import load_policies
-    from training.screen import models_on_screen
-
-    settings = _settings()
-    models_on_screen(settings, load_policies(settings.policies))
 
 
 @app.command()

@@ -110,6 +110,31 @@ audit = sa.Table(
     sa.Index("ix_audit_lead", "lead_id", "seq"),
 )
 
+# Who moved which version where, and why. Rows are only added; `state` alone changes, from pending to done or dropped.
+model_changes = sa.Table(
+    "model_changes",
+    metadata,
+    sa.Column(
+        "seq",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("harm", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("action", sa.Text, nullable=False),
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("alias", sa.Text, nullable=True),
+    sa.Column("replaced", sa.Text, nullable=True),
+    sa.Column("overridden", sa.Boolean, nullable=False),
+    sa.Column("actor", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    # The gate's report as JSON; absent where none was asked.
+    sa.Column("gate", sa.Text, nullable=True),
+    sa.Index("ix_model_changes_harm", "harm", "seq"),
+)
+
 # Answers already given, so that a request sent twice with one Idempotency-Key gets the same answer.
 idempotency = sa.Table(
     "idempotency",

@@ -34,7 +34,7 @@ MAX_TOKENS = 128
 # Tokens that go through the layers together, so that what is between two of them stays in the cache.
 _AT_ONCE = 1_024
 _EPSILON = 1e-12
-_TYPES = {"F32": np.dtype("<f4"), "I64": np.dtype("<i8")}
+_TYPE, _DTYPE = "F32", np.dtype("<f4")
 _PREFIX = "bert."
 
 
@@ -203,9 +203,9 @@ def _read_safetensors(raw: bytes) -> dict[str, Floats]:
     header = json.loads(raw[8 : 8 + size])
     arrays = {}
     for name, entry in header.items():
-        if name != "__metadata__" and entry["dtype"] in _TYPES:
+        if name != "__metadata__" and entry["dtype"] == _TYPE:
             start, end = (8 + size + offset for offset in entry["data_offsets"])
-            array = np.frombuffer(raw[start:end], dtype=_TYPES[entry["dtype"]]).reshape(entry["shape"])
+            array = np.frombuffer(raw[start:end], dtype=_DTYPE).reshape(entry["shape"])
             arrays[name.removeprefix(_PREFIX)] = array
     return arrays
 

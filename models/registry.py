@@ -2,41 +2,33 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import shutil
 import tempfile
-import warnings
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING
 
 from leads import clock
-from leads.errors import ModelRefused, NotFound, Unavailable
+from leads.errors import ModelRefused, NotFound
 from leads.settings import Settings
 from models import manifest, portable
+from models.mlflow_client import Connector, found
 from models.version import ModelVersion, model_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+    from mlflow.entities import DatasetInput
     from mlflow.entities.model_registry import ModelVersion as ModelVersionEntity
 
-T = TypeVar("T")
 EXPERIMENT = "leads"
 FINGERPRINT = "leads.fingerprint"
+# A version with this tag never answers again; its value says since when, by whom and why.
+RETIRED = "leads.retired"
 _MODEL = "model"
 # `portable.save` puts the version's folder among the model's artifacts under this name.
 _FOLDER = "version"
-_ENVIRONMENT = {
-    "MLFLOW_DISABLE_TELEMETRY": "true",
-    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
-    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
-    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
-    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
-}
-_REMEDY = "Check LEADS_MLFLOW_URI and that the MLflow server runs."
 
 
 @dataclass(frozen=True)
@@ -46,6 +38,7 @@ class RunRecord:
     Args:
         fingerprint: equal for equal data and configuration.
         tags: of the run and of the version.
+        dataset: the labels that it learned from, as MLflow shows data sets.
         files: more artifacts of the run (plots), by path.
     """
 
@@ -53,6 +46,7 @@ class RunRecord:
     params: Mapping[str, str | int | float] = field(default_factory=dict)
     metrics: Mapping[str, float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
+    dataset: DatasetInput | None = None
     files: tuple[Path, ...] = ()
 
 
@@ -72,20 +66,32 @@ class Registry:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._connected: MlflowClient | None = None
+        self._mlflow = Connector(settings)
 
     def aliases(self, harm: str) -> dict[str, str]:
         """Version by alias (`champion`, `challenger`); empty when nothing is registered."""
-        with self._client() as client:
-            model = _found(lambda: client.get_registered_model(model_name(harm)))
+        with self._mlflow.client() as client:
+            model = found(lambda: client.get_registered_model(model_name(harm)))
             return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
 
     def versions(self, harm: str) -> list[Registered]:
         """All versions, the newest first."""
-        with self._client() as client:
-            found = client.search_model_versions(f"name='{model_name(harm)}'", max_results=1_000)
-            newest_first = sorted(found, key=lambda version: -int(version.version))
+        with self._mlflow.client() as client:
+            known = client.search_model_versions(f"name='{model_name(harm)}'", max_results=1_000)
+            newest_first = sorted(known, key=lambda version: -int(version.version))
             return [_registered(client, version) for version in newest_first]
+
+    def version(self, harm: str, number: str) -> Registered:
+        """One version.
+
+        Raises:
+            NotFound: no such version.
+        """
+        with self._mlflow.client() as client:
+            known = found(lambda: client.get_model_version(model_name(harm), number))
+            if known is None:
+                raise no_such_version(harm, number)
+            return _registered(client, known)
 
     def find(self, harm: str, fingerprint: str) -> Registered | None:
         """The newest version with this fingerprint."""
@@ -117,10 +123,10 @@ class Registry:
 
         The number is given last, in one transaction with its tags: killed before, there is a run but no version.
         """
-        with self._client(create=True) as client:
+        with self._mlflow.client(create=True) as client:
             self._end_abandoned(client, harm, run.fingerprint)
             run_id = self._log(client, harm, made, run)
-            if _found(lambda: client.get_registered_model(made.name)) is None:
+            if found(lambda: client.get_registered_model(made.name)) is None:
                 client.create_registered_model(made.name, tags={"leads.harm": harm})
             source = f"{client.get_run(run_id).info.artifact_uri}/{_MODEL}"
             tags = {**run.tags, FINGERPRINT: run.fingerprint}
@@ -128,38 +134,43 @@ class Registry:
             client.set_terminated(run_id)
             return str(version.version)
 
+    def tag(self, harm: str, version: str, name: str, value: str) -> None:
+        """Write a tag of a version, over one of the same name."""
+        with self._mlflow.client() as client:
+            client.set_model_version_tag(model_name(harm), version, name, value)
+
     def set_alias(self, harm: str, alias: str, version: str) -> None:
         """Let `alias` name `version`; the follower takes it up from there."""
-        with self._client() as client:
+        with self._mlflow.client() as client:
             client.set_registered_model_alias(model_name(harm), alias, version)
 
     def prepare(self) -> None:
         """Create the embedded registry when there is none; takes seconds, once."""
-        with self._client(create=True):
+        with self._mlflow.client(create=True):
             pass
 
     def drop_alias(self, harm: str, alias: str) -> None:
         """Nothing bears `alias` any more."""
-        with self._client() as client:
+        with self._mlflow.client() as client:
             client.delete_registered_model_alias(model_name(harm), alias)
 
     def _download(self, harm: str, version: str, draft: Path) -> None:
-        with self._client() as client:
+        with self._mlflow.client() as client:
             from mlflow.artifacts import download_artifacts
 
-            found = _found(lambda: client.get_model_version(model_name(harm), version))
-            if found is None:
-                raise NotFound(f"There is no version {version} of {model_name(harm)}.", remedy="See: leads models list")
+            registered = found(lambda: client.get_model_version(model_name(harm), version))
+            if registered is None:
+                raise no_such_version(harm, version)
             draft.mkdir()
             # MLflow gives the file system's own error for artifacts that are gone.
             try:
                 download_artifacts(
-                    f"{found.source}/artifacts/{_FOLDER}", dst_path=str(draft), tracking_uri=self._settings.mlflow
+                    f"{registered.source}/artifacts/{_FOLDER}", dst_path=str(draft), tracking_uri=self._settings.mlflow
                 )
             except OSError as error:
-                raise ModelRefused(f"The artifacts can't be read: {error}.", field=str(found.source)) from error
+                raise ModelRefused(f"The artifacts can't be read: {error}.", field=str(registered.source)) from error
         if not (draft / _FOLDER / manifest.MANIFEST).is_file():
-            raise ModelRefused("The registered artifacts hold no version folder.", field=str(found.source))
+            raise ModelRefused("The registered artifacts hold no version folder.", field=str(registered.source))
 
     def _log(self, client: MlflowClient, harm: str, made: ModelVersion, run: RunRecord) -> str:
         """A run with parameters, metrics, plots and the portable model; returns its id."""
@@ -174,6 +185,8 @@ class Registry:
             params=[Param(name, str(value)) for name, value in run.params.items()],
             tags=[RunTag("mlflow.note.content", (made.folder / manifest.CARD).read_text(encoding="utf-8"))],
         )
+        if run.dataset is not None:
+            client.log_inputs(run_id, datasets=[run.dataset])
         for path in run.files:
             client.log_artifact(run_id, str(path), "plots")
         with tempfile.TemporaryDirectory() as temporary:
@@ -183,9 +196,9 @@ class Registry:
         return run_id
 
     def _experiment(self, client: MlflowClient) -> str:
-        found = client.get_experiment_by_name(EXPERIMENT)
-        if found is not None:
-            return str(found.experiment_id)
+        experiment = client.get_experiment_by_name(EXPERIMENT)
+        if experiment is not None:
+            return str(experiment.experiment_id)
         # A server decides itself where artifacts go; a bare database would put them below the working directory.
         on_server = self._settings.mlflow.startswith("http")
         location = None if on_server else self._settings.artifacts_dir.as_uri()
@@ -197,55 +210,10 @@ class Registry:
         for run in client.search_runs([self._experiment(client)], query):
             client.set_terminated(run.info.run_id, "KILLED")
 
-    @contextmanager
-    def _client(self, *, create: bool = False) -> Iterator[MlflowClient]:
-        """The client, with MLflow's errors translated."""
-        _configure()
-        try:
-            with warnings.catch_warnings():
-                # MLflow and what it imports warn about each other; nobody here can act on it.
-                warnings.simplefilter("ignore")
-                import mlflow
-                from sqlalchemy.exc import SQLAlchemyError
 
-                if self._connected is None:
-                    self._connected = self._connect(create=create)
-                yield self._connected
-        except (mlflow.MlflowException, SQLAlchemyError, ConnectionError) as error:
-            # Only the kind: the whole message may hold the address with a password in it.
-            kind = getattr(error, "error_code", type(error).__name__)
-            raise Unavailable(f"MLflow doesn't answer ({kind}).", field="LEADS_MLFLOW_URI", remedy=_REMEDY) from error
-
-    def _connect(self, *, create: bool) -> MlflowClient:
-        from mlflow import MlflowClient
-
-        uri = self._settings.mlflow
-        path = Path(uri.removeprefix("sqlite:///"))
-        if uri.startswith("sqlite:///"):
-            if not create and not path.is_file():
-                raise Unavailable("There is no model registry yet.", field=str(path), remedy="Run: leads train --all")
-            path.parent.mkdir(parents=True, exist_ok=True)
-        return MlflowClient(tracking_uri=uri, registry_uri=uri)
-
-
-def _configure() -> None:
-    """No chatter, no telemetry, and seconds instead of minutes until a server that is down counts as down."""
-    for name in ("alembic", "mlflow.models", "mlflow.store", "mlflow.tracking"):
-        logging.getLogger(name).setLevel(logging.WARNING)
-    for name, value in _ENVIRONMENT.items():
-        os.environ.setdefault(name, value)
-
-
-def _found(look: Callable[[], T]) -> T | None:
-    """What `look` finds, None when MLflow says that it doesn't exist."""
-    from mlflow import MlflowException
-
-    try:
-        return look()
-    except MlflowException as error:
-        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-            return None
-        raise
+def no_such_version(harm: str, number: str) -> NotFound:
+    """What to raise for a version that isn't there."""
+    return NotFound(f"There is no version {number} of {model_name(harm)}.", remedy="See: leads models list")
 
 
 def _registered(client: MlflowClient, version: ModelVersionEntity) -> Registered:

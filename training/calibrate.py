@@ -141,7 +141,7 @@ def _bent(margins: Doubles, labels: Bools, *, stiffness: float) -> Calibrator:
 def _targets(labels: Bools) -> Doubles:
     """(n,) labels as Platt (1999) has them, a little off 0 and 1, so that separable rows give finite slopes."""
     positives = labels.sum()
-    return np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2))
+    return np.asarray(np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)))
 
 
 def _rising(design: Doubles, targets: Doubles, penalty: Doubles) -> Doubles:

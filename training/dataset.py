@@ -91,6 +91,15 @@ class Dataset:
         return np.array([row.source == PLATFORM for row in self.rows], dtype=np.bool_)
 
     @property
+    def served(self) -> Bools:
+        """(n,) rows that stand for what will be scored: the platform's own as soon as they can carry it, else all."""
+        own, labels = self.on_platform, self.labels
+        enough = _enough(labels[own & ~self.held_out], MIN_OF_EACH) and _enough(
+            labels[own & self.held_out], 2 * MIN_HELD_OUT
+        )
+        return own if enough else np.ones(len(self.rows), dtype=np.bool_)
+
+    @property
     def sources(self) -> dict[str, int]:
         """How many rows each source gave."""
         return dict(sorted(Counter(row.source for row in self.rows).items()))
@@ -143,6 +152,10 @@ def assemble(
         disputed=distinct.undecided + sum(label.disputed for label in labels),
         hash=_hash(contract, rows, features, late),
     )
+
+
+def _enough(labels: Bools, of_each: int) -> bool:
+    return bool(min(labels.sum(), (~labels).sum()) >= of_each)
 
 
 def _without_features(contract: FeatureContract, rows: Sequence[Row]) -> Floats:

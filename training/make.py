@@ -15,30 +15,23 @@ from features.contract import FeatureContract
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.package import Parts, write_version
+from models.sentence import CachedEncoder, open_encoder, place_of
 from models.thresholds import Thresholds
 from models.version import UNREGISTERED, ModelVersion
-from training import evaluate, plots, reference, split, tiers
+from training import behaviour, plots, reference, split, tiers
+from training.behaviour import BehaviourReport
 from training.card import write_card
-from training.dataset import MIN_HELD_OUT, MIN_OF_EACH, Dataset, FrameSource
-from training.evaluate import Evaluation
+from training.config import TrainingConfig
+from training.dataset import Dataset, FrameSource
+from training.dataset_card import DatasetCard, card_of
 from training.fit import Fit, fit
+from training.measure import Metrics, measure
 from training.reference import Reference
 from training.text_fit import count_texts
 
 Ints = npt.NDArray[np.int64]
-Bools = npt.NDArray[np.bool_]
 _EXPLAINED_ROWS = 500
-
-
-class Metrics(msgspec.Struct, frozen=True):
-    """`metrics.json`. `by_source` holds the average precision on each source's held-out rows, where they allow it."""
-
-    rows: int
-    positives: int
-    new_labels: int | None
-    rounds: int
-    test: Evaluation
-    by_source: dict[str, float]
+CONFIG, DATASET = "config.json", "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -49,6 +42,7 @@ class Job:
     engine: Engine
     harm: str
     policy: HarmPolicy
+    config: TrainingConfig
     data: Dataset
     new_labels: int | None
     frame: FrameSource
@@ -61,63 +55,69 @@ class Made:
 
     version: ModelVersion
     metrics: Metrics
+    config: TrainingConfig
+    data: DatasetCard
     plots: tuple[Path, ...]
 
 
 def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
-    """Write the version to `folder/version` and its plots beside it."""
-    data = job.data
-    learn, held_out = np.flatnonzero(~data.held_out), np.flatnonzero(data.held_out)
-    test = held_out[_like_served(data, held_out)]
-    tell("fitting")
-    counts = count_texts(data.texts) if job.policy.text else None
-    fitted = fit(
-        data.contract,
-        data.features[learn],
-        data.labels[learn],
-        split.folds(data.groups[learn], seed=job.seed),
-        counts=counts,
-        rows=learn,
-        served=_like_served(data, learn),
-        threads=job.settings.threads,
-        seed=job.seed,
-    )
+    """Write the version to `folder/version` and its plots beside it.
+
+    Raises:
+        ConfigurationError: the configuration wants a sentence encoder that isn't installed.
+    """
+    data, learn = job.data, np.flatnonzero(~job.data.held_out)
+    fitted = fit_rows(job, learn, tell=tell)
     thresholds = _thresholds(job, fitted, learn)
     version = draft(job.harm, data.contract, fitted, thresholds)
     tell("measuring")
-    texts = data.texts
-    scores = version.score(data.features[test], [texts[i] for i in test.tolist()])
-    labels = data.labels[test]
-    metrics = Metrics(
-        rows=len(data.rows),
-        positives=int(data.labels.sum()),
-        new_labels=job.new_labels,
-        rounds=fitted.rounds,
-        test=evaluate.evaluate(scores.score, labels, thresholds, seed=job.seed),
-        by_source=_by_source(
-            data, held_out, version.score(data.features[held_out], [texts[i] for i in held_out.tolist()]).score
-        ),
+    metrics, test = measure(version, data, new_labels=job.new_labels, rounds=fitted.rounds, seed=job.seed)
+    suite = behaviour.suite_for(job.settings, job.harm) if version.uses_text else None
+    behaved = behaviour.run(version, suite) if suite else None
+    importances = _importances(version, test.scores.vector)
+    drawn = plots.draw(folder, job.harm, test.scores.score, test.labels, metrics.test, thresholds, importances)
+    sample = _reference(job, version, fitted, learn) or Reference(test.scores.vector, tuple(test.labels.tolist()))
+    data_card = card_of(data)
+    parts = _parts(job, fitted, thresholds, metrics, sample, behaved, data_card)
+    written = write_version(folder / "version", parts, place=place_of(job.settings))
+    return Made(written, metrics, job.config, data_card, drawn)
+
+
+def fit_rows(job: Job, learn: Ints, *, tell: Callable[[str], None]) -> Fit:
+    """Fit on the rows `learn` of the job's data."""
+    data = job.data
+    counts = None
+    if job.policy.text:
+        encoder = encoder_of(job.settings, job.config)
+
+        def encoded(done: int, new: int) -> None:
+            tell(f"encoding new texts, {done:,} of {new:,}")
+
+        counts = count_texts(data.texts, encoder, on_encoded=encoded)
+    tell("fitting")
+    return fit(
+        data.contract,
+        data.features[learn],
+        data.labels[learn],
+        split.folds(data.clusters[learn], seed=job.seed),
+        counts=counts,
+        rows=learn,
+        config=job.config,
+        weights=data.weights[learn],
+        served=data.served[learn],
+        threads=job.settings.threads,
+        seed=job.seed,
     )
-    drawn = plots.draw(
-        folder, job.harm, scores.score, labels, metrics.test, thresholds, _importances(version, scores.vector)
-    )
-    sample = _reference(job, version, fitted, learn) or Reference(scores.vector, tuple(labels.tolist()))
-    parts = _parts(job, fitted, thresholds, metrics, sample)
-    return Made(write_version(folder / "version", parts), metrics, drawn)
 
 
-def _thresholds(job: Job, fitted: Fit, learn: Ints) -> Thresholds:
-    served = _like_served(job.data, learn)
-    return tiers.choose(fitted.scores[served], job.data.labels[learn][served], job.policy)
+def encoder_of(settings: Settings, config: TrainingConfig) -> CachedEncoder | None:
+    """The sentence encoder that the configuration, or else the settings, want; None for none.
 
-
-def _like_served(data: Dataset, rows: Ints) -> Bools:
-    """Which of `rows` stand for what will be scored: the platform's own as soon as they can carry it, else all."""
-    own = data.on_platform
-    enough = _enough(data.labels[own & ~data.held_out], MIN_OF_EACH) and _enough(
-        data.labels[own & data.held_out], 2 * MIN_HELD_OUT
-    )
-    return own[rows] if enough else np.ones(len(rows), dtype=np.bool_)
+    Raises:
+        ConfigurationError: it isn't installed.
+    """
+    wanted = config.text.encoder or settings.encoder
+    return open_encoder(place_of(settings)) if wanted == "minilm" else None
 
 
 def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresholds) -> ModelVersion:
@@ -138,20 +138,9 @@ def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresho
     )
 
 
-def _by_source(data: Dataset, test: Ints, scores: npt.NDArray[np.float64]) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score
-
-    labels = data.labels[test]
-    source_of = np.array([data.rows[i].source for i in test.tolist()])
-    return {
-        source: float(average_precision_score(labels[source_of == source], scores[source_of == source]))
-        for source in data.sources
-        if _enough(labels[source_of == source], MIN_HELD_OUT)
-    }
-
-
-def _enough(labels: Bools, of_each: int) -> bool:
-    return bool(min(labels.sum(), (~labels).sum()) >= of_each)
+def _thresholds(job: Job, fitted: Fit, learn: Ints) -> Thresholds:
+    served = job.data.served[learn]
+    return tiers.choose(fitted.scores[served], job.data.labels[learn][served], job.policy)
 
 
 def _importances(version: ModelVersion, vector: npt.NDArray[np.float32]) -> dict[str, float]:
@@ -167,8 +156,18 @@ def _reference(job: Job, version: ModelVersion, fitted: Fit, learn: Ints) -> Ref
     return reference.sample(job.settings, job.engine, job.policy, version, learned, frame=job.frame, seed=job.seed)
 
 
-def _parts(job: Job, fitted: Fit, thresholds: Thresholds, metrics: Metrics, sample: Reference) -> Parts:
-    card = write_card(job.harm, job.policy, job.data, metrics.test, thresholds, fitted.rounds)
+def _parts(
+    job: Job,
+    fitted: Fit,
+    thresholds: Thresholds,
+    metrics: Metrics,
+    sample: Reference,
+    behaved: BehaviourReport | None,
+    data_card: DatasetCard,
+) -> Parts:
+    extra = {CONFIG: job.config.model_dump_json().encode(), DATASET: msgspec.json.encode(data_card)}
+    if behaved:
+        extra[behaviour.FILE] = behaved.to_json()
     return Parts(
         harm=job.harm,
         contract=job.data.contract,
@@ -180,5 +179,6 @@ def _parts(job: Job, fitted: Fit, thresholds: Thresholds, metrics: Metrics, samp
         reference=sample.vector,
         reference_labels=sample.labels,
         metrics=msgspec.json.encode(metrics),
-        card=card,
+        card=write_card(job.harm, job.policy, data_card, metrics, thresholds, fitted, behaved),
+        extra=extra,
     )

@@ -58,7 +58,7 @@ def platform_rows(
     """A row per label, with the text as it was when the subject was scored; and the hashes of all texts ever seen."""
     when = {label.subject: at for label, at in zip(labels, scored_at, strict=True)}
     texts: dict[Subject, str] = {}
-    makers: dict[Subject, str] = {}
+    makers: dict[Subject, str | None] = {}
     seen: set[int] = set()
     for logged in event_log.read_kind(engine, "item_created"):
         body = logged.event.body
@@ -121,7 +121,7 @@ def number(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
-def _platform_row(label: Label, text: str | None, makers: dict[Subject, str], config: LabelsConfig) -> Row:
+def _platform_row(label: Label, text: str | None, makers: dict[Subject, str | None], config: LabelsConfig) -> Row:
     subject = label.subject
     group = text_hash(text if text is not None else f"without text: {subject.key}")
     maker = subject.id if subject.type_id == ACCOUNT else makers.get(subject)

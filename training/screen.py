@@ -6,12 +6,10 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
-from leads import clock
 from leads.errors import NotEnoughData
 from leads.policies import Policies
 from leads.screens import console, next_steps, note, table
 from leads.settings import Settings
-from models.registry import Registry
 from training.train import TrainResult, retrain, train
 
 _COLUMNS = (
@@ -64,36 +62,6 @@ def train_on_screen(
             (f"mlflow ui --backend-store-uri {settings.mlflow}", "curves, reliability, importances"),
             ("leads serve", "answer over HTTP"),
         )
-
-
-def models_on_screen(settings: Settings, policies: Policies) -> None:
-    """Every harm's versions, the newest first."""
-    registry = Registry(settings)
-    rows = []
-    for harm in policies.harms:
-        borne: dict[str, list[str]] = {}
-        for alias, bearer in registry.aliases(harm).items():
-            borne.setdefault(bearer, []).append(alias)
-        for version in registry.versions(harm):
-            rows.append(
-                (
-                    harm,
-                    version.version,
-                    ", ".join(borne.get(version.version, ())) or "–",
-                    clock.to_text(version.created_at_ms * 1_000)[:19],
-                    *(
-                        f"{version.metrics[name]:.3f}" if name in version.metrics else "–"
-                        for name in ("ap", "brier", "ece")
-                    ),
-                )
-            )
-    if not rows:
-        note("No version is registered yet.")
-        next_steps(("leads train --all", "train one per harm"))
-        return
-    columns = ("harm", "version", "alias", "registered (UTC)", "AP", "Brier", "ECE")
-    console.print(table("Registered versions", columns, rows, right=columns[4:]))
-    next_steps(("leads serve", "the champions answer"), ("leads retrain HARM", "a new version from newer decisions"))
 
 
 def _train(settings: Settings, policies: Policies, harm: str, *, again: bool) -> TrainResult:

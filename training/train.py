@@ -14,23 +14,30 @@ import msgspec
 from features.frames import point_in_time
 from leads.errors import NotEnoughData
 from leads.files import only_one
+from leads.model_changes import CHAMPION, current_actor
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
 from leads.tables import open_engine
 from models import manifest
 from models.registry import FINGERPRINT, Registered, Registry, RunRecord
+from models.sentence import place_of
 from models.thresholds import Thresholds
-from models.version import ModelVersion, load
-from training import dataset, fit, text_fit
-from training.dataset import PLATFORM, Dataset, FrameSource
-from training.make import Job, Made, Metrics, make
-from training.promote import CHALLENGER, CHAMPION, Settled, compare
+from models.version import load
+from training import dataset, lifecycle
+from training.config import TrainingConfig, load_config
+from training.dataset import Dataset, FrameSource
+from training.dataset_card import to_mlflow
+from training.gate import GateReport
+from training.make import Job, Made, encoder_of, make
+from training.measure import Metrics
+from training.own_labels import imported
+from training.rows import PLATFORM
 
 SEED = 7
 LABELS_UNTIL = "leads.labels_until"
 # Raise it when the same data and settings shall give another version.
-RECIPE = 1
-STEPS = ("gathering labels and features", "fitting", "measuring", "registering", "deciding")
+RECIPE = 2
+STEPS = ("gathering labels and features", "fitting", "measuring", "registering", "judging")
 OnProgress = Callable[[str, int, int], None]
 
 
@@ -42,6 +49,7 @@ class TrainResult:
         version: its number in the registry.
         alias: the one that it bears now, None when it bears none.
         why: how it came by that.
+        gate: what the gate said, when it was asked.
         reused: equal data and settings had been trained before; nothing was fitted.
         metrics: all labels, and what was measured on the held-out ones.
         seconds: that this call took.
@@ -51,6 +59,7 @@ class TrainResult:
     version: str
     alias: str | None
     why: str
+    gate: GateReport | None
     reused: bool
     metrics: Metrics
     thresholds: Thresholds
@@ -62,24 +71,30 @@ def train(
     policies: Policies,
     harm: str,
     *,
+    config: TrainingConfig | None = None,
+    first: str = CHAMPION,
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
 ) -> TrainResult:
     """Train a harm's version from all labels there are; a version made from equal ones is used again.
 
-    A harm's first version becomes champion, a later one challenger; `retrain` is what promotes. It may be killed at any
-    moment and run again.
+    A harm's first version becomes champion if the gate passes it, a later one challenger; `retrain` is what promotes.
+    It may be killed at any moment and run again.
 
     Args:
+        config: default: the harm's file in `LEADS_TRAINING`.
+        first: alias of a harm's first version: `champion`, or `challenger` to look at it before it answers.
         on_progress: called with (step, done, total).
 
     Raises:
         NotFound: no such harm, or decisions but no features yet.
         NotEnoughData: too few labels; says how many there are and what is missing.
+        ConfigurationError: the harm's configuration is wrong, or wants an encoder that isn't installed.
         Conflict: another process is training.
         Unavailable: the database or MLflow doesn't answer.
     """
-    return _run(settings, policies, harm, on_progress, frame, again=False)
+    plan = _Plan(config or load_config(settings, harm), promoting=False, first=first, why="trained")
+    return _run(settings, policies, harm, plan, on_progress, frame)
 
 
 def retrain(
@@ -87,62 +102,107 @@ def retrain(
     policies: Policies,
     harm: str,
     *,
+    promote: bool = True,
+    why: str = "retrained with newer labels",
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
 ) -> TrainResult:
-    """Train with the decisions made since the newest version; it becomes champion unless it is worse.
+    """Train with the labels that came since the newest version; it becomes champion if the gate passes it.
+
+    Args:
+        promote: False leaves it challenger whatever the gate would say.
+        why: kept with the change.
 
     Raises:
-        NotEnoughData: also when no decision is new.
-        NotFound, Conflict, Unavailable: as `train`.
+        NotEnoughData: also when no label is new.
+        NotFound, ConfigurationError, Conflict, Unavailable: as `train`.
     """
-    return _run(settings, policies, harm, on_progress, frame, again=True)
+    plan = _Plan(load_config(settings, harm), promoting=promote, first=CHAMPION, why=why, again=True)
+    return _run(settings, policies, harm, plan, on_progress, frame)
+
+
+@dataclass(frozen=True)
+class _Plan:
+    """How to train and what to do with the version. `again`: only when there is something new to learn."""
+
+    config: TrainingConfig
+    promoting: bool
+    first: str
+    why: str
+    again: bool = False
 
 
 def _run(
     settings: Settings,
     policies: Policies,
     harm: str,
+    plan: _Plan,
     on_progress: OnProgress | None,
     frame: FrameSource,
-    *,
-    again: bool,
 ) -> TrainResult:
     started = time.monotonic()
     policy = policies.harm(harm)
     registry = Registry(settings)
+    done = 0
 
     def tell(step: str) -> None:
+        nonlocal done
+        done = STEPS.index(step) if step in STEPS else done
         if on_progress:
-            on_progress(step, STEPS.index(step), len(STEPS))
+            on_progress(step, done, len(STEPS))
 
     engine = open_engine(settings)
     try:
         with only_one(settings.root / "training.lock", what="training"), tempfile.TemporaryDirectory() as temporary:
             tell(STEPS[0])
             registry.prepare()
-            data = dataset.assemble(settings, engine, harm, policy, frame=frame, seed=SEED)
+            data = dataset.assemble(
+                settings,
+                engine,
+                harm,
+                policy,
+                config=plan.config,
+                imported=imported(settings, harm),
+                frame=frame,
+                seed=SEED,
+            )
             known = registry.versions(harm)
-            fingerprint = _fingerprint(data, policy)
+            fingerprint = _fingerprint(settings, data, policy, plan.config)
             same = next((v for v in known if v.tags.get(FINGERPRINT) == fingerprint), None)
             new_labels = _new_labels(data, known)
             pending = same is not None and same == known[0] and same.version not in registry.aliases(harm).values()
-            if again and not pending and (same or new_labels == 0):
+            if plan.again and not pending and (same or new_labels == 0):
                 raise _nothing_new(harm, known[0], data)
             folder = Path(temporary)
             if same:
-                number, version = same.version, load(registry.fetch(harm, same.version, folder))
+                fetched = registry.fetch(harm, same.version, folder)
+                number, version = same.version, load(fetched, place_of(settings))
             else:
-                made = make(Job(settings, engine, harm, policy, data, new_labels, frame, SEED), folder, tell=tell)
+                job = Job(settings, engine, harm, policy, plan.config, data, new_labels, frame, SEED)
+                made = make(job, folder, tell=tell)
                 tell(STEPS[3])
                 number, version = registry.register(harm, made.version, _record(made, data, fingerprint)), made.version
             tell(STEPS[4])
-            settled = _settle(registry, number, version, data, folder, promoting=again)
+            settled = lifecycle.settle(
+                settings,
+                registry,
+                engine,
+                policy,
+                number,
+                version,
+                data,
+                folder,
+                promoting=plan.promoting,
+                first=plan.first,
+                actor=current_actor(),
+                why=plan.why,
+            )
             return TrainResult(
                 harm=harm,
                 version=number,
                 alias=settled.alias,
                 why=settled.why,
+                gate=settled.gate,
                 reused=same is not None,
                 metrics=msgspec.json.decode(manifest.read_file(version.folder, manifest.METRICS), type=Metrics),
                 thresholds=version.thresholds,
@@ -152,13 +212,14 @@ def _run(
         engine.dispose()
 
 
-def _fingerprint(data: Dataset, policy: HarmPolicy) -> str:
-    """Equal for equal data, policy and recipe: then the version would be the same."""
+def _fingerprint(settings: Settings, data: Dataset, policy: HarmPolicy, config: TrainingConfig) -> str:
+    """Equal for equal data, policy, configuration and recipe: then the version would be the same."""
+    encoder = encoder_of(settings, config) if policy.text else None
     recipe = {
         "recipe": RECIPE,
         "seed": SEED,
-        "booster": fit.BOOSTER,
-        "text": [text_fit.PLAIN_C, text_fit.NB_C, text_fit.NB_SMOOTHING, text_fit.NB_DAMPING, text_fit.MIN_TEXTS],
+        "config": config.model_dump(mode="json"),
+        "encoder": encoder.version if encoder else None,
         "policy": policy.model_dump(mode="json"),
         "data": data.hash,
     }
@@ -186,6 +247,8 @@ def _record(made: Made, data: Dataset, fingerprint: str) -> RunRecord:
     test, thresholds = made.metrics.test, made.version.thresholds
     starts = {"review": thresholds.review, "auto": thresholds.auto}
     tiers = {f"threshold_{tier}": start for tier, start in starts.items() if start is not None}
+    config = made.config.model_dump(mode="json")
+    settings = {f"config_{section}": str(values)[:500] for section, values in config.items()}
     by_source = {f"ap_{source.replace(':', '_')}": ap for source, ap in made.metrics.by_source.items()}
     return RunRecord(
         fingerprint=fingerprint,
@@ -196,7 +259,7 @@ def _record(made: Made, data: Dataset, fingerprint: str) -> RunRecord:
             "seed": SEED,
             "contract": data.contract.hash,
             **{f"rows_{source.replace(':', '_')}": rows for source, rows in data.sources.items()},
-            **{f"booster_{name}": str(value) for name, value in fit.BOOSTER.items()},
+            **settings,
         },
         metrics={
             "ap": test.ap,
@@ -210,31 +273,6 @@ def _record(made: Made, data: Dataset, fingerprint: str) -> RunRecord:
             **by_source,
         },
         tags={LABELS_UNTIL: str(data.labels_until), "leads.data": data.hash, "leads.contract": data.contract.hash},
+        dataset=to_mlflow(made.data),
         files=made.plots,
     )
-
-
-def _settle(
-    registry: Registry, number: str, version: ModelVersion, data: Dataset, folder: Path, *, promoting: bool
-) -> Settled:
-    """Give a version its alias, unless it has one or a newer version came since."""
-    harm = version.harm
-    aliases = registry.aliases(harm)
-    borne = next((alias for alias, bearer in aliases.items() if bearer == number), None)
-    if borne is not None:
-        return Settled(borne, f"It is the {borne} already.")
-    if registry.versions(harm)[0].version != number:
-        return Settled(None, "A newer version exists.")
-    champion = aliases.get(CHAMPION)
-    if champion is None:
-        settled = Settled(CHAMPION, "It is the first.")
-    elif promoting:
-        settled = compare(load(registry.fetch(harm, champion, folder)), version, data, seed=SEED)
-    else:
-        settled = Settled(CHALLENGER, f"Version {champion} stays champion until a retraining promotes another.")
-    assert settled.alias is not None
-    registry.set_alias(harm, settled.alias, number)
-    if settled.alias == CHAMPION and CHALLENGER in aliases:
-        # What was compared with the old champion says nothing about the new one.
-        registry.drop_alias(harm, CHALLENGER)
-    return settled

@@ -14,9 +14,10 @@ from features.rows import missing
 from leads import event_log
 from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, load_policies
-from leads.records import DecisionMade, Event, ItemCreated, Subject, SubjectRef
+from leads.records import DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.settings import REPOSITORY, Settings, load_settings
-from leads.tables import open_engine
+from leads.tables import leads, open_engine
+from training.config import TrainingConfig
 from training.dataset import Dataset, assemble
 
 START = 1_750_000_000_000_000
@@ -77,7 +78,7 @@ def dataset(home: Settings, engine: Engine, frame: Frames, policy: HarmPolicy = 
     return assemble(home, engine, "spam", policy, frame=frame, seed=1)
 
 
-def test_subjects_are_seen_as_just_before_their_decision(home: Settings, log: Engine) -> None:
+def test_subjects_are_seen_as_when_they_were_scored_last(home: Settings, log: Engine) -> None:
     say(log, 10, "p1", "before")
     decide(log, 20, "p1", violating=True)
     say(log, 30, "p1", "edited after the verdict")
@@ -85,13 +86,83 @@ def test_subjects_are_seen_as_just_before_their_decision(home: Settings, log: En
     made = dataset(home, log, frames)
     assert frames.subjects == [Subject("comment", "p1")]
     assert frames.texts == ["before"]
-    assert frames.as_of == [START + 19]
+    assert frames.as_of == [START + 10]
     assert made.rows[0].text == "before"
     assert made.rows[0].violating
     assert made.labels_until == START + 20
     assert made.sources == {"corpus:youtube-spam": 200, "platform": 1}
     assert made.features[0, 0] == 1.0
     assert np.isnan(made.features[1:, 0]).all()
+
+
+def report(engine: Engine, at: int, subject: str) -> None:
+    body = SignalReceived(SubjectRef("comment", subject), "user_report", "app", reporter_id="r")
+    with engine.begin() as connection:
+        event_log.append(connection, [Event(f"s{at}", START + at, body)], clock_=lambda: START + at)
+
+
+def test_a_report_is_a_touch_and_what_comes_while_it_waits_is_not_seen(home: Settings, log: Engine) -> None:
+    say(log, 10, "p1", "first")
+    report(log, 15, "p1")
+    decide(log, 20, "p1", violating=True)
+    report(log, 25, "p1")
+    frames = Frames()
+    dataset(home, log, frames)
+    assert frames.as_of == [START + 15]
+
+
+def test_a_decided_lead_says_when_its_subject_was_scored(home: Settings, log: Engine) -> None:
+    """The report came after the lead's last scoring: the reviewer saw it, the score did not."""
+    say(log, 10, "p1", "first")
+    report(log, 15, "p1")
+    with log.begin() as connection:
+        connection.execute(
+            leads.insert().values(
+                id="L1",
+                type_id="comment",
+                subject_id="p1",
+                harm="spam",
+                state="decided",
+                score=0.5,
+                tier="review",
+                model_version="1",
+                prediction_id="x",
+                reasons=[],
+                base_priority=1.0,
+                created_at=START + 12,
+                scored_at=START + 12,
+            )
+        )
+        body = DecisionMade(SubjectRef("comment", "p1"), "spam", "violating", "human", "r1", lead_id="L1")
+        event_log.append(connection, [Event("d", START + 20, body)], clock_=lambda: START + 20)
+    frames = Frames()
+    dataset(home, log, frames)
+    assert frames.as_of == [START + 12]
+
+
+def test_copies_of_a_text_are_one_row_with_their_majoritys_label(home: Settings, log: Engine) -> None:
+    folder = home.corpora_dir
+    assert folder is not None
+    lines = [f"x{i},a,2015-01-01T00:00:{i:02d},Copied  WORDS,{int(i < 2)}" for i in range(3)]
+    lines += [f"y{i},a,2015-01-01T00:01:{i:02d},torn,{i % 2}" for i in range(2)]
+    header = "COMMENT_ID,AUTHOR,DATE,CONTENT,CLASS"
+    (folder / "youtube-spam" / "02-made.csv").write_text("\n".join([header, *lines]) + "\n")
+    made = dataset(home, log, Frames())
+    copied = [row for row in made.rows if (row.text or "").lower().startswith("copied")]
+    assert [row.violating for row in copied] == [True]
+    assert all(row.text != "torn" for row in made.rows)
+    assert (made.removed, made.disputed) == (4, 1)
+
+
+def test_labels_weigh_what_the_configuration_says(home: Settings, log: Engine) -> None:
+    say(log, 10, "p1", "disputed")
+    decide(log, 20, "p1", violating=True)
+    decide(log, 30, "p1", violating=False)
+    config = TrainingConfig.model_validate({"labels": {"human": 2.0, "disputed": 0.25, "corpus": 0.5}})
+    made = assemble(home, log, "spam", SPAM, config=config, frame=Frames(), seed=1)
+    assert made.weights[0] == 0.5
+    assert set(made.weights[1:].tolist()) == {0.5}
+    assert made.disputed == 1
 
 
 def test_corpus_texts_that_are_on_the_platform_are_left_to_it(home: Settings, log: Engine) -> None:

@@ -1,0 +1,85 @@
+"""MLflow's client, connected when something is asked of it, with its errors turned into ours."""
+
+from __future__ import annotations
+
+import logging
+import os
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, TypeVar
+
+from leads.errors import Unavailable
+from leads.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+T = TypeVar("T")
+_ENVIRONMENT = {
+    "MLFLOW_DISABLE_TELEMETRY": "true",
+    "MLFLOW_ENABLE_ARTIFACTS_PROGRESS_BAR": "false",
+    "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
+    "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
+    "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
+}
+_REMEDY = "Check LEADS_MLFLOW_URI and that the MLflow server runs."
+
+
+class Connector:
+    """One client for all calls. Each raises Unavailable when MLflow doesn't answer."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._connected: MlflowClient | None = None
+
+    @contextmanager
+    def client(self, *, create: bool = False) -> Iterator[MlflowClient]:
+        """The client, with MLflow's errors translated."""
+        _configure()
+        try:
+            with warnings.catch_warnings():
+                # MLflow and what it imports warn about each other; nobody here can act on it.
+                warnings.simplefilter("ignore")
+                import mlflow
+                from sqlalchemy.exc import SQLAlchemyError
+
+                if self._connected is None:
+                    self._connected = self._connect(create=create)
+                yield self._connected
+        except (mlflow.MlflowException, SQLAlchemyError, ConnectionError) as error:
+            # Only the kind: the whole message may hold the address with a password in it.
+            kind = getattr(error, "error_code", type(error).__name__)
+            raise Unavailable(f"MLflow doesn't answer ({kind}).", field="LEADS_MLFLOW_URI", remedy=_REMEDY) from error
+
+    def _connect(self, *, create: bool) -> MlflowClient:
+        from mlflow import MlflowClient
+
+        uri = self._settings.mlflow
+        path = Path(uri.removeprefix("sqlite:///"))
+        if uri.startswith("sqlite:///"):
+            if not create and not path.is_file():
+                raise Unavailable("There is no model registry yet.", field=str(path), remedy="Run: leads train --all")
+            path.parent.mkdir(parents=True, exist_ok=True)
+        return MlflowClient(tracking_uri=uri, registry_uri=uri)
+
+
+def _configure() -> None:
+    """No chatter, no telemetry, and seconds instead of minutes until a server that is down counts as down."""
+    for name in ("alembic", "mlflow.models", "mlflow.store", "mlflow.tracking"):
+        logging.getLogger(name).setLevel(logging.WARNING)
+    for name, value in _ENVIRONMENT.items():
+        os.environ.setdefault(name, value)
+
+
+def found(look: Callable[[], T]) -> T | None:
+    """What `look` finds, None when MLflow says that it doesn't exist."""
+    from mlflow import MlflowException
+
+    try:
+        return look()
+    except MlflowException as error:
+        if error.error_code in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+            return None
+        raise

@@ -1,0 +1,291 @@
+"""The gate lets through what is not worse, and blocks what is, each check by itself."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from sklearn.metrics import average_precision_score
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from told import CONTRACT, HARM, Told, kept_promises, rows, text, told
+
+from features.contract import Column
+from leads.errors import NotEnoughData
+from leads.policies import HarmPolicy, TierPolicy
+from leads.settings import Settings, load_settings
+from models.thresholds import Thresholds
+from training import gate_checks, paired
+from training.dataset import Dataset
+from training.evaluate import ece
+from training.gate import GateReport, judge, unmeasured
+from training.gate_scores import ranks_worse, tolerated_loss
+from training.side_by_side import compare, held_out, single_row_ms
+
+POLICY = HarmPolicy(
+    title="Made",
+    subject_types=("comment",),
+    severity=1,
+    dsa_category="STATEMENT_CATEGORY_OTHER_VIOLATION_TC",
+    review=TierPolicy(precision=0.6, at_least=0.3),
+    auto=TierPolicy(precision=0.97, at_least=0.9),
+)
+SCORES, LABELS = kept_promises(1_200, seed=3)
+DATA = rows(LABELS)
+
+
+def blurred(strength: float) -> np.ndarray:
+    """The scores with noise on their log-odds: they rank worse."""
+    noise = np.random.default_rng(5).normal(scale=strength, size=len(SCORES))
+    return 1 / (1 + np.exp(-(np.log(SCORES / (1 - SCORES)) + noise)))
+
+
+def gate(settings: Settings, candidate: Told, champion: Told | None, data: Dataset = DATA) -> GateReport:
+    return judge(settings, POLICY, HARM, candidate, champion, data)
+
+
+def failed(report: GateReport) -> list[str]:
+    return [check.name for check in report.failed]
+
+
+def test_an_equal_version_passes(settings: Settings) -> None:
+    report = gate(settings, told(SCORES), told(SCORES, version="1"))
+    assert report.passed, report.failed
+    assert (report.candidate, report.champion, report.rows, report.positives) == ("2", "1", 1_200, LABELS.sum())
+    assert "average precision +0.000" in report.text()
+    assert [check.name for check in report.checks] == [
+        "contract", "ranking", "calibration", "tiers", "behaviour", "slices", "latency",
+    ]  # fmt: skip
+
+
+def test_a_version_that_ranks_worse_is_blocked_and_its_opposite_not(settings: Settings) -> None:
+    worse, better = told(blurred(1.5)), told(SCORES, version="1")
+    blocked = gate(settings, worse, better)
+    assert "ranking" in failed(blocked)
+    assert "ranking: average precision -0." in blocked.text()
+    assert gate(settings, better, worse).passed
+
+
+def test_a_loss_that_chance_explains_is_let_pass(settings: Settings) -> None:
+    labels = LABELS.copy()
+    labels[np.flatnonzero(labels)[30:]] = False
+    report = gate(settings, told(blurred(0.15)), told(SCORES, version="1"), rows(labels))
+    assert "ranking" not in failed(report)
+
+
+@pytest.mark.parametrize(
+    ("found", "low", "high", "worse"),
+    [
+        (-0.005, -0.009, -0.001, True),
+        (-0.001, -0.0015, -0.0005, False),
+        (-0.015, -0.04, 0.01, True),
+        (-0.009, -0.04, 0.02, False),
+        (0.0, 0.0, 0.0, False),
+        (0.02, 0.01, 0.03, False),
+    ],
+)
+def test_a_loss_blocks_when_it_is_sure_and_matters_or_is_large(
+    found: float, low: float, high: float, worse: bool
+) -> None:
+    assert (ranks_worse(paired.Interval(found, low, high), tolerated=0.01) is not None) is worse
+
+
+def test_fewer_positives_leave_more_open() -> None:
+    assert tolerated_loss(200) == tolerated_loss(5_000) == 0.01
+    assert tolerated_loss(20) == pytest.approx(0.01 * 10**0.5)
+
+
+def test_scores_that_claim_too_much_are_blocked_unless_the_champion_is_no_better(settings: Settings) -> None:
+    bold = SCORES**0.5
+    report = gate(settings, told(bold), told(SCORES, version="1"))
+    assert "calibration" in failed(report)
+    assert gate(settings, told(bold), told(bold, version="1")).passed
+
+
+def test_without_champion_it_must_beat_chance(settings: Settings) -> None:
+    alone = gate(settings, told(SCORES), None)
+    assert alone.passed
+    assert alone.champion is None
+    random = np.random.default_rng(1).permutation(SCORES)
+    assert "ranking" in failed(gate(settings, told(random), None))
+
+
+def test_with_corpora_beside_own_rows_both_are_looked_at(settings: Settings) -> None:
+    sources = ["platform" if i % 2 else "corpus:made" for i in range(len(LABELS))]
+    data = rows(LABELS, sources)
+    spoilt = np.where(np.arange(len(SCORES)) % 2, SCORES, blurred(2.0))
+    report = gate(settings, told(spoilt), told(SCORES, version="1"), data)
+    assert report.rows == 600
+    assert failed(report) == ["ranking, with corpora"]
+
+
+def test_a_tier_that_surely_misses_its_precision_is_blocked(settings: Settings) -> None:
+    wide = told(SCORES, thresholds=Thresholds(review=0.5, auto=0.3, why={}))
+    assert failed(gate(settings, wide, None)) == ["tiers"]
+    assert gate(settings, wide, replace(wide, version="1")).passed
+    narrow = replace(wide, version="1", thresholds=Thresholds(review=0.5, auto=0.98, why={}))
+    assert failed(gate(settings, wide, narrow)) == ["tiers"]
+
+
+def test_a_version_that_would_offer_no_leads_is_blocked(settings: Settings) -> None:
+    offers = told(SCORES, version="1", thresholds=Thresholds(review=0.6, auto=None, why={}))
+    (check,) = gate(settings, told(SCORES), offers).failed
+    assert (check.name, check.why) == ("tiers", "It would offer no leads any more.")
+
+
+def test_a_slice_that_newly_falls_behind_blocks(settings: Settings) -> None:
+    length = np.array([len(text(i)) > 50 for i in range(len(SCORES))])
+    # Long texts all get their mean: nothing ranks among them any more.
+    flat = np.where(length, LABELS[length].mean(), SCORES)
+    report = gate(settings, told(flat), told(SCORES, version="1"))
+    assert "slices" in failed(report)
+    assert "slices" not in failed(gate(settings, told(flat), told(flat, version="1")))
+
+
+def test_a_slice_that_was_behind_before_does_not_block(settings: Settings) -> None:
+    length = np.array([len(text(i)) > 50 for i in range(len(SCORES))])
+    flat = np.where(length, LABELS[length].mean(), SCORES)
+    upside_down = np.where(length, LABELS[length].mean() + np.where(LABELS, -0.01, 0.01), SCORES)
+    assert "slices" not in failed(gate(settings, told(upside_down), told(flat, version="1")))
+
+
+SUITE = """
+version: 1
+cases:
+  clear:
+    kind: functionality
+    why: What it is for.
+    violating: [bad one, bad two]
+    not_violating: [good one, good two]
+"""
+
+
+def test_behaviour_that_gets_lost_blocks(tmp_path: Path) -> None:
+    (tmp_path / "suites").mkdir()
+    (tmp_path / "suites" / f"{HARM}.yaml").write_text(SUITE)
+    settings = load_settings(home=tmp_path, corpora=Path(), training=tmp_path)
+    plain = told(SCORES)
+    knows = replace(plain, version="1", told={**plain.told, "bad one": 0.9, "bad two": 0.8})
+    report = gate(settings, plain, knows)
+    assert failed(report) == ["behaviour"]
+    assert "clear" in report.failed[0].why
+    assert gate(settings, knows, plain).passed
+
+
+@pytest.mark.parametrize(
+    ("taken", "passed"), [((4.9, 0.1), True), ((7.0, 4.0), True), ((9.0, 4.0), False), ((5.1, 0.1), False)]
+)
+def test_slowness_blocks_beyond_the_budget_and_twice_the_champion(
+    settings: Settings, monkeypatch: pytest.MonkeyPatch, taken: tuple[float, float], passed: bool
+) -> None:
+    monkeypatch.setattr(gate_checks, "single_row_ms", lambda *_: taken)
+    report = gate(settings, told(SCORES), told(SCORES, version="1"))
+    assert report.passed is passed
+    assert failed(report) == ([] if passed else ["latency"])
+
+
+def test_a_busy_machine_gets_another_chance(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    timings = iter([(30.0,), (2.0,)])
+    monkeypatch.setattr(gate_checks, "single_row_ms", lambda *_: next(timings))
+    assert gate(settings, told(SCORES), None).passed
+
+
+def test_versions_are_timed_in_turn_one_row_a_call() -> None:
+    one, other = told(SCORES), told(SCORES)
+    taken = single_row_ms((one, other), held_out(DATA), calls=7)
+    assert min(taken) > 0
+    assert one.asked == other.asked == [1] * 27
+
+
+def test_features_that_the_code_does_not_have_block_and_nothing_else_is_asked(settings: Settings) -> None:
+    report = gate(settings, told(SCORES, contract=_with("item.imagined")), told(SCORES, version="1"))
+    assert failed(report) == ["contract"]
+    assert len(report.checks) == 1
+
+
+def test_a_champion_that_can_not_be_fed_any_more_is_none_to_compare_with(settings: Settings) -> None:
+    old = told(np.clip(SCORES, 0.4, 0.6), version="1", contract=_with("item.imagined"))
+    report = gate(settings, told(SCORES), old)
+    assert report.passed
+    assert report.champion is None
+    assert "Version 1 can't be compared" in report.text()
+
+
+def test_a_champion_of_another_contract_gets_its_own_columns() -> None:
+    data = rows(LABELS[:4])
+    data.features[:, 0] = np.arange(len(data.features))
+    held = held_out(data)
+    matrix = held.features_for(told(SCORES, contract=_with("text.chars", "item.reports_1h", "item.notices")))
+    assert matrix[:, 2].tolist() == held.features[:, 0].tolist()
+    assert matrix[:, 0].tolist() == [len(text(i)) for i in range(4)]
+    assert np.isnan(matrix[:, 1]).all()
+
+
+def test_a_report_survives_being_kept(settings: Settings) -> None:
+    report = gate(settings, told(blurred(1.5)), told(SCORES, version="1"))
+    assert GateReport.from_json(report.to_json()) == report
+    assert not unmeasured(HARM, told(SCORES), "No labels.").passed
+
+
+def test_equal_rows_give_an_equal_verdict(settings: Settings) -> None:
+    reports = [gate(settings, told(blurred(0.5)), told(SCORES, version="1")) for _ in range(2)]
+    first, second = ([check for check in report.checks if check.name != "latency"] for report in reports)
+    assert first == second
+
+
+def test_average_precision_is_scikit_learns_with_ties_and_weights() -> None:
+    random = np.random.default_rng(0)
+    scores, labels = np.round(random.random(300), 1), random.random(300) < 0.3
+    drawn = paired.resample(labels, np.arange(300, dtype=np.uint64), seed=1, times=60)
+    for ours, counts in zip(paired.average_precision(scores, labels, drawn.counts), drawn.counts, strict=True):
+        assert ours == pytest.approx(average_precision_score(np.repeat(labels, counts), np.repeat(scores, counts)))
+
+
+def test_equal_texts_are_drawn_together() -> None:
+    groups = np.repeat(np.arange(50, dtype=np.uint64), 4)
+    labels = np.arange(200) % 8 < 4
+    drawn = paired.resample(labels, groups, seed=1, times=20)
+    assert (drawn.counts.reshape(20, 50, 4) == drawn.counts[:, ::4, None]).all()
+    assert (drawn.counts[:, ::4].sum(axis=1) == 50).all()
+
+
+def test_rows_of_one_kind_can_not_judge() -> None:
+    with pytest.raises(NotEnoughData, match="of one kind"):
+        paired.resample(np.ones(9, dtype=np.bool_), np.arange(9, dtype=np.uint64), seed=1)
+
+
+def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
+    """Of two versions that rank equally well in the long run, the difference is found not to be zero one time in 20."""
+    excluded = 0
+    for seed in range(60):
+        random = np.random.default_rng(seed)
+        labels = random.random(300) < 0.3
+        old, new = (random.normal(size=300) + labels for _ in range(2))
+        drawn = paired.resample(labels, np.arange(300, dtype=np.uint64), seed=seed, times=200)
+        found = paired.difference(paired.average_precision, old, new, drawn)
+        excluded += not found.low <= 0 <= found.high
+    assert excluded <= 9
+
+
+def test_two_versions_are_compared_in_every_measure() -> None:
+    old, new = told(blurred(1.0), version="1"), told(SCORES, thresholds=Thresholds(0.5, None, {}))
+    found = compare(old, new, DATA, seed=1)
+    measures: dict[str, Any] = {each.name: each for each in found.measures}
+    assert measures["average precision"].difference.low > 0
+    assert measures["Brier score"].difference.high < 0
+    calibrated = measures["calibration error"].new
+    assert calibrated.found == pytest.approx(ece(SCORES, LABELS))
+    assert calibrated.low < calibrated.found < calibrated.high
+    assert [tier.tier for tier in found.tiers[1].tiers] == ["review"]
+    assert found.tiers[0].tiers == ()
+
+
+def _with(*names: str) -> Any:
+    from msgspec.structs import replace as changed
+
+    return changed(CONTRACT, columns=tuple(Column(name) for name in names))

@@ -1,0 +1,88 @@
+"""What is measured of a version on the rows it never saw: overall, with intervals, by source and by slice."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from models.version import ModelVersion, Scores
+from training import evaluate, paired, slices
+from training.dataset import MIN_HELD_OUT, Dataset
+from training.evaluate import Evaluation
+from training.paired import Interval
+from training.slices import Slice
+
+Bools = npt.NDArray[np.bool_]
+Doubles = npt.NDArray[np.float64]
+
+
+class Metrics(msgspec.Struct, frozen=True):
+    """`metrics.json`.
+
+    Args:
+        ap_interval, brier_interval: 95%, over resamples of the held-out rows, equal texts together.
+        by_source: average precision on each source's held-out rows, where they allow it.
+        slices: by type of subject, source, length of text, target group.
+    """
+
+    rows: int
+    positives: int
+    new_labels: int | None
+    rounds: int
+    test: Evaluation
+    ap_interval: Interval
+    brier_interval: Interval
+    by_source: dict[str, float]
+    slices: tuple[Slice, ...]
+
+
+class OnTest(NamedTuple):
+    """The held-out rows that stand for what will be scored, with what the version says of them."""
+
+    scores: Scores
+    labels: Bools
+
+
+def measure(
+    version: ModelVersion, data: Dataset, *, new_labels: int | None, rounds: int, seed: int
+) -> tuple[Metrics, OnTest]:
+    """Measure on the held-out rows; rows unlike those that will be scored count by source and slice only."""
+    held_out = np.flatnonzero(data.held_out)
+    rows, texts, labels = data.rows, data.texts, data.labels[held_out]
+    scores = version.score(data.features[held_out], [texts[i] for i in held_out.tolist()])
+    served = data.served[held_out]
+    test = OnTest(Scores(scores.vector[served], scores.margin[served], scores.score[served]), labels[served])
+    drawn = paired.resample(test.labels, data.groups[held_out][served], seed=seed)
+    named = slices.dimensions(
+        [rows[i].type_id or "text" for i in held_out.tolist()],
+        [rows[i].source for i in held_out.tolist()],
+        [texts[i] for i in held_out.tolist()],
+        [rows[i].target for i in held_out.tolist()],
+    )
+    metrics = Metrics(
+        rows=len(rows),
+        positives=int(data.labels.sum()),
+        new_labels=new_labels,
+        rounds=rounds,
+        test=evaluate.evaluate(test.scores.score, test.labels, version.thresholds, seed=seed),
+        ap_interval=paired.measure(paired.average_precision, test.scores.score, drawn),
+        brier_interval=paired.measure(paired.brier, test.scores.score, drawn),
+        by_source=_by_source(named["source"], labels, scores.score),
+        slices=slices.measure(scores.score, labels, named),
+    )
+    return metrics, test
+
+
+def _by_source(sources: list[str | None], labels: Bools, scores: Doubles) -> dict[str, float]:
+    from sklearn.metrics import average_precision_score
+
+    found = {}
+    for source in sorted({source for source in sources if source}):
+        inside = np.array([each == source for each in sources])
+        own = labels[inside]
+        if min(own.sum(), (~own).sum()) >= MIN_HELD_OUT:
+            found[source] = float(average_precision_score(own, scores[inside]))
+    return found

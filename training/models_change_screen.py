@@ -1,0 +1,102 @@
+"""The commands that change which versions answer, and what they say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.markup import escape
+
+from leads.policies import Policies
+from leads.screens import console, next_steps, note
+from leads.settings import Settings
+from leads.tables import open_engine
+from models.registry import Registry
+from training.lifecycle import Lifecycle, Moved, Reason
+from training.models_screen import assembled, gate_on_screen
+
+_FOLLOWED = "A running service follows within seconds."
+
+
+def promote_on_screen(
+    settings: Settings, policies: Policies, harm: str, number: str, reason: Reason, *, override: bool
+) -> bool:
+    """Ask the gate and promote what it passes; returns whether the version answers now.
+
+    Raises:
+        NotFound, Conflict, ModelRefused, NotEnoughData, Unavailable: as `Lifecycle.promote`.
+    """
+    with _lifecycle(settings, policies, harm) as versions, console.status("the gate is judging"):
+        settled = versions.promote(number, lambda: assembled(settings, policies, harm), reason, override=override)
+    report = settled.gate
+    assert report is not None
+    gate_on_screen(report)
+    promoted = settled.alias == "champion"
+    if not promoted:
+        note(f"[red]Version {number} of {harm} is not promoted.[/red] The champion stays.")
+        next_steps(
+            (f"leads models compare {harm} {report.champion or 'A'} {number}", "both versions in every measure"),
+            (f'leads models promote {harm} {number} --override --why "…"', "promote it nevertheless; that is kept"),
+        )
+        return False
+    nevertheless = "" if report.passed else ", over the gate's no"
+    note(f"[green]Version {number} is champion of {harm}[/green]{nevertheless}. {_FOLLOWED}")
+    next_steps(
+        (f"leads models rollback {harm}", "let the champion before answer again"),
+        (f"leads models history {harm}", "who changed what"),
+    )
+    return True
+
+
+def rollback_on_screen(settings: Settings, policies: Policies, harm: str, reason: Reason) -> None:
+    """Let the champion before answer again.
+
+    Raises:
+        Conflict, Unavailable: as `Lifecycle.rollback`.
+    """
+    with _lifecycle(settings, policies, harm) as versions:
+        moved = versions.rollback(reason)
+    _passed_over(moved)
+    before = f" instead of version {moved.before}" if moved.before else ""
+    note(f"[green]Version {moved.champion} answers for {harm}[/green]{before}. {_FOLLOWED}")
+    steps = [
+        (f"leads models rollback {harm}", "one further back"),
+        (f"leads models history {harm}", "who changed what"),
+    ]
+    if moved.before:
+        steps.append((f"leads models retire {harm} {moved.before}", "never let that one answer again"))
+    next_steps(*steps)
+
+
+def retire_on_screen(
+    settings: Settings, policies: Policies, harm: str, number: str, reason: Reason, *, override: bool
+) -> None:
+    """Never let a version answer again.
+
+    Raises:
+        NotFound, Conflict, Unavailable: as `Lifecycle.retire`.
+    """
+    with _lifecycle(settings, policies, harm) as versions:
+        moved = versions.retire(number, reason, override=override)
+    _passed_over(moved)
+    answers = f"Version {moved.champion} answers." if moved.champion else "No version answers any more."
+    note(f"Version {number} of {harm} is retired. {answers}")
+    steps = [("leads models list", "what there is"), (f"leads models history {harm}", "who changed what")]
+    if not moved.champion:
+        steps.insert(0, (f"leads models promote {harm} VERSION", "let another answer"))
+    next_steps(*steps)
+
+
+@contextmanager
+def _lifecycle(settings: Settings, policies: Policies, harm: str) -> Iterator[Lifecycle]:
+    policy = policies.harm(harm, field="HARM")
+    engine = open_engine(settings)
+    try:
+        yield Lifecycle(settings, policy, harm, Registry(settings), engine)
+    finally:
+        engine.dispose()
+
+
+def _passed_over(moved: Moved) -> None:
+    for one in moved.passed_over:
+        note(f"[yellow]{escape(one)}[/yellow]")

@@ -1,0 +1,143 @@
+"""A version's particulars as rows for tables."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+
+import msgspec
+from rich.markup import escape
+
+from leads import clock
+from leads.model_changes import ModelChange
+from models import manifest
+from models.registry import RETIRED, Registered
+from models.version import ModelVersion
+from training.paired import Interval
+from training.side_by_side import Comparison
+
+Rows = list[tuple[str, ...]]
+_ACTIONS = {
+    "registered": "registered",
+    "promoted": "promoted",
+    "challenging": "made challenger",
+    "rolled_back": "rolled back to",
+    "retired": "retired",
+}
+
+
+def state(version: Registered, aliases: Mapping[str, str]) -> str:
+    """The aliases it bears, else `retired`, else a dash."""
+    borne = [alias for alias, bearer in aliases.items() if bearer == version.version]
+    return ", ".join(borne) or ("retired" if RETIRED in version.tags else "–")
+
+
+def listed(version: Registered, aliases: Mapping[str, str], changes: Sequence[ModelChange]) -> tuple[str, ...]:
+    """Version, state, registered, age, AP, Brier, ECE, and who promoted it last."""
+    given = [change for change in changes if change.version == version.version and change.action == "promoted"]
+    by = next((change.actor for change in reversed(given) if change.state == "done"), "–")
+    at = version.created_at_ms * 1_000
+    measured = (version.metrics.get(name) for name in ("ap", "brier", "ece"))
+    return (
+        version.version,
+        state(version, aliases),
+        minute(at),
+        age(clock.now() - at),
+        *("–" if value is None else f"{value:.3f}" for value in measured),
+        escape(by),
+    )
+
+
+def about(found: Registered, version: ModelVersion, aliases: Mapping[str, str], changes: Sequence[ModelChange]) -> Rows:
+    """Who made it, from what, and what became of it."""
+    tags = found.tags
+    until = int(tags.get("leads.labels_until", "0"))
+    rows = [
+        ("state", state(found, aliases)),
+        ("registered", f"{minute(found.created_at_ms * 1_000)} UTC"),
+        ("contract", f"{version.contract.hash}, {len(version.contract.columns)} columns"),
+        ("data", tags.get("leads.data", "–")[:12]),
+        ("newest decision", f"{minute(until)} UTC" if until else "none among its labels"),
+        ("MLflow run", found.run_id),
+    ]
+    if RETIRED in tags:
+        rows.append(("retired", escape(tags[RETIRED])))
+    said = [f"{minute(c.at)} {_ACTIONS[c.action]} by {c.actor}: {c.why}" for c in changes if c.state == "done"]
+    return [*rows, *((("what happened" if i == 0 else ""), escape(one)) for i, one in enumerate(said))]
+
+
+def metrics(version: ModelVersion) -> Rows:
+    """Every number of `metrics.json` that stands by itself, and the interval of those that have one."""
+    found = msgspec.json.decode(manifest.read_file(version.folder, manifest.METRICS))
+    return [(name.replace("_", " "), value) for name, value in _flat("", found)]
+
+
+def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
+    """Leaves by path; two numbers are an interval, longer lists are none of these rows."""
+    match value:
+        case {"found": float(mid), "low": float(low), "high": float(high)}:
+            yield name, Interval(mid, low, high).text()
+        case dict():
+            for key, inner in value.items():
+                # What was measured comes first and goes by its own name.
+                yield from _flat(str(key) if name in ("", "test") else f"{name} {key}", inner)
+        case bool() | None:
+            return
+        case int():
+            yield name, f"{value:,}"
+        case float():
+            yield name, f"{value:.4f}"
+        case [int() | float() as low, int() | float() as high]:
+            yield name, f"{low:.3f} to {high:.3f}"
+
+
+def compared(found: Comparison, versions: tuple[ModelVersion, ModelVersion]) -> Rows:
+    """Measure, old, new, difference."""
+    rows: Rows = [
+        (one.name, one.old.text(), one.new.text(), one.difference.text(signed=True)) for one in found.measures
+    ]
+    for tier in ("review", "auto"):
+        both = [next((t for t in of.tiers if t.tier == tier), None) for of in found.tiers]
+        shown = [
+            "not offered" if t is None else "no row" if t.precision is None else f"{t.precision:.3f} of {t.rows:,} rows"
+            for t in both
+        ]
+        rows.append((f"precision of {tier}", *shown, ""))
+    old, new = found.milliseconds
+    rows.append(("one row, ms", f"{old:.2f}", f"{new:.2f}", f"{new - old:+.2f}"))
+    sizes = [size(version.folder) for version in versions]
+    rows.append(("size, MB", *(f"{one / 1e6:.1f}" for one in sizes), f"{(sizes[1] - sizes[0]) / 1e6:+.1f}"))
+    return rows
+
+
+def changed(change: ModelChange) -> tuple[str, ...]:
+    """When, version, what, who bore the alias before, by whom, why."""
+    what = _ACTIONS[change.action]
+    if change.overridden:
+        what += ", over the gate's no"
+    if change.state != "done":
+        what += " (not finished)" if change.state == "pending" else " (didn't happen)"
+    return (minute(change.at), change.version, what, change.replaced or "–", escape(change.actor), escape(change.why))
+
+
+def size(folder: Path) -> int:
+    """Bytes of a version's files."""
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def minute(at: clock.Micros) -> str:
+    """
+    >>> minute(0)
+    '1970-01-01 00:00'
+    """
+    return clock.to_text(at)[:16].replace("T", " ")
+
+
+def age(micros: clock.Micros) -> str:
+    """
+    >>> age(3 * clock.DAY), age(90 * clock.MINUTE), age(0)
+    ('3 d', '1 h', '0 min')
+    """
+    if micros >= clock.DAY:
+        return f"{micros // clock.DAY} d"
+    return f"{micros // clock.HOUR} h" if micros >= clock.HOUR else f"{max(micros, 0) // clock.MINUTE} min"

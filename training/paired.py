@@ -1,0 +1,149 @@
+"""Two versions on the same rows: resampled together, so that what the rows' choice does to both cancels out."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from leads.errors import NotEnoughData
+from training.evaluate import ece
+
+Doubles = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+Groups = npt.NDArray[np.uint64]
+Counts = npt.NDArray[np.int32]
+
+RESAMPLES = 1_000
+# Resamples weighed in one piece, to bound the memory.
+_AT_ONCE = 50
+_BOUNDS = (2.5, 97.5)
+
+
+class Interval(msgspec.Struct, frozen=True):
+    """What was measured on the rows as they are, and the 95% percentile interval over resamples of them."""
+
+    found: float
+    low: float
+    high: float
+
+    def text(self, *, signed: bool = False) -> str:
+        """
+        >>> Interval(0.5, 0.25, 0.75).text()
+        '0.500 (0.250 to 0.750)'
+        """
+        form = "+.3f" if signed else ".3f"
+        return f"{self.found:{form}} ({self.low:{form}} to {self.high:{form}})"
+
+
+class Resamples(NamedTuple):
+    """(r, n) how often each of n rows is drawn in each of r resamples; every resample holds both kinds."""
+
+    counts: Counts
+    labels: Bools
+
+
+def resample(labels: Bools, groups: Groups, *, seed: int, times: int = RESAMPLES) -> Resamples:
+    """Draw rows with replacement, those of equal groups together (cluster bootstrap, Davison and Hinkley 1997, 3.8).
+
+    Args:
+        groups: (n,) equal where texts are: they are one observation, not several.
+
+    Raises:
+        NotEnoughData: all labels are of one kind.
+    """
+    if labels.all() or not labels.any():
+        raise NotEnoughData("All held-out labels are of one kind.", remedy="Make more decisions.")
+    random = np.random.default_rng(seed)
+    _, inverse = np.unique(groups, return_inverse=True)
+    clusters = int(inverse.max()) + 1
+    kept: list[npt.NDArray[np.int64]] = []
+    while len(kept) < times:
+        drawn = np.bincount(random.integers(clusters, size=clusters), minlength=clusters)[inverse]
+        if drawn[labels].any() and drawn[~labels].any():
+            kept.append(drawn)
+    return Resamples(np.array(kept, dtype=np.int32), labels)
+
+
+def average_precision(scores: Doubles, labels: Bools, counts: Counts) -> Doubles:
+    """(r,) scikit-learn's average precision of rows that count as often as (r, n) `counts` says.
+
+    Σ (recall_k − recall_{k−1}) · precision_k over the distinct scores from the highest down; equal scores stand
+    together.
+
+    >>> average_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), np.ones((1, 3), np.int32)).item()
+    0.8333333333333333
+    """
+    order = np.argsort(-scores, kind="stable")
+    ends = np.append(np.flatnonzero(np.diff(scores[order])), len(scores) - 1)
+    hits = labels[order]
+    found = []
+    for some in _pieces(counts):
+        ordered = some[:, order]
+        above = np.cumsum(ordered, axis=1)[:, ends]
+        right = np.cumsum(ordered * hits, axis=1)[:, ends]
+        gained = np.diff(right, axis=1, prepend=0)
+        found.append((gained * right / np.maximum(above, 1)).sum(axis=1) / right[:, -1])
+    return np.concatenate(found)
+
+
+def brier(scores: Doubles, labels: Bools, counts: Counts) -> Doubles:
+    """(r,) mean squared distance of score and label."""
+    return np.asarray(counts @ (scores - labels) ** 2 / counts.sum(axis=1))
+
+
+def calibration_error(scores: Doubles, labels: Bools, counts: Counts) -> Doubles:
+    """(r,) expected calibration error, as `training.evaluate.ece` measures it."""
+    order = np.argsort(scores, kind="stable")
+    drawn = (np.repeat(order, times[order]) for times in counts)
+    return np.array([ece(scores[rows], labels[rows]) for rows in drawn])
+
+
+Measure = Callable[[Doubles, Bools, Counts], Doubles]
+
+
+def measure(of: Measure, scores: Doubles, drawn: Resamples) -> Interval:
+    """A measure of one version's scores."""
+    whole = np.ones((1, len(scores)), dtype=np.int32)
+    found = of(scores, drawn.labels, whole).item()
+    return _interval(of, found, of(scores, drawn.labels, drawn.counts))
+
+
+def difference(of: Measure, old: Doubles, new: Doubles, drawn: Resamples) -> Interval:
+    """What a measure gives for `new` less what it gives for `old`, on the same resamples."""
+    whole = np.ones((1, len(old)), dtype=np.int32)
+    found = (of(new, drawn.labels, whole) - of(old, drawn.labels, whole)).item()
+    return _interval(of, found, of(new, drawn.labels, drawn.counts) - of(old, drawn.labels, drawn.counts))
+
+
+def interval(found: float, over_resamples: Doubles) -> Interval:
+    """The percentile interval."""
+    low, high = np.percentile(over_resamples, _BOUNDS).tolist()
+    return Interval(float(found), low, high)
+
+
+def _interval(of: Measure, found: float, over: Doubles) -> Interval:
+    """Repeated rows add calibration error of their own, so that its resamples are moved back onto what was found."""
+    return interval(found, over + (found - np.median(over)) if of is calibration_error else over)
+
+
+def share(hits: int, rows: int) -> Interval | None:
+    """Hits among rows with Wilson's (1927) 95% interval; None without rows.
+
+    >>> share(8, 10).text()
+    '0.800 (0.490 to 0.943)'
+    """
+    if not rows:
+        return None
+    p, z2 = hits / rows, 1.96**2
+    middle, half = p + z2 / (2 * rows), 1.96 * math.sqrt(p * (1 - p) / rows + z2 / (4 * rows**2))
+    return Interval(p, (middle - half) / (1 + z2 / rows), (middle + half) / (1 + z2 / rows))
+
+
+def _pieces(counts: Counts) -> Iterator[Counts]:
+    for start in range(0, len(counts), _AT_ONCE):
+        yield counts[start : start + _AT_ONCE]

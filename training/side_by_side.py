@@ -1,0 +1,170 @@
+"""A version, alone or beside the champion, on a harm's held-out rows; and two versions compared in every measure."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from features.columns import evaluate, unsatisfied
+from features.rows import missing
+from leads.errors import ModelRefused
+from models.version import ModelVersion
+from training import paired
+from training.dataset import Dataset
+from training.evaluate import AtTier
+from training.evaluate import evaluate as measure_all
+from training.paired import Interval, Resamples
+from training.rows import Row
+
+Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+TIMED_CALLS = 200
+_TIMED_ROWS = 20
+_MEASURES = (
+    ("average precision", paired.average_precision),
+    ("Brier score", paired.brier),
+    ("calibration error", paired.calibration_error),
+)
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The rows that versions are judged on, which none of them learned from.
+
+    Data grow at their end and the latest fifth is held out, so what is held out now was so for every earlier version
+    too; only a verdict that was revised since may have been learned as it was before.
+
+    Args:
+        features: (n, k) by the contract of `data`.
+        served: (n,) rows like those that are scored on the platform.
+    """
+
+    data: Dataset
+    features: Floats
+    texts: tuple[str | None, ...]
+    labels: Bools
+    groups: npt.NDArray[np.uint64]
+    rows: tuple[Row, ...]
+    served: Bools
+
+    def scores(self, version: ModelVersion) -> Doubles:
+        """(n,) by any version whose contract this code satisfies.
+
+        Stored features are among every data set's columns, whatever its contract; those of the text are derived here
+        where they are not. A rule on age or absence is the data set's.
+
+        Raises:
+            ModelRefused: this code can't satisfy the version's contract.
+        """
+        why = unsatisfied(version.contract)
+        if why:
+            raise ModelRefused(why, field="contract.json", remedy="Train the harm again with this code.")
+        return version.score(self.features_for(version), self.texts).score
+
+    def features_for(self, version: ModelVersion) -> Floats:
+        """(n, j) by the version's contract."""
+        ours = self.data.contract
+        if version.contract == ours:
+            return self.features
+        n = len(self.texts)
+        matrix = evaluate(version.contract, missing(n), np.zeros(n, dtype=np.int64), self.texts).matrix
+        at = {name: j for j, name in enumerate(ours.names)}
+        for j, name in enumerate(version.contract.names):
+            if name in at:
+                matrix[:, j] = self.features[:, at[name]]
+        return matrix
+
+    def of_served(self, *, seed: int) -> Resamples:
+        """Resamples of the served rows."""
+        return paired.resample(self.labels[self.served], self.groups[self.served], seed=seed)
+
+
+class InTiers(msgspec.Struct, frozen=True):
+    """What one version's tiers hold among the rows."""
+
+    version: str
+    tiers: tuple[AtTier, ...]
+
+
+class Compared(msgspec.Struct, frozen=True):
+    """One measure of both versions, and `new` less `old`."""
+
+    name: str
+    old: Interval
+    new: Interval
+    difference: Interval
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """Two versions on the same rows; `milliseconds` and `tiers` are of old and new."""
+
+    rows: int
+    positives: int
+    measures: tuple[Compared, ...]
+    tiers: tuple[InTiers, InTiers]
+    milliseconds: tuple[float, float]
+
+
+def held_out(data: Dataset) -> HeldOut:
+    """The rows of a data set that only measure."""
+    rows = np.flatnonzero(data.held_out)
+    chosen = rows.tolist()
+    texts = data.texts
+    return HeldOut(
+        data=data,
+        features=data.features[rows],
+        texts=tuple(texts[i] for i in chosen),
+        labels=data.labels[rows],
+        groups=data.groups[rows],
+        rows=tuple(data.rows[i] for i in chosen),
+        served=data.served[rows],
+    )
+
+
+def compare(old: ModelVersion, new: ModelVersion, data: Dataset, *, seed: int) -> Comparison:
+    """Measure two versions on the served rows among the held-out ones.
+
+    Raises:
+        ModelRefused: this code can't satisfy a version's contract.
+        NotEnoughData: all those rows are of one kind.
+    """
+    rows = held_out(data)
+    labels = rows.labels[rows.served]
+    before, after = (rows.scores(version)[rows.served] for version in (old, new))
+    drawn = rows.of_served(seed=seed)
+    measures = tuple(
+        Compared(
+            name,
+            paired.measure(of, before, drawn),
+            paired.measure(of, after, drawn),
+            paired.difference(of, before, after, drawn),
+        )
+        for name, of in _MEASURES
+    )
+    of_old, of_new = (
+        InTiers(version.version, measure_all(scores, labels, version.thresholds, seed=seed).tiers)
+        for version, scores in ((old, before), (new, after))
+    )
+    slow, fast = single_row_ms((old, new), rows)
+    return Comparison(len(labels), int(labels.sum()), measures, (of_old, of_new), (slow, fast))
+
+
+def single_row_ms(versions: tuple[ModelVersion, ...], rows: HeldOut, *, calls: int = TIMED_CALLS) -> tuple[float, ...]:
+    """The median milliseconds that each version takes for one row, after warming up, in turn with the others."""
+    some = min(_TIMED_ROWS, len(rows.texts))
+    inputs = [rows.features_for(version)[:some] for version in versions]
+    taken = np.empty((len(versions), calls))
+    for call in range(-some, calls):
+        i = call % some
+        for v, version in enumerate(versions):
+            started = time.perf_counter_ns()
+            version.score(inputs[v][i : i + 1], rows.texts[i : i + 1])
+            if call >= 0:
+                taken[v, call] = time.perf_counter_ns() - started
+    return tuple((np.median(taken, axis=1) / 1e6).tolist())

@@ -1,0 +1,194 @@
+"""How good a version is on parts of the held-out rows, and which parts fall far behind the rest."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+Doubles = npt.NDArray[np.float64]
+Bools = npt.NDArray[np.bool_]
+
+MIN_OF_EACH = 10
+# Quantile of a two-sided 95% interval of the normal distribution.
+Z = 1.96
+AUC_MARGIN = 0.05
+CALIBRATION_MARGIN = 0.05
+CALIBRATION_ERRORS = 3.0
+
+
+class Slice(msgspec.Struct, frozen=True):
+    """The rows that have one value in one dimension.
+
+    Args:
+        ap: average precision; None where all rows are of one kind.
+        roc_auc, roc_auc_se: with its standard error; None with fewer than ten rows of either kind.
+        rest_auc: that of all other rows whose value is known; None as `roc_auc`.
+        mean_score, share: what the scores promise on average, and the share that violates.
+        behind: whether the slice falls far behind the rest; `why` says in what, else it is empty.
+    """
+
+    dimension: str
+    value: str
+    rows: int
+    positives: int
+    ap: float | None
+    roc_auc: float | None
+    roc_auc_se: float | None
+    rest_auc: float | None
+    mean_score: float
+    share: float
+    behind: bool
+    why: str
+
+
+class Auc(NamedTuple):
+    """An area under the ROC curve and its standard error."""
+
+    area: float
+    error: float
+
+
+def dimensions(
+    types: Sequence[str], sources: Sequence[str], texts: Sequence[str | None], targets: Sequence[str | None]
+) -> dict[str, list[str | None]]:
+    """What rows are sliced by, each (n,): type of subject, source, length of text, target group.
+
+    Args:
+        targets: the group that a text is about; None where it isn't known, which puts the row in no such slice.
+    """
+    return {
+        "type": list(types),
+        "source": list(sources),
+        "text length": [_length(text) for text in texts],
+        "target group": list(targets),
+    }
+
+
+def measure(scores: Doubles, labels: Bools, names: Mapping[str, Sequence[str | None]]) -> tuple[Slice, ...]:
+    """Measure each slice of (n,) scores and labels, by dimension and then by value.
+
+    A slice is behind when the 95% interval of the difference to the other rows' ROC AUC lies below -0.05, or when its
+    mean score is off its share of violating rows by more than 0.05 and three standard errors. Fewer than ten rows, or
+    for the AUC fewer than ten of either kind in the slice or outside, are too few to say so.
+
+    Args:
+        names: by dimension (n,) values, None for rows that have none; as `dimensions` gives them.
+    """
+    found = []
+    for dimension, values in names.items():
+        known = np.array([value is not None for value in values], dtype=np.bool_)
+        of = np.array([value or "" for value in values], dtype=np.str_)
+        for value in sorted({value for value in values if value is not None}):
+            inside = known & (of == value)
+            found.append(_slice(dimension, value, scores, labels, inside, known & ~inside))
+    return tuple(found)
+
+
+def behind(slices: Sequence[Slice]) -> tuple[Slice, ...]:
+    """Those that fall far behind the rest."""
+    return tuple(one for one in slices if one.behind)
+
+
+def markdown(slices: Sequence[Slice]) -> str:
+    """The model card's part on slices: first those far behind, in a sentence, then a table."""
+    lagging = "; ".join(f"{one.dimension} {_cell(one.value)} ({one.why})" for one in behind(slices))
+    said = f"Far behind the other rows: {lagging}." if lagging else "No slice is found far behind the other rows."
+    lines = [
+        "| slice | rows | violating | average precision | ROC AUC | mean score | share violating |",
+        "|---|---|---|---|---|---|---|",
+        *(
+            f"| {one.dimension}: {_cell(one.value)} | {one.rows:,} | {one.positives:,} | {_number(one.ap)} "
+            f"| {_auc(one)} | {one.mean_score:.3f} | {one.share:.3f} |"
+            for one in slices
+        ),
+    ]
+    return "\n".join([said, "", *lines]) + "\n"
+
+
+def roc_auc(scores: Doubles, labels: Bools) -> Auc | None:
+    """None with fewer than ten of either kind. The error is DeLong's (1988), by midranks (Sun and Xu 2014)."""
+    from scipy.stats import rankdata
+
+    positive, negative = scores[labels], scores[~labels]
+    m, n = len(positive), len(negative)
+    if min(m, n) < MIN_OF_EACH:
+        return None
+    ranks = rankdata(np.concatenate((positive, negative)))
+    # For each positive the share of negatives below it, and for each negative that of positives above; ties half.
+    below = (ranks[:m] - rankdata(positive)) / n
+    above = 1 - (ranks[m:] - rankdata(negative)) / m
+    return Auc(float(below.mean()), math.sqrt(float(below.var(ddof=1) / m + above.var(ddof=1) / n)))
+
+
+def _slice(dimension: str, value: str, scores: Doubles, labels: Bools, inside: Bools, rest: Bools) -> Slice:
+    own, truth = scores[inside], labels[inside]
+    ours, others = roc_auc(own, truth), roc_auc(scores[rest], labels[rest])
+    why = [said for said in (_ranks_worse(ours, others), _miscalibrated(own, truth)) if said]
+    return Slice(
+        dimension=dimension,
+        value=value,
+        rows=len(own),
+        positives=int(truth.sum()),
+        ap=_average_precision(own, truth),
+        roc_auc=ours.area if ours else None,
+        roc_auc_se=ours.error if ours else None,
+        rest_auc=others.area if others else None,
+        mean_score=float(own.mean()),
+        share=float(truth.mean()),
+        behind=bool(why),
+        why=", ".join(why),
+    )
+
+
+def _ranks_worse(ours: Auc | None, others: Auc | None) -> str:
+    if ours is None or others is None:
+        return ""
+    # The other rows may be few as well, so their error counts too; with many of them it is the slice's own.
+    error = math.hypot(ours.error, others.error)
+    if ours.area + Z * error >= others.area - AUC_MARGIN:
+        return ""
+    return f"ROC AUC {ours.area:.3f} against {others.area:.3f}"
+
+
+def _miscalibrated(scores: Doubles, labels: Bools) -> str:
+    if len(scores) < MIN_OF_EACH:
+        return ""
+    mean, share = float(scores.mean()), float(labels.mean())
+    # The larger of what the scores and the labels say: either alone vanishes where all are 0 or 1.
+    variance = max(float((scores * (1 - scores)).mean()), share * (1 - share))
+    if abs(mean - share) <= max(CALIBRATION_MARGIN, CALIBRATION_ERRORS * math.sqrt(variance / len(scores))):
+        return ""
+    return f"mean score {mean:.3f} where {share:.3f} violate"
+
+
+def _average_precision(scores: Doubles, labels: Bools) -> float | None:
+    from sklearn.metrics import average_precision_score
+
+    return float(average_precision_score(labels, scores)) if 0 < labels.sum() < len(labels) else None
+
+
+def _length(text: str | None) -> str:
+    if text is None or not text.strip():
+        return "none"
+    if len(text) <= 50:
+        return "up to 50"
+    return "51 to 200" if len(text) <= 200 else "over 200"
+
+
+def _auc(one: Slice) -> str:
+    if one.roc_auc is None or one.roc_auc_se is None:
+        return "–"
+    return f"{one.roc_auc:.3f} ± {Z * one.roc_auc_se:.3f}"
+
+
+def _number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ")
