@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 import typer
 
 from leads.cli_models import models_app
+from leads.cli_training import retrain, train
 from leads.errors import LeadsError
 
 if TYPE_CHECKING:
@@ -25,6 +26,8 @@ app = typer.Typer(
 keys_app = typer.Typer(help="API keys.", no_args_is_help=True)
 app.add_typer(keys_app, name="keys")
 app.add_typer(models_app, name="models")
+app.command()(train)
+app.command()(retrain)
 
 Harm = Annotated[str, typer.Argument(help="A harm declared in policies.yaml.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no next steps.")]
@@ -132,32 +135,6 @@ def worker(
     from serving.run_worker import run
 
     run(_settings(), once=once, rebuild=rebuild, partition=partition, quiet=quiet)
-
-
-@app.command()
-def train(
-    harms: Annotated[list[str] | None, typer.Argument(help="Harms declared in policies.yaml.")] = None,
-    every: Annotated[bool, typer.Option("--all", help="All harms; those without enough labels are skipped.")] = False,
-    quiet: Quiet = False,
-) -> None:
-    """Train, calibrate, evaluate and register a version per harm."""
-    _train(harms or [], every=every, again=False, quiet=quiet)
-
-
-@app.command()
-def retrain(harm: Harm, quiet: Quiet = False) -> None:
-    """Train again with the decisions made since; promote the new version if it is not worse."""
-    _train([harm], every=False, again=True, quiet=quiet)
-
-
-def _train(harms: list[str], *, every: bool, again: bool, quiet: bool) -> None:
-    from leads.policies import load_policies
-    from training.screen import train_on_screen
-
-    if bool(harms) == every:
-        raise typer.BadParameter("Name the harms to train, or give --all.", param_hint="HARMS")
-    settings = _settings()
-    train_on_screen(settings, load_policies(settings.policies), harms or None, again=again, quiet=quiet)
 
 
 @app.command()

@@ -219,7 +219,7 @@ def _what_next(settings: Settings) -> None:
         ("leads keys create me", "a key for it"),
         ("leads queue", "the ranked queue here"),
         ("leads skew --days 3", "was what was served what training would see?"),
-        ("leads retrain spam", "train again with the decisions made since"),
+        ("leads retrain spam --force", "train again with the decisions made since"),
     ]
     if reports:
         steps.insert(1, (f"xdg-open {reports[-1]}", "the drift report"))

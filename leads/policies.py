@@ -59,6 +59,18 @@ class FeatureRule(Strict):
         return None if self.max_age_days is None else self.max_age_days * 86_400
 
 
+class RetrainPolicy(Strict):
+    """When `leads retrain` trains a harm again, and what becomes of the version."""
+
+    new_labels: Annotated[int, Field(ge=1)] = Field(
+        default=50, description="As soon as so many labels came since the newest version."
+    )
+    on_drift: bool = Field(default=True, description="Or when the champion's newest drift verdict is an alarm.")
+    promote: bool = Field(
+        default=True, description="Let the version answer if the gate passes it; false: a person promotes it."
+    )
+
+
 class HarmPolicy(Strict):
     """One policy area."""
 
@@ -77,6 +89,7 @@ class HarmPolicy(Strict):
     )
     review: TierPolicy
     auto: TierPolicy | None = Field(default=None, description="Absent: nothing is ever decided without a human.")
+    retrain: RetrainPolicy = RetrainPolicy()
 
     @model_validator(mode="after")
     def _auto_above_review(self) -> HarmPolicy:

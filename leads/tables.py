@@ -148,6 +148,29 @@ idempotency = sa.Table(
 )
 
 
+# One row for each look at a version's drift.
+drift_verdicts = sa.Table(
+    "drift_verdicts",
+    metadata,
+    sa.Column(
+        "seq",
+        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
+        primary_key=True,
+        autoincrement=True,
+    ),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("harm", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("since", sa.BigInteger, nullable=False),
+    sa.Column("until", sa.BigInteger, nullable=False),
+    sa.Column("rows", sa.BigInteger, nullable=False),
+    sa.Column("drifted", sa.Boolean, nullable=False),
+    sa.Column("score_drifted", sa.Boolean, nullable=False),
+    sa.Column("share", sa.Float, nullable=False),
+    sa.Index("ix_drift_verdicts_harm", "harm", "version", "seq"),
+)
+
+
 def open_engine(settings: Settings, *, migrate: bool = True) -> Engine:
     """An engine on the settings' database, its tables brought up to date.
 

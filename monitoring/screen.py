@@ -12,9 +12,11 @@ from rich.text import Text
 
 from leads import clock
 from leads.clock import Micros
+from leads.drift_verdicts import DriftVerdict, record
 from leads.policies import Policies
 from leads.screens import console, next_steps, table
 from leads.settings import Settings
+from leads.tables import open_engine
 from monitoring.drift import DRIFTED_SHARE, ColumnDrift, DriftResult, Summary, drift
 from monitoring.report import RENDERED_ROWS
 
@@ -24,6 +26,7 @@ SHOWN = 12
 def drift_on_screen(settings: Settings, policies: Policies, harm: str, *, days: float = 1.0, quiet: bool) -> bool:
     """Measure drift over the `days` that end with the newest prediction and show the verdict; true when it drifted."""
     result = drift(settings, policies, harm, length=int(days * clock.DAY))
+    _keep(settings, result)
     console.print(render(result))
     if not quiet:
         next_steps(
@@ -31,6 +34,27 @@ def drift_on_screen(settings: Settings, policies: Policies, harm: str, *, days: 
             (f"leads retrain {harm}", "learn from the newest decisions"),
         )
     return result.drifted
+
+
+def _keep(settings: Settings, result: DriftResult) -> None:
+    """Keep the verdict, for `leads retrain` to act on."""
+    engine = open_engine(settings)
+    try:
+        with engine.begin() as connection:
+            verdict = DriftVerdict(
+                clock.now(),
+                result.harm,
+                result.version,
+                result.since,
+                result.until,
+                result.rows,
+                result.drifted,
+                result.score.drifted,
+                result.share,
+            )
+            record(connection, verdict)
+    finally:
+        engine.dispose()
 
 
 def render(result: DriftResult) -> RenderableType:

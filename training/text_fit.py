@@ -8,7 +8,7 @@ sentence vectors: n-grams fit a domain, what a sentence means carries over to ot
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -114,35 +114,56 @@ def fit_text(
         weights: (n,) how much each label counts; None: all the same.
     """
     weights = np.ones(len(rows)) if weights is None else weights
-    vectors = _vectors(counts, rows)
-    sentences = _sentences(counts.vectors[rows]) if counts.vectors is not None else None
-
-    def heads(chosen: Bools) -> list[_Head]:
-        found = _heads(vectors.matrix[chosen], labels[chosen], weights[chosen], config, seed)
-        if sentences:
-            found.append(
-                _sentence_head(sentences.waves[chosen], labels[chosen], weights[chosen], config.sentence_c, seed)
-            )
-        return found
-
-    def margins(found: list[_Head], chosen: Bools) -> Doubles:
-        inputs = [vectors.matrix[chosen]] * 2 + ([sentences.waves[chosen]] if sentences else [])
-        return np.column_stack([x @ head.weights + head.intercept for x, head in zip(inputs, found, strict=True)])
-
-    held_out = np.zeros((len(rows), 3 if sentences else 2))
-    # One after the other: liblinear draws from one generator per process, so fits side by side wouldn't repeat.
-    for fold in np.unique(folds):
-        inside = folds == fold
-        held_out[inside] = margins(heads(~inside), inside)
-    shares, offset = _stack(held_out, labels, weights)
-    final = heads(np.ones(len(rows), dtype=np.bool_))
+    fitter = TextFitter(counts, rows, labels, weights, seed)
+    held_out = fitter.out_of_fold(folds, config)
+    shares, offset = stack(held_out, labels, weights)
+    final = fitter.heads(np.ones(len(rows), dtype=np.bool_), config)
     intercept = float(shares @ [head.intercept for head in final] + offset)
     linear = shares[0] * final[0].weights + shares[1] * final[1].weights
     sentence = None
-    if sentences and counts.encoder:
+    if fitter.sentences and counts.encoder:
         head = (shares[2] * final[2].weights).astype(np.float32)
-        sentence = SentenceHead(counts.encoder.version, sentences.centre, sentences.scale, head)
-    return TextFit(_stage(counts, vectors, linear, intercept, sentence), held_out @ shares + offset)
+        sentence = SentenceHead(counts.encoder.version, fitter.sentences.centre, fitter.sentences.scale, head)
+    return TextFit(_stage(counts, fitter.vectors, linear, intercept, sentence), held_out @ shares + offset)
+
+
+class TextFitter:
+    """Fits the heads on any of some rows, by any configuration; what the rows look like is worked out once."""
+
+    def __init__(self, counts: TextCounts, rows: Ints, labels: Bools, weights: Doubles, seed: int) -> None:
+        self.vectors = _vectors(counts, rows)
+        self.sentences = _sentences(counts.vectors[rows]) if counts.vectors is not None else None
+        self._labels, self._weights, self._seed = labels, weights, seed
+
+    def heads(self, chosen: Bools, config: TextConfig) -> list[_Head]:
+        """The heads on the rows `chosen` (n,)."""
+        labels, weights = self._labels[chosen], self._weights[chosen]
+        found = _heads(self.vectors.matrix[chosen], labels, weights, config, self._seed)
+        if self.sentences:
+            strength = config.sentence_c
+            found.append(_sentence_head(self.sentences.waves[chosen], labels, weights, strength, self._seed))
+        return found
+
+    def out_of_fold(
+        self, folds: Ints, config: TextConfig, on_fold: Callable[[Bools, Doubles], None] | None = None
+    ) -> Doubles:
+        """(n, heads) margins by heads that didn't see the row's fold.
+
+        Args:
+            on_fold: called after each fold with the rows done so far (n,) and the margins.
+        """
+        margins = np.zeros((len(self._labels), 3 if self.sentences else 2))
+        done = np.zeros(len(self._labels), dtype=np.bool_)
+        # One after the other: liblinear draws from one generator per process, so fits side by side wouldn't repeat.
+        for fold in np.unique(folds):
+            inside = folds == fold
+            inputs = [self.vectors.matrix[inside]] * 2 + ([self.sentences.waves[inside]] if self.sentences else [])
+            for j, (x, head) in enumerate(zip(inputs, self.heads(~inside, config), strict=True)):
+                margins[inside, j] = x @ head.weights + head.intercept
+            done |= inside
+            if on_fold:
+                on_fold(done, margins)
+        return margins
 
 
 def _sentences(vectors: Floats) -> _Sentences:
@@ -224,7 +245,7 @@ def _logistic(matrix: Any, labels: Bools, weights: Doubles, strength: float, see
     return _Head(fitted.coef_[0], float(fitted.intercept_[0]))
 
 
-def _stack(margins: Doubles, labels: Bools, weights: Doubles) -> tuple[Doubles, float]:
+def stack(margins: Doubles, labels: Bools, weights: Doubles) -> tuple[Doubles, float]:
     """Shares of the heads, none negative, and an offset, which make calibrated log-odds of held-out margins."""
     from scipy.optimize import minimize
 

@@ -25,7 +25,7 @@ def choose(scores: Doubles, labels: Bools, policy: HarmPolicy) -> Thresholds:
     A review tier always exists, since without one the harm would give no leads and so never any labels: when no score
     supports its precision it starts at `at_least`. An automatic tier exists only when the rows support it.
     """
-    review, why_review = _lowest(scores, labels, policy.review)
+    review, why_review = lowest(scores, labels, policy.review)
     why = {"review": why_review}
     if review is None:
         review = policy.review.at_least
@@ -34,7 +34,7 @@ def choose(scores: Doubles, labels: Bools, policy: HarmPolicy) -> Thresholds:
     if policy.auto is None:
         why["auto"] = "The policy declares none."
     else:
-        auto, why["auto"] = _lowest(scores, labels, policy.auto)
+        auto, why["auto"] = lowest(scores, labels, policy.auto)
     return Thresholds(review, auto, why)
 
 
@@ -45,7 +45,7 @@ def lower_bound(hits: Ints, of: Ints, confidence: float = CONFIDENCE) -> Doubles
     return np.where(hits > 0, beta.ppf(1 - confidence, np.maximum(hits, 1), of - hits + 1), 0.0)
 
 
-def _lowest(scores: Doubles, labels: Bools, policy: TierPolicy) -> tuple[float | None, str]:
+def lowest(scores: Doubles, labels: Bools, policy: TierPolicy) -> tuple[float | None, str]:
     """The lowest score whose precision is at least the target with 95% confidence, although many were looked at.
 
     Learn then Test (Angelopoulos et al. 2021): from a few starts fixed beforehand the walk goes down, test by test, and

@@ -9,9 +9,10 @@ from features.columns import contract_for, evaluate
 from features.rows import missing
 from models.thresholds import Thresholds
 from training.config import DEFAULTS
-from training.fit import Fit, fit, never_lower
+from training.fit import Fit, fit
 from training.make import draft
 from training.text_fit import count_texts, fit_text
+from training.trees import never_lower
 
 TEXT, BARE = contract_for(text=True), contract_for(text=False)
 

@@ -1,0 +1,70 @@
+"""Whether a harm is due to be trained again: enough labels are new, or its champion's drift verdict is an alarm."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from sqlalchemy.engine import Engine
+
+from leads import drift_verdicts
+from leads.model_changes import CHAMPION
+from leads.policies import HarmPolicy
+from leads.settings import Settings
+from leads.tables import reading
+from models.registry import Registered, Registry
+from training.labels import decided
+from training.own_labels import folder_of
+from training.train import LABELS_UNTIL
+
+
+class Due(NamedTuple):
+    """Args:
+    new_labels: decisions and labels from files that the newest version couldn't know.
+    drifted: whether its champion's newest drift verdict is an alarm.
+    why: in a sentence.
+    """
+
+    is_due: bool
+    new_labels: int
+    drifted: bool
+    why: str
+
+
+def due(settings: Settings, engine: Engine, registry: Registry, harm: str, policy: HarmPolicy) -> Due:
+    """Look whether a harm is due; a harm without a version always is.
+
+    Raises:
+        Unavailable: MLflow or the database doesn't answer.
+    """
+    known = registry.versions(harm)
+    if not known:
+        return Due(True, 0, False, "It has no version yet.")
+    newest, rule = known[0], policy.retrain
+    fresh = _new_decisions(engine, harm, policy, newest) + _new_in_files(settings, harm, newest)
+    champion = registry.aliases(harm).get(CHAMPION)
+    drifted = False
+    if champion is not None and rule.on_drift:
+        with reading(engine) as connection:
+            verdict = drift_verdicts.newest(connection, harm, champion)
+        drifted = verdict is not None and verdict.drifted
+    said = f"{fresh:,} labels are new since version {newest.version}, {rule.new_labels:,} make it due"
+    if drifted:
+        said += f"; what version {champion} sees has drifted"
+    enough = fresh >= rule.new_labels or (drifted and fresh > 0)
+    if drifted and not fresh:
+        said += ", but nothing new can be learned before labels come"
+    return Due(enough, fresh, drifted, said + ".")
+
+
+def _new_decisions(engine: Engine, harm: str, policy: HarmPolicy, newest: Registered) -> int:
+    until = int(newest.tags.get(LABELS_UNTIL, "0"))
+    return sum(label.at > until for label in decided(engine, harm, policy.subject_types))
+
+
+def _new_in_files(settings: Settings, harm: str, newest: Registered) -> int:
+    """Rows of the files that were kept since."""
+    import pyarrow.parquet as pq
+
+    files = sorted(folder_of(settings, harm).glob("*.parquet"))
+    fresh = [path for path in files if path.stat().st_mtime_ns // 1_000_000 > newest.created_at_ms]
+    return sum(int(pq.read_metadata(path).num_rows) for path in fresh)
