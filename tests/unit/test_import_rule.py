@@ -22,7 +22,7 @@ ALLOWED = {
     "simulation": {"leads"},
 }
 # They put the packages together, and import inside functions.
-EXEMPT = {Path("leads/cli.py"), Path("leads/cli_models.py"), Path("leads/cli_training.py"), Path("leads/demo.py"), Path("leads/demo_screens.py")}
+EXEMPT = {Path("leads") / f"{name}.py" for name in ("cli", "cli_models", "cli_training", "demo", "demo_screens")}
 HEAVY = ("mlflow", "feast", "pandas", "sklearn", "evidently", "matplotlib")
 REQUEST_PATH = (
     "serving.scoring",

@@ -1,17 +1,21 @@
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
+from zlib import crc32
 
 import numpy as np
 import pytest
 
 from features.columns import contract_for, evaluate
 from features.rows import missing
+from models.sentence import CachedEncoder
 from models.thresholds import Thresholds
+from training.calibrate import log_loss
 from training.config import DEFAULTS
 from training.fit import Fit, fit
 from training.make import draft
-from training.text_fit import count_texts, fit_text
+from training.text_fit import TextCounts, count_texts, fit_text
 from training.trees import never_lower
 
 TEXT, BARE = contract_for(text=True), contract_for(text=False)
@@ -102,3 +106,49 @@ def test_rows_without_text_start_from_the_prior(made: Any) -> None:
     fitted = fit(TEXT, features, made.labels, made.folds, counts=counts, rows=rows, threads=1, seed=1)
     assert np.array_equal(np.isnan(fitted.vector[:, -1]), [text is None for text in texts])
     assert fitted.prior_log_odds == pytest.approx(np.log(made.labels.mean() / (1 - made.labels.mean())))
+
+
+def secret(text: str) -> bool:
+    """What no gram of a text gives away."""
+    return bool(crc32(text.encode()) & 1)
+
+
+class Knowing:
+    """Stands for a sentence encoder: one of its four numbers tells what the text's words don't."""
+
+    version, width = "knowing-1", 4
+
+    def encode(self, texts: Sequence[str]) -> np.ndarray:
+        made = np.array([[ord(c) % 7 for c in text[:3].ljust(3)] for text in texts], dtype=np.float32)
+        return np.column_stack((made, [secret(text) for text in texts])).astype(np.float32)
+
+
+def test_a_head_on_sentence_vectors_learns_what_words_do_not_tell(made: Any) -> None:
+    labels = np.array([secret(text) for text in made.texts]) ^ (np.random.default_rng(0).random(600) < 0.02)
+    encoder = CachedEncoder(Knowing())
+    rows, features = np.arange(600), features_of(made)
+
+    def fitted(counts: TextCounts) -> Fit:
+        return fit(TEXT, features, labels, made.folds, counts=counts, rows=rows, threads=1, seed=1)
+
+    plain, both = fitted(count_texts(made.texts)), fitted(count_texts(made.texts, encoder))
+    assert log_loss(both.scores, labels).mean() < 0.7 * log_loss(plain.scores, labels).mean()
+    assert both.text_stage is not None
+    assert both.text_stage.sentence is not None
+    assert both.text_stage.sentence.encoder == "knowing-1"
+    fresh = [f"lovely song {i} x" for i in range(40)]
+    scores = draft("spam", TEXT, both, Thresholds(None, None, {})).text_scores(fresh)
+    told = np.array([secret(text) for text in fresh])
+    assert scores[told].mean() > scores[~told].mean() + 1
+
+
+def test_labels_that_weigh_nothing_teach_nothing(made: Any) -> None:
+    """A fifth of the labels is turned round; with next to no weight they change hardly anything."""
+    wrong = np.arange(600) % 5 == 0
+    turned = made.labels ^ wrong
+    weights = np.where(wrong, 1e-6, 1.0)
+    rows, counts = np.arange(600), count_texts(made.texts)
+    weighed = fit_text(counts, rows, turned, made.folds, seed=1, weights=weights).out_of_fold
+    plain = fit_text(counts, rows, turned, made.folds, seed=1).out_of_fold
+    truth = made.labels
+    assert log_loss(1 / (1 + np.exp(-weighed)), truth).mean() < log_loss(1 / (1 + np.exp(-plain)), truth).mean() - 0.05
