@@ -1,0 +1,211 @@
+"""`leads train` and `leads retrain` as they are typed, over a real MLflow registry on SQLite."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+from click.testing import Result
+from typer.testing import CliRunner
+
+from leads import clock, drift_verdicts, event_log
+from leads.cli import app
+from leads.drift_verdicts import DriftVerdict
+from leads.errors import LeadsError
+from leads.policies import load_policies
+from leads.records import DecisionMade, Event, SubjectRef
+from leads.settings import load_settings
+from leads.tables import open_engine
+from models.registry import Registry
+from models.version import load
+from training.retraining import due
+
+BAD = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
+FINE = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
+POLICIES = """
+version: 1
+harms:
+  my_harm:
+    title: One of our own
+    subject_types: [comment]
+    severity: 3
+    dsa_category: STATEMENT_CATEGORY_OTHER_VIOLATION_TC
+    review: {precision: 0.5, at_least: 0.3}
+    retrain: {new_labels: 5, promote: false}
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty home with a policy of its own, a configuration folder of its own and no corpora."""
+    (tmp_path / "policies.yaml").write_text(POLICIES)
+    (tmp_path / "harms").mkdir()
+    for name, value in {
+        "HOME": tmp_path / "home",
+        "POLICIES": tmp_path / "policies.yaml",
+        "TRAINING": tmp_path / "harms",
+        "CORPORA": "",
+    }.items():
+        monkeypatch.setenv(f"LEADS_{name}", str(value))
+    return tmp_path
+
+
+def write_csv(path: Path, n: int = 400, seed: int = 3) -> Path:
+    random = np.random.default_rng(seed)
+    with path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("comment", "when", "is_bad"))
+        for i in range(n):
+            bad = random.random() < 0.4
+            words = [random.choice(BAD if bad and random.random() < 0.5 else FINE) for _ in range(8)]
+            when = f"2026-01-{1 + i // 24:02d}T{i % 24:02d}:00:00Z"
+            writer.writerow((" ".join([*words, str(i), str(seed)]), when, "yes" if bad else "no"))
+    return path
+
+
+def run(*words: str) -> Result:
+    result = CliRunner().invoke(app, list(words))
+    if result.exception and not isinstance(result.exception, SystemExit | LeadsError):
+        raise result.exception
+    return result
+
+
+def said(result: Result) -> str:
+    return " ".join((result.output + result.stderr).split())
+
+
+def first_training(home: Path) -> Result:
+    table = write_csv(home / "mine.csv")
+    return run(
+        "train", "--csv", str(table), "--harm", "my_harm", "--text", "comment", "--label", "is_bad", "--time", "when"
+    )
+
+
+def test_from_a_file_of_ones_own_to_a_challenger_that_can_be_promoted(home: Path, tmp_path: Path) -> None:
+    result = first_training(home)
+    assert result.exit_code == 0, result.output
+    assert "leads models promote my_harm 1" in said(result)
+    settings = load_settings()
+    registry = Registry(settings)
+    assert registry.aliases("my_harm") == {"challenger": "1"}
+    version = load(registry.fetch("my_harm", "1", tmp_path / "fetched"))
+    bad, fine = version.score(
+        np.full((2, len(version.contract.columns)), np.nan, dtype=np.float32), ["subscribe free click", "lovely song"]
+    ).score
+    assert bad > 0.6 > 0.3 > fine
+    assert run("models", "promote", "my_harm", "1").exit_code == 0
+    assert registry.aliases("my_harm") == {"champion": "1"}
+    # What was imported once is learned from again; nothing is new, so nothing is trained.
+    again = run("train", "my_harm")
+    assert "used again" in said(again)
+    assert len(registry.versions("my_harm")) == 1
+
+
+def test_a_configuration_file_makes_another_version(home: Path) -> None:
+    first_training(home)
+    (home / "harms" / "my_harm.yaml").write_text("text: {plain_c: 0.5}\ncalibration: platt\n")
+    assert run("train", "my_harm").exit_code == 0
+    newest = Registry(load_settings()).versions("my_harm")[0]
+    assert newest.version == "2"
+
+
+@pytest.mark.parametrize(
+    ("written", "named"),
+    [
+        ("text: {plain_d: 1}\n", "text.plain_d"),
+        ("trees: {max_depth: 0}\n", "trees.max_depth"),
+        ("[1, 2]\n", "the file"),
+    ],
+)
+def test_a_wrong_configuration_names_file_and_key(home: Path, written: str, named: str) -> None:
+    (home / "harms" / "my_harm.yaml").write_text(written)
+    result = run("train", "my_harm")
+    assert result.exit_code != 0
+    assert "my_harm.yaml" in str(result.exception)
+    assert named in str(result.exception)
+
+
+def test_tuning_keeps_what_it_finds_in_a_file(home: Path) -> None:
+    (home / "harms" / "my_harm.yaml").write_text("text: {plain_c: 0.0001, nb_c: 0.0001}\n")
+    table = write_csv(home / "mine.csv", n=300)
+    result = run(
+        "train", "my_harm", "--csv", str(table), "--text", "comment", "--label", "is_bad", "--tune", "--trials", "6"
+    )  # fmt: skip
+    assert result.exit_code == 0, result.output
+    assert "found better" in said(result)
+    kept = yaml.safe_load((home / "home" / "tuned" / "my_harm.yaml").read_text())
+    assert kept["text"]["plain_c"] > 0.05
+    (home / "harms" / "my_harm.yaml").write_text((home / "home" / "tuned" / "my_harm.yaml").read_text())
+    assert "used again" in said(run("train", "my_harm"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (["train", "my_harm", "--text", "x"], "--csv"),
+        (["train", "--csv", "x.csv", "--text", "a", "--label", "b"], "Name the one harm"),
+        (["train", "my_harm", "--csv", "x.csv"], "columns"),
+        (["train"], "--all"),
+        (["retrain"], "--all"),
+    ],
+)
+def test_wrong_usage_says_what_is_missing(home: Path, words: list[str], message: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 2
+    assert message in said(result)
+
+
+def decide(home: Path, n: int) -> None:
+    """So many verdicts on comments that nobody has seen."""
+    settings = load_settings()
+    engine = open_engine(settings)
+    at = clock.now()
+    events = [
+        Event(f"d{i}", at + i, DecisionMade(SubjectRef("comment", f"c{i}"), "my_harm", "violating", "human", "r1"))
+        for i in range(n)
+    ]
+    with engine.begin() as connection:
+        event_log.append(connection, events)
+    engine.dispose()
+
+
+def test_a_harm_is_due_by_new_labels_or_by_drift(home: Path) -> None:
+    first_training(home)
+    run("models", "promote", "my_harm", "1")
+    settings = load_settings()
+    policy = load_policies(settings.policies).harms["my_harm"]
+    engine, registry = open_engine(settings), Registry(settings)
+    try:
+        assert not due(settings, engine, registry, "my_harm", policy).is_due
+        result = run("retrain", "my_harm")
+        assert result.exit_code == 0
+        assert "not due" in said(result)
+        drifted = DriftVerdict(clock.now(), "my_harm", "1", 0, 1, 500, True, False, 0.3)
+        with engine.begin() as connection:
+            drift_verdicts.record(connection, drifted)
+        found = due(settings, engine, registry, "my_harm", policy)
+        assert (found.is_due, found.drifted) == (False, True)
+        decide(home, 2)
+        assert due(settings, engine, registry, "my_harm", policy).is_due
+        with engine.begin() as connection:
+            drift_verdicts.record(connection, drifted._replace(drifted=False))
+        found = due(settings, engine, registry, "my_harm", policy)
+        assert (found.is_due, found.new_labels) == (False, 2)
+        decide(home, 5)
+        assert due(settings, engine, registry, "my_harm", policy).is_due
+    finally:
+        engine.dispose()
+
+
+def test_more_of_ones_own_labels_retrain_and_policy_keeps_the_new_version_waiting(home: Path) -> None:
+    first_training(home)
+    run("models", "promote", "my_harm", "1")
+    more = write_csv(home / "more.csv", n=300, seed=9)
+    imported = run("train", "my_harm", "--csv", str(more), "--text", "comment", "--label", "is_bad", "--time", "when")
+    assert imported.exit_code == 0
+    registry = Registry(load_settings())
+    assert registry.aliases("my_harm") == {"champion": "1", "challenger": "2"}
+    assert "not due" in said(run("retrain", "--all"))
