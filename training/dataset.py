@@ -134,7 +134,7 @@ def assemble(
         subjects, texts = [label.subject for label in labels], [row.text for row in rows]
         parts.append(frame(settings, contract, subjects, texts, as_of).matrix)
     from_elsewhere = corpus_rows(settings, policy, config.labels, on_platform) if policy.text else []
-    distinct = deduplicated([*from_elsewhere, *imported])
+    distinct = deduplicated([*from_elsewhere, *(imported if policy.text else ())])
     parts.append(_without_features(contract, distinct.rows))
     rows += distinct.rows
     groups = np.array([row.group for row in rows], dtype=np.uint64)
@@ -180,7 +180,7 @@ def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Row
     raise NotEnoughData(
         f"There are {what}; it takes {MIN_OF_EACH} of each kind, {MIN_HELD_OUT} of each among the latest fifth.{also}",
         field=harm,
-        remedy="Ingest or make more decisions.",
+        remedy="Ingest or make more decisions, or bring labels of your own: leads train HARM --csv FILE.",
     )
 
 

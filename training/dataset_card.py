@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -112,8 +113,11 @@ or a random fifth where it has no time; equal texts are never on both sides.
 
 def to_mlflow(card: DatasetCard) -> DatasetInput:
     """The card as what `MlflowClient.log_inputs(run_id, datasets=[…])` takes; a run then shows and finds it."""
-    from mlflow.entities import Dataset as Entity
-    from mlflow.entities import DatasetInput, InputTag
+    with warnings.catch_warnings():
+        # MLflow and what it imports warn about each other; nobody here can act on it.
+        warnings.simplefilter("ignore")
+        from mlflow.entities import Dataset as Entity
+        from mlflow.entities import DatasetInput, InputTag
 
     source = {"harm": card.harm, "sources": [one.source for one in card.sources], "hash": card.dataset_hash}
     # As MLflow writes a data frame's schema.

@@ -171,7 +171,7 @@ def _run(
             same = next((v for v in known if v.tags.get(FINGERPRINT) == fingerprint), None)
             new_labels = _new_labels(data, known)
             pending = same is not None and same == known[0] and same.version not in registry.aliases(harm).values()
-            if plan.again and not pending and (same or new_labels == 0):
+            if plan.again and not pending and same:
                 raise _nothing_new(harm, known[0], data)
             folder = Path(temporary)
             if same:
@@ -237,7 +237,7 @@ def _new_labels(data: Dataset, known: list[Registered]) -> int | None:
 def _nothing_new(harm: str, newest: Registered, data: Dataset) -> NotEnoughData:
     decisions = data.sources.get(PLATFORM, 0)
     return NotEnoughData(
-        f"No decision about {harm} is new since version {newest.version}, which knew all {decisions} of them.",
+        f"No label of {harm} is new since version {newest.version}, which knew all {decisions} decisions.",
         field=harm,
         remedy="Claim leads and decide them, then retrain.",
     )

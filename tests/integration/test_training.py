@@ -214,7 +214,7 @@ def test_decisions_are_learned_from_and_the_better_version_promoted(with_corpus:
     decide(settings, 0, 100)
     first = train(settings, policies, "spam", frame=frame)
     assert (first.version, first.alias, first.metrics.rows) == ("1", "champion", 500)
-    with pytest.raises(NotEnoughData, match="No decision about spam is new since version 1"):
+    with pytest.raises(NotEnoughData, match="No label of spam is new since version 1"):
         retrain(settings, policies, "spam", frame=frame)
     decide(settings, 100, 60)
     second = retrain(settings, policies, "spam", frame=frame)
