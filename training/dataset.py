@@ -24,7 +24,7 @@ from leads.settings import Settings
 from training import split
 from training.config import DEFAULTS, TrainingConfig
 from training.labels import decided
-from training.rows import PLATFORM, Row, corpus_rows, deduplicated, platform_rows
+from training.rows import CORPUS, PLATFORM, Row, corpus_rows, deduplicated, platform_rows
 from training.scored import scored_at
 
 Floats = npt.NDArray[np.float32]
@@ -98,6 +98,11 @@ class Dataset:
             labels[own & self.held_out], 2 * MIN_HELD_OUT
         )
         return own if enough else np.ones(len(self.rows), dtype=np.bool_)
+
+    @property
+    def borrowed(self) -> bool:
+        """Whether rows of public corpora stand for what will be scored: then nobody knows yet how it will fare here."""
+        return any(row.source.startswith(CORPUS) for row, served in zip(self.rows, self.served, strict=True) if served)
 
     @property
     def sources(self) -> dict[str, int]:

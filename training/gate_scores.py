@@ -6,6 +6,7 @@ import math
 
 import numpy as np
 import numpy.typing as npt
+from msgspec.structs import replace
 
 from leads.policies import TierPolicy
 from models.version import ModelVersion
@@ -108,7 +109,7 @@ def calibration(judged: Judged) -> Check:
         passed = p >= CALIBRATED_P or found <= max(before, CLOSE_ENOUGH_ECE)
         needed = f"p ≥ {CALIBRATED_P} or ECE ≤ {max(before, CLOSE_ENOUGH_ECE):.3f}"
     why = "Its scores are the probabilities they claim to be." if passed else "Its scores don't keep their word."
-    return Check("calibration", said, needed, passed, why)
+    return _for_now(judged, Check("calibration", said, needed, passed, why))
 
 
 def tiers(judged: Judged) -> Check:
@@ -126,13 +127,26 @@ def tiers(judged: Judged) -> Check:
         found.append(f"{tier} {precision.text()}")
         if _missed(targets[tier], precision) and (before is None or precision.found < before.found):
             wrong.append(f"the tier {tier} promises more than it holds")
-    return Check(
+    check = Check(
         "tiers",
         ", ".join(found) or "none is offered",
         ", ".join(f"{tier} ≥ {target.precision}" for tier, target in targets.items() if target),
         not wrong,
         f"{'; '.join(wrong).capitalize()}." if wrong else "What it offers is as precise as policy asks for.",
     )
+    return _for_now(judged, check)
+
+
+def _for_now(judged: Judged, check: Check) -> Check:
+    """The check; passed where a first version is judged on public corpora alone.
+
+    Whoever waits for a version that keeps its word here gets none: without leads no labels come. It decides nothing
+    without a human till they do.
+    """
+    first = judged.champion is None and judged.rows.data.borrowed and judged.candidate.thresholds.auto is None
+    if check.passed or not first:
+        return check
+    return replace(check, passed=True, why=f"{check.why} These are a corpus' rows; reviewers' labels will mend it.")
 
 
 def _missed(target: TierPolicy | None, precision: Interval) -> bool:

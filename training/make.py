@@ -140,7 +140,8 @@ def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresho
 
 def _thresholds(job: Job, fitted: Fit, learn: Ints) -> Thresholds:
     served = job.data.served[learn]
-    return tiers.choose(fitted.scores[served], job.data.labels[learn][served], job.policy)
+    labels = job.data.labels[learn][served]
+    return tiers.choose(fitted.scores[served], labels, job.policy, borrowed=job.data.borrowed)
 
 
 def _importances(version: ModelVersion, vector: npt.NDArray[np.float32]) -> dict[str, float]:

@@ -99,7 +99,7 @@ def _calibrated(rows: Labelled, own: OwnModel) -> tuple[Calibrator, Thresholds]:
     # Where a fold holds all rows of a kind, what is fitted without it can't be compared.
     whole = all(labels[folds != fold].any() and not labels[folds != fold].all() for fold in np.unique(folds))
     calibrator = fit_calibrator(margins, labels, folds, rows.config.methods if whole else ("platt",))
-    return calibrator, tiers.choose(calibrator.score(margins), labels, rows.policy)
+    return calibrator, tiers.choose(calibrator.score(margins), labels, rows.policy, borrowed=rows.data.borrowed)
 
 
 def _parts(

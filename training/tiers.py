@@ -19,8 +19,11 @@ _STARTS = (0.002, 0.005, 0.015, 0.05, 0.15)
 _STEP = 1.05
 
 
-def choose(scores: Doubles, labels: Bools, policy: HarmPolicy) -> Thresholds:
+def choose(scores: Doubles, labels: Bools, policy: HarmPolicy, *, borrowed: bool = False) -> Thresholds:
     """Thresholds from (n,) held-out scores and labels.
+
+    Args:
+        borrowed: the rows are not like those that will be scored; nothing is decided automatically on their word.
 
     A review tier always exists, since without one the harm would give no leads and so never any labels: when no score
     supports its precision it starts at `at_least`. An automatic tier exists only when the rows support it.
@@ -33,6 +36,8 @@ def choose(scores: Doubles, labels: Bools, policy: HarmPolicy) -> Thresholds:
     auto = None
     if policy.auto is None:
         why["auto"] = "The policy declares none."
+    elif borrowed:
+        why["auto"] = "There are too few labels of the platform's own subjects: public corpora vouch for none here."
     else:
         auto, why["auto"] = lowest(scores, labels, policy.auto)
     return Thresholds(review, auto, why)

@@ -107,6 +107,20 @@ def test_scores_that_claim_too_much_are_blocked_unless_the_champion_is_no_better
     assert gate(settings, told(bold), told(bold, version="1")).passed
 
 
+def test_a_first_version_on_corpora_alone_may_answer_though_its_scores_are_off(settings: Settings) -> None:
+    """Without leads no labels of the platform's own come. It may not decide anything without a human, though."""
+    borrowed = rows(LABELS, ["corpus:x"] * len(LABELS))
+    bold = told(SCORES**0.3)
+    report = gate(settings, bold, None, borrowed)
+    assert report.passed
+    (calibration,) = (check for check in report.checks if check.name == "calibration")
+    assert "reviewers' labels" in calibration.why
+    assert "calibration" in failed(gate(settings, bold, None))
+    assert "calibration" in failed(gate(settings, bold, told(SCORES, version="1"), borrowed))
+    deciding = told(SCORES**0.3, thresholds=Thresholds(0.3, 0.9, {}))
+    assert "calibration" in failed(gate(settings, deciding, None, borrowed))
+
+
 def test_without_champion_it_must_beat_chance(settings: Settings) -> None:
     alone = gate(settings, told(SCORES), None)
     assert alone.passed
@@ -154,13 +168,14 @@ def test_a_slice_that_was_behind_before_does_not_block(settings: Settings) -> No
     assert "slices" not in failed(gate(settings, told(upside_down), told(flat, version="1")))
 
 
+BAD = ("bad one", "bad two", "bad three", "bad four")
 SUITE = """
 version: 1
 cases:
   clear:
     kind: functionality
     why: What it is for.
-    violating: [bad one, bad two]
+    violating: [bad one, bad two, bad three, bad four]
     not_violating: [good one, good two]
 """
 
@@ -170,11 +185,17 @@ def test_behaviour_that_gets_lost_blocks(tmp_path: Path) -> None:
     (tmp_path / "suites" / f"{HARM}.yaml").write_text(SUITE)
     settings = load_settings(home=tmp_path, corpora=Path(), training=tmp_path)
     plain = told(SCORES)
-    knows = replace(plain, version="1", told={**plain.told, "bad one": 0.9, "bad two": 0.8})
+    knows = replace(plain, version="1", told=plain.told | dict.fromkeys(BAD, 0.9))
     report = gate(settings, plain, knows)
     assert failed(report) == ["behaviour"]
-    assert "clear" in report.failed[0].why
+    assert "functionality passes 0, the champion 8" in report.failed[0].why
     assert gate(settings, knows, plain).passed
+    # A single case of a few checks is named, and no more.
+    (tmp_path / "suites" / f"{HARM}.yaml").write_text(SUITE.replace(", bad two, bad three, bad four", ""))
+    few = gate(settings, plain, knows)
+    assert few.passed
+    (behaviour,) = (check for check in few.checks if check.name == "behaviour")
+    assert "clear passes 0, the champion 2" in behaviour.why
 
 
 @pytest.mark.parametrize(

@@ -95,3 +95,13 @@ def test_a_lucky_cut_further_down_is_not_taken() -> None:
     labels = np.concatenate([np.zeros(150), np.ones(850)]).astype(np.bool_)
     found = choose(np.linspace(1, 0.5, 1_000), labels, policy(review={"precision": 0.3}, auto={"precision": 0.7}))
     assert found.auto is None
+
+
+def test_rows_of_elsewhere_vouch_for_nothing_automatic() -> None:
+    scores, labels = np.full(1_000, 0.99), np.ones(1_000, dtype=np.bool_)
+    asked = policy(review={"precision": 0.6}, auto={"precision": 0.9})
+    assert choose(scores, labels, asked).auto == 0.99
+    found = choose(scores, labels, asked, borrowed=True)
+    assert found.auto is None
+    assert found.review == 0.99
+    assert "platform's own" in found.why["auto"]
