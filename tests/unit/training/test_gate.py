@@ -19,6 +19,8 @@ from features.contract import Column
 from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings, load_settings
+from models.sentence_head import SentenceHead
+from models.text_stage import Block, TextStage
 from models.thresholds import Thresholds
 from training import gate_checks, paired
 from training.dataset import Dataset
@@ -208,6 +210,15 @@ def test_slowness_blocks_beyond_the_budget_and_twice_the_champion(
     report = gate(settings, told(SCORES), told(SCORES, version="1"))
     assert report.passed is passed
     assert failed(report) == ([] if passed else ["latency"])
+
+
+def test_a_sentence_encoder_may_take_longer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not because its champion is slow: the first version may, too."""
+    monkeypatch.setattr(gate_checks, "single_row_ms", lambda *_: (12.0,))
+    nothing = Block(np.empty(0, np.uint64), np.empty(0, np.float32), np.empty(0, np.float32))
+    head = SentenceHead("minilm-x", np.zeros(2, np.float32), np.ones(2, np.float32), np.zeros(4, np.float32))
+    assert failed(gate(settings, told(SCORES), None)) == ["latency"]
+    assert gate(settings, told(SCORES, text_stage=TextStage(nothing, nothing, 0.0, head)), None).passed
 
 
 def test_a_busy_machine_gets_another_chance(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
