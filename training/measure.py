@@ -62,6 +62,8 @@ def measure(
         [texts[i] for i in held_out.tolist()],
         [rows[i].target for i in held_out.tolist()],
     )
+    # Where all rows have one value there is nothing to tell apart.
+    several = {name: values for name, values in named.items() if len(set(values)) > 1}
     metrics = Metrics(
         rows=len(rows),
         positives=int(data.labels.sum()),
@@ -71,7 +73,7 @@ def measure(
         ap_interval=paired.measure(paired.average_precision, test.scores.score, drawn),
         brier_interval=paired.measure(paired.brier, test.scores.score, drawn),
         by_source=_by_source(named["source"], labels, scores.score),
-        slices=slices.measure(scores.score, labels, named),
+        slices=slices.measure(scores.score, labels, several),
     )
     return metrics, test
 
