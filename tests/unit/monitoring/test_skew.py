@@ -116,7 +116,7 @@ def version_folder(folder: Path, contract: FeatureContract, inputs: int) -> Path
 
     folder.mkdir(parents=True)
     names = tuple(str(i) for i in range(inputs))
-    about = Manifest("spam", contract.hash, True, names, 0.0, AT, {})
+    about = Manifest("spam", contract.hash, True, names, "text", 0.0, AT, {})
     (folder / MANIFEST).write_bytes(msgspec.json.encode(about))
     (folder / CONTRACT_FILE).write_bytes(contract.to_json())
     return folder
