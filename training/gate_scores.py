@@ -108,7 +108,11 @@ def calibration(judged: Judged) -> Check:
         before = ece(judged.old[part], labels)
         passed = p >= CALIBRATED_P or found <= max(before, CLOSE_ENOUGH_ECE)
         needed = f"p ≥ {CALIBRATED_P} or ECE ≤ {max(before, CLOSE_ENOUGH_ECE):.3f}"
-    why = "Its scores are the probabilities they claim to be." if passed else "Its scores don't keep their word."
+    why = "Its scores don't keep their word."
+    if passed and p >= CALIBRATED_P:
+        why = "Its scores are the probabilities they claim to be."
+    elif passed:
+        why = "Its scores are a little off, no further than is let pass."
     return _for_now(judged, Check("calibration", said, needed, passed, why))
 
 
@@ -132,7 +136,7 @@ def tiers(judged: Judged) -> Check:
         ", ".join(found) or "none is offered",
         ", ".join(f"{tier} ≥ {target.precision}" for tier, target in targets.items() if target),
         not wrong,
-        f"{'; '.join(wrong).capitalize()}." if wrong else "What it offers is as precise as policy asks for.",
+        f"{'; '.join(wrong).capitalize()}." if wrong else "No tier surely misses what policy asks for.",
     )
     return _for_now(judged, check)
 
