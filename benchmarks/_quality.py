@@ -21,8 +21,7 @@ from benchmarks._texts import (
     macro_f1,
     split,
 )
-from features.columns import contract_for, evaluate
-from features.rows import missing
+from features.columns import contract_for, of_texts
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
 from models.sentence import CachedEncoder
@@ -75,10 +74,9 @@ def train(settings: Settings, corpus: Corpus, counts: TextCounts, rows: Split, s
     """Fit on the split's learning rows; the platform's features are missing, as for raw text."""
     contract = contract_for(text=True)
     texts = [corpus.texts[i] for i in rows.learn.tolist()]
-    n = len(texts)
     fitted = fit(
         contract,
-        evaluate(contract, missing(n), np.zeros(n, dtype=np.int64), texts).matrix,
+        of_texts(contract, texts),
         corpus.labels[rows.learn],
         folds(corpus.groups[rows.learn], seed=seed),
         counts=counts,
@@ -91,9 +89,7 @@ def train(settings: Settings, corpus: Corpus, counts: TextCounts, rows: Split, s
 
 def score(version: ModelVersion, texts: Sequence[str]) -> Doubles:
     """(n,) scores of raw texts."""
-    n = len(texts)
-    features = evaluate(version.contract, missing(n), np.zeros(n, dtype=np.int64), texts).matrix
-    return version.score(features, texts).score
+    return version.score(of_texts(version.contract, texts), texts).score
 
 
 def run(settings: Settings, policy: HarmPolicy, corpus: Corpus, counts: TextCounts, seed: int, peer: Baseline) -> Run:

@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from features.catalogue import ALL, BY_NAME, STORED, Feature, TextFeature
 from features.contract import Column, FeatureContract, WhenMissing
-from features.rows import ROLES, Instants, Matrix
+from features.rows import ROLES, Instants, Matrix, missing
 from features.windows import Rows
 
 ENCODER_VERSION = "counts-2"
@@ -105,6 +105,12 @@ def evaluate(
         if absent is not None:
             _apply_rule(column, j, absent, matrix, refused)
     return Evaluated(matrix, refused, too_old)
+
+
+def of_texts(contract: FeatureContract, texts: Sequence[str | None]) -> Matrix:
+    """(n, k) the contract's columns where nothing is known of n subjects but their texts, if that."""
+    n = len(texts)
+    return evaluate(contract, missing(n), np.zeros(n, dtype=np.int64), texts).matrix
 
 
 def _leave_out_the_old(

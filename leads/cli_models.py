@@ -86,11 +86,9 @@ def models_history(harm: Harm) -> None:
 
 def _read() -> tuple[Settings, Policies]:
     """Only when a command runs: `leads --help` answers at once."""
-    from leads.policies import load_policies
-    from leads.settings import load_settings
+    from leads.policies import configured
 
-    settings = load_settings()
-    return settings, load_policies(settings.policies)
+    return configured()
 
 
 def _reason(why: str | None, by: str | None, *, override: bool, default: str) -> Reason:

@@ -89,8 +89,6 @@ def retrain(
 
 def _read() -> tuple[Settings, Policies]:
     """Only when a command runs: `leads --help` answers at once."""
-    from leads.policies import load_policies
-    from leads.settings import load_settings
+    from leads.policies import configured
 
-    settings = load_settings()
-    return settings, load_policies(settings.policies)
+    return configured()

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from leads.errors import NotFound
+from leads.settings import Settings, load_settings
 from leads.yaml_files import Strict, read_yaml
 
 HarmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
@@ -131,6 +132,16 @@ class Policies(Strict):
     def harms_for(self, type_id: str) -> tuple[str, ...]:
         """The harms that apply to a type of subject."""
         return tuple(name for name, harm in self.harms.items() if type_id in harm.subject_types)
+
+
+def configured() -> tuple[Settings, Policies]:
+    """The environment's settings and the policies that they name.
+
+    Raises:
+        ConfigurationError: as `load_settings` and `load_policies`.
+    """
+    settings = load_settings()
+    return settings, load_policies(settings.policies)
 
 
 def load_policies(path: Path) -> Policies:

@@ -21,6 +21,12 @@ metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_
 # Plays are most of the log and are never looked up one by one.
 _WITHOUT_PLAYS: Any = {"postgresql_where": sa.text("kind <> 'played'"), "sqlite_where": sa.text("kind <> 'played'")}
 
+
+def _seq() -> sa.Column[int]:
+    """A number that the database gives, higher for every later row."""
+    return sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True)
+
+
 events = sa.Table(
     "events",
     metadata,
@@ -93,12 +99,7 @@ leads = sa.Table(
 audit = sa.Table(
     "audit",
     metadata,
-    sa.Column(
-        "seq",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
+    _seq(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("lead_id", sa.Text, nullable=True),
     sa.Column("type_id", sa.Text, nullable=False),
@@ -114,12 +115,7 @@ audit = sa.Table(
 model_changes = sa.Table(
     "model_changes",
     metadata,
-    sa.Column(
-        "seq",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
+    _seq(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
@@ -152,12 +148,7 @@ idempotency = sa.Table(
 drift_verdicts = sa.Table(
     "drift_verdicts",
     metadata,
-    sa.Column(
-        "seq",
-        sa.BigInteger().with_variant(sa.Integer, "sqlite"),
-        primary_key=True,
-        autoincrement=True,
-    ),
+    _seq(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),

@@ -91,8 +91,7 @@ def make(version: ModelVersion, sample: Floats) -> GoldenRows:
 
 def check(version: ModelVersion, golden: GoldenRows) -> None:
     """Raises ModelRefused when a golden row doesn't come out as it did where the version was made."""
-    encodes = version.text_stage is not None and version.text_stage.sentence is not None
-    tolerance = ENCODER_TOLERANCE if encodes else TOLERANCE
+    tolerance = ENCODER_TOLERANCE if version.encodes else TOLERANCE
     try:
         scores = version.score(_floats(golden.features), golden.texts)
         pairs = (("vector", scores.vector, _floats(golden.vector)), ("score", scores.score, np.array(golden.score)))

@@ -42,8 +42,7 @@ def save(version: ModelVersion, path: Path) -> None:
 
 
 def _requirements(version: ModelVersion) -> list[str]:
-    encodes = version.text_stage is not None and version.text_stage.sentence is not None
-    return [*_REQUIREMENTS, *(_ENCODER_REQUIREMENTS if encodes else ())]
+    return [*_REQUIREMENTS, *(_ENCODER_REQUIREMENTS if version.encodes else ())]
 
 
 def _signature(version: ModelVersion) -> object:

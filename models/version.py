@@ -59,6 +59,11 @@ class ModelVersion:
         """The name under which the harm's versions are registered."""
         return model_name(self.harm)
 
+    @property
+    def encodes(self) -> bool:
+        """Whether its text stage reads sentence vectors, which take time and differ a little between processors."""
+        return self.text_stage is not None and self.text_stage.sentence is not None
+
     def text_scores(self, texts: Sequence[str | None]) -> Floats:
         """(n,) log-odds by text alone, the vector's `text.score`; NaN without text. Other texts don't matter."""
         if self.text_stage is None:

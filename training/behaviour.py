@@ -10,8 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import evaluate, unsatisfied
-from features.rows import missing
+from features.columns import of_texts, unsatisfied
 from leads.errors import InvalidInput, ModelRefused
 from leads.settings import Settings
 from models.version import ModelVersion
@@ -126,11 +125,19 @@ def run(version: ModelVersion, suite: Suite) -> BehaviourReport:
         )
     if reason := unsatisfied(version.contract):
         raise ModelRefused(reason, field="contract.json", remedy="Train the harm again with this code.")
-    n = len(suite.texts)
-    features = evaluate(version.contract, missing(n), np.zeros(n, dtype=np.int64), suite.texts).matrix
-    margins = version.score(features, suite.texts).margin
+    margins = version.score(of_texts(version.contract, suite.texts), suite.texts).margin
     cases = tuple(_case_result(case, margins) for case in suite.cases)
-    return BehaviourReport(suite.harm, suite.hash, n, cases, _totals(cases))
+    return BehaviourReport(suite.harm, suite.hash, len(suite.texts), cases, _totals(cases))
+
+
+def report_of(settings: Settings, version: ModelVersion) -> BehaviourReport | None:
+    """What the version does on its harm's suite; None where there is none, or it doesn't judge text.
+
+    Raises:
+        ModelRefused: as `run`.
+    """
+    suite = suite_for(settings, version.harm) if version.uses_text else None
+    return run(version, suite) if suite else None
 
 
 def regressions(champion: BehaviourReport, candidate: BehaviourReport) -> tuple[Regression, ...]:

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from features.columns import unsatisfied
 from leads.errors import Conflict, ModelRefused, NotFound
 from leads.model_changes import CHAMPION
-from models.registry import RETIRED, Registered, no_such_version
+from models.registry import RETIRED
 from models.sentence import Place
 from models.version import ModelVersion, load
 from training.alias_moves import Versions
@@ -31,16 +31,9 @@ class HarmVersions:
     harm: str
     place: Place
 
-    def find(self, number: str) -> Registered:
-        """Raises NotFound when there is no such version."""
-        found = next((version for version in self.registry.versions(self.harm) if version.version == number), None)
-        if found is None:
-            raise no_such_version(self.harm, number)
-        return found
-
     def free(self, number: str) -> None:
         """Raises NotFound when there is no such version, Conflict when it was retired, saying by whom and why."""
-        found = self.find(number)
+        found = self.registry.version(self.harm, number)
         if RETIRED in found.tags:
             raise Conflict(
                 f"Version {number} is retired since {found.tags[RETIRED]}",

@@ -87,8 +87,7 @@ class TrainingConfig(Strict):
     tuning: TuningConfig = TuningConfig()
     positive_weight: Positive = Field(
         default=1.0,
-        description="How many times a violating row counts in the trees. Scores are calibrated without it: 1 ranks "
-        "best where it was measured, more may help a harm with very few violations.",
+        description="How many times a violating row counts in the trees; scores are calibrated either way.",
     )
     calibration: Literal["auto", "platt", "beta", "bent", "isotonic"] = Field(
         default="auto",

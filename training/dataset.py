@@ -6,15 +6,15 @@ import hashlib
 from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
-from features.columns import contract_for, evaluate
+from features.columns import contract_for, of_texts
 from features.contract import FeatureContract
 from features.frames import Frame
-from features.rows import missing
 from leads import corpora
 from leads.clock import Micros
 from leads.errors import NotEnoughData
@@ -24,6 +24,7 @@ from leads.settings import Settings
 from training import split
 from training.config import DEFAULTS, TrainingConfig
 from training.labels import decided
+from training.own_labels import imported
 from training.rows import CORPUS, PLATFORM, Row, corpus_rows, deduplicated, platform_rows
 from training.scored import scored_at
 
@@ -63,34 +64,34 @@ class Dataset:
     disputed: int
     hash: str
 
-    @property
+    @cached_property
     def labels(self) -> Bools:
         return np.array([row.violating for row in self.rows], dtype=np.bool_)
 
-    @property
+    @cached_property
     def weights(self) -> Doubles:
         """(n,) how much each label counts in fitting."""
         return np.array([row.weight for row in self.rows], dtype=np.float64)
 
-    @property
+    @cached_property
     def groups(self) -> npt.NDArray[np.uint64]:
         """(n,) equal for equal texts."""
         return np.array([row.group for row in self.rows], dtype=np.uint64)
 
-    @property
+    @cached_property
     def clusters(self) -> npt.NDArray[np.uint64]:
         """(n,) equal for rows that belong in one fold: equal texts, one maker's items."""
         return split.clusters(self.groups, [row.maker for row in self.rows])
 
-    @property
+    @cached_property
     def texts(self) -> list[str | None]:
         return [row.text for row in self.rows]
 
-    @property
+    @cached_property
     def on_platform(self) -> Bools:
         return np.array([row.source == PLATFORM for row in self.rows], dtype=np.bool_)
 
-    @property
+    @cached_property
     def served(self) -> Bools:
         """(n,) rows that stand for what will be scored: the platform's own as soon as they can carry it, else all."""
         own, labels = self.on_platform, self.labels
@@ -99,12 +100,12 @@ class Dataset:
         )
         return own if enough else np.ones(len(self.rows), dtype=np.bool_)
 
-    @property
+    @cached_property
     def borrowed(self) -> bool:
         """Whether rows of public corpora stand for what will be scored: then nobody knows yet how it will fare here."""
         return any(row.source.startswith(CORPUS) for row, served in zip(self.rows, self.served, strict=True) if served)
 
-    @property
+    @cached_property
     def sources(self) -> dict[str, int]:
         """How many rows each source gave."""
         return dict(sorted(Counter(row.source for row in self.rows).items()))
@@ -117,16 +118,13 @@ def assemble(
     policy: HarmPolicy,
     *,
     config: TrainingConfig = DEFAULTS,
-    imported: Sequence[Row] = (),
     frame: FrameSource,
     seed: int,
 ) -> Dataset:
     """Everything there is to learn a harm from.
 
-    Args:
-        imported: labels from files of one's own.
-
     Raises:
+        InvalidInput: labels kept from a file of one's own can't be read.
         NotEnoughData: fewer than 30 rows of either kind, or fewer than five held out; names what is missing.
         NotFound: there are decisions but no features were derived yet.
     """
@@ -138,9 +136,9 @@ def assemble(
     if labels:
         subjects, texts = [label.subject for label in labels], [row.text for row in rows]
         parts.append(frame(settings, contract, subjects, texts, as_of).matrix)
-    from_elsewhere = corpus_rows(settings, policy, config.labels, on_platform) if policy.text else []
-    distinct = deduplicated([*from_elsewhere, *(imported if policy.text else ())])
-    parts.append(_without_features(contract, distinct.rows))
+    texts_alone = [*corpus_rows(settings, policy, config.labels, on_platform), *imported(settings, harm)]
+    distinct = deduplicated(texts_alone if policy.text else ())
+    parts.append(of_texts(contract, [row.text for row in distinct.rows]))
     rows += distinct.rows
     groups = np.array([row.group for row in rows], dtype=np.uint64)
     late = split.held_out([row.source for row in rows], [row.order for row in rows], groups, seed=seed)
@@ -161,11 +159,6 @@ def assemble(
 
 def _enough(labels: Bools, of_each: int) -> bool:
     return bool(min(labels.sum(), (~labels).sum()) >= of_each)
-
-
-def _without_features(contract: FeatureContract, rows: Sequence[Row]) -> Floats:
-    at = np.zeros(len(rows), dtype=np.int64)
-    return evaluate(contract, missing(len(rows)), at, [row.text for row in rows]).matrix
 
 
 def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Row], late: Bools) -> None:

@@ -26,9 +26,9 @@ BUDGET_MS, SLOWER_TIMES = 5.0, 2.0
 ENCODER_BUDGET_MS = 30.0
 # A machine that is busy with something else is given another chance to show how fast the version is.
 _TIMINGS = 3
-# So many regressions are named; `behaviour.json` has them all.
 # Of losing so many checks of a kind by chance.
 BEHAVIOUR_P = 0.01
+# So many regressions are named; `behaviour.json` has them all.
 _NAMED = 4
 
 
@@ -114,15 +114,7 @@ def parts(judged: Judged) -> Check:
 def _sliced(judged: Judged, scores: Doubles) -> tuple[Slice, ...]:
     served = judged.rows.served
     rows = [row for row, is_served in zip(judged.rows.rows, served.tolist(), strict=True) if is_served]
-    names = slices.dimensions(
-        [row.type_id or "text" for row in rows],
-        [row.source for row in rows],
-        [row.text for row in rows],
-        [row.target for row in rows],
-    )
-    # What all rows share is no part of them.
-    parted = {dimension: values for dimension, values in names.items() if len(set(values)) > 1}
-    return slices.measure(scores[served], judged.rows.labels[served], parted)
+    return slices.of_rows(rows, scores[served], judged.rows.labels[served])
 
 
 def _newly_behind(old: Slice, new: Slice) -> bool:
@@ -138,8 +130,7 @@ def _named(found: tuple[Slice, ...] | list[Slice]) -> str:
 def latency(judged: Judged) -> Check:
     """The median time of one row, both versions measured in turn."""
     versions = (judged.candidate,) if judged.champion is None else (judged.candidate, judged.champion)
-    stage = judged.candidate.text_stage
-    budget = ENCODER_BUDGET_MS if stage and stage.sentence else BUDGET_MS
+    budget = ENCODER_BUDGET_MS if judged.candidate.encodes else BUDGET_MS
     for _ in range(_TIMINGS):
         taken = single_row_ms(versions, judged.rows)
         allowed = max(budget, SLOWER_TIMES * taken[-1]) if judged.champion else budget

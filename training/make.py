@@ -30,7 +30,6 @@ from training.reference import Reference
 from training.text_fit import count_texts
 
 Ints = npt.NDArray[np.int64]
-_EXPLAINED_ROWS = 500
 CONFIG, DATASET = "config.json", "dataset.json"
 
 
@@ -72,10 +71,8 @@ def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
     version = draft(job.harm, data.contract, fitted, thresholds)
     tell("measuring")
     metrics, test = measure(version, data, new_labels=job.new_labels, rounds=fitted.rounds, seed=job.seed)
-    suite = behaviour.suite_for(job.settings, job.harm) if version.uses_text else None
-    behaved = behaviour.run(version, suite) if suite else None
-    importances = _importances(version, test.scores.vector)
-    drawn = plots.draw(folder, job.harm, test.scores.score, test.labels, metrics.test, thresholds, importances)
+    behaved = behaviour.report_of(job.settings, version)
+    drawn = plots.draw(folder, version, test, metrics.test)
     sample = _reference(job, version, fitted, learn) or Reference(test.scores.vector, tuple(test.labels.tolist()))
     data_card = card_of(data)
     parts = _parts(job, fitted, thresholds, metrics, sample, behaved, data_card)
@@ -142,11 +139,6 @@ def _thresholds(job: Job, fitted: Fit, learn: Ints) -> Thresholds:
     served = job.data.served[learn]
     labels = job.data.labels[learn][served]
     return tiers.choose(fitted.scores[served], labels, job.policy, borrowed=job.data.borrowed)
-
-
-def _importances(version: ModelVersion, vector: npt.NDArray[np.float32]) -> dict[str, float]:
-    parts = np.abs(version.contributions(vector[:_EXPLAINED_ROWS])).mean(axis=0)
-    return dict(zip(version.input_names, parts.tolist(), strict=False))
 
 
 def _reference(job: Job, version: ModelVersion, fitted: Fit, learn: Ints) -> Reference | None:

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from models.thresholds import Thresholds
 from models.version import ModelVersion, Scores
 from training import evaluate, paired, slices
 from training.dataset import MIN_HELD_OUT, Dataset
@@ -56,14 +57,7 @@ def measure(
     served = data.served[held_out]
     test = OnTest(Scores(scores.vector[served], scores.margin[served], scores.score[served]), labels[served])
     drawn = paired.resample(test.labels, data.groups[held_out][served], seed=seed)
-    named = slices.dimensions(
-        [rows[i].type_id or "text" for i in held_out.tolist()],
-        [rows[i].source for i in held_out.tolist()],
-        [texts[i] for i in held_out.tolist()],
-        [rows[i].target for i in held_out.tolist()],
-    )
-    # Where all rows have one value there is nothing to tell apart.
-    several = {name: values for name, values in named.items() if len(set(values)) > 1}
+    measured = [rows[i] for i in held_out.tolist()]
     metrics = Metrics(
         rows=len(rows),
         positives=int(data.labels.sum()),
@@ -72,17 +66,32 @@ def measure(
         test=evaluate.evaluate(test.scores.score, test.labels, version.thresholds, seed=seed),
         ap_interval=paired.measure(paired.average_precision, test.scores.score, drawn),
         brier_interval=paired.measure(paired.brier, test.scores.score, drawn),
-        by_source=_by_source(named["source"], labels, scores.score),
-        slices=slices.measure(scores.score, labels, several),
+        by_source=_by_source([row.source for row in measured], labels, scores.score),
+        slices=slices.of_rows(measured, scores.score, labels),
     )
     return metrics, test
 
 
-def _by_source(sources: list[str | None], labels: Bools, scores: Doubles) -> dict[str, float]:
+def for_the_run(metrics: Metrics, thresholds: Thresholds) -> dict[str, float]:
+    """What a run shows of them by itself, by name."""
+    test, starts = metrics.test, {"review": thresholds.review, "auto": thresholds.auto}
+    return {
+        "ap": test.ap,
+        "roc_auc": test.roc_auc,
+        "brier": test.brier,
+        "ece": test.ece,
+        "ece_p": test.ece_p,
+        "test_rows": test.rows,
+        "test_positives": test.positives,
+        **{f"threshold_{tier}": start for tier, start in starts.items() if start is not None},
+    }
+
+
+def _by_source(sources: list[str], labels: Bools, scores: Doubles) -> dict[str, float]:
     from sklearn.metrics import average_precision_score
 
     found = {}
-    for source in sorted({source for source in sources if source}):
+    for source in sorted(set(sources)):
         inside = np.array([each == source for each in sources])
         own = labels[inside]
         if min(own.sum(), (~own).sum()) >= MIN_HELD_OUT:

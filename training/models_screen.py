@@ -21,7 +21,6 @@ from training.candidates import HarmVersions
 from training.config import load_config
 from training.dataset import Dataset
 from training.gate import GateReport
-from training.own_labels import imported
 from training.side_by_side import compare
 from training.train import SEED
 
@@ -57,7 +56,7 @@ def show_on_screen(settings: Settings, policies: Policies, harm: str, number: st
     known = registry.versions(harm)
     number = number or aliases.get(CHAMPION) or (known[0].version if known else "1")
     versions = _versions(settings, registry, harm)
-    found, version = versions.find(number), versions.load(number, _cache(settings, harm))
+    found, version = registry.version(harm, number), versions.load(number, _cache(settings, harm))
     changes = [change for change in _history(settings, harm) if change.version == number]
     console.print(table(f"{harm} version {number}", ("", ""), models_rows.about(found, version, aliases, changes)))
     console.print(
@@ -143,16 +142,7 @@ def assembled(settings: Settings, policies: Policies, harm: str) -> Dataset:
     engine = open_engine(settings)
     try:
         config, policy = load_config(settings, harm), policies.harm(harm)
-        return dataset.assemble(
-            settings,
-            engine,
-            harm,
-            policy,
-            config=config,
-            imported=imported(settings, harm),
-            frame=point_in_time,
-            seed=SEED,
-        )
+        return dataset.assemble(settings, engine, harm, policy, config=config, frame=point_in_time, seed=SEED)
     finally:
         engine.dispose()
 

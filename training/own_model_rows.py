@@ -20,7 +20,6 @@ from training import dataset, split
 from training.config import TrainingConfig, load_config
 from training.dataset import MIN_HELD_OUT, Dataset, FrameSource
 from training.make import encoder_of
-from training.own_labels import imported
 from training.text_fit import count_texts, fit_text
 from training.train import SEED
 
@@ -127,8 +126,7 @@ def labelled(
     config = load_config(settings, harm)
     engine = open_engine(settings)
     try:
-        own = imported(settings, harm)
-        data = dataset.assemble(settings, engine, harm, policy, config=config, imported=own, frame=frame, seed=SEED)
+        data = dataset.assemble(settings, engine, harm, policy, config=config, frame=frame, seed=SEED)
     finally:
         engine.dispose()
     learn, calibrate, test = _split(data)

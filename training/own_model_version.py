@@ -16,18 +16,16 @@ from models.registry import RunRecord
 from models.sentence import place_of
 from models.thresholds import Thresholds
 from models.version import UNREGISTERED, ModelVersion
-from training import behaviour, behaviour_suite, card, plots, reference, split, tiers
+from training import behaviour, card, plots, reference, split, tiers
 from training.calibrate import fit_calibrator
 from training.dataset import MIN_OF_EACH, Dataset
 from training.dataset_card import DatasetCard, card_of, to_mlflow
 from training.make import DATASET
-from training.measure import Metrics, measure
+from training.measure import Metrics, for_the_run, measure
 from training.own_model_checks import OwnModel, restricted
 from training.own_model_rows import Labelled
 from training.reference import Reference
 from training.train import LABELS_UNTIL, SEED
-
-_EXPLAINED_ROWS = 500
 
 
 @dataclass(frozen=True)
@@ -49,9 +47,7 @@ def make(rows: Labelled, own: OwnModel, engine: Engine, folder: Path, *, why: st
     version = _draft(rows, own, data)
     metrics, test = measure(version, data, new_labels=None, rounds=own.booster.num_boosted_rounds(), seed=SEED)
     vector, labels = test.scores.vector, test.labels
-    explained = np.abs(version.contributions(vector[:_EXPLAINED_ROWS])).mean(axis=0)[:-1]
-    importances = dict(zip(own.inputs, explained.tolist(), strict=True))
-    drawn = plots.draw(folder, rows.harm, test.scores.score, labels, metrics.test, version.thresholds, importances)
+    drawn = plots.draw(folder, version, test, metrics.test)
     sample = reference.sample(
         rows.settings, engine, rows.policy, version, rows.learned_text_scores, frame=rows.frame, seed=SEED
     )
@@ -111,8 +107,7 @@ def _parts(
     own: OwnModel,
     why: str,
 ) -> Parts:
-    suite = behaviour_suite.load(rows.harm) if version.uses_text else None
-    behaved = behaviour.run(version, suite) if suite else None
+    behaved = behaviour.report_of(rows.settings, version)
     extra = {DATASET: msgspec.json.encode(counted)}
     if behaved:
         extra[behaviour.FILE] = behaved.to_json()
@@ -157,9 +152,7 @@ def _record(
     drawn: tuple[Path, ...],
     why: str,
 ) -> RunRecord:
-    test, thresholds, contract = metrics.test, version.thresholds, version.contract.hash
-    starts = {"threshold_review": thresholds.review, "threshold_auto": thresholds.auto}
-    measured = ("ap", "roc_auc", "brier", "ece", "ece_p")
+    contract = version.contract.hash
     return RunRecord(
         fingerprint=_fingerprint(rows, own, version),
         params={
@@ -172,12 +165,7 @@ def _record(
             "booster": own.kind,
             "inputs": len(own.inputs),
         },
-        metrics={
-            **{name: getattr(test, name) for name in measured},
-            "test_rows": test.rows,
-            "test_positives": test.positives,
-            **{name: start for name, start in starts.items() if start is not None},
-        },
+        metrics=for_the_run(metrics, version.thresholds),
         tags={
             LABELS_UNTIL: str(rows.data.labels_until),
             "leads.data": rows.data.hash,

@@ -10,7 +10,9 @@ import numpy as np
 import numpy.typing as npt
 
 from models.thresholds import Thresholds
+from models.version import ModelVersion
 from training.evaluate import Evaluation, reliability
+from training.measure import OnTest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -20,22 +22,15 @@ Bools = npt.NDArray[np.bool_]
 
 _BLUE, _ORANGE, _GREY, _INK = "#2563eb", "#d97706", "#9ca3af", "#111827"
 _BARS = 15
+_EXPLAINED_ROWS = 500
 
 
-def draw(
-    folder: Path,
-    harm: str,
-    scores: Doubles,
-    labels: Bools,
-    evaluation: Evaluation,
-    thresholds: Thresholds,
-    importances: Mapping[str, float],
-) -> tuple[Path, ...]:
-    """Write three PNGs about (n,) held-out scores and labels into `folder`; returns their paths.
-
-    Args:
-        importances: mean absolute contribution to the margin, in log-odds, by input.
-    """
+def draw(folder: Path, version: ModelVersion, test: OnTest, evaluation: Evaluation) -> tuple[Path, ...]:
+    """Write three PNGs about a version on its held-out rows into `folder`; returns their paths."""
+    harm, scores, labels, thresholds = version.harm, test.scores.score, test.labels, version.thresholds
+    # What each input adds to or takes from the margin, on average, in log-odds.
+    parts = np.abs(version.contributions(test.scores.vector[:_EXPLAINED_ROWS])).mean(axis=0)
+    importances = dict(zip(version.input_names, parts[:-1].tolist(), strict=True))
     return (
         _png(folder / "precision_recall.png", lambda axes: _precision_recall(axes, harm, scores, labels, evaluation)),
         _png(folder / "reliability.png", lambda axes: _reliability(axes, harm, scores, labels, evaluation, thresholds)),

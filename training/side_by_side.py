@@ -9,8 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import evaluate, unsatisfied
-from features.rows import missing
+from features.columns import of_texts, unsatisfied
 from leads.errors import ModelRefused
 from models.version import ModelVersion
 from training import paired
@@ -72,8 +71,7 @@ class HeldOut:
         ours = self.data.contract
         if version.contract == ours:
             return self.features
-        n = len(self.texts)
-        matrix = evaluate(version.contract, missing(n), np.zeros(n, dtype=np.int64), self.texts).matrix
+        matrix = of_texts(version.contract, self.texts)
         at = {name: j for j, name in enumerate(ours.names)}
         for j, name in enumerate(version.contract.names):
             if name in at:

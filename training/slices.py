@@ -10,6 +10,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from training.rows import Row
+
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -67,6 +69,17 @@ def dimensions(
         "text length": [_length(text) for text in texts],
         "target group": list(targets),
     }
+
+
+def of_rows(rows: Sequence[Row], scores: Doubles, labels: Bools) -> tuple[Slice, ...]:
+    """Measure (n,) scores and labels by what n rows say of themselves; what all of them share tells nothing apart."""
+    names = dimensions(
+        [row.type_id or "text" for row in rows],
+        [row.source for row in rows],
+        [row.text for row in rows],
+        [row.target for row in rows],
+    )
+    return measure(scores, labels, {name: values for name, values in names.items() if len(set(values)) > 1})
 
 
 def measure(scores: Doubles, labels: Bools, names: Mapping[str, Sequence[str | None]]) -> tuple[Slice, ...]:

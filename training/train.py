@@ -29,8 +29,7 @@ from training.dataset import Dataset, FrameSource
 from training.dataset_card import to_mlflow
 from training.gate import GateReport
 from training.make import Job, Made, encoder_of, make
-from training.measure import Metrics
-from training.own_labels import imported
+from training.measure import Metrics, for_the_run
 from training.rows import PLATFORM
 
 SEED = 7
@@ -156,16 +155,7 @@ def _run(
         with only_one(settings.root / "training.lock", what="training"), tempfile.TemporaryDirectory() as temporary:
             tell(STEPS[0])
             registry.prepare()
-            data = dataset.assemble(
-                settings,
-                engine,
-                harm,
-                policy,
-                config=plan.config,
-                imported=imported(settings, harm),
-                frame=frame,
-                seed=SEED,
-            )
+            data = dataset.assemble(settings, engine, harm, policy, config=plan.config, frame=frame, seed=SEED)
             known = registry.versions(harm)
             fingerprint = _fingerprint(settings, data, policy, plan.config)
             same = next((v for v in known if v.tags.get(FINGERPRINT) == fingerprint), None)
@@ -244,9 +234,6 @@ def _nothing_new(harm: str, newest: Registered, data: Dataset) -> NotEnoughData:
 
 
 def _record(made: Made, data: Dataset, fingerprint: str) -> RunRecord:
-    test, thresholds = made.metrics.test, made.version.thresholds
-    starts = {"review": thresholds.review, "auto": thresholds.auto}
-    tiers = {f"threshold_{tier}": start for tier, start in starts.items() if start is not None}
     config = made.config.model_dump(mode="json")
     settings = {f"config_{section}": str(values)[:500] for section, values in config.items()}
     by_source = {f"ap_{source.replace(':', '_')}": ap for source, ap in made.metrics.by_source.items()}
@@ -261,17 +248,7 @@ def _record(made: Made, data: Dataset, fingerprint: str) -> RunRecord:
             **{f"rows_{source.replace(':', '_')}": rows for source, rows in data.sources.items()},
             **settings,
         },
-        metrics={
-            "ap": test.ap,
-            "roc_auc": test.roc_auc,
-            "brier": test.brier,
-            "ece": test.ece,
-            "ece_p": test.ece_p,
-            "test_rows": test.rows,
-            "test_positives": test.positives,
-            **tiers,
-            **by_source,
-        },
+        metrics=for_the_run(made.metrics, made.version.thresholds) | by_source,
         tags={LABELS_UNTIL: str(data.labels_until), "leads.data": data.hash, "leads.contract": data.contract.hash},
         dataset=to_mlflow(made.data),
         files=made.plots,

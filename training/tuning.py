@@ -15,7 +15,6 @@ from training import dataset
 from training.config import TrainingConfig, load_config
 from training.dataset import FrameSource
 from training.make import encoder_of
-from training.own_labels import imported
 from training.text_fit import count_texts
 from training.train import SEED, OnProgress
 from training.tune import Tuned, tune
@@ -57,8 +56,7 @@ def tune_harm(
     engine = open_engine(settings)
     try:
         tell("gathering labels and features", 0, 1)
-        own = imported(settings, harm)
-        data = dataset.assemble(settings, engine, harm, policy, config=config, imported=own, frame=frame, seed=SEED)
+        data = dataset.assemble(settings, engine, harm, policy, config=config, frame=frame, seed=SEED)
     finally:
         engine.dispose()
     counts = None
