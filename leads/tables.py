@@ -68,6 +68,8 @@ api_keys = sa.Table(
     sa.Column("harms", sa.JSON, nullable=True),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("revoked_at", sa.BigInteger, nullable=True),
+    # Requests per second; NULL: as the settings say, 0: without limit.
+    sa.Column("rate", sa.Float, nullable=True),
 )
 
 leads = sa.Table(
