@@ -49,10 +49,14 @@ _PROBLEMS = {
     401: "No valid key",
     403: "The key doesn't allow that",
     404: "It doesn't exist",
+    408: "The body didn't arrive in time",
     409: "The current state forbids it",
     413: "Too large",
+    414: "Path and query too long",
     415: "Not JSON",
     422: "Not valid",
+    429: "Too many requests; Retry-After says when to come again",
+    431: "Headers too large",
     503: "A part doesn't answer",
 }
 _IDEMPOTENCY_KEY = {

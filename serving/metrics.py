@@ -1,72 +1,249 @@
-"""Counters for Prometheus, added up over the workers of one instance. Labels are route templates, never raw paths."""
+"""Metrics for Prometheus, added up over the workers of one instance.
+
+Labels hold route templates, harms and words of our own; never a path, an id, or what a caller may choose. What is
+counted per call is tallied first and added once per set of labels.
+"""
 
 from __future__ import annotations
 
-import os
 from collections import Counter as Tally
-from collections.abc import Iterable
-from functools import cache
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import cache, partial
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+
+import numpy as np
+import numpy.typing as npt
 
 from serving.answers import ErrorEntry, ScoreAnswer
+from serving.metrics_text import text_of
+from serving.stages import Stage
 
 if TYPE_CHECKING:
-    from prometheus_client import CollectorRegistry
+    from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_M = TypeVar("_M")
+_NOTHING: Mapping[str, int] = MappingProxyType({})
+_NO_PAIRS: Mapping[tuple[str, str], int] = MappingProxyType({})
+_SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_STAGE_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, *_SECONDS)
+_SCORES = tuple(n / 20 for n in range(1, 21))
+_AGES = (1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0, 86_400.0, 604_800.0, 2_592_000.0)
+_METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
+# From so many values on, sorting them into buckets at once is faster than one by one.
+_MANY = 12
+
+
+class Snapshot(NamedTuple):
+    """State of a process's parts, as of now.
+
+    Args:
+        predictions_waiting: predictions not yet written.
+        predictions_dropped, predictions_write_failures, store_errors: totals since the process started.
+        store_open: whether the circuit breaker keeps look-ups from the online store.
+        shadow_rows: total of rows compared in shadow, by outcome.
+        canary_rows: total of rows a canary answered or should have, by harm and outcome.
+        refusals: how many versions are refused now, by harm.
+        versions: the loaded versions: harm, role, version.
+    """
+
+    predictions_waiting: int = 0
+    predictions_dropped: int = 0
+    predictions_write_failures: int = 0
+    store_open: bool = False
+    store_errors: int = 0
+    shadow_rows: Mapping[str, int] = _NOTHING
+    canary_rows: Mapping[tuple[str, str], int] = _NO_PAIRS
+    refusals: Mapping[str, int] = _NOTHING
+    versions: frozenset[tuple[str, str, str]] = frozenset()
+
+
+class _Family(Generic[_M]):
+    """A metric's children by their labels; looking one up costs no lock."""
+
+    __slots__ = ("_children", "_make")
+
+    def __init__(self, make: Callable[..., _M]) -> None:
+        self._make = make
+        self._children: dict[tuple[str, ...], _M] = {}
+
+    def __call__(self, *labels: str) -> _M:
+        child = self._children.get(labels)
+        if child is None:
+            child = self._children[labels] = self._make(*labels) if labels else self._make()
+        return child
+
+    @property
+    def seen(self) -> Iterable[tuple[str, ...]]:
+        return tuple(self._children)
 
 
 class Metrics:
-    """Own counters. prometheus_client is imported here, not before: BentoML has set its folder by then."""
+    """This process's metrics. prometheus_client is imported here, not before: BentoML has set its folder by then.
+
+    Thread-safe, but for `tick`, which belongs to one thread.
+    """
 
     def __init__(self, registry: CollectorRegistry) -> None:
-        from prometheus_client import Counter, Histogram
-
         self._registry = registry
-        self._requests = Counter(
-            "leads_http_requests_total", "Requests answered.", ("method", "route", "status"), registry=registry
-        )
-        self._seconds = Histogram(
-            "leads_http_request_seconds", "Time to the whole answer.", ("route",), buckets=_BUCKETS, registry=registry
-        )
-        self._scores = Counter("leads_scores_total", "Subjects scored.", ("harm", "version", "tier"), registry=registry)
-        self._unscored = Counter(
-            "leads_scores_failed_total", "Subjects that could not be scored.", ("error",), registry=registry
-        )
+        self.labels: dict[str, tuple[str, ...]] = {}
+        counter, histogram = self._counter, self._histogram
+        summed, most = partial(self._gauge, "livesum"), partial(self._gauge, "livemax")
+        self._requests = counter("leads_http_requests_total", "Requests answered.", "method", "route", "status")
+        self._seconds = histogram("leads_http_request_seconds", "Time to the whole answer.", _SECONDS, "route")
+        self._inflight = summed("leads_inflight_requests", "Requests being worked on.")()
+        self._limited = counter("leads_rate_limited_total", "Requests turned away for coming too often.", "limit")
+        self._stages = histogram("leads_stage_seconds", "Time of a scoring call's stages.", _STAGE_SECONDS, "stage")
+        self._scores = counter("leads_scores_total", "Subjects scored.", "harm", "role", "tier")
+        self._unscored = counter("leads_scores_failed_total", "Subjects that could not be scored.", "error")
+        self._score = histogram("leads_score", "Calibrated scores.", _SCORES, "harm", "role")
+        self._ages = histogram("leads_feature_age_seconds", "Age of the oldest row behind a score.", _AGES, "harm")
+        self._degraded = counter("leads_degraded_total", "Scores that did without something.", "harm", "flag")
+        self._versions = summed("leads_model_version", "Processes that hold a version.", "harm", "role", "version")
+        self._refusals = most("leads_model_refusals", "Versions refused now.", "harm")
+        self._shadow = counter("leads_shadow_rows_total", "Rows for comparison in shadow.", "outcome")
+        self._canary = counter("leads_canary_rows_total", "Rows for canaries.", "harm", "outcome")
+        self._waiting = summed("leads_predictions_waiting", "Predictions not yet written.")()
+        self._dropped = counter("leads_predictions_dropped_total", "Predictions that were not logged.")
+        self._failures = counter("leads_predictions_write_failures_total", "Failed writes of the prediction log.")
+        self._open = most("leads_store_circuit_open", "1 while the online store is not asked.")()
+        self._store_errors = counter("leads_store_errors_total", "Failed look-ups in the online store.")
+        self._counted: dict[tuple[_Family[Counter], tuple[str, ...]], int] = {}
+        for unlabelled in (self._dropped, self._failures, self._store_errors):
+            unlabelled()
+
+    def begun(self) -> None:
+        """A request came in; `request` is called once it is answered."""
+        self._inflight.inc()
 
     def request(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
-        self._requests.labels(method, route, str(status)).inc()
-        self._seconds.labels(route).observe(seconds)
+        self._inflight.dec()
+        self._requests(method if method in _METHODS else "other", route, str(status)).inc()
+        self._seconds(route).observe(seconds)
+
+    def limited(self, limit: str) -> None:
+        """Count a request turned away by a rate limit: `key` or `unknown_keys`."""
+        self._limited(limit).inc()
+
+    def stages(self, done: Iterable[Stage]) -> None:
+        """Observe the stages of a scoring call."""
+        for stage in done:
+            self._stages(stage.name).observe((stage.ended - stage.began) / 1e9)
+
+    def group(
+        self,
+        harm: str,
+        role: str,
+        scores: npt.NDArray[np.floating],
+        *,
+        tiers: Mapping[str, int],
+        ages_s: npt.NDArray[np.floating],
+        degraded: Mapping[str, int] = _NOTHING,
+    ) -> None:
+        """Count what one version answered in one call.
+
+        Args:
+            scores: (n,) probabilities.
+            tiers: how many of them got which tier.
+            ages_s: age of the oldest row behind each score, in seconds; NaN or left out where there was no row.
+            degraded: how many of them had to do without what.
+        """
+        _observe(self._score(harm, role), scores)
+        _observe(self._ages(harm), ages_s[~np.isnan(ages_s)] if len(ages_s) else ages_s)
+        for tier, n in tiers.items():
+            self._scores(harm, role, tier).inc(n)
+        for flag, n in degraded.items():
+            self._degraded(harm, flag).inc(n)
+
+    def failed(self, errors: Mapping[str, int]) -> None:
+        """Count subjects that could not be scored, by the error's class name."""
+        for error, n in errors.items():
+            self._unscored(error).inc(n)
 
     def scored(self, answers: Iterable[ScoreAnswer | ErrorEntry]) -> None:
         """Count what scoring answered."""
-        scored: Tally[tuple[str, str, str]] = Tally()
-        failed: Tally[str] = Tally()
+        groups: dict[tuple[str, str], list[ScoreAnswer]] = {}
+        errors: Tally[str] = Tally()
         for answer in answers:
             if isinstance(answer, ScoreAnswer):
-                scored[answer.harm, answer.version, answer.tier] += 1
+                groups.setdefault((answer.harm, answer.role), []).append(answer)
             else:
-                failed[type(answer.error).__name__] += 1
-        for labels, n in scored.items():
-            self._scores.labels(*labels).inc(n)
-        for label, n in failed.items():
-            self._unscored.labels(label).inc(n)
+                errors[type(answer.error).__name__] += 1
+        for (harm, role), group in groups.items():
+            ages = [x.oldest_feature_age_s for x in group if x.oldest_feature_age_s is not None]
+            self.group(
+                harm,
+                role,
+                np.array([x.score for x in group]),
+                tiers=Tally(x.tier for x in group),
+                ages_s=np.array(ages),
+                degraded=Tally(flag for x in group for flag in x.degraded),
+            )
+        self.failed(errors)
+
+    def tick(self, now: Snapshot) -> None:
+        """Take over the state of this process's parts; called about once a second."""
+        self._waiting.set(now.predictions_waiting)
+        self._open.set(float(now.store_open))
+        self._total(self._dropped, (), now.predictions_dropped)
+        self._total(self._failures, (), now.predictions_write_failures)
+        self._total(self._store_errors, (), now.store_errors)
+        for outcome, n in now.shadow_rows.items():
+            self._total(self._shadow, (outcome,), n)
+        for labels, n in now.canary_rows.items():
+            self._total(self._canary, labels, n)
+        for harm in {*now.refusals, *(harm for (harm,) in self._refusals.seen)}:
+            self._refusals(harm).set(now.refusals.get(harm, 0))
+        for version in {*now.versions, *self._versions.seen}:
+            self._versions(*version).set(float(version in now.versions))
 
     def text(self) -> bytes:
-        """Prometheus' text format; with several workers, the sum over all of them."""
-        from prometheus_client import CollectorRegistry, generate_latest, multiprocess
+        """Prometheus' text format; with several workers, the sum over all of them. Blocks."""
+        return text_of(self._registry)
 
-        if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-            return generate_latest(self._registry)
-        together = CollectorRegistry()
-        multiprocess.MultiProcessCollector(together)  # type: ignore[no-untyped-call]
-        return generate_latest(together)
+    def _total(self, family: _Family[Counter], labels: tuple[str, ...], total: int) -> None:
+        before = self._counted.get((family, labels), 0)
+        if total > before:
+            family(*labels).inc(total - before)
+            self._counted[family, labels] = total
+
+    def _counter(self, name: str, what: str, *labels: str) -> _Family[Counter]:
+        from prometheus_client import Counter
+
+        self.labels[name] = labels
+        made = Counter(name, what, labels, registry=self._registry)
+        return _Family(made.labels if labels else lambda: made)
+
+    def _histogram(self, name: str, what: str, buckets: Sequence[float], *labels: str) -> _Family[Histogram]:
+        from prometheus_client import Histogram
+
+        self.labels[name] = labels
+        return _Family(Histogram(name, what, labels, buckets=buckets, registry=self._registry).labels)
+
+    def _gauge(self, mode: str, name: str, what: str, *labels: str) -> _Family[Gauge]:
+        from prometheus_client import Gauge
+
+        self.labels[name] = labels
+        made = Gauge(name, what, labels, registry=self._registry, multiprocess_mode=mode)  # type: ignore[arg-type]
+        return _Family(made.labels if labels else lambda: made)
+
+
+def _observe(child: Histogram, values: npt.NDArray[np.floating]) -> None:
+    """Like `observe` of each value. prometheus_client has no such call: this fills the buckets as its own does."""
+    if len(values) < _MANY:
+        for value in values.tolist():
+            child.observe(value)
+        return
+    counts = np.bincount(np.searchsorted(child._upper_bounds, values), minlength=len(child._upper_bounds))
+    child._sum.inc(float(values.sum()))
+    for place in np.flatnonzero(counts).tolist():
+        child._buckets[place].inc(int(counts[place]))
 
 
 @cache
 def process_metrics() -> Metrics:
-    """The one set of counters of this process."""
+    """The one set of metrics of this process."""
     from prometheus_client import CollectorRegistry
 
     return Metrics(CollectorRegistry())

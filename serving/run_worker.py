@@ -24,6 +24,7 @@ from leads.predictions import PredictionLog
 from leads.screens import next_steps, note, progress
 from leads.settings import Settings
 from leads.tables import open_engine
+from serving import logs
 from serving.published import Published, read_state
 from serving.scoring import Scorer
 from serving.worker import Progress, Worker
@@ -109,6 +110,7 @@ def _run_once(settings: Settings, shares: Sequence[Partition], *, quiet: bool) -
 
 
 def _run_on(settings: Settings, share: Partition) -> None:
+    logs.set_up(settings)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())

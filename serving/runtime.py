@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -23,7 +24,9 @@ from leads.tables import open_engine
 from serving import idempotency
 from serving.metrics import Metrics, process_metrics
 from serving.published import Published
+from serving.rate_limits import RateLimits
 from serving.scoring import Scorer
+from serving.tracing import Tracing, open_tracing
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -33,7 +36,7 @@ _THREADS = 16
 
 @dataclass(frozen=True)
 class Runtime:
-    """The parts that answer requests. `clock` is the service's own."""
+    """The parts that answer requests. `clock` is the service's own; `stopping` is set once no more should come."""
 
     settings: Settings
     policies: Policies
@@ -46,6 +49,9 @@ class Runtime:
     metrics: Metrics
     limiter: anyio.CapacityLimiter
     clock: Clock = clock.now
+    rates: RateLimits = field(default_factory=RateLimits)
+    tracing: Tracing | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do blocking work in a thread, so that the event loop goes on."""
@@ -59,6 +65,8 @@ class Runtime:
         finally:
             self.reader.close()
             self.engine.dispose()
+            if self.tracing is not None:
+                self.tracing.close()
 
 
 def open_runtime(settings: Settings) -> Runtime:
@@ -68,6 +76,7 @@ def open_runtime(settings: Settings) -> Runtime:
         ConfigurationError, Unavailable: settings, policies or database are not right.
     """
     policies = load_policies(settings.policies)
+    tracing = open_tracing(settings)
     engine = open_engine(settings)
     try:
         reader = open_reader(settings)
@@ -91,4 +100,6 @@ def open_runtime(settings: Settings) -> Runtime:
         Scorer(engine, policies, reader, published, predictions),
         process_metrics(),
         anyio.CapacityLimiter(_THREADS),
+        rates=RateLimits(settings.rate_limit, share=1 / settings.workers),
+        tracing=tracing,
     )

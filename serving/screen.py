@@ -62,7 +62,9 @@ def keys_on_screen(settings: Settings) -> None:
         for key in keys.listing(open_engine(settings))
     ]
     if rows:
-        console.print(table("API keys", ("id", "name", "scopes", "harms", "requests/s", "created (UTC)", "state"), rows))
+        console.print(
+            table("API keys", ("id", "name", "scopes", "harms", "requests/s", "created (UTC)", "state"), rows)
+        )
     else:
         note("There is no key yet.")
     next_steps(("leads keys create NAME", "make one"), ("leads keys revoke ID", "end one"))

@@ -5,6 +5,7 @@ bentoml serve serving.service:LeadServing
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any, cast
 
 import bentoml
@@ -13,9 +14,10 @@ from starlette.responses import Response
 
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
-from serving import problems
+from serving import health, logs, problems
 from serving.api import create_app
 from serving.gate import KEY, REQUEST_ID, Gate
+from serving.observing import drain_on_sigterm, tick
 from serving.pages import create_pages
 from serving.runtime import Runtime, open_runtime
 from serving.score_request import NothingScored, score
@@ -24,6 +26,7 @@ from serving.wire import ScoreIn, parse
 _TIMEOUT_S = 30
 # Set once this process's service has started: mounted apps and middleware are made before there is one.
 _running: list[Runtime] = []
+_ticking: list[asyncio.Task[None]] = []
 
 
 def runtime() -> Runtime:
@@ -51,16 +54,24 @@ class LeadServing:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
-        _running.append(open_runtime(load_settings()))
+        settings = load_settings()
+        logs.set_up(settings)
+        opened = open_runtime(settings)
+        _running.append(opened)
+        _ticking.append(asyncio.create_task(tick(opened)))
+        drain_on_sigterm(opened.stopping, settings.drain_s)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
+        while _ticking:
+            _ticking.pop().cancel()
         if _running:
             ending = _running.pop()
+            ending.stopping.set()
             await ending.run(ending.close)
 
     def __is_ready__(self) -> bool:
-        return bool(_running) and runtime().published.ready()
+        return bool(_running) and health.is_ready(runtime().published.served())
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def score(

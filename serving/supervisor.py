@@ -18,6 +18,8 @@ from leads.settings import Settings
 
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_S = 60.0
+# How long requests that are being answered may take once the API is told to end.
+_GRACE_S = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -63,7 +65,7 @@ def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     """What runs on one host."""
     api = (
         "bentoml", "serve", "serving.service:LeadServing", "--host", settings.host, "--port", str(settings.port),
-        "--api-workers", str(settings.workers), "--timeout-graceful-shutdown", "10",
+        "--api-workers", str(settings.workers), "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}",
     )  # fmt: skip
     found = [Role("api", (sys.executable, "-m", *api)), Role("follower", (sys.executable, "-m", "serving.follower"))]
     if with_worker:
@@ -84,7 +86,10 @@ def environment(settings: Settings) -> dict[str, str]:
         "LEADS_WORKERS": str(settings.workers),
         "LEADS_PARTITIONS": str(settings.partitions),
         "LEADS_POLICIES": str(settings.policies.resolve()),
+        "LEADS_LOG_FORMAT": settings.log_format,
         "BENTOML_HOME": str(settings.root / "bentoml"),
+        # What its parent process says of its own start is no line of ours; errors it still tells.
+        "BENTOML_VERBOSITY": "-1",
     }
     (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
     return env
@@ -109,7 +114,7 @@ def serve(settings: Settings, *, with_worker: bool = True) -> None:
                 child.check()
     finally:
         for child in running:
-            stop(child.child)
+            stop(child.child, grace_s=settings.drain_s + _GRACE_S + 5.0)
 
 
 def _check_port(settings: Settings) -> None:

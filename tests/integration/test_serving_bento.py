@@ -120,7 +120,7 @@ def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key:
         assert {"/v1/score", "/score"} <= set(client.get("/docs.json").json()["paths"])
         metrics = client.get("/metrics").text
         assert 'leads_http_requests_total{method="POST",route="/v1/score",status="200"} 1.0' in metrics
-        assert 'leads_scores_total{harm="spam",tier="auto",version="1"} 2.0' in metrics
+        assert 'leads_scores_total{harm="spam",role="champion",tier="auto"} 2.0' in metrics
     log = (settings.root / "serve.log").read_text()
     assert "buy my secret thing" not in log
     assert SPAM_TEXT not in log
