@@ -63,7 +63,11 @@ class JsonLines(logging.Formatter):
         line |= fields_of(record)
         if record.exc_info and record.exc_info[1] is not None:
             line["error"] = trace_of(record.exc_info[1])
-        return _encode(line).decode()
+        try:
+            return _encode(line).decode()
+        except UnicodeEncodeError:
+            # Half a surrogate pair, from a name that someone chose: no reason to lose the line.
+            return _encode({name: _whole(value) for name, value in line.items()}).decode()
 
 
 class TextLines(logging.Formatter):
@@ -99,6 +103,10 @@ def trace_of(error: BaseException) -> str:
     """Kind and places of an error, without its message."""
     places = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in traceback.extract_tb(error.__traceback__)]
     return f"{type(error).__name__} in {' > '.join(places[-8:])}"
+
+
+def _whole(value: object) -> object:
+    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else value
 
 
 def _time(record: logging.LogRecord) -> str:
