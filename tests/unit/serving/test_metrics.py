@@ -209,6 +209,6 @@ def test_processes_add_up_and_the_dead_count_only_in_totals(
 
 def test_the_documentation_lists_every_metric_with_its_labels(metrics: Metrics) -> None:
     text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(leads_[a-z_]+)` \| ([^|]*) \|", text, re.MULTILINE)
+    rows = re.findall(r"^\| `(leads_[a-z_]+)` \|([^|]*)\|", text, re.MULTILINE)
     documented = {name: tuple(re.findall(r"`(\w+)`", labels)) for name, labels in rows}
     assert documented == metrics.labels
