@@ -7,6 +7,7 @@ No key, no entry, but for the health routes, which are answered here. A key come
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
@@ -16,6 +17,7 @@ import time
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING
 
+from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leads import keys
@@ -23,7 +25,7 @@ from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavaila
 from leads.keys import ApiKey
 from serving import health, problems, request_notes
 from serving.bodies import Disconnected, Headers, Refused, headers_of, read_body
-from serving.gate_answer import Answer, log_access, route_of
+from serving.gate_answer import NO_ANSWER, Answer, log_access, route_of
 from serving.logs import trace_of
 from serving.request_notes import Notes
 from serving.runtime import Runtime
@@ -35,6 +37,8 @@ if TYPE_CHECKING:
 OPEN_PATHS = health.ALIVE | {health.READY}
 KEY = "leads.key"
 REQUEST_ID = "leads.request_id"
+# Longer than any part may take by its own limits, and shorter than BentoML's, whose answer is no problem document.
+REQUEST_S = 20.0
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
 _NO_HEADERS: Headers = {}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -48,6 +52,7 @@ class Gate:
         runtime: gives the service's parts; it is called per request, and raises Unavailable before and after they are.
         checks: by path, what raises InvalidInput for a bad body. For routes whose framework would answer and log in its
             own words, with what was sent.
+        timeout_s: how long a request may take in all.
     """
 
     def __init__(
@@ -55,10 +60,12 @@ class Gate:
         app: ASGIApp,
         runtime: Callable[[], Runtime],
         checks: Mapping[str, Callable[[bytes], object]] | None = None,
+        timeout_s: float = REQUEST_S,
     ) -> None:
         self._app = app
         self._runtime = runtime
         self._checks = checks or {}
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -85,11 +92,10 @@ class Gate:
             if scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD"):
                 await answer.replace(health.answer(scope["path"], passing.parts), scope, receive)
                 return
-            receive = await self._let_in(passing, receive)
-            await self._app(scope, receive, answer.send)
-            await answer.finish()
+            await self._answer(passing, receive)
         except Disconnected:
-            return
+            # No one reads it, but BentoML's time-out waits for an answer.
+            await answer.replace(Response(status_code=NO_ANSWER), scope, receive)
         except LeadsError as error:
             # A browser asks again with the password it was given only where it is asked to: scripts and styles too.
             browser = b"text/html" in passing.headers.get(b"accept", b"") or b"sec-fetch-dest" in passing.headers
@@ -101,6 +107,22 @@ class Gate:
         except Exception as error:
             _log.error("request %s failed: %s", request_id, trace_of(error))
             await answer.replace(problems.of_status(500, request_id), scope, receive)
+
+    async def _answer(self, passing: _Passing, receive: Receive) -> None:
+        """Let the request in and the answer out, in time.
+
+        Raises:
+            Unavailable: it took too long.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s) as limit:
+                receive = await self._let_in(passing, receive)
+                await self._app(passing.scope, receive, passing.answer.send)
+                await passing.answer.finish()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Unavailable(f"It took longer than {self._timeout_s:g} seconds.", remedy="Try again.") from None
 
     async def _let_in(self, passing: _Passing, receive: Receive) -> Receive:
         """Check the key and its rate; take the whole body in, up to the limit, and hand it on in one piece."""

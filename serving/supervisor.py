@@ -63,9 +63,10 @@ class _Running:
 
 def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     """What runs on one host."""
+    # Quiet: what BentoML says of its own start is no line of ours; errors it still tells.
     api = (
         "bentoml", "serve", "serving.service:LeadServing", "--host", settings.host, "--port", str(settings.port),
-        "--api-workers", str(settings.workers), "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}",
+        "--api-workers", str(settings.workers), "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}", "--quiet",
     )  # fmt: skip
     found = [Role("api", (sys.executable, "-m", *api)), Role("follower", (sys.executable, "-m", "serving.follower"))]
     if with_worker:
@@ -88,8 +89,6 @@ def environment(settings: Settings) -> dict[str, str]:
         "LEADS_POLICIES": str(settings.policies.resolve()),
         "LEADS_LOG_FORMAT": settings.log_format,
         "BENTOML_HOME": str(settings.root / "bentoml"),
-        # What its parent process says of its own start is no line of ours; errors it still tells.
-        "BENTOML_VERBOSITY": "-1",
     }
     (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
     return env

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import time
 from collections.abc import Iterator
+from concurrent.futures import CancelledError
 from dataclasses import replace
 from typing import Any
 
+import anyio
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
@@ -244,20 +247,51 @@ def test_metrics_of_a_request(runtime: Runtime, portal: BlockingPortal, key: str
 
 def test_a_request_given_up_is_not_left_counted(runtime: Runtime, portal: BlockingPortal, key: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
-        raise TimeoutError
+        raise AssertionError
 
     async def gone() -> dict[str, Any]:
         return {"type": "http.disconnect"}
 
-    async def nothing(message: Any) -> None:
-        raise AssertionError(message)
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
 
     headers = [(b"x-api-key", key.encode())]
     scope = {"type": "http", "method": "POST", "path": "/score", "query_string": b"", "headers": headers}
-    portal.call(Gate(app, lambda: runtime), scope, gone, nothing)
+    portal.call(Gate(app, lambda: runtime), scope, gone, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     text = runtime.metrics.text().decode()
     assert 'leads_http_requests_total{method="POST",route="/score",status="499"} 1.0' in text
     assert "leads_inflight_requests 0.0" in text
+
+
+def test_what_takes_too_long_is_a_problem(runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise TimeoutError
+
+    for one, timeout_s, status in ((app, 0.05, 503), (fails, 60.0, 500)):
+        client = Http(Gate(one, lambda: runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
+        answer = client.post("/score", content=b"{}")
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert [line["status"] for line in lines.access] == [503, 500]
+    assert "leads_inflight_requests 0.0" in runtime.metrics.text().decode()
+
+
+def test_a_request_that_is_cancelled_is_still_told_of(
+    runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise asyncio.CancelledError
+
+    client = Http(Gate(app, lambda: runtime), portal, headers={"x-api-key": key})
+    with pytest.raises(CancelledError):
+        client.post("/score", content=b"{}")
+    assert [line["status"] for line in lines.access] == [499]
+    assert "leads_inflight_requests 0.0" in runtime.metrics.text().decode()
 
 
 def test_a_trace_has_a_span_for_each_stage(runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines) -> None:
