@@ -6,6 +6,7 @@ counted per call is tallied first and added once per set of labels.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import cache, partial
@@ -27,11 +28,11 @@ _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NO_PAIRS: Mapping[tuple[str, str], int] = MappingProxyType({})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _STAGE_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, *_SECONDS)
-_SCORES = tuple(n / 20 for n in range(1, 21))
+_SCORES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _AGES = (1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0, 86_400.0, 604_800.0, 2_592_000.0)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # From so many values on, sorting them into buckets at once is faster than one by one.
-_MANY = 12
+_MANY = 60
 
 
 class Snapshot(NamedTuple):
@@ -231,14 +232,18 @@ class Metrics:
 
 def _observe(child: Histogram, values: npt.NDArray[np.floating]) -> None:
     """Like `observe` of each value. prometheus_client has no such call: this fills the buckets as its own does."""
-    if len(values) < _MANY:
-        for value in values.tolist():
-            child.observe(value)
+    if not len(values):
         return
-    counts = np.bincount(np.searchsorted(child._upper_bounds, values), minlength=len(child._upper_bounds))
-    child._sum.inc(float(values.sum()))
-    for place in np.flatnonzero(counts).tolist():
-        child._buckets[place].inc(int(counts[place]))
+    bounds = child._upper_bounds
+    if len(values) < _MANY:
+        listed = values.tolist()
+        total, counts = sum(listed), Tally(bisect_left(bounds, value) for value in listed)
+    else:
+        total, filled = float(values.sum()), np.bincount(np.searchsorted(bounds, values))
+        counts = Tally({place: int(filled[place]) for place in np.flatnonzero(filled).tolist()})
+    child._sum.inc(total)
+    for place, n in counts.items():
+        child._buckets[place].inc(n)
 
 
 @cache
