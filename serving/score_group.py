@@ -17,7 +17,7 @@ from features.rows import ACCOUNT, DAY_S, ITEM, ROLES
 from features.windows import Rows
 from leads.clock import SECOND, Micros
 from leads.errors import Unavailable
-from leads.predictions import Prediction
+from leads.predictions import PredictionBatch
 from leads.records import Tier
 from leads.text import text_hash
 from models.version import ModelVersion, Scores
@@ -96,31 +96,32 @@ class Group:
         ]
 
     def predictions(
-        self, scores: Scores, answers: Sequence[ScoreAnswer], scored_at: Micros, source: Literal["api", "worker"]
-    ) -> list[Prediction]:
+        self,
+        scores: Scores,
+        answers: Sequence[ScoreAnswer],
+        scored_at: Micros,
+        took_us: int,
+        source: Literal["api", "worker"],
+    ) -> PredictionBatch:
         """The same, as the prediction log keeps them."""
-        row_at = self.fetched.row_at[list(self.picked)].tolist()
-        return [
-            Prediction(
-                prediction_id=answer.prediction_id,
-                type_id=answer.subject.type_id,
-                subject_id=answer.subject.id,
-                harm=answer.harm,
-                at=answer.at,
-                scored_at=scored_at,
-                model_version=answer.version,
-                contract_hash=answer.contract_hash,
-                vector=scores.vector[n],
-                score=answer.score,
-                tier=answer.tier,
-                row_at=tuple(row_at[n]),
-                links=tuple(self.fetched.links[self.picked[n]]),
-                text_hash=text_hash(text) if (text := self.inputs[n].text) is not None else 0,
-                source=source,
-                role=answer.role,
-            )
-            for n, answer in enumerate(answers)
-        ]
+        texts = [one.text for one in self.inputs]
+        return PredictionBatch(
+            harm=self.version.harm,
+            model_version=self.version.version,
+            contract_hash=self.version.contract.hash,
+            source=source,
+            at=self.as_of,
+            scored_at=scored_at,
+            took_us=took_us,
+            prediction_ids=[answer.prediction_id for answer in answers],
+            subjects=[one.request.subject for one in self.inputs],
+            vectors=scores.vector,
+            scores=scores.score,
+            tiers=[answer.tier for answer in answers],
+            row_at=self.fetched.row_at[list(self.picked)],
+            links=[self.fetched.links[place] for place in self.picked],
+            text_hashes=[0 if text is None else text_hash(text) for text in texts],
+        )
 
     def _reasons(self, scores: Scores, tiers: list[Tier], explained: Explain) -> dict[int, tuple[Reason, ...]]:
         if explained == "nothing":

@@ -16,13 +16,14 @@ from leads import clock, event_log
 from leads.clock import Micros
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.policies import Policies
-from leads.predictions import Prediction
+from leads.predictions import PredictionBatch
 from leads.records import Subject
 from leads.tables import reading
 from models.version import ModelVersion, Scores
 from serving.answers import ErrorEntry, ScoreAnswer
 from serving.inputs import Input, ScoreRequest, refusal, settle, subjects
 from serving.score_group import Explain, Group
+from serving.stages import Stages
 from serving.text_cache import TextCache
 
 __all__ = ["ErrorEntry", "ScoreAnswer", "ScoreRequest", "Scorer"]
@@ -45,7 +46,7 @@ class Champions(Protocol):
 class Log(Protocol):
     """`leads.predictions.PredictionLog`, as far as scoring uses it."""
 
-    def append(self, predictions: Sequence[Prediction]) -> None: ...
+    def append(self, batch: PredictionBatch) -> None: ...
 
 
 class Scorer:
@@ -77,7 +78,7 @@ class Scorer:
         Raises:
             NotFound: a request names a harm that policies.yaml doesn't declare.
         """
-        champions = self._published.champions()
+        stages, champions = Stages(), self._published.champions()
         with reading(self._engine) as connection:
             stored = event_log.items(connection, subjects(requests))
         inputs = [settle(i, request, stored) for i, request in enumerate(requests)]
@@ -94,7 +95,7 @@ class Scorer:
         for harm, chosen in wanted.items():
             picked = tuple(one.place for one in chosen)
             group = Group(champions[harm], chosen, picked, fetched, available, as_of)
-            out.extend(self._score_group(group, matrices, source, explained))
+            out.extend(self._score_group(group, matrices, source, explained, stages))
         order = {harm: i for i, harm in enumerate(self._policies.harms)}
         return sorted(out, key=lambda x: (x.index, order.get(x.harm or "", -1)))
 
@@ -148,7 +149,12 @@ class Scorer:
         return None
 
     def _score_group(
-        self, group: Group, matrices: _Matrices, source: Literal["api", "worker"], explained: Explain
+        self,
+        group: Group,
+        matrices: _Matrices,
+        source: Literal["api", "worker"],
+        explained: Explain,
+        stages: Stages,
     ) -> list[ScoreAnswer | ErrorEntry]:
         key = (group.version.contract.hash, group.picked)
         if key not in matrices:
@@ -161,9 +167,10 @@ class Scorer:
                 return list(errors)
             group, matrix, too_old = group.only(kept.tolist()), matrix[kept], too_old[kept]
         scores = self._scores(group, matrix)
+        stages.mark("score")
         answers = group.answers(scores, too_old.tolist(), explained)
         if group.available:
-            self._log.append(group.predictions(scores, answers, clock.now(), source))
+            self._log.append(group.predictions(scores, answers, clock.now(), stages.took_us, source))
         return [*errors, *answers]
 
     def _scores(self, group: Group, features: Matrix) -> Scores:
