@@ -106,8 +106,11 @@ class Connection:
 
     def exchange(self, raw: bytes) -> tuple[int, bytes]:
         """Send and wait for the answer."""
-        self.send(Request(raw, 0), 0.0)
+        self.send_raw(raw)
         return self.wait()
+
+    def send_raw(self, raw: bytes) -> None:
+        self.send(Request(raw, 0), 0.0)
 
     def wait(self) -> tuple[int, bytes]:
         """Wait for the answer to what was sent."""
