@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from serving import wire
+from leads import wire
+from leads.wire import schema
 from serving.problems import MEDIA_TYPE
-from serving.wire import schema
 
 _SUBJECT = {
     "id": "c-81",

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import os
 from collections import Counter as Tally
-from collections.abc import Iterable
 from functools import cache
 from typing import TYPE_CHECKING
 
-from serving.answers import ErrorEntry, ScoreAnswer
+from serving.answers import Scored
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
@@ -39,18 +38,13 @@ class Metrics:
         self._requests.labels(method, route, str(status)).inc()
         self._seconds.labels(route).observe(seconds)
 
-    def scored(self, answers: Iterable[ScoreAnswer | ErrorEntry]) -> None:
+    def scored(self, scored: Scored) -> None:
         """Count what scoring answered."""
-        scored: Tally[tuple[str, str, str]] = Tally()
-        failed: Tally[str] = Tally()
-        for answer in answers:
-            if isinstance(answer, ScoreAnswer):
-                scored[answer.harm, answer.version, answer.tier] += 1
-            else:
-                failed[type(answer.error).__name__] += 1
-        for labels, n in scored.items():
-            self._scores.labels(*labels).inc(n)
-        for label, n in failed.items():
+        for group in scored.groups:
+            version = group.group.version
+            for tier, n in Tally(group.tiers).items():
+                self._scores.labels(version.harm, version.version, tier).inc(n)
+        for label, n in Tally(type(entry.error).__name__ for entry in scored.errors).items():
             self._unscored.labels(label).inc(n)
 
     def text(self) -> bytes:
