@@ -9,10 +9,21 @@ import re
 from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
-from features.rows import Matrix
-from features.windows import Rows, share
+from features.formulas import (
+    Age,
+    Count,
+    Distinct,
+    Formula,
+    Total,
+    entropy,
+    likelihood,
+    per_distinct,
+    rate,
+    share,
+    share_of_both,
+    surge,
+    velocity,
+)
 
 
 class Feature(NamedTuple):
@@ -21,7 +32,7 @@ class Feature(NamedTuple):
     name: str
     unit: str
     meaning: str
-    compute: Callable[[Rows], Matrix]
+    formula: Formula
 
     @property
     def view(self) -> str:
@@ -37,206 +48,155 @@ class TextFeature(NamedTuple):
     compute: Callable[[str], float]
 
 
-def _count(counter: str, window: str) -> Callable[[Rows], Matrix]:
-    return lambda rows: rows.count(counter, window)
-
-
-def _total(name: str) -> Callable[[Rows], Matrix]:
-    return lambda rows: rows.total(name)
-
-
-def _distinct(sketch: str, window: str) -> Callable[[Rows], Matrix]:
-    return lambda rows: rows.distinct(sketch, window)
-
-
-def _share(part: str, whole: str, window: str) -> Callable[[Rows], Matrix]:
-    return lambda rows: share(rows.count(part, window), rows.count(whole, window))
-
-
-def _per_distinct(counter: str, sketch: str, window: str) -> Callable[[Rows], Matrix]:
-    return lambda rows: share(rows.count(counter, window), rows.distinct(sketch, window))
-
-
-def _velocity(counter: str, window: str, hours: int) -> Callable[[Rows], Matrix]:
-    """The last hour's count over the window's mean per hour; 1 is an even pace, NaN where nothing was counted."""
-    return lambda rows: share(rows.count(counter, "1h") * np.float32(hours), rows.count(counter, window))
-
-
-def _surge(counter: str) -> Callable[[Rows], Matrix]:
-    """Count of 24 h over 1 + the daily mean of the 6 days before."""
-
-    def compute(rows: Rows) -> Matrix:
-        today, week = rows.count(counter, "24h"), rows.count(counter, "7d")
-        surge: Matrix = today / (1 + np.maximum(week - today, 0) / np.float32(6))
-        return surge
-
-    return compute
-
-
-def _rate(part: str, whole: str, window: str) -> Callable[[Rows], Matrix]:
-    """Per hundred, one added below so that few plays don't make a rate."""
-
-    def compute(rows: Rows) -> Matrix:
-        rate: Matrix = np.float32(100) * rows.count(part, window) / (rows.count(whole, window) + 1)
-        return rate
-
-    return compute
-
-
-def _strike_share(rows: Rows) -> Matrix:
-    return share(rows.total("strikes"), rows.total("strikes") + rows.total("cleared"))
-
-
-def _reliability(rows: Rows) -> Matrix:
-    """Mean of a Beta(1 + confirmed, 1 + rejected)."""
-    confirmed, rejected = rows.total("reports_confirmed"), rows.total("reports_rejected")
-    mean: Matrix = (1 + confirmed) / (2 + confirmed + rejected)
-    return mean
-
-
 ITEM = (
-    Feature("item.age_h", "hours", "time since the item appeared", Rows.age_h),
-    Feature("item.versions", "count", "times the item was sent or edited", _total("versions")),
-    Feature("item.plays_1h", "count", "plays in an hour", _count("plays", "1h")),
-    Feature("item.plays_24h", "count", "plays in 24 hours", _count("plays", "24h")),
-    Feature("item.plays_7d", "count", "plays in 7 days", _count("plays", "7d")),
-    Feature("item.play_velocity", "ratio", "plays in an hour against the day's pace", _velocity("plays", "24h", 24)),
-    Feature("item.listeners_24h", "count", "different listeners in 24 hours", _distinct("listeners", "24h")),
+    Feature("item.age_h", "hours", "time since the item appeared", Age()),
+    Feature("item.versions", "count", "times the item was sent or edited", Total("versions")),
+    Feature("item.plays_1h", "count", "plays in an hour", Count("plays", "1h")),
+    Feature("item.plays_24h", "count", "plays in 24 hours", Count("plays", "24h")),
+    Feature("item.plays_7d", "count", "plays in 7 days", Count("plays", "7d")),
+    Feature("item.play_velocity", "ratio", "plays in an hour against the day's pace", velocity("plays", "24h", 24)),
+    Feature("item.listeners_24h", "count", "different listeners in 24 hours", Distinct("listeners", "24h")),
     Feature(
         "item.plays_per_listener_24h",
         "ratio",
         "plays per listener in 24 hours",
-        _per_distinct("plays", "listeners", "24h"),
+        per_distinct("plays", "listeners", "24h"),
     ),
     Feature(
         "item.short_share_24h",
         "share",
         "share of plays that stop right after 30 seconds, in 24 hours",
-        _share("short_plays", "plays", "24h"),
+        share("short_plays", "plays", "24h"),
     ),
-    Feature("item.reports_1h", "count", "user reports in an hour", _count("reports", "1h")),
-    Feature("item.reports_24h", "count", "user reports in 24 hours", _count("reports", "24h")),
-    Feature("item.reports_7d", "count", "user reports in 7 days", _count("reports", "7d")),
-    Feature("item.reports_90d", "count", "user reports in 90 days", _count("reports", "90d")),
-    Feature("item.reporters_7d", "count", "different reporters in 7 days", _distinct("reporters", "7d")),
+    Feature("item.reports_1h", "count", "user reports in an hour", Count("reports", "1h")),
+    Feature("item.reports_24h", "count", "user reports in 24 hours", Count("reports", "24h")),
+    Feature("item.reports_7d", "count", "user reports in 7 days", Count("reports", "7d")),
+    Feature("item.reports_90d", "count", "user reports in 90 days", Count("reports", "90d")),
+    Feature("item.reporters_7d", "count", "different reporters in 7 days", Distinct("reporters", "7d")),
     Feature(
         "item.reliable_reports_7d",
         "count",
         "user reports in 7 days, each counted as how often its reporter was right",
-        _count("reliable_reports", "7d"),
+        Count("reliable_reports", "7d"),
     ),
-    Feature("item.report_surge", "ratio", "reports in 24 hours against the week before", _surge("reports")),
+    Feature("item.report_surge", "ratio", "reports in 24 hours against the week before", surge("reports")),
     Feature(
-        "item.report_rate_24h", "percent", "reports per hundred plays in 24 hours", _rate("reports", "plays", "24h")
+        "item.report_rate_24h", "percent", "reports per hundred plays in 24 hours", rate("reports", "plays", "24h")
     ),
-    Feature("item.notices", "count", "trusted-flagger notices", _total("notices")),
-    Feature("item.hash_matches", "count", "matches with known violating content", _total("hash_matches")),
-    Feature("item.classifier_score", "score", "the highest score of a partner's classifier", _total("classifier")),
+    Feature("item.notices", "count", "trusted-flagger notices", Total("notices")),
+    Feature("item.hash_matches", "count", "matches with known violating content", Total("hash_matches")),
+    Feature("item.classifier_score", "score", "the highest score of a partner's classifier", Total("classifier")),
 )
 
 ACCOUNT = (
-    Feature("account.age_h", "hours", "age of the account", Rows.age_h),
-    Feature("account.items_1h", "count", "items by the account in an hour", _count("items", "1h")),
-    Feature("account.items_24h", "count", "items by the account in 24 hours", _count("items", "24h")),
-    Feature("account.items_7d", "count", "items by the account in 7 days", _count("items", "7d")),
-    Feature("account.items_90d", "count", "items by the account in 90 days", _count("items", "90d")),
+    Feature("account.age_h", "hours", "age of the account", Age()),
+    Feature("account.items_1h", "count", "items by the account in an hour", Count("items", "1h")),
+    Feature("account.items_24h", "count", "items by the account in 24 hours", Count("items", "24h")),
+    Feature("account.items_7d", "count", "items by the account in 7 days", Count("items", "7d")),
+    Feature("account.items_90d", "count", "items by the account in 90 days", Count("items", "90d")),
+    Feature("account.item_velocity", "ratio", "items in an hour against the week's pace", velocity("items", "7d", 168)),
     Feature(
-        "account.item_velocity", "ratio", "items in an hour against the week's pace", _velocity("items", "7d", 168)
+        "account.parents_24h", "count", "different items it hung something on, in 24 hours", Distinct("parents", "24h")
     ),
-    Feature(
-        "account.parents_24h", "count", "different items it hung something on, in 24 hours", _distinct("parents", "24h")
-    ),
-    Feature("account.texts_7d", "count", "different texts by the account in 7 days", _distinct("texts", "7d")),
+    Feature("account.texts_7d", "count", "different texts by the account in 7 days", Distinct("texts", "7d")),
     Feature(
         "account.items_per_text_7d",
         "ratio",
         "items per different text in 7 days",
-        _per_distinct("items", "texts", "7d"),
+        per_distinct("items", "texts", "7d"),
     ),
     Feature(
         "account.link_share_7d",
         "share",
         "share of its items with a link, in 7 days",
-        _share("link_items", "items", "7d"),
+        share("link_items", "items", "7d"),
     ),
-    Feature("account.reports_24h", "count", "reports of its items in 24 hours", _count("reports", "24h")),
-    Feature("account.reports_7d", "count", "reports of its items in 7 days", _count("reports", "7d")),
-    Feature("account.reports_90d", "count", "reports of its items in 90 days", _count("reports", "90d")),
+    Feature("account.reports_24h", "count", "reports of its items in 24 hours", Count("reports", "24h")),
+    Feature("account.reports_7d", "count", "reports of its items in 7 days", Count("reports", "7d")),
+    Feature("account.reports_90d", "count", "reports of its items in 90 days", Count("reports", "90d")),
+    Feature("account.reporters_7d", "count", "different reporters of its items in 7 days", Distinct("reporters", "7d")),
+    Feature("account.notices_90d", "count", "notices and matches about its items in 90 days", Count("notices", "90d")),
+    Feature("account.strikes", "count", "violations found before", Total("strikes")),
+    Feature("account.strikes_90d", "count", "violations found in 90 days", Count("strikes", "90d")),
+    Feature("account.cleared", "count", "times it was found not violating", Total("cleared")),
     Feature(
-        "account.reporters_7d", "count", "different reporters of its items in 7 days", _distinct("reporters", "7d")
+        "account.strike_share",
+        "share",
+        "share of its decisions that found a violation",
+        share_of_both("strikes", "cleared"),
     ),
-    Feature("account.notices_90d", "count", "notices and matches about its items in 90 days", _count("notices", "90d")),
-    Feature("account.strikes", "count", "violations found before", _total("strikes")),
-    Feature("account.strikes_90d", "count", "violations found in 90 days", _count("strikes", "90d")),
-    Feature("account.cleared", "count", "times it was found not violating", _total("cleared")),
-    Feature("account.strike_share", "share", "share of its decisions that found a violation", _strike_share),
-    Feature("account.plays_1h", "count", "plays by the account in an hour", _count("plays", "1h")),
-    Feature("account.plays_24h", "count", "plays by the account in 24 hours", _count("plays", "24h")),
-    Feature("account.plays_7d", "count", "plays by the account in 7 days", _count("plays", "7d")),
-    Feature("account.plays_90d", "count", "plays by the account in 90 days", _count("plays", "90d")),
-    Feature("account.tracks_24h", "count", "different tracks it played in 24 hours", _distinct("tracks", "24h")),
+    Feature("account.plays_1h", "count", "plays by the account in an hour", Count("plays", "1h")),
+    Feature("account.plays_24h", "count", "plays by the account in 24 hours", Count("plays", "24h")),
+    Feature("account.plays_7d", "count", "plays by the account in 7 days", Count("plays", "7d")),
+    Feature("account.plays_90d", "count", "plays by the account in 90 days", Count("plays", "90d")),
+    Feature("account.tracks_24h", "count", "different tracks it played in 24 hours", Distinct("tracks", "24h")),
     Feature(
         "account.track_entropy_7d",
         "bits",
         "how evenly its plays spread over tracks, in 7 days",
-        lambda r: r.entropy("7d"),
+        entropy("7d"),
     ),
     Feature(
         "account.short_share_24h",
         "share",
         "share of its plays that stop right after 30 seconds, in 24 hours",
-        _share("short_plays", "plays", "24h"),
+        share("short_plays", "plays", "24h"),
     ),
     Feature(
         "account.short_share_7d",
         "share",
         "share of its plays that stop right after 30 seconds, in 7 days",
-        _share("short_plays", "plays", "7d"),
+        share("short_plays", "plays", "7d"),
     ),
     Feature(
         "account.night_share_7d",
         "share",
         "share of its plays between 0 and 6 h UTC, in 7 days",
-        _share("night_plays", "plays", "7d"),
+        share("night_plays", "plays", "7d"),
     ),
-    Feature("account.devices_7d", "count", "different devices it played from, in 7 days", _distinct("devices", "7d")),
-    Feature("account.reports_made_7d", "count", "reports it made in 7 days", _count("reports_made", "7d")),
-    Feature("account.report_reliability", "share", "how often its own reports were right", _reliability),
+    Feature("account.devices_7d", "count", "different devices it played from, in 7 days", Distinct("devices", "7d")),
+    Feature("account.reports_made_7d", "count", "reports it made in 7 days", Count("reports_made", "7d")),
+    Feature(
+        "account.report_reliability",
+        "share",
+        "how often its own reports were right",
+        likelihood("reports_confirmed", "reports_rejected"),
+    ),
 )
 
 PARENT = (
-    Feature("parent.children_1h", "count", "comments under the same item in an hour", _count("children", "1h")),
-    Feature("parent.children_24h", "count", "comments under the same item in 24 hours", _count("children", "24h")),
+    Feature("parent.children_1h", "count", "comments under the same item in an hour", Count("children", "1h")),
+    Feature("parent.children_24h", "count", "comments under the same item in 24 hours", Count("children", "24h")),
     Feature(
-        "parent.accounts_24h", "count", "different accounts commenting there in 24 hours", _distinct("accounts", "24h")
+        "parent.accounts_24h", "count", "different accounts commenting there in 24 hours", Distinct("accounts", "24h")
     ),
-    Feature("parent.reports_24h", "count", "reports under the same item in 24 hours", _count("reports", "24h")),
+    Feature("parent.reports_24h", "count", "reports under the same item in 24 hours", Count("reports", "24h")),
 )
 
 BUCKET = (
-    Feature("bucket.items_24h", "count", "items with nearly the same text in 24 hours", _count("items", "24h")),
-    Feature("bucket.items_7d", "count", "items with nearly the same text in 7 days", _count("items", "7d")),
+    Feature("bucket.items_24h", "count", "items with nearly the same text in 24 hours", Count("items", "24h")),
+    Feature("bucket.items_7d", "count", "items with nearly the same text in 7 days", Count("items", "7d")),
     Feature(
-        "bucket.accounts_24h", "count", "accounts with nearly the same text in 24 hours", _distinct("accounts", "24h")
+        "bucket.accounts_24h", "count", "accounts with nearly the same text in 24 hours", Distinct("accounts", "24h")
     ),
-    Feature("bucket.accounts_7d", "count", "accounts with nearly the same text in 7 days", _distinct("accounts", "7d")),
+    Feature("bucket.accounts_7d", "count", "accounts with nearly the same text in 7 days", Distinct("accounts", "7d")),
     Feature(
-        "bucket.reports_7d", "count", "reports of items with nearly the same text in 7 days", _count("reports", "7d")
+        "bucket.reports_7d", "count", "reports of items with nearly the same text in 7 days", Count("reports", "7d")
     ),
     Feature(
         "bucket.violations_90d",
         "count",
         "violations found in nearly the same text in 90 days",
-        _count("violations", "90d"),
+        Count("violations", "90d"),
     ),
 )
 
 DEVICE = (
     Feature(
-        "device.accounts_24h", "count", "accounts on the account's device in 24 hours", _distinct("accounts", "24h")
+        "device.accounts_24h", "count", "accounts on the account's device in 24 hours", Distinct("accounts", "24h")
     ),
-    Feature("device.accounts_7d", "count", "accounts on the account's device in 7 days", _distinct("accounts", "7d")),
-    Feature("device.plays_24h", "count", "plays from the account's device in 24 hours", _count("plays", "24h")),
+    Feature("device.accounts_7d", "count", "accounts on the account's device in 7 days", Distinct("accounts", "7d")),
+    Feature("device.plays_24h", "count", "plays from the account's device in 24 hours", Count("plays", "24h")),
 )
 
 STORED: tuple[Feature, ...] = ITEM + ACCOUNT + PARENT + BUCKET + DEVICE

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 
 from features.online_keys import string_value
 from features.online_stores import Store, Values, open_online_store
 from features.routes import Links, links_of
-from features.rows import ROLES, Instants, Layout, Matrix, missing, row_instants
+from features.rows import ROLES, Instants, Layout, Matrix, row_instants
 from leads.records import Subject
 from leads.settings import Settings
 
@@ -53,17 +54,19 @@ class OnlineReader:
             Unavailable: the store doesn't answer.
         """
         trip = _Trips(self._store, len(subjects))
-        links = [_merged(links_of(subject, None), known[i] if known else None) for i, subject in enumerate(subjects)]
+        given = known or (None,) * len(subjects)
+        links = [_merged(links_of(subject, None), better) for subject, better in zip(subjects, given, strict=True)]
         trip.want("item", [subject.key for subject in subjects])
         trip.want_links(links)
         trip.go()
-        links = [_merged(Links(*stored), given) for given, stored in zip(links, trip.links["item"], strict=True)]
+        links = [_merged(Links(*stored), link) for link, stored in zip(links, trip.links["item"], strict=True)]
         trip.want_links(links)
         trip.want_devices()
         trip.go()
         trip.want_devices()
         trip.go()
-        return Fetched(trip.packed, row_instants(trip.packed), links)
+        packed = trip.packed()
+        return Fetched(packed, row_instants(packed), links)
 
     def close(self) -> None:
         self._store.close()
@@ -75,29 +78,34 @@ def open_reader(settings: Settings) -> OnlineReader:
 
 
 class _Trips:
-    """Collects which keys each role still needs, and fetches them all at once."""
+    """Collects which keys each role still needs, and fetches them all at once; a key that many share is read once."""
 
     def __init__(self, store: Store, n: int) -> None:
         self._store = store
         self._n = n
-        self.packed = missing(n)
+        self._packed: dict[str, Matrix] = {}
         self.links: dict[str, list[tuple[str | None, ...]]] = {
             role: [(None,) * len(layout.links)] * n for role, layout in ROLES.items() if layout.links
         }
-        self._asked: dict[str, list[str | None]] = {role: [None] * n for role in ROLES}
-        self._wanted: dict[str, dict[str, list[int]]] = {}
+        self._asked: dict[str, list[bool]] = {}
+        # By role: the keys, each with its place among them, and for each subject whose row it gets, -1 for none.
+        self._wanted: dict[str, tuple[dict[str, int], list[int]]] = {}
 
     def want(self, role: str, keys: Sequence[str | None]) -> None:
-        """Note the keys that were not asked for before."""
-        asked = self._asked[role]
-        wanted = self._wanted.setdefault(role, {})
-        for i, key in enumerate(keys):
-            if key is not None and asked[i] is None:
-                asked[i] = key
-                wanted.setdefault(key, []).append(i)
+        """Note the keys of subjects for which this role was not asked for before; at most once between two trips."""
+        asked = self._asked.get(role)
+        if asked is not None:
+            keys = [None if known else key for key, known in zip(keys, asked, strict=True)]
+            self._asked[role] = [known or key is not None for key, known in zip(keys, asked, strict=True)]
+        else:
+            self._asked[role] = [key is not None for key in keys]
+        places: dict[str, int] = {}
+        which = [-1 if key is None else places.setdefault(key, len(places)) for key in keys]
+        if places:
+            self._wanted[role] = (places, which)
 
     def want_links(self, links: Sequence[Links]) -> None:
-        for role, place in (("account", 0), ("parent", 1), ("bucket_0", 2), ("bucket_1", 3)):
+        for place, role in enumerate(("account", "parent", "bucket_0", "bucket_1")):
             self.want(role, [link[place] for link in links])
 
     def want_devices(self) -> None:
@@ -105,26 +113,47 @@ class _Trips:
 
     def go(self) -> None:
         """One trip, when anything is wanted."""
-        wanted = [(role, keys) for role, keys in self._wanted.items() if keys]
-        self._wanted = {}
+        wanted, self._wanted = self._wanted, {}
         if not wanted:
             return
-        answers = self._store.get([(ROLES[role], list(keys)) for role, keys in wanted])
-        for (role, keys), values in zip(wanted, answers, strict=True):
-            self._take(role, list(keys.values()), values)
+        answers = self._store.get([(ROLES[role], list(places)) for role, (places, _) in wanted.items()])
+        for (role, (_, which)), values in zip(wanted.items(), answers, strict=True):
+            self._take(role, which, values)
 
-    def _take(self, role: str, places: list[list[int]], values: list[Values]) -> None:
+    def packed(self) -> dict[str, Matrix]:
+        """Every role's rows; those of which nothing was found share one row of NaN. Read-only."""
+        return {
+            role: self._packed[role]
+            if role in self._packed
+            else np.broadcast_to(_nothing(layout.width), (self._n, layout.width))
+            for role, layout in ROLES.items()
+        }
+
+    def _take(self, role: str, which: list[int], values: list[Values]) -> None:
         layout, links = ROLES[role], self.links.get(role)
-        stored, which = unpack(layout, values)
-        if len(which):
-            rows = [(n, i) for n, key in enumerate(which.tolist()) for i in places[key]]
-            taken, into = np.array(rows, dtype=np.int64).T
-            self.packed[role][into] = stored[taken]
+        stored, found = unpack(layout, values)
+        if len(found):
+            # One more place, for subjects without a key: -1 finds it.
+            places = np.full(len(values) + 1, -1, np.int64)
+            places[found] = np.arange(len(found))
+            taken = places[which]
+            into = np.flatnonzero(taken >= 0)
+            if len(into) == self._n:
+                self._packed[role] = stored[taken]
+            else:
+                if role not in self._packed:
+                    self._packed[role] = np.full((self._n, layout.width), np.nan, np.float32)
+                self._packed[role][into] = stored[taken[into]]
         if links is not None:
-            for rows_of, value in zip(places, values, strict=True):
-                found = tuple(string_value(raw) for raw in value[1:])
-                for i in rows_of:
-                    links[i] = found
+            read = [tuple(map(string_value, value[1:])) for value in values]
+            for i, place in enumerate(which):
+                if place >= 0:
+                    links[i] = read[place]
+
+
+@cache
+def _nothing(width: int) -> Matrix:
+    return np.full(width, np.nan, np.float32)
 
 
 def unpack(layout: Layout, values: Sequence[Values]) -> tuple[Matrix, Instants]:
@@ -133,15 +162,20 @@ def unpack(layout: Layout, values: Sequence[Values]) -> tuple[Matrix, Instants]:
     A `Value` that holds a float list ends with its packed floats; one of another length is not this layout's row.
     """
     size = 4 * layout.width
-    found = [(i, value[0]) for i, value in enumerate(values) if value[0] is not None]
-    kept = [(i, raw) for i, raw in found if size < len(raw) <= size + 12]
-    joined = b"".join([raw[-size:] for _, raw in kept])
-    stored: Matrix = np.frombuffer(joined, dtype="<f4").reshape(len(kept), layout.width)
-    return stored, np.array([i for i, _ in kept], dtype=np.int64)
+    most = size + 12
+    found = [i for i, value in enumerate(values) if value[0] is not None and size < len(value[0]) <= most]
+    joined = b"".join([values[i][0][-size:] for i in found])  # type: ignore[index]
+    stored: Matrix = np.frombuffer(joined, dtype="<f4").reshape(len(found), layout.width)
+    return stored, np.array(found, dtype=np.int64)
+
+
+_NO_LINKS = Links()
 
 
 def _merged(stored: Links, known: Links | None) -> Links:
     """Part by part, what is known better wins."""
-    if known is None:
+    if known is None or known == _NO_LINKS:
         return stored
+    if stored == _NO_LINKS:
+        return known
     return Links(*(better if better is not None else other for better, other in zip(known, stored, strict=True)))

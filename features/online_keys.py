@@ -63,9 +63,12 @@ def string_value(raw: bytes | None) -> str | None:
     if not raw or raw[:1] != _STRING_VAL:
         return None
     start = 1
-    while raw[start] & 0x80:
+    while start < len(raw) and raw[start] & 0x80:
         start += 1
-    return raw[start + 1 :].decode()
+    try:
+        return raw[start + 1 :].decode()
+    except UnicodeDecodeError:
+        return None
 
 
 def varint(number: int) -> bytes:

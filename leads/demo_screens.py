@@ -87,7 +87,7 @@ def score_a_text(api: Api) -> None:
             escape("; ".join(reason["text"] for reason in score["reasons"][:2])),
             f"{score['model']} v{score['modelVersion']}",
         )
-        for score in answer["scores"]
+        for score in answer["results"][0]["scores"]
     ]
     note(f"  [dim]{_TEXT}[/dim]")
     console.print(table("POST /v1/score", ("harm", "score", "tier", "why", "model"), rows, right=("score",)))

@@ -8,6 +8,7 @@ send many events in one.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -241,6 +242,15 @@ def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended
     return Appended(len(rows), len(new) - len(rows), Head(offset, visible_at))
 
 
+# Worked out once: making such a statement takes longer than running it.
+_OF_SUBJECTS = sa.select(events.c.offset, events.c.visible_at, events.c.raw).where(
+    events.c.type_id == sa.bindparam("of_type"),
+    events.c.subject_id.in_(sa.bindparam("of_subjects", expanding=True)),
+    events.c.kind == sa.bindparam("of_kind"),
+    _NOT_A_PLAY,
+)
+
+
 def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str) -> Iterator[tuple[Micros, bytes]]:
     """The subjects' events of one kind (not `played`) as stored, in the log's order within each subject."""
     by_type: dict[str, list[str]] = {}
@@ -248,15 +258,10 @@ def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str)
         by_type.setdefault(subject.type_id, []).append(subject.id)
     for type_id, ids in by_type.items():
         for start in range(0, len(ids), _CHUNK):
-            query = sa.select(events.c.offset, events.c.visible_at, events.c.raw).where(
-                events.c.type_id == type_id,
-                events.c.subject_id.in_(ids[start : start + _CHUNK]),
-                events.c.kind == kind,
-                _NOT_A_PLAY,
-            )
+            some = {"of_type": type_id, "of_subjects": ids[start : start + _CHUNK], "of_kind": kind}
             # Ordered here: asked to order by offset, SQLite walks the whole kind in that order instead of looking up.
-            found = connection.execute(query).all()
-            yield from ((row.visible_at, row.raw) for row in sorted(found, key=lambda row: row.offset))
+            found = connection.execute(_OF_SUBJECTS, some).all()
+            yield from ((at, raw) for _, at, raw in sorted(found, key=itemgetter(0)))
 
 
 def _insert_ignore(connection: Connection, table: sa.Table, row: dict[str, object]) -> None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +15,9 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
+from features.columns import plan_of
 from features.contract import FeatureContract
+from features.plan import Plan
 from leads.errors import InvalidInput, ModelRefused
 from leads.records import Tier
 from models import golden, manifest
@@ -54,10 +57,20 @@ class ModelVersion:
     text_stage: TextStage | None
     folder: Path
 
-    @property
+    @cached_property
     def name(self) -> str:
         """The name under which the harm's versions are registered."""
         return model_name(self.harm)
+
+    @cached_property
+    def contract_hash(self) -> str:
+        """The contract's hash, worked out once."""
+        return self.contract.hash
+
+    @cached_property
+    def plan(self) -> Plan:
+        """The contract's plan, compiled once."""
+        return plan_of(self.contract)
 
     @property
     def encodes(self) -> bool:

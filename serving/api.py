@@ -16,25 +16,25 @@ from starlette.responses import Response
 from leads.errors import LeadsError
 from leads.keys import ApiKey, Scope
 from leads.records import Subject
-from serving import idempotency, intake, lead_requests, problems
-from serving.api_docs import describe
-from serving.gate import KEY, REQUEST_ID
-from serving.idempotency import Answer, Given
-from serving.runtime import Runtime
-from serving.score_request import NothingScored, score
-from serving.wire import (
+from leads.wire import (
     Accepted,
     ClaimIn,
     DecisionIn,
     ItemsIn,
     PlaysIn,
     ReleaseIn,
-    ScoreIn,
-    ScoresOut,
     SignalsIn,
     SubjectDecisionIn,
     parse,
 )
+from leads.wire_scores import ScoreIn, ScoresOut, parse_scoring
+from serving import idempotency, intake, lead_requests, problems
+from serving.api_docs import describe
+from serving.gate import KEY, REQUEST_ID
+from serving.idempotency import Answer, Given
+from serving.runtime import Runtime
+from serving.score_request import NothingScored, score
+from serving.stages import Stages
 from serving.wire_leads import (
     ClaimedOut,
     DecidedOut,
@@ -68,8 +68,8 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
 def _add_scoring(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     @app.post("/score", **describe("Score subjects under harms", "score", body=ScoreIn, answer=ScoresOut))
     async def post_score(request: Request) -> Response:
-        key, body = _key(request, "score"), parse(await request.body(), ScoreIn)
-        found = await runtime().run(score, runtime(), key, body)
+        key, asked = _key(request, "score"), parse_scoring(await request.body())
+        found = await runtime().run(score, runtime(), key, asked, Stages())
         if isinstance(found, NothingScored):
             return problems.of_many(found.first, found.errors, request.scope[REQUEST_ID])
         return _json(found)

@@ -9,8 +9,12 @@ import msgspec
 
 from features.near_text import buckets
 from features.routes import Links
-from leads.errors import LeadsError, NotFound
+from leads.errors import LeadsError, NotFound, Unavailable
 from leads.records import ACCOUNT, ItemCreated, Subject
+
+_UNKNOWN = ("subject_unknown",)
+# Whether it is known can't be told either.
+_UNREADABLE = ("items_unavailable",)
 
 
 class ScoreRequest(msgspec.Struct, frozen=True):
@@ -40,20 +44,28 @@ class Input(NamedTuple):
     flags: tuple[str, ...]
 
 
-def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreated]) -> Input:
-    """Merge a request with what the log holds about its subject; what the caller gives wins and is flagged."""
-    item = stored.get(request.subject)
-    flags = [] if item else ["subject_unknown"]
+def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreated] | None) -> Input:
+    """Merge a request with what the log holds about its subject; what the caller gives wins and is flagged.
+
+    Args:
+        stored: None when the log can't be read.
+    """
+    item = stored.get(request.subject) if stored is not None else None
+    if item is None:
+        flags = _UNKNOWN if stored is not None else _UNREADABLE
+        return Input(place, request, request.text, _links(request, None), False, flags)
     text = request.text
-    if item:
-        if text is None:
-            text = item.text or None
-        elif text != item.text:
-            flags.append("text_given")
     links = _links(request, item)
-    if item and _given(request) and _fields(links) != _fields(_links(ScoreRequest(request.subject), item)):
-        flags.append("fields_given")
-    return Input(place, request, text, links, item is not None, tuple(flags))
+    if text is None and request.account_id is None and request.parent is None:
+        return Input(place, request, item.text or None, links, True, ())
+    given = []
+    if text is None:
+        text = item.text or None
+    elif text != item.text:
+        given.append("text_given")
+    if _given(request) and _fields(links) != _fields(_links(ScoreRequest(request.subject), item)):
+        given.append("fields_given")
+    return Input(place, request, text, links, True, tuple(given))
 
 
 def refusal(one: Input, has_row: bool) -> LeadsError | None:
@@ -61,6 +73,11 @@ def refusal(one: Input, has_row: bool) -> LeadsError | None:
     # An account may be known by what it does alone; an item's text comes with the item.
     if one.known or one.request.text is not None or (has_row and one.request.subject.type_id == ACCOUNT):
         return None
+    if one.flags is _UNREADABLE:
+        return Unavailable(
+            "The database that holds stored texts doesn't answer.",
+            remedy="Try again, or give the subject's text.",
+        )
     return NotFound(
         f"{one.request.subject.type_id} {one.request.subject.id!r} is unknown.",
         field="/id",

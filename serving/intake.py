@@ -13,8 +13,8 @@ from leads.errors import InvalidInput, LeadsError
 from leads.keys import ApiKey
 from leads.policies import Policies
 from leads.records import Body, Event, ItemCreated, Played, SignalReceived
+from leads.wire import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn, instant
 from serving.idempotency import Given
-from serving.wire import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn, instant
 
 Batch = ItemsIn | SignalsIn | PlaysIn
 _Entry = ItemIn | SignalIn | PlayIn

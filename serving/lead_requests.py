@@ -12,11 +12,11 @@ from leads.errors import NotFound
 from leads.keys import ApiKey
 from leads.records import Subject
 from leads.tables import reading
+from leads.wire import ClaimIn, DecisionIn, ReleaseIn, SubjectDecisionIn
 from serving import queue
 from serving.decisions import Ruling, decide_lead, decide_subject
 from serving.leads_table import Lead, LeadState, find_lead, read_audit
 from serving.runtime import Runtime
-from serving.wire import ClaimIn, DecisionIn, ReleaseIn, SubjectDecisionIn
 from serving.wire_leads import (
     ClaimedOut,
     DecidedOut,

@@ -14,9 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 
-from serving.answers import ErrorEntry, ScoreAnswer
+from serving.answers import GroupScores, Scored
 from serving.metrics_text import text_of
 from serving.stages import Stage
 
@@ -132,56 +131,12 @@ class Metrics:
         for stage in done:
             self._stages(stage.name).observe((stage.ended - stage.began) / 1e9)
 
-    def group(
-        self,
-        harm: str,
-        role: str,
-        scores: npt.NDArray[np.floating],
-        *,
-        tiers: Mapping[str, int],
-        ages_s: npt.NDArray[np.floating],
-        degraded: Mapping[str, int] = _NOTHING,
-    ) -> None:
-        """Count what one version answered in one call.
-
-        Args:
-            scores: (n,) probabilities.
-            tiers: how many of them got which tier.
-            ages_s: age of the oldest row behind each score, in seconds; NaN or left out where there was no row.
-            degraded: how many of them had to do without what.
-        """
-        _observe(self._score(harm, role), scores)
-        _observe(self._ages(harm), ages_s[~np.isnan(ages_s)] if len(ages_s) else ages_s)
-        for tier, n in tiers.items():
-            self._scores(harm, role, tier).inc(n)
-        for flag, n in degraded.items():
-            self._degraded(harm, flag).inc(n)
-
-    def failed(self, errors: Mapping[str, int]) -> None:
-        """Count subjects that could not be scored, by the error's class name."""
-        for error, n in errors.items():
-            self._unscored(error).inc(n)
-
-    def scored(self, answers: Iterable[ScoreAnswer | ErrorEntry]) -> None:
+    def scored(self, scored: Scored) -> None:
         """Count what scoring answered."""
-        groups: dict[tuple[str, str], list[ScoreAnswer]] = {}
-        errors: Tally[str] = Tally()
-        for answer in answers:
-            if isinstance(answer, ScoreAnswer):
-                groups.setdefault((answer.harm, answer.role), []).append(answer)
-            else:
-                errors[type(answer.error).__name__] += 1
-        for (harm, role), group in groups.items():
-            ages = [x.oldest_feature_age_s for x in group if x.oldest_feature_age_s is not None]
-            self.group(
-                harm,
-                role,
-                np.array([x.score for x in group]),
-                tiers=Tally(x.tier for x in group),
-                ages_s=np.array(ages),
-                degraded=Tally(flag for x in group for flag in x.degraded),
-            )
-        self.failed(errors)
+        for group in scored.groups:
+            self._group(group)
+        for error, n in Tally(type(entry.error).__name__ for entry in scored.errors).items():
+            self._unscored(error).inc(n)
 
     def tick(self, now: Snapshot) -> None:
         """Take over the state of this process's parts; called about once a second."""
@@ -202,6 +157,18 @@ class Metrics:
     def text(self) -> bytes:
         """Prometheus' text format; with several workers, the sum over all of them. Blocks."""
         return text_of(self._registry)
+
+    def _group(self, group: GroupScores) -> None:
+        harm, role = group.group.version.harm, group.group.role
+        _observe(self._score(harm, role), group.scores)
+        _observe(self._ages(harm), [age for age in group.ages_s if age is not None])
+        for tier, n in Tally(group.tiers).items():
+            self._scores(harm, role, tier).inc(n)
+        flagged: Tally[str] = Tally()
+        for flags, n in Tally(group.degraded).items():
+            flagged.update(dict.fromkeys(flags, n))
+        for flag, n in flagged.items():
+            self._degraded(harm, flag).inc(n)
 
     def _total(self, family: _Family[Counter], labels: tuple[str, ...], total: int) -> None:
         before = self._counted.get((family, labels), 0)
@@ -230,18 +197,17 @@ class Metrics:
         return _Family(made.labels if labels else lambda: made)
 
 
-def _observe(child: Histogram, values: npt.NDArray[np.floating]) -> None:
+def _observe(child: Histogram, values: Sequence[float]) -> None:
     """Like `observe` of each value. prometheus_client has no such call: this fills the buckets as its own does."""
-    if not len(values):
+    if not values:
         return
     bounds = child._upper_bounds
     if len(values) < _MANY:
-        listed = values.tolist()
-        total, counts = sum(listed), Tally(bisect_left(bounds, value) for value in listed)
+        counts: Mapping[int, int] = Tally(bisect_left(bounds, value) for value in values)
     else:
-        total, filled = float(values.sum()), np.bincount(np.searchsorted(bounds, values))
-        counts = Tally({place: int(filled[place]) for place in np.flatnonzero(filled).tolist()})
-    child._sum.inc(total)
+        filled = np.bincount(np.searchsorted(bounds, values))
+        counts = {place: int(filled[place]) for place in np.flatnonzero(filled).tolist()}
+    child._sum.inc(sum(values))
     for place, n in counts.items():
         child._buckets[place].inc(n)
 

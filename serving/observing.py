@@ -20,7 +20,9 @@ def snapshot(runtime: Runtime) -> Snapshot:
     """State and totals of the service's parts, as of now."""
     served = runtime.published.served()
     return Snapshot(
+        predictions_waiting=runtime.predictions.waiting,
         predictions_dropped=runtime.predictions.dropped,
+        predictions_write_failures=runtime.predictions.failures,
         refusals={x.harm: len(x.published.refused) + (x.refused_here is not None) for x in served},
         versions=frozenset((x.harm, "champion", x.serving) for x in served if x.serving is not None),
     )

@@ -23,6 +23,7 @@ from leads.settings import Settings
 from models.sentence import place_of
 from models.version import ModelVersion
 from models.version import load as load_version
+from serving.lineup import Lineup
 
 STATE_FILE = "state.json"
 POLL_S = 0.5
@@ -98,6 +99,9 @@ class Published:
     def champions(self) -> Mapping[str, ModelVersion]:
         """The loaded and proven version of each harm, as of now."""
         return self._champions
+
+    def lineup(self) -> Lineup:
+        return Lineup(self._champions)
 
     @property
     def checked_at(self) -> Micros:

@@ -6,6 +6,7 @@ code's strongest input gives the numbers. Feature names never leave this module.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
@@ -26,36 +27,52 @@ class Reason(msgspec.Struct, frozen=True):
     weight: float
 
 
+class Explained(NamedTuple):
+    """Where a margin comes from, in log-odds: `base` + the reasons' weights + `rest` = `margin`, up to rounding."""
+
+    margin: float
+    base: float
+    reasons: tuple[Reason, ...]
+    rest: float
+
+
 class _Telling(NamedTuple):
     code: str
     text: Callable[[float], str]
 
 
 def explain(
-    names: Sequence[str], vector: npt.NDArray[np.float32], contributions: npt.NDArray[np.float32]
-) -> tuple[Reason, ...]:
-    """The strongest reasons for one score, strongest first.
+    names: Sequence[str],
+    vector: npt.NDArray[np.float32],
+    contributions: npt.NDArray[np.float32],
+    margin: float | None = None,
+) -> Explained:
+    """The strongest reasons for one score, strongest first, and what they leave over.
 
     Args:
         names: (m,) what the model calls its inputs.
         vector: (m,) the inputs, NaN where nothing is known.
         contributions: (m + 1,) log-odds by input, the last one the bias.
+        margin: the model's output; default: the sum of the contributions.
     """
     strongest: dict[str, tuple[float, str]] = {}
     weights: dict[str, float] = {}
-    for name, value, weight in zip(names, vector.tolist(), contributions.tolist(), strict=False):
-        if weight <= 0 or name not in TELLINGS or not np.isfinite(value):
+    parts = contributions.tolist()
+    for name, value, weight in zip(names, vector.tolist(), parts, strict=False):
+        if weight <= 0 or name not in TELLINGS or not math.isfinite(value):
             continue
         telling = TELLINGS[name](value)
         weights[telling.code] = weights.get(telling.code, 0.0) + weight
         if weight > strongest.get(telling.code, (0.0, ""))[0]:
             strongest[telling.code] = (weight, telling.text(value))
     ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
-    return tuple(
+    reasons = tuple(
         Reason(code, strongest[code][1], round(weight, 4))
         for code, weight in ranked[:MAX_REASONS]
         if weight >= MIN_WEIGHT
     )
+    whole, base = (sum(parts) if margin is None else margin), parts[-1]
+    return Explained(whole, base, reasons, whole - base - sum(reason.weight for reason in reasons))
 
 
 def _number(value: float) -> str:

@@ -5,7 +5,7 @@ The gate opens the notes; scoring, in whichever thread, adds to them.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextvars import ContextVar, Token
 
 from serving.stages import Stage
@@ -32,7 +32,7 @@ class Notes:
         self.stages: Sequence[Stage] = ()
 
     def scored(
-        self, stages: Sequence[Stage], *, subjects: int, harms: Sequence[str] = (), versions: Sequence[str] = ()
+        self, stages: Sequence[Stage], *, subjects: int, harms: Iterable[str] = (), versions: Iterable[str] = ()
     ) -> None:
         """Note a scoring call: where its time went, how many subjects, under which harms, by which versions."""
         self.stages, self.subjects = stages, subjects

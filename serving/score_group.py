@@ -1,4 +1,4 @@
-"""One harm's share of a scoring call: the subjects that one model version scores together."""
+"""One harm's share of a scoring call: the subjects that one model version scores together, as columns."""
 
 from __future__ import annotations
 
@@ -8,27 +8,27 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 import numpy as np
-import numpy.typing as npt
 
-from features import columns
-from features.columns import Evaluated
+from features.columns import plan_of
+from features.contract import Column, FeatureContract
 from features.online import Fetched
-from features.rows import ACCOUNT, DAY_S, ITEM, ROLES
-from features.windows import Rows
+from features.plan import Evaluated
+from features.rows import DAY_S, ROLES, Instants
 from leads.clock import SECOND, Micros
 from leads.errors import Unavailable
-from leads.predictions import Prediction
 from leads.records import Tier
-from leads.text import text_hash
 from models.version import ModelVersion, Scores
-from serving.answers import ErrorEntry, ScoreAnswer
+from serving.answers import ErrorEntry, GroupScores
 from serving.inputs import Input
-from serving.reasons import Reason, explain
+from serving.reasons import Explained, explain
+from serving.text_cache import TextCache, Texts
 
 Explain = Literal["nothing", "leads", "all"]
 # Contributions take about a millisecond a row: so many rows per harm are explained when all are asked for.
 MAX_EXPLAINED = 100
 _ACCOUNT_ROW = tuple(ROLES).index("account")
+_NEVER = np.iinfo(np.int64).max
+_EXPOSURE = FeatureContract("exposure", (Column("item.plays_24h"), Column("account.plays_24h")), "")
 
 
 @dataclass(frozen=True)
@@ -36,22 +36,33 @@ class Group:
     """n inputs under one harm.
 
     Args:
-        picked: (n,) their places in `fetched`.
+        role: the alias under which the version answers.
+        picked: (n,) their places in the call: in `fetched` and `texts`.
         available: whether the online store answered; when not, `fetched` is all missing.
     """
 
     version: ModelVersion
+    role: str
     inputs: Sequence[Input]
     picked: tuple[int, ...]
     fetched: Fetched
+    texts: Texts
     available: bool
     as_of: Micros
 
-    def features(self) -> Evaluated:
+    def features(self, cache: TextCache) -> Evaluated:
         """The contract's columns, and which inputs its rules refuse."""
-        packed = {role: stored[list(self.picked)] for role, stored in self.fetched.packed.items()}
-        texts = [one.text for one in self.inputs]
-        return columns.evaluate(self.version.contract, packed, np.full(len(texts), self.as_of, np.int64), texts)
+        plan, texts = self.version.plan, self.own_texts
+        counts = cache.counts(texts) if plan.reads_text else None
+        return plan.evaluate(self._packed(), self._instants(), texts.texts, counts)
+
+    def vector(self, features: Evaluated, cache: TextCache) -> np.ndarray:
+        """(n, m) the booster's input."""
+        version = self.version
+        if not version.uses_text:
+            return features.matrix
+        column = cache.scores(f"{version.harm}:{version.version}", self.own_texts, version.text_scores)
+        return np.column_stack((features.matrix, column))
 
     def refusal(self, n: int, column: int) -> ErrorEntry:
         """Why an input has no score: its contract refuses one without this column, or with so old a value."""
@@ -69,60 +80,55 @@ class Group:
         """The same with some of its inputs."""
         return replace(self, inputs=[self.inputs[n] for n in kept], picked=tuple(self.picked[n] for n in kept))
 
-    def answers(self, scores: Scores, too_old: Sequence[bool], explained: Explain) -> list[ScoreAnswer]:
-        """One answer per input, in their order."""
+    def answer(self, scores: Scores, too_old: np.ndarray, explained: Explain) -> GroupScores:
+        """Everything that is said of the inputs, in their order."""
         values = scores.score.tolist()
         tiers = [self.version.tier(score) for score in values]
         reasons = self._reasons(scores, tiers, explained)
-        ages, exposures = self._ages(), self._exposures()
-        return [
-            ScoreAnswer(
-                index=one.place,
-                subject=one.request.subject,
-                harm=self.version.harm,
-                score=values[n],
-                tier=tiers[n],
-                model=self.version.name,
-                version=self.version.version,
-                contract_hash=self.version.contract.hash,
-                at=self.as_of,
-                oldest_feature_age_s=ages[n],
-                degraded=self._degraded(n, too_old[n], explained == "all" and n not in reasons),
-                exposure=exposures[n],
-                prediction_id=self._prediction_id(one, scores.vector[n]),
-                reasons=reasons.get(n),
-            )
-            for n, one in enumerate(self.inputs)
-        ]
+        unexplained = {n for n in range(len(values)) if n not in reasons} if explained == "all" else set()
+        return GroupScores(
+            group=self,
+            scores=values,
+            tiers=tiers,
+            ages_s=self._ages(),
+            degraded=self._degraded(too_old, unexplained),
+            prediction_ids=self._prediction_ids(scores),
+            explained=reasons,
+        )
 
-    def predictions(
-        self, scores: Scores, answers: Sequence[ScoreAnswer], scored_at: Micros, source: Literal["api", "worker"]
-    ) -> list[Prediction]:
-        """The same, as the prediction log keeps them."""
-        row_at = self.fetched.row_at[list(self.picked)].tolist()
-        return [
-            Prediction(
-                prediction_id=answer.prediction_id,
-                type_id=answer.subject.type_id,
-                subject_id=answer.subject.id,
-                harm=answer.harm,
-                at=answer.at,
-                scored_at=scored_at,
-                model_version=answer.version,
-                contract_hash=answer.contract_hash,
-                vector=scores.vector[n],
-                score=answer.score,
-                tier=answer.tier,
-                row_at=tuple(row_at[n]),
-                links=tuple(self.fetched.links[self.picked[n]]),
-                text_hash=text_hash(text) if (text := self.inputs[n].text) is not None else 0,
-                source=source,
-                role=answer.role,
-            )
-            for n, answer in enumerate(answers)
-        ]
+    def exposures(self) -> list[float]:
+        """1 + ln(1 + plays in 24 h): of an item by others, of an account by itself."""
+        plays = plan_of(_EXPOSURE).evaluate(self._packed(), self._instants(), self.own_texts.texts).matrix
+        of_account = [one.request.subject.type_id == "account" for one in self.inputs]
+        counted = np.nan_to_num(np.where(of_account, plays[:, 1], plays[:, 0]).astype(np.float64))
+        exposures: list[float] = np.round(1 + np.log1p(counted), 6).tolist()
+        return exposures
 
-    def _reasons(self, scores: Scores, tiers: list[Tier], explained: Explain) -> dict[int, tuple[Reason, ...]]:
+    @property
+    def row_at(self) -> Instants:
+        """(n, roles) when the rows behind the scores became visible, 0 where there are none."""
+        return self.fetched.row_at if self._whole else self.fetched.row_at[list(self.picked)]
+
+    @property
+    def _whole(self) -> bool:
+        """Whether these are all inputs of the call, which then come in its order."""
+        return len(self.picked) == len(self.fetched.row_at)
+
+    @property
+    def own_texts(self) -> Texts:
+        """(n) the inputs' texts."""
+        return self.texts if self._whole else self.texts.at(self.picked)
+
+    def _packed(self) -> dict[str, np.ndarray]:
+        if self._whole:
+            return self.fetched.packed
+        picked = list(self.picked)
+        return {role: stored[picked] for role, stored in self.fetched.packed.items()}
+
+    def _instants(self) -> Instants:
+        return np.full(len(self.inputs), self.as_of, np.int64)
+
+    def _reasons(self, scores: Scores, tiers: list[Tier], explained: Explain) -> dict[int, Explained]:
         if explained == "nothing":
             return {}
         if explained == "leads":
@@ -130,43 +136,42 @@ class Group:
         else:
             chosen = np.argsort(-scores.score, kind="stable")[:MAX_EXPLAINED].tolist()
         parts = self.version.contributions(scores.vector[chosen])
-        names = self.version.input_names
-        return {n: explain(names, scores.vector[n], part) for n, part in zip(chosen, parts, strict=True)}
+        names, margins = self.version.input_names, scores.margin.tolist()
+        return {n: explain(names, scores.vector[n], part, margins[n]) for n, part in zip(chosen, parts, strict=True)}
 
-    def _degraded(self, n: int, too_old: bool, unexplained: bool) -> tuple[str, ...]:
-        one = self.inputs[n]
-        flags = list(one.flags)
+    def _degraded(self, too_old: np.ndarray, unexplained: set[int]) -> list[tuple[str, ...]]:
+        """Flags by input; most have only those that they came with."""
+        more: dict[int, list[str]] = {}
+
+        def flag(which: Sequence[int], name: str) -> None:
+            for n in which:
+                more.setdefault(n, []).append(name)
+
         if not self.available:
-            flags.append("features_unavailable")
-        elif not self.fetched.row_at[self.picked[n], _ACCOUNT_ROW]:
-            flags.append("account_unknown")
-        if too_old:
-            flags.append("features_old")
-        if self.version.uses_text and one.text is None:
-            flags.append("text_missing")
-        if unexplained:
-            flags.append("not_explained")
-        return tuple(flags)
+            flag(range(len(self.inputs)), "features_unavailable")
+        else:
+            flag(np.flatnonzero(self.row_at[:, _ACCOUNT_ROW] == 0).tolist(), "account_unknown")
+        flag(np.flatnonzero(too_old).tolist(), "features_old")
+        if self.version.uses_text:
+            flag([n for n, one in enumerate(self.inputs) if one.text is None], "text_missing")
+        flag(sorted(unexplained), "not_explained")
+        return [(*one.flags, *more[n]) if n in more else one.flags for n, one in enumerate(self.inputs)]
 
     def _ages(self) -> list[float | None]:
-        row_at = self.fetched.row_at[list(self.picked)]
-        never = np.iinfo(np.int64).max
-        oldest: list[int] = np.where(row_at > 0, row_at, never).min(axis=1).tolist()
-        return [round(max(0, self.as_of - at) / SECOND, 3) if at != never else None for at in oldest]
+        row_at = self.row_at
+        oldest = np.where(row_at > 0, row_at, _NEVER).min(axis=1)
+        ages = np.round(np.maximum(self.as_of - oldest, 0) / SECOND, 3).tolist()
+        return [None if at == _NEVER else age for at, age in zip(oldest.tolist(), ages, strict=True)]
 
-    def _exposures(self) -> list[float]:
-        """1 + ln(1 + plays in 24 h): of an item by others, of an account by itself."""
-        at = np.full(len(self.picked), self.as_of, np.int64)
-        plays = np.zeros(len(self.picked), np.float32)
-        for role, layout in (("item", ITEM), ("account", ACCOUNT)):
-            mine = np.array([(one.request.subject.type_id == "account") == (layout is ACCOUNT) for one in self.inputs])
-            counted = Rows(layout, self.fetched.packed[role][list(self.picked)], at).count("plays", "24h")
-            plays = np.where(mine, counted, plays)
-        exposures: list[float] = np.round(1 + np.log1p(np.nan_to_num(plays.astype(np.float64))), 6).tolist()
-        return exposures
-
-    def _prediction_id(self, one: Input, vector: npt.NDArray[np.float32]) -> str:
+    def _prediction_ids(self, scores: Scores) -> list[str]:
         """The same for the same act: subject, harm, version, instant and input."""
-        subject = one.request.subject
-        about = f"{subject.type_id}\0{subject.id}\0{self.version.harm}\0{self.version.version}\0{self.as_of}\0"
-        return hashlib.blake2b(about.encode("utf-8", "replace") + vector.tobytes(), digest_size=16).hexdigest()
+        tail = f"\0{self.version.harm}\0{self.version.version}\0{self.as_of}\0"
+        raw, size = scores.vector.tobytes(), 4 * scores.vector.shape[1]
+        return [
+            hashlib.blake2b(
+                f"{one.request.subject.type_id}\0{one.request.subject.id}{tail}".encode("utf-8", "replace")
+                + raw[n * size : (n + 1) * size],
+                digest_size=16,
+            ).hexdigest()
+            for n, one in enumerate(self.inputs)
+        ]

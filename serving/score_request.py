@@ -2,34 +2,35 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from leads.errors import LeadsError
 from leads.keys import ApiKey
-from serving.answers import ErrorEntry, ScoreAnswer
+from leads.records import Subject
+from leads.wire import Ref, SubjectIn, WeighedReason, time_text
+from leads.wire_scores import Asked, BadSubject, Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
+from serving import request_notes
+from serving.answers import GroupScores, Scored
 from serving.problems import Detail
+from serving.reasons import Explained
 from serving.runtime import Runtime
+from serving.score_group import Explain
 from serving.scoring import ScoreRequest
-from serving.wire import (
-    ReasonOut,
-    ScoreIn,
-    ScoreOut,
-    ScoresOut,
-    SubjectIn,
-    UnscoredOut,
-    time_text,
-)
-from serving.wire_leads import ref_out
+from serving.stages import Stages
+
+# The subject's place, the harm if it is about one, and what is wrong.
+_Unscored = tuple[int, str | None, LeadsError]
 
 
 class NothingScored(NamedTuple):
-    """Not one of the subjects could be scored; the first error gives the kind."""
+    """Not one of the subjects could be scored; the gravest error, the first of several, gives the kind."""
 
     first: LeadsError
     errors: tuple[Detail, ...]
 
 
-def score(runtime: Runtime, key: ApiKey, body: ScoreIn) -> ScoresOut | NothingScored:
+def score(runtime: Runtime, key: ApiKey, asked: Asked, stages: Stages) -> ScoresOut | NothingScored:
     """Score what the request asks for, as of now. Blocks.
 
     Raises:
@@ -37,51 +38,111 @@ def score(runtime: Runtime, key: ApiKey, body: ScoreIn) -> ScoresOut | NothingSc
         AccessDenied: the key lacks the scope, or is for other harms.
     """
     key.require("score")
-    for i, harm in enumerate(body.harms or ()):
+    for i, harm in enumerate(asked.harms or ()):
         runtime.policies.harm(harm, field=f"/harms/{i}")
         key.require_harm(harm, field=f"/harms/{i}")
-    requests = [_request(subject, body.harms, key.harms) for subject in body.subjects]
-    answers = runtime.scorer.score(requests, runtime.clock(), "api", explained="all" if body.reasons else "nothing")
-    runtime.metrics.scored(answers)
-    failed = [answer for answer in answers if isinstance(answer, ErrorEntry)]
-    if len(failed) == len(answers):
-        return NothingScored(failed[0].error, tuple(Detail(_pointer(x), _detail(x.error)) for x in failed))
-    scores = tuple(_scored(answer) for answer in answers if isinstance(answer, ScoreAnswer))
-    return ScoresOut(scores=scores, errors=tuple(map(_unscored, failed)))
+    at = runtime.clock()
+    readable = [(i, one) for i, one in enumerate(asked.subjects) if isinstance(one, SubjectIn)]
+    requests = [_request(one, asked.harms, key.harms) for _, one in readable]
+    explained: Explain = "all" if asked.reasons else "nothing"
+    scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages)
+    runtime.metrics.scored(scored)
+    _note(asked, scored, stages)
+    places = [i for i, _ in readable]
+    errors: list[_Unscored] = [
+        (i, None, one.error) for i, one in enumerate(asked.subjects) if isinstance(one, BadSubject)
+    ]
+    errors += [(places[x.index], x.harm, x.error) for x in scored.errors]
+    if not scored.groups:
+        errors.sort(key=lambda x: x[0])
+        # What may pass by itself comes before what the caller has to mend.
+        first = max((error for _, _, error in errors), key=lambda error: error.status)
+        return NothingScored(first, tuple(Detail(_pointer(i, error), _detail(error)) for i, _, error in errors))
+    answer = ScoresOut(at=time_text(at) or "", results=_results(asked, places, scored.groups, errors))
+    stages.mark("answer")
+    return answer
+
+
+def _note(asked: Asked, scored: Scored, stages: Stages) -> None:
+    """For the request's line in the log, its metrics and its trace; stages still to come are seen there too."""
+    notes = request_notes.current()
+    if notes is not None:
+        versions = [group.group.version for group in scored.groups]
+        notes.scored(
+            stages.done,
+            subjects=len(asked.subjects),
+            harms=dict.fromkeys(x.harm for x in versions),
+            versions=[f"{x.harm}:{x.version}" for x in versions],
+        )
 
 
 def _request(subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozenset[str] | None) -> ScoreRequest:
     data = subject.data
-    parent = data.parent.ref.subject if data.parent else None
-    return ScoreRequest(subject.ref.subject, harms, data.text, data.account_id, parent, allowed)
+    parent = Subject(data.parent.type_id, data.parent.id) if data.parent else None
+    return ScoreRequest(Subject(subject.type_id, subject.id), harms, data.text, data.account_id, parent, allowed)
 
 
-def _scored(x: ScoreAnswer) -> ScoreOut:
-    return ScoreOut(
-        subject=ref_out(x.subject),
-        harm=x.harm,
-        score=x.score,
-        tier=x.tier,
-        model=x.model,
-        model_version=x.version,
-        role=x.role,
-        contract_hash=x.contract_hash,
-        prediction_id=x.prediction_id,
-        at=time_text(x.at) or "",
-        oldest_feature_age_s=x.oldest_feature_age_s,
-        degraded=x.degraded,
-        reasons=None if x.reasons is None else tuple(ReasonOut(code=r.code, text=r.text) for r in x.reasons),
+def _results(
+    asked: Asked,
+    places: Sequence[int],
+    groups: Sequence[GroupScores],
+    errors: Sequence[_Unscored],
+) -> tuple[ResultOut, ...]:
+    """One result per subject sent, in its place."""
+    scores: list[list[ScoreOut]] = [[] for _ in asked.subjects]
+    for group in groups:
+        for n, one in enumerate(_scores(group)):
+            scores[places[group.group.picked[n]]].append(one)
+    unscored: dict[int, list[UnscoredOut]] = {}
+    for i, harm, error in errors:
+        unscored.setdefault(i, []).append(_unscored(i, harm, error))
+    return tuple(
+        ResultOut(
+            subject=None if isinstance(one, BadSubject) else Ref(one.id, one.type_id),
+            scores=tuple(scores[i]),
+            errors=tuple(unscored.get(i, ())),
+        )
+        for i, one in enumerate(asked.subjects)
     )
 
 
-def _unscored(x: ErrorEntry) -> UnscoredOut:
+def _scores(x: GroupScores) -> list[ScoreOut]:
+    version, role = x.group.version, x.group.role
+    harm, name, number, hash_ = version.harm, version.name, version.version, version.contract_hash
+    return [
+        ScoreOut(
+            harm=harm,
+            score=score_,
+            tier=tier,
+            model=name,
+            model_version=number,
+            role=role,
+            contract_hash=hash_,
+            prediction_id=id_,
+            oldest_feature_age_s=age,
+            degraded=flags,
+            explanation=_explanation(x.explained.get(n)),
+        )
+        for n, (score_, tier, id_, age, flags) in enumerate(
+            zip(x.scores, x.tiers, x.prediction_ids, x.ages_s, x.degraded, strict=True)
+        )
+    ]
+
+
+def _explanation(x: Explained | None) -> Explanation | None:
+    if x is None:
+        return None
+    return Explanation(
+        margin=round(x.margin, 6),
+        base=round(x.base, 6),
+        reasons=tuple(WeighedReason(code=r.code, text=r.text, weight=r.weight) for r in x.reasons),
+        rest=round(x.rest, 6),
+    )
+
+
+def _unscored(i: int, harm: str | None, error: LeadsError) -> UnscoredOut:
     return UnscoredOut(
-        subject=ref_out(x.subject),
-        harm=x.harm,
-        status=x.error.status,
-        title=x.error.title,
-        detail=_detail(x.error),
-        pointer=_pointer(x),
+        harm=harm, status=error.status, title=error.title, detail=_detail(error), pointer=_pointer(i, error)
     )
 
 
@@ -89,5 +150,6 @@ def _detail(error: LeadsError) -> str:
     return error.message if error.remedy is None else f"{error.message} {error.remedy}"
 
 
-def _pointer(x: ErrorEntry) -> str:
-    return f"/subjects/{x.index}{x.error.field or ''}"
+def _pointer(i: int, error: LeadsError) -> str:
+    field = error.field if error.field and error.field.startswith("/") else ""
+    return f"/subjects/{i}{field}"

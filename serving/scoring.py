@@ -1,57 +1,63 @@
-"""Score subjects under harms: one look-up for all, one matrix per harm, each act noted in the prediction log."""
+"""Score subjects under harms: one look-up for all, one matrix per contract, one array of scores per version.
+
+Each act is noted in the prediction log.
+"""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from features.columns import Evaluated
 from features.online import Fetched
 from features.routes import Links
-from features.rows import ROLES, Matrix, missing
+from features.rows import ROLES, missing
 from leads import clock, event_log
 from leads.clock import Micros
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.policies import Policies
-from leads.predictions import Prediction
-from leads.records import Subject
+from leads.prediction_batch import PredictionBatch
+from leads.records import ItemCreated, Subject
 from leads.tables import reading
-from models.version import ModelVersion, Scores
-from serving.answers import ErrorEntry, ScoreAnswer
+from models.version import Scores
+from serving.answers import ErrorEntry, GroupScores, ScoreAnswer, Scored
 from serving.inputs import Input, ScoreRequest, refusal, settle, subjects
+from serving.lineup import Lineup
+from serving.score_call import Call, Planned
 from serving.score_group import Explain, Group
-from serving.text_cache import TextCache
+from serving.stages import Stages
+from serving.text_cache import TextCache, Texts
 
-__all__ = ["ErrorEntry", "ScoreAnswer", "ScoreRequest", "Scorer"]
+__all__ = ["ErrorEntry", "ScoreAnswer", "ScoreRequest", "Scored", "Scorer"]
 
-_Matrices = dict[tuple[str, tuple[int, ...]], Evaluated]
+_log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
     """`features.online.OnlineReader`, as far as scoring uses it."""
 
-    def fetch(self, subjects: Sequence[Subject], links: Sequence[Links | None] | None = None) -> Fetched: ...
+    def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched: ...
 
 
-class Champions(Protocol):
+class Versions(Protocol):
     """`serving.published.Published`, as far as scoring uses it."""
 
-    def champions(self) -> Mapping[str, ModelVersion]: ...
+    def lineup(self) -> Lineup: ...
 
 
 class Log(Protocol):
     """`leads.predictions.PredictionLog`, as far as scoring uses it."""
 
-    def append(self, predictions: Sequence[Prediction]) -> None: ...
+    def append(self, batch: PredictionBatch) -> None: ...
 
 
 class Scorer:
     """Thread-safe; blocks on the database and the online store."""
 
-    def __init__(self, engine: Engine, policies: Policies, reader: Reader, published: Champions, log: Log) -> None:
+    def __init__(self, engine: Engine, policies: Policies, reader: Reader, published: Versions, log: Log) -> None:
         self._engine = engine
         self._policies = policies
         self._reader = reader
@@ -66,37 +72,51 @@ class Scorer:
         source: Literal["api", "worker"],
         *,
         explained: Explain = "nothing",
-    ) -> list[ScoreAnswer | ErrorEntry]:
-        """Score each request under its harms as of one instant; answers in the order of requests, then of harms.
+        stages: Stages | None = None,
+    ) -> Scored:
+        """Score each request under its harms as of one instant.
 
-        With the online store down, harms judged by text are still scored, flagged and not logged.
+        With the database or the online store down, what can be scored on what is at hand is, flagged; without features
+        it isn't logged.
 
         Args:
             explained: which answers get reasons: those that make leads, or all up to a cap.
+            stages: the call's stopwatch, to be marked.
 
         Raises:
             NotFound: a request names a harm that policies.yaml doesn't declare.
         """
-        champions = self._published.champions()
-        with reading(self._engine) as connection:
-            stored = event_log.items(connection, subjects(requests))
+        call = Call(self._published.lineup(), as_of, source, explained, stages or Stages())
+        stored = self._stored(requests)
         inputs = [settle(i, request, stored) for i, request in enumerate(requests)]
+        call.stages.mark("lookup")
         fetched, available = self._fetch(inputs)
-        out: list[ScoreAnswer | ErrorEntry] = []
+        call.stages.mark("features")
+        errors: list[ErrorEntry] = []
         wanted: dict[str, list[Input]] = {}
+        has_row: list[bool] = np.logical_or.reduce(fetched.row_at > 0, axis=1).tolist()
         for one in inputs:
-            for harm, error in self._plan(one, bool(fetched.row_at[one.place].any()), champions, available):
+            for harm, error in self._plan(one, has_row[one.place], call, available):
                 if error:
-                    out.append(ErrorEntry(one.place, one.request.subject, harm, error))
+                    errors.append(ErrorEntry(one.place, one.request.subject, harm, error))
                 elif harm:
                     wanted.setdefault(harm, []).append(one)
-        matrices: _Matrices = {}
-        for harm, chosen in wanted.items():
-            picked = tuple(one.place for one in chosen)
-            group = Group(champions[harm], chosen, picked, fetched, available, as_of)
-            out.extend(self._score_group(group, matrices, source, explained))
+        texts = Texts.of([one.text for one in inputs])
+        groups: list[GroupScores] = []
+        for harm in (harm for harm in self._policies.harms if harm in wanted):
+            for group in call.groups(harm, wanted[harm], fetched, texts, available):
+                groups += self._score_group(group, call, errors)
         order = {harm: i for i, harm in enumerate(self._policies.harms)}
-        return sorted(out, key=lambda x: (x.index, order.get(x.harm or "", -1)))
+        errors.sort(key=lambda x: (x.index, order.get(x.harm or "", -1)))
+        return Scored(tuple(order), groups, errors, available and stored is not None)
+
+    def _stored(self, requests: Sequence[ScoreRequest]) -> Mapping[Subject, ItemCreated] | None:
+        """What the log holds about the subjects; None when the database doesn't answer."""
+        try:
+            with reading(self._engine) as connection:
+                return event_log.items(connection, subjects(requests))
+        except Unavailable:
+            return None
 
     def _fetch(self, inputs: Sequence[Input]) -> tuple[Fetched, bool]:
         try:
@@ -105,25 +125,31 @@ class Scorer:
             nothing = np.zeros((len(inputs), len(ROLES)), np.int64)
             return Fetched(missing(len(inputs)), nothing, [x.links or Links() for x in inputs]), False
 
-    def _plan(
-        self, one: Input, has_row: bool, champions: Mapping[str, ModelVersion], available: bool
-    ) -> list[tuple[str | None, LeadsError | None]]:
+    def _plan(self, one: Input, has_row: bool, call: Call, available: bool) -> list[Planned]:
         """The harms to score, each with what stands in its way."""
-        asked = one.request.harms
-        for i, harm in enumerate(asked or ()):
+        wanted = call.harms(one.request, self._harms)
+        if wanted[0][0] is not None:
+            error = refusal(one, has_row)
+            if error:
+                return [(None, error)]
+        if available:
+            return wanted
+        return [(harm, error or self._without_features(one, harm, call.lineup)) for harm, error in wanted]
+
+    def _harms(self, request: ScoreRequest, lineup: Lineup) -> list[Planned]:
+        """The harms to score a request of this kind under; never empty. (None, error) where none applies."""
+        type_id = request.subject.type_id
+        for i, harm in enumerate(request.harms or ()):
             self._policies.harm(harm, field=f"/harms/{i}")
-        applying = self._policies.harms_for(one.request.subject.type_id)
-        if asked is None and not applying:
-            return [(None, self._no_such_type(one.request.subject.type_id))]
-        error = refusal(one, has_row)
-        if error:
-            return [(None, error)]
-        allowed = self._policies.harms if one.request.allowed is None else one.request.allowed
-        open_to = [harm for harm in applying if harm in champions and harm in allowed]
-        harms = dict.fromkeys(asked) if asked is not None else open_to
+        applying = self._policies.harms_for(type_id)
+        if request.harms is None and not applying:
+            return [(None, self._no_such_type(type_id))]
+        allowed = self._policies.harms if request.allowed is None else request.allowed
+        open_to = [harm for harm in applying if harm in lineup.champions and harm in allowed]
+        harms = list(dict.fromkeys(request.harms)) if request.harms is not None else open_to
         if not harms:
             return [(None, Unavailable("No model version is published yet.", remedy="Train one: leads train"))]
-        return [(harm, self._obstacle(one, harm, champions, available)) for harm in harms]
+        return [(harm, self._obstacle(type_id, harm, lineup)) for harm in harms]
 
     def _no_such_type(self, type_id: str) -> LeadsError:
         types = sorted({name for harm in self._policies.harms.values() for name in harm.subject_types})
@@ -133,43 +159,62 @@ class Scorer:
             remedy=f"Types that are judged: {', '.join(types)}.",
         )
 
-    def _obstacle(
-        self, one: Input, harm: str, champions: Mapping[str, ModelVersion], available: bool
-    ) -> LeadsError | None:
+    def _obstacle(self, type_id: str, harm: str, lineup: Lineup) -> LeadsError | None:
         types = self._policies.harms[harm].subject_types
-        if one.request.subject.type_id not in types:
+        if type_id not in types:
             return InvalidInput(
                 f"{harm} doesn't apply to this type.", field="/typeId", remedy=f"It does to: {', '.join(types)}."
             )
-        if harm not in champions:
+        if harm not in lineup.champions:
             return Unavailable(f"No model version of {harm} is published.", remedy=f"Train one: leads train {harm}")
-        if not available and not (champions[harm].uses_text and one.text):
-            return Unavailable("The online feature store doesn't answer.", remedy="Check that it runs, then try again.")
         return None
 
-    def _score_group(
-        self, group: Group, matrices: _Matrices, source: Literal["api", "worker"], explained: Explain
-    ) -> list[ScoreAnswer | ErrorEntry]:
-        key = (group.version.contract.hash, group.picked)
-        if key not in matrices:
-            matrices[key] = group.features()
-        matrix, refused, too_old = matrices[key]
-        errors = [group.refusal(n, column) for n, column in enumerate(refused.tolist()) if column >= 0]
-        if errors:
-            kept = np.flatnonzero(refused < 0)
-            if not len(kept):
-                return list(errors)
-            group, matrix, too_old = group.only(kept.tolist()), matrix[kept], too_old[kept]
-        scores = self._scores(group, matrix)
-        answers = group.answers(scores, too_old.tolist(), explained)
-        if group.available:
-            self._log.append(group.predictions(scores, answers, clock.now(), source))
-        return [*errors, *answers]
+    def _without_features(self, one: Input, harm: str | None, lineup: Lineup) -> LeadsError | None:
+        """Why a harm isn't scored on the text alone while the online store doesn't answer; None where it is."""
+        if harm is None or (lineup.champions[harm].uses_text and one.text):
+            return None
+        return Unavailable("The online feature store doesn't answer.", remedy="Check that it runs, then try again.")
 
-    def _scores(self, group: Group, features: Matrix) -> Scores:
-        version = group.version
-        if not version.uses_text:
-            return version.score_vector(features)
-        texts = [one.text for one in group.inputs]
-        column = self._texts.scores(version.harm, version.version, texts, version.text_scores)
-        return version.score_vector(np.column_stack((features, column)))
+    def _score_group(self, group: Group, call: Call, errors: list[ErrorEntry]) -> list[GroupScores]:
+        evaluated = call.evaluated(group, self._texts)
+        if (evaluated.refused >= 0).any():
+            refused = evaluated.refused.tolist()
+            errors += [group.refusal(n, column) for n, column in enumerate(refused) if column >= 0]
+            kept = np.flatnonzero(evaluated.refused < 0)
+            if not len(kept):
+                return []
+            group = group.only(kept.tolist())
+            evaluated = evaluated.only(kept)
+        call.stages.mark("evaluate")
+        vector = group.vector(evaluated, self._texts)
+        call.stages.mark("text")
+        scores = group.version.score_vector(vector)
+        call.stages.mark("predict")
+        answered = group.answer(scores, evaluated.too_old, call.explained)
+        call.stages.mark("explain" if call.explained != "nothing" else "answer")
+        if group.available:
+            self._log.append(self._batch(answered, scores, call))
+        call.stages.mark("log")
+        return [answered]
+
+    def _batch(self, answered: GroupScores, scores: Scores, call: Call) -> PredictionBatch:
+        group = answered.group
+        links = group.fetched.links
+        return PredictionBatch(
+            harm=group.version.harm,
+            model_version=group.version.version,
+            role=group.role,
+            contract_hash=group.version.contract_hash,
+            source=call.source,
+            at=call.as_of,
+            scored_at=clock.now(),
+            took_us=call.stages.took_us,
+            prediction_ids=answered.prediction_ids,
+            subjects=[one.request.subject for one in group.inputs],
+            vectors=scores.vector,
+            scores=scores.score,
+            tiers=answered.tiers,
+            row_at=group.row_at,
+            links=[links[i] for i in group.picked],
+            text_hashes=self._texts.hashes(group.own_texts),
+        )

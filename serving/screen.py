@@ -18,7 +18,6 @@ from leads.screens import console, next_steps, note, table
 from leads.settings import Settings
 from leads.tables import open_engine, reading
 from serving import queue as lead_queue
-from serving.answers import ErrorEntry
 from serving.leads_table import STATES, Lead
 from serving.published import read_state
 from serving.reasons import Reason
@@ -154,12 +153,12 @@ def score_on_screen(
     reader, log = open_reader(settings), PredictionLog(settings.predictions_dir, owner="cli")
     try:
         scorer = Scorer(open_engine(settings), policies, reader, published, log)
-        answers = scorer.score([request], clock.now(), "api", explained="all")
+        scored = scorer.score([request], clock.now(), "api", explained="all")
     finally:
         log.close()
         reader.close()
-    errors = [answer.error for answer in answers if isinstance(answer, ErrorEntry)]
-    scores = [answer for answer in answers if not isinstance(answer, ErrorEntry)]
+    errors = [entry.error for entry in scored.errors]
+    scores = [answer for group in scored.groups for answer in group.answers()]
     if not scores:
         raise errors[0] if errors else LeadsError("Nothing was scored.")
     rows = [

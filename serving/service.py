@@ -14,6 +14,7 @@ from starlette.responses import Response
 
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
+from leads.wire_scores import parse_scoring
 from serving import health, logs, problems
 from serving.api import create_app
 from serving.gate import KEY, REQUEST_ID, Gate
@@ -21,7 +22,7 @@ from serving.observing import drain_on_sigterm, tick
 from serving.pages import create_pages
 from serving.runtime import Runtime, open_runtime
 from serving.score_request import NothingScored, score
-from serving.wire import ScoreIn, parse
+from serving.stages import Stages
 
 _TIMEOUT_S = 30
 # Set once this process's service has started: mounted apps and middleware are made before there is one.
@@ -88,8 +89,8 @@ class LeadServing:
         try:
             # Once more through the strict types of the wire: BentoML's let any object be a subject.
             sent = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
-            body = parse(_encode(sent), ScoreIn)
-            found = await runtime().run(score, runtime(), scope[KEY], body)
+            asked = parse_scoring(_encode(sent))
+            found = await runtime().run(score, runtime(), scope[KEY], asked, Stages())
         except LeadsError as error:
             return _as_answer(ctx, problems.of_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):
@@ -99,7 +100,7 @@ class LeadServing:
 
 
 LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
-    Gate, runtime=runtime, checks={"/score": lambda raw: parse(raw, ScoreIn)}
+    Gate, runtime=runtime, checks={"/score": parse_scoring}
 )
 
 

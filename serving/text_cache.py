@@ -1,4 +1,4 @@
-"""Text scores that were computed before, so that a known item's text is encoded once per version."""
+"""What was computed of texts before, so that a known item's text is counted and encoded once per version."""
 
 from __future__ import annotations
 
@@ -6,50 +6,81 @@ import hashlib
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from features.catalogue import TEXT
+from features.plan import text_counts
+from leads.text import text_hash
+
 Floats = npt.NDArray[np.float32]
-_Key = tuple[str, str, bytes]
+_COUNTS, _HASHES = "counts", "hashes"
+_NO_COUNTS = (float("nan"),) * len(TEXT)
+
+
+class Texts(NamedTuple):
+    """n texts of a call, with a digest of each as it stands; None where there is none.
+
+    Whether case or spaces matter is each version's own affair, so the digest knows nothing of normal forms.
+    """
+
+    texts: tuple[str | None, ...]
+    digests: tuple[bytes | None, ...]
+
+    @staticmethod
+    def of(texts: Sequence[str | None]) -> Texts:
+        return Texts(tuple(texts), tuple(None if text is None else _digest(text) for text in texts))
+
+    def at(self, places: Sequence[int]) -> Texts:
+        """Some of them."""
+        return Texts(tuple([self.texts[i] for i in places]), tuple([self.digests[i] for i in places]))
 
 
 class TextCache:
-    """Least recently used out first; thread-safe. Holds hashes, never texts."""
+    """Least recently used out first; thread-safe. Holds digests, never texts."""
 
-    def __init__(self, capacity: int = 50_000) -> None:
+    def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
-        self._known: OrderedDict[_Key, float] = OrderedDict()
+        self._known: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def scores(
-        self, harm: str, version: str, texts: Sequence[str | None], compute: Callable[[Sequence[str]], Floats]
-    ) -> Floats:
-        """(n,) the texts' scores, NaN without text. `compute` is called once, for the texts that are new."""
-        # Of the text as it stands: whether case or spaces matter is the version's own affair.
-        keys = [(harm, version, _digest(text)) if text else None for text in texts]
-        out = np.array(self._get(keys), dtype=np.float32)
-        new = {key: text for key, text, score in zip(keys, texts, out, strict=True) if key and text and np.isnan(score)}
-        if new:
-            computed = dict(zip(new, compute(list(new.values())).tolist(), strict=True))
-            self._put(computed)
-            out = np.array(
-                [computed.get(key, old) if key else old for key, old in zip(keys, out, strict=True)], np.float32
-            )
-        return out
+    def counts(self, texts: Texts) -> Floats:
+        """(n, len(TEXT)) the catalogue's counts over each text, NaN without text."""
+        found = self._of(_COUNTS, texts, lambda new: list(map(tuple, text_counts(new).tolist())), _NO_COUNTS)
+        return np.array(found, np.float32).reshape(len(found), len(TEXT))
 
-    def _get(self, keys: Sequence[_Key | None]) -> list[float]:
-        with self._lock:
-            for key in keys:
-                if key and key in self._known:
-                    self._known.move_to_end(key)
-            return [self._known.get(key, np.nan) if key else np.nan for key in keys]
+    def scores(self, version: str, texts: Texts, compute: Callable[[Sequence[str]], Floats]) -> Floats:
+        """(n,) the texts' scores by a version, NaN without text. `compute` is called at most once, for new texts."""
+        return np.array(self._of(version, texts, lambda new: compute(new).tolist(), float("nan")), np.float32)
 
-    def _put(self, scores: dict[_Key, float]) -> None:
+    def hashes(self, texts: Texts) -> list[int]:
+        """(n) the texts' `text_hash`, 0 without text."""
+        return self._of(_HASHES, texts, lambda new: list(map(text_hash, new)), 0)
+
+    def _of(self, kind: str, texts: Texts, compute: Callable[[Sequence[str]], list[Any]], nothing: Any) -> list[Any]:
+        known, new, found = self._known, dict[bytes, str](), []
         with self._lock:
-            self._known.update(scores)
-            while len(self._known) > self._capacity:
-                self._known.popitem(last=False)
+            for text, digest in zip(texts.texts, texts.digests, strict=True):
+                if text is None or digest is None:
+                    found.append(nothing)
+                    continue
+                value = known.get((kind, digest))
+                if value is None:
+                    new[digest] = text
+                else:
+                    known.move_to_end((kind, digest))
+                found.append(value)
+        if not new:
+            return found
+        computed = dict(zip(new, compute(list(new.values())), strict=True))
+        with self._lock:
+            known.update({(kind, digest): value for digest, value in computed.items()})
+            while len(known) > self._capacity:
+                known.popitem(last=False)
+        pairs = zip(found, texts.digests, strict=True)
+        return [computed[digest] if value is None and digest else value for value, digest in pairs]
 
 
 def _digest(text: str) -> bytes:

@@ -7,17 +7,11 @@ from typing import Any
 
 from leads import clock
 from leads.records import ItemCreated, LoggedEvent, SignalReceived, Subject
+from leads.wire import ItemData, Out, ReasonOut, Ref, SubjectIn, WeighedReason, time_text
 from models.version import model_name
 from serving.decisions import Decided
 from serving.leads_table import AuditEntry, Lead
 from serving.published import Served
-from serving.wire import ItemData, Out, ReasonOut, Ref, SubjectIn, time_text
-
-
-class WeighedReason(ReasonOut, frozen=True):
-    """`weight` is the reason's part of the score, in log-odds."""
-
-    weight: float
 
 
 class LeadOut(Out, frozen=True):

@@ -25,7 +25,7 @@ from leads.tables import reading
 from serving.answers import ErrorEntry, ScoreAnswer
 from serving.inputs import ScoreRequest
 from serving.offers import Offer, offer
-from serving.scoring import Champions, Scorer
+from serving.scoring import Scorer, Versions
 
 _CHUNK = 1_000
 _IDLE_S = 0.05
@@ -52,7 +52,7 @@ class Worker:
         policies: Policies,
         engine: Engine,
         scorer: Scorer,
-        published: Champions,
+        published: Versions,
         materializer: Materializer,
     ) -> None:
         partition = materializer.partition
@@ -69,7 +69,7 @@ class Worker:
     @property
     def has_models(self) -> bool:
         """Whether there is anything to score with."""
-        return bool(self._published.champions())
+        return bool(self._published.lineup().champions)
 
     @property
     def progress(self) -> Progress:
@@ -133,7 +133,9 @@ class Worker:
 
     def _touch(self, events: Iterable[LoggedEvent]) -> None:
         scored_types = {
-            type_id for harm in self._published.champions() for type_id in self._policies.harm(harm).subject_types
+            type_id
+            for harm in self._published.lineup().champions
+            for type_id in self._policies.harm(harm).subject_types
         }
         for logged in events:
             self._visible_at = logged.visible_at
@@ -146,12 +148,15 @@ class Worker:
     def _score_some(self) -> None:
         some = list(islice(self._touched, _CHUNK))
         requests = [ScoreRequest(subject) for subject in some]
-        answers = self._scorer.score(requests, self._visible_at, "worker", explained="leads")
-        offers = [self._offer(answer) for answer in answers if isinstance(answer, ScoreAnswer)]
+        scored = self._scorer.score(requests, self._visible_at, "worker", explained="leads")
+        if not scored.available:
+            # A lead must not rest on less than there is: the store is waited for.
+            raise Unavailable("The online store or the database doesn't answer.", remedy="Check that both run.")
+        offers = [self._offer(answer) for group in scored.groups for answer in group.answers()]
         with self._engine.begin() as connection:
             # A lead waits since its evidence came in, however late this worker got to it.
             self._opened += offer(connection, offers, self._visible_at).opened
-        self._report([answer for answer in answers if isinstance(answer, ErrorEntry)])
+        self._report(scored.errors)
         for subject in some:
             del self._touched[subject]
         self._scored += len(some)
@@ -176,10 +181,7 @@ class Worker:
         )
 
     def _report(self, errors: Sequence[ErrorEntry]) -> None:
-        """An item we know only by signals can't be scored and is no lead; a store that is down is waited for."""
-        for entry in errors:
-            if isinstance(entry.error, Unavailable) and entry.harm is not None:
-                raise entry.error
+        """An item that is known only by signals can't be scored, nor one whose contract refuses; neither is a lead."""
         if errors:
             first: LeadsError = errors[0].error
             _log.info("%d subjects were not scored, the first because: %s", len(errors), first.message)

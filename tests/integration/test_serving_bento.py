@@ -12,6 +12,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -100,10 +101,19 @@ def key(engine: Engine) -> str:
 SPAM = {"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT}}], "harms": ["spam"]}
 
 
+def score_of(answer: httpx.Response) -> dict[str, Any]:
+    """The one score of the one subject."""
+    (result,) = answer.json()["results"]
+    (score,) = result["scores"]
+    return dict(score)
+
+
 def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key: str) -> None:
     publish(settings, "spam")
     with served(settings, key, ["serving.service:LeadServing"]) as client:
-        rest, native = (client.post(path, json=SPAM).json()["scores"][0] for path in ("/v1/score", "/score"))
+        rest, native = (
+            client.post(path, json=SPAM).json()["results"][0]["scores"][0] for path in ("/v1/score", "/score")
+        )
         assert rest["score"] == native["score"] > 0.9
         assert native["modelVersion"] == "1"
         for path, body, status in (
@@ -176,7 +186,7 @@ def test_every_worker_takes_a_new_version_up_without_a_failed_request(settings: 
             # A connection stays with one worker: each request opens its own.
             answer = client.post("/v1/score", json=SPAM, headers={"connection": "close"})
             assert answer.status_code == 200
-            versions.append(answer.json()["scores"][0]["modelVersion"])
+            versions.append(score_of(answer)["modelVersion"])
         assert versions[-40:] == ["2"] * 40, f"after {time.monotonic() - moved:.1f} s: {versions[-40:]}"
 
 
@@ -186,7 +196,7 @@ def test_what_was_scored_is_in_the_log_after_an_orderly_end(settings: Settings, 
     publish(settings, "spam")
     Materializer(settings, engine).run_to_head()
     with served(settings, key, ["serving.service:LeadServing"]) as client:
-        ids = [client.post("/v1/score", json=SPAM).json()["scores"][0]["predictionId"] for _ in range(3)]
+        ids = [score_of(client.post("/v1/score", json=SPAM))["predictionId"] for _ in range(3)]
     assert sorted(read_predictions(settings.predictions_dir, "spam")["prediction_id"].to_pylist()) == sorted(ids)
 
 
@@ -205,7 +215,7 @@ def test_a_built_bento_answers_from_its_own_folder(settings: Settings, key: str,
     mark.write_text(mark.read_text().replace("<title>Lead Serving</title>", "<title>From the bento</title>"))
     publish(settings, "spam")
     with served(settings, key, ["."], folder=bento) as client:
-        (score,) = client.post("/v1/score", json=SPAM).json()["scores"]
+        score = score_of(client.post("/v1/score", json=SPAM))
         assert score["score"] > 0.9
         assert score["modelVersion"] == "1"
         assert "From the bento" in client.get("/v1/docs").text

@@ -18,10 +18,9 @@ from typer.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parent))
 from skew_world import PORTIONS, SkewWorld, columns_of
 
-from features import columns
 from features.catalogue import BY_NAME
-from features.rows import ACCOUNT, HEADER
-from features.windows import Rows
+from features.instants import Moments
+from features.rows import ACCOUNT, HEADER, Ring
 from leads import clock
 from leads.cli import app
 from leads.errors import NotFound
@@ -29,6 +28,7 @@ from leads.predictions import read_predictions
 from leads.records import Subject
 from leads.settings import Settings, load_settings
 from monitoring.skew import LAG, check
+from serving import text_cache
 
 pytestmark = pytest.mark.slow
 RUNNER = CliRunner()
@@ -158,17 +158,18 @@ def test_an_online_row_that_nobody_wrote_is_found(world: SkewWorld) -> None:
 def test_a_window_that_serving_slides_one_bucket_too_far_is_found(
     world: SkewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = Rows._sum
+    right = Moments.kept
 
-    def too_far(self: Rows, window: str) -> object:
-        self._now = self._now + 3_600 * (window == "24h")
+    def too_far(self: Moments, ring: Ring) -> object:
+        shift = 3_600 * (ring.window == "24h")
+        self._now = self._now + shift
         try:
-            return right(self, window)
+            return right(self, ring)
         finally:
-            self._now = self._now - 3_600 * (window == "24h")
+            self._now = self._now - shift
 
     with monkeypatch.context() as patch:
-        patch.setattr(Rows, "_sum", too_far)
+        patch.setattr(Moments, "kept", too_far)
         # Just before the event of 24 buckets ago would leave by itself.
         world.ask(world.sent[0].visible_at // clock.HOUR * clock.HOUR + 24 * clock.HOUR - clock.MINUTE)
     found = columns_of(world.prove(lag=clock.DAY))
@@ -232,9 +233,11 @@ def test_staleness_counts_from_the_first_newer_row(world: SkewWorld) -> None:
 
 
 def test_a_text_judged_otherwise_than_logged_is_found(world: SkewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
-    right = columns.evaluate
+    right = text_cache.text_counts
     with monkeypatch.context() as patch:
-        patch.setattr(columns, "evaluate", lambda c, p, at, texts: right(c, p, at, [t and f"{t}!" for t in texts]))
+        # Counts of texts that were scored before are known.
+        patch.setattr(world.scorer, "_texts", text_cache.TextCache())
+        patch.setattr(text_cache, "text_counts", lambda texts: right([f"{text}!" for text in texts]))
         world.ask(world.now)
     found = columns_of(world.prove())
     assert set(found) == {"value"}

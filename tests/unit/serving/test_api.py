@@ -155,16 +155,46 @@ def test_scores_by_id_and_by_text_name_their_version(client: Http) -> None:
         "reasons": True,
     }
     answer = client.post("/v1/score", json=body).json()
-    known, new = answer["scores"]
+    assert clock.from_text(answer["at"]) <= clock.now()
+    assert [x["subject"]["id"] for x in answer["results"]] == ["c1", "n1", "n2"]
+    (known,), (new,), none = (x["scores"] for x in answer["results"])
     assert known["score"] > 0.9 > 0.1 > new["score"]
-    for score in answer["scores"]:
+    for score in (known, new):
         assert (score["model"], score["modelVersion"], score["harm"], score["role"]) == (
             "leads-spam", "1", "spam", "champion",
         )  # fmt: skip
-    assert known["reasons"][0]["code"] == "TEXT_RESEMBLES_VIOLATIONS"
+    explained = known["explanation"]
+    assert explained["reasons"][0]["code"] == "TEXT_RESEMBLES_VIOLATIONS"
+    parts = explained["base"] + sum(x["weight"] for x in explained["reasons"]) + explained["rest"]
+    assert parts == pytest.approx(explained["margin"], abs=1e-5)
     assert "subject_unknown" in new["degraded"]
-    (error,) = answer["errors"]
-    assert (error["pointer"], error["status"], error["subject"]["id"]) == ("/subjects/2/id", 404, "n2")
+    assert none == []
+    assert [x["errors"] for x in answer["results"][:2]] == [[], []]
+    (error,) = answer["results"][2]["errors"]
+    assert (error["pointer"], error["status"], error["harm"]) == ("/subjects/2/id", 404, None)
+
+
+def test_one_bad_subject_is_an_error_in_its_place(client: Http) -> None:
+    good = {"id": "n1", "typeId": "comment", "data": {"text": BENIGN_TEXT}}
+    bad: list[tuple[object, str]] = [
+        (5, ""), ("x", ""), (None, ""), ({}, ""), ({"id": "", "typeId": "comment"}, "/id"),
+        ({"id": "c1", "typeId": "No Such"}, "/typeId"),
+        ({"id": "c1", "typeId": "comment", "data": {"text": 5}}, "/data/text"),
+        ({"id": "c1", "typeId": "comment", "data": {"text": "x" * 20_001}}, "/data/text"),
+        ({"id": "c1", "typeId": "comment", SECRET_TEXT: 1}, ""),
+    ]  # fmt: skip
+    sent = [good, *(one for one, _ in bad), good]
+    answer = client.post("/v1/score", json={"subjects": sent, "harms": ["spam"]})
+    assert answer.status_code == 200
+    results = answer.json()["results"]
+    assert len(results) == len(sent)
+    assert [len(x["scores"]) for x in results] == [1, *(0 for _ in bad), 1]
+    for i, (_, pointer) in enumerate(bad, start=1):
+        (error,) = results[i]["errors"]
+        assert (results[i]["subject"], error["status"], error["pointer"]) == (None, 422, f"/subjects/{i}{pointer}")
+    assert SECRET_TEXT not in answer.text
+    only_bad = problem(client.post("/v1/score", json={"subjects": [one for one, _ in bad]}), 422)
+    assert len(only_bad["errors"]) == len(bad)
 
 
 def test_when_nothing_can_be_scored_the_answer_is_a_problem(client: Http) -> None:

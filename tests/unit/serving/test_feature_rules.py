@@ -21,7 +21,7 @@ NOW = clock.from_text("2026-03-01T12:00:00Z")
 
 
 def score(runtime: Runtime, *subjects: Subject) -> list[ScoreAnswer | ErrorEntry]:
-    return runtime.scorer.score([ScoreRequest(subject) for subject in subjects], NOW, "api")
+    return runtime.scorer.score([ScoreRequest(subject) for subject in subjects], NOW, "api").answers()
 
 
 def reader_of(runtime: Runtime) -> FakeReader:

@@ -166,6 +166,7 @@ def test_one_line_in_the_log_for_each_request(
     assert (first["method"], first["route"], first["status"], first["level"]) == ("POST", "/v1/score", 200, "info")
     assert first["request_id"] == "r-1"
     assert first["key"] == key.split("_")[1]
+    assert first["subjects"] == 1
     assert (first["bytes_in"], first["bytes_out"]) == (len(body), len(answer.content))
     assert first["duration_ms"] > 0
     assert first["time"].endswith("Z")

@@ -3,17 +3,19 @@ from __future__ import annotations
 import re
 import subprocess
 import sys
-import tracemalloc
+from collections.abc import Sequence
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
-from leads.records import Subject
+from leads.errors import NotFound
+from leads.records import Subject, Tier
 from leads.settings import REPOSITORY
-from serving.answers import ErrorEntry, ScoreAnswer
+from serving.answers import ErrorEntry, GroupScores, Scored
 from serving.metrics import Metrics, Snapshot, _observe
 from serving.stages import Stage
 
@@ -40,7 +42,7 @@ def test_many_values_at_once_are_what_one_by_one_would_be(n: int) -> None:
     many, single = (Histogram(name, "x", buckets=bounds, registry=registry) for name in ("many", "single"))
     rng = np.random.default_rng(n)
     drawn = np.concatenate((rng.uniform(-0.2, 1.4, n), np.array(bounds[: min(n, 4)])))
-    _observe(many, drawn)
+    _observe(many, drawn.tolist())
     for value in drawn.tolist():
         single.observe(value)
     for suffix in ("_bucket", "_count", "_sum"):
@@ -50,44 +52,35 @@ def test_many_values_at_once_are_what_one_by_one_would_be(n: int) -> None:
             assert got == pytest.approx(wanted)
 
 
-def test_a_group_of_scores_is_counted_by_tier_flag_and_value(metrics: Metrics) -> None:
-    scores = np.array([0.03, 0.5, 0.97, 1.0], np.float32)
-    ages = np.array([2.0, np.nan, 400.0])
-    metrics.group("spam", "champion", scores, tiers={"none": 1, "review": 3}, ages_s=ages, degraded={"text_given": 2})
-    metrics.group("spam", "champion", scores[:0], tiers={}, ages_s=ages[:0])
+def group_of(role: str, scores: Sequence[float], ages: Sequence[float | None], *flags: str) -> GroupScores:
+    """What a version of `spam` answered: half of it in tier `review`, all with these flags."""
+    n = len(scores)
+    group = SimpleNamespace(version=SimpleNamespace(harm="spam", version="7"), role=role)
+    tiers: tuple[Tier, ...] = ("review",) * (n // 2) + ("none",) * (n - n // 2)
+    return GroupScores(group, scores, tiers, ages, (flags,) * n, ("p",) * n, {})  # type: ignore[arg-type]
+
+
+def test_scores_are_counted_by_harm_role_tier_flag_and_value(metrics: Metrics) -> None:
+    failed = [ErrorEntry(9, Subject("comment", "c2"), None, NotFound("Nobody knows it."))] * 2
+    groups = [
+        group_of("champion", [0.03, 0.5, 0.97, 1.0], [2.0, None, 400.0, None], "text_given", "features_old"),
+        group_of("canary", [0.2], [None]),
+        group_of("champion", [0.5] * 200, [1.0] * 200, "text_given"),
+    ]
+    metrics.scored(Scored(["spam"], groups, failed))
     found = values(metrics)
-    assert found['leads_scores_total{harm="spam",role="champion",tier="review"}'] == 3
+    assert found['leads_scores_total{harm="spam",role="champion",tier="review"}'] == 102
+    assert found['leads_scores_total{harm="spam",role="canary",tier="none"}'] == 1
     assert found['leads_score_bucket{harm="spam",le="0.05",role="champion"}'] == 1
-    assert found['leads_score_bucket{harm="spam",le="0.5",role="champion"}'] == 2
-    assert found['leads_score_count{harm="spam",role="champion"}'] == 4
-    assert found['leads_feature_age_seconds_count{harm="spam"}'] == 2
-    assert found['leads_feature_age_seconds_sum{harm="spam"}'] == 402
-    assert found['leads_degraded_total{flag="text_given",harm="spam"}'] == 2
-
-
-def test_answers_are_counted_by_harm_and_role(metrics: Metrics) -> None:
-    def answer(role: str, score: float, age: float | None) -> ScoreAnswer:
-        return ScoreAnswer(
-            index=0, subject=Subject("comment", "c1"), harm="spam", score=score, tier="review", model="leads-spam",
-            version="7", role=role, contract_hash="h", at=0, oldest_feature_age_s=age, degraded=("features_old",),
-            exposure=1.0, prediction_id="p", reasons=None,
-        )  # fmt: skip
-
-    failed = ErrorEntry(1, Subject("comment", "c2"), None, _unknown())
-    metrics.scored([answer("champion", 0.4, 3.0), answer("canary", 0.6, None), answer("champion", 0.5, None), failed])
-    found = values(metrics)
-    assert found['leads_scores_total{harm="spam",role="champion",tier="review"}'] == 2
-    assert found['leads_scores_total{harm="spam",role="canary",tier="review"}'] == 1
-    assert found['leads_feature_age_seconds_count{harm="spam"}'] == 1
-    assert found['leads_degraded_total{flag="features_old",harm="spam"}'] == 3
-    assert found['leads_scores_failed_total{error="NotFound"}'] == 1
+    assert found['leads_score_bucket{harm="spam",le="0.5",role="champion"}'] == 202
+    assert found['leads_score_count{harm="spam",role="champion"}'] == 204
+    assert found['leads_score_sum{harm="spam",role="champion"}'] == pytest.approx(102.5)
+    assert found['leads_feature_age_seconds_count{harm="spam"}'] == 202
+    assert found['leads_feature_age_seconds_sum{harm="spam"}'] == 602
+    assert found['leads_degraded_total{flag="text_given",harm="spam"}'] == 204
+    assert found['leads_degraded_total{flag="features_old",harm="spam"}'] == 4
+    assert found['leads_scores_failed_total{error="NotFound"}'] == 2
     assert not [name for name in found if "version=" in name]
-
-
-def _unknown():  # type: ignore[no-untyped-def]
-    from leads.errors import NotFound
-
-    return NotFound("Nobody knows it.")
 
 
 def test_stages_add_up_by_name(metrics: Metrics) -> None:
@@ -137,22 +130,20 @@ def test_versions_and_refusals_that_are_gone_are_not_shown_as_there(metrics: Met
     assert shown == ['leads_model_version{harm="spam",role="champion",version="2"}']
 
 
-def test_nothing_is_kept_per_call(metrics: Metrics) -> None:
+def test_more_calls_make_no_more_series(metrics: Metrics) -> None:
     def calls(n: int) -> None:
         for i in range(n):
             metrics.begun()
             metrics.request("POST", "/v1/score", 200, i / 1e3)
-            scores = np.linspace(0, 1, 20)
-            metrics.group("spam", "champion", scores, tiers={"none": 20}, ages_s=scores, degraded={"text_given": 1})
+            metrics.scored(Scored(["spam"], [group_of("champion", [i / n] * 20, [float(i)] * 20, "text_given")], []))
 
     calls(20)
-    tracemalloc.start()
-    try:
-        before = tracemalloc.get_traced_memory()[0]
-        calls(300)
-        assert tracemalloc.get_traced_memory()[0] - before < 20_000
-    finally:
-        tracemalloc.stop()
+    before = values(metrics)
+    calls(300)
+    after = values(metrics)
+    assert set(after) == set(before)
+    assert after["leads_inflight_requests"] == 0
+    assert after['leads_scores_total{harm="spam",role="champion",tier="none"}'] == 3_200
 
 
 _PROCESS = """

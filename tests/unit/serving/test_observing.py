@@ -49,6 +49,8 @@ def test_the_tick_goes_on_after_a_failure(
     looks = 0
 
     class Broken:
+        waiting = failures = 0
+
         @property
         def dropped(self) -> int:
             nonlocal looks

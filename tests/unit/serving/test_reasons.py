@@ -12,7 +12,7 @@ from serving.reasons import MAX_REASONS, TELLINGS, explain
 def why(values: dict[str, float], weights: dict[str, float]) -> list[tuple[str, str]]:
     names = tuple(values)
     parts = np.array([*(weights.get(name, 0.0) for name in names), -2.0], dtype=np.float32)
-    return [(x.code, x.text) for x in explain(names, np.array(list(values.values()), dtype=np.float32), parts)]
+    return [(x.code, x.text) for x in explain(names, np.array(list(values.values()), dtype=np.float32), parts).reasons]
 
 
 def test_every_feature_has_words_of_its_own() -> None:
@@ -46,13 +46,23 @@ def test_inputs_of_one_thing_are_one_reason() -> None:
         ("item.reports_24h", "item.reports_7d"),
         np.array([9, 30], dtype=np.float32),
         np.array([0.4, 0.6, -1], dtype=np.float32),
-    )
+    ).reasons
     assert [(x.code, x.text, x.weight) for x in found] == [("SIGNAL_REPORTS_SURGE", "30 reports in 7 days", 1.0)]
 
 
 def test_what_is_missing_small_or_lowers_the_score_is_no_reason() -> None:
     values = {"account.age_h": np.nan, "item.reports_24h": 9.0, "text.urls": 1.0}
     assert why(values, {"account.age_h": 3.0, "item.reports_24h": -1.0, "text.urls": 0.01}) == []
+
+
+def test_reasons_and_what_is_left_add_up_to_the_margin() -> None:
+    names = ("item.reports_24h", "account.strikes", "text.urls", "account.age_h")
+    values = np.array([9, 0, 1, np.nan], dtype=np.float32)
+    found = explain(names, values, np.array([2.0, -0.7, 0.1, 0.3, -3.0], dtype=np.float32), -1.3)
+    assert [x.code for x in found.reasons] == ["SIGNAL_REPORTS_SURGE"]
+    assert (found.margin, found.base) == (-1.3, -3.0)
+    assert found.base + sum(x.weight for x in found.reasons) + found.rest == pytest.approx(found.margin)
+    assert found.rest == pytest.approx(-0.7 + 0.1 + 0.3)
 
 
 def test_reasons_are_few() -> None:

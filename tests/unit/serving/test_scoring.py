@@ -9,7 +9,9 @@ import pytest
 from serving_world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_runtime, packed_row, publish
 from sqlalchemy.engine import Engine
 
+from features.catalogue import TEXT
 from features.near_text import buckets
+from features.plan import text_counts
 from features.routes import Links
 from features.rows import ACCOUNT, ITEM, missing
 from leads import clock, event_log
@@ -17,11 +19,12 @@ from leads.errors import InvalidInput, LeadsError, NotFound, Unavailable
 from leads.predictions import read_predictions
 from leads.records import Event, ItemCreated, Subject, SubjectRef
 from leads.settings import Settings
+from leads.text import text_hash
 from serving.answers import ErrorEntry, ScoreAnswer
 from serving.runtime import Runtime
 from serving.score_group import MAX_EXPLAINED
 from serving.scoring import Scorer, ScoreRequest
-from serving.text_cache import TextCache
+from serving.text_cache import TextCache, Texts
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")
@@ -35,7 +38,7 @@ def tell(engine: Engine, subject: Subject, text: str, *, account_id: str | None 
 
 
 def run(runtime: Runtime, *requests: ScoreRequest, **how: object) -> list[ScoreAnswer | ErrorEntry]:
-    return runtime.scorer.score(requests, NOW, "api", **how)  # type: ignore[arg-type]
+    return runtime.scorer.score(requests, NOW, "api", **how).answers()  # type: ignore[arg-type]
 
 
 def one(runtime: Runtime, request: ScoreRequest, **how: object) -> ScoreAnswer:
@@ -207,7 +210,7 @@ def test_each_act_is_logged_as_it_was(runtime: Runtime, settings: Settings) -> N
 def test_prediction_ids_tell_acts_apart(runtime: Runtime) -> None:
     base = one(runtime, ScoreRequest(C1, text=SPAM_TEXT)).prediction_id
     other_subject = one(runtime, ScoreRequest(C2, text=SPAM_TEXT)).prediction_id
-    (later,) = runtime.scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW + 1, "api")
+    (later,) = runtime.scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW + 1, "api").answers()
     assert isinstance(later, ScoreAnswer)
     assert len({base, other_subject, later.prediction_id}) == 3
 
@@ -243,7 +246,7 @@ def test_one_fetch_and_one_text_encoding_serve_a_thousand(runtime: Runtime) -> N
 
     scorer = Scorer(runtime.engine, POLICIES, Counting(), runtime.published, runtime.predictions)
     requests = [ScoreRequest(Subject("comment", f"c{i}"), text=f"{SPAM_TEXT} {i % 7}") for i in range(1_000)]
-    assert len(scorer.score(requests, NOW, "api")) == 1_000
+    assert len(scorer.score(requests, NOW, "api").answers()) == 1_000
     assert Counting.calls == 1
 
 
@@ -265,16 +268,29 @@ def test_the_text_cache_computes_once_and_forgets_the_oldest() -> None:
 
     def compute(texts: Sequence[str]) -> np.ndarray:
         asked.append(list(texts))
-        return np.array([len(text) for text in texts], np.float32)
+        return np.array([len(text) if text else np.nan for text in texts], np.float32)
 
     cache = TextCache(capacity=2)
-    scores = cache.scores("spam", "1", ["aa", None, "b", "aa"], compute)
+    scores = cache.scores("spam:1", Texts.of(["aa", None, "b", "aa"]), compute)
     np.testing.assert_array_equal(scores, np.array([2, np.nan, 1, 2], np.float32))
-    assert cache.scores("spam", "1", ["b", "aa"], compute).tolist() == [1, 2]
+    assert cache.scores("spam:1", Texts.of(["b", "aa"]), compute).tolist() == [1, 2]
     assert asked == [["aa", "b"]]
-    cache.scores("spam", "2", ["aa"], compute)
-    cache.scores("spam", "1", ["aa", "b"], compute)
+    cache.scores("spam:2", Texts.of(["aa"]), compute)
+    cache.scores("spam:1", Texts.of(["aa", "b"]), compute)
     assert asked[1:] == [["aa"], ["b"]]
+    # What a version can't tell of an empty text is known, too.
+    for _ in range(2):
+        assert np.isnan(cache.scores("spam:1", Texts.of([""]), compute)).all()
+    assert asked[3:] == [[""]]
+
+
+def test_cached_counts_and_hashes_are_those_of_the_texts() -> None:
+    texts = ["Free COINS at www.example.com!!!", None, "", "ok"]
+    cache = TextCache()
+    for _ in range(2):
+        np.testing.assert_array_equal(cache.counts(Texts.of(texts)), text_counts(texts))
+        assert cache.hashes(Texts.of(texts)) == [0 if text is None else text_hash(text) for text in texts]
+    assert cache.counts(Texts.of([])).shape == (0, len(TEXT))
 
 
 def test_a_swap_in_the_middle_changes_no_answer(settings: Settings, runtime: Runtime) -> None:
@@ -288,7 +304,7 @@ def test_a_swap_in_the_middle_changes_no_answer(settings: Settings, runtime: Run
             return super().fetch(*given)  # type: ignore[arg-type]
 
     scorer = Scorer(runtime.engine, POLICIES, Swapping(), runtime.published, runtime.predictions)
-    (answer,) = scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW, "api")
+    (answer,) = scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW, "api").answers()
     assert isinstance(answer, ScoreAnswer)
     assert answer.version == "1"
     assert runtime.published.champions()["spam"].version == "2"

@@ -29,6 +29,7 @@ T = TypeVar("T")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 
 Time = Annotated[str, Meta(description="RFC 3339 with an offset; default: now.", examples=["2026-03-01T12:00:00Z"])]
+Harms = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=100)]
 EventId = Annotated[Id, Meta(description="The same id sent again changes nothing. Default: given by the service.")]
 
 
@@ -111,18 +112,10 @@ class PlaysIn(In, frozen=True):
     plays: Annotated[tuple[PlayIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
-class ScoreIn(In, frozen=True):
-    """`harms` absent: every harm that applies and has a champion. `data` overrides what is stored, and is flagged."""
-
-    subjects: Annotated[tuple[SubjectIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
-    harms: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=100)] | None = None
-    reasons: bool = False
-
-
 class ClaimIn(In, frozen=True):
     reviewer: Id
     n: Annotated[int, Meta(ge=1, le=100)] = 1
-    harms: Annotated[tuple[Name, ...], Meta(min_length=1, max_length=100)] | None = None
+    harms: Harms | None = None
 
 
 class ReleaseIn(In, frozen=True):
@@ -163,40 +156,10 @@ class ReasonOut(Out, frozen=True):
     text: str
 
 
-class ScoreOut(Out, frozen=True):
-    """One subject under one harm. `reasons` only when asked for, `degraded` what the score had to do without."""
+class WeighedReason(ReasonOut, frozen=True):
+    """`weight` is the reason's part of the score, in log-odds."""
 
-    subject: Ref
-    harm: str
-    score: float
-    tier: str
-    model: str
-    model_version: str
-    role: str
-    contract_hash: str
-    prediction_id: str
-    at: str
-    oldest_feature_age_s: float | None
-    degraded: tuple[str, ...]
-    reasons: tuple[ReasonOut, ...] | None
-
-
-class UnscoredOut(Out, frozen=True):
-    """A subject, or one of its harms, without a score. `pointer` leads to the offending part of the request."""
-
-    subject: Ref
-    harm: str | None
-    status: int
-    title: str
-    detail: str
-    pointer: str
-
-
-class ScoresOut(Out, frozen=True):
-    """Both in the order of subjects, then of harms as policies.yaml has them."""
-
-    scores: tuple[ScoreOut, ...]
-    errors: tuple[UnscoredOut, ...]
+    weight: float
 
 
 def parse(raw: bytes, type_: type[T]) -> T:

@@ -1,0 +1,132 @@
+"""What scoring hands to the prediction log: columns, one batch per call, harm and version."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import chain
+from typing import Any, Literal
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
+from leads.clock import Micros
+from leads.records import Subject, Tier
+
+SCHEMA = pa.schema(
+    [
+        pa.field("prediction_id", pa.string(), nullable=False),
+        pa.field("type_id", pa.string(), nullable=False),
+        pa.field("subject_id", pa.string(), nullable=False),
+        pa.field("harm", pa.string(), nullable=False),
+        pa.field("at", pa.int64(), nullable=False),
+        pa.field("scored_at", pa.int64(), nullable=False),
+        # Null in what was logged before it was measured.
+        pa.field("took_us", pa.int64()),
+        pa.field("model_version", pa.string(), nullable=False),
+        pa.field("role", pa.string(), nullable=False),
+        pa.field("contract_hash", pa.string(), nullable=False),
+        pa.field("vector", pa.list_(pa.float32()), nullable=False),
+        pa.field("score", pa.float64(), nullable=False),
+        pa.field("tier", pa.string(), nullable=False),
+        pa.field("row_at", pa.list_(pa.int64()), nullable=False),
+        pa.field("links", pa.list_(pa.string()), nullable=False),
+        pa.field("text_hash", pa.uint64(), nullable=False),
+        pa.field("source", pa.string(), nullable=False),
+    ]
+)
+
+
+class PredictionBatch(msgspec.Struct, frozen=True, eq=False, kw_only=True):
+    """What one scoring call says of n subjects under one harm by one version. Times are µs since epoch.
+
+    The log keeps lists and arrays by reference and turns them into columns later, in a thread of its own: whoever made
+    them doesn't change them any more.
+
+    Args:
+        at: the instant the features were evaluated at; `scored_at`: the wall clock when it happened.
+        took_us: the time the call had taken when the scores were there, in µs.
+        prediction_ids: n; the same act logged twice has the same id, and is read once.
+        vectors: (n, m) float32, the booster's exact input, in the order of the version's `input_names`.
+        scores: (n,) float64.
+        row_at: (n, roles) int64: when the stored row behind a role's features became visible, 0 when there was none.
+        links: n times the keys by which rows beside the subject's own were found, None where there was none.
+        text_hashes: n times `leads.text.text_hash` of the text that was judged, 0 when there was none.
+
+    Raises:
+        ValueError: the columns aren't of one length.
+    """
+
+    harm: str
+    model_version: str
+    contract_hash: str
+    source: Literal["api", "worker"]
+    at: Micros
+    scored_at: Micros
+    took_us: int
+    prediction_ids: Sequence[str]
+    subjects: Sequence[Subject]
+    vectors: npt.NDArray[np.float32]
+    scores: npt.NDArray[np.float64]
+    tiers: Sequence[Tier]
+    row_at: npt.NDArray[np.int64]
+    links: Sequence[tuple[str | None, ...]]
+    text_hashes: Sequence[int]
+    role: str = "champion"
+
+    def __post_init__(self) -> None:
+        n = len(self.prediction_ids)
+        lengths = [len(self.subjects), len(self.scores), len(self.tiers), len(self.links), len(self.text_hashes)]
+        if any(length != n for length in lengths) or self.vectors.shape[:-1] != (n,) or self.row_at.shape[:-1] != (n,):
+            shapes = f"{lengths}, vectors {self.vectors.shape}, row_at {self.row_at.shape}"
+            raise ValueError(f"a batch of {n} predictions has columns of other lengths: {shapes}")
+
+    def __len__(self) -> int:
+        return len(self.prediction_ids)
+
+
+def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
+    """The rows of one batch or more, as `SCHEMA` says.
+
+    Raises:
+        ValueError, TypeError, OverflowError: something in the batches doesn't fit its column.
+    """
+    sizes = np.array([len(batch) for batch in batches])
+
+    def listed(name: str, kind: pa.DataType) -> pa.Array:
+        return pa.array(list(chain.from_iterable(getattr(batch, name) for batch in batches)), kind)
+
+    def repeated(name: str) -> pa.Array:
+        values = pa.array([getattr(batch, name) for batch in batches], SCHEMA.field(name).type)
+        return values.take(pa.array(np.repeat(np.arange(len(batches)), sizes)))
+
+    types, ids = zip(*chain.from_iterable(batch.subjects for batch in batches), strict=True)
+    made = {
+        "prediction_id": listed("prediction_ids", pa.string()),
+        "type_id": pa.array(types, pa.string()),
+        "subject_id": pa.array(ids, pa.string()),
+        "vector": _lists([batch.vectors for batch in batches], np.float32),
+        "score": pa.array(np.concatenate([batch.scores for batch in batches]), pa.float64()),
+        "tier": listed("tiers", pa.string()),
+        "row_at": _lists([batch.row_at for batch in batches], np.int64),
+        "links": _links([links for batch in batches for links in batch.links]),
+        "text_hash": listed("text_hashes", pa.uint64()),
+    }
+    return pa.Table.from_arrays([made.get(name) or repeated(name) for name in SCHEMA.names], schema=SCHEMA)
+
+
+def _lists(matrices: Sequence[npt.NDArray[Any]], kind: type[np.generic]) -> pa.Array:
+    """The rows of matrices, each as a list; matrices may differ in width."""
+    widths = np.repeat([matrix.shape[1] for matrix in matrices], [len(matrix) for matrix in matrices])
+    values = np.concatenate([matrix.ravel() for matrix in matrices]).astype(kind, copy=False)
+    return pa.ListArray.from_arrays(_offsets(widths), pa.array(values))
+
+
+def _links(links: Sequence[tuple[str | None, ...]]) -> pa.Array:
+    values = pa.array(list(chain.from_iterable(links)), pa.string())
+    return pa.ListArray.from_arrays(_offsets([len(one) for one in links]), values)
+
+
+def _offsets(lengths: npt.ArrayLike) -> pa.Array:
+    return pa.array(np.concatenate(([0], np.cumsum(lengths))).astype(np.int32))
