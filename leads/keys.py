@@ -16,14 +16,13 @@ from sqlalchemy.engine import Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
-from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
+from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound
 from leads.tables import api_keys, reading
 
 Scope = Literal["score", "leads:read", "leads:decide", "events:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-# How long a revoked key may still be taken for good; and how long while the database doesn't answer.
+# How long a revoked key may still be taken for good.
 CACHE_S = 5.0
-OUTAGE_S = 60.0
 _MAX_CACHED = 10_000
 _NOBODY = bytes(32)
 _ID = re.compile(r"[0-9a-f]{12}")
@@ -139,10 +138,7 @@ def verify(engine: Engine, text: str) -> ApiKey:
 
 
 class KeyCache:
-    """Remembers verified keys for a few seconds, by hash of their text, and for a minute while the database is down.
-
-    Thread-safe.
-    """
+    """Remembers verified keys for a few seconds, by hash of their text. Thread-safe."""
 
     def __init__(self, engine: Engine, *, ttl_s: float = CACHE_S, timer: Callable[[], float] = time.monotonic) -> None:
         self._engine = engine
@@ -157,24 +153,11 @@ class KeyCache:
         return known[1] if known and known[0] > self._timer() else None
 
     def verify(self, text: str) -> ApiKey:
-        """Like `verify`; asks the database at most once in the time to live.
-
-        Raises:
-            Unavailable: the database doesn't answer, and the key wasn't verified within the last minute.
-        """
+        """Like `verify`; asks the database at most once in the time to live."""
         key = self.recall(text)
         if key is None:
             now = self._timer()
-            try:
-                key = verify(self._engine, text)
-            except NotAuthenticated:
-                self._known.pop(_hash(text), None)
-                raise
-            except Unavailable:
-                expired, known = self._known.get(_hash(text), (0.0, None))
-                if known is None or now >= expired - self._ttl_s + OUTAGE_S:
-                    raise
-                return known
+            key = verify(self._engine, text)
             with self._lock:
                 if len(self._known) >= _MAX_CACHED:
                     self._known.clear()
