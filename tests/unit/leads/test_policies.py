@@ -132,8 +132,8 @@ def test_the_projects_own_are_good() -> None:
         (
             "    severity: 3",
             "    severity: 3\n    text: false\n    without_features: score",
-            "policies.yaml:5: harms.spam: without_features can't be score where text is false: nothing would be left to "
-            "judge. Give it a value in that range.",
+            "policies.yaml:5: harms.spam: without_features can't be score where text is false: nothing would be "
+            "left to judge. Give it a value in that range.",
         ),
         (
             "    severity: 3",
