@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -63,7 +64,7 @@ def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     """What runs on one host."""
     api = (
         "bentoml", "serve", "serving.service:LeadServing", "--host", settings.host, "--port", str(settings.port),
-        "--api-workers", str(settings.workers), "--timeout-graceful-shutdown", "10",
+        "--timeout-graceful-shutdown", "10",
     )  # fmt: skip
     found = [Role("api", (sys.executable, "-m", *api)), Role("follower", (sys.executable, "-m", "serving.follower"))]
     if with_worker:
@@ -85,9 +86,16 @@ def environment(settings: Settings) -> dict[str, str]:
         "LEADS_PARTITIONS": str(settings.partitions),
         "LEADS_POLICIES": str(settings.policies.resolve()),
         "BENTOML_HOME": str(settings.root / "bentoml"),
+        "BENTOML_CONFIG_OPTIONS": _bentoml_options(settings.workers),
     }
     (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
     return env
+
+
+def _bentoml_options(workers: int) -> str:
+    """What is set already, and the number of workers: `bentoml serve --api-workers` takes one and ignores it."""
+    own = f"services.lead_serving.workers={workers}"
+    return f"{os.environ.get('BENTOML_CONFIG_OPTIONS', '')} {own}".strip()
 
 
 def serve(settings: Settings, *, with_worker: bool = True) -> None:

@@ -44,16 +44,19 @@ class FakeRedis:
     """Listens on loopback, or on a socket at `path`. What `hashes` holds is answered, as `mode` says.
 
     Args:
+        port: 0: a free one.
+
+    Attributes:
         hashes: by key, the fields and their values.
         reply: what answers HMGET in the modes `garbage` and `wrong_type`.
     """
 
-    def __init__(self, path: Path | None = None) -> None:
+    def __init__(self, path: Path | None = None, *, port: int = 0) -> None:
         self.hashes: dict[bytes, dict[bytes, bytes]] = {}
         self.reply = b""
         self.asked = 0
         self._path = path
-        self._port = 0
+        self._port = port
         self._mode: Mode = "ok"
         self._ending = threading.Event()
         self._lock = threading.Lock()
@@ -83,14 +86,11 @@ class FakeRedis:
 
     def store(self, layout: Layout, key: str, packed: bytes, links: Sequence[str | None] = ()) -> None:
         """Hold a row as Feast's Redis store lays it out."""
-        given = (*links, *(None for _ in layout.links[len(links) :]))
-        self.store_values(layout, key, (float_list_value(packed), *(string_value_of(link) for link in given)))
+        self.store_values(layout, key, values_of(layout, packed, links))
 
     def store_values(self, layout: Layout, key: str, values: Sequence[bytes]) -> None:
         """Hold any values in a row's place."""
-        names = [mmh3.hash(f"{layout.view}:{name}", signed=False) for name in fields(layout)]
-        stored = {struct.pack("<I", name): value for name, value in zip(names, values, strict=True)}
-        self.hashes[entity_key(JOIN_KEYS[layout.view], key) + PROJECT.encode()] = stored
+        self.hashes[hash_key(layout, key)] = hash_of(layout, values)
 
     def close(self) -> None:
         self._ending.set()
@@ -172,12 +172,29 @@ class FakeRedis:
 
 
 @contextmanager
-def fake_redis(path: Path | None = None) -> Iterator[FakeRedis]:
-    server = FakeRedis(path)
+def fake_redis(path: Path | None = None, *, port: int = 0) -> Iterator[FakeRedis]:
+    server = FakeRedis(path, port=port)
     try:
         yield server
     finally:
         server.close()
+
+
+def hash_key(layout: Layout, key: str) -> bytes:
+    """Where Feast's Redis store keeps an entity."""
+    return entity_key(JOIN_KEYS[layout.view], key) + PROJECT.encode()
+
+
+def hash_of(layout: Layout, values: Sequence[bytes]) -> dict[bytes, bytes]:
+    """What it keeps there."""
+    names = [mmh3.hash(f"{layout.view}:{name}", signed=False) for name in fields(layout)]
+    return {struct.pack("<I", name): value for name, value in zip(names, values, strict=True)}
+
+
+def values_of(layout: Layout, packed: bytes, links: Sequence[str | None] = ()) -> tuple[bytes, ...]:
+    """A packed row and its first links as stored values."""
+    given = (*links, *(None for _ in layout.links[len(links) :]))
+    return (float_list_value(packed), *(string_value_of(link) for link in given))
 
 
 def row_of(layout: Layout, **cells: float) -> bytes:
