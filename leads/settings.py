@@ -92,6 +92,12 @@ class Settings(BaseSettings):
         default=2.0, description="Seconds between looks at MLflow's aliases."
     )
     online_flush_s: Annotated[float, Field(gt=0)] = Field(default=0.2, description="Seconds between online writes.")
+    store_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=0.5, description="Seconds after which a scoring request goes on without the online store."
+    )
+    database_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=2.0, description="Seconds that a PostgreSQL server may take for a statement of an API request."
+    )
     segment_flush_s: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Seconds between Parquet segments.")
 
     @field_validator("online_store")

@@ -27,9 +27,12 @@ from leads.tables import open_engine
 from serving import logs
 from serving.published import Published, read_state
 from serving.scoring import Scorer
+from serving.store_guard import GuardedReader
 from serving.worker import Progress, Worker
 
 _FOLLOWER_S = 60.0
+# The worker waits for a slow store rather than go on without it; but SIGTERM must find it waiting, not stuck.
+_STORE_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -129,7 +132,8 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
     else:
         follow_once(settings)
         published.refresh()
-    reader = open_reader(settings)
+    reader = GuardedReader(open_reader(settings), timeout_s=_STORE_S)
+    reader.warm_up()
     log = PredictionLog(settings.predictions_dir, owner="worker")
     log.start()
     try:

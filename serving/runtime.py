@@ -12,7 +12,7 @@ import anyio
 import anyio.to_thread
 from sqlalchemy.engine import Engine
 
-from features.online import OnlineReader, open_reader
+from features.online import open_reader
 from leads import clock
 from leads.clock import Clock
 from leads.errors import LeadsError
@@ -26,6 +26,7 @@ from serving.metrics import Metrics, process_metrics
 from serving.published import Published
 from serving.rate_limits import RateLimits
 from serving.scoring import Scorer
+from serving.store_guard import GuardedReader
 from serving.tracing import Tracing, open_tracing
 
 P = ParamSpec("P")
@@ -43,7 +44,7 @@ class Runtime:
     engine: Engine
     keys: KeyCache
     published: Published
-    reader: OnlineReader
+    reader: GuardedReader
     predictions: PredictionLog
     scorer: Scorer
     metrics: Metrics
@@ -77,9 +78,9 @@ def open_runtime(settings: Settings) -> Runtime:
     """
     policies = load_policies(settings.policies)
     tracing = open_tracing(settings)
-    engine = open_engine(settings)
+    engine = open_engine(settings, timeout_s=settings.database_timeout_s)
     try:
-        reader = open_reader(settings)
+        reader = GuardedReader(open_reader(settings), timeout_s=settings.store_timeout_s)
         predictions = PredictionLog(settings.predictions_dir, owner="api")
         published = Published(settings)
         with engine.begin() as connection:
@@ -87,6 +88,7 @@ def open_runtime(settings: Settings) -> Runtime:
     except LeadsError:
         engine.dispose()
         raise
+    reader.warm_up()
     predictions.start()
     published.start()
     return Runtime(

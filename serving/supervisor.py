@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -66,7 +67,7 @@ def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     # Quiet: what BentoML says of its own start is no line of ours; errors it still tells.
     api = (
         "bentoml", "serve", "serving.service:LeadServing", "--host", settings.host, "--port", str(settings.port),
-        "--api-workers", str(settings.workers), "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}", "--quiet",
+        "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}", "--quiet",
     )  # fmt: skip
     found = [Role("api", (sys.executable, "-m", *api)), Role("follower", (sys.executable, "-m", "serving.follower"))]
     if with_worker:
@@ -89,9 +90,16 @@ def environment(settings: Settings) -> dict[str, str]:
         "LEADS_POLICIES": str(settings.policies.resolve()),
         "LEADS_LOG_FORMAT": settings.log_format,
         "BENTOML_HOME": str(settings.root / "bentoml"),
+        "BENTOML_CONFIG_OPTIONS": _bentoml_options(settings.workers),
     }
     (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
     return env
+
+
+def _bentoml_options(workers: int) -> str:
+    """What is set already, and the number of workers: `bentoml serve --api-workers` takes one and ignores it."""
+    own = f"services.lead_serving.workers={workers}"
+    return f"{os.environ.get('BENTOML_CONFIG_OPTIONS', '')} {own}".strip()
 
 
 def serve(settings: Settings, *, with_worker: bool = True) -> None:

@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,56 +17,14 @@ from sqlalchemy.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from served import api_workers, served
 from serving_world import SPAM_TEXT, publish
 
 from leads import keys
-from leads.errors import Unavailable
 from leads.predictions import read_predictions
-from leads.processes import start, stop
 from leads.settings import REPOSITORY, Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-_START_S = 150
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def served(settings: Settings, key: str, target: list[str], *, folder: Path | None = None) -> Iterator[httpx.Client]:
-    """`bentoml serve` with this target until the block ends."""
-    with started(settings, key, target, folder=folder) as (client, _):
-        yield client
-
-
-@contextmanager
-def started(
-    settings: Settings, key: str, target: list[str], *, folder: Path | None = None, drain_s: float = 0.0
-) -> Iterator[tuple[httpx.Client, subprocess.Popen[bytes]]]:
-    """The same, with the process."""
-    port, log = free_port(), settings.root / "serve.log"
-    env = {"LEADS_HOME": str(settings.root), "BENTOML_HOME": str(settings.root / "bentoml"), "PYTHONPATH": ""}
-    env["LEADS_DRAIN_S"] = str(drain_s)
-    (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bentoml", "serve", *target, "--host", "127.0.0.1", "--port", str(port)]
-    here = Path.cwd()
-    os.chdir(folder or REPOSITORY)
-    try:
-        child = start([*command, "--timeout-graceful-shutdown", "5"], env=env, log=log)
-    finally:
-        os.chdir(here)
-    try:
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": key}, timeout=30, trust_env=False
-        ) as client:
-            wait_until_ready(client, child, log)
-            yield client, child
-    finally:
-        stop(child)
 
 
 def wait_for(client: httpx.Client, sample: str) -> str:
@@ -79,18 +34,6 @@ def wait_for(client: httpx.Client, sample: str) -> str:
         time.sleep(0.1)
     assert sample in text
     return text
-
-
-def wait_until_ready(client: httpx.Client, child: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and child.poll() is None:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise Unavailable(f"The service did not start:\n{log.read_text()[-3_000:]}")
 
 
 @pytest.fixture
@@ -166,20 +109,24 @@ def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key:
 
 def test_when_told_to_end_it_says_so_and_finishes(settings: Settings, key: str) -> None:
     publish(settings, "spam")
-    with started(settings, key, ["serving.service:LeadServing"], drain_s=5.0) as (client, child):
-        child.terminate()
+    with served(settings, key, ["serving.service:LeadServing"], env={"LEADS_DRAIN_S": "5"}) as client:
+        (worker,) = api_workers(client)
+        service = worker.parent()
+        assert service is not None
+        service.terminate()
         while (ready := client.get("/readyz")).status_code == 200:
             time.sleep(0.01)
         assert (ready.status_code, ready.json()["status"]) == (503, "stopping")
         assert client.post("/v1/score", json=SPAM, headers={"connection": "close"}).status_code == 200
-        assert child.wait(60) is not None
+        service.wait(60)
     log = (settings.root / "serve.log").read_text()
     assert "Traceback" not in log
 
 
 def test_every_worker_takes_a_new_version_up_without_a_failed_request(settings: Settings, key: str) -> None:
     publish(settings, "spam", "1")
-    with served(settings, key, ["serving.service:LeadServing", "--api-workers", "2"]) as client:
+    with served(settings, key, ["serving.service:LeadServing"], workers=2) as client:
+        assert len(api_workers(client)) == 2
         publish(settings, "spam", "2", seed=1)
         moved, deadline, versions = time.monotonic(), time.monotonic() + 10, []
         while time.monotonic() < deadline and versions[-40:] != ["2"] * 40:
