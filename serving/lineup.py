@@ -9,8 +9,6 @@ from types import MappingProxyType
 
 from models.version import ModelVersion
 
-_NONE: Mapping[str, ModelVersion] = MappingProxyType({})
-
 
 @dataclass(frozen=True)
 class Canary:
@@ -33,6 +31,6 @@ class Canary:
 class Lineup:
     """Loaded and proven versions by harm; replaced as a whole, never changed."""
 
-    champions: Mapping[str, ModelVersion] = _NONE
+    champions: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))
     canaries: Mapping[str, Canary] = field(default_factory=lambda: MappingProxyType({}))
-    challengers: Mapping[str, ModelVersion] = _NONE
+    challengers: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))

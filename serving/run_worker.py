@@ -24,7 +24,8 @@ from leads.predictions import PredictionLog
 from leads.screens import next_steps, note, progress
 from leads.settings import Settings
 from leads.tables import open_engine
-from serving.published import Published, read_state
+from serving.published import Published
+from serving.published_state import read_state
 from serving.scoring import Scorer
 from serving.worker import Progress, Worker
 
@@ -121,7 +122,7 @@ def _run_on(settings: Settings, share: Partition) -> None:
 def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterator[Worker]:
     policies = load_policies(settings.policies)
     engine = open_engine(settings)
-    published = Published(settings)
+    published = Published(settings, policies, engine)
     if background:
         published.start()
     else:

@@ -72,7 +72,7 @@ def open_runtime(settings: Settings) -> Runtime:
     try:
         reader = open_reader(settings)
         predictions = PredictionLog(settings.predictions_dir, owner="api")
-        published = Published(settings)
+        published = Published(settings, policies, engine)
         with engine.begin() as connection:
             idempotency.forget_old(connection, clock.now())
     except LeadsError:

@@ -14,13 +14,15 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serving_world import make_parts
+from serving_world import POLICIES, make_parts
+from sqlalchemy.engine import Engine
 
 from leads.processes import QUIET, start, stop
 from leads.settings import REPOSITORY, Settings
 from models.package import write_version
 from models.registry import Registry, RunRecord
-from serving.published import HarmState, Published, read_state
+from serving.published import Published
+from serving.published_state import HarmState, read_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 COMMAND = (sys.executable, "-m", "serving.follower")
@@ -62,12 +64,12 @@ def follower(settings: Settings) -> Iterator[Callable[[], subprocess.Popen[bytes
 
 
 def test_a_moved_alias_reaches_the_workers_and_a_bad_version_does_not(
-    settings: Settings, tmp_path: Path, follower: Callable[[], subprocess.Popen[bytes]]
+    settings: Settings, engine: Engine, tmp_path: Path, follower: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     assert register(settings, tmp_path, seed=1) == "1"
     first, second = follower(), follower()
     wait_for(settings, lambda state: state.champion == "1", 90)
-    worker = Published(settings)
+    worker = Published(settings, POLICIES, engine)
     worker.refresh()
     assert worker.ready()
 
