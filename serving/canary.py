@@ -49,7 +49,8 @@ class _Comparison:
     def __init__(self, policy: CanaryPolicy) -> None:
         self.slow = Evidence(0.5, first=policy.at_least, looks=_LOOKS)
         self.tier = Evidence(policy.max_tier_shift, first=policy.at_least, looks=_LOOKS)
-        self.flagged = Evidence(policy.max_flagged_shift, first=policy.at_least, looks=_LOOKS)
+        # Few subjects are flagged, and a canary that flags nothing any more shows in those only.
+        self.flagged = Evidence(policy.max_flagged_shift, first=max(8, policy.at_least // 8), looks=_LOOKS)
         self.score = Evidence(policy.max_score_shift, first=policy.at_least, looks=_LOOKS)
         self._subjects: set[int] = set()
 
@@ -151,7 +152,7 @@ def _shifted(found: _Comparison, policy: CanaryPolicy, job: PairedJob, champion:
     moved = float(np.clip(np.nan_to_num(np.abs(ours - theirs), nan=1.0), 0.0, 1.0).sum())
     # Each takes what was seen, also when one before it has decided.
     tier, score = found.tier.add(len(fresh), differ), found.score.add(len(fresh), moved)
-    if found.flagged.add(flagged, differ) and flagged:
+    if found.flagged.add(flagged, differ) and found.tier.n >= policy.at_least:
         return _said(found.flagged, "of {n:,} flagged subjects got another tier", policy.max_flagged_shift)
     if tier:
         return _said(found.tier, "of {n:,} subjects got another tier", policy.max_tier_shift)
