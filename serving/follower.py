@@ -34,6 +34,8 @@ from serving.published_state import HarmState, State, read_state, write_state
 # A refused version may have been fetched while a disk or network failed: it gets another chance after so long.
 RETRY_REFUSED_S = 60.0
 _MAX_BACKOFF_S = 60.0
+# One harm may have aliases that can't be read; of two in a row the registry is the more likely cause.
+_GIVE_UP = 2
 _KEPT_VERSIONS = 3
 _log = logging.getLogger(__name__)
 
@@ -60,6 +62,8 @@ class Follower:
         load_: Load | None = None,
     ) -> None:
         self._folder = settings.published_dir
+        # Names the version that is being tried, for a follower that comes after one that died of it.
+        self._trying = settings.published_dir / ".trying"
         self._policies = policies
         self._registry = registry
         self._clock = clock_
@@ -67,7 +71,9 @@ class Follower:
         self._load = load_ or partial(load, place=place_of(settings))
         self._proven: set[tuple[str, str]] = set()
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
+        self._failed: set[str] = set()
         self._state = self._load_state()
+        self._blame()
 
     def step(self) -> State:
         """Look at every harm's aliases once, publish what changed.
@@ -77,24 +83,33 @@ class Follower:
         Raises:
             Unavailable: the registry doesn't answer; everything published stays.
         """
-        harms: dict[str, HarmState] = {}
-        failures: list[Exception] = []
-        for harm in self._policies.harms:
-            harms[harm] = before = self._state.harms.get(harm, HarmState())
+        answered: dict[str, HarmState] = {}
+        failed: dict[str, Exception] = {}
+        # What failed last time comes last, so that it holds up no other.
+        for harm in sorted(self._policies.harms, key=self._failed.__contains__):
             try:
-                harms[harm] = self._follow(harm, before, self._registry.aliases(harm))
+                answered[harm] = self._follow(harm, self._before(harm), self._registry.aliases(harm))
             except Exception as error:
-                failures.append(error)
-        if len(failures) == len(harms):
-            raise failures[0]
-        for failure in failures:
-            _log.warning("a harm stays as it is: %s", reason_of(failure))
+                failed[harm] = error
+                if not answered and len(failed) == _GIVE_UP:
+                    break
+        self._failed = set(failed)
+        if not answered:
+            raise next(iter(failed.values()))
+        for harm, failure in failed.items():
+            _log.warning("%s stays as it is: %s", harm, reason_of(failure))
+        return self._publish({harm: answered.get(harm, self._before(harm)) for harm in self._policies.harms})
+
+    def _publish(self, harms: dict[str, HarmState]) -> State:
         state = State(self._clock(), harms)
         write_state(self._folder, state)
         for harm, after in harms.items():
-            self._tell(harm, self._state.harms.get(harm, HarmState()), after)
+            self._tell(harm, self._before(harm), after)
         self._state = state
         return state
+
+    def _before(self, harm: str) -> HarmState:
+        return self._state.harms.get(harm, HarmState())
 
     def _load_state(self) -> State:
         try:
@@ -102,6 +117,14 @@ class Follower:
         except ModelRefused as error:
             _log.warning("starting anew: %s", error)
             return State()
+
+    def _blame(self) -> None:
+        """A version under which the follower before died comes to its turn again only later, so that others do now."""
+        try:
+            harm, version = self._trying.read_text(encoding="utf-8").split()
+        except (OSError, ValueError):
+            return
+        self._refused[harm, version] = (self._timer(), "The follower ended while it was tried.")
 
     def _follow(self, harm: str, before: HarmState, aliases: dict[str, str]) -> HarmState:
         refused: dict[str, str] = {}
@@ -137,6 +160,8 @@ class Follower:
         if before is not None and self._timer() - tried_at < RETRY_REFUSED_S:
             return before
         try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._trying.write_text(f"{harm} {version}", encoding="utf-8")
             self._prove(harm, version)
         except Exception as error:
             why = reason_of(error)
@@ -145,6 +170,8 @@ class Follower:
             self._proven.discard(key)
             self._refused[key] = (self._timer(), why)
             return why
+        finally:
+            self._trying.unlink(missing_ok=True)
         self._refused.pop(key, None)
         self._proven.add(key)
         return None

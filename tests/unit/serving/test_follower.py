@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import threading
 import time
@@ -40,6 +41,7 @@ class FakeRegistry:
         self.lost: set[str] = set()
         self.unreadable: set[str] = set()
         self.fetched: list[str] = []
+        self.asked = 0
 
     def register(self, harm: str, version: str, *, role: str = "champion", seed: int = 0) -> Path:
         folder = self.source / harm / version
@@ -49,6 +51,7 @@ class FakeRegistry:
         return folder
 
     def aliases(self, harm: str) -> dict[str, str]:
+        self.asked += 1
         if self.down or harm in self.unreadable:
             raise Unavailable("MLflow doesn't answer.")
         return dict(self.named.get(harm, {}))
@@ -283,3 +286,39 @@ def test_a_state_of_an_earlier_release_is_read(settings: Settings) -> None:
     raw = b'{"checked_at":5,"harms":{"spam":{"champion":"1","refused":{},"aliases":{}}}}'
     (settings.published_dir / "state.json").write_bytes(raw)
     assert read_state(settings.published_dir).harms["spam"] == HarmState("1")
+
+
+def test_a_version_that_ends_the_follower_holds_up_no_other_harm(settings: Settings, registry: FakeRegistry) -> None:
+    """A crash in a library can't be caught; the next follower tries the others first."""
+    now = 0.0
+    registry.register("spam", "1")
+    Follower(settings, POLICIES, registry).step()
+    registry.register("spam", "2")
+    registry.register("stream_manipulation", "1")
+
+    def dies(folder: Path) -> ModelVersion:
+        if folder.name == "2":
+            os._exit(9)
+        return load(folder)
+
+    child = os.fork()
+    if not child:
+        try:
+            Follower(settings, POLICIES, registry, load_=dies).step()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    follower = Follower(settings, POLICIES, registry, timer=lambda: now)
+    state = follower.step()
+    assert (state.harms["spam"].champion, state.harms["stream_manipulation"].champion) == ("1", "1")
+    assert "ended while it was tried" in state.harms["spam"].refused["2"]
+    now = RETRY_REFUSED_S + 1
+    assert follower.step().harms["spam"].champion == "2"
+
+
+def test_a_registry_that_is_down_is_not_asked_for_every_harm(settings: Settings, registry: FakeRegistry) -> None:
+    follower = Follower(settings, POLICIES, registry)
+    registry.down = True
+    with pytest.raises(Unavailable):
+        follower.step()
+    assert registry.asked == 2

@@ -295,14 +295,6 @@ def test_a_retreat_waits_for_a_database_that_is_down(settings: Settings, tmp_pat
     engine.dispose()
 
 
-def test_a_process_starts_from_what_is_published_while_the_registry_is_gone(settings: Settings, engine: Engine) -> None:
-    publish(settings, "spam", "1")
-    gone = settings.model_copy(update={"mlflow_uri": "http://127.0.0.1:9"})
-    published = Published(gone, POLICIES, engine)
-    published.refresh()
-    assert published.ready()
-
-
 def wait_until(what: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
     while not what():
