@@ -21,7 +21,8 @@ from serving.budget import Budget
 from serving.canary import CanaryWatch
 from serving.shadow_jobs import PairedJob, Rows, ShadowJob
 
-CAPACITY = 5_000
+# Under load old rows wait before new ones: more of them would make a canary that goes wrong answer on for longer.
+CAPACITY = 2_000
 SHARE = 0.1
 # Between so many rows the budget is looked at, so that a slow version doesn't run on and on.
 _ROWS_AT_ONCE = 64
