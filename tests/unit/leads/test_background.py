@@ -28,20 +28,6 @@ def test_work_is_repeated_while_it_is_open_and_ends_with_it() -> None:
     assert done == after
 
 
-def test_as_long_as_there_is_something_to_do_it_is_done_at_once() -> None:
-    left, waits = [3], threading.Event()
-
-    def work() -> int:
-        left[0] -= 1
-        if not left[0]:
-            waits.set()
-        return left[0]
-
-    # A second wait would outlast the test.
-    with repeating(work, every_s=2, name="emptying"):
-        assert waits.wait(5)
-
-
 @pytest.mark.parametrize("error", [OSError("disk"), Unavailable("The store doesn't answer.")])
 def test_work_that_fails_is_named_and_tried_again(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
