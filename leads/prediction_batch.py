@@ -92,14 +92,13 @@ def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
     Raises:
         ValueError, TypeError, OverflowError: something in the batches doesn't fit its column.
     """
-    sizes = np.array([len(batch) for batch in batches])
+    batch_of = pa.array(np.repeat(np.arange(len(batches)), [len(batch) for batch in batches]))
 
     def listed(name: str, kind: pa.DataType) -> pa.Array:
         return pa.array(list(chain.from_iterable(getattr(batch, name) for batch in batches)), kind)
 
     def repeated(name: str) -> pa.Array:
-        values = pa.array([getattr(batch, name) for batch in batches], SCHEMA.field(name).type)
-        return values.take(pa.array(np.repeat(np.arange(len(batches)), sizes)))
+        return pa.array([getattr(batch, name) for batch in batches], SCHEMA.field(name).type).take(batch_of)
 
     subjects = [subject for batch in batches for subject in batch.subjects]
     made = {
