@@ -9,8 +9,8 @@ from typing import Literal
 import msgspec
 from starlette.responses import PlainTextResponse, Response
 
-from serving.published import Served
 from serving.runtime import Runtime
+from serving.served import Served
 
 Status = Literal["ready", "starting", "not_ready", "stopping"]
 READY, ALIVE = "/readyz", frozenset(("/livez", "/healthz"))
@@ -25,10 +25,11 @@ class HarmHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer of `/readyz`."""
+    """The answer of `/readyz`. `online_store` is `open` while the circuit breaker keeps look-ups from it."""
 
     status: Status
     harms: Mapping[str, HarmHealth] = {}
+    online_store: Literal["ok", "open"] | None = None
 
 
 def health(runtime: Runtime | None) -> Health:
@@ -37,9 +38,8 @@ def health(runtime: Runtime | None) -> Health:
         return Health("starting")
     served, home = runtime.published.served(), str(runtime.settings.root)
     harms = {x.harm: _of(x, home) for x in served if x.published.champion or x.published.aliases or x.serving}
-    if runtime.stopping.is_set():
-        return Health("stopping", harms)
-    return Health("ready" if is_ready(served) else "not_ready", harms)
+    status: Status = "stopping" if runtime.stopping.is_set() else "ready" if is_ready(served) else "not_ready"
+    return Health(status, harms, "open" if runtime.reader.open else "ok")
 
 
 def is_ready(served: Iterable[Served]) -> bool:
@@ -61,10 +61,7 @@ def answer(path: str, runtime: Runtime | None) -> Response:
 
 
 def _of(served: Served, home: str) -> HarmHealth:
-    published = served.published
-    refused = dict(published.refused)
-    if served.refused_here is not None and published.champion is not None:
-        refused[published.champion] = served.refused_here
-    wanted = published.aliases.get("champion", published.champion)
+    wanted = served.published.aliases.get("champion", served.published.champion)
     # Reasons may name files; where they lie is nobody's business here.
-    return HarmHealth(served.serving, wanted, {version: why.replace(home, "…") for version, why in refused.items()})
+    refused = {version: why.replace(home, "…") for version, why in served.refused.items()}
+    return HarmHealth(served.serving, wanted, refused)

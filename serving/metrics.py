@@ -41,8 +41,10 @@ class Snapshot(NamedTuple):
         predictions_waiting: predictions not yet written.
         predictions_dropped, predictions_write_failures, store_errors: totals since the process started.
         store_open: whether the circuit breaker keeps look-ups from the online store.
-        shadow_rows: total of rows compared in shadow, by outcome.
-        canary_rows: total of rows a canary answered or should have, by harm and outcome.
+        shadow_waiting: rows that wait for their work in shadow.
+        shadow_rows: total of rows for work in shadow, by what became of them.
+        canary_calls: calls of which a canary had a share, by harm and outcome; they begin anew with each trial.
+        retreats: 1 where the published canary has retreated, by harm.
         refusals: how many versions are refused now, by harm.
         versions: the loaded versions: harm, role, version.
     """
@@ -53,7 +55,9 @@ class Snapshot(NamedTuple):
     store_open: bool = False
     store_errors: int = 0
     shadow_rows: Mapping[str, int] = _NOTHING
-    canary_rows: Mapping[tuple[str, str], int] = _NO_PAIRS
+    shadow_waiting: int = 0
+    canary_calls: Mapping[tuple[str, str], int] = _NO_PAIRS
+    retreats: Mapping[str, int] = _NOTHING
     refusals: Mapping[str, int] = _NOTHING
     versions: frozenset[tuple[str, str, str]] = frozenset()
 
@@ -101,16 +105,16 @@ class Metrics:
         self._degraded = counter("leads_degraded_total", "Scores that did without something.", "harm", "flag")
         self._versions = summed("leads_model_version", "Processes that hold a version.", "harm", "role", "version")
         self._refusals = most("leads_model_refusals", "Versions refused now.", "harm")
-        self._shadow = counter("leads_shadow_rows_total", "Rows for comparison in shadow.", "outcome")
-        self._canary = counter("leads_canary_rows_total", "Rows for canaries.", "harm", "outcome")
+        self._retreats = most("leads_canary_retreated", "1 while the published canary has retreated.", "harm")
+        self._canary = counter("leads_canary_calls_total", "Calls a canary had a share of.", "harm", "outcome")
+        self._shadow = counter("leads_shadow_rows_total", "Rows for work in shadow.", "outcome")
+        self._shadow_waiting = summed("leads_shadow_waiting", "Rows that wait for their work in shadow.")()
         self._waiting = summed("leads_predictions_waiting", "Predictions not yet written.")()
         self._dropped = counter("leads_predictions_dropped_total", "Predictions that were not logged.")
         self._failures = counter("leads_predictions_write_failures_total", "Failed writes of the prediction log.")
         self._open = most("leads_store_circuit_open", "1 while the online store is not asked.")()
         self._store_errors = counter("leads_store_errors_total", "Failed look-ups in the online store.")
         self._counted: dict[tuple[_Family[Counter], tuple[str, ...]], int] = {}
-        for unlabelled in (self._dropped, self._failures, self._store_errors):
-            unlabelled()
 
     def begun(self) -> None:
         """A request came in; `request` is called once it is answered."""
@@ -147,10 +151,12 @@ class Metrics:
         self._total(self._store_errors, (), now.store_errors)
         for outcome, n in now.shadow_rows.items():
             self._total(self._shadow, (outcome,), n)
-        for labels, n in now.canary_rows.items():
+        self._shadow_waiting.set(now.shadow_waiting)
+        for labels, n in now.canary_calls.items():
             self._total(self._canary, labels, n)
-        for harm in {*now.refusals, *(harm for (harm,) in self._refusals.seen)}:
-            self._refusals(harm).set(now.refusals.get(harm, 0))
+        for family, by_harm in ((self._refusals, now.refusals), (self._retreats, now.retreats)):
+            for harm in {*by_harm, *(harm for (harm,) in family.seen)}:
+                family(harm).set(by_harm.get(harm, 0))
         for version in {*now.versions, *self._versions.seen}:
             self._versions(*version).set(float(version in now.versions))
 
@@ -172,9 +178,9 @@ class Metrics:
 
     def _total(self, family: _Family[Counter], labels: tuple[str, ...], total: int) -> None:
         before = self._counted.get((family, labels), 0)
-        if total > before:
-            family(*labels).inc(total - before)
-            self._counted[family, labels] = total
+        # A smaller total than before began anew.
+        family(*labels).inc(total - before if total >= before else total)
+        self._counted[family, labels] = total
 
     def _counter(self, name: str, what: str, *labels: str) -> _Family[Counter]:
         from prometheus_client import Counter

@@ -18,13 +18,29 @@ _log = logging.getLogger(__name__)
 
 def snapshot(runtime: Runtime) -> Snapshot:
     """State and totals of the service's parts, as of now."""
-    served = runtime.published.served()
+    served, lineup = runtime.published.served(), runtime.published.lineup()
+    shadow, canaries = runtime.trials.shadow.snapshot(), runtime.trials.watch.snapshot()
+    roles = {
+        "champion": lineup.champions,
+        "canary": {harm: canary.version for harm, canary in lineup.canaries.items()},
+        "challenger": lineup.challengers,
+    }
     return Snapshot(
         predictions_waiting=runtime.predictions.waiting,
         predictions_dropped=runtime.predictions.dropped,
         predictions_write_failures=runtime.predictions.failures,
-        refusals={x.harm: len(x.published.refused) + (x.refused_here is not None) for x in served},
-        versions=frozenset((x.harm, "champion", x.serving) for x in served if x.serving is not None),
+        store_open=runtime.reader.open,
+        store_errors=runtime.reader.errors + runtime.reader.timeouts,
+        shadow_waiting=shadow.waiting,
+        shadow_rows={name: getattr(shadow, name) for name in ("scored", "compared", "dropped", "failed")},
+        canary_calls={
+            key: n
+            for x in canaries
+            for key, n in (((x.harm, "answered"), x.calls - x.errors), ((x.harm, "failed"), x.errors))
+        },
+        retreats={x.harm: int(x.retreat is not None) for x in served},
+        refusals={x.harm: len(x.refused) for x in served},
+        versions=frozenset((harm, role, x.version) for role, held in roles.items() for harm, x in held.items()),
     )
 
 

@@ -28,6 +28,7 @@ from serving.rate_limits import RateLimits
 from serving.scoring import Scorer
 from serving.store_guard import GuardedReader
 from serving.tracing import Tracing, open_tracing
+from serving.trials import Trials
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -47,6 +48,7 @@ class Runtime:
     reader: GuardedReader
     predictions: PredictionLog
     scorer: Scorer
+    trials: Trials
     metrics: Metrics
     limiter: anyio.CapacityLimiter
     clock: Clock = clock.now
@@ -61,6 +63,7 @@ class Runtime:
     def close(self) -> None:
         """Stop the background threads and write what waits."""
         self.published.stop()
+        self.trials.stop()
         try:
             self.predictions.close()
         finally:
@@ -82,7 +85,7 @@ def open_runtime(settings: Settings) -> Runtime:
     try:
         reader = GuardedReader(open_reader(settings), timeout_s=settings.store_timeout_s)
         predictions = PredictionLog(settings.predictions_dir, owner="api")
-        published = Published(settings)
+        published = Published(settings, policies, engine)
         with engine.begin() as connection:
             idempotency.forget_old(connection, clock.now())
     except LeadsError:
@@ -91,6 +94,8 @@ def open_runtime(settings: Settings) -> Runtime:
     reader.warm_up()
     predictions.start()
     published.start()
+    trials = Trials(policies, published.retreats)
+    trials.start()
     return Runtime(
         settings,
         policies,
@@ -99,7 +104,8 @@ def open_runtime(settings: Settings) -> Runtime:
         published,
         reader,
         predictions,
-        Scorer(engine, policies, reader, published, predictions),
+        Scorer(engine, policies, reader, published, predictions, trials),
+        trials,
         process_metrics(),
         anyio.CapacityLimiter(_THREADS),
         rates=RateLimits(settings.rate_limit, share=1 / settings.workers),

@@ -85,7 +85,11 @@ def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key:
         for path in ("/livez", "/readyz", "/healthz"):
             assert client.get(path, headers={"x-api-key": ""}).status_code == 200
         ready = client.get("/readyz").json()
-        assert ready == {"status": "ready", "harms": {"spam": {"serving": "1", "wanted": "1", "refused": {}}}}
+        assert ready == {
+            "status": "ready",
+            "harms": {"spam": {"serving": "1", "wanted": "1", "refused": {}}},
+            "online_store": "ok",
+        }
         page = client.get("/", follow_redirects=True)
         assert (page.url.path, "Lead Serving" in page.text) == ("/v1/docs", True)
         parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)

@@ -3,12 +3,21 @@ from __future__ import annotations
 import pytest
 
 from serving.health import Health, health, is_ready
-from serving.published import HarmState, Served
+from serving.published_state import HarmState
+from serving.served import Served
 
 
-def served(harm: str, serving: str | None, champion: str | None, alias: str | None = None, **refused: str) -> Served:
+def served(harm: str, serving: str | None, champion: str | None, alias: str | None = None) -> Served:
     aliases = {"champion": alias or champion} if alias or champion else {}
-    return Served(harm, serving, None, HarmState(champion, refused, aliases), None)  # type: ignore[arg-type]
+    return Served(
+        harm=harm,
+        serving=serving,
+        published=HarmState(champion, {}, aliases),
+        loaded=frozenset(),
+        share=None,
+        retreat=None,
+        refused_here={},
+    )
 
 
 @pytest.mark.parametrize(

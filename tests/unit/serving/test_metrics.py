@@ -104,7 +104,9 @@ def test_a_tick_takes_over_states_and_adds_what_came_to_totals(metrics: Metrics)
                 store_open=True,
                 store_errors=2,
                 shadow_rows={"compared": dropped},
-                canary_rows={("spam", "answered"): 4},
+                shadow_waiting=9,
+                canary_calls={("spam", "answered"): 4},
+                retreats={"spam": 1},
                 refusals={"spam": 1},
                 versions=frozenset({("spam", "champion", "1")}),
             )
@@ -116,9 +118,17 @@ def test_a_tick_takes_over_states_and_adds_what_came_to_totals(metrics: Metrics)
     assert found["leads_store_circuit_open"] == 1
     assert found["leads_store_errors_total"] == 2
     assert found['leads_shadow_rows_total{outcome="compared"}'] == 5
-    assert found['leads_canary_rows_total{harm="spam",outcome="answered"}'] == 4
+    assert found["leads_shadow_waiting"] == 9
+    assert found['leads_canary_calls_total{harm="spam",outcome="answered"}'] == 4
+    assert found['leads_canary_retreated{harm="spam"}'] == 1
     assert found['leads_model_refusals{harm="spam"}'] == 1
     assert found['leads_model_version{harm="spam",role="champion",version="1"}'] == 1
+
+
+def test_a_total_that_begins_anew_counts_on(metrics: Metrics) -> None:
+    for total in (5, 2, 3):
+        metrics.tick(Snapshot(canary_calls={("spam", "answered"): total}))
+    assert values(metrics)['leads_canary_calls_total{harm="spam",outcome="answered"}'] == 8
 
 
 def test_versions_and_refusals_that_are_gone_are_not_shown_as_there(metrics: Metrics) -> None:

@@ -41,6 +41,8 @@ def test_a_snapshot_says_what_is_served_and_refused(runtime: Runtime) -> None:
     found = snapshot(runtime)
     assert ("spam", "champion", "1") in found.versions
     assert found.refusals["spam"] == 1
+    assert found.shadow_rows == {"scored": 0, "compared": 0, "dropped": 0, "failed": 0}
+    assert found.retreats == {"spam": 0, "stream_manipulation": 0}
 
 
 def test_the_tick_goes_on_after_a_failure(
