@@ -124,7 +124,6 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
             "LEADS_MLFLOW_URI": "http://127.0.0.1:1",
         }
         made.client = ending.enter_context(served(settings, key, ["serving.service:LeadServing"], env=env, workers=2))
-        until(lambda: len(api_workers(made.client)) == 2)
         until(made.recovered)
         yield made
 
