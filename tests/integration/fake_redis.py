@@ -54,7 +54,6 @@ class FakeRedis:
     def __init__(self, path: Path | None = None, *, port: int = 0) -> None:
         self.hashes: dict[bytes, dict[bytes, bytes]] = {}
         self.reply = b""
-        self.asked = 0
         self._path = path
         self._port = port
         self._mode: Mode = "ok"
@@ -137,7 +136,6 @@ class FakeRedis:
             for command in _commands(heard):
                 name = command[0].upper()
                 if name == b"HMGET":
-                    self.asked += 1
                     if not self._answer(connection, command):
                         break
                 else:

@@ -53,7 +53,7 @@ def served(
         with httpx.Client(
             base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": key}, timeout=30, trust_env=False
         ) as client:
-            _wait_until_ready(client, child, log)
+            _wait_until_ready(client, child, log, workers)
             yield client
     finally:
         stop(child)
@@ -70,11 +70,11 @@ def api_workers(client: httpx.Client) -> list[psutil.Process]:
     return found
 
 
-def _wait_until_ready(client: httpx.Client, child: subprocess.Popen[bytes], log: Path) -> None:
+def _wait_until_ready(client: httpx.Client, child: subprocess.Popen[bytes], log: Path, workers: int) -> None:
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and child.poll() is None:
         try:
-            if client.get("/readyz").status_code == 200:
+            if client.get("/readyz").status_code == 200 and len(api_workers(client)) == workers:
                 return
         except httpx.TransportError:
             pass
