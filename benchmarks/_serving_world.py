@@ -25,7 +25,7 @@ from leads.processes import QUIET, die_with_parent, start, stop
 from leads.settings import Settings, load_settings
 from leads.tables import open_engine
 from models.registry import Registry
-from serving.published import read_state
+from serving.published_state import read_state
 
 console = Console()
 HARMS = ("spam", "identity_hate", "sexism", "harassment")

@@ -23,13 +23,11 @@ from leads.wire import (
     ItemsIn,
     PlaysIn,
     ReleaseIn,
-    ScoreIn,
-    ScoresOut,
     SignalsIn,
     SubjectDecisionIn,
     parse,
-    parse_scoring,
 )
+from leads.wire_scores import ScoreIn, ScoresOut, parse_scoring
 from serving import idempotency, intake, lead_requests, problems
 from serving.api_docs import describe
 from serving.gate import KEY, REQUEST_ID

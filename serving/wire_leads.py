@@ -11,7 +11,7 @@ from leads.wire import ItemData, Out, ReasonOut, Ref, SubjectIn, WeighedReason, 
 from models.version import model_name
 from serving.decisions import Decided
 from serving.leads_table import AuditEntry, Lead
-from serving.published import Served
+from serving.served import Served
 
 
 class LeadOut(Out, frozen=True):
@@ -108,12 +108,42 @@ class DecidedOut(Out, frozen=True):
     repeated: bool
 
 
+class VersionOut(Out, frozen=True):
+    """A version in its role; `loaded`: it is loaded and proven in this worker."""
+
+    version: str
+    loaded: bool
+
+
+class RetreatOut(Out, frozen=True):
+    """Since when a canary doesn't answer any more, and what the worker on `host` saw of it."""
+
+    at: str
+    why: str
+    host: str
+
+
+class CanaryOut(Out, frozen=True):
+    """The version that answers for a `share` of the subjects, unless it retreated."""
+
+    version: str
+    loaded: bool
+    share: float | None
+    retreated: RetreatOut | None
+
+
 class HarmModels(Out, frozen=True):
-    """A harm's versions: `serving` answers in this worker, `aliases` is what the registry says, `refused` why not."""
+    """A harm's versions: `serving` answers in this worker, `aliases` is what the registry says, `refused` why not.
+
+    `champion` is the version that should answer, `previous` the one before, when it is at hand.
+    """
 
     harm: str
     model: str
     serving: str | None
+    champion: VersionOut | None
+    canary: CanaryOut | None
+    challenger: VersionOut | None
     previous: str | None
     aliases: Mapping[str, str]
     converged: bool
@@ -196,19 +226,35 @@ def decided_out(decided: Decided) -> DecidedOut:
 
 
 def models_out(served: list[Served], checked_at: int) -> ModelsOut:
-    models = [
-        HarmModels(
-            harm=x.harm,
-            model=model_name(x.harm),
-            serving=x.serving,
-            previous=x.previous,
-            aliases=x.published.aliases,
-            converged=x.converged,
-            refused={**x.published.refused, **({x.published.champion or "": x.refused_here} if x.refused_here else {})},
+    return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(_harm_models(x) for x in served))
+
+
+def _harm_models(one: Served) -> HarmModels:
+    canary = None
+    if one.published.canary is not None:
+        gone = one.retreat
+        canary = CanaryOut(
+            version=one.published.canary,
+            loaded=one.published.canary in one.loaded,
+            share=one.share,
+            retreated=RetreatOut(at=clock.to_text(gone.at), why=gone.why, host=gone.host) if gone else None,
         )
-        for x in served
-    ]
-    return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(models))
+    return HarmModels(
+        harm=one.harm,
+        model=model_name(one.harm),
+        serving=one.serving,
+        champion=_version_out(one, one.published.champion),
+        canary=canary,
+        challenger=_version_out(one, one.published.challenger),
+        previous=one.previous,
+        aliases=one.published.aliases,
+        converged=one.converged,
+        refused=one.refused,
+    )
+
+
+def _version_out(one: Served, version: str | None) -> VersionOut | None:
+    return None if version is None else VersionOut(version=version, loaded=version in one.loaded)
 
 
 def ref_out(subject: Subject) -> Ref:
