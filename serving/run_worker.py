@@ -16,7 +16,7 @@ from features.compaction import compacting
 from features.fold import Partition
 from features.materialize import Materializer, forget
 from features.online import open_reader
-from leads import clock
+from leads import clock, prediction_compaction
 from leads.errors import Conflict, InvalidInput, LeadsError
 from leads.files import only_one
 from leads.policies import load_policies
@@ -133,13 +133,15 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
     try:
         scorer = Scorer(engine, policies, reader, published, log)
         materializer = Materializer(settings, engine, partition=share)
-        with compacting(materializer.segments):
+        with compacting(materializer.segments), prediction_compaction.compacting(settings.predictions_dir):
             yield Worker(policies, engine, scorer, published, materializer)
     finally:
-        log.close()
-        reader.close()
-        published.stop()
-        engine.dispose()
+        try:
+            log.close()
+        finally:
+            reader.close()
+            published.stop()
+            engine.dispose()
 
 
 def follow_once(settings: Settings) -> None:
