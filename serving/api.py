@@ -30,6 +30,16 @@ from leads.wire import (
     parse,
     parse_scoring,
 )
+from leads.wire_leads import (
+    ClaimedOut,
+    DecidedOut,
+    LeadDetail,
+    LeadsOut,
+    ModelsOut,
+    ReleasedOut,
+    StateFilter,
+    TrailOut,
+)
 from serving import idempotency, intake, lead_requests, problems
 from serving.api_docs import describe
 from serving.gate import KEY, REQUEST_ID
@@ -37,16 +47,7 @@ from serving.idempotency import Answer, Given
 from serving.runtime import Runtime
 from serving.score_request import NothingScored, score
 from serving.stages import Stages
-from serving.wire_leads import (
-    ClaimedOut,
-    DecidedOut,
-    LeadDetail,
-    LeadsOut,
-    ModelsOut,
-    ReleasedOut,
-    TrailOut,
-    models_out,
-)
+from serving.wire_leads import models_out
 
 _TYPE = r"^[a-z][a-z0-9_]{0,63}$"
 Work = Callable[[Connection, Given | None], msgspec.Struct]
@@ -108,7 +109,7 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     async def get_leads(
         request: Request,
         harm: Annotated[list[str] | None, Query(description="Only these harms.")] = None,
-        state: Annotated[lead_requests.StateFilter, Query(description="Only leads in this state.")] = "open",
+        state: Annotated[StateFilter, Query(description="Only leads in this state.")] = "open",
         type_id: Annotated[str | None, Query(alias="typeId", pattern=_TYPE, description="Only this type.")] = None,
         limit: Annotated[int, Query(ge=1, le=200)] = 50,
         cursor: Annotated[str | None, Query(max_length=512, description="`nextCursor` of the page before.")] = None,

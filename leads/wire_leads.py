@@ -1,0 +1,123 @@
+"""How leads, audit trails and model versions look from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from leads.wire import Out, ReasonOut, Ref, SubjectIn, WeighedReason
+
+StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
+
+
+class LeadOut(Out, frozen=True):
+    """A lead as those see it who look after the queue."""
+
+    id: str
+    subject: Ref
+    harm: str
+    state: str
+    score: float
+    tier: str
+    model: str
+    model_version: str
+    prediction_id: str
+    reasons: tuple[WeighedReason, ...]
+    priority: float
+    created_at: str
+    scored_at: str
+    claimed_by: str | None
+    lease_until: str | None
+    decided_at: str | None
+    verdict: str | None
+
+
+class LeadsOut(Out, frozen=True):
+    """By falling priority. `nextCursor` is null on the last page."""
+
+    leads: tuple[LeadOut, ...]
+    next_cursor: str | None
+
+
+class ClaimedLead(Out, frozen=True):
+    """A lead as its reviewer sees it: neither score nor tier nor priority, so that these don't sway the verdict."""
+
+    id: str
+    subject: SubjectIn
+    harm: str
+    harm_title: str
+    model: str
+    model_version: str
+    reasons: tuple[ReasonOut, ...]
+    lease_until: str
+
+
+class ClaimedOut(Out, frozen=True):
+    leads: tuple[ClaimedLead, ...]
+
+
+class SignalOut(Out, frozen=True):
+    kind: str
+    source: str
+    harm: str | None
+    score: float | None
+    occurred_at: str
+
+
+class LeadDetail(Out, frozen=True):
+    """A lead, what its subject holds, and the signals about it, oldest first."""
+
+    lead: LeadOut
+    subject: SubjectIn
+    signals: tuple[SignalOut, ...]
+
+
+class AuditOut(Out, frozen=True):
+    at: str
+    action: str
+    actor: str
+    detail: Mapping[str, Any]
+
+
+class TrailOut(Out, frozen=True):
+    """Everything that happened to a lead, oldest first."""
+
+    lead_id: str
+    entries: tuple[AuditOut, ...]
+
+
+class ReleasedOut(Out, frozen=True):
+    id: str
+    state: str
+
+
+class DecidedOut(Out, frozen=True):
+    """The decision that stands. `repeated`: it stood before, nothing changed."""
+
+    subject: Ref
+    harm: str
+    verdict: str
+    by: str
+    reviewer: str
+    lead_id: str | None
+    state: str | None
+    repeated: bool
+
+
+class HarmModels(Out, frozen=True):
+    """A harm's versions: `serving` answers in this worker, `aliases` is what the registry says, `refused` why not."""
+
+    harm: str
+    model: str
+    serving: str | None
+    previous: str | None
+    aliases: Mapping[str, str]
+    converged: bool
+    refused: Mapping[str, str]
+
+
+class ModelsOut(Out, frozen=True):
+    """`checkedAt` is when the registry last answered."""
+
+    checked_at: str | None
+    models: tuple[HarmModels, ...]
