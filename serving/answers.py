@@ -99,15 +99,17 @@ class Scored:
     """A whole call: groups and errors in the order of harms in policies.yaml.
 
     Args:
+        harms: in that order.
         available: whether the database and the online store answered.
     """
 
+    harms: Sequence[str]
     groups: Sequence[GroupScores]
     errors: Sequence[ErrorEntry]
     available: bool = True
 
     def answers(self) -> list[ScoreAnswer | ErrorEntry]:
         """One record per request and harm, in the order of requests, then of harms."""
-        order = {group.group.version.harm: n for n, group in enumerate(self.groups)}
+        order = {harm: n for n, harm in enumerate(self.harms)}
         found: list[ScoreAnswer | ErrorEntry] = [answer for group in self.groups for answer in group.answers()]
         return sorted([*self.errors, *found], key=lambda x: (x.index, order.get(x.harm or "", -1)))

@@ -23,12 +23,9 @@ from leads.wire import (
     ItemsIn,
     PlaysIn,
     ReleaseIn,
-    ScoreIn,
-    ScoresOut,
     SignalsIn,
     SubjectDecisionIn,
     parse,
-    parse_scoring,
 )
 from leads.wire_leads import (
     ClaimedOut,
@@ -40,6 +37,7 @@ from leads.wire_leads import (
     StateFilter,
     TrailOut,
 )
+from leads.wire_scores import ScoreIn, ScoresOut, parse_scoring
 from serving import idempotency, intake, lead_requests, problems
 from serving.api_docs import describe
 from serving.gate import KEY, REQUEST_ID

@@ -6,6 +6,7 @@ from typing import Any
 
 from leads import wire
 from leads.wire import schema
+from leads.wire_scores import ScoreIn
 from serving.problems import MEDIA_TYPE
 
 _SUBJECT = {
@@ -16,7 +17,7 @@ _SUBJECT = {
 _REF = {"id": "c-81", "typeId": "comment"}
 _DECISION = {"verdict": "violating", "reviewer": "rev-12", "reason": "Sells followers."}
 _EXAMPLES: dict[type, dict[str, Any]] = {
-    wire.ScoreIn: {"subjects": [_REF], "harms": ["spam"], "reasons": True},
+    ScoreIn: {"subjects": [_REF], "harms": ["spam"], "reasons": True},
     wire.ItemsIn: {"items": [{**_SUBJECT, "occurredAt": "2026-03-01T12:00:00Z"}]},
     wire.SignalsIn: {
         "signals": [{"subject": _REF, "kind": "user_report", "source": "app", "harm": "spam", "reporterId": "a-9"}]

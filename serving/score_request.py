@@ -8,19 +8,8 @@ from typing import NamedTuple
 from leads.errors import LeadsError
 from leads.keys import ApiKey
 from leads.records import Subject
-from leads.wire import (
-    Asked,
-    BadSubject,
-    Explanation,
-    Ref,
-    ResultOut,
-    ScoreOut,
-    ScoresOut,
-    SubjectIn,
-    UnscoredOut,
-    WeighedReason,
-    time_text,
-)
+from leads.wire import Ref, SubjectIn, WeighedReason, time_text
+from leads.wire_scores import Asked, BadSubject, Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
 from serving.answers import GroupScores
 from serving.problems import Detail
 from serving.reasons import Explained

@@ -108,7 +108,7 @@ class Scorer:
                 groups += self._score_group(group, call, errors)
         order = {harm: i for i, harm in enumerate(self._policies.harms)}
         errors.sort(key=lambda x: (x.index, order.get(x.harm or "", -1)))
-        return Scored(groups, errors, available and stored is not None)
+        return Scored(tuple(order), groups, errors, available and stored is not None)
 
     def _stored(self, requests: Sequence[ScoreRequest]) -> Mapping[Subject, ItemCreated] | None:
         """What the log holds about the subjects; None when the database doesn't answer."""

@@ -13,7 +13,7 @@ from starlette.responses import Response
 
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
-from leads.wire import parse_scoring
+from leads.wire_scores import parse_scoring
 from serving import problems
 from serving.api import create_app
 from serving.gate import KEY, REQUEST_ID, Gate
