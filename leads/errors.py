@@ -7,6 +7,7 @@ LeadsError
 ├── AccessDenied        the key doesn't allow this                   403
 ├── NotFound            the thing named doesn't exist                404
 ├── Conflict            it exists, but its state forbids this        409
+├── TooManyRequests     fine, but not so often                       429
 ├── ConfigurationError  settings or policies are wrong               500
 ├── NotEnoughData       the labels or rows at hand can't carry this  422
 ├── ModelRefused        a registered version fails its own proof     503
@@ -25,10 +26,13 @@ class LeadsError(Exception):
         message: what is wrong, as one sentence.
         field: JSON pointer (`/items/0/id`), option (`--harm`) or file position (`policies.yaml:12`).
         remedy: what the reader can do next.
+
+    Raised by `leads.client`, it also holds the `request_id` under which the service's log has more.
     """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong"
+    request_id: str | None = None
 
     def __init__(self, message: str, *, field: str | None = None, remedy: str | None = None) -> None:
         super().__init__(message)
@@ -70,6 +74,19 @@ class NotFound(LeadsError):
 class Conflict(LeadsError):
     status = 409
     title = "The current state forbids this"
+
+
+class TooManyRequests(LeadsError):
+    """`retry_after_s`: after how many whole seconds another try can succeed, at least 1."""
+
+    status = 429
+    title = "Too many requests"
+
+    def __init__(
+        self, message: str, *, retry_after_s: int = 1, field: str | None = None, remedy: str | None = None
+    ) -> None:
+        super().__init__(message, field=field, remedy=remedy)
+        self.retry_after_s = max(1, retry_after_s)
 
 
 class ConfigurationError(LeadsError):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from leads.wire import Out, ReasonOut, Ref, SubjectIn, WeighedReason
+from leads.wire import Out, ReasonOut, RefOut, SubjectOut, WeighedReason
 
 StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
 
@@ -14,7 +14,7 @@ class LeadOut(Out, frozen=True):
     """A lead as those see it who look after the queue."""
 
     id: str
-    subject: Ref
+    subject: RefOut
     harm: str
     state: str
     score: float
@@ -43,7 +43,7 @@ class ClaimedLead(Out, frozen=True):
     """A lead as its reviewer sees it: neither score nor tier nor priority, so that these don't sway the verdict."""
 
     id: str
-    subject: SubjectIn
+    subject: SubjectOut
     harm: str
     harm_title: str
     model: str
@@ -68,7 +68,7 @@ class LeadDetail(Out, frozen=True):
     """A lead, what its subject holds, and the signals about it, oldest first."""
 
     lead: LeadOut
-    subject: SubjectIn
+    subject: SubjectOut
     signals: tuple[SignalOut, ...]
 
 
@@ -94,7 +94,7 @@ class ReleasedOut(Out, frozen=True):
 class DecidedOut(Out, frozen=True):
     """The decision that stands. `repeated`: it stood before, nothing changed."""
 
-    subject: Ref
+    subject: RefOut
     harm: str
     verdict: str
     by: str

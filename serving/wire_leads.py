@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from leads import clock
 from leads.records import ItemCreated, LoggedEvent, SignalReceived, Subject
-from leads.wire import ItemData, ReasonOut, Ref, SubjectIn, WeighedReason, time_text
+from leads.wire import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason, time_text
 from leads.wire_leads import (
     AuditOut,
     ClaimedLead,
@@ -106,12 +106,13 @@ def models_out(served: list[Served], checked_at: int) -> ModelsOut:
     return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(models))
 
 
-def ref_out(subject: Subject) -> Ref:
-    return Ref(subject.id, subject.type_id)
+def ref_out(subject: Subject) -> RefOut:
+    return RefOut(subject.id, subject.type_id)
 
 
-def subject_out(subject: Subject, item: ItemCreated | None) -> SubjectIn:
+def subject_out(subject: Subject, item: ItemCreated | None) -> SubjectOut:
     if item is None:
-        return SubjectIn(subject.id, subject.type_id)
-    parent = Ref(item.parent.id, item.parent.type_id) if item.parent else None
-    return SubjectIn(subject.id, subject.type_id, ItemData(item.text or None, item.account_id, parent, item.duration_s))
+        return SubjectOut(subject.id, subject.type_id)
+    parent = RefOut(item.parent.id, item.parent.type_id) if item.parent else None
+    data = ItemDataOut(item.text or None, item.account_id, parent, item.duration_s)
+    return SubjectOut(subject.id, subject.type_id, data)
