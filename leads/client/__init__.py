@@ -7,8 +7,8 @@
             print(result.subject, [score.score for score in result.scores])
 
 Both clients have the same methods. Requests and answers are the structs of `leads.wire`, `leads.wire_scores` and
-`leads.wire_leads`; what the service refuses is raised from the one error tree, `leads.errors`. What fails for now is sent
-again: reads and scores are safe to repeat, and whatever changes something carries an Idempotency-Key.
+`leads.wire_leads`; what the service refuses is raised from the one error tree, `leads.errors`. What fails for now is
+sent again: reads and scores are safe to repeat, and whatever changes something carries an Idempotency-Key.
 """
 
 from leads.client._async import AsyncClient

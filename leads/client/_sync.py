@@ -36,7 +36,7 @@ class Client:
     """The API, blocking. Thread-safe; keeps its connections open until `close` or the end of its `with` block.
 
     Args:
-        base_url: default: LEADS_URL, or http://127.0.0.1:3000. Proxies of the environment are used, but not to loopback.
+        base_url: default: LEADS_URL, or http://127.0.0.1:3000. The environment's proxies are used, but not to loopback.
         key: API key; default: LEADS_API_KEY.
         timeout_s: seconds to wait for a connection, for sending, and for each part of an answer.
         retries: how persistent to be.
