@@ -16,13 +16,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-import httpx
 import msgspec
 from rich.rule import Rule
 
 from leads import clock, event_log, keys
+from leads.client import Client
 from leads.clock import Micros
-from leads.demo_screens import Api, decide_one, score_a_text, top_leads
+from leads.demo_screens import decide_one, score_a_text, top_leads
 from leads.errors import LeadsError, Unavailable
 from leads.files import only_one, write_json
 from leads.policies import load_policies
@@ -148,7 +148,7 @@ def _serve_and_show(demo: Demo, settings: Settings) -> None:
 
 
 @contextmanager
-def _service(settings: Settings) -> Iterator[Api]:
+def _service(settings: Settings) -> Iterator[Client]:
     """The service on a free port with a key of its own; both are gone afterwards."""
     port = _free_port()
     engine = open_engine(settings)
@@ -160,29 +160,25 @@ def _service(settings: Settings) -> Iterator[Api]:
     command = (sys.executable, "-m", "leads.cli", "serve", "--port", str(port))
     service = start(command, env=env, log=settings.root / "logs" / "serve.log")
     try:
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": created.text}, timeout=30, trust_env=False
-        ) as client:
-            _wait_until_ready(client, service, settings)
-            yield Api(client)
+        url = f"http://127.0.0.1:{port}"
+        with Client(url, created.text, timeout_s=30) as client:
+            _wait_until_ready(client, url, service, settings)
+            yield client
     finally:
         stop(service, grace_s=20)
         keys.revoke(engine, created.key.id)
         engine.dispose()
 
 
-def _wait_until_ready(client: httpx.Client, service: subprocess.Popen[bytes], settings: Settings) -> None:
+def _wait_until_ready(client: Client, url: str, service: subprocess.Popen[bytes], settings: Settings) -> None:
     began = time.monotonic()
     with console.status("starting"):
         while time.monotonic() - began < _READY_S:
             if service.poll() is not None:
                 break
-            try:
-                if client.get("/readyz").status_code == 200:
-                    note(f"  ready after {time.monotonic() - began:.0f} s on {client.base_url}")
-                    return
-            except httpx.TransportError:
-                pass
+            if client.ready():
+                note(f"  ready after {time.monotonic() - began:.0f} s on {url}")
+                return
             time.sleep(0.2)
     raise Unavailable("The service did not become ready.", remedy=f"See the logs in {settings.root / 'logs'}.")
 

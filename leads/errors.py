@@ -26,10 +26,13 @@ class LeadsError(Exception):
         message: what is wrong, as one sentence.
         field: JSON pointer (`/items/0/id`), option (`--harm`) or file position (`policies.yaml:12`).
         remedy: what the reader can do next.
+
+    Raised by `leads.client`, it also holds the `request_id` under which the service's log has more.
     """
 
     status: ClassVar[int] = 500
     title: ClassVar[str] = "Something went wrong"
+    request_id: str | None = None
 
     def __init__(self, message: str, *, field: str | None = None, remedy: str | None = None) -> None:
         super().__init__(message)

@@ -151,6 +151,22 @@ class Accepted(Out, frozen=True):
     event_ids: tuple[str, ...]
 
 
+class RefOut(Ref, frozen=True, forbid_unknown_fields=False):
+    """A subject in an answer. As in all answers, fields that a newer service adds are passed over."""
+
+
+class ItemDataOut(ItemData, frozen=True, forbid_unknown_fields=False):
+    """What an item holds, in an answer."""
+
+    parent: RefOut | None = None
+
+
+class SubjectOut(SubjectIn, frozen=True, forbid_unknown_fields=False):
+    """A subject with what is stored of it, in an answer."""
+
+    data: ItemDataOut = ItemDataOut()
+
+
 class ReasonOut(Out, frozen=True):
     code: str
     text: str

@@ -8,7 +8,7 @@ import msgspec
 from msgspec import Meta
 
 from leads.errors import InvalidInput
-from leads.wire import MAX_BATCH, Harms, In, Out, Ref, SubjectIn, WeighedReason, parse
+from leads.wire import MAX_BATCH, Harms, In, Out, RefOut, SubjectIn, WeighedReason, parse
 
 
 class ScoreIn(In, frozen=True):
@@ -64,7 +64,7 @@ class UnscoredOut(Out, frozen=True):
 class ResultOut(Out, frozen=True):
     """A subject's scores and errors, in the order of harms in policies.yaml. `subject` is null if it can't be read."""
 
-    subject: Ref | None
+    subject: RefOut | None
     scores: tuple[ScoreOut, ...]
     errors: tuple[UnscoredOut, ...]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI, Query, Request, Security
+from fastapi import FastAPI, Path, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader
 from sqlalchemy.engine import Connection
@@ -17,7 +17,6 @@ from leads.errors import LeadsError
 from leads.keys import ApiKey, Scope
 from leads.records import Subject
 from leads.wire import (
-    Accepted,
     ClaimIn,
     DecisionIn,
     ItemsIn,
@@ -27,34 +26,33 @@ from leads.wire import (
     SubjectDecisionIn,
     parse,
 )
-from leads.wire_scores import ScoreIn, ScoresOut, parse_scoring
+from leads.wire_leads import StateFilter
+from leads.wire_scores import parse_scoring
 from serving import idempotency, intake, lead_requests, problems
-from serving.api_docs import describe
+from serving.api_docs import describe, parameter, with_nulls
+from serving.api_examples import CURSOR, LEAD_ID
 from serving.gate import KEY, REQUEST_ID
 from serving.idempotency import Answer, Given
 from serving.runtime import Runtime
 from serving.score_request import NothingScored, score
 from serving.stages import Stages
-from serving.wire_leads import (
-    ClaimedOut,
-    DecidedOut,
-    LeadDetail,
-    LeadsOut,
-    ModelsOut,
-    ReleasedOut,
-    TrailOut,
-    models_out,
-)
+from serving.wire_leads import models_out
 
 _TYPE = r"^[a-z][a-z0-9_]{0,63}$"
+LeadId = Annotated[str, Path(**parameter("As GET /v1/leads and POST /v1/leads/claim name it.", LEAD_ID))]
 Work = Callable[[Connection, Given | None], msgspec.Struct]
+
+
+class _Documented(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return with_nulls(super().openapi())
 
 
 def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
     """The app; `runtime` gives the service's parts and is called per request, after start-up."""
     # The gate asks for the key; this makes both OpenAPI documents say so.
     key = APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)
-    app = FastAPI(title="Lead Serving", version="1", docs_url=None, redoc_url=None, dependencies=[Security(key)])
+    app = _Documented(title="Lead Serving", version="1", docs_url=None, redoc_url=None, dependencies=[Security(key)])
     app.add_exception_handler(LeadsError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
     app.add_exception_handler(HTTPException, _on_http)
@@ -66,7 +64,7 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
 
 
 def _add_scoring(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
-    @app.post("/score", **describe("Score subjects under harms", "score", body=ScoreIn, answer=ScoresOut))
+    @app.post("/score", **describe("POST /score"))
     async def post_score(request: Request) -> Response:
         key, asked = _key(request, "score"), parse_scoring(await request.body())
         found = await runtime().run(score, runtime(), key, asked, Stages())
@@ -74,7 +72,7 @@ def _add_scoring(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
             return problems.of_many(found.first, found.errors, request.scope[REQUEST_ID])
         return _json(found)
 
-    @app.get("/models", **describe("Which version answers for each harm", None, answer=ModelsOut))
+    @app.get("/models", **describe("GET /models"))
     async def get_models(request: Request) -> Response:
         key, published = _key(request, None), runtime().published
         served = [x for x in published.served() if key.harms is None or x.harm in key.harms]
@@ -82,7 +80,7 @@ def _add_scoring(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
 
 
 def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
-    def route(path: str, type_: type[intake.Batch], summary: str) -> None:
+    def route(path: str, type_: type[intake.Batch]) -> None:
         async def post(request: Request) -> Response:
             key, body = _key(request, "events:write"), parse(await request.body(), type_)
             now, parts = runtime().clock(), runtime()
@@ -93,71 +91,56 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
 
             return await _once(request, parts, work, status=202)
 
-        described = describe(summary, "events:write", body=type_, answer=Accepted, status=202, creates=True)
-        app.add_api_route(path, post, methods=["POST"], name=f"post_{path[1:]}", **described)
+        app.add_api_route(path, post, methods=["POST"], name=f"post_{path[1:]}", **describe(f"POST {path}"))
 
-    route("/items", ItemsIn, "Tell of items and accounts that came to be or were edited")
-    route("/signals", SignalsIn, "Tell of reports, notices, hash matches, other classifiers' scores")
-    route("/plays", PlaysIn, "Tell of plays")
+    route("/items", ItemsIn)
+    route("/signals", SignalsIn)
+    route("/plays", PlaysIn)
 
 
 def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
-    @app.get("/leads", **describe("Leads by falling priority", "leads:read", answer=LeadsOut))
+    @app.get("/leads", **describe("GET /leads"))
     async def get_leads(
         request: Request,
-        harm: Annotated[list[str] | None, Query(description="Only these harms.")] = None,
-        state: Annotated[lead_requests.StateFilter, Query(description="Only leads in this state.")] = "open",
-        type_id: Annotated[str | None, Query(alias="typeId", pattern=_TYPE, description="Only this type.")] = None,
-        limit: Annotated[int, Query(ge=1, le=200)] = 50,
-        cursor: Annotated[str | None, Query(max_length=512, description="`nextCursor` of the page before.")] = None,
+        harm: Annotated[list[str] | None, Query(**parameter("Only these harms.", ["spam"]))] = None,
+        state: Annotated[StateFilter, Query(**parameter("Only leads in this state.", "open"))] = "open",
+        type_id: Annotated[
+            str | None, Query(alias="typeId", pattern=_TYPE, **parameter("Only subjects of this type.", "comment"))
+        ] = None,
+        limit: Annotated[int, Query(ge=1, le=200, **parameter("How many at most.", 20))] = 50,
+        cursor: Annotated[
+            str | None, Query(max_length=512, **parameter("`nextCursor` of the page before, unchanged.", CURSOR))
+        ] = None,
     ) -> Response:
         wanted = lead_requests.Wanted(tuple(harm) if harm else None, state, type_id, limit, cursor)
         return _json(await runtime().run(lead_requests.listed, runtime(), _key(request, "leads:read"), wanted))
 
-    @app.post(
-        "/leads/claim",
-        **describe("Lease the best leads", "leads:decide", body=ClaimIn, answer=ClaimedOut, creates=True),
-    )
+    @app.post("/leads/claim", **describe("POST /leads/claim"))
     async def post_claim(request: Request) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), ClaimIn)
         return await _once(request, runtime(), lambda c, _: lead_requests.claimed(c, runtime(), key, body))
 
-    @app.get("/leads/{lead_id}", **describe("Everything known of a lead", "leads:read", answer=LeadDetail))
-    async def get_lead(request: Request, lead_id: str) -> Response:
+    @app.get("/leads/{lead_id}", **describe("GET /leads/{lead_id}"))
+    async def get_lead(request: Request, lead_id: LeadId) -> Response:
         return _json(await runtime().run(lead_requests.detail, runtime(), _key(request, "leads:read"), lead_id))
 
-    @app.get("/leads/{lead_id}/audit", **describe("What happened to a lead", "leads:read", answer=TrailOut))
-    async def get_audit(request: Request, lead_id: str) -> Response:
+    @app.get("/leads/{lead_id}/audit", **describe("GET /leads/{lead_id}/audit"))
+    async def get_audit(request: Request, lead_id: LeadId) -> Response:
         return _json(await runtime().run(lead_requests.trail, runtime(), _key(request, "leads:read"), lead_id))
 
 
 def _add_decisions(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
-    @app.post(
-        "/leads/{lead_id}/release",
-        **describe("Give a claimed lead back", "leads:decide", body=ReleaseIn, answer=ReleasedOut, creates=True),
-    )
-    async def post_release(request: Request, lead_id: str) -> Response:
+    @app.post("/leads/{lead_id}/release", **describe("POST /leads/{lead_id}/release"))
+    async def post_release(request: Request, lead_id: LeadId) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), ReleaseIn)
         return await _once(request, runtime(), lambda c, _: lead_requests.released(c, runtime(), key, lead_id, body))
 
-    @app.post(
-        "/leads/{lead_id}/decision",
-        **describe("Decide a lead", "leads:decide", body=DecisionIn, answer=DecidedOut, creates=True),
-    )
-    async def post_decision(request: Request, lead_id: str) -> Response:
+    @app.post("/leads/{lead_id}/decision", **describe("POST /leads/{lead_id}/decision"))
+    async def post_decision(request: Request, lead_id: LeadId) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), DecisionIn)
         return await _once(request, runtime(), lambda c, _: lead_requests.decided(c, runtime(), key, lead_id, body))
 
-    @app.post(
-        "/decisions",
-        **describe(
-            "Decide a subject, lead or not; overturn a decision",
-            "leads:decide",
-            body=SubjectDecisionIn,
-            answer=DecidedOut,
-            creates=True,
-        ),
-    )
+    @app.post("/decisions", **describe("POST /decisions"))
     async def post_decisions(request: Request) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), SubjectDecisionIn)
         subject = Subject(body.subject.type_id, body.subject.id)

@@ -2,101 +2,83 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from leads import wire
 from leads.wire import schema
 from leads.wire_scores import ScoreIn
-from serving.problems import MEDIA_TYPE
+from serving.api_examples import ANSWERS, REQUESTS
+from serving.api_problems import responses
+from serving.api_routes import ROUTES
 
-_SUBJECT = {
-    "id": "c-81",
-    "typeId": "comment",
-    "data": {"text": "Great tune!", "accountId": "a-7", "parent": {"id": "t-3", "typeId": "track"}},
-}
-_REF = {"id": "c-81", "typeId": "comment"}
-_DECISION = {"verdict": "violating", "reviewer": "rev-12", "reason": "Sells followers."}
-_EXAMPLES: dict[type, dict[str, Any]] = {
-    ScoreIn: {"subjects": [_REF], "harms": ["spam"], "reasons": True},
-    wire.ItemsIn: {"items": [{**_SUBJECT, "occurredAt": "2026-03-01T12:00:00Z"}]},
-    wire.SignalsIn: {
-        "signals": [{"subject": _REF, "kind": "user_report", "source": "app", "harm": "spam", "reporterId": "a-9"}]
-    },
-    wire.PlaysIn: {"plays": [{"subject": {"id": "t-3", "typeId": "track"}, "accountId": "a-7", "seconds": 31.5}]},
-    wire.ClaimIn: {"reviewer": "rev-12", "n": 5, "harms": ["spam"]},
-    wire.ReleaseIn: {"reviewer": "rev-12"},
-    wire.DecisionIn: _DECISION,
-    wire.SubjectDecisionIn: {**_DECISION, "subject": _REF, "harm": "spam"},
-}
-_PROBLEM = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "errors", "request_id"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string"},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "properties": {"pointer": {"type": "string"}, "detail": {"type": "string"}},
-            },
-        },
-        "request_id": {"type": "string"},
-    },
-}
-_PROBLEMS = {
-    401: "No valid key",
-    403: "The key doesn't allow that",
-    404: "It doesn't exist",
-    408: "The body didn't arrive in time",
-    409: "The current state forbids it",
-    413: "Too large",
-    414: "Path and query too long",
-    415: "Not JSON",
-    422: "Not valid",
-    429: "Too many requests; Retry-After says when to come again",
-    431: "Headers too large",
-    503: "A part doesn't answer",
-}
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",
     "in": "header",
     "required": False,
     "description": "The same request sent again with the same key is done once and answered alike, for a day.",
     "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "example": "0b0f8c5e-5a0e-4a53-9d5c-3c1c4a8f0f1e",
 }
+_REPLAYED = {"description": "`true` when it was done by an earlier request.", "schema": {"type": "string"}}
 
 
-def describe(
-    summary: str,
-    scope: str | None,
-    *,
-    answer: type,
-    body: type | None = None,
-    status: int = 200,
-    creates: bool = False,
-) -> dict[str, Any]:
-    """Keyword arguments for a FastAPI route decorator."""
+def describe(route: str) -> dict[str, Any]:
+    """Keyword arguments for the FastAPI decorator of a route, named as `POST /score`."""
+    docs = ROUTES[route]
     extra: dict[str, Any] = {}
-    if body is not None:
-        content = {"schema": schema(body), "example": _EXAMPLES[body]}
+    if docs.body is not None:
+        content = {"schema": schema(docs.body), "examples": _named(REQUESTS[docs.body])}
         extra["requestBody"] = {"required": True, "content": {"application/json": content}}
-    if creates:
+    if docs.creates:
         extra["parameters"] = [_IDEMPOTENCY_KEY]
-    responses: dict[int | str, dict[str, Any]] = {
-        code: {"description": text, "content": {MEDIA_TYPE: {"schema": _PROBLEM}}} for code, text in _PROBLEMS.items()
+    answers = responses(
+        docs.scope,
+        docs.problems,
+        takes_body=docs.body is not None,
+        creates=docs.creates,
+        takes_parameters=docs.parameters,
+    )
+    answers[docs.status] = {
+        "description": "Done" if docs.status == 200 else "Durable",
+        "content": {"application/json": {"schema": schema(docs.answer), "examples": _named(ANSWERS[docs.answer])}},
     }
-    responses[status] = {
-        "description": "Done" if status == 200 else "Durable",
-        "content": {"application/json": {"schema": schema(answer)}},
-    }
+    if docs.creates:
+        answers[docs.status]["headers"] = {"Idempotency-Replayed": _REPLAYED}
+    needs = f"Needs a key with the scope `{docs.scope}`." if docs.scope else "Needs any key."
     return {
-        "summary": summary,
-        "description": f"Needs a key with the scope `{scope}`." if scope else "Needs any key.",
-        "status_code": status,
+        "summary": docs.summary,
+        "description": f"{docs.about}\n\n{needs}",
+        "status_code": docs.status,
         "response_model": None,
-        "responses": responses,
+        "responses": answers,
         "openapi_extra": extra,
     }
+
+
+def with_nulls(document: dict[str, Any]) -> dict[str, Any]:
+    """The document with answers' examples as they are: FastAPI leaves every null out of what it writes."""
+    for route, docs in ROUTES.items():
+        method, path = route.split()
+        answer = document["paths"][path][method.lower()]["responses"][str(docs.status)]
+        answer["content"]["application/json"]["examples"] = _named(ANSWERS[docs.answer])
+    return document
+
+
+def native(field: str) -> dict[str, Any]:
+    """Keyword arguments for a pydantic field of BentoML's own `score`, whose document knows `example` alone."""
+    both = REQUESTS[ScoreIn]["Both: given fields override stored ones"]
+    about = {
+        "subjects": "At most 1,000, each by id, with text and fields, or both.",
+        "harms": "Default: every harm that applies, has a model, and that the key is for.",
+        "reasons": "Whether to explain scores.",
+    }
+    return {"description": about[field], "json_schema_extra": {"example": both.get(field, True)}}
+
+
+def parameter(description: str, example: object) -> dict[str, Any]:
+    """Keyword arguments for a FastAPI parameter."""
+    return {"description": description, "openapi_examples": {"One": {"value": example}}}
+
+
+def _named(examples: Mapping[str, object]) -> dict[str, Any]:
+    return {name: {"summary": name, "value": value} for name, value in examples.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from sqlalchemy.engine import Connection
 
@@ -13,26 +13,14 @@ from leads.keys import ApiKey
 from leads.records import Subject
 from leads.tables import reading
 from leads.wire import ClaimIn, DecisionIn, ReleaseIn, SubjectDecisionIn
+from leads.wire_leads import ClaimedOut, DecidedOut, LeadDetail, LeadsOut, ReleasedOut, StateFilter, TrailOut
 from serving import queue
 from serving.decisions import Ruling, decide_lead, decide_subject
 from serving.leads_table import Lead, LeadState, find_lead, read_audit
 from serving.runtime import Runtime
-from serving.wire_leads import (
-    ClaimedOut,
-    DecidedOut,
-    LeadDetail,
-    LeadsOut,
-    ReleasedOut,
-    TrailOut,
-    claimed_out,
-    decided_out,
-    detail_out,
-    lead_out,
-    trail_out,
-)
+from serving.wire_leads import claimed_out, decided_out, detail_out, lead_out, trail_out
 
 _ID = re.compile(r"l_[0-9a-f]{24}")
-StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
 
 
 class Wanted(NamedTuple):

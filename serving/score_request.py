@@ -8,7 +8,7 @@ from typing import NamedTuple
 from leads.errors import LeadsError
 from leads.keys import ApiKey
 from leads.records import Subject
-from leads.wire import Ref, SubjectIn, WeighedReason, time_text
+from leads.wire import RefOut, SubjectIn, WeighedReason, time_text
 from leads.wire_scores import Asked, BadSubject, Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
 from serving import request_notes
 from serving.answers import GroupScores, Scored
@@ -98,7 +98,7 @@ def _results(
         unscored.setdefault(i, []).append(_unscored(i, harm, error))
     return tuple(
         ResultOut(
-            subject=None if isinstance(one, BadSubject) else Ref(one.id, one.type_id),
+            subject=None if isinstance(one, BadSubject) else RefOut(one.id, one.type_id),
             scores=tuple(scores[i]),
             errors=tuple(unscored.get(i, ())),
         )

@@ -6,10 +6,11 @@ bentoml serve serving.service:LeadServing
 from __future__ import annotations
 
 import asyncio
-from typing import Any, cast
+from typing import Annotated, Any, cast
 
 import bentoml
 import msgspec
+from pydantic import Field
 from starlette.responses import Response
 
 from leads.errors import InvalidInput, LeadsError, Unavailable
@@ -17,6 +18,7 @@ from leads.settings import load_settings
 from leads.wire_scores import parse_scoring
 from serving import health, logs, problems
 from serving.api import create_app
+from serving.api_docs import native
 from serving.gate import KEY, REQUEST_ID, Gate
 from serving.observing import drain_on_sigterm, tick
 from serving.pages import create_pages
@@ -80,11 +82,14 @@ class LeadServing:
     async def score(
         self,
         ctx: bentoml.Context,
-        subjects: list[dict[str, Any]],
-        harms: list[str] | None = None,
-        reasons: bool = False,
+        subjects: Annotated[list[dict[str, Any]], Field(**native("subjects"))],
+        harms: Annotated[list[str] | None, Field(**native("harms"))] = None,
+        reasons: Annotated[bool, Field(**native("reasons"))] = False,
     ) -> dict[str, Any]:
-        """Score subjects under harms; the same as `POST /v1/score`."""
+        """Score subjects under harms: what `POST /v1/score` does, with its answers and problem documents.
+
+        Needs a key with the scope `score`, which BentoML's clients send as their `token`.
+        """
         scope = ctx.request.scope
         try:
             # Once more through the strict types of the wire: BentoML's let any object be a subject.

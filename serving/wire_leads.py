@@ -1,160 +1,28 @@
-"""How leads, audit trails and model versions look from outside."""
+"""From the service's own records to what travels."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 from leads import clock
 from leads.records import ItemCreated, LoggedEvent, SignalReceived, Subject
-from leads.wire import ItemData, Out, ReasonOut, Ref, SubjectIn, WeighedReason, time_text
+from leads.wire import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason, time_text
+from leads.wire_leads import (
+    AuditOut,
+    CanaryOut,
+    ClaimedLead,
+    DecidedOut,
+    HarmModels,
+    LeadDetail,
+    LeadOut,
+    ModelsOut,
+    RetreatOut,
+    SignalOut,
+    TrailOut,
+    VersionOut,
+)
 from models.version import model_name
 from serving.decisions import Decided
 from serving.leads_table import AuditEntry, Lead
 from serving.served import Served
-
-
-class LeadOut(Out, frozen=True):
-    """A lead as those see it who look after the queue."""
-
-    id: str
-    subject: Ref
-    harm: str
-    state: str
-    score: float
-    tier: str
-    model: str
-    model_version: str
-    prediction_id: str
-    reasons: tuple[WeighedReason, ...]
-    priority: float
-    created_at: str
-    scored_at: str
-    claimed_by: str | None
-    lease_until: str | None
-    decided_at: str | None
-    verdict: str | None
-
-
-class LeadsOut(Out, frozen=True):
-    """By falling priority. `nextCursor` is null on the last page."""
-
-    leads: tuple[LeadOut, ...]
-    next_cursor: str | None
-
-
-class ClaimedLead(Out, frozen=True):
-    """A lead as its reviewer sees it: neither score nor tier nor priority, so that these don't sway the verdict."""
-
-    id: str
-    subject: SubjectIn
-    harm: str
-    harm_title: str
-    model: str
-    model_version: str
-    reasons: tuple[ReasonOut, ...]
-    lease_until: str
-
-
-class ClaimedOut(Out, frozen=True):
-    leads: tuple[ClaimedLead, ...]
-
-
-class SignalOut(Out, frozen=True):
-    kind: str
-    source: str
-    harm: str | None
-    score: float | None
-    occurred_at: str
-
-
-class LeadDetail(Out, frozen=True):
-    """A lead, what its subject holds, and the signals about it, oldest first."""
-
-    lead: LeadOut
-    subject: SubjectIn
-    signals: tuple[SignalOut, ...]
-
-
-class AuditOut(Out, frozen=True):
-    at: str
-    action: str
-    actor: str
-    detail: Mapping[str, Any]
-
-
-class TrailOut(Out, frozen=True):
-    """Everything that happened to a lead, oldest first."""
-
-    lead_id: str
-    entries: tuple[AuditOut, ...]
-
-
-class ReleasedOut(Out, frozen=True):
-    id: str
-    state: str
-
-
-class DecidedOut(Out, frozen=True):
-    """The decision that stands. `repeated`: it stood before, nothing changed."""
-
-    subject: Ref
-    harm: str
-    verdict: str
-    by: str
-    reviewer: str
-    lead_id: str | None
-    state: str | None
-    repeated: bool
-
-
-class VersionOut(Out, frozen=True):
-    """A version in its role; `loaded`: it is loaded and proven in this worker."""
-
-    version: str
-    loaded: bool
-
-
-class RetreatOut(Out, frozen=True):
-    """Since when a canary doesn't answer any more, and what the worker on `host` saw of it."""
-
-    at: str
-    why: str
-    host: str
-
-
-class CanaryOut(Out, frozen=True):
-    """The version that answers for a `share` of the subjects, unless it retreated."""
-
-    version: str
-    loaded: bool
-    share: float | None
-    retreated: RetreatOut | None
-
-
-class HarmModels(Out, frozen=True):
-    """A harm's versions: `serving` answers in this worker, `aliases` is what the registry says, `refused` why not.
-
-    `champion` is the version that should answer, `previous` the one before, when it is at hand.
-    """
-
-    harm: str
-    model: str
-    serving: str | None
-    champion: VersionOut | None
-    canary: CanaryOut | None
-    challenger: VersionOut | None
-    previous: str | None
-    aliases: Mapping[str, str]
-    converged: bool
-    refused: Mapping[str, str]
-
-
-class ModelsOut(Out, frozen=True):
-    """`checkedAt` is when the registry last answered."""
-
-    checked_at: str | None
-    models: tuple[HarmModels, ...]
 
 
 def lead_out(lead: Lead) -> LeadOut:
@@ -257,12 +125,13 @@ def _version_out(one: Served, version: str | None) -> VersionOut | None:
     return None if version is None else VersionOut(version=version, loaded=version in one.loaded)
 
 
-def ref_out(subject: Subject) -> Ref:
-    return Ref(subject.id, subject.type_id)
+def ref_out(subject: Subject) -> RefOut:
+    return RefOut(subject.id, subject.type_id)
 
 
-def subject_out(subject: Subject, item: ItemCreated | None) -> SubjectIn:
+def subject_out(subject: Subject, item: ItemCreated | None) -> SubjectOut:
     if item is None:
-        return SubjectIn(subject.id, subject.type_id)
-    parent = Ref(item.parent.id, item.parent.type_id) if item.parent else None
-    return SubjectIn(subject.id, subject.type_id, ItemData(item.text or None, item.account_id, parent, item.duration_s))
+        return SubjectOut(subject.id, subject.type_id)
+    parent = RefOut(item.parent.id, item.parent.type_id) if item.parent else None
+    data = ItemDataOut(item.text or None, item.account_id, parent, item.duration_s)
+    return SubjectOut(subject.id, subject.type_id, data)

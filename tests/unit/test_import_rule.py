@@ -123,3 +123,10 @@ def test_the_command_line_starts_light() -> None:
     check = f"import sys, leads.cli; print(*[n for n in (*{HEAVY!r}, 'numpy', 'sqlalchemy') if n in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=120, check=True)
     assert loaded.stdout.split() == []
+
+
+def test_the_client_starts_light() -> None:
+    names = (*HEAVY, "numpy", "sqlalchemy", "pyarrow", "pydantic", "pydantic_settings", "fastapi", "yaml")
+    check = f"import sys, leads.client; print(*[name for name in {names!r} if name in sys.modules])"
+    loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=120, check=True)
+    assert loaded.stdout.split() == []

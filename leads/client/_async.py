@@ -1,0 +1,223 @@
+"""The client for asyncio."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
+from typing import Self, TypeVar
+
+import httpx
+
+from leads.client import _calls as calls
+from leads.client._answers import Unscored, join_accepted, join_scores, read, read_part, tell_what_is_kept, unreachable
+from leads.client._calls import Call, SubjectLike
+from leads.client._connection import connection
+from leads.client._retries import Retries
+from leads.errors import LeadsError
+from leads.records import DecidedBy, Verdict
+from leads.wire import Accepted, ClaimIn, DecisionIn, PlayIn, SignalIn, SubjectDecisionIn, SubjectIn
+from leads.wire_leads import (
+    ClaimedOut,
+    DecidedOut,
+    LeadDetail,
+    LeadOut,
+    LeadsOut,
+    ModelsOut,
+    ReleasedOut,
+    StateFilter,
+    TrailOut,
+)
+from leads.wire_scores import ScoresOut
+
+T = TypeVar("T")
+
+
+class AsyncClient:
+    """The API on asyncio: the methods, arguments and errors of `Client`.
+
+    Args:
+        concurrency: at most so many requests at once of a long list to score.
+    """
+
+    def __init__(
+        self,
+        base_url: str | None = None,
+        key: str | None = None,
+        *,
+        timeout_s: float = 10.0,
+        retries: Retries | None = None,
+        transport: httpx.AsyncBaseTransport | None = None,
+        sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        concurrency: int = 4,
+    ) -> None:
+        to = connection(base_url, key)
+        self._retries = retries or Retries()
+        self._sleep = sleep
+        self._turn = asyncio.Semaphore(max(1, concurrency))
+        self._http = httpx.AsyncClient(
+            base_url=to.url, headers=to.headers, timeout=timeout_s, trust_env=to.trust_env, transport=transport
+        )
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self.aclose()
+
+    def __repr__(self) -> str:
+        return f"AsyncClient({str(self._http.base_url.copy_with(userinfo=b''))!r})"
+
+    async def aclose(self) -> None:
+        """Close all connections."""
+        await self._http.aclose()
+
+    async def score(
+        self, subjects: Iterable[SubjectLike], harms: Sequence[str] | None = None, *, reasons: bool = False
+    ) -> ScoresOut:
+        """Score subjects: one result each, in their order; what is wrong with one stands in its result's `errors`."""
+        parts = calls.score_calls(subjects, harms, reasons)
+        if len(parts) == 1:
+            return join_scores([await self._part(parts[0])])
+        try:
+            async with asyncio.TaskGroup() as group:
+                tasks = [group.create_task(self._part(call)) for call in parts]
+        except ExceptionGroup as failed:
+            # One is as good as all: the others were cancelled, or failed alike.
+            raise failed.exceptions[0] from failed.exceptions[0].__cause__
+        return join_scores([task.result() for task in tasks])
+
+    async def items(self, items: Iterable[SubjectIn], *, idempotency_key: str | None = None) -> Accepted:
+        """Tell of items and accounts that came to be or were edited. Durable when it returns."""
+        return await self._tell(calls.event_calls("items", items, idempotency_key))
+
+    async def signals(self, signals: Iterable[SignalIn], *, idempotency_key: str | None = None) -> Accepted:
+        """Tell of reports, notices, hash matches, other classifiers' scores."""
+        return await self._tell(calls.event_calls("signals", signals, idempotency_key))
+
+    async def plays(self, plays: Iterable[PlayIn], *, idempotency_key: str | None = None) -> Accepted:
+        """Tell of plays."""
+        return await self._tell(calls.event_calls("plays", plays, idempotency_key))
+
+    async def leads(
+        self,
+        harms: Sequence[str] | None = None,
+        *,
+        state: StateFilter = "open",
+        type_id: str | None = None,
+        limit: int = 50,
+        cursor: str | None = None,
+    ) -> LeadsOut:
+        """One page of leads by falling priority, at most 200."""
+        return await self._send(calls.leads_call(harms, state, type_id, limit, cursor))
+
+    async def iter_leads(
+        self,
+        harms: Sequence[str] | None = None,
+        *,
+        state: StateFilter = "open",
+        type_id: str | None = None,
+        page_size: int = 200,
+    ) -> AsyncIterator[LeadOut]:
+        """All leads by falling priority, page by page."""
+        cursor: str | None = None
+        while True:
+            page = await self.leads(harms, state=state, type_id=type_id, limit=page_size, cursor=cursor)
+            for lead in page.leads:
+                yield lead
+            cursor = page.next_cursor
+            if cursor is None:
+                return
+
+    async def lead(self, lead_id: str) -> LeadDetail:
+        """Everything known of a lead. Raises NotFound."""
+        return await self._send(calls.lead_call(lead_id))
+
+    async def audit(self, lead_id: str) -> TrailOut:
+        """What happened to a lead, oldest first. Raises NotFound."""
+        return await self._send(calls.audit_call(lead_id))
+
+    async def claim(
+        self, reviewer: str, n: int = 1, *, harms: Sequence[str] | None = None, idempotency_key: str | None = None
+    ) -> ClaimedOut:
+        """Lease the best `n` open leads, at most 100, to a reviewer; nobody else gets them meanwhile."""
+        body = ClaimIn(reviewer, n, None if harms is None else tuple(harms))
+        return await self._send(calls.claim_call(body, idempotency_key))
+
+    async def release(self, lead_id: str, reviewer: str, *, idempotency_key: str | None = None) -> ReleasedOut:
+        """Give a claimed lead back. Raises NotFound, and Conflict when `reviewer` doesn't hold it."""
+        return await self._send(calls.release_call(lead_id, reviewer, idempotency_key))
+
+    async def decide(
+        self,
+        lead_id: str,
+        verdict: Verdict,
+        reviewer: str,
+        *,
+        by: DecidedBy = "human",
+        reason: str = "",
+        idempotency_key: str | None = None,
+    ) -> DecidedOut:
+        """Decide a lead. Raises NotFound, and Conflict when another holds it or it was decided otherwise."""
+        return await self._send(calls.decide_call(lead_id, DecisionIn(verdict, reviewer, by, reason), idempotency_key))
+
+    async def decide_subject(
+        self,
+        subject: SubjectLike,
+        harm: str,
+        verdict: Verdict,
+        reviewer: str,
+        *,
+        by: DecidedBy = "human",
+        reason: str = "",
+        appeal: bool = False,
+        idempotency_key: str | None = None,
+    ) -> DecidedOut:
+        """Decide a subject under a harm, lead or not. `appeal` overturns an earlier human decision."""
+        body = SubjectDecisionIn(verdict, reviewer, by, reason, subject=calls.as_ref(subject), harm=harm, appeal=appeal)
+        return await self._send(calls.decide_subject_call(body, idempotency_key))
+
+    async def models(self) -> ModelsOut:
+        """Which version answers for each harm."""
+        return await self._send(calls.models_call())
+
+    async def ready(self) -> bool:
+        """Whether the service answers and has every model it should; asked once, without a key."""
+        try:
+            return (await self._http.get("/readyz")).is_success
+        except httpx.RequestError:
+            return False
+
+    async def _part(self, call: Call[ScoresOut]) -> ScoresOut | Unscored:
+        async with self._turn:
+            return read_part(call, await self._respond(call))
+
+    async def _tell(self, parts: Sequence[Call[Accepted]]) -> Accepted:
+        answers: list[Accepted] = []
+        for call in parts:
+            try:
+                answers.append(await self._send(call))
+            except LeadsError as error:
+                tell_what_is_kept(error, call)
+                raise
+        return join_accepted(answers)
+
+    async def _send(self, call: Call[T]) -> T:
+        return read(call, await self._respond(call))
+
+    async def _respond(self, call: Call[T]) -> httpx.Response:
+        """The first answer that isn't worth sending again for, or the last one."""
+        attempts = self._retries.begin()
+        while True:
+            try:
+                response = await self._http.request(
+                    call.method, call.path, params=call.params, content=call.body, headers=call.headers
+                )
+            except httpx.RequestError as error:
+                wait_s = attempts.wait_s(None)
+                if wait_s is None:
+                    raise unreachable(call, error) from error
+            else:
+                wait_s = attempts.wait_s(response)
+                if wait_s is None:
+                    return response
+            await self._sleep(wait_s)

@@ -1,0 +1,203 @@
+"""What is sent: one call per request, long lists in as many as the service's limits ask for."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Generic, TypeVar
+from urllib.parse import quote
+
+import msgspec
+
+from leads.errors import InvalidInput
+from leads.wire import (
+    MAX_BATCH,
+    Accepted,
+    ClaimIn,
+    DecisionIn,
+    ItemData,
+    Ref,
+    ReleaseIn,
+    SubjectDecisionIn,
+    SubjectIn,
+)
+from leads.wire_leads import ClaimedOut, DecidedOut, LeadDetail, LeadsOut, ModelsOut, ReleasedOut, StateFilter, TrailOut
+from leads.wire_scores import ScoresOut
+
+T = TypeVar("T")
+SubjectLike = SubjectIn | Ref | tuple[str, str]
+# The service takes 2 MiB; what stands around the list is small.
+_MAX_LIST_BYTES = 2_000_000
+
+
+@dataclass(frozen=True)
+class Call(Generic[T]):
+    """One request, safe to repeat: it reads, scores, or carries an Idempotency-Key.
+
+    Args:
+        answer: what a good answer's body is.
+        first: the place in the caller's list of the first entry that is in this call.
+    """
+
+    method: str
+    path: str
+    answer: type[T]
+    params: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    idempotency_key: str | None = None
+    first: int = 0
+
+    @property
+    def headers(self) -> dict[str, str]:
+        headers = {"content-type": "application/json"} if self.body is not None else {}
+        return headers if self.idempotency_key is None else {**headers, "idempotency-key": self.idempotency_key}
+
+
+def ref(type_id: str, id: str) -> Ref:
+    """A subject by type and id, as signals and plays name it.
+
+    >>> ref("comment", "c1")
+    Ref(id='c1', type_id='comment')
+    """
+    return Ref(id, type_id)
+
+
+def subject(
+    type_id: str,
+    id: str,
+    *,
+    text: str | None = None,
+    account_id: str | None = None,
+    parent: Ref | tuple[str, str] | None = None,
+    duration_s: float | None = None,
+) -> SubjectIn:
+    """A subject with what is known of it. `parent` is what it hangs on, as (type, id).
+
+    >>> subject("comment", "c1", text="hi", parent=("track", "t3")).data.parent
+    Ref(id='t3', type_id='track')
+    """
+    hangs_on = ref(*parent) if isinstance(parent, tuple) else parent
+    return SubjectIn(id, type_id, ItemData(text, account_id, hangs_on, duration_s))
+
+
+def score_calls(subjects: Iterable[SubjectLike], harms: Sequence[str] | None, reasons: bool) -> list[Call[ScoresOut]]:
+    """Calls that together score all subjects."""
+    rest: dict[str, Any] = {"reasons": reasons} if harms is None else {"harms": list(harms), "reasons": reasons}
+    entries = [_subject_in(one) for one in subjects]
+    return [
+        Call("POST", "/v1/score", ScoresOut, body=_encode({"subjects": part, **rest}), first=first)
+        for first, part in _parts("subjects", entries)
+    ]
+
+
+def event_calls(name: str, entries: Iterable[msgspec.Struct], idempotency_key: str | None) -> list[Call[Accepted]]:
+    """Calls that together tell of all `items`, `signals` or `plays`, each with an Idempotency-Key of its own.
+
+    The same entries with the same key give the same calls.
+    """
+    key, parts = _key(idempotency_key), list(_parts(name, list(entries)))
+    return [
+        Call(
+            "POST",
+            f"/v1/{name}",
+            Accepted,
+            body=_encode({name: part}),
+            idempotency_key=key if len(parts) == 1 else f"{key}-{n}",
+            first=first,
+        )
+        for n, (first, part) in enumerate(parts)
+    ]
+
+
+def leads_call(
+    harms: Sequence[str] | None, state: StateFilter, type_id: str | None, limit: int, cursor: str | None
+) -> Call[LeadsOut]:
+    params = [("harm", harm) for harm in harms or ()] + [("state", state), ("limit", str(limit))]
+    params += [(name, value) for name, value in (("typeId", type_id), ("cursor", cursor)) if value is not None]
+    return Call("GET", "/v1/leads", LeadsOut, params=tuple(params))
+
+
+def lead_call(lead_id: str) -> Call[LeadDetail]:
+    return Call("GET", _lead_path(lead_id), LeadDetail)
+
+
+def audit_call(lead_id: str) -> Call[TrailOut]:
+    return Call("GET", f"{_lead_path(lead_id)}/audit", TrailOut)
+
+
+def models_call() -> Call[ModelsOut]:
+    return Call("GET", "/v1/models", ModelsOut)
+
+
+def claim_call(body: ClaimIn, idempotency_key: str | None) -> Call[ClaimedOut]:
+    return _post("/v1/leads/claim", ClaimedOut, body, idempotency_key)
+
+
+def release_call(lead_id: str, reviewer: str, idempotency_key: str | None) -> Call[ReleasedOut]:
+    return _post(f"{_lead_path(lead_id)}/release", ReleasedOut, ReleaseIn(reviewer), idempotency_key)
+
+
+def decide_call(lead_id: str, body: DecisionIn, idempotency_key: str | None) -> Call[DecidedOut]:
+    return _post(f"{_lead_path(lead_id)}/decision", DecidedOut, body, idempotency_key)
+
+
+def decide_subject_call(body: SubjectDecisionIn, idempotency_key: str | None) -> Call[DecidedOut]:
+    return _post("/v1/decisions", DecidedOut, body, idempotency_key)
+
+
+def as_ref(one: SubjectLike) -> Ref:
+    return ref(*one) if isinstance(one, tuple) else Ref(one.id, one.type_id)
+
+
+def _subject_in(one: SubjectLike) -> SubjectIn:
+    if isinstance(one, SubjectIn):
+        return one
+    named = as_ref(one)
+    return SubjectIn(named.id, named.type_id)
+
+
+def _lead_path(lead_id: str) -> str:
+    return f"/v1/leads/{quote(lead_id, safe='')}"
+
+
+def _post(path: str, answer: type[T], body: msgspec.Struct, idempotency_key: str | None) -> Call[T]:
+    return Call("POST", path, answer, body=_encode(body), idempotency_key=_key(idempotency_key))
+
+
+def _key(given: str | None) -> str:
+    """The caller's Idempotency-Key, or a new one; one for all attempts at a call.
+
+    Raises:
+        InvalidInput: it can't be sent.
+    """
+    if given is None:
+        return str(uuid.uuid4())
+    if not (0 < len(given) <= 255 and given.isascii() and given.isprintable()):
+        raise InvalidInput("An idempotency key needs 1 to 255 printable ASCII characters.", remedy="A UUID will do.")
+    return given
+
+
+def _parts(name: str, entries: Sequence[msgspec.Struct]) -> Iterator[tuple[int, list[msgspec.Raw]]]:
+    """The entries as JSON, in parts that the service takes in one request, each with the place of its first.
+
+    At least one part: that an empty list is none of use is for the service to say.
+    """
+    first, size, part = 0, 0, list[msgspec.Raw]()
+    for i, entry in enumerate(entries):
+        raw = _encode(entry, f"/{name}/{i}")
+        if part and (len(part) == MAX_BATCH or size + len(raw) > _MAX_LIST_BYTES):
+            yield first, part
+            first, size, part = i, 0, []
+        part.append(msgspec.Raw(raw))
+        size += len(raw) + 1
+    yield first, part
+
+
+def _encode(body: msgspec.Struct | Mapping[str, Any], field: str | None = None) -> bytes:
+    """Raises InvalidInput when it can't be written as JSON."""
+    try:
+        return msgspec.json.encode(body)
+    except (UnicodeEncodeError, TypeError, ValueError) as error:
+        # What the encoder says may quote a text.
+        raise InvalidInput("This can't be written as JSON in UTF-8.", field=field) from error

@@ -1,0 +1,153 @@
+"""How leads, audit trails and model versions look from outside."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Literal
+
+from leads.wire import Out, ReasonOut, RefOut, SubjectOut, WeighedReason
+
+StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
+
+
+class LeadOut(Out, frozen=True):
+    """A lead as those see it who look after the queue."""
+
+    id: str
+    subject: RefOut
+    harm: str
+    state: str
+    score: float
+    tier: str
+    model: str
+    model_version: str
+    prediction_id: str
+    reasons: tuple[WeighedReason, ...]
+    priority: float
+    created_at: str
+    scored_at: str
+    claimed_by: str | None
+    lease_until: str | None
+    decided_at: str | None
+    verdict: str | None
+
+
+class LeadsOut(Out, frozen=True):
+    """By falling priority. `nextCursor` is null on the last page."""
+
+    leads: tuple[LeadOut, ...]
+    next_cursor: str | None
+
+
+class ClaimedLead(Out, frozen=True):
+    """A lead as its reviewer sees it: neither score nor tier nor priority, so that these don't sway the verdict."""
+
+    id: str
+    subject: SubjectOut
+    harm: str
+    harm_title: str
+    model: str
+    model_version: str
+    reasons: tuple[ReasonOut, ...]
+    lease_until: str
+
+
+class ClaimedOut(Out, frozen=True):
+    leads: tuple[ClaimedLead, ...]
+
+
+class SignalOut(Out, frozen=True):
+    kind: str
+    source: str
+    harm: str | None
+    score: float | None
+    occurred_at: str
+
+
+class LeadDetail(Out, frozen=True):
+    """A lead, what its subject holds, and the signals about it, oldest first."""
+
+    lead: LeadOut
+    subject: SubjectOut
+    signals: tuple[SignalOut, ...]
+
+
+class AuditOut(Out, frozen=True):
+    at: str
+    action: str
+    actor: str
+    detail: Mapping[str, Any]
+
+
+class TrailOut(Out, frozen=True):
+    """Everything that happened to a lead, oldest first."""
+
+    lead_id: str
+    entries: tuple[AuditOut, ...]
+
+
+class ReleasedOut(Out, frozen=True):
+    id: str
+    state: str
+
+
+class DecidedOut(Out, frozen=True):
+    """The decision that stands. `repeated`: it stood before, nothing changed."""
+
+    subject: RefOut
+    harm: str
+    verdict: str
+    by: str
+    reviewer: str
+    lead_id: str | None
+    state: str | None
+    repeated: bool
+
+
+class VersionOut(Out, frozen=True):
+    """A version in its role; `loaded`: it is loaded and proven in this worker."""
+
+    version: str
+    loaded: bool
+
+
+class RetreatOut(Out, frozen=True):
+    """Since when a canary doesn't answer any more, and what the worker on `host` saw of it."""
+
+    at: str
+    why: str
+    host: str
+
+
+class CanaryOut(Out, frozen=True):
+    """The version that answers for a `share` of the subjects, unless it retreated."""
+
+    version: str
+    loaded: bool
+    share: float | None
+    retreated: RetreatOut | None
+
+
+class HarmModels(Out, frozen=True):
+    """A harm's versions: `serving` answers in this worker, `aliases` is what the registry says, `refused` why not.
+
+    `champion` is the version that should answer, `previous` the one before, when it is at hand.
+    """
+
+    harm: str
+    model: str
+    serving: str | None
+    champion: VersionOut | None
+    canary: CanaryOut | None
+    challenger: VersionOut | None
+    previous: str | None
+    aliases: Mapping[str, str]
+    converged: bool
+    refused: Mapping[str, str]
+
+
+class ModelsOut(Out, frozen=True):
+    """`checkedAt` is when the registry last answered."""
+
+    checked_at: str | None
+    models: tuple[HarmModels, ...]

@@ -1,0 +1,170 @@
+"""Requests and answers as OpenAPI shows them. Tests hold each to its type, and the requests to the routes."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leads import wire, wire_leads
+from leads.wire_scores import ScoreIn, ScoresOut
+
+LEAD_ID = "l_a1809010968ac429d33358a5"
+CURSOR = "WzE3NzIzNjY0MDAwMDAwMDAsMi40LCJsX2ExODA5MDEwOTY4YWM0MjlkMzMzNThhNSJd"
+_AT, _LATER = "2026-03-01T12:00:00Z", "2026-03-01T12:15:00Z"
+_REF = {"id": "c-81", "typeId": "comment"}
+_TEXT = "Great tune! Visit my channel for free coins"
+_SUBJECT = {**_REF, "data": {"text": _TEXT, "accountId": "a-7", "parent": {"id": "t-3", "typeId": "track"}}}
+_DECISION = {"verdict": "violating", "reviewer": "rev-12", "reason": "Sells followers."}
+_REASON = {"code": "TEXT_RESEMBLES_VIOLATIONS", "text": "the text resembles known violations"}
+_WEIGHED = {**_REASON, "weight": 2.125}
+_VERSION = {"model": "leads-spam", "modelVersion": "3"}
+_PREDICTION = "4f1d0a3be5c29a7716c8f00de2b5a961"
+
+Examples = dict[str, Any]
+REQUESTS: dict[type, Examples] = {
+    ScoreIn: {
+        "By id": {"subjects": [_REF], "harms": ["spam"], "reasons": True},
+        "By text": {"subjects": [{"id": "new", "typeId": "comment", "data": {"text": _TEXT}}]},
+        "Both: given fields override stored ones": {"subjects": [_SUBJECT], "harms": ["spam"]},
+    },
+    wire.ItemsIn: {"A comment on a track": {"items": [{**_SUBJECT, "occurredAt": _AT, "eventId": "ev-1"}]}},
+    wire.SignalsIn: {
+        "A user's report": {
+            "signals": [{"subject": _REF, "kind": "user_report", "source": "app", "harm": "spam", "reporterId": "a-9"}]
+        },
+        "Another classifier's score": {
+            "signals": [{"subject": _REF, "kind": "classifier", "source": "vendor-x", "harm": "spam", "score": 0.81}]
+        },
+    },
+    wire.PlaysIn: {
+        "A play": {
+            "plays": [
+                {"subject": {"id": "t-3", "typeId": "track"}, "accountId": "a-7", "seconds": 31.5, "deviceId": "d-1"}
+            ]
+        }
+    },
+    wire.ClaimIn: {"The best five": {"reviewer": "rev-12", "n": 5, "harms": ["spam"]}},
+    wire.ReleaseIn: {"By its holder": {"reviewer": "rev-12"}},
+    wire.DecisionIn: {"Violating": _DECISION, "Not sure": {"verdict": "escalate", "reviewer": "rev-12"}},
+    wire.SubjectDecisionIn: {
+        "A subject": {**_DECISION, "subject": _REF, "harm": "spam"},
+        "An appeal": {
+            "verdict": "not_violating", "reviewer": "rev-1", "subject": _REF, "harm": "spam", "appeal": True,
+        },
+    },
+}  # fmt: skip
+_SCORE = {
+    "harm": "spam",
+    "score": 0.9312,
+    "tier": "review",
+    **_VERSION,
+    "role": "champion",
+    "contractHash": "9f2c41d07a3be815",
+    "predictionId": _PREDICTION,
+    "oldestFeatureAgeS": 84.2,
+    "degraded": ["text_given"],
+    "explanation": {"margin": 2.605, "base": -1.1, "reasons": [_WEIGHED], "rest": 1.58},
+}
+_UNKNOWN = {
+    "harm": None,
+    "status": 404,
+    "title": "Not found",
+    "detail": "comment 'c-99' is unknown. Send it with POST /v1/items first, or give its text.",
+    "pointer": "/subjects/1/id",
+}
+_LEAD = {
+    "id": LEAD_ID,
+    "subject": _REF,
+    "harm": "spam",
+    "state": "open",
+    "score": 0.9312,
+    "tier": "review",
+    **_VERSION,
+    "predictionId": _PREDICTION,
+    "reasons": [_WEIGHED],
+    "priority": 4.73,
+    "createdAt": _AT,
+    "scoredAt": _AT,
+    "claimedBy": None,
+    "leaseUntil": None,
+    "decidedAt": None,
+    "verdict": None,
+}
+_DECIDED = {"subject": _REF, "harm": "spam", "by": "human", "leadId": LEAD_ID, "repeated": False}
+ANSWERS: dict[type, Examples] = {
+    ScoresOut: {
+        "One scored, one unknown": {
+            "at": _AT,
+            "results": [
+                {"subject": _REF, "scores": [_SCORE], "errors": []},
+                {"subject": {"id": "c-99", "typeId": "comment"}, "scores": [], "errors": [_UNKNOWN]},
+            ],
+        }
+    },
+    wire.Accepted: {"One new": {"accepted": 1, "duplicates": 0, "eventIds": ["ev-1"]}},
+    wire_leads.LeadsOut: {
+        "A page with another after it": {"leads": [_LEAD], "nextCursor": CURSOR},
+        "The last page": {"leads": [], "nextCursor": None},
+    },
+    wire_leads.LeadDetail: {
+        "An open lead": {
+            "lead": _LEAD,
+            "subject": _SUBJECT,
+            "signals": [{"kind": "user_report", "source": "app", "harm": "spam", "score": None, "occurredAt": _AT}],
+        }
+    },
+    wire_leads.TrailOut: {
+        "Offered, then claimed": {
+            "leadId": LEAD_ID,
+            "entries": [
+                {"at": _AT, "action": "offered", "actor": "serving", "detail": {"score": 0.9312}},
+                {"at": _AT, "action": "claimed", "actor": "rev-12", "detail": {"lease_until": 1772367300000000}},
+            ],
+        }
+    },
+    wire_leads.ClaimedOut: {
+        "One lead": {
+            "leads": [
+                {
+                    "id": LEAD_ID,
+                    "subject": _SUBJECT,
+                    "harm": "spam",
+                    "harmTitle": "Spam and scams",
+                    **_VERSION,
+                    "reasons": [_REASON],
+                    "leaseUntil": _LATER,
+                }
+            ]
+        },
+        "Nothing is open": {"leads": []},
+    },
+    wire_leads.ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
+    wire_leads.DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
+    wire_leads.ModelsOut: {
+        "A version answers, a newer one was refused": {
+            "checkedAt": _AT,
+            "models": [
+                {
+                    "harm": "spam",
+                    "model": "leads-spam",
+                    "serving": "3",
+                    "champion": {"version": "4", "loaded": False},
+                    "canary": {
+                        "version": "5",
+                        "loaded": True,
+                        "share": 0.05,
+                        "retreated": {
+                            "at": _AT,
+                            "why": "31% of 412 subjects got another tier than the champion's; 10% may.",
+                            "host": "api7",
+                        },
+                    },
+                    "challenger": None,
+                    "previous": "2",
+                    "aliases": {"champion": "4", "canary": "5"},
+                    "converged": False,
+                    "refused": {"4": "golden rows don't reproduce"},
+                }
+            ],
+        }
+    },
+}

@@ -1,0 +1,149 @@
+"""The problems that OpenAPI shows: which can occur where, each with an example made by the code that answers them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from http import HTTPStatus
+from typing import Any
+
+import msgspec
+
+from leads.errors import (
+    AccessDenied,
+    Conflict,
+    InvalidInput,
+    LeadsError,
+    NotAuthenticated,
+    NotFound,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+)
+from serving.problems import MEDIA_TYPE, of_error, of_status
+
+SCHEMA = {
+    "type": "object",
+    "required": ["type", "title", "status", "detail", "errors", "request_id"],
+    "properties": {
+        "type": {"type": "string"},
+        "title": {"type": "string"},
+        "status": {"type": "integer"},
+        "detail": {"type": "string", "description": "What is wrong, and what to do next."},
+        "errors": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["pointer", "detail"],
+                "properties": {
+                    "pointer": {"type": "string", "description": "JSON pointer into the body; /name of a parameter."},
+                    "detail": {"type": "string"},
+                },
+            },
+        },
+        "request_id": {"type": "string", "description": "As X-Request-Id; the service's log has more under it."},
+    },
+}
+NO_LEAD = NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
+REUSED = Conflict("This Idempotency-Key was used for another request.", remedy="Send a new one.")
+HELD = Conflict(
+    "Another reviewer holds this lead.", remedy="Decide it after 2026-03-01T12:15:00Z, or let them release it."
+)
+STANDS = Conflict(
+    "It was decided before: violating.",
+    remedy="To overturn that send the decision with `appeal: true` to POST /v1/decisions.",
+)
+NOT_HELD = Conflict("The lead is open and not held by this reviewer.", remedy="Only its holder releases it.")
+UNKNOWN = NotFound(
+    "comment 'c-99' is unknown.", field="/subjects/0/id", remedy="Send it with POST /v1/items first, or give its text."
+)
+NEVER_SEEN = NotFound("comment 'c-99' is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first.")
+NO_MODEL = Unavailable(
+    "No model version of sexism is published.", field="/subjects/0", remedy="Train one: leads train sexism"
+)
+NO_CURSOR = InvalidInput(
+    "This is not a cursor.", field="/cursor", remedy="Use `nextCursor` of the answer before, unchanged."
+)
+NO_TIME = InvalidInput("This is not a time.", field="/items/0/occurredAt", remedy="For example 2026-03-01T12:00:00Z.")
+_NO_KEY = NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
+_NOT_VALID = NotAuthenticated("This API key is not valid.", remedy="Make one with `leads keys create`.")
+_LARGE = TooLarge("The body is larger than 2,097,152 bytes.", remedy="Send smaller batches.")
+_OFTEN = TooManyRequests("This key may make 500 requests per second.", retry_after_s=1, remedy="Wait 1 s.")
+_DOWN = Unavailable("The database doesn't answer.", remedy="Check that it runs and who may log in.")
+_MEANINGS = {
+    401: "No valid key",
+    403: "The key doesn't allow that",
+    404: "It doesn't exist",
+    408: "The body didn't arrive within 10 seconds",
+    409: "The current state forbids it",
+    413: "Too large",
+    414: "Path and query too long",
+    415: "Not JSON, or compressed",
+    422: "Not valid",
+    429: "Too many requests",
+    431: "Headers too large",
+    503: "A part doesn't answer, or no model is published: try again",
+}
+_RETRY_AFTER = {"description": "After how many seconds another try can succeed.", "schema": {"type": "integer"}}
+_ID = "5f0c2a9e8d1b4c7730aa91fe"
+
+
+def no_harm(field: str) -> LeadsError:
+    """A harm in `field` that isn't declared."""
+    return NotFound("There is no harm 'spma'.", field=field, remedy="Declared in policies.yaml: spam, sexism.")
+
+
+def other_harm(field: str) -> LeadsError:
+    """A harm in `field` that the key isn't for."""
+    return AccessDenied("This key is not for sexism.", field=field, remedy="It is for: spam.")
+
+
+def missing(field: str) -> LeadsError:
+    """A body without a required field."""
+    return InvalidInput(f"Object missing required field `{field}`.")
+
+
+def responses(
+    scope: str | None, own: Sequence[LeadsError], *, takes_body: bool, creates: bool, takes_parameters: bool
+) -> dict[int | str, dict[str, Any]]:
+    """By status, what a route may answer instead of what was asked for; `own` is what only some routes do."""
+    errors: list[LeadsError | int] = [_NO_KEY, _NOT_VALID]
+    if scope is not None:
+        errors.append(AccessDenied(f"This key lacks the scope {scope}.", remedy=f"Use a key with {scope}."))
+    errors += own
+    if creates:
+        errors.append(REUSED)
+    if takes_body:
+        errors += [_LARGE, 408, 415]
+    if takes_parameters:
+        errors.append(414)
+    errors += [_OFTEN, 431, _DOWN]
+    by_status: dict[int, dict[str, Any]] = {}
+    for error in errors:
+        example = _example(error)
+        named = by_status.setdefault(example["status"], {})
+        first = example["errors"][0]["detail"] if example["errors"] else example["detail"].split(". ")[0]
+        named[first.rstrip(".")] = {"value": example}
+    found: dict[int | str, dict[str, Any]] = {
+        status: {
+            "description": _MEANINGS[status],
+            "content": {MEDIA_TYPE: {"schema": SCHEMA, "examples": by_status[status]}},
+        }
+        for status in sorted(by_status)
+    }
+    found[429]["headers"] = {"Retry-After": _RETRY_AFTER}
+    # Without it FastAPI would tell of an answer of its own, which is never given.
+    found["default"] = {"description": "Any other problem", "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
+    return found
+
+
+def _example(error: LeadsError | int) -> dict[str, Any]:
+    response = of_status(error, _ID, detail=_DETAILS.get(error)) if isinstance(error, int) else of_error(error, _ID)
+    example: dict[str, Any] = msgspec.json.decode(bytes(response.body))
+    return example
+
+
+_DETAILS = {
+    int(HTTPStatus.REQUEST_TIMEOUT): "The body must be here within 10 seconds.",
+    int(HTTPStatus.REQUEST_URI_TOO_LONG): "Path and query are longer than 8,192 bytes.",
+    int(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE): "The headers are larger than 16,384 bytes.",
+}

@@ -1,0 +1,167 @@
+"""What each REST route is for, takes and gives, for OpenAPI."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from leads.errors import LeadsError
+from leads.keys import Scope
+from leads.wire import (
+    Accepted,
+    ClaimIn,
+    DecisionIn,
+    ItemsIn,
+    PlaysIn,
+    ReleaseIn,
+    SignalsIn,
+    SubjectDecisionIn,
+)
+from leads.wire_leads import ClaimedOut, DecidedOut, LeadDetail, LeadsOut, ModelsOut, ReleasedOut, TrailOut
+from leads.wire_scores import ScoreIn, ScoresOut
+from serving import api_problems as problems
+
+
+class RouteDocs(NamedTuple):
+    """One route.
+
+    Args:
+        scope: None: any key will do.
+        creates: it changes something, once per Idempotency-Key.
+        parameters: path or query hold some.
+        problems: examples of those that other routes don't have.
+    """
+
+    summary: str
+    about: str
+    scope: Scope | None
+    answer: type
+    body: type | None = None
+    status: int = 200
+    creates: bool = False
+    parameters: bool = False
+    problems: tuple[LeadsError, ...] = ()
+
+
+def _intake(summary: str, about: str, body: type, *own: LeadsError) -> RouteDocs:
+    about = f"{about} At most 1,000. Durable before the answer; features see it within about a second, leads follow."
+    return RouteDocs(summary, about, "events:write", Accepted, body, status=202, creates=True, problems=own)
+
+
+ROUTES = {
+    "POST /score": RouteDocs(
+        "Score subjects under harms",
+        "By id, by text and fields, or both: given fields override stored ones, and are flagged. One result per "
+        "subject sent, in its place; what is wrong with a subject stands there and spoils no other. The call fails "
+        "only where nothing could be scored.",
+        "score",
+        ScoresOut,
+        ScoreIn,
+        problems=(
+            problems.UNKNOWN,
+            problems.no_harm("/harms/0"),
+            problems.other_harm("/harms/0"),
+            problems.missing("subjects"),
+            problems.NO_MODEL,
+        ),
+    ),
+    "GET /models": RouteDocs(
+        "Which version answers for each harm",
+        "`serving` is what answers in the process that was asked, `aliases` what the registry says, `refused` why a "
+        "version that should answer doesn't, `previous` the one that is kept at hand.",
+        None,
+        ModelsOut,
+    ),
+    "POST /items": _intake(
+        "Tell of items and accounts that came to be or were edited",
+        "The newest says what an item holds. The same `eventId` sent again changes nothing.",
+        ItemsIn,
+        problems.missing("items"),
+        problems.NO_TIME,
+    ),
+    "POST /signals": _intake(
+        "Tell of reports, notices, hash matches, other classifiers' scores",
+        "Each bears on one harm, or on any. The same `eventId` sent again changes nothing.",
+        SignalsIn,
+        problems.missing("signals"),
+        problems.no_harm("/signals/0/harm"),
+        problems.other_harm("/signals/0/harm"),
+    ),
+    "POST /plays": _intake(
+        "Tell of plays",
+        "Who listened to what, for how long, from which device. The same `eventId` sent again changes nothing.",
+        PlaysIn,
+        problems.missing("plays"),
+    ),
+    "GET /leads": RouteDocs(
+        "Leads by falling priority",
+        "Priority is score × severity × exposure, growing while a lead waits. Following `nextCursor` neither repeats "
+        "nor skips a lead that stays as it is. With scores, so not for those who judge: they claim.",
+        "leads:read",
+        LeadsOut,
+        parameters=True,
+        problems=(problems.no_harm("/harm"), problems.other_harm("/harm"), problems.NO_CURSOR),
+    ),
+    "GET /leads/{lead_id}": RouteDocs(
+        "Everything known of a lead",
+        "With what its subject holds, and the signals about it.",
+        "leads:read",
+        LeadDetail,
+        parameters=True,
+        problems=(problems.NO_LEAD,),
+    ),
+    "GET /leads/{lead_id}/audit": RouteDocs(
+        "What happened to a lead",
+        "Who did what and when, oldest first.",
+        "leads:read",
+        TrailOut,
+        parameters=True,
+        problems=(problems.NO_LEAD,),
+    ),
+    "POST /leads/claim": RouteDocs(
+        "Lease the best leads",
+        "Nobody else gets them until they are decided, released, or the lease runs out. Shown without score, tier and "
+        "priority, so that these don't sway the verdict.",
+        "leads:decide",
+        ClaimedOut,
+        ClaimIn,
+        creates=True,
+        problems=(problems.missing("reviewer"), problems.no_harm("/harms"), problems.other_harm("/harms")),
+    ),
+    "POST /leads/{lead_id}/release": RouteDocs(
+        "Give a claimed lead back",
+        "It is open again for everybody.",
+        "leads:decide",
+        ReleasedOut,
+        ReleaseIn,
+        creates=True,
+        parameters=True,
+        problems=(problems.missing("reviewer"), problems.NO_LEAD, problems.NOT_HELD),
+    ),
+    "POST /leads/{lead_id}/decision": RouteDocs(
+        "Decide a lead",
+        "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without one. A human "
+        "outranks automation; the same verdict by the same reviewer sent again is one decision.",
+        "leads:decide",
+        DecidedOut,
+        DecisionIn,
+        creates=True,
+        parameters=True,
+        problems=(problems.missing("verdict"), problems.NO_LEAD, problems.HELD, problems.STANDS),
+    ),
+    "POST /decisions": RouteDocs(
+        "Decide a subject, lead or not; overturn a decision",
+        "With `appeal` an earlier human decision is overturned; without, it stands.",
+        "leads:decide",
+        DecidedOut,
+        SubjectDecisionIn,
+        creates=True,
+        problems=(
+            problems.missing("harm"),
+            problems.NEVER_SEEN,
+            problems.no_harm("/harm"),
+            problems.other_harm("/harm"),
+            problems.HELD,
+            problems.STANDS,
+        ),
+    ),
+}

@@ -1,0 +1,632 @@
+"""Both clients, each test for each: what they send, what they make of answers, and when they send again."""
+
+from __future__ import annotations
+
+import email.utils
+import inspect
+import json
+import logging
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import anyio
+import httpx
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+
+sys.path.insert(0, str(Path(__file__).parent))
+sys.path.insert(0, str(Path(__file__).parents[2] / "integration"))
+
+from client_world import KEY, Face, Handler, InProcess, Pace, open_face, problem
+from serving_world import BENIGN_TEXT, SPAM_TEXT, make_runtime, make_stack, publish
+from sqlalchemy.engine import Engine
+
+from leads import clock, errors, event_log, keys
+from leads.client import AsyncClient, Client, PlayIn, Retries, SignalIn, ref, subject
+from leads.errors import (
+    AccessDenied,
+    Conflict,
+    InvalidInput,
+    LeadsError,
+    NotAuthenticated,
+    NotFound,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+)
+from leads.records import Subject
+from leads.settings import Settings
+from leads.wire import RefOut
+from serving.queue import Offer, offer
+from serving.reasons import Reason
+from serving.runtime import Runtime
+
+EMPTY = {"leads": [], "nextCursor": None}
+ACCEPTED = {"accepted": 1, "duplicates": 0, "eventIds": ["e1"]}
+
+
+@pytest.fixture(scope="module")
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as opened:
+        yield opened
+
+
+@pytest.fixture
+def pace() -> Pace:
+    return Pace()
+
+
+@pytest.fixture(params=["blocking", "asyncio"])
+def kind(request: pytest.FixtureRequest) -> str:
+    return str(request.param)
+
+
+@pytest.fixture
+def faked(kind: str, portal: BlockingPortal, pace: Pace) -> Callable[..., Face]:
+    """A client of answers that a function makes up."""
+
+    def opened(handler: Handler, **how: Any) -> Face:
+        return open_face(kind, portal, pace, httpx.MockTransport(handler), **how)
+
+    return opened
+
+
+@pytest.fixture
+def answering(faked: Callable[..., Face]) -> Callable[..., tuple[Face, list[httpx.Request]]]:
+    """A client that gets these answers (or errors) in turn, and the requests it sent."""
+
+    def opened(*answers: httpx.Response | Exception, **how: Any) -> tuple[Face, list[httpx.Request]]:
+        left, sent = list(answers), []
+
+        def handler(request: httpx.Request) -> httpx.Response:
+            sent.append(request)
+            answer = left.pop(0)
+            if isinstance(answer, Exception):
+                raise answer
+            return answer
+
+        return faked(handler, **how), sent
+
+    return opened
+
+
+@pytest.fixture
+def runtime(settings: Settings, engine: Engine) -> Iterator[Runtime]:
+    publish(settings, "spam")
+    opened = make_runtime(settings, engine)
+    yield opened
+    opened.close()
+
+
+@pytest.fixture
+def wire(runtime: Runtime, portal: BlockingPortal) -> InProcess:
+    """The real stack."""
+    return InProcess(make_stack(runtime), portal)
+
+
+@pytest.fixture
+def client(kind: str, runtime: Runtime, portal: BlockingPortal, pace: Pace, wire: InProcess) -> Face:
+    """A client of the real stack."""
+    key = keys.create(runtime.engine, "x", ["score", "leads:read", "leads:decide", "events:write"])
+    return open_face(kind, portal, pace, wire, key=key.text)
+
+
+def put_leads(engine: Engine, n: int) -> None:
+    now, reasons = clock.now(), (Reason("TEXT_LINKS", "2 links in the text", 1.5),)
+    offers = [
+        Offer(Subject("comment", f"c{i}"), "spam", 0.9 - i / 100, "review", "1", "p", reasons, 3.0, 1.0, now)
+        for i in range(n)
+    ]
+    with engine.begin() as connection:
+        offer(connection, offers, now)
+
+
+def json_of(request: httpx.Request) -> Any:
+    return json.loads(request.content)
+
+
+def score_result(one: dict[str, Any], place: int = 0) -> dict[str, Any]:
+    """A result that says by its harm whose it is."""
+    error = {"harm": one["id"], "status": 422, "title": "t", "detail": "d", "pointer": f"/subjects/{place}/data/text"}
+    return {"subject": {"id": one["id"], "typeId": one["typeId"]}, "scores": [], "errors": [error]}
+
+
+def echo(request: httpx.Request) -> httpx.Response:
+    """Scores nothing, but answers each subject in its place."""
+    sent = json_of(request)["subjects"]
+    results = [score_result(one, place) for place, one in enumerate(sent)]
+    return httpx.Response(200, json={"at": sent[0]["id"], "results": results})
+
+
+# Against the real stack
+
+
+def test_a_loop_over_the_real_stack(client: Face, engine: Engine) -> None:
+    sent = client.items([subject("comment", "c0", text=SPAM_TEXT, account_id="a1", parent=("track", "t1"))])
+    assert (sent.accepted, sent.duplicates) == (1, 0)
+    report = SignalIn(subject=ref("comment", "c0"), kind="user_report", source="app", harm="spam", reporter_id="a2")
+    assert client.signals([report]).accepted == 1
+    assert client.plays([PlayIn(subject=ref("track", "t1"), account_id="a1", seconds=31.5)]).accepted == 1
+
+    scored = client.score([("comment", "c0"), ref("comment", "c9"), subject("comment", "n", text=BENIGN_TEXT)])
+    known, unknown, new = scored.results
+    assert known.scores[0].score > 0.9 > 0.1 > new.scores[0].score
+    assert known.scores[0].explanation is None
+    assert (unknown.subject, unknown.errors[0].pointer) == (RefOut("c9", "comment"), "/subjects/1/id")
+    (explained,) = client.score([("comment", "c0")], ["spam"], reasons=True).results[0].scores
+    parts = explained.explanation.base + sum(x.weight for x in explained.explanation.reasons)
+    assert parts + explained.explanation.rest == pytest.approx(explained.explanation.margin, abs=1e-5)
+
+    put_leads(engine, 2)
+    assert [x.subject.id for x in client.leads(["spam"], type_id="comment").leads] == ["c0", "c1"]
+    (claimed,) = client.claim("ann", harms=["spam"]).leads
+    assert (claimed.subject.id, claimed.subject.data.text) == ("c0", SPAM_TEXT)
+    assert client.score([claimed.subject]).results[0].scores[0].degraded == known.scores[0].degraded
+    assert client.release(claimed.id, "ann").state == "open"
+    assert client.decide(claimed.id, "violating", "ann", reason="Sells coins.").state == "decided"
+    assert client.lead(claimed.id).signals[0].kind == "user_report"
+    with pytest.raises(Conflict):
+        client.decide_subject(("comment", "c0"), "spam", "not_violating", "bob")
+    assert client.decide_subject(("comment", "c0"), "spam", "not_violating", "bob", appeal=True).by == "human"
+    trail = [x.action for x in client.audit(claimed.id).entries]
+    assert trail == ["offered", "claimed", "released", "decided", "overturned"]
+    assert [x.serving for x in client.models().models if x.harm == "spam"] == ["1"]
+
+
+def test_pages_are_followed_to_the_end(client: Face, engine: Engine, wire: InProcess) -> None:
+    put_leads(engine, 5)
+    assert [x.subject.id for x in client.iter_leads(page_size=2)] == [f"c{i}" for i in range(5)]
+    assert len(wire.sent) == 3
+    assert client.iter_leads(state="decided") == []
+
+
+def test_what_was_done_but_not_answered_is_done_once(client: Face, engine: Engine, wire: InProcess, pace: Pace) -> None:
+    put_leads(engine, 3)
+    wire.lose = 1
+    assert client.items([subject("comment", "c0", text="x")]).accepted == 1
+    assert len(event_log.read(engine, 0)) == 1
+    wire.lose = 2
+    (first,) = client.claim("ann").leads
+    assert [x.subject.id for x in client.leads(state="claimed").leads] == [first.subject.id]
+    wire.lose = 1
+    assert client.decide(first.id, "violating", "ann").repeated is False
+    assert len(pace.waits) == 4
+    wire.lose = 9
+    with pytest.raises(Unavailable):
+        client.claim("bob", idempotency_key="k1")
+    wire.lose = 0
+    (kept,) = client.claim("bob", idempotency_key="k1").leads
+    held = [x.subject.id for x in client.leads(state="claimed").leads]
+    assert held == [kept.subject.id]
+
+
+def test_refusals_of_the_real_stack_are_raised(client: Face, runtime: Runtime, pace: Pace) -> None:
+    with pytest.raises(NotFound) as unknown:
+        client.score([("comment", "c9")])
+    assert unknown.value.field == "/subjects/0/id"
+    assert len(unknown.value.request_id) == 24
+    with pytest.raises(NotFound, match=r"no such lead\. List the leads"):
+        client.lead("l_x")
+    with pytest.raises(InvalidInput) as late:
+        client.items([subject("comment", "c1"), subject("comment", "")])
+    assert late.value.field == "/items/1/id"
+    with pytest.raises(InvalidInput) as empty:
+        client.score([])
+    assert empty.value.field == "/subjects"
+    with pytest.raises(InvalidInput, match="cursor"):
+        client.leads(cursor="nope")
+    with pytest.raises(InvalidInput) as huge:
+        client.items([subject("track", "t", text="x" * 2_000_000)])
+    assert huge.value.field == "/items/0/data/text"
+    with pytest.raises(TooLarge):
+        client.items([subject("track", "t", text="x" * 3_000_000)])
+    assert pace.waits == []
+
+
+def test_texts_larger_than_one_request_may_be_are_sent_in_several(
+    client: Face, engine: Engine, wire: InProcess
+) -> None:
+    # Written as JSON each of these characters takes three bytes.
+    items = [subject("comment", f"c{i}", text="漢" * 19_000) for i in range(60)]
+    answer = client.items(items)
+    assert (answer.accepted, len(set(answer.event_ids)), len(wire.sent)) == (60, 60, 2)
+    logged = [x.event.body.subject.id for x in event_log.read(engine, 0)]
+    assert logged == [one.id for one in items]
+
+
+def test_without_a_key_only_readiness_answers(
+    kind: str, portal: BlockingPortal, pace: Pace, wire: InProcess, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bare = open_face(kind, portal, pace, wire, key=None)
+    with pytest.raises(NotAuthenticated, match="no API key"):
+        bare.models()
+    with pytest.raises(NotAuthenticated, match="not valid"):
+        open_face(kind, portal, pace, wire, key="ls_a_b").models()
+
+
+# Long lists
+
+
+def test_long_lists_are_scored_in_parts_and_joined_in_order(faked: Callable[..., Face]) -> None:
+    sizes = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        sizes.append(len(json_of(request)["subjects"]))
+        return echo(request)
+
+    subjects = [("comment", f"c{i}") for i in range(2_300)]
+    answer = faked(handler).score(iter(subjects))
+    assert sorted(sizes) == [300, 1_000, 1_000]
+    assert answer.at == "c0"
+    assert [x.subject.id for x in answer.results] == [id_ for _, id_ in subjects]
+    assert [x.errors[0].pointer for x in answer.results] == [f"/subjects/{i}/data/text" for i in range(2_300)]
+
+
+def test_a_part_without_any_score_gives_results_among_others(faked: Callable[..., Face]) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        sent = json_of(request)["subjects"]
+        if sent[0]["id"] != "c1000":
+            return echo(request)
+        return problem(404, "Nothing could be scored.", *((f"/subjects/{i}/id", "Unknown.") for i in range(len(sent))))
+
+    subjects = [*(("comment", f"c{i}") for i in range(1_001)), ("No Type", "bad")]
+    answer = faked(handler).score(subjects)
+    assert len(answer.results) == 1_002
+    unknown, unreadable = answer.results[1_000:]
+    assert (unknown.subject, unknown.scores) == (RefOut("c1000", "comment"), ())
+    (error,) = unknown.errors
+    assert (error.pointer, error.status, error.detail) == ("/subjects/1000/id", 404, "Unknown.")
+    assert unreadable.subject is None
+
+
+def test_no_score_at_all_is_raised_with_the_place_in_the_whole_list(faked: Callable[..., Face]) -> None:
+    def handler(request: httpx.Request) -> httpx.Response:
+        return problem(404, "Nothing could be scored.", ("/subjects/0/id", "Unknown."))
+
+    with pytest.raises(NotFound, match="Unknown") as raised:
+        faked(handler).score([("comment", "c")] * 1_001)
+    assert raised.value.field == "/subjects/0/id"
+
+    def denied(request: httpx.Request) -> httpx.Response:
+        if len(json_of(request)["subjects"]) == 1_000:
+            return echo(request)
+        return problem(422, "Too long.", ("/subjects/0/data/text", "Too long."), ("/harms/0", "No."))
+
+    with pytest.raises(InvalidInput) as whole:
+        faked(denied).score([("comment", "c")] * 1_001)
+    assert whole.value.field == "/subjects/1000/data/text"
+
+
+def test_events_go_in_turn_each_part_with_a_key_of_its_own(faked: Callable[..., Face]) -> None:
+    sent: list[tuple[str, int, str]] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        (name, entries) = next(iter(json_of(request).items()))
+        sent.append((name, len(entries), request.headers["idempotency-key"]))
+        if len(sent) == 6:
+            return problem(422, "Late. Mend it.", (f"/{name}/3/occurredAt", "Late."))
+        return httpx.Response(202, json={**ACCEPTED, "accepted": len(entries), "eventIds": [str(len(sent))]})
+
+    client = faked(handler)
+    plays = [PlayIn(subject=ref("track", "t"), account_id="a", seconds=1)] * 2_001
+    answer = client.plays(plays)
+    assert (answer.accepted, answer.event_ids) == (2_001, ("1", "2", "3"))
+    assert [(name, n) for name, n, _ in sent] == [("plays", 1_000), ("plays", 1_000), ("plays", 1)]
+    assert len({key for *_, key in sent}) == 3
+    with pytest.raises(InvalidInput) as raised:
+        client.items([subject("comment", "c")] * 2_500, idempotency_key="mine")
+    assert [key for *_, key in sent[3:]] == ["mine-0", "mine-1", "mine-2"]
+    assert raised.value.field == "/items/2003/occurredAt"
+    assert raised.value.remedy == "Mend it. The first 2,000 are accepted: go on from there."
+
+
+def test_scoring_on_asyncio_is_concurrent_within_bounds(portal: BlockingPortal, pace: Pace) -> None:
+    now, most = 0, 0
+
+    async def handler(request: httpx.Request) -> httpx.Response:
+        nonlocal now, most
+        now += 1
+        most = max(most, now)
+        await anyio.sleep(0.01)
+        now -= 1
+        return echo(request)
+
+    client = open_face("asyncio", portal, pace, httpx.MockTransport(handler))
+    answer = client.score([("comment", f"c{i}") for i in range(10_000)])
+    assert [x.subject.id for x in answer.results] == [f"c{i}" for i in range(10_000)]
+    assert most == 4
+
+
+# Sending again
+
+
+@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
+def test_what_may_pass_is_sent_again(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace, status: int
+) -> None:
+    client, sent = answering(*[problem(status)] * 3, httpx.Response(200, json=EMPTY))
+    assert client.leads().leads == ()
+    assert len({str(request.url) for request in sent}) == 1
+    assert pace.waits == [0.125, 0.25, 0.5]
+
+
+@pytest.mark.parametrize(
+    "error",
+    [httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.ConnectTimeout("x"), httpx.RemoteProtocolError("x")],
+)
+def test_what_did_not_come_through_is_sent_again(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]], error: Exception
+) -> None:
+    client, sent = answering(error, httpx.Response(202, json=ACCEPTED))
+    assert client.items([subject("comment", "c1")]).accepted == 1
+    first, second = sent
+    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
+    assert first.content == second.content
+    client, sent = answering(*[error] * 4)
+    with pytest.raises(Unavailable, match="GET /v1/models") as raised:
+        client.models()
+    assert raised.value.__cause__ is error
+    assert len(sent) == 4
+
+
+def test_the_service_says_when_to_come_again(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace
+) -> None:
+    later = email.utils.formatdate(time.time() + 5, usegmt=True)
+    client, _ = answering(
+        problem(429, **{"retry-after": "7"}), problem(503, **{"retry-after": later}),
+        problem(503, **{"retry-after": "soon"}), httpx.Response(200, json=EMPTY),
+    )  # fmt: skip
+    client.leads()
+    assert pace.waits[0] == 7.125
+    assert 3 < pace.waits[1] < 5.5
+    assert pace.waits[2] == 0.5
+
+
+def test_attempts_and_time_are_bounded(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
+    client, sent = answering(*[problem(503, "Down. Try again.")] * 4)
+    with pytest.raises(Unavailable, match="Down"):
+        client.leads()
+    assert len(sent) == 4
+    client, sent = answering(problem(429, **{"retry-after": "61"}))
+    with pytest.raises(TooManyRequests) as raised:
+        client.leads()
+    assert (raised.value.retry_after_s, len(sent)) == (61, 1)
+    client, sent = answering(*[problem(503)] * 10, attempts=10, total_s=1.0)
+    with pytest.raises(Unavailable):
+        client.leads()
+    assert len(sent) == 4
+    client, sent = answering(problem(503), attempts=1)
+    with pytest.raises(Unavailable):
+        client.leads()
+    assert len(sent) == 1
+
+
+def test_waits_grow_to_a_cap_and_are_drawn_from_all_below() -> None:
+    for draw in (0.0, 0.999):
+        attempts = Retries(attempts=9, total_s=1e9, timer=lambda: 0.0, draw=lambda drawn=draw: drawn).begin()
+        waits = [attempts.wait_s(None) for _ in range(8)]
+        assert waits == [pytest.approx(draw * min(8.0, 0.25 * 2**n)) for n in range(8)]
+    for bad in ({"attempts": 0}, {"total_s": -1}):
+        with pytest.raises(InvalidInput):
+            Retries(**bad)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    ("status", "raised"),
+    [(401, NotAuthenticated), (403, AccessDenied), (404, NotFound), (409, Conflict), (413, TooLarge),
+     (415, InvalidInput), (422, InvalidInput), (400, InvalidInput), (405, InvalidInput), (500, LeadsError)],
+)  # fmt: skip
+def test_what_will_not_pass_is_raised_at_once(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace, status: int, raised: type[LeadsError]
+) -> None:
+    client, sent = answering(problem(status, "Wrong. Mend it.", ("/reviewer", "Wrong."), ("/n", "Too.")))
+    with pytest.raises(LeadsError) as found:
+        client.claim("ann")
+    assert type(found.value) is raised
+    error = found.value
+    assert (error.message, error.remedy, error.field, error.request_id) == ("Wrong.", "Mend it.", "/reviewer", "r1")
+    assert (len(sent), pace.waits) == (1, [])
+
+
+def test_every_documented_status_and_every_error_is_translated(runtime: Runtime, portal: BlockingPortal) -> None:
+    from serving_world import Http
+
+    key = keys.create(runtime.engine, "x", ["score"]).text
+    document = Http(make_stack(runtime), portal, headers={"x-api-key": key}).get("/v1/openapi.json").json()
+    documented = {
+        int(status)
+        for path in document["paths"].values()
+        for operation in path.values()
+        for status in operation["responses"]
+        if status.isdigit() and int(status) >= 400
+    }
+    assert {401, 403, 404, 409, 413, 415, 422, 429, 503} <= documented
+    of_ours = {one.status for one in LeadsError.__subclasses__()} - {500}
+    for status in sorted(documented | of_ours):
+        client = Client("http://x", KEY, retries=Retries(attempts=1),
+                        transport=httpx.MockTransport(lambda _, status=status: problem(status)))  # fmt: skip
+        with pytest.raises(LeadsError) as raised:
+            client.models()
+        kind = type(raised.value)
+        assert kind is not LeadsError
+        assert kind in vars(errors).values()
+        assert kind.status == status or status not in of_ours
+
+
+# Answers that aren't the API's
+
+
+def test_a_proxys_page_is_an_error_that_says_so(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace
+) -> None:
+    page = httpx.Response(502, html="<h1>Bad Gateway</h1>")
+    client, sent = answering(page, httpx.Response(200, json=EMPTY))
+    assert client.leads().leads == ()
+    client, sent = answering(*[page] * 4)
+    with pytest.raises(Unavailable, match="GET /v1/leads was answered 502, without a problem document") as raised:
+        client.leads()
+    assert "Bad Gateway" not in str(raised.value)
+    assert len(sent) == 4
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [{"html": "<p>Log in"}, {}, {"content": b'{"leads": "\xff"}'}, {"json": {"leads": 5}}, {"json": []}],
+)
+def test_a_good_status_with_another_body_is_an_error(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]], answer: dict[str, Any]
+) -> None:
+    client, sent = answering(httpx.Response(200, **answer))
+    with pytest.raises(Unavailable, match="no such answer"):
+        client.leads()
+    assert len(sent) == 1
+
+
+def test_ids_stay_within_their_part_of_the_path(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]],
+) -> None:
+    client, sent = answering(problem(404), problem(404))
+    for ask in (client.lead, client.audit):
+        with pytest.raises(NotFound):
+            ask("../a?b")
+    assert [request.url.raw_path for request in sent] == [b"/v1/leads/..%2Fa%3Fb", b"/v1/leads/..%2Fa%3Fb/audit"]
+
+
+def test_redirects_are_not_followed(answering: Callable[..., tuple[Face, list[httpx.Request]]]) -> None:
+    client, sent = answering(httpx.Response(302, headers={"location": "https://elsewhere.test/"}))
+    with pytest.raises(LeadsError, match="302"):
+        client.leads()
+    assert len(sent) == 1
+
+
+def test_what_a_newer_service_adds_is_passed_over(answering: Callable[..., tuple[Face, list[httpx.Request]]]) -> None:
+    named = {"id": "c1", "typeId": "comment", "new": 1}
+    result = {"subject": named, "scores": [], "errors": [], "new": {"x": 1}}
+    client, _ = answering(httpx.Response(200, json={"at": "t", "results": [result], "new": None}))
+    assert client.score([("comment", "c1")]).results[0].subject == RefOut("c1", "comment")
+    lead = {
+        "id": "l", "subject": {**named, "data": {"text": "x", "new": 1, "parent": {**named}}}, "harm": "spam",
+        "harmTitle": "Spam", "model": "m", "modelVersion": "1", "reasons": [], "leaseUntil": "t", "new": [],
+    }  # fmt: skip
+    client, _ = answering(httpx.Response(200, json={"leads": [lead]}))
+    (claimed,) = client.claim("ann").leads
+    assert claimed.subject.data.parent == RefOut("c1", "comment")
+
+
+# Keys and addresses
+
+
+def test_the_key_is_sent_and_never_shown(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]], caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.DEBUG):
+        client, sent = answering(httpx.Response(200, json=EMPTY), *[httpx.ConnectError("x")] * 4, problem(401))
+        client.leads()
+        shown = [repr(client.client), str(vars(client.client))]
+        for kind in (Unavailable, NotAuthenticated):
+            with pytest.raises(kind) as raised:
+                client.leads()
+            shown += [str(raised.value), repr(raised.value)]
+    assert {request.headers["x-api-key"] for request in sent} == {KEY}
+    assert KEY not in caplog.text + "".join(shown)
+
+
+@pytest.mark.parametrize("opened", [Client, AsyncClient])
+def test_addresses_and_keys_that_are_none(opened: type[Client] | type[AsyncClient]) -> None:
+    for url in ("127.0.0.1:3000", "ftp://x", "http://", "http://x:port"):
+        with pytest.raises(InvalidInput, match="base_url"):
+            opened(url, KEY)
+    for key in ("ls_ä", "ls_a\nb"):
+        with pytest.raises(InvalidInput) as raised:
+            opened("http://x", key)
+        assert "ls_" not in str(raised.value)
+    assert "secret" not in repr(opened("http://me:secret@x", KEY))
+
+
+def test_address_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[httpx.Request] = []
+
+    def handler(request: httpx.Request) -> httpx.Response:
+        seen.append(request)
+        return httpx.Response(200, json=EMPTY)
+
+    def ask(*given: str) -> tuple[str, str | None]:
+        Client(*given, transport=httpx.MockTransport(handler)).leads()
+        return str(seen[-1].url.copy_with(query=None)), seen[-1].headers.get("x-api-key")
+
+    assert ask() == ("http://127.0.0.1:3000/v1/leads", None)
+    monkeypatch.setenv("LEADS_URL", "https://leads.test/prefix/")
+    monkeypatch.setenv("LEADS_API_KEY", f"{KEY}\n")
+    assert ask() == ("https://leads.test/prefix/v1/leads", KEY)
+    assert ask("http://other.test", "ls_x") == ("http://other.test/v1/leads", "ls_x")
+
+
+def test_proxies_of_the_environment_do_not_stand_before_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("ALL_PROXY", "http://proxy.test:1")
+    for url, proxied in (("http://127.0.0.1:1", False), ("http://localhost", False), ("http://[::1]:2", False),
+                         ("http://leads.test", True)):  # fmt: skip
+        with Client(url, KEY) as client:
+            assert client._http.trust_env is proxied
+
+
+@pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "ä"])
+def test_idempotency_keys_that_cannot_be_sent(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]], key: str
+) -> None:
+    client, sent = answering()
+    with pytest.raises(InvalidInput, match="idempotency key"):
+        client.claim("ann", idempotency_key=key)
+    assert sent == []
+
+
+def test_what_is_no_json_is_refused_before_it_is_sent(
+    answering: Callable[..., tuple[Face, list[httpx.Request]]],
+) -> None:
+    client, sent = answering()
+    with pytest.raises(InvalidInput) as raised:
+        client.score([("comment", "c1"), subject("comment", "c2", text="\ud800")])
+    assert (raised.value.field, sent) == ("/subjects/1", [])
+
+
+def test_ready_asks_once(faked: Callable[..., Face], pace: Pace) -> None:
+    asked: list[str] = []
+
+    def answer(response: httpx.Response | Exception) -> Handler:
+        def handler(request: httpx.Request) -> httpx.Response:
+            asked.append(request.url.path)
+            if isinstance(response, Exception):
+                raise response
+            return response
+
+        return handler
+
+    assert faked(answer(httpx.Response(200))).ready() is True
+    assert faked(answer(httpx.Response(503))).ready() is False
+    assert faked(answer(httpx.ConnectError("x"))).ready() is False
+    assert (asked, pace.waits) == (["/readyz"] * 3, [])
+
+
+def test_both_have_the_same_methods() -> None:
+    def methods(kind: type[Client] | type[AsyncClient]) -> dict[str, list[str]]:
+        public = {name: x for name, x in vars(kind).items() if inspect.isfunction(x) and not name.startswith("_")}
+        return {name.replace("aclose", "close"): [str(p) for p in inspect.signature(x).parameters.values()]
+                for name, x in public.items()}  # fmt: skip
+
+    assert methods(Client) == methods(AsyncClient)
+
+
+def test_they_end_with_their_block(portal: BlockingPortal) -> None:
+    with Client("http://x", KEY) as blocking:
+        assert not blocking._http.is_closed
+    assert blocking._http.is_closed
+
+    async def use() -> AsyncClient:
+        async with AsyncClient("http://x", KEY) as client:
+            assert not client._http.is_closed
+        return client
+
+    assert portal.call(use)._http.is_closed

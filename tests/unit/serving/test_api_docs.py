@@ -1,0 +1,227 @@
+"""What OpenAPI says: complete, true to the types, and true to what the routes do."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import msgspec
+import pytest
+import sqlalchemy as sa
+from anyio.from_thread import start_blocking_portal
+from serving_world import Http, make_stack
+from sqlalchemy.engine import Engine
+
+from leads import clock, keys
+from leads.records import Subject
+from leads.settings import REPOSITORY
+from leads.tables import leads
+from leads.wire import parse
+from serving.api_examples import ANSWERS, CURSOR, LEAD_ID, REQUESTS
+from serving.api_routes import ROUTES
+from serving.queue import Offer, offer
+from serving.reasons import Reason
+from serving.runtime import Runtime
+
+JSON, PROBLEM = "application/json", "application/problem+json"
+ALWAYS = {"401", "429", "431", "503", "default"}
+
+
+@pytest.fixture
+def client(runtime: Runtime) -> Iterator[Http]:
+    key = keys.create(runtime.engine, "all", ["score", "leads:read", "leads:decide", "events:write"])
+    with start_blocking_portal() as portal:
+        yield Http(make_stack(runtime), portal, headers={"x-api-key": key.text})
+
+
+@pytest.fixture
+def document(client: Http) -> dict[str, Any]:
+    found: dict[str, Any] = client.get("/v1/openapi.json").json()
+    return found
+
+
+def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
+    return {
+        f"{method.upper()} {path}": operation
+        for path, item in document["paths"].items()
+        for method, operation in item.items()
+    }
+
+
+def put_lead(engine: Engine, id_: str) -> str:
+    now = clock.now()
+    one = Offer(Subject("comment", id_), "spam", 0.8, "review", "1", "p", (Reason("A", "a", 1.5),), 3.0, 1.0, now)
+    with engine.begin() as connection:
+        offer(connection, [one], now)
+        found: str = connection.execute(sa.select(leads.c.id).where(leads.c.subject_id == id_)).scalar_one()
+    return found
+
+
+def shape(value: object) -> object:
+    """Names and kinds of what is there, of lists those of the first entry."""
+    if isinstance(value, dict):
+        return {name: shape(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [shape(value[0])] if value else []
+    return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
+
+
+def without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: without_nulls(one) for name, one in value.items() if one is not None}
+    return [without_nulls(one) for one in value] if isinstance(value, list) else value
+
+
+def test_every_route_is_described_in_full(document: dict[str, Any]) -> None:
+    found = operations(document)
+    assert set(found) == set(ROUTES)
+    assert document["components"]["securitySchemes"]["key"]["name"] == "X-API-Key"
+    assert "$ref" not in json.dumps(document)
+    for name, operation in found.items():
+        assert operation["summary"], name
+        assert "Needs " in operation["description"], name
+        assert set(operation["responses"]) >= ALWAYS, name
+        for parameter in operation.get("parameters", []):
+            assert parameter["description"], (name, parameter)
+            assert parameter.get("example") or parameter.get("examples"), (name, parameter["name"])
+        for status, response in operation["responses"].items():
+            (media,) = response["content"].values()
+            assert media["schema"], (name, status)
+            assert media.get("examples") or status == "default", (name, status)
+        assert operation["responses"]["429"]["headers"]["Retry-After"]["schema"] == {"type": "integer"}
+        takes_body = name.startswith("POST")
+        assert ({"408", "413", "415", "422"} <= set(operation["responses"])) is takes_body, name
+        assert ("409" in operation["responses"]) is (takes_body and name != "POST /score"), name
+        assert ("404" in operation["responses"]) is (name not in {"GET /models", "POST /items", "POST /plays"}), name
+        assert ("403" in operation["responses"]) is (name != "GET /models"), name
+
+
+def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
+    checked = 0
+    for name, operation in operations(document).items():
+        parts = [*operation.get("requestBody", {"content": {}})["content"].items()]
+        parts += [part for response in operation["responses"].values() for part in response["content"].items()]
+        for _, media in parts:
+            jsonschema.Draft202012Validator.check_schema(media["schema"])
+            for example in media.get("examples", {}).values():
+                jsonschema.validate(example["value"], media["schema"], jsonschema.Draft202012Validator)
+                checked += 1
+        for status, response in operation["responses"].items():
+            for example in response["content"].get(PROBLEM, {}).get("examples", {}).values():
+                assert str(example["value"]["status"]) == status, name
+        for parameter in operation.get("parameters", []):
+            examples = parameter.get("examples") or {"": {"value": parameter.get("example")}}
+            for example in examples.values():
+                jsonschema.validate(example["value"], parameter["schema"], jsonschema.Draft202012Validator)
+    assert checked > 100
+
+
+@pytest.mark.parametrize("type_", REQUESTS, ids=lambda type_: type_.__name__)
+def test_requests_are_what_their_types_take(type_: type) -> None:
+    for example in REQUESTS[type_].values():
+        parse(json.dumps(example).encode(), type_)
+
+
+@pytest.mark.parametrize("type_", ANSWERS, ids=lambda type_: type_.__name__)
+def test_answers_are_all_their_types_hold_and_no_more(type_: type) -> None:
+    for example in ANSWERS[type_].values():
+        assert json.loads(msgspec.json.encode(msgspec.convert(example, type_))) == example
+
+
+def test_the_example_of_an_explanation_adds_up() -> None:
+    (example,) = ANSWERS[ROUTES["POST /score"].answer].values()
+    explained = example["results"][0]["scores"][0]["explanation"]
+    parts = explained["base"] + sum(x["weight"] for x in explained["reasons"]) + explained["rest"]
+    assert parts == pytest.approx(explained["margin"])
+
+
+def test_requests_do_what_they_say_and_are_answered_as_shown(
+    client: Http, engine: Engine, document: dict[str, Any]
+) -> None:
+    lead, described = put_lead(engine, "c-81"), operations(document)
+    order = ["POST /items", "POST /signals", "POST /plays", "POST /score", "GET /leads", "POST /leads/claim",
+             "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "POST /leads/{lead_id}/release",
+             "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models"]  # fmt: skip
+    assert set(order) == set(ROUTES)
+    for name in order:
+        method, path = name.split()
+        route, operation = ROUTES[name], described[name]
+        bodies: list[Any] = [None]
+        if route.body is not None:
+            bodies = [x["value"] for x in operation["requestBody"]["content"][JSON]["examples"].values()]
+        for n, body in enumerate(bodies):
+            how = {} if body is None else {"json": body}
+            answer = client.request(method, f"/v1{path.format(lead_id=lead)}", **how)
+            assert str(answer.status_code) in operation["responses"], (name, answer.text)
+            if n == 0:
+                assert answer.status_code == route.status, (name, answer.text)
+                msgspec.convert(answer.json(), route.answer)
+
+
+def test_answers_have_the_shape_that_is_shown(client: Http, engine: Engine) -> None:
+    lead = put_lead(engine, "c-81")
+    client.post("/v1/items", json=REQUESTS[ROUTES["POST /items"].body or object]["A comment on a track"])
+    scored = client.post("/v1/score", json=REQUESTS[ROUTES["POST /score"].body or object]["By id"]).json()
+    shown = next(iter(ANSWERS[ROUTES["POST /score"].answer].values()))
+    assert shape(scored["results"][0]["scores"][0]["explanation"]) == shape(
+        shown["results"][0]["scores"][0]["explanation"]
+    )
+    page = next(iter(ANSWERS[ROUTES["GET /leads"].answer].values()))
+    assert shape(client.get("/v1/leads").json()["leads"]) == shape(page["leads"])
+    detail = next(iter(ANSWERS[ROUTES["GET /leads/{lead_id}"].answer].values()))
+    assert set(client.get(f"/v1/leads/{lead}").json()) == set(detail)
+    models = next(iter(ANSWERS[ROUTES["GET /models"].answer].values()))
+    assert set(client.get("/v1/models").json()["models"][0]) == set(models["models"][0])
+
+
+def test_problems_are_worded_as_they_are_answered(client: Http, document: dict[str, Any]) -> None:
+    described = operations(document)
+
+    def shown(name: str, status: int) -> list[tuple[str, list[object]]]:
+        examples = described[name]["responses"][str(status)]["content"][PROBLEM]["examples"].values()
+        return [(x["value"]["detail"].split(". ")[0].rstrip("."), x["value"]["errors"]) for x in examples]
+
+    unknown = {"subjects": [{"id": "c-99", "typeId": "comment"}]}
+    asked = [
+        ("GET /models", 401, client.get("/v1/models", headers={"x-api-key": "ls_x"})),
+        ("GET /leads/{lead_id}", 404, client.get("/v1/leads/l_x")),
+        ("GET /leads", 422, client.get("/v1/leads", params={"cursor": "nope"})),
+        ("GET /leads", 404, client.get("/v1/leads", params={"harm": "spma"})),
+        ("POST /score", 404, client.post("/v1/score", json={**unknown, "harms": ["spma"]})),
+        ("POST /leads/claim", 422, client.post("/v1/leads/claim", json={})),
+        ("POST /items", 415, client.post("/v1/items", content=b"a", headers={"content-type": "text/csv"})),
+        ("POST /items", 413, client.post("/v1/items", content=b" " * 3_000_000)),
+    ]
+    for name, status, answer in asked:
+        body = answer.json()
+        assert answer.status_code == status, (name, body)
+        assert (body["detail"].split(". ")[0].rstrip("."), body["errors"]) in shown(name, status), (name, body)
+    nothing = client.post("/v1/score", json=unknown).json()["errors"]
+    assert nothing[0]["pointer"] == "/subjects/0/id"
+
+
+def test_the_example_of_a_cursor_is_one(client: Http) -> None:
+    assert client.get("/v1/leads", params={"cursor": CURSOR}).json() == {"leads": [], "nextCursor": None}
+    assert client.get(f"/v1/leads/{LEAD_ID}").status_code == 404
+
+
+def test_bentomls_own_document_holds_all_of_it(document: dict[str, Any]) -> None:
+    code = "import json; from serving.service import LeadServing as s; print(json.dumps(s.openapi_spec.asdict()))"
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    paths = json.loads(done.stdout.splitlines()[-1])["paths"]
+    for path, item in document["paths"].items():
+        assert paths[f"/v1{path}"] == without_nulls(item), path
+    native = paths["/score"]["post"]
+    assert "scope `score`" in native["description"]
+    properties = native["requestBody"]["content"][JSON]["schema"]["properties"]
+    assert {name: bool(x["example"] and x["description"]) for name, x in properties.items()} == {
+        "subjects": True, "harms": True, "reasons": True,
+    }  # fmt: skip
+    parse(json.dumps({name: x["example"] for name, x in properties.items()}).encode(), ROUTES["POST /score"].body)
