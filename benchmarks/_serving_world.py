@@ -67,7 +67,8 @@ def make_world(on_redis: Settings, folder: Path, log: Path) -> World:
     leads("fold it into features on Redis", "worker", "--once", "--quiet")
     leads("train every harm", "train", "--all", "--quiet")
     _step("give harms without labels a version", lambda: _complete(on_redis, folder))
-    left_out = shutil.ignore_patterns("features", "predictions", "simulation", "bentoml", "*.lock")
+    # Without a registry the worker only folds; it would score everything with the versions it finds.
+    left_out = shutil.ignore_patterns("features", "predictions", "simulation", "mlflow.db*", "mlartifacts", "*.lock")
     on_sqlite = load_settings(home=folder / "sqlite", corpora=on_redis.corpora, online_store="sqlite")
     engine = open_engine(on_redis)
     key = keys.create(engine, "benchmark", ("score", "admin")).text
@@ -75,7 +76,7 @@ def make_world(on_redis: Settings, folder: Path, log: Path) -> World:
     shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
     _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")
     _step("publish the versions", lambda: publish(on_redis, log))
-    shutil.copytree(on_redis.published_dir, on_sqlite.published_dir, dirs_exist_ok=True)
+    shutil.copytree(on_redis.published_dir, on_sqlite.published_dir)
     return World(on_redis, on_sqlite, _comments(on_redis), key)
 
 
