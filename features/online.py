@@ -13,7 +13,7 @@ from functools import cache
 
 import numpy as np
 
-from features.online_keys import string_value
+from features.online_keys import float_list_value, string_value
 from features.online_stores import Store, Values, open_online_store
 from features.routes import Links, links_of
 from features.rows import ROLES, Instants, Layout, Matrix, row_instants
@@ -159,14 +159,25 @@ def _nothing(width: int) -> Matrix:
 def unpack(layout: Layout, values: Sequence[Values]) -> tuple[Matrix, Instants]:
     """The packed rows among raw values, (k, width), and which of the values they are, (k,).
 
-    A `Value` that holds a float list ends with its packed floats; one of another length is not this layout's row.
+    Whatever isn't a `Value` of exactly this layout's floats is not a row.
     """
-    size = 4 * layout.width
-    most = size + 12
-    found = [i for i, value in enumerate(values) if value[0] is not None and size < len(value[0]) <= most]
-    joined = b"".join([values[i][0][-size:] for i in found])  # type: ignore[index]
+    head, size = _head(layout.width)
+    whole, start = len(head) + size, len(head)
+    found = [
+        i
+        for i, (raw, *_) in enumerate(values)
+        if raw is not None and len(raw) == whole and raw.startswith(head)
+    ]
+    joined = b"".join([values[i][0][start:] for i in found])  # type: ignore[index]
     stored: Matrix = np.frombuffer(joined, dtype="<f4").reshape(len(found), layout.width)
     return stored, np.array(found, dtype=np.int64)
+
+
+@cache
+def _head(width: int) -> tuple[bytes, int]:
+    """What comes before the floats of a packed row, and their bytes."""
+    size = 4 * width
+    return float_list_value(bytes(size))[:-size], size
 
 
 _NO_LINKS = Links()

@@ -7,7 +7,7 @@ values.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from features.rows import Layout
 from features.segments import packed_name
@@ -15,7 +15,7 @@ from features.segments import packed_name
 PROJECT = "leads"
 
 # One entity's stored values in the order of `fields`; None or empty where nothing is stored.
-Values = tuple[bytes | None, ...]
+Values = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
 _STRING_VAL, _FLOAT_LIST_VAL, _VAL = b"\x12", b"\x82\x01", b"\x0a"
@@ -59,12 +59,20 @@ def string_value_of(text: str | None) -> bytes:
 
 
 def string_value(raw: bytes | None) -> str | None:
-    """The string in a serialised `Value`; None when it holds none."""
+    """The string in a serialised `Value`; None when it holds none, or isn't one."""
     if not raw or raw[:1] != _STRING_VAL:
         return None
-    start = 1
-    while start < len(raw) and raw[start] & 0x80:
-        start += 1
+    length = shift = 0
+    # Ten bytes hold any number that protobuf writes.
+    for start in range(1, min(len(raw), 11)):
+        length |= (raw[start] & 0x7F) << shift
+        shift += 7
+        if not raw[start] & 0x80:
+            break
+    else:
+        return None
+    if len(raw) != start + 1 + length:
+        return None
     try:
         return raw[start + 1 :].decode()
     except UnicodeDecodeError:

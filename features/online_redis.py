@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import struct
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
@@ -17,14 +17,13 @@ from features.rows import Layout
 from features.segments import JOIN_KEYS
 from leads.errors import Unavailable
 
-_TIMEOUT_S = 2.0
-
 
 class RedisStore:
     """Connections are pooled. One that the server dropped while idle is made again, once."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, timeout_s: float) -> None:
         self._address = address
+        self._timeout_s = timeout_s
         self._client: Any = None
         self._lock = threading.Lock()
 
@@ -37,7 +36,8 @@ class RedisStore:
                 return _read(pool, wanted)
             except redis.ConnectionError:
                 return _read(pool, wanted)
-        except redis.RedisError as error:
+        # Besides its own errors, what a server makes of it that doesn't speak the protocol.
+        except (redis.RedisError, ValueError, RecursionError) as error:
             raise Unavailable(
                 "The Redis online store doesn't answer.", field="LEADS_REDIS_URL", remedy="Check that it runs."
             ) from error
@@ -45,7 +45,7 @@ class RedisStore:
     def _pool(self) -> Any:
         with self._lock:
             if self._client is None:
-                self._client = _client(self._address)
+                self._client = _client(self._address, self._timeout_s)
             return self._client.connection_pool
 
     def close(self) -> None:
@@ -55,13 +55,13 @@ class RedisStore:
                 self._client = None
 
 
-def _client(address: str) -> Any:
+def _client(address: str, timeout_s: float) -> Any:
     """Without retries of its own: with them, a store that is down takes many times the timeout."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
 
-    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     return redis.Redis(**(timeouts | redis_options(address)), retry=Retry(NoBackoff(), 0), protocol=2)
 
 
@@ -71,13 +71,29 @@ def _read(pool: Any, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[lis
     try:
         connection.send_packed_command([_commands(*one) for one in wanted])
         answer = connection.read_response
-        return [[tuple(answer()) for _ in keys] for _, keys in wanted]
+        return [_rows(answer, len(keys), 1 + len(layout.links)) for layout, keys in wanted]
     except BaseException:
         # Answers that nobody read must not become those of the next request.
         connection.disconnect()
         raise
     finally:
         pool.release(connection)
+
+
+def _rows(answer: Callable[[], Any], count: int, fields_: int) -> list[Values]:
+    """So many answers; each must be a list of that many values.
+
+    Raises:
+        ValueError: it isn't, so that answers that follow can't be trusted either.
+    """
+    rows = [answer() for _ in range(count)]
+    for row in rows:
+        if type(row) is not list or len(row) != fields_:
+            raise ValueError("the server answered HMGET with something else")
+        for value in row:
+            if value is not None and type(value) is not bytes:
+                raise ValueError("the server answered HMGET with something else")
+    return rows
 
 
 def _commands(layout: Layout, keys: Sequence[str]) -> bytes:

@@ -13,7 +13,6 @@ from features.segments import JOIN_KEYS
 from leads.errors import Unavailable
 
 _KEYS_AT_ONCE = 1_000
-_TIMEOUT_S = 2.0
 # Pages come from the operating system's cache without a system call and a copy each: a third of the time.
 _MAPPED_BYTES = 1 << 28
 
@@ -21,8 +20,9 @@ _MAPPED_BYTES = 1 << 28
 class SqliteStore:
     """One read-only connection per thread."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, timeout_s: float) -> None:
         self._path = path
+        self._timeout_s = timeout_s
         self._local = threading.local()
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
@@ -53,7 +53,7 @@ class SqliteStore:
             connection = sqlite3.connect(
                 f"{Path(self._path).absolute().as_uri()}?mode=ro",
                 uri=True,
-                timeout=_TIMEOUT_S,
+                timeout=self._timeout_s,
                 isolation_level=None,
                 check_same_thread=False,
             )

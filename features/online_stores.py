@@ -27,7 +27,7 @@ class Store(Protocol):
         """For each view the stored values of each entity, in the order asked for.
 
         Raises:
-            Unavailable: the store doesn't answer, or not within about two seconds.
+            Unavailable: the store doesn't answer, or not within LEADS_STORE_TIMEOUT_S.
         """
         ...
 
@@ -42,9 +42,9 @@ def open_online_store(settings: Settings) -> Store:
     """
     config = online_config(settings)
     if settings.online_store == "sqlite":
-        return SqliteStore(config["path"])
+        return SqliteStore(config["path"], settings.store_timeout_s)
     if settings.online_store == "redis" and not settings.online_options:
-        return RedisStore(config["connection_string"])
+        return RedisStore(config["connection_string"], settings.store_timeout_s)
     # A Redis with options may be a cluster, or behind a sentinel.
     from features.online_feast import FeastStore
 

@@ -68,16 +68,23 @@ def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreat
     return Input(place, request, text, links, True, tuple(given))
 
 
-def refusal(one: Input, has_row: bool) -> LeadsError | None:
-    """Why the input can't be scored under any harm; None when it can."""
+def refusal(one: Input, has_row: bool, available: bool) -> LeadsError | None:
+    """Why the input can't be scored under any harm; None when it can.
+
+    Args:
+        available: whether the online store answered; when not, no row is known.
+    """
+    is_account = one.request.subject.type_id == ACCOUNT
     # An account may be known by what it does alone; an item's text comes with the item.
-    if one.known or one.request.text is not None or (has_row and one.request.subject.type_id == ACCOUNT):
+    if one.known or one.request.text is not None or (has_row and is_account):
         return None
     if one.flags is _UNREADABLE:
         return Unavailable(
             "The database that holds stored texts doesn't answer.",
             remedy="Try again, or give the subject's text.",
         )
+    if is_account and not available:
+        return Unavailable("The online feature store doesn't answer.", remedy="Check that it runs, then try again.")
     return NotFound(
         f"{one.request.subject.type_id} {one.request.subject.id!r} is unknown.",
         field="/id",

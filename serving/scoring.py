@@ -143,7 +143,7 @@ class Scorer:
         """The harms to score, each with what stands in its way."""
         wanted = call.harms(one.request, self._harms)
         if wanted[0][0] is not None:
-            error = refusal(one, has_row)
+            error = refusal(one, has_row, available)
             if error:
                 return [(None, error)]
         if available:
@@ -185,7 +185,10 @@ class Scorer:
 
     def _without_features(self, one: Input, harm: str | None, lineup: Lineup) -> LeadsError | None:
         """Why a harm isn't scored on the text alone while the online store doesn't answer; None where it is."""
-        if harm is None or (lineup.champions[harm].uses_text and one.text):
+        if harm is None:
+            return None
+        on_text = self._policies.harms[harm].scores_without_features and lineup.champions[harm].uses_text
+        if on_text and one.text:
             return None
         return Unavailable("The online feature store doesn't answer.", remedy="Check that it runs, then try again.")
 

@@ -57,7 +57,7 @@ def test_any_other_store_keeps_the_newer_row_too(other: Settings) -> None:
 
 def test_a_store_that_nobody_wrote_to_is_unavailable(tmp_path: Path) -> None:
     for store in (
-        SqliteStore(str(tmp_path / "online.db")),
+        SqliteStore(str(tmp_path / "online.db"), 2.0),
         FeastStore(load_settings(home=tmp_path / "other", corpora="")),
     ):
         with pytest.raises(Unavailable) as refused:
@@ -121,7 +121,7 @@ def test_addresses_are_read_as_feast_reads_them(address: str) -> None:
 
 
 def test_a_connection_dropped_while_idle_is_made_again(redis_address: str) -> None:
-    store = RedisStore(redis_address)
+    store = RedisStore(redis_address, 2.0)
     asked = [(LAYOUTS[0], ["k"])]
     store.get(asked)
     with redis.Redis(**redis_options(redis_address)) as client:
@@ -171,7 +171,7 @@ def test_a_connection_dropped_while_reading_is_tried_once_more(listening: Any) -
             else:
                 connection.sendall(answer)
 
-    store = RedisStore(listening(drop_first))
+    store = RedisStore(listening(drop_first), 2.0)
     assert store.get([(layout, ["k"])]) == [[(b"x",) * len(fields(layout))]]
     drops = 10
     store.close()
@@ -185,7 +185,7 @@ def test_a_redis_that_is_down_or_silent_is_unavailable_soon(listening: Any) -> N
         closed = f"127.0.0.1:{server.getsockname()[1]}"
     silent = listening(lambda connection, _: time.sleep(4))
     for address in (closed, silent):
-        store = RedisStore(address)
+        store = RedisStore(address, 2.0)
         began = time.monotonic()
         with pytest.raises(Unavailable) as refused:
             store.get([(LAYOUTS[0], ["k"])])
@@ -198,7 +198,7 @@ def test_an_error_of_redis_doesnt_leave_answers_behind(redis_address: str) -> No
     layout = LAYOUTS[0]
     with redis.Redis(**redis_options(redis_address)) as client:
         client.set(entity_key(JOIN_KEYS[layout.view], "text") + PROJECT.encode(), "not a hash")
-    store = RedisStore(redis_address)
+    store = RedisStore(redis_address, 2.0)
     with pytest.raises(Unavailable):
         store.get([(layout, ["text", "a", "b"])])
     assert stored(store.get([(layout, ["a"])])[0]) == [values_of(layout, None)]
