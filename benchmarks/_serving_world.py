@@ -75,7 +75,7 @@ def make_world(on_redis: Settings, folder: Path, log: Path) -> World:
             Registry(on_redis).set_alias(harm, "champion", "1")
     _step("publish the versions", lambda: publish(on_redis, log))
     engine = open_engine(on_redis)
-    key = keys.create(engine, "benchmark", ("score", "admin")).text
+    key = keys.create(engine, "benchmark", ("score", "admin"), rate=0).text
     engine.dispose()
     on_sqlite = load_settings(home=folder / "sqlite", corpora="", online_store="sqlite")
     left_out = shutil.ignore_patterns("features", "predictions", "simulation", "bentoml", "*.lock")
