@@ -71,7 +71,7 @@ def make_world(on_redis: Settings, folder: Path, log: Path) -> World:
     left_out = shutil.ignore_patterns("features", "predictions", "simulation", "mlflow.db*", "mlartifacts", "*.lock")
     on_sqlite = load_settings(home=folder / "sqlite", corpora=on_redis.corpora, online_store="sqlite")
     engine = open_engine(on_redis)
-    key = keys.create(engine, "benchmark", ("score", "admin")).text
+    key = keys.create(engine, "benchmark", ("score", "admin"), rate=0).text
     engine.dispose()
     shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
     _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")

@@ -13,6 +13,7 @@ from sqlalchemy.engine import Engine
 from leads import canary_retreats, clock
 from leads.canary_retreats import Retreat
 from leads.clock import Clock
+from leads.errors import Unavailable
 from leads.prediction_segments import host
 from leads.tables import reading
 
@@ -68,7 +69,7 @@ class Retreats:
             self._write()
             with reading(self._engine) as connection:
                 found = canary_retreats.standing(connection)
-        except sa.exc.SQLAlchemyError as error:
+        except (Unavailable, sa.exc.SQLAlchemyError) as error:
             if not self._failing:
                 _log.warning("the database doesn't answer, known retreats hold: %s", type(error).__name__)
             self._failing = True

@@ -85,11 +85,9 @@ def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key:
         for path in ("/livez", "/readyz", "/healthz"):
             assert client.get(path, headers={"x-api-key": ""}).status_code == 200
         ready = client.get("/readyz").json()
-        assert ready == {
-            "status": "ready",
-            "harms": {"spam": {"serving": "1", "wanted": "1", "refused": {}}},
-            "online_store": "ok",
-        }
+        # No features were ever written here, so look-ups fail; whether often enough depends on how fast they were.
+        assert ready.pop("online_store") in ("ok", "open")
+        assert ready == {"status": "ready", "harms": {"spam": {"serving": "1", "wanted": "1", "refused": {}}}}
         page = client.get("/", follow_redirects=True)
         assert (page.url.path, "Lead Serving" in page.text) == ("/v1/docs", True)
         parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
