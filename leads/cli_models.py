@@ -76,6 +76,26 @@ def models_retire(harm: Harm, version: Version, why: Why = None, by: By = None, 
     retire_on_screen(*_read(), harm, version, reason, override=override)
 
 
+@models_app.command("canary")
+def models_canary(
+    harm: Harm,
+    version: Annotated[str | None, typer.Argument(help="The version that shall answer for the policy's share.")] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Let the champion answer everything again.")] = False,
+    why: Why = None,
+    by: By = None,
+) -> None:
+    """Let a version answer for a share of the subjects; it retreats by itself when it fails, lags or drifts away."""
+    from training.models_change_screen import canary_on_screen, stop_canary_on_screen
+
+    if stop == (version is not None):
+        raise InvalidInput("Name a version, or --stop.", field="VERSION", remedy="See: leads models list")
+    reason = _reason(why, by, override=False, default="Stopped by hand." if stop else "Tried by hand.")
+    if version is None:
+        stop_canary_on_screen(*_read(), harm, reason)
+    else:
+        canary_on_screen(*_read(), harm, version, reason)
+
+
 @models_app.command("history")
 def models_history(harm: Harm) -> None:
     """Who changed which version, when and why."""

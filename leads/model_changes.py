@@ -18,9 +18,9 @@ from sqlalchemy.engine import Connection
 from leads.clock import Micros
 from leads.tables import model_changes
 
-Action = Literal["registered", "promoted", "challenging", "rolled_back", "retired"]
+Action = Literal["registered", "promoted", "challenging", "rolled_back", "retired", "canary", "canary_stopped"]
 State = Literal["pending", "done", "dropped"]
-CHAMPION, CHALLENGER = "champion", "challenger"
+CHAMPION, CHALLENGER, CANARY = "champion", "challenger", "canary"
 
 
 class ModelChange(NamedTuple):
@@ -28,7 +28,8 @@ class ModelChange(NamedTuple):
 
     Args:
         at: µs since epoch.
-        action: `registered` and `retired` move no alias themselves, the others let `alias` name `version`.
+        action: `registered` and `retired` move no alias themselves, `canary_stopped` takes `alias` from `version`, the
+            others let `alias` name it.
         replaced: the version that bore `alias` before, None where none did.
         actor: a name of the operating system, or who was given by name.
         gate: the gate's report as JSON, None where it wasn't asked.

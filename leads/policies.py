@@ -72,6 +72,27 @@ class RetrainPolicy(Strict):
     )
 
 
+class CanaryPolicy(Strict):
+    """How much a canary answers, and what it may do before it retreats to the champion by itself.
+
+    A limit counts as passed when what was seen could hardly be chance: one bad answer never ends a trial.
+    """
+
+    share: Share = Field(default=0.05, description="The share of subjects it answers for, always the same ones.")
+    max_error_rate: Share = Field(default=0.01, description="Of its calls, this share may fail.")
+    max_slowdown: Annotated[float, Field(gt=1, le=1000)] = Field(
+        default=3.0, description="So many times the champion's time, on the same subjects, half of its calls may take."
+    )
+    max_tier_shift: Share = Field(default=0.1, description="Of all subjects, this share may get another tier.")
+    max_flagged_shift: Share = Field(
+        default=0.6, description="Of the subjects that either of the two would flag, this share may get another tier."
+    )
+    max_score_shift: Share = Field(default=0.1, description="By so much a score may differ from the champion's, mean.")
+    at_least: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
+        default=200, description="Subjects (for slowness: calls) compared before anything but errors is judged."
+    )
+
+
 class HarmPolicy(Strict):
     """One policy area."""
 
@@ -91,6 +112,7 @@ class HarmPolicy(Strict):
     review: TierPolicy
     auto: TierPolicy | None = Field(default=None, description="Absent: nothing is ever decided without a human.")
     retrain: RetrainPolicy = RetrainPolicy()
+    canary: CanaryPolicy = CanaryPolicy()
 
     @model_validator(mode="after")
     def _auto_above_review(self) -> HarmPolicy:

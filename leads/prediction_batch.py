@@ -92,20 +92,19 @@ def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
     Raises:
         ValueError, TypeError, OverflowError: something in the batches doesn't fit its column.
     """
-    sizes = np.array([len(batch) for batch in batches])
+    batch_of = pa.array(np.repeat(np.arange(len(batches)), [len(batch) for batch in batches]))
 
     def listed(name: str, kind: pa.DataType) -> pa.Array:
         return pa.array(list(chain.from_iterable(getattr(batch, name) for batch in batches)), kind)
 
     def repeated(name: str) -> pa.Array:
-        values = pa.array([getattr(batch, name) for batch in batches], SCHEMA.field(name).type)
-        return values.take(pa.array(np.repeat(np.arange(len(batches)), sizes)))
+        return pa.array([getattr(batch, name) for batch in batches], SCHEMA.field(name).type).take(batch_of)
 
-    types, ids = zip(*chain.from_iterable(batch.subjects for batch in batches), strict=True)
+    subjects = [subject for batch in batches for subject in batch.subjects]
     made = {
         "prediction_id": listed("prediction_ids", pa.string()),
-        "type_id": pa.array(types, pa.string()),
-        "subject_id": pa.array(ids, pa.string()),
+        "type_id": pa.array([type_id for type_id, _ in subjects], pa.string()),
+        "subject_id": pa.array([subject_id for _, subject_id in subjects], pa.string()),
         "vector": _lists([batch.vectors for batch in batches], np.float32),
         "score": pa.array(np.concatenate([batch.scores for batch in batches]), pa.float64()),
         "tier": listed("tiers", pa.string()),
@@ -113,7 +112,9 @@ def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
         "links": _links([links for batch in batches for links in batch.links]),
         "text_hash": listed("text_hashes", pa.uint64()),
     }
-    return pa.Table.from_arrays([made.get(name) or repeated(name) for name in SCHEMA.names], schema=SCHEMA)
+    return pa.Table.from_arrays(
+        [made[name] if name in made else repeated(name) for name in SCHEMA.names], schema=SCHEMA
+    )
 
 
 def _lists(matrices: Sequence[npt.NDArray[Any]], kind: type[np.generic]) -> pa.Array:

@@ -37,7 +37,7 @@ _MOST = 1_000
 SETTLED_S = 120.0
 # A past day that nothing was added to for this long is merged to the last segment.
 _QUIET_S = 3_600.0
-_PARTS = b"leads.merged"
+_PARTS = "leads.merged"
 
 
 class _Segment(NamedTuple):
@@ -132,10 +132,10 @@ class Compactor:
                 tables[one.path] = read_segment(one.path)
         if len(tables) < 2:
             return 0
-        names = "\n".join(path.name for path in tables).encode()
-        table = ordered_once(pa.concat_tables(tables.values())).replace_schema_metadata({_PARTS: names})
+        table = ordered_once(pa.concat_tables(tables.values()))
+        notes = {_PARTS: "\n".join(path.name for path in tables)}
         self._seq += 1
-        write_segment(day, f"{self._name}-{self._seq:08d}", table, compression="zstd")
+        write_segment(day, f"{self._name}-{self._seq:08d}", table, compression="zstd", notes=notes)
         for path in tables:
             path.unlink(missing_ok=True)
         return len(tables)
@@ -149,7 +149,7 @@ def compacting(folder: Path, *, every_s: float = EVERY_S) -> AbstractContextMana
 def _segment(path: Path) -> _Segment:
     at = path.stat().st_mtime
     footer = pq.read_metadata(path)
-    parts = (footer.metadata or {}).get(_PARTS, b"").decode()
+    parts = (footer.metadata or {}).get(_PARTS.encode(), b"").decode()
     return _Segment(path, at, footer.num_rows, frozenset(parts.split("\n") if parts else ()))
 
 

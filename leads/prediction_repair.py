@@ -69,15 +69,16 @@ def is_torn(path: Path) -> bool:
     Raises:
         OSError: the file can't be read, which says nothing about what it holds.
     """
-    try:
-        pq.read_metadata(path)
-    except OSError as error:
-        # Arrow raises it also for nonsense, then without a number.
-        if error.errno is not None:
-            raise
-        return True
-    except ValueError:
-        return True
+    with path.open("rb") as file:
+        try:
+            pq.read_metadata(file)
+        except OSError as error:
+            # Arrow raises it also for nonsense, then without a number.
+            if error.errno is not None:
+                raise
+            return True
+        except ValueError:
+            return True
     return False
 
 

@@ -12,6 +12,7 @@ import os
 import secrets
 import socket
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal, NamedTuple
 
@@ -36,12 +37,20 @@ _REPETITIVE = [
 ]
 
 
-def write_segment(folder: Path, name: str, table: pa.Table, compression: Literal["snappy", "zstd"] = "snappy") -> None:
+def write_segment(
+    folder: Path,
+    name: str,
+    table: pa.Table,
+    *,
+    compression: Literal["snappy", "zstd"] = "snappy",
+    notes: Mapping[str, str] | None = None,
+) -> None:
     """Write a segment so that it is there as a whole or not at all, whenever power fails.
 
     Args:
         name: ends with `-<host>-<pid>-<start>-<seq>`, which tells a dead writer's leavings from a living one's.
         compression: what was just logged is packed the cheap way, what stays for long (`zstd`) in fewer bytes.
+        notes: stand in the footer.
 
     Raises:
         OSError: the folder can't be written; nothing is left behind.
@@ -51,15 +60,18 @@ def write_segment(folder: Path, name: str, table: pa.Table, compression: Literal
         sync_folder(folder.parent)
         sync_folder(folder.parent.parent)
     raw = pa.BufferOutputStream()
-    pq.write_table(
-        table,
+    with pq.ParquetWriter(
         raw,
+        table.schema,
         compression=compression,
         use_dictionary=_REPETITIVE,
         column_encoding={"vector.list.element": "BYTE_STREAM_SPLIT"},
         write_statistics=["at"],
         store_schema=False,
-    )
+    ) as writer:
+        writer.write_table(table)
+        if notes:
+            writer.add_key_value_metadata(notes)
     temporary = folder / f".{name}.parquet.tmp"
     write_atomic(folder / f"{name}.parquet", lambda draft: draft.write_bytes(raw.getvalue()), temporary=temporary)
 

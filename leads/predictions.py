@@ -62,7 +62,7 @@ class PredictionLog:
         self._dropped = self._failures = self._torn = 0
         self._last_error: str | None = None
         self._unfit: str | None = None
-        self._alarm = LossAlarm(folder)
+        self._alarm = LossAlarm()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
         self._wake = threading.Event()
@@ -168,12 +168,13 @@ class PredictionLog:
             with self._lock:
                 lost, self._rows, self._bytes, self._batches = self._rows, 0, 0, []
                 self._dropped += lost
-            logger.error("prediction log: closed; %d predictions that waited are lost: %s", lost, self._last_error)
             raise Unavailable(
                 f"{lost} predictions are lost, the log can't be written: {self._last_error}.",
                 field=str(self._folder),
                 remedy="Check the folder's free space and rights before the next start.",
             ) from error
+        finally:
+            self._look(last=True)
 
     def _run(self) -> None:
         try:
@@ -192,7 +193,11 @@ class PredictionLog:
                 failed = 0
             except Unavailable:
                 failed += 1
-            self._alarm.look(self._dropped, self._rows, failed=failed > 0, why=self._why())
+            self._look()
+
+    def _look(self, *, last: bool = False) -> None:
+        failed = self._last_error is not None
+        self._alarm.look(self._dropped, self._rows, failed=failed, why=self._why(), last=last)
 
     def _why(self) -> str:
         """What is wrong, if something is, and what to do."""

@@ -161,6 +161,21 @@ drift_verdicts = sa.Table(
     sa.Index("ix_drift_verdicts_harm", "harm", "version", "seq"),
 )
 
+# Canaries that must not answer any more, until someone lets them try again.
+canary_retreats = sa.Table(
+    "canary_retreats",
+    metadata,
+    _seq(),
+    sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Column("harm", sa.Text, nullable=False),
+    sa.Column("version", sa.Text, nullable=False),
+    sa.Column("why", sa.Text, nullable=False),
+    sa.Column("host", sa.Text, nullable=False),
+    # When it was let try again; absent while the retreat stands.
+    sa.Column("cleared_at", sa.BigInteger, nullable=True),
+    sa.Index("ix_canary_retreats_harm", "harm", "version", "seq"),
+)
+
 
 def open_engine(settings: Settings, *, migrate: bool = True) -> Engine:
     """An engine on the settings' database, its tables brought up to date.

@@ -104,12 +104,42 @@ class DecidedOut(Out, frozen=True):
     repeated: bool
 
 
+class VersionOut(Out, frozen=True):
+    """A version in its role; `loaded`: it is loaded and proven in this worker."""
+
+    version: str
+    loaded: bool
+
+
+class RetreatOut(Out, frozen=True):
+    """Since when a canary doesn't answer any more, and what the worker on `host` saw of it."""
+
+    at: str
+    why: str
+    host: str
+
+
+class CanaryOut(Out, frozen=True):
+    """The version that answers for a `share` of the subjects, unless it retreated."""
+
+    version: str
+    loaded: bool
+    share: float | None
+    retreated: RetreatOut | None
+
+
 class HarmModels(Out, frozen=True):
-    """A harm's versions: `serving` answers in this worker, `aliases` is what the registry says, `refused` why not."""
+    """A harm's versions: `serving` answers in this worker, `aliases` is what the registry says, `refused` why not.
+
+    `champion` is the version that should answer, `previous` the one before, when it is at hand.
+    """
 
     harm: str
     model: str
     serving: str | None
+    champion: VersionOut | None
+    canary: CanaryOut | None
+    challenger: VersionOut | None
     previous: str | None
     aliases: Mapping[str, str]
     converged: bool

@@ -69,7 +69,7 @@ class Registry:
         self._mlflow = Connector(settings)
 
     def aliases(self, harm: str) -> dict[str, str]:
-        """Version by alias (`champion`, `challenger`); empty when nothing is registered."""
+        """Version by alias (`champion`, `canary`, `challenger`); empty when nothing is registered."""
         with self._mlflow.client() as client:
             model = found(lambda: client.get_registered_model(model_name(harm)))
             return {alias: str(version) for alias, version in model.aliases.items()} if model else {}

@@ -2,9 +2,9 @@
 
     python -m serving.follower
 
-It polls the `champion` aliases, fetches a new version, loads it, checks that this code can satisfy its contract and
-that its golden rows reproduce, and only then publishes it. A version that fails is refused with the reason; the one
-before stays. While the registry doesn't answer, everything published stays.
+It polls the aliases `champion`, `canary` and `challenger`, fetches a new version, loads it, checks that this code can
+satisfy its contract and that its golden rows reproduce, and only then publishes it. A version that fails is refused
+with the reason; the champion before stays. While the registry doesn't answer, everything published stays.
 """
 
 from __future__ import annotations
@@ -15,24 +15,27 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Protocol
 
-from features.columns import unsatisfied
 from leads import clock
 from leads.clock import Clock
-from leads.errors import Conflict, LeadsError, ModelRefused, Unavailable
+from leads.errors import Conflict, ModelRefused
 from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
 from models.sentence import place_of
-from models.version import ModelVersion, load
-from serving.published import HarmState, State, read_state, write_state
+from models.version import load
+from serving.proof import Load, prove, reason_of
+from serving.published_state import HarmState, State, read_state, write_state
 
 # A refused version may have been fetched while a disk or network failed: it gets another chance after so long.
 RETRY_REFUSED_S = 60.0
 _MAX_BACKOFF_S = 60.0
+# One harm may have aliases that can't be read; of two in a row the registry is the more likely cause.
+_GIVE_UP = 2
 _KEPT_VERSIONS = 3
 _log = logging.getLogger(__name__)
 
@@ -56,31 +59,57 @@ class Follower:
         *,
         clock_: Clock = clock.now,
         timer: Callable[[], float] = time.monotonic,
+        load_: Load | None = None,
     ) -> None:
         self._folder = settings.published_dir
-        self._place = place_of(settings)
+        # Names the version that is being tried, for a follower that comes after one that died of it.
+        self._trying = settings.published_dir / ".trying"
         self._policies = policies
         self._registry = registry
         self._clock = clock_
         self._timer = timer
-        self._refused_at: dict[tuple[str, str], float] = {}
+        self._load = load_ or partial(load, place=place_of(settings))
+        self._proven: set[tuple[str, str]] = set()
+        self._refused: dict[tuple[str, str], tuple[float, str]] = {}
+        self._failed: set[str] = set()
         self._state = self._load_state()
+        self._blame()
 
     def step(self) -> State:
         """Look at every harm's aliases once, publish what changed.
 
+        A harm whose aliases can't be read stays as it is; it holds up no other.
+
         Raises:
             Unavailable: the registry doesn't answer; everything published stays.
         """
-        harms = {harm: self._follow(harm, self._state.harms.get(harm, HarmState())) for harm in self._policies.harms}
+        answered: dict[str, HarmState] = {}
+        failed: dict[str, Exception] = {}
+        # What failed last time comes last, so that it holds up no other.
+        for harm in sorted(self._policies.harms, key=self._failed.__contains__):
+            try:
+                answered[harm] = self._follow(harm, self._before(harm), self._registry.aliases(harm))
+            except Exception as error:
+                failed[harm] = error
+                if not answered and len(failed) == _GIVE_UP:
+                    break
+        self._failed = set(failed)
+        if not answered:
+            raise next(iter(failed.values()))
+        for harm, failure in failed.items():
+            _log.warning("%s stays as it is: %s", harm, reason_of(failure))
+        return self._publish({harm: answered.get(harm, self._before(harm)) for harm in self._policies.harms})
+
+    def _publish(self, harms: dict[str, HarmState]) -> State:
         state = State(self._clock(), harms)
         write_state(self._folder, state)
         for harm, after in harms.items():
-            if after.champion != self._state.harms.get(harm, HarmState()).champion:
-                _log.info("published %s version %s", harm, after.champion)
-                self._tidy(harm, after.champion)
+            self._tell(harm, self._before(harm), after)
         self._state = state
         return state
+
+    def _before(self, harm: str) -> HarmState:
+        return self._state.harms.get(harm, HarmState())
 
     def _load_state(self) -> State:
         try:
@@ -89,48 +118,108 @@ class Follower:
             _log.warning("starting anew: %s", error)
             return State()
 
-    def _follow(self, harm: str, before: HarmState) -> HarmState:
-        aliases = self._registry.aliases(harm)
-        wanted = aliases.get("champion")
-        refused = {version: why for version, why in before.refused.items() if version == wanted}
-        if wanted is None or (wanted == before.champion and (self._folder / harm / wanted).is_dir()):
-            return HarmState(wanted, refused, aliases)
-        tried = self._refused_at.get((harm, wanted))
-        if tried is not None and self._timer() - tried < RETRY_REFUSED_S:
-            return HarmState(before.champion, refused, aliases)
+    def _blame(self) -> None:
+        """A version under which the follower before died comes to its turn again only later, so that others do now."""
         try:
-            self._prove(harm, wanted)
-        except (ModelRefused, Unavailable) as error:
-            if before.refused.get(wanted) != str(error):
-                _log.warning("refused %s version %s, %s stays: %s", harm, wanted, before.champion, error)
-            self._refused_at[harm, wanted] = self._timer()
-            shutil.rmtree(self._folder / harm / wanted, ignore_errors=True)
-            return HarmState(before.champion, {wanted: str(error)}, aliases)
-        self._refused_at.pop((harm, wanted), None)
-        return HarmState(wanted, {}, aliases)
+            harm, version = self._trying.read_text(encoding="utf-8").split()
+        except (OSError, ValueError):
+            return
+        self._refused[harm, version] = (self._timer(), "The follower ended while it was tried.")
 
-    def _prove(self, harm: str, wanted: str) -> None:
-        into = self._folder / harm
-        folder = self._registry.fetch(harm, wanted, into)
-        version = load(folder, self._place)
-        if folder != into / wanted or (version.harm, version.version) != (harm, wanted):
-            raise ModelRefused(f"Fetched {version.name} version {version.version} instead.")
-        check_contract(version)
-        version.verify()
+    def _follow(self, harm: str, before: HarmState, aliases: dict[str, str]) -> HarmState:
+        refused: dict[str, str] = {}
 
-    def _tidy(self, harm: str, champion: str | None) -> None:
+        def taken(role: str) -> str | None:
+            """The version that bears the alias, if it is proven."""
+            version = aliases.get(role)
+            why = None if version is None else self._refusal(harm, version)
+            if version is not None and why is not None:
+                refused[version] = why
+                return None
+            return version
+
+        # A champion that fails leaves the one before in place; a canary or challenger that fails leaves none.
+        champion = taken("champion") or (before.champion if "champion" in aliases else None)
+        canary, challenger = taken("canary"), taken("challenger")
+        previous = before.previous if champion == before.champion else before.champion or before.previous
+        return HarmState(
+            champion,
+            refused,
+            aliases,
+            canary=canary if canary != champion else None,
+            challenger=challenger if challenger != champion else None,
+            previous=previous if previous != champion else None,
+        )
+
+    def _refusal(self, harm: str, version: str) -> str | None:
+        """Why a version can't be published; None when it is proven and its folder in place."""
+        key = (harm, version)
+        if key in self._proven and (self._folder / harm / version).is_dir():
+            return None
+        tried_at, before = self._refused.get(key, (0.0, None))
+        if before is not None and self._timer() - tried_at < RETRY_REFUSED_S:
+            return before
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._trying.write_text(f"{harm} {version}", encoding="utf-8")
+            self._prove(harm, version)
+        except Exception as error:
+            why = reason_of(error)
+            if why != before:
+                _log.warning("refused %s version %s: %s", harm, version, why)
+            self._proven.discard(key)
+            self._refused[key] = (self._timer(), why)
+            return why
+        finally:
+            self._trying.unlink(missing_ok=True)
+        self._refused.pop(key, None)
+        self._proven.add(key)
+        return None
+
+    def _prove(self, harm: str, version: str) -> None:
+        """Fetch and prove; a folder of an earlier run that doesn't prove itself any more is fetched once more."""
+        folder = self._folder / harm / version
+        if not folder.is_dir():
+            try:
+                return self._fetch_and_prove(harm, version, folder)
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+        try:
+            return self._fetch_and_prove(harm, version, folder)
+        except ModelRefused as error:
+            _log.warning("fetching %s version %s anew: %s", harm, version, error)
+        aside = folder.with_name(f".{version}.aside")
+        shutil.rmtree(aside, ignore_errors=True)
+        folder.rename(aside)
+        try:
+            self._fetch_and_prove(harm, version, folder)
+        except BaseException:
+            # It may be the only copy there is, and what failed may have been this machine.
+            shutil.rmtree(folder, ignore_errors=True)
+            aside.rename(folder)
+            raise
+        shutil.rmtree(aside, ignore_errors=True)
+
+    def _fetch_and_prove(self, harm: str, version: str, folder: Path) -> None:
+        fetched = self._registry.fetch(harm, version, folder.parent)
+        if fetched != folder:
+            raise ModelRefused(f"Fetched {fetched.name} instead.", field=f"{harm} version {version}")
+        prove(self._load, folder, harm, version)
+
+    def _tell(self, harm: str, before: HarmState, after: HarmState) -> None:
+        for role in ("champion", "canary", "challenger"):
+            if getattr(after, role) != getattr(before, role):
+                _log.info("published %s version %s as %s", harm, getattr(after, role), role)
+        if after.versions != before.versions:
+            self._tidy(harm, after.versions)
+
+    def _tidy(self, harm: str, needed: tuple[str, ...]) -> None:
         """Drop old versions; the newest few stay for workers that are still loading and for looking back."""
         folders = [x for x in (self._folder / harm).glob("*") if x.is_dir() and x.name.isdecimal()]
         for folder in sorted(folders, key=lambda x: int(x.name), reverse=True)[_KEPT_VERSIONS:]:
-            if folder.name != champion:
+            if folder.name not in needed:
                 shutil.rmtree(folder, ignore_errors=True)
-
-
-def check_contract(version: ModelVersion) -> None:
-    """Raises ModelRefused when this code can't give the version the features it was trained with."""
-    why = unsatisfied(version.contract)
-    if why:
-        raise ModelRefused(why, field="contract.json")
 
 
 def run(follower: Follower, *, every_s: float, stopped: threading.Event) -> None:
@@ -140,10 +229,10 @@ def run(follower: Follower, *, every_s: float, stopped: threading.Event) -> None
         try:
             follower.step()
             failures = 0
-        except (LeadsError, OSError) as error:
+        except Exception as error:
             failures += 1
             if failures in (1, 10) or failures % 100 == 0:
-                _log.warning("keeping what is published (%d tries): %s", failures, error)
+                _log.warning("keeping what is published (%d tries): %s", failures, reason_of(error))
         stopped.wait(min(every_s * 2 ** min(failures, 10), _MAX_BACKOFF_S) if failures else every_s)
 
 

@@ -1,7 +1,7 @@
 """The versions this process serves: follows what the follower published, loads off the request path, swaps at once.
 
-`published/state.json` says which version of each harm to serve. A version that can't be loaded or doesn't prove itself
-here leaves the one before in place.
+`published/state.json` says which version of each harm has which role. A version that can't be loaded or doesn't prove
+itself here leaves the champion before in place; as canary or challenger it does nothing.
 """
 
 from __future__ import annotations
@@ -9,99 +9,83 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
+from typing import NamedTuple
 
-import msgspec
+from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
-from leads.errors import LeadsError, ModelRefused
-from leads.files import write_json
+from leads.errors import ModelRefused
+from leads.policies import Policies
 from leads.settings import Settings
 from models.sentence import place_of
 from models.version import ModelVersion
 from models.version import load as load_version
-from serving.lineup import Lineup
+from serving.lineup import Canary, Lineup
+from serving.proof import Load, prove, reason_of
+from serving.published_state import STATE_FILE, HarmState, State, read_state
+from serving.retreats import Key, Retreats
+from serving.served import Served
 
-STATE_FILE = "state.json"
 POLL_S = 0.5
+# A version that was refused here gets another chance after so long, or as soon as its folder is another one.
+RETRY_REFUSED_S = 10.0
+_Stat = tuple[int, int, int] | None
 _log = logging.getLogger(__name__)
 
 
-class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
-    """What is published for a harm: the version to serve, why others are not, and where MLflow's aliases point."""
-
-    champion: str | None = None
-    refused: Mapping[str, str] = {}
-    aliases: Mapping[str, str] = {}
-
-
-class State(msgspec.Struct, frozen=True):
-    """`checked_at` is when the registry last answered, 0 if never."""
-
-    checked_at: Micros = 0
-    harms: Mapping[str, HarmState] = {}
-
-
-class Served(msgspec.Struct, frozen=True):
-    """A harm as this process sees it. `converged`: it serves what the alias names."""
-
-    harm: str
-    serving: str | None
-    previous: str | None
-    published: HarmState
-    refused_here: str | None
-
-    @property
-    def converged(self) -> bool:
-        return self.serving == self.published.aliases.get("champion", self.published.champion)
-
-
-def read_state(folder: Path) -> State:
-    """What is published; empty when nothing ever was.
-
-    Raises:
-        ModelRefused: the file is damaged.
-    """
-    try:
-        return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=State)
-    except FileNotFoundError:
-        return State()
-    except (OSError, msgspec.MsgspecError) as error:
-        raise ModelRefused(
-            "state.json can't be read.", field=str(folder), remedy="Start the follower again."
-        ) from error
-
-
-def write_state(folder: Path, state: State) -> None:
-    """Publish, atomically and durably."""
-    write_json(folder / STATE_FILE, state)
+class _Refused(NamedTuple):
+    why: str
+    tried_at: float
+    folder: _Stat
 
 
 class Published:
-    """Thread-safe. `refresh` does the work; `start` has it done in the background."""
+    """Thread-safe. `refresh` does the work; `start` has it done in the background.
 
-    def __init__(self, settings: Settings, *, load: Callable[[Path], ModelVersion] | None = None) -> None:
+    Args:
+        engine: of the database in which retreats of canaries are kept.
+        load: makes a version of a folder; default: `models.version.load`.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        policies: Policies,
+        engine: Engine,
+        *,
+        load: Load | None = None,
+        timer: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self.retreats = Retreats(engine)
         self._folder = settings.published_dir
+        self._policies = policies
         self._load = load or partial(load_version, place=place_of(settings))
+        self._timer = timer
         self._state = State()
-        self._seen: tuple[int, int, int] | None = None
-        # Replaced as a whole, never changed: a request works with the one it took.
+        self._seen: _Stat = None
+        self._damaged: _Stat = None
+        # Replaced as wholes, never changed: a request works with the line-up it took.
+        self._loaded: Mapping[Key, ModelVersion] = MappingProxyType({})
         self._champions: Mapping[str, ModelVersion] = MappingProxyType({})
-        self._previous: dict[str, str] = {}
-        self._refused: dict[str, tuple[str, str]] = {}
-        self._refreshing = threading.Lock()
+        self._lineup = Lineup()
+        self._refused: dict[Key, _Refused] = {}
+        self._refreshing, self._swapping = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-
-    def champions(self) -> Mapping[str, ModelVersion]:
-        """The loaded and proven version of each harm, as of now."""
-        return self._champions
+        self.retreats.subscribe(self._line_up)
 
     def lineup(self) -> Lineup:
-        return Lineup(self._champions)
+        """The loaded and proven versions of each harm by role, as of now. A canary that retreated is not among them."""
+        return self._lineup
+
+    def champions(self) -> Mapping[str, ModelVersion]:
+        """The versions that answer."""
+        return self._lineup.champions
 
     @property
     def checked_at(self) -> Micros:
@@ -110,14 +94,17 @@ class Published:
 
     def served(self) -> list[Served]:
         """Every published harm, with what is served and why if not what should be."""
-        champions = self._champions
+        champions, loaded, standing = self._champions, self._loaded, self.retreats.standing
+        refused = {key: one.why for key, one in list(self._refused.items())}
         return [
             Served(
-                harm,
-                champions[harm].version if harm in champions else None,
-                self._previous.get(harm),
-                state,
-                self._refused[harm][1] if harm in self._refused else None,
+                harm=harm,
+                serving=champions[harm].version if harm in champions else None,
+                published=state,
+                loaded=frozenset(version for of, version in loaded if of == harm),
+                share=self._share(harm),
+                retreat=standing.get((harm, state.canary)) if state.canary else None,
+                refused_here={version: why for (of, version), why in refused.items() if of == harm},
             )
             for harm, state in self._state.harms.items()
         ]
@@ -130,16 +117,10 @@ class Published:
     def refresh(self) -> bool:
         """Look once; returns whether anything changed. What can't be served is noted and logged, not raised."""
         with self._refreshing:
-            seen = self._stat()
-            if seen == self._seen and not self._refused:
-                return False
-            try:
-                self._state = read_state(self._folder)
-            except ModelRefused as error:
-                _log.warning("keeping the served versions: %s", error)
-                return False
-            self._seen = seen
-            return self._follow()
+            changed = self._follow_state()
+            if self.retreats.waiting or any(state.canary for state in self._state.harms.values()):
+                changed |= self.retreats.refresh()
+            return changed
 
     def start(self) -> None:
         """Refresh now and then in a thread of its own, until `stop`."""
@@ -151,53 +132,105 @@ class Published:
         self._stopped.set()
         if self._thread is not None:
             self._thread.join()
+        if self.retreats.waiting:
+            self.retreats.refresh()
 
     def _run(self) -> None:
         while True:
-            self.refresh()
+            try:
+                self.refresh()
+            except Exception as error:
+                _log.exception("keeping the served versions: %s", reason_of(error))
             if self._stopped.wait(POLL_S):
                 return
 
-    def _follow(self) -> bool:
-        champions = dict(self._champions)
-        for harm in [harm for harm in champions if not self._wanted(harm)]:
-            self._previous[harm] = champions.pop(harm).version
-        for harm in self._state.harms:
-            wanted = self._wanted(harm)
-            if wanted is None or (harm in champions and champions[harm].version == wanted):
-                self._refused.pop(harm, None)
-                continue
-            version = self._prove(harm, wanted)
-            if version is not None:
-                if harm in champions:
-                    self._previous[harm] = champions[harm].version
-                champions[harm] = version
-        before = {harm: version.version for harm, version in self._champions.items()}
-        self._champions = MappingProxyType(champions)
-        return before != {harm: version.version for harm, version in champions.items()}
-
-    def _wanted(self, harm: str) -> str | None:
-        return self._state.harms[harm].champion if harm in self._state.harms else None
-
-    def _prove(self, harm: str, wanted: str) -> ModelVersion | None:
-        """The version, loaded and warmed up by its golden rows; None when it fails."""
+    def _follow_state(self) -> bool:
+        seen = _stat(self._folder / STATE_FILE)
+        # A file that is gone says nothing; what is withdrawn is withdrawn in writing.
+        if seen is None or (seen == self._seen and not self._refused):
+            return False
         try:
-            version = self._load(self._folder / harm / wanted)
-            if (version.harm, version.version) != (harm, wanted):
-                raise ModelRefused(f"The folder holds {version.name} version {version.version}.")
-            version.verify()
-        except (LeadsError, OSError) as error:
-            if self._refused.get(harm) != (wanted, str(error)):
-                _log.warning("keeping the served version of %s, not %s: %s", harm, wanted, error)
-            self._refused[harm] = (wanted, str(error))
+            self._state = read_state(self._folder)
+        except ModelRefused as error:
+            if seen != self._damaged:
+                _log.warning("keeping the served versions: %s", error)
+            self._damaged = seen
+            return False
+        self._seen = seen
+        before = self._numbers()
+        self._follow()
+        return before != self._numbers()
+
+    def _numbers(self) -> tuple[dict[str, str], set[Key]]:
+        return {harm: version.version for harm, version in self._champions.items()}, set(self._loaded)
+
+    def _follow(self) -> None:
+        """Champions first, so that they answer while the others are still being loaded."""
+        named = {(harm, version) for harm, state in self._state.harms.items() for version in state.versions}
+        self._refused = {key: one for key, one in self._refused.items() if key in named}
+        champions: dict[str, ModelVersion] = {}
+        for harm, state in self._state.harms.items():
+            version = self._version(harm, state.champion) if state.champion else None
+            version = version or (self._champions.get(harm) if state.champion else None)
+            if version is not None:
+                champions[harm] = version
+        self._swap(champions, self._loaded)
+        for harm, number in sorted(named):
+            self._version(harm, number)
+        answering = {(harm, version.version) for harm, version in champions.items()}
+        self._swap(champions, {key: one for key, one in self._loaded.items() if key in named or key in answering})
+
+    def _version(self, harm: str, number: str) -> ModelVersion | None:
+        """The version: at hand, or loaded and proven now; None when it fails."""
+        key = (harm, number)
+        if key in self._loaded:
+            return self._loaded[key]
+        folder = self._folder / harm / number
+        last, stat = self._refused.get(key), _stat(folder)
+        if last is not None and last.folder == stat and self._timer() - last.tried_at < RETRY_REFUSED_S:
             return None
-        self._refused.pop(harm, None)
-        _log.info("serving %s version %s", version.name, wanted)
+        try:
+            version = prove(self._load, folder, harm, number)
+        except ModelRefused as error:
+            if last is None or last.why != str(error):
+                _log.warning("not serving %s version %s: %s", harm, number, error)
+            self._refused = {**self._refused, key: _Refused(str(error), self._timer(), stat)}
+            return None
+        self._refused = {of: one for of, one in self._refused.items() if of != key}
+        self._loaded = MappingProxyType({**self._loaded, key: version})
+        _log.info("loaded %s version %s", version.name, number)
         return version
 
-    def _stat(self) -> tuple[int, int, int] | None:
-        try:
-            stat = os.stat(self._folder / STATE_FILE)
-        except OSError:
-            return None
-        return stat.st_mtime_ns, stat.st_ino, stat.st_size
+    def _swap(self, champions: Mapping[str, ModelVersion], loaded: Mapping[Key, ModelVersion]) -> None:
+        with self._swapping:
+            self._champions, self._loaded = MappingProxyType(dict(champions)), MappingProxyType(dict(loaded))
+        self._line_up()
+
+    def _line_up(self) -> None:
+        """Also called when a canary retreats, by the thread that saw why."""
+        with self._swapping:
+            canaries, challengers = {}, {}
+            for harm, champion in self._champions.items():
+                state = self._state.harms.get(harm, HarmState())
+                canary, challenger = (self._at_hand(harm, x, champion) for x in (state.canary, state.challenger))
+                share, retreats = self._share(harm), self.retreats
+                if canary and share and retreats.known and (harm, canary.version) not in retreats.standing:
+                    canaries[harm] = Canary(canary, share)
+                if challenger:
+                    challengers[harm] = challenger
+            self._lineup = Lineup(self._champions, MappingProxyType(canaries), MappingProxyType(challengers))
+
+    def _at_hand(self, harm: str, number: str | None, champion: ModelVersion) -> ModelVersion | None:
+        return self._loaded.get((harm, number)) if number and number != champion.version else None
+
+    def _share(self, harm: str) -> float | None:
+        policy = self._policies.harms.get(harm)
+        return policy.canary.share if policy else None
+
+
+def _stat(path: Path) -> _Stat:
+    try:
+        stat = os.stat(path)
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_ino, stat.st_size

@@ -24,8 +24,10 @@ from leads.predictions import PredictionLog
 from leads.screens import next_steps, note, progress
 from leads.settings import Settings
 from leads.tables import open_engine
-from serving.published import Published, read_state
+from serving.published import Published
+from serving.published_state import read_state
 from serving.scoring import Scorer
+from serving.trials import Trials
 from serving.worker import Progress, Worker
 
 _FOLLOWER_S = 60.0
@@ -121,7 +123,7 @@ def _run_on(settings: Settings, share: Partition) -> None:
 def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterator[Worker]:
     policies = load_policies(settings.policies)
     engine = open_engine(settings)
-    published = Published(settings)
+    published = Published(settings, policies, engine)
     if background:
         published.start()
     else:
@@ -130,12 +132,16 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
     reader = open_reader(settings)
     log = PredictionLog(settings.predictions_dir, owner="worker")
     log.start()
+    trials = Trials(policies, published.retreats)
+    if background:
+        trials.start()
     try:
-        scorer = Scorer(engine, policies, reader, published, log)
+        scorer = Scorer(engine, policies, reader, published, log, trials)
         materializer = Materializer(settings, engine, partition=share)
         with compacting(materializer.segments), prediction_compaction.compacting(settings.predictions_dir):
             yield Worker(policies, engine, scorer, published, materializer)
     finally:
+        trials.stop()
         try:
             log.close()
         finally:

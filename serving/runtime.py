@@ -24,6 +24,7 @@ from serving import idempotency
 from serving.metrics import Metrics, process_metrics
 from serving.published import Published
 from serving.scoring import Scorer
+from serving.trials import Trials
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -43,6 +44,7 @@ class Runtime:
     reader: OnlineReader
     predictions: PredictionLog
     scorer: Scorer
+    trials: Trials
     metrics: Metrics
     limiter: anyio.CapacityLimiter
     clock: Clock = clock.now
@@ -54,6 +56,7 @@ class Runtime:
     def close(self) -> None:
         """Stop the background threads and write what waits."""
         self.published.stop()
+        self.trials.stop()
         try:
             self.predictions.close()
         finally:
@@ -72,7 +75,7 @@ def open_runtime(settings: Settings) -> Runtime:
     try:
         reader = open_reader(settings)
         predictions = PredictionLog(settings.predictions_dir, owner="api")
-        published = Published(settings)
+        published = Published(settings, policies, engine)
         with engine.begin() as connection:
             idempotency.forget_old(connection, clock.now())
     except LeadsError:
@@ -80,6 +83,8 @@ def open_runtime(settings: Settings) -> Runtime:
         raise
     predictions.start()
     published.start()
+    trials = Trials(policies, published.retreats)
+    trials.start()
     return Runtime(
         settings,
         policies,
@@ -88,7 +93,8 @@ def open_runtime(settings: Settings) -> Runtime:
         published,
         reader,
         predictions,
-        Scorer(engine, policies, reader, published, predictions),
+        Scorer(engine, policies, reader, published, predictions, trials),
+        trials,
         process_metrics(),
         anyio.CapacityLimiter(_THREADS),
     )

@@ -52,7 +52,17 @@ class Call:
             moved = [one for one, is_taken in zip(inputs, taken, strict=True) if is_taken]
             shares = [("champion", champion, stay), ("canary", canary.version, moved)]
         return [
-            Group(version, role, some, tuple([one.place for one in some]), fetched, texts, available, self.as_of)
+            Group(
+                version=version,
+                role=role,
+                inputs=some,
+                picked=tuple([one.place for one in some]),
+                fetched=fetched,
+                texts=texts,
+                available=available,
+                as_of=self.as_of,
+                source=self.source,
+            )
             for role, version, some in shares
             if some
         ]
@@ -62,5 +72,5 @@ class Call:
         key = (group.version.contract_hash, group.picked)
         evaluated = self._evaluated.get(key)
         if evaluated is None:
-            evaluated = self._evaluated[key] = group.features(texts)
+            evaluated = self._evaluated[key] = group.evaluate(group.version.contract, texts)
         return evaluated

@@ -14,8 +14,10 @@ from features.contract import Column, FeatureContract
 from features.online import Fetched
 from features.plan import Evaluated
 from features.rows import DAY_S, ROLES, Instants
+from leads import clock
 from leads.clock import SECOND, Micros
 from leads.errors import Unavailable
+from leads.prediction_batch import PredictionBatch
 from leads.records import Tier
 from models.version import ModelVersion, Scores
 from serving.answers import ErrorEntry, GroupScores
@@ -49,10 +51,11 @@ class Group:
     texts: Texts
     available: bool
     as_of: Micros
+    source: Literal["api", "worker"]
 
-    def features(self, cache: TextCache) -> Evaluated:
-        """The contract's columns, and which inputs its rules refuse."""
-        plan, texts = self.version.plan, self.own_texts
+    def evaluate(self, contract: FeatureContract, cache: TextCache) -> Evaluated:
+        """A contract's columns, and which inputs its rules refuse."""
+        plan, texts = plan_of(contract), self.own_texts
         counts = cache.counts(texts) if plan.reads_text else None
         return plan.evaluate(self._packed(), self._instants(), texts.texts, counts)
 
@@ -78,7 +81,13 @@ class Group:
 
     def only(self, kept: Sequence[int]) -> Group:
         """The same with some of its inputs."""
-        return replace(self, inputs=[self.inputs[n] for n in kept], picked=tuple(self.picked[n] for n in kept))
+        return self.given_to(self.version, self.role, kept)
+
+    def given_to(self, version: ModelVersion, role: str, kept: Sequence[int]) -> Group:
+        """Some of its inputs, scored by another version."""
+        inputs = [self.inputs[n] for n in kept]
+        picked = tuple([self.picked[n] for n in kept])
+        return replace(self, version=version, role=role, inputs=inputs, picked=picked)
 
     def answer(self, scores: Scores, too_old: np.ndarray, explained: Explain) -> GroupScores:
         """Everything that is said of the inputs, in their order."""
@@ -94,6 +103,28 @@ class Group:
             degraded=self._degraded(too_old, unexplained),
             prediction_ids=self._prediction_ids(scores),
             explained=reasons,
+        )
+
+    def batch(self, answered: GroupScores, scores: Scores, cache: TextCache, took_us: int) -> PredictionBatch:
+        """The same, as the prediction log keeps it."""
+        links = self.fetched.links
+        return PredictionBatch(
+            harm=self.version.harm,
+            model_version=self.version.version,
+            role=self.role,
+            contract_hash=self.version.contract_hash,
+            source=self.source,
+            at=self.as_of,
+            scored_at=clock.now(),
+            took_us=took_us,
+            prediction_ids=answered.prediction_ids,
+            subjects=[one.request.subject for one in self.inputs],
+            vectors=scores.vector,
+            scores=scores.score,
+            tiers=answered.tiers,
+            row_at=self.row_at,
+            links=[links[i] for i in self.picked],
+            text_hashes=cache.hashes(self.own_texts),
         )
 
     def exposures(self) -> list[float]:

@@ -13,16 +13,16 @@ import numpy as np
 from sqlalchemy.engine import Engine
 
 from features.online import Fetched
+from features.plan import Evaluated
 from features.routes import Links
 from features.rows import ROLES, missing
-from leads import clock, event_log
+from leads import event_log
 from leads.clock import Micros
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.policies import Policies
 from leads.prediction_batch import PredictionBatch
 from leads.records import ItemCreated, Subject
 from leads.tables import reading
-from models.version import Scores
 from serving.answers import ErrorEntry, GroupScores, ScoreAnswer, Scored
 from serving.inputs import Input, ScoreRequest, refusal, settle, subjects
 from serving.lineup import Lineup
@@ -30,6 +30,7 @@ from serving.score_call import Call, Planned
 from serving.score_group import Explain, Group
 from serving.stages import Stages
 from serving.text_cache import TextCache, Texts
+from serving.trials import Trials
 
 __all__ = ["ErrorEntry", "ScoreAnswer", "ScoreRequest", "Scored", "Scorer"]
 
@@ -55,14 +56,27 @@ class Log(Protocol):
 
 
 class Scorer:
-    """Thread-safe; blocks on the database and the online store."""
+    """Thread-safe; blocks on the database and the online store.
 
-    def __init__(self, engine: Engine, policies: Policies, reader: Reader, published: Versions, log: Log) -> None:
+    Args:
+        trials: watches canaries and has challengers score in shadow; None: a canary's failure is the call's.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        policies: Policies,
+        reader: Reader,
+        published: Versions,
+        log: Log,
+        trials: Trials | None = None,
+    ) -> None:
         self._engine = engine
         self._policies = policies
         self._reader = reader
         self._published = published
         self._log = log
+        self._trials = trials
         self._texts = TextCache()
 
     def score(
@@ -176,45 +190,40 @@ class Scorer:
         return Unavailable("The online feature store doesn't answer.", remedy="Check that it runs, then try again.")
 
     def _score_group(self, group: Group, call: Call, errors: list[ErrorEntry]) -> list[GroupScores]:
+        if group.role != "canary" or self._trials is None:
+            return self._scored(group, call, errors)
+        try:
+            return self._scored(group, call, errors)
+        except Exception as error:
+            # Whatever ails it, its subjects get their answer.
+            self._trials.failed(group.version, error)
+            champion = call.lineup.champions[group.version.harm]
+            return self._scored(group.given_to(champion, "champion", range(len(group.inputs))), call, errors)
+
+    def _scored(self, group: Group, call: Call, errors: list[ErrorEntry]) -> list[GroupScores]:
         evaluated = call.evaluated(group, self._texts)
-        if (evaluated.refused >= 0).any():
-            refused = evaluated.refused.tolist()
-            errors += [group.refusal(n, column) for n, column in enumerate(refused) if column >= 0]
+        refused = np.flatnonzero(evaluated.refused >= 0).tolist()
+        refusals = [group.refusal(n, int(evaluated.refused[n])) for n in refused]
+        if refused:
             kept = np.flatnonzero(evaluated.refused < 0)
-            if not len(kept):
-                return []
-            group = group.only(kept.tolist())
-            evaluated = evaluated.only(kept)
+            group, evaluated = group.only(kept.tolist()), evaluated.only(kept)
+        found = [self._answered(group, evaluated, call)] if group.inputs else []
+        errors += refusals
+        return found
+
+    def _answered(self, group: Group, evaluated: Evaluated, call: Call) -> GroupScores:
         call.stages.mark("evaluate")
         vector = group.vector(evaluated, self._texts)
         call.stages.mark("text")
         scores = group.version.score_vector(vector)
         call.stages.mark("predict")
         answered = group.answer(scores, evaluated.too_old, call.explained)
-        call.stages.mark("explain" if call.explained != "nothing" else "answer")
+        call.stages.mark("answer" if call.explained == "nothing" else "explain")
+        took_us = call.stages.took_us
         if group.available:
-            self._log.append(self._batch(answered, scores, call))
+            self._log.append(group.batch(answered, scores, self._texts, took_us))
+        if self._trials is not None:
+            scoring_s = sum(stage.seconds for stage in call.stages.done[-3:-1])
+            self._trials.scored(group, scores, call.lineup, self._texts, self._log.append, took_us, scoring_s)
         call.stages.mark("log")
-        return [answered]
-
-    def _batch(self, answered: GroupScores, scores: Scores, call: Call) -> PredictionBatch:
-        group = answered.group
-        links = group.fetched.links
-        return PredictionBatch(
-            harm=group.version.harm,
-            model_version=group.version.version,
-            role=group.role,
-            contract_hash=group.version.contract_hash,
-            source=call.source,
-            at=call.as_of,
-            scored_at=clock.now(),
-            took_us=call.stages.took_us,
-            prediction_ids=answered.prediction_ids,
-            subjects=[one.request.subject for one in group.inputs],
-            vectors=scores.vector,
-            scores=scores.score,
-            tiers=answered.tiers,
-            row_at=group.row_at,
-            links=[links[i] for i in group.picked],
-            text_hashes=self._texts.hashes(group.own_texts),
-        )
+        return answered

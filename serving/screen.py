@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import sqlalchemy as sa
 from rich.markup import escape
 
 from features.fold import Partition
 from features.segments import Segments
-from leads import clock, event_log, keys
+from leads import canary_retreats, clock, event_log, keys
 from leads import tables as t
+from leads.canary_retreats import Retreat
 from leads.errors import InvalidInput, LeadsError
 from leads.policies import load_policies
 from leads.records import Subject
@@ -19,7 +20,7 @@ from leads.settings import Settings
 from leads.tables import open_engine, reading
 from serving import queue as lead_queue
 from serving.leads_table import STATES, Lead
-from serving.published import read_state
+from serving.published_state import State, read_state
 from serving.reasons import Reason
 
 
@@ -135,11 +136,12 @@ def score_on_screen(
     )
     policies = load_policies(settings.policies)
     follow_once(settings)
-    published = Published(settings)
+    engine = open_engine(settings)
+    published = Published(settings, policies, engine)
     published.refresh()
     reader, log = open_reader(settings), PredictionLog(settings.predictions_dir, owner="cli")
     try:
-        scorer = Scorer(open_engine(settings), policies, reader, published, log)
+        scorer = Scorer(engine, policies, reader, published, log)
         scored = scorer.score([request], clock.now(), "api", explained="all")
     finally:
         log.close()
@@ -174,6 +176,7 @@ def status_on_screen(settings: Settings) -> None:
         has_key = connection.execute(
             sa.select(t.api_keys.c.id).where(t.api_keys.c.revoked_at.is_(None)).limit(1)
         ).first()
+        retreats = canary_retreats.standing(connection)
     shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]
     folded = min(Segments(settings.features_dir / "segments", share).manifest().offset for share in shares)
     state = read_state(settings.published_dir)
@@ -188,6 +191,7 @@ def status_on_screen(settings: Settings) -> None:
         ("features", f"{folded:,} of {head.offset:,} events in segments ({settings.online_store} online)"),
         ("scored", f"{scored:,} of {head.offset:,} events"),
         ("champions", ", ".join(f"{harm} v{version}" for harm, version in champions.items()) or "none published"),
+        *_on_trial(state, retreats),
         (
             "refused",
             "; ".join(f"{harm} v{v}: {why}" for harm, one in refused.items() for v, why in one.items()) or "none",
@@ -197,6 +201,19 @@ def status_on_screen(settings: Settings) -> None:
     ]
     console.print(table("Lead Serving", ("part", "state"), [(name, escape(value)) for name, value in rows]))
     next_steps(_missing(head.offset, folded, bool(champions), bool(has_key)))
+
+
+def _on_trial(state: State, retreats: Mapping[tuple[str, str], Retreat]) -> list[tuple[str, str]]:
+    """Rows on canaries and challengers, where there are any."""
+    canaries = {harm: one.canary for harm, one in state.harms.items() if one.canary}
+    challengers = {harm: one.challenger for harm, one in state.harms.items() if one.challenger}
+    rows = []
+    if canaries:
+        said = {key: f" (retreated: {one.why})" for key, one in retreats.items()}
+        rows.append(("canaries", "; ".join(f"{harm} v{v}{said.get((harm, v), '')}" for harm, v in canaries.items())))
+    if challengers:
+        rows.append(("challengers", ", ".join(f"{harm} v{version}" for harm, version in challengers.items())))
+    return rows
 
 
 def _missing(events: int, folded: int, champions: bool, has_key: bool) -> tuple[str, str]:

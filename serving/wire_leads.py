@@ -7,19 +7,22 @@ from leads.records import ItemCreated, LoggedEvent, SignalReceived, Subject
 from leads.wire import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason, time_text
 from leads.wire_leads import (
     AuditOut,
+    CanaryOut,
     ClaimedLead,
     DecidedOut,
     HarmModels,
     LeadDetail,
     LeadOut,
     ModelsOut,
+    RetreatOut,
     SignalOut,
     TrailOut,
+    VersionOut,
 )
 from models.version import model_name
 from serving.decisions import Decided
 from serving.leads_table import AuditEntry, Lead
-from serving.published import Served
+from serving.served import Served
 
 
 def lead_out(lead: Lead) -> LeadOut:
@@ -91,19 +94,35 @@ def decided_out(decided: Decided) -> DecidedOut:
 
 
 def models_out(served: list[Served], checked_at: int) -> ModelsOut:
-    models = [
-        HarmModels(
-            harm=x.harm,
-            model=model_name(x.harm),
-            serving=x.serving,
-            previous=x.previous,
-            aliases=x.published.aliases,
-            converged=x.converged,
-            refused={**x.published.refused, **({x.published.champion or "": x.refused_here} if x.refused_here else {})},
+    return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(_harm_models(x) for x in served))
+
+
+def _harm_models(one: Served) -> HarmModels:
+    canary = None
+    if one.published.canary is not None:
+        gone = one.retreat
+        canary = CanaryOut(
+            version=one.published.canary,
+            loaded=one.published.canary in one.loaded,
+            share=one.share,
+            retreated=RetreatOut(at=clock.to_text(gone.at), why=gone.why, host=gone.host) if gone else None,
         )
-        for x in served
-    ]
-    return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(models))
+    return HarmModels(
+        harm=one.harm,
+        model=model_name(one.harm),
+        serving=one.serving,
+        champion=_version_out(one, one.published.champion),
+        canary=canary,
+        challenger=_version_out(one, one.published.challenger),
+        previous=one.previous,
+        aliases=one.published.aliases,
+        converged=one.converged,
+        refused=one.refused,
+    )
+
+
+def _version_out(one: Served, version: str | None) -> VersionOut | None:
+    return None if version is None else VersionOut(version=version, loaded=version in one.loaded)
 
 
 def ref_out(subject: Subject) -> RefOut:

@@ -16,7 +16,7 @@ from sqlalchemy.engine import Engine
 
 from leads import clock, model_changes
 from leads.files import in_turn, only_one
-from leads.model_changes import CHALLENGER, CHAMPION, ModelChange
+from leads.model_changes import CANARY, CHALLENGER, CHAMPION, ModelChange
 from leads.settings import Settings
 from leads.tables import reading
 from models.registry import RETIRED, Registered
@@ -70,7 +70,7 @@ class Moves:
             model_changes.record(connection, change._replace(state="done"))
 
     def carry_out(self, change: ModelChange) -> None:
-        """Write the row, then move its alias, or for `retired` set the tag, and do what that brings with it."""
+        """Write the row, then move or drop its alias, or for `retired` set the tag, and do what that brings with it."""
         bearer = self.registry.aliases(change.harm).get(change.alias or "")
         change = change._replace(replaced=bearer if bearer != change.version else None)
         with self.engine.begin() as connection:
@@ -78,6 +78,8 @@ class Moves:
         if change.action == "retired":
             said = f"{clock.to_text(change.at)} by {change.actor}: {change.why}"
             self.registry.tag(change.harm, change.version, RETIRED, said)
+        elif change.action == "canary_stopped":
+            self.registry.drop_alias(change.harm, CANARY)
         else:
             assert change.alias is not None
             self.registry.set_alias(change.harm, change.alias, change.version)
@@ -88,7 +90,8 @@ class Moves:
         if change.action == "retired":
             happened = RETIRED in self.registry.version(change.harm, change.version).tags
         else:
-            happened = self.registry.aliases(change.harm).get(change.alias or "") == change.version
+            bears = self.registry.aliases(change.harm).get(change.alias or "") == change.version
+            happened = bears != (change.action == "canary_stopped")
         if happened:
             self._follow_up(change)
         self._close(change.seq, happened=happened)
@@ -97,9 +100,12 @@ class Moves:
         """The aliases that fall with a change; may be done twice."""
         for alias, bearer in self.registry.aliases(change.harm).items():
             retired = change.action == "retired" and bearer == change.version
+            answers = change.action != "retired" and change.alias == CHAMPION
             # What was compared with the old champion says nothing about the new one.
-            outdated = change.action != "retired" and change.alias == CHAMPION and alias == CHALLENGER
-            if retired or outdated:
+            outdated = answers and alias == CHALLENGER
+            # Who answers everything needs no share.
+            on_trial = answers and alias == CANARY and bearer == change.version
+            if retired or outdated or on_trial:
                 self.registry.drop_alias(change.harm, alias)
 
     def _close(self, seq: int, *, happened: bool) -> None:

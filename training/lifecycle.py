@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from leads import clock
 from leads.clock import Clock
 from leads.errors import Conflict, NotEnoughData, NotFound
-from leads.model_changes import CHALLENGER, CHAMPION, Action, ModelChange, champions
+from leads.model_changes import CANARY, CHALLENGER, CHAMPION, Action, ModelChange, champions
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.registry import RETIRED
@@ -161,7 +161,8 @@ class Lifecycle:
             return Settled(None, "A newer version exists.")
         if RETIRED in known[0].tags:
             return Settled(None, "It is retired.")
-        done = [change for change in changes if change.state == "done" and change.alias is not None]
+        # A trial settles nothing.
+        done = [change for change in changes if change.state == "done" and change.alias not in (None, CANARY)]
         given = max((change.seq for change in done if change.version == number), default=None)
         if given is not None and any(change.seq > given and change.alias == CHAMPION for change in done):
             # Somebody chose another since; what is trained again by itself must not undo that.

@@ -12,6 +12,7 @@ from leads.screens import console, next_steps, note
 from leads.settings import Settings
 from leads.tables import open_engine
 from models.registry import Registry
+from training import trial
 from training.lifecycle import Lifecycle, Moved, Reason
 from training.models_screen import assembled, gate_on_screen
 
@@ -85,6 +86,37 @@ def retire_on_screen(
     if not moved.champion:
         steps.insert(0, (f"leads models promote {harm} VERSION", "let another answer"))
     next_steps(*steps)
+
+
+def canary_on_screen(settings: Settings, policies: Policies, harm: str, number: str, reason: Reason) -> None:
+    """Let a version answer for the policy's share.
+
+    Raises:
+        NotFound, Conflict, ModelRefused, Unavailable: as `trial.start`.
+    """
+    with _lifecycle(settings, policies, harm) as versions:
+        before = trial.start(versions, number, reason)
+    instead = f" instead of version {before}" if before else ""
+    share = policies.harm(harm).canary.share
+    note(f"[green]Version {number} answers for {share:.0%} of the subjects of {harm}[/green]{instead}. {_FOLLOWED}")
+    note("It retreats by itself when it fails, is slow or says other things, as `canary:` in policies.yaml has it.")
+    next_steps(
+        ("leads models list", "whether it retreated, and why"),
+        (f"leads models promote {harm} {number}", "let it answer everything, if the gate passes it"),
+        (f"leads models canary {harm} --stop", "end the trial"),
+    )
+
+
+def stop_canary_on_screen(settings: Settings, policies: Policies, harm: str, reason: Reason) -> None:
+    """Let the champion answer everything again.
+
+    Raises:
+        Conflict, Unavailable: as `trial.stop`.
+    """
+    with _lifecycle(settings, policies, harm) as versions:
+        number = trial.stop(versions, reason)
+    note(f"Version {number} of {harm} is no canary any more; the champion answers everything. {_FOLLOWED}")
+    next_steps(("leads models list", "what there is"), (f"leads models history {harm}", "who changed what"))
 
 
 @contextmanager

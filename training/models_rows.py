@@ -9,7 +9,8 @@ import msgspec
 from rich.markup import escape
 
 from leads import clock
-from leads.model_changes import ModelChange
+from leads.canary_retreats import Retreat
+from leads.model_changes import CANARY, ModelChange
 from models import manifest
 from models.registry import RETIRED, Registered
 from models.version import ModelVersion
@@ -23,16 +24,21 @@ _ACTIONS = {
     "challenging": "made challenger",
     "rolled_back": "rolled back to",
     "retired": "retired",
+    "canary": "made canary",
+    "canary_stopped": "no canary any more",
 }
 
 
-def state(version: Registered, aliases: Mapping[str, str]) -> str:
+def state(version: Registered, aliases: Mapping[str, str], retreat: Retreat | None = None) -> str:
     """The aliases it bears, else `retired`, else a dash."""
-    borne = [alias for alias, bearer in aliases.items() if bearer == version.version]
+    gone = {CANARY: " (retreated)"} if retreat else {}
+    borne = [f"{alias}{gone.get(alias, '')}" for alias, bearer in aliases.items() if bearer == version.version]
     return ", ".join(borne) or ("retired" if RETIRED in version.tags else "–")
 
 
-def listed(version: Registered, aliases: Mapping[str, str], changes: Sequence[ModelChange]) -> tuple[str, ...]:
+def listed(
+    version: Registered, aliases: Mapping[str, str], changes: Sequence[ModelChange], retreat: Retreat | None
+) -> tuple[str, ...]:
     """Version, state, registered, age, AP, Brier, ECE, and who promoted it last."""
     given = [change for change in changes if change.version == version.version and change.action == "promoted"]
     by = next((change.actor for change in reversed(given) if change.state == "done"), "–")
@@ -40,7 +46,7 @@ def listed(version: Registered, aliases: Mapping[str, str], changes: Sequence[Mo
     measured = (version.metrics.get(name) for name in ("ap", "brier", "ece"))
     return (
         version.version,
-        state(version, aliases),
+        state(version, aliases, retreat),
         minute(at),
         age(clock.now() - at),
         *("–" if value is None else f"{value:.3f}" for value in measured),
@@ -48,22 +54,35 @@ def listed(version: Registered, aliases: Mapping[str, str], changes: Sequence[Mo
     )
 
 
-def about(found: Registered, version: ModelVersion, aliases: Mapping[str, str], changes: Sequence[ModelChange]) -> Rows:
+def about(
+    found: Registered,
+    version: ModelVersion,
+    aliases: Mapping[str, str],
+    changes: Sequence[ModelChange],
+    retreat: Retreat | None,
+) -> Rows:
     """Who made it, from what, and what became of it."""
     tags = found.tags
     until = int(tags.get("leads.labels_until", "0"))
     rows = [
-        ("state", state(found, aliases)),
+        ("state", state(found, aliases, retreat)),
         ("registered", f"{minute(found.created_at_ms * 1_000)} UTC"),
         ("contract", f"{version.contract.hash}, {len(version.contract.columns)} columns"),
         ("data", tags.get("leads.data", "–")[:12]),
         ("newest decision", f"{minute(until)} UTC" if until else "none among its labels"),
         ("MLflow run", found.run_id),
     ]
+    if retreat:
+        rows.append(("retreated", escape(retreated(retreat))))
     if RETIRED in tags:
         rows.append(("retired", escape(tags[RETIRED])))
     said = [f"{minute(c.at)} {_ACTIONS[c.action]} by {c.actor}: {c.why}" for c in changes if c.state == "done"]
     return [*rows, *((("what happened" if i == 0 else ""), escape(one)) for i, one in enumerate(said))]
+
+
+def retreated(retreat: Retreat) -> str:
+    """When a canary retreated, where, and why."""
+    return f"{minute(retreat.at)} UTC on {retreat.host}: {retreat.why}"
 
 
 def metrics(version: ModelVersion) -> Rows:

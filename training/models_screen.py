@@ -7,8 +7,9 @@ from pathlib import Path
 from rich.markup import escape
 
 from features.frames import point_in_time
-from leads import model_changes
-from leads.model_changes import CHAMPION, ModelChange
+from leads import canary_retreats, model_changes
+from leads.canary_retreats import Retreat
+from leads.model_changes import CANARY, CHAMPION, ModelChange
 from leads.policies import Policies
 from leads.screens import console, next_steps, note, table
 from leads.settings import Settings
@@ -31,16 +32,23 @@ _CHANGED = ("at (UTC)", "version", "what", "before", "by", "why")
 
 def list_on_screen(settings: Settings, policies: Policies) -> None:
     """Every harm's versions, the newest first."""
-    registry = Registry(settings)
-    rows = []
+    registry, retreats = Registry(settings), _retreats(settings)
+    rows, notes = [], []
     for harm in policies.harms:
         aliases, changes = registry.aliases(harm), _history(settings, harm)
-        rows += [(harm, *models_rows.listed(version, aliases, changes)) for version in registry.versions(harm)]
+        gone = retreats.get((harm, aliases.get(CANARY, "")))
+        for version in registry.versions(harm):
+            retreat = gone if gone and gone.version == version.version else None
+            rows.append((harm, *models_rows.listed(version, aliases, changes, retreat)))
+        if gone:
+            notes.append(f"The canary of {harm}, version {gone.version}, retreated {models_rows.retreated(gone)}")
     if not rows:
         note("No version is registered yet.")
         next_steps(("leads train --all", "train one per harm"))
         return
     console.print(table("Registered versions", _LISTED, rows, right=_LISTED[4:8]))
+    for one in notes:
+        note(f"[yellow]{escape(one)}[/yellow]")
     next_steps(
         ("leads models show HARM", "everything known about a version"),
         ("leads models promote HARM VERSION", "let another answer, if the gate passes it"),
@@ -58,7 +66,9 @@ def show_on_screen(settings: Settings, policies: Policies, harm: str, number: st
     versions = _versions(settings, registry, harm)
     found, version = registry.version(harm, number), versions.load(number, _cache(settings, harm))
     changes = [change for change in _history(settings, harm) if change.version == number]
-    console.print(table(f"{harm} version {number}", ("", ""), models_rows.about(found, version, aliases, changes)))
+    retreat = _retreats(settings).get((harm, number))
+    about = models_rows.about(found, version, aliases, changes, retreat)
+    console.print(table(f"{harm} version {number}", ("", ""), about))
     console.print(
         table("Measured when it was trained", ("measure", "value"), models_rows.metrics(version), right=("value",))
     )
@@ -154,6 +164,15 @@ def _versions(settings: Settings, registry: Registry, harm: str) -> HarmVersions
 def _cache(settings: Settings, harm: str) -> Path:
     """Where versions that were fetched before are found again."""
     return settings.root / "cache" / "versions" / harm
+
+
+def _retreats(settings: Settings) -> dict[tuple[str, str], Retreat]:
+    engine = open_engine(settings)
+    try:
+        with reading(engine) as connection:
+            return canary_retreats.standing(connection)
+    finally:
+        engine.dispose()
 
 
 def _history(settings: Settings, harm: str) -> list[ModelChange]:

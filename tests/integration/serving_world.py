@@ -9,6 +9,7 @@ from typing import Any
 
 import anyio
 import httpx
+import msgspec
 import numpy as np
 import xgboost
 from anyio.from_thread import BlockingPortal
@@ -37,9 +38,11 @@ from models.thresholds import Thresholds
 from serving.api import create_app
 from serving.gate import Gate
 from serving.metrics import Metrics
-from serving.published import HarmState, Published, State, read_state, write_state
+from serving.published import Published
+from serving.published_state import HarmState, State, read_state, write_state
 from serving.runtime import Runtime
 from serving.scoring import Scorer
+from serving.trials import Trials
 
 SPAM_TEXT = "free money at www.example.com"
 BENIGN_TEXT = "lovely song, thank you"
@@ -83,19 +86,24 @@ def make_text_stage() -> TextStage:
     return TextStage(*blocks, intercept=-2.0)
 
 
-def publish(settings: Settings, harm: str = "spam", version: str = "1", **how: object) -> Path:
-    """Write a version where workers look for it and name it the champion."""
+def publish(settings: Settings, harm: str = "spam", version: str = "1", role: str = "champion", **how: object) -> Path:
+    """Write a version where workers look for it and give it a role."""
     folder = settings.published_dir / harm / version
     write_version(folder, make_parts(harm, **how))  # type: ignore[arg-type]
     (folder / "version.txt").write_text(version, encoding="utf-8")
-    point_to(settings, harm, version)
+    point_to(settings, harm, version, role)
     return folder
 
 
-def point_to(settings: Settings, harm: str, version: str | None) -> None:
-    """Make the published state name this version."""
+def point_to(settings: Settings, harm: str, version: str | None, role: str = "champion") -> None:
+    """Make the published state name this version in a role, as the follower does."""
     state = read_state(settings.published_dir)
-    harms = {**state.harms, harm: HarmState(version, {}, {"champion": version} if version else {})}
+    before = state.harms.get(harm, HarmState())
+    aliases = {**before.aliases, role: version}
+    named = {"aliases": {alias: bearer for alias, bearer in aliases.items() if bearer}, role: version}
+    if role == "champion" and version != before.champion:
+        named["previous"] = before.champion or before.previous
+    harms = {**state.harms, harm: msgspec.structs.replace(before, **named)}
     write_state(settings.published_dir, State(clock.now(), harms))
 
 
@@ -136,12 +144,14 @@ def packed_row(layout: Layout, at: int, **counted: float) -> np.ndarray:
 
 def make_runtime(settings: Settings, engine: Engine) -> Runtime:
     """A service's parts with an online store that holds nothing, and whatever is published loaded."""
-    published = Published(settings)
+    published = Published(settings, POLICIES, engine)
     published.refresh()
     reader, log = FakeReader(), PredictionLog(settings.predictions_dir, owner="api")
+    trials = Trials(POLICIES, published.retreats)
     return Runtime(
         settings, POLICIES, engine, KeyCache(engine, ttl_s=0.2), published, reader, log,  # type: ignore[arg-type]
-        Scorer(engine, POLICIES, reader, published, log), Metrics(CollectorRegistry()), anyio.CapacityLimiter(4),
+        Scorer(engine, POLICIES, reader, published, log, trials), trials, Metrics(CollectorRegistry()),
+        anyio.CapacityLimiter(4),
     )  # fmt: skip
 
 

@@ -40,7 +40,7 @@ class SkewWorld:
         self.engine = open_engine(settings)
         for harm in ("spam", "stream_manipulation"):
             publish(settings, harm)
-        self.published = Published(settings)
+        self.published = Published(settings, POLICIES, self.engine)
         self.published.refresh()
         self.reader = open_reader(settings)
         self.log = PredictionLog(settings.predictions_dir, owner="test")

@@ -14,7 +14,8 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from features.frames import Frame
-from leads import model_changes
+from leads import canary_retreats, model_changes
+from leads.canary_retreats import Retreat
 from leads.cli import app
 from leads.errors import Conflict, LeadsError
 from leads.policies import load_policies
@@ -176,6 +177,33 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
         ("rolled_back", "1", me, "done"),
         ("retired", "2", me, "done"),
     ]
+
+
+def test_a_canary_from_its_start_to_its_end(leads: Leads, home: Settings) -> None:
+    registry = Registry(home)
+    assert "has no champion" in refused(leads("canary", "spam", "2"))
+    said(leads("promote", "spam", "1"))
+    assert "--stop" in refused(leads("canary", "spam"))
+    assert "--stop" in refused(leads("canary", "spam", "2", "--stop"))
+    assert "no canary" in refused(leads("canary", "spam", "--stop"))
+    assert "answers for 5% of the subjects" in said(leads("canary", "spam", "2", "--why", "a look", "--by", "ana"))
+    assert registry.aliases("spam") == {"champion": "1", "canary": "2"}
+    listed = said(leads("list"))
+    assert "canary" in listed
+    assert "retreated" not in listed
+    engine = open_engine(home)
+    with engine.begin() as connection:
+        canary_retreats.record(connection, Retreat(0, "spam", "2", "4 of 4 calls failed", "h1"))
+    engine.dispose()
+    for shown in (said(leads("list")), said(leads("show", "spam", "2"))):
+        assert "4 of 4 calls failed" in shown
+    assert "retreated" not in said(leads("show", "spam", "1"))
+    said(leads("canary", "spam", "2"))
+    assert "retreated" not in said(leads("list"))
+    assert "no canary any more" in said(leads("canary", "spam", "--stop"))
+    assert registry.aliases("spam") == {"champion": "1"}
+    history = said(leads("history", "spam"))
+    assert all(word in history for word in ("made canary", "no canary any more", "a look", "ana"))
 
 
 def test_rolling_back_works_when_the_labels_are_gone(

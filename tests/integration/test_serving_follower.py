@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -14,13 +15,16 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serving_world import make_parts
+from serving_world import POLICIES, make_parts
+from sqlalchemy.engine import Engine
 
 from leads.processes import QUIET, start, stop
 from leads.settings import REPOSITORY, Settings
 from models.package import write_version
 from models.registry import Registry, RunRecord
-from serving.published import HarmState, Published, read_state
+from serving.follower import Follower
+from serving.published import Published
+from serving.published_state import HarmState, read_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 COMMAND = (sys.executable, "-m", "serving.follower")
@@ -62,12 +66,12 @@ def follower(settings: Settings) -> Iterator[Callable[[], subprocess.Popen[bytes
 
 
 def test_a_moved_alias_reaches_the_workers_and_a_bad_version_does_not(
-    settings: Settings, tmp_path: Path, follower: Callable[[], subprocess.Popen[bytes]]
+    settings: Settings, engine: Engine, tmp_path: Path, follower: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     assert register(settings, tmp_path, seed=1) == "1"
     first, second = follower(), follower()
     wait_for(settings, lambda state: state.champion == "1", 90)
-    worker = Published(settings)
+    worker = Published(settings, POLICIES, engine)
     worker.refresh()
     assert worker.ready()
 
@@ -138,3 +142,21 @@ def _holds_lock(child: subprocess.Popen[bytes]) -> bool:
     """Whether this process has the lock by which only one follows."""
     held = Path("/proc/locks").read_text()
     return f" {child.pid} " in held
+
+
+def test_a_host_starts_from_what_is_published_while_mlflow_is_gone(
+    settings: Settings, engine: Engine, tmp_path: Path, follower: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    register(settings, tmp_path, seed=1)
+    assert Follower(settings, POLICIES, Registry(settings)).step().harms["stream_manipulation"].champion == "1"
+    before = read_state(settings.published_dir)
+    (settings.root / "mlflow.db").unlink()
+    shutil.rmtree(settings.artifacts_dir)
+    running = follower()
+    worker = Published(settings, POLICIES, engine)
+    worker.refresh()
+    assert worker.ready()
+    log = settings.root / "follower.log"
+    wait_until(lambda: "keeping what is published" in log.read_text(), 60)
+    assert running.poll() is None
+    assert read_state(settings.published_dir) == before

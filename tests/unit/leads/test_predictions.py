@@ -2,63 +2,59 @@
 
 from __future__ import annotations
 
-import os
+import logging
 import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+from prediction_world import AT, batch, ids, segments, write
 
 from leads import clock
 from leads.errors import Unavailable
-from leads.prediction_segments import host, remove_torn
-from leads.predictions import SCHEMA, Prediction, PredictionLog, days, read_predictions, scan_predictions
-
-AT = 1_780_012_800_000_000 // clock.DAY * clock.DAY
+from leads.prediction_repair import repair
+from leads.predictions import SCHEMA, PredictionLog, days, read_predictions, scan_predictions
 
 
-def prediction(number: int, *, at: int = AT, harm: str = "spam", score: float = 0.5, scored_at: int = AT) -> Prediction:
-    return Prediction(
-        prediction_id=f"p{number}",
-        type_id="comment",
-        subject_id=f"c{number}",
-        harm=harm,
-        at=at,
-        scored_at=scored_at,
-        model_version="1",
-        contract_hash="c0ffee",
-        vector=np.array([number, np.nan, -1.5], dtype=np.float32),
-        score=score,
-        tier="review",
-        row_at=(AT - 1, 0),
-        links=("a1", None),
-        text_hash=2**64 - 1,
-        source="api",
-    )
-
-
-def ids(folder: Path, harm: str = "spam", **window: int) -> list[str]:
-    return list(read_predictions(folder, harm, **window)["prediction_id"].to_pylist())
-
-
-def segments(folder: Path) -> list[Path]:
-    return sorted(folder.rglob("*.parquet"))
+def until(is_so: Callable[[], object]) -> None:
+    deadline = time.monotonic() + 30
+    while not is_so():
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
 
 
 def test_what_is_logged_is_read_exactly(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, owner="api")
-    log.append([prediction(1, score=0.1 + 0.2)])
-    log.close()
+    write(tmp_path, batch(1, scores=np.array([0.1 + 0.2])))
     table = read_predictions(tmp_path, "spam")
     assert table.schema.equals(SCHEMA)
     row = table.to_pylist()[0]
-    np.testing.assert_array_equal(np.float32(row.pop("vector")), prediction(1).vector)
-    expected = {name: getattr(prediction(1, score=0.1 + 0.2), name) for name in SCHEMA.names if name != "vector"}
-    expected |= {name: list(expected[name]) for name in ("row_at", "links")}
-    assert row == expected
+    np.testing.assert_array_equal(np.float32(row.pop("vector")), batch(1).vectors[0])
+    assert row == {
+        "prediction_id": "p1",
+        "type_id": "comment",
+        "subject_id": "c1",
+        "harm": "spam",
+        "at": AT,
+        "scored_at": AT,
+        "took_us": 1_234,
+        "model_version": "1",
+        "role": "champion",
+        "contract_hash": "c0ffee",
+        "score": 0.1 + 0.2,
+        "tier": "review",
+        "row_at": [AT - 1, 0],
+        "links": ["a1", None],
+        "text_hash": 2**64 - 1,
+        "source": "api",
+    }
 
 
 def test_nothing_logged_is_an_empty_table(tmp_path: Path) -> None:
@@ -67,12 +63,30 @@ def test_nothing_logged_is_an_empty_table(tmp_path: Path) -> None:
     assert table.schema.equals(SCHEMA)
 
 
+def test_segments_from_before_the_time_was_measured_are_read(tmp_path: Path) -> None:
+    write(tmp_path, batch(1))
+    (path,) = segments(tmp_path)
+    old = pa.schema([field for field in SCHEMA if field.name != "took_us"])
+    table = read_predictions(tmp_path, "spam").select(old.names).cast(old)
+    pq.write_table(table.cast(old), path.with_name("old.parquet"), compression="zstd")
+    path.unlink()
+    write(tmp_path, batch(2))
+    table = read_predictions(tmp_path, "spam")
+    assert table.schema.equals(SCHEMA)
+    assert table["prediction_id"].to_pylist() == ["p1", "p2"]
+    assert table["took_us"].to_pylist() == [None, 1_234]
+
+
+def test_a_table_of_something_else_is_left_out_and_named(tmp_path: Path) -> None:
+    write(tmp_path, batch(1))
+    strange = segments(tmp_path)[0].with_name("strange.parquet")
+    pq.write_table(pa.table({"x": [1]}), strange)
+    assert scan_predictions(tmp_path, "spam").unreadable == (strange,)
+
+
 def test_segments_lie_by_harm_and_day_and_windows_are_half_open(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, owner="api")
-    log.append(
-        [prediction(3, at=AT + clock.DAY), prediction(1, at=AT - 1), prediction(2), prediction(9, harm="sexism")]
-    )
-    log.close()
+    batches = [batch(3, at=AT + clock.DAY), batch(1, at=AT - 1), batch(2), batch(9, harm="sexism")]
+    write(tmp_path, *batches)
     assert len(days(tmp_path, "spam")) == 3
     assert ids(tmp_path) == ["p1", "p2", "p3"]
     assert ids(tmp_path, since=AT) == ["p2", "p3"]
@@ -82,9 +96,7 @@ def test_segments_lie_by_harm_and_day_and_windows_are_half_open(tmp_path: Path) 
 
 
 def test_days_outside_the_window_arent_read(tmp_path: Path) -> None:
-    log = PredictionLog(tmp_path, owner="api")
-    log.append([prediction(1), prediction(2, at=AT + clock.DAY)])
-    log.close()
+    write(tmp_path, batch(1), batch(2, at=AT + clock.DAY))
     segments(tmp_path)[1].write_bytes(b"torn")
     assert scan_predictions(tmp_path, "spam", until=AT + 1).unreadable == ()
     assert len(scan_predictions(tmp_path, "spam").unreadable) == 1
@@ -92,9 +104,7 @@ def test_days_outside_the_window_arent_read(tmp_path: Path) -> None:
 
 def test_one_act_logged_twice_is_read_once_the_first_one(tmp_path: Path) -> None:
     for score, scored_at in ((0.9, AT + 5), (0.1, AT + 1), (0.5, AT + 3)):
-        log = PredictionLog(tmp_path, owner="api")
-        log.append([prediction(1, score=score, scored_at=scored_at), prediction(2)])
-        log.close()
+        write(tmp_path, batch(1, 2, scores=np.full(2, score), scored_at=scored_at))
     table = read_predictions(tmp_path, "spam")
     assert sorted(table["prediction_id"].to_pylist()) == ["p1", "p2"]
     assert dict(zip(table["prediction_id"].to_pylist(), table["score"].to_pylist(), strict=True))["p1"] == 0.1
@@ -102,9 +112,7 @@ def test_one_act_logged_twice_is_read_once_the_first_one(tmp_path: Path) -> None
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1"])
 def test_a_segment_that_cant_be_read_is_left_out_and_named(tmp_path: Path, content: bytes) -> None:
-    log = PredictionLog(tmp_path, owner="api")
-    log.append([prediction(1)])
-    log.close()
+    write(tmp_path, batch(1))
     broken = segments(tmp_path)[0].with_name("broken.parquet")
     broken.write_bytes(content)
     scanned = scan_predictions(tmp_path, "spam")
@@ -112,29 +120,59 @@ def test_a_segment_that_cant_be_read_is_left_out_and_named(tmp_path: Path, conte
     assert scanned.unreadable == (broken,)
 
 
+def test_a_name_that_leads_nowhere_is_no_segment_and_holds_no_one_up(tmp_path: Path) -> None:
+    write(tmp_path, batch(1))
+    nowhere = segments(tmp_path)[0].with_name("nowhere.parquet")
+    nowhere.symlink_to(tmp_path / "gone")
+    scanned = scan_predictions(tmp_path, "spam")
+    assert scanned.table["prediction_id"].to_pylist() == ["p1"]
+    assert scanned.unreadable == (nowhere,)
+
+
 def test_a_started_log_writes_by_itself(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, owner="api", flush_s=0.01)
     assert threading.active_count() == len(threading.enumerate())
     log.start()
-    log.append([prediction(1)])
-    deadline = time.monotonic() + 20
-    while not segments(tmp_path) and time.monotonic() < deadline:
-        time.sleep(0.01)
+    log.append(batch(1))
+    until(lambda: segments(tmp_path))
     assert ids(tmp_path) == ["p1"]
+    until(lambda: log.waiting == 0)
     log.close()
+    assert len(segments(tmp_path)) == 1
 
 
-def test_a_full_buffer_drops_and_counts(tmp_path: Path) -> None:
+def test_a_batch_for_which_there_is_no_room_is_dropped_whole_and_counted(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, owner="api", capacity=3)
-    log.append([prediction(i) for i in range(5)])
-    log.append([prediction(7)])
-    assert log.dropped == 3
+    log.append(batch(0, 1))
+    log.append(batch(2, 3))
+    assert (log.waiting, log.dropped) == (2, 2)
+    log.append(batch(4))
+    log.append(batch(5))
+    assert (log.waiting, log.dropped) == (3, 3)
     assert log.flush() == 3
-    log.append([prediction(8)])
+    log.append(batch(8))
+    log.append(batch())
     log.close()
-    assert ids(tmp_path) == ["p0", "p1", "p2", "p8"]
-    log.append([prediction(9)])
-    assert log.dropped == 4
+    assert ids(tmp_path) == ["p0", "p1", "p4", "p8"]
+    log.append(batch(9))
+    assert (log.waiting, log.dropped, log.failures, log.last_error) == (0, 4, 0, None)
+
+
+def test_vectors_take_no_more_memory_than_they_may(tmp_path: Path) -> None:
+    log = PredictionLog(tmp_path, owner="api", capacity_bytes=batch(0, 1, 2).vectors.nbytes)
+    log.append(batch(0, 1))
+    log.append(batch(2, 3))
+    log.append(batch(4))
+    assert (log.waiting, log.dropped) == (3, 2)
+    log.flush()
+    log.append(batch(5, 6, 7))
+    log.close()
+    assert ids(tmp_path) == ["p0", "p1", "p4", "p5", "p6", "p7"]
+
+
+def test_many_rows_become_segments_of_bearable_size(tmp_path: Path) -> None:
+    write(tmp_path, *(batch(*range(i, i + 500)) for i in range(0, 12_500, 500)))
+    assert sorted(pq.read_metadata(path).num_rows for path in segments(tmp_path)) == [2_500, 10_000]
 
 
 def test_threads_lose_nothing(tmp_path: Path) -> None:
@@ -143,7 +181,7 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
 
     def work(start: int) -> None:
         for i in range(start, start + 200):
-            log.append([prediction(i)])
+            log.append(batch(i))
 
     threads = [threading.Thread(target=work, args=(n * 200,)) for n in range(4)]
     for thread in threads:
@@ -155,56 +193,118 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
     assert log.dropped == 0
 
 
-def test_rows_that_cant_be_written_are_kept(tmp_path: Path) -> None:
+def test_rows_that_cant_be_written_are_kept_and_others_are_written(tmp_path: Path) -> None:
+    (tmp_path / "harm=spam").write_text("in the way")
+    log = PredictionLog(tmp_path, owner="api", capacity=4)
+    log.append(batch(1))
+    log.append(batch(2, harm="sexism"))
+    with pytest.raises(Unavailable, match="can't be written"):
+        log.flush()
+    assert ids(tmp_path, "sexism") == ["p2"]
+    assert (log.waiting, log.failures, log.dropped) == (1, 1, 0)
+    assert log.last_error
+    log.append(batch(3, 4, 5, 6))
+    log.append(batch(7))
+    (tmp_path / "harm=spam").unlink()
+    assert log.flush() == 2
+    assert ids(tmp_path) == ["p1", "p7"]
+    assert (log.waiting, log.failures, log.dropped, log.last_error) == (0, 1, 4, None)
+    log.close()
+
+
+def test_what_fits_no_column_keeps_nothing_else_from_being_written(tmp_path: Path) -> None:
+    (tmp_path / "harm=spam").write_text("in the way")
+    log = PredictionLog(tmp_path, owner="api")
+    for one in (batch(1), batch(2, 3, text_hashes=[5, -1]), batch(4), batch(5, prediction_ids=["\ud800"])):
+        log.append(one)
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            log.flush()
+    assert (log.waiting, log.dropped) == (2, 3)
+    (tmp_path / "harm=spam").unlink()
+    assert log.flush() == 2
+    assert ids(tmp_path) == ["p1", "p4"]
+    log.close()
+
+
+def test_a_close_that_fails_says_how_many_are_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "predictions"
     folder.write_text("in the way")
-    log = PredictionLog(folder, owner="api")
-    log.append([prediction(1), prediction(2, harm="sexism")])
-    with pytest.raises(Unavailable):
-        log.flush()
-    folder.unlink()
-    assert log.flush() == 2
-    assert ids(folder) == ["p1"]
+    log = PredictionLog(folder, owner="api", flush_s=0.005)
+    log.start()
+    log.append(batch(1, 2, 3))
+    with pytest.raises(Unavailable, match="3 predictions are lost"):
+        log.close()
+    assert (log.waiting, log.dropped) == (0, 3)
+    said = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert "3 predictions lost since" in said[-1]
     log.close()
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of 128 KB, where one may be mounted."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("no file system can be mounted here")
+    try:
+        yield place
+    finally:
+        subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+def test_a_full_disk_loses_nothing_that_there_is_room_for(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.WARNING)
+    random = np.random.default_rng(3)
+
+    def noise(*numbers: int) -> None:
+        vectors = random.random((len(numbers), 50), np.float32)
+        log.append(batch(*numbers, vectors=vectors))
+
+    (small_disk / "filler").write_bytes(b"x" * 100_000)
+    log = PredictionLog(small_disk / "predictions", owner="api", capacity=250, flush_s=0.005)
+    log.start()
+    noise(*range(200))
+    until(lambda: log.failures > 2)
+    assert log.last_error == "No space left on device"
+    noise(*range(200, 300))
+    noise(*range(300, 350))
+    assert (log.waiting, log.dropped) == (250, 100)
+    # One is there while it is tried again, but none stays.
+    until(lambda: not list(small_disk.rglob("*.tmp")))
+    assert segments(small_disk) == []
+    failures = log.failures
+    until(lambda: log.failures > failures)
+    (small_disk / "filler").unlink()
+    until(lambda: log.waiting == 0)
+    log.close()
+    assert sorted(ids(small_disk / "predictions")) == sorted(f"p{i}" for i in (*range(200), *range(300, 350)))
+    assert (log.dropped, log.last_error) == (100, None)
+    errors = [record.getMessage() for record in caplog.records if record.levelno == logging.ERROR]
+    assert len(errors) == 2
+    assert "No space left on device; check the free space" in errors[0]
+    assert "prediction log: 100 predictions lost since 2" in errors[1]
 
 
 def test_two_logs_never_share_a_name(tmp_path: Path) -> None:
     for _ in range(2):
         logs = [PredictionLog(tmp_path, owner="api") for _ in range(2)]
         for log in logs:
-            log.append([prediction(1)])
+            log.append(batch(1))
             log.close()
     assert len(segments(tmp_path)) == 4
 
 
-def test_leavings_of_a_dead_writer_are_removed_and_never_read(tmp_path: Path) -> None:
-    folder = tmp_path / "harm=spam" / "day=2026-01-31"
-    folder.mkdir(parents=True)
-    dead = subprocess.Popen([sys.executable, "-c", ""])
-    dead.wait()
-    torn = folder / f".api-{host()}-{dead.pid}-1-00000001.parquet.tmp"
-    being_written = folder / f".api-{host()}-{os.getpid()}-1-00000001.parquet.tmp"
-    elsewhere = folder / ".api-elsewhere-1-1-00000001.parquet.tmp"
-    forgotten = folder / ".api-elsewhere-1-1-00000002.parquet.tmp"
-    strange = folder / ".strange.parquet.tmp"
-    for path in (torn, being_written, elsewhere, forgotten, strange):
-        path.write_bytes(b"PAR1")
-    os.utime(forgotten, (time.time() - 3_600,) * 2)
-    assert read_predictions(tmp_path, "spam").num_rows == 0
-    log = PredictionLog(tmp_path, owner="api")
-    log.start()
-    log.close()
-    assert sorted(folder.iterdir()) == sorted([being_written, elsewhere, strange])
-    assert remove_torn(tmp_path) == 0
-
-
 def test_a_killed_writer_leaves_whole_segments(tmp_path: Path) -> None:
     script = (
-        "import sys; sys.path.insert(0, sys.argv[2]); from pathlib import Path\n"
-        "from test_predictions import *\n"
+        "import sys; sys.path.insert(0, sys.argv[2]); from prediction_world import *\n"
         "log = PredictionLog(Path(sys.argv[1]), owner='api'); i = 0\n"
         "while True:\n"
-        "    log.append([prediction(i * 500 + j) for j in range(500)]); log.flush(); i += 1\n"
+        "    log.append(batch(*range(i * 500, i * 500 + 500))); log.flush(); i += 1\n"
     )
     writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)])
     deadline = time.monotonic() + 60
@@ -215,5 +315,5 @@ def test_a_killed_writer_leaves_whole_segments(tmp_path: Path) -> None:
     scanned = scan_predictions(tmp_path, "spam")
     assert scanned.unreadable == ()
     assert scanned.table.num_rows == 500 * len(segments(tmp_path)) >= 1_500
-    remove_torn(tmp_path)
+    repair(tmp_path)
     assert list(tmp_path.rglob("*.tmp")) == []

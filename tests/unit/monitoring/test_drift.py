@@ -16,7 +16,8 @@ from rich.console import Console
 from leads import clock
 from leads.errors import ModelRefused, NotEnoughData, NotFound
 from leads.policies import Policies, load_policies
-from leads.predictions import Prediction, PredictionLog
+from leads.predictions import PredictionBatch, PredictionLog
+from leads.records import Subject
 from leads.settings import Settings
 from monitoring.drift import DriftResult, drift
 from monitoring.screen import render
@@ -75,28 +76,26 @@ def put_predictions(
 ) -> None:
     log = PredictionLog(settings.predictions_dir, owner="api")
     said = scores(np.nan_to_num(rows))
-    log.append(
-        [
-            Prediction(
-                prediction_id=f"{version}{prefix}{at}{i}",
-                type_id="comment",
-                subject_id=f"{prefix}{i}",
+    for i, row in enumerate(rows):
+        log.append(
+            PredictionBatch(
                 harm="spam",
-                at=at + i * step,
-                scored_at=at,
                 model_version=version,
                 contract_hash="c",
-                vector=row,
-                score=float(said[i]),
-                tier="none",
-                row_at=(0,),
-                links=(),
-                text_hash=0,
                 source="api",
+                at=at + i * step,
+                scored_at=at,
+                took_us=1_000,
+                prediction_ids=[f"{version}{prefix}{at}{i}"],
+                subjects=[Subject("comment", f"{prefix}{i}")],
+                vectors=row[None],
+                scores=said[i : i + 1],
+                tiers=["none"],
+                row_at=np.zeros((1, 1), np.int64),
+                links=[()],
+                text_hashes=[0],
             )
-            for i, row in enumerate(rows)
-        ]
-    )
+        )
     log.close()
 
 

@@ -21,7 +21,8 @@ from features.rows import ACCOUNT, LAYOUT_OF, ROLES, missing
 from features.segments import Segments
 from leads import clock, event_log
 from leads.errors import ConfigurationError, NotFound
-from leads.predictions import SCHEMA, Prediction, PredictionLog
+from leads.prediction_batch import PredictionBatch, to_table
+from leads.predictions import PredictionLog
 from leads.records import ItemCreated, Played, RecordedEvent, Subject, SubjectRef
 from leads.settings import Settings
 from leads.text import text_hash
@@ -39,23 +40,18 @@ COMMENT = SubjectRef("comment", "c1")
 CONTRACT = contract_for(text=True)
 
 
-def prediction(number: int, **given: object) -> Prediction:
-    plain = Prediction(
-        prediction_id=f"p{number}", type_id="comment", subject_id="c1", harm="spam", at=AT + number, scored_at=AT,
-        model_version="1", contract_hash="h", vector=np.zeros(3, np.float32), score=0.5, tier="none",
-        row_at=(0,) * len(ROLES), links=(None,) * 4, text_hash=0, source="api",
-    )  # fmt: skip
-    return Prediction(**{**{name: getattr(plain, name) for name in plain.__struct_fields__}, **given})
+def prediction(number: int, **given: object) -> PredictionBatch:
+    plain = {
+        "harm": "spam", "model_version": "1", "contract_hash": "h", "source": "api", "at": AT + number, "scored_at": AT,
+        "took_us": 5, "prediction_ids": [f"p{number}"], "subjects": [Subject("comment", "c1")],
+        "vectors": np.zeros((1, 3), np.float32), "scores": np.array([0.5]), "tiers": ["none"],
+        "row_at": np.zeros((1, len(ROLES)), np.int64), "links": [(None,) * 4], "text_hashes": [0],
+    }  # fmt: skip
+    return PredictionBatch(**{**plain, **given})  # type: ignore[arg-type]
 
 
-def table_of(*rows: Prediction) -> pa.Table:
-    columns = [
-        pa.array(
-            [row.vector.tolist() if field.name == "vector" else getattr(row, field.name) for row in rows], field.type
-        )
-        for field in SCHEMA
-    ]
-    return pa.Table.from_arrays(columns, schema=SCHEMA)
+def table_of(*batches: PredictionBatch) -> pa.Table:
+    return to_table(batches)
 
 
 def logged_of(n: int = 1, **given: object) -> Logged:
@@ -85,7 +81,7 @@ def test_a_sample_is_the_same_one_each_time_and_in_any_order() -> None:
 
 
 def test_predictions_of_one_version_and_shape_go_together() -> None:
-    longer = prediction(3, vector=np.zeros(4, np.float32))
+    longer = prediction(3, vectors=np.zeros((1, 4), np.float32))
     groups = by_version(table_of(prediction(0), prediction(1, model_version="2"), prediction(2), longer))
     assert [(version, table["prediction_id"].to_pylist()) for version, table in groups] == [
         ("1", ["p0", "p2"]),
@@ -124,7 +120,7 @@ def version_folder(folder: Path, contract: FeatureContract, inputs: int) -> Path
 
 def test_a_contract_comes_from_the_published_folder_else_from_the_registry(settings: Settings, tmp_path: Path) -> None:
     width = len(CONTRACT.columns) + 1
-    table = table_of(prediction(0, contract_hash=CONTRACT.hash, vector=np.zeros(width, np.float32)))
+    table = table_of(prediction(0, contract_hash=CONTRACT.hash, vectors=np.zeros((1, width), np.float32)))
     shelf = Shelf(version_folder(tmp_path / "fetched", CONTRACT, width))
     contracts = Contracts(settings, shelf)
     assert contracts.of("spam", "1", table) == CONTRACT
@@ -152,7 +148,7 @@ def test_a_contract_that_doesn_t_say_how_predictions_came_to_be_is_none(
     settings: Settings, tmp_path: Path, contract: FeatureContract, width: int, hash: str | None, why: str
 ) -> None:
     folder = version_folder(tmp_path / "version", contract, len(contract.columns) + 1)
-    row = prediction(0, contract_hash=hash or contract.hash, vector=np.zeros(width, np.float32))
+    row = prediction(0, contract_hash=hash or contract.hash, vectors=np.zeros((1, width), np.float32))
     found = Contracts(settings, Shelf(folder)).of("spam", "1", table_of(row))
     assert isinstance(found, str)
     assert why in found
@@ -167,7 +163,8 @@ def test_a_damaged_version_is_named(settings: Settings, tmp_path: Path) -> None:
 
 def test_predictions_of_a_version_that_is_gone_are_counted_and_named(settings: Settings, engine: Engine) -> None:
     log = PredictionLog(settings.predictions_dir, owner="test")
-    log.append([prediction(i) for i in range(3)])
+    for i in range(3):
+        log.append(prediction(i))
     log.close()
     told: list[tuple[int, int]] = []
     result = check(settings, registry=Shelf(None), on_progress=lambda done, total: told.append((done, total)))

@@ -249,7 +249,8 @@ def test_a_decided_lead_is_overturned_only_by_appeal(client: Http, engine: Engin
 def test_models_say_what_is_served(client: Http) -> None:
     models = {x["harm"]: x for x in client.get("/v1/models").json()["models"]}
     assert models["spam"] == {
-        "harm": "spam", "model": "leads-spam", "serving": "1", "previous": None, "aliases": {"champion": "1"},
+        "harm": "spam", "model": "leads-spam", "serving": "1", "champion": {"version": "1", "loaded": True},
+        "canary": None, "challenger": None, "previous": None, "aliases": {"champion": "1"},
         "converged": True, "refused": {},
     }  # fmt: skip
 

@@ -1,23 +1,45 @@
-"""What a worker serves, and what the follower publishes for it."""
+"""What a process serves of what is published."""
 
 from __future__ import annotations
 
-import json
 import shutil
 import threading
 import time
-from dataclasses import replace
+from collections.abc import Callable
 from pathlib import Path
 
-import msgspec
 import pytest
-from serving_world import POLICIES, make_parts, point_to, publish
+from serving_world import POLICIES, point_to, publish
+from sqlalchemy.engine import Engine
 
-from leads.errors import ModelRefused, Unavailable
-from leads.settings import Settings
-from models.package import write_version
-from serving.follower import RETRY_REFUSED_S, Follower, check_contract, run
-from serving.published import HarmState, Published, read_state
+from leads import canary_retreats
+from leads.canary_retreats import Retreat
+from leads.settings import Settings, load_settings
+from leads.tables import open_engine
+from models.version import ModelVersion, load
+from serving.published import RETRY_REFUSED_S, Published
+
+
+class Loads:
+    """`models.version.load` that keeps what it loaded."""
+
+    def __init__(self) -> None:
+        self.versions: list[tuple[str, str]] = []
+
+    def __call__(self, folder: Path) -> ModelVersion:
+        version = load(folder)
+        self.versions.append((version.harm, version.version))
+        return version
+
+
+@pytest.fixture
+def loads() -> Loads:
+    return Loads()
+
+
+@pytest.fixture
+def published(settings: Settings, engine: Engine, loads: Loads) -> Published:
+    return Published(settings, POLICIES, engine, load=loads)
 
 
 def tamper(folder: Path) -> None:
@@ -26,16 +48,14 @@ def tamper(folder: Path) -> None:
     (folder / "booster.ubj").write_bytes(raw)
 
 
-def test_nothing_is_served_before_anything_is_published(settings: Settings) -> None:
-    published = Published(settings)
+def test_nothing_is_served_before_anything_is_published(settings: Settings, published: Published) -> None:
     published.refresh()
     assert dict(published.champions()) == {}
     assert not published.ready()
 
 
-def test_a_new_version_takes_over_and_the_one_before_is_named(settings: Settings) -> None:
+def test_a_new_version_takes_over_and_the_one_before_is_named(settings: Settings, published: Published) -> None:
     publish(settings, "spam", "1")
-    published = Published(settings)
     assert published.refresh()
     assert published.ready()
     taken = published.champions()
@@ -48,10 +68,9 @@ def test_a_new_version_takes_over_and_the_one_before_is_named(settings: Settings
     assert not published.refresh()
 
 
-def test_ready_means_every_champion(settings: Settings) -> None:
+def test_ready_means_every_champion(settings: Settings, published: Published) -> None:
     publish(settings, "spam")
     point_to(settings, "stream_manipulation", "1")
-    published = Published(settings)
     published.refresh()
     assert set(published.champions()) == {"spam"}
     assert not published.ready()
@@ -60,52 +79,51 @@ def test_ready_means_every_champion(settings: Settings) -> None:
     assert published.ready()
 
 
-def test_a_tampered_version_is_not_served_and_the_old_one_stays(settings: Settings) -> None:
+def test_a_tampered_version_is_not_served_and_the_old_one_stays(settings: Settings, published: Published) -> None:
     publish(settings, "spam", "1")
-    published = Published(settings)
     published.refresh()
     tamper(publish(settings, "spam", "2", seed=1))
     published.refresh()
     (served,) = published.served()
     assert (served.serving, served.converged) == ("1", False)
-    assert "booster.ubj" in (served.refused_here or "")
+    assert "booster.ubj" in served.refused_here["2"]
+    assert served.refused == served.refused_here
     assert not published.ready()
     # It is tried again, and served once it is whole.
     shutil.rmtree(settings.published_dir / "spam" / "2")
     publish(settings, "spam", "2", seed=1)
     published.refresh()
     assert published.champions()["spam"].version == "2"
-    assert published.served()[0].refused_here is None
+    assert published.served()[0].refused == {}
 
 
-def test_a_folder_that_holds_another_version_is_not_served(settings: Settings) -> None:
+def test_a_folder_that_holds_another_version_is_not_served(settings: Settings, published: Published) -> None:
     folder = publish(settings, "spam", "1")
     (folder / "version.txt").write_text("7")
-    published = Published(settings)
     published.refresh()
     assert dict(published.champions()) == {}
 
 
-def test_a_damaged_state_changes_nothing(settings: Settings) -> None:
+def test_a_damaged_state_changes_nothing(settings: Settings, published: Published) -> None:
     publish(settings, "spam", "1")
-    published = Published(settings)
     published.refresh()
     (settings.published_dir / "state.json").write_text("{")
     assert not published.refresh()
     assert published.champions()["spam"].version == "1"
+    (settings.published_dir / "state.json").unlink()
+    assert not published.refresh()
+    assert published.champions()["spam"].version == "1"
 
 
-def test_a_withdrawn_champion_is_no_longer_served(settings: Settings) -> None:
+def test_a_withdrawn_champion_is_no_longer_served(settings: Settings, published: Published) -> None:
     publish(settings, "spam", "1")
-    published = Published(settings)
     published.refresh()
     point_to(settings, "spam", None)
     assert published.refresh()
     assert dict(published.champions()) == {}
 
 
-def test_the_background_thread_follows_and_stops(settings: Settings) -> None:
-    published = Published(settings)
+def test_the_background_thread_follows_and_stops(settings: Settings, published: Published) -> None:
     published.start()
     publish(settings, "spam", "1")
     deadline = time.monotonic() + 20
@@ -116,139 +134,169 @@ def test_the_background_thread_follows_and_stops(settings: Settings) -> None:
     assert not any(thread.name == "published" for thread in threading.enumerate())
 
 
-class FakeRegistry:
-    """Versions in memory, with the interface of `models.registry.Registry`."""
-
-    def __init__(self, source: Path) -> None:
-        self.source = source
-        self.named: dict[str, dict[str, str]] = {}
-        self.down = False
-        self.lost: set[str] = set()
-        self.fetched: list[str] = []
-
-    def register(self, harm: str, version: str, *, seed: int = 0) -> Path:
-        folder = self.source / harm / version
-        write_version(folder, make_parts(harm, seed=seed))
-        (folder / "version.txt").write_text(version, encoding="utf-8")
-        self.named.setdefault(harm, {})["champion"] = version
-        return folder
-
-    def aliases(self, harm: str) -> dict[str, str]:
-        if self.down:
-            raise Unavailable("MLflow doesn't answer.")
-        return dict(self.named.get(harm, {}))
-
-    def fetch(self, harm: str, version: str, into: Path) -> Path:
-        if version in self.lost:
-            raise Unavailable("The artifacts can't be reached.")
-        self.fetched.append(version)
-        shutil.copytree(self.source / harm / version, into / version)
-        return into / version
-
-
-@pytest.fixture
-def registry(tmp_path: Path) -> FakeRegistry:
-    return FakeRegistry(tmp_path / "registry")
-
-
-def test_the_follower_publishes_what_the_alias_names(settings: Settings, registry: FakeRegistry) -> None:
-    registry.register("spam", "1")
-    follower = Follower(settings, POLICIES, registry, clock_=lambda: 77)
-    follower.step()
-    state = read_state(settings.published_dir)
-    assert state.checked_at == 77
-    assert state.harms["spam"] == HarmState("1", {}, {"champion": "1"})
-    assert state.harms["sexism"] == HarmState(None, {}, {})
-    follower.step()
-    assert registry.fetched == ["1"]
-    raw = json.loads((settings.published_dir / "state.json").read_text())
-    assert raw["harms"]["spam"] == {"champion": "1", "refused": {}, "aliases": {"champion": "1"}}
-    published = Published(settings)
-    published.refresh()
-    assert published.ready()
-
-
-def test_the_follower_refuses_a_tampered_version_and_keeps_the_old_one(
-    settings: Settings, registry: FakeRegistry
-) -> None:
-    now = 0.0
-    registry.register("spam", "1")
-    follower = Follower(settings, POLICIES, registry, timer=lambda: now)
-    follower.step()
-    tamper(registry.register("spam", "2"))
-    for _ in range(3):
-        state = follower.step().harms["spam"]
-        assert (state.champion, list(state.refused), state.aliases) == ("1", ["2"], {"champion": "2"})
-        assert "booster.ubj" in state.refused["2"]
-    assert registry.fetched == ["1", "2"]
-    assert not (settings.published_dir / "spam" / "2").exists()
-    published = Published(settings)
+def test_rolling_back_takes_the_version_at_hand(settings: Settings, published: Published, loads: Loads) -> None:
+    for version in ("1", "2"):
+        publish(settings, "spam", version, seed=int(version))
+        published.refresh()
+    before = published.lineup()
+    # Whatever happened to its folder meanwhile, it was proven.
+    shutil.rmtree(settings.published_dir / "spam" / "1")
+    point_to(settings, "spam", "1")
     published.refresh()
     assert published.champions()["spam"].version == "1"
-    assert not published.served()[0].converged
-    # Mended, it is taken up after a while.
-    shutil.rmtree(registry.source / "spam" / "2")
-    registry.register("spam", "2")
+    assert (published.served()[0].previous, published.ready()) == ("2", True)
+    point_to(settings, "spam", "2")
+    published.refresh()
+    assert published.champions()["spam"] is before.champions["spam"]
+    assert loads.versions == [("spam", "1"), ("spam", "2")]
+
+
+def test_what_left_every_role_is_let_go(settings: Settings, published: Published) -> None:
+    for version in ("1", "2", "3"):
+        publish(settings, "spam", version)
+        published.refresh()
+    assert published.served()[0].loaded == {"2", "3"}
+
+
+def test_a_new_process_loads_the_previous_champion_too(settings: Settings, published: Published) -> None:
+    publish(settings, "spam", "1")
+    publish(settings, "spam", "2")
+    published.refresh()
+    assert published.served()[0].previous == "1"
+
+
+def test_each_role_has_its_version(settings: Settings, published: Published, loads: Loads) -> None:
+    publish(settings, "spam", "1")
+    publish(settings, "spam", "2", role="canary")
+    publish(settings, "spam", "3", role="challenger")
+    published.refresh()
+    lineup = published.lineup()
+    assert lineup.champions["spam"].version == "1"
+    assert lineup.canaries["spam"].version.version == "2"
+    assert lineup.canaries["spam"].share == POLICIES.harms["spam"].canary.share
+    assert lineup.challengers["spam"].version == "3"
+    # Promoted, the canary is at hand; nothing is loaded again.
+    point_to(settings, "spam", None, role="canary")
+    point_to(settings, "spam", "2")
+    published.refresh()
+    assert published.champions()["spam"] is lineup.canaries["spam"].version
+    assert not published.lineup().canaries
+    assert len(loads.versions) == 3
+
+
+def test_a_version_without_a_champion_beside_it_has_no_role(settings: Settings, published: Published) -> None:
+    publish(settings, "spam", "2", role="canary")
+    published.refresh()
+    assert not published.lineup().canaries
+    assert not published.ready()
+
+
+def test_a_bad_canary_and_challenger_leave_the_champion_alone(settings: Settings, published: Published) -> None:
+    publish(settings, "spam", "1")
+    tamper(publish(settings, "spam", "2", role="canary"))
+    point_to(settings, "spam", "9", role="challenger")
+    published.refresh()
+    lineup = published.lineup()
+    assert (lineup.champions["spam"].version, dict(lineup.canaries), dict(lineup.challengers)) == ("1", {}, {})
+    assert published.ready()
+    (served,) = published.served()
+    assert set(served.refused) == {"2", "9"}
+    assert served.converged
+
+
+def test_a_version_on_which_the_loader_breaks_is_refused(settings: Settings, engine: Engine) -> None:
+    now = 0.0
+    tried: list[str] = []
+
+    def breaks(folder: Path) -> ModelVersion:
+        tried.append(folder.name)
+        if folder.name == "2":
+            raise ValueError("unheard of")
+        return load(folder)
+
+    published = Published(settings, POLICIES, engine, load=breaks, timer=lambda: now)
+    publish(settings, "spam", "1")
+    published.refresh()
+    publish(settings, "spam", "2")
+    publish(settings, "stream_manipulation", "1")
+    for _ in range(3):
+        published.refresh()
+    assert {harm: version.version for harm, version in published.champions().items()} == {
+        "spam": "1", "stream_manipulation": "1",
+    }  # fmt: skip
+    assert "ValueError: unheard of" in published.served()[0].refused["2"]
+    # An unchanged folder is not tried over and over.
+    assert tried.count("2") == 1
     now = RETRY_REFUSED_S + 1
-    assert follower.step().harms["spam"] == HarmState("2", {}, {"champion": "2"})
+    published.refresh()
+    assert tried.count("2") == 2
 
 
-def test_a_version_that_can_not_be_fetched_holds_up_no_other_harm(settings: Settings, registry: FakeRegistry) -> None:
-    registry.register("spam", "1")
-    registry.register("stream_manipulation", "2")
-    registry.lost = {"1"}
-    state = Follower(settings, POLICIES, registry).step()
-    assert state.harms["spam"].champion is None
-    assert "reached" in state.harms["spam"].refused["1"]
-    assert state.harms["stream_manipulation"].champion == "2"
+def test_a_retreat_takes_effect_at_once_and_reaches_every_process(any_settings: Settings, any_engine: Engine) -> None:
+    publish(any_settings, "spam", "1")
+    publish(any_settings, "spam", "2", role="canary")
+    mine, other = (Published(any_settings, POLICIES, any_engine) for _ in range(2))
+    for published in (mine, other):
+        published.refresh()
+        assert published.lineup().canaries["spam"].version.version == "2"
+    mine.retreats.retreat("spam", "2", "too slow")
+    assert not mine.lineup().canaries
+    assert other.lineup().canaries
+    mine.refresh()
+    other.refresh()
+    restarted = Published(any_settings, POLICIES, any_engine)
+    restarted.refresh()
+    for published in (mine, other, restarted):
+        assert not published.lineup().canaries
+        assert published.champions()["spam"].version == "1"
+        (served,) = published.served()
+        assert served.retreat is not None
+        assert (served.retreat.why, served.loaded) == ("too slow", {"1", "2"})
+    with any_engine.begin() as connection:
+        assert list(canary_retreats.standing(connection)) == [("spam", "2")]
+        canary_retreats.clear(connection, "spam", "2", 1)
+    for published in (mine, other, restarted):
+        published.refresh()
+        assert published.lineup().canaries["spam"].version.version == "2"
 
 
-def test_what_is_published_stays_while_the_registry_is_down(settings: Settings, registry: FakeRegistry) -> None:
-    registry.register("spam", "1")
-    Follower(settings, POLICIES, registry).step()
-    before = read_state(settings.published_dir)
-    registry.down = True
-    again = Follower(settings, POLICIES, registry)
-    with pytest.raises(Unavailable):
-        again.step()
-    assert read_state(settings.published_dir) == before
+def test_the_background_thread_brings_a_retreat_to_another_process(settings: Settings, engine: Engine) -> None:
+    publish(settings, "spam", "1")
+    publish(settings, "spam", "2", role="canary")
+    mine, other = (Published(settings, POLICIES, engine) for _ in range(2))
+    mine.refresh()
+    other.start()
+    wait_until(lambda: bool(other.lineup().canaries))
+    mine.retreats.retreat("spam", "2", "fails")
+    mine.stop()
+    wait_until(lambda: not other.lineup().canaries)
+    other.stop()
 
 
-def test_the_loop_outlives_a_registry_that_is_down(settings: Settings, registry: FakeRegistry) -> None:
-    registry.register("spam", "1")
-    registry.down = True
-    stopped = threading.Event()
-    follower = Follower(settings, POLICIES, registry)
-    thread = threading.Thread(target=run, args=[follower], kwargs={"every_s": 0.01, "stopped": stopped})
-    thread.start()
-    time.sleep(0.1)
-    registry.down = False
+def test_a_retreat_waits_for_a_database_that_is_down(settings: Settings, tmp_path: Path) -> None:
+    """Until the database was read, nobody knows which canary may answer."""
+    elsewhere = load_settings(home=tmp_path / "other", corpora=Path())
+    engine = open_engine(elsewhere, migrate=False)
+    publish(settings, "spam", "1")
+    publish(settings, "spam", "2", role="canary")
+    published = Published(settings, POLICIES, engine)
+    published.refresh()
+    assert published.ready()
+    assert not published.lineup().canaries
+    published.retreats.retreat("spam", "2", "fails")
+    published.refresh()
+    assert published.retreats.waiting
+    open_engine(elsewhere).dispose()
+    published.refresh()
+    assert not published.retreats.waiting
+    assert not published.lineup().canaries
+    with engine.connect() as connection:
+        assert isinstance(canary_retreats.standing(connection)["spam", "2"], Retreat)
+    engine.dispose()
+
+
+def wait_until(what: Callable[[], bool]) -> None:
     deadline = time.monotonic() + 20
-    while not read_state(settings.published_dir).harms and time.monotonic() < deadline:
+    while not what():
+        assert time.monotonic() < deadline
         time.sleep(0.02)
-    stopped.set()
-    thread.join()
-    assert read_state(settings.published_dir).harms["spam"].champion == "1"
-
-
-def test_old_versions_are_tidied_away(settings: Settings, registry: FakeRegistry) -> None:
-    follower = Follower(settings, POLICIES, registry)
-    for version in ("1", "2", "3", "4"):
-        registry.register("stream_manipulation", version)
-        follower.step()
-    kept = sorted(x.name for x in (settings.published_dir / "stream_manipulation").iterdir())
-    assert kept == ["2", "3", "4"]
-
-
-def test_a_contract_this_code_can_not_satisfy_is_refused(tmp_path: Path) -> None:
-    version = write_version(tmp_path / "v", make_parts("stream_manipulation"))
-    check_contract(version)
-    contract = version.contract
-    first = contract.columns[0]
-    unknown = msgspec.structs.replace(contract, columns=(msgspec.structs.replace(first, name="item.moods"),))
-    newer = msgspec.structs.replace(contract, encoder_version="counts-9")
-    for bad, word in ((unknown, "item.moods"), (newer, "counts-9")):
-        with pytest.raises(ModelRefused, match=word):
-            check_contract(replace(version, contract=bad))
-    ruled = msgspec.structs.replace(contract, columns=(msgspec.structs.replace(first, max_age_s=60.0),))
-    check_contract(replace(version, contract=ruled))

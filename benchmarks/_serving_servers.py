@@ -1,0 +1,156 @@
+"""The servers under measurement: started, waited for, watched through /proc, always stopped."""
+
+from __future__ import annotations
+
+import http.client
+import os
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from subprocess import Popen
+
+from leads.errors import Unavailable
+from leads.processes import start, stop
+from leads.settings import REPOSITORY, Settings
+
+_START_S = 150.0
+_TAIL = 3_000
+_TICKS = os.sysconf("SC_CLK_TCK")
+_PAGE = os.sysconf("SC_PAGE_SIZE")
+
+
+@dataclass(frozen=True)
+class Server:
+    """A running child that answers on `port` of loopback."""
+
+    name: str
+    port: int
+    child: Popen[bytes]
+    log: Path
+
+    def cpu_s(self) -> float:
+        """User and system seconds of the child and all its living descendants so far."""
+        return sum(_cpu_s(pid) for pid in tree(self.child.pid))
+
+    def workers(self) -> list[int]:
+        """The processes that answer: those of the tree without children of their own."""
+        parents = _parents()
+        family = tree(self.child.pid)
+        return [pid for pid in family if pid not in {parents.get(other) for other in family}]
+
+    def rss_mb(self) -> float:
+        """Resident memory of the biggest answering process, in MB."""
+        return max(rss_mb(pid) for pid in self.workers())
+
+
+@contextmanager
+def launched(name: str, command: Sequence[str], port: int, *, env: Mapping[str, str], log: Path) -> Iterator[Server]:
+    """A server until the block ends; it may not be ready yet."""
+    child = start(command, env=env, log=log)
+    try:
+        yield Server(name, port, child, log)
+    finally:
+        stop(child)
+
+
+def wait_until_ready(server: Server, path: str) -> None:
+    """Until `GET path` answers 200.
+
+    Raises:
+        Unavailable: it ended or took too long; with the end of its log.
+    """
+    deadline = time.monotonic() + _START_S
+    while time.monotonic() < deadline and server.child.poll() is None:
+        try:
+            if get(server.port, path)[0] == 200:
+                return
+        except (OSError, http.client.HTTPException):
+            pass
+        time.sleep(0.1)
+    tail = server.log.read_text(errors="replace")[-_TAIL:]
+    raise Unavailable(f"{server.name} did not start:\n{tail}", remedy="See the log above.")
+
+
+def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
+    """One GET; status and body."""
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
+    try:
+        connection.request("GET", path, headers=dict(headers or {}))
+        answer = connection.getresponse()
+        return answer.status, answer.read()
+    finally:
+        connection.close()
+
+
+def free_port() -> int:
+    """A port of loopback that nobody listens on now."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def bento_command(target: str, port: int, workers: int = 1, folder: Path = REPOSITORY) -> list[str]:
+    """`bentoml serve` of a target that is imported from `folder`."""
+    serve = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(folder)]
+    how = ["--host", "127.0.0.1", "--port", str(port), "--api-workers", str(workers)]
+    return [*serve, *how, "--timeout-graceful-shutdown", "5"]
+
+
+def environment(settings: Settings) -> dict[str, str]:
+    """What makes a child come to these settings, whatever the caller's environment says."""
+    bento_home = settings.root / "bentoml"
+    bento_home.mkdir(parents=True, exist_ok=True)
+    env = {
+        "LEADS_HOME": str(settings.root),
+        "LEADS_CORPORA": "",
+        "LEADS_ONLINE_STORE": settings.online_store,
+        "BENTOML_HOME": str(bento_home),
+        "PYTHONPATH": str(REPOSITORY),
+    }
+    if settings.redis_url is not None:
+        env["LEADS_REDIS_URL"] = settings.redis_url.get_secret_value()
+    return env
+
+
+def tree(root: int) -> list[int]:
+    """A process and its living descendants."""
+    parents = _parents()
+    found = [root]
+    for pid in found:
+        found.extend(child for child, parent in parents.items() if parent == pid)
+    return found
+
+
+def rss_mb(pid: int) -> float:
+    """Resident memory in MB; 0 when the process is gone."""
+    try:
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * _PAGE / 2**20
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+
+
+def _parents() -> dict[int, int]:
+    found = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        fields = _stat(int(folder.name))
+        if fields:
+            found[int(folder.name)] = int(fields[1])
+    return found
+
+
+def _cpu_s(pid: int) -> float:
+    fields = _stat(pid)
+    return (int(fields[11]) + int(fields[12])) / _TICKS if fields else 0.0
+
+
+def _stat(pid: int) -> list[str]:
+    """The fields of /proc/<pid>/stat behind the name; empty when the process is gone."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except (FileNotFoundError, ProcessLookupError):
+        return []

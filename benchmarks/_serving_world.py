@@ -1,0 +1,153 @@
+"""What is served: a simulated platform, its features on both stores and a trained version per harm."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import random
+import shutil
+import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+from rich.console import Console
+
+from benchmarks._serving_servers import environment
+from leads import clock, keys
+from leads.errors import Unavailable
+from leads.policies import load_policies
+from leads.processes import QUIET, die_with_parent, start, stop
+from leads.settings import Settings, load_settings
+from leads.tables import open_engine
+from models.registry import Registry
+from serving.published_state import read_state
+
+console = Console()
+HARMS = ("spam", "identity_hate", "sexism", "harassment")
+_PUBLISH_S = 90.0
+_TAIL = 3_000
+
+
+@dataclass(frozen=True)
+class World:
+    """One home per online store, with equal content.
+
+    Args:
+        ids: of the comments that are known.
+        key: an API key of both.
+    """
+
+    redis: Settings
+    sqlite: Settings
+    ids: tuple[str, ...]
+    key: str
+
+    def draw(self, n: int, chance: random.Random) -> list[str]:
+        """`n` different known ids."""
+        return chance.sample(self.ids, n)
+
+
+def make_world(on_redis: Settings, folder: Path, log: Path) -> World:
+    """Simulate, fold, train and publish on Redis, then fold the same log on SQLite. Takes about a minute.
+
+    Raises:
+        Unavailable: a step failed; with the end of its log.
+    """
+    leads = _commands(on_redis, log)
+    end = clock.to_text(clock.now() // clock.HOUR * clock.HOUR)
+    leads("simulate a platform", "simulate", "--preset", "small", "--end", end, "--quiet")
+    for part in ("history", "change"):
+        events = str(on_redis.root / "simulation" / f"events-{part}.jsonl")
+        leads(f"append its {part} to the event log", "ingest", events, "--quiet")
+    leads("fold it into features on Redis", "worker", "--once", "--quiet")
+    leads("train every harm", "train", "--all", "--quiet")
+    for harm in HARMS:
+        if not Registry(on_redis).aliases(harm):
+            columns = ("--csv", str(_labels(on_redis)), "--text", "text", "--label", "label")
+            leads(f"train {harm} on labels of the simulation", "train", harm, *columns, "--quiet")
+            # Labels from a file make a challenger, which a person would promote.
+            Registry(on_redis).set_alias(harm, "champion", "1")
+    _step("publish the versions", lambda: publish(on_redis, log))
+    engine = open_engine(on_redis)
+    key = keys.create(engine, "benchmark", ("score", "admin")).text
+    engine.dispose()
+    on_sqlite = load_settings(home=folder / "sqlite", corpora="", online_store="sqlite")
+    left_out = shutil.ignore_patterns("features", "predictions", "simulation", "bentoml", "*.lock")
+    shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
+    _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")
+    return World(on_redis, on_sqlite, _comments(on_redis), key)
+
+
+def publish(settings: Settings, log: Path) -> None:
+    """Let a follower run until the champion of every harm is proven and published."""
+    wanted = set(load_policies(settings.policies).harms)
+    child = start([sys.executable, "-m", "serving.follower"], env=environment(settings), log=log)
+    try:
+        deadline = time.monotonic() + _PUBLISH_S
+        while time.monotonic() < deadline and child.poll() is None:
+            state = read_state(settings.published_dir)
+            if {harm for harm, one in state.harms.items() if one.champion} == wanted:
+                return
+            time.sleep(0.1)
+    finally:
+        stop(child)
+    raise Unavailable(f"Not every harm was published:\n{_tail(log)}", remedy="See the log above.")
+
+
+def _commands(settings: Settings, log: Path) -> Callable[..., None]:
+    """`leads …` in this home, as a function of a title and the arguments."""
+
+    def run(*arguments: str) -> None:
+        with log.open("ab") as out:
+            done = subprocess.run(
+                [sys.executable, "-m", "leads.cli", *arguments],
+                env={**os.environ, **QUIET, **environment(settings)},
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=subprocess.STDOUT,
+                preexec_fn=die_with_parent,
+                check=False,
+            )
+        if done.returncode:
+            raise Unavailable(f"leads {arguments[0]} ended with {done.returncode}:\n{_tail(log)}")
+
+    return lambda title, *arguments: _step(title, lambda: run(*arguments))
+
+
+def _step(title: str, work: Callable[[], None]) -> None:
+    began = time.monotonic()
+    work()
+    console.print(f"  [dim]{time.monotonic() - began:5.1f} s[/dim]  {title}")
+
+
+def _tail(log: Path) -> str:
+    return log.read_text(errors="replace")[-_TAIL:]
+
+
+def _labels(settings: Settings) -> Path:
+    """Labels for a harm that has none without its corpus: those of harassment, so that there is something to serve."""
+    import pyarrow.parquet as pq
+
+    truth = pq.read_table(settings.root / "simulation" / "truth.parquet").to_pylist()
+    violating = {row["subject_id"] for row in truth if row["harm"] == "harassment" and row["violating"]}
+    query = "SELECT raw FROM events WHERE type_id = 'comment' AND kind = 'item_created'"
+    path = settings.root / "labels.csv"
+    with closing(sqlite3.connect(settings.root / "leads.db")) as connection, path.open("w", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(("text", "label"))
+        for (raw,) in connection.execute(query):
+            body = json.loads(raw)["body"]
+            writer.writerow((body["text"], int(body["subject"]["id"] in violating)))
+    return path
+
+
+def _comments(settings: Settings) -> tuple[str, ...]:
+    query = "SELECT DISTINCT subject_id FROM events WHERE type_id = 'comment' AND kind = 'item_created' ORDER BY 1"
+    with closing(sqlite3.connect(settings.root / "leads.db")) as connection:
+        return tuple(one for (one,) in connection.execute(query))

@@ -1,0 +1,99 @@
+"""The canaries that retreated, as this process knows them: its own at once, those of others through the database."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Engine
+
+from leads import canary_retreats, clock
+from leads.canary_retreats import Retreat
+from leads.clock import Clock
+from leads.prediction_segments import host
+from leads.tables import reading
+
+Key = tuple[str, str]
+_log = logging.getLogger(__name__)
+
+
+class Retreats:
+    """Thread-safe. `retreat` never waits for the database; `refresh`, called in the background, does."""
+
+    def __init__(self, engine: Engine, *, clock_: Clock = clock.now) -> None:
+        self._engine = engine
+        self._clock = clock_
+        self._lock = threading.Lock()
+        self._waiting: dict[Key, Retreat] = {}
+        self._standing: Mapping[Key, Retreat] = MappingProxyType({})
+        self._listeners: list[Callable[[], None]] = []
+        self._known = self._failing = False
+
+    @property
+    def standing(self) -> Mapping[Key, Retreat]:
+        """The retreats that hold, by harm and version."""
+        return self._standing
+
+    @property
+    def known(self) -> bool:
+        """Whether the database was read: before, a canary of which nothing is known must not answer."""
+        return self._known
+
+    @property
+    def waiting(self) -> bool:
+        """Whether a retreat of this process is not in the database yet."""
+        return bool(self._waiting)
+
+    def subscribe(self, changed: Callable[[], None]) -> None:
+        """Have `changed` called after every change; it must not block."""
+        self._listeners.append(changed)
+
+    def retreat(self, harm: str, version: str, why: str) -> None:
+        """From now on the version doesn't answer as a canary here; others learn of it by the next `refresh`."""
+        with self._lock:
+            if (harm, version) in self._standing:
+                return
+            made = Retreat(self._clock(), harm, version, why, host())
+            self._waiting[harm, version] = made
+            self._standing = MappingProxyType({**self._standing, (harm, version): made})
+        _log.warning("the canary of %s, version %s, retreats: %s", harm, version, why)
+        self._tell()
+
+    def refresh(self) -> bool:
+        """Write what waits, read what holds; returns whether anything changed. A database that is down is logged."""
+        try:
+            self._write()
+            with reading(self._engine) as connection:
+                found = canary_retreats.standing(connection)
+        except sa.exc.SQLAlchemyError as error:
+            if not self._failing:
+                _log.warning("the database doesn't answer, known retreats hold: %s", type(error).__name__)
+            self._failing = True
+            return False
+        self._failing = False
+        with self._lock:
+            after = {**found, **self._waiting}
+            changed = not self._known or after != dict(self._standing)
+            self._known, self._standing = True, MappingProxyType(after)
+        if changed:
+            self._tell()
+        return changed
+
+    def _write(self) -> None:
+        with self._lock:
+            waiting = dict(self._waiting)
+        if not waiting:
+            return
+        with self._engine.begin() as connection:
+            for one in waiting.values():
+                canary_retreats.record(connection, one)
+        with self._lock:
+            for key in waiting:
+                del self._waiting[key]
+
+    def _tell(self) -> None:
+        for changed in self._listeners:
+            changed()

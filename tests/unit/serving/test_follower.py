@@ -1,0 +1,324 @@
+"""What the follower publishes of what the registry's aliases name."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import msgspec
+import pytest
+from serving_world import POLICIES, make_parts
+from sqlalchemy.engine import Engine
+
+from leads.errors import ModelRefused, Unavailable
+from leads.settings import Settings
+from models.package import write_version
+from models.version import ModelVersion, load
+from serving.follower import RETRY_REFUSED_S, Follower, run
+from serving.proof import check_contract
+from serving.published import Published
+from serving.published_state import HarmState, State, read_state, write_state
+
+
+def tamper(folder: Path) -> None:
+    raw = bytearray((folder / "booster.ubj").read_bytes())
+    raw[-9] ^= 1
+    (folder / "booster.ubj").write_bytes(raw)
+
+
+class FakeRegistry:
+    """Versions in memory, with the interface of `models.registry.Registry`."""
+
+    def __init__(self, source: Path) -> None:
+        self.source = source
+        self.named: dict[str, dict[str, str]] = {}
+        self.down = False
+        self.lost: set[str] = set()
+        self.unreadable: set[str] = set()
+        self.fetched: list[str] = []
+        self.asked = 0
+
+    def register(self, harm: str, version: str, *, role: str = "champion", seed: int = 0) -> Path:
+        folder = self.source / harm / version
+        write_version(folder, make_parts(harm, seed=seed))
+        (folder / "version.txt").write_text(version, encoding="utf-8")
+        self.named.setdefault(harm, {})[role] = version
+        return folder
+
+    def aliases(self, harm: str) -> dict[str, str]:
+        self.asked += 1
+        if self.down or harm in self.unreadable:
+            raise Unavailable("MLflow doesn't answer.")
+        return dict(self.named.get(harm, {}))
+
+    def fetch(self, harm: str, version: str, into: Path) -> Path:
+        if version in self.lost:
+            raise Unavailable("The artifacts can't be reached.")
+        if (into / version).is_dir():
+            return into / version
+        self.fetched.append(version)
+        shutil.copytree(self.source / harm / version, into / version)
+        return into / version
+
+
+@pytest.fixture
+def registry(tmp_path: Path) -> FakeRegistry:
+    return FakeRegistry(tmp_path / "registry")
+
+
+@pytest.fixture
+def published(settings: Settings, engine: Engine) -> Published:
+    return Published(settings, POLICIES, engine)
+
+
+def test_the_follower_publishes_what_the_alias_names(
+    settings: Settings, registry: FakeRegistry, published: Published
+) -> None:
+    registry.register("spam", "1")
+    follower = Follower(settings, POLICIES, registry, clock_=lambda: 77)
+    follower.step()
+    state = read_state(settings.published_dir)
+    assert state.checked_at == 77
+    assert state.harms["spam"] == HarmState("1", {}, {"champion": "1"})
+    assert state.harms["sexism"] == HarmState(None, {}, {})
+    follower.step()
+    assert registry.fetched == ["1"]
+    raw = json.loads((settings.published_dir / "state.json").read_text())
+    assert raw["harms"]["spam"] == {
+        "champion": "1", "refused": {}, "aliases": {"champion": "1"}, "canary": None, "challenger": None,
+        "previous": None,
+    }  # fmt: skip
+    published.refresh()
+    assert published.ready()
+
+
+def test_the_follower_refuses_a_tampered_version_and_keeps_the_old_one(
+    settings: Settings, registry: FakeRegistry, published: Published
+) -> None:
+    now = 0.0
+    registry.register("spam", "1")
+    follower = Follower(settings, POLICIES, registry, timer=lambda: now)
+    follower.step()
+    tamper(registry.register("spam", "2"))
+    for _ in range(3):
+        state = follower.step().harms["spam"]
+        assert (state.champion, list(state.refused), state.aliases) == ("1", ["2"], {"champion": "2"})
+        assert "booster.ubj" in state.refused["2"]
+    assert registry.fetched == ["1", "2"]
+    assert not (settings.published_dir / "spam" / "2").exists()
+    published.refresh()
+    assert published.champions()["spam"].version == "1"
+    assert not published.served()[0].converged
+    # Mended, it is taken up after a while.
+    shutil.rmtree(registry.source / "spam" / "2")
+    registry.register("spam", "2")
+    now = RETRY_REFUSED_S + 1
+    assert follower.step().harms["spam"] == HarmState("2", {}, {"champion": "2"}, previous="1")
+
+
+def test_a_version_that_can_not_be_fetched_holds_up_no_other_harm(settings: Settings, registry: FakeRegistry) -> None:
+    registry.register("spam", "1")
+    registry.register("stream_manipulation", "2")
+    registry.lost = {"1"}
+    state = Follower(settings, POLICIES, registry).step()
+    assert state.harms["spam"].champion is None
+    assert "reached" in state.harms["spam"].refused["1"]
+    assert state.harms["stream_manipulation"].champion == "2"
+
+
+def test_what_is_published_stays_while_the_registry_is_down(settings: Settings, registry: FakeRegistry) -> None:
+    registry.register("spam", "1")
+    Follower(settings, POLICIES, registry).step()
+    before = read_state(settings.published_dir)
+    registry.down = True
+    again = Follower(settings, POLICIES, registry)
+    with pytest.raises(Unavailable):
+        again.step()
+    assert read_state(settings.published_dir) == before
+
+
+def test_the_loop_outlives_a_registry_that_is_down(settings: Settings, registry: FakeRegistry) -> None:
+    registry.register("spam", "1")
+    registry.down = True
+    stopped = threading.Event()
+    follower = Follower(settings, POLICIES, registry)
+    thread = threading.Thread(target=run, args=[follower], kwargs={"every_s": 0.01, "stopped": stopped})
+    thread.start()
+    time.sleep(0.1)
+    registry.down = False
+    deadline = time.monotonic() + 20
+    while not read_state(settings.published_dir).harms and time.monotonic() < deadline:
+        time.sleep(0.02)
+    stopped.set()
+    thread.join()
+    assert read_state(settings.published_dir).harms["spam"].champion == "1"
+
+
+def test_old_versions_are_tidied_away(settings: Settings, registry: FakeRegistry) -> None:
+    follower = Follower(settings, POLICIES, registry)
+    for version in ("1", "2", "3", "4"):
+        registry.register("stream_manipulation", version)
+        follower.step()
+    kept = sorted(x.name for x in (settings.published_dir / "stream_manipulation").iterdir())
+    assert kept == ["2", "3", "4"]
+
+
+def test_a_contract_this_code_can_not_satisfy_is_refused(tmp_path: Path) -> None:
+    version = write_version(tmp_path / "v", make_parts("stream_manipulation"))
+    check_contract(version)
+    contract = version.contract
+    first = contract.columns[0]
+    unknown = msgspec.structs.replace(contract, columns=(msgspec.structs.replace(first, name="item.moods"),))
+    newer = msgspec.structs.replace(contract, encoder_version="counts-9")
+    for bad, word in ((unknown, "item.moods"), (newer, "counts-9")):
+        with pytest.raises(ModelRefused, match=word):
+            check_contract(replace(version, contract=bad))
+    ruled = msgspec.structs.replace(contract, columns=(msgspec.structs.replace(first, max_age_s=60.0),))
+    check_contract(replace(version, contract=ruled))
+
+
+def test_each_alias_becomes_a_role(settings: Settings, registry: FakeRegistry) -> None:
+    registry.register("spam", "1")
+    registry.register("spam", "2", role="canary")
+    registry.register("spam", "3", role="challenger")
+    follower = Follower(settings, POLICIES, registry)
+    spam = follower.step().harms["spam"]
+    assert (spam.champion, spam.canary, spam.challenger, spam.refused) == ("1", "2", "3", {})
+    # Promoted, the canary is proven already; what bears the champion's alias has no other role.
+    registry.named["spam"]["champion"] = "2"
+    spam = follower.step().harms["spam"]
+    assert (spam.champion, spam.canary, spam.challenger, spam.previous) == ("2", None, "3", "1")
+    registry.named["spam"] = {"champion": "1"}
+    spam = follower.step().harms["spam"]
+    assert spam == HarmState("1", {}, {"champion": "1"}, previous="2")
+    assert registry.fetched == ["1", "2", "3"]
+
+
+def test_a_bad_canary_and_challenger_leave_the_champion_alone(settings: Settings, registry: FakeRegistry) -> None:
+    registry.register("spam", "1")
+    registry.register("spam", "2", role="canary")
+    follower = Follower(settings, POLICIES, registry)
+    follower.step()
+    tamper(registry.register("spam", "3", role="canary"))
+    registry.lost = {"4"}
+    registry.register("spam", "4", role="challenger")
+    spam = follower.step().harms["spam"]
+    # The canary before is no longer named, so nothing is in its place.
+    assert (spam.champion, spam.canary, spam.challenger) == ("1", None, None)
+    assert set(spam.refused) == {"3", "4"}
+    assert "reached" in spam.refused["4"]
+
+
+def test_whatever_a_version_does_to_its_loader_it_is_only_refused(settings: Settings, registry: FakeRegistry) -> None:
+    registry.register("spam", "1")
+    registry.register("stream_manipulation", "1")
+
+    def breaks(folder: Path) -> ModelVersion:
+        if folder.parent.name == "spam":
+            raise RecursionError("too deep")
+        return load(folder)
+
+    state = Follower(settings, POLICIES, registry, load_=breaks).step()
+    assert state.harms["spam"].champion is None
+    assert "RecursionError: too deep" in state.harms["spam"].refused["1"]
+    assert state.harms["stream_manipulation"].champion == "1"
+
+
+def test_a_harm_whose_aliases_can_not_be_read_stays_and_holds_up_no_other(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    registry.register("spam", "1")
+    follower = Follower(settings, POLICIES, registry)
+    follower.step()
+    registry.unreadable = {"spam"}
+    registry.register("spam", "2")
+    registry.register("stream_manipulation", "1")
+    state = follower.step()
+    assert (state.harms["spam"].champion, state.harms["stream_manipulation"].champion) == ("1", "1")
+    registry.unreadable = set()
+    assert follower.step().harms["spam"].champion == "2"
+
+
+def test_a_damaged_folder_of_an_earlier_run_is_fetched_again(settings: Settings, registry: FakeRegistry) -> None:
+    registry.register("spam", "1")
+    Follower(settings, POLICIES, registry).step()
+    folder = settings.published_dir / "spam" / "1"
+    tamper(folder)
+    spam = Follower(settings, POLICIES, registry).step().harms["spam"]
+    assert (spam.champion, spam.refused) == ("1", {})
+    load(folder).verify()
+    assert [path.name for path in folder.parent.iterdir()] == ["1"]
+
+
+def test_the_only_copy_stays_where_it_is_when_it_can_not_be_fetched_again(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    registry.register("spam", "1")
+    Follower(settings, POLICIES, registry).step()
+    registry.lost = {"1"}
+    failing = Follower(settings, POLICIES, registry, load_=lambda folder: load(folder / "nowhere"))
+    spam = failing.step().harms["spam"]
+    assert (spam.champion, list(spam.refused)) == ("1", ["1"])
+    load(settings.published_dir / "spam" / "1").verify()
+
+
+def test_folders_of_every_role_and_of_the_champion_before_are_kept(settings: Settings, registry: FakeRegistry) -> None:
+    follower = Follower(settings, POLICIES, registry)
+    for version in ("1", "2"):
+        registry.register("stream_manipulation", version)
+        follower.step()
+    registry.register("stream_manipulation", "3", role="challenger")
+    for version in ("4", "5", "6", "7"):
+        registry.register("stream_manipulation", version, role="canary")
+        follower.step()
+    kept = sorted(x.name for x in (settings.published_dir / "stream_manipulation").iterdir())
+    # The champion, the one before, the challenger, and the newest three.
+    assert kept == ["1", "2", "3", "5", "6", "7"]
+
+
+def test_a_state_of_an_earlier_release_is_read(settings: Settings) -> None:
+    write_state(settings.published_dir, State())
+    raw = b'{"checked_at":5,"harms":{"spam":{"champion":"1","refused":{},"aliases":{}}}}'
+    (settings.published_dir / "state.json").write_bytes(raw)
+    assert read_state(settings.published_dir).harms["spam"] == HarmState("1")
+
+
+def test_a_version_that_ends_the_follower_holds_up_no_other_harm(settings: Settings, registry: FakeRegistry) -> None:
+    """A crash in a library can't be caught; the next follower tries the others first."""
+    now = 0.0
+    registry.register("spam", "1")
+    Follower(settings, POLICIES, registry).step()
+    registry.register("spam", "2")
+    registry.register("stream_manipulation", "1")
+
+    def dies(folder: Path) -> ModelVersion:
+        if folder.name == "2":
+            os._exit(9)
+        return load(folder)
+
+    child = os.fork()
+    if not child:
+        try:
+            Follower(settings, POLICIES, registry, load_=dies).step()
+        finally:
+            os._exit(0)
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    follower = Follower(settings, POLICIES, registry, timer=lambda: now)
+    state = follower.step()
+    assert (state.harms["spam"].champion, state.harms["stream_manipulation"].champion) == ("1", "1")
+    assert "ended while it was tried" in state.harms["spam"].refused["2"]
+    now = RETRY_REFUSED_S + 1
+    assert follower.step().harms["spam"].champion == "2"
+
+
+def test_a_registry_that_is_down_is_not_asked_for_every_harm(settings: Settings, registry: FakeRegistry) -> None:
+    follower = Follower(settings, POLICIES, registry)
+    registry.down = True
+    with pytest.raises(Unavailable):
+        follower.step()
+    assert registry.asked == 2

@@ -1,0 +1,182 @@
+"""Canaries: who may become one, what ends a trial, and what a retreat means for the next one."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import Engine
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_versions import FakeVersions, fails, write_model
+from told import CONTRACT, HARM
+
+from leads import canary_retreats
+from leads.canary_retreats import Retreat
+from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
+from leads.policies import HarmPolicy, TierPolicy
+from leads.settings import Settings
+from leads.tables import reading
+from models.registry import RETIRED
+from training import trial
+from training.dataset import Dataset
+from training.lifecycle import Lifecycle, Reason
+
+POLICY = HarmPolicy(
+    title="Made",
+    subject_types=("account",),
+    severity=1,
+    dsa_category="STATEMENT_CATEGORY_OTHER_VIOLATION_TC",
+    text=False,
+    review=TierPolicy(precision=0.6),
+)
+ME = Reason("me", "because")
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("versions") / "made"
+    write_model(folder, HARM, CONTRACT, skilled=True)
+    return folder
+
+
+@pytest.fixture
+def registry(folder: Path) -> FakeVersions:
+    """Three versions; the first one answers."""
+    made = FakeVersions(folder, folder)
+    for _ in range(3):
+        made.add()
+    made.borne["champion"] = "1"
+    return made
+
+
+@pytest.fixture
+def versions(settings: Settings, registry: FakeVersions, engine: Engine) -> Lifecycle:
+    ticks = iter(range(1, 1_000))
+    return Lifecycle(settings, POLICY, HARM, registry, engine, clock=lambda: next(ticks))
+
+
+def no_labels() -> Dataset:
+    raise NotEnoughData("There are 0 labels.")
+
+
+def told_of(versions: Lifecycle) -> list[tuple[str, str, str | None, str]]:
+    return [(c.action, c.version, c.replaced, c.state) for c in versions.moves.history(HARM)]
+
+
+def retreat(engine: Engine, version: str) -> None:
+    with engine.begin() as connection:
+        canary_retreats.record(connection, Retreat(5, HARM, version, "slow", "here"))
+
+
+def test_a_canary_is_started_replaced_and_stopped(versions: Lifecycle, registry: FakeVersions) -> None:
+    assert trial.start(versions, "2", ME) is None
+    assert registry.borne == {"champion": "1", "canary": "2"}
+    assert trial.start(versions, "3", ME) == "2"
+    assert trial.stop(versions, ME) == "3"
+    assert registry.borne == {"champion": "1"}
+    assert told_of(versions) == [
+        ("canary", "2", None, "done"),
+        ("canary", "3", "2", "done"),
+        ("canary_stopped", "3", None, "done"),
+    ]
+    with pytest.raises(Conflict, match="no canary"):
+        trial.stop(versions, ME)
+
+
+def test_who_may_be_no_canary(versions: Lifecycle, registry: FakeVersions) -> None:
+    with pytest.raises(NotFound):
+        trial.start(versions, "9", ME)
+    with pytest.raises(Conflict, match="is the champion"):
+        trial.start(versions, "1", ME)
+    registry.tags["2"][RETIRED] = "today"
+    with pytest.raises(Conflict, match="retired"):
+        trial.start(versions, "2", ME)
+    registry.spoil("3")
+    with pytest.raises(ModelRefused):
+        trial.start(versions, "3", ME)
+    del registry.borne["champion"]
+    with pytest.raises(Conflict, match="has no champion"):
+        trial.start(versions, "1", ME)
+    assert registry.borne == {}
+    assert told_of(versions) == []
+
+
+def test_the_canary_that_answers_is_not_started_again_but_one_that_retreated_is(
+    versions: Lifecycle, registry: FakeVersions, engine: Engine
+) -> None:
+    trial.start(versions, "2", ME)
+    with pytest.raises(Conflict, match="is the canary"):
+        trial.start(versions, "2", ME)
+    retreat(engine, "2")
+    retreat(engine, "3")
+    assert trial.start(versions, "2", ME) is None
+    with reading(engine) as connection:
+        assert list(canary_retreats.standing(connection)) == [(HARM, "3")]
+    assert registry.borne["canary"] == "2"
+
+
+def test_a_refused_start_clears_no_retreat(versions: Lifecycle, registry: FakeVersions, engine: Engine) -> None:
+    retreat(engine, "2")
+    registry.spoil("2")
+    with pytest.raises(ModelRefused):
+        trial.start(versions, "2", ME)
+    with reading(engine) as connection:
+        assert list(canary_retreats.standing(connection)) == [(HARM, "2")]
+
+
+@pytest.mark.parametrize(("promoted", "left"), [("2", {"champion": "2"}), ("3", {"champion": "3", "canary": "2"})])
+def test_promoting_the_canary_ends_its_trial(
+    versions: Lifecycle, registry: FakeVersions, promoted: str, left: dict[str, str]
+) -> None:
+    trial.start(versions, "2", ME)
+    versions.promote(promoted, no_labels, ME, override=True)
+    assert registry.borne == left
+
+
+def test_retiring_a_canary_ends_its_trial(versions: Lifecycle, registry: FakeVersions) -> None:
+    trial.start(versions, "2", ME)
+    versions.retire("2", ME)
+    assert registry.borne == {"champion": "1"}
+
+
+def test_a_start_and_a_stop_that_die_in_between_are_settled_by_the_next_change(
+    versions: Lifecycle, registry: FakeVersions
+) -> None:
+    registry.before = fails("set_alias")
+    with pytest.raises(Unavailable):
+        trial.start(versions, "2", ME)
+    registry.before = lambda call: None
+    trial.start(versions, "3", ME)
+    registry.after = fails("drop_alias")
+    with pytest.raises(Unavailable):
+        trial.stop(versions, ME)
+    registry.after = lambda call: None
+    trial.start(versions, "2", ME)
+    registry.before = fails("drop_alias")
+    with pytest.raises(Unavailable):
+        trial.stop(versions, ME)
+    registry.before = lambda call: None
+    trial.stop(versions, ME)
+    assert [(action, version, state) for action, version, _, state in told_of(versions)] == [
+        ("canary", "2", "dropped"),
+        ("canary", "3", "done"),
+        ("canary_stopped", "3", "done"),
+        ("canary", "2", "done"),
+        ("canary_stopped", "2", "dropped"),
+        ("canary_stopped", "2", "done"),
+    ]
+
+
+def test_a_trial_does_not_hide_that_another_version_was_chosen_since(
+    versions: Lifecycle, registry: FakeVersions
+) -> None:
+    versions.promote("3", no_labels, ME, override=True)
+    versions.promote("2", no_labels, ME, override=True)
+    trial.start(versions, "3", ME)
+    trial.stop(versions, ME)
+    standing = versions._standing("3", registry.borne, versions.moves.history(HARM))
+    assert standing is not None
+    assert "Another version was put in its place" in standing.why
