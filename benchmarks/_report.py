@@ -38,10 +38,15 @@ def at_most(name: str, value: float, unit: str, bar: float) -> Measure:
 
 def arguments(what: str) -> argparse.Namespace:
     """`--quick` and `--json PATH`, as every benchmark takes them."""
-    parser = argparse.ArgumentParser(description=what)
+    return parser(what).parse_args()
+
+
+def parser(what: str) -> argparse.ArgumentParser:
+    """For a benchmark that takes more."""
+    parser = argparse.ArgumentParser(description=what, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--quick", action="store_true", help="fewer repeats")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the measures there")
-    return parser.parse_args()
+    return parser
 
 
 def report(title: str, measures: Sequence[Measure], json: Path | None) -> int:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import selectors
 import socket
 import time
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
@@ -136,26 +137,34 @@ def drive(
 
     Args:
         take: gets every answer; one that broke off has status 0.
-        rate: requests a second, sent when due or as soon after as a connection is free; None: as fast as answered.
+        rate: requests a second, each sent when due or as soon after as a connection is free; None: as fast as answered.
 
     Raises:
         Unavailable: nothing is answered for a minute.
     """
     selector = selectors.DefaultSelector()
-    free = [_opened(port, selector) for _ in range(connections)]
+    # First in, first out: none idles so long that the server closes it.
+    free = deque(_opened(port, selector) for _ in range(connections))
     busy, sent, began = 0, 0, time.perf_counter()
+    due_in_all = None if rate is None else int(rate * seconds)
+
+    def due_at(now: float) -> float | None:
+        """When the next request is due; None when there is none."""
+        if due_in_all is None or rate is None:
+            return now if now - began < seconds else None
+        return began + sent / rate if sent < due_in_all else None
+
     try:
         while True:
             now = time.perf_counter()
-            due = now if rate is None else began + sent / rate
-            while free and due <= now and now - began < seconds:
-                free.pop().send(next(requests), due)
+            while free and (due := due_at(now)) is not None and due <= now:
+                free.popleft().send(next(requests), due)
                 busy, sent = busy + 1, sent + 1
-                due = now if rate is None else began + sent / rate
-            if not busy and now - began >= seconds:
+            due = due_at(now)
+            if not busy and due is None:
                 return now - began
             # With a connection free the next request's time counts; else only an answer helps.
-            wait = max(0.0, due - now) if free and now - began < seconds else _HANGS_S
+            wait = _HANGS_S if due is None or not free else max(0.0, due - now)
             ready = selector.select(wait)
             if not ready and wait == _HANGS_S:
                 raise Unavailable(f"Nothing was answered on port {port} for {_HANGS_S:.0f} s.")
@@ -167,10 +176,13 @@ def drive(
                 if not answered.status:
                     selector.unregister(connection.socket)
                     connection.close()
-                    connection = _opened(port, selector)
-                busy -= 1
-                free.append(connection)
-                take(answered)
+                idle = connection in free
+                if idle:
+                    free.remove(connection)
+                free.append(connection if answered.status else _opened(port, selector))
+                if not idle:
+                    busy -= 1
+                    take(answered)
     finally:
         for key in list(selector.get_map().values()):
             key.data.close()

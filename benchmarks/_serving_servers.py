@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import os
+import re
 import socket
 import sys
 import time
@@ -45,6 +46,10 @@ class Server:
     def rss_mb(self) -> float:
         """Resident memory of the biggest answering process, in MB."""
         return max(rss_mb(pid) for pid in self.workers())
+
+    def pss_mb(self) -> float:
+        """The same with each page counted once, however often it is mapped."""
+        return max(pss_mb(pid) for pid in self.workers())
 
 
 @contextmanager
@@ -94,9 +99,9 @@ def free_port() -> int:
         return port
 
 
-def bento_command(target: str, port: int, workers: int = 1, folder: Path = REPOSITORY) -> list[str]:
-    """`bentoml serve` of a target that is imported from `folder`."""
-    serve = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(folder)]
+def bento_command(target: str, port: int, workers: int = 1) -> list[str]:
+    """`bentoml serve` of a target of this project."""
+    serve = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(REPOSITORY)]
     how = ["--host", "127.0.0.1", "--port", str(port), "--api-workers", str(workers)]
     return [*serve, *how, "--timeout-graceful-shutdown", "5"]
 
@@ -107,7 +112,7 @@ def environment(settings: Settings) -> dict[str, str]:
     bento_home.mkdir(parents=True, exist_ok=True)
     env = {
         "LEADS_HOME": str(settings.root),
-        "LEADS_CORPORA": "",
+        "LEADS_CORPORA": str(settings.corpora_dir or ""),
         "LEADS_ONLINE_STORE": settings.online_store,
         "BENTOML_HOME": str(bento_home),
         "PYTHONPATH": str(REPOSITORY),
@@ -117,6 +122,37 @@ def environment(settings: Settings) -> dict[str, str]:
     return env
 
 
+@contextmanager
+def ours(name: str, settings: Settings, workers: int = 1) -> Iterator[Server]:
+    """This service, starting; ready when `/readyz` says so."""
+    port = free_port()
+    command = bento_command("serving.service:LeadServing", port, workers)
+    log = settings.root / "logs" / "serve.log"
+    with launched(name, command, port, env=environment(settings), log=log) as server:
+        yield server
+
+
+@contextmanager
+def noop(settings: Settings) -> Iterator[Server]:
+    """The route that does nothing, starting."""
+    port = free_port()
+    command = bento_command("benchmarks._serving_noop:Noop", port)
+    log = settings.root / "logs" / "noop.log"
+    with launched("the no-op service", command, port, env=environment(settings), log=log) as server:
+        yield server
+
+
+@contextmanager
+def follower(settings: Settings) -> Iterator[Popen[bytes]]:
+    """What follows MLflow's aliases for the service."""
+    log = settings.root / "logs" / "follower.log"
+    child = start([sys.executable, "-m", "serving.follower"], env=environment(settings), log=log)
+    try:
+        yield child
+    finally:
+        stop(child)
+
+
 def tree(root: int) -> list[int]:
     """A process and its living descendants."""
     parents = _parents()
@@ -124,6 +160,15 @@ def tree(root: int) -> list[int]:
     for pid in found:
         found.extend(child for child, parent in parents.items() if parent == pid)
     return found
+
+
+def pss_mb(pid: int) -> float:
+    """Resident memory in MB, pages that are mapped several times counted once; 0 when the process is gone."""
+    try:
+        found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
+    except (FileNotFoundError, ProcessLookupError):
+        return 0.0
+    return int(found.group(1)) / 1_024 if found else 0.0
 
 
 def rss_mb(pid: int) -> float:

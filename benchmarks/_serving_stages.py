@@ -6,7 +6,9 @@ import re
 from typing import NamedTuple
 
 _LINE = re.compile(r'^leads_stage_seconds_(sum|count)\{(?:[^}]*,)?stage="([a-z_]+)"[^}]*\} (\S+)$', re.MULTILINE)
-_WHOLE = re.compile(r'^leads_http_request_seconds_(sum|count)\{route="/v1/score"\} (\S+)$', re.MULTILINE)
+_WHOLE = re.compile(
+    r'^leads_http_request_seconds_(sum|count)\{(?:[^}]*,)?route="/v1/score"[^}]*\} (\S+)$', re.MULTILINE
+)
 # Everything between the request's first byte and the answer's last, as the service itself sees it.
 WHOLE = "in the service"
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import json
 import os
 import random
 import shutil
@@ -19,6 +17,7 @@ from pathlib import Path
 from rich.console import Console
 
 from benchmarks._serving_servers import environment
+from benchmarks._serving_versions import register_variant
 from leads import clock, keys
 from leads.errors import Unavailable
 from leads.policies import load_policies
@@ -67,21 +66,26 @@ def make_world(on_redis: Settings, folder: Path, log: Path) -> World:
         leads(f"append its {part} to the event log", "ingest", events, "--quiet")
     leads("fold it into features on Redis", "worker", "--once", "--quiet")
     leads("train every harm", "train", "--all", "--quiet")
-    for harm in HARMS:
-        if not Registry(on_redis).aliases(harm):
-            columns = ("--csv", str(_labels(on_redis)), "--text", "text", "--label", "label")
-            leads(f"train {harm} on labels of the simulation", "train", harm, *columns, "--quiet")
-            # Labels from a file make a challenger, which a person would promote.
-            Registry(on_redis).set_alias(harm, "champion", "1")
-    _step("publish the versions", lambda: publish(on_redis, log))
+    _step("give harms without labels a version", lambda: _complete(on_redis, folder))
+    left_out = shutil.ignore_patterns("features", "predictions", "simulation", "bentoml", "*.lock")
+    on_sqlite = load_settings(home=folder / "sqlite", corpora=on_redis.corpora, online_store="sqlite")
     engine = open_engine(on_redis)
     key = keys.create(engine, "benchmark", ("score", "admin")).text
     engine.dispose()
-    on_sqlite = load_settings(home=folder / "sqlite", corpora="", online_store="sqlite")
-    left_out = shutil.ignore_patterns("features", "predictions", "simulation", "bentoml", "*.lock")
     shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
     _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")
+    _step("publish the versions", lambda: publish(on_redis, log))
+    shutil.copytree(on_redis.published_dir, on_sqlite.published_dir, dirs_exist_ok=True)
     return World(on_redis, on_sqlite, _comments(on_redis), key)
+
+
+def _complete(settings: Settings, folder: Path) -> None:
+    """A harm without labels of its own gets a copy of harassment's version, so that there is something to serve."""
+    registry = Registry(settings)
+    for number, harm in enumerate(HARMS):
+        if not registry.aliases(harm):
+            version = register_variant(settings, "harassment", folder, number, harm=harm)
+            registry.set_alias(harm, "champion", version)
 
 
 def publish(settings: Settings, log: Path) -> None:
@@ -128,23 +132,6 @@ def _step(title: str, work: Callable[[], None]) -> None:
 
 def _tail(log: Path) -> str:
     return log.read_text(errors="replace")[-_TAIL:]
-
-
-def _labels(settings: Settings) -> Path:
-    """Labels for a harm that has none without its corpus: those of harassment, so that there is something to serve."""
-    import pyarrow.parquet as pq
-
-    truth = pq.read_table(settings.root / "simulation" / "truth.parquet").to_pylist()
-    violating = {row["subject_id"] for row in truth if row["harm"] == "harassment" and row["violating"]}
-    query = "SELECT raw FROM events WHERE type_id = 'comment' AND kind = 'item_created'"
-    path = settings.root / "labels.csv"
-    with closing(sqlite3.connect(settings.root / "leads.db")) as connection, path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("text", "label"))
-        for (raw,) in connection.execute(query):
-            body = json.loads(raw)["body"]
-            writer.writerow((body["text"], int(body["subject"]["id"] in violating)))
-    return path
 
 
 def _comments(settings: Settings) -> tuple[str, ...]:

@@ -238,11 +238,14 @@ def keys_create(
         list[str] | None, typer.Option(help="score, leads:read, leads:decide, events:write, admin.")
     ] = None,
     harm: Annotated[list[str] | None, typer.Option(help="Limit the key to these harms.")] = None,
+    rate: Annotated[
+        float | None, typer.Option(min=0, help="Requests per second; 0: no limit. Default: LEADS_RATE_LIMIT.")
+    ] = None,
 ) -> None:
     """Make a key and print it, once."""
     from serving.screen import create_key_on_screen
 
-    create_key_on_screen(_settings(), name, scopes=scope, harms=harm)
+    create_key_on_screen(_settings(), name, scopes=scope, harms=harm, rate=rate)
 
 
 @keys_app.command("list")

@@ -109,6 +109,11 @@ class HarmPolicy(Strict):
     features: tuple[FeatureRule, ...] = Field(
         default=(), description="Rules for stored features in models trained from now on; the first match holds."
     )
+    without_features: Literal["score", "refuse"] | None = Field(
+        default=None,
+        description="When the online store doesn't answer: `score` the text alone, flagged, or `refuse`. "
+        "Absent: score where text is judged.",
+    )
     review: TierPolicy
     auto: TierPolicy | None = Field(default=None, description="Absent: nothing is ever decided without a human.")
     retrain: RetrainPolicy = RetrainPolicy()
@@ -121,6 +126,17 @@ class HarmPolicy(Strict):
         if len(set(self.subject_types)) != len(self.subject_types):
             raise ValueError("subject_types names a type twice")
         return self
+
+    @model_validator(mode="after")
+    def _something_left_to_score(self) -> HarmPolicy:
+        if self.without_features == "score" and not self.text:
+            raise ValueError("without_features can't be score where text is false: nothing would be left to judge")
+        return self
+
+    @property
+    def scores_without_features(self) -> bool:
+        """Whether a subject with a text is scored while the online store doesn't answer."""
+        return self.text if self.without_features is None else self.without_features == "score"
 
 
 class QueuePolicy(Strict):

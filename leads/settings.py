@@ -71,6 +71,19 @@ class Settings(BaseSettings):
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=3000, description="Port the API listens on.")
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="API worker processes.")
+    rate_limit: Annotated[float, Field(ge=0, le=1e6)] = Field(
+        default=500.0,
+        description="Requests per second that a key may make, over all API workers of one instance; 0: without limit.",
+    )
+    drain_s: Annotated[float, Field(ge=0, le=3600)] = Field(
+        default=0.0,
+        description="Seconds for which the API goes on after SIGTERM, not ready, so that load balancers look away.",
+    )
+    log_format: Literal["json", "text"] = Field(default="json", description="Lines that serving's processes log.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="From which level on.")
+    traces: Literal["off", "otlp", "console"] = Field(
+        default="off", description="Where the API's OpenTelemetry traces go; `otlp` goes by OpenTelemetry's variables."
+    )
     partitions: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1, description="Shares of the feature rows, each with a worker of its own. Changing it needs a rebuild."
     )
@@ -79,6 +92,12 @@ class Settings(BaseSettings):
         default=2.0, description="Seconds between looks at MLflow's aliases."
     )
     online_flush_s: Annotated[float, Field(gt=0)] = Field(default=0.2, description="Seconds between online writes.")
+    store_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=0.5, description="Seconds after which a scoring request goes on without the online store."
+    )
+    database_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
+        default=2.0, description="Seconds that a PostgreSQL server may take for a statement of an API request."
+    )
     segment_flush_s: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Seconds between Parquet segments.")
 
     @field_validator("online_store")

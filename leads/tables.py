@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import Connection, Engine
 
-from leads.errors import Unavailable
+from leads import database_guard
 from leads.settings import Settings
 
 metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
@@ -68,6 +68,8 @@ api_keys = sa.Table(
     sa.Column("harms", sa.JSON, nullable=True),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("revoked_at", sa.BigInteger, nullable=True),
+    # Requests per second; NULL: as the settings say, 0: without limit.
+    sa.Column("rate", sa.Float, nullable=True),
 )
 
 leads = sa.Table(
@@ -177,23 +179,43 @@ canary_retreats = sa.Table(
 )
 
 
-def open_engine(settings: Settings, *, migrate: bool = True) -> Engine:
-    """An engine on the settings' database, its tables brought up to date.
+def open_engine(settings: Settings, *, migrate: bool = True, timeout_s: float | None = None) -> Engine:
+    """An engine on the settings' database, its tables up to date. It raises Unavailable where the database fails.
+
+    Args:
+        timeout_s: how long a server may take for a statement, for processes that answer requests; None: any time.
+            Migrating may take any time.
 
     Raises:
         Unavailable: the database doesn't answer.
     """
     url = sa.make_url(settings.database)
+    if migrate:
+        migrating = _engine(url, None)
+        try:
+            upgrade(migrating)
+        finally:
+            migrating.dispose()
+    return _engine(url, timeout_s)
+
+
+def _engine(url: sa.URL, timeout_s: float | None) -> Engine:
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(url, connect_args={"timeout": 30, "check_same_thread": False})
+        engine = sa.create_engine(
+            url, poolclass=database_guard.Pool, connect_args={"timeout": 30, "check_same_thread": False}
+        )
         sa.event.listen(engine, "connect", _sqlite_pragmas)
         sa.event.listen(engine, "begin", _sqlite_begin)
     else:
-        engine = sa.create_engine(url, pool_pre_ping=True, pool_size=5, max_overflow=10)
-    if migrate:
-        upgrade(engine)
+        waiting = {} if timeout_s is None else {"pool_timeout": timeout_s}
+        engine = sa.create_engine(
+            url, poolclass=database_guard.Pool, pool_pre_ping=True, pool_size=5, max_overflow=10, **waiting
+        )
+        if url.get_driver_name() == "psycopg":
+            database_guard.bound(engine, timeout_s)
+    database_guard.translate_errors(engine)
     return engine
 
 
@@ -202,19 +224,12 @@ def upgrade(engine: Engine) -> None:
     config = Config()
     config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
     logging.getLogger("alembic").setLevel(logging.WARNING)
-    try:
-        with engine.begin() as connection:
-            if connection.dialect.name == "postgresql":
-                # Two processes that start together must not both migrate.
-                connection.execute(sa.text("SELECT pg_advisory_xact_lock(7235019)"))
-            config.attributes["connection"] = connection
-            command.upgrade(config, "head")
-    except sa.exc.OperationalError as error:
-        raise Unavailable(
-            "The database doesn't answer.",
-            field="LEADS_DATABASE_URL",
-            remedy="Check that it runs and who may log in.",
-        ) from error
+    with engine.begin() as connection:
+        if connection.dialect.name == "postgresql":
+            # Two processes that start together must not both migrate.
+            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7235019)"))
+        config.attributes["connection"] = connection
+        command.upgrade(config, "head")
 
 
 @contextmanager

@@ -169,7 +169,11 @@ ANSWERS: dict[type, Examples] = {
                         "version": "5",
                         "loaded": True,
                         "share": 0.05,
-                        "retreated": {"at": _AT, "why": "Scores of 600 subjects differ by 0.12 on average; 0.05 is allowed.", "host": "api-1"},
+                        "retreated": {
+                            "at": _AT,
+                            "why": "Scores of 600 subjects differ by 0.12 on average; 0.05 is allowed.",
+                            "host": "api-1",
+                        },
                     },
                     "challenger": {"version": "6", "loaded": True},
                     "previous": "2",

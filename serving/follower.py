@@ -28,6 +28,7 @@ from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
 from models.sentence import place_of
 from models.version import load
+from serving import logs
 from serving.proof import Load, prove, reason_of
 from serving.published_state import HarmState, State, read_state, write_state
 
@@ -239,11 +240,11 @@ def run(follower: Follower, *, every_s: float, stopped: threading.Event) -> None
 def main() -> None:
     """Follow until SIGTERM, SIGINT or the parent's death."""
     die_with_parent()
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(message)s")
+    settings = load_settings()
+    logs.set_up(settings)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
-    settings = load_settings()
     while not stopped.is_set():
         try:
             with only_one(settings.published_dir / ".follower.lock", what="following the registry"):

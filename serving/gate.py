@@ -1,36 +1,47 @@
-"""What every request passes, native BentoML routes and mounted ones alike: request id, key, size, problem documents.
+"""What every request passes, native BentoML routes and mounted ones alike.
 
-No key, no entry, but for the health routes. A key comes as `X-API-Key`, as `Authorization: Bearer`, or as a password in
-a browser's own dialogue.
+Request id, limits of size and time, key, rate, problem documents; and at the end metrics, a line in the log, a trace.
+No key, no entry, but for the health routes, which are answered here. A key comes as `X-API-Key`, as
+`Authorization: Bearer`, or as a password in a browser's own dialogue.
 """
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import logging
 import re
 import secrets
 import time
-import traceback
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.responses import Response
-from starlette.routing import BaseRoute, Mount
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from leads.errors import LeadsError, NotAuthenticated, TooLarge
+from leads import keys
+from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
 from leads.keys import ApiKey
-from serving import problems
+from serving import health, problems, request_notes
+from serving.bodies import Disconnected, Headers, Refused, headers_of, read_body
+from serving.gate_answer import NO_ANSWER, Answer, log_access, route_of
+from serving.logs import trace_of
+from serving.request_notes import Notes
 from serving.runtime import Runtime
+from serving.stages import Stages
 
-MAX_BODY_BYTES = 2 * 1024 * 1024
-OPEN_PATHS = frozenset({"/livez", "/readyz", "/healthz"})
+if TYPE_CHECKING:
+    from opentelemetry.trace import Span
+
+OPEN_PATHS = health.ALIVE | {health.READY}
 KEY = "leads.key"
 REQUEST_ID = "leads.request_id"
-_KNOWN_PATHS = OPEN_PATHS | {"/", "/metrics", "/score", "/docs.json"}
-_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Longer than any part may take by its own limits, and shorter than BentoML's, whose answer is no problem document.
+REQUEST_S = 20.0
+_WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
+_NO_HEADERS: Headers = {}
+_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
 
@@ -38,9 +49,10 @@ class Gate:
     """ASGI middleware.
 
     Args:
-        runtime: gives the service's parts; it is called per request, after start-up.
+        runtime: gives the service's parts; it is called per request, and raises Unavailable before and after they are.
         checks: by path, what raises InvalidInput for a bad body. For routes whose framework would answer and log in its
             own words, with what was sent.
+        timeout_s: how long a request may take in all.
     """
 
     def __init__(
@@ -48,56 +60,92 @@ class Gate:
         app: ASGIApp,
         runtime: Callable[[], Runtime],
         checks: Mapping[str, Callable[[bytes], object]] | None = None,
+        timeout_s: float = REQUEST_S,
     ) -> None:
         self._app = app
         self._runtime = runtime
         self._checks = checks or {}
+        self._timeout_s = timeout_s
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        headers = Headers(scope=scope)
-        sent_id = headers.get("x-request-id", "")
-        request_id = sent_id if _REQUEST_ID.fullmatch(sent_id) else secrets.token_hex(12)
-        scope[REQUEST_ID] = request_id
-        answer = _Answer(send, request_id)
-        began = time.perf_counter()
+        passing = _Passing(scope, send, self._parts())
+        token = request_notes.opened(passing.notes)
         try:
-            if scope["path"] not in OPEN_PATHS:
-                scope[KEY] = await self._authenticate(headers)
-                receive = await self._take_body(scope, headers, receive)
-            await self._app(scope, receive, answer.send)
-            await answer.finish()
-        except _Disconnected:
-            return
+            await self._pass(passing, receive)
+        finally:
+            # Also when the request was cancelled: nothing may stay counted as being worked on.
+            passing.end()
+            request_notes.closed(token)
+
+    def _parts(self) -> Runtime | None:
+        try:
+            return self._runtime()
+        except Unavailable:
+            return None
+
+    async def _pass(self, passing: _Passing, receive: Receive) -> None:
+        scope, answer, request_id = passing.scope, passing.answer, passing.notes.request_id
+        try:
+            if scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD"):
+                await answer.replace(health.answer(scope["path"], passing.parts), scope, receive)
+                return
+            await self._answer(passing, receive)
+        except Disconnected:
+            # No one reads it, but BentoML's time-out waits for an answer.
+            await answer.replace(Response(status_code=NO_ANSWER), scope, receive)
         except LeadsError as error:
             # A browser asks again with the password it was given only where it is asked to: scripts and styles too.
-            browser = "text/html" in headers.get("accept", "") or "sec-fetch-dest" in headers
+            browser = b"text/html" in passing.headers.get(b"accept", b"") or b"sec-fetch-dest" in passing.headers
             await answer.replace(problems.of_error(error, request_id, browser=browser), scope, receive)
-        except _Unsupported:
-            await answer.replace(problems.of_status(415, request_id), scope, receive)
+        except Refused as error:
+            refusal = problems.of_status(error.status, request_id, detail=error.detail)
+            refusal.headers.update(error.headers)
+            await answer.replace(refusal, scope, receive)
         except Exception as error:
-            _log.error("request %s failed: %s", request_id, _trace(error))
+            _log.error("request %s failed: %s", request_id, trace_of(error))
             await answer.replace(problems.of_status(500, request_id), scope, receive)
-        seconds = time.perf_counter() - began
-        self._runtime().metrics.request(scope["method"], route_of(scope), answer.status, seconds)
 
-    async def _authenticate(self, headers: Headers) -> ApiKey:
-        text = _sent_key(headers)
-        if text is None:
-            raise NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
-        runtime = self._runtime()
-        known = runtime.keys.recall(text)
-        return known if known is not None else await runtime.run(runtime.keys.verify, text)
+    async def _answer(self, passing: _Passing, receive: Receive) -> None:
+        """Let the request in and the answer out, in time.
 
-    async def _take_body(self, scope: Scope, headers: Headers, receive: Receive) -> Receive:
-        """Take the whole body in, up to the limit, and hand it on in one piece."""
-        if scope["method"] in ("GET", "HEAD", "OPTIONS"):
+        Raises:
+            Unavailable: it took too long.
+        """
+        try:
+            async with asyncio.timeout(self._timeout_s) as limit:
+                receive = await self._let_in(passing, receive)
+                await self._app(passing.scope, receive, passing.answer.send)
+                await passing.answer.finish()
+        except TimeoutError:
+            if not limit.expired():
+                raise
+            raise Unavailable(f"It took longer than {self._timeout_s:g} seconds.", remedy="Try again.") from None
+
+    async def _let_in(self, passing: _Passing, receive: Receive) -> Receive:
+        """Check the key and its rate; take the whole body in, up to the limit, and hand it on in one piece."""
+        passing.headers = headers_of(passing.scope)
+        parts = self._runtime() if passing.parts is None else passing.parts
+        passing.begin_trace()
+        key = await _authenticate(passing.headers, parts)
+        passing.notes.key_id, passing.scope[KEY] = key.id, key
+        try:
+            parts.rates.take(key)
+        except TooManyRequests:
+            parts.metrics.limited("key")
+            raise
+        passing.mark("auth")
+        if passing.scope["method"] in _WITHOUT_BODY:
             return receive
-        body = await _read_body(headers, receive)
-        if scope["path"] in self._checks:
-            self._checks[scope["path"]](body)
+        body = await read_body(passing.headers, receive)
+        passing.bytes_in = len(body)
+        parts.rates.charge(key, len(body))
+        check = self._checks.get(passing.scope["path"])
+        if check is not None:
+            check(body)
+        passing.mark("body")
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
@@ -106,108 +154,86 @@ class Gate:
         return replay
 
 
-class _Answer:
-    """Passes an answer on with the request's id, but turns errors that are no problem documents into such."""
+class _Passing:
+    """One request on its way through the gate."""
 
-    def __init__(self, send: Send, request_id: str) -> None:
-        self._send = send
-        self._request_id = request_id
-        self._body: bytearray | None = None
-        self.started = False
-        self.status = 0
+    __slots__ = ("_began", "_passed", "_span", "answer", "bytes_in", "headers", "notes", "parts", "scope")
 
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            headers = MutableHeaders(scope=message)
-            self.status = message["status"]
-            if self.status >= 400 and not headers.get("content-type", "").startswith(problems.MEDIA_TYPE):
-                self._body = bytearray()
-                return
-            headers["X-Request-Id"] = self._request_id
-            self.started = True
-        elif self._body is not None:
-            self._body += message.get("body", b"")[:65_536]
-            return
-        await self._send(message)
+    def __init__(self, scope: Scope, send: Send, parts: Runtime | None) -> None:
+        self._began = time.perf_counter()
+        sent = next((value for name, value in scope["headers"] if name == b"x-request-id"), b"")
+        request_id = sent.decode() if _REQUEST_ID.fullmatch(sent) else secrets.token_hex(12)
+        scope[REQUEST_ID] = request_id
+        self.scope = scope
+        self.parts = parts
+        self.notes = Notes(request_id)
+        self.answer = Answer(send, request_id)
+        self.headers = _NO_HEADERS
+        self.bytes_in = 0
+        self._span: Span | None = None
+        self._passed: Stages | None = None
+        if parts is not None:
+            parts.metrics.begun()
 
-    async def finish(self) -> None:
-        """Send the problem document of an error that was held back."""
-        if self._body is not None:
-            response = problems.of_foreign(self.status, bytes(self._body), self._request_id)
-            self.status = response.status_code
-            await self._respond(response, {"type": "http"}, _nothing)
+    def begin_trace(self) -> None:
+        if self.parts is not None and self.parts.tracing is not None:
+            parent, state = self.headers.get(b"traceparent", b""), self.headers.get(b"tracestate", b"")
+            self._span = self.parts.tracing.begin(self.notes, parent.decode("latin-1"), state.decode("latin-1"))
+            self._passed = Stages()
 
-    async def replace(self, response: Response, scope: Scope, receive: Receive) -> None:
-        """Answer with `response`, unless an answer is on its way already."""
-        if not self.started:
-            self.status = response.status_code
-            await self._respond(response, scope, receive)
+    def mark(self, stage: str) -> None:
+        if self._passed is not None:
+            self._passed.mark(stage)
 
-    async def _respond(self, response: Response, scope: Scope, receive: Receive) -> None:
-        self.started = True
-        response.headers["X-Request-Id"] = self._request_id
-        await response(scope, receive, self._send)
-
-
-class _Disconnected(Exception):
-    """The client went away before its request was whole."""
+    def end(self) -> None:
+        """Tell metrics, trace and log how it went."""
+        seconds, notes, answer = time.perf_counter() - self._began, self.notes, self.answer
+        method, route = self.scope["method"], route_of(self.scope)
+        if self.parts is not None:
+            self.parts.metrics.request(method, route, answer.status, seconds)
+            self.parts.metrics.stages(notes.stages)
+            if self._span is not None and self.parts.tracing is not None:
+                passed = self._passed.done if self._passed else ()
+                self.parts.tracing.end(self._span, notes, passed, method=method, route=route, status=answer.status)
+        if answer.status >= 400 or route not in OPEN_PATHS:
+            log_access(notes, method, route, answer, seconds, self.bytes_in)
 
 
-class _Unsupported(Exception):
-    """The body is not said to be JSON."""
+async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
+    """The key that was sent.
 
-
-def route_of(scope: Scope) -> str:
-    """The template of the route that answered, for labels; `other` when none did."""
-    route = scope.get("route")
-    if isinstance(route, BaseRoute) and not isinstance(route, Mount):
-        return f"{scope.get('root_path', '')}{getattr(route, 'path', '')}"
-    path: str = scope["path"]
-    return path if path in _KNOWN_PATHS else "other"
-
-
-async def _read_body(headers: Headers, receive: Receive) -> bytes:
-    """Raises TooLarge when the body is announced or turns out to be larger than the limit."""
-    announced = headers.get("content-length", "0")
-    if not announced.isdecimal() or int(announced) > MAX_BODY_BYTES:
-        raise _too_large()
-    if headers.get("content-type", "application/json").split(";")[0].strip().lower() != "application/json":
-        raise _Unsupported
-    body, more = bytearray(), True
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise _Disconnected
-        body += message.get("body", b"")
-        more = message.get("more_body", False)
-        if len(body) > MAX_BODY_BYTES:
-            raise _too_large()
-    return bytes(body)
-
-
-def _too_large() -> TooLarge:
-    return TooLarge(f"The body is larger than {MAX_BODY_BYTES:,} bytes.", remedy="Send smaller batches.")
+    Raises:
+        NotAuthenticated: none, or none that is valid.
+        TooManyRequests: it would have to be looked up, and too many unknown ones are.
+    """
+    text = _sent_key(headers)
+    if text is None:
+        raise NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
+    digest = keys.digest(text)
+    known = parts.keys.recall(digest)
+    if known is not None:
+        return known
+    if parts.keys.refused(digest):
+        raise keys.not_valid()
+    if not parts.keys.met(digest):
+        # Keys that were valid a while ago are looked up in any case: a flood of others mustn't lock them out.
+        try:
+            parts.rates.take_unknown()
+        except TooManyRequests:
+            parts.metrics.limited("unknown_keys")
+            raise
+    return await parts.run(parts.keys.verify, text)
 
 
 def _sent_key(headers: Headers) -> str | None:
-    if "x-api-key" in headers:
-        return headers["x-api-key"]
-    scheme, _, value = headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer":
-        return value.strip()
-    if scheme.lower() == "basic":
+    if (own := headers.get(b"x-api-key")) is not None:
+        return own.decode("latin-1")
+    scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
+    if scheme.lower() == b"bearer":
+        return value.strip().decode("latin-1")
+    if scheme.lower() == b"basic":
         try:
             return base64.b64decode(value, validate=True).decode().partition(":")[2]
         except (binascii.Error, UnicodeDecodeError):
             return ""
     return None
-
-
-def _trace(error: BaseException) -> str:
-    """Kind and places of an error. Its message is left out: it may quote what was sent."""
-    places = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in traceback.extract_tb(error.__traceback__)]
-    return f"{type(error).__name__} in {' > '.join(places[-8:])}"
-
-
-async def _nothing() -> Message:
-    return {"type": "http.disconnect"}

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from leads.errors import LeadsError, NotAuthenticated
+from leads.errors import LeadsError, NotAuthenticated, TooManyRequests
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -35,6 +35,8 @@ def of_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Re
     if isinstance(error, NotAuthenticated):
         # A browser asks its user for a password then, which lets people read the API's pages with a key.
         answer.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
+    if isinstance(error, TooManyRequests):
+        answer.headers["Retry-After"] = str(error.retry_after_s)
     return answer
 
 

@@ -24,13 +24,17 @@ from leads.predictions import PredictionLog
 from leads.screens import next_steps, note, progress
 from leads.settings import Settings
 from leads.tables import open_engine
+from serving import logs
 from serving.published import Published
 from serving.published_state import read_state
 from serving.scoring import Scorer
+from serving.store_guard import GuardedReader
 from serving.trials import Trials
 from serving.worker import Progress, Worker
 
 _FOLLOWER_S = 60.0
+# The worker waits for a slow store rather than go on without it; but SIGTERM must find it waiting, not stuck.
+_STORE_S = 5.0
 _log = logging.getLogger(__name__)
 
 
@@ -111,6 +115,7 @@ def _run_once(settings: Settings, shares: Sequence[Partition], *, quiet: bool) -
 
 
 def _run_on(settings: Settings, share: Partition) -> None:
+    logs.set_up(settings)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
@@ -129,7 +134,8 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
     else:
         follow_once(settings)
         published.refresh()
-    reader = open_reader(settings)
+    reader = GuardedReader(open_reader(settings), timeout_s=_STORE_S)
+    reader.warm_up()
     log = PredictionLog(settings.predictions_dir, owner="worker")
     log.start()
     trials = Trials(policies, published.retreats)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
 
@@ -11,7 +12,7 @@ import anyio
 import anyio.to_thread
 from sqlalchemy.engine import Engine
 
-from features.online import OnlineReader, open_reader
+from features.online import open_reader
 from leads import clock
 from leads.clock import Clock
 from leads.errors import LeadsError
@@ -23,7 +24,10 @@ from leads.tables import open_engine
 from serving import idempotency
 from serving.metrics import Metrics, process_metrics
 from serving.published import Published
+from serving.rate_limits import RateLimits
 from serving.scoring import Scorer
+from serving.store_guard import GuardedReader
+from serving.tracing import Tracing, open_tracing
 from serving.trials import Trials
 
 P = ParamSpec("P")
@@ -34,20 +38,23 @@ _THREADS = 16
 
 @dataclass(frozen=True)
 class Runtime:
-    """The parts that answer requests. `clock` is the service's own."""
+    """The parts that answer requests. `clock` is the service's own; `stopping` is set once no more should come."""
 
     settings: Settings
     policies: Policies
     engine: Engine
     keys: KeyCache
     published: Published
-    reader: OnlineReader
+    reader: GuardedReader
     predictions: PredictionLog
     scorer: Scorer
     trials: Trials
     metrics: Metrics
     limiter: anyio.CapacityLimiter
     clock: Clock = clock.now
+    rates: RateLimits = field(default_factory=RateLimits)
+    tracing: Tracing | None = None
+    stopping: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Do blocking work in a thread, so that the event loop goes on."""
@@ -62,6 +69,8 @@ class Runtime:
         finally:
             self.reader.close()
             self.engine.dispose()
+            if self.tracing is not None:
+                self.tracing.close()
 
 
 def open_runtime(settings: Settings) -> Runtime:
@@ -71,9 +80,10 @@ def open_runtime(settings: Settings) -> Runtime:
         ConfigurationError, Unavailable: settings, policies or database are not right.
     """
     policies = load_policies(settings.policies)
-    engine = open_engine(settings)
+    tracing = open_tracing(settings)
+    engine = open_engine(settings, timeout_s=settings.database_timeout_s)
     try:
-        reader = open_reader(settings)
+        reader = GuardedReader(open_reader(settings), timeout_s=settings.store_timeout_s)
         predictions = PredictionLog(settings.predictions_dir, owner="api")
         published = Published(settings, policies, engine)
         with engine.begin() as connection:
@@ -81,6 +91,7 @@ def open_runtime(settings: Settings) -> Runtime:
     except LeadsError:
         engine.dispose()
         raise
+    reader.warm_up()
     predictions.start()
     published.start()
     trials = Trials(policies, published.retreats)
@@ -97,4 +108,6 @@ def open_runtime(settings: Settings) -> Runtime:
         trials,
         process_metrics(),
         anyio.CapacityLimiter(_THREADS),
+        rates=RateLimits(settings.rate_limit, share=1 / settings.workers),
+        tracing=tracing,
     )

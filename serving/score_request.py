@@ -10,7 +10,8 @@ from leads.keys import ApiKey
 from leads.records import Subject
 from leads.wire import RefOut, SubjectIn, WeighedReason, time_text
 from leads.wire_scores import Asked, BadSubject, Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
-from serving.answers import GroupScores
+from serving import request_notes
+from serving.answers import GroupScores, Scored
 from serving.problems import Detail
 from serving.reasons import Explained
 from serving.runtime import Runtime
@@ -46,6 +47,7 @@ def score(runtime: Runtime, key: ApiKey, asked: Asked, stages: Stages) -> Scores
     explained: Explain = "all" if asked.reasons else "nothing"
     scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages)
     runtime.metrics.scored(scored)
+    _note(asked, scored, stages)
     places = [i for i, _ in readable]
     errors: list[_Unscored] = [
         (i, None, one.error) for i, one in enumerate(asked.subjects) if isinstance(one, BadSubject)
@@ -59,6 +61,19 @@ def score(runtime: Runtime, key: ApiKey, asked: Asked, stages: Stages) -> Scores
     answer = ScoresOut(at=time_text(at) or "", results=_results(asked, places, scored.groups, errors))
     stages.mark("answer")
     return answer
+
+
+def _note(asked: Asked, scored: Scored, stages: Stages) -> None:
+    """For the request's line in the log, its metrics and its trace; stages still to come are seen there too."""
+    notes = request_notes.current()
+    if notes is not None:
+        versions = [group.group.version for group in scored.groups]
+        notes.scored(
+            stages.done,
+            subjects=len(asked.subjects),
+            harms=dict.fromkeys(x.harm for x in versions),
+            versions=[f"{x.harm}:{x.version}" for x in versions],
+        )
 
 
 def _request(subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozenset[str] | None) -> ScoreRequest:

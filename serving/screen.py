@@ -25,14 +25,19 @@ from serving.reasons import Reason
 
 
 def create_key_on_screen(
-    settings: Settings, name: str, *, scopes: Sequence[str] | None, harms: Sequence[str] | None
+    settings: Settings,
+    name: str,
+    *,
+    scopes: Sequence[str] | None,
+    harms: Sequence[str] | None,
+    rate: float | None = None,
 ) -> None:
     """Make a key and print it, once."""
     policies = load_policies(settings.policies)
     for harm in harms or ():
         policies.harm(harm, field="--harm")
     chosen = tuple(scopes or ("score", "leads:read", "leads:decide", "events:write"))
-    created = keys.create(open_engine(settings), name, chosen, harms=harms or None)
+    created = keys.create(open_engine(settings), name, chosen, harms=harms or None, rate=rate)
     note(f"Key {created.key.id} for {escape(name)}, scopes {', '.join(chosen)}. It is shown once; keep it secret:")
     console.print(f"\n  {created.text}\n", soft_wrap=True)
     address = f"http://{settings.host}:{settings.port}"
@@ -50,16 +55,24 @@ def keys_on_screen(settings: Settings) -> None:
             escape(key.name),
             ", ".join(sorted(key.scopes)),
             ", ".join(sorted(key.harms)) if key.harms else "all",
+            _rate(settings, key.rate),
             clock.to_text(key.created_at)[:19],
             "revoked" if key.revoked_at else "valid",
         )
         for key in keys.listing(open_engine(settings))
     ]
     if rows:
-        console.print(table("API keys", ("id", "name", "scopes", "harms", "created (UTC)", "state"), rows))
+        console.print(
+            table("API keys", ("id", "name", "scopes", "harms", "requests/s", "created (UTC)", "state"), rows)
+        )
     else:
         note("There is no key yet.")
     next_steps(("leads keys create NAME", "make one"), ("leads keys revoke ID", "end one"))
+
+
+def _rate(settings: Settings, own: float | None) -> str:
+    rate = settings.rate_limit if own is None else own
+    return f"{rate:g}" if rate else "no limit"
 
 
 def revoke_key_on_screen(settings: Settings, key_id: str) -> None:

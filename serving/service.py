@@ -5,6 +5,7 @@ bentoml serve serving.service:LeadServing
 
 from __future__ import annotations
 
+import asyncio
 from typing import Annotated, Any, cast
 
 import bentoml
@@ -15,10 +16,11 @@ from starlette.responses import Response
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
 from leads.wire_scores import parse_scoring
-from serving import problems
+from serving import health, logs, problems
 from serving.api import create_app
 from serving.api_docs import native
 from serving.gate import KEY, REQUEST_ID, Gate
+from serving.observing import drain_on_sigterm, tick
 from serving.pages import create_pages
 from serving.runtime import Runtime, open_runtime
 from serving.score_request import NothingScored, score
@@ -27,6 +29,7 @@ from serving.stages import Stages
 _TIMEOUT_S = 30
 # Set once this process's service has started: mounted apps and middleware are made before there is one.
 _running: list[Runtime] = []
+_ticking: list[asyncio.Task[None]] = []
 
 
 def runtime() -> Runtime:
@@ -40,12 +43,14 @@ def runtime() -> Runtime:
     return _running[-1]
 
 
-# BentoML's own metrics would have a label value for every lead's path, and its access log a line for every request.
+# BentoML's own metrics would have a label value for every lead's path, its access log is another one beside ours, and
+# its spans, made whether anyone wants them or not, take longer than all that the gate does.
 @bentoml.service(
     name="lead_serving",
     traffic={"timeout": _TIMEOUT_S},
     metrics={"enabled": False},
     logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
 )
 @bentoml.asgi_app(create_app(runtime), path="/v1", name="v1")
 @bentoml.asgi_app(create_pages(runtime), path="/", name="pages")
@@ -54,16 +59,24 @@ class LeadServing:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
-        _running.append(open_runtime(load_settings()))
+        settings = load_settings()
+        logs.set_up(settings)
+        opened = open_runtime(settings)
+        _running.append(opened)
+        _ticking.append(asyncio.create_task(tick(opened)))
+        drain_on_sigterm(opened.stopping, settings.drain_s)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
+        while _ticking:
+            _ticking.pop().cancel()
         if _running:
             ending = _running.pop()
+            ending.stopping.set()
             await ending.run(ending.close)
 
     def __is_ready__(self) -> bool:
-        return bool(_running) and runtime().published.ready()
+        return bool(_running) and health.is_ready(runtime().published.served())
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def score(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import signal
 import subprocess
 import sys
@@ -18,6 +19,8 @@ from leads.settings import Settings
 
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_S = 60.0
+# How long requests that are being answered may take once the API is told to end.
+_GRACE_S = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -61,9 +64,10 @@ class _Running:
 
 def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     """What runs on one host."""
+    # Quiet: what BentoML says of its own start is no line of ours; errors it still tells.
     api = (
         "bentoml", "serve", "serving.service:LeadServing", "--host", settings.host, "--port", str(settings.port),
-        "--api-workers", str(settings.workers), "--timeout-graceful-shutdown", "10",
+        "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}", "--quiet",
     )  # fmt: skip
     found = [Role("api", (sys.executable, "-m", *api)), Role("follower", (sys.executable, "-m", "serving.follower"))]
     if with_worker:
@@ -84,10 +88,18 @@ def environment(settings: Settings) -> dict[str, str]:
         "LEADS_WORKERS": str(settings.workers),
         "LEADS_PARTITIONS": str(settings.partitions),
         "LEADS_POLICIES": str(settings.policies.resolve()),
+        "LEADS_LOG_FORMAT": settings.log_format,
         "BENTOML_HOME": str(settings.root / "bentoml"),
+        "BENTOML_CONFIG_OPTIONS": _bentoml_options(settings.workers),
     }
     (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
     return env
+
+
+def _bentoml_options(workers: int) -> str:
+    """What is set already, and the number of workers: `bentoml serve --api-workers` takes one and ignores it."""
+    own = f"services.lead_serving.workers={workers}"
+    return f"{os.environ.get('BENTOML_CONFIG_OPTIONS', '')} {own}".strip()
 
 
 def serve(settings: Settings, *, with_worker: bool = True) -> None:
@@ -109,7 +121,7 @@ def serve(settings: Settings, *, with_worker: bool = True) -> None:
                 child.check()
     finally:
         for child in running:
-            stop(child.child)
+            stop(child.child, grace_s=settings.drain_s + _GRACE_S + 5.0)
 
 
 def _check_port(settings: Settings) -> None:

@@ -108,7 +108,10 @@ def point_to(settings: Settings, harm: str, version: str | None, role: str = "ch
 
 
 class FakeReader:
-    """An online store that holds what it is told, with the interface of `features.online.OnlineReader`."""
+    """An online store that holds what it is told, with the interface of `serving.store_guard.GuardedReader`."""
+
+    open = False
+    errors = timeouts = 0
 
     def __init__(self) -> None:
         self.rows: dict[Subject, dict[str, np.ndarray]] = {}

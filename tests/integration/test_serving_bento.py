@@ -5,12 +5,9 @@ from __future__ import annotations
 import json
 import os
 import re
-import socket
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,58 +17,23 @@ from sqlalchemy.engine import Engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 
+from served import api_workers, served
 from serving_world import SPAM_TEXT, publish
 
 from leads import keys
-from leads.errors import Unavailable
 from leads.predictions import read_predictions
-from leads.processes import start, stop
 from leads.settings import REPOSITORY, Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-_START_S = 150
 
 
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def served(settings: Settings, key: str, target: list[str], *, folder: Path | None = None) -> Iterator[httpx.Client]:
-    """`bentoml serve` with this target until the block ends."""
-    port, log = free_port(), settings.root / "serve.log"
-    env = {"LEADS_HOME": str(settings.root), "BENTOML_HOME": str(settings.root / "bentoml"), "PYTHONPATH": ""}
-    (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
-    command = [sys.executable, "-m", "bentoml", "serve", *target, "--host", "127.0.0.1", "--port", str(port)]
-    here = Path.cwd()
-    os.chdir(folder or REPOSITORY)
-    try:
-        child = start([*command, "--timeout-graceful-shutdown", "5"], env=env, log=log)
-    finally:
-        os.chdir(here)
-    try:
-        with httpx.Client(
-            base_url=f"http://127.0.0.1:{port}", headers={"x-api-key": key}, timeout=30, trust_env=False
-        ) as client:
-            wait_until_ready(client, child, log)
-            yield client
-    finally:
-        stop(child)
-
-
-def wait_until_ready(client: httpx.Client, child: subprocess.Popen[bytes], log: Path) -> None:
-    deadline = time.monotonic() + _START_S
-    while time.monotonic() < deadline and child.poll() is None:
-        try:
-            if client.get("/readyz").status_code == 200:
-                return
-        except httpx.TransportError:
-            pass
-        time.sleep(0.2)
-    raise Unavailable(f"The service did not start:\n{log.read_text()[-3_000:]}")
+def wait_for(client: httpx.Client, sample: str) -> str:
+    """The metrics, once they hold this; states are a second old."""
+    deadline = time.monotonic() + 20
+    while sample not in (text := client.get("/metrics").text) and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert sample in text
+    return text
 
 
 @pytest.fixture
@@ -122,23 +84,53 @@ def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key:
             assert client.get(path, headers={"x-api-key": "ls_a_b"}).status_code == 401
         for path in ("/livez", "/readyz", "/healthz"):
             assert client.get(path, headers={"x-api-key": ""}).status_code == 200
+        ready = client.get("/readyz").json()
+        assert ready == {
+            "status": "ready",
+            "harms": {"spam": {"serving": "1", "wanted": "1", "refused": {}}},
+            "online_store": "ok",
+        }
         page = client.get("/", follow_redirects=True)
         assert (page.url.path, "Lead Serving" in page.text) == ("/v1/docs", True)
         parts = re.findall(r'(?:src|href)="([^"]+)"', page.text)
         assert len(parts) == 3
         assert {client.get(page.url.join(part)).status_code for part in parts} == {200}
         assert {"/v1/score", "/score"} <= set(client.get("/docs.json").json()["paths"])
-        metrics = client.get("/metrics").text
+        metrics = wait_for(client, 'leads_model_version{harm="spam",role="champion",version="1"} 1.0')
         assert 'leads_http_requests_total{method="POST",route="/v1/score",status="200"} 1.0' in metrics
-        assert 'leads_scores_total{harm="spam",tier="auto",version="1"} 2.0' in metrics
+        assert 'leads_scores_total{harm="spam",role="champion",tier="auto"} 2.0' in metrics
     log = (settings.root / "serve.log").read_text()
     assert "buy my secret thing" not in log
     assert SPAM_TEXT not in log
+    lines = [json.loads(line) for line in log.splitlines() if line.startswith("{")]
+    access = [line for line in lines if line["logger"] == "serving.access"]
+    assert {"/v1/score", "/score", "/v1/docs", "other"} <= {line["route"] for line in access}
+    assert not {"/livez", "/healthz"} & {line["route"] for line in access}
+    # Nothing is told twice, by BentoML or uvicorn in their own way.
+    assert log.count('"serving.access"') == log.count('"bytes_out"') == len({line["request_id"] for line in access})
+    assert not re.search(r"HTTP/1\.1|Traceback", log)
+
+
+def test_when_told_to_end_it_says_so_and_finishes(settings: Settings, key: str) -> None:
+    publish(settings, "spam")
+    with served(settings, key, ["serving.service:LeadServing"], env={"LEADS_DRAIN_S": "5"}) as client:
+        (worker,) = api_workers(client)
+        service = worker.parent()
+        assert service is not None
+        service.terminate()
+        while (ready := client.get("/readyz")).status_code == 200:
+            time.sleep(0.01)
+        assert (ready.status_code, ready.json()["status"]) == (503, "stopping")
+        assert client.post("/v1/score", json=SPAM, headers={"connection": "close"}).status_code == 200
+        service.wait(60)
+    log = (settings.root / "serve.log").read_text()
+    assert "Traceback" not in log
 
 
 def test_every_worker_takes_a_new_version_up_without_a_failed_request(settings: Settings, key: str) -> None:
     publish(settings, "spam", "1")
-    with served(settings, key, ["serving.service:LeadServing", "--api-workers", "2"]) as client:
+    with served(settings, key, ["serving.service:LeadServing"], workers=2) as client:
+        assert len(api_workers(client)) == 2
         publish(settings, "spam", "2", seed=1)
         moved, deadline, versions = time.monotonic(), time.monotonic() + 10, []
         while time.monotonic() < deadline and versions[-40:] != ["2"] * 40:

@@ -5,7 +5,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads import keys
-from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound
+from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
 from leads.tables import api_keys
 
 
@@ -87,16 +87,68 @@ def test_scopes_and_harms_limit(any_engine: Engine) -> None:
         admin.require(scope)
 
 
+@pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf"), 1e7])
+def test_a_rate_that_is_none_makes_no_key(engine: Engine, rate: float) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        keys.create(engine, "x", ["score"], rate=rate)
+    assert refused.value.field == "--rate"
+
+
+def test_a_rate_is_kept(any_engine: Engine) -> None:
+    for rate in (None, 0.0, 12.5):
+        made = keys.create(any_engine, "x", ["score"], rate=rate)
+        assert keys.verify(any_engine, made.text).rate == made.key.rate == rate
+
+
 def test_the_cache_forgets_a_revoked_key_in_time(any_engine: Engine) -> None:
     now = 0.0
     cache = keys.KeyCache(any_engine, ttl_s=5, timer=lambda: now)
     made = keys.create(any_engine, "x", ["score"])
-    assert cache.recall(made.text) is None
-    assert cache.verify(made.text) == made.key
+    digest = keys.digest(made.text)
+    assert cache.recall(digest) is None
+    assert not cache.met(digest)
+    assert cache.verify(made.text) == made.key == cache.recall(digest)
     keys.revoke(any_engine, made.key.id)
     now = 4.9
     assert cache.verify(made.text).id == made.key.id
     now = 5.1
+    assert cache.met(digest)
     with pytest.raises(NotAuthenticated):
         cache.verify(made.text)
+    assert not cache.met(digest)
     assert keys.CACHE_S <= 5
+
+
+def test_the_cache_remembers_what_is_no_key(engine: Engine) -> None:
+    now = 0.0
+    cache = keys.KeyCache(engine, ttl_s=5, timer=lambda: now)
+    text = f"ls_{'0' * 12}_x"
+    assert not cache.refused(keys.digest(text))
+    with pytest.raises(NotAuthenticated):
+        cache.verify(text)
+    assert cache.refused(keys.digest(text))
+    now = 5.1
+    assert not cache.refused(keys.digest(text))
+
+
+def test_a_known_key_outlasts_a_database_that_doesnt_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    now, asked = 0.0, 0
+    cache = keys.KeyCache(engine, ttl_s=5, timer=lambda: now)
+    made, other = keys.create(engine, "x", ["score"]), keys.create(engine, "y", ["score"])
+    cache.verify(made.text)
+
+    def down(*_: object) -> keys.ApiKey:
+        nonlocal asked
+        asked += 1
+        raise Unavailable("The database doesn't answer.")
+
+    monkeypatch.setattr(keys, "verify", down)
+    now = 10.0
+    assert cache.verify(made.text) == made.key
+    assert cache.verify(made.text) == made.key
+    assert asked == 1
+    with pytest.raises(Unavailable):
+        cache.verify(other.text)
+    now = keys.OUTAGE_S
+    with pytest.raises(Unavailable):
+        cache.verify(made.text)

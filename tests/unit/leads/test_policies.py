@@ -50,6 +50,23 @@ def test_good_ones_are_read(file: Path) -> None:
     assert policies.queue.aging_hours == 24
 
 
+@pytest.mark.parametrize(
+    ("more", "scores"),
+    [
+        ("", True),
+        ("    without_features: score\n", True),
+        ("    without_features: refuse\n", False),
+        ("    text: false\n", False),
+        ("    text: false\n    without_features: refuse\n", False),
+    ],
+)
+def test_what_is_judged_by_text_is_scored_without_features_unless_told_otherwise(
+    file: Path, more: str, scores: bool
+) -> None:
+    file.write_text(GOOD.replace("    severity: 3\n", "    severity: 3\n" + more))
+    assert load_policies(file).harms["spam"].scores_without_features is scores
+
+
 def test_the_projects_own_are_good() -> None:
     policies = load_policies(REPOSITORY / "policies.yaml")
     assert set(policies.harms) == {"spam", "identity_hate", "sexism", "harassment", "stream_manipulation"}
@@ -110,6 +127,18 @@ def test_the_projects_own_are_good() -> None:
             "  spam:",
             "  Spam:",
             "policies.yaml:5: harms.Spam: String should match pattern '^[a-z][a-z0-9_]{0,63}$'. "
+            "Give it a value in that range.",
+        ),
+        (
+            "    severity: 3",
+            "    severity: 3\n    text: false\n    without_features: score",
+            "policies.yaml:5: harms.spam: without_features can't be score where text is false: nothing would be "
+            "left to judge. Give it a value in that range.",
+        ),
+        (
+            "    severity: 3",
+            "    severity: 3\n    without_features: wait",
+            "policies.yaml:9: harms.spam.without_features: Input should be 'score' or 'refuse'. "
             "Give it a value in that range.",
         ),
         (

@@ -1,0 +1,201 @@
+"""Minutes of load at 70% of capacity while the champion's alias moves, bad versions among those it names.
+
+Requests arrive at a fixed rate over 16 connections and are timed from when they were due. Afterwards every answered
+score is computed again, from the vector that the prediction log kept and the version that the answer names.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from itertools import cycle
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from benchmarks import _serving_load as load
+from benchmarks._report import Measure, at_most
+from benchmarks._serving_load import Answer, Score, drive, scores_in
+from benchmarks._serving_servers import follower, ours, wait_until_ready
+from benchmarks._serving_systems import score_request
+from benchmarks._serving_versions import register_bad, register_variant
+from benchmarks._serving_world import World, console
+from leads import clock
+from leads.clock import Micros
+from leads.errors import LeadsError, ModelRefused
+from leads.predictions import read_predictions
+from leads.settings import Settings
+from models.registry import Registry
+from models.version import load as load_version
+
+HARM = "spam"
+_SHARE = 0.7
+_CONNECTIONS = 16
+_CAPACITY_S = 5.0
+_MOVE_S = 10.0
+# Before: caches fill, every version is loaded, the allocator's arenas grow. The soak's first part counts as that too.
+_SETTLE_S, _WARM_UP_SHARE = 24.0, 0.3
+# Numbers of the variants: those of the alias benchmark are below.
+_GOOD, _BAD = (10, 11), (20, 21)
+_TOLERANCE = 1e-6
+_GROWTH_BAR_MB = 1.0
+_PER = 100_000
+_RESAMPLES, _BLOCK, _FEWEST = 2_000, 20, 12
+
+Floats = npt.NDArray[np.float64]
+
+
+@dataclass
+class Kept:
+    """What a soak saw. `memory` is (answers so far, resident MB) each second."""
+
+    began: Micros
+    latencies: list[float] = field(default_factory=list)
+    bodies: list[bytes] = field(default_factory=list)
+    memory: list[tuple[int, float]] = field(default_factory=list)
+
+    def take(self, answer: Answer) -> None:
+        self.latencies.append(answer.seconds)
+        if answer.status == 200:
+            self.bodies.append(answer.body)
+
+
+def soak(world: World, folder: Path, seconds: float) -> list[Measure]:
+    """Run it; failed requests, wrong answers, memory."""
+    settings, registry = world.redis, Registry(world.redis)
+    good = ["1", *(register_variant(settings, HARM, folder, number) for number in _GOOD)]
+    bad = [register_bad(settings, HARM, folder, number) for number in _BAD]
+    # A bad version between any two good ones: the good one before it goes on.
+    turns = cycle([good[1], bad[0], good[2], bad[1], good[0]])
+    requests = [score_request(world.key, [id_], (HARM,)) for id_ in world.ids]
+    with ours("the soaked service", settings) as server, follower(settings):
+        wait_until_ready(server, "/readyz")
+        with _every(_SETTLE_S / 8, lambda: registry.set_alias(HARM, "champion", next(turns))):
+            load.run(server.port, requests, connections=_CONNECTIONS, seconds=_SETTLE_S)
+        calm = load.run(server.port, requests, connections=_CONNECTIONS, seconds=_CAPACITY_S)
+        rate = _SHARE * len(calm.latencies) / calm.seconds
+        console.print(f"Soaking at {rate:.0f} requests/s for {seconds:.0f} s")
+        kept = Kept(began=clock.now())
+
+        def move() -> None:
+            registry.set_alias(HARM, "champion", next(turns))
+
+        def look() -> None:
+            kept.memory.append((len(kept.latencies), server.rss_mb()))
+
+        with _every(_MOVE_S, move), _every(1.0, look):
+            drive(server.port, cycle(requests), connections=_CONNECTIONS, seconds=seconds, take=kept.take, rate=rate)
+    registry.set_alias(HARM, "champion", "1")
+    return [*_answers(settings, folder, kept, rate), *_memory(kept.memory)]
+
+
+@contextmanager
+def _every(seconds: float, work: Callable[[], None]) -> Iterator[None]:
+    """Do the work at intervals in a thread of its own while the block runs.
+
+    Raises:
+        LeadsError, OSError: what went wrong in it, at the end.
+    """
+    stopped, errors = threading.Event(), []
+
+    def run() -> None:
+        try:
+            while not stopped.wait(seconds):
+                work()
+        except (LeadsError, OSError) as error:
+            errors.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        stopped.set()
+        thread.join()
+    if errors:
+        raise errors[0]
+
+
+def _answers(settings: Settings, folder: Path, kept: Kept, rate: float) -> list[Measure]:
+    """Times, failures, and whether every score is the one of the version that it names."""
+    scores = [score for body in kept.bodies for score in scores_in(body)]
+    vectors = _logged(settings, kept.began)
+    unlogged = sum(score.prediction not in vectors for score in scores)
+    versions = sorted({score.version for score in scores}, key=int)
+    registry, wrong = Registry(settings), 0
+    for version in versions:
+        named = [score for score in scores if score.version == version and score.prediction in vectors]
+        wrong += _wrong(registry, folder, version, named, vectors)
+    p50, p99 = (float(np.quantile(kept.latencies, q)) * 1_000 for q in (0.5, 0.99))
+    n = len(kept.latencies)
+    return [
+        Measure("soak: requests due", rate, "requests/s"),
+        Measure("soak: p50 from when due", p50, "ms"),
+        Measure("soak: p99 from when due", p99, "ms"),
+        Measure("soak: versions that answered", len(versions), "versions"),
+        at_most(f"soak: failed requests of {n:,}", n - len(scores), "requests", 0),
+        at_most("soak: scores that the version they name doesn't give", wrong, "scores", 0),
+        at_most("soak: scores that the prediction log doesn't hold", unlogged, "scores", 0),
+    ]
+
+
+def _logged(settings: Settings, since: Micros) -> dict[str, tuple[str, Floats]]:
+    """Version and vector by prediction."""
+    table = read_predictions(settings.predictions_dir, HARM, since)
+    if not len(table):
+        return {}
+    vectors = table["vector"].combine_chunks().flatten().to_numpy().reshape(len(table), -1)
+    ids, versions = table["prediction_id"].to_pylist(), table["model_version"].to_pylist()
+    return {id_: (version, vector) for id_, version, vector in zip(ids, versions, vectors, strict=True)}
+
+
+def _wrong(
+    registry: Registry, folder: Path, version: str, named: Sequence[Score], vectors: dict[str, tuple[str, Floats]]
+) -> int:
+    """How many of the scores that name this version it doesn't give; all when it doesn't prove itself."""
+    if not named:
+        return 0
+    try:
+        model = load_version(registry.fetch(HARM, version, folder / "fetched" / HARM))
+        model.verify()
+    except ModelRefused:
+        return len(named)
+    again = model.score_vector(np.stack([vectors[score.prediction][1] for score in named])).score
+    differs = np.abs(again - np.array([score.score for score in named])) > _TOLERANCE
+    other = np.array([vectors[score.prediction][0] != version for score in named])
+    return int(np.sum(differs | other))
+
+
+def _memory(memory: Sequence[tuple[int, float]]) -> list[Measure]:
+    """How resident memory goes with requests, after it settled."""
+    settled = np.array(memory[int(len(memory) * _WARM_UP_SHARE) :])
+    if len(settled) < _FEWEST:
+        return []
+    slope, lower = (value * _PER for value in slope_of(settled[:, 0], settled[:, 1]))
+    unit = f"MB / {_PER:,} requests"
+    holds = lower <= 0 or slope < _GROWTH_BAR_MB
+    return [
+        Measure("soak: resident memory at the end", settled[-1, 1], "MB"),
+        Measure("soak: resident memory's slope", slope, unit),
+        Measure("soak: … its 95% lower bound", lower, unit, f"≤ 0, or slope < {_GROWTH_BAR_MB:g}", holds),
+    ]
+
+
+def slope_of(x: Floats, y: Floats) -> tuple[float, float]:
+    """Least squares' slope of y over x and its one-sided 95% lower bound.
+
+    Neighbours' deviations go together, so whole blocks of them are drawn (moving block bootstrap, Künsch 1989).
+    """
+    n = len(x)
+    centred = x - x.mean()
+    weight = centred / max(float(centred @ centred), 1e-12)
+    slope = float(weight @ y)
+    residuals = y - y.mean() - slope * centred
+    block = min(_BLOCK, n // 3)
+    starts = np.random.default_rng(1).integers(0, n - block + 1, (_RESAMPLES, -(-n // block)))
+    drawn = (starts[:, :, None] + np.arange(block)).reshape(_RESAMPLES, -1)[:, :n]
+    slopes = slope + residuals[drawn] @ weight
+    return slope, float(np.quantile(slopes, 0.05))

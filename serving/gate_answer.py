@@ -1,0 +1,94 @@
+"""How a request ends: what the gate lets out, which route it counts as, and the line it leaves in the log."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount
+from starlette.types import Message, Receive, Scope, Send
+
+from serving import health, logs, problems
+from serving.request_notes import Notes
+
+# Nobody got an answer: the client went away, or the request was given up.
+NO_ANSWER = 499
+_KNOWN_PATHS = health.ALIVE | {health.READY, "/", "/metrics", "/score", "/docs.json"}
+_PROBLEM = problems.MEDIA_TYPE.encode()
+_MAX_FOREIGN = 65_536
+
+
+class Answer:
+    """Passes an answer on with the request's id, but turns errors that are no problem documents into such."""
+
+    __slots__ = ("_body", "_own", "_request_id", "_send", "_started", "bytes_out", "status")
+
+    def __init__(self, send: Send, request_id: str) -> None:
+        self._send = send
+        self._request_id = request_id
+        self._body: bytearray | None = None
+        self._own = False
+        self._started = False
+        self.status = NO_ANSWER
+        self.bytes_out = 0
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            status: int = message["status"]
+            if status >= 400 and not self._own and not _is_problem(message):
+                self.status, self._body = status, bytearray()
+                return
+            self.status, self._started = status, True
+            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id.encode())]
+        elif self._body is not None:
+            self._body += message.get("body", b"")[:_MAX_FOREIGN]
+            return
+        else:
+            self.bytes_out += len(message.get("body", b""))
+        await self._send(message)
+
+    async def finish(self) -> None:
+        """Send the problem document of an error that was held back."""
+        if self._body is not None:
+            response = problems.of_foreign(self.status, bytes(self._body), self._request_id)
+            await self.replace(response, {"type": "http"}, _nothing)
+
+    async def replace(self, response: Response, scope: Scope, receive: Receive) -> None:
+        """Answer with `response`, unless an answer is on its way already."""
+        if not self._started:
+            self._body, self._own = None, True
+            await response(scope, receive, self.send)
+
+
+def route_of(scope: Scope) -> str:
+    """The template of the route that answered, for labels; `other` when none did."""
+    route = scope.get("route")
+    if isinstance(route, BaseRoute) and not isinstance(route, Mount):
+        return f"{scope.get('root_path', '')}{getattr(route, 'path', '')}"
+    path: str = scope["path"]
+    return path if path in _KNOWN_PATHS else "other"
+
+
+def log_access(notes: Notes, method: str, route: str, answer: Answer, seconds: float, bytes_in: int) -> None:
+    """The request's line in the log: no path, no query, no text, no key but its id."""
+    fields: dict[str, Any] = {
+        "method": method if method.isascii() and method.isalpha() and len(method) < 16 else "other",
+        "route": route,
+        "status": answer.status,
+        "duration_ms": round(seconds * 1e3, 3),
+        "bytes_in": bytes_in,
+        "bytes_out": answer.bytes_out,
+    }
+    for name, value in (("key", notes.key_id), ("subjects", notes.subjects), ("trace_id", notes.trace_id)):
+        if value is not None:
+            fields[name] = value
+    logs.access(fields, level=logging.ERROR if answer.status >= 500 else logging.INFO)
+
+
+def _is_problem(message: Message) -> bool:
+    return any(name == b"content-type" and value.startswith(_PROBLEM) for name, value in message.get("headers", ()))
+
+
+async def _nothing() -> Message:
+    return {"type": "http.disconnect"}

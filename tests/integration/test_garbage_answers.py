@@ -1,0 +1,151 @@
+"""What the online reader itself makes of stored garbage: nothing or Unavailable, never a feature, no other error.
+
+The guard around it would turn any other error into Unavailable as well, but for the whole call: one damaged row must
+not cost the features of a thousand subjects.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import struct
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
+
+from features.online import Fetched, OnlineReader, open_reader
+from features.online_keys import PROJECT, entity_key, fields, float_list_value, string_value_of, varint
+from features.rows import ITEM
+from features.segments import JOIN_KEYS
+from leads.errors import Unavailable
+from leads.records import Subject
+from leads.settings import Settings, load_settings
+
+C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")
+GOOD = row_of(ITEM, c0=1.0)
+
+
+def tagged(tag: bytes, packed: bytes) -> bytes:
+    """A `Value` that holds another list than one of floats, as long as a row."""
+    inner = b"\x0a" + varint(len(packed)) + packed
+    return tag + varint(len(inner)) + inner
+
+
+# Each in a row's place. All are as long as a row, or nearly.
+NO_ROWS = {
+    "double_list": tagged(b"\x7a", GOOD),
+    "int32_list": tagged(b"\x6a", GOOD),
+    "a string": string_value_of("x" * len(GOOD)),
+    "a float list of another width": float_list_value(GOOD[:-4]),
+    "a float list with more behind": float_list_value(GOOD) + b"\x00",
+    "a cut float list": float_list_value(GOOD)[:-1],
+    "a cut head": float_list_value(GOOD)[1:],
+    "noise": bytes(range(256)) * (len(GOOD) // 256 + 1),
+    "noise as long as a row": (bytes(range(1, 256)) * (len(GOOD) // 255 + 1))[: len(float_list_value(GOOD))],
+    "nothing": b"",
+    "a bool": b"\x38\x01",
+    "one float": b"\x35" + struct.pack("<f", 1.0),
+}
+NO_LINKS = {
+    "not UTF-8": b"\x12\x02\xff\xfe",
+    "longer than it is": b"\x12\x7fx",
+    "an endless length": b"\x12\xff",
+    "no length": b"\x12",
+    "shorter than it is": b"\x12\x01xyz",
+    "a number": b"\x20\x05",
+}
+
+
+@pytest.fixture
+def server() -> Iterator[FakeRedis]:
+    with fake_redis() as made:
+        made.store(ITEM, C2.key, GOOD, ["a2"])
+        yield made
+
+
+@pytest.fixture(params=["redis", "sqlite"])
+def kept(request: pytest.FixtureRequest, server: FakeRedis, tmp_path: Path) -> Iterator[Kept]:
+    """A store of each kind."""
+    made = Kept(tmp_path, server if request.param == "redis" else None)
+    yield made
+    made.reader.close()
+
+
+class Kept:
+    """A store that holds a good row of c2, and of c1 whatever it is told."""
+
+    def __init__(self, home: Path, server: FakeRedis | None) -> None:
+        self._server = server
+        more = {"online_store": "redis", "redis_url": server.address} if server else {}
+        self.settings: Settings = load_settings(home=home, corpora="", **more)
+        self.reader: OnlineReader = open_reader(self.settings)
+        if server is None:
+            self._put(C2, (float_list_value(GOOD), string_value_of("a2"), *[b""] * (len(fields(ITEM)) - 2)))
+
+    def hold(self, packed: bytes, link: bytes) -> None:
+        values = (packed, link, *[b""] * (len(fields(ITEM)) - 2))
+        if self._server:
+            self._server.store_values(ITEM, C1.key, values)
+        else:
+            self._put(C1, values)
+
+    def _put(self, subject: Subject, values: tuple[bytes, ...]) -> None:
+        self.settings.features_dir.mkdir(parents=True, exist_ok=True)
+        with sqlite3.connect(self.settings.features_dir / "online.db") as connection:
+            for view in {ITEM.view, "account", "parent", "bucket", "device"}:
+                connection.execute(
+                    f'CREATE TABLE IF NOT EXISTS "{PROJECT}_{view}" (entity_key BLOB, feature_name TEXT, value BLOB, '
+                    "event_ts timestamp, created_ts timestamp, PRIMARY KEY (entity_key, feature_name))"
+                )
+            connection.executemany(
+                f'INSERT INTO "{PROJECT}_{ITEM.view}" (entity_key, feature_name, value) VALUES (?, ?, ?)',
+                [
+                    (entity_key(JOIN_KEYS[ITEM.view], subject.key), name, value)
+                    for name, value in zip(fields(ITEM), values, strict=True)
+                ],
+            )
+        connection.close()
+
+
+def fetched_of(reader: OnlineReader) -> Fetched:
+    """The other subject's row and link are whole whatever is wrong with the first's."""
+    fetched = reader.fetch([C1, C2])
+    assert fetched.packed["item"][1, 0] == 1.0
+    assert fetched.links[1].account_id == "a2"
+    return fetched
+
+
+@pytest.mark.parametrize("what", NO_ROWS)
+def test_what_is_no_row_is_nothing(kept: Kept, what: str) -> None:
+    kept.hold(NO_ROWS[what], string_value_of("a1"))
+    fetched = fetched_of(kept.reader)
+    assert np.isnan(fetched.packed["item"][0]).all()
+    assert fetched.row_at[0].tolist() == [0] * fetched.row_at.shape[1]
+
+
+@pytest.mark.parametrize("what", NO_LINKS)
+def test_what_is_no_link_is_nothing(kept: Kept, what: str) -> None:
+    kept.hold(float_list_value(GOOD), NO_LINKS[what])
+    fetched = fetched_of(kept.reader)
+    assert fetched.packed["item"][0, 0] == 1.0
+    assert fetched.links[0].account_id is None
+
+
+@pytest.mark.parametrize(
+    ("mode", "reply"), [*(("garbage", reply) for reply in GARBAGE), *(("wrong_type", reply) for reply in WRONG_TYPES)]
+)
+def test_what_is_no_answer_is_unavailable(server: FakeRedis, tmp_path: Path, mode: Mode, reply: bytes) -> None:
+    reader = Kept(tmp_path, server).reader
+    server.mode, server.reply = mode, reply
+    with pytest.raises(Unavailable):
+        reader.fetch([C1])
+    # A connection that said such things isn't asked again.
+    server.mode = "ok"
+    fetched_of(reader)
+    reader.close()

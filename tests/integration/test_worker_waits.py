@@ -1,0 +1,86 @@
+"""The worker and a store that doesn't answer: it waits, and makes the leads it would have made."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import Engine
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+from serving_world import POLICIES, SPAM_TEXT, publish
+
+from features.materialize import Materializer
+from features.online import Fetched, OnlineReader, open_reader
+from features.routes import Links
+from leads import clock, event_log
+from leads.errors import Unavailable
+from leads.predictions import PredictionLog
+from leads.records import Event, ItemCreated, Subject, SubjectRef
+from leads.settings import Settings
+from leads.tables import reading
+from serving.published import Published
+from serving.scoring import Scorer
+from serving.store_guard import GuardedReader
+from serving.worker import Worker
+
+pytestmark = pytest.mark.slow
+
+
+class Silent:
+    """A reader whose store takes the question and says nothing until it is let go."""
+
+    def __init__(self, inner: OnlineReader) -> None:
+        self._inner = inner
+        self.speaks = threading.Event()
+
+    def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched:
+        self.speaks.wait()
+        return self._inner.fetch(subjects, known)
+
+    def close(self) -> None:
+        self._inner.close()
+
+
+@pytest.fixture
+def silent(settings: Settings) -> Iterator[Silent]:
+    made = Silent(open_reader(settings))
+    yield made
+    made.speaks.set()
+
+
+def test_a_worker_waits_for_the_store_rather_than_score_without_it(
+    settings: Settings, engine: Engine, silent: Silent
+) -> None:
+    publish(settings, "spam")
+    now = clock.now()
+    body = ItemCreated(SubjectRef("comment", "c1"), account_id="a1", text=SPAM_TEXT)
+    with engine.begin() as connection:
+        event_log.append(connection, [Event("e1", now, body)])
+    published = Published(settings)
+    published.refresh()
+    log = PredictionLog(settings.predictions_dir, owner="worker")
+    guard = GuardedReader(silent, timeout_s=0.05)
+    worker = Worker(
+        POLICIES, engine, Scorer(engine, POLICIES, guard, published, log), published, Materializer(settings, engine)
+    )
+    for _ in range(5):
+        with pytest.raises(Unavailable):
+            worker.step()
+    with reading(engine) as connection:
+        assert event_log.scored(connection, 1) == 0
+    assert worker.progress.opened == 0
+    silent.speaks.set()
+    guard._timeout_s = 30.0
+    while worker.progress.opened == 0:
+        try:
+            worker.step()
+        except Unavailable:
+            continue
+    assert worker.progress.scored == 1
+    guard.close()
+    log.close()

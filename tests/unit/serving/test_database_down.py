@@ -1,0 +1,65 @@
+"""What callers see while the database doesn't answer: 503 and a problem document on every route, never a 500."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from serving_world import Http, make_stack
+from sqlalchemy.engine import Engine
+
+from leads import keys
+from leads.settings import load_settings
+from leads.tables import open_engine
+from serving.runtime import Runtime
+
+# What is answered from memory, or scored on what is at hand.
+WITHOUT_DATABASE = {"/score", "/models"}
+
+
+@pytest.fixture
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as opened:
+        yield opened
+
+
+@pytest.fixture
+def down(tmp_path: Path) -> Iterator[Engine]:
+    """A PostgreSQL that is not there."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        port = server.getsockname()[1]
+    url = f"postgresql+psycopg://nobody:hunter2@127.0.0.1:{port}/leads"
+    engine = open_engine(load_settings(home=tmp_path / "down", database_url=url), migrate=False, timeout_s=1)
+    yield engine
+    engine.dispose()
+
+
+def test_each_route_says_that_the_database_is_down(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
+    key = keys.create(runtime.engine, "x", ["admin"]).text
+    client = Http(make_stack(replace(runtime, engine=down)), portal, headers={"x-api-key": key})
+    paths: dict[str, dict[str, Any]] = client.get("/v1/openapi.json").json()["paths"]
+    asked = 0
+    for path, methods in paths.items():
+        for method, described in methods.items():
+            if path in WITHOUT_DATABASE:
+                continue
+            content = described.get("requestBody", {}).get("content", {})
+            body = content["application/json"]["example"] if content else None
+            answer = client.request(method, f"/v1{path.format(lead_id='0' * 32)}", json=body)
+            assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json"), path
+            assert answer.json()["title"] == "A part this needs doesn't answer"
+            assert "database" in answer.json()["detail"]
+            assert "hunter2" not in answer.text
+            asked += 1
+    assert asked >= 10
+
+
+def test_a_key_that_cant_be_looked_up_is_no_wrong_key(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
+    key = keys.create(runtime.engine, "x", ["admin"]).text
+    client = Http(make_stack(replace(runtime, keys=keys.KeyCache(down))), portal, headers={"x-api-key": key})
+    assert client.get("/v1/models").status_code == 503

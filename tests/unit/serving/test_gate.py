@@ -1,0 +1,333 @@
+"""What the gate does to every request, seen from outside: limits, rates, the log's line, metrics, traces, health."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import time
+from collections.abc import Iterator
+from concurrent.futures import CancelledError
+from dataclasses import replace
+from typing import Any
+
+import anyio
+import pytest
+from anyio.from_thread import BlockingPortal, start_blocking_portal
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
+from serving_world import Http, make_stack, point_to
+from sqlalchemy.engine import Engine
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from leads import keys
+from leads.errors import Unavailable
+from serving import rate_limits, request_notes
+from serving.bodies import MAX_HEADER_BYTES, MAX_TARGET_BYTES
+from serving.gate import Gate
+from serving.logs import ACCESS, JsonLines
+from serving.rate_limits import UNIT_BYTES, RateLimits
+from serving.runtime import Runtime
+from serving.stages import Stages
+from serving.tracing import Tracing
+
+_log = logging.getLogger("test.inside")
+
+
+@pytest.fixture
+def portal() -> Iterator[BlockingPortal]:
+    with start_blocking_portal() as opened:
+        yield opened
+
+
+@pytest.fixture
+def key(engine: Engine) -> str:
+    return keys.create(engine, "x", ["admin"]).text
+
+
+@pytest.fixture
+def lines(caplog: pytest.LogCaptureFixture) -> Lines:
+    caplog.set_level(logging.WARNING, logger="httpx")
+    caplog.set_level(logging.INFO)
+    return Lines(caplog)
+
+
+class Lines:
+    """What the log holds, as JSON lines; formatted while the request is on."""
+
+    def __init__(self, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.handler.setFormatter(JsonLines())
+        self._caplog = caplog
+
+    @property
+    def all(self) -> list[dict[str, Any]]:
+        self._caplog.handler.flush()
+        return [json.loads(line) for line in self._caplog.handler.stream.getvalue().splitlines()]
+
+    @property
+    def access(self) -> list[dict[str, Any]]:
+        return [line for line in self.all if line["logger"] == ACCESS]
+
+
+def scoring_app(runtime: Runtime) -> ASGIApp:
+    """An app that does what a scoring route does: work in a thread, note its stages, say something."""
+
+    def work() -> None:
+        notes, stages = request_notes.current(), Stages()
+        assert notes is not None
+        stages.mark("lookup")
+        stages.mark("predict")
+        notes.scored(stages.done, subjects=3, harms=["spam"], versions=["spam:1"])
+        _log.warning("from the thread")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await receive()
+        await runtime.run(work)
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body", "body": b"{}"})
+
+    return Gate(app, lambda: runtime)
+
+
+def test_a_key_is_turned_away_when_it_comes_too_often(runtime: Runtime, portal: BlockingPortal) -> None:
+    limited = replace(runtime, rates=RateLimits(1.0, timer=lambda: 5.0))
+    client = Http(make_stack(limited), portal)
+    one, other, free = (keys.create(runtime.engine, "x", ["admin"], rate=rate).text for rate in (None, None, 0.0))
+    answers = [client.get("/v1/models", headers={"x-api-key": one}) for _ in range(3)]
+    assert [answer.status_code for answer in answers] == [200, 200, 429]
+    assert answers[2].headers["content-type"] == "application/problem+json"
+    assert answers[2].headers["retry-after"] == "1"
+    assert answers[2].json()["type"] == "urn:lead-serving:problem:too-many-requests"
+    assert client.get("/v1/models", headers={"x-api-key": other}).status_code == 200
+    assert {client.get("/v1/models", headers={"x-api-key": free}).status_code for _ in range(9)} == {200}
+    assert client.get("/livez").status_code == 200
+    assert 'leads_rate_limited_total{limit="key"} 1.0' in runtime.metrics.text().decode()
+
+
+def test_a_large_body_counts_as_several_requests(runtime: Runtime, portal: BlockingPortal, key: str) -> None:
+    limited = replace(runtime, rates=RateLimits(2.0, timer=lambda: 5.0))
+    client = Http(make_stack(limited), portal, headers={"x-api-key": key})
+    assert client.post("/v1/score", content=b" " * (5 * UNIT_BYTES)).status_code == 422
+    assert client.get("/v1/models").status_code == 429
+
+
+def test_unknown_keys_cant_hammer_the_database_nor_lock_known_ones_out(
+    runtime: Runtime, portal: BlockingPortal, key: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(rate_limits, "UNKNOWN_PER_S", 2.0)
+    limited = replace(runtime, rates=RateLimits(timer=lambda: 5.0))
+    client = Http(make_stack(limited), portal)
+    assert client.get("/v1/models", headers={"x-api-key": key}).status_code == 200
+    wrong = [f"ls_{i:012x}_secret" for i in range(6)]
+    statuses = [client.get("/v1/models", headers={"x-api-key": text}).status_code for text in wrong]
+    assert statuses == [401, 401, 401, 429, 429, 429]
+    # The key's time in the cache is over; still it is looked up, and one known to be wrong is not.
+    time.sleep(0.25)
+    assert client.get("/v1/models", headers={"x-api-key": key}).status_code == 200
+    new = keys.create(runtime.engine, "new", ["admin"]).text
+    assert client.get("/v1/models", headers={"x-api-key": new}).status_code == 429
+    assert 'leads_rate_limited_total{limit="unknown_keys"} 4.0' in runtime.metrics.text().decode()
+
+
+def test_a_wrong_key_is_looked_up_once(
+    runtime: Runtime, portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+    real = keys.verify
+    monkeypatch.setattr(keys, "verify", lambda engine, text: asked.append(text) or real(engine, text))
+    cached = replace(runtime, keys=keys.KeyCache(runtime.engine))
+    client = Http(make_stack(cached), portal, headers={"x-api-key": f"ls_{'0' * 12}_x"})
+    assert [client.get("/v1/models").status_code for _ in range(3)] == [401] * 3
+    assert len(asked) == 1
+
+
+def test_what_is_too_long_or_packed_is_a_problem(runtime: Runtime, portal: BlockingPortal, key: str) -> None:
+    client = Http(make_stack(runtime), portal, headers={"x-api-key": key})
+    for answer, status in (
+        (client.get("/v1/models", headers={"x-more": "x" * MAX_HEADER_BYTES}), 431),
+        (client.get("/v1/leads", params={"cursor": "x" * MAX_TARGET_BYTES}), 414),
+        (client.post("/v1/score", content=b"\x1f\x8b", headers={"content-encoding": "gzip"}), 415),
+    ):
+        assert answer.status_code == status
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert answer.json()["request_id"] == answer.headers["x-request-id"]
+    assert answer.headers["accept-encoding"] == "identity"
+
+
+def test_one_line_in_the_log_for_each_request(
+    runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines, engine: Engine
+) -> None:
+    client = Http(make_stack(runtime), portal, headers={"x-api-key": key, "x-request-id": "r-1"})
+    body = json.dumps({"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": "tell no one"}}]})
+    answer = client.post("/v1/score", params={"q": "hidden"}, content=body)
+    client.get("/v1/leads/l_secret")
+    client.get("/nope/hidden", headers={"x-api-key": "ls_wrong"})
+    first, second, third = lines.access
+    assert (first["method"], first["route"], first["status"], first["level"]) == ("POST", "/v1/score", 200, "info")
+    assert first["request_id"] == "r-1"
+    assert first["key"] == key.split("_")[1]
+    assert first["subjects"] == 1
+    assert (first["bytes_in"], first["bytes_out"]) == (len(body), len(answer.content))
+    assert first["duration_ms"] > 0
+    assert first["time"].endswith("Z")
+    assert (second["route"], second["status"]) == ("/v1/leads/{lead_id}", 404)
+    assert (third["route"], third["status"], "key" in third) == ("other", 401, False)
+    said = json.dumps(lines.all)
+    for secret in ("tell no one", "hidden", "l_secret", "ls_wrong", key.split("_")[2]):
+        assert secret not in said
+
+
+def test_what_is_logged_inside_a_request_names_it(
+    runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines
+) -> None:
+    client = Http(scoring_app(runtime), portal, headers={"x-api-key": key})
+    ids = [client.post("/v1/score", content=b"{}").headers["x-request-id"] for _ in range(2)]
+    inside = [line for line in lines.all if line["logger"] == "test.inside"]
+    assert [line["request_id"] for line in inside] == ids
+    assert [line["subjects"] for line in lines.access] == [3, 3]
+    assert request_notes.current() is None
+
+
+def test_health_routes_are_logged_only_when_they_fail(runtime: Runtime, portal: BlockingPortal, lines: Lines) -> None:
+    client = Http(make_stack(runtime), portal)
+    assert [client.get(path).status_code for path in ("/livez", "/healthz", "/readyz")] == [200] * 3
+    assert lines.access == []
+    runtime.stopping.set()
+    assert client.get("/readyz").status_code == 503
+    assert [(line["route"], line["status"]) for line in lines.access] == [("/readyz", 503)]
+
+
+def test_ready_says_what_answers(runtime: Runtime, portal: BlockingPortal) -> None:
+    client = Http(make_stack(runtime), portal)
+    ready = client.get("/readyz")
+    assert (ready.status_code, ready.json()["status"]) == (200, "ready")
+    assert ready.json()["harms"]["spam"] == {"serving": "1", "wanted": "1", "refused": {}}
+    assert client.get("/livez").text == "ok\n"
+    # A newer version that isn't there is refused; the older one answers, so the service is ready.
+    point_to(runtime.settings, "spam", "2")
+    runtime.published.refresh()
+    refused = client.get("/readyz")
+    assert refused.status_code == 200
+    spam = refused.json()["harms"]["spam"]
+    assert (spam["serving"], spam["wanted"], list(spam["refused"])) == ("1", "2", ["2"])
+    assert str(runtime.settings.root) not in refused.text
+    # Nothing at all answers for a published harm.
+    point_to(runtime.settings, "sexism", "1")
+    runtime.published.refresh()
+    missing = client.get("/readyz")
+    assert (missing.status_code, missing.json()["status"]) == (503, "not_ready")
+    runtime.stopping.set()
+    assert client.get("/readyz").json()["status"] == "stopping"
+    assert client.get("/livez").status_code == 200
+
+
+def test_before_it_has_started_the_service_is_alive_and_not_ready(portal: BlockingPortal, lines: Lines) -> None:
+    def none_yet() -> Runtime:
+        raise Unavailable("The service is starting or ending.")
+
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError
+
+    client = Http(Gate(app, none_yet), portal)
+    assert client.get("/livez").status_code == 200
+    assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (503, {"status": "starting"})
+    assert client.get("/v1/models").status_code == 503
+    assert [line["status"] for line in lines.access] == [503] * 3
+
+
+def test_metrics_of_a_request(runtime: Runtime, portal: BlockingPortal, key: str) -> None:
+    client = Http(scoring_app(runtime), portal, headers={"x-api-key": key})
+    client.post("/score", content=b"{}")
+    client.request("BREW", "/score")
+    text = runtime.metrics.text().decode()
+    assert 'leads_http_requests_total{method="POST",route="/score",status="200"} 1.0' in text
+    assert 'leads_http_requests_total{method="other",route="/score",status="200"} 1.0' in text
+    assert 'leads_stage_seconds_count{stage="lookup"} 2.0' in text
+    assert "leads_inflight_requests 0.0" in text
+
+
+def test_a_request_given_up_is_not_left_counted(runtime: Runtime, portal: BlockingPortal, key: str) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise AssertionError
+
+    async def gone() -> dict[str, Any]:
+        return {"type": "http.disconnect"}
+
+    sent: list[Any] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    headers = [(b"x-api-key", key.encode())]
+    scope = {"type": "http", "method": "POST", "path": "/score", "query_string": b"", "headers": headers}
+    portal.call(Gate(app, lambda: runtime), scope, gone, send)
+    assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
+    text = runtime.metrics.text().decode()
+    assert 'leads_http_requests_total{method="POST",route="/score",status="499"} 1.0' in text
+    assert "leads_inflight_requests 0.0" in text
+
+
+def test_what_takes_too_long_is_a_problem(runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        await anyio.sleep_forever()
+
+    async def fails(scope: Scope, receive: Receive, send: Send) -> None:
+        raise TimeoutError
+
+    for one, timeout_s, status in ((app, 0.05, 503), (fails, 60.0, 500)):
+        client = Http(Gate(one, lambda: runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
+        answer = client.post("/score", content=b"{}")
+        assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert [line["status"] for line in lines.access] == [503, 500]
+    assert "leads_inflight_requests 0.0" in runtime.metrics.text().decode()
+
+
+def test_a_request_that_is_cancelled_is_still_told_of(
+    runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines
+) -> None:
+    async def app(scope: Scope, receive: Receive, send: Send) -> None:
+        raise asyncio.CancelledError
+
+    client = Http(Gate(app, lambda: runtime), portal, headers={"x-api-key": key})
+    with pytest.raises(CancelledError):
+        client.post("/score", content=b"{}")
+    assert [line["status"] for line in lines.access] == [499]
+    assert "leads_inflight_requests 0.0" in runtime.metrics.text().decode()
+
+
+def test_a_trace_has_a_span_for_each_stage(runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines) -> None:
+    spans = InMemorySpanExporter()
+    tracing = Tracing(SimpleSpanProcessor(spans))
+    client = Http(scoring_app(replace(runtime, tracing=tracing)), portal, headers={"x-api-key": key})
+    trace, caller = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
+    answer = client.post("/score?q=hidden", content=b"{}", headers={"traceparent": f"00-{trace}-{caller}-01"})
+    tracing.close()
+    by_name = {span.name: span for span in spans.get_finished_spans()}
+    assert set(by_name) == {"POST /score", "auth", "body", "lookup", "predict"}
+    root = by_name["POST /score"]
+    assert root.context is not None
+    assert root.parent is not None
+    assert (f"{root.context.trace_id:032x}", f"{root.parent.span_id:016x}") == (trace, caller)
+    assert dict(root.attributes or {}) == {
+        "http.request.method": "POST",
+        "http.route": "/score",
+        "http.response.status_code": 200,
+        "leads.request_id": answer.headers["x-request-id"],
+        "leads.harms": ("spam",),
+        "leads.versions": ("spam:1",),
+        "leads.subjects": 3,
+    }
+    for name in ("auth", "body", "lookup", "predict"):
+        child = by_name[name]
+        assert child.parent is not None
+        assert child.parent.span_id == root.context.span_id
+        assert child.start_time is not None
+        assert child.end_time is not None
+        assert child.start_time <= child.end_time
+    assert lines.access[0]["trace_id"] == trace
+
+
+def test_without_tracing_nothing_is_traced(runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines) -> None:
+    client = Http(scoring_app(runtime), portal, headers={"x-api-key": key})
+    client.post("/score", content=b"{}", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
+    assert "trace_id" not in lines.access[0]

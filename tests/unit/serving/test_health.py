@@ -1,0 +1,45 @@
+from __future__ import annotations
+
+import pytest
+
+from serving.health import Health, health, is_ready
+from serving.published_state import HarmState
+from serving.served import Served
+
+
+def served(harm: str, serving: str | None, champion: str | None, alias: str | None = None) -> Served:
+    aliases = {"champion": alias or champion} if alias or champion else {}
+    return Served(
+        harm=harm,
+        serving=serving,
+        published=HarmState(champion, {}, aliases),
+        loaded=frozenset(),
+        share=None,
+        retreat=None,
+        refused_here={},
+    )
+
+
+@pytest.mark.parametrize(
+    ("harms", "ready"),
+    [
+        ([], False),
+        ([served("spam", None, None)], False),
+        ([served("spam", "1", "1")], True),
+        ([served("spam", "1", "1"), served("sexism", None, None)], True),
+        ([served("spam", "1", "1"), served("sexism", None, "1")], False),
+        ([served("spam", None, "1")], False),
+        # The published one can't be loaded here; the one before answers.
+        ([served("spam", "1", "2")], True),
+        # The follower refused the newest; it published nothing of this harm so far, or something older.
+        ([served("spam", "1", "1", alias="2")], True),
+        ([served("spam", "1", "1"), served("sexism", None, None, alias="1")], True),
+        ([served("sexism", None, None, alias="1")], False),
+    ],
+)
+def test_ready_means_something_answers_for_all_that_is_published(harms: list[Served], ready: bool) -> None:
+    assert is_ready(harms) is ready
+
+
+def test_without_parts_it_is_starting() -> None:
+    assert health(None) == Health("starting")

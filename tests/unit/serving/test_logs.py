@@ -1,0 +1,107 @@
+from __future__ import annotations
+
+import io
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from leads.errors import InvalidInput
+from leads.settings import load_settings
+from serving import logs, request_notes
+from serving.request_notes import Notes
+
+NAMES = ("", "serving", "leads", "features", "models", "training", "monitoring", "__main__", *logs._FOREIGN)
+
+
+@pytest.fixture(autouse=True)
+def _as_before() -> Iterator[None]:
+    """Logging is the process's: other tests must find it as it was."""
+    before = {name: logging.getLogger(name) for name in NAMES}
+    kept = {name: (x.handlers[:], x.level, x.propagate) for name, x in before.items()}
+    yield
+    for name, logger in before.items():
+        logger.handlers[:], logger.level, logger.propagate = kept[name]
+        logger.setLevel(logger.level)
+
+
+def set_up(tmp_path: Path, **given: Any) -> io.StringIO:
+    stream = io.StringIO()
+    logs.set_up(load_settings(home=tmp_path, **given), stream=stream)
+    return stream
+
+
+def lines(stream: io.StringIO) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in stream.getvalue().splitlines()]
+
+
+def test_each_message_is_one_json_line(tmp_path: Path) -> None:
+    stream = set_up(tmp_path)
+    logging.getLogger("serving.x").info('two\nlines, %d%% „quoted"', 5)
+    logging.getLogger("leads.x").warning("odd \ud800")
+    first, second = lines(stream)
+    assert set(first) == {"time", "level", "logger", "message"}
+    assert (first["level"], first["logger"], first["message"]) == ("info", "serving.x", 'two\nlines, 5% „quoted"')
+    assert first["time"].endswith("Z")
+    assert (second["level"], second["message"]) == ("warning", "odd ?")
+
+
+def test_an_error_is_named_but_not_quoted(tmp_path: Path) -> None:
+    for format_ in ("json", "text"):
+        stream = set_up(tmp_path, log_format=format_)
+        try:
+            raise InvalidInput("secret text")
+        except InvalidInput:
+            logging.getLogger("bentoml.serve").exception("Exception on %s", "/score")
+        assert "InvalidInput in test_an_error_is_named_but_not_quoted" in stream.getvalue()
+        assert "secret text" not in stream.getvalue()
+
+
+def test_levels_are_ours_and_others_only_warn(tmp_path: Path) -> None:
+    for level, expected in (("info", ["a", "c"]), ("debug", ["d", "a", "c"]), ("warning", ["c"]), ("error", [])):
+        stream = set_up(tmp_path, log_level=level)
+        logging.getLogger("serving.x").debug("d")
+        logging.getLogger("serving.x").info("a")
+        logging.getLogger("httpx").info("b")
+        logging.getLogger("bentoml.serve").info("b")
+        logging.getLogger("uvicorn.error").warning("c")
+        assert [line["message"] for line in lines(stream)] == expected
+
+
+def test_what_was_set_up_before_says_nothing_twice(tmp_path: Path) -> None:
+    before = io.StringIO()
+    for name in ("", "bentoml", "uvicorn.error", "circus"):
+        logging.getLogger(name).addHandler(logging.StreamHandler(before))
+        logging.getLogger(name).propagate = False
+    stream = set_up(tmp_path)
+    for name in ("bentoml.serve", "uvicorn.error", "circus", "other"):
+        logging.getLogger(name).error("once")
+    assert [line["message"] for line in lines(stream)] == ["once"] * 4
+    assert before.getvalue() == ""
+
+
+def test_access_lines_carry_their_fields(tmp_path: Path) -> None:
+    notes = Notes("r-1")
+    token = request_notes.opened(notes)
+    try:
+        stream = set_up(tmp_path)
+        logs.access({"route": "/v1/score", "status": 200})
+        text = set_up(tmp_path, log_format="text")
+        logs.access({"route": "/v1/score", "status": 500}, level=logging.ERROR)
+    finally:
+        request_notes.closed(token)
+    (line,) = lines(stream)
+    assert (line["logger"], line["request_id"], line["route"], line["status"]) == (
+        "serving.access", "r-1", "/v1/score", 200,
+    )  # fmt: skip
+    assert text.getvalue().endswith(" ERROR serving.access: request request_id=r-1 route=/v1/score status=500\n")
+
+
+def test_at_a_higher_level_there_are_no_access_lines(tmp_path: Path) -> None:
+    stream = set_up(tmp_path, log_level="warning")
+    logs.access({"status": 200})
+    logs.access({"status": 500}, level=logging.ERROR)
+    assert [line["status"] for line in lines(stream)] == [500]
