@@ -140,24 +140,15 @@ ANSWERS: dict[type, Examples] = {
     wire_leads.ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
     wire_leads.DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
     wire_leads.ModelsOut: {
-        "A version answers, a newer one was refused": {
+        "A version answers, a newer one was refused, a canary is tried": {
             "checkedAt": _AT,
             "models": [
                 {
                     "harm": "spam",
                     "model": "leads-spam",
                     "serving": "3",
-                    "champion": {"version": "4", "loaded": False},
-                    "canary": {
-                        "version": "5",
-                        "loaded": True,
-                        "share": 0.05,
-                        "retreated": {
-                            "at": _AT,
-                            "why": "31% of 412 subjects got another tier than the champion's; 10% may.",
-                            "host": "api7",
-                        },
-                    },
+                    "champion": {"version": "3", "loaded": True},
+                    "canary": {"version": "5", "loaded": True, "share": 0.05, "retreated": None},
                     "challenger": None,
                     "previous": "2",
                     "aliases": {"champion": "4", "canary": "5"},
@@ -165,6 +156,32 @@ ANSWERS: dict[type, Examples] = {
                     "refused": {"4": "golden rows don't reproduce"},
                 }
             ],
-        }
+        },
+        "A canary has retreated": {
+            "checkedAt": _AT,
+            "models": [
+                {
+                    "harm": "spam",
+                    "model": "leads-spam",
+                    "serving": "3",
+                    "champion": {"version": "3", "loaded": True},
+                    "canary": {
+                        "version": "5",
+                        "loaded": True,
+                        "share": 0.05,
+                        "retreated": {
+                            "at": _AT,
+                            "why": "Scores of 600 subjects differ by 0.12 on average; 0.05 is allowed.",
+                            "host": "api-1",
+                        },
+                    },
+                    "challenger": {"version": "6", "loaded": True},
+                    "previous": "2",
+                    "aliases": {"champion": "3", "canary": "5", "challenger": "6"},
+                    "converged": True,
+                    "refused": {},
+                }
+            ],
+        },
     },
 }

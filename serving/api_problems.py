@@ -19,6 +19,7 @@ from leads.errors import (
     TooManyRequests,
     Unavailable,
 )
+from serving import bodies
 from serving.problems import MEDIA_TYPE, of_error, of_status
 
 SCHEMA = {
@@ -66,14 +67,14 @@ NO_CURSOR = InvalidInput(
 NO_TIME = InvalidInput("This is not a time.", field="/items/0/occurredAt", remedy="For example 2026-03-01T12:00:00Z.")
 _NO_KEY = NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
 _NOT_VALID = NotAuthenticated("This API key is not valid.", remedy="Make one with `leads keys create`.")
-_LARGE = TooLarge("The body is larger than 2,097,152 bytes.", remedy="Send smaller batches.")
+_LARGE = TooLarge(f"The body is larger than {bodies.MAX_BODY_BYTES:,} bytes.", remedy="Send smaller batches.")
 _OFTEN = TooManyRequests("This key may make 500 requests per second.", retry_after_s=1, remedy="Wait 1 s.")
 _DOWN = Unavailable("The database doesn't answer.", remedy="Check that it runs and who may log in.")
 _MEANINGS = {
     401: "No valid key",
     403: "The key doesn't allow that",
     404: "It doesn't exist",
-    408: "The body didn't arrive within 10 seconds",
+    408: "The body didn't arrive in time",
     409: "The current state forbids it",
     413: "Too large",
     414: "Path and query too long",
@@ -143,7 +144,7 @@ def _example(error: LeadsError | int) -> dict[str, Any]:
 
 
 _DETAILS = {
-    int(HTTPStatus.REQUEST_TIMEOUT): "The body must be here within 10 seconds.",
-    int(HTTPStatus.REQUEST_URI_TOO_LONG): "Path and query are longer than 8,192 bytes.",
-    int(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE): "The headers are larger than 16,384 bytes.",
+    int(HTTPStatus.REQUEST_TIMEOUT): f"The body must be here within {bodies.BODY_S:g} seconds.",
+    int(HTTPStatus.REQUEST_URI_TOO_LONG): f"Path and query are longer than {bodies.MAX_TARGET_BYTES:,} bytes.",
+    int(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE): f"The headers are larger than {bodies.MAX_HEADER_BYTES:,} bytes.",
 }

@@ -237,14 +237,27 @@ def test_texts_larger_than_one_request_may_be_are_sent_in_several(
     assert logged == [one.id for one in items]
 
 
-def test_without_a_key_only_readiness_answers(
-    kind: str, portal: BlockingPortal, pace: Pace, wire: InProcess, monkeypatch: pytest.MonkeyPatch
+def test_a_key_that_asks_too_often_waits_as_long_as_it_is_told(
+    kind: str, runtime: Runtime, portal: BlockingPortal, pace: Pace, wire: InProcess
 ) -> None:
+    slow = keys.create(runtime.engine, "slow", ["score"], rate=0.01).text
+    client = open_face(kind, portal, pace, wire, key=slow, total_s=1e6)
+    client.models()
+    with pytest.raises(TooManyRequests, match="requests per second") as raised:
+        # One more than may come at once; only the client's clock is moved by its waiting.
+        client.models(), client.models()
+    assert raised.value.retry_after_s > 1
+    assert min(pace.waits) > 1
+    assert len(pace.waits) == 3
+
+
+def test_without_a_key_only_readiness_answers(kind: str, portal: BlockingPortal, pace: Pace, wire: InProcess) -> None:
     bare = open_face(kind, portal, pace, wire, key=None)
     with pytest.raises(NotAuthenticated, match="no API key"):
         bare.models()
     with pytest.raises(NotAuthenticated, match="not valid"):
         open_face(kind, portal, pace, wire, key="ls_a_b").models()
+    assert bare.ready() is True
 
 
 # Long lists

@@ -220,7 +220,7 @@ def test_the_queue_over_http(client: Http, engine: Engine) -> None:
         "id", "subject", "harm", "harmTitle", "model", "modelVersion", "reasons", "leaseUntil",
     }  # fmt: skip
     assert set(claimed["reasons"][0]) == {"code", "text"}
-    assert "0.8" not in json.dumps(claimed)
+    assert "0.8" not in json.dumps({**claimed, "leaseUntil": ""})
 
     decided = client.post(f"/v1/leads/{lead}/decision", json={"verdict": "violating", "reviewer": "ann"}).json()
     assert (decided["state"], decided["leadId"], decided["repeated"]) == ("decided", lead, False)

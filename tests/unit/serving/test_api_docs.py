@@ -194,6 +194,8 @@ def test_problems_are_worded_as_they_are_answered(client: Http, document: dict[s
         ("POST /score", 404, client.post("/v1/score", json={**unknown, "harms": ["spma"]})),
         ("POST /leads/claim", 422, client.post("/v1/leads/claim", json={})),
         ("POST /items", 415, client.post("/v1/items", content=b"a", headers={"content-type": "text/csv"})),
+        ("GET /leads/{lead_id}", 414, client.get(f"/v1/leads/{'x' * 9_000}")),
+        ("GET /models", 431, client.get("/v1/models", headers={"x-long": "x" * 20_000})),
         ("POST /items", 413, client.post("/v1/items", content=b" " * 3_000_000)),
     ]
     for name, status, answer in asked:
