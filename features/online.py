@@ -163,11 +163,7 @@ def unpack(layout: Layout, values: Sequence[Values]) -> tuple[Matrix, Instants]:
     """
     head, size = _head(layout.width)
     whole, start = len(head) + size, len(head)
-    found = [
-        i
-        for i, (raw, *_) in enumerate(values)
-        if raw is not None and len(raw) == whole and raw.startswith(head)
-    ]
+    found = [i for i, (raw, *_) in enumerate(values) if raw is not None and len(raw) == whole and raw.startswith(head)]
     joined = b"".join([values[i][0][start:] for i in found])  # type: ignore[index]
     stored: Matrix = np.frombuffer(joined, dtype="<f4").reshape(len(found), layout.width)
     return stored, np.array(found, dtype=np.int64)
