@@ -172,7 +172,7 @@ def test_a_connection_dropped_while_reading_is_tried_once_more(listening: Any) -
                 connection.sendall(answer)
 
     store = RedisStore(listening(drop_first), 2.0)
-    assert store.get([(layout, ["k"])]) == [[(b"x",) * len(fields(layout))]]
+    assert [list(map(tuple, rows)) for rows in store.get([(layout, ["k"])])] == [[(b"x",) * len(fields(layout))]]
     drops = 10
     store.close()
     with pytest.raises(Unavailable, match="Redis"):

@@ -61,7 +61,7 @@ def test_a_worker_waits_for_the_store_rather_than_score_without_it(
     body = ItemCreated(SubjectRef("comment", "c1"), account_id="a1", text=SPAM_TEXT)
     with engine.begin() as connection:
         event_log.append(connection, [Event("e1", now, body)])
-    published = Published(settings)
+    published = Published(settings, POLICIES, engine)
     published.refresh()
     log = PredictionLog(settings.predictions_dir, owner="worker")
     guard = GuardedReader(silent, timeout_s=0.05)
@@ -70,7 +70,9 @@ def test_a_worker_waits_for_the_store_rather_than_score_without_it(
     )
     for _ in range(5):
         with pytest.raises(Unavailable):
-            worker.step()
+            # Until its rows are online it doesn't ask.
+            while worker.progress.opened == 0:
+                worker.step()
     with reading(engine) as connection:
         assert event_log.scored(connection, 1) == 0
     assert worker.progress.opened == 0
