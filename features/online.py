@@ -37,10 +37,15 @@ class Fetched:
 
 
 class OnlineReader:
-    """Thread-safe. Blocks for at most about two seconds a trip."""
+    """Thread-safe. Blocks, for a `bounded` store at most LEADS_STORE_TIMEOUT_S a trip."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
+
+    @property
+    def bounded(self) -> bool:
+        """Whether each trip ends by the store's own time-out, whatever the store does."""
+        return self._store.bounded
 
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched:
         """The newest rows of the subjects and of what they link to.

@@ -23,6 +23,9 @@ _CHUNK = 5_000
 class FeastStore:
     """Reads through `OnlineStore.online_read`, one call at a time: Feast's stores don't promise to be thread-safe."""
 
+    # Each of Feast's stores has time-outs of its own, or none.
+    bounded = False
+
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._lock = threading.Lock()

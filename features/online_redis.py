@@ -6,8 +6,10 @@ A field's name is the murmur3 hash, 32 bits little endian, of `<view>:<feature>`
 from __future__ import annotations
 
 import json
+import socket
 import struct
 import threading
+import time
 from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
@@ -17,42 +19,119 @@ from features.rows import Layout
 from features.segments import JOIN_KEYS
 from leads.errors import Unavailable
 
+_MORE = object()
+_AT_ONCE = 1 << 18
+
 
 class RedisStore:
-    """Connections are pooled. One that the server dropped while idle is made again, once."""
+    """Connections are kept and used again. When one was dropped while idle, all are forgotten and one is made anew.
+
+    Args:
+        timeout_s: of one `get`, however slowly the server sends.
+    """
+
+    bounded = True
 
     def __init__(self, address: str, timeout_s: float) -> None:
         self._address = address
         self._timeout_s = timeout_s
         self._client: Any = None
+        self._idle: list[Any] = []
         self._lock = threading.Lock()
 
     def get(self, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
+        import hiredis
         import redis
 
+        commands = b"".join(_commands(*one) for one in wanted)
         try:
-            pool = self._pool()
             try:
-                return _read(pool, wanted)
-            except redis.ConnectionError:
-                return _read(pool, wanted)
+                return self._read(commands, wanted)
+            except (redis.ConnectionError, ConnectionError):
+                self._forget()
+                return self._read(commands, wanted)
         # Besides its own errors, what a server makes of it that doesn't speak the protocol.
-        except (redis.RedisError, ValueError, RecursionError) as error:
+        except (redis.RedisError, hiredis.HiredisError, OSError, ValueError, RecursionError) as error:
             raise Unavailable(
                 "The Redis online store doesn't answer.", field="LEADS_REDIS_URL", remedy="Check that it runs."
             ) from error
 
-    def _pool(self) -> Any:
-        with self._lock:
-            if self._client is None:
-                self._client = _client(self._address, self._timeout_s)
-            return self._client.connection_pool
+    def _read(self, commands: bytes, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
+        """All commands in one buffer, all answers through one parser: redis-py takes them one by one."""
+        connection = self._take()
+        try:
+            answers = _Answers(connection._sock, self._timeout_s)
+            answers.ask(commands)
+            found = [_rows(answers.next, len(keys), 1 + len(layout.links)) for layout, keys in wanted]
+        except BaseException:
+            # Answers that nobody read must not become those of the next request.
+            connection.disconnect()
+            raise
+        self._idle.append(connection)
+        return found
+
+    def _take(self) -> Any:
+        try:
+            return self._idle.pop()
+        except IndexError:
+            with self._lock:
+                if self._client is None:
+                    self._client = _client(self._address, self._timeout_s)
+                connection = self._client.connection_pool.make_connection()
+            connection.connect()
+            return connection
+
+    def _forget(self) -> None:
+        while self._idle:
+            try:
+                self._idle.pop().disconnect()
+            except IndexError:
+                return
 
     def close(self) -> None:
+        self._forget()
         with self._lock:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+
+
+class _Answers:
+    """What a server says on a socket, answer by answer, until the deadline."""
+
+    def __init__(self, sock: socket.socket, timeout_s: float) -> None:
+        import hiredis
+
+        self._socket = sock
+        self._deadline = time.monotonic() + timeout_s
+        self._reader = hiredis.Reader(notEnoughData=_MORE)
+
+    def ask(self, commands: bytes) -> None:
+        self._socket.settimeout(self._left())
+        self._socket.sendall(commands)
+
+    def next(self) -> Any:
+        """One answer; errors of the server are answers too.
+
+        Raises:
+            TimeoutError: it isn't here by the deadline.
+            ConnectionError: the server hung up.
+        """
+        answer = self._reader.gets()
+        while answer is _MORE:
+            self._socket.settimeout(self._left())
+            heard = self._socket.recv(_AT_ONCE)
+            if not heard:
+                raise ConnectionError("the server hung up")
+            self._reader.feed(heard)
+            answer = self._reader.gets()
+        return answer
+
+    def _left(self) -> float:
+        left = self._deadline - time.monotonic()
+        if left <= 0:
+            raise TimeoutError("the server is too slow")
+        return left
 
 
 def _client(address: str, timeout_s: float) -> Any:
@@ -63,21 +142,6 @@ def _client(address: str, timeout_s: float) -> Any:
 
     timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
     return redis.Redis(**(timeouts | redis_options(address)), retry=Retry(NoBackoff(), 0), protocol=2)
-
-
-def _read(pool: Any, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
-    """All commands in one buffer: a pipeline of redis-py spends most of its time on packing them one by one."""
-    connection = pool.get_connection()
-    try:
-        connection.send_packed_command([_commands(*one) for one in wanted])
-        answer = connection.read_response
-        return [_rows(answer, len(keys), 1 + len(layout.links)) for layout, keys in wanted]
-    except BaseException:
-        # Answers that nobody read must not become those of the next request.
-        connection.disconnect()
-        raise
-    finally:
-        pool.release(connection)
 
 
 def _rows(answer: Callable[[], Any], count: int, fields_: int) -> list[Values]:

@@ -20,6 +20,9 @@ _MAPPED_BYTES = 1 << 28
 class SqliteStore:
     """One read-only connection per thread."""
 
+    # A reader waits for nobody: the writer appends to a log beside.
+    bounded = True
+
     def __init__(self, path: str, timeout_s: float) -> None:
         self._path = path
         self._timeout_s = timeout_s

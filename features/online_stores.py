@@ -21,7 +21,13 @@ _SQLITE_TYPE = "features.guarded_sqlite.GuardedSqliteOnlineStore"
 
 
 class Store(Protocol):
-    """Reads entities of one or more views. Thread-safe; it connects on the first read."""
+    """Reads entities of one or more views. Thread-safe; it connects on the first read.
+
+    `bounded`: a read ends by the store's own time-out, whatever the server does.
+    """
+
+    @property
+    def bounded(self) -> bool: ...
 
     def get(self, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
         """For each view the stored values of each entity, in the order asked for.

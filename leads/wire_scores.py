@@ -10,6 +10,9 @@ from msgspec import Meta
 from leads.errors import InvalidInput
 from leads.wire import MAX_BATCH, Harms, In, Out, RefOut, SubjectIn, WeighedReason, parse
 
+# How many harms a type of subject has where none is named.
+_ABOUT_ALL = 4
+
 
 class ScoreIn(In, frozen=True):
     """`harms` absent: every harm that applies and has a champion. `data` overrides what is stored, and is flagged."""
@@ -88,6 +91,11 @@ class Asked(NamedTuple):
     subjects: tuple[SubjectIn | BadSubject, ...]
     harms: tuple[str, ...] | None
     reasons: bool
+
+    @property
+    def rows(self) -> int:
+        """About how many scores it asks for; explaining one counts as several."""
+        return len(self.subjects) * (len(self.harms) if self.harms else _ABOUT_ALL) * (8 if self.reasons else 1)
 
 
 class _Loose(In, frozen=True):

@@ -67,7 +67,7 @@ def _add_scoring(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     @app.post("/score", **describe("POST /score"))
     async def post_score(request: Request) -> Response:
         key, asked = _key(request, "score"), parse_scoring(await request.body())
-        found = await runtime().run(score, runtime(), key, asked, Stages())
+        found = await runtime().score(asked.rows, score, runtime(), key, asked, Stages())
         if isinstance(found, NothingScored):
             return problems.of_many(found.first, found.errors, request.scope[REQUEST_ID])
         return _json(found)

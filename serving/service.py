@@ -95,7 +95,7 @@ class LeadServing:
             # Once more through the strict types of the wire: BentoML's let any object be a subject.
             sent = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
             asked = parse_scoring(_encode(sent))
-            found = await runtime().run(score, runtime(), scope[KEY], asked, Stages())
+            found = await runtime().score(asked.rows, score, runtime(), scope[KEY], asked, Stages())
         except LeadsError as error:
             return _as_answer(ctx, problems.of_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):

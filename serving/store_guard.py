@@ -1,15 +1,17 @@
 """A guard around the online store: a hard deadline per look-up, and a circuit breaker.
 
-A look-up runs in a thread of the guard's own, and its caller waits for it no longer than the deadline, whatever the
-store does: socket timeouts don't end a store that sends a byte now and then, and nothing ends a read from a stuck file
-system. A thread that is stuck is left behind; it works again once the store lets it go. Only so many may be stuck; then
-look-ups fail at once.
+A store that ends its reads by itself and has been well for a while is read where the caller is: changing threads takes
+longer than such a read. Once it fails or is late, and for any other store, a look-up runs in a thread of the guard's
+own, and its caller waits for it no longer than the deadline, whatever the store does: socket timeouts don't end a store that
+sends a byte now and then, and nothing ends a read from a stuck file system. A thread that is stuck is left behind; it
+works again once the store lets it go. Only so many may be stuck; then look-ups fail at once.
 """
 
 from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
@@ -21,6 +23,8 @@ from leads.records import Subject
 
 # Twice as many as there are callers at once, so that a free one is missing only when as many are stuck.
 THREADS = 32
+# After so many good answers in a row a bounded store counts as well again.
+_WELL = 50
 _WARM_UP_S = 10.0
 _WHAT = "The online feature store"
 _REMEDY = "Check that it runs, then try again."
@@ -40,14 +44,23 @@ class GuardedReader:
 
     Args:
         timeout_s: the deadline of one `fetch`, all its trips together.
+        bounded: whether each of the reader's trips ends by itself within that time.
         threads: how many look-ups may run or be stuck at once.
     """
 
     def __init__(
-        self, reader: Reader, *, timeout_s: float, breaker: Breaker | None = None, threads: int = THREADS
+        self,
+        reader: Reader,
+        *,
+        timeout_s: float,
+        bounded: bool = False,
+        breaker: Breaker | None = None,
+        threads: int = THREADS,
     ) -> None:
         self._reader = reader
         self._timeout_s = timeout_s
+        self._bounded = bounded
+        self._good = 0
         self._breaker = breaker or Breaker(_WHAT, remedy=_REMEDY)
         self._threads = _Threads(threads)
         self._counting = threading.Lock()
@@ -59,6 +72,11 @@ class GuardedReader:
     def open(self) -> bool:
         """Whether the breaker is open: look-ups fail at once, but for a probe now and then."""
         return self._breaker.open
+
+    @property
+    def well(self) -> bool:
+        """Whether a look-up runs where its caller is, and is over soon."""
+        return self._bounded and self._good >= _WELL
 
     @property
     def errors(self) -> int:
@@ -84,11 +102,8 @@ class GuardedReader:
         if self._closed:
             raise Unavailable("The online store's reader is closed.", remedy="Try again in a second.")
         ticket = self._breaker.enter()
-        fetched: list[Fetched] = []
         try:
-            error = self._threads.run(lambda: fetched.append(self._reader.fetch(subjects, known)), self._timeout_s)
-            if error is not None:
-                raise error
+            fetched = self._here(subjects, known) if self.well else self._elsewhere(subjects, known)
         except TimeoutError as error:
             raise self._late(ticket, error) from error
         except Unavailable as error:
@@ -101,6 +116,22 @@ class GuardedReader:
         except Exception as error:
             raise self._unreadable(ticket, error) from error
         self._breaker.succeeded(ticket)
+        self._good += 1
+        return fetched
+
+    def _here(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None) -> Fetched:
+        began = time.monotonic()
+        fetched = self._reader.fetch(subjects, known)
+        if time.monotonic() - began > self._timeout_s:
+            # The answer is here, so it is given; the next look-up gets a thread.
+            self._good = 0
+        return fetched
+
+    def _elsewhere(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None) -> Fetched:
+        fetched: list[Fetched] = []
+        error = self._threads.run(lambda: fetched.append(self._reader.fetch(subjects, known)), self._timeout_s)
+        if error is not None:
+            raise error
         return fetched[0]
 
     def warm_up(self) -> None:
@@ -124,6 +155,7 @@ class GuardedReader:
     def _late(self, ticket: int, error: TimeoutError) -> Unavailable:
         with self._counting:
             self._timeouts += 1
+            self._good = 0
         self._breaker.failed(ticket, str(error))
         return Unavailable(f"{_WHAT} doesn't answer in {self._timeout_s:g} s.", remedy=_REMEDY)
 
@@ -134,6 +166,7 @@ class GuardedReader:
     def _failed(self, ticket: int, error: Exception) -> None:
         with self._counting:
             self._errors += 1
+            self._good = 0
         # The text of a foreign error may quote what is stored.
         self._breaker.failed(ticket, str(error) if isinstance(error, LeadsError) else type(error).__name__)
 

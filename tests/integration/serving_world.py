@@ -113,6 +113,9 @@ class FakeReader:
     open = False
     errors = timeouts = 0
 
+    # Not so well that requests would be scored in the event loop.
+    well = False
+
     def __init__(self) -> None:
         self.rows: dict[Subject, dict[str, np.ndarray]] = {}
         self.row_at: dict[Subject, dict[str, int]] = {}

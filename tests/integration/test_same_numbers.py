@@ -62,9 +62,7 @@ def branching(world: SkewWorld, harm: str, features: np.ndarray, texts: list[str
 
 def over_http(world: SkewWorld, subjects: list[Subject], at: Micros) -> list[float]:
     """Scores of known subjects by id, as of `at`."""
-    runtime = replace(
-        make_runtime(world.settings, world.engine), scorer=world.scorer, reader=world.reader, clock=lambda: at
-    )
+    runtime = replace(make_runtime(world.settings, world.engine), scorer=world.scorer, clock=lambda: at)
     header = {"x-api-key": keys.create(world.engine, "x", ["score"]).text}
     sent = [{"id": one.id, "typeId": one.type_id} for one in subjects]
     with start_blocking_portal() as portal:

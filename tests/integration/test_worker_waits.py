@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -53,6 +54,12 @@ def silent(settings: Settings) -> Iterator[Silent]:
     made.speaks.set()
 
 
+def until_scored(worker: Worker) -> None:
+    """Step until a lead is there; before its rows are online the worker doesn't ask for them."""
+    while worker.progress.opened == 0:
+        worker.step()
+
+
 def test_a_worker_waits_for_the_store_rather_than_score_without_it(
     settings: Settings, engine: Engine, silent: Silent
 ) -> None:
@@ -70,19 +77,15 @@ def test_a_worker_waits_for_the_store_rather_than_score_without_it(
     )
     for _ in range(5):
         with pytest.raises(Unavailable):
-            # Until its rows are online it doesn't ask.
-            while worker.progress.opened == 0:
-                worker.step()
+            until_scored(worker)
     with reading(engine) as connection:
         assert event_log.scored(connection, 1) == 0
     assert worker.progress.opened == 0
     silent.speaks.set()
     guard._timeout_s = 30.0
     while worker.progress.opened == 0:
-        try:
-            worker.step()
-        except Unavailable:
-            continue
+        with contextlib.suppress(Unavailable):
+            until_scored(worker)
     assert worker.progress.scored == 1
     guard.close()
     log.close()

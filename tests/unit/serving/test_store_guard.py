@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
+import numpy as np
 import pytest
 from serving_world import FakeReader
 
@@ -265,3 +266,37 @@ def test_threads_end_with_the_guard(guarded: Callable[..., GuardedReader], reade
     for thread in alive():
         thread.join(30)
     assert alive() == set()
+
+
+def test_a_store_that_is_well_is_read_where_the_caller_is_until_it_fails() -> None:
+    class Told:
+        """Answers, or fails as it is told, and notes in which thread."""
+
+        def __init__(self) -> None:
+            self.error: Exception | None = None
+            self.threads: list[str] = []
+
+        def fetch(self, subjects: Sequence[Subject], known: object = None) -> Fetched:
+            self.threads.append(threading.current_thread().name)
+            if self.error is not None:
+                raise self.error
+            return Fetched({}, np.zeros((len(subjects), 0), np.int64), [])
+
+        def close(self) -> None:
+            pass
+
+    here = threading.current_thread().name
+    for bounded in (True, False):
+        told = Told()
+        guard = GuardedReader(told, timeout_s=5.0, bounded=bounded)
+        while len(told.threads) < 60:
+            guard.fetch([Subject("comment", "c1")])
+        assert (told.threads[0] != here, told.threads[-1] == here, guard.well) == (True, bounded, bounded)
+        told.error = Unavailable("down")
+        with pytest.raises(Unavailable):
+            guard.fetch([Subject("comment", "c1")])
+        told.error = None
+        assert not guard.well
+        guard.fetch([Subject("comment", "c1")])
+        assert told.threads[-1] != here
+        guard.close()
