@@ -192,17 +192,9 @@ def missing(n: int) -> dict[str, Matrix]:
     return {role: np.full((n, layout.width), np.nan, dtype=np.float32) for role, layout in ROLES.items()}
 
 
-def visible_at(rows: Matrix) -> Instants:
-    """When each row's newest event became visible, in µs; 0 where the row is missing.
-
-    Args:
-        rows: (n, width), NaN rows for missing entities.
-    """
-    day, second, micro = np.nan_to_num(rows[:, VISIBLE:HEADER]).astype(np.int64).T
-    at: Instants = (day * DAY_S + second) * clock.SECOND + micro
-    return at
-
-
 def row_instants(packed: dict[str, Matrix]) -> Instants:
-    """(n, roles) `visible_at` of the rows of each role."""
-    return np.stack([visible_at(packed[role]) for role in ROLES], axis=1)
+    """(n, roles) when each row's newest event became visible, in µs; 0 where the row is missing."""
+    heads = np.stack([packed[role][:, VISIBLE:HEADER] for role in ROLES], axis=1)
+    days, seconds, micros = np.nan_to_num(heads).astype(np.int64).transpose(2, 0, 1)
+    at: Instants = (days * DAY_S + seconds) * clock.SECOND + micros
+    return at

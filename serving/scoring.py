@@ -16,13 +16,12 @@ from features.online import Fetched
 from features.plan import Evaluated
 from features.routes import Links
 from features.rows import ROLES, missing
-from leads import event_log
 from leads.clock import Micros
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.policies import Policies
 from leads.prediction_batch import PredictionBatch
 from leads.records import ItemCreated, Subject
-from leads.tables import reading
+from leads.stored_items import StoredItems
 from serving.answers import ErrorEntry, GroupScores, ScoreAnswer, Scored
 from serving.inputs import Input, ScoreRequest, refusal, settle, subjects
 from serving.lineup import Lineup
@@ -71,7 +70,7 @@ class Scorer:
         log: Log,
         trials: Trials | None = None,
     ) -> None:
-        self._engine = engine
+        self._items = StoredItems(engine)
         self._policies = policies
         self._reader = reader
         self._published = published
@@ -127,8 +126,7 @@ class Scorer:
     def _stored(self, requests: Sequence[ScoreRequest]) -> Mapping[Subject, ItemCreated] | None:
         """What the log holds about the subjects; None when the database doesn't answer."""
         try:
-            with reading(self._engine) as connection:
-                return event_log.items(connection, subjects(requests))
+            return self._items.of(subjects(requests))
         except Unavailable:
             return None
 

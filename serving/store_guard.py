@@ -2,9 +2,9 @@
 
 A store that ends its reads by itself and has been well for a while is read where the caller is: changing threads takes
 longer than such a read. Once it fails or is late, and for any other store, a look-up runs in a thread of the guard's
-own, and its caller waits for it no longer than the deadline, whatever the store does: socket timeouts don't end a store that
-sends a byte now and then, and nothing ends a read from a stuck file system. A thread that is stuck is left behind; it
-works again once the store lets it go. Only so many may be stuck; then look-ups fail at once.
+own, and its caller waits for it no longer than the deadline, whatever the store does: socket timeouts don't end a store
+that sends a byte now and then, and nothing ends a read from a stuck file system. A thread that is stuck is left behind;
+it works again once the store lets it go. Only so many may be stuck; then look-ups fail at once.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from features.columns import contract_for, evaluate
 from features.counting import Occurrence, RowWriter, stamp
 from features.fold import Fold, Partition
 from features.near_text import buckets
-from features.rows import ACCOUNT, BUCKET, ROLES, missing, visible_at
+from features.rows import ACCOUNT, BUCKET, DAY_S, HEADER, ROLES, VISIBLE, missing
 from leads import clock
 from leads.policies import FeatureRule
 from leads.records import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, SubjectRef
@@ -37,7 +37,8 @@ def test_an_event_makes_one_row_per_entity_named_by_its_exact_instant() -> None:
     for view, key in list(newest(fold(EVENTS)))[:50]:
         row, _ = newest(fold(EVENTS[:300])).get((view, key), (None, ()))
         if row is not None:
-            assert int(visible_at(row[None])[0]) in {logged.visible_at for logged in EVENTS}
+            day, second, micro = row[VISIBLE:HEADER].astype(np.int64).tolist()
+            assert (day * DAY_S + second) * clock.SECOND + micro in {logged.visible_at for logged in EVENTS}
 
 
 @pytest.mark.parametrize("parts", [2, 3])
