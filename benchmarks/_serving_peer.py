@@ -3,9 +3,10 @@
 Made as fast as somebody who knows them would: scalar features in one view per entity on the same Redis, one request to
 Feast for all items of a call, connections kept open, no access log, no restarts of workers, one worker each, the same
 booster kept by `mlflow.xgboost` with an inferred signature, one request to MLflow for all items. (Without a signature
-MLflow answers one row in less than half the time, but takes a missing value for an object and refuses the column, unless
-the client sends NaN, which is no JSON.) The client is given for nothing what it would have to look up or compute: the
-keys of each item's account, parent, bucket and device, and its text columns. Of an item's two buckets it asks for one.
+MLflow answers one row in less than half the time, but takes a missing value for an object and refuses the column,
+unless the client sends NaN, which is no JSON.) The client is given for nothing what it would have to look up or
+compute: the keys of each item's account, parent, bucket and device, and its text columns. Of an item's two buckets it
+asks for one.
 
 Four harms would take four MLflow servers; for their memory's sake one server is asked four times, at once.
 """

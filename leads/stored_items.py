@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from operator import itemgetter
 from pathlib import Path
 
+import msgspec
 from sqlalchemy.engine import Engine
 
 from leads import event_log
 from leads.errors import Unavailable
-from leads.records import ItemCreated, Subject, decode_event
+from leads.records import ItemCreated, Subject, SubjectRef
 from leads.tables import reading
 
 # The second condition on the kind lets SQLite use the index that leaves plays out.
@@ -22,6 +23,28 @@ _SELECT = (
 )
 _AT_ONCE = 1_000
 _TIMEOUT_S = 2.0
+
+
+class _Ref(msgspec.Struct):
+    type_id: str
+    id: str
+
+
+class _Body(msgspec.Struct, tag="item_created"):
+    subject: _Ref
+    account_id: str | None = None
+    parent: _Ref | None = None
+    text: str = ""
+    duration_s: float | None = None
+
+
+class _Stored(msgspec.Struct):
+    """An event as it was checked when it came in; checking its ids again would take as long as all the rest."""
+
+    body: _Body
+
+
+_decode = msgspec.json.Decoder(_Stored).decode
 
 
 class StoredItems:
@@ -43,7 +66,7 @@ class StoredItems:
                 return event_log.items(connection, subjects)
         try:
             return self._of(subjects)
-        except sqlite3.Error as error:
+        except (sqlite3.Error, msgspec.MsgspecError) as error:
             self._local = threading.local()
             raise Unavailable(
                 f"The database can't be read ({type(error).__name__}).",
@@ -62,9 +85,14 @@ class StoredItems:
                 query = _SELECT.format(", ".join("?" * len(some)))
                 # Ordered here: asked to order by offset, SQLite walks the whole kind instead of looking up.
                 for _, raw in sorted(self._connection().execute(query, (type_id, *some)), key=itemgetter(0)):
-                    body = decode_event(raw).body
-                    assert isinstance(body, ItemCreated)
-                    found[body.subject.subject] = body
+                    body = _decode(raw).body
+                    found[Subject(type_id, body.subject.id)] = ItemCreated(
+                        SubjectRef(type_id, body.subject.id),
+                        body.account_id,
+                        SubjectRef(body.parent.type_id, body.parent.id) if body.parent else None,
+                        body.text,
+                        body.duration_s,
+                    )
         return found
 
     def _connection(self) -> sqlite3.Connection:

@@ -7,6 +7,8 @@ held-out rows show that a straight line is wrong, as it is for linear text model
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import msgspec
 import numpy as np
 import numpy.typing as npt
@@ -49,9 +51,8 @@ class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return np.where(z >= 0, 1.0, e) / (1.0 + e)
 
     def _line(self, margin: Doubles) -> Doubles:
-        x, y = np.array(self.margins), np.array(self.log_odds)
-        segment = np.clip(np.searchsorted(x, margin) - 1, 0, len(x) - 2)
-        slopes = np.diff(y) / np.diff(x)
+        x, y, slopes = _knots(self.margins, self.log_odds)
+        segment = np.minimum(np.maximum(np.searchsorted(x, margin) - 1, 0), len(x) - 2)
         line: Doubles = y[segment] + (margin - x[segment]) * slopes[segment]
         if self.knee:
             line += self.knee * np.logaddexp(0, -margin)
@@ -67,3 +68,10 @@ class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
             return msgspec.json.decode(raw, type=Calibrator)
         except msgspec.MsgspecError as error:
             raise ModelRefused(f"calibrator.json is not a calibrator: {error}.") from error
+
+
+@lru_cache(maxsize=256)
+def _knots(margins: tuple[float, ...], log_odds: tuple[float, ...]) -> tuple[Doubles, Doubles, Doubles]:
+    """Knots and the slopes between them, worked out once."""
+    x, y = np.array(margins), np.array(log_odds)
+    return x, y, np.diff(y) / np.diff(x)

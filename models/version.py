@@ -25,6 +25,7 @@ from models.calibrator import Calibrator
 from models.sentence import Place
 from models.text_stage import TextStage
 from models.thresholds import Thresholds
+from models.trees import margins
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -108,8 +109,7 @@ class ModelVersion:
         vector = self._checked(vector)
         if not len(vector):
             return Scores(vector, np.empty(0), np.empty(0))
-        raw = self.booster.inplace_predict(vector, predict_type="margin", validate_features=False)
-        margin = np.asarray(raw, dtype=np.float64).reshape(len(vector))
+        margin = margins(self.booster, vector)
         if self.starts_from != "booster":
             # Cheaper than giving XGBoost the start, which takes it as long again.
             margin = margin - self._own_start + self._base_margin(vector)

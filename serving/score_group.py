@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -29,7 +29,6 @@ Explain = Literal["nothing", "leads", "all"]
 # Contributions take about a millisecond a row: so many rows per harm are explained when all are asked for.
 MAX_EXPLAINED = 100
 _ACCOUNT_ROW = tuple(ROLES).index("account")
-_NEVER = np.iinfo(np.int64).max
 _EXPOSURE = FeatureContract("exposure", (Column("item.plays_24h"), Column("account.plays_24h")), "")
 
 
@@ -95,12 +94,13 @@ class Group:
         tiers = [self.version.tier(score) for score in values]
         reasons = self._reasons(scores, tiers, explained)
         unexplained = {n for n in range(len(values)) if n not in reasons} if explained == "all" else set()
+        row_at: list[list[Micros]] = self.row_at.tolist()
         return GroupScores(
             group=self,
             scores=values,
             tiers=tiers,
-            ages_s=self._ages(),
-            degraded=self._degraded(too_old, unexplained),
+            ages_s=self._ages(row_at),
+            degraded=self._degraded(row_at, too_old, unexplained),
             prediction_ids=self._prediction_ids(scores),
             explained=reasons,
         )
@@ -170,29 +170,34 @@ class Group:
         names, margins = self.version.input_names, scores.margin.tolist()
         return {n: explain(names, scores.vector[n], part, margins[n]) for n, part in zip(chosen, parts, strict=True)}
 
-    def _degraded(self, too_old: np.ndarray, unexplained: set[int]) -> list[tuple[str, ...]]:
+    def _degraded(
+        self, row_at: list[list[Micros]], too_old: np.ndarray, unexplained: set[int]
+    ) -> list[tuple[str, ...]]:
         """Flags by input; most have only those that they came with."""
         more: dict[int, list[str]] = {}
 
-        def flag(which: Sequence[int], name: str) -> None:
+        def flag(which: Iterable[int], name: str) -> None:
             for n in which:
                 more.setdefault(n, []).append(name)
 
         if not self.available:
             flag(range(len(self.inputs)), "features_unavailable")
         else:
-            flag(np.flatnonzero(self.row_at[:, _ACCOUNT_ROW] == 0).tolist(), "account_unknown")
-        flag(np.flatnonzero(too_old).tolist(), "features_old")
+            flag([n for n, row in enumerate(row_at) if not row[_ACCOUNT_ROW]], "account_unknown")
+        if too_old.any():
+            flag(np.flatnonzero(too_old).tolist(), "features_old")
         if self.version.uses_text:
             flag([n for n, one in enumerate(self.inputs) if one.text is None], "text_missing")
         flag(sorted(unexplained), "not_explained")
         return [(*one.flags, *more[n]) if n in more else one.flags for n, one in enumerate(self.inputs)]
 
-    def _ages(self) -> list[float | None]:
-        row_at = self.row_at
-        oldest = np.where(row_at > 0, row_at, _NEVER).min(axis=1)
-        ages = np.round(np.maximum(self.as_of - oldest, 0) / SECOND, 3).tolist()
-        return [None if at == _NEVER else age for at, age in zip(oldest.tolist(), ages, strict=True)]
+    def _ages(self, row_at: list[list[Micros]]) -> list[float | None]:
+        """Seconds since the oldest row became visible. In Python: for a few rows it is faster than NumPy."""
+        found: list[float | None] = []
+        for row in row_at:
+            known = [at for at in row if at]
+            found.append(round(max(self.as_of - min(known), 0) / SECOND, 3) if known else None)
+        return found
 
     def _prediction_ids(self, scores: Scores) -> list[str]:
         """The same for the same act: subject, harm, version, instant and input."""
