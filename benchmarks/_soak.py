@@ -178,9 +178,9 @@ def _memory(memory: Sequence[tuple[int, float]]) -> list[Measure]:
     unit = f"MB / {_PER:,} requests"
     holds = lower <= 0 or slope < _GROWTH_BAR_MB
     return [
-        Measure("soak: resident memory at the end", settled[-1, 1], "MB"),
-        Measure("soak: resident memory's slope", slope, unit),
-        Measure("soak: … its 95% lower bound", lower, unit, f"≤ 0, or slope < {_GROWTH_BAR_MB:g}", holds),
+        Measure("soak: resident memory at the end", float(settled[-1, 1]), "MB"),
+        Measure("soak: resident memory's slope", float(slope), unit),
+        Measure("soak: … its 95% lower bound", float(lower), unit, f"≤ 0, or slope < {_GROWTH_BAR_MB:g}", holds),
     ]
 
 

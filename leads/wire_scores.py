@@ -95,7 +95,7 @@ class Asked(NamedTuple):
     @property
     def rows(self) -> int:
         """About how many scores it asks for; explaining one counts as several."""
-        return len(self.subjects) * (len(self.harms) if self.harms else _ABOUT_ALL) * (8 if self.reasons else 1)
+        return len(self.subjects) * (len(self.harms) if self.harms else _ABOUT_ALL) * (32 if self.reasons else 1)
 
 
 class _Loose(In, frozen=True):

@@ -1,4 +1,4 @@
-"""A booster's trees over a matrix, by XGBoost's C API: for a few rows its Python wrapper takes longer than the trees."""
+"""A booster's trees over a matrix, by XGBoost's C API: for a few rows its Python wrapper takes longer than trees."""
 
 from __future__ import annotations
 
