@@ -140,7 +140,8 @@ class Scorer:
     def _plan(self, one: Input, has_row: bool, call: Call, available: bool) -> list[Planned]:
         """The harms to score, each with what stands in its way."""
         wanted = call.harms(one.request, self._harms)
-        if wanted[0][0] is not None:
+        # Of a type that no harm applies to nothing else is said.
+        if not isinstance(wanted[0][1], InvalidInput) or wanted[0][0] is not None:
             error = refusal(one, has_row, available)
             if error:
                 return [(None, error)]

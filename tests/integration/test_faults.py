@@ -37,6 +37,7 @@ from serving_world import (
     SPAM_TEXT,
     FakeReader,
     Http,
+    make_parts,
     make_runtime,
     make_stack,
     packed_row,
@@ -51,8 +52,10 @@ from leads.predictions import days, read_predictions, scan_predictions
 from leads.records import Event, ItemCreated, Subject, SubjectRef
 from leads.settings import Settings, load_settings
 from leads.tables import open_engine
+from models.package import write_version
 from models.registry import Registry
 from serving.follower import Follower
+from serving.published_state import read_state, write_state
 from serving.stages import Stages
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("faults")]
@@ -208,16 +211,19 @@ def test_mlflow_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_artifact_corrupted(world: World) -> None:
-    folder = publish(world.settings, "spam", "2", seed=1)
+    folder, published = world.settings.published_dir / "spam" / "2", read_state(world.settings.published_dir)
+    write_version(folder, make_parts("spam", seed=1))
+    (folder / "version.txt").write_text("2", encoding="utf-8")
+    booster = folder / "booster.ubj"
+    booster.write_bytes(booster.read_bytes()[:-100])
     try:
-        for path in folder.glob("*.ubj"):
-            path.write_bytes(path.read_bytes()[:-100])
+        point_to(world.settings, "spam", "2")
         refusals: set[str] = set()
         until(lambda: len(refusals) or refusals.update(_refused(world)))
         assert refusals == {"2"}
         assert {scores(world.ask(SPAM))[0]["modelVersion"] for _ in range(12)} == {"1"}
     finally:
-        point_to(world.settings, "spam", "1")
+        write_state(world.settings.published_dir, published)
         shutil.rmtree(folder)
     until(lambda: world.client.get("/readyz").status_code == 200 and not _refused(world))
 
