@@ -83,10 +83,6 @@ class Published:
         """The loaded and proven versions of each harm by role, as of now. A canary that retreated is not among them."""
         return self._lineup
 
-    def champions(self) -> Mapping[str, ModelVersion]:
-        """The versions that answer."""
-        return self._lineup.champions
-
     @property
     def checked_at(self) -> Micros:
         """When the registry last answered the follower; 0 if never."""
@@ -108,11 +104,6 @@ class Published:
             )
             for harm, state in self._state.harms.items()
         ]
-
-    def ready(self) -> bool:
-        """Whether every published champion is loaded and proven here, and there is at least one."""
-        wanted = {harm: state.champion for harm, state in self._state.harms.items() if state.champion}
-        return bool(wanted) and {harm: version.version for harm, version in self._champions.items()} == wanted
 
     def refresh(self) -> bool:
         """Look once; returns whether anything changed. What can't be served is noted and logged, not raised."""

@@ -107,6 +107,12 @@ def point_to(settings: Settings, harm: str, version: str | None, role: str = "ch
     write_state(settings.published_dir, State(clock.now(), harms))
 
 
+def all_answer(published: Published) -> bool:
+    """Whether something is published, and every published champion is the version that answers."""
+    named = [one for one in published.served() if one.published.champion]
+    return bool(named) and all(one.serving == one.published.champion for one in named)
+
+
 class FakeReader:
     """An online store that holds what it is told, with the interface of `serving.store_guard.GuardedReader`."""
 

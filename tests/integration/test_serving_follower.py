@@ -15,7 +15,7 @@ import pytest
 
 sys.path.insert(0, str(Path(__file__).parent))
 
-from serving_world import POLICIES, make_parts
+from serving_world import POLICIES, all_answer, make_parts
 from sqlalchemy.engine import Engine
 
 from leads.processes import QUIET, start, stop
@@ -73,12 +73,12 @@ def test_a_moved_alias_reaches_the_workers_and_a_bad_version_does_not(
     wait_for(settings, lambda state: state.champion == "1", 90)
     worker = Published(settings, POLICIES, engine)
     worker.refresh()
-    assert worker.ready()
+    assert all_answer(worker)
 
     register(settings, tmp_path, seed=2)
     assert wait_for(settings, lambda state: state.champion == "2", 10) < 10
     worker.refresh()
-    assert worker.champions()["stream_manipulation"].version == "2"
+    assert worker.lineup().champions["stream_manipulation"].version == "2"
 
     # The bytes of a registered version are changed where they are kept, before anybody fetched it.
     made = write_version(tmp_path / "made-3", make_parts("stream_manipulation", seed=3))
@@ -92,7 +92,7 @@ def test_a_moved_alias_reaches_the_workers_and_a_bad_version_does_not(
     wait_for(settings, lambda state: version in state.refused, 10)
     assert published(settings).champion == "2"
     worker.refresh()
-    assert worker.champions()["stream_manipulation"].version == "2"
+    assert worker.lineup().champions["stream_manipulation"].version == "2"
 
     # The one that follows dies; the one that waited takes over.
     follows, waits = (first, second) if _holds_lock(first) else (second, first)
@@ -155,7 +155,7 @@ def test_a_host_starts_from_what_is_published_while_mlflow_is_gone(
     running = follower()
     worker = Published(settings, POLICIES, engine)
     worker.refresh()
-    assert worker.ready()
+    assert all_answer(worker)
     log = settings.root / "follower.log"
     wait_until(lambda: "keeping what is published" in log.read_text(), 60)
     assert running.poll() is None

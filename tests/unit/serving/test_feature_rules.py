@@ -69,6 +69,6 @@ def test_a_rule_blanks_old_features_and_flags_the_score(settings: Settings, engi
     assert "features_old" in answer.degraded
     opened.predictions.flush()
     vector = read_predictions(settings.predictions_dir, "stream_manipulation")["vector"][0].as_py()
-    names = opened.published.champions()["stream_manipulation"].contract.names
+    names = opened.published.lineup().champions["stream_manipulation"].contract.names
     assert np.isnan([value for name, value in zip(names, vector, strict=True) if name.startswith("account.")]).all()
     opened.close()

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from serving_world import POLICIES, make_parts
+from serving_world import POLICIES, all_answer, make_parts
 from sqlalchemy.engine import Engine
 
 from leads.errors import ModelRefused, Unavailable
@@ -94,7 +94,7 @@ def test_the_follower_publishes_what_the_alias_names(
         "previous": None,
     }  # fmt: skip
     published.refresh()
-    assert published.ready()
+    assert all_answer(published)
 
 
 def test_the_follower_refuses_a_tampered_version_and_keeps_the_old_one(
@@ -112,7 +112,7 @@ def test_the_follower_refuses_a_tampered_version_and_keeps_the_old_one(
     assert registry.fetched == ["1", "2"]
     assert not (settings.published_dir / "spam" / "2").exists()
     published.refresh()
-    assert published.champions()["spam"].version == "1"
+    assert published.lineup().champions["spam"].version == "1"
     assert not published.served()[0].converged
     # Mended, it is taken up after a while.
     shutil.rmtree(registry.source / "spam" / "2")

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving_world import POLICIES, point_to, publish
+from serving_world import POLICIES, all_answer, point_to, publish
 from sqlalchemy.engine import Engine
 
 from leads import canary_retreats
@@ -50,19 +50,19 @@ def tamper(folder: Path) -> None:
 
 def test_nothing_is_served_before_anything_is_published(settings: Settings, published: Published) -> None:
     published.refresh()
-    assert dict(published.champions()) == {}
-    assert not published.ready()
+    assert dict(published.lineup().champions) == {}
+    assert not all_answer(published)
 
 
 def test_a_new_version_takes_over_and_the_one_before_is_named(settings: Settings, published: Published) -> None:
     publish(settings, "spam", "1")
     assert published.refresh()
-    assert published.ready()
-    taken = published.champions()
+    assert all_answer(published)
+    taken = published.lineup().champions
     publish(settings, "spam", "2", seed=1)
     assert published.refresh()
     assert taken["spam"].version == "1"
-    assert published.champions()["spam"].version == "2"
+    assert published.lineup().champions["spam"].version == "2"
     (served,) = published.served()
     assert (served.serving, served.previous, served.converged) == ("2", "1", True)
     assert not published.refresh()
@@ -72,11 +72,11 @@ def test_ready_means_every_champion(settings: Settings, published: Published) ->
     publish(settings, "spam")
     point_to(settings, "stream_manipulation", "1")
     published.refresh()
-    assert set(published.champions()) == {"spam"}
-    assert not published.ready()
+    assert set(published.lineup().champions) == {"spam"}
+    assert not all_answer(published)
     publish(settings, "stream_manipulation")
     published.refresh()
-    assert published.ready()
+    assert all_answer(published)
 
 
 def test_a_tampered_version_is_not_served_and_the_old_one_stays(settings: Settings, published: Published) -> None:
@@ -88,12 +88,12 @@ def test_a_tampered_version_is_not_served_and_the_old_one_stays(settings: Settin
     assert (served.serving, served.converged) == ("1", False)
     assert "booster.ubj" in served.refused_here["2"]
     assert served.refused == served.refused_here
-    assert not published.ready()
+    assert not all_answer(published)
     # It is tried again, and served once it is whole.
     shutil.rmtree(settings.published_dir / "spam" / "2")
     publish(settings, "spam", "2", seed=1)
     published.refresh()
-    assert published.champions()["spam"].version == "2"
+    assert published.lineup().champions["spam"].version == "2"
     assert published.served()[0].refused == {}
 
 
@@ -101,7 +101,7 @@ def test_a_folder_that_holds_another_version_is_not_served(settings: Settings, p
     folder = publish(settings, "spam", "1")
     (folder / "version.txt").write_text("7")
     published.refresh()
-    assert dict(published.champions()) == {}
+    assert dict(published.lineup().champions) == {}
 
 
 def test_a_damaged_state_changes_nothing(settings: Settings, published: Published) -> None:
@@ -109,10 +109,10 @@ def test_a_damaged_state_changes_nothing(settings: Settings, published: Publishe
     published.refresh()
     (settings.published_dir / "state.json").write_text("{")
     assert not published.refresh()
-    assert published.champions()["spam"].version == "1"
+    assert published.lineup().champions["spam"].version == "1"
     (settings.published_dir / "state.json").unlink()
     assert not published.refresh()
-    assert published.champions()["spam"].version == "1"
+    assert published.lineup().champions["spam"].version == "1"
 
 
 def test_a_withdrawn_champion_is_no_longer_served(settings: Settings, published: Published) -> None:
@@ -120,17 +120,17 @@ def test_a_withdrawn_champion_is_no_longer_served(settings: Settings, published:
     published.refresh()
     point_to(settings, "spam", None)
     assert published.refresh()
-    assert dict(published.champions()) == {}
+    assert dict(published.lineup().champions) == {}
 
 
 def test_the_background_thread_follows_and_stops(settings: Settings, published: Published) -> None:
     published.start()
     publish(settings, "spam", "1")
     deadline = time.monotonic() + 20
-    while not published.ready() and time.monotonic() < deadline:
+    while not all_answer(published) and time.monotonic() < deadline:
         time.sleep(0.05)
     published.stop()
-    assert published.ready()
+    assert all_answer(published)
     assert not any(thread.name == "published" for thread in threading.enumerate())
 
 
@@ -143,11 +143,11 @@ def test_rolling_back_takes_the_version_at_hand(settings: Settings, published: P
     shutil.rmtree(settings.published_dir / "spam" / "1")
     point_to(settings, "spam", "1")
     published.refresh()
-    assert published.champions()["spam"].version == "1"
-    assert (published.served()[0].previous, published.ready()) == ("2", True)
+    assert published.lineup().champions["spam"].version == "1"
+    assert (published.served()[0].previous, all_answer(published)) == ("2", True)
     point_to(settings, "spam", "2")
     published.refresh()
-    assert published.champions()["spam"] is before.champions["spam"]
+    assert published.lineup().champions["spam"] is before.champions["spam"]
     assert loads.versions == [("spam", "1"), ("spam", "2")]
 
 
@@ -179,7 +179,7 @@ def test_each_role_has_its_version(settings: Settings, published: Published, loa
     point_to(settings, "spam", None, role="canary")
     point_to(settings, "spam", "2")
     published.refresh()
-    assert published.champions()["spam"] is lineup.canaries["spam"].version
+    assert published.lineup().champions["spam"] is lineup.canaries["spam"].version
     assert not published.lineup().canaries
     assert len(loads.versions) == 3
 
@@ -188,7 +188,7 @@ def test_a_version_without_a_champion_beside_it_has_no_role(settings: Settings, 
     publish(settings, "spam", "2", role="canary")
     published.refresh()
     assert not published.lineup().canaries
-    assert not published.ready()
+    assert not all_answer(published)
 
 
 def test_a_bad_canary_and_challenger_leave_the_champion_alone(settings: Settings, published: Published) -> None:
@@ -198,7 +198,7 @@ def test_a_bad_canary_and_challenger_leave_the_champion_alone(settings: Settings
     published.refresh()
     lineup = published.lineup()
     assert (lineup.champions["spam"].version, dict(lineup.canaries), dict(lineup.challengers)) == ("1", {}, {})
-    assert published.ready()
+    assert all_answer(published)
     (served,) = published.served()
     assert set(served.refused) == {"2", "9"}
     assert served.converged
@@ -221,7 +221,7 @@ def test_a_version_on_which_the_loader_breaks_is_refused(settings: Settings, eng
     publish(settings, "stream_manipulation", "1")
     for _ in range(3):
         published.refresh()
-    assert {harm: version.version for harm, version in published.champions().items()} == {
+    assert {harm: version.version for harm, version in published.lineup().champions.items()} == {
         "spam": "1", "stream_manipulation": "1",
     }  # fmt: skip
     assert "ValueError: unheard of" in published.served()[0].refused["2"]
@@ -248,7 +248,7 @@ def test_a_retreat_takes_effect_at_once_and_reaches_every_process(any_settings: 
     restarted.refresh()
     for published in (mine, other, restarted):
         assert not published.lineup().canaries
-        assert published.champions()["spam"].version == "1"
+        assert published.lineup().champions["spam"].version == "1"
         (served,) = published.served()
         assert served.retreat is not None
         assert (served.retreat.why, served.loaded) == ("too slow", {"1", "2"})
@@ -281,7 +281,7 @@ def test_a_retreat_waits_for_a_database_that_is_down(settings: Settings, tmp_pat
     publish(settings, "spam", "2", role="canary")
     published = Published(settings, POLICIES, engine)
     published.refresh()
-    assert published.ready()
+    assert all_answer(published)
     assert not published.lineup().canaries
     published.retreats.retreat("spam", "2", "fails")
     published.refresh()

@@ -66,7 +66,7 @@ def test_a_known_item_is_scored_by_id_with_its_text_and_links(runtime: Runtime, 
     assert isinstance(good, ScoreAnswer)
     assert bad.score > 0.9 > 0.1 > good.score
     assert (bad.harm, bad.model, bad.version, bad.role, bad.at) == ("spam", "leads-spam", "1", "champion", NOW)
-    assert bad.contract_hash == runtime.published.champions()["spam"].contract.hash
+    assert bad.contract_hash == runtime.published.lineup().champions["spam"].contract.hash
     assert bad.degraded == ("account_unknown",)
     assert reader_of(runtime).asked[0] == (C1, Links("a1", "track:t1"))
 
@@ -78,7 +78,7 @@ def test_the_newest_text_counts(runtime: Runtime, engine: Engine) -> None:
 
 
 def test_the_score_is_the_versions_own(runtime: Runtime, engine: Engine) -> None:
-    version = runtime.published.champions()["spam"]
+    version = runtime.published.lineup().champions["spam"]
     features = np.full((1, len(version.contract.columns)), np.nan, np.float32)
     from features.columns import evaluate
 
@@ -202,7 +202,7 @@ def test_each_act_is_logged_as_it_was(runtime: Runtime, settings: Settings) -> N
     assert (row["score"], row["tier"], row["source"], row["at"], row["model_version"]) == (
         answers[0].score, answers[0].tier, "api", NOW, "1",
     )  # fmt: skip
-    version = runtime.published.champions()["spam"]
+    version = runtime.published.lineup().champions["spam"]
     again = version.score_vector(np.array([row["vector"]], np.float32))
     assert float(again.score[0]) == answers[0].score
 
@@ -307,4 +307,4 @@ def test_a_swap_in_the_middle_changes_no_answer(settings: Settings, runtime: Run
     (answer,) = scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW, "api").answers()
     assert isinstance(answer, ScoreAnswer)
     assert answer.version == "1"
-    assert runtime.published.champions()["spam"].version == "2"
+    assert runtime.published.lineup().champions["spam"].version == "2"
