@@ -22,6 +22,10 @@ QUIET = {
 }
 
 
+# Each thread would have a heap of its own otherwise, and keep what it once needed for a large request.
+_LEAN = {"MALLOC_ARENA_MAX": "2"}
+
+
 def die_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent dies, however it dies. Only Linux can; elsewhere nothing happens.
 
@@ -44,7 +48,7 @@ def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subpr
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**os.environ, **QUIET, **env},
+            env={**_LEAN, **os.environ, **QUIET, **env},
             preexec_fn=die_with_parent,
             process_group=0,
         )
