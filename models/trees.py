@@ -26,6 +26,7 @@ def margins(booster: xgboost.Booster, matrix: Floats) -> npt.NDArray[np.float64]
 
     Raises:
         xgboost.core.XGBoostError: the matrix doesn't fit the booster.
+        ValueError: the booster gives more than one number a row.
     """
     rows, columns = matrix.shape
     # NumPy's array interface, as XGBoost's documentation of XGBoosterPredictFromDense asks for it.
@@ -49,5 +50,8 @@ def margins(booster: xgboost.Booster, matrix: Floats) -> npt.NDArray[np.float64]
             ctypes.byref(found),
         )
     )
+    numbers = np.prod([shape[i] for i in range(dimensions.value)])
+    if numbers != rows:
+        raise ValueError(f"the booster gives {numbers} numbers for {rows} rows")
     # It is the booster's own memory, of this thread: the next call overwrites it.
     return np.ctypeslib.as_array(found, shape=(rows,)).astype(np.float64)

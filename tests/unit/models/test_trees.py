@@ -46,3 +46,11 @@ def test_several_threads_dont_mix_their_answers(booster: xgboost.Booster) -> Non
 def test_a_matrix_of_another_width_is_an_error(booster: xgboost.Booster) -> None:
     with pytest.raises(xgboost.core.XGBoostError):
         margins(booster, np.zeros((2, 5), dtype=np.float32))
+
+
+def test_a_booster_of_several_classes_is_an_error() -> None:
+    rows = rows_of(60, 1)
+    matrix = xgboost.DMatrix(rows, label=np.arange(60) % 3)
+    several = xgboost.train({"objective": "multi:softprob", "num_class": 3, "nthread": 1}, matrix, 2)
+    with pytest.raises(ValueError, match="180 numbers for 60 rows"):
+        margins(several, rows)
