@@ -67,7 +67,11 @@ class RedisStore:
             # Answers that nobody read must not become those of the next request.
             connection.disconnect()
             raise
-        self._idle.append(connection)
+        if self._client is None:
+            # Closed meanwhile: nobody would ever use or close it.
+            connection.disconnect()
+        else:
+            self._idle.append(connection)
         return found
 
     def _take(self) -> Any:
@@ -89,11 +93,11 @@ class RedisStore:
                 return
 
     def close(self) -> None:
-        self._forget()
         with self._lock:
             if self._client is not None:
                 self._client.close()
                 self._client = None
+        self._forget()
 
 
 class _Answers:

@@ -128,6 +128,10 @@ class FakeRedis:
             except OSError:
                 return
             with self._lock:
+                # One that came in while everyone was hung up on would be served for ever.
+                if self._ending.is_set() or self._mode == "refuse":
+                    connection.close()
+                    continue
                 self._connections.add(connection)
             self._start(self._serve, connection)
 
