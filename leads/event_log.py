@@ -258,7 +258,7 @@ def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str)
 def _of_subjects(
     connection: Connection, type_id: str, ids: list[str], kind: str
 ) -> Sequence[tuple[int, Micros, bytes]]:
-    """In the driver's own words: on the way of every score, and SQLAlchemy takes longer to say it than the database."""
+    """In the driver's words: on PostgreSQL every score needs it, and SQLAlchemy's take longer than the look-up."""
     if connection.dialect.name == "postgresql":
         rows = connection.exec_driver_sql(_SELECT.format("%s", "= ANY(%s)", "%s"), (type_id, ids, kind))
     else:

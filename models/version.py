@@ -15,9 +15,7 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from features.columns import plan_of
 from features.contract import FeatureContract
-from features.plan import Plan
 from leads.errors import InvalidInput, ModelRefused
 from leads.records import Tier
 from models import golden, manifest
@@ -67,11 +65,6 @@ class ModelVersion:
     def contract_hash(self) -> str:
         """The contract's hash, worked out once."""
         return self.contract.hash
-
-    @cached_property
-    def plan(self) -> Plan:
-        """The contract's plan, compiled once."""
-        return plan_of(self.contract)
 
     @property
     def encodes(self) -> bool:

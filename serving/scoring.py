@@ -5,7 +5,6 @@ Each act is noted in the prediction log.
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import Literal, Protocol
 
@@ -32,8 +31,6 @@ from serving.text_cache import TextCache, Texts
 from serving.trials import Trials
 
 __all__ = ["ErrorEntry", "ScoreAnswer", "ScoreRequest", "Scored", "Scorer"]
-
-_log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
