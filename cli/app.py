@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Annotated, Any, NoReturn
 
 import typer
 
-from leads.cli_models import models_app
-from leads.cli_training import retrain, train
+from cli.models import models_app
+from cli.train import retrain, train
 from leads.errors import LeadsError
 
 if TYPE_CHECKING:
@@ -47,7 +47,7 @@ def main() -> NoReturn:
     except LeadsError as error:
         from rich.markup import escape
 
-        from leads.screens import errors
+        from cli.ui.terminal import errors
 
         errors.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
         sys.exit(1)
@@ -74,7 +74,7 @@ def demo(
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget an earlier demo first.")] = False,
 ) -> None:
     """From nothing to ranked leads over HTTP, a decision and a drift report. Goes on where it was interrupted."""
-    from leads.demo import run
+    from cli.demo import run
 
     run(_settings(), quick=quick, fresh=fresh)
 
@@ -92,7 +92,7 @@ def simulate(
     quiet: Quiet = False,
 ) -> None:
     """Simulate a platform: events, and the truth about every subject."""
-    from simulation.screen import simulate_on_screen
+    from cli.ui.simulation import simulate_on_screen
 
     settings = _settings()
     folder = out or settings.root / "simulation"
@@ -107,9 +107,9 @@ def ingest(
     quiet: Quiet = False,
 ) -> None:
     """Append a file of events to the log. Known ids change nothing."""
-    from leads.ingest import ingest as ingest_file
-    from leads.screens import next_steps, note, progress
-    from leads.tables import open_engine
+    from cli.ui.terminal import next_steps, note, progress
+    from leads.db.ingest import ingest as ingest_file
+    from leads.db.tables import open_engine
 
     engine = open_engine(_settings())
     with progress("events appended") as tell:
@@ -132,7 +132,7 @@ def worker(
     quiet: Quiet = False,
 ) -> None:
     """Derive features from the log, score what events touched, offer leads."""
-    from serving.run_worker import run
+    from serving.worker.run import run
 
     run(_settings(), once=once, rebuild=rebuild, partition=partition, quiet=quiet)
 
@@ -145,8 +145,8 @@ def serve(
     with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Run the background worker too.")] = True,
 ) -> None:
     """The HTTP service, its model follower and its worker, until Ctrl-C."""
-    from leads.screens import next_steps, note
-    from leads.tables import open_engine
+    from cli.ui.terminal import next_steps, note
+    from leads.db.tables import open_engine
     from serving.supervisor import serve as run
 
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers}
@@ -170,7 +170,7 @@ def score(
     harm: Annotated[list[str] | None, typer.Option(help="Only these harms.")] = None,
 ) -> None:
     """Score one subject here, without the service."""
-    from serving.screen import score_on_screen
+    from cli.ui.serving import score_on_screen
 
     if (subject is None) == (text is None):
         raise typer.BadParameter("Give a known subject as TYPE:ID, or --text.", param_hint="SUBJECT")
@@ -184,7 +184,7 @@ def queue(
     limit: Annotated[int, typer.Option(min=1, max=500, help="How many.")] = 20,
 ) -> None:
     """The best leads, ranked."""
-    from serving.screen import queue_on_screen
+    from cli.ui.serving import queue_on_screen
 
     queue_on_screen(_settings(), harm=harm, state=state, limit=limit)
 
@@ -198,8 +198,8 @@ def drift(
     quiet: Quiet = False,
 ) -> None:
     """Has what the model sees moved away from what it was trained on? Exit code 3 when it has."""
+    from cli.ui.drift import drift_on_screen
     from leads.policies import load_policies
-    from monitoring.screen import drift_on_screen
 
     settings = _settings()
     if drift_on_screen(settings, load_policies(settings.policies), harm, days=days, quiet=quiet):
@@ -217,7 +217,7 @@ def skew(
     quiet: Quiet = False,
 ) -> None:
     """Was what was served what training would see? Derives logged predictions again; exit code 3 when any differs."""
-    from monitoring.skew_screen import skew_on_screen
+    from cli.ui.skew import skew_on_screen
 
     if skew_on_screen(_settings(), harm, days=days, until=until, sample=sample, lag_s=lag, json=json, quiet=quiet):
         raise typer.Exit(3)
@@ -226,7 +226,7 @@ def skew(
 @app.command()
 def status() -> None:
     """What there is, how far each part has come, and what to do next."""
-    from serving.screen import status_on_screen
+    from cli.ui.serving import status_on_screen
 
     status_on_screen(_settings())
 
@@ -243,7 +243,7 @@ def keys_create(
     ] = None,
 ) -> None:
     """Make a key and print it, once."""
-    from serving.screen import create_key_on_screen
+    from cli.ui.serving import create_key_on_screen
 
     create_key_on_screen(_settings(), name, scopes=scope, harms=harm, rate=rate)
 
@@ -251,7 +251,7 @@ def keys_create(
 @keys_app.command("list")
 def keys_list() -> None:
     """The keys there are; never the secrets."""
-    from serving.screen import keys_on_screen
+    from cli.ui.serving import keys_on_screen
 
     keys_on_screen(_settings())
 
@@ -259,7 +259,7 @@ def keys_list() -> None:
 @keys_app.command("revoke")
 def keys_revoke(key_id: Annotated[str, typer.Argument(help="The key's id, as `leads keys list` shows it.")]) -> None:
     """Revoke a key; it stops working within seconds."""
-    from serving.screen import revoke_key_on_screen
+    from cli.ui.serving import revoke_key_on_screen
 
     revoke_key_on_screen(_settings(), key_id)
 

@@ -19,17 +19,18 @@ from pathlib import Path
 import msgspec
 from rich.rule import Rule
 
-from leads import clock, event_log, keys
+from cli.ui.demo import decide_one, score_a_text, top_leads
+from cli.ui.terminal import console, next_steps, note
+from leads import clock
 from leads.client import Client
 from leads.clock import Micros
-from leads.demo_screens import decide_one, score_a_text, top_leads
+from leads.db import event_log, keys
+from leads.db.tables import open_engine, reading
 from leads.errors import LeadsError, Unavailable
 from leads.files import only_one, write_json
 from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent, start, stop
-from leads.screens import console, next_steps, note
 from leads.settings import Settings
-from leads.tables import open_engine, reading
 
 _READY_S = 180.0
 KEY_NAME = "demo"
@@ -84,7 +85,7 @@ class Demo:
         shown = " ".join(arguments).replace(str(self._settings.root), self._short_root())
         console.print(f"  [dim]$ leads {shown}[/dim]", soft_wrap=True)
         child = subprocess.run(
-            [sys.executable, "-m", "leads.cli", *arguments],
+            [sys.executable, "-m", "cli.app", *arguments],
             env={**os.environ, **QUIET, "LEADS_HOME": str(self._settings.root)},
             preexec_fn=die_with_parent,
             check=False,
@@ -157,7 +158,7 @@ def _service(settings: Settings) -> Iterator[Client]:
             keys.revoke(engine, old.id)
     created = keys.create(engine, KEY_NAME, ("score", "leads:read", "leads:decide", "events:write"))
     env = {"LEADS_HOME": str(settings.root), "LEADS_POLICIES": str(settings.policies.resolve())}
-    command = (sys.executable, "-m", "leads.cli", "serve", "--port", str(port))
+    command = (sys.executable, "-m", "cli.app", "serve", "--port", str(port))
     service = start(command, env=env, log=settings.root / "logs" / "serve.log")
     try:
         url = f"http://127.0.0.1:{port}"

@@ -11,7 +11,7 @@ from leads.errors import InvalidInput
 if TYPE_CHECKING:
     from leads.policies import Policies
     from leads.settings import Settings
-    from training.lifecycle import Reason
+    from training.lifecycle.lifecycle import Reason
 
 models_app = typer.Typer(help="Registered model versions.", no_args_is_help=True)
 
@@ -25,7 +25,7 @@ Override = Annotated[bool, typer.Option("--override", help="Do it nevertheless; 
 @models_app.command("list")
 def models_list() -> None:
     """The versions of each harm, and which one answers."""
-    from training.models_screen import list_on_screen
+    from cli.ui.models import list_on_screen
 
     list_on_screen(*_read())
 
@@ -36,7 +36,7 @@ def models_show(
     version: Annotated[str | None, typer.Argument(help="Its number; default: the champion.")] = None,
 ) -> None:
     """How a version came to be, what was measured, its tiers, what the gate said, its files."""
-    from training.models_screen import show_on_screen
+    from cli.ui.models import show_on_screen
 
     show_on_screen(*_read(), harm, version)
 
@@ -44,7 +44,7 @@ def models_show(
 @models_app.command("compare")
 def models_compare(harm: Harm, a: Version, b: Version) -> None:
     """Two versions on the same held-out rows, now."""
-    from training.models_screen import compare_on_screen
+    from cli.ui.models import compare_on_screen
 
     compare_on_screen(*_read(), harm, a, b)
 
@@ -52,7 +52,7 @@ def models_compare(harm: Harm, a: Version, b: Version) -> None:
 @models_app.command("promote")
 def models_promote(harm: Harm, version: Version, why: Why = None, by: By = None, override: Override = False) -> None:
     """Let a version answer if the gate passes it. Exit code 1 when it doesn't."""
-    from training.models_change_screen import promote_on_screen
+    from cli.ui.model_changes import promote_on_screen
 
     reason = _reason(why, by, override=override, default="Promoted by hand.")
     if not promote_on_screen(*_read(), harm, version, reason, override=override):
@@ -62,7 +62,7 @@ def models_promote(harm: Harm, version: Version, why: Why = None, by: By = None,
 @models_app.command("rollback")
 def models_rollback(harm: Harm, why: Why = None, by: By = None) -> None:
     """Let the champion before answer again; once more, the one before that. Needs no labels."""
-    from training.models_change_screen import rollback_on_screen
+    from cli.ui.model_changes import rollback_on_screen
 
     rollback_on_screen(*_read(), harm, _reason(why, by, override=False, default="Rolled back by hand."))
 
@@ -70,7 +70,7 @@ def models_rollback(harm: Harm, why: Why = None, by: By = None) -> None:
 @models_app.command("retire")
 def models_retire(harm: Harm, version: Version, why: Why = None, by: By = None, override: Override = False) -> None:
     """Never let a version answer again. After a champion, which takes --override, the one before answers."""
-    from training.models_change_screen import retire_on_screen
+    from cli.ui.model_changes import retire_on_screen
 
     reason = _reason(why, by, override=override, default="Retired by hand.")
     retire_on_screen(*_read(), harm, version, reason, override=override)
@@ -85,7 +85,7 @@ def models_canary(
     by: By = None,
 ) -> None:
     """Let a version answer for a share of the subjects; it retreats by itself when it fails, lags or drifts away."""
-    from training.models_change_screen import canary_on_screen, stop_canary_on_screen
+    from cli.ui.model_changes import canary_on_screen, stop_canary_on_screen
 
     if stop == (version is not None):
         raise InvalidInput("Name a version, or --stop.", field="VERSION", remedy="See: leads models list")
@@ -99,7 +99,7 @@ def models_canary(
 @models_app.command("history")
 def models_history(harm: Harm) -> None:
     """Who changed which version, when and why."""
-    from training.models_screen import history_on_screen
+    from cli.ui.models import history_on_screen
 
     history_on_screen(*_read(), harm)
 
@@ -112,8 +112,8 @@ def _read() -> tuple[Settings, Policies]:
 
 
 def _reason(why: str | None, by: str | None, *, override: bool, default: str) -> Reason:
-    from leads.model_changes import current_actor
-    from training.lifecycle import Reason
+    from leads.db.model_changes import current_actor
+    from training.lifecycle.lifecycle import Reason
 
     if override and not (why or "").strip():
         raise InvalidInput("Overriding takes a reason.", field="--why", remedy='Say why: --override --why "…"')

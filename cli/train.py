@@ -47,13 +47,13 @@ def train(
     quiet: Quiet = False,
 ) -> None:
     """Train, calibrate, evaluate and register a version per harm."""
-    from training.screen import HowToTrain, train_on_screen
+    from cli.ui.training import HowToTrain, train_on_screen
 
     named = list(dict.fromkeys([*(harms or []), *([harm] if harm else [])]))
     settings, policies = _read()
     if csv is not None:
-        from training.own_labels import Columns
-        from training.own_labels_screen import import_on_screen
+        from cli.ui.own_labels import import_on_screen
+        from training.data.own_labels import Columns
 
         if len(named) != 1 or every:
             raise typer.BadParameter("Name the one harm that the file's labels are about.", param_hint="HARM")
@@ -79,7 +79,7 @@ def retrain(
     quiet: Quiet = False,
 ) -> None:
     """Train again where enough labels are new or drift was found; promote what the gate passes, if policy says so."""
-    from training.screen import retrain_on_screen
+    from cli.ui.training import retrain_on_screen
 
     if bool(harms) == every:
         raise typer.BadParameter("Name the harms to train, or give --all.", param_hint="HARMS")

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.rows import MIX, Matrix
+from features.layout import MIX, Matrix
 
 
 class Count(NamedTuple):

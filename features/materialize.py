@@ -18,16 +18,16 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy.engine import Engine
 
-from features.fold import WHOLE, Fold, Partition, empty_batch
-from features.online_writer import Newest, OnlineWriter, collect
-from features.rows import LAYOUTS
-from features.segments import Segments
-from leads import event_log
+from features.fold.fold import WHOLE, Fold, Partition, empty_batch
+from features.layout import LAYOUTS
+from features.offline.segments import Segments
+from features.online.writer import Newest, OnlineWriter, collect
 from leads.clock import Micros
+from leads.db import event_log
+from leads.db.tables import reading
+from leads.events import LoggedEvent
 from leads.files import write_json
-from leads.records import LoggedEvent
 from leads.settings import Settings
-from leads.tables import reading
 
 _SEGMENT_BYTES = 64 * 1024 * 1024
 

@@ -13,16 +13,7 @@ from msgspec import Meta
 from leads import clock
 from leads.clock import Micros
 from leads.errors import InvalidInput
-from leads.records import (
-    DecidedBy,
-    Id,
-    Name,
-    SignalKind,
-    SubjectRef,
-    Text,
-    Verdict,
-    decode,
-)
+from leads.events import DecidedBy, Id, Name, SignalKind, SubjectRef, Text, Verdict, decode
 
 MAX_BATCH = 1_000
 T = TypeVar("T")

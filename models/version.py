@@ -17,11 +17,11 @@ import xgboost
 
 from features.contract import FeatureContract
 from leads.errors import InvalidInput, ModelRefused
-from leads.records import Tier
+from leads.events import Tier
 from models import golden, manifest
 from models.calibrator import Calibrator
-from models.sentence import Place
-from models.text_stage import TextStage
+from models.text.sentence import Place
+from models.text.stage import TextStage
 from models.thresholds import Thresholds
 from models.trees import margins
 

@@ -21,8 +21,8 @@ from leads.errors import Conflict
 from models import golden, manifest
 from models.calibrator import Calibrator
 from models.manifest import Manifest, sha256
-from models.sentence import Place
-from models.text_stage import TextStage
+from models.text.sentence import Place
+from models.text.stage import TextStage
 from models.thresholds import Thresholds
 from models.version import ModelVersion, load
 

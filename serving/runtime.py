@@ -12,23 +12,23 @@ import anyio
 import anyio.to_thread
 from sqlalchemy.engine import Engine
 
-from features.online import open_reader
+from features.online.reader import open_reader
 from leads import clock
 from leads.clock import Clock
+from leads.db.keys import KeyCache
+from leads.db.tables import open_engine
 from leads.errors import LeadsError
-from leads.keys import KeyCache
 from leads.policies import Policies, load_policies
-from leads.predictions import PredictionLog
+from leads.predictions.log import PredictionLog
 from leads.settings import Settings
-from leads.tables import open_engine
-from serving import idempotency
-from serving.metrics import Metrics, process_metrics
-from serving.published import Published
-from serving.rate_limits import RateLimits
-from serving.scoring import Scorer
-from serving.store_guard import GuardedReader
-from serving.tracing import Tracing, open_tracing
-from serving.trials import Trials
+from serving.http import idempotency
+from serving.http.rate_limits import RateLimits
+from serving.observe.metrics import Metrics, process_metrics
+from serving.observe.tracing import Tracing, open_tracing
+from serving.scoring.scorer import Scorer
+from serving.scoring.store_guard import GuardedReader
+from serving.trials.trials import Trials
+from serving.versions.published import Published
 
 P = ParamSpec("P")
 R = TypeVar("R")

@@ -16,15 +16,16 @@ from starlette.responses import Response
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
 from leads.wire_scores import parse_scoring
-from serving import health, logs, problems
-from serving.api import create_app
-from serving.api_docs import native
-from serving.gate import KEY, REQUEST_ID, Gate
-from serving.observing import drain_on_sigterm, tick
-from serving.pages import create_pages
+from serving.http import health, problems
+from serving.http.middleware import KEY, REQUEST_ID, Gate
+from serving.http.openapi.operations import native
+from serving.http.pages import create_pages
+from serving.http.routes import create_app
+from serving.http.score_request import NothingScored, score
+from serving.observe import logs
+from serving.observe.observing import drain_on_sigterm, tick
 from serving.runtime import Runtime, open_runtime
-from serving.score_request import NothingScored, score
-from serving.stages import Stages
+from serving.scoring.stages import Stages
 
 _TIMEOUT_S = 30
 # Set once this process's service has started: mounted apps and middleware are made before there is one.

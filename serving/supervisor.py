@@ -69,9 +69,12 @@ def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
         "bentoml", "serve", "serving.service:LeadServing", "--host", settings.host, "--port", str(settings.port),
         "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}", "--quiet",
     )  # fmt: skip
-    found = [Role("api", (sys.executable, "-m", *api)), Role("follower", (sys.executable, "-m", "serving.follower"))]
+    found = [
+        Role("api", (sys.executable, "-m", *api)),
+        Role("follower", (sys.executable, "-m", "serving.versions.follower")),
+    ]
     if with_worker:
-        command = (sys.executable, "-m", "leads.cli", "worker")
+        command = (sys.executable, "-m", "cli.app", "worker")
         if settings.partitions == 1:
             return [*found, Role("worker", command)]
         for i in range(settings.partitions):

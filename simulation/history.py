@@ -14,7 +14,7 @@ import msgspec
 
 from leads.clock import DAY, Micros
 from leads.errors import Conflict, InvalidInput
-from leads.records import DecisionMade, ItemCreated, RecordedEvent, SubjectRef, encode
+from leads.events import DecisionMade, ItemCreated, RecordedEvent, SubjectRef, encode
 from simulation.config import SimulationConfig
 from simulation.randomness import Streams
 from simulation.texts import Texts, Truth

@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.clock import MINUTE, SECOND, Micros
-from leads.records import Body, RecordedEvent
+from leads.events import Body, RecordedEvent
 from simulation.randomness import Arrays, Single
 
 Longs = npt.NDArray[np.int64]

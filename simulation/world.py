@@ -5,17 +5,17 @@ from __future__ import annotations
 import numpy as np
 
 from leads.clock import DAY, HOUR, MINUTE, Micros
-from leads.records import SubjectRef
-from simulation import accounts as people
-from simulation import campaigns, catalogue, farms, plays, signals
-from simulation.accounts import Accounts, Kind
-from simulation.campaigns import Campaign
-from simulation.catalogue import PLAYLIST, Catalogue
-from simulation.comments import LONE_SPAM_SHARE, Commenting
+from leads.events import SubjectRef
+from simulation.actors import accounts as people
+from simulation.actors import campaigns, catalogue, farms, plays, signals
+from simulation.actors.accounts import Accounts, Kind
+from simulation.actors.campaigns import Campaign
+from simulation.actors.catalogue import PLAYLIST, Catalogue
+from simulation.actors.comments import LONE_SPAM_SHARE, Commenting
+from simulation.actors.farms import Ring
+from simulation.actors.reviewers import JUDGED_ACCOUNTS_SHARE, Reviewers
 from simulation.config import Period, SimulationConfig
-from simulation.farms import Ring
 from simulation.randomness import Single, Streams
-from simulation.reviewers import JUDGED_ACCOUNTS_SHARE, Reviewers
 from simulation.texts import Texts, Truth
 from simulation.timeline import Draft, Longs, Timeline, prompt
 

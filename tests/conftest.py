@@ -17,9 +17,9 @@ import sqlalchemy as sa
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy.engine import Engine
 
+from leads.db.tables import open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine
 
 # Shared machines stall: a slow example is no failure. Equal runs draw equal examples.
 hypothesis_settings.register_profile("leads", deadline=None, derandomize=True)

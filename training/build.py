@@ -14,20 +14,23 @@ from sqlalchemy.engine import Engine
 from features.contract import FeatureContract
 from leads.policies import HarmPolicy
 from leads.settings import Settings
-from models.package import Parts, write_version
-from models.sentence import CachedEncoder, open_encoder, place_of
+from models.text.sentence import CachedEncoder, open_encoder, place_of
 from models.thresholds import Thresholds
 from models.version import UNREGISTERED, ModelVersion
-from training import behaviour, plots, reference, split, tiers
-from training.behaviour import BehaviourReport
-from training.card import write_card
+from models.write import Parts, write_version
+from training.behaviour import run
+from training.behaviour.run import BehaviourReport
 from training.config import TrainingConfig
-from training.dataset import Dataset, FrameSource
-from training.dataset_card import DatasetCard, card_of
-from training.fit import Fit, fit
-from training.measure import Metrics, measure
-from training.reference import Reference
-from training.text_fit import count_texts
+from training.data import reference, split
+from training.data.dataset import Dataset, FrameSource
+from training.data.reference import Reference
+from training.fit import tiers
+from training.fit.model import Fit, fit
+from training.fit.text import count_texts
+from training.report import plots
+from training.report.card import write_card
+from training.report.dataset_card import DatasetCard, card_of
+from training.report.measure import Metrics, measure
 
 Ints = npt.NDArray[np.int64]
 CONFIG, DATASET = "config.json", "dataset.json"
@@ -71,7 +74,7 @@ def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
     version = draft(job.harm, data.contract, fitted, thresholds)
     tell("measuring")
     metrics, test = measure(version, data, new_labels=job.new_labels, rounds=fitted.rounds, seed=job.seed)
-    behaved = behaviour.report_of(job.settings, version)
+    behaved = run.report_of(job.settings, version)
     drawn = plots.draw(folder, version, test, metrics.test)
     sample = _reference(job, version, fitted, learn) or Reference(test.scores.vector, tuple(test.labels.tolist()))
     data_card = card_of(data)
@@ -160,7 +163,7 @@ def _parts(
 ) -> Parts:
     extra = {CONFIG: job.config.model_dump_json().encode(), DATASET: msgspec.json.encode(data_card)}
     if behaved:
-        extra[behaviour.FILE] = behaved.to_json()
+        extra[run.FILE] = behaved.to_json()
     return Parts(
         harm=job.harm,
         contract=job.data.contract,

@@ -11,26 +11,27 @@ from pathlib import Path
 
 import msgspec
 
-from features.frames import point_in_time
+from features.offline.frames import point_in_time
+from leads.db.model_changes import CHAMPION, current_actor
+from leads.db.tables import open_engine
 from leads.errors import NotEnoughData
 from leads.files import only_one
-from leads.model_changes import CHAMPION, current_actor
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
-from leads.tables import open_engine
 from models import manifest
-from models.registry import FINGERPRINT, Registered, Registry, RunRecord
-from models.sentence import place_of
+from models.registry.registry import FINGERPRINT, Registered, Registry, RunRecord
+from models.text.sentence import place_of
 from models.thresholds import Thresholds
 from models.version import load
-from training import dataset, lifecycle
+from training.build import Job, Made, encoder_of, make
 from training.config import TrainingConfig, load_config
-from training.dataset import Dataset, FrameSource
-from training.dataset_card import to_mlflow
-from training.gate import GateReport
-from training.make import Job, Made, encoder_of, make
-from training.measure import Metrics, for_the_run
-from training.rows import PLATFORM
+from training.data import dataset
+from training.data.dataset import Dataset, FrameSource
+from training.data.labelled_rows import PLATFORM
+from training.gate.gate import GateReport
+from training.lifecycle import lifecycle
+from training.report.dataset_card import to_mlflow
+from training.report.measure import Metrics, for_the_run
 
 SEED = 7
 LABELS_UNTIL = "leads.labels_until"

@@ -1,6 +1,6 @@
 """Feature rows: folded, written and read, beside Feast's own ways and the stores' bare clients, on SQLite and Redis.
 
-Run: python -m benchmarks.features [--quick] [--json PATH]
+Run: python -m benchmarks.features.__main__ [--quick] [--json PATH]
 
 The peers, on the same entities and in turns with ours: Feast's `get_online_features(...).to_dict()` and
 `write_to_online_store` of a view with one float feature per column, its `write_to_offline_store`, which reads and
@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._peer import SCALARS, VIEW, scalar_frame, scalar_store
-from benchmarks._reading import reading
-from benchmarks._report import Measure, arguments, at_least, report
-from benchmarks._writing import START, folding, sustained, timed, visible
-from features.fold import Batch, empty_batch
-from features.online_writer import Newest, OnlineWriter, collect
-from features.rows import ACCOUNT, LAYOUTS
-from features.segments import Segments
-from features.store import known_warnings_ignored, open_store
+from benchmarks.features.peer import SCALARS, VIEW, scalar_frame, scalar_store
+from benchmarks.features.reading import reading
+from benchmarks.features.writing import START, folding, sustained, timed, visible
+from benchmarks.report import Measure, arguments, at_least, report
+from features.feast.store import known_warnings_ignored, open_store
+from features.fold.fold import Batch, empty_batch
+from features.layout import ACCOUNT, LAYOUTS
+from features.offline.segments import Segments
+from features.online.writer import Newest, OnlineWriter, collect
 from leads import clock
 from leads.settings import Settings, load_settings
 

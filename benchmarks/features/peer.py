@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from features.store import import_feast, known_warnings_ignored, repo_config
+from features.feast.store import import_feast, known_warnings_ignored, repo_config
 from leads.clock import Micros
 from leads.settings import Settings
 

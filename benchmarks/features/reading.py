@@ -11,16 +11,16 @@ from typing import Any
 
 import numpy as np
 
-from benchmarks._peer import VIEW, scalar_frame, scalar_names, scalar_store
-from benchmarks._report import Measure, at_least, at_most
-from features.online import unpack
-from features.online_keys import PROJECT, entity_key, fields
-from features.online_redis import field_names, redis_options
-from features.online_stores import open_online_store
-from features.online_writer import OnlineWriter
-from features.rows import ACCOUNT
-from features.segments import JOIN_KEYS, packed_name
-from features.store import known_warnings_ignored, open_store
+from benchmarks.features.peer import VIEW, scalar_frame, scalar_names, scalar_store
+from benchmarks.report import Measure, at_least, at_most
+from features.feast.store import known_warnings_ignored, open_store
+from features.layout import ACCOUNT
+from features.offline.segments import JOIN_KEYS, packed_name
+from features.online.codec import PROJECT, entity_key, fields
+from features.online.reader import unpack
+from features.online.redis import field_names, redis_options
+from features.online.stores import open_online_store
+from features.online.writer import OnlineWriter
 from leads import clock
 from leads.settings import Settings
 

@@ -10,14 +10,15 @@ from collections.abc import Callable
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from benchmarks._report import Measure, at_least, at_most
-from features.fold import Fold
+from benchmarks.report import Measure, at_least, at_most
+from features.fold.fold import Fold
 from features.materialize import Materializer
-from features.online import open_reader
-from leads import clock, event_log
-from leads.records import Event, ItemCreated, LoggedEvent, Played, RecordedEvent, SignalReceived, Subject, SubjectRef
+from features.online.reader import open_reader
+from leads import clock
+from leads.db import event_log
+from leads.db.tables import open_engine
+from leads.events import Event, ItemCreated, LoggedEvent, Played, RecordedEvent, SignalReceived, Subject, SubjectRef
 from leads.settings import Settings
-from leads.tables import open_engine
 
 START = clock.from_text("2026-03-01T00:00:00Z")
 RATE, SENT_EACH_S = 300, 0.05

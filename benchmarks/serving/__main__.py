@@ -1,9 +1,9 @@
 """Scoring over HTTP: this service on Redis and SQLite beside Feast's and MLflow's servers, and the floor.
 
-Run: python -m benchmarks.serving [--quick] [--soak [SECONDS]] [--json PATH]
+Run: python -m benchmarks.serving.__main__ [--quick] [--soak [SECONDS]] [--json PATH]
 
 All servers are up at once and take turns, one worker each. The peer is `feast serve` and `mlflow models serve` joined
-by a thin client, with what it is given for nothing (`benchmarks._serving_peer`). The floor is a BentoML route that does
+by a thin client, with what it is given for nothing (`systems.peer`). The floor is a BentoML route that does
 nothing, and in this process what can't be left out: stored texts by bare SQL, a pipelined read of the same Redis keys,
 `np.frombuffer`, `inplace_predict`, JSON. Items are comments that the platform knows, sent by id alone; their texts were
 scored before, as in production on arrival. A whole run trains on the public corpora where they are found, `--quick`
@@ -22,19 +22,19 @@ import tempfile
 from contextlib import ExitStack
 from pathlib import Path
 
-from benchmarks._report import Measure, parser, report
-from benchmarks._serving_alias import alias_moves
-from benchmarks._serving_docs import write_docs
-from benchmarks._serving_floor import Floor
-from benchmarks._serving_peer import Pair, pair
-from benchmarks._serving_rounds import Plan, Results, interleaved
-from benchmarks._serving_servers import noop, ours, wait_until_ready
-from benchmarks._serving_systems import Noop, Ours, System
-from benchmarks._serving_tables import grids, measures_of
-from benchmarks._serving_world import World, console, make_world
-from benchmarks._soak import soak
-from benchmarks.features import redis_settings
-from features.store import known_warnings_ignored
+from benchmarks.features.__main__ import redis_settings
+from benchmarks.report import Measure, parser, report
+from benchmarks.serving.alias import alias_moves
+from benchmarks.serving.docs import write_docs
+from benchmarks.serving.rounds import Plan, Results, interleaved
+from benchmarks.serving.soak import soak
+from benchmarks.serving.systems.floor import Floor
+from benchmarks.serving.systems.peer import Pair, pair
+from benchmarks.serving.systems.servers import noop, ours, wait_until_ready
+from benchmarks.serving.systems.systems import Noop, Ours, System
+from benchmarks.serving.tables import grids, measures_of
+from benchmarks.serving.world import World, console, make_world
+from features.feast.store import known_warnings_ignored
 from leads.processes import QUIET
 from leads.settings import load_settings
 

@@ -8,14 +8,14 @@ from collections.abc import Iterator, Sequence
 from itertools import cycle
 from pathlib import Path
 
-from benchmarks._report import Measure, at_most
-from benchmarks._serving_load import Answer, Connection, Request, drive, scores_in
-from benchmarks._serving_servers import follower, ours, wait_until_ready
-from benchmarks._serving_systems import score_request
-from benchmarks._serving_versions import register_variant
-from benchmarks._serving_world import World
+from benchmarks.report import Measure, at_most
+from benchmarks.serving.load import Answer, Connection, Request, drive, scores_in
+from benchmarks.serving.systems.servers import follower, ours, wait_until_ready
+from benchmarks.serving.systems.systems import score_request
+from benchmarks.serving.versions import register_variant
+from benchmarks.serving.world import World
 from leads.errors import LeadsError
-from models.registry import Registry
+from models.registry.registry import Registry
 
 HARM = "spam"
 _WORKERS = 2

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks._report import Measure
-from benchmarks._serving_tables import Grid
+from benchmarks.report import Measure
+from benchmarks.serving.tables import Grid
 from leads.files import write_atomic
 from leads.settings import REPOSITORY
 

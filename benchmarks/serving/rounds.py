@@ -9,11 +9,11 @@ from typing import NamedTuple
 
 from rich.progress import Progress
 
-from benchmarks._serving_floor import Floor
-from benchmarks._serving_load import scores_in
-from benchmarks._serving_stages import added, since
-from benchmarks._serving_systems import Cell, Noop, Ours, Outcome, System
-from benchmarks._serving_world import World, console
+from benchmarks.serving.load import scores_in
+from benchmarks.serving.stages import added, since
+from benchmarks.serving.systems.floor import Floor
+from benchmarks.serving.systems.systems import Cell, Noop, Ours, Outcome, System
+from benchmarks.serving.world import World, console
 from leads.errors import LeadsError
 
 # In process a run is this many items, in batches of the cell's size.

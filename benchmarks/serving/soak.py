@@ -16,19 +16,19 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks import _serving_load as load
-from benchmarks._report import Measure, at_most
-from benchmarks._serving_load import Answer, Score, drive, scores_in
-from benchmarks._serving_servers import follower, ours, wait_until_ready
-from benchmarks._serving_systems import score_request
-from benchmarks._serving_versions import register_bad, register_variant
-from benchmarks._serving_world import World, console
+from benchmarks.report import Measure, at_most
+from benchmarks.serving import load as load
+from benchmarks.serving.load import Answer, Score, drive, scores_in
+from benchmarks.serving.systems.servers import follower, ours, wait_until_ready
+from benchmarks.serving.systems.systems import score_request
+from benchmarks.serving.versions import register_bad, register_variant
+from benchmarks.serving.world import World, console
 from leads import clock
 from leads.clock import Micros
 from leads.errors import LeadsError, ModelRefused
-from leads.predictions import read_predictions
+from leads.predictions.log import read_predictions
 from leads.settings import Settings
-from models.registry import Registry
+from models.registry.registry import Registry
 from models.version import load as load_version
 
 HARM = "spam"

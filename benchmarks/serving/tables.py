@@ -8,12 +8,12 @@ from typing import NamedTuple
 
 from rich.table import Table
 
-from benchmarks._report import Measure, at_least, at_most
-from benchmarks._serving_peer import Pair
-from benchmarks._serving_rounds import Results
-from benchmarks._serving_stages import WHOLE, us_per_request
-from benchmarks._serving_systems import Cell, Outcome
-from benchmarks._serving_world import console
+from benchmarks.report import Measure, at_least, at_most
+from benchmarks.serving.rounds import Results
+from benchmarks.serving.stages import WHOLE, us_per_request
+from benchmarks.serving.systems.peer import Pair
+from benchmarks.serving.systems.systems import Cell, Outcome
+from benchmarks.serving.world import console
 
 _STAGE_SIZES = (1, 100)
 _RSS_BAR_MB = 700.0

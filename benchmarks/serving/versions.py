@@ -10,9 +10,9 @@ import pyarrow.parquet as pq
 
 from leads.settings import Settings
 from models import manifest
-from models.package import Parts, write_version
-from models.registry import Registry, RunRecord
+from models.registry.registry import Registry, RunRecord
 from models.version import ModelVersion, load
+from models.write import Parts, write_version
 
 # Two versions' scores of a subject differ by at least this much of log-odds.
 _APART = 0.2

@@ -16,16 +16,17 @@ from pathlib import Path
 
 from rich.console import Console
 
-from benchmarks._serving_servers import environment
-from benchmarks._serving_versions import register_variant
-from leads import clock, keys
+from benchmarks.serving.systems.servers import environment
+from benchmarks.serving.versions import register_variant
+from leads import clock
+from leads.db import keys
+from leads.db.tables import open_engine
 from leads.errors import Unavailable
 from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent, start, stop
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine
-from models.registry import Registry
-from serving.published_state import read_state
+from models.registry.registry import Registry
+from serving.versions.published_state import read_state
 
 console = Console()
 HARMS = ("spam", "identity_hate", "sexism", "harassment")
@@ -92,7 +93,7 @@ def _complete(settings: Settings, folder: Path) -> None:
 def publish(settings: Settings, log: Path) -> None:
     """Let a follower run until the champion of every harm is proven and published."""
     wanted = set(load_policies(settings.policies).harms)
-    child = start([sys.executable, "-m", "serving.follower"], env=environment(settings), log=log)
+    child = start([sys.executable, "-m", "serving.versions.follower"], env=environment(settings), log=log)
     try:
         deadline = time.monotonic() + _PUBLISH_S
         while time.monotonic() < deadline and child.poll() is None:
@@ -111,7 +112,7 @@ def _commands(settings: Settings, log: Path) -> Callable[..., None]:
     def run(*arguments: str) -> None:
         with log.open("ab") as out:
             done = subprocess.run(
-                [sys.executable, "-m", "leads.cli", *arguments],
+                [sys.executable, "-m", "cli.app", *arguments],
                 env={**os.environ, **QUIET, **environment(settings)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -1,6 +1,6 @@
 """Training: quality of the text harms beside a tuned linear baseline, calibration, time, memory, repeatability.
 
-Run: python -m benchmarks.training [--quick] [--json PATH]
+Run: python -m benchmarks.training.__main__ [--quick] [--json PATH]
 
 Both sides see the same rows: repeated 80/20 splits in which equal texts stay together. Differences are paired by
 repeat; their one-sided 95% lower bound is Nadeau and Bengio's (2003), which widens the t interval because training sets
@@ -23,14 +23,14 @@ import time
 
 import numpy as np
 
-from benchmarks import _quality, _texts
-from benchmarks._quality import Run, SetUp
-from benchmarks._report import Measure, arguments, at_least, at_most, report
-from benchmarks._texts import Corpus
+from benchmarks.report import Measure, arguments, at_least, at_most, report
+from benchmarks.training import quality, texts
+from benchmarks.training.quality import Run, SetUp
+from benchmarks.training.texts import Corpus
 from leads.errors import ConfigurationError
 from leads.policies import load_policies
 from leads.settings import Settings, load_settings
-from models.sentence import open_encoder, place_of
+from models.text.sentence import open_encoder, place_of
 
 REPEATS, QUICK_REPEATS = 5, 3
 ROWS, QUICK_ROWS = 1_000_000, 200_000
@@ -42,7 +42,7 @@ def main() -> int:
     options = arguments(__doc__.splitlines()[0] if __doc__ else "")
     settings = load_settings()
     measures = _scale(settings, QUICK_ROWS if options.quick else ROWS)
-    harms = _texts.text_harms(settings)
+    harms = texts.text_harms(settings)
     if harms:
         measures += _text(settings, harms, QUICK_REPEATS if options.quick else REPEATS)
         measures += _retrain(settings)
@@ -55,19 +55,19 @@ def _text(settings: Settings, harms: list[Corpus], repeats: int) -> list[Measure
     peers = {}
     for corpus in harms:
         _say(f"baseline: {corpus.harm}, {len(corpus.texts):,} texts, {repeats} repeats")
-        peers[corpus.harm] = _quality.baselines(corpus, repeats)
+        peers[corpus.harm] = quality.baselines(corpus, repeats)
     policies = load_policies(settings.policies).harms
     measures = []
     for set_up in _set_ups(settings):
         by_harm: dict[str, list[Run]] = {}
         for corpus in harms:
             _say(f"{set_up.name}: {corpus.harm}")
-            counts = _quality.counts_of(corpus, set_up)
+            counts = quality.counts_of(corpus, set_up)
             by_harm[corpus.harm] = [
-                _quality.run(settings, policies[corpus.harm], corpus, counts, seed, peer)
+                quality.run(settings, policies[corpus.harm], corpus, counts, seed, peer)
                 for seed, peer in enumerate(peers[corpus.harm])
             ]
-            measures += _quality.measures(corpus.harm, set_up.name, by_harm[corpus.harm])
+            measures += quality.measures(corpus.harm, set_up.name, by_harm[corpus.harm])
         measures += _pooled(set_up.name, by_harm)
         measures += _speed(settings, harms[0], set_up)
     return measures + _across(settings)
@@ -88,31 +88,31 @@ def _pooled(set_up: str, by_harm: dict[str, list[Run]]) -> list[Measure]:
     bar = 0.03 if set_up == "best" else 0.0
     return [
         at_least(f"pooled, {set_up}: AP ours − baseline", float(better.mean()), "", bar),
-        at_least(f"pooled, {set_up}: the same, 95% lower bound", _quality.lower_bound(better), "", 0.0),
+        at_least(f"pooled, {set_up}: the same, 95% lower bound", quality.lower_bound(better), "", 0.0),
     ]
 
 
 def _speed(settings: Settings, corpus: Corpus, set_up: SetUp) -> list[Measure]:
     """Scoring new texts, one process: nothing of them is in the cache of vectors."""
-    counts, rows = _quality.counts_of(corpus, set_up), _texts.split(corpus, 0)
-    _, version = _quality.train(settings, corpus, counts, rows, 0)
+    counts, rows = quality.counts_of(corpus, set_up), texts.split(corpus, 0)
+    _, version = quality.train(settings, corpus, counts, rows, 0)
     # No earlier run left vectors of these.
-    texts = [f"{text} {time.time_ns()} {i}" for i, text in enumerate(corpus.texts[:_TIMED_TEXTS])]
+    new_texts = [f"{text} {time.time_ns()} {i}" for i, text in enumerate(corpus.texts[:_TIMED_TEXTS])]
     started = time.perf_counter()
-    _quality.score(version, texts)
+    quality.score(version, new_texts)
     seconds = time.perf_counter() - started
-    return [Measure(f"{set_up.name}: new texts scored", len(texts) / seconds, "texts/s")]
+    return [Measure(f"{set_up.name}: new texts scored", len(new_texts) / seconds, "texts/s")]
 
 
 def _across(settings: Settings) -> list[Measure]:
     by_set_up: dict[str, list[float]] = {}
     measures = []
-    for learned, tested in _texts.CROSS:
-        corpus, rows = _texts.across(*(_texts.read(settings, key, [key]) for key in (learned, tested)))
+    for learned, tested in texts.CROSS:
+        corpus, rows = texts.across(*(texts.read(settings, key, [key]) for key in (learned, tested)))
         _say(f"across: {corpus.harm}")
-        peer = _texts.baseline(corpus, rows, 0)
+        peer = texts.baseline(corpus, rows, 0)
         for set_up in _set_ups(settings):
-            ap, peer_ap, better = _quality.across(settings, corpus, rows, set_up, peer)
+            ap, peer_ap, better = quality.across(settings, corpus, rows, set_up, peer)
             name = f"{corpus.harm}, {set_up.name}"
             measures += [
                 Measure(f"{name}: average precision", ap, ""),
@@ -137,7 +137,7 @@ def _retrain(settings: Settings) -> list[Measure]:
         with tempfile.TemporaryDirectory() as home:
             started = time.perf_counter()
             given = {"LEADS_HOME": home, "LEADS_ENCODER": "none"}
-            _run(["-m", "leads.cli", "train", "--all", "--quiet"], given)
+            _run(["-m", "cli.app", "train", "--all", "--quiet"], given)
             seconds.append(time.perf_counter() - started)
             hashes.append(_registered(home))
     same = float(bool(hashes[0]) and hashes[0] == hashes[1])
@@ -150,7 +150,7 @@ def _retrain(settings: Settings) -> list[Measure]:
 def _registered(home: str) -> dict[str, str]:
     """Hash of each file of each champion in a home, by harm and name, but for what holds a time."""
     from models import manifest
-    from models.registry import Registry
+    from models.registry.registry import Registry
 
     settings = load_settings(home=home)
     registry = Registry(settings)
@@ -164,7 +164,9 @@ def _registered(home: str) -> dict[str, str]:
 
 def _scale(settings: Settings, rows: int) -> list[Measure]:
     _say(f"{rows:,} rows of 60 columns, twice")
-    made = [json.loads(_run(["-m", "benchmarks._million", str(rows), str(settings.threads)], {})) for _ in range(2)]
+    made = [
+        json.loads(_run(["-m", "benchmarks.training.million", str(rows), str(settings.threads)], {})) for _ in range(2)
+    ]
     name = f"{rows:,} rows × 60 columns"
     return [
         Measure(f"{name}: fit", made[0]["seconds"], "s"),

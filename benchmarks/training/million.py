@@ -9,9 +9,9 @@ import time
 
 import numpy as np
 
-from features.columns import contract_for
 from features.contract import FeatureContract
-from training.fit import fit
+from features.evaluate.columns import contract_for
+from training.fit.model import fit
 
 COLUMNS = 60
 

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from benchmarks._report import Measure, at_least
-from benchmarks._texts import (
+from benchmarks.report import Measure, at_least
+from benchmarks.training.texts import (
     TEST_SHARE,
     Baseline,
     Corpus,
@@ -21,18 +21,19 @@ from benchmarks._texts import (
     macro_f1,
     split,
 )
-from features.columns import contract_for, of_texts
+from features.evaluate.columns import contract_for, of_texts
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
-from models.sentence import CachedEncoder
+from models.text.sentence import CachedEncoder
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from training import paired, tiers
-from training.evaluate import brier, ece_p_value
-from training.fit import Fit, fit
-from training.make import draft
-from training.split import folds
-from training.text_fit import TextCounts, count_texts
+from training.build import draft
+from training.data.split import folds
+from training.fit import tiers
+from training.fit.model import Fit, fit
+from training.fit.text import TextCounts, count_texts
+from training.report import paired
+from training.report.evaluate import brier, ece_p_value
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

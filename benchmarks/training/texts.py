@@ -16,7 +16,7 @@ import numpy.typing as npt
 from leads import corpora
 from leads.policies import load_policies
 from leads.settings import Settings
-from training.split import draw, folds
+from training.data.split import draw, folds
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -6,10 +6,10 @@ from collections.abc import Sequence
 
 from rich.markup import escape
 
+from cli.ui.terminal import console, note, table
 from leads.client import Client, subject
 from leads.errors import LeadsError
 from leads.policies import Policies
-from leads.screens import console, note, table
 from leads.wire import ReasonOut, Ref, SubjectIn
 from leads.wire_leads import ClaimedLead, LeadOut
 

@@ -10,15 +10,15 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from cli.ui.terminal import console, next_steps, table
 from leads import clock
 from leads.clock import Micros
-from leads.drift_verdicts import DriftVerdict, record
+from leads.db.drift_verdicts import DriftVerdict, record
+from leads.db.tables import open_engine
 from leads.policies import Policies
-from leads.screens import console, next_steps, table
 from leads.settings import Settings
-from leads.tables import open_engine
-from monitoring.drift import DRIFTED_SHARE, ColumnDrift, DriftResult, Summary, drift
-from monitoring.report import RENDERED_ROWS
+from monitoring.drift.detect import DRIFTED_SHARE, ColumnDrift, DriftResult, Summary, drift
+from monitoring.drift.report import RENDERED_ROWS
 
 SHOWN = 12
 

@@ -7,14 +7,14 @@ from contextlib import contextmanager
 
 from rich.markup import escape
 
+from cli.ui.models import assembled, gate_on_screen
+from cli.ui.terminal import console, next_steps, note
+from leads.db.tables import open_engine
 from leads.policies import Policies
-from leads.screens import console, next_steps, note
 from leads.settings import Settings
-from leads.tables import open_engine
-from models.registry import Registry
-from training import trial
-from training.lifecycle import Lifecycle, Moved, Reason
-from training.models_screen import assembled, gate_on_screen
+from models.registry.registry import Registry
+from training.lifecycle import canary
+from training.lifecycle.lifecycle import Lifecycle, Moved, Reason
 
 _FOLLOWED = "A running service follows within seconds."
 
@@ -95,7 +95,7 @@ def canary_on_screen(settings: Settings, policies: Policies, harm: str, number: 
         NotFound, Conflict, ModelRefused, Unavailable: as `trial.start`.
     """
     with _lifecycle(settings, policies, harm) as versions:
-        before = trial.start(versions, number, reason)
+        before = canary.start(versions, number, reason)
     instead = f" instead of version {before}" if before else ""
     share = policies.harm(harm).canary.share
     note(f"[green]Version {number} answers for {share:.0%} of the subjects of {harm}[/green]{instead}. {_FOLLOWED}")
@@ -114,7 +114,7 @@ def stop_canary_on_screen(settings: Settings, policies: Policies, harm: str, rea
         Conflict, Unavailable: as `trial.stop`.
     """
     with _lifecycle(settings, policies, harm) as versions:
-        number = trial.stop(versions, reason)
+        number = canary.stop(versions, reason)
     note(f"Version {number} of {harm} is no canary any more; the champion answers everything. {_FOLLOWED}")
     next_steps(("leads models list", "what there is"), (f"leads models history {harm}", "who changed what"))
 

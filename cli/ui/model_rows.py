@@ -9,13 +9,13 @@ import msgspec
 from rich.markup import escape
 
 from leads import clock
-from leads.canary_retreats import Retreat
-from leads.model_changes import CANARY, ModelChange
+from leads.db.canary_retreats import Retreat
+from leads.db.model_changes import CANARY, ModelChange
 from models import manifest
-from models.registry import RETIRED, Registered
+from models.registry.registry import RETIRED, Registered
 from models.version import ModelVersion
-from training.paired import Interval
-from training.side_by_side import Comparison
+from training.gate.side_by_side import Comparison
+from training.report.paired import Interval
 
 Rows = list[tuple[str, ...]]
 _ACTIONS = {

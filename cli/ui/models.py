@@ -6,23 +6,24 @@ from pathlib import Path
 
 from rich.markup import escape
 
-from features.frames import point_in_time
-from leads import canary_retreats, model_changes
-from leads.canary_retreats import Retreat
-from leads.model_changes import CANARY, CHAMPION, ModelChange
+from cli.ui import model_rows
+from cli.ui.terminal import console, next_steps, note, table
+from features.offline.frames import point_in_time
+from leads.db import canary_retreats, model_changes
+from leads.db.canary_retreats import Retreat
+from leads.db.model_changes import CANARY, CHAMPION, ModelChange
+from leads.db.tables import open_engine, reading
 from leads.policies import Policies
-from leads.screens import console, next_steps, note, table
 from leads.settings import Settings
-from leads.tables import open_engine, reading
 from models import manifest
-from models.registry import Registry
-from models.sentence import place_of
-from training import dataset, models_rows
-from training.candidates import HarmVersions
+from models.registry.registry import Registry
+from models.text.sentence import place_of
 from training.config import load_config
-from training.dataset import Dataset
-from training.gate import GateReport
-from training.side_by_side import compare
+from training.data import dataset
+from training.data.dataset import Dataset
+from training.gate.gate import GateReport
+from training.gate.side_by_side import compare
+from training.lifecycle.candidates import HarmVersions
 from training.train import SEED
 
 _LISTED = ("harm", "version", "state", "registered (UTC)", "age", "AP", "Brier", "ECE", "promoted by")
@@ -39,9 +40,9 @@ def list_on_screen(settings: Settings, policies: Policies) -> None:
         gone = retreats.get((harm, aliases.get(CANARY, "")))
         for version in registry.versions(harm):
             retreat = gone if gone and gone.version == version.version else None
-            rows.append((harm, *models_rows.listed(version, aliases, changes, retreat)))
+            rows.append((harm, *model_rows.listed(version, aliases, changes, retreat)))
         if gone:
-            notes.append(f"The canary of {harm}, version {gone.version}, retreated {models_rows.retreated(gone)}")
+            notes.append(f"The canary of {harm}, version {gone.version}, retreated {model_rows.retreated(gone)}")
     if not rows:
         note("No version is registered yet.")
         next_steps(("leads train --all", "train one per harm"))
@@ -67,10 +68,10 @@ def show_on_screen(settings: Settings, policies: Policies, harm: str, number: st
     found, version = registry.version(harm, number), versions.load(number, _cache(settings, harm))
     changes = [change for change in _history(settings, harm) if change.version == number]
     retreat = _retreats(settings).get((harm, number))
-    about = models_rows.about(found, version, aliases, changes, retreat)
+    about = model_rows.about(found, version, aliases, changes, retreat)
     console.print(table(f"{harm} version {number}", ("", ""), about))
     console.print(
-        table("Measured when it was trained", ("measure", "value"), models_rows.metrics(version), right=("value",))
+        table("Measured when it was trained", ("measure", "value"), model_rows.metrics(version), right=("value",))
     )
     tiers = {"review": version.thresholds.review, "auto": version.thresholds.auto}
     console.print(
@@ -110,7 +111,7 @@ def compare_on_screen(settings: Settings, policies: Policies, harm: str, old: st
         found = compare(*both, assembled(settings, policies, harm), seed=SEED)
     columns = ("", f"version {old}", f"version {new}", "difference")
     title = f"{harm}: {found.rows:,} held-out rows, {found.positives:,} violating; 95% intervals over resamples"
-    console.print(table(title, columns, models_rows.compared(found, both), right=columns[1:]))
+    console.print(table(title, columns, model_rows.compared(found, both), right=columns[1:]))
     note("[dim]Less is better but for average precision and precision; both learned from other rows than these.[/dim]")
     next_steps(
         (f"leads models promote {harm} {new}", "let it answer, if the gate passes it"),
@@ -126,9 +127,7 @@ def history_on_screen(settings: Settings, policies: Policies, harm: str) -> None
         note(f"Nothing has been kept about versions of {harm} yet.")
         next_steps((f"leads train {harm}", "train a version"))
         return
-    console.print(
-        table(f"Changes to versions of {harm}", _CHANGED, [models_rows.changed(change) for change in changes])
-    )
+    console.print(table(f"Changes to versions of {harm}", _CHANGED, [model_rows.changed(change) for change in changes]))
     next_steps(
         (f"leads models rollback {harm}", "let the champion before answer again"),
         (f"leads models show {harm} VERSION", "what the gate said of a version"),

@@ -6,11 +6,11 @@ from pathlib import Path
 
 from rich.markup import escape
 
+from cli.ui.terminal import console, next_steps, note, progress, table
 from leads import clock
 from leads.policies import Policies
-from leads.screens import console, next_steps, note, progress, table
 from leads.settings import Settings
-from training.own_labels import Columns, Imported, import_labels
+from training.data.own_labels import Columns, Imported, import_labels
 
 _COLUMNS = ("rows", "violating", "share", "copies", "without text", "without label", "from", "to")
 

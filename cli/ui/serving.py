@@ -7,21 +7,22 @@ from collections.abc import Mapping, Sequence
 import sqlalchemy as sa
 from rich.markup import escape
 
-from features.fold import Partition
-from features.segments import Segments
-from leads import canary_retreats, clock, event_log, keys
-from leads import tables as t
-from leads.canary_retreats import Retreat
+from cli.ui.terminal import console, next_steps, note, table
+from features.fold.fold import Partition
+from features.offline.segments import Segments
+from leads import clock
+from leads.db import canary_retreats, event_log, keys
+from leads.db import tables as t
+from leads.db.canary_retreats import Retreat
+from leads.db.tables import open_engine, reading
 from leads.errors import InvalidInput, LeadsError
+from leads.events import Subject
 from leads.policies import load_policies
-from leads.records import Subject
-from leads.screens import console, next_steps, note, table
 from leads.settings import Settings
-from leads.tables import open_engine, reading
-from serving import queue as lead_queue
-from serving.leads_table import STATES, Lead
-from serving.published_state import State, read_state
-from serving.reasons import Reason
+from serving.queue import queue as lead_queue
+from serving.queue.leads_table import STATES, Lead
+from serving.scoring.reasons import Reason
+from serving.versions.published_state import State, read_state
 
 
 def create_key_on_screen(
@@ -131,12 +132,12 @@ def score_on_screen(
     settings: Settings, *, subject: str | None, text: str | None, type_id: str, harms: Sequence[str] | None
 ) -> None:
     """Score one subject with the published versions."""
-    from features.online import open_reader
-    from leads.predictions import PredictionLog
-    from serving.inputs import ScoreRequest
-    from serving.published import Published
-    from serving.run_worker import follow_once
-    from serving.scoring import Scorer
+    from features.online.reader import open_reader
+    from leads.predictions.log import PredictionLog
+    from serving.scoring.inputs import ScoreRequest
+    from serving.scoring.scorer import Scorer
+    from serving.versions.published import Published
+    from serving.worker.run import follow_once
 
     if subject is not None and not all(subject.partition(":")):
         raise InvalidInput(

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import msgspec
 
+from cli.ui.terminal import console, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
 from leads.corpora import available
 from leads.errors import InvalidInput
-from leads.screens import console, next_steps, note, progress, table
 from leads.settings import Settings
 from simulation.config import Period, Preset, SimulationConfig, preset
 from simulation.history import Manifest, load_manifest, simulate

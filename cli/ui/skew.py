@@ -12,14 +12,14 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from cli.ui.terminal import console, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
 from leads.errors import InvalidInput
 from leads.files import write_json
 from leads.policies import load_policies
-from leads.screens import console, next_steps, note, progress, table
 from leads.settings import Settings
-from monitoring.skew import ColumnSkew, HarmSkew, SkewResult, check
+from monitoring.skew.check import ColumnSkew, HarmSkew, SkewResult, check
 
 SHOWN = 30
 

@@ -8,17 +8,17 @@ from typing import TypeVar
 
 from rich.markup import escape
 
+from cli.ui.terminal import console, next_steps, note, table
+from leads.db.model_changes import CHALLENGER, CHAMPION
+from leads.db.tables import open_engine
 from leads.errors import NotEnoughData
-from leads.model_changes import CHALLENGER, CHAMPION
 from leads.policies import Policies
-from leads.screens import console, next_steps, note, table
 from leads.settings import Settings
-from leads.tables import open_engine
-from models.registry import Registry
-from training.retraining import due
-from training.slices import behind
+from models.registry.registry import Registry
+from training.fit.tuning import tune_harm
+from training.lifecycle.retraining import due
+from training.report.slices import behind
 from training.train import OnProgress, TrainResult, retrain, train
-from training.tuning import tune_harm
 
 T = TypeVar("T")
 

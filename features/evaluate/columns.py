@@ -11,8 +11,8 @@ import numpy as np
 
 from features.catalogue import ALL, BY_NAME, STORED
 from features.contract import Column, FeatureContract, WhenMissing
-from features.plan import Evaluated, Plan
-from features.rows import Instants, Matrix, missing
+from features.evaluate.plan import Evaluated, Plan
+from features.layout import Instants, Matrix, missing
 
 ENCODER_VERSION = "counts-2"
 FEATURE_SERVICE = "leads_v1"

@@ -10,10 +10,10 @@ import numpy.typing as npt
 
 from features.catalogue import BY_NAME, TEXT, Feature, TextFeature
 from features.contract import Column, FeatureContract
+from features.evaluate.role import Outputs, RolePlan
+from features.evaluate.row_times import Moments
 from features.formulas import Base, Formula
-from features.instants import Moments
-from features.role_plan import Outputs, RolePlan
-from features.rows import ROLES, VISIBLE, Instants, Matrix
+from features.layout import ROLES, VISIBLE, Instants, Matrix
 
 _TEXT_PLACES = {feature.name: i for i, feature in enumerate(TEXT)}
 

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from features.evaluate.row_times import Moments
 from features.formulas import Age, Base, Count, Derived, Distinct, Formula, Ratio, Total
-from features.instants import Moments
-from features.rows import Layout, Matrix, Ring
+from features.layout import Layout, Matrix, Ring
 
 Places = npt.NDArray[np.int64]
 

@@ -8,7 +8,7 @@ from functools import cached_property
 import numpy as np
 import numpy.typing as npt
 
-from features.rows import DAY_S, FIRST, HEADER, LAST, TICK_S, VISIBLE, WINDOWS, Instants, Matrix, Ring
+from features.layout import DAY_S, FIRST, HEADER, LAST, TICK_S, VISIBLE, WINDOWS, Instants, Matrix, Ring
 from leads import clock
 
 Doubles = npt.NDArray[np.float64]

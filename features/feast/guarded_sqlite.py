@@ -46,8 +46,8 @@ ON CONFLICT (entity_key, feature_name) DO UPDATE SET
 class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[misc]
     """Feast's SQLite configuration; only `path` is used."""
 
-    type: Literal["features.guarded_sqlite.GuardedSqliteOnlineStore"] = (
-        "features.guarded_sqlite.GuardedSqliteOnlineStore"
+    type: Literal["features.feast.guarded_sqlite.GuardedSqliteOnlineStore"] = (
+        "features.feast.guarded_sqlite.GuardedSqliteOnlineStore"
     )
 
 

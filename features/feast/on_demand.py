@@ -8,9 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
-from features.columns import contract_for, evaluate
-from features.rows import LAYOUTS, missing
-from features.segments import packed_name
+from features.evaluate.columns import contract_for, evaluate
+from features.layout import LAYOUTS, missing
+from features.offline.segments import packed_name
 
 
 def named_features(inputs: pd.DataFrame) -> pd.DataFrame:
@@ -38,7 +38,7 @@ def on_demand_body() -> Callable[[pd.DataFrame], pd.DataFrame]:
     """A new function each time: Feast moves the one it is given to `__main__`, and keeps it as source text."""
 
     def named(inputs: pd.DataFrame) -> pd.DataFrame:
-        from features.named import named_features
+        from features.feast.on_demand import named_features
 
         return named_features(inputs)
 

@@ -13,7 +13,7 @@ from typing import Any
 from feast.infra.registry.file import FileRegistryStore
 from feast.repo_config import RegistryConfig
 
-from features.store import repo_config
+from features.feast.store import repo_config
 from leads.settings import REPOSITORY, Settings, load_settings
 
 

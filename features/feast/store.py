@@ -11,11 +11,11 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from features.catalogue import BY_NAME, STORED
-from features.columns import FEATURE_SERVICE
-from features.online_keys import PROJECT
-from features.online_stores import online_config
-from features.rows import LAYOUTS
-from features.segments import JOIN_KEYS, packed_name
+from features.evaluate.columns import FEATURE_SERVICE
+from features.layout import LAYOUTS
+from features.offline.segments import JOIN_KEYS, packed_name
+from features.online.codec import PROJECT
+from features.online.stores import online_config
 from leads.errors import ConfigurationError
 from leads.settings import Settings
 
@@ -33,7 +33,7 @@ def definitions(settings: Settings) -> list[Any]:
     from feast.on_demand_feature_view import on_demand_feature_view
     from feast.types import Array, Float32, Int64, String
 
-    from features.named import on_demand_body
+    from features.feast.on_demand import on_demand_body
 
     entities, views = [], []
     for layout in LAYOUTS:

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import mmh3
 
-from features.rows import DAY_S, FIRST, LAST, MIX, TICK_S, VISIBLE, WATERMARK, Layout
+from features.layout import DAY_S, FIRST, LAST, MIX, TICK_S, VISIBLE, WATERMARK, Layout
 from leads import clock
 from leads.clock import Micros
 

@@ -10,11 +10,11 @@ from array import array
 from dataclasses import dataclass, field
 from zlib import crc32
 
-from features.counting import Row, RowWriter, stamp
-from features.routes import Router
-from features.rows import LAYOUT_OF, LAYOUTS
+from features.fold.counting import Row, RowWriter, stamp
+from features.fold.router import Router
+from features.layout import LAYOUT_OF, LAYOUTS
 from leads.clock import Micros
-from leads.records import LoggedEvent, Played
+from leads.events import LoggedEvent, Played
 
 
 @dataclass(slots=True)

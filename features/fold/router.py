@@ -13,12 +13,12 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from features import near_text
-from features.counting import Occurrence, mix_counter
+from features.fold import near_text
+from features.fold.counting import Occurrence, mix_counter
 from leads import clock
 from leads.clock import Micros
-from leads.records import ACCOUNT as ACCOUNT_TYPE
-from leads.records import DecidedBy, DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, Verdict
+from leads.events import ACCOUNT as ACCOUNT_TYPE
+from leads.events import DecidedBy, DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, Verdict
 
 # A stream counts as a play for royalties from 30 seconds on; farms stop soon after.
 SHORT_PLAY_S = (30.0, 36.0)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from contextlib import AbstractContextManager
 
-from features.segments import Segments
+from features.offline.segments import Segments
 from leads.background import repeating
 
 EVERY_S = 30.0

@@ -8,14 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from features.columns import evaluate
 from features.contract import FeatureContract
-from features.routes import Links, links_of
-from features.rows import ROLES, Instants, Layout, Matrix, missing, row_instants
-from features.segments import JOIN_KEYS, packed_name
-from features.store import known_warnings_ignored, open_store
+from features.evaluate.columns import evaluate
+from features.feast.store import known_warnings_ignored, open_store
+from features.fold.router import Links, links_of
+from features.layout import ROLES, Instants, Layout, Matrix, missing, row_instants
+from features.offline.segments import JOIN_KEYS, packed_name
 from leads.errors import NotFound
-from leads.records import Subject
+from leads.events import Subject
 from leads.settings import Settings
 
 if TYPE_CHECKING:

@@ -20,8 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.fold import WHOLE, Batch, Partition, ViewBatch
-from features.rows import LAYOUT_OF, LAYOUTS
+from features.fold.fold import WHOLE, Batch, Partition, ViewBatch
+from features.layout import LAYOUT_OF, LAYOUTS
 from leads.clock import Micros
 from leads.errors import ConfigurationError
 from leads.files import write_atomic, write_json

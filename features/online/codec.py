@@ -9,8 +9,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
-from features.rows import Layout
-from features.segments import packed_name
+from features.layout import Layout
+from features.offline.segments import packed_name
 
 PROJECT = "leads"
 

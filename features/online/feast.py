@@ -9,10 +9,10 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
-from features.online_keys import Values, fields
-from features.rows import Layout
-from features.segments import JOIN_KEYS
-from features.store import import_feast, online_store_of, open_store
+from features.feast.store import import_feast, online_store_of, open_store
+from features.layout import Layout
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import Values, fields
 from leads.errors import LeadsError, Unavailable
 from leads.settings import Settings
 

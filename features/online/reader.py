@@ -13,11 +13,11 @@ from functools import cache
 
 import numpy as np
 
-from features.online_keys import float_list_value, string_value
-from features.online_stores import Store, Values, open_online_store
-from features.routes import Links, links_of
-from features.rows import ROLES, Instants, Layout, Matrix, row_instants
-from leads.records import Subject
+from features.fold.router import Links, links_of
+from features.layout import ROLES, Instants, Layout, Matrix, row_instants
+from features.online.codec import float_list_value, string_value
+from features.online.stores import Store, Values, open_online_store
+from leads.events import Subject
 from leads.settings import Settings
 
 

@@ -14,9 +14,9 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from features.online_keys import PROJECT, Values, entity_keys, fields
-from features.rows import Layout
-from features.segments import JOIN_KEYS
+from features.layout import Layout
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import PROJECT, Values, entity_keys, fields
 from leads.errors import Unavailable
 
 _MORE = object()

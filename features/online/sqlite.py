@@ -7,9 +7,9 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from features.online_keys import PROJECT, Values, entity_keys, fields
-from features.rows import Layout
-from features.segments import JOIN_KEYS
+from features.layout import Layout
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import PROJECT, Values, entity_keys, fields
 from leads.errors import Unavailable
 
 _KEYS_AT_ONCE = 1_000

@@ -8,16 +8,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, Protocol
 
-from features.online_keys import PROJECT, Values, fields
-from features.online_redis import RedisStore
-from features.online_sqlite import SqliteStore
-from features.rows import Layout
+from features.layout import Layout
+from features.online.codec import PROJECT, Values, fields
+from features.online.redis import RedisStore
+from features.online.sqlite import SqliteStore
 from leads.errors import ConfigurationError
 from leads.settings import Settings
 
 __all__ = ["PROJECT", "RedisStore", "SqliteStore", "Store", "Values", "fields", "online_config", "open_online_store"]
 
-_SQLITE_TYPE = "features.guarded_sqlite.GuardedSqliteOnlineStore"
+_SQLITE_TYPE = "features.feast.guarded_sqlite.GuardedSqliteOnlineStore"
 
 
 class Store(Protocol):
@@ -52,7 +52,7 @@ def open_online_store(settings: Settings) -> Store:
     if settings.online_store == "redis" and not settings.online_options:
         return RedisStore(config["connection_string"], settings.store_timeout_s)
     # A Redis with options may be a cluster, or behind a sentinel.
-    from features.online_feast import FeastStore
+    from features.online.feast import FeastStore
 
     return FeastStore(settings)
 

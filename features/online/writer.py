@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from features.fold import Batch
-from features.online_keys import entity_keys, fields, float_list_value, string_value_of
-from features.rows import LAYOUTS, Layout
-from features.segments import JOIN_KEYS
-from features.store import online_store_of, open_store
+from features.feast.store import online_store_of, open_store
+from features.fold.fold import Batch
+from features.layout import LAYOUTS, Layout
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import entity_keys, fields, float_list_value, string_value_of
 from leads.clock import Micros, from_datetime, to_datetime
 from leads.files import in_turn
 from leads.settings import Settings

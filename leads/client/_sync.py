@@ -14,7 +14,7 @@ from leads.client._calls import Call, SubjectLike
 from leads.client._connection import connection
 from leads.client._retries import Retries
 from leads.errors import LeadsError
-from leads.records import DecidedBy, Verdict
+from leads.events import DecidedBy, Verdict
 from leads.wire import Accepted, ClaimIn, DecisionIn, PlayIn, SignalIn, SubjectDecisionIn, SubjectIn
 from leads.wire_leads import (
     ClaimedOut,

@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
-from leads.tables import canary_retreats
+from leads.db.tables import canary_retreats
 
 
 class Retreat(NamedTuple):

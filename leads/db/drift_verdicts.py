@@ -8,7 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
-from leads.tables import drift_verdicts
+from leads.db.tables import drift_verdicts
 
 
 class DriftVerdict(NamedTuple):

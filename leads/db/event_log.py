@@ -16,18 +16,9 @@ from sqlalchemy.engine import Connection, Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
+from leads.db.tables import cursors, events, log_head, reading
 from leads.errors import InvalidInput
-from leads.records import (
-    DecisionMade,
-    Event,
-    ItemCreated,
-    LoggedEvent,
-    RecordedEvent,
-    Subject,
-    decode_event,
-    encode,
-)
-from leads.tables import cursors, events, log_head, reading
+from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, decode_event, encode
 
 MAX_CLOCK_SKEW: Micros = 5 * clock.MINUTE
 _CHUNK = 5_000

@@ -9,10 +9,11 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy.engine import Engine
 
-from leads import clock, event_log
+from leads import clock
 from leads.clock import Clock
+from leads.db import event_log
 from leads.errors import InvalidInput, NotFound
-from leads.records import Event, RecordedEvent, decode_event, decode_recorded
+from leads.events import Event, RecordedEvent, decode_event, decode_recorded
 
 _BATCH = 5_000
 _MAX_LINE = 1_000_000

@@ -11,10 +11,10 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.engine import Engine
 
-from leads import event_log
+from leads.db import event_log
+from leads.db.tables import reading
 from leads.errors import Unavailable
-from leads.records import ItemCreated, Subject, SubjectRef
-from leads.tables import reading
+from leads.events import ItemCreated, Subject, SubjectRef
 
 # The second condition on the kind lets SQLite use the index that leaves plays out.
 _SELECT = (

@@ -17,8 +17,8 @@ from sqlalchemy.engine import Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
+from leads.db.tables import api_keys, reading
 from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
-from leads.tables import api_keys, reading
 
 T = TypeVar("T")
 Scope = Literal["score", "leads:read", "leads:decide", "events:write", "admin"]

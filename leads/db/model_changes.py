@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
-from leads.tables import model_changes
+from leads.db.tables import model_changes
 
 Action = Literal["registered", "promoted", "challenging", "rolled_back", "retired", "canary", "canary_stopped"]
 State = Literal["pending", "done", "dropped"]

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy.engine import Connection, Engine
 
-from leads import database_guard
+from leads.db import guard
 from leads.settings import Settings
 
 metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
@@ -203,19 +203,17 @@ def _engine(url: sa.URL, timeout_s: float | None) -> Engine:
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(
-            url, poolclass=database_guard.Pool, connect_args={"timeout": 30, "check_same_thread": False}
-        )
+        engine = sa.create_engine(url, poolclass=guard.Pool, connect_args={"timeout": 30, "check_same_thread": False})
         sa.event.listen(engine, "connect", _sqlite_pragmas)
         sa.event.listen(engine, "begin", _sqlite_begin)
     else:
         waiting = {} if timeout_s is None else {"pool_timeout": timeout_s}
         engine = sa.create_engine(
-            url, poolclass=database_guard.Pool, pool_pre_ping=True, pool_size=5, max_overflow=10, **waiting
+            url, poolclass=guard.Pool, pool_pre_ping=True, pool_size=5, max_overflow=10, **waiting
         )
         if url.get_driver_name() == "psycopg":
-            database_guard.bound(engine, timeout_s)
-    database_guard.translate_errors(engine)
+            guard.bound(engine, timeout_s)
+    guard.translate_errors(engine)
     return engine
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from leads.clock import Micros
-from leads.records import Subject, Tier
+from leads.events import Subject, Tier
 
 SCHEMA = pa.schema(
     [

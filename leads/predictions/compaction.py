@@ -21,8 +21,8 @@ from leads import clock
 from leads.background import repeating
 from leads.errors import Conflict
 from leads.files import only_one
-from leads.prediction_repair import repair_day
-from leads.prediction_segments import MERGED, ordered_once, read_segment, unique_name, write_segment
+from leads.predictions.repair import repair_day
+from leads.predictions.segments import MERGED, ordered_once, read_segment, unique_name, write_segment
 
 EVERY_S = 180.0
 # A segment of so many rows is left as it is.

@@ -11,10 +11,10 @@ import pyarrow as pa
 
 from leads import clock
 from leads.errors import Unavailable
-from leads.prediction_alarm import LossAlarm
-from leads.prediction_batch import SCHEMA, PredictionBatch, to_table
-from leads.prediction_repair import repair
-from leads.prediction_segments import Scanned, days, read_predictions, scan_predictions, unique_name, write_segment
+from leads.predictions.alarm import LossAlarm
+from leads.predictions.batch import SCHEMA, PredictionBatch, to_table
+from leads.predictions.repair import repair
+from leads.predictions.segments import Scanned, days, read_predictions, scan_predictions, unique_name, write_segment
 
 __all__ = ["SCHEMA", "PredictionBatch", "PredictionLog", "Scanned", "days", "read_predictions", "scan_predictions"]
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import pyarrow.parquet as pq
 
-from leads.prediction_segments import host
+from leads.predictions.segments import host
 
 logger = logging.getLogger(__name__)
 

@@ -1,7 +1,7 @@
 """The files of the prediction log: immutable Parquet segments by harm and day.
 
 A segment appears under its name only when it is whole and on disk. The day is that of `at`, in UTC. Small segments are
-merged into one (`leads.prediction_compaction`): the merged one is there before the small ones go, and none goes in its
+merged into one (`leads.predictions.compaction`): the merged one is there before the small ones go, and none goes in its
 first minutes. So a reader that lists once more after it has read misses nothing, and what it meets twice has one id.
 """
 
@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from leads import clock
 from leads.clock import Micros
 from leads.files import sync_folder, write_atomic
-from leads.prediction_batch import SCHEMA
+from leads.predictions.batch import SCHEMA
 
 logger = logging.getLogger(__name__)
 

@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING
 from leads import clock
 from leads.errors import ModelRefused, NotFound
 from leads.settings import Settings
-from models import manifest, portable
-from models.mlflow_client import Connector, found
+from models import manifest
+from models.registry import portable
+from models.registry.mlflow_client import Connector, found
 from models.version import ModelVersion, model_name
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ def open_encoder(place: Place) -> CachedEncoder:
     Raises:
         ConfigurationError: it isn't installed, or isn't what it should be.
     """
-    from models.minilm import MiniLM
+    from models.text.minilm import MiniLM
 
     return CachedEncoder(MiniLM(place.weights or _installed()), place.vectors)
 

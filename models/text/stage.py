@@ -14,9 +14,9 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.errors import ConfigurationError, ModelRefused
-from models.ngrams import Grams, Hashes, grams
-from models.sentence import CachedEncoder, Place, open_encoder
-from models.sentence_head import SentenceHead
+from models.text.head import SentenceHead
+from models.text.ngrams import Grams, Hashes, grams
+from models.text.sentence import CachedEncoder, Place, open_encoder
 
 Floats = npt.NDArray[np.float32]
 _BLOCKS = ("words", "chars")

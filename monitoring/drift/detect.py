@@ -25,9 +25,9 @@ from leads.clock import Micros
 from leads.errors import NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
-from monitoring import report, statistics, window
-from monitoring.statistics import METHOD, Values
-from monitoring.window import SCORE, Registry, Sample, Window
+from monitoring.drift import report, statistics, window
+from monitoring.drift.statistics import METHOD, Values
+from monitoring.drift.window import SCORE, Registry, Sample, Window
 
 MIN_ROWS = 100
 DRIFTED_SHARE = 0.1
@@ -127,7 +127,7 @@ def drift(
     """
     policies.harm(harm)
     if registry is None:
-        from models.registry import Registry as MlflowRegistry
+        from models.registry.registry import Registry as MlflowRegistry
 
         registry = MlflowRegistry(settings)
     version = window.champion(registry, harm)

@@ -12,8 +12,8 @@ import numpy as np
 
 from leads.files import write_atomic
 from leads.processes import QUIET
-from monitoring.statistics import METHOD
-from monitoring.window import SCORE, Sample
+from monitoring.drift.statistics import METHOD
+from monitoring.drift.window import SCORE, Sample
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from leads import clock, predictions
+from leads import clock
 from leads.clock import Micros
 from leads.errors import ModelRefused, NotEnoughData, NotFound
+from leads.predictions import log
 from leads.settings import Settings
-from monitoring.statistics import Values
+from monitoring.drift.statistics import Values
 
 SCORE = "score"
 LABEL = "label"
@@ -23,7 +24,7 @@ REFERENCE = "reference.parquet"
 
 
 class Registry(Protocol):
-    """`models.registry.Registry`, as far as drift uses it."""
+    """`models.registry.registry.Registry`, as far as drift uses it."""
 
     def aliases(self, harm: str) -> dict[str, str]: ...
 
@@ -111,7 +112,7 @@ def read_window(
         until = _newest(settings.predictions_dir, harm, version, since) + 1
     if since is None:
         since = until - length
-    scanned = predictions.scan_predictions(settings.predictions_dir, harm, since, until)
+    scanned = log.scan_predictions(settings.predictions_dir, harm, since, until)
     table = scanned.table.filter(pc.field("model_version") == version)
     if not table.num_rows:
         raise _nothing_logged(harm, version)
@@ -120,9 +121,9 @@ def read_window(
 
 
 def _newest(folder: Path, harm: str, version: str, since: Micros | None) -> Micros:
-    for day in reversed(predictions.days(folder, harm)):
+    for day in reversed(log.days(folder, harm)):
         start = clock.from_text(f"{day}T00:00:00Z")
-        table = predictions.read_predictions(folder, harm, start, start + clock.DAY)
+        table = log.read_predictions(folder, harm, start, start + clock.DAY)
         newest = pc.max(table.filter(pc.field("model_version") == version)["at"]).as_py()
         if newest is not None:
             return int(newest)

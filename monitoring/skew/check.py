@@ -22,15 +22,16 @@ import numpy as np
 import pyarrow.compute as pc
 from sqlalchemy.engine import Engine
 
-from leads import clock, predictions
+from leads import clock
 from leads.clock import Micros
+from leads.db.tables import open_engine
 from leads.errors import NotFound
+from leads.predictions import log
 from leads.settings import Settings
-from leads.tables import open_engine
-from monitoring.skew_contracts import Contracts, Fetches
-from monitoring.skew_logged import by_version, logged, sampled, segments_reach
-from monitoring.skew_proof import prove
-from monitoring.skew_tally import ColumnSkew, Lag, Tally
+from monitoring.skew.contracts import Contracts, Fetches
+from monitoring.skew.logged import by_version, logged, sampled, segments_reach
+from monitoring.skew.proof import prove
+from monitoring.skew.tally import ColumnSkew, Lag, Tally
 
 __all__ = ["ColumnSkew", "HarmSkew", "Lag", "SkewResult", "Unverifiable", "check"]
 
@@ -158,7 +159,7 @@ def logged_harms(settings: Settings) -> list[str]:
     """
     folder = settings.predictions_dir
     harms = sorted(path.name.removeprefix("harm=") for path in folder.glob("harm=*"))
-    harms = [harm for harm in harms if predictions.days(folder, harm)]
+    harms = [harm for harm in harms if log.days(folder, harm)]
     if not harms:
         raise _nothing_logged("any harm")
     return harms
@@ -169,7 +170,7 @@ def _check_harm(
 ) -> HarmSkew:
     until = limits.until if limits.until is not None else _newest(settings, harm) + 1
     since = until - limits.length
-    scanned = predictions.scan_predictions(settings.predictions_dir, harm, since, until)
+    scanned = log.scan_predictions(settings.predictions_dir, harm, since, until)
     if not scanned.table.num_rows:
         raise _nothing_logged(harm)
     chosen = sampled(scanned.table, limits.sample)
@@ -196,7 +197,7 @@ def _check_harm(
 def _result(
     harm: str,
     window: tuple[Micros, Micros],
-    scanned: predictions.Scanned,
+    scanned: log.Scanned,
     total: int,
     columns: int,
     tally: Tally,
@@ -225,9 +226,9 @@ def _result(
 
 
 def _newest(settings: Settings, harm: str) -> Micros:
-    for day in reversed(predictions.days(settings.predictions_dir, harm)):
+    for day in reversed(log.days(settings.predictions_dir, harm)):
         start = clock.from_text(f"{day}T00:00:00Z")
-        table = predictions.read_predictions(settings.predictions_dir, harm, start, start + clock.DAY)
+        table = log.read_predictions(settings.predictions_dir, harm, start, start + clock.DAY)
         if table.num_rows:
             return int(pc.max(table["at"]).as_py())
     raise _nothing_logged(harm)

@@ -7,17 +7,17 @@ from typing import Protocol
 
 import pyarrow as pa
 
-from features.columns import unsatisfied
 from features.contract import FeatureContract
-from features.routes import Links
-from features.rows import ROLES
+from features.evaluate.columns import unsatisfied
+from features.fold.router import Links
+from features.layout import ROLES
 from leads.errors import LeadsError, ModelRefused
 from leads.settings import Settings
 from models import manifest
 
 
 class Fetches(Protocol):
-    """`models.registry.Registry`, as far as skew uses it."""
+    """`models.registry.registry.Registry`, as far as skew uses it."""
 
     def fetch(self, harm: str, version: str, into: Path) -> Path: ...
 
@@ -53,7 +53,7 @@ class Contracts:
         if published.is_dir():
             return published
         if self._registry is None:
-            from models.registry import Registry
+            from models.registry.registry import Registry
 
             self._registry = Registry(self._settings)
         try:

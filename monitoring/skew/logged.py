@@ -13,15 +13,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.engine import Engine
 
-from features.fold import Partition
-from features.routes import Links
-from features.rows import Instants, Matrix
-from features.segments import Segments
-from leads import event_log
+from features.fold.fold import Partition
+from features.fold.router import Links
+from features.layout import Instants, Matrix
+from features.offline.segments import Segments
 from leads.clock import Micros
-from leads.records import Subject
+from leads.db import event_log
+from leads.db.tables import reading
+from leads.events import Subject
 from leads.settings import Settings
-from leads.tables import reading
 
 _ALL: Micros = np.iinfo(np.int64).max
 

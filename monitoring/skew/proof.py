@@ -9,17 +9,17 @@ import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
 from features.catalogue import BY_NAME, Feature
-from features.columns import evaluate
 from features.contract import FeatureContract
-from features.frames import rows_at
-from features.rows import ROLES, Instants, Matrix
+from features.evaluate.columns import evaluate
+from features.layout import ROLES, Instants, Matrix
+from features.offline.frames import rows_at
 from leads import clock
 from leads.clock import Micros
 from leads.settings import Settings
-from monitoring.skew_logged import Logged
-from monitoring.skew_tally import Flags, Kind, Tally
-from monitoring.skew_texts import Texts, texts_of
-from monitoring.skew_waits import waited
+from monitoring.skew.logged import Logged
+from monitoring.skew.tally import Flags, Kind, Tally
+from monitoring.skew.texts import Texts, texts_of
+from monitoring.skew.waits import waited
 
 Column = npt.NDArray[np.floating]
 _ITEM, _ACCOUNT, _DEVICE = (tuple(ROLES).index(role) for role in ("item", "account", "device"))

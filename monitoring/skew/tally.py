@@ -11,7 +11,7 @@ import numpy.typing as npt
 from features.catalogue import BY_NAME
 from leads import clock
 from leads.clock import Micros
-from monitoring.skew_logged import Logged
+from monitoring.skew.logged import Logged
 
 Kind = Literal["value", "unknown row", "stale row", "missing row"]
 Places = npt.NDArray[np.intp]

@@ -8,10 +8,10 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
-from leads import event_log
-from leads.tables import reading
+from leads.db import event_log
+from leads.db.tables import reading
 from leads.text import text_hash
-from monitoring.skew_logged import Logged
+from monitoring.skew.logged import Logged
 
 
 class Texts(NamedTuple):

@@ -10,10 +10,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from features.rows import ACCOUNT, ROLES, Instants
-from features.segments import JOIN_KEYS
+from features.layout import ACCOUNT, ROLES, Instants
+from features.offline.segments import JOIN_KEYS
 from leads.settings import Settings
-from monitoring.skew_logged import Logged
+from monitoring.skew.logged import Logged
 
 _Keys = Sequence[str | None]
 

@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import PlainTextResponse, Response
 
 from serving.runtime import Runtime
-from serving.served import Served
+from serving.versions.served import Served
 
 Status = Literal["ready", "starting", "not_ready", "stopping"]
 READY, ALIVE = "/readyz", frozenset(("/livez", "/healthz"))

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.tables import idempotency
 from leads.errors import Conflict, InvalidInput
-from leads.tables import idempotency
 
 REMEMBERED: Micros = clock.DAY
 _MAX_LENGTH = 255

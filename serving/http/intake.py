@@ -7,14 +7,14 @@ from collections.abc import Sequence
 
 from sqlalchemy.engine import Connection
 
-from leads import event_log
 from leads.clock import Clock, Micros
+from leads.db import event_log
+from leads.db.keys import ApiKey
 from leads.errors import InvalidInput, LeadsError
-from leads.keys import ApiKey
+from leads.events import Body, Event, ItemCreated, Played, SignalReceived
 from leads.policies import Policies
-from leads.records import Body, Event, ItemCreated, Played, SignalReceived
 from leads.wire import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn, instant
-from serving.idempotency import Given
+from serving.http.idempotency import Given
 
 Batch = ItemsIn | SignalsIn | PlaysIn
 _Entry = ItemIn | SignalIn | PlayIn

@@ -7,18 +7,18 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Connection
 
-from leads import event_log
+from leads.db import event_log
+from leads.db.keys import ApiKey
+from leads.db.tables import reading
 from leads.errors import NotFound
-from leads.keys import ApiKey
-from leads.records import Subject
-from leads.tables import reading
+from leads.events import Subject
 from leads.wire import ClaimIn, DecisionIn, ReleaseIn, SubjectDecisionIn
 from leads.wire_leads import ClaimedOut, DecidedOut, LeadDetail, LeadsOut, ReleasedOut, StateFilter, TrailOut
-from serving import queue
-from serving.decisions import Ruling, decide_lead, decide_subject
-from serving.leads_table import Lead, LeadState, find_lead, read_audit
+from serving.http.lead_schemas import claimed_out, decided_out, detail_out, lead_out, trail_out
+from serving.queue import queue
+from serving.queue.decisions import Ruling, decide_lead, decide_subject
+from serving.queue.leads_table import Lead, LeadState, find_lead, read_audit
 from serving.runtime import Runtime
-from serving.wire_leads import claimed_out, decided_out, detail_out, lead_out, trail_out
 
 _ID = re.compile(r"l_[0-9a-f]{24}")
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leads import clock
-from leads.records import ItemCreated, LoggedEvent, SignalReceived, Subject
+from leads.events import ItemCreated, LoggedEvent, SignalReceived, Subject
 from leads.wire import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason, time_text
 from leads.wire_leads import (
     AuditOut,
@@ -20,9 +20,9 @@ from leads.wire_leads import (
     VersionOut,
 )
 from models.version import model_name
-from serving.decisions import Decided
-from serving.leads_table import AuditEntry, Lead
-from serving.served import Served
+from serving.queue.decisions import Decided
+from serving.queue.leads_table import AuditEntry, Lead
+from serving.versions.served import Served
 
 
 def lead_out(lead: Lead) -> LeadOut:

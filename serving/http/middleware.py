@@ -20,16 +20,16 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from leads import keys
+from leads.db import keys
+from leads.db.keys import ApiKey
 from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
-from leads.keys import ApiKey
-from serving import health, problems, request_notes
-from serving.bodies import Disconnected, Headers, Refused, headers_of, read_body
-from serving.gate_answer import NO_ANSWER, Answer, log_access, route_of
-from serving.logs import trace_of
-from serving.request_notes import Notes
+from serving.http import health, problems, request_notes
+from serving.http.bodies import Disconnected, Headers, Refused, headers_of, read_body
+from serving.http.request_notes import Notes
+from serving.http.responses import NO_ANSWER, Answer, log_access, route_of
+from serving.observe.logs import trace_of
 from serving.runtime import Runtime
-from serving.stages import Stages
+from serving.scoring.stages import Stages
 
 if TYPE_CHECKING:
     from opentelemetry.trace import Span

@@ -11,8 +11,8 @@ import math
 import time
 from collections.abc import Callable
 
+from leads.db.keys import ApiKey
 from leads.errors import TooManyRequests
-from leads.keys import ApiKey
 
 BURST_S = 2.0
 UNIT_BYTES = 4_096

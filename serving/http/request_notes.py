@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from contextvars import ContextVar, Token
 
-from serving.stages import Stage
+from serving.scoring.stages import Stage
 
 _current: ContextVar[Notes | None] = ContextVar("leads_request_notes", default=None)
 

@@ -9,8 +9,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import Message, Receive, Scope, Send
 
-from serving import health, logs, problems
-from serving.request_notes import Notes
+from serving.http import health, problems
+from serving.http.request_notes import Notes
+from serving.observe import logs
 
 # Nobody got an answer: the client went away, or the request was given up.
 NO_ANSWER = 499

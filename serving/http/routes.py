@@ -16,9 +16,9 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from leads.db.keys import ApiKey, Scope
 from leads.errors import LeadsError
-from leads.keys import ApiKey, Scope
-from leads.records import Subject
+from leads.events import Subject
 from leads.wire import (
     ClaimIn,
     DecisionIn,
@@ -31,15 +31,15 @@ from leads.wire import (
 )
 from leads.wire_leads import StateFilter
 from leads.wire_scores import parse_scoring
-from serving import idempotency, intake, lead_requests, problems
-from serving.api_docs import describe, parameter, with_nulls
-from serving.api_examples import CURSOR, LEAD_ID
-from serving.gate import KEY, REQUEST_ID
-from serving.idempotency import Answer, Given
+from serving.http import idempotency, intake, lead_requests, problems
+from serving.http.idempotency import Answer, Given
+from serving.http.lead_schemas import models_out
+from serving.http.middleware import KEY, REQUEST_ID
+from serving.http.openapi.examples import CURSOR, LEAD_ID
+from serving.http.openapi.operations import describe, parameter, with_nulls
+from serving.http.score_request import NothingScored, score
 from serving.runtime import Runtime
-from serving.score_request import NothingScored, score
-from serving.stages import Stages
-from serving.wire_leads import models_out
+from serving.scoring.stages import Stages
 
 _TYPE = r"^[a-z][a-z0-9_]{0,63}$"
 LeadId = Annotated[str, Path(**parameter("As GET /v1/leads and POST /v1/leads/claim name it.", LEAD_ID))]

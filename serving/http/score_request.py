@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from leads.db.keys import ApiKey
 from leads.errors import LeadsError
-from leads.keys import ApiKey
-from leads.records import Subject
+from leads.events import Subject
 from leads.wire import RefOut, SubjectIn, WeighedReason, time_text
 from leads.wire_scores import Asked, BadSubject, Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
-from serving import request_notes
-from serving.answers import GroupScores, Scored
-from serving.problems import Detail
-from serving.reasons import Explained
+from serving.http import request_notes
+from serving.http.problems import Detail
 from serving.runtime import Runtime
-from serving.score_group import Explain
-from serving.scoring import ScoreRequest
-from serving.stages import Stages
+from serving.scoring.answers import GroupScores, Scored
+from serving.scoring.group import Explain
+from serving.scoring.reasons import Explained
+from serving.scoring.scorer import ScoreRequest
+from serving.scoring.stages import Stages
 
 # The subject's place, the harm if it is about one, and what is wrong.
 _Unscored = tuple[int, str | None, LeadsError]

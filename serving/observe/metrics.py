@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 
 import numpy as np
 
-from serving.answers import GroupScores, Scored
-from serving.metrics_text import text_of
-from serving.stages import Stage
+from serving.observe.metrics_text import text_of
+from serving.scoring.answers import GroupScores, Scored
+from serving.scoring.stages import Stage
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram

@@ -8,8 +8,8 @@ import signal
 import threading
 from types import FrameType
 
-from serving.logs import trace_of
-from serving.metrics import Snapshot
+from serving.observe.logs import trace_of
+from serving.observe.metrics import Snapshot
 from serving.runtime import Runtime
 
 TICK_S = 1.0

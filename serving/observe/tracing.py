@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING
 
 from leads.errors import ConfigurationError
 from leads.settings import Settings
-from serving.request_notes import Notes
-from serving.stages import Stage
+from serving.http.request_notes import Notes
+from serving.scoring.stages import Stage
 
 if TYPE_CHECKING:
     from opentelemetry.sdk.trace import SpanProcessor

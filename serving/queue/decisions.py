@@ -14,13 +14,14 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from leads import clock, event_log
+from leads import clock
 from leads.clock import Clock, Micros
+from leads.db import event_log
+from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
+from leads.events import DecidedBy, DecisionMade, Event, Subject, SubjectRef, Verdict
 from leads.policies import Policies
-from leads.records import DecidedBy, DecisionMade, Event, Subject, SubjectRef, Verdict
-from leads.tables import leads
-from serving.leads_table import AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
+from serving.queue.leads_table import AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
 
 
 class Ruling(NamedTuple):

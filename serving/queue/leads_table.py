@@ -13,11 +13,11 @@ from sqlalchemy.engine import Connection, Row
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.tables import audit, leads
 from leads.errors import NotFound
+from leads.events import Subject, Tier, Verdict
 from leads.policies import QueuePolicy
-from leads.records import Subject, Tier, Verdict
-from leads.tables import audit, leads
-from serving.reasons import Reason
+from serving.scoring.reasons import Reason
 
 LeadState = Literal["open", "claimed", "decided", "escalated", "withdrawn"]
 STATES: tuple[LeadState, ...] = get_args(LeadState)

@@ -9,12 +9,12 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from leads import event_log
 from leads.clock import Micros
-from leads.records import DecisionMade, Subject, Tier
-from leads.tables import leads
-from serving.leads_table import AuditEntry, effective_state, insert_new, lead_id, write_audit
-from serving.reasons import Reason
+from leads.db import event_log
+from leads.db.tables import leads
+from leads.events import DecisionMade, Subject, Tier
+from serving.queue.leads_table import AuditEntry, effective_state, insert_new, lead_id, write_audit
+from serving.scoring.reasons import Reason
 
 _CHUNK = 1_000
 _FINAL = ("decided", "escalated")

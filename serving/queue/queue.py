@@ -20,11 +20,11 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput
+from leads.events import Instant
 from leads.policies import QueuePolicy
-from leads.records import Instant
-from leads.tables import leads
-from serving.leads_table import (
+from serving.queue.leads_table import (
     AuditEntry,
     Lead,
     LeadState,
@@ -35,7 +35,7 @@ from serving.leads_table import (
     select_leads,
     write_audit,
 )
-from serving.offers import Offer, Offered, offer
+from serving.queue.offers import Offer, Offered, offer
 
 __all__ = ["Lead", "Offer", "Offered", "Page", "claim", "listing", "offer", "release"]
 

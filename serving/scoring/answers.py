@@ -10,11 +10,11 @@ import msgspec
 
 from leads.clock import Micros
 from leads.errors import LeadsError
-from leads.records import Subject, Tier
-from serving.reasons import Explained, Reason
+from leads.events import Subject, Tier
+from serving.scoring.reasons import Explained, Reason
 
 if TYPE_CHECKING:
-    from serving.score_group import Group
+    from serving.scoring.group import Group
 
 
 class ScoreAnswer(msgspec.Struct, frozen=True, kw_only=True):

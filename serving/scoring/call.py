@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Literal
 
-from features.online import Fetched
-from features.plan import Evaluated
+from features.evaluate.plan import Evaluated
+from features.online.reader import Fetched
 from leads.clock import Micros
 from leads.errors import LeadsError
-from serving.inputs import Input, ScoreRequest
-from serving.lineup import Lineup
-from serving.score_group import Explain, Group
-from serving.stages import Stages
-from serving.text_cache import TextCache, Texts
+from serving.scoring.group import Explain, Group
+from serving.scoring.inputs import Input, ScoreRequest
+from serving.scoring.stages import Stages
+from serving.scoring.text_cache import TextCache, Texts
+from serving.versions.lineup import Lineup
 
 # A harm to score, or None for the whole request, and what stands in the way.
 Planned = tuple[str | None, LeadsError | None]

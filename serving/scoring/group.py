@@ -9,21 +9,21 @@ from typing import Literal
 
 import numpy as np
 
-from features.columns import plan_of
 from features.contract import Column, FeatureContract
-from features.online import Fetched
-from features.plan import Evaluated
-from features.rows import DAY_S, ROLES, Instants
+from features.evaluate.columns import plan_of
+from features.evaluate.plan import Evaluated
+from features.layout import DAY_S, ROLES, Instants
+from features.online.reader import Fetched
 from leads import clock
 from leads.clock import SECOND, Micros
 from leads.errors import Unavailable
-from leads.prediction_batch import PredictionBatch
-from leads.records import Tier
+from leads.events import Tier
+from leads.predictions.batch import PredictionBatch
 from models.version import ModelVersion, Scores
-from serving.answers import ErrorEntry, GroupScores
-from serving.inputs import Input
-from serving.reasons import Explained, explain
-from serving.text_cache import TextCache, Texts
+from serving.scoring.answers import ErrorEntry, GroupScores
+from serving.scoring.inputs import Input
+from serving.scoring.reasons import Explained, explain
+from serving.scoring.text_cache import TextCache, Texts
 
 Explain = Literal["nothing", "leads", "all"]
 # Contributions take about a millisecond a row: so many rows per harm are explained when all are asked for.

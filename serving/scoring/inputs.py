@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import msgspec
 
-from features.near_text import buckets
-from features.routes import Links
+from features.fold.near_text import buckets
+from features.fold.router import Links
 from leads.errors import LeadsError, NotFound, Unavailable
-from leads.records import ACCOUNT, ItemCreated, Subject
+from leads.events import ACCOUNT, ItemCreated, Subject
 
 _UNKNOWN = ("subject_unknown",)
 # Whether it is known can't be told either.

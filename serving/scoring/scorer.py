@@ -11,42 +11,42 @@ from typing import Literal, Protocol
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from features.online import Fetched
-from features.plan import Evaluated
-from features.routes import Links
-from features.rows import ROLES, missing
+from features.evaluate.plan import Evaluated
+from features.fold.router import Links
+from features.layout import ROLES, missing
+from features.online.reader import Fetched
 from leads.clock import Micros
+from leads.db.items import StoredItems
 from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.events import ItemCreated, Subject
 from leads.policies import Policies
-from leads.prediction_batch import PredictionBatch
-from leads.records import ItemCreated, Subject
-from leads.stored_items import StoredItems
-from serving.answers import ErrorEntry, GroupScores, ScoreAnswer, Scored
-from serving.inputs import Input, ScoreRequest, refusal, settle, subjects
-from serving.lineup import Lineup
-from serving.score_call import Call, Planned
-from serving.score_group import Explain, Group
-from serving.stages import Stages
-from serving.text_cache import TextCache, Texts
-from serving.trials import Trials
+from leads.predictions.batch import PredictionBatch
+from serving.scoring.answers import ErrorEntry, GroupScores, ScoreAnswer, Scored
+from serving.scoring.call import Call, Planned
+from serving.scoring.group import Explain, Group
+from serving.scoring.inputs import Input, ScoreRequest, refusal, settle, subjects
+from serving.scoring.stages import Stages
+from serving.scoring.text_cache import TextCache, Texts
+from serving.trials.trials import Trials
+from serving.versions.lineup import Lineup
 
 __all__ = ["ErrorEntry", "ScoreAnswer", "ScoreRequest", "Scored", "Scorer"]
 
 
 class Reader(Protocol):
-    """`features.online.OnlineReader`, as far as scoring uses it."""
+    """`features.online.reader.OnlineReader`, as far as scoring uses it."""
 
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched: ...
 
 
 class Versions(Protocol):
-    """`serving.published.Published`, as far as scoring uses it."""
+    """`serving.versions.published.Published`, as far as scoring uses it."""
 
     def lineup(self) -> Lineup: ...
 
 
 class Log(Protocol):
-    """`leads.predictions.PredictionLog`, as far as scoring uses it."""
+    """`leads.predictions.log.PredictionLog`, as far as scoring uses it."""
 
     def append(self, batch: PredictionBatch) -> None: ...
 

@@ -15,11 +15,11 @@ import time
 from collections.abc import Callable, Sequence
 from typing import Protocol
 
-from features.online import Fetched
-from features.routes import Links
+from features.fold.router import Links
+from features.online.reader import Fetched
 from leads.breaker import Breaker
 from leads.errors import LeadsError, Unavailable
-from leads.records import Subject
+from leads.events import Subject
 
 # Twice as many as there are callers at once, so that a free one is missing only when as many are stuck.
 THREADS = 32
@@ -32,7 +32,7 @@ _log = logging.getLogger(__name__)
 
 
 class Reader(Protocol):
-    """`features.online.OnlineReader`, as far as the guard uses it."""
+    """`features.online.reader.OnlineReader`, as far as the guard uses it."""
 
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched: ...
 

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.catalogue import TEXT
-from features.plan import text_counts
+from features.evaluate.plan import text_counts
 from leads.text import text_hash
 
 Floats = npt.NDArray[np.float32]

@@ -14,9 +14,9 @@ import numpy as np
 
 from leads.policies import CanaryPolicy, Policies
 from models.version import ModelVersion
-from serving.evidence import Evidence
-from serving.retreats import Key, Retreats
-from serving.shadow_jobs import Doubles, PairedJob, Places
+from serving.trials.evidence import Evidence
+from serving.trials.retreats import Key, Retreats
+from serving.trials.shadow_jobs import Doubles, PairedJob, Places
 
 # What is kept of champions that came and went meanwhile; jobs about them may still be waiting.
 _KEPT_TRIALS = 3

@@ -10,12 +10,13 @@ from types import MappingProxyType
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from leads import canary_retreats, clock
-from leads.canary_retreats import Retreat
+from leads import clock
 from leads.clock import Clock
+from leads.db import canary_retreats
+from leads.db.canary_retreats import Retreat
+from leads.db.tables import reading
 from leads.errors import Unavailable
-from leads.prediction_segments import host
-from leads.tables import reading
+from leads.predictions.segments import host
 
 Key = tuple[str, str]
 _log = logging.getLogger(__name__)

@@ -17,9 +17,9 @@ from typing import NamedTuple
 import numpy as np
 
 from models.version import ModelVersion, Scores
-from serving.budget import Budget
-from serving.canary import CanaryWatch
-from serving.shadow_jobs import PairedJob, Rows, ShadowJob
+from serving.trials.budget import Budget
+from serving.trials.canary import CanaryWatch
+from serving.trials.shadow_jobs import PairedJob, Rows, ShadowJob
 
 # Under load old rows wait before new ones: more of them would make a canary that goes wrong answer on for longer.
 CAPACITY = 2_000

@@ -8,15 +8,15 @@ import numpy as np
 
 from features.contract import FeatureContract
 from leads.policies import Policies
-from leads.predictions import PredictionBatch
+from leads.predictions.log import PredictionBatch
 from models.version import ModelVersion, Scores
-from serving.canary import CanaryWatch
-from serving.lineup import Lineup
-from serving.retreats import Retreats
-from serving.score_group import Group
-from serving.shadow import Shadow
-from serving.shadow_jobs import PairedJob, Places, Rows, ShadowJob
-from serving.text_cache import TextCache
+from serving.scoring.group import Group
+from serving.scoring.text_cache import TextCache
+from serving.trials.canary import CanaryWatch
+from serving.trials.retreats import Retreats
+from serving.trials.shadow import Shadow
+from serving.trials.shadow_jobs import PairedJob, Places, Rows, ShadowJob
+from serving.versions.lineup import Lineup
 
 Log = Callable[[PredictionBatch], None]
 

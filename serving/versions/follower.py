@@ -1,6 +1,6 @@
 """The follower: one process per host that turns MLflow's aliases into proven version folders for the workers.
 
-    python -m serving.follower
+    python -m serving.versions.follower
 
 It polls the aliases `champion`, `canary` and `challenger`, fetches a new version, loads it, checks that this code can
 satisfy its contract and that its golden rows reproduce, and only then publishes it. A version that fails is refused
@@ -26,11 +26,11 @@ from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
-from models.sentence import place_of
+from models.text.sentence import place_of
 from models.version import load
-from serving import logs
-from serving.proof import Load, prove, reason_of
-from serving.published_state import HarmState, State, read_state, write_state
+from serving.observe import logs
+from serving.versions.proof import Load, prove, reason_of
+from serving.versions.published_state import HarmState, State, read_state, write_state
 
 # A refused version may have been fetched while a disk or network failed: it gets another chance after so long.
 RETRY_REFUSED_S = 60.0
@@ -42,7 +42,7 @@ _log = logging.getLogger(__name__)
 
 
 class Registry(Protocol):
-    """`models.registry.Registry`, as far as the follower uses it."""
+    """`models.registry.registry.Registry`, as far as the follower uses it."""
 
     def aliases(self, harm: str) -> dict[str, str]: ...
 
@@ -255,7 +255,7 @@ def main() -> None:
 
 
 def _follow(settings: Settings, stopped: threading.Event) -> None:
-    from models.registry import Registry
+    from models.registry.registry import Registry
 
     follower = Follower(settings, load_policies(settings.policies), Registry(settings))
     run(follower, every_s=settings.alias_poll_s, stopped=stopped)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from features.columns import unsatisfied
+from features.evaluate.columns import unsatisfied
 from leads.errors import LeadsError, ModelRefused
 from models import golden, manifest
 from models.version import ModelVersion

@@ -22,14 +22,14 @@ from leads.clock import Micros
 from leads.errors import ModelRefused
 from leads.policies import Policies
 from leads.settings import Settings
-from models.sentence import place_of
+from models.text.sentence import place_of
 from models.version import ModelVersion
 from models.version import load as load_version
-from serving.lineup import Canary, Lineup
-from serving.proof import Load, prove, reason_of
-from serving.published_state import STATE_FILE, HarmState, State, read_state
-from serving.retreats import Key, Retreats
-from serving.served import Served
+from serving.trials.retreats import Key, Retreats
+from serving.versions.lineup import Canary, Lineup
+from serving.versions.proof import Load, prove, reason_of
+from serving.versions.published_state import STATE_FILE, HarmState, State, read_state
+from serving.versions.served import Served
 
 POLL_S = 0.5
 # A version that was refused here gets another chance after so long, or as soon as its folder is another one.

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 
 import msgspec
 
-from leads.canary_retreats import Retreat
-from serving.published_state import HarmState
+from leads.db.canary_retreats import Retreat
+from serving.versions.published_state import HarmState
 
 
 class Served(msgspec.Struct, frozen=True, kw_only=True):

@@ -12,25 +12,26 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from features.compaction import compacting
-from features.fold import Partition
+from cli.ui.terminal import next_steps, note, progress
+from features.fold.fold import Partition
 from features.materialize import Materializer, forget
-from features.online import open_reader
-from leads import clock, prediction_compaction
+from features.offline.compaction import compacting
+from features.online.reader import open_reader
+from leads import clock
+from leads.db.tables import open_engine
 from leads.errors import Conflict, InvalidInput, LeadsError
 from leads.files import only_one
 from leads.policies import load_policies
-from leads.predictions import PredictionLog
-from leads.screens import next_steps, note, progress
+from leads.predictions import compaction
+from leads.predictions.log import PredictionLog
 from leads.settings import Settings
-from leads.tables import open_engine
-from serving import logs
-from serving.published import Published
-from serving.published_state import read_state
-from serving.scoring import Scorer
-from serving.store_guard import GuardedReader
-from serving.trials import Trials
-from serving.worker import Progress, Worker
+from serving.observe import logs
+from serving.scoring.scorer import Scorer
+from serving.scoring.store_guard import GuardedReader
+from serving.trials.trials import Trials
+from serving.versions.published import Published
+from serving.versions.published_state import read_state
+from serving.worker.worker import Progress, Worker
 
 _FOLLOWER_S = 60.0
 # The worker waits for a slow store rather than go on without it; but SIGTERM must find it waiting, not stuck.
@@ -144,7 +145,7 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
     try:
         scorer = Scorer(engine, policies, reader, published, log, trials)
         materializer = Materializer(settings, engine, partition=share)
-        with compacting(materializer.segments), prediction_compaction.compacting(settings.predictions_dir):
+        with compacting(materializer.segments), compaction.compacting(settings.predictions_dir):
             yield Worker(policies, engine, scorer, published, materializer)
     finally:
         trials.stop()
@@ -158,8 +159,8 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
 
 def follow_once(settings: Settings) -> None:
     """Publish what the registry's aliases name now, unless a follower does that already or no registry exists."""
-    from models.registry import Registry
-    from serving.follower import Follower
+    from models.registry.registry import Registry
+    from serving.versions.follower import Follower
 
     database = sa.make_url(settings.mlflow).database if settings.mlflow.startswith("sqlite") else None
     if database is not None and not Path(database).exists():

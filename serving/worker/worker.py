@@ -16,16 +16,17 @@ from typing import NamedTuple
 from sqlalchemy.engine import Engine
 
 from features.materialize import Materializer
-from leads import clock, event_log
+from leads import clock
 from leads.clock import Micros
+from leads.db import event_log
+from leads.db.tables import reading
 from leads.errors import LeadsError, Unavailable
+from leads.events import ACCOUNT, DecisionMade, LoggedEvent, Played, Subject
 from leads.policies import Policies
-from leads.records import ACCOUNT, DecisionMade, LoggedEvent, Played, Subject
-from leads.tables import reading
-from serving.answers import ErrorEntry, ScoreAnswer
-from serving.inputs import ScoreRequest
-from serving.offers import Offer, offer
-from serving.scoring import Scorer, Versions
+from serving.queue.offers import Offer, offer
+from serving.scoring.answers import ErrorEntry, ScoreAnswer
+from serving.scoring.inputs import ScoreRequest
+from serving.scoring.scorer import Scorer, Versions
 
 _CHUNK = 1_000
 _IDLE_S = 0.05

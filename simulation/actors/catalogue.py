@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.clock import DAY, HOUR, Micros
-from leads.records import ItemCreated, SubjectRef
+from leads.events import ItemCreated, SubjectRef
 from simulation.randomness import Arrays
 from simulation.timeline import Longs
 

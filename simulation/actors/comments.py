@@ -7,14 +7,14 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from leads.clock import DAY, Micros
-from leads.records import ItemCreated, SubjectRef
-from simulation import signals
-from simulation.accounts import Accounts, Kind
-from simulation.campaigns import Campaign
-from simulation.catalogue import Catalogue
+from leads.events import ItemCreated, SubjectRef
+from simulation.actors import signals
+from simulation.actors.accounts import Accounts, Kind
+from simulation.actors.campaigns import Campaign
+from simulation.actors.catalogue import Catalogue
+from simulation.actors.reviewers import JUDGED_SHARE, Reviewers
 from simulation.daytime import instants
 from simulation.randomness import Arrays, Single
-from simulation.reviewers import JUDGED_SHARE, Reviewers
 from simulation.texts import Texts, Truth, Written
 from simulation.timeline import Draft, Longs, prompt
 

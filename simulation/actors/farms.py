@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from leads.clock import DAY, HOUR, Micros
-from simulation.accounts import Accounts, Kind
-from simulation.catalogue import TRACK, Catalogue
-from simulation.plays import Plays
+from simulation.actors.accounts import Accounts, Kind
+from simulation.actors.catalogue import TRACK, Catalogue
+from simulation.actors.plays import Plays
 from simulation.randomness import Arrays
 from simulation.timeline import Longs
 

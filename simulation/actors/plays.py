@@ -8,9 +8,9 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.clock import DAY, Micros
-from leads.records import Played
-from simulation.accounts import Accounts, Kind
-from simulation.catalogue import Catalogue
+from leads.events import Played
+from simulation.actors.accounts import Accounts, Kind
+from simulation.actors.catalogue import Catalogue
 from simulation.daytime import ASLEEP, AWAKE, OPEN, instants
 from simulation.randomness import Arrays
 from simulation.timeline import Draft, Longs, play_delays

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leads.clock import HOUR, MINUTE, SECOND, Micros
-from leads.records import DecisionMade, SubjectRef, Verdict
+from leads.events import DecisionMade, SubjectRef, Verdict
 from simulation.randomness import Single
 from simulation.texts import Truth
 from simulation.timeline import Draft, prompt

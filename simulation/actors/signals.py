@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from leads.clock import HOUR, MINUTE, Micros
-from leads.records import SignalKind, SignalReceived, SubjectRef
+from leads.events import SignalKind, SignalReceived, SubjectRef
 from simulation.config import HARMS_OF
 from simulation.randomness import Single, poisson
 from simulation.texts import Truth

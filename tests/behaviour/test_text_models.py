@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.columns import contract_for, evaluate
-from features.rows import missing
+from features.evaluate.columns import contract_for, evaluate
+from features.layout import missing
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from training.fit import fit
-from training.make import draft
-from training.split import folds
-from training.text_fit import count_texts
+from training.build import draft
+from training.data.split import folds
+from training.fit.model import fit
+from training.fit.text import count_texts
 
 CONTRACT = contract_for(text=True)
 SPAM = ("Subscribe to my channel", "free gift cards here", "earn cash from home", "visit www.example.com now")

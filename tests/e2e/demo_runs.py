@@ -11,10 +11,11 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
-from leads import clock, tables
+from leads import clock
+from leads.db import tables
+from leads.db.tables import open_engine, reading
 from leads.files import write_json
 from leads.settings import load_settings
-from leads.tables import open_engine, reading
 
 LIMIT_S = 280
 
@@ -35,7 +36,7 @@ def start_demo(home: Path, log: Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, "LEADS_HOME": str(home), "LEADS_CORPORA": "", "PYTHONWARNINGS": "default"}
     with log.open("ab") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "leads.cli", "demo", "--quick"],
+            [sys.executable, "-m", "cli.app", "demo", "--quick"],
             env=env,
             stdout=out,
             stderr=subprocess.STDOUT,

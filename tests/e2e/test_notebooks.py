@@ -10,7 +10,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from features.segments import Segments
+from features.offline.segments import Segments
 from leads.settings import REPOSITORY, load_settings
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))

@@ -13,9 +13,9 @@ from typing import Literal
 import mmh3
 import numpy as np
 
-from features.online_keys import PROJECT, entity_key, fields, float_list_value, string_value_of
-from features.rows import Layout
-from features.segments import JOIN_KEYS
+from features.layout import Layout
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import PROJECT, entity_key, fields, float_list_value, string_value_of
 
 Mode = Literal["ok", "refuse", "hang", "slow", "dribble", "garbage", "error", "wrong_type", "cut"]
 SLOW_S = 2.0

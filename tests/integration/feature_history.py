@@ -9,13 +9,14 @@ import numpy as np
 import pyarrow.parquet as pq
 from sqlalchemy.engine import Engine
 
-from features.columns import contract_for, evaluate
-from features.fold import Partition
-from features.online import open_reader
-from features.rows import LAYOUTS
-from features.segments import JOIN_KEYS, Segments, packed_name
-from leads import clock, event_log
-from leads.records import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, Subject, SubjectRef
+from features.evaluate.columns import contract_for, evaluate
+from features.fold.fold import Partition
+from features.layout import LAYOUTS
+from features.offline.segments import JOIN_KEYS, Segments, packed_name
+from features.online.reader import open_reader
+from leads import clock
+from leads.db import event_log
+from leads.events import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, Subject, SubjectRef
 from leads.settings import Settings
 
 START = clock.from_text("2026-03-01T00:00:00Z")

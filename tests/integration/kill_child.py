@@ -17,10 +17,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from features.feast.store import import_feast
 from features.materialize import Materializer
-from features.store import import_feast
+from leads.db.tables import open_engine
 from leads.settings import load_settings
-from leads.tables import open_engine
 
 # Steps of a whole undisturbed run are counted first; kills are spread over so many of them.
 _steps = 0

@@ -6,13 +6,13 @@ from pathlib import Path
 
 import numpy as np
 
-from features.online_feast import FeastStore
-from features.online_keys import Values, fields, float_list_value, string_value_of
-from features.online_stores import open_online_store
-from features.online_writer import OnlineWriter, Row
-from features.rows import Layout
-from features.segments import JOIN_KEYS
-from features.store import open_store
+from features.feast.store import open_store
+from features.layout import Layout
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import Values, fields, float_list_value, string_value_of
+from features.online.feast import FeastStore
+from features.online.stores import open_online_store
+from features.online.writer import OnlineWriter, Row
 from leads import clock
 from leads.settings import Settings, load_settings
 

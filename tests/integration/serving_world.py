@@ -19,30 +19,30 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from features.columns import contract_for
-from features.counting import Occurrence, RowWriter
-from features.online import Fetched
-from features.routes import Links
-from features.rows import ROLES, Layout, missing
+from features.evaluate.columns import contract_for
+from features.fold.counting import Occurrence, RowWriter
+from features.fold.router import Links
+from features.layout import ROLES, Layout, missing
+from features.online.reader import Fetched
 from leads import clock
-from leads.keys import KeyCache
+from leads.db.keys import KeyCache
+from leads.events import Subject
 from leads.policies import FeatureRule, load_policies
-from leads.predictions import PredictionLog
-from leads.records import Subject
+from leads.predictions.log import PredictionLog
 from leads.settings import REPOSITORY, Settings
 from models.calibrator import Calibrator
-from models.ngrams import grams
-from models.package import Parts, write_version
-from models.text_stage import Block, TextStage
+from models.text.ngrams import grams
+from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
-from serving.api import create_app
-from serving.gate import Gate
-from serving.metrics import Metrics
-from serving.published import Published
-from serving.published_state import HarmState, State, read_state, write_state
+from models.write import Parts, write_version
+from serving.http.middleware import Gate
+from serving.http.routes import create_app
+from serving.observe.metrics import Metrics
 from serving.runtime import Runtime
-from serving.scoring import Scorer
-from serving.trials import Trials
+from serving.scoring.scorer import Scorer
+from serving.trials.trials import Trials
+from serving.versions.published import Published
+from serving.versions.published_state import HarmState, State, read_state, write_state
 
 SPAM_TEXT = "free money at www.example.com"
 BENIGN_TEXT = "lovely song, thank you"
@@ -114,7 +114,7 @@ def all_answer(published: Published) -> bool:
 
 
 class FakeReader:
-    """An online store that holds what it is told, with the interface of `serving.store_guard.GuardedReader`."""
+    """An online store that holds what it is told, with the interface of `serving.scoring.store_guard.GuardedReader`."""
 
     open = False
     errors = timeouts = 0

@@ -14,20 +14,21 @@ sys.path.insert(0, str(Path(__file__).parent))
 from feature_history import history
 from serving_world import POLICIES, publish
 
+from features.layout import LAYOUT_OF
 from features.materialize import Materializer
-from features.online import open_reader
-from features.online_keys import entity_key, float_list_value
-from features.rows import LAYOUT_OF
-from features.segments import JOIN_KEYS, packed_name
-from leads import clock, event_log
-from leads.predictions import PredictionLog
-from leads.records import ItemCreated, RecordedEvent, Subject
+from features.offline.segments import JOIN_KEYS, packed_name
+from features.online.codec import entity_key, float_list_value
+from features.online.reader import open_reader
+from leads import clock
+from leads.db import event_log
+from leads.db.tables import open_engine
+from leads.events import ItemCreated, RecordedEvent, Subject
+from leads.predictions.log import PredictionLog
 from leads.settings import Settings
-from leads.tables import open_engine
-from monitoring.skew import SkewResult, check
-from serving.published import Published
-from serving.scoring import Scorer, ScoreRequest
-from serving.worker import Worker
+from monitoring.skew.check import SkewResult, check
+from serving.scoring.scorer import Scorer, ScoreRequest
+from serving.versions.published import Published
+from serving.worker.worker import Worker
 
 N, PORTIONS = 2_400, 6
 

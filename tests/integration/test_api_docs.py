@@ -20,21 +20,22 @@ sys.path.insert(0, str(Path(__file__).parent))
 from serving_world import publish
 from test_serving_bento import served
 
-from leads import clock, keys
+from leads import clock
 from leads.client._answers import KINDS
+from leads.db import keys
+from leads.db.keys import SCOPES
 from leads.errors import InvalidInput
-from leads.keys import SCOPES
-from leads.records import Subject
+from leads.events import Subject
 from leads.settings import REPOSITORY, Settings
-from serving.queue import Offer, offer
-from serving.reasons import Reason
+from serving.queue.queue import Offer, offer
+from serving.scoring.reasons import Reason
 
 DOCUMENT = REPOSITORY / "docs" / "api.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
 # What a shell of the reader's has: the command line, and a curl that is quiet and asks no proxy.
 PRELUDE = """set -euo pipefail
 curl() { command curl --silent --show-error --noproxy '*' "$@"; echo; }
-leads() { "$PYTHON" -m leads.cli "$@"; }
+leads() { "$PYTHON" -m cli.app "$@"; }
 """
 # Runs blocks of Python in one process of their own, as in one script: BentoML changes the process that imports it.
 PYTHON = """

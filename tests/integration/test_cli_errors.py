@@ -11,11 +11,11 @@ import pytest
 import sqlalchemy as sa
 from typer.testing import CliRunner
 
-from leads import tables
-from leads.cli import app
+from cli.app import app
+from leads.db import tables
+from leads.db.tables import open_engine, reading
 from leads.errors import LeadsError
 from leads.settings import load_settings
-from leads.tables import open_engine, reading
 
 GOOD = (
     b'{"id":"e1","occurred_at":1767225600000000,'
@@ -142,7 +142,7 @@ def test_corpora_with_wrong_columns_are_refused_by_name(
 def test_an_error_is_one_message_on_stderr_and_exit_code_1(home: Path) -> None:
     env = {**os.environ, "PYTHONWARNINGS": "error"}
     done = subprocess.run(
-        [sys.executable, "-m", "leads.cli", "queue", "--harm", "no_such_harm"],
+        [sys.executable, "-m", "cli.app", "queue", "--harm", "no_such_harm"],
         env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
@@ -154,6 +154,6 @@ def test_an_error_is_one_message_on_stderr_and_exit_code_1(home: Path) -> None:
 def test_help_is_quick_to_import() -> None:
     """`leads --help` must not wait for anything heavy."""
     heavy = ("pydantic", "sqlalchemy", "numpy", "mlflow", "feast")
-    code = f"import sys, leads.cli; print(*set({heavy}) & set(sys.modules))"
+    code = f"import sys, cli.app; print(*set({heavy}) & set(sys.modules))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == ""

@@ -13,10 +13,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from leads import clock, event_log
+from leads import clock
+from leads.db import event_log
+from leads.db.event_log import Head
+from leads.db.tables import reading
 from leads.errors import InvalidInput
-from leads.event_log import Head
-from leads.records import (
+from leads.events import (
     DecisionMade,
     Event,
     ItemCreated,
@@ -27,7 +29,6 @@ from leads.records import (
     Subject,
     SubjectRef,
 )
-from leads.tables import reading
 
 AT = 1_780_000_000_000_000
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from leads import event_log
-from leads.event_log import Head
+from leads.db import event_log
+from leads.db.event_log import Head
+from leads.db.tables import events as events_table
+from leads.db.tables import reading
 from leads.settings import Settings
-from leads.tables import events as events_table
-from leads.tables import reading
 
 BATCH = 300
 # Appends batches of BATCH events whose ids name the writer and the batch, and says so after each commit.
@@ -24,9 +24,9 @@ APPENDER = f"""
 import sys
 from pathlib import Path
 from leads import clock, event_log
-from leads.records import Event, ItemCreated, SubjectRef
+from leads.events import Event, ItemCreated, SubjectRef
 from leads.settings import load_settings
-from leads.tables import open_engine
+from leads.db.tables import open_engine
 
 home, url, name, batches = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 engine = open_engine(load_settings(home=home, database_url=url))

@@ -45,18 +45,19 @@ from serving_world import (
     publish,
 )
 
-from features.rows import ACCOUNT, HEADER, ITEM, ROLES, VISIBLE
-from leads import clock, event_log, keys
+from features.layout import ACCOUNT, HEADER, ITEM, ROLES, VISIBLE
+from leads import clock
+from leads.db import event_log, keys
+from leads.db.tables import open_engine
 from leads.errors import Unavailable
-from leads.predictions import days, read_predictions, scan_predictions
-from leads.records import Event, ItemCreated, Subject, SubjectRef
+from leads.events import Event, ItemCreated, Subject, SubjectRef
+from leads.predictions.log import days, read_predictions, scan_predictions
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine
-from models.package import write_version
-from models.registry import Registry
-from serving.follower import Follower
-from serving.published_state import read_state, write_state
-from serving.stages import Stages
+from models.registry.registry import Registry
+from models.write import write_version
+from serving.scoring.stages import Stages
+from serving.versions.follower import Follower
+from serving.versions.published_state import read_state, write_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("faults")]
 _WAIT_S = 60

@@ -20,20 +20,21 @@ import msgspec
 import numpy as np
 import pytest
 
-from features.columns import FEATURE_SERVICE, evaluate
+from features.evaluate.columns import FEATURE_SERVICE, evaluate
+from features.feast.repo_settings import project_settings
+from features.feast.store import NAMED_SERVICE, feast_name, known_warnings_ignored, open_store, repo_config
+from features.layout import ACCOUNT, LAYOUTS, PARENT, ROLES
 from features.materialize import Materializer
-from features.online import open_reader
-from features.online_keys import entity_key, fields, float_list_value, string_value_of
-from features.online_stores import open_online_store
-from features.online_writer import OnlineWriter
-from features.repo_settings import project_settings
-from features.rows import ACCOUNT, LAYOUTS, PARENT, ROLES
-from features.segments import JOIN_KEYS
-from features.store import NAMED_SERVICE, feast_name, known_warnings_ignored, open_store, repo_config
-from leads import clock, event_log
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import entity_key, fields, float_list_value, string_value_of
+from features.online.reader import open_reader
+from features.online.stores import open_online_store
+from features.online.writer import OnlineWriter
+from leads import clock
+from leads.db import event_log
+from leads.db.tables import open_engine
 from leads.processes import QUIET, start, stop
 from leads.settings import REPOSITORY, Settings, load_settings
-from leads.tables import open_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 from feature_history import CONTRACT, START, SUBJECTS, history
@@ -44,7 +45,7 @@ FEAST = (str(Path(sys.executable).with_name("feast")), "-c", "features/repo")
 # Feast's commands, one after the other in one process: each start of Feast takes seconds.
 IN_TURN = """
 import contextlib, io, json, sys
-from features.store import import_feast
+from features.feast.store import import_feast
 import_feast()
 from feast.cli.cli import cli
 said = []

@@ -11,11 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.frames import point_in_time
 from features.materialize import Materializer
+from features.offline.frames import point_in_time
 from leads import clock
+from leads.db.tables import open_engine
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 from feature_history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike

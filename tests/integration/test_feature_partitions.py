@@ -13,17 +13,17 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from feature_history import CONTRACT, SUBJECTS, log_history, segment_rows, served
 
-from features.compaction import compacting
-from features.fold import Partition
-from features.frames import Frame, point_in_time
+from features.fold.fold import Partition
+from features.layout import LAYOUTS
 from features.materialize import Materializer
-from features.rows import LAYOUTS
-from features.segments import MERGED, Segments
+from features.offline.compaction import compacting
+from features.offline.frames import Frame, point_in_time
+from features.offline.segments import MERGED, Segments
 from leads import clock
+from leads.db.tables import open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine
-from serving.run_worker import run
+from serving.worker.run import run
 
 N = 4_000
 
@@ -70,7 +70,7 @@ def test_workers_of_two_partitions_make_what_one_makes(tmp_path: Path, whole: Wh
     log_history(engine, N)
     engine.dispose()
     env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "", "LEADS_PARTITIONS": "2"}
-    command = [sys.executable, "-m", "leads.cli", "worker", "--once", "--quiet"]
+    command = [sys.executable, "-m", "cli.app", "worker", "--once", "--quiet"]
     both = [subprocess.Popen([*command, "--partition", str(i)], env=env, stderr=subprocess.PIPE) for i in range(2)]
     ended = [(worker.communicate(timeout=120)[1], worker.returncode) for worker in both]
     assert [code for _, code in ended] == [0, 0], [errors.decode()[-2_000:] for errors, _ in ended]

@@ -13,12 +13,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.frames import point_in_time
 from features.materialize import Materializer
+from features.offline.frames import point_in_time
 from leads import clock
-from leads.records import Subject
+from leads.db.tables import open_engine
+from leads.events import Subject
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine
 
 sys.path.insert(0, str(Path(__file__).parent))
 from feature_history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike, served
@@ -29,7 +29,7 @@ CHILD = """
 import sys
 from features.materialize import Materializer
 from leads.settings import load_settings
-from leads.tables import open_engine
+from leads.db.tables import open_engine
 settings = load_settings(online_flush_s=0.001, segment_flush_s=0.02)
 materializer = Materializer(settings, open_engine(settings), read=200)
 while materializer.step().events:
@@ -139,7 +139,7 @@ def test_a_silent_account_decays_the_same_in_serving_and_training(tmp_path: Path
 
 
 def test_a_layout_of_another_version_is_refused_with_the_way_out(tmp_path: Path) -> None:
-    from features.segments import Segments
+    from features.offline.segments import Segments
     from leads.errors import ConfigurationError
 
     segments = Segments(tmp_path)

@@ -19,12 +19,12 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
 
-from features.online import Fetched, OnlineReader, open_reader
-from features.online_keys import PROJECT, entity_key, fields, float_list_value, string_value_of, varint
-from features.rows import ITEM
-from features.segments import JOIN_KEYS
+from features.layout import ITEM
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import PROJECT, entity_key, fields, float_list_value, string_value_of, varint
+from features.online.reader import Fetched, OnlineReader, open_reader
 from leads.errors import Unavailable
-from leads.records import Subject
+from leads.events import Subject
 from leads.settings import Settings, load_settings
 
 C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")

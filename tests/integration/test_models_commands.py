@@ -13,21 +13,21 @@ import pytest
 from click.testing import Result
 from typer.testing import CliRunner
 
-from features.frames import Frame
-from leads import canary_retreats, model_changes
-from leads.canary_retreats import Retreat
-from leads.cli import app
+from cli.app import app
+from features.offline.frames import Frame
+from leads.db import canary_retreats, model_changes
+from leads.db.canary_retreats import Retreat
+from leads.db.tables import open_engine, reading
 from leads.errors import Conflict, LeadsError
 from leads.policies import load_policies
 from leads.settings import REPOSITORY, Settings, load_settings
-from leads.tables import open_engine, reading
-from models.package import Parts, write_version
-from models.registry import Registry, RunRecord
+from models.registry.registry import Registry, RunRecord
 from models.thresholds import Thresholds
-from training import dataset
-from training.fit import fit
-from training.split import folds
-from training.text_fit import count_texts
+from models.write import Parts, write_version
+from training.data import dataset
+from training.data.split import folds
+from training.fit.model import fit
+from training.fit.text import count_texts
 from training.train import SEED
 
 SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
@@ -113,7 +113,7 @@ def home(world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Setti
     monkeypatch.setenv("LEADS_HOME", str(own))
     monkeypatch.setenv("LEADS_CORPORA", str(world.corpora))
     # What is measured here is whose verdict holds; the project's own suite asks for more than these words tell.
-    monkeypatch.setattr("training.behaviour_suite.load", lambda *_: None)
+    monkeypatch.setattr("training.behaviour.suite.load", lambda *_: None)
     return load_settings()
 
 

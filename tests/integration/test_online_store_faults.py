@@ -13,15 +13,15 @@ from typing import Any
 import pytest
 import redis
 
-from features.online_feast import FeastStore
-from features.online_keys import PROJECT, entity_key, fields
-from features.online_redis import RedisStore, redis_options
-from features.online_sqlite import SqliteStore
-from features.online_stores import open_online_store
-from features.online_writer import OnlineWriter
-from features.rows import LAYOUTS
-from features.segments import JOIN_KEYS
-from features.store import repo_config
+from features.feast.store import repo_config
+from features.layout import LAYOUTS
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import PROJECT, entity_key, fields
+from features.online.feast import FeastStore
+from features.online.redis import RedisStore, redis_options
+from features.online.sqlite import SqliteStore
+from features.online.stores import open_online_store
+from features.online.writer import OnlineWriter
 from leads import clock
 from leads.errors import ConfigurationError, Unavailable
 from leads.settings import FEAST_ONLINE_STORES, Settings, load_settings

@@ -15,13 +15,13 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from features.fold import empty_batch
-from features.online_keys import entity_key, fields, float_list_value, string_value_of
-from features.online_stores import open_online_store
-from features.online_writer import Newest, OnlineWriter, collect
-from features.rows import LAYOUTS
-from features.segments import JOIN_KEYS, Segments
-from features.store import known_warnings_ignored, online_store_of, open_store
+from features.feast.store import known_warnings_ignored, online_store_of, open_store
+from features.fold.fold import empty_batch
+from features.layout import LAYOUTS
+from features.offline.segments import JOIN_KEYS, Segments
+from features.online.codec import entity_key, fields, float_list_value, string_value_of
+from features.online.stores import open_online_store
+from features.online.writer import Newest, OnlineWriter, collect
 from leads import clock
 from leads.settings import REPOSITORY, Settings, load_settings
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from served import served
 from serving_world import SPAM_TEXT, publish
 
-from leads import keys
+from leads.db import keys
 from leads.settings import Settings
 
 CHECKS = (

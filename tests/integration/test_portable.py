@@ -18,14 +18,14 @@ import numpy as np
 import pytest
 import xgboost
 
-from features.columns import contract_for
+from features.evaluate.columns import contract_for
 from leads.settings import REPOSITORY
-from models import portable
 from models.calibrator import Calibrator
-from models.package import Parts, write_version
+from models.registry import portable
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from training.text_fit import count_texts, fit_text
+from models.write import Parts, write_version
+from training.fit.text import count_texts, fit_text
 
 TEXTS = [
     "subscribe to my free channel",

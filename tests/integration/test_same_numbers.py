@@ -18,15 +18,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from serving_world import Http, make_parts, make_runtime, make_stack, point_to
 from skew_world import PORTIONS, SkewWorld
 
-from features.frames import point_in_time
-from leads import clock, event_log, keys
+from features.offline.frames import point_in_time
+from leads import clock
 from leads.clock import Micros
-from leads.records import Subject
+from leads.db import event_log, keys
+from leads.db.tables import reading
+from leads.events import Subject
 from leads.settings import Settings
-from leads.tables import reading
-from models import portable
-from models.package import write_version
+from models.registry import portable
 from models.version import ModelVersion
+from models.write import write_version
 
 pytestmark = pytest.mark.slow
 HARMS = {"comment": "spam", "account": "stream_manipulation"}

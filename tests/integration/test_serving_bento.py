@@ -20,8 +20,8 @@ sys.path.insert(0, str(Path(__file__).parent))
 from served import api_workers, served
 from serving_world import SPAM_TEXT, publish
 
-from leads import keys
-from leads.predictions import read_predictions
+from leads.db import keys
+from leads.predictions.log import read_predictions
 from leads.settings import REPOSITORY, Settings
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

@@ -20,14 +20,14 @@ from sqlalchemy.engine import Engine
 
 from leads.processes import QUIET, start, stop
 from leads.settings import REPOSITORY, Settings
-from models.package import write_version
-from models.registry import Registry, RunRecord
-from serving.follower import Follower
-from serving.published import Published
-from serving.published_state import HarmState, read_state
+from models.registry.registry import Registry, RunRecord
+from models.write import write_version
+from serving.versions.follower import Follower
+from serving.versions.published import Published
+from serving.versions.published_state import HarmState, read_state
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
-COMMAND = (sys.executable, "-m", "serving.follower")
+COMMAND = (sys.executable, "-m", "serving.versions.follower")
 
 
 def register(settings: Settings, folder: Path, *, seed: int) -> str:

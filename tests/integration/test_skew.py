@@ -18,17 +18,17 @@ from typer.testing import CliRunner
 sys.path.insert(0, str(Path(__file__).parent))
 from skew_world import PORTIONS, SkewWorld, columns_of
 
+from cli.app import app
 from features.catalogue import BY_NAME
-from features.instants import Moments
-from features.rows import ACCOUNT, HEADER, Ring
+from features.evaluate.row_times import Moments
+from features.layout import ACCOUNT, HEADER, Ring
 from leads import clock
-from leads.cli import app
 from leads.errors import NotFound
-from leads.predictions import read_predictions
-from leads.records import Subject
+from leads.events import Subject
+from leads.predictions.log import read_predictions
 from leads.settings import Settings, load_settings
-from monitoring.skew import LAG, check
-from serving import text_cache
+from monitoring.skew.check import LAG, check
+from serving.scoring import text_cache
 
 pytestmark = pytest.mark.slow
 RUNNER = CliRunner()
@@ -103,7 +103,7 @@ def test_a_worker_killed_for_good_leaves_none(tmp_path: Path) -> None:
         world.send()
     world.close()
     env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "", "LEADS_SEGMENT_FLUSH_S": "0.3"}
-    command = [sys.executable, "-m", "leads.cli", "worker", "--once", "--quiet"]
+    command = [sys.executable, "-m", "cli.app", "worker", "--once", "--quiet"]
     child = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None and not has_predictions(world.settings):

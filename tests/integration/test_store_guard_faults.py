@@ -14,14 +14,14 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
 
-from features.online import Fetched, OnlineReader, open_reader
-from features.routes import Links
-from features.rows import ACCOUNT, ITEM
+from features.fold.router import Links
+from features.layout import ACCOUNT, ITEM
+from features.online.reader import Fetched, OnlineReader, open_reader
 from leads.breaker import IN_A_ROW, MOST_S, Breaker
 from leads.errors import Unavailable
-from leads.records import Subject
+from leads.events import Subject
 from leads.settings import load_settings
-from serving.store_guard import GuardedReader
+from serving.scoring.store_guard import GuardedReader
 
 C1 = Subject("comment", "c1")
 

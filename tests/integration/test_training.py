@@ -16,18 +16,18 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.columns import evaluate
 from features.contract import FeatureContract
-from features.frames import Frame
-from features.rows import missing
-from leads import event_log
+from features.evaluate.columns import evaluate
+from features.layout import missing
+from features.offline.frames import Frame
+from leads.db import event_log
+from leads.db.tables import open_engine
 from leads.errors import ModelRefused, NotEnoughData, NotFound, Unavailable
+from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import Policies, load_policies
-from leads.records import DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.settings import REPOSITORY, Settings, load_settings
-from leads.tables import open_engine
 from models import manifest
-from models.registry import FINGERPRINT, Registry
+from models.registry.registry import FINGERPRINT, Registry
 from models.version import load
 from training.train import retrain, train
 

@@ -11,17 +11,18 @@ import yaml
 from click.testing import Result
 from typer.testing import CliRunner
 
-from leads import clock, drift_verdicts, event_log
-from leads.cli import app
-from leads.drift_verdicts import DriftVerdict
+from cli.app import app
+from leads import clock
+from leads.db import drift_verdicts, event_log
+from leads.db.drift_verdicts import DriftVerdict
+from leads.db.tables import open_engine
 from leads.errors import LeadsError
+from leads.events import DecisionMade, Event, SubjectRef
 from leads.policies import load_policies
-from leads.records import DecisionMade, Event, SubjectRef
 from leads.settings import load_settings
-from leads.tables import open_engine
-from models.registry import Registry
+from models.registry.registry import Registry
 from models.version import load
-from training.retraining import due
+from training.lifecycle.retraining import due
 
 BAD = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
 FINE = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")

@@ -15,19 +15,20 @@ sys.path.insert(0, str(Path(__file__).parent))
 
 from serving_world import POLICIES, SPAM_TEXT, publish
 
+from features.fold.router import Links
 from features.materialize import Materializer
-from features.online import Fetched, OnlineReader, open_reader
-from features.routes import Links
-from leads import clock, event_log
+from features.online.reader import Fetched, OnlineReader, open_reader
+from leads import clock
+from leads.db import event_log
+from leads.db.tables import reading
 from leads.errors import Unavailable
-from leads.predictions import PredictionLog
-from leads.records import Event, ItemCreated, Subject, SubjectRef
+from leads.events import Event, ItemCreated, Subject, SubjectRef
+from leads.predictions.log import PredictionLog
 from leads.settings import Settings
-from leads.tables import reading
-from serving.published import Published
-from serving.scoring import Scorer
-from serving.store_guard import GuardedReader
-from serving.worker import Worker
+from serving.scoring.scorer import Scorer
+from serving.scoring.store_guard import GuardedReader
+from serving.versions.published import Published
+from serving.worker.worker import Worker
 
 pytestmark = pytest.mark.slow
 

@@ -25,15 +25,15 @@ ALLOWED = {
 EXEMPT = {Path("leads") / f"{name}.py" for name in ("cli", "cli_models", "cli_training", "demo", "demo_screens")}
 HEAVY = ("mlflow", "feast", "pandas", "sklearn", "evidently", "matplotlib")
 REQUEST_PATH = (
-    "serving.scoring",
-    "serving.queue",
-    "serving.decisions",
-    "serving.published",
+    "serving.scoring.scorer",
+    "serving.queue.queue",
+    "serving.queue.decisions",
+    "serving.versions.published",
     "models.version",
-    "features.online",
-    "leads.predictions",
-    "leads.event_log",
-    "leads.keys",
+    "features.online.reader",
+    "leads.predictions.log",
+    "leads.db.event_log",
+    "leads.db.keys",
 )
 
 
@@ -77,7 +77,7 @@ def test_imports_follow_the_rule(path: Path) -> None:
     [
         ("leads", "import features"),
         ("leads", "def f():\n    from models.version import load"),
-        ("training", "import serving.queue as q"),
+        ("training", "import serving.queue.queue as q"),
         ("simulation", "from features import rows"),
         ("serving", "if TYPE_CHECKING:\n    from monitoring import drift"),
     ],
@@ -114,13 +114,13 @@ def test_the_request_path_does_without_the_heavy_ones(module: str) -> None:
 
 
 def test_the_heavy_ones_are_really_absent() -> None:
-    check = f"{WITHOUT_HEAVY}\nimport monitoring.report, pandas"
+    check = f"{WITHOUT_HEAVY}\nimport monitoring.drift.report, pandas"
     loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=120, check=False)
     assert "No module named 'pandas'" in loaded.stderr
 
 
 def test_the_command_line_starts_light() -> None:
-    check = f"import sys, leads.cli; print(*[n for n in (*{HEAVY!r}, 'numpy', 'sqlalchemy') if n in sys.modules])"
+    check = f"import sys, cli.app; print(*[n for n in (*{HEAVY!r}, 'numpy', 'sqlalchemy') if n in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=120, check=True)
     assert loaded.stdout.split() == []
 

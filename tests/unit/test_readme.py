@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import typer.main
 
-from leads.cli import app
+from cli.app import app
 from leads.settings import Settings
 
 ROOT = Path(__file__).parents[2]

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import of_texts, unsatisfied
+from features.evaluate.columns import of_texts, unsatisfied
 from leads.errors import InvalidInput, ModelRefused
 from leads.settings import Settings
 from models.version import ModelVersion
-from training.behaviour_suite import KINDS, Case, Check, Kind, Suite, load
+from training.behaviour.suite import KINDS, Case, Check, Kind, Suite, load
 
 Doubles = npt.NDArray[np.float64]
 

@@ -12,21 +12,21 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
-from features.columns import contract_for, of_texts
 from features.contract import FeatureContract
-from features.frames import Frame
+from features.evaluate.columns import contract_for, of_texts
+from features.offline.frames import Frame
 from leads import corpora
 from leads.clock import Micros
 from leads.errors import NotEnoughData
+from leads.events import Subject
 from leads.policies import HarmPolicy
-from leads.records import Subject
 from leads.settings import Settings
-from training import split
 from training.config import DEFAULTS, TrainingConfig
-from training.labels import decided
-from training.own_labels import imported
-from training.rows import CORPUS, PLATFORM, Row, corpus_rows, deduplicated, platform_rows
-from training.scored import scored_at
+from training.data import split
+from training.data.label_times import scored_at
+from training.data.labelled_rows import CORPUS, PLATFORM, Row, corpus_rows, deduplicated, platform_rows
+from training.data.labels import decided
+from training.data.own_labels import imported
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

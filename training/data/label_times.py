@@ -14,9 +14,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from leads.clock import Micros
-from leads.records import Subject
-from leads.tables import events, leads, reading
-from training.labels import Label
+from leads.db.tables import events, leads, reading
+from leads.events import Subject
+from training.data.labels import Label
 
 Instants = npt.NDArray[np.int64]
 _AT_ONCE = 500

@@ -8,14 +8,15 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
-from leads import corpora, event_log
+from leads import corpora
 from leads.clock import Micros
+from leads.db import event_log
+from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.policies import HarmPolicy
-from leads.records import ACCOUNT, ItemCreated, Subject
 from leads.settings import Settings
 from leads.text import normal_form, text_hash
 from training.config import LabelsConfig
-from training.labels import Label
+from training.data.labels import Label
 
 PLATFORM, CORPUS, FILE = "platform", "corpus:", "file:"
 

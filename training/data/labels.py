@@ -8,8 +8,8 @@ from typing import NamedTuple
 from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
-from leads.event_log import read_kind
-from leads.records import DecidedBy, DecisionMade, LoggedEvent, Subject, Verdict
+from leads.db.event_log import read_kind
+from leads.events import DecidedBy, DecisionMade, LoggedEvent, Subject, Verdict
 from training.config import LabelsConfig
 
 

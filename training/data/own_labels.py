@@ -17,8 +17,8 @@ from leads.files import write_atomic
 from leads.policies import Policies
 from leads.settings import Settings
 from leads.text import text_hash
-from training.own_labels_csv import Columns, Labelled, OnProgress, read
-from training.rows import FILE, Row, number
+from training.data.labelled_rows import FILE, Row, number
+from training.data.own_labels_csv import Columns, Labelled, OnProgress, read
 
 if TYPE_CHECKING:
     import pyarrow as pa

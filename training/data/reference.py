@@ -9,16 +9,17 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
-from leads import clock, event_log
+from leads import clock
 from leads.clock import Micros
+from leads.db import event_log
+from leads.db.tables import reading
+from leads.events import ACCOUNT, DecisionMade, Played, Subject
 from leads.policies import HarmPolicy
-from leads.records import ACCOUNT, DecisionMade, Played, Subject
 from leads.settings import Settings
-from leads.tables import reading
 from leads.text import text_hash
-from models.package import MAX_REFERENCE_ROWS
 from models.version import ModelVersion
-from training.dataset import FrameSource
+from models.write import MAX_REFERENCE_ROWS
+from training.data.dataset import FrameSource
 
 Floats = npt.NDArray[np.float32]
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-from models.ngrams import mix
+from models.text.ngrams import mix
 
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]

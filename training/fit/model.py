@@ -12,11 +12,11 @@ import xgboost
 from features.contract import FeatureContract
 from models.calibrator import Calibrator
 from models.manifest import TEXT_SCORE
-from models.text_stage import TextStage
-from training.calibrate import fit_calibrator
+from models.text.stage import TextStage
 from training.config import DEFAULTS, TrainingConfig
-from training.text_fit import TextCounts, fit_text
-from training.trees import TreeRows, boost, params_of
+from training.fit.calibrate import fit_calibrator
+from training.fit.text import TextCounts, fit_text
+from training.fit.trees import TreeRows, boost, params_of
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

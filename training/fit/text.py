@@ -14,10 +14,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.ngrams import Grams, Hashes, grams
-from models.sentence import CachedEncoder, OnEncoded
-from models.sentence_head import SentenceHead, waves
-from models.text_stage import Block, TextStage, count
+from models.text.head import SentenceHead, waves
+from models.text.ngrams import Grams, Hashes, grams
+from models.text.sentence import CachedEncoder, OnEncoded
+from models.text.stage import Block, TextStage, count
 from training.config import DEFAULTS, TextConfig
 
 Doubles = npt.NDArray[np.float64]

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from training.calibrate import fit_calibrator, log_loss
 from training.config import TrainingConfig
+from training.fit.calibrate import fit_calibrator, log_loss
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from training import split
-from training.calibrate import fit_calibrator, log_loss
 from training.config import TextConfig, TrainingConfig, TreesConfig
-from training.dataset import Dataset
-from training.text_fit import TextCounts, TextFitter, stack
-from training.trees import TreeRows, params_of, trial
+from training.data import split
+from training.data.dataset import Dataset
+from training.fit.calibrate import fit_calibrator, log_loss
+from training.fit.text import TextCounts, TextFitter, stack
+from training.fit.trees import TreeRows, params_of, trial
 
 if TYPE_CHECKING:
     from optuna import Study, Trial

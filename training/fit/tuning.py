@@ -7,17 +7,17 @@ from typing import NamedTuple
 
 import yaml
 
-from features.frames import point_in_time
+from features.offline.frames import point_in_time
+from leads.db.tables import open_engine
 from leads.policies import Policies
 from leads.settings import Settings
-from leads.tables import open_engine
-from training import dataset
+from training.build import encoder_of
 from training.config import TrainingConfig, load_config
-from training.dataset import FrameSource
-from training.make import encoder_of
-from training.text_fit import count_texts
+from training.data import dataset
+from training.data.dataset import FrameSource
+from training.fit.text import count_texts
+from training.fit.tune import Tuned, tune
 from training.train import SEED, OnProgress
-from training.tune import Tuned, tune
 
 
 class Kept(NamedTuple):

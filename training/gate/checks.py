@@ -9,14 +9,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import unsatisfied
+from features.evaluate.columns import unsatisfied
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.version import ModelVersion
-from training import behaviour, slices
-from training.paired import Resamples
-from training.side_by_side import HeldOut, single_row_ms
-from training.slices import Slice
+from training.behaviour import run
+from training.gate.side_by_side import HeldOut, single_row_ms
+from training.report import slices
+from training.report.paired import Resamples
+from training.report.slices import Slice
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -82,14 +83,14 @@ def behaves(judged: Judged, settings: Settings) -> Check:
     some case to another, but one in eight a whole kind at 5%.
     """
     name, needed = "behaviour", "no kind of check lost (p < 0.01)"
-    suite = behaviour.suite_for(settings, judged.candidate.harm) if judged.candidate.uses_text else None
+    suite = run.suite_for(settings, judged.candidate.harm) if judged.candidate.uses_text else None
     if suite is None:
         return Check(name, "no suite", needed, True, "The harm has no behaviour suite.")
-    new = behaviour.run(judged.candidate, suite)
+    new = run.run(judged.candidate, suite)
     said = f"{sum(kind.passed for kind in new.kinds)} of {sum(kind.checks for kind in new.kinds)} checks pass"
     if judged.champion is None or not judged.champion.uses_text:
         return Check(name, said, needed, True, "There is no champion to fall behind.")
-    lost = behaviour.regressions(behaviour.run(judged.champion, suite), new)
+    lost = run.regressions(run.run(judged.champion, suite), new)
     blocking = [each for each in lost if each.whole_kind and each.p < BEHAVIOUR_P]
     named = [
         f"{each.name} passes {each.candidate_passed}, the champion {each.champion_passed}" for each in blocking or lost

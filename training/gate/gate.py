@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import msgspec
 
-from features.columns import unsatisfied
+from features.evaluate.columns import unsatisfied
 from leads.errors import ModelRefused
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.version import ModelVersion
-from training import gate_checks, gate_scores
-from training.dataset import Dataset
-from training.gate_checks import Check, Judged
-from training.side_by_side import held_out
+from training.data.dataset import Dataset
+from training.gate import checks, scores
+from training.gate.checks import Check, Judged
+from training.gate.side_by_side import held_out
 
 # Resamples and simulations are drawn from it, so that equal rows give an equal verdict.
 SEED = 7
@@ -90,16 +90,16 @@ def judge(
     if champion and why:
         alone = f"Version {champion.version} can't be compared. {why}"
         champion = None
-    checks = [gate_checks.contract(candidate)]
-    if checks[0].passed:
+    found = [checks.contract(candidate)]
+    if found[0].passed:
         judged = Judged(policy, candidate, champion, rows, seed)
-        checks += [
-            *gate_scores.ranking(judged),
-            gate_scores.calibration(judged),
-            gate_scores.tiers(judged),
-            gate_checks.behaves(judged, settings),
-            gate_checks.parts(judged),
-            gate_checks.latency(judged),
+        found += [
+            *scores.ranking(judged),
+            scores.calibration(judged),
+            scores.tiers(judged),
+            checks.behaves(judged, settings),
+            checks.parts(judged),
+            checks.latency(judged),
         ]
     return GateReport(
         harm=harm,
@@ -108,11 +108,11 @@ def judge(
         alone=alone,
         rows=int(rows.served.sum()),
         positives=int(rows.labels[rows.served].sum()),
-        checks=tuple(checks),
+        checks=tuple(found),
     )
 
 
 def unmeasured(harm: str, candidate: ModelVersion, why: str) -> GateReport:
     """The report when there are no rows to judge on: it fails, but for what needs none."""
     rows = Check("held-out rows", "none", "enough of each kind", False, why)
-    return GateReport(harm, candidate.version, None, why, 0, 0, (gate_checks.contract(candidate), rows))
+    return GateReport(harm, candidate.version, None, why, 0, 0, (checks.contract(candidate), rows))

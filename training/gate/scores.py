@@ -10,10 +10,10 @@ from msgspec.structs import replace
 
 from leads.policies import TierPolicy
 from models.version import ModelVersion
-from training import paired
-from training.evaluate import ece, ece_p_value
-from training.gate_checks import Check, Judged
-from training.paired import Interval, Resamples
+from training.gate.checks import Check, Judged
+from training.report import paired
+from training.report.evaluate import ece, ece_p_value
+from training.report.paired import Interval, Resamples
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -9,15 +9,15 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.columns import of_texts, unsatisfied
+from features.evaluate.columns import of_texts, unsatisfied
 from leads.errors import ModelRefused
 from models.version import ModelVersion
-from training import paired
-from training.dataset import Dataset
-from training.evaluate import AtTier
-from training.evaluate import evaluate as measure_all
-from training.paired import Interval, Resamples
-from training.rows import Row
+from training.data.dataset import Dataset
+from training.data.labelled_rows import Row
+from training.report import paired
+from training.report.evaluate import AtTier
+from training.report.evaluate import evaluate as measure_all
+from training.report.paired import Interval, Resamples
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

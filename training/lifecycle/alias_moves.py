@@ -14,18 +14,19 @@ from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
-from leads import clock, model_changes
+from leads import clock
+from leads.db import model_changes
+from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, ModelChange
+from leads.db.tables import reading
 from leads.files import in_turn, only_one
-from leads.model_changes import CANARY, CHALLENGER, CHAMPION, ModelChange
 from leads.settings import Settings
-from leads.tables import reading
-from models.registry import RETIRED, Registered
+from models.registry.registry import RETIRED, Registered
 
 _WHAT = "changing which versions answer"
 
 
 class Versions(Protocol):
-    """`models.registry.Registry`, as far as changes to versions use it."""
+    """`models.registry.registry.Registry`, as far as changes to versions use it."""
 
     def aliases(self, harm: str) -> dict[str, str]: ...
     def version(self, harm: str, number: str) -> Registered: ...

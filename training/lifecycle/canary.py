@@ -5,10 +5,10 @@ from __future__ import annotations
 import tempfile
 from pathlib import Path
 
-from leads import canary_retreats
+from leads.db import canary_retreats
+from leads.db.model_changes import CANARY, CHAMPION, ModelChange
 from leads.errors import Conflict
-from leads.model_changes import CANARY, CHAMPION, ModelChange
-from training.lifecycle import Lifecycle, Reason
+from training.lifecycle.lifecycle import Lifecycle, Reason
 
 
 def start(versions: Lifecycle, number: str, reason: Reason) -> str | None:

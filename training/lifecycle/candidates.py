@@ -7,13 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from features.columns import unsatisfied
+from features.evaluate.columns import unsatisfied
+from leads.db.model_changes import CHAMPION
 from leads.errors import Conflict, ModelRefused, NotFound
-from leads.model_changes import CHAMPION
-from models.registry import RETIRED
-from models.sentence import Place
+from models.registry.registry import RETIRED
+from models.text.sentence import Place
 from models.version import ModelVersion, load
-from training.alias_moves import Versions
+from training.lifecycle.alias_moves import Versions
 
 
 class Champion(NamedTuple):

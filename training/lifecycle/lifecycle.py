@@ -11,18 +11,18 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.clock import Clock
+from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, Action, ModelChange, champions
 from leads.errors import Conflict, NotEnoughData, NotFound
-from leads.model_changes import CANARY, CHALLENGER, CHAMPION, Action, ModelChange, champions
 from leads.policies import HarmPolicy
 from leads.settings import Settings
-from models.registry import RETIRED
-from models.sentence import place_of
+from models.registry.registry import RETIRED
+from models.text.sentence import place_of
 from models.version import ModelVersion
-from training.alias_moves import Moves, Versions
-from training.candidates import Champion, HarmVersions
-from training.dataset import Dataset
-from training.gate import GateReport, judge, unmeasured
-from training.outcomes import Moved, Reason, Settled
+from training.data.dataset import Dataset
+from training.gate.gate import GateReport, judge, unmeasured
+from training.lifecycle.alias_moves import Moves, Versions
+from training.lifecycle.candidates import Champion, HarmVersions
+from training.lifecycle.outcomes import Moved, Reason, Settled
 
 __all__ = ["Lifecycle", "Moved", "Reason", "Settled", "settle"]
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from training.gate import GateReport
+from training.gate.gate import GateReport
 
 
 class Settled(NamedTuple):

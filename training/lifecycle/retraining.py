@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
-from leads import drift_verdicts
-from leads.model_changes import CHAMPION
+from leads.db import drift_verdicts
+from leads.db.model_changes import CHAMPION
+from leads.db.tables import reading
 from leads.policies import HarmPolicy
 from leads.settings import Settings
-from leads.tables import reading
-from models.registry import Registered, Registry
-from training.labels import decided
-from training.own_labels import folder_of
+from models.registry.registry import Registered, Registry
+from training.data.labels import decided
+from training.data.own_labels import folder_of
 from training.train import LABELS_UNTIL
 
 

@@ -13,18 +13,18 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
+from leads.db.model_changes import CHALLENGER, current_actor
+from leads.db.tables import open_engine
 from leads.errors import InvalidInput
 from leads.files import only_one
-from leads.model_changes import CHALLENGER, current_actor
-from leads.tables import open_engine
-from models.registry import Registry
+from models.registry.registry import Registry
 from models.thresholds import Thresholds
-from training.lifecycle import settle
-from training.measure import Metrics
-from training.outcomes import Settled
-from training.own_model_checks import checked
-from training.own_model_rows import Labelled, Rows, labelled
-from training.own_model_version import Made, make
+from training.lifecycle.lifecycle import settle
+from training.lifecycle.outcomes import Settled
+from training.own_model.checks import checked
+from training.own_model.rows import Labelled, Rows, labelled
+from training.own_model.version import Made, make
+from training.report.measure import Metrics
 
 __all__ = ["Labelled", "OwnVersion", "Rows", "labelled", "register"]
 

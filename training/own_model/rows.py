@@ -9,18 +9,18 @@ from typing import TYPE_CHECKING
 import numpy as np
 import numpy.typing as npt
 
-from features.frames import point_in_time
+from features.offline.frames import point_in_time
+from leads.db.tables import open_engine
 from leads.errors import InvalidInput, NotEnoughData
 from leads.policies import HarmPolicy, Policies, load_policies
 from leads.settings import Settings
-from leads.tables import open_engine
 from models.manifest import TEXT_SCORE
-from models.text_stage import TextStage
-from training import dataset, split
+from models.text.stage import TextStage
+from training.build import encoder_of
 from training.config import TrainingConfig, load_config
-from training.dataset import MIN_HELD_OUT, Dataset, FrameSource
-from training.make import encoder_of
-from training.text_fit import count_texts, fit_text
+from training.data import dataset, split
+from training.data.dataset import MIN_HELD_OUT, Dataset, FrameSource
+from training.fit.text import count_texts, fit_text
 from training.train import SEED
 
 if TYPE_CHECKING:
@@ -150,7 +150,7 @@ def labelled(
 
 def _project_settings() -> Settings:
     # It imports Feast, which the frames need anyway.
-    from features.repo_settings import project_settings
+    from features.feast.repo_settings import project_settings
 
     return project_settings()
 

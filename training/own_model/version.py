@@ -11,20 +11,23 @@ import numpy as np
 from sqlalchemy.engine import Engine
 
 from models.calibrator import Calibrator
-from models.package import Parts, write_version
-from models.registry import RunRecord
-from models.sentence import place_of
+from models.registry.registry import RunRecord
+from models.text.sentence import place_of
 from models.thresholds import Thresholds
 from models.version import UNREGISTERED, ModelVersion
-from training import behaviour, card, plots, reference, split, tiers
-from training.calibrate import fit_calibrator
-from training.dataset import MIN_OF_EACH, Dataset
-from training.dataset_card import DatasetCard, card_of, to_mlflow
-from training.make import DATASET
-from training.measure import Metrics, for_the_run, measure
-from training.own_model_checks import OwnModel, restricted
-from training.own_model_rows import Labelled
-from training.reference import Reference
+from models.write import Parts, write_version
+from training.behaviour import run
+from training.build import DATASET
+from training.data import reference, split
+from training.data.dataset import MIN_OF_EACH, Dataset
+from training.data.reference import Reference
+from training.fit import tiers
+from training.fit.calibrate import fit_calibrator
+from training.own_model.checks import OwnModel, restricted
+from training.own_model.rows import Labelled
+from training.report import card, plots
+from training.report.dataset_card import DatasetCard, card_of, to_mlflow
+from training.report.measure import Metrics, for_the_run, measure
 from training.train import LABELS_UNTIL, SEED
 
 
@@ -107,10 +110,10 @@ def _parts(
     own: OwnModel,
     why: str,
 ) -> Parts:
-    behaved = behaviour.report_of(rows.settings, version)
+    behaved = run.report_of(rows.settings, version)
     extra = {DATASET: msgspec.json.encode(counted)}
     if behaved:
-        extra[behaviour.FILE] = behaved.to_json()
+        extra[run.FILE] = behaved.to_json()
     how = (
         f"An XGBoost model of one's own ({own.kind}, {own.objective}, {metrics.rounds} rounds on {len(own.inputs)} "
         f"inputs), registered because: {why.strip()} A calibrator, fitted on {len(rows.calibrate):,} rows set aside "

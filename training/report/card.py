@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from leads.policies import HarmPolicy
 from models.thresholds import Thresholds
-from training import dataset_card, slices
-from training.behaviour import BehaviourReport, rows
-from training.dataset_card import DatasetCard
-from training.fit import Fit
-from training.measure import Metrics
+from training.behaviour.run import BehaviourReport, rows
+from training.fit.model import Fit
+from training.report import dataset_card, slices
+from training.report.dataset_card import DatasetCard
+from training.report.measure import Metrics
 
 _CALIBRATED_P = 0.05
 _METHODS = {

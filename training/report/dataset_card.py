@@ -10,8 +10,8 @@ import numpy as np
 
 from leads import clock
 from leads.clock import Micros
-from training.dataset import Dataset
-from training.rows import PLATFORM
+from training.data.dataset import Dataset
+from training.data.labelled_rows import PLATFORM
 
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput

@@ -10,11 +10,11 @@ import numpy.typing as npt
 
 from models.thresholds import Thresholds
 from models.version import ModelVersion, Scores
-from training import evaluate, paired, slices
-from training.dataset import MIN_HELD_OUT, Dataset
-from training.evaluate import Evaluation
-from training.paired import Interval
-from training.slices import Slice
+from training.data.dataset import MIN_HELD_OUT, Dataset
+from training.report import evaluate, paired, slices
+from training.report.evaluate import Evaluation
+from training.report.paired import Interval
+from training.report.slices import Slice
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]

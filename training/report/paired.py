@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.errors import NotEnoughData
-from training.evaluate import ece
+from training.report.evaluate import ece
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -97,7 +97,7 @@ def brier(scores: Doubles, labels: Bools, counts: Counts) -> Doubles:
 
 
 def calibration_error(scores: Doubles, labels: Bools, counts: Counts) -> Doubles:
-    """(r,) expected calibration error, as `training.evaluate.ece` measures it."""
+    """(r,) expected calibration error, as `training.report.evaluate.ece` measures it."""
     order = np.argsort(scores, kind="stable")
     drawn = (np.repeat(order, times[order]) for times in counts)
     return np.array([ece(scores[rows], labels[rows]) for rows in drawn])

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from training.evaluate import Evaluation, reliability
-from training.measure import OnTest
+from training.report.evaluate import Evaluation, reliability
+from training.report.measure import OnTest
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

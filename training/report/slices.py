@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from training.rows import Row
+from training.data.labelled_rows import Row
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]

@@ -11,16 +11,16 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks._serving_world import HARMS, World
-from features.columns import evaluate
-from features.online import Fetched, open_reader
-from features.online_keys import PROJECT, entity_keys, fields, string_value
-from features.online_redis import field_names, redis_options
-from features.online_stores import open_online_store
-from features.rows import ACCOUNT, ROLES, Matrix
-from features.segments import JOIN_KEYS
+from benchmarks.serving.world import HARMS, World
+from features.evaluate.columns import evaluate
+from features.layout import ACCOUNT, ROLES, Matrix
+from features.offline.segments import JOIN_KEYS
+from features.online.codec import PROJECT, entity_keys, fields, string_value
+from features.online.reader import Fetched, open_reader
+from features.online.redis import field_names, redis_options
+from features.online.stores import open_online_store
 from leads import clock
-from leads.records import Subject
+from leads.events import Subject
 from models.version import ModelVersion, load
 
 # The second condition on the kind lets SQLite use the index that leaves plays out.

@@ -26,13 +26,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks._serving_floor import Floor
-from benchmarks._serving_load import Connection, Run, post
-from benchmarks._serving_servers import Server, environment, free_port, launched
-from benchmarks._serving_systems import Cell
-from benchmarks._serving_world import World
+from benchmarks.serving.load import Connection, Run, post
+from benchmarks.serving.systems.floor import Floor
+from benchmarks.serving.systems.servers import Server, environment, free_port, launched
+from benchmarks.serving.systems.systems import Cell
+from benchmarks.serving.world import World
 from features.catalogue import BY_NAME, Feature
-from features.store import import_feast, known_warnings_ignored
+from features.feast.store import import_feast, known_warnings_ignored
 from leads import clock
 from leads.errors import LeadsError
 

@@ -136,7 +136,7 @@ def ours(name: str, settings: Settings, workers: int = 1) -> Iterator[Server]:
 def noop(settings: Settings) -> Iterator[Server]:
     """The route that does nothing, starting."""
     port = free_port()
-    command = bento_command("benchmarks._serving_noop:Noop", port)
+    command = bento_command("benchmarks.serving.systems.noop:Noop", port)
     log = settings.root / "logs" / "noop.log"
     with launched("the no-op service", command, port, env=environment(settings), log=log) as server:
         yield server
@@ -146,7 +146,7 @@ def noop(settings: Settings) -> Iterator[Server]:
 def follower(settings: Settings) -> Iterator[Popen[bytes]]:
     """What follows MLflow's aliases for the service."""
     log = settings.root / "logs" / "follower.log"
-    child = start([sys.executable, "-m", "serving.follower"], env=environment(settings), log=log)
+    child = start([sys.executable, "-m", "serving.versions.follower"], env=environment(settings), log=log)
     try:
         yield child
     finally:

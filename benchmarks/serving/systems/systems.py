@@ -9,11 +9,11 @@ from typing import NamedTuple, Protocol
 import msgspec
 import numpy as np
 
-from benchmarks import _serving_load as load
-from benchmarks._serving_load import Request, Run, post
-from benchmarks._serving_servers import Server, get
-from benchmarks._serving_stages import Stages, read_stages
-from benchmarks._serving_world import HARMS, World
+from benchmarks.serving import load as load
+from benchmarks.serving.load import Request, Run, post
+from benchmarks.serving.stages import Stages, read_stages
+from benchmarks.serving.systems.servers import Server, get
+from benchmarks.serving.world import HARMS, World
 
 # Prebuilt requests of a cell: enough that no one's answer is remembered for the next.
 _ITEMS_PREBUILT = 20_000

@@ -1,8 +1,8 @@
-"""Alembic's environment: it runs on the connection that `leads.tables.upgrade` hands over."""
+"""Alembic's environment: it runs on the connection that `leads.db.tables.upgrade` hands over."""
 
 from alembic import context
 
-from leads.tables import metadata
+from leads.db.tables import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -7,9 +7,9 @@ from typing import Any
 
 from leads.wire import schema
 from leads.wire_scores import ScoreIn
-from serving.api_examples import ANSWERS, REQUESTS
-from serving.api_problems import responses
-from serving.api_routes import ROUTES
+from serving.http.openapi.examples import ANSWERS, REQUESTS
+from serving.http.openapi.problem_examples import responses
+from serving.http.openapi.route_docs import ROUTES
 
 _IDEMPOTENCY_KEY = {
     "name": "Idempotency-Key",

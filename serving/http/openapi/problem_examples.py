@@ -19,8 +19,8 @@ from leads.errors import (
     TooManyRequests,
     Unavailable,
 )
-from serving import bodies
-from serving.problems import MEDIA_TYPE, of_error, of_status
+from serving.http import bodies
+from serving.http.problems import MEDIA_TYPE, of_error, of_status
 
 SCHEMA = {
     "type": "object",

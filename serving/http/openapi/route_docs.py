@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+from leads.db.keys import Scope
 from leads.errors import LeadsError
-from leads.keys import Scope
 from leads.wire import (
     Accepted,
     ClaimIn,
@@ -18,7 +18,7 @@ from leads.wire import (
 )
 from leads.wire_leads import ClaimedOut, DecidedOut, LeadDetail, LeadsOut, ModelsOut, ReleasedOut, TrailOut
 from leads.wire_scores import ScoreIn, ScoresOut
-from serving import api_problems as problems
+from serving.http.openapi import problem_examples as problems
 
 
 class RouteDocs(NamedTuple):

@@ -10,7 +10,7 @@ from itertools import cycle
 import msgspec
 import pytest
 
-from benchmarks._serving_load import Answer, Request, Score, drive, post, run, scores_in
+from benchmarks.serving.load import Answer, Request, Score, drive, post, run, scores_in
 
 SCORE = {"harm": "spam", "score": 0.5, "modelVersion": "3", "predictionId": "p"}
 

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import numpy as np
 
-from benchmarks._report import at_most
-from benchmarks._serving_docs import BEGIN, END, write_docs
-from benchmarks._serving_stages import WHOLE, Spent, added, read_stages, since, us_per_request
-from benchmarks._serving_tables import Grid
-from benchmarks._soak import slope_of
+from benchmarks.report import at_most
+from benchmarks.serving.docs import BEGIN, END, write_docs
+from benchmarks.serving.soak import slope_of
+from benchmarks.serving.stages import WHOLE, Spent, added, read_stages, since, us_per_request
+from benchmarks.serving.tables import Grid
 
 METRICS = """\
 # TYPE leads_stage_seconds histogram

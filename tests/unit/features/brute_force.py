@@ -17,9 +17,9 @@ import numpy as np
 sys.path.insert(0, str(Path(__file__).parent))
 from formulas import FORMULAS, NAN, View
 
-from features.near_text import buckets
+from features.fold.near_text import buckets
 from leads import clock
-from leads.records import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
+from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
 
 
 @dataclass

@@ -6,11 +6,11 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from features.columns import contract_for, evaluate
-from features.fold import WHOLE, Batch, Fold, Partition
-from features.routes import Links, links_of
-from features.rows import LAYOUT_OF, Matrix, missing
-from leads.records import LoggedEvent, Subject
+from features.evaluate.columns import contract_for, evaluate
+from features.fold.fold import WHOLE, Batch, Fold, Partition
+from features.fold.router import Links, links_of
+from features.layout import LAYOUT_OF, Matrix, missing
+from leads.events import LoggedEvent, Subject
 
 STORED = contract_for(text=False)
 

@@ -19,16 +19,7 @@ from formulas import FORMULAS
 
 from features.catalogue import STORED
 from leads import clock
-from leads.records import (
-    DecisionMade,
-    Event,
-    ItemCreated,
-    LoggedEvent,
-    Played,
-    SignalReceived,
-    Subject,
-    SubjectRef,
-)
+from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, SubjectRef
 
 START = clock.from_text("2026-03-01T00:00:00Z")
 LATENESS = [-120, 0, 0, 0, 1, 240, 3_000, 3_700, 90_000, 86_400 * 6, 86_400 * 40, 86_400 * 95]

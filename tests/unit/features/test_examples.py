@@ -14,7 +14,7 @@ from folding import fold, values_of
 
 from features.catalogue import ALL, STORED, TEXT
 from leads import clock
-from leads.records import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, SubjectRef
+from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, SubjectRef
 
 # A Sunday, 12:02: the current hour is two minutes old.
 NOW = clock.from_text("2026-03-15T12:02:00Z")

@@ -17,14 +17,14 @@ from folding import fold, newest, packed_of
 from test_brute_force import SUBJECTS, history
 
 from features.catalogue import TEXT
-from features.columns import contract_for, evaluate
-from features.counting import Occurrence, RowWriter, stamp
-from features.fold import Fold, Partition
-from features.near_text import buckets
-from features.rows import ACCOUNT, BUCKET, DAY_S, HEADER, ROLES, VISIBLE, missing
+from features.evaluate.columns import contract_for, evaluate
+from features.fold.counting import Occurrence, RowWriter, stamp
+from features.fold.fold import Fold, Partition
+from features.fold.near_text import buckets
+from features.layout import ACCOUNT, BUCKET, DAY_S, HEADER, ROLES, VISIBLE, missing
 from leads import clock
+from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, SubjectRef
 from leads.policies import FeatureRule
-from leads.records import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, SubjectRef
 
 EVENTS = history(11, 600)
 AS_OF = EVENTS[-1].visible_at + 3 * clock.HOUR

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 
 from leads import clock
-from leads.predictions import PredictionBatch, PredictionLog, read_predictions
-from leads.records import Subject
+from leads.events import Subject
+from leads.predictions.log import PredictionBatch, PredictionLog, read_predictions
 
 AT = 1_780_012_800_000_000 // clock.DAY * clock.DAY
 

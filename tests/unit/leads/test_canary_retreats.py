@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Engine
 
-from leads import canary_retreats
-from leads.canary_retreats import Retreat
-from leads.tables import reading
+from leads.db import canary_retreats
+from leads.db.canary_retreats import Retreat
+from leads.db.tables import reading
 
 SEEN = Retreat(5, "spam", "2", "3 of 4 calls failed", "here")
 

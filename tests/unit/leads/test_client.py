@@ -24,8 +24,9 @@ from client_world import KEY, Face, Handler, InProcess, Pace, open_face, problem
 from serving_world import BENIGN_TEXT, SPAM_TEXT, make_runtime, make_stack, publish
 from sqlalchemy.engine import Engine
 
-from leads import clock, errors, event_log, keys
+from leads import clock, errors
 from leads.client import AsyncClient, Client, PlayIn, Retries, SignalIn, ref, subject
+from leads.db import event_log, keys
 from leads.errors import (
     AccessDenied,
     Conflict,
@@ -37,12 +38,12 @@ from leads.errors import (
     TooManyRequests,
     Unavailable,
 )
-from leads.records import Subject
+from leads.events import Subject
 from leads.settings import Settings
 from leads.wire import RefOut
-from serving.queue import Offer, offer
-from serving.reasons import Reason
+from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
+from serving.scoring.reasons import Reason
 
 EMPTY = {"leads": [], "nextCursor": None}
 ACCEPTED = {"accepted": 1, "duplicates": 0, "eventIds": ["e1"]}

@@ -16,12 +16,12 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from leads import event_log
 from leads.breaker import IN_A_ROW
+from leads.db import event_log
+from leads.db.tables import open_engine, reading
 from leads.errors import Unavailable
-from leads.records import Subject
+from leads.events import Subject
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine, reading
 
 
 @pytest.fixture

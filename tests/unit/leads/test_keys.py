@@ -4,9 +4,9 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from leads import keys
+from leads.db import keys
+from leads.db.tables import api_keys
 from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
-from leads.tables import api_keys
 
 
 def test_a_key_is_what_it_was_made_as(any_engine: Engine) -> None:

@@ -5,9 +5,9 @@ from __future__ import annotations
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from leads import model_changes
-from leads.model_changes import ModelChange, champions
-from leads.tables import reading
+from leads.db import model_changes
+from leads.db.model_changes import ModelChange, champions
+from leads.db.tables import reading
 
 PROMOTED = ModelChange(5, "spam", "1", "promoted", "me", "better", alias="champion", gate='{"checks":[]}')
 

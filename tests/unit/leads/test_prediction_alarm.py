@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from leads.prediction_alarm import LossAlarm
+from leads.predictions.alarm import LossAlarm
 
 
 def said(caplog: pytest.LogCaptureFixture) -> list[tuple[int, str]]:

@@ -11,7 +11,7 @@ import pytest
 sys.path.insert(0, str(Path(__file__).parent))
 from prediction_world import AT, batch
 
-from leads.prediction_batch import SCHEMA, to_table
+from leads.predictions.batch import SCHEMA, to_table
 
 
 def test_each_row_stands_as_it_was_said() -> None:

@@ -21,10 +21,10 @@ from prediction_world import AT, batch, ids, segments, write
 
 from leads import clock
 from leads.files import only_one
-from leads.prediction_compaction import FULL_ROWS, Compactor, compacting
-from leads.prediction_repair import repair
-from leads.prediction_segments import read_predictions, scan_predictions
-from leads.predictions import PredictionLog
+from leads.predictions.compaction import FULL_ROWS, Compactor, compacting
+from leads.predictions.log import PredictionLog
+from leads.predictions.repair import repair
+from leads.predictions.segments import read_predictions, scan_predictions
 
 TODAY = clock.now() // clock.DAY * clock.DAY
 HOURS = 7_200.0
@@ -170,7 +170,7 @@ def test_it_goes_on_in_the_background(tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from leads.prediction_compaction import Compactor
+from leads.predictions.compaction import Compactor
 
 def dies_at(step, folder):
     seen = 0

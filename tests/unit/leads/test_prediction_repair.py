@@ -15,9 +15,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from prediction_world import AT, batch, ids, segments, write
 
 from leads import clock
-from leads.prediction_repair import repair
-from leads.prediction_segments import host, scan_predictions
-from leads.predictions import PredictionLog
+from leads.predictions.log import PredictionLog
+from leads.predictions.repair import repair
+from leads.predictions.segments import host, scan_predictions
 
 
 @pytest.fixture(scope="module")

@@ -20,8 +20,8 @@ from prediction_world import AT, batch, ids, segments, write
 
 from leads import clock
 from leads.errors import Unavailable
-from leads.prediction_repair import repair
-from leads.predictions import SCHEMA, PredictionLog, days, read_predictions, scan_predictions
+from leads.predictions.log import SCHEMA, PredictionLog, days, read_predictions, scan_predictions
+from leads.predictions.repair import repair
 
 
 def until(is_so: Callable[[], object]) -> None:

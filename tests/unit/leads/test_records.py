@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leads.errors import InvalidInput
-from leads.records import (
+from leads.events import (
     DecisionMade,
     Event,
     ItemCreated,

@@ -7,12 +7,13 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Engine
 
-from leads import clock, event_log
+from leads import clock
+from leads.db import event_log
+from leads.db.items import StoredItems
+from leads.db.tables import open_engine, reading
 from leads.errors import Unavailable
-from leads.records import Event, ItemCreated, SignalReceived, Subject, SubjectRef
+from leads.events import Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.settings import Settings, load_settings
-from leads.stored_items import StoredItems
-from leads.tables import open_engine, reading
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 

@@ -11,9 +11,9 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Engine
 
+from leads.db.tables import cursors, metadata, open_engine, reading, upgrade
 from leads.errors import Unavailable
 from leads.settings import Settings, load_settings
-from leads.tables import cursors, metadata, open_engine, reading, upgrade
 
 
 def test_the_migrations_make_what_is_declared(any_engine: Engine) -> None:

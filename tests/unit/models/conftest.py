@@ -9,13 +9,13 @@ import numpy as np
 import pytest
 import xgboost
 
-from features.columns import contract_for
+from features.evaluate.columns import contract_for
 from models.calibrator import Calibrator
-from models.ngrams import grams
-from models.package import Parts, write_version
-from models.text_stage import Block, TextStage
+from models.text.ngrams import grams
+from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
 from models.version import ModelVersion
+from models.write import Parts, write_version
 
 TEXTS = ("free money at www.example.com", "lovely song, thank you", "you are an idiot", "subscribe now please")
 

@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from models.minilm import MiniLM
-from models.sentence import MODEL_FOLDER, PACKAGE
+from models.text.minilm import MiniLM
+from models.text.sentence import MODEL_FOLDER, PACKAGE
 
 REFERENCE = (-0.03447733, 0.03102321, 0.00673495, 0.02610896, -0.03936206, -0.16030242)
 FOUND = importlib.util.find_spec(PACKAGE)

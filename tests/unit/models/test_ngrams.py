@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from sklearn.feature_extraction.text import CountVectorizer
 
 from leads.text import plain_form
-from models.ngrams import MAX_CHARS, Grams, grams
+from models.text.ngrams import MAX_CHARS, Grams, grams
 
 TEXTS = st.lists(st.text(max_size=80), max_size=8)
 

@@ -6,8 +6,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leads.errors import ModelRefused
-from models.ngrams import grams
-from models.text_stage import Block, TextStage
+from models.text.ngrams import grams
+from models.text.stage import Block, TextStage
 
 
 def stage_for(texts: list[str], seed: int = 0) -> TextStage:

@@ -13,14 +13,14 @@ import pyarrow.parquet as pq
 import pytest
 from rich.console import Console
 
+from cli.ui.drift import render
 from leads import clock
 from leads.errors import ModelRefused, NotEnoughData, NotFound
+from leads.events import Subject
 from leads.policies import Policies, load_policies
-from leads.predictions import PredictionBatch, PredictionLog
-from leads.records import Subject
+from leads.predictions.log import PredictionBatch, PredictionLog
 from leads.settings import Settings
-from monitoring.drift import DriftResult, drift
-from monitoring.screen import render
+from monitoring.drift.detect import DriftResult, drift
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

@@ -13,27 +13,28 @@ import pytest
 from rich.console import Console
 from sqlalchemy.engine import Engine
 
-from features.columns import contract_for, evaluate
+from cli.ui.skew import render
 from features.contract import Column, FeatureContract
-from features.fold import ViewBatch, empty_batch
-from features.routes import Links
-from features.rows import ACCOUNT, LAYOUT_OF, ROLES, missing
-from features.segments import Segments
-from leads import clock, event_log
+from features.evaluate.columns import contract_for, evaluate
+from features.fold.fold import ViewBatch, empty_batch
+from features.fold.router import Links
+from features.layout import ACCOUNT, LAYOUT_OF, ROLES, missing
+from features.offline.segments import Segments
+from leads import clock
+from leads.db import event_log
 from leads.errors import ConfigurationError, NotFound
-from leads.prediction_batch import PredictionBatch, to_table
-from leads.predictions import PredictionLog
-from leads.records import ItemCreated, Played, RecordedEvent, Subject, SubjectRef
+from leads.events import ItemCreated, Played, RecordedEvent, Subject, SubjectRef
+from leads.predictions.batch import PredictionBatch, to_table
+from leads.predictions.log import PredictionLog
 from leads.settings import Settings
 from leads.text import text_hash
-from monitoring.skew import HarmSkew, SkewResult, Unverifiable, check
-from monitoring.skew_contracts import Contracts
-from monitoring.skew_logged import Logged, by_version, sampled, segments_reach
-from monitoring.skew_proof import _evaluated as evaluated
-from monitoring.skew_screen import render
-from monitoring.skew_tally import ColumnSkew, Example, Lag, Tally
-from monitoring.skew_texts import texts_of
-from monitoring.skew_waits import waited
+from monitoring.skew.check import HarmSkew, SkewResult, Unverifiable, check
+from monitoring.skew.contracts import Contracts
+from monitoring.skew.logged import Logged, by_version, sampled, segments_reach
+from monitoring.skew.proof import _evaluated as evaluated
+from monitoring.skew.tally import ColumnSkew, Example, Lag, Tally
+from monitoring.skew.texts import texts_of
+from monitoring.skew.waits import waited
 
 AT = clock.from_text("2026-05-01T12:00:00Z")
 COMMENT = SubjectRef("comment", "c1")

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from monitoring.statistics import THRESHOLD, Values, distance, thresholds
-from monitoring.statistics import _shuffled_distances as shuffled_distances
+from monitoring.drift.statistics import THRESHOLD, Values, distance, thresholds
+from monitoring.drift.statistics import _shuffled_distances as shuffled_distances
 
 pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
 

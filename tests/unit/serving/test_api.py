@@ -15,14 +15,15 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from serving_world import BENIGN_TEXT, SPAM_TEXT, Http, make_stack
 from sqlalchemy.engine import Engine
 
-from leads import clock, event_log, keys
+from leads import clock
 from leads.clock import Micros
-from leads.records import DecisionMade, ItemCreated, Played, SignalReceived, Subject
-from leads.tables import audit, events, idempotency, leads
-from serving.bodies import MAX_BODY_BYTES
-from serving.queue import Offer, offer
-from serving.reasons import Reason
+from leads.db import event_log, keys
+from leads.db.tables import audit, events, idempotency, leads
+from leads.events import DecisionMade, ItemCreated, Played, SignalReceived, Subject
+from serving.http.bodies import MAX_BODY_BYTES
+from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
+from serving.scoring.reasons import Reason
 
 SECRET_TEXT = "buy my secret thing"
 

@@ -16,16 +16,17 @@ from anyio.from_thread import start_blocking_portal
 from serving_world import Http, make_stack
 from sqlalchemy.engine import Engine
 
-from leads import clock, keys
-from leads.records import Subject
+from leads import clock
+from leads.db import keys
+from leads.db.tables import leads
+from leads.events import Subject
 from leads.settings import REPOSITORY
-from leads.tables import leads
 from leads.wire import parse
-from serving.api_examples import ANSWERS, CURSOR, LEAD_ID, REQUESTS
-from serving.api_routes import ROUTES
-from serving.queue import Offer, offer
-from serving.reasons import Reason
+from serving.http.openapi.examples import ANSWERS, CURSOR, LEAD_ID, REQUESTS
+from serving.http.openapi.route_docs import ROUTES
+from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
+from serving.scoring.reasons import Reason
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 ALWAYS = {"401", "429", "431", "503", "default"}

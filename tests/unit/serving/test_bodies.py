@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from leads.errors import TooLarge
-from serving.bodies import (
+from serving.http.bodies import (
     MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
     MAX_TARGET_BYTES,

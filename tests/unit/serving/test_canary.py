@@ -19,9 +19,9 @@ from trial_world import HARM, make_version, rows_of
 from leads.policies import CanaryPolicy
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from serving.canary import CanaryWatch
-from serving.retreats import Retreats
-from serving.shadow_jobs import PairedJob
+from serving.trials.canary import CanaryWatch
+from serving.trials.retreats import Retreats
+from serving.trials.shadow_jobs import PairedJob
 
 KEY = (HARM, "2")
 ROWS = 20

@@ -13,9 +13,9 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from serving_world import Http, make_stack
 from sqlalchemy.engine import Engine
 
-from leads import keys
+from leads.db import keys
+from leads.db.tables import open_engine
 from leads.settings import load_settings
-from leads.tables import open_engine
 from serving.runtime import Runtime
 
 # What is answered from memory, or scored on what is at hand.

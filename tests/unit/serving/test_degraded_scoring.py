@@ -13,13 +13,13 @@ from anyio.from_thread import start_blocking_portal
 from serving_world import SPAM_TEXT, FakeReader, Http, make_runtime, make_stack, publish
 from sqlalchemy.engine import Engine
 
-from leads import keys
+from leads.db import keys
+from leads.db.tables import open_engine
 from leads.errors import Unavailable
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine
 from serving.runtime import Runtime
-from serving.scoring import Scorer
+from serving.scoring.scorer import Scorer
 
 WITH_TEXT = {"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT, "accountId": "a1"}}
 BY_ID = {"id": "c2", "typeId": "comment"}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from serving.evidence import ALPHA, Evidence, surely_above
+from serving.trials.evidence import ALPHA, Evidence, surely_above
 
 
 def test_the_bound_holds_for_shares_at_the_limit() -> None:

@@ -6,16 +6,16 @@ import numpy as np
 from serving_world import FakeReader, make_runtime, packed_row, publish
 from sqlalchemy.engine import Engine
 
-from features.rows import ACCOUNT, VISIBLE
+from features.layout import ACCOUNT, VISIBLE
 from leads import clock
 from leads.errors import Unavailable
+from leads.events import Subject
 from leads.policies import FeatureRule
-from leads.predictions import read_predictions
-from leads.records import Subject
+from leads.predictions.log import read_predictions
 from leads.settings import Settings
-from serving.answers import ErrorEntry, ScoreAnswer
 from serving.runtime import Runtime
-from serving.scoring import ScoreRequest
+from serving.scoring.answers import ErrorEntry, ScoreAnswer
+from serving.scoring.scorer import ScoreRequest
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 

@@ -17,12 +17,12 @@ from sqlalchemy.engine import Engine
 
 from leads.errors import ModelRefused, Unavailable
 from leads.settings import Settings
-from models.package import write_version
 from models.version import ModelVersion, load
-from serving.follower import RETRY_REFUSED_S, Follower, run
-from serving.proof import check_contract
-from serving.published import Published
-from serving.published_state import HarmState, State, read_state, write_state
+from models.write import write_version
+from serving.versions.follower import RETRY_REFUSED_S, Follower, run
+from serving.versions.proof import check_contract
+from serving.versions.published import Published
+from serving.versions.published_state import HarmState, State, read_state, write_state
 
 
 def tamper(folder: Path) -> None:
@@ -32,7 +32,7 @@ def tamper(folder: Path) -> None:
 
 
 class FakeRegistry:
-    """Versions in memory, with the interface of `models.registry.Registry`."""
+    """Versions in memory, with the interface of `models.registry.registry.Registry`."""
 
     def __init__(self, source: Path) -> None:
         self.source = source

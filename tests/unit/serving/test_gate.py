@@ -20,16 +20,16 @@ from serving_world import Http, make_stack, point_to
 from sqlalchemy.engine import Engine
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from leads import keys
+from leads.db import keys
 from leads.errors import Unavailable
-from serving import rate_limits, request_notes
-from serving.bodies import MAX_HEADER_BYTES, MAX_TARGET_BYTES
-from serving.gate import Gate
-from serving.logs import ACCESS, JsonLines
-from serving.rate_limits import UNIT_BYTES, RateLimits
+from serving.http import rate_limits, request_notes
+from serving.http.bodies import MAX_HEADER_BYTES, MAX_TARGET_BYTES
+from serving.http.middleware import Gate
+from serving.http.rate_limits import UNIT_BYTES, RateLimits
+from serving.observe.logs import ACCESS, JsonLines
+from serving.observe.tracing import Tracing
 from serving.runtime import Runtime
-from serving.stages import Stages
-from serving.tracing import Tracing
+from serving.scoring.stages import Stages
 
 _log = logging.getLogger("test.inside")
 

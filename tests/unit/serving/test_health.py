@@ -2,9 +2,9 @@ from __future__ import annotations
 
 import pytest
 
-from serving.health import Health, health, is_ready
-from serving.published_state import HarmState
-from serving.served import Served
+from serving.http.health import Health, health, is_ready
+from serving.versions.published_state import HarmState
+from serving.versions.served import Served
 
 
 def served(harm: str, serving: str | None, champion: str | None, alias: str | None = None) -> Served:

@@ -11,8 +11,9 @@ import pytest
 
 from leads.errors import InvalidInput
 from leads.settings import load_settings
-from serving import logs, request_notes
-from serving.request_notes import Notes
+from serving.http import request_notes
+from serving.http.request_notes import Notes
+from serving.observe import logs
 
 NAMES = ("", "serving", "leads", "features", "models", "training", "monitoring", "__main__", *logs._FOREIGN)
 

@@ -13,11 +13,11 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from leads.errors import NotFound
-from leads.records import Subject, Tier
+from leads.events import Subject, Tier
 from leads.settings import REPOSITORY
-from serving.answers import ErrorEntry, GroupScores, Scored
-from serving.metrics import Metrics, Snapshot, _observe
-from serving.stages import Stage
+from serving.observe.metrics import Metrics, Snapshot, _observe
+from serving.scoring.answers import ErrorEntry, GroupScores, Scored
+from serving.scoring.stages import Stage
 
 
 @pytest.fixture
@@ -159,7 +159,7 @@ def test_more_calls_make_no_more_series(metrics: Metrics) -> None:
 _PROCESS = """
 import os, sys
 from prometheus_client import CollectorRegistry
-from serving.metrics import Metrics, Snapshot
+from serving.observe.metrics import Metrics, Snapshot
 metrics = Metrics(CollectorRegistry())
 n = int(sys.argv[1])
 metrics.begun()

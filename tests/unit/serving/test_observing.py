@@ -11,8 +11,8 @@ from dataclasses import replace
 import pytest
 from serving_world import point_to
 
-from serving import observing
-from serving.observing import drain_on_sigterm, snapshot, tick
+from serving.observe import observing
+from serving.observe.observing import drain_on_sigterm, snapshot, tick
 from serving.runtime import Runtime
 
 

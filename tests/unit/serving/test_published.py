@@ -12,12 +12,12 @@ import pytest
 from serving_world import POLICIES, all_answer, point_to, publish
 from sqlalchemy.engine import Engine
 
-from leads import canary_retreats
-from leads.canary_retreats import Retreat
+from leads.db import canary_retreats
+from leads.db.canary_retreats import Retreat
+from leads.db.tables import open_engine
 from leads.settings import Settings, load_settings
-from leads.tables import open_engine
 from models.version import ModelVersion, load
-from serving.published import RETRY_REFUSED_S, Published
+from serving.versions.published import RETRY_REFUSED_S, Published
 
 
 class Loads:

@@ -10,16 +10,17 @@ import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
-from leads import clock, event_log
+from leads import clock
+from leads.db import event_log
+from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
+from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef, Tier
 from leads.policies import Policies, QueuePolicy, load_policies
-from leads.records import DecisionMade, Event, ItemCreated, Subject, SubjectRef, Tier
 from leads.settings import REPOSITORY
-from leads.tables import leads
-from serving.decisions import Ruling, decide_lead, decide_subject, standing
-from serving.leads_table import Lead, get_lead, lead_id, read_audit
-from serving.queue import Offer, Offered, claim, listing, offer, release
-from serving.reasons import Reason
+from serving.queue.decisions import Ruling, decide_lead, decide_subject, standing
+from serving.queue.leads_table import Lead, get_lead, lead_id, read_audit
+from serving.queue.queue import Offer, Offered, claim, listing, offer, release
+from serving.scoring.reasons import Reason
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 QUEUE = QueuePolicy(lease_minutes=15, aging_hours=24)

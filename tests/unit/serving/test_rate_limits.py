@@ -2,10 +2,10 @@ from __future__ import annotations
 
 import pytest
 
+from leads.db.keys import ApiKey
 from leads.errors import TooManyRequests
-from leads.keys import ApiKey
-from serving import rate_limits
-from serving.rate_limits import UNIT_BYTES, UNKNOWN_PER_S, RateLimits
+from serving.http import rate_limits
+from serving.http.rate_limits import UNIT_BYTES, UNKNOWN_PER_S, RateLimits
 
 
 class Timer:

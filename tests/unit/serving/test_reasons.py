@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from features.catalogue import ALL
-from serving.reasons import MAX_REASONS, TELLINGS, explain
+from serving.scoring.reasons import MAX_REASONS, TELLINGS, explain
 
 
 def why(values: dict[str, float], weights: dict[str, float]) -> list[tuple[str, str]]:

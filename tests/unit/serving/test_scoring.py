@@ -10,21 +10,22 @@ from serving_world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_run
 from sqlalchemy.engine import Engine
 
 from features.catalogue import TEXT
-from features.near_text import buckets
-from features.plan import text_counts
-from features.routes import Links
-from features.rows import ACCOUNT, ITEM, missing
-from leads import clock, event_log
+from features.evaluate.plan import text_counts
+from features.fold.near_text import buckets
+from features.fold.router import Links
+from features.layout import ACCOUNT, ITEM, missing
+from leads import clock
+from leads.db import event_log
 from leads.errors import InvalidInput, LeadsError, NotFound, Unavailable
-from leads.predictions import read_predictions
-from leads.records import Event, ItemCreated, Subject, SubjectRef
+from leads.events import Event, ItemCreated, Subject, SubjectRef
+from leads.predictions.log import read_predictions
 from leads.settings import Settings
 from leads.text import text_hash
-from serving.answers import ErrorEntry, ScoreAnswer
 from serving.runtime import Runtime
-from serving.score_group import MAX_EXPLAINED
-from serving.scoring import Scorer, ScoreRequest
-from serving.text_cache import TextCache, Texts
+from serving.scoring.answers import ErrorEntry, ScoreAnswer
+from serving.scoring.group import MAX_EXPLAINED
+from serving.scoring.scorer import Scorer, ScoreRequest
+from serving.scoring.text_cache import TextCache, Texts
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")
@@ -80,7 +81,7 @@ def test_the_newest_text_counts(runtime: Runtime, engine: Engine) -> None:
 def test_the_score_is_the_versions_own(runtime: Runtime, engine: Engine) -> None:
     version = runtime.published.lineup().champions["spam"]
     features = np.full((1, len(version.contract.columns)), np.nan, np.float32)
-    from features.columns import evaluate
+    from features.evaluate.columns import evaluate
 
     features = evaluate(version.contract, missing(1), np.array([NOW]), [SPAM_TEXT]).matrix
     expected = float(version.score(features, [SPAM_TEXT]).score[0])

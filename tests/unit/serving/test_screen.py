@@ -2,8 +2,8 @@ from __future__ import annotations
 
 import pytest
 
+from cli.ui.serving import create_key_on_screen, keys_on_screen
 from leads.settings import Settings
-from serving.screen import create_key_on_screen, keys_on_screen
 
 
 def test_the_list_of_keys_says_how_often_each_may_ask(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

@@ -19,10 +19,10 @@ sys.path.insert(0, str(Path(__file__).parent))
 from trial_world import HARM, behaving, draw, make_version, paired, rows_of, shadowed
 
 from models.version import ModelVersion, Scores
-from serving.canary import CanaryWatch
-from serving.retreats import Retreats
-from serving.shadow import Shadow
-from serving.shadow_jobs import Places, Rows, ShadowJob
+from serving.trials.canary import CanaryWatch
+from serving.trials.retreats import Retreats
+from serving.trials.shadow import Shadow
+from serving.trials.shadow_jobs import Places, Rows, ShadowJob
 
 
 @pytest.fixture(scope="module")

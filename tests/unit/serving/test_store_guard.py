@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from serving_world import FakeReader
 
-from features.online import Fetched
-from features.routes import Links
+from features.fold.router import Links
+from features.online.reader import Fetched
 from leads.breaker import IN_A_ROW, MOST_S, Breaker
 from leads.errors import ConfigurationError, Unavailable
-from leads.records import Subject
-from serving.store_guard import GuardedReader
+from leads.events import Subject
+from serving.scoring.store_guard import GuardedReader
 
 C1 = Subject("comment", "c1")
 

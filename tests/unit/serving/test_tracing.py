@@ -11,9 +11,9 @@ from opentelemetry.trace import StatusCode
 
 from leads.errors import ConfigurationError
 from leads.settings import load_settings
-from serving.request_notes import Notes
-from serving.stages import Stage
-from serving.tracing import Tracing, open_tracing
+from serving.http.request_notes import Notes
+from serving.observe.tracing import Tracing, open_tracing
+from serving.scoring.stages import Stage
 
 
 @pytest.fixture

@@ -11,14 +11,14 @@ from serving_world import POLICIES, SPAM_TEXT, publish
 from sqlalchemy.engine import Engine
 
 from leads import clock
-from leads.predictions import read_predictions
-from leads.records import Subject
+from leads.events import Subject
+from leads.predictions.log import read_predictions
 from leads.settings import Settings
 from models.version import ModelVersion, Scores
-from serving.answers import ScoreAnswer
-from serving.lineup import Canary, Lineup
 from serving.runtime import Runtime
-from serving.scoring import Scorer, ScoreRequest
+from serving.scoring.answers import ScoreAnswer
+from serving.scoring.scorer import Scorer, ScoreRequest
+from serving.versions.lineup import Canary, Lineup
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 REQUESTS = [ScoreRequest(Subject("comment", f"c{i}"), ("spam",), text=f"{SPAM_TEXT} {i}") for i in range(40)]

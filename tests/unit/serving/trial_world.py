@@ -10,9 +10,9 @@ import numpy as np
 from serving_world import make_parts
 
 from features.contract import FeatureContract
-from models.package import write_version
 from models.version import ModelVersion, Scores
-from serving.shadow_jobs import PairedJob, Places, Rows, ShadowJob
+from models.write import write_version
+from serving.trials.shadow_jobs import PairedJob, Places, Rows, ShadowJob
 
 HARM = "stream_manipulation"
 

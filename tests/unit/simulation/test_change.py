@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 
 from leads.clock import DAY, HOUR
-from simulation import campaigns, farms, plays
-from simulation.accounts import Accounts, Kind, ordinary
-from simulation.catalogue import Catalogue, founding_times
+from simulation.actors import campaigns, farms, plays
+from simulation.actors.accounts import Accounts, Kind, ordinary
+from simulation.actors.catalogue import Catalogue, founding_times
+from simulation.actors.farms import Ring
+from simulation.actors.plays import Plays
 from simulation.config import DEFAULT_START
-from simulation.farms import Ring
-from simulation.plays import Plays
 from simulation.randomness import Streams
 from simulation.texts import Texts
 

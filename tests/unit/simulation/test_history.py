@@ -14,7 +14,7 @@ import pytest
 
 from leads.clock import DAY, MINUTE, SECOND, Micros
 from leads.errors import Conflict, InvalidInput
-from leads.records import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, decode_recorded
+from leads.events import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, decode_recorded
 from simulation.config import HARMS_OF, Period, SimulationConfig, preset
 from simulation.history import Manifest, load_manifest, simulate
 

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 
-from training.split import folds
+from training.data.split import folds
 
 SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
 TALK = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")

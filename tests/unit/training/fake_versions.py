@@ -12,10 +12,10 @@ import xgboost
 
 from leads.errors import ModelRefused, Unavailable
 from models import manifest
-from models.package import Parts, write_version
-from models.registry import Registered, no_such_version
+from models.registry.registry import Registered, no_such_version
 from models.thresholds import Thresholds
-from training.calibrate import fit_calibrator
+from models.write import Parts, write_version
+from training.fit.calibrate import fit_calibrator
 
 N = 600
 
@@ -55,7 +55,7 @@ def write_model(folder: Path, harm: str, contract: Any, *, skilled: bool) -> Non
 
 
 class FakeVersions:
-    """The interface of `models.registry.Registry`, as far as changes to versions use it."""
+    """The interface of `models.registry.registry.Registry`, as far as changes to versions use it."""
 
     def __init__(self, skilled: Path, blind: Path) -> None:
         self.folders: dict[str, Path] = {}

@@ -13,20 +13,20 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from features.columns import contract_for, evaluate
-from features.rows import missing
+from features.evaluate.columns import contract_for, evaluate
+from features.layout import missing
 from leads.errors import ConfigurationError, InvalidInput, ModelRefused
 from leads.policies import load_policies
 from leads.text import normal_form
 from models.thresholds import Thresholds
 from models.version import ModelVersion, Scores
-from training import behaviour
-from training.behaviour import BehaviourReport, CaseResult, KindTotal, regressions, rows, run, sign_test
-from training.behaviour_suite import PERTURBATIONS, SUITES, Kind, Perturbation, Suite, load
-from training.fit import fit
-from training.make import draft
-from training.split import folds
-from training.text_fit import count_texts
+from training.behaviour import run as behaviour
+from training.behaviour.run import BehaviourReport, CaseResult, KindTotal, regressions, rows, run, sign_test
+from training.behaviour.suite import PERTURBATIONS, SUITES, Kind, Perturbation, Suite, load
+from training.build import draft
+from training.data.split import folds
+from training.fit.model import fit
+from training.fit.text import count_texts
 
 CONTRACT = contract_for(text=True)
 HARMS = ("spam", "identity_hate", "sexism", "harassment")

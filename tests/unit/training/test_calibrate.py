@@ -5,8 +5,8 @@ from collections.abc import Callable
 import numpy as np
 import pytest
 
-from training.calibrate import fit_calibrator
-from training.evaluate import ece_p_value
+from training.fit.calibrate import fit_calibrator
+from training.report.evaluate import ece_p_value
 
 
 def world(n: int, seed: int, log_odds: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -7,25 +7,25 @@ import numpy as np
 import pytest
 from sqlalchemy.engine import Engine
 
-from features.columns import evaluate
 from features.contract import FeatureContract
-from features.frames import Frame
-from features.rows import missing
-from leads import event_log
+from features.evaluate.columns import evaluate
+from features.layout import missing
+from features.offline.frames import Frame
+from leads.db import event_log
+from leads.db.tables import leads, open_engine
 from leads.errors import NotEnoughData
+from leads.events import DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.policies import HarmPolicy, load_policies
-from leads.records import DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.settings import REPOSITORY, Settings, load_settings
-from leads.tables import leads, open_engine
 from training.config import TrainingConfig
-from training.dataset import Dataset, assemble
+from training.data.dataset import Dataset, assemble
 
 START = 1_750_000_000_000_000
 SPAM = load_policies(REPOSITORY / "policies.yaml").harms["spam"]
 
 
 class Frames:
-    """Stands for `features.frames.point_in_time`: notes what it was asked, knows of each subject only its text."""
+    """A fake of `features.offline.frames.point_in_time` that records its calls and knows only the texts."""
 
     def __init__(self) -> None:
         self.subjects: list[Subject] = []

@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from features.columns import contract_for
+from features.evaluate.columns import contract_for
 from leads.settings import Settings, load_settings
-from models.registry import Registry
-from training.dataset import Dataset
-from training.dataset_card import card_of, markdown, to_mlflow
-from training.rows import PLATFORM, Row
+from models.registry.registry import Registry
+from training.data.dataset import Dataset
+from training.data.labelled_rows import PLATFORM, Row
+from training.report.dataset_card import card_of, markdown, to_mlflow
 
 DAY = 86_400_000_000
 BARE = contract_for(text=False)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from models.thresholds import Thresholds
-from training.evaluate import ECE_BINS, brier, ece, ece_p_value, evaluate, reliability
+from training.report.evaluate import ECE_BINS, brier, ece, ece_p_value, evaluate, reliability
 
 
 def world(n: int, seed: int, power: float = 1.0) -> tuple[np.ndarray, np.ndarray]:

@@ -7,16 +7,16 @@ from zlib import crc32
 import numpy as np
 import pytest
 
-from features.columns import contract_for, evaluate
-from features.rows import missing
-from models.sentence import CachedEncoder
+from features.evaluate.columns import contract_for, evaluate
+from features.layout import missing
+from models.text.sentence import CachedEncoder
 from models.thresholds import Thresholds
-from training.calibrate import log_loss
+from training.build import draft
 from training.config import DEFAULTS
-from training.fit import Fit, fit
-from training.make import draft
-from training.text_fit import TextCounts, count_texts, fit_text
-from training.trees import never_lower
+from training.fit.calibrate import log_loss
+from training.fit.model import Fit, fit
+from training.fit.text import TextCounts, count_texts, fit_text
+from training.fit.trees import never_lower
 
 TEXT, BARE = contract_for(text=True), contract_for(text=False)
 

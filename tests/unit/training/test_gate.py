@@ -19,15 +19,16 @@ from features.contract import Column
 from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings, load_settings
-from models.sentence_head import SentenceHead
-from models.text_stage import Block, TextStage
+from models.text.head import SentenceHead
+from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
-from training import gate_checks, paired
-from training.dataset import Dataset
-from training.evaluate import ece
-from training.gate import GateReport, judge, unmeasured
-from training.gate_scores import ranks_worse, tolerated_loss
-from training.side_by_side import compare, held_out, single_row_ms
+from training.data.dataset import Dataset
+from training.gate import checks
+from training.gate.gate import GateReport, judge, unmeasured
+from training.gate.scores import ranks_worse, tolerated_loss
+from training.gate.side_by_side import compare, held_out, single_row_ms
+from training.report import paired
+from training.report.evaluate import ece
 
 POLICY = HarmPolicy(
     title="Made",
@@ -206,7 +207,7 @@ def test_behaviour_that_gets_lost_blocks(tmp_path: Path) -> None:
 def test_slowness_blocks_beyond_the_budget_and_twice_the_champion(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, taken: tuple[float, float], passed: bool
 ) -> None:
-    monkeypatch.setattr(gate_checks, "single_row_ms", lambda *_: taken)
+    monkeypatch.setattr(checks, "single_row_ms", lambda *_: taken)
     report = gate(settings, told(SCORES), told(SCORES, version="1"))
     assert report.passed is passed
     assert failed(report) == ([] if passed else ["latency"])
@@ -214,7 +215,7 @@ def test_slowness_blocks_beyond_the_budget_and_twice_the_champion(
 
 def test_a_sentence_encoder_may_take_longer(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     """Not because its champion is slow: the first version may, too."""
-    monkeypatch.setattr(gate_checks, "single_row_ms", lambda *_: (12.0,))
+    monkeypatch.setattr(checks, "single_row_ms", lambda *_: (12.0,))
     nothing = Block(np.empty(0, np.uint64), np.empty(0, np.float32), np.empty(0, np.float32))
     head = SentenceHead("minilm-x", np.zeros(2, np.float32), np.ones(2, np.float32), np.zeros(4, np.float32))
     assert failed(gate(settings, told(SCORES), None)) == ["latency"]
@@ -223,7 +224,7 @@ def test_a_sentence_encoder_may_take_longer(settings: Settings, monkeypatch: pyt
 
 def test_a_busy_machine_gets_another_chance(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     timings = iter([(30.0,), (2.0,)])
-    monkeypatch.setattr(gate_checks, "single_row_ms", lambda *_: next(timings))
+    monkeypatch.setattr(checks, "single_row_ms", lambda *_: next(timings))
     assert gate(settings, told(SCORES), None).passed
 
 

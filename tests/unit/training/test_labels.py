@@ -2,9 +2,9 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Engine
 
-from leads import event_log
-from leads.records import DecidedBy, DecisionMade, Event, LoggedEvent, Subject, SubjectRef, Verdict
-from training.labels import decided, labels_from
+from leads.db import event_log
+from leads.events import DecidedBy, DecisionMade, Event, LoggedEvent, Subject, SubjectRef, Verdict
+from training.data.labels import decided, labels_from
 
 START = 1_750_000_000_000_000
 

@@ -16,18 +16,18 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_versions import FakeVersions, N, draw_rows, fails, write_model
 from told import CONTRACT, HARM, rows
 
+from leads.db.model_changes import ModelChange, current_actor
 from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.files import only_one
-from leads.model_changes import ModelChange, current_actor
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
 from models import manifest
 from models.calibrator import Calibrator
-from models.registry import RETIRED
+from models.registry.registry import RETIRED
 from models.version import load
-from training.dataset import Dataset
-from training.gate import GateReport
-from training.lifecycle import Lifecycle, Reason, settle
+from training.data.dataset import Dataset
+from training.gate.gate import GateReport
+from training.lifecycle.lifecycle import Lifecycle, Reason, settle
 
 POLICY = HarmPolicy(
     title="Made",

@@ -5,14 +5,14 @@ from pathlib import Path
 
 import pytest
 
+from cli.ui.own_labels import import_on_screen
 from leads.clock import from_text
 from leads.errors import InvalidInput, LeadsError, NotFound
 from leads.policies import Policies, load_policies
 from leads.settings import REPOSITORY, Settings
 from leads.text import text_hash
-from training.own_labels import Columns, Imported, declaration, import_labels, imported, safe_name
-from training.own_labels_screen import import_on_screen
-from training.rows import deduplicated
+from training.data.labelled_rows import deduplicated
+from training.data.own_labels import Columns, Imported, declaration, import_labels, imported, safe_name
 
 POLICIES = load_policies(REPOSITORY / "policies.yaml")
 TWO = Columns("text", "label")

@@ -2,11 +2,11 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Engine
 
-from leads import event_log
+from leads.db import event_log
+from leads.events import Body, DecisionMade, Event, ItemCreated, Played, SignalReceived, Subject, SubjectRef
 from leads.policies import load_policies
-from leads.records import Body, DecisionMade, Event, ItemCreated, Played, SignalReceived, Subject, SubjectRef
 from leads.settings import REPOSITORY
-from training.reference import Touch, touches
+from training.data.reference import Touch, touches
 
 START = 1_750_000_000_000_000
 POLICIES = load_policies(REPOSITORY / "policies.yaml")

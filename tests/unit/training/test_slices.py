@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.slices import behind, dimensions, markdown, measure, roc_auc
+from training.report.slices import behind, dimensions, markdown, measure, roc_auc
 
 
 class World(NamedTuple):

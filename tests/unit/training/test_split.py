@@ -4,7 +4,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.split import draw, folds, held_out
+from training.data.split import draw, folds, held_out
 
 ROWS = st.lists(
     st.tuples(st.sampled_from(["platform", "corpus:a", "corpus:b"]), st.integers(0, 50), st.integers(0, 30)),

@@ -5,7 +5,7 @@ import pytest
 from scipy.stats import binom
 
 from leads.policies import HarmPolicy
-from training.tiers import choose, lower_bound
+from training.fit.tiers import choose, lower_bound
 
 
 def policy(**tiers: dict[str, float]) -> HarmPolicy:

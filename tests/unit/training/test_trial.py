@@ -13,16 +13,16 @@ sys.path.insert(0, str(Path(__file__).parent))
 from fake_versions import FakeVersions, fails, write_model
 from told import CONTRACT, HARM
 
-from leads import canary_retreats
-from leads.canary_retreats import Retreat
+from leads.db import canary_retreats
+from leads.db.canary_retreats import Retreat
+from leads.db.tables import reading
 from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
-from leads.tables import reading
-from models.registry import RETIRED
-from training import trial
-from training.dataset import Dataset
-from training.lifecycle import Lifecycle, Reason
+from models.registry.registry import RETIRED
+from training.data.dataset import Dataset
+from training.lifecycle import canary
+from training.lifecycle.lifecycle import Lifecycle, Reason
 
 POLICY = HarmPolicy(
     title="Made",
@@ -72,10 +72,10 @@ def retreat(engine: Engine, version: str) -> None:
 
 
 def test_a_canary_is_started_replaced_and_stopped(versions: Lifecycle, registry: FakeVersions) -> None:
-    assert trial.start(versions, "2", ME) is None
+    assert canary.start(versions, "2", ME) is None
     assert registry.borne == {"champion": "1", "canary": "2"}
-    assert trial.start(versions, "3", ME) == "2"
-    assert trial.stop(versions, ME) == "3"
+    assert canary.start(versions, "3", ME) == "2"
+    assert canary.stop(versions, ME) == "3"
     assert registry.borne == {"champion": "1"}
     assert told_of(versions) == [
         ("canary", "2", None, "done"),
@@ -83,23 +83,23 @@ def test_a_canary_is_started_replaced_and_stopped(versions: Lifecycle, registry:
         ("canary_stopped", "3", None, "done"),
     ]
     with pytest.raises(Conflict, match="no canary"):
-        trial.stop(versions, ME)
+        canary.stop(versions, ME)
 
 
 def test_who_may_be_no_canary(versions: Lifecycle, registry: FakeVersions) -> None:
     with pytest.raises(NotFound):
-        trial.start(versions, "9", ME)
+        canary.start(versions, "9", ME)
     with pytest.raises(Conflict, match="is the champion"):
-        trial.start(versions, "1", ME)
+        canary.start(versions, "1", ME)
     registry.tags["2"][RETIRED] = "today"
     with pytest.raises(Conflict, match="retired"):
-        trial.start(versions, "2", ME)
+        canary.start(versions, "2", ME)
     registry.spoil("3")
     with pytest.raises(ModelRefused):
-        trial.start(versions, "3", ME)
+        canary.start(versions, "3", ME)
     del registry.borne["champion"]
     with pytest.raises(Conflict, match="has no champion"):
-        trial.start(versions, "1", ME)
+        canary.start(versions, "1", ME)
     assert registry.borne == {}
     assert told_of(versions) == []
 
@@ -107,12 +107,12 @@ def test_who_may_be_no_canary(versions: Lifecycle, registry: FakeVersions) -> No
 def test_the_canary_that_answers_is_not_started_again_but_one_that_retreated_is(
     versions: Lifecycle, registry: FakeVersions, engine: Engine
 ) -> None:
-    trial.start(versions, "2", ME)
+    canary.start(versions, "2", ME)
     with pytest.raises(Conflict, match="is the canary"):
-        trial.start(versions, "2", ME)
+        canary.start(versions, "2", ME)
     retreat(engine, "2")
     retreat(engine, "3")
-    assert trial.start(versions, "2", ME) is None
+    assert canary.start(versions, "2", ME) is None
     with reading(engine) as connection:
         assert list(canary_retreats.standing(connection)) == [(HARM, "3")]
     assert registry.borne["canary"] == "2"
@@ -122,7 +122,7 @@ def test_a_refused_start_clears_no_retreat(versions: Lifecycle, registry: FakeVe
     retreat(engine, "2")
     registry.spoil("2")
     with pytest.raises(ModelRefused):
-        trial.start(versions, "2", ME)
+        canary.start(versions, "2", ME)
     with reading(engine) as connection:
         assert list(canary_retreats.standing(connection)) == [(HARM, "2")]
 
@@ -131,13 +131,13 @@ def test_a_refused_start_clears_no_retreat(versions: Lifecycle, registry: FakeVe
 def test_promoting_the_canary_ends_its_trial(
     versions: Lifecycle, registry: FakeVersions, promoted: str, left: dict[str, str]
 ) -> None:
-    trial.start(versions, "2", ME)
+    canary.start(versions, "2", ME)
     versions.promote(promoted, no_labels, ME, override=True)
     assert registry.borne == left
 
 
 def test_retiring_a_canary_ends_its_trial(versions: Lifecycle, registry: FakeVersions) -> None:
-    trial.start(versions, "2", ME)
+    canary.start(versions, "2", ME)
     versions.retire("2", ME)
     assert registry.borne == {"champion": "1"}
 
@@ -147,19 +147,19 @@ def test_a_start_and_a_stop_that_die_in_between_are_settled_by_the_next_change(
 ) -> None:
     registry.before = fails("set_alias")
     with pytest.raises(Unavailable):
-        trial.start(versions, "2", ME)
+        canary.start(versions, "2", ME)
     registry.before = lambda call: None
-    trial.start(versions, "3", ME)
+    canary.start(versions, "3", ME)
     registry.after = fails("drop_alias")
     with pytest.raises(Unavailable):
-        trial.stop(versions, ME)
+        canary.stop(versions, ME)
     registry.after = lambda call: None
-    trial.start(versions, "2", ME)
+    canary.start(versions, "2", ME)
     registry.before = fails("drop_alias")
     with pytest.raises(Unavailable):
-        trial.stop(versions, ME)
+        canary.stop(versions, ME)
     registry.before = lambda call: None
-    trial.stop(versions, ME)
+    canary.stop(versions, ME)
     assert [(action, version, state) for action, version, _, state in told_of(versions)] == [
         ("canary", "2", "dropped"),
         ("canary", "3", "done"),
@@ -175,8 +175,8 @@ def test_a_trial_does_not_hide_that_another_version_was_chosen_since(
 ) -> None:
     versions.promote("3", no_labels, ME, override=True)
     versions.promote("2", no_labels, ME, override=True)
-    trial.start(versions, "3", ME)
-    trial.stop(versions, ME)
+    canary.start(versions, "3", ME)
+    canary.stop(versions, ME)
     standing = versions._standing("3", registry.borne, versions.moves.history(HARM))
     assert standing is not None
     assert "Another version was put in its place" in standing.why

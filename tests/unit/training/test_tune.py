@@ -6,11 +6,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from features.columns import contract_for, evaluate
-from features.rows import missing
+from features.evaluate.columns import contract_for, evaluate
+from features.layout import missing
 from training.config import TrainingConfig
-from training.text_fit import count_texts
-from training.tune import Tuned, tune
+from training.fit.text import count_texts
+from training.fit.tune import Tuned, tune
 
 CONTRACT = contract_for(text=True)
 

@@ -10,13 +10,13 @@ from typing import Any
 import numpy as np
 import xgboost
 
-from features.columns import ENCODER_VERSION, FEATURE_SERVICE
 from features.contract import Column, FeatureContract
+from features.evaluate.columns import ENCODER_VERSION, FEATURE_SERVICE
 from models.calibrator import Calibrator
 from models.thresholds import Thresholds
 from models.version import Floats, ModelVersion, Scores
-from training.dataset import Dataset
-from training.rows import PLATFORM, Row
+from training.data.dataset import Dataset
+from training.data.labelled_rows import PLATFORM, Row
 
 HARM = "made"
 CONTRACT = FeatureContract(FEATURE_SERVICE, (Column("item.notices"),), ENCODER_VERSION)
