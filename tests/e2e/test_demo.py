@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from demo_runs import decided_of, kill_demo, leads_of, prepare, run_demo, still_running
+from tests.support.demo_runs import decided_of, kill_demo, leads_of, prepare, run_demo, still_running
 
 SOAK_KILLS = 20
 TEST_KILLS = 1

@@ -3,16 +3,10 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
-
-sys.path.insert(0, str(Path(__file__).parent))
-from feature_history import history
-from serving_world import POLICIES, publish
 
 from features.layout import LAYOUT_OF
 from features.materialize import Materializer
@@ -29,6 +23,8 @@ from monitoring.skew.check import SkewResult, check
 from serving.scoring.scorer import Scorer, ScoreRequest
 from serving.versions.published import Published
 from serving.worker.worker import Worker
+from tests.support.features.history import history
+from tests.support.serving.world import POLICIES, publish
 
 N, PORTIONS = 2_400, 6
 

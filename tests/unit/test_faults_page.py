@@ -22,6 +22,6 @@ def test_each_fault_has_its_test_and_each_test_its_row() -> None:
     for row in rows:
         assert row["name"] in functions_in(row["path"]), row["fault"]
     named = {row["name"] for row in rows}
-    unnamed = functions_in("tests/integration/test_faults.py") - named
+    unnamed = functions_in("tests/integration/serving/test_faults.py") - named
     # What the clock does to stopwatches nobody sees.
     assert unnamed == {"test_times_of_stages_dont_go_back_with_the_clock"}

@@ -35,9 +35,7 @@ from leads.db import event_log
 from leads.db.tables import open_engine
 from leads.processes import QUIET, start, stop
 from leads.settings import REPOSITORY, Settings, load_settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-from feature_history import CONTRACT, START, SUBJECTS, history
+from tests.support.features.history import CONTRACT, START, SUBJECTS, history
 
 pytestmark = pytest.mark.xdist_group("feast_repo")
 

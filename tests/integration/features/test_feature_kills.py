@@ -15,10 +15,8 @@ from features.materialize import Materializer
 from features.offline.frames import point_in_time
 from leads import clock
 from leads.db.tables import open_engine
-from leads.settings import Settings, load_settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-from feature_history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike
+from leads.settings import REPOSITORY, Settings, load_settings
+from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike
 
 TEST_KILLS, SOAK_KILLS = 20, 500
 # Enough events that the kills of a round don't run out of them.
@@ -54,8 +52,8 @@ def killed_and_undisturbed_agree(settings: Settings, seed: int, kills: int) -> i
         **({"LEADS_REDIS_URL": address} if address else {}),
     }
     child = subprocess.run(
-        [sys.executable, str(Path(__file__).with_name("kill_child.py")), str(seed), str(kills)],
-        env=env, capture_output=True, text=True, check=False,
+        [sys.executable, "-m", "tests.support.features.kill_child", str(seed), str(kills)],
+        env=env, cwd=REPOSITORY, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert child.returncode == 0, child.stderr[-3_000:]
     done = json.loads(child.stdout.splitlines()[-1])

@@ -10,9 +10,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from feature_history import CONTRACT, SUBJECTS, log_history, segment_rows, served
-
 from features.fold.fold import Partition
 from features.layout import LAYOUTS
 from features.materialize import Materializer
@@ -24,6 +21,7 @@ from leads.db.tables import open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
 from serving.worker.run import run
+from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, served
 
 N = 4_000
 

@@ -19,9 +19,7 @@ from leads import clock
 from leads.db.tables import open_engine
 from leads.events import Subject
 from leads.settings import Settings, load_settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-from feature_history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike, served
+from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike, served
 
 N = 10_000
 # Small steps and eager flushes: many moments at which a kill hurts.

@@ -8,16 +8,11 @@ from __future__ import annotations
 
 import sqlite3
 import struct
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
 
 from features.layout import ITEM
 from features.offline.segments import JOIN_KEYS
@@ -26,6 +21,7 @@ from features.online.reader import Fetched, OnlineReader, open_reader
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.settings import Settings, load_settings
+from tests.support.features.fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
 
 C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")
 GOOD = row_of(ITEM, c0=1.0)

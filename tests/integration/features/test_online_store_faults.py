@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -25,9 +24,7 @@ from features.online.writer import OnlineWriter
 from leads import clock
 from leads.errors import ConfigurationError, Unavailable
 from leads.settings import FEAST_ONLINE_STORES, Settings, load_settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-from online_world import other_sqlite, redis_by_options, row, stored, values_of
+from tests.support.features.online_world import other_sqlite, redis_by_options, row, stored, values_of
 
 
 @pytest.fixture(params=["sqlite", "redis", "redis, unchecked"])

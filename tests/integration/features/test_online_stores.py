@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import sqlite3
-import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
@@ -24,9 +23,7 @@ from features.online.stores import open_online_store
 from features.online.writer import Newest, OnlineWriter, collect
 from leads import clock
 from leads.settings import REPOSITORY, Settings, load_settings
-
-sys.path.insert(0, str(Path(__file__).parent))
-from online_world import START, World, other_sqlite, row, stored, values_of
+from tests.support.features.online_world import START, World, other_sqlite, row, stored, values_of
 
 # Bit patterns: 0, -0, 1, the smallest denormal, ±inf, the quiet NaN, one with a payload, a signalling NaN.
 SPECIAL = [0, 0x80000000, 0x3F800000, 1, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC12345, 0x7F800001]

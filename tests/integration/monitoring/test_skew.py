@@ -15,9 +15,6 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
-sys.path.insert(0, str(Path(__file__).parent))
-from skew_world import PORTIONS, SkewWorld, columns_of
-
 from cli.app import app
 from features.catalogue import BY_NAME
 from features.evaluate.row_times import Moments
@@ -29,6 +26,7 @@ from leads.predictions.log import read_predictions
 from leads.settings import Settings, load_settings
 from monitoring.skew.check import LAG, check
 from serving.scoring import text_cache
+from tests.support.skew_world import PORTIONS, SkewWorld, columns_of
 
 pytestmark = pytest.mark.slow
 RUNNER = CliRunner()

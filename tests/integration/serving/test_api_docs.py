@@ -15,11 +15,6 @@ import httpx
 import pytest
 from sqlalchemy.engine import Engine
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from serving_world import publish
-from test_serving_bento import served
-
 from leads import clock
 from leads.client._answers import KINDS
 from leads.db import keys
@@ -29,6 +24,8 @@ from leads.events import Subject
 from leads.settings import REPOSITORY, Settings
 from serving.queue.queue import Offer, offer
 from serving.scoring.reasons import Reason
+from tests.support.serving.served import served
+from tests.support.serving.world import publish
 
 DOCUMENT = REPOSITORY / "docs" / "api.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
@@ -180,7 +177,7 @@ def test_there_is_nothing_but_examples_that_run() -> None:
 
 
 def test_every_flag_is_told_of() -> None:
-    code = "".join((REPOSITORY / "serving" / name).read_text() for name in ("inputs.py", "score_group.py"))
+    code = "".join((REPOSITORY / "serving" / "scoring" / name).read_text() for name in ("inputs.py", "group.py"))
     flags = set(re.findall(r'"((?:subject|items|text|fields|features|account|not)_[a-z]+)"', code))
     table = TEXT[TEXT.index("| flag |") :].partition("\n\n")[0]
     assert set(re.findall(r"^\| `([a-z_]+)`", table, re.MULTILINE)) == flags

@@ -15,14 +15,11 @@ import httpx
 import pytest
 from sqlalchemy.engine import Engine
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from served import api_workers, served
-from serving_world import SPAM_TEXT, publish
-
 from leads.db import keys
 from leads.predictions.log import read_predictions
 from leads.settings import REPOSITORY, Settings
+from tests.support.serving.served import api_workers, served
+from tests.support.serving.world import SPAM_TEXT, publish
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 

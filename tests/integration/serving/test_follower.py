@@ -12,10 +12,6 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from serving_world import POLICIES, all_answer, make_parts
 from sqlalchemy.engine import Engine
 
 from leads.processes import QUIET, start, stop
@@ -25,6 +21,7 @@ from models.write import write_version
 from serving.versions.follower import Follower
 from serving.versions.published import Published
 from serving.versions.published_state import HarmState, read_state
+from tests.support.serving.world import POLICIES, all_answer, make_parts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
 COMMAND = (sys.executable, "-m", "serving.versions.follower")

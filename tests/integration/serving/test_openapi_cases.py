@@ -10,13 +10,10 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Engine
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from served import served
-from serving_world import SPAM_TEXT, publish
-
 from leads.db import keys
 from leads.settings import Settings
+from tests.support.serving.served import served
+from tests.support.serving.world import SPAM_TEXT, publish
 
 CHECKS = (
     "not_a_server_error,status_code_conformance,content_type_conformance,response_headers_conformance,"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import warnings
 from collections.abc import Iterator
 from dataclasses import replace
@@ -14,10 +13,6 @@ import pytest
 import xgboost
 from anyio.from_thread import start_blocking_portal
 
-sys.path.insert(0, str(Path(__file__).parent))
-from serving_world import Http, make_parts, make_runtime, make_stack, point_to
-from skew_world import PORTIONS, SkewWorld
-
 from features.offline.frames import point_in_time
 from leads import clock
 from leads.clock import Micros
@@ -28,6 +23,8 @@ from leads.settings import Settings
 from models.registry import portable
 from models.version import ModelVersion
 from models.write import write_version
+from tests.support.serving.world import Http, make_parts, make_runtime, make_stack, point_to
+from tests.support.skew_world import PORTIONS, SkewWorld
 
 pytestmark = pytest.mark.slow
 HARMS = {"comment": "spam", "account": "stream_manipulation"}

@@ -2,17 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
 
 from features.fold.router import Links
 from features.layout import ACCOUNT, ITEM
@@ -22,6 +17,7 @@ from leads.errors import Unavailable
 from leads.events import Subject
 from leads.settings import load_settings
 from serving.scoring.store_guard import GuardedReader
+from tests.support.features.fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
 
 C1 = Subject("comment", "c1")
 

@@ -3,17 +3,11 @@
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Engine
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from serving_world import POLICIES, SPAM_TEXT, publish
 
 from features.fold.router import Links
 from features.materialize import Materializer
@@ -29,6 +23,7 @@ from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.versions.published import Published
 from serving.worker.worker import Worker
+from tests.support.serving.world import POLICIES, SPAM_TEXT, publish
 
 pytestmark = pytest.mark.slow
 

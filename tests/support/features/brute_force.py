@@ -6,20 +6,16 @@ are shared with the code: which bucket keys a text has, and by which hash elemen
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import mmh3
 import numpy as np
 
-sys.path.insert(0, str(Path(__file__).parent))
-from formulas import FORMULAS, NAN, View
-
 from features.fold.near_text import buckets
 from leads import clock
 from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
+from tests.support.features.formulas import FORMULAS, NAN, View
 
 
 @dataclass

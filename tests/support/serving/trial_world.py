@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-from serving_world import make_parts
 
 from features.contract import FeatureContract
 from models.version import ModelVersion, Scores
 from models.write import write_version
 from serving.trials.shadow_jobs import PairedJob, Places, Rows, ShadowJob
+from tests.support.serving.world import make_parts
 
 HARM = "stream_manipulation"
 

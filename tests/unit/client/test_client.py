@@ -6,22 +6,14 @@ import email.utils
 import inspect
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
 import anyio
 import httpx
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-
-sys.path.insert(0, str(Path(__file__).parent))
-sys.path.insert(0, str(Path(__file__).parents[2] / "integration"))
-
-from client_world import KEY, Face, Handler, InProcess, Pace, open_face, problem
-from serving_world import BENIGN_TEXT, SPAM_TEXT, make_runtime, make_stack, publish
 from sqlalchemy.engine import Engine
 
 from leads import clock, errors
@@ -44,6 +36,8 @@ from leads.wire import RefOut
 from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
+from tests.support.client_world import KEY, Face, Handler, InProcess, Pace, open_face, problem
+from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, make_runtime, make_stack, publish
 
 EMPTY = {"leads": [], "nextCursor": None}
 ACCEPTED = {"accepted": 1, "duplicates": 0, "eventIds": ["e1"]}
@@ -447,7 +441,7 @@ def test_what_will_not_pass_is_raised_at_once(
 
 
 def test_every_documented_status_and_every_error_is_translated(runtime: Runtime, portal: BlockingPortal) -> None:
-    from serving_world import Http
+    from tests.support.serving.world import Http
 
     key = keys.create(runtime.engine, "x", ["score"]).text
     document = Http(make_stack(runtime), portal, headers={"x-api-key": key}).get("/v1/openapi.json").json()

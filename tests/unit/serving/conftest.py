@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Engine
 
 from leads.settings import Settings
 from serving.runtime import Runtime
-
-sys.path.insert(0, str(Path(__file__).parents[2] / "integration"))
-
-from serving_world import make_runtime, publish
+from tests.support.serving.world import make_runtime, publish
 
 
 @pytest.fixture

@@ -2,19 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from itertools import count
-from pathlib import Path
 
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from folding import fold, values_of
-
 from features.catalogue import ALL, STORED, TEXT
 from leads import clock
 from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, SubjectRef
+from tests.support.features.folding import fold, values_of
 
 # A Sunday, 12:02: the current hour is two minutes old.
 NOW = clock.from_text("2026-03-15T12:02:00Z")

@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import random
-import sys
 import time
 import warnings
-from pathlib import Path
 
 import msgspec
 import numpy as np
 import pytest
-
-sys.path.insert(0, str(Path(__file__).parent))
-from folding import fold, newest, packed_of
-from test_brute_force import SUBJECTS, history
 
 from features.catalogue import TEXT
 from features.evaluate.columns import contract_for, evaluate
@@ -25,6 +19,8 @@ from features.layout import ACCOUNT, BUCKET, DAY_S, HEADER, ROLES, VISIBLE, miss
 from leads import clock
 from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, SubjectRef
 from leads.policies import FeatureRule
+from tests.support.features.folding import fold, newest, packed_of
+from tests.support.features.random_history import SUBJECTS, history
 
 EVENTS = history(11, 600)
 AS_OF = EVENTS[-1].visible_at + 3 * clock.HOUR

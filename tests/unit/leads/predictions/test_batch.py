@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from prediction_world import AT, batch
-
 from leads.predictions.batch import SCHEMA, to_table
+from tests.support.prediction_world import AT, batch
 
 
 def test_each_row_stands_as_it_was_said() -> None:

@@ -16,15 +16,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from prediction_world import AT, batch, ids, segments, write
-
 from leads import clock
 from leads.files import only_one
 from leads.predictions.compaction import FULL_ROWS, Compactor, compacting
 from leads.predictions.log import PredictionLog
 from leads.predictions.repair import repair
 from leads.predictions.segments import read_predictions, scan_predictions
+from tests.support.prediction_world import AT, batch, ids, segments, write
 
 TODAY = clock.now() // clock.DAY * clock.DAY
 HOURS = 7_200.0

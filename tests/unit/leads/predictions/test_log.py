@@ -15,13 +15,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from prediction_world import AT, batch, ids, segments, write
-
 from leads import clock
 from leads.errors import Unavailable
 from leads.predictions.log import SCHEMA, PredictionLog, days, read_predictions, scan_predictions
 from leads.predictions.repair import repair
+from leads.settings import REPOSITORY
+from tests.support.prediction_world import AT, batch, ids, segments, write
 
 
 def until(is_so: Callable[[], object]) -> None:
@@ -301,12 +300,12 @@ def test_two_logs_never_share_a_name(tmp_path: Path) -> None:
 
 def test_a_killed_writer_leaves_whole_segments(tmp_path: Path) -> None:
     script = (
-        "import sys; sys.path.insert(0, sys.argv[2]); from prediction_world import *\n"
+        "import sys; from tests.support.prediction_world import *\n"
         "log = PredictionLog(Path(sys.argv[1]), owner='api'); i = 0\n"
         "while True:\n"
         "    log.append(batch(*range(i * 500, i * 500 + 500))); log.flush(); i += 1\n"
     )
-    writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path), str(Path(__file__).parent)])
+    writer = subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=REPOSITORY)
     deadline = time.monotonic() + 60
     while len(segments(tmp_path)) < 3 and time.monotonic() < deadline and writer.poll() is None:
         time.sleep(0.005)

@@ -11,13 +11,11 @@ from pathlib import Path
 
 import pytest
 
-sys.path.insert(0, str(Path(__file__).parent))
-from prediction_world import AT, batch, ids, segments, write
-
 from leads import clock
 from leads.predictions.log import PredictionLog
 from leads.predictions.repair import repair
 from leads.predictions.segments import host, scan_predictions
+from tests.support.prediction_world import AT, batch, ids, segments, write
 
 
 @pytest.fixture(scope="module")

@@ -16,7 +16,6 @@ import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from opentelemetry.sdk.trace.export import SimpleSpanProcessor
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
-from serving_world import Http, make_stack, point_to
 from sqlalchemy.engine import Engine
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -30,6 +29,7 @@ from serving.observe.logs import ACCESS, JsonLines
 from serving.observe.tracing import Tracing
 from serving.runtime import Runtime
 from serving.scoring.stages import Stages
+from tests.support.serving.world import Http, make_stack, point_to
 
 _log = logging.getLogger("test.inside")
 

@@ -13,7 +13,6 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from anyio.from_thread import start_blocking_portal
-from serving_world import Http, make_stack
 from sqlalchemy.engine import Engine
 
 from leads import clock
@@ -27,6 +26,7 @@ from serving.http.openapi.route_docs import ROUTES
 from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
+from tests.support.serving.world import Http, make_stack
 
 JSON, PROBLEM = "application/json", "application/problem+json"
 ALWAYS = {"401", "429", "431", "503", "default"}

@@ -12,7 +12,6 @@ import httpx
 import pytest
 import sqlalchemy as sa
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from serving_world import BENIGN_TEXT, SPAM_TEXT, Http, make_stack
 from sqlalchemy.engine import Engine
 
 from leads import clock
@@ -24,6 +23,7 @@ from serving.http.bodies import MAX_BODY_BYTES
 from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
+from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, Http, make_stack
 
 SECRET_TEXT = "buy my secret thing"
 

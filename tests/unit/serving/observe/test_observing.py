@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 import pytest
-from serving_world import point_to
 
 from serving.observe import observing
 from serving.observe.observing import drain_on_sigterm, snapshot, tick
 from serving.runtime import Runtime
+from tests.support.serving.world import point_to
 
 
 @pytest.fixture

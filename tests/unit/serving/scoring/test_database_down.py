@@ -10,13 +10,13 @@ from typing import Any
 
 import pytest
 from anyio.from_thread import BlockingPortal, start_blocking_portal
-from serving_world import Http, make_stack
 from sqlalchemy.engine import Engine
 
 from leads.db import keys
 from leads.db.tables import open_engine
 from leads.settings import load_settings
 from serving.runtime import Runtime
+from tests.support.serving.world import Http, make_stack
 
 # What is answered from memory, or scored on what is at hand.
 WITHOUT_DATABASE = {"/score", "/models"}

@@ -10,7 +10,6 @@ from typing import Any
 
 import pytest
 from anyio.from_thread import start_blocking_portal
-from serving_world import SPAM_TEXT, FakeReader, Http, make_runtime, make_stack, publish
 from sqlalchemy.engine import Engine
 
 from leads.db import keys
@@ -20,6 +19,7 @@ from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings, load_settings
 from serving.runtime import Runtime
 from serving.scoring.scorer import Scorer
+from tests.support.serving.world import SPAM_TEXT, FakeReader, Http, make_runtime, make_stack, publish
 
 WITH_TEXT = {"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT, "accountId": "a1"}}
 BY_ID = {"id": "c2", "typeId": "comment"}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import numpy as np
-from serving_world import FakeReader, make_runtime, packed_row, publish
 from sqlalchemy.engine import Engine
 
 from features.layout import ACCOUNT, VISIBLE
@@ -16,6 +15,7 @@ from leads.settings import Settings
 from serving.runtime import Runtime
 from serving.scoring.answers import ErrorEntry, ScoreAnswer
 from serving.scoring.scorer import ScoreRequest
+from tests.support.serving.world import FakeReader, make_runtime, packed_row, publish
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-from serving_world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_runtime, packed_row, publish
 from sqlalchemy.engine import Engine
 
 from features.catalogue import TEXT
@@ -26,6 +25,7 @@ from serving.scoring.answers import ErrorEntry, ScoreAnswer
 from serving.scoring.group import MAX_EXPLAINED
 from serving.scoring.scorer import Scorer, ScoreRequest
 from serving.scoring.text_cache import TextCache, Texts
+from tests.support.serving.world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_runtime, packed_row, publish
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")

@@ -8,7 +8,6 @@ from contextlib import suppress
 
 import numpy as np
 import pytest
-from serving_world import FakeReader
 
 from features.fold.router import Links
 from features.online.reader import Fetched
@@ -16,6 +15,7 @@ from leads.breaker import IN_A_ROW, MOST_S, Breaker
 from leads.errors import ConfigurationError, Unavailable
 from leads.events import Subject
 from serving.scoring.store_guard import GuardedReader
+from tests.support.serving.world import FakeReader
 
 C1 = Subject("comment", "c1")
 

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import pytest
-from serving_world import POLICIES
 from sqlalchemy.engine import Engine
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from trial_world import HARM, make_version, rows_of
 
 from leads.policies import CanaryPolicy
 from models.thresholds import Thresholds
@@ -22,6 +15,8 @@ from models.version import ModelVersion
 from serving.trials.canary import CanaryWatch
 from serving.trials.retreats import Retreats
 from serving.trials.shadow_jobs import PairedJob
+from tests.support.serving.trial_world import HARM, make_version, rows_of
+from tests.support.serving.world import POLICIES
 
 KEY = (HARM, "2")
 ROWS = 20

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 import time
 from dataclasses import replace
@@ -11,18 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from serving_world import POLICIES
 from sqlalchemy.engine import Engine
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from trial_world import HARM, behaving, draw, make_version, paired, rows_of, shadowed
 
 from models.version import ModelVersion, Scores
 from serving.trials.canary import CanaryWatch
 from serving.trials.retreats import Retreats
 from serving.trials.shadow import Shadow
 from serving.trials.shadow_jobs import Places, Rows, ShadowJob
+from tests.support.serving.trial_world import HARM, behaving, draw, make_version, paired, rows_of, shadowed
+from tests.support.serving.world import POLICIES
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,6 @@ from types import MappingProxyType
 
 import numpy as np
 import pytest
-from serving_world import POLICIES, SPAM_TEXT, publish
 from sqlalchemy.engine import Engine
 
 from leads import clock
@@ -19,6 +18,7 @@ from serving.runtime import Runtime
 from serving.scoring.answers import ScoreAnswer
 from serving.scoring.scorer import Scorer, ScoreRequest
 from serving.versions.lineup import Canary, Lineup
+from tests.support.serving.world import POLICIES, SPAM_TEXT, publish
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 REQUESTS = [ScoreRequest(Subject("comment", f"c{i}"), ("spam",), text=f"{SPAM_TEXT} {i}") for i in range(40)]

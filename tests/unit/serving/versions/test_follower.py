@@ -12,7 +12,6 @@ from pathlib import Path
 
 import msgspec
 import pytest
-from serving_world import POLICIES, all_answer, make_parts
 from sqlalchemy.engine import Engine
 
 from leads.errors import ModelRefused, Unavailable
@@ -23,6 +22,7 @@ from serving.versions.follower import RETRY_REFUSED_S, Follower, run
 from serving.versions.proof import check_contract
 from serving.versions.published import Published
 from serving.versions.published_state import HarmState, State, read_state, write_state
+from tests.support.serving.world import POLICIES, all_answer, make_parts
 
 
 def tamper(folder: Path) -> None:

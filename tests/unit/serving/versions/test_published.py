@@ -9,7 +9,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from serving_world import POLICIES, all_answer, point_to, publish
 from sqlalchemy.engine import Engine
 
 from leads.db import canary_retreats
@@ -18,6 +17,7 @@ from leads.db.tables import open_engine
 from leads.settings import Settings, load_settings
 from models.version import ModelVersion, load
 from serving.versions.published import RETRY_REFUSED_S, Published
+from tests.support.serving.world import POLICIES, all_answer, point_to, publish
 
 
 class Loads:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,10 +10,6 @@ import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
 
-sys.path.insert(0, str(Path(__file__).parent))
-
-from told import CONTRACT, HARM, Told, kept_promises, rows, text, told
-
 from features.contract import Column
 from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, TierPolicy
@@ -22,6 +17,7 @@ from leads.settings import Settings, load_settings
 from models.text.head import SentenceHead
 from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
+from tests.support.training.told import CONTRACT, HARM, Told, kept_promises, rows, text, told
 from training.data.dataset import Dataset
 from training.gate import checks
 from training.gate.gate import GateReport, judge, unmeasured

@@ -2,16 +2,10 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 import pytest
 from sqlalchemy.engine import Engine
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_versions import FakeVersions, fails, write_model
-from told import CONTRACT, HARM
 
 from leads.db import canary_retreats
 from leads.db.canary_retreats import Retreat
@@ -20,6 +14,8 @@ from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavai
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
 from models.registry.registry import RETIRED
+from tests.support.training.fake_versions import FakeVersions, fails, write_model
+from tests.support.training.told import CONTRACT, HARM
 from training.data.dataset import Dataset
 from training.lifecycle import canary
 from training.lifecycle.lifecycle import Lifecycle, Reason

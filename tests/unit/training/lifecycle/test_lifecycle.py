@@ -3,18 +3,12 @@
 from __future__ import annotations
 
 import shutil
-import sys
 from pathlib import Path
 from typing import Any
 
 import msgspec
 import pytest
 from sqlalchemy.engine import Engine
-
-sys.path.insert(0, str(Path(__file__).parent))
-
-from fake_versions import FakeVersions, N, draw_rows, fails, write_model
-from told import CONTRACT, HARM, rows
 
 from leads.db.model_changes import ModelChange, current_actor
 from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
@@ -25,6 +19,8 @@ from models import manifest
 from models.calibrator import Calibrator
 from models.registry.registry import RETIRED
 from models.version import load
+from tests.support.training.fake_versions import FakeVersions, N, draw_rows, fails, write_model
+from tests.support.training.told import CONTRACT, HARM, rows
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport
 from training.lifecycle.lifecycle import Lifecycle, Reason, settle
