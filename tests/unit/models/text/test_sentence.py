@@ -146,7 +146,7 @@ def test_waves_approach_the_gaussian_kernel() -> None:
 
 def staged(tmp_path: Path, stage: TextStage, monkeypatch: pytest.MonkeyPatch) -> TextStage:
     """The stage with a head on the counting encoder's vectors, written and read back."""
-    monkeypatch.setattr(stage, "open_encoder", lambda _place: CachedEncoder(Counting()))
+    monkeypatch.setattr(text_stage, "open_encoder", lambda _place: CachedEncoder(Counting()))
     weights = np.random.default_rng(1).normal(size=64).astype(np.float32)
     head = SentenceHead("counting-1", np.float32([5, 1]), np.float32([3, 2]), weights)
     whole = TextStage(stage.words, stage.chars, stage.intercept, head, CachedEncoder(Counting()))
@@ -174,7 +174,7 @@ def test_a_stage_of_another_encoder_is_refused(
     raw = staged(tmp_path, stage, monkeypatch).to_bytes()
     other = Counting()
     other.version = "counting-9"
-    monkeypatch.setattr(stage, "open_encoder", lambda _place: CachedEncoder(other))
+    monkeypatch.setattr(text_stage, "open_encoder", lambda _place: CachedEncoder(other))
     with pytest.raises(ModelRefused, match="counting-1, here is counting-9"):
         TextStage.from_bytes(raw)
 
@@ -188,6 +188,6 @@ def test_a_stage_whose_encoder_is_missing_is_refused(
     def missing(_place: Place) -> CachedEncoder:
         raise ConfigurationError("The sentence encoder is not installed.", remedy="Run: make encoder")
 
-    monkeypatch.setattr(stage, "open_encoder", missing)
+    monkeypatch.setattr(text_stage, "open_encoder", missing)
     with pytest.raises(ModelRefused, match="make encoder"):
         TextStage.from_bytes(raw)
