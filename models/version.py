@@ -17,7 +17,7 @@ import xgboost
 
 from features.contract import FeatureContract
 from leads.errors import InvalidInput, ModelRefused
-from leads.events import Tier
+from leads_client.fields import Tier
 from models import golden, manifest
 from models.calibrator import Calibrator
 from models.text.sentence import Place

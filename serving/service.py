@@ -13,9 +13,9 @@ import msgspec
 from pydantic import Field
 from starlette.responses import Response
 
+from leads.api.requests import parse_scoring
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
-from leads.wire_scores import parse_scoring
 from serving.http import health, problems
 from serving.http.middleware import KEY, REQUEST_ID, Gate
 from serving.http.openapi.operations import native

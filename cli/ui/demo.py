@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from rich.markup import escape
 
 from cli.ui.terminal import console, note, table
-from leads.client import Client, subject
 from leads.errors import LeadsError
 from leads.policies import Policies
-from leads.wire import ReasonOut, Ref, SubjectIn
-from leads.wire_leads import ClaimedLead, LeadOut
+from leads_client import Client, subject
+from leads_client.schemas.base import ReasonOut, Ref, SubjectIn
+from leads_client.schemas.leads import ClaimedLead, LeadOut
 
 REVIEWER = "demo-reviewer"
 _TEXT = "Subscribe to my channel and get free gift cards at www.example.com !!!"

@@ -18,7 +18,8 @@ from features.fold.counting import Occurrence, mix_counter
 from leads import clock
 from leads.clock import Micros
 from leads.events import ACCOUNT as ACCOUNT_TYPE
-from leads.events import DecidedBy, DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, Verdict
+from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
+from leads_client.fields import DecidedBy, Verdict
 
 # A stream counts as a play for royalties from 30 seconds on; farms stop soon after.
 SHORT_PLAY_S = (30.0, 36.0)

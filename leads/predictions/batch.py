@@ -12,7 +12,8 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from leads.clock import Micros
-from leads.events import Subject, Tier
+from leads.events import Subject
+from leads_client.fields import Tier
 
 SCHEMA = pa.schema(
     [

@@ -7,13 +7,15 @@ from collections.abc import Sequence
 
 from sqlalchemy.engine import Connection
 
+from leads.api.requests import instant
 from leads.clock import Clock, Micros
 from leads.db import event_log
 from leads.db.keys import ApiKey
 from leads.errors import InvalidInput, LeadsError
-from leads.events import Body, Event, ItemCreated, Played, SignalReceived
+from leads.events import Body, Event, ItemCreated, Played, SignalReceived, SubjectRef
 from leads.policies import Policies
-from leads.wire import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn, instant
+from leads_client.schemas.base import Ref, SubjectIn
+from leads_client.schemas.events import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
 from serving.http.idempotency import Given
 
 Batch = ItemsIn | SignalsIn | PlaysIn
@@ -71,8 +73,12 @@ def _elsewhere(error: LeadsError, name: str) -> InvalidInput:
 def _body(entry: _Entry) -> Body:
     if isinstance(entry, ItemIn):
         data = entry.data
-        parent = data.parent.ref if data.parent else None
-        return ItemCreated(entry.ref, data.account_id, parent, data.text or "", data.duration_s)
+        parent = _ref(data.parent) if data.parent else None
+        return ItemCreated(_ref(entry), data.account_id, parent, data.text or "", data.duration_s)
     if isinstance(entry, SignalIn):
-        return SignalReceived(entry.subject.ref, entry.kind, entry.source, entry.harm, entry.reporter_id, entry.score)
-    return Played(entry.subject.ref, entry.account_id, entry.seconds, entry.device_id)
+        return SignalReceived(_ref(entry.subject), entry.kind, entry.source, entry.harm, entry.reporter_id, entry.score)
+    return Played(_ref(entry.subject), entry.account_id, entry.seconds, entry.device_id)
+
+
+def _ref(named: Ref | SubjectIn) -> SubjectRef:
+    return SubjectRef(named.type_id, named.id)

@@ -12,8 +12,19 @@ from leads.db.keys import ApiKey
 from leads.db.tables import reading
 from leads.errors import NotFound
 from leads.events import Subject
-from leads.wire import ClaimIn, DecisionIn, ReleaseIn, SubjectDecisionIn
-from leads.wire_leads import ClaimedOut, DecidedOut, LeadDetail, LeadsOut, ReleasedOut, StateFilter, TrailOut
+from leads_client.schemas.leads import (
+    ClaimedOut,
+    ClaimIn,
+    DecidedOut,
+    DecisionIn,
+    LeadDetail,
+    LeadsOut,
+    ReleasedOut,
+    ReleaseIn,
+    StateFilter,
+    SubjectDecisionIn,
+    TrailOut,
+)
 from serving.http.lead_schemas import claimed_out, decided_out, detail_out, lead_out, trail_out
 from serving.queue import queue
 from serving.queue.decisions import Ruling, decide_lead, decide_subject

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from leads import clock
+from leads.api.requests import time_text
 from leads.events import ItemCreated, LoggedEvent, SignalReceived, Subject
-from leads.wire import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason, time_text
-from leads.wire_leads import (
+from leads_client.schemas.base import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason
+from leads_client.schemas.leads import (
     AuditOut,
     CanaryOut,
     ClaimedLead,

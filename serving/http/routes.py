@@ -16,21 +16,12 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from leads.api.requests import parse, parse_scoring
 from leads.db.keys import ApiKey, Scope
 from leads.errors import LeadsError
 from leads.events import Subject
-from leads.wire import (
-    ClaimIn,
-    DecisionIn,
-    ItemsIn,
-    PlaysIn,
-    ReleaseIn,
-    SignalsIn,
-    SubjectDecisionIn,
-    parse,
-)
-from leads.wire_leads import StateFilter
-from leads.wire_scores import parse_scoring
+from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.leads import ClaimIn, DecisionIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
 from serving.http.idempotency import Answer, Given
 from serving.http.lead_schemas import models_out

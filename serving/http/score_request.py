@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
+from leads.api.requests import Asked, BadSubject, time_text
 from leads.db.keys import ApiKey
 from leads.errors import LeadsError
 from leads.events import Subject
-from leads.wire import RefOut, SubjectIn, WeighedReason, time_text
-from leads.wire_scores import Asked, BadSubject, Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
+from leads_client.schemas.base import RefOut, SubjectIn, WeighedReason
+from leads_client.schemas.scores import Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
 from serving.http import request_notes
 from serving.http.problems import Detail
 from serving.runtime import Runtime

@@ -19,8 +19,9 @@ from leads.clock import Clock, Micros
 from leads.db import event_log
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
-from leads.events import DecidedBy, DecisionMade, Event, Subject, SubjectRef, Verdict
+from leads.events import DecisionMade, Event, Subject, SubjectRef
 from leads.policies import Policies
+from leads_client.fields import DecidedBy, Verdict
 from serving.queue.leads_table import AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
 
 

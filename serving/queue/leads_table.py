@@ -15,8 +15,9 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.tables import audit, leads
 from leads.errors import NotFound
-from leads.events import Subject, Tier, Verdict
+from leads.events import Subject
 from leads.policies import QueuePolicy
+from leads_client.fields import Tier, Verdict
 from serving.scoring.reasons import Reason
 
 LeadState = Literal["open", "claimed", "decided", "escalated", "withdrawn"]

@@ -12,7 +12,8 @@ from sqlalchemy.engine import Connection
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.tables import leads
-from leads.events import DecisionMade, Subject, Tier
+from leads.events import DecisionMade, Subject
+from leads_client.fields import Tier
 from serving.queue.leads_table import AuditEntry, effective_state, insert_new, lead_id, write_audit
 from serving.scoring.reasons import Reason
 

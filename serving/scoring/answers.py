@@ -10,7 +10,8 @@ import msgspec
 
 from leads.clock import Micros
 from leads.errors import LeadsError
-from leads.events import Subject, Tier
+from leads.events import Subject
+from leads_client.fields import Tier
 from serving.scoring.reasons import Explained, Reason
 
 if TYPE_CHECKING:

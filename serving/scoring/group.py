@@ -17,8 +17,8 @@ from features.online.reader import Fetched
 from leads import clock
 from leads.clock import SECOND, Micros
 from leads.errors import Unavailable
-from leads.events import Tier
 from leads.predictions.batch import PredictionBatch
+from leads_client.fields import Tier
 from models.version import ModelVersion, Scores
 from serving.scoring.answers import ErrorEntry, GroupScores
 from serving.scoring.inputs import Input

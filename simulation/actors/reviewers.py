@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from leads.clock import HOUR, MINUTE, SECOND, Micros
-from leads.events import DecisionMade, SubjectRef, Verdict
+from leads.events import DecisionMade, SubjectRef
+from leads_client.fields import Verdict
 from simulation.randomness import Single
 from simulation.texts import Truth
 from simulation.timeline import Draft, prompt

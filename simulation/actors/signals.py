@@ -6,7 +6,8 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 from leads.clock import HOUR, MINUTE, Micros
-from leads.events import SignalKind, SignalReceived, SubjectRef
+from leads.events import SignalReceived, SubjectRef
+from leads_client.fields import SignalKind
 from simulation.config import HARMS_OF
 from simulation.randomness import Single, poisson
 from simulation.texts import Truth

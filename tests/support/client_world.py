@@ -12,7 +12,7 @@ import httpx
 from anyio.from_thread import BlockingPortal
 from starlette.types import ASGIApp
 
-from leads.client import AsyncClient, Client, Retries
+from leads_client import AsyncClient, Client, Retries
 
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 URL, KEY = "http://service.test", "ls_0123456789ab_secret"

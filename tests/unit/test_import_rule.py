@@ -127,6 +127,6 @@ def test_the_command_line_starts_light() -> None:
 
 def test_the_client_starts_light() -> None:
     names = (*HEAVY, "numpy", "sqlalchemy", "pyarrow", "pydantic", "pydantic_settings", "fastapi", "yaml")
-    check = f"import sys, leads.client; print(*[name for name in {names!r} if name in sys.modules])"
+    check = f"import sys, leads_client; print(*[name for name in {names!r} if name in sys.modules])"
     loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=120, check=True)
     assert loaded.stdout.split() == []

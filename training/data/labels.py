@@ -9,7 +9,8 @@ from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
 from leads.db.event_log import read_kind
-from leads.events import DecidedBy, DecisionMade, LoggedEvent, Subject, Verdict
+from leads.events import DecisionMade, LoggedEvent, Subject
+from leads_client.fields import DecidedBy, Verdict
 from training.config import LabelsConfig
 
 

@@ -9,9 +9,9 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 import msgspec
 
-from leads.client._calls import Call
-from leads.client._retries import retry_after_s
-from leads.errors import (
+from leads_client._calls import Call
+from leads_client._retries import retry_after_s
+from leads_client.errors import (
     AccessDenied,
     Conflict,
     InvalidInput,
@@ -22,8 +22,9 @@ from leads.errors import (
     TooManyRequests,
     Unavailable,
 )
-from leads.wire import Accepted, RefOut, SubjectIn
-from leads.wire_scores import ResultOut, ScoresOut, UnscoredOut
+from leads_client.schemas.base import RefOut, SubjectIn
+from leads_client.schemas.events import Accepted
+from leads_client.schemas.scores import ResultOut, ScoresOut, UnscoredOut
 
 T = TypeVar("T")
 KINDS: dict[int, type[LeadsError]] = {

@@ -8,26 +8,30 @@ from typing import Self, TypeVar
 
 import httpx
 
-from leads.client import _calls as calls
-from leads.client._answers import Unscored, join_accepted, join_scores, read, read_part, tell_what_is_kept, unreachable
-from leads.client._calls import Call, SubjectLike
-from leads.client._connection import connection
-from leads.client._retries import Retries
-from leads.errors import LeadsError
-from leads.events import DecidedBy, Verdict
-from leads.wire import Accepted, ClaimIn, DecisionIn, PlayIn, SignalIn, SubjectDecisionIn, SubjectIn
-from leads.wire_leads import (
+from leads_client import _calls as calls
+from leads_client._answers import Unscored, join_accepted, join_scores, read, read_part, tell_what_is_kept, unreachable
+from leads_client._calls import Call, SubjectLike
+from leads_client._connection import connection
+from leads_client._retries import Retries
+from leads_client.errors import LeadsError
+from leads_client.fields import DecidedBy, Verdict
+from leads_client.schemas.base import SubjectIn
+from leads_client.schemas.events import Accepted, PlayIn, SignalIn
+from leads_client.schemas.leads import (
     ClaimedOut,
+    ClaimIn,
     DecidedOut,
+    DecisionIn,
     LeadDetail,
     LeadOut,
     LeadsOut,
     ModelsOut,
     ReleasedOut,
     StateFilter,
+    SubjectDecisionIn,
     TrailOut,
 )
-from leads.wire_scores import ScoresOut
+from leads_client.schemas.scores import ScoresOut
 
 T = TypeVar("T")
 

@@ -10,20 +10,24 @@ from urllib.parse import quote
 
 import msgspec
 
-from leads.errors import InvalidInput
-from leads.wire import (
-    MAX_BATCH,
-    Accepted,
+from leads_client.errors import InvalidInput
+from leads_client.schemas.base import MAX_BATCH, ItemData, Ref, SubjectIn
+from leads_client.schemas.events import Accepted
+from leads_client.schemas.leads import (
+    ClaimedOut,
     ClaimIn,
+    DecidedOut,
     DecisionIn,
-    ItemData,
-    Ref,
+    LeadDetail,
+    LeadsOut,
+    ModelsOut,
+    ReleasedOut,
     ReleaseIn,
+    StateFilter,
     SubjectDecisionIn,
-    SubjectIn,
+    TrailOut,
 )
-from leads.wire_leads import ClaimedOut, DecidedOut, LeadDetail, LeadsOut, ModelsOut, ReleasedOut, StateFilter, TrailOut
-from leads.wire_scores import ScoresOut
+from leads_client.schemas.scores import ScoresOut
 
 T = TypeVar("T")
 SubjectLike = SubjectIn | Ref | tuple[str, str]

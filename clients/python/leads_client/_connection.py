@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import httpx
 
-from leads.errors import InvalidInput
+from leads_client.errors import InvalidInput
 
 DEFAULT_URL = "http://127.0.0.1:3000"
 

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import httpx
 
-from leads.errors import InvalidInput
+from leads_client.errors import InvalidInput
 
 # Asked again later, these may be answered: not here in time, too often, and what a proxy or a starting service says.
 PASSING = frozenset((408, 429, 502, 503, 504))

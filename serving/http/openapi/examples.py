@@ -4,8 +4,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from leads import wire, wire_leads
-from leads.wire_scores import ScoreIn, ScoresOut
+from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.leads import (
+    ClaimedOut,
+    ClaimIn,
+    DecidedOut,
+    DecisionIn,
+    LeadDetail,
+    LeadsOut,
+    ModelsOut,
+    ReleasedOut,
+    ReleaseIn,
+    SubjectDecisionIn,
+    TrailOut,
+)
+from leads_client.schemas.scores import ScoreIn, ScoresOut
 
 LEAD_ID = "l_a1809010968ac429d33358a5"
 CURSOR = "WzE3NzIzNjY0MDAwMDAwMDAsMi40LCJsX2ExODA5MDEwOTY4YWM0MjlkMzMzNThhNSJd"
@@ -26,8 +39,8 @@ REQUESTS: dict[type, Examples] = {
         "By text": {"subjects": [{"id": "new", "typeId": "comment", "data": {"text": _TEXT}}]},
         "Both: given fields override stored ones": {"subjects": [_SUBJECT], "harms": ["spam"]},
     },
-    wire.ItemsIn: {"A comment on a track": {"items": [{**_SUBJECT, "occurredAt": _AT, "eventId": "ev-1"}]}},
-    wire.SignalsIn: {
+    ItemsIn: {"A comment on a track": {"items": [{**_SUBJECT, "occurredAt": _AT, "eventId": "ev-1"}]}},
+    SignalsIn: {
         "A user's report": {
             "signals": [{"subject": _REF, "kind": "user_report", "source": "app", "harm": "spam", "reporterId": "a-9"}]
         },
@@ -35,17 +48,17 @@ REQUESTS: dict[type, Examples] = {
             "signals": [{"subject": _REF, "kind": "classifier", "source": "vendor-x", "harm": "spam", "score": 0.81}]
         },
     },
-    wire.PlaysIn: {
+    PlaysIn: {
         "A play": {
             "plays": [
                 {"subject": {"id": "t-3", "typeId": "track"}, "accountId": "a-7", "seconds": 31.5, "deviceId": "d-1"}
             ]
         }
     },
-    wire.ClaimIn: {"The best five": {"reviewer": "rev-12", "n": 5, "harms": ["spam"]}},
-    wire.ReleaseIn: {"By its holder": {"reviewer": "rev-12"}},
-    wire.DecisionIn: {"Violating": _DECISION, "Not sure": {"verdict": "escalate", "reviewer": "rev-12"}},
-    wire.SubjectDecisionIn: {
+    ClaimIn: {"The best five": {"reviewer": "rev-12", "n": 5, "harms": ["spam"]}},
+    ReleaseIn: {"By its holder": {"reviewer": "rev-12"}},
+    DecisionIn: {"Violating": _DECISION, "Not sure": {"verdict": "escalate", "reviewer": "rev-12"}},
+    SubjectDecisionIn: {
         "A subject": {**_DECISION, "subject": _REF, "harm": "spam"},
         "An appeal": {
             "verdict": "not_violating", "reviewer": "rev-1", "subject": _REF, "harm": "spam", "appeal": True,
@@ -100,19 +113,19 @@ ANSWERS: dict[type, Examples] = {
             ],
         }
     },
-    wire.Accepted: {"One new": {"accepted": 1, "duplicates": 0, "eventIds": ["ev-1"]}},
-    wire_leads.LeadsOut: {
+    Accepted: {"One new": {"accepted": 1, "duplicates": 0, "eventIds": ["ev-1"]}},
+    LeadsOut: {
         "A page with another after it": {"leads": [_LEAD], "nextCursor": CURSOR},
         "The last page": {"leads": [], "nextCursor": None},
     },
-    wire_leads.LeadDetail: {
+    LeadDetail: {
         "An open lead": {
             "lead": _LEAD,
             "subject": _SUBJECT,
             "signals": [{"kind": "user_report", "source": "app", "harm": "spam", "score": None, "occurredAt": _AT}],
         }
     },
-    wire_leads.TrailOut: {
+    TrailOut: {
         "Offered, then claimed": {
             "leadId": LEAD_ID,
             "entries": [
@@ -121,7 +134,7 @@ ANSWERS: dict[type, Examples] = {
             ],
         }
     },
-    wire_leads.ClaimedOut: {
+    ClaimedOut: {
         "One lead": {
             "leads": [
                 {
@@ -137,9 +150,9 @@ ANSWERS: dict[type, Examples] = {
         },
         "Nothing is open": {"leads": []},
     },
-    wire_leads.ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
-    wire_leads.DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
-    wire_leads.ModelsOut: {
+    ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
+    DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
+    ModelsOut: {
         "A version answers, a newer one was refused, a canary is tried": {
             "checkedAt": _AT,
             "models": [

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from leads.wire import schema
-from leads.wire_scores import ScoreIn
+from leads.api.json_schema import schema
+from leads_client.schemas.scores import ScoreIn
 from serving.http.openapi.examples import ANSWERS, REQUESTS
 from serving.http.openapi.problem_examples import responses
 from serving.http.openapi.route_docs import ROUTES

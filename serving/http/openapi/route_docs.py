@@ -6,18 +6,21 @@ from typing import NamedTuple
 
 from leads.db.keys import Scope
 from leads.errors import LeadsError
-from leads.wire import (
-    Accepted,
+from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.leads import (
+    ClaimedOut,
     ClaimIn,
+    DecidedOut,
     DecisionIn,
-    ItemsIn,
-    PlaysIn,
+    LeadDetail,
+    LeadsOut,
+    ModelsOut,
+    ReleasedOut,
     ReleaseIn,
-    SignalsIn,
     SubjectDecisionIn,
+    TrailOut,
 )
-from leads.wire_leads import ClaimedOut, DecidedOut, LeadDetail, LeadsOut, ModelsOut, ReleasedOut, TrailOut
-from leads.wire_scores import ScoreIn, ScoresOut
+from leads_client.schemas.scores import ScoreIn, ScoresOut
 from serving.http.openapi import problem_examples as problems
 
 

@@ -16,12 +16,12 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from leads import clock
-from leads.client._answers import KINDS
 from leads.db import keys
 from leads.db.keys import SCOPES
 from leads.errors import InvalidInput
 from leads.events import Subject
 from leads.settings import REPOSITORY, Settings
+from leads_client._answers import KINDS
 from serving.queue.queue import Offer, offer
 from serving.scoring.reasons import Reason
 from tests.support.serving.served import served

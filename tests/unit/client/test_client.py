@@ -17,7 +17,6 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlalchemy.engine import Engine
 
 from leads import clock, errors
-from leads.client import AsyncClient, Client, PlayIn, Retries, SignalIn, ref, subject
 from leads.db import event_log, keys
 from leads.errors import (
     AccessDenied,
@@ -32,7 +31,8 @@ from leads.errors import (
 )
 from leads.events import Subject
 from leads.settings import Settings
-from leads.wire import RefOut
+from leads_client import AsyncClient, Client, PlayIn, Retries, SignalIn, ref, subject
+from leads_client.schemas.base import RefOut
 from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason

@@ -1,13 +1,43 @@
-"""How leads, audit trails and model versions look from outside."""
+"""The queue's requests and answers: leads, claims, decisions, audit trails, model versions."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from leads.wire import Out, ReasonOut, RefOut, SubjectOut, WeighedReason
+from msgspec import Meta
+
+from leads_client.fields import DecidedBy, Id, Name, Verdict
+from leads_client.schemas.base import Harms, In, Out, ReasonOut, Ref, RefOut, SubjectOut, WeighedReason
 
 StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
+
+
+class ClaimIn(In, frozen=True):
+    reviewer: Id
+    n: Annotated[int, Meta(ge=1, le=100)] = 1
+    harms: Harms | None = None
+
+
+class ReleaseIn(In, frozen=True):
+    reviewer: Id
+
+
+class DecisionIn(In, frozen=True):
+    """A verdict on a lead."""
+
+    verdict: Verdict
+    reviewer: Id
+    by: DecidedBy = "human"
+    reason: Annotated[str, Meta(max_length=2_000)] = ""
+
+
+class SubjectDecisionIn(DecisionIn, frozen=True, kw_only=True):
+    """A verdict on a subject under a harm. `appeal` says that an earlier human decision is meant to be overturned."""
+
+    subject: Ref
+    harm: Name
+    appeal: bool = False
 
 
 class LeadOut(Out, frozen=True):

@@ -1,17 +1,12 @@
-"""A scoring request and its answer as they travel over HTTP: one result per subject, in its place."""
+"""A scoring request and its answer: one result per subject, in its place."""
 
 from __future__ import annotations
 
-from typing import Annotated, NamedTuple
+from typing import Annotated
 
-import msgspec
 from msgspec import Meta
 
-from leads.errors import InvalidInput
-from leads.wire import MAX_BATCH, Harms, In, Out, RefOut, SubjectIn, WeighedReason, parse
-
-# How many harms a type of subject has where none is named.
-_ABOUT_ALL = 4
+from leads_client.schemas.base import MAX_BATCH, Harms, In, Out, RefOut, SubjectIn, WeighedReason
 
 
 class ScoreIn(In, frozen=True):
@@ -77,53 +72,3 @@ class ScoresOut(Out, frozen=True):
 
     at: str
     results: tuple[ResultOut, ...]
-
-
-class BadSubject(NamedTuple):
-    """A subject of a scoring request that can't be read."""
-
-    error: InvalidInput
-
-
-class Asked(NamedTuple):
-    """A scoring request as far as it can be read."""
-
-    subjects: tuple[SubjectIn | BadSubject, ...]
-    harms: tuple[str, ...] | None
-    reasons: bool
-
-    @property
-    def rows(self) -> int:
-        """About how many scores it asks for; explaining one counts as several."""
-        return len(self.subjects) * (len(self.harms) if self.harms else _ABOUT_ALL) * (32 if self.reasons else 1)
-
-
-class _Loose(In, frozen=True):
-    """`ScoreIn` whose subjects are read one by one."""
-
-    subjects: Annotated[tuple[msgspec.Raw, ...], Meta(min_length=1, max_length=MAX_BATCH)]
-    harms: Harms | None = None
-    reasons: bool = False
-
-
-def parse_scoring(raw: bytes) -> Asked:
-    """A scoring request, in which one bad subject spoils no other.
-
-    Raises:
-        InvalidInput: what is wrong is not a subject.
-    """
-    try:
-        whole = parse(raw, ScoreIn)
-        return Asked(whole.subjects, whole.harms, whole.reasons)
-    except InvalidInput as error:
-        if not (error.field or "").startswith("/subjects/"):
-            raise
-    loose = parse(raw, _Loose)
-    return Asked(tuple(map(_subject, loose.subjects)), loose.harms, loose.reasons)
-
-
-def _subject(raw: msgspec.Raw) -> SubjectIn | BadSubject:
-    try:
-        return parse(bytes(raw), SubjectIn)
-    except InvalidInput as error:
-        return BadSubject(error)

@@ -12,6 +12,7 @@ import pytest
 
 from leads.errors import ConfigurationError, ModelRefused
 from models.text import sentence
+from models.text import stage as text_stage
 from models.text.head import SentenceHead, waves
 from models.text.sentence import CachedEncoder, Place, open_encoder
 from models.text.stage import TextStage

@@ -16,11 +16,11 @@ from anyio.from_thread import start_blocking_portal
 from sqlalchemy.engine import Engine
 
 from leads import clock
+from leads.api.requests import parse
 from leads.db import keys
 from leads.db.tables import leads
 from leads.events import Subject
 from leads.settings import REPOSITORY
-from leads.wire import parse
 from serving.http.openapi.examples import ANSWERS, CURSOR, LEAD_ID, REQUESTS
 from serving.http.openapi.route_docs import ROUTES
 from serving.queue.queue import Offer, offer

@@ -13,8 +13,9 @@ from prometheus_client import CollectorRegistry, Histogram
 from prometheus_client.parser import text_string_to_metric_families
 
 from leads.errors import NotFound
-from leads.events import Subject, Tier
+from leads.events import Subject
 from leads.settings import REPOSITORY
+from leads_client.fields import Tier
 from serving.observe.metrics import Metrics, Snapshot, _observe
 from serving.scoring.answers import ErrorEntry, GroupScores, Scored
 from serving.scoring.stages import Stage

@@ -14,9 +14,10 @@ from leads import clock
 from leads.db import event_log
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
-from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef, Tier
+from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import Policies, QueuePolicy, load_policies
 from leads.settings import REPOSITORY
+from leads_client.fields import Tier
 from serving.queue.decisions import Ruling, decide_lead, decide_subject, standing
 from serving.queue.leads_table import Lead, get_lead, lead_id, read_audit
 from serving.queue.queue import Offer, Offered, claim, listing, offer, release

@@ -3,7 +3,8 @@ from __future__ import annotations
 from sqlalchemy.engine import Engine
 
 from leads.db import event_log
-from leads.events import DecidedBy, DecisionMade, Event, LoggedEvent, Subject, SubjectRef, Verdict
+from leads.events import DecisionMade, Event, LoggedEvent, Subject, SubjectRef
+from leads_client.fields import DecidedBy, Verdict
 from training.data.labels import decided, labels_from
 
 START = 1_750_000_000_000_000
