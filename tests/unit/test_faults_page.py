@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 import re
 
-from leads.settings import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 _ROW = re.compile(r"^\| (?P<fault>[^|]+) \|[^|]+\|[^|]+\| `(?P<path>[\w/]+\.py)::(?P<name>\w+)` \|$", re.MULTILINE)
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from leads.settings import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 ALLOWED = {
     "leads": set(),

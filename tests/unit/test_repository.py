@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leads.settings import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 PACKAGES = ("leads", "features", "models", "training", "serving", "monitoring", "simulation")
 # Written in pieces, so that this file passes its own test.

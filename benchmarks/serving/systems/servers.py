@@ -14,9 +14,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
 
+from benchmarks.report import REPOSITORY
 from leads.errors import Unavailable
 from leads.processes import start, stop
-from leads.settings import REPOSITORY, Settings
+from leads.settings import Settings
 
 _START_S = 150.0
 _TAIL = 3_000

@@ -34,8 +34,9 @@ from leads import clock
 from leads.db import event_log
 from leads.db.tables import open_engine
 from leads.processes import QUIET, start, stop
-from leads.settings import REPOSITORY, Settings, load_settings
+from leads.settings import Settings, load_settings
 from tests.support.features.history import CONTRACT, START, SUBJECTS, history
+from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.xdist_group("feast_repo")
 

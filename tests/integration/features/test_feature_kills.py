@@ -15,8 +15,9 @@ from features.materialize import Materializer
 from features.offline.frames import point_in_time
 from leads import clock
 from leads.db.tables import open_engine
-from leads.settings import REPOSITORY, Settings, load_settings
+from leads.settings import Settings, load_settings
 from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike
+from tests.support.paths import REPOSITORY
 
 TEST_KILLS, SOAK_KILLS = 20, 500
 # Enough events that the kills of a round don't run out of them.

@@ -22,8 +22,9 @@ from features.online.codec import entity_key, fields, float_list_value, string_v
 from features.online.stores import open_online_store
 from features.online.writer import Newest, OnlineWriter, collect
 from leads import clock
-from leads.settings import REPOSITORY, Settings, load_settings
+from leads.settings import Settings, load_settings
 from tests.support.features.online_world import START, World, other_sqlite, row, stored, values_of
+from tests.support.paths import REPOSITORY
 
 # Bit patterns: 0, -0, 1, the smallest denormal, ±inf, the quiet NaN, one with a payload, a signalling NaN.
 SPECIAL = [0, 0x80000000, 0x3F800000, 1, 0x7F800000, 0xFF800000, 0x7FC00000, 0xFFC12345, 0x7F800001]

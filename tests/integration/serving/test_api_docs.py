@@ -20,10 +20,11 @@ from leads.db import keys
 from leads.db.keys import SCOPES
 from leads.errors import InvalidInput
 from leads.events import Subject
-from leads.settings import REPOSITORY, Settings
+from leads.settings import Settings
 from leads_client._answers import KINDS
 from serving.queue.queue import Offer, offer
 from serving.scoring.reasons import Reason
+from tests.support.paths import REPOSITORY
 from tests.support.serving.served import served
 from tests.support.serving.world import publish
 

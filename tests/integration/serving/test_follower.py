@@ -15,12 +15,13 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from leads.processes import QUIET, start, stop
-from leads.settings import REPOSITORY, Settings
+from leads.settings import Settings
 from models.registry.registry import Registry, RunRecord
 from models.write import write_version
 from serving.versions.follower import Follower
 from serving.versions.published import Published
 from serving.versions.published_state import HarmState, read_state
+from tests.support.paths import REPOSITORY
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]

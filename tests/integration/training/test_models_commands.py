@@ -20,7 +20,7 @@ from leads.db.canary_retreats import Retreat
 from leads.db.tables import open_engine, reading
 from leads.errors import Conflict, LeadsError
 from leads.policies import load_policies
-from leads.settings import REPOSITORY, Settings, load_settings
+from leads.settings import POLICIES_FILE, Settings, load_settings
 from models.registry.registry import Registry, RunRecord
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
@@ -66,7 +66,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     made = World(tmp_path_factory.mktemp("home"), tmp_path_factory.mktemp("corpora"))
     write_corpus(made.corpora)
     settings = load_settings(home=made.home, corpora=made.corpora)
-    policy = load_policies(REPOSITORY / "policies.yaml").harms["spam"]
+    policy = load_policies(POLICIES_FILE).harms["spam"]
     engine = open_engine(settings)
     data = dataset.assemble(settings, engine, "spam", policy, frame=no_rows, seed=SEED)
     engine.dispose()

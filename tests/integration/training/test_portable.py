@@ -19,12 +19,12 @@ import pytest
 import xgboost
 
 from features.evaluate.columns import contract_for
-from leads.settings import REPOSITORY
 from models.calibrator import Calibrator
 from models.registry import portable
 from models.thresholds import Thresholds
 from models.version import ModelVersion
 from models.write import Parts, write_version
+from tests.support.paths import REPOSITORY
 from training.fit.text import count_texts, fit_text
 
 TEXTS = [

@@ -25,10 +25,11 @@ from leads.db.tables import open_engine
 from leads.errors import ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import Policies, load_policies
-from leads.settings import REPOSITORY, Settings, load_settings
+from leads.settings import POLICIES_FILE, Settings, load_settings
 from models import manifest
 from models.registry.registry import FINGERPRINT, Registry
 from models.version import load
+from tests.support.paths import REPOSITORY
 from training.train import retrain, train
 
 SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
@@ -85,7 +86,7 @@ def frame(
 
 @pytest.fixture(scope="module")
 def policies() -> Policies:
-    return load_policies(REPOSITORY / "policies.yaml")
+    return load_policies(POLICIES_FILE)
 
 
 @pytest.fixture(scope="module")
@@ -250,7 +251,7 @@ _KILLED = """
     import os, signal, sys
     from pathlib import Path
     from leads.policies import load_policies
-    from leads.settings import REPOSITORY, load_settings
+    from leads.settings import POLICIES_FILE, load_settings
     from mlflow import MlflowClient
     from training.train import train
 
@@ -264,7 +265,7 @@ _KILLED = """
 
     setattr(MlflowClient, moment, killed)
     settings = load_settings(home=Path(sys.argv[1]), corpora=Path(sys.argv[2]))
-    train(settings, load_policies(REPOSITORY / "policies.yaml"), "spam")
+    train(settings, load_policies(POLICIES_FILE), "spam")
 """
 
 

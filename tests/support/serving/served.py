@@ -16,8 +16,9 @@ import psutil
 
 from leads.errors import Unavailable
 from leads.processes import start, stop
-from leads.settings import REPOSITORY, Settings
+from leads.settings import Settings
 from serving.supervisor import environment
+from tests.support.paths import REPOSITORY
 
 _START_S = 150
 

@@ -29,7 +29,7 @@ from leads.db.keys import KeyCache
 from leads.events import Subject
 from leads.policies import FeatureRule, load_policies
 from leads.predictions.log import PredictionLog
-from leads.settings import REPOSITORY, Settings
+from leads.settings import POLICIES_FILE, Settings
 from models.calibrator import Calibrator
 from models.text.ngrams import grams
 from models.text.stage import Block, TextStage
@@ -46,7 +46,7 @@ from serving.versions.published_state import HarmState, State, read_state, write
 
 SPAM_TEXT = "free money at www.example.com"
 BENIGN_TEXT = "lovely song, thank you"
-POLICIES = load_policies(REPOSITORY / "policies.yaml")
+POLICIES = load_policies(POLICIES_FILE)
 
 
 def make_parts(harm: str = "spam", *, seed: int = 0, rules: Sequence[FeatureRule] = ()) -> Parts:

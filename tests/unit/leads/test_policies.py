@@ -8,7 +8,7 @@ import pytest
 
 from leads.errors import ConfigurationError, NotFound
 from leads.policies import load_policies
-from leads.settings import REPOSITORY
+from leads.settings import POLICIES_FILE
 
 GOOD = """\
 version: 1
@@ -68,7 +68,7 @@ def test_what_is_judged_by_text_is_scored_without_features_unless_told_otherwise
 
 
 def test_the_projects_own_are_good() -> None:
-    policies = load_policies(REPOSITORY / "policies.yaml")
+    policies = load_policies(POLICIES_FILE)
     assert set(policies.harms) == {"spam", "identity_hate", "sexism", "harassment", "stream_manipulation"}
 
 

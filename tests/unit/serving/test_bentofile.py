@@ -4,7 +4,7 @@ import tomllib
 
 import yaml
 
-from leads.settings import REPOSITORY
+from tests.support.paths import REPOSITORY
 
 
 def test_the_bento_asks_for_what_the_project_declares() -> None:

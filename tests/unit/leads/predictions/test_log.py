@@ -19,7 +19,7 @@ from leads import clock
 from leads.errors import Unavailable
 from leads.predictions.log import SCHEMA, PredictionLog, days, read_predictions, scan_predictions
 from leads.predictions.repair import repair
-from leads.settings import REPOSITORY
+from tests.support.paths import REPOSITORY
 from tests.support.prediction_world import AT, batch, ids, segments, write
 
 

@@ -20,12 +20,12 @@ from leads.api.requests import parse
 from leads.db import keys
 from leads.db.tables import leads
 from leads.events import Subject
-from leads.settings import REPOSITORY
 from serving.http.openapi.examples import ANSWERS, CURSOR, LEAD_ID, REQUESTS
 from serving.http.openapi.route_docs import ROUTES
 from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
+from tests.support.paths import REPOSITORY
 from tests.support.serving.world import Http, make_stack
 
 JSON, PROBLEM = "application/json", "application/problem+json"

@@ -14,11 +14,11 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from leads.errors import NotFound
 from leads.events import Subject
-from leads.settings import REPOSITORY
 from leads_client.fields import Tier
 from serving.observe.metrics import Metrics, Snapshot, _observe
 from serving.scoring.answers import ErrorEntry, GroupScores, Scored
 from serving.scoring.stages import Stage
+from tests.support.paths import REPOSITORY
 
 
 @pytest.fixture

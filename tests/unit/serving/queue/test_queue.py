@@ -16,7 +16,7 @@ from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import Policies, QueuePolicy, load_policies
-from leads.settings import REPOSITORY
+from leads.settings import POLICIES_FILE
 from leads_client.fields import Tier
 from serving.queue.decisions import Ruling, decide_lead, decide_subject, standing
 from serving.queue.leads_table import Lead, get_lead, lead_id, read_audit
@@ -29,7 +29,7 @@ QUEUE = QueuePolicy(lease_minutes=15, aging_hours=24)
 
 @pytest.fixture
 def policies() -> Policies:
-    return load_policies(REPOSITORY / "policies.yaml")
+    return load_policies(POLICIES_FILE)
 
 
 def at(instant: int) -> Callable[[], int]:

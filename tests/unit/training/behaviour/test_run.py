@@ -17,7 +17,7 @@ from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from leads.errors import ConfigurationError, InvalidInput, ModelRefused
 from leads.policies import load_policies
-from leads.settings import REPOSITORY
+from leads.settings import POLICIES_FILE
 from leads.text import normal_form
 from models.thresholds import Thresholds
 from models.version import ModelVersion, Scores
@@ -135,7 +135,7 @@ def test_a_suite_is_balanced(harm: str) -> None:
 
 
 def test_every_suite_belongs_to_a_harm_that_is_judged_by_text() -> None:
-    harms = load_policies(REPOSITORY / "policies.yaml").harms
+    harms = load_policies(POLICIES_FILE).harms
     found = {path.stem for path in SUITES.glob("*.yaml")}
     assert found == set(HARMS)
     assert all(harms[harm].text for harm in found)

@@ -16,12 +16,12 @@ from leads.db.tables import leads, open_engine
 from leads.errors import NotEnoughData
 from leads.events import DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.policies import HarmPolicy, load_policies
-from leads.settings import REPOSITORY, Settings, load_settings
+from leads.settings import POLICIES_FILE, Settings, load_settings
 from training.config import TrainingConfig
 from training.data.dataset import Dataset, assemble
 
 START = 1_750_000_000_000_000
-SPAM = load_policies(REPOSITORY / "policies.yaml").harms["spam"]
+SPAM = load_policies(POLICIES_FILE).harms["spam"]
 
 
 class Frames:

@@ -9,12 +9,12 @@ from cli.ui.own_labels import import_on_screen
 from leads.clock import from_text
 from leads.errors import InvalidInput, LeadsError, NotFound
 from leads.policies import Policies, load_policies
-from leads.settings import REPOSITORY, Settings
+from leads.settings import POLICIES_FILE, Settings
 from leads.text import text_hash
 from training.data.labelled_rows import deduplicated
 from training.data.own_labels import Columns, Imported, declaration, import_labels, imported, safe_name
 
-POLICIES = load_policies(REPOSITORY / "policies.yaml")
+POLICIES = load_policies(POLICIES_FILE)
 TWO = Columns("text", "label")
 
 
@@ -171,7 +171,7 @@ def test_an_undeclared_harm_comes_with_what_declares_it(settings: Settings, path
     snippet = declaration("gambling_ads")
     assert snippet in (caught.value.remedy or "")
     declared = tmp_path / "policies.yaml"
-    declared.write_text((REPOSITORY / "policies.yaml").read_text().replace("harms:\n", f"harms:\n{snippet}", 1))
+    declared.write_text((POLICIES_FILE).read_text().replace("harms:\n", f"harms:\n{snippet}", 1))
     policies = load_policies(declared)
     assert policies.harms["gambling_ads"].title == "Gambling ads"
     assert import_labels(settings, policies, "gambling_ads", path, TWO).rows == 1

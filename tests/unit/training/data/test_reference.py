@@ -5,11 +5,11 @@ from sqlalchemy.engine import Engine
 from leads.db import event_log
 from leads.events import Body, DecisionMade, Event, ItemCreated, Played, SignalReceived, Subject, SubjectRef
 from leads.policies import load_policies
-from leads.settings import REPOSITORY
+from leads.settings import POLICIES_FILE
 from training.data.reference import Touch, touches
 
 START = 1_750_000_000_000_000
-POLICIES = load_policies(REPOSITORY / "policies.yaml")
+POLICIES = load_policies(POLICIES_FILE)
 
 
 def log(engine: Engine, *bodies: Body) -> None:

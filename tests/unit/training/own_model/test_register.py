@@ -12,7 +12,7 @@ import xgboost
 
 from leads.errors import ConfigurationError, InvalidInput, NotEnoughData, NotFound
 from leads.policies import load_policies
-from leads.settings import REPOSITORY, Settings, load_settings
+from leads.settings import POLICIES_FILE, Settings, load_settings
 from models.manifest import TEXT_SCORE
 from models.registry.registry import Registry
 from models.version import ModelVersion, load
@@ -21,7 +21,7 @@ from training.own_model import register
 from training.own_model.checks import checked, margins_of, restricted
 from training.own_model.register import Labelled, OwnVersion
 
-POLICIES = load_policies(REPOSITORY / "policies.yaml")
+POLICIES = load_policies(POLICIES_FILE)
 
 
 @pytest.fixture(scope="module")
