@@ -150,19 +150,8 @@ def test_what_was_scored_is_in_the_log_after_an_orderly_end(settings: Settings, 
 def test_a_built_bento_answers_from_its_own_folder(settings: Settings, key: str, tmp_path: Path) -> None:
     env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentos"), "BENTOML_DO_NOT_TRACK": "True"}
     (tmp_path / "bentos").mkdir()
-    wheel = [
-        sys.executable,
-        "-m",
-        "pip",
-        "wheel",
-        "--quiet",
-        "--no-deps",
-        "--no-build-isolation",
-        "-w",
-        "dist",
-        "clients/python",
-    ]
-    subprocess.run(wheel, cwd=REPOSITORY, check=True, timeout=200)
+    pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "dist"]
+    subprocess.run([*pip, "clients/python"], cwd=REPOSITORY, check=True, timeout=200)
     build = [sys.executable, "-m", "bentoml", "build", "--output", "tag"]
     done = subprocess.run(build, cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=200, check=False)
     assert done.returncode == 0, done.stderr[-3_000:]
