@@ -23,7 +23,8 @@ BATCH = 300
 APPENDER = f"""
 import sys
 from pathlib import Path
-from leads import clock, event_log
+from leads import clock
+from leads.db import event_log
 from leads.events import Event, ItemCreated, SubjectRef
 from leads.settings import load_settings
 from leads.db.tables import open_engine

@@ -16,8 +16,8 @@ from leads.settings import POLICIES_FILE, Settings, load_settings
 from models.manifest import TEXT_SCORE
 from models.registry.registry import Registry
 from models.version import ModelVersion, load
+from training import own_model
 from training.data.own_labels import Columns, import_labels
-from training.own_model import register
 from training.own_model.checks import checked, margins_of, restricted
 from training.own_model.register import Labelled, OwnVersion
 
@@ -38,7 +38,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, made: Any) -> Settings:
 
 @pytest.fixture(scope="module")
 def rows(home: Settings) -> Labelled:
-    return register.labelled("spam", settings=home, policies=POLICIES, text_score=True)
+    return own_model.labelled("spam", settings=home, policies=POLICIES, text_score=True)
 
 
 def classifier(**given: Any) -> xgboost.XGBClassifier:
@@ -62,7 +62,7 @@ def model(rows: Labelled) -> xgboost.XGBClassifier:
 
 @pytest.fixture(scope="module")
 def registered(rows: Labelled, model: xgboost.XGBClassifier) -> OwnVersion:
-    return register.register(rows, model, why="Fewer columns.")
+    return own_model.register(rows, model, why="Fewer columns.")
 
 
 @pytest.fixture(scope="module")
@@ -104,7 +104,7 @@ def test_the_text_score_is_that_of_a_stage_which_did_not_see_the_row(rows: Label
 
 
 def test_without_the_text_score_the_contract_is_all(home: Settings) -> None:
-    plain = register.labelled("spam", settings=home, policies=POLICIES)
+    plain = own_model.labelled("spam", settings=home, policies=POLICIES)
     assert plain.columns == plain.data.contract.names
     assert plain.text_stage is None
     assert plain.learned_text_scores == {}
@@ -174,7 +174,7 @@ def test_what_is_held_out_measures_and_nothing_else(rows: Labelled, registered: 
 def test_an_equal_model_is_not_registered_twice(
     home: Settings, rows: Labelled, model: xgboost.XGBClassifier, registered: OwnVersion
 ) -> None:
-    again = register.register(rows, model, why="Again.")
+    again = own_model.register(rows, model, why="Again.")
     assert (again.version, again.alias) == (registered.version, "challenger")
     assert len(Registry(home).versions("spam")) == 1
 
@@ -183,12 +183,12 @@ def test_a_booster_without_text_is_served_too(home: Settings, rows: Labelled, tm
     copied = load_settings(home=tmp_path / "home", corpora=Path())
     shutil.copytree(home.root / "labels", copied.root / "labels")
     Registry(copied).prepare()
-    plain = register.labelled("spam", settings=copied, policies=POLICIES)
+    plain = own_model.labelled("spam", settings=copied, policies=POLICIES)
     matrix = xgboost.DMatrix(plain.learn.X, plain.learn.y)
     # Dropped trees leave weights behind, which must come along.
     params = {"objective": "binary:logitraw", "booster": "dart", "rate_drop": 0.5, "nthread": 1, "seed": 1}
     booster = xgboost.train(params, matrix, 8)
-    made = register.register(plain, booster, why="Raw log-odds.")
+    made = own_model.register(plain, booster, why="Raw log-odds.")
     version = load(Registry(copied).fetch("spam", made.version, tmp_path / "into"))
     version.verify()
     assert not version.uses_text
@@ -255,15 +255,15 @@ REFUSED: dict[str, tuple[Callable[[Labelled, list[str]], object], str, str]] = {
 def test_models_that_serving_cannot_reproduce_are_refused(rows: Labelled, kind: str) -> None:
     make, message, remedy = REFUSED[kind]
     with pytest.raises(InvalidInput, match=message) as caught:
-        register.register(rows, make(rows, two_columns(rows)), why="To see.")
+        own_model.register(rows, make(rows, two_columns(rows)), why="To see.")
     assert caught.value.field == "model"
     assert remedy in (caught.value.remedy or "")
 
 
 def test_the_text_score_must_have_been_asked_for(home: Settings, rows: Labelled) -> None:
-    plain = register.labelled("spam", settings=home, policies=POLICIES)
+    plain = own_model.labelled("spam", settings=home, policies=POLICIES)
     with pytest.raises(InvalidInput, match=TEXT_SCORE) as caught:
-        register.register(plain, fitted(rows, two_columns(rows)), why="To see.")
+        own_model.register(plain, fitted(rows, two_columns(rows)), why="To see.")
     assert "text_score=True" in (caught.value.remedy or "")
 
 
@@ -298,13 +298,13 @@ def test_a_contract_of_some_columns_keeps_their_rules(rows: Labelled) -> None:
 
 def test_what_is_asked_for_wrongly_is_named(home: Settings, rows: Labelled, model: xgboost.XGBClassifier) -> None:
     with pytest.raises(InvalidInput, match="takes a reason"):
-        register.register(rows, model, why=" ")
+        own_model.register(rows, model, why=" ")
     with pytest.raises(NotFound, match="no harm 'nothing'"):
-        register.labelled("nothing", settings=home, policies=POLICIES)
+        own_model.labelled("nothing", settings=home, policies=POLICIES)
     with pytest.raises(InvalidInput, match="isn't judged by text"):
-        register.labelled("stream_manipulation", settings=home, policies=POLICIES, text_score=True)
+        own_model.labelled("stream_manipulation", settings=home, policies=POLICIES, text_score=True)
     with pytest.raises(NotEnoughData, match="0 labels"):
-        register.labelled("sexism", settings=home, policies=POLICIES)
+        own_model.labelled("sexism", settings=home, policies=POLICIES)
 
 
 @pytest.mark.slow
@@ -312,4 +312,4 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     """Slow where Feast, whose command line takes the same settings, isn't imported yet."""
     monkeypatch.setenv("LEADS_ENCODER", "nothing")
     with pytest.raises(ConfigurationError, match="LEADS_ENCODER"):
-        register.labelled("spam")
+        own_model.labelled("spam")
