@@ -12,6 +12,8 @@ import uuid
 from collections.abc import Iterator
 from pathlib import Path
 
+# Before BentoML is imported, which sets PROMETHEUS_MULTIPROC_DIR: the client looks at it once, when it is imported.
+import prometheus_client  # noqa: F401
 import pytest
 import sqlalchemy as sa
 from hypothesis import settings as hypothesis_settings

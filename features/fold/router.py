@@ -19,6 +19,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.events import ACCOUNT as ACCOUNT_TYPE
 from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
+from leads.rules import replaces_standing
 from leads_client.fields import DecidedBy, Verdict
 
 # A stream counts as a play for royalties from 30 seconds on; farms stop soon after.
@@ -160,7 +161,7 @@ class Router:
         item = self._item(subject.key)
         yield Occurrence("item", subject.key, ("decisions",))
         before = item.standing.get(body.harm)
-        if body.verdict == "escalate" or (before and before.by == "human" and body.by == "automation"):
+        if not replaces_standing(body, before.by if before else None):
             return
         if before and before.verdict == body.verdict:
             item.standing[body.harm] = before._replace(by=body.by)

@@ -122,6 +122,11 @@ def read_but_plays(engine: Engine, *, up_to: int) -> Iterator[LoggedEvent]:
     return _stream(engine, [_NOT_A_PLAY, events.c.offset <= up_to])
 
 
+def read_all(engine: Engine, *, before: Micros) -> Iterator[LoggedEvent]:
+    """All events that became visible before an instant, in order, streamed."""
+    return _stream(engine, [events.c.visible_at < before])
+
+
 def _stream(engine: Engine, conditions: Sequence[sa.ColumnElement[bool] | sa.TextClause]) -> Iterator[LoggedEvent]:
     query = sa.select(events.c.offset, events.c.visible_at, events.c.raw).where(*conditions).order_by(events.c.offset)
     with reading(engine) as connection:

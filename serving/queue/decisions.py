@@ -7,7 +7,6 @@ reviewer is one decision. `escalate` is no verdict yet: it takes the lead out of
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -21,6 +20,7 @@ from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import DecisionMade, Event, Subject, SubjectRef
 from leads.policies import Policies
+from leads.rules import standing_decision
 from leads_client.fields import DecidedBy, Verdict
 from serving.queue.leads_table import AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
 
@@ -89,20 +89,13 @@ def decide_subject(
     return _decide(connection, subject, harm, lead, ruling, clock_)
 
 
-def standing(past: Sequence[DecisionMade]) -> DecisionMade | None:
-    """The decision that holds among all about one (subject, harm): the latest human one, else the latest."""
-    verdicts = [decision for decision in past if decision.verdict != "escalate"]
-    ranked = [decision for decision in verdicts if decision.by == "human"] or verdicts
-    return ranked[-1] if ranked else None
-
-
 def _decide(
     connection: Connection, subject: Subject, harm: str, lead: Lead | None, ruling: Ruling, clock_: Clock
 ) -> Decided:
     past = [d for d in event_log.decisions(connection, [subject]).get(subject, []) if d.harm == harm]
     if past and _same(past[-1], ruling):
         return Decided(subject, harm, ruling, lead, None, repeated=True)
-    _check(standing(past), lead, ruling)
+    _check(standing_decision(past), lead, ruling)
     event = _event(subject, harm, lead, ruling, len(past), clock_())
     event_log.append(connection, [event], clock_=clock_)
     at = event.occurred_at

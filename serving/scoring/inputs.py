@@ -11,6 +11,7 @@ from features.fold.near_text import buckets
 from features.fold.router import Links
 from leads.errors import LeadsError, NotFound, Unavailable
 from leads.events import ACCOUNT, ItemCreated, Subject
+from leads.rules import needs_item
 
 _UNKNOWN = ("subject_unknown",)
 # Whether it is known can't be told either.
@@ -74,8 +75,7 @@ def refusal(one: Input, has_row: bool, available: bool) -> LeadsError | None:
     Args:
         available: whether the online store answered; when not, no row is known.
     """
-    is_account = one.request.subject.type_id == ACCOUNT
-    # An account may be known by what it does alone; an item's text comes with the item.
+    is_account = not needs_item(one.request.subject)
     if one.known or one.request.text is not None or (has_row and is_account):
         return None
     if one.flags is _UNREADABLE:

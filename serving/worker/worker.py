@@ -21,8 +21,9 @@ from leads.clock import Micros
 from leads.db import event_log
 from leads.db.tables import reading
 from leads.errors import LeadsError, Unavailable
-from leads.events import ACCOUNT, DecisionMade, LoggedEvent, Played, Subject
+from leads.events import LoggedEvent, Subject
 from leads.policies import Policies
+from leads.rules import touched_by
 from serving.queue.offers import Offer, offer
 from serving.scoring.answers import ErrorEntry, ScoreAnswer
 from serving.scoring.inputs import ScoreRequest
@@ -142,7 +143,7 @@ class Worker:
             self._visible_at = logged.visible_at
             if logged.offset <= self._noted:
                 continue
-            for subject in touched_by(logged):
+            for subject in touched_by(logged.event):
                 if subject.type_id in scored_types and self._materializer.partition.owns("item", subject.key):
                     self._touched[subject] = None
 
@@ -186,13 +187,3 @@ class Worker:
         if errors:
             first: LeadsError = errors[0].error
             _log.info("%d subjects were not scored, the first because: %s", len(errors), first.message)
-
-
-def touched_by(logged: LoggedEvent) -> tuple[Subject, ...]:
-    """Whose score an event may change at once. A decision settles a pair; it is no reason to look again."""
-    body = logged.event.body
-    if isinstance(body, DecisionMade):
-        return ()
-    if isinstance(body, Played):
-        return (Subject(ACCOUNT, body.account_id), body.subject.subject)
-    return (body.subject.subject,)

@@ -51,6 +51,7 @@ class Dataset:
         labels_until: when the newest decision among the labels became visible, µs; 0 without any.
         removed: copies of texts that were left out.
         disputed: labels about which humans passed both verdicts, or copies of a text bore both in equal number.
+        never_scored: labels left out because the worker could not have scored their subject before the verdict.
         hash: of everything above, hex.
     """
 
@@ -63,6 +64,7 @@ class Dataset:
     removed: int
     disputed: int
     hash: str
+    never_scored: int = 0
 
     @cached_property
     def labels(self) -> Bools:
@@ -128,8 +130,10 @@ def assemble(
         NotEnoughData: fewer than 30 rows of either kind, or fewer than five held out; names what is missing.
         NotFound: there are decisions but no features were derived yet.
     """
-    labels = decided(engine, harm, policy.subject_types)
-    as_of = scored_at(engine, labels)
+    known = decided(engine, harm, policy.subject_types)
+    times = scored_at(engine, known)
+    labels = [label for label, at in zip(known, times, strict=True) if at is not None]
+    as_of = np.array([at for at in times if at is not None], dtype=np.int64)
     rows, on_platform = platform_rows(engine, labels, as_of.tolist(), config.labels)
     contract = contract_for(text=policy.text, rules=policy.features)
     parts = []
@@ -152,6 +156,7 @@ def assemble(
         late,
         labels_until=max((label.at for label in labels), default=0),
         removed=distinct.removed,
+        never_scored=len(known) - len(labels),
         disputed=distinct.undecided + sum(label.disputed for label in labels),
         hash=_hash(contract, rows, features, late),
     )

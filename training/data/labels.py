@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 from leads.clock import Micros
 from leads.db.event_log import read_kind
 from leads.events import DecisionMade, LoggedEvent, Subject
+from leads.rules import replaces_standing
 from leads_client.fields import DecidedBy, Verdict
 from training.config import LabelsConfig
 
@@ -41,21 +42,20 @@ def decided(engine: Engine, harm: str, subject_types: Iterable[str]) -> list[Lab
 def labels_from(decisions: Iterable[LoggedEvent], harm: str, subject_types: Iterable[str]) -> list[Label]:
     """The labels that decisions, in the order of the log, add up to.
 
-    A human's verdict outranks automation's, whichever came first; within one kind the latest counts. `escalate` passes
-    no verdict, so what was decided before stays.
+    Each label is the decision that stands (`leads.rules.replaces_standing`).
     """
     types = frozenset(subject_types)
     labels: dict[Subject, Label] = {}
     by_humans: dict[Subject, set[Verdict]] = {}
     for logged in decisions:
         body = logged.event.body
-        if not isinstance(body, DecisionMade) or body.harm != harm or body.verdict == "escalate":
+        if not isinstance(body, DecisionMade) or body.harm != harm:
             continue
         subject = body.subject.subject
         if subject.type_id not in types:
             continue
         before = labels.get(subject)
-        if before is not None and before.by == "human" and body.by == "automation":
+        if not replaces_standing(body, before.by if before else None):
             continue
         human = by_humans.setdefault(subject, set())
         if body.by == "human":

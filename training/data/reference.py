@@ -13,8 +13,9 @@ from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.tables import reading
-from leads.events import ACCOUNT, DecisionMade, Played, Subject
+from leads.events import Subject
 from leads.policies import HarmPolicy
+from leads.rules import touched_by
 from leads.settings import Settings
 from leads.text import text_hash
 from models.version import ModelVersion
@@ -60,13 +61,7 @@ def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
     while events := event_log.read(engine, after):
         after = events[-1].offset
         for logged in events:
-            body = logged.event.body
-            if isinstance(body, DecisionMade):
-                continue
-            touched = [body.subject.subject]
-            if isinstance(body, Played):
-                touched.append(Subject(ACCOUNT, body.account_id))
-            for subject in touched:
+            for subject in touched_by(logged.event):
                 if subject.type_id in policy.subject_types:
                     latest[subject, logged.visible_at // clock.DAY] = logged.visible_at
     found = [Touch(subject, at) for (subject, _), at in latest.items()]

@@ -41,6 +41,7 @@ class DatasetCard(msgspec.Struct, frozen=True):
         held_out: rows that only measure.
         makers: known makers, so far as sources name them.
         dataset_hash: of everything that is learned from, hex.
+        never_scored: labels left out because the worker could not have scored their subject before the verdict.
     """
 
     harm: str
@@ -58,6 +59,7 @@ class DatasetCard(msgspec.Struct, frozen=True):
     contract_hash: str
     columns: tuple[str, ...]
     dataset_hash: str
+    never_scored: int = 0
 
 
 def card_of(data: Dataset) -> DatasetCard:
@@ -86,6 +88,7 @@ def card_of(data: Dataset) -> DatasetCard:
         contract_hash=data.contract.hash,
         columns=data.contract.names,
         dataset_hash=data.hash,
+        never_scored=data.never_scored,
     )
 
 
@@ -147,6 +150,7 @@ def _facts(card: DatasetCard) -> list[tuple[str, str]]:
         ("held out", f"{card.held_out:,} rows, {card.held_out_violating:,} of them violating"),
         ("copies of texts left out", f"{card.removed:,}"),
         ("disputed labels", f"{card.disputed:,}"),
+        ("labels of subjects never scored, left out", f"{card.never_scored:,}"),
         ("known makers", f"{card.makers:,}"),
         ("contract", f"`{card.contract_hash}`, {len(card.columns)} columns"),
         ("data set", f"`{card.dataset_hash[:12]}`"),

@@ -11,12 +11,18 @@ tree, `leads_client.errors`. Transient failures are retried: reads and scores ar
 changes something carries an Idempotency-Key.
 """
 
-from leads_client._async import AsyncClient
-from leads_client._calls import SubjectLike, ref, subject
-from leads_client._retries import Retries
-from leads_client._sync import Client
-from leads_client.schemas.base import SubjectIn
-from leads_client.schemas.events import ItemIn, PlayIn, SignalIn
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from leads_client._async import AsyncClient
+    from leads_client._calls import SubjectLike, ref, subject
+    from leads_client._retries import Retries
+    from leads_client._sync import Client
+    from leads_client.schemas.base import SubjectIn
+    from leads_client.schemas.events import ItemIn, PlayIn, SignalIn
 
 __all__ = [
     "AsyncClient",
@@ -30,3 +36,24 @@ __all__ = [
     "ref",
     "subject",
 ]
+
+# Imported on first use: whoever needs only the schemas or the errors, as the service does, doesn't load httpx.
+_HOMES = {
+    "AsyncClient": "_async",
+    "Client": "_sync",
+    "ItemIn": "schemas.events",
+    "PlayIn": "schemas.events",
+    "Retries": "_retries",
+    "SignalIn": "schemas.events",
+    "SubjectIn": "schemas.base",
+    "SubjectLike": "_calls",
+    "ref": "_calls",
+    "subject": "_calls",
+}
+
+
+def __getattr__(name: str) -> Any:
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)

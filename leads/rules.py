@@ -1,0 +1,61 @@
+"""Rules that several packages follow. Each is written here once, and nowhere else."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from leads.events import ACCOUNT, DecisionMade, Event, Played, Subject
+from leads_client.fields import DecidedBy
+
+
+def touched_by(event: Event) -> tuple[Subject, ...]:
+    """The subjects whose score an event may change, so that the worker scores them when it arrives.
+
+    A play touches the account that listened and the item that was played. A decision touches nothing: it settles a
+    lead and is no reason to score its subject again.
+
+    The worker scores these subjects, training takes the instant of a label's last touch, and the reference sample that
+    drift is measured from is drawn from them. All three must agree, or a model is trained on rows that serving never
+    sees.
+    """
+    body = event.body
+    if isinstance(body, DecisionMade):
+        return ()
+    if isinstance(body, Played):
+        return (Subject(ACCOUNT, body.account_id), body.subject.subject)
+    return (body.subject.subject,)
+
+
+def needs_item(subject: Subject) -> bool:
+    """Whether a subject can only be scored once its `item_created` event has arrived.
+
+    An item's text comes with that event. An account may be known by what it does alone.
+    """
+    return subject.type_id != ACCOUNT
+
+
+def replaces_standing(decision: DecisionMade, standing_by: DecidedBy | None) -> bool:
+    """Whether a decision becomes the one that stands on its subject and harm.
+
+    `escalate` is not a verdict, so what stood before still stands. Automation never replaces a human's verdict.
+    Otherwise the later verdict wins.
+
+    Args:
+        standing_by: who made the decision that stands so far; None when there is none.
+    """
+    if decision.verdict == "escalate":
+        return False
+    return not (standing_by == "human" and decision.by == "automation")
+
+
+def standing_decision(decisions: Iterable[DecisionMade]) -> DecisionMade | None:
+    """The decision that stands among all decisions on one subject and harm; None when there is no verdict yet.
+
+    Args:
+        decisions: in the order of the event log.
+    """
+    standing: DecisionMade | None = None
+    for decision in decisions:
+        if replaces_standing(decision, standing.by if standing else None):
+            standing = decision
+    return standing
