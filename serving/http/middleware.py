@@ -23,11 +23,12 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from leads.db import keys
 from leads.db.keys import ApiKey
 from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
-from serving.http import health, problems, request_notes
+from serving.http import health, problems
 from serving.http.bodies import Disconnected, Headers, Refused, headers_of, read_body
-from serving.http.request_notes import Notes
 from serving.http.responses import NO_ANSWER, Answer, log_access, route_of
+from serving.observe import request_notes
 from serving.observe.logs import trace_of
+from serving.observe.request_notes import Notes
 from serving.runtime import Runtime
 from serving.scoring.stages import Stages
 

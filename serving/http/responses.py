@@ -10,8 +10,8 @@ from starlette.routing import BaseRoute, Mount
 from starlette.types import Message, Receive, Scope, Send
 
 from serving.http import health, problems
-from serving.http.request_notes import Notes
 from serving.observe import logs
+from serving.observe.request_notes import Notes
 
 # Nobody got an answer: the client went away, or the request was given up.
 NO_ANSWER = 499

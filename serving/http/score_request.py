@@ -11,8 +11,8 @@ from leads.errors import LeadsError
 from leads.events import Subject
 from leads_client.schemas.base import RefOut, SubjectIn, WeighedReason
 from leads_client.schemas.scores import Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
-from serving.http import request_notes
 from serving.http.problems import Detail
+from serving.observe import request_notes
 from serving.runtime import Runtime
 from serving.scoring.answers import GroupScores, Scored
 from serving.scoring.group import Explain

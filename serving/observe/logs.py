@@ -15,7 +15,7 @@ import msgspec
 
 from leads import clock
 from leads.settings import Settings
-from serving.http.request_notes import current
+from serving.observe.request_notes import current
 
 ACCESS = "serving.access"
 _OWN = ("leads", "features", "models", "training", "serving", "monitoring", "__main__")

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from leads.errors import ConfigurationError
 from leads.settings import Settings
-from serving.http.request_notes import Notes
+from serving.observe.request_notes import Notes
 from serving.scoring.stages import Stage
 
 if TYPE_CHECKING:

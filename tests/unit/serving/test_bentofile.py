@@ -6,7 +6,6 @@ import yaml
 
 from tests.support.paths import REPOSITORY
 
-
 CLIENT = "lead-serving-client"
 
 

@@ -11,9 +11,8 @@ import pytest
 
 from leads.errors import InvalidInput
 from leads.settings import load_settings
-from serving.http import request_notes
-from serving.http.request_notes import Notes
-from serving.observe import logs
+from serving.observe import logs, request_notes
+from serving.observe.request_notes import Notes
 
 NAMES = ("", "serving", "leads", "features", "models", "training", "monitoring", "__main__", *logs._FOREIGN)
 

@@ -21,10 +21,11 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from leads.db import keys
 from leads.errors import Unavailable
-from serving.http import rate_limits, request_notes
+from serving.http import rate_limits
 from serving.http.bodies import MAX_HEADER_BYTES, MAX_TARGET_BYTES
 from serving.http.middleware import Gate
 from serving.http.rate_limits import UNIT_BYTES, RateLimits
+from serving.observe import request_notes
 from serving.observe.logs import ACCESS, JsonLines
 from serving.observe.tracing import Tracing
 from serving.runtime import Runtime

@@ -11,7 +11,7 @@ from opentelemetry.trace import StatusCode
 
 from leads.errors import ConfigurationError
 from leads.settings import load_settings
-from serving.http.request_notes import Notes
+from serving.observe.request_notes import Notes
 from serving.observe.tracing import Tracing, open_tracing
 from serving.scoring.stages import Stage
 
