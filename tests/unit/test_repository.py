@@ -5,13 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import subprocess
+from collections import Counter
 from pathlib import Path
 
 import pytest
 
 from tests.support.paths import REPOSITORY
 
-PACKAGES = ("leads", "features", "models", "training", "serving", "monitoring", "simulation")
+PACKAGES = ("leads", "features", "models", "training", "serving", "monitoring", "simulation", "cli", "clients/python")
 # Written in pieces, so that this file passes its own test.
 MACHINE = re.compile("|".join(("/wor" + "k/", "/ro" + "ot/", "/ho" + "me/[a-z]", r"\.librar" + "y/")))
 REGISTRY = re.compile(
@@ -91,3 +92,15 @@ def test_files_stay_short() -> None:
         if (lines := len(path.read_text(encoding="utf-8").splitlines())) > 300
     }
     assert long == {}
+
+
+def test_no_folder_is_crowded() -> None:
+    counted = Counter(path.parent.relative_to(REPOSITORY) for path in tracked() if path.suffix == ".py")
+    assert {str(folder): files for folder, files in counted.items() if files > 15} == {}
+
+
+def test_no_file_edits_the_import_path() -> None:
+    edits = re.compile(r"^\s*sys\.path(\.(insert|append|extend)\(|\[?:?\]? *\+?= )", re.MULTILINE)
+    found = [str(path) for path, text in texts() if path.suffix in (".py", ".ipynb") and edits.search(text)]
+    # It runs a saved model's own code, and nothing of this checkout, in a process of its own.
+    assert found == ["tests/integration/training/test_portable.py"]

@@ -1,0 +1,158 @@
+"""Private names of other libraries that this project uses. When one disappears, this file says so and where it hurts.
+
+Each is used because the public way is much slower. Ranges in pyproject.toml are wide, so a new release may drop one.
+"""
+
+from __future__ import annotations
+
+import inspect
+import os
+import subprocess
+import sys
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+
+REMEDY = "It is used by {used_by}: find its replacement there, or narrow the range in pyproject.toml."
+
+
+@contextmanager
+def used_by(place: str) -> Iterator[None]:
+    """Any failure inside names the module that relies on the private name."""
+    try:
+        yield
+    except Exception as error:
+        pytest.fail(f"{type(error).__name__}: {error}. {REMEDY.format(used_by=place)}")
+
+
+@pytest.fixture(autouse=True)
+def _imports_may_warn() -> Iterator[None]:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        yield
+
+
+def test_redis(redis_address: str) -> None:
+    with used_by("features/online/redis.py"):
+        import redis
+        from redis.backoff import NoBackoff
+        from redis.retry import Retry
+
+        from features.online.redis import redis_options
+
+        client = redis.Redis(**redis_options(redis_address), retry=Retry(NoBackoff(), 0), protocol=2)
+        connection = client.connection_pool.make_connection()
+        connection.connect()
+        connection._sock.sendall(b"*1\r\n$4\r\nPING\r\n")
+        connection._sock.settimeout(10)
+        assert connection._sock.recv(16) == b"+PONG\r\n"
+        connection.disconnect()
+        client.close()
+
+
+def test_xgboost() -> None:
+    with used_by("models/trees.py"):
+        import xgboost
+        from xgboost import core
+
+        assert callable(core._check_call)
+        assert core._LIB.XGBoosterPredictFromDense
+        matrix = np.float32([[1.0], [2.0]])
+        booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(matrix, label=[0.0, 1.0]), 1)
+        assert booster.handle
+
+
+def test_prometheus_client() -> None:
+    with used_by("serving/observe/metrics.py"):
+        from prometheus_client import CollectorRegistry, Histogram
+
+        child = Histogram("h", "h", ["x"], buckets=(1.0,), registry=CollectorRegistry()).labels("a")
+        assert list(child._upper_bounds) == [1.0, float("inf")]
+        child._sum.inc(2.0)
+        child._buckets[0].inc(1)
+
+
+def test_prometheus_client_names_the_files_of_gauges(tmp_path: object) -> None:
+    code = (
+        "from prometheus_client import Gauge\n"
+        "Gauge('g', 'g', multiprocess_mode='livesum').set(1)\n"
+        "Gauge('m', 'm', multiprocess_mode='livemax').set(1)\n"
+    )
+    environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
+    with used_by("serving/observe/metrics_text.py"):
+        child = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        assert child.wait(60) == 0
+        assert sorted(os.listdir(str(tmp_path))) == [f"gauge_livemax_{child.pid}.db", f"gauge_livesum_{child.pid}.db"]
+
+
+def test_evidently() -> None:
+    with used_by("monitoring/drift/statistics.py"):
+        import pandas as pd
+        from evidently.legacy.calculations.stattests import wasserstein_stat_test
+        from evidently.legacy.core import ColumnType
+
+        sample = pd.Series([0.0, 1.0, 2.0])
+        statistic, _ = wasserstein_stat_test.func(sample, sample + 1, ColumnType.Numerical, 0.1)
+        assert statistic > 0
+
+
+def test_feast_s_storage_helpers() -> None:
+    from features.feast.store import import_feast
+
+    import_feast()
+    with used_by("features/feast/guarded_sqlite.py and features/online/codec.py"):
+        from feast.infra.key_encoding_utils import serialize_entity_key
+        from feast.infra.online_stores.helpers import (
+            compute_table_id,
+            extract_text_and_num,
+            get_online_store_from_config,
+        )
+        from feast.infra.online_stores.sqlite import SqliteOnlineStore
+        from feast.utils import make_tzaware
+
+        assert callable(make_tzaware)
+        assert callable(get_online_store_from_config)
+        assert list(inspect.signature(serialize_entity_key).parameters)[:2] == [
+            "entity_key",
+            "entity_key_serialization_version",
+        ]
+        assert len(inspect.signature(compute_table_id).parameters) == 3
+        assert len(inspect.signature(extract_text_and_num).parameters) == 2
+        assert SqliteOnlineStore()._conn is None
+        assert list(inspect.signature(SqliteOnlineStore._get_conn).parameters) == ["self", "config"]
+
+
+def test_feast_s_configuration() -> None:
+    from features.feast.store import import_feast
+
+    import_feast()
+    with used_by("features/feast/repo_settings.py and features/online/writer.py"):
+        from feast.infra.online_stores.redis import RedisOnlineStoreConfig
+        from feast.infra.registry.file import FileRegistryStore
+        from feast.repo_config import RegistryConfig
+
+        assert "skip_dedup" in RedisOnlineStoreConfig.model_fields
+        assert "enable_online_feature_view_versioning" in RegistryConfig.model_fields
+        assert list(inspect.signature(FileRegistryStore.__init__).parameters)[:3] == [
+            "self",
+            "registry_config",
+            "repo_path",
+        ]
+
+
+def test_typeguard() -> None:
+    with used_by("features/feast/store.py, which imports Feast without its run-time type checks"):
+        import typeguard
+
+        assert callable(typeguard.typechecked)
+    code = (
+        "import time, typeguard; asked = []\n"
+        "typeguard.typechecked = lambda target=None, **k: asked.append(1) or (target or (lambda inner: inner))\n"
+        "import warnings; warnings.simplefilter('ignore')\n"
+        "import feast; assert asked, 'Feast does not use typeguard.typechecked any more'\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
+    assert done.returncode == 0, f"{done.stderr[-500:]} {REMEDY.format(used_by='features/feast/store.py')}"
