@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.serving [--quick] [--soak [SECONDS]] [--json PATH]
 
-All servers run at once, with one worker each, and take turns. The alternative is `feast serve` and `mlflow models
+All servers run at once, with one worker each, and take turns. The peer is `feast serve` and `mlflow models
 serve`, joined by a thin client that gets some of its input for free (see `systems.peer`). The floor is a BentoML route
 that does nothing, plus the work in this process that no service can leave out: one query for the stored texts, a
 pipelined read of the same Redis keys, `np.frombuffer`, `inplace_predict`, JSON. Requests name comments that the

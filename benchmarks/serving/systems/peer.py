@@ -1,4 +1,4 @@
-"""The alternative to compare with: `feast serve` and `mlflow models serve`, joined by a thin client.
+"""The peer, which a user would run instead: `feast serve` and `mlflow models serve`, joined by a thin client.
 
 It is set up to be fast, as somebody who knows both would do it: scalar features in one view per entity on the same
 Redis, one request to Feast for all items of a call, connections kept open, no access log, no restarts of workers, one
