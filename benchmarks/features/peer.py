@@ -1,4 +1,4 @@
-"""The peer of the feature benchmarks: Feast as its documentation has it, a view of scalar features over one file."""
+"""Feast as its documentation shows it, to compare with: a view of scalar features over one file."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from features.feast.store import import_feast, known_warnings_ignored, repo_conf
 from leads.clock import Micros
 from leads.settings import Settings
 
-# What a view without packing would plausibly hold; a packed row holds more numbers than that.
+# A plausible size of a view without packing; a packed row holds more numbers than that.
 SCALARS = 48
 VIEW = "scalars"
 
 
 def scalar_frame(n: int, at: Micros, seed: int = 0) -> Any:
-    """`n` accounts, `a0` onwards, with random features of the instant `at`."""
+    """`n` accounts, `a0` onwards, with random features as of `at`."""
     import pandas as pd
 
     values = np.random.default_rng(seed).random((n, SCALARS)).astype("float32")
@@ -33,27 +33,38 @@ def scalar_names() -> list[str]:
 
 
 def scalar_store(settings: Settings, folder: Path, frame: Any) -> Any:
-    """Feast's `FeatureStore` with the view, on the settings' kind of online store, SQLite being Feast's own.
+    """Feast's `FeatureStore` with the view, on the settings' kind of online store; for SQLite that is Feast's own.
 
     Args:
-        folder: where the frame becomes the view's file.
+        folder: where the view's file is written.
     """
     import_feast()
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
-    from feast.infra.online_stores.sqlite import SqliteOnlineStoreConfig
     from feast.types import Float32, String
 
     folder.mkdir(parents=True, exist_ok=True)
     path = folder / "scalars.parquet"
     frame.to_parquet(path, coerce_timestamps="us", allow_truncated_timestamps=True)
-    config = repo_config(settings).model_copy(update={"project": "peer"})
-    if settings.online_store == "sqlite":
-        config = config.model_copy(update={"online_config": SqliteOnlineStoreConfig(path=str(folder / "peer.db"))})
-        config._online_store = None
-    store = FeatureStore(config=config)
+    store = FeatureStore(config=_config(settings, folder / "peer.db"))
     entity = Entity(name="account", join_keys=["account_id"], value_type=ValueType.STRING)
     schema = [Field(name="account_id", dtype=String), *(Field(name=name, dtype=Float32) for name in scalar_names())]
     source = FileSource(name=VIEW, path=str(path), timestamp_field="visible_at")
     with known_warnings_ignored():
         store.apply([entity, FeatureView(name=VIEW, entities=[entity], schema=schema, source=source, online=True)])
     return store
+
+
+def _config(settings: Settings, database: Path) -> Any:
+    """The platform's own configuration, but for another project and, with SQLite, for Feast's own store."""
+    from feast import RepoConfig
+
+    ours = repo_config(settings)
+    on_sqlite = settings.online_store == "sqlite"
+    return RepoConfig(
+        project="peer",
+        provider=ours.provider,
+        registry=ours.registry_config,
+        online_store={"type": "sqlite", "path": str(database)} if on_sqlite else ours.online_config,
+        offline_store=ours.offline_config,
+        entity_key_serialization_version=ours.entity_key_serialization_version,
+    )

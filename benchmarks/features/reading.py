@@ -1,18 +1,19 @@
-"""Reading packed rows online, beside Feast's own way and the store's bare client, in turns on the same entities."""
+"""Reading packed rows online, compared with Feast and the store's own client; they take turns on the same entities."""
 
 from __future__ import annotations
 
 import random
 import sqlite3
 import statistics
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from benchmarks.features.peer import VIEW, scalar_frame, scalar_names, scalar_store
+from benchmarks.features.samples import START
 from benchmarks.report import Measure, at_least, at_most
+from benchmarks.timing import median_ratio, timed
 from features.feast.store import known_warnings_ignored, open_store
 from features.layout import ACCOUNT
 from features.offline.segments import JOIN_KEYS, packed_name
@@ -21,12 +22,10 @@ from features.online.reader import unpack
 from features.online.redis import field_names, redis_options
 from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
-from leads import clock
 from leads.settings import Settings
 
-START = clock.from_text("2026-03-01T00:00:00Z")
 SIZES = (1, 10, 100, 1_000)
-# Feast is judged where its cost per value shows; at one entity the round trip hides it.
+# Feast is compared where its cost per value shows; with few entities the round trip hides it.
 JUDGED = (100, 1_000)
 
 Read = Callable[[Sequence[str]], object]
@@ -36,7 +35,7 @@ def reading(settings: Settings, name: str, quick: bool) -> list[Measure]:
     """Times for 1 to 1,000 accounts on the settings' store, and how they compare.
 
     Args:
-        name: of the store, for the report; `redis` has a bar against its bare client.
+        name: the store's name in the report; `redis` has a bar for the ratio to its own client.
     """
     stored = 1_500 if quick else 5_000
     _fill(settings, stored)
@@ -66,28 +65,23 @@ def _fill(settings: Settings, stored: int) -> None:
 def _compare(name: str, n: int, reads: dict[str, Read], stored: int, repeats: int) -> list[Measure]:
     drawn = random.Random(n)
     seconds: dict[str, list[float]] = {which: [] for which in reads}
-    # The first round warms up connections and caches, and isn't counted.
+    # The first round only warms up connections and caches.
     for round_ in range(repeats + 1):
         keys = [f"a{i}" for i in drawn.sample(range(stored), n)]
         for which, read in reads.items():
-            began = time.perf_counter()
-            read(keys)
+            took = timed(lambda read=read, keys=keys: read(keys))  # type: ignore[misc]
             if round_:
-                seconds[which].append(time.perf_counter() - began)
+                seconds[which].append(took)
     measures = [
         Measure(f"{name}: {which} at {n:,}", statistics.median(times) * 1_000, "ms") for which, times in seconds.items()
     ]
-    times_faster = _ratio(seconds["feast"], seconds["ours"])
+    times_faster = median_ratio(seconds["feast"], seconds["ours"])
     if n in JUDGED:
         measures.append(at_least(f"{name}: Feast / ours at {n:,}", times_faster, "ratio", 8.0))
-    of_bare = _ratio(seconds["ours"], seconds["bare"])
+    of_bare = median_ratio(seconds["ours"], seconds["bare"])
     what = f"{name}: ours / bare at {n:,}"
     measures.append(at_most(what, of_bare, "ratio", 2.0) if name == "redis" else Measure(what, of_bare, "ratio"))
     return measures
-
-
-def _ratio(above: Sequence[float], below: Sequence[float]) -> float:
-    return statistics.median(a / b for a, b in zip(above, below, strict=True))
 
 
 def _feast(store: Any, features: list[str]) -> Read:
@@ -99,7 +93,7 @@ def _feast(store: Any, features: list[str]) -> Read:
 
 
 def _bare(settings: Settings) -> Read:
-    """What the store's own client takes, keys to bytes: a pipeline of HMGETs, or one SELECT."""
+    """From keys to bytes by the store's own client: a pipeline of HMGETs, or one SELECT."""
     if settings.redis_url is not None:
         import redis
 

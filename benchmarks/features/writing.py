@@ -1,152 +1,56 @@
-"""Feature rows on their way: the fold, the log to the online store, and how soon an accepted event can be read."""
+"""Writing packed rows, compared with Feast's writes of the same number of entities: online, and into offline files."""
 
 from __future__ import annotations
 
 import statistics
-import threading
-import time
-from collections.abc import Callable
 
-import numpy as np
-from sqlalchemy.engine import Engine
-
-from benchmarks.report import Measure, at_least, at_most
-from features.fold.fold import Fold
-from features.materialize import Materializer
-from features.online.reader import open_reader
+from benchmarks.features.peer import SCALARS, VIEW, scalar_frame, scalar_store
+from benchmarks.features.samples import START, packed_batch
+from benchmarks.report import Measure, at_least
+from benchmarks.timing import median_ratio, timed
+from features.feast.store import open_store
+from features.layout import ACCOUNT, LAYOUTS
+from features.offline.segments import Segments
+from features.online.writer import Newest, OnlineWriter, collect
 from leads import clock
-from leads.db import event_log
-from leads.db.tables import open_engine
-from leads.events import Event, ItemCreated, LoggedEvent, Played, RecordedEvent, SignalReceived, Subject, SubjectRef
 from leads.settings import Settings
 
-START = clock.from_text("2026-03-01T00:00:00Z")
-RATE, SENT_EACH_S = 300, 0.05
 
-
-def bodies(n: int) -> list[Played | ItemCreated | SignalReceived]:
-    """Plays from a few thousand devices, comments and reports of a few thousand accounts."""
-    rng = np.random.default_rng(3)
-    made: list[Played | ItemCreated | SignalReceived] = []
-    draws = zip(rng.random(n), rng.integers(3_000, size=n), rng.integers(500, size=n), strict=True)
-    for i, (kind, who, what) in enumerate(draws):
-        track = SubjectRef("track", f"t{what}")
-        if kind < 0.1:
-            text = f"I have been listening to number {what} all day, what a song"
-            made.append(ItemCreated(SubjectRef("comment", f"c{i}"), account_id=f"a{who}", parent=track, text=text))
-        elif kind < 0.15:
-            comment = SubjectRef("comment", f"c{i - what % (i + 1)}")
-            made.append(SignalReceived(comment, "user_report", "app", reporter_id=f"a{who % 100}"))
-        else:
-            made.append(Played(track, f"a{who}", 33.0, f"d{who % 2_500}"))
-    return made
-
-
-def folding(quick: bool) -> list[Measure]:
-    """The fold alone, in this one thread; the median of several runs over the same events."""
-    made = bodies(20_000 if quick else 60_000)
-    logged = [
-        LoggedEvent(i + 1, START + i * clock.SECOND, Event(f"e{i}", START + i * clock.SECOND, body))
-        for i, body in enumerate(made)
-    ]
-    rates = []
-    for _ in range(3 if quick else 5):
-        fold = Fold()
-        rates.append(len(logged) / timed(lambda fold=fold: [fold.apply(one) for one in logged]))  # type: ignore[misc]
-    return [at_least("fold, one core", statistics.median(rates), "events/s", 20_000)]
-
-
-def sustained(settings: Settings, name: str, quick: bool) -> list[Measure]:
-    """A log that is there already, into segments and the online store, hour by hour as the worker does."""
-    n = 5_000 if quick else 30_000
-    engine = open_engine(settings)
-    history = [
-        RecordedEvent(f"e{i}", at := START + i * 20 * clock.SECOND, at, body) for i, body in enumerate(bodies(n))
-    ]
-    with engine.begin() as connection:
-        event_log.append_recorded(connection, history)
-    materializer = Materializer(settings, engine)
-    used = time.process_time()
-    began = time.perf_counter()
-    while materializer.step(by=clock.HOUR).events:
-        materializer.save()
-    materializer.flush()
-    seconds, cpu = time.perf_counter() - began, time.process_time() - used
-    engine.dispose()
+def online_writes(settings: Settings, name: str, quick: bool) -> list[Measure]:
+    """Rows per second into the online store, packed and as scalars."""
+    n, repeats = (500, 3) if quick else (2_000, 7)
+    writer = OnlineWriter(settings)
+    peer = scalar_store(settings, settings.features_dir / "peer-online", scalar_frame(n, START))
+    ours, theirs = [], []
+    for round_ in range(1, repeats + 1):
+        newest: Newest = {layout.view: {} for layout in LAYOUTS}
+        collect(packed_batch(n, round_), newest)
+        frame = scalar_frame(n, START + round_ * clock.SECOND, round_)
+        ours.append(n / timed(lambda newest=newest: writer.write(newest)))  # type: ignore[misc]
+        theirs.append(n / timed(lambda frame=frame: peer.write_to_online_store(VIEW, frame)))  # type: ignore[misc]
     return [
-        at_least(f"{name}: log → online, sustained", n / seconds, "events/s", 500),
-        Measure(f"{name}: cores used meanwhile", cpu / seconds, "cores"),
+        Measure(f"{name}: packed rows written, {ACCOUNT.width} floats each", statistics.median(ours), "rows/s"),
+        Measure(f"{name}: Feast, {SCALARS} scalars a row", statistics.median(theirs), "rows/s"),
+        at_least(f"{name}: packed / Feast", median_ratio(ours, theirs), "ratio", 2.0),
     ]
 
 
-def visible(settings: Settings, name: str, quick: bool) -> list[Measure]:
-    """How long after its append an event shows in what the online reader returns, at 300 events/s."""
-    engine = open_engine(settings)
-    materializer = Materializer(settings, engine)
-    ended = threading.Event()
-    tailing = threading.Thread(target=_tail, args=(materializer, ended))
-    watched: list[tuple[str, float]] = []
-    delays: list[float] = []
-    watching = threading.Thread(target=_watch, args=(settings, watched, delays, ended))
-    tailing.start()
-    watching.start()
-    sent = _send(engine, watched, 5.0 if quick else 20.0)
-    deadline = time.monotonic() + 10
-    while len(delays) < len(watched) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    ended.set()
-    tailing.join()
-    watching.join()
-    engine.dispose()
-    missed = len(watched) - len(delays)
+def offline_writes(settings: Settings, quick: bool) -> list[Measure]:
+    """Adding rows to many stored ones: a new segment, and Feast's rewrite of its file."""
+    stored, added, repeats = (20_000, 1_000, 3) if quick else (200_000, 1_000, 7)
+    open_store(settings, apply=True)
+    peer = scalar_store(settings, settings.features_dir / "peer-offline", scalar_frame(stored, START))
+    segments = Segments(settings.root / "segments")
+    segments.prepare()
+    segments.write(packed_batch(added, 0), stored)
+    ours, theirs = [], []
+    for round_ in range(1, repeats + 1):
+        batch, frame = packed_batch(added, round_), scalar_frame(added, START + round_ * clock.SECOND, round_)
+        offset = stored + round_ * added
+        ours.append(timed(lambda batch=batch, offset=offset: segments.write(batch, offset)))  # type: ignore[misc]
+        theirs.append(timed(lambda frame=frame: peer.write_to_offline_store(VIEW, frame)))  # type: ignore[misc]
     return [
-        Measure(f"{name}: events sent", sent, "events/s"),
-        Measure(f"{name}: accepted → visible, p50", float(np.percentile(delays, 50)), "s"),
-        at_most(f"{name}: accepted → visible, p99", float(np.percentile(delays, 99)), "s", 1.0),
-        at_most(f"{name}: accepted and never visible", missed, "events", 0),
+        Measure(f"segment of {added:,} rows", statistics.median(ours) * 1_000, "ms"),
+        Measure(f"Feast's offline write of {added:,} behind {stored:,}", statistics.median(theirs) * 1_000, "ms"),
+        at_least("segment: times faster than Feast's offline write", median_ratio(theirs, ours), "ratio", 2.0),
     ]
-
-
-def _send(engine: Engine, watched: list[tuple[str, float]], seconds: float) -> float:
-    """Append at the rate; one item of each batch is watched. Returns the rate that was kept."""
-    size = int(RATE * SENT_EACH_S)
-    made = bodies(int(RATE * seconds))
-    began = time.perf_counter()
-    for start in range(0, len(made), size):
-        time.sleep(max(0.0, began + start / RATE - time.perf_counter()))
-        now = clock.now()
-        probe = ItemCreated(SubjectRef("comment", f"probe{start}"), account_id="a1", text="to be seen")
-        new = [Event(f"live{start + i}", now, body) for i, body in enumerate([probe, *made[start + 1 : start + size]])]
-        with engine.begin() as connection:
-            event_log.append(connection, new)
-        watched.append((f"probe{start}", time.perf_counter()))
-    return len(made) / (time.perf_counter() - began)
-
-
-def _tail(materializer: Materializer, ended: threading.Event) -> None:
-    while not ended.is_set():
-        if not materializer.step().events:
-            time.sleep(0.05)
-        materializer.save()
-
-
-def _watch(settings: Settings, watched: list[tuple[str, float]], delays: list[float], ended: threading.Event) -> None:
-    reader = open_reader(settings)
-    while not ended.is_set():
-        pending = watched[len(delays) : len(delays) + 50]
-        if pending:
-            rows = reader.fetch([Subject("comment", name) for name, _ in pending]).row_at[:, 0]
-            seen = time.perf_counter()
-            for (_, accepted), at in zip(pending, rows, strict=True):
-                if not at:
-                    break
-                delays.append(seen - accepted)
-        time.sleep(0.005)
-    reader.close()
-
-
-def timed(work: Callable[[], object]) -> float:
-    """Seconds."""
-    began = time.perf_counter()
-    work()
-    return time.perf_counter() - began

@@ -1,4 +1,4 @@
-"""How long after its alias moved a version answers from every worker, while requests run."""
+"""How long after its alias has moved every worker serves a version, while requests run."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ from itertools import cycle
 from pathlib import Path
 
 from benchmarks.report import Measure, at_most
-from benchmarks.serving.load import Answer, Connection, Request, drive, scores_in
-from benchmarks.serving.systems.servers import follower, ours, wait_until_ready
+from benchmarks.serving.load import LoadConnection, Reply, Request, drive, scores_in
+from benchmarks.serving.servers import follower, our_service, wait_until_ready
 from benchmarks.serving.systems.systems import score_request
 from benchmarks.serving.versions import register_variant
-from benchmarks.serving.world import World
+from benchmarks.serving.world import ServedWorld
+from leads.db.model_changes import CHAMPION
 from leads.errors import LeadsError
 from models.registry.registry import Registry
 
@@ -21,12 +22,13 @@ HARM = "spam"
 _WORKERS = 2
 _CONNECTIONS = 4
 _BAR_S = 10.0
-# After so long without the old version every worker has the new one; after so long with it something is wrong.
+# Without an answer of the old version for the first, every worker serves the new one; if the old one still answers
+# after the second, something is wrong.
 _QUIET_S, _GIVE_UP_S = 3.0, 40.0
 
 
 class Watch:
-    """Requests without pause, kept connections and new ones, and which version answered when."""
+    """Sends requests without pause, over kept connections and new ones, and notes when each version answered last."""
 
     def __init__(self, port: int, requests: Sequence[Request]) -> None:
         self.failed = 0
@@ -50,7 +52,7 @@ class Watch:
             thread.join()
 
     def last(self, version: str) -> float | None:
-        """When this version answered last, by `time.monotonic`."""
+        """When this version last answered, by `time.monotonic`."""
         with self._lock:
             return self._last.get(version)
 
@@ -59,39 +61,39 @@ class Watch:
             try:
                 drive(self._port, requests, connections=_CONNECTIONS, seconds=0.5, take=self._take)
             except (OSError, LeadsError):
-                self._take(Answer(next(requests), 0.0, 0, b""))
+                self._take(Reply(next(requests), 0.0, 0, b""))
 
     def _reconnect(self, requests: Iterator[Request]) -> None:
-        """A connection stays with one worker, so each request opens its own."""
+        """Open a connection for each request: a kept one stays with one worker."""
         while not self._stopped.is_set():
             request, began = next(requests), time.perf_counter()
             try:
-                connection = Connection(self._port)
+                connection = LoadConnection(self._port)
                 try:
                     answer = connection.exchange(request.raw)
                 finally:
                     connection.close()
             except OSError:
                 answer = (0, b"")
-            self._take(Answer(request, time.perf_counter() - began, *answer))
+            self._take(Reply(request, time.perf_counter() - began, *answer))
 
-    def _take(self, answer: Answer) -> None:
+    def _take(self, reply: Reply) -> None:
         with self._lock:
             self.answered += 1
-            scores = scores_in(answer.body) if answer.status == 200 else []
-            self.failed += len(scores) != answer.request.scores
+            scores = scores_in(reply.body) if reply.status == 200 else []
+            self.failed += len(scores) != reply.request.scores
             for score in scores:
                 self._last[score.version] = time.monotonic()
 
 
-def alias_moves(world: World, folder: Path, moves: int) -> list[Measure]:
-    """Move `champion` so many times under load; how long the slowest took, and what failed."""
+def alias_moves(world: ServedWorld, folder: Path, moves: int) -> list[Measure]:
+    """Move `champion` this many times under load; how long the slowest move took, and how many requests failed."""
     settings = world.redis
     versions = ["1", register_variant(settings, HARM, folder, 1)]
     registry = Registry(settings)
     requests = [score_request(world.key, [id_], (HARM,)) for id_ in world.ids[:500]]
     took = []
-    with ours("two workers", settings, _WORKERS) as server, follower(settings):
+    with our_service("two workers", settings, _WORKERS) as server, follower(settings):
         wait_until_ready(server, "/readyz")
         watch = Watch(server.port, requests)
         watch.start()
@@ -100,25 +102,26 @@ def alias_moves(world: World, folder: Path, moves: int) -> list[Measure]:
                 took.append(_move(registry, watch, versions[i % 2], versions[1 - i % 2]))
         finally:
             watch.stop()
-    registry.set_alias(HARM, "champion", "1")
+    registry.set_alias(HARM, CHAMPION, "1")
     return [
-        at_most(f"alias moved → both workers answer with it, slowest of {moves}", max(took), "s", _BAR_S),
-        at_most(f"failed requests meanwhile, of {watch.answered:,}", watch.failed, "requests", 0),
+        at_most("alias moved → both workers serve the version, slowest move", max(took), "s", _BAR_S),
+        Measure("requests while the alias moved", watch.answered, "requests"),
+        at_most("failed requests while the alias moved", watch.failed, "requests", 0),
     ]
 
 
 def _move(registry: Registry, watch: Watch, old: str, new: str) -> float:
-    """Seconds from the alias's move to the last answer of the old version.
+    """Move the alias; returns the seconds until the old version answered last.
 
     Raises:
-        LeadsError: the old version still answers after a long time.
+        LeadsError: the old version still answers long after.
     """
     moved = time.monotonic()
-    registry.set_alias(HARM, "champion", new)
+    registry.set_alias(HARM, CHAMPION, new)
     while time.monotonic() - moved < _GIVE_UP_S:
         time.sleep(0.1)
         last_old, last_new = watch.last(old), watch.last(new)
         since_old = time.monotonic() - max(last_old or moved, moved)
         if since_old > _QUIET_S and last_new is not None and last_new > moved:
             return max(last_old or moved, moved) - moved
-    raise LeadsError(f"{HARM} version {old} still answers {_GIVE_UP_S:.0f} s after the alias moved to {new}.")
+    raise LeadsError(f"{HARM}: version {old} still answers {_GIVE_UP_S:.0f} s after the alias moved to version {new}.")

@@ -1,11 +1,11 @@
-"""Writes a run's tables into docs/benchmarks.md, between two markers."""
+"""Writes the tables of a run into docs/benchmarks.md, between two markers."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
 
-from benchmarks.report import REPOSITORY, Measure
+from benchmarks.report import REPOSITORY, Measure, value_text
 from benchmarks.serving.tables import Grid
 from leads.files import write_atomic
 
@@ -14,7 +14,7 @@ BEGIN, END = "<!-- serving:begin -->", "<!-- serving:end -->"
 
 
 def write_docs(grids: Sequence[Grid], measures: Sequence[Measure], path: Path = DOCS) -> None:
-    """Put the tables between the markers, which are added at the end where the page lacks them."""
+    """Put the tables between the markers; a page without markers gets them at its end."""
     page = path.read_text(encoding="utf-8")
     if BEGIN not in page or END not in page:
         page = f"{page.rstrip()}\n\n{BEGIN}\n{END}\n"
@@ -27,5 +27,5 @@ def write_docs(grids: Sequence[Grid], measures: Sequence[Measure], path: Path = 
 
 def _bars(measures: Sequence[Measure]) -> str:
     verdicts = {True: "yes", False: "**no**", None: ""}
-    rows = [(x.name, f"{x.value:,.4g} {x.unit}", x.bar, verdicts[x.holds]) for x in measures]
-    return Grid("What is held to a bar", ("measure", "value", "bar", "holds"), rows).markdown()
+    rows = [(x.name, f"{value_text(x, ',.4g')} {x.unit}", x.bar, verdicts[x.holds]) for x in measures]
+    return Grid("Bars, and the values behind them", ("measure", "value", "bar", "holds"), rows).markdown()

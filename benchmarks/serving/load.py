@@ -1,4 +1,4 @@
-"""The load generator: prebuilt requests over kept connections, one thread, so that the servers get the processor."""
+"""The load generator: prebuilt requests over kept connections, in one thread, so that the servers get the processor."""
 
 from __future__ import annotations
 
@@ -13,21 +13,21 @@ import msgspec
 
 from leads.errors import Unavailable
 
-# No server under measurement takes as long.
+# Longer than any measured server takes for one answer.
 _HANGS_S = 60.0
 _END = b"\r\n\r\n"
 _LENGTH = b"content-length:"
 
 
 class Request(NamedTuple):
-    """What goes over the wire, and how many scores must come back."""
+    """The bytes to send, and how many scores must come back."""
 
     raw: bytes
     scores: int
 
 
-class Answer(NamedTuple):
-    """What came back, and how long after the request was due."""
+class Reply(NamedTuple):
+    """What came back, and how long after the request was due; status 0 when the connection broke."""
 
     request: Request
     seconds: float
@@ -35,8 +35,8 @@ class Answer(NamedTuple):
     body: bytes
 
 
-class Run(NamedTuple):
-    """One run of load: seconds of each request, and over all; `sample` holds a few whole bodies."""
+class LoadRun(NamedTuple):
+    """One run of load: the seconds of each request, and of the whole run; `sample` holds a few whole bodies."""
 
     latencies: list[float]
     seconds: float
@@ -45,7 +45,7 @@ class Run(NamedTuple):
 
 
 class Score(NamedTuple):
-    """What a score in an answer says."""
+    """One score in an answer."""
 
     harm: str
     score: float
@@ -54,7 +54,7 @@ class Score(NamedTuple):
 
 
 def scores_in(body: bytes) -> list[Score]:
-    """Every score in an answer of `/v1/score`; the one place that knows the answer's shape."""
+    """Every score in an answer of `/v1/score`; only this function knows the shape of the answer."""
     answer = msgspec.json.decode(body)
     groups = [result["scores"] for result in answer["results"]] if "results" in answer else [answer["scores"]]
     return [
@@ -63,13 +63,13 @@ def scores_in(body: bytes) -> list[Score]:
 
 
 def post(path: str, body: bytes, headers: dict[str, str] | None = None) -> bytes:
-    """A whole HTTP/1.1 request of JSON."""
+    """A whole HTTP/1.1 request with a JSON body."""
     lines = [f"POST {path} HTTP/1.1", "host: 127.0.0.1", "content-type: application/json"]
     lines += [f"content-length: {len(body)}", *(f"{name}: {value}" for name, value in (headers or {}).items())]
     return "\r\n".join(lines).encode() + _END + body
 
 
-class Connection:
+class LoadConnection:
     """One kept connection; one request at a time."""
 
     def __init__(self, port: int) -> None:
@@ -86,10 +86,10 @@ class Connection:
         self.socket.sendall(request.raw)
 
     def receive(self) -> tuple[int, bytes] | None:
-        """Take what has come; status and body once the answer is whole.
+        """Take the bytes that have arrived; returns status and body once the answer is complete.
 
         Raises:
-            ConnectionError: the server closed.
+            ConnectionError: the server closed the connection.
         """
         part = self.socket.recv(1 << 20)
         if not part:
@@ -106,7 +106,7 @@ class Connection:
         return int(self._buffer[9:12]), bytes(self._buffer[start:])
 
     def exchange(self, raw: bytes) -> tuple[int, bytes]:
-        """Send and wait for the answer."""
+        """Send a request and wait for its answer."""
         self.send_raw(raw)
         return self.wait()
 
@@ -114,7 +114,7 @@ class Connection:
         self.send(Request(raw, 0), 0.0)
 
     def wait(self) -> tuple[int, bytes]:
-        """Wait for the answer to what was sent."""
+        """Wait for the answer to the last request."""
         while True:
             answer = self.receive()
             if answer:
@@ -130,91 +130,122 @@ def drive(
     *,
     connections: int,
     seconds: float,
-    take: Callable[[Answer], None],
+    take: Callable[[Reply], None],
     rate: float | None = None,
 ) -> float:
-    """Send for so many seconds, then wait for what is under way; returns how long it all took.
+    """Send requests for this many seconds, then wait for the open ones; returns how long it all took.
 
     Args:
-        take: gets every answer; one that broke off has status 0.
-        rate: requests a second, each sent when due or as soon after as a connection is free; None: as fast as answered.
+        take: receives every reply.
+        rate: requests per second, each sent when it is due or as soon after as a connection is free; None: each
+            connection sends its next request as soon as the last one is answered.
 
     Raises:
-        Unavailable: nothing is answered for a minute.
+        Unavailable: nothing was answered for a minute.
     """
-    selector = selectors.DefaultSelector()
-    # First in, first out: none idles so long that the server closes it.
-    free = deque(_opened(port, selector) for _ in range(connections))
-    busy, sent, began = 0, 0, time.perf_counter()
-    due_in_all = None if rate is None else int(rate * seconds)
+    with _Driver(port, connections) as driver:
+        return driver.run(requests, seconds, take, rate)
 
-    def due_at(now: float) -> float | None:
-        """When the next request is due; None when there is none."""
-        if due_in_all is None or rate is None:
-            return now if now - began < seconds else None
-        return began + sent / rate if sent < due_in_all else None
 
-    try:
+class _Driver:
+    """The connections of one run of load, and which of them are free."""
+
+    def __init__(self, port: int, connections: int) -> None:
+        self._port = port
+        self._selector = selectors.DefaultSelector()
+        self._busy = self._sent = 0
+        # First in, first out: no connection is idle for so long that the server closes it.
+        self._free: deque[LoadConnection] = deque()
+        try:
+            self._free.extend(self._opened() for _ in range(connections))
+        except OSError:
+            self.__exit__()
+            raise
+
+    def __enter__(self) -> _Driver:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for key in list(self._selector.get_map().values()):
+            key.data.close()
+        self._selector.close()
+
+    def run(
+        self, requests: Iterator[Request], seconds: float, take: Callable[[Reply], None], rate: float | None
+    ) -> float:
+        began = time.perf_counter()
+        total = None if rate is None else int(rate * seconds)
+
+        def due_at(now: float) -> float | None:
+            """When the next request is due; None when no more are to be sent."""
+            if total is None or rate is None:
+                return now if now - began < seconds else None
+            return began + self._sent / rate if self._sent < total else None
+
         while True:
             now = time.perf_counter()
-            while free and (due := due_at(now)) is not None and due <= now:
-                free.popleft().send(next(requests), due)
-                busy, sent = busy + 1, sent + 1
+            while self._free and (due := due_at(now)) is not None and due <= now:
+                self._free.popleft().send(next(requests), due)
+                self._busy, self._sent = self._busy + 1, self._sent + 1
             due = due_at(now)
-            if not busy and due is None:
+            if not self._busy and due is None:
                 return now - began
-            # With a connection free the next request's time counts; else only an answer helps.
-            wait = _HANGS_S if due is None or not free else max(0.0, due - now)
-            ready = selector.select(wait)
-            if not ready and wait == _HANGS_S:
-                raise Unavailable(f"Nothing was answered on port {port} for {_HANGS_S:.0f} s.")
-            for key, _ in ready:
-                connection: Connection = key.data
-                answered = _answer(connection)
-                if answered is None:
-                    continue
-                if not answered.status:
-                    selector.unregister(connection.socket)
-                    connection.close()
-                idle = connection in free
-                if idle:
-                    free.remove(connection)
-                free.append(connection if answered.status else _opened(port, selector))
-                if not idle:
-                    busy -= 1
-                    take(answered)
-    finally:
-        for key in list(selector.get_map().values()):
-            key.data.close()
-        selector.close()
+            # A free connection waits for the next request to be due; with none free, only a reply helps.
+            self._receive(_HANGS_S if due is None or not self._free else max(0.0, due - now), take)
+
+    def _receive(self, wait: float, take: Callable[[Reply], None]) -> None:
+        """Wait for replies, hand them over and free their connections."""
+        ready = self._selector.select(wait)
+        if not ready and wait == _HANGS_S:
+            raise Unavailable(f"No request was answered on port {self._port} for {_HANGS_S:.0f} s.")
+        for key, _ in ready:
+            connection: LoadConnection = key.data
+            reply = _reply(connection)
+            if reply is None:
+                continue
+            if not reply.status:
+                self._selector.unregister(connection.socket)
+                connection.close()
+            # The server may also close a connection that waits for nothing.
+            idle = connection in self._free
+            if idle:
+                self._free.remove(connection)
+            self._free.append(connection if reply.status else self._opened())
+            if not idle:
+                self._busy -= 1
+                take(reply)
+
+    def _opened(self) -> LoadConnection:
+        connection = LoadConnection(self._port)
+        self._selector.register(connection.socket, selectors.EVENT_READ, connection)
+        return connection
 
 
-def run(port: int, requests: Sequence[Request], *, connections: int, seconds: float, offset: int = 0) -> Run:
-    """Closed loop: each connection sends its next request when the last is answered.
+def run_load(port: int, requests: Sequence[Request], *, connections: int, seconds: float, offset: int = 0) -> LoadRun:
+    """Each connection sends its next request as soon as the last one is answered.
 
     Args:
-        offset: where in the requests to begin, so that rounds differ.
+        offset: index of the first request, so that rounds differ.
     """
     latencies: list[float] = []
     sample: list[bytes] = []
     failed = 0
 
-    def take(answer: Answer) -> None:
+    def take(reply: Reply) -> None:
         nonlocal failed
-        latencies.append(answer.seconds)
-        failed += not _holds(answer)
+        latencies.append(reply.seconds)
+        failed += not _has_every_score(reply)
         if len(sample) < 3:
-            sample.append(answer.body)
+            sample.append(reply.body)
 
-    source = _cycle(requests, offset)
-    took = drive(port, source, connections=connections, seconds=seconds, take=take)
-    return Run(latencies, took, failed, tuple(sample))
+    took = drive(port, _cycle(requests, offset), connections=connections, seconds=seconds, take=take)
+    return LoadRun(latencies, took, failed, tuple(sample))
 
 
-def _holds(answer: Answer) -> bool:
-    """Whether every score came; counted, not parsed, while the clock runs."""
-    wanted = answer.request.scores
-    return answer.status == 200 and (not wanted or answer.body.count(b'"predictionId":') == wanted)
+def _has_every_score(reply: Reply) -> bool:
+    """Whether every score came: counted rather than parsed, because the load is being timed."""
+    wanted = reply.request.scores
+    return reply.status == 200 and (not wanted or reply.body.count(b'"predictionId":') == wanted)
 
 
 def _cycle(requests: Sequence[Request], offset: int) -> Iterator[Request]:
@@ -224,25 +255,20 @@ def _cycle(requests: Sequence[Request], offset: int) -> Iterator[Request]:
         at += 1
 
 
-def _opened(port: int, selector: selectors.BaseSelector) -> Connection:
-    connection = Connection(port)
-    selector.register(connection.socket, selectors.EVENT_READ, connection)
-    return connection
-
-
-def _answer(connection: Connection) -> Answer | None:
+def _reply(connection: LoadConnection) -> Reply | None:
+    """The reply, if it is complete."""
     try:
         whole = connection.receive()
     except ConnectionError:
         whole = (0, b"")
     if whole is None:
         return None
-    return Answer(connection.request, time.perf_counter() - connection.due, *whole)
+    return Reply(connection.request, time.perf_counter() - connection.due, *whole)
 
 
 def _content_length(head: bytes) -> int:
-    """Raises Unavailable when the answer doesn't say how long it is: every server measured here does."""
+    """Raises Unavailable when the answer doesn't say its length: every server measured here does."""
     for line in head.split(b"\r\n"):
         if line[: len(_LENGTH)].lower() == _LENGTH:
             return int(line[len(_LENGTH) :])
-    raise Unavailable(f"An answer has no length: {head.decode(errors='replace')}")
+    raise Unavailable(f"An answer has no Content-Length: {head.decode(errors='replace')}")

@@ -1,4 +1,4 @@
-"""Where the service's time goes: its own histogram of stages, before and after a run."""
+"""Where the service's time goes: the difference of its own histogram of stages before and after a run."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ _LINE = re.compile(r'^leads_stage_seconds_(sum|count)\{(?:[^}]*,)?stage="([a-z_]
 _WHOLE = re.compile(
     r'^leads_http_request_seconds_(sum|count)\{(?:[^}]*,)?route="/v1/score"[^}]*\} (\S+)$', re.MULTILINE
 )
-# Everything between the request's first byte and the answer's last, as the service itself sees it.
+# From the request's first byte to the answer's last, as the service itself measures it.
 WHOLE = "in the service"
 
 
 class Spent(NamedTuple):
-    """Seconds spent in a stage, and how often it was passed."""
+    """Seconds spent in a stage, and how often it ran."""
 
     seconds: float = 0.0
     calls: float = 0.0
@@ -24,7 +24,7 @@ Stages = dict[str, Spent]
 
 
 def read_stages(metrics: str) -> Stages:
-    """Stages from Prometheus' text format, in its order; empty where the service doesn't measure any.
+    """Read the stages from Prometheus's text format, in its order; empty when the service reports none.
 
     >>> read_stages('leads_stage_seconds_sum{stage="text"} 1.5\\nleads_stage_seconds_count{stage="text"} 3.0')
     {'text': Spent(seconds=1.5, calls=3.0)}
@@ -41,7 +41,7 @@ def read_stages(metrics: str) -> Stages:
 
 
 def since(before: Stages, after: Stages) -> Stages:
-    """What was spent in between."""
+    """What was spent between two readings."""
     return {
         stage: Spent(spent.seconds - before.get(stage, Spent()).seconds, spent.calls - before.get(stage, Spent()).calls)
         for stage, spent in after.items()
@@ -49,7 +49,7 @@ def since(before: Stages, after: Stages) -> Stages:
 
 
 def added(a: Stages, b: Stages) -> Stages:
-    """Both together."""
+    """The sum of two."""
     names = dict.fromkeys((*a, *b))
     return {
         name: Spent(
@@ -61,5 +61,5 @@ def added(a: Stages, b: Stages) -> Stages:
 
 
 def us_per_request(stages: Stages, requests: int) -> dict[str, float]:
-    """µs by stage per request; stages that weren't passed are left out."""
+    """µs per request by stage; stages that never ran are left out."""
     return {stage: spent.seconds / requests * 1e6 for stage, spent in stages.items() if spent.calls}

@@ -1,27 +1,26 @@
-"""The tables: what each system did under each load, where the service's time goes, and what is held to a bar."""
+"""The tables: each system under each load, where the service's time goes, and the values with a bar."""
 
 from __future__ import annotations
 
-import statistics
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from rich.table import Table
 
-from benchmarks.report import Measure, at_least, at_most
-from benchmarks.serving.rounds import Results
+from benchmarks.report import Measure, console, measured
+from benchmarks.serving.cells import FLOOR, NOOP, REDIS, SQLITE, Cell, Outcome, Results
 from benchmarks.serving.stages import WHOLE, us_per_request
 from benchmarks.serving.systems.peer import Pair
-from benchmarks.serving.systems.systems import Cell, Outcome
-from benchmarks.serving.world import console
+from benchmarks.timing import median_ratio
+from leads.errors import Unavailable
 
 _STAGE_SIZES = (1, 100)
-_RSS_BAR_MB = 700.0
-FLOOR = "floor"
+_MEMORY_BAR_MB = 700.0
 
 
 class Grid(NamedTuple):
-    """A table: a head, and rows of as many texts."""
+    """A table of texts with its column headings."""
 
     title: str
     head: tuple[str, ...]
@@ -37,7 +36,7 @@ class Grid(NamedTuple):
         console.print(table)
 
     def markdown(self) -> str:
-        """As docs hold it."""
+        """As Markdown, for the docs."""
         lines = [self.head, tuple("---" for _ in self.head), *self.rows]
         return f"{self.title}:\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
@@ -54,50 +53,73 @@ def grids(results: Results) -> list[Grid]:
 
 
 def measures_of(results: Results) -> list[Measure]:
-    """What has a bar, and what it is made of."""
+    """The values with a bar, and those they are made of."""
     one, hundred, many = Cell(1, 1, 1), Cell(100, 1, 1), Cell(1, 16, 1)
-    ours, pair = results.outcomes["Redis"], results.outcomes[Pair.name]
-    cpu, floor = ours[hundred].cpu_per_item_s(100), results.floor_per_item_s(hundred)
-    measures = [
-        Measure("1 item, 1 harm, Redis: p50", ours[one].p50, "ms"),
-        at_least("… times faster than Feast + MLflow", _faster(pair[one], ours[one]), "ratio", 10.0),
-        Measure("100 items, 1 harm, Redis: p50", ours[hundred].p50, "ms"),
-        at_least("… times faster than Feast + MLflow", _faster(pair[hundred], ours[hundred]), "ratio", 15.0),
-        Measure("… processor time per 1,000 items", cpu * 1_000, "s"),
-        at_most("… over the floor's", cpu / floor, "ratio", 2.5),
-        Measure("1 item, 16 connections, Redis", ours[many].requests_per_s, "requests/s"),
-        at_least("… over Feast + MLflow's", _rate(ours[many], pair[many]), "ratio", 10.0),
+    redis, sqlite, pair = (partial(results.outcome, name) for name in (REDIS, SQLITE, Pair.name))
+
+    def cpu() -> float:
+        return redis(hundred).cpu_per_item_s(100)
+
+    def faster(cell: Cell) -> float:
+        return median_ratio(pair(cell).p50_ms, redis(cell).p50_ms)
+
+    def throughput() -> float:
+        return median_ratio(redis(many).per_s, pair(many).per_s)
+
+    single, batch, busy = "1 item, 1 harm", "100 items, 1 harm", "1 item, 1 harm, 16 connections"
+    peer = Pair.name
+    return [
+        measured(f"{single}, {REDIS}: p50", "ms", lambda: redis(one).p50),
+        measured(f"{single}, {SQLITE}: p50", "ms", lambda: sqlite(one).p50),
+        measured(f"{single}, {REDIS}: times faster than {peer}", "ratio", lambda: faster(one), least=10.0),
+        measured(f"{batch}, {REDIS}: p50", "ms", lambda: redis(hundred).p50),
+        measured(f"{batch}, {SQLITE}: p50", "ms", lambda: sqlite(hundred).p50),
+        measured(f"{batch}, {REDIS}: times faster than {peer}", "ratio", lambda: faster(hundred), least=15.0),
+        measured(f"{batch}, {REDIS}: processor time per 1,000 items", "s", lambda: cpu() * 1_000),
+        measured(
+            f"{batch}, {REDIS}: processor time / floor's",
+            "ratio",
+            lambda: cpu() / results.floor_per_item_s(hundred),
+            most=2.5,
+        ),
+        measured(f"{busy}, {REDIS}: throughput", "requests/s", lambda: redis(many).requests_per_s),
+        measured(f"{busy}, {REDIS}: throughput / {peer}'s", "ratio", throughput, least=10.0),
+        *_memory(results),
     ]
-    for name, (rss, pss) in results.memory_mb.items():
-        # Threads that map one file are each counted its pages in RSS.
-        mapped = name == "SQLite"
-        judged, what = (pss, "PSS") if mapped else (rss, "RSS")
-        measures.append(at_most(f"memory of a worker with 5 harms, {name}, {what}", judged, "MB", _RSS_BAR_MB))
-        if mapped:
-            measures.append(Measure(f"memory of a worker with 5 harms, {name}, RSS", rss, "MB"))
-    return measures
 
 
-def _faster(slow: Outcome, fast: Outcome) -> float:
-    return statistics.median(a / b for a, b in zip(slow.p50_ms, fast.p50_ms, strict=True))
+def _memory(results: Results) -> list[Measure]:
+    """Memory of a worker. With SQLite each thread maps the database, and RSS counts every map, so PSS has the bar."""
+    name, redis, sqlite = "memory of a worker with 5 harms", *(partial(results.memory_of, x) for x in (REDIS, SQLITE))
+    return [
+        measured(f"{name}, {REDIS}, RSS", "MB", lambda: redis().rss_mb, most=_MEMORY_BAR_MB),
+        measured(f"{name}, {SQLITE}, PSS", "MB", lambda: sqlite().pss_mb, most=_MEMORY_BAR_MB),
+        measured(f"{name}, {SQLITE}, RSS", "MB", lambda: sqlite().rss_mb),
+    ]
 
 
-def _rate(more: Outcome, less: Outcome) -> float:
-    return statistics.median(a / b for a, b in zip(more.per_s, less.per_s, strict=True))
+def _value(text: Callable[[], str]) -> str:
+    """The text of a table's cell."""
+    try:
+        return text()
+    except Unavailable:
+        return "failed"
 
 
 def _by_load(results: Results, title: str, text: Callable[[Cell, Outcome], str]) -> Grid:
     """A row per system, harms and connections, a column per size."""
-    cells = results.cells
-    sizes = sorted({cell.items for cell in cells})
+    sizes = sorted({cell.items for cell in results.cells})
     rows = []
-    for connections, harms in dict.fromkeys((cell.connections, cell.harms) for cell in cells):
-        for name, outcomes in results.outcomes.items():
-            found = [Cell(n, connections, harms) for n in sizes]
-            rows.append((name, str(connections), str(harms), *(text(cell, outcomes[cell]) for cell in found)))
-    for connections, outcome in results.noop.items():
-        cell = Cell(1, connections, 1)
-        rows.append(("no-op route", str(connections), "", text(cell, outcome), *[""] * (len(sizes) - 1)))
+
+    def shown(name: str, cell: Cell) -> str:
+        return _value(lambda: text(cell, results.outcome(name, cell)))
+
+    for connections, harms in dict.fromkeys((cell.connections, cell.harms) for cell in results.cells):
+        for name in results.systems:
+            cells = [Cell(n, connections, harms) for n in sizes]
+            rows.append((name, str(connections), str(harms), *(shown(name, cell) for cell in cells)))
+    for cell in results.noop_cells:
+        rows.append((NOOP, str(cell.connections), "", shown(NOOP, cell), *[""] * (len(sizes) - 1)))
     return Grid(title, ("system", "connections", "harms", *_sizes(sizes)), rows)
 
 
@@ -110,20 +132,26 @@ def _processor(results: Results) -> Grid:
     """Seconds per 1,000 items, on one connection."""
     cells = [cell for cell in results.cells if cell.connections == 1]
     sizes, rows = sorted({cell.items for cell in cells}), []
+
+    def seconds(name: str, cell: Cell) -> float:
+        if name == FLOOR:
+            return results.floor_per_item_s(cell) * 1_000
+        return results.outcome(name, cell).cpu_per_item_s(cell.items) * 1_000
+
+    def shown(name: str, cell: Cell) -> str:
+        return _value(lambda: _short(seconds(name, cell)))
+
     for harms in dict.fromkeys(cell.harms for cell in cells):
-        found = [Cell(n, 1, harms) for n in sizes]
-        for name, outcomes in results.outcomes.items():
-            seconds = [outcomes[cell].cpu_per_item_s(cell.items) * 1_000 for cell in found]
-            rows.append((name, str(harms), *map(_short, seconds)))
-        rows.append((FLOOR, str(harms), *(_short(results.floor_per_item_s(cell) * 1_000) for cell in found)))
+        for name in (*results.systems, FLOOR):
+            rows.append((name, str(harms), *(shown(name, Cell(n, 1, harms)) for n in sizes)))
     return Grid("Seconds of the servers' processor time per 1,000 items", ("system", "harms", *_sizes(sizes)), rows)
 
 
 def _stages(results: Results) -> Grid:
-    """µs of a request by stage, on one connection, under one harm; no rows where the service measures none."""
-    at = [(name, Cell(n, 1, 1)) for name in results.outcomes for n in _STAGE_SIZES]
-    found = [(name, cell, results.outcomes[name][cell]) for name, cell in at if cell in results.outcomes[name]]
-    found = [one for one in found if one[2].stages]
+    """µs of a request by stage, on one connection, under one harm; no rows when no system reports stages."""
+    at = [(name, Cell(n, 1, 1)) for name in results.systems for n in _STAGE_SIZES]
+    at = [(name, cell) for name, cell in at if cell in results.cells and name not in results.failures]
+    found = [(name, cell, outcome) for name, cell in at if (outcome := results.collected(name, cell)).stages]
     columns = [us_per_request(outcome.stages, outcome.requests) for _, _, outcome in found]
     stages = dict.fromkeys(stage for column in columns for stage in column if stage != WHOLE)
     rows = [(stage, *(f"{column.get(stage, 0.0):,.0f}" for column in columns)) for stage in (*stages, WHOLE)]
@@ -137,7 +165,7 @@ def _sizes(sizes: Sequence[int]) -> list[str]:
 
 
 def _short(value: float) -> str:
-    """Three figures.
+    """Format with three significant figures.
 
     >>> _short(1234.5), _short(12.345), _short(0.01234)
     ('1,234', '12.3', '0.0123')

@@ -1,31 +1,50 @@
-"""More versions of a harm in the registry: good ones that score differently, and bad ones."""
+"""Which versions are served, the same on every run; and more versions of a harm, good ones and damaged ones."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 import numpy as np
 import pyarrow.parquet as pq
 
+from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.settings import Settings
 from models import manifest
 from models.registry.registry import Registry, RunRecord
 from models.version import ModelVersion, load
 from models.write import Parts, write_version
 
-# Two versions' scores of a subject differ by at least this much of log-odds.
+# Two variants' scores of a subject differ by at least this much log-odds.
 _APART = 0.2
+# A harm with labels in every simulated world; the versions of harms without labels are copied from it.
+_COPIED = "harassment"
+
+
+def set_champions(settings: Settings, harms: Sequence[str], folder: Path) -> None:
+    """Make each harm's newest version its champion, whatever the gate said about it: this measures serving.
+
+    A harm without labels gets a copy of another harm's version.
+    """
+    registry = Registry(settings)
+    for number, harm in enumerate(harms):
+        known = registry.versions(harm)
+        version = known[0].version if known else register_variant(settings, _COPIED, folder, number, harm=harm)
+        registry.set_alias(harm, CHAMPION, version)
+        if CHALLENGER in registry.aliases(harm):
+            registry.drop_alias(harm, CHALLENGER)
 
 
 def register_variant(settings: Settings, of: str, folder: Path, number: int, *, harm: str | None = None) -> str:
-    """A version that scores like the registry's first `of` that harm, every log-odds higher by `number` steps.
+    """Register a copy of version 1 of a harm whose log-odds are all higher by `number` steps.
 
     Args:
-        harm: for which it is registered; default: the same.
+        of: the harm whose version is copied.
+        harm: the harm to register the copy for; default: the same.
 
     Returns:
-        Its number.
+        The copy's version number.
     """
     registry, harm = Registry(settings), harm or of
     first = load(registry.fetch(of, "1", folder / "fetched" / of))
@@ -34,7 +53,7 @@ def register_variant(settings: Settings, of: str, folder: Path, number: int, *, 
 
 
 def register_bad(settings: Settings, harm: str, folder: Path, number: int) -> str:
-    """A version whose booster changes where it is kept after it was registered; returns its number."""
+    """Register a version, then damage its stored booster; returns the version number."""
     version = register_variant(settings, harm, folder, number)
     boosters = settings.artifacts_dir.rglob(manifest.BOOSTER)
     newest = max(boosters, key=lambda path: path.stat().st_mtime_ns)
@@ -59,6 +78,6 @@ def _shifted(first: ModelVersion, harm: str, log_odds: float) -> Parts:
         reference=np.column_stack(columns).astype(np.float32),
         reference_labels=table["label"].to_pylist(),
         metrics=b"{}",
-        card="# A version for measuring\n",
+        card="# A version for benchmarks\n",
         own_start=first.starts_from == "booster",
     )

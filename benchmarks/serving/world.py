@@ -1,4 +1,9 @@
-"""What is served: a simulated platform, its features on both stores and a trained version per harm."""
+"""What is served: a simulated platform, its features on both stores, and a trained version per harm.
+
+Everything about it is fixed, so that each run serves the same: the simulation's seed and its last instant, the texts
+(the simulation's own templates, never the corpora), and which versions answer. The service keeps its own clock: no rule
+in the policies depends on the age of a feature row, and scoring takes as long on old rows as on new ones.
+"""
 
 from __future__ import annotations
 
@@ -14,33 +19,32 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from rich.console import Console
-
-from benchmarks.serving.systems.servers import environment
-from benchmarks.serving.versions import register_variant
+from benchmarks.homes import sqlite_settings
+from benchmarks.report import console
+from benchmarks.serving.servers import environment, follower, tail
+from benchmarks.serving.versions import set_champions
 from leads import clock
 from leads.db import keys
 from leads.db.tables import open_engine
 from leads.errors import Unavailable
 from leads.policies import load_policies
-from leads.processes import QUIET, die_with_parent, start, stop
-from leads.settings import Settings, load_settings
-from models.registry.registry import Registry
+from leads.processes import QUIET, die_with_parent
+from leads.settings import Settings
 from serving.versions.published_state import read_state
 
-console = Console()
 HARMS = ("spam", "identity_hate", "sexism", "harassment")
+SEED = 1
+END = clock.from_text("2025-01-18T00:00:00Z")
 _PUBLISH_S = 90.0
-_TAIL = 3_000
 
 
 @dataclass(frozen=True)
-class World:
-    """One home per online store, with equal content.
+class ServedWorld:
+    """Two homes with the same content, one per online store.
 
     Args:
-        ids: of the comments that are known.
-        key: an API key of both.
+        ids: of the comments that the platform knows.
+        key: an API key that both accept.
     """
 
     redis: Settings
@@ -53,57 +57,50 @@ class World:
         return chance.sample(self.ids, n)
 
 
-def make_world(on_redis: Settings, folder: Path, log: Path) -> World:
-    """Simulate, fold, train and publish on Redis, then fold the same log on SQLite. Takes about a minute.
+def make_world(on_redis: Settings, folder: Path, log: Path) -> ServedWorld:
+    """Simulate, fold, train and publish on Redis, then fold the same log on SQLite. Takes about two minutes.
 
     Raises:
-        Unavailable: a step failed; with the end of its log.
+        Unavailable: a step failed; shows the end of its log.
     """
     leads = _commands(on_redis, log)
-    end = clock.to_text(clock.now() // clock.HOUR * clock.HOUR)
-    leads("simulate a platform", "simulate", "--preset", "small", "--end", end, "--quiet")
+    history = ("--preset", "small", "--seed", str(SEED), "--end", clock.to_text(END))
+    leads("simulate a platform", "simulate", *history, "--quiet")
     for part in ("history", "change"):
         events = str(on_redis.root / "simulation" / f"events-{part}.jsonl")
         leads(f"append its {part} to the event log", "ingest", events, "--quiet")
     leads("fold it into features on Redis", "worker", "--once", "--quiet")
-    leads("train every harm", "train", "--all", "--quiet")
-    _step("give harms without labels a version", lambda: _complete(on_redis, folder))
-    # Without a registry the worker only folds; it would score everything with the versions it finds.
+    leads("train a version of every harm with labels", "train", "--all", "--quiet")
+    harms = tuple(load_policies(on_redis.policies).harms)
+    _step("set every harm's champion", lambda: set_champions(on_redis, harms, folder))
+    # Without a registry the worker only folds; with one it would also score everything.
     left_out = shutil.ignore_patterns("features", "predictions", "simulation", "mlflow.db*", "mlartifacts", "*.lock")
-    on_sqlite = load_settings(home=folder / "sqlite", corpora=on_redis.corpora, online_store="sqlite")
+    on_sqlite = sqlite_settings(folder / "sqlite")
     engine = open_engine(on_redis)
     key = keys.create(engine, "benchmark", ("score", "admin"), rate=0).text
     engine.dispose()
     shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
     _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")
-    _step("publish the versions", lambda: publish(on_redis, log))
+    _step("publish the versions", lambda: publish(on_redis))
     shutil.copytree(on_redis.published_dir, on_sqlite.published_dir)
-    return World(on_redis, on_sqlite, _comments(on_redis), key)
+    return ServedWorld(on_redis, on_sqlite, _comments(on_redis), key)
 
 
-def _complete(settings: Settings, folder: Path) -> None:
-    """A harm without labels of its own gets a copy of harassment's version, so that there is something to serve."""
-    registry = Registry(settings)
-    for number, harm in enumerate(HARMS):
-        if not registry.aliases(harm):
-            version = register_variant(settings, "harassment", folder, number, harm=harm)
-            registry.set_alias(harm, "champion", version)
+def publish(settings: Settings) -> None:
+    """Run a follower until it has published the champion of every harm.
 
-
-def publish(settings: Settings, log: Path) -> None:
-    """Let a follower run until the champion of every harm is proven and published."""
-    wanted = set(load_policies(settings.policies).harms)
-    child = start([sys.executable, "-m", "serving.versions.follower"], env=environment(settings), log=log)
-    try:
+    Raises:
+        Unavailable: it ended or took too long; shows the end of its log.
+    """
+    missing = set(load_policies(settings.policies).harms)
+    with follower(settings) as child:
         deadline = time.monotonic() + _PUBLISH_S
-        while time.monotonic() < deadline and child.poll() is None:
-            state = read_state(settings.published_dir)
-            if {harm for harm, one in state.harms.items() if one.champion} == wanted:
-                return
+        while missing and time.monotonic() < deadline and child.poll() is None:
             time.sleep(0.1)
-    finally:
-        stop(child)
-    raise Unavailable(f"Not every harm was published:\n{_tail(log)}", remedy="See the log above.")
+            missing -= {harm for harm, one in read_state(settings.published_dir).harms.items() if one.champion}
+    if missing:
+        log = tail(settings.root / "logs" / "follower.log")
+        raise Unavailable(f"No version was published of {', '.join(sorted(missing))}. The end of the log:\n{log}")
 
 
 def _commands(settings: Settings, log: Path) -> Callable[..., None]:
@@ -121,7 +118,7 @@ def _commands(settings: Settings, log: Path) -> Callable[..., None]:
                 check=False,
             )
         if done.returncode:
-            raise Unavailable(f"leads {arguments[0]} ended with {done.returncode}:\n{_tail(log)}")
+            raise Unavailable(f"`leads {arguments[0]}` exited with {done.returncode}. The end of its log:\n{tail(log)}")
 
     return lambda title, *arguments: _step(title, lambda: run(*arguments))
 
@@ -130,10 +127,6 @@ def _step(title: str, work: Callable[[], None]) -> None:
     began = time.monotonic()
     work()
     console.print(f"  [dim]{time.monotonic() - began:5.1f} s[/dim]  {title}")
-
-
-def _tail(log: Path) -> str:
-    return log.read_text(errors="replace")[-_TAIL:]
 
 
 def _comments(settings: Settings) -> tuple[str, ...]:

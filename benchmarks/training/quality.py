@@ -1,4 +1,4 @@
-"""Quality of the text harms beside the baseline, measured on the same rows by the very code that trains and serves."""
+"""Quality of the text harms next to the baseline, on the same rows, by the very code that trains and serves."""
 
 from __future__ import annotations
 
@@ -42,15 +42,21 @@ MARGIN = 0.01
 
 
 class Figures(NamedTuple):
-    """What one side reached on one split."""
+    """How one side does on one split."""
 
     ap: float
     macro_f1: float
     brier: float
 
 
-class Run(NamedTuple):
-    """One split: ours beside the baseline; p of our calibration; p of each offered tier's precision; seconds to fit."""
+class SplitResult(NamedTuple):
+    """Both sides on one split.
+
+    Args:
+        ece_p: p-value of our calibration.
+        tiers: p-value of the precision of each tier that is offered.
+        seconds: that our fit took.
+    """
 
     ours: Figures
     peer: Figures
@@ -60,19 +66,19 @@ class Run(NamedTuple):
 
 
 class SetUp(NamedTuple):
-    """How ours is trained: `default` by n-grams alone, `best` with the sentence encoder."""
+    """How our side is trained: `default` with n-grams alone, `best` with the sentence encoder too."""
 
     name: str
     encoder: CachedEncoder | None
 
 
 def counts_of(corpus: Corpus, set_up: SetUp) -> TextCounts:
-    """The corpus' texts counted, and encoded where the set-up wants it."""
+    """The n-gram counts of the corpus's texts, and their sentence vectors when the set-up has an encoder."""
     return count_texts(corpus.texts, set_up.encoder)
 
 
 def train(settings: Settings, corpus: Corpus, counts: TextCounts, rows: Split, seed: int) -> tuple[Fit, ModelVersion]:
-    """Fit on the split's learning rows; the platform's features are missing, as for raw text."""
+    """Fit on the split's training rows; the platform's features are missing, as they are for raw text."""
     contract = contract_for(text=True)
     texts = [corpus.texts[i] for i in rows.learn.tolist()]
     fitted = fit(
@@ -93,8 +99,10 @@ def score(version: ModelVersion, texts: Sequence[str]) -> Doubles:
     return version.score(of_texts(version.contract, texts), texts).score
 
 
-def run(settings: Settings, policy: HarmPolicy, corpus: Corpus, counts: TextCounts, seed: int, peer: Baseline) -> Run:
-    """One split's results."""
+def on_split(
+    settings: Settings, policy: HarmPolicy, corpus: Corpus, counts: TextCounts, seed: int, peer: Baseline
+) -> SplitResult:
+    """Train and test on one split."""
     rows = split(corpus, seed)
     labels = corpus.labels[rows.test]
     started = time.perf_counter()
@@ -103,11 +111,12 @@ def run(settings: Settings, policy: HarmPolicy, corpus: Corpus, counts: TextCoun
     scores = score(version, [corpus.texts[i] for i in rows.test.tolist()])
     learned = corpus.labels[rows.learn]
     offered = {"review": policy.review} | ({"auto": policy.auto} if policy.auto else {})
-    return Run(
+    tiers_p = {name: _precision_p(fitted, learned, tier, scores, labels) for name, tier in offered.items()}
+    return SplitResult(
         _figures(labels, scores, best_threshold(fitted.scores, learned)),
         _figures(labels, peer.scores, peer.threshold),
         ece_p_value(scores, labels, seed=seed),
-        {name: p for name, tier in offered.items() if (p := _kept(fitted, learned, tier, scores, labels)) is not None},
+        {name: p for name, p in tiers_p.items() if p is not None},
         seconds,
     )
 
@@ -115,7 +124,7 @@ def run(settings: Settings, policy: HarmPolicy, corpus: Corpus, counts: TextCoun
 def across(
     settings: Settings, corpus: Corpus, rows: Split, set_up: SetUp, peer: Baseline
 ) -> tuple[float, float, paired.Interval]:
-    """Average precision of ours and the baseline's on another corpus, and the difference over resamples of its rows."""
+    """Our average precision on another corpus, the baseline's, and the interval of the difference over resamples."""
     _, version = train(settings, corpus, counts_of(corpus, set_up), rows, seed=0)
     labels = corpus.labels[rows.test]
     scores = score(version, [corpus.texts[i] for i in rows.test.tolist()])
@@ -129,28 +138,31 @@ def baselines(corpus: Corpus, repeats: int) -> list[Baseline]:
     return [baseline(corpus, split(corpus, seed), seed) for seed in range(repeats)]
 
 
-def measures(harm: str, set_up: str, runs: Sequence[Run]) -> list[Measure]:
-    """The rows of one harm and set-up."""
+def measures(harm: str, set_up: str, results: Sequence[SplitResult]) -> list[Measure]:
+    """The rows of one harm in one set-up."""
     name = f"{harm}, {set_up}"
-    better = np.array([each.ours.ap - each.peer.ap for each in runs])
-    p = min(1.0, 2 * float(np.median([each.ece_p for each in runs])))
+    better = np.array([each.ours.ap - each.peer.ap for each in results])
+    ece_p = min(1.0, 2 * float(np.median([each.ece_p for each in results])))
     rows = [
-        Measure(f"{name}: average precision", _mean(runs, "ours", "ap"), f"± {half_width(runs, 'ours'):.3f}"),
-        Measure(f"{name}: average precision, baseline", _mean(runs, "peer", "ap"), f"± {half_width(runs, 'peer'):.3f}"),
+        Measure(f"{name}: average precision", _mean(results, "ours", "ap"), ""),
+        Measure(f"{name}: average precision, half of its 95% interval", half_width(results, "ours"), ""),
+        Measure(f"{name}: average precision, baseline", _mean(results, "peer", "ap"), ""),
+        Measure(f"{name}: average precision, baseline, half of its 95% interval", half_width(results, "peer"), ""),
         at_least(f"{name}: AP ours − baseline", float(better.mean()), "", -MARGIN),
         Measure(f"{name}: AP ours − baseline, 95% lower bound", lower_bound(better), ""),
-        Measure(f"{name}: macro-F1", _mean(runs, "ours", "macro_f1"), ""),
-        Measure(f"{name}: macro-F1, baseline", _mean(runs, "peer", "macro_f1"), ""),
-        Measure(f"{name}: Brier", _mean(runs, "ours", "brier"), ""),
-        Measure(f"{name}: Brier, baseline", _mean(runs, "peer", "brier"), ""),
-        at_least(f"{name}: calibration, 2 × median p", p, "", 0.05),
+        Measure(f"{name}: macro-F1", _mean(results, "ours", "macro_f1"), ""),
+        Measure(f"{name}: macro-F1, baseline", _mean(results, "peer", "macro_f1"), ""),
+        Measure(f"{name}: Brier", _mean(results, "ours", "brier"), ""),
+        Measure(f"{name}: Brier, baseline", _mean(results, "peer", "brier"), ""),
+        at_least(f"{name}: calibration, 2 × median p", ece_p, "", 0.05),
     ]
     for tier in ("review", "auto"):
-        kept = [each.tiers[tier] for each in runs if tier in each.tiers]
-        if kept:
-            what = f"{name}: {tier} holds its precision, 2 × median p ({len(kept)} of {len(runs)} offer it)"
-            rows.append(at_least(what, min(1.0, 2 * float(np.median(kept))), "", 0.05))
-    return [*rows, Measure(f"{name}: fit", float(np.mean([each.seconds for each in runs])), "s")]
+        offered = [each.tiers[tier] for each in results if tier in each.tiers]
+        if offered:
+            p = min(1.0, 2 * float(np.median(offered)))
+            rows.append(at_least(f"{name}: {tier} tier reaches its precision, 2 × median p", p, "", 0.05))
+            rows.append(Measure(f"{name}: {tier} tier is offered", len(offered), f"of {len(results)} splits"))
+    return [*rows, Measure(f"{name}: fit", float(np.mean([each.seconds for each in results])), "s")]
 
 
 def lower_bound(differences: Doubles) -> float:
@@ -160,11 +172,11 @@ def lower_bound(differences: Doubles) -> float:
     return float(differences.mean() - t.ppf(0.95, len(differences) - 1) * _error(differences))
 
 
-def half_width(runs: Sequence[Run], side: str) -> float:
-    """Of the two-sided 95% interval of the mean average precision, likewise."""
+def half_width(results: Sequence[SplitResult], side: str) -> float:
+    """Half the width of the two-sided 95% interval of the mean average precision, likewise."""
     from scipy.stats import t
 
-    values = np.array([getattr(each, side).ap for each in runs])
+    values = np.array([getattr(each, side).ap for each in results])
     return float(t.ppf(0.975, len(values) - 1) * _error(values))
 
 
@@ -176,8 +188,8 @@ def _figures(labels: Bools, scores: Doubles, threshold: float) -> Figures:
     return Figures(average_precision(labels, scores), macro_f1(labels, scores, threshold), brier(scores, labels))
 
 
-def _kept(fitted: Fit, learned: Bools, tier: TierPolicy, scores: Doubles, labels: Bools) -> float | None:
-    """Chance of so few hits among the test rows of a tier, had it its target precision; None if it isn't offered."""
+def _precision_p(fitted: Fit, learned: Bools, tier: TierPolicy, scores: Doubles, labels: Bools) -> float | None:
+    """The chance of as few hits in a tier's test rows if its precision were the target; None if it isn't offered."""
     from scipy.stats import binom
 
     start, _ = tiers.lowest(fitted.scores, learned, tier)
@@ -187,5 +199,5 @@ def _kept(fitted: Fit, learned: Bools, tier: TierPolicy, scores: Doubles, labels
     return float(binom.cdf((inside & labels).sum(), inside.sum(), tier.precision))
 
 
-def _mean(runs: Sequence[Run], side: str, measure: str) -> float:
-    return float(np.mean([getattr(getattr(each, side), measure) for each in runs]))
+def _mean(results: Sequence[SplitResult], side: str, measure: str) -> float:
+    return float(np.mean([getattr(getattr(each, side), measure) for each in results]))

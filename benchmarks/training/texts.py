@@ -1,8 +1,8 @@
-"""The text harms' rows out of the corpora, and the pinned baseline that ours is measured beside.
+"""The text harms' rows from the corpora, and the fixed baseline to compare with.
 
 The baseline: scikit-learn's word 1–2 and char_wb 2–5 TF-IDF (sublinear, min_df 2), logistic regression, C chosen from a
-grid by average precision in an inner three-fold cross-validation. It is what most would build in an afternoon, and it
-beats XGBoost on the same sparse matrix.
+grid by average precision in an inner three-fold cross-validation. It is what most people would build in an afternoon,
+and it beats XGBoost on the same sparse matrix.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Ints = npt.NDArray[np.int64]
 
 GRID = (0.3, 1.0, 3.0, 10.0, 30.0)
 TEST_SHARE = 0.2
-# What one corpus calls a violation and what another does are near each other in meaning: learned there, tested here.
+# Trained on the first, tested on the second: both mean nearly the same by a violation.
 CROSS = (
     ("cad:identity", "edos"),
     ("edos", "cad:identity"),
@@ -34,7 +34,7 @@ CROSS = (
 
 
 class Corpus(NamedTuple):
-    """One harm's rows out of the corpora, or one corpus key's."""
+    """One harm's rows from the corpora, or those of one corpus key."""
 
     harm: str
     texts: list[str]
@@ -43,21 +43,21 @@ class Corpus(NamedTuple):
 
 
 class Split(NamedTuple):
-    """Rows to learn from and rows to test on; equal texts are on one side."""
+    """Rows to train on and rows to test on; equal texts are on one side."""
 
     learn: Ints
     test: Ints
 
 
 class Baseline(NamedTuple):
-    """The baseline's probabilities of the test rows, and the threshold on them that was best in its inner folds."""
+    """The baseline's probabilities for the test rows, and the threshold that was best in its inner folds."""
 
     scores: Doubles
     threshold: float
 
 
 def text_harms(settings: Settings) -> list[Corpus]:
-    """Every text harm's rows whose corpora are there."""
+    """The rows of every text harm whose corpora are found."""
     there = corpora.available(settings.corpora_dir)
     found = []
     for harm, policy in load_policies(settings.policies).harms.items():
@@ -67,8 +67,14 @@ def text_harms(settings: Settings) -> list[Corpus]:
     return found
 
 
+def cross_pairs(settings: Settings) -> list[tuple[str, str]]:
+    """The pairs of `CROSS` whose corpora are found."""
+    there = corpora.available(settings.corpora_dir)
+    return [pair for pair in CROSS if all(key.partition(":")[0] in there for key in pair)]
+
+
 def read(settings: Settings, name: str, keys: Sequence[str]) -> Corpus:
-    """The rows that carry a label for these corpus keys."""
+    """The rows that have a label for these corpus keys."""
     assert settings.corpora_dir is not None
     rows = [(row, row.label(keys)) for row in corpora.read_for(settings.corpora_dir, keys)]
     kept = [(row, label) for row, label in rows if label is not None and row.text.strip()]
@@ -84,7 +90,7 @@ def split(corpus: Corpus, seed: int) -> Split:
 
 
 def across(one: Corpus, other: Corpus) -> tuple[Corpus, Split]:
-    """Learn all of one, test on all of the other whose text isn't there."""
+    """Train on all of one, test on all of the other but for texts that the first has too."""
     together = Corpus(
         f"{one.harm} → {other.harm}",
         one.texts + other.texts,
@@ -96,7 +102,7 @@ def across(one: Corpus, other: Corpus) -> tuple[Corpus, Split]:
 
 
 def baseline(corpus: Corpus, rows: Split, seed: int) -> Baseline:
-    """Fit the baseline on the split's learning rows."""
+    """Fit the baseline on the split's training rows."""
     from sklearn.feature_extraction.text import TfidfVectorizer
     from sklearn.pipeline import make_union
 
@@ -115,19 +121,19 @@ def baseline(corpus: Corpus, rows: Split, seed: int) -> Baseline:
 
 
 def average_precision(labels: Bools, scores: Doubles) -> float:
-    """scikit-learn's."""
+    """As scikit-learn defines it."""
     from sklearn.metrics import average_precision_score
 
     return float(average_precision_score(labels, scores))
 
 
 def macro_f1(labels: Bools, scores: Doubles, threshold: float) -> float:
-    """Mean of both kinds' F1 when everything from the threshold up is called violating."""
+    """Mean of both classes' F1 when everything from the threshold up counts as violating."""
     return float(_macro_f1(labels[None], (scores >= threshold)[None])[0])
 
 
 def best_threshold(scores: Doubles, labels: Bools) -> float:
-    """Where macro-F1 is highest among 200 quantiles of held-out scores."""
+    """The one with the highest macro-F1 among 200 quantiles of held-out scores."""
     candidates = np.unique(np.quantile(scores, np.linspace(0, 1, 200)))
     quality = _macro_f1(np.broadcast_to(labels, (len(candidates), len(labels))), scores >= candidates[:, None])
     return float(candidates[int(np.argmax(quality))])

@@ -1,4 +1,4 @@
-"""The floor in process: what scoring known items can't do without, by the bare clients."""
+"""The floor in process: the least work that scores known items, done with the stores' own clients."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.serving.world import HARMS, World
+from benchmarks.serving.world import END, HARMS, ServedWorld
 from features.evaluate.columns import evaluate
 from features.layout import ACCOUNT, ROLES, Matrix
 from features.offline.segments import JOIN_KEYS
@@ -19,25 +19,24 @@ from features.online.codec import PROJECT, entity_keys, fields, string_value
 from features.online.reader import Fetched, open_reader
 from features.online.redis import field_names, redis_options
 from features.online.stores import open_online_store
-from leads import clock
 from leads.events import Subject
 from models.version import ModelVersion, load
 
-# The second condition on the kind lets SQLite use the index that leaves plays out.
+# The second condition on the kind lets SQLite use the partial index without plays.
 _SELECT = (
     "SELECT raw FROM events WHERE type_id = ? AND kind = 'item_created' AND kind <> 'played' AND subject_id IN ({})"
 )
 
 
 class Floor:
-    """Texts by bare SQL, rows by a bare pipeline, one prediction, JSON. Single-threaded.
+    """Texts by one query, rows by one pipeline, one prediction, JSON. Single-threaded.
 
-    Args:
-        matrix: (items, columns) the features of the world's ids, in their order, as of one instant.
-        texts: of the world's ids.
+    Attributes:
+        matrix: (items, columns) the features of the world's ids, in their order, as of the world's last instant.
+        texts: of the world's ids, in their order.
     """
 
-    def __init__(self, world: World) -> None:
+    def __init__(self, world: ServedWorld) -> None:
         import redis
 
         assert world.redis.redis_url is not None
@@ -49,12 +48,12 @@ class Floor:
         self.keys = _keys(world, self.fetched)
         self.texts = self._texts(world.ids)
         spam = self.versions["spam"]
-        at = np.full(len(world.ids), clock.now())
+        at = np.full(len(world.ids), END)
         self.matrix: Matrix = evaluate(spam.contract, self.fetched.packed, at, self.texts).matrix
         self._inputs = {harm: self._input(version) for harm, version in self.versions.items()}
 
     def score(self, ids: Sequence[str], harms: int) -> bytes:
-        """What an answer can't be had without."""
+        """The least that an answer takes."""
         self._raw_texts(ids)
         rows = [self._place[id_] for id_ in ids]
         self._rows(rows)
@@ -65,7 +64,7 @@ class Floor:
         return msgspec.json.encode({"scores": found})
 
     def cpu_s(self, batches: Sequence[Sequence[str]], harms: int) -> float:
-        """Processor seconds of this process for scoring all batches."""
+        """Processor seconds that this process takes to score all batches."""
         began = time.process_time()
         for ids in batches:
             self.score(ids, harms)
@@ -76,7 +75,7 @@ class Floor:
         self._redis.close()
 
     def vectors(self, harm: str) -> Matrix:
-        """(items, inputs) what the harm's booster takes for the world's ids."""
+        """(items, inputs) the input of the harm's booster for the world's ids."""
         return self._inputs[harm]
 
     def _input(self, version: ModelVersion) -> Matrix:
@@ -92,7 +91,7 @@ class Floor:
         return [known.get(id_) for id_ in ids]
 
     def _rows(self, rows: Sequence[int]) -> None:
-        """Each role's rows, each entity once, as one array per role."""
+        """Read each role's rows, each entity once, as one array per role."""
         pipeline = self._redis.pipeline(transaction=False)
         wanted = [(role, list(dict.fromkeys(key for i in rows if (key := self.keys[role][i])))) for role in ROLES]
         for role, keys in wanted:
@@ -107,18 +106,18 @@ class Floor:
             np.frombuffer(raw, dtype="<f4").reshape(-1, ROLES[role].width)
 
 
-def _champion(world: World, harm: str) -> ModelVersion:
+def _champion(world: ServedWorld, harm: str) -> ModelVersion:
     (folder,) = [x for x in (world.redis.published_dir / harm).iterdir() if x.name.isdecimal()]
     return load(folder)
 
 
-def _fetch(world: World) -> Fetched:
+def _fetch(world: ServedWorld) -> Fetched:
     with closing(open_reader(world.redis)) as reader:
         return reader.fetch([Subject("comment", id_) for id_ in world.ids])
 
 
-def _keys(world: World, fetched: Fetched) -> dict[str, list[str | None]]:
-    """Each role's entity of each item, as the reader asks for them."""
+def _keys(world: ServedWorld, fetched: Fetched) -> dict[str, list[str | None]]:
+    """For each role, the entity of each item, as the reader asks for them."""
     ids = world.ids
     account, parent, bucket_0, bucket_1 = ([link[i] for link in fetched.links] for i in range(4))
     items: list[str | None] = [Subject("comment", id_).key for id_ in ids]
@@ -126,7 +125,7 @@ def _keys(world: World, fetched: Fetched) -> dict[str, list[str | None]]:
     return {"item": items, **linked, "device": _devices(world, account)}
 
 
-def _devices(world: World, accounts: Sequence[str | None]) -> list[str | None]:
+def _devices(world: ServedWorld, accounts: Sequence[str | None]) -> list[str | None]:
     """The device that each account's row links to."""
     known = [account for account in dict.fromkeys(accounts) if account]
     with closing(open_online_store(world.redis)) as store:

@@ -1,4 +1,4 @@
-"""The floor over HTTP: a BentoML service whose one route does nothing."""
+"""The least that a request over HTTP costs: a BentoML service whose only route does nothing."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import bentoml
 
 
 @bentoml.service(name="noop", metrics={"enabled": False}, logging={"access": {"enabled": False}})
-class Noop:
+class NoopService:
     """Answers `{}`."""
 
     @bentoml.api  # type: ignore[untyped-decorator]

@@ -1,14 +1,14 @@
-"""What a user would take instead: `feast serve` and `mlflow models serve`, joined by a thin client.
+"""The peer, which a user would run instead: `feast serve` and `mlflow models serve`, joined by a thin client.
 
-Made as fast as somebody who knows them would: scalar features in one view per entity on the same Redis, one request to
-Feast for all items of a call, connections kept open, no access log, no restarts of workers, one worker each, the same
-booster kept by `mlflow.xgboost` with an inferred signature, one request to MLflow for all items. (Without a signature
-MLflow answers one row in less than half the time, but takes a missing value for an object and refuses the column,
-unless the client sends NaN, which is no JSON.) The client is given for nothing what it would have to look up or
-compute: the keys of each item's account, parent, bucket and device, and its text columns. Of an item's two buckets it
-asks for one.
+It is set up to be fast, as somebody who knows both would do it: scalar features in one view per entity on the same
+Redis, one request to Feast for all items of a call, connections kept open, no access log, no restarts of workers, one
+worker each, the same booster saved by `mlflow.xgboost` with an inferred signature, one request to MLflow for all items.
+(Without a signature MLflow answers one row in less than half the time, but reads a missing value as an object and
+rejects the column, unless the client sends NaN, which is not valid JSON.) The client gets for free what it would have
+to look up or compute: the keys of each item's account, parent, bucket and device, and its text columns. Of an item's
+two buckets it asks for one.
 
-Four harms would take four MLflow servers; for their memory's sake one server is asked four times, at once.
+Four harms would need four MLflow servers; to save memory, one server gets the four requests at once.
 """
 
 from __future__ import annotations
@@ -26,14 +26,13 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from benchmarks.serving.load import Connection, Run, post
+from benchmarks.serving.cells import Cell
+from benchmarks.serving.load import LoadConnection, LoadRun, post
+from benchmarks.serving.servers import Server, environment, free_port, launched, wait_until_ready
 from benchmarks.serving.systems.floor import Floor
-from benchmarks.serving.systems.servers import Server, environment, free_port, launched
-from benchmarks.serving.systems.systems import Cell
-from benchmarks.serving.world import World
+from benchmarks.serving.world import END, ServedWorld
 from features.catalogue import BY_NAME, Feature
 from features.feast.store import import_feast, known_warnings_ignored
-from leads import clock
 from leads.errors import LeadsError
 
 HARM = "spam"
@@ -57,7 +56,7 @@ class Pair:
 
     name = "Feast + MLflow"
 
-    def __init__(self, feast: Server, mlflow: Server, world: World, floor: Floor) -> None:
+    def __init__(self, feast: Server, mlflow: Server, world: ServedWorld, floor: Floor) -> None:
         self.servers = (feast, mlflow)
         self._world = world
         columns = floor.versions[HARM].input_names
@@ -67,8 +66,13 @@ class Pair:
         self._text = {id_: _nulls(row) for id_, row in zip(world.ids, text, strict=True)}
         self._keys = {id_: _joined(floor, i) for i, id_ in enumerate(world.ids)}
 
-    def run(self, cell: Cell, seconds: float, round_: int) -> Run:
-        """Each connection in a thread of its own."""
+    def wait(self) -> None:
+        feast, mlflow = self.servers
+        wait_until_ready(feast, "/health")
+        wait_until_ready(mlflow, "/ping")
+
+    def run(self, cell: Cell, seconds: float, round_: int) -> LoadRun:
+        """Run each connection in a thread of its own."""
         chance = random.Random(round_)
         batches = [[self._world.draw(cell.items, chance) for _ in range(32)] for _ in range(cell.connections)]
         latencies: list[float] = []
@@ -88,13 +92,15 @@ class Pair:
             thread.join()
         if errors:
             raise errors[0]
-        return Run(latencies, time.perf_counter() - began, 0, ())
+        return LoadRun(latencies, time.perf_counter() - began, 0, ())
 
     def cpu_s(self) -> float:
         return sum(server.cpu_s() for server in self.servers)
 
-    def score(self, ids: Sequence[str], harms: int, feast: Connection, mlflow: Sequence[Connection]) -> list[Any]:
-        """One call: a list of probabilities per harm."""
+    def score(
+        self, ids: Sequence[str], harms: int, feast: LoadConnection, mlflow: Sequence[LoadConnection]
+    ) -> list[Any]:
+        """Make one call; returns a list of probabilities per harm."""
         answer = _checked(feast.exchange(post("/get-online-features", self._question(ids))))
         values = [column["values"] for column in answer["results"]]
         at = {name: i for i, name in enumerate(answer["metadata"]["feature_names"])}
@@ -108,7 +114,7 @@ class Pair:
         for connection in mlflow[:harms]:
             found.append(_checked(connection.wait())["predictions"])
         if [len(scores) for scores in found] != [len(ids)] * harms:
-            raise LeadsError(f"{self.name} did not answer {harms} times {len(ids)} scores.")
+            raise LeadsError(f"{self.name} did not answer with {len(ids)} scores for each of {harms} harms.")
         return found
 
     def _question(self, ids: Sequence[str]) -> bytes:
@@ -118,8 +124,8 @@ class Pair:
         return msgspec.json.encode({"features": features, "entities": entities, "full_feature_names": True})
 
     def _ask_until(self, deadline: float, batches: list[list[str]], harms: int, latencies: list[float]) -> None:
-        feast = Connection(self.servers[0].port)
-        mlflow = [Connection(self.servers[1].port) for _ in range(harms)]
+        feast = LoadConnection(self.servers[0].port)
+        mlflow = [LoadConnection(self.servers[1].port) for _ in range(harms)]
         try:
             i = 0
             while (began := time.perf_counter()) < deadline:
@@ -132,14 +138,14 @@ class Pair:
 
 
 @contextmanager
-def pair(world: World, floor: Floor, folder: Path) -> Iterator[tuple[Server, Server]]:
-    """Both servers, starting: Feast's answers `/health`, MLflow's `/ping`."""
+def pair(world: ServedWorld, floor: Floor, folder: Path) -> Iterator[tuple[Server, Server]]:
+    """Both servers, starting up."""
     folder.mkdir()
     with known_warnings_ignored():
         _apply(world, floor, folder)
         _save_model(floor, folder / "model")
     bin_ = Path(sys.executable).parent
-    # MLflow starts `uvicorn` by name.
+    # MLflow starts `uvicorn` by name, so the folder of this Python must be searched.
     path = f"{bin_}{os.pathsep}{os.environ['PATH']}"
     env = {**environment(world.redis), "PATH": path, "OMP_NUM_THREADS": "1"}
     with ExitStack() as stack:
@@ -149,15 +155,15 @@ def pair(world: World, floor: Floor, folder: Path) -> Iterator[tuple[Server, Ser
             ("mlflow models serve", [*_MLFLOW, "--model-uri", str(folder / "model")]),
         ):
             port = free_port()
-            how = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
+            options = ["--host", "127.0.0.1", "--port", str(port), "--workers", "1"]
             log = folder / f"{name.partition(' ')[0]}.log"
             command[0] = str(bin_ / command[0])
-            servers.append(stack.enter_context(launched(name, [*command, *how], port, env=env, log=log)))
+            servers.append(stack.enter_context(launched(name, [*command, *options], port, env=env, log=log)))
         yield servers[0], servers[1]
 
 
-def _apply(world: World, floor: Floor, folder: Path) -> None:
-    """Feast's repository and the rows of every entity, each with the values its newest item has."""
+def _apply(world: ServedWorld, floor: Floor, folder: Path) -> None:
+    """Write Feast's repository and the rows of every entity, each with the values of one of its items."""
     import_feast()
     import pandas as pd
     from feast import Entity, FeatureStore, FeatureView, Field, FileSource, ValueType
@@ -173,7 +179,7 @@ def _apply(world: World, floor: Floor, folder: Path) -> None:
         short = [name.partition(".")[2] for name in names]
         frame = pd.DataFrame(floor.vectors(HARM)[:, at], columns=short)
         frame[f"{view}_id"] = [_joined(floor, i)[place] for i in range(len(world.ids))]
-        frame["visible_at"] = pd.Timestamp(clock.now(), unit="us", tz="UTC")
+        frame["visible_at"] = pd.Timestamp(END, unit="us", tz="UTC")
         frame = frame[frame[f"{view}_id"] != ""].drop_duplicates(f"{view}_id")
         path = folder / f"{view}.parquet"
         frame.to_parquet(path, coerce_timestamps="us", allow_truncated_timestamps=True)
@@ -185,7 +191,7 @@ def _apply(world: World, floor: Floor, folder: Path) -> None:
 
 
 def _save_model(floor: Floor, path: Path) -> None:
-    """The champion's booster as MLflow keeps any XGBoost model. Doubles: a column of whole numbers may miss none."""
+    """Save the champion's booster as an MLflow model. Inputs are doubles: integer columns can't have missing values."""
     import mlflow.xgboost
     import pandas as pd
     from mlflow.models import infer_signature
@@ -198,7 +204,7 @@ def _save_model(floor: Floor, path: Path) -> None:
 
 
 def _joined(floor: Floor, i: int) -> tuple[str, ...]:
-    """An item's entities in the order of the views; empty where there is none."""
+    """An item's entities in the order of the views; an empty string where it has none."""
     roles = ("item", "account", "parent", "bucket_0", "device")
     return tuple(floor.keys[role][i] or "" for role in roles)
 
@@ -210,5 +216,5 @@ def _nulls(row: Any) -> list[float | None]:
 def _checked(answer: tuple[int, bytes]) -> Any:
     status, body = answer
     if status != 200:
-        raise LeadsError(f"The peer answered {status}: {body[:500].decode(errors='replace')}")
+        raise LeadsError(f"Feast or MLflow answered {status}: {body[:500].decode(errors='replace')}")
     return msgspec.json.decode(body)

@@ -1,4 +1,4 @@
-"""The servers under measurement: started, waited for, watched through /proc, always stopped."""
+"""Starts the measured servers, waits for them, reads their processor time and memory from /proc, and stops them."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _PAGE = os.sysconf("SC_PAGE_SIZE")
 
 @dataclass(frozen=True)
 class Server:
-    """A running child that answers on `port` of loopback."""
+    """A running child process that listens on `port` of loopback."""
 
     name: str
     port: int
@@ -35,27 +35,27 @@ class Server:
     log: Path
 
     def cpu_s(self) -> float:
-        """User and system seconds of the child and all its living descendants so far."""
+        """User and system seconds so far of the child and all its living descendants."""
         return sum(_cpu_s(pid) for pid in tree(self.child.pid))
 
     def workers(self) -> list[int]:
-        """The processes that answer: those of the tree without children of their own."""
+        """The processes that answer requests: those in the tree without children of their own."""
         parents = _parents()
         family = tree(self.child.pid)
         return [pid for pid in family if pid not in {parents.get(other) for other in family}]
 
     def rss_mb(self) -> float:
-        """Resident memory of the biggest answering process, in MB."""
+        """Resident memory of the largest worker, in MB."""
         return max(rss_mb(pid) for pid in self.workers())
 
     def pss_mb(self) -> float:
-        """The same with each page counted once, however often it is mapped."""
+        """The same, but with each page counted once, however often it is mapped."""
         return max(pss_mb(pid) for pid in self.workers())
 
 
 @contextmanager
 def launched(name: str, command: Sequence[str], port: int, *, env: Mapping[str, str], log: Path) -> Iterator[Server]:
-    """A server until the block ends; it may not be ready yet."""
+    """Run a server until the block ends; it may not be ready yet."""
     child = start(command, env=env, log=log)
     try:
         yield Server(name, port, child, log)
@@ -64,10 +64,10 @@ def launched(name: str, command: Sequence[str], port: int, *, env: Mapping[str, 
 
 
 def wait_until_ready(server: Server, path: str) -> None:
-    """Until `GET path` answers 200.
+    """Wait until `GET path` answers 200.
 
     Raises:
-        Unavailable: it ended or took too long; with the end of its log.
+        Unavailable: the server ended or took too long; shows the end of its log.
     """
     deadline = time.monotonic() + _START_S
     while time.monotonic() < deadline and server.child.poll() is None:
@@ -77,12 +77,16 @@ def wait_until_ready(server: Server, path: str) -> None:
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(0.1)
-    tail = server.log.read_text(errors="replace")[-_TAIL:]
-    raise Unavailable(f"{server.name} did not start:\n{tail}", remedy="See the log above.")
+    raise Unavailable(f"{server.name} did not start. The end of its log:\n{tail(server.log)}")
+
+
+def tail(log: Path) -> str:
+    """The end of a log."""
+    return log.read_text(errors="replace")[-_TAIL:] if log.exists() else ""
 
 
 def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple[int, bytes]:
-    """One GET; status and body."""
+    """Status and body of one GET."""
     connection = http.client.HTTPConnection("127.0.0.1", port, timeout=10)
     try:
         connection.request("GET", path, headers=dict(headers or {}))
@@ -93,7 +97,7 @@ def get(port: int, path: str, headers: Mapping[str, str] | None = None) -> tuple
 
 
 def free_port() -> int:
-    """A port of loopback that nobody listens on now."""
+    """A port of loopback that is free now."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         port: int = probe.getsockname()[1]
@@ -101,22 +105,22 @@ def free_port() -> int:
 
 
 def bento_command(target: str, port: int, workers: int = 1) -> list[str]:
-    """`bentoml serve` of a target of this project."""
+    """`bentoml serve` for a service of this project."""
     serve = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(REPOSITORY)]
-    how = ["--host", "127.0.0.1", "--port", str(port), "--api-workers", str(workers)]
-    return [*serve, *how, "--timeout-graceful-shutdown", "5"]
+    options = ["--host", "127.0.0.1", "--port", str(port), "--api-workers", str(workers)]
+    return [*serve, *options, "--timeout-graceful-shutdown", "5"]
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What makes a child come to these settings, whatever the caller's environment says."""
+    """The variables that give a child process these settings."""
     bento_home = settings.root / "bentoml"
     bento_home.mkdir(parents=True, exist_ok=True)
     env = {
         "LEADS_HOME": str(settings.root),
-        "LEADS_CORPORA": str(settings.corpora_dir or ""),
+        "LEADS_CORPORA": str(settings.corpora_dir or "none"),
         "LEADS_ONLINE_STORE": settings.online_store,
         "BENTOML_HOME": str(bento_home),
-        "PYTHONPATH": str(REPOSITORY),
+        "PYTHONPATH": os.pathsep.join((str(REPOSITORY), str(REPOSITORY / "clients" / "python"))),
     }
     if settings.redis_url is not None:
         env["LEADS_REDIS_URL"] = settings.redis_url.get_secret_value()
@@ -124,8 +128,8 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 @contextmanager
-def ours(name: str, settings: Settings, workers: int = 1) -> Iterator[Server]:
-    """This service, starting; ready when `/readyz` says so."""
+def our_service(name: str, settings: Settings, workers: int = 1) -> Iterator[Server]:
+    """This service, starting up."""
     port = free_port()
     command = bento_command("serving.service:LeadServing", port, workers)
     log = settings.root / "logs" / "serve.log"
@@ -134,10 +138,10 @@ def ours(name: str, settings: Settings, workers: int = 1) -> Iterator[Server]:
 
 
 @contextmanager
-def noop(settings: Settings) -> Iterator[Server]:
-    """The route that does nothing, starting."""
+def noop_service(settings: Settings) -> Iterator[Server]:
+    """The service whose route does nothing, starting up."""
     port = free_port()
-    command = bento_command("benchmarks.serving.systems.noop:Noop", port)
+    command = bento_command("benchmarks.serving.systems.noop:NoopService", port)
     log = settings.root / "logs" / "noop.log"
     with launched("the no-op service", command, port, env=environment(settings), log=log) as server:
         yield server
@@ -145,7 +149,7 @@ def noop(settings: Settings) -> Iterator[Server]:
 
 @contextmanager
 def follower(settings: Settings) -> Iterator[Popen[bytes]]:
-    """What follows MLflow's aliases for the service."""
+    """The process that follows MLflow's aliases for the service."""
     log = settings.root / "logs" / "follower.log"
     child = start([sys.executable, "-m", "serving.versions.follower"], env=environment(settings), log=log)
     try:
@@ -164,7 +168,7 @@ def tree(root: int) -> list[int]:
 
 
 def pss_mb(pid: int) -> float:
-    """Resident memory in MB, pages that are mapped several times counted once; 0 when the process is gone."""
+    """Resident memory in MB with each page counted once; 0 when the process is gone."""
     try:
         found = re.search(r"^Pss:\s+(\d+) kB", Path(f"/proc/{pid}/smaps_rollup").read_text(), re.MULTILINE)
     except (FileNotFoundError, ProcessLookupError):

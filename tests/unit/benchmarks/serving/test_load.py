@@ -1,4 +1,4 @@
-"""The load generator against a server that does what it is told."""
+"""The load generator, against a server that answers as each request asks it to."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from itertools import cycle
 import msgspec
 import pytest
 
-from benchmarks.serving.load import Answer, Request, Score, drive, post, run, scores_in
+from benchmarks.serving.load import Reply, Request, Score, drive, post, run_load, scores_in
 
 SCORE = {"harm": "spam", "score": 0.5, "modelVersion": "3", "predictionId": "p"}
 
@@ -51,11 +51,11 @@ def told(scores: int, status: int = 200, wanted: int | None = None) -> Request:
 
 
 def test_every_answer_is_counted_and_a_wrong_one_is_a_failure(port: int) -> None:
-    good = run(port, [told(1), told(5_000)], connections=3, seconds=0.2)
+    good = run_load(port, [told(1), told(5_000)], connections=3, seconds=0.2)
     assert (good.failed, len(good.latencies) >= 3) == (0, True)
     assert len(scores_in(good.sample[0])) in (1, 5_000)
     for request in (told(1, status=500), told(1, wanted=2)):
-        bad = run(port, [request], connections=2, seconds=0.05)
+        bad = run_load(port, [request], connections=2, seconds=0.05)
         assert bad.failed == len(bad.latencies) > 0
 
 
@@ -67,7 +67,7 @@ def test_a_broken_connection_is_a_failure_and_is_made_again(port: int) -> None:
 
 
 def test_every_request_that_is_due_is_sent(port: int) -> None:
-    answers: list[Answer] = []
+    answers: list[Reply] = []
     drive(port, cycle([told(1)]), connections=2, seconds=0.5, take=answers.append, rate=40)
     assert len(answers) == 20
 

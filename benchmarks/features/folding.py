@@ -1,0 +1,127 @@
+"""From events to feature rows: the fold alone, the log into the online store, and how soon an event can be read."""
+
+from __future__ import annotations
+
+import statistics
+import threading
+import time
+
+import numpy as np
+from sqlalchemy.engine import Engine
+
+from benchmarks.features.samples import START, bodies
+from benchmarks.report import Measure, at_least, at_most
+from benchmarks.timing import timed
+from features.fold.fold import Fold
+from features.materialize import Materializer
+from features.online.reader import open_reader
+from leads import clock
+from leads.db import event_log
+from leads.db.tables import open_engine
+from leads.events import Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, SubjectRef
+from leads.settings import Settings
+
+RATE, SENT_EACH_S = 300, 0.05
+
+
+def folding(quick: bool) -> list[Measure]:
+    """The fold alone, in one thread; the median of several runs over the same events."""
+    made = bodies(20_000 if quick else 60_000)
+    logged = [
+        LoggedEvent(i + 1, START + i * clock.SECOND, Event(f"e{i}", START + i * clock.SECOND, body))
+        for i, body in enumerate(made)
+    ]
+    rates = []
+    for _ in range(3 if quick else 5):
+        fold = Fold()
+        rates.append(len(logged) / timed(lambda fold=fold: [fold.apply(one) for one in logged]))  # type: ignore[misc]
+    return [at_least("fold, one core", statistics.median(rates), "events/s", 20_000)]
+
+
+def sustained(settings: Settings, name: str, quick: bool) -> list[Measure]:
+    """A stored log into segments and the online store, hour by hour, as the worker does it."""
+    n = 5_000 if quick else 30_000
+    engine = open_engine(settings)
+    history = [
+        RecordedEvent(f"e{i}", at := START + i * 20 * clock.SECOND, at, body) for i, body in enumerate(bodies(n))
+    ]
+    with engine.begin() as connection:
+        event_log.append_recorded(connection, history)
+    materializer = Materializer(settings, engine)
+    used = time.process_time()
+    began = time.perf_counter()
+    while materializer.step(by=clock.HOUR).events:
+        materializer.save()
+    materializer.flush()
+    seconds, cpu = time.perf_counter() - began, time.process_time() - used
+    engine.dispose()
+    return [
+        at_least(f"{name}: log → online, sustained", n / seconds, "events/s", 500),
+        Measure(f"{name}: cores used meanwhile", cpu / seconds, "cores"),
+    ]
+
+
+def visible(settings: Settings, name: str, quick: bool) -> list[Measure]:
+    """How long after its append the online reader returns an event, at 300 events/s."""
+    engine = open_engine(settings)
+    materializer = Materializer(settings, engine)
+    ended = threading.Event()
+    tailing = threading.Thread(target=_tail, args=(materializer, ended))
+    watched: list[tuple[str, float]] = []
+    delays: list[float] = []
+    watching = threading.Thread(target=_watch, args=(settings, watched, delays, ended))
+    tailing.start()
+    watching.start()
+    sent = _send(engine, watched, 5.0 if quick else 20.0)
+    deadline = time.monotonic() + 10
+    while len(delays) < len(watched) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    ended.set()
+    tailing.join()
+    watching.join()
+    engine.dispose()
+    missed = len(watched) - len(delays)
+    return [
+        Measure(f"{name}: events sent", sent, "events/s"),
+        Measure(f"{name}: accepted → visible, p50", float(np.percentile(delays, 50)), "s"),
+        at_most(f"{name}: accepted → visible, p99", float(np.percentile(delays, 99)), "s", 1.0),
+        at_most(f"{name}: accepted and never visible", missed, "events", 0),
+    ]
+
+
+def _send(engine: Engine, watched: list[tuple[str, float]], seconds: float) -> float:
+    """Append events at the rate; one item of each batch is watched. Returns the rate that was reached."""
+    size = int(RATE * SENT_EACH_S)
+    made = bodies(int(RATE * seconds))
+    began = time.perf_counter()
+    for start in range(0, len(made), size):
+        time.sleep(max(0.0, began + start / RATE - time.perf_counter()))
+        now = clock.now()
+        probe = ItemCreated(SubjectRef("comment", f"probe{start}"), account_id="a1", text="to be seen")
+        new = [Event(f"live{start + i}", now, body) for i, body in enumerate([probe, *made[start + 1 : start + size]])]
+        with engine.begin() as connection:
+            event_log.append(connection, new)
+        watched.append((f"probe{start}", time.perf_counter()))
+    return len(made) / (time.perf_counter() - began)
+
+
+def _tail(materializer: Materializer, ended: threading.Event) -> None:
+    while not ended.is_set():
+        if not materializer.step().events:
+            time.sleep(0.05)
+        materializer.save()
+
+
+def _watch(settings: Settings, watched: list[tuple[str, float]], delays: list[float], ended: threading.Event) -> None:
+    reader = open_reader(settings)
+    while not ended.is_set():
+        pending = watched[len(delays) : len(delays) + 50]
+        if pending:
+            rows = reader.fetch([Subject("comment", name) for name, _ in pending]).row_at[:, 0]
+            seen = time.perf_counter()
+            for (_, accepted), at in zip(pending, rows, strict=True):
+                if not at:
+                    break
+                delays.append(seen - accepted)
+        time.sleep(0.005)
+    reader.close()
