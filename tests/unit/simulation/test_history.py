@@ -15,8 +15,8 @@ import pytest
 from leads.clock import DAY, MINUTE, SECOND, Micros
 from leads.errors import Conflict, InvalidInput
 from leads.events import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, decode_recorded
-from simulation.config import HARMS_OF, Period, SimulationConfig, preset
-from simulation.history import Manifest, load_manifest, simulate
+from simulation.config import HARMS_BY_TYPE, Period, SimulationConfig, preset
+from simulation.history import SimulationManifest, load_manifest, simulate
 
 CONFIG = preset("small", seed=3)
 END_OF_HISTORY = CONFIG.start + CONFIG.periods[0].days * DAY
@@ -24,7 +24,7 @@ END_OF_HISTORY = CONFIG.start + CONFIG.periods[0].days * DAY
 
 class Simulated(NamedTuple):
     folder: Path
-    manifest: Manifest
+    manifest: SimulationManifest
     history: list[RecordedEvent]
     change: list[RecordedEvent]
     truth: list[dict[str, object]]
@@ -123,10 +123,10 @@ class TestTruth:
     def test_every_subject_has_its_harms_and_when_it_was_first_seen(self, simulated: Simulated) -> None:
         first: dict[tuple[str, str], Micros] = {}
         for event in simulated.history + simulated.change:
-            if isinstance(event.body, ItemCreated) and event.body.subject.type_id in HARMS_OF:
+            if isinstance(event.body, ItemCreated) and event.body.subject.type_id in HARMS_BY_TYPE:
                 first.setdefault((event.body.subject.type_id, event.body.subject.id), event.visible_at)
         told = {(row["type_id"], row["subject_id"], row["harm"]): row["first_visible_at"] for row in simulated.truth}
-        expected = {(*subject, harm): at for subject, at in first.items() for harm in HARMS_OF[subject[0]]}
+        expected = {(*subject, harm): at for subject, at in first.items() for harm in HARMS_BY_TYPE[subject[0]]}
         assert told == expected
 
     def test_spam_is_as_frequent_as_configured(self, simulated: Simulated) -> None:
@@ -242,7 +242,7 @@ class TestFiles:
 
     def test_a_folder_with_something_else_is_left_alone(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("mine")
-        with pytest.raises(Conflict, match="something else"):
+        with pytest.raises(Conflict, match="not a simulation"):
             simulate(tiny(), tmp_path)
         assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -259,7 +259,7 @@ class TestFiles:
         assert told == [(1, 3), (2, 3), (3, 3)]
 
     def test_no_simulation_there(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidInput, match="holds no simulation"):
+        with pytest.raises(InvalidInput, match="no readable simulation"):
             load_manifest(tmp_path)
 
 
