@@ -1,7 +1,7 @@
-"""Text from template grammars, for platforms simulated without the corpora.
+"""Text from template grammars, for simulations without the corpora.
 
-Nothing here needs a slur: a harassing comment attacks the person by its structure, a harsh one attacks the song. The
-classes share words, links, capitals and exclamation marks, so that no single one of them gives a class away.
+The templates need no slurs: a harassing comment attacks the person, a harsh one attacks the song. All classes share
+words, links, capitals and exclamation marks, so that none of these reveals the class.
 """
 
 from __future__ import annotations
@@ -50,7 +50,7 @@ COMMON: Rules = {
     "order": ("shut up", "go away", "log off for good", "disappear", "never come back"),
     "prize": ("gift cards", "phones", "tickets", "premium codes", "beats", "skins", "headphones"),
     "please": ("please", "plz", "pls", "just one minute,"),
-    # What these are depends on who says it to whom: both a class and its opposite use them.
+    # Harassing or harmless depending on who says it to whom, so both classes use these.
     "banter": ("shut up, {name}", "{name}, you are {worse} than a {thing}", "{order}, {name}", "{attack}, {name}",
                "you {lack}, {name}, like all of us", "you sound like a {thing}"),
     "ours": ("check out this {work} {link}", "our cover of this {work}: {link}", "{please} listen to my {work}",
@@ -60,7 +60,7 @@ COMMON: Rules = {
 
 BENIGN: Rules = {
     "start": (
-        # Quotes, banter and harmless promotion use the words of the other classes.
+        # Quotes, banter and harmless promotion share words with harassment and spam.
         "my boss said '{attack}' and this {work} got me through it", "'{attack}' is the best line of the {part}",
         "they told {name} '{order}' and now look, {good}", "I {lack} and this {work} knows it",
         "the {part} is {worse} than a {thing}, why do I love it", "{attack}, say the lyrics, and then the {part} hits",
@@ -136,7 +136,7 @@ SPAM: Rules = {
                "+1 {digit}{digit}{digit} {digit}{digit}{digit}{digit}"),
 }
 
-# What campaigns of a changed period write: other offers, long sentences, hardly a link or an exclamation.
+# Campaigns in changed periods: other offers, long sentences, no links or exclamation marks.
 CHANGED_SPAM: Rules = {
     "start": (
         "{open} my {mentor} {name} {did}, {proof}, {ask}",
@@ -172,8 +172,8 @@ TITLES: Rules = {
 # fmt: on
 
 
-def write(rules: Rules, rng: Single) -> str:
-    """One text: `start`, with each slot replaced by a random expansion of its rule."""
+def generate(rules: Rules, rng: Single) -> str:
+    """A text: a random `start` with each {slot} replaced by a random expansion of its rule."""
 
     def fill(match: re.Match[str]) -> str:
         name = match.group(1)
@@ -185,8 +185,8 @@ def write(rules: Rules, rng: Single) -> str:
     return expand(rng.choice(rules["start"]))
 
 
-def roughen(text: str, rng: Single) -> str:
-    """How people type: case, stretched letters, dropped letters, exclamation marks, emoji; the same for every class."""
+def add_noise(text: str, rng: Single) -> str:
+    """Mimic how people type, equally for every class: case, repeated or dropped letters, exclamation marks, emoji."""
     if rng.random() < 0.3:
         text = text[:1].upper() + text[1:]
     elif rng.random() < 0.12:

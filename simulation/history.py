@@ -1,4 +1,4 @@
-"""A simulation as files: events by period, the truth about every subject, and a manifest of what is in them."""
+"""Write a simulation to files: events per period, the truth about every subject, and a manifest."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from leads.errors import Conflict, InvalidInput
 from leads.events import DecisionMade, ItemCreated, RecordedEvent, SubjectRef, encode
 from simulation.config import SimulationConfig
 from simulation.randomness import Streams
-from simulation.texts import Texts, Truth
+from simulation.texts import TextSource, Truth
 from simulation.world import World
 
 MANIFEST, TRUTH = "manifest.json", "truth.parquet"
 
 
-class PeriodWritten(msgspec.Struct, frozen=True):
+class PeriodSummary(msgspec.Struct, frozen=True):
     """One period's file: events with `start` ≤ visible_at < `end`, counted by kind."""
 
     name: str
@@ -35,8 +35,8 @@ class PeriodWritten(msgspec.Struct, frozen=True):
     sha256: str
 
 
-class HarmWritten(msgspec.Struct, frozen=True):
-    """Subjects by their truth, and how many (subject, harm) pairs a human decided, as what."""
+class HarmSummary(msgspec.Struct, frozen=True):
+    """Number of subjects by truth, number with a human decision, and number of those decided to be violating."""
 
     violating: int
     not_violating: int
@@ -45,15 +45,15 @@ class HarmWritten(msgspec.Struct, frozen=True):
     decided_violating: int
 
 
-class Manifest(msgspec.Struct, frozen=True):
-    """What a simulation is made of. `corpora` are those whose texts it used; none for `templates`."""
+class SimulationManifest(msgspec.Struct, frozen=True):
+    """What a simulation contains. `corpora`: names of the corpora whose texts it used; empty for `templates`."""
 
     seed: int
     config: SimulationConfig
     text_source: Literal["corpora", "templates"]
     corpora: tuple[str, ...]
-    periods: tuple[PeriodWritten, ...]
-    harms: dict[str, HarmWritten]
+    periods: tuple[PeriodSummary, ...]
+    harms: dict[str, HarmSummary]
     truth_sha256: str
 
 
@@ -63,70 +63,76 @@ def simulate(
     *,
     corpora: Path | None = None,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
-) -> Manifest:
+) -> SimulationManifest:
     """Simulate and write `events-<period>.jsonl`, `truth.parquet` and `manifest.json`; equal input gives equal bytes.
 
-    Events that aren't visible when the last period ends are not written, nor are subjects nobody has seen by then.
+    Events and subjects that are not yet visible when the last period ends are not written.
 
     Args:
-        folder: appears whole or not at all; an earlier simulation there is replaced.
-        corpora: folder of the public corpora; None: text from grammars.
-        on_progress: called after each day with (days done, days in all).
+        folder: written completely or not at all; an earlier simulation in it is replaced.
+        corpora: folder of the public corpora; None to generate texts from grammars.
+        on_progress: called after each day with (days done, total days).
 
     Raises:
-        Conflict: `folder` holds something that is no simulation.
+        Conflict: `folder` is in use by something else.
         InvalidInput: a corpus can't be read.
     """
-    _refuse_other_content(folder)
-    draft = folder.with_name(f".{folder.name}.partial")
-    shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    _check_replaceable(folder)
+    partial = folder.with_name(f".{folder.name}.partial")
+    shutil.rmtree(partial, ignore_errors=True)
+    partial.mkdir(parents=True)
     try:
-        manifest = _Writing(config, draft, corpora, on_progress).run()
-        (draft / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
-        for path in draft.iterdir():
+        manifest = _HistoryWriter(config, partial, corpora, on_progress).run()
+        (partial / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(manifest), indent=2) + b"\n")
+        for path in partial.iterdir():
             _sync(path)
-        _replace(draft, folder)
+        _replace(partial, folder)
     finally:
-        shutil.rmtree(draft, ignore_errors=True)
+        shutil.rmtree(partial, ignore_errors=True)
     return manifest
 
 
-def load_manifest(folder: Path) -> Manifest:
-    """Raises InvalidInput when the folder holds no simulation."""
+def load_manifest(folder: Path) -> SimulationManifest:
+    """Read the manifest of the simulation in a folder.
+
+    Raises:
+        InvalidInput: the folder contains no simulation, or its manifest can't be read.
+    """
     try:
-        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=Manifest)
+        return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=SimulationManifest)
     except (OSError, msgspec.MsgspecError) as error:
-        raise InvalidInput("holds no simulation.", field=str(folder), remedy="Make one: leads simulate") from error
+        raise InvalidInput(
+            "This folder contains no readable simulation.", field=str(folder), remedy="Create one: leads simulate"
+        ) from error
 
 
-class _Writing:
-    """One simulation on its way to files."""
+class _HistoryWriter:
+    """Runs one simulation and writes its files."""
 
     def __init__(
         self, config: SimulationConfig, folder: Path, corpora: Path | None, on_progress: Callable[[int, int], None]
     ) -> None:
         self._config, self._folder, self._on_progress = config, folder, on_progress
         streams = Streams(config.seed)
-        self._texts = Texts(corpora, streams)
+        self._texts = TextSource(corpora, streams)
         self._world = World(config, self._texts, streams)
         self._first_seen: dict[SubjectRef, Micros] = {}
         self._decided: dict[tuple[SubjectRef, str], str] = {}
         self._days_done = 0
 
-    def run(self) -> Manifest:
+    def run(self) -> SimulationManifest:
         start, periods = self._config.start, []
         for number, period in enumerate(self._config.periods):
             end = start + period.days * DAY
-            self._world.begin(number, period, start)
+            self._world.begin_period(number, period, start)
             name = f"events-{period.name}.jsonl"
             with (self._folder / name).open("wb") as file:
                 kinds, digest = self._write_days(file, start, period.days)
-            periods.append(PeriodWritten(period.name, name, start, end, sum(kinds.values()), kinds, digest))
+            periods.append(PeriodSummary(period.name, name, start, end, sum(kinds.values()), kinds, digest))
             start = end
         truth = self._folder / TRUTH
         _write_truth(truth, self._world.truth, self._first_seen)
-        return Manifest(
+        return SimulationManifest(
             self._config.seed,
             self._config,
             self._texts.source,
@@ -141,26 +147,26 @@ class _Writing:
         digest = hashlib.sha256()
         for day in range(days):
             day_start = start + day * DAY
-            self._world.day(self._days_done, day_start)
-            taken = self._world.timeline.take(day_start + DAY)
-            lines = b"".join([encode(event) + b"\n" for event in taken])
+            self._world.simulate_day(self._days_done, day_start)
+            events = self._world.timeline.take(day_start + DAY)
+            lines = b"".join([encode(event) + b"\n" for event in events])
             file.write(lines)
             digest.update(lines)
-            kinds.update(str(type(event.body).__struct_config__.tag) for event in taken)
-            self._note(taken)
+            kinds.update(str(type(event.body).__struct_config__.tag) for event in events)
+            self._track(events)
             self._days_done += 1
             self._on_progress(self._days_done, self._config.days)
         return dict(sorted(kinds.items())), digest.hexdigest()
 
-    def _note(self, taken: list[RecordedEvent]) -> None:
-        for event in taken:
+    def _track(self, events: list[RecordedEvent]) -> None:
+        for event in events:
             body = event.body
             if isinstance(body, ItemCreated):
                 self._first_seen.setdefault(body.subject, event.visible_at)
             elif isinstance(body, DecisionMade) and body.verdict != "escalate":
                 self._decided[body.subject, body.harm] = body.verdict
 
-    def _harms(self) -> dict[str, HarmWritten]:
+    def _harms(self) -> dict[str, HarmSummary]:
         counts: dict[str, Counter[str]] = {}
         for subject, truth in self._world.truth.items():
             if subject not in self._first_seen:
@@ -172,7 +178,7 @@ class _Writing:
                 count["decided"] += verdict is not None
                 count["decided_violating"] += verdict == "violating"
         return {
-            harm: HarmWritten(**{field: count[field] for field in HarmWritten.__struct_fields__})
+            harm: HarmSummary(**{field: count[field] for field in HarmSummary.__struct_fields__})
             for harm, count in counts.items()
         }
 
@@ -194,21 +200,25 @@ def _write_truth(path: Path, truth: dict[SubjectRef, Truth], first_seen: dict[Su
     pq.write_table(pa.table(columns, names=names), path, compression="zstd")
 
 
-def _refuse_other_content(folder: Path) -> None:
+def _check_replaceable(folder: Path) -> None:
     if folder.exists() and (not folder.is_dir() or (any(folder.iterdir()) and not (folder / MANIFEST).exists())):
-        raise Conflict("holds something else.", field=str(folder), remedy="Name an empty or new folder.")
+        raise Conflict(
+            "This path is in use and is not a simulation.",
+            field=str(folder),
+            remedy="Choose an empty or new folder.",
+        )
 
 
-def _replace(draft: Path, folder: Path) -> None:
-    """Put the finished folder in place of an earlier one."""
+def _replace(finished: Path, folder: Path) -> None:
+    """Move the finished folder into place, replacing an earlier one."""
     if folder.exists():
         old = folder.with_name(f".{folder.name}.old")
         shutil.rmtree(old, ignore_errors=True)
         os.replace(folder, old)
-        os.replace(draft, folder)
+        os.replace(finished, folder)
         shutil.rmtree(old)
     else:
-        os.replace(draft, folder)
+        os.replace(finished, folder)
     _sync(folder.parent)
 
 

@@ -1,4 +1,4 @@
-"""Random numbers by name: each part and each day has its own stream, so that none depends on how much another drew."""
+"""Named random streams: each part and each day has its own, so drawing more from one does not change the others."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ Single = random.Random
 
 
 class Streams:
-    """The streams of one seed."""
+    """The random streams of one seed. A stream's numbers depend on its name, so renaming one changes the simulation."""
 
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
     def arrays(self, name: str, *at: int) -> Arrays:
-        """For drawing whole columns."""
+        """A generator for drawing whole columns."""
         return np.random.default_rng([self._seed, zlib.crc32(name.encode()), *at])
 
     def single(self, name: str, *at: int) -> Single:
-        """For drawing one thing after the other: ten times faster at that than numpy."""
+        """A generator for drawing one value at a time, which it does ten times faster than numpy."""
         return random.Random(int.from_bytes(self.arrays(name, *at).bytes(16), "little"))
 
 
 def poisson(rng: Single, mean: float) -> int:
-    """Knuth's method; for small means."""
+    """A Poisson variate, for small means: counts arrivals with exponential gaps (Knuth's method)."""
     count, left = 0, rng.expovariate(1.0)
     while left < mean:
         count += 1

@@ -1,7 +1,7 @@
-"""What people write on the platform, and what is true of it: from the corpora when there are any, else from grammars.
+"""Comment texts and their true labels: from the corpora if available, otherwise from grammars.
 
-Only the later part of each corpus is used, in its own order of time, and each text once: what comes before it is left
-to learn from. Where a corpus has no time, a seeded draw says which texts count as later.
+Only the later part of each corpus is used, in time order, and each text once; the earlier part is left for training.
+If a corpus has no timestamps, a seeded shuffle decides which texts count as later.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import Literal, NamedTuple
 
 from leads.corpora import CorpusText, available, read_corpus
 from simulation import grammar
-from simulation.config import HARMS_OF
+from simulation.config import HARMS_BY_TYPE
 from simulation.randomness import Single, Streams
 
-PLATFORM_SHARE = 0.4
-HARASSMENT_SHARE = 0.12  # of the comments that a grammar writes, spam left out
+LATER_SHARE = 0.4  # of each corpus
+HARASSMENT_SHARE = 0.12  # of the non-spam comments that a grammar generates
 
 Truth = Mapping[str, bool | None]
 
-# What a corpus' labels say about harms. A harm that isn't here is unknown for texts of that corpus, spam excepted.
-_HARM_OF_KEY = {
+# The harm that each corpus label describes. Harms that a corpus does not label are unknown for its texts, except spam,
+# which is taken to be false.
+_HARM_BY_LABEL = {
     "youtube-spam": "spam",
     "cad:identity": "identity_hate",
     "cad:person": "harassment",
@@ -33,74 +34,74 @@ _LOOKALIKES = str.maketrans({"a": "а", "e": "е", "o": "о", "c": "с", "i": "�
 _LEET = str.maketrans({"a": "4", "e": "3", "o": "0", "i": "1", "s": "5"})
 
 
-class Written(NamedTuple):
-    """A comment's text and, for each harm of comments, whether it violates; None where nobody knows."""
+class CommentText(NamedTuple):
+    """A comment's text and, for each harm, whether it is violating; None where unknown."""
 
     text: str
     truth: Truth
 
 
-class Texts:
-    """Gives out texts, each corpus text once."""
+class TextSource:
+    """Supplies comment texts and titles; each corpus text is used once."""
 
     def __init__(self, directory: Path | None, streams: Streams) -> None:
         self.corpora = available(directory)
         self._rng = streams.single("texts")
-        self._talk: dict[str, deque[Written]] = {}
-        self._spam: deque[Written] = deque()
-        self._shares: dict[str, int] = {}
+        self._non_spam: dict[str, deque[CommentText]] = {}
+        self._spam: deque[CommentText] = deque()
+        self._weights: dict[str, int] = {}
         self._posted_spam: list[str] = []
         if directory is not None:
-            self._fill(directory, streams)
+            self._load(directory, streams)
 
     @property
     def source(self) -> Literal["corpora", "templates"]:
         return "corpora" if self.corpora else "templates"
 
-    def talk(self) -> Written:
-        """The next comment that isn't spam, whatever else it may be."""
-        waiting = [name for name, queue in self._talk.items() if queue]
-        if waiting:
-            [name] = self._rng.choices(waiting, [self._shares[name] for name in waiting])
-            return self._talk[name].popleft()
-        return _invent(self._rng)
+    def non_spam(self) -> CommentText:
+        """The next comment that is not spam; it may violate other harms."""
+        unused = [name for name, queue in self._non_spam.items() if queue]
+        if unused:
+            [name] = self._rng.choices(unused, [self._weights[name] for name in unused])
+            return self._non_spam[name].popleft()
+        return _generate_non_spam(self._rng)
 
-    def spam(self) -> Written:
-        """The next spam that nobody wrote before; once the corpus is used up, a variation of an earlier one."""
+    def spam(self) -> CommentText:
+        """The next spam comment; once the corpus is used up, a variation of an earlier one."""
         if self._spam:
-            written = self._spam.popleft()
+            comment = self._spam.popleft()
         elif self._posted_spam:
-            return Written(vary(self._rng.choice(self._posted_spam), 0.5, self._rng), _SPAM_ONLY)
+            return CommentText(vary(self._rng.choice(self._posted_spam), 0.5, self._rng), _SPAM_ONLY)
         else:
-            return Written(grammar.roughen(grammar.write(grammar.SPAM, self._rng), self._rng), _INVENTED_SPAM)
-        self._posted_spam.append(written.text)
-        return written
+            return CommentText(grammar.add_noise(grammar.generate(grammar.SPAM, self._rng), self._rng), _GENERATED_SPAM)
+        self._posted_spam.append(comment.text)
+        return comment
 
-    def changed_spam(self) -> Written:
-        """Spam with wording that no corpus and no earlier campaign has."""
-        return Written(grammar.write(grammar.CHANGED_SPAM, self._rng), _INVENTED_SPAM)
+    def changed_spam(self) -> CommentText:
+        """Spam with wording that appears in no corpus and no earlier campaign."""
+        return CommentText(grammar.generate(grammar.CHANGED_SPAM, self._rng), _GENERATED_SPAM)
 
     def title(self) -> str:
-        return grammar.write(grammar.TITLES, self._rng)
+        return grammar.generate(grammar.TITLES, self._rng)
 
-    def _fill(self, directory: Path, streams: Streams) -> None:
-        taken: set[int] = set()
+    def _load(self, directory: Path, streams: Streams) -> None:
+        used: set[int] = set()
         for name in self.corpora:
-            earlier, later = _parted(read_corpus(directory, name), streams.single(f"order of {name}"))
-            # A text that recurs counts as the earlier one.
-            taken.update(text.group for text in earlier)
-            queue = self._talk[name] = deque()
+            earlier, later = _split(read_corpus(directory, name), streams.single(f"order of {name}"))
+            # A duplicate counts as its first occurrence.
+            used.update(text.group for text in earlier)
+            queue = self._non_spam[name] = deque()
             for text in later:
-                if text.group in taken or not text.text.strip():
+                if text.group in used or not text.text.strip():
                     continue
-                taken.add(text.group)
+                used.add(text.group)
                 truth = _truth(text)
-                (self._spam if truth["spam"] else queue).append(Written(text.text, truth))
-            self._shares[name] = len(queue)
+                (self._spam if truth["spam"] else queue).append(CommentText(text.text, truth))
+            self._weights[name] = len(queue)
 
 
 def vary(text: str, strength: float, rng: Single) -> str:
-    """The same message made to look different, as campaigns do; `strength` from 0 to 1."""
+    """Disguise a message the way campaigns do, with a `strength` from 0 to 1."""
     words = text.split(" ")
     if len(words) > 3 and rng.random() < strength:
         del words[rng.randrange(len(words))]
@@ -122,32 +123,33 @@ def _disguise(word: str, rng: Single) -> str:
     return word.translate(_LEET) if kind == 2 else ".".join(word)
 
 
-def _parted(texts: list[CorpusText], rng: Single) -> tuple[list[CorpusText], list[CorpusText]]:
-    """The earlier and the later part, each in order."""
+def _split(texts: list[CorpusText], rng: Single) -> tuple[list[CorpusText], list[CorpusText]]:
+    """The earlier and the later part, each in time order."""
     if any(text.order is None for text in texts):
         ordered = rng.sample(texts, len(texts))
     else:
         ordered = sorted(texts, key=lambda text: text.order or 0)
-    cut = round(len(ordered) * (1 - PLATFORM_SHARE))
+    cut = round(len(ordered) * (1 - LATER_SHARE))
     return ordered[:cut], ordered[cut:]
 
 
 def _truth(text: CorpusText) -> dict[str, bool | None]:
-    truth: dict[str, bool | None] = dict.fromkeys(HARMS_OF["comment"])
+    truth: dict[str, bool | None] = dict.fromkeys(HARMS_BY_TYPE["comment"])
     truth["spam"] = False
-    for key, holds in text.labels.items():
-        truth[_HARM_OF_KEY[key]] = holds
+    for label, violating in text.labels.items():
+        truth[_HARM_BY_LABEL[label]] = violating
     return truth
 
 
-def _invent(rng: Single) -> Written:
+def _generate_non_spam(rng: Single) -> CommentText:
     harassing = rng.random() < HARASSMENT_SHARE
-    text = grammar.write(grammar.HARASSMENT if harassing else grammar.BENIGN, rng)
+    text = grammar.generate(grammar.HARASSMENT if harassing else grammar.BENIGN, rng)
     if not harassing and rng.random() < 0.4:
-        text += rng.choice((". ", ", ", " - ")) + grammar.write(grammar.BENIGN, rng)
-    return Written(grammar.roughen(text, rng), {**_INVENTED_SPAM, "spam": False, "harassment": harassing})
+        text += rng.choice((". ", ", ", " - ")) + grammar.generate(grammar.BENIGN, rng)
+    return CommentText(grammar.add_noise(text, rng), {**_GENERATED_SPAM, "spam": False, "harassment": harassing})
 
 
-_SPAM_ONLY: Truth = {**dict.fromkeys(HARMS_OF["comment"]), "spam": True}
-# The grammars have nothing that comes near the other harms: judged, all that could be learned is a reviewer's slips.
-_INVENTED_SPAM: Truth = {**_SPAM_ONLY, "harassment": False}
+_SPAM_ONLY: Truth = {**dict.fromkeys(HARMS_BY_TYPE["comment"]), "spam": True}
+# The grammars generate no other harms. Their truth is left unknown so that reviewers don't decide them: every
+# `violating` decision would be a mistake.
+_GENERATED_SPAM: Truth = {**_SPAM_ONLY, "harassment": False}

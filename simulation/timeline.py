@@ -1,4 +1,4 @@
-"""When what happened becomes known: delays, and the strict order in which events are written."""
+"""When events become visible: their delays, and the strict order in which they are written."""
 
 from __future__ import annotations
 
@@ -14,13 +14,13 @@ from simulation.randomness import Arrays, Single
 
 Longs = npt.NDArray[np.int64]
 
-# Mobile players that were offline send their plays when they are back.
+# Mobile players that were offline send their plays when they reconnect.
 MOBILE_LATE_SHARE = 0.025
-_LATE_FROM, _LATE_TO = 1 * MINUTE, 6 * 60 * MINUTE
+_MIN_LATE, _MAX_LATE = 1 * MINUTE, 6 * 60 * MINUTE
 
 
 class Draft(NamedTuple):
-    """Something that happened and will be known at `visible_at`."""
+    """An event before it has an id. Times in µs; the timeline may delay `visible_at` to keep it strictly increasing."""
 
     visible_at: Micros
     occurred_at: Micros
@@ -28,7 +28,7 @@ class Draft(NamedTuple):
 
 
 class Timeline:
-    """Holds drafts until their time has come, and gives them out in strictly rising `visible_at`."""
+    """Holds drafts and releases them as events with strictly increasing `visible_at`."""
 
     def __init__(self, id_prefix: str) -> None:
         self._prefix = id_prefix
@@ -43,8 +43,8 @@ class Timeline:
         self._waiting.extend(drafts)
 
     def take(self, until: Micros) -> list[RecordedEvent]:
-        """Everything known before `until`, in order. What comes later stays."""
-        # Equal instants keep the order in which they were added: the sort is stable.
+        """Remove and return the events visible before `until`, in order."""
+        # The sort is stable: drafts with equal times keep the order in which they were added.
         self._waiting.sort(key=itemgetter(0))
         taken: list[RecordedEvent] = []
         for visible_at, occurred_at, body in self._waiting:
@@ -58,14 +58,14 @@ class Timeline:
         return taken
 
 
-def prompt(rng: Single, occurred_at: Micros, body: Body) -> Draft:
-    """What a server sends: known within a second or two."""
+def server_event(rng: Single, occurred_at: Micros, body: Body) -> Draft:
+    """An event sent by a server: visible within about two seconds."""
     return Draft(occurred_at + int(min(rng.lognormvariate(-1.2, 0.7), 2.0) * SECOND) + 1, occurred_at, body)
 
 
 def play_delays(rng: Arrays, n: int) -> Longs:
-    """(n,) µs: mostly below two seconds, a small share minutes to hours."""
+    """(n,) µs: mostly under two seconds, for a small share minutes to hours."""
     delays = np.minimum(rng.lognormal(-0.9, 0.8, n), 10.0) * SECOND + 1
     late = rng.random(n) < MOBILE_LATE_SHARE
-    delays[late] = np.exp(rng.uniform(np.log(_LATE_FROM), np.log(_LATE_TO), int(late.sum())))
+    delays[late] = np.exp(rng.uniform(np.log(_MIN_LATE), np.log(_MAX_LATE), int(late.sum())))
     return delays.astype(np.int64)

@@ -13,7 +13,7 @@ from leads.corpora import available
 from leads.errors import InvalidInput
 from leads.settings import Settings
 from simulation.config import Period, Preset, SimulationConfig, preset
-from simulation.history import Manifest, load_manifest, simulate
+from simulation.history import SimulationManifest, load_manifest, simulate
 
 
 def simulate_on_screen(
@@ -66,7 +66,7 @@ def configure(
     return config
 
 
-def show(manifest: Manifest) -> None:
+def show(manifest: SimulationManifest) -> None:
     """The simulation's text, events and truth, as two small tables."""
     source = f"the corpora {', '.join(manifest.corpora)}" if manifest.text_source == "corpora" else "own templates"
     note(f"Text: [bold]{source}[/bold]")
@@ -88,7 +88,7 @@ def show(manifest: Manifest) -> None:
     console.print(table("Subjects, by the truth", columns, harms, right=columns[1:]))
 
 
-def _there(folder: Path, config: SimulationConfig, corpora: Path | None) -> Manifest | None:
+def _there(folder: Path, config: SimulationConfig, corpora: Path | None) -> SimulationManifest | None:
     try:
         manifest = load_manifest(folder)
     except InvalidInput:

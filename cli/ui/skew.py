@@ -19,7 +19,8 @@ from leads.errors import InvalidInput
 from leads.files import write_json
 from leads.policies import load_policies
 from leads.settings import Settings
-from monitoring.skew.check import ColumnSkew, HarmSkew, SkewResult, check
+from monitoring.skew.check import check
+from monitoring.skew.results import ColumnSkew, HarmSkew, SkewResult
 
 SHOWN = 30
 

@@ -1,15 +1,15 @@
-"""Drift: has what a version sees, or says, moved away from the reference it was registered with?
+"""Detect drift between a version's reference sample and the current window of its predictions.
 
-A window drifted when the score did, or at least a tenth of the inputs did; whether an input is missing counts as one
-more input. Those that are the same constant on both sides can't drift and don't count. One drifted input alone is
-often the platform growing older, and is shown without an alarm.
+A version has drifted if its score or at least a tenth of its inputs have. For each input, whether it is missing counts
+as another input. Inputs with the same constant on both sides can't drift and don't count. A single drifted input often
+only reflects the platform's growing age, so it is shown but raises no alarm.
 
-Measured on synthetic worlds of 28 columns (rare counts, heavy tails, shares, missing values, correlated copies)
-against references of 5,000 rows, windows of the same world: with the fixed threshold of 0.1 some column exceeds it in
-all windows of 100 or 200 rows, 78 % of 1,000 and 30 % of 5,000; with thresholds raised to what chance reaches, in 2 %,
-2 %, 3 % and 0 %, and a tenth of the columns never did. On a small simulated platform (10 days, windows of 200 to 420
-subjects) a day like those before gave 0 of 26 inputs for spam and 0 of 16 for stream manipulation, a day with a new
-campaign and adapted farms 10 of 27 and 2 of 16.
+False alarm rates, measured on windows without drift against reference samples of 5,000 rows (synthetic data, 28
+columns: rare counts, heavy tails, shares, missing values, correlated copies): with the fixed threshold of 0.1, some
+column exceeds it in all windows of 100 or 200 rows, 78% of those of 1,000 and 30% of those of 5,000. With thresholds
+raised to allow for chance, in 2%, 2%, 3% and 0%, and never in a tenth of the columns. On a small simulated platform (10
+days, windows of 200 to 420 subjects), 0 of 26 inputs drift for spam and 0 of 16 for stream manipulation on an ordinary
+day, and 10 of 27 and 2 of 16 on a day with a new campaign and adapted farms.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.drift import report, statistics, window
 from monitoring.drift.statistics import METHOD, Values
-from monitoring.drift.window import SCORE, Registry, Sample, Window
+from monitoring.drift.window import SCORE, DriftWindow, Registry, Sample
 
 MIN_ROWS = 100
 DRIFTED_SHARE = 0.1
 
 
 class Summary(NamedTuple):
-    """A column on one side: mean, median and 95th percentile of the values that aren't missing (NaN when all are)."""
+    """One side of a column: mean, median and 95th percentile of its values (NaN without any), and the share missing."""
 
     mean: float
     median: float
@@ -44,11 +44,11 @@ class Summary(NamedTuple):
 
 @dataclass(frozen=True)
 class ColumnDrift:
-    """One column's verdict: it drifted when `statistic` exceeds `threshold`.
+    """One column's verdict: drifted if `statistic` exceeds `threshold`.
 
     Args:
         name: the input's name, `<name> is missing`, or `score`.
-        statistic: NaN when one side has no values to compare.
+        statistic: NaN if one side has no values.
     """
 
     name: str
@@ -65,12 +65,14 @@ class ColumnDrift:
 
 @dataclass(frozen=True)
 class DriftResult:
-    """What `drift` found. `columns` are the inputs that could drift, the most drifted first; times are µs since epoch.
+    """The result of `drift`. Times are µs since epoch.
 
     Args:
-        predictions: logged in the window; `rows`: subjects among them, each with its latest prediction.
-        report: Evidently's HTML page.
-        unreadable: segments of the prediction log that had to be left out.
+        predictions: number logged in the window.
+        rows: number of subjects among them; each counts once, with its latest prediction.
+        columns: the inputs that can drift, most drifted first.
+        report: Evidently's HTML report.
+        unreadable: segments of the prediction log left out because they can't be read.
     """
 
     harm: str
@@ -91,12 +93,12 @@ class DriftResult:
 
     @property
     def share(self) -> float:
-        """The share of the inputs that drifted."""
+        """Share of the inputs that drifted."""
         return len(self.drifted_columns) / max(1, len(self.columns))
 
     @property
     def drifted(self) -> bool:
-        """The verdict."""
+        """The overall verdict."""
         return self.score.drifted or self.share >= DRIFTED_SHARE
 
 
@@ -111,19 +113,20 @@ def drift(
     min_rows: int = MIN_ROWS,
     registry: Registry | None = None,
 ) -> DriftResult:
-    """Compare the champion's reference with a window of its predictions, and write Evidently's report.
+    """Compare the champion's reference sample with the current window of its predictions, and write Evidently's report.
 
     Args:
-        since: first instant of the window; `until`: the instant after it. Without them the window is the last
-            `length` µs before the newest prediction.
-        min_rows: fewer subjects than this on a side give no verdict.
-        registry: where versions are; default: the settings' one.
+        since: start of the window, µs; default: `length` before its end.
+        until: end of the window, exclusive, µs; default: just after the newest prediction.
+        length: length of the window without `since`, µs.
+        min_rows: minimum number of rows on each side.
+        registry: default: the registry in the settings.
 
     Raises:
-        NotFound: no such harm, or it has no champion.
-        NotEnoughData: too few subjects on one of the sides.
-        ModelRefused: the reference can't be read, or doesn't fit the logged vectors.
-        Unavailable: the registry doesn't answer.
+        NotFound: the harm does not exist or has no champion.
+        NotEnoughData: one side has too few rows.
+        ModelRefused: the reference sample can't be read or does not match the logged vectors.
+        Unavailable: the registry does not respond.
     """
     policies.harm(harm)
     if registry is None:
@@ -133,26 +136,32 @@ def drift(
     version = window.champion(registry, harm)
     reference = window.read_reference(settings, registry, harm, version)
     current = window.read_window(settings, harm, version, reference.names, since=since, until=until, length=length)
-    _enough(len(reference.rows), f"The reference of {harm} version {version}", min_rows)
-    _enough(len(current.sample.rows), f"The window of {harm} version {version}", min_rows)
+    _check_sizes(harm, version, len(reference.rows), len(current.sample.rows), min_rows)
     return _compare(settings, harm, version, reference, current)
 
 
-def _enough(rows: int, what: str, min_rows: int) -> None:
+def _check_sizes(harm: str, version: str, reference_rows: int, rows: int, min_rows: int) -> None:
+    if reference_rows < min_rows:
+        raise NotEnoughData(
+            f"The reference sample of {harm} version {version} has {reference_rows} rows; it needs {min_rows}.",
+            field="harm",
+            remedy=f"Train a version on more data: leads retrain {harm}.",
+        )
     if rows < min_rows:
         raise NotEnoughData(
-            f"{what} holds {rows} subjects; a verdict needs {min_rows}.",
+            f"{harm} version {version} scored {rows} subjects in this window; at least {min_rows} are needed.",
             field="harm",
-            remedy="Wait for more predictions, or look at a longer window: --days.",
+            remedy="Wait for more predictions, or use a longer window: --days.",
         )
 
 
-def _compare(settings: Settings, harm: str, version: str, reference: Sample, current: Window) -> DriftResult:
-    before, after = _comparable(with_missing(reference), with_missing(current.sample))
-    columns = _columns(before, after)
-    page = settings.reports_dir / "drift" / harm / f"{version}-{_compact(current.since)}-{_compact(current.until)}.html"
+def _compare(settings: Settings, harm: str, version: str, reference: Sample, current: DriftWindow) -> DriftResult:
+    compared = _variable_columns(with_missing_indicators(reference), with_missing_indicators(current.sample))
+    columns = _columns(*compared)
+    name = f"{version}-{_file_time(current.since)}-{_file_time(current.until)}.html"
+    page = settings.reports_dir / "drift" / harm / name
     thresholds = {column.name: column.threshold for column in columns}
-    report.write(page, before, after, thresholds, drifted_share=DRIFTED_SHARE)
+    report.write(page, *compared, thresholds, drifted_share=DRIFTED_SHARE)
     return DriftResult(
         harm=harm,
         version=version,
@@ -168,38 +177,38 @@ def _compare(settings: Settings, harm: str, version: str, reference: Sample, cur
     )
 
 
-def _columns(before: Sample, after: Sample) -> list[ColumnDrift]:
-    pairs = list(zip(before.rows.T, after.rows.T, strict=True))
+def _columns(reference: Sample, current: Sample) -> list[ColumnDrift]:
+    pairs = list(zip(reference.rows.T, current.rows.T, strict=True))
     distances = np.array([statistics.distance(_known(a), _known(b)) for a, b in pairs])
     limits = np.full(len(distances), statistics.THRESHOLD)
-    # Nothing that stays below the lowest threshold can exceed a raised one.
+    # Raised thresholds are slow to compute, and irrelevant if no column exceeds even the lowest.
     if (distances > limits).any():
-        limits = statistics.thresholds(before.rows, after.rows)
+        limits = statistics.thresholds(reference.rows, current.rows)
     return [
         ColumnDrift(name, METHOD, float(distance), float(limit), _summary(a), _summary(b))
-        for name, distance, limit, (a, b) in zip(before.names, distances, limits, pairs, strict=True)
+        for name, distance, limit, (a, b) in zip(reference.names, distances, limits, pairs, strict=True)
     ]
 
 
-def with_missing(sample: Sample) -> Sample:
-    """The sample's columns, and behind them for each a column that is 1 where its value is missing."""
+def with_missing_indicators(sample: Sample) -> Sample:
+    """The sample's columns, followed by one for each that is 1 where its value is missing and 0 elsewhere."""
     missing = np.isnan(sample.rows).astype(np.float64)
     names = (*sample.names, *(f"{name} is missing" for name in sample.names))
     return Sample(names, np.hstack([sample.rows, missing]))
 
 
-def _comparable(reference: Sample, current: Sample) -> tuple[Sample, Sample]:
-    """Without columns that hold the same constant on both sides, or nothing on one; the score always stays."""
+def _variable_columns(reference: Sample, current: Sample) -> tuple[Sample, Sample]:
+    """Drop columns with the same constant on both sides or without values on one, but never the score."""
     kept = [j for j, name in enumerate(reference.names) if name == SCORE or _varies(reference, current, j)]
     names = tuple(reference.names[j] for j in kept)
     return Sample(names, reference.rows[:, kept]), Sample(names, current.rows[:, kept])
 
 
 def _varies(reference: Sample, current: Sample, column: int) -> bool:
-    before, after = _known(reference.rows[:, column]), _known(current.rows[:, column])
-    if not len(before) or not len(after):
+    a, b = _known(reference.rows[:, column]), _known(current.rows[:, column])
+    if not len(a) or not len(b):
         return False
-    return bool(min(before.min(), after.min()) < max(before.max(), after.max()))
+    return bool(min(a.min(), b.min()) < max(a.max(), b.max()))
 
 
 def _summary(column: Values) -> Summary:
@@ -220,5 +229,5 @@ def _excess(column: ColumnDrift) -> float:
     return column.statistic / column.threshold
 
 
-def _compact(at: Micros) -> str:
+def _file_time(at: Micros) -> str:
     return clock.to_datetime(at).strftime("%Y%m%dT%H%M%SZ")

@@ -1,4 +1,4 @@
-"""Evidently's HTML page for a drift verdict."""
+"""Evidently's HTML report for a drift verdict."""
 
 from __future__ import annotations
 
@@ -18,16 +18,16 @@ from monitoring.drift.window import SCORE, Sample
 if TYPE_CHECKING:
     import pandas as pd
 
-# Rendering is most of Evidently's time and grows with the rows; the verdict is computed over all of them.
+# Evidently spends most of its time on rendering, which grows with the rows. The verdict uses all rows.
 RENDERED_ROWS = 5_000
 
 
 def write(
     path: Path, reference: Sample, current: Sample, thresholds: Mapping[str, float], *, drifted_share: float
 ) -> None:
-    """Write the page: the score, then the inputs, with the verdict's own method, thresholds and rule.
+    """Write the report on the score and then the inputs, with the same method, thresholds and rule as the verdict.
 
-    Of more than `RENDERED_ROWS` rows a sample is shown. Every column needs a value on both sides.
+    It shows a sample of at most `RENDERED_ROWS` rows per side. Every column needs a value on both sides.
     """
     os.environ.update(QUIET)
     from evidently import DataDefinition, Dataset, Report
@@ -36,7 +36,7 @@ def write(
     presets = [_preset([SCORE], thresholds, 1.0), *([_preset(inputs, thresholds, drifted_share)] if inputs else [])]
     definition = DataDefinition(numerical_columns=[SCORE, *inputs])
     with warnings.catch_warnings():
-        # Histograms of constant columns divide by zero, which concerns the picture only.
+        # Histograms of constant columns divide by zero, which affects only the picture.
         warnings.simplefilter("ignore", RuntimeWarning)
         warnings.simplefilter("ignore", FutureWarning)
         snapshot = Report(presets, include_tests=True).run(

@@ -1,16 +1,16 @@
-"""How far apart two samples of a column are, and how far chance alone would move them.
+"""The distance between two samples of a column, and the distance that chance alone can cause.
 
-The statistic is Evidently's normed Wasserstein distance: how far the values had to be moved, in standard deviations of
-the reference. It suits what the inputs look like. On counts that are nearly always zero and on heavy tails, PSI and
-Jensen-Shannon distance look at equal-width bins, nearly all of whose mass is in the first, and stay below 0.1 when a
-count's rate doubles (3 % → 6 %: 0.02 and 0.05, where this one says 0.16); with 200 rows of an unchanged normal column
-they reach 0.23 and 0.12. Missing values are left out of the distance, so whether a value is missing is a column of its
-own, 0 or 1, judged by the same statistic.
+The statistic is Evidently's normed Wasserstein distance: how far values must move on average to turn one sample into
+the other, in standard deviations of the reference. It suits the inputs better than PSI or Jensen-Shannon distance.
+These use equal-width bins, so for counts that are nearly always zero and for heavy tails nearly all values fall into
+the first bin: when a count's rate doubles from 3% to 6%, they are only 0.02 and 0.05, this distance 0.16. Yet on 200
+rows of an unchanged normal column they reach 0.23 and 0.12. Missing values are left out of the distance; whether a
+value is missing is a 0/1 column of its own with the same statistic.
 
-A small window differs from the reference by chance, more so in some columns than in others. Hence a column's threshold
-is raised to what chance reaches: rows of both samples are shuffled between them, and a distance must exceed the mean
-by so many standard deviations that in 99 % of the shuffles no column at all does (Westfall and Young's single-step
-maxT, with standardised distances).
+A small window differs from the reference sample by chance, in some columns more than in others. So each column's
+threshold is raised to allow for chance: rows are shuffled between the two samples, and the threshold is the mean
+distance plus as many standard deviations as it takes for no column to exceed its own in 99% of the shuffles. This
+accounts for multiple comparisons (Westfall and Young's single-step maxT, with standardised distances).
 """
 
 from __future__ import annotations
@@ -19,20 +19,20 @@ import numpy as np
 import numpy.typing as npt
 
 METHOD = "wasserstein"
-# A tenth of a standard deviation, Evidently's own threshold for this distance.
+# Evidently's default threshold for this distance: a tenth of a standard deviation.
 THRESHOLD = 0.1
-# Evidently divides by no less than this, so that a constant reference has a distance too.
-SMALLEST_NORM = 0.001
-FALSE_ALARMS = 0.01
-ROUNDS = 200
-# More rows than this on a side change by chance what is far below the threshold anyway.
-SHUFFLED_ROWS = 4_000
+# Evidently divides by at least this, so that the distance from a constant reference is finite.
+MIN_NORM = 0.001
+FALSE_ALARM_RATE = 0.01
+SHUFFLES = 200
+# With more rows than this on a side, chance stays far below `THRESHOLD`.
+MAX_SHUFFLED_ROWS = 4_000
 
 Values = npt.NDArray[np.float64]
 
 
 def distance(reference: Values, current: Values) -> float:
-    """Evidently's normed Wasserstein distance of two samples without missing values; NaN when one is empty."""
+    """Evidently's normed Wasserstein distance of two samples without missing values; NaN if one is empty."""
     import pandas as pd
     from evidently.legacy.calculations.stattests import wasserstein_stat_test
     from evidently.legacy.core import ColumnType
@@ -44,35 +44,35 @@ def distance(reference: Values, current: Values) -> float:
 
 
 def thresholds(reference: Values, current: Values, *, seed: int = 0) -> Values:
-    """For each column the distance that must be exceeded: `THRESHOLD`, or more where chance reaches more.
+    """The distance above which each column has drifted: `THRESHOLD`, or more if chance alone can cause more.
 
     Args:
-        reference: (r, k), NaN where missing; current: (c, k).
+        reference: (r, k), NaN where missing.
+        current: (c, k), NaN where missing.
 
     Returns:
         (k,) thresholds.
     """
     random = np.random.default_rng(seed)
     pooled = np.vstack([_sample(reference, random), _sample(current, random)])
-    ours = np.arange(len(pooled)) >= min(len(reference), SHUFFLED_ROWS)
-    shuffled = random.permuted(np.tile(ours, (ROUNDS, 1)), axis=1)
+    is_current = np.arange(len(pooled)) >= min(len(reference), MAX_SHUFFLED_ROWS)
+    shuffled = random.permuted(np.tile(is_current, (SHUFFLES, 1)), axis=1)
     by_chance = np.column_stack([_shuffled_distances(column, shuffled) for column in pooled.T])
     mean, spread = by_chance.mean(axis=0), by_chance.std(axis=0)
     standardised = np.divide(by_chance - mean, spread, out=np.zeros_like(by_chance), where=spread > 0)
-    reach = np.quantile(standardised.max(axis=1), 1 - FALSE_ALARMS)
-    raised: Values = np.maximum(THRESHOLD, mean + reach * spread)
+    deviations = np.quantile(standardised.max(axis=1), 1 - FALSE_ALARM_RATE)
+    raised: Values = np.maximum(THRESHOLD, mean + deviations * spread)
     return raised
 
 
 def _sample(rows: Values, random: np.random.Generator) -> Values:
-    if len(rows) <= SHUFFLED_ROWS:
+    if len(rows) <= MAX_SHUFFLED_ROWS:
         return rows
-    return rows[random.choice(len(rows), SHUFFLED_ROWS, replace=False)]
+    return rows[random.choice(len(rows), MAX_SHUFFLED_ROWS, replace=False)]
 
 
 def _shuffled_distances(column: Values, shuffled: npt.NDArray[np.bool_]) -> Values:
-    """The distance of one column for each way of shuffling, all at once: between sorted values it is the area
-    between the two distribution functions.
+    """The distance of one column for each shuffle: the area between the two empirical distribution functions.
 
     Args:
         column: (n,) values of both samples, NaN where missing.
@@ -97,5 +97,5 @@ def _shuffled_distances(column: Values, shuffled: npt.NDArray[np.bool_]) -> Valu
     centred = values - values.mean()
     mean = (centred.sum() - current @ centred) / other
     variance = ((centred**2).sum() - current @ centred**2) / other - mean**2
-    norm = np.maximum(np.sqrt(np.maximum(variance, 0)), SMALLEST_NORM)
+    norm = np.maximum(np.sqrt(np.maximum(variance, 0)), MIN_NORM)
     return np.where(both, area / norm, 0.0)

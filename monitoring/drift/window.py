@@ -1,4 +1,4 @@
-"""What drift is measured between: a version's reference, and the latest window of the prediction log."""
+"""The two sides of a drift check: a version's reference sample and a window of its logged predictions."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from leads.errors import ModelRefused, NotEnoughData, NotFound
 from leads.predictions import log
 from leads.settings import Settings
 from monitoring.drift.statistics import Values
+from monitoring.newest import newest_prediction_at
 
 SCORE = "score"
 LABEL = "label"
@@ -33,10 +34,10 @@ class Registry(Protocol):
 
 @dataclass(frozen=True)
 class Sample:
-    """Rows of a version's inputs, and its score as the last column.
+    """Rows of a version's inputs, with its score as the last column.
 
     Args:
-        names: (m + 1,) names of the columns.
+        names: (m + 1,) column names.
         rows: (n, m + 1), NaN where missing.
     """
 
@@ -45,12 +46,12 @@ class Sample:
 
 
 @dataclass(frozen=True)
-class Window:
-    """The latest prediction of each subject with since ≤ `at` < until.
+class DriftWindow:
+    """The latest prediction for each subject with since ≤ `at` < until (µs).
 
     Args:
-        predictions: how many there were before all but each subject's latest were left out.
-        unreadable: segments of the log that could not be read.
+        predictions: number of all predictions in the window, several per subject.
+        unreadable: number of segments of the log that can't be read.
     """
 
     sample: Sample
@@ -61,10 +62,10 @@ class Window:
 
 
 def champion(registry: Registry, harm: str) -> str:
-    """The version that answers.
+    """The harm's champion version.
 
     Raises:
-        NotFound: there is none.
+        NotFound: the harm has no champion.
     """
     version = registry.aliases(harm).get("champion")
     if version is None:
@@ -73,10 +74,10 @@ def champion(registry: Registry, harm: str) -> str:
 
 
 def read_reference(settings: Settings, registry: Registry, harm: str, version: str) -> Sample:
-    """The sample of held-out inputs that the version carries.
+    """The version's reference sample: held-out inputs stored with it.
 
     Raises:
-        ModelRefused: the version carries none that can be read.
+        ModelRefused: the version has no readable reference sample.
     """
     path = registry.fetch(harm, version, settings.root / "cache" / "versions" / harm) / REFERENCE
     try:
@@ -85,7 +86,7 @@ def read_reference(settings: Settings, registry: Registry, harm: str, version: s
         columns = [table[name].to_numpy().astype(np.float64) for name in names]
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise ModelRefused(
-            f"The reference of {harm} version {version} can't be read.",
+            f"The reference sample of {harm} version {version} is missing or can't be read.",
             field=str(path),
             remedy=f"Train a new version: leads retrain {harm}.",
         ) from error
@@ -101,15 +102,21 @@ def read_window(
     since: Micros | None = None,
     until: Micros | None = None,
     length: Micros = clock.DAY,
-) -> Window:
-    """The window of a version's predictions; without bounds the last `length` before the newest one.
+) -> DriftWindow:
+    """A window of a version's predictions; by default the last `length` µs up to its newest one.
+
+    Args:
+        names: the columns of the reference sample.
 
     Raises:
-        NotEnoughData: the version has no prediction there.
-        ModelRefused: the logged vectors aren't as long as the version's inputs are many.
+        NotEnoughData: the version has no predictions in the window.
+        ModelRefused: the logged vectors have another length than the version's inputs.
     """
     if until is None:
-        until = _newest(settings.predictions_dir, harm, version, since) + 1
+        newest = newest_prediction_at(settings.predictions_dir, harm, version=version, since=since)
+        if newest is None:
+            raise _nothing_logged(harm, version)
+        until = newest + 1
     if since is None:
         since = until - length
     scanned = log.scan_predictions(settings.predictions_dir, harm, since, until)
@@ -117,31 +124,23 @@ def read_window(
     if not table.num_rows:
         raise _nothing_logged(harm, version)
     rows = _rows(_latest_per_subject(table), names, harm, version)
-    return Window(Sample(names, rows), since, until, table.num_rows, len(scanned.unreadable))
-
-
-def _newest(folder: Path, harm: str, version: str, since: Micros | None) -> Micros:
-    for day in reversed(log.days(folder, harm)):
-        start = clock.from_text(f"{day}T00:00:00Z")
-        table = log.read_predictions(folder, harm, start, start + clock.DAY)
-        newest = pc.max(table.filter(pc.field("model_version") == version)["at"]).as_py()
-        if newest is not None:
-            return int(newest)
-        if since is not None and start < since:
-            break
-    raise _nothing_logged(harm, version)
+    return DriftWindow(Sample(names, rows), since, until, table.num_rows, len(scanned.unreadable))
 
 
 def _nothing_logged(harm: str, version: str) -> NotEnoughData:
     return NotEnoughData(
-        f"No prediction of {harm} version {version} is logged in that window.",
+        f"No predictions of {harm} version {version} are logged in this window.",
         field="harm",
-        remedy="Score something with it first: leads serve, then POST /v1/score, or let the worker score new events.",
+        remedy="Score something first: run leads serve and POST /v1/score, or let the worker score new events.",
     )
 
 
 def _latest_per_subject(table: pa.Table) -> pa.Table:
-    """A busy subject is scored at each of its events; all of them would drown the quiet ones and count as chance."""
+    """Keep each subject's latest prediction.
+
+    Busy subjects are scored at each of their events. Counting each would outweigh quiet subjects, and the rows would
+    not be independent, as the thresholds assume.
+    """
     keys = pc.binary_join_element_wise(table["type_id"], table["subject_id"], ":").combine_chunks()
     ids = keys.dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, newest_first = np.unique(ids[::-1], return_index=True)
@@ -152,8 +151,9 @@ def _rows(table: pa.Table, names: tuple[str, ...], harm: str, version: str) -> V
     vectors = table["vector"].combine_chunks()
     lengths = pc.unique(pc.list_value_length(vectors)).to_pylist()
     if lengths != [len(names) - 1]:
+        logged = " and ".join(map(str, lengths))
         raise ModelRefused(
-            f"{harm} version {version} has {len(names) - 1} inputs, its logged vectors have {lengths}.",
+            f"{harm} version {version} has {len(names) - 1} inputs, but its logged vectors have {logged}.",
             field="vector",
             remedy=f"Train a new version: leads retrain {harm}.",
         )
@@ -162,6 +162,6 @@ def _rows(table: pa.Table, names: tuple[str, ...], harm: str, version: str) -> V
 
 
 def _finite(rows: Values) -> Values:
-    """An infinite value is as unusable as a missing one."""
+    """Treat infinite values as missing."""
     rows[~np.isfinite(rows)] = np.nan
     return rows

@@ -1,39 +1,38 @@
-"""Skew: is what was served what training would see? Each logged prediction is derived again, from other files.
+"""Check for training–serving skew: re-derive logged predictions independently of serving, and compare.
 
-What was served came from the online store, through the reader of serving. It is compared with what the segments give,
-joined point in time by Feast, evaluated at the same instant by the prediction's own contract. Two things can differ:
+Serving read the features from the online store. The check joins the same rows point-in-time from the segments with
+Feast, and evaluates them at the same time under the prediction's contract. Two things can differ:
 
-- *Computation*: the same rows must give the same numbers, every float32 of the contract's columns (NaN equals NaN). A
-  vector's last entry, `text.score`, is the version's own, which its golden rows prove wherever it is loaded.
-- *Freshness*: the rows served must be the newest that were visible. Online rows are written a moment after their event
-  is, so being behind by less than `lag` is measured and no difference.
+- *Computation*: the same rows must give the same numbers. Every float32 of the contract's columns must be equal (NaN
+  equals NaN). A logged vector's last entry, `text.score`, comes from the version itself; its golden rows verify it.
+- *Freshness*: the rows served must be the newest visible. Online rows are written shortly after their event, so rows
+  that are out of date by at most `lag` are measured but are no difference.
 
-Not everything can be proved. A version or a text that is nowhere to be found leaves its part unverifiable; what was
-scored after the newest segment is left to the next run. Both are counted, and nothing else is left out.
+Some predictions can't be checked: their version can't be found, or they are newer than the segments. For others, all
+columns but the text's can be, because the text can't be found. The result counts all of these.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
-import pyarrow.compute as pc
 from sqlalchemy.engine import Engine
 
+from features.contract import FeatureContract
 from leads import clock
 from leads.clock import Micros
 from leads.db.tables import open_engine
 from leads.errors import NotFound
 from leads.predictions import log
 from leads.settings import Settings
+from monitoring.newest import newest_prediction_at
+from monitoring.skew.compare import compare
 from monitoring.skew.contracts import Contracts, Fetches
-from monitoring.skew.logged import by_version, logged, sampled, segments_reach
-from monitoring.skew.proof import prove
-from monitoring.skew.tally import ColumnSkew, Lag, Tally
-
-__all__ = ["ColumnSkew", "HarmSkew", "Lag", "SkewResult", "Unverifiable", "check"]
+from monitoring.skew.logged import LoggedPredictions, by_version, sample_predictions, segments_complete_until
+from monitoring.skew.rederive import rederive
+from monitoring.skew.results import HarmSkew, SkewResult, Tally, Unverifiable
 
 SAMPLE = 20_000
 LAG: Micros = 10 * clock.SECOND
@@ -42,68 +41,11 @@ _CHUNK = 5_000
 OnProgress = Callable[[int, int], None]
 
 
-class Unverifiable(NamedTuple):
-    """Predictions of one version that can't be derived again, and why."""
-
-    version: str
-    predictions: int
-    why: str
-
-
-@dataclass(frozen=True)
-class HarmSkew:
-    """What was found for one harm; times are µs since epoch.
-
-    Args:
-        predictions: logged with since ≤ `at` < until; `sampled`: those looked at.
-        checked: those derived again; the others are `unverifiable` or `too_new`.
-        columns: the most columns that a prediction's contract has.
-        differing: checked predictions with at least one difference, detailed in `differences`.
-        texts_unverifiable: checked, but for the text's columns: the text judged is not in the log.
-        texts_ahead: the text judged became visible after `at`; `rows_ahead`: so did a row.
-        links_differ: other links were followed than those stored at `at`, as when a caller gives its own.
-        unreadable: segments of the prediction log that had to be left out.
-    """
-
-    harm: str
-    since: Micros
-    until: Micros
-    predictions: int
-    sampled: int
-    checked: int
-    columns: int
-    differing: int
-    differences: tuple[ColumnSkew, ...]
-    lag: Lag
-    unverifiable: tuple[Unverifiable, ...]
-    too_new: int
-    texts_unverifiable: int
-    texts_ahead: int
-    rows_ahead: int
-    links_differ: int
-    unreadable: int
-
-    @property
-    def not_verified(self) -> int:
-        """Predictions that can't be derived again."""
-        return sum(one.predictions for one in self.unverifiable)
-
-
-@dataclass(frozen=True)
-class SkewResult:
-    """What `check` found. `lag_s`: rows that were behind for longer count as differences."""
-
-    harms: tuple[HarmSkew, ...]
-    lag_s: float
-
-    @property
-    def differs(self) -> bool:
-        """The verdict."""
-        return any(one.differing for one in self.harms)
-
-    @property
-    def checked(self) -> int:
-        return sum(one.checked for one in self.harms)
+class _Options(NamedTuple):
+    until: Micros | None
+    length: Micros
+    sample: int
+    lag: Micros
 
 
 def check(
@@ -117,42 +59,36 @@ def check(
     registry: Fetches | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> SkewResult:
-    """Derive logged predictions again and compare.
+    """Re-derive logged predictions and compare.
 
     Args:
         harms: default: all that have predictions.
-        until: the instant after the window of `length` µs; default: right after each harm's newest prediction.
-        sample: of more predictions than this, per harm, a sample is checked; the same one each time.
-        lag: µs for which a newer row may have been visible and not served.
-        registry: where versions that aren't published here come from; default: the settings' one.
-        on_progress: called with (predictions done, predictions known of).
+        until: end of the window, exclusive, µs; default: just after each harm's newest prediction.
+        length: length of the window, µs.
+        sample: maximum number of predictions to check per harm; each run takes the same sample.
+        lag: how long a newer row may have been visible without being served, µs.
+        registry: where to find versions that aren't published here; default: the registry in the settings.
+        on_progress: called with (predictions done, predictions known so far).
 
     Raises:
-        NotFound: nothing is logged, or no features were derived.
-        ConfigurationError: the rows were written by another version of the features.
+        NotFound: no predictions are logged, or no features have been derived.
+        ConfigurationError: the segments were written with another row layout or number of partitions.
     """
     contracts = Contracts(settings, registry)
+    options = _Options(until, length, sample, lag)
     engine = open_engine(settings)
-    found: list[HarmSkew] = []
+    results: list[HarmSkew] = []
     try:
         for harm in harms or logged_harms(settings):
-            before = sum(one.sampled for one in found)
-            told = _from(before, on_progress)
-            found.append(_check_harm(settings, engine, contracts, harm, _Limits(until, length, sample, lag), told))
+            done = sum(one.sampled for one in results)
+            results.append(_check_harm(settings, engine, contracts, harm, options, _offset(on_progress, done)))
     finally:
         engine.dispose()
-    return SkewResult(tuple(found), lag / clock.SECOND)
-
-
-class _Limits(NamedTuple):
-    until: Micros | None
-    length: Micros
-    sample: int
-    lag: Micros
+    return SkewResult(tuple(results), lag / clock.SECOND)
 
 
 def logged_harms(settings: Settings) -> list[str]:
-    """The harms that have predictions.
+    """The harms that have logged predictions.
 
     Raises:
         NotFound: there are none.
@@ -166,57 +102,66 @@ def logged_harms(settings: Settings) -> list[str]:
 
 
 def _check_harm(
-    settings: Settings, engine: Engine, contracts: Contracts, harm: str, limits: _Limits, on_progress: OnProgress
+    settings: Settings, engine: Engine, contracts: Contracts, harm: str, options: _Options, on_progress: OnProgress
 ) -> HarmSkew:
-    until = limits.until if limits.until is not None else _newest(settings, harm) + 1
-    since = until - limits.length
+    until = options.until
+    if until is None:
+        newest = newest_prediction_at(settings.predictions_dir, harm)
+        if newest is None:
+            raise _nothing_logged(harm)
+        until = newest + 1
+    since = until - options.length
     scanned = log.scan_predictions(settings.predictions_dir, harm, since, until)
     if not scanned.table.num_rows:
         raise _nothing_logged(harm)
-    chosen = sampled(scanned.table, limits.sample)
-    # Looked up after the log was read: what was logged before is in the segments, or known not to be.
-    reach = segments_reach(settings, engine)
-    total, tally, unverifiable = chosen.num_rows, Tally(), list[Unverifiable]()
-    done = too_new = columns = 0
-    for version, table in by_version(chosen):
+    sampled = sample_predictions(scanned.table, options.sample)
+    # Only after the log was read: the rows behind its predictions are then in the segments or known to be too new.
+    complete_until = segments_complete_until(settings, engine)
+    tally, done = Tally(), 0
+    for version, table in by_version(sampled):
         contract = contracts.of(harm, version, table)
         if isinstance(contract, str):
-            unverifiable.append(Unverifiable(version, table.num_rows, contract))
-            on_progress(done := done + table.num_rows, total)
+            tally.unverifiable.append(Unverifiable(version, table.num_rows, contract))
+            on_progress(done := done + table.num_rows, sampled.num_rows)
             continue
-        columns = max(columns, len(contract.columns))
+        tally.columns = max(tally.columns, len(contract.columns))
         for start in range(0, table.num_rows, _CHUNK):
-            chunk = logged(table.slice(start, _CHUNK))
-            proved = chunk.only(np.flatnonzero(chunk.newest <= reach))
-            too_new += len(chunk) - len(proved)
-            prove(settings, engine, contract, proved, tally, lag=limits.lag)
-            on_progress(done := done + len(chunk), total)
-    return _result(harm, (since, until), scanned, total, columns, tally, tuple(unverifiable), too_new)
+            chunk = LoggedPredictions.from_table(table.slice(start, _CHUNK))
+            _check_chunk(settings, engine, contract, chunk, tally, complete_until=complete_until, lag=options.lag)
+            on_progress(done := done + len(chunk), sampled.num_rows)
+    return _result(harm, (since, until), scanned, sampled.num_rows, tally)
 
 
-def _result(
-    harm: str,
-    window: tuple[Micros, Micros],
-    scanned: log.Scanned,
-    total: int,
-    columns: int,
+def _check_chunk(
+    settings: Settings,
+    engine: Engine,
+    contract: FeatureContract,
+    chunk: LoggedPredictions,
     tally: Tally,
-    unverifiable: tuple[Unverifiable, ...],
-    too_new: int,
-) -> HarmSkew:
+    *,
+    complete_until: Micros,
+    lag: Micros,
+) -> None:
+    predictions = chunk.take(np.flatnonzero(chunk.newest_at <= complete_until))
+    tally.too_new += len(chunk) - len(predictions)
+    if len(predictions):
+        compare(contract, predictions, rederive(settings, engine, contract, predictions), tally, max_lag=lag)
+
+
+def _result(harm: str, window: tuple[Micros, Micros], scanned: log.Scanned, sampled: int, tally: Tally) -> HarmSkew:
     return HarmSkew(
         harm=harm,
         since=window[0],
         until=window[1],
         predictions=scanned.table.num_rows,
-        sampled=total,
+        sampled=sampled,
         checked=tally.checked,
-        columns=columns,
+        columns=tally.columns,
         differing=tally.differing,
-        differences=tally.columns(),
+        differences=tally.differences(),
         lag=tally.lag(),
-        unverifiable=unverifiable,
-        too_new=too_new,
+        unverifiable=tuple(tally.unverifiable),
+        too_new=tally.too_new,
         texts_unverifiable=tally.texts_unverifiable,
         texts_ahead=tally.texts_ahead,
         rows_ahead=tally.rows_ahead,
@@ -225,22 +170,14 @@ def _result(
     )
 
 
-def _newest(settings: Settings, harm: str) -> Micros:
-    for day in reversed(log.days(settings.predictions_dir, harm)):
-        start = clock.from_text(f"{day}T00:00:00Z")
-        table = log.read_predictions(settings.predictions_dir, harm, start, start + clock.DAY)
-        if table.num_rows:
-            return int(pc.max(table["at"]).as_py())
-    raise _nothing_logged(harm)
-
-
 def _nothing_logged(harm: str) -> NotFound:
     return NotFound(
-        f"No prediction of {harm} is logged in that window.",
+        f"No predictions of {harm} are logged in this window.",
         field="harm",
-        remedy="Score something first: leads serve, then POST /v1/score, or let the worker score new events.",
+        remedy="Score something first: run leads serve and POST /v1/score, or let the worker score new events.",
     )
 
 
-def _from(before: int, on_progress: OnProgress) -> OnProgress:
+def _offset(on_progress: OnProgress, before: int) -> OnProgress:
+    """Report progress after `before` predictions of earlier harms."""
     return lambda done, total: on_progress(before + done, before + total)

@@ -1,4 +1,4 @@
-"""The contracts by which logged predictions were made, found again."""
+"""Find the feature contracts under which logged predictions were made."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ class Fetches(Protocol):
 
 
 class Contracts:
-    """Contracts by harm and version, from what is published here, else from the registry."""
+    """Contracts by harm and version, from the versions published here or else from the registry."""
 
     def __init__(self, settings: Settings, registry: Fetches | None) -> None:
         self._settings = settings
@@ -31,7 +31,7 @@ class Contracts:
         self._folders: dict[tuple[str, str], Path | str] = {}
 
     def of(self, harm: str, version: str, table: pa.Table) -> FeatureContract | str:
-        """The contract of predictions that share it and a shape; a text says why there is none to go by."""
+        """The contract of predictions grouped by `by_version`, or a text that says why they can't be re-derived."""
         folder = self._folder(harm, version)
         if isinstance(folder, str):
             return folder
@@ -40,7 +40,7 @@ class Contracts:
             inputs = len(manifest.read_manifest(folder).input_names)
         except ModelRefused as error:
             return error.message
-        return _unfit(contract, inputs, table) or contract
+        return _mismatch(contract, inputs, table) or contract
 
     def _folder(self, harm: str, version: str) -> Path | str:
         key = (harm, version)
@@ -62,15 +62,16 @@ class Contracts:
             return f"the version can't be found: {error.message}"
 
 
-def _unfit(contract: FeatureContract, inputs: int, table: pa.Table) -> str | None:
-    """Why the contract doesn't say how these predictions came to be; None when it does."""
+def _mismatch(contract: FeatureContract, inputs: int, table: pa.Table) -> str | None:
+    """Why the predictions can't be re-derived under the contract; None if they can."""
     first = table.slice(0, 1).to_pylist()[0]
     if contract.hash != first["contract_hash"]:
-        return f"they were made by contract {first['contract_hash']}, the version's is {contract.hash}"
-    why = unsatisfied(contract)
-    if why:
-        return why
+        return f"they were made under contract {first['contract_hash']}, but the version has contract {contract.hash}"
+    reason = unsatisfied(contract)
+    if reason:
+        return reason
     logged = (len(first["vector"]), len(first["row_at"]), len(first["links"]))
-    if logged != (inputs, len(ROLES), len(Links._fields)):
-        return f"{logged} inputs, rows and links were logged, not {(inputs, len(ROLES), len(Links._fields))}"
+    expected = (inputs, len(ROLES), len(Links._fields))
+    if logged != expected:
+        return f"{logged} inputs, rows and links were logged, but the version has {expected}"
     return None

@@ -1,4 +1,4 @@
-"""What was logged, as arrays, and how far the segments reach that it is compared with."""
+"""Logged predictions as arrays, and the time up to which the segments can be compared with them."""
 
 from __future__ import annotations
 
@@ -23,17 +23,18 @@ from leads.db.tables import reading
 from leads.events import Subject
 from leads.settings import Settings
 
-_ALL: Micros = np.iinfo(np.int64).max
+_NO_LIMIT: Micros = np.iinfo(np.int64).max
 
 
 @dataclass(frozen=True)
-class Logged:
-    """n predictions of one shape.
+class LoggedPredictions:
+    """n predictions whose vectors have the same length.
 
     Args:
-        at: (n,) µs; `row_at`: (n, roles) µs, 0 for no row.
-        vector: (n, m) float32.
-        text_hash: n hashes, 0 for no text.
+        at: (n,) µs since epoch.
+        row_at: (n, roles) when each row served became visible, µs since epoch; 0 without a row.
+        vector: (n, m) float32, the logged vectors.
+        text_hash: n hashes of the texts scored; 0 without a text.
     """
 
     subjects: list[Subject]
@@ -47,41 +48,41 @@ class Logged:
     def __len__(self) -> int:
         return len(self.subjects)
 
-    @property
-    def newest(self) -> Instants:
-        """(n,) the instant up to which rows must be known: `at`, or that of a row ahead of it."""
-        needed: Instants = np.maximum(self.at, self.row_at.max(axis=1))
-        return needed
+    @classmethod
+    def from_table(cls, table: pa.Table) -> LoggedPredictions:
+        """From rows of the prediction log, as grouped by `by_version`."""
+        subjects = zip(table["type_id"].to_pylist(), table["subject_id"].to_pylist(), strict=True)
+        return cls(
+            subjects=[Subject(*subject) for subject in subjects],
+            ids=table["prediction_id"].to_pylist(),
+            at=table["at"].to_numpy().astype(np.int64),
+            row_at=_matrix(table, "row_at"),
+            links=[Links(*links) for links in table["links"].to_pylist()],
+            vector=_matrix(table, "vector"),
+            text_hash=table["text_hash"].to_pylist(),
+        )
 
-    def only(self, rows: npt.NDArray[np.intp]) -> Logged:
-        """Some of them."""
-        return Logged(
-            [self.subjects[i] for i in rows],
-            [self.ids[i] for i in rows],
-            self.at[rows],
-            self.row_at[rows],
-            [self.links[i] for i in rows],
-            self.vector[rows],
-            [self.text_hash[i] for i in rows],
+    @property
+    def newest_at(self) -> Instants:
+        """(n,) `at`, or the newest row's time where that is later; the segments must be complete up to then."""
+        newest: Instants = np.maximum(self.at, self.row_at.max(axis=1))
+        return newest
+
+    def take(self, indices: npt.NDArray[np.intp]) -> LoggedPredictions:
+        """The predictions at the given indices."""
+        return LoggedPredictions(
+            [self.subjects[i] for i in indices],
+            [self.ids[i] for i in indices],
+            self.at[indices],
+            self.row_at[indices],
+            [self.links[i] for i in indices],
+            self.vector[indices],
+            [self.text_hash[i] for i in indices],
         )
 
 
-def logged(table: pa.Table) -> Logged:
-    """From a table of the prediction log whose lists are of equal length each."""
-    subjects = zip(table["type_id"].to_pylist(), table["subject_id"].to_pylist(), strict=True)
-    return Logged(
-        subjects=[Subject(*one) for one in subjects],
-        ids=table["prediction_id"].to_pylist(),
-        at=table["at"].to_numpy().astype(np.int64),
-        row_at=_lists(table, "row_at"),
-        links=[Links(*one) for one in table["links"].to_pylist()],
-        vector=_lists(table, "vector"),
-        text_hash=table["text_hash"].to_pylist(),
-    )
-
-
-def sampled(table: pa.Table, size: int) -> pa.Table:
-    """At most `size` predictions, chosen by a hash of their ids, in the table's order."""
+def sample_predictions(table: pa.Table, size: int) -> pa.Table:
+    """At most `size` predictions, in the table's order. Chosen by a hash of their ids, so each run takes the same."""
     if table.num_rows <= size:
         return table
     hashes = (hashlib.blake2b(one.encode(), digest_size=8).digest() for one in table["prediction_id"].to_pylist())
@@ -90,31 +91,31 @@ def sampled(table: pa.Table, size: int) -> pa.Table:
 
 
 def by_version(table: pa.Table) -> list[tuple[str, pa.Table]]:
-    """Each version's predictions under one contract and of one shape, in order."""
-    shapes = [pc.list_value_length(table[name]).cast(pa.string()) for name in ("vector", "row_at", "links")]
-    keys = pc.binary_join_element_wise(table["model_version"], table["contract_hash"], *shapes, "\0")
+    """Predictions grouped by version, contract and vector length: (version, rows in the table's order)."""
+    lengths = [pc.list_value_length(table[name]).cast(pa.string()) for name in ("vector", "row_at", "links")]
+    keys = pc.binary_join_element_wise(table["model_version"], table["contract_hash"], *lengths, "\0")
     versions = table["model_version"].to_pylist()
-    rows: dict[str, list[int]] = {}
+    groups: dict[str, list[int]] = {}
     for i, key in enumerate(keys.to_pylist()):
-        rows.setdefault(key, []).append(i)
-    return [(versions[some[0]], table.take(pa.array(some))) for _, some in sorted(rows.items())]
+        groups.setdefault(key, []).append(i)
+    return [(versions[rows[0]], table.take(pa.array(rows))) for _, rows in sorted(groups.items())]
 
 
-def segments_reach(settings: Settings, engine: Engine) -> Micros:
-    """Rows that became visible up to this instant are in every partition's segments.
+def segments_complete_until(settings: Settings, engine: Engine) -> Micros:
+    """The segments contain every row that became visible up to this time, in all partitions. µs since epoch.
 
     Raises:
-        ConfigurationError: the segments hold rows of another layout, or for another number of partitions.
+        ConfigurationError: the segments were written with another row layout or number of partitions.
     """
     count = settings.partitions
     folder = settings.features_dir / "segments"
     offset = min(Segments(folder, Partition(i, count)).manifest().offset for i in range(count))
     with reading(engine) as connection:
         if offset >= event_log.head(connection).offset:
-            return _ALL
+            return _NO_LIMIT
         return event_log.visible_at(connection, offset)
 
 
-def _lists(table: pa.Table, name: str) -> Any:
+def _matrix(table: pa.Table, name: str) -> Any:
     values = table[name].combine_chunks().flatten().to_numpy(zero_copy_only=False)
     return values.reshape(table.num_rows, -1)

@@ -19,7 +19,8 @@ from leads.db.tables import open_engine
 from leads.events import ItemCreated, RecordedEvent, Subject
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
-from monitoring.skew.check import SkewResult, check
+from monitoring.skew.check import check
+from monitoring.skew.results import SkewResult
 from serving.scoring.scorer import Scorer, ScoreRequest
 from serving.versions.published import Published
 from serving.worker.worker import Worker

@@ -1,4 +1,4 @@
-"""`leads skew`: no difference over a day with late events and killed workers; what is planted is found by name."""
+"""`leads skew`: no skew over a day with late events and killed workers; planted differences are found by column."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def world_on(home: Path, store: str = "sqlite", redis: str | None = None, segmen
 
 @pytest.fixture(params=["sqlite", "redis"])
 def any_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SkewWorld]:
-    """A platform on each online store that is read directly; segments follow the online rows by and by."""
+    """A platform on each online store that serving reads directly; segments follow soon after."""
     redis = request.getfixturevalue("redis_address") if request.param == "redis" else None
     made = world_on(tmp_path, request.param, redis, segment_flush_s=0.05)
     yield made
@@ -56,7 +56,7 @@ def any_world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[SkewWo
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[SkewWorld]:
-    """A platform on which one portion of events is folded, scored and written."""
+    """A platform with one portion of events folded, scored and written."""
     made = world_on(tmp_path)
     made.send()
     made.work()
@@ -65,11 +65,11 @@ def world(tmp_path: Path) -> Iterator[SkewWorld]:
     made.close()
 
 
-def test_a_day_with_late_events_and_restarts_shows_none(any_world: SkewWorld) -> None:
+def test_a_day_with_late_events_and_restarts_shows_no_skew(any_world: SkewWorld) -> None:
     world = any_world
     for portion in range(PORTIONS):
         first = world.send()
-        # Two seconds behind: less than counts as a difference.
+        # Two seconds behind: not enough for a difference.
         world.ask(first + 2 * clock.SECOND)
         if portion % 2:
             world.work(steps=2)
@@ -90,12 +90,12 @@ def test_a_day_with_late_events_and_restarts_shows_none(any_world: SkewWorld) ->
         table = read_predictions(world.settings.predictions_dir, one.harm)
         vectors = np.array(table["vector"].to_pylist(), np.float32)
         varied = [len(np.unique(column[~np.isnan(column)])) > 1 for column in vectors.T]
-        # Not trivial, though accounts have no item, parent or text.
+        # The columns vary, though accounts have no item, parent or text.
         assert np.mean(varied) > (0.6 if one.harm == "spam" else 0.4)
         assert set(table["source"].to_pylist()) == {"api", "worker"}
 
 
-def test_a_worker_killed_for_good_leaves_none(tmp_path: Path) -> None:
+def test_a_killed_worker_causes_no_skew(tmp_path: Path) -> None:
     world = world_on(tmp_path)
     for _ in range(PORTIONS):
         world.send()
@@ -120,7 +120,7 @@ def has_predictions(settings: Settings) -> bool:
     return any(settings.predictions_dir.glob("harm=*/day=*/*.parquet"))
 
 
-def test_what_the_segments_don_t_reach_is_left_to_the_next_run(world: SkewWorld) -> None:
+def test_predictions_newer_than_the_segments_are_left_to_the_next_run(world: SkewWorld) -> None:
     before = world.prove()
     world.send()
     world.work()
@@ -180,7 +180,7 @@ def test_a_window_that_serving_slides_one_bucket_too_far_is_found(
     }
 
 
-def test_a_row_missing_online_is_found_once_it_is_long_there(world: SkewWorld) -> None:
+def test_a_row_missing_online_is_found_after_the_lag(world: SkewWorld) -> None:
     account = next(one.body.account_id for one in world.sent if getattr(one.body, "parent", None))
     world.remove("account", str(account))
     comment = world.comments(account)[0]
@@ -230,7 +230,7 @@ def test_staleness_counts_from_the_first_newer_row(world: SkewWorld) -> None:
     assert world.prove(lag=limit - 1).differs
 
 
-def test_a_text_judged_otherwise_than_logged_is_found(world: SkewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_text_scored_differently_is_found(world: SkewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     right = text_cache.text_counts
     with monkeypatch.context() as patch:
         # Counts of texts that were scored before are known.
@@ -243,7 +243,7 @@ def test_a_text_judged_otherwise_than_logged_is_found(world: SkewWorld, monkeypa
     assert {name.partition(".")[0] for name in found["value"]} == {"text"}
 
 
-def test_a_text_that_came_with_the_request_leaves_only_its_columns_open(world: SkewWorld) -> None:
+def test_a_text_from_the_request_leaves_only_its_columns_unchecked(world: SkewWorld) -> None:
     comment = world.comments()[0]
     world.ask(world.now, [comment], text="never seen before, nowhere")
     first = world.prove()
@@ -251,7 +251,7 @@ def test_a_text_that_came_with_the_request_leaves_only_its_columns_open(world: S
     assert sum(one.texts_unverifiable for one in first.harms) == 1
 
 
-def test_the_text_before_an_edit_is_known_by_its_hash(world: SkewWorld) -> None:
+def test_the_text_before_an_edit_is_found_by_its_hash(world: SkewWorld) -> None:
     edited = next(one.body.subject.subject for one in world.sent if one.event.id.startswith("edit-"))
     world.ask(world.now, [edited], text=None)
     first = next(one.body for one in world.sent if getattr(one.body, "subject", None) == world.sent[-1].body.subject)
@@ -261,7 +261,7 @@ def test_the_text_before_an_edit_is_known_by_its_hash(world: SkewWorld) -> None:
     assert sum(one.texts_unverifiable for one in result.harms) == 0
 
 
-def test_the_command_says_what_differs_by_its_exit_code(world: SkewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_exit_code_reports_skew(world: SkewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     world.log.flush()
     monkeypatch.setenv("LEADS_HOME", str(world.settings.root))
     monkeypatch.setenv("LEADS_CORPORA", "")
@@ -283,7 +283,7 @@ def test_the_command_says_what_differs_by_its_exit_code(world: SkewWorld, monkey
     assert RUNNER.invoke(app, ["skew", "spam", "--until", "yesterday"]).exit_code != 0
 
 
-def test_an_empty_log_says_what_to_do(settings: Settings) -> None:
+def test_an_empty_log_is_an_error_with_a_remedy(settings: Settings) -> None:
     with pytest.raises(NotFound, match="leads serve"):
         check(settings)
     with pytest.raises(NotFound, match="spam"):

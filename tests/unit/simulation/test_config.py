@@ -1,4 +1,4 @@
-"""What a simulation's settings refuse, and what the presets are."""
+"""Invalid simulation settings, and the presets."""
 
 from __future__ import annotations
 

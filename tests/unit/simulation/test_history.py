@@ -1,4 +1,4 @@
-"""A simulated platform as files: same bytes, strict order, and a truth that agrees with what is in the events."""
+"""A simulation's files: reproducible bytes, strict order, and a truth that agrees with the events."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ import pytest
 from leads.clock import DAY, MINUTE, SECOND, Micros
 from leads.errors import Conflict, InvalidInput
 from leads.events import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, decode_recorded
-from simulation.config import HARMS_OF, Period, SimulationConfig, preset
-from simulation.history import Manifest, load_manifest, simulate
+from simulation.config import HARMS_BY_TYPE, Period, SimulationConfig, preset
+from simulation.history import SimulationManifest, load_manifest, simulate
 
 CONFIG = preset("small", seed=3)
 END_OF_HISTORY = CONFIG.start + CONFIG.periods[0].days * DAY
@@ -24,7 +24,7 @@ END_OF_HISTORY = CONFIG.start + CONFIG.periods[0].days * DAY
 
 class Simulated(NamedTuple):
     folder: Path
-    manifest: Manifest
+    manifest: SimulationManifest
     history: list[RecordedEvent]
     change: list[RecordedEvent]
     truth: list[dict[str, object]]
@@ -68,12 +68,12 @@ class TestReproducible:
         other = simulate(msgspec.structs.replace(CONFIG, seed=4), tmp_path / "other")
         assert other.periods[0].sha256 != simulated.manifest.periods[0].sha256
 
-    def test_what_comes_later_leaves_the_history_as_it_is(self, tmp_path: Path) -> None:
+    def test_later_periods_leave_earlier_ones_unchanged(self, tmp_path: Path) -> None:
         alone = simulate(tiny(periods=(Period("history", 2),)), tmp_path / "alone")
         continued = simulate(tiny(), tmp_path / "continued")
         assert alone.periods[0] == continued.periods[0]
 
-    def test_the_manifest_tells_what_is_in_the_files(self, simulated: Simulated) -> None:
+    def test_the_manifest_describes_the_files(self, simulated: Simulated) -> None:
         manifest = load_manifest(simulated.folder)
         assert manifest == simulated.manifest
         for period, events in zip(manifest.periods, (simulated.history, simulated.change), strict=True):
@@ -97,7 +97,7 @@ class TestTime:
         ids = [event.id for event in simulated.history + simulated.change]
         assert len(set(ids)) == len(ids)
 
-    def test_nothing_is_known_before_it_happened(self, simulated: Simulated) -> None:
+    def test_no_event_is_visible_before_it_occurred(self, simulated: Simulated) -> None:
         assert all(e.occurred_at <= e.visible_at for e in simulated.history + simulated.change)
 
     def test_most_plays_arrive_at_once_and_some_much_later(self, simulated: Simulated) -> None:
@@ -123,11 +123,13 @@ class TestTruth:
     def test_every_subject_has_its_harms_and_when_it_was_first_seen(self, simulated: Simulated) -> None:
         first: dict[tuple[str, str], Micros] = {}
         for event in simulated.history + simulated.change:
-            if isinstance(event.body, ItemCreated) and event.body.subject.type_id in HARMS_OF:
+            if isinstance(event.body, ItemCreated) and event.body.subject.type_id in HARMS_BY_TYPE:
                 first.setdefault((event.body.subject.type_id, event.body.subject.id), event.visible_at)
-        told = {(row["type_id"], row["subject_id"], row["harm"]): row["first_visible_at"] for row in simulated.truth}
-        expected = {(*subject, harm): at for subject, at in first.items() for harm in HARMS_OF[subject[0]]}
-        assert told == expected
+        recorded = {
+            (row["type_id"], row["subject_id"], row["harm"]): row["first_visible_at"] for row in simulated.truth
+        }
+        expected = {(*subject, harm): at for subject, at in first.items() for harm in HARMS_BY_TYPE[subject[0]]}
+        assert recorded == expected
 
     def test_spam_is_as_frequent_as_configured(self, simulated: Simulated) -> None:
         written = comments(simulated.history)
@@ -138,13 +140,13 @@ class TestTruth:
         share = len(simulated.violating("stream_manipulation") & accounts) / len(accounts)
         assert share == pytest.approx(CONFIG.farm_share, abs=0.02)
 
-    def test_grammars_know_nothing_of_the_harms_they_dont_write(self, simulated: Simulated) -> None:
+    def test_harms_that_grammars_dont_generate_are_unknown(self, simulated: Simulated) -> None:
         assert simulated.manifest.text_source == "templates"
         for harm in ("identity_hate", "sexism"):
             assert all(row["violating"] is None for row in simulated.truth if row["harm"] == harm)
         assert simulated.violating("harassment")
 
-    def test_the_texts_of_spam_and_talk_overlap(self, simulated: Simulated) -> None:
+    def test_spam_and_other_comments_share_words(self, simulated: Simulated) -> None:
         spam = simulated.violating("spam")
         words: dict[bool, set[str]] = defaultdict(set)
         for subject, body in comments(simulated.history).items():
@@ -179,7 +181,7 @@ class TestDecisions:
         assert 0.02 < sum(wrong[True]) / len(wrong[True]) < 0.15
         assert 0.003 < sum(wrong[False]) / len(wrong[False]) < 0.05
 
-    def test_the_random_share_is_drawn_whether_reported_or_not(self, simulated: Simulated) -> None:
+    def test_the_random_sample_does_not_depend_on_reports(self, simulated: Simulated) -> None:
         reported = {e.body.subject.id for e in simulated.history if isinstance(e.body, SignalReceived)}
         written = comments(simulated.history)
         drawn = {
@@ -189,7 +191,7 @@ class TestDecisions:
         }
         assert set(drawn.values()) == {CONFIG.review_share}
         for group in (written.keys() & reported, written.keys() - reported):
-            # Three standard errors, and a little for those whose judgement comes after the end.
+            # Three standard errors, and some more for decisions that come after the end.
             expected, n = CONFIG.review_share, len(group)
             assert abs(len(group & drawn.keys()) / n - expected) < 3 * (expected * (1 - expected) / n) ** 0.5 + 0.02
 
@@ -218,7 +220,7 @@ class TestSignals:
         kinds = {e.body.kind for e in simulated.history if isinstance(e.body, SignalReceived)}
         assert kinds == {"user_report", "trusted_flagger", "hash_match"}
 
-    def test_who_reports_exists_by_then(self, simulated: Simulated) -> None:
+    def test_reporters_exist_before_they_report(self, simulated: Simulated) -> None:
         created: dict[str, Micros] = {}
         for event in simulated.history + simulated.change:
             if _is_account(event):
@@ -240,9 +242,9 @@ class TestFiles:
         assert sorted(contents(tmp_path / "world")) == ["events-only.jsonl", "manifest.json", "truth.parquet"]
         assert [path.name for path in tmp_path.iterdir()] == ["world"]
 
-    def test_a_folder_with_something_else_is_left_alone(self, tmp_path: Path) -> None:
+    def test_a_folder_in_use_is_left_unchanged(self, tmp_path: Path) -> None:
         (tmp_path / "notes.txt").write_text("mine")
-        with pytest.raises(Conflict, match="something else"):
+        with pytest.raises(Conflict, match="not a simulation"):
             simulate(tiny(), tmp_path)
         assert (tmp_path / "notes.txt").read_text() == "mine"
 
@@ -253,18 +255,18 @@ class TestFiles:
             simulate(tiny(), tmp_path / "world", corpora=tmp_path / "corpora")
         assert [path.name for path in tmp_path.iterdir()] == ["corpora"]
 
-    def test_progress_is_told_by_the_day(self, tmp_path: Path) -> None:
-        told: list[tuple[int, int]] = []
-        simulate(tiny(), tmp_path / "world", on_progress=lambda done, total: told.append((done, total)))
-        assert told == [(1, 3), (2, 3), (3, 3)]
+    def test_progress_is_reported_daily(self, tmp_path: Path) -> None:
+        reported: list[tuple[int, int]] = []
+        simulate(tiny(), tmp_path / "world", on_progress=lambda done, total: reported.append((done, total)))
+        assert reported == [(1, 3), (2, 3), (3, 3)]
 
-    def test_no_simulation_there(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidInput, match="holds no simulation"):
+    def test_a_folder_without_a_simulation_is_an_error(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidInput, match="no readable simulation"):
             load_manifest(tmp_path)
 
 
 @pytest.mark.parametrize("share", ["spam_share", "farm_share", "review_share", "account_review_share", "reviewer_miss"])
-def test_a_platform_without_one_of_its_parts(share: str, tmp_path: Path) -> None:
+def test_a_share_can_be_zero(share: str, tmp_path: Path) -> None:
     manifest = simulate(tiny(**{share: 0.0}), tmp_path / "world")
     if share == "farm_share":
         assert manifest.harms["stream_manipulation"].violating == 0

@@ -1,4 +1,4 @@
-"""Drift: a version's reference against the latest window of its predictions."""
+"""Drift between a version's reference sample and the current window of its predictions."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ NAMES = ("item.reports_24h", "item.plays_24h", "account.age_h", "text.urls", "it
 Rows = npt.NDArray[np.float32]
 
 
-class Shelf:
+class FolderRegistry:
     """A registry with one version in a folder."""
 
     def __init__(self, folder: Path, champion: str | None = "3") -> None:
@@ -63,12 +63,12 @@ def scores(rows: Rows) -> npt.NDArray[np.float64]:
     return 1 / (1 + np.exp(-rows[:, -1].astype(np.float64)))
 
 
-def put_reference(folder: Path, rows: Rows) -> Shelf:
+def put_reference(folder: Path, rows: Rows) -> FolderRegistry:
     columns = {name: rows[:, j] for j, name in enumerate(NAMES)}
     pq.write_table(
         pa.table({**columns, "score": scores(rows), "label": scores(rows) > 0.5}), folder / "reference.parquet"
     )
-    return Shelf(folder)
+    return FolderRegistry(folder)
 
 
 def put_predictions(
@@ -105,7 +105,7 @@ def policies(settings: Settings) -> Policies:
 
 
 @pytest.fixture
-def shelf(tmp_path: Path) -> Shelf:
+def registry(tmp_path: Path) -> FolderRegistry:
     return put_reference(tmp_path, world(1_500, 0))
 
 
@@ -115,26 +115,28 @@ def shown(result: DriftResult) -> str:
     return out.getvalue()
 
 
-def test_the_same_world_has_not_drifted(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_the_same_world_has_not_drifted(settings: Settings, policies: Policies, registry: FolderRegistry) -> None:
     put_predictions(settings, world(600, 1))
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert not result.drifted
     assert result.drifted_columns == ()
     assert (result.version, result.rows, result.predictions, result.reference_rows) == ("3", 600, 600, 1_500)
     assert result.until == AT + 600
     assert result.since == result.until - clock.DAY
-    # What is the same constant on both sides can't drift, missing or not.
+    # Columns with the same constant on both sides can't drift.
     names = {column.name for column in result.columns}
     assert names == {*NAMES} - {"item.notices"} | {"account.age_h is missing"}
     assert "no drift" in shown(result)
 
 
-def test_changed_inputs_are_named_with_what_changed(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_drifted_inputs_are_listed_with_their_statistics(
+    settings: Settings, policies: Policies, registry: FolderRegistry
+) -> None:
     changed = world(600, 1)
     changed[:300, 0] += 1
     changed[:200, 2] = np.nan
     put_predictions(settings, changed)
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert result.drifted
     assert not result.score.drifted
     assert {column.name for column in result.drifted_columns} == {"item.reports_24h", "account.age_h is missing"}
@@ -147,22 +149,22 @@ def test_changed_inputs_are_named_with_what_changed(settings: Settings, policies
     assert "item.reports_24h" in shown(result)
 
 
-def test_a_drifted_score_is_enough(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_a_drifted_score_is_enough(settings: Settings, policies: Policies, registry: FolderRegistry) -> None:
     changed = world(600, 1)
     changed[:, -1] += 1
     put_predictions(settings, changed)
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert result.score.drifted
     assert result.drifted
 
 
-def test_the_report_tells_the_same_and_names_no_other_host(
-    settings: Settings, policies: Policies, shelf: Shelf
+def test_the_report_agrees_with_the_verdict_and_loads_nothing_remote(
+    settings: Settings, policies: Policies, registry: FolderRegistry
 ) -> None:
     changed = world(600, 1)
     changed[:, 0] += 1
     put_predictions(settings, changed)
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     page = result.report.read_text(encoding="utf-8")
     assert result.report.is_relative_to(settings.reports_dir / "drift" / "spam")
     assert result.report.name.startswith("3-2026")
@@ -173,93 +175,101 @@ def test_the_report_tells_the_same_and_names_no_other_host(
     assert list(result.report.parent.glob(".*")) == []
 
 
-def test_values_that_vanish_are_drift(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_values_that_go_missing_are_drift(settings: Settings, policies: Policies, registry: FolderRegistry) -> None:
     changed = world(300, 1)
     changed[:, 1] = np.nan
     put_predictions(settings, changed)
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert [column.name for column in result.drifted_columns] == ["item.plays_24h is missing"]
     assert result.drifted
 
 
-def test_infinite_values_count_as_missing(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_infinite_values_count_as_missing(settings: Settings, policies: Policies, registry: FolderRegistry) -> None:
     changed = world(300, 1)
     changed[:, 1] = np.inf
     put_predictions(settings, changed)
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert "item.plays_24h is missing" in {column.name for column in result.drifted_columns}
 
 
-def test_only_the_champions_latest_window_counts(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_only_the_champions_latest_window_counts(
+    settings: Settings, policies: Policies, registry: FolderRegistry
+) -> None:
     strange = world(300, 2) + 50
     put_predictions(settings, strange, version="2", prefix="other")
     put_predictions(settings, strange, at=AT - 2 * clock.DAY, prefix="old")
     put_predictions(settings, world(300, 3))
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert (result.rows, result.drifted) == (300, False)
     older = drift(
-        settings, policies, "spam", since=AT - 3 * clock.DAY, until=AT - clock.DAY, min_rows=50, registry=shelf
+        settings, policies, "spam", since=AT - 3 * clock.DAY, until=AT - clock.DAY, min_rows=50, registry=registry
     )
     assert (older.rows, older.drifted) == (300, True)
     assert older.report != result.report
 
 
-def test_a_busy_subject_counts_once_by_its_latest(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_a_subject_counts_once_with_its_latest_prediction(
+    settings: Settings, policies: Policies, registry: FolderRegistry
+) -> None:
     for again in range(3):
         put_predictions(settings, world(200, 4) + 50, at=AT - (again + 1) * clock.HOUR)
     put_predictions(settings, world(200, 5))
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert (result.predictions, result.rows, result.drifted) == (800, 200, False)
 
 
-def test_a_window_over_midnight_is_whole(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_a_window_can_span_midnight(settings: Settings, policies: Policies, registry: FolderRegistry) -> None:
     midnight = AT // clock.DAY * clock.DAY
     put_predictions(settings, world(200, 4), at=midnight - 100 * clock.MINUTE, step=clock.MINUTE)
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert result.rows == 200
-    assert drift(settings, policies, "spam", length=150 * clock.MINUTE, registry=shelf).rows == 150
+    assert drift(settings, policies, "spam", length=150 * clock.MINUTE, registry=registry).rows == 150
 
 
 @pytest.mark.parametrize("rows", [0, 1, 99])
-def test_too_small_a_window_gives_no_verdict(settings: Settings, policies: Policies, shelf: Shelf, rows: int) -> None:
+def test_a_small_window_gives_no_verdict(
+    settings: Settings, policies: Policies, registry: FolderRegistry, rows: int
+) -> None:
     if rows:
         put_predictions(settings, world(rows, 1))
     with pytest.raises(NotEnoughData) as refused:
-        drift(settings, policies, "spam", registry=shelf)
+        drift(settings, policies, "spam", registry=registry)
     assert refused.value.remedy
     assert not settings.reports_dir.exists()
 
 
-def test_too_small_a_reference_gives_no_verdict(settings: Settings, policies: Policies, tmp_path: Path) -> None:
+def test_a_small_reference_sample_gives_no_verdict(settings: Settings, policies: Policies, tmp_path: Path) -> None:
     put_predictions(settings, world(200, 1))
     with pytest.raises(NotEnoughData, match="reference"):
         drift(settings, policies, "spam", registry=put_reference(tmp_path, world(50, 0)))
 
 
-def test_what_doesnt_exist_is_named(settings: Settings, policies: Policies, tmp_path: Path) -> None:
+def test_an_unknown_harm_or_missing_champion_is_an_error(
+    settings: Settings, policies: Policies, tmp_path: Path
+) -> None:
     with pytest.raises(NotFound, match="spma"):
-        drift(settings, policies, "spma", registry=Shelf(tmp_path))
+        drift(settings, policies, "spma", registry=FolderRegistry(tmp_path))
     with pytest.raises(NotFound, match="no champion"):
-        drift(settings, policies, "spam", registry=Shelf(tmp_path, champion=None))
+        drift(settings, policies, "spam", registry=FolderRegistry(tmp_path, champion=None))
 
 
-def test_a_reference_that_cant_be_used_is_refused(
-    settings: Settings, policies: Policies, shelf: Shelf, tmp_path: Path
+def test_an_unusable_reference_sample_is_refused(
+    settings: Settings, policies: Policies, registry: FolderRegistry, tmp_path: Path
 ) -> None:
     put_predictions(settings, world(200, 1)[:, :4])
     with pytest.raises(ModelRefused, match="6 inputs"):
-        drift(settings, policies, "spam", registry=shelf)
+        drift(settings, policies, "spam", registry=registry)
     (tmp_path / "reference.parquet").write_bytes(b"torn")
     with pytest.raises(ModelRefused, match="can't be read"):
-        drift(settings, policies, "spam", registry=shelf)
+        drift(settings, policies, "spam", registry=registry)
     (tmp_path / "reference.parquet").unlink()
     with pytest.raises(ModelRefused, match="can't be read"):
-        drift(settings, policies, "spam", registry=shelf)
+        drift(settings, policies, "spam", registry=registry)
 
 
-def test_segments_that_cant_be_read_are_counted(settings: Settings, policies: Policies, shelf: Shelf) -> None:
+def test_unreadable_segments_are_counted(settings: Settings, policies: Policies, registry: FolderRegistry) -> None:
     put_predictions(settings, world(300, 1))
     next(settings.predictions_dir.rglob("*.parquet")).with_name("torn.parquet").write_bytes(b"PAR1")
-    result = drift(settings, policies, "spam", registry=shelf)
+    result = drift(settings, policies, "spam", registry=registry)
     assert result.unreadable == 1
     assert "segments of the prediction log that can't be read, left out: 1" in shown(result)

@@ -1,4 +1,4 @@
-"""The distance is Evidently's own; its threshold grows with what chance reaches."""
+"""The distance equals Evidently's; its threshold allows for chance."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::F
 
 
 def world(rows: int, random: np.random.Generator) -> Values:
-    """Columns of the kinds that inputs are: rare counts, heavy tails, shares, ages, constants, missing values."""
+    """Columns like the inputs': rare counts, heavy tails, shares, ages, constants, missing values."""
     columns = [np.where(random.random(rows) < share, 1 + random.poisson(0.5, rows), 0) for share in (0.01, 0.1)]
     columns += [np.floor(random.lognormal(2, 1.5, rows)), random.exponential(300, rows), random.normal(0, 1, rows)]
     columns += [np.where(random.random(rows) < 0.8, 0, random.random(rows)), np.zeros(rows), random.beta(0.3, 4, rows)]
@@ -25,7 +25,7 @@ def known(column: Values) -> Values:
     return column[~np.isnan(column)]
 
 
-def test_the_shuffled_distance_is_evidentlys() -> None:
+def test_the_shuffled_distance_equals_evidentlys() -> None:
     random = np.random.default_rng(1)
     reference, current = world(400, random), world(150, random) * 1.3
     labels = (np.arange(550) >= 400)[None]
@@ -34,7 +34,7 @@ def test_the_shuffled_distance_is_evidentlys() -> None:
         assert ours == pytest.approx(distance(known(before), known(after)), rel=1e-9, abs=1e-12)
 
 
-def test_a_side_without_values_has_no_distance() -> None:
+def test_an_empty_side_has_no_distance() -> None:
     assert np.isnan(distance(np.array([]), np.array([1.0])))
     assert np.isnan(distance(np.array([1.0]), np.array([])))
 
@@ -50,15 +50,15 @@ def exceeded(reference: Values, current: Values) -> list[int]:
     return [j for j, (before, after, limit) in enumerate(pairs) if distance(known(before), known(after)) > limit]
 
 
-def test_windows_of_the_same_world_rarely_alarm() -> None:
+def test_windows_without_drift_rarely_alarm() -> None:
     random = np.random.default_rng(2)
     reference = world(1_000, random)
     alarms = {rows: sum(bool(exceeded(reference, world(rows, random))) for _ in range(10)) for rows in (100, 300)}
-    # One in a hundred is meant; with the fixed threshold it is nearly every one.
+    # The false alarm rate is 1%; with the fixed threshold nearly every window would alarm.
     assert max(alarms.values()) <= 2
 
 
-def test_changes_are_found_where_they_are() -> None:
+def test_only_the_changed_columns_are_found() -> None:
     random = np.random.default_rng(3)
     reference, current = world(3_000, random), world(1_000, random)
     current[:, 1] = np.where(random.random(1_000) < 0.25, 1, current[:, 1])
@@ -66,7 +66,7 @@ def test_changes_are_found_where_they_are() -> None:
     assert exceeded(reference, current) == [1, 4]
 
 
-def test_thresholds_fall_to_the_lowest_as_the_window_grows() -> None:
+def test_thresholds_fall_as_the_window_grows() -> None:
     random = np.random.default_rng(4)
     reference = world(4_000, random)
     small, large = (thresholds(reference, world(rows, random)) for rows in (100, 4_000))
@@ -81,7 +81,7 @@ def test_equal_data_gives_equal_thresholds() -> None:
     np.testing.assert_array_equal(thresholds(reference, current), thresholds(reference, current))
 
 
-def test_columns_missing_on_a_side_dont_disturb() -> None:
+def test_columns_missing_on_one_side_give_finite_thresholds() -> None:
     random = np.random.default_rng(6)
     reference, current = world(500, random), world(200, random)
     current[:, 0] = np.nan

@@ -1,0 +1,225 @@
+"""Re-derive the features of logged predictions: rows from the segments, texts from the event log."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.dataset as ds
+from sqlalchemy.engine import Engine
+
+from features.catalogue import BY_NAME, Feature
+from features.contract import FeatureContract
+from features.evaluate.columns import evaluate
+from features.layout import ACCOUNT, ROLES, Instants, Matrix
+from features.offline.frames import rows_at
+from features.offline.segments import JOIN_KEYS
+from leads.db import event_log
+from leads.db.tables import reading
+from leads.settings import Settings
+from leads.text import text_hash
+from monitoring.skew.logged import LoggedPredictions
+
+Flags = npt.NDArray[np.bool_]
+_ACCOUNT, _DEVICE = tuple(ROLES).index("account"), tuple(ROLES).index("device")
+
+
+class JudgedTexts(NamedTuple):
+    """The texts that n predictions may have scored. They are never shown or stored.
+
+    Args:
+        candidates: per prediction, the texts with the logged hash, most likely first; several can share one because
+            hashes ignore case and spacing. (None,) without a text or a match.
+        unknown: (n,) the text is not in the event log, for example because it came with the request.
+        ahead: (n,) the matching texts became visible only after `at`.
+    """
+
+    candidates: list[tuple[str | None, ...]]
+    unknown: Flags
+    ahead: Flags
+
+
+@dataclass(frozen=True)
+class Rederived:
+    """What the segments and the event log give for n predictions. Times in µs.
+
+    Args:
+        matrix: (n, columns) float32 features from the rows that were served.
+        served: those rows by role, each (n, width).
+        served_at: (n, roles) when they became visible; differs from the logged time if the segments lack the row.
+        maybe_outdated: (k,) the predictions whose served rows may not have been the newest.
+        newest: the newest visible rows of these by role, each (k, width).
+        newest_at: (k, roles) when they became visible.
+        outdated: (k, roles) whether a row newer than the served one was visible.
+        lag: (k, roles) how long the first such row had been visible.
+        links_differ: (n,) whether the links stored at `at` differ from those followed.
+    """
+
+    matrix: Matrix
+    served: dict[str, Matrix]
+    served_at: Instants
+    maybe_outdated: Instants
+    newest: dict[str, Matrix]
+    newest_at: Instants
+    outdated: Flags
+    lag: Instants
+    links_differ: Flags
+    texts: JudgedTexts
+
+
+def rederive(
+    settings: Settings, engine: Engine, contract: FeatureContract, predictions: LoggedPredictions
+) -> Rederived:
+    """Join the rows point-in-time, find the texts, and evaluate the contract.
+
+    Raises:
+        NotFound: no features have been derived yet.
+    """
+    at = np.repeat(predictions.at[:, None], len(ROLES), axis=1)
+    rows = rows_at(settings, predictions.subjects, at)
+    links_differ = np.array([a != b for a, b in zip(rows.links, predictions.links, strict=True)], np.bool_)
+    # Most served rows were the newest: one join gives both, and only the other rows are joined again.
+    maybe_outdated = np.flatnonzero(links_differ | (rows.row_at != predictions.row_at).any(axis=1))
+    some = predictions.take(maybe_outdated)
+    served = rows_at(settings, some.subjects, some.row_at, links=some.links)
+    newest = rows_at(settings, some.subjects, at[maybe_outdated], links=some.links)
+    for role, packed in served.packed.items():
+        rows.packed[role][maybe_outdated] = packed
+    rows.row_at[maybe_outdated] = served.row_at
+    outdated = newest.row_at > some.row_at
+    # The account's row names the device: with another account row the device is another one, not outdated.
+    outdated[:, _DEVICE] &= newest.row_at[:, _ACCOUNT] == some.row_at[:, _ACCOUNT]
+    texts = _texts(engine, contract, predictions)
+    return Rederived(
+        matrix=evaluate_texts(contract, rows.packed, predictions, texts),
+        served=rows.packed,
+        served_at=rows.row_at,
+        maybe_outdated=maybe_outdated,
+        newest=newest.packed,
+        newest_at=newest.row_at,
+        outdated=outdated,
+        lag=row_lag(settings, some, outdated),
+        links_differ=links_differ,
+        texts=texts,
+    )
+
+
+def _texts(engine: Engine, contract: FeatureContract, predictions: LoggedPredictions) -> JudgedTexts:
+    if any(view_of(name) is None for name in contract.names):
+        return judged_texts(engine, predictions)
+    none = np.zeros(len(predictions), np.bool_)
+    return JudgedTexts([(None,)] * len(predictions), none, none)
+
+
+def judged_texts(engine: Engine, predictions: LoggedPredictions) -> JudgedTexts:
+    """Find the texts in the event log whose hash was logged."""
+    n = len(predictions)
+    found = JudgedTexts([(None,)] * n, np.zeros(n, np.bool_), np.zeros(n, np.bool_))
+    with reading(engine) as connection:
+        subjects = {predictions.subjects[i] for i, digest in enumerate(predictions.text_hash) if digest}
+        stored = event_log.texts(connection, subjects)
+    versions = {subject: [(at, text, text_hash(text)) for at, text in texts] for subject, texts in stored.items()}
+    for i, digest in enumerate(predictions.text_hash):
+        if not digest:
+            continue
+        matches = [(at, text) for at, text, other in versions.get(predictions.subjects[i], ()) if other == digest]
+        visible = [text for at, text in matches if at <= predictions.at[i]]
+        found.unknown[i], found.ahead[i] = not matches, bool(matches) and not visible
+        if matches:
+            found.candidates[i] = tuple(dict.fromkeys(visible[::-1] or [text for _, text in matches]))
+    return found
+
+
+def evaluate_texts(
+    contract: FeatureContract, packed: dict[str, Matrix], predictions: LoggedPredictions, texts: JudgedTexts
+) -> Matrix:
+    """(n, columns) the contract's features, with the first candidate text that reproduces the served ones."""
+    served = predictions.vector[:, : len(contract.columns)]
+    matrix = evaluate(contract, packed, predictions.at, [candidates[0] for candidates in texts.candidates]).matrix
+    of_text = np.array([view_of(name) is None for name in contract.names])
+    for turn in range(1, max(map(len, texts.candidates))):
+        differ = np.flatnonzero((~same(matrix, served) & of_text).any(axis=1))
+        retry = np.array([i for i in differ if len(texts.candidates[i]) > turn], np.int64)
+        if not len(retry):
+            break
+        rows = {role: rows[retry] for role, rows in packed.items()}
+        other = evaluate(contract, rows, predictions.at[retry], [texts.candidates[i][turn] for i in retry]).matrix
+        fits = (same(other, served[retry]) | ~of_text).all(axis=1)
+        matrix[retry[fits]] = other[fits]
+    return matrix
+
+
+def row_lag(settings: Settings, predictions: LoggedPredictions, outdated: Flags) -> Instants:
+    """(n, roles) µs for which the first row newer than the served one had been visible; 0 where not outdated.
+
+    The first, not the newest: a busy entity whose row is stuck would otherwise always look fresh.
+    """
+    keys: dict[str, Sequence[str | None]] = {
+        "item": [subject.key for subject in predictions.subjects],
+        "account": [links.account_id for links in predictions.links],
+        "parent": [links.parent_key for links in predictions.links],
+        "bucket_0": [links.bucket_0 for links in predictions.links],
+        "bucket_1": [links.bucket_1 for links in predictions.links],
+        "device": _served_devices(settings, predictions, outdated[:, _DEVICE]),
+    }
+    lag = np.zeros(outdated.shape, np.int64)
+    for r, (role, layout) in enumerate(ROLES.items()):
+        which = np.flatnonzero(outdated[:, r])
+        if len(which):
+            wanted = [str(keys[role][int(i)]) for i in which]
+            newer_at = _first_after(settings, layout.view, wanted, predictions.row_at[which, r])
+            lag[which, r] = predictions.at[which] - newer_at
+    return lag
+
+
+def _served_devices(settings: Settings, predictions: LoggedPredictions, wanted: Flags) -> list[str | None]:
+    """The devices named by the served account rows; None for predictions that aren't wanted."""
+    devices: list[str | None] = [None] * len(predictions)
+    served = {
+        int(i): (predictions.links[i].account_id, int(predictions.row_at[i, _ACCOUNT])) for i in np.flatnonzero(wanted)
+    }
+    if served:
+        accounts = {account_id for account_id, _ in served.values() if account_id is not None}
+        table = _read_rows(settings, ACCOUNT.view, accounts, ACCOUNT.links)
+        columns = (table[name].to_pylist() for name in ("key", "at", ACCOUNT.links[0]))
+        device_of = {(key, at): device for key, at, device in zip(*columns, strict=True)}
+        for i, row in served.items():
+            devices[i] = device_of.get(row)
+    return devices
+
+
+def _first_after(settings: Settings, view: str, keys: Sequence[str], after: Instants) -> Instants:
+    """(k,) when each key's first row newer than `after`, (k,), became visible."""
+    table = _read_rows(settings, view, set(keys))
+    by_key: dict[str, list[int]] = {}
+    for key, at in zip(table["key"].to_pylist(), table["at"].to_pylist(), strict=True):
+        by_key.setdefault(key, []).append(at)
+    times = {key: np.unique(unsorted) for key, unsorted in by_key.items()}
+    first = [times[key][np.searchsorted(times[key], at, "right")] for key, at in zip(keys, after, strict=True)]
+    return np.array(first, np.int64)
+
+
+def _read_rows(settings: Settings, view: str, keys: set[str], more: Sequence[str] = ()) -> pa.Table:
+    """`key`, `at` (µs) and more columns of all stored rows with the given keys."""
+    segments = ds.dataset(settings.features_dir / "segments" / view, format="parquet")
+    columns = {"key": pc.field(JOIN_KEYS[view]), "at": pc.field("visible_at").cast(pa.int64())}
+    columns |= {name: pc.field(name) for name in more}
+    wanted = pa.array(sorted(keys), pa.string())
+    return segments.to_table(columns=columns, filter=pc.field(JOIN_KEYS[view]).isin(wanted))
+
+
+def same(a: Matrix, b: Matrix) -> Flags:
+    """Where floats are equal; NaN equals NaN."""
+    equal: Flags = (a == b) | (np.isnan(a) & np.isnan(b))
+    return equal
+
+
+def view_of(column: str) -> str | None:
+    """The view from which a column is read; None for a column of the text."""
+    feature = BY_NAME[column]
+    return feature.view if isinstance(feature, Feature) else None
