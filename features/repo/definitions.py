@@ -1,7 +1,7 @@
-"""What `feast -c features/repo apply` finds: every object of `features.feast.store`, under a name of this module."""
+"""Read by `feast -c features/repo apply`: defines every object of `features.feast.store` as a global of this module."""
 
 from features.feast.repo_settings import project_settings
 from features.feast.store import definitions
 
-# Feast takes up whatever a module's names stand for; an entity and its view share a name, so the kind is part of it.
-globals().update({f"{type(one).__name__}_{one.name}": one for one in definitions(project_settings())})
+# Feast collects the module's globals. An entity and its view share a name, so the key includes the type.
+globals().update({f"{type(item).__name__}_{item.name}": item for item in definitions(project_settings())})

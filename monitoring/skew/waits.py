@@ -10,8 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.dataset as ds
 
-from features.layout import ACCOUNT, ROLES, Instants
-from features.offline.segments import JOIN_KEYS
+from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Instants
 from leads.settings import Settings
 from monitoring.skew.logged import Logged
 

@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import redis
 
+from features.feast.online_config import PROJECT
 from features.feast.store import repo_config
-from features.layout import LAYOUTS
-from features.offline.segments import JOIN_KEYS
-from features.online.codec import PROJECT, entity_key, fields
+from features.layout import JOIN_KEYS, LAYOUTS
+from features.online.codec import entity_key, fields
 from features.online.feast import FeastStore
 from features.online.redis import RedisStore, redis_options
 from features.online.sqlite import SqliteStore
