@@ -187,7 +187,6 @@ ROLES: dict[str, Layout] = {
     "device": DEVICE,
 }
 
-
 # By view: the column that holds the entity's key.
 JOIN_KEYS = {
     "item": "subject_key",

@@ -37,7 +37,7 @@ OnProgress = Callable[[int, int], None]
 class _Mark(msgspec.Struct, frozen=True):
     """Offsets: `started` of the last online write that was begun, `done` of the last one that succeeded."""
 
-    started: int = msgspec.field(default=0, name="meant")
+    started: int = 0
     done: int = 0
 
 

@@ -110,7 +110,7 @@ class Breaker:
                 if not any(self._recent):
                     self._recent.clear()
 
-    def failed(self, ticket: int, why: str = "no answer") -> None:
+    def failed(self, ticket: int, why: str = "no response") -> None:
         """Report that the call failed or timed out; `why` is logged."""
         with self._lock:
             if ticket != self._era:

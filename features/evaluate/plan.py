@@ -45,7 +45,7 @@ class _Ruled(NamedTuple):
 
 
 class Plan:
-    """Thread-safe: it keeps no state between calls.
+    """A compiled contract. Thread-safe: it keeps no state between calls.
 
     Raises:
         KeyError: the contract names a feature that this version of the code doesn't have.

@@ -11,5 +11,5 @@ EVERY_S = 30.0
 
 
 def compacting(segments: Segments, *, every_s: float = EVERY_S) -> AbstractContextManager[None]:
-    """While the context is open, merge small segments in a background thread. If that fails, they stay unmerged."""
+    """While this is open, merge small segments from a thread of its own; after a failure they stay, small and many."""
     return repeating(segments.compact, every_s=every_s, name="compaction of feature rows")

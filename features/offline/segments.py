@@ -117,14 +117,14 @@ class Segments:
         return manifest
 
     def compact(self) -> int:
-        """Merge neighbours of like size, once per view, and remove what was merged away long ago; returns how many."""
+        """Merge adjacent segments of similar size, once per view, and delete old parts; returns the number merged."""
         merged = sum(self._compact(layout.view) for layout in LAYOUTS)
         self._remove_retired()
         return merged
 
     def _compact(self, view: str) -> int:
         names = self.manifest().segments.get(view, ())
-        run = _run_of_like_size([(self.folder / view / name).stat().st_size for name in names])
+        run = _mergeable_run([(self.folder / view / name).stat().st_size for name in names])
         if run is None:
             return 0
         old = names[run]
@@ -132,7 +132,7 @@ class Segments:
         _merge([self.folder / view / part for part in old], self.folder / view / name)
         with self._lock:
             before = self.manifest()
-            # The writer may have added behind the run meanwhile, never within it.
+            # The writer may have added segments after the run in the meantime, but never within it.
             kept = before.segments[view]
             segments = {**before.segments, view: (*kept[: run.start], name, *kept[run.stop :])}
             retired = {**before.retired, **{f"{view}/{part}": time.time() for part in old}}
@@ -202,8 +202,8 @@ def _table(view: str, rows: ViewBatch) -> pa.Table:
     return pa.table(columns)
 
 
-def _run_of_like_size(sizes: list[int]) -> slice | None:
-    """The first `MERGED` neighbours whose sizes differ less than `MERGED`-fold and whose sum isn't too large."""
+def _mergeable_run(sizes: list[int]) -> slice | None:
+    """The first `MERGED` adjacent sizes that differ by less than a factor of `MERGED` and whose sum isn't too large."""
     sizes = [max(size, _SMALLEST_BYTES) for size in sizes]
     for start in range(len(sizes) - MERGED + 1):
         run = sizes[start : start + MERGED]
@@ -213,7 +213,7 @@ def _run_of_like_size(sizes: list[int]) -> slice | None:
 
 
 def _merge(parts: list[Path], path: Path) -> None:
-    """The rows of several segments in their order, a row group at a time."""
+    """Write the rows of several segments to one, in order, one segment at a time."""
 
     def write(draft: Path) -> None:
         with pq.ParquetWriter(draft, pq.read_schema(parts[0]), compression="zstd") as writer:

@@ -81,11 +81,11 @@ def champions(changes: Sequence[ModelChange], champion: str | None) -> list[str]
         changes: of one harm, oldest first.
         champion: the version that has the alias now; it may have been moved by hand, without a row in the history.
 
-    >>> made = [ModelChange(0, "spam", n, "promoted", "me", "", alias="champion", state="done") for n in "123"]
-    >>> champions(made, "3")
+    >>> changes = [ModelChange(0, "spam", n, "promoted", "me", "", alias="champion", state="done") for n in "123"]
+    >>> champions(changes, "3")
     ['1', '2', '3']
     >>> back = ModelChange(0, "spam", "2", "rolled_back", "me", "", alias="champion", state="done")
-    >>> champions([*made, back], "2")
+    >>> champions([*changes, back], "2")
     ['1', '2']
     """
     line: list[str] = []

@@ -101,7 +101,7 @@ def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
         return pa.array([getattr(batch, name) for batch in batches], SCHEMA.field(name).type).take(batch_of)
 
     subjects = [subject for batch in batches for subject in batch.subjects]
-    made = {
+    columns = {
         "prediction_id": listed("prediction_ids", pa.string()),
         "type_id": pa.array([type_id for type_id, _ in subjects], pa.string()),
         "subject_id": pa.array([subject_id for _, subject_id in subjects], pa.string()),
@@ -113,7 +113,7 @@ def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
         "text_hash": listed("text_hashes", pa.uint64()),
     }
     return pa.Table.from_arrays(
-        [made[name] if name in made else repeated(name) for name in SCHEMA.names], schema=SCHEMA
+        [columns[name] if name in columns else repeated(name) for name in SCHEMA.names], schema=SCHEMA
     )
 
 

@@ -103,11 +103,11 @@ def join_scores(parts: Sequence[ScoresOut | Unscored]) -> ScoresOut:
     return ScoresOut(at=scored[0].at, results=tuple(result for part in parts for result in part.results))
 
 
-def join_accepted(answers: Sequence[Accepted]) -> Accepted:
+def join_accepted(results: Sequence[Accepted]) -> Accepted:
     return Accepted(
-        accepted=sum(x.accepted for x in answers),
-        duplicates=sum(x.duplicates for x in answers),
-        event_ids=tuple(id_ for x in answers for id_ in x.event_ids),
+        accepted=sum(x.accepted for x in results),
+        duplicates=sum(x.duplicates for x in results),
+        event_ids=tuple(id_ for x in results for id_ in x.event_ids),
     )
 
 

@@ -196,14 +196,14 @@ class AsyncClient:
             return read_part(call, await self._respond(call))
 
     async def _send_all(self, parts: Sequence[ApiCall[Accepted]]) -> Accepted:
-        answers: list[Accepted] = []
+        results: list[Accepted] = []
         for call in parts:
             try:
-                answers.append(await self._send(call))
+                results.append(await self._send(call))
             except LeadsError as error:
                 add_accepted_count(error, call)
                 raise
-        return join_accepted(answers)
+        return join_accepted(results)
 
     async def _send(self, call: ApiCall[T]) -> T:
         return read(call, await self._respond(call))

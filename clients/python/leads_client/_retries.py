@@ -54,7 +54,7 @@ class Attempts:
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
         self._began = retries.timer()
-        self._made = 0
+        self._attempts = 0
 
     def wait_s(self, response: httpx.Response | None) -> float | None:
         """Seconds to wait before the next attempt; None if the result is final.
@@ -62,14 +62,14 @@ class Attempts:
         Args:
             response: the response; None if there was none.
         """
-        self._made += 1
+        self._attempts += 1
         if response is not None and response.status_code not in TRANSIENT:
             return None
         policy = self._retries
-        if self._made >= policy.attempts:
+        if self._attempts >= policy.attempts:
             return None
-        asked_s = retry_after_s(response) if response is not None else None
-        wait = (asked_s or 0.0) + policy.draw() * min(policy.cap_s, policy.base_s * 2 ** (self._made - 1))
+        requested_s = retry_after_s(response) if response is not None else None
+        wait = (requested_s or 0.0) + policy.draw() * min(policy.cap_s, policy.base_s * 2 ** (self._attempts - 1))
         return wait if policy.timer() - self._began + wait <= policy.total_s else None
 
 

@@ -213,14 +213,14 @@ class Client:
             return False
 
     def _send_all(self, parts: Sequence[ApiCall[Accepted]]) -> Accepted:
-        answers: list[Accepted] = []
+        results: list[Accepted] = []
         for call in parts:
             try:
-                answers.append(self._send(call))
+                results.append(self._send(call))
             except LeadsError as error:
                 add_accepted_count(error, call)
                 raise
-        return join_accepted(answers)
+        return join_accepted(results)
 
     def _send(self, call: ApiCall[T]) -> T:
         return read(call, self._respond(call))

@@ -16,7 +16,7 @@ from features.offline.frames import point_in_time
 from leads import clock
 from leads.db.tables import open_engine
 from leads.settings import Settings, load_settings
-from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, assert_served_alike
+from tests.support.features.history import CONTRACT, SUBJECTS, assert_served_alike, log_history, segment_rows
 from tests.support.paths import REPOSITORY
 
 TEST_KILLS, SOAK_KILLS = 20, 500

@@ -19,7 +19,7 @@ from leads import clock
 from leads.db.tables import open_engine
 from leads.events import Subject
 from leads.settings import Settings, load_settings
-from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, assert_served_alike, served
+from tests.support.features.history import CONTRACT, SUBJECTS, assert_served_alike, log_history, segment_rows, served
 
 N = 10_000
 # Small steps and eager flushes: many moments at which a kill hurts.

@@ -178,7 +178,9 @@ def test_pages_are_followed_to_the_end(client: Face, engine: Engine, wire: InPro
     assert client.iter_leads(state="decided") == []
 
 
-def test_a_change_whose_response_was_lost_is_made_once(client: Face, engine: Engine, wire: InProcess, pace: Pace) -> None:
+def test_a_change_whose_response_was_lost_is_made_once(
+    client: Face, engine: Engine, wire: InProcess, pace: Pace
+) -> None:
     put_leads(engine, 3)
     wire.lose = 1
     assert client.items([subject("comment", "c0", text="x")]).accepted == 1
@@ -221,9 +223,7 @@ def test_errors_of_the_real_service_are_raised(client: Face, runtime: Runtime, p
     assert pace.waits == []
 
 
-def test_texts_over_the_size_limit_are_sent_in_several_requests(
-    client: Face, engine: Engine, wire: InProcess
-) -> None:
+def test_texts_over_the_size_limit_are_sent_in_several_requests(client: Face, engine: Engine, wire: InProcess) -> None:
     # Each of these characters takes three bytes in JSON.
     items = [subject("comment", f"c{i}", text="漢" * 19_000) for i in range(60)]
     answer = client.items(items)
@@ -380,9 +380,7 @@ def test_lost_requests_are_retried(
     assert len(sent) == 4
 
 
-def test_retry_after_is_honoured(
-    answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace
-) -> None:
+def test_retry_after_is_honoured(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
     later = email.utils.formatdate(time.time() + 5, usegmt=True)
     client, _ = answering(
         problem(429, **{"retry-after": "7"}), problem(503, **{"retry-after": later}),
@@ -394,7 +392,7 @@ def test_retry_after_is_honoured(
     assert pace.waits[2] == 0.5
 
 
-def test_attempts_and_total_time_are_limited(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
+def test_attempts_and_time_are_limited(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
     client, sent = answering(*[problem(503, "Down. Try again.")] * 4)
     with pytest.raises(Unavailable, match="Down"):
         client.leads()

@@ -124,9 +124,7 @@ def test_results_of_calls_before_it_opened_are_ignored(breaker: Breaker, timer: 
     assert not breaker.open
 
 
-def test_opening_and_closing_are_logged_once(
-    breaker: Breaker, timer: Timer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_opening_and_closing_are_logged_once(breaker: Breaker, timer: Timer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     fail(breaker, IN_A_ROW - 1)
     breaker.failed(breaker.enter(), "connection refused")

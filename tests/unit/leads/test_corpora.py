@@ -192,7 +192,7 @@ class TestAnyCorpus:
         ("convabuse", 2_670, {"convabuse": 495}),
     ],
 )
-def test_the_published_corpora_match_the_counts_in_their_readme(name: str, rows: int, positives: dict[str, int]) -> None:
+def test_the_published_corpora_match_their_readme(name: str, rows: int, positives: dict[str, int]) -> None:
     directory = load_settings().corpora_dir
     if directory is None or name not in available(directory):
         pytest.skip("corpora not found: set LEADS_CORPORA")

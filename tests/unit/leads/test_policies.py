@@ -60,9 +60,7 @@ def test_valid_policies_are_read(file: Path) -> None:
         ("    text: false\n    without_features: refuse\n", False),
     ],
 )
-def test_text_harms_are_scored_without_features_by_default(
-    file: Path, more: str, scores: bool
-) -> None:
+def test_text_harms_are_scored_without_features_by_default(file: Path, more: str, scores: bool) -> None:
     file.write_text(GOOD.replace("    severity: 3\n", "    severity: 3\n" + more))
     assert load_policies(file).harms["spam"].scores_without_features is scores
 

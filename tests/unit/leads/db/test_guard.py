@@ -107,9 +107,7 @@ def test_a_hung_server_is_given_up_on(bounded: Engine, stopped: Callable[[object
     assert one(bounded, "SELECT pg_backend_pid()") != pid
 
 
-def test_a_connection_that_hung_while_idle_is_replaced(
-    bounded: Engine, stopped: Callable[[object], None]
-) -> None:
+def test_a_connection_that_hung_while_idle_is_replaced(bounded: Engine, stopped: Callable[[object], None]) -> None:
     pid = one(bounded, "SELECT pg_backend_pid()")
     stopped(pid)
     assert one(bounded, "SELECT pg_backend_pid()") != pid
