@@ -1,6 +1,6 @@
-"""The named features: what each means to a reviewer, its unit, and how it is computed at an instant.
+"""The named features: meaning, unit and formula of each.
 
-A feature's name begins with the view it is read from. `bucket` features are the higher of the text's two buckets.
+A feature's name starts with the view it is read from. A `bucket` feature is the higher value of the text's two buckets.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from features.formulas import (
 
 
 class Feature(NamedTuple):
-    """One feature of stored rows. `meaning` completes “the subject was offered because of …”."""
+    """A feature computed from stored rows. `meaning` completes the sentence "The subject was flagged because of …"."""
 
     name: str
     unit: str
@@ -40,7 +40,7 @@ class Feature(NamedTuple):
 
 
 class TextFeature(NamedTuple):
-    """One label-free text count."""
+    """A feature computed from the text alone."""
 
     name: str
     unit: str
@@ -54,7 +54,9 @@ ITEM = (
     Feature("item.plays_1h", "count", "plays in an hour", Count("plays", "1h")),
     Feature("item.plays_24h", "count", "plays in 24 hours", Count("plays", "24h")),
     Feature("item.plays_7d", "count", "plays in 7 days", Count("plays", "7d")),
-    Feature("item.play_velocity", "ratio", "plays in an hour against the day's pace", velocity("plays", "24h", 24)),
+    Feature(
+        "item.play_velocity", "ratio", "plays in an hour compared with the day's average", velocity("plays", "24h", 24)
+    ),
     Feature("item.listeners_24h", "count", "different listeners in 24 hours", Distinct("listeners", "24h")),
     Feature(
         "item.plays_per_listener_24h",
@@ -76,16 +78,16 @@ ITEM = (
     Feature(
         "item.reliable_reports_7d",
         "count",
-        "user reports in 7 days, each counted as how often its reporter was right",
+        "user reports in 7 days, weighted by how often each reporter was right",
         Count("reliable_reports", "7d"),
     ),
-    Feature("item.report_surge", "ratio", "reports in 24 hours against the week before", surge("reports")),
+    Feature("item.report_surge", "ratio", "reports in 24 hours compared with the 6 days before", surge("reports")),
     Feature(
         "item.report_rate_24h", "percent", "reports per hundred plays in 24 hours", rate("reports", "plays", "24h")
     ),
     Feature("item.notices", "count", "trusted-flagger notices", Total("notices")),
     Feature("item.hash_matches", "count", "matches with known violating content", Total("hash_matches")),
-    Feature("item.classifier_score", "score", "the highest score of a partner's classifier", Total("classifier")),
+    Feature("item.classifier_score", "score", "highest score from a partner's classifier", Total("classifier")),
 )
 
 ACCOUNT = (
@@ -94,10 +96,13 @@ ACCOUNT = (
     Feature("account.items_24h", "count", "items by the account in 24 hours", Count("items", "24h")),
     Feature("account.items_7d", "count", "items by the account in 7 days", Count("items", "7d")),
     Feature("account.items_90d", "count", "items by the account in 90 days", Count("items", "90d")),
-    Feature("account.item_velocity", "ratio", "items in an hour against the week's pace", velocity("items", "7d", 168)),
     Feature(
-        "account.parents_24h", "count", "different items it hung something on, in 24 hours", Distinct("parents", "24h")
+        "account.item_velocity",
+        "ratio",
+        "items in an hour compared with the week's average",
+        velocity("items", "7d", 168),
     ),
+    Feature("account.parents_24h", "count", "different items it posted under in 24 hours", Distinct("parents", "24h")),
     Feature("account.texts_7d", "count", "different texts by the account in 7 days", Distinct("texts", "7d")),
     Feature(
         "account.items_per_text_7d",
@@ -116,7 +121,7 @@ ACCOUNT = (
     Feature("account.reports_90d", "count", "reports of its items in 90 days", Count("reports", "90d")),
     Feature("account.reporters_7d", "count", "different reporters of its items in 7 days", Distinct("reporters", "7d")),
     Feature("account.notices_90d", "count", "notices and matches about its items in 90 days", Count("notices", "90d")),
-    Feature("account.strikes", "count", "violations found before", Total("strikes")),
+    Feature("account.strikes", "count", "violations found so far", Total("strikes")),
     Feature("account.strikes_90d", "count", "violations found in 90 days", Count("strikes", "90d")),
     Feature("account.cleared", "count", "times it was found not violating", Total("cleared")),
     Feature(
@@ -133,7 +138,7 @@ ACCOUNT = (
     Feature(
         "account.track_entropy_7d",
         "bits",
-        "how evenly its plays spread over tracks, in 7 days",
+        "how evenly its plays are spread over tracks, in 7 days",
         entropy("7d"),
     ),
     Feature(
@@ -151,7 +156,7 @@ ACCOUNT = (
     Feature(
         "account.night_share_7d",
         "share",
-        "share of its plays between 0 and 6 h UTC, in 7 days",
+        "share of its plays between 00:00 and 06:00 UTC, in 7 days",
         share("night_plays", "plays", "7d"),
     ),
     Feature("account.devices_7d", "count", "different devices it played from, in 7 days", Distinct("devices", "7d")),
@@ -201,7 +206,7 @@ DEVICE = (
 
 STORED: tuple[Feature, ...] = ITEM + ACCOUNT + PARENT + BUCKET + DEVICE
 
-# One match per link; the look-behind keeps it linear on long runs of letters.
+# One match per link; the look-behind keeps matching linear on long runs of letters.
 _URL = re.compile(
     r"(?:https?://|www\.|(?<![a-z0-9-])[a-z0-9-]+\.(?:com|net|org|ru|io|ly|be|tv|info|co)\b)\S*", re.IGNORECASE
 )
@@ -215,7 +220,10 @@ TEXT: tuple[TextFeature, ...] = (
     TextFeature("text.words", "count", "words in the text", lambda t: float(len(_WORD.findall(t)))),
     TextFeature("text.urls", "count", "links in the text", lambda t: float(len(_URL.findall(t)))),
     TextFeature(
-        "text.upper_share", "share", "share of capitals", lambda t: sum(map(str.isupper, t)) / len(t) if t else 0.0
+        "text.upper_share",
+        "share",
+        "share of capital letters",
+        lambda t: sum(map(str.isupper, t)) / len(t) if t else 0.0,
     ),
     TextFeature(
         "text.digit_share", "share", "share of digits", lambda t: len(_DIGITS.findall(t)) / len(t) if t else 0.0
@@ -226,7 +234,12 @@ TEXT: tuple[TextFeature, ...] = (
         "share of punctuation",
         lambda t: len(_PUNCT.findall(t)) / len(t) if t else 0.0,
     ),
-    TextFeature("text.repeats", "count", "characters three times in a row", lambda t: float(len(_REPEATS.findall(t)))),
+    TextFeature(
+        "text.repeats",
+        "count",
+        "characters repeated three times in a row",
+        lambda t: float(len(_REPEATS.findall(t))),
+    ),
 )
 
 ALL: tuple[Feature | TextFeature, ...] = STORED + TEXT

@@ -1,4 +1,4 @@
-"""The feature contract: the exact ordered input of a model, and the hash that two sides compare."""
+"""The feature contract: a model's exact input columns in order, and a hash by which two sides compare contracts."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ WhenMissing = Literal["null", "default", "refuse"]
 
 
 class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One named feature.
+    """One column of a model's input.
 
     Args:
-        name: `view.feature`, as `features.catalogue` declares it.
-        dtype: of the column in the matrix.
-        max_age_s: oldest acceptable stored row in seconds since its newest event became visible; None: any age, since
-            features are evaluated at the instant.
-        when_missing: what an absent or too old value becomes: NaN, `default`, or no score at all.
+        name: `view.feature`, as declared in `features.catalogue`.
+        dtype: type of the column in the matrix.
+        max_age_s: maximum age of the stored row, in seconds since its newest event became visible. None: any age, since
+            features are evaluated as of the requested time anyway.
+        when_missing: what to use if the value is absent or too old: NaN (`null`), `default`, or no score (`refuse`).
     """
 
     name: Annotated[str, Meta(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
@@ -31,13 +31,13 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     default: float = 0.0
 
     @property
-    def ruled(self) -> bool:
-        """Whether anything is asked of the value's age or presence beyond NaN where it is missing."""
+    def has_rule(self) -> bool:
+        """Whether the column limits the row's age or does something other than NaN when the value is missing."""
         return self.max_age_s is not None or self.when_missing != "null"
 
 
 class FeatureContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What a model version needs from the feature store, in order."""
+    """The features that a model version needs, in order."""
 
     feature_service: str
     columns: tuple[Column, ...]
@@ -53,13 +53,13 @@ class FeatureContract(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return hashlib.sha256(self.to_json()).hexdigest()[:12]
 
     def to_json(self) -> bytes:
-        """Canonical: equal contracts give equal bytes."""
+        """Canonical JSON: equal contracts give equal bytes."""
         return msgspec.json.encode(self, order="sorted")
 
     @staticmethod
     def from_json(raw: bytes) -> FeatureContract:
-        """Raises ModelRefused when the bytes hold no contract."""
+        """Raises ModelRefused when the bytes are not a valid contract."""
         try:
             return msgspec.json.decode(raw, type=FeatureContract)
         except msgspec.MsgspecError as error:
-            raise ModelRefused(f"contract.json is not a feature contract: {error}.") from error
+            raise ModelRefused(f"contract.json is not a valid feature contract: {error}.") from error

@@ -1,4 +1,4 @@
-"""What a feature is computed from: counts, totals and distinct counts of one row, and what is made of these."""
+"""Formulas of features: counts, totals and distinct counts of one row, and values derived from them."""
 
 from __future__ import annotations
 
@@ -11,20 +11,20 @@ from features.layout import MIX, Matrix
 
 
 class Count(NamedTuple):
-    """What was counted in the window."""
+    """A counter's value in a window."""
 
     counter: str
     window: str
 
 
 class Total(NamedTuple):
-    """A total since ever, or a maximum."""
+    """An all-time total, or a maximum."""
 
     name: str
 
 
 class Distinct(NamedTuple):
-    """About how many different elements occurred in the window: -m ln(1 - filled/m) for m slots."""
+    """An estimate of how many different elements occurred in a window: -m ln(1 - filled/m) for m slots."""
 
     sketch: str
     window: str
@@ -38,7 +38,7 @@ Base = Count | Total | Distinct | Age
 
 
 class Ratio(NamedTuple):
-    """`times` · `part` / `whole`; NaN where there is no whole."""
+    """`times` · `part` / `whole`; NaN where `whole` is 0."""
 
     part: Base
     whole: Base
@@ -46,7 +46,7 @@ class Ratio(NamedTuple):
 
 
 class Derived(NamedTuple):
-    """Anything else: `compute` makes (n,) of the (n, k) values of `bases`, in float32."""
+    """Any other formula: `compute` turns the (n, k) float32 values of `bases` into (n,) float32."""
 
     bases: tuple[Base, ...]
     compute: Callable[[Matrix], Matrix]
@@ -56,32 +56,32 @@ Formula = Base | Ratio | Derived
 
 
 def share(part: str, whole: str, window: str) -> Ratio:
-    """The share of one count in another."""
+    """One count divided by another."""
     return Ratio(Count(part, window), Count(whole, window))
 
 
 def per_distinct(counter: str, sketch: str, window: str) -> Ratio:
-    """How much was counted per different element."""
+    """A count per distinct element."""
     return Ratio(Count(counter, window), Distinct(sketch, window))
 
 
 def velocity(counter: str, window: str, hours: int) -> Ratio:
-    """The last hour's count over the window's mean per hour; 1 is an even pace, NaN where nothing was counted."""
+    """The last hour's count over the window's hourly mean: 1 is an even rate, NaN where nothing was counted."""
     return Ratio(Count(counter, "1h"), Count(counter, window), float(hours))
 
 
 def surge(counter: str) -> Derived:
-    """Count of 24 h over 1 + the daily mean of the 6 days before."""
+    """The count of the last 24 h over 1 + the daily mean of the 6 days before."""
     return Derived((Count(counter, "24h"), Count(counter, "7d")), _surge)
 
 
 def rate(part: str, whole: str, window: str) -> Derived:
-    """Per hundred, one added below so that few plays don't make a rate."""
+    """`part` per hundred of `whole` + 1; the 1 damps rates that rest on few plays."""
     return Derived((Count(part, window), Count(whole, window)), _rate)
 
 
 def share_of_both(one: str, other: str) -> Derived:
-    """The share of one total in the sum of two; NaN where that is zero."""
+    """One total's share in the sum of two totals; NaN where the sum is 0."""
     return Derived((Total(one), Total(other)), _share_of_both)
 
 
@@ -91,7 +91,7 @@ def likelihood(right: str, wrong: str) -> Derived:
 
 
 def entropy(window: str) -> Derived:
-    """How evenly plays spread over `MIX`, in bits: 0 for one track on repeat, up to 4; NaN without plays."""
+    """Entropy of plays over the `MIX` counters, in bits: 0 for one track on repeat, at most 4; NaN without plays."""
     return Derived(tuple(Count(name, window) for name in MIX), _entropy)
 
 
@@ -124,6 +124,6 @@ def _entropy(values: Matrix) -> Matrix:
     whole = plays.sum(axis=1, keepdims=True)
     shares = np.divide(plays, whole, out=np.full_like(plays, np.nan), where=whole > 0)
     bits = -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(axis=1)
-    # Rounded: the last bits of a logarithm depend on how many rows are computed at once.
-    evened: Matrix = (np.round(bits, 4) + 0.0).astype(np.float32)
-    return evened
+    # Rounded because the last bits of a logarithm depend on how many rows are computed at once; + 0.0 removes -0.0.
+    rounded: Matrix = (np.round(bits, 4) + 0.0).astype(np.float32)
+    return rounded

@@ -1,14 +1,15 @@
 """The packed row: what is stored for one entity.
 
-A row is a float32 vector. It opens with three instants, written as (day since 1970, second of that day) because a
-float32 is exact only to 24 bits: when the entity was first seen, when the row was last touched, and, with the
-microsecond as a third number, when its newest event became visible, which names the row exactly in every store. Then
-come totals and maxima, then a ring of buckets per window, then sketches for distinct counts.
+A row is a float32 vector. It starts with three times, each stored as (day since 1970, second of the day) because
+float32 is exact only up to 24 bits: when the entity was first seen, when the row was last changed, and when its newest
+event became visible. The last one also has a microsecond part, so it identifies the row exactly in every store. Totals
+and maxima follow, then a ring of buckets per window, then sketches for distinct counts.
 
-A ring holds, bucket after bucket, newest first, one cell for each counter that has this window, and is anchored at the
-bucket of the last touch. So one move slides all counters, and one sum reads them (`features.windows`).
+A ring stores its buckets newest first. Each bucket has one cell for every counter that has this window. The newest
+bucket is the one of the row's last change, so one shift moves all counters and one sum reads them
+(`features.evaluate.role`).
 
-| window | buckets | means |
+| window | buckets | covers |
 |---|---|---|
 | 1h | 12 of 5 minutes | the current five minutes and the 11 before |
 | 24h | 24 clock hours | the current hour and the 23 before |
@@ -16,8 +17,8 @@ bucket of the last touch. So one move slides all counters, and one sum reads the
 | 90d | 13 of 7 days | the current block of seven days and the 12 before: 84 to 91 days |
 
 A sketch has one cell per slot: the last five-minute interval, counted since 1970, in which an element that hashes to
-the slot occurred (linear counting, Whang et al. 1990, with times instead of bits). So it answers for every window, and
-an event that comes late or twice can't spoil it.
+the slot occurred (linear counting, Whang et al. 1990, with times instead of bits). One sketch therefore serves every
+window, and a late or duplicate event can't corrupt it.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ Instants = npt.NDArray[np.int64]
 
 FIRST, LAST, VISIBLE, HEADER = 0, 2, 4, 7
 DAY_S = 86_400
-# The unit of sketches.
+# The time resolution of sketches.
 TICK_S = 300
 
 
 class Ring(NamedTuple):
-    """`size` buckets of `width_s` seconds. Widths divide one another, so that buckets nest."""
+    """`size` buckets of `width_s` seconds. Each width is a multiple of the narrower ones, so buckets nest."""
 
     window: str
     width_s: int
@@ -49,20 +50,20 @@ class Ring(NamedTuple):
 
 RINGS = (Ring("1h", TICK_S, 12), Ring("24h", 3_600, 24), Ring("7d", DAY_S, 7), Ring("90d", 7 * DAY_S, 13))
 WINDOWS = {ring.window: ring for ring in RINGS}
-# An event that comes later than this still counts in totals and sketches, and as `late`, but in no window.
+# An event that arrives later than this still counts in totals, in sketches and as `late`, but in no window.
 WATERMARK = RINGS[-1].width_s * RINGS[-1].size * clock.SECOND
 
 
 class Counter(NamedTuple):
-    """Something counted: in which windows, and whether also since ever."""
+    """A counter: the windows it is counted in, and whether it also has an all-time total."""
 
     name: str
     windows: tuple[str, ...] = ()
     total: bool = True
 
 
-class Window(NamedTuple):
-    """A view's ring: where it starts, and which counters share each of its buckets."""
+class PlacedRing(NamedTuple):
+    """A window's ring within a row: its first cell, and each counter's position within a bucket."""
 
     ring: Ring
     start: int
@@ -70,21 +71,21 @@ class Window(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Positions within a row, by name. Sketches: (start, slots)."""
+    """Cell positions within a row, by name. Sketches: (first cell, slots)."""
 
     cells: dict[str, int]
-    windows: dict[str, Window]
+    windows: dict[str, PlacedRing]
     sketches: dict[str, tuple[int, int]]
     width: int
 
 
 class Layout(NamedTuple):
-    """What a view's row holds, and where.
+    """What a view's row contains, and where.
 
     Args:
-        maxima: the highest value ever seen of something.
-        sketches: (name, slots) of what is counted distinctly.
-        links: string features stored beside the row: the keys of entities it leads to.
+        maxima: names of the values whose all-time maximum is kept.
+        sketches: (name, slots) of each distinct count.
+        links: string features stored next to the row: keys of the entities it refers to.
     """
 
     view: str
@@ -95,26 +96,26 @@ class Layout(NamedTuple):
 
     @property
     def places(self) -> Places:
-        """Where everything is; worked out once per view."""
+        """All cell positions; computed once per view."""
         return _places(self)
 
     @property
     def width(self) -> int:
-        """Floats in a row."""
+        """Number of floats in a row."""
         return self.places.width
 
 
 @cache
 def _places(layout: Layout) -> Places:
-    """`late`, totals and maxima behind the header; then the rings, narrow to wide; then the sketches."""
+    """After the header: `late`, totals and maxima; then the rings from narrow to wide; then the sketches."""
     named = ("late", *(counter.name for counter in layout.counters if counter.total), *layout.maxima)
     cells = {name: HEADER + i for i, name in enumerate(named)}
     at = HEADER + len(cells)
-    windows: dict[str, Window] = {}
+    windows: dict[str, PlacedRing] = {}
     for ring in RINGS:
         counted = [counter.name for counter in layout.counters if ring.window in counter.windows]
         if counted:
-            windows[ring.window] = Window(ring, at, {name: i for i, name in enumerate(counted)})
+            windows[ring.window] = PlacedRing(ring, at, {name: i for i, name in enumerate(counted)})
             at += ring.size * len(counted)
     sketches: dict[str, tuple[int, int]] = {}
     for name, slots in layout.sketches:
@@ -123,7 +124,7 @@ def _places(layout: Layout) -> Places:
     return Places(cells, windows, sketches, at)
 
 
-# How an account's plays spread over tracks: each track falls into one of these counters.
+# Each track hashes to one of these counters; together they show how an account's plays spread over tracks.
 MIX = tuple(f"mix_{i}" for i in range(16))
 
 ITEM = Layout(
@@ -176,7 +177,7 @@ DEVICE = Layout("device", (Counter("plays", ("24h",)),), sketches=(("accounts", 
 LAYOUTS = (ITEM, ACCOUNT, PARENT, BUCKET, DEVICE)
 LAYOUT_OF = {layout.view: layout for layout in LAYOUTS}
 
-# The parts that stored rows play for one subject; a text falls into two buckets.
+# The rows that are read for one subject, by role; a text falls into two buckets.
 ROLES: dict[str, Layout] = {
     "item": ITEM,
     "account": ACCOUNT,
@@ -186,14 +187,28 @@ ROLES: dict[str, Layout] = {
     "device": DEVICE,
 }
 
+# By view: the column that holds the entity's key.
+JOIN_KEYS = {
+    "item": "subject_key",
+    "account": "account_id",
+    "parent": "parent_key",
+    "bucket": "bucket_key",
+    "device": "device_id",
+}
+
+
+def packed_name(view: str) -> str:
+    """The feature name of a view's packed row. It includes the view because Feast joins views by column name."""
+    return f"{view}_packed"
+
 
 def missing(n: int) -> dict[str, Matrix]:
-    """Packed rows by role for `n` subjects of which nothing is stored."""
+    """Packed rows by role for `n` subjects without any stored row."""
     return {role: np.full((n, layout.width), np.nan, dtype=np.float32) for role, layout in ROLES.items()}
 
 
 def row_instants(packed: dict[str, Matrix]) -> Instants:
-    """(n, roles) when each row's newest event became visible, in µs; 0 where the row is missing."""
+    """(n, roles) µs: when each row's newest event became visible; 0 where the row is missing."""
     heads = np.stack([packed[role][:, VISIBLE:HEADER] for role in ROLES], axis=1)
     days, seconds, micros = np.nan_to_num(heads).astype(np.int64).transpose(2, 0, 1)
     at: Instants = (days * DAY_S + seconds) * clock.SECOND + micros

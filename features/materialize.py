@@ -1,10 +1,10 @@
-"""Event log → fold → segments and online rows: what the worker runs on the live tail and a replay over history.
+"""Event log → fold → segments and online rows. The worker runs this on the tail of the log; a replay, over history.
 
-Killed anywhere, it goes on from the manifest: the state is the newest rows of the segments and what the router derives
-from the events before the manifest's offset; the events behind it are folded again. The online store is written
-separately, so a mark says how far it was meant to get and how far it certainly got. After a restart, rows behind the
-latter are written again, and nothing is written before the fold has come as far as the former, so that a reader never
-sees a row go back.
+If killed at any point, it resumes from the manifest: its state is the newest rows in the segments plus what the router
+derives from the events before the manifest's offset, and the events after that offset are folded again. The online
+store is written separately, so a mark records how far an online write was started and how far it certainly got. After a
+restart, rows after the second offset are written again, and nothing is written before the fold has reached the first,
+so readers never see a row go back in time.
 """
 
 from __future__ import annotations
@@ -35,17 +35,19 @@ OnProgress = Callable[[int, int], None]
 
 
 class _Mark(msgspec.Struct, frozen=True):
-    meant: int = 0
+    """Offsets: `started` of the last online write that was begun, `done` of the last one that succeeded."""
+
+    started: int = 0
     done: int = 0
 
 
 class Step(NamedTuple):
-    """What one look at the log brought.
+    """The result of one `Materializer.step`.
 
     Args:
-        events: those folded now.
-        online: whether every folded row is online.
-        behind: whether more events were waiting.
+        events: the events folded in this step.
+        online: whether every folded row is in the online store.
+        behind: whether more events are waiting.
     """
 
     events: list[LoggedEvent]
@@ -54,11 +56,11 @@ class Step(NamedTuple):
 
 
 class Materializer:
-    """The one writer of a partition's feature rows. Hold `leads.files.only_one` around it.
+    """The only writer of a partition's feature rows. Hold `leads.files.only_one` while using it.
 
     Args:
-        read: events folded per step at most.
-        partition: the share of the keys whose rows are this one's to write.
+        read: maximum number of events to fold per step.
+        partition: the share of the keys whose rows this instance writes.
     """
 
     def __init__(
@@ -81,7 +83,7 @@ class Materializer:
     def _restore(self) -> None:
         self._offset = self.segments.prepare().offset
         self._fold = Fold(self.partition)
-        for logged in event_log.read_but_plays(self._engine, up_to=self._offset):
+        for logged in event_log.read_without_plays(self._engine, up_to=self._offset):
             self._fold.route_only(logged)
         self._mark = _read_mark(self._mark_path)
         self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
@@ -95,23 +97,24 @@ class Materializer:
 
     @property
     def offset(self) -> int:
-        """Events up to here are folded."""
+        """The offset of the last folded event."""
         return self._offset
 
     def step(self, *, by: Micros | None = None) -> Step:
-        """Fold what is new, and write it online when that is due.
+        """Fold new events, and write online rows when a write is due.
 
         Args:
-            by: fold no further than the end of the clock interval of this length in which the next event became
-                visible, and write its rows online at once when more are waiting: a backlog is then worked off as it
-                came in. None: a backlog is folded as a whole, and only each entity's newest row is written.
+            by: length in µs of the clock intervals into which a backlog is cut. A step stops at the end of the interval
+                in which its first event became visible and, if more events are waiting, writes the rows online at once,
+                so that a backlog is replayed as it came in. None: fold the backlog as a whole and write only each
+                entity's newest row.
         """
         new = event_log.read(self._engine, self._offset, limit=self._read)
         full, cut = len(new) == self._read, False
         if by is not None and new:
-            edge = (new[0].visible_at // by + 1) * by
-            cut = new[-1].visible_at >= edge
-            new = [logged for logged in new if logged.visible_at < edge]
+            end = (new[0].visible_at // by + 1) * by
+            cut = new[-1].visible_at >= end
+            new = [logged for logged in new if logged.visible_at < end]
         self._apply(new)
         now = time.monotonic()
         if cut or (not full and now - self._online_at >= self._settings.online_flush_s):
@@ -143,23 +146,23 @@ class Materializer:
         return self._offset
 
     def flush(self) -> None:
-        """Write everything folded, online and to segments."""
+        """Write everything folded to the online store and to segments."""
         self._write_online()
         self._write_segment()
 
     def save(self) -> None:
-        """Write a segment when that is due. Once written, its events are not folded again."""
+        """Write a segment when one is due. Events in a written segment are not folded again."""
         size = sum(len(view.raw) for view in self._rows.values())
         if size >= _SEGMENT_BYTES or (size and time.monotonic() - self._segment_at >= self._settings.segment_flush_s):
             self._write_segment()
 
     def _write_online(self) -> None:
         self._online_at = time.monotonic()
-        if self._offset < self._mark.meant or not any(self._waiting.values()):
+        if self._offset < self._mark.started or not any(self._waiting.values()):
             return
-        self._put_mark(_Mark(meant=self._offset, done=self._mark.done))
+        self._put_mark(_Mark(started=self._offset, done=self._mark.done))
         self._online.write(self._waiting)
-        self._put_mark(_Mark(meant=self._offset, done=self._offset))
+        self._put_mark(_Mark(started=self._offset, done=self._offset))
         self._waiting = {view: {} for view in self._waiting}
 
     def _put_mark(self, mark: _Mark) -> None:
@@ -173,8 +176,8 @@ class Materializer:
             self._rows = empty_batch()
 
 
-def forget(settings: Settings) -> None:
-    """Remove every feature row, offline and online; the event log still holds the truth."""
+def delete_rows(settings: Settings) -> None:
+    """Delete every feature row, offline and online. They can be derived again from the event log."""
     OnlineWriter(settings).clear()
     shutil.rmtree(settings.features_dir / "segments", ignore_errors=True)
     for mark in settings.features_dir.glob("online-*.json"):
@@ -182,7 +185,7 @@ def forget(settings: Settings) -> None:
 
 
 def mark_path(settings: Settings, partition: Partition) -> Path:
-    """Where it is noted how far a partition's rows are online."""
+    """The file that records how far a partition's rows are in the online store."""
     return settings.features_dir / f"online-{partition.index}of{partition.count}.json"
 
 

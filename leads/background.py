@@ -1,4 +1,4 @@
-"""Work that a process does beside its own, now and then, in a thread."""
+"""Periodic work in a background thread."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ _log = logging.getLogger(__name__)
 
 @contextmanager
 def repeating(work: Callable[[], int], *, every_s: float, name: str) -> Iterator[None]:
-    """While this is open, do `work` every so often, and at once again as long as it returns that it did something.
+    """While the context is open, call `work` every `every_s` seconds, and again at once while it returns non-zero.
 
-    Work that fails is logged and tried again next time.
+    Errors are logged, and the work is tried again after the next wait.
     """
     ended = threading.Event()
 
@@ -26,7 +26,7 @@ def repeating(work: Callable[[], int], *, every_s: float, name: str) -> Iterator
                 while work() and not ended.is_set():
                     pass
             except (LeadsError, OSError) as error:
-                _log.warning("%s failed and is tried again: %s", name, error)
+                _log.warning("%s failed and will be retried: %s", name, error)
 
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()

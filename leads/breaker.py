@@ -1,4 +1,4 @@
-"""A circuit breaker: after failures, calls fail at once for a while, then one probe shows whether it is over.
+"""A circuit breaker: after failures, calls fail at once for a while; then a single probe tests for recovery.
 
 closed ──3 failures in a row, or half of the last 20──▶ open ──cool-down over──▶ half-open: one probe
    ▲                                                     ▲                            │
@@ -20,18 +20,18 @@ IN_A_ROW = 3
 WINDOW = 20
 FAILED_OF_WINDOW = 10
 FIRST_S = 0.5
-MOST_S = 10.0
+MAX_S = 10.0
 _log = logging.getLogger(__name__)
 
 
 class Breaker:
-    """Thread-safe. Each call enters and reports back once, with the ticket it got; late reports change nothing.
+    """Thread-safe. Every call gets a ticket from `enter` and reports its result once; outdated tickets are ignored.
 
     Args:
-        what: what is called, as errors and the log name it: `The online feature store`.
+        what: what is called, as named in errors and the log, for example `The online store`.
         remedy: what the reader of the error can do.
-        first_s, most_s: cool-down after opening and, doubled with each failed probe, at most. Shortened by up to a
-            quarter by chance, so that processes don't probe in step.
+        first_s, max_s: cool-down after opening, in seconds, and the limit up to which each failed probe doubles it. A
+            random part of up to a quarter is cut off, so that processes don't probe in step.
 
     >>> breaker = Breaker("The store", remedy="Check that it runs.")
     >>> for _ in range(IN_A_ROW):
@@ -46,14 +46,14 @@ class Breaker:
         *,
         remedy: str,
         first_s: float = FIRST_S,
-        most_s: float = MOST_S,
+        max_s: float = MAX_S,
         timer: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._what = what
         self._remedy = remedy
         self._first_s = first_s
-        self._most_s = most_s
+        self._max_s = max_s
         self._timer = timer
         self._chance = chance
         self._lock = threading.Lock()
@@ -63,25 +63,25 @@ class Breaker:
         self._cool_down_s = first_s
         self._in_a_row = 0
         self._recent: deque[bool] = deque(maxlen=WINDOW)
-        # Calls that began before the state changed say nothing about the state after.
+        # Incremented at each change of state: results of calls that began before the change are ignored.
         self._era = 0
         self._short_circuited = 0
 
     @property
     def open(self) -> bool:
-        """Whether calls fail at once, but for a probe now and then."""
+        """Whether calls fail at once, except for an occasional probe."""
         return self._open
 
     @property
     def short_circuited(self) -> int:
-        """How many calls failed at once."""
+        """The number of calls that failed at once."""
         return self._short_circuited
 
     def enter(self) -> int:
-        """A ticket to call and to report with.
+        """Ask to make a call; returns a ticket to report its result with.
 
         Raises:
-            Unavailable: the breaker is open, and another call probes or the cool-down isn't over.
+            Unavailable: the breaker is open, and the cool-down isn't over or another call is the probe.
         """
         if not self._open:
             return self._era
@@ -93,10 +93,10 @@ class Breaker:
                 self._era += 1
                 return self._era
             self._short_circuited += 1
-        raise Unavailable(f"{self._what} has failed lately and isn't asked for a moment.", remedy=self._remedy)
+        raise Unavailable(f"{self._what} failed recently; calls to it are paused.", remedy=self._remedy)
 
     def succeeded(self, ticket: int) -> None:
-        """The call was answered."""
+        """Report that the call succeeded."""
         if not self._recent and not self._open:
             return
         with self._lock:
@@ -110,13 +110,13 @@ class Breaker:
                 if not any(self._recent):
                     self._recent.clear()
 
-    def failed(self, ticket: int, why: str = "no answer") -> None:
-        """The call was not answered, or too late; `why` is for the log."""
+    def failed(self, ticket: int, why: str = "no response") -> None:
+        """Report that the call failed or timed out; `why` is logged."""
         with self._lock:
             if ticket != self._era:
                 return
             if self._open:
-                self._cool_down_s = min(2 * self._cool_down_s, self._most_s)
+                self._cool_down_s = min(2 * self._cool_down_s, self._max_s)
                 self._cool_down()
                 return
             self._in_a_row += 1
@@ -124,7 +124,7 @@ class Breaker:
             if self._in_a_row >= IN_A_ROW or sum(self._recent) >= FAILED_OF_WINDOW:
                 self._open = True
                 self._cool_down()
-                _log.warning("%s doesn't answer and is asked only now and then: %s", self._what, why)
+                _log.warning("%s is not responding; calls to it are paused: %s", self._what, why)
 
     def _cool_down(self) -> None:
         self._era += 1
@@ -136,4 +136,4 @@ class Breaker:
         self._open = self._probing = False
         self._cool_down_s = self._first_s
         self._recent.clear()
-        _log.warning("%s answers again", self._what)
+        _log.warning("%s is responding again", self._what)

@@ -1,4 +1,4 @@
-"""Instants are integers: microseconds since 1970-01-01T00:00:00Z. Text and `datetime` appear only at the edges."""
+"""Times are integers: microseconds since 1970-01-01T00:00:00Z. Text and `datetime` are used only at the edges."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def now() -> Micros:
-    """The current instant."""
+    """The current time."""
     return time.time_ns() // 1_000
 
 
 def to_datetime(at: Micros) -> datetime:
-    """An aware UTC `datetime`, exact to the microsecond.
+    """Convert to an aware UTC `datetime`, exact to the microsecond.
 
     >>> to_datetime(1_500_000).isoformat()
     '1970-01-01T00:00:01.500000+00:00'
@@ -32,10 +32,10 @@ def to_datetime(at: Micros) -> datetime:
 
 
 def from_datetime(at: datetime) -> Micros:
-    """The inverse of `to_datetime`.
+    """Convert from an aware `datetime`; the inverse of `to_datetime`.
 
     Raises:
-        ValueError: the `datetime` is naive, so that its instant is not known.
+        ValueError: the `datetime` has no time zone.
     """
     if at.tzinfo is None:
         raise ValueError("a time needs a UTC offset, for example 2026-01-31T12:00:00Z")
@@ -43,7 +43,7 @@ def from_datetime(at: datetime) -> Micros:
 
 
 def to_text(at: Micros) -> str:
-    """RFC 3339 in UTC, as the API writes times.
+    """Format as RFC 3339 in UTC, as the API does.
 
     >>> to_text(0)
     '1970-01-01T00:00:00Z'
@@ -55,7 +55,7 @@ def from_text(text: str) -> Micros:
     """Parse RFC 3339.
 
     Raises:
-        ValueError: not a time, or without a UTC offset.
+        ValueError: not a valid time, or no UTC offset.
 
     >>> from_text("1970-01-01T01:00:00+01:00")
     0

@@ -1,7 +1,8 @@
-"""The public corpora of labelled text, read where they lie and as they were published.
+"""Reads the public corpora of labelled text in their published formats.
 
-Their official splits are ignored: texts recur across them, so whoever splits keeps equal `group`s together. Only the
-rank by time leaves this module: how youtube-spam was collected makes a timestamp almost give the label away.
+Their official splits are ignored: the same text can appear in several of them, so a split must keep equal `group`s
+together. Only the rank by time is exposed: because of how youtube-spam was collected, a timestamp almost reveals the
+label.
 """
 
 from __future__ import annotations
@@ -20,20 +21,20 @@ from leads.errors import InvalidInput
 from leads.text import text_hash
 
 _Row = Mapping[str, str]
-_AGAIN = "Get the file again as published."
+_DOWNLOAD_AGAIN = "Download the file again in its published form."
 
 
 class CorpusText(msgspec.Struct, frozen=True):
     """One labelled text.
 
     Args:
-        corpus: which corpus it is from: `youtube-spam`, `cad`, `edos`, `convabuse`.
+        corpus: name of the corpus: `youtube-spam`, `cad`, `edos`, `convabuse`.
         id: as published.
-        text: as published, with real line ends.
-        labels: by corpus key, as `policies.yaml` names them (`cad:identity`); a key that is absent is not labelled.
-        order: rank in the corpus' own order of time, equal for equal times; None where the corpus has no time.
-        group: hash of the normal form: equal for texts that count as equal, across corpora too.
-        author: who wrote it, where the corpus says so.
+        text: as published, with real line breaks.
+        labels: by corpus key as in `policies.yaml` (`cad:identity`); a missing key means "not labelled".
+        order: rank by time within the corpus, equal for equal times; None if the corpus has no times.
+        group: hash of the normal form; equal for texts that count as equal, across corpora too.
+        author: the writer, if the corpus names one.
     """
 
     corpus: str
@@ -45,13 +46,13 @@ class CorpusText(msgspec.Struct, frozen=True):
     author: str | None = None
 
     def label(self, keys: Iterable[str]) -> bool | None:
-        """Whether any of the corpus keys holds; None when the text carries a label for none of them."""
+        """Whether any of the corpus keys is labelled true; None if the text has a label for none of them."""
         known = [self.labels[key] for key in keys if key in self.labels]
         return any(known) if known else None
 
 
 class _Read(NamedTuple):
-    """A row as read: `time` is comparable within its corpus, None where the row has none."""
+    """A parsed row. `time` is comparable within its corpus; None if the row has none."""
 
     id: str
     text: str
@@ -61,7 +62,7 @@ class _Read(NamedTuple):
 
 
 class _Format(NamedTuple):
-    """How a corpus was published. `files` are glob patterns below its folder; `parse` raises ValueError."""
+    """A corpus's published format. `files` are glob patterns in its folder; `parse` raises ValueError."""
 
     keys: tuple[str, ...]
     files: tuple[str, ...]
@@ -71,24 +72,24 @@ class _Format(NamedTuple):
 
 
 def available(directory: Path | None) -> tuple[str, ...]:
-    """The corpora of which `directory` holds at least one file."""
+    """The corpora of which `directory` contains at least one file."""
     return tuple(name for name in _FORMATS if directory is not None and _files(directory, name))
 
 
 def read_corpus(directory: Path, name: str) -> list[CorpusText]:
-    """All texts of one corpus, in the order of its files.
+    """All texts of one corpus, in file order.
 
     Raises:
-        InvalidInput: unknown corpus, no file, no row, wrong columns, not UTF-8, bad row; quotes no text.
+        InvalidInput: unknown corpus, no files or rows, missing columns, not UTF-8, or an invalid row. Quotes no text.
     """
     read: list[_Read] = []
     for path in _files(directory, name):
         read.extend(_carry_time(_read_file(path, _format(name))))
     if not read:
         raise InvalidInput(
-            f"The corpus {name} has no file or no row there (looked for {', '.join(_format(name).files)}).",
+            f"No files or rows found for the corpus {name} (looked for {', '.join(_format(name).files)}).",
             field=str(directory / name),
-            remedy="Set LEADS_CORPORA to the folder that holds the corpora as published.",
+            remedy="Set LEADS_CORPORA to the folder that contains the published corpora.",
         )
     ranks = {time: rank for rank, time in enumerate(sorted({row.time for row in read if row.time is not None}))}
     return [
@@ -106,24 +107,24 @@ def read_corpus(directory: Path, name: str) -> list[CorpusText]:
 
 
 def read_for(directory: Path, keys: Iterable[str]) -> list[CorpusText]:
-    """All texts of the corpora that carry labels for `keys`, each corpus once, in the order of `keys`.
+    """All texts of the corpora that have labels for `keys`, each corpus once, in the order of `keys`.
 
     Raises:
-        InvalidInput: a key that no corpus has, or as `read_corpus`.
+        InvalidInput: an unknown key, or as `read_corpus`.
     """
     by_key = {key: name for name, format_ in _FORMATS.items() for key in format_.keys}
     names: dict[str, None] = {}
     for key in keys:
         if key not in by_key:
             known = f"Known: {', '.join(by_key)}."
-            raise InvalidInput(f"There is no corpus key {key!r}.", field="corpora", remedy=known)
+            raise InvalidInput(f"Unknown corpus key {key!r}.", field="corpora", remedy=known)
         names[by_key[key]] = None
     return [text for name in names for text in read_corpus(directory, name)]
 
 
 def _format(name: str) -> _Format:
     if name not in _FORMATS:
-        raise InvalidInput(f"There is no corpus {name!r}.", field="corpus", remedy=f"Known: {', '.join(_FORMATS)}.")
+        raise InvalidInput(f"Unknown corpus {name!r}.", field="corpus", remedy=f"Known: {', '.join(_FORMATS)}.")
     return _FORMATS[name]
 
 
@@ -134,43 +135,45 @@ def _files(directory: Path, name: str) -> list[Path]:
 def _read_file(path: Path, format_: _Format) -> Iterator[_Read]:
     rows = _cells(path, tabs=format_.tabs)
     _, header = next(rows, (1, []))
-    if lacking := ", ".join(column for column in format_.columns if column not in header):
+    if missing := ", ".join(column for column in format_.columns if column not in header):
         remedy = f"Expected: {', '.join(format_.columns)}."
-        raise InvalidInput(f"lacks the columns {lacking}.", field=f"{path}:1", remedy=remedy)
+        raise InvalidInput(f"Missing columns: {missing}.", field=f"{path}:1", remedy=remedy)
     for line, cells in rows:
         try:
             if len(cells) != len(header):
-                raise ValueError(f"{len(cells)} fields where the header has {len(header)}")
+                raise ValueError(f"{len(cells)} fields, but the header has {len(header)}")
             yield format_.parse(dict(zip(header, cells, strict=True)))
         except ValueError as error:
-            raise _unreadable(path, line, error) from error
+            raise _invalid_row(path, line, error) from error
 
 
 def _cells(path: Path, *, tabs: bool) -> Iterator[tuple[int, list[str]]]:
-    """Each row's cells, and the line on which it ends."""
+    """Each row's cells, and the number of the line on which the row ends."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InvalidInput(f"is not UTF-8 at byte {error.start}.", field=str(path), remedy=_AGAIN) from error
+        raise InvalidInput(
+            f"Not valid UTF-8 at byte {error.start}.", field=str(path), remedy=_DOWNLOAD_AGAIN
+        ) from error
     except OSError as error:
-        raise InvalidInput(f"can't be read: {error.strerror}.", field=str(path)) from error
+        raise InvalidInput(f"Can't read the file: {error.strerror}.", field=str(path)) from error
     source = io.StringIO(text, newline="")
     reader = csv.reader(source, delimiter="\t", quoting=csv.QUOTE_NONE) if tabs else csv.reader(source)
     try:
         for cells in reader:
             yield reader.line_num, cells
     except csv.Error as error:
-        raise _unreadable(path, reader.line_num, error) from error
+        raise _invalid_row(path, reader.line_num, error) from error
 
 
-def _unreadable(path: Path, line: int, error: Exception) -> InvalidInput:
-    return InvalidInput(f"The row can't be read: {error}.", field=f"{path}:{line}", remedy=_AGAIN)
+def _invalid_row(path: Path, line: int, error: Exception) -> InvalidInput:
+    return InvalidInput(f"Invalid row: {error}.", field=f"{path}:{line}", remedy=_DOWNLOAD_AGAIN)
 
 
 def _carry_time(rows: Iterable[_Read]) -> Iterator[_Read]:
-    """Give a row without a time that of the row before it in its file, so that it falls on that side of a split.
+    """Give a row without a time the time of the row before it, so that both land on the same side of a split.
 
-    Files are roughly in order of time. Rows that open a file without one take the first there is.
+    Files are roughly in order of time. Rows at the start of a file without a time get the first time in it.
     """
     waiting: list[_Read] = []
     last: int | None = None
@@ -184,7 +187,7 @@ def _carry_time(rows: Iterable[_Read]) -> Iterator[_Read]:
 
 
 def _youtube(row: _Row) -> _Read:
-    # The export left byte-order marks behind some comments.
+    # Some comments in the export end with a byte-order mark.
     text = row["CONTENT"].strip("\ufeff")
     labels = {"youtube-spam": _choice(row, "CLASS", "1", "0")}
     return _Read(row["COMMENT_ID"], text, labels, _micros(row), row["AUTHOR"] or None)
@@ -193,16 +196,16 @@ def _youtube(row: _Row) -> _Read:
 def _cad(row: _Row) -> _Read:
     categories = row["labels"].split(",")
     if unknown := set(categories) - _CAD_CATEGORIES:
-        raise ValueError(f"labels holds {len(unknown)} unknown categories")
+        raise ValueError(f"labels contains {len(unknown)} unknown categories")
     labels = {
         "cad:identity": "IdentityDirectedAbuse" in categories,
         "cad:person": "PersonDirectedAbuse" in categories,
     }
-    # Posts and titles carry a suffix behind their base 36 number.
+    # Ids of posts and titles are a base-36 number with a suffix.
     try:
         time = int(row["id"].partition("-")[0], 36)
     except ValueError:
-        raise ValueError("id is not a base 36 number") from None
+        raise ValueError("id is not a base-36 number") from None
     return _Read(row["id"], row["text"].replace("[linebreak]", "\n"), labels, time)
 
 
@@ -211,7 +214,7 @@ def _edos(row: _Row) -> _Read:
 
 
 def _convabuse(row: _Row) -> _Read:
-    """Abusive when most marks of all annotators lie below zero; some annotators marked an example twice (`1, 1`)."""
+    """Abusive if most marks of all annotators are below zero; some annotators gave two marks (`1, 1`)."""
     marks = dict.fromkeys(_GRADES, 0)
     for column, cell in row.items():
         _, _, grade = column.partition("_is_abuse.")
@@ -235,7 +238,7 @@ def _micros(row: _Row) -> int | None:
     try:
         return from_datetime(datetime.fromisoformat(text).replace(tzinfo=UTC))
     except ValueError:
-        raise ValueError("DATE is not a time") from None
+        raise ValueError("DATE is not a valid time") from None
 
 
 _CAD_CATEGORIES = frozenset(
@@ -243,7 +246,7 @@ _CAD_CATEGORIES = frozenset(
 )
 _GRADES = ("1", "0", "-1", "-2", "-3")
 
-# The folders may hold more than what is read: edos' single annotations, convabuse's `full`, which repeats its parts.
+# The folders may contain files that aren't read: edos's single annotations, convabuse's `full`, which repeats others.
 _FORMATS: Mapping[str, _Format] = {
     "youtube-spam": _Format(
         ("youtube-spam",), ("*.csv",), ("COMMENT_ID", "AUTHOR", "DATE", "CONTENT", "CLASS"), _youtube

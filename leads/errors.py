@@ -1,10 +1,10 @@
-"""The one error tree. Library errors are translated into it at the edge where they occur.
+"""The error tree. Library errors are translated into it where they are caught.
 
 The root and the errors that travel over HTTP are defined by the client (`leads_client.errors`); the platform adds:
 
 LeadsError
 ├── …                   see `leads_client.errors`
-├── ConfigurationError  settings or policies are invalid         500
+├── ConfigurationError  invalid settings or policies             500
 ├── NotEnoughData       too few labels or rows for the task      422
 └── ModelRefused        a registered version fails its checks    503
 """
@@ -41,14 +41,14 @@ __all__ = [
 
 class ConfigurationError(LeadsError):
     status = 500
-    title = "The configuration is not valid"
+    title = "Invalid configuration"
 
 
 class NotEnoughData(LeadsError):
     status = 422
-    title = "There is not enough data"
+    title = "Not enough data"
 
 
 class ModelRefused(LeadsError):
     status = 503
-    title = "The model version is refused"
+    title = "Model version refused"

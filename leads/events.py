@@ -1,7 +1,7 @@
-"""The records that cross folders: frozen, typed, and encoded to JSON by msgspec.
+"""Events, the records that the platform is built on: frozen, typed and encoded to JSON with msgspec.
 
-An `Event` is one immutable fact. What happened is its `body`; who sent it said when (`occurred_at`). The event log adds
-when we could first have known (`visible_at`) and its place in the order (`offset`), which makes it a `LoggedEvent`.
+An `Event` is an immutable fact. Its `body` says what happened; its sender says when (`occurred_at`). The event log adds
+when the platform could first have known it (`visible_at`) and its position (`offset`), which makes it a `LoggedEvent`.
 """
 
 from __future__ import annotations
@@ -17,30 +17,30 @@ from leads.errors import InvalidInput
 from leads_client.fields import DecidedBy, Id, Name, SignalKind, Text, Verdict
 
 ACCOUNT = "account"
-# From 2000 to 2100: a wrong unit (seconds, milliseconds) is caught here and not as a feature.
+# 2000 to 2100, so that a wrong unit (seconds, milliseconds) is rejected instead of becoming a feature.
 Instant = Annotated[int, Meta(ge=946_684_800_000_000, le=4_102_444_800_000_000)]
 
 
 class Subject(NamedTuple):
-    """What is judged: an item (`track`, `comment`, …) or an `account`."""
+    """What is scored and decided on: an item (`track`, `comment`, …) or an `account`."""
 
     type_id: str
     id: str
 
     @property
     def key(self) -> str:
-        """The one string form, used as entity key: `comment:c1`."""
+        """The subject as one string, used as entity key: `comment:c1`."""
         return f"{self.type_id}:{self.id}"
 
     @staticmethod
     def of_key(key: str) -> Subject:
-        """The inverse of `key`; ids may hold colons, types can't."""
+        """Parse a `key`. Ids may contain colons; types can't."""
         type_id, _, subject_id = key.partition(":")
         return Subject(type_id, subject_id)
 
 
 class SubjectRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A subject as it stands in an event."""
+    """A subject within an event."""
 
     type_id: Name
     id: Id
@@ -57,10 +57,10 @@ class ItemCreated(
     tag="item_created",
     omit_defaults=True,
 ):
-    """An item, or an account (`type_id` `account`), came to be or was edited; the newest says what it holds.
+    """An item, or an account (`type_id` `account`), was created or edited; the newest event holds its current content.
 
-    `account_id` is who made it; `parent` is what it hangs on (a comment's track). `text` is all its text that a policy
-    may judge. `duration_s` is a recording's length in seconds.
+    `account_id` is the creator, `parent` is what it was posted under (a comment's track), `text` is all of its text
+    that a policy may judge, and `duration_s` is a recording's length in seconds.
     """
 
     subject: SubjectRef
@@ -92,7 +92,7 @@ class SignalReceived(
     tag="signal_received",
     omit_defaults=True,
 ):
-    """Something from outside that bears on a harm: a report, a notice, a hash match, another classifier's score."""
+    """Outside evidence about a harm: a user report, a notice, a hash match or another classifier's score."""
 
     subject: SubjectRef
     kind: SignalKind
@@ -109,7 +109,7 @@ class DecisionMade(
     tag="decision_made",
     omit_defaults=True,
 ):
-    """A verdict on (subject, harm). `propensity` is the chance with which this pair came to be judged, where known."""
+    """A verdict on (subject, harm). `propensity`: the probability that this pair was selected for review, if known."""
 
     subject: SubjectRef
     harm: Name
@@ -125,7 +125,7 @@ Body = ItemCreated | Played | SignalReceived | DecisionMade
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """One immutable fact. `id` is the sender's: the same id twice is the same fact."""
+    """An immutable fact. `id` is the sender's; events with the same id are the same fact."""
 
     id: Id
     occurred_at: Instant
@@ -146,7 +146,7 @@ class RecordedEvent(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omi
 
 
 class LoggedEvent(NamedTuple):
-    """An event in the log. `offset` and `visible_at` both rise strictly from one event to the next."""
+    """An event in the log. Both `offset` and `visible_at` strictly increase."""
 
     offset: int
     visible_at: Micros
@@ -158,9 +158,9 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(Event)
 _recorded_decoder = msgspec.json.Decoder(RecordedEvent)
-# Messages that quote what was sent, and what may be quoted.
-_UNTRUSTED = re.compile(r"(Object contains unknown field |Invalid enum value |Invalid value )(.*)", re.DOTALL)
-_PLAIN = re.compile(r"[`'][A-Za-z0-9_]{1,40}[`']")
+# Messages of msgspec that quote the input, and the quotes that are safe to show.
+_QUOTING = re.compile(r"(Object contains unknown field |Invalid enum value |Invalid value )(.*)", re.DOTALL)
+_SAFE = re.compile(r"[`'][A-Za-z0-9_]{1,40}[`']")
 
 
 def encode(record: msgspec.Struct) -> bytes:
@@ -169,12 +169,12 @@ def encode(record: msgspec.Struct) -> bytes:
 
 
 def decode_event(raw: bytes) -> Event:
-    """Raises InvalidInput with the JSON pointer of what is wrong."""
+    """Raises InvalidInput with the JSON pointer of the error."""
     return decode(_event_decoder, raw)
 
 
 def decode_recorded(raw: bytes) -> RecordedEvent:
-    """Raises InvalidInput with the JSON pointer of what is wrong."""
+    """Raises InvalidInput with the JSON pointer of the error."""
     return decode(_recorded_decoder, raw)
 
 
@@ -182,23 +182,24 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     """Decode and validate.
 
     Raises:
-        InvalidInput: with the JSON pointer of what is wrong, and without quoting what was sent.
+        InvalidInput: with the JSON pointer of the error; the message does not quote the input.
     """
     try:
         return decoder.decode(raw)
     except UnicodeDecodeError as error:
-        raise InvalidInput("This is not UTF-8.", remedy="Send JSON in UTF-8.") from error
+        raise InvalidInput("Not valid UTF-8.", remedy="Send JSON encoded as UTF-8.") from error
     except msgspec.ValidationError as error:
         message, _, path = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
-        raise InvalidInput(_tame(message) + ".", field=_pointer(path.rstrip("`"))) from error
+        raise InvalidInput(_redacted(message) + ".", field=_pointer(path.rstrip("`"))) from error
     except msgspec.MsgspecError as error:
-        raise InvalidInput(f"This is not JSON: {error}.", remedy="Send JSON in UTF-8; NaN is none.") from error
+        remedy = "Send JSON encoded as UTF-8; NaN is not valid JSON."
+        raise InvalidInput(f"Invalid JSON: {error}.", remedy=remedy) from error
 
 
-def _tame(message: str) -> str:
-    """The message without an unknown key or value that may be somebody's text."""
-    found = _UNTRUSTED.match(message)
-    if found is None or _PLAIN.fullmatch(found[2]):
+def _redacted(message: str) -> str:
+    """The message without a quoted key or value that may be user text."""
+    found = _QUOTING.match(message)
+    if found is None or _SAFE.fullmatch(found[2]):
         return message
     return f"{found[1]}…"
 

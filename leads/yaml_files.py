@@ -1,4 +1,4 @@
-"""YAML files that people write: read strictly, with errors that name file, line, key and remedy."""
+"""Reads YAML configuration files strictly. Errors name the file, line, key and remedy."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leads.errors import ConfigurationError
 
-# Our files are four deep; an alias may nest a node within itself.
-_DEEPEST = 16
+# Our files are four levels deep. The limit stops aliases that make a node contain itself.
+_MAX_DEPTH = 16
 
 
 class Strict(BaseModel):
-    """A part of such a file: an unknown key is an error, and nothing changes after it was read."""
+    """A section of a configuration file: unknown keys are errors, and the parsed object is immutable."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
@@ -28,24 +28,24 @@ def read_yaml(path: Path, model: type[Model], *, remedy: str) -> Model:
     """Read and validate a file.
 
     Args:
-        remedy: what to do when it can't be read at all.
+        remedy: what to do when the file can't be read.
 
     Raises:
-        ConfigurationError: names file, line, key and remedy: unknown keys, bad ranges, duplicates, not YAML.
+        ConfigurationError: with file, line, key and remedy, for unknown or duplicate keys, bad values and invalid YAML.
     """
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"can't be read: {error}.", field=str(path), remedy=remedy) from error
+        raise ConfigurationError(f"Can't read the file: {error}.", field=str(path), remedy=remedy) from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigurationError(
-            f"is not YAML: {getattr(error, 'problem', error)}.",
+            f"Invalid YAML: {getattr(error, 'problem', error)}.",
             field=f"{path}{line}",
-            remedy="Mend that line.",
+            remedy="Correct this line.",
         ) from error
     lines: dict[tuple[str, ...], int] = {}
     data = _plain(root, (), lines, path) if root is not None else None
@@ -56,11 +56,11 @@ def read_yaml(path: Path, model: type[Model], *, remedy: str) -> Model:
 
 
 def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], int], path: Path) -> Any:
-    """The node as plain data, noting each key's line and refusing keys given twice."""
+    """Convert the node to plain data, record each key's line in `lines`, and reject duplicate keys."""
     lines[at] = node.start_mark.line + 1
-    if len(at) > _DEEPEST:
+    if len(at) > _MAX_DEPTH:
         raise ConfigurationError(
-            f"{at[0]} is nested too deeply, or within itself.", field=f"{path}:{lines[at]}", remedy="Flatten it."
+            f"{at[0]} is nested too deeply or contains itself.", field=f"{path}:{lines[at]}", remedy="Flatten it."
         )
     if isinstance(node, yaml.MappingNode):
         plain: dict[str, Any] = {}
@@ -68,9 +68,9 @@ def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], in
             key = str(key_node.value)
             if key in plain:
                 raise ConfigurationError(
-                    f"{'.'.join((*at, key))} is given twice, first on line {lines[(*at, key)]}.",
+                    f"{'.'.join((*at, key))} is set twice, first on line {lines[(*at, key)]}.",
                     field=f"{path}:{key_node.start_mark.line + 1}",
-                    remedy="Keep one of them.",
+                    remedy="Remove one of them.",
                 )
             plain[key] = _plain(value_node, (*at, key), lines, path)
             lines[(*at, key)] = key_node.start_mark.line + 1
@@ -81,9 +81,9 @@ def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], in
         return yaml.SafeLoader("").construct_object(node, deep=True)
     except (yaml.YAMLError, ValueError) as error:
         raise ConfigurationError(
-            f"{'.'.join(at)}: {node.value!r} can't be read as {node.tag.rpartition(':')[2]}.",
+            f"{'.'.join(at)}: {node.value!r} is not a valid {node.tag.rpartition(':')[2]}.",
             field=f"{path}:{lines[at]}",
-            remedy="Give it a plain value, or quote it.",
+            remedy="Correct the value, or put it in quotes.",
         ) from error
 
 
@@ -95,9 +95,9 @@ def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path:
         nearest = nearest[:-1]
     key = ".".join(at) or "the file"
     remedy = {
-        "extra_forbidden": "Remove that key or mend its spelling.",
+        "extra_forbidden": "Remove the key or correct its spelling.",
         "missing": f"Add {at[-1] if at else 'it'}.",
-    }.get(first["type"], "Give it a value in that range.")
+    }.get(first["type"], "Correct the value.")
     return ConfigurationError(
         f"{key}: {first['msg'].removeprefix('Value error, ')}.",
         field=f"{path}:{lines.get(nearest, 1)}",

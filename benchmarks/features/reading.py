@@ -14,10 +14,10 @@ from benchmarks.features.peer import VIEW, scalar_frame, scalar_names, scalar_st
 from benchmarks.features.samples import START
 from benchmarks.report import Measure, at_least, at_most
 from benchmarks.timing import median_ratio, timed
+from features.feast.online_config import PROJECT
 from features.feast.store import known_warnings_ignored, open_store
-from features.layout import ACCOUNT
-from features.offline.segments import JOIN_KEYS, packed_name
-from features.online.codec import PROJECT, entity_key, fields
+from features.layout import ACCOUNT, JOIN_KEYS, packed_name
+from features.online.codec import entity_key, fields
 from features.online.reader import unpack
 from features.online.redis import field_names, redis_options
 from features.online.stores import open_online_store

@@ -21,7 +21,7 @@ from benchmarks.training.texts import (
     macro_f1,
     split,
 )
-from features.evaluate.columns import contract_for, of_texts
+from features.evaluate.columns import contract_for, text_only
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
 from models.text.sentence import CachedEncoder
@@ -83,7 +83,7 @@ def train(settings: Settings, corpus: Corpus, counts: TextCounts, rows: Split, s
     texts = [corpus.texts[i] for i in rows.learn.tolist()]
     fitted = fit(
         contract,
-        of_texts(contract, texts),
+        text_only(contract, texts),
         corpus.labels[rows.learn],
         folds(corpus.groups[rows.learn], seed=seed),
         counts=counts,
@@ -96,7 +96,7 @@ def train(settings: Settings, corpus: Corpus, counts: TextCounts, rows: Split, s
 
 def score(version: ModelVersion, texts: Sequence[str]) -> Doubles:
     """(n,) scores of raw texts."""
-    return version.score(of_texts(version.contract, texts), texts).score
+    return version.score(text_only(version.contract, texts), texts).score
 
 
 def on_split(

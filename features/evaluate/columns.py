@@ -1,4 +1,4 @@
-"""From stored rows and text to a model's input: the one way for training, batch and online."""
+"""Turns stored rows and text into a model's input. Training, batch and online scoring all use this module."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ FEATURE_SERVICE = "leads_v1"
 
 
 class Rule(Protocol):
-    """What a policy says of the features whose names match; `leads.policies.FeatureRule` is one."""
+    """A policy's rule for the features whose names match. `leads.policies.FeatureRule` implements it."""
 
     @property
     def match(self) -> str: ...
@@ -32,10 +32,10 @@ class Rule(Protocol):
 
 
 def contract_for(*, text: bool, rules: Sequence[Rule] = ()) -> FeatureContract:
-    """Every stored feature, and for harms judged by text the text counts too.
+    """A contract with every stored feature and, if the harm judges text, every text feature.
 
     Args:
-        rules: maximum ages and what to do without a value; of those that match a column the first holds.
+        rules: limits on age, and what to do without a value. The first rule that matches a column applies.
     """
     return FeatureContract(
         feature_service=FEATURE_SERVICE,
@@ -45,19 +45,19 @@ def contract_for(*, text: bool, rules: Sequence[Rule] = ()) -> FeatureContract:
 
 
 def unsatisfied(contract: FeatureContract) -> str | None:
-    """Why this code can't evaluate a contract as it was meant; None when it can."""
+    """Why this code can't evaluate the contract as intended; None if it can."""
     unknown = [name for name in contract.names if name not in BY_NAME]
     if unknown:
-        return f"This code has no feature {unknown[0]}, which the contract names."
+        return f"The contract needs the feature {unknown[0]}, which this version of the code doesn't have."
     if contract.encoder_version != ENCODER_VERSION:
-        return f"The features were encoded by {contract.encoder_version}; this code encodes by {ENCODER_VERSION}."
+        return f"The contract uses encoder {contract.encoder_version}; this version of the code has {ENCODER_VERSION}."
     return None
 
 
 def evaluate(
     contract: FeatureContract, packed: Mapping[str, Matrix], as_of: Instants, texts: Sequence[str | None]
 ) -> Evaluated:
-    """`Plan.evaluate` of the contract's plan.
+    """Evaluate the contract with its compiled plan; see `Plan.evaluate`.
 
     Raises:
         KeyError: the contract names a feature that this version of the code doesn't have.
@@ -71,8 +71,8 @@ def plan_of(contract: FeatureContract) -> Plan:
     return Plan(contract)
 
 
-def of_texts(contract: FeatureContract, texts: Sequence[str | None]) -> Matrix:
-    """(n, k) the contract's columns where nothing is known of n subjects but their texts, if that."""
+def text_only(contract: FeatureContract, texts: Sequence[str | None]) -> Matrix:
+    """(n, columns) the contract's input for n subjects without stored rows; only their texts, if any, are known."""
     n = len(texts)
     return evaluate(contract, missing(n), np.zeros(n, dtype=np.int64), texts).matrix
 

@@ -1,4 +1,4 @@
-"""A contract compiled into the steps that make its matrix. Training, batch and serving evaluate through it."""
+"""A contract compiled into the steps that compute its matrix. Training, batch and online scoring all use it."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy.typing as npt
 from features.catalogue import BY_NAME, TEXT, Feature, TextFeature
 from features.contract import Column, FeatureContract
 from features.evaluate.role import Outputs, RolePlan
-from features.evaluate.row_times import Moments
+from features.evaluate.row_times import RowTimes
 from features.formulas import Base, Formula
 from features.layout import ROLES, VISIBLE, Instants, Matrix
 
@@ -19,11 +19,11 @@ _TEXT_PLACES = {feature.name: i for i, feature in enumerate(TEXT)}
 
 
 class Evaluated(NamedTuple):
-    """A contract's input for n subjects.
+    """The model input for n subjects.
 
     Args:
         matrix: (n, columns) float32.
-        refused: (n,) the first column whose rule refuses a score, -1 where none does.
+        refused: (n,) index of the first column whose rule refuses a score; -1 if none does.
         too_old: (n,) whether a stored value was older than its column allows.
     """
 
@@ -32,12 +32,12 @@ class Evaluated(NamedTuple):
     too_old: npt.NDArray[np.bool_]
 
     def only(self, kept: npt.NDArray[np.int64]) -> Evaluated:
-        """The same for some of the subjects."""
+        """The rows of these subjects."""
         return Evaluated(self.matrix[kept], self.refused[kept], self.too_old[kept])
 
 
 class _Ruled(NamedTuple):
-    """A stored column with a rule: its place in the contract, and in the outputs by role."""
+    """A stored column with a rule: its index in the contract, and its place in the outputs by role."""
 
     j: int
     column: Column
@@ -45,7 +45,7 @@ class _Ruled(NamedTuple):
 
 
 class Plan:
-    """Thread-safe: it holds no state of a call.
+    """A compiled contract. Thread-safe: it keeps no state between calls.
 
     Raises:
         KeyError: the contract names a feature that this version of the code doesn't have.
@@ -69,15 +69,15 @@ class Plan:
         self._values = self._base_width()
         self._outputs = Outputs(formulas)
         of = {j: [(role, places[role, j]) for role in self._roles if (role, j) in places] for j, _, _ in stored}
-        self._one = _pairs([(j, at[0][1]) for j, at in of.items() if len(at) == 1], 2)
-        self._two = _pairs([(j, at[0][1], at[1][1]) for j, at in of.items() if len(at) == 2], 3)
-        self._ruled = [_Ruled(j, c, tuple(of[j])) for j, c, _ in stored if c.ruled]
+        self._single = _pairs([(j, at[0][1]) for j, at in of.items() if len(at) == 1], 2)
+        self._paired = _pairs([(j, at[0][1], at[1][1]) for j, at in of.items() if len(at) == 2], 3)
+        self._ruled = [_Ruled(j, c, tuple(of[j])) for j, c, _ in stored if c.has_rule]
         self._text = _pairs([(j, _TEXT_PLACES[c.name]) for j, c in texts], 2)
-        self._text_ruled = [(j, c) for j, c in texts if c.ruled]
+        self._text_ruled = [(j, c) for j, c in texts if c.has_rule]
 
     @property
     def reads_text(self) -> bool:
-        """Whether any column is a count over the text."""
+        """Whether any column is computed from the text."""
         return bool(self._text.size)
 
     def evaluate(
@@ -87,24 +87,24 @@ class Plan:
         texts: Sequence[str | None],
         counts: Matrix | None = None,
     ) -> Evaluated:
-        """The one place where stored rows and text become model input, and where the contract's rules are applied.
+        """Compute the model input and apply the contract's rules. Nothing else computes model input.
 
         Args:
             packed: for each role (n, width) float32, NaN rows for missing entities.
-            as_of: (n,) instants in µs at which the features are evaluated.
+            as_of: (n,) times in µs at which the features are evaluated.
             texts: (n,) texts; None where the subject has none.
-            counts: (n, len(TEXT)) the texts' `text_counts`, for a caller that knows them.
+            counts: (n, len(TEXT)) the `text_counts` of the texts, if the caller has them already.
         """
         n = len(as_of)
         matrix = np.full((n, self._width), np.nan, np.float32)
         found = Evaluated(matrix, np.full(n, -1, np.int64), np.zeros(n, np.bool_))
         present = [role for role in self._roles if not np.isnan(packed[role][:, VISIBLE]).all()]
         if present:
-            moments = Moments([packed[role] for role in present], as_of)
+            times = RowTimes([packed[role] for role in present], as_of)
             values = np.full((n, self._values), np.nan, np.float32)
             for nth, role in enumerate(present):
-                self._roles[role].read(packed[role], moments, nth, values)
-            ages = dict(zip(present, moments.age_s, strict=True)) if self._ruled else {}
+                self._roles[role].read(packed[role], times, nth, values)
+            ages = dict(zip(present, times.age_s, strict=True)) if self._ruled else {}
             self._put(self._outputs.of(values), ages, found)
         else:
             for ruled in self._ruled:
@@ -113,10 +113,10 @@ class Plan:
         return found
 
     def _put(self, outputs: Matrix, ages: Mapping[str, npt.NDArray[np.float64]], found: Evaluated) -> None:
-        absent = [_leave_out_the_old(ruled, outputs, ages, found.too_old) for ruled in self._ruled]
-        into, place = self._one
+        absent = [_drop_too_old(ruled, outputs, ages, found.too_old) for ruled in self._ruled]
+        into, place = self._single
         found.matrix[:, into] = outputs[:, place]
-        into, place, other = self._two
+        into, place, other = self._paired
         if len(into):
             found.matrix[:, into] = np.fmax(outputs[:, place], outputs[:, other])
         for ruled, which in zip(self._ruled, absent, strict=True):
@@ -135,7 +135,7 @@ class Plan:
 
 
 def text_counts(texts: Sequence[str | None]) -> Matrix:
-    """(n, len(TEXT)) float32 counts over each text, NaN where there is none."""
+    """(n, len(TEXT)) float32 text features; NaN where there is no text."""
     nothing = (np.nan,) * len(TEXT)
     rows = [nothing if text is None else tuple(feature.compute(text) for feature in TEXT) for text in texts]
     return np.array(rows, np.float32).reshape(len(texts), len(TEXT))
@@ -145,13 +145,13 @@ def _pairs(rows: Sequence[tuple[int, ...]], n: int) -> npt.NDArray[np.int64]:
     return np.array(rows, np.int64).reshape(-1, n).T.copy()
 
 
-def _leave_out_the_old(
+def _drop_too_old(
     ruled: _Ruled, outputs: Matrix, ages: Mapping[str, npt.NDArray[np.float64]], too_old: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
-    """Blank the values of rows older than the column allows, and note whose; returns who is left without any.
+    """Set values of rows older than the column allows to NaN and note them in `too_old`; returns who has no value left.
 
     Args:
-        ages: by role that is present, (n,) seconds.
+        ages: by present role, (n,) seconds.
     """
     limit = np.inf if ruled.column.max_age_s is None else ruled.column.max_age_s
     absent = np.ones(len(too_old), dtype=np.bool_)
@@ -166,9 +166,9 @@ def _leave_out_the_old(
 
 
 def _apply_rule(column: Column, j: int, absent: npt.NDArray[np.bool_], found: Evaluated) -> None:
-    """What an absent or too old value becomes."""
+    """Replace the values of the subjects for which it is absent or too old."""
     found.matrix[absent, j] = column.default if column.when_missing == "default" else np.nan
     if column.when_missing == "refuse":
         refused = found.refused
-        # The first column in the contract's order, whatever the order they are looked at.
+        # Keep the first column in the contract's order, whatever order they are applied in.
         refused[absent & ((refused < 0) | (refused > j))] = j

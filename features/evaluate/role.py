@@ -1,4 +1,4 @@
-"""How rows become features at an instant: all counts of a window in one step, then all that is made of them in one."""
+"""Computes features from rows: all counts of a window in one step, then all formulas of one kind in one step."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from features.evaluate.row_times import Moments
+from features.evaluate.row_times import RowTimes
 from features.formulas import Age, Base, Count, Derived, Distinct, Formula, Ratio, Total
 from features.layout import Layout, Matrix, Ring
 
@@ -16,7 +16,7 @@ Places = npt.NDArray[np.int64]
 
 
 class _Ring(NamedTuple):
-    """A window's ring, and where its sums go: columns `into` to `into + members`."""
+    """A window's ring, and the output columns of its sums: `into` to `into + members`."""
 
     ring: Ring
     start: int
@@ -25,7 +25,7 @@ class _Ring(NamedTuple):
 
 
 class _Sketches(NamedTuple):
-    """The view's sketches in one window: cells `start` to `end`, each sketch's first cell, and where counts go."""
+    """The view's sketches in one window: cells `start` to `end`, each sketch's first cell, the first output column."""
 
     window: str
     start: int
@@ -35,10 +35,10 @@ class _Sketches(NamedTuple):
 
 
 class RolePlan:
-    """Reads the values that some formulas need from one role's rows, into columns of a matrix that it shares.
+    """Reads the base values of formulas from one role's rows into columns of a shared matrix.
 
     Args:
-        into: the first of its columns; `bases` says which holds what, `width` how many there are.
+        into: the first column. `bases` maps each base value to its column; `width` is the number of columns.
     """
 
     def __init__(self, layout: Layout, formulas: Sequence[Formula], into: int) -> None:
@@ -57,25 +57,25 @@ class RolePlan:
     def width(self) -> int:
         return self._end - self._start
 
-    def read(self, packed: Matrix, moments: Moments, nth: int, values: Matrix) -> None:
-        """Fill its columns of `values`, (n, any), NaN where rows are missing.
+    def read(self, packed: Matrix, times: RowTimes, nth: int, values: Matrix) -> None:
+        """Fill this role's columns of `values`, (n, any); NaN where rows are missing.
 
         Args:
-            packed: (n, layout.width); `moments` holds what their headers say as its `nth` rows.
+            packed: (n, layout.width); the `nth` set of rows in `times`.
         """
         if self._age is not None:
-            values[:, self._age] = moments.age_h[nth]
+            values[:, self._age] = times.age_h[nth]
         values[:, self._totals_into : self._totals_into + len(self._totals)] = packed[:, self._totals]
         for ring, start, members, into in self._rings:
             buckets = packed[:, start : start + ring.size * members].reshape(-1, ring.size, members)
-            # Exact whatever the order of summing: cells are multiples of 1/64, far below 2^18.
-            values[:, into : into + members] = np.einsum("nsc,ns->nc", buckets, moments.kept(ring)[nth])
+            # Exact in any order of summation: cells are multiples of 1/64, far below 2^18.
+            values[:, into : into + members] = np.einsum("nsc,ns->nc", buckets, times.in_window(ring)[nth])
         for window, start, end, firsts, into in self._sketches:
-            recent = packed[:, start:end] > moments.oldest(window)
+            recent = packed[:, start:end] > times.start(window)
             filled = np.add.reduceat(recent, firsts, axis=1, dtype=np.int64)
             values[:, into : into + len(firsts)] = self._estimates[self._nth_sketch, filled]
-        if moments.any_missing[nth]:
-            values[moments.missing[nth], self._start : self._end] = np.nan
+        if times.any_missing[nth]:
+            values[times.missing[nth], self._start : self._end] = np.nan
 
     def _take_totals(self, used: Collection[Base]) -> Places:
         totals = sorted(base for base in used if isinstance(base, Total))
@@ -84,7 +84,7 @@ class RolePlan:
         return np.array([self._layout.places.cells[base.name] for base in totals], np.int64)
 
     def _take_rings(self, used: Collection[Base]) -> list[_Ring]:
-        """Whole rings: their members lie side by side, so leaving some out would cost more than it saves."""
+        """Whole rings: members are adjacent in memory, so skipping some would cost more than it saves."""
         found = []
         for name, window in self._layout.places.windows.items():
             if any(isinstance(base, Count) and base.window == name for base in used):
@@ -111,10 +111,10 @@ class RolePlan:
 
 
 class Outputs:
-    """Makes one column per formula from a matrix of values.
+    """Computes one column per formula from a matrix of base values.
 
     Args:
-        formulas: each with where the values that it needs are.
+        formulas: each with the columns of the values that it needs.
     """
 
     def __init__(self, formulas: Sequence[tuple[Formula, dict[Base, int]]]) -> None:
@@ -143,7 +143,7 @@ class Outputs:
 
 
 def bases_of(formula: Formula) -> tuple[Base, ...]:
-    """What a formula needs."""
+    """The base values that a formula needs."""
     if isinstance(formula, Ratio):
         return (formula.part, formula.whole)
     return formula.bases if isinstance(formula, Derived) else (formula,)
@@ -154,9 +154,9 @@ def _columns(rows: Sequence[tuple[int, ...]], n: int) -> Places:
 
 
 def _estimates(slots: Sequence[int]) -> Matrix:
-    """(sketches, most slots + 1) linear counting's estimate by filled slots, in whole numbers.
+    """(sketches, most slots + 1) the distinct count estimated from the number of filled slots, rounded.
 
-    -m ln(1 - filled/m) for m slots (Whang et al. 1990); with all filled, half a slot counts as free.
+    Linear counting: -m ln(1 - filled/m) for m slots (Whang et al. 1990); if all are filled, half a slot counts as free.
     """
     table = np.zeros((len(slots), max(slots, default=0) + 1), np.float32)
     for i, m in enumerate(slots):

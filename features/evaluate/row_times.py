@@ -1,4 +1,4 @@
-"""When: what rows' headers and the instants of evaluation say together, so that "in the last 24 h" falls by itself."""
+"""Times of rows relative to the instants of evaluation: ages, and which buckets are still within a window."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ from leads import clock
 Doubles = npt.NDArray[np.float64]
 
 
-class Moments:
-    """r sets of n rows, each row evaluated at its own instant.
+class RowTimes:
+    """The times of r sets of n rows; the i-th row of each set is evaluated at the i-th instant.
 
     Args:
         packed: r matrices (n, width), NaN rows for missing entities; widths may differ.
@@ -31,8 +31,8 @@ class Moments:
         self.any_missing: npt.NDArray[np.bool_] = np.logical_or.reduce(self.missing, axis=1)
         last = heads[:, :, LAST] * DAY_S + heads[:, :, LAST + 1]
         self._last = np.where(self.missing, 0, last).astype(np.int64)
-        self._kept: dict[Ring, Matrix] = {}
-        self._oldest: dict[str, Matrix] = {}
+        self._in_window: dict[Ring, Matrix] = {}
+        self._starts: dict[str, Matrix] = {}
 
     @cached_property
     def age_h(self) -> Matrix:
@@ -50,18 +50,18 @@ class Moments:
         ages[self.missing] = np.inf
         return ages
 
-    def kept(self, ring: Ring) -> Matrix:
-        """(r, n, size) 1 for the buckets that are still within the window, newest first."""
-        if ring not in self._kept:
-            slid = self._now // ring.width_s - self._last // ring.width_s
-            within = ring.size - np.minimum(np.maximum(slid, 0), ring.size)
-            self._kept[ring] = (np.arange(ring.size) < within[..., None]).astype(np.float32)
-        return self._kept[ring]
+    def in_window(self, ring: Ring) -> Matrix:
+        """(r, n, size) 1 for the buckets that are still within the window and 0 for the others, newest first."""
+        if ring not in self._in_window:
+            elapsed = self._now // ring.width_s - self._last // ring.width_s
+            within = ring.size - np.minimum(np.maximum(elapsed, 0), ring.size)
+            self._in_window[ring] = (np.arange(ring.size) < within[..., None]).astype(np.float32)
+        return self._in_window[ring]
 
-    def oldest(self, window: str) -> Matrix:
-        """(n, 1) the last tick that lies before the window."""
-        if window not in self._oldest:
+    def start(self, window: str) -> Matrix:
+        """(n, 1) the last tick before the window."""
+        if window not in self._starts:
             ring = WINDOWS[window]
             ticks = self._now // TICK_S - ring.width_s * ring.size // TICK_S
-            self._oldest[window] = ticks.astype(np.float32)[:, None]
-        return self._oldest[window]
+            self._starts[window] = ticks.astype(np.float32)[:, None]
+        return self._starts[window]

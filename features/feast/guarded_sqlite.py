@@ -1,10 +1,11 @@
-"""Feast's SQLite online store, except that an older row never overwrites a newer one.
+"""Feast's SQLite online store, changed so that an older row never overwrites a newer one.
 
-Feast's own takes whatever comes last, and keeps whole seconds: a `feast materialize` beside the worker, or a replay,
-would put rows back. Feast loads this class by its dotted name, so that its command line writes through it too.
+Feast's own store keeps whatever is written last and truncates times to whole seconds, so a replay, or `feast
+materialize` running next to the worker, could restore old rows. Feast loads this class by its dotted name, so Feast's
+command line writes through it too.
 
-Feast reads `event_ts` with a converter that takes whole seconds only, so the exact instant stands in a column of our
-own, `event_us`, which Feast's statements don't mention: its own reader still reads the table.
+Feast's converter for `event_ts` reads whole seconds only, so an extra column, `event_us`, holds the exact time. Feast's
+statements don't mention it, so Feast can still read the table.
 """
 
 from __future__ import annotations
@@ -27,11 +28,11 @@ from leads.clock import Micros
 
 _BUSY_S = 30
 
-# Entity key, feature name, serialised value, its text if it is one, event time.
+# Entity key, feature name, serialised value, its text if it is a string, event time.
 RawRow = tuple[bytes, str, bytes, str | None, Micros]
 
-# The newest row decides for the whole entity, not feature by feature: an older row that brings a feature which the
-# newer one lacks would otherwise mix the two. Features that come together share an instant: all are taken, or none.
+# The newest row wins for the whole entity, not feature by feature: an older row may have a feature that the newer one
+# lacks, and the two must not be mixed. Features written together share an event time, so all are written or none.
 _UPSERT = """
 INSERT INTO {table} (entity_key, feature_name, value, value_text, event_us, event_ts)
 SELECT ?1, ?2, ?3, ?4, ?5, ?6 WHERE NOT EXISTS (
@@ -52,7 +53,7 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[m
 
 
 class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
-    """Writers take turns; readers don't wait for them. What is written survives the death of the process."""
+    """Writers wait for each other; readers don't wait. Written rows survive the death of the process."""
 
     def online_write_batch(
         self,
@@ -61,16 +62,16 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         data: list[tuple[EntityKey, dict[str, Value], datetime, datetime | None]],
         progress: Callable[[int], Any] | None,
     ) -> None:
-        """Feast's way in: `data` holds entity key, values, event time and creation time, which isn't kept."""
+        """Called by Feast. `data` holds entity key, values, event time and creation time, which is not stored."""
         self.write_rows(config, table, _raw_rows(config, data))
         if progress:
             progress(len(data))
 
     def write_rows(self, config: RepoConfig, table: FeatureView, rows: Iterable[RawRow]) -> None:
-        """Write in one transaction. An entity's row older than the stored one is dropped, an equally old one taken.
+        """Write in one transaction. A row older than the entity's stored row is dropped; an equally old one is written.
 
         Args:
-            rows: an entity's features one after the other, all of them, with one event time.
+            rows: features grouped by entity; all features of an entity have the same event time.
 
         Raises:
             sqlite3.Error: nothing was written.
@@ -89,7 +90,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Make the tables as Feast does, with the column for the exact instant."""
+        """Create the tables as Feast does, and add the column for the exact time."""
         super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
         connection = self._get_conn(config)
         for table in tables_to_keep:
@@ -98,7 +99,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
                 connection.execute(f"ALTER TABLE {name} ADD COLUMN event_us INTEGER")
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
-        """Drop the tables. Feast removes the file, which leaves open readers with the removed one."""
+        """Drop the tables. Feast would delete the file, and open readers would keep reading the deleted file."""
         with self._get_conn(config) as connection:
             for table in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {_table(config, table)}")
@@ -109,7 +110,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         if fresh:
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1_000}")
             connection.execute("PRAGMA journal_mode = WAL")
-            # A write-ahead log not synced at each commit can lose commits to a power cut, but not to a killed process.
+            # Without a sync at each commit, a power cut can lose commits; killing the process can't.
             connection.execute("PRAGMA synchronous = NORMAL")
         return connection
 
@@ -130,5 +131,5 @@ def _table(config: RepoConfig, table: FeatureView) -> str:
 
 
 def _feast_seconds(at: Micros) -> int:
-    """Feast writes the UTC time as if it were local, and reads it back so."""
+    """The value that Feast stores and reads back: it treats the UTC time as local time."""
     return int(clock.to_datetime(at).replace(tzinfo=None).timestamp())

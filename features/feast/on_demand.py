@@ -1,6 +1,6 @@
-"""The named features for users of Feast's own SDK: the body of the on-demand view.
+"""The on-demand view: computes the named features for users of Feast's SDK.
 
-Feast evaluates the annotations, so pandas is imported here for real.
+Feast evaluates the annotations, so pandas must be imported at the top of the module.
 """
 
 from collections.abc import Callable
@@ -9,19 +9,18 @@ import numpy as np
 import pandas as pd
 
 from features.evaluate.columns import contract_for, evaluate
-from features.layout import LAYOUTS, missing
-from features.offline.segments import packed_name
+from features.layout import LAYOUTS, missing, packed_name
 
 
 def named_features(inputs: pd.DataFrame) -> pd.DataFrame:
-    """One column per stored feature, evaluated from packed rows by the same function as a model's input.
+    """One column per stored feature, computed from packed rows by the function that computes a model's input.
 
     Args:
-        inputs: columns `as_of` (µs) and, per view, the packed row (`item_packed`, …), None where missing.
+        inputs: `as_of` (µs) and one packed row per view (`item_packed`, …), None where missing.
     """
     packed = missing(len(inputs))
     for layout in LAYOUTS:
-        # Feast joins one bucket; a subject's two differ only where its text is a near copy of two others.
+        # Feast joins one bucket only. A text's two buckets differ only if it nearly copies two different texts.
         role = "bucket_0" if layout.view == "bucket" else layout.view
         for i, row in enumerate(inputs[packed_name(layout.view)]):
             if row is not None and np.size(row) == layout.width:
@@ -35,7 +34,7 @@ def named_features(inputs: pd.DataFrame) -> pd.DataFrame:
 
 
 def on_demand_body() -> Callable[[pd.DataFrame], pd.DataFrame]:
-    """A new function each time: Feast moves the one it is given to `__main__`, and keeps it as source text."""
+    """A new function on every call: Feast moves the function to `__main__` and stores its source text."""
 
     def named(inputs: pd.DataFrame) -> pd.DataFrame:
         from features.feast.on_demand import named_features

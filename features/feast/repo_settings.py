@@ -1,7 +1,7 @@
-"""Feast's own command line on the settings: `features/repo/feature_store.yaml` names these classes, nothing else.
+"""Classes named in `features/repo/feature_store.yaml`, so that Feast's command line uses the settings (`LEADS_*`).
 
-So `feast -c features/repo …` works on the very registry and online store that the project works on, whatever `LEADS_*`
-says; paths and addresses in the YAML would be a second place that says so.
+`feast -c features/repo …` then opens the same registry and online store as the rest of the project; the YAML holds no
+paths or addresses that could contradict the settings.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from leads.settings import REPOSITORY, Settings, load_settings
 
 
 def project_settings() -> Settings:
-    """The environment's settings, a relative home taken from the checkout: Feast and Jupyter change directories.
+    """Settings from the environment. A relative home is resolved from the checkout: Feast and Jupyter change directory.
 
     Raises:
-        ConfigurationError: names the variable that is wrong.
+        ConfigurationError: a variable is wrong; the error names it.
     """
     return load_settings(home=(REPOSITORY or Path.cwd()) / Path(os.environ.get("LEADS_HOME", "var")).expanduser())
 
 
 class SettingsRegistryStore(FileRegistryStore):  # type: ignore[misc]
-    """Feast's file registry, where the settings keep it."""
+    """Feast's file registry at the path given by the settings."""
 
     def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
         settings = project_settings()
@@ -36,7 +36,7 @@ class SettingsRegistryStore(FileRegistryStore):  # type: ignore[misc]
 
 
 class SettingsOnlineStoreConfig:
-    """Feast makes one of these from the YAML, and gets the configuration of the settings' own online store."""
+    """Feast creates this class from the YAML and gets the online store configuration of the settings instead."""
 
     def __new__(cls, **_given: object) -> Any:
         return repo_config(project_settings()).online_store

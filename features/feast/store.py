@@ -1,4 +1,4 @@
-"""Feast: what is declared, where it lives, and how to open it. Feast takes seconds to import, so only here."""
+"""Declares our Feast objects and opens the Feast store. Importing Feast takes seconds, so functions import it."""
 
 from __future__ import annotations
 
@@ -12,10 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from features.catalogue import BY_NAME, STORED
 from features.evaluate.columns import FEATURE_SERVICE
-from features.layout import LAYOUTS
-from features.offline.segments import JOIN_KEYS, packed_name
-from features.online.codec import PROJECT
-from features.online.stores import online_config
+from features.feast.online_config import PROJECT, online_config
+from features.layout import JOIN_KEYS, LAYOUTS, packed_name
 from leads.errors import ConfigurationError
 from leads.settings import Settings
 
@@ -26,7 +24,7 @@ NAMED_SERVICE = "leads_named_v1"
 
 
 def definitions(settings: Settings) -> list[Any]:
-    """Every Feast object: entities, packed views, the on-demand view that names the features, services."""
+    """Every Feast object: entities, packed views, the on-demand view with the named features, feature services."""
     import_feast()
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
     from feast.data_format import ParquetFormat
@@ -52,7 +50,7 @@ def definitions(settings: Settings) -> list[Any]:
             FeatureView(
                 name=layout.view,
                 entities=[entity],
-                # Ages are checked by the contract: Feast's own check drops whole rows offline and nothing online.
+                # The contract checks ages: Feast's own check drops whole rows offline and nothing online.
                 ttl=timedelta(0),
                 schema=schema,
                 source=source,
@@ -76,16 +74,16 @@ def definitions(settings: Settings) -> list[Any]:
 
 
 def feast_name(name: str) -> str:
-    """`item.reports_24h` as Feast wants it: `item_reports_24h`."""
+    """A feature's name in Feast, for example `item_reports_24h` for `item.reports_24h`."""
     assert name in BY_NAME
     return name.replace(".", "_")
 
 
 def repo_config(settings: Settings) -> RepoConfig:
-    """Where Feast keeps what, by the settings.
+    """Feast's configuration for these settings.
 
     Raises:
-        ConfigurationError: the online store or its options are none that Feast can use.
+        ConfigurationError: Feast doesn't know the online store, or rejects its options.
     """
     import_feast()
     from feast import RepoConfig
@@ -103,25 +101,25 @@ def repo_config(settings: Settings) -> RepoConfig:
             entity_key_serialization_version=3,
         )
     except ValidationError as error:
-        # Not the error itself: it quotes what was given, and that may be a password.
-        wrong = "; ".join(f"{'.'.join(map(str, one['loc']))}: {one['msg']}" for one in error.errors())
+        # Feast's error text isn't used: it quotes the options, which may contain a password.
+        wrong = "; ".join(f"{'.'.join(map(str, item['loc']))}: {item['msg']}" for item in error.errors())
         raise ConfigurationError(
-            f"Feast refuses the options of the online store {settings.online_store}: {wrong}.",
+            f"Feast rejects the options of the online store {settings.online_store}: {wrong}.",
             field="LEADS_ONLINE_STORE_OPTIONS",
-            remedy=f"Feast's documentation of the store {settings.online_store} lists its options.",
+            remedy=f"See Feast's documentation of the {settings.online_store} online store for its options.",
         ) from None
     except (FeastError, ImportError) as error:
         raise ConfigurationError(
             f"Feast can't load the online store {settings.online_store}: {error}.",
             field="LEADS_ONLINE_STORE",
-            remedy="Install what it needs, for example feast[postgres], or name another.",
+            remedy="Install the extra it needs, for example feast[postgres], or choose another store.",
         ) from error
     return config
 
 
 @contextmanager
 def known_warnings_ignored() -> Iterator[None]:
-    """Feast warns that on-demand views are experimental, and calls ibis, which calls a deprecated part of DuckDB."""
+    """Ignore Feast's warning about on-demand views, and a DuckDB deprecation warning caused by its dependency ibis."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "On demand feature view", RuntimeWarning)
         warnings.filterwarnings("ignore", "fetch_arrow_table", DeprecationWarning)
@@ -129,7 +127,7 @@ def known_warnings_ignored() -> Iterator[None]:
 
 
 def import_feast() -> None:
-    """Import Feast without run-time type checks of its own classes: rewriting their syntax trees takes 5 of its 7 s."""
+    """Import Feast without typeguard's run-time checks of Feast's classes, which take 5 of the 7 seconds."""
     os.environ.setdefault("FEAST_USAGE", "False")
     if "feast" in sys.modules:
         return
@@ -148,7 +146,7 @@ def _unchecked(target: Any = None, **_options: object) -> Any:
 
 
 def open_store(settings: Settings, *, apply: bool = False) -> FeatureStore:
-    """Feast's `FeatureStore` on the settings; with `apply`, everything declared is brought up to date first."""
+    """Feast's `FeatureStore` for these settings; `apply` first registers everything in `definitions`."""
     settings.features_dir.mkdir(parents=True, exist_ok=True)
     import_feast()
     from feast import FeatureStore
@@ -161,7 +159,7 @@ def open_store(settings: Settings, *, apply: bool = False) -> FeatureStore:
 
 
 def online_store_of(store: FeatureStore) -> Any:
-    """An `OnlineStore` of its own on the store's configuration."""
+    """A new `OnlineStore` with the store's configuration."""
     from feast.infra.online_stores.helpers import get_online_store_from_config
 
     return get_online_store_from_config(store.config.online_store)

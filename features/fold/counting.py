@@ -1,4 +1,4 @@
-"""Folding occurrences into one view's rows."""
+"""Applies updates to the rows of one view."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from leads.clock import Micros
 _WATERMARK_S = WATERMARK // clock.SECOND
 
 
-class Occurrence(NamedTuple):
-    """What a stage is told of one event: what to do to the row of one of its keys.
+class RowUpdate(NamedTuple):
+    """What one event changes in the row of one entity.
 
     Args:
-        counters: each is counted once, at the event's instant.
-        distinct: (sketch, element) pairs seen at the event's instant, or at `seen_at`.
-        amounts: (counter, amount, instant in µs) for what isn't just one more now.
+        counters: counters to increase by one at the event's time.
+        distinct: (sketch, element) pairs seen at the event's time, or at `seen_at`.
+        amounts: (counter, amount, time in µs) for other amounts or times.
         maxima: (name, value).
-        links: the row's links from now on; None leaves them.
+        links: the row's links from now on; None leaves them unchanged.
     """
 
     view: str
@@ -36,8 +36,8 @@ class Occurrence(NamedTuple):
     links: tuple[str | None, ...] | None = None
 
 
-class Row:
-    """A row in memory: its cells, the second of its last touch, its links, the last event that changed it."""
+class EntityRow:
+    """A row in memory: its cells, the second of its last change, its links, the offset of the last event in it."""
 
     __slots__ = ("cells", "last", "links", "offset")
 
@@ -49,7 +49,7 @@ class Row:
 
 
 class RowWriter:
-    """The arithmetic of one view's rows."""
+    """Updates the cells of one view's rows."""
 
     def __init__(self, layout: Layout) -> None:
         places = layout.places
@@ -58,7 +58,7 @@ class RowWriter:
         self._rings = [(w.ring.width_s, w.ring.size, w.start, len(w.members)) for w in places.windows.values()]
         self._sketches = places.sketches
         self._cells = places.cells
-        # Per counter: (bucket width, buckets, its cell in the newest bucket, cells a bucket).
+        # Per counter: (bucket width, buckets, the counter's cell in the newest bucket, cells per bucket).
         self._windows: dict[str, list[tuple[int, int, int, int]]] = {
             counter.name: [
                 (w.ring.width_s, w.ring.size, w.start + w.members[counter.name], len(w.members))
@@ -69,68 +69,68 @@ class RowWriter:
         }
         self._newest: dict[tuple[str, ...], tuple[int, ...]] = {}
 
-    def new(self, at: Micros) -> Row:
+    def new(self, at: Micros) -> EntityRow:
         """A row for an entity first seen at `at`."""
         cells = array("f", self._empty)
         second = at // clock.SECOND
         cells[FIRST], cells[FIRST + 1] = cells[LAST], cells[LAST + 1] = divmod(second, DAY_S)
-        return Row(cells, self._no_links)
+        return EntityRow(cells, self._no_links)
 
-    def apply(self, row: Row, told: Occurrence, at: Micros) -> None:
-        """Do what one event's occurrence says. `at` is when it occurred."""
+    def apply(self, row: EntityRow, update: RowUpdate, at: Micros) -> None:
+        """Apply an update. `at` is when its event occurred."""
         second = at // clock.SECOND
         if second > row.last:
-            self._move(row, second)
+            self._slide(row, second)
         cells = row.cells
-        if told.counters:
+        if update.counters:
             if second // TICK_S == row.last // TICK_S:
-                # Nearly always: the event falls into the newest bucket of every ring.
-                for cell in self._newest.get(told.counters) or self._newest_cells(told.counters):
+                # The usual case: the event falls into the newest bucket of every ring.
+                for cell in self._newest.get(update.counters) or self._newest_cells(update.counters):
                     cells[cell] += 1.0
             else:
-                for counter in told.counters:
+                for counter in update.counters:
                     self._count(row, counter, second, 1.0)
-        tick = (second if told.seen_at is None else told.seen_at // clock.SECOND) // TICK_S
-        for sketch, element in told.distinct:
+        tick = (second if update.seen_at is None else update.seen_at // clock.SECOND) // TICK_S
+        for sketch, element in update.distinct:
             start, slots = self._sketches[sketch]
             cell = start + mmh3.hash(element, 0, False) % slots
             if cells[cell] < tick:
                 cells[cell] = tick
-        for counter, amount, then in told.amounts:
+        for counter, amount, then in update.amounts:
             if then // clock.SECOND > row.last:
-                self._move(row, then // clock.SECOND)
+                self._slide(row, then // clock.SECOND)
             self._count(row, counter, then // clock.SECOND, amount)
-        for name, value in told.maxima:
+        for name, value in update.maxima:
             if value > cells[self._cells[name]]:
                 cells[self._cells[name]] = value
-        if told.links is not None:
-            row.links = told.links
+        if update.links is not None:
+            row.links = update.links
 
     def _newest_cells(self, counters: tuple[str, ...]) -> tuple[int, ...]:
-        """The cells that count one more now."""
+        """The cells to increase when these counters count an event in the newest bucket."""
         cells = [self._cells[counter] for counter in counters if counter in self._cells]
         cells += [cell for counter in counters for _, _, cell, _ in self._windows[counter]]
         self._newest[counters] = tuple(cells)
         return self._newest[counters]
 
-    def _count(self, row: Row, counter: str, second: int, amount: float) -> None:
+    def _count(self, row: EntityRow, counter: str, second: int, amount: float) -> None:
         total = self._cells.get(counter)
         if total is not None:
             row.cells[total] += amount
-        for width_s, size, cell, cells_a_bucket in self._windows[counter]:
+        for width_s, size, cell, cells_per_bucket in self._windows[counter]:
             bucket = row.last // width_s - second // width_s
             if bucket < size:
-                row.cells[cell + bucket * cells_a_bucket] += amount
+                row.cells[cell + bucket * cells_per_bucket] += amount
 
-    def _move(self, row: Row, second: int) -> None:
-        """Slide the rings so that they end at `second`."""
+    def _slide(self, row: EntityRow, second: int) -> None:
+        """Shift the rings so that their newest bucket contains `second`."""
         last, row.last = row.last, second
         cells = row.cells
         cells[LAST], cells[LAST + 1] = divmod(second, DAY_S)
         for width_s, size, start, count in self._rings:
             by = second // width_s - last // width_s
             if not by:
-                # Buckets nest: the wider ones didn't end either.
+                # Buckets nest, so the wider ones haven't ended either.
                 break
             end = start + size * count
             if by >= size:
@@ -138,8 +138,8 @@ class RowWriter:
             else:
                 cells[start:end] = array("f", bytes(4 * by * count)) + cells[start : end - by * count]
 
-    def look_back(self, row: Row, at: Micros) -> None:
-        """Once per event: one older than the row's newest may be the entity's first, or beyond every window."""
+    def note_late(self, row: EntityRow, at: Micros) -> None:
+        """Handle an event older than the row's newest: it may be the entity's first, or older than every window."""
         second, cells = at // clock.SECOND, row.cells
         if second >= row.last:
             return
@@ -150,12 +150,12 @@ class RowWriter:
 
 
 def mix_counter(element: str) -> str:
-    """The counter into which a track's plays fall."""
+    """The counter that a track's plays are added to."""
     return MIX[mmh3.hash(element, 7, False) % len(MIX)]
 
 
-def stamp(rows: Iterable[Row], visible_at: Micros) -> None:
-    """Note in the rows when their newest event became visible."""
+def stamp(rows: Iterable[EntityRow], visible_at: Micros) -> None:
+    """Record in the rows when their newest event became visible."""
     second, micro = divmod(visible_at, clock.SECOND)
     day, second = divmod(second, DAY_S)
     for row in rows:

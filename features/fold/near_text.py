@@ -1,8 +1,9 @@
-"""Which texts are nearly the same: two bucket keys per text, by min-hashing.
+"""Detects near-copies of texts: two bucket keys per text, computed by min-hashing.
 
-The normal form undoes what spammers vary for free: case, width and accents, digits, punctuation, links' ends, letters
-drawn out. Its byte 5-grams are min-hashed four times (Broder 1997); each pair of minima is one key. Texts whose 5-grams
-overlap by J share a key with probability 1 - (1 - J²)²: .96 at J = .9, .45 at J = .5, .02 at J = .1.
+Before hashing, `strip_variations` removes what spammers vary at no cost: case, width and accents, digits, punctuation,
+link targets, repeated letters. The byte 5-grams are min-hashed four times (Broder 1997); each pair of minima is one
+key. Texts whose 5-grams have Jaccard similarity J share a key with probability 1 - (1 - J²)²: .96 at J = .9, .45 at
+J = .5, .02 at J = .1.
 """
 
 from __future__ import annotations
@@ -16,8 +17,8 @@ import numpy.typing as npt
 _GRAM = 5
 _MIN_BYTES, _MAX_BYTES = 12, 2_000
 _LINK = re.compile(r"(?:https?://|www\.)\S*")
-_KEPT = re.compile(r"[\W\d_]+")
-_DRAWN_OUT = re.compile(r"(.)\1{2,}")
+_NO_LETTERS = re.compile(r"[\W\d_]+")
+_REPEATED = re.compile(r"(.)\1{2,}")
 _MASK = np.uint64((1 << 8 * _GRAM) - 1)
 _SEEDS = np.array([[0x9E3779B97F4A7C15], [0xC2B2AE3D27D4EB4F], [0x165667B19E3779F9], [0x27D4EB2F165667C5]], np.uint64)
 _MIXERS = (np.uint64(0xFF51AFD7ED558CCD), np.uint64(0xC4CEB9FE1A85EC53))
@@ -26,21 +27,21 @@ _SHIFT = np.uint64(33)
 Buckets = tuple[str | None, str | None]
 
 
-def normal_form(text: str) -> str:
-    """What stays when free variations are undone.
+def strip_variations(text: str) -> str:
+    """The text reduced to lower-case words, without the variations that spammers use.
 
-    >>> normal_form("  BUY n0w!!! https://x.io/abc123 soooo cheap")
+    >>> strip_variations("  BUY n0w!!! https://x.io/abc123 soooo cheap")
     'buy n w link so cheap'
     """
     plain = unicodedata.normalize("NFKD", text).casefold()
     plain = "".join(c for c in plain if not unicodedata.combining(c)) if not plain.isascii() else plain
     plain = _LINK.sub(" link ", plain)
-    return _DRAWN_OUT.sub(r"\1", _KEPT.sub(" ", plain)).strip()
+    return _REPEATED.sub(r"\1", _NO_LETTERS.sub(" ", plain)).strip()
 
 
 def buckets(text: str) -> Buckets:
-    """The text's two bucket keys; (None, None) when it is too short to tell copies from coincidence."""
-    raw = normal_form(text).replace(" ", "").encode()[:_MAX_BYTES]
+    """The text's two bucket keys; (None, None) for texts so short that they may match by chance."""
+    raw = strip_variations(text).replace(" ", "").encode()[:_MAX_BYTES]
     if len(raw) < _MIN_BYTES:
         return None, None
     minima = _minima(raw)
@@ -48,7 +49,7 @@ def buckets(text: str) -> Buckets:
 
 
 def _minima(raw: bytes) -> list[int]:
-    """The four smallest hashes of the 5-grams, each under another seed (Murmur3's 64-bit finaliser)."""
+    """The smallest hash of the 5-grams under each of four seeds (Murmur3's 64-bit finaliser)."""
     count = len(raw) - _GRAM + 1
     padded = np.frombuffer(raw + bytes(8 - _GRAM), np.uint8)
     windows = np.lib.stride_tricks.sliding_window_view(padded, 8)[:count]

@@ -1,9 +1,9 @@
-"""The router: what each stage is told of an event.
+"""The router: turns each event into updates of rows.
 
-Stages count by their own key and know nothing else. What needs knowledge across keys is derived here, from the few
-events that aren't plays: who made an item and what it hangs on, which buckets its text falls into, who reported it and
-how often they were right, and which verdict stands. Every worker routes every event and folds only its own keys; this
-state is small, and derived again from the log at each start.
+Rows count by their own key only. Anything that spans several keys is derived here, from the few events that aren't
+plays: an item's creator and parent, its text's buckets, who reported it, how often those reporters were right, and
+which verdict stands. Every worker routes every event but folds only its own keys; the router's state is small and is
+derived again from the log at each start.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from features.fold import near_text
-from features.fold.counting import Occurrence, mix_counter
+from features.fold.counting import RowUpdate, mix_counter
 from leads import clock
 from leads.clock import Micros
 from leads.events import ACCOUNT as ACCOUNT_TYPE
@@ -22,18 +22,18 @@ from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalR
 from leads.rules import replaces_standing
 from leads_client.fields import DecidedBy, Verdict
 
-# A stream counts as a play for royalties from 30 seconds on; farms stop soon after.
+# Plays of 30 seconds or more earn royalties; streaming farms stop soon after.
 SHORT_PLAY_S = (30.0, 36.0)
 NIGHT_H = range(6)
-# Of each item so many reporters and early signals are remembered.
-_REMEMBERED = 64
-# Weights in steps of 1/64, so that float32 sums of them are exact.
+# The maximum number of reporters and early signals to remember per item.
+_MAX_REMEMBERED = 64
+# Reporter reliabilities are rounded to 1/64, so that float32 sums of them are exact.
 _STEPS = 64
 _LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
 
 
 class Links(NamedTuple):
-    """Who made an item, what it hangs on, and the two buckets of its text."""
+    """An item's creator, its parent, and the two buckets of its text."""
 
     account_id: str | None = None
     parent_key: str | None = None
@@ -46,7 +46,7 @@ class Links(NamedTuple):
 
 
 class _Standing(NamedTuple):
-    """The verdict that stands on an item under one harm: when it was made, and who was credited with it."""
+    """The verdict that stands on an item under one harm, when it was made, and who was credited with it."""
 
     verdict: Verdict
     by: DecidedBy
@@ -57,7 +57,7 @@ class _Standing(NamedTuple):
 
 @dataclass(slots=True)
 class _Item:
-    """What the router knows of one item. `early`: signals that came before the item itself."""
+    """The router's state of one item. `early`: signals that arrived before the item itself."""
 
     links: Links | None = None
     reporters: dict[tuple[str, str | None], None] = field(default_factory=dict)
@@ -66,14 +66,14 @@ class _Item:
 
 
 class Router:
-    """The state of all routing; `route` is a pure function of it and the event."""
+    """Turns events into row updates. `route` depends only on the events routed before."""
 
     def __init__(self) -> None:
         self._items: dict[str, _Item] = {}
         self._reliability: dict[str, tuple[int, int]] = {}
 
-    def route(self, logged: LoggedEvent) -> list[Occurrence]:
-        """What the stages are told; an entity may be named more than once."""
+    def route(self, logged: LoggedEvent) -> list[RowUpdate]:
+        """The row updates that an event causes; one entity may appear more than once."""
         body = logged.event.body
         at = min(logged.event.occurred_at, logged.visible_at)
         match body:
@@ -87,12 +87,12 @@ class Router:
                 return list(self._decided(body, at))
 
     def links(self, subject: Subject) -> Links:
-        """What is known of who made a subject and what it hangs on."""
+        """The subject's creator, parent and buckets, as far as they are known."""
         item = self._items.get(subject.key)
         return links_of(subject, item.links if item else None)
 
     def reliability(self, reporter_id: str | None) -> float:
-        """How likely a report of theirs is right: the mean of a Beta(1 + confirmed, 1 + rejected), in steps of 1/64."""
+        """How likely a report by them is right: the mean of Beta(1 + confirmed, 1 + rejected), rounded to 1/64."""
         confirmed, rejected = self._reliability.get(reporter_id or "", (0, 0))
         return round((1 + confirmed) / (2 + confirmed + rejected) * _STEPS) / _STEPS
 
@@ -102,37 +102,37 @@ class Router:
             item = self._items[key] = _Item()
         return item
 
-    def _created(self, body: ItemCreated, at: Micros) -> Iterator[Occurrence]:
+    def _created(self, body: ItemCreated, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
-        before, links = item.links, made_links(body)
+        before, links = item.links, item_links(body)
         item.links = links
-        yield Occurrence("item", subject.key, ("versions",), links=links)
+        yield RowUpdate("item", subject.key, ("versions",), links=links)
         if subject.type_id == ACCOUNT_TYPE:
-            yield Occurrence("account", subject.id)
+            yield RowUpdate("account", subject.id)
             return
         if links.account_id is not None and (before is None or before.account_id != links.account_id):
             seen = tuple(
                 (sketch, key) for sketch, key in (("parents", links.parent_key), ("texts", links.bucket_0)) if key
             )
             counters = ("items", "link_items") if _LINK.search(body.text) else ("items",)
-            yield Occurrence("account", links.account_id, counters, seen)
+            yield RowUpdate("account", links.account_id, counters, seen)
         if links.parent_key is not None and (before is None or before.parent_key != links.parent_key):
-            yield Occurrence("parent", links.parent_key, ("children",), _distinct("accounts", links.account_id))
+            yield RowUpdate("parent", links.parent_key, ("children",), _distinct("accounts", links.account_id))
         for key in links.buckets:
             if before is None or key not in before.buckets:
-                yield Occurrence("bucket", key, ("items",), _distinct("accounts", links.account_id))
+                yield RowUpdate("bucket", key, ("items",), _distinct("accounts", links.account_id))
         for kind, reporter_id, then in item.early:
-            yield from _pass_on(kind, reporter_id, links, then)
+            yield from _signal_updates(kind, reporter_id, links, then)
         item.early.clear()
 
-    def _signalled(self, body: SignalReceived, at: Micros) -> Iterator[Occurrence]:
+    def _signalled(self, body: SignalReceived, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
         match body.kind:
             case "user_report":
                 weight = self.reliability(body.reporter_id)
-                yield Occurrence(
+                yield RowUpdate(
                     "item",
                     subject.key,
                     ("reports",),
@@ -140,26 +140,26 @@ class Router:
                     (("reliable_reports", weight, at),),
                 )
                 if body.reporter_id is not None:
-                    yield Occurrence("account", body.reporter_id, ("reports_made",))
-                    if len(item.reporters) < _REMEMBERED:
+                    yield RowUpdate("account", body.reporter_id, ("reports_made",))
+                    if len(item.reporters) < _MAX_REMEMBERED:
                         item.reporters[body.reporter_id, body.harm] = None
             case "trusted_flagger":
-                yield Occurrence("item", subject.key, ("notices",))
+                yield RowUpdate("item", subject.key, ("notices",))
             case "hash_match":
-                yield Occurrence("item", subject.key, ("hash_matches",))
+                yield RowUpdate("item", subject.key, ("hash_matches",))
             case "classifier":
                 maxima = (("classifier", body.score),) if body.score is not None else ()
-                yield Occurrence("item", subject.key, maxima=maxima)
+                yield RowUpdate("item", subject.key, maxima=maxima)
         if item.links is None and subject.type_id != ACCOUNT_TYPE:
-            if body.kind in _BY_KIND and len(item.early) < _REMEMBERED:
+            if body.kind in _COUNTERS and len(item.early) < _MAX_REMEMBERED:
                 item.early.append((body.kind, body.reporter_id, at))
         else:
-            yield from _pass_on(body.kind, body.reporter_id, links_of(subject, item.links), at)
+            yield from _signal_updates(body.kind, body.reporter_id, links_of(subject, item.links), at)
 
-    def _decided(self, body: DecisionMade, at: Micros) -> Iterator[Occurrence]:
+    def _decided(self, body: DecisionMade, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
-        yield Occurrence("item", subject.key, ("decisions",))
+        yield RowUpdate("item", subject.key, ("decisions",))
         before = item.standing.get(body.harm)
         if not replaces_standing(body, before.by if before else None):
             return
@@ -167,43 +167,43 @@ class Router:
             item.standing[body.harm] = before._replace(by=body.by)
             return
         reporters = tuple(dict.fromkeys(who for who, about in item.reporters if about in (None, body.harm)))
-        stands = _Standing(body.verdict, body.by, at, links_of(subject, item.links), reporters)
-        item.standing[body.harm] = stands
+        standing = _Standing(body.verdict, body.by, at, links_of(subject, item.links), reporters)
+        item.standing[body.harm] = standing
         if before:
-            yield from self._credited(before, -1)
-        yield from self._credited(stands, 1)
+            yield from self._credit(before, -1)
+        yield from self._credit(standing, 1)
 
-    def _credited(self, standing: _Standing, sign: int) -> Iterator[Occurrence]:
-        """A verdict is counted (`sign` 1), or one that was overturned is taken back where it was counted (-1)."""
+    def _credit(self, standing: _Standing, sign: int) -> Iterator[RowUpdate]:
+        """Count a verdict (`sign` 1), or undo the count of one that was overturned (`sign` -1)."""
         violating, links, at = standing.verdict == "violating", standing.links, standing.at
         if links.account_id is not None:
             counter = "strikes" if violating else "cleared"
-            yield Occurrence("account", links.account_id, amounts=((counter, sign, at),))
+            yield RowUpdate("account", links.account_id, amounts=((counter, sign, at),))
         if violating:
             for key in links.buckets:
-                yield Occurrence("bucket", key, amounts=(("violations", sign, at),))
+                yield RowUpdate("bucket", key, amounts=(("violations", sign, at),))
         for reporter_id in standing.reporters:
             confirmed, rejected = self._reliability.get(reporter_id, (0, 0))
             self._reliability[reporter_id] = (confirmed + sign * violating, rejected + sign * (not violating))
             counter = "reports_confirmed" if violating else "reports_rejected"
-            yield Occurrence("account", reporter_id, amounts=((counter, sign, at),))
+            yield RowUpdate("account", reporter_id, amounts=((counter, sign, at),))
 
 
 def links_of(subject: Subject, stored: Links | None) -> Links:
-    """An account is its own maker; an item's links are those stored."""
+    """The links of a subject, given the stored ones. An account counts as its own creator."""
     if subject.type_id == ACCOUNT_TYPE:
         return Links(subject.id)
     return stored or Links()
 
 
-def made_links(body: ItemCreated, buckets: Callable[[str], near_text.Buckets] = near_text.buckets) -> Links:
-    """The links that an item comes with."""
+def item_links(body: ItemCreated, buckets: Callable[[str], near_text.Buckets] = near_text.buckets) -> Links:
+    """The links given by an `ItemCreated` event."""
     if body.subject.type_id == ACCOUNT_TYPE:
         return Links(body.subject.id)
     return Links(body.account_id, body.parent.subject.key if body.parent else None, *buckets(body.text))
 
 
-def _played(body: Played, at: Micros) -> list[Occurrence]:
+def _played(body: Played, at: Micros) -> list[RowUpdate]:
     subject = body.subject.subject
     counters: tuple[str, ...] = ("plays",)
     if SHORT_PLAY_S[0] <= body.seconds < SHORT_PLAY_S[1]:
@@ -212,33 +212,34 @@ def _played(body: Played, at: Micros) -> list[Occurrence]:
     if at // clock.HOUR % 24 in NIGHT_H:
         by_account = (*by_account, "night_plays")
     device = body.device_id
-    told = [Occurrence("item", subject.key, counters, (("listeners", body.account_id),))]
+    updates = [RowUpdate("item", subject.key, counters, (("listeners", body.account_id),))]
     if device is None:
-        told.append(Occurrence("account", body.account_id, by_account, (("tracks", subject.key),)))
+        updates.append(RowUpdate("account", body.account_id, by_account, (("tracks", subject.key),)))
     else:
         seen = (("tracks", subject.key), ("devices", device))
-        told.append(Occurrence("account", body.account_id, by_account, seen, links=(device,)))
-        told.append(Occurrence("device", device, ("plays",), (("accounts", body.account_id),)))
-    return told
+        updates.append(RowUpdate("account", body.account_id, by_account, seen, links=(device,)))
+        updates.append(RowUpdate("device", device, ("plays",), (("accounts", body.account_id),)))
+    return updates
 
 
-_BY_KIND: Mapping[str, str] = {"user_report": "reports", "trusted_flagger": "notices", "hash_match": "notices"}
+# By kind of signal: the counter of the creator, parent and buckets that it increases.
+_COUNTERS: Mapping[str, str] = {"user_report": "reports", "trusted_flagger": "notices", "hash_match": "notices"}
 
 
-def _pass_on(kind: str, reporter_id: str | None, links: Links, at: Micros) -> Iterator[Occurrence]:
-    """A signal about an item, told to its maker, parent and buckets."""
-    counter = _BY_KIND.get(kind)
+def _signal_updates(kind: str, reporter_id: str | None, links: Links, at: Micros) -> Iterator[RowUpdate]:
+    """Updates of the rows of an item's creator, parent and buckets for a signal about the item."""
+    counter = _COUNTERS.get(kind)
     if counter is None:
         return
     amounts = ((counter, 1.0, at),)
     if links.account_id is not None:
         reporters = _distinct("reporters", reporter_id) if counter == "reports" else ()
-        yield Occurrence("account", links.account_id, distinct=reporters, amounts=amounts, seen_at=at)
+        yield RowUpdate("account", links.account_id, distinct=reporters, amounts=amounts, seen_at=at)
     if counter == "reports":
         if links.parent_key is not None:
-            yield Occurrence("parent", links.parent_key, amounts=amounts)
+            yield RowUpdate("parent", links.parent_key, amounts=amounts)
         for key in links.buckets:
-            yield Occurrence("bucket", key, amounts=amounts)
+            yield RowUpdate("bucket", key, amounts=amounts)
 
 
 def _distinct(sketch: str, element: str | None) -> tuple[tuple[str, str], ...]:

@@ -1,4 +1,4 @@
-"""Point-in-time frames: the features that were visible at given instants, joined by Feast over the segments."""
+"""Point-in-time frames: features as visible at given times, joined over the segments by Feast."""
 
 from __future__ import annotations
 
@@ -12,8 +12,7 @@ from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
 from features.feast.store import known_warnings_ignored, open_store
 from features.fold.router import Links, links_of
-from features.layout import ROLES, Instants, Layout, Matrix, missing, row_instants
-from features.offline.segments import JOIN_KEYS, packed_name
+from features.layout import JOIN_KEYS, ROLES, Instants, Layout, Matrix, missing, packed_name, row_instants
 from leads.errors import NotFound
 from leads.events import Subject
 from leads.settings import Settings
@@ -25,15 +24,15 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Frame:
-    """`matrix` (n, columns) float32; `row_at` (n, roles): when the rows behind it became visible, µs, 0 for none."""
+    """`matrix` (n, columns) float32; `row_at` (n, roles) µs when the rows behind it became visible, 0 for none."""
 
     matrix: Matrix
     row_at: Instants
 
 
 @dataclass(frozen=True)
-class Stored:
-    """Rows as they were at given instants: by role (n, width), when they became visible (n, roles), the links then."""
+class StoredRows:
+    """Rows at given times: packed by role (n, width), when they became visible (n, roles) µs, and their links."""
 
     packed: dict[str, Matrix]
     row_at: Instants
@@ -47,15 +46,15 @@ def point_in_time(
     texts: Sequence[str | None],
     as_of: Instants,
 ) -> Frame:
-    """The contract's matrix as serving could have known it at each instant.
+    """The contract's matrix with the features that were visible at each instant.
 
     Args:
-        subjects: n subjects; ones the log doesn't know give NaN.
+        subjects: n subjects; unknown ones give NaN.
         texts: their n texts, None where they have none.
-        as_of: (n,) µs since epoch; the newest row with `visible_at` ≤ `as_of` counts.
+        as_of: (n,) µs since epoch; the newest row with `visible_at` ≤ `as_of` is used.
 
     Raises:
-        NotFound: no features were derived yet.
+        NotFound: the worker has not derived any features yet.
     """
     stored = rows_at(settings, subjects, np.repeat(as_of[:, None], len(ROLES), axis=1))
     return Frame(evaluate(contract, stored.packed, as_of, texts).matrix, stored.row_at)
@@ -63,36 +62,36 @@ def point_in_time(
 
 def rows_at(
     settings: Settings, subjects: Sequence[Subject], as_of: Instants, links: Sequence[Links] | None = None
-) -> Stored:
-    """The stored rows of each role as they were at that role's instant.
+) -> StoredRows:
+    """The stored rows of each role at that role's instant.
 
     Args:
         subjects: n subjects.
-        as_of: (n, roles) µs since epoch; 0 for no row.
-        links: n links to follow; by default those that were stored then.
+        as_of: (n, roles) µs since epoch; 0 to leave the row out.
+        links: n links to follow; default: those stored at the time.
 
     Raises:
-        NotFound: no features were derived yet.
+        NotFound: the worker has not derived any features yet.
     """
     if not (settings.features_dir / "registry.db").exists():
-        raise NotFound("No features were derived yet.", remedy="Run: leads worker --once")
+        raise NotFound("No features have been derived yet.", remedy="Run: leads worker --once")
     packed = missing(len(subjects))
     if not len(subjects):
-        return Stored(packed, np.empty((0, len(ROLES)), np.int64), [])
+        return StoredRows(packed, np.empty((0, len(ROLES)), np.int64), [])
     join = _Join(open_store(settings), packed, as_of)
     found = join.role("item", [subject.key for subject in subjects])
     if links is None:
-        links = [links_of(subject, Links(*one)) for subject, one in zip(subjects, found, strict=True)]
+        links = [links_of(subject, Links(*stored)) for subject, stored in zip(subjects, found, strict=True)]
     devices = join.role("account", [link.account_id for link in links])
     join.role("parent", [link.parent_key for link in links])
     join.role("bucket_0", [link.bucket_0 for link in links])
     join.role("bucket_1", [link.bucket_1 for link in links])
     join.role("device", [device for (device,) in devices])
-    return Stored(packed, row_instants(packed), list(links))
+    return StoredRows(packed, row_instants(packed), list(links))
 
 
 class _Join:
-    """Feast's point-in-time joins into packed rows."""
+    """Runs Feast's point-in-time joins and writes the results into packed rows."""
 
     def __init__(self, store: FeatureStore, packed: dict[str, Matrix], as_of: Instants) -> None:
         self._store = store
@@ -100,7 +99,7 @@ class _Join:
         self._as_of = dict(zip(ROLES, as_of.T, strict=True))
 
     def role(self, role: str, keys: Sequence[str | None]) -> list[tuple[str | None, ...]]:
-        """Fill in the role's rows; returns the links stored beside them."""
+        """Fill in the role's rows; returns the links stored with them."""
         layout, at = ROLES[role], self._as_of[role]
         links: list[tuple[str | None, ...]] = [(None,) * len(layout.links)] * len(keys)
         known = [i for i, key in enumerate(keys) if key is not None and at[i] > 0]
@@ -118,7 +117,7 @@ class _Join:
         return links
 
     def _joined(self, layout: Layout, keys: Sequence[str | None], rows: Sequence[int], at: Instants) -> pd.DataFrame:
-        """`row` says which of ours each result belongs to."""
+        """Feast's result; its column `row` is the index of the subject."""
         import pandas as pd
 
         frame = pd.DataFrame(

@@ -1,9 +1,9 @@
-"""Immutable Parquet segments of feature rows, and the manifest that says which count and how far they reach.
+"""Immutable Parquet segments of feature rows, and the manifest that lists the valid ones and the offset they reach.
 
-A segment is written beside, made durable and renamed into place; then the manifest names it. Killed in between, the
-segment is an orphan, which the next writer removes before it folds the same events again. Many small segments are
-merged into one in the background: the merged one appears first, the small ones stay until every reader that may have
-seen them is done, and a row that is met twice is the same row.
+A segment is written to a temporary file, made durable and renamed; then the manifest lists it. If the writer is killed
+in between, the segment is an orphan: the next writer deletes it and folds the same events again. A background thread
+merges small segments. The merged segment appears first, and the small ones stay until every reader that may have listed
+them is done; a row that is read twice is the same row.
 """
 
 from __future__ import annotations
@@ -21,37 +21,25 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.fold.fold import WHOLE, Batch, Partition, ViewBatch
-from features.layout import LAYOUT_OF, LAYOUTS
+from features.layout import JOIN_KEYS, LAYOUT_OF, LAYOUTS, packed_name
 from leads.clock import Micros
 from leads.errors import ConfigurationError
 from leads.files import write_atomic, write_json
 
-JOIN_KEYS = {
-    "item": "subject_key",
-    "account": "account_id",
-    "parent": "parent_key",
-    "bucket": "bucket_key",
-    "device": "device_id",
-}
 TIMESTAMP = pa.timestamp("us", tz="UTC")
-# To be raised when the fold counts something else in the same places.
-_MEANING = 1
-LAYOUT_HASH = hashlib.sha256(f"{_MEANING} {LAYOUTS!r}".encode()).hexdigest()[:12]
-# So many neighbours of like size become one, unless that would be larger than this.
+# Increase this when the fold changes what it counts without a change of layout.
+_FOLD_VERSION = 1
+LAYOUT_HASH = hashlib.sha256(f"{_FOLD_VERSION} {LAYOUTS!r}".encode()).hexdigest()[:12]
+# Number of adjacent segments of similar size that are merged into one, up to the maximum size below.
 MERGED = 8
 _LARGEST_BYTES = 256 * 1024 * 1024
 _SMALLEST_BYTES = 64 * 1024
-# How long a merged-away segment is kept for readers that had listed it.
+# How long a merged segment's parts are kept for readers that have listed them.
 GRACE_S = 600.0
 
 
-def packed_name(view: str) -> str:
-    """The packed row's feature name: one per view, since Feast joins views by column name."""
-    return f"{view}_packed"
-
-
-class Manifest(msgspec.Struct, frozen=True):
-    """`offset`: events up to here are in the segments. `layout`: what their rows hold. `retired`: merged away, when."""
+class SegmentManifest(msgspec.Struct, frozen=True):
+    """`offset` of the last folded event; `layout`: hash of the layout; `retired`: when a merged part was replaced."""
 
     offset: int = 0
     layout: str = LAYOUT_HASH
@@ -60,7 +48,7 @@ class Manifest(msgspec.Struct, frozen=True):
 
 
 class StoredRow(NamedTuple):
-    """A row read back: its entity, the event it came from, float32 bytes, its links."""
+    """A row read from a segment: its entity, the event it came from, float32 bytes, its links."""
 
     key: str
     offset: int
@@ -70,7 +58,7 @@ class StoredRow(NamedTuple):
 
 
 class Segments:
-    """One partition's segments: `<view>/<partition>-<first offset>-<last offset>.parquet`. One process writes."""
+    """One partition's segments: `<view>/<partition>-<first offset>-<last offset>.parquet`. Only one process writes."""
 
     def __init__(self, folder: Path, partition: Partition = WHOLE, *, grace_s: float = GRACE_S) -> None:
         self.folder = folder
@@ -79,42 +67,42 @@ class Segments:
         self._manifest_path = folder / f"manifest-{self._name}.json"
         self._lock = threading.Lock()
 
-    def manifest(self) -> Manifest:
-        """Raises ConfigurationError when the rows were packed by another layout or for other partitions."""
+    def manifest(self) -> SegmentManifest:
+        """Raises ConfigurationError when the rows were written with another layout or number of partitions."""
         if not self._manifest_path.exists():
             count = self._name.partition("of")[2]
             if any(not path.stem.endswith(f"of{count}") for path in self.folder.glob("manifest*.json")):
-                raise self._other("for another number of partitions (LEADS_PARTITIONS)")
-            return Manifest()
-        manifest = msgspec.json.decode(self._manifest_path.read_bytes(), type=Manifest)
+                raise self._mismatch("for another number of partitions (LEADS_PARTITIONS)")
+            return SegmentManifest()
+        manifest = msgspec.json.decode(self._manifest_path.read_bytes(), type=SegmentManifest)
         if manifest.layout != LAYOUT_HASH:
-            raise self._other("by another version of the features")
+            raise self._mismatch("by another version of the features")
         return manifest
 
-    def _other(self, how: str) -> ConfigurationError:
+    def _mismatch(self, reason: str) -> ConfigurationError:
         return ConfigurationError(
-            f"The feature rows were written {how}.",
+            f"The feature rows were written {reason}.",
             field=str(self.folder),
             remedy="Derive them again from the event log: leads worker --rebuild --once",
         )
 
-    def prepare(self) -> Manifest:
-        """Make the folders, and remove what a killed writer left behind."""
+    def prepare(self) -> SegmentManifest:
+        """Create the folders, and delete what a killed writer left behind."""
         manifest = self.manifest()
         for layout in LAYOUTS:
             view = self.folder / layout.view
             view.mkdir(parents=True, exist_ok=True)
             known = {*manifest.retired, *(f"{layout.view}/{name}" for name in manifest.segments.get(layout.view, ()))}
             if not (view / "empty.parquet").exists():
-                # Feast can't read a folder without a file.
+                # Feast can't read a folder without files.
                 write_segment(view / "empty.parquet", layout.view, ViewBatch())
             for path in view.glob(f"{self._name}-*.parquet"):
                 if f"{layout.view}/{path.name}" not in known:
                     path.unlink()
         return manifest
 
-    def write(self, batch: Batch, offset: int) -> Manifest:
-        """Make the batch and the fact that events up to `offset` are folded durable."""
+    def write(self, batch: Batch, offset: int) -> SegmentManifest:
+        """Durably write the batch and record that events up to `offset` are folded."""
         first = self.manifest().offset + 1
         added: dict[str, str] = {}
         for view, rows in batch.items():
@@ -129,14 +117,14 @@ class Segments:
         return manifest
 
     def compact(self) -> int:
-        """Merge neighbours of like size, once per view, and remove what was merged away long ago; returns how many."""
+        """Merge adjacent segments of similar size, once per view, and delete old parts; returns the number merged."""
         merged = sum(self._compact(layout.view) for layout in LAYOUTS)
         self._remove_retired()
         return merged
 
     def _compact(self, view: str) -> int:
         names = self.manifest().segments.get(view, ())
-        run = _run_of_like_size([(self.folder / view / name).stat().st_size for name in names])
+        run = _mergeable_run([(self.folder / view / name).stat().st_size for name in names])
         if run is None:
             return 0
         old = names[run]
@@ -144,7 +132,7 @@ class Segments:
         _merge([self.folder / view / part for part in old], self.folder / view / name)
         with self._lock:
             before = self.manifest()
-            # The writer may have added behind the run meanwhile, never within it.
+            # The writer may have added segments after the run in the meantime, but never within it.
             kept = before.segments[view]
             segments = {**before.segments, view: (*kept[: run.start], name, *kept[run.stop :])}
             retired = {**before.retired, **{f"{view}/{part}": time.time() for part in old}}
@@ -163,7 +151,7 @@ class Segments:
                 write_json(self._manifest_path, msgspec.structs.replace(before, retired=retired))
 
     def newest(self, view: str) -> Iterator[StoredRow]:
-        """The newest row of each entity: what the fold goes on from."""
+        """The newest row of each entity; the fold resumes from these."""
         newest: dict[str, StoredRow] = {}
         for name in self.manifest().segments.get(view, ()):
             for row in read_newest(self.folder / view / name, view):
@@ -173,7 +161,7 @@ class Segments:
 
 def read_newest(path: Path, view: str) -> Iterator[StoredRow]:
     """The last row of each entity in one segment."""
-    # Not read as a data set: the folders' names are no columns.
+    # Not read as a dataset: pyarrow would turn folder names into columns.
     table = pq.ParquetFile(path).read()
     last = {key: i for i, key in enumerate(table[JOIN_KEYS[view]].to_pylist())}
     taken = table.take(pa.array(list(last.values()), pa.int64()))
@@ -189,13 +177,13 @@ def read_newest(path: Path, view: str) -> Iterator[StoredRow]:
 
 
 def write_segment(path: Path, view: str, rows: ViewBatch) -> None:
-    """One segment, whole or absent."""
+    """Write one segment atomically."""
     table = _table(view, rows)
-    write_atomic(path, lambda draft: pq.write_table(table, draft, compression="zstd"), temporary=_hidden(path))
+    write_atomic(path, lambda draft: pq.write_table(table, draft, compression="zstd"), temporary=_temporary_path(path))
 
 
-def _hidden(path: Path) -> Path:
-    """Outside the view's folder, where Feast would read it."""
+def _temporary_path(path: Path) -> Path:
+    """A path outside the view's folder, because Feast reads every file in there."""
     return path.parent.parent / f".{path.parent.name}-{path.name}.tmp"
 
 
@@ -214,8 +202,8 @@ def _table(view: str, rows: ViewBatch) -> pa.Table:
     return pa.table(columns)
 
 
-def _run_of_like_size(sizes: list[int]) -> slice | None:
-    """The first `MERGED` neighbours whose sizes differ less than `MERGED`-fold and whose sum isn't too large."""
+def _mergeable_run(sizes: list[int]) -> slice | None:
+    """The first `MERGED` adjacent sizes that differ by less than a factor of `MERGED` and whose sum isn't too large."""
     sizes = [max(size, _SMALLEST_BYTES) for size in sizes]
     for start in range(len(sizes) - MERGED + 1):
         run = sizes[start : start + MERGED]
@@ -225,7 +213,7 @@ def _run_of_like_size(sizes: list[int]) -> slice | None:
 
 
 def _merge(parts: list[Path], path: Path) -> None:
-    """The rows of several segments in their order, a row group at a time."""
+    """Write the rows of several segments to one, in order, one segment at a time."""
 
     def write(draft: Path) -> None:
         with pq.ParquetWriter(draft, pq.read_schema(parts[0]), compression="zstd") as writer:
@@ -233,4 +221,4 @@ def _merge(parts: list[Path], path: Path) -> None:
                 with pq.ParquetFile(part) as segment:
                     writer.write_table(segment.read())
 
-    write_atomic(path, write, temporary=_hidden(path))
+    write_atomic(path, write, temporary=_temporary_path(path))

@@ -1,7 +1,7 @@
-"""Feast's stored keys and values as bytes. Its own helpers for them are private, slow to import and slow to run.
+"""Encodes and decodes Feast's stored keys and values. Feast's own helpers are private and slow to import and run.
 
-`docs/specs/online_store_format.md` in Feast's repository specifies the keys, `protos/feast/types/Value.proto` there the
-values.
+The key format is specified in Feast's `docs/specs/online_store_format.md`, the value format in its
+`protos/feast/types/Value.proto`.
 """
 
 from __future__ import annotations
@@ -9,12 +9,9 @@ from __future__ import annotations
 import struct
 from collections.abc import Callable, Sequence
 
-from features.layout import Layout
-from features.offline.segments import packed_name
+from features.layout import Layout, packed_name
 
-PROJECT = "leads"
-
-# One entity's stored values in the order of `fields`; None or empty where nothing is stored.
+# The stored values of one entity in the order of `fields`; None or empty where nothing is stored.
 Values = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
@@ -22,17 +19,17 @@ _STRING_VAL, _FLOAT_LIST_VAL, _VAL = b"\x12", b"\x82\x01", b"\x0a"
 
 
 def fields(layout: Layout) -> tuple[str, ...]:
-    """The stored feature names of a view, the packed row first, then the links."""
+    """The names of a view's stored features: the packed row, then the links."""
     return (packed_name(layout.view), *layout.links)
 
 
 def entity_key(join_key: str, value: str) -> bytes:
-    """Feast's serialised entity key, version 3, of one string join key."""
+    """Feast's serialised entity key (version 3) for a single string join key."""
     return entity_keys(join_key)(value)
 
 
 def entity_keys(join_key: str) -> Callable[[str], bytes]:
-    """`entity_key` of one join key, for many values."""
+    """`entity_key` with the join key fixed, for encoding many values."""
     name = join_key.encode()
     prefix = b"".join((_ONE, _STRING, struct.pack("<I", len(name)), name, _STRING))
     length = struct.Struct("<I").pack
@@ -45,13 +42,13 @@ def entity_keys(join_key: str) -> Callable[[str], bytes]:
 
 
 def float_list_value(packed: bytes) -> bytes:
-    """A serialised `Value` of the float list that `packed` holds, little endian: no float passes through Python."""
+    """A serialised `Value` holding a float list. `packed` is little-endian float32 and is copied as it is."""
     inner = _VAL + varint(len(packed)) + packed
     return _FLOAT_LIST_VAL + varint(len(inner)) + inner
 
 
 def string_value_of(text: str | None) -> bytes:
-    """A serialised `Value` of a string; an empty one, which is Feast's null, for None."""
+    """A serialised `Value` holding a string; empty, which is Feast's null, for None."""
     if text is None:
         return b""
     raw = text.encode()
@@ -59,11 +56,11 @@ def string_value_of(text: str | None) -> bytes:
 
 
 def string_value(raw: bytes | None) -> str | None:
-    """The string in a serialised `Value`; None when it holds none, or isn't one."""
+    """The string in a serialised `Value`; None if it is empty, malformed or of another type."""
     if not raw or raw[:1] != _STRING_VAL:
         return None
     length = shift = 0
-    # Ten bytes hold any number that protobuf writes.
+    # A protobuf varint is at most ten bytes long.
     for start in range(1, min(len(raw), 11)):
         length |= (raw[start] & 0x7F) << shift
         shift += 7

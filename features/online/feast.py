@@ -1,6 +1,6 @@
-"""Any online store through Feast's SDK: what the direct readers are held against, and the way for all other stores.
+"""Reads any Feast online store through Feast's SDK. Tests compare the direct readers with this one.
 
-Importing Feast takes seconds, so only `open_online_store` imports this, when it must.
+Importing Feast takes seconds, so `open_online_store` imports this module only when it is needed.
 """
 
 from __future__ import annotations
@@ -10,20 +10,19 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.feast.store import import_feast, online_store_of, open_store
-from features.layout import Layout
-from features.offline.segments import JOIN_KEYS
+from features.layout import JOIN_KEYS, Layout
 from features.online.codec import Values, fields
 from leads.errors import LeadsError, Unavailable
 from leads.settings import Settings
 
-# Stores build one statement or request of it; SQLite's takes 32,766 variables.
+# Stores send one statement or request per chunk; SQLite allows 32,766 variables in one.
 _CHUNK = 5_000
 
 
 class FeastStore:
-    """Reads through `OnlineStore.online_read`, one call at a time: Feast's stores don't promise to be thread-safe."""
+    """Reads through `OnlineStore.online_read`, one call at a time: Feast doesn't document its stores as thread-safe."""
 
-    # Each of Feast's stores has time-outs of its own, or none.
+    # Timeouts differ by store, and some stores have none.
     bounded = False
 
     def __init__(self, settings: Settings) -> None:
@@ -39,12 +38,12 @@ class FeastStore:
                 return [self._get(layout, keys) for layout, keys in wanted]
             except LeadsError:
                 raise
-            # Each store has errors of its own kind, and Feast adds some.
+            # Every store raises its own exception types, and Feast adds more.
             except Exception as error:
                 raise Unavailable(
-                    f"The online store {self._settings.online_store} can't be read ({type(error).__name__}).",
+                    f"Can't read the online store {self._settings.online_store} ({type(error).__name__}).",
                     field="LEADS_ONLINE_STORE",
-                    remedy="Check that it runs and that the worker has written to it: leads worker",
+                    remedy="Check that it is running and that the worker has written to it: leads worker",
                 ) from error
 
     def _get(self, layout: Layout, keys: Sequence[str]) -> list[Values]:

@@ -1,8 +1,8 @@
-"""The online reader: from subjects to packed rows, straight from the store's own layout, in as few trips as it takes.
+"""The online reader: fetches the packed rows of subjects directly from the store, in as few round trips as possible.
 
-The first trip fetches the subjects' own rows together with every row whose key the caller knows already; each further
-one what the rows found so far lead to. With accounts and parents known that is two trips: buckets and devices come with
-the second. Feast itself is not imported, unless its SDK is the reader.
+The first trip fetches the subjects' own rows and every row whose key the caller knows already. Later trips fetch what
+the rows found so far link to. If accounts and parents are known, two trips suffice: buckets and devices come with the
+second. Feast is not imported, unless its SDK is the reader.
 """
 
 from __future__ import annotations
@@ -15,20 +15,20 @@ import numpy as np
 
 from features.fold.router import Links, links_of
 from features.layout import ROLES, Instants, Layout, Matrix, row_instants
-from features.online.codec import float_list_value, string_value
-from features.online.stores import Store, Values, open_online_store
+from features.online.codec import Values, float_list_value, string_value
+from features.online.stores import Store, open_online_store
 from leads.events import Subject
 from leads.settings import Settings
 
 
 @dataclass(frozen=True)
 class Fetched:
-    """What the store holds for n subjects.
+    """The stored rows of n subjects.
 
     Args:
         packed: per role (n, width) float32, NaN rows where nothing is stored.
         row_at: (n, roles) µs, when each role's row became visible; 0 where nothing is stored.
-        links: who made each subject, what it hangs on, its text's buckets.
+        links: each subject's creator, parent and text buckets.
     """
 
     packed: dict[str, Matrix]
@@ -37,40 +37,40 @@ class Fetched:
 
 
 class OnlineReader:
-    """Thread-safe. Blocks, for a `bounded` store at most LEADS_STORE_TIMEOUT_S a trip."""
+    """Thread-safe. Blocks; with a `bounded` store, for at most LEADS_STORE_TIMEOUT_S per round trip."""
 
     def __init__(self, store: Store) -> None:
         self._store = store
 
     @property
     def bounded(self) -> bool:
-        """Whether each trip ends by the store's own time-out, whatever the store does."""
+        """Whether every round trip ends within the store's own timeout, even if the server hangs."""
         return self._store.bounded
 
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched:
-        """The newest rows of the subjects and of what they link to.
+        """The newest rows of the subjects and of the entities they link to.
 
         Args:
             subjects: n subjects; unknown ones give NaN rows.
-            known: n links that the caller knows better than the store; where one of their parts is None, the stored
-                one counts.
+            known: n links from the caller, which take precedence over stored ones; a part that is None is read from the
+                store.
 
         Raises:
-            Unavailable: the store doesn't answer.
+            Unavailable: the store failed or did not respond in time.
         """
-        trip = _Trips(self._store, len(subjects))
+        trips = _RoundTrips(self._store, len(subjects))
         given = known or (None,) * len(subjects)
         links = [_merged(links_of(subject, None), better) for subject, better in zip(subjects, given, strict=True)]
-        trip.want("item", [subject.key for subject in subjects])
-        trip.want_links(links)
-        trip.go()
-        links = [_merged(Links(*stored), link) for link, stored in zip(links, trip.links["item"], strict=True)]
-        trip.want_links(links)
-        trip.want_devices()
-        trip.go()
-        trip.want_devices()
-        trip.go()
-        packed = trip.packed()
+        trips.request("item", [subject.key for subject in subjects])
+        trips.request_links(links)
+        trips.fetch_requested()
+        links = [_merged(Links(*stored), link) for link, stored in zip(links, trips.links["item"], strict=True)]
+        trips.request_links(links)
+        trips.request_devices()
+        trips.fetch_requested()
+        trips.request_devices()
+        trips.fetch_requested()
+        packed = trips.packed()
         return Fetched(packed, row_instants(packed), links)
 
     def close(self) -> None:
@@ -78,12 +78,12 @@ class OnlineReader:
 
 
 def open_reader(settings: Settings) -> OnlineReader:
-    """The reader for the settings' online store. It connects on the first read."""
+    """A reader for the online store of the settings. It connects on the first read."""
     return OnlineReader(open_online_store(settings))
 
 
-class _Trips:
-    """Collects which keys each role still needs, and fetches them all at once; a key that many share is read once."""
+class _RoundTrips:
+    """Collects the keys that each role still needs, and fetches them all at once; a shared key is read once."""
 
     def __init__(self, store: Store, n: int) -> None:
         self._store = store
@@ -92,45 +92,45 @@ class _Trips:
         self.links: dict[str, list[tuple[str | None, ...]]] = {
             role: [(None,) * len(layout.links)] * n for role, layout in ROLES.items() if layout.links
         }
-        self._asked: dict[str, list[bool]] = {}
-        # By role: the keys, each with its place among them, and for each subject whose row it gets, -1 for none.
-        self._wanted: dict[str, tuple[dict[str, int], list[int]]] = {}
+        self._requested: dict[str, list[bool]] = {}
+        # By role: each key's position in the request, and per subject the position of its key, -1 for none.
+        self._pending: dict[str, tuple[dict[str, int], list[int]]] = {}
 
-    def want(self, role: str, keys: Sequence[str | None]) -> None:
-        """Note the keys of subjects for which this role was not asked for before; at most once between two trips."""
-        asked = self._asked.get(role)
-        if asked is not None:
-            keys = [None if known else key for key, known in zip(keys, asked, strict=True)]
-            self._asked[role] = [known or key is not None for key, known in zip(keys, asked, strict=True)]
+    def request(self, role: str, keys: Sequence[str | None]) -> None:
+        """Request rows of a role, for subjects for which it wasn't requested yet; once per role between two trips."""
+        requested = self._requested.get(role)
+        if requested is not None:
+            keys = [None if known else key for key, known in zip(keys, requested, strict=True)]
+            self._requested[role] = [known or key is not None for key, known in zip(keys, requested, strict=True)]
         else:
-            self._asked[role] = [key is not None for key in keys]
+            self._requested[role] = [key is not None for key in keys]
         places: dict[str, int] = {}
         which = [-1 if key is None else places.setdefault(key, len(places)) for key in keys]
         if places:
-            self._wanted[role] = (places, which)
+            self._pending[role] = (places, which)
 
-    def want_links(self, links: Sequence[Links]) -> None:
+    def request_links(self, links: Sequence[Links]) -> None:
         for place, role in enumerate(("account", "parent", "bucket_0", "bucket_1")):
-            self.want(role, [link[place] for link in links])
+            self.request(role, [link[place] for link in links])
 
-    def want_devices(self) -> None:
-        self.want("device", [device for (device,) in self.links["account"]])
+    def request_devices(self) -> None:
+        self.request("device", [device for (device,) in self.links["account"]])
 
-    def go(self) -> None:
-        """One trip, when anything is wanted."""
-        wanted, self._wanted = self._wanted, {}
-        if not wanted:
+    def fetch_requested(self) -> None:
+        """Make one round trip, if anything is requested."""
+        pending, self._pending = self._pending, {}
+        if not pending:
             return
-        answers = self._store.get([(ROLES[role], list(places)) for role, (places, _) in wanted.items()])
-        for (role, (_, which)), values in zip(wanted.items(), answers, strict=True):
+        answers = self._store.get([(ROLES[role], list(places)) for role, (places, _) in pending.items()])
+        for (role, (_, which)), values in zip(pending.items(), answers, strict=True):
             self._take(role, which, values)
 
     def packed(self) -> dict[str, Matrix]:
-        """Every role's rows; those of which nothing was found share one row of NaN. Read-only."""
+        """Every role's rows, read-only. Roles without any row share one broadcast row of NaN."""
         return {
             role: self._packed[role]
             if role in self._packed
-            else np.broadcast_to(_nothing(layout.width), (self._n, layout.width))
+            else np.broadcast_to(_nan_row(layout.width), (self._n, layout.width))
             for role, layout in ROLES.items()
         }
 
@@ -138,7 +138,7 @@ class _Trips:
         layout, links = ROLES[role], self.links.get(role)
         stored, found = unpack(layout, values)
         if len(found):
-            # One more place, for subjects without a key: -1 finds it.
+            # The extra last place stays -1; index -1 finds it for subjects without a key.
             places = np.full(len(values) + 1, -1, np.int64)
             places[found] = np.arange(len(found))
             taken = places[which]
@@ -157,14 +157,14 @@ class _Trips:
 
 
 @cache
-def _nothing(width: int) -> Matrix:
+def _nan_row(width: int) -> Matrix:
     return np.full(width, np.nan, np.float32)
 
 
 def unpack(layout: Layout, values: Sequence[Values]) -> tuple[Matrix, Instants]:
-    """The packed rows among raw values, (k, width), and which of the values they are, (k,).
+    """Decode the packed rows among raw values: (k, width), and (k,) which of the values they are.
 
-    Whatever isn't a `Value` of exactly this layout's floats is not a row.
+    A value that isn't a `Value` with exactly this layout's number of floats is ignored.
     """
     head, size = _head(layout.width)
     whole, start = len(head) + size, len(head)
@@ -176,7 +176,7 @@ def unpack(layout: Layout, values: Sequence[Values]) -> tuple[Matrix, Instants]:
 
 @cache
 def _head(width: int) -> tuple[bytes, int]:
-    """What comes before the floats of a packed row, and their bytes."""
+    """The encoded bytes before the floats of a packed row, and the size of the floats in bytes."""
     size = 4 * width
     return float_list_value(bytes(size))[:-size], size
 
@@ -185,7 +185,7 @@ _NO_LINKS = Links()
 
 
 def _merged(stored: Links, known: Links | None) -> Links:
-    """Part by part, what is known better wins."""
+    """The caller's links, with missing parts taken from the stored ones."""
     if known is None or known == _NO_LINKS:
         return stored
     if stored == _NO_LINKS:

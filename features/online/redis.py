@@ -1,6 +1,6 @@
-"""Feast's Redis store, read directly: a hash per entity, its key the entity key and the project.
+"""Reads Feast's Redis store directly. Each entity is a hash; its key is the entity key followed by the project.
 
-A field's name is the murmur3 hash, 32 bits little endian, of `<view>:<feature>`.
+The name of a hash field is the 32-bit murmur3 hash, little endian, of `<view>:<feature>`.
 """
 
 from __future__ import annotations
@@ -14,20 +14,20 @@ from collections.abc import Callable, Sequence
 from functools import cache
 from typing import Any
 
-from features.layout import Layout
-from features.offline.segments import JOIN_KEYS
-from features.online.codec import PROJECT, Values, entity_keys, fields
+from features.feast.online_config import PROJECT
+from features.layout import JOIN_KEYS, Layout
+from features.online.codec import Values, entity_keys, fields
 from leads.errors import Unavailable
 
-_MORE = object()
-_AT_ONCE = 1 << 18
+_INCOMPLETE = object()
+_RECV_BYTES = 1 << 18
 
 
 class RedisStore:
-    """Connections are kept and used again. When one was dropped while idle, all are forgotten and one is made anew.
+    """Keeps connections open for reuse. If an idle one was dropped, all are closed and a new one is opened.
 
     Args:
-        timeout_s: of one `get`, however slowly the server sends.
+        timeout_s: limit for one `get`, however slowly the server sends.
     """
 
     bounded = True
@@ -43,32 +43,34 @@ class RedisStore:
         import hiredis
         import redis
 
-        commands = b"".join(_commands(*one) for one in wanted)
+        commands = b"".join(_commands(layout, keys) for layout, keys in wanted)
         try:
             try:
                 return self._read(commands, wanted)
             except (redis.ConnectionError, ConnectionError):
-                self._forget()
+                self._close_idle()
                 return self._read(commands, wanted)
-        # Besides its own errors, what a server makes of it that doesn't speak the protocol.
+        # Besides redis-py's errors: what a reply raises that isn't in Redis's protocol.
         except (redis.RedisError, hiredis.HiredisError, OSError, ValueError, RecursionError) as error:
             raise Unavailable(
-                "The Redis online store doesn't answer.", field="LEADS_REDIS_URL", remedy="Check that it runs."
+                "The Redis online store did not respond.",
+                field="LEADS_REDIS_URL",
+                remedy="Check that it is running.",
             ) from error
 
     def _read(self, commands: bytes, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
-        """All commands in one buffer, all answers through one parser: redis-py takes them one by one."""
+        """Send all commands in one buffer and read the replies with one parser; redis-py handles them one by one."""
         connection = self._take()
         try:
-            answers = _Answers(connection._sock, self._timeout_s)
-            answers.ask(commands)
-            found = [_rows(answers.next, len(keys), 1 + len(layout.links)) for layout, keys in wanted]
+            replies = _Replies(connection._sock, self._timeout_s)
+            replies.send(commands)
+            found = [_rows(replies.next, len(keys), 1 + len(layout.links)) for layout, keys in wanted]
         except BaseException:
-            # Answers that nobody read must not become those of the next request.
+            # Unread replies must not be taken for those of the next request.
             connection.disconnect()
             raise
         if self._client is None:
-            # Closed meanwhile: nobody would ever use or close it.
+            # The store was closed in the meantime, so nothing would ever reuse or close this connection.
             connection.disconnect()
         else:
             self._idle.append(connection)
@@ -85,7 +87,7 @@ class RedisStore:
             connection.connect()
             return connection
 
-    def _forget(self) -> None:
+    def _close_idle(self) -> None:
         while self._idle:
             try:
                 self._idle.pop().disconnect()
@@ -97,39 +99,39 @@ class RedisStore:
             if self._client is not None:
                 self._client.close()
                 self._client = None
-        self._forget()
+        self._close_idle()
 
 
-class _Answers:
-    """What a server says on a socket, answer by answer, until the deadline."""
+class _Replies:
+    """Reads a server's replies from a socket one by one, until the deadline."""
 
     def __init__(self, sock: socket.socket, timeout_s: float) -> None:
         import hiredis
 
         self._socket = sock
         self._deadline = time.monotonic() + timeout_s
-        self._reader = hiredis.Reader(notEnoughData=_MORE)
+        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
 
-    def ask(self, commands: bytes) -> None:
+    def send(self, commands: bytes) -> None:
         self._socket.settimeout(self._left())
         self._socket.sendall(commands)
 
     def next(self) -> Any:
-        """One answer; errors of the server are answers too.
+        """The next reply; an error reply is returned, not raised.
 
         Raises:
-            TimeoutError: it isn't here by the deadline.
-            ConnectionError: the server hung up.
+            TimeoutError: it did not arrive before the deadline.
+            ConnectionError: the server closed the connection.
         """
-        answer = self._reader.gets()
-        while answer is _MORE:
+        reply = self._reader.gets()
+        while reply is _INCOMPLETE:
             self._socket.settimeout(self._left())
-            heard = self._socket.recv(_AT_ONCE)
-            if not heard:
-                raise ConnectionError("the server hung up")
-            self._reader.feed(heard)
-            answer = self._reader.gets()
-        return answer
+            received = self._socket.recv(_RECV_BYTES)
+            if not received:
+                raise ConnectionError("the server closed the connection")
+            self._reader.feed(received)
+            reply = self._reader.gets()
+        return reply
 
     def _left(self) -> float:
         left = self._deadline - time.monotonic()
@@ -139,7 +141,7 @@ class _Answers:
 
 
 def _client(address: str, timeout_s: float) -> Any:
-    """Without retries of its own: with them, a store that is down takes many times the timeout."""
+    """A client that doesn't retry: with retries, a failed call would take several times the timeout."""
     import redis
     from redis.backoff import NoBackoff
     from redis.retry import Retry
@@ -148,24 +150,24 @@ def _client(address: str, timeout_s: float) -> Any:
     return redis.Redis(**(timeouts | redis_options(address)), retry=Retry(NoBackoff(), 0), protocol=2)
 
 
-def _rows(answer: Callable[[], Any], count: int, fields_: int) -> list[Values]:
-    """So many answers; each must be a list of that many values.
+def _rows(next_reply: Callable[[], Any], count: int, width: int) -> list[Values]:
+    """Read `count` replies, each of which must be a list of `width` values.
 
     Raises:
-        ValueError: it isn't, so that answers that follow can't be trusted either.
+        ValueError: a reply has another shape, so the replies after it can't be trusted either.
     """
-    rows = [answer() for _ in range(count)]
+    rows = [next_reply() for _ in range(count)]
     for row in rows:
-        if type(row) is not list or len(row) != fields_:
-            raise ValueError("the server answered HMGET with something else")
+        if type(row) is not list or len(row) != width:
+            raise ValueError("the reply to HMGET has an unexpected shape")
         for value in row:
             if value is not None and type(value) is not bytes:
-                raise ValueError("the server answered HMGET with something else")
+                raise ValueError("the reply to HMGET has an unexpected shape")
     return rows
 
 
 def _commands(layout: Layout, keys: Sequence[str]) -> bytes:
-    """`HMGET <entity> <field> …` for each entity, in Redis' protocol."""
+    """`HMGET <entity> <field> …` for each entity, in Redis's protocol."""
     encode, project, names = (
         entity_keys(JOIN_KEYS[layout.view]),
         PROJECT.encode(),
@@ -179,14 +181,14 @@ def _commands(layout: Layout, keys: Sequence[str]) -> bytes:
 
 @cache
 def field_names(view: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
-    """The stored names of a view's features."""
+    """The names of a view's features as hash fields."""
     import mmh3
 
     return tuple(struct.pack("<I", mmh3.hash(f"{view}:{name}", signed=False)) for name in names)
 
 
 def redis_options(address: str) -> dict[str, Any]:
-    """`host:port[,name=value…]`, as Feast writes and reads it, as arguments of `redis.Redis`.
+    """Parse `host:port[,name=value…]`, Feast's connection string, into arguments for `redis.Redis`.
 
     >>> redis_options("localhost:6379,db=1,ssl=true,password=secret")
     {'host': 'localhost', 'port': 6379, 'db': 1, 'ssl': True, 'password': 'secret'}

@@ -1,4 +1,4 @@
-"""Feast's SQLite store, read directly: table `<project>_<view>`, a row for each entity and feature."""
+"""Reads Feast's SQLite store directly. Table `<project>_<view>` has one row for each entity and feature."""
 
 from __future__ import annotations
 
@@ -7,20 +7,20 @@ import threading
 from collections.abc import Sequence
 from pathlib import Path
 
-from features.layout import Layout
-from features.offline.segments import JOIN_KEYS
-from features.online.codec import PROJECT, Values, entity_keys, fields
+from features.feast.online_config import PROJECT
+from features.layout import JOIN_KEYS, Layout
+from features.online.codec import Values, entity_keys, fields
 from leads.errors import Unavailable
 
-_KEYS_AT_ONCE = 1_000
-# Pages come from the operating system's cache without a system call and a copy each: a third of the time.
+_CHUNK = 1_000
+# Memory-mapped reads skip a system call and a copy per page: they take a third of the time.
 _MAPPED_BYTES = 1 << 28
 
 
 class SqliteStore:
     """One read-only connection per thread."""
 
-    # A reader waits for nobody: the writer appends to a log beside.
+    # In WAL mode readers never wait for the writer.
     bounded = True
 
     def __init__(self, path: str, timeout_s: float) -> None:
@@ -35,18 +35,18 @@ class SqliteStore:
             return [self._get(layout, keys) for layout, keys in wanted]
         except sqlite3.Error as error:
             raise Unavailable(
-                "The SQLite online store can't be read.", field="LEADS_HOME", remedy="Run the worker: leads worker"
+                "Can't read the SQLite online store.", field="LEADS_HOME", remedy="Run the worker: leads worker"
             ) from error
 
     def _get(self, layout: Layout, keys: Sequence[str]) -> list[Values]:
-        """One entity of `VALUES` at a time is looked up, so that rows come complete, in order, and with no Python each.
+        """The join starts from `VALUES`, so rows come back complete and in the order of `keys`.
 
-        All features of an entity are of one statement, hence of one row.
+        One statement reads all features of an entity, so they come from the same write.
         """
         encode = entity_keys(JOIN_KEYS[layout.view])
         found: list[Values] = []
-        for start in range(0, len(keys), _KEYS_AT_ONCE):
-            chunk = [encode(key) for key in keys[start : start + _KEYS_AT_ONCE]]
+        for start in range(0, len(keys), _CHUNK):
+            chunk = [encode(key) for key in keys[start : start + _CHUNK]]
             found += self._connection().execute(_query(layout, len(chunk)), chunk)
         return found
 

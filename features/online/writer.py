@@ -1,4 +1,4 @@
-"""The online writer: each entity's newest row, through Feast's online store, never an older over a newer one."""
+"""The online writer: writes each entity's newest row through Feast, and never an older row over a newer one."""
 
 from __future__ import annotations
 
@@ -7,8 +7,7 @@ from typing import Any
 
 from features.feast.store import online_store_of, open_store
 from features.fold.fold import Batch
-from features.layout import LAYOUTS, Layout
-from features.offline.segments import JOIN_KEYS
+from features.layout import JOIN_KEYS, LAYOUTS, Layout
 from features.online.codec import entity_keys, fields, float_list_value, string_value_of
 from leads.clock import Micros, from_datetime, to_datetime
 from leads.files import in_turn
@@ -16,34 +15,34 @@ from leads.settings import Settings
 
 _CHUNK = 1_000
 
-# Entity, packed row, links aligned with `layout.links`, when its newest event became visible.
-Row = tuple[str, bytes, tuple[str | None, ...], Micros]
-# By view and entity.
-Newest = dict[str, dict[str, Row]]
+# Entity key, packed row, links in the order of `layout.links`, when its newest event became visible.
+OnlineRow = tuple[str, bytes, tuple[str | None, ...], Micros]
+# Rows by view and entity key.
+Newest = dict[str, dict[str, OnlineRow]]
 
 
 class OnlineWriter:
     """Writes the newest row of each entity, in batches, through Feast's online store."""
 
     def __init__(self, settings: Settings) -> None:
-        # Feast rewrites its registry's file in place: workers of several partitions that start at once would meet.
+        # Feast rewrites its registry file in place, so the workers of several partitions must not start at once.
         with in_turn(settings.features_dir / "registry.lock"):
             self._store = open_store(settings, apply=True)
             self._views = {layout.view: self._store.get_feature_view(layout.view) for layout in LAYOUTS}
         self._online = online_store_of(self._store)
 
     def write(self, newest: Newest) -> int:
-        """Write each entity's row; returns the number of rows given to the store.
+        """Write each entity's row; returns the number of rows passed to the store.
 
-        Items go last: who reads an item's row and follows its links finds the rows these lead to.
+        Items are written last, so a reader that follows an item's links finds the rows they point to.
         """
         return sum(self.write_view(layout, list(newest[layout.view].values())) for layout in reversed(LAYOUTS))
 
-    def write_view(self, layout: Layout, rows: Sequence[Row]) -> int:
-        """Write rows of one view, in order; those older than the stored ones are dropped. Returns their number.
+    def write_view(self, layout: Layout, rows: Sequence[OnlineRow]) -> int:
+        """Write rows of one view in order; rows older than the stored ones are dropped. Returns the number passed.
 
         Args:
-            rows: of an entity that comes twice, the newest counts.
+            rows: may contain an entity more than once; the newest row wins.
         """
         for start in range(0, len(rows), _CHUNK):
             self._write_chunk(layout, rows[start : start + _CHUNK])
@@ -55,22 +54,22 @@ class OnlineWriter:
         self._online.teardown(self._store.config, list(self._views.values()), entities)
         self._store.registry.teardown()
 
-    def _write_chunk(self, layout: Layout, rows: Sequence[Row]) -> None:
+    def _write_chunk(self, layout: Layout, rows: Sequence[OnlineRow]) -> None:
         config, view = self._store.config, self._views[layout.view]
         if hasattr(self._online, "write_rows"):
             self._online.write_rows(config, view, _raw(layout, rows))
             return
-        # Feast's Redis store compares event times itself, unless told not to; the other stores don't.
+        # Feast's Redis store compares event times itself unless `skip_dedup` is set; other stores never do.
         if getattr(config.online_store, "skip_dedup", True):
             rows = self._not_older(layout, rows)
         if rows:
             self._online.online_write_batch(config, view, _protos(layout, rows), None)
 
-    def _not_older(self, layout: Layout, rows: Sequence[Row]) -> list[Row]:
-        """The newest row of each entity that is not older than what is stored, by the store's own clock resolution."""
+    def _not_older(self, layout: Layout, rows: Sequence[OnlineRow]) -> list[OnlineRow]:
+        """The newest row of each entity, unless the stored one is newer at the store's own time resolution."""
         from feast.utils import make_tzaware
 
-        newest: dict[str, Row] = {}
+        newest: dict[str, OnlineRow] = {}
         for row in rows:
             if row[0] not in newest or newest[row[0]][3] <= row[3]:
                 newest[row[0]] = row
@@ -88,7 +87,7 @@ class OnlineWriter:
 
 
 def collect(batch: Batch, into: Newest) -> None:
-    """Let each entity's last row of a batch take the place of an older one."""
+    """Put each entity's last row of the batch into `into`, replacing an older one."""
     for layout in LAYOUTS:
         rows, newest, size = batch[layout.view], into[layout.view], layout.width * 4
         raw = memoryview(rows.raw)
@@ -96,7 +95,7 @@ def collect(batch: Batch, into: Newest) -> None:
             newest[key] = (key, bytes(raw[i * size : (i + 1) * size]), rows.links[i], rows.visible_at[i])
 
 
-def _values(layout: Layout, row: Row) -> Iterator[tuple[str, bytes, str | None]]:
+def _values(layout: Layout, row: OnlineRow) -> Iterator[tuple[str, bytes, str | None]]:
     """Name, serialised value and text of each stored feature."""
     names = fields(layout)
     yield names[0], float_list_value(row[1]), None
@@ -104,7 +103,7 @@ def _values(layout: Layout, row: Row) -> Iterator[tuple[str, bytes, str | None]]
         yield name, string_value_of(text), text
 
 
-def _raw(layout: Layout, rows: Sequence[Row]) -> Iterator[tuple[bytes, str, bytes, str | None, Micros]]:
+def _raw(layout: Layout, rows: Sequence[OnlineRow]) -> Iterator[tuple[bytes, str, bytes, str | None, Micros]]:
     encode = entity_keys(JOIN_KEYS[layout.view])
     for row in rows:
         key = encode(row[0])
@@ -112,8 +111,8 @@ def _raw(layout: Layout, rows: Sequence[Row]) -> Iterator[tuple[bytes, str, byte
             yield key, name, value, text, row[3]
 
 
-def _protos(layout: Layout, rows: Sequence[Row]) -> list[tuple[Any, dict[str, Any], Any, None]]:
-    """Entity key, values, event time, creation time, as Feast's stores take them."""
+def _protos(layout: Layout, rows: Sequence[OnlineRow]) -> list[tuple[Any, dict[str, Any], Any, None]]:
+    """Entity key, values, event time and creation time, in the form that Feast's stores take."""
     from feast.protos.feast.types.Value_pb2 import Value
 
     return [

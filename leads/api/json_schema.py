@@ -1,4 +1,4 @@
-"""JSON schemas of requests and answers, for OpenAPI."""
+"""JSON schemas of requests and responses, for OpenAPI."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import msgspec
 
 
 def schema(type_: Any) -> dict[str, Any]:
-    """JSON schema with every reference put in its place, as both OpenAPI documents can carry it."""
+    """The JSON schema of a type with all references inlined, which works in both OpenAPI documents."""
     (top,), components = msgspec.json.schema_components([type_], ref_template="{name}")
     inlined: dict[str, Any] = _inline(top, components)
     return inlined

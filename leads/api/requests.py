@@ -1,4 +1,4 @@
-"""Reading requests: JSON into the client's schemas, with the JSON pointer of what is wrong."""
+"""Parses requests: JSON into the client's schemas. Errors carry the JSON pointer of what is wrong."""
 
 from __future__ import annotations
 
@@ -16,65 +16,65 @@ from leads_client.schemas.scores import ScoreIn
 
 T = TypeVar("T")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
-# How many harms a type of subject has where none is named.
-_ABOUT_ALL = 4
+# Assumed number of harms per subject in a request that names none.
+_TYPICAL_HARMS = 4
 
 
-class BadSubject(NamedTuple):
-    """A subject of a scoring request that can't be read."""
+class InvalidSubject(NamedTuple):
+    """A subject of a scoring request that failed to parse."""
 
     error: InvalidInput
 
 
-class Asked(NamedTuple):
-    """A scoring request as far as it can be read."""
+class ScoringRequest(NamedTuple):
+    """A scoring request in which single subjects may be invalid."""
 
-    subjects: tuple[SubjectIn | BadSubject, ...]
+    subjects: tuple[SubjectIn | InvalidSubject, ...]
     harms: tuple[str, ...] | None
     reasons: bool
 
     @property
     def rows(self) -> int:
-        """About how many scores it asks for; explaining one counts as several."""
-        return len(self.subjects) * (len(self.harms) if self.harms else _ABOUT_ALL) * (32 if self.reasons else 1)
+        """The approximate number of scores requested; one with reasons counts as 32."""
+        return len(self.subjects) * (len(self.harms) if self.harms else _TYPICAL_HARMS) * (32 if self.reasons else 1)
 
 
 class _Loose(In, frozen=True):
-    """`ScoreIn` whose subjects are read one by one."""
+    """`ScoreIn` with subjects left unparsed."""
 
     subjects: Annotated[tuple[msgspec.Raw, ...], Meta(min_length=1, max_length=MAX_BATCH)]
     harms: Harms | None = None
     reasons: bool = False
 
 
-def parse_scoring(raw: bytes) -> Asked:
-    """A scoring request, in which one bad subject spoils no other.
+def parse_scoring(raw: bytes) -> ScoringRequest:
+    """Parse a scoring request. An invalid subject doesn't affect the others.
 
     Raises:
-        InvalidInput: what is wrong is not a subject.
+        InvalidInput: something other than a subject is invalid.
     """
     try:
         whole = parse(raw, ScoreIn)
-        return Asked(whole.subjects, whole.harms, whole.reasons)
+        return ScoringRequest(whole.subjects, whole.harms, whole.reasons)
     except InvalidInput as error:
         if not (error.field or "").startswith("/subjects/"):
             raise
     loose = parse(raw, _Loose)
-    return Asked(tuple(map(_subject, loose.subjects)), loose.harms, loose.reasons)
+    return ScoringRequest(tuple(map(_subject, loose.subjects)), loose.harms, loose.reasons)
 
 
-def _subject(raw: msgspec.Raw) -> SubjectIn | BadSubject:
+def _subject(raw: msgspec.Raw) -> SubjectIn | InvalidSubject:
     try:
         return parse(bytes(raw), SubjectIn)
     except InvalidInput as error:
-        return BadSubject(error)
+        return InvalidSubject(error)
 
 
 def parse(raw: bytes, type_: type[T]) -> T:
-    """A request's body.
+    """Parse a request body.
 
     Raises:
-        InvalidInput: with the JSON pointer of what is wrong.
+        InvalidInput: with the JSON pointer of the error.
     """
     if type_ not in _decoders:
         _decoders[type_] = msgspec.json.Decoder(type_)
@@ -83,18 +83,19 @@ def parse(raw: bytes, type_: type[T]) -> T:
 
 
 def instant(text: str | None, default: Micros, *, field: str) -> Micros:
-    """Raises InvalidInput when the text is no time between 2000 and 2100."""
+    """Parse a time. Raises InvalidInput when it is invalid or not between 2000 and 2100."""
     if text is None:
         return default
     try:
         at = clock.from_text(text)
     except ValueError as error:
-        raise InvalidInput("This is not a time.", field=field, remedy="For example 2026-03-01T12:00:00Z.") from error
+        remedy = "Use RFC 3339 with an offset, for example 2026-03-01T12:00:00Z."
+        raise InvalidInput("Not a valid time.", field=field, remedy=remedy) from error
     if not 946_684_800_000_000 <= at <= 4_102_444_800_000_000:
-        raise InvalidInput("This time is not between 2000 and 2100.", field=field)
+        raise InvalidInput("The time must be between 2000 and 2100.", field=field)
     return at
 
 
 def time_text(at: Micros | None) -> str | None:
-    """RFC 3339, or None."""
+    """The time in RFC 3339; None for None."""
     return None if at is None else clock.to_text(at)

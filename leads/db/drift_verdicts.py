@@ -1,4 +1,4 @@
-"""Kept drift verdicts: monitoring writes them, retraining and the console read them."""
+"""Stored drift verdicts: monitoring writes them; retraining and the console read them."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from leads.db.tables import drift_verdicts
 
 
 class DriftVerdict(NamedTuple):
-    """Whether what a version saw from `since` until `until` (µs) had moved away from its reference.
+    """Whether a version's inputs between `since` and `until` (µs) drifted from its training reference.
 
-    `share` of its inputs drifted; `rows` subjects were looked at.
+    `share` is the share of inputs that drifted; `rows` is the number of subjects compared.
     """
 
     at: Micros
@@ -29,12 +29,12 @@ class DriftVerdict(NamedTuple):
 
 
 def record(connection: Connection, verdict: DriftVerdict) -> None:
-    """Keep a verdict."""
+    """Store a verdict."""
     connection.execute(drift_verdicts.insert().values(**verdict._asdict()))
 
 
 def newest(connection: Connection, harm: str, version: str) -> DriftVerdict | None:
-    """The newest verdict on a version; None when nobody has looked."""
+    """The newest verdict on a version; None if there is none."""
     columns = [drift_verdicts.c[name] for name in DriftVerdict._fields]
     query = (
         sa.select(*columns)

@@ -1,13 +1,14 @@
-"""The append-only event log: the truth everything else is derived from.
+"""The append-only event log. Everything else is derived from it.
 
-Offsets and `visible_at` are given out where they become visible: an append holds the one row of `log_head` until it
-commits, so a reader that has seen offset n can never later meet an offset below n. Appends run one after the other;
-send many events in one.
+Offsets and `visible_at` are assigned in commit order: an append locks the single row of `log_head` until it commits, so
+a reader that has seen offset n never sees a smaller offset appear later. Appends therefore run one at a time; batch
+events to append many.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import lru_cache
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -20,21 +21,27 @@ from leads.db.tables import cursors, events, log_head, reading
 from leads.errors import InvalidInput
 from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, decode_event, encode
 
+# Offset, visible_at, JSON.
+RawEvent = tuple[int, Micros, bytes]
+# Runs a statement in the driver's own syntax with positional parameters, and returns its rows.
+Execute = Callable[[str, tuple[Any, ...]], Iterable[Any]]
+
 MAX_CLOCK_SKEW: Micros = 5 * clock.MINUTE
 _CHUNK = 5_000
-# What the partial indices cover. SQLite uses them only when the query says the same words.
+_SUBJECTS_PER_QUERY = 1_000
+# The condition of the partial indices. SQLite uses them only if the query repeats it literally.
 _NOT_A_PLAY = sa.text("kind <> 'played'")
 
 
 class Head(NamedTuple):
-    """The newest event's place and time; zeros in an empty log."""
+    """The newest event's offset and time; zeros for an empty log."""
 
     offset: int
     visible_at: Micros
 
 
 class Appended(NamedTuple):
-    """How many events are new, how many ids were known already, and the log's head now."""
+    """The number of new events, the number of known ids, and the log's head now."""
 
     accepted: int
     duplicates: int
@@ -42,10 +49,10 @@ class Appended(NamedTuple):
 
 
 def append(connection: Connection, new: Sequence[Event], *, clock_: Clock = clock.now) -> Appended:
-    """Append events in the caller's transaction; durable once that commits. Known ids change nothing.
+    """Append events in the caller's transaction; they are durable once it commits. Known ids are skipped.
 
     Raises:
-        InvalidInput: an event claims to have occurred more than five minutes from now.
+        InvalidInput: an event's `occurred_at` is more than five minutes in the future.
     """
     at = clock_()
     for i, event in enumerate(new):
@@ -54,10 +61,10 @@ def append(connection: Connection, new: Sequence[Event], *, clock_: Clock = cloc
 
 
 def append_recorded(connection: Connection, history: Sequence[RecordedEvent], *, clock_: Clock = clock.now) -> Appended:
-    """Append a recorded history: each event keeps its own `visible_at` as far as the log's order allows.
+    """Append a recorded history. Each event keeps its own `visible_at` as far as the log's order allows.
 
     Raises:
-        InvalidInput: an event became visible before it occurred, or later than now.
+        InvalidInput: `visible_at` is before `occurred_at`, or in the future.
     """
     at = clock_()
     for i, record in enumerate(history):
@@ -66,39 +73,39 @@ def append_recorded(connection: Connection, history: Sequence[RecordedEvent], *,
 
 
 def check_live(event: Event, at: Micros, *, field: str = "") -> None:
-    """Raises InvalidInput, naming `field`, when the event's sender is more than five minutes ahead of `at`."""
+    """Raises InvalidInput with `field` when the event occurred more than five minutes after `at`."""
     if event.occurred_at > at + MAX_CLOCK_SKEW:
         raise InvalidInput(
-            f"occurred_at {clock.to_text(event.occurred_at)} lies in the future.",
+            f"occurred_at {clock.to_text(event.occurred_at)} is in the future.",
             field=f"{field}/occurred_at",
-            remedy=f"It is {clock.to_text(at)} here; set the sender's clock right and send it again.",
+            remedy=f"The server's time is {clock.to_text(at)}; correct the sender's clock and send the event again.",
         )
 
 
 def check_recorded(record: RecordedEvent, at: Micros, *, field: str = "") -> None:
-    """Raises InvalidInput, naming `field`, when the event was visible before it occurred, or later than `at`."""
+    """Raises InvalidInput with `field` when `visible_at` is before `occurred_at`, or after `at`."""
     if record.visible_at > at + MAX_CLOCK_SKEW:
         raise InvalidInput(
-            f"visible_at {clock.to_text(record.visible_at)} lies in the future.",
+            f"visible_at {clock.to_text(record.visible_at)} is in the future.",
             field=f"{field}/visible_at",
-            remedy="Leave visible_at out for events of now.",
+            remedy="Leave out visible_at for current events.",
         )
     if record.occurred_at > record.visible_at + MAX_CLOCK_SKEW:
         raise InvalidInput(
-            "visible_at lies before occurred_at.",
+            "visible_at is before occurred_at.",
             field=f"{field}/visible_at",
-            remedy="Nothing is visible before it occurs; mend one of them.",
+            remedy="An event can't be visible before it occurs; correct one of the two times.",
         )
 
 
 def head(connection: Connection) -> Head:
-    """The newest event's place and time."""
+    """The newest event's offset and time."""
     row = connection.execute(sa.select(log_head.c.offset, log_head.c.visible_at)).first()
     return Head(row.offset, row.visible_at) if row else Head(0, 0)
 
 
 def read(engine: Engine, after: int, *, limit: int = 10_000) -> list[LoggedEvent]:
-    """Up to `limit` events behind offset `after`, in order."""
+    """Up to `limit` events after offset `after`, in order."""
     query = (
         sa.select(events.c.offset, events.c.visible_at, events.c.raw)
         .where(events.c.offset > after)
@@ -117,8 +124,8 @@ def read_kind(engine: Engine, kind: str, *, up_to: Micros | None = None) -> Iter
     return _stream(engine, conditions)
 
 
-def read_but_plays(engine: Engine, *, up_to: int) -> Iterator[LoggedEvent]:
-    """All events but plays up to an offset, in order, streamed."""
+def read_without_plays(engine: Engine, *, up_to: int) -> Iterator[LoggedEvent]:
+    """All events except plays, up to and including an offset, in order, streamed."""
     return _stream(engine, [_NOT_A_PLAY, events.c.offset <= up_to])
 
 
@@ -135,7 +142,7 @@ def _stream(engine: Engine, conditions: Sequence[sa.ColumnElement[bool] | sa.Tex
 
 
 def of_subject(connection: Connection, subject: Subject, *, limit: int = 200) -> list[LoggedEvent]:
-    """The newest events about one subject, plays left out, oldest first."""
+    """The newest events about one subject except plays, oldest first."""
     query = (
         sa.select(events.c.offset, events.c.visible_at, events.c.raw)
         .where(events.c.type_id == subject.type_id, events.c.subject_id == subject.id, _NOT_A_PLAY)
@@ -145,20 +152,42 @@ def of_subject(connection: Connection, subject: Subject, *, limit: int = 200) ->
     return [_logged(row) for row in connection.execute(query)][::-1]
 
 
-def items(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
-    """What the named subjects hold now; unknown ones are absent."""
-    found: dict[Subject, ItemCreated] = {}
-    for _, raw in _newest_last(connection, subjects, "item_created"):
-        body = decode_event(raw).body
-        assert isinstance(body, ItemCreated)
-        found[body.subject.subject] = body
-    return found
+def raw_events(execute: Execute, dialect: str, subjects: Iterable[Subject], kind: str) -> Iterator[RawEvent]:
+    """The subjects' events of one kind (not `played`), in log order for each subject.
+
+    Takes `execute` so that scoring can use it without SQLAlchemy, whose statements cost more than the query itself.
+    """
+    by_type: dict[str, dict[str, None]] = {}
+    for type_id, id_ in subjects:
+        by_type.setdefault(type_id, {})[id_] = None
+    for type_id, unique in by_type.items():
+        ids = list(unique)
+        for start in range(0, len(ids), _SUBJECTS_PER_QUERY):
+            chunk = ids[start : start + _SUBJECTS_PER_QUERY]
+            listed = (chunk,) if dialect == "postgresql" else chunk
+            rows = execute(_select(dialect, len(chunk)), (kind, type_id, *listed))
+            # Sorted here: with ORDER BY offset, SQLite scans all events of the kind instead of using the subject index.
+            yield from sorted(rows, key=itemgetter(0))
+
+
+@lru_cache(maxsize=128)
+def _select(dialect: str, subjects: int) -> str:
+    mark, ids = ("%s", "= ANY(%s)") if dialect == "postgresql" else ("?", f"IN ({', '.join('?' * subjects)})")
+    return (
+        'SELECT "offset", visible_at, raw FROM events '
+        f"WHERE kind = {mark} AND kind <> 'played' AND type_id = {mark} AND subject_id {ids}"
+    )
+
+
+def raw_events_on(connection: Connection, subjects: Iterable[Subject], kind: str) -> Iterator[RawEvent]:
+    """`raw_events` on a SQLAlchemy connection."""
+    return raw_events(connection.exec_driver_sql, connection.dialect.name, subjects, kind)
 
 
 def texts(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[tuple[Micros, str]]]:
-    """Every text the named subjects ever had, and since when it is visible, oldest first."""
+    """Every text that the subjects have had and when it became visible, oldest first; unknown subjects are absent."""
     found: dict[Subject, list[tuple[Micros, str]]] = {}
-    for at, raw in _newest_last(connection, subjects, "item_created"):
+    for _, at, raw in raw_events_on(connection, subjects, "item_created"):
         body = decode_event(raw).body
         assert isinstance(body, ItemCreated)
         found.setdefault(body.subject.subject, []).append((at, body.text))
@@ -170,17 +199,17 @@ def visible_at(connection: Connection, offset: int) -> Micros:
     return connection.execute(sa.select(events.c.visible_at).where(events.c.offset == offset)).scalar() or 0
 
 
-def hold_head(connection: Connection) -> None:
-    """Wait for other appends to end; from here to the commit this one is alone."""
+def lock_head(connection: Connection) -> None:
+    """Wait for other appends to finish and block new ones until the caller's transaction ends."""
     if not connection.execute(sa.update(log_head).values(id=log_head.c.id)).rowcount:
         _insert_ignore(connection, log_head, {"id": 1, "offset": 0, "visible_at": 0})
         connection.execute(sa.update(log_head).values(id=log_head.c.id))
 
 
 def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[DecisionMade]]:
-    """Every decision about the named subjects, under any harm, oldest first; undecided subjects are absent."""
+    """Every decision about the subjects, under any harm, oldest first; undecided subjects are absent."""
     found: dict[Subject, list[DecisionMade]] = {}
-    for _, raw in _newest_last(connection, subjects, "decision_made"):
+    for _, _, raw in raw_events_on(connection, subjects, "decision_made"):
         body = decode_event(raw).body
         assert isinstance(body, DecisionMade)
         found.setdefault(body.subject.subject, []).append(body)
@@ -188,29 +217,29 @@ def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subje
 
 
 def cursor(connection: Connection, name: str) -> int:
-    """How far the reader `name` has come; 0 when it never read."""
+    """The offset that the reader `name` has reached; 0 if it never read."""
     return connection.execute(sa.select(cursors.c.offset).where(cursors.c.name == name)).scalar() or 0
 
 
 def scored_cursor(partition: int, partitions: int) -> str:
-    """The cursor of what a partition's worker has scored."""
+    """The name of the cursor that records what a partition's worker has scored."""
     return "scored" if partitions == 1 else f"scored-{partition}of{partitions}"
 
 
 def scored(connection: Connection, partitions: int) -> int:
-    """Everything up to here is folded and scored, by every partition's worker."""
+    """The offset up to which every partition's worker has folded and scored all events."""
     return min(cursor(connection, scored_cursor(i, partitions)) for i in range(partitions))
 
 
 def move_cursor(connection: Connection, name: str, offset: int) -> None:
-    """Note that the reader `name` is done with everything up to `offset`."""
+    """Record that the reader `name` has processed everything up to `offset`."""
     moved = connection.execute(sa.update(cursors).where(cursors.c.name == name).values(offset=offset))
     if not moved.rowcount:
         connection.execute(sa.insert(cursors).values(name=name, offset=offset))
 
 
 def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended:
-    hold_head(connection)
+    lock_head(connection)
     known = _known(connection, [event.id for event, _ in new])
     offset, visible_at = head(connection)
     rows = []
@@ -236,37 +265,6 @@ def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended
         connection.execute(sa.insert(events), rows)
         connection.execute(sa.update(log_head).values(offset=offset, visible_at=visible_at))
     return Appended(len(rows), len(new) - len(rows), Head(offset, visible_at))
-
-
-def _newest_last(connection: Connection, subjects: Iterable[Subject], kind: str) -> Iterator[tuple[Micros, bytes]]:
-    """The subjects' events of one kind (not `played`) as stored, in the log's order within each subject."""
-    by_type: dict[str, list[str]] = {}
-    for subject in subjects:
-        by_type.setdefault(subject.type_id, []).append(subject.id)
-    for type_id, ids in by_type.items():
-        for start in range(0, len(ids), _CHUNK):
-            some = ids[start : start + _CHUNK]
-            # Ordered here: asked to order by offset, SQLite walks the whole kind in that order instead of looking up.
-            found = _of_subjects(connection, type_id, some, kind)
-            yield from ((at, raw) for _, at, raw in sorted(found, key=itemgetter(0)))
-
-
-def _of_subjects(
-    connection: Connection, type_id: str, ids: list[str], kind: str
-) -> Sequence[tuple[int, Micros, bytes]]:
-    """In the driver's words: on PostgreSQL every score needs it, and SQLAlchemy's take longer than the look-up."""
-    if connection.dialect.name == "postgresql":
-        rows = connection.exec_driver_sql(_SELECT.format("%s", "= ANY(%s)", "%s"), (type_id, ids, kind))
-    else:
-        marks = f"IN ({', '.join('?' * len(ids))})"
-        rows = connection.exec_driver_sql(_SELECT.format("?", marks, "?"), (type_id, *ids, kind))
-    return [(row[0], row[1], row[2]) for row in rows.all()]
-
-
-_SELECT = (
-    'SELECT "offset", visible_at, raw FROM events '
-    "WHERE type_id = {} AND subject_id {} AND kind = {} AND kind <> 'played'"
-)
 
 
 def _insert_ignore(connection: Connection, table: sa.Table, row: dict[str, object]) -> None:

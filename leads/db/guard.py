@@ -1,7 +1,7 @@
-"""What keeps a database that is down, hung or overwhelmed from holding its callers: bounds, and errors of our own kind.
+"""Limits how long a slow or failed database can block its callers, and translates its errors.
 
-PostgreSQL's `statement_timeout` ends a statement that takes long; nothing of the server's ends one while the server
-itself stands still, nor does TCP, which that server's kernel keeps alive. So the client bounds its waits as well.
+PostgreSQL's `statement_timeout` ends long statements, but not if the server process hangs, and TCP doesn't notice
+either because the server's kernel keeps the connection alive. So the client limits its waits too.
 """
 
 from __future__ import annotations
@@ -25,17 +25,17 @@ if TYPE_CHECKING:
 
 WHAT = "The database"
 FIELD = "LEADS_DATABASE_URL"
-REMEDY = "Check that it runs and who may log in."
-# Where a statement may take any time, connecting still may not.
+REMEDY = "Check that it is running and that the credentials are valid."
+# Limit for connecting when statements have no limit.
 _CONNECT_S = 10.0
-# The server is to end a long statement first: its connection can be used again then.
+# The client waits this much longer than the server: if the server ends the statement, the connection stays usable.
 _CLIENT_LATER_S = 0.5
-_MOST_COOL_DOWN_S = 2.0
+_MAX_COOL_DOWN_S = 2.0
 _log = logging.getLogger(__name__)
 
 
 class Pool(QueuePool):
-    """A pool whose callers get Unavailable when every connection stays in use for too long."""
+    """A connection pool that raises Unavailable when no connection becomes free in time."""
 
     def connect(self) -> PoolProxiedConnection:
         try:
@@ -45,18 +45,18 @@ class Pool(QueuePool):
 
 
 def translate_errors(engine: Engine) -> None:
-    """From now on the engine raises Unavailable where its database fails, not its driver's errors."""
+    """Make the engine raise Unavailable instead of driver errors when its database fails."""
     sa.event.listen(engine, "handle_error", _translated)
 
 
 def bound(engine: Engine, timeout_s: float | None) -> None:
-    """Bound what the engine waits for a PostgreSQL through psycopg.
+    """Limit how long the engine waits for PostgreSQL (through psycopg).
 
     Args:
-        timeout_s: how long a statement may take, a connect too (at least two seconds). While no connection can be
-            made, calls fail at once but for a probe now and then. None: statements may take any time.
+        timeout_s: limit for a statement and, rounded up to at least two seconds, for a connect. While connecting fails,
+            calls fail at once except for an occasional probe. None: no limit for statements.
     """
-    breaker = Breaker(WHAT, remedy=REMEDY, most_s=_MOST_COOL_DOWN_S) if timeout_s else None
+    breaker = Breaker(WHAT, remedy=REMEDY, max_s=_MAX_COOL_DOWN_S) if timeout_s else None
     connect = _connect if timeout_s is None else _bounded(timeout_s)
 
     def do_connect(_dialect: object, _record: object, args: list[Any], options: dict[str, Any]) -> object:
@@ -77,16 +77,16 @@ def bound(engine: Engine, timeout_s: float | None) -> None:
 
 def _translated(context: ExceptionContext) -> Unavailable | None:
     error = context.sqlalchemy_exception
-    # A connection that turns out to be dead when it is taken from the pool is replaced; that is no error yet.
+    # A dead connection found when it is taken from the pool is replaced; that is not an error yet.
     if error is None or context.is_pre_ping:
         return None
-    # SQLite tells of a damaged file by the parent of all its errors.
+    # SQLite reports a damaged file with its base error class.
     failed = isinstance(error, sa.exc.OperationalError | sa.exc.InterfaceError) or type(error) is sa.exc.DatabaseError
     if not (failed or context.is_disconnect):
         return None
     kind = type(context.original_exception).__name__
-    _log.warning("the database failed a statement or a connection (%s)", kind)
-    return Unavailable(f"{WHAT} doesn't answer ({kind}).", field=FIELD, remedy=REMEDY)
+    _log.warning("database error in a statement or a connection (%s)", kind)
+    return Unavailable(f"{WHAT} is not responding ({kind}).", field=FIELD, remedy=REMEDY)
 
 
 def _connect(*args: Any, **options: Any) -> psycopg.Connection[Any]:
@@ -100,7 +100,7 @@ def _bounded(timeout_s: float) -> Callable[..., psycopg.Connection[Any]]:
         connection = _bounded_type(timeout_s + _CLIENT_LATER_S).connect(*args, **options)
         try:
             connection.execute(f"SET statement_timeout = {math.ceil(timeout_s * 1_000)}".encode())
-            # A rollback would take it back.
+            # Without the commit, a rollback would undo the SET.
             connection.commit()
         except BaseException:
             connection.close()
@@ -112,22 +112,22 @@ def _bounded(timeout_s: float) -> Callable[..., psycopg.Connection[Any]]:
 
 @cache
 def _bounded_type(seconds: float) -> type[psycopg.Connection[Any]]:
-    """A connection that is given up when the server says nothing for so long."""
+    """A connection type that closes when the server sends nothing for this long."""
     import psycopg
 
     class Bounded(psycopg.Connection[Any]):
-        def wait(self, gen: Generator[Any, Any, Any], *args: Any, **how: Any) -> Any:
-            return super().wait(self._until(gen, time.monotonic() + seconds), *args, **how)
+        def wait(self, gen: Generator[Any, Any, Any], *args: Any, **kwargs: Any) -> Any:
+            return super().wait(self._until(gen, time.monotonic() + seconds), *args, **kwargs)
 
         def _until(self, gen: Generator[Any, Any, Any], deadline: float) -> Generator[Any, Any, Any]:
-            """The same steps, which come at least every tenth of a second, until the deadline."""
+            """Run the generator until the deadline; psycopg resumes it at least every 0.1 s."""
             try:
                 wanted = next(gen)
                 while True:
                     ready = yield wanted
                     if not ready and time.monotonic() > deadline:
                         self.pgconn.finish()
-                        raise psycopg.OperationalError("the server doesn't answer")
+                        raise psycopg.OperationalError("the server is not responding")
                     wanted = gen.send(ready)
             except StopIteration as ended:
                 return ended.value

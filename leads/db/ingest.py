@@ -1,4 +1,4 @@
-"""Files of events into the log: JSON Lines, one event a line."""
+"""Ingests files of events: JSON Lines, one event per line."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OnProgress = Callable[[int, int], None]
 
 
 class Ingested(NamedTuple):
-    """How many of a file's events were new, how many were known already, and the log's last offset now."""
+    """The number of new events, the number of known ids, and the last offset of the log."""
 
     accepted: int
     duplicates: int
@@ -30,20 +30,20 @@ class Ingested(NamedTuple):
 
 
 def ingest(engine: Engine, path: Path, *, on_progress: OnProgress | None = None, clock_: Clock = clock.now) -> Ingested:
-    """Append a file's events. Sent again, or after being killed in between, known ids change nothing.
+    """Append a file's events. Repeating the call, also after a crash, skips events that were appended already.
 
-    Events that carry `visible_at` are a recorded history and keep it; without it, they become visible now. The whole
-    file is checked before the first event is appended.
+    Events with `visible_at` are a recorded history and keep it; without it, events become visible now. The whole file
+    is checked before the first event is appended.
 
     Raises:
-        NotFound: there is no such file.
+        NotFound: the file does not exist.
         InvalidInput: names the line and the field that is wrong; nothing was appended.
     """
     if not path.is_file():
         raise NotFound(
             f"{path} is not a file.",
             field="FILE",
-            remedy="Give a JSON Lines file of events; `leads simulate` makes one.",
+            remedy="Pass a JSON Lines file of events; `leads simulate` creates one.",
         )
     total, recorded = _check(path, clock_)
     accepted = duplicates = offset = done = 0
@@ -62,7 +62,7 @@ def ingest(engine: Engine, path: Path, *, on_progress: OnProgress | None = None,
 
 
 def _check(path: Path, clock_: Clock) -> tuple[int, bool]:
-    """The number of events and whether they are a recorded history."""
+    """The number of events, and whether they are a recorded history."""
     total, recorded = 0, False
     for number, line in _lines(path):
         try:
@@ -77,11 +77,13 @@ def _check(path: Path, clock_: Clock) -> tuple[int, bool]:
             raise InvalidInput(
                 error.message,
                 field=f"{path}:{number}{'' if error.field is None else ' ' + error.field}",
-                remedy=error.remedy or "Mend that line; nothing of the file was appended.",
+                remedy=error.remedy or "Correct this line; nothing was appended.",
             ) from error
         total += 1
     if not total:
-        raise InvalidInput("The file holds no event.", field=str(path), remedy="Give JSON Lines, one event a line.")
+        raise InvalidInput(
+            "The file contains no events.", field=str(path), remedy="Use JSON Lines, one event per line."
+        )
     return total, recorded
 
 

@@ -1,27 +1,25 @@
-"""What the log holds about subjects, as fast as the database gives it: every score of a known item begins here."""
+"""What a subject holds now: the body of its newest `item_created` event.
+
+`current_items` reads through a SQLAlchemy connection; `StoredItems` is its fast path for scoring. Both use the same
+query and the same decoding.
+"""
 
 from __future__ import annotations
 
 import sqlite3
 import threading
 from collections.abc import Iterable
-from operator import itemgetter
 from pathlib import Path
 
 import msgspec
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
-from leads.db import event_log
+from leads.db.event_log import RawEvent, raw_events, raw_events_on
 from leads.db.tables import reading
 from leads.errors import Unavailable
 from leads.events import ItemCreated, Subject, SubjectRef
 
-# The second condition on the kind lets SQLite use the index that leaves plays out.
-_SELECT = (
-    'SELECT "offset", raw FROM events '
-    "WHERE type_id = ? AND kind = 'item_created' AND kind <> 'played' AND subject_id IN ({})"
-)
-_AT_ONCE = 1_000
+_KIND = "item_created"
 _TIMEOUT_S = 2.0
 
 
@@ -30,7 +28,7 @@ class _Ref(msgspec.Struct):
     id: str
 
 
-class _Body(msgspec.Struct, tag="item_created"):
+class _Body(msgspec.Struct, tag=_KIND):
     subject: _Ref
     account_id: str | None = None
     parent: _Ref | None = None
@@ -39,7 +37,7 @@ class _Body(msgspec.Struct, tag="item_created"):
 
 
 class _Stored(msgspec.Struct):
-    """An event as it was checked when it came in; checking its ids again would take as long as all the rest."""
+    """A stored event without constraints: it was validated when it was appended, and validating is half of the cost."""
 
     body: _Body
 
@@ -47,8 +45,16 @@ class _Stored(msgspec.Struct):
 _decode = msgspec.json.Decoder(_Stored).decode
 
 
+def current_items(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
+    """What the subjects hold now; unknown subjects are absent."""
+    return _newest(raw_events_on(connection, subjects, _KIND))
+
+
 class StoredItems:
-    """Thread-safe. SQLite is read by its driver, on one read-only connection per thread; others through the engine."""
+    """`current_items` for scoring. Thread-safe.
+
+    SQLite is read with its driver, on one read-only connection per thread; other databases through the engine.
+    """
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
@@ -56,44 +62,23 @@ class StoredItems:
         self._local = threading.local()
 
     def of(self, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
-        """What the subjects hold now; unknown ones are absent.
+        """What the subjects hold now; unknown subjects are absent.
 
         Raises:
-            Unavailable: the database doesn't answer.
+            Unavailable: the database can't be read.
         """
         if self._path is None:
             with reading(self._engine) as connection:
-                return event_log.items(connection, subjects)
+                return current_items(connection, subjects)
         try:
-            return self._of(subjects)
+            return _newest(raw_events(self._connection().execute, "sqlite", subjects, _KIND))
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             self._local = threading.local()
             raise Unavailable(
-                f"The database can't be read ({type(error).__name__}).",
+                f"Can't read the database ({type(error).__name__}).",
                 field="LEADS_HOME",
-                remedy="Check the folder's rights and free space.",
+                remedy="Check the folder's permissions and free space.",
             ) from error
-
-    def _of(self, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
-        by_type: dict[str, list[str]] = {}
-        for type_id, id_ in subjects:
-            by_type.setdefault(type_id, []).append(id_)
-        found: dict[Subject, ItemCreated] = {}
-        for type_id, ids in by_type.items():
-            for start in range(0, len(ids), _AT_ONCE):
-                some = ids[start : start + _AT_ONCE]
-                query = _SELECT.format(", ".join("?" * len(some)))
-                # Ordered here: asked to order by offset, SQLite walks the whole kind instead of looking up.
-                for _, raw in sorted(self._connection().execute(query, (type_id, *some)), key=itemgetter(0)):
-                    body = _decode(raw).body
-                    found[Subject(type_id, body.subject.id)] = ItemCreated(
-                        SubjectRef(type_id, body.subject.id),
-                        body.account_id,
-                        SubjectRef(body.parent.type_id, body.parent.id) if body.parent else None,
-                        body.text,
-                        body.duration_s,
-                    )
-        return found
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -103,3 +88,19 @@ class StoredItems:
             connection = sqlite3.connect(address, uri=True, timeout=_TIMEOUT_S, isolation_level=None)
             self._local.connection = connection
         return connection
+
+
+def _newest(events: Iterable[RawEvent]) -> dict[Subject, ItemCreated]:
+    """The newest body per subject, from `item_created` events in the order of the log."""
+    found: dict[Subject, ItemCreated] = {}
+    for _, _, raw in events:
+        body = _decode(raw).body
+        subject, parent = body.subject, body.parent
+        found[Subject(subject.type_id, subject.id)] = ItemCreated(
+            SubjectRef(subject.type_id, subject.id),
+            body.account_id,
+            SubjectRef(parent.type_id, parent.id) if parent else None,
+            body.text,
+            body.duration_s,
+        )
+    return found

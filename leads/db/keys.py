@@ -1,4 +1,4 @@
-"""API keys: `ls_<id>_<secret>`, shown once and stored as a hash, with scopes and optionally limited to harms."""
+"""API keys: `ls_<id>_<secret>`. The secret is shown once and stored as a hash. Keys have scopes and optional limits."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound,
 T = TypeVar("T")
 Scope = Literal["score", "leads:read", "leads:decide", "events:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-# How long a revoked key may still be taken for good; and how long while the database doesn't answer.
+# How long a verified key is trusted without asking the database; and how long while the database is down.
 CACHE_S = 5.0
 OUTAGE_S = 60.0
 OUTAGE_TTL_S = 1.0
@@ -34,9 +34,9 @@ _ID = re.compile(r"[0-9a-f]{12}")
 
 
 class ApiKey(NamedTuple):
-    """Who asks, and what they may. `harms` None: every harm. `admin` includes the other scopes.
+    """An API key and its permissions. `harms` None: all harms. `admin` includes the other scopes.
 
-    `rate`: requests per second; None: as the settings say, 0: without limit.
+    `rate`: requests per second; None: the default from the settings, 0: no limit.
     """
 
     id: str
@@ -50,18 +50,20 @@ class ApiKey(NamedTuple):
     def require(self, scope: Scope) -> None:
         """Raises AccessDenied when the key lacks the scope."""
         if scope not in self.scopes and "admin" not in self.scopes:
-            raise AccessDenied(f"This key lacks the scope {scope}.", remedy=f"Use a key with {scope}.")
+            raise AccessDenied(f"This key doesn't have the scope {scope}.", remedy=f"Use a key with {scope}.")
 
     def require_harm(self, harm: str, *, field: str = "/harm") -> None:
         """Raises AccessDenied when the key is limited to other harms."""
         if self.harms is not None and harm not in self.harms:
             raise AccessDenied(
-                f"This key is not for {harm}.", field=field, remedy=f"It is for: {', '.join(sorted(self.harms))}."
+                f"This key can't access {harm}.",
+                field=field,
+                remedy=f"It is limited to: {', '.join(sorted(self.harms))}.",
             )
 
 
 class CreatedKey(NamedTuple):
-    """A new key; `text` is what its holder sends, and can't be had again."""
+    """A new key. `text` is what its holder sends; it can't be retrieved later."""
 
     key: ApiKey
     text: str
@@ -76,21 +78,25 @@ def create(
     rate: float | None = None,
     clock_: Clock = clock.now,
 ) -> CreatedKey:
-    """Make a key.
+    """Create a key.
 
     Raises:
-        InvalidInput: an empty name, no scope or an unknown one, an empty limit to harms, a rate that is none.
+        InvalidInput: invalid name, no scopes or unknown ones, an empty list of harms, or an invalid rate.
     """
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
-        what = f"There is no scope {unknown[0]!r}." if unknown else "A key needs at least one scope."
+        what = f"Unknown scope {unknown[0]!r}." if unknown else "A key needs at least one scope."
         raise InvalidInput(what, field="--scope", remedy=f"Scopes: {', '.join(SCOPES)}.")
     if not name.strip() or len(name) > 100 or not name.isprintable():
         raise InvalidInput("A key needs a printable name of at most 100 characters.", field="--name")
     if harms is not None and not harms:
-        raise InvalidInput("A limit to no harm at all.", field="--harm", remedy="Name harms, or leave the limit out.")
+        raise InvalidInput("The list of harms is empty.", field="--harm", remedy="Name harms, or omit the option.")
     if rate is not None and not (math.isfinite(rate) and 0 <= rate <= MAX_RATE):
-        raise InvalidInput("This is no rate.", field="--rate", remedy="Requests per second, or 0 for no limit.")
+        raise InvalidInput(
+            f"Invalid rate {rate:g}.",
+            field="--rate",
+            remedy=f"Give requests per second, at most {MAX_RATE:,.0f}, or 0 for no limit.",
+        )
     id_, secret, at = secrets.token_hex(6), secrets.token_urlsafe(32), clock_()
     limit = None if harms is None else sorted(set(harms))
     with engine.begin() as connection:
@@ -110,49 +116,49 @@ def create(
 
 
 def revoke(engine: Engine, id_: str, *, clock_: Clock = clock.now) -> None:
-    """End a key; servers notice within five seconds. Revoking twice changes nothing.
+    """Revoke a key; servers notice within five seconds. Revoking it again changes nothing.
 
     Raises:
-        NotFound: there is no such key.
+        NotFound: no key has this id.
     """
     with engine.begin() as connection:
         revoked = sa.func.coalesce(api_keys.c.revoked_at, clock_())
         done = connection.execute(sa.update(api_keys).where(api_keys.c.id == id_).values(revoked_at=revoked))
     if not done.rowcount:
-        raise NotFound("There is no such key.", field="id", remedy="List them: leads keys list")
+        raise NotFound("API key not found.", field="id", remedy="List the keys with: leads keys list")
 
 
 def listing(engine: Engine) -> list[ApiKey]:
-    """All keys, oldest first, revoked ones too."""
+    """All keys including revoked ones, oldest first."""
     with reading(engine) as connection:
         query = sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
         return [_key(row) for row in connection.execute(query)]
 
 
 def verify(engine: Engine, text: str) -> ApiKey:
-    """The key that `text` is.
+    """The key that `text` belongs to.
 
     Raises:
-        NotAuthenticated: not a key, unknown or revoked; which of these is not told.
+        NotAuthenticated: malformed, unknown or revoked; the error doesn't say which.
     """
     prefix, _, rest = text.partition("_")
     id_, _, secret = rest.partition("_")
-    # Whatever is sent goes no further than this: a NUL would make PostgreSQL fail.
+    # Nothing malformed reaches the database: PostgreSQL fails on a NUL character.
     if prefix != "ls" or not _ID.fullmatch(id_):
-        raise not_valid()
+        raise invalid_key()
     with reading(engine) as connection:
         row = connection.execute(sa.select(api_keys).where(api_keys.c.id == id_)).first()
-    # The comparison is made for unknown ids too: the time it takes must not tell which ids exist.
+    # Unknown ids are compared too, so that the response time doesn't reveal which ids exist.
     matches = hmac.compare_digest(digest(secret), row.secret_hash if row else _NOBODY)
     if row is None or not matches or row.revoked_at is not None:
-        raise not_valid()
+        raise invalid_key()
     return _key(row)
 
 
-def not_valid() -> NotAuthenticated:
-    """What every text that is no valid key is answered, whatever is wrong with it."""
+def invalid_key() -> NotAuthenticated:
+    """The same error for every invalid key, whatever is wrong with it."""
     return NotAuthenticated(
-        "This API key is not valid.", remedy="Make one with `leads keys create`, send it as X-API-Key."
+        "Invalid API key.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
     )
 
 
@@ -163,9 +169,9 @@ class _Known(NamedTuple):
 
 
 class KeyCache:
-    """Remembers for a few seconds which texts are keys and which are not, by digest. Thread-safe.
+    """Caches for a few seconds, by digest, which texts are valid keys and which are not. Thread-safe.
 
-    A key is still taken for good for a minute while the database doesn't answer.
+    While the database is down, a key verified within the last minute is still accepted.
     """
 
     def __init__(self, engine: Engine, *, ttl_s: float = CACHE_S, timer: Callable[[], float] = time.monotonic) -> None:
@@ -181,20 +187,20 @@ class KeyCache:
         known = self._known.get(digest_)
         return known.key if known and known.good_until > self._timer() else None
 
-    def met(self, digest_: bytes) -> bool:
-        """Whether this was a valid key when last verified, however long ago."""
+    def was_valid(self, digest_: bytes) -> bool:
+        """Whether this was a valid key when it was last verified, however long ago."""
         return digest_ in self._known
 
     def refused(self, digest_: bytes) -> bool:
-        """Whether this was no valid key within the last seconds: the database need not be asked again."""
+        """Whether this was an invalid key within the last seconds, so that the database need not be asked."""
         return self._refused.get(digest_, 0.0) > self._timer()
 
     def verify(self, text: str) -> ApiKey:
-        """Like `verify`; asks the database at most once in the time to live. Blocks.
+        """`verify`, asking the database at most once per `ttl_s`. Blocks.
 
         Raises:
             NotAuthenticated: as `verify`.
-            Unavailable: the database doesn't answer, and the key wasn't verified within the last minute.
+            Unavailable: the database is down, and the key wasn't verified within the last minute.
         """
         digest_, now = digest(text), self._timer()
         key = self.recall(digest_)
@@ -210,7 +216,7 @@ class KeyCache:
             known = self._known.get(digest_)
             if known is None or now >= known.verified_at + OUTAGE_S:
                 raise
-            # Not every request shall wait for the database to fail.
+            # Cached briefly, so that not every request waits for the database to fail.
             self._keep(self._known, digest_, known._replace(good_until=now + OUTAGE_TTL_S))
             return known.key
         self._keep(self._known, digest_, _Known(key, now, now + self._ttl_s))
@@ -224,7 +230,7 @@ class KeyCache:
 
 
 def digest(text: str) -> bytes:
-    """What is kept of a key: SHA-256 of the whole text in memory, of its secret in the database."""
+    """SHA-256: in memory, of the whole key; in the database, of its secret part."""
     return hashlib.sha256(text.encode("utf-8", "replace")).digest()
 
 

@@ -1,8 +1,8 @@
-"""The kept history of model versions: who moved which alias to which version, when and why.
+"""The history of model versions: who moved which alias to which version, when and why.
 
-An alias moves in MLflow, the row about it lies here, and no transaction spans both. So a row is written first as
-`pending`; once the alias has moved it becomes `done`. A row that a dying process left pending is settled by the next
-change to that harm: `done` when the alias stands where the row says, else `dropped`.
+An alias lives in MLflow, the row about its move lives here, and no transaction spans both. So the row is first written
+as `pending`, and becomes `done` once the alias has moved. If a process died in between, the next change to the harm
+settles its pending row: `done` if the alias points where the row says, else `dropped`.
 """
 
 from __future__ import annotations
@@ -28,12 +28,12 @@ class ModelChange(NamedTuple):
 
     Args:
         at: µs since epoch.
-        action: `registered` and `retired` move no alias themselves, `canary_stopped` takes `alias` from `version`, the
-            others let `alias` name it.
-        replaced: the version that bore `alias` before, None where none did.
-        actor: a name of the operating system, or who was given by name.
-        gate: the gate's report as JSON, None where it wasn't asked.
-        overridden: the gate said no, and the actor did it nevertheless.
+        action: `registered` and `retired` move no alias, `canary_stopped` removes `alias` from `version`, and the other
+            actions point `alias` to `version`.
+        replaced: the version that had `alias` before; None if none had.
+        actor: the operating system's user, or a name that was given.
+        gate: the gate's report as JSON; None if the gate was not run.
+        overridden: whether the change was made although the gate failed.
     """
 
     at: Micros
@@ -60,32 +60,32 @@ def record(connection: Connection, change: ModelChange) -> int:
 
 
 def close(connection: Connection, seq: int, state: State) -> None:
-    """Say of a pending row what became of it."""
+    """Set the final state of a pending row."""
     connection.execute(sa.update(model_changes).where(model_changes.c.seq == seq).values(state=state))
 
 
 def history(connection: Connection, harm: str) -> list[ModelChange]:
-    """All changes to a harm's versions, the oldest first."""
+    """All changes to a harm's versions, oldest first."""
     columns = [model_changes.c[name] for name in ModelChange._fields]
     query = sa.select(*columns).where(model_changes.c.harm == harm).order_by(model_changes.c.seq)
     return [ModelChange(*row) for row in connection.execute(query)]
 
 
 def champions(changes: Sequence[ModelChange], champion: str | None) -> list[str]:
-    """The versions that answered one after the other and may answer again, the present one last.
+    """The successive champions that can serve again, the current one last.
 
-    A roll-back takes away what it left behind, so that the next one goes further back instead of to and fro; so does
-    retiring.
+    A roll-back removes the versions it rolled back from, so that the next roll-back goes further back instead of
+    returning to them. Retired versions are removed too.
 
     Args:
-        changes: of one harm, the oldest first.
-        champion: who bears the alias now, whatever the history says: it may have been moved by hand.
+        changes: of one harm, oldest first.
+        champion: the version that has the alias now; it may have been moved by hand, without a row in the history.
 
-    >>> made = [ModelChange(0, "spam", n, "promoted", "me", "", alias="champion", state="done") for n in "123"]
-    >>> champions(made, "3")
+    >>> changes = [ModelChange(0, "spam", n, "promoted", "me", "", alias="champion", state="done") for n in "123"]
+    >>> champions(changes, "3")
     ['1', '2', '3']
     >>> back = ModelChange(0, "spam", "2", "rolled_back", "me", "", alias="champion", state="done")
-    >>> champions([*made, back], "2")
+    >>> champions([*changes, back], "2")
     ['1', '2']
     """
     line: list[str] = []
@@ -98,7 +98,7 @@ def champions(changes: Sequence[ModelChange], champion: str | None) -> list[str]
             while line[-1] != change.version:
                 line.pop()
         elif change.alias == CHAMPION:
-            # Moved by hand in between: who was replaced then comes before who replaced it.
+            # If the alias was moved by hand in between, the replaced version was champion too.
             line += [version for version in (change.replaced, change.version) if version is not None]
     if champion is not None:
         line.append(champion)
@@ -106,7 +106,7 @@ def champions(changes: Sequence[ModelChange], champion: str | None) -> list[str]
 
 
 def current_actor() -> str:
-    """The operating system's user, or its number where that has no name."""
+    """The operating system's user name, or `user <uid>` if it has none."""
     try:
         return getpass.getuser()
     except (OSError, KeyError, ImportError):

@@ -1,4 +1,4 @@
-"""What scoring hands to the prediction log: columns, one batch per call, harm and version."""
+"""What scoring passes to the prediction log: columns, in one batch per call, harm and version."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ SCHEMA = pa.schema(
         pa.field("harm", pa.string(), nullable=False),
         pa.field("at", pa.int64(), nullable=False),
         pa.field("scored_at", pa.int64(), nullable=False),
-        # Null in what was logged before it was measured.
+        # Null in rows that were logged before this column existed.
         pa.field("took_us", pa.int64()),
         pa.field("model_version", pa.string(), nullable=False),
         pa.field("role", pa.string(), nullable=False),
@@ -40,23 +40,22 @@ SCHEMA = pa.schema(
 
 
 class PredictionBatch(msgspec.Struct, frozen=True, eq=False, kw_only=True):
-    """What one scoring call says of n subjects under one harm by one version. Times are µs since epoch.
+    """The results of one scoring call for n subjects under one harm by one version. Times are µs since epoch.
 
-    The log keeps lists and arrays by reference and turns them into columns later, in a thread of its own: whoever made
-    them doesn't change them any more.
+    The log keeps lists and arrays by reference and converts them later in its own thread, so they must not be changed.
 
     Args:
-        at: the instant the features were evaluated at; `scored_at`: the wall clock when it happened.
-        took_us: the time the call had taken when the scores were there, in µs.
-        prediction_ids: n; the same act logged twice has the same id, and is read once.
+        at: the time as of which features were evaluated; `scored_at`: the wall-clock time of the call.
+        took_us: how long the call took until the scores were computed, in µs.
+        prediction_ids: n ids; the same prediction logged twice has the same id and is read once.
         vectors: (n, m) float32, the booster's exact input, in the order of the version's `input_names`.
         scores: (n,) float64.
-        row_at: (n, roles) int64: when the stored row behind a role's features became visible, 0 when there was none.
-        links: n times the keys by which rows beside the subject's own were found, None where there was none.
-        text_hashes: n times `leads.text.text_hash` of the text that was judged, 0 when there was none.
+        row_at: (n, roles) int64: when the stored row behind a role's features became visible, 0 if there was none.
+        links: n tuples of the keys by which the rows of other roles were found, None where there was none.
+        text_hashes: n times `leads.text.text_hash` of the scored text, 0 if there was none.
 
     Raises:
-        ValueError: the columns aren't of one length.
+        ValueError: the columns differ in length.
     """
 
     harm: str
@@ -81,17 +80,17 @@ class PredictionBatch(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         lengths = [len(self.subjects), len(self.scores), len(self.tiers), len(self.links), len(self.text_hashes)]
         if any(length != n for length in lengths) or self.vectors.shape[:-1] != (n,) or self.row_at.shape[:-1] != (n,):
             shapes = f"{lengths}, vectors {self.vectors.shape}, row_at {self.row_at.shape}"
-            raise ValueError(f"a batch of {n} predictions has columns of other lengths: {shapes}")
+            raise ValueError(f"columns of a batch of {n} predictions differ in length: {shapes}")
 
     def __len__(self) -> int:
         return len(self.prediction_ids)
 
 
 def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
-    """The rows of one batch or more, as `SCHEMA` says.
+    """The rows of one or more batches as a table with `SCHEMA`.
 
     Raises:
-        ValueError, TypeError, OverflowError: something in the batches doesn't fit its column.
+        ValueError, TypeError, OverflowError: a value doesn't fit its column.
     """
     batch_of = pa.array(np.repeat(np.arange(len(batches)), [len(batch) for batch in batches]))
 
@@ -102,7 +101,7 @@ def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
         return pa.array([getattr(batch, name) for batch in batches], SCHEMA.field(name).type).take(batch_of)
 
     subjects = [subject for batch in batches for subject in batch.subjects]
-    made = {
+    columns = {
         "prediction_id": listed("prediction_ids", pa.string()),
         "type_id": pa.array([type_id for type_id, _ in subjects], pa.string()),
         "subject_id": pa.array([subject_id for _, subject_id in subjects], pa.string()),
@@ -114,12 +113,12 @@ def to_table(batches: Sequence[PredictionBatch]) -> pa.Table:
         "text_hash": listed("text_hashes", pa.uint64()),
     }
     return pa.Table.from_arrays(
-        [made[name] if name in made else repeated(name) for name in SCHEMA.names], schema=SCHEMA
+        [columns[name] if name in columns else repeated(name) for name in SCHEMA.names], schema=SCHEMA
     )
 
 
 def _lists(matrices: Sequence[npt.NDArray[Any]], kind: type[np.generic]) -> pa.Array:
-    """The rows of matrices, each as a list; matrices may differ in width."""
+    """The rows of matrices as lists; the matrices may differ in width."""
     widths = np.repeat([matrix.shape[1] for matrix in matrices], [len(matrix) for matrix in matrices])
     values = np.concatenate([matrix.ravel() for matrix in matrices]).astype(kind, copy=False)
     return pa.ListArray.from_arrays(_offsets(widths), pa.array(values))

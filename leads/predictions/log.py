@@ -1,4 +1,4 @@
-"""The prediction log: what each scoring act saw and said, kept for drift, skew and training."""
+"""The prediction log: the inputs and results of scoring, stored for drift and skew checks and for training."""
 
 from __future__ import annotations
 
@@ -23,23 +23,23 @@ logger = logging.getLogger(__name__)
 CAPACITY = 50_000
 CAPACITY_BYTES = 64 * 1024 * 1024
 FLUSH_S = 1.0
-# After so many rows the next segment begins: what a full disk makes us try again is small.
+# A new segment begins after this many rows, so that little is written again when the disk is full.
 _SEGMENT_ROWS = 10_000
 _LONGEST_PAUSE_S = 30.0
 
 
 class PredictionLog:
-    """Buffers predictions and writes them each second from a thread of its own, once `start` was called.
+    """Buffers predictions. After `start`, a background thread writes them every second.
 
-    Thread-safe. `append` never waits for the disk and looks at no row: a batch for which there is no room is dropped
-    as a whole, counted, and an alarm in the log says so. Rows that could not be written stay and are tried again, less
-    and less often.
+    Thread-safe. `append` never waits for the disk and doesn't inspect rows: if the buffer has no room, the whole batch
+    is dropped and counted, and an alarm is logged. Rows that could not be written are kept and retried with increasing
+    pauses.
 
     Args:
-        folder: where the segments go.
-        owner: what kind of process this is (`api`, `worker`); host, process id, start time and chance are added, so
-            that no two writers, and no writer after a restart, ever share a name.
-        capacity: rows that may wait; `capacity_bytes`: bytes that their vectors may take.
+        folder: where segments are written.
+        owner: the kind of process (`api`, `worker`). Host, process id, start time and a random part are added, so that
+            no two writers share a name, not even across restarts.
+        capacity: maximum number of buffered rows; `capacity_bytes`: maximum bytes of their vectors.
     """
 
     def __init__(
@@ -61,7 +61,7 @@ class PredictionLog:
         self._rows = self._bytes = 0
         self._dropped = self._failures = self._torn = 0
         self._last_error: str | None = None
-        self._unfit: str | None = None
+        self._misfit: str | None = None
         self._alarm = LossAlarm()
         self._lock = threading.Lock()
         self._writing = threading.Lock()
@@ -71,37 +71,37 @@ class PredictionLog:
 
     @property
     def waiting(self) -> int:
-        """Predictions that are not written yet."""
+        """The number of buffered predictions."""
         return self._rows
 
     @property
     def dropped(self) -> int:
-        """Predictions that were lost: no room, the log closed, or values that fit no column."""
+        """The number of lost predictions: buffer full, log closed, or values that don't fit the schema."""
         return self._dropped
 
     @property
     def failures(self) -> int:
-        """Attempts to write that failed; their rows wait."""
+        """The number of failed writes; their rows are kept."""
         return self._failures
 
     @property
     def last_error(self) -> str | None:
-        """Why the last attempt to write failed; None when it didn't."""
+        """Why the last write failed; None if it succeeded."""
         return self._last_error
 
     @property
     def torn(self) -> int:
-        """Segments that couldn't be read at the start and were set aside."""
+        """The number of unreadable segments that were set aside at the start."""
         return self._torn
 
     def start(self) -> None:
-        """In the background, put away what dead writers left half-written, then write."""
+        """Start the background thread, which first cleans up after dead writers, then writes."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="prediction-log", daemon=True)
             self._thread.start()
 
     def append(self, batch: PredictionBatch) -> None:
-        """Take a batch over for writing, or drop and count it. Its lists and arrays must not change any more."""
+        """Queue a batch for writing, or drop and count it. Its lists and arrays must not be changed afterwards."""
         rows, size = len(batch), batch.vectors.nbytes
         if not rows:
             return
@@ -113,21 +113,21 @@ class PredictionLog:
             self._batches.append(batch)
             self._rows += rows
             self._bytes += size
-            crowded = self._rows * 2 >= self._capacity or self._bytes * 2 >= self._capacity_bytes
-        if crowded:
+            half_full = self._rows * 2 >= self._capacity or self._bytes * 2 >= self._capacity_bytes
+        if half_full:
             self._wake.set()
 
     def flush(self) -> int:
-        """Write everything that waits; returns the number of rows written.
+        """Write everything buffered; returns the number of rows written.
 
         Raises:
-            Unavailable: the folder can't be written; the rows are kept.
+            Unavailable: the folder can't be written to; the rows are kept.
         """
         with self._writing:
             with self._lock:
                 batches, self._batches = self._batches, []
             groups = list(_by_harm_and_day(batches))
-            self._unfit = None
+            self._misfit = None
             error: Exception | None = None
             written = 0
             try:
@@ -136,7 +136,7 @@ class PredictionLog:
                         written += self._write(group)
                         group.clear()
                     except Exception as failed:
-                        # Whatever it is: the rows stay, the thread goes on, and the alarm tells.
+                        # Whatever the error, keep the rows and the thread; the alarm reports it.
                         error = error or failed
             finally:
                 self._put_back(batches, [batch for group in groups for batch in group])
@@ -145,16 +145,16 @@ class PredictionLog:
                 return written
             self._failures += 1
             raise Unavailable(
-                f"The prediction log can't be written: {self._last_error}.",
+                f"Can't write the prediction log: {self._last_error}.",
                 field=str(self._folder),
-                remedy="Check the folder's free space and rights.",
+                remedy="Check the folder's free space and permissions.",
             ) from error
 
     def close(self) -> None:
-        """Stop the thread and write what waits; later predictions are dropped.
+        """Stop the thread and write what is buffered. Later predictions are dropped.
 
         Raises:
-            Unavailable: the folder can't be written; what waited is lost, and counted as dropped.
+            Unavailable: the folder can't be written to; the buffered rows are lost and counted as dropped.
         """
         with self._lock:
             self._ended.set()
@@ -169,18 +169,18 @@ class PredictionLog:
                 lost, self._rows, self._bytes, self._batches = self._rows, 0, 0, []
                 self._dropped += lost
             raise Unavailable(
-                f"{lost} predictions are lost, the log can't be written: {self._last_error}.",
+                f"{lost} predictions are lost because the log can't be written: {self._last_error}.",
                 field=str(self._folder),
-                remedy="Check the folder's free space and rights before the next start.",
+                remedy="Check the folder's free space and permissions before the next start.",
             ) from error
         finally:
-            self._look(last=True)
+            self._update_alarm(last=True)
 
     def _run(self) -> None:
         try:
             self._torn = len(repair(self._folder).torn)
         except OSError as error:
-            logger.warning("prediction log: %s could not be looked through: %s", self._folder, _reason(error))
+            logger.warning("prediction log: could not check %s for damage: %s", self._folder, _reason(error))
         failed = 0
         while not self._ended.is_set():
             if failed:
@@ -193,51 +193,51 @@ class PredictionLog:
                 failed = 0
             except Unavailable:
                 failed += 1
-            self._look()
+            self._update_alarm()
 
-    def _look(self, *, last: bool = False) -> None:
+    def _update_alarm(self, *, last: bool = False) -> None:
         failed = self._last_error is not None
-        self._alarm.look(self._dropped, self._rows, failed=failed, why=self._why(), last=last)
+        self._alarm.update(self._dropped, self._rows, failed=failed, why=self._why(), last=last)
 
     def _why(self) -> str:
-        """What is wrong, if something is, and what to do."""
+        """What is wrong, if anything, and what to do."""
         if self._last_error:
-            return f"{self._last_error}; check the free space and the rights of {self._folder}"
-        if self._unfit:
-            return f"{self._unfit}; what scoring hands to the log is wrong"
-        return "more come than can be written; spread the load over more processes, or give the log a faster disk"
+            return f"{self._last_error}; check the free space and permissions of {self._folder}"
+        if self._misfit:
+            return f"{self._misfit}; this is a bug in scoring"
+        return "predictions arrive faster than they can be written; use more processes or a faster disk"
 
     def _write(self, group: list[PredictionBatch]) -> int:
-        """One segment of one harm and day; returns the number of rows, less those that fit no column."""
+        """Write one segment of one harm and day; returns the number of rows written."""
         day = self._folder / f"harm={group[0].harm}" / f"day={clock.to_text(group[0].at)[:10]}"
-        table = self._converted(group)
+        table = self._to_table(group)
         rows: int = table.num_rows
         if rows:
             self._seq += 1
             write_segment(day, f"{self._owner}-{self._seq:08d}", table)
         return rows
 
-    def _converted(self, group: list[PredictionBatch]) -> pa.Table:
-        """The rows of a group, out of which batches are taken that fit no column."""
+    def _to_table(self, group: list[PredictionBatch]) -> pa.Table:
+        """The group's rows. Batches that don't fit the schema are removed from `group` and counted as dropped."""
         try:
             return to_table(group)
         except (ValueError, TypeError, OverflowError):
-            # One that never fits may not keep the others from being written.
+            # A batch that never fits must not block the others.
             tables = [SCHEMA.empty_table()]
             for batch in list(group):
                 try:
                     tables.append(to_table([batch]))
                 except (ValueError, TypeError, OverflowError) as error:
                     group.remove(batch)
-                    self._unfit = f"values of {batch.harm} fit no column ({type(error).__name__})"
+                    self._misfit = f"values of {batch.harm} don't fit the schema ({type(error).__name__})"
                     with self._lock:
                         self._dropped += len(batch)
             return pa.concat_tables(tables)
 
     def _put_back(self, taken: list[PredictionBatch], kept: list[PredictionBatch]) -> None:
-        """Of the batches that were taken for writing some could not be written."""
+        """Return batches that could not be written to the buffer, and subtract the others from its size."""
         rows = sum(map(len, taken)) - sum(map(len, kept))
-        size = sum(one.vectors.nbytes for one in taken) - sum(one.vectors.nbytes for one in kept)
+        size = sum(batch.vectors.nbytes for batch in taken) - sum(batch.vectors.nbytes for batch in kept)
         with self._lock:
             self._batches = kept + self._batches
             self._rows -= rows
@@ -249,7 +249,7 @@ def _reason(error: BaseException) -> str:
 
 
 def _by_harm_and_day(batches: Iterable[PredictionBatch]) -> Iterable[list[PredictionBatch]]:
-    """The batches of each segment."""
+    """Group the batches into segments."""
     groups: dict[tuple[str, int], list[PredictionBatch]] = {}
     sizes: dict[tuple[str, int], int] = {}
     for batch in batches:

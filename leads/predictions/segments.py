@@ -1,8 +1,9 @@
 """The files of the prediction log: immutable Parquet segments by harm and day.
 
-A segment appears under its name only when it is whole and on disk. The day is that of `at`, in UTC. Small segments are
-merged into one (`leads.predictions.compaction`): the merged one is there before the small ones go, and none goes in its
-first minutes. So a reader that lists once more after it has read misses nothing, and what it meets twice has one id.
+A segment is written to a temporary file, made durable and renamed, so it is never seen half-written. Its day is that of
+`at` in UTC. Small segments are merged (`leads.predictions.compaction`): the merged segment appears before its parts are
+removed, and no segment is removed within minutes of its writing. A reader that lists the folder again after reading
+therefore misses nothing; rows that it reads twice have the same id.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ from leads.predictions.batch import SCHEMA
 
 logger = logging.getLogger(__name__)
 
-# The owner of merged segments, with which their names begin.
+# The owner in the names of merged segments.
 MERGED = "merged"
-# A dictionary pays where few values repeat. Vectors, ids and hashes are packed as they are: half the time, fewer bytes.
+# Only columns with few distinct values get a dictionary: the others are smaller and take half the time without one.
 _REPETITIVE = [
     *("type_id", "harm", "at", "scored_at", "took_us"),
     *("model_version", "role", "contract_hash", "tier", "source"),
@@ -45,15 +46,15 @@ def write_segment(
     compression: Literal["snappy", "zstd"] = "snappy",
     notes: Mapping[str, str] | None = None,
 ) -> None:
-    """Write a segment so that it is there as a whole or not at all, whenever power fails.
+    """Write a segment atomically and durably.
 
     Args:
-        name: ends with `-<host>-<pid>-<start>-<seq>`, which tells a dead writer's leavings from a living one's.
-        compression: what was just logged is packed the cheap way, what stays for long (`zstd`) in fewer bytes.
-        notes: stand in the footer.
+        name: ends with `-<host>-<pid>-<start>-<seq>`, by which files of a dead writer are recognised.
+        compression: `snappy` is fast, for new rows; `zstd` is smaller, for rows that stay.
+        notes: key-value metadata for the footer.
 
     Raises:
-        OSError: the folder can't be written; nothing is left behind.
+        OSError: the folder can't be written to; no file is left behind.
     """
     if not folder.is_dir():
         folder.mkdir(parents=True, exist_ok=True)
@@ -77,22 +78,22 @@ def write_segment(
 
 
 class Scanned(NamedTuple):
-    """What the log holds, and the segments that could not be read."""
+    """The log's rows, and the segments that could not be read."""
 
     table: pa.Table
     unreadable: tuple[Path, ...]
 
 
 def read_predictions(folder: Path, harm: str, since: Micros | None = None, until: Micros | None = None) -> pa.Table:
-    """The predictions of a harm with since ≤ `at` < until, each once, ordered by `at`; columns as in `SCHEMA`.
+    """A harm's predictions with since ≤ `at` < until, each once, ordered by `at`; columns as in `SCHEMA`.
 
-    Segments that can't be read are left out with a warning in the log; `scan_predictions` also returns them.
+    Unreadable segments are skipped with a warning in the log; `scan_predictions` also returns them.
     """
     return scan_predictions(folder, harm, since, until).table
 
 
 def scan_predictions(folder: Path, harm: str, since: Micros | None = None, until: Micros | None = None) -> Scanned:
-    """Like `read_predictions`, and says which segments could not be read."""
+    """Like `read_predictions`, but also returns the segments that could not be read."""
     first = clock.to_text(since)[:10] if since is not None else ""
     last = clock.to_text(until)[:10] if until is not None else "9999-99-99"
     tables: list[pa.Table] = []
@@ -100,7 +101,7 @@ def scan_predictions(folder: Path, harm: str, since: Micros | None = None, until
     for day in (day for day in days(folder, harm) if first <= day <= last):
         for path, table in _read_day(folder / f"harm={harm}" / f"day={day}").items():
             if table is None:
-                logger.warning("prediction log: %s can't be read and is left out", path)
+                logger.warning("prediction log: %s can't be read and is skipped", path)
                 unreadable.append(path)
             else:
                 tables.append(table)
@@ -113,13 +114,13 @@ def scan_predictions(folder: Path, harm: str, since: Micros | None = None, until
 
 
 def _read_day(folder: Path) -> dict[Path, pa.Table | None]:
-    """All segments of a folder, also while some are merged; None for what can't be read."""
+    """All segments of a folder, also while some are being merged; None for those that can't be read."""
     read: dict[Path, pa.Table | None] = {}
     gone: set[Path] = set()
     listings, again = 0, True
     while again:
         fresh = [path for path in sorted(folder.glob("*.parquet")) if path not in read]
-        # What is gone, or was never listed, is in a merged segment: of this listing or of the next one.
+        # Rows of segments that are gone or weren't listed are in a merged segment, listed now or the next time.
         again = not listings or any(path.name.startswith(MERGED) for path in fresh)
         listings += 1
         for path in fresh:
@@ -136,11 +137,11 @@ def _read_day(folder: Path) -> dict[Path, pa.Table | None]:
 
 
 def read_segment(path: Path) -> pa.Table:
-    """One segment, its columns as in `SCHEMA`, also when it was written before there were some of them.
+    """Read one segment. Columns that didn't exist when it was written are added, so that it matches `SCHEMA`.
 
     Raises:
-        FileNotFoundError: it was merged away.
-        OSError, KeyError, ValueError, pyarrow.ArrowException: it can't be read, or is none.
+        FileNotFoundError: it was merged and removed.
+        OSError, KeyError, ValueError, pyarrow.ArrowException: it can't be read, or is not a segment.
     """
     with pq.ParquetFile(path) as segment:
         table = segment.read()
@@ -150,22 +151,22 @@ def read_segment(path: Path) -> pa.Table:
 
 
 def days(folder: Path, harm: str) -> list[str]:
-    """The days (`2026-01-31`) of which the log holds predictions for a harm, oldest first."""
+    """The days (`2026-01-31`) with predictions for a harm, oldest first."""
     return sorted(path.name.removeprefix("day=") for path in (folder / f"harm={harm}").glob("day=*"))
 
 
 def unique_name(owner: str) -> str:
-    """`<owner>-<host>-<pid>-<start>`: no other process, nor this one once more, comes to the same."""
+    """`<owner>-<host>-<pid>-<start><random>`, which no other process uses, nor this one after a restart."""
     return f"{owner}-{host()}-{os.getpid()}-{time.time_ns() // 1_000_000}{secrets.token_hex(2)}"
 
 
 def host() -> str:
-    """This host as it stands in segment names."""
+    """This host's name as used in segment names."""
     return "".join(c for c in socket.gethostname() if c.isalnum()) or "host"
 
 
 def ordered_once(table: pa.Table) -> pa.Table:
-    """Ordered by `at`; of rows with one id the one scored first stays."""
+    """The rows ordered by `at`; of rows with the same id, only the one scored first."""
     table = table.sort_by([("at", "ascending"), ("scored_at", "ascending"), ("prediction_id", "ascending")])
     ids = table["prediction_id"].combine_chunks().dictionary_encode().indices.to_numpy(zero_copy_only=False)
     _, first = np.unique(ids, return_index=True)

@@ -16,9 +16,8 @@ from sqlalchemy.engine import Engine
 from features.catalogue import BY_NAME, Feature
 from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
-from features.layout import ACCOUNT, ROLES, Instants, Matrix
+from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Instants, Matrix
 from features.offline.frames import rows_at
-from features.offline.segments import JOIN_KEYS
 from leads.db import event_log
 from leads.db.tables import reading
 from leads.settings import Settings

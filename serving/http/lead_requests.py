@@ -8,6 +8,7 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection
 
 from leads.db import event_log
+from leads.db.items import current_items
 from leads.db.keys import ApiKey
 from leads.db.tables import reading
 from leads.errors import NotFound
@@ -66,7 +67,7 @@ def detail(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
     """A lead with its subject and the signals about it."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
-        item = event_log.items(connection, [lead.subject]).get(lead.subject)
+        item = current_items(connection, [lead.subject]).get(lead.subject)
         return detail_out(lead, item, event_log.of_subject(connection, lead.subject))
 
 
@@ -87,7 +88,7 @@ def claimed(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn
         now=runtime.clock(),
         harms=_harms(runtime, key, body.harms, "/harms"),
     )
-    items = event_log.items(connection, [lead.subject for lead in found])
+    items = current_items(connection, [lead.subject for lead in found])
     return ClaimedOut(
         leads=tuple(claimed_out(x, runtime.policies.harm(x.harm).title, items.get(x.subject)) for x in found)
     )

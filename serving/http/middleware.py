@@ -215,8 +215,8 @@ async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
     if known is not None:
         return known
     if parts.keys.refused(digest):
-        raise keys.not_valid()
-    if not parts.keys.met(digest):
+        raise keys.invalid_key()
+    if not parts.keys.was_valid(digest):
         # Keys that were valid a while ago are looked up in any case: a flood of others mustn't lock them out.
         try:
             parts.rates.take_unknown()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from leads.api.requests import Asked, BadSubject, time_text
+from leads.api.requests import InvalidSubject, ScoringRequest, time_text
 from leads.db.keys import ApiKey
 from leads.errors import LeadsError
 from leads.events import Subject
@@ -31,7 +31,7 @@ class NothingScored(NamedTuple):
     errors: tuple[Detail, ...]
 
 
-def score(runtime: Runtime, key: ApiKey, asked: Asked, stages: Stages) -> ScoresOut | NothingScored:
+def score(runtime: Runtime, key: ApiKey, asked: ScoringRequest, stages: Stages) -> ScoresOut | NothingScored:
     """Score what the request asks for, as of now. Blocks.
 
     Raises:
@@ -51,7 +51,7 @@ def score(runtime: Runtime, key: ApiKey, asked: Asked, stages: Stages) -> Scores
     _note(asked, scored, stages)
     places = [i for i, _ in readable]
     errors: list[_Unscored] = [
-        (i, None, one.error) for i, one in enumerate(asked.subjects) if isinstance(one, BadSubject)
+        (i, None, one.error) for i, one in enumerate(asked.subjects) if isinstance(one, InvalidSubject)
     ]
     errors += [(places[x.index], x.harm, x.error) for x in scored.errors]
     if not scored.groups:
@@ -64,7 +64,7 @@ def score(runtime: Runtime, key: ApiKey, asked: Asked, stages: Stages) -> Scores
     return answer
 
 
-def _note(asked: Asked, scored: Scored, stages: Stages) -> None:
+def _note(asked: ScoringRequest, scored: Scored, stages: Stages) -> None:
     """For the request's line in the log, its metrics and its trace; stages still to come are seen there too."""
     notes = request_notes.current()
     if notes is not None:
@@ -84,7 +84,7 @@ def _request(subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozens
 
 
 def _results(
-    asked: Asked,
+    asked: ScoringRequest,
     places: Sequence[int],
     groups: Sequence[GroupScores],
     errors: Sequence[_Unscored],
@@ -99,7 +99,7 @@ def _results(
         unscored.setdefault(i, []).append(_unscored(i, harm, error))
     return tuple(
         ResultOut(
-            subject=None if isinstance(one, BadSubject) else RefOut(one.id, one.type_id),
+            subject=None if isinstance(one, InvalidSubject) else RefOut(one.id, one.type_id),
             scores=tuple(scores[i]),
             errors=tuple(unscored.get(i, ())),
         )

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.db import event_log
+from leads.db.items import current_items
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import DecisionMade, Event, Subject, SubjectRef
@@ -55,7 +56,7 @@ def decide_lead(
         NotFound: there is no such lead.
         Conflict: another reviewer holds it, or it was decided otherwise.
     """
-    event_log.hold_head(connection)
+    event_log.lock_head(connection)
     lead = get_lead(connection, id_, queue=policies.queue, now=clock_(), lock=True)
     return _decide(connection, lead.subject, lead.harm, lead, ruling, clock_)
 
@@ -82,9 +83,9 @@ def decide_subject(
             field="/subject/typeId",
             remedy=f"Its types: {', '.join(policies.harm(harm).subject_types)}.",
         )
-    event_log.hold_head(connection)
+    event_log.lock_head(connection)
     lead = find_lead(connection, lead_id(subject, harm), queue=policies.queue, now=clock_(), lock=True)
-    if lead is None and subject not in event_log.items(connection, [subject]):
+    if lead is None and subject not in current_items(connection, [subject]):
         raise NotFound("This subject is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first.")
     return _decide(connection, subject, harm, lead, ruling, clock_)
 

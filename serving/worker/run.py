@@ -14,7 +14,7 @@ import sqlalchemy as sa
 
 from cli.ui.terminal import next_steps, note, progress
 from features.fold.fold import Partition
-from features.materialize import Materializer, forget
+from features.materialize import Materializer, delete_rows
 from features.offline.compaction import compacting
 from features.online.reader import open_reader
 from leads import clock
@@ -54,7 +54,7 @@ def run(settings: Settings, *, once: bool, rebuild: bool, partition: int | None,
         with ExitStack() as locks:
             for share in _shares(settings, None):
                 locks.enter_context(_hold(settings, share))
-            forget(settings)
+            delete_rows(settings)
         note("Every feature row is forgotten; they are derived again.")
     with ExitStack() as locks:
         if once:

@@ -8,9 +8,8 @@ from contextlib import contextmanager
 
 import numpy as np
 
-from features.layout import LAYOUT_OF
+from features.layout import JOIN_KEYS, LAYOUT_OF, packed_name
 from features.materialize import Materializer
-from features.offline.segments import JOIN_KEYS, packed_name
 from features.online.codec import entity_key, float_list_value
 from features.online.reader import open_reader
 from leads import clock

@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.evaluate.columns import of_texts, unsatisfied
+from features.evaluate.columns import text_only, unsatisfied
 from leads.errors import InvalidInput, ModelRefused
 from leads.settings import Settings
 from models.version import ModelVersion
@@ -125,7 +125,7 @@ def run(version: ModelVersion, suite: Suite) -> BehaviourReport:
         )
     if reason := unsatisfied(version.contract):
         raise ModelRefused(reason, field="contract.json", remedy="Train the harm again with this code.")
-    margins = version.score(of_texts(version.contract, suite.texts), suite.texts).margin
+    margins = version.score(text_only(version.contract, suite.texts), suite.texts).margin
     cases = tuple(_case_result(case, margins) for case in suite.cases)
     return BehaviourReport(suite.harm, suite.hash, len(suite.texts), cases, _totals(cases))
 

@@ -13,7 +13,7 @@ import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
 from features.contract import FeatureContract
-from features.evaluate.columns import contract_for, of_texts
+from features.evaluate.columns import contract_for, text_only
 from features.offline.frames import Frame
 from leads import corpora
 from leads.clock import Micros
@@ -142,7 +142,7 @@ def assemble(
         parts.append(frame(settings, contract, subjects, texts, as_of).matrix)
     texts_alone = [*corpus_rows(settings, policy, config.labels, on_platform), *imported(settings, harm)]
     distinct = deduplicated(texts_alone if policy.text else ())
-    parts.append(of_texts(contract, [row.text for row in distinct.rows]))
+    parts.append(text_only(contract, [row.text for row in distinct.rows]))
     rows += distinct.rows
     groups = np.array([row.group for row in rows], dtype=np.uint64)
     late = split.held_out([row.source for row in rows], [row.order for row in rows], groups, seed=seed)

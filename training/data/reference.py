@@ -12,6 +12,7 @@ from sqlalchemy.engine import Engine
 from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
+from leads.db.items import current_items
 from leads.db.tables import reading
 from leads.events import Subject
 from leads.policies import HarmPolicy
@@ -92,7 +93,7 @@ def sample(
     chosen = [found[i] for i in sorted(random.permutation(len(found))[:MAX_REFERENCE_ROWS].tolist())]
     subjects = [touch.subject for touch in chosen]
     with reading(engine) as connection:
-        items = event_log.items(connection, subjects)
+        items = current_items(connection, subjects)
     texts = [items[subject].text or None if subject in items else None for subject in subjects]
     as_of = np.array([touch.at for touch in chosen], dtype=np.int64)
     features = frame(settings, version.contract, subjects, texts, as_of).matrix

@@ -9,7 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.evaluate.columns import of_texts, unsatisfied
+from features.evaluate.columns import text_only, unsatisfied
 from leads.errors import ModelRefused
 from models.version import ModelVersion
 from training.data.dataset import Dataset
@@ -71,7 +71,7 @@ class HeldOut:
         ours = self.data.contract
         if version.contract == ours:
             return self.features
-        matrix = of_texts(version.contract, self.texts)
+        matrix = text_only(version.contract, self.texts)
         at = {name: j for j, name in enumerate(ours.names)}
         for j, name in enumerate(version.contract.names):
             if name in at:

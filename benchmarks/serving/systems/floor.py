@@ -13,9 +13,9 @@ import numpy as np
 
 from benchmarks.serving.world import END, HARMS, ServedWorld
 from features.evaluate.columns import evaluate
-from features.layout import ACCOUNT, ROLES, Matrix
-from features.offline.segments import JOIN_KEYS
-from features.online.codec import PROJECT, entity_keys, fields, string_value
+from features.feast.online_config import PROJECT
+from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Matrix
+from features.online.codec import entity_keys, fields, string_value
 from features.online.reader import Fetched, open_reader
 from features.online.redis import field_names, redis_options
 from features.online.stores import open_online_store

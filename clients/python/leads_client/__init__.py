@@ -1,4 +1,4 @@
-"""The API from Python, typed, blocking or on asyncio.
+"""A typed Python client for the Lead Serving API, blocking and asyncio.
 
     from leads_client import Client, subject
 
@@ -6,9 +6,9 @@
         for result in client.score([subject("comment", "c1", text="free coins")]).results:
             print(result.subject, [score.score for score in result.scores])
 
-Both clients have the same methods. Requests and answers are the structs of `leads_client.schemas`; errors come from one
-tree, `leads_client.errors`. Transient failures are retried: reads and scores are safe to repeat, and every call that
-changes something carries an Idempotency-Key.
+Both clients have the same methods. Requests and responses are the structs in `leads_client.schemas`, errors the classes
+in `leads_client.errors`. Transient failures are retried: reads and scores are safe to repeat, and every call that
+changes something sends an Idempotency-Key.
 """
 
 from __future__ import annotations

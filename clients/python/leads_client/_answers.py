@@ -1,4 +1,4 @@
-"""What comes back: a struct, or an error of the one tree."""
+"""Turns HTTP responses into result structs or errors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any, NamedTuple, TypeVar
 import httpx
 import msgspec
 
-from leads_client._calls import Call
+from leads_client._calls import ApiCall
 from leads_client._retries import retry_after_s
 from leads_client.errors import (
     AccessDenied,
@@ -43,7 +43,7 @@ _IN_LIST = re.compile(r"/(subjects|items|signals|plays)/(\d+)(.*)", re.DOTALL)
 
 
 class Fault(msgspec.Struct, frozen=True):
-    """One fault at one place of the request."""
+    """One error at one place in the request."""
 
     pointer: str
     detail: str
@@ -58,11 +58,11 @@ class Problem(msgspec.Struct, frozen=True):
     request_id: str | None = None
 
 
-def read(call: Call[T], response: httpx.Response) -> T:
-    """The body of a good answer.
+def read(call: ApiCall[T], response: httpx.Response) -> T:
+    """The body of a successful response.
 
     Raises:
-        LeadsError: the answer is a problem, or isn't the API's.
+        LeadsError: the response is an error, or doesn't come from this API.
     """
     if response.is_success:
         return _decode(call, response)
@@ -70,21 +70,21 @@ def read(call: Call[T], response: httpx.Response) -> T:
 
 
 class Unscored(NamedTuple):
-    """Of a call not one of whose subjects could be scored: what is raised when that goes for all, and its results."""
+    """The result of a call that scored no subject: its results, and the error to raise if no other call scored any."""
 
     error: LeadsError
     results: tuple[ResultOut, ...]
 
 
-def read_part(call: Call[ScoresOut], response: httpx.Response) -> ScoresOut | Unscored:
-    """The answer to one of the calls that score a list, its pointers leading into the whole list.
+def read_part(call: ApiCall[ScoresOut], response: httpx.Response) -> ScoresOut | Unscored:
+    """The result of one of the calls that a long list of subjects was split into, with pointers into the whole list.
 
     Raises:
-        LeadsError: the problem is not about the subjects one by one.
+        LeadsError: the error is not about single subjects.
     """
     if response.is_success:
         scored = _decode(call, response)
-        return msgspec.structs.replace(scored, results=tuple(_moved(x, call.first) for x in scored.results))
+        return msgspec.structs.replace(scored, results=tuple(_rebased_result(x, call.first) for x in scored.results))
     error, results = error_of(call, response), _unscored(call, response)
     if results is None:
         raise error
@@ -92,7 +92,7 @@ def read_part(call: Call[ScoresOut], response: httpx.Response) -> ScoresOut | Un
 
 
 def join_scores(parts: Sequence[ScoresOut | Unscored]) -> ScoresOut:
-    """One answer: results in the order of all subjects, `at` of the first part that was scored.
+    """Join the parts: results in the order of all subjects, `at` of the first part with scores.
 
     Raises:
         LeadsError: no subject could be scored.
@@ -103,36 +103,38 @@ def join_scores(parts: Sequence[ScoresOut | Unscored]) -> ScoresOut:
     return ScoresOut(at=scored[0].at, results=tuple(result for part in parts for result in part.results))
 
 
-def join_accepted(answers: Sequence[Accepted]) -> Accepted:
+def join_accepted(results: Sequence[Accepted]) -> Accepted:
     return Accepted(
-        accepted=sum(x.accepted for x in answers),
-        duplicates=sum(x.duplicates for x in answers),
-        event_ids=tuple(id_ for x in answers for id_ in x.event_ids),
+        accepted=sum(x.accepted for x in results),
+        duplicates=sum(x.duplicates for x in results),
+        event_ids=tuple(id_ for x in results for id_ in x.event_ids),
     )
 
 
-def tell_what_is_kept(error: LeadsError, call: Call[Any]) -> None:
-    """Let the error of one of several calls that are made in turn say that those before it are done."""
+def add_accepted_count(error: LeadsError, call: ApiCall[Any]) -> None:
+    """When a call of several fails, add to its error how many entries the calls before it have delivered."""
     if call.first:
-        kept = f"The first {call.first:,} are accepted: go on from there."
+        kept = f"The first {call.first:,} entries were accepted; continue after them."
         error.remedy = f"{error.remedy} {kept}" if error.remedy else kept
 
 
-def unreachable(call: Call[Any], error: httpx.RequestError) -> Unavailable:
-    """What stands for an answer that didn't come."""
-    what = "didn't answer in time" if isinstance(error, httpx.TimeoutException) else "can't be reached"
+def unreachable(call: ApiCall[Any], error: httpx.RequestError) -> Unavailable:
+    """The error for a request without a response."""
+    what = "did not respond in time" if isinstance(error, httpx.TimeoutException) else "can't be reached"
     return Unavailable(
-        f"{call.method} {call.path}: the service {what}.", remedy="Check the address, and that it runs: leads serve."
+        f"{call.method} {call.path}: the service {what}.",
+        remedy="Check the address and that the service is running (leads serve).",
     )
 
 
-def error_of(call: Call[Any], response: httpx.Response) -> LeadsError:
-    """The error that a status stands for, with what the problem document says of it."""
+def error_of(call: ApiCall[Any], response: httpx.Response) -> LeadsError:
+    """The error for a response's status, with the details from its problem document."""
     status = response.status_code
     kind = KINDS.get(status) or (InvalidInput if 400 <= status < 500 else LeadsError)
     problem = _problem(response)
     if problem is None:
-        error = kind(f"{call.method} {call.path} was answered {status}, without a problem document.", remedy=_FOREIGN)
+        message = f"{call.method} {call.path} returned {status} without a problem document."
+        error = kind(message, remedy=_CHECK_ADDRESS)
     else:
         fault = problem.errors[0] if problem.errors else None
         message, remedy = problem.detail, None
@@ -147,16 +149,16 @@ def error_of(call: Call[Any], response: httpx.Response) -> LeadsError:
     return error
 
 
-_FOREIGN = "Check the address, and what stands between here and the service."
+_CHECK_ADDRESS = "Check the address, and any proxy between here and the service."
 
 
-def _decode(call: Call[T], response: httpx.Response) -> T:
+def _decode(call: ApiCall[T], response: httpx.Response) -> T:
     try:
-        return msgspec.json.decode(response.content, type=call.answer)
+        return msgspec.json.decode(response.content, type=call.result)
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Unavailable(
-            f"{call.method} {call.path} was answered {response.status_code} with what is no such answer.",
-            remedy=_FOREIGN,
+            f"{call.method} {call.path} returned {response.status_code} with an unexpected body.",
+            remedy=_CHECK_ADDRESS,
         ) from error
 
 
@@ -167,8 +169,8 @@ def _problem(response: httpx.Response) -> Problem | None:
         return None
 
 
-def _unscored(call: Call[ScoresOut], response: httpx.Response) -> tuple[ResultOut, ...] | None:
-    """The results of a call whose problem is about its subjects one by one; None when it is about the whole call."""
+def _unscored(call: ApiCall[ScoresOut], response: httpx.Response) -> tuple[ResultOut, ...] | None:
+    """Per-subject results from the errors of a failed call; None if an error is not about a single subject."""
     problem = _problem(response)
     if problem is None or not problem.errors:
         return None
@@ -197,22 +199,22 @@ class _Sent(msgspec.Struct):
 
 
 def _readable(raw: msgspec.Raw) -> RefOut | None:
-    """The subject as the service names it in its answers; None when it couldn't read it."""
+    """The subject as named in responses; None if it is invalid."""
     try:
-        one = msgspec.json.decode(raw, type=SubjectIn)
+        parsed = msgspec.json.decode(raw, type=SubjectIn)
     except msgspec.ValidationError:
         return None
-    return RefOut(one.id, one.type_id)
+    return RefOut(parsed.id, parsed.type_id)
 
 
-def _moved(result: ResultOut, first: int) -> ResultOut:
+def _rebased_result(result: ResultOut, first: int) -> ResultOut:
     if not first or not result.errors:
         return result
-    moved = [msgspec.structs.replace(x, pointer=_rebased(x.pointer, first)) for x in result.errors]
-    return msgspec.structs.replace(result, errors=tuple(moved))
+    errors = [msgspec.structs.replace(x, pointer=_rebased(x.pointer, first)) for x in result.errors]
+    return msgspec.structs.replace(result, errors=tuple(errors))
 
 
 def _rebased(pointer: str, first: int) -> str:
-    """A pointer into a call's list as one into the caller's."""
+    """Convert a pointer into a call's list to a pointer into the caller's list."""
     found = _IN_LIST.fullmatch(pointer)
     return f"/{found[1]}/{int(found[2]) + first}{found[3]}" if found else pointer

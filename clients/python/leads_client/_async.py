@@ -1,4 +1,4 @@
-"""The client for asyncio."""
+"""The asyncio client."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Self, TypeVar
 import httpx
 
 from leads_client import _calls as calls
-from leads_client._answers import Unscored, join_accepted, join_scores, read, read_part, tell_what_is_kept, unreachable
-from leads_client._calls import Call, SubjectLike
+from leads_client._answers import Unscored, add_accepted_count, join_accepted, join_scores, read, read_part, unreachable
+from leads_client._calls import ApiCall, SubjectLike
 from leads_client._connection import connection
 from leads_client._retries import Retries
 from leads_client.errors import LeadsError
@@ -37,10 +37,10 @@ T = TypeVar("T")
 
 
 class AsyncClient:
-    """The API on asyncio: the methods, arguments and errors of `Client`.
+    """The asyncio client, with the methods, arguments and errors of `Client`.
 
     Args:
-        concurrency: at most so many requests at once of a long list to score.
+        concurrency: maximum number of simultaneous requests when scoring a long list.
     """
 
     def __init__(
@@ -57,7 +57,7 @@ class AsyncClient:
         to = connection(base_url, key)
         self._retries = retries or Retries()
         self._sleep = sleep
-        self._turn = asyncio.Semaphore(max(1, concurrency))
+        self._slots = asyncio.Semaphore(max(1, concurrency))
         self._http = httpx.AsyncClient(
             base_url=to.url, headers=to.headers, timeout=timeout_s, trust_env=to.trust_env, transport=transport
         )
@@ -78,7 +78,7 @@ class AsyncClient:
     async def score(
         self, subjects: Iterable[SubjectLike], harms: Sequence[str] | None = None, *, reasons: bool = False
     ) -> ScoresOut:
-        """Score subjects: one result each, in their order; what is wrong with one stands in its result's `errors`."""
+        """Score subjects: one result per subject, in order; errors about a subject are in its result's `errors`."""
         parts = calls.score_calls(subjects, harms, reasons)
         if len(parts) == 1:
             return join_scores([await self._part(parts[0])])
@@ -86,21 +86,21 @@ class AsyncClient:
             async with asyncio.TaskGroup() as group:
                 tasks = [group.create_task(self._part(call)) for call in parts]
         except ExceptionGroup as failed:
-            # One is as good as all: the others were cancelled, or failed alike.
+            # Raise the first: the others were cancelled or failed in the same way.
             raise failed.exceptions[0] from failed.exceptions[0].__cause__
         return join_scores([task.result() for task in tasks])
 
     async def items(self, items: Iterable[SubjectIn], *, idempotency_key: str | None = None) -> Accepted:
-        """Tell of items and accounts that came to be or were edited. Durable when it returns."""
-        return await self._tell(calls.event_calls("items", items, idempotency_key))
+        """Send items and accounts that were created or edited. They are durable when this returns."""
+        return await self._send_all(calls.event_calls("items", items, idempotency_key))
 
     async def signals(self, signals: Iterable[SignalIn], *, idempotency_key: str | None = None) -> Accepted:
-        """Tell of reports, notices, hash matches, other classifiers' scores."""
-        return await self._tell(calls.event_calls("signals", signals, idempotency_key))
+        """Send reports, notices, hash matches or other classifiers' scores."""
+        return await self._send_all(calls.event_calls("signals", signals, idempotency_key))
 
     async def plays(self, plays: Iterable[PlayIn], *, idempotency_key: str | None = None) -> Accepted:
-        """Tell of plays."""
-        return await self._tell(calls.event_calls("plays", plays, idempotency_key))
+        """Send plays."""
+        return await self._send_all(calls.event_calls("plays", plays, idempotency_key))
 
     async def leads(
         self,
@@ -111,7 +111,7 @@ class AsyncClient:
         limit: int = 50,
         cursor: str | None = None,
     ) -> LeadsOut:
-        """One page of leads by falling priority, at most 200."""
+        """One page of leads in order of priority, highest first; at most 200."""
         return await self._send(calls.leads_call(harms, state, type_id, limit, cursor))
 
     async def iter_leads(
@@ -122,7 +122,7 @@ class AsyncClient:
         type_id: str | None = None,
         page_size: int = 200,
     ) -> AsyncIterator[LeadOut]:
-        """All leads by falling priority, page by page."""
+        """All leads in order of priority, highest first, fetched page by page."""
         cursor: str | None = None
         while True:
             page = await self.leads(harms, state=state, type_id=type_id, limit=page_size, cursor=cursor)
@@ -133,22 +133,22 @@ class AsyncClient:
                 return
 
     async def lead(self, lead_id: str) -> LeadDetail:
-        """Everything known of a lead. Raises NotFound."""
+        """A lead with its subject and signals. Raises NotFound."""
         return await self._send(calls.lead_call(lead_id))
 
     async def audit(self, lead_id: str) -> TrailOut:
-        """What happened to a lead, oldest first. Raises NotFound."""
+        """A lead's audit trail, oldest first. Raises NotFound."""
         return await self._send(calls.audit_call(lead_id))
 
     async def claim(
         self, reviewer: str, n: int = 1, *, harms: Sequence[str] | None = None, idempotency_key: str | None = None
     ) -> ClaimedOut:
-        """Lease the best `n` open leads, at most 100, to a reviewer; nobody else gets them meanwhile."""
+        """Lease the `n` open leads with the highest priority, at most 100, to one reviewer."""
         body = ClaimIn(reviewer, n, None if harms is None else tuple(harms))
         return await self._send(calls.claim_call(body, idempotency_key))
 
     async def release(self, lead_id: str, reviewer: str, *, idempotency_key: str | None = None) -> ReleasedOut:
-        """Give a claimed lead back. Raises NotFound, and Conflict when `reviewer` doesn't hold it."""
+        """Return a claimed lead to the queue. Raises NotFound, and Conflict when `reviewer` doesn't hold it."""
         return await self._send(calls.release_call(lead_id, reviewer, idempotency_key))
 
     async def decide(
@@ -161,7 +161,7 @@ class AsyncClient:
         reason: str = "",
         idempotency_key: str | None = None,
     ) -> DecidedOut:
-        """Decide a lead. Raises NotFound, and Conflict when another holds it or it was decided otherwise."""
+        """Decide a lead. Raises NotFound, and Conflict if another reviewer holds it or it was decided differently."""
         return await self._send(calls.decide_call(lead_id, DecisionIn(verdict, reviewer, by, reason), idempotency_key))
 
     async def decide_subject(
@@ -176,40 +176,40 @@ class AsyncClient:
         appeal: bool = False,
         idempotency_key: str | None = None,
     ) -> DecidedOut:
-        """Decide a subject under a harm, lead or not. `appeal` overturns an earlier human decision."""
+        """Decide a subject under a harm, with or without a lead. `appeal` overturns an earlier human decision."""
         body = SubjectDecisionIn(verdict, reviewer, by, reason, subject=calls.as_ref(subject), harm=harm, appeal=appeal)
         return await self._send(calls.decide_subject_call(body, idempotency_key))
 
     async def models(self) -> ModelsOut:
-        """Which version answers for each harm."""
+        """The version that serves each harm."""
         return await self._send(calls.models_call())
 
     async def ready(self) -> bool:
-        """Whether the service answers and has every model it should; asked once, without a key."""
+        """Whether the service is up and has loaded all its models; asks once, without a key."""
         try:
             return (await self._http.get("/readyz")).is_success
         except httpx.RequestError:
             return False
 
-    async def _part(self, call: Call[ScoresOut]) -> ScoresOut | Unscored:
-        async with self._turn:
+    async def _part(self, call: ApiCall[ScoresOut]) -> ScoresOut | Unscored:
+        async with self._slots:
             return read_part(call, await self._respond(call))
 
-    async def _tell(self, parts: Sequence[Call[Accepted]]) -> Accepted:
-        answers: list[Accepted] = []
+    async def _send_all(self, parts: Sequence[ApiCall[Accepted]]) -> Accepted:
+        results: list[Accepted] = []
         for call in parts:
             try:
-                answers.append(await self._send(call))
+                results.append(await self._send(call))
             except LeadsError as error:
-                tell_what_is_kept(error, call)
+                add_accepted_count(error, call)
                 raise
-        return join_accepted(answers)
+        return join_accepted(results)
 
-    async def _send(self, call: Call[T]) -> T:
+    async def _send(self, call: ApiCall[T]) -> T:
         return read(call, await self._respond(call))
 
-    async def _respond(self, call: Call[T]) -> httpx.Response:
-        """The first answer that isn't worth sending again for, or the last one."""
+    async def _respond(self, call: ApiCall[T]) -> httpx.Response:
+        """The first response that isn't worth a retry, or the last one."""
         attempts = self._retries.begin()
         while True:
             try:

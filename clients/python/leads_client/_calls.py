@@ -1,4 +1,4 @@
-"""What is sent: one call per request, long lists in as many as the service's limits ask for."""
+"""Builds requests. Long lists are split into as many requests as the service's limits require."""
 
 from __future__ import annotations
 
@@ -31,22 +31,22 @@ from leads_client.schemas.scores import ScoresOut
 
 T = TypeVar("T")
 SubjectLike = SubjectIn | Ref | tuple[str, str]
-# The service takes 2 MiB; what stands around the list is small.
+# The service accepts 2 MiB; this leaves room for what surrounds the list.
 _MAX_LIST_BYTES = 2_000_000
 
 
 @dataclass(frozen=True)
-class Call(Generic[T]):
-    """One request, safe to repeat: it reads, scores, or carries an Idempotency-Key.
+class ApiCall(Generic[T]):
+    """One request. Safe to repeat: it reads, scores, or sends an Idempotency-Key.
 
     Args:
-        answer: what a good answer's body is.
-        first: the place in the caller's list of the first entry that is in this call.
+        result: type of the response body.
+        first: index in the caller's list of this call's first entry.
     """
 
     method: str
     path: str
-    answer: type[T]
+    result: type[T]
     params: tuple[tuple[str, str], ...] = ()
     body: bytes | None = None
     idempotency_key: str | None = None
@@ -59,7 +59,7 @@ class Call(Generic[T]):
 
 
 def ref(type_id: str, id: str) -> Ref:
-    """A subject by type and id, as signals and plays name it.
+    """A reference to a subject, as used by signals and plays.
 
     >>> ref("comment", "c1")
     Ref(id='c1', type_id='comment')
@@ -76,33 +76,35 @@ def subject(
     parent: Ref | tuple[str, str] | None = None,
     duration_s: float | None = None,
 ) -> SubjectIn:
-    """A subject with what is known of it. `parent` is what it hangs on, as (type, id).
+    """A subject with its content. `parent` is what it was posted under, as (type, id).
 
     >>> subject("comment", "c1", text="hi", parent=("track", "t3")).data.parent
     Ref(id='t3', type_id='track')
     """
-    hangs_on = ref(*parent) if isinstance(parent, tuple) else parent
-    return SubjectIn(id, type_id, ItemData(text, account_id, hangs_on, duration_s))
+    parent_ref = ref(*parent) if isinstance(parent, tuple) else parent
+    return SubjectIn(id, type_id, ItemData(text, account_id, parent_ref, duration_s))
 
 
-def score_calls(subjects: Iterable[SubjectLike], harms: Sequence[str] | None, reasons: bool) -> list[Call[ScoresOut]]:
+def score_calls(
+    subjects: Iterable[SubjectLike], harms: Sequence[str] | None, reasons: bool
+) -> list[ApiCall[ScoresOut]]:
     """Calls that together score all subjects."""
-    rest: dict[str, Any] = {"reasons": reasons} if harms is None else {"harms": list(harms), "reasons": reasons}
-    entries = [_subject_in(one) for one in subjects]
+    options: dict[str, Any] = {"reasons": reasons} if harms is None else {"harms": list(harms), "reasons": reasons}
+    entries = [_subject_in(subject) for subject in subjects]
     return [
-        Call("POST", "/v1/score", ScoresOut, body=_encode({"subjects": part, **rest}), first=first)
+        ApiCall("POST", "/v1/score", ScoresOut, body=_encode({"subjects": part, **options}), first=first)
         for first, part in _parts("subjects", entries)
     ]
 
 
-def event_calls(name: str, entries: Iterable[msgspec.Struct], idempotency_key: str | None) -> list[Call[Accepted]]:
-    """Calls that together tell of all `items`, `signals` or `plays`, each with an Idempotency-Key of its own.
+def event_calls(name: str, entries: Iterable[msgspec.Struct], idempotency_key: str | None) -> list[ApiCall[Accepted]]:
+    """Calls that together send all `items`, `signals` or `plays`, each with its own Idempotency-Key.
 
-    The same entries with the same key give the same calls.
+    The same entries and key always give the same calls.
     """
     key, parts = _key(idempotency_key), list(_parts(name, list(entries)))
     return [
-        Call(
+        ApiCall(
             "POST",
             f"/v1/{name}",
             Accepted,
@@ -116,48 +118,48 @@ def event_calls(name: str, entries: Iterable[msgspec.Struct], idempotency_key: s
 
 def leads_call(
     harms: Sequence[str] | None, state: StateFilter, type_id: str | None, limit: int, cursor: str | None
-) -> Call[LeadsOut]:
+) -> ApiCall[LeadsOut]:
     params = [("harm", harm) for harm in harms or ()] + [("state", state), ("limit", str(limit))]
     params += [(name, value) for name, value in (("typeId", type_id), ("cursor", cursor)) if value is not None]
-    return Call("GET", "/v1/leads", LeadsOut, params=tuple(params))
+    return ApiCall("GET", "/v1/leads", LeadsOut, params=tuple(params))
 
 
-def lead_call(lead_id: str) -> Call[LeadDetail]:
-    return Call("GET", _lead_path(lead_id), LeadDetail)
+def lead_call(lead_id: str) -> ApiCall[LeadDetail]:
+    return ApiCall("GET", _lead_path(lead_id), LeadDetail)
 
 
-def audit_call(lead_id: str) -> Call[TrailOut]:
-    return Call("GET", f"{_lead_path(lead_id)}/audit", TrailOut)
+def audit_call(lead_id: str) -> ApiCall[TrailOut]:
+    return ApiCall("GET", f"{_lead_path(lead_id)}/audit", TrailOut)
 
 
-def models_call() -> Call[ModelsOut]:
-    return Call("GET", "/v1/models", ModelsOut)
+def models_call() -> ApiCall[ModelsOut]:
+    return ApiCall("GET", "/v1/models", ModelsOut)
 
 
-def claim_call(body: ClaimIn, idempotency_key: str | None) -> Call[ClaimedOut]:
+def claim_call(body: ClaimIn, idempotency_key: str | None) -> ApiCall[ClaimedOut]:
     return _post("/v1/leads/claim", ClaimedOut, body, idempotency_key)
 
 
-def release_call(lead_id: str, reviewer: str, idempotency_key: str | None) -> Call[ReleasedOut]:
+def release_call(lead_id: str, reviewer: str, idempotency_key: str | None) -> ApiCall[ReleasedOut]:
     return _post(f"{_lead_path(lead_id)}/release", ReleasedOut, ReleaseIn(reviewer), idempotency_key)
 
 
-def decide_call(lead_id: str, body: DecisionIn, idempotency_key: str | None) -> Call[DecidedOut]:
+def decide_call(lead_id: str, body: DecisionIn, idempotency_key: str | None) -> ApiCall[DecidedOut]:
     return _post(f"{_lead_path(lead_id)}/decision", DecidedOut, body, idempotency_key)
 
 
-def decide_subject_call(body: SubjectDecisionIn, idempotency_key: str | None) -> Call[DecidedOut]:
+def decide_subject_call(body: SubjectDecisionIn, idempotency_key: str | None) -> ApiCall[DecidedOut]:
     return _post("/v1/decisions", DecidedOut, body, idempotency_key)
 
 
-def as_ref(one: SubjectLike) -> Ref:
-    return ref(*one) if isinstance(one, tuple) else Ref(one.id, one.type_id)
+def as_ref(subject: SubjectLike) -> Ref:
+    return ref(*subject) if isinstance(subject, tuple) else Ref(subject.id, subject.type_id)
 
 
-def _subject_in(one: SubjectLike) -> SubjectIn:
-    if isinstance(one, SubjectIn):
-        return one
-    named = as_ref(one)
+def _subject_in(subject: SubjectLike) -> SubjectIn:
+    if isinstance(subject, SubjectIn):
+        return subject
+    named = as_ref(subject)
     return SubjectIn(named.id, named.type_id)
 
 
@@ -165,27 +167,28 @@ def _lead_path(lead_id: str) -> str:
     return f"/v1/leads/{quote(lead_id, safe='')}"
 
 
-def _post(path: str, answer: type[T], body: msgspec.Struct, idempotency_key: str | None) -> Call[T]:
-    return Call("POST", path, answer, body=_encode(body), idempotency_key=_key(idempotency_key))
+def _post(path: str, result: type[T], body: msgspec.Struct, idempotency_key: str | None) -> ApiCall[T]:
+    return ApiCall("POST", path, result, body=_encode(body), idempotency_key=_key(idempotency_key))
 
 
 def _key(given: str | None) -> str:
-    """The caller's Idempotency-Key, or a new one; one for all attempts at a call.
+    """The caller's Idempotency-Key, or a new one, to be used for all attempts at a call.
 
     Raises:
-        InvalidInput: it can't be sent.
+        InvalidInput: it can't be sent in a header.
     """
     if given is None:
         return str(uuid.uuid4())
     if not (0 < len(given) <= 255 and given.isascii() and given.isprintable()):
-        raise InvalidInput("An idempotency key needs 1 to 255 printable ASCII characters.", remedy="A UUID will do.")
+        remedy = "Use a UUID, for example."
+        raise InvalidInput("An idempotency key needs 1 to 255 printable ASCII characters.", remedy=remedy)
     return given
 
 
 def _parts(name: str, entries: Sequence[msgspec.Struct]) -> Iterator[tuple[int, list[msgspec.Raw]]]:
-    """The entries as JSON, in parts that the service takes in one request, each with the place of its first.
+    """Split the entries, as JSON, into parts that the service accepts; yields the index of each part's first entry too.
 
-    At least one part: that an empty list is none of use is for the service to say.
+    Yields at least one part: the service decides whether an empty list is an error.
     """
     first, size, part = 0, 0, list[msgspec.Raw]()
     for i, entry in enumerate(entries):
@@ -199,9 +202,9 @@ def _parts(name: str, entries: Sequence[msgspec.Struct]) -> Iterator[tuple[int, 
 
 
 def _encode(body: msgspec.Struct | Mapping[str, Any], field: str | None = None) -> bytes:
-    """Raises InvalidInput when it can't be written as JSON."""
+    """Raises InvalidInput if the body can't be encoded as JSON."""
     try:
         return msgspec.json.encode(body)
     except (UnicodeEncodeError, TypeError, ValueError) as error:
-        # What the encoder says may quote a text.
-        raise InvalidInput("This can't be written as JSON in UTF-8.", field=field) from error
+        # The encoder's message isn't used: it may quote a text.
+        raise InvalidInput("Can't be encoded as JSON in UTF-8.", field=field) from error

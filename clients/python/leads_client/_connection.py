@@ -1,4 +1,4 @@
-"""Where a client sends its requests, and as whom."""
+"""The address and API key that a client uses."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ DEFAULT_URL = "http://127.0.0.1:3000"
 
 
 class Connection(NamedTuple):
-    """What httpx's clients are opened with. `trust_env`: whether proxies in the environment are used."""
+    """How to open httpx's client. `trust_env`: whether to use proxies from the environment."""
 
     url: httpx.URL
     headers: dict[str, str]
@@ -22,15 +22,15 @@ class Connection(NamedTuple):
 
 
 def connection(base_url: str | None, key: str | None) -> Connection:
-    """Settle address and key: as given, else from LEADS_URL and LEADS_API_KEY. Without a key only `ready` answers.
+    """Address and key as given, or else from LEADS_URL and LEADS_API_KEY. Without a key only `ready` works.
 
     Raises:
-        InvalidInput: this is no http address, or no key. The key isn't quoted.
+        InvalidInput: not a valid HTTP address or API key. The key isn't quoted.
     """
     url = _url(base_url or os.environ.get("LEADS_URL") or DEFAULT_URL)
     key = (key if key is not None else os.environ.get("LEADS_API_KEY", "")).strip()
     if key and not (key.isascii() and key.isprintable()):
-        raise InvalidInput("This is no API key.", field="key", remedy="leads keys create makes one.")
+        raise InvalidInput("Invalid API key.", field="key", remedy="Create one with: leads keys create")
     return Connection(url, {"x-api-key": key} if key else {}, trust_env=not _is_loopback(url.host))
 
 
@@ -38,9 +38,9 @@ def _url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL as error:
-        raise InvalidInput("This is no address.", field="base_url", remedy=f"For example {DEFAULT_URL}.") from error
+        raise InvalidInput("Invalid address.", field="base_url", remedy=f"For example {DEFAULT_URL}.") from error
     if url.scheme not in ("http", "https") or not url.host:
-        raise InvalidInput("This is no http address.", field="base_url", remedy=f"For example {DEFAULT_URL}.")
+        raise InvalidInput("Not an HTTP address.", field="base_url", remedy=f"For example {DEFAULT_URL}.")
     return url
 
 

@@ -1,4 +1,4 @@
-"""When to send a request again, and after how long: exponential backoff with full jitter, within bounds."""
+"""Retry policy: exponential backoff with full jitter, limited in attempts and time."""
 
 from __future__ import annotations
 
@@ -12,24 +12,24 @@ import httpx
 
 from leads_client.errors import InvalidInput
 
-# Asked again later, these may be answered: not here in time, too often, and what a proxy or a starting service says.
-PASSING = frozenset((408, 429, 502, 503, 504))
+# Worth retrying: timeout, rate limit, and the errors of a proxy or of a service that is starting.
+TRANSIENT = frozenset((408, 429, 502, 503, 504))
 
 
 @dataclass(frozen=True)
 class Retries:
-    """How persistent a client is.
+    """A retry policy.
 
     Args:
-        attempts: at most so many times a request is sent; 1: never again.
-        total_s: seconds since the first attempt within which the last one begins.
-        base_s, cap_s: before the n-th repetition a random wait of at most base × 2^(n-1) seconds, and at most the cap.
-            What the service asks for (`Retry-After`) is waited for in full, and that on top.
-        timer: monotonic seconds.
+        attempts: maximum number of attempts; 1: don't retry.
+        total_s: the last attempt begins within this many seconds of the first.
+        base_s, cap_s: the wait before the n-th retry is random, at most base × 2^(n-1) seconds and at most the cap. A
+            `Retry-After` from the service is waited for in full, in addition to that.
+        timer: monotonic clock, in seconds.
         draw: a random number in [0, 1).
 
     Raises:
-        InvalidInput: less than one attempt, or negative times.
+        InvalidInput: fewer than one attempt, or a negative time.
     """
 
     attempts: int = 4
@@ -41,40 +41,40 @@ class Retries:
 
     def __post_init__(self) -> None:
         if self.attempts < 1 or min(self.total_s, self.base_s, self.cap_s) < 0:
-            raise InvalidInput("Retries need at least one attempt, and no negative seconds.", field="retries")
+            raise InvalidInput("Retries need at least one attempt and non-negative seconds.", field="retries")
 
     def begin(self) -> Attempts:
-        """For one request."""
+        """Start counting attempts at one request."""
         return Attempts(self)
 
 
 class Attempts:
-    """The attempts at one request, counted from now."""
+    """Counts the attempts at one request."""
 
     def __init__(self, retries: Retries) -> None:
         self._retries = retries
         self._began = retries.timer()
-        self._made = 0
+        self._attempts = 0
 
     def wait_s(self, response: httpx.Response | None) -> float | None:
-        """After how many seconds to send again; None: what came is final.
+        """Seconds to wait before the next attempt; None if the result is final.
 
         Args:
-            response: what came; None when nothing did.
+            response: the response; None if there was none.
         """
-        self._made += 1
-        if response is not None and response.status_code not in PASSING:
+        self._attempts += 1
+        if response is not None and response.status_code not in TRANSIENT:
             return None
         policy = self._retries
-        if self._made >= policy.attempts:
+        if self._attempts >= policy.attempts:
             return None
-        asked_s = retry_after_s(response) if response is not None else None
-        wait = (asked_s or 0.0) + policy.draw() * min(policy.cap_s, policy.base_s * 2 ** (self._made - 1))
+        requested_s = retry_after_s(response) if response is not None else None
+        wait = (requested_s or 0.0) + policy.draw() * min(policy.cap_s, policy.base_s * 2 ** (self._attempts - 1))
         return wait if policy.timer() - self._began + wait <= policy.total_s else None
 
 
 def retry_after_s(response: httpx.Response) -> float | None:
-    """The Retry-After of an answer, in seconds or as a date; None when there is none that can be read."""
+    """A response's Retry-After in seconds, given as a number or a date; None if missing or invalid."""
     text = response.headers.get("retry-after", "").strip()
     if text.isascii() and text.isdigit():
         return float(text[:9])

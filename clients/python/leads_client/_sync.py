@@ -9,8 +9,8 @@ from typing import Self, TypeVar
 import httpx
 
 from leads_client import _calls as calls
-from leads_client._answers import Unscored, join_accepted, join_scores, read, read_part, tell_what_is_kept, unreachable
-from leads_client._calls import Call, SubjectLike
+from leads_client._answers import Unscored, add_accepted_count, join_accepted, join_scores, read, read_part, unreachable
+from leads_client._calls import ApiCall, SubjectLike
 from leads_client._connection import connection
 from leads_client._retries import Retries
 from leads_client.errors import LeadsError
@@ -37,23 +37,23 @@ T = TypeVar("T")
 
 
 class Client:
-    """The API, blocking. Thread-safe; keeps its connections open until `close` or the end of its `with` block.
+    """The blocking client. Thread-safe; keeps connections open until `close` or the end of its `with` block.
 
     Args:
-        base_url: default: LEADS_URL, or http://127.0.0.1:3000. The environment's proxies are used, but not to loopback.
+        base_url: default: LEADS_URL, or http://127.0.0.1:3000. The environment's proxies are used except for loopback.
         key: API key; default: LEADS_API_KEY.
-        timeout_s: seconds to wait for a connection, for sending, and for each part of an answer.
-        retries: how persistent to be.
-        transport: httpx's, for tests and special networks.
+        timeout_s: seconds to wait for a connection, for sending, and for each part of a response.
+        retries: the retry policy.
+        transport: an httpx transport, for tests and special networks.
 
-    Every method raises, beside what it says itself:
+    Every method raises, in addition to its own errors:
         NotAuthenticated, AccessDenied: the key isn't valid, or doesn't allow this.
-        InvalidInput: with the JSON pointer of what is wrong as `field`.
-        TooManyRequests, Unavailable: also after sending again. What was asked for may have been done all the same: to
-            find out, make the call again with the same `idempotency_key`.
+        InvalidInput: with the JSON pointer of the error as `field`.
+        TooManyRequests, Unavailable: retries failed too. The request may have succeeded nevertheless; to find out,
+            repeat the call with the same `idempotency_key`.
 
     Raises:
-        InvalidInput: no http address, or no key.
+        InvalidInput: invalid address or key.
     """
 
     def __init__(
@@ -89,16 +89,16 @@ class Client:
     def score(
         self, subjects: Iterable[SubjectLike], harms: Sequence[str] | None = None, *, reasons: bool = False
     ) -> ScoresOut:
-        """Score subjects: one result each, in their order; what is wrong with one stands in its result's `errors`.
+        """Score subjects: one result per subject, in order; errors about a subject are in its result's `errors`.
 
-        Long lists are sent in several requests, whose answers are joined.
+        Long lists are sent in several requests, and their responses are joined.
 
         Args:
-            harms: default: every harm that applies, has a model, and that the key is for.
-            reasons: explain the scores, of very many the highest.
+            harms: default: every harm that applies, has a model, and is allowed for the key.
+            reasons: explain the scores; in a very large call, only the highest.
 
         Raises:
-            LeadsError: not one could be scored; the first error.
+            LeadsError: no subject could be scored; the first error.
         """
         parts: list[ScoresOut | Unscored] = []
         for call in calls.score_calls(subjects, harms, reasons):
@@ -106,20 +106,20 @@ class Client:
         return join_scores(parts)
 
     def items(self, items: Iterable[SubjectIn], *, idempotency_key: str | None = None) -> Accepted:
-        """Tell of items and accounts that came to be or were edited. Durable when it returns.
+        """Send items and accounts that were created or edited. They are durable when this returns.
 
-        Long lists are sent in several requests, one after the other, so that their order is kept. When one fails, the
-        error says how many are accepted.
+        Long lists are sent in several requests, one after the other, so their order is kept. If one fails, the error
+        says how many entries were accepted.
         """
-        return self._tell(calls.event_calls("items", items, idempotency_key))
+        return self._send_all(calls.event_calls("items", items, idempotency_key))
 
     def signals(self, signals: Iterable[SignalIn], *, idempotency_key: str | None = None) -> Accepted:
-        """Tell of reports, notices, hash matches, other classifiers' scores; as `items`."""
-        return self._tell(calls.event_calls("signals", signals, idempotency_key))
+        """Send reports, notices, hash matches or other classifiers' scores; like `items`."""
+        return self._send_all(calls.event_calls("signals", signals, idempotency_key))
 
     def plays(self, plays: Iterable[PlayIn], *, idempotency_key: str | None = None) -> Accepted:
-        """Tell of plays; as `items`."""
-        return self._tell(calls.event_calls("plays", plays, idempotency_key))
+        """Send plays; like `items`."""
+        return self._send_all(calls.event_calls("plays", plays, idempotency_key))
 
     def leads(
         self,
@@ -130,7 +130,7 @@ class Client:
         limit: int = 50,
         cursor: str | None = None,
     ) -> LeadsOut:
-        """One page of leads by falling priority, at most 200."""
+        """One page of leads in order of priority, highest first; at most 200."""
         return self._send(calls.leads_call(harms, state, type_id, limit, cursor))
 
     def iter_leads(
@@ -141,7 +141,7 @@ class Client:
         type_id: str | None = None,
         page_size: int = 200,
     ) -> Iterator[LeadOut]:
-        """All leads by falling priority, page by page."""
+        """All leads in order of priority, highest first, fetched page by page."""
         cursor: str | None = None
         while True:
             page = self.leads(harms, state=state, type_id=type_id, limit=page_size, cursor=cursor)
@@ -151,22 +151,22 @@ class Client:
                 return
 
     def lead(self, lead_id: str) -> LeadDetail:
-        """Everything known of a lead. Raises NotFound."""
+        """A lead with its subject and signals. Raises NotFound."""
         return self._send(calls.lead_call(lead_id))
 
     def audit(self, lead_id: str) -> TrailOut:
-        """What happened to a lead, oldest first. Raises NotFound."""
+        """A lead's audit trail, oldest first. Raises NotFound."""
         return self._send(calls.audit_call(lead_id))
 
     def claim(
         self, reviewer: str, n: int = 1, *, harms: Sequence[str] | None = None, idempotency_key: str | None = None
     ) -> ClaimedOut:
-        """Lease the best `n` open leads, at most 100, to a reviewer; nobody else gets them meanwhile."""
+        """Lease the `n` open leads with the highest priority, at most 100, to one reviewer."""
         body = ClaimIn(reviewer, n, None if harms is None else tuple(harms))
         return self._send(calls.claim_call(body, idempotency_key))
 
     def release(self, lead_id: str, reviewer: str, *, idempotency_key: str | None = None) -> ReleasedOut:
-        """Give a claimed lead back. Raises NotFound, and Conflict when `reviewer` doesn't hold it."""
+        """Return a claimed lead to the queue. Raises NotFound, and Conflict when `reviewer` doesn't hold it."""
         return self._send(calls.release_call(lead_id, reviewer, idempotency_key))
 
     def decide(
@@ -179,7 +179,7 @@ class Client:
         reason: str = "",
         idempotency_key: str | None = None,
     ) -> DecidedOut:
-        """Decide a lead. Raises NotFound, and Conflict when another holds it or it was decided otherwise."""
+        """Decide a lead. Raises NotFound, and Conflict if another reviewer holds it or it was decided differently."""
         return self._send(calls.decide_call(lead_id, DecisionIn(verdict, reviewer, by, reason), idempotency_key))
 
     def decide_subject(
@@ -194,39 +194,39 @@ class Client:
         appeal: bool = False,
         idempotency_key: str | None = None,
     ) -> DecidedOut:
-        """Decide a subject under a harm, lead or not. `appeal` overturns an earlier human decision.
+        """Decide a subject under a harm, with or without a lead. `appeal` overturns an earlier human decision.
 
-        Raises NotFound, and Conflict when it was decided otherwise and this is no appeal.
+        Raises NotFound, and Conflict if it was decided differently and this is not an appeal.
         """
         body = SubjectDecisionIn(verdict, reviewer, by, reason, subject=calls.as_ref(subject), harm=harm, appeal=appeal)
         return self._send(calls.decide_subject_call(body, idempotency_key))
 
     def models(self) -> ModelsOut:
-        """Which version answers for each harm."""
+        """The version that serves each harm."""
         return self._send(calls.models_call())
 
     def ready(self) -> bool:
-        """Whether the service answers and has every model it should; asked once, without a key."""
+        """Whether the service is up and has loaded all its models; asks once, without a key."""
         try:
             return self._http.get("/readyz").is_success
         except httpx.RequestError:
             return False
 
-    def _tell(self, parts: Sequence[Call[Accepted]]) -> Accepted:
-        answers: list[Accepted] = []
+    def _send_all(self, parts: Sequence[ApiCall[Accepted]]) -> Accepted:
+        results: list[Accepted] = []
         for call in parts:
             try:
-                answers.append(self._send(call))
+                results.append(self._send(call))
             except LeadsError as error:
-                tell_what_is_kept(error, call)
+                add_accepted_count(error, call)
                 raise
-        return join_accepted(answers)
+        return join_accepted(results)
 
-    def _send(self, call: Call[T]) -> T:
+    def _send(self, call: ApiCall[T]) -> T:
         return read(call, self._respond(call))
 
-    def _respond(self, call: Call[T]) -> httpx.Response:
-        """The first answer that isn't worth sending again for, or the last one."""
+    def _respond(self, call: ApiCall[T]) -> httpx.Response:
+        """The first response that isn't worth a retry, or the last one."""
         attempts = self._retries.begin()
         while True:
             try:

@@ -1,12 +1,12 @@
-"""Errors that travel over HTTP: what the service answers as a problem document and the client raises again.
+"""Errors that travel over HTTP: the service sends them as problem documents, and the client raises them again.
 
 LeadsError
-├── InvalidInput        the request cannot be used                 422
+├── InvalidInput        the request is invalid                     422
 ├── TooLarge            the request exceeds a size limit           413
-├── NotAuthenticated    no API key, or an unknown one              401
+├── NotAuthenticated    no API key, or an invalid one              401
 ├── AccessDenied        the key's scopes don't allow this          403
-├── NotFound            the named thing doesn't exist              404
-├── Conflict            its current state forbids this             409
+├── NotFound            the resource doesn't exist                 404
+├── Conflict            not possible in the current state          409
 ├── TooManyRequests     over the rate limit                        429
 └── Unavailable         the service, a store or a registry is down 503
 """
@@ -17,14 +17,14 @@ from typing import ClassVar
 
 
 class LeadsError(Exception):
-    """What was wrong, where, and what to do about it.
+    """An error that says what is wrong, where, and what to do.
 
     Args:
         message: what is wrong, as one sentence.
         field: JSON pointer (`/items/0/id`), option (`--harm`) or file position (`policies.yaml:12`).
         remedy: what the reader can do next.
 
-    Raised by the client, it also holds the `request_id` under which the service's log has more.
+    When raised by the client, `request_id` identifies the request in the service's log.
     """
 
     status: ClassVar[int] = 500
@@ -45,22 +45,22 @@ class LeadsError(Exception):
 
 class InvalidInput(LeadsError):
     status = 422
-    title = "The input is not valid"
+    title = "Invalid input"
 
 
 class TooLarge(LeadsError):
     status = 413
-    title = "The input is too large"
+    title = "Input too large"
 
 
 class NotAuthenticated(LeadsError):
     status = 401
-    title = "A valid API key is needed"
+    title = "Valid API key required"
 
 
 class AccessDenied(LeadsError):
     status = 403
-    title = "This key doesn't allow that"
+    title = "Not allowed with this API key"
 
 
 class NotFound(LeadsError):
@@ -70,11 +70,11 @@ class NotFound(LeadsError):
 
 class Conflict(LeadsError):
     status = 409
-    title = "The current state forbids this"
+    title = "Not possible in the current state"
 
 
 class TooManyRequests(LeadsError):
-    """`retry_after_s`: after how many whole seconds another try can succeed, at least 1."""
+    """`retry_after_s`: whole seconds after which a retry can succeed, at least 1."""
 
     status = 429
     title = "Too many requests"
@@ -88,4 +88,4 @@ class TooManyRequests(LeadsError):
 
 class Unavailable(LeadsError):
     status = 503
-    title = "A part this needs doesn't answer"
+    title = "Temporarily unavailable"

@@ -1,4 +1,4 @@
-"""Types of single fields, as the API and the event log check them."""
+"""Field types with the constraints that the API and the event log share."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from msgspec import Meta
 
 MAX_TEXT_CHARS = 20_000
 
-# No control characters: ids travel in headers, keys, file names and terminals. `$` alone would let a last newline pass.
+# No control characters: ids appear in headers, keys, file names and terminals. `$` alone would allow a final newline.
 Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$(?!\n)")]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]

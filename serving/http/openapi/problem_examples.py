@@ -64,12 +64,20 @@ NO_MODEL = Unavailable(
 NO_CURSOR = InvalidInput(
     "This is not a cursor.", field="/cursor", remedy="Use `nextCursor` of the answer before, unchanged."
 )
-NO_TIME = InvalidInput("This is not a time.", field="/items/0/occurredAt", remedy="For example 2026-03-01T12:00:00Z.")
+NO_TIME = InvalidInput(
+    "Not a valid time.",
+    field="/items/0/occurredAt",
+    remedy="Use RFC 3339 with an offset, for example 2026-03-01T12:00:00Z.",
+)
 _NO_KEY = NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
-_NOT_VALID = NotAuthenticated("This API key is not valid.", remedy="Make one with `leads keys create`.")
+_NOT_VALID = NotAuthenticated(
+    "Invalid API key.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
+)
 _LARGE = TooLarge(f"The body is larger than {bodies.MAX_BODY_BYTES:,} bytes.", remedy="Send smaller batches.")
 _OFTEN = TooManyRequests("This key may make 500 requests per second.", retry_after_s=1, remedy="Wait 1 s.")
-_DOWN = Unavailable("The database doesn't answer.", remedy="Check that it runs and who may log in.")
+_DOWN = Unavailable(
+    "The database is not responding.", remedy="Check that it is running and that the credentials are valid."
+)
 _MEANINGS = {
     401: "No valid key",
     403: "The key doesn't allow that",
@@ -90,12 +98,12 @@ _ID = "5f0c2a9e8d1b4c7730aa91fe"
 
 def no_harm(field: str) -> LeadsError:
     """A harm in `field` that isn't declared."""
-    return NotFound("There is no harm 'spma'.", field=field, remedy="Declared in policies.yaml: spam, sexism.")
+    return NotFound("Harm 'spma' not found.", field=field, remedy="Harms in policies.yaml: spam, sexism.")
 
 
 def other_harm(field: str) -> LeadsError:
     """A harm in `field` that the key isn't for."""
-    return AccessDenied("This key is not for sexism.", field=field, remedy="It is for: spam.")
+    return AccessDenied("This key can't access sexism.", field=field, remedy="It is limited to: spam.")
 
 
 def missing(field: str) -> LeadsError:
@@ -109,7 +117,7 @@ def responses(
     """By status, what a route may answer instead of what was asked for; `own` is what only some routes do."""
     errors: list[LeadsError | int] = [_NO_KEY, _NOT_VALID]
     if scope is not None:
-        errors.append(AccessDenied(f"This key lacks the scope {scope}.", remedy=f"Use a key with {scope}."))
+        errors.append(AccessDenied(f"This key doesn't have the scope {scope}.", remedy=f"Use a key with {scope}."))
     errors += own
     if creates:
         errors.append(REUSED)

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Engine
 from leads import clock
 from leads.db import event_log
 from leads.db.event_log import Head
+from leads.db.items import current_items
 from leads.db.tables import reading
 from leads.errors import InvalidInput
 from leads.events import (
@@ -61,7 +62,7 @@ def offsets(logged: Sequence[LoggedEvent]) -> list[int]:
 def test_an_empty_log(any_engine: Engine) -> None:
     with reading(any_engine) as connection:
         assert event_log.head(connection) == Head(0, 0)
-        assert event_log.items(connection, [Subject("comment", "c1")]) == {}
+        assert current_items(connection, [Subject("comment", "c1")]) == {}
         assert event_log.of_subject(connection, Subject("comment", "c1")) == []
     assert event_log.read(any_engine, 0) == []
     assert append(any_engine) == (0, 0, Head(0, 0))
@@ -150,7 +151,7 @@ def test_what_is_known_of_subjects(any_engine: Engine) -> None:
     append(any_engine, comment(3, subject="c2", text="other"), report(2, subject="c2"), decision(2))
     one, two, unknown = Subject("comment", "c1"), Subject("comment", "c2"), Subject("track", "c1")
     with reading(any_engine) as connection:
-        items = event_log.items(connection, [one, two, unknown])
+        items = current_items(connection, [one, two, unknown])
         assert {subject: item.text for subject, item in items.items()} == {one: "new", two: "other"}
         about = event_log.of_subject(connection, one)
         assert [logged.event.id for logged in about] == ["e1", "r1", "e2", "d1", "d2"]
@@ -236,7 +237,7 @@ def test_look_ups_use_the_indices(any_engine: Engine) -> None:
     subjects = [Subject("comment", f"c{n}") for n in range(5)]
     with statements(any_engine) as sent, reading(any_engine) as connection:
         event_log.of_subject(connection, subjects[0])
-        event_log.items(connection, subjects)
+        current_items(connection, subjects)
         event_log.decisions(connection, subjects)
     with statements(any_engine) as streamed:
         list(event_log.read_kind(any_engine, "decision_made"))

@@ -23,9 +23,8 @@ import pytest
 from features.evaluate.columns import FEATURE_SERVICE, evaluate
 from features.feast.repo_settings import project_settings
 from features.feast.store import NAMED_SERVICE, feast_name, known_warnings_ignored, open_store, repo_config
-from features.layout import ACCOUNT, LAYOUTS, PARENT, ROLES
+from features.layout import ACCOUNT, JOIN_KEYS, LAYOUTS, PARENT, ROLES
 from features.materialize import Materializer
-from features.offline.segments import JOIN_KEYS
 from features.online.codec import entity_key, fields, float_list_value, string_value_of
 from features.online.reader import open_reader
 from features.online.stores import open_online_store

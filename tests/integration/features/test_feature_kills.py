@@ -16,7 +16,7 @@ from features.offline.frames import point_in_time
 from leads import clock
 from leads.db.tables import open_engine
 from leads.settings import Settings, load_settings
-from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike
+from tests.support.features.history import CONTRACT, SUBJECTS, assert_served_alike, log_history, segment_rows
 from tests.support.paths import REPOSITORY
 
 TEST_KILLS, SOAK_KILLS = 20, 500
@@ -61,7 +61,7 @@ def killed_and_undisturbed_agree(settings: Settings, seed: int, kills: int) -> i
     assert (done["last"], done["signal"]) == (0, 0)
 
     assert segment_rows(settings) == segment_rows(undisturbed)
-    serve_alike(settings, undisturbed, head)
+    assert_served_alike(settings, undisturbed, head)
     instants = np.linspace(head - 2 * clock.DAY, head, len(SUBJECTS)).astype(np.int64)
     frames = [
         point_in_time(one, CONTRACT, SUBJECTS, [None] * len(SUBJECTS), instants) for one in (settings, undisturbed)

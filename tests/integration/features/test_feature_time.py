@@ -19,7 +19,7 @@ from leads import clock
 from leads.db.tables import open_engine
 from leads.events import Subject
 from leads.settings import Settings, load_settings
-from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, serve_alike, served
+from tests.support.features.history import CONTRACT, SUBJECTS, assert_served_alike, log_history, segment_rows, served
 
 N = 10_000
 # Small steps and eager flushes: many moments at which a kill hurts.
@@ -92,7 +92,7 @@ def test_a_killed_materializer_goes_on_as_if_nothing_happened(tmp_path: Path, on
     assert run_and_kill(killed, online, None)
 
     assert segment_rows(killed) == segment_rows(undisturbed)
-    serve_alike(killed, undisturbed, head)
+    assert_served_alike(killed, undisturbed, head)
 
 
 @pytest.mark.slow

@@ -14,9 +14,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.layout import ITEM
-from features.offline.segments import JOIN_KEYS
-from features.online.codec import PROJECT, entity_key, fields, float_list_value, string_value_of, varint
+from features.feast.online_config import PROJECT
+from features.layout import ITEM, JOIN_KEYS
+from features.online.codec import entity_key, fields, float_list_value, string_value_of, varint
 from features.online.reader import Fetched, OnlineReader, open_reader
 from leads.errors import Unavailable
 from leads.events import Subject

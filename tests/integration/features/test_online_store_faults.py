@@ -12,10 +12,10 @@ from typing import Any
 import pytest
 import redis
 
+from features.feast.online_config import PROJECT
 from features.feast.store import repo_config
-from features.layout import LAYOUTS
-from features.offline.segments import JOIN_KEYS
-from features.online.codec import PROJECT, entity_key, fields
+from features.layout import JOIN_KEYS, LAYOUTS
+from features.online.codec import entity_key, fields
 from features.online.feast import FeastStore
 from features.online.redis import RedisStore, redis_options
 from features.online.sqlite import SqliteStore
@@ -67,11 +67,11 @@ def test_a_store_that_nobody_wrote_to_is_unavailable(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("given", "field", "says"),
     [
-        ({"online_store": "redis"}, "LEADS_REDIS_URL", "no address"),
+        ({"online_store": "redis"}, "LEADS_REDIS_URL", "not set"),
         ({"online_store": "postgres", "online_store_options": "host=db"}, "LEADS_ONLINE_STORE_OPTIONS", "JSON object"),
         ({"online_store": "postgres", "online_store_options": "[1]"}, "LEADS_ONLINE_STORE_OPTIONS", "JSON object"),
         ({"online_store_options": '{"path": "x"}'}, "LEADS_ONLINE_STORE_OPTIONS", "takes no options"),
-        ({"online_store": "remote", "online_store_options": '{"type": "x"}'}, "LEADS_ONLINE_STORE_OPTIONS", "a type"),
+        ({"online_store": "remote", "online_store_options": '{"type": "x"}'}, "LEADS_ONLINE_STORE_OPTIONS", "`type`"),
         ({"online_store": "redis", "online_store_options": '{"hunter2": 1}', "redis_url": "h"}, None, "hunter2"),
         ({"online_store": "nowhere.NoOnlineStore"}, "LEADS_ONLINE_STORE", "nowhere"),
         ({"online_store": "bigtable"}, "LEADS_ONLINE_STORE", "bigtable"),

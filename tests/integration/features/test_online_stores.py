@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 
 from features.feast.store import known_warnings_ignored, online_store_of, open_store
 from features.fold.fold import empty_batch
-from features.layout import LAYOUTS
-from features.offline.segments import JOIN_KEYS, Segments
+from features.layout import JOIN_KEYS, LAYOUTS
+from features.offline.segments import Segments
 from features.online.codec import entity_key, fields, float_list_value, string_value_of
 from features.online.stores import open_online_store
 from features.online.writer import Newest, OnlineWriter, collect

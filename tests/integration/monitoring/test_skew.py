@@ -17,7 +17,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from features.catalogue import BY_NAME
-from features.evaluate.row_times import Moments
+from features.evaluate.row_times import RowTimes
 from features.layout import ACCOUNT, HEADER, Ring
 from leads import clock
 from leads.errors import NotFound
@@ -156,9 +156,9 @@ def test_an_online_row_that_nobody_wrote_is_found(world: SkewWorld) -> None:
 def test_a_window_that_serving_slides_one_bucket_too_far_is_found(
     world: SkewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = Moments.kept
+    right = RowTimes.in_window
 
-    def too_far(self: Moments, ring: Ring) -> object:
+    def too_far(self: RowTimes, ring: Ring) -> object:
         shift = 3_600 * (ring.window == "24h")
         self._now = self._now + shift
         try:
@@ -167,7 +167,7 @@ def test_a_window_that_serving_slides_one_bucket_too_far_is_found(
             self._now = self._now - shift
 
     with monkeypatch.context() as patch:
-        patch.setattr(Moments, "kept", too_far)
+        patch.setattr(RowTimes, "in_window", too_far)
         # Just before the event of 24 buckets ago would leave by itself.
         world.ask(world.sent[0].visible_at // clock.HOUR * clock.HOUR + 24 * clock.HOUR - clock.MINUTE)
     found = columns_of(world.prove(lag=clock.DAY))

@@ -16,7 +16,8 @@ from anyio.from_thread import start_blocking_portal
 from features.offline.frames import point_in_time
 from leads import clock
 from leads.clock import Micros
-from leads.db import event_log, keys
+from leads.db import keys
+from leads.db.items import current_items
 from leads.db.tables import reading
 from leads.events import Subject
 from leads.settings import Settings
@@ -92,7 +93,7 @@ def test_http_portable_model_and_batch_agree(world: SkewWorld, type_id: str, tmp
     known = world.comments() if type_id == "comment" else [Subject("account", f"a{i}") for i in range(400)]
     at = world.now + 90 * clock.MINUTE
     with reading(world.engine) as connection:
-        items = event_log.items(connection, known)
+        items = current_items(connection, known)
     # An account nobody sent and that did nothing can't be scored by id.
     rows = world.reader.fetch(known).row_at.any(axis=1)
     able = [one for one, has_row in zip(known, rows, strict=True) if one in items or has_row]

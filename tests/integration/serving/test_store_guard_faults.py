@@ -12,7 +12,7 @@ import pytest
 from features.fold.router import Links
 from features.layout import ACCOUNT, ITEM
 from features.online.reader import Fetched, OnlineReader, open_reader
-from leads.breaker import IN_A_ROW, MOST_S, Breaker
+from leads.breaker import IN_A_ROW, MAX_S, Breaker
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.settings import load_settings
@@ -69,7 +69,7 @@ def test_a_failing_store_is_unavailable_then_left_alone_then_used_again(
     assert guard.short_circuited == 10 - IN_A_ROW
     server.mode = "ok"
     guard._timeout_s = 30.0
-    timer.now += MOST_S
+    timer.now += MAX_S
     check(guard.fetch([C1]))
     assert not guard.open
     guard.close()

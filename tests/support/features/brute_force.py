@@ -1,7 +1,7 @@
-"""Every stored feature again, straight from the list of events: slow, and written from the documentation alone.
+"""Recomputes every stored feature from the list of events: slow, and written from the documentation alone.
 
-Nothing is carried along: what an instant sees is found by walking all events that were visible by then. Two definitions
-are shared with the code: which bucket keys a text has, and by which hash elements fall into slots.
+No state is kept: the features at an instant are computed from all events that were visible by then. Two definitions
+are shared with the code: a text's bucket keys, and the hash that assigns elements to slots.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from tests.support.features.formulas import FORMULAS, NAN, View
 
 @dataclass
 class Entity:
-    """What happened to one entity: (what, when, how much), (which sketch, element, when)."""
+    """The events of one entity: (counter, time, amount) and (sketch, element, time)."""
 
     touched: list[int] = field(default_factory=list)
     counted: list[tuple[str, int, float]] = field(default_factory=list)
@@ -34,12 +34,12 @@ class Item:
     links: tuple[str | None, ...] | None = None
     reporters: list[tuple[str, str | None]] = field(default_factory=list)
     early: list[tuple[str, str | None, int]] = field(default_factory=list)
-    # harm → (verdict, by, at, links then, reporters then)
+    # harm → (verdict, by, at, links at the time, reporters at the time)
     standing: dict[str, tuple[str, str, int, tuple[str | None, ...], list[str]]] = field(default_factory=dict)
 
 
 class History:
-    """All entities as of the events given."""
+    """All entities after the given events."""
 
     def __init__(self, events: Sequence[LoggedEvent]) -> None:
         self.entities: dict[tuple[str, str], Entity] = {}
@@ -47,7 +47,7 @@ class History:
         self.record: dict[str, list[int]] = {}
         for logged in events:
             at = min(logged.event.occurred_at, logged.visible_at)
-            self.tell(logged.event.body, at)
+            self.add(logged.event.body, at)
 
     def at(self, view: str, key: str, at: int) -> Entity:
         entity = self.entities.setdefault((view, key), Entity())
@@ -64,7 +64,7 @@ class History:
         if key is not None and element is not None:
             self.at(view, key, at).seen.append((sketch, element, at if then is None else then))
 
-    def tell(self, body: object, at: int) -> None:
+    def add(self, body: object, at: int) -> None:
         match body:
             case Played():
                 self.played(body, at)
@@ -119,7 +119,7 @@ class History:
                 self.count("bucket", key, "items", at)
                 self.see("bucket", key, "accounts", account, at)
         for kind, reporter, then in item.early:
-            self.pass_on(kind, reporter, item.links, at, then)
+            self.propagate(kind, reporter, item.links, at, then)
         item.early = []
 
     def signalled(self, body: SignalReceived, at: int) -> None:
@@ -140,13 +140,13 @@ class History:
         else:
             self.count("item", subject.key, {"trusted_flagger": "notices", "hash_match": "hashes"}[body.kind], at)
         if subject.type_id == "account":
-            self.pass_on(body.kind, body.reporter_id, (subject.id, None, None, None), at, at)
+            self.propagate(body.kind, body.reporter_id, (subject.id, None, None, None), at, at)
         elif item.links is None:
             item.early.append((body.kind, body.reporter_id, at))
         else:
-            self.pass_on(body.kind, body.reporter_id, item.links, at, at)
+            self.propagate(body.kind, body.reporter_id, item.links, at, at)
 
-    def pass_on(self, kind: str, reporter: str | None, links: tuple[str | None, ...], at: int, then: int) -> None:
+    def propagate(self, kind: str, reporter: str | None, links: tuple[str | None, ...], at: int, then: int) -> None:
         account, parent, *keys = links
         if kind == "user_report":
             for view, key in (("account", account), ("parent", parent), *(("bucket", key) for key in keys)):

@@ -1,4 +1,4 @@
-"""A server that speaks as much of Redis' protocol as the online reader needs, and fails as servers fail."""
+"""A server that implements the part of Redis's protocol that the online reader needs, and can fail in many ways."""
 
 from __future__ import annotations
 
@@ -13,14 +13,14 @@ from typing import Literal
 import mmh3
 import numpy as np
 
-from features.layout import Layout
-from features.offline.segments import JOIN_KEYS
-from features.online.codec import PROJECT, entity_key, fields, float_list_value, string_value_of
+from features.feast.online_config import PROJECT
+from features.layout import JOIN_KEYS, Layout
+from features.online.codec import entity_key, fields, float_list_value, string_value_of
 
 Mode = Literal["ok", "refuse", "hang", "slow", "dribble", "garbage", "error", "wrong_type", "cut"]
 SLOW_S = 2.0
 _DRIBBLE_S = 0.1
-# A reply to HMGET is an array; each of these is something else, or an array of other things.
+# Invalid replies to HMGET: not an array, or an array of the wrong types.
 WRONG_TYPES = (
     b"+OK\r\n",
     b":1\r\n",
@@ -41,14 +41,14 @@ GARBAGE = (
 
 
 class FakeRedis:
-    """Listens on loopback, or on a socket at `path`. What `hashes` holds is answered, as `mode` says.
+    """Listens on loopback, or on a Unix socket at `path`. Serves `hashes` in the way that `mode` says.
 
     Args:
-        port: 0: a free one.
+        port: 0 for a free port.
 
     Attributes:
-        hashes: by key, the fields and their values.
-        reply: what answers HMGET in the modes `garbage` and `wrong_type`.
+        hashes: fields and values by key.
+        reply: the reply to HMGET in the modes `garbage` and `wrong_type`.
     """
 
     def __init__(self, path: Path | None = None, *, port: int = 0) -> None:
@@ -65,7 +65,7 @@ class FakeRedis:
 
     @property
     def address(self) -> str:
-        """As `LEADS_REDIS_URL` names it."""
+        """The address in the format of `LEADS_REDIS_URL`."""
         if self._path is None:
             return f"127.0.0.1:{self._port}"
         return f"localhost:6379,unix_socket_path={self._path}"
@@ -76,24 +76,24 @@ class FakeRedis:
 
     @mode.setter
     def mode(self, mode: Mode) -> None:
-        """Connections live on, but for `refuse`, which drops them and lets no one in."""
+        """Keeps connections open, except for `refuse`, which drops them and accepts no new ones."""
         before, self._mode = self._mode, mode
         if mode == "refuse" != before:
-            self._hang_up()
+            self._drop_all()
         elif before == "refuse" != mode:
             self._listen()
 
     def store(self, layout: Layout, key: str, packed: bytes, links: Sequence[str | None] = ()) -> None:
-        """Hold a row as Feast's Redis store lays it out."""
+        """Store a row in the layout of Feast's Redis store."""
         self.store_values(layout, key, values_of(layout, packed, links))
 
     def store_values(self, layout: Layout, key: str, values: Sequence[bytes]) -> None:
-        """Hold any values in a row's place."""
+        """Store any values in place of a row."""
         self.hashes[hash_key(layout, key)] = hash_of(layout, values)
 
     def close(self) -> None:
         self._ending.set()
-        self._hang_up()
+        self._drop_all()
         for thread in self._threads:
             thread.join()
 
@@ -112,7 +112,7 @@ class FakeRedis:
         self._threads.append(threading.Thread(target=target, args=args, daemon=True))  # type: ignore[arg-type]
         self._threads[-1].start()
 
-    def _hang_up(self) -> None:
+    def _drop_all(self) -> None:
         with suppress(OSError):
             self._server.shutdown(socket.SHUT_RDWR)
         self._server.close()
@@ -128,7 +128,7 @@ class FakeRedis:
             except OSError:
                 return
             with self._lock:
-                # One that came in while everyone was hung up on would be served for ever.
+                # A connection accepted while all others are being dropped would be served forever.
                 if self._ending.is_set() or self._mode == "refuse":
                     connection.close()
                     continue
@@ -136,8 +136,8 @@ class FakeRedis:
             self._start(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
-        with connection, suppress(OSError), connection.makefile("rb") as heard:
-            for command in _commands(heard):
+        with connection, suppress(OSError), connection.makefile("rb") as stream:
+            for command in _commands(stream):
                 name = command[0].upper()
                 if name == b"HMGET":
                     if not self._answer(connection, command):
@@ -148,7 +148,7 @@ class FakeRedis:
             self._connections.discard(connection)
 
     def _answer(self, connection: socket.socket, command: Sequence[bytes]) -> bool:
-        """False ends the connection."""
+        """Returns False to end the connection."""
         answer = _array([self.hashes.get(command[1], {}).get(name) for name in command[2:]])
         if self._mode == "hang":
             while not self._ending.is_set() and connection.recv(65_536):
@@ -183,12 +183,12 @@ def fake_redis(path: Path | None = None, *, port: int = 0) -> Iterator[FakeRedis
 
 
 def hash_key(layout: Layout, key: str) -> bytes:
-    """Where Feast's Redis store keeps an entity."""
+    """The Redis key of an entity in Feast's store."""
     return entity_key(JOIN_KEYS[layout.view], key) + PROJECT.encode()
 
 
 def hash_of(layout: Layout, values: Sequence[bytes]) -> dict[bytes, bytes]:
-    """What it keeps there."""
+    """The Redis hash of an entity in Feast's store."""
     names = [mmh3.hash(f"{layout.view}:{name}", signed=False) for name in fields(layout)]
     return {struct.pack("<I", name): value for name, value in zip(names, values, strict=True)}
 
@@ -200,15 +200,15 @@ def values_of(layout: Layout, packed: bytes, links: Sequence[str | None] = ()) -
 
 
 def row_of(layout: Layout, **cells: float) -> bytes:
-    """A packed row of NaN but for these cells, by their place `c<n>`."""
+    """A packed row of NaN, except for the cells given by position as `c<n>`."""
     packed = np.full(layout.width, np.nan, np.float32)
     for name, value in cells.items():
         packed[int(name[1:])] = value
     return packed.astype("<f4").tobytes()
 
 
-def _commands(heard: object) -> Iterator[list[bytes]]:
-    read_line, read = heard.readline, heard.read  # type: ignore[attr-defined]
+def _commands(stream: object) -> Iterator[list[bytes]]:
+    read_line, read = stream.readline, stream.read  # type: ignore[attr-defined]
     while head := read_line():
         command = []
         for _ in range(int(head[1:])):

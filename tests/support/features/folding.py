@@ -1,4 +1,4 @@
-"""Folding events in memory, and reading features of them."""
+"""Folds events in memory and reads features from the rows."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ STORED = contract_for(text=False)
 
 
 def fold(events: Sequence[LoggedEvent], partition: Partition = WHOLE) -> Batch:
-    """All rows that the events make."""
+    """All rows made from the events."""
     folding = Fold(partition)
     for logged in events:
         folding.apply(logged)
@@ -24,7 +24,7 @@ def fold(events: Sequence[LoggedEvent], partition: Partition = WHOLE) -> Batch:
 
 
 def newest(batch: Batch) -> dict[tuple[str, str], tuple[np.ndarray, tuple[str | None, ...]]]:
-    """Each entity's last row, and the links beside it."""
+    """Each entity's last row and its links."""
     found = {}
     for view, rows in batch.items():
         packed = np.frombuffer(bytes(rows.raw), dtype="<f4").reshape(-1, LAYOUT_OF[view].width)

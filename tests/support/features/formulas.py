@@ -1,4 +1,4 @@
-"""What each feature's name promises, computed from the plain lists of what happened to one entity."""
+"""Every feature as its name and meaning define it, computed from plain lists of one entity's events."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Happened(Protocol):
 
 
 class View:
-    """One entity (or none) seen at an instant."""
+    """One entity (or none) as of an instant."""
 
     def __init__(self, entity: Happened | None, as_of: int) -> None:
         self.entity, self.now = entity, as_of // clock.SECOND

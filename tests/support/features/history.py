@@ -1,4 +1,4 @@
-"""A random history with lateness, ties and silent accounts, and the ways a test reads features of it."""
+"""A random history with lateness, ties and silent accounts, and ways to read its features."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sqlalchemy.engine import Engine
 
 from features.evaluate.columns import contract_for, evaluate
 from features.fold.fold import Partition
-from features.layout import LAYOUTS
-from features.offline.segments import JOIN_KEYS, Segments, packed_name
+from features.layout import JOIN_KEYS, LAYOUTS, packed_name
+from features.offline.segments import Segments
 from features.online.reader import open_reader
 from leads import clock
 from leads.db import event_log
@@ -30,7 +30,7 @@ SUBJECTS = (
 
 
 def history(n: int, *, seed: int = 7, days: float = 9.0) -> Iterator[RecordedEvent]:
-    """`n` events over `days`, some late by up to two days, with ties; accounts a300… fall silent early."""
+    """`n` events over `days`, some late by up to two days, with ties; accounts a300… stop early."""
     rng = random.Random(seed)
     step = int(days * clock.DAY / n)
     for i in range(n):
@@ -63,7 +63,7 @@ def log_history(engine: Engine, n: int) -> int:
 
 
 def served(settings: Settings, as_of: int) -> tuple[np.ndarray, np.ndarray]:
-    """Matrix and row instants as serving reads them now, evaluated at `as_of`."""
+    """Matrix and row times as serving reads them now, evaluated at `as_of`."""
     reader = open_reader(settings)
     try:
         fetched = reader.fetch(SUBJECTS)
@@ -73,8 +73,8 @@ def served(settings: Settings, as_of: int) -> tuple[np.ndarray, np.ndarray]:
     return evaluate(CONTRACT, fetched.packed, np.full(n, as_of), [None] * n).matrix, fetched.row_at
 
 
-def serve_alike(settings: Settings, other: Settings, head: int) -> None:
-    """Both serve the same rows, at the head and when windows have slid."""
+def assert_served_alike(settings: Settings, other: Settings, head: int) -> None:
+    """Assert that both homes serve the same rows, at the head and later."""
     for as_of in (head, head + 3 * clock.HOUR, head + 5 * clock.DAY):
         matrix, row_at = served(settings, as_of)
         expected, expected_at = served(other, as_of)

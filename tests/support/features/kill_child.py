@@ -1,8 +1,8 @@
-"""A process that forks workers and lets each die by SIGKILL at a seeded durable step. Run by test_feature_kills.py.
+"""Forks workers and kills each with SIGKILL at a random durable step. Run by test_feature_kills.py.
 
-Feast is imported once, here, and inherited; the forked workers are real processes with real files. A durable step is
-anything that would stay on disk or in a store: a rename, a removal, an fsync, a commit of SQLite, a command to Redis.
-Arguments: seed, number of kills. One line of JSON per worker goes to stdout.
+Feast is imported once, in this process; the forked workers are real processes with real files. A durable step is
+anything that stays on disk or in a store: a rename, a removal, an fsync, a SQLite commit, a Redis command.
+Arguments: seed, number of kills. Prints one line of JSON.
 """
 
 from __future__ import annotations
@@ -22,13 +22,12 @@ from features.materialize import Materializer
 from leads.db.tables import open_engine
 from leads.settings import load_settings
 
-# Steps of a whole undisturbed run are counted first; kills are spread over so many of them.
 _steps = 0
 _die_at = sys.maxsize
 
 
 def _counted(inner: Callable[..., Any]) -> Callable[..., Any]:
-    """Die before or after the step: by turns, so that both sides of each are met."""
+    """Wrap a step so that the process can die right before it (even `_die_at`) or right after it (odd)."""
 
     def step(*args: Any, **kwargs: Any) -> Any:
         global _steps
@@ -63,9 +62,9 @@ def _watch() -> None:
 
 
 def work(read: int, *, tail: bool) -> None:
-    """Small steps, eager flushes and merging: many moments at which a kill hurts.
+    """Work in small steps with frequent flushes and merges, so that there are many moments to be killed at.
 
-    On the tail rows go online before they go to segments; a backlog is the other way round.
+    On the tail, rows are written online before they are written to segments; for a backlog it is the other way round.
     """
     settings = load_settings(online_flush_s=0.001, segment_flush_s=0.002)
     materializer = Materializer(settings, open_engine(settings), read=read)
@@ -83,7 +82,7 @@ def work(read: int, *, tail: bool) -> None:
 
 
 def fork(die_at: int, read: int, *, tail: bool = True) -> tuple[int, int]:
-    """Work in a forked child that dies at a step, or at its end; returns (signal, exit code)."""
+    """Work in a forked child that dies at a step, or ends normally; returns (signal, exit code)."""
     global _die_at
     child = os.fork()
     if child == 0:
@@ -107,18 +106,18 @@ def main() -> None:
     import feast.infra.online_stores.redis
     import feast.infra.online_stores.sqlite  # noqa: F401
 
-    met = 0
-    while met < kills:
+    kills_done = 0
+    while kills_done < kills:
         ended, code = fork(rng.randrange(2, 240), rng.choice([40, 100, 250]), tail=rng.random() < 0.6)
         if ended == signal.SIGKILL:
-            met += 1
+            kills_done += 1
         elif code == 0:
-            # It was done before its step came: nothing is left to kill.
+            # The worker finished before its step came: there is no work left.
             break
         else:
             raise SystemExit(f"a worker failed with {code}")
     ended, code = fork(sys.maxsize, 400)
-    print(json.dumps({"killed": met, "last": code, "signal": ended}))
+    print(json.dumps({"killed": kills_done, "last": code, "signal": ended}))
 
 
 if __name__ == "__main__":

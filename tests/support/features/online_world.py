@@ -1,4 +1,4 @@
-"""An online store, its writer and all readers, and what it must hold."""
+"""An online store with its writer, all of its readers, and its expected content."""
 
 from __future__ import annotations
 
@@ -7,36 +7,35 @@ from pathlib import Path
 import numpy as np
 
 from features.feast.store import open_store
-from features.layout import Layout
-from features.offline.segments import JOIN_KEYS
+from features.layout import JOIN_KEYS, Layout
 from features.online.codec import Values, fields, float_list_value, string_value_of
 from features.online.feast import FeastStore
 from features.online.stores import open_online_store
-from features.online.writer import OnlineWriter, Row
+from features.online.writer import OnlineRow, OnlineWriter
 from leads import clock
 from leads.settings import Settings, load_settings
 
 START = clock.from_text("2026-03-01T00:00:00Z")
 
 
-def row(layout: Layout, key: str, at: int, pattern: list[int], linked: str | None = None) -> Row:
+def row(layout: Layout, key: str, at: int, pattern: list[int], linked: str | None = None) -> OnlineRow:
     packed = np.resize(np.array(pattern, dtype="<u4"), layout.width).tobytes()
     return key, packed, (linked,) * len(layout.links), START + at
 
 
-def values_of(layout: Layout, written: Row | None) -> Values:
+def values_of(layout: Layout, written: OnlineRow | None) -> Values:
     if written is None:
         return (None,) * len(fields(layout))
     return (float_list_value(written[1]), *(string_value_of(text) for text in written[2]))
 
 
 def stored(found: list[Values]) -> list[Values]:
-    """Feast's null is an empty value, and its Redis store answers with one for what isn't there."""
+    """Empty values as None: Feast's null is an empty value, and its Redis store returns one for missing entities."""
     return [tuple(value or None for value in values) for values in found]
 
 
 class World:
-    """One store, its writer and readers, and what it must hold by now."""
+    """One store with its writer, its readers, and its expected content."""
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
@@ -44,38 +43,38 @@ class World:
         self.direct = open_online_store(settings)
         self.through_feast = FeastStore(settings)
         self.feast = open_store(settings)
-        self.expected: dict[tuple[str, str], Row] = {}
+        self.expected: dict[tuple[str, str], OnlineRow] = {}
         self.round = 0
 
-    def write(self, layout: Layout, rows: list[Row]) -> None:
-        """Of two rows of one instant SQLite keeps the second, Redis the first: in the log no two share one."""
+    def write(self, layout: Layout, rows: list[OnlineRow]) -> None:
+        """Write and note what is expected. Of two equally old rows SQLite keeps the second, Redis the first."""
         self.writer.write_view(layout, rows)
-        for one in rows:
-            before = self.expected.get((layout.view, one[0]))
+        for new in rows:
+            before = self.expected.get((layout.view, new[0]))
             takes_equal = self.settings.online_store == "sqlite"
-            if before is None or one[3] > before[3] or (takes_equal and one[3] == before[3]):
-                self.expected[layout.view, one[0]] = one
+            if before is None or new[3] > before[3] or (takes_equal and new[3] == before[3]):
+                self.expected[layout.view, new[0]] = new
 
     def check(self, layout: Layout, asked: list[str]) -> None:
         expected = [self.expected.get((layout.view, key)) for key in asked]
-        wanted = stored([values_of(layout, one) for one in expected])
+        wanted = stored([values_of(layout, row) for row in expected])
         assert stored(self.direct.get([(layout, asked)])[0]) == wanted
         assert stored(self.through_feast.get([(layout, asked)])[0]) == wanted
         self.check_feast(layout, asked, expected)
 
-    def check_feast(self, layout: Layout, asked: list[str], expected: list[Row | None]) -> None:
+    def check_feast(self, layout: Layout, asked: list[str], expected: list[OnlineRow | None]) -> None:
         names = fields(layout)
         answer = self.feast.get_online_features(
             features=[f"{layout.view}:{name}" for name in names],
             entity_rows=[{JOIN_KEYS[layout.view]: key} for key in asked],
         ).to_dict(include_event_timestamps=True)
-        for i, one in enumerate(expected):
-            if one is None:
+        for i, row in enumerate(expected):
+            if row is None:
                 assert [answer[name][i] for name in names] == [None] * len(names)
                 continue
-            same_floats(answer[names[0]][i], one[1])
-            assert [answer[name][i] for name in names[1:]] == list(one[2])
-            assert answer[f"{names[0]}__ts"][i] == one[3] // clock.SECOND
+            same_floats(answer[names[0]][i], row[1])
+            assert [answer[name][i] for name in names[1:]] == list(row[2])
+            assert answer[f"{names[0]}__ts"][i] == row[3] // clock.SECOND
 
     def close(self) -> None:
         self.direct.close()
@@ -83,7 +82,7 @@ class World:
 
 
 def same_floats(found: list[float], packed: bytes) -> None:
-    """Bit by bit, except NaN, whose payload Python's floats don't keep."""
+    """Compare bit by bit, except NaN, whose payload Python's floats don't keep."""
     values, expected = np.array(found, dtype="<f4"), np.frombuffer(packed, dtype="<f4")
     known = ~np.isnan(expected)
     np.testing.assert_array_equal(np.isnan(values), ~known)
@@ -91,7 +90,7 @@ def same_floats(found: list[float], packed: bytes) -> None:
 
 
 def other_sqlite(home: Path, path: Path) -> Settings:
-    """Feast's own SQLite store, in the role of a store that this project doesn't know."""
+    """Settings for Feast's own SQLite store, as an example of a store that is only read through Feast."""
     return load_settings(
         home=home,
         corpora="",

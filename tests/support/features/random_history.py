@@ -19,7 +19,7 @@ SUBJECTS = [
 
 
 def history(seed: int, n: int) -> list[LoggedEvent]:
-    """Events of all kinds, some with the id of an earlier one: the log keeps such only once."""
+    """Events of all kinds; duplicates by id are left out, as the log does."""
     rng = random.Random(seed)
     gaps = rng.choice([GAPS, GAPS[:5], GAPS[:7]])
     visible, logged, ids = START, [], set()

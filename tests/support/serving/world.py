@@ -20,7 +20,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from features.evaluate.columns import contract_for
-from features.fold.counting import Occurrence, RowWriter
+from features.fold.counting import RowUpdate, RowWriter
 from features.fold.router import Links
 from features.layout import ROLES, Layout, missing
 from features.online.reader import Fetched
@@ -150,7 +150,7 @@ def packed_row(layout: Layout, at: int, **counted: float) -> np.ndarray:
     writer = RowWriter(layout)
     row = writer.new(at)
     amounts = tuple((name, amount, at) for name, amount in counted.items())
-    writer.apply(row, Occurrence(layout.view, "any", amounts=amounts), at)
+    writer.apply(row, RowUpdate(layout.view, "any", amounts=amounts), at)
     return np.asarray(row.cells)
 
 

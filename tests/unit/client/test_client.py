@@ -1,4 +1,4 @@
-"""Both clients, each test for each: what they send, what they make of answers, and when they send again."""
+"""Both clients: what they send, how they read responses, and when they retry. Every test runs for each client."""
 
 from __future__ import annotations
 
@@ -61,19 +61,19 @@ def kind(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture
 def faked(kind: str, portal: BlockingPortal, pace: Pace) -> Callable[..., Face]:
-    """A client of answers that a function makes up."""
+    """Opens a client whose responses come from a function."""
 
-    def opened(handler: Handler, **how: Any) -> Face:
-        return open_face(kind, portal, pace, httpx.MockTransport(handler), **how)
+    def opened(handler: Handler, **options: Any) -> Face:
+        return open_face(kind, portal, pace, httpx.MockTransport(handler), **options)
 
     return opened
 
 
 @pytest.fixture
 def answering(faked: Callable[..., Face]) -> Callable[..., tuple[Face, list[httpx.Request]]]:
-    """A client that gets these answers (or errors) in turn, and the requests it sent."""
+    """Opens a client that gets these responses (or errors) in turn; returns it with the list of sent requests."""
 
-    def opened(*answers: httpx.Response | Exception, **how: Any) -> tuple[Face, list[httpx.Request]]:
+    def opened(*answers: httpx.Response | Exception, **options: Any) -> tuple[Face, list[httpx.Request]]:
         left, sent = list(answers), []
 
         def handler(request: httpx.Request) -> httpx.Response:
@@ -83,7 +83,7 @@ def answering(faked: Callable[..., Face]) -> Callable[..., tuple[Face, list[http
                 raise answer
             return answer
 
-        return faked(handler, **how), sent
+        return faked(handler, **options), sent
 
     return opened
 
@@ -98,13 +98,13 @@ def runtime(settings: Settings, engine: Engine) -> Iterator[Runtime]:
 
 @pytest.fixture
 def wire(runtime: Runtime, portal: BlockingPortal) -> InProcess:
-    """The real stack."""
+    """A transport to the real service."""
     return InProcess(make_stack(runtime), portal)
 
 
 @pytest.fixture
 def client(kind: str, runtime: Runtime, portal: BlockingPortal, pace: Pace, wire: InProcess) -> Face:
-    """A client of the real stack."""
+    """A client of the real service."""
     key = keys.create(runtime.engine, "x", ["score", "leads:read", "leads:decide", "events:write"])
     return open_face(kind, portal, pace, wire, key=key.text)
 
@@ -124,22 +124,22 @@ def json_of(request: httpx.Request) -> Any:
 
 
 def score_result(one: dict[str, Any], place: int = 0) -> dict[str, Any]:
-    """A result that says by its harm whose it is."""
+    """A result whose `harm` is the id of its subject."""
     error = {"harm": one["id"], "status": 422, "title": "t", "detail": "d", "pointer": f"/subjects/{place}/data/text"}
     return {"subject": {"id": one["id"], "typeId": one["typeId"]}, "scores": [], "errors": [error]}
 
 
 def echo(request: httpx.Request) -> httpx.Response:
-    """Scores nothing, but answers each subject in its place."""
+    """A response with no scores but one result per subject, in order."""
     sent = json_of(request)["subjects"]
     results = [score_result(one, place) for place, one in enumerate(sent)]
     return httpx.Response(200, json={"at": sent[0]["id"], "results": results})
 
 
-# Against the real stack
+# With the real service
 
 
-def test_a_loop_over_the_real_stack(client: Face, engine: Engine) -> None:
+def test_a_whole_review_with_the_real_service(client: Face, engine: Engine) -> None:
     sent = client.items([subject("comment", "c0", text=SPAM_TEXT, account_id="a1", parent=("track", "t1"))])
     assert (sent.accepted, sent.duplicates) == (1, 0)
     report = SignalIn(subject=ref("comment", "c0"), kind="user_report", source="app", harm="spam", reporter_id="a2")
@@ -178,7 +178,9 @@ def test_pages_are_followed_to_the_end(client: Face, engine: Engine, wire: InPro
     assert client.iter_leads(state="decided") == []
 
 
-def test_what_was_done_but_not_answered_is_done_once(client: Face, engine: Engine, wire: InProcess, pace: Pace) -> None:
+def test_a_change_whose_response_was_lost_is_made_once(
+    client: Face, engine: Engine, wire: InProcess, pace: Pace
+) -> None:
     put_leads(engine, 3)
     wire.lose = 1
     assert client.items([subject("comment", "c0", text="x")]).accepted == 1
@@ -198,7 +200,7 @@ def test_what_was_done_but_not_answered_is_done_once(client: Face, engine: Engin
     assert held == [kept.subject.id]
 
 
-def test_refusals_of_the_real_stack_are_raised(client: Face, runtime: Runtime, pace: Pace) -> None:
+def test_errors_of_the_real_service_are_raised(client: Face, runtime: Runtime, pace: Pace) -> None:
     with pytest.raises(NotFound) as unknown:
         client.score([("comment", "c9")])
     assert unknown.value.field == "/subjects/0/id"
@@ -221,10 +223,8 @@ def test_refusals_of_the_real_stack_are_raised(client: Face, runtime: Runtime, p
     assert pace.waits == []
 
 
-def test_texts_larger_than_one_request_may_be_are_sent_in_several(
-    client: Face, engine: Engine, wire: InProcess
-) -> None:
-    # Written as JSON each of these characters takes three bytes.
+def test_texts_over_the_size_limit_are_sent_in_several_requests(client: Face, engine: Engine, wire: InProcess) -> None:
+    # Each of these characters takes three bytes in JSON.
     items = [subject("comment", f"c{i}", text="漢" * 19_000) for i in range(60)]
     answer = client.items(items)
     assert (answer.accepted, len(set(answer.event_ids)), len(wire.sent)) == (60, 60, 2)
@@ -232,25 +232,25 @@ def test_texts_larger_than_one_request_may_be_are_sent_in_several(
     assert logged == [one.id for one in items]
 
 
-def test_a_key_that_asks_too_often_waits_as_long_as_it_is_told(
+def test_a_rate_limited_client_waits_for_retry_after(
     kind: str, runtime: Runtime, portal: BlockingPortal, pace: Pace, wire: InProcess
 ) -> None:
     slow = keys.create(runtime.engine, "slow", ["score"], rate=0.01).text
     client = open_face(kind, portal, pace, wire, key=slow, total_s=1e6)
     client.models()
     with pytest.raises(TooManyRequests, match="requests per second") as raised:
-        # One more than may come at once; only the client's clock is moved by its waiting.
+        # One more than the rate limit's burst; waiting moves only the client's clock.
         client.models(), client.models()
     assert raised.value.retry_after_s > 1
     assert min(pace.waits) > 1
     assert len(pace.waits) == 3
 
 
-def test_without_a_key_only_readiness_answers(kind: str, portal: BlockingPortal, pace: Pace, wire: InProcess) -> None:
+def test_without_a_key_only_ready_works(kind: str, portal: BlockingPortal, pace: Pace, wire: InProcess) -> None:
     bare = open_face(kind, portal, pace, wire, key=None)
     with pytest.raises(NotAuthenticated, match="no API key"):
         bare.models()
-    with pytest.raises(NotAuthenticated, match="not valid"):
+    with pytest.raises(NotAuthenticated, match="Invalid API key"):
         open_face(kind, portal, pace, wire, key="ls_a_b").models()
     assert bare.ready() is True
 
@@ -273,7 +273,7 @@ def test_long_lists_are_scored_in_parts_and_joined_in_order(faked: Callable[...,
     assert [x.errors[0].pointer for x in answer.results] == [f"/subjects/{i}/data/text" for i in range(2_300)]
 
 
-def test_a_part_without_any_score_gives_results_among_others(faked: Callable[..., Face]) -> None:
+def test_a_part_without_scores_still_gives_results(faked: Callable[..., Face]) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         sent = json_of(request)["subjects"]
         if sent[0]["id"] != "c1000":
@@ -290,7 +290,7 @@ def test_a_part_without_any_score_gives_results_among_others(faked: Callable[...
     assert unreadable.subject is None
 
 
-def test_no_score_at_all_is_raised_with_the_place_in_the_whole_list(faked: Callable[..., Face]) -> None:
+def test_without_any_score_the_error_points_into_the_whole_list(faked: Callable[..., Face]) -> None:
     def handler(request: httpx.Request) -> httpx.Response:
         return problem(404, "Nothing could be scored.", ("/subjects/0/id", "Unknown."))
 
@@ -308,14 +308,14 @@ def test_no_score_at_all_is_raised_with_the_place_in_the_whole_list(faked: Calla
     assert whole.value.field == "/subjects/1000/data/text"
 
 
-def test_events_go_in_turn_each_part_with_a_key_of_its_own(faked: Callable[..., Face]) -> None:
+def test_events_are_sent_in_order_with_one_idempotency_key_per_part(faked: Callable[..., Face]) -> None:
     sent: list[tuple[str, int, str]] = []
 
     def handler(request: httpx.Request) -> httpx.Response:
         (name, entries) = next(iter(json_of(request).items()))
         sent.append((name, len(entries), request.headers["idempotency-key"]))
         if len(sent) == 6:
-            return problem(422, "Late. Mend it.", (f"/{name}/3/occurredAt", "Late."))
+            return problem(422, "Late. Fix it.", (f"/{name}/3/occurredAt", "Late."))
         return httpx.Response(202, json={**ACCEPTED, "accepted": len(entries), "eventIds": [str(len(sent))]})
 
     client = faked(handler)
@@ -328,10 +328,10 @@ def test_events_go_in_turn_each_part_with_a_key_of_its_own(faked: Callable[..., 
         client.items([subject("comment", "c")] * 2_500, idempotency_key="mine")
     assert [key for *_, key in sent[3:]] == ["mine-0", "mine-1", "mine-2"]
     assert raised.value.field == "/items/2003/occurredAt"
-    assert raised.value.remedy == "Mend it. The first 2,000 are accepted: go on from there."
+    assert raised.value.remedy == "Fix it. The first 2,000 entries were accepted; continue after them."
 
 
-def test_scoring_on_asyncio_is_concurrent_within_bounds(portal: BlockingPortal, pace: Pace) -> None:
+def test_asyncio_scoring_has_limited_concurrency(portal: BlockingPortal, pace: Pace) -> None:
     now, most = 0, 0
 
     async def handler(request: httpx.Request) -> httpx.Response:
@@ -348,11 +348,11 @@ def test_scoring_on_asyncio_is_concurrent_within_bounds(portal: BlockingPortal, 
     assert most == 4
 
 
-# Sending again
+# Retries
 
 
 @pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
-def test_what_may_pass_is_sent_again(
+def test_transient_errors_are_retried(
     answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace, status: int
 ) -> None:
     client, sent = answering(*[problem(status)] * 3, httpx.Response(200, json=EMPTY))
@@ -365,7 +365,7 @@ def test_what_may_pass_is_sent_again(
     "error",
     [httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.ConnectTimeout("x"), httpx.RemoteProtocolError("x")],
 )
-def test_what_did_not_come_through_is_sent_again(
+def test_lost_requests_are_retried(
     answering: Callable[..., tuple[Face, list[httpx.Request]]], error: Exception
 ) -> None:
     client, sent = answering(error, httpx.Response(202, json=ACCEPTED))
@@ -380,9 +380,7 @@ def test_what_did_not_come_through_is_sent_again(
     assert len(sent) == 4
 
 
-def test_the_service_says_when_to_come_again(
-    answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace
-) -> None:
+def test_retry_after_is_honoured(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
     later = email.utils.formatdate(time.time() + 5, usegmt=True)
     client, _ = answering(
         problem(429, **{"retry-after": "7"}), problem(503, **{"retry-after": later}),
@@ -394,7 +392,7 @@ def test_the_service_says_when_to_come_again(
     assert pace.waits[2] == 0.5
 
 
-def test_attempts_and_time_are_bounded(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
+def test_attempts_and_time_are_limited(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
     client, sent = answering(*[problem(503, "Down. Try again.")] * 4)
     with pytest.raises(Unavailable, match="Down"):
         client.leads()
@@ -413,7 +411,7 @@ def test_attempts_and_time_are_bounded(answering: Callable[..., tuple[Face, list
     assert len(sent) == 1
 
 
-def test_waits_grow_to_a_cap_and_are_drawn_from_all_below() -> None:
+def test_waits_are_random_up_to_a_growing_cap() -> None:
     for draw in (0.0, 0.999):
         attempts = Retries(attempts=9, total_s=1e9, timer=lambda: 0.0, draw=lambda drawn=draw: drawn).begin()
         waits = [attempts.wait_s(None) for _ in range(8)]
@@ -428,15 +426,15 @@ def test_waits_grow_to_a_cap_and_are_drawn_from_all_below() -> None:
     [(401, NotAuthenticated), (403, AccessDenied), (404, NotFound), (409, Conflict), (413, TooLarge),
      (415, InvalidInput), (422, InvalidInput), (400, InvalidInput), (405, InvalidInput), (500, LeadsError)],
 )  # fmt: skip
-def test_what_will_not_pass_is_raised_at_once(
+def test_permanent_errors_are_raised_at_once(
     answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace, status: int, raised: type[LeadsError]
 ) -> None:
-    client, sent = answering(problem(status, "Wrong. Mend it.", ("/reviewer", "Wrong."), ("/n", "Too.")))
+    client, sent = answering(problem(status, "Wrong. Fix it.", ("/reviewer", "Wrong."), ("/n", "Too.")))
     with pytest.raises(LeadsError) as found:
         client.claim("ann")
     assert type(found.value) is raised
     error = found.value
-    assert (error.message, error.remedy, error.field, error.request_id) == ("Wrong.", "Mend it.", "/reviewer", "r1")
+    assert (error.message, error.remedy, error.field, error.request_id) == ("Wrong.", "Fix it.", "/reviewer", "r1")
     assert (len(sent), pace.waits) == (1, [])
 
 
@@ -465,17 +463,17 @@ def test_every_documented_status_and_every_error_is_translated(runtime: Runtime,
         assert kind.status == status or status not in of_ours
 
 
-# Answers that aren't the API's
+# Responses that aren't the API's
 
 
-def test_a_proxys_page_is_an_error_that_says_so(
+def test_a_proxys_error_page_is_reported_as_such(
     answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace
 ) -> None:
     page = httpx.Response(502, html="<h1>Bad Gateway</h1>")
     client, sent = answering(page, httpx.Response(200, json=EMPTY))
     assert client.leads().leads == ()
     client, sent = answering(*[page] * 4)
-    with pytest.raises(Unavailable, match="GET /v1/leads was answered 502, without a problem document") as raised:
+    with pytest.raises(Unavailable, match="GET /v1/leads returned 502 without a problem document") as raised:
         client.leads()
     assert "Bad Gateway" not in str(raised.value)
     assert len(sent) == 4
@@ -485,16 +483,16 @@ def test_a_proxys_page_is_an_error_that_says_so(
     "answer",
     [{"html": "<p>Log in"}, {}, {"content": b'{"leads": "\xff"}'}, {"json": {"leads": 5}}, {"json": []}],
 )
-def test_a_good_status_with_another_body_is_an_error(
+def test_an_unexpected_body_is_an_error(
     answering: Callable[..., tuple[Face, list[httpx.Request]]], answer: dict[str, Any]
 ) -> None:
     client, sent = answering(httpx.Response(200, **answer))
-    with pytest.raises(Unavailable, match="no such answer"):
+    with pytest.raises(Unavailable, match="unexpected body"):
         client.leads()
     assert len(sent) == 1
 
 
-def test_ids_stay_within_their_part_of_the_path(
+def test_ids_are_escaped_in_paths(
     answering: Callable[..., tuple[Face, list[httpx.Request]]],
 ) -> None:
     client, sent = answering(problem(404), problem(404))
@@ -511,7 +509,7 @@ def test_redirects_are_not_followed(answering: Callable[..., tuple[Face, list[ht
     assert len(sent) == 1
 
 
-def test_what_a_newer_service_adds_is_passed_over(answering: Callable[..., tuple[Face, list[httpx.Request]]]) -> None:
+def test_fields_of_a_newer_service_are_ignored(answering: Callable[..., tuple[Face, list[httpx.Request]]]) -> None:
     named = {"id": "c1", "typeId": "comment", "new": 1}
     result = {"subject": named, "scores": [], "errors": [], "new": {"x": 1}}
     client, _ = answering(httpx.Response(200, json={"at": "t", "results": [result], "new": None}))
@@ -544,7 +542,7 @@ def test_the_key_is_sent_and_never_shown(
 
 
 @pytest.mark.parametrize("opened", [Client, AsyncClient])
-def test_addresses_and_keys_that_are_none(opened: type[Client] | type[AsyncClient]) -> None:
+def test_invalid_addresses_and_keys_are_rejected(opened: type[Client] | type[AsyncClient]) -> None:
     for url in ("127.0.0.1:3000", "ftp://x", "http://", "http://x:port"):
         with pytest.raises(InvalidInput, match="base_url"):
             opened(url, KEY)
@@ -573,7 +571,7 @@ def test_address_and_key_come_from_the_environment(monkeypatch: pytest.MonkeyPat
     assert ask("http://other.test", "ls_x") == ("http://other.test/v1/leads", "ls_x")
 
 
-def test_proxies_of_the_environment_do_not_stand_before_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_proxies_are_not_used_for_loopback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("ALL_PROXY", "http://proxy.test:1")
     for url, proxied in (("http://127.0.0.1:1", False), ("http://localhost", False), ("http://[::1]:2", False),
                          ("http://leads.test", True)):  # fmt: skip
@@ -582,7 +580,7 @@ def test_proxies_of_the_environment_do_not_stand_before_loopback(monkeypatch: py
 
 
 @pytest.mark.parametrize("key", ["", "x" * 256, "a\nb", "ä"])
-def test_idempotency_keys_that_cannot_be_sent(
+def test_invalid_idempotency_keys_are_rejected(
     answering: Callable[..., tuple[Face, list[httpx.Request]]], key: str
 ) -> None:
     client, sent = answering()
@@ -591,7 +589,7 @@ def test_idempotency_keys_that_cannot_be_sent(
     assert sent == []
 
 
-def test_what_is_no_json_is_refused_before_it_is_sent(
+def test_invalid_text_is_rejected_before_sending(
     answering: Callable[..., tuple[Face, list[httpx.Request]]],
 ) -> None:
     client, sent = answering()
@@ -618,7 +616,7 @@ def test_ready_asks_once(faked: Callable[..., Face], pace: Pace) -> None:
     assert (asked, pace.waits) == (["/readyz"] * 3, [])
 
 
-def test_both_have_the_same_methods() -> None:
+def test_both_clients_have_the_same_methods() -> None:
     def methods(kind: type[Client] | type[AsyncClient]) -> dict[str, list[str]]:
         public = {name: x for name, x in vars(kind).items() if inspect.isfunction(x) and not name.startswith("_")}
         return {name.replace("aclose", "close"): [str(p) for p in inspect.signature(x).parameters.values()]
@@ -627,7 +625,7 @@ def test_both_have_the_same_methods() -> None:
     assert methods(Client) == methods(AsyncClient)
 
 
-def test_they_end_with_their_block(portal: BlockingPortal) -> None:
+def test_the_with_block_closes_the_connections(portal: BlockingPortal) -> None:
     with Client("http://x", KEY) as blocking:
         assert not blocking._http.is_closed
     assert blocking._http.is_closed

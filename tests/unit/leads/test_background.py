@@ -1,4 +1,4 @@
-"""Work that is repeated in the background."""
+"""Periodic work in a background thread."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leads.background import repeating
 from leads.errors import Unavailable
 
 
-def test_work_is_repeated_while_it_is_open_and_ends_with_it() -> None:
+def test_work_repeats_until_the_context_ends() -> None:
     done, often = 0, threading.Event()
 
     def work() -> int:
@@ -28,8 +28,8 @@ def test_work_is_repeated_while_it_is_open_and_ends_with_it() -> None:
     assert done == after
 
 
-@pytest.mark.parametrize("error", [OSError("disk"), Unavailable("The store doesn't answer.")])
-def test_work_that_fails_is_named_and_tried_again(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("error", [OSError("disk"), Unavailable("The store is down.")])
+def test_failed_work_is_logged_and_retried(error: Exception, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     tries, again = 0, threading.Event()
 
@@ -43,11 +43,11 @@ def test_work_that_fails_is_named_and_tried_again(error: Exception, caplog: pyte
 
     with repeating(work, every_s=0.001, name="failing"):
         assert again.wait(30)
-    (said,) = [record.getMessage() for record in caplog.records]
-    assert said.startswith("failing failed and is tried again: ")
+    (message,) = [record.getMessage() for record in caplog.records]
+    assert message.startswith("failing failed and will be retried: ")
 
 
-def test_work_that_never_ends_is_interrupted_between_two_pieces() -> None:
+def test_endless_work_stops_between_two_calls() -> None:
     begun = threading.Event()
 
     def work() -> int:

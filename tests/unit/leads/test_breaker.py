@@ -1,4 +1,4 @@
-"""The breaker opens, cools down, probes and closes; what it promises holds for any order of calls and answers."""
+"""The breaker opens, cools down, probes and closes. Its guarantees hold for any order of calls and results."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 from hypothesis.stateful import Bundle, RuleBasedStateMachine, consumes, rule
 
-from leads.breaker import FAILED_OF_WINDOW, FIRST_S, IN_A_ROW, MOST_S, WINDOW, Breaker
+from leads.breaker import FAILED_OF_WINDOW, FIRST_S, IN_A_ROW, MAX_S, WINDOW, Breaker
 from leads.errors import Unavailable
 
 
 class Timer:
-    """A clock that goes on when told."""
+    """A clock that the test moves."""
 
     def __init__(self) -> None:
         self.now = 1_000.0
@@ -30,7 +30,7 @@ def timer() -> Timer:
 
 @pytest.fixture
 def breaker(timer: Timer) -> Breaker:
-    return Breaker("The store", remedy="Check that it runs.", timer=timer, chance=lambda: 0.0)
+    return Breaker("The store", remedy="Check that it is running.", timer=timer, chance=lambda: 0.0)
 
 
 def fail(breaker: Breaker, times: int = 1) -> None:
@@ -44,18 +44,18 @@ def refused(breaker: Breaker) -> Unavailable:
     return error.value
 
 
-def test_it_opens_after_failures_in_a_row_and_says_so(breaker: Breaker) -> None:
+def test_opens_after_consecutive_failures(breaker: Breaker) -> None:
     fail(breaker, IN_A_ROW - 1)
     breaker.succeeded(breaker.enter())
     fail(breaker, IN_A_ROW - 1)
     assert not breaker.open
     fail(breaker)
     assert breaker.open
-    assert str(refused(breaker)) == "The store has failed lately and isn't asked for a moment. Check that it runs."
+    assert str(refused(breaker)) == "The store failed recently; calls to it are paused. Check that it is running."
     assert breaker.short_circuited == 1
 
 
-def test_it_opens_when_half_of_the_last_calls_failed(breaker: Breaker) -> None:
+def test_opens_when_half_of_the_recent_calls_failed(breaker: Breaker) -> None:
     for _ in range(FAILED_OF_WINDOW - 1):
         fail(breaker)
         breaker.succeeded(breaker.enter())
@@ -64,7 +64,7 @@ def test_it_opens_when_half_of_the_last_calls_failed(breaker: Breaker) -> None:
     assert breaker.open
 
 
-def test_old_failures_are_forgotten(breaker: Breaker) -> None:
+def test_old_failures_expire(breaker: Breaker) -> None:
     for _ in range(FAILED_OF_WINDOW - 1):
         fail(breaker)
         breaker.succeeded(breaker.enter())
@@ -74,7 +74,7 @@ def test_old_failures_are_forgotten(breaker: Breaker) -> None:
     assert not breaker.open
 
 
-def test_one_probe_goes_through_after_the_cool_down(breaker: Breaker, timer: Timer) -> None:
+def test_allows_one_probe_after_the_cool_down(breaker: Breaker, timer: Timer) -> None:
     fail(breaker, IN_A_ROW)
     timer.now += FIRST_S - 0.01
     refused(breaker)
@@ -86,28 +86,28 @@ def test_one_probe_goes_through_after_the_cool_down(breaker: Breaker, timer: Tim
     assert breaker.enter() == breaker.enter()
 
 
-def test_the_cool_down_doubles_up_to_a_limit_and_starts_anew(breaker: Breaker, timer: Timer) -> None:
+def test_the_cool_down_doubles_up_to_a_limit_and_resets_on_success(breaker: Breaker, timer: Timer) -> None:
     fail(breaker, IN_A_ROW)
-    for wait in (0.5, 1.0, 2.0, 4.0, 8.0, MOST_S, MOST_S):
+    for wait in (0.5, 1.0, 2.0, 4.0, 8.0, MAX_S, MAX_S):
         timer.now += wait - 0.001
         refused(breaker)
         timer.now += 0.001
         fail(breaker)
-    timer.now += MOST_S
+    timer.now += MAX_S
     breaker.succeeded(breaker.enter())
     fail(breaker, IN_A_ROW)
     timer.now += FIRST_S
     breaker.enter()
 
 
-def test_chance_shortens_the_cool_down(timer: Timer) -> None:
+def test_the_cool_down_has_jitter(timer: Timer) -> None:
     breaker = Breaker("The store", remedy="", timer=timer, chance=lambda: 1.0)
     fail(breaker, IN_A_ROW)
     timer.now += FIRST_S * 0.75
     breaker.enter()
 
 
-def test_answers_of_before_it_opened_change_nothing(breaker: Breaker, timer: Timer) -> None:
+def test_results_of_calls_before_it_opened_are_ignored(breaker: Breaker, timer: Timer) -> None:
     early = [breaker.enter() for _ in range(10)]
     fail(breaker, IN_A_ROW)
     breaker.succeeded(early[0])
@@ -124,26 +124,24 @@ def test_answers_of_before_it_opened_change_nothing(breaker: Breaker, timer: Tim
     assert not breaker.open
 
 
-def test_the_log_tells_of_opening_and_closing_once(
-    breaker: Breaker, timer: Timer, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_opening_and_closing_are_logged_once(breaker: Breaker, timer: Timer, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO)
     fail(breaker, IN_A_ROW - 1)
     breaker.failed(breaker.enter(), "connection refused")
     refused(breaker)
     timer.now += FIRST_S
     fail(breaker)
-    timer.now += MOST_S
+    timer.now += MAX_S
     breaker.succeeded(breaker.enter())
     breaker.succeeded(breaker.enter())
     assert [record.getMessage() for record in caplog.records] == [
-        "The store doesn't answer and is asked only now and then: connection refused",
-        "The store answers again",
+        "The store is not responding; calls to it are paused: connection refused",
+        "The store is responding again",
     ]
 
 
 class AnyOrder(RuleBasedStateMachine):
-    """Calls that begin and end in any order, while time goes on as it likes."""
+    """Calls begin and end in any order, and time passes at random."""
 
     calls = Bundle("calls")
 
@@ -188,8 +186,8 @@ class AnyOrder(RuleBasedStateMachine):
         self.timer.now += seconds
 
     def teardown(self) -> None:
-        """It is never shut for good."""
-        self.timer.now += MOST_S
+        """It never stays open forever."""
+        self.timer.now += MAX_S
         if not self.probing:
             self.breaker.enter()
 

@@ -1,4 +1,4 @@
-"""Instants, as integers and as text."""
+"""Times as integers and as text."""
 
 from __future__ import annotations
 
@@ -26,17 +26,17 @@ def test_text_is_utc(at: int) -> None:
     assert clock.to_datetime(at).tzinfo is UTC
 
 
-def test_an_offset_is_taken_into_account() -> None:
+def test_an_offset_is_applied() -> None:
     assert clock.from_text("2026-01-31T12:00:00+02:00") == clock.from_text("2026-01-31T10:00:00Z")
 
 
 @pytest.mark.parametrize("text", ["", "yesterday", "2026-01-31", "2026-01-31T12:00:00", "2026-02-30T00:00:00Z"])
-def test_what_is_no_instant_is_refused(text: str) -> None:
+def test_an_invalid_time_is_rejected(text: str) -> None:
     with pytest.raises(ValueError, match=r"."):
         clock.from_text(text)
 
 
-def test_a_naive_datetime_is_refused() -> None:
+def test_a_naive_datetime_is_rejected() -> None:
     with pytest.raises(ValueError, match="UTC offset"):
         clock.from_datetime(datetime(2026, 1, 31))  # noqa: DTZ001
 

@@ -1,4 +1,4 @@
-"""The corpora as published: small files written by hand, and the real ones where they are found."""
+"""The corpora in their published formats: small hand-written files, and the real ones if present."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def put(directory: Path, name: str, text: str | bytes) -> Path:
 
 
 def convabuse_row(example: str, user: str, *grades: str) -> str:
-    """One annotator per grade; a grade `-1+1` marks the example twice."""
+    """One annotator per grade; the grade `-1+1` means that the annotator gave two marks."""
     cells = [example, user]
     for grade in grades:
         given = grade.split("+") if grade else []
@@ -45,32 +45,32 @@ class TestYoutubeSpam:
         assert texts["a"].labels == {"youtube-spam": True}
         assert texts["b"].labels == {"youtube-spam": False}
 
-    def test_a_row_without_a_date_stays_with_its_neighbour(self, tmp_path: Path) -> None:
+    def test_a_row_without_a_date_takes_its_neighbours(self, tmp_path: Path) -> None:
         rows = "o,x,,opens,0\na,x,2014-01-02T00:00:00,one,1\nb,y,,two,0\nc,y,2014-02-02T00:00:00,three,0\n"
         put(tmp_path, "youtube-spam/01-a.csv", YOUTUBE_HEADER + rows)
         assert [text.order for text in read_corpus(tmp_path, "youtube-spam")] == [0, 0, 0, 1]
 
-    def test_quotes_line_ends_and_byte_order_marks(self, tmp_path: Path) -> None:
+    def test_quotes_line_breaks_and_byte_order_marks(self, tmp_path: Path) -> None:
         row = 'a,x,2014-01-02T00:00:00,"one, ""two""\nthree\ufeff",1\n'
         put(tmp_path, "youtube-spam/01-a.csv", "\ufeff" + YOUTUBE_HEADER + row)
         [text] = read_corpus(tmp_path, "youtube-spam")
         assert text.text == 'one, "two"\nthree'
 
-    def test_an_unknown_class_is_refused_without_quoting_the_text(self, tmp_path: Path) -> None:
+    def test_an_unknown_class_is_rejected_without_quoting_the_text(self, tmp_path: Path) -> None:
         put(tmp_path, "youtube-spam/01-a.csv", YOUTUBE_HEADER + "a,x,2014-01-02T00:00:00,secret,2\n")
         with pytest.raises(InvalidInput, match=r"01-a\.csv:2: .*CLASS") as caught:
             read_corpus(tmp_path, "youtube-spam")
         assert "secret" not in str(caught.value)
 
-    def test_shifted_cells_are_refused_without_quoting_the_text(self, tmp_path: Path) -> None:
+    def test_shifted_cells_are_rejected_without_quoting_the_text(self, tmp_path: Path) -> None:
         put(tmp_path, "youtube-spam/01-a.csv", YOUTUBE_HEADER + "a,x,secret,2014-01-02T00:00:00,1\n")
-        with pytest.raises(InvalidInput, match="DATE is not a time") as caught:
+        with pytest.raises(InvalidInput, match="DATE is not a valid time") as caught:
             read_corpus(tmp_path, "youtube-spam")
         assert "secret" not in str(caught.value)
 
 
 class TestCad:
-    def test_labels_order_and_line_ends(self, tmp_path: Path) -> None:
+    def test_labels_order_and_line_breaks(self, tmp_path: Path) -> None:
         rows = (
             'efi1y95\tsay "one[linebreak]two\tIdentityDirectedAbuse,PersonDirectedAbuse\n'
             "efi1dgw\tthree\tNeutral\n"
@@ -83,7 +83,7 @@ class TestCad:
         assert second.labels == third.labels == {"cad:identity": False, "cad:person": False}
         assert (second.order, first.order, third.order) == (0, 1, 2)
 
-    def test_an_unknown_category_is_refused(self, tmp_path: Path) -> None:
+    def test_an_unknown_category_is_rejected(self, tmp_path: Path) -> None:
         put(tmp_path, "cad/cad_v1_1_dev.tsv", "id\ttext\tlabels\nefi\tone\tNeutrall\n")
         with pytest.raises(InvalidInput, match=r"cad_v1_1_dev\.tsv:2: .*labels"):
             read_corpus(tmp_path, "cad")
@@ -105,24 +105,24 @@ class TestConvabuse:
             (("1", "-1", ""), False),
             (("0", "-2", "-1"), True),
             (("", "1", "1"), False),
-            # The annotator who marked twice counts twice.
+            # An annotator with two marks counts twice.
             (("-1+-2", "1", ""), True),
         ],
     )
-    def test_most_marks_decide(self, tmp_path: Path, grades: tuple[str, ...], abusive: bool) -> None:
+    def test_the_majority_of_marks_decides(self, tmp_path: Path, grades: tuple[str, ...], abusive: bool) -> None:
         row = convabuse_row("1.0", "hi", *grades)
         put(tmp_path, "convabuse/ConvAbuseEMNLPtest.csv", convabuse_header(3) + row)
         [text] = read_corpus(tmp_path, "convabuse")
         assert text.labels == {"convabuse": abusive}
         assert text.text == "hi"
 
-    def test_the_file_that_repeats_the_parts_is_left_out(self, tmp_path: Path) -> None:
+    def test_the_file_that_repeats_the_parts_is_ignored(self, tmp_path: Path) -> None:
         for part in ("train", "full"):
             row = convabuse_row("1.0", "hi", "1")
             put(tmp_path, f"convabuse/ConvAbuseEMNLP{part}.csv", convabuse_header(1) + row)
         assert len(read_corpus(tmp_path, "convabuse")) == 1
 
-    def test_an_example_nobody_marked_is_refused(self, tmp_path: Path) -> None:
+    def test_an_example_without_marks_is_rejected(self, tmp_path: Path) -> None:
         put(tmp_path, "convabuse/ConvAbuseEMNLPtest.csv", convabuse_header(1) + convabuse_row("1.0", "hi", ""))
         with pytest.raises(InvalidInput, match="no annotator"):
             read_corpus(tmp_path, "convabuse")
@@ -142,38 +142,38 @@ class TestAnyCorpus:
         assert text.label(["cad:identity"]) is False
         assert text.label(["edos"]) is None
 
-    def test_available_names_what_is_there(self, tmp_path: Path) -> None:
+    def test_available_lists_the_corpora_with_files(self, tmp_path: Path) -> None:
         assert available(None) == available(tmp_path) == ()
         put(tmp_path, "cad/cad_v1_1_dev.tsv", "id\ttext\tlabels\n")
         assert available(tmp_path) == ("cad",)
 
-    def test_no_file(self, tmp_path: Path) -> None:
-        with pytest.raises(InvalidInput, match=r"edos: .*no file.*LEADS_CORPORA"):
+    def test_without_files(self, tmp_path: Path) -> None:
+        with pytest.raises(InvalidInput, match=r"edos: No files .*LEADS_CORPORA"):
             read_corpus(tmp_path, "edos")
 
-    def test_no_row(self, tmp_path: Path) -> None:
+    def test_without_rows(self, tmp_path: Path) -> None:
         put(tmp_path, "cad/cad_v1_1_dev.tsv", "id\ttext\tlabels\n")
-        with pytest.raises(InvalidInput, match="no row"):
+        with pytest.raises(InvalidInput, match="No files or rows"):
             read_corpus(tmp_path, "cad")
 
     def test_an_empty_file(self, tmp_path: Path) -> None:
         put(tmp_path, "cad/cad_v1_1_dev.tsv", "")
-        with pytest.raises(InvalidInput, match="lacks the columns id, text, labels"):
+        with pytest.raises(InvalidInput, match="Missing columns: id, text, labels"):
             read_corpus(tmp_path, "cad")
 
-    def test_wrong_columns_are_named(self, tmp_path: Path) -> None:
+    def test_missing_columns_are_named(self, tmp_path: Path) -> None:
         put(tmp_path, "cad/cad_v1_1_dev.tsv", "id\tbody\tlabels\nefi\tone\tNeutral\n")
-        with pytest.raises(InvalidInput, match=r"cad_v1_1_dev\.tsv:1: lacks the columns text\. Expected: id, text"):
+        with pytest.raises(InvalidInput, match=r"cad_v1_1_dev\.tsv:1: Missing columns: text\. Expected: id, text"):
             read_corpus(tmp_path, "cad")
 
-    def test_a_row_of_another_length(self, tmp_path: Path) -> None:
+    def test_a_row_of_the_wrong_length(self, tmp_path: Path) -> None:
         put(tmp_path, "cad/cad_v1_1_dev.tsv", "id\ttext\tlabels\nefi\tone\ttwo\tNeutral\n")
-        with pytest.raises(InvalidInput, match=r"tsv:2: .*4 fields where the header has 3"):
+        with pytest.raises(InvalidInput, match=r"tsv:2: .*4 fields, but the header has 3"):
             read_corpus(tmp_path, "cad")
 
-    def test_bytes_that_are_not_utf8(self, tmp_path: Path) -> None:
+    def test_invalid_utf8(self, tmp_path: Path) -> None:
         put(tmp_path, "cad/cad_v1_1_dev.tsv", b"id\ttext\tlabels\nefi\t\xff\tNeutral\n")
-        with pytest.raises(InvalidInput, match="not UTF-8 at byte 19"):
+        with pytest.raises(InvalidInput, match="Not valid UTF-8 at byte 19"):
             read_corpus(tmp_path, "cad")
 
     def test_unknown_names(self, tmp_path: Path) -> None:
@@ -192,7 +192,7 @@ class TestAnyCorpus:
         ("convabuse", 2_670, {"convabuse": 495}),
     ],
 )
-def test_the_published_corpora_count_as_their_readme_says(name: str, rows: int, positives: dict[str, int]) -> None:
+def test_the_published_corpora_match_their_readme(name: str, rows: int, positives: dict[str, int]) -> None:
     directory = load_settings().corpora_dir
     if directory is None or name not in available(directory):
         pytest.skip("corpora not found: set LEADS_CORPORA")

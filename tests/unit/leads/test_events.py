@@ -1,4 +1,4 @@
-"""Records survive their encoding, and what isn't one is refused by name."""
+"""Events survive encoding, and invalid ones are rejected with the place of the error."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_recorded_event_survives_encoding_on_one_line(record: RecordedEvent) -
 
 
 @given(names, ids)
-def test_a_subject_is_found_again_from_its_key(type_id: str, subject_id: str) -> None:
+def test_a_subject_survives_its_key(type_id: str, subject_id: str) -> None:
     assert Subject.of_key(Subject(type_id, subject_id).key) == Subject(type_id, subject_id)
 
 
@@ -121,7 +121,7 @@ def changed(pointer: str, value: Any) -> bytes:
         ("/body/subject", []),
     ],
 )
-def test_a_bad_value_is_refused_with_its_pointer(pointer: str, value: Any) -> None:
+def test_an_invalid_value_is_rejected_with_its_pointer(pointer: str, value: Any) -> None:
     with pytest.raises(InvalidInput) as refused:
         decode_event(changed(pointer, value))
     assert refused.value.field == pointer
@@ -131,7 +131,7 @@ def test_a_bad_value_is_refused_with_its_pointer(pointer: str, value: Any) -> No
     ("pointer", "where"),
     [("/surprise", None), ("/body/surprise", "/body"), ("/body/subject/surprise", "/body/subject")],
 )
-def test_an_unknown_field_is_refused_where_it_stands(pointer: str, where: str | None) -> None:
+def test_an_unknown_field_is_rejected_with_its_pointer(pointer: str, where: str | None) -> None:
     with pytest.raises(InvalidInput, match="surprise") as refused:
         decode_event(changed(pointer, 1))
     assert refused.value.field == where
@@ -159,18 +159,18 @@ def test_a_missing_field_is_named(field: str) -> None:
         json.dumps({**EVENT, "body": {**EVENT["body"], "type": "paused"}}).encode(),
     ],
 )
-def test_what_is_no_event_is_refused(raw: bytes) -> None:
+def test_an_invalid_event_is_rejected(raw: bytes) -> None:
     with pytest.raises(InvalidInput):
         decode_event(raw)
 
 
 @given(st.binary(max_size=200))
-def test_no_bytes_raise_anything_else(raw: bytes) -> None:
+def test_arbitrary_bytes_raise_only_invalid_input(raw: bytes) -> None:
     with pytest.raises(InvalidInput):
         decode_event(raw)
 
 
-def test_an_error_doesnt_quote_what_was_sent() -> None:
+def test_errors_dont_quote_the_input() -> None:
     secret = "somebody's private words " * 3
     for pointer in ("/id", "/body/type", f"/body/{secret}"):
         with pytest.raises(InvalidInput) as refused:
@@ -178,7 +178,7 @@ def test_an_error_doesnt_quote_what_was_sent() -> None:
         assert "private" not in str(refused.value)
 
 
-def test_too_long_a_text_is_refused() -> None:
+def test_an_overlong_text_is_rejected() -> None:
     body = {"type": "item_created", "subject": {"type_id": "comment", "id": "c1"}, "text": "x" * 20_001}
     with pytest.raises(InvalidInput) as refused:
         decode_event(changed("/body", body))

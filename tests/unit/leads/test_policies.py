@@ -1,4 +1,4 @@
-"""`policies.yaml`: what is wrong with it is said with its line and a remedy."""
+"""`policies.yaml`: errors name the line and a remedy."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def file(tmp_path: Path) -> Path:
 
 
 def refusal(file: Path, text: str | bytes) -> str:
-    """The error's text, with the file's name instead of its path."""
+    """The error's text, with the file name instead of its path."""
     file.write_bytes(text.encode() if isinstance(text, str) else text)
     with pytest.raises(ConfigurationError) as refused:
         load_policies(file)
@@ -41,7 +41,7 @@ def refusal(file: Path, text: str | bytes) -> str:
     return str(refused.value).replace(str(file), file.name)
 
 
-def test_good_ones_are_read(file: Path) -> None:
+def test_valid_policies_are_read(file: Path) -> None:
     file.write_text(GOOD)
     policies = load_policies(file)
     assert policies.harms["spam"].review.at_least == 0.5
@@ -60,14 +60,12 @@ def test_good_ones_are_read(file: Path) -> None:
         ("    text: false\n    without_features: refuse\n", False),
     ],
 )
-def test_what_is_judged_by_text_is_scored_without_features_unless_told_otherwise(
-    file: Path, more: str, scores: bool
-) -> None:
+def test_text_harms_are_scored_without_features_by_default(file: Path, more: str, scores: bool) -> None:
     file.write_text(GOOD.replace("    severity: 3\n", "    severity: 3\n" + more))
     assert load_policies(file).harms["spam"].scores_without_features is scores
 
 
-def test_the_projects_own_are_good() -> None:
+def test_the_default_policies_are_valid() -> None:
     policies = load_policies(POLICIES_FILE)
     assert set(policies.harms) == {"spam", "identity_hate", "sexism", "harassment", "stream_manipulation"}
 
@@ -79,18 +77,17 @@ def test_the_projects_own_are_good() -> None:
             "    severity: 3",
             "    severity: 3\n    severty: 3",
             "policies.yaml:9: harms.spam.severty: Extra inputs are not permitted. "
-            "Remove that key or mend its spelling.",
+            "Remove the key or correct its spelling.",
         ),
         (
             "    severity: 3",
             "    severity: 11",
-            "policies.yaml:8: harms.spam.severity: Input should be less than or equal to 10. "
-            "Give it a value in that range.",
+            "policies.yaml:8: harms.spam.severity: Input should be less than or equal to 10. Correct the value.",
         ),
         (
             "    severity: 3",
             "    severity: .nan",
-            "policies.yaml:8: harms.spam.severity: Input should be a finite number. Give it a value in that range.",
+            "policies.yaml:8: harms.spam.severity: Input should be a finite number. Correct the value.",
         ),
         (
             "    title: Spam\n",
@@ -100,55 +97,52 @@ def test_the_projects_own_are_good() -> None:
         (
             "      at_least: 0.9",
             "      at_least: 1.5",
-            "policies.yaml:13: harms.spam.auto.at_least: Input should be less than 1. Give it a value in that range.",
+            "policies.yaml:13: harms.spam.auto.at_least: Input should be less than 1. Correct the value.",
         ),
         (
             "{precision: 0.6}",
             "{precision: 0.98}",
-            "policies.yaml:5: harms.spam: auto.precision must be above review.precision. "
-            "Give it a value in that range.",
+            "policies.yaml:5: harms.spam: auto.precision must be above review.precision. Correct the value.",
         ),
         (
             "[comment, track]",
             "[comment, comment]",
-            "policies.yaml:5: harms.spam: subject_types names a type twice. Give it a value in that range.",
+            "policies.yaml:5: harms.spam: subject_types lists a type twice. Correct the value.",
         ),
         (
             "    severity: 3",
             "    severity: 3\n    severity: 4",
-            "policies.yaml:9: harms.spam.severity is given twice, first on line 8. Keep one of them.",
+            "policies.yaml:9: harms.spam.severity is set twice, first on line 8. Remove one of them.",
         ),
         (
             "  lease_minutes: 15",
             "  lease_minutes: [15",
-            "policies.yaml:4: is not YAML: expected ',' or ']', but got ':'. Mend that line.",
+            "policies.yaml:4: Invalid YAML: expected ',' or ']', but got ':'. Correct this line.",
         ),
         (
             "  spam:",
             "  Spam:",
-            "policies.yaml:5: harms.Spam: String should match pattern '^[a-z][a-z0-9_]{0,63}$'. "
-            "Give it a value in that range.",
+            "policies.yaml:5: harms.Spam: String should match pattern '^[a-z][a-z0-9_]{0,63}$'. Correct the value.",
         ),
         (
             "    severity: 3",
             "    severity: 3\n    text: false\n    without_features: score",
-            "policies.yaml:5: harms.spam: without_features can't be score where text is false: nothing would be "
-            "left to judge. Give it a value in that range.",
+            "policies.yaml:5: harms.spam: without_features can't be score if text is false: there is "
+            "nothing else to score. Correct the value.",
         ),
         (
             "    severity: 3",
             "    severity: 3\n    without_features: wait",
-            "policies.yaml:9: harms.spam.without_features: Input should be 'score' or 'refuse'. "
-            "Give it a value in that range.",
+            "policies.yaml:9: harms.spam.without_features: Input should be 'score' or 'refuse'. Correct the value.",
         ),
         (
             "version: 1",
             "version: 2",
-            "policies.yaml:1: version: Input should be 1. Give it a value in that range.",
+            "policies.yaml:1: version: Input should be 1. Correct the value.",
         ),
     ],
 )
-def test_what_is_wrong_is_said_with_its_line(file: Path, old: str, new: str, text: str) -> None:
+def test_errors_name_the_line(file: Path, old: str, new: str, text: str) -> None:
     assert GOOD.count(old) == 1
     assert refusal(file, GOOD.replace(old, new)) == text
 
@@ -161,10 +155,10 @@ def test_what_is_wrong_is_said_with_its_line(file: Path, old: str, new: str, tex
         ("- a\n- b\n", "policies.yaml:1: the file:"),
         ("version: 1\nharms: {}\n", "policies.yaml:2: harms:"),
         ("version: 1\n", "harms: Field required. Add harms."),
-        (b"version: 1\n# \xff\n", "policies.yaml: can't be read:"),
-        ("version: 1\n\tharms: x\n", "policies.yaml:2: is not YAML:"),
-        ("version: 1\n---\nversion: 1\n", "is not YAML:"),
-        ("version: \x07\n", "is not YAML:"),
+        (b"version: 1\n# \xff\n", "policies.yaml: Can't read the file:"),
+        ("version: 1\n\tharms: x\n", "policies.yaml:2: Invalid YAML:"),
+        ("version: 1\n---\nversion: 1\n", "Invalid YAML:"),
+        ("version: \x07\n", "Invalid YAML:"),
         ("version: !!python/object:os.system {}\n", "policies.yaml:1: "),
         ("version: !!python/name:os.system x\n", "policies.yaml:1: "),
         ("version: !!int one\n", "policies.yaml:1: "),
@@ -174,11 +168,11 @@ def test_what_is_wrong_is_said_with_its_line(file: Path, old: str, new: str, tex
         ("? [version, harms]\n: 1\n", "policies.yaml:1: "),
     ],
 )
-def test_what_holds_no_policies_is_refused(file: Path, content: str | bytes, part: str) -> None:
+def test_files_without_policies_are_rejected(file: Path, content: str | bytes, part: str) -> None:
     assert part in refusal(file, content)
 
 
-def test_a_file_that_isnt_there_is_named(tmp_path: Path) -> None:
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
     for path in (tmp_path / "nowhere.yaml", tmp_path):
         with pytest.raises(ConfigurationError) as refused:
             load_policies(path)
@@ -186,8 +180,8 @@ def test_a_file_that_isnt_there_is_named(tmp_path: Path) -> None:
         assert "LEADS_POLICIES" in str(refused.value)
 
 
-def test_an_unknown_harm_is_answered_with_the_known_ones(file: Path) -> None:
+def test_the_error_for_an_unknown_harm_lists_the_known_ones(file: Path) -> None:
     file.write_text(GOOD)
     with pytest.raises(NotFound) as refused:
         load_policies(file).harm("spma", field="--harm")
-    assert str(refused.value) == "--harm: There is no harm 'spma'. Declared in policies.yaml: spam."
+    assert str(refused.value) == "--harm: Harm 'spma' not found. Harms in policies.yaml: spam."

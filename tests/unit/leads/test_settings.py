@@ -1,4 +1,4 @@
-"""Settings come from the environment, and a bad one is named."""
+"""Settings come from the environment, and errors name the variable."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leads.errors import ConfigurationError
 from leads.settings import load_settings
 
 
-def test_everything_lies_below_home(tmp_path: Path) -> None:
+def test_all_state_is_below_home(tmp_path: Path) -> None:
     settings = load_settings(home=tmp_path)
     for folder in (
         settings.features_dir,
@@ -24,7 +24,7 @@ def test_everything_lies_below_home(tmp_path: Path) -> None:
     assert settings.mlflow == f"sqlite:///{tmp_path}/mlflow.db"
 
 
-def test_the_environment_counts_and_arguments_win(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_arguments_override_the_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEADS_HOME", str(tmp_path / "a"))
     monkeypatch.setenv("LEADS_PORT", "3001")
     assert load_settings().root == tmp_path / "a"
@@ -45,7 +45,7 @@ def test_the_environment_counts_and_arguments_win(tmp_path: Path, monkeypatch: p
         ("LEADS_ONLINE_FLUSH_S", "soon"),
     ],
 )
-def test_a_bad_value_is_named(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_error_names_the_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv(name, value)
     with pytest.raises(ConfigurationError) as refused:
         load_settings()
@@ -53,29 +53,29 @@ def test_a_bad_value_is_named(name: str, value: str, monkeypatch: pytest.MonkeyP
     assert refused.value.remedy
 
 
-def test_an_unknown_setting_is_refused() -> None:
+def test_an_unknown_setting_is_rejected() -> None:
     with pytest.raises(ConfigurationError, match="LEADS_PROT"):
         load_settings(prot=3000)
 
 
-def test_a_password_isnt_shown() -> None:
+def test_passwords_are_not_shown() -> None:
     settings = load_settings(database_url="postgresql+psycopg://u:hunter2@localhost/leads")
     assert "hunter2" not in repr(settings) + str(settings) + settings.model_dump_json()
     assert "hunter2" in settings.database
 
 
-def test_corpora_that_arent_there_are_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_corpora_folder_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEADS_CORPORA", str(tmp_path / "nowhere"))
     with pytest.raises(ConfigurationError) as refused:
         _ = load_settings().corpora_dir
     assert refused.value.field == "LEADS_CORPORA"
 
 
-def test_corpora_can_be_switched_off(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_corpora_can_be_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LEADS_CORPORA", "")
     assert load_settings().corpora_dir is None
 
 
-def test_settings_dont_change(tmp_path: Path) -> None:
+def test_settings_are_immutable(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings(home=tmp_path).port = 1

@@ -251,7 +251,7 @@ class TestFiles:
     def test_a_corpus_that_cant_be_read_leaves_nothing_behind(self, tmp_path: Path) -> None:
         (tmp_path / "corpora" / "cad").mkdir(parents=True)
         (tmp_path / "corpora" / "cad" / "cad_v1_1_dev.tsv").write_text("id\tbody\tlabels\n")
-        with pytest.raises(InvalidInput, match="lacks the columns text"):
+        with pytest.raises(InvalidInput, match="Missing columns: text"):
             simulate(tiny(), tmp_path / "world", corpora=tmp_path / "corpora")
         assert [path.name for path in tmp_path.iterdir()] == ["corpora"]
 

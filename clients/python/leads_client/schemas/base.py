@@ -1,6 +1,6 @@
-"""What all requests and answers share: camelCase JSON, times as RFC 3339, subjects as review consoles send them.
+"""Base classes of requests and responses: camelCase JSON, times in RFC 3339.
 
-Requests are strict: the service refuses an unknown field, NaN or an overlong text and names the JSON pointer. Answers
+Requests are strict: the service rejects unknown fields, NaN and overlong texts, and names the JSON pointer. Responses
 are lenient, so that a client keeps working when a newer service adds fields.
 """
 
@@ -20,7 +20,7 @@ Harms = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=100)]
 
 
 class In(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
-    """Everything that is received."""
+    """Base class of everything the service receives."""
 
 
 class Ref(In, frozen=True):
@@ -31,7 +31,7 @@ class Ref(In, frozen=True):
 
 
 class ItemData(In, frozen=True):
-    """What an item holds: who made it, what it hangs on, its text, a recording's length."""
+    """An item's content. `parent` is what it was posted under; `duration_s` is a recording's length in seconds."""
 
     text: Text | None = None
     account_id: Id | None = None
@@ -40,7 +40,7 @@ class ItemData(In, frozen=True):
 
 
 class SubjectIn(In, frozen=True):
-    """A subject with what is known of it."""
+    """A subject with its content."""
 
     id: Id
     type_id: Name
@@ -48,21 +48,21 @@ class SubjectIn(In, frozen=True):
 
 
 class Out(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
-    """Everything that is sent."""
+    """Base class of everything the service sends."""
 
 
 class RefOut(Ref, frozen=True, forbid_unknown_fields=False):
-    """A subject in an answer. As in all answers, fields that a newer service adds are passed over."""
+    """A subject in a response. As in all responses, unknown fields are ignored."""
 
 
 class ItemDataOut(ItemData, frozen=True, forbid_unknown_fields=False):
-    """What an item holds, in an answer."""
+    """An item's content in a response."""
 
     parent: RefOut | None = None
 
 
 class SubjectOut(SubjectIn, frozen=True, forbid_unknown_fields=False):
-    """A subject with what is stored of it, in an answer."""
+    """A subject with its stored content in a response."""
 
     data: ItemDataOut = ItemDataOut()
 
@@ -73,6 +73,6 @@ class ReasonOut(Out, frozen=True):
 
 
 class WeighedReason(ReasonOut, frozen=True):
-    """`weight` is the reason's part of the score, in log-odds."""
+    """`weight` is the reason's contribution to the score, in log-odds."""
 
     weight: float

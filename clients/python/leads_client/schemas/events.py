@@ -1,4 +1,4 @@
-"""Bodies of `POST /v1/items`, `/v1/signals` and `/v1/plays`, and their answer."""
+"""Requests and the response of `POST /v1/items`, `/v1/signals` and `/v1/plays`."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ from msgspec import Meta
 from leads_client.fields import Id, Name, SignalKind
 from leads_client.schemas.base import MAX_BATCH, In, Out, Ref, SubjectIn, Time
 
-EventId = Annotated[Id, Meta(description="The same id sent again changes nothing. Default: given by the service.")]
+EventId = Annotated[Id, Meta(description="An event with a known id is ignored. Default: assigned by the service.")]
 
 
 class ItemIn(SubjectIn, frozen=True, kw_only=True):
-    """An item that came to be or was edited."""
+    """An item that was created or edited."""
 
     occurred_at: Time | None = None
     event_id: EventId | None = None
@@ -33,7 +33,7 @@ class SignalIn(In, frozen=True, kw_only=True):
 
 
 class PlayIn(In, frozen=True, kw_only=True):
-    """Somebody listened to something."""
+    """An account played an item."""
 
     subject: Ref
     account_id: Id
@@ -56,7 +56,7 @@ class PlaysIn(In, frozen=True):
 
 
 class Accepted(Out, frozen=True):
-    """Durable. `duplicates` were known by id and changed nothing; features are visible within about a second."""
+    """The events are durable. `duplicates` had known ids and were ignored; features follow within about a second."""
 
     accepted: int
     duplicates: int

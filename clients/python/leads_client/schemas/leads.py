@@ -1,4 +1,4 @@
-"""The queue's requests and answers: leads, claims, decisions, audit trails, model versions."""
+"""Requests and responses of the review queue and of `GET /v1/models`."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class DecisionIn(In, frozen=True):
 
 
 class SubjectDecisionIn(DecisionIn, frozen=True, kw_only=True):
-    """A verdict on a subject under a harm. `appeal` says that an earlier human decision is meant to be overturned."""
+    """A verdict on a subject under a harm. `appeal` must be set to overturn an earlier human decision."""
 
     subject: Ref
     harm: Name
@@ -41,7 +41,7 @@ class SubjectDecisionIn(DecisionIn, frozen=True, kw_only=True):
 
 
 class LeadOut(Out, frozen=True):
-    """A lead as those see it who look after the queue."""
+    """A lead with everything that operators of the queue see."""
 
     id: str
     subject: RefOut
@@ -63,14 +63,14 @@ class LeadOut(Out, frozen=True):
 
 
 class LeadsOut(Out, frozen=True):
-    """By falling priority. `nextCursor` is null on the last page."""
+    """Leads in order of priority, highest first. `nextCursor` is null on the last page."""
 
     leads: tuple[LeadOut, ...]
     next_cursor: str | None
 
 
 class ClaimedLead(Out, frozen=True):
-    """A lead as its reviewer sees it: neither score nor tier nor priority, so that these don't sway the verdict."""
+    """A lead as its reviewer sees it: without score, tier and priority, which could bias the verdict."""
 
     id: str
     subject: SubjectOut
@@ -95,7 +95,7 @@ class SignalOut(Out, frozen=True):
 
 
 class LeadDetail(Out, frozen=True):
-    """A lead, what its subject holds, and the signals about it, oldest first."""
+    """A lead, its subject's content, and the signals about it, oldest first."""
 
     lead: LeadOut
     subject: SubjectOut
@@ -110,7 +110,7 @@ class AuditOut(Out, frozen=True):
 
 
 class TrailOut(Out, frozen=True):
-    """Everything that happened to a lead, oldest first."""
+    """A lead's audit trail, oldest first."""
 
     lead_id: str
     entries: tuple[AuditOut, ...]
@@ -122,7 +122,7 @@ class ReleasedOut(Out, frozen=True):
 
 
 class DecidedOut(Out, frozen=True):
-    """The decision that stands. `repeated`: it stood before, nothing changed."""
+    """The decision that stands. `repeated`: it stood already, and nothing changed."""
 
     subject: RefOut
     harm: str
@@ -135,14 +135,14 @@ class DecidedOut(Out, frozen=True):
 
 
 class VersionOut(Out, frozen=True):
-    """A version in its role; `loaded`: it is loaded and proven in this worker."""
+    """A version in its role. `loaded`: this worker has loaded and verified it."""
 
     version: str
     loaded: bool
 
 
 class RetreatOut(Out, frozen=True):
-    """Since when a canary doesn't answer any more, and what the worker on `host` saw of it."""
+    """Since when a canary has been out of service, why, and the `host` that observed it."""
 
     at: str
     why: str
@@ -150,7 +150,7 @@ class RetreatOut(Out, frozen=True):
 
 
 class CanaryOut(Out, frozen=True):
-    """The version that answers for a `share` of the subjects, unless it retreated."""
+    """The version that serves a `share` of the subjects, unless it retreated."""
 
     version: str
     loaded: bool
@@ -159,9 +159,9 @@ class CanaryOut(Out, frozen=True):
 
 
 class HarmModels(Out, frozen=True):
-    """A harm's versions: `serving` answers in this worker, `aliases` is what the registry says, `refused` why not.
+    """A harm's versions. `serving` serves in this worker, `aliases` are the registry's, `refused` says why not loaded.
 
-    `champion` is the version that should answer, `previous` the one before, when it is at hand.
+    `champion` is the version that should serve; `previous` is the previous champion, if it is available.
     """
 
     harm: str
@@ -177,7 +177,7 @@ class HarmModels(Out, frozen=True):
 
 
 class ModelsOut(Out, frozen=True):
-    """`checkedAt` is when the registry last answered."""
+    """`checkedAt` is when the registry last responded."""
 
     checked_at: str | None
     models: tuple[HarmModels, ...]

@@ -1,4 +1,4 @@
-"""A scoring request and its answer: one result per subject, in its place."""
+"""The scoring request and its response, with one result per subject, in order."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from leads_client.schemas.base import MAX_BATCH, Harms, In, Out, RefOut, Subject
 
 
 class ScoreIn(In, frozen=True):
-    """`harms` absent: every harm that applies and has a champion. `data` overrides what is stored, and is flagged."""
+    """Without `harms`: every harm that applies and has a champion. `data` overrides stored content and is flagged."""
 
     subjects: Annotated[tuple[SubjectIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
     harms: Harms | None = None
@@ -18,9 +18,9 @@ class ScoreIn(In, frozen=True):
 
 
 class Explanation(Out, frozen=True):
-    """Where a score comes from, in log-odds: `base` + the reasons' weights + `rest` = `margin`, up to rounding.
+    """How a score is composed, in log-odds: `base` + the reasons' weights + `rest` = `margin`, up to rounding.
 
-    `margin` is the model's own output, which calibration turns into the score; `base` is where every subject starts.
+    `margin` is the model's raw output, which calibration turns into the score; `base` is the same for every subject.
     """
 
     margin: float
@@ -32,8 +32,8 @@ class Explanation(Out, frozen=True):
 class ScoreOut(Out, frozen=True):
     """A subject's score under one harm.
 
-    `explanation` only when asked for, and for the highest scores of a large call; `degraded` says what the score had to
-    do without, or was told by the caller.
+    `explanation` is set only on request, and in a large call only for the highest scores. `degraded` lists what the
+    score had to do without, and what the caller provided instead of stored data.
     """
 
     harm: str
@@ -50,7 +50,7 @@ class ScoreOut(Out, frozen=True):
 
 
 class UnscoredOut(Out, frozen=True):
-    """Why a subject has no score, under one harm or (null) any. `pointer` leads to the part of the request at fault."""
+    """Why a subject has no score, under one harm or (null) any. `pointer` points to the wrong part of the request."""
 
     harm: str | None
     status: int
@@ -60,7 +60,7 @@ class UnscoredOut(Out, frozen=True):
 
 
 class ResultOut(Out, frozen=True):
-    """A subject's scores and errors, in the order of harms in policies.yaml. `subject` is null if it can't be read."""
+    """A subject's scores and errors, in the order of harms in policies.yaml. `subject` is null if it is invalid."""
 
     subject: RefOut | None
     scores: tuple[ScoreOut, ...]
@@ -68,7 +68,7 @@ class ResultOut(Out, frozen=True):
 
 
 class ScoresOut(Out, frozen=True):
-    """One result per subject sent, in their order. `at` is the instant that features were evaluated at."""
+    """One result per subject, in order. `at` is the time as of which features were evaluated."""
 
     at: str
     results: tuple[ResultOut, ...]

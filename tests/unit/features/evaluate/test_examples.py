@@ -1,4 +1,4 @@
-"""Worked examples: for every feature a short story and the value that a reviewer would count out by hand."""
+"""Worked examples: for every feature, a short story and the value that a reviewer would count by hand."""
 
 from __future__ import annotations
 
@@ -26,14 +26,14 @@ class Story:
     def __init__(self) -> None:
         self._events: list[tuple[int, object]] = []
 
-    def tell(self, ago: int, *bodies: object) -> Story:
+    def add(self, ago: int, *bodies: object) -> Story:
         self._events += [(NOW - ago, body) for body in bodies]
         return self
 
     def played(
         self, ago: int, account: str, seconds: float = 200, track: SubjectRef = TRACK, device: str = "d1"
     ) -> Story:
-        return self.tell(ago, Played(track, account, seconds, device))
+        return self.add(ago, Played(track, account, seconds, device))
 
     def values(self, subject: SubjectRef) -> dict[str, float]:
         numbers = count(1)
@@ -60,22 +60,22 @@ def verdict(what: str, on: SubjectRef = COMMENT, by: str = "human") -> DecisionM
 def reported_track() -> tuple[SubjectRef, Story]:
     """A track two days old, edited once, played mostly by one listener, reported by three accounts.
 
-    r1 was right once before: its report weighs 2/3, in steps of 1/64 that is 43/64; the others' weigh 1/2.
+    r1 was right once before, so its report weighs 2/3, rounded to 43/64; the other reports weigh 1/2.
     """
     story = Story()
-    story.tell(20 * DAY, comment("old", "a9"), report("r1", SubjectRef("comment", "old")))
-    story.tell(19 * DAY, verdict("violating", SubjectRef("comment", "old")))
-    story.tell(2 * DAY, ItemCreated(TRACK, account_id="a1", text="Song"))
-    story.tell(1 * DAY, ItemCreated(TRACK, account_id="a1", text="Song (live)"))
+    story.add(20 * DAY, comment("old", "a9"), report("r1", SubjectRef("comment", "old")))
+    story.add(19 * DAY, verdict("violating", SubjectRef("comment", "old")))
+    story.add(2 * DAY, ItemCreated(TRACK, account_id="a1", text="Song"))
+    story.add(1 * DAY, ItemCreated(TRACK, account_id="a1", text="Song (live)"))
     story.played(3 * DAY - 2 * HOUR, "a2")
     story.played(5 * HOUR, "a2", 31).played(4 * HOUR, "a2", 35).played(30 * MINUTE, "a2").played(20 * MINUTE, "a3")
-    story.tell(40 * DAY, report("r9", TRACK))
-    story.tell(3 * DAY, report("r2", TRACK))
-    story.tell(6 * HOUR, report("r2", TRACK)).tell(2 * HOUR, report("r3", TRACK)).tell(10 * MINUTE, report("r1", TRACK))
+    story.add(40 * DAY, report("r9", TRACK))
+    story.add(3 * DAY, report("r2", TRACK))
+    story.add(6 * HOUR, report("r2", TRACK)).add(2 * HOUR, report("r3", TRACK)).add(10 * MINUTE, report("r1", TRACK))
     for kind in ("trusted_flagger", "hash_match", "hash_match"):
-        story.tell(HOUR, SignalReceived(TRACK, kind, "partner"))
+        story.add(HOUR, SignalReceived(TRACK, kind, "partner"))
     for score in (0.25, 0.75, 0.5):
-        story.tell(HOUR, SignalReceived(TRACK, "classifier", "partner", score=score))
+        story.add(HOUR, SignalReceived(TRACK, "classifier", "partner", score=score))
     return TRACK, story
 
 
@@ -105,27 +105,27 @@ ITEM = {
 
 def spamming_account() -> tuple[SubjectRef, Story]:
     """An account with five comments, three of them alike and within the hour, two strikes, some plays at night."""
-    story = Story().tell(30 * DAY, ItemCreated(SubjectRef("account", "a1")))
+    story = Story().add(30 * DAY, ItemCreated(SubjectRef("account", "a1")))
     links = COPY + " https://x.io"
-    story.tell(20 * DAY, comment("c1"))
-    story.tell(2 * DAY, comment("c2", parent=SubjectRef("track", "t2")))
-    story.tell(40 * MINUTE, comment("c3", text=links)).tell(30 * MINUTE, comment("c4", text=links))
-    story.tell(20 * MINUTE, comment("c5", text=links, parent=SubjectRef("track", "t3")))
-    story.tell(20 * DAY, report("r1")).tell(3 * DAY, report("r1", SubjectRef("comment", "c2")))
-    story.tell(10 * MINUTE, report("r2", SubjectRef("comment", "c3")))
-    story.tell(10 * MINUTE, SignalReceived(SubjectRef("comment", "c3"), "trusted_flagger", "ngo"))
+    story.add(20 * DAY, comment("c1"))
+    story.add(2 * DAY, comment("c2", parent=SubjectRef("track", "t2")))
+    story.add(40 * MINUTE, comment("c3", text=links)).add(30 * MINUTE, comment("c4", text=links))
+    story.add(20 * MINUTE, comment("c5", text=links, parent=SubjectRef("track", "t3")))
+    story.add(20 * DAY, report("r1")).add(3 * DAY, report("r1", SubjectRef("comment", "c2")))
+    story.add(10 * MINUTE, report("r2", SubjectRef("comment", "c3")))
+    story.add(10 * MINUTE, SignalReceived(SubjectRef("comment", "c3"), "trusted_flagger", "ngo"))
     for name, what in (("c1", "violating"), ("c2", "violating"), ("c3", "violating"), ("c4", "not_violating")):
-        story.tell(9 * MINUTE, verdict(what, SubjectRef("comment", name)))
-    # An appeal is granted: the strike is taken back.
-    story.tell(8 * MINUTE, verdict("not_violating", SubjectRef("comment", "c3")))
+        story.add(9 * MINUTE, verdict(what, SubjectRef("comment", name)))
+    # A granted appeal removes the strike.
+    story.add(8 * MINUTE, verdict("not_violating", SubjectRef("comment", "c3")))
     story.played(20 * DAY, "a1", device="d2")
     # At 02:02 and 03:02 the same day, and twelve hours before those.
     story.played(10 * HOUR, "a1", 31).played(9 * HOUR, "a1", 32)
     story.played(22 * HOUR, "a1").played(21 * HOUR, "a1", track=SubjectRef("track", "t2"), device="d3")
     story.played(2 * DAY, "a1").played(5 * MINUTE, "a1", 30)
     for i in range(3):
-        story.tell((i + 1) * DAY, report("a1", SubjectRef("comment", f"x{i}")))
-        story.tell(HOUR, verdict("violating" if i else "not_violating", SubjectRef("comment", f"x{i}")))
+        story.add((i + 1) * DAY, report("a1", SubjectRef("comment", f"x{i}")))
+        story.add(HOUR, verdict("violating" if i else "not_violating", SubjectRef("comment", f"x{i}")))
     return SubjectRef("account", "a1"), story
 
 
@@ -167,9 +167,9 @@ ACCOUNT = {
 
 def crowded_track() -> tuple[SubjectRef, Story]:
     """Five comments by four accounts under one track, two of them in the last hour, one reported."""
-    story = Story().tell(2 * DAY, comment("c0", "a9")).tell(5 * HOUR, comment("c1", "a1"), comment("c2", "a2"))
-    story.tell(30 * MINUTE, comment("c3", "a1")).tell(10 * MINUTE, comment("c4", "a3"))
-    story.tell(5 * MINUTE, report("r1")).tell(2 * DAY, report("r1", SubjectRef("comment", "c0")))
+    story = Story().add(2 * DAY, comment("c0", "a9")).add(5 * HOUR, comment("c1", "a1"), comment("c2", "a2"))
+    story.add(30 * MINUTE, comment("c3", "a1")).add(10 * MINUTE, comment("c4", "a3"))
+    story.add(5 * MINUTE, report("r1")).add(2 * DAY, report("r1", SubjectRef("comment", "c0")))
     return COMMENT, story
 
 
@@ -179,11 +179,11 @@ PARENT = {"parent.children_1h": 2, "parent.children_24h": 4, "parent.accounts_24
 def copied_text() -> tuple[SubjectRef, Story]:
     """Nearly the same text from three accounts, four times; one copy was found violating, another reported twice."""
     story = Story()
-    story.tell(3 * DAY, comment("c0", "a1", COPY.upper())).tell(2 * HOUR, comment("c1", "a2", COPY + "!!!"))
-    story.tell(HOUR, comment("c2", "a3", "visit my  channel for FREE beats 123"), comment("c3", "a3", COPY))
-    story.tell(HOUR, comment("c4", "a4", OTHER))
-    story.tell(2 * DAY, verdict("violating", SubjectRef("comment", "c0")))
-    story.tell(MINUTE, report("r1", SubjectRef("comment", "c2")), report(None, SubjectRef("comment", "c2")))
+    story.add(3 * DAY, comment("c0", "a1", COPY.upper())).add(2 * HOUR, comment("c1", "a2", COPY + "!!!"))
+    story.add(HOUR, comment("c2", "a3", "visit my  channel for FREE beats 123"), comment("c3", "a3", COPY))
+    story.add(HOUR, comment("c4", "a4", OTHER))
+    story.add(2 * DAY, verdict("violating", SubjectRef("comment", "c0")))
+    story.add(MINUTE, report("r1", SubjectRef("comment", "c2")), report(None, SubjectRef("comment", "c2")))
     return COMMENT, story
 
 
@@ -225,7 +225,7 @@ TEXTS = {
 
 
 @pytest.mark.parametrize("story", STORIES, ids=lambda story: story[0].__name__)
-def test_the_story_gives_what_a_reviewer_counts(story: tuple[object, dict[str, float]]) -> None:
+def test_stories_give_the_values_counted_by_hand(story: tuple[object, dict[str, float]]) -> None:
     subject, told = story[0]()  # type: ignore[operator]
     values = told.values(subject)
     found = {name: values[name] for name in story[1]}
@@ -233,14 +233,14 @@ def test_the_story_gives_what_a_reviewer_counts(story: tuple[object, dict[str, f
 
 
 @pytest.mark.parametrize("name", TEXTS)
-def test_a_text_gives_what_a_reviewer_counts(name: str) -> None:
+def test_texts_give_the_values_counted_by_hand(name: str) -> None:
     text, value = TEXTS[name]
     (feature,) = [feature for feature in TEXT if feature.name == name]
     assert feature.compute(text) == value
     assert np.isfinite(feature.compute(""))
 
 
-def test_every_feature_has_its_example_unit_and_meaning() -> None:
+def test_every_feature_has_an_example_a_unit_and_a_meaning() -> None:
     examples = [*(name for _, expected in STORIES for name in expected), *TEXTS]
     assert examples == [feature.name for feature in ALL]
     assert len(STORED) >= 40

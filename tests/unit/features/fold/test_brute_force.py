@@ -1,4 +1,4 @@
-"""The fold equals a slow recomputation from the events, on random histories with ties, lateness and edits."""
+"""The fold equals a brute-force recomputation from the events, on random histories with ties, lateness and edits."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def compare(events: list[LoggedEvent], as_of: int) -> None:
             assert value == pytest.approx(right, rel=2e-6, abs=1e-6, nan_ok=True), (feature.name, subject)
 
 
-def test_the_brute_force_knows_every_stored_feature() -> None:
+def test_the_brute_force_computes_every_stored_feature() -> None:
     assert list(FORMULAS) == [feature.name for feature in STORED]
 
 
@@ -39,7 +39,7 @@ def test_the_fold_equals_a_recomputation(seed: int, n: int, later: int) -> None:
     compare(events, events[-1].visible_at + later * clock.SECOND)
 
 
-def test_a_busy_history_too() -> None:
+def test_the_fold_equals_a_recomputation_on_a_busy_history() -> None:
     events = history(5, 1_500)
     compare(events, events[-1].visible_at + 7 * clock.HOUR)
 

@@ -1,4 +1,4 @@
-"""What the fold promises beyond its numbers: one row per entity and event, shares that add up, one evaluation."""
+"""Properties of the fold besides its values: one row per entity and event, partitions, rules, late events."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 
 from features.catalogue import TEXT
 from features.evaluate.columns import contract_for, evaluate
-from features.fold.counting import Occurrence, RowWriter, stamp
+from features.fold.counting import RowUpdate, RowWriter, stamp
 from features.fold.fold import Fold, Partition
 from features.fold.near_text import buckets
 from features.layout import ACCOUNT, BUCKET, DAY_S, HEADER, ROLES, VISIBLE, missing
@@ -27,7 +27,7 @@ AS_OF = EVENTS[-1].visible_at + 3 * clock.HOUR
 TEXTS = ["Some text, with 2 numbers", None] * (len(SUBJECTS) // 2)
 
 
-def test_an_event_makes_one_row_per_entity_named_by_its_exact_instant() -> None:
+def test_an_event_makes_one_row_per_entity_with_its_exact_time() -> None:
     for rows in fold(EVENTS).values():
         assert len(set(zip(rows.keys, rows.offsets, strict=True))) == len(rows)
     for view, key in list(newest(fold(EVENTS)))[:50]:
@@ -38,7 +38,7 @@ def test_an_event_makes_one_row_per_entity_named_by_its_exact_instant() -> None:
 
 
 @pytest.mark.parametrize("parts", [2, 3])
-def test_partitions_make_together_the_rows_of_one(parts: int) -> None:
+def test_partitions_together_make_the_rows_of_one_fold(parts: int) -> None:
     shares = [fold(EVENTS, Partition(i, parts)) for i in range(parts)]
     assert all(sum(map(len, share.values())) for share in shares)
     for view, rows in fold(EVENTS).items():
@@ -55,7 +55,7 @@ def test_partitions_make_together_the_rows_of_one(parts: int) -> None:
         assert sorted(split) == sorted(whole)
 
 
-def test_one_row_evaluates_as_in_bulk() -> None:
+def test_one_row_evaluates_as_in_a_batch() -> None:
     contract = contract_for(text=True)
     packed = packed_of(fold(EVENTS), SUBJECTS)
     many = {role: np.tile(rows, (70, 1)) for role, rows in packed.items()}
@@ -67,7 +67,7 @@ def test_one_row_evaluates_as_in_bulk() -> None:
         np.testing.assert_array_equal(alone.matrix[0], bulk[-len(SUBJECTS) + i])
 
 
-def test_nothing_known_is_missing_without_a_warning() -> None:
+def test_unknown_subjects_give_nan_without_warnings() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = evaluate(contract_for(text=True), missing(3), np.full(3, AS_OF), [None] * 3)
@@ -80,7 +80,7 @@ def rule(match: str, **given: object) -> FeatureRule:
     return FeatureRule.model_validate({"match": match, **given})
 
 
-def test_rules_say_what_missing_and_old_values_become() -> None:
+def test_rules_are_applied_to_missing_and_old_values() -> None:
     packed = packed_of(fold(EVENTS), SUBJECTS)
     at = np.full(len(SUBJECTS), AS_OF)
     plain = evaluate(contract_for(text=True), packed, at, TEXTS).matrix
@@ -106,7 +106,7 @@ def test_rules_say_what_missing_and_old_values_become() -> None:
     np.testing.assert_array_equal(found.matrix[:, same], plain[:, same])
 
 
-def test_a_rule_that_nothing_breaks_changes_nothing() -> None:
+def test_a_rule_that_is_not_violated_changes_nothing() -> None:
     packed = packed_of(fold(EVENTS), SUBJECTS)
     at = np.full(len(SUBJECTS), AS_OF)
     ruled = evaluate(contract_for(text=False, rules=(rule("*", max_age_days=30_000),)), packed, at, TEXTS)
@@ -114,7 +114,7 @@ def test_a_rule_that_nothing_breaks_changes_nothing() -> None:
     assert not ruled.too_old.any()
 
 
-def test_every_role_is_met() -> None:
+def test_the_history_covers_every_role() -> None:
     packed = packed_of(fold(EVENTS), SUBJECTS)
     assert all(np.isfinite(packed[role]).any() for role in ROLES)
 
@@ -136,7 +136,7 @@ def test_copies_share_a_bucket_and_other_texts_do_not() -> None:
 @pytest.mark.parametrize(
     "text", ["", "hi", "🔥🔥🔥🔥🔥🔥🔥🔥", "123456789012345", "\ud800" * 30, "a" * 20_000, "é" * 20_000]
 )
-def test_odd_texts_are_taken(text: str) -> None:
+def test_odd_texts_are_accepted(text: str) -> None:
     first, second = buckets(text)
     assert (first is None) == (second is None)
 
@@ -151,7 +151,7 @@ def test_a_changed_word_mostly_keeps_a_bucket() -> None:
     assert kept > 150
 
 
-def test_what_stands_before_a_text_does_not_hide_it() -> None:
+def test_filler_before_a_text_does_not_hide_it() -> None:
     text = "Visit my channel for the best free beats of this summer"
     for filler in (" " * 8_000, "." * 8_000, "https://x.io/" + "a" * 8_000 + " "):
         assert buckets(filler + text) != (None, None)
@@ -171,7 +171,7 @@ def test_a_reporter_is_credited_once_for_a_verdict() -> None:
     assert folding.router.reliability("r1") == round(2 / 3 * 64) / 64
 
 
-def test_an_event_beyond_every_window_is_counted_as_late_and_kept() -> None:
+def test_an_event_older_than_every_window_counts_as_late_and_in_totals() -> None:
     folding = Fold()
     for i, days in enumerate((0, 100), 1):
         played = Played(SubjectRef("track", "t1"), "a1", 100.0)
@@ -181,13 +181,13 @@ def test_an_event_beyond_every_window_is_counted_as_late_and_kept() -> None:
     assert row[ACCOUNT.places.cells["plays"]] == 2
 
 
-def test_one_old_bucket_does_not_hide_behind_a_fresh_one() -> None:
+def test_an_old_bucket_is_dropped_next_to_a_fresh_one() -> None:
     packed = missing(1)
     for role, age, items in (("bucket_0", 3, 50.0), ("bucket_1", 0, 1.0)):
         writer = RowWriter(BUCKET)
         at = AS_OF - age * clock.DAY
         row = writer.new(at)
-        writer.apply(row, Occurrence("bucket", "b", amounts=(("items", items, at),)), at)
+        writer.apply(row, RowUpdate("bucket", "b", amounts=(("items", items, at),)), at)
         stamp([row], at)
         packed[role][0] = row.cells
     contract = contract_for(text=False, rules=(rule("bucket.*", max_age_days=1),))

@@ -1,4 +1,4 @@
-"""Retreats are kept alike on both databases."""
+"""Canary retreats, on both databases."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from leads.db.tables import reading
 SEEN = Retreat(5, "spam", "2", "3 of 4 calls failed", "here")
 
 
-def test_the_first_of_several_stands_until_the_version_may_try_again(any_engine: Engine) -> None:
+def test_the_first_retreat_is_in_force_until_it_is_cleared(any_engine: Engine) -> None:
     other = Retreat(6, "sexism", "2", "slow", "here")
     with any_engine.begin() as connection:
         for retreat in (SEEN, SEEN._replace(at=9, host="there"), other):

@@ -1,4 +1,4 @@
-"""A database that is slow, stands still, is gone or damaged: callers get Unavailable, and get it in bounded time."""
+"""With a slow, hung, missing or damaged database, callers get Unavailable within a limited time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.breaker import IN_A_ROW
-from leads.db import event_log
+from leads.db.items import current_items
 from leads.db.tables import open_engine, reading
 from leads.errors import Unavailable
 from leads.events import Subject
@@ -26,7 +26,7 @@ from leads.settings import Settings, load_settings
 
 @pytest.fixture
 def bounded(postgresql_url: str, tmp_path: Path) -> Iterator[Engine]:
-    """A PostgreSQL that may take a third of a second for a statement."""
+    """An engine on PostgreSQL with a statement timeout of a third of a second."""
     settings = load_settings(home=tmp_path, corpora="", database_url=postgresql_url)
     engine = open_engine(settings, timeout_s=0.3)
     yield engine
@@ -44,28 +44,28 @@ def refused(engine: Engine, query: str = "SELECT 1") -> Unavailable:
     return error.value
 
 
-def test_a_statement_that_takes_long_is_ended(bounded: Engine) -> None:
+def test_a_slow_statement_is_cancelled(bounded: Engine) -> None:
     error = refused(bounded, "SELECT pg_sleep(60)")
     assert "QueryCanceled" in str(error)
     assert (error.field, error.status) == ("LEADS_DATABASE_URL", 503)
     assert one(bounded) == 1
 
 
-def test_the_bound_outlives_a_rollback_and_holds_on_every_connection(bounded: Engine) -> None:
+def test_the_timeout_survives_a_rollback_and_holds_on_every_connection(bounded: Engine) -> None:
     for _ in range(2):
         with ExitStack() as open_ones:
             connections = [open_ones.enter_context(reading(bounded)) for _ in range(3)]
             assert {str(x.execute(sa.text("SHOW statement_timeout")).scalar()) for x in connections} == {"300ms"}
 
 
-def test_jobs_may_take_any_time(postgresql_url: str, tmp_path: Path) -> None:
+def test_jobs_have_no_timeout(postgresql_url: str, tmp_path: Path) -> None:
     engine = open_engine(load_settings(home=tmp_path, corpora="", database_url=postgresql_url))
     assert one(engine, "SHOW statement_timeout") == "0"
     engine.dispose()
 
 
-def test_migrating_may_take_any_time(postgresql_url: str, tmp_path: Path) -> None:
-    """Two processes start together: the second waits until the first has migrated."""
+def test_migrating_has_no_timeout(postgresql_url: str, tmp_path: Path) -> None:
+    """When two processes start together, the second waits until the first has migrated."""
     settings = load_settings(home=tmp_path, corpora="", database_url=postgresql_url)
     holder = open_engine(settings, migrate=False)
     opened: list[Engine] = []
@@ -83,7 +83,7 @@ def test_migrating_may_take_any_time(postgresql_url: str, tmp_path: Path) -> Non
 
 @pytest.fixture
 def stopped() -> Iterator[Callable[[object], None]]:
-    """Lets a server's process stand still until the test is over."""
+    """Suspends a server process until the test is over."""
     if "LEADS_TEST_DATABASE_URL" in os.environ:
         pytest.skip("signals the server's processes")
     pids: list[int] = []
@@ -98,7 +98,7 @@ def stopped() -> Iterator[Callable[[object], None]]:
         os.kill(pid, signal.SIGCONT)
 
 
-def test_a_server_that_stands_still_is_given_up(bounded: Engine, stopped: Callable[[object], None]) -> None:
+def test_a_hung_server_is_given_up_on(bounded: Engine, stopped: Callable[[object], None]) -> None:
     with reading(bounded) as connection:
         pid = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar()
         stopped(pid)
@@ -107,15 +107,13 @@ def test_a_server_that_stands_still_is_given_up(bounded: Engine, stopped: Callab
     assert one(bounded, "SELECT pg_backend_pid()") != pid
 
 
-def test_a_connection_that_stood_still_while_idle_is_made_again(
-    bounded: Engine, stopped: Callable[[object], None]
-) -> None:
+def test_a_connection_that_hung_while_idle_is_replaced(bounded: Engine, stopped: Callable[[object], None]) -> None:
     pid = one(bounded, "SELECT pg_backend_pid()")
     stopped(pid)
     assert one(bounded, "SELECT pg_backend_pid()") != pid
 
 
-def test_connections_that_the_server_dropped_are_made_again(bounded: Engine) -> None:
+def test_dropped_connections_are_replaced(bounded: Engine) -> None:
     with ExitStack() as open_ones:
         connections = [open_ones.enter_context(reading(bounded)) for _ in range(3)]
         pids = [x.execute(sa.text("SELECT pg_backend_pid()")).scalar() for x in connections]
@@ -124,7 +122,7 @@ def test_connections_that_the_server_dropped_are_made_again(bounded: Engine) -> 
     assert [one(bounded) for _ in range(4)] == [1] * 4
 
 
-def test_a_connection_lost_in_the_middle_is_unavailable(bounded: Engine) -> None:
+def test_losing_a_connection_raises_unavailable(bounded: Engine) -> None:
     with reading(bounded) as connection:
         pid = connection.execute(sa.text("SELECT pg_backend_pid()")).scalar()
         one(bounded, f"SELECT pg_terminate_backend({pid})")
@@ -133,7 +131,7 @@ def test_a_connection_lost_in_the_middle_is_unavailable(bounded: Engine) -> None
     assert one(bounded) == 1
 
 
-def test_a_caller_waits_for_a_free_connection_no_longer(bounded: Engine) -> None:
+def test_waiting_for_a_free_connection_is_limited(bounded: Engine) -> None:
     with ExitStack() as open_ones:
         for _ in range(15):
             open_ones.enter_context(reading(bounded))
@@ -141,13 +139,13 @@ def test_a_caller_waits_for_a_free_connection_no_longer(bounded: Engine) -> None
     assert one(bounded) == 1
 
 
-def test_mistakes_of_ours_stay_mistakes(any_engine: Engine) -> None:
+def test_our_own_mistakes_are_not_translated(any_engine: Engine) -> None:
     twice = sa.text("INSERT INTO cursors (name, \"offset\") VALUES ('x', 1), ('x', 1)")
     with any_engine.connect() as connection, pytest.raises(sa.exc.IntegrityError):
         connection.execute(twice)
 
 
-def test_a_server_that_takes_calls_and_says_nothing_is_asked_only_now_and_then(tmp_path: Path) -> None:
+def test_calls_to_a_silent_server_are_paused(tmp_path: Path) -> None:
     heard: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:
 
@@ -167,7 +165,7 @@ def test_a_server_that_takes_calls_and_says_nothing_is_asked_only_now_and_then(t
         errors += [refused(engine) for _ in range(20)]
         assert called == IN_A_ROW
         assert len(heard) < called + 10
-        assert "lately" in str(errors[-1])
+        assert "recently" in str(errors[-1])
         assert all("hunter2" not in str(error) for error in errors)
         engine.dispose()
         server.shutdown(socket.SHUT_RDWR)
@@ -176,19 +174,19 @@ def test_a_server_that_takes_calls_and_says_nothing_is_asked_only_now_and_then(t
         connection.close()
 
 
-def test_a_server_that_comes_back_is_used_again(postgresql_url: str, tmp_path: Path) -> None:
+def test_a_recovered_server_is_used_again(postgresql_url: str, tmp_path: Path) -> None:
     good = sa.make_url(postgresql_url)
     folder = good.query.get("host")
     if not isinstance(folder, str):
         pytest.skip("needs a server that listens on a socket in a folder")
-    # A socket's path may be no longer than about a hundred characters.
+    # The path of a Unix socket is limited to about a hundred characters.
     with tempfile.TemporaryDirectory() as short:
         link = Path(short) / "pg"
         url = good.update_query_dict({"host": str(link)}).render_as_string(hide_password=False)
         engine = open_engine(load_settings(home=tmp_path, database_url=url), migrate=False, timeout_s=1)
         for _ in range(IN_A_ROW):
             assert "OperationalError" in str(refused(engine))
-        assert "lately" in str(refused(engine))
+        assert "recently" in str(refused(engine))
         link.symlink_to(folder)
         answer: object = None
         while answer is None:
@@ -199,10 +197,10 @@ def test_a_server_that_comes_back_is_used_again(postgresql_url: str, tmp_path: P
         engine.dispose()
 
 
-def test_a_damaged_file_is_unavailable(settings: Settings, engine: Engine) -> None:
+def test_a_damaged_file_raises_unavailable(settings: Settings, engine: Engine) -> None:
     engine.dispose()
     for path in settings.root.glob("leads.db*"):
         path.write_bytes(b"garbage" * 1_000)
     assert "DatabaseError" in str(refused(engine))
     with pytest.raises(Unavailable), reading(engine) as connection:
-        event_log.items(connection, [Subject("comment", "c1")])
+        current_items(connection, [Subject("comment", "c1")])

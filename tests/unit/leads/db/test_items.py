@@ -1,4 +1,4 @@
-"""Stored items as scoring reads them: the same as by the log's own words, on each database."""
+"""The content that subjects hold now: both ways to read it agree, on both databases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import event_log
-from leads.db.items import StoredItems
+from leads.db.items import StoredItems, current_items
 from leads.db.tables import open_engine, reading
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, SignalReceived, Subject, SubjectRef
@@ -18,7 +18,7 @@ from leads.settings import Settings, load_settings
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 
 
-def test_they_are_the_logs_newest(any_engine: Engine) -> None:
+def test_the_newest_content_is_read_in_both_ways(any_engine: Engine) -> None:
     bodies = [
         ItemCreated(SubjectRef("comment", "c1"), account_id="a1", parent=SubjectRef("track", "t1"), text="first"),
         ItemCreated(SubjectRef("comment", "c1"), account_id="a2", text="edited: 这首歌很好听"),
@@ -32,13 +32,13 @@ def test_they_are_the_logs_newest(any_engine: Engine) -> None:
     asked += [Subject("comment", f"many{i}") for i in range(2_100)]
     found = StoredItems(any_engine).of(asked)
     with reading(any_engine) as connection:
-        assert found == event_log.items(connection, asked)
+        assert found == current_items(connection, asked)
     assert found[Subject("comment", "c1")] == bodies[1]
     assert len(found) == 2_102
     assert StoredItems(any_engine).of([]) == {}
 
 
-def test_a_database_that_is_gone_is_unavailable(settings: Settings, tmp_path: Path) -> None:
+def test_a_missing_database_raises_unavailable(settings: Settings, tmp_path: Path) -> None:
     engine = open_engine(load_settings(home=tmp_path / "never", corpora=Path()), migrate=False)
     with pytest.raises(Unavailable, match="database"):
         StoredItems(engine).of([Subject("comment", "c1")])

@@ -9,7 +9,7 @@ from leads.db.tables import api_keys
 from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
 
 
-def test_a_key_is_what_it_was_made_as(any_engine: Engine) -> None:
+def test_a_created_key_can_be_verified(any_engine: Engine) -> None:
     made = keys.create(any_engine, "console", ["score", "leads:read"], harms=["spam"], clock_=lambda: 5)
     assert made.text.startswith(f"ls_{made.key.id}_")
     assert keys.verify(any_engine, made.text) == made.key == keys.listing(any_engine)[0]
@@ -27,7 +27,7 @@ def test_only_a_hash_is_stored(any_engine: Engine) -> None:
     assert secret not in repr(made.key)
 
 
-def test_what_is_no_key_is_refused_alike(any_engine: Engine) -> None:
+def test_all_invalid_keys_get_the_same_error(any_engine: Engine) -> None:
     made = keys.create(any_engine, "console", ["score"])
     gone = keys.create(any_engine, "gone", ["score"])
     keys.revoke(any_engine, gone.key.id)
@@ -50,7 +50,7 @@ def test_revoking_twice_keeps_the_first_time(any_engine: Engine) -> None:
     keys.revoke(any_engine, made.key.id, clock_=lambda: 7)
     keys.revoke(any_engine, made.key.id, clock_=lambda: 9)
     assert keys.listing(any_engine)[0].revoked_at == 7
-    with pytest.raises(NotFound, match="no such key"):
+    with pytest.raises(NotFound, match="not found"):
         keys.revoke(any_engine, "nope")
 
 
@@ -65,7 +65,7 @@ def test_revoking_twice_keeps_the_first_time(any_engine: Engine) -> None:
         ("x", ["score"], [], "--harm"),
     ],
 )
-def test_a_bad_key_is_not_made(
+def test_invalid_arguments_create_no_key(
     any_engine: Engine, name: str, scopes: list[str], harms: list[str] | None, field: str
 ) -> None:
     with pytest.raises(InvalidInput) as refused:
@@ -74,7 +74,7 @@ def test_a_bad_key_is_not_made(
     assert keys.listing(any_engine) == []
 
 
-def test_scopes_and_harms_limit(any_engine: Engine) -> None:
+def test_scopes_and_harms_limit_access(any_engine: Engine) -> None:
     key = keys.create(any_engine, "x", ["score"], harms=["spam"]).key
     key.require("score")
     key.require_harm("spam")
@@ -88,38 +88,38 @@ def test_scopes_and_harms_limit(any_engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("rate", [-1.0, float("nan"), float("inf"), 1e7])
-def test_a_rate_that_is_none_makes_no_key(engine: Engine, rate: float) -> None:
+def test_an_invalid_rate_creates_no_key(engine: Engine, rate: float) -> None:
     with pytest.raises(InvalidInput) as refused:
         keys.create(engine, "x", ["score"], rate=rate)
     assert refused.value.field == "--rate"
 
 
-def test_a_rate_is_kept(any_engine: Engine) -> None:
+def test_a_rate_is_stored(any_engine: Engine) -> None:
     for rate in (None, 0.0, 12.5):
         made = keys.create(any_engine, "x", ["score"], rate=rate)
         assert keys.verify(any_engine, made.text).rate == made.key.rate == rate
 
 
-def test_the_cache_forgets_a_revoked_key_in_time(any_engine: Engine) -> None:
+def test_a_revoked_key_expires_from_the_cache(any_engine: Engine) -> None:
     now = 0.0
     cache = keys.KeyCache(any_engine, ttl_s=5, timer=lambda: now)
     made = keys.create(any_engine, "x", ["score"])
     digest = keys.digest(made.text)
     assert cache.recall(digest) is None
-    assert not cache.met(digest)
+    assert not cache.was_valid(digest)
     assert cache.verify(made.text) == made.key == cache.recall(digest)
     keys.revoke(any_engine, made.key.id)
     now = 4.9
     assert cache.verify(made.text).id == made.key.id
     now = 5.1
-    assert cache.met(digest)
+    assert cache.was_valid(digest)
     with pytest.raises(NotAuthenticated):
         cache.verify(made.text)
-    assert not cache.met(digest)
+    assert not cache.was_valid(digest)
     assert keys.CACHE_S <= 5
 
 
-def test_the_cache_remembers_what_is_no_key(engine: Engine) -> None:
+def test_invalid_keys_are_cached(engine: Engine) -> None:
     now = 0.0
     cache = keys.KeyCache(engine, ttl_s=5, timer=lambda: now)
     text = f"ls_{'0' * 12}_x"
@@ -131,7 +131,7 @@ def test_the_cache_remembers_what_is_no_key(engine: Engine) -> None:
     assert not cache.refused(keys.digest(text))
 
 
-def test_a_known_key_outlasts_a_database_that_doesnt_answer(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cached_key_works_for_a_while_without_the_database(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
     now, asked = 0.0, 0
     cache = keys.KeyCache(engine, ttl_s=5, timer=lambda: now)
     made, other = keys.create(engine, "x", ["score"]), keys.create(engine, "y", ["score"])

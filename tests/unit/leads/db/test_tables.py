@@ -1,4 +1,4 @@
-"""The migrations make exactly the tables that the code declares, on both databases."""
+"""The migrations create exactly the tables that the code declares, on both databases."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from leads.errors import Unavailable
 from leads.settings import Settings, load_settings
 
 
-def test_the_migrations_make_what_is_declared(any_engine: Engine) -> None:
+def test_the_migrations_create_the_declared_tables(any_engine: Engine) -> None:
     with any_engine.connect() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})
         assert compare_metadata(context, metadata) == []
 
 
-def test_partial_indices_are_partial_on_both(any_engine: Engine) -> None:
-    """Autogenerate doesn't compare an index's condition."""
+def test_partial_indices_are_partial_on_both_databases(any_engine: Engine) -> None:
+    """Autogenerate doesn't compare the conditions of indices."""
     indices = {index["name"]: index for index in sa.inspect(any_engine).get_indexes("events")}
     for name in ("ix_events_subject", "ix_events_kind_offset"):
         options = indices[name]["dialect_options"]
@@ -38,7 +38,7 @@ def test_migrating_twice_changes_nothing(any_engine: Engine) -> None:
         assert connection.execute(sa.select(cursors.c.offset)).scalars().all() == [7]
 
 
-def test_two_processes_may_start_together(any_settings: Settings) -> None:
+def test_two_processes_can_start_together(any_settings: Settings) -> None:
     failures: list[BaseException] = []
 
     def start() -> None:
@@ -55,7 +55,7 @@ def test_two_processes_may_start_together(any_settings: Settings) -> None:
     assert failures == []
 
 
-def test_a_database_that_doesnt_answer_is_unavailable(tmp_path: Path) -> None:
+def test_an_unreachable_database_raises_unavailable(tmp_path: Path) -> None:
     url = f"postgresql+psycopg://nobody:hunter2@/leads?host={tmp_path}"
     with pytest.raises(Unavailable) as refused:
         open_engine(load_settings(home=tmp_path, database_url=url))
@@ -63,7 +63,7 @@ def test_a_database_that_doesnt_answer_is_unavailable(tmp_path: Path) -> None:
     assert "hunter2" not in str(refused.value)
 
 
-def test_a_reader_waits_for_no_writer(engine: Engine) -> None:
+def test_readers_dont_wait_for_writers(engine: Engine) -> None:
     with engine.begin() as writer:
         writer.execute(sa.insert(cursors).values(name="reader", offset=1))
         with reading(engine) as reader:

@@ -9,7 +9,7 @@ from leads.predictions.batch import SCHEMA, to_table
 from tests.support.prediction_world import AT, batch
 
 
-def test_each_row_stands_as_it_was_said() -> None:
+def test_rows_are_stored_as_given() -> None:
     made = batch(7, 8, scores=np.array([0.1 + 0.2, 1e-300]), text_hashes=[0, 2**64 - 1], links=[(None, "ü"), ()])
     table = to_table([made])
     assert table.schema.equals(SCHEMA)
@@ -39,7 +39,7 @@ def test_each_row_stands_as_it_was_said() -> None:
     np.testing.assert_array_equal(np.float32(table["vector"].to_pylist()[0]), made.vectors[0])
 
 
-def test_batches_of_different_versions_and_widths_go_together() -> None:
+def test_batches_of_different_versions_and_widths_can_be_joined() -> None:
     wider = batch(3, 4, model_version="2", vectors=np.arange(10, dtype=np.float32).reshape(2, 5), role="challenger")
     table = to_table([batch(1, 2), wider, batch(5, row_at=np.zeros((1, 0), np.int64))])
     assert table["prediction_id"].to_pylist() == ["p1", "p2", "p3", "p4", "p5"]
@@ -50,7 +50,7 @@ def test_batches_of_different_versions_and_widths_go_together() -> None:
     assert table["row_at"].to_pylist()[-1] == []
 
 
-def test_a_view_of_a_larger_matrix_gives_its_own_rows() -> None:
+def test_a_view_of_a_larger_matrix_stores_only_its_rows() -> None:
     whole = np.arange(24, dtype=np.float32).reshape(4, 6)
     assert to_table([batch(1, 2, vectors=whole[1::2, ::2])])["vector"].to_pylist() == [[6, 8, 10], [18, 20, 22]]
 
@@ -66,18 +66,18 @@ def test_a_view_of_a_larger_matrix_gives_its_own_rows() -> None:
         {"links": [()]},
     ],
 )
-def test_columns_of_other_lengths_are_refused_where_they_are_made(given: dict[str, object]) -> None:
+def test_columns_of_different_lengths_are_rejected_at_construction(given: dict[str, object]) -> None:
     with pytest.raises(ValueError, match="batch of 2"):
         batch(1, 2, **given)
 
 
 @pytest.mark.parametrize("given", [{"text_hashes": [-1]}, {"prediction_ids": ["\ud800"]}, {"tiers": [5]}])
-def test_values_that_fit_no_column_are_an_error(given: dict[str, object]) -> None:
+def test_values_that_dont_fit_the_schema_are_rejected(given: dict[str, object]) -> None:
     with pytest.raises((ValueError, TypeError, OverflowError)):
         to_table([batch(1, **given)])
 
 
-def test_an_empty_batch_is_no_rows() -> None:
+def test_an_empty_batch_has_no_rows() -> None:
     assert len(batch()) == 0
     assert to_table([batch()]).equals(SCHEMA.empty_table())
     assert to_table([batch(), batch(1)])["prediction_id"].to_pylist() == ["p1"]

@@ -1,4 +1,4 @@
-"""The prediction log: nothing lost silently, nothing read twice, nothing half-written read at all."""
+"""The prediction log: no row is lost silently, read twice, or read half-written."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def until(is_so: Callable[[], object]) -> None:
         time.sleep(0.005)
 
 
-def test_what_is_logged_is_read_exactly(tmp_path: Path) -> None:
+def test_rows_are_read_back_exactly(tmp_path: Path) -> None:
     write(tmp_path, batch(1, scores=np.array([0.1 + 0.2])))
     table = read_predictions(tmp_path, "spam")
     assert table.schema.equals(SCHEMA)
@@ -56,13 +56,13 @@ def test_what_is_logged_is_read_exactly(tmp_path: Path) -> None:
     }
 
 
-def test_nothing_logged_is_an_empty_table(tmp_path: Path) -> None:
+def test_an_empty_log_is_an_empty_table(tmp_path: Path) -> None:
     table = read_predictions(tmp_path / "nowhere", "spam")
     assert table.num_rows == 0
     assert table.schema.equals(SCHEMA)
 
 
-def test_segments_from_before_the_time_was_measured_are_read(tmp_path: Path) -> None:
+def test_old_segments_without_took_us_are_read(tmp_path: Path) -> None:
     write(tmp_path, batch(1))
     (path,) = segments(tmp_path)
     old = pa.schema([field for field in SCHEMA if field.name != "took_us"])
@@ -76,14 +76,14 @@ def test_segments_from_before_the_time_was_measured_are_read(tmp_path: Path) -> 
     assert table["took_us"].to_pylist() == [None, 1_234]
 
 
-def test_a_table_of_something_else_is_left_out_and_named(tmp_path: Path) -> None:
+def test_a_foreign_table_is_skipped_and_reported(tmp_path: Path) -> None:
     write(tmp_path, batch(1))
     strange = segments(tmp_path)[0].with_name("strange.parquet")
     pq.write_table(pa.table({"x": [1]}), strange)
     assert scan_predictions(tmp_path, "spam").unreadable == (strange,)
 
 
-def test_segments_lie_by_harm_and_day_and_windows_are_half_open(tmp_path: Path) -> None:
+def test_segments_are_stored_by_harm_and_day_and_windows_are_half_open(tmp_path: Path) -> None:
     batches = [batch(3, at=AT + clock.DAY), batch(1, at=AT - 1), batch(2), batch(9, harm="sexism")]
     write(tmp_path, *batches)
     assert len(days(tmp_path, "spam")) == 3
@@ -94,14 +94,14 @@ def test_segments_lie_by_harm_and_day_and_windows_are_half_open(tmp_path: Path) 
     assert ids(tmp_path, "sexism") == ["p9"]
 
 
-def test_days_outside_the_window_arent_read(tmp_path: Path) -> None:
+def test_days_outside_the_window_are_not_read(tmp_path: Path) -> None:
     write(tmp_path, batch(1), batch(2, at=AT + clock.DAY))
     segments(tmp_path)[1].write_bytes(b"torn")
     assert scan_predictions(tmp_path, "spam", until=AT + 1).unreadable == ()
     assert len(scan_predictions(tmp_path, "spam").unreadable) == 1
 
 
-def test_one_act_logged_twice_is_read_once_the_first_one(tmp_path: Path) -> None:
+def test_of_duplicate_ids_the_first_row_is_read(tmp_path: Path) -> None:
     for score, scored_at in ((0.9, AT + 5), (0.1, AT + 1), (0.5, AT + 3)):
         write(tmp_path, batch(1, 2, scores=np.full(2, score), scored_at=scored_at))
     table = read_predictions(tmp_path, "spam")
@@ -110,7 +110,7 @@ def test_one_act_logged_twice_is_read_once_the_first_one(tmp_path: Path) -> None
 
 
 @pytest.mark.parametrize("content", [b"", b"PAR1", b"PAR1" + b"x" * 100 + b"PAR1"])
-def test_a_segment_that_cant_be_read_is_left_out_and_named(tmp_path: Path, content: bytes) -> None:
+def test_an_unreadable_segment_is_skipped_and_reported(tmp_path: Path, content: bytes) -> None:
     write(tmp_path, batch(1))
     broken = segments(tmp_path)[0].with_name("broken.parquet")
     broken.write_bytes(content)
@@ -119,7 +119,7 @@ def test_a_segment_that_cant_be_read_is_left_out_and_named(tmp_path: Path, conte
     assert scanned.unreadable == (broken,)
 
 
-def test_a_name_that_leads_nowhere_is_no_segment_and_holds_no_one_up(tmp_path: Path) -> None:
+def test_a_broken_symlink_is_skipped(tmp_path: Path) -> None:
     write(tmp_path, batch(1))
     nowhere = segments(tmp_path)[0].with_name("nowhere.parquet")
     nowhere.symlink_to(tmp_path / "gone")
@@ -128,7 +128,7 @@ def test_a_name_that_leads_nowhere_is_no_segment_and_holds_no_one_up(tmp_path: P
     assert scanned.unreadable == (nowhere,)
 
 
-def test_a_started_log_writes_by_itself(tmp_path: Path) -> None:
+def test_a_started_log_writes_in_the_background(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, owner="api", flush_s=0.01)
     assert threading.active_count() == len(threading.enumerate())
     log.start()
@@ -140,7 +140,7 @@ def test_a_started_log_writes_by_itself(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) == 1
 
 
-def test_a_batch_for_which_there_is_no_room_is_dropped_whole_and_counted(tmp_path: Path) -> None:
+def test_without_room_a_whole_batch_is_dropped_and_counted(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, owner="api", capacity=3)
     log.append(batch(0, 1))
     log.append(batch(2, 3))
@@ -157,7 +157,7 @@ def test_a_batch_for_which_there_is_no_room_is_dropped_whole_and_counted(tmp_pat
     assert (log.waiting, log.dropped, log.failures, log.last_error) == (0, 4, 0, None)
 
 
-def test_vectors_take_no_more_memory_than_they_may(tmp_path: Path) -> None:
+def test_the_memory_of_vectors_is_limited(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, owner="api", capacity_bytes=batch(0, 1, 2).vectors.nbytes)
     log.append(batch(0, 1))
     log.append(batch(2, 3))
@@ -169,12 +169,12 @@ def test_vectors_take_no_more_memory_than_they_may(tmp_path: Path) -> None:
     assert ids(tmp_path) == ["p0", "p1", "p4", "p5", "p6", "p7"]
 
 
-def test_many_rows_become_segments_of_bearable_size(tmp_path: Path) -> None:
+def test_the_size_of_segments_is_limited(tmp_path: Path) -> None:
     write(tmp_path, *(batch(*range(i, i + 500)) for i in range(0, 12_500, 500)))
     assert sorted(pq.read_metadata(path).num_rows for path in segments(tmp_path)) == [2_500, 10_000]
 
 
-def test_threads_lose_nothing(tmp_path: Path) -> None:
+def test_concurrent_appends_lose_nothing(tmp_path: Path) -> None:
     log = PredictionLog(tmp_path, owner="api", flush_s=0.005)
     log.start()
 
@@ -192,12 +192,12 @@ def test_threads_lose_nothing(tmp_path: Path) -> None:
     assert log.dropped == 0
 
 
-def test_rows_that_cant_be_written_are_kept_and_others_are_written(tmp_path: Path) -> None:
+def test_unwritable_rows_are_kept_while_others_are_written(tmp_path: Path) -> None:
     (tmp_path / "harm=spam").write_text("in the way")
     log = PredictionLog(tmp_path, owner="api", capacity=4)
     log.append(batch(1))
     log.append(batch(2, harm="sexism"))
-    with pytest.raises(Unavailable, match="can't be written"):
+    with pytest.raises(Unavailable, match="Can't write the prediction log"):
         log.flush()
     assert ids(tmp_path, "sexism") == ["p2"]
     assert (log.waiting, log.failures, log.dropped) == (1, 1, 0)
@@ -211,7 +211,7 @@ def test_rows_that_cant_be_written_are_kept_and_others_are_written(tmp_path: Pat
     log.close()
 
 
-def test_what_fits_no_column_keeps_nothing_else_from_being_written(tmp_path: Path) -> None:
+def test_misfit_batches_dont_block_others(tmp_path: Path) -> None:
     (tmp_path / "harm=spam").write_text("in the way")
     log = PredictionLog(tmp_path, owner="api")
     for one in (batch(1), batch(2, 3, text_hashes=[5, -1]), batch(4), batch(5, prediction_ids=["\ud800"])):
@@ -226,7 +226,7 @@ def test_what_fits_no_column_keeps_nothing_else_from_being_written(tmp_path: Pat
     log.close()
 
 
-def test_a_close_that_fails_says_how_many_are_lost(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_failed_close_reports_the_number_of_lost_rows(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     folder = tmp_path / "predictions"
     folder.write_text("in the way")
     log = PredictionLog(folder, owner="api", flush_s=0.005)
@@ -242,21 +242,21 @@ def test_a_close_that_fails_says_how_many_are_lost(tmp_path: Path, caplog: pytes
 
 @pytest.fixture
 def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of 128 KB, where one may be mounted."""
+    """A file system of 128 KB, if the test may mount one."""
     place = tmp_path / "disk"
     place.mkdir()
     mounted = subprocess.run(
         ["mount", "-t", "tmpfs", "-o", "size=128k", "none", str(place)], capture_output=True, check=False
     )
     if mounted.returncode:
-        pytest.skip("no file system can be mounted here")
+        pytest.skip("mounting a file system is not permitted here")
     try:
         yield place
     finally:
         subprocess.run(["umount", "-l", str(place)], check=True)
 
 
-def test_a_full_disk_loses_nothing_that_there_is_room_for(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_full_disk_loses_only_what_exceeds_the_buffer(small_disk: Path, caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.WARNING)
     random = np.random.default_rng(3)
 
@@ -273,7 +273,7 @@ def test_a_full_disk_loses_nothing_that_there_is_room_for(small_disk: Path, capl
     noise(*range(200, 300))
     noise(*range(300, 350))
     assert (log.waiting, log.dropped) == (250, 100)
-    # One is there while it is tried again, but none stays.
+    # A temporary file exists during each retry, but none remains.
     until(lambda: not list(small_disk.rglob("*.tmp")))
     assert segments(small_disk) == []
     failures = log.failures
@@ -289,7 +289,7 @@ def test_a_full_disk_loses_nothing_that_there_is_room_for(small_disk: Path, capl
     assert "prediction log: 100 predictions lost since 2" in errors[1]
 
 
-def test_two_logs_never_share_a_name(tmp_path: Path) -> None:
+def test_writers_never_share_a_name(tmp_path: Path) -> None:
     for _ in range(2):
         logs = [PredictionLog(tmp_path, owner="api") for _ in range(2)]
         for log in logs:
@@ -298,7 +298,7 @@ def test_two_logs_never_share_a_name(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) == 4
 
 
-def test_a_killed_writer_leaves_whole_segments(tmp_path: Path) -> None:
+def test_a_killed_writer_leaves_only_whole_segments(tmp_path: Path) -> None:
     script = (
         "import sys; from tests.support.prediction_world import *\n"
         "log = PredictionLog(Path(sys.argv[1]), owner='api'); i = 0\n"

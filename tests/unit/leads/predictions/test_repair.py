@@ -1,4 +1,4 @@
-"""What dead writers and failing disks leave behind."""
+"""Cleaning up after dead writers and failing disks."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from tests.support.prediction_world import AT, batch, ids, segments, write
 
 @pytest.fixture(scope="module")
 def dead() -> int:
-    """The id of a process that is no more."""
+    """The id of a process that has ended."""
     process = subprocess.Popen([sys.executable, "-c", ""])
     process.wait()
     return process.pid
@@ -32,14 +32,14 @@ def age(path: Path, seconds: float) -> Path:
 
 
 def torn_segment(folder: Path, name: str, *, seconds: float, content: bytes | None = None) -> Path:
-    """The first half of a segment, as a disk leaves it that lost the rest."""
+    """The first half of a segment, as after a disk failure."""
     path = folder / f"{name}.parquet"
     whole = segments(folder)[0].read_bytes()
     path.write_bytes(whole[: len(whole) // 2] if content is None else content)
     return age(path, seconds)
 
 
-def test_leavings_of_a_dead_writer_are_removed_and_never_read(tmp_path: Path, dead: int) -> None:
+def test_temporary_files_of_dead_writers_are_deleted_and_never_read(tmp_path: Path, dead: int) -> None:
     folder = tmp_path / "harm=spam" / "day=2026-01-31"
     folder.mkdir(parents=True)
     torn = folder / f".api-{host()}-{dead}-1-00000001.parquet.tmp"
@@ -59,7 +59,7 @@ def test_leavings_of_a_dead_writer_are_removed_and_never_read(tmp_path: Path, de
 
 
 @pytest.mark.parametrize("content", [None, b"", b"PAR1" + b"\0" * 500, b"PAR1" + b"x" * 100 + b"PAR1"])
-def test_a_torn_segment_is_set_aside_and_kept(
+def test_a_torn_segment_is_renamed_and_kept(
     tmp_path: Path, dead: int, content: bytes | None, caplog: pytest.LogCaptureFixture
 ) -> None:
     write(tmp_path, batch(1))
@@ -79,7 +79,7 @@ def test_a_torn_segment_is_set_aside_and_kept(
     assert str(torn) in said.getMessage()
 
 
-def test_whose_writer_lives_or_may_live_is_left_alone_for_ten_minutes(tmp_path: Path, dead: int) -> None:
+def test_files_of_possibly_live_writers_are_left_alone_for_ten_minutes(tmp_path: Path, dead: int) -> None:
     write(tmp_path, batch(1))
     day = segments(tmp_path)[0].parent
     torn_segment(day, f"api-{host()}-{os.getpid()}-1-00000001", seconds=90)
@@ -93,7 +93,7 @@ def test_whose_writer_lives_or_may_live_is_left_alone_for_ten_minutes(tmp_path: 
     assert ids(tmp_path) == ["p1"]
 
 
-def test_years_of_the_log_arent_looked_through(tmp_path: Path, dead: int) -> None:
+def test_old_days_are_not_checked(tmp_path: Path, dead: int) -> None:
     write(tmp_path, batch(1), batch(2, at=AT + clock.DAY))
     old, new = (path.parent for path in segments(tmp_path))
     name = f"api-{host()}-{dead}-1-00000001"
@@ -104,11 +104,11 @@ def test_years_of_the_log_arent_looked_through(tmp_path: Path, dead: int) -> Non
     assert repair(tmp_path).torn == (before_the_outage.with_name(f"{name}.parquet.torn"),)
 
 
-def test_nothing_logged_is_nothing_to_repair(tmp_path: Path) -> None:
+def test_an_empty_log_needs_no_repair(tmp_path: Path) -> None:
     assert repair(tmp_path / "nowhere") == (0, ())
 
 
-def test_a_segment_that_may_not_be_read_is_not_torn(tmp_path: Path, dead: int) -> None:
+def test_a_segment_without_read_permission_is_not_torn(tmp_path: Path, dead: int) -> None:
     write(tmp_path, batch(1))
     day = segments(tmp_path)[0].parent
     folder = day / f"api-{host()}-{dead}-1-00000001.parquet"

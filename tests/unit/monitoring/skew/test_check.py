@@ -52,7 +52,7 @@ def harm_skew(**given: object) -> HarmSkew:
 
 def test_the_screen_names_what_differs_and_what_was_left_out() -> None:
     example = Example("p1", "comment:[bold]c1", AT, 5.0, float("nan"))
-    column = ColumnSkew("stale row", "account.strikes", "violations found before", 7, float("nan"), example)
+    column = ColumnSkew("stale row", "account.strikes", "violations found so far", 7, float("nan"), example)
     gone = Unverifiable("4", 6, "the version can't be found")
     harm = harm_skew(differing=7, differences=(column,), unverifiable=(gone,), too_new=4, texts_unverifiable=3)
     text = shown(SkewResult((harm,), 10.0))

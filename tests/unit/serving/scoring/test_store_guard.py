@@ -11,7 +11,7 @@ import pytest
 
 from features.fold.router import Links
 from features.online.reader import Fetched
-from leads.breaker import IN_A_ROW, MOST_S, Breaker
+from leads.breaker import IN_A_ROW, MAX_S, Breaker
 from leads.errors import ConfigurationError, Unavailable
 from leads.events import Subject
 from serving.scoring.store_guard import GuardedReader
@@ -137,11 +137,11 @@ def test_a_stuck_store_costs_a_few_deadlines_and_then_nothing(
     assert (guard.open, guard.timeouts, guard.short_circuited) == (True, IN_A_ROW, 21 - IN_A_ROW)
     assert all(reader.entered.acquire(timeout=30) for _ in range(IN_A_ROW))
     assert len(reader.threads) == IN_A_ROW
-    timer.now += MOST_S
+    timer.now += MAX_S
     refused(guard)
     assert guard.timeouts == IN_A_ROW + 1
     reader.let_go()
-    timer.now += MOST_S
+    timer.now += MAX_S
     assert patient(guard).fetch([C1]).links == [Links()]
     assert not guard.open
     guard.close()
@@ -154,7 +154,7 @@ def test_stuck_threads_are_bounded_and_work_again_once_let_go(
     reader.stuck = True
     for _ in range(20):
         refused(guard)
-        timer.now += 2 * MOST_S
+        timer.now += 2 * MAX_S
     assert all(reader.entered.acquire(timeout=30) for _ in range(5))
     assert len(reader.threads) == 5
     assert guard.timeouts == 20
@@ -162,7 +162,7 @@ def test_stuck_threads_are_bounded_and_work_again_once_let_go(
     reader.let_go()
     # The threads are free in a moment, not at once.
     while guard.open:
-        timer.now += 2 * MOST_S
+        timer.now += 2 * MAX_S
         with suppress(Unavailable):
             patient(guard).fetch([C1])
     assert len(reader.threads) == 5

@@ -1,0 +1,48 @@
+"""Feast's configuration of the online store that the settings name. Feast itself is not imported here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leads.errors import ConfigurationError
+from leads.settings import Settings
+
+# The name of the Feast project: a prefix of its SQLite tables and a suffix of its Redis keys.
+PROJECT = "leads"
+_SQLITE_TYPE = "features.feast.guarded_sqlite.GuardedSqliteOnlineStore"
+
+
+def online_config(settings: Settings) -> dict[str, Any]:
+    """The `online_store` section of Feast's configuration.
+
+    Raises:
+        ConfigurationError: an option is missing or not allowed.
+    """
+    options = settings.online_options
+    if settings.online_store == "sqlite":
+        if options:
+            raise ConfigurationError(
+                "The sqlite online store takes no options; its file is in LEADS_HOME.",
+                field="LEADS_ONLINE_STORE_OPTIONS",
+                remedy="Unset it, or set LEADS_ONLINE_STORE to the store that the options are for.",
+            )
+        return {"type": _SQLITE_TYPE, "path": str(settings.features_dir / "online.db")}
+    if "type" in options:
+        raise ConfigurationError(
+            "The options must not contain `type`.",
+            field="LEADS_ONLINE_STORE_OPTIONS",
+            remedy="Set the type with LEADS_ONLINE_STORE.",
+        )
+    if settings.online_store == "redis" and "connection_string" not in options:
+        options = {"connection_string": _redis_address(settings), **options}
+    return {"type": settings.online_store, **options}
+
+
+def _redis_address(settings: Settings) -> str:
+    if settings.redis_url is None:
+        raise ConfigurationError(
+            "LEADS_ONLINE_STORE is redis, but LEADS_REDIS_URL is not set.",
+            field="LEADS_REDIS_URL",
+            remedy="Set it, for example LEADS_REDIS_URL=localhost:6379.",
+        )
+    return settings.redis_url.get_secret_value()
