@@ -35,7 +35,7 @@ from models.text.ngrams import grams
 from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
-from serving.http.middleware import Gate
+from serving.http.middleware import ApiMiddleware
 from serving.http.routes import create_app
 from serving.observe.metrics import Metrics
 from serving.runtime import Runtime
@@ -168,8 +168,8 @@ def make_runtime(settings: Settings, engine: Engine) -> Runtime:
 
 
 def make_stack(runtime: Runtime) -> ASGIApp:
-    """The gate over the mounted routes."""
-    return Gate(Starlette(routes=[Mount("/v1", create_app(lambda: runtime))]), lambda: runtime)
+    """The middleware over the mounted routes."""
+    return ApiMiddleware(Starlette(routes=[Mount("/v1", create_app(lambda: runtime))]), lambda: runtime)
 
 
 class Http:

@@ -1,4 +1,4 @@
-"""From the service's own records to what travels."""
+"""Converts the service's records to the schemas of the API."""
 
 from __future__ import annotations
 
