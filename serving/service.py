@@ -78,7 +78,7 @@ class LeadServing:
             await ending.run(ending.close)
 
     def __is_ready__(self) -> bool:
-        return bool(_running) and health.is_ready(runtime().published.served())
+        return bool(_running) and health.is_ready(runtime().published.status())
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def score(

@@ -86,7 +86,7 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
     @app.get("/models", **describe("GET /models"))
     async def get_models(request: Request) -> Response:
         key, published = _key(request, None), runtime().published
-        served = [x for x in published.served() if key.harms is None or x.harm in key.harms]
+        served = [x for x in published.status() if key.harms is None or x.harm in key.harms]
         return _json(models_out(served, published.checked_at))
 
 

@@ -15,7 +15,7 @@ _log = logging.getLogger(__name__)
 
 def snapshot(runtime: Runtime) -> Snapshot:
     """The current state and totals of the service's parts."""
-    served, lineup = runtime.published.served(), runtime.published.lineup()
+    served, lineup = runtime.published.status(), runtime.published.lineup()
     shadow, canaries = runtime.trials.shadow.snapshot(), runtime.trials.watch.snapshot()
     roles = {
         "champion": lineup.champions,

@@ -111,7 +111,7 @@ def point_to(settings: Settings, harm: str, version: str | None, role: str = "ch
 
 def all_answer(published: Published) -> bool:
     """Whether something is published and every published champion is in use."""
-    named = [one for one in published.served() if one.published.champion]
+    named = [one for one in published.status() if one.published.champion]
     return bool(named) and all(one.serving == one.published.champion for one in named)
 
 
