@@ -67,7 +67,7 @@ class Runtime:
         answering = self.published.lineup().champions.values()
         # A sentence encoder takes many times as long as everything else.
         few = rows <= _ROWS_HERE and not any(version.encodes for version in answering)
-        if few and self.engine.dialect.name == "sqlite" and self.reader.well:
+        if few and self.engine.dialect.name == "sqlite" and self.reader.reads_inline:
             return work(*args, **kwargs)
         return await self.run(work, *args, **kwargs)
 

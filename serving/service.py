@@ -17,20 +17,21 @@ from leads.api.requests import parse_scoring
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
 from serving.http import health, problems
-from serving.http.middleware import KEY, REQUEST_ID, Gate
+from serving.http.middleware import KEY, REQUEST_ID, ApiMiddleware
 from serving.http.openapi.operations import native
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
 from serving.http.score_request import NothingScored, score
 from serving.observe import logs
-from serving.observe.observing import drain_on_sigterm, tick
+from serving.observe.metrics_updates import keep_up_to_date
 from serving.runtime import Runtime, open_runtime
 from serving.scoring.stages import Stages
+from serving.shutdown import drain_on_sigterm
 
 _TIMEOUT_S = 30
 # Set once this process's service has started: mounted apps and middleware are made before there is one.
 _running: list[Runtime] = []
-_ticking: list[asyncio.Task[None]] = []
+_background: list[asyncio.Task[None]] = []
 
 
 def runtime() -> Runtime:
@@ -45,7 +46,7 @@ def runtime() -> Runtime:
 
 
 # BentoML's own metrics would have a label value for every lead's path, its access log is another one beside ours, and
-# its spans, made whether anyone wants them or not, take longer than all that the gate does.
+# its spans, made whether anyone wants them or not, take longer than all that our middleware does.
 @bentoml.service(
     name="lead_serving",
     traffic={"timeout": _TIMEOUT_S},
@@ -64,20 +65,20 @@ class LeadServing:
         logs.set_up(settings)
         opened = open_runtime(settings)
         _running.append(opened)
-        _ticking.append(asyncio.create_task(tick(opened)))
+        _background.append(asyncio.create_task(keep_up_to_date(opened)))
         drain_on_sigterm(opened.stopping, settings.drain_s)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        while _ticking:
-            _ticking.pop().cancel()
+        while _background:
+            _background.pop().cancel()
         if _running:
             ending = _running.pop()
             ending.stopping.set()
             await ending.run(ending.close)
 
     def __is_ready__(self) -> bool:
-        return bool(_running) and health.is_ready(runtime().published.served())
+        return bool(_running) and health.is_ready(runtime().published.status())
 
     @bentoml.api  # type: ignore[untyped-decorator]
     async def score(
@@ -106,7 +107,7 @@ class LeadServing:
 
 
 LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
-    Gate, runtime=runtime, checks={"/score": parse_scoring}
+    ApiMiddleware, runtime=runtime, checks={"/score": parse_scoring}
 )
 
 

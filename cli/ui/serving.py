@@ -161,7 +161,7 @@ def score_on_screen(
         log.close()
         reader.close()
     errors = [entry.error for entry in scored.errors]
-    scores = [answer for group in scored.groups for answer in group.answers()]
+    scores = [answer for group in scored.groups for answer in group.records()]
     if not scores:
         raise errors[0] if errors else LeadsError("Nothing was scored.")
     rows = [

@@ -10,7 +10,7 @@ import msgspec
 from starlette.responses import PlainTextResponse, Response
 
 from serving.runtime import Runtime
-from serving.versions.served import Served
+from serving.versions.serving_status import ServingStatus
 
 Status = Literal["ready", "starting", "not_ready", "stopping"]
 READY, ALIVE = "/readyz", frozenset(("/livez", "/healthz"))
@@ -36,13 +36,13 @@ def health(runtime: Runtime | None) -> Health:
     """As of now; without parts, the service is starting."""
     if runtime is None:
         return Health("starting")
-    served, home = runtime.published.served(), str(runtime.settings.root)
+    served, home = runtime.published.status(), str(runtime.settings.root)
     harms = {x.harm: _of(x, home) for x in served if x.published.champion or x.published.aliases or x.serving}
     status: Status = "stopping" if runtime.stopping.is_set() else "ready" if is_ready(served) else "not_ready"
     return Health(status, harms, "open" if runtime.reader.open else "ok")
 
 
-def is_ready(served: Iterable[Served]) -> bool:
+def is_ready(served: Iterable[ServingStatus]) -> bool:
     """Whether something is published, and each harm with a published champion has a proven version that answers.
 
     A newer version that is refused doesn't count against it: the one before answers.
@@ -60,7 +60,7 @@ def answer(path: str, runtime: Runtime | None) -> Response:
     return Response(msgspec.json.encode(found), status, media_type="application/json")
 
 
-def _of(served: Served, home: str) -> HarmHealth:
+def _of(served: ServingStatus, home: str) -> HarmHealth:
     wanted = served.published.aliases.get("champion", served.published.champion)
     # Reasons may name files; where they lie is nobody's business here.
     refused = {version: why.replace(home, "…") for version, why in served.refused.items()}

@@ -19,7 +19,7 @@ REMEMBERED: Micros = clock.DAY
 _MAX_LENGTH = 255
 
 
-class Given(NamedTuple):
+class IdempotencyKey(NamedTuple):
     """A caller's key for one request: whose, which, and what it was sent with."""
 
     key_id: str
@@ -32,7 +32,7 @@ class Given(NamedTuple):
         return "e_" + hashlib.blake2b(raw, digest_size=12).hexdigest()
 
 
-class Answer(NamedTuple):
+class StoredResponse(NamedTuple):
     """What was answered; `replayed` when it was done before."""
 
     status: int
@@ -40,7 +40,7 @@ class Answer(NamedTuple):
     replayed: bool = False
 
 
-def given(key_id: str, header: str | None, path: str, body: bytes) -> Given | None:
+def read_key(key_id: str, header: str | None, path: str, body: bytes) -> IdempotencyKey | None:
     """The Idempotency-Key of a request.
 
     Raises:
@@ -50,10 +50,12 @@ def given(key_id: str, header: str | None, path: str, body: bytes) -> Given | No
         return None
     if not 0 < len(header) <= _MAX_LENGTH or not header.isprintable():
         raise InvalidInput("Idempotency-Key needs 1 to 255 printable characters.", remedy="A UUID will do.")
-    return Given(key_id, header, hashlib.sha256(path.encode() + b"\0" + body).digest())
+    return IdempotencyKey(key_id, header, hashlib.sha256(path.encode() + b"\0" + body).digest())
 
 
-def once(connection: Connection, key: Given | None, now: Micros, work: Callable[[], Answer]) -> Answer:
+def once(
+    connection: Connection, key: IdempotencyKey | None, now: Micros, work: Callable[[], StoredResponse]
+) -> StoredResponse:
     """Do `work` in the caller's transaction, unless this key's request was done before.
 
     Raises:
@@ -70,7 +72,7 @@ def once(connection: Connection, key: Given | None, now: Micros, work: Callable[
         done = connection.execute(sa.select(idempotency).where(mine)).one()
         if done.request_hash != key.request_hash:
             raise Conflict("This Idempotency-Key was used for another request.", remedy="Send a new one.")
-        return Answer(done.status, done.answer, replayed=True)
+        return StoredResponse(done.status, done.answer, replayed=True)
     answer = work()
     connection.execute(sa.update(idempotency).where(mine).values(status=answer.status, answer=answer.body))
     return answer

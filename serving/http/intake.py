@@ -16,13 +16,13 @@ from leads.events import Body, Event, ItemCreated, Played, SignalReceived, Subje
 from leads.policies import Policies
 from leads_client.schemas.base import Ref, SubjectIn
 from leads_client.schemas.events import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
-from serving.http.idempotency import Given
+from serving.http.idempotency import IdempotencyKey
 
 Batch = ItemsIn | SignalsIn | PlaysIn
 _Entry = ItemIn | SignalIn | PlayIn
 
 
-def events_of(batch: Batch, key: ApiKey, policies: Policies, once: Given | None, now: Micros) -> list[Event]:
+def events_of(batch: Batch, key: ApiKey, policies: Policies, once: IdempotencyKey | None, now: Micros) -> list[Event]:
     """The batch as events. Those without an id get one: the same each time when an Idempotency-Key was sent.
 
     Raises:

@@ -26,7 +26,7 @@ from leads_client.schemas.leads import (
     SubjectDecisionIn,
     TrailOut,
 )
-from serving.http.lead_schemas import claimed_out, decided_out, detail_out, lead_out, trail_out
+from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, trail_out
 from serving.queue import queue
 from serving.queue.decisions import Ruling, decide_lead, decide_subject
 from serving.queue.leads_table import Lead, LeadState, find_lead, read_audit

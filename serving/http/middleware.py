@@ -25,7 +25,7 @@ from leads.db.keys import ApiKey
 from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
 from serving.http import health, problems
 from serving.http.bodies import Disconnected, Headers, Refused, headers_of, read_body
-from serving.http.responses import NO_ANSWER, Answer, log_access, route_of
+from serving.http.responses import NO_ANSWER, ResponseRecorder, log_access, route_of
 from serving.observe import request_notes
 from serving.observe.logs import trace_of
 from serving.observe.request_notes import Notes
@@ -46,8 +46,8 @@ _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
 
 
-class Gate:
-    """ASGI middleware.
+class ApiMiddleware:
+    """What every request passes, as ASGI middleware.
 
     Args:
         runtime: gives the service's parts; it is called per request, and raises Unavailable before and after they are.
@@ -72,13 +72,13 @@ class Gate:
         if scope["type"] != "http":
             await self._app(scope, receive, send)
             return
-        passing = _Passing(scope, send, self._parts())
-        token = request_notes.opened(passing.notes)
+        exchange = _Exchange(scope, send, self._parts())
+        token = request_notes.opened(exchange.notes)
         try:
-            await self._pass(passing, receive)
+            await self._handle(exchange, receive)
         finally:
             # Also when the request was cancelled: nothing may stay counted as being worked on.
-            passing.end()
+            exchange.end()
             request_notes.closed(token)
 
     def _parts(self) -> Runtime | None:
@@ -87,29 +87,29 @@ class Gate:
         except Unavailable:
             return None
 
-    async def _pass(self, passing: _Passing, receive: Receive) -> None:
-        scope, answer, request_id = passing.scope, passing.answer, passing.notes.request_id
+    async def _handle(self, exchange: _Exchange, receive: Receive) -> None:
+        scope, response, request_id = exchange.scope, exchange.response, exchange.notes.request_id
         try:
             if scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD"):
-                await answer.replace(health.answer(scope["path"], passing.parts), scope, receive)
+                await response.replace(health.answer(scope["path"], exchange.parts), scope, receive)
                 return
-            await self._answer(passing, receive)
+            await self._respond(exchange, receive)
         except Disconnected:
             # No one reads it, but BentoML's time-out waits for an answer.
-            await answer.replace(Response(status_code=NO_ANSWER), scope, receive)
+            await response.replace(Response(status_code=NO_ANSWER), scope, receive)
         except LeadsError as error:
             # A browser asks again with the password it was given only where it is asked to: scripts and styles too.
-            browser = b"text/html" in passing.headers.get(b"accept", b"") or b"sec-fetch-dest" in passing.headers
-            await answer.replace(problems.of_error(error, request_id, browser=browser), scope, receive)
+            browser = b"text/html" in exchange.headers.get(b"accept", b"") or b"sec-fetch-dest" in exchange.headers
+            await response.replace(problems.of_error(error, request_id, browser=browser), scope, receive)
         except Refused as error:
             refusal = problems.of_status(error.status, request_id, detail=error.detail)
             refusal.headers.update(error.headers)
-            await answer.replace(refusal, scope, receive)
+            await response.replace(refusal, scope, receive)
         except Exception as error:
             _log.error("request %s failed: %s", request_id, trace_of(error))
-            await answer.replace(problems.of_status(500, request_id), scope, receive)
+            await response.replace(problems.of_status(500, request_id), scope, receive)
 
-    async def _answer(self, passing: _Passing, receive: Receive) -> None:
+    async def _respond(self, exchange: _Exchange, receive: Receive) -> None:
         """Let the request in and the answer out, in time.
 
         Raises:
@@ -117,36 +117,36 @@ class Gate:
         """
         try:
             async with asyncio.timeout(self._timeout_s) as limit:
-                receive = await self._let_in(passing, receive)
-                await self._app(passing.scope, receive, passing.answer.send)
-                await passing.answer.finish()
+                receive = await self._admit(exchange, receive)
+                await self._app(exchange.scope, receive, exchange.response.send)
+                await exchange.response.finish()
         except TimeoutError:
             if not limit.expired():
                 raise
             raise Unavailable(f"It took longer than {self._timeout_s:g} seconds.", remedy="Try again.") from None
 
-    async def _let_in(self, passing: _Passing, receive: Receive) -> Receive:
+    async def _admit(self, exchange: _Exchange, receive: Receive) -> Receive:
         """Check the key and its rate; take the whole body in, up to the limit, and hand it on in one piece."""
-        passing.headers = headers_of(passing.scope)
-        parts = self._runtime() if passing.parts is None else passing.parts
-        passing.begin_trace()
-        key = await _authenticate(passing.headers, parts)
-        passing.notes.key_id, passing.scope[KEY] = key.id, key
+        exchange.headers = headers_of(exchange.scope)
+        parts = self._runtime() if exchange.parts is None else exchange.parts
+        exchange.begin_trace()
+        key = await _authenticate(exchange.headers, parts)
+        exchange.notes.key_id, exchange.scope[KEY] = key.id, key
         try:
             parts.rates.take(key)
         except TooManyRequests:
             parts.metrics.limited("key")
             raise
-        passing.mark("auth")
-        if passing.scope["method"] in _WITHOUT_BODY:
+        exchange.mark("auth")
+        if exchange.scope["method"] in _WITHOUT_BODY:
             return receive
-        body = await read_body(passing.headers, receive)
-        passing.bytes_in = len(body)
+        body = await read_body(exchange.headers, receive)
+        exchange.bytes_in = len(body)
         parts.rates.charge(key, len(body))
-        check = self._checks.get(passing.scope["path"])
+        check = self._checks.get(exchange.scope["path"])
         if check is not None:
             check(body)
-        passing.mark("body")
+        exchange.mark("body")
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 
         async def replay() -> Message:
@@ -155,10 +155,10 @@ class Gate:
         return replay
 
 
-class _Passing:
-    """One request on its way through the gate."""
+class _Exchange:
+    """One request on its way through the middleware."""
 
-    __slots__ = ("_began", "_passed", "_span", "answer", "bytes_in", "headers", "notes", "parts", "scope")
+    __slots__ = ("_began", "_span", "_stages", "bytes_in", "headers", "notes", "parts", "response", "scope")
 
     def __init__(self, scope: Scope, send: Send, parts: Runtime | None) -> None:
         self._began = time.perf_counter()
@@ -168,11 +168,11 @@ class _Passing:
         self.scope = scope
         self.parts = parts
         self.notes = Notes(request_id)
-        self.answer = Answer(send, request_id)
+        self.response = ResponseRecorder(send, request_id)
         self.headers = _NO_HEADERS
         self.bytes_in = 0
         self._span: Span | None = None
-        self._passed: Stages | None = None
+        self._stages: Stages | None = None
         if parts is not None:
             parts.metrics.begun()
 
@@ -180,24 +180,24 @@ class _Passing:
         if self.parts is not None and self.parts.tracing is not None:
             parent, state = self.headers.get(b"traceparent", b""), self.headers.get(b"tracestate", b"")
             self._span = self.parts.tracing.begin(self.notes, parent.decode("latin-1"), state.decode("latin-1"))
-            self._passed = Stages()
+            self._stages = Stages()
 
     def mark(self, stage: str) -> None:
-        if self._passed is not None:
-            self._passed.mark(stage)
+        if self._stages is not None:
+            self._stages.mark(stage)
 
     def end(self) -> None:
         """Tell metrics, trace and log how it went."""
-        seconds, notes, answer = time.perf_counter() - self._began, self.notes, self.answer
+        seconds, notes, response = time.perf_counter() - self._began, self.notes, self.response
         method, route = self.scope["method"], route_of(self.scope)
         if self.parts is not None:
-            self.parts.metrics.request(method, route, answer.status, seconds)
+            self.parts.metrics.request(method, route, response.status, seconds)
             self.parts.metrics.stages(notes.stages)
             if self._span is not None and self.parts.tracing is not None:
-                passed = self._passed.done if self._passed else ()
-                self.parts.tracing.end(self._span, notes, passed, method=method, route=route, status=answer.status)
-        if answer.status >= 400 or route not in OPEN_PATHS:
-            log_access(notes, method, route, answer, seconds, self.bytes_in)
+                stages = self._stages.done if self._stages else ()
+                self.parts.tracing.end(self._span, notes, stages, method=method, route=route, status=response.status)
+        if response.status >= 400 or route not in OPEN_PATHS:
+            log_access(notes, method, route, response, seconds, self.bytes_in)
 
 
 async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:

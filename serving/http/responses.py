@@ -1,4 +1,4 @@
-"""How a request ends: what the gate lets out, which route it counts as, and the line it leaves in the log."""
+"""How a request ends: what the middleware lets out, which route it counts as, and the line it leaves in the log."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _PROBLEM = problems.MEDIA_TYPE.encode()
 _MAX_FOREIGN = 65_536
 
 
-class Answer:
+class ResponseRecorder:
     """Passes an answer on with the request's id, but turns errors that are no problem documents into such."""
 
     __slots__ = ("_body", "_own", "_request_id", "_send", "_started", "bytes_out", "status")
@@ -71,20 +71,22 @@ def route_of(scope: Scope) -> str:
     return path if path in _KNOWN_PATHS else "other"
 
 
-def log_access(notes: Notes, method: str, route: str, answer: Answer, seconds: float, bytes_in: int) -> None:
+def log_access(
+    notes: Notes, method: str, route: str, response: ResponseRecorder, seconds: float, bytes_in: int
+) -> None:
     """The request's line in the log: no path, no query, no text, no key but its id."""
     fields: dict[str, Any] = {
         "method": method if method.isascii() and method.isalpha() and len(method) < 16 else "other",
         "route": route,
-        "status": answer.status,
+        "status": response.status,
         "duration_ms": round(seconds * 1e3, 3),
         "bytes_in": bytes_in,
-        "bytes_out": answer.bytes_out,
+        "bytes_out": response.bytes_out,
     }
     for name, value in (("key", notes.key_id), ("subjects", notes.subjects), ("trace_id", notes.trace_id)):
         if value is not None:
             fields[name] = value
-    logs.access(fields, level=logging.ERROR if answer.status >= 500 else logging.INFO)
+    logs.access(fields, level=logging.ERROR if response.status >= 500 else logging.INFO)
 
 
 def _is_problem(message: Message) -> bool:

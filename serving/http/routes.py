@@ -23,18 +23,18 @@ from leads.events import Subject
 from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
-from serving.http.idempotency import Answer, Given
-from serving.http.lead_schemas import models_out
+from serving.http.idempotency import IdempotencyKey, StoredResponse
 from serving.http.middleware import KEY, REQUEST_ID
 from serving.http.openapi.examples import CURSOR, LEAD_ID
 from serving.http.openapi.operations import describe, parameter, with_nulls
 from serving.http.score_request import NothingScored, score
+from serving.http.serializers import models_out
 from serving.runtime import Runtime
 from serving.scoring.stages import Stages
 
 _TYPE = r"^[a-z][a-z0-9_]{0,63}$"
 LeadId = Annotated[str, Path(**parameter("As GET /v1/leads and POST /v1/leads/claim name it.", LEAD_ID))]
-Work = Callable[[Connection, Given | None], msgspec.Struct]
+Work = Callable[[Connection, IdempotencyKey | None], msgspec.Struct]
 
 
 class _Api(FastAPI):
@@ -52,14 +52,14 @@ class _Api(FastAPI):
         found = self.direct.get((scope.get("method", ""), scope.get("path", "").removeprefix(root)))
         if found is None:
             return await super().__call__(scope, receive, send)
-        # Errors of ours pass on to the gate, which makes the same of them as this app would.
+        # Errors of ours pass on to the middleware, which makes the same of them as this app would.
         scope["route"], answer = found
         await (await answer(Request(scope, receive)))(scope, receive, send)
 
 
 def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
     """The app; `runtime` gives the service's parts and is called per request, after start-up."""
-    # The gate asks for the key; this makes both OpenAPI documents say so.
+    # The middleware asks for the key; this makes both OpenAPI documents say so.
     key = APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)
     app = _Api(title="Lead Serving", version="1", docs_url=None, redoc_url=None, dependencies=[Security(key)])
     app.add_exception_handler(LeadsError, _on_error)
@@ -86,7 +86,7 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
     @app.get("/models", **describe("GET /models"))
     async def get_models(request: Request) -> Response:
         key, published = _key(request, None), runtime().published
-        served = [x for x in published.served() if key.harms is None or x.harm in key.harms]
+        served = [x for x in published.status() if key.harms is None or x.harm in key.harms]
         return _json(models_out(served, published.checked_at))
 
 
@@ -96,7 +96,7 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
             key, body = _key(request, "events:write"), parse(await request.body(), type_)
             now, parts = runtime().clock(), runtime()
 
-            def work(connection: Connection, once: Given | None) -> msgspec.Struct:
+            def work(connection: Connection, once: IdempotencyKey | None) -> msgspec.Struct:
                 events = intake.events_of(body, key, parts.policies, once, now)
                 return intake.accept(connection, body, events, parts.clock)
 
@@ -164,15 +164,15 @@ async def _once(request: Request, runtime: Runtime, work: Work, *, status: int =
     """Do the work in one transaction, once per Idempotency-Key."""
     key: ApiKey = request.scope[KEY]
     header = request.headers.get("idempotency-key")
-    given = idempotency.given(key.id, header, request.url.path, await request.body())
+    given = idempotency.read_key(key.id, header, request.url.path, await request.body())
 
-    def transaction() -> Answer:
+    def transaction() -> StoredResponse:
         with runtime.engine.begin() as connection:
             return idempotency.once(
                 connection,
                 given,
                 runtime.clock(),
-                lambda: Answer(status, msgspec.json.encode(work(connection, given))),
+                lambda: StoredResponse(status, msgspec.json.encode(work(connection, given))),
             )
 
     answer = await runtime.run(transaction)

@@ -14,10 +14,10 @@ from leads_client.schemas.scores import Explanation, ResultOut, ScoreOut, Scores
 from serving.http.problems import Detail
 from serving.observe import request_notes
 from serving.runtime import Runtime
-from serving.scoring.answers import GroupScores, Scored
-from serving.scoring.group import Explain
+from serving.scoring.assemble import Explain
+from serving.scoring.inputs import ScoreRequest
 from serving.scoring.reasons import Explained
-from serving.scoring.scorer import ScoreRequest
+from serving.scoring.results import GroupScores, ScoringResult
 from serving.scoring.stages import Stages
 
 # The subject's place, the harm if it is about one, and what is wrong.
@@ -64,7 +64,7 @@ def score(runtime: Runtime, key: ApiKey, asked: ScoringRequest, stages: Stages) 
     return answer
 
 
-def _note(asked: ScoringRequest, scored: Scored, stages: Stages) -> None:
+def _note(asked: ScoringRequest, scored: ScoringResult, stages: Stages) -> None:
     """For the request's line in the log, its metrics and its trace; stages still to come are seen there too."""
     notes = request_notes.current()
     if notes is not None:
@@ -93,7 +93,7 @@ def _results(
     scores: list[list[ScoreOut]] = [[] for _ in asked.subjects]
     for group in groups:
         for n, one in enumerate(_scores(group)):
-            scores[places[group.group.picked[n]]].append(one)
+            scores[places[group.group.places[n]]].append(one)
     unscored: dict[int, list[UnscoredOut]] = {}
     for i, harm, error in errors:
         unscored.setdefault(i, []).append(_unscored(i, harm, error))

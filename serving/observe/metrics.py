@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
 import numpy as np
 
 from serving.observe.metrics_text import text_of
-from serving.scoring.answers import GroupScores, Scored
+from serving.scoring.results import GroupScores, ScoringResult
 from serving.scoring.stages import Stage
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ class Metrics:
         for stage in done:
             self._stages(stage.name).observe((stage.ended - stage.began) / 1e9)
 
-    def scored(self, scored: Scored) -> None:
+    def scored(self, scored: ScoringResult) -> None:
         """Count what scoring answered."""
         for group in scored.groups:
             self._group(group)

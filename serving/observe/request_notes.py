@@ -1,6 +1,6 @@
 """What becomes known of a request while it is worked on, for its line in the log, its metrics and its trace.
 
-The gate opens the notes; scoring, in whichever thread, adds to them.
+The middleware opens the notes; scoring, in whichever thread, adds to them.
 """
 
 from __future__ import annotations

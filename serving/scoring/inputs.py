@@ -1,8 +1,8 @@
-"""What is known about the subjects of a scoring request: the log's items, overridden by what the caller gives."""
+"""What is known about the subjects of a scoring call: the stored items, overridden by what the caller gives."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -14,16 +14,17 @@ from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.rules import needs_item
 
 _UNKNOWN = ("subject_unknown",)
-# Whether it is known can't be told either.
+# The database is down, so whether the subject is known can't be decided.
 _UNREADABLE = ("items_unavailable",)
 
 
 class ScoreRequest(msgspec.Struct, frozen=True):
-    """One subject to score. What is None is looked up.
+    """One subject to score. Fields that are None are looked up.
 
     Args:
-        harms: None: every harm that applies to the type, has a champion and is among `allowed`, if that is given.
-        text, account_id, parent: override what is stored; with a text the subject need not be known.
+        harms: if None, every harm that applies to the subject's type, has a champion and is allowed.
+        text, account_id, parent: override what is stored. A subject with a text need not be known.
+        allowed: the harms the caller may score; None for all.
     """
 
     subject: Subject
@@ -35,7 +36,14 @@ class ScoreRequest(msgspec.Struct, frozen=True):
 
 
 class Input(NamedTuple):
-    """A request with its text and links settled. `place` is the request's place in the call."""
+    """A request merged with what is stored about its subject.
+
+    Args:
+        place: the request's position in the call.
+        links: the keys of the rows beside the subject's own; None if only the online store knows them.
+        known: whether the subject is a stored item.
+        flags: what the caller overrode, or what couldn't be looked up.
+    """
 
     place: int
     request: ScoreRequest
@@ -46,10 +54,10 @@ class Input(NamedTuple):
 
 
 def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreated] | None) -> Input:
-    """Merge a request with what the log holds about its subject; what the caller gives wins and is flagged.
+    """Merge a request with its stored item. What the caller gives takes precedence and is flagged.
 
     Args:
-        stored: None when the log can't be read.
+        stored: items by subject; None if the database is down.
     """
     item = stored.get(request.subject) if stored is not None else None
     if item is None:
@@ -64,54 +72,58 @@ def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreat
         text = item.text or None
     elif text != item.text:
         given.append("text_given")
-    if _given(request) and _fields(links) != _fields(_links(ScoreRequest(request.subject), item)):
+    if _gives_fields(request) and _fields(links) != _fields(_links(ScoreRequest(request.subject), item)):
         given.append("fields_given")
     return Input(place, request, text, links, True, tuple(given))
 
 
-def refusal(one: Input, has_row: bool, available: bool) -> LeadsError | None:
-    """Why the input can't be scored under any harm; None when it can.
+def input_error(one: Input, has_row: bool, available: bool) -> LeadsError | None:
+    """Why the input can't be scored under any harm; None if it can.
 
     Args:
-        available: whether the online store answered; when not, no row is known.
+        has_row: whether the online store holds any row for it.
+        available: whether the online store responded. If not, no row is known.
     """
     is_account = not needs_item(one.request.subject)
     if one.known or one.request.text is not None or (has_row and is_account):
         return None
-    if one.flags is _UNREADABLE:
+    if one.flags == _UNREADABLE:
         return Unavailable(
-            "The database that holds stored texts doesn't answer.",
-            remedy="Try again, or give the subject's text.",
+            "The database that stores items isn't responding.", remedy="Try again, or send the subject's text."
         )
     if is_account and not available:
-        return Unavailable("The online feature store doesn't answer.", remedy="Check that it runs, then try again.")
+        return store_unavailable()
     return NotFound(
         f"{one.request.subject.type_id} {one.request.subject.id!r} is unknown.",
         field="/id",
-        remedy="Send it with POST /v1/items first, or give its text.",
+        remedy="Send it with POST /v1/items first, or include its text.",
     )
 
 
-def subjects(requests: Sequence[ScoreRequest]) -> set[Subject]:
-    return {request.subject for request in requests}
+def store_unavailable() -> Unavailable:
+    """The error of what can't be scored while the online store is down."""
+    return Unavailable("The online feature store isn't responding.", remedy="Check that it is running, then try again.")
 
 
-def _given(request: ScoreRequest) -> bool:
+def _gives_fields(request: ScoreRequest) -> bool:
     return request.account_id is not None or request.parent is not None
 
 
 def _fields(links: Links | None) -> tuple[str | None, str | None]:
-    """Maker and parent: what a caller gives as fields. Buckets come from the text."""
+    """Account and parent, which a caller gives as fields. The other links are derived from the text."""
     return (links.account_id, links.parent_key) if links else (None, None)
 
 
 def _links(request: ScoreRequest, item: ItemCreated | None) -> Links | None:
-    """None where only the store can know. The log is ahead of the store: an item just sent has its links there."""
+    """The links that are known without the online store; None if none are.
+
+    The event log is ahead of the online store, so an item that was just sent has its links only here.
+    """
     if request.subject.type_id == ACCOUNT:
         return None
     account_id = request.account_id or (item.account_id if item else None)
     parent = request.parent or (item.parent.subject if item and item.parent else None)
-    # A stored text's buckets are stored with its item; only a text that isn't stored is hashed here.
+    # A stored text's buckets are stored with its item, so only a new text is hashed here.
     text = request.text if item is None or request.text != item.text else None
     text_buckets = buckets(text) if text else (None, None)
     if account_id is None and parent is None and text_buckets == (None, None):

@@ -1,7 +1,7 @@
 """Why a score is high, in stable codes and readable text with the numbers in it.
 
-Per-prediction contributions say which inputs raised the score; inputs that tell of one thing share a code, and the
-code's strongest input gives the numbers. Feature names never leave this module.
+The booster's contributions per prediction show which inputs raised the score. Inputs about the same thing share a code,
+and the code's strongest input provides the numbers. Feature names never leave this module.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_REASONS = 4
-# In log-odds: below this an input hardly moved the score.
+# In log-odds. Reasons with less weight hardly moved the score and are left out.
 MIN_WEIGHT = 0.15
 
 
 class Reason(msgspec.Struct, frozen=True):
-    """One reason. `weight` is its part of the score, in log-odds."""
+    """One reason. `weight` is its contribution to the margin, in log-odds."""
 
     code: str
     text: str
@@ -28,7 +28,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Explained(NamedTuple):
-    """Where a margin comes from, in log-odds: `base` + the reasons' weights + `rest` = `margin`, up to rounding."""
+    """How a margin is made up, in log-odds: `base` + the reasons' weights + `rest` = `margin`, up to rounding."""
 
     margin: float
     base: float
@@ -36,7 +36,9 @@ class Explained(NamedTuple):
     rest: float
 
 
-class _Telling(NamedTuple):
+class _Phrase(NamedTuple):
+    """A code, and the text for a value."""
+
     code: str
     text: Callable[[float], str]
 
@@ -47,24 +49,24 @@ def explain(
     contributions: npt.NDArray[np.float32],
     margin: float | None = None,
 ) -> Explained:
-    """The strongest reasons for one score, strongest first, and what they leave over.
+    """The strongest reasons for one score, strongest first, and the rest of the margin.
 
     Args:
-        names: (m,) what the model calls its inputs.
-        vector: (m,) the inputs, NaN where nothing is known.
-        contributions: (m + 1,) log-odds by input, the last one the bias.
-        margin: the model's output; default: the sum of the contributions.
+        names: (m,) the names of the model's inputs.
+        vector: (m,) the inputs; NaN where a value is missing.
+        contributions: (m + 1,) log-odds by input (TreeSHAP, Lundberg et al. 2020); the last one is the bias.
+        margin: the model's output in log-odds; by default the sum of the contributions.
     """
     strongest: dict[str, tuple[float, str]] = {}
     weights: dict[str, float] = {}
     parts = contributions.tolist()
     for name, value, weight in zip(names, vector.tolist(), parts, strict=False):
-        if weight <= 0 or name not in TELLINGS or not math.isfinite(value):
+        if weight <= 0 or name not in PHRASES or not math.isfinite(value):
             continue
-        telling = TELLINGS[name](value)
-        weights[telling.code] = weights.get(telling.code, 0.0) + weight
-        if weight > strongest.get(telling.code, (0.0, ""))[0]:
-            strongest[telling.code] = (weight, telling.text(value))
+        phrase = PHRASES[name](value)
+        weights[phrase.code] = weights.get(phrase.code, 0.0) + weight
+        if weight > strongest.get(phrase.code, (0.0, ""))[0]:
+            strongest[phrase.code] = (weight, phrase.text(value))
     ranked = sorted(weights.items(), key=lambda item: (-item[1], item[0]))
     reasons = tuple(
         Reason(code, strongest[code][1], round(weight, 4))
@@ -101,13 +103,13 @@ def _age(of: str) -> Callable[[float], str]:
     return text
 
 
-def _by(limit: float, below: str, above: str, text: Callable[[float], str]) -> Callable[[float], _Telling]:
-    """One code below `limit`, another from there on."""
-    return lambda value: _Telling(below if value < limit else above, text)
+def _by(limit: float, below: str, above: str, text: Callable[[float], str]) -> Callable[[float], _Phrase]:
+    """One code below `limit`, another at or above it."""
+    return lambda value: _Phrase(below if value < limit else above, text)
 
 
-def _one(code: str, text: Callable[[float], str]) -> Callable[[float], _Telling]:
-    return lambda _: _Telling(code, text)
+def _one(code: str, text: Callable[[float], str]) -> Callable[[float], _Phrase]:
+    return lambda _: _Phrase(code, text)
 
 
 def _ratio(of: str) -> Callable[[float], str]:
@@ -123,7 +125,7 @@ _COPIES = ("TEXT_COPIES_FEW", "TEXT_COPIES_MANY")
 _DEVICE = ("DEVICE_OF_ONE", "DEVICE_SHARED")
 _DAY, _WEEK, _QUARTER = "in 24 h", "in 7 days", "in 90 days"
 
-TELLINGS: dict[str, Callable[[float], _Telling]] = {
+PHRASES: dict[str, Callable[[float], _Phrase]] = {
     "item.age_h": _by(72, "ITEM_NEW", "ITEM_OLD", _age("the item")),
     "item.versions": _by(2, "ITEM_UNEDITED", "ITEM_EDITED", _count("version", "versions", "of the item")),
     "item.plays_1h": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", "in 1 h")),
@@ -209,7 +211,7 @@ TELLINGS: dict[str, Callable[[float], _Telling]] = {
     "text.digit_share": _one("TEXT_DIGITS", _percent("the text is digits")),
     "text.punctuation_share": _one("TEXT_PUNCTUATION", _percent("the text is punctuation")),
     "text.repeats": _one("TEXT_REPEATS", _count("character", "characters", "in the text repeated three times")),
-    # In words: a reviewer must not be told the score.
+    # In words, because a reviewer must not see the score.
     "text.score": _one(
         "TEXT_RESEMBLES_VIOLATIONS", lambda v: f"the wording is {'much ' if v > 2 else ''}like violating texts"
     ),

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 
 class Stage(NamedTuple):
-    """One stage of a call. `began` and `ended` are ns since epoch on a clock that never steps back within a call."""
+    """One stage of a call. `began` and `ended` are ns since epoch, on a clock that is monotonic within a call."""
 
     name: str
     began: int
@@ -22,7 +22,8 @@ class Stages:
     """A call's stopwatch. Not thread-safe: one call, one stopwatch.
 
     >>> stages = Stages()
-    >>> stages.mark("lookup")
+    >>> stages.mark("lookup").name
+    'lookup'
     >>> [stage.name for stage in stages.done]
     ['lookup']
     """
@@ -32,13 +33,15 @@ class Stages:
         self._last = self._began = time.perf_counter_ns() + self._epoch
         self.done: list[Stage] = []
 
-    def mark(self, name: str) -> None:
-        """What happened since the last mark was `name`; a name may come more than once."""
+    def mark(self, name: str) -> Stage:
+        """End the current stage under this name, and return it. Several stages may have the same name."""
         now = time.perf_counter_ns() + self._epoch
-        self.done.append(Stage(name, self._last, now))
+        stage = Stage(name, self._last, now)
+        self.done.append(stage)
         self._last = now
+        return stage
 
     @property
     def took_us(self) -> int:
-        """From the start to the last mark, in µs."""
+        """µs from the start to the end of the latest stage."""
         return (self._last - self._began) // 1_000

@@ -1,10 +1,11 @@
 """A guard around the online store: a hard deadline per look-up, and a circuit breaker.
 
-A store that ends its reads by itself and has been well for a while is read where the caller is: changing threads takes
-longer than such a read. Once it fails or is late, and for any other store, a look-up runs in a thread of the guard's
-own, and its caller waits for it no longer than the deadline, whatever the store does: socket timeouts don't end a store
-that sends a byte now and then, and nothing ends a read from a stuck file system. A thread that is stuck is left behind;
-it works again once the store lets it go. Only so many may be stuck; then look-ups fail at once.
+A store with read timeouts of its own that has been healthy for a while is read in the caller's thread, because changing
+threads takes longer than such a read. After a failure or a late answer, and for any other store, a look-up runs in one
+of the guard's threads and the caller waits at most until the deadline. This holds whatever the store does: socket
+timeouts don't stop a store that sends a byte now and then, and nothing stops a read from a stuck file system. A stuck
+thread is left behind and becomes available again once its read returns. When all threads are stuck, look-ups fail
+immediately.
 """
 
 from __future__ import annotations
@@ -13,44 +14,36 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
 
 from features.fold.router import Links
 from features.online.reader import Fetched
 from leads.breaker import Breaker
 from leads.errors import LeadsError, Unavailable
 from leads.events import Subject
+from serving.scoring.interfaces import FeatureReader
 
-# Twice as many as there are callers at once, so that a free one is missing only when as many are stuck.
+# Twice the number of concurrent callers, so that a caller finds no thread only when half of the threads are stuck.
 THREADS = 32
-# After so many good answers in a row a bounded store counts as well again.
-_WELL = 50
+# Successful look-ups in a row after which a bounded store is read in the caller's thread.
+_HEALTHY_AFTER = 50
 _WARM_UP_S = 10.0
 _WHAT = "The online feature store"
-_REMEDY = "Check that it runs, then try again."
+_REMEDY = "Check that it is running, then try again."
 _log = logging.getLogger(__name__)
 
 
-class Reader(Protocol):
-    """`features.online.reader.OnlineReader`, as far as the guard uses it."""
-
-    def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched: ...
-
-    def close(self) -> None: ...
-
-
 class GuardedReader:
-    """A reader that answers or raises Unavailable by the deadline. Thread-safe.
+    """A FeatureReader that returns or raises Unavailable within the deadline. Thread-safe.
 
     Args:
-        timeout_s: the deadline of one `fetch`, all its trips together.
-        bounded: whether each of the reader's trips ends by itself within that time.
-        threads: how many look-ups may run or be stuck at once.
+        timeout_s: the deadline of one `fetch`, in seconds, for all its round trips together.
+        bounded: whether each of the reader's round trips has a timeout of its own.
+        threads: how many look-ups may run or be stuck at the same time.
     """
 
     def __init__(
         self,
-        reader: Reader,
+        reader: FeatureReader,
         *,
         timeout_s: float,
         bounded: bool = False,
@@ -60,7 +53,7 @@ class GuardedReader:
         self._reader = reader
         self._timeout_s = timeout_s
         self._bounded = bounded
-        self._good = 0
+        self._successes = 0
         self._breaker = breaker or Breaker(_WHAT, remedy=_REMEDY)
         self._threads = _Threads(threads)
         self._counting = threading.Lock()
@@ -70,64 +63,66 @@ class GuardedReader:
 
     @property
     def open(self) -> bool:
-        """Whether the breaker is open: look-ups fail at once, but for a probe now and then."""
+        """Whether the circuit breaker is open: look-ups fail immediately, except for an occasional probe."""
         return self._breaker.open
 
     @property
-    def well(self) -> bool:
-        """Whether a look-up runs where its caller is, and is over soon."""
-        return self._bounded and self._good >= _WELL
+    def reads_inline(self) -> bool:
+        """Whether a look-up runs in the caller's thread, because the store is bounded and healthy."""
+        return self._bounded and self._successes >= _HEALTHY_AFTER
 
     @property
     def errors(self) -> int:
-        """Look-ups that the store answered with an error or with what can't be read."""
+        """Look-ups that failed with an error or returned unreadable data."""
         return self._errors
 
     @property
     def timeouts(self) -> int:
-        """Look-ups that had no answer by the deadline, or no thread to run in."""
+        """Look-ups that missed the deadline or found no free thread."""
         return self._timeouts
 
     @property
     def short_circuited(self) -> int:
-        """Look-ups that failed at once because the breaker was open."""
+        """Look-ups that failed immediately because the circuit breaker was open."""
         return self._breaker.short_circuited
 
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched:
-        """As `OnlineReader.fetch`, by the deadline.
+        """Fetch rows as `OnlineReader.fetch` does, within the deadline.
 
         Raises:
-            Unavailable: the store fails, answers with garbage or not in time, or did so lately.
+            Unavailable: the store failed, returned unreadable data or missed the deadline; or the circuit breaker is
+                open because it did so recently.
         """
         if self._closed:
             raise Unavailable("The online store's reader is closed.", remedy="Try again in a second.")
         ticket = self._breaker.enter()
         try:
-            fetched = self._here(subjects, known) if self.well else self._elsewhere(subjects, known)
+            fetch = self._fetch_inline if self.reads_inline else self._fetch_in_thread
+            fetched = fetch(subjects, known)
         except TimeoutError as error:
             raise self._late(ticket, error) from error
         except Unavailable as error:
             self._failed(ticket, error)
             raise
         except LeadsError:
-            # Wrong settings are not the store's fault.
+            # A configuration error is not the store's fault.
             self._breaker.succeeded(ticket)
             raise
         except Exception as error:
             raise self._unreadable(ticket, error) from error
         self._breaker.succeeded(ticket)
-        self._good += 1
+        self._successes += 1
         return fetched
 
-    def _here(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None) -> Fetched:
+    def _fetch_inline(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None) -> Fetched:
         began = time.monotonic()
         fetched = self._reader.fetch(subjects, known)
         if time.monotonic() - began > self._timeout_s:
-            # The answer is here, so it is given; the next look-up gets a thread.
-            self._good = 0
+            # The rows are here, so return them. The next look-up gets a thread.
+            self._successes = 0
         return fetched
 
-    def _elsewhere(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None) -> Fetched:
+    def _fetch_in_thread(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None) -> Fetched:
         fetched: list[Fetched] = []
         error = self._threads.run(lambda: fetched.append(self._reader.fetch(subjects, known)), self._timeout_s)
         if error is not None:
@@ -135,7 +130,7 @@ class GuardedReader:
         return fetched[0]
 
     def warm_up(self) -> None:
-        """Connect and import what the first look-up needs, with more time than a request has. Errors are not raised."""
+        """Connect and import before the first look-up, with more time than a request has. Errors are only logged."""
         try:
             error = self._threads.run(lambda: self._reader.fetch([Subject("none", "none")]), _WARM_UP_S)
         except TimeoutError as late:
@@ -144,35 +139,35 @@ class GuardedReader:
             _log.warning("starting without the online store: %s", error)
 
     def close(self) -> None:
-        """Close the reader, unless the store holds it up; look-ups fail from now on."""
+        """Close the reader, waiting at most one deadline. Look-ups fail from now on."""
         self._closed = True
         try:
             self._threads.run(self._reader.close, self._timeout_s)
         except TimeoutError:
-            _log.warning("%s doesn't let go of its connections", _WHAT)
+            _log.warning("%s did not close its connections in %g s", _WHAT, self._timeout_s)
         self._threads.end()
 
     def _late(self, ticket: int, error: TimeoutError) -> Unavailable:
         with self._counting:
             self._timeouts += 1
-            self._good = 0
+            self._successes = 0
         self._breaker.failed(ticket, str(error))
-        return Unavailable(f"{_WHAT} doesn't answer in {self._timeout_s:g} s.", remedy=_REMEDY)
+        return Unavailable(f"{_WHAT} didn't respond within {self._timeout_s:g} s.", remedy=_REMEDY)
 
     def _unreadable(self, ticket: int, error: Exception) -> Unavailable:
         self._failed(ticket, error)
-        return Unavailable(f"The online store's answer can't be read ({type(error).__name__}).", remedy=_REMEDY)
+        return Unavailable(f"{_WHAT} returned unreadable data ({type(error).__name__}).", remedy=_REMEDY)
 
     def _failed(self, ticket: int, error: Exception) -> None:
         with self._counting:
             self._errors += 1
-            self._good = 0
-        # The text of a foreign error may quote what is stored.
+            self._successes = 0
+        # Another library's error message may quote stored data.
         self._breaker.failed(ticket, str(error) if isinstance(error, LeadsError) else type(error).__name__)
 
 
 class _Threads:
-    """Daemon threads, made when needed: one that is stuck must not keep the process from ending."""
+    """Daemon threads, created on demand. A stuck one must not keep the process from exiting."""
 
     def __init__(self, most: int) -> None:
         self._most = most
@@ -182,43 +177,43 @@ class _Threads:
         self._ended = False
 
     def run(self, work: Callable[[], object], timeout_s: float) -> Exception | None:
-        """Do the work in a thread and wait for it; returns what it raised.
+        """Do the work in a thread and wait for it; returns the exception it raised, if any.
 
         Raises:
-            TimeoutError: it takes longer; or every thread is stuck.
+            TimeoutError: the work takes longer, or every thread is busy.
         """
         try:
             thread = self._idle.pop()
         except IndexError:
-            thread = self._another()
+            thread = self._new_thread()
         job = _Job(work)
         thread.take(job)
         if not job.done.acquire(timeout=timeout_s):
-            raise TimeoutError(f"no answer in {timeout_s:g} s")
+            raise TimeoutError(f"no response within {timeout_s:g} s")
         return job.error
 
-    def _another(self) -> _Thread:
+    def _new_thread(self) -> _Thread:
         with self._lock:
             if self._count >= self._most:
                 raise TimeoutError(f"{self._most} earlier look-ups are stuck")
-            thread = _Thread(self._rest)
+            thread = _Thread(self._release)
             self._count += 1
             return thread
 
-    def _rest(self, thread: _Thread) -> bool:
-        """Take a thread that is done back; False when it is to end."""
+    def _release(self, thread: _Thread) -> bool:
+        """Take back a thread that is done; returns False if it must end."""
         self._idle.append(thread)
         return not self._ended
 
     def end(self) -> None:
-        """Let the idle threads end, and the others once they are done."""
+        """End the idle threads now, and the others once they are done."""
         self._ended = True
         while self._idle:
             self._idle.pop().take(None)
 
 
 class _Job:
-    """One piece of work. `done` is a lock that is released when it is: the cheapest way to wait with a timeout."""
+    """One piece of work. `done` is a lock that is released when the work is done: the cheapest wait with a timeout."""
 
     __slots__ = ("done", "error", "work")
 
@@ -230,17 +225,17 @@ class _Job:
 
 
 class _Thread:
-    """A daemon thread that does one job after the other."""
+    """A daemon thread that does one job at a time."""
 
-    def __init__(self, rest: Callable[[_Thread], bool]) -> None:
-        self._rest = rest
+    def __init__(self, release: Callable[[_Thread], bool]) -> None:
+        self._release = release
         self._job: _Job | None = None
         self._wake = threading.Lock()
         self._wake.acquire()
         threading.Thread(target=self._run, name="online-store", daemon=True).start()
 
     def take(self, job: _Job | None) -> None:
-        """Do this next; None: end."""
+        """Do this job next; None ends the thread."""
         self._job = job
         self._wake.release()
 
@@ -254,9 +249,9 @@ class _Thread:
                 job.work()
             except Exception as error:
                 job.error = error
-            on = self._rest(self)
+            stays = self._release(self)
             job.done.release()
-            # What was fetched must not live on while this thread rests.
+            # Free the fetched rows while this thread is idle.
             del job
-            if not on:
+            if not stays:
                 return

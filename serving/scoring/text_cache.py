@@ -1,4 +1,4 @@
-"""What was computed of texts before, so that a known item's text is counted and encoded once per version."""
+"""Caches what is computed from texts, so that a known text is counted and encoded once per version."""
 
 from __future__ import annotations
 
@@ -20,49 +20,60 @@ _COUNTS, _HASHES = "counts", "hashes"
 _NO_COUNTS = (float("nan"),) * len(TEXT)
 
 
-class Texts(NamedTuple):
-    """n texts of a call, with a digest of each as it stands; None where there is none.
+class TextColumn(NamedTuple):
+    """n texts and their digests; None where a subject has no text.
 
-    Whether case or spaces matter is each version's own affair, so the digest knows nothing of normal forms.
+    Digests are of the exact text. Whether case and spaces matter is up to each version.
     """
 
-    texts: tuple[str | None, ...]
+    values: tuple[str | None, ...]
     digests: tuple[bytes | None, ...]
 
     @staticmethod
-    def of(texts: Sequence[str | None]) -> Texts:
-        return Texts(tuple(texts), tuple(None if text is None else _digest(text) for text in texts))
+    def of(texts: Sequence[str | None]) -> TextColumn:
+        return TextColumn(tuple(texts), tuple(None if text is None else _digest(text) for text in texts))
 
-    def at(self, places: Sequence[int]) -> Texts:
-        """Some of them."""
-        return Texts(tuple([self.texts[i] for i in places]), tuple([self.digests[i] for i in places]))
+    def pick(self, places: Sequence[int]) -> TextColumn:
+        """The texts at these positions."""
+        return TextColumn(tuple([self.values[i] for i in places]), tuple([self.digests[i] for i in places]))
 
 
 class TextCache:
-    """Least recently used out first; thread-safe. Holds digests, never texts."""
+    """Thread-safe. Holds digests, never texts.
+
+    Args:
+        capacity: how many values to keep; the least recently used are dropped first.
+    """
 
     def __init__(self, capacity: int = 100_000) -> None:
         self._capacity = capacity
         self._known: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
         self._lock = threading.Lock()
 
-    def counts(self, texts: Texts) -> Floats:
-        """(n, len(TEXT)) the catalogue's counts over each text, NaN without text."""
+    def counts(self, texts: TextColumn) -> Floats:
+        """(n, len(TEXT)) the catalogue's counts over each text; NaN without a text."""
         found = self._of(_COUNTS, texts, lambda new: list(map(tuple, text_counts(new).tolist())), _NO_COUNTS)
         return np.array(found, np.float32).reshape(len(found), len(TEXT))
 
-    def scores(self, version: str, texts: Texts, compute: Callable[[Sequence[str]], Floats]) -> Floats:
-        """(n,) the texts' scores by a version, NaN without text. `compute` is called at most once, for new texts."""
+    def scores(self, version: str, texts: TextColumn, compute: Callable[[Sequence[str]], Floats]) -> Floats:
+        """(n,) the texts' scores by a version; NaN without a text.
+
+        Args:
+            version: names the version among all harms.
+            compute: scores texts; called at most once, with the texts that aren't cached.
+        """
         return np.array(self._of(version, texts, lambda new: compute(new).tolist(), float("nan")), np.float32)
 
-    def hashes(self, texts: Texts) -> list[int]:
-        """(n) the texts' `text_hash`, 0 without text."""
+    def hashes(self, texts: TextColumn) -> list[int]:
+        """(n,) `leads.text.text_hash` of each text; 0 without a text."""
         return self._of(_HASHES, texts, lambda new: list(map(text_hash, new)), 0)
 
-    def _of(self, kind: str, texts: Texts, compute: Callable[[Sequence[str]], list[Any]], nothing: Any) -> list[Any]:
+    def _of(
+        self, kind: str, texts: TextColumn, compute: Callable[[Sequence[str]], list[Any]], nothing: Any
+    ) -> list[Any]:
         known, new, found = self._known, dict[bytes, str](), []
         with self._lock:
-            for text, digest in zip(texts.texts, texts.digests, strict=True):
+            for text, digest in zip(texts.values, texts.digests, strict=True):
                 if text is None or digest is None:
                     found.append(nothing)
                     continue

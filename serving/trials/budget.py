@@ -1,15 +1,15 @@
-"""How much time background work may take from what answers."""
+"""Limits the time that background work takes away from requests."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-# After an idle time so many seconds may be spent at once.
+# Seconds that may be spent at once after an idle period.
 _BURST_S = 0.2
 
 
 class Budget:
-    """Time that may be spent: `share` of what passes, and `_BURST_S` ahead. Not thread-safe.
+    """A token bucket of seconds: it fills at `share` of elapsed time, up to `_BURST_S`. Not thread-safe.
 
     >>> now = [0.0]
     >>> budget = Budget(0.1, timer=lambda: now[0])
@@ -27,11 +27,12 @@ class Budget:
         self._left, self._at = _BURST_S, timer()
 
     def spend(self, seconds: float) -> None:
+        """Charge work that was done. The balance may become negative."""
         self._earn()
         self._left -= seconds
 
     def wait_s(self) -> float:
-        """Seconds until there is something to spend."""
+        """Seconds until work may start; 0 if it may start now."""
         self._earn()
         return max(0.0, -self._left / self._share)
 

@@ -1,7 +1,7 @@
-"""Judges each canary while it answers: its errors, its time, and how far its scores are from the champion's.
+"""Watches each canary: its errors, its time, and how far its scores are from the champion's.
 
-What is seen of it is held against the policy's limits; when a limit is surely passed, the canary retreats at once and
-for every process, and the champion answers everything again.
+Observations are tested against the limits in policies.yaml. When one is significantly above its limit, the canary
+retreats in every process, and the champion answers all requests again.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ import numpy as np
 from leads.policies import CanaryPolicy, Policies
 from models.version import ModelVersion
 from serving.trials.evidence import Evidence
+from serving.trials.jobs import CanaryJob, Doubles, Places
 from serving.trials.retreats import Key, Retreats
-from serving.trials.shadow_jobs import Doubles, PairedJob, Places
 
-# What is kept of champions that came and went meanwhile; jobs about them may still be waiting.
+# Trials kept per harm. Jobs about earlier champions may still be waiting.
 _KEPT_TRIALS = 3
 _REMEMBERED_SUBJECTS = 20_000
 _LOOKS = 6
@@ -27,9 +27,15 @@ V = TypeVar("V")
 
 
 class CanaryCounts(NamedTuple):
-    """What was seen of a canary in this process since its trial began; NaN where nothing was compared yet.
+    """What this process observed of a canary since its trial began. Shares and shifts are NaN before a comparison.
 
-    `slow` is the share of its calls that took longer than policy allows, the shifts are those of the policy's limits.
+    Args:
+        calls: scoring calls in which it had a share; `errors` is how many of them it failed.
+        compared: subjects that the champion scored too.
+        slow: share of compared calls that took longer than `max_slowdown` allows.
+        tier_shift: share of compared subjects with another tier than the champion's.
+        flagged_shift: the same among subjects with a tier by either version.
+        score_shift: mean absolute difference of the scores.
     """
 
     harm: str
@@ -44,18 +50,18 @@ class CanaryCounts(NamedTuple):
 
 
 class _Comparison:
-    """A canary beside one champion."""
+    """What was observed of a canary against one champion."""
 
     def __init__(self, policy: CanaryPolicy) -> None:
         self.slow = Evidence(0.5, first=policy.at_least, looks=_LOOKS)
         self.tier = Evidence(policy.max_tier_shift, first=policy.at_least, looks=_LOOKS)
-        # Few subjects are flagged, and a canary that flags nothing any more shows in those only.
+        # Few subjects are flagged, and a canary that stops flagging differs only in those.
         self.flagged = Evidence(policy.max_flagged_shift, first=max(8, policy.at_least // 8), looks=_LOOKS)
         self.score = Evidence(policy.max_score_shift, first=policy.at_least, looks=_LOOKS)
         self._subjects: set[int] = set()
 
     def new(self, subjects: list[str]) -> list[int]:
-        """The places of subjects that were not compared before: one that is sent often must not decide alone."""
+        """The positions of subjects not compared before, so that a subject sent often counts once."""
         if len(self._subjects) > _REMEMBERED_SUBJECTS:
             self._subjects.clear()
         fresh = []
@@ -68,7 +74,7 @@ class _Comparison:
 
 
 class CanaryWatch:
-    """Thread-safe; never blocks, never raises for what a canary does."""
+    """Thread-safe. Never blocks, and never raises because of what a canary does."""
 
     def __init__(self, policies: Policies, retreats: Retreats) -> None:
         self._policies = policies
@@ -82,16 +88,17 @@ class CanaryWatch:
         """A canary scored its share of a call."""
         self._called(canary, None)
 
-    def errored(self, canary: ModelVersion, error: Exception) -> None:
-        """A canary could not score its share of a call; the champion answered in its place."""
+    def failed(self, canary: ModelVersion, error: Exception) -> None:
+        """A canary failed to score its share of a call; the champion answered instead."""
         self._called(canary, error)
 
-    def compared(self, job: PairedJob, champion: Doubles, places: Places, *, took_s: tuple[float, float]) -> None:
-        """What the champion said about subjects for which the canary answered.
+    def compared(self, job: CanaryJob, champion: Doubles, places: Places, *, took_s: tuple[float, float]) -> None:
+        """Compare the canary's scores with the champion's, and make the canary retreat if a limit is passed.
 
         Args:
-            champion: (m,) its scores of the job's subjects at `places`.
-            took_s: seconds that canary and champion took for the same subjects.
+            champion: (m,) float64, the champion's scores of the job's subjects at `places`.
+            places: (m,) positions among the job's n subjects.
+            took_s: seconds that canary and champion took for these subjects.
         """
         harm, version = key = job.canary.harm, job.canary.version
         if key in self._retreats.standing:
@@ -104,7 +111,7 @@ class CanaryWatch:
             self._retreats.retreat(harm, version, why)
 
     def snapshot(self) -> list[CanaryCounts]:
-        """For metrics; one row per canary."""
+        """Counts for metrics, one row per canary."""
         with self._lock:
             newest = {key[:2]: one for key, one in self._compared.items()}
             return [_counts(key, self._calls.get(key), newest.get(key)) for key in {**self._calls, **newest}]
@@ -119,14 +126,13 @@ class CanaryWatch:
             too_many = calls.add(1, 0.0 if error is None else 1.0)
             share, n = calls.seen
         if too_many:
-            # Only the kind: what an error says may hold what it failed on.
-            last = f", the last with {type(error).__name__}" if error else ""
-            self._retreats.retreat(
-                harm, version, f"{share * n:.0f} of {n:,} calls failed{last}; {policy.max_error_rate:.1%} may fail."
-            )
+            # Only the error's type: its message may quote the text that failed.
+            last = f" (last error: {type(error).__name__})" if error else ""
+            why = f"{share * n:.0f} of {n:,} calls failed{last}; the limit is {policy.max_error_rate:.1%}."
+            self._retreats.retreat(harm, version, why)
 
     def _forget(self) -> None:
-        """What led to a retreat must not count in the version's next trial."""
+        """Drop the observations of retreated canaries, so that they don't count in a later trial."""
         standing = self._retreats.standing
         with self._lock:
             self._calls = {key: one for key, one in self._calls.items() if key not in standing}
@@ -134,13 +140,16 @@ class CanaryWatch:
 
 
 def _slower(slow: Evidence, policy: CanaryPolicy, canary_s: float, champion_s: float) -> str | None:
+    """Why the canary must retreat because of its time; None while it may stay."""
     if not slow.add(1, float(canary_s > policy.max_slowdown * champion_s)):
         return None
     share, n = slow.seen
-    return f"{share:.0%} of {n:,} calls took more than {policy.max_slowdown:g} times the champion's time; half may."
+    times = f"{policy.max_slowdown:g} times the champion's time"
+    return f"{share:.0%} of {n:,} calls took more than {times}; the limit is 50%."
 
 
-def _shifted(found: _Comparison, policy: CanaryPolicy, job: PairedJob, champion: Doubles, places: Places) -> str | None:
+def _shifted(found: _Comparison, policy: CanaryPolicy, job: CanaryJob, champion: Doubles, places: Places) -> str | None:
+    """Why the canary must retreat because of its scores; None while it may stay."""
     fresh = found.new([job.subjects[n] for n in places.tolist()])
     if not fresh:
         return None
@@ -148,23 +157,23 @@ def _shifted(found: _Comparison, policy: CanaryPolicy, job: PairedJob, champion:
     pairs = [(job.canary.tier(a), job.champion.tier(b)) for a, b in zip(ours.tolist(), theirs.tolist(), strict=True)]
     differ = sum(a != b for a, b in pairs)
     flagged = sum(a != "none" or b != "none" for a, b in pairs)
-    # A score that is no number is as far away as can be.
+    # NaN counts as the largest possible difference.
     moved = float(np.clip(np.nan_to_num(np.abs(ours - theirs), nan=1.0), 0.0, 1.0).sum())
-    # Each takes what was seen, also when one before it has decided.
+    # Every test gets the observations, even if an earlier one has already decided.
     tier, score = found.tier.add(len(fresh), differ), found.score.add(len(fresh), moved)
     if found.flagged.add(flagged, differ) and found.tier.n >= policy.at_least:
-        return _said(found.flagged, "of {n:,} flagged subjects got another tier", policy.max_flagged_shift)
+        return _tier_text(found.flagged, "flagged subjects", policy.max_flagged_shift)
     if tier:
-        return _said(found.tier, "of {n:,} subjects got another tier", policy.max_tier_shift)
+        return _tier_text(found.tier, "subjects", policy.max_tier_shift)
     if score:
         share, n = found.score.seen
-        return f"Scores of {n:,} subjects differ by {share:.2f} on average; {policy.max_score_shift:g} is allowed."
+        return f"Scores of {n:,} subjects differ by {share:.2f} on average; the limit is {policy.max_score_shift:g}."
     return None
 
 
-def _said(evidence: Evidence, what: str, limit: float) -> str:
+def _tier_text(evidence: Evidence, subjects: str, limit: float) -> str:
     share, n = evidence.seen
-    return f"{share:.0%} {what.format(n=n)} than the champion's; {limit:.0%} may."
+    return f"{share:.0%} of {n:,} {subjects} got another tier than the champion's; the limit is {limit:.0%}."
 
 
 def _counts(key: Key, calls: Evidence | None, found: _Comparison | None) -> CanaryCounts:
@@ -182,7 +191,7 @@ def _counts(key: Key, calls: Evidence | None, found: _Comparison | None) -> Cana
 
 
 def _kept(kept: dict[K, V], key: K, make: Callable[[], V]) -> V:
-    """The value of a key, made when it is new; of each harm only the newest few stay."""
+    """The value of a key, created if it is new. Keeps only the newest few keys of each harm."""
     if key not in kept:
         for old in [one for one in kept if one[0] == key[0]][: -(_KEPT_TRIALS - 1)]:
             del kept[old]

@@ -1,4 +1,4 @@
-"""The canaries that retreated, as this process knows them: its own at once, those of others through the database."""
+"""Canaries that retreated: this process's own immediately, those of other processes through the database."""
 
 from __future__ import annotations
 
@@ -23,7 +23,11 @@ _log = logging.getLogger(__name__)
 
 
 class Retreats:
-    """Thread-safe. `retreat` never waits for the database; `refresh`, called in the background, does."""
+    """Thread-safe. `retreat` never waits for the database. `refresh` does, so it is called in the background.
+
+    Args:
+        engine: of the database that stores retreats for all processes.
+    """
 
     def __init__(self, engine: Engine, *, clock_: Clock = clock.now) -> None:
         self._engine = engine
@@ -36,43 +40,50 @@ class Retreats:
 
     @property
     def standing(self) -> Mapping[Key, Retreat]:
-        """The retreats that hold, by harm and version."""
+        """The retreats in force, by harm and version."""
         return self._standing
 
     @property
     def known(self) -> bool:
-        """Whether the database was read: before, a canary of which nothing is known must not answer."""
+        """Whether the database was read at least once. Until then no canary may answer: it may have retreated."""
         return self._known
 
     @property
     def waiting(self) -> bool:
-        """Whether a retreat of this process is not in the database yet."""
+        """Whether a retreat of this process still has to be written to the database."""
         return bool(self._waiting)
 
     def subscribe(self, changed: Callable[[], None]) -> None:
-        """Have `changed` called after every change; it must not block."""
+        """Call `changed` after every change. It must not block."""
         self._listeners.append(changed)
 
     def retreat(self, harm: str, version: str, why: str) -> None:
-        """From now on the version doesn't answer as a canary here; others learn of it by the next `refresh`."""
+        """Stop using the version as a canary in this process. The next `refresh` informs the other processes.
+
+        Args:
+            why: the reason, one sentence for operators.
+        """
         with self._lock:
             if (harm, version) in self._standing:
                 return
             made = Retreat(self._clock(), harm, version, why, host())
             self._waiting[harm, version] = made
             self._standing = MappingProxyType({**self._standing, (harm, version): made})
-        _log.warning("the canary of %s, version %s, retreats: %s", harm, version, why)
-        self._tell()
+        _log.warning("canary %s version %s retreats: %s", harm, version, why)
+        self._notify()
 
     def refresh(self) -> bool:
-        """Write what waits, read what holds; returns whether anything changed. A database that is down is logged."""
+        """Write this process's new retreats and read all of them; returns whether anything changed.
+
+        If the database is down, this logs a warning once and keeps the known retreats.
+        """
         try:
             self._write()
             with reading(self._engine) as connection:
                 found = canary_retreats.standing(connection)
         except (Unavailable, sa.exc.SQLAlchemyError) as error:
             if not self._failing:
-                _log.warning("the database doesn't answer, known retreats hold: %s", type(error).__name__)
+                _log.warning("can't read retreats, keeping the known ones: %s", type(error).__name__)
             self._failing = True
             return False
         self._failing = False
@@ -81,7 +92,7 @@ class Retreats:
             changed = not self._known or after != dict(self._standing)
             self._known, self._standing = True, MappingProxyType(after)
         if changed:
-            self._tell()
+            self._notify()
         return changed
 
     def _write(self) -> None:
@@ -96,6 +107,6 @@ class Retreats:
             for key in waiting:
                 del self._waiting[key]
 
-    def _tell(self) -> None:
+    def _notify(self) -> None:
         for changed in self._listeners:
             changed()

@@ -1,7 +1,7 @@
-"""Scoring off the answer's path: challengers, and the champion on what a canary answered.
+"""Shadow scoring, in the background: challengers, and champions on the subjects that a canary answered for.
 
-One thread, a bounded queue, and a share of one core: what doesn't fit is dropped and counted. A version that fails
-here disturbs no answer.
+One thread, bounded queues and a share of one core. Work that doesn't fit is dropped and counted. A version that
+fails here affects no request.
 """
 
 from __future__ import annotations
@@ -19,19 +19,18 @@ import numpy as np
 from models.version import ModelVersion, Scores
 from serving.trials.budget import Budget
 from serving.trials.canary import CanaryWatch
-from serving.trials.shadow_jobs import PairedJob, Rows, ShadowJob
+from serving.trials.jobs import CanaryJob, ChallengerJob, ShadowRows, TrialJob
 
-# Under load old rows wait before new ones: more of them would make a canary that goes wrong answer on for longer.
+# Rows that may wait. Jobs are done in order, so a longer queue would delay the retreat of a bad canary under load.
 CAPACITY = 2_000
 SHARE = 0.1
-# Between so many rows the budget is looked at, so that a slow version doesn't run on and on.
+# Rows scored between two looks at the budget, so that a slow version can't overrun it.
 _ROWS_AT_ONCE = 64
 _log = logging.getLogger(__name__)
-Job = ShadowJob | PairedJob
 
 
 class ShadowCounts(NamedTuple):
-    """Rows since the start, by what became of them; those that wait; seconds spent."""
+    """Rows since the start by outcome, rows waiting, and seconds spent."""
 
     scored: int
     compared: int
@@ -42,17 +41,17 @@ class ShadowCounts(NamedTuple):
 
 
 class _Queue:
-    """Jobs that wait, and their rows."""
+    """Waiting jobs, and how many rows they have."""
 
     def __init__(self) -> None:
-        self._jobs: deque[Job] = deque()
+        self._jobs: deque[TrialJob] = deque()
         self.rows = 0
 
-    def push(self, job: Job) -> None:
+    def push(self, job: TrialJob) -> None:
         self._jobs.append(job)
         self.rows += job.n
 
-    def pop(self) -> Job | None:
+    def pop(self) -> TrialJob | None:
         if not self._jobs:
             return None
         job = self._jobs.popleft()
@@ -61,13 +60,13 @@ class _Queue:
 
 
 class Shadow:
-    """Thread-safe. `start` works in the background; `step` does one job where it is called.
+    """Does the trials' jobs. Thread-safe. `start` does them in a thread; `step` does one in the calling thread.
 
     Args:
-        share: of one core that may be used.
-        capacity: rows that may wait, of challengers' jobs and of canaries' each.
+        share: the share of one core that may be used.
+        capacity: rows that may wait, separately for canaries and for challengers.
         timer: monotonic seconds.
-        pause: sleeps for so many seconds; default: until `stop` at the latest.
+        pause: sleeps for a number of seconds; by default it ends early on `stop`.
     """
 
     def __init__(
@@ -83,20 +82,20 @@ class Shadow:
         self._capacity = capacity
         self._timer = timer
         self._budget = Budget(share, timer=timer)
-        # Canaries wait in a queue of their own: a flood of challengers' rows must not leave them unjudged.
-        self._paired, self._shadowed = _Queue(), _Queue()
+        # Canaries have a queue of their own, so that many rows for challengers can't keep them from being watched.
+        self._canaries, self._challengers = _Queue(), _Queue()
         self._ready = threading.Condition()
         self._stopped = threading.Event()
         self._pause = pause or self._stopped.wait
         self._scored = self._compared = self._dropped = self._failed = 0
         self._busy_s = 0.0
-        self._told: set[tuple[str, str]] = set()
+        self._reported: set[tuple[str, str]] = set()
         self._thread: threading.Thread | None = None
 
-    def offer(self, job: Job) -> bool:
-        """Take a job if there is room; returns whether it was taken. Never waits for work, never raises."""
+    def offer(self, job: TrialJob) -> bool:
+        """Queue a job if there is room; returns whether it was queued. Never blocks, never raises."""
         with self._ready:
-            queue = self._paired if isinstance(job, PairedJob) else self._shadowed
+            queue = self._canaries if isinstance(job, CanaryJob) else self._challengers
             if self._stopped.is_set() or queue.rows + job.n > self._capacity:
                 self._dropped += job.n
                 return False
@@ -105,19 +104,19 @@ class Shadow:
             return True
 
     def snapshot(self) -> ShadowCounts:
-        """For metrics."""
+        """Counts for metrics."""
         with self._ready:
-            waiting = self._paired.rows + self._shadowed.rows
+            waiting = self._canaries.rows + self._challengers.rows
             return ShadowCounts(self._scored, self._compared, self._dropped, self._failed, waiting, self._busy_s)
 
     def start(self) -> None:
-        """Work in a thread of its own, until `stop`."""
+        """Do jobs in a background thread until `stop`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="shadow", daemon=True)
             self._thread.start()
 
     def stop(self) -> None:
-        """End after the rows at hand; what waits is dropped."""
+        """Stop after the rows being scored. Waiting jobs are dropped."""
         with self._ready:
             self._stopped.set()
             self._ready.notify_all()
@@ -127,32 +126,32 @@ class Shadow:
             self._count(dropped=job.n)
 
     def step(self) -> bool:
-        """Do the next job within the budget; returns whether there was one."""
+        """Do the next job, within the budget; returns whether there was one."""
         job = self._take()
         if job is None:
             return False
         try:
-            if isinstance(job, PairedJob):
+            if isinstance(job, CanaryJob):
                 self._compare(job)
             else:
                 self._score(job)
         except Exception as error:
             self._count(failed=job.n)
-            self._tell(job.canary if isinstance(job, PairedJob) else job.version, error)
+            self._report(job.canary if isinstance(job, CanaryJob) else job.version, error)
         return True
 
     def _run(self) -> None:
         while not self._stopped.is_set():
             with self._ready:
-                self._ready.wait_for(lambda: self._paired.rows or self._shadowed.rows or self._stopped.is_set())
+                self._ready.wait_for(lambda: self._canaries.rows or self._challengers.rows or self._stopped.is_set())
             if not self._stopped.is_set():
                 self.step()
 
-    def _take(self) -> Job | None:
+    def _take(self) -> TrialJob | None:
         with self._ready:
-            return self._paired.pop() or self._shadowed.pop()
+            return self._canaries.pop() or self._challengers.pop()
 
-    def _score(self, job: ShadowJob) -> None:
+    def _score(self, job: ChallengerJob) -> None:
         with self._spending():
             rows = job.rows_for(job.version.contract)
         scored = []
@@ -165,28 +164,31 @@ class Shadow:
                 job.done(Scores(*map(np.concatenate, zip(*scored, strict=True))), rows.places)
         self._count(scored=len(rows.places))
 
-    def _compare(self, job: PairedJob) -> None:
-        """Both score the same rows here, one after the other: on the answer's path a cache may have spared one."""
+    def _compare(self, job: CanaryJob) -> None:
+        """Score the same rows with both versions.
+
+        Both are timed here, because a cache may have shortened the time that the scoring call measured.
+        """
         with self._spending():
             rows = next(_parts(job.rows_for(job.champion.contract)), None)
-            mine = rows and _at(job.rows_for(job.canary.contract), rows)
-        if rows is None or mine is None:
+            canary_rows = rows and _at(job.rows_for(job.canary.contract), rows)
+        if rows is None or canary_rows is None:
             return
         took: dict[str, float] = {}
         by_champion = None
-        pairs = [(job.champion, rows), (job.canary, mine)]
-        for version, its in pairs if self._compared % 2 else reversed(pairs):
-            scores, took[version.version] = self._timed(version, its)
+        pairs = [(job.champion, rows), (job.canary, canary_rows)]
+        for version, its_rows in pairs if self._compared % 2 else reversed(pairs):
+            scores, took[version.version] = self._timed(version, its_rows)
             by_champion = scores if version is job.champion else by_champion
         assert by_champion is not None
         canary_s, champion_s = took[job.canary.version], took[job.champion.version]
         if job.canary.encodes and not job.champion.encodes:
-            # The host keeps sentence vectors, so only the answer's path has paid for them.
+            # Sentence vectors are cached by now, so only the scoring call measured the time to compute them.
             canary_s = job.took_s * len(rows.places) / job.n
         self._watch.compared(job, by_champion.score, rows.places, took_s=(canary_s, champion_s))
         self._count(compared=len(rows.places))
 
-    def _timed(self, version: ModelVersion, rows: Rows) -> tuple[Scores, float]:
+    def _timed(self, version: ModelVersion, rows: ShadowRows) -> tuple[Scores, float]:
         with self._spending():
             began = self._timer()
             scores = version.score(rows.features, rows.texts)
@@ -194,7 +196,7 @@ class Shadow:
 
     @contextmanager
     def _spending(self) -> Iterator[None]:
-        """Waits until the budget allows something, then charges what was done."""
+        """Wait until the budget allows work, then charge the time that the block takes."""
         wait_s = self._budget.wait_s()
         if wait_s:
             self._pause(wait_s)
@@ -213,22 +215,22 @@ class Shadow:
             self._dropped += dropped
             self._failed += failed
 
-    def _tell(self, version: ModelVersion, error: Exception) -> None:
-        """Once a version; only the kind, for what an error says may hold what it failed on."""
+    def _report(self, version: ModelVersion, error: Exception) -> None:
+        """Log a failure, once per version. Only the error's type: its message may quote the text that failed."""
         key = (version.harm, version.version)
-        if key not in self._told:
-            self._told.add(key)
-            _log.warning("%s version %s fails in shadow: %s", *key, type(error).__name__)
+        if key not in self._reported:
+            self._reported.add(key)
+            _log.warning("%s version %s failed in shadow scoring: %s", *key, type(error).__name__)
 
 
-def _parts(rows: Rows) -> Iterator[Rows]:
+def _parts(rows: ShadowRows) -> Iterator[ShadowRows]:
     for i in range(0, len(rows.places), _ROWS_AT_ONCE):
         at = slice(i, i + _ROWS_AT_ONCE)
-        yield Rows(rows.features[at], rows.texts[at], rows.places[at])
+        yield ShadowRows(rows.features[at], rows.texts[at], rows.places[at])
 
 
-def _at(rows: Rows, wanted: Rows) -> Rows:
-    """The rows at the places of `wanted`, in that order."""
+def _at(rows: ShadowRows, wanted: ShadowRows) -> ShadowRows:
+    """The rows at the positions of `wanted`, in that order."""
     index = {place: i for i, place in enumerate(rows.places.tolist())}
     picked = [index[place] for place in wanted.places.tolist()]
-    return Rows(rows.features[picked], [rows.texts[i] for i in picked], wanted.places)
+    return ShadowRows(rows.features[picked], [rows.texts[i] for i in picked], wanted.places)

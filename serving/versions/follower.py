@@ -1,10 +1,10 @@
-"""The follower: one process per host that turns MLflow's aliases into proven version folders for the workers.
+"""The follower: one process per host that turns MLflow's aliases into verified version folders for the workers.
 
     python -m serving.versions.follower
 
-It polls the aliases `champion`, `canary` and `challenger`, fetches a new version, loads it, checks that this code can
-satisfy its contract and that its golden rows reproduce, and only then publishes it. A version that fails is refused
-with the reason; the champion before stays. While the registry doesn't answer, everything published stays.
+It polls the aliases `champion`, `canary` and `challenger`. It fetches a new version, loads it, checks that this code
+satisfies its contract and that its golden rows reproduce, and only then publishes it. A version that fails is refused
+with the reason, and the previous champion stays. While the registry is down, everything published stays.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from leads.settings import Settings, load_settings
 from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
-from serving.versions.proof import Load, prove, reason_of
 from serving.versions.published_state import HarmState, State, read_state, write_state
+from serving.versions.verification import Load, load_verified, reason_of
 
-# A refused version may have been fetched while a disk or network failed: it gets another chance after so long.
+# Seconds after which a refused version is tried again: a disk or the network may have failed the first time.
 RETRY_REFUSED_S = 60.0
 _MAX_BACKOFF_S = 60.0
-# One harm may have aliases that can't be read; of two in a row the registry is the more likely cause.
-_GIVE_UP = 2
+# Failing harms after which a step gives up. One may have unreadable aliases; two suggest that the registry is down.
+_GIVE_UP_AFTER = 2
 _KEPT_VERSIONS = 3
 _log = logging.getLogger(__name__)
 
@@ -50,7 +50,12 @@ class Registry(Protocol):
 
 
 class Follower:
-    """Keeps `published/` in step with the registry. One thread, one process."""
+    """Keeps the published versions in step with the registry. Not thread-safe; one process per host.
+
+    Args:
+        timer: monotonic seconds.
+        load_: makes a version from a folder; by default `models.version.load`.
+    """
 
     def __init__(
         self,
@@ -63,49 +68,49 @@ class Follower:
         load_: Load | None = None,
     ) -> None:
         self._folder = settings.published_dir
-        # Names the version that is being tried, for a follower that comes after one that died of it.
+        # Names the version being verified, so that the next follower knows which one crashed this one.
         self._trying = settings.published_dir / ".trying"
         self._policies = policies
         self._registry = registry
         self._clock = clock_
         self._timer = timer
         self._load = load_ or partial(load, place=place_of(settings))
-        self._proven: set[tuple[str, str]] = set()
+        self._verified: set[tuple[str, str]] = set()
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
         self._failed: set[str] = set()
         self._state = self._load_state()
-        self._blame()
+        self._refuse_crashed_version()
 
     def step(self) -> State:
-        """Look at every harm's aliases once, publish what changed.
+        """Read every harm's aliases once and publish what changed.
 
-        A harm whose aliases can't be read stays as it is; it holds up no other.
+        A harm whose aliases can't be read keeps its published versions and doesn't delay the others.
 
         Raises:
-            Unavailable: the registry doesn't answer; everything published stays.
+            Unavailable: the registry is down. Everything published stays.
         """
         answered: dict[str, HarmState] = {}
         failed: dict[str, Exception] = {}
-        # What failed last time comes last, so that it holds up no other.
+        # Harms that failed last time come last, so that they don't delay the others.
         for harm in sorted(self._policies.harms, key=self._failed.__contains__):
             try:
                 answered[harm] = self._follow(harm, self._before(harm), self._registry.aliases(harm))
             except Exception as error:
                 failed[harm] = error
-                if not answered and len(failed) == _GIVE_UP:
+                if not answered and len(failed) == _GIVE_UP_AFTER:
                     break
         self._failed = set(failed)
         if not answered:
             raise next(iter(failed.values()))
         for harm, failure in failed.items():
-            _log.warning("%s stays as it is: %s", harm, reason_of(failure))
+            _log.warning("keeping the published versions of %s: %s", harm, reason_of(failure))
         return self._publish({harm: answered.get(harm, self._before(harm)) for harm in self._policies.harms})
 
     def _publish(self, harms: dict[str, HarmState]) -> State:
         state = State(self._clock(), harms)
         write_state(self._folder, state)
         for harm, after in harms.items():
-            self._tell(harm, self._before(harm), after)
+            self._report(harm, self._before(harm), after)
         self._state = state
         return state
 
@@ -116,22 +121,22 @@ class Follower:
         try:
             return read_state(self._folder)
         except ModelRefused as error:
-            _log.warning("starting anew: %s", error)
+            _log.warning("starting with an empty state: %s", error)
             return State()
 
-    def _blame(self) -> None:
-        """A version under which the follower before died comes to its turn again only later, so that others do now."""
+    def _refuse_crashed_version(self) -> None:
+        """Refuse, for now, the version that crashed the previous follower, so that the other harms get their turn."""
         try:
             harm, version = self._trying.read_text(encoding="utf-8").split()
         except (OSError, ValueError):
             return
-        self._refused[harm, version] = (self._timer(), "The follower ended while it was tried.")
+        self._refused[harm, version] = (self._timer(), "The follower crashed while it verified this version.")
 
     def _follow(self, harm: str, before: HarmState, aliases: dict[str, str]) -> HarmState:
         refused: dict[str, str] = {}
 
-        def taken(role: str) -> str | None:
-            """The version that bears the alias, if it is proven."""
+        def verified(role: str) -> str | None:
+            """The version the alias points to, if it can be published."""
             version = aliases.get(role)
             why = None if version is None else self._refusal(harm, version)
             if version is not None and why is not None:
@@ -139,9 +144,9 @@ class Follower:
                 return None
             return version
 
-        # A champion that fails leaves the one before in place; a canary or challenger that fails leaves none.
-        champion = taken("champion") or (before.champion if "champion" in aliases else None)
-        canary, challenger = taken("canary"), taken("challenger")
+        # If a new champion fails, the previous one stays. If a canary or challenger fails, the role is empty.
+        champion = verified("champion") or (before.champion if "champion" in aliases else None)
+        canary, challenger = verified("canary"), verified("challenger")
         previous = before.previous if champion == before.champion else before.champion or before.previous
         return HarmState(
             champion,
@@ -153,9 +158,9 @@ class Follower:
         )
 
     def _refusal(self, harm: str, version: str) -> str | None:
-        """Why a version can't be published; None when it is proven and its folder in place."""
+        """Why a version can't be published; None if it is verified and its folder is in place."""
         key = (harm, version)
-        if key in self._proven and (self._folder / harm / version).is_dir():
+        if key in self._verified and (self._folder / harm / version).is_dir():
             return None
         tried_at, before = self._refused.get(key, (0.0, None))
         if before is not None and self._timer() - tried_at < RETRY_REFUSED_S:
@@ -163,60 +168,62 @@ class Follower:
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
             self._trying.write_text(f"{harm} {version}", encoding="utf-8")
-            self._prove(harm, version)
+            self._verify(harm, version)
         except Exception as error:
             why = reason_of(error)
             if why != before:
                 _log.warning("refused %s version %s: %s", harm, version, why)
-            self._proven.discard(key)
+            self._verified.discard(key)
             self._refused[key] = (self._timer(), why)
             return why
         finally:
             self._trying.unlink(missing_ok=True)
         self._refused.pop(key, None)
-        self._proven.add(key)
+        self._verified.add(key)
         return None
 
-    def _prove(self, harm: str, version: str) -> None:
-        """Fetch and prove; a folder of an earlier run that doesn't prove itself any more is fetched once more."""
+    def _verify(self, harm: str, version: str) -> None:
+        """Fetch and verify a version. If the folder of an earlier run fails verification, fetch it again."""
         folder = self._folder / harm / version
         if not folder.is_dir():
             try:
-                return self._fetch_and_prove(harm, version, folder)
+                return self._fetch_and_verify(harm, version, folder)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
         try:
-            return self._fetch_and_prove(harm, version, folder)
+            return self._fetch_and_verify(harm, version, folder)
         except ModelRefused as error:
-            _log.warning("fetching %s version %s anew: %s", harm, version, error)
+            _log.warning("fetching %s version %s again: %s", harm, version, error)
         aside = folder.with_name(f".{version}.aside")
         shutil.rmtree(aside, ignore_errors=True)
         folder.rename(aside)
         try:
-            self._fetch_and_prove(harm, version, folder)
+            self._fetch_and_verify(harm, version, folder)
         except BaseException:
-            # It may be the only copy there is, and what failed may have been this machine.
+            # This may be the only copy, and the failure may be this machine's.
             shutil.rmtree(folder, ignore_errors=True)
             aside.rename(folder)
             raise
         shutil.rmtree(aside, ignore_errors=True)
 
-    def _fetch_and_prove(self, harm: str, version: str, folder: Path) -> None:
+    def _fetch_and_verify(self, harm: str, version: str, folder: Path) -> None:
         fetched = self._registry.fetch(harm, version, folder.parent)
         if fetched != folder:
-            raise ModelRefused(f"Fetched {fetched.name} instead.", field=f"{harm} version {version}")
-        prove(self._load, folder, harm, version)
+            raise ModelRefused(
+                f"The registry returned version {fetched.name} instead.", field=f"{harm} version {version}"
+            )
+        load_verified(self._load, folder, harm, version)
 
-    def _tell(self, harm: str, before: HarmState, after: HarmState) -> None:
+    def _report(self, harm: str, before: HarmState, after: HarmState) -> None:
         for role in ("champion", "canary", "challenger"):
             if getattr(after, role) != getattr(before, role):
                 _log.info("published %s version %s as %s", harm, getattr(after, role), role)
         if after.versions != before.versions:
-            self._tidy(harm, after.versions)
+            self._delete_old(harm, after.versions)
 
-    def _tidy(self, harm: str, needed: tuple[str, ...]) -> None:
-        """Drop old versions; the newest few stay for workers that are still loading and for looking back."""
+    def _delete_old(self, harm: str, needed: tuple[str, ...]) -> None:
+        """Delete old version folders. The newest few stay, for processes still loading them and for inspection."""
         folders = [x for x in (self._folder / harm).glob("*") if x.is_dir() and x.name.isdecimal()]
         for folder in sorted(folders, key=lambda x: int(x.name), reverse=True)[_KEPT_VERSIONS:]:
             if folder.name not in needed:
@@ -224,7 +231,7 @@ class Follower:
 
 
 def run(follower: Follower, *, every_s: float, stopped: threading.Event) -> None:
-    """Step until `stopped`; ever more slowly while the registry doesn't answer."""
+    """Step every `every_s` seconds until `stopped`, with exponential back-off while the registry is down."""
     failures = 0
     while not stopped.is_set():
         try:
@@ -233,12 +240,12 @@ def run(follower: Follower, *, every_s: float, stopped: threading.Event) -> None
         except Exception as error:
             failures += 1
             if failures in (1, 10) or failures % 100 == 0:
-                _log.warning("keeping what is published (%d tries): %s", failures, reason_of(error))
+                _log.warning("keeping the published versions (failed attempts: %d): %s", failures, reason_of(error))
         stopped.wait(min(every_s * 2 ** min(failures, 10), _MAX_BACKOFF_S) if failures else every_s)
 
 
 def main() -> None:
-    """Follow until SIGTERM, SIGINT or the parent's death."""
+    """Follow until SIGTERM, SIGINT or the parent's end."""
     die_with_parent()
     settings = load_settings()
     logs.set_up(settings)
@@ -250,7 +257,7 @@ def main() -> None:
             with only_one(settings.published_dir / ".follower.lock", what="following the registry"):
                 _follow(settings, stopped)
         except Conflict:
-            # Another one does it; should it die, this one takes over.
+            # Another follower runs. This one takes over if that one ends.
             stopped.wait(settings.alias_poll_s)
 
 

@@ -1,4 +1,4 @@
-"""Which versions a harm has at work: one answers, one may answer for a share, one may be compared in shadow."""
+"""Which versions of each harm are in use: a champion, perhaps a canary for a share, perhaps a challenger in shadow."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
+from typing import Protocol
 
 from models.version import ModelVersion
 
 
 @dataclass(frozen=True)
 class Canary:
-    """A version that answers for `share` of the subjects, always the same ones."""
+    """A version that answers for `share` of the subjects (0 to 1), always the same ones."""
 
     version: ModelVersion
     share: float
 
     def takes(self, subject_key: str) -> bool:
-        """Whether it answers for this subject: the same in every process and for every version.
+        """Whether it answers for this subject. Every process and every version gives the same result.
 
         >>> Canary(None, 0.0).takes("comment:c1"), Canary(None, 1.0).takes("comment:c1")
         (False, True)
@@ -29,8 +30,14 @@ class Canary:
 
 @dataclass(frozen=True)
 class Lineup:
-    """Loaded and proven versions by harm; replaced as a whole, never changed."""
+    """The loaded and verified versions, by harm. Immutable: a new line-up replaces it as a whole."""
 
     champions: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))
     canaries: Mapping[str, Canary] = field(default_factory=lambda: MappingProxyType({}))
     challengers: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))
+
+
+class LineupSource(Protocol):
+    """Gives the current line-up, as `serving.versions.published.Published` does."""
+
+    def lineup(self) -> Lineup: ...

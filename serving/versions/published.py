@@ -1,7 +1,7 @@
-"""The versions this process serves: follows what the follower published, loads off the request path, swaps at once.
+"""The versions this process serves: loads what the follower published, in the background, and swaps them all at once.
 
-`published/state.json` says which version of each harm has which role. A version that can't be loaded or doesn't prove
-itself here leaves the champion before in place; as canary or challenger it does nothing.
+`published/state.json` says which version of each harm has which role. If a new champion can't be loaded or verified
+here, the previous one stays. If a canary or challenger can't, the role is empty.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ from models.version import ModelVersion
 from models.version import load as load_version
 from serving.trials.retreats import Key, Retreats
 from serving.versions.lineup import Canary, Lineup
-from serving.versions.proof import Load, prove, reason_of
 from serving.versions.published_state import STATE_FILE, HarmState, State, read_state
-from serving.versions.served import Served
+from serving.versions.serving_status import ServingStatus
+from serving.versions.verification import Load, load_verified, reason_of
 
 POLL_S = 0.5
-# A version that was refused here gets another chance after so long, or as soon as its folder is another one.
+# Seconds after which a version refused here is tried again; earlier if its folder changes.
 RETRY_REFUSED_S = 10.0
 _Stat = tuple[int, int, int] | None
 _log = logging.getLogger(__name__)
@@ -45,11 +45,12 @@ class _Refused(NamedTuple):
 
 
 class Published:
-    """Thread-safe. `refresh` does the work; `start` has it done in the background.
+    """The published versions, loaded and verified. Thread-safe. `refresh` does the work; `start` does so in a thread.
 
     Args:
-        engine: of the database in which retreats of canaries are kept.
-        load: makes a version of a folder; default: `models.version.load`.
+        engine: of the database that stores the retreats of canaries.
+        load: makes a version from a folder; by default `models.version.load`.
+        timer: monotonic seconds.
     """
 
     def __init__(
@@ -69,7 +70,7 @@ class Published:
         self._state = State()
         self._seen: _Stat = None
         self._damaged: _Stat = None
-        # Replaced as wholes, never changed: a request works with the line-up it took.
+        # Replaced as a whole, never modified: a request keeps the line-up it started with.
         self._loaded: Mapping[Key, ModelVersion] = MappingProxyType({})
         self._champions: Mapping[str, ModelVersion] = MappingProxyType({})
         self._lineup = Lineup()
@@ -77,23 +78,23 @@ class Published:
         self._refreshing, self._swapping = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
-        self.retreats.subscribe(self._line_up)
+        self.retreats.subscribe(self._rebuild_lineup)
 
     def lineup(self) -> Lineup:
-        """The loaded and proven versions of each harm by role, as of now. A canary that retreated is not among them."""
+        """The current versions of each harm by role. A canary that retreated is left out."""
         return self._lineup
 
     @property
     def checked_at(self) -> Micros:
-        """When the registry last answered the follower; 0 if never."""
+        """When the registry last responded to the follower, in µs since epoch; 0 if never."""
         return self._state.checked_at
 
-    def served(self) -> list[Served]:
-        """Every published harm, with what is served and why if not what should be."""
+    def status(self) -> list[ServingStatus]:
+        """For every published harm, which version serves, and why others don't."""
         champions, loaded, standing = self._champions, self._loaded, self.retreats.standing
         refused = {key: one.why for key, one in list(self._refused.items())}
         return [
-            Served(
+            ServingStatus(
                 harm=harm,
                 serving=champions[harm].version if harm in champions else None,
                 published=state,
@@ -106,7 +107,7 @@ class Published:
         ]
 
     def refresh(self) -> bool:
-        """Look once; returns whether anything changed. What can't be served is noted and logged, not raised."""
+        """Load what is newly published; returns whether anything changed. Failing versions are refused and logged."""
         with self._refreshing:
             changed = self._follow_state()
             if self.retreats.waiting or any(state.canary for state in self._state.harms.values()):
@@ -114,7 +115,7 @@ class Published:
             return changed
 
     def start(self) -> None:
-        """Refresh now and then in a thread of its own, until `stop`."""
+        """Refresh every `POLL_S` seconds in a background thread, until `stop`."""
         if self._thread is None:
             self._thread = threading.Thread(target=self._run, name="published", daemon=True)
             self._thread.start()
@@ -131,20 +132,20 @@ class Published:
             try:
                 self.refresh()
             except Exception as error:
-                _log.exception("keeping the served versions: %s", reason_of(error))
+                _log.exception("keeping the loaded versions: %s", reason_of(error))
             if self._stopped.wait(POLL_S):
                 return
 
     def _follow_state(self) -> bool:
         seen = _stat(self._folder / STATE_FILE)
-        # A file that is gone says nothing; what is withdrawn is withdrawn in writing.
+        # A missing file changes nothing: a version is withdrawn only by a state that leaves it out.
         if seen is None or (seen == self._seen and not self._refused):
             return False
         try:
             self._state = read_state(self._folder)
         except ModelRefused as error:
             if seen != self._damaged:
-                _log.warning("keeping the served versions: %s", error)
+                _log.warning("keeping the loaded versions: %s", error)
             self._damaged = seen
             return False
         self._seen = seen
@@ -156,7 +157,7 @@ class Published:
         return {harm: version.version for harm, version in self._champions.items()}, set(self._loaded)
 
     def _follow(self) -> None:
-        """Champions first, so that they answer while the others are still being loaded."""
+        """Load the named versions. Champions come first, so that they serve while the others are still loading."""
         named = {(harm, version) for harm, state in self._state.harms.items() for version in state.versions}
         self._refused = {key: one for key, one in self._refused.items() if key in named}
         champions: dict[str, ModelVersion] = {}
@@ -172,7 +173,7 @@ class Published:
         self._swap(champions, {key: one for key, one in self._loaded.items() if key in named or key in answering})
 
     def _version(self, harm: str, number: str) -> ModelVersion | None:
-        """The version: at hand, or loaded and proven now; None when it fails."""
+        """The version, loaded and verified now if it isn't loaded yet; None if it fails."""
         key = (harm, number)
         if key in self._loaded:
             return self._loaded[key]
@@ -181,10 +182,10 @@ class Published:
         if last is not None and last.folder == stat and self._timer() - last.tried_at < RETRY_REFUSED_S:
             return None
         try:
-            version = prove(self._load, folder, harm, number)
+            version = load_verified(self._load, folder, harm, number)
         except ModelRefused as error:
             if last is None or last.why != str(error):
-                _log.warning("not serving %s version %s: %s", harm, number, error)
+                _log.warning("refused %s version %s: %s", harm, number, error)
             self._refused = {**self._refused, key: _Refused(str(error), self._timer(), stat)}
             return None
         self._refused = {of: one for of, one in self._refused.items() if of != key}
@@ -195,15 +196,15 @@ class Published:
     def _swap(self, champions: Mapping[str, ModelVersion], loaded: Mapping[Key, ModelVersion]) -> None:
         with self._swapping:
             self._champions, self._loaded = MappingProxyType(dict(champions)), MappingProxyType(dict(loaded))
-        self._line_up()
+        self._rebuild_lineup()
 
-    def _line_up(self) -> None:
-        """Also called when a canary retreats, by the thread that saw why."""
+    def _rebuild_lineup(self) -> None:
+        """Put the loaded versions into their roles. Also called by whichever thread makes a canary retreat."""
         with self._swapping:
             canaries, challengers = {}, {}
             for harm, champion in self._champions.items():
                 state = self._state.harms.get(harm, HarmState())
-                canary, challenger = (self._at_hand(harm, x, champion) for x in (state.canary, state.challenger))
+                canary, challenger = (self._loaded_beside(harm, x, champion) for x in (state.canary, state.challenger))
                 share, retreats = self._share(harm), self.retreats
                 if canary and share and retreats.known and (harm, canary.version) not in retreats.standing:
                     canaries[harm] = Canary(canary, share)
@@ -211,7 +212,7 @@ class Published:
                     challengers[harm] = challenger
             self._lineup = Lineup(self._champions, MappingProxyType(canaries), MappingProxyType(challengers))
 
-    def _at_hand(self, harm: str, number: str | None, champion: ModelVersion) -> ModelVersion | None:
+    def _loaded_beside(self, harm: str, number: str | None, champion: ModelVersion) -> ModelVersion | None:
         return self._loaded.get((harm, number)) if number and number != champion.version else None
 
     def _share(self, harm: str) -> float | None:

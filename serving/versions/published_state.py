@@ -1,4 +1,4 @@
-"""`published/state.json`: what the follower has proven and published for this host's workers."""
+"""`published/state.json`: which verified versions the follower has published for the processes of this host."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ STATE_FILE = "state.json"
 
 
 class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
-    """What is published for a harm.
+    """What is published for one harm. Roles name versions; None if no version has the role.
 
     Args:
-        champion: the version that answers; None: none does.
-        refused: why the versions that an alias names are not published, by version.
-        aliases: where MLflow's aliases point.
-        canary: the version that answers for a share; never the champion.
-        challenger: the version that is compared in shadow; never the champion.
-        previous: the champion before, kept at hand.
+        champion: the version that answers.
+        refused: by version, why a version that an alias points to isn't published.
+        aliases: the version each MLflow alias points to.
+        canary: the version that answers for a share of the subjects; never the champion.
+        challenger: the version that scores in shadow; never the champion.
+        previous: the previous champion, kept loaded for a roll-back.
     """
 
     champion: str | None = None
@@ -35,22 +35,22 @@ class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
 
     @property
     def versions(self) -> tuple[str, ...]:
-        """Every version it names, the most needed first."""
+        """Every version that has a role, in the order of importance."""
         return tuple(dict.fromkeys(x for x in (self.champion, self.canary, self.challenger, self.previous) if x))
 
 
 class State(msgspec.Struct, frozen=True):
-    """`checked_at` is when the registry last answered, 0 if never."""
+    """The whole file. `checked_at` is when the registry last responded, in µs since epoch; 0 if never."""
 
     checked_at: Micros = 0
     harms: Mapping[str, HarmState] = {}
 
 
 def read_state(folder: Path) -> State:
-    """What is published; empty when nothing ever was.
+    """Read the published state; an empty state if nothing was published yet.
 
     Raises:
-        ModelRefused: the file is damaged.
+        ModelRefused: the file is damaged or unreadable.
     """
     try:
         return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=State)
@@ -58,10 +58,10 @@ def read_state(folder: Path) -> State:
         return State()
     except (OSError, msgspec.MsgspecError) as error:
         raise ModelRefused(
-            "state.json can't be read.", field=str(folder), remedy="Start the follower again."
+            f"{STATE_FILE} is damaged or unreadable.", field=str(folder), remedy="Restart the follower."
         ) from error
 
 
 def write_state(folder: Path, state: State) -> None:
-    """Publish, atomically and durably."""
+    """Publish a state, atomically and durably."""
     write_json(folder / STATE_FILE, state)

@@ -25,9 +25,10 @@ from leads.events import LoggedEvent, Subject
 from leads.policies import Policies
 from leads.rules import touched_by
 from serving.queue.offers import Offer, offer
-from serving.scoring.answers import ErrorEntry, ScoreAnswer
 from serving.scoring.inputs import ScoreRequest
-from serving.scoring.scorer import Scorer, Versions
+from serving.scoring.results import SubjectError, SubjectScore
+from serving.scoring.scorer import Scorer
+from serving.versions.lineup import LineupSource
 
 _CHUNK = 1_000
 _IDLE_S = 0.05
@@ -54,7 +55,7 @@ class Worker:
         policies: Policies,
         engine: Engine,
         scorer: Scorer,
-        published: Versions,
+        published: LineupSource,
         materializer: Materializer,
     ) -> None:
         partition = materializer.partition
@@ -154,7 +155,7 @@ class Worker:
         if not scored.available:
             # A lead must not rest on less than there is: the store is waited for.
             raise Unavailable("The online store or the database doesn't answer.", remedy="Check that both run.")
-        offers = [self._offer(answer) for group in scored.groups for answer in group.answers()]
+        offers = [self._offer(answer) for group in scored.groups for answer in group.records()]
         with self._engine.begin() as connection:
             # A lead waits since its evidence came in, however late this worker got to it.
             self._opened += offer(connection, offers, self._visible_at).opened
@@ -168,7 +169,7 @@ class Worker:
             event_log.move_cursor(connection, self._cursor, self._materializer.offset)
         self._noted = self._materializer.offset
 
-    def _offer(self, answer: ScoreAnswer) -> Offer:
+    def _offer(self, answer: SubjectScore) -> Offer:
         return Offer(
             subject=answer.subject,
             harm=answer.harm,
@@ -182,7 +183,7 @@ class Worker:
             scored_at=answer.at,
         )
 
-    def _report(self, errors: Sequence[ErrorEntry]) -> None:
+    def _report(self, errors: Sequence[SubjectError]) -> None:
         """An item that is known only by signals can't be scored, nor one whose contract refuses; neither is a lead."""
         if errors:
             first: LeadsError = errors[0].error

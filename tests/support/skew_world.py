@@ -20,7 +20,8 @@ from leads.predictions.log import PredictionLog
 from leads.settings import Settings
 from monitoring.skew.check import check
 from monitoring.skew.results import SkewResult
-from serving.scoring.scorer import Scorer, ScoreRequest
+from serving.scoring.inputs import ScoreRequest
+from serving.scoring.scorer import Scorer
 from serving.versions.published import Published
 from serving.worker.worker import Worker
 from tests.support.features.history import history

@@ -234,7 +234,7 @@ def test_a_text_scored_differently_is_found(world: SkewWorld, monkeypatch: pytes
     right = text_cache.text_counts
     with monkeypatch.context() as patch:
         # Counts of texts that were scored before are known.
-        patch.setattr(world.scorer, "_texts", text_cache.TextCache())
+        patch.setattr(world.scorer, "_text_cache", text_cache.TextCache())
         patch.setattr(text_cache, "text_counts", lambda texts: right([f"{text}!" for text in texts]))
         world.ask(world.now)
     found = columns_of(world.prove())

@@ -155,6 +155,6 @@ def test_a_host_starts_from_what_is_published_while_mlflow_is_gone(
     worker.refresh()
     assert all_answer(worker)
     log = settings.root / "follower.log"
-    wait_until(lambda: "keeping what is published" in log.read_text(), 60)
+    wait_until(lambda: "keeping the published versions" in log.read_text(), 60)
     assert running.poll() is None
     assert read_state(settings.published_dir) == before

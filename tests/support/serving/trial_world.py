@@ -1,4 +1,4 @@
-"""Versions of one harm and jobs about them, as scoring hands them over."""
+"""Versions of one harm, and trial jobs for them as scoring submits them."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import numpy as np
 from features.contract import FeatureContract
 from models.version import ModelVersion, Scores
 from models.write import write_version
-from serving.trials.shadow_jobs import PairedJob, Places, Rows, ShadowJob
+from serving.trials.jobs import CanaryJob, ChallengerJob, Places, ShadowRows
 from tests.support.serving.world import make_parts
 
 HARM = "stream_manipulation"
@@ -22,7 +22,7 @@ def make_version(folder: Path, number: str, *, seed: int = 0) -> ModelVersion:
 
 
 class Behaves(ModelVersion):
-    """A version that does something else besides scoring: takes time, waits, fails."""
+    """A version that does something before scoring: takes time, waits, fails."""
 
     def score(self, features: np.ndarray, texts: Sequence[str | None]) -> Scores:
         self.does()  # type: ignore[attr-defined]
@@ -42,17 +42,17 @@ def draw(version: ModelVersion, n: int, seed: int = 0) -> np.ndarray:
     return np.random.default_rng(seed).exponential(size=(n, width)).astype(np.float32)
 
 
-def rows_of(features: np.ndarray) -> Callable[[FeatureContract], Rows]:
+def rows_of(features: np.ndarray) -> Callable[[FeatureContract], ShadowRows]:
     n = len(features)
-    return lambda contract: Rows(features, [None] * n, np.arange(n))
+    return lambda contract: ShadowRows(features, [None] * n, np.arange(n))
 
 
-def shadowed(version: ModelVersion, n: int = 1, done: Callable[[Scores, Places], None] | None = None) -> ShadowJob:
-    return ShadowJob(version, n, rows_of(draw(version, n)), done or (lambda scores, places: None))
+def shadowed(version: ModelVersion, n: int = 1, done: Callable[[Scores, Places], None] | None = None) -> ChallengerJob:
+    return ChallengerJob(version, n, rows_of(draw(version, n)), done or (lambda scores, places: None))
 
 
-def paired(canary: ModelVersion, champion: ModelVersion, n: int = 1, *, first: int = 0) -> PairedJob:
+def paired(canary: ModelVersion, champion: ModelVersion, n: int = 1, *, first: int = 0) -> CanaryJob:
     features = draw(champion, n, seed=first)
     scores = ModelVersion.score(canary, features, [None] * n).score
     subjects = [f"account:a{i}" for i in range(first, first + n)]
-    return PairedJob(canary, champion, scores, subjects, rows_of(features), took_s=0.001)
+    return CanaryJob(canary, champion, scores, subjects, rows_of(features), took_s=0.001)

@@ -1,4 +1,4 @@
-"""Small real versions, published as the follower does it, and the HTTP stack without BentoML around it."""
+"""Small real versions, published as the follower publishes them, and the HTTP stack without BentoML."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ from models.text.ngrams import grams
 from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
-from serving.http.middleware import Gate
+from serving.http.middleware import ApiMiddleware
 from serving.http.routes import create_app
 from serving.observe.metrics import Metrics
 from serving.runtime import Runtime
@@ -50,7 +50,7 @@ POLICIES = load_policies(POLICIES_FILE)
 
 
 def make_parts(harm: str = "spam", *, seed: int = 0, rules: Sequence[FeatureRule] = ()) -> Parts:
-    """A version whose text stage knows one spam text, and whose trees know that many reports are bad."""
+    """A version whose text stage knows one spam text, and whose trees raise the score with the number of reports."""
     text = POLICIES.harms[harm].text
     contract = contract_for(text=text, rules=rules)
     names = (*contract.names, "text.score") if text else contract.names
@@ -77,7 +77,7 @@ def make_parts(harm: str = "spam", *, seed: int = 0, rules: Sequence[FeatureRule
 
 
 def make_text_stage() -> TextStage:
-    """Grams of the spam text count for it, grams of the benign one against it."""
+    """Grams of the spam text raise the score; grams of the benign text lower it."""
     blocks = []
     for bad, good in zip(grams([SPAM_TEXT]), grams([BENIGN_TEXT]), strict=True):
         hashes = np.union1d(bad.hashes, good.hashes)
@@ -86,21 +86,23 @@ def make_text_stage() -> TextStage:
     return TextStage(*blocks, intercept=-2.0)
 
 
-def publish(settings: Settings, harm: str = "spam", version: str = "1", role: str = "champion", **how: object) -> Path:
-    """Write a version where workers look for it and give it a role."""
+def publish(
+    settings: Settings, harm: str = "spam", version: str = "1", role: str = "champion", **options: object
+) -> Path:
+    """Write a version where processes look for it, and give it a role."""
     folder = settings.published_dir / harm / version
-    write_version(folder, make_parts(harm, **how))  # type: ignore[arg-type]
+    write_version(folder, make_parts(harm, **options))  # type: ignore[arg-type]
     (folder / "version.txt").write_text(version, encoding="utf-8")
     point_to(settings, harm, version, role)
     return folder
 
 
 def point_to(settings: Settings, harm: str, version: str | None, role: str = "champion") -> None:
-    """Make the published state name this version in a role, as the follower does."""
+    """Give a published version a role, or take the role away, as the follower does."""
     state = read_state(settings.published_dir)
     before = state.harms.get(harm, HarmState())
     aliases = {**before.aliases, role: version}
-    named = {"aliases": {alias: bearer for alias, bearer in aliases.items() if bearer}, role: version}
+    named = {"aliases": {alias: target for alias, target in aliases.items() if target}, role: version}
     if role == "champion" and version != before.champion:
         named["previous"] = before.champion or before.previous
     harms = {**state.harms, harm: msgspec.structs.replace(before, **named)}
@@ -108,19 +110,19 @@ def point_to(settings: Settings, harm: str, version: str | None, role: str = "ch
 
 
 def all_answer(published: Published) -> bool:
-    """Whether something is published, and every published champion is the version that answers."""
-    named = [one for one in published.served() if one.published.champion]
+    """Whether something is published and every published champion is in use."""
+    named = [one for one in published.status() if one.published.champion]
     return bool(named) and all(one.serving == one.published.champion for one in named)
 
 
 class FakeReader:
-    """An online store that holds what it is told, with the interface of `serving.scoring.store_guard.GuardedReader`."""
+    """An online store in memory, with the interface of `serving.scoring.store_guard.GuardedReader`."""
 
     open = False
     errors = timeouts = 0
 
-    # Not so well that requests would be scored in the event loop.
-    well = False
+    # Requests are scored in a thread, not in the event loop.
+    reads_inline = False
 
     def __init__(self) -> None:
         self.rows: dict[Subject, dict[str, np.ndarray]] = {}
@@ -146,7 +148,7 @@ class FakeReader:
 
 
 def packed_row(layout: Layout, at: int, **counted: float) -> np.ndarray:
-    """A row of an entity first seen at `at`, in which these counters were counted then."""
+    """A row of an entity first seen at `at`, with these counters counted then."""
     writer = RowWriter(layout)
     row = writer.new(at)
     amounts = tuple((name, amount, at) for name, amount in counted.items())
@@ -155,7 +157,7 @@ def packed_row(layout: Layout, at: int, **counted: float) -> np.ndarray:
 
 
 def make_runtime(settings: Settings, engine: Engine) -> Runtime:
-    """A service's parts with an online store that holds nothing, and whatever is published loaded."""
+    """A service's parts with an empty online store, and all published versions loaded."""
     published = Published(settings, POLICIES, engine)
     published.refresh()
     reader, log = FakeReader(), PredictionLog(settings.predictions_dir, owner="api")
@@ -168,12 +170,12 @@ def make_runtime(settings: Settings, engine: Engine) -> Runtime:
 
 
 def make_stack(runtime: Runtime) -> ASGIApp:
-    """The gate over the mounted routes."""
-    return Gate(Starlette(routes=[Mount("/v1", create_app(lambda: runtime))]), lambda: runtime)
+    """The middleware over the mounted routes."""
+    return ApiMiddleware(Starlette(routes=[Mount("/v1", create_app(lambda: runtime))]), lambda: runtime)
 
 
 class Http:
-    """A client of an ASGI app in this process, called from ordinary code."""
+    """A client of an ASGI app in this process, called from synchronous code."""
 
     def __init__(self, app: ASGIApp, portal: BlockingPortal, headers: dict[str, str] | None = None) -> None:
         self._portal = portal
@@ -181,11 +183,11 @@ class Http:
             transport=httpx.ASGITransport(app), base_url="http://test", headers=headers, trust_env=False
         )
 
-    def request(self, method: str, path: str, **how: Any) -> httpx.Response:
-        return self._portal.call(partial(self._client.request, method, path, **how))
+    def request(self, method: str, path: str, **options: Any) -> httpx.Response:
+        return self._portal.call(partial(self._client.request, method, path, **options))
 
-    def get(self, path: str, **how: Any) -> httpx.Response:
-        return self.request("GET", path, **how)
+    def get(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("GET", path, **options)
 
-    def post(self, path: str, **how: Any) -> httpx.Response:
-        return self.request("POST", path, **how)
+    def post(self, path: str, **options: Any) -> httpx.Response:
+        return self.request("POST", path, **options)

@@ -4,12 +4,12 @@ import pytest
 
 from serving.http.health import Health, health, is_ready
 from serving.versions.published_state import HarmState
-from serving.versions.served import Served
+from serving.versions.serving_status import ServingStatus
 
 
-def served(harm: str, serving: str | None, champion: str | None, alias: str | None = None) -> Served:
+def served(harm: str, serving: str | None, champion: str | None, alias: str | None = None) -> ServingStatus:
     aliases = {"champion": alias or champion} if alias or champion else {}
-    return Served(
+    return ServingStatus(
         harm=harm,
         serving=serving,
         published=HarmState(champion, {}, aliases),
@@ -37,7 +37,7 @@ def served(harm: str, serving: str | None, champion: str | None, alias: str | No
         ([served("sexism", None, None, alias="1")], False),
     ],
 )
-def test_ready_means_something_answers_for_all_that_is_published(harms: list[Served], ready: bool) -> None:
+def test_ready_means_something_answers_for_all_that_is_published(harms: list[ServingStatus], ready: bool) -> None:
     assert is_ready(harms) is ready
 
 

@@ -1,4 +1,4 @@
-"""What the gate does to every request, seen from outside: limits, rates, the log's line, metrics, traces, health."""
+"""What the middleware does to every request, seen from outside: limits, rates, access log, metrics, traces, health."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from leads.db import keys
 from leads.errors import Unavailable
 from serving.http import rate_limits
 from serving.http.bodies import MAX_HEADER_BYTES, MAX_TARGET_BYTES
-from serving.http.middleware import Gate
+from serving.http.middleware import ApiMiddleware
 from serving.http.rate_limits import UNIT_BYTES, RateLimits
 from serving.observe import request_notes
 from serving.observe.logs import ACCESS, JsonLines
@@ -87,7 +87,7 @@ def scoring_app(runtime: Runtime) -> ASGIApp:
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body", "body": b"{}"})
 
-    return Gate(app, lambda: runtime)
+    return ApiMiddleware(app, lambda: runtime)
 
 
 def test_a_key_is_turned_away_when_it_comes_too_often(runtime: Runtime, portal: BlockingPortal) -> None:
@@ -229,7 +229,7 @@ def test_before_it_has_started_the_service_is_alive_and_not_ready(portal: Blocki
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError
 
-    client = Http(Gate(app, none_yet), portal)
+    client = Http(ApiMiddleware(app, none_yet), portal)
     assert client.get("/livez").status_code == 200
     assert (client.get("/readyz").status_code, client.get("/readyz").json()) == (503, {"status": "starting"})
     assert client.get("/v1/models").status_code == 503
@@ -261,7 +261,7 @@ def test_a_request_given_up_is_not_left_counted(runtime: Runtime, portal: Blocki
 
     headers = [(b"x-api-key", key.encode())]
     scope = {"type": "http", "method": "POST", "path": "/score", "query_string": b"", "headers": headers}
-    portal.call(Gate(app, lambda: runtime), scope, gone, send)
+    portal.call(ApiMiddleware(app, lambda: runtime), scope, gone, send)
     assert [message["type"] for message in sent] == ["http.response.start", "http.response.body"]
     text = runtime.metrics.text().decode()
     assert 'leads_http_requests_total{method="POST",route="/score",status="499"} 1.0' in text
@@ -276,7 +276,7 @@ def test_what_takes_too_long_is_a_problem(runtime: Runtime, portal: BlockingPort
         raise TimeoutError
 
     for one, timeout_s, status in ((app, 0.05, 503), (fails, 60.0, 500)):
-        client = Http(Gate(one, lambda: runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
+        client = Http(ApiMiddleware(one, lambda: runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
         answer = client.post("/score", content=b"{}")
         assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
     assert [line["status"] for line in lines.access] == [503, 500]
@@ -289,7 +289,7 @@ def test_a_request_that_is_cancelled_is_still_told_of(
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise asyncio.CancelledError
 
-    client = Http(Gate(app, lambda: runtime), portal, headers={"x-api-key": key})
+    client = Http(ApiMiddleware(app, lambda: runtime), portal, headers={"x-api-key": key})
     with pytest.raises(CancelledError):
         client.post("/score", content=b"{}")
     assert [line["status"] for line in lines.access] == [499]

@@ -16,7 +16,7 @@ from leads.errors import NotFound
 from leads.events import Subject
 from leads_client.fields import Tier
 from serving.observe.metrics import Metrics, Snapshot, _observe
-from serving.scoring.answers import ErrorEntry, GroupScores, Scored
+from serving.scoring.results import GroupScores, ScoringResult, SubjectError
 from serving.scoring.stages import Stage
 from tests.support.paths import REPOSITORY
 
@@ -62,13 +62,13 @@ def group_of(role: str, scores: Sequence[float], ages: Sequence[float | None], *
 
 
 def test_scores_are_counted_by_harm_role_tier_flag_and_value(metrics: Metrics) -> None:
-    failed = [ErrorEntry(9, Subject("comment", "c2"), None, NotFound("Nobody knows it."))] * 2
+    failed = [SubjectError(9, Subject("comment", "c2"), None, NotFound("Nobody knows it."))] * 2
     groups = [
         group_of("champion", [0.03, 0.5, 0.97, 1.0], [2.0, None, 400.0, None], "text_given", "features_old"),
         group_of("canary", [0.2], [None]),
         group_of("champion", [0.5] * 200, [1.0] * 200, "text_given"),
     ]
-    metrics.scored(Scored(["spam"], groups, failed))
+    metrics.scored(ScoringResult(["spam"], groups, failed))
     found = values(metrics)
     assert found['leads_scores_total{harm="spam",role="champion",tier="review"}'] == 102
     assert found['leads_scores_total{harm="spam",role="canary",tier="none"}'] == 1
@@ -146,7 +146,9 @@ def test_more_calls_make_no_more_series(metrics: Metrics) -> None:
         for i in range(n):
             metrics.begun()
             metrics.request("POST", "/v1/score", 200, i / 1e3)
-            metrics.scored(Scored(["spam"], [group_of("champion", [i / n] * 20, [float(i)] * 20, "text_given")], []))
+            metrics.scored(
+                ScoringResult(["spam"], [group_of("champion", [i / n] * 20, [float(i)] * 20, "text_given")], [])
+            )
 
     calls(20)
     before = values(metrics)

@@ -1,4 +1,4 @@
-"""What callers see while the database doesn't answer: 503 and a problem document on every route, never a 500."""
+"""While the database is down, every route that needs it returns 503 and a problem document, never 500."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from leads.settings import load_settings
 from serving.runtime import Runtime
 from tests.support.serving.world import Http, make_stack
 
-# What is answered from memory, or scored on what is at hand.
+# Answered from memory, or scored on what the request holds.
 WITHOUT_DATABASE = {"/score", "/models"}
 
 
@@ -30,7 +30,7 @@ def portal() -> Iterator[BlockingPortal]:
 
 @pytest.fixture
 def down(tmp_path: Path) -> Iterator[Engine]:
-    """A PostgreSQL that is not there."""
+    """An engine for a PostgreSQL server that isn't running."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     url = f"postgresql+psycopg://nobody:hunter2@127.0.0.1:{port}/leads"
@@ -60,7 +60,7 @@ def test_each_route_says_that_the_database_is_down(runtime: Runtime, portal: Blo
     assert asked >= 10
 
 
-def test_a_key_that_cant_be_looked_up_is_no_wrong_key(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
+def test_a_key_that_cant_be_looked_up_is_503_not_401(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
     key = keys.create(runtime.engine, "x", ["admin"]).text
     client = Http(make_stack(replace(runtime, keys=keys.KeyCache(down))), portal, headers={"x-api-key": key})
     assert client.get("/v1/models").status_code == 503

@@ -1,4 +1,4 @@
-"""What is scored while a part doesn't answer: as the policy says, flagged, and never a guess of what is unknown."""
+"""Scoring while the database or the online store is down: as the policy says, flagged, and never guessed."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def served(settings: Settings, engine: Engine) -> Iterator[Runtime]:
 
 @pytest.fixture
 def down(tmp_path: Path) -> Iterator[Engine]:
-    """A PostgreSQL that is not there."""
+    """An engine for a PostgreSQL server that isn't running."""
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     url = f"postgresql+psycopg://nobody@127.0.0.1:{port}/leads"
@@ -74,7 +74,7 @@ def store_down(runtime: Runtime) -> None:
     reader.error = Unavailable("The store is down.")
 
 
-def test_a_harm_whose_policy_refuses_isnt_scored_without_features(served: Runtime) -> None:
+def test_a_harm_with_policy_refuse_is_not_scored_without_features(served: Runtime) -> None:
     spam = served.policies.harms["spam"].model_dump() | {"without_features": "refuse"}
     harms = {**served.policies.harms, "spam": HarmPolicy.model_validate(spam)}
     runtime = with_scorer(served, policies=served.policies.model_copy(update={"harms": harms}))
@@ -86,7 +86,7 @@ def test_a_harm_whose_policy_refuses_isnt_scored_without_features(served: Runtim
     assert "feature store" in answer.text
 
 
-def test_whether_an_account_is_known_cant_be_told_without_the_store(served: Runtime) -> None:
+def test_an_unknown_account_is_503_while_the_store_is_down(served: Runtime) -> None:
     assert ask(served, ACCOUNT).status_code == 404
     store_down(served)
     assert ask(served, ACCOUNT).status_code == 503
@@ -101,6 +101,6 @@ def test_a_given_text_is_scored_while_the_database_is_down(served: Runtime, down
     assert [one["status"] for one in errors] == [503]
 
 
-def test_nothing_by_id_alone_is_scored_while_the_database_is_down(served: Runtime, down: Engine) -> None:
+def test_a_subject_without_text_is_not_scored_while_the_database_is_down(served: Runtime, down: Engine) -> None:
     answer = ask(with_scorer(served, engine=down), BY_ID)
     assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json")

@@ -1,4 +1,4 @@
-"""What a contract's rules on stored features do to a scoring call."""
+"""How a contract's rules on stored features affect scores."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from leads.policies import FeatureRule
 from leads.predictions.log import read_predictions
 from leads.settings import Settings
 from serving.runtime import Runtime
-from serving.scoring.answers import ErrorEntry, ScoreAnswer
-from serving.scoring.scorer import ScoreRequest
+from serving.scoring.inputs import ScoreRequest
+from serving.scoring.results import SubjectError, SubjectScore
 from tests.support.serving.world import FakeReader, make_runtime, packed_row, publish
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 
 
-def score(runtime: Runtime, *subjects: Subject) -> list[ScoreAnswer | ErrorEntry]:
-    return runtime.scorer.score([ScoreRequest(subject) for subject in subjects], NOW, "api").answers()
+def score(runtime: Runtime, *subjects: Subject) -> list[SubjectScore | SubjectError]:
+    return runtime.scorer.score([ScoreRequest(subject) for subject in subjects], NOW, "api").records()
 
 
 def reader_of(runtime: Runtime) -> FakeReader:
@@ -30,12 +30,12 @@ def reader_of(runtime: Runtime) -> FakeReader:
 
 
 def ruled(settings: Settings, engine: Engine, **rule: object) -> Runtime:
-    """Serves one version for accounts whose contract has a rule for the account's features."""
+    """Serve one version for accounts whose contract has this rule for account features."""
     publish(settings, "stream_manipulation", rules=[FeatureRule.model_validate({"match": "account.*", **rule})])
     return make_runtime(settings, engine)
 
 
-def test_a_rule_refuses_a_score_on_old_features_and_says_so_per_subject(settings: Settings, engine: Engine) -> None:
+def test_a_rule_refuses_subjects_with_old_features_and_scores_the_others(settings: Settings, engine: Engine) -> None:
     opened = ruled(settings, engine, max_age_days=2, when_missing="refuse")
     reader = reader_of(opened)
     old, new = Subject("account", "old"), Subject("account", "new")
@@ -45,11 +45,13 @@ def test_a_rule_refuses_a_score_on_old_features_and_says_so_per_subject(settings
         row[VISIBLE : VISIBLE + 2] = divmod(at // clock.SECOND, 86_400)
         reader.rows[account], reader.row_at[account] = {"account": row}, {"account": at}
     refused, scored = score(opened, old, new)
-    assert isinstance(refused, ErrorEntry)
+    assert isinstance(refused, SubjectError)
     assert isinstance(refused.error, Unavailable)
     assert (refused.subject, refused.harm, refused.error.field) == (old, "stream_manipulation", "account.age_h")
-    assert "no older than 2 days" in refused.error.message
-    assert isinstance(scored, ScoreAnswer)
+    assert (
+        refused.error.message == "stream_manipulation can't be scored: account.age_h is missing or older than 2 days."
+    )
+    assert isinstance(scored, SubjectScore)
     assert scored.degraded == ("subject_unknown",)
     assert scored.oldest_feature_age_s == 86_400
     opened.predictions.flush()
@@ -65,7 +67,7 @@ def test_a_rule_blanks_old_features_and_flags_the_score(settings: Settings, engi
     account = Subject("account", "a1")
     reader_of(opened).rows[account], reader_of(opened).row_at[account] = {"account": row}, {"account": at}
     (answer,) = score(opened, account)
-    assert isinstance(answer, ScoreAnswer)
+    assert isinstance(answer, SubjectScore)
     assert "features_old" in answer.degraded
     opened.predictions.flush()
     vector = read_predictions(settings.predictions_dir, "stream_manipulation")["vector"][0].as_py()

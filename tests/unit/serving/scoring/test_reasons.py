@@ -1,3 +1,5 @@
+"""Reasons have stable codes and readable texts, and add up to the margin."""
+
 from __future__ import annotations
 
 import re
@@ -6,7 +8,7 @@ import numpy as np
 import pytest
 
 from features.catalogue import ALL
-from serving.scoring.reasons import MAX_REASONS, TELLINGS, explain
+from serving.scoring.reasons import MAX_REASONS, PHRASES, explain
 
 
 def why(values: dict[str, float], weights: dict[str, float]) -> list[tuple[str, str]]:
@@ -15,14 +17,14 @@ def why(values: dict[str, float], weights: dict[str, float]) -> list[tuple[str, 
     return [(x.code, x.text) for x in explain(names, np.array(list(values.values()), dtype=np.float32), parts).reasons]
 
 
-def test_every_feature_has_words_of_its_own() -> None:
-    assert {feature.name for feature in ALL} | {"text.score"} == set(TELLINGS)
+def test_every_feature_has_a_phrase() -> None:
+    assert {feature.name for feature in ALL} | {"text.score"} == set(PHRASES)
 
 
-@pytest.mark.parametrize("name", sorted(TELLINGS))
+@pytest.mark.parametrize("name", sorted(PHRASES))
 @pytest.mark.parametrize("value", [0.0, 0.4, 1.0, 9.0, 5000.0])
 def test_codes_are_stable_names_and_texts_hold_no_feature_name(name: str, value: float) -> None:
-    telling = TELLINGS[name](value)
+    telling = PHRASES[name](value)
     text = telling.text(value)
     assert re.fullmatch(r"[A-Z]+(_[A-Z]+)+", telling.code)
     assert name not in text
@@ -41,7 +43,7 @@ def test_reasons_carry_the_numbers_strongest_first() -> None:
     ]
 
 
-def test_inputs_of_one_thing_are_one_reason() -> None:
+def test_inputs_with_the_same_code_become_one_reason() -> None:
     found = explain(
         ("item.reports_24h", "item.reports_7d"),
         np.array([9, 30], dtype=np.float32),
@@ -50,12 +52,12 @@ def test_inputs_of_one_thing_are_one_reason() -> None:
     assert [(x.code, x.text, x.weight) for x in found] == [("SIGNAL_REPORTS_SURGE", "30 reports in 7 days", 1.0)]
 
 
-def test_what_is_missing_small_or_lowers_the_score_is_no_reason() -> None:
+def test_missing_small_or_negative_contributions_give_no_reason() -> None:
     values = {"account.age_h": np.nan, "item.reports_24h": 9.0, "text.urls": 1.0}
     assert why(values, {"account.age_h": 3.0, "item.reports_24h": -1.0, "text.urls": 0.01}) == []
 
 
-def test_reasons_and_what_is_left_add_up_to_the_margin() -> None:
+def test_base_reasons_and_rest_add_up_to_the_margin() -> None:
     names = ("item.reports_24h", "account.strikes", "text.urls", "account.age_h")
     values = np.array([9, 0, 1, np.nan], dtype=np.float32)
     found = explain(names, values, np.array([2.0, -0.7, 0.1, 0.3, -3.0], dtype=np.float32), -1.3)
@@ -65,10 +67,10 @@ def test_reasons_and_what_is_left_add_up_to_the_margin() -> None:
     assert found.rest == pytest.approx(-0.7 + 0.1 + 0.3)
 
 
-def test_reasons_are_few() -> None:
-    assert len(why({name: 50.0 for name in TELLINGS}, {name: 1.0 for name in TELLINGS})) == MAX_REASONS
+def test_the_number_of_reasons_is_limited() -> None:
+    assert len(why({name: 50.0 for name in PHRASES}, {name: 1.0 for name in PHRASES})) == MAX_REASONS
 
 
-def test_a_text_reason_does_not_give_the_score_away() -> None:
+def test_a_text_reason_holds_no_number() -> None:
     for value in (-3.0, 0.0, 1.9, 2.5, 9.0):
-        assert not re.search(r"\d", TELLINGS["text.score"](value).text(value))
+        assert not re.search(r"\d", PHRASES["text.score"](value).text(value))

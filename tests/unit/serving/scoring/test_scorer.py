@@ -1,4 +1,4 @@
-"""Scoring in bulk: what is looked up, what is said when something is missing, what is logged."""
+"""Scoring in bulk: what is looked up, how missing data is reported, what is logged."""
 
 from __future__ import annotations
 
@@ -21,10 +21,11 @@ from leads.predictions.log import read_predictions
 from leads.settings import Settings
 from leads.text import text_hash
 from serving.runtime import Runtime
-from serving.scoring.answers import ErrorEntry, ScoreAnswer
-from serving.scoring.group import MAX_EXPLAINED
-from serving.scoring.scorer import Scorer, ScoreRequest
-from serving.scoring.text_cache import TextCache, Texts
+from serving.scoring.assemble import MAX_EXPLAINED
+from serving.scoring.inputs import ScoreRequest
+from serving.scoring.results import SubjectError, SubjectScore
+from serving.scoring.scorer import Scorer
+from serving.scoring.text_cache import TextCache, TextColumn
 from tests.support.serving.world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_runtime, packed_row, publish
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
@@ -38,19 +39,19 @@ def tell(engine: Engine, subject: Subject, text: str, *, account_id: str | None 
         event_log.append(connection, [Event(f"e-{subject.key}-{hash(text)}", NOW, body)], clock_=lambda: NOW)
 
 
-def run(runtime: Runtime, *requests: ScoreRequest, **how: object) -> list[ScoreAnswer | ErrorEntry]:
-    return runtime.scorer.score(requests, NOW, "api", **how).answers()  # type: ignore[arg-type]
+def run(runtime: Runtime, *requests: ScoreRequest, **options: object) -> list[SubjectScore | SubjectError]:
+    return runtime.scorer.score(requests, NOW, "api", **options).records()  # type: ignore[arg-type]
 
 
-def one(runtime: Runtime, request: ScoreRequest, **how: object) -> ScoreAnswer:
-    (answer,) = run(runtime, request, **how)
-    assert isinstance(answer, ScoreAnswer)
+def one(runtime: Runtime, request: ScoreRequest, **options: object) -> SubjectScore:
+    (answer,) = run(runtime, request, **options)
+    assert isinstance(answer, SubjectScore)
     return answer
 
 
 def error_of(runtime: Runtime, request: ScoreRequest) -> LeadsError:
     (answer,) = run(runtime, request)
-    assert isinstance(answer, ErrorEntry)
+    assert isinstance(answer, SubjectError)
     return answer.error
 
 
@@ -63,8 +64,8 @@ def test_a_known_item_is_scored_by_id_with_its_text_and_links(runtime: Runtime, 
     tell(engine, C1, SPAM_TEXT)
     tell(engine, C2, BENIGN_TEXT)
     bad, good = run(runtime, ScoreRequest(C1), ScoreRequest(C2))
-    assert isinstance(bad, ScoreAnswer)
-    assert isinstance(good, ScoreAnswer)
+    assert isinstance(bad, SubjectScore)
+    assert isinstance(good, SubjectScore)
     assert bad.score > 0.9 > 0.1 > good.score
     assert (bad.harm, bad.model, bad.version, bad.role, bad.at) == ("spam", "leads-spam", "1", "champion", NOW)
     assert bad.contract_hash == runtime.published.lineup().champions["spam"].contract.hash
@@ -72,7 +73,7 @@ def test_a_known_item_is_scored_by_id_with_its_text_and_links(runtime: Runtime, 
     assert reader_of(runtime).asked[0] == (C1, Links("a1", "track:t1"))
 
 
-def test_the_newest_text_counts(runtime: Runtime, engine: Engine) -> None:
+def test_the_newest_text_is_scored(runtime: Runtime, engine: Engine) -> None:
     tell(engine, C1, SPAM_TEXT)
     tell(engine, C1, BENIGN_TEXT)
     assert one(runtime, ScoreRequest(C1)).score < 0.1
@@ -89,7 +90,7 @@ def test_the_score_is_the_versions_own(runtime: Runtime, engine: Engine) -> None
         assert one(runtime, ScoreRequest(C1, text=SPAM_TEXT)).score == expected
 
 
-def test_what_the_caller_gives_wins_and_is_flagged(runtime: Runtime, engine: Engine) -> None:
+def test_what_the_caller_gives_takes_precedence_and_is_flagged(runtime: Runtime, engine: Engine) -> None:
     tell(engine, C1, BENIGN_TEXT)
     given = one(runtime, ScoreRequest(C1, text=SPAM_TEXT, account_id="a9"))
     assert given.score > 0.9
@@ -99,7 +100,7 @@ def test_what_the_caller_gives_wins_and_is_flagged(runtime: Runtime, engine: Eng
     assert same.degraded == ("account_unknown",)
 
 
-def test_another_text_alone_is_no_other_field(runtime: Runtime, engine: Engine) -> None:
+def test_another_text_alone_does_not_flag_fields_given(runtime: Runtime, engine: Engine) -> None:
     tell(engine, C1, BENIGN_TEXT)
     same_maker = one(runtime, ScoreRequest(C1, text="some text that nobody has stored yet", account_id="a1"))
     assert "text_given" in same_maker.degraded
@@ -118,7 +119,7 @@ def test_an_item_without_text_is_scored_and_flagged(runtime: Runtime, engine: En
     assert "text_missing" in one(runtime, ScoreRequest(C1)).degraded
 
 
-def test_an_account_is_known_by_its_rows_alone(runtime: Runtime) -> None:
+def test_an_account_is_known_by_its_stored_rows(runtime: Runtime) -> None:
     account = Subject("account", "a1")
     assert isinstance(error_of(runtime, ScoreRequest(account)), NotFound)
     reader = reader_of(runtime)
@@ -152,7 +153,7 @@ def test_features_reach_the_score(runtime: Runtime, engine: Engine) -> None:
     assert "ACCOUNT_REPORTS_SURGE" in {reason.code for reason in answer.reasons}
 
 
-def test_one_bad_subject_spoils_no_other(runtime: Runtime) -> None:
+def test_a_bad_subject_does_not_affect_the_others(runtime: Runtime) -> None:
     out = run(
         runtime,
         ScoreRequest(Subject("track", "t1"), text="x"),
@@ -160,7 +161,7 @@ def test_one_bad_subject_spoils_no_other(runtime: Runtime) -> None:
         ScoreRequest(C2),
         ScoreRequest(C2, ("spam", "stream_manipulation", "sexism"), text=BENIGN_TEXT),
     )
-    assert [(x.index, x.harm, type(x.error).__name__ if isinstance(x, ErrorEntry) else None) for x in out] == [
+    assert [(x.index, x.harm, type(x.error).__name__ if isinstance(x, SubjectError) else None) for x in out] == [
         (0, None, "InvalidInput"),
         (1, "spam", None),
         (2, None, "NotFound"),
@@ -175,7 +176,7 @@ def test_an_undeclared_harm_is_an_error_of_the_call(runtime: Runtime) -> None:
         run(runtime, ScoreRequest(C1, ("nope",), text="x"))
 
 
-def test_a_limited_caller_gets_no_other_harm(runtime: Runtime) -> None:
+def test_a_caller_gets_only_allowed_harms(runtime: Runtime) -> None:
     assert isinstance(error_of(runtime, ScoreRequest(C1, text="x", allowed=frozenset({"sexism"}))), Unavailable)
 
 
@@ -193,7 +194,7 @@ def test_without_the_online_store_texts_are_still_scored_but_not_logged(
     assert len(read_predictions(settings.predictions_dir, "spam")) == 0
 
 
-def test_each_act_is_logged_as_it_was(runtime: Runtime, settings: Settings) -> None:
+def test_each_distinct_prediction_is_logged_once_as_returned(runtime: Runtime, settings: Settings) -> None:
     answers = [one(runtime, ScoreRequest(C1, text=text)) for text in (SPAM_TEXT, BENIGN_TEXT, SPAM_TEXT)]
     assert answers[0].prediction_id == answers[2].prediction_id != answers[1].prediction_id
     runtime.predictions.flush()
@@ -208,31 +209,31 @@ def test_each_act_is_logged_as_it_was(runtime: Runtime, settings: Settings) -> N
     assert float(again.score[0]) == answers[0].score
 
 
-def test_prediction_ids_tell_acts_apart(runtime: Runtime) -> None:
+def test_prediction_ids_differ_by_subject_and_instant(runtime: Runtime) -> None:
     base = one(runtime, ScoreRequest(C1, text=SPAM_TEXT)).prediction_id
     other_subject = one(runtime, ScoreRequest(C2, text=SPAM_TEXT)).prediction_id
-    (later,) = runtime.scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW + 1, "api").answers()
-    assert isinstance(later, ScoreAnswer)
+    (later,) = runtime.scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW + 1, "api").records()
+    assert isinstance(later, SubjectScore)
     assert len({base, other_subject, later.prediction_id}) == 3
 
 
 def test_reasons_for_leads_only_or_for_all(runtime: Runtime) -> None:
     requests = [ScoreRequest(C1, text=SPAM_TEXT), ScoreRequest(C2, text=BENIGN_TEXT)]
     bad, good = run(runtime, *requests, explained="leads")
-    assert isinstance(bad, ScoreAnswer)
-    assert isinstance(good, ScoreAnswer)
+    assert isinstance(bad, SubjectScore)
+    assert isinstance(good, SubjectScore)
     assert bad.reasons
     assert bad.reasons[0].code == "TEXT_RESEMBLES_VIOLATIONS"
     assert good.reasons is None
-    assert all(isinstance(x, ScoreAnswer) and x.reasons is not None for x in run(runtime, *requests, explained="all"))
+    assert all(isinstance(x, SubjectScore) and x.reasons is not None for x in run(runtime, *requests, explained="all"))
 
 
-def test_explaining_is_capped_and_says_so(runtime: Runtime) -> None:
+def test_the_number_of_explained_scores_is_capped_and_flagged(runtime: Runtime) -> None:
     benign = [ScoreRequest(Subject("comment", f"b{i}"), text=BENIGN_TEXT) for i in range(MAX_EXPLAINED)]
     *good, bad = run(runtime, *benign, ScoreRequest(C1, text=SPAM_TEXT), explained="all")
-    assert isinstance(bad, ScoreAnswer)
+    assert isinstance(bad, SubjectScore)
     assert bad.reasons
-    unexplained = [x for x in good if isinstance(x, ScoreAnswer) and x.reasons is None]
+    unexplained = [x for x in good if isinstance(x, SubjectScore) and x.reasons is None]
     assert len(unexplained) == 1
     assert "not_explained" in unexplained[0].degraded
 
@@ -247,17 +248,17 @@ def test_one_fetch_and_one_text_encoding_serve_a_thousand(runtime: Runtime) -> N
 
     scorer = Scorer(runtime.engine, POLICIES, Counting(), runtime.published, runtime.predictions)
     requests = [ScoreRequest(Subject("comment", f"c{i}"), text=f"{SPAM_TEXT} {i % 7}") for i in range(1_000)]
-    assert len(scorer.score(requests, NOW, "api").answers()) == 1_000
+    assert len(scorer.score(requests, NOW, "api").records()) == 1_000
     assert Counting.calls == 1
 
 
-def test_nothing_published_is_said_so(settings: Settings, engine: Engine) -> None:
+def test_scoring_without_a_published_version_is_unavailable(settings: Settings, engine: Engine) -> None:
     bare = make_runtime(settings, engine)
     assert isinstance(error_of(bare, ScoreRequest(C1, text="x")), Unavailable)
     bare.close()
 
 
-def test_a_type_without_harms_is_said_so(runtime: Runtime) -> None:
+def test_a_type_without_harms_is_invalid_input(runtime: Runtime) -> None:
     error = error_of(runtime, ScoreRequest(Subject("mood", "m1"), text="x"))
     assert isinstance(error, InvalidInput)
     assert error.field == "/typeId"
@@ -272,16 +273,16 @@ def test_the_text_cache_computes_once_and_forgets_the_oldest() -> None:
         return np.array([len(text) if text else np.nan for text in texts], np.float32)
 
     cache = TextCache(capacity=2)
-    scores = cache.scores("spam:1", Texts.of(["aa", None, "b", "aa"]), compute)
+    scores = cache.scores("spam:1", TextColumn.of(["aa", None, "b", "aa"]), compute)
     np.testing.assert_array_equal(scores, np.array([2, np.nan, 1, 2], np.float32))
-    assert cache.scores("spam:1", Texts.of(["b", "aa"]), compute).tolist() == [1, 2]
+    assert cache.scores("spam:1", TextColumn.of(["b", "aa"]), compute).tolist() == [1, 2]
     assert asked == [["aa", "b"]]
-    cache.scores("spam:2", Texts.of(["aa"]), compute)
-    cache.scores("spam:1", Texts.of(["aa", "b"]), compute)
+    cache.scores("spam:2", TextColumn.of(["aa"]), compute)
+    cache.scores("spam:1", TextColumn.of(["aa", "b"]), compute)
     assert asked[1:] == [["aa"], ["b"]]
-    # What a version can't tell of an empty text is known, too.
+    # NaN, a version's score of an empty text, is cached too.
     for _ in range(2):
-        assert np.isnan(cache.scores("spam:1", Texts.of([""]), compute)).all()
+        assert np.isnan(cache.scores("spam:1", TextColumn.of([""]), compute)).all()
     assert asked[3:] == [[""]]
 
 
@@ -289,13 +290,13 @@ def test_cached_counts_and_hashes_are_those_of_the_texts() -> None:
     texts = ["Free COINS at www.example.com!!!", None, "", "ok"]
     cache = TextCache()
     for _ in range(2):
-        np.testing.assert_array_equal(cache.counts(Texts.of(texts)), text_counts(texts))
-        assert cache.hashes(Texts.of(texts)) == [0 if text is None else text_hash(text) for text in texts]
-    assert cache.counts(Texts.of([])).shape == (0, len(TEXT))
+        np.testing.assert_array_equal(cache.counts(TextColumn.of(texts)), text_counts(texts))
+        assert cache.hashes(TextColumn.of(texts)) == [0 if text is None else text_hash(text) for text in texts]
+    assert cache.counts(TextColumn.of([])).shape == (0, len(TEXT))
 
 
-def test_a_swap_in_the_middle_changes_no_answer(settings: Settings, runtime: Runtime) -> None:
-    """A call works with the versions it began with."""
+def test_a_swap_during_a_call_does_not_affect_it(settings: Settings, runtime: Runtime) -> None:
+    """A call scores with the versions it began with."""
     scorer = runtime.scorer
 
     class Swapping(FakeReader):
@@ -305,7 +306,7 @@ def test_a_swap_in_the_middle_changes_no_answer(settings: Settings, runtime: Run
             return super().fetch(*given)  # type: ignore[arg-type]
 
     scorer = Scorer(runtime.engine, POLICIES, Swapping(), runtime.published, runtime.predictions)
-    (answer,) = scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW, "api").answers()
-    assert isinstance(answer, ScoreAnswer)
+    (answer,) = scorer.score([ScoreRequest(C1, text=SPAM_TEXT)], NOW, "api").records()
+    assert isinstance(answer, SubjectScore)
     assert answer.version == "1"
     assert runtime.published.lineup().champions["spam"].version == "2"

@@ -1,4 +1,4 @@
-"""The guard answers or fails by the deadline, whatever the reader does, and leaves a failing store alone."""
+"""The guard returns or fails within the deadline, whatever the reader does, and spares a failing store."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ C1 = Subject("comment", "c1")
 
 
 class StuckReader(FakeReader):
-    """While `stuck` is set, a look-up ends no sooner than `let_go` is called."""
+    """While `stuck` is set, a look-up ends only when `let_go` is called."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -77,7 +77,7 @@ def guarded(reader: StuckReader, timer: Timer) -> Callable[..., GuardedReader]:
 
 
 def patient(guard: GuardedReader) -> GuardedReader:
-    """From now on the deadline plays no part: shared machines stall."""
+    """Raise the deadline so that it plays no part, because shared machines stall."""
     guard._timeout_s = 30.0
     return guard
 
@@ -88,7 +88,7 @@ def refused(guard: GuardedReader) -> Unavailable:
     return error.value
 
 
-def test_it_gives_what_the_reader_gives(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
+def test_it_returns_what_the_reader_returns(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
     guard = guarded(timeout_s=30)
     known = [Links("a1", "track:t1")]
     fetched = guard.fetch([C1], known)
@@ -99,9 +99,7 @@ def test_it_gives_what_the_reader_gives(guarded: Callable[..., GuardedReader], r
     guard.close()
 
 
-def test_one_thread_serves_calls_that_come_one_after_the_other(
-    guarded: Callable[..., GuardedReader], reader: StuckReader
-) -> None:
+def test_one_thread_serves_sequential_calls(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
     guard = guarded(timeout_s=30)
     for _ in range(50):
         guard.fetch([C1])
@@ -109,7 +107,7 @@ def test_one_thread_serves_calls_that_come_one_after_the_other(
     guard.close()
 
 
-def test_calls_at_once_get_their_own_answers(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
+def test_concurrent_calls_get_their_own_rows(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
     guard, wrong = guarded(timeout_s=30), []
 
     def work(who: str) -> None:
@@ -126,12 +124,12 @@ def test_calls_at_once_get_their_own_answers(guarded: Callable[..., GuardedReade
     guard.close()
 
 
-def test_a_stuck_store_costs_a_few_deadlines_and_then_nothing(
+def test_a_stuck_store_costs_a_few_deadlines_until_the_breaker_opens(
     guarded: Callable[..., GuardedReader], reader: StuckReader, timer: Timer
 ) -> None:
     guard = guarded()
     reader.stuck = True
-    assert str(refused(guard)).startswith("The online feature store doesn't answer in 0.02 s.")
+    assert str(refused(guard)).startswith("The online feature store didn't respond within 0.02 s.")
     for _ in range(20):
         refused(guard)
     assert (guard.open, guard.timeouts, guard.short_circuited) == (True, IN_A_ROW, 21 - IN_A_ROW)
@@ -160,7 +158,7 @@ def test_stuck_threads_are_bounded_and_work_again_once_let_go(
     assert guard.timeouts == 20
     assert guard.open
     reader.let_go()
-    # The threads are free in a moment, not at once.
+    # The threads become free in a moment, not immediately.
     while guard.open:
         timer.now += 2 * MAX_S
         with suppress(Unavailable):
@@ -169,7 +167,7 @@ def test_stuck_threads_are_bounded_and_work_again_once_let_go(
     guard.close()
 
 
-def test_a_late_answer_is_nobodys(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
+def test_a_late_answer_is_discarded(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
     guard = guarded()
     reader.stuck = True
     refused(guard)
@@ -178,7 +176,7 @@ def test_a_late_answer_is_nobodys(guarded: Callable[..., GuardedReader], reader:
     guard.close()
 
 
-def test_errors_open_it_too(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
+def test_errors_open_the_breaker_too(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
     guard = guarded(timeout_s=30)
     reader.error = Unavailable("The Redis online store doesn't answer.", remedy="Check that it runs.")
     for _ in range(IN_A_ROW):
@@ -198,7 +196,7 @@ def test_errors_open_it_too(guarded: Callable[..., GuardedReader], reader: Stuck
         OSError("secret"),
     ],
 )
-def test_what_cant_be_read_is_unavailable(
+def test_unreadable_data_is_unavailable(
     guarded: Callable[..., GuardedReader],
     reader: StuckReader,
     error: Exception,
@@ -214,7 +212,7 @@ def test_what_cant_be_read_is_unavailable(
     guard.close()
 
 
-def test_wrong_settings_are_told_and_not_held_against_the_store(
+def test_configuration_errors_are_raised_and_dont_open_the_breaker(
     guarded: Callable[..., GuardedReader], reader: StuckReader
 ) -> None:
     guard = guarded(timeout_s=30)
@@ -226,7 +224,7 @@ def test_wrong_settings_are_told_and_not_held_against_the_store(
     guard.close()
 
 
-def test_warming_up_connects_and_forgives(
+def test_warming_up_connects_and_only_logs_errors(
     guarded: Callable[..., GuardedReader], reader: StuckReader, caplog: pytest.LogCaptureFixture
 ) -> None:
     guard = guarded(timeout_s=30)
@@ -241,7 +239,7 @@ def test_warming_up_connects_and_forgives(
     guard.close()
 
 
-def test_closing_waits_for_no_stuck_store(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
+def test_closing_does_not_wait_for_a_stuck_store(guarded: Callable[..., GuardedReader], reader: StuckReader) -> None:
     guard = guarded()
     reader.stuck = True
     refused(guard)
@@ -268,9 +266,9 @@ def test_threads_end_with_the_guard(guarded: Callable[..., GuardedReader], reade
     assert alive() == set()
 
 
-def test_a_store_that_is_well_is_read_where_the_caller_is_until_it_fails() -> None:
-    class Told:
-        """Answers, or fails as it is told, and notes in which thread."""
+def test_a_healthy_bounded_store_is_read_in_the_callers_thread_until_it_fails() -> None:
+    class Scripted:
+        """Returns nothing, or raises `error`, and notes the thread."""
 
         def __init__(self) -> None:
             self.error: Exception | None = None
@@ -287,16 +285,20 @@ def test_a_store_that_is_well_is_read_where_the_caller_is_until_it_fails() -> No
 
     here = threading.current_thread().name
     for bounded in (True, False):
-        told = Told()
-        guard = GuardedReader(told, timeout_s=5.0, bounded=bounded)
-        while len(told.threads) < 60:
+        scripted = Scripted()
+        guard = GuardedReader(scripted, timeout_s=5.0, bounded=bounded)
+        while len(scripted.threads) < 60:
             guard.fetch([Subject("comment", "c1")])
-        assert (told.threads[0] != here, told.threads[-1] == here, guard.well) == (True, bounded, bounded)
-        told.error = Unavailable("down")
+        assert (scripted.threads[0] != here, scripted.threads[-1] == here, guard.reads_inline) == (
+            True,
+            bounded,
+            bounded,
+        )
+        scripted.error = Unavailable("down")
         with pytest.raises(Unavailable):
             guard.fetch([Subject("comment", "c1")])
-        told.error = None
-        assert not guard.well
+        scripted.error = None
+        assert not guard.reads_inline
         guard.fetch([Subject("comment", "c1")])
-        assert told.threads[-1] != here
+        assert scripted.threads[-1] != here
         guard.close()

@@ -1,4 +1,4 @@
-"""A canary retreats when it fails, is slow or says other things than the champion; an equal one stays."""
+"""A canary retreats when it fails, is slow or scores differently from the champion. An equal one stays."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from leads.policies import CanaryPolicy
 from models.thresholds import Thresholds
 from models.version import ModelVersion
 from serving.trials.canary import CanaryWatch
+from serving.trials.jobs import CanaryJob
 from serving.trials.retreats import Retreats
-from serving.trials.shadow_jobs import PairedJob
 from tests.support.serving.trial_world import HARM, make_version, rows_of
 from tests.support.serving.world import POLICIES
 
@@ -49,7 +49,7 @@ def logistic(x: np.ndarray) -> np.ndarray:
 
 
 class Traffic:
-    """Calls of 20 subjects, a tenth of them flagged, whose margins a canary sees with some noise and a shift."""
+    """Calls of 20 subjects, a tenth of them flagged. The canary's margins are the champion's plus noise and a shift."""
 
     def __init__(self, both: Both, *, seed: int = 0, shift: float = 0.0, noise: float = 0.4, slow: float = 1.0) -> None:
         self.both, self.shift, self.noise, self.slow = both, shift, noise, slow
@@ -66,7 +66,7 @@ class Traffic:
         n = len(champion)
         subjects = [f"account:{i}" for i in range(self.sent, self.sent + n)]
         self.sent += n
-        job = PairedJob(self.both.canary, self.both.champion, canary, subjects, rows_of(np.zeros((n, 1))), 0.001)
+        job = CanaryJob(self.both.canary, self.both.champion, canary, subjects, rows_of(np.zeros((n, 1))), 0.001)
         took = np.exp(self.random.normal(0, 0.6, size=2))
         watch.compared(job, champion, np.arange(n), took_s=(float(took[0] * self.slow), float(took[1])))
 
@@ -81,7 +81,7 @@ def test_equal_canaries_stay(both: Both, engine: Engine) -> None:
 
 
 @pytest.mark.parametrize(
-    ("how", "word"),
+    ("difference", "word"),
     [
         ({"shift": 3.0}, "tier"),
         ({"shift": -9.0}, "flagged subjects"),
@@ -89,24 +89,24 @@ def test_equal_canaries_stay(both: Both, engine: Engine) -> None:
         ({"slow": 6.0}, "times the champion's time"),
     ],
 )
-def test_canaries_that_differ_retreat(both: Both, engine: Engine, how: dict[str, float], word: str) -> None:
+def test_canaries_that_differ_retreat(both: Both, engine: Engine, difference: dict[str, float], word: str) -> None:
     for seed in range(10):
         retreats = Retreats(engine)
-        Traffic(both, seed=seed, **how).send(CanaryWatch(POLICIES, retreats), 400)
+        Traffic(both, seed=seed, **difference).send(CanaryWatch(POLICIES, retreats), 400)
         assert word in retreats.standing[KEY].why
 
 
-def test_scores_that_move_within_a_tier_count_too(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_score_shifts_within_a_tier_count_too(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
     Traffic(both).compare(watch, np.full(1_000, 0.4), np.full(1_000, 0.1))
     assert "differ by 0.30 on average" in retreats.standing[KEY].why
 
 
-def test_scores_that_are_no_numbers_are_as_far_as_can_be(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_nan_scores_count_as_the_largest_difference(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
     Traffic(both).compare(watch, np.full(300, np.nan), np.full(300, 0.1))
     assert "differ by 1.00" in retreats.standing[KEY].why
 
 
-def test_too_few_subjects_decide_nothing(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_too_few_subjects_cause_no_retreat(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
     few = POLICIES.harms[HARM].canary.at_least - 1
     traffic = Traffic(both)
     traffic.compare(watch, np.ones(few), np.zeros(few))
@@ -115,7 +115,7 @@ def test_too_few_subjects_decide_nothing(both: Both, watch: CanaryWatch, retreat
     assert retreats.standing
 
 
-def test_one_subject_sent_again_and_again_decides_nothing(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_one_subject_sent_many_times_counts_once(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
     traffic = Traffic(both)
     for _ in range(1_000):
         traffic.sent = 0
@@ -124,34 +124,34 @@ def test_one_subject_sent_again_and_again_decides_nothing(both: Both, watch: Can
     assert watch.snapshot()[0].compared == 1
 
 
-def test_a_canary_that_fails_retreats_after_few_calls(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_a_failing_canary_retreats_after_a_few_calls(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
     for _ in range(10):
-        watch.errored(both.canary, ValueError("a text that must not be told"))
+        watch.failed(both.canary, ValueError("a text that must not be logged"))
     why = retreats.standing[KEY].why
-    assert why == "4 of 4 calls failed, the last with ValueError; 1.0% may fail."
+    assert why == "4 of 4 calls failed (last error: ValueError); the limit is 1.0%."
     assert watch.snapshot() == []
 
 
-def test_rare_failures_within_the_policy_are_borne(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_failures_below_the_limit_cause_no_retreat(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
     for n in range(5_000):
         watch.answered(both.canary)
         if n % 200 == 100:
-            watch.errored(both.canary, ValueError())
+            watch.failed(both.canary, ValueError())
     assert not retreats.standing
     (counts,) = watch.snapshot()
     assert (counts.harm, counts.version, counts.calls, counts.errors) == (*KEY, 5_025, 25)
     assert np.isnan(counts.tier_shift)
 
 
-def test_a_canary_that_begins_to_fail_late_retreats(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_a_canary_that_starts_failing_late_retreats(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
     for _ in range(20_000):
         watch.answered(both.canary)
     for _ in range(3_000):
-        watch.errored(both.canary, ValueError())
+        watch.failed(both.canary, ValueError())
     assert retreats.standing
 
 
-def test_another_champion_begins_another_comparison(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_a_new_champion_starts_a_new_comparison(both: Both, watch: CanaryWatch, retreats: Retreats) -> None:
     few = POLICIES.harms[HARM].canary.at_least - 1
     for number in ("1", "3", "4", "5"):
         champion = replace(both.champion, version=number)
@@ -159,7 +159,7 @@ def test_another_champion_begins_another_comparison(both: Both, watch: CanaryWat
     assert not retreats.standing
 
 
-def test_a_new_trial_does_not_start_with_what_ended_the_last_one(both: Both, engine: Engine) -> None:
+def test_a_new_trial_starts_without_the_observations_of_the_last_one(both: Both, engine: Engine) -> None:
     mine, other = Retreats(engine), Retreats(engine)
     watches = [CanaryWatch(POLICIES, one) for one in (mine, other)]
     few = POLICIES.harms[HARM].canary.at_least - 1
@@ -169,13 +169,13 @@ def test_a_new_trial_does_not_start_with_what_ended_the_last_one(both: Both, eng
     mine.refresh()
     other.refresh()
     assert [watch.snapshot() for watch in watches] == [[], []]
-    # What comes in late, of calls that were under way, doesn't count either.
+    # Late results, of calls that were still running, don't count either.
     Traffic(both).compare(watches[1], np.ones(few), np.zeros(few))
-    watches[1].errored(both.canary, ValueError())
+    watches[1].failed(both.canary, ValueError())
     assert watches[1].snapshot() == []
 
 
-def test_limits_are_the_policys(both: Both, engine: Engine) -> None:
+def test_limits_come_from_the_policy(both: Both, engine: Engine) -> None:
     lax = CanaryPolicy(max_tier_shift=0.99, max_flagged_shift=0.99, max_score_shift=0.99, max_slowdown=100)
     harm = POLICIES.harms[HARM].model_copy(update={"canary": lax})
     policies = POLICIES.model_copy(update={"harms": {**POLICIES.harms, HARM: harm}})

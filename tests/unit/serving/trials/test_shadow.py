@@ -1,4 +1,4 @@
-"""Shadow scoring takes what fits its queue and budget, and whatever happens in it stays there."""
+"""Shadow scoring accepts what fits its queue and budget, and its failures affect nothing else."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sqlalchemy.engine import Engine
 
 from models.version import ModelVersion, Scores
 from serving.trials.canary import CanaryWatch
+from serving.trials.jobs import ChallengerJob, Places, ShadowRows
 from serving.trials.retreats import Retreats
 from serving.trials.shadow import Shadow
-from serving.trials.shadow_jobs import Places, Rows, ShadowJob
 from tests.support.serving.trial_world import HARM, behaving, draw, make_version, paired, rows_of, shadowed
 from tests.support.serving.world import POLICIES
 
@@ -37,7 +37,7 @@ def watch(retreats: Retreats) -> CanaryWatch:
 
 
 class Time:
-    """A clock that only goes on when someone works or sleeps."""
+    """A clock that advances only when someone works or sleeps."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -49,14 +49,14 @@ class Time:
         self.now += seconds
 
 
-def test_a_challenger_scores_what_it_is_given(version: ModelVersion, watch: CanaryWatch) -> None:
+def test_a_challenger_scores_the_rows_of_its_job(version: ModelVersion, watch: CanaryWatch) -> None:
     shadow = Shadow(watch, share=1.0)
     features = draw(version, 150)
     seen: list[tuple[Scores, Places]] = []
-    # Its contract refuses two of the subjects.
+    # The contract's rules refuse two of the subjects.
     kept = np.delete(np.arange(150), [3, 70])
-    job = ShadowJob(
-        version, 150, lambda contract: Rows(features[kept], [None] * 148, kept), lambda s, p: seen.append((s, p))
+    job = ChallengerJob(
+        version, 150, lambda contract: ShadowRows(features[kept], [None] * 148, kept), lambda s, p: seen.append((s, p))
     )
     assert shadow.offer(job)
     assert shadow.snapshot().waiting == 150
@@ -78,7 +78,7 @@ def test_a_full_queue_drops_and_counts(version: ModelVersion, watch: CanaryWatch
     assert shadow.offer(shadowed(version, 40))
     assert not shadow.offer(shadowed(version, 1))
     assert (shadow.snapshot().waiting, shadow.snapshot().dropped) == (100, 42)
-    # Canaries are judged nevertheless, and first.
+    # Canaries have their own queue, and go first.
     assert shadow.offer(paired(replace(version, version="2"), version, 5))
     assert shadow.step()
     assert (shadow.snapshot().compared, shadow.snapshot().scored) == (5, 0)
@@ -87,7 +87,7 @@ def test_a_full_queue_drops_and_counts(version: ModelVersion, watch: CanaryWatch
     assert not shadow.offer(shadowed(version))
 
 
-def test_nobody_waits_for_a_challenger_that_hangs(version: ModelVersion, watch: CanaryWatch) -> None:
+def test_a_challenger_that_hangs_blocks_no_caller(version: ModelVersion, watch: CanaryWatch) -> None:
     began, go_on = threading.Event(), threading.Event()
 
     def hang() -> None:
@@ -109,13 +109,13 @@ def test_nobody_waits_for_a_challenger_that_hangs(version: ModelVersion, watch: 
     assert not any(thread.name == "shadow" for thread in threading.enumerate())
 
 
-def test_no_more_than_its_share_of_time_is_spent(version: ModelVersion, watch: CanaryWatch) -> None:
+def test_shadow_work_stays_within_its_share_of_time(version: ModelVersion, watch: CanaryWatch) -> None:
     clock = Time()
     slow = behaving(version, lambda: clock.pass_(0.05))
     shadow = Shadow(watch, share=0.1, capacity=10_000, timer=clock, pause=clock.pass_)
     for _ in range(100):
         shadow.offer(shadowed(slow))
-    # One call of many rows is no way around it.
+    # A single job with many rows must not overrun the budget.
     shadow.offer(shadowed(slow, 1_000))
     while shadow.step():
         pass
@@ -126,7 +126,7 @@ def test_no_more_than_its_share_of_time_is_spent(version: ModelVersion, watch: C
     assert counts.busy_s >= 0.1 * clock.now * 0.9
 
 
-def test_an_end_does_not_wait_for_the_budget(version: ModelVersion, watch: CanaryWatch) -> None:
+def test_stop_does_not_wait_for_the_budget(version: ModelVersion, watch: CanaryWatch) -> None:
     clock = Time()
     started = threading.Event()
 
@@ -142,11 +142,11 @@ def test_an_end_does_not_wait_for_the_budget(version: ModelVersion, watch: Canar
     assert (shadow.snapshot().scored, shadow.snapshot().dropped) == (0, 1_000)
 
 
-def test_a_challenger_that_fails_is_counted_and_told_of_once(
+def test_a_failing_challenger_is_counted_and_logged_once(
     version: ModelVersion, watch: CanaryWatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     def fail() -> None:
-        raise ValueError("a text that must not be told")
+        raise ValueError("a text that must not be logged")
 
     def fail_to_log(scores: Scores, places: Places) -> None:
         raise OSError
@@ -160,10 +160,12 @@ def test_a_challenger_that_fails_is_counted_and_told_of_once(
         while shadow.step():
             pass
     assert (shadow.snapshot().failed, shadow.snapshot().scored) == (7, 1)
-    assert [record.message for record in caplog.records] == [f"{HARM} version 3 fails in shadow: ValueError"]
+    assert [record.message for record in caplog.records] == [f"{HARM} version 3 failed in shadow scoring: ValueError"]
 
 
-def test_the_champion_scores_what_a_canary_answered(version: ModelVersion, watch: CanaryWatch, tmp_path: Path) -> None:
+def test_the_champion_scores_the_subjects_a_canary_answered_for(
+    version: ModelVersion, watch: CanaryWatch, tmp_path: Path
+) -> None:
     canary = make_version(tmp_path / "other", "4", seed=5)
     shadow = Shadow(watch, share=1.0)
     shadow.offer(paired(canary, version, 40))
@@ -181,7 +183,9 @@ def test_the_champion_scores_what_a_canary_answered(version: ModelVersion, watch
     assert counts.score_shift > 0
 
 
-def test_both_are_timed_on_the_same_subjects(version: ModelVersion, watch: CanaryWatch, retreats: Retreats) -> None:
+def test_champion_and_canary_are_timed_on_the_same_subjects(
+    version: ModelVersion, watch: CanaryWatch, retreats: Retreats
+) -> None:
     clock = Time()
     champion = behaving(version, lambda: clock.pass_(0.001))
     equal, slow = (
@@ -203,10 +207,10 @@ def test_subjects_that_the_champions_contract_refuses_are_not_compared(
     canary = replace(version, version="2")
     job = paired(canary, version, 10)
     features = draw(version, 10)
-    nothing = Rows(features[:0], [], np.arange(0))
+    nothing = ShadowRows(features[:0], [], np.arange(0))
     shadow = Shadow(watch, share=1.0)
     shadow.offer(replace(job, rows_for=lambda contract: nothing))
-    some = iter([Rows(features[[2, 5]], [None] * 2, np.array([2, 5])), rows_of(features)(version.contract)])
+    some = iter([ShadowRows(features[[2, 5]], [None] * 2, np.array([2, 5])), rows_of(features)(version.contract)])
     shadow.offer(replace(job, rows_for=lambda contract: next(some)))
     while shadow.step():
         pass

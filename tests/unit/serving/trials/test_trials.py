@@ -1,4 +1,4 @@
-"""Canaries and challengers in real scoring calls: who answers, who is compared, what the log keeps."""
+"""Canaries and challengers in real scoring calls: which version answers, what is compared, what is logged."""
 
 from __future__ import annotations
 
@@ -15,8 +15,11 @@ from leads.predictions.log import read_predictions
 from leads.settings import Settings
 from models.version import ModelVersion, Scores
 from serving.runtime import Runtime
-from serving.scoring.answers import ScoreAnswer
-from serving.scoring.scorer import Scorer, ScoreRequest
+from serving.scoring.inputs import ScoreRequest
+from serving.scoring.results import SubjectScore
+from serving.scoring.scorer import Scorer
+from serving.scoring.stages import Stages
+from serving.trials.jobs import CanaryJob, TrialJob
 from serving.versions.lineup import Canary, Lineup
 from tests.support.serving.world import POLICIES, SPAM_TEXT, publish
 
@@ -25,7 +28,7 @@ REQUESTS = [ScoreRequest(Subject("comment", f"c{i}"), ("spam",), text=f"{SPAM_TE
 
 
 class Fixed:
-    """A line-up that stays."""
+    """A line-up that never changes."""
 
     def __init__(self, lineup: Lineup) -> None:
         self._lineup = lineup
@@ -35,7 +38,7 @@ class Fixed:
 
 
 def other(settings: Settings, runtime: Runtime) -> ModelVersion:
-    """A second version of spam."""
+    """Publish a second version of spam and return it."""
     publish(settings, "spam", "2", seed=1)
     runtime.published.refresh()
     return runtime.published.lineup().champions["spam"]
@@ -46,10 +49,10 @@ def scorer_with(runtime: Runtime, lineup: Lineup) -> Scorer:
     return Scorer(runtime.engine, POLICIES, runtime.reader, Fixed(lineup), log, runtime.trials)
 
 
-def answers(scorer: Scorer) -> list[ScoreAnswer]:
-    found = scorer.score(REQUESTS, NOW, "api").answers()
-    assert all(isinstance(x, ScoreAnswer) for x in found)
-    return [x for x in found if isinstance(x, ScoreAnswer)]
+def answers(scorer: Scorer) -> list[SubjectScore]:
+    found = scorer.score(REQUESTS, NOW, "api").records()
+    assert all(isinstance(x, SubjectScore) for x in found)
+    return [x for x in found if isinstance(x, SubjectScore)]
 
 
 def test_a_canary_answers_for_its_share_and_the_champion_is_compared(settings: Settings, runtime: Runtime) -> None:
@@ -68,11 +71,29 @@ def test_a_canary_answers_for_its_share_and_the_champion_is_compared(settings: S
     assert runtime.trials.shadow.snapshot().compared == 2 * len(by_role["canary"])
     (counts,) = runtime.trials.watch.snapshot()
     assert (counts.harm, counts.version, counts.calls, counts.errors) == ("spam", "2", 2, 0)
-    # The same subjects sent twice are compared once.
+    # Subjects sent twice are compared once.
     assert counts.compared == len(by_role["canary"])
 
 
-def test_a_canary_that_fails_leaves_its_subjects_to_the_champion(
+def test_a_canarys_time_is_that_of_its_own_text_and_predict_stages(
+    settings: Settings, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    first = runtime.published.lineup().champions
+    scorer = scorer_with(runtime, Lineup(first, MappingProxyType({"spam": Canary(other(settings, runtime), 0.3)})))
+    jobs: list[TrialJob] = []
+    monkeypatch.setattr(runtime.trials, "submit", jobs.append)
+    stages = Stages()
+    scorer.score(REQUESTS, NOW, "api", explained="all", stages=stages)
+    (job,) = jobs
+    assert isinstance(job, CanaryJob)
+    # The champion's group is scored first, the canary's second.
+    assert [x.name for x in stages.done].count("predict") == 2
+    _, text = (x for x in stages.done if x.name == "text")
+    _, predict = (x for x in stages.done if x.name == "predict")
+    assert job.took_s == text.seconds + predict.seconds > 0
+
+
+def test_the_champion_answers_for_a_canary_that_fails(
     settings: Settings, runtime: Runtime, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     first = runtime.published.lineup().champions
@@ -96,7 +117,7 @@ def test_a_canary_that_fails_leaves_its_subjects_to_the_champion(
     assert "RuntimeError" in retreat.why
 
 
-def test_a_challenger_scores_in_shadow_and_only_the_log_tells(settings: Settings, runtime: Runtime) -> None:
+def test_a_challenger_scores_in_shadow_and_appears_only_in_the_log(settings: Settings, runtime: Runtime) -> None:
     first = runtime.published.lineup().champions
     challenger = other(settings, runtime)
     scorer = scorer_with(runtime, Lineup(first, challengers=MappingProxyType({"spam": challenger})))
@@ -114,7 +135,7 @@ def test_a_challenger_scores_in_shadow_and_only_the_log_tells(settings: Settings
         assert float(again.score[0]) == pytest.approx(row["score"], abs=1e-9)
 
 
-def test_without_the_store_no_challenger_is_bothered(settings: Settings, runtime: Runtime, engine: Engine) -> None:
+def test_challengers_do_not_score_while_the_store_is_down(settings: Settings, runtime: Runtime, engine: Engine) -> None:
     from leads.errors import Unavailable
 
     first = runtime.published.lineup().champions

@@ -1,4 +1,4 @@
-"""What the follower publishes of what the registry's aliases name."""
+"""Which of the versions that the registry's aliases point to the follower publishes."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ from leads.settings import Settings
 from models.version import ModelVersion, load
 from models.write import write_version
 from serving.versions.follower import RETRY_REFUSED_S, Follower, run
-from serving.versions.proof import check_contract
 from serving.versions.published import Published
 from serving.versions.published_state import HarmState, State, read_state, write_state
+from serving.versions.verification import check_contract
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 
 
@@ -76,7 +76,7 @@ def published(settings: Settings, engine: Engine) -> Published:
     return Published(settings, POLICIES, engine)
 
 
-def test_the_follower_publishes_what_the_alias_names(
+def test_the_follower_publishes_the_version_the_alias_points_to(
     settings: Settings, registry: FakeRegistry, published: Published
 ) -> None:
     registry.register("spam", "1")
@@ -113,15 +113,17 @@ def test_the_follower_refuses_a_tampered_version_and_keeps_the_old_one(
     assert not (settings.published_dir / "spam" / "2").exists()
     published.refresh()
     assert published.lineup().champions["spam"].version == "1"
-    assert not published.served()[0].converged
-    # Mended, it is taken up after a while.
+    assert not published.status()[0].converged
+    # Once it is repaired, it is published after a while.
     shutil.rmtree(registry.source / "spam" / "2")
     registry.register("spam", "2")
     now = RETRY_REFUSED_S + 1
     assert follower.step().harms["spam"] == HarmState("2", {}, {"champion": "2"}, previous="1")
 
 
-def test_a_version_that_can_not_be_fetched_holds_up_no_other_harm(settings: Settings, registry: FakeRegistry) -> None:
+def test_a_version_that_cannot_be_fetched_does_not_delay_other_harms(
+    settings: Settings, registry: FakeRegistry
+) -> None:
     registry.register("spam", "1")
     registry.register("stream_manipulation", "2")
     registry.lost = {"1"}
@@ -131,7 +133,7 @@ def test_a_version_that_can_not_be_fetched_holds_up_no_other_harm(settings: Sett
     assert state.harms["stream_manipulation"].champion == "2"
 
 
-def test_what_is_published_stays_while_the_registry_is_down(settings: Settings, registry: FakeRegistry) -> None:
+def test_published_versions_stay_while_the_registry_is_down(settings: Settings, registry: FakeRegistry) -> None:
     registry.register("spam", "1")
     Follower(settings, POLICIES, registry).step()
     before = read_state(settings.published_dir)
@@ -142,7 +144,7 @@ def test_what_is_published_stays_while_the_registry_is_down(settings: Settings, 
     assert read_state(settings.published_dir) == before
 
 
-def test_the_loop_outlives_a_registry_that_is_down(settings: Settings, registry: FakeRegistry) -> None:
+def test_the_loop_survives_a_registry_that_is_down(settings: Settings, registry: FakeRegistry) -> None:
     registry.register("spam", "1")
     registry.down = True
     stopped = threading.Event()
@@ -159,7 +161,7 @@ def test_the_loop_outlives_a_registry_that_is_down(settings: Settings, registry:
     assert read_state(settings.published_dir).harms["spam"].champion == "1"
 
 
-def test_old_versions_are_tidied_away(settings: Settings, registry: FakeRegistry) -> None:
+def test_old_version_folders_are_deleted(settings: Settings, registry: FakeRegistry) -> None:
     follower = Follower(settings, POLICIES, registry)
     for version in ("1", "2", "3", "4"):
         registry.register("stream_manipulation", version)
@@ -168,7 +170,7 @@ def test_old_versions_are_tidied_away(settings: Settings, registry: FakeRegistry
     assert kept == ["2", "3", "4"]
 
 
-def test_a_contract_this_code_can_not_satisfy_is_refused(tmp_path: Path) -> None:
+def test_a_contract_this_code_cannot_satisfy_is_refused(tmp_path: Path) -> None:
     version = write_version(tmp_path / "v", make_parts("stream_manipulation"))
     check_contract(version)
     contract = version.contract
@@ -189,7 +191,7 @@ def test_each_alias_becomes_a_role(settings: Settings, registry: FakeRegistry) -
     follower = Follower(settings, POLICIES, registry)
     spam = follower.step().harms["spam"]
     assert (spam.champion, spam.canary, spam.challenger, spam.refused) == ("1", "2", "3", {})
-    # Promoted, the canary is proven already; what bears the champion's alias has no other role.
+    # A promoted canary is already verified. The champion has no other role.
     registry.named["spam"]["champion"] = "2"
     spam = follower.step().harms["spam"]
     assert (spam.champion, spam.canary, spam.challenger, spam.previous) == ("2", None, "3", "1")
@@ -208,13 +210,13 @@ def test_a_bad_canary_and_challenger_leave_the_champion_alone(settings: Settings
     registry.lost = {"4"}
     registry.register("spam", "4", role="challenger")
     spam = follower.step().harms["spam"]
-    # The canary before is no longer named, so nothing is in its place.
+    # No alias points to the previous canary any more, so there is no canary.
     assert (spam.champion, spam.canary, spam.challenger) == ("1", None, None)
     assert set(spam.refused) == {"3", "4"}
     assert "reached" in spam.refused["4"]
 
 
-def test_whatever_a_version_does_to_its_loader_it_is_only_refused(settings: Settings, registry: FakeRegistry) -> None:
+def test_any_error_while_loading_a_version_only_refuses_it(settings: Settings, registry: FakeRegistry) -> None:
     registry.register("spam", "1")
     registry.register("stream_manipulation", "1")
 
@@ -229,7 +231,7 @@ def test_whatever_a_version_does_to_its_loader_it_is_only_refused(settings: Sett
     assert state.harms["stream_manipulation"].champion == "1"
 
 
-def test_a_harm_whose_aliases_can_not_be_read_stays_and_holds_up_no_other(
+def test_a_harm_with_unreadable_aliases_keeps_its_version_and_does_not_delay_others(
     settings: Settings, registry: FakeRegistry
 ) -> None:
     registry.register("spam", "1")
@@ -255,9 +257,7 @@ def test_a_damaged_folder_of_an_earlier_run_is_fetched_again(settings: Settings,
     assert [path.name for path in folder.parent.iterdir()] == ["1"]
 
 
-def test_the_only_copy_stays_where_it_is_when_it_can_not_be_fetched_again(
-    settings: Settings, registry: FakeRegistry
-) -> None:
+def test_the_only_copy_is_kept_if_it_cannot_be_fetched_again(settings: Settings, registry: FakeRegistry) -> None:
     registry.register("spam", "1")
     Follower(settings, POLICIES, registry).step()
     registry.lost = {"1"}
@@ -267,7 +267,9 @@ def test_the_only_copy_stays_where_it_is_when_it_can_not_be_fetched_again(
     load(settings.published_dir / "spam" / "1").verify()
 
 
-def test_folders_of_every_role_and_of_the_champion_before_are_kept(settings: Settings, registry: FakeRegistry) -> None:
+def test_folders_of_every_role_and_of_the_previous_champion_are_kept(
+    settings: Settings, registry: FakeRegistry
+) -> None:
     follower = Follower(settings, POLICIES, registry)
     for version in ("1", "2"):
         registry.register("stream_manipulation", version)
@@ -277,7 +279,7 @@ def test_folders_of_every_role_and_of_the_champion_before_are_kept(settings: Set
         registry.register("stream_manipulation", version, role="canary")
         follower.step()
     kept = sorted(x.name for x in (settings.published_dir / "stream_manipulation").iterdir())
-    # The champion, the one before, the challenger, and the newest three.
+    # The champion, the previous champion, the challenger, and the newest three.
     assert kept == ["1", "2", "3", "5", "6", "7"]
 
 
@@ -288,8 +290,10 @@ def test_a_state_of_an_earlier_release_is_read(settings: Settings) -> None:
     assert read_state(settings.published_dir).harms["spam"] == HarmState("1")
 
 
-def test_a_version_that_ends_the_follower_holds_up_no_other_harm(settings: Settings, registry: FakeRegistry) -> None:
-    """A crash in a library can't be caught; the next follower tries the others first."""
+def test_a_version_that_crashes_the_follower_does_not_delay_other_harms(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    """A crash in a library can't be caught. The next follower tries the other harms first."""
     now = 0.0
     registry.register("spam", "1")
     Follower(settings, POLICIES, registry).step()
@@ -311,12 +315,12 @@ def test_a_version_that_ends_the_follower_holds_up_no_other_harm(settings: Setti
     follower = Follower(settings, POLICIES, registry, timer=lambda: now)
     state = follower.step()
     assert (state.harms["spam"].champion, state.harms["stream_manipulation"].champion) == ("1", "1")
-    assert "ended while it was tried" in state.harms["spam"].refused["2"]
+    assert "crashed while it verified" in state.harms["spam"].refused["2"]
     now = RETRY_REFUSED_S + 1
     assert follower.step().harms["spam"].champion == "2"
 
 
-def test_a_registry_that_is_down_is_not_asked_for_every_harm(settings: Settings, registry: FakeRegistry) -> None:
+def test_a_step_gives_up_early_while_the_registry_is_down(settings: Settings, registry: FakeRegistry) -> None:
     follower = Follower(settings, POLICIES, registry)
     registry.down = True
     with pytest.raises(Unavailable):

@@ -1,4 +1,4 @@
-"""What a process serves of what is published."""
+"""Which of the published versions a process serves."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from tests.support.serving.world import POLICIES, all_answer, point_to, publish
 
 
 class Loads:
-    """`models.version.load` that keeps what it loaded."""
+    """`models.version.load` that records what it loaded."""
 
     def __init__(self) -> None:
         self.versions: list[tuple[str, str]] = []
@@ -54,7 +54,7 @@ def test_nothing_is_served_before_anything_is_published(settings: Settings, publ
     assert not all_answer(published)
 
 
-def test_a_new_version_takes_over_and_the_one_before_is_named(settings: Settings, published: Published) -> None:
+def test_a_new_version_takes_over_and_the_previous_one_is_reported(settings: Settings, published: Published) -> None:
     publish(settings, "spam", "1")
     assert published.refresh()
     assert all_answer(published)
@@ -63,12 +63,12 @@ def test_a_new_version_takes_over_and_the_one_before_is_named(settings: Settings
     assert published.refresh()
     assert taken["spam"].version == "1"
     assert published.lineup().champions["spam"].version == "2"
-    (served,) = published.served()
-    assert (served.serving, served.previous, served.converged) == ("2", "1", True)
+    (status,) = published.status()
+    assert (status.serving, status.previous, status.converged) == ("2", "1", True)
     assert not published.refresh()
 
 
-def test_ready_means_every_champion(settings: Settings, published: Published) -> None:
+def test_every_published_champion_must_be_loaded(settings: Settings, published: Published) -> None:
     publish(settings, "spam")
     point_to(settings, "stream_manipulation", "1")
     published.refresh()
@@ -84,17 +84,17 @@ def test_a_tampered_version_is_not_served_and_the_old_one_stays(settings: Settin
     published.refresh()
     tamper(publish(settings, "spam", "2", seed=1))
     published.refresh()
-    (served,) = published.served()
-    assert (served.serving, served.converged) == ("1", False)
-    assert "booster.ubj" in served.refused_here["2"]
-    assert served.refused == served.refused_here
+    (status,) = published.status()
+    assert (status.serving, status.converged) == ("1", False)
+    assert "booster.ubj" in status.refused_here["2"]
+    assert status.refused == status.refused_here
     assert not all_answer(published)
-    # It is tried again, and served once it is whole.
+    # It is tried again, and served once it is repaired.
     shutil.rmtree(settings.published_dir / "spam" / "2")
     publish(settings, "spam", "2", seed=1)
     published.refresh()
     assert published.lineup().champions["spam"].version == "2"
-    assert published.served()[0].refused == {}
+    assert published.status()[0].refused == {}
 
 
 def test_a_folder_that_holds_another_version_is_not_served(settings: Settings, published: Published) -> None:
@@ -134,35 +134,35 @@ def test_the_background_thread_follows_and_stops(settings: Settings, published: 
     assert not any(thread.name == "published" for thread in threading.enumerate())
 
 
-def test_rolling_back_takes_the_version_at_hand(settings: Settings, published: Published, loads: Loads) -> None:
+def test_a_roll_back_uses_the_version_already_loaded(settings: Settings, published: Published, loads: Loads) -> None:
     for version in ("1", "2"):
         publish(settings, "spam", version, seed=int(version))
         published.refresh()
     before = published.lineup()
-    # Whatever happened to its folder meanwhile, it was proven.
+    # It was verified before, so its folder no longer matters.
     shutil.rmtree(settings.published_dir / "spam" / "1")
     point_to(settings, "spam", "1")
     published.refresh()
     assert published.lineup().champions["spam"].version == "1"
-    assert (published.served()[0].previous, all_answer(published)) == ("2", True)
+    assert (published.status()[0].previous, all_answer(published)) == ("2", True)
     point_to(settings, "spam", "2")
     published.refresh()
     assert published.lineup().champions["spam"] is before.champions["spam"]
     assert loads.versions == [("spam", "1"), ("spam", "2")]
 
 
-def test_what_left_every_role_is_let_go(settings: Settings, published: Published) -> None:
+def test_a_version_without_a_role_is_unloaded(settings: Settings, published: Published) -> None:
     for version in ("1", "2", "3"):
         publish(settings, "spam", version)
         published.refresh()
-    assert published.served()[0].loaded == {"2", "3"}
+    assert published.status()[0].loaded == {"2", "3"}
 
 
 def test_a_new_process_loads_the_previous_champion_too(settings: Settings, published: Published) -> None:
     publish(settings, "spam", "1")
     publish(settings, "spam", "2")
     published.refresh()
-    assert published.served()[0].previous == "1"
+    assert published.status()[0].previous == "1"
 
 
 def test_each_role_has_its_version(settings: Settings, published: Published, loads: Loads) -> None:
@@ -175,7 +175,7 @@ def test_each_role_has_its_version(settings: Settings, published: Published, loa
     assert lineup.canaries["spam"].version.version == "2"
     assert lineup.canaries["spam"].share == POLICIES.harms["spam"].canary.share
     assert lineup.challengers["spam"].version == "3"
-    # Promoted, the canary is at hand; nothing is loaded again.
+    # The promoted canary is already loaded; nothing is loaded again.
     point_to(settings, "spam", None, role="canary")
     point_to(settings, "spam", "2")
     published.refresh()
@@ -184,7 +184,7 @@ def test_each_role_has_its_version(settings: Settings, published: Published, loa
     assert len(loads.versions) == 3
 
 
-def test_a_version_without_a_champion_beside_it_has_no_role(settings: Settings, published: Published) -> None:
+def test_a_canary_without_a_champion_has_no_role(settings: Settings, published: Published) -> None:
     publish(settings, "spam", "2", role="canary")
     published.refresh()
     assert not published.lineup().canaries
@@ -199,12 +199,12 @@ def test_a_bad_canary_and_challenger_leave_the_champion_alone(settings: Settings
     lineup = published.lineup()
     assert (lineup.champions["spam"].version, dict(lineup.canaries), dict(lineup.challengers)) == ("1", {}, {})
     assert all_answer(published)
-    (served,) = published.served()
-    assert set(served.refused) == {"2", "9"}
-    assert served.converged
+    (status,) = published.status()
+    assert set(status.refused) == {"2", "9"}
+    assert status.converged
 
 
-def test_a_version_on_which_the_loader_breaks_is_refused(settings: Settings, engine: Engine) -> None:
+def test_a_version_whose_loading_fails_is_refused(settings: Settings, engine: Engine) -> None:
     now = 0.0
     tried: list[str] = []
 
@@ -224,8 +224,8 @@ def test_a_version_on_which_the_loader_breaks_is_refused(settings: Settings, eng
     assert {harm: version.version for harm, version in published.lineup().champions.items()} == {
         "spam": "1", "stream_manipulation": "1",
     }  # fmt: skip
-    assert "ValueError: unheard of" in published.served()[0].refused["2"]
-    # An unchanged folder is not tried over and over.
+    assert "ValueError: unheard of" in published.status()[0].refused["2"]
+    # An unchanged folder isn't tried again before the delay.
     assert tried.count("2") == 1
     now = RETRY_REFUSED_S + 1
     published.refresh()
@@ -249,9 +249,9 @@ def test_a_retreat_takes_effect_at_once_and_reaches_every_process(any_settings: 
     for published in (mine, other, restarted):
         assert not published.lineup().canaries
         assert published.lineup().champions["spam"].version == "1"
-        (served,) = published.served()
-        assert served.retreat is not None
-        assert (served.retreat.why, served.loaded) == ("too slow", {"1", "2"})
+        (status,) = published.status()
+        assert status.retreat is not None
+        assert (status.retreat.why, status.loaded) == ("too slow", {"1", "2"})
     with any_engine.begin() as connection:
         assert list(canary_retreats.standing(connection)) == [("spam", "2")]
         canary_retreats.clear(connection, "spam", "2", 1)
@@ -274,7 +274,7 @@ def test_the_background_thread_brings_a_retreat_to_another_process(settings: Set
 
 
 def test_a_retreat_waits_for_a_database_that_is_down(settings: Settings, tmp_path: Path) -> None:
-    """Until the database was read, nobody knows which canary may answer."""
+    """Until the database was read, no canary may answer."""
     elsewhere = load_settings(home=tmp_path / "other", corpora=Path())
     engine = open_engine(elsewhere, migrate=False)
     publish(settings, "spam", "1")

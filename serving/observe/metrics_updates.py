@@ -1,24 +1,21 @@
-"""What runs beside the requests of an API process: its parts' state for the metrics each second, and an orderly end."""
+"""Copies the state of an API process's parts into its metrics once a second."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import signal
-import threading
-from types import FrameType
 
 from serving.observe.logs import trace_of
 from serving.observe.metrics import Snapshot
 from serving.runtime import Runtime
 
-TICK_S = 1.0
+UPDATE_S = 1.0
 _log = logging.getLogger(__name__)
 
 
 def snapshot(runtime: Runtime) -> Snapshot:
-    """State and totals of the service's parts, as of now."""
-    served, lineup = runtime.published.served(), runtime.published.lineup()
+    """The current state and totals of the service's parts."""
+    served, lineup = runtime.published.status(), runtime.published.lineup()
     shadow, canaries = runtime.trials.shadow.snapshot(), runtime.trials.watch.snapshot()
     roles = {
         "champion": lineup.champions,
@@ -44,36 +41,12 @@ def snapshot(runtime: Runtime) -> Snapshot:
     )
 
 
-async def tick(runtime: Runtime) -> None:
-    """Bring the metrics up to date each second, until cancelled."""
+async def keep_up_to_date(runtime: Runtime) -> None:
+    """Update the metrics every second until cancelled."""
     while True:
         try:
             runtime.metrics.tick(snapshot(runtime))
         except Exception as error:
-            # Metrics a second old are no reason to stop.
-            _log.error("the metrics could not be brought up to date: %s", trace_of(error))
-        await asyncio.sleep(TICK_S)
-
-
-def drain_on_sigterm(stopping: threading.Event, drain_s: float) -> None:
-    """On SIGTERM, set `stopping` at once, and have whatever handled the signal till now do so after `drain_s` seconds.
-
-    A second SIGTERM doesn't wait. Outside the main thread, where no signal arrives, nothing happens.
-    """
-    if threading.current_thread() is not threading.main_thread():
-        return
-    before = signal.getsignal(signal.SIGTERM)
-    if not callable(before):
-        return
-
-    def end(number: int, frame: FrameType | None) -> None:
-        waits = drain_s > 0 and not stopping.is_set()
-        stopping.set()
-        if waits:
-            timer = threading.Timer(drain_s, before, (number, None))
-            timer.daemon = True
-            timer.start()
-        else:
-            before(number, frame)
-
-    signal.signal(signal.SIGTERM, end)
+            # A failed update leaves the metrics a second old; the next one may succeed.
+            _log.error("could not update the metrics: %s", trace_of(error))
+        await asyncio.sleep(UPDATE_S)

@@ -1,4 +1,4 @@
-"""From the service's own records to what travels."""
+"""Converts the service's records to the schemas of the API."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from leads_client.schemas.leads import (
 from models.version import model_name
 from serving.queue.decisions import Decided
 from serving.queue.leads_table import AuditEntry, Lead
-from serving.versions.served import Served
+from serving.versions.serving_status import ServingStatus
 
 
 def lead_out(lead: Lead) -> LeadOut:
@@ -94,11 +94,11 @@ def decided_out(decided: Decided) -> DecidedOut:
     )
 
 
-def models_out(served: list[Served], checked_at: int) -> ModelsOut:
+def models_out(served: list[ServingStatus], checked_at: int) -> ModelsOut:
     return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(_harm_models(x) for x in served))
 
 
-def _harm_models(one: Served) -> HarmModels:
+def _harm_models(one: ServingStatus) -> HarmModels:
     canary = None
     if one.published.canary is not None:
         gone = one.retreat
@@ -122,7 +122,7 @@ def _harm_models(one: Served) -> HarmModels:
     )
 
 
-def _version_out(one: Served, version: str | None) -> VersionOut | None:
+def _version_out(one: ServingStatus, version: str | None) -> VersionOut | None:
     return None if version is None else VersionOut(version=version, loaded=version in one.loaded)
 
 

@@ -1,10 +1,9 @@
-"""What scoring answers: columns per version, and from them one record per subject and harm."""
+"""What scoring returns: columns per model version, and from them one record per subject and harm."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import msgspec
 
@@ -12,23 +11,22 @@ from leads.clock import Micros
 from leads.errors import LeadsError
 from leads.events import Subject
 from leads_client.fields import Tier
+from serving.scoring.groups import VersionGroup
+from serving.scoring.model_input import exposures
 from serving.scoring.reasons import Explained, Reason
 
-if TYPE_CHECKING:
-    from serving.scoring.group import Group
 
-
-class ScoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
-    """One score.
+class SubjectScore(msgspec.Struct, frozen=True, kw_only=True):
+    """The score of one subject under one harm.
 
     Args:
-        index: which request of the call it answers.
-        model: registered model name; `version` its version, `role` its alias.
-        at: the instant the features were evaluated at.
-        oldest_feature_age_s: age of the oldest stored row behind the score; None when there was none.
-        degraded: what the score had to do without, or was told by the caller; empty when nothing.
+        index: the position of the request in the call.
+        model: the registered model's name; `version` is its version, `role` the alias under which it answers.
+        at: the instant at which the features were evaluated, in µs since epoch.
+        oldest_feature_age_s: age of the oldest stored row behind the score, in seconds; None if nothing is stored.
+        degraded: flags for what was missing or given by the caller; empty for a score on complete stored data.
         exposure: at least 1; grows with the plays of the last 24 hours.
-        reasons: None when not explained.
+        reasons: None if the score isn't explained.
     """
 
     index: int
@@ -48,8 +46,8 @@ class ScoreAnswer(msgspec.Struct, frozen=True, kw_only=True):
     reasons: tuple[Reason, ...] | None
 
 
-class ErrorEntry(msgspec.Struct, frozen=True):
-    """Why a request (`harm` None), or one of its harms, has no score."""
+class SubjectError(msgspec.Struct, frozen=True):
+    """Why a subject has no score: under one harm, or under any harm if `harm` is None."""
 
     index: int
     subject: Subject
@@ -59,9 +57,15 @@ class ErrorEntry(msgspec.Struct, frozen=True):
 
 @dataclass(frozen=True)
 class GroupScores:
-    """The scores of one group by one version: columns of length n, in the order of the group's inputs."""
+    """The scores of one group of n inputs: columns of length n, in the order of the group's inputs.
 
-    group: Group
+    Args:
+        ages_s: age of the oldest stored row behind each score, in seconds; None if nothing is stored.
+        degraded: flags of each score.
+        explained: by position in the group; only explained scores are present.
+    """
+
+    group: VersionGroup
     scores: Sequence[float]
     tiers: Sequence[Tier]
     ages_s: Sequence[float | None]
@@ -69,12 +73,12 @@ class GroupScores:
     prediction_ids: Sequence[str]
     explained: Mapping[int, Explained]
 
-    def answers(self) -> list[ScoreAnswer]:
-        """One record per input."""
+    def records(self) -> list[SubjectScore]:
+        """One record per input, in the group's order."""
         group, version = self.group, self.group.version
-        exposures = group.exposures()
+        exposure = exposures(group)
         return [
-            ScoreAnswer(
+            SubjectScore(
                 index=one.place,
                 subject=one.request.subject,
                 harm=version.harm,
@@ -84,10 +88,10 @@ class GroupScores:
                 version=version.version,
                 role=group.role,
                 contract_hash=version.contract_hash,
-                at=group.as_of,
+                at=group.context.as_of,
                 oldest_feature_age_s=self.ages_s[n],
                 degraded=self.degraded[n],
-                exposure=exposures[n],
+                exposure=exposure[n],
                 prediction_id=self.prediction_ids[n],
                 reasons=self.explained[n].reasons if n in self.explained else None,
             )
@@ -96,21 +100,23 @@ class GroupScores:
 
 
 @dataclass(frozen=True)
-class Scored:
-    """A whole call: groups and errors in the order of harms in policies.yaml.
+class ScoringResult:
+    """The result of a whole scoring call.
 
     Args:
-        harms: in that order.
-        available: whether the database and the online store answered.
+        harms: every harm in policies.yaml, in that order.
+        groups: in the order of `harms`.
+        errors: in the order of requests, then of `harms`.
+        available: whether both the database and the online store responded.
     """
 
     harms: Sequence[str]
     groups: Sequence[GroupScores]
-    errors: Sequence[ErrorEntry]
+    errors: Sequence[SubjectError]
     available: bool = True
 
-    def answers(self) -> list[ScoreAnswer | ErrorEntry]:
+    def records(self) -> list[SubjectScore | SubjectError]:
         """One record per request and harm, in the order of requests, then of harms."""
         order = {harm: n for n, harm in enumerate(self.harms)}
-        found: list[ScoreAnswer | ErrorEntry] = [answer for group in self.groups for answer in group.answers()]
+        found: list[SubjectScore | SubjectError] = [record for group in self.groups for record in group.records()]
         return sorted([*self.errors, *found], key=lambda x: (x.index, order.get(x.harm or "", -1)))

@@ -1,0 +1,132 @@
+"""From a version's raw scores to what is returned and what is logged: tiers, reasons, flags, ages, prediction ids."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable
+from typing import Literal
+
+import numpy as np
+
+from features.layout import ROLES
+from leads import clock
+from leads.clock import SECOND, Micros
+from leads.predictions.batch import PredictionBatch
+from leads_client.fields import Tier
+from models.version import Scores
+from serving.scoring.groups import VersionGroup
+from serving.scoring.reasons import Explained, explain
+from serving.scoring.results import GroupScores
+from serving.scoring.text_cache import TextCache
+
+Explain = Literal["nothing", "leads", "all"]
+# Contributions take about a millisecond a row, so "all" explains at most this many rows per harm: the highest scores.
+MAX_EXPLAINED = 100
+_ACCOUNT_ROW = tuple(ROLES).index("account")
+
+
+def assemble_scores(group: VersionGroup, scores: Scores, too_old: np.ndarray, explained: Explain) -> GroupScores:
+    """Everything that is returned about the group's n inputs, in their order.
+
+    Args:
+        too_old: (n,) bool, whether a rule left out a stored value because of its age.
+        explained: which scores get reasons.
+    """
+    values = scores.score.tolist()
+    tiers = [group.version.tier(score) for score in values]
+    reasons = _reasons(group, scores, tiers, explained)
+    unexplained = {n for n in range(len(values)) if n not in reasons} if explained == "all" else set()
+    row_at: list[list[Micros]] = group.row_at.tolist()
+    return GroupScores(
+        group=group,
+        scores=values,
+        tiers=tiers,
+        ages_s=_ages_s(row_at, group.context.as_of),
+        degraded=_flags(group, row_at, too_old, unexplained),
+        prediction_ids=_prediction_ids(group, scores),
+        explained=reasons,
+    )
+
+
+def assemble_batch(assembled: GroupScores, scores: Scores, cache: TextCache, took_us: int) -> PredictionBatch:
+    """The group's scores as the prediction log stores them.
+
+    Args:
+        took_us: µs from the start of the call until the scores were ready.
+    """
+    group = assembled.group
+    return PredictionBatch(
+        harm=group.version.harm,
+        model_version=group.version.version,
+        role=group.role,
+        contract_hash=group.version.contract_hash,
+        source=group.context.source,
+        at=group.context.as_of,
+        scored_at=clock.now(),
+        took_us=took_us,
+        prediction_ids=assembled.prediction_ids,
+        subjects=[one.request.subject for one in group.inputs],
+        vectors=scores.vector,
+        scores=scores.score,
+        tiers=assembled.tiers,
+        row_at=group.row_at,
+        links=group.links,
+        text_hashes=cache.hashes(group.texts),
+    )
+
+
+def _reasons(group: VersionGroup, scores: Scores, tiers: list[Tier], explained: Explain) -> dict[int, Explained]:
+    if explained == "nothing":
+        return {}
+    if explained == "leads":
+        chosen = [n for n, tier in enumerate(tiers) if tier != "none"]
+    else:
+        chosen = np.argsort(-scores.score, kind="stable")[:MAX_EXPLAINED].tolist()
+    parts = group.version.contributions(scores.vector[chosen])
+    names, margins = group.version.input_names, scores.margin.tolist()
+    return {n: explain(names, scores.vector[n], part, margins[n]) for n, part in zip(chosen, parts, strict=True)}
+
+
+def _flags(
+    group: VersionGroup, row_at: list[list[Micros]], too_old: np.ndarray, unexplained: set[int]
+) -> list[tuple[str, ...]]:
+    """The flags of each input: those it came with, and those found while scoring."""
+    found: dict[int, list[str]] = {}
+
+    def flag(which: Iterable[int], name: str) -> None:
+        for n in which:
+            found.setdefault(n, []).append(name)
+
+    if not group.context.available:
+        flag(range(len(group.inputs)), "features_unavailable")
+    else:
+        flag([n for n, row in enumerate(row_at) if not row[_ACCOUNT_ROW]], "account_unknown")
+    if too_old.any():
+        flag(np.flatnonzero(too_old).tolist(), "features_old")
+    if group.version.uses_text:
+        flag([n for n, one in enumerate(group.inputs) if one.text is None], "text_missing")
+    flag(sorted(unexplained), "not_explained")
+    return [(*one.flags, *found[n]) if n in found else one.flags for n, one in enumerate(group.inputs)]
+
+
+def _ages_s(row_at: list[list[Micros]], as_of: Micros) -> list[float | None]:
+    """Seconds since the oldest row became visible. Plain Python is faster than NumPy for a few rows."""
+    found: list[float | None] = []
+    for row in row_at:
+        known = [at for at in row if at]
+        found.append(round(max(as_of - min(known), 0) / SECOND, 3) if known else None)
+    return found
+
+
+def _prediction_ids(group: VersionGroup, scores: Scores) -> list[str]:
+    """Hashes of subject, harm, version, instant and model input, so that an equal prediction gets an equal id."""
+    tail = f"\0{group.version.harm}\0{group.version.version}\0{group.context.as_of}\0"
+    raw, size = scores.vector.tobytes(), 4 * scores.vector.shape[1]
+    return [
+        hashlib.blake2b(
+            f"{one.request.subject.type_id}\0{one.request.subject.id}{tail}".encode("utf-8", "replace")
+            + raw[n * size : (n + 1) * size],
+            digest_size=16,
+        ).hexdigest()
+        for n, one in enumerate(group.inputs)
+    ]

@@ -1,0 +1,25 @@
+"""What scoring reads features from and writes predictions to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from features.fold.router import Links
+from features.online.reader import Fetched
+from leads.events import Subject
+from leads.predictions.batch import PredictionBatch
+
+
+class FeatureReader(Protocol):
+    """Reads stored feature rows, as `features.online.reader.OnlineReader` does."""
+
+    def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched: ...
+
+    def close(self) -> None: ...
+
+
+class PredictionSink(Protocol):
+    """Takes predictions, as `leads.predictions.log.PredictionLog` does. `append` must not block."""
+
+    def append(self, batch: PredictionBatch) -> None: ...

@@ -1,0 +1,116 @@
+"""Decides under which harms each request is scored, and why it isn't under the others."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from features.online.reader import Fetched
+from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.policies import Policies
+from serving.scoring.inputs import Input, ScoreRequest, input_error, store_unavailable
+from serving.scoring.results import SubjectError
+from serving.versions.lineup import Lineup
+
+# A harm with the reason why it can't be scored, None if it can. Without a harm, the reason holds for the whole request.
+_Choice = tuple[str | None, LeadsError | None]
+# Requests that agree in type, harms asked for and harms allowed have the same choices.
+_Kind = tuple[str, tuple[str, ...] | None, frozenset[str] | None]
+
+
+class ScoringPlan(NamedTuple):
+    """What to score: inputs by harm, in the order of policies.yaml. And what can't be scored."""
+
+    inputs: Mapping[str, Sequence[Input]]
+    errors: Sequence[SubjectError]
+
+
+class HarmPlanner:
+    """Applies policies.yaml and the current versions to requests. Thread-safe."""
+
+    def __init__(self, policies: Policies) -> None:
+        self._policies = policies
+
+    def plan(self, inputs: Sequence[Input], fetched: Fetched, lineup: Lineup, available: bool) -> ScoringPlan:
+        """Choose the harms of each input of a call.
+
+        Args:
+            fetched: the inputs' stored rows.
+            available: whether the online store responded.
+
+        Raises:
+            NotFound: a request names a harm that policies.yaml doesn't declare.
+        """
+        has_row: list[bool] = np.logical_or.reduce(fetched.row_at > 0, axis=1).tolist()
+        by_kind: dict[_Kind, list[_Choice]] = {}
+        by_harm: dict[str, list[Input]] = {}
+        errors = []
+        for one in inputs:
+            request = one.request
+            kind = (request.subject.type_id, request.harms, request.allowed)
+            choices = by_kind.get(kind)
+            if choices is None:
+                choices = by_kind[kind] = self._choices(request, lineup)
+            for harm, error in self._of_input(one, choices, has_row[one.place], lineup, available):
+                if error is not None:
+                    errors.append(SubjectError(one.place, request.subject, harm, error))
+                elif harm is not None:
+                    by_harm.setdefault(harm, []).append(one)
+        return ScoringPlan({harm: by_harm[harm] for harm in self._policies.harms if harm in by_harm}, errors)
+
+    def _of_input(
+        self, one: Input, choices: list[_Choice], has_row: bool, lineup: Lineup, available: bool
+    ) -> list[_Choice]:
+        """The choices of the input's kind, less what this input itself rules out."""
+        harm, error = choices[0]
+        # A type that no harm applies to is reported as such, even if the subject is unknown too.
+        if harm is not None or not isinstance(error, InvalidInput):
+            error = input_error(one, has_row, available)
+            if error is not None:
+                return [(None, error)]
+        if available:
+            return choices
+        return [(harm, error or self._without_features(one, harm, lineup)) for harm, error in choices]
+
+    def _choices(self, request: ScoreRequest, lineup: Lineup) -> list[_Choice]:
+        """The harms of a request of this kind; never empty."""
+        type_id = request.subject.type_id
+        for i, harm in enumerate(request.harms or ()):
+            self._policies.harm(harm, field=f"/harms/{i}")
+        applying = self._policies.harms_for(type_id)
+        if request.harms is None and not applying:
+            return [(None, self._unknown_type(type_id))]
+        allowed = self._policies.harms if request.allowed is None else request.allowed
+        open_to = [harm for harm in applying if harm in lineup.champions and harm in allowed]
+        harms = list(dict.fromkeys(request.harms)) if request.harms is not None else open_to
+        if not harms:
+            return [(None, Unavailable("No model version is published yet.", remedy="Train one: leads train"))]
+        return [(harm, self._obstacle(type_id, harm, lineup)) for harm in harms]
+
+    def _unknown_type(self, type_id: str) -> InvalidInput:
+        types = sorted({name for harm in self._policies.harms.values() for name in harm.subject_types})
+        return InvalidInput(
+            f"No harm applies to type {type_id!r}.", field="/typeId", remedy=f"Use one of: {', '.join(types)}."
+        )
+
+    def _obstacle(self, type_id: str, harm: str, lineup: Lineup) -> LeadsError | None:
+        """Why no subject of this type can be scored under the harm; None if they can."""
+        types = self._policies.harms[harm].subject_types
+        if type_id not in types:
+            return InvalidInput(
+                f"{harm} doesn't apply to type {type_id!r}.",
+                field="/typeId",
+                remedy=f"It applies to: {', '.join(types)}.",
+            )
+        if harm not in lineup.champions:
+            return Unavailable(f"No model version of {harm} is published.", remedy=f"Train one: leads train {harm}")
+        return None
+
+    def _without_features(self, one: Input, harm: str | None, lineup: Lineup) -> LeadsError | None:
+        """Why the harm can't be scored on the text alone while the online store is down; None if it can."""
+        if harm is None:
+            return None
+        on_text = self._policies.harms[harm].scores_without_features and lineup.champions[harm].uses_text
+        return None if on_text and one.text else store_unavailable()

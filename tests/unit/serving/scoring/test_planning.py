@@ -1,0 +1,94 @@
+"""Which harms each request is scored under, and why not under the others."""
+
+from __future__ import annotations
+
+from types import MappingProxyType
+from typing import Any, cast
+
+import numpy as np
+import pytest
+
+from features.fold.router import Links
+from features.layout import ROLES, missing
+from features.online.reader import Fetched
+from leads.errors import InvalidInput, NotFound, Unavailable
+from leads.events import Subject
+from models.version import ModelVersion
+from serving.scoring.inputs import ScoreRequest, settle
+from serving.scoring.planning import HarmPlanner, ScoringPlan
+from serving.versions.lineup import Lineup
+from tests.support.serving.world import POLICIES
+
+COMMENT, ACCOUNT = Subject("comment", "c1"), Subject("account", "a1")
+
+
+class Champion:
+    """As much of a version as planning looks at."""
+
+    def __init__(self, uses_text: bool) -> None:
+        self.uses_text = uses_text
+
+
+SERVED = {"spam": True, "stream_manipulation": False}
+LINEUP = Lineup(MappingProxyType({harm: cast(ModelVersion, Champion(text)) for harm, text in SERVED.items()}))
+
+
+def plan(*requests: ScoreRequest, lineup: Lineup = LINEUP, available: bool = True, rows: bool = False) -> ScoringPlan:
+    n = len(requests)
+    row_at = np.full((n, len(ROLES)), int(rows), np.int64)
+    inputs = [settle(i, request, {}) for i, request in enumerate(requests)]
+    return HarmPlanner(POLICIES).plan(inputs, Fetched(missing(n), row_at, [Links()] * n), lineup, available)
+
+
+def places(found: ScoringPlan) -> dict[str, list[int]]:
+    return {harm: [one.place for one in inputs] for harm, inputs in found.inputs.items()}
+
+
+def errors(found: ScoringPlan) -> list[tuple[int, str | None, Any]]:
+    return [(x.index, x.harm, type(x.error)) for x in found.errors]
+
+
+def test_without_harms_every_harm_with_a_champion_is_scored() -> None:
+    found = plan(ScoreRequest(COMMENT, text="x"), ScoreRequest(ACCOUNT), ScoreRequest(COMMENT, text="y"), rows=True)
+    assert places(found) == {"spam": [0, 2], "stream_manipulation": [1]}
+    assert found.errors == []
+
+
+def test_each_harm_asked_for_is_scored_or_has_an_error() -> None:
+    found = plan(ScoreRequest(COMMENT, ("stream_manipulation", "sexism", "spam", "spam"), text="x"))
+    assert places(found) == {"spam": [0]}
+    assert errors(found) == [(0, "stream_manipulation", InvalidInput), (0, "sexism", Unavailable)]
+
+
+def test_harms_come_in_the_order_of_the_policies() -> None:
+    found = plan(ScoreRequest(ACCOUNT), ScoreRequest(COMMENT, text="x"), rows=True)
+    assert list(found.inputs) == [harm for harm in POLICIES.harms if harm in SERVED]
+
+
+def test_an_unknown_type_is_reported_even_if_the_subject_is_unknown_too() -> None:
+    assert errors(plan(ScoreRequest(Subject("mood", "m1")))) == [(0, None, InvalidInput)]
+
+
+def test_an_unknown_subject_has_one_error_for_all_harms() -> None:
+    assert errors(plan(ScoreRequest(COMMENT, ("spam", "sexism")))) == [(0, None, NotFound)]
+
+
+def test_without_a_champion_nothing_is_scored() -> None:
+    assert errors(plan(ScoreRequest(COMMENT, text="x"), lineup=Lineup())) == [(0, None, Unavailable)]
+
+
+def test_a_harm_that_policies_do_not_declare_fails_the_call() -> None:
+    with pytest.raises(NotFound):
+        plan(ScoreRequest(COMMENT, ("nope",), text="x"))
+
+
+def test_without_the_store_only_harms_judged_by_text_are_scored() -> None:
+    found = plan(ScoreRequest(COMMENT, text="x"), ScoreRequest(ACCOUNT, text="x"), available=False)
+    assert places(found) == {"spam": [0]}
+    assert errors(found) == [(1, "stream_manipulation", Unavailable)]
+
+
+def test_requests_that_differ_only_in_allowed_harms_are_planned_apart() -> None:
+    request = ScoreRequest(COMMENT, text="x")
+    found = plan(request, ScoreRequest(COMMENT, text="x", allowed=frozenset({"sexism"})))
+    assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, Unavailable)])
