@@ -108,8 +108,8 @@ def ingest(
 ) -> None:
     """Append a file of events to the log. Known ids change nothing."""
     from cli.ui.terminal import next_steps, note, progress
+    from leads.db.engine import open_engine
     from leads.db.ingest import ingest as ingest_file
-    from leads.db.tables import open_engine
 
     engine = open_engine(_settings())
     with progress("events appended") as tell:
@@ -146,7 +146,7 @@ def serve(
 ) -> None:
     """The HTTP service, its model follower and its worker, until Ctrl-C."""
     from cli.ui.terminal import next_steps, note
-    from leads.db.tables import open_engine
+    from leads.db.engine import open_engine
     from serving.supervisor import serve as run
 
     given: dict[str, Any] = {"host": host, "port": port, "workers": workers}

@@ -23,7 +23,7 @@ from cli.ui.terminal import console, next_steps, note
 from leads import clock
 from leads.clock import Micros
 from leads.db import event_log, keys
-from leads.db.tables import open_engine, reading
+from leads.db.engine import open_engine, reading
 from leads.errors import LeadsError, Unavailable
 from leads.files import only_one, write_json
 from leads.policies import load_policies

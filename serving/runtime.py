@@ -15,8 +15,8 @@ from sqlalchemy.engine import Engine
 from features.online.reader import open_reader
 from leads import clock
 from leads.clock import Clock
+from leads.db.engine import open_engine
 from leads.db.keys import KeyCache
-from leads.db.tables import open_engine
 from leads.errors import LeadsError
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog

@@ -20,7 +20,7 @@ from benchmarks.serving.systems.servers import environment
 from benchmarks.serving.versions import register_variant
 from leads import clock
 from leads.db import keys
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import Unavailable
 from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent, start, stop

@@ -14,7 +14,7 @@ from cli.ui.terminal import console, next_steps, table
 from leads import clock
 from leads.clock import Micros
 from leads.db.drift_verdicts import DriftVerdict, record
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.drift.detect import DRIFTED_SHARE, ColumnDrift, DriftResult, Summary, drift

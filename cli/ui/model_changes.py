@@ -9,7 +9,7 @@ from rich.markup import escape
 
 from cli.ui.models import assembled, gate_on_screen
 from cli.ui.terminal import console, next_steps, note
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.registry import Registry

@@ -11,8 +11,8 @@ from cli.ui.terminal import console, next_steps, note, table
 from features.offline.frames import point_in_time
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
+from leads.db.engine import open_engine, reading
 from leads.db.model_changes import CANARY, CHAMPION, ModelChange
-from leads.db.tables import open_engine, reading
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest

@@ -14,7 +14,7 @@ from leads import clock
 from leads.db import canary_retreats, event_log, keys
 from leads.db import tables as t
 from leads.db.canary_retreats import Retreat
-from leads.db.tables import open_engine, reading
+from leads.db.engine import open_engine, reading
 from leads.errors import InvalidInput, LeadsError
 from leads.events import Subject
 from leads.policies import load_policies

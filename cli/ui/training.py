@@ -9,8 +9,8 @@ from typing import TypeVar
 from rich.markup import escape
 
 from cli.ui.terminal import console, next_steps, note, table
+from leads.db.engine import open_engine
 from leads.db.model_changes import CHALLENGER, CHAMPION
-from leads.db.tables import open_engine
 from leads.errors import NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings

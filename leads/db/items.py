@@ -12,7 +12,7 @@ import msgspec
 from sqlalchemy.engine import Engine
 
 from leads.db import event_log
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.errors import Unavailable
 from leads.events import ItemCreated, Subject, SubjectRef
 

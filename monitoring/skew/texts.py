@@ -9,7 +9,7 @@ import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
 from leads.db import event_log
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.text import text_hash
 from monitoring.skew.logged import Logged
 

@@ -18,7 +18,7 @@ from features.materialize import Materializer, forget
 from features.offline.compaction import compacting
 from features.online.reader import open_reader
 from leads import clock
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import Conflict, InvalidInput, LeadsError
 from leads.files import only_one
 from leads.policies import load_policies

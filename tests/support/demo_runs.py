@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from leads import clock
 from leads.db import tables
-from leads.db.tables import open_engine, reading
+from leads.db.engine import open_engine, reading
 from leads.files import write_json
 from leads.settings import load_settings
 

@@ -14,7 +14,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from leads.clock import Micros
-from leads.db.tables import events, leads, reading
+from leads.db.engine import reading
+from leads.db.tables import events, leads
 from leads.events import Subject
 from training.data.labels import Label
 

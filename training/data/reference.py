@@ -12,7 +12,7 @@ from sqlalchemy.engine import Engine
 from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.events import ACCOUNT, DecisionMade, Played, Subject
 from leads.policies import HarmPolicy
 from leads.settings import Settings

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from leads.db import tables
-from leads.db.tables import open_engine, reading
+from leads.db.engine import open_engine, reading
 from leads.errors import LeadsError
 from leads.settings import load_settings
 

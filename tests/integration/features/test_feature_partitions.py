@@ -17,7 +17,7 @@ from features.offline.compaction import compacting
 from features.offline.frames import Frame, point_in_time
 from features.offline.segments import MERGED, Segments
 from leads import clock
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
 from serving.worker.run import run

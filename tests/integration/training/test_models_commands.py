@@ -17,7 +17,7 @@ from cli.app import app
 from features.offline.frames import Frame
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
-from leads.db.tables import open_engine, reading
+from leads.db.engine import open_engine, reading
 from leads.errors import Conflict, LeadsError
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings

@@ -15,7 +15,7 @@ from cli.app import app
 from leads import clock
 from leads.db import drift_verdicts, event_log
 from leads.db.drift_verdicts import DriftVerdict
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import LeadsError
 from leads.events import DecisionMade, Event, SubjectRef
 from leads.policies import load_policies

@@ -9,8 +9,8 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import event_log
+from leads.db.engine import reading, unchecked_engine
 from leads.db.items import StoredItems
-from leads.db.tables import open_engine, reading
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.settings import Settings, load_settings
@@ -39,7 +39,7 @@ def test_they_are_the_logs_newest(any_engine: Engine) -> None:
 
 
 def test_a_database_that_is_gone_is_unavailable(settings: Settings, tmp_path: Path) -> None:
-    engine = open_engine(load_settings(home=tmp_path / "never", corpora=Path()), migrate=False)
+    engine = unchecked_engine(load_settings(home=tmp_path / "never", corpora=Path()))
     with pytest.raises(Unavailable, match="database"):
         StoredItems(engine).of([Subject("comment", "c1")])
     engine.dispose()
