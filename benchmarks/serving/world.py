@@ -112,7 +112,7 @@ def _commands(settings: Settings, log: Path) -> Callable[..., None]:
     def run(*arguments: str) -> None:
         with log.open("ab") as out:
             done = subprocess.run(
-                [sys.executable, "-m", "cli.app", *arguments],
+                [sys.executable, "-P", "-m", "cli", *arguments],
                 env={**os.environ, **QUIET, **environment(settings)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -137,7 +137,7 @@ def _retrain(settings: Settings) -> list[Measure]:
         with tempfile.TemporaryDirectory() as home:
             started = time.perf_counter()
             given = {"LEADS_HOME": home, "LEADS_ENCODER": "none"}
-            _run(["-m", "cli.app", "train", "--all", "--quiet"], given)
+            _run(["-P", "-m", "cli", "train", "--all", "--quiet"], given)
             seconds.append(time.perf_counter() - started)
             hashes.append(_registered(home))
     same = float(bool(hashes[0]) and hashes[0] == hashes[1])

@@ -36,7 +36,7 @@ def start_demo(home: Path, log: Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, "LEADS_HOME": str(home), "LEADS_CORPORA": "", "PYTHONWARNINGS": "default"}
     with log.open("ab") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "cli.app", "demo", "--quick"],
+            [sys.executable, "-P", "-m", "cli", "demo", "--quick"],
             env=env,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -142,7 +142,7 @@ def test_corpora_with_wrong_columns_are_refused_by_name(
 def test_an_error_is_one_message_on_stderr_and_exit_code_1(home: Path) -> None:
     env = {**os.environ, "PYTHONWARNINGS": "error"}
     done = subprocess.run(
-        [sys.executable, "-m", "cli.app", "queue", "--harm", "no_such_harm"],
+        [sys.executable, "-P", "-m", "cli", "queue", "--harm", "no_such_harm"],
         env=env, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 1
