@@ -85,10 +85,11 @@ class Runtime:
 
 
 def open_runtime(settings: Settings) -> Runtime:
-    """Build everything and start following published versions. Blocks while the database is migrated.
+    """Build everything and start following published versions.
 
     Raises:
-        ConfigurationError, Unavailable: settings, policies or database are not right.
+        ConfigurationError: settings or policies are invalid, or the database schema is too old.
+        Unavailable: the database doesn't answer.
     """
     policies = load_policies(settings.policies)
     tracing = open_tracing(settings)

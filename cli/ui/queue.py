@@ -57,7 +57,7 @@ def show_queue(settings: Settings, policies: Policies, *, harm: str | None, stat
 
 def reasons_text(reasons: Sequence[Reason]) -> str:
     """The strongest reasons for a score."""
-    return "; ".join(reason.text for reason in reasons[:3]) or "–"
+    return "; ".join(reason.text for reason in reasons[:2]) or "–"
 
 
 def _row(lead: Lead) -> tuple[str, ...]:

@@ -34,7 +34,7 @@ _COLUMNS = (
     "auto from",
 )
 _CAPTION = (
-    "AP: average precision; random AP: that of a random order. ECE: expected calibration error; its p: how often a\n"
+    "AP: average precision; random AP: that of a random order. ECE: expected calibration error; its p: how often a "
     "calibrated model has one as large. Review and auto: the scores at which these tiers start."
 )
 

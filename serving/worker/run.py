@@ -145,33 +145,31 @@ def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitS
 @contextmanager
 def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterator[Worker]:
     policies = load_policies(settings.policies)
-    engine = open_engine(settings)
-    published = Published(settings, policies, engine)
-    if background:
-        published.start()
-    else:
-        follow_once(settings)
-        published.refresh()
-    reader = GuardedReader(open_reader(settings), timeout_s=_STORE_S)
-    reader.warm_up()
-    log = PredictionLog(settings.predictions_dir, owner="worker")
-    log.start()
-    trials = Trials(policies, published.retreats)
-    if background:
-        trials.start()
-    try:
-        scorer = Scorer(engine, policies, reader, published, log, trials)
+    with ExitStack() as closing:
+        engine = open_engine(settings)
+        closing.callback(engine.dispose)
+        # Before the reader: it creates the online store if there is none yet.
         materializer = Materializer(settings, engine, partition=share)
+        published = Published(settings, policies, engine)
+        closing.callback(published.stop)
+        if background:
+            published.start()
+        else:
+            follow_once(settings)
+            published.refresh()
+        reader = GuardedReader(open_reader(settings), timeout_s=_STORE_S)
+        closing.callback(reader.close)
+        reader.warm_up()
+        log = PredictionLog(settings.predictions_dir, owner="worker")
+        log.start()
+        closing.callback(log.close)
+        trials = Trials(policies, published.retreats)
+        if background:
+            trials.start()
+        closing.callback(trials.stop)
+        scorer = Scorer(engine, policies, reader, published, log, trials)
         with compacting(materializer.segments), compaction.compacting(settings.predictions_dir):
             yield Worker(policies, engine, scorer, published, materializer)
-    finally:
-        trials.stop()
-        try:
-            log.close()
-        finally:
-            reader.close()
-            published.stop()
-            engine.dispose()
 
 
 def follow_once(settings: Settings) -> None:

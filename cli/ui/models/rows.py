@@ -99,8 +99,9 @@ def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
             yield name, Interval(mid, low, high).text()
         case dict():
             for key, inner in value.items():
-                # Metrics on the test rows go by their own name.
-                yield from _flat(str(key) if name in ("", "test") else f"{name} {key}", inner)
+                # Metrics on held-out rows go by their own name; these two exist for all rows as well.
+                own = f"held-out {key}" if name == "test" and key in ("rows", "positives") else str(key)
+                yield from _flat(own if name in ("", "test") else f"{name} {key}", inner)
         case bool() | None:
             return
         case int():

@@ -104,7 +104,7 @@ def show_comparison(settings: Settings, policies: Policies, harm: str, old: str,
     columns = ("measure", f"v{old}", f"v{new}", "difference")
     title = f"{harm}: v{old} and v{new} on {found.rows:,} held-out rows, {found.positives:,} of them violating"
     caption = (
-        "With 95% bootstrap intervals. Higher is better for average precision and precision, lower for the rest.\n"
+        "With 95% bootstrap intervals. Higher is better for average precision and precision, lower for the rest. "
         "Neither version was trained on these rows."
     )
     console.print(table(title, columns, rows.compared(found, both), right=columns[1:], caption=caption))

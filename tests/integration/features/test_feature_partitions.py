@@ -20,7 +20,7 @@ from leads import clock
 from leads.db.engine import open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
-from serving.worker.run import run
+from serving.worker.run import chosen_partitions, run_once
 from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, served
 
 N = 4_000
@@ -81,7 +81,7 @@ def test_one_worker_works_off_every_partition(tmp_path: Path, whole: Whole) -> N
     engine = open_engine(settings)
     log_history(engine, N)
     engine.dispose()
-    run(settings, once=True, rebuild=False, partition=None, quiet=True)
+    assert run_once(settings, chosen_partitions(settings, None)) == (N, 0, 0, False)
     agrees(settings, whole)
 
 
