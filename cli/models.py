@@ -1,4 +1,4 @@
-"""`leads models`: what is registered, what answers, and the changes to that."""
+"""`leads models`: registered model versions, which of them serve, and changes to that."""
 
 from __future__ import annotations
 
@@ -6,109 +6,102 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from cli.options import Harm, read_configuration
 from leads.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from leads.policies import Policies
-    from leads.settings import Settings
     from training.lifecycle.lifecycle import Reason
 
-models_app = typer.Typer(help="Registered model versions.", no_args_is_help=True)
+models_app = typer.Typer(help="List, compare, promote and roll back model versions.", no_args_is_help=True)
 
-Harm = Annotated[str, typer.Argument(help="A harm declared in policies.yaml.")]
-Version = Annotated[str, typer.Argument(help="A version's number, as `leads models list` shows it.")]
-Why = Annotated[str | None, typer.Option("--why", help="Kept in the history.")]
-By = Annotated[str | None, typer.Option("--by", help="Who does it; default: the user of this system.")]
-Override = Annotated[bool, typer.Option("--override", help="Do it nevertheless; takes --why, and is kept.")]
+Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads models list`.")]
+Why = Annotated[str | None, typer.Option("--why", help="Reason, kept in the history.")]
+By = Annotated[str | None, typer.Option("--by", help="Who makes the change. Default: the current user.")]
+Override = Annotated[
+    bool, typer.Option("--override", help="Do it even if a check fails. Needs --why; kept in the history.")
+]
 
 
 @models_app.command("list")
 def models_list() -> None:
-    """The versions of each harm, and which one answers."""
-    from cli.ui.models import list_on_screen
+    """List each harm's versions, and which one serves."""
+    from cli.ui.models.versions import show_versions
 
-    list_on_screen(*_read())
+    show_versions(*read_configuration())
 
 
 @models_app.command("show")
 def models_show(
     harm: Harm,
-    version: Annotated[str | None, typer.Argument(help="Its number; default: the champion.")] = None,
+    version: Annotated[str | None, typer.Argument(help="Version number. Default: the champion.")] = None,
 ) -> None:
-    """How a version came to be, what was measured, its tiers, what the gate said, its files."""
-    from cli.ui.models import show_on_screen
+    """Show a version's history, metrics, tiers, gate checks and files."""
+    from cli.ui.models.versions import show_version
 
-    show_on_screen(*_read(), harm, version)
+    show_version(*read_configuration(), harm, version)
 
 
 @models_app.command("compare")
 def models_compare(harm: Harm, a: Version, b: Version) -> None:
-    """Two versions on the same held-out rows, now."""
-    from cli.ui.models import compare_on_screen
+    """Compare two versions on the same held-out rows."""
+    from cli.ui.models.versions import show_comparison
 
-    compare_on_screen(*_read(), harm, a, b)
+    show_comparison(*read_configuration(), harm, a, b)
 
 
 @models_app.command("promote")
 def models_promote(harm: Harm, version: Version, why: Why = None, by: By = None, override: Override = False) -> None:
-    """Let a version answer if the gate passes it. Exit code 1 when it doesn't."""
-    from cli.ui.model_changes import promote_on_screen
+    """Make a version the champion if it passes the gate. Exits with code 1 if it doesn't."""
+    from cli.ui.models.changes import promote
 
     reason = _reason(why, by, override=override, default="Promoted by hand.")
-    if not promote_on_screen(*_read(), harm, version, reason, override=override):
+    if not promote(*read_configuration(), harm, version, reason, override=override):
         raise typer.Exit(1)
 
 
 @models_app.command("rollback")
 def models_rollback(harm: Harm, why: Why = None, by: By = None) -> None:
-    """Let the champion before answer again; once more, the one before that. Needs no labels."""
-    from cli.ui.model_changes import rollback_on_screen
+    """Roll back to the previous champion. Run again to go back one more."""
+    from cli.ui.models.changes import roll_back
 
-    rollback_on_screen(*_read(), harm, _reason(why, by, override=False, default="Rolled back by hand."))
+    roll_back(*read_configuration(), harm, _reason(why, by, override=False, default="Rolled back by hand."))
 
 
 @models_app.command("retire")
 def models_retire(harm: Harm, version: Version, why: Why = None, by: By = None, override: Override = False) -> None:
-    """Never let a version answer again. After a champion, which takes --override, the one before answers."""
-    from cli.ui.model_changes import retire_on_screen
+    """Retire a version: it never serves again. Retiring the champion needs --override and rolls back."""
+    from cli.ui.models.changes import retire
 
     reason = _reason(why, by, override=override, default="Retired by hand.")
-    retire_on_screen(*_read(), harm, version, reason, override=override)
+    retire(*read_configuration(), harm, version, reason, override=override)
 
 
 @models_app.command("canary")
 def models_canary(
     harm: Harm,
-    version: Annotated[str | None, typer.Argument(help="The version that shall answer for the policy's share.")] = None,
-    stop: Annotated[bool, typer.Option("--stop", help="Let the champion answer everything again.")] = False,
+    version: Annotated[str | None, typer.Argument(help="Version number of the new canary.")] = None,
+    stop: Annotated[bool, typer.Option("--stop", help="Stop the canary; the champion serves all subjects.")] = False,
     why: Why = None,
     by: By = None,
 ) -> None:
-    """Let a version answer for a share of the subjects; it retreats by itself when it fails, lags or drifts away."""
-    from cli.ui.model_changes import canary_on_screen, stop_canary_on_screen
+    """Serve a share of the subjects with a canary. It retreats if it fails, is slow or scores differently."""
+    from cli.ui.models.changes import start_canary, stop_canary
 
     if stop == (version is not None):
-        raise InvalidInput("Name a version, or --stop.", field="VERSION", remedy="See: leads models list")
-    reason = _reason(why, by, override=False, default="Stopped by hand." if stop else "Tried by hand.")
+        raise InvalidInput("Give either a version, or --stop.", field="VERSION", remedy="Run: leads models list")
+    reason = _reason(why, by, override=False, default="Stopped by hand." if stop else "Started by hand.")
     if version is None:
-        stop_canary_on_screen(*_read(), harm, reason)
+        stop_canary(*read_configuration(), harm, reason)
     else:
-        canary_on_screen(*_read(), harm, version, reason)
+        start_canary(*read_configuration(), harm, version, reason)
 
 
 @models_app.command("history")
 def models_history(harm: Harm) -> None:
-    """Who changed which version, when and why."""
-    from cli.ui.models import history_on_screen
+    """Show who changed which version, when and why."""
+    from cli.ui.models.versions import show_history
 
-    history_on_screen(*_read(), harm)
-
-
-def _read() -> tuple[Settings, Policies]:
-    """Only when a command runs: `leads --help` answers at once."""
-    from leads.policies import configured
-
-    return configured()
+    show_history(*read_configuration(), harm)
 
 
 def _reason(why: str | None, by: str | None, *, override: bool, default: str) -> Reason:
@@ -116,5 +109,5 @@ def _reason(why: str | None, by: str | None, *, override: bool, default: str) ->
     from training.lifecycle.lifecycle import Reason
 
     if override and not (why or "").strip():
-        raise InvalidInput("Overriding takes a reason.", field="--why", remedy='Say why: --override --why "…"')
+        raise InvalidInput("--override needs a reason.", field="--why", remedy='Add: --why "…"')
     return Reason((by or "").strip() or current_actor(), (why or "").strip() or default)

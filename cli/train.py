@@ -3,92 +3,86 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import Annotated, Any
 
 import typer
 
-if TYPE_CHECKING:
-    from leads.policies import Policies
-    from leads.settings import Settings
+from cli.options import All, Harms, Quiet, read_configuration
 
-Harms = Annotated[list[str] | None, typer.Argument(help="Harms declared in policies.yaml.")]
-Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Print no next steps.")]
-_FILE = "A file of one's own"
+
+def _of_file(name: str, help_: str) -> Any:
+    """An option about a file of the user's own labels."""
+    return typer.Option(name, help=help_, rich_help_panel="Labels from your own file")
 
 
 def train(
     harms: Harms = None,
-    every: Annotated[bool, typer.Option("--all", help="All harms; those without enough labels are skipped.")] = False,
-    tune: Annotated[bool, typer.Option("--tune", help="Look for a better configuration first: some minutes.")] = False,
-    trials: Annotated[int | None, typer.Option(min=1, help="With --tune: how many to try.")] = None,
-    minutes: Annotated[float | None, typer.Option(min=0.01, help="With --tune: the longest it may take.")] = None,
-    challenger: Annotated[
-        bool, typer.Option("--challenger", help="Let a harm's first version wait for `leads models promote`.")
+    every: All = False,
+    tune: Annotated[
+        bool, typer.Option("--tune", help="Search for a better configuration first; takes minutes.")
     ] = False,
-    csv: Annotated[
-        Path | None,
-        typer.Option("--csv", help="Learn from this file too: a row per text.", rich_help_panel=_FILE),
-    ] = None,
-    harm: Annotated[
-        str | None, typer.Option(help="The harm, where it isn't an argument.", rich_help_panel=_FILE)
-    ] = None,
-    text: Annotated[str | None, typer.Option(help="Column of the texts.", rich_help_panel=_FILE)] = None,
-    label: Annotated[
-        str | None, typer.Option(help="Column of the verdicts: 1/0, yes/no, …", rich_help_panel=_FILE)
-    ] = None,
-    id_: Annotated[str | None, typer.Option("--id", help="Column of the ids.", rich_help_panel=_FILE)] = None,
+    trials: Annotated[int | None, typer.Option(min=1, help="With --tune: number of configurations to try.")] = None,
+    minutes: Annotated[float | None, typer.Option(min=0.01, help="With --tune: time limit per harm.")] = None,
+    challenger: Annotated[
+        bool,
+        typer.Option("--challenger", help="Register a harm's first version as challenger, to be promoted by hand."),
+    ] = False,
+    csv: Annotated[Path | None, _of_file("--csv", "CSV file to import first, one text per row.")] = None,
+    harm: Annotated[str | None, _of_file("--harm", "Harm of the labels, if not given as argument.")] = None,
+    text: Annotated[str | None, _of_file("--text", "Text column.")] = None,
+    label: Annotated[str | None, _of_file("--label", "Label column: 1/0, yes/no, true/false, …")] = None,
+    id_: Annotated[str | None, _of_file("--id", "ID column.")] = None,
     time: Annotated[
-        str | None, typer.Option(help="Column of the times: the latest measure.", rich_help_panel=_FILE)
+        str | None, _of_file("--time", "Timestamp column; the latest fifth is held out for evaluation.")
     ] = None,
-    author: Annotated[str | None, typer.Option(help="Column of who wrote it.", rich_help_panel=_FILE)] = None,
-    weight: Annotated[str | None, typer.Option(help="Column of how much a row counts.", rich_help_panel=_FILE)] = None,
-    target: Annotated[str | None, typer.Option(help="Column of whom it is about.", rich_help_panel=_FILE)] = None,
-    name: Annotated[str | None, typer.Option(help="Keep the labels under this name.", rich_help_panel=_FILE)] = None,
+    author: Annotated[str | None, _of_file("--author", "Author column.")] = None,
+    weight: Annotated[str | None, _of_file("--weight", "Column with the weight of each row.")] = None,
+    target: Annotated[
+        str | None,
+        _of_file("--target", "Column with the target of the text; metrics are also reported by target."),
+    ] = None,
+    name: Annotated[str | None, _of_file("--name", "Name for these labels. Default: the file's name.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Train, calibrate, evaluate and register a version per harm."""
-    from cli.ui.training import HowToTrain, train_on_screen
+    """Train, calibrate, evaluate and register a model version for each harm."""
+    from cli.ui.training import TrainOptions, train_harms
 
     named = list(dict.fromkeys([*(harms or []), *([harm] if harm else [])]))
-    settings, policies = _read()
+    settings, policies = read_configuration()
     if csv is not None:
-        from cli.ui.own_labels import import_on_screen
+        from cli.ui.own_labels import import_file
         from training.data.own_labels import Columns
 
         if len(named) != 1 or every:
-            raise typer.BadParameter("Name the one harm that the file's labels are about.", param_hint="HARM")
+            raise typer.BadParameter("Name the one harm that the labels are about.", param_hint="HARM")
         if text is None or label is None:
-            raise typer.BadParameter("Name the columns of texts and verdicts.", param_hint="--text, --label")
+            raise typer.BadParameter("Name the text and label columns.", param_hint="--text, --label")
         columns = Columns(text, label, id_, time, author, weight, target)
-        import_on_screen(settings, policies, named[0], csv, columns, name=name, quiet=True)
+        import_file(settings, policies, named[0], csv, columns, name=name, quiet=True)
     elif any((text, label, id_, time, author, weight, target, name)):
-        raise typer.BadParameter("It goes with --csv.", param_hint="--text, --label, …")
-    if bool(named) == every:
-        raise typer.BadParameter("Name the harms to train, or give --all.", param_hint="HARMS")
-    # One's own first model is looked at before it answers.
-    how = HowToTrain(tune=tune, trials=trials, minutes=minutes, as_challenger=challenger or csv is not None)
-    train_on_screen(settings, policies, named or None, how, quiet=quiet)
+        raise typer.BadParameter("These options need --csv.", param_hint="--text, --label, …")
+    _check_harms(named, every)
+    # A first version that was trained on the user's own labels waits until someone has looked at it.
+    options = TrainOptions(tune=tune, trials=trials, minutes=minutes, as_challenger=challenger or csv is not None)
+    train_harms(settings, policies, named or None, options, quiet=quiet)
 
 
 def retrain(
     harms: Harms = None,
-    every: Annotated[bool, typer.Option("--all", help="All harms; those without enough labels are skipped.")] = False,
+    every: All = False,
     force: Annotated[
-        bool, typer.Option("--force", help="Don't wait for as many new labels as the policy asks for.")
+        bool, typer.Option("--force", help="Retrain even if there are fewer new labels than the policy asks for.")
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Train again where enough labels are new or drift was found; promote what the gate passes, if policy says so."""
-    from cli.ui.training import retrain_on_screen
+    """Retrain harms that have enough new labels or drift, and promote what passes the gate if the policy says so."""
+    from cli.ui.training import retrain_harms
 
-    if bool(harms) == every:
+    _check_harms(harms or [], every)
+    settings, policies = read_configuration()
+    retrain_harms(settings, policies, harms or None, force=force, quiet=quiet)
+
+
+def _check_harms(named: list[str], every: bool) -> None:
+    if bool(named) == every:
         raise typer.BadParameter("Name the harms to train, or give --all.", param_hint="HARMS")
-    settings, policies = _read()
-    retrain_on_screen(settings, policies, harms or None, force=force, quiet=quiet)
-
-
-def _read() -> tuple[Settings, Policies]:
-    """Only when a command runs: `leads --help` answers at once."""
-    from leads.policies import configured
-
-    return configured()

@@ -24,7 +24,7 @@ from features.offline.segments import Segments
 from features.online.writer import Newest, OnlineWriter, collect
 from leads.clock import Micros
 from leads.db import event_log
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.events import LoggedEvent
 from leads.files import write_json
 from leads.settings import Settings

@@ -15,8 +15,8 @@ from sqlalchemy.engine import Engine
 from features.online.reader import open_reader
 from leads import clock
 from leads.clock import Clock
+from leads.db.engine import open_engine
 from leads.db.keys import KeyCache
-from leads.db.tables import open_engine
 from leads.errors import LeadsError
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog
@@ -85,10 +85,11 @@ class Runtime:
 
 
 def open_runtime(settings: Settings) -> Runtime:
-    """Build everything and start following published versions. Blocks while the database is migrated.
+    """Build everything and start following published versions.
 
     Raises:
-        ConfigurationError, Unavailable: settings, policies or database are not right.
+        ConfigurationError: settings or policies are invalid, or the database schema is too old.
+        Unavailable: the database doesn't answer.
     """
     policies = load_policies(settings.policies)
     tracing = open_tracing(settings)

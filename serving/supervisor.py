@@ -74,7 +74,7 @@ def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
         Role("follower", python("serving.versions.follower")),
     ]
     if with_worker:
-        command = python("cli.app", "worker")
+        command = python("cli", "worker")
         if settings.partitions == 1:
             return [*found, Role("worker", command)]
         for i in range(settings.partitions):

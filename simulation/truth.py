@@ -11,7 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.db import event_log
-from leads.db.tables import leads, reading
+from leads.db.engine import reading
+from leads.db.tables import leads
 from leads.errors import NotFound
 from leads.events import DecisionMade, Subject
 from leads.rules import touched_by

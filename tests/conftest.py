@@ -19,7 +19,7 @@ import sqlalchemy as sa
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy.engine import Engine
 
-from leads.db.tables import open_engine
+from leads.db.engine import migrate, open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
 
@@ -93,7 +93,8 @@ def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
 @pytest.fixture
 def any_engine(any_settings: Settings) -> Iterator[Engine]:
-    """An empty database of each kind in turn, its tables made."""
+    """An empty database of each kind in turn, with its tables."""
+    migrate(any_settings)
     opened = open_engine(any_settings)
     yield opened
     opened.dispose()

@@ -12,8 +12,8 @@ from pathlib import Path
 import msgspec
 
 from features.offline.frames import point_in_time
+from leads.db.engine import open_engine
 from leads.db.model_changes import CHAMPION, current_actor
-from leads.db.tables import open_engine
 from leads.errors import NotEnoughData
 from leads.files import only_one
 from leads.policies import HarmPolicy, Policies

@@ -17,7 +17,7 @@ from features.materialize import Materializer
 from features.online.reader import open_reader
 from leads import clock
 from leads.db import event_log
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.events import Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, SubjectRef
 from leads.settings import Settings
 

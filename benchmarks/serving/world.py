@@ -25,7 +25,7 @@ from benchmarks.serving.servers import environment, follower, tail
 from benchmarks.serving.versions import set_champions
 from leads import clock
 from leads.db import keys
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import Unavailable
 from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent
@@ -109,7 +109,7 @@ def _commands(settings: Settings, log: Path) -> Callable[..., None]:
     def run(*arguments: str) -> None:
         with log.open("ab") as out:
             done = subprocess.run(
-                [sys.executable, "-m", "cli.app", *arguments],
+                [sys.executable, "-P", "-m", "cli", *arguments],
                 env={**os.environ, **QUIET, **environment(settings)},
                 stdin=subprocess.DEVNULL,
                 stdout=out,

@@ -1,4 +1,4 @@
-"""What the demo asks of the running service, and how it shows the answers."""
+"""Requests of the demo to the running service, and their answers."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _TEXT = "Subscribe to my channel and get free gift cards at www.example.com !!!"
 
 
 def top_leads(api: Client, policies: Policies, *, per_harm: int = 4) -> None:
-    """The best leads of each harm that has a model."""
+    """Show the best leads of each harm."""
     rows = []
     for harm in policies.harms:
         found = api.leads([harm], limit=per_harm).leads
@@ -34,28 +34,28 @@ def top_leads(api: Client, policies: Policies, *, per_harm: int = 4) -> None:
                 )
             )
         if not found:
-            rows.append((harm, "–", "", "", "[dim]no lead: no model, or nothing above its threshold[/dim]", ""))
+            rows.append((harm, "–", "", "", "[dim]no leads: no model, or no score above the threshold[/dim]", ""))
     columns = ("harm", "subject", "score", "priority", "why", "model")
     console.print(table("GET /v1/leads", columns, rows, right=("score", "priority")))
 
 
 def decide_one(api: Client) -> None:
-    """Claim the best lead and decide it; a lead decided by an earlier demo is enough."""
+    """Claim the best lead and decide it, unless an earlier run of the demo did."""
     decided = api.leads(state="decided", limit=1).leads
     if decided:
         lead = decided[0]
-        note(f"  decided by an earlier run: {lead.harm} on {_named(lead.subject)} is {lead.verdict}")
+        note(f"  Done by an earlier run: {lead.harm} on {_named(lead.subject)} is {lead.verdict}.")
         return
     held = _held(api) or _claim(api)
     answer = api.decide(held.id, "violating", REVIEWER, reason="Decided by the demo.")
-    note(f"  POST /v1/leads/claim          → {held.harm} on {_named(held.subject)}, shown without its score")
+    note(f"  POST /v1/leads/claim          → {held.harm} on {_named(held.subject)}; reviewers don't see the score")
     note(f"  POST /v1/leads/…/decision     → {answer.verdict}, by {answer.reviewer}")
     for entry in api.audit(held.id).entries:
         note(f"  [dim]audit  {entry.at[:19]}Z  {entry.action:<10} {entry.actor}[/dim]")
 
 
 def score_a_text(api: Client) -> None:
-    """Score a text that was never sent before."""
+    """Score a text that is not in the event log."""
     answer = api.score([subject("comment", "new", text=_TEXT)], reasons=True)
     rows = [
         (
@@ -72,14 +72,14 @@ def score_a_text(api: Client) -> None:
 
 
 def _held(api: Client) -> LeadOut | None:
-    """A lead that a demo claimed before it was interrupted."""
+    """The lead that an interrupted demo had claimed."""
     return next((lead for lead in api.iter_leads(state="claimed") if lead.claimed_by == REVIEWER), None)
 
 
 def _claim(api: Client) -> ClaimedLead:
     claimed = api.claim(REVIEWER).leads
     if not claimed:
-        raise LeadsError("There is no lead to claim.", remedy="Begin again: leads demo --fresh")
+        raise LeadsError("There is no lead to claim.", remedy="Start over: leads demo --fresh")
     return claimed[0]
 
 

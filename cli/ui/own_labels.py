@@ -1,4 +1,4 @@
-"""What the command line shows of labels from one's own files."""
+"""Importing labels from a file of the user's own."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from leads.policies import Policies
 from leads.settings import Settings
 from training.data.own_labels import Columns, Imported, import_labels
 
-_COLUMNS = ("rows", "violating", "share", "copies", "without text", "without label", "from", "to")
+_COLUMNS = ("rows", "violating", "share", "duplicates", "without text", "without label", "from", "to")
 
 
-def import_on_screen(
+def import_file(
     settings: Settings,
     policies: Policies,
     harm: str,
@@ -26,21 +26,21 @@ def import_on_screen(
     delimiter: str | None = None,
     quiet: bool = False,
 ) -> Imported:
-    """Keep a file's labels, then show what was kept and what was skipped.
+    """Import a file's labels, then show what was imported and what was skipped.
 
     Raises:
         NotFound, InvalidInput: as `import_labels`.
     """
     with progress("bytes read") as tell:
         made = import_labels(settings, policies, harm, path, columns, name=name, delimiter=delimiter, on_progress=tell)
-    title = f"Labels of {harm} from {path.name}"
+    title = f"Labels for {harm} from {path.name}"
     console.print(table(escape(title), _COLUMNS, [_row(made)], right=_COLUMNS[:6]))
     for line in _notes(made):
         note(f"  [dim]{escape(line)}[/dim]")
     if not quiet:
         next_steps(
-            (f"leads train {harm}", "learn from them, together with decisions and corpora"),
-            (f"rm '{made.path}'", "don't learn from them any more"),
+            (f"leads train {harm}", "train on them, together with decisions and corpora"),
+            (f"rm '{made.path}'", "stop training on them"),
         )
     return made
 
@@ -59,16 +59,16 @@ def _row(made: Imported) -> tuple[str, ...]:
 
 
 def _notes(made: Imported) -> list[str]:
-    replaced = ", in place of those kept under this name before" if made.replaced else ""
-    said = [f"Kept as file:{made.name} in {made.path}{replaced}."]
+    replaced = ", replacing earlier labels of the same name" if made.replaced else ""
+    said = [f"Imported as file:{made.name} to {made.path}{replaced}."]
     if made.without_text or made.without_label:
         said.append("Rows without text or label were skipped.")
     if made.duplicates:
-        said.append("Copies of a text count as one row, with the label that most of them have.")
+        said.append("Duplicates of a text count as one row, with the most frequent label.")
     if made.without_time:
-        said.append(f"{made.without_time:,} rows have no time, so those that measure are drawn at random.")
+        said.append(f"{made.without_time:,} rows have no timestamp, so the held-out rows are drawn at random.")
     if made.first is None:
-        said.append("There are no times, so the rows that measure are drawn at random, not the latest.")
+        said.append("There are no timestamps, so the held-out rows are drawn at random instead of being the latest.")
     return said
 
 

@@ -1,11 +1,13 @@
-"""`leads simulate`: makes a platform and shows what is in it."""
+"""Simulating a platform, and what is in it."""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import msgspec
+from rich.markup import escape
 
+from cli.ui.corpora import print_corpora
 from cli.ui.terminal import console, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
@@ -16,7 +18,7 @@ from simulation.config import Period, Preset, SimulationConfig, preset
 from simulation.history import SimulationManifest, load_manifest, simulate
 
 
-def simulate_on_screen(
+def simulate_platform(
     settings: Settings,
     folder: Path,
     *,
@@ -27,33 +29,38 @@ def simulate_on_screen(
     end: str | None,
     quiet: bool,
 ) -> None:
-    """Simulate into `folder`, unless the very same simulation is there already."""
+    """Simulate into `folder`, unless the same simulation is there already, and show what is in it.
+
+    Raises:
+        InvalidInput: an option is wrong.
+    """
     config = configure(preset_name, accounts=accounts, days=days, seed=seed, end=end)
-    manifest = _there(folder, config, settings.corpora_dir)
+    print_corpora(settings)
+    manifest = _existing(folder, config, settings.corpora_dir)
     if manifest is None:
         with progress("days simulated") as tell:
             manifest = simulate(config, folder, corpora=settings.corpora_dir, on_progress=tell)
     else:
-        note(f"This very simulation is in {folder} already.")
-    show(manifest)
+        note(f"The same simulation is already in {escape(str(folder))}. Nothing was changed.")
+    show_simulation(manifest)
     if not quiet:
-        first = folder / manifest.periods[0].file
-        next_steps((f"leads ingest {first}", "append the history to the event log"))
+        steps = [(f"leads ingest {folder / period.file}", f"append its {period.name}") for period in manifest.periods]
+        next_steps(*steps, ("leads worker --once", "then compute features from the events"))
 
 
 def configure(
     preset_name: str, *, accounts: int | None, days: int | None, seed: int, end: str | None
 ) -> SimulationConfig:
-    """A preset, resized and moved in time.
+    """A preset, with the given size and time.
 
     Raises:
-        InvalidInput: names the option that is wrong.
+        InvalidInput: names the wrong option.
     """
     names: tuple[Preset, ...] = ("standard", "small")
     chosen = next((name for name in names if name == preset_name), None)
     if chosen is None:
         raise InvalidInput(
-            f"There is no preset {preset_name!r}.", field="--preset", remedy=f"One of: {', '.join(names)}."
+            f"{preset_name!r} is not a preset.", field="--preset", remedy=f"Use one of: {', '.join(names)}."
         )
     config = preset(chosen, seed=seed)
     if accounts is not None:
@@ -66,10 +73,9 @@ def configure(
     return config
 
 
-def show(manifest: SimulationManifest) -> None:
-    """The simulation's text, events and truth, as two small tables."""
-    source = f"the corpora {', '.join(manifest.corpora)}" if manifest.text_source == "corpora" else "own templates"
-    note(f"Text: [bold]{source}[/bold]")
+def show_simulation(manifest: SimulationManifest) -> None:
+    """Show the simulation's events and true labels."""
+    source = f"corpora {', '.join(manifest.corpora)}" if manifest.text_source == "corpora" else "built-in templates"
     periods = [
         (
             period.file,
@@ -79,16 +85,18 @@ def show(manifest: SimulationManifest) -> None:
         )
         for period in manifest.periods
     ]
-    console.print(table("Events", ("file", "days", "events", "of these"), periods, right=("events",)))
+    console.print(
+        table(f"Events, with text from {source}", ("file", "days", "events", "by kind"), periods, right=("events",))
+    )
     harms = [
         (name, f"{harm.violating:,}", f"{harm.not_violating:,}", f"{harm.unknown:,}", f"{harm.decided:,}")
         for name, harm in manifest.harms.items()
     ]
-    columns = ("harm", "violating", "not", "unknown", "decided")
-    console.print(table("Subjects, by the truth", columns, harms, right=columns[1:]))
+    columns = ("harm", "violating", "not violating", "unlabelled", "reviewed")
+    console.print(table("Subjects by true label", columns, harms, right=columns[1:]))
 
 
-def _there(folder: Path, config: SimulationConfig, corpora: Path | None) -> SimulationManifest | None:
+def _existing(folder: Path, config: SimulationConfig, corpora: Path | None) -> SimulationManifest | None:
     try:
         manifest = load_manifest(folder)
     except InvalidInput:
@@ -102,5 +110,5 @@ def _instant(text: str) -> Micros:
         return clock.from_text(text)
     except ValueError as error:
         raise InvalidInput(
-            f"{text!r} is no time: {error}.", field="--end", remedy="Write it like 2026-01-31T12:00:00Z."
+            f"{text!r} is not a timestamp: {error}.", field="--end", remedy="Use RFC 3339, as in 2026-01-31T12:00:00Z."
         ) from error

@@ -1,4 +1,4 @@
-"""The skew verdict on one screen."""
+"""The result of a check for training-serving skew."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from rich.console import Group, RenderableType
 from rich.markup import escape
 from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from cli.ui.terminal import console, next_steps, note, progress, table
@@ -17,7 +16,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.errors import InvalidInput
 from leads.files import write_json
-from leads.policies import load_policies
+from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.skew.check import check
 from monitoring.skew.results import ColumnSkew, HarmSkew, SkewResult
@@ -25,8 +24,9 @@ from monitoring.skew.results import ColumnSkew, HarmSkew, SkewResult
 SHOWN = 30
 
 
-def skew_on_screen(
+def show_skew(
     settings: Settings,
+    policies: Policies,
     harm: str | None,
     *,
     days: float,
@@ -36,14 +36,14 @@ def skew_on_screen(
     json: Path | None,
     quiet: bool,
 ) -> bool:
-    """Derive logged predictions again and show what differs; true when anything does.
+    """Recompute the features of logged predictions and show what differs; returns whether anything does.
 
     Raises:
-        InvalidInput: `until` is no instant.
-        NotFound: no such harm, or nothing is logged.
+        InvalidInput: `until` is not a timestamp.
+        NotFound: an unknown harm, or no prediction is logged.
     """
     if harm is not None:
-        load_policies(settings.policies).harm(harm)
+        policies.harm(harm, field="HARM")
     with progress("predictions checked") as tell:
         result = check(
             settings,
@@ -57,14 +57,14 @@ def skew_on_screen(
     console.print(render(result))
     if json is not None:
         write_json(json, result)
-        note(f"Written to {json}.")
+        note(f"Wrote the full result to {escape(str(json))}.")
     if not quiet:
         next_steps(*_steps(result))
     return result.differs
 
 
 def render(result: SkewResult) -> RenderableType:
-    """A panel with the verdict, what was checked per harm, the columns that differ, and what could not be checked."""
+    """A panel with the verdict, tables of what was checked and what differs, and what could not be checked."""
     parts: list[RenderableType] = [_verdict(result), _harms(result)]
     if result.differs:
         parts.append(_columns(result))
@@ -78,7 +78,7 @@ def _instant(text: str | None) -> Micros | None:
         return clock.from_text(text)
     except ValueError as error:
         raise InvalidInput(
-            f"{text!r} is no instant.", field="--until", remedy="Write it like 2026-01-31T12:00:00Z."
+            f"{text!r} is not a timestamp.", field="--until", remedy="Use RFC 3339, as in 2026-01-31T12:00:00Z."
         ) from error
 
 
@@ -86,18 +86,23 @@ def _verdict(result: SkewResult) -> Panel:
     differing = sum(one.differing for one in result.harms)
     if result.differs:
         title, style = "SKEW", "red"
-        text = f"{differing:,} of {result.checked:,} predictions were not served as training would see them."
+        text = f"{differing:,} of {result.checked:,} predictions used features that training would not see."
     elif result.checked:
-        title, style = "no skew", "green"
-        text = f"{result.checked:,} predictions were served as training would see them, value for value."
+        title, style = "No skew", "green"
+        text = f"{result.checked:,} predictions used exactly the features that training would see."
     else:
-        title, style, text = "nothing checked", "yellow", "No prediction could be derived again."
+        title, style, text = "Nothing checked", "yellow", "No prediction's features could be recomputed."
     return Panel(Text(text), title=f"[bold]{title}[/bold]", title_align="left", border_style=style)
 
 
-def _harms(result: SkewResult) -> Table:
-    right = ("logged", "checked", "columns", "differing", "unverifiable", "too new", "behind", "lag p99")
-    return table("Predictions, derived again from the segments", ("harm", *right), map(_row, result.harms), right=right)
+def _harms(result: SkewResult) -> RenderableType:
+    right = ("logged", "checked", "columns", "differing", "not checkable", "too new", "lagging", "lag p99")
+    return table(
+        "Predictions checked",
+        ("harm", *right),
+        map(_row, result.harms),
+        right=right,
+    )
 
 
 def _row(one: HarmSkew) -> tuple[str, ...]:
@@ -115,14 +120,14 @@ def _row(one: HarmSkew) -> tuple[str, ...]:
     )
 
 
-def _columns(result: SkewResult) -> Table:
+def _columns(result: SkewResult) -> RenderableType:
     found = [(one.harm, column) for one in result.harms for column in one.differences]
     found.sort(key=lambda pair: -pair[1].predictions)
-    more = f" ({len(found) - SHOWN} more below these)" if len(found) > SHOWN else ""
+    more = f" ({len(found) - SHOWN} more with --json)" if len(found) > SHOWN else ""
     right = ("predictions", "largest")
     return table(
-        f"What differs{more}",
-        ("harm", "kind", "column", *right, "for example"),
+        f"Columns that differ{more}",
+        ("harm", "kind", "column", *right, "example"),
         (_column(harm, column) for harm, column in found[:SHOWN]),
         right=right,
     )
@@ -142,34 +147,40 @@ def _column(harm: str, one: ColumnSkew) -> tuple[str, ...]:
 
 
 def _remarks(result: SkewResult) -> Sequence[Text]:
-    """What was left out, and what is worth knowing though it is no difference."""
+    """What was not checked, and what is worth knowing although it is not a difference."""
     lines = []
     for one in result.harms:
         lines += [
-            f"{one.harm}: {left.predictions:,} predictions of version {left.version} can't be derived again: {left.why}"
+            f"{one.harm}: {left.predictions:,} predictions of v{left.version} can't be recomputed: {left.why}"
             for left in one.unverifiable
         ]
-        told = (
-            (one.predictions - one.sampled, "predictions are outside the sample; --sample takes more"),
-            (one.too_new, "predictions are newer than the newest segment, and left to the next run"),
-            (one.texts_unverifiable, "judged a text that isn't in the log: all but the text's columns were checked"),
-            (one.texts_ahead, "judged a text that became visible only after their instant"),
-            (one.rows_ahead, "were made from a row that became visible only after their instant"),
-            (one.links_differ, "followed other links than those stored, as when a caller gives its own"),
-            (one.unreadable, "segments of the prediction log can't be read and are left out"),
+        counted = (
+            (one.predictions - one.sampled, "predictions are outside the sample; raise --sample to check more"),
+            (one.too_new, "predictions are newer than the newest segment; the next check covers them"),
+            (
+                one.texts_unverifiable,
+                "predictions are of a text that isn't in the event log; their other columns were checked",
+            ),
+            (one.texts_ahead, "predictions used a text that became visible only after they were made"),
+            (one.rows_ahead, "predictions used a feature row that became visible only after they were made"),
+            (
+                one.links_differ,
+                "predictions used other links than those stored, for example sent by the caller",
+            ),
+            (one.unreadable, "unreadable segments of the prediction log were skipped"),
         )
-        lines += [f"{one.harm}: {n:,} {what}" for n, what in told if n]
+        lines += [f"{one.harm}: {n:,} {what}" for n, what in counted if n]
     return [Text(line, style="dim") for line in lines]
 
 
 def _steps(result: SkewResult) -> Sequence[tuple[str, str]]:
     if not result.differs:
-        return (("leads drift HARM", "has what the model sees moved"),)
+        return (("leads drift HARM", "detect drift from the training reference"),)
     kinds = {column.kind for one in result.harms for column in one.differences}
-    steps = [("leads skew --json skew.json", "every column that differs, for a report")]
+    steps = [("leads skew --json skew.json", "save every column that differs")]
     if kinds & {"stale row", "missing row"}:
-        steps.append(("leads status", "how far the worker is behind"))
-    steps.append(("leads worker --rebuild --once", "derive every row again, when the online store went wrong"))
+        steps.append(("leads status", "see how far the worker is behind"))
+    steps.append(("leads worker --rebuild --once", "recompute all feature rows, if the online store is damaged"))
     return steps
 
 

@@ -1,4 +1,4 @@
-"""What the command line shows: tables, panels and progress."""
+"""Building blocks of what commands print: tables, notes, next steps, progress."""
 
 from __future__ import annotations
 
@@ -6,59 +6,126 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 
+from rich import box
 from rich.console import Console
+from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-# Piped into a file or a log, tables are as wide as most screens are.
+from leads import clock
+from leads.clock import Micros
+
+# Output to a pipe or a file is as wide as most terminals are.
 console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 errors = Console(stderr=True, highlight=False)
+# Where there is no terminal to draw on, progress is a line this often.
+_LINE_EVERY_S = 5.0
+
+OnProgress = Callable[[int, int], None]
+OnStep = Callable[[str, int, int], None]
 
 
-def table(title: str, columns: Sequence[str], rows: Iterable[Sequence[str]], *, right: Sequence[str] = ()) -> Table:
-    """A table; columns named in `right` are aligned right."""
-    made = Table(title=title, title_justify="left", title_style="bold", header_style="dim", expand=False)
-    for name in columns:
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold")
+def table(
+    title: str,
+    columns: Sequence[str],
+    rows: Iterable[Sequence[str]],
+    *,
+    right: Sequence[str] = (),
+    caption: str | None = None,
+) -> Padding:
+    """A table with a blank line above.
+
+    Args:
+        right: columns to align right. They and the first column are never wrapped.
+        caption: explains the columns, below the table.
+    """
+    made = Table(
+        title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left",
+        caption_style="dim", header_style="dim", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False,
+    )  # fmt: skip
+    for i, name in enumerate(columns):
+        whole = not i or name in right
+        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole)
     for row in rows:
         made.add_row(*row)
-    return made
+    return Padding(made, (1, 0, 0, 0), expand=False)
+
+
+def minute(at: Micros) -> str:
+    """
+    >>> minute(0)
+    '1970-01-01 00:00'
+    """
+    return clock.to_text(at)[:16].replace("T", " ")
+
+
+def note(text: str) -> None:
+    """Print a line, without wrapping it."""
+    console.print(text, soft_wrap=True)
 
 
 def next_steps(*steps: tuple[str, str]) -> None:
-    """What to do next, each with its command."""
+    """Print what to do next: commands, and what each is for."""
     width = max(len(command) for command, _ in steps)
-    console.print()
+    console.print("\nNext:")
     for command, what in steps:
         console.print(f"  [bold]{command:<{width}}[/bold]  [dim]{what}[/dim]", soft_wrap=True)
 
 
-def note(text: str) -> None:
-    console.print(text, soft_wrap=True)
+@contextmanager
+def progress(what: str) -> Iterator[OnProgress]:
+    """Show progress of one task. Yields a function to call with (done, total)."""
+    with progress_by_step() as tell:
+        yield partial(tell, what)
 
 
 @contextmanager
-def progress(what: str) -> Iterator[Callable[[int, int], None]]:
-    """A bar on a terminal, a line every few seconds elsewhere. Yields what to call with (done, total)."""
-    if sys.stdout.isatty():
-        columns = (
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TimeElapsedColumn(),
-        )
-        with Progress(*columns, console=console, transient=True) as bar:
-            task = bar.add_task(what, total=None)
-            yield lambda done, total: bar.update(task, completed=done, total=total)
+def progress_by_step() -> Iterator[OnStep]:
+    """Show progress of a task in several steps. Yields a function to call with (step, done, total)."""
+    if not sys.stdout.isatty():
+        yield _print_now_and_then()
         return
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=console, transient=True) as bar:
+        task = bar.add_task("", total=None)
+        yield lambda step, done, total: bar.update(task, description=step, completed=done, total=total)
+
+
+@contextmanager
+def working(what: str) -> Iterator[OnStep]:
+    """Show that work without a known length goes on. Yields a function to call with (step, done, total)."""
+    if not sys.stdout.isatty():
+        tell = _print_now_and_then()
+        yield lambda step, done, total: tell(f"{what}: {_numbered(step, done, total)}", 0, 1)
+        return
+    with console.status(what) as spinner:
+
+        def update(step: str, done: int, total: int) -> None:
+            spinner.update(f"{what}: {_numbered(step, done, total)}")
+
+        yield update
+
+
+def _numbered(step: str, done: int, total: int) -> str:
+    return f"{step} ({min(done + 1, total)} of {total})" if total > 1 else step
+
+
+def _print_now_and_then() -> OnStep:
     last = time.monotonic()
 
-    def tell(done: int, total: int) -> None:
+    def tell(step: str, done: int, total: int) -> None:
         nonlocal last
-        if time.monotonic() - last >= 5 and done < total:
+        if time.monotonic() - last >= _LINE_EVERY_S and done < total:
             last = time.monotonic()
-            console.print(f"  {what}: {done:,} of {total:,}")
+            of = f": {done:,} of {total:,}" if total > 1 else ""
+            console.print(f"  [dim]{step}{of}[/dim]", soft_wrap=True)
 
-    yield tell
+    return tell

@@ -1,45 +1,46 @@
-"""What the command line shows of training."""
+"""Training and retraining: progress, the new versions, what to do with them."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TypeVar
 
 from rich.markup import escape
 
-from cli.ui.terminal import console, next_steps, note, table
+from cli.ui.corpora import print_corpora
+from cli.ui.database import opened
+from cli.ui.terminal import console, next_steps, note, table, working
 from leads.db.model_changes import CHALLENGER, CHAMPION
-from leads.db.tables import open_engine
 from leads.errors import NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.registry import Registry
+from training.config import TrainingConfig
 from training.fit.tuning import tune_harm
 from training.lifecycle.retraining import due
 from training.report.slices import behind
 from training.train import OnProgress, TrainResult, retrain, train
 
-T = TypeVar("T")
-
 _COLUMNS = (
-    "harm",
     "version",
     "labels",
-    "positive",
+    "violating",
     "AP",
-    "chance",
+    "random AP",
     "Brier",
     "ECE",
-    "p",
+    "ECE p",
     "review from",
     "auto from",
-    "s",
+)
+_CAPTION = (
+    "AP: average precision; random AP: that of a random order. ECE: expected calibration error; its p: how often a "
+    "calibrated model has one as large. Review and auto: the scores at which these tiers start."
 )
 
 
 @dataclass(frozen=True)
-class HowToTrain:
+class TrainOptions:
     """What was asked for on the command line; None: as configured."""
 
     tune: bool = False
@@ -48,158 +49,138 @@ class HowToTrain:
     as_challenger: bool = False
 
 
-def train_on_screen(
-    settings: Settings, policies: Policies, harms: Sequence[str] | None, how: HowToTrain, *, quiet: bool
+def train_harms(
+    settings: Settings, policies: Policies, harms: Sequence[str] | None, options: TrainOptions, *, quiet: bool
 ) -> None:
-    """Train the named harms, or all that have enough labels, then show one table.
+    """Train the named harms, or all that have enough labels, and show their new versions.
 
     Raises:
+        NotFound: an unknown harm.
         NotEnoughData: a named harm, or every harm, has too few labels.
     """
+    print_corpora(settings)
 
-    def one(harm: str) -> TrainResult:
-        return _train(settings, policies, harm, how)
+    def train_one(harm: str) -> TrainResult:
+        config = _tune(settings, policies, harm, options) if options.tune else None
+        first = CHALLENGER if options.as_challenger else CHAMPION
+        return _run(harm, lambda tell: train(settings, policies, harm, config=config, first=first, on_progress=tell))
 
-    results = _each(policies, harms, one)
+    results = _for_each(policies, harms, train_one)
     if not results:
-        raise NotEnoughData("No harm has enough labels.", remedy="Begin with: leads simulate, or set LEADS_CORPORA.")
+        raise NotEnoughData(
+            "No harm has enough labels.", remedy="Simulate a platform with `leads simulate`, or set LEADS_CORPORA."
+        )
     _show(results)
     if not quiet:
-        _next(settings, results)
+        _show_next(settings, results)
 
 
-def retrain_on_screen(
+def retrain_harms(
     settings: Settings, policies: Policies, harms: Sequence[str] | None, *, force: bool, quiet: bool
 ) -> None:
-    """Train again those of the harms that are due, then show what became of them.
+    """Retrain those of the harms that are due, and show their new versions.
 
     Args:
         force: as soon as one label is new.
 
     Raises:
+        NotFound: an unknown harm.
         NotEnoughData: a named harm has too few labels, or with `force` none that is new.
     """
-    registry, engine = Registry(settings), open_engine(settings)
-    registry.prepare()
+    print_corpora(settings)
+    with opened(settings) as engine:
+        registry = Registry(settings)
+        registry.prepare()
 
-    def one(harm: str) -> TrainResult | None:
-        policy = policies.harm(harm)
-        found = due(settings, engine, registry, harm, policy)
-        if not (found.is_due or force):
-            note(f"  {harm} is not due: {escape(found.why)}")
-            return None
-        why = f"retrained: {found.why}"
-        promote = policy.retrain.promote
-        return _with_spinner(
-            harm, lambda tell: retrain(settings, policies, harm, promote=promote, why=why, on_progress=tell)
-        )
+        def retrain_one(harm: str) -> TrainResult | None:
+            policy = policies.harm(harm)
+            found = due(settings, engine, registry, harm, policy)
+            if not (found.is_due or force):
+                note(f"  {harm} is not due: {escape(found.why)}")
+                return None
+            promote, why = policy.retrain.promote, f"retrained: {found.why}"
+            return _run(
+                harm, lambda tell: retrain(settings, policies, harm, promote=promote, why=why, on_progress=tell)
+            )
 
-    try:
-        results = _each(policies, harms, one)
-    finally:
-        engine.dispose()
+        results = _for_each(policies, harms, retrain_one)
     if results:
         _show(results)
-        if not quiet:
-            _next(settings, results)
-    elif not quiet:
+    if quiet:
+        return
+    if results:
+        _show_next(settings, results)
+    else:
         next_steps(
-            ("leads retrain --all --force", "train with whatever is new"), ("leads models list", "what answers now")
+            ("leads retrain --all --force", "retrain with the new labels there are"),
+            ("leads models list", "see which versions serve"),
         )
 
 
-def _each(
-    policies: Policies, harms: Sequence[str] | None, one: Callable[[str], TrainResult | None]
+def _for_each(
+    policies: Policies, harms: Sequence[str] | None, run: Callable[[str], TrainResult | None]
 ) -> list[TrainResult]:
-    """What `one` gives for the named harms, or for all; then those without enough labels are named and passed over."""
+    """Run for the named harms, or for all; then say which of all were skipped because they have too few labels."""
     for harm in harms or ():
         policies.harm(harm, field="HARM")
     results, skipped = [], []
     for harm in harms or policies.harms:
         try:
-            results.append(one(harm))
+            results.append(run(harm))
         except NotEnoughData as error:
             if harms:
                 raise
             skipped.append((harm, str(error)))
     for harm, why in skipped:
-        note(f"[yellow]{harm} skipped:[/yellow] {escape(why)}")
+        note(f"[yellow]Skipped {harm}:[/yellow] {escape(why)}")
     return [result for result in results if result is not None]
 
 
-def _show(results: Sequence[TrainResult]) -> None:
-    console.print(table("Versions, measured on held-out labels", _COLUMNS, map(_row, results), right=_COLUMNS[2:]))
-    for result in results:
-        note(f"  [dim]{result.harm} v{result.version} is {result.alias or 'without alias'}: {escape(result.why)}[/dim]")
-        for tier, why in result.thresholds.why.items():
-            if getattr(result.thresholds, tier) is None:
-                note(f"  [dim]{result.harm} offers no {tier} tier: {escape(why)}[/dim]")
-        for one in behind(result.metrics.slices):
-            slice_ = f"{one.dimension} {escape(one.value)}"
-            note(f"  [yellow]{result.harm} falls behind on {slice_}:[/yellow] {escape(one.why)}")
-
-
-def _next(settings: Settings, results: Sequence[TrainResult]) -> None:
-    waiting = next((result for result in results if result.alias == CHALLENGER), None)
-    steps = [("leads models list", "every version, and which one answers")]
-    if waiting:
-        steps = [
-            (f"leads models show {waiting.harm} {waiting.version}", "what it learned from and how good it is"),
-            (f"leads models promote {waiting.harm} {waiting.version}", "let it answer, if the gate passes it"),
-        ]
-    next_steps(
-        *steps,
-        (f"mlflow ui --backend-store-uri {settings.mlflow}", "curves, reliability, importances, model cards"),
-        ("leads serve", "answer over HTTP"),
+def _tune(settings: Settings, policies: Policies, harm: str, options: TrainOptions) -> TrainingConfig:
+    """Search for a configuration, say what was found, and return the one to train with."""
+    with working(harm) as tell:
+        kept = tune_harm(settings, policies, harm, trials=options.trials, minutes=options.minutes, on_progress=tell)
+    tuned = kept.tuned
+    verdict = "found a better configuration" if tuned.better else "found nothing significantly better"
+    stopped = "" if tuned.in_time else ", stopped by the time limit"
+    note(
+        f"  {harm}: {verdict} in {tuned.trials} trials ({tuned.pruned} stopped early), {tuned.seconds:.0f} s{stopped}; "
+        f"log loss {tuned.before:.4f} → {tuned.after:.4f} (± {tuned.error:.4f})"
     )
+    if tuned.better:
+        saved = f"Saved to {kept.path}. Copy it to {settings.training} to use it from now on."
+        note(f"  [dim]{escape(saved)}[/dim]")
+    return tuned.config
 
 
-def _train(settings: Settings, policies: Policies, harm: str, how: HowToTrain) -> TrainResult:
-    config = None
-    if how.tune:
-        kept = _with_status(
-            harm,
-            lambda tell: tune_harm(settings, policies, harm, trials=how.trials, minutes=how.minutes, on_progress=tell),
-        )
-        tuned, config = kept.tuned, kept.tuned.config
-        verdict = "found better" if tuned.better else "nothing is better beyond chance, it stays as it was"
-        loss = f"log loss {tuned.before:.4f} → {tuned.after:.4f} (± {tuned.error:.4f})"
-        end = "" if tuned.in_time else ", time was up"
-        note(
-            f"  {harm}: tuned in {tuned.seconds:.0f} s, {tuned.trials} trials, {tuned.pruned} given up early{end}; "
-            f"{verdict}; {loss}"
-        )
-        if tuned.better:
-            note(f"  [dim]Kept in {kept.path}; copy it to {settings.training} to train so from now on.[/dim]")
-    first = CHALLENGER if how.as_challenger else CHAMPION
-    return _with_spinner(
-        harm, lambda tell: train(settings, policies, harm, config=config, first=first, on_progress=tell)
-    )
-
-
-def _with_spinner(harm: str, run: Callable[[OnProgress], TrainResult]) -> TrainResult:
-    result = _with_status(harm, run)
-    how = "nothing new to learn, version used again" if result.reused else "trained"
-    note(f"  {harm}: {how} in {result.seconds:.0f} s")
+def _run(harm: str, run: Callable[[OnProgress], TrainResult]) -> TrainResult:
+    with working(harm) as tell:
+        result = run(tell)
+    if result.reused:
+        note(f"  {harm}: same data and configuration as v{result.version}, which is kept")
+    else:
+        note(f"  {harm}: trained v{result.version} in {result.seconds:.0f} s")
     return result
 
 
-def _with_status(harm: str, run: Callable[[OnProgress], T]) -> T:
-    """Run something under a line that says what it is doing."""
-    with console.status(harm) as spinner:
-
-        def tell(step: str, done: int, total: int) -> None:
-            of = f" ({min(done + 1, total)} of {total})" if total > 1 else ""
-            spinner.update(f"{harm}: {step}{of}")
-
-        return run(tell)
+def _show(results: Sequence[TrainResult]) -> None:
+    title = "Model versions, measured on held-out labels"
+    console.print(table(title, _COLUMNS, map(_row, results), right=_COLUMNS[1:], caption=_CAPTION))
+    for result in results:
+        role = result.alias or "neither champion nor challenger"
+        note(f"  [dim]{result.harm} v{result.version} is {role}. {escape(result.why)}[/dim]")
+        for tier, why in result.thresholds.why.items():
+            if getattr(result.thresholds, tier) is None:
+                note(f"  [dim]{result.harm} has no {tier} tier: {escape(why)}[/dim]")
+        for one in behind(result.metrics.slices):
+            slice_ = f"{one.dimension} {escape(one.value)}"
+            note(f"  [yellow]{result.harm} is worse on {slice_}:[/yellow] {escape(one.why)}")
 
 
 def _row(result: TrainResult) -> tuple[str, ...]:
     metrics, test, tiers = result.metrics, result.metrics.test, result.thresholds
     return (
-        result.harm,
-        f"v{result.version}",
+        f"{result.harm} v{result.version}",
         f"{metrics.rows:,}",
         f"{metrics.positives:,}",
         f"{test.ap:.3f}",
@@ -208,5 +189,19 @@ def _row(result: TrainResult) -> tuple[str, ...]:
         f"{test.ece:.3f}",
         f"{test.ece_p:.2f}",
         *("–" if start is None else f"{start:.3f}" for start in (tiers.review, tiers.auto)),
-        f"{result.seconds:.0f}",
+    )
+
+
+def _show_next(settings: Settings, results: Sequence[TrainResult]) -> None:
+    waiting = next((result for result in results if result.alias == CHALLENGER), None)
+    steps = [("leads models list", "see all versions, and which one serves")]
+    if waiting:
+        steps = [
+            (f"leads models show {waiting.harm} {waiting.version}", "see its training data and metrics"),
+            (f"leads models promote {waiting.harm} {waiting.version}", "make it the champion, if it passes the gate"),
+        ]
+    next_steps(
+        *steps,
+        ("leads serve", "score with the champions over HTTP"),
+        (f"mlflow ui --backend-store-uri {settings.mlflow}", "see curves, feature importance and model cards"),
     )

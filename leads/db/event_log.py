@@ -17,7 +17,8 @@ from sqlalchemy.engine import Connection, Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
-from leads.db.tables import cursors, events, log_head, reading
+from leads.db.engine import reading
+from leads.db.tables import cursors, events, log_head
 from leads.errors import InvalidInput
 from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, decode_event, encode
 

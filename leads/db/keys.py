@@ -17,7 +17,8 @@ from sqlalchemy.engine import Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
-from leads.db.tables import api_keys, reading
+from leads.db.engine import reading
+from leads.db.tables import api_keys
 from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
 
 T = TypeVar("T")

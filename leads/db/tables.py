@@ -1,20 +1,10 @@
-"""The relational tables, for SQLite and PostgreSQL alike, and the engine for them. Times are µs since epoch."""
+"""The relational tables, for SQLite and PostgreSQL alike. Times are µs since epoch."""
 
 from __future__ import annotations
 
-import logging
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
-from alembic import command
-from alembic.config import Config
-from sqlalchemy.engine import Connection, Engine
-
-from leads.db import guard
-from leads.settings import Settings
 
 metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 
@@ -177,80 +167,3 @@ canary_retreats = sa.Table(
     sa.Column("cleared_at", sa.BigInteger, nullable=True),
     sa.Index("ix_canary_retreats_harm", "harm", "version", "seq"),
 )
-
-
-def open_engine(settings: Settings, *, migrate: bool = True, timeout_s: float | None = None) -> Engine:
-    """An engine on the settings' database, its tables up to date. It raises Unavailable where the database fails.
-
-    Args:
-        timeout_s: how long a server may take for a statement, for processes that answer requests; None: any time.
-            Migrating may take any time.
-
-    Raises:
-        Unavailable: the database doesn't answer.
-    """
-    url = sa.make_url(settings.database)
-    if migrate:
-        migrating = _engine(url, None)
-        try:
-            upgrade(migrating)
-        finally:
-            migrating.dispose()
-    return _engine(url, timeout_s)
-
-
-def _engine(url: sa.URL, timeout_s: float | None) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(url, poolclass=guard.Pool, connect_args={"timeout": 30, "check_same_thread": False})
-        sa.event.listen(engine, "connect", _sqlite_pragmas)
-        sa.event.listen(engine, "begin", _sqlite_begin)
-    else:
-        waiting = {} if timeout_s is None else {"pool_timeout": timeout_s}
-        engine = sa.create_engine(
-            url, poolclass=guard.Pool, pool_pre_ping=True, pool_size=5, max_overflow=10, **waiting
-        )
-        if url.get_driver_name() == "psycopg":
-            guard.bound(engine, timeout_s)
-    guard.translate_errors(engine)
-    return engine
-
-
-def upgrade(engine: Engine) -> None:
-    """Bring the schema to the newest revision; nothing happens when it is there already."""
-    config = Config()
-    config.set_main_option("script_location", str(Path(__file__).parent / "migrations"))
-    logging.getLogger("alembic").setLevel(logging.WARNING)
-    with engine.begin() as connection:
-        if connection.dialect.name == "postgresql":
-            # Two processes that start together must not both migrate.
-            connection.execute(sa.text("SELECT pg_advisory_xact_lock(7235019)"))
-        config.attributes["connection"] = connection
-        command.upgrade(config, "head")
-
-
-@contextmanager
-def reading(engine: Engine) -> Iterator[Connection]:
-    """A connection for reads: on SQLite it takes no write lock."""
-    with engine.connect().execution_options(leads_read_only=True) as connection:
-        yield connection
-
-
-def _sqlite_pragmas(dbapi_connection: object, _record: object) -> None:
-    dbapi_connection.isolation_level = None  # type: ignore[attr-defined]
-    cursor = dbapi_connection.cursor()  # type: ignore[attr-defined]
-    for pragma in (
-        "journal_mode=WAL",
-        "synchronous=FULL",
-        "busy_timeout=30000",
-        "foreign_keys=ON",
-    ):
-        cursor.execute(f"PRAGMA {pragma}")
-    cursor.close()
-
-
-def _sqlite_begin(connection: Connection) -> None:
-    """Writers take the lock at once: a transaction that reads first and writes later could not be granted it."""
-    read_only = connection.get_execution_options().get("leads_read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")

@@ -23,7 +23,7 @@ from sqlalchemy.engine import Engine
 from features.contract import FeatureContract
 from leads import clock
 from leads.clock import Micros
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import NotFound
 from leads.predictions import log
 from leads.settings import Settings

@@ -19,7 +19,7 @@ from features.layout import Instants, Matrix
 from features.offline.segments import Segments
 from leads.clock import Micros
 from leads.db import event_log
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.events import Subject
 from leads.settings import Settings
 

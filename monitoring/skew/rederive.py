@@ -19,7 +19,7 @@ from features.evaluate.columns import evaluate
 from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Instants, Matrix
 from features.offline.frames import rows_at
 from leads.db import event_log
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.settings import Settings
 from leads.text import text_hash
 from monitoring.skew.logged import LoggedPredictions

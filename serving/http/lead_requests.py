@@ -8,9 +8,9 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection
 
 from leads.db import event_log
+from leads.db.engine import reading
 from leads.db.items import current_items
 from leads.db.keys import ApiKey
-from leads.db.tables import reading
 from leads.errors import NotFound
 from leads.events import Subject
 from leads_client.schemas.leads import (

@@ -14,7 +14,7 @@ from leads import clock
 from leads.clock import Clock
 from leads.db import canary_retreats
 from leads.db.canary_retreats import Retreat
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.errors import Unavailable
 from leads.predictions.segments import host
 

@@ -1,4 +1,4 @@
-"""`leads worker`: puts the worker together and runs it."""
+"""Builds the worker and runs it: once over what is in the log, or until it is stopped."""
 
 from __future__ import annotations
 
@@ -6,19 +6,20 @@ import logging
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 import sqlalchemy as sa
 
-from cli.ui.terminal import next_steps, note, progress
 from features.fold.fold import Partition
 from features.materialize import Materializer, delete_rows
 from features.offline.compaction import compacting
 from features.online.reader import open_reader
 from leads import clock
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import Conflict, InvalidInput, LeadsError
 from leads.files import only_one
 from leads.policies import load_policies
@@ -31,51 +32,100 @@ from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
 from serving.versions.published import Published
 from serving.versions.published_state import read_state
-from serving.worker.worker import Progress, Worker
+from serving.worker.worker import Worker
 
 _FOLLOWER_S = 60.0
-# The worker waits for a slow store rather than go on without it; but SIGTERM must find it waiting, not stuck.
+# The worker waits for a slow store rather than go on without it, but not so long that it can't react to SIGTERM.
 _STORE_S = 5.0
 _log = logging.getLogger(__name__)
 
+OnProgress = Callable[[str, int, int], None]
 
-def run(settings: Settings, *, once: bool, rebuild: bool, partition: int | None, quiet: bool) -> None:
-    """Run until SIGINT or SIGTERM, or with `once` until everything in the log now is done.
 
-    Args:
-        partition: whose rows to write; None: with `once` every partition's, else the first that no one writes.
+class Result(NamedTuple):
+    """What a run over the log did: features reach the event `offset`; without models nothing is scored."""
+
+    offset: int
+    scored: int
+    opened: int
+    has_models: bool
+
+
+def chosen_partitions(settings: Settings, index: int | None) -> list[Partition]:
+    """The partition with this index, or all of them.
 
     Raises:
-        Conflict: another worker runs on this home, or every partition has one.
         InvalidInput: there is no such partition.
     """
-    shares = _shares(settings, partition)
-    if rebuild:
-        with ExitStack() as locks:
-            for share in _shares(settings, None):
-                locks.enter_context(_hold(settings, share))
-            delete_rows(settings)
-        note("Every feature row is forgotten; they are derived again.")
-    with ExitStack() as locks:
-        if once:
-            for share in shares:
-                locks.enter_context(_hold(settings, share))
-            _run_once(settings, shares, quiet=quiet)
-        else:
-            _run_on(settings, _first_free(settings, shares, locks))
-
-
-def _shares(settings: Settings, partition: int | None) -> list[Partition]:
     count = settings.partitions
-    if partition is None:
+    if index is None:
         return [Partition(i, count) for i in range(count)]
-    if partition >= count:
+    if index >= count:
         raise InvalidInput(
-            f"There is no partition {partition}.",
+            f"There is no partition {index}.",
             field="--partition",
-            remedy=f"LEADS_PARTITIONS is {count}: partitions count from 0 to {count - 1}.",
+            remedy=f"LEADS_PARTITIONS is {count}: use a number from 0 to {count - 1}.",
         )
-    return [Partition(partition, count)]
+    return [Partition(index, count)]
+
+
+def delete_features(settings: Settings) -> None:
+    """Delete every feature row of all partitions, offline and online. Workers compute them again from the log.
+
+    Raises:
+        Conflict: a worker is running.
+    """
+    with ExitStack() as locks:
+        for share in chosen_partitions(settings, None):
+            locks.enter_context(_hold(settings, share))
+        delete_rows(settings)
+
+
+def run_once(settings: Settings, partitions: Sequence[Partition], *, on_progress: OnProgress | None = None) -> Result:
+    """Compute features from everything that is in the log now and score what it touched.
+
+    Args:
+        on_progress: is called with what is being done, and how many events of how many are done.
+
+    Raises:
+        ConfigurationError: the database's schema is too old.
+        Conflict: another worker runs on one of the partitions.
+    """
+    done = Result(0, 0, 0, has_models=False)
+    with ExitStack() as opened:
+        for share in partitions:
+            opened.enter_context(_hold(settings, share))
+        workers = [opened.enter_context(_worker(settings, share, background=False)) for share in partitions]
+        if len(workers) > 1:
+            # Scores read rows of every partition, so all are there before the first is made.
+            for worker, share in zip(workers, partitions, strict=True):
+                worker.fold(on_progress=_as_step(on_progress, f"partition {share.index}: events processed"))
+        for worker in workers:
+            one = worker.run_once(on_progress=_as_step(on_progress, "events processed"))
+            done = Result(one.offset, done.scored + one.scored, done.opened + one.opened, worker.has_models)
+    return done
+
+
+def run_until_stopped(settings: Settings, partitions: Sequence[Partition]) -> None:
+    """Process new events of the first of the partitions that has no worker, until SIGINT or SIGTERM.
+
+    Raises:
+        ConfigurationError: the database's schema is too old.
+        Conflict: each of the partitions has a worker.
+    """
+    with ExitStack() as lock:
+        share = _first_free(settings, partitions, lock)
+        logs.set_up(settings)
+        stopped = threading.Event()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, lambda *_: stopped.set())
+        with _worker(settings, share, background=True) as worker:
+            _wait_for_follower(settings, stopped)
+            worker.run(lambda: not stopped.is_set())
+
+
+def _as_step(on_progress: OnProgress | None, what: str) -> Callable[[int, int], None] | None:
+    return partial(on_progress, what) if on_progress else None
 
 
 def _hold(settings: Settings, share: Partition) -> AbstractContextManager[None]:
@@ -83,82 +133,47 @@ def _hold(settings: Settings, share: Partition) -> AbstractContextManager[None]:
     return only_one(settings.root / f"worker-{share.index}of{share.count}.lock", what=f"running the worker{which}")
 
 
-def _first_free(settings: Settings, shares: Sequence[Partition], locks: ExitStack) -> Partition:
-    for share in shares[:-1]:
+def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitStack) -> Partition:
+    for share in partitions[:-1]:
         with suppress(Conflict):
-            locks.enter_context(_hold(settings, share))
+            lock.enter_context(_hold(settings, share))
             return share
-    locks.enter_context(_hold(settings, shares[-1]))
-    return shares[-1]
-
-
-def _run_once(settings: Settings, shares: Sequence[Partition], *, quiet: bool) -> None:
-    done, has_models = Progress(0, 0, 0), False
-    with ExitStack() as open_workers:
-        workers = [open_workers.enter_context(_worker(settings, share, background=False)) for share in shares]
-        if len(workers) > 1:
-            # Scores read rows of every partition, so all are there before the first is made.
-            for worker, share in zip(workers, shares, strict=True):
-                with progress(f"partition {share.index}") as tell:
-                    worker.fold(on_progress=tell)
-        for worker in workers:
-            with progress("events folded") as tell:
-                one = worker.run_once(on_progress=tell)
-            done = Progress(one.offset, done.scored + one.scored, done.opened + one.opened)
-            has_models = worker.has_models
-    note(
-        f"Features reach event {done.offset:,}; {done.scored:,} subjects scored, {done.opened:,} leads opened."
-        + ("" if has_models else " No model is published yet, so nothing was scored.")
-    )
-    if not quiet:
-        step = ("leads queue", "the ranked queue") if has_models else ("leads train --all", "train on these features")
-        next_steps(step)
-
-
-def _run_on(settings: Settings, share: Partition) -> None:
-    logs.set_up(settings)
-    stopped = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopped.set())
-    with _worker(settings, share, background=True) as worker:
-        _wait_for_follower(settings, stopped)
-        worker.run(lambda: not stopped.is_set())
+    lock.enter_context(_hold(settings, partitions[-1]))
+    return partitions[-1]
 
 
 @contextmanager
 def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterator[Worker]:
     policies = load_policies(settings.policies)
-    engine = open_engine(settings)
-    published = Published(settings, policies, engine)
-    if background:
-        published.start()
-    else:
-        follow_once(settings)
-        published.refresh()
-    reader = GuardedReader(open_reader(settings), timeout_s=_STORE_S)
-    reader.warm_up()
-    log = PredictionLog(settings.predictions_dir, owner="worker")
-    log.start()
-    trials = Trials(policies, published.retreats)
-    if background:
-        trials.start()
-    try:
-        scorer = Scorer(engine, policies, reader, published, log, trials)
+    with ExitStack() as closing:
+        engine = open_engine(settings)
+        closing.callback(engine.dispose)
+        # Before the reader: it creates the online store if there is none yet.
         materializer = Materializer(settings, engine, partition=share)
+        published = Published(settings, policies, engine)
+        closing.callback(published.stop)
+        if background:
+            published.start()
+        else:
+            follow_once(settings)
+            published.refresh()
+        reader = GuardedReader(open_reader(settings), timeout_s=_STORE_S)
+        closing.callback(reader.close)
+        reader.warm_up()
+        log = PredictionLog(settings.predictions_dir, owner="worker")
+        log.start()
+        closing.callback(log.close)
+        trials = Trials(policies, published.retreats)
+        if background:
+            trials.start()
+        closing.callback(trials.stop)
+        scorer = Scorer(engine, policies, reader, published, log, trials)
         with compacting(materializer.segments), compaction.compacting(settings.predictions_dir):
             yield Worker(policies, engine, scorer, published, materializer)
-    finally:
-        trials.stop()
-        try:
-            log.close()
-        finally:
-            reader.close()
-            published.stop()
-            engine.dispose()
 
 
 def follow_once(settings: Settings) -> None:
-    """Publish what the registry's aliases name now, unless a follower does that already or no registry exists."""
+    """Publish the versions that the registry's aliases point to now, unless a follower runs or there is no registry."""
     from models.registry.registry import Registry
     from serving.versions.follower import Follower
 
@@ -171,11 +186,11 @@ def follow_once(settings: Settings) -> None:
     except Conflict:
         return
     except LeadsError as error:
-        _log.warning("keeping what is published: %s", error)
+        _log.warning("keeping the published versions: %s", error)
 
 
 def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:
-    """The first scores shall come from the versions the registry names now, not from those of an earlier run."""
+    """Wait until the versions that the registry names now are published, so that no score uses older ones."""
     began, deadline = clock.now(), time.monotonic() + _FOLLOWER_S
     while time.monotonic() < deadline and not stopped.wait(0.1):
         try:
@@ -185,4 +200,4 @@ def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:
                 return
         except LeadsError:
             continue
-    _log.warning("the follower has not looked at the registry yet; going on with what is published")
+    _log.warning("the follower has not read the registry yet; using the versions published before")

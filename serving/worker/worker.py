@@ -19,7 +19,7 @@ from features.materialize import Materializer
 from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.errors import LeadsError, Unavailable
 from leads.events import LoggedEvent, Subject
 from leads.policies import Policies

@@ -33,7 +33,15 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
 
 def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Undisturbed) -> None:
     shown = undisturbed.log.read_text()
-    for part in ("own templates", "GET /v1/leads", "leads-spam v1", "POST /v1/leads/claim", "POST /v1/score", "DRIFT"):
+    for part in (
+        "Corpora: turned off by LEADS_CORPORA",
+        "built-in templates",
+        "GET /v1/leads",
+        "leads-spam v1",
+        "POST /v1/leads/claim",
+        "POST /v1/score",
+        "DRIFT",
+    ):
         assert part in shown
     assert "Traceback" not in shown
     assert {lead[3] for lead in undisturbed.leads} == {"spam", "harassment", "stream_manipulation"}
@@ -45,7 +53,7 @@ def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Un
 def test_a_second_run_skips_what_is_done(undisturbed: Undisturbed) -> None:
     log = undisturbed.log.with_name("second.log")
     seconds = run_demo(undisturbed.home, log)
-    assert log.read_text().count("done by an earlier run") == 5
+    assert log.read_text().count("Done by an earlier run.") == 5
     assert seconds < undisturbed.seconds
     assert leads_of(undisturbed.home) == undisturbed.leads
     assert decided_of(undisturbed.home) == 1

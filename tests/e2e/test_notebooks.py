@@ -30,9 +30,9 @@ SAYS = {
     },
     "own_labels": {
         "undeclared": ("Harm 'ticket_resale' not found", "dsa_category: STATEMENT_CATEGORY_OTHER_VIOLATION_TC"),
-        "train": ("Labels of ticket_resale from Ticket export.csv", "file:ticket_export", "without label"),
+        "train": ("Labels for ticket_resale from Ticket export.csv", "file:ticket_export", "without label"),
         "kept": ("labels/ticket_resale/ticket_export.parquet",),
-        "promote": ("Version 1 is champion of ticket_resale",),
+        "promote": ("v1 is now champion of ticket_resale",),
     },
     "own_model": {
         "register": ("spam version 1, challenger", "leads models promote spam 1"),

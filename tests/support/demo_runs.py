@@ -13,7 +13,7 @@ import sqlalchemy as sa
 
 from leads import clock
 from leads.db import tables
-from leads.db.tables import open_engine, reading
+from leads.db.engine import open_engine, reading
 from leads.files import write_json
 from leads.settings import load_settings
 
@@ -36,7 +36,7 @@ def start_demo(home: Path, log: Path) -> subprocess.Popen[bytes]:
     env = {**os.environ, "LEADS_HOME": str(home), "LEADS_CORPORA": "", "PYTHONWARNINGS": "default"}
     with log.open("ab") as out:
         return subprocess.Popen(
-            [sys.executable, "-m", "cli.app", "demo", "--quick"],
+            [sys.executable, "-P", "-m", "cli", "demo", "--quick"],
             env=env,
             stdout=out,
             stderr=subprocess.STDOUT,

@@ -14,7 +14,7 @@ from features.online.codec import entity_key, float_list_value
 from features.online.reader import open_reader
 from leads import clock
 from leads.db import event_log
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.events import ItemCreated, RecordedEvent, Subject
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings

@@ -13,7 +13,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from leads.clock import Micros
 from leads.db import event_log
-from leads.db.tables import leads, reading
+from leads.db.engine import reading
+from leads.db.tables import leads
 from leads.events import ItemCreated, Subject
 from leads.rules import needs_item, touched_by
 from training.data.labels import Label

@@ -12,8 +12,8 @@ from sqlalchemy.engine import Engine
 from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
+from leads.db.engine import reading
 from leads.db.items import current_items
-from leads.db.tables import reading
 from leads.events import Subject
 from leads.policies import HarmPolicy
 from leads.rules import touched_by

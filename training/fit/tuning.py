@@ -8,7 +8,7 @@ from typing import NamedTuple
 import yaml
 
 from features.offline.frames import point_in_time
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.policies import Policies
 from leads.settings import Settings
 from training.build import encoder_of

@@ -16,8 +16,8 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import model_changes
+from leads.db.engine import reading
 from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, ModelChange
-from leads.db.tables import reading
 from leads.files import in_turn, only_one
 from leads.settings import Settings
 from models.registry.registry import RETIRED, Registered

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sqlalchemy.engine import Engine
 
 from leads.db import drift_verdicts
+from leads.db.engine import reading
 from leads.db.model_changes import CHAMPION
-from leads.db.tables import reading
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.registry.registry import Registered, Registry

@@ -13,8 +13,8 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
+from leads.db.engine import open_engine
 from leads.db.model_changes import CHALLENGER, current_actor
-from leads.db.tables import open_engine
 from leads.errors import InvalidInput
 from leads.files import only_one
 from models.registry.registry import Registry

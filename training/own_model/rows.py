@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from features.offline.frames import point_in_time
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import InvalidInput, NotEnoughData
 from leads.policies import HarmPolicy, Policies, load_policies
 from leads.settings import Settings

@@ -1,4 +1,4 @@
-"""Alembic's environment: it runs on the connection that `leads.db.tables.upgrade` hands over."""
+"""Alembic's environment: it runs on the connection that `leads.db.engine` hands over."""
 
 from alembic import context
 

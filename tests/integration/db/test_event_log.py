@@ -15,9 +15,9 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import event_log
+from leads.db.engine import reading
 from leads.db.event_log import Head
 from leads.db.items import current_items
-from leads.db.tables import reading
 from leads.errors import InvalidInput
 from leads.events import (
     DecisionMade,

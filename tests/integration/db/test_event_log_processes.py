@@ -13,9 +13,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.db import event_log
+from leads.db.engine import reading
 from leads.db.event_log import Head
 from leads.db.tables import events as events_table
-from leads.db.tables import reading
 from leads.settings import Settings
 
 BATCH = 300
@@ -27,7 +27,7 @@ from leads import clock
 from leads.db import event_log
 from leads.events import Event, ItemCreated, SubjectRef
 from leads.settings import load_settings
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 
 home, url, name, batches = Path(sys.argv[1]), sys.argv[2], sys.argv[3], int(sys.argv[4])
 engine = open_engine(load_settings(home=home, database_url=url))

@@ -31,7 +31,7 @@ from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
 from leads import clock
 from leads.db import event_log
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.processes import QUIET, start, stop
 from leads.settings import Settings, load_settings
 from tests.support.features.history import CONTRACT, START, SUBJECTS, history

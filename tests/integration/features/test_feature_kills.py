@@ -14,7 +14,7 @@ import pytest
 from features.materialize import Materializer
 from features.offline.frames import point_in_time
 from leads import clock
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.settings import Settings, load_settings
 from tests.support.features.history import CONTRACT, SUBJECTS, assert_served_alike, log_history, segment_rows
 from tests.support.paths import REPOSITORY

@@ -17,10 +17,10 @@ from features.offline.compaction import compacting
 from features.offline.frames import Frame, point_in_time
 from features.offline.segments import MERGED, Segments
 from leads import clock
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
-from serving.worker.run import run
+from serving.worker.run import chosen_partitions, run_once
 from tests.support.features.history import CONTRACT, SUBJECTS, log_history, segment_rows, served
 
 N = 4_000
@@ -68,7 +68,7 @@ def test_workers_of_two_partitions_make_what_one_makes(tmp_path: Path, whole: Wh
     log_history(engine, N)
     engine.dispose()
     env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "", "LEADS_PARTITIONS": "2"}
-    command = [sys.executable, "-m", "cli.app", "worker", "--once", "--quiet"]
+    command = [sys.executable, "-P", "-m", "cli", "worker", "--once", "--quiet"]
     both = [subprocess.Popen([*command, "--partition", str(i)], env=env, stderr=subprocess.PIPE) for i in range(2)]
     ended = [(worker.communicate(timeout=120)[1], worker.returncode) for worker in both]
     assert [code for _, code in ended] == [0, 0], [errors.decode()[-2_000:] for errors, _ in ended]
@@ -81,7 +81,7 @@ def test_one_worker_works_off_every_partition(tmp_path: Path, whole: Whole) -> N
     engine = open_engine(settings)
     log_history(engine, N)
     engine.dispose()
-    run(settings, once=True, rebuild=False, partition=None, quiet=True)
+    assert run_once(settings, chosen_partitions(settings, None)) == (N, 0, 0, False)
     agrees(settings, whole)
 
 

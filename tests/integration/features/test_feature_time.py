@@ -16,7 +16,7 @@ import pytest
 from features.materialize import Materializer
 from features.offline.frames import point_in_time
 from leads import clock
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.events import Subject
 from leads.settings import Settings, load_settings
 from tests.support.features.history import CONTRACT, SUBJECTS, assert_served_alike, log_history, segment_rows, served
@@ -27,7 +27,7 @@ CHILD = """
 import sys
 from features.materialize import Materializer
 from leads.settings import load_settings
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 settings = load_settings(online_flush_s=0.001, segment_flush_s=0.02)
 materializer = Materializer(settings, open_engine(settings), read=200)
 while materializer.step().events:

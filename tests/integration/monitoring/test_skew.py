@@ -101,7 +101,7 @@ def test_a_killed_worker_causes_no_skew(tmp_path: Path) -> None:
         world.send()
     world.close()
     env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "", "LEADS_SEGMENT_FLUSH_S": "0.3"}
-    command = [sys.executable, "-m", "cli.app", "worker", "--once", "--quiet"]
+    command = [sys.executable, "-P", "-m", "cli", "worker", "--once", "--quiet"]
     child = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and child.poll() is None and not has_predictions(world.settings):

@@ -33,7 +33,7 @@ TEXT = DOCUMENT.read_text(encoding="utf-8")
 # What a shell of the reader's has: the command line, and a curl that is quiet and asks no proxy.
 PRELUDE = """set -euo pipefail
 curl() { command curl --silent --show-error --noproxy '*' "$@"; echo; }
-leads() { "$PYTHON" -m cli.app "$@"; }
+leads() { "$PYTHON" -P -m cli "$@"; }
 """
 # Runs blocks of Python in one process of their own, as in one script: BentoML changes the process that imports it.
 PYTHON = """

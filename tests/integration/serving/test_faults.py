@@ -30,7 +30,7 @@ from sqlalchemy.engine import Engine
 from features.layout import ACCOUNT, HEADER, ITEM, ROLES, VISIBLE
 from leads import clock
 from leads.db import event_log, keys
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, Subject, SubjectRef
 from leads.predictions.log import days, read_predictions, scan_predictions

@@ -17,8 +17,8 @@ from features.offline.frames import point_in_time
 from leads import clock
 from leads.clock import Micros
 from leads.db import keys
+from leads.db.engine import reading
 from leads.db.items import current_items
-from leads.db.tables import reading
 from leads.events import Subject
 from leads.settings import Settings
 from models.registry import portable

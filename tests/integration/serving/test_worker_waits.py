@@ -14,7 +14,7 @@ from features.materialize import Materializer
 from features.online.reader import Fetched, OnlineReader, open_reader
 from leads import clock
 from leads.db import event_log
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, Subject, SubjectRef
 from leads.predictions.log import PredictionLog

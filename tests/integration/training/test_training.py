@@ -21,7 +21,7 @@ from features.evaluate.columns import evaluate
 from features.layout import missing
 from features.offline.frames import Frame
 from leads.db import event_log
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import Policies, load_policies

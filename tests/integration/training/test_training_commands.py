@@ -15,7 +15,7 @@ from cli.app import app
 from leads import clock
 from leads.db import drift_verdicts, event_log
 from leads.db.drift_verdicts import DriftVerdict
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.errors import LeadsError
 from leads.events import DecisionMade, Event, SubjectRef
 from leads.policies import load_policies
@@ -101,7 +101,7 @@ def test_from_a_file_of_ones_own_to_a_challenger_that_can_be_promoted(home: Path
     assert registry.aliases("my_harm") == {"champion": "1"}
     # What was imported once is learned from again; nothing is new, so nothing is trained.
     again = run("train", "my_harm")
-    assert "used again" in said(again)
+    assert "same data and configuration as v1" in said(again)
     assert len(registry.versions("my_harm")) == 1
 
 
@@ -136,11 +136,11 @@ def test_tuning_keeps_what_it_finds_in_a_file(home: Path) -> None:
         "train", "my_harm", "--csv", str(table), "--text", "comment", "--label", "is_bad", "--tune", "--trials", "6"
     )  # fmt: skip
     assert result.exit_code == 0, result.output
-    assert "found better" in said(result)
+    assert "found a better configuration" in said(result)
     kept = yaml.safe_load((home / "home" / "tuned" / "my_harm.yaml").read_text())
     assert kept["text"]["plain_c"] > 0.05
     (home / "harms" / "my_harm.yaml").write_text((home / "home" / "tuned" / "my_harm.yaml").read_text())
-    assert "used again" in said(run("train", "my_harm"))
+    assert "same data and configuration as v1" in said(run("train", "my_harm"))
 
 
 @pytest.mark.parametrize(

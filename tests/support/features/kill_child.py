@@ -19,7 +19,7 @@ from typing import Any
 
 from features.feast.store import import_feast
 from features.materialize import Materializer
-from leads.db.tables import open_engine
+from leads.db.engine import open_engine
 from leads.settings import load_settings
 
 _steps = 0

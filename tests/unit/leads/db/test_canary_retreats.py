@@ -6,7 +6,7 @@ from sqlalchemy.engine import Engine
 
 from leads.db import canary_retreats
 from leads.db.canary_retreats import Retreat
-from leads.db.tables import reading
+from leads.db.engine import reading
 
 SEEN = Retreat(5, "spam", "2", "3 of 4 calls failed", "here")
 

@@ -17,8 +17,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.breaker import IN_A_ROW
+from leads.db.engine import migrate, newest_revision, open_engine, reading, schema_revision, unchecked_engine
 from leads.db.items import current_items
-from leads.db.tables import open_engine, reading
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.settings import Settings, load_settings
@@ -28,6 +28,7 @@ from leads.settings import Settings, load_settings
 def bounded(postgresql_url: str, tmp_path: Path) -> Iterator[Engine]:
     """An engine on PostgreSQL with a statement timeout of a third of a second."""
     settings = load_settings(home=tmp_path, corpora="", database_url=postgresql_url)
+    migrate(settings)
     engine = open_engine(settings, timeout_s=0.3)
     yield engine
     engine.dispose()
@@ -59,7 +60,7 @@ def test_the_timeout_survives_a_rollback_and_holds_on_every_connection(bounded: 
 
 
 def test_jobs_have_no_timeout(postgresql_url: str, tmp_path: Path) -> None:
-    engine = open_engine(load_settings(home=tmp_path, corpora="", database_url=postgresql_url))
+    engine = unchecked_engine(load_settings(home=tmp_path, corpora="", database_url=postgresql_url))
     assert one(engine, "SHOW statement_timeout") == "0"
     engine.dispose()
 
@@ -67,18 +68,16 @@ def test_jobs_have_no_timeout(postgresql_url: str, tmp_path: Path) -> None:
 def test_migrating_has_no_timeout(postgresql_url: str, tmp_path: Path) -> None:
     """When two processes start together, the second waits until the first has migrated."""
     settings = load_settings(home=tmp_path, corpora="", database_url=postgresql_url)
-    holder = open_engine(settings, migrate=False)
-    opened: list[Engine] = []
+    holder = unchecked_engine(settings)
     with holder.begin() as connection:
         connection.execute(sa.text("SELECT pg_advisory_xact_lock(7235019)"))
-        waiting = threading.Thread(target=lambda: opened.append(open_engine(settings, timeout_s=0.1)))
+        waiting = threading.Thread(target=migrate, args=(settings,))
         waiting.start()
         waiting.join(1.0)
         assert waiting.is_alive()
     waiting.join(60)
-    assert one(opened[0]) == 1
-    for engine in (holder, *opened):
-        engine.dispose()
+    assert schema_revision(holder) == newest_revision()
+    holder.dispose()
 
 
 @pytest.fixture
@@ -159,7 +158,7 @@ def test_calls_to_a_silent_server_are_paused(tmp_path: Path) -> None:
         listening = threading.Thread(target=listen)
         listening.start()
         url = f"postgresql+psycopg://nobody:hunter2@127.0.0.1:{server.getsockname()[1]}/leads?sslmode=disable"
-        engine = open_engine(load_settings(home=tmp_path, database_url=url), migrate=False, timeout_s=1)
+        engine = unchecked_engine(load_settings(home=tmp_path, database_url=url), timeout_s=1)
         errors = [refused(engine) for _ in range(IN_A_ROW)]
         called = len(heard)
         errors += [refused(engine) for _ in range(20)]
@@ -183,7 +182,7 @@ def test_a_recovered_server_is_used_again(postgresql_url: str, tmp_path: Path) -
     with tempfile.TemporaryDirectory() as short:
         link = Path(short) / "pg"
         url = good.update_query_dict({"host": str(link)}).render_as_string(hide_password=False)
-        engine = open_engine(load_settings(home=tmp_path, database_url=url), migrate=False, timeout_s=1)
+        engine = unchecked_engine(load_settings(home=tmp_path, database_url=url), timeout_s=1)
         for _ in range(IN_A_ROW):
             assert "OperationalError" in str(refused(engine))
         assert "recently" in str(refused(engine))

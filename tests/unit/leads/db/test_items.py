@@ -9,8 +9,8 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import event_log
+from leads.db.engine import reading, unchecked_engine
 from leads.db.items import StoredItems, current_items
-from leads.db.tables import open_engine, reading
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.settings import Settings, load_settings
@@ -39,7 +39,7 @@ def test_the_newest_content_is_read_in_both_ways(any_engine: Engine) -> None:
 
 
 def test_a_missing_database_raises_unavailable(settings: Settings, tmp_path: Path) -> None:
-    engine = open_engine(load_settings(home=tmp_path / "never", corpora=Path()), migrate=False)
+    engine = unchecked_engine(load_settings(home=tmp_path / "never", corpora=Path()))
     with pytest.raises(Unavailable, match="database"):
         StoredItems(engine).of([Subject("comment", "c1")])
     engine.dispose()

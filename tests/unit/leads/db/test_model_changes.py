@@ -6,8 +6,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.db import model_changes
+from leads.db.engine import reading
 from leads.db.model_changes import ModelChange, champions
-from leads.db.tables import reading
 
 PROMOTED = ModelChange(5, "spam", "1", "promoted", "me", "better", alias="champion", gate='{"checks":[]}')
 

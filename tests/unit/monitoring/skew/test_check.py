@@ -32,7 +32,7 @@ def test_predictions_of_a_version_that_is_gone_are_counted_and_named(settings: S
     assert spam.unverifiable[0].version == "1"
     assert "There is no version 1 of spam" in spam.unverifiable[0].why
     assert reported == [(3, 3)]
-    assert "nothing checked" in shown(result)
+    assert "Nothing checked" in shown(result)
 
 
 def shown(result: SkewResult) -> str:
@@ -50,7 +50,7 @@ def harm_skew(**given: object) -> HarmSkew:
     return replace(plain, **given)  # type: ignore[arg-type]
 
 
-def test_the_screen_names_what_differs_and_what_was_left_out() -> None:
+def test_the_result_names_what_differs_and_what_was_not_checked() -> None:
     example = Example("p1", "comment:[bold]c1", AT, 5.0, float("nan"))
     column = ColumnSkew("stale row", "account.strikes", "violations found so far", 7, float("nan"), example)
     gone = Unverifiable("4", 6, "the version can't be found")
@@ -60,13 +60,18 @@ def test_the_screen_names_what_differs_and_what_was_left_out() -> None:
     assert "7 of 30" in text
     for part in ("account.strikes", "stale row", "comment:[bold]c1", "served 5, expected –", "2026-05-01T12:00:00Z"):
         assert part in text
-    for part in ("6 predictions of version 4", "4 predictions are newer", "10 predictions are outside", "3 judged"):
+    for part in (
+        "6 predictions of v4",
+        "4 predictions are newer",
+        "10 predictions are outside",
+        "3 predictions are of a text",
+    ):
         assert part in text
 
 
-def test_the_screen_of_no_difference_is_short() -> None:
+def test_the_result_without_differences_is_short() -> None:
     text = shown(SkewResult((harm_skew(sampled=50),), 10.0))
-    assert "no skew" in text
+    assert "No skew" in text
     assert "0.50 s" in text
-    assert "What differs" not in text
+    assert "Columns that differ" not in text
     assert ACCOUNT.view not in text

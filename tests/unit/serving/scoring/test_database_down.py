@@ -13,7 +13,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from sqlalchemy.engine import Engine
 
 from leads.db import keys
-from leads.db.tables import open_engine
+from leads.db.engine import unchecked_engine
 from leads.settings import load_settings
 from serving.runtime import Runtime
 from tests.support.serving.world import Http, make_stack
@@ -34,7 +34,7 @@ def down(tmp_path: Path) -> Iterator[Engine]:
     with socket.create_server(("127.0.0.1", 0)) as server:
         port = server.getsockname()[1]
     url = f"postgresql+psycopg://nobody:hunter2@127.0.0.1:{port}/leads"
-    engine = open_engine(load_settings(home=tmp_path / "down", database_url=url), migrate=False, timeout_s=1)
+    engine = unchecked_engine(load_settings(home=tmp_path / "down", database_url=url), timeout_s=1)
     yield engine
     engine.dispose()
 

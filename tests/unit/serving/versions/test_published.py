@@ -13,7 +13,7 @@ from sqlalchemy.engine import Engine
 
 from leads.db import canary_retreats
 from leads.db.canary_retreats import Retreat
-from leads.db.tables import open_engine
+from leads.db.engine import migrate, unchecked_engine
 from leads.settings import Settings, load_settings
 from models.version import ModelVersion, load
 from serving.versions.published import RETRY_REFUSED_S, Published
@@ -276,7 +276,7 @@ def test_the_background_thread_brings_a_retreat_to_another_process(settings: Set
 def test_a_retreat_waits_for_a_database_that_is_down(settings: Settings, tmp_path: Path) -> None:
     """Until the database was read, no canary may answer."""
     elsewhere = load_settings(home=tmp_path / "other", corpora=Path())
-    engine = open_engine(elsewhere, migrate=False)
+    engine = unchecked_engine(elsewhere)
     publish(settings, "spam", "1")
     publish(settings, "spam", "2", role="canary")
     published = Published(settings, POLICIES, engine)
@@ -286,7 +286,7 @@ def test_a_retreat_waits_for_a_database_that_is_down(settings: Settings, tmp_pat
     published.retreats.retreat("spam", "2", "fails")
     published.refresh()
     assert published.retreats.waiting
-    open_engine(elsewhere).dispose()
+    migrate(elsewhere)
     published.refresh()
     assert not published.retreats.waiting
     assert not published.lineup().canaries

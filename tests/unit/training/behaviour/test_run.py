@@ -402,7 +402,7 @@ def test_the_sign_test_is_exact() -> None:
     assert sign_test(0, 0) == 1
 
 
-def test_rows_for_the_screen(version: ModelVersion, tmp_path: Path) -> None:
+def test_rows_of_the_table(version: ModelVersion, tmp_path: Path) -> None:
     suite = suite_of(tmp_path)
     good, bad = run(version, suite), run(broken(version, np.negative), suite)
     alone = rows(bad)

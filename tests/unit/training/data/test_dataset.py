@@ -12,7 +12,8 @@ from features.evaluate.columns import evaluate
 from features.layout import missing
 from features.offline.frames import Frame
 from leads.db import event_log
-from leads.db.tables import leads, open_engine
+from leads.db.engine import open_engine
+from leads.db.tables import leads
 from leads.errors import NotEnoughData
 from leads.events import DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.policies import HarmPolicy, load_policies

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cli.ui.own_labels import import_on_screen
+from cli.ui.own_labels import import_file
 from leads.clock import from_text
 from leads.errors import InvalidInput, LeadsError, NotFound
 from leads.policies import Policies, load_policies
@@ -221,19 +221,19 @@ def test_names_are_made_safe(name: str) -> None:
     assert safe[0].isalnum()
 
 
-def test_the_screen_says_what_was_kept_and_never_a_text(
+def test_importing_prints_counts_and_never_a_text(
     settings: Settings, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path.write_text(f"text,label\n{SECRET},1\n{SECRET},1\nwords,0\n,1\n")
     policies: Policies = POLICIES
-    import_on_screen(settings, policies, "spam", path, TWO)
+    import_file(settings, policies, "spam", path, TWO)
     first = capsys.readouterr().out
     assert "66.7%" in first
     assert "leads train spam" in first
     assert str(settings.root / "labels" / "spam" / "mine_2.parquet") in first
-    assert "in place of" not in first
-    import_on_screen(settings, policies, "spam", path, TWO, quiet=True)
+    assert "replacing" not in first
+    import_file(settings, policies, "spam", path, TWO, quiet=True)
     again = capsys.readouterr().out
-    assert "in place of those kept" in again
+    assert "replacing earlier labels" in again
     assert "leads train" not in again
     assert SECRET not in first + again

@@ -9,7 +9,7 @@ from sqlalchemy.engine import Engine
 
 from leads.db import canary_retreats
 from leads.db.canary_retreats import Retreat
-from leads.db.tables import reading
+from leads.db.engine import reading
 from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings

@@ -1,0 +1,60 @@
+"""`leads migrate`, `leads simulate` and `leads ingest`: the database, and the events in it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Quiet, read_settings
+
+
+def migrate(quiet: Quiet = False) -> None:
+    """Create the database, or update its schema to this version. Run it after each upgrade."""
+    from cli.ui.database import migrate_database
+
+    migrate_database(read_settings(), quiet=quiet)
+
+
+def simulate(
+    out: Annotated[Path | None, typer.Option(help="Output folder. Default: simulation/ in LEADS_HOME.")] = None,
+    preset: Annotated[
+        str, typer.Option(help="standard: 5,000 accounts, 30 days. small: 700 accounts, 10 days.")
+    ] = "standard",
+    accounts: Annotated[int | None, typer.Option(help="Number of accounts, instead of the preset's.")] = None,
+    days: Annotated[int | None, typer.Option(help="Days of history, instead of the preset's.")] = None,
+    seed: Annotated[int, typer.Option(help="Random seed. The same seed gives identical files.")] = 1,
+    end: Annotated[
+        str | None, typer.Option(help="End of the simulated time, in RFC 3339. Default: a fixed date.")
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Simulate a platform: its events, and the true label of every subject."""
+    from cli.ui.simulation import simulate_platform
+
+    settings = read_settings()
+    folder = out or settings.root / "simulation"
+    simulate_platform(
+        settings, folder, preset_name=preset, accounts=accounts, days=days, seed=seed, end=end, quiet=quiet
+    )
+
+
+def ingest(
+    file: Annotated[Path, typer.Argument(help="JSON Lines file with one event per line.")],
+    quiet: Quiet = False,
+) -> None:
+    """Append a file of events to the event log. Events that are already in the log are skipped."""
+    from cli.ui.database import opened
+    from cli.ui.terminal import next_steps, note, progress
+    from leads.db.ingest import ingest as ingest_file
+
+    with opened(read_settings()) as engine, progress("events appended") as tell:
+        result = ingest_file(engine, file, on_progress=tell)
+    skipped = f"; skipped {result.duplicates:,} that were already there" if result.duplicates else ""
+    note(f"Appended {result.accepted:,} events{skipped}. The log now ends at event {result.offset:,}.")
+    if not quiet:
+        next_steps(
+            ("leads worker --once", "compute features from the new events, and score them"),
+            ("leads train --all", "train a model version for each harm"),
+        )

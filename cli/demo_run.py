@@ -1,0 +1,239 @@
+"""The demo: the whole loop, each step the very command a user would run, the rest over HTTP.
+
+Repeating a step changes nothing, so a demo that was killed can resume; `demo.json` only saves time.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import msgspec
+from rich.markup import escape
+from rich.rule import Rule
+
+from cli.ui.corpora import print_corpora
+from cli.ui.database import opened
+from cli.ui.demo import decide_one, score_a_text, top_leads
+from cli.ui.terminal import console, next_steps, note
+from leads import clock
+from leads.clock import Micros
+from leads.db import event_log, keys
+from leads.db.engine import reading
+from leads.errors import LeadsError, Unavailable
+from leads.files import only_one, write_json
+from leads.policies import load_policies
+from leads.processes import QUIET, die_with_parent, python, start, stop
+from leads.settings import Settings
+from leads_client import Client
+
+KEY_NAME = "demo"
+_READY_S = 180.0
+_POLL_S = 0.2
+
+
+class DemoProgress(msgspec.Struct):
+    """What a demo has done. `end`, when its simulated time ends, is fixed at the first run for all later ones."""
+
+    quick: bool
+    end: Micros
+    done: list[str] = []
+
+
+class Demo:
+    """One run. `leads` commands run as child processes, so each step is what it says."""
+
+    def __init__(self, settings: Settings, *, quick: bool) -> None:
+        self._settings = settings
+        self._path = settings.root / "demo.json"
+        self._started = time.monotonic()
+        self._number = 0
+        self.progress = self._load(quick)
+        self.simulation = settings.root / "simulation"
+
+    @property
+    def seconds(self) -> float:
+        """Since the start of this run."""
+        return time.monotonic() - self._started
+
+    def _load(self, quick: bool) -> DemoProgress:
+        if self._path.exists():
+            progress = msgspec.json.decode(self._path.read_bytes(), type=DemoProgress)
+            if progress.quick == quick:
+                return progress
+            raise LeadsError(
+                f"{self._settings.root} has a demo that was started {'without' if quick else 'with'} --quick.",
+                field="--quick",
+                remedy="Run the demo the same way again, or start over: leads demo --fresh",
+            )
+        progress = DemoProgress(quick=quick, end=clock.now() // clock.HOUR * clock.HOUR)
+        write_json(self._path, progress)
+        return progress
+
+    def step(self, title: str) -> None:
+        """Print the heading of the next step."""
+        self._number += 1
+        console.print(Rule(f"[bold]{self._number}[/bold]  {title}  [dim]{self.seconds:.0f} s[/dim]", align="left"))
+
+    def command(
+        self, name: str, title: str, *arguments: str, accept: tuple[int, ...] = (0,), again: bool = False
+    ) -> None:
+        """Run `leads …`, unless an earlier run of the demo did.
+
+        Args:
+            accept: exit codes that are not errors.
+            again: run it even if an earlier run of the demo did.
+        """
+        self.step(title)
+        if name in self.progress.done and not again:
+            note("  Done by an earlier run.")
+            return
+        shown = " ".join(arguments).replace(str(self._settings.root), self._short_root())
+        console.print(f"  [dim]$ leads {escape(shown)}[/dim]", soft_wrap=True)
+        child = subprocess.run(
+            python("cli", *arguments),
+            env={**os.environ, **QUIET, "LEADS_HOME": str(self._settings.root)},
+            preexec_fn=die_with_parent,
+            check=False,
+        )
+        if child.returncode not in accept:
+            raise LeadsError(
+                f"`leads {shown}` failed with exit code {child.returncode}.",
+                remedy="Fix the error above, then resume: leads demo",
+            )
+        if name not in self.progress.done:
+            self.progress.done.append(name)
+            write_json(self._path, self.progress)
+
+    def _short_root(self) -> str:
+        try:
+            return str(self._settings.root.relative_to(Path.cwd()))
+        except ValueError:
+            return str(self._settings.root)
+
+
+def run(settings: Settings, *, quick: bool, fresh: bool) -> None:
+    """Run the demo in the settings' home.
+
+    Raises:
+        LeadsError: a step failed. The next run resumes there.
+    """
+    lock = settings.root / "demo.lock"
+    if fresh and settings.root.exists():
+        with only_one(lock, what="running the demo"):
+            shutil.rmtree(settings.root)
+    with only_one(lock, what="running the demo"):
+        demo = Demo(settings, quick=quick)
+        print_corpora(settings)
+        _prepare(demo, quick)
+        _serve_and_show(demo, settings)
+        demo.command("drift", "Check for drift", "drift", "spam", "--quiet", accept=(0, 3), again=True)
+        home = escape(str(settings.root))
+        note(f"\n[bold green]The demo is done, in {demo.seconds:.0f} s.[/bold green] Its data is in {home}.")
+        _print_next(settings)
+
+
+def _prepare(demo: Demo, quick: bool) -> None:
+    size = ("--preset", "small") if quick else ("--accounts", "2000", "--days", "21")
+    end = clock.to_text(demo.progress.end)
+    history, change = (str(demo.simulation / f"events-{name}.jsonl") for name in ("history", "change"))
+    demo.command("migrate", "Create the database", "migrate", "--quiet", again=True)
+    demo.command("simulate", "Simulate a platform", "simulate", *size, "--end", end, "--quiet")
+    demo.command("ingest", "Append its history to the event log", "ingest", history, "--quiet")
+    demo.command("fold", "Compute features from the events (Feast)", "worker", "--once", "--quiet")
+    demo.command("train", "Train calibrated models on labels and features (MLflow)", "train", "--all", "--quiet")
+    demo.command("change", "Two days later: a new spam campaign has started", "ingest", change, "--quiet")
+
+
+def _serve_and_show(demo: Demo, settings: Settings) -> None:
+    policies = load_policies(settings.policies)
+    demo.step("Start the service: follower, worker, HTTP API (BentoML)")
+    with _service(settings) as api:
+        _wait_until_scored(settings)
+        demo.step("Show the best leads, over HTTP")
+        top_leads(api, policies)
+        demo.step("Claim a lead and decide it, over HTTP")
+        decide_one(api)
+        demo.step("Score a new text, over HTTP")
+        score_a_text(api)
+
+
+@contextmanager
+def _service(settings: Settings) -> Iterator[Client]:
+    """The service on a free port, with a key of its own; both are gone afterwards."""
+    port = _free_port()
+    with opened(settings) as engine:
+        for old in keys.listing(engine):
+            if old.name == KEY_NAME and old.revoked_at is None:
+                keys.revoke(engine, old.id)
+        created = keys.create(engine, KEY_NAME, ("score", "leads:read", "leads:decide", "events:write"))
+        env = {"LEADS_HOME": str(settings.root), "LEADS_POLICIES": str(settings.policies.resolve())}
+        command = python("cli", "serve", "--port", str(port))
+        service = start(command, env=env, log=settings.root / "logs" / "serve.log")
+        try:
+            url = f"http://127.0.0.1:{port}"
+            with Client(url, created.text, timeout_s=30) as client:
+                _wait_until_ready(client, url, service, settings)
+                yield client
+        finally:
+            stop(service, grace_s=20)
+            keys.revoke(engine, created.key.id)
+
+
+def _wait_until_ready(client: Client, url: str, service: subprocess.Popen[bytes], settings: Settings) -> None:
+    began = time.monotonic()
+    with console.status("starting"):
+        while time.monotonic() - began < _READY_S and service.poll() is None:
+            if client.ready():
+                note(f"  Ready on {url} after {time.monotonic() - began:.0f} s.")
+                return
+            time.sleep(_POLL_S)
+    raise Unavailable("The service did not become ready.", remedy=f"See the logs in {settings.root / 'logs'}.")
+
+
+def _wait_until_scored(settings: Settings) -> None:
+    """Wait until the worker has scored everything that is in the log now."""
+    began = time.monotonic()
+    with opened(settings) as engine, console.status("scoring the new events"):
+        while time.monotonic() - began < _READY_S:
+            with reading(engine) as connection:
+                head = event_log.head(connection).offset
+                scored = event_log.scored(connection, settings.partitions)
+            if scored >= head:
+                note(f"  All {head:,} events are processed and scored after {time.monotonic() - began:.0f} s.")
+                return
+            time.sleep(_POLL_S)
+    raise Unavailable("The worker did not catch up.", remedy=f"See {settings.root / 'logs' / 'worker.log'}.")
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _print_next(settings: Settings) -> None:
+    reports = sorted((settings.reports_dir / "drift").rglob("*.html"), key=lambda path: path.stat().st_mtime)
+    steps = [
+        (f"mlflow ui --backend-store-uri {settings.mlflow}", "browse runs, metrics, plots and model versions"),
+        ("leads serve", f"run the service; API reference on http://{settings.host}:{settings.port}/v1/docs"),
+        ("leads keys create NAME", "create an API key for it"),
+        ("leads queue", "show the ranked leads"),
+        ("leads skew --days 3", "check for training-serving skew"),
+        ("leads retrain spam --force", "retrain with the new decisions"),
+    ]
+    if reports:
+        steps.insert(1, (f"xdg-open {reports[-1]}", "open the drift report"))
+    next_steps(*((_in_venv(command), what) for command, what in steps))
+
+
+def _in_venv(command: str) -> str:
+    """The command as it is typed in the project's folder, without activating the environment."""
+    return f".venv/bin/{command}" if command.startswith(("mlflow ", "leads ")) else command

@@ -1,0 +1,47 @@
+"""`leads drift` and `leads skew`. Both exit with 3 when they find something."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cli.options import Harm, Quiet, read_configuration
+
+FOUND = 3
+
+
+def drift(
+    harm: Harm,
+    days: Annotated[
+        float, typer.Option(min=0.01, help="Length of the window in days. It ends with the newest prediction.")
+    ] = 1.0,
+    quiet: Quiet = False,
+) -> None:
+    """Detect drift between recent predictions and the training reference. Exits with code 3 if there is drift."""
+    from cli.ui.drift import show_drift
+
+    if show_drift(*read_configuration(), harm, days=days, quiet=quiet):
+        raise typer.Exit(FOUND)
+
+
+def skew(
+    harm: Annotated[str | None, typer.Argument(help="Only this harm. Default: every harm with predictions.")] = None,
+    days: Annotated[float, typer.Option(min=0.01, help="Length of the window in days.")] = 1.0,
+    until: Annotated[
+        str | None, typer.Option(help="End of the window, in RFC 3339. Default: the newest prediction.")
+    ] = None,
+    sample: Annotated[int, typer.Option(min=1, help="Check at most this many predictions per harm.")] = 20_000,
+    lag: Annotated[
+        float, typer.Option(min=0, help="Accept feature rows that were out of date for up to this many seconds.")
+    ] = 10.0,
+    json: Annotated[Path | None, typer.Option(help="Also write the full result to this JSON file.")] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Check for training-serving skew: recompute logged predictions' features. Exits with code 3 if any differ."""
+    from cli.ui.skew import show_skew
+
+    settings, policies = read_configuration()
+    if show_skew(settings, policies, harm, days=days, until=until, sample=sample, lag_s=lag, json=json, quiet=quiet):
+        raise typer.Exit(FOUND)

@@ -1,0 +1,30 @@
+"""Arguments and options that several commands share, and how a command reads its configuration."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+if TYPE_CHECKING:
+    from leads.policies import Policies
+    from leads.settings import Settings
+
+Harm = Annotated[str, typer.Argument(help="A harm declared in policies.yaml.")]
+Harms = Annotated[list[str] | None, typer.Argument(help="Harms declared in policies.yaml.")]
+All = Annotated[bool, typer.Option("--all", help="Every harm that has enough labels.")]
+Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Don't print next steps.")]
+
+
+def read_settings(**given: object) -> Settings:
+    """The settings from the environment; arguments win, except None. Imported late, so that `--help` is quick."""
+    from leads.settings import load_settings
+
+    return load_settings(**{name: value for name, value in given.items() if value is not None})
+
+
+def read_configuration() -> tuple[Settings, Policies]:
+    """The settings and the policies that they name."""
+    from leads.policies import configured
+
+    return configured()

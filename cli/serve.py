@@ -1,0 +1,94 @@
+"""`leads serve`, `worker`, `score`, `queue` and `status`: everything about running models."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.options import Quiet, read_configuration, read_settings
+
+
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: 3000.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of API worker processes. Default: 1.")] = None,
+    with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Also run the background worker.")] = True,
+) -> None:
+    """Migrate the database, then run the HTTP API, the model follower and the worker until Ctrl-C."""
+    from cli.ui.database import migrate_database
+    from cli.ui.terminal import next_steps, note
+    from serving.supervisor import serve as supervise
+
+    settings = read_settings(host=host, port=port, workers=workers)
+    # Before any child starts: children only check the schema.
+    migrate_database(settings, quiet=True)
+    address = f"http://{settings.host}:{settings.port}"
+    note(f"Lead Serving is starting on {address}. Logs are in {settings.root / 'logs'}. Press Ctrl-C to stop.")
+    next_steps(
+        (f"curl {address}/readyz", "check whether it is ready"),
+        ("leads keys create NAME", "create an API key"),
+        (f"{address}/v1/docs", "read the API reference"),
+    )
+    supervise(settings, with_worker=with_worker)
+
+
+def worker(
+    once: Annotated[bool, typer.Option("--once", help="Process the events in the log, then stop.")] = False,
+    rebuild: Annotated[
+        bool, typer.Option("--rebuild", help="Delete all feature rows first and compute them again.")
+    ] = False,
+    partition: Annotated[
+        int | None,
+        typer.Option(min=0, help="Only this partition. Default: all with --once, else the first without a worker."),
+    ] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Compute features from new events, score the subjects they touched and open leads."""
+    from cli.ui.terminal import note
+    from cli.ui.worker import process_once
+    from serving.worker.run import chosen_partitions, delete_features, run_until_stopped
+
+    settings = read_settings()
+    partitions = chosen_partitions(settings, partition)
+    if rebuild:
+        delete_features(settings)
+        note("Deleted all feature rows. Computing them again.")
+    if once:
+        process_once(settings, partitions, quiet=quiet)
+    else:
+        run_until_stopped(settings, partitions)
+
+
+def score(
+    subject: Annotated[
+        str | None, typer.Argument(help="TYPE:ID of a subject in the event log, for example comment:c12.")
+    ] = None,
+    text: Annotated[str | None, typer.Option(help="Score this text instead of a known subject.")] = None,
+    type_id: Annotated[str, typer.Option("--type", help="Subject type of the text.")] = "comment",
+    harm: Annotated[list[str] | None, typer.Option(help="Only this harm; repeat for several. Default: all.")] = None,
+) -> None:
+    """Score one subject or text on this machine, without the service."""
+    from cli.ui.scores import show_scores
+
+    if (subject is None) == (text is None):
+        raise typer.BadParameter("Give either a subject as TYPE:ID, or --text.", param_hint="SUBJECT")
+    show_scores(*read_configuration(), subject=subject, text=text, type_id=type_id, harms=harm)
+
+
+def queue(
+    harm: Annotated[str | None, typer.Option(help="Only this harm. Default: all.")] = None,
+    state: Annotated[str, typer.Option(help="open, claimed, decided, escalated, withdrawn or all.")] = "open",
+    limit: Annotated[int, typer.Option(min=1, max=500, help="Show at most this many leads.")] = 20,
+) -> None:
+    """Show the leads with the highest priority."""
+    from cli.ui.queue import show_queue
+
+    show_queue(*read_configuration(), harm=harm, state=state, limit=limit)
+
+
+def status() -> None:
+    """Show what exists, how far each part has got, and what to do next."""
+    from cli.ui.status import show_status
+
+    show_status(*read_configuration())

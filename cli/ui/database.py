@@ -1,0 +1,49 @@
+"""The database that commands work on: open it, migrate it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.markup import escape
+from sqlalchemy.engine import Engine
+
+from cli.ui.terminal import console, next_steps, note
+from leads.db.engine import Migrated, migrate, open_engine
+from leads.settings import Settings
+
+
+@contextmanager
+def opened(settings: Settings, *, create: bool = True) -> Iterator[Engine]:
+    """An engine that is disposed of afterwards; arguments and errors as `open_engine`."""
+    engine = open_engine(settings, create=create)
+    try:
+        yield engine
+    finally:
+        engine.dispose()
+
+
+def migrate_database(settings: Settings, *, quiet: bool) -> None:
+    """Create the database or update its schema, and print what was done; with `quiet` only if something was done.
+
+    Raises:
+        Unavailable: the database doesn't answer.
+    """
+    with console.status("migrating the database"):
+        done = migrate(settings)
+    if quiet and done.before == done.after:
+        return
+    note(escape(_what_was_done(done)))
+    if not quiet:
+        next_steps(
+            ("leads status", "see what exists and what is missing"),
+            ("leads serve", "run the API, the follower and the worker"),
+        )
+
+
+def _what_was_done(done: Migrated) -> str:
+    if done.before is None:
+        return f"Created the database at schema revision {done.after}."
+    if done.before == done.after:
+        return f"The database is up to date, at schema revision {done.after}."
+    return f"Migrated the database from revision {done.before} to {done.after}."

@@ -1,0 +1,130 @@
+"""Changes to which versions serve: promote, roll back, retire, canary."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.markup import escape
+
+from cli.ui.database import opened
+from cli.ui.models.gate import print_gate
+from cli.ui.models.versions import assemble_dataset
+from cli.ui.terminal import console, next_steps, note
+from leads.policies import Policies
+from leads.settings import Settings
+from models.registry.registry import Registry
+from training.lifecycle import canary
+from training.lifecycle.lifecycle import Lifecycle, Moved, Reason
+
+_SOON = "Running services switch within seconds."
+_HISTORY = "see who changed what"
+
+
+def promote(settings: Settings, policies: Policies, harm: str, number: str, reason: Reason, *, override: bool) -> bool:
+    """Check a version in the gate and promote it if it passes; returns whether it is the champion now.
+
+    Raises:
+        NotFound, Conflict, ModelRefused, NotEnoughData, Unavailable: as `Lifecycle.promote`.
+    """
+    with _lifecycle(settings, policies, harm) as versions, console.status("checking the gate"):
+        settled = versions.promote(
+            number, lambda: assemble_dataset(settings, policies, harm), reason, override=override
+        )
+    report = settled.gate
+    assert report is not None
+    print_gate(report)
+    if settled.alias != "champion":
+        note(f"[red]{harm} v{number} was not promoted.[/red] The champion stays.")
+        next_steps(
+            (f"leads models compare {harm} {report.champion or 'A'} {number}", "compare it with another version"),
+            (f'leads models promote {harm} {number} --override --why "…"', "promote it anyway; kept in the history"),
+        )
+        return False
+    overridden = "" if report.passed else " (gate overridden)"
+    note(f"[green]v{number} is now champion of {harm}{overridden}.[/green] {_SOON}")
+    next_steps(
+        (f"leads models rollback {harm}", "roll back to the previous champion"),
+        (f"leads models history {harm}", _HISTORY),
+    )
+    return True
+
+
+def roll_back(settings: Settings, policies: Policies, harm: str, reason: Reason) -> None:
+    """Make the previous champion the champion again.
+
+    Raises:
+        Conflict, Unavailable: as `Lifecycle.rollback`.
+    """
+    with _lifecycle(settings, policies, harm) as versions:
+        moved = versions.rollback(reason)
+    _print_skipped(moved)
+    replaced = f", replacing v{moved.before}" if moved.before else ""
+    note(f"[green]v{moved.champion} is now champion of {harm}[/green]{replaced}. {_SOON}")
+    steps = [
+        (f"leads models rollback {harm}", "go back one more"),
+        (f"leads models history {harm}", _HISTORY),
+    ]
+    if moved.before:
+        steps.append((f"leads models retire {harm} {moved.before}", "make sure that version never serves again"))
+    next_steps(*steps)
+
+
+def retire(settings: Settings, policies: Policies, harm: str, number: str, reason: Reason, *, override: bool) -> None:
+    """Retire a version, so that it never serves again.
+
+    Raises:
+        NotFound, Conflict, Unavailable: as `Lifecycle.retire`.
+    """
+    with _lifecycle(settings, policies, harm) as versions:
+        moved = versions.retire(number, reason, override=override)
+    _print_skipped(moved)
+    serving = f"v{moved.champion} is the champion." if moved.champion else "No version serves any more."
+    note(f"Retired {harm} v{number}. {serving}")
+    steps = [("leads models list", "see all versions"), (f"leads models history {harm}", _HISTORY)]
+    if not moved.champion:
+        steps.insert(0, (f"leads models promote {harm} VERSION", "choose a new champion"))
+    next_steps(*steps)
+
+
+def start_canary(settings: Settings, policies: Policies, harm: str, number: str, reason: Reason) -> None:
+    """Let a version serve the policy's share of subjects.
+
+    Raises:
+        NotFound, Conflict, ModelRefused, Unavailable: as `canary.start`.
+    """
+    with _lifecycle(settings, policies, harm) as versions:
+        before = canary.start(versions, number, reason)
+    replaced = f", replacing v{before}" if before else ""
+    share = policies.harm(harm).canary.share
+    note(f"[green]v{number} is now canary of {harm} and serves {share:.0%} of subjects[/green]{replaced}. {_SOON}")
+    note("It retreats by itself if it fails, is slow or scores differently; see `canary:` in policies.yaml.")
+    next_steps(
+        ("leads models list", "see whether it retreated, and why"),
+        (f"leads models promote {harm} {number}", "make it the champion, if it passes the gate"),
+        (f"leads models canary {harm} --stop", "stop the canary"),
+    )
+
+
+def stop_canary(settings: Settings, policies: Policies, harm: str, reason: Reason) -> None:
+    """Let the champion serve all subjects again.
+
+    Raises:
+        Conflict, Unavailable: as `canary.stop`.
+    """
+    with _lifecycle(settings, policies, harm) as versions:
+        number = canary.stop(versions, reason)
+    note(f"Stopped the canary of {harm}, v{number}. The champion serves all subjects. {_SOON}")
+    next_steps(("leads models list", "see all versions"), (f"leads models history {harm}", _HISTORY))
+
+
+@contextmanager
+def _lifecycle(settings: Settings, policies: Policies, harm: str) -> Iterator[Lifecycle]:
+    policy = policies.harm(harm, field="HARM")
+    with opened(settings) as engine:
+        yield Lifecycle(settings, policy, harm, Registry(settings), engine)
+
+
+def _print_skipped(moved: Moved) -> None:
+    for one in moved.passed_over:
+        note(f"[yellow]{escape(one)}[/yellow]")

@@ -1,0 +1,165 @@
+"""Registered versions: list, show one, compare two, the history."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from rich.markup import escape
+
+from cli.ui.database import opened
+from cli.ui.models import rows
+from cli.ui.models.gate import print_gate
+from cli.ui.terminal import console, next_steps, note, table
+from features.offline.frames import point_in_time
+from leads.db import canary_retreats, model_changes
+from leads.db.canary_retreats import Retreat
+from leads.db.engine import reading
+from leads.db.model_changes import CANARY, CHAMPION, ModelChange
+from leads.policies import Policies
+from leads.settings import Settings
+from models import manifest
+from models.registry.registry import Registry
+from models.text.sentence import place_of
+from training.config import load_config
+from training.data import dataset
+from training.data.dataset import Dataset
+from training.gate.gate import GateReport
+from training.gate.side_by_side import compare
+from training.lifecycle.candidates import HarmVersions
+from training.train import SEED
+
+_LISTED = ("harm", "version", "state", "registered (UTC)", "age", "AP", "Brier", "ECE", "promoted by")
+_CHANGES = ("at (UTC)", "version", "change", "replaced", "by", "why")
+
+
+def show_versions(settings: Settings, policies: Policies) -> None:
+    """List every harm's versions, newest first."""
+    registry, retreats = Registry(settings), _retreats(settings)
+    listed, notes = [], []
+    for harm in policies.harms:
+        aliases, changes = registry.aliases(harm), _history(settings, harm)
+        gone = retreats.get((harm, aliases.get(CANARY, "")))
+        for version in registry.versions(harm):
+            retreat = gone if gone and gone.version == version.version else None
+            listed.append((harm, *rows.listed(version, aliases, changes, retreat)))
+        if gone:
+            notes.append(f"The canary of {harm}, v{gone.version}, retreated {rows.retreated(gone)}")
+    if not listed:
+        note("No version is registered yet.")
+        next_steps(("leads train --all", "train a version for each harm"))
+        return
+    console.print(table("Registered versions", _LISTED, listed, right=_LISTED[4:8]))
+    for one in notes:
+        note(f"[yellow]{escape(one)}[/yellow]")
+    next_steps(
+        ("leads models show HARM", "see everything about a version"),
+        ("leads models promote HARM VERSION", "make a version the champion, if it passes the gate"),
+        ("leads serve", "serve the champions"),
+    )
+
+
+def show_version(settings: Settings, policies: Policies, harm: str, number: str | None) -> None:
+    """Show one version: its history, metrics, tiers, gate checks and files.
+
+    Raises:
+        NotFound: an unknown harm or version.
+        ModelRefused: its files are damaged.
+    """
+    policies.harm(harm, field="HARM")
+    registry, retreats, history = Registry(settings), _retreats(settings), _history(settings, harm)
+    aliases = registry.aliases(harm)
+    number = number or _default(registry, aliases, harm)
+    found = registry.version(harm, number)
+    version = _versions(settings, registry, harm).load(number, _cache(settings, harm))
+    changes = [change for change in history if change.version == number]
+    about = rows.about(found, version, aliases, changes, retreats.get((harm, number)))
+    console.print(table(f"{harm} v{number}", ("property", "value"), about))
+    console.print(table("Metrics at training time", ("metric", "value"), rows.metrics(version), right=("value",)))
+    console.print(table("Tiers", ("tier", "from score", "why"), rows.tiers(version), right=("from score",)))
+    report = next((change.gate for change in reversed(changes) if change.gate), None)
+    if report:
+        print_gate(GateReport.from_json(report))
+    else:
+        note("It was never checked by the gate.\n")
+    console.print(table("Files", ("file", "bytes"), rows.files(version), right=("bytes",)))
+    next_steps(
+        (f"less {version.folder / manifest.CARD}", "read its model card"),
+        (f"leads models history {harm}", "see who changed what"),
+        (f"leads models compare {harm} {number} OTHER", "compare it with another version on the same rows"),
+    )
+
+
+def show_comparison(settings: Settings, policies: Policies, harm: str, old: str, new: str) -> None:
+    """Compare two versions on the harm's held-out rows.
+
+    Raises:
+        NotFound, NotEnoughData, ModelRefused: as `side_by_side.compare` and `dataset.assemble`.
+    """
+    policies.harm(harm, field="HARM")
+    known = _versions(settings, Registry(settings), harm)
+    both = (known.load(old, _cache(settings, harm)), known.load(new, _cache(settings, harm)))
+    with console.status("measuring both versions"):
+        found = compare(*both, assemble_dataset(settings, policies, harm), seed=SEED)
+    columns = ("measure", f"v{old}", f"v{new}", "difference")
+    title = f"{harm}: v{old} and v{new} on {found.rows:,} held-out rows, {found.positives:,} of them violating"
+    caption = (
+        "With 95% bootstrap intervals. Higher is better for average precision and precision, lower for the rest. "
+        "Neither version was trained on these rows."
+    )
+    console.print(table(title, columns, rows.compared(found, both), right=columns[1:], caption=caption))
+    next_steps(
+        (f"leads models promote {harm} {new}", "make it the champion, if it passes the gate"),
+        (f"leads models show {harm} {new}", "see everything about it"),
+    )
+
+
+def show_history(settings: Settings, policies: Policies, harm: str) -> None:
+    """Show who changed which version, when and why.
+
+    Raises:
+        NotFound: an unknown harm.
+    """
+    policies.harm(harm, field="HARM")
+    changes = _history(settings, harm)
+    if not changes:
+        note(f"There are no changes to versions of {harm} yet.")
+        next_steps((f"leads train {harm}", "train a version"))
+        return
+    console.print(table(f"Changes to versions of {harm}", _CHANGES, [rows.changed(change) for change in changes]))
+    next_steps(
+        (f"leads models rollback {harm}", "roll back to the previous champion"),
+        (f"leads models show {harm} VERSION", "see what the gate found about a version"),
+    )
+
+
+def assemble_dataset(settings: Settings, policies: Policies, harm: str) -> Dataset:
+    """The harm's labelled rows as they are now. Raises NotEnoughData and NotFound as `dataset.assemble`."""
+    config, policy = load_config(settings, harm), policies.harm(harm)
+    with opened(settings) as engine:
+        return dataset.assemble(settings, engine, harm, policy, config=config, frame=point_in_time, seed=SEED)
+
+
+def _default(registry: Registry, aliases: Mapping[str, str], harm: str) -> str:
+    """The champion, else the newest version."""
+    known = registry.versions(harm)
+    return aliases.get(CHAMPION) or (known[0].version if known else "1")
+
+
+def _versions(settings: Settings, registry: Registry, harm: str) -> HarmVersions:
+    return HarmVersions(registry, harm, place_of(settings))
+
+
+def _cache(settings: Settings, harm: str) -> Path:
+    """Where fetched versions are kept."""
+    return settings.root / "cache" / "versions" / harm
+
+
+def _retreats(settings: Settings) -> dict[tuple[str, str], Retreat]:
+    with opened(settings, create=False) as engine, reading(engine) as connection:
+        return canary_retreats.standing(connection)
+
+
+def _history(settings: Settings, harm: str) -> list[ModelChange]:
+    with opened(settings, create=False) as engine, reading(engine) as connection:
+        return model_changes.history(connection, harm)

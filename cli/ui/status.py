@@ -1,0 +1,171 @@
+"""What exists in a home, how far each part has got, and what to do next."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from rich.markup import escape
+from sqlalchemy.engine import Engine
+
+from cli.ui.corpora import print_corpora
+from cli.ui.database import opened
+from cli.ui.terminal import console, minute, next_steps, note, table
+from features.fold.fold import Partition
+from features.offline.segments import Segments
+from leads.clock import Micros
+from leads.db import canary_retreats, event_log, tables
+from leads.db.canary_retreats import Retreat
+from leads.db.engine import reading, schema_revision
+from leads.db.model_changes import CHAMPION
+from leads.errors import LeadsError
+from leads.policies import Policies
+from leads.settings import Settings
+from models.registry.registry import Registry
+from serving.versions.published_state import State, read_state
+
+_DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+
+
+class Counts(NamedTuple):
+    """What the database holds."""
+
+    dialect: str
+    revision: str
+    events: int
+    newest: Micros
+    scored: int
+    leads: Mapping[str, int]
+    keys: int
+    retreats: Mapping[tuple[str, str], Retreat]
+
+
+def show_status(settings: Settings, policies: Policies) -> None:
+    """Show what exists, and the next step.
+
+    Raises:
+        ConfigurationError: the database's schema is older than this version needs.
+    """
+    title, counts = f"Lead Serving in {escape(str(settings.root))}", _counts(settings)
+    if counts is None:
+        note(f"{title}\nThere is no database yet.")
+        print_corpora(settings)
+        next_steps(
+            ("leads demo", "run the whole loop on a simulated platform"),
+            ("leads migrate", "create an empty database"),
+        )
+        return
+    folded, published = _folded(settings), read_state(settings.published_dir)
+    champions = {harm: one.champion for harm, one in published.harms.items() if one.champion}
+    trained = {} if champions else _trained(settings, policies)
+    rows = [
+        ("database", f"{counts.dialect}, schema revision {counts.revision}"),
+        ("events", f"{counts.events:,}" + (f", newest {minute(counts.newest)} UTC" if counts.events else "")),
+        ("features", _reach(folded, counts.events)),
+        ("scores", _reach(counts.scored, counts.events)),
+        ("champions", _versions(champions) or _unpublished(trained)),
+        *_trials(published, counts.retreats),
+        *_refused(published),
+        ("leads", ", ".join(f"{count:,} {name}" for name, count in counts.leads.items()) or "none"),
+        ("API keys", f"{counts.keys:,} valid"),
+    ]
+    console.print(table(title, ("part", "state"), [(name, escape(value)) for name, value in rows]))
+    print_corpora(settings)
+    next_steps(*_missing(counts, folded, published=bool(champions), trained=bool(trained)))
+
+
+def _counts(settings: Settings) -> Counts | None:
+    """None if there is no database, or one without tables."""
+    url = sa.make_url(settings.database)
+    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+        return None
+    with opened(settings, create=False) as engine:
+        return _count(engine, settings.partitions)
+
+
+def _count(engine: Engine, partitions: int) -> Counts:
+    leads, keys = tables.leads.c, tables.api_keys
+    revision = schema_revision(engine)
+    with reading(engine) as connection:
+        head = event_log.head(connection)
+        by_state = connection.execute(sa.select(leads.state, sa.func.count()).group_by(leads.state)).all()
+        valid = sa.select(sa.func.count()).select_from(keys).where(keys.c.revoked_at.is_(None))
+        return Counts(
+            _DIALECTS.get(engine.dialect.name, engine.dialect.name),
+            revision or "unknown",
+            head.offset,
+            head.visible_at,
+            event_log.scored(connection, partitions),
+            {state: count for state, count in by_state},
+            connection.execute(valid).scalar_one(),
+            canary_retreats.standing(connection),
+        )
+
+
+def _folded(settings: Settings) -> int:
+    """The last event whose features are in segments, for every partition."""
+    shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]
+    return min(Segments(settings.features_dir / "segments", share).manifest().offset for share in shares)
+
+
+def _trained(settings: Settings, policies: Policies) -> dict[str, str]:
+    """Champions by harm as the registry has them; empty if there is no registry or it doesn't answer."""
+    registry = Registry(settings)
+    try:
+        found = {harm: registry.aliases(harm).get(CHAMPION) for harm in policies.harms}
+    except LeadsError:
+        return {}
+    return {harm: version for harm, version in found.items() if version}
+
+
+def _reach(offset: int, events: int) -> str:
+    if not events:
+        return "none"
+    return f"up to date, to event {offset:,}" if offset >= events else f"behind: event {offset:,} of {events:,}"
+
+
+def _versions(versions: Mapping[str, str]) -> str:
+    return ", ".join(f"{harm} v{version}" for harm, version in versions.items())
+
+
+def _unpublished(trained: Mapping[str, str]) -> str:
+    return f"none published; trained: {_versions(trained)}" if trained else "none"
+
+
+def _trials(state: State, retreats: Mapping[tuple[str, str], Retreat]) -> list[tuple[str, str]]:
+    """Rows for canaries and challengers, if there are any."""
+    canaries = {harm: one.canary for harm, one in state.harms.items() if one.canary}
+    challengers = {harm: one.challenger for harm, one in state.harms.items() if one.challenger}
+    rows = []
+    if canaries:
+        said = {key: f" (retreated: {one.why})" for key, one in retreats.items()}
+        rows.append(("canaries", "; ".join(f"{harm} v{v}{said.get((harm, v), '')}" for harm, v in canaries.items())))
+    if challengers:
+        rows.append(("challengers", _versions(challengers)))
+    return rows
+
+
+def _refused(state: State) -> list[tuple[str, str]]:
+    """A row with the versions that failed their checks, if there are any."""
+    said = [f"{harm} v{version}: {why}" for harm, one in state.harms.items() for version, why in one.refused.items()]
+    return [("refused", "; ".join(said))] if said else []
+
+
+def _missing(counts: Counts, folded: int, *, published: bool, trained: bool) -> Sequence[tuple[str, str]]:
+    """What is missing first: events, features, models, a key; if nothing is, the service."""
+    if not counts.events:
+        return (
+            ("leads simulate", "simulate a platform, if you have no events of your own"),
+            ("leads ingest FILE", "append events to the log"),
+        )
+    if folded < counts.events:
+        return (("leads worker --once", "compute features from the new events, and score them"),)
+    if not published and not trained:
+        return (("leads train --all", "train a model version for each harm"),)
+    serve = ("leads serve", "publish the trained versions and score over HTTP" if trained else "score over HTTP")
+    return (
+        serve,
+        ("leads queue", "show the leads") if counts.keys else ("leads keys create NAME", "create an API key"),
+    )
