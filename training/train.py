@@ -19,7 +19,8 @@ from leads.files import only_one
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
 from models import manifest
-from models.registry.registry import FINGERPRINT, Registered, Registry, RunRecord
+from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import FINGERPRINT, Registered, RunRecord
 from models.text.sentence import place_of
 from models.thresholds import Thresholds
 from models.version import load
@@ -142,7 +143,7 @@ def _run(
 ) -> TrainResult:
     started = time.monotonic()
     policy = policies.harm(harm)
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     done = 0
 
     def tell(step: str) -> None:

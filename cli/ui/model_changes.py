@@ -12,7 +12,7 @@ from cli.ui.terminal import console, next_steps, note
 from leads.db.tables import open_engine
 from leads.policies import Policies
 from leads.settings import Settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from training.lifecycle import canary
 from training.lifecycle.lifecycle import Lifecycle, Moved, Reason
 
@@ -124,7 +124,7 @@ def _lifecycle(settings: Settings, policies: Policies, harm: str) -> Iterator[Li
     policy = policies.harm(harm, field="HARM")
     engine = open_engine(settings)
     try:
-        yield Lifecycle(settings, policy, harm, Registry(settings), engine)
+        yield Lifecycle(settings, policy, harm, MlflowRegistry(settings), engine)
     finally:
         engine.dispose()
 

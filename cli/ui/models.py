@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 from rich.markup import escape
 
 from cli.ui import model_rows
@@ -16,7 +14,8 @@ from leads.db.tables import open_engine, reading
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import VersionRegistry, versions_cache
 from models.text.sentence import place_of
 from training.config import load_config
 from training.data import dataset
@@ -33,7 +32,7 @@ _CHANGED = ("at (UTC)", "version", "what", "before", "by", "why")
 
 def list_on_screen(settings: Settings, policies: Policies) -> None:
     """Every harm's versions, the newest first."""
-    registry, retreats = Registry(settings), _retreats(settings)
+    registry, retreats = MlflowRegistry(settings), _retreats(settings)
     rows, notes = [], []
     for harm in policies.harms:
         aliases, changes = registry.aliases(harm), _history(settings, harm)
@@ -60,12 +59,12 @@ def list_on_screen(settings: Settings, policies: Policies) -> None:
 def show_on_screen(settings: Settings, policies: Policies, harm: str, number: str | None) -> None:
     """One version: how it came to be, what was measured, its tiers, what the gate said, its files."""
     policies.harm(harm, field="HARM")
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     aliases = registry.aliases(harm)
     known = registry.versions(harm)
     number = number or aliases.get(CHAMPION) or (known[0].version if known else "1")
     versions = _versions(settings, registry, harm)
-    found, version = registry.version(harm, number), versions.load(number, _cache(settings, harm))
+    found, version = registry.version(harm, number), versions.load(number, versions_cache(settings, harm))
     changes = [change for change in _history(settings, harm) if change.version == number]
     retreat = _retreats(settings).get((harm, number))
     about = model_rows.about(found, version, aliases, changes, retreat)
@@ -105,8 +104,8 @@ def compare_on_screen(settings: Settings, policies: Policies, harm: str, old: st
         NotFound, NotEnoughData, ModelRefused: as `side_by_side.compare` and `dataset.assemble`.
     """
     policies.harm(harm, field="HARM")
-    known = _versions(settings, Registry(settings), harm)
-    both = (known.load(old, _cache(settings, harm)), known.load(new, _cache(settings, harm)))
+    known = _versions(settings, MlflowRegistry(settings), harm)
+    both = (known.load(old, versions_cache(settings, harm)), known.load(new, versions_cache(settings, harm)))
     with console.status("measuring both"):
         found = compare(*both, assembled(settings, policies, harm), seed=SEED)
     columns = ("", f"version {old}", f"version {new}", "difference")
@@ -156,13 +155,8 @@ def assembled(settings: Settings, policies: Policies, harm: str) -> Dataset:
         engine.dispose()
 
 
-def _versions(settings: Settings, registry: Registry, harm: str) -> HarmVersions:
+def _versions(settings: Settings, registry: VersionRegistry, harm: str) -> HarmVersions:
     return HarmVersions(registry, harm, place_of(settings))
-
-
-def _cache(settings: Settings, harm: str) -> Path:
-    """Where versions that were fetched before are found again."""
-    return settings.root / "cache" / "versions" / harm
 
 
 def _retreats(settings: Settings) -> dict[tuple[str, str], Retreat]:

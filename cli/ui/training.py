@@ -14,7 +14,7 @@ from leads.db.tables import open_engine
 from leads.errors import NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from training.fit.tuning import tune_harm
 from training.lifecycle.retraining import due
 from training.report.slices import behind
@@ -79,7 +79,7 @@ def retrain_on_screen(
     Raises:
         NotEnoughData: a named harm has too few labels, or with `force` none that is new.
     """
-    registry, engine = Registry(settings), open_engine(settings)
+    registry, engine = MlflowRegistry(settings), open_engine(settings)
     registry.prepare()
 
     def one(harm: str) -> TrainResult | None:

@@ -159,7 +159,7 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
 
 def follow_once(settings: Settings) -> None:
     """Publish what the registry's aliases name now, unless a follower does that already or no registry exists."""
-    from models.registry.registry import Registry
+    from models.registry.mlflow_registry import MlflowRegistry
     from serving.versions.follower import Follower
 
     database = sa.make_url(settings.mlflow).database if settings.mlflow.startswith("sqlite") else None
@@ -167,7 +167,7 @@ def follow_once(settings: Settings) -> None:
         return
     try:
         with only_one(settings.published_dir / ".follower.lock", what="following the registry"):
-            Follower(settings, load_policies(settings.policies), Registry(settings)).step()
+            Follower(settings, load_policies(settings.policies), MlflowRegistry(settings)).step()
     except Conflict:
         return
     except LeadsError as error:

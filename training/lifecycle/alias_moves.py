@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
@@ -20,21 +18,9 @@ from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, ModelChange
 from leads.db.tables import reading
 from leads.files import in_turn, only_one
 from leads.settings import Settings
-from models.registry.registry import RETIRED, Registered
+from models.registry.versions import RETIRED, VersionRegistry
 
 _WHAT = "changing which versions answer"
-
-
-class Versions(Protocol):
-    """`models.registry.registry.Registry`, as far as changes to versions use it."""
-
-    def aliases(self, harm: str) -> dict[str, str]: ...
-    def version(self, harm: str, number: str) -> Registered: ...
-    def versions(self, harm: str) -> list[Registered]: ...
-    def fetch(self, harm: str, version: str, into: Path) -> Path: ...
-    def set_alias(self, harm: str, alias: str, version: str) -> None: ...
-    def drop_alias(self, harm: str, alias: str) -> None: ...
-    def tag(self, harm: str, version: str, name: str, value: str) -> None: ...
 
 
 @dataclass(frozen=True)
@@ -42,7 +28,7 @@ class Moves:
     """Changes to the versions of all harms, one at a time on this home."""
 
     settings: Settings
-    registry: Versions
+    registry: VersionRegistry
     engine: Engine
 
     @contextmanager

@@ -10,10 +10,9 @@ from typing import NamedTuple
 from features.evaluate.columns import unsatisfied
 from leads.db.model_changes import CHAMPION
 from leads.errors import Conflict, ModelRefused, NotFound
-from models.registry.registry import RETIRED
+from models.registry.versions import RETIRED, VersionRegistry
 from models.text.sentence import Place
 from models.version import ModelVersion, load
-from training.lifecycle.alias_moves import Versions
 
 
 class Champion(NamedTuple):
@@ -27,7 +26,7 @@ class Champion(NamedTuple):
 class HarmVersions:
     """One harm's registered versions; `place` is where the sentence encoder is, for those that need it."""
 
-    registry: Versions
+    registry: VersionRegistry
     harm: str
     place: Place
 

@@ -15,12 +15,12 @@ from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, Action, ModelCh
 from leads.errors import Conflict, NotEnoughData, NotFound
 from leads.policies import HarmPolicy
 from leads.settings import Settings
-from models.registry.registry import RETIRED
+from models.registry.versions import RETIRED, VersionRegistry
 from models.text.sentence import place_of
 from models.version import ModelVersion
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport, judge, unmeasured
-from training.lifecycle.alias_moves import Moves, Versions
+from training.lifecycle.alias_moves import Moves
 from training.lifecycle.candidates import Champion, HarmVersions
 from training.lifecycle.outcomes import Moved, Reason, Settled
 
@@ -38,7 +38,7 @@ class Lifecycle:
     settings: Settings
     policy: HarmPolicy
     harm: str
-    registry: Versions
+    registry: VersionRegistry
     engine: Engine
     clock: Clock = clock.now
 
@@ -221,7 +221,7 @@ class Lifecycle:
 
 def settle(
     settings: Settings,
-    registry: Versions,
+    registry: VersionRegistry,
     engine: Engine,
     policy: HarmPolicy,
     version_number: str,

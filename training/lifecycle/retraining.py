@@ -11,10 +11,9 @@ from leads.db.model_changes import CHAMPION
 from leads.db.tables import reading
 from leads.policies import HarmPolicy
 from leads.settings import Settings
-from models.registry.registry import Registered, Registry
+from models.registry.versions import LABELS_UNTIL, Registered, VersionRegistry
 from training.data.labels import decided
 from training.data.own_labels import folder_of
-from training.train import LABELS_UNTIL
 
 
 class Due(NamedTuple):
@@ -30,7 +29,7 @@ class Due(NamedTuple):
     why: str
 
 
-def due(settings: Settings, engine: Engine, registry: Registry, harm: str, policy: HarmPolicy) -> Due:
+def due(settings: Settings, engine: Engine, registry: VersionRegistry, harm: str, policy: HarmPolicy) -> Due:
     """Look whether a harm is due; a harm without a version always is.
 
     Raises:

@@ -17,7 +17,7 @@ from leads.db.model_changes import CHALLENGER, current_actor
 from leads.db.tables import open_engine
 from leads.errors import InvalidInput
 from leads.files import only_one
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from models.thresholds import Thresholds
 from training.lifecycle.lifecycle import settle
 from training.lifecycle.outcomes import Settled
@@ -97,7 +97,7 @@ def register(rows: Labelled, model: object, *, why: str) -> OwnVersion:
 
 def _registered(rows: Labelled, made: Made, engine: Engine, folder: Path, why: str) -> tuple[str, Settled]:
     """The version's number, an earlier one's where the two are equal, and what became of its alias."""
-    registry = Registry(rows.settings)
+    registry = MlflowRegistry(rows.settings)
     registry.prepare()
     same = registry.find(rows.harm, made.run.fingerprint)
     number = same.version if same else registry.register(rows.harm, made.version, made.run)

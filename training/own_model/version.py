@@ -11,7 +11,7 @@ import numpy as np
 from sqlalchemy.engine import Engine
 
 from models.calibrator import Calibrator
-from models.registry.registry import RunRecord
+from models.registry.versions import RunRecord
 from models.text.sentence import place_of
 from models.thresholds import Thresholds
 from models.version import UNREGISTERED, ModelVersion

@@ -21,7 +21,8 @@ from leads.db.tables import open_engine, reading
 from leads.errors import Conflict, LeadsError
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
-from models.registry.registry import Registry, RunRecord
+from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import RunRecord
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
 from training.data import dataset
@@ -70,7 +71,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     engine = open_engine(settings)
     data = dataset.assemble(settings, engine, "spam", policy, frame=no_rows, seed=SEED)
     engine.dispose()
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     for number, spoilt in enumerate((False, True, False)):
         version = write_version(made.home / f"made-{number}", parts_of(data, spoilt=spoilt))
         record = RunRecord(f"f{number}", metrics={"ap": 0.9, "brier": 0.1, "ece": 0.02}, tags={"leads.data": "abc"})
@@ -141,7 +142,7 @@ def refused(result: Result) -> str:
 
 
 def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) -> None:
-    registry = Registry(home)
+    registry = MlflowRegistry(home)
     assert "champion" in said(leads("promote", "spam", "1", "--by", "ana"))
     blocked = leads("promote", "spam", "2", "--by", "ana")
     assert blocked.exit_code == 1
@@ -180,7 +181,7 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
 
 
 def test_a_canary_from_its_start_to_its_end(leads: Leads, home: Settings) -> None:
-    registry = Registry(home)
+    registry = MlflowRegistry(home)
     assert "has no champion" in refused(leads("canary", "spam", "2"))
     said(leads("promote", "spam", "1"))
     assert "--stop" in refused(leads("canary", "spam"))
@@ -214,7 +215,7 @@ def test_rolling_back_works_when_the_labels_are_gone(
     monkeypatch.setenv("LEADS_CORPORA", "")
     assert "--override" in refused(leads("promote", "spam", "2"))
     assert "Version 1 answers" in said(leads("rollback", "spam"))
-    assert Registry(home).aliases("spam") == {"champion": "1"}
+    assert MlflowRegistry(home).aliases("spam") == {"champion": "1"}
 
 
 def test_one_version_is_shown_with_all_that_is_known(leads: Leads, home: Settings) -> None:
@@ -251,7 +252,7 @@ def test_a_running_change_keeps_others_out(leads: Leads, home: Settings) -> None
 
 
 def test_dropping_an_alias_that_nobody_bears_is_no_error(home: Settings) -> None:
-    registry = Registry(home)
+    registry = MlflowRegistry(home)
     registry.drop_alias("spam", "challenger")
     registry.tag("spam", "1", "leads.note", "one")
     registry.tag("spam", "1", "leads.note", "two")

@@ -12,7 +12,7 @@ import xgboost
 
 from leads.errors import ModelRefused, Unavailable
 from models import manifest
-from models.registry.registry import Registered, no_such_version
+from models.registry.versions import Registered, no_such_version
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
 from training.fit.calibrate import fit_calibrator

@@ -13,7 +13,7 @@ from leads.db.tables import reading
 from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
-from models.registry.registry import RETIRED
+from models.registry.versions import RETIRED
 from tests.support.training.fake_versions import FakeVersions, fails, write_model
 from tests.support.training.told import CONTRACT, HARM
 from training.data.dataset import Dataset

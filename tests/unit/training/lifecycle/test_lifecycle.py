@@ -17,7 +17,7 @@ from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
 from models import manifest
 from models.calibrator import Calibrator
-from models.registry.registry import RETIRED
+from models.registry.versions import RETIRED
 from models.version import load
 from tests.support.training.fake_versions import FakeVersions, N, draw_rows, fails, write_model
 from tests.support.training.told import CONTRACT, HARM, rows

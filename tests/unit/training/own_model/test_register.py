@@ -14,7 +14,7 @@ from leads.errors import ConfigurationError, InvalidInput, NotEnoughData, NotFou
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from models.manifest import TEXT_SCORE
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from models.version import ModelVersion, load
 from training import own_model
 from training.data.own_labels import Columns, import_labels
@@ -32,7 +32,7 @@ def home(tmp_path_factory: pytest.TempPathFactory, made: Any) -> Settings:
     lines = [f"{text},{int(label)},{i}" for i, (text, label) in enumerate(zip(made.texts, made.labels, strict=True))]
     path.write_text("\n".join(("text,label,at", *lines)) + "\n")
     import_labels(settings, POLICIES, "spam", path, Columns("text", "label", time="at"))
-    Registry(settings).prepare()
+    MlflowRegistry(settings).prepare()
     return settings
 
 
@@ -67,7 +67,7 @@ def registered(rows: Labelled, model: xgboost.XGBClassifier) -> OwnVersion:
 
 @pytest.fixture(scope="module")
 def fetched(home: Settings, registered: OwnVersion, tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
-    return load(Registry(home).fetch("spam", registered.version, tmp_path_factory.mktemp("fetched")))
+    return load(MlflowRegistry(home).fetch("spam", registered.version, tmp_path_factory.mktemp("fetched")))
 
 
 def test_the_parts_hold_every_row_once_and_share_no_text(rows: Labelled) -> None:
@@ -145,12 +145,12 @@ def test_it_is_challenger_and_says_what_to_do(
     home: Settings, rows: Labelled, registered: OwnVersion, fetched: ModelVersion
 ) -> None:
     assert (registered.harm, registered.version, registered.alias) == ("spam", "1", "challenger")
-    assert Registry(home).aliases("spam") == {"challenger": "1"}
+    assert MlflowRegistry(home).aliases("spam") == {"challenger": "1"}
     shown = repr(registered)
     assert "spam version 1, challenger" in shown
     assert "leads models promote spam 1" in shown
     assert registered.metrics.test.roc_auc > 0.7
-    run = Registry(home).version("spam", "1")
+    run = MlflowRegistry(home).version("spam", "1")
     assert run.tags["leads.why"] == "Fewer columns."
     assert run.metrics["ap"] == pytest.approx(registered.metrics.test.ap)
     with warnings.catch_warnings():
@@ -176,20 +176,20 @@ def test_an_equal_model_is_not_registered_twice(
 ) -> None:
     again = own_model.register(rows, model, why="Again.")
     assert (again.version, again.alias) == (registered.version, "challenger")
-    assert len(Registry(home).versions("spam")) == 1
+    assert len(MlflowRegistry(home).versions("spam")) == 1
 
 
 def test_a_booster_without_text_is_served_too(home: Settings, rows: Labelled, tmp_path: Path) -> None:
     copied = load_settings(home=tmp_path / "home", corpora=Path())
     shutil.copytree(home.root / "labels", copied.root / "labels")
-    Registry(copied).prepare()
+    MlflowRegistry(copied).prepare()
     plain = own_model.labelled("spam", settings=copied, policies=POLICIES)
     matrix = xgboost.DMatrix(plain.learn.X, plain.learn.y)
     # Dropped trees leave weights behind, which must come along.
     params = {"objective": "binary:logitraw", "booster": "dart", "rate_drop": 0.5, "nthread": 1, "seed": 1}
     booster = xgboost.train(params, matrix, 8)
     made = own_model.register(plain, booster, why="Raw log-odds.")
-    version = load(Registry(copied).fetch("spam", made.version, tmp_path / "into"))
+    version = load(MlflowRegistry(copied).fetch("spam", made.version, tmp_path / "into"))
     version.verify()
     assert not version.uses_text
     assert version.contract == plain.data.contract

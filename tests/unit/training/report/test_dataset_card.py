@@ -11,7 +11,7 @@ import pytest
 
 from features.evaluate.columns import contract_for
 from leads.settings import Settings, load_settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from training.data.dataset import Dataset
 from training.data.labelled_rows import PLATFORM, Row
 from training.report.dataset_card import card_of, markdown, to_mlflow
@@ -78,7 +78,7 @@ def test_a_card_is_read_back_as_it_was_written() -> None:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = load_settings(home=tmp_path_factory.mktemp("home"), corpora=Path())
-    Registry(settings).prepare()
+    MlflowRegistry(settings).prepare()
     return settings
 
 
