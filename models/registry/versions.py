@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Tags of a version.
 FINGERPRINT = "leads.fingerprint"
-# When the newest decision among the version's labels became visible, in µs since epoch; 0 if it learned from none.
+# When the newest decision among the version's labels became visible, in µs since epoch; 0 without decisions.
 LABELS_UNTIL = "leads.labels_until"
 DATA_HASH = "leads.data"
 CONTRACT_HASH = "leads.contract"
@@ -34,7 +34,7 @@ class RunRecord:
     Args:
         fingerprint: equal for versions made from equal data and configuration.
         tags: set on the run and on the version.
-        dataset: the labels that the version learned from, as an MLflow dataset.
+        dataset: the labels that the version was trained with, as an MLflow dataset.
         files: further artifacts of the run (plots), by path.
     """
 
