@@ -11,7 +11,7 @@ from leads.errors import InvalidInput
 if TYPE_CHECKING:
     from leads.policies import Policies
     from leads.settings import Settings
-    from training.lifecycle.lifecycle import Reason
+    from training.lifecycle.outcomes import ChangeReason
 
 models_app = typer.Typer(help="Registered model versions.", no_args_is_help=True)
 
@@ -111,10 +111,10 @@ def _read() -> tuple[Settings, Policies]:
     return configured()
 
 
-def _reason(why: str | None, by: str | None, *, override: bool, default: str) -> Reason:
+def _reason(why: str | None, by: str | None, *, override: bool, default: str) -> ChangeReason:
     from leads.db.model_changes import current_actor
-    from training.lifecycle.lifecycle import Reason
+    from training.lifecycle.outcomes import ChangeReason
 
     if override and not (why or "").strip():
         raise InvalidInput("Overriding takes a reason.", field="--why", remedy='Say why: --override --why "…"')
-    return Reason((by or "").strip() or current_actor(), (why or "").strip() or default)
+    return ChangeReason((by or "").strip() or current_actor(), (why or "").strip() or default)

@@ -96,7 +96,9 @@ class ModelVersion:
             InvalidInput: the shapes don't fit the contract or each other.
         """
         if len(texts) != len(features):
-            raise InvalidInput(f"There are {len(features)} rows of features but {len(texts)} texts.")
+            raise InvalidInput(
+                f"There are {len(features)} rows of features but {len(texts)} texts; give one text or None per row."
+            )
         if not self.uses_text:
             return self.score_vector(features)
         return self.score_vector(np.column_stack((features, self.text_scores(texts))))

@@ -14,21 +14,22 @@ from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
 from training.lifecycle import canary
-from training.lifecycle.lifecycle import Lifecycle, Moved, Reason
+from training.lifecycle.lifecycle import Lifecycle
+from training.lifecycle.outcomes import ChangeReason, Moved
 
 _FOLLOWED = "A running service follows within seconds."
 
 
 def promote_on_screen(
-    settings: Settings, policies: Policies, harm: str, number: str, reason: Reason, *, override: bool
+    settings: Settings, policies: Policies, harm: str, number: str, reason: ChangeReason, *, override: bool
 ) -> bool:
     """Ask the gate and promote what it passes; returns whether the version answers now.
 
     Raises:
         NotFound, Conflict, ModelRefused, NotEnoughData, Unavailable: as `Lifecycle.promote`.
     """
-    with _lifecycle(settings, policies, harm) as versions, console.status("the gate is judging"):
-        settled = versions.promote(number, lambda: assembled(settings, policies, harm), reason, override=override)
+    with _lifecycle(settings, policies, harm) as lifecycle, console.status("the gate is judging"):
+        settled = lifecycle.promote(number, lambda: assembled(settings, policies, harm), reason, override=override)
     report = settled.gate
     assert report is not None
     gate_on_screen(report)
@@ -49,14 +50,14 @@ def promote_on_screen(
     return True
 
 
-def rollback_on_screen(settings: Settings, policies: Policies, harm: str, reason: Reason) -> None:
+def rollback_on_screen(settings: Settings, policies: Policies, harm: str, reason: ChangeReason) -> None:
     """Let the champion before answer again.
 
     Raises:
         Conflict, Unavailable: as `Lifecycle.rollback`.
     """
-    with _lifecycle(settings, policies, harm) as versions:
-        moved = versions.rollback(reason)
+    with _lifecycle(settings, policies, harm) as lifecycle:
+        moved = lifecycle.rollback(reason)
     _passed_over(moved)
     before = f" instead of version {moved.before}" if moved.before else ""
     note(f"[green]Version {moved.champion} answers for {harm}[/green]{before}. {_FOLLOWED}")
@@ -70,15 +71,15 @@ def rollback_on_screen(settings: Settings, policies: Policies, harm: str, reason
 
 
 def retire_on_screen(
-    settings: Settings, policies: Policies, harm: str, number: str, reason: Reason, *, override: bool
+    settings: Settings, policies: Policies, harm: str, number: str, reason: ChangeReason, *, override: bool
 ) -> None:
     """Never let a version answer again.
 
     Raises:
         NotFound, Conflict, Unavailable: as `Lifecycle.retire`.
     """
-    with _lifecycle(settings, policies, harm) as versions:
-        moved = versions.retire(number, reason, override=override)
+    with _lifecycle(settings, policies, harm) as lifecycle:
+        moved = lifecycle.retire(number, reason, override=override)
     _passed_over(moved)
     answers = f"Version {moved.champion} answers." if moved.champion else "No version answers any more."
     note(f"Version {number} of {harm} is retired. {answers}")
@@ -88,14 +89,14 @@ def retire_on_screen(
     next_steps(*steps)
 
 
-def canary_on_screen(settings: Settings, policies: Policies, harm: str, number: str, reason: Reason) -> None:
+def canary_on_screen(settings: Settings, policies: Policies, harm: str, number: str, reason: ChangeReason) -> None:
     """Let a version answer for the policy's share.
 
     Raises:
-        NotFound, Conflict, ModelRefused, Unavailable: as `trial.start`.
+        NotFound, Conflict, ModelRefused, Unavailable: as `canary.start`.
     """
-    with _lifecycle(settings, policies, harm) as versions:
-        before = canary.start(versions, number, reason)
+    with _lifecycle(settings, policies, harm) as lifecycle:
+        before = canary.start(lifecycle, number, reason)
     instead = f" instead of version {before}" if before else ""
     share = policies.harm(harm).canary.share
     note(f"[green]Version {number} answers for {share:.0%} of the subjects of {harm}[/green]{instead}. {_FOLLOWED}")
@@ -107,14 +108,14 @@ def canary_on_screen(settings: Settings, policies: Policies, harm: str, number: 
     )
 
 
-def stop_canary_on_screen(settings: Settings, policies: Policies, harm: str, reason: Reason) -> None:
+def stop_canary_on_screen(settings: Settings, policies: Policies, harm: str, reason: ChangeReason) -> None:
     """Let the champion answer everything again.
 
     Raises:
-        Conflict, Unavailable: as `trial.stop`.
+        Conflict, Unavailable: as `canary.stop`.
     """
-    with _lifecycle(settings, policies, harm) as versions:
-        number = canary.stop(versions, reason)
+    with _lifecycle(settings, policies, harm) as lifecycle:
+        number = canary.stop(lifecycle, reason)
     note(f"Version {number} of {harm} is no canary any more; the champion answers everything. {_FOLLOWED}")
     next_steps(("leads models list", "what there is"), (f"leads models history {harm}", "who changed what"))
 

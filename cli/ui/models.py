@@ -17,13 +17,12 @@ from models import manifest
 from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import VersionRegistry, versions_cache
 from models.text.sentence import place_of
-from training.config import load_config
+from training.config import SEED, load_config
 from training.data import dataset
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport
 from training.gate.side_by_side import compare
 from training.lifecycle.candidates import HarmVersions
-from training.train import SEED
 
 _LISTED = ("harm", "version", "state", "registered (UTC)", "age", "AP", "Brier", "ECE", "promoted by")
 _CHECKED = ("check", "found", "needed", "verdict", "")
@@ -135,7 +134,7 @@ def history_on_screen(settings: Settings, policies: Policies, harm: str) -> None
 
 def gate_on_screen(report: GateReport) -> None:
     """The gate's checks as a table."""
-    against = f"Compared with version {report.champion}." if report.champion else report.alone
+    against = f"Compared with version {report.champion}." if report.champion else report.why_no_champion
     verdicts = {True: "[green]pass[/green]", False: "[red]fail[/red]"}
     rows = [
         (check.name, escape(check.found), escape(check.needed), verdicts[check.passed], escape(check.why))

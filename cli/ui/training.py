@@ -15,10 +15,11 @@ from leads.errors import NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
-from training.fit.tuning import tune_harm
 from training.lifecycle.retraining import due
+from training.progress import OnProgress
 from training.report.slices import behind
-from training.train import OnProgress, TrainResult, retrain, train
+from training.train import TrainResult, retrain, train
+from training.tune import tune_harm
 
 T = TypeVar("T")
 

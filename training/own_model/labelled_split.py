@@ -1,4 +1,4 @@
-"""A harm's rows as one fits a model of one's own on them: to learn from, to calibrate on, to measure on."""
+"""A harm's labelled rows for fitting a model of your own: training set, calibration set and test set."""
 
 from __future__ import annotations
 
@@ -16,12 +16,11 @@ from leads.policies import HarmPolicy, Policies, load_policies
 from leads.settings import Settings
 from models.manifest import TEXT_SCORE
 from models.text.stage import TextStage
-from training.build import encoder_of
-from training.config import TrainingConfig, load_config
+from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset, split
 from training.data.dataset import MIN_HELD_OUT, Dataset, FrameSource
-from training.fit.text import count_texts, fit_text
-from training.train import SEED
+from training.fit.text import TextCounts, fit_text
+from training.fit.training_set import text_counts, training_rows
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -33,15 +32,15 @@ Ints = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, repr=False)
-class Rows:
-    """Some of a harm's rows.
+class SplitPart:
+    """One part of a harm's labelled rows.
 
     Args:
         X: (n, columns) float32 data frame; NaN where a value is missing.
-        y: (n,) True where the row violates.
-        texts: n texts, None where there is none.
-        weights: (n,) how much each label counts in fitting.
-        at: (n,) where the rows stand in the data set.
+        y: (n,) True for violating rows.
+        texts: n texts; None for a row without text.
+        weights: (n,) the weight of each label in fitting.
+        at: (n,) positions of the rows in the data set.
     """
 
     X: pd.DataFrame
@@ -58,15 +57,16 @@ class Rows:
 
 
 @dataclass(frozen=True, repr=False)
-class Labelled:
-    """One harm's rows in three parts, none of which shares a text with another.
+class LabelledSplit:
+    """One harm's labelled rows in three parts. Equal texts are always in the same part.
 
     Args:
-        columns: those of every `X`, by the contract; `text.score` the last where it was asked for.
-        learn: to fit on.
-        calibrate: a fifth of what isn't held out, for the calibrator and the tiers: leave it out of fitting.
-        test: held out, as it is from every version of this harm: leave it out of fitting, and of choosing too.
-        text_stage: what gives `text.score`; None where it wasn't asked for.
+        columns: of every `X`: the contract's features, then `text.score` if it was requested.
+        train: the training set.
+        calibration: a fifth of the rows that aren't held out, to fit the calibrator and choose the tiers. Don't fit
+            the model on it.
+        test: held out, as for every version of this harm. Use it neither to fit the model nor to choose one.
+        text_stage: computes `text.score`; None if it wasn't requested.
     """
 
     settings: Settings
@@ -74,9 +74,9 @@ class Labelled:
     config: TrainingConfig
     data: Dataset
     columns: tuple[str, ...]
-    learn: Rows
-    calibrate: Rows
-    test: Rows
+    train: SplitPart
+    calibration: SplitPart
+    test: SplitPart
     text_stage: TextStage | None
     frame: FrameSource
 
@@ -86,14 +86,14 @@ class Labelled:
 
     @cached_property
     def learned_text_scores(self) -> dict[int, float]:
-        """Out-of-fold text log-odds by text hash, of the rows that the text stage learned from."""
+        """Out-of-fold text log-odds by text hash of the texts that the text stage was fitted on."""
         if self.text_stage is None:
             return {}
-        groups = self.data.groups[self.learn.at].tolist()
-        return dict(zip(groups, self.learn.X[TEXT_SCORE].tolist(), strict=True))
+        groups = self.data.groups[self.train.at].tolist()
+        return dict(zip(groups, self.train.X[TEXT_SCORE].tolist(), strict=True))
 
     def __repr__(self) -> str:
-        parts = "\n".join(f"  {name:<10} {getattr(self, name)!r}" for name in ("learn", "calibrate", "test"))
+        parts = "\n".join(f"  {name:<11} {getattr(self, name)!r}" for name in ("train", "calibration", "test"))
         return f"{self.harm}: {len(self.columns)} columns\n{parts}"
 
 
@@ -104,93 +104,96 @@ def labelled(
     policies: Policies | None = None,
     text_score: bool = False,
     frame: FrameSource = point_in_time,
-) -> Labelled:
-    """All of a harm's labels with the features of their time, in three parts.
+) -> LabelledSplit:
+    """All of a harm's labels with the features each subject had when it was scored, in three parts.
 
     Args:
-        settings: default: the environment's, a relative home taken from the project's folder.
-        policies: default: those that the settings name.
-        text_score: add the column `text.score`: log-odds by the text alone. For the rows to learn from by stages that
-            didn't see them, for the others by the stage fitted on all of those; a version takes that stage along.
+        settings: default: from the environment, with a relative home resolved against the project's folder.
+        policies: default: the file that the settings name.
+        text_score: add the column `text.score`, the log-odds of the text alone. In the training set it is
+            out-of-fold; in the other parts it comes from the stage fitted on the whole training set, which the
+            registered version carries.
+        frame: how features at given instants are looked up.
 
     Raises:
-        NotFound: no such harm, or decisions but no features yet.
+        NotFound: the harm doesn't exist, or there are decisions but no features yet.
         NotEnoughData: too few labels; says how many there are and what is missing.
-        InvalidInput: `text_score` of a harm that isn't judged by text, or kept labels that can't be read.
-        ConfigurationError: settings, policies or the harm's training configuration are wrong.
+        InvalidInput: `text_score` for a harm whose policy doesn't use text, or imported labels that can't be read.
+        ConfigurationError: settings, policies or the harm's training configuration are invalid.
     """
     settings = settings or _project_settings()
     policy = (policies or load_policies(settings.policies)).harm(harm)
     if text_score and not policy.text:
-        raise InvalidInput(f"{harm} isn't judged by text.", field="text_score", remedy="Leave text_score out.")
+        raise InvalidInput(f"The policy of {harm} doesn't use text.", field="text_score", remedy="Omit text_score.")
     config = load_config(settings, harm)
     engine = open_engine(settings)
     try:
         data = dataset.assemble(settings, engine, harm, policy, config=config, frame=frame, seed=SEED)
     finally:
         engine.dispose()
-    learn, calibrate, test = _split(data)
+    train, calibration, test = _split(data)
     matrix, columns, stage = data.features, data.contract.names, None
-    if text_score:
-        scores, stage = _text_scores(settings, config, data, learn)
+    counts = text_counts(settings, policy, config, data.texts) if text_score else None
+    if counts is not None:
+        scores, stage = _text_scores(counts, config, data, train)
         matrix, columns = np.column_stack((matrix, scores)), (*columns, TEXT_SCORE)
-    return Labelled(
+    return LabelledSplit(
         settings=settings,
         policy=policy,
         config=config,
         data=data,
         columns=columns,
-        learn=_rows(data, matrix, columns, learn),
-        calibrate=_rows(data, matrix, columns, calibrate),
-        test=_rows(data, matrix, columns, test),
+        train=_part(data, matrix, columns, train),
+        calibration=_part(data, matrix, columns, calibration),
+        test=_part(data, matrix, columns, test),
         text_stage=stage,
         frame=frame,
     )
 
 
 def _project_settings() -> Settings:
-    # It imports Feast, which the frames need anyway.
+    # This imports Feast, which the frames need anyway.
     from features.feast.repo_settings import project_settings
 
     return project_settings()
 
 
 def _split(data: Dataset) -> tuple[Ints, Ints, Ints]:
-    rest = np.flatnonzero(~data.held_out)
+    """The positions of training, calibration and test set."""
+    rest = training_rows(data)
     fold = split.folds(data.clusters[rest], seed=SEED)
-    learn, calibrate = rest[fold != 0], rest[fold == 0]
-    for name, part in (("learn from", learn), ("calibrate on", calibrate)):
+    train, calibration = rest[fold != 0], rest[fold == 0]
+    for name, part in (("training", train), ("calibration", calibration)):
         labels = data.labels[part]
         fewest = min(labels.sum(), (~labels).sum())
         if fewest < MIN_HELD_OUT:
             raise NotEnoughData(
-                f"There are {len(labels)} labels to {name}, {int(labels.sum())} of them violating; it takes "
-                f"{MIN_HELD_OUT} of each kind.",
+                f"The {name} set has {len(labels)} labels, {int(labels.sum())} of them violating; "
+                f"{MIN_HELD_OUT} violating and {MIN_HELD_OUT} others are needed.",
                 field=data.harm,
-                remedy="Ingest or make more decisions, or train it with leads train, which does with fewer.",
+                remedy="Ingest or make more decisions, or run leads train, which needs fewer.",
             )
-    return learn, calibrate, np.flatnonzero(data.held_out)
+    return train, calibration, np.flatnonzero(data.held_out)
 
 
-def _text_scores(settings: Settings, config: TrainingConfig, data: Dataset, learn: Ints) -> tuple[Floats, TextStage]:
-    """(n,) log-odds of all rows, NaN where nothing is found in a text, and the stage fitted on the rows `learn`."""
-    counts = count_texts(data.texts, encoder_of(settings, config))
-    said = learn[counts.present[learn]]
-    # Another seed than that of the split, or all of them would be in four folds of five.
-    folds = split.folds(data.clusters[said], seed=SEED + 1)
-    labels, weights = data.labels[said], data.weights[said]
-    fitted = fit_text(counts, said, labels, folds, config=config.text, weights=weights, seed=SEED)
+def _text_scores(counts: TextCounts, config: TrainingConfig, data: Dataset, train: Ints) -> tuple[Floats, TextStage]:
+    """(n,) text log-odds of all rows, NaN for rows without usable text; and the stage fitted on the training set."""
+    with_text = train[counts.present[train]]
+    # With the split's own seed all of these rows would fall into four of the five folds.
+    folds = split.folds(data.clusters[with_text], seed=SEED + 1)
+    labels, weights = data.labels[with_text], data.weights[with_text]
+    fitted = fit_text(counts, with_text, labels, folds, config=config.text, weights=weights, seed=SEED)
     scores = np.full(len(data.rows), np.nan, dtype=np.float32)
-    scores[said] = fitted.out_of_fold
-    others = np.setdiff1d(np.arange(len(data.rows)), learn)
+    scores[with_text] = fitted.out_of_fold
+    others = np.setdiff1d(np.arange(len(data.rows)), train)
     texts = data.texts
     scores[others] = fitted.stage.log_odds([texts[i] for i in others.tolist()])
     return scores, fitted.stage
 
 
-def _rows(data: Dataset, matrix: Floats, columns: tuple[str, ...], at: Ints) -> Rows:
+def _part(data: Dataset, matrix: Floats, columns: tuple[str, ...], at: Ints) -> SplitPart:
     import pandas as pd
 
     texts = data.texts
     frame = pd.DataFrame(matrix[at], columns=list(columns))
-    return Rows(frame, data.labels[at], [texts[i] for i in at.tolist()], data.weights[at], at)
+    return SplitPart(frame, data.labels[at], [texts[i] for i in at.tolist()], data.weights[at], at)

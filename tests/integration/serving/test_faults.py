@@ -200,7 +200,7 @@ def test_mlflow_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service was started without it, from what lies on disk."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     state = (world.settings.published_dir / "state.json").read_bytes()
-    with pytest.raises(Unavailable, match="MLflow doesn't answer"):
+    with pytest.raises(Unavailable, match="MLflow can't be reached"):
         Follower(world.settings, POLICIES, MlflowRegistry(world.settings)).step()
     assert (world.settings.published_dir / "state.json").read_bytes() == state
     assert world.client.get("/readyz").status_code == 200

@@ -25,11 +25,11 @@ from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import RunRecord
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
+from training.config import SEED
 from training.data import dataset
 from training.data.split import folds
 from training.fit.model import fit
 from training.fit.text import count_texts
-from training.train import SEED
 
 SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
 TALK = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
@@ -160,9 +160,9 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
 
     assert "Version 1 answers" in said(leads("rollback", "spam", "--why", "the drill is over"))
     assert registry.aliases("spam") == {"champion": "1"}
-    assert "No champion" in refused(leads("rollback", "spam"))
+    assert "no usable champion" in refused(leads("rollback", "spam"))
     assert "is retired" in said(leads("retire", "spam", "2", "--why", "no good"))
-    assert "retired since" in refused(leads("promote", "spam", "2", "--override", "--why", "again"))
+    assert "was retired at" in refused(leads("promote", "spam", "2", "--override", "--why", "again"))
     assert "is the champion" in refused(leads("retire", "spam", "1"))
     listed = said(leads("list"))
     assert all(word in listed for word in ("champion", "retired", "0.900", "ana"))
@@ -225,20 +225,20 @@ def test_one_version_is_shown_with_all_that_is_known(leads: Leads, home: Setting
     for word in ("spam version 1", "champion", "ana", "0.910 (0.850 to 0.950)", "Made up.", "ranking", "golden.json"):
         assert word in shown
     assert "model_card.md" in shown
-    assert "no version 9" in refused(leads("show", "spam", "9"))
+    assert "Version 9 of spam not found" in refused(leads("show", "spam", "9"))
 
 
 def test_two_versions_are_compared_on_the_same_rows(leads: Leads) -> None:
     compared = said(leads("compare", "spam", "2", "3"))
     for word in ("average precision", "Brier score", "precision of review", "one row, ms", "size, MB", "not offered"):
         assert word in compared
-    assert "no version 9" in refused(leads("compare", "spam", "1", "9"))
+    assert "Version 9 of spam not found" in refused(leads("compare", "spam", "1", "9"))
 
 
 def test_what_is_unknown_is_named(leads: Leads) -> None:
     assert "no harm 'nothing'" in refused(leads("promote", "nothing", "1"))
-    assert "no version 9" in refused(leads("promote", "spam", "9"))
-    assert "no version 9" in refused(leads("retire", "spam", "9"))
+    assert "Version 9 of spam not found" in refused(leads("promote", "spam", "9"))
+    assert "Version 9 of spam not found" in refused(leads("retire", "spam", "9"))
     assert "no harm 'nothing'" in refused(leads("history", "nothing"))
     assert "Nothing has been kept" in said(leads("history", "sexism"))
 
