@@ -10,7 +10,7 @@ from cli.options import Harm, read_configuration
 from leads.errors import InvalidInput
 
 if TYPE_CHECKING:
-    from training.lifecycle.lifecycle import Reason
+    from training.lifecycle.outcomes import ChangeReason
 
 models_app = typer.Typer(help="List, compare, promote and roll back model versions.", no_args_is_help=True)
 
@@ -104,10 +104,10 @@ def models_history(harm: Harm) -> None:
     show_history(*read_configuration(), harm)
 
 
-def _reason(why: str | None, by: str | None, *, override: bool, default: str) -> Reason:
+def _reason(why: str | None, by: str | None, *, override: bool, default: str) -> ChangeReason:
     from leads.db.model_changes import current_actor
-    from training.lifecycle.lifecycle import Reason
+    from training.lifecycle.outcomes import ChangeReason
 
     if override and not (why or "").strip():
         raise InvalidInput("--override needs a reason.", field="--why", remedy='Add: --why "…"')
-    return Reason((by or "").strip() or current_actor(), (why or "").strip() or default)
+    return ChangeReason((by or "").strip() or current_actor(), (why or "").strip() or default)

@@ -1,8 +1,8 @@
-"""From a booster's margin to a probability: log-odds as a rising, piecewise-linear function of the margin.
+"""Maps a booster's margin to a probability: log-odds as an increasing, piecewise-linear function of the margin.
 
-With two knots this is Platt scaling (Platt 1999), with a knee beta calibration (Kull, Silva Filho, Flach 2017), with a
-knot per block of equal rates centred isotonic regression (Oron, Flournoy 2017). In between, a few knots bend it where
-held-out rows show that a straight line is wrong, as it is for linear text models on rare harms.
+With two knots this is Platt scaling (Platt 1999), with a knee it is beta calibration (Kull, Silva Filho, Flach 2017),
+and with a knot per block of equal rates it is centred isotonic regression (Oron, Flournoy 2017). A few knots in between
+bend the line where held-out rows show that it isn't straight, as for linear text models on rare harms.
 """
 
 from __future__ import annotations
@@ -19,10 +19,11 @@ Doubles = npt.NDArray[np.float64]
 
 
 class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """A line through (`margins`, `log_odds`), both rising, that goes on beyond its ends as it arrives there.
+    """A line through the knots (`margins`, `log_odds`), both increasing. The end segments extend to infinity.
 
     Args:
-        knee: times ln(1 + e^−margin), added to the line: it is flatter by this much far below 0, and bends smoothly.
+        knee: coefficient of ln(1 + e^−margin), which is added to the line. It lowers the slope far below 0 by this
+            much, with a smooth bend.
         method: how it was fitted: `platt`, `beta`, `bent` or `isotonic`.
 
     >>> platt = Calibrator(margins=(0.0, 1.0), log_odds=(0.0, 1.0))
@@ -38,15 +39,15 @@ class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     def __post_init__(self) -> None:
         rising = all(np.isfinite(k).all() and (np.diff(k) > 0).all() for k in (self.margins, self.log_odds))
         if len(self.margins) != len(self.log_odds) or len(self.margins) < 2 or not rising:
-            raise ValueError("margins and log_odds must be equally many, two or more, and rise")
+            raise ValueError("margins and log_odds must have the same length, at least two, and increase")
         slopes = np.diff(self.log_odds) / np.diff(self.margins)
         if not self.knee < slopes.min():
-            raise ValueError("the knee must leave the line rising")
+            raise ValueError("the knee must be less than every slope of the line")
 
     def score(self, margin: Doubles) -> Doubles:
-        """(n,) margins to (n,) probabilities; a higher margin never gives a lower one."""
+        """(n,) margins to (n,) probabilities. A higher margin never gives a lower probability."""
         z = self._line(margin)
-        # Without overflow on either side.
+        # This form overflows for neither sign.
         e = np.exp(-np.abs(z))
         return np.where(z >= 0, 1.0, e) / (1.0 + e)
 
@@ -63,15 +64,15 @@ class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @staticmethod
     def from_json(raw: bytes) -> Calibrator:
-        """Raises ModelRefused when the bytes hold no calibrator."""
+        """Parse a calibrator. Raises ModelRefused if the bytes hold none."""
         try:
             return msgspec.json.decode(raw, type=Calibrator)
         except msgspec.MsgspecError as error:
-            raise ModelRefused(f"calibrator.json is not a calibrator: {error}.") from error
+            raise ModelRefused(f"calibrator.json is invalid: {error}.") from error
 
 
 @lru_cache(maxsize=256)
 def _knots(margins: tuple[float, ...], log_odds: tuple[float, ...]) -> tuple[Doubles, Doubles, Doubles]:
-    """Knots and the slopes between them, worked out once."""
+    """Knots and the slopes between them, computed once."""
     x, y = np.array(margins), np.array(log_odds)
     return x, y, np.diff(y) / np.diff(x)

@@ -1,6 +1,6 @@
-"""Golden rows: inputs whose vectors and scores a version carries, and must reproduce wherever it is loaded.
+"""Golden rows: inputs and expected scores that a version carries and must reproduce wherever it is loaded.
 
-Their texts are written for this purpose and come from no corpus.
+Their texts were written for this purpose; none comes from a corpus.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from models.version import ModelVersion
 
 TOLERANCE = 1e-6
-# Through six layers of matrices another processor's rounding adds up.
+# The rounding of another processor adds up over the encoder's six layers.
 ENCODER_TOLERANCE = 1e-4
 _ROWS = 32
 _SEED = 20_240_229
@@ -41,7 +41,7 @@ Floats = npt.NDArray[np.float32]
 
 
 class GoldenRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Inputs and expected outputs; null stands for NaN."""
+    """n inputs and their expected outputs. None (null in JSON) stands for NaN."""
 
     features: tuple[tuple[float | None, ...], ...]
     texts: tuple[str | None, ...]
@@ -54,28 +54,28 @@ class GoldenRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @staticmethod
     def from_json(raw: bytes) -> GoldenRows:
-        """Raises ModelRefused when the bytes hold no golden rows."""
+        """Parse golden rows. Raises ModelRefused if the bytes hold none."""
         try:
             golden = msgspec.json.decode(raw, type=GoldenRows)
         except msgspec.MsgspecError as error:
-            raise ModelRefused(f"golden.json holds no golden rows: {error}.") from error
+            raise ModelRefused(f"golden.json is invalid: {error}.") from error
         if not golden.score:
-            raise ModelRefused("golden.json is empty, so the version proves nothing.")
+            raise ModelRefused("golden.json has no rows, so the version can't be verified.")
         return golden
 
 
 def make(version: ModelVersion, sample: Floats) -> GoldenRows:
-    """Golden rows of a version.
+    """Compute the golden rows of a version.
 
     Args:
-        sample: (any, k) feature rows on which trained trees branch; rows of NaN and of zeros are added.
+        sample: (any number, k) feature rows to draw values from. A row of zeros and some of NaN are added.
     """
     width = len(version.contract.columns)
     features = np.full((_ROWS, width), np.nan, dtype=np.float32)
     features[1] = 0.0
     rng = np.random.default_rng(_SEED)
     if len(sample):
-        # Each column drawn on its own: values that occur, in rows that never did.
+        # Each column is drawn independently: real values, in combinations that never occurred.
         for j in range(width):
             features[2:-2, j] = rng.choice(sample[:, j], size=_ROWS - 4)
     texts = tuple(_TEXTS[i % len(_TEXTS)] for i in range(_ROWS))
@@ -90,7 +90,7 @@ def make(version: ModelVersion, sample: Floats) -> GoldenRows:
 
 
 def check(version: ModelVersion, golden: GoldenRows) -> None:
-    """Raises ModelRefused when a golden row doesn't come out as it did where the version was made."""
+    """Raises ModelRefused if a golden row's vector or score differs from what the version carries."""
     tolerance = ENCODER_TOLERANCE if version.encodes else TOLERANCE
     try:
         scores = version.score(_floats(golden.features), golden.texts)
@@ -98,9 +98,9 @@ def check(version: ModelVersion, golden: GoldenRows) -> None:
         for name, ours, expected in pairs:
             if not np.allclose(ours, expected, rtol=tolerance, atol=tolerance, equal_nan=True):
                 raise ModelRefused(
-                    f"The golden rows' {name} does not reproduce.",
+                    f"The golden rows' {name} doesn't reproduce.",
                     field="golden.json",
-                    remedy="Train the harm again with the code and libraries that serve it.",
+                    remedy="Train the harm again with the code and libraries that serving uses.",
                 )
     except ValueError as error:
         raise ModelRefused(f"The golden rows don't fit the version: {error}.", field="golden.json") from error

@@ -1,4 +1,4 @@
-"""`model.json`: what a version's folder holds, with the hash of every file."""
+"""`model.json`: describes a version's folder and lists the hash of every file."""
 
 from __future__ import annotations
 
@@ -15,21 +15,24 @@ from leads.errors import ModelRefused
 MANIFEST, CONTRACT, BOOSTER, TEXT = "model.json", "contract.json", "booster.ubj", "text.npz"
 CALIBRATOR, THRESHOLDS, GOLDEN = "calibrator.json", "thresholds.json", "golden.json"
 REFERENCE, METRICS, CARD = "reference.parquet", "metrics.json", "model_card.md"
-# Which version a fetched folder is. The registry gives the number after the folder is written, so no hash covers it.
+# The number of a fetched version. The registry assigns it after the folder is written, so it isn't hashed.
 VERSION = "version.txt"
 TEXT_SCORE = "text.score"
 StartsFrom = Literal["text", "prior", "booster"]
 
 
 class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Args:
-    format: of the folder; a reader refuses one that it doesn't know.
-    input_names: the booster's columns in order: the contract's, then `text.score` when the text is judged.
-    starts_from: where the margin starts before the trees: at the text's log-odds (`prior_log_odds` without any), at
-        `prior_log_odds`, or where the booster itself does, as one's own XGBoost model would have it.
-    prior_log_odds: 0 where the booster starts by itself.
-    created_at: µs since epoch.
-    files: SHA-256 in hex of every file but this one.
+    """The content of `model.json`.
+
+    Args:
+        format: of the folder. A reader refuses formats that it doesn't know.
+        input_names: the booster's columns in order: the contract's features, then `text.score` if the text is scored.
+        starts_from: where the margin starts before the trees. `text`: at the text's log-odds, or at `prior_log_odds`
+            without text; `prior`: at `prior_log_odds`; `booster`: at the booster's own base score, for a model that was
+            fitted elsewhere.
+        prior_log_odds: 0 if `starts_from` is `booster`.
+        created_at: µs since epoch.
+        files: hex SHA-256 of every other file, by name.
     """
 
     harm: str
@@ -44,7 +47,7 @@ class Manifest(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 def read_file(folder: Path, name: str) -> bytes:
-    """Raises ModelRefused when it isn't there or can't be read."""
+    """The content of a file. Raises ModelRefused if it is missing or can't be read."""
     try:
         return (folder / name).read_bytes()
     except OSError as error:
@@ -54,24 +57,24 @@ def read_file(folder: Path, name: str) -> bytes:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Raises ModelRefused when it isn't there or isn't of a format that this code knows."""
+    """The folder's manifest. Raises ModelRefused if it is missing or in a format that this code doesn't know."""
     try:
         return msgspec.json.decode(read_file(folder, MANIFEST), type=Manifest)
     except msgspec.MsgspecError as error:
         raise ModelRefused(
-            f"{MANIFEST} is not of format 2: {error}.", field=MANIFEST, remedy="Train the harm again with this code."
+            f"{MANIFEST} isn't in format 2: {error}.", field=MANIFEST, remedy="Train the harm again with this code."
         ) from error
 
 
 def check_files(folder: Path, manifest: Manifest) -> None:
-    """Raises ModelRefused naming the first file whose content is not what the manifest says."""
+    """Compare every file with its hash. Raises ModelRefused naming the first file that differs."""
     for name, expected in manifest.files.items():
         if sha256(read_file(folder, name)) != expected:
             raise ModelRefused(
-                f"{name} is not the file that was registered.", field=name, remedy="Fetch the version again."
+                f"{name} differs from the file that was registered.", field=name, remedy="Fetch the version again."
             )
 
 
 def sha256(raw: bytes) -> str:
-    """In hex."""
+    """The SHA-256 hash in hex."""
     return hashlib.sha256(raw).hexdigest()

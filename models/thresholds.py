@@ -1,4 +1,4 @@
-"""What policy says to do with a score: the scores at which a version's tiers start."""
+"""The scores at which a version's tiers start."""
 
 from __future__ import annotations
 
@@ -15,14 +15,15 @@ _Score = Annotated[float, Meta(ge=0, le=1)]
 
 
 class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """The lowest score of each tier, None for a tier that isn't offered; `why` says by tier how it came about."""
+    """The lowest score of each tier, None if the version doesn't offer the tier; `why` explains each by tier."""
 
     review: _Score | None
     auto: _Score | None
     why: Mapping[str, str]
 
     def tier(self, score: float) -> Tier:
-        """
+        """The tier of a score.
+
         >>> Thresholds(0.3, None, {}).tier(0.99)
         'review'
         """
@@ -37,8 +38,8 @@ class Thresholds(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @staticmethod
     def from_json(raw: bytes) -> Thresholds:
-        """Raises ModelRefused when the bytes hold no thresholds."""
+        """Parse thresholds. Raises ModelRefused if the bytes hold none."""
         try:
             return msgspec.json.decode(raw, type=Thresholds)
         except msgspec.MsgspecError as error:
-            raise ModelRefused(f"thresholds.json holds no thresholds: {error}.") from error
+            raise ModelRefused(f"thresholds.json is invalid: {error}.") from error

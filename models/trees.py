@@ -1,4 +1,4 @@
-"""A booster's trees over a matrix, by XGBoost's C API: for a few rows its Python wrapper takes longer than trees."""
+"""Predicts margins through XGBoost's C API. For a few rows its Python wrapper would take longer than the trees."""
 
 from __future__ import annotations
 
@@ -11,25 +11,25 @@ import xgboost
 from xgboost import core
 
 Floats = npt.NDArray[np.float32]
-# The margins of all trees, missing values being NaN.
-_HOW = (
+# Margins of all trees; NaN marks a missing value.
+_OPTIONS = (
     b'{"type": 1, "training": false, "iteration_begin": 0, "iteration_end": 0, "missing": NaN, "strict_shape": false, '
     b'"cache_id": 0}'
 )
 
 
 def margins(booster: xgboost.Booster, matrix: Floats) -> npt.NDArray[np.float64]:
-    """(n,) what `booster.inplace_predict(matrix, predict_type="margin")` gives. Thread-safe.
+    """(n,) margins, as `booster.inplace_predict(matrix, predict_type="margin")` gives them. Thread-safe.
 
     Args:
         matrix: (n, m) float32, C-contiguous, n > 0.
 
     Raises:
         xgboost.core.XGBoostError: the matrix doesn't fit the booster.
-        ValueError: the booster gives more than one number a row.
+        ValueError: the booster gives more than one margin per row.
     """
     rows, columns = matrix.shape
-    # NumPy's array interface, as XGBoost's documentation of XGBoosterPredictFromDense asks for it.
+    # NumPy's array interface, as XGBoost documents it for XGBoosterPredictFromDense.
     data = b'{"data": [%d, true], "shape": [%d, %d], "strides": null, "typestr": "<f4", "version": 3}' % (
         matrix.ctypes.data,
         rows,
@@ -43,7 +43,7 @@ def margins(booster: xgboost.Booster, matrix: Floats) -> npt.NDArray[np.float64]
         library.XGBoosterPredictFromDense(
             booster.handle,
             data,
-            _HOW,
+            _OPTIONS,
             None,
             ctypes.byref(shape),
             ctypes.byref(dimensions),
@@ -52,6 +52,6 @@ def margins(booster: xgboost.Booster, matrix: Floats) -> npt.NDArray[np.float64]
     )
     numbers = np.prod([shape[i] for i in range(dimensions.value)])
     if numbers != rows:
-        raise ValueError(f"the booster gives {numbers} numbers for {rows} rows")
-    # It is the booster's own memory, of this thread: the next call overwrites it.
+        raise ValueError(f"the booster gives {numbers} margins for {rows} rows")
+    # A copy, because the next call in this thread overwrites the booster's own memory.
     return np.ctypeslib.as_array(found, shape=(rows,)).astype(np.float64)

@@ -1,6 +1,6 @@
-"""A registered version, loaded from its folder: features and text → vector → margin → score → tier.
+"""A model version, loaded from its folder: features and text → vector → margin → score → tier.
 
-The serving request path imports this module, so it imports neither MLflow nor pandas nor scikit-learn.
+Serving's request path imports this module, so it imports neither MLflow nor pandas nor scikit-learn.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ UNREGISTERED = "unregistered"
 
 
 class Scores(NamedTuple):
-    """`vector` (n, m) is the booster's exact input; `margin` (n,) its output; `score` (n,) the probability."""
+    """`vector` (n, m) is the booster's input, `margin` (n,) its output in log-odds, `score` (n,) the probability."""
 
     vector: Floats
     margin: Doubles
@@ -41,7 +41,14 @@ class Scores(NamedTuple):
 
 @dataclass(frozen=True)
 class ModelVersion:
-    """One version of one harm's model. Scoring is deterministic and may run in several threads at once."""
+    """One version of a harm's model. Scoring is deterministic and thread-safe.
+
+    Args:
+        uses_text: whether the text is scored.
+        starts_from: where the margin starts before the trees; see `models.manifest.Manifest`.
+        input_names: the booster's m columns in order.
+        text_stage: None if the text isn't scored.
+    """
 
     harm: str
     version: str
@@ -58,21 +65,22 @@ class ModelVersion:
 
     @cached_property
     def name(self) -> str:
-        """The name under which the harm's versions are registered."""
+        """The name of the harm's registered model."""
         return model_name(self.harm)
 
     @cached_property
     def contract_hash(self) -> str:
-        """The contract's hash, worked out once."""
+        """The contract's hash, computed once."""
         return self.contract.hash
 
     @property
     def encodes(self) -> bool:
-        """Whether its text stage reads sentence vectors, which take time and differ a little between processors."""
+        """Whether the text stage uses sentence vectors, which take time and differ slightly between processors."""
         return self.text_stage is not None and self.text_stage.sentence is not None
 
     def text_scores(self, texts: Sequence[str | None]) -> Floats:
-        """(n,) log-odds by text alone, the vector's `text.score`; NaN without text. Other texts don't matter."""
+        """(n,) log-odds of n texts, which become `text.score` in the vector; NaN without text. Texts don't affect each
+        other."""
         if self.text_stage is None:
             return np.full(len(texts), np.nan, dtype=np.float32)
         return self.text_stage.log_odds(texts)
@@ -82,36 +90,42 @@ class ModelVersion:
 
         Args:
             features: (n, k) float32, the contract's columns in order; NaN where a value is missing.
-            texts: (n,) texts; None where there is none. Passed over by a harm that isn't judged by text.
+            texts: n texts; None where there is none. Ignored if the version doesn't use text.
 
         Raises:
-            InvalidInput: shapes that don't fit the contract or each other.
+            InvalidInput: the shapes don't fit the contract or each other.
         """
         if len(texts) != len(features):
-            raise InvalidInput(f"{len(features)} rows of features came with {len(texts)} texts.")
+            raise InvalidInput(
+                f"There are {len(features)} rows of features but {len(texts)} texts; give one text or None per row."
+            )
         if not self.uses_text:
             return self.score_vector(features)
         return self.score_vector(np.column_stack((features, self.text_scores(texts))))
 
     def score_vector(self, vector: Floats) -> Scores:
-        """Score (n, m) booster inputs, as `score` made them or the prediction log kept them.
+        """Score (n, m) booster inputs, as `score` returns them or the prediction log stores them.
 
         Raises:
-            InvalidInput: the width isn't that of `input_names`.
+            InvalidInput: the number of columns isn't that of `input_names`.
         """
         vector = self._checked(vector)
         if not len(vector):
             return Scores(vector, np.empty(0), np.empty(0))
         margin = margins(self.booster, vector)
         if self.starts_from != "booster":
-            # Cheaper than giving XGBoost the start, which takes it as long again.
+            # Cheaper than passing a base margin to XGBoost, which would double its time.
             margin = margin - self._own_start + self._base_margin(vector)
         return Scores(vector, margin, self.calibrator.score(margin))
 
     def contributions(self, vector: Floats) -> Floats:
-        """What each input adds to the margin: (n, m + 1), the last one the bias; a row adds up to its margin.
+        """(n, m + 1) contributions of the inputs of (n, m) vectors to their margins, in log-odds; the last is the bias.
 
-        The text's own log-odds count as `text.score`'s contribution. Takes about 1 ms a row: explain on demand.
+        Each row sums to its margin. The text's own log-odds count as the contribution of `text.score`. Takes about 1 ms
+        per row, so compute it on demand.
+
+        Raises:
+            InvalidInput: the number of columns isn't that of `input_names`.
         """
         vector = self._checked(vector)
         if not len(vector):
@@ -126,31 +140,31 @@ class ModelVersion:
         return parts
 
     def tier(self, score: float) -> Tier:
-        """What policy says to do with a score."""
+        """The tier of a score."""
         return self.thresholds.tier(score)
 
     def verify(self) -> None:
-        """Prove that this is what was registered and that it computes here what it computed there.
+        """Check that the files are those that were registered and that the golden rows reproduce on this machine.
 
         Raises:
-            ModelRefused: a file's hash is wrong, or the golden rows don't reproduce to 1e-6.
+            ModelRefused: a file's hash is wrong, or a golden row differs by more than `models.golden.TOLERANCE`.
         """
         manifest.check_files(self.folder, manifest.read_manifest(self.folder))
         golden.check(self, golden.GoldenRows.from_json(manifest.read_file(self.folder, manifest.GOLDEN)))
 
     def _checked(self, vector: Floats) -> Floats:
         if vector.ndim != 2 or vector.shape[1] != len(self.input_names):
-            raise InvalidInput(f"The input has shape {vector.shape}; {self.name} takes (n, {len(self.input_names)}).")
+            raise InvalidInput(f"The input has shape {vector.shape}; {self.name} needs (n, {len(self.input_names)}).")
         return np.ascontiguousarray(vector, dtype=np.float32)
 
     @cached_property
     def _own_start(self) -> float:
-        """The margin at which the booster's trees begin where it is given none."""
+        """The booster's own base margin, which it uses if it is given none."""
         row = np.zeros((1, len(self.input_names)), dtype=np.float32)
-        how: dict[str, Any] = {"predict_type": "margin", "validate_features": False}
-        begun = self.booster.inplace_predict(row, **how)
-        from_zero = self.booster.inplace_predict(row, base_margin=np.zeros(1, dtype=np.float32), **how)
-        return float(begun.item()) - float(from_zero.item())
+        options: dict[str, Any] = {"predict_type": "margin", "validate_features": False}
+        own = self.booster.inplace_predict(row, **options)
+        from_zero = self.booster.inplace_predict(row, base_margin=np.zeros(1, dtype=np.float32), **options)
+        return float(own.item()) - float(from_zero.item())
 
     def _base_margin(self, vector: Floats) -> Floats:
         prior = np.float32(self.prior_log_odds)
@@ -159,8 +173,41 @@ class ModelVersion:
         return np.where(np.isnan(vector[:, -1]), prior, vector[:, -1])
 
 
+def unregistered(
+    harm: str,
+    contract: FeatureContract,
+    booster: xgboost.Booster,
+    calibrator: Calibrator,
+    thresholds: Thresholds,
+    *,
+    starts_from: manifest.StartsFrom,
+    text_stage: TextStage | None = None,
+    prior_log_odds: float = 0.0,
+) -> ModelVersion:
+    """A fitted model as the version it will become, so it can be measured before its folder is written."""
+    return ModelVersion(
+        harm=harm,
+        version=UNREGISTERED,
+        contract=contract,
+        uses_text=text_stage is not None,
+        starts_from=starts_from,
+        input_names=input_names(contract, uses_text=text_stage is not None),
+        thresholds=thresholds,
+        calibrator=calibrator,
+        prior_log_odds=prior_log_odds,
+        booster=booster,
+        text_stage=text_stage,
+        folder=Path(),
+    )
+
+
+def input_names(contract: FeatureContract, *, uses_text: bool) -> tuple[str, ...]:
+    """The booster's columns in order: the contract's features, then `text.score` if the text is scored."""
+    return (*contract.names, manifest.TEXT_SCORE) if uses_text else contract.names
+
+
 def model_name(harm: str) -> str:
-    """The name under which a harm's versions are registered.
+    """The name of a harm's registered model.
 
     >>> model_name("spam")
     'leads-spam'
@@ -169,21 +216,23 @@ def model_name(harm: str) -> str:
 
 
 def load(folder: Path, place: Place | None = None) -> ModelVersion:
-    """Load a version from its folder; `verify` proves it.
+    """Load a version from its folder. `ModelVersion.verify` then checks its golden rows.
 
     Args:
-        place: of the sentence encoder, for a version whose text stage needs one.
+        place: where the sentence encoder is, for a version that needs one.
 
     Raises:
-        ModelRefused: a file is missing, isn't what was registered, or doesn't fit the others.
+        ModelRefused: a file is missing, differs from what was registered, or doesn't fit the others.
     """
     about = manifest.read_manifest(folder)
     manifest.check_files(folder, about)
     contract = FeatureContract.from_json(manifest.read_file(folder, manifest.CONTRACT))
-    inputs = (*contract.names, manifest.TEXT_SCORE) if about.uses_text else contract.names
+    inputs = input_names(contract, uses_text=about.uses_text)
     if contract.hash != about.contract_hash or inputs != about.input_names:
         raise ModelRefused(
-            "The feature contract is not the one that the version was trained with.", field="contract.json"
+            "The feature contract isn't the one that the version was trained with.",
+            field="contract.json",
+            remedy="Fetch the version again, or train the harm again.",
         )
     text_stage = TextStage.from_bytes(manifest.read_file(folder, manifest.TEXT), place) if about.uses_text else None
     number = folder / manifest.VERSION
@@ -207,9 +256,15 @@ def _booster(raw: bytes, width: int) -> xgboost.Booster:
     try:
         booster = xgboost.Booster(model_file=bytearray(raw))
     except xgboost.core.XGBoostError as error:
-        raise ModelRefused("booster.ubj is not an XGBoost model.", field="booster.ubj") from error
+        raise ModelRefused(
+            "booster.ubj is not a valid XGBoost model.", field="booster.ubj", remedy="Train the harm again."
+        ) from error
     if booster.num_features() != width:
-        raise ModelRefused(f"The booster takes {booster.num_features()} columns, the contract gives {width}.")
-    # Loading resets it to every core, which would starve the other workers.
+        raise ModelRefused(
+            f"The booster takes {booster.num_features()} columns, but the contract has {width}.",
+            field="booster.ubj",
+            remedy="Train the harm again.",
+        )
+    # Loading resets the booster to use every core, which would starve the other workers.
     booster.set_param({"nthread": 1})
     return booster

@@ -1,4 +1,4 @@
-"""Writes a version's folder. What it holds is read back before the golden rows are made, so they prove the files."""
+"""Writes a version's folder. The files are read back before the golden rows are computed, so the rows verify them."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from models.manifest import Manifest, sha256
 from models.text.sentence import Place
 from models.text.stage import TextStage
 from models.thresholds import Thresholds
-from models.version import ModelVersion, load
+from models.version import ModelVersion, input_names, load
 
 Floats = npt.NDArray[np.float32]
 MAX_REFERENCE_ROWS = 5_000
@@ -32,16 +32,16 @@ MAX_REFERENCE_ROWS = 5_000
 
 @dataclass(frozen=True)
 class Parts:
-    """What makes a version.
+    """The parts of a version.
 
     Args:
-        text_stage: None for a harm that isn't judged by text.
-        reference: (r, m) booster inputs, at most 5,000, with their labels (r,), None where unknown: what drift is
-            measured from.
-        metrics: what was measured, JSON.
+        text_stage: None if the text isn't scored.
+        reference: (r, m) booster inputs, the sample that drift is measured against. At most 5,000 rows are kept.
+        reference_labels: (r,) their labels, None where unknown.
+        metrics: JSON.
         card: Markdown.
-        own_start: the booster starts where it does by itself, not from the text's log-odds or the prior.
-        extra: more files by name, JSON: what else was measured.
+        own_start: the booster starts from its own base score instead of the text's log-odds or the prior.
+        extra: further files by name, JSON.
     """
 
     harm: str
@@ -60,7 +60,7 @@ class Parts:
 
     @property
     def input_names(self) -> tuple[str, ...]:
-        return (*self.contract.names, manifest.TEXT_SCORE) if self.text_stage else self.contract.names
+        return input_names(self.contract, uses_text=self.text_stage is not None)
 
     @property
     def starts_from(self) -> manifest.StartsFrom:
@@ -72,17 +72,18 @@ class Parts:
 def write_version(
     folder: Path, parts: Parts, *, created_at: Micros | None = None, place: Place | None = None
 ) -> ModelVersion:
-    """Write `folder`, which must not exist, and load it.
+    """Write a version to `folder`, which must not exist, then load and verify it.
 
     Args:
-        place: of the sentence encoder, for a text stage that needs one.
+        created_at: µs since epoch; default: now.
+        place: where the sentence encoder is, for a text stage that needs one.
 
     Raises:
         Conflict: the folder exists.
-        ModelRefused: what was written doesn't prove itself.
+        ModelRefused: the written version doesn't reproduce its own scores.
     """
     if folder.exists():
-        raise Conflict("The folder exists already.", field=str(folder), remedy="Name another.")
+        raise Conflict("The folder already exists.", field=str(folder), remedy="Choose another, or remove it.")
     draft = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(draft, ignore_errors=True)
     draft.mkdir(parents=True)
@@ -131,7 +132,7 @@ def _write(folder: Path, about: Manifest, files: dict[str, bytes]) -> Manifest:
 
 
 def _reference(version: ModelVersion, parts: Parts) -> bytes:
-    """Parquet with a float column for each input, then `score` and `label`."""
+    """The drift reference as Parquet: one float column per input, then `score` and `label`."""
     scores = version.score_vector(parts.reference[:MAX_REFERENCE_ROWS])
     columns = {name: pa.array(scores.vector[:, j]) for j, name in enumerate(version.input_names)}
     columns["score"] = pa.array(scores.score)

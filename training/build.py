@@ -1,180 +1,134 @@
-"""Makes a version out of a data set: fits on the earlier rows, measures on the rest, writes folder and plots."""
+"""Builds a version from a fitted model: measures it, documents it, writes its folder, and records how it was made.
+
+`training.train` and `training.own_model` both build their versions here.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import msgspec
-import numpy as np
-import numpy.typing as npt
-from sqlalchemy.engine import Engine
 
-from features.contract import FeatureContract
 from leads.policies import HarmPolicy
-from leads.settings import Settings
-from models.text.sentence import CachedEncoder, open_encoder, place_of
-from models.thresholds import Thresholds
-from models.version import UNREGISTERED, ModelVersion
+from models.registry.versions import CONTRACT_HASH, DATA_HASH, LABELS_UNTIL, RunRecord
+from models.text.sentence import place_of
+from models.version import ModelVersion
 from models.write import Parts, write_version
-from training.behaviour import run
-from training.behaviour.run import BehaviourReport
-from training.config import TrainingConfig
-from training.data import reference, split
+from training.behaviour import run as behaviour
+from training.config import SEED
+from training.data import reference
 from training.data.dataset import Dataset, FrameSource
-from training.data.reference import Reference
-from training.fit import tiers
-from training.fit.model import Fit, fit
-from training.fit.text import count_texts
-from training.report import plots
-from training.report.card import write_card
-from training.report.dataset_card import DatasetCard, card_of
-from training.report.measure import Metrics, measure
+from training.data.reference import DriftReference
+from training.report import card, plots
+from training.report.dataset_card import DatasetCard, card_of, to_mlflow
+from training.report.measure import Metrics, for_the_run, measure
+from training.workspace import Workspace
 
-Ints = npt.NDArray[np.int64]
-CONFIG, DATASET = "config.json", "dataset.json"
+DATASET = "dataset.json"
 
 
 @dataclass(frozen=True)
-class Job:
-    """What a version is made from."""
+class FittedModel:
+    """A fitted model and what only its maker knows about it.
 
-    settings: Settings
-    engine: Engine
-    harm: str
-    policy: HarmPolicy
-    config: TrainingConfig
-    data: Dataset
-    new_labels: int | None
-    frame: FrameSource
-    seed: int
-
-
-@dataclass(frozen=True)
-class Made:
-    """The written version, what was measured, and its plots."""
+    Args:
+        version: the model as the version it will become; its contract is the data set's.
+        provenance: a paragraph for the model card on how it works and where it comes from.
+        fingerprint: equal for models made from equal data and configuration.
+        learned_text_scores: out-of-fold text log-odds by text hash of the texts that the text stage was fitted on.
+        new_labels: decisions that the harm's newest version didn't know; None if that isn't known.
+        params, tags: for the registry, besides those that every version gets.
+        files: further files of the version, JSON by name.
+    """
 
     version: ModelVersion
-    metrics: Metrics
-    config: TrainingConfig
-    data: DatasetCard
-    plots: tuple[Path, ...]
+    provenance: str
+    fingerprint: str
+    learned_text_scores: Mapping[int, float]
+    new_labels: int | None = None
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    files: Mapping[str, bytes] = field(default_factory=dict)
 
 
-def make(job: Job, folder: Path, *, tell: Callable[[str], None]) -> Made:
-    """Write the version to `folder/version` and its plots beside it.
+@dataclass(frozen=True)
+class Built:
+    """A written version, and what the registry keeps about how it was made."""
+
+    version: ModelVersion
+    run: RunRecord
+
+
+def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedModel, *, frame: FrameSource) -> Built:
+    """Measure a fitted model on the held-out rows and write its version to the workspace.
 
     Raises:
-        ConfigurationError: the configuration wants a sentence encoder that isn't installed.
+        ModelRefused: the written version doesn't reproduce its own scores.
     """
-    data, learn = job.data, np.flatnonzero(~job.data.held_out)
-    fitted = fit_rows(job, learn, tell=tell)
-    thresholds = _thresholds(job, fitted, learn)
-    version = draft(job.harm, data.contract, fitted, thresholds)
-    tell("measuring")
-    metrics, test = measure(version, data, new_labels=job.new_labels, rounds=fitted.rounds, seed=job.seed)
-    behaved = run.report_of(job.settings, version)
-    drawn = plots.draw(folder, version, test, metrics.test)
-    sample = _reference(job, version, fitted, learn) or Reference(test.scores.vector, tuple(test.labels.tolist()))
+    settings, version = space.settings, model.version
+    rounds = version.booster.num_boosted_rounds()
+    metrics, test = measure(version, data, new_labels=model.new_labels, rounds=rounds, seed=SEED)
+    drawn = plots.draw(space.folder, version, test, metrics.test)
+    sample = reference.sample(
+        settings, space.engine, policy, version, model.learned_text_scores, frame=frame, seed=SEED
+    ) or DriftReference(test.scores.vector, tuple(test.labels.tolist()))
     data_card = card_of(data)
-    parts = _parts(job, fitted, thresholds, metrics, sample, behaved, data_card)
-    written = write_version(folder / "version", parts, place=place_of(job.settings))
-    return Made(written, metrics, job.config, data_card, drawn)
-
-
-def fit_rows(job: Job, learn: Ints, *, tell: Callable[[str], None]) -> Fit:
-    """Fit on the rows `learn` of the job's data."""
-    data = job.data
-    counts = None
-    if job.policy.text:
-        encoder = encoder_of(job.settings, job.config)
-
-        def encoded(done: int, new: int) -> None:
-            tell(f"encoding new texts, {done:,} of {new:,}")
-
-        counts = count_texts(data.texts, encoder, on_encoded=encoded)
-    tell("fitting")
-    return fit(
-        data.contract,
-        data.features[learn],
-        data.labels[learn],
-        split.folds(data.clusters[learn], seed=job.seed),
-        counts=counts,
-        rows=learn,
-        config=job.config,
-        weights=data.weights[learn],
-        served=data.served[learn],
-        threads=job.settings.threads,
-        seed=job.seed,
-    )
-
-
-def encoder_of(settings: Settings, config: TrainingConfig) -> CachedEncoder | None:
-    """The sentence encoder that the configuration, or else the settings, want; None for none.
-
-    Raises:
-        ConfigurationError: it isn't installed.
-    """
-    wanted = config.text.encoder or settings.encoder
-    return open_encoder(place_of(settings)) if wanted == "minilm" else None
-
-
-def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresholds) -> ModelVersion:
-    """The version as it will be, to measure with before it is written."""
-    return ModelVersion(
-        harm=harm,
-        version=UNREGISTERED,
-        contract=contract,
-        uses_text=fitted.text_stage is not None,
-        starts_from="text" if fitted.text_stage else "prior",
-        input_names=fitted.input_names,
-        thresholds=thresholds,
-        calibrator=fitted.calibrator,
-        prior_log_odds=fitted.prior_log_odds,
-        booster=fitted.booster,
-        text_stage=fitted.text_stage,
-        folder=Path(),
-    )
-
-
-def _thresholds(job: Job, fitted: Fit, learn: Ints) -> Thresholds:
-    served = job.data.served[learn]
-    labels = job.data.labels[learn][served]
-    return tiers.choose(fitted.scores[served], labels, job.policy, borrowed=job.data.borrowed)
-
-
-def _reference(job: Job, version: ModelVersion, fitted: Fit, learn: Ints) -> Reference | None:
-    learned: dict[int, float] = {}
-    if version.uses_text:
-        groups = job.data.groups[learn].tolist()
-        learned = dict(zip(groups, fitted.vector[:, -1].tolist(), strict=True))
-    return reference.sample(job.settings, job.engine, job.policy, version, learned, frame=job.frame, seed=job.seed)
-
-
-def _parts(
-    job: Job,
-    fitted: Fit,
-    thresholds: Thresholds,
-    metrics: Metrics,
-    sample: Reference,
-    behaved: BehaviourReport | None,
-    data_card: DatasetCard,
-) -> Parts:
-    extra = {CONFIG: job.config.model_dump_json().encode(), DATASET: msgspec.json.encode(data_card)}
-    if behaved:
-        extra[run.FILE] = behaved.to_json()
-    return Parts(
-        harm=job.harm,
-        contract=job.data.contract,
-        booster=fitted.booster,
-        text_stage=fitted.text_stage,
-        prior_log_odds=fitted.prior_log_odds,
-        calibrator=fitted.calibrator,
-        thresholds=thresholds,
+    report = behaviour.report_of(settings, version)
+    parts = Parts(
+        harm=version.harm,
+        contract=version.contract,
+        booster=version.booster,
+        text_stage=version.text_stage,
+        prior_log_odds=version.prior_log_odds,
+        calibrator=version.calibrator,
+        thresholds=version.thresholds,
         reference=sample.vector,
         reference_labels=sample.labels,
         metrics=msgspec.json.encode(metrics),
-        card=write_card(job.harm, job.policy, data_card, metrics, thresholds, fitted, behaved),
-        extra=extra,
+        card=card.write(policy, data_card, metrics, version.thresholds, model.provenance, report),
+        own_start=version.starts_from == "booster",
+        extra={
+            **model.files,
+            DATASET: msgspec.json.encode(data_card),
+            **({behaviour.FILE: report.to_json()} if report else {}),
+        },
     )
+    written = write_version(space.folder / "version", parts, place=place_of(settings))
+    return Built(written, _record(model, written, data, data_card, metrics, drawn))
+
+
+def _record(
+    model: FittedModel,
+    version: ModelVersion,
+    data: Dataset,
+    data_card: DatasetCard,
+    metrics: Metrics,
+    drawn: tuple[Path, ...],
+) -> RunRecord:
+    contract = version.contract.hash
+    return RunRecord(
+        fingerprint=model.fingerprint,
+        params={
+            "rows": metrics.rows,
+            "positives": metrics.positives,
+            "rounds": metrics.rounds,
+            "seed": SEED,
+            "contract": contract,
+            **{f"rows_{_name(source)}": rows for source, rows in data.sources.items()},
+            **model.params,
+        },
+        metrics={
+            **for_the_run(metrics, version.thresholds),
+            **{f"ap_{_name(source)}": ap for source, ap in metrics.by_source.items()},
+        },
+        tags={LABELS_UNTIL: str(data.labels_until), DATA_HASH: data.hash, CONTRACT_HASH: contract, **model.tags},
+        dataset=to_mlflow(data_card),
+        files=drawn,
+    )
+
+
+def _name(source: str) -> str:
+    """A source's name as MLflow accepts it in names of parameters and metrics."""
+    return source.replace(":", "_")

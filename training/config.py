@@ -1,4 +1,4 @@
-"""How a harm's model is trained: one YAML file per harm, every key with a default that suits most harms."""
+"""The training configuration: one YAML file per harm. Every key has a default that suits most harms."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Positive = Annotated[float, Field(gt=0, le=1e6)]
 CalibrationMethod = Literal["platt", "beta", "bent", "isotonic"]
 METHODS: tuple[CalibrationMethod, ...] = ("platt", "beta", "bent", "isotonic")
 
-# More of these never makes a subject look more innocent; reviewers expect that and it can't be learned away.
+# Higher values of these features never lower a score. Reviewers expect that, and a model can't unlearn it.
 NEVER_LOWER = (
     "item.reports_*",
     "item.reporters_7d",
@@ -35,19 +35,24 @@ class TextConfig(Strict):
     """The text stage."""
 
     encoder: Literal["none", "minilm"] | None = Field(
-        default=None, description="Sentence encoder beside the n-grams; absent: LEADS_ENCODER."
+        default=None, description="Sentence encoder used besides the n-grams. Default: LEADS_ENCODER."
     )
-    plain_c: Positive = Field(default=3.0, description="Inverse regularisation of the head on plain TF-IDF.")
-    nb_c: Positive = Field(default=1.0, description="The same of the head on NB-weighted TF-IDF.")
-    nb_smoothing: Positive = Field(default=0.1, description="Added to each gram's count before the ratio.")
+    plain_c: Positive = Field(default=3.0, description="Inverse regularisation strength of the head on plain TF-IDF.")
+    nb_c: Positive = Field(
+        default=1.0, description="Inverse regularisation strength of the head on NB-weighted TF-IDF."
+    )
+    nb_smoothing: Positive = Field(default=0.1, description="Added to each n-gram's count before the log-count ratio.")
     nb_damping: Annotated[float, Field(ge=0, le=1)] = Field(
-        default=0.7, description="Ratios to this power: in full they fit the noise of harms with few labels."
+        default=0.7,
+        description="Exponent of the log-count ratios. With few labels, 1 would fit noise.",
     )
-    sentence_c: Positive = Field(default=3.0, description="Inverse regularisation of the head on sentence vectors.")
+    sentence_c: Positive = Field(
+        default=3.0, description="Inverse regularisation strength of the head on sentence vectors."
+    )
 
 
 class TreesConfig(Strict):
-    """The booster, by XGBoost's own names."""
+    """The booster. The names are XGBoost's."""
 
     max_depth: Annotated[int, Field(ge=1, le=12)] = 3
     eta: Annotated[float, Field(gt=0, le=1)] = 0.1
@@ -56,30 +61,28 @@ class TreesConfig(Strict):
     subsample: Annotated[float, Field(gt=0, le=1)] = 1.0
     colsample_bytree: Annotated[float, Field(gt=0, le=1)] = 1.0
     max_bin: Annotated[int, Field(ge=2, le=512)] = 64
-    max_rounds: Annotated[int, Field(ge=1, le=5_000)] = Field(default=300, description="The most trees there may be.")
-    patience: Annotated[int, Field(ge=1)] = Field(default=25, description="Trees without gain before it stops.")
+    max_rounds: Annotated[int, Field(ge=1, le=5_000)] = Field(default=300, description="Maximum number of trees.")
+    patience: Annotated[int, Field(ge=1)] = Field(default=25, description="Stop after this many trees without gain.")
 
 
 class LabelsConfig(Strict):
-    """How much a label counts, by where it comes from."""
+    """Weights of labels in fitting, by source."""
 
     human: Positive = 1.0
-    automation: Positive = Field(default=0.3, description="Automation's verdicts repeat what models believed before.")
+    automation: Positive = Field(default=0.3, description="Low, since automated verdicts repeat earlier models.")
     corpus: Positive = 1.0
-    disputed: Positive = Field(
-        default=0.5, description="Factor for a subject about which humans passed different verdicts."
-    )
+    disputed: Positive = Field(default=0.5, description="Factor for a subject on which human reviewers disagreed.")
 
 
 class TuningConfig(Strict):
-    """Limits of `leads train --tune`."""
+    """Limits of the search by `leads train --tune`."""
 
     trials: Annotated[int, Field(ge=1, le=1_000)] = 40
     minutes: Annotated[float, Field(gt=0, le=24 * 60)] = 5.0
 
 
 class TrainingConfig(Strict):
-    """One harm's file; an empty one is all defaults."""
+    """One harm's file. An empty file means all defaults."""
 
     text: TextConfig = TextConfig()
     trees: TreesConfig = TreesConfig()
@@ -87,32 +90,35 @@ class TrainingConfig(Strict):
     tuning: TuningConfig = TuningConfig()
     positive_weight: Positive = Field(
         default=1.0,
-        description="How many times a violating row counts in the trees; scores are calibrated either way.",
+        description="Weight of violating rows in the trees. Scores are calibrated regardless.",
     )
     calibration: Literal["auto", "platt", "beta", "bent", "isotonic"] = Field(
         default="auto",
-        description="auto: the simplest whose held-out log loss is within one standard error of the best.",
+        description="auto: the simplest method whose held-out log loss is within one standard error of the best.",
     )
     never_lower: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
-        default=NEVER_LOWER, description="Features, with * for any part, of which more never lowers a score."
+        default=NEVER_LOWER,
+        description="Features whose higher values never lower a score; * stands for any part of a name.",
     )
 
     @property
     def methods(self) -> tuple[CalibrationMethod, ...]:
-        """The calibrators that are tried."""
+        """The calibration methods to choose from."""
         return METHODS if self.calibration == "auto" else (self.calibration,)
 
 
 DEFAULTS = TrainingConfig()
+# Everything random in training is drawn from it, so equal data gives an equal version.
+SEED = 7
 
 
 def load_config(settings: Settings, harm: str) -> TrainingConfig:
-    """The harm's file in `LEADS_TRAINING`, or the defaults when it has none.
+    """The harm's file in `LEADS_TRAINING`, or the defaults if it has none.
 
     Raises:
-        ConfigurationError: names file, line and key.
+        ConfigurationError: the file is invalid; names file, line and key.
     """
     path = settings.training / f"{harm}.yaml"
     if not path.is_file():
         return DEFAULTS
-    return read_yaml(path, TrainingConfig, remedy="Make it readable, or remove it to train with the defaults.")
+    return read_yaml(path, TrainingConfig, remedy="Make the file readable, or remove it to train with the defaults.")

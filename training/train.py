@@ -1,58 +1,64 @@
-"""Trains, proves and registers one harm's version, and gives it its alias."""
+"""The training recipe: assemble the data, fit, build a version, register it, and decide which alias it gets."""
 
 from __future__ import annotations
 
 import hashlib
-import tempfile
 import time
-from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import msgspec
 
 from features.offline.frames import point_in_time
-from leads.db.engine import open_engine
 from leads.db.model_changes import CHAMPION, current_actor
 from leads.errors import NotEnoughData
-from leads.files import only_one
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
-from models import manifest
-from models.registry.registry import FINGERPRINT, Registered, Registry, RunRecord
-from models.text.sentence import place_of
+from models.registry.versions import FINGERPRINT, LABELS_UNTIL, Registered
 from models.thresholds import Thresholds
-from models.version import load
-from training.build import Job, Made, encoder_of, make
-from training.config import TrainingConfig, load_config
+from training.build import FittedModel, build
+from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset
 from training.data.dataset import Dataset, FrameSource
 from training.data.labelled_rows import PLATFORM
+from training.fit.model import draft
+from training.fit.training_set import (
+    choose_thresholds,
+    encoder_of,
+    fit_training_set,
+    out_of_fold_text_scores,
+    text_counts,
+)
 from training.gate.gate import GateReport
-from training.lifecycle import lifecycle
-from training.report.dataset_card import to_mlflow
-from training.report.measure import Metrics, for_the_run
+from training.lifecycle.outcomes import ChangeReason
+from training.progress import OnProgress, reporter
+from training.report import card
+from training.report.measure import Metrics, metrics_of
+from training.workspace import open_workspace
 
-SEED = 7
-LABELS_UNTIL = "leads.labels_until"
-# Raise it when the same data and settings shall give another version.
+# Raise it when equal data and settings must give a different version.
 RECIPE = 2
-STEPS = ("gathering labels and features", "fitting", "measuring", "registering", "judging")
-OnProgress = Callable[[str, int, int], None]
+CONFIG = "config.json"
+STEPS = (ASSEMBLE, FIT, BUILD, REGISTER, SETTLE) = (
+    "gathering labels and features",
+    "fitting",
+    "measuring",
+    "registering",
+    "judging",
+)
 
 
 @dataclass(frozen=True)
 class TrainResult:
-    """What a training gave.
+    """The outcome of a training.
 
     Args:
         version: its number in the registry.
-        alias: the one that it bears now, None when it bears none.
-        why: how it came by that.
-        gate: what the gate said, when it was asked.
-        reused: equal data and settings had been trained before; nothing was fitted.
-        metrics: all labels, and what was measured on the held-out ones.
-        seconds: that this call took.
+        alias: the alias it has now; None if it has none.
+        why: why it has that alias or none.
+        gate: the gate's report; None if the gate wasn't asked.
+        reused: a version made from equal data and settings existed, so nothing was fitted.
+        metrics: measured on the held-out rows.
+        seconds: how long the call took.
     """
 
     harm: str
@@ -66,6 +72,24 @@ class TrainResult:
     seconds: float
 
 
+@dataclass(frozen=True)
+class _Plan:
+    """How to train, and what to do with the version.
+
+    Args:
+        promote: let it become champion if the gate passes it.
+        first: the alias of a harm's first version.
+        why: kept with the change.
+        needs_new_labels: fail if no label is new since the newest version.
+    """
+
+    config: TrainingConfig
+    promote: bool
+    first: str
+    why: str
+    needs_new_labels: bool
+
+
 def train(
     settings: Settings,
     policies: Policies,
@@ -76,25 +100,26 @@ def train(
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
 ) -> TrainResult:
-    """Train a harm's version from all labels there are; a version made from equal ones is used again.
+    """Train a version of a harm's model from all labels. A version made from equal data and settings is used again.
 
-    A harm's first version becomes champion if the gate passes it, a later one challenger; `retrain` is what promotes.
-    It may be killed at any moment and run again.
+    A harm's first version becomes champion if the gate passes it; later versions become challenger. Training may be
+    killed at any moment and run again.
 
     Args:
         config: default: the harm's file in `LEADS_TRAINING`.
-        first: alias of a harm's first version: `champion`, or `challenger` to look at it before it answers.
-        on_progress: called with (step, done, total).
+        first: alias of a harm's first version: `champion`, or `challenger` to review it before it serves.
+        on_progress: called as each step begins.
+        frame: how features at given instants are looked up.
 
     Raises:
-        NotFound: no such harm, or decisions but no features yet.
+        NotFound: the harm doesn't exist, or there are decisions but no features yet.
         NotEnoughData: too few labels; says how many there are and what is missing.
-        ConfigurationError: the harm's configuration is wrong, or wants an encoder that isn't installed.
+        ConfigurationError: the harm's configuration is invalid, or names an encoder that isn't installed.
         Conflict: another process is training.
-        Unavailable: the database or MLflow doesn't answer.
+        Unavailable: the database or MLflow can't be reached.
     """
-    plan = _Plan(config or load_config(settings, harm), promoting=False, first=first, why="trained")
-    return _run(settings, policies, harm, plan, on_progress, frame)
+    plan = _Plan(config or load_config(settings, harm), False, first, "trained", needs_new_labels=False)
+    return _train(settings, policies, harm, plan, on_progress, frame)
 
 
 def retrain(
@@ -107,32 +132,21 @@ def retrain(
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
 ) -> TrainResult:
-    """Train with the labels that came since the newest version; it becomes champion if the gate passes it.
+    """Train with the labels that are new since the newest version, and promote the result if the gate passes it.
 
     Args:
-        promote: False leaves it challenger whatever the gate would say.
+        promote: False makes it challenger without asking the gate.
         why: kept with the change.
 
     Raises:
-        NotEnoughData: also when no label is new.
+        NotEnoughData: also if no label is new.
         NotFound, ConfigurationError, Conflict, Unavailable: as `train`.
     """
-    plan = _Plan(load_config(settings, harm), promoting=promote, first=CHAMPION, why=why, again=True)
-    return _run(settings, policies, harm, plan, on_progress, frame)
+    plan = _Plan(load_config(settings, harm), promote, CHAMPION, why, needs_new_labels=True)
+    return _train(settings, policies, harm, plan, on_progress, frame)
 
 
-@dataclass(frozen=True)
-class _Plan:
-    """How to train and what to do with the version. `again`: only when there is something new to learn."""
-
-    config: TrainingConfig
-    promoting: bool
-    first: str
-    why: str
-    again: bool = False
-
-
-def _run(
+def _train(
     settings: Settings,
     policies: Policies,
     harm: str,
@@ -140,71 +154,58 @@ def _run(
     on_progress: OnProgress | None,
     frame: FrameSource,
 ) -> TrainResult:
-    started = time.monotonic()
-    policy = policies.harm(harm)
-    registry = Registry(settings)
-    done = 0
+    started, policy, config = time.monotonic(), policies.harm(harm), plan.config
+    tell = reporter(STEPS, on_progress)
+    with open_workspace(settings) as space:
+        tell(ASSEMBLE)
+        data = dataset.assemble(settings, space.engine, harm, policy, config=config, frame=frame, seed=SEED)
 
-    def tell(step: str) -> None:
-        nonlocal done
-        done = STEPS.index(step) if step in STEPS else done
-        if on_progress:
-            on_progress(step, done, len(STEPS))
+        known = space.registry.versions(harm)
+        fingerprint = _fingerprint(settings, data, policy, config)
+        same = next((each for each in known if each.tags.get(FINGERPRINT) == fingerprint), None)
+        if same and plan.needs_new_labels and not _is_unfinished(same, known[0], space.registry.aliases(harm)):
+            raise _no_new_labels(harm, known[0], data)
 
-    engine = open_engine(settings)
-    try:
-        with only_one(settings.root / "training.lock", what="training"), tempfile.TemporaryDirectory() as temporary:
-            tell(STEPS[0])
-            registry.prepare()
-            data = dataset.assemble(settings, engine, harm, policy, config=plan.config, frame=frame, seed=SEED)
-            known = registry.versions(harm)
-            fingerprint = _fingerprint(settings, data, policy, plan.config)
-            same = next((v for v in known if v.tags.get(FINGERPRINT) == fingerprint), None)
-            new_labels = _new_labels(data, known)
-            pending = same is not None and same == known[0] and same.version not in registry.aliases(harm).values()
-            if plan.again and not pending and same:
-                raise _nothing_new(harm, known[0], data)
-            folder = Path(temporary)
-            if same:
-                fetched = registry.fetch(harm, same.version, folder)
-                number, version = same.version, load(fetched, place_of(settings))
-            else:
-                job = Job(settings, engine, harm, policy, plan.config, data, new_labels, frame, SEED)
-                made = make(job, folder, tell=tell)
-                tell(STEPS[3])
-                number, version = registry.register(harm, made.version, _record(made, data, fingerprint)), made.version
-            tell(STEPS[4])
-            settled = lifecycle.settle(
-                settings,
-                registry,
-                engine,
-                policy,
-                number,
-                version,
-                data,
-                folder,
-                promoting=plan.promoting,
-                first=plan.first,
-                actor=current_actor(),
-                why=plan.why,
+        if same:
+            number, version = same.version, space.fetch(harm, same.version)
+        else:
+            counts = text_counts(settings, policy, config, data.texts, tell)
+            tell(FIT)
+            fitted = fit_training_set(settings, policy, config, data, counts)
+            tell(BUILD)
+            model = FittedModel(
+                version=draft(harm, data.contract, fitted, choose_thresholds(policy, data, fitted)),
+                provenance=card.provenance(fitted, data.contract.hash),
+                fingerprint=fingerprint,
+                learned_text_scores=out_of_fold_text_scores(data, fitted),
+                new_labels=_new_labels(data, known),
+                params=_params(config),
+                files={CONFIG: config.model_dump_json().encode()},
             )
-            return TrainResult(
-                harm=harm,
-                version=number,
-                alias=settled.alias,
-                why=settled.why,
-                gate=settled.gate,
-                reused=same is not None,
-                metrics=msgspec.json.decode(manifest.read_file(version.folder, manifest.METRICS), type=Metrics),
-                thresholds=version.thresholds,
-                seconds=time.monotonic() - started,
-            )
-    finally:
-        engine.dispose()
+            built = build(space, policy, data, model, frame=frame)
+            tell(REGISTER)
+            number, version = space.registry.register(harm, built.version, built.run), built.version
+
+        tell(SETTLE)
+        reason = ChangeReason(current_actor(), plan.why)
+        settled = space.lifecycle(harm, policy).settle(
+            number, version, data, space.folder, reason, promote=plan.promote, first=plan.first
+        )
+        return TrainResult(
+            harm=harm,
+            version=number,
+            alias=settled.alias,
+            why=settled.why,
+            gate=settled.gate,
+            reused=same is not None,
+            metrics=metrics_of(version),
+            thresholds=version.thresholds,
+            seconds=time.monotonic() - started,
+        )
 
 
 def _fingerprint(settings: Settings, data: Dataset, policy: HarmPolicy, config: TrainingConfig) -> str:
-    """Equal for equal data, policy, configuration and recipe: then the version would be the same."""
+    """Hex SHA-256 of data, policy, configuration and recipe. If it is equal, training would give an equal version."""
     encoder = encoder_of(settings, config) if policy.text else None
     recipe = {
         "recipe": RECIPE,
@@ -217,40 +218,28 @@ def _fingerprint(settings: Settings, data: Dataset, policy: HarmPolicy, config: 
     return hashlib.sha256(msgspec.json.encode(recipe, order="sorted")).hexdigest()
 
 
+def _is_unfinished(same: Registered, newest: Registered, aliases: dict[str, str]) -> bool:
+    """Whether a training registered this version and was killed before it gave it an alias."""
+    return same == newest and same.version not in aliases.values()
+
+
 def _new_labels(data: Dataset, known: list[Registered]) -> int | None:
-    """Decisions that the newest version couldn't know; None for a harm's first version."""
+    """The number of decisions that the newest version didn't know; None for a harm's first version."""
     if not known:
         return None
     until = int(known[0].tags.get(LABELS_UNTIL, "0"))
     return sum(row.source == PLATFORM and (row.order or 0) > until for row in data.rows)
 
 
-def _nothing_new(harm: str, newest: Registered, data: Dataset) -> NotEnoughData:
+def _no_new_labels(harm: str, newest: Registered, data: Dataset) -> NotEnoughData:
     decisions = data.sources.get(PLATFORM, 0)
     return NotEnoughData(
-        f"No label of {harm} is new since version {newest.version}, which knew all {decisions} decisions.",
+        f"No label of {harm} is new since version {newest.version}, which was trained with all {decisions} decisions.",
         field=harm,
         remedy="Claim leads and decide them, then retrain.",
     )
 
 
-def _record(made: Made, data: Dataset, fingerprint: str) -> RunRecord:
-    config = made.config.model_dump(mode="json")
-    settings = {f"config_{section}": str(values)[:500] for section, values in config.items()}
-    by_source = {f"ap_{source.replace(':', '_')}": ap for source, ap in made.metrics.by_source.items()}
-    return RunRecord(
-        fingerprint=fingerprint,
-        params={
-            "rows": made.metrics.rows,
-            "positives": made.metrics.positives,
-            "rounds": made.metrics.rounds,
-            "seed": SEED,
-            "contract": data.contract.hash,
-            **{f"rows_{source.replace(':', '_')}": rows for source, rows in data.sources.items()},
-            **settings,
-        },
-        metrics=for_the_run(made.metrics, made.version.thresholds) | by_source,
-        tags={LABELS_UNTIL: str(data.labels_until), "leads.data": data.hash, "leads.contract": data.contract.hash},
-        dataset=to_mlflow(made.data),
-        files=made.plots,
-    )
+def _params(config: TrainingConfig) -> dict[str, str]:
+    """The configuration by section, as MLflow shows parameters. It accepts up to 500 characters for each."""
+    return {f"config_{section}": str(values)[:500] for section, values in config.model_dump(mode="json").items()}

@@ -16,7 +16,7 @@ from benchmarks.serving.versions import register_variant
 from benchmarks.serving.world import ServedWorld
 from leads.db.model_changes import CHAMPION
 from leads.errors import LeadsError
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 
 HARM = "spam"
 _WORKERS = 2
@@ -90,7 +90,7 @@ def alias_moves(world: ServedWorld, folder: Path, moves: int) -> list[Measure]:
     """Move `champion` this many times under load; how long the slowest move took, and how many requests failed."""
     settings = world.redis
     versions = ["1", register_variant(settings, HARM, folder, 1)]
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     requests = [score_request(world.key, [id_], (HARM,)) for id_ in world.ids[:500]]
     took = []
     with our_service("two workers", settings, _WORKERS) as server, follower(settings):
@@ -110,7 +110,7 @@ def alias_moves(world: ServedWorld, folder: Path, moves: int) -> list[Measure]:
     ]
 
 
-def _move(registry: Registry, watch: Watch, old: str, new: str) -> float:
+def _move(registry: MlflowRegistry, watch: Watch, old: str, new: str) -> float:
     """Move the alias; returns the seconds until the old version answered last.
 
     Raises:

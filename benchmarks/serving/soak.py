@@ -28,7 +28,7 @@ from leads.db.model_changes import CHAMPION
 from leads.errors import LeadsError, ModelRefused
 from leads.predictions.log import read_predictions
 from leads.settings import Settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from models.version import load as load_version
 
 HARM = "spam"
@@ -66,7 +66,7 @@ class SoakLog:
 
 def soak(world: ServedWorld, folder: Path, seconds: float) -> list[Measure]:
     """Times, failed requests, wrong scores, and whether memory grows."""
-    settings, registry = world.redis, Registry(world.redis)
+    settings, registry = world.redis, MlflowRegistry(world.redis)
     good = ["1", *(register_variant(settings, HARM, folder, number) for number in _GOOD)]
     bad = [register_bad(settings, HARM, folder, number) for number in _BAD]
     # While a damaged version is the champion, the good one before it must go on serving.
@@ -126,7 +126,7 @@ def _answers(settings: Settings, folder: Path, seen: SoakLog, rate: float) -> li
     vectors = _logged(settings, seen.began)
     unlogged = sum(score.prediction not in vectors for score in scores)
     versions = sorted({score.version for score in scores}, key=int)
-    registry, wrong = Registry(settings), 0
+    registry, wrong = MlflowRegistry(settings), 0
     for version in versions:
         named = [score for score in scores if score.version == version and score.prediction in vectors]
         wrong += _wrong(registry, folder, version, named, vectors)
@@ -155,7 +155,7 @@ def _logged(settings: Settings, since: Micros) -> dict[str, tuple[str, Floats]]:
 
 
 def _wrong(
-    registry: Registry, folder: Path, version: str, named: Sequence[Score], vectors: dict[str, tuple[str, Floats]]
+    registry: MlflowRegistry, folder: Path, version: str, named: Sequence[Score], vectors: dict[str, tuple[str, Floats]]
 ) -> int:
     """How many of this version's scores it doesn't give when asked again; all of them when it fails its checks."""
     if not named:

@@ -12,7 +12,8 @@ import pyarrow.parquet as pq
 from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.settings import Settings
 from models import manifest
-from models.registry.registry import Registry, RunRecord
+from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import RunRecord
 from models.version import ModelVersion, load
 from models.write import Parts, write_version
 
@@ -27,7 +28,7 @@ def set_champions(settings: Settings, harms: Sequence[str], folder: Path) -> Non
 
     A harm without labels gets a copy of another harm's version.
     """
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     for number, harm in enumerate(harms):
         known = registry.versions(harm)
         version = known[0].version if known else register_variant(settings, _COPIED, folder, number, harm=harm)
@@ -46,7 +47,7 @@ def register_variant(settings: Settings, of: str, folder: Path, number: int, *, 
     Returns:
         The copy's version number.
     """
-    registry, harm = Registry(settings), harm or of
+    registry, harm = MlflowRegistry(settings), harm or of
     first = load(registry.fetch(of, "1", folder / "fetched" / of))
     made = write_version(folder / "made" / f"{harm}-{number}", _shifted(first, harm, number * _APART))
     return registry.register(harm, made, RunRecord(fingerprint=f"benchmark-{number}"))

@@ -27,10 +27,9 @@ from leads.settings import Settings
 from models.text.sentence import CachedEncoder
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from training.build import draft
 from training.data.split import folds
 from training.fit import tiers
-from training.fit.model import Fit, fit
+from training.fit.model import Fit, draft, fit
 from training.fit.text import TextCounts, count_texts
 from training.report import paired
 from training.report.evaluate import brier, ece_p_value

@@ -13,7 +13,7 @@ from benchmarks.timing import timed
 from leads.policies import load_policies
 from leads.settings import load_settings
 from models import manifest
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 
 
 def trained_twice() -> list[Measure]:
@@ -52,7 +52,7 @@ def python(arguments: Sequence[str], environment: Mapping[str, str] | None = Non
 def _registered(home: str) -> dict[str, str]:
     """The hash of each file of each version in a home, by harm and file name; files that hold a time have no hash."""
     settings = load_settings(home=home)
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     found: dict[str, str] = {}
     for harm in load_policies(settings.policies).harms:
         for version in registry.versions(harm):

@@ -23,7 +23,7 @@ from leads.db.model_changes import CHAMPION
 from leads.errors import LeadsError
 from leads.policies import Policies
 from leads.settings import Settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from serving.versions.published_state import State, read_state
 
 _DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -112,7 +112,7 @@ def _folded(settings: Settings) -> int:
 
 def _trained(settings: Settings, policies: Policies) -> dict[str, str]:
     """Champions by harm as the registry has them; empty if there is no registry or it doesn't answer."""
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     try:
         found = {harm: registry.aliases(harm).get(CHAMPION) for harm in policies.harms}
     except LeadsError:

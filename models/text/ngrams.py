@@ -1,7 +1,7 @@
-"""Word 1–2 and character 2–5 n-grams of texts, as 64-bit hashes. Training and serving run this same code.
+"""Word 1–2-grams and character 2–5-grams of texts as 64-bit hashes. Training and serving share this code.
 
-A gram's identity is its hash, so a model keeps no piece of the text that it learned from. With n known grams the chance
-that any of m foreign ones meets one of them is about n·m / 2⁶⁴: 10⁻⁷ for 10⁵ and 10⁷.
+An n-gram is identified by its hash, so a model contains no piece of its training texts. The probability that one of m
+unknown n-grams collides with one of n known ones is about n·m / 2⁶⁴: 10⁻⁷ for n = 10⁵ and m = 10⁷.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 
 CHAR_SIZES = (2, 3, 4, 5)
-# Texts beyond this tell no more about themselves; it bounds what one text can cost.
+# Longer texts are truncated, which bounds the cost of a single text.
 MAX_CHARS = 5_000
 _CHUNK_CHARS = 400_000
 _SPACE = ord(" ")
@@ -28,24 +28,24 @@ _WORD_TAG, _PAIR_TAG = (np.array([tag], dtype=np.uint64) for tag in (0x57, 0x575
 
 
 class Grams(NamedTuple):
-    """Every occurrence of a gram: which text (`rows`) and which gram (`hashes`), each (occurrences,)."""
+    """Every occurrence of an n-gram: the position of its text (`rows`) and its hash (`hashes`), (occurrences,) each."""
 
     rows: Rows
     hashes: Hashes
 
 
 class TextGrams(NamedTuple):
-    """The two families of grams, weighed and normalised apart."""
+    """The two families of n-grams, which are weighted and normalised separately."""
 
     words: Grams
     chars: Grams
 
 
 def grams(texts: Sequence[str]) -> TextGrams:
-    """The grams of some texts, in the order of the texts.
+    """The n-grams of texts, in the order of the texts.
 
-    Character grams lie within one white-space-delimited token with one space on either side. Words are runs of letters,
-    digits and underscores.
+    Character n-grams lie within one token (delimited by white space), padded with a space on either side. Words are
+    runs of letters, digits and underscores.
     """
     parts = [_grams(chunk, start) for start, chunk in _chunks(texts)]
     return TextGrams(
@@ -55,7 +55,7 @@ def grams(texts: Sequence[str]) -> TextGrams:
 
 
 def mix(values: Hashes) -> Hashes:
-    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection that spreads every bit."""
+    """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection in which every bit affects all others."""
     values = values + _FACTOR
     values = (values ^ (values >> np.uint64(30))) * _MIX[0]
     values = (values ^ (values >> np.uint64(27))) * _MIX[1]
@@ -63,7 +63,7 @@ def mix(values: Hashes) -> Hashes:
 
 
 def _chunks(texts: Sequence[str]) -> list[tuple[int, list[str]]]:
-    """Plain forms in pieces whose arrays stay small, each with the row it starts at."""
+    """The texts' plain forms in chunks, to bound memory, each with the position of its first text."""
     chunks: list[tuple[int, list[str]]] = [(0, [])]
     size = 0
     for i, text in enumerate(texts):
@@ -77,12 +77,12 @@ def _chunks(texts: Sequence[str]) -> list[tuple[int, list[str]]]:
 
 
 def _grams(normals: list[str], first_row: int) -> TextGrams:
-    # One space between two texts is enough: no gram holds a space inside, so none spans two texts.
+    # One space between texts is enough: no n-gram has a space inside, so none spans two texts.
     joined = " " + " ".join(normals) + " "
     codes = np.frombuffer(joined.encode("utf-32-le", "surrogatepass"), dtype=np.uint32)
     lengths = np.fromiter((len(n) + 1 for n in normals), dtype=np.int64, count=len(normals))
     rows = np.repeat(np.arange(first_row, first_row + len(normals)), lengths)
-    # The space that opens the whole belongs to the first text.
+    # The leading space belongs to the first text.
     rows = np.concatenate((rows[:1], rows)) if len(rows) else np.zeros(len(codes), dtype=np.int64)
     mixed = mix(codes.astype(np.uint64))
     return TextGrams(_words(codes, mixed, rows), _chars(codes, mixed, rows))
@@ -90,7 +90,7 @@ def _grams(normals: list[str], first_row: int) -> TextGrams:
 
 def _chars(codes: npt.NDArray[np.uint32], mixed: Hashes, rows: Rows) -> Grams:
     space = codes == _SPACE
-    # Of two neighbours at most the outer ones may be spaces; a run of spaces belongs to empty texts.
+    # Only the first and last character of an n-gram may be a space. Runs of spaces come from empty texts.
     valid = ~(space[:-1] & space[1:])
     hashes = mixed
     found_rows, found_hashes = [], []
@@ -111,7 +111,7 @@ def _chars(codes: npt.NDArray[np.uint32], mixed: Hashes, rows: Rows) -> Grams:
 def _words(codes: npt.NDArray[np.uint32], mixed: Hashes, rows: Rows) -> Grams:
     in_word = _is_word(codes)
     edges = np.flatnonzero(in_word[1:] != in_word[:-1]) + 1
-    # The whole opens and closes with a space, so edges come in pairs: a word's start and end.
+    # The joined text begins and ends with a space, so edges come in pairs: the start and end of a word.
     starts, ends = edges[::2], edges[1::2]
     if not len(starts):
         return Grams(np.empty(0, dtype=np.int64), np.empty(0, dtype=np.uint64))

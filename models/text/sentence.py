@@ -1,8 +1,8 @@
-"""Sentence encoders: from a text to a vector that says what it means, without having seen a label.
+"""Sentence encoders, which map a text to a vector that represents its meaning, without any labels.
 
-Which one made a vector is part of a model: a version names its encoder's version and is refused where another is found.
-Vectors are kept by (encoder version, hash of the text's normal form), in memory and, where a folder is given, on disk
-for every process of the host, so a known text is encoded once.
+A model depends on the encoder that computed its vectors: a version names its encoder's version and is refused if
+another one is installed. Vectors are cached by encoder version and hash of the text's plain form, in memory and
+optionally on disk for all processes of the host, so a text is encoded once.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ OnEncoded = Callable[[int, int], None]
 
 
 class SentenceEncoder(Protocol):
-    """What every encoder offers. `encode` gives (n, width) float32 for n texts in their plain form."""
+    """The interface of encoders. `encode` returns (n, width) float32 vectors of n texts in plain form."""
 
     version: str
     width: int
@@ -44,23 +44,23 @@ class SentenceEncoder(Protocol):
 
 
 class Place(NamedTuple):
-    """Where an encoder's weights are (None: the installed package), where vectors are kept (None: in memory only)."""
+    """The folders of an encoder's weights (None: the installed package) and cached vectors (None: only in memory)."""
 
     weights: Path | None = None
     vectors: Path | None = None
 
 
 def place_of(settings: Settings) -> Place:
-    """Where the settings have the encoder."""
+    """The encoder's folders by the settings."""
     return Place(settings.encoder_dir, settings.encodings_dir)
 
 
 @lru_cache(maxsize=4)
 def open_encoder(place: Place) -> CachedEncoder:
-    """The encoder of this process for a place, loaded once: 90 MB.
+    """The encoder for a place, loaded once per process. It takes 90 MB.
 
     Raises:
-        ConfigurationError: it isn't installed, or isn't what it should be.
+        ConfigurationError: it isn't installed, or its files are invalid.
     """
     from models.text.minilm import MiniLM
 
@@ -68,19 +68,19 @@ def open_encoder(place: Place) -> CachedEncoder:
 
 
 def _installed() -> Path:
-    # Found without importing it: it would import PyTorch.
+    # Located without importing the package, which would import PyTorch.
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
         raise ConfigurationError(
-            "The sentence encoder is not installed.",
+            "The sentence encoder isn't installed.",
             field="LEADS_ENCODER",
-            remedy="Run: make encoder; or name a folder with LEADS_ENCODER_DIR.",
+            remedy="Install it with: make encoder. Or set LEADS_ENCODER_DIR to a folder that holds it.",
         )
     return Path(found.origin).parent / MODEL_FOLDER
 
 
 class CachedEncoder:
-    """An encoder that remembers. Safe to share between threads; processes share the folder."""
+    """An encoder with a cache. Thread-safe; processes share the cache on disk."""
 
     def __init__(self, encoder: SentenceEncoder, folder: Path | None = None) -> None:
         self.version, self.width = encoder.version, encoder.width
@@ -90,10 +90,10 @@ class CachedEncoder:
         self._disk = _Disk(folder / f"{encoder.version}.db", encoder.width) if folder else None
 
     def encode(self, texts: Sequence[str], *, on_encoded: OnEncoded | None = None) -> Floats:
-        """(n, width) float32, one row per text, whatever its writing: the plain form is what is encoded.
+        """(n, width) float32 vectors of the plain forms of n texts.
 
         Args:
-            on_encoded: called with (texts done, texts that were new).
+            on_encoded: called after each batch with (new texts encoded, new texts in all).
         """
         keys = [text_hash(text) for text in texts]
         known = self._known(set(keys))
@@ -129,7 +129,7 @@ class CachedEncoder:
 
 
 class _Disk:
-    """Vectors in a SQLite file. Whatever goes wrong with it, texts are encoded again."""
+    """A cache of vectors in a SQLite file. If reading or writing it fails, texts are encoded again."""
 
     def __init__(self, path: Path, width: int) -> None:
         self._path, self._bytes = path, width * 4
@@ -169,7 +169,7 @@ class _Disk:
             connection = self._local.connection = sqlite3.connect(self._path, timeout=5)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")
-            # The newest rows have the highest numbers, so the oldest go first.
+            # Numbers grow, so the oldest rows have the lowest and are removed first.
             connection.execute(
                 "CREATE TABLE IF NOT EXISTS vectors (number INTEGER PRIMARY KEY AUTOINCREMENT, hash INTEGER UNIQUE, "
                 "vector BLOB NOT NULL)"
@@ -181,5 +181,5 @@ class _Disk:
 
 
 def _signed(key: int) -> int:
-    """SQLite's integers are signed."""
+    """The key as a signed integer, as SQLite stores it."""
     return key - 2**64 if key >= 2**63 else key

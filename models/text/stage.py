@@ -1,7 +1,4 @@
-"""The text stage: a linear model over TF-IDF n-grams and, where trained with one, a head on sentence vectors.
-
-Read and evaluated with numpy alone.
-"""
+"""The text stage: a linear model on TF-IDF n-grams and optionally a head on sentence vectors. It only needs NumPy."""
 
 from __future__ import annotations
 
@@ -23,7 +20,7 @@ _BLOCKS = ("words", "chars")
 
 
 class Block(NamedTuple):
-    """One family of grams: `hashes` ascending, its inverse document frequencies and its weights, each (grams,)."""
+    """One family of n-grams: hashes in ascending order, inverse document frequencies and weights, (grams,) each."""
 
     hashes: Hashes
     idf: Floats
@@ -31,7 +28,7 @@ class Block(NamedTuple):
 
 
 class TextStage:
-    """Log-odds of a text. Each block's TF-IDF vector (1 + ln tf, times idf) has length one, as when it was fitted."""
+    """Computes log-odds of texts. Each block's TF-IDF vector, (1 + ln tf) · idf, is scaled to length one."""
 
     def __init__(
         self,
@@ -48,11 +45,11 @@ class TextStage:
         self._encoder = encoder
 
     def log_odds(self, texts: Sequence[str | None]) -> Floats:
-        """(n,) float32; NaN where there is no text or nothing in it."""
+        """(n,) float32 log-odds of n texts; NaN for None and for texts whose plain form is empty."""
         found = grams([text or "" for text in texts])
         n = len(texts)
         sums = _dot(self.words, found.words, n) + _dot(self.chars, found.chars, n)
-        # Whatever is left of a text in its plain form has character grams.
+        # Every non-empty plain form has character n-grams.
         present = np.flatnonzero(np.bincount(found.chars.rows, minlength=n) > 0)
         out = np.full(n, np.nan, dtype=np.float32)
         out[present] = sums[present] + self.intercept
@@ -62,7 +59,7 @@ class TextStage:
         return out
 
     def to_bytes(self) -> bytes:
-        """NumPy's npz, without pickle: equal stages give equal bytes."""
+        """NumPy's npz format, without pickle. Equal stages give equal bytes."""
         arrays: dict[str, npt.NDArray[np.generic]] = {"intercept": np.array([self.intercept], dtype=np.float64)}
         for name, block in zip(_BLOCKS, (self.words, self.chars), strict=True):
             arrays |= {f"{name}.{part}": values for part, values in block._asdict().items()}
@@ -74,11 +71,13 @@ class TextStage:
 
     @staticmethod
     def from_bytes(raw: bytes, place: Place | None = None) -> TextStage:
-        """Args:
-            place: of the sentence encoder, for a stage that needs one.
+        """Parse a text stage.
+
+        Args:
+            place: where the sentence encoder is, for a stage that needs one.
 
         Raises:
-            ModelRefused: the bytes hold no text stage, or the encoder that it needs isn't there.
+            ModelRefused: the bytes hold no text stage, or the encoder that it needs isn't installed.
         """
         try:
             with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
@@ -90,7 +89,7 @@ class TextStage:
                     str(arrays["sentence.encoder"]), *(arrays[f"sentence.{part}"] for part in SentenceHead._fields[1:])
                 )
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
-            raise ModelRefused(f"text.npz is not a text stage: {error}.") from error
+            raise ModelRefused(f"text.npz is invalid: {error}.") from error
         return TextStage(words, chars, intercept, head, _encoder(head, place or Place()))
 
 
@@ -98,18 +97,18 @@ def _encoder(head: SentenceHead, place: Place) -> CachedEncoder:
     try:
         encoder = open_encoder(place)
     except ConfigurationError as error:
-        raise ModelRefused(f"Its text stage needs the sentence encoder {head.encoder}: {error}") from error
+        raise ModelRefused(f"The text stage needs the sentence encoder {head.encoder}: {error}") from error
     if encoder.version != head.encoder:
         raise ModelRefused(
-            f"Its text stage was trained with the sentence encoder {head.encoder}, here is {encoder.version}.",
+            f"The text stage was trained with the sentence encoder {head.encoder}, but {encoder.version} is installed.",
             field="LEADS_ENCODER_DIR",
-            remedy="Install that encoder, or train the harm again.",
+            remedy="Install the encoder that it was trained with, or train the harm again.",
         )
     return encoder
 
 
 class Counted(NamedTuple):
-    """Distinct grams of texts: which text, which known gram (position in a block's `hashes`), 1 + ln of how often."""
+    """Distinct known n-grams of texts: text, position in a block's `hashes`, and 1 + ln of the count, (pairs,) each."""
 
     rows: npt.NDArray[np.int64]
     columns: npt.NDArray[np.int64]
@@ -117,7 +116,7 @@ class Counted(NamedTuple):
 
 
 def count(found: Grams, known: Hashes) -> Counted:
-    """Count the occurrences of `known` (ascending) grams; others are passed over."""
+    """Count the occurrences of `known` n-grams, given as ascending hashes. Others are ignored."""
     width = max(len(known), 1)
     at = np.searchsorted(known, found.hashes)
     at[at == len(known)] = 0

@@ -25,9 +25,10 @@ from leads.clock import Micros
 from leads.errors import NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
+from models.registry.versions import VersionReader
 from monitoring.drift import report, statistics, window
 from monitoring.drift.statistics import METHOD, Values
-from monitoring.drift.window import SCORE, DriftWindow, Registry, Sample
+from monitoring.drift.window import SCORE, DriftWindow, Sample
 
 MIN_ROWS = 100
 DRIFTED_SHARE = 0.1
@@ -111,7 +112,7 @@ def drift(
     until: Micros | None = None,
     length: Micros = clock.DAY,
     min_rows: int = MIN_ROWS,
-    registry: Registry | None = None,
+    registry: VersionReader | None = None,
 ) -> DriftResult:
     """Compare the champion's reference sample with the current window of its predictions, and write Evidently's report.
 
@@ -130,7 +131,7 @@ def drift(
     """
     policies.harm(harm)
     if registry is None:
-        from models.registry.registry import Registry as MlflowRegistry
+        from models.registry.mlflow_registry import MlflowRegistry
 
         registry = MlflowRegistry(settings)
     version = window.champion(registry, harm)

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -16,20 +14,13 @@ from leads.clock import Micros
 from leads.errors import ModelRefused, NotEnoughData, NotFound
 from leads.predictions import log
 from leads.settings import Settings
+from models.registry.versions import VersionReader, versions_cache
 from monitoring.drift.statistics import Values
 from monitoring.newest import newest_prediction_at
 
 SCORE = "score"
 LABEL = "label"
 REFERENCE = "reference.parquet"
-
-
-class Registry(Protocol):
-    """`models.registry.registry.Registry`, as far as drift uses it."""
-
-    def aliases(self, harm: str) -> dict[str, str]: ...
-
-    def fetch(self, harm: str, version: str, into: Path) -> Path: ...
 
 
 @dataclass(frozen=True)
@@ -61,7 +52,7 @@ class DriftWindow:
     unreadable: int
 
 
-def champion(registry: Registry, harm: str) -> str:
+def champion(registry: VersionReader, harm: str) -> str:
     """The harm's champion version.
 
     Raises:
@@ -73,13 +64,13 @@ def champion(registry: Registry, harm: str) -> str:
     return version
 
 
-def read_reference(settings: Settings, registry: Registry, harm: str, version: str) -> Sample:
+def read_reference(settings: Settings, registry: VersionReader, harm: str, version: str) -> Sample:
     """The version's reference sample: held-out inputs stored with it.
 
     Raises:
         ModelRefused: the version has no readable reference sample.
     """
-    path = registry.fetch(harm, version, settings.root / "cache" / "versions" / harm) / REFERENCE
+    path = registry.fetch(harm, version, versions_cache(settings, harm)) / REFERENCE
     try:
         table = pq.read_table(path)
         names = (*(name for name in table.column_names if name not in (SCORE, LABEL)), SCORE)

@@ -27,9 +27,10 @@ from leads.db.engine import open_engine
 from leads.errors import NotFound
 from leads.predictions import log
 from leads.settings import Settings
+from models.registry.versions import VersionReader
 from monitoring.newest import newest_prediction_at
 from monitoring.skew.compare import compare
-from monitoring.skew.contracts import Contracts, Fetches
+from monitoring.skew.contracts import Contracts
 from monitoring.skew.logged import LoggedPredictions, by_version, sample_predictions, segments_complete_until
 from monitoring.skew.rederive import rederive
 from monitoring.skew.results import HarmSkew, SkewResult, Tally, Unverifiable
@@ -56,7 +57,7 @@ def check(
     length: Micros = clock.DAY,
     sample: int = SAMPLE,
     lag: Micros = LAG,
-    registry: Fetches | None = None,
+    registry: VersionReader | None = None,
     on_progress: OnProgress = lambda done, total: None,
 ) -> SkewResult:
     """Re-derive logged predictions and compare.

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Protocol
 
 import pyarrow as pa
 
@@ -14,18 +13,13 @@ from features.layout import ROLES
 from leads.errors import LeadsError, ModelRefused
 from leads.settings import Settings
 from models import manifest
-
-
-class Fetches(Protocol):
-    """`models.registry.registry.Registry`, as far as skew uses it."""
-
-    def fetch(self, harm: str, version: str, into: Path) -> Path: ...
+from models.registry.versions import VersionReader, versions_cache
 
 
 class Contracts:
     """Contracts by harm and version, from the versions published here or else from the registry."""
 
-    def __init__(self, settings: Settings, registry: Fetches | None) -> None:
+    def __init__(self, settings: Settings, registry: VersionReader | None) -> None:
         self._settings = settings
         self._registry = registry
         self._folders: dict[tuple[str, str], Path | str] = {}
@@ -53,11 +47,11 @@ class Contracts:
         if published.is_dir():
             return published
         if self._registry is None:
-            from models.registry.registry import Registry
+            from models.registry.mlflow_registry import MlflowRegistry
 
-            self._registry = Registry(self._settings)
+            self._registry = MlflowRegistry(self._settings)
         try:
-            return self._registry.fetch(harm, version, self._settings.root / "cache" / "versions" / harm)
+            return self._registry.fetch(harm, version, versions_cache(self._settings, harm))
         except LeadsError as error:
             return f"the version can't be found: {error.message}"
 

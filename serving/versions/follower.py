@@ -17,7 +17,6 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import Protocol
 
 from leads import clock
 from leads.clock import Clock
@@ -26,6 +25,7 @@ from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
+from models.registry.versions import VersionReader
 from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
@@ -41,14 +41,6 @@ _KEPT_VERSIONS = 3
 _log = logging.getLogger(__name__)
 
 
-class Registry(Protocol):
-    """`models.registry.registry.Registry`, as far as the follower uses it."""
-
-    def aliases(self, harm: str) -> dict[str, str]: ...
-
-    def fetch(self, harm: str, version: str, into: Path) -> Path: ...
-
-
 class Follower:
     """Keeps the published versions in step with the registry. Not thread-safe; one process per host.
 
@@ -61,7 +53,7 @@ class Follower:
         self,
         settings: Settings,
         policies: Policies,
-        registry: Registry,
+        registry: VersionReader,
         *,
         clock_: Clock = clock.now,
         timer: Callable[[], float] = time.monotonic,
@@ -262,9 +254,9 @@ def main() -> None:
 
 
 def _follow(settings: Settings, stopped: threading.Event) -> None:
-    from models.registry.registry import Registry
+    from models.registry.mlflow_registry import MlflowRegistry
 
-    follower = Follower(settings, load_policies(settings.policies), Registry(settings))
+    follower = Follower(settings, load_policies(settings.policies), MlflowRegistry(settings))
     run(follower, every_s=settings.alias_poll_s, stopped=stopped)
 
 

@@ -174,7 +174,7 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
 
 def follow_once(settings: Settings) -> None:
     """Publish the versions that the registry's aliases point to now, unless a follower runs or there is no registry."""
-    from models.registry.registry import Registry
+    from models.registry.mlflow_registry import MlflowRegistry
     from serving.versions.follower import Follower
 
     database = sa.make_url(settings.mlflow).database if settings.mlflow.startswith("sqlite") else None
@@ -182,7 +182,7 @@ def follow_once(settings: Settings) -> None:
         return
     try:
         with only_one(settings.published_dir / ".follower.lock", what="following the registry"):
-            Follower(settings, load_policies(settings.policies), Registry(settings)).step()
+            Follower(settings, load_policies(settings.policies), MlflowRegistry(settings)).step()
     except Conflict:
         return
     except LeadsError as error:

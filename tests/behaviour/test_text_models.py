@@ -9,9 +9,8 @@ from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from training.build import draft
 from training.data.split import folds
-from training.fit.model import fit
+from training.fit.model import draft, fit
 from training.fit.text import count_texts
 
 CONTRACT = contract_for(text=True)

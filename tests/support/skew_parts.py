@@ -31,6 +31,9 @@ class FolderRegistry:
         self._folder = folder
         self.asked: list[tuple[str, str]] = []
 
+    def aliases(self, harm: str) -> dict[str, str]:
+        return {}
+
     def fetch(self, harm: str, version: str, into: Path) -> Path:
         self.asked.append((harm, version))
         if self._folder is None:

@@ -1,4 +1,4 @@
-"""How a version behaves: its harm's suite run on raw text, and where a new version behaves worse than the champion."""
+"""Runs a harm's behaviour suite on a version, and finds where a candidate does worse than the champion."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from features.evaluate.columns import text_only, unsatisfied
 from leads.errors import InvalidInput, ModelRefused
 from leads.settings import Settings
 from models.version import ModelVersion
-from training.behaviour.suite import KINDS, Case, Check, Kind, Suite, load
+from training.behaviour.suite import KINDS, BehaviourCheck, Case, Kind, Suite, load
 
 Doubles = npt.NDArray[np.float64]
 
@@ -22,12 +22,12 @@ FILE = "behaviour.json"
 COLUMNS = ("case", "kind", "passed", "champion", "weakest group", "")
 CHANCE = 0.05
 LOST_SHARE = 0.2
-# Less than this apart is equal: margins are sums of 32-bit numbers.
+# Margins that differ by less are equal: they are sums of 32-bit floats.
 _EQUAL = 1e-5
 
 
 class GroupResult(msgspec.Struct, frozen=True):
-    """The checks of a case whose texts name a target group; a check that names two counts for both."""
+    """The checks of a case whose texts name a target group. A check that names two groups counts for both."""
 
     group: str
     passed: int
@@ -35,7 +35,7 @@ class GroupResult(msgspec.Struct, frozen=True):
 
 
 class CaseResult(msgspec.Struct, frozen=True):
-    """One case. `bits` holds a 1 for each check that passed, a 0 for each that didn't, in the suite's order."""
+    """The result of one case. `bits` holds 1 for each check that passed and 0 for each that failed, in suite order."""
 
     name: str
     kind: Kind
@@ -46,7 +46,7 @@ class CaseResult(msgspec.Struct, frozen=True):
 
 
 class KindTotal(msgspec.Struct, frozen=True):
-    """All cases of one kind together."""
+    """The results of all cases of one kind."""
 
     kind: Kind
     cases: int
@@ -68,19 +68,22 @@ class BehaviourReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     @staticmethod
     def from_json(raw: bytes) -> BehaviourReport:
-        """Raises ModelRefused when the bytes hold no report."""
+        """Parse a report. Raises ModelRefused if the bytes aren't one."""
         try:
             return msgspec.json.decode(raw, type=BehaviourReport)
         except msgspec.MsgspecError as error:
-            raise ModelRefused(f"{FILE} is not a report of behaviour: {error}.", field=FILE) from error
+            raise ModelRefused(
+                f"{FILE} is not a valid behaviour report: {error}.", field=FILE, remedy="Train the harm again."
+            ) from error
 
 
 class Regression(msgspec.Struct, frozen=True):
-    """A case, or all cases of a kind (`name` is the kind's), that the candidate passes less of.
+    """A case of which the candidate passes fewer checks than the champion, or a kind (then `name` is the kind).
 
     Args:
-        lost, gained: checks that only the champion, only the candidate passes.
-        p: chance of so many lost or more, were a changed check lost or gained with equal chance.
+        whole_kind: True for all cases of a kind together.
+        lost: checks that only the champion passes; `gained`: checks that only the candidate passes.
+        p: p-value of the sign test; see `sign_test`.
     """
 
     name: str
@@ -96,7 +99,7 @@ class Regression(msgspec.Struct, frozen=True):
 
 
 class _Compared(NamedTuple):
-    """Two strings of bits over the same checks."""
+    """The bits of champion and candidate for the same checks."""
 
     name: str
     kind: Kind
@@ -106,22 +109,22 @@ class _Compared(NamedTuple):
 
 
 def suite_for(settings: Settings, harm: str) -> Suite | None:
-    """The harm's suite: one in `suites` beside its training configuration comes before the one the project brings."""
+    """The harm's suite: from `suites` next to its training configuration, else the built-in one; None if neither."""
     return load(harm, settings.training / "suites") or load(harm)
 
 
 def run(version: ModelVersion, suite: Suite) -> BehaviourReport:
-    """Run a suite. The version knows the texts and nothing else, so every stored feature is missing.
+    """Run a suite. The version only sees the texts; all stored features are missing.
 
     Raises:
-        InvalidInput: the suite is another harm's, or the version doesn't judge text.
-        ModelRefused: this code can't evaluate the version's contract.
+        InvalidInput: the suite belongs to another harm, or the version doesn't use text.
+        ModelRefused: this code can't provide the features of the version's contract.
     """
     if version.harm != suite.harm or not version.uses_text:
         raise InvalidInput(
-            f"The suite of {suite.harm} can't judge {version.name} {version.version}.",
+            f"The suite of {suite.harm} can't be run on {version.harm} version {version.version}.",
             field="suite",
-            remedy="Run a harm's own suite on a version that judges text.",
+            remedy="Run it on a version of the same harm that uses text.",
         )
     if reason := unsatisfied(version.contract):
         raise ModelRefused(reason, field="contract.json", remedy="Train the harm again with this code.")
@@ -131,7 +134,7 @@ def run(version: ModelVersion, suite: Suite) -> BehaviourReport:
 
 
 def report_of(settings: Settings, version: ModelVersion) -> BehaviourReport | None:
-    """What the version does on its harm's suite; None where there is none, or it doesn't judge text.
+    """Run the harm's suite on a version; None if there is no suite or the version doesn't use text.
 
     Raises:
         ModelRefused: as `run`.
@@ -141,20 +144,20 @@ def report_of(settings: Settings, version: ModelVersion) -> BehaviourReport | No
 
 
 def regressions(champion: BehaviourReport, candidate: BehaviourReport) -> tuple[Regression, ...]:
-    """Where the candidate passes fewer checks than the champion, case by case and then kind by kind.
+    """Cases and kinds of which the candidate passes significantly fewer checks than the champion.
 
-    Either the exact one-sided sign test on the checks that differ (McNemar 1947) gives p < 0.05, or the champion passed
-    all of them and the candidate loses a fifth or more. Checks of a case share texts, so `p` is a yardstick and no
-    exact chance.
+    That is, the exact one-sided sign test on the checks that differ (McNemar 1947) gives p < 0.05, or the champion
+    passed all checks and the candidate fails a fifth or more. Checks of a case share texts, so p is a heuristic, not an
+    exact probability.
 
     Raises:
         InvalidInput: the reports are of different suites.
     """
     if champion.suite != candidate.suite:
         raise InvalidInput(
-            f"The champion's report is of suite {champion.suite}, the candidate's of {candidate.suite}.",
+            f"The champion's report is of suite {champion.suite}, the candidate's is of suite {candidate.suite}.",
             field="suite",
-            remedy="Run the candidate's suite on the champion.",
+            remedy="Run the same suite on both.",
         )
     pairs = list(zip(champion.cases, candidate.cases, strict=True))
     compared = [_Compared(old.name, old.kind, False, old.bits, new.bits) for old, new in pairs]
@@ -167,7 +170,7 @@ def regressions(champion: BehaviourReport, candidate: BehaviourReport) -> tuple[
 
 
 def rows(report: BehaviourReport, champion: BehaviourReport | None = None) -> list[tuple[str, ...]]:
-    """Rows for a table with `COLUMNS`: each case, then each kind. A champion's report of another suite is left out."""
+    """Rows of a table with `COLUMNS`: each case, then each kind. A champion's report of another suite is ignored."""
     other = champion if champion is not None and champion.suite == report.suite else None
     worse = {(found.name, found.whole_kind) for found in (regressions(other, report) if other else ())}
     cases: Sequence[CaseResult | None] = other.cases if other else [None] * len(report.cases)
@@ -185,7 +188,7 @@ def rows(report: BehaviourReport, champion: BehaviourReport | None = None) -> li
 
 
 def sign_test(lost: int, gained: int) -> float:
-    """Chance that of `lost + gained` fair coins `lost` or more show one side.
+    """The probability that at least `lost` of `lost + gained` fair coins show heads.
 
     >>> sign_test(5, 0)
     0.03125
@@ -205,7 +208,7 @@ def _case_result(case: Case, margins: Doubles) -> CaseResult:
     return CaseResult(case.name, case.kind, len(passed), sum(passed), bits, groups)
 
 
-def _passes(case: Case, check: Check, margins: Doubles) -> bool:
+def _passes(case: Case, check: BehaviourCheck, margins: Doubles) -> bool:
     moved = float(margins[check.of] - np.median(margins[list(check.against)]))
     return abs(moved) <= case.tolerance if case.kind == "invariance" else moved > _EQUAL
 
@@ -229,9 +232,9 @@ def _regression(of: _Compared) -> Regression | None:
     p = sign_test(lost, gained)
     passes = f"passes {new} of {checks} checks, the champion {old}"
     if old == checks and lost >= LOST_SHARE * checks:
-        why = f"{passes}; it loses {lost / checks:.0%} of what was all passed."
+        why = f"{passes}; it fails {lost / checks:.0%} of the checks, all of which the champion passed."
     elif p < CHANCE:
-        why = f"{passes}; {lost} lost and {gained} gained are more than chance (p = {p:.3g})."
+        why = f"{passes}; {lost} lost against {gained} gained is significant (p = {p:.3g})."
     else:
         return None
     return Regression(of.name, of.kind, of.whole_kind, checks, old, new, lost, gained, p, why)
@@ -242,7 +245,7 @@ def _share(found: CaseResult | KindTotal | None) -> str:
 
 
 def _weakest(groups: Sequence[GroupResult]) -> str:
-    """The target group with the smallest share, where any check that names one fails."""
+    """The target group with the lowest share of passed checks; empty if all checks that name a group pass."""
     weakest = min(groups, key=lambda each: each.passed / each.checks, default=None)
     if weakest is None or weakest.passed == weakest.checks:
         return ""

@@ -1,7 +1,7 @@
-"""A harm's behaviour suite: functional tests written for this purpose, read from YAML and expanded to texts and checks.
+"""A harm's behaviour suite: functional tests of a model, read from YAML and expanded to texts and checks.
 
-In the manner of CheckList (Ribeiro et al. 2020) and HateCheck (Röttger et al. 2021). A text is a template: `{slot}`
-stands for each of the slot's values in turn, those of the case before those of the whole suite.
+It follows CheckList (Ribeiro et al. 2020) and HateCheck (Röttger et al. 2021). A text is a template: `{slot}` is
+replaced by each of the slot's values in turn. A case's own slots take precedence over those of the suite.
 """
 
 from __future__ import annotations
@@ -37,12 +37,13 @@ _HOMOGLYPHS = str.maketrans("aceopxy", "\u0430\u0441\u0435\u043e\u0440\u0445\u04
 _LEET = str.maketrans("aeiostAEIOST", "431057431057")
 
 
-class Check(msgspec.Struct, frozen=True, array_like=True):
-    """One thing to hold, of texts by their position in the suite.
+class BehaviourCheck(msgspec.Struct, frozen=True, array_like=True):
+    """One comparison of texts, given by their positions in the suite.
 
     Args:
-        of: by kind: `functionality` and `direction`: scores above `against`; `invariance`: stays near its median.
-        against: the other text; several where the rest of a swap is meant.
+        of: in `functionality` and `direction` this text must score above `against`; in `invariance` it must stay close
+            to the median of `against`.
+        against: the other text; several if one value of a slot is compared with all others.
         groups: the target groups that the texts name, each once.
     """
 
@@ -52,17 +53,17 @@ class Check(msgspec.Struct, frozen=True, array_like=True):
 
 
 class Case(msgspec.Struct, frozen=True):
-    """What is tested and why. `tolerance` is in log-odds, and for `invariance` alone."""
+    """A test case. `why` explains it; `tolerance` is in log-odds and only used by `invariance`."""
 
     name: str
     kind: Kind
     why: str
     tolerance: float
-    checks: tuple[Check, ...]
+    checks: tuple[BehaviourCheck, ...]
 
 
 class Suite(msgspec.Struct, frozen=True):
-    """A harm's suite: distinct texts, and the cases that are about them."""
+    """A harm's suite: distinct texts, and the cases that compare them."""
 
     harm: str
     texts: tuple[str, ...]
@@ -70,7 +71,7 @@ class Suite(msgspec.Struct, frozen=True):
 
     @property
     def hash(self) -> str:
-        """Twelve hex digits of SHA-256; reports of equal ones can be compared check by check."""
+        """Twelve hex digits of SHA-256. Reports of suites with equal hashes can be compared check by check."""
         return hashlib.sha256(msgspec.json.encode(self, order="sorted")).hexdigest()[:12]
 
 
@@ -90,7 +91,7 @@ class _Invariance(_CaseFile):
     kind: Literal["invariance"]
     texts: _Templates
     perturbations: tuple[Perturbation, ...] = ()
-    swap: HarmName | None = Field(default=None, description="The slot whose value makes no difference.")
+    swap: HarmName | None = Field(default=None, description="The slot whose value must make no difference.")
     tolerance: Annotated[float, Field(gt=0, le=10)] = TOLERANCE
 
 
@@ -120,10 +121,10 @@ class _Filled(NamedTuple):
 
 
 def load(harm: str, folder: Path = SUITES) -> Suite | None:
-    """The harm's suite, `<harm>.yaml` in `folder`; None where it has none.
+    """The harm's suite, `<harm>.yaml` in `folder`; None if there is none.
 
     Raises:
-        ConfigurationError: the file can't be used; names file, case and remedy.
+        ConfigurationError: the file is invalid; names file, case and remedy.
     """
     path = folder / f"{harm}.yaml"
     if not path.is_file():
@@ -135,13 +136,13 @@ def load(harm: str, folder: Path = SUITES) -> Suite | None:
             cases.append(_Expansion(name, case, read.slots, texts).case())
         except ValueError as error:
             raise ConfigurationError(
-                f"The case {name} can't be expanded: {error}.", field=str(path), remedy="Mend that case."
+                f"Case {name!r} is invalid: {error}.", field=str(path), remedy="Fix that case."
             ) from error
     return Suite(harm, tuple(texts), tuple(cases))
 
 
 class _Expansion:
-    """Turns one case into checks, adding its texts to those of the suite. Raises ValueError where it makes no sense."""
+    """Expands one case to checks and adds its texts to the suite's. Raises ValueError if the case is invalid."""
 
     def __init__(self, name: str, case: _AnyCase, shared: _Slots, texts: dict[str, int]) -> None:
         self._name = name
@@ -153,7 +154,7 @@ class _Expansion:
     def case(self) -> Case:
         case = self._case
         if twice := [slot for slot, values in self._slots.items() if len({*values}) < len(values)]:
-            raise ValueError(f"the slot {twice[0]} has a value twice")
+            raise ValueError(f"slot {twice[0]!r} has a value twice")
         if isinstance(case, _Functionality):
             checks = list(self._pairs(case))
         elif isinstance(case, _Invariance):
@@ -161,22 +162,22 @@ class _Expansion:
         else:
             checks = list(self._moved(case))
         if not checks:
-            raise ValueError("it checks nothing")
+            raise ValueError("it has no checks")
         if unused := ({*case.slots} | ({case.group} if case.group else set())) - self._used:
-            raise ValueError(f"no text of it has the slot {min(unused)}")
+            raise ValueError(f"none of its texts has the slot {min(unused)!r}")
         tolerance = case.tolerance if isinstance(case, _Invariance) else 0.0
         return Case(self._name, case.kind, case.why, tolerance, tuple(checks))
 
-    def _pairs(self, case: _Functionality) -> Iterator[Check]:
+    def _pairs(self, case: _Functionality) -> Iterator[BehaviourCheck]:
         for above, below in product(self._fill(case.violating), self._fill(case.not_violating)):
             yield self._check(above.text, [below.text], above, below)
 
-    def _perturbed(self, case: _Invariance) -> Iterator[Check]:
+    def _perturbed(self, case: _Invariance) -> Iterator[BehaviourCheck]:
         for filled, name in product(self._fill(case.texts), case.perturbations):
             if (changed := PERTURBATIONS[name](filled.text)) != filled.text:
                 yield self._check(changed, [filled.text], filled)
 
-    def _swapped(self, case: _Invariance) -> Iterator[Check]:
+    def _swapped(self, case: _Invariance) -> Iterator[BehaviourCheck]:
         for template in case.texts if case.swap else ():
             sets: dict[frozenset[tuple[str, str]], list[_Filled]] = {}
             for filled in self._fill([template]):
@@ -184,13 +185,13 @@ class _Expansion:
                 sets.setdefault(rest, []).append(filled)
             for alike in sets.values():
                 if len(alike) < 2:
-                    raise ValueError(f"a text of it has no two values of the slot {case.swap} to swap")
+                    raise ValueError(f"one of its texts doesn't have two values of slot {case.swap!r} to swap")
                 for one in alike:
                     yield self._check(one.text, [other.text for other in alike if other is not one], one)
 
-    def _moved(self, case: _Direction) -> Iterator[Check]:
+    def _moved(self, case: _Direction) -> Iterator[BehaviourCheck]:
         for change in case.changes:
-            # Both have the same value in the same slot.
+            # Both texts get the same values.
             for values in self._values(_slots_of(change.base + change.changed)):
                 base, changed = (_Filled(t.format_map(values), values) for t in (change.base, change.changed))
                 above, below = (changed, base) if change.moves == "rises" else (base, changed)
@@ -201,28 +202,28 @@ class _Expansion:
 
     def _values(self, slots: Sequence[str]) -> list[dict[str, str]]:
         if unknown := {*slots} - {*self._slots}:
-            raise ValueError(f"there is no slot {min(unknown)!r}")
+            raise ValueError(f"slot {min(unknown)!r} isn't defined")
         self._used |= {*slots}
         return [dict(zip(slots, one, strict=True)) for one in product(*(self._slots[slot] for slot in slots))]
 
-    def _check(self, of: str, against: Sequence[str], *named: _Filled) -> Check:
+    def _check(self, of: str, against: Sequence[str], *named: _Filled) -> BehaviourCheck:
         if of in against:
-            raise ValueError("a text of it would be compared with itself")
+            raise ValueError("one of its texts would be compared with itself")
         group = self._case.group
         groups = dict.fromkeys(filled.values[group] for filled in named if group is not None and group in filled.values)
         at, *others = (self._texts.setdefault(text, len(self._texts)) for text in (of, *against))
-        return Check(at, tuple(others), tuple(groups))
+        return BehaviourCheck(at, tuple(others), tuple(groups))
 
 
 def _slots_of(template: str) -> tuple[str, ...]:
     parts = [part for part in Formatter().parse(template) if part[1] is not None]
     if any(spec or conversion or not (slot and slot.isidentifier()) for _, slot, spec, conversion in parts):
-        raise ValueError("a slot is a name in braces; double the braces that are meant as such")
+        raise ValueError("a slot is a name in braces; write a literal brace twice")
     return tuple(dict.fromkeys(str(slot) for _, slot, _, _ in parts))
 
 
 def _on_longest_word(change: Callable[[str], str]) -> Callable[[str], str]:
-    """The change made to the longest word, the first of equals: the one that a disguise is for."""
+    """Apply a change to the longest word (the first one of equal length), as people who disguise a word would."""
 
     def changed(text: str) -> str:
         longest = max(_WORD.findall(text), key=len, default="")
@@ -236,7 +237,7 @@ def _swap_inner(word: str) -> str:
     return word if len(word) < 4 else word[: middle - 1] + word[middle] + word[middle - 1] + word[middle + 1 :]
 
 
-# Each leaves what a text says to a human as it is.
+# Each keeps the meaning of a text for a human reader.
 PERTURBATIONS: Mapping[Perturbation, Callable[[str], str]] = {
     "upper_case": str.upper,
     "extra_spaces": lambda text: text.replace(" ", "   "),

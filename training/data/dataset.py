@@ -1,4 +1,4 @@
-"""One harm's data set: its rows with the features of their time, and which of them only measure."""
+"""One harm's data set: labelled rows, each with the features it had when it was scored, and which rows are held out."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
 from training.data import split
 from training.data.label_times import scored_at
-from training.data.labelled_rows import CORPUS, PLATFORM, Row, corpus_rows, deduplicated, platform_rows
+from training.data.labelled_rows import CORPUS, PLATFORM, LabelledRow, corpus_rows, deduplicated, platform_rows
 from training.data.labels import decided
 from training.data.own_labels import imported
 
@@ -35,6 +35,7 @@ Instants = npt.NDArray[np.int64]
 
 MIN_OF_EACH = 30
 MIN_HELD_OUT = 5
+# Looks up the features of subjects at given instants: (settings, contract, subjects, texts, instants in µs).
 FrameSource = Callable[
     [Settings, FeatureContract, Sequence[Subject], Sequence[str | None], Instants],
     Frame,
@@ -43,21 +44,21 @@ FrameSource = Callable[
 
 @dataclass(frozen=True)
 class Dataset:
-    """All rows of one harm.
+    """All labelled rows of one harm.
 
     Args:
-        features: (n, k) float32 by the contract; NaN for a row without a subject but for the text counts.
-        held_out: (n,) rows that only measure.
-        labels_until: when the newest decision among the labels became visible, µs; 0 without any.
-        removed: copies of texts that were left out.
-        disputed: labels about which humans passed both verdicts, or copies of a text bore both in equal number.
-        never_scored: labels left out because the worker could not have scored their subject before the verdict.
-        hash: of everything above, hex.
+        features: (n, k) float32 by the contract. A row that is only a text has NaN except in features of the text.
+        held_out: (n,) True for rows that are only used to measure.
+        labels_until: when the newest decision among the labels became visible, µs; 0 if there is none.
+        removed: copies of texts that were dropped.
+        disputed: labels on which human reviewers disagreed, or whose copies had both labels equally often.
+        hash: hex SHA-256 of contract, rows, features and the split.
+        never_scored: number of labels dropped because the worker can't have scored the subject before the verdict.
     """
 
     harm: str
     contract: FeatureContract
-    rows: tuple[Row, ...]
+    rows: tuple[LabelledRow, ...]
     features: Floats
     held_out: Bools
     labels_until: Micros
@@ -68,34 +69,37 @@ class Dataset:
 
     @cached_property
     def labels(self) -> Bools:
+        """(n,) True for violating rows."""
         return np.array([row.violating for row in self.rows], dtype=np.bool_)
 
     @cached_property
     def weights(self) -> Doubles:
-        """(n,) how much each label counts in fitting."""
+        """(n,) the weight of each label in fitting."""
         return np.array([row.weight for row in self.rows], dtype=np.float64)
 
     @cached_property
     def groups(self) -> npt.NDArray[np.uint64]:
-        """(n,) equal for equal texts."""
+        """(n,) equal for rows with equal texts."""
         return np.array([row.group for row in self.rows], dtype=np.uint64)
 
     @cached_property
     def clusters(self) -> npt.NDArray[np.uint64]:
-        """(n,) equal for rows that belong in one fold: equal texts, one maker's items."""
+        """(n,) equal for rows that must be in the same fold: equal texts, and items made by one account."""
         return split.clusters(self.groups, [row.maker for row in self.rows])
 
     @cached_property
     def texts(self) -> list[str | None]:
+        """The text of each of the n rows; None for a row without text."""
         return [row.text for row in self.rows]
 
     @cached_property
     def on_platform(self) -> Bools:
+        """(n,) True for rows labelled by decisions on this platform."""
         return np.array([row.source == PLATFORM for row in self.rows], dtype=np.bool_)
 
     @cached_property
     def served(self) -> Bools:
-        """(n,) rows that stand for what will be scored: the platform's own as soon as they can carry it, else all."""
+        """(n,) True for rows that represent what will be scored: the platform's own if there are enough, else all."""
         own, labels = self.on_platform, self.labels
         enough = _enough(labels[own & ~self.held_out], MIN_OF_EACH) and _enough(
             labels[own & self.held_out], 2 * MIN_HELD_OUT
@@ -104,12 +108,12 @@ class Dataset:
 
     @cached_property
     def borrowed(self) -> bool:
-        """Whether rows of public corpora stand for what will be scored: then nobody knows yet how it will fare here."""
+        """Whether rows of public corpora represent what will be scored. Quality on this platform is unknown then."""
         return any(row.source.startswith(CORPUS) for row, served in zip(self.rows, self.served, strict=True) if served)
 
     @cached_property
     def sources(self) -> dict[str, int]:
-        """How many rows each source gave."""
+        """Number of rows by source."""
         return dict(sorted(Counter(row.source for row in self.rows).items()))
 
 
@@ -123,12 +127,13 @@ def assemble(
     frame: FrameSource,
     seed: int,
 ) -> Dataset:
-    """Everything there is to learn a harm from.
+    """Gather all labels of a harm from decisions, public corpora and imported files, with their features.
 
     Raises:
-        InvalidInput: labels kept from a file of one's own can't be read.
-        NotEnoughData: fewer than 30 rows of either kind, or fewer than five held out; names what is missing.
-        NotFound: there are decisions but no features were derived yet.
+        InvalidInput: imported labels can't be read.
+        NotEnoughData: fewer than 30 rows of either kind, or fewer than five of either kind held out; says how many
+            there are and what is missing.
+        NotFound: there are decisions, but no features have been derived yet.
     """
     known = decided(engine, harm, policy.subject_types)
     times = scored_at(engine, known)
@@ -140,25 +145,25 @@ def assemble(
     if labels:
         subjects, texts = [label.subject for label in labels], [row.text for row in rows]
         parts.append(frame(settings, contract, subjects, texts, as_of).matrix)
-    texts_alone = [*corpus_rows(settings, policy, config.labels, on_platform), *imported(settings, harm)]
-    distinct = deduplicated(texts_alone if policy.text else ())
+    only_texts = [*corpus_rows(settings, policy, config.labels, on_platform), *imported(settings, harm)]
+    distinct = deduplicated(only_texts if policy.text else ())
     parts.append(text_only(contract, [row.text for row in distinct.rows]))
     rows += distinct.rows
     groups = np.array([row.group for row in rows], dtype=np.uint64)
-    late = split.held_out([row.source for row in rows], [row.order for row in rows], groups, seed=seed)
-    _check(settings, harm, policy, rows, late)
+    held_out = split.held_out([row.source for row in rows], [row.order for row in rows], groups, seed=seed)
+    _check(settings, harm, policy, rows, held_out)
     features = np.concatenate(parts)
     return Dataset(
         harm,
         contract,
         tuple(rows),
         features,
-        late,
+        held_out,
         labels_until=max((label.at for label in labels), default=0),
         removed=distinct.removed,
         never_scored=len(known) - len(labels),
         disputed=distinct.undecided + sum(label.disputed for label in labels),
-        hash=_hash(contract, rows, features, late),
+        hash=_hash(contract, rows, features, held_out),
     )
 
 
@@ -166,30 +171,31 @@ def _enough(labels: Bools, of_each: int) -> bool:
     return bool(min(labels.sum(), (~labels).sum()) >= of_each)
 
 
-def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Row], late: Bools) -> None:
+def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[LabelledRow], held_out: Bools) -> None:
     positives = sum(row.violating for row in rows)
-    held = [row.violating for row, is_late in zip(rows, late, strict=True) if is_late]
+    held = [row.violating for row, is_held_out in zip(rows, held_out, strict=True) if is_held_out]
     few = min(positives, len(rows) - positives) < MIN_OF_EACH
     if not few and min(sum(held), len(held) - sum(held)) >= MIN_HELD_OUT:
         return
     decisions = sum(row.source == PLATFORM for row in rows)
     lacking = [key for key in policy.corpora if key.partition(":")[0] not in corpora.available(settings.corpora_dir)]
-    also = f" Without its corpora: {', '.join(lacking)} (set LEADS_CORPORA)." if lacking else ""
+    hint = f" Corpora not found: {', '.join(lacking)} (set LEADS_CORPORA)." if lacking else ""
     what = (
         f"{len(rows)} labels, {positives} of them violating, {decisions} from decisions"
         if few
-        else f"{len(held)} labels to measure with, {sum(held)} of them violating"
+        else f"{len(held)} held-out labels, {sum(held)} of them violating"
     )
     raise NotEnoughData(
-        f"There are {what}; it takes {MIN_OF_EACH} of each kind, {MIN_HELD_OUT} of each among the latest fifth.{also}",
+        f"{harm} has {what}. Training needs {MIN_OF_EACH} violating and {MIN_OF_EACH} others, {MIN_HELD_OUT} of each "
+        f"in the latest fifth.{hint}",
         field=harm,
-        remedy="Ingest or make more decisions, or bring labels of your own: leads train HARM --csv FILE.",
+        remedy="Ingest or make more decisions, or import labels of your own: leads train HARM --csv FILE",
     )
 
 
-def _hash(contract: FeatureContract, rows: Sequence[Row], features: Floats, late: Bools) -> str:
+def _hash(contract: FeatureContract, rows: Sequence[LabelledRow], features: Floats, held_out: Bools) -> str:
     digest = hashlib.sha256(contract.to_json())
-    for row, is_late in zip(rows, late.tolist(), strict=True):
-        digest.update(repr((*row, is_late)).encode())
+    for row, is_held_out in zip(rows, held_out.tolist(), strict=True):
+        digest.update(repr((*row, is_held_out)).encode())
     digest.update(features.tobytes())
     return digest.hexdigest()

@@ -1,4 +1,4 @@
-"""The rows that a harm is learned from, from wherever labels come: decisions, public corpora, files of one's own."""
+"""Labelled rows from every source of labels: decisions, public corpora, and imported files."""
 
 from __future__ import annotations
 
@@ -21,17 +21,17 @@ from training.data.labels import Label
 PLATFORM, CORPUS, FILE = "platform", "corpus:", "file:"
 
 
-class Row(NamedTuple):
+class LabelledRow(NamedTuple):
     """One labelled subject or text.
 
     Args:
         source: `platform`, `corpus:<name>` or `file:<name>`.
-        order: rank within its source's time; None where it has none.
-        group: equal for equal texts.
-        weight: how much the label counts in fitting.
-        maker: equal for what one account made; None where that is unknown.
-        type_id: type of the subject; None where it is a mere text.
-        target: whom it is about, where the source says so.
+        order: rank in time among the rows of its source; None if its time is unknown.
+        group: equal for rows with equal texts.
+        weight: weight of the label in fitting.
+        maker: equal for rows made by one account; None if the account is unknown.
+        type_id: type of the subject; None for a text without a subject.
+        target: the group that the text is about, if the source says so.
     """
 
     text: str | None
@@ -46,17 +46,17 @@ class Row(NamedTuple):
 
 
 class Deduplicated(NamedTuple):
-    """Rows of distinct texts; how many were removed, and how many of these had no majority."""
+    """Rows with distinct texts, how many rows were removed, and how many texts had no majority label."""
 
-    rows: list[Row]
+    rows: list[LabelledRow]
     removed: int
     undecided: int
 
 
 def platform_rows(
     engine: Engine, labels: Sequence[Label], scored_at: Sequence[Micros], config: LabelsConfig
-) -> tuple[list[Row], set[int]]:
-    """A row per label, with the text as it was when the subject was scored; and the hashes of all texts ever seen."""
+) -> tuple[list[LabelledRow], set[int]]:
+    """One row per label, with the text the subject had when it was scored; and the hashes of all texts in the log."""
     when = {label.subject: at for label, at in zip(labels, scored_at, strict=True)}
     texts: dict[Subject, str] = {}
     makers: dict[Subject, str | None] = {}
@@ -76,8 +76,8 @@ def platform_rows(
 
 def corpus_rows(
     settings: Settings, policy: HarmPolicy, config: LabelsConfig, on_platform: Collection[int]
-) -> list[Row]:
-    """The corpora's rows whose text is not on the platform, where its own decisions say more about it."""
+) -> list[LabelledRow]:
+    """The corpora's rows, except those whose text is on the platform: its own decisions are better evidence there."""
     folder = settings.corpora_dir
     there = corpora.available(folder)
     keys = [key for key in policy.corpora if key.partition(":")[0] in there]
@@ -89,16 +89,16 @@ def corpus_rows(
         if label is not None and text is not None and found.group not in on_platform:
             maker = number(f"{found.corpus}:{found.author}") if found.author else None
             source = f"{CORPUS}{found.corpus}"
-            rows.append(Row(text, label, source, found.order, found.group, config.corpus, maker))
+            rows.append(LabelledRow(text, label, source, found.order, found.group, config.corpus, maker))
     return rows
 
 
-def deduplicated(rows: Iterable[Row]) -> Deduplicated:
-    """One row for each text of a source, the first, with the label that most of its copies have; none on a tie.
+def deduplicated(rows: Iterable[LabelledRow]) -> Deduplicated:
+    """One row per text and source: the first copy, with the majority label of all copies. A tie drops the text.
 
-    Subjects of the platform are no copies of each other: the same text by another account is another subject.
+    Not for rows of the platform, where the same text by another account is another subject.
     """
-    by_text: dict[tuple[str, int], list[Row]] = {}
+    by_text: dict[tuple[str, int], list[LabelledRow]] = {}
     for row in rows:
         by_text.setdefault((row.source, row.group), []).append(row)
     kept, removed, undecided = [], 0, 0
@@ -113,20 +113,22 @@ def deduplicated(rows: Iterable[Row]) -> Deduplicated:
 
 
 def present(text: str | None) -> str | None:
-    """The text, None when nothing is left of it in its normal form."""
+    """The text; None if its normal form is empty."""
     return text if text and normal_form(text) else None
 
 
 def number(name: str) -> int:
-    """64 bits that stand for a name."""
+    """A 64-bit hash of a name."""
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
-def _platform_row(label: Label, text: str | None, makers: dict[Subject, str | None], config: LabelsConfig) -> Row:
+def _platform_row(
+    label: Label, text: str | None, makers: dict[Subject, str | None], config: LabelsConfig
+) -> LabelledRow:
     subject = label.subject
     group = text_hash(text if text is not None else f"without text: {subject.key}")
     maker = subject.id if subject.type_id == ACCOUNT else makers.get(subject)
-    return Row(
+    return LabelledRow(
         text,
         label.violating,
         PLATFORM,

@@ -1,4 +1,4 @@
-"""Labels from files of one's own, kept below `LEADS_HOME` so that every later training learns from them too."""
+"""Labels imported from files of your own, stored under `LEADS_HOME` so that every later training uses them too."""
 
 from __future__ import annotations
 
@@ -17,29 +17,29 @@ from leads.files import write_atomic
 from leads.policies import Policies
 from leads.settings import Settings
 from leads.text import text_hash
-from training.data.labelled_rows import FILE, Row, number
-from training.data.own_labels_csv import Columns, Labelled, OnProgress, read
+from training.data.labelled_rows import FILE, LabelledRow, number
+from training.data.own_labels_csv import Columns, LabelledText, OnBytes, read
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
-# Rows that are written in one piece, to bound the memory.
-_AT_ONCE = 20_000
+# Rows written at once, to bound memory.
+_BATCH = 20_000
 
 __all__ = ["Columns", "Imported", "declaration", "folder_of", "import_labels", "imported", "safe_name"]
 
 
 class Imported(NamedTuple):
-    """What was kept of a file, and what was not.
+    """What was imported from a file, and what was skipped.
 
     Args:
-        path: where it is kept.
-        name: under which; the rows' source is `file:<name>`.
-        replaced: there had been labels of this name.
-        duplicates: rows whose text an earlier row has; copies count as one row when a model is trained.
+        path: the stored file.
+        name: the name the labels are stored under; the rows' source is `file:<name>`.
+        replaced: whether earlier labels of this name were replaced.
+        duplicates: rows whose text an earlier row has. Copies count as one row in training.
         without_text, without_label: rows that were skipped.
-        without_time: rows whose time is empty; with any, the rows that measure are drawn at random.
-        first, last: times, µs; None without any.
+        without_time: rows without a time. If there are any, the held-out rows are drawn at random.
+        first, last: earliest and latest time, µs; None if no row has one.
     """
 
     path: Path
@@ -64,29 +64,30 @@ def import_labels(
     *,
     name: str | None = None,
     delimiter: str | None = None,
-    on_progress: OnProgress | None = None,
+    on_progress: OnBytes | None = None,
 ) -> Imported:
-    """Keep a UTF-8 CSV file's labels for a harm that is declared in `policies.yaml` and judged by text.
+    """Import the labels of a UTF-8 CSV file for a harm that is declared in `policies.yaml` and uses text.
 
-    Either the whole file is kept or nothing. Labels kept under the same name before are replaced.
+    The file is imported as a whole or not at all. Earlier labels of the same name are replaced.
 
     Args:
-        name: under which they are kept; default: the file's own, made safe.
-        delimiter: comma, semicolon or tab; default: the one with which the first line names the columns.
-        on_progress: called with (bytes read, bytes).
+        name: the name to store them under; default: the file's own, made safe.
+        delimiter: comma, semicolon or tab; default: the one that finds the named columns in the first line.
+        on_progress: called with (bytes read, bytes in all).
 
     Raises:
-        NotFound: no such harm, with what to paste into `policies.yaml`; or no such file.
-        InvalidInput: the harm isn't judged by text; or names file, line and column of what can't be read.
+        NotFound: the harm isn't declared (the error shows what to paste into `policies.yaml`), or the file doesn't
+            exist.
+        InvalidInput: the harm's policy doesn't use text, or the file is invalid; names file, line and column.
     """
     _check_harm(settings, policies, harm)
     safe = safe_name(path.stem if name is None else name)
     kept = folder_of(settings, harm) / f"{safe}.parquet"
     replaced, seen = kept.exists(), _Seen()
 
-    def rows() -> Iterator[Labelled]:
+    def rows() -> Iterator[LabelledText]:
         for found in read(path, columns, delimiter=delimiter, on_progress=on_progress):
-            if isinstance(found, Labelled):
+            if isinstance(found, LabelledText):
                 seen.add(found)
                 yield found
             else:
@@ -94,10 +95,10 @@ def import_labels(
                 seen.without_label += found == "no label"
         if not seen.rows:
             raise InvalidInput(
-                f"The file holds no labelled text; {seen.without_text} rows have no text, {seen.without_label} "
-                "no label.",
+                f"The file has no row with text and label; {seen.without_text} rows have no text, "
+                f"{seen.without_label} have no label.",
                 field=str(path),
-                remedy="Name the columns that hold text and label.",
+                remedy="Check the names of the columns that hold text and label.",
             )
 
     write_atomic(kept, lambda draft: _write(draft, rows(), f"{FILE}{safe}"))
@@ -116,25 +117,25 @@ def import_labels(
     )
 
 
-def imported(settings: Settings, harm: str) -> list[Row]:
-    """The rows of all files that are kept for a harm, by name of file.
+def imported(settings: Settings, harm: str) -> list[LabelledRow]:
+    """The rows of all files that were imported for a harm, in the order of their names.
 
     Raises:
-        InvalidInput: a kept file can't be read.
+        InvalidInput: a stored file can't be read.
     """
     return [row for path in sorted(folder_of(settings, harm).glob("*.parquet")) for row in _read(path)]
 
 
 def folder_of(settings: Settings, harm: str) -> Path:
-    """Where a harm's own labels are kept, a Parquet file per name; one that is removed isn't learned from again."""
+    """The folder of a harm's imported labels, one Parquet file per name. Remove a file to stop training with it."""
     return settings.root / "labels" / harm
 
 
 def safe_name(name: str) -> str:
-    """A name that is fit for files, tables and MLflow.
+    """Convert a name to one that files, tables and MLflow accept.
 
     Raises:
-        InvalidInput: nothing is left of it.
+        InvalidInput: the name has no letter or digit.
 
     >>> safe_name("Étude 2 (final)")
     'etude_2_final'
@@ -142,7 +143,9 @@ def safe_name(name: str) -> str:
     plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
     safe = re.sub(r"[^a-z0-9-]+", "_", plain)[:64].strip("_-")
     if not safe:
-        raise InvalidInput("The name has no letter or digit.", field="name", remedy="Name them with a to z, 0 to 9.")
+        raise InvalidInput(
+            "The name has no letter or digit.", field="name", remedy="Use a name with letters a to z or digits."
+        )
     return safe
 
 
@@ -160,32 +163,34 @@ def declaration(harm: str) -> str:
 def _check_harm(settings: Settings, policies: Policies, harm: str) -> None:
     if not re.fullmatch(r"[a-z][a-z0-9_]{0,63}", harm):
         raise InvalidInput(
-            "That is no name of a harm.", field="HARM", remedy="Begin with a to z, go on with a to z, 0 to 9 and _."
+            "Invalid name of a harm.",
+            field="HARM",
+            remedy="Begin with a to z and continue with a to z, 0 to 9 or _; use at most 64 characters.",
         )
     if harm not in policies.harms:
         raise NotFound(
-            f"There is no harm {harm!r}.",
+            f"Harm {harm!r} not found.",
             field="HARM",
-            remedy=f"Declared are: {', '.join(policies.harms)}. To declare it, paste this below `harms:` in "
-            f"{settings.policies}, then mend title, types and severity:\n\n{declaration(harm)}",
+            remedy=f"Use one of {', '.join(policies.harms)}. Or declare it: paste this below `harms:` in "
+            f"{settings.policies}, then set title, subject types and severity:\n\n{declaration(harm)}",
         )
     if not policies.harms[harm].text:
         raise InvalidInput(
-            f"{harm} isn't judged by text, so labelled texts can't teach it.",
+            f"The policy of {harm} doesn't use text, so it can't be trained with labelled texts.",
             field="HARM",
-            remedy=f"Ingest decisions about it, or drop `text: false` from it in {settings.policies}.",
+            remedy=f"Ingest decisions on it instead, or remove `text: false` from it in {settings.policies}.",
         )
 
 
 class _Seen:
-    """What a pass over the file counts."""
+    """Counts of a pass over the file."""
 
     def __init__(self) -> None:
         self.rows = self.violating = self.without_text = self.without_label = self.without_time = 0
         self.times: tuple[Micros, ...] = ()
         self.texts: set[int] = set()
 
-    def add(self, row: Labelled) -> None:
+    def add(self, row: LabelledText) -> None:
         self.rows += 1
         self.violating += row.violating
         self.texts.add(text_hash(row.text))
@@ -204,25 +209,27 @@ def _schema() -> pa.Schema:
     return pa.schema([*fields, *(pa.field(name, kind) for name, kind in maybe.items())])
 
 
-def _write(draft: Path, rows: Iterator[Labelled], source: str) -> None:
-    """Authors are kept as numbers: that texts have one author matters, not who it is."""
+def _write(draft: Path, rows: Iterator[LabelledText], source: str) -> None:
+    """Authors are stored as hashes: training needs to know which texts share an author, not who it is."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
     schema = _schema()
     with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-        while batch := list(islice(rows, _AT_ONCE)):
-            made = [_cells(row, source) for row in batch]
-            arrays = [pa.array(values, each.type) for values, each in zip(zip(*made, strict=True), schema, strict=True)]
+        while batch := list(islice(rows, _BATCH)):
+            cells = [_cells(row, source) for row in batch]
+            arrays = [
+                pa.array(values, each.type) for values, each in zip(zip(*cells, strict=True), schema, strict=True)
+            ]
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
 
 
-def _cells(row: Labelled, source: str) -> tuple[object, ...]:
+def _cells(row: LabelledText, source: str) -> tuple[object, ...]:
     maker = None if row.author is None else number(f"{source}:{row.author}")
     return row.text, row.violating, row.weight, row.time, maker, row.target, row.id
 
 
-def _read(path: Path) -> list[Row]:
+def _read(path: Path) -> list[LabelledRow]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -230,14 +237,14 @@ def _read(path: Path) -> list[Row]:
         table = pq.read_table(path, columns=_schema().names, partitioning=None).cast(_schema())
     except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, ValueError) as error:
         raise InvalidInput(
-            f"These kept labels can't be read: {type(error).__name__}.",
+            f"The imported labels can't be read: {type(error).__name__}.",
             field=str(path),
-            remedy="Import the file again (leads train --csv), or remove it.",
+            remedy="Import the file again (leads train --csv), or remove the stored copy.",
         ) from error
     texts, violating, weights, times, makers, targets, _ = (column.to_pylist() for column in table.columns)
     source, ranks = f"{FILE}{path.stem}", _ranks(times)
     return [
-        Row(text, verdict, source, rank, text_hash(text), weight, maker, None, target)
+        LabelledRow(text, verdict, source, rank, text_hash(text), weight, maker, None, target)
         for text, verdict, rank, weight, maker, target in zip(
             texts, violating, ranks, weights, makers, targets, strict=True
         )
@@ -245,6 +252,6 @@ def _read(path: Path) -> list[Row]:
 
 
 def _ranks(times: Sequence[Micros | None]) -> list[int | None]:
-    """The rank of each time among the distinct ones: equal for equal times."""
+    """The rank of each time among the distinct times."""
     known = np.unique(np.array([time for time in times if time is not None], dtype=np.int64))
     return [None if time is None else int(np.searchsorted(known, time)) for time in times]

@@ -1,4 +1,4 @@
-"""The sample that drift is measured from: inputs as serving meets them, not only those that came to be judged."""
+"""The reference sample for drift: inputs as serving sees them, not only those that were decided."""
 
 from __future__ import annotations
 
@@ -25,15 +25,15 @@ from training.data.dataset import FrameSource
 
 Floats = npt.NDArray[np.float32]
 
-# Newest events that are looked through, and the fewest subjects that make a sample of the platform.
+# How many of the newest events are read, and the fewest subjects that represent the platform.
 _EVENTS = 100_000
 _FEWEST = 200
 # As long as the longest window that a feature counts in.
 _WARM_UP: Micros = 7 * clock.DAY
 
 
-class Reference(NamedTuple):
-    """Booster inputs (r, m), and their labels where they are known."""
+class DriftReference(NamedTuple):
+    """Booster inputs (r, m), and their labels (r,), None where unknown."""
 
     vector: Floats
     labels: tuple[bool | None, ...]
@@ -75,16 +75,18 @@ def sample(
     engine: Engine,
     policy: HarmPolicy,
     version: ModelVersion,
-    learned: Mapping[int, float],
+    learned_text_scores: Mapping[int, float],
     *,
     frame: FrameSource,
     seed: int,
-) -> Reference | None:
-    """Up to 5,000 subjects at random, at instants at which they were touched; None on an idle platform.
+) -> DriftReference | None:
+    """The version's inputs for up to 5,000 random subjects at instants when they were scored.
+
+    None if the log holds too few subjects to represent the platform.
 
     Args:
-        learned: out-of-fold text log-odds by text hash, for the texts that the version learned from: it would know
-            them too well.
+        learned_text_scores: out-of-fold text log-odds by text hash of the texts that the version was trained on. Its
+            own text stage would be overconfident on those.
     """
     found = touches(engine, policy)
     if len(found) < _FEWEST:
@@ -101,5 +103,5 @@ def sample(
     if version.uses_text:
         for i, text in enumerate(texts):
             if text is not None:
-                vector[i, -1] = learned.get(text_hash(text), vector[i, -1])
-    return Reference(vector, (None,) * len(subjects))
+                vector[i, -1] = learned_text_scores.get(text_hash(text), vector[i, -1])
+    return DriftReference(vector, (None,) * len(subjects))

@@ -1,4 +1,4 @@
-"""Which rows are learned from and which only measure. Equal texts never stand on both sides, whatever their source."""
+"""Splits rows into training set, held-out rows and folds. Equal texts are always on the same side."""
 
 from __future__ import annotations
 
@@ -18,15 +18,20 @@ FOLDS = 5
 
 
 def draw(groups: Groups, seed: int) -> Groups:
-    """64 random bits for each group, the same wherever it occurs."""
+    """(n,) 64 random bits per group, equal wherever the group occurs."""
     return mix(mix(groups) + np.uint64(seed))
 
 
 def held_out(sources: Sequence[str], orders: Sequence[int | None], groups: Groups, *, seed: int) -> Bools:
-    """(n,) True for rows that measure: of each source the latest fifth, or a random one where it has no time.
+    """(n,) True for held-out rows: the latest fifth of each source, or a random fifth if the source has no times.
 
-    A group of equal texts that reaches over the border is learned from, all of it. A group drawn at random keeps its
-    side when rows are added, so that a version never measures on what an earlier one learned from.
+    If a text occurs on both sides, all of its rows go to the training set. A group drawn at random keeps its side when
+    rows are added, so no version is measured on rows that an earlier one was trained on.
+
+    Args:
+        sources: (n,) names of sources.
+        orders: (n,) ranks in time; None where unknown.
+        groups: (n,) equal for equal texts.
     """
     late = np.zeros(len(groups), dtype=np.bool_)
     source_of = np.array(sources)
@@ -46,10 +51,10 @@ def held_out(sources: Sequence[str], orders: Sequence[int | None], groups: Group
 
 
 def clusters(groups: Groups, makers: Sequence[int | None]) -> Groups:
-    """(n,) what must stay in one fold: equal texts, and what one account made, so that no fold knows its makers.
+    """(n,) equal for rows that must be in the same fold: equal texts, and rows made by one account.
 
-    Texts that many accounts write would chain everything together, so a chain ends before it holds a twentieth of the
-    rows of a fold.
+    Texts that many accounts post would join everything into one cluster, so a cluster stops growing before it holds a
+    twentieth of a fold.
     """
     _, text = np.unique(groups, return_inverse=True)
     sizes = np.bincount(text).tolist()
@@ -71,12 +76,12 @@ def clusters(groups: Groups, makers: Sequence[int | None]) -> Groups:
             parent[mine] = theirs
             sizes[theirs] += sizes[mine]
     roots = np.array([root(group) for group in text.tolist()], dtype=np.int64)
-    # The smallest text hash of a cluster names it, whatever the order of the rows.
+    # A cluster is named by its smallest text hash, so its name doesn't depend on the order of the rows.
     names = np.full(len(sizes), np.iinfo(np.uint64).max, dtype=np.uint64)
     np.minimum.at(names, roots, groups)
     return np.asarray(names[roots])
 
 
 def folds(groups: Groups, *, seed: int, count: int = FOLDS) -> Ints:
-    """(n,) which of `count` folds each row is in, at random, equal groups in the same."""
+    """(n,) the random fold, 0 to `count` - 1, of each row. Rows of equal groups are in the same fold."""
     return (draw(groups, seed + 1) % np.uint64(count)).astype(np.int64)

@@ -1,4 +1,4 @@
-"""Fits a version's calibrator on margins of rows that the margin's model didn't see."""
+"""Fits a calibrator on held-out or out-of-fold margins."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ Bools = npt.NDArray[np.bool_]
 Maker = Callable[[Doubles, Bools], Calibrator]
 Ints = npt.NDArray[np.int64]
 
-# Quantiles of the positives and the negatives at which the line may bend, so that both ends are covered.
+# Quantiles of positives and negatives at which the line may bend. Taking both covers both ends.
 _QUANTILES = (0.1, 0.35, 0.65, 0.9)
-# How strongly a bend is held back.
+# Penalties on bends, from the straightest line to the most flexible.
 _STIFFNESS = (30.0, 3.0, 0.3)
 _FLATTEST = 0.02
 _STEPS, _TINY, _RIDGE = 50, 1e-7, 1e-6
@@ -29,14 +29,14 @@ def fit_calibrator(
 ) -> Calibrator:
     """The simplest calibrator whose held-out log loss is within one standard error of the best.
 
-    Simplest first: Platt's line, beta calibration's smooth knee, a line with a few bends from stiff to free, centred
-    isotonic regression.
+    From the simplest: Platt scaling, beta calibration, a line with a few bends (stiff to flexible), centred isotonic
+    regression.
 
     Args:
         margins: (n,) out-of-fold or otherwise held-out margins.
-        labels: (n,) with both kinds in every fold's complement.
-        folds: (n,) used to choose.
-        methods: what to choose from.
+        labels: (n,) True for positives; both kinds in every fold's complement.
+        folds: (n,) folds for comparing the methods.
+        methods: the methods to compare; a single one is fitted without comparing.
     """
     tried = _makers(methods)
     losses = np.zeros((len(tried), len(margins)))
@@ -65,7 +65,7 @@ def _makers(methods: Sequence[CalibrationMethod]) -> list[Maker]:
 
 
 def _platt(margins: Doubles, labels: Bools) -> Calibrator:
-    """Platt (1999): one straight line."""
+    """Platt (1999): a straight line."""
     low, high = _ends(margins)
     design = np.column_stack((np.ones(len(margins)), margins - low))
     found = _rising(design, _targets(labels), np.zeros((2, 2)))
@@ -82,16 +82,16 @@ def _beta(margins: Doubles, labels: Bools) -> Calibrator:
 
 
 def _isotonic(margins: Doubles, labels: Bools) -> Calibrator:
-    """Oron and Flournoy (2017): a knot at each block's mean margin, straight in log-odds between them."""
+    """Oron and Flournoy (2017): a knot at each block's mean margin, and straight lines in log-odds between knots."""
     from scipy.optimize import isotonic_regression
 
     order = np.argsort(margins, kind="stable")
     sorted_margins = margins[order]
-    # Rows of one margin are one observation.
+    # Rows with equal margins are one observation.
     distinct, first, sizes = np.unique(sorted_margins, return_index=True, return_counts=True)
     rates = np.add.reduceat(_targets(labels)[order], first) / sizes
     fitted = isotonic_regression(rates, weights=sizes)
-    # Neighbours that differ by rounding only are one block.
+    # Neighbours that differ only by rounding are one block.
     starts = fitted.blocks[:-1]
     starts = starts[np.append(True, np.diff(fitted.x[starts]) > _TINY)]
     weights = np.add.reduceat(sizes, starts)
@@ -100,7 +100,7 @@ def _isotonic(margins: Doubles, labels: Bools) -> Calibrator:
         return _platt(margins, labels)
     p = fitted.x[starts]
     log_odds = np.log(p / (1 - p))
-    # Beyond the outer knots it goes on almost flat, but never quite: ranking stays.
+    # Beyond the outer knots it is almost but not quite flat, so the ranking is kept.
     low, high = knots[0] - 1, knots[-1] + 1
     return Calibrator(
         (float(low), *knots.tolist(), float(high)),
@@ -121,10 +121,10 @@ def _knots(margins: Doubles, labels: Bools) -> Doubles:
 
 
 def _bent(margins: Doubles, labels: Bools, *, stiffness: float) -> Calibrator:
-    """Penalised maximum likelihood over the first knot's log-odds and each segment's slope."""
+    """Penalised maximum likelihood for the first knot's log-odds and each segment's slope."""
     knots = _knots(margins, labels)
     widths = np.diff(knots)
-    # How much of each segment lies below a margin; the end segments have no end.
+    # How much of each segment lies below a margin. The outer segments are unbounded.
     reach = np.clip(margins[:, None] - knots[:-1], 0, widths)
     reach[:, 0] = np.minimum(margins - knots[0], widths[0])
     last = knots[-2]
@@ -139,13 +139,13 @@ def _bent(margins: Doubles, labels: Bools, *, stiffness: float) -> Calibrator:
 
 
 def _targets(labels: Bools) -> Doubles:
-    """(n,) labels as Platt (1999) has them, a little off 0 and 1, so that separable rows give finite slopes."""
+    """(n,) Platt's (1999) targets, slightly off 0 and 1, so that separable rows give finite slopes."""
     positives = labels.sum()
     return np.asarray(np.where(labels, (positives + 1) / (positives + 2), 1 / (len(labels) - positives + 2)))
 
 
 def _rising(design: Doubles, targets: Doubles, penalty: Doubles) -> Doubles:
-    """The best parameters with no slope below the flattest: those that want to be are held there, until none does."""
+    """The best parameters with no slope below `_FLATTEST`: slopes that fall below are fixed there, until none does."""
     parameters = np.append(0.0, np.ones(design.shape[1] - 1))
     free = np.ones(len(parameters), dtype=np.bool_)
     while True:
@@ -159,7 +159,7 @@ def _rising(design: Doubles, targets: Doubles, penalty: Doubles) -> Doubles:
 
 
 def _newton(design: Doubles, targets: Doubles, penalty: Doubles, start: Doubles, free: Bools) -> Doubles:
-    """Newton's method with halved steps on the free parameters of a convex loss."""
+    """Newton's method with step halving on the free parameters of a convex loss."""
 
     def loss(parameters: Doubles) -> float:
         z = design @ parameters
@@ -181,6 +181,6 @@ def _newton(design: Doubles, targets: Doubles, penalty: Doubles, start: Doubles,
 
 
 def log_loss(scores: Doubles, labels: Bools) -> Doubles:
-    """(n,) minus the logarithm of the probability that each score gave to what came true."""
+    """(n,) log loss of each score in [0, 1] against its label."""
     p = np.clip(scores, 1e-9, 1 - 1e-9)
     return -np.log(np.where(labels, p, 1 - p))

@@ -1,4 +1,4 @@
-"""Fits a model on rows: text stage, booster on top of its log-odds, calibrator."""
+"""Fits a model on rows: text stage, booster on top of its log-odds, and calibrator."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from features.contract import FeatureContract
 from models.calibrator import Calibrator
 from models.manifest import TEXT_SCORE
 from models.text.stage import TextStage
+from models.thresholds import Thresholds
+from models.version import ModelVersion, unregistered
 from training.config import DEFAULTS, TrainingConfig
 from training.fit.calibrate import fit_calibrator
 from training.fit.text import TextCounts, fit_text
@@ -28,8 +30,15 @@ MANY_ROWS = 50_000
 
 @dataclass(frozen=True)
 class Fit:
-    """A fitted model. `vector` (n, m) are its training inputs and `margin` (n,) what it gives them, both out-of-fold:
-    by parts that didn't see the row's fold."""
+    """A fitted model, and its out-of-fold predictions on the rows it was fitted on.
+
+    Args:
+        prior_log_odds: log-odds of the share of violating rows.
+        input_names: the booster's columns, m.
+        vector: (n, m) the booster's inputs. `text.score` in it is out-of-fold: from a stage that didn't see the row's
+            fold.
+        margin: (n,) out-of-fold margins.
+    """
 
     booster: xgboost.Booster
     text_stage: TextStage | None
@@ -41,11 +50,12 @@ class Fit:
 
     @property
     def rounds(self) -> int:
+        """Number of trees."""
         return int(self.booster.num_boosted_rounds())
 
     @property
     def scores(self) -> Doubles:
-        """(n,) calibrated, out-of-fold."""
+        """(n,) calibrated out-of-fold scores."""
         return self.calibrator.score(self.margin)
 
 
@@ -65,18 +75,19 @@ def fit(
 ) -> Fit:
     """Fit on n rows.
 
-    The booster starts from the text's log-odds and can only correct them: as many trees are kept as held-out folds
-    profit from, and none when that gain is within chance. With few labels the model thus stays the linear one.
+    The booster starts from the text's log-odds and corrects them. The number of trees is the one with the lowest
+    held-out loss, and none if the gain is within chance, so with few labels the model stays linear.
 
     Args:
-        features: (n, k) float32.
-        labels: (n,) with both kinds in every fold's complement.
+        features: (n, k) float32 by the contract.
+        labels: (n,) True for violating rows; both kinds in every fold's complement.
         folds: (n,) from `split.folds`.
-        counts: of the data set's texts; None for a harm that isn't judged by text.
-        rows: (n,) where each row's text is in `counts`.
-        weights: (n,) how much each label counts in fitting; None: all the same.
-        served: (n,) rows like those that will be scored; only they calibrate, since a corpus holds another share of
-            violations than the platform. None: all.
+        counts: n-gram counts of the data set's texts; None for a harm whose policy doesn't use text.
+        rows: (n,) positions of the rows' texts in `counts`.
+        weights: (n,) weight of each label; None: all equal.
+        served: (n,) True for rows that represent what will be scored. Only they calibrate, since the share of
+            violations in a corpus differs from the platform's. None: all.
+        threads: for the booster, if there are many rows.
     """
     prior = float(np.log(labels.mean() / (1 - labels.mean())))
     weights = np.ones(len(labels)) if weights is None else weights
@@ -87,15 +98,29 @@ def fit(
         vector = np.column_stack((features, log_odds))
         names = (*names, TEXT_SCORE)
     base = np.where(np.isnan(vector[:, -1]), prior, vector[:, -1]) if stage else np.full(len(labels), prior)
-    trees = weights * np.where(labels, config.positive_weight, 1.0)
-    trees_ = TreeRows(vector, labels, base.astype(np.float32), trees.astype(np.float32), folds)
-    # Threads that wait for each other cost more than they save on few rows, and far more on a busy machine.
+    tree_weights = weights * np.where(labels, config.positive_weight, 1.0)
+    tree_rows = TreeRows(vector, labels, base.astype(np.float32), tree_weights.astype(np.float32), folds)
+    # With few rows synchronising threads costs more than they save, and far more on a busy machine.
     params = params_of(config, names, threads if len(labels) >= MANY_ROWS else 1, seed)
-    booster, margin = boost(trees_, params, config)
-    telling = np.ones(len(labels), dtype=np.bool_) if served is None else served
-    calibrator = fit_calibrator(margin[telling], labels[telling], folds[telling], config.methods)
+    booster, margin = boost(tree_rows, params, config)
+    served = np.ones(len(labels), dtype=np.bool_) if served is None else served
+    calibrator = fit_calibrator(margin[served], labels[served], folds[served], config.methods)
     booster.feature_names = list(names)
     return Fit(booster, stage, calibrator, prior, tuple(names), vector, margin)
+
+
+def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresholds) -> ModelVersion:
+    """The fit as the version it will become, so it can be measured before it is written."""
+    return unregistered(
+        harm,
+        contract,
+        fitted.booster,
+        fitted.calibrator,
+        thresholds,
+        starts_from="text" if fitted.text_stage else "prior",
+        text_stage=fitted.text_stage,
+        prior_log_odds=fitted.prior_log_odds,
+    )
 
 
 def _text(
@@ -108,7 +133,7 @@ def _text(
     *,
     seed: int,
 ) -> tuple[Floats, TextStage]:
-    """Out-of-fold log-odds, NaN for rows in whose text nothing is found, as serving gives it."""
+    """(n,) out-of-fold log-odds, NaN for rows without usable text as in serving; and the stage fitted on all rows."""
     has_text = counts.present[rows]
     chosen = (rows[has_text], labels[has_text], folds[has_text])
     fitted = fit_text(counts, *chosen, config=config.text, weights=weights[has_text], seed=seed)

@@ -1,9 +1,9 @@
-"""Fits the text stage: heads of different kinds, stacked by what they say about rows that they didn't see.
+"""Fits the text stage: several heads, stacked by their out-of-fold predictions.
 
-Two are linear over one TF-IDF: one weighs grams as they are, the other scales them by their log-count ratio first
-(NB-weighting: Wang and Manning 2012). Which is better differs from harm to harm; both are linear in the same vector, so
-their stack is a single weight per gram and costs serving nothing. The third, where there is an encoder, is a model on
-sentence vectors: n-grams fit a domain, what a sentence means carries over to others.
+Two heads are linear in the same TF-IDF vector: one takes n-grams as they are, the other scales them by their log-count
+ratio first (NB weighting, Wang and Manning 2012). Which one is better differs between harms. Their stack is a single
+weight per n-gram, so it costs serving nothing. The third head, if an encoder is configured, is a model on sentence
+vectors: n-grams fit a domain, while the meaning of a sentence transfers to others.
 """
 
 from __future__ import annotations
@@ -26,23 +26,24 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 MIN_TEXTS = 2
-# The sentence head learns from at most so many rows, every violating one among them: 16 kB a row while it is fitted.
+# The sentence head is fitted on at most this many rows, all violating ones included: fitting takes 16 kB per row.
 SENTENCE_ROWS = 40_000
 
 
 class GramCounts(NamedTuple):
-    """One family's 1 + ln tf as a sparse (texts, grams) matrix, and the grams that its columns stand for."""
+    """1 + ln tf of one family of n-grams as a sparse (texts, grams) matrix, and the hash of each column's n-gram."""
 
     matrix: Any
     hashes: Hashes
 
 
 class TextCounts(NamedTuple):
-    """The counts of all of a data set's texts, made once and shared by every fit on some of its rows.
+    """The n-gram counts of all of a data set's texts, computed once for all fits on parts of its rows.
 
     Args:
-        present: (n,) False where there is no text, or nothing in it.
-        vectors: (n, width) of the sentence encoder, which also goes with the stage; None without one.
+        present: (n,) False for rows without usable text.
+        vectors: (n, width) sentence vectors; None without an encoder.
+        encoder: computed the vectors, and becomes part of the stage.
     """
 
     words: GramCounts
@@ -53,14 +54,14 @@ class TextCounts(NamedTuple):
 
 
 class TextFit(NamedTuple):
-    """The stage fitted on all rows, and (n,) the log-odds of each by a fit that didn't see its fold."""
+    """The stage fitted on all rows, and (n,) out-of-fold log-odds."""
 
     stage: TextStage
     out_of_fold: Doubles
 
 
 class _Vectors(NamedTuple):
-    """Rows of length one per family, side by side, with what is needed to write the weights back per family."""
+    """Unit vectors of both families side by side, with what is needed to assign weights back to each family."""
 
     matrix: Any
     idf: tuple[Doubles, Doubles]
@@ -73,7 +74,7 @@ class _Head(NamedTuple):
 
 
 class _Sentences(NamedTuple):
-    """The rows' random Fourier features (n, waves), and what standardised their vectors."""
+    """Random Fourier features (n, waves) of the rows, and the means and scales that standardised their vectors."""
 
     waves: Floats
     centre: Floats
@@ -83,10 +84,10 @@ class _Sentences(NamedTuple):
 def count_texts(
     texts: Sequence[str | None], encoder: CachedEncoder | None = None, *, on_encoded: OnEncoded | None = None
 ) -> TextCounts:
-    """Grams that occur only once are left out: nothing can be learned from them.
+    """Count the n-grams of n texts, without those that occur only once, and encode the texts if there is an encoder.
 
     Args:
-        on_encoded: called with (texts encoded, texts to encode) now and then.
+        on_encoded: called now and then with (texts encoded, texts to encode).
     """
     present_texts = [text or "" for text in texts]
     found = grams(present_texts)
@@ -108,10 +109,10 @@ def fit_text(
     """Fit on some rows of the counts.
 
     Args:
-        rows: (n,) the rows of `counts` to learn from.
-        labels: (n,) their labels, both kinds in every fold's complement.
-        folds: (n,) which fold each row is in, equal texts in the same.
-        weights: (n,) how much each label counts; None: all the same.
+        rows: (n,) positions in `counts` of the rows to fit on.
+        labels: (n,) True for violating rows; both kinds in every fold's complement.
+        folds: (n,) the fold of each row; equal texts in the same fold.
+        weights: (n,) weight of each label; None: all equal.
     """
     weights = np.ones(len(rows)) if weights is None else weights
     fitter = TextFitter(counts, rows, labels, weights, seed)
@@ -128,7 +129,7 @@ def fit_text(
 
 
 class TextFitter:
-    """Fits the heads on any of some rows, by any configuration; what the rows look like is worked out once."""
+    """Fits the heads on subsets of fixed rows, with any configuration. The rows' vectors are computed once."""
 
     def __init__(self, counts: TextCounts, rows: Ints, labels: Bools, weights: Doubles, seed: int) -> None:
         self.vectors = _vectors(counts, rows)
@@ -136,7 +137,7 @@ class TextFitter:
         self._labels, self._weights, self._seed = labels, weights, seed
 
     def heads(self, chosen: Bools, config: TextConfig) -> list[_Head]:
-        """The heads on the rows `chosen` (n,)."""
+        """Fit the heads on the rows where `chosen` (n,) is True."""
         labels, weights = self._labels[chosen], self._weights[chosen]
         found = _heads(self.vectors.matrix[chosen], labels, weights, config, self._seed)
         if self.sentences:
@@ -147,14 +148,14 @@ class TextFitter:
     def out_of_fold(
         self, folds: Ints, config: TextConfig, on_fold: Callable[[Bools, Doubles], None] | None = None
     ) -> Doubles:
-        """(n, heads) margins by heads that didn't see the row's fold.
+        """(n, heads) out-of-fold margins.
 
         Args:
-            on_fold: called after each fold with the rows done so far (n,) and the margins.
+            on_fold: called after each fold with (n,) which rows are done and (n, heads) the margins so far.
         """
         margins = np.zeros((len(self._labels), 3 if self.sentences else 2))
         done = np.zeros(len(self._labels), dtype=np.bool_)
-        # One after the other: liblinear draws from one generator per process, so fits side by side wouldn't repeat.
+        # Sequential: liblinear has one random generator per process, so parallel fits wouldn't be repeatable.
         for fold in np.unique(folds):
             inside = folds == fold
             inputs = [self.vectors.matrix[inside]] * 2 + ([self.sentences.waves[inside]] if self.sentences else [])
@@ -179,7 +180,7 @@ def _sentence_head(features: Floats, labels: Bools, weights: Doubles, strength: 
         order = np.random.default_rng(seed).permutation(len(labels))
         kept = np.sort(order[np.argsort(~labels[order], kind="stable")][:SENTENCE_ROWS])
         share = (~labels).sum() / max(1, (~labels[kept]).sum())
-        # Those that stay stand for those that go.
+        # The rows that are kept represent those that are dropped.
         weights = np.where(labels, 1.0, share)[kept] * weights[kept]
         features, labels = features[kept], labels[kept]
     fitted = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(features, labels, sample_weight=weights)
@@ -198,7 +199,7 @@ def _counts(found: Grams, n: int) -> GramCounts:
 
 
 def _recurring(found: Grams) -> Hashes:
-    """Ascending hashes of the grams that occur more than once; in how many texts is counted later."""
+    """Ascending hashes of n-grams that occur more than once. The number of texts they occur in is counted later."""
     hashes, times = np.unique(found.hashes, return_counts=True)
     return hashes[times >= MIN_TEXTS]
 
@@ -238,7 +239,7 @@ def _log_count_ratio(matrix: Any, labels: Bools, config: TextConfig) -> Doubles:
 def _logistic(matrix: Any, labels: Bools, weights: Doubles, strength: float, seed: int) -> _Head:
     from sklearn.linear_model import LogisticRegression
 
-    # The dual solver is three times as fast as the primal one here, and gives the same ranking.
+    # The dual solver is three times as fast as the primal one here and gives the same ranking.
     fitted = LogisticRegression(
         C=strength, solver="liblinear", dual=True, tol=1e-2, max_iter=2_000, random_state=seed
     ).fit(matrix, labels, sample_weight=weights)
@@ -246,7 +247,7 @@ def _logistic(matrix: Any, labels: Bools, weights: Doubles, strength: float, see
 
 
 def stack(margins: Doubles, labels: Bools, weights: Doubles) -> tuple[Doubles, float]:
-    """Shares of the heads, none negative, and an offset, which make calibrated log-odds of held-out margins."""
+    """Non-negative weights of the heads and an offset that turn (n, heads) held-out margins into log-odds."""
     from scipy.optimize import minimize
 
     n = margins.shape[1]
@@ -255,7 +256,7 @@ def stack(margins: Doubles, labels: Bools, weights: Doubles) -> tuple[Doubles, f
     def loss(parameters: Doubles) -> tuple[float, Doubles]:
         z = margins @ parameters[:n] + parameters[n]
         off = weights / (1 + np.exp(-z)) - labelled
-        # A little pull towards equal shares settles what the rows leave open.
+        # A weak pull towards equal weights settles what the rows leave open.
         pull = parameters[:n] - 1 / n
         value = weights @ np.logaddexp(0, z) - labelled @ z + 0.5 * pull @ pull
         return value, np.append(margins.T @ off + pull, off.sum())

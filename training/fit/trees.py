@@ -1,4 +1,4 @@
-"""Fits the booster: as many trees as held-out folds profit from."""
+"""Fits the booster, with the number of trees that has the lowest held-out loss."""
 
 from __future__ import annotations
 
@@ -19,16 +19,17 @@ Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
-# Rows that are scored in one piece, to bound the memory.
-_AT_ONCE = 100_000
+# Rows scored at once, to bound memory.
+_BATCH = 100_000
 
 
 def never_lower(config: TrainingConfig, names: Sequence[str]) -> tuple[bool, ...]:
-    """Which columns must not lower a score when they grow."""
+    """For each column, whether higher values must never lower a score."""
     return tuple(any(fnmatchcase(name, pattern) for pattern in config.never_lower) for name in names)
 
 
 def params_of(config: TrainingConfig, names: Sequence[str], threads: int, seed: int) -> dict[str, Any]:
+    """XGBoost's parameters for these columns."""
     trees = config.trees.model_dump(exclude={"max_rounds", "patience"})
     return trees | {
         "objective": "binary:logistic",
@@ -43,7 +44,7 @@ def params_of(config: TrainingConfig, names: Sequence[str], threads: int, seed: 
 
 @dataclass(frozen=True)
 class TreeRows:
-    """Rows for the booster: inputs (n, m), labels, where each margin starts, weights and folds, each (n,)."""
+    """Rows for the booster: inputs (n, m), and labels, starting margins, weights and folds, each (n,)."""
 
     vector: Floats
     labels: Bools
@@ -52,7 +53,7 @@ class TreeRows:
     folds: Ints
 
     def matrix(self, chosen: Bools | slice, max_bin: int, ref: xgboost.DMatrix | None = None) -> xgboost.DMatrix:
-        """Binned, so that a million rows take a byte per value beside themselves."""
+        """Some of the rows, binned: a copy that takes one byte per value."""
         return xgboost.QuantileDMatrix(
             self.vector[chosen],
             label=self.labels[chosen],
@@ -64,14 +65,15 @@ class TreeRows:
 
 
 def boost(rows: TreeRows, params: dict[str, Any], config: TrainingConfig) -> tuple[xgboost.Booster, Doubles]:
-    """The booster on all rows with as many trees as held-out folds ask for, and the rows' out-of-fold margins."""
-    trials = [(rows.folds == fold, *trial(rows, rows.folds == fold, params, config)) for fold in np.unique(rows.folds)]
-    rounds = min(len(losses) for _, _, losses in trials)
-    sizes = np.array([rows.weights[inside].sum() for inside, _, _ in trials])
-    curve = sizes @ np.array([losses[:rounds] for _, _, losses in trials]) / sizes.sum()
+    """A booster fitted on all rows, with as many trees as did best on held-out folds; and out-of-fold margins (n,)."""
+    masks = [rows.folds == fold for fold in np.unique(rows.folds)]
+    fits = [(inside, *fit_without(rows, inside, params, config)) for inside in masks]
+    rounds = min(len(losses) for _, _, losses in fits)
+    sizes = np.array([rows.weights[inside].sum() for inside, _, _ in fits])
+    curve = sizes @ np.array([losses[:rounds] for _, _, losses in fits]) / sizes.sum()
     best = int(curve.argmin()) + 1
     margin = np.empty(len(rows.labels))
-    for inside, booster, _ in trials:
+    for inside, booster, _ in fits:
         margin[inside] = _margins(booster, rows, np.flatnonzero(inside), best)
     gains = _losses(rows.base.astype(np.float64), rows) - _losses(margin, rows)
     if gains.mean() <= gains.std() / np.sqrt(len(gains)):
@@ -79,10 +81,10 @@ def boost(rows: TreeRows, params: dict[str, Any], config: TrainingConfig) -> tup
     return xgboost.train(params, rows.matrix(slice(None), config.trees.max_bin), best), margin
 
 
-def trial(
+def fit_without(
     rows: TreeRows, inside: Bools, params: dict[str, Any], config: TrainingConfig
 ) -> tuple[xgboost.Booster, list[float]]:
-    """A booster that doesn't see the rows `inside`, and its loss on them after each tree."""
+    """A booster fitted without the rows `inside` (n,), and its loss on them after each tree."""
     history: dict[str, dict[str, list[float]]] = {}
     learned = rows.matrix(~inside, config.trees.max_bin)
     booster = xgboost.train(
@@ -98,19 +100,22 @@ def trial(
 
 
 def _margins(booster: xgboost.Booster, rows: TreeRows, chosen: Ints, rounds: int) -> Doubles:
-    """(m,) margins after `rounds` trees."""
+    """(len(chosen),) margins of the chosen rows after `rounds` trees."""
     parts = [
         booster.inplace_predict(
             rows.vector[part], predict_type="margin", base_margin=rows.base[part], iteration_range=(0, rounds)
         )
-        for part in (chosen[start : start + _AT_ONCE] for start in range(0, len(chosen), _AT_ONCE))
+        for part in (chosen[start : start + _BATCH] for start in range(0, len(chosen), _BATCH))
     ]
     return np.concatenate(parts).astype(np.float64)
 
 
 def _losses(margin: Doubles, rows: TreeRows) -> Doubles:
-    """(n,) after calibration where there is a text stage: trees that only bend its margin, as a calibrator does, gain
-    nothing. Where all rows start from the same prior there is nothing to bend, and the plain losses count."""
+    """(n,) log loss of each row, after calibration if there is a text stage.
+
+    Trees that only bend the text's margin, as a calibrator does, then gain nothing. If all rows start from the same
+    prior there is nothing to bend, and the loss is taken as it is.
+    """
     if np.ptp(rows.base):
         straight = fit_calibrator(margin, rows.labels, rows.folds, ("platt", "bent"))
         return log_loss(straight.score(margin), rows.labels)

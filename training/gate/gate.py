@@ -1,4 +1,4 @@
-"""The gate: whether a version may become champion. What fails here isn't promoted, unless somebody overrides it."""
+"""The gate: decides whether a version may become champion. A version that fails is only promoted by overriding it."""
 
 from __future__ import annotations
 
@@ -9,60 +9,59 @@ from leads.errors import ModelRefused
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.version import ModelVersion
+from training.config import SEED
 from training.data.dataset import Dataset
 from training.gate import checks, scores
-from training.gate.checks import Check, Judged
+from training.gate.checks import GateCheck, Judged
 from training.gate.side_by_side import held_out
-
-# Resamples and simulations are drawn from it, so that equal rows give an equal verdict.
-SEED = 7
-__all__ = ["Check", "GateReport", "judge", "unmeasured"]
 
 
 class GateReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """What the gate found.
+    """The gate's findings.
 
     Args:
-        champion: the version it was compared with; None when it was judged alone, and `alone` says why.
-        rows, positives: the held-out rows that stand for what is scored on the platform.
+        champion: the version it was compared with; None if there was none, and `why_no_champion` says why.
+        rows, positives: held-out rows that represent what is scored on the platform, and how many of them violate.
     """
 
     harm: str
     candidate: str
     champion: str | None
-    alone: str
+    # Its name in the reports that the database holds.
+    why_no_champion: str = msgspec.field(name="alone")
     rows: int
     positives: int
-    checks: tuple[Check, ...]
+    checks: tuple[GateCheck, ...]
 
     @property
     def passed(self) -> bool:
         return all(check.passed for check in self.checks)
 
     @property
-    def failed(self) -> tuple[Check, ...]:
+    def failed(self) -> tuple[GateCheck, ...]:
+        """The checks that failed."""
         return tuple(check for check in self.checks if not check.passed)
 
     def text(self) -> str:
-        """That it passed, against whom, or what failed."""
+        """A summary: whether it passed and against which version, or what failed."""
         if self.passed:
             ranked = next((check.found for check in self.checks if check.name == "ranking"), "nothing measured")
-            said = f"It passes the gate: {ranked}; {self.rows:,} held-out rows."
+            summary = f"Passed the gate: {ranked}, on {self.rows:,} held-out rows."
         else:
             reasons = "; ".join(f"{check.name}: {check.found}, needed {check.needed}" for check in self.failed)
-            said = f"The gate blocks it: {reasons}."
-        return said if self.champion else f"{said} {self.alone}".strip()
+            summary = f"Blocked by the gate: {reasons}."
+        return summary if self.champion else f"{summary} {self.why_no_champion}".strip()
 
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()
 
     @staticmethod
     def from_json(raw: str) -> GateReport:
-        """Raises ModelRefused when the text holds no report."""
+        """Parse a report. Raises ModelRefused if the text isn't one."""
         try:
             return msgspec.json.decode(raw, type=GateReport)
         except msgspec.MsgspecError as error:
-            raise ModelRefused(f"The kept gate report can't be read: {error}.", field="model_changes.gate") from error
+            raise ModelRefused(f"The stored gate report can't be read: {error}.", field="model_changes.gate") from error
 
 
 def judge(
@@ -73,22 +72,23 @@ def judge(
     champion: ModelVersion | None,
     data: Dataset,
     *,
-    alone: str = "",
+    why_no_champion: str = "",
     seed: int = SEED,
 ) -> GateReport:
-    """Judge a version on the harm's held-out rows.
+    """Run the gate's checks on the harm's held-out rows.
 
-    A champion whose contract this code can't satisfy doesn't answer any more where this code serves, so that the
-    candidate is judged as if there were none.
+    A champion whose contract this code can't satisfy can't serve here either, so the candidate is then judged as if
+    there were no champion.
 
     Args:
-        champion: None when there is none to compare with.
-        alone: why there is none.
+        champion: the version to compare with; None if there is none.
+        why_no_champion: why there is none.
+        seed: resamples and simulations are drawn from it, so equal rows give an equal report except for latency.
     """
     rows = held_out(data)
     why = unsatisfied(champion.contract) if champion else None
     if champion and why:
-        alone = f"Version {champion.version} can't be compared. {why}"
+        why_no_champion = f"Version {champion.version} can't be compared. {why}"
         champion = None
     found = [checks.contract(candidate)]
     if found[0].passed:
@@ -97,15 +97,15 @@ def judge(
             *scores.ranking(judged),
             scores.calibration(judged),
             scores.tiers(judged),
-            checks.behaves(judged, settings),
-            checks.parts(judged),
+            checks.behaviour(judged, settings),
+            checks.slices(judged),
             checks.latency(judged),
         ]
     return GateReport(
         harm=harm,
         candidate=candidate.version,
         champion=champion.version if champion else None,
-        alone=alone,
+        why_no_champion=why_no_champion,
         rows=int(rows.served.sum()),
         positives=int(rows.labels[rows.served].sum()),
         checks=tuple(found),
@@ -113,6 +113,6 @@ def judge(
 
 
 def unmeasured(harm: str, candidate: ModelVersion, why: str) -> GateReport:
-    """The report when there are no rows to judge on: it fails, but for what needs none."""
-    rows = Check("held-out rows", "none", "enough of each kind", False, why)
+    """The report if there are no rows to judge on: only the contract is checked, and the gate fails."""
+    rows = GateCheck("held-out rows", "none", "enough of both kinds", False, why)
     return GateReport(harm, candidate.version, None, why, 0, 0, (checks.contract(candidate), rows))

@@ -1,4 +1,4 @@
-"""The gate's checks of scores: ranking, calibration, and what the tiers hold."""
+"""The gate's checks of ranking, calibration and tiers."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from leads.policies import TierPolicy
 from models.version import ModelVersion
-from training.gate.checks import Check, Judged
+from training.gate.checks import GateCheck, Judged
 from training.report import paired
 from training.report.evaluate import ece, ece_p_value
 from training.report.paired import Interval, Resamples
@@ -18,17 +18,17 @@ from training.report.paired import Interval, Resamples
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
-# Less average precision than this is no difference, however sure it is.
+# A smaller loss of average precision doesn't matter, however significant it is.
 NEGLIGIBLE_AP = 0.002
-# Half as many positives make the estimate less sure by a factor of √2, and so much more is let pass.
+# The tolerated loss with this many positives. Half as many widen the interval, and the tolerance, by a factor of √2.
 TOLERATED_AP, AT_POSITIVES = 0.01, 200
 CALIBRATED_P, CLOSE_ENOUGH_ECE = 0.05, 0.02
-# A harm without any champion offers no leads at all: only what is plainly wrong stands in the first one's way.
+# A harm without a champion has no leads at all, so a first version is only blocked if it is clearly wrong.
 FIRST_P, FIRST_ECE = 0.01, 0.05
 
 
-def ranking(judged: Judged) -> tuple[Check, ...]:
-    """The paired bootstrap of average precision on the served rows, and on all rows where those are only a part."""
+def ranking(judged: Judged) -> tuple[GateCheck, ...]:
+    """Check average precision by paired bootstrap on the served rows, and on all rows if those are only a part."""
     served = judged.rows.served
     checks = (_ranking("ranking", judged, served, judged.drawn),)
     if served.all():
@@ -38,38 +38,38 @@ def ranking(judged: Judged) -> tuple[Check, ...]:
     return (*checks, _ranking("ranking, with corpora", judged, everything, drawn))
 
 
-def _ranking(name: str, judged: Judged, part: Bools, drawn: Resamples) -> Check:
+def _ranking(name: str, judged: Judged, part: Bools, drawn: Resamples) -> GateCheck:
     if judged.old is None:
         return _better_than_chance(name, judged.new[part], drawn)
     found = paired.difference(paired.average_precision, judged.old[part], judged.new[part], drawn)
     tolerated = tolerated_loss(int(drawn.labels.sum()))
     why_worse = ranks_worse(found, tolerated)
     assert judged.champion is not None
-    return Check(
+    return GateCheck(
         name,
         f"average precision {found.text(signed=True)} against version {judged.champion.version}",
-        f"not below {-tolerated:.3f}, nor surely below 0",
+        f"at least {-tolerated:.3f} and not significantly below 0",
         why_worse is None,
-        why_worse or "It ranks as well or better.",
+        why_worse or "Ranking is as good or better.",
     )
 
 
 def ranks_worse(found: Interval, tolerated: float) -> str | None:
-    """Why a difference in average precision is too much of a loss: it is surely there and matters, or it is larger
-    than `tolerated`. None when it is not.
+    """Why a difference in average precision is too large a loss: significant and relevant, or larger than `tolerated`.
+
+    None if it isn't too large.
 
     >>> ranks_worse(Interval(-0.02, -0.05, 0.01), tolerated=0.03)
     """
     if found.high < 0 and found.found < -NEGLIGIBLE_AP:
-        return "It ranks surely worse."
+        return "Ranking is significantly worse."
     if found.found < -tolerated:
-        return "It probably ranks worse, by more than these labels leave open."
+        return "Ranking is probably worse: the loss exceeds the tolerance for this number of labels."
     return None
 
 
 def tolerated_loss(positives: int) -> float:
-    """How much average precision may be missing: 0.01 with 200 positives and more, with fewer as much more as the
-    estimate is less sure.
+    """The tolerated loss of average precision: 0.01 with 200 positives or more, 0.01·√(200/positives) with fewer.
 
     >>> tolerated_loss(50)
     0.02
@@ -77,8 +77,8 @@ def tolerated_loss(positives: int) -> float:
     return TOLERATED_AP * max(1.0, math.sqrt(AT_POSITIVES / max(positives, 1)))
 
 
-def _better_than_chance(name: str, scores: Doubles, drawn: Resamples) -> Check:
-    """Chance gives the share of positives, whatever the scores."""
+def _better_than_chance(name: str, scores: Doubles, drawn: Resamples) -> GateCheck:
+    """Check that average precision is significantly above the share of positives, which random scores give."""
     shares = drawn.counts @ drawn.labels / drawn.counts.sum(axis=1)
     whole = paired.measure(paired.average_precision, scores, drawn)
     gain = paired.interval(
@@ -86,21 +86,21 @@ def _better_than_chance(name: str, scores: Doubles, drawn: Resamples) -> Check:
         paired.average_precision(scores, drawn.labels, drawn.counts) - shares,
     )
     passed = gain.low > 0
-    return Check(
+    return GateCheck(
         name,
         f"average precision {whole.text()}",
-        f"surely above chance, {drawn.labels.mean():.3f}",
+        f"significantly above chance, {drawn.labels.mean():.3f}",
         passed,
-        "It ranks better than chance." if passed else "It may rank no better than chance.",
+        "Ranking is better than chance." if passed else "Ranking may be no better than chance.",
     )
 
 
-def calibration(judged: Judged) -> Check:
-    """Whether the scores keep their word on the served rows, or at least as well as the champion's."""
+def calibration(judged: Judged) -> GateCheck:
+    """Check that the scores are calibrated on the served rows, or at least as well as the champion's."""
     labels, part = judged.drawn.labels, judged.rows.served
     new = judged.new[part]
     p, found = ece_p_value(new, labels, seed=judged.seed), ece(new, labels)
-    said = f"ECE {found:.3f}, p = {p:.3f}"
+    summary = f"ECE {found:.3f}, p = {p:.3f}"
     if judged.old is None:
         passed = p >= FIRST_P or found <= FIRST_ECE
         needed = f"p ≥ {FIRST_P} or ECE ≤ {FIRST_ECE}"
@@ -108,17 +108,17 @@ def calibration(judged: Judged) -> Check:
         before = ece(judged.old[part], labels)
         passed = p >= CALIBRATED_P or found <= max(before, CLOSE_ENOUGH_ECE)
         needed = f"p ≥ {CALIBRATED_P} or ECE ≤ {max(before, CLOSE_ENOUGH_ECE):.3f}"
-    why = "Its scores don't keep their word."
+    why = "Scores are miscalibrated."
     if passed and p >= CALIBRATED_P:
-        why = "Its scores are the probabilities they claim to be."
+        why = "Scores are calibrated."
     elif passed:
-        why = "Its scores are a little off, no further than is let pass."
-    return _for_now(judged, Check("calibration", said, needed, passed, why))
+        why = "Scores are slightly miscalibrated, within the tolerance."
+    return _lenient_on_first(judged, GateCheck("calibration", summary, needed, passed, why))
 
 
-def tiers(judged: Judged) -> Check:
-    """Whether leads are still offered, and no tier holds surely less precision on the served rows than policy asks for
-    and the champion gives."""
+def tiers(judged: Judged) -> GateCheck:
+    """Check that leads are still offered, and that no tier's precision on the served rows is significantly below the
+    policy's target and lower than the champion's."""
     found, wrong = [], []
     targets = {"review": judged.policy.review, "auto": judged.policy.auto}
     old = None if judged.champion is None else _precisions(judged, judged.champion, judged.old)
@@ -126,31 +126,33 @@ def tiers(judged: Judged) -> Check:
         before = old.get(tier) if old else None
         if precision is None:
             if before is not None and tier == "review":
-                wrong.append("it would offer no leads any more")
+                wrong.append("it would no longer offer leads")
             continue
         found.append(f"{tier} {precision.text()}")
         if _missed(targets[tier], precision) and (before is None or precision.found < before.found):
-            wrong.append(f"the tier {tier} promises more than it holds")
-    check = Check(
+            wrong.append(f"the precision of tier {tier} is below its target")
+    check = GateCheck(
         "tiers",
-        ", ".join(found) or "none is offered",
+        ", ".join(found) or "no tier has rows",
         ", ".join(f"{tier} ≥ {target.precision}" for tier, target in targets.items() if target),
         not wrong,
-        f"{'; '.join(wrong).capitalize()}." if wrong else "No tier surely misses what policy asks for.",
+        f"{'; '.join(wrong).capitalize()}." if wrong else "No tier is significantly below its target.",
     )
-    return _for_now(judged, check)
+    return _lenient_on_first(judged, check)
 
 
-def _for_now(judged: Judged, check: Check) -> Check:
-    """The check; passed where a first version is judged on public corpora alone.
+def _lenient_on_first(judged: Judged, check: GateCheck) -> GateCheck:
+    """Let a failed check pass if a first version is judged on public corpora alone and has no auto tier.
 
-    Whoever waits for a version that keeps its word here gets none: without leads no labels come. It decides nothing
-    without a human till they do.
+    Waiting for a version that is calibrated on this platform would never end, since without leads there are no labels.
+    Until there are, humans decide everything.
     """
     first = judged.champion is None and judged.rows.data.borrowed and judged.candidate.thresholds.auto is None
     if check.passed or not first:
         return check
-    return replace(check, passed=True, why=f"{check.why} These are a corpus' rows; reviewers' labels will mend it.")
+    return replace(
+        check, passed=True, why=f"{check.why} The rows are from public corpora; reviewers' labels will correct that."
+    )
 
 
 def _missed(target: TierPolicy | None, precision: Interval) -> bool:
@@ -158,7 +160,7 @@ def _missed(target: TierPolicy | None, precision: Interval) -> bool:
 
 
 def _precisions(judged: Judged, version: ModelVersion, scores: Doubles | None) -> dict[str, Interval | None]:
-    """Each tier's share of violating rows among the served ones in it; None for a tier that holds none."""
+    """The share of violating rows among the served rows in each tier; None for a tier without rows."""
     assert scores is not None
     served = judged.rows.served
     labels, inside = judged.rows.labels[served], scores[served]

@@ -1,4 +1,4 @@
-"""A version, alone or beside the champion, on a harm's held-out rows; and two versions compared in every measure."""
+"""Evaluates versions on the same held-out rows of a harm, and compares two of them in every measure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from features.evaluate.columns import text_only, unsatisfied
 from leads.errors import ModelRefused
 from models.version import ModelVersion
 from training.data.dataset import Dataset
-from training.data.labelled_rows import Row
+from training.data.labelled_rows import LabelledRow
 from training.report import paired
 from training.report.evaluate import AtTier
 from training.report.evaluate import evaluate as measure_all
@@ -34,14 +34,14 @@ _MEASURES = (
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The rows that versions are judged on, which none of them learned from.
+    """The n held-out rows that versions are judged on. No version was trained on them.
 
-    Data grow at their end and the latest fifth is held out, so what is held out now was so for every earlier version
-    too; only a verdict that was revised since may have been learned as it was before.
+    New labels are the latest ones and the latest fifth is held out, so rows held out now were held out or unknown for
+    every earlier version. The exception is a verdict that was revised since.
 
     Args:
         features: (n, k) by the contract of `data`.
-        served: (n,) rows like those that are scored on the platform.
+        served: (n,) True for rows that represent what is scored on the platform.
     """
 
     data: Dataset
@@ -49,14 +49,14 @@ class HeldOut:
     texts: tuple[str | None, ...]
     labels: Bools
     groups: npt.NDArray[np.uint64]
-    rows: tuple[Row, ...]
+    rows: tuple[LabelledRow, ...]
     served: Bools
 
     def scores(self, version: ModelVersion) -> Doubles:
-        """(n,) by any version whose contract this code satisfies.
+        """(n,) scores of any version whose contract this code satisfies.
 
-        Stored features are among every data set's columns, whatever its contract; those of the text are derived here
-        where they are not. A rule on age or absence is the data set's.
+        Every data set has all stored features, whatever its contract; features of the text are computed here if the
+        data set lacks them. Rules on old and missing values are those of the data set.
 
         Raises:
             ModelRefused: this code can't satisfy the version's contract.
@@ -67,7 +67,7 @@ class HeldOut:
         return version.score(self.features_for(version), self.texts).score
 
     def features_for(self, version: ModelVersion) -> Floats:
-        """(n, j) by the version's contract."""
+        """(n, j) features by the version's contract."""
         ours = self.data.contract
         if version.contract == ours:
             return self.features
@@ -83,15 +83,15 @@ class HeldOut:
         return paired.resample(self.labels[self.served], self.groups[self.served], seed=seed)
 
 
-class InTiers(msgspec.Struct, frozen=True):
-    """What one version's tiers hold among the rows."""
+class VersionTiers(msgspec.Struct, frozen=True):
+    """One version's tiers on the held-out rows."""
 
     version: str
     tiers: tuple[AtTier, ...]
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One measure of both versions, and `new` less `old`."""
+    """One measure of both versions, and the difference of `new` minus `old`."""
 
     name: str
     old: Interval
@@ -100,17 +100,17 @@ class Compared(msgspec.Struct, frozen=True):
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Two versions on the same rows; `milliseconds` and `tiers` are of old and new."""
+    """Two versions on the same rows. `tiers` and `milliseconds` (median per row) are given for old and new."""
 
     rows: int
     positives: int
     measures: tuple[Compared, ...]
-    tiers: tuple[InTiers, InTiers]
+    tiers: tuple[VersionTiers, VersionTiers]
     milliseconds: tuple[float, float]
 
 
 def held_out(data: Dataset) -> HeldOut:
-    """The rows of a data set that only measure."""
+    """The held-out rows of a data set."""
     rows = np.flatnonzero(data.held_out)
     chosen = rows.tolist()
     texts = data.texts
@@ -146,7 +146,7 @@ def compare(old: ModelVersion, new: ModelVersion, data: Dataset, *, seed: int) -
         for name, of in _MEASURES
     )
     of_old, of_new = (
-        InTiers(version.version, measure_all(scores, labels, version.thresholds, seed=seed).tiers)
+        VersionTiers(version.version, measure_all(scores, labels, version.thresholds, seed=seed).tiers)
         for version, scores in ((old, before), (new, after))
     )
     slow, fast = single_row_ms((old, new), rows)
@@ -154,7 +154,7 @@ def compare(old: ModelVersion, new: ModelVersion, data: Dataset, *, seed: int) -
 
 
 def single_row_ms(versions: tuple[ModelVersion, ...], rows: HeldOut, *, calls: int = TIMED_CALLS) -> tuple[float, ...]:
-    """The median milliseconds that each version takes for one row, after warming up, in turn with the others."""
+    """The median milliseconds that each version takes per row. After a warm-up the versions are timed in turn."""
     some = min(_TIMED_ROWS, len(rows.texts))
     inputs = [rows.features_for(version)[:some] for version in versions]
     taken = np.empty((len(versions), calls))

@@ -1,7 +1,7 @@
-"""Moves an alias in MLflow and keeps a row about it, so that neither is ever without the other for long.
+"""Changes aliases in the registry and records each change in the database, so that the two agree even after a crash.
 
-The row is written first, as pending. A process that dies in between leaves it so, and the next change to that harm
-settles it by looking at the registry: what the row says either happened, and is finished, or it did not.
+The record is written first, as pending. If the process dies before the change is complete, the next change to the harm
+looks at the registry: either the change happened and its record is completed, or the record is dropped.
 """
 
 from __future__ import annotations
@@ -9,8 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Protocol
 
 from sqlalchemy.engine import Engine
 
@@ -20,37 +18,28 @@ from leads.db.engine import reading
 from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, ModelChange
 from leads.files import in_turn, only_one
 from leads.settings import Settings
-from models.registry.registry import RETIRED, Registered
+from models.registry.versions import RETIRED, VersionRegistry
 
-_WHAT = "changing which versions answer"
-
-
-class Versions(Protocol):
-    """`models.registry.registry.Registry`, as far as changes to versions use it."""
-
-    def aliases(self, harm: str) -> dict[str, str]: ...
-    def version(self, harm: str, number: str) -> Registered: ...
-    def versions(self, harm: str) -> list[Registered]: ...
-    def fetch(self, harm: str, version: str, into: Path) -> Path: ...
-    def set_alias(self, harm: str, alias: str, version: str) -> None: ...
-    def drop_alias(self, harm: str, alias: str) -> None: ...
-    def tag(self, harm: str, version: str, name: str, value: str) -> None: ...
+_WHAT = "changing which versions serve"
 
 
 @dataclass(frozen=True)
-class Moves:
-    """Changes to the versions of all harms, one at a time on this home."""
+class AliasMoves:
+    """Changes to versions of all harms, one at a time per `LEADS_HOME`."""
 
     settings: Settings
-    registry: Versions
+    registry: VersionRegistry
     engine: Engine
 
     @contextmanager
-    def alone(self, harm: str, *, wait: bool = False) -> Iterator[None]:
-        """No other process changes versions meanwhile; what an earlier one left pending is settled first.
+    def exclusively(self, harm: str, *, wait: bool = False) -> Iterator[None]:
+        """Keep other processes from changing versions, and settle a change to `harm` that was left pending.
+
+        Args:
+            wait: wait for the other process instead of failing.
 
         Raises:
-            Conflict: another process does, and `wait` is not asked for.
+            Conflict: another process is changing versions, and `wait` is False.
         """
         path = self.settings.root / "models.lock"
         lock: AbstractContextManager[None] = in_turn(path) if wait else only_one(path, what=_WHAT)
@@ -61,52 +50,52 @@ class Moves:
             yield
 
     def history(self, harm: str) -> list[ModelChange]:
-        """All changes to a harm's versions, the oldest first."""
+        """All changes to a harm's versions, oldest first."""
         with reading(self.engine) as connection:
             return model_changes.history(connection, harm)
 
-    def note(self, change: ModelChange) -> None:
-        """Keep what moves nothing."""
+    def record(self, change: ModelChange) -> None:
+        """Record an event that changes nothing in the registry."""
         with self.engine.begin() as connection:
             model_changes.record(connection, change._replace(state="done"))
 
     def carry_out(self, change: ModelChange) -> None:
-        """Write the row, then move or drop its alias, or for `retired` set the tag, and do what that brings with it."""
-        bearer = self.registry.aliases(change.harm).get(change.alias or "")
-        change = change._replace(replaced=bearer if bearer != change.version else None)
+        """Record a change, then make it: move or drop its alias, or set the tag of a retired version."""
+        holder = self.registry.aliases(change.harm).get(change.alias or "")
+        change = change._replace(replaced=holder if holder != change.version else None)
         with self.engine.begin() as connection:
             seq = model_changes.record(connection, change)
         if change.action == "retired":
-            said = f"{clock.to_text(change.at)} by {change.actor}: {change.why}"
-            self.registry.tag(change.harm, change.version, RETIRED, said)
+            text = f"{clock.to_text(change.at)} by {change.actor}: {change.why}"
+            self.registry.tag(change.harm, change.version, RETIRED, text)
         elif change.action == "canary_stopped":
             self.registry.drop_alias(change.harm, CANARY)
         else:
             assert change.alias is not None
             self.registry.set_alias(change.harm, change.alias, change.version)
-        self._follow_up(change)
+        self._drop_outdated_aliases(change)
         self._close(seq, happened=True)
 
     def _settle(self, change: ModelChange) -> None:
         if change.action == "retired":
             happened = RETIRED in self.registry.version(change.harm, change.version).tags
         else:
-            bears = self.registry.aliases(change.harm).get(change.alias or "") == change.version
-            happened = bears != (change.action == "canary_stopped")
+            has_alias = self.registry.aliases(change.harm).get(change.alias or "") == change.version
+            happened = has_alias != (change.action == "canary_stopped")
         if happened:
-            self._follow_up(change)
+            self._drop_outdated_aliases(change)
         self._close(change.seq, happened=happened)
 
-    def _follow_up(self, change: ModelChange) -> None:
-        """The aliases that fall with a change; may be done twice."""
-        for alias, bearer in self.registry.aliases(change.harm).items():
-            retired = change.action == "retired" and bearer == change.version
-            answers = change.action != "retired" and change.alias == CHAMPION
-            # What was compared with the old champion says nothing about the new one.
-            outdated = answers and alias == CHALLENGER
-            # Who answers everything needs no share.
-            on_trial = answers and alias == CANARY and bearer == change.version
-            if retired or outdated or on_trial:
+    def _drop_outdated_aliases(self, change: ModelChange) -> None:
+        """Drop the aliases that a change makes invalid. May safely be repeated."""
+        for alias, holder in self.registry.aliases(change.harm).items():
+            retired = change.action == "retired" and holder == change.version
+            new_champion = change.action != "retired" and change.alias == CHAMPION
+            # A challenger was compared with the old champion; that says nothing about the new one.
+            outdated = new_champion and alias == CHALLENGER
+            # A champion serves all subjects, so it needs no canary's share.
+            was_canary = new_champion and alias == CANARY and holder == change.version
+            if retired or outdated or was_canary:
                 self.registry.drop_alias(change.harm, alias)
 
     def _close(self, seq: int, *, happened: bool) -> None:

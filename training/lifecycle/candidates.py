@@ -1,4 +1,4 @@
-"""Which registered versions may answer: found, not retired, and proven as serving will prove them."""
+"""Finds out which registered versions can serve: they exist, aren't retired, and pass serving's own checks."""
 
 from __future__ import annotations
 
@@ -10,43 +10,42 @@ from typing import NamedTuple
 from features.evaluate.columns import unsatisfied
 from leads.db.model_changes import CHAMPION
 from leads.errors import Conflict, ModelRefused, NotFound
-from models.registry.registry import RETIRED
+from models.registry.versions import RETIRED, VersionRegistry
 from models.text.sentence import Place
 from models.version import ModelVersion, load
-from training.lifecycle.alias_moves import Versions
 
 
 class Champion(NamedTuple):
-    """The version to compare with; None where there is none, and why."""
+    """The champion to compare with; None if there is none, and `why_none` says why."""
 
     version: ModelVersion | None
-    alone: str
+    why_none: str
 
 
 @dataclass(frozen=True)
 class HarmVersions:
-    """One harm's registered versions; `place` is where the sentence encoder is, for those that need it."""
+    """One harm's registered versions. `place` is where the sentence encoder is, for versions that need it."""
 
-    registry: Versions
+    registry: VersionRegistry
     harm: str
     place: Place
 
-    def free(self, number: str) -> None:
-        """Raises NotFound when there is no such version, Conflict when it was retired, saying by whom and why."""
+    def check_usable(self, number: str) -> None:
+        """Raise NotFound if the version doesn't exist, and Conflict, with who retired it and why, if it is retired."""
         found = self.registry.version(self.harm, number)
         if RETIRED in found.tags:
             raise Conflict(
-                f"Version {number} is retired since {found.tags[RETIRED]}",
+                f"Version {number} of {self.harm} was retired at {found.tags[RETIRED]}",
                 field="VERSION",
-                remedy="Train a new one, or name another: leads models list",
+                remedy="Train a new version, or choose another one: leads models list",
             )
 
-    def proven(self, number: str, folder: Path) -> ModelVersion:
-        """The version, fetched to `folder`, after the proof that serving asks of it.
+    def verified(self, number: str, folder: Path) -> ModelVersion:
+        """The version, fetched to `folder`, after the checks that serving makes.
 
         Raises:
-            NotFound: no such version.
-            ModelRefused: it fails the proof.
+            NotFound: the version doesn't exist.
+            ModelRefused: it fails a check.
         """
         version = self.load(number, folder)
         why = unsatisfied(version.contract)
@@ -55,26 +54,31 @@ class HarmVersions:
         version.verify()
         return version
 
-    def why_not(self, number: str) -> str | None:
-        """Why a version can't answer; None when it can."""
+    def why_unusable(self, number: str) -> str | None:
+        """Why a version can't serve; None if it can."""
         try:
-            self.free(number)
+            self.check_usable(number)
             with tempfile.TemporaryDirectory() as folder:
-                self.proven(number, Path(folder))
+                self.verified(number, Path(folder))
         except (NotFound, Conflict, ModelRefused) as error:
             return error.message
         return None
 
     def champion(self, folder: Path) -> Champion:
-        """The version that answers; one that can't be loaded any more is none to compare with."""
+        """The champion, fetched to `folder`. One that can't be loaded counts as none."""
         number = self.registry.aliases(self.harm).get(CHAMPION)
         if number is None:
             return Champion(None, "There is no champion to compare with.")
         try:
             return Champion(self.load(number, folder), "")
         except (ModelRefused, NotFound) as error:
-            return Champion(None, f"Version {number} can't be loaded. {error.message}")
+            return Champion(None, f"Version {number}, the champion, can't be loaded: {error.message}")
 
     def load(self, number: str, folder: Path) -> ModelVersion:
-        """The version, fetched to `folder`, as it is."""
+        """The version, fetched to `folder`, without checks.
+
+        Raises:
+            NotFound: the version doesn't exist.
+            ModelRefused: its files can't be read.
+        """
         return load(self.registry.fetch(self.harm, number, folder), self.place)

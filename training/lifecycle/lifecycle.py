@@ -1,4 +1,7 @@
-"""Promotes, rolls back and retires versions, and settles which alias a new one gets. Every change is kept."""
+"""The lifecycle of a harm's versions: promote, roll back, retire, and decide which alias a new version gets.
+
+Every change is recorded with who made it and why.
+"""
 
 from __future__ import annotations
 
@@ -15,87 +18,91 @@ from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, Action, ModelCh
 from leads.errors import Conflict, NotEnoughData, NotFound
 from leads.policies import HarmPolicy
 from leads.settings import Settings
-from models.registry.registry import RETIRED
+from models.registry.versions import RETIRED, VersionRegistry
 from models.text.sentence import place_of
 from models.version import ModelVersion
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport, judge, unmeasured
-from training.lifecycle.alias_moves import Moves, Versions
+from training.lifecycle.alias_moves import AliasMoves
 from training.lifecycle.candidates import Champion, HarmVersions
-from training.lifecycle.outcomes import Moved, Reason, Settled
-
-__all__ = ["Lifecycle", "Moved", "Reason", "Settled", "settle"]
+from training.lifecycle.outcomes import ChangeReason, Moved, Settled
 
 
 @dataclass(frozen=True)
 class Lifecycle:
-    """One harm's versions and what may become of them.
+    """The lifecycle of one harm's versions.
 
-    Every method raises Unavailable when MLflow or the database doesn't answer: then nothing has moved, or the next
-    change finishes what did.
+    Every method raises Unavailable if MLflow or the database can't be reached. The change then either didn't happen or
+    is completed by the next one.
     """
 
     settings: Settings
     policy: HarmPolicy
     harm: str
-    registry: Versions
+    registry: VersionRegistry
     engine: Engine
     clock: Clock = clock.now
 
     @property
-    def moves(self) -> Moves:
-        return Moves(self.settings, self.registry, self.engine)
+    def moves(self) -> AliasMoves:
+        return AliasMoves(self.settings, self.registry, self.engine)
 
     @property
     def versions(self) -> HarmVersions:
         return HarmVersions(self.registry, self.harm, place_of(self.settings))
 
-    def promote(self, number: str, data: Callable[[], Dataset], reason: Reason, *, override: bool = False) -> Settled:
-        """Let a version answer if the gate passes it; otherwise it keeps the alias it has.
+    def promote(
+        self, number: str, data: Callable[[], Dataset], reason: ChangeReason, *, override: bool = False
+    ) -> Settled:
+        """Make a version champion if the gate passes it; otherwise it keeps the alias it has.
 
         Args:
-            data: gives the harm's rows; asked only when the version could be promoted.
-            override: promote also what the gate blocks; what failed is kept with the change.
+            data: gives the harm's data set; only called if the version can be promoted at all.
+            override: promote the version even if the gate blocks it. The gate's report is kept with the change.
 
         Raises:
-            NotFound: no such version.
-            Conflict: it is the champion already, or retired; or another process changes versions.
-            ModelRefused: it fails its own proof, so that serving would refuse it.
-            NotEnoughData: there are no labels to judge it on; `override` does without.
+            NotFound: the version doesn't exist.
+            Conflict: it is already the champion or retired, or another process is changing versions.
+            ModelRefused: it fails a check of serving's.
+            NotEnoughData: there are no labels to judge it on, and `override` is False.
         """
-        with self.moves.alone(self.harm), tempfile.TemporaryDirectory() as folder:
-            self.versions.free(number)
+        with self.moves.exclusively(self.harm), tempfile.TemporaryDirectory() as folder:
+            self.versions.check_usable(number)
             aliases = self.registry.aliases(self.harm)
             if aliases.get(CHAMPION) == number:
-                raise Conflict(f"Version {number} is the champion of {self.harm} already.", field="VERSION")
-            candidate = self.versions.proven(number, Path(folder))
-            against = self.versions.champion(Path(folder))
-            report = self._judge(candidate, against, data, override=override)
+                raise Conflict(f"Version {number} is already the champion of {self.harm}.", field="VERSION")
+            candidate = self.versions.verified(number, Path(folder))
+            champion = self.versions.champion(Path(folder))
+            report = self._judge(candidate, champion, data, override=override)
             if not report.passed and not override:
-                return Settled(_borne(aliases, number), report.text(), report)
+                return Settled(_alias_of(number, aliases), report.text(), report)
             self._give(number, CHAMPION, reason, gate=report)
             return Settled(CHAMPION, report.text(), report)
 
-    def rollback(self, reason: Reason) -> Moved:
-        """Let the champion before answer again; rolled back once more, the one before that. Needs no labels.
+    def rollback(self, reason: ChangeReason) -> Moved:
+        """Roll back to the previous champion. Calling it again goes back one more. Needs no labels.
 
-        A version that is retired, gone or fails its proof is passed over.
+        Versions that are retired, missing or fail a check are passed over.
 
         Raises:
-            Conflict: no earlier champion is known that could answer; or another process changes versions.
+            Conflict: no earlier champion can serve, or another process is changing versions.
         """
-        with self.moves.alone(self.harm):
+        with self.moves.exclusively(self.harm):
             return self._roll_back(reason)
 
-    def retire(self, number: str, reason: Reason, *, override: bool = False) -> Moved:
-        """Never let a version answer again; the aliases it bears fall. After a champion the one before takes over.
+    def retire(self, number: str, reason: ChangeReason, *, override: bool = False) -> Moved:
+        """Remove a version from service for good, with its aliases. The previous champion replaces a champion.
+
+        Args:
+            override: retire the version even if it is the champion.
 
         Raises:
-            NotFound: no such version.
-            Conflict: it is retired already, or the champion and not `override`; or another process changes versions.
+            NotFound: the version doesn't exist.
+            Conflict: it is already retired, or the champion and `override` is False; or another process is changing
+                versions.
         """
-        with self.moves.alone(self.harm):
-            self.versions.free(number)
+        with self.moves.exclusively(self.harm):
+            self.versions.check_usable(number)
             aliases = self.registry.aliases(self.harm)
             moved = Moved(aliases.get(CHAMPION), aliases.get(CHAMPION))
             if moved.champion == number:
@@ -103,10 +110,10 @@ class Lifecycle:
                     raise Conflict(
                         f"Version {number} is the champion of {self.harm}.",
                         field="VERSION",
-                        remedy="Promote another or roll back first, or retire it with --override --why.",
+                        remedy="Promote another version or roll back first, or retire it with --override --why.",
                     )
-                moved = self._let_go(number, reason)
-            alias = _borne(self.registry.aliases(self.harm), number)
+                moved = self._replace_champion(number, reason)
+            alias = _alias_of(number, self.registry.aliases(self.harm))
             self.moves.carry_out(self._change(number, "retired", reason)._replace(alias=alias))
             return moved
 
@@ -116,129 +123,117 @@ class Lifecycle:
         candidate: ModelVersion,
         data: Dataset,
         folder: Path,
-        reason: Reason,
+        reason: ChangeReason,
         *,
-        promoting: bool,
+        promote: bool,
         first: str = CHAMPION,
     ) -> Settled:
-        """Give a version that was just trained its alias, unless it has one, lost one, or a newer version came since.
+        """Give a newly trained version its alias, unless it has one, lost one, or is no longer the newest.
 
-        Where no version answers, and when `promoting`, it becomes champion if the gate passes it. Otherwise it becomes
-        challenger. It may be killed at any moment and called again.
+        With `promote`, or if there is no champion, it becomes champion if the gate passes it. Otherwise it becomes
+        challenger. The process may be killed at any moment and the call repeated.
 
         Args:
-            folder: where the champion is fetched to.
-            first: `challenger` keeps it from answering also where no version does.
+            candidate: the version `number`, loaded.
+            folder: the champion is fetched to it.
+            first: `challenger` makes it challenger even if there is no champion.
         """
-        with self.moves.alone(self.harm, wait=True):
+        with self.moves.exclusively(self.harm, wait=True):
             changes = self.moves.history(self.harm)
             if not any(change.version == number for change in changes):
-                self.moves.note(self._change(number, "registered", reason))
+                self.moves.record(self._change(number, "registered", reason))
             aliases = self.registry.aliases(self.harm)
-            standing = self._standing(number, aliases, changes)
-            if standing is not None:
-                return standing
+            settled = self._already_settled(number, aliases, changes)
+            if settled is not None:
+                return settled
             champion = aliases.get(CHAMPION)
-            if champion is not None and not promoting:
-                why = f"Version {champion} stays champion until a retraining promotes another."
-                self._give(number, CHALLENGER, Reason(reason.actor, why))
+            if champion is not None and not promote:
+                why = f"Version {champion} stays champion until another version is promoted."
+                self._give(number, CHALLENGER, ChangeReason(reason.actor, why))
                 return Settled(CHALLENGER, why)
             report = self._judge(replace(candidate, version=number), self.versions.champion(folder), lambda: data)
             wanted = first if champion is None else CHAMPION
             alias, why = (wanted if report.passed else CHALLENGER), report.text()
             if champion is None and alias != CHAMPION:
-                why += f" No version of {self.harm} answers till a person promotes one."
-            self._give(number, alias, Reason(reason.actor, why), gate=report)
+                why += f" {self.harm} has no champion until a version is promoted by hand."
+            self._give(number, alias, ChangeReason(reason.actor, why), gate=report)
             return Settled(alias, why, report)
 
-    def _standing(self, number: str, aliases: dict[str, str], changes: list[ModelChange]) -> Settled | None:
-        """What has been settled about a version before; None when nothing has."""
-        borne = _borne(aliases, number)
-        if borne is not None:
-            return Settled(borne, f"It is the {borne} already.")
+    def _already_settled(self, number: str, aliases: dict[str, str], changes: list[ModelChange]) -> Settled | None:
+        """What was decided about a version before; None if nothing was."""
+        alias = _alias_of(number, aliases)
+        if alias is not None:
+            return Settled(alias, f"It is already the {alias}.")
         known = self.registry.versions(self.harm)
         if known[0].version != number:
             return Settled(None, "A newer version exists.")
         if RETIRED in known[0].tags:
             return Settled(None, "It is retired.")
-        # A trial settles nothing.
+        # Having been canary decides nothing.
         done = [change for change in changes if change.state == "done" and change.alias not in (None, CANARY)]
         given = max((change.seq for change in done if change.version == number), default=None)
         if given is not None and any(change.seq > given and change.alias == CHAMPION for change in done):
-            # Somebody chose another since; what is trained again by itself must not undo that.
-            return Settled(None, "Another version was put in its place since; a person may promote it again.")
+            # Somebody made another version champion since. Training again must not undo that.
+            return Settled(None, "Another version has been made champion since. This one can be promoted by hand.")
         return None
 
-    def _roll_back(self, reason: Reason) -> Moved:
+    def _roll_back(self, reason: ChangeReason) -> Moved:
         champion = self.registry.aliases(self.harm).get(CHAMPION)
-        line = champions(self.moves.history(self.harm), champion)
+        earlier = champions(self.moves.history(self.harm), champion)
         passed_over: list[str] = []
-        for number in dict.fromkeys(reversed(line)):
+        for number in dict.fromkeys(reversed(earlier)):
             if number == champion:
                 continue
-            reason_against = self.versions.why_not(number)
-            if reason_against is None:
-                said = Reason(reason.actor, " ".join((reason.why, *passed_over)))
-                self.moves.carry_out(self._change(number, "rolled_back", said)._replace(alias=CHAMPION))
+            problem = self.versions.why_unusable(number)
+            if problem is None:
+                full_reason = ChangeReason(reason.actor, " ".join((reason.why, *passed_over)))
+                self.moves.carry_out(self._change(number, "rolled_back", full_reason)._replace(alias=CHAMPION))
                 return Moved(number, champion, tuple(passed_over))
-            passed_over.append(f"Version {number} was passed over: {reason_against}")
-        where = f"before version {champion}" if champion else "of the past"
+            passed_over.append(f"Version {number} was passed over: {problem}")
+        where = f"before version {champion}" if champion else "in its history"
         raise Conflict(
-            " ".join((f"No champion of {self.harm} {where} is known that could answer.", *passed_over)),
+            " ".join((f"{self.harm} has no usable champion {where}.", *passed_over)),
             field=self.harm,
-            remedy=f"Name the version that shall answer: leads models promote {self.harm} VERSION",
+            remedy=f"Name the version that should serve: leads models promote {self.harm} VERSION",
         )
 
-    def _let_go(self, number: str, reason: Reason) -> Moved:
-        """Let the one before take over from a champion that is to be retired; None does where there is none."""
+    def _replace_champion(self, number: str, reason: ChangeReason) -> Moved:
+        """Roll back from a champion that is to be retired. If no earlier one can serve, there is no champion then."""
         try:
-            return self._roll_back(Reason(reason.actor, f"Version {number} is retired: {reason.why}"))
+            return self._roll_back(ChangeReason(reason.actor, f"Version {number} was retired: {reason.why}"))
         except Conflict:
             return Moved(None, number)
 
     def _judge(
-        self, candidate: ModelVersion, against: Champion, data: Callable[[], Dataset], *, override: bool = False
+        self, candidate: ModelVersion, champion: Champion, data: Callable[[], Dataset], *, override: bool = False
     ) -> GateReport:
         try:
             rows = data()
         except (NotEnoughData, NotFound) as error:
             if override:
                 return unmeasured(self.harm, candidate, error.message)
-            error.remedy = f"{error.remedy or ''} Or promote it without proof: --override --why.".strip()
+            error.remedy = f"{error.remedy or ''} Or promote it without the gate: --override --why.".strip()
             raise
-        return judge(self.settings, self.policy, self.harm, candidate, against.version, rows, alone=against.alone)
+        return judge(
+            self.settings,
+            self.policy,
+            self.harm,
+            candidate,
+            champion.version,
+            rows,
+            why_no_champion=champion.why_none,
+        )
 
-    def _give(self, number: str, alias: str, reason: Reason, *, gate: GateReport | None = None) -> None:
+    def _give(self, number: str, alias: str, reason: ChangeReason, *, gate: GateReport | None = None) -> None:
         action: Action = "promoted" if alias == CHAMPION else "challenging"
         overridden = alias == CHAMPION and gate is not None and not gate.passed
-        kept = gate.to_json() if gate else None
+        report = gate.to_json() if gate else None
         change = self._change(number, action, reason)
-        self.moves.carry_out(change._replace(alias=alias, gate=kept, overridden=overridden))
+        self.moves.carry_out(change._replace(alias=alias, gate=report, overridden=overridden))
 
-    def _change(self, number: str, action: Action, reason: Reason) -> ModelChange:
+    def _change(self, number: str, action: Action, reason: ChangeReason) -> ModelChange:
         return ModelChange(self.clock(), self.harm, number, action, reason.actor, reason.why)
 
 
-def settle(
-    settings: Settings,
-    registry: Versions,
-    engine: Engine,
-    policy: HarmPolicy,
-    version_number: str,
-    candidate: ModelVersion,
-    data: Dataset,
-    folder: Path,
-    *,
-    promoting: bool,
-    actor: str,
-    why: str,
-    first: str = CHAMPION,
-) -> Settled:
-    """`Lifecycle.settle` of the candidate's harm."""
-    versions = Lifecycle(settings, policy, candidate.harm, registry, engine)
-    reason = Reason(actor, why)
-    return versions.settle(version_number, candidate, data, folder, reason, promoting=promoting, first=first)
-
-
-def _borne(aliases: dict[str, str], number: str) -> str | None:
-    return next((alias for alias, bearer in aliases.items() if bearer == number), None)
+def _alias_of(number: str, aliases: dict[str, str]) -> str | None:
+    return next((alias for alias, holder in aliases.items() if holder == number), None)

@@ -1,4 +1,4 @@
-"""What changes to versions are asked for with, and what they come to."""
+"""The reasons for changes to versions, and their outcomes."""
 
 from __future__ import annotations
 
@@ -7,8 +7,15 @@ from typing import NamedTuple
 from training.gate.gate import GateReport
 
 
+class ChangeReason(NamedTuple):
+    """Who changes something, and why."""
+
+    actor: str
+    why: str
+
+
 class Settled(NamedTuple):
-    """The alias that a version bears, None when it bears none, why, and what the gate said when it was asked."""
+    """The alias of a version after a change, None if it has none; why; and the gate's report if the gate was asked."""
 
     alias: str | None
     why: str
@@ -16,15 +23,8 @@ class Settled(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """Who answers now, None when nobody does, who did before, and which versions were passed over and why."""
+    """The champion after and before a change, None if there was none; and why versions were passed over."""
 
     champion: str | None
     before: str | None
     passed_over: tuple[str, ...] = ()
-
-
-class Reason(NamedTuple):
-    """Who changes something and why."""
-
-    actor: str
-    why: str

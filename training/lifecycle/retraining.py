@@ -1,4 +1,4 @@
-"""Whether a harm is due to be trained again: enough labels are new, or its champion's drift verdict is an alarm."""
+"""Decides whether a harm is due for retraining: enough labels are new, or its champion's inputs have drifted."""
 
 from __future__ import annotations
 
@@ -11,17 +11,18 @@ from leads.db.engine import reading
 from leads.db.model_changes import CHAMPION
 from leads.policies import HarmPolicy
 from leads.settings import Settings
-from models.registry.registry import Registered, Registry
+from models.registry.versions import LABELS_UNTIL, Registered, VersionRegistry
 from training.data.labels import decided
 from training.data.own_labels import folder_of
-from training.train import LABELS_UNTIL
 
 
 class Due(NamedTuple):
-    """Args:
-    new_labels: decisions and labels from files that the newest version couldn't know.
-    drifted: whether its champion's newest drift verdict is an alarm.
-    why: in a sentence.
+    """Whether a harm is due for retraining.
+
+    Args:
+        new_labels: decisions and imported labels that are newer than the newest version.
+        drifted: whether the champion's newest drift verdict is an alarm.
+        why: the reason, in one sentence.
     """
 
     is_due: bool
@@ -30,11 +31,11 @@ class Due(NamedTuple):
     why: str
 
 
-def due(settings: Settings, engine: Engine, registry: Registry, harm: str, policy: HarmPolicy) -> Due:
-    """Look whether a harm is due; a harm without a version always is.
+def due(settings: Settings, engine: Engine, registry: VersionRegistry, harm: str, policy: HarmPolicy) -> Due:
+    """Check whether a harm is due for retraining. A harm without a version always is.
 
     Raises:
-        Unavailable: MLflow or the database doesn't answer.
+        Unavailable: MLflow or the database can't be reached.
     """
     known = registry.versions(harm)
     if not known:
@@ -47,13 +48,13 @@ def due(settings: Settings, engine: Engine, registry: Registry, harm: str, polic
         with reading(engine) as connection:
             verdict = drift_verdicts.newest(connection, harm, champion)
         drifted = verdict is not None and verdict.drifted
-    said = f"{fresh:,} labels are new since version {newest.version}, {rule.new_labels:,} make it due"
+    why = f"{fresh:,} labels are new since version {newest.version}; retraining is due at {rule.new_labels:,}"
     if drifted:
-        said += f"; what version {champion} sees has drifted"
+        why += f"; the inputs of version {champion} have drifted"
     enough = fresh >= rule.new_labels or (drifted and fresh > 0)
     if drifted and not fresh:
-        said += ", but nothing new can be learned before labels come"
-    return Due(enough, fresh, drifted, said + ".")
+        why += ", but retraining needs new labels"
+    return Due(enough, fresh, drifted, why + ".")
 
 
 def _new_decisions(engine: Engine, harm: str, policy: HarmPolicy, newest: Registered) -> int:
@@ -62,7 +63,7 @@ def _new_decisions(engine: Engine, harm: str, policy: HarmPolicy, newest: Regist
 
 
 def _new_in_files(settings: Settings, harm: str, newest: Registered) -> int:
-    """Rows of the files that were kept since."""
+    """Rows of files that were imported since."""
     import pyarrow.parquet as pq
 
     files = sorted(folder_of(settings, harm).glob("*.parquet"))

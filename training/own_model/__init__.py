@@ -1,6 +1,11 @@
-"""Register an XGBoost model of your own as a version that serving can answer with."""
+"""Register your own XGBoost model as a version that serving can load.
 
+labelled = own_model.labelled("spam", text_score=True)
+model = XGBClassifier(max_depth=4).fit(labelled.train.X, labelled.train.y)
+own_model.register(labelled, model, why="deeper trees")
+"""
+
+from training.own_model.labelled_split import LabelledSplit, SplitPart, labelled
 from training.own_model.register import OwnVersion, register
-from training.own_model.rows import Labelled, Rows, labelled
 
-__all__ = ["Labelled", "OwnVersion", "Rows", "labelled", "register"]
+__all__ = ["LabelledSplit", "OwnVersion", "SplitPart", "labelled", "register"]

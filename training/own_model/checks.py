@@ -1,4 +1,4 @@
-"""Whether serving can answer with an XGBoost model that was made elsewhere, and give the very same numbers."""
+"""Checks that serving can run an XGBoost model that was fitted elsewhere, and reproduces its numbers."""
 
 from __future__ import annotations
 
@@ -28,8 +28,10 @@ class OwnModel(NamedTuple):
     """A checked model.
 
     Args:
-        booster: a copy, with the trees that its owner's `predict` uses.
-        inputs: its columns in order, `text.score` the last where it takes it.
+        booster: a copy, with the trees that the original's `predict` uses.
+        inputs: its columns in order; `text.score`, if it takes it, is the last.
+        objective: XGBoost's name of the objective.
+        kind: XGBoost's name of the booster, `gbtree` or `dart`.
     """
 
     booster: xgboost.Booster
@@ -43,16 +45,17 @@ class OwnModel(NamedTuple):
 
 
 def checked(model: object, known: Sequence[str], sample: pd.DataFrame) -> OwnModel:
-    """What serving needs of a fitted `XGBClassifier` or `Booster`; the model itself stays as it is.
+    """Check a fitted `XGBClassifier` or `Booster` and copy what serving needs. The model itself isn't changed.
 
-    A classifier that stopped early keeps the trees up to its best iteration, as in its own `predict`; a booster all.
+    A classifier that stopped early keeps the trees up to its best iteration, as its own `predict` does. A booster keeps
+    all of its trees.
 
     Args:
-        known: the columns that it may take.
-        sample: rows with these columns, on which its own margins are compared with those that serving would compute.
+        known: the columns that the model may take.
+        sample: rows with these columns, on which the model's margins are compared with those of serving.
 
     Raises:
-        InvalidInput: serving can't reproduce it; says why and what to do.
+        InvalidInput: serving can't reproduce the model; says why and what to do.
     """
     booster = _booster_of(model)
     learner = json.loads(booster.save_config())["learner"]
@@ -61,14 +64,14 @@ def checked(model: object, known: Sequence[str], sample: pd.DataFrame) -> OwnMod
     inputs = _inputs(booster, known)
     raw = bytes(booster.save_raw("ubj"))
     own = OwnModel(xgboost.Booster(model_file=bytearray(raw)), inputs, objective, kind)
-    # Loading resets it to every core.
+    # Loading resets the booster to use every core.
     own.booster.set_param({"nthread": 1})
     _check_margins(model, own, sample)
     return own
 
 
 def restricted(contract: FeatureContract, inputs: Sequence[str]) -> FeatureContract:
-    """The contract of those columns alone, in this order; their rules stay."""
+    """The contract reduced to these columns, in this order. The rules of each column are kept."""
     columns = {column.name: column for column in contract.columns}
     return FeatureContract(
         contract.feature_service,
@@ -78,7 +81,7 @@ def restricted(contract: FeatureContract, inputs: Sequence[str]) -> FeatureContr
 
 
 def margins_of(model: object, rows: pd.DataFrame) -> Doubles:
-    """(n,) what the model itself says of rows that hold its columns in order."""
+    """(n,) the model's own margins for rows that hold its columns in order."""
     if isinstance(model, xgboost.XGBModel):
         raw = model.predict(rows, output_margin=True)
     else:
@@ -92,13 +95,13 @@ def _booster_of(model: object) -> xgboost.Booster:
         return model
     if not isinstance(model, xgboost.XGBClassifier):
         raise InvalidInput(
-            f"The model is of type {type(model).__name__}.",
+            f"The model is of type {type(model).__name__}, which serving can't run.",
             field="model",
-            remedy="Give a fitted xgboost.XGBClassifier or xgboost.Booster, by itself and not within a pipeline.",
+            remedy="Pass a fitted xgboost.XGBClassifier or xgboost.Booster, not a pipeline that contains one.",
         )
     if not np.isnan(model.missing):
         raise InvalidInput(
-            f"The model takes {model.missing!r} for a missing value; serving writes NaN.",
+            f"The model treats {model.missing!r} as a missing value; serving uses NaN.",
             field="model",
             remedy="Fit it with missing=nan, the default.",
         )
@@ -106,7 +109,7 @@ def _booster_of(model: object) -> xgboost.Booster:
         booster = model.get_booster()
     except ValueError as error:
         raise InvalidInput(
-            "The model isn't fitted.", field="model", remedy="Fit it on labelled.learn first."
+            "The model isn't fitted.", field="model", remedy="Fit it on labelled.train first."
         ) from error
     best = booster.attr("best_iteration")
     return booster[: int(best) + 1] if best is not None else booster
@@ -116,13 +119,13 @@ def _check_kind(objective: str, kind: str, targets: int) -> None:
     if objective not in OBJECTIVES or targets != 1:
         several = f" with {targets} targets" if targets != 1 else ""
         raise InvalidInput(
-            f"The model's objective is {objective}{several}; a score is the probability of one thing.",
+            f"The model's objective is {objective}{several}; serving needs the probability of a single class.",
             field="model",
-            remedy=f"Fit it with the objective {' or '.join(OBJECTIVES)}, on labelled.learn.y.",
+            remedy=f"Fit it with the objective {' or '.join(OBJECTIVES)} on labelled.train.y.",
         )
     if kind not in BOOSTERS:
         raise InvalidInput(
-            f"Serving doesn't run boosters of the kind {kind}.",
+            f"Serving can't run a booster of kind {kind}.",
             field="model",
             remedy=f"Fit it with booster={' or '.join(BOOSTERS)}.",
         )
@@ -132,27 +135,27 @@ def _inputs(booster: xgboost.Booster, known: Sequence[str]) -> tuple[str, ...]:
     names, types = booster.feature_names, booster.feature_types
     if not names:
         raise InvalidInput(
-            "The model doesn't know the names of its columns.",
+            "The model has no column names.",
             field="model",
-            remedy="Fit it on the data frame labelled.learn.X, or some of its columns, not on an array.",
+            remedy="Fit it on the data frame labelled.train.X or some of its columns, not on an array.",
         )
     if types and "c" in types:
         raise InvalidInput(
-            f"The model takes {names[types.index('c')]} as a category; every feature is a number.",
+            f"The model treats {names[types.index('c')]} as a category; every feature is a number.",
             field="model",
-            remedy="Fit it with enable_categorical=False on labelled.learn.X as it is.",
+            remedy="Fit it with enable_categorical=False on labelled.train.X.",
         )
     unknown = [name for name in names if name not in known]
     if unknown:
-        remedy = "Take only columns of labelled.columns: serving has no others."
+        remedy = "Use only the columns in labelled.columns: serving has no others."
         if TEXT_SCORE in unknown:
-            remedy = "Fit it on what labelled(…, text_score=True) gives."
-        raise InvalidInput(f"The model takes a column {unknown[0]!r} that isn't there.", field="model", remedy=remedy)
+            remedy = "Get the rows with labelled(…, text_score=True)."
+        raise InvalidInput(f"The model takes an unknown column, {unknown[0]!r}.", field="model", remedy=remedy)
     if TEXT_SCORE in names[:-1] or names == [TEXT_SCORE]:
         raise InvalidInput(
-            f"The column {TEXT_SCORE} comes last, after one feature or more.",
+            f"The column {TEXT_SCORE} must come last, after at least one feature.",
             field="model",
-            remedy=f'Fit it on labelled.learn.X[[…, "{TEXT_SCORE}"]].',
+            remedy=f'Fit it on labelled.train.X[[…, "{TEXT_SCORE}"]].',
         )
     return tuple(names)
 
@@ -167,5 +170,5 @@ def _check_margins(model: object, own: OwnModel, sample: pd.DataFrame) -> None:
         raise InvalidInput(
             f"Serving's margins differ from the model's own by up to {apart:.3g}.",
             field="model",
-            remedy="Fit it on the CPU with the installed version of xgboost, and without a base_margin.",
+            remedy="Fit it on the CPU with the installed version of xgboost and without a base_margin.",
         )

@@ -1,43 +1,30 @@
-"""A model of one's own in a few lines: rows to fit on, then a version that serving answers with.
-
-labelled = own_model.labelled("spam", text_score=True)
-model = XGBClassifier(max_depth=4).fit(labelled.learn.X, labelled.learn.y)
-own_model.register(labelled, model, why="deeper trees")
-"""
+"""Registers a fitted XGBoost model of your own as the challenger of a harm."""
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
 
-from sqlalchemy.engine import Engine
-
-from leads.db.engine import open_engine
 from leads.db.model_changes import CHALLENGER, current_actor
 from leads.errors import InvalidInput
-from leads.files import only_one
-from models.registry.registry import Registry
 from models.thresholds import Thresholds
-from training.lifecycle.lifecycle import settle
-from training.lifecycle.outcomes import Settled
+from training.build import build
+from training.lifecycle.outcomes import ChangeReason
+from training.own_model.calibrate import fitted_model, restricted_data
 from training.own_model.checks import checked
-from training.own_model.rows import Labelled, Rows, labelled
-from training.own_model.version import Made, make
-from training.report.measure import Metrics
-
-__all__ = ["Labelled", "OwnVersion", "Rows", "labelled", "register"]
+from training.own_model.labelled_split import LabelledSplit
+from training.report.measure import Metrics, metrics_of
+from training.workspace import open_workspace
 
 
 @dataclass(frozen=True, repr=False)
 class OwnVersion:
-    """What came of a model.
+    """A registered model of your own.
 
     Args:
         version: its number in the registry.
-        alias: the one that it bears, None when it bears none, and `why`.
+        alias: the alias it has, None if it has none; `why` gives the reason.
         metrics: measured on the held-out rows.
-        next_steps: commands, and what they do.
+        next_steps: commands, each with what it does.
     """
 
     harm: str
@@ -53,66 +40,56 @@ class OwnVersion:
         width = max(len(command) for command, _ in self.next_steps)
         starts = (("review", self.thresholds.review), ("auto", self.thresholds.auto))
         lines = [
-            f"{self.harm} version {self.version}, {self.alias or 'without alias'}: {self.why}",
+            f"{self.harm} version {self.version}, {self.alias or 'no alias'}: {self.why}",
             f"  on {test.rows:,} held-out rows, {test.positives:,} violating: average precision "
             f"{self.metrics.ap_interval.text()}, Brier score {test.brier:.4f}, ECE {test.ece:.4f}",
-            *(f"  {tier}: {'not offered' if start is None else f'from {start:.3f}'}" for tier, start in starts),
+            *(f"  {tier} tier: {'not offered' if start is None else f'from {start:.3f}'}" for tier, start in starts),
             *(f"  {command:<{width}}  {what}" for command, what in self.next_steps),
         ]
         return "\n".join(lines)
 
 
-def register(rows: Labelled, model: object, *, why: str) -> OwnVersion:
+def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
     """Calibrate, measure and register a fitted binary XGBoost model as the harm's challenger.
 
-    The model's own trees answer, from its own start; no pickle is kept. Its columns may be any of `rows.columns`, in
-    any order but for `text.score`, which comes last. An equal model on equal data is not registered twice.
+    Serving runs the model's own trees from its own base score; nothing is pickled. The model may take any of
+    `rows.columns` in any order, but `text.score` must come last. An equal model on equal data is registered once.
 
     Args:
-        model: `xgboost.XGBClassifier` or `xgboost.Booster`, fitted on (some columns of) `rows.learn.X`.
-        why: kept with the version.
+        model: `xgboost.XGBClassifier` or `xgboost.Booster`, fitted on (some columns of) `rows.train.X`.
+        why: why it is registered; kept with the version.
 
     Raises:
-        InvalidInput: serving can't answer with this model; or `why` is empty.
-        ModelRefused: the written version doesn't prove itself.
+        InvalidInput: serving can't reproduce this model, or `why` is empty.
+        ModelRefused: the written version doesn't reproduce its own scores.
         Conflict: another process is training.
-        Unavailable: the database or MLflow doesn't answer.
+        Unavailable: the database or MLflow can't be reached.
     """
-    if not why.strip():
-        raise InvalidInput("A version takes a reason.", field="why", remedy='Say in a sentence why: why="…".')
-    own = checked(model, rows.columns, rows.calibrate.X)
-    engine = open_engine(rows.settings)
-    try:
-        with only_one(rows.settings.root / "training.lock", what="training"), tempfile.TemporaryDirectory() as folder:
-            made = make(rows, own, engine, Path(folder), why=why)
-            number, settled = _registered(rows, made, engine, Path(folder), why)
-    finally:
-        engine.dispose()
+    why = why.strip()
+    if not why:
+        raise InvalidInput("Registering a version needs a reason.", field="why", remedy='Give one sentence: why="…".')
+    own = checked(model, rows.columns, rows.calibration.X)
+    with open_workspace(rows.settings) as space:
+        data = restricted_data(rows.data, own)
+        fitted = fitted_model(rows, own, data, why)
+        same = space.registry.find(rows.harm, fitted.fingerprint)
+        if same:
+            number, version = same.version, space.fetch(rows.harm, same.version)
+        else:
+            built = build(space, rows.policy, data, fitted, frame=rows.frame)
+            number, version = space.registry.register(rows.harm, built.version, built.run), built.version
+        settled = space.lifecycle(rows.harm, rows.policy).settle(
+            number,
+            version,
+            rows.data,
+            space.folder,
+            ChangeReason(current_actor(), why),
+            promote=False,
+            first=CHALLENGER,
+        )
+        metrics = metrics_of(version)
     steps = (
-        (f"leads models show {rows.harm} {number}", "everything known about it"),
-        (f"leads models promote {rows.harm} {number}", "let it answer, if the gate passes it"),
+        (f"leads models show {rows.harm} {number}", "show everything known about it"),
+        (f"leads models promote {rows.harm} {number}", "make it champion if the gate passes it"),
     )
-    return OwnVersion(rows.harm, number, settled.alias, settled.why, made.metrics, made.version.thresholds, steps)
-
-
-def _registered(rows: Labelled, made: Made, engine: Engine, folder: Path, why: str) -> tuple[str, Settled]:
-    """The version's number, an earlier one's where the two are equal, and what became of its alias."""
-    registry = Registry(rows.settings)
-    registry.prepare()
-    same = registry.find(rows.harm, made.run.fingerprint)
-    number = same.version if same else registry.register(rows.harm, made.version, made.run)
-    settled = settle(
-        rows.settings,
-        registry,
-        engine,
-        rows.policy,
-        number,
-        made.version,
-        rows.data,
-        folder,
-        promoting=False,
-        first=CHALLENGER,
-        actor=current_actor(),
-        why=why.strip(),
-    )
-    return number, settled
+    return OwnVersion(rows.harm, number, settled.alias, settled.why, metrics, version.thresholds, steps)

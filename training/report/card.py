@@ -12,52 +12,43 @@ from training.report.measure import Metrics
 
 _CALIBRATED_P = 0.05
 _METHODS = {
-    "platt": "Platt's straight line",
-    "beta": "beta calibration",
-    "bent": "a line with a few bends",
-    "isotonic": "centred isotonic regression",
+    "platt": "Platt scaling",
+    "beta": "Beta calibration",
+    "bent": "A piecewise-linear calibrator",
+    "isotonic": "Centred isotonic regression",
 }
 
 
-def write_card(
-    harm: str,
-    policy: HarmPolicy,
-    data: DatasetCard,
-    metrics: Metrics,
-    thresholds: Thresholds,
-    fitted: Fit,
-    behaved: BehaviourReport | None,
-) -> str:
-    """The card of one version that was trained here."""
-    return write(harm, policy, data, metrics, thresholds, _how(data, fitted), behaved)
-
-
 def write(
-    harm: str,
     policy: HarmPolicy,
     data: DatasetCard,
     metrics: Metrics,
     thresholds: Thresholds,
-    how: str,
-    behaved: BehaviourReport | None,
+    provenance: str,
+    behaviour: BehaviourReport | None,
 ) -> str:
-    """The card of any version; `how` says in a paragraph how it works."""
-    kinds = ", ".join(policy.subject_types)
+    """The card of a version.
+
+    Args:
+        provenance: a paragraph on how the model works and where it comes from.
+        behaviour: None if the harm has no behaviour suite.
+    """
+    types = ", ".join(policy.subject_types)
     tiers = "\n".join(f"- **{tier}**: {why}" for tier, why in thresholds.why.items())
-    return f"""# {policy.title} (`{harm}`)
+    return f"""# {policy.title} (`{data.harm}`)
 
-The probability that a subject ({kinds}) violates this policy, to rank what reviewers look at first. It orders work;
-it is no finding about a person, and is not fit to act without review beyond the tier `auto` below.
+The score is the probability that a subject ({types}) violates this policy. It ranks subjects for review. It is not a
+finding about a person, and only the tier `auto` below may be acted on without review.
 
-## How it works
+## Model
 
-{how}
+{provenance}
 
 {dataset_card.markdown(data).strip()}
 
-## Measured on {metrics.test.rows:,} held-out rows, {metrics.test.positives:,} of them violating
+## Quality on {metrics.test.rows:,} held-out rows, {metrics.test.positives:,} of them violating
 
-{_measured(metrics)}
+{_measures(metrics)}
 
 ### Slices
 
@@ -65,49 +56,50 @@ it is no finding about a person, and is not fit to act without review beyond the
 
 ## Behaviour
 
-{_behaviour(behaved)}
+{_behaviour(behaviour)}
 
 ## Tiers
 
 {tiers}
 
-## Limits
+## Limitations
 
-Decided subjects are mostly reported ones, and public corpora come from other platforms and years: how good the version
-is on unreported subjects here is known only from decisions on subjects drawn at random. Texts in languages that the
-labels don't hold are judged by features alone.
+Most decided subjects were reported first, and public corpora come from other platforms and years. Quality on unreported
+subjects of this platform is only known from decisions on randomly drawn subjects. Texts in languages that the labels
+don't cover are scored by their other features alone.
 """
 
 
-def _how(data: DatasetCard, fitted: Fit) -> str:
-    stage = "The share of violating subjects starts it"
+def provenance(fitted: Fit, contract_hash: str) -> str:
+    """How a model that was trained here works, in a paragraph."""
+    start = "The share of violating rows gives the initial log-odds"
     if fitted.text_stage:
-        stage = "Word and character n-grams give log-odds"
+        start = "A linear model on word and character n-grams gives the log-odds of the text"
         if fitted.text_stage.sentence:
-            stage += f", together with a model on the sentence vectors of `{fitted.text_stage.sentence.encoder}`"
+            start += f", together with a model on sentence vectors of `{fitted.text_stage.sentence.encoder}`"
     method = _METHODS.get(fitted.calibrator.method, fitted.calibrator.method)
     return (
-        f"{stage}; {fitted.rounds} trees correct them by the features of the contract `{data.contract_hash}`; "
-        f"{method}, fitted on rows that the rest didn't see, turns the margin into a probability. Reports, notices, "
-        "hash matches and strikes never lower a score."
+        f"{start}. {fitted.rounds} trees on the features of contract `{contract_hash}` correct them. {method}, fitted "
+        "on out-of-fold margins, turns the margin into a probability. More reports, notices, hash matches or strikes "
+        "never lower a score."
     )
 
 
-def _measured(metrics: Metrics) -> str:
+def _measures(metrics: Metrics) -> str:
     test = metrics.test
-    honest = "not rejected" if test.ece_p >= _CALIBRATED_P else "rejected"
+    verdict = "not rejected" if test.ece_p >= _CALIBRATED_P else "rejected"
     return f"""| measure | value |
 |---|---|
 | average precision (95% interval) | {metrics.ap_interval.text()} |
 | ROC AUC | {test.roc_auc:.3f} |
 | Brier score (95% interval) | {metrics.brier_interval.text()} |
 | expected calibration error, 15 bins | {test.ece:.4f} |
-| perfect calibration | {honest} (p = {test.ece_p:.3f}) |"""
+| perfect calibration | {verdict} (p = {test.ece_p:.3f}) |"""
 
 
 def _behaviour(report: BehaviourReport | None) -> str:
     if report is None:
-        return "There is no behaviour suite for this harm."
+        return "This harm has no behaviour suite."
     passed, checks = sum(kind.passed for kind in report.kinds), sum(kind.checks for kind in report.kinds)
     lines = [f"| {name} | {kind} | {share} | {weakest} |" for name, kind, share, _, weakest, _ in rows(report)]
     table = "\n".join(("| case | kind | passed | weakest group |", "|---|---|---|---|", *lines))

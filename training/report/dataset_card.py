@@ -1,4 +1,4 @@
-"""The data card: what a version was made from, in numbers, for its model card and as an MLflow dataset."""
+"""The data card: the data set of a version in numbers, for its model card and as an MLflow dataset."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
 SOURCE_TYPE = "lead-serving"
-# MLflow keeps no longer digest.
+# The longest digest that MLflow accepts.
 _DIGEST = 36
 
 
 class SourceCard(msgspec.Struct, frozen=True):
-    """One source's rows; `weight` is the sum of how much their labels count in fitting."""
+    """The rows of one source. `weight` is the sum of their labels' weights in fitting."""
 
     source: str
     rows: int
@@ -31,17 +31,18 @@ class SourceCard(msgspec.Struct, frozen=True):
 
 
 class DatasetCard(msgspec.Struct, frozen=True):
-    """A data set in numbers: no text, no path, no id.
+    """A data set in numbers, without texts, paths or ids.
 
     Args:
         prevalence: share of violating rows; 0 without rows.
-        first_decision, last_decision: when the decisions among the labels became visible, µs; None without any.
-        removed: copies of texts that were left out.
-        disputed: labels about which humans passed both verdicts, or copies of a text bore both in equal number.
-        held_out: rows that only measure.
-        makers: known makers, so far as sources name them.
-        dataset_hash: of everything that is learned from, hex.
-        never_scored: labels left out because the worker could not have scored their subject before the verdict.
+        first_decision, last_decision: when the first and last decision among the labels became visible, µs; None
+            without decisions.
+        removed: copies of texts that were dropped.
+        disputed: labels on which human reviewers disagreed, or whose copies had both labels equally often.
+        held_out: number of held-out rows.
+        makers: number of distinct makers, as far as sources name them.
+        dataset_hash: hex hash of the data set.
+        never_scored: number of labels dropped because the worker can't have scored the subject before the verdict.
     """
 
     harm: str
@@ -63,7 +64,7 @@ class DatasetCard(msgspec.Struct, frozen=True):
 
 
 def card_of(data: Dataset) -> DatasetCard:
-    """Count a harm's data set."""
+    """The card of a data set."""
     labels, weights = data.labels, data.weights
     source_of = np.array([row.source for row in data.rows], dtype=np.str_)
     decided = [row.order for row in data.rows if row.source == PLATFORM and row.order is not None]
@@ -93,37 +94,37 @@ def card_of(data: Dataset) -> DatasetCard:
 
 
 def markdown(card: DatasetCard) -> str:
-    """A section for the model card."""
+    """The model card's section on data."""
     sources = "\n".join(
         f"| {one.source} | {one.rows:,} | {one.violating:,} | {one.violating / one.rows:.1%} | {one.weight:,.1f} |"
         for one in card.sources
     )
     facts = "\n".join(f"| {name} | {value} |" for name, value in _facts(card))
-    return f"""## Learned from
+    return f"""## Data
 
-{card.violating:,} of {card.rows:,} rows violate ({card.prevalence:.1%}). Of each source the latest fifth only measures,
-or a random fifth where it has no time; equal texts are never on both sides.
+{card.violating:,} of {card.rows:,} labelled rows are violating ({card.prevalence:.1%}). The latest fifth of each source
+is held out for evaluation, or a random fifth if the source has no times. Equal texts are always on the same side.
 
-| source | rows | violating | share | weight in fitting |
+| source | rows | violating | share violating | weight in fitting |
 |---|--:|--:|--:|--:|
 {sources}
 
-| | |
+| fact | value |
 |---|---|
 {facts}
 """
 
 
 def to_mlflow(card: DatasetCard) -> DatasetInput:
-    """The card as what `MlflowClient.log_inputs(run_id, datasets=[…])` takes; a run then shows and finds it."""
+    """The card as an MLflow dataset, for `MlflowClient.log_inputs(run_id, datasets=[…])`."""
     with warnings.catch_warnings():
-        # MLflow and what it imports warn about each other; nobody here can act on it.
+        # MLflow and its dependencies warn about each other; users can't act on that.
         warnings.simplefilter("ignore")
         from mlflow.entities import Dataset as Entity
         from mlflow.entities import DatasetInput, InputTag
 
     source = {"harm": card.harm, "sources": [one.source for one in card.sources], "hash": card.dataset_hash}
-    # As MLflow writes a data frame's schema.
+    # In MLflow's format for the schema of a data frame.
     columns = [{"type": "float", "name": name, "required": False} for name in card.columns]
     schema = {"mlflow_colspec": [*columns, {"type": "boolean", "name": "violating", "required": True}]}
     profile = msgspec.structs.asdict(card)
@@ -142,18 +143,18 @@ def to_mlflow(card: DatasetCard) -> DatasetInput:
 
 
 def _facts(card: DatasetCard) -> list[tuple[str, str]]:
-    decided = "none among the labels"
+    decided = "none"
     if card.first_decision is not None and card.last_decision is not None:
         decided = f"{_day(card.first_decision)} to {_day(card.last_decision)} (UTC)"
     return [
-        ("decisions made", decided),
+        ("decisions", decided),
         ("held out", f"{card.held_out:,} rows, {card.held_out_violating:,} of them violating"),
-        ("copies of texts left out", f"{card.removed:,}"),
+        ("copies of texts dropped", f"{card.removed:,}"),
         ("disputed labels", f"{card.disputed:,}"),
-        ("labels of subjects never scored, left out", f"{card.never_scored:,}"),
-        ("known makers", f"{card.makers:,}"),
-        ("contract", f"`{card.contract_hash}`, {len(card.columns)} columns"),
-        ("data set", f"`{card.dataset_hash[:12]}`"),
+        ("labels dropped, subject never scored", f"{card.never_scored:,}"),
+        ("makers", f"{card.makers:,}"),
+        ("feature contract", f"`{card.contract_hash}`, {len(card.columns)} features"),
+        ("data set hash", f"`{card.dataset_hash[:12]}`"),
     ]
 
 

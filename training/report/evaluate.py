@@ -1,4 +1,4 @@
-"""How good a version is on rows it never saw."""
+"""Measures of scores against labels: average precision, ROC AUC, Brier score, calibration error, tiers."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ Bools = npt.NDArray[np.bool_]
 
 ECE_BINS = 15
 _SIMULATIONS = 1_000
-# Labels drawn in one piece, to bound the memory.
-_AT_ONCE = 50
+# Simulated sets of labels drawn at once, to bound memory.
+_BATCH = 50
 
 
 class AtTier(msgspec.Struct, frozen=True):
-    """What a tier holds among the test rows; None where a share of nothing is asked for."""
+    """A tier on the held-out rows. `precision` is None if no row is in the tier, `recall` if no row violates."""
 
     tier: str
     threshold: float
@@ -28,10 +28,13 @@ class AtTier(msgspec.Struct, frozen=True):
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """Args:
-    ap: average precision, the area under the precision-recall curve.
-    ece: expected calibration error over 15 bins of equal mass.
-    ece_p: share of draws, were every score exactly right, in which chance alone gives so large an `ece`.
+    """Measures of one version on held-out rows.
+
+    Args:
+        ap: average precision, the area under the precision-recall curve.
+        brier: mean squared difference between score and label.
+        ece: expected calibration error over 15 bins of equal size.
+        ece_p: p-value of perfect calibration; see `ece_p_value`.
     """
 
     rows: int
@@ -45,7 +48,7 @@ class Evaluation(msgspec.Struct, frozen=True):
 
 
 def evaluate(scores: Doubles, labels: Bools, thresholds: Thresholds, *, seed: int) -> Evaluation:
-    """Measure (n,) scores against (n,) labels, which hold both kinds."""
+    """Measure (n,) scores in [0, 1] against (n,) labels, which must contain both kinds."""
     from sklearn.metrics import average_precision_score, roc_auc_score
 
     tiers = (("review", thresholds.review), ("auto", thresholds.auto))
@@ -62,32 +65,32 @@ def evaluate(scores: Doubles, labels: Bools, thresholds: Thresholds, *, seed: in
 
 
 def brier(scores: Doubles, labels: Bools) -> float:
-    """Mean squared distance of score and label."""
+    """Mean squared difference between score and label."""
     return float(np.mean((scores - labels) ** 2))
 
 
 def ece(scores: Doubles, labels: Bools) -> float:
-    """Mean distance of score and share of positives over bins of equal mass."""
+    """Expected calibration error: the mean difference of score and share of positives over 15 bins of equal size."""
     ordered = labels[None, np.argsort(scores, kind="stable")].astype(np.float64)
     return float(_errors(_binned(scores), ordered)[0])
 
 
 def ece_p_value(scores: Doubles, labels: Bools, *, seed: int) -> float:
-    """Chance of an error at least as large under perfect calibration, for these very scores.
+    """The p-value of perfect calibration: how often chance alone gives an `ece` at least this large.
 
-    Labels are drawn 1,000 times from the scores; below 0.05 the scores are not the probabilities they claim to be.
+    Labels are drawn 1,000 times with the scores as their probabilities. Below 0.05 the scores are miscalibrated.
     """
     binned, values, found = _binned(scores), np.sort(scores, kind="stable"), ece(scores, labels)
     random = np.random.default_rng(seed)
     as_large = 0
-    for _ in range(0, _SIMULATIONS, _AT_ONCE):
-        drawn = random.random((_AT_ONCE, len(values)), dtype=np.float32) < values
+    for _ in range(0, _SIMULATIONS, _BATCH):
+        drawn = random.random((_BATCH, len(values)), dtype=np.float32) < values
         as_large += int((_errors(binned, drawn.astype(np.float64)) >= found).sum())
     return (1 + as_large) / (1 + _SIMULATIONS)
 
 
 def reliability(scores: Doubles, labels: Bools) -> list[tuple[float, float, int]]:
-    """Each bin's mean score, share of positives and size."""
+    """Mean score, share of positives and size of each bin."""
     order = np.argsort(scores, kind="stable")
     return [
         (float(scores[part].mean()), float(labels[part].mean()), len(part))
@@ -97,14 +100,14 @@ def reliability(scores: Doubles, labels: Bools) -> list[tuple[float, float, int]
 
 
 def _binned(scores: Doubles) -> tuple[npt.NDArray[np.int64], Doubles]:
-    """Where each bin starts among the ascending scores, and the sum of the scores in it."""
+    """The first position of each bin among the ascending scores, and the sum of its scores."""
     parts = [part for part in np.array_split(np.sort(scores, kind="stable"), ECE_BINS) if len(part)]
     sizes = np.array([len(part) for part in parts])
     return np.cumsum(sizes) - sizes, np.array([part.sum() for part in parts])
 
 
 def _errors(binned: tuple[npt.NDArray[np.int64], Doubles], labels: Doubles) -> Doubles:
-    """The error of each row of (s, n) labels, in the order of the ascending scores."""
+    """(s,) the error of each of s sets of n labels, which are in the order of ascending scores."""
     starts, sums = binned
     gaps = np.abs(np.add.reduceat(labels, starts, axis=1) - sums)
     return np.asarray(gaps.sum(axis=1) / labels.shape[1])

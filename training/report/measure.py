@@ -1,4 +1,4 @@
-"""What is measured of a version on the rows it never saw: overall, with intervals, by source and by slice."""
+"""Measures a version on the held-out rows: overall with intervals, by source, and by slice."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from leads.errors import ModelRefused
+from models import manifest
 from models.thresholds import Thresholds
 from models.version import ModelVersion, Scores
 from training.data.dataset import MIN_HELD_OUT, Dataset
@@ -21,12 +23,15 @@ Doubles = npt.NDArray[np.float64]
 
 
 class Metrics(msgspec.Struct, frozen=True):
-    """`metrics.json`.
+    """The content of `metrics.json`.
 
     Args:
-        ap_interval, brier_interval: 95%, over resamples of the held-out rows, equal texts together.
-        by_source: average precision on each source's held-out rows, where they allow it.
-        slices: by type of subject, source, length of text, target group.
+        rows, positives: labels in the data set, and how many of them are violating.
+        new_labels: decisions that the harm's previous version didn't know; None if that isn't known.
+        rounds: number of trees.
+        ap_interval, brier_interval: 95% intervals over resamples of the held-out rows, equal texts drawn together.
+        by_source: average precision on the held-out rows of each source that has enough of both kinds.
+        slices: by type of subject, source, length of text, and target group.
     """
 
     rows: int
@@ -41,7 +46,7 @@ class Metrics(msgspec.Struct, frozen=True):
 
 
 class OnTest(NamedTuple):
-    """The held-out rows that stand for what will be scored, with what the version says of them."""
+    """The version's scores and the labels of those held-out rows that represent what will be scored."""
 
     scores: Scores
     labels: Bools
@@ -50,7 +55,7 @@ class OnTest(NamedTuple):
 def measure(
     version: ModelVersion, data: Dataset, *, new_labels: int | None, rounds: int, seed: int
 ) -> tuple[Metrics, OnTest]:
-    """Measure on the held-out rows; rows unlike those that will be scored count by source and slice only."""
+    """Measure on the held-out rows. Rows that don't represent what will be scored only count by source and slice."""
     held_out = np.flatnonzero(data.held_out)
     rows, texts, labels = data.rows, data.texts, data.labels[held_out]
     scores = version.score(data.features[held_out], [texts[i] for i in held_out.tolist()])
@@ -72,8 +77,19 @@ def measure(
     return metrics, test
 
 
+def metrics_of(version: ModelVersion) -> Metrics:
+    """The metrics in a version's folder. Raises ModelRefused if they can't be read."""
+    raw = manifest.read_file(version.folder, manifest.METRICS)
+    try:
+        return msgspec.json.decode(raw, type=Metrics)
+    except msgspec.MsgspecError as error:
+        raise ModelRefused(
+            f"{manifest.METRICS} can't be read: {error}.", field=manifest.METRICS, remedy="Train the harm again."
+        ) from error
+
+
 def for_the_run(metrics: Metrics, thresholds: Thresholds) -> dict[str, float]:
-    """What a run shows of them by itself, by name."""
+    """The metrics that are logged to the MLflow run, by name."""
     test, starts = metrics.test, {"review": thresholds.review, "auto": thresholds.auto}
     return {
         "ap": test.ap,

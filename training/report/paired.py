@@ -1,4 +1,4 @@
-"""Two versions on the same rows: resampled together, so that what the rows' choice does to both cancels out."""
+"""Paired bootstrap: two versions are measured on the same resamples, so sampling noise common to both cancels out."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ Groups = npt.NDArray[np.uint64]
 Counts = npt.NDArray[np.int32]
 
 RESAMPLES = 1_000
-# Resamples weighed in one piece, to bound the memory.
-_AT_ONCE = 50
+# Resamples evaluated at once, to bound memory.
+_BATCH = 50
 _BOUNDS = (2.5, 97.5)
 
 
 class Interval(msgspec.Struct, frozen=True):
-    """What was measured on the rows as they are, and the 95% percentile interval over resamples of them."""
+    """A measure on the rows as they are, and its 95% percentile interval over resamples of the rows."""
 
     found: float
     low: float
@@ -41,23 +41,23 @@ class Interval(msgspec.Struct, frozen=True):
 
 
 class Resamples(NamedTuple):
-    """(r, n) how often each of n rows is drawn in each of r resamples; every resample holds both kinds."""
+    """r resamples of n rows. `counts` (r, n) says how often each row is drawn; every resample holds both kinds."""
 
     counts: Counts
     labels: Bools
 
 
 def resample(labels: Bools, groups: Groups, *, seed: int, times: int = RESAMPLES) -> Resamples:
-    """Draw rows with replacement, those of equal groups together (cluster bootstrap, Davison and Hinkley 1997, 3.8).
+    """Draw rows with replacement, equal groups together (cluster bootstrap, Davison and Hinkley 1997, section 3.8).
 
     Args:
-        groups: (n,) equal where texts are: they are one observation, not several.
+        groups: (n,) equal for rows with equal texts, which are one observation.
 
     Raises:
         NotEnoughData: all labels are of one kind.
     """
     if labels.all() or not labels.any():
-        raise NotEnoughData("All held-out labels are of one kind.", remedy="Make more decisions.")
+        raise NotEnoughData("All held-out labels are of one kind.", remedy="Make more decisions, then train again.")
     random = np.random.default_rng(seed)
     _, inverse = np.unique(groups, return_inverse=True)
     clusters = int(inverse.max()) + 1
@@ -70,10 +70,9 @@ def resample(labels: Bools, groups: Groups, *, seed: int, times: int = RESAMPLES
 
 
 def average_precision(scores: Doubles, labels: Bools, counts: Counts) -> Doubles:
-    """(r,) scikit-learn's average precision of rows that count as often as (r, n) `counts` says.
+    """(r,) average precision as scikit-learn defines it, of rows weighted by (r, n) `counts`.
 
-    Σ (recall_k − recall_{k−1}) · precision_k over the distinct scores from the highest down; equal scores stand
-    together.
+    Σ (recall_k − recall_{k−1}) · precision_k over the distinct scores k in descending order.
 
     >>> average_precision(np.array([0.9, 0.8, 0.1]), np.array([True, False, True]), np.ones((1, 3), np.int32)).item()
     0.8333333333333333
@@ -92,12 +91,12 @@ def average_precision(scores: Doubles, labels: Bools, counts: Counts) -> Doubles
 
 
 def brier(scores: Doubles, labels: Bools, counts: Counts) -> Doubles:
-    """(r,) mean squared distance of score and label."""
+    """(r,) mean squared difference between score and label."""
     return np.asarray(counts @ (scores - labels) ** 2 / counts.sum(axis=1))
 
 
 def calibration_error(scores: Doubles, labels: Bools, counts: Counts) -> Doubles:
-    """(r,) expected calibration error, as `training.report.evaluate.ece` measures it."""
+    """(r,) expected calibration error; see `training.report.evaluate.ece`."""
     order = np.argsort(scores, kind="stable")
     drawn = (np.repeat(order, times[order]) for times in counts)
     return np.array([ece(scores[rows], labels[rows]) for rows in drawn])
@@ -107,14 +106,14 @@ Measure = Callable[[Doubles, Bools, Counts], Doubles]
 
 
 def measure(of: Measure, scores: Doubles, drawn: Resamples) -> Interval:
-    """A measure of one version's scores."""
+    """A measure of one version's (n,) scores, with its interval."""
     whole = np.ones((1, len(scores)), dtype=np.int32)
     found = of(scores, drawn.labels, whole).item()
     return _interval(of, found, of(scores, drawn.labels, drawn.counts))
 
 
 def difference(of: Measure, old: Doubles, new: Doubles, drawn: Resamples) -> Interval:
-    """What a measure gives for `new` less what it gives for `old`, on the same resamples."""
+    """A measure of `new` minus that of `old`, (n,) scores each, on the same resamples."""
     whole = np.ones((1, len(old)), dtype=np.int32)
     found = (of(new, drawn.labels, whole) - of(old, drawn.labels, whole)).item()
     return _interval(of, found, of(new, drawn.labels, drawn.counts) - of(old, drawn.labels, drawn.counts))
@@ -127,12 +126,12 @@ def interval(found: float, over_resamples: Doubles) -> Interval:
 
 
 def _interval(of: Measure, found: float, over: Doubles) -> Interval:
-    """Repeated rows add calibration error of their own, so that its resamples are moved back onto what was found."""
+    """Repeated rows add calibration error, so the resamples of that measure are shifted back to the value found."""
     return interval(found, over + (found - np.median(over)) if of is calibration_error else over)
 
 
 def share(hits: int, rows: int) -> Interval | None:
-    """Hits among rows with Wilson's (1927) 95% interval; None without rows.
+    """The share of hits among rows with its 95% interval (Wilson 1927); None if there are no rows.
 
     >>> share(8, 10).text()
     '0.800 (0.490 to 0.943)'
@@ -145,5 +144,5 @@ def share(hits: int, rows: int) -> Interval | None:
 
 
 def _pieces(counts: Counts) -> Iterator[Counts]:
-    for start in range(0, len(counts), _AT_ONCE):
-        yield counts[start : start + _AT_ONCE]
+    for start in range(0, len(counts), _BATCH):
+        yield counts[start : start + _BATCH]

@@ -1,4 +1,4 @@
-"""What a version's quality looks like: precision and recall, reliability, and what its trees look at."""
+"""Plots of a version: precision and recall, reliability, and feature importances."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ _EXPLAINED_ROWS = 500
 
 
 def draw(folder: Path, version: ModelVersion, test: OnTest, evaluation: Evaluation) -> tuple[Path, ...]:
-    """Write three PNGs about a version on its held-out rows into `folder`; returns their paths."""
+    """Write three PNG plots of a version on its held-out rows to `folder`; returns their paths."""
     harm, scores, labels, thresholds = version.harm, test.scores.score, test.labels, version.thresholds
-    # What each input adds to or takes from the margin, on average, in log-odds.
+    # Mean absolute contribution of each input to the margin, in log-odds.
     parts = np.abs(version.contributions(test.scores.vector[:_EXPLAINED_ROWS])).mean(axis=0)
     importances = dict(zip(version.input_names, parts[:-1].tolist(), strict=True))
     return (
@@ -64,10 +64,10 @@ def _precision_recall(axes: Axes, harm: str, scores: Doubles, labels: Bools, eva
 
     precision, recall, _ = precision_recall_curve(labels, scores)
     share = evaluation.positives / evaluation.rows
-    # The curve's end at recall 0 is a convention and no measurement.
+    # The curve's last point, at recall 0, is a convention, not a measurement.
     axes.step(recall[:-1], precision[:-1], where="post", color=_BLUE, linewidth=2)
     axes.axhline(share, color=_GREY, linewidth=1, linestyle="--")
-    axes.text(0.01, share + 0.01, "by chance", fontsize=8, color="#4b5563")
+    axes.text(0.01, share + 0.01, "chance", fontsize=8, color="#4b5563")
     for tier in evaluation.tiers:
         if tier.precision is not None and tier.recall is not None:
             axes.plot(tier.recall, tier.precision, "o", color=_ORANGE, markersize=7)
@@ -83,7 +83,7 @@ def _precision_recall(axes: Axes, harm: str, scores: Doubles, labels: Bools, eva
             )
     axes.set(xlim=(0, 1.01), ylim=(0, 1.05), xlabel="recall", ylabel="precision")
     axes.grid(color="#e5e7eb", linewidth=0.6)
-    held_out = f"{evaluation.rows:,} held-out rows, {evaluation.positives:,} of them violating"
+    held_out = f"{evaluation.rows:,} held-out rows, {evaluation.positives:,} violating"
     below = f"average precision {evaluation.ap:.3f} on {held_out}"
     _title(axes, f"{harm}: precision and recall", below)
 
@@ -101,10 +101,10 @@ def _reliability(
     for start in (thresholds.review, thresholds.auto):
         if start is not None:
             axes.axvline(start, color=_ORANGE, linewidth=1, alpha=0.7)
-    axes.set(xlim=(0, 1), ylim=(0, 1.05), xlabel="score", ylabel="share that violates")
+    axes.set(xlim=(0, 1), ylim=(0, 1.05), xlabel="mean score", ylabel="share violating")
     axes.grid(color="#e5e7eb", linewidth=0.6)
-    below = f"ECE {evaluation.ece:.3f} over 15 bins of equal mass; p = {evaluation.ece_p:.2f}; lines mark tiers"
-    _title(axes, f"{harm}: do scores keep their word?", below)
+    below = f"ECE {evaluation.ece:.3f} over 15 bins of equal size; p = {evaluation.ece_p:.2f}; vertical lines: tiers"
+    _title(axes, f"{harm}: reliability", below)
 
 
 def _importances(axes: Axes, harm: str, importances: Mapping[str, float]) -> None:
@@ -115,4 +115,4 @@ def _importances(axes: Axes, harm: str, importances: Mapping[str, float]) -> Non
     axes.tick_params(axis="y", length=0, labelsize=9)
     axes.set_xlabel("mean absolute contribution, log-odds")
     axes.grid(axis="x", color="#e5e7eb", linewidth=0.6)
-    _title(axes, f"{harm}: what the score rests on", "on held-out rows")
+    _title(axes, f"{harm}: feature importances", "on held-out rows")

@@ -1,4 +1,4 @@
-"""How good a version is on parts of the held-out rows, and which parts fall far behind the rest."""
+"""Measures a version on slices of the held-out rows, and finds slices that are far behind the rest."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from training.data.labelled_rows import Row
+from training.data.labelled_rows import LabelledRow
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
@@ -24,14 +24,14 @@ CALIBRATION_ERRORS = 3.0
 
 
 class Slice(msgspec.Struct, frozen=True):
-    """The rows that have one value in one dimension.
+    """The held-out rows that have one value of one dimension.
 
     Args:
-        ap: average precision; None where all rows are of one kind.
-        roc_auc, roc_auc_se: with its standard error; None with fewer than ten rows of either kind.
-        rest_auc: that of all other rows whose value is known; None as `roc_auc`.
-        mean_score, share: what the scores promise on average, and the share that violates.
-        behind: whether the slice falls far behind the rest; `why` says in what, else it is empty.
+        ap: average precision; None if all rows are of one kind.
+        roc_auc, roc_auc_se: ROC AUC and its standard error; None with fewer than ten rows of either kind.
+        rest_auc: ROC AUC of all other rows whose value is known; None as for `roc_auc`.
+        mean_score, share: mean score, and share of violating rows.
+        behind: whether the slice is far behind the rest. `why` says in what; empty if it isn't.
     """
 
     dimension: str
@@ -58,10 +58,10 @@ class Auc(NamedTuple):
 def dimensions(
     types: Sequence[str], sources: Sequence[str], texts: Sequence[str | None], targets: Sequence[str | None]
 ) -> dict[str, list[str | None]]:
-    """What rows are sliced by, each (n,): type of subject, source, length of text, target group.
+    """The values, (n,) each, that rows are sliced by: type of subject, source, length of text, and target group.
 
     Args:
-        targets: the group that a text is about; None where it isn't known, which puts the row in no such slice.
+        targets: the group that each text is about. A row whose target is None is in no slice by target group.
     """
     return {
         "type": list(types),
@@ -71,8 +71,8 @@ def dimensions(
     }
 
 
-def of_rows(rows: Sequence[Row], scores: Doubles, labels: Bools) -> tuple[Slice, ...]:
-    """Measure (n,) scores and labels by what n rows say of themselves; what all of them share tells nothing apart."""
+def of_rows(rows: Sequence[LabelledRow], scores: Doubles, labels: Bools) -> tuple[Slice, ...]:
+    """Measure (n,) scores and labels by each dimension in which the n rows have more than one value."""
     names = dimensions(
         [row.type_id or "text" for row in rows],
         [row.source for row in rows],
@@ -85,12 +85,12 @@ def of_rows(rows: Sequence[Row], scores: Doubles, labels: Bools) -> tuple[Slice,
 def measure(scores: Doubles, labels: Bools, names: Mapping[str, Sequence[str | None]]) -> tuple[Slice, ...]:
     """Measure each slice of (n,) scores and labels, by dimension and then by value.
 
-    A slice is behind when the 95% interval of the difference to the other rows' ROC AUC lies below -0.05, or when its
-    mean score is off its share of violating rows by more than 0.05 and three standard errors. Fewer than ten rows, or
-    for the AUC fewer than ten of either kind in the slice or outside, are too few to say so.
+    A slice is behind if the 95% interval of the difference between its ROC AUC and that of the other rows lies below
+    -0.05, or if its mean score differs from its share of violating rows by more than 0.05 and three standard errors.
+    That takes at least ten rows, and for the AUC at least ten of either kind both inside and outside of the slice.
 
     Args:
-        names: by dimension (n,) values, None for rows that have none; as `dimensions` gives them.
+        names: (n,) values by dimension, None for rows without one; from `dimensions`.
     """
     found = []
     for dimension, values in names.items():
@@ -103,16 +103,16 @@ def measure(scores: Doubles, labels: Bools, names: Mapping[str, Sequence[str | N
 
 
 def behind(slices: Sequence[Slice]) -> tuple[Slice, ...]:
-    """Those that fall far behind the rest."""
+    """The slices that are far behind the rest."""
     return tuple(one for one in slices if one.behind)
 
 
 def markdown(slices: Sequence[Slice]) -> str:
-    """The model card's part on slices: first those far behind, in a sentence, then a table."""
+    """The model card's section on slices: a sentence on those far behind, then a table of all."""
     lagging = "; ".join(f"{one.dimension} {_cell(one.value)} ({one.why})" for one in behind(slices))
-    said = f"Far behind the other rows: {lagging}." if lagging else "No slice is found far behind the other rows."
+    sentence = f"Far behind the rest: {lagging}." if lagging else "No slice is far behind the rest."
     lines = [
-        "| slice | rows | violating | average precision | ROC AUC | mean score | share violating |",
+        "| slice | rows | violating | average precision | ROC AUC (95% interval) | mean score | share violating |",
         "|---|---|---|---|---|---|---|",
         *(
             f"| {one.dimension}: {_cell(one.value)} | {one.rows:,} | {one.positives:,} | {_number(one.ap)} "
@@ -120,11 +120,14 @@ def markdown(slices: Sequence[Slice]) -> str:
             for one in slices
         ),
     ]
-    return "\n".join([said, "", *lines]) + "\n"
+    return "\n".join([sentence, "", *lines]) + "\n"
 
 
 def roc_auc(scores: Doubles, labels: Bools) -> Auc | None:
-    """None with fewer than ten of either kind. The error is DeLong's (1988), by midranks (Sun and Xu 2014)."""
+    """ROC AUC of (n,) scores, with DeLong's (1988) standard error computed by midranks (Sun and Xu 2014).
+
+    None with fewer than ten rows of either kind.
+    """
     from scipy.stats import rankdata
 
     positive, negative = scores[labels], scores[~labels]
@@ -132,7 +135,7 @@ def roc_auc(scores: Doubles, labels: Bools) -> Auc | None:
     if min(m, n) < MIN_OF_EACH:
         return None
     ranks = rankdata(np.concatenate((positive, negative)))
-    # For each positive the share of negatives below it, and for each negative that of positives above; ties half.
+    # For each positive the share of negatives below, for each negative the share of positives above. Ties count half.
     below = (ranks[:m] - rankdata(positive)) / n
     above = 1 - (ranks[m:] - rankdata(negative)) / m
     return Auc(float(below.mean()), math.sqrt(float(below.var(ddof=1) / m + above.var(ddof=1) / n)))
@@ -141,7 +144,7 @@ def roc_auc(scores: Doubles, labels: Bools) -> Auc | None:
 def _slice(dimension: str, value: str, scores: Doubles, labels: Bools, inside: Bools, rest: Bools) -> Slice:
     own, truth = scores[inside], labels[inside]
     ours, others = roc_auc(own, truth), roc_auc(scores[rest], labels[rest])
-    why = [said for said in (_ranks_worse(ours, others), _miscalibrated(own, truth)) if said]
+    why = [text for text in (_ranks_worse(ours, others), _miscalibrated(own, truth)) if text]
     return Slice(
         dimension=dimension,
         value=value,
@@ -161,22 +164,22 @@ def _slice(dimension: str, value: str, scores: Doubles, labels: Bools, inside: B
 def _ranks_worse(ours: Auc | None, others: Auc | None) -> str:
     if ours is None or others is None:
         return ""
-    # The other rows may be few as well, so their error counts too; with many of them it is the slice's own.
+    # The other rows may be few too, so their error is included; if they are many it is negligible.
     error = math.hypot(ours.error, others.error)
     if ours.area + Z * error >= others.area - AUC_MARGIN:
         return ""
-    return f"ROC AUC {ours.area:.3f} against {others.area:.3f}"
+    return f"ROC AUC {ours.area:.3f}, elsewhere {others.area:.3f}"
 
 
 def _miscalibrated(scores: Doubles, labels: Bools) -> str:
     if len(scores) < MIN_OF_EACH:
         return ""
     mean, share = float(scores.mean()), float(labels.mean())
-    # The larger of what the scores and the labels say: either alone vanishes where all are 0 or 1.
+    # The larger of the variances by scores and by labels: either one vanishes if all of its values are 0 or 1.
     variance = max(float((scores * (1 - scores)).mean()), share * (1 - share))
     if abs(mean - share) <= max(CALIBRATION_MARGIN, CALIBRATION_ERRORS * math.sqrt(variance / len(scores))):
         return ""
-    return f"mean score {mean:.3f} where {share:.3f} violate"
+    return f"mean score {mean:.3f}, share violating {share:.3f}"
 
 
 def _average_precision(scores: Doubles, labels: Bools) -> float | None:

@@ -13,22 +13,25 @@ from cli.ui.models.versions import assemble_dataset
 from cli.ui.terminal import console, next_steps, note
 from leads.policies import Policies
 from leads.settings import Settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from training.lifecycle import canary
-from training.lifecycle.lifecycle import Lifecycle, Moved, Reason
+from training.lifecycle.lifecycle import Lifecycle
+from training.lifecycle.outcomes import ChangeReason, Moved
 
 _SOON = "Running services switch within seconds."
 _HISTORY = "see who changed what"
 
 
-def promote(settings: Settings, policies: Policies, harm: str, number: str, reason: Reason, *, override: bool) -> bool:
+def promote(
+    settings: Settings, policies: Policies, harm: str, number: str, reason: ChangeReason, *, override: bool
+) -> bool:
     """Check a version in the gate and promote it if it passes; returns whether it is the champion now.
 
     Raises:
         NotFound, Conflict, ModelRefused, NotEnoughData, Unavailable: as `Lifecycle.promote`.
     """
-    with _lifecycle(settings, policies, harm) as versions, console.status("checking the gate"):
-        settled = versions.promote(
+    with _lifecycle(settings, policies, harm) as lifecycle, console.status("checking the gate"):
+        settled = lifecycle.promote(
             number, lambda: assemble_dataset(settings, policies, harm), reason, override=override
         )
     report = settled.gate
@@ -50,14 +53,14 @@ def promote(settings: Settings, policies: Policies, harm: str, number: str, reas
     return True
 
 
-def roll_back(settings: Settings, policies: Policies, harm: str, reason: Reason) -> None:
+def roll_back(settings: Settings, policies: Policies, harm: str, reason: ChangeReason) -> None:
     """Make the previous champion the champion again.
 
     Raises:
         Conflict, Unavailable: as `Lifecycle.rollback`.
     """
-    with _lifecycle(settings, policies, harm) as versions:
-        moved = versions.rollback(reason)
+    with _lifecycle(settings, policies, harm) as lifecycle:
+        moved = lifecycle.rollback(reason)
     _print_skipped(moved)
     replaced = f", replacing v{moved.before}" if moved.before else ""
     note(f"[green]v{moved.champion} is now champion of {harm}[/green]{replaced}. {_SOON}")
@@ -70,14 +73,16 @@ def roll_back(settings: Settings, policies: Policies, harm: str, reason: Reason)
     next_steps(*steps)
 
 
-def retire(settings: Settings, policies: Policies, harm: str, number: str, reason: Reason, *, override: bool) -> None:
+def retire(
+    settings: Settings, policies: Policies, harm: str, number: str, reason: ChangeReason, *, override: bool
+) -> None:
     """Retire a version, so that it never serves again.
 
     Raises:
         NotFound, Conflict, Unavailable: as `Lifecycle.retire`.
     """
-    with _lifecycle(settings, policies, harm) as versions:
-        moved = versions.retire(number, reason, override=override)
+    with _lifecycle(settings, policies, harm) as lifecycle:
+        moved = lifecycle.retire(number, reason, override=override)
     _print_skipped(moved)
     serving = f"v{moved.champion} is the champion." if moved.champion else "No version serves any more."
     note(f"Retired {harm} v{number}. {serving}")
@@ -87,14 +92,14 @@ def retire(settings: Settings, policies: Policies, harm: str, number: str, reaso
     next_steps(*steps)
 
 
-def start_canary(settings: Settings, policies: Policies, harm: str, number: str, reason: Reason) -> None:
+def start_canary(settings: Settings, policies: Policies, harm: str, number: str, reason: ChangeReason) -> None:
     """Let a version serve the policy's share of subjects.
 
     Raises:
         NotFound, Conflict, ModelRefused, Unavailable: as `canary.start`.
     """
-    with _lifecycle(settings, policies, harm) as versions:
-        before = canary.start(versions, number, reason)
+    with _lifecycle(settings, policies, harm) as lifecycle:
+        before = canary.start(lifecycle, number, reason)
     replaced = f", replacing v{before}" if before else ""
     share = policies.harm(harm).canary.share
     note(f"[green]v{number} is now canary of {harm} and serves {share:.0%} of subjects[/green]{replaced}. {_SOON}")
@@ -106,14 +111,14 @@ def start_canary(settings: Settings, policies: Policies, harm: str, number: str,
     )
 
 
-def stop_canary(settings: Settings, policies: Policies, harm: str, reason: Reason) -> None:
+def stop_canary(settings: Settings, policies: Policies, harm: str, reason: ChangeReason) -> None:
     """Let the champion serve all subjects again.
 
     Raises:
         Conflict, Unavailable: as `canary.stop`.
     """
-    with _lifecycle(settings, policies, harm) as versions:
-        number = canary.stop(versions, reason)
+    with _lifecycle(settings, policies, harm) as lifecycle:
+        number = canary.stop(lifecycle, reason)
     note(f"Stopped the canary of {harm}, v{number}. The champion serves all subjects. {_SOON}")
     next_steps(("leads models list", "see all versions"), (f"leads models history {harm}", _HISTORY))
 
@@ -122,7 +127,7 @@ def stop_canary(settings: Settings, policies: Policies, harm: str, reason: Reaso
 def _lifecycle(settings: Settings, policies: Policies, harm: str) -> Iterator[Lifecycle]:
     policy = policies.harm(harm, field="HARM")
     with opened(settings) as engine:
-        yield Lifecycle(settings, policy, harm, Registry(settings), engine)
+        yield Lifecycle(settings, policy, harm, MlflowRegistry(settings), engine)
 
 
 def _print_skipped(moved: Moved) -> None:

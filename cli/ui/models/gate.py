@@ -17,6 +17,6 @@ def print_gate(report: GateReport) -> None:
         (check.name, escape(check.found), escape(check.needed), _RESULTS[check.passed], escape(check.why))
         for check in report.checks
     ]
-    against = f"Compared with v{report.champion}." if report.champion else report.alone
+    against = f"Compared with v{report.champion}." if report.champion else report.why_no_champion
     title = f"Gate: {report.harm} v{report.candidate} on {report.rows:,} held-out rows. {against}"
     console.print(table(escape(title), _COLUMNS, rows))

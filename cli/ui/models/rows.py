@@ -13,7 +13,7 @@ from leads import clock
 from leads.db.canary_retreats import Retreat
 from leads.db.model_changes import CANARY, ModelChange
 from models import manifest
-from models.registry.registry import RETIRED, Registered
+from models.registry.versions import RETIRED, Registered
 from models.version import ModelVersion
 from training.gate.side_by_side import Comparison
 from training.report.paired import Interval

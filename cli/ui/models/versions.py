@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from pathlib import Path
 
 from rich.markup import escape
 
@@ -19,15 +18,15 @@ from leads.db.model_changes import CANARY, CHAMPION, ModelChange
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import VersionRegistry, versions_cache
 from models.text.sentence import place_of
-from training.config import load_config
+from training.config import SEED, load_config
 from training.data import dataset
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport
 from training.gate.side_by_side import compare
 from training.lifecycle.candidates import HarmVersions
-from training.train import SEED
 
 _LISTED = ("harm", "version", "state", "registered (UTC)", "age", "AP", "Brier", "ECE", "promoted by")
 _CHANGES = ("at (UTC)", "version", "change", "replaced", "by", "why")
@@ -35,7 +34,7 @@ _CHANGES = ("at (UTC)", "version", "change", "replaced", "by", "why")
 
 def show_versions(settings: Settings, policies: Policies) -> None:
     """List every harm's versions, newest first."""
-    registry, retreats = Registry(settings), _retreats(settings)
+    registry, retreats = MlflowRegistry(settings), _retreats(settings)
     listed, notes = [], []
     for harm in policies.harms:
         aliases, changes = registry.aliases(harm), _history(settings, harm)
@@ -67,11 +66,11 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
         ModelRefused: its files are damaged.
     """
     policies.harm(harm, field="HARM")
-    registry, retreats, history = Registry(settings), _retreats(settings), _history(settings, harm)
+    registry, retreats, history = MlflowRegistry(settings), _retreats(settings), _history(settings, harm)
     aliases = registry.aliases(harm)
     number = number or _default(registry, aliases, harm)
     found = registry.version(harm, number)
-    version = _versions(settings, registry, harm).load(number, _cache(settings, harm))
+    version = _versions(settings, registry, harm).load(number, versions_cache(settings, harm))
     changes = [change for change in history if change.version == number]
     about = rows.about(found, version, aliases, changes, retreats.get((harm, number)))
     console.print(table(f"{harm} v{number}", ("property", "value"), about))
@@ -97,8 +96,8 @@ def show_comparison(settings: Settings, policies: Policies, harm: str, old: str,
         NotFound, NotEnoughData, ModelRefused: as `side_by_side.compare` and `dataset.assemble`.
     """
     policies.harm(harm, field="HARM")
-    known = _versions(settings, Registry(settings), harm)
-    both = (known.load(old, _cache(settings, harm)), known.load(new, _cache(settings, harm)))
+    known = _versions(settings, MlflowRegistry(settings), harm)
+    both = (known.load(old, versions_cache(settings, harm)), known.load(new, versions_cache(settings, harm)))
     with console.status("measuring both versions"):
         found = compare(*both, assemble_dataset(settings, policies, harm), seed=SEED)
     columns = ("measure", f"v{old}", f"v{new}", "difference")
@@ -140,19 +139,14 @@ def assemble_dataset(settings: Settings, policies: Policies, harm: str) -> Datas
         return dataset.assemble(settings, engine, harm, policy, config=config, frame=point_in_time, seed=SEED)
 
 
-def _default(registry: Registry, aliases: Mapping[str, str], harm: str) -> str:
+def _default(registry: VersionRegistry, aliases: Mapping[str, str], harm: str) -> str:
     """The champion, else the newest version."""
     known = registry.versions(harm)
     return aliases.get(CHAMPION) or (known[0].version if known else "1")
 
 
-def _versions(settings: Settings, registry: Registry, harm: str) -> HarmVersions:
+def _versions(settings: Settings, registry: VersionRegistry, harm: str) -> HarmVersions:
     return HarmVersions(registry, harm, place_of(settings))
-
-
-def _cache(settings: Settings, harm: str) -> Path:
-    """Where fetched versions are kept."""
-    return settings.root / "cache" / "versions" / harm
 
 
 def _retreats(settings: Settings) -> dict[tuple[str, str], Retreat]:

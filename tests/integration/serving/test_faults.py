@@ -35,7 +35,7 @@ from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, Subject, SubjectRef
 from leads.predictions.log import days, read_predictions, scan_predictions
 from leads.settings import Settings, load_settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from models.write import write_version
 from serving.scoring.stages import Stages
 from serving.versions.follower import Follower
@@ -200,8 +200,8 @@ def test_mlflow_gone(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     """The service was started without it, from what lies on disk."""
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     state = (world.settings.published_dir / "state.json").read_bytes()
-    with pytest.raises(Unavailable, match="MLflow doesn't answer"):
-        Follower(world.settings, POLICIES, Registry(world.settings)).step()
+    with pytest.raises(Unavailable, match="MLflow can't be reached"):
+        Follower(world.settings, POLICIES, MlflowRegistry(world.settings)).step()
     assert (world.settings.published_dir / "state.json").read_bytes() == state
     assert world.client.get("/readyz").status_code == 200
     assert [score["modelVersion"] for score in scores(world.ask(SPAM))] == ["1"]

@@ -16,7 +16,8 @@ from sqlalchemy.engine import Engine
 
 from leads.processes import QUIET, start, stop
 from leads.settings import Settings
-from models.registry.registry import Registry, RunRecord
+from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import RunRecord
 from models.write import write_version
 from serving.versions.follower import Follower
 from serving.versions.published import Published
@@ -31,7 +32,7 @@ COMMAND = (sys.executable, "-m", "serving.versions.follower")
 def register(settings: Settings, folder: Path, *, seed: int) -> str:
     """A new version, named champion."""
     made = write_version(folder / f"made-{seed}", make_parts("stream_manipulation", seed=seed))
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     version = registry.register("stream_manipulation", made, RunRecord(fingerprint=f"f{seed}"))
     registry.set_alias("stream_manipulation", "champion", version)
     return version
@@ -80,7 +81,7 @@ def test_a_moved_alias_reaches_the_workers_and_a_bad_version_does_not(
 
     # The bytes of a registered version are changed where they are kept, before anybody fetched it.
     made = write_version(tmp_path / "made-3", make_parts("stream_manipulation", seed=3))
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     version = registry.register("stream_manipulation", made, RunRecord(fingerprint="f3"))
     boosters = sorted(settings.artifacts_dir.rglob("booster.ubj"), key=lambda path: path.stat().st_mtime_ns)
     raw = bytearray(boosters[-1].read_bytes())
@@ -146,7 +147,7 @@ def test_a_host_starts_from_what_is_published_while_mlflow_is_gone(
     settings: Settings, engine: Engine, tmp_path: Path, follower: Callable[[], subprocess.Popen[bytes]]
 ) -> None:
     register(settings, tmp_path, seed=1)
-    assert Follower(settings, POLICIES, Registry(settings)).step().harms["stream_manipulation"].champion == "1"
+    assert Follower(settings, POLICIES, MlflowRegistry(settings)).step().harms["stream_manipulation"].champion == "1"
     before = read_state(settings.published_dir)
     (settings.root / "mlflow.db").unlink()
     shutil.rmtree(settings.artifacts_dir)

@@ -42,8 +42,8 @@ class RecordingScorer:
     def score(self, requests: Sequence[ScoreRequest], as_of: Micros, source: Any, **options: Any) -> Any:
         scored = self._inner.score(requests, as_of, source, **options)
         for group in scored.groups:
-            for answer in group.answers():
-                self.scored[answer.subject].append(as_of)
+            for record in group.records():
+                self.scored[record.subject].append(as_of)
         return scored
 
 

@@ -21,14 +21,15 @@ from leads.db.engine import migrate, open_engine, reading
 from leads.errors import Conflict, LeadsError
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
-from models.registry.registry import Registry, RunRecord
+from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import RunRecord
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
+from training.config import SEED
 from training.data import dataset
 from training.data.split import folds
 from training.fit.model import fit
 from training.fit.text import count_texts
-from training.train import SEED
 
 SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
 TALK = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
@@ -70,7 +71,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     engine = open_engine(settings)
     data = dataset.assemble(settings, engine, "spam", policy, frame=no_rows, seed=SEED)
     engine.dispose()
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     for number, spoilt in enumerate((False, True, False)):
         version = write_version(made.home / f"made-{number}", parts_of(data, spoilt=spoilt))
         record = RunRecord(f"f{number}", metrics={"ap": 0.9, "brier": 0.1, "ece": 0.02}, tags={"leads.data": "abc"})
@@ -143,7 +144,7 @@ def refused(result: Result) -> str:
 
 
 def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) -> None:
-    registry = Registry(home)
+    registry = MlflowRegistry(home)
     assert "champion" in said(leads("promote", "spam", "1", "--by", "ana"))
     blocked = leads("promote", "spam", "2", "--by", "ana")
     assert blocked.exit_code == 1
@@ -161,9 +162,9 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
 
     assert "v1 is now champion" in said(leads("rollback", "spam", "--why", "the drill is over"))
     assert registry.aliases("spam") == {"champion": "1"}
-    assert "No champion" in refused(leads("rollback", "spam"))
+    assert "no usable champion" in refused(leads("rollback", "spam"))
     assert "Retired spam v2." in said(leads("retire", "spam", "2", "--why", "no good"))
-    assert "retired since" in refused(leads("promote", "spam", "2", "--override", "--why", "again"))
+    assert "was retired at" in refused(leads("promote", "spam", "2", "--override", "--why", "again"))
     assert "is the champion" in refused(leads("retire", "spam", "1"))
     listed = said(leads("list"))
     assert all(word in listed for word in ("champion", "retired", "0.900", "ana"))
@@ -182,7 +183,7 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
 
 
 def test_a_canary_from_its_start_to_its_end(leads: Leads, home: Settings) -> None:
-    registry = Registry(home)
+    registry = MlflowRegistry(home)
     assert "has no champion" in refused(leads("canary", "spam", "2"))
     said(leads("promote", "spam", "1"))
     assert "--stop" in refused(leads("canary", "spam"))
@@ -216,7 +217,7 @@ def test_rolling_back_works_when_the_labels_are_gone(
     monkeypatch.setenv("LEADS_CORPORA", "")
     assert "--override" in refused(leads("promote", "spam", "2"))
     assert "v1 is now champion" in said(leads("rollback", "spam"))
-    assert Registry(home).aliases("spam") == {"champion": "1"}
+    assert MlflowRegistry(home).aliases("spam") == {"champion": "1"}
 
 
 def test_one_version_is_shown_with_all_that_is_known(leads: Leads, home: Settings) -> None:
@@ -226,20 +227,20 @@ def test_one_version_is_shown_with_all_that_is_known(leads: Leads, home: Setting
     for word in ("spam v1", "champion", "ana", "0.910 (0.850 to 0.950)", "Made up.", "ranking", "golden.json"):
         assert word in shown
     assert "model_card.md" in shown
-    assert "no version 9" in refused(leads("show", "spam", "9"))
+    assert "Version 9 of spam not found" in refused(leads("show", "spam", "9"))
 
 
 def test_two_versions_are_compared_on_the_same_rows(leads: Leads) -> None:
     compared = said(leads("compare", "spam", "2", "3"))
     for word in ("average precision", "Brier score", "precision of review", "time per row, ms", "size, MB", "no tier"):
         assert word in compared
-    assert "no version 9" in refused(leads("compare", "spam", "1", "9"))
+    assert "Version 9 of spam not found" in refused(leads("compare", "spam", "1", "9"))
 
 
 def test_what_is_unknown_is_named(leads: Leads) -> None:
     assert "no harm 'nothing'" in refused(leads("promote", "nothing", "1"))
-    assert "no version 9" in refused(leads("promote", "spam", "9"))
-    assert "no version 9" in refused(leads("retire", "spam", "9"))
+    assert "Version 9 of spam not found" in refused(leads("promote", "spam", "9"))
+    assert "Version 9 of spam not found" in refused(leads("retire", "spam", "9"))
     assert "no harm 'nothing'" in refused(leads("history", "nothing"))
     assert "There are no changes" in said(leads("history", "sexism"))
 
@@ -253,7 +254,7 @@ def test_a_running_change_keeps_others_out(leads: Leads, home: Settings) -> None
 
 
 def test_dropping_an_alias_that_nobody_bears_is_no_error(home: Settings) -> None:
-    registry = Registry(home)
+    registry = MlflowRegistry(home)
     registry.drop_alias("spam", "challenger")
     registry.tag("spam", "1", "leads.note", "one")
     registry.tag("spam", "1", "leads.note", "two")

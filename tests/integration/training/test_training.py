@@ -27,7 +27,8 @@ from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import Policies, load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from models import manifest
-from models.registry.registry import FINGERPRINT, Registry
+from models.registry.mlflow_registry import MlflowRegistry
+from models.registry.versions import FINGERPRINT
 from models.version import load
 from tests.support.paths import REPOSITORY
 from training.train import retrain, train
@@ -100,7 +101,7 @@ def corpus(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def empty_registry(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """An MLflow database without content: making one takes seconds, copying it none."""
     home = tmp_path_factory.mktemp("registry")
-    Registry(load_settings(home=home)).prepare()
+    MlflowRegistry(load_settings(home=home)).prepare()
     return home / "mlflow.db"
 
 
@@ -126,7 +127,7 @@ def trained(
 
 
 def test_the_first_version_is_champion_and_carries_its_proof(trained: Settings, tmp_path: Path) -> None:
-    registry = Registry(trained)
+    registry = MlflowRegistry(trained)
     assert registry.aliases("spam") == {"champion": "1"}
     folder = registry.fetch("spam", "1", tmp_path)
     assert folder == tmp_path / "1"
@@ -142,7 +143,7 @@ def test_the_first_version_is_champion_and_carries_its_proof(trained: Settings, 
 
 
 def test_the_run_holds_metrics_plots_and_the_fingerprint(trained: Settings) -> None:
-    (registered,) = Registry(trained).versions("spam")
+    (registered,) = MlflowRegistry(trained).versions("spam")
     assert {"ap", "roc_auc", "brier", "ece", "ece_p", "test_rows"} <= set(registered.metrics)
     assert registered.metrics["ap"] > 0.7
     assert registered.tags[FINGERPRINT]
@@ -154,7 +155,7 @@ def test_the_portable_form_gives_servings_numbers(
     trained: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
-    version = load(Registry(trained).fetch("spam", "1", tmp_path))
+    version = load(MlflowRegistry(trained).fetch("spam", "1", tmp_path))
     features = np.random.default_rng(0).exponential(size=(6, len(version.contract.columns))).astype(np.float32)
     features[::2] = np.nan
     texts = ["subscribe free", None, "lovely song", "", "visit my channel", "again"]
@@ -175,30 +176,30 @@ def test_the_portable_form_gives_servings_numbers(
 def test_equal_data_is_not_trained_again(trained: Settings, policies: Policies) -> None:
     again = train(trained, policies, "spam", frame=frame)
     assert (again.version, again.alias, again.reused) == ("1", "champion", True)
-    assert len(Registry(trained).versions("spam")) == 1
+    assert len(MlflowRegistry(trained).versions("spam")) == 1
 
 
 def test_what_is_not_registered_is_not_found(trained: Settings, tmp_path: Path) -> None:
     for version in ("2", "no"):
-        with pytest.raises(NotFound, match=f"no version {version} of leads-spam"):
-            Registry(trained).fetch("spam", version, tmp_path)
-    assert Registry(trained).aliases("sexism") == {}
+        with pytest.raises(NotFound, match=f"Version {version} of spam not found"):
+            MlflowRegistry(trained).fetch("spam", version, tmp_path)
+    assert MlflowRegistry(trained).aliases("sexism") == {}
     assert list(tmp_path.iterdir()) == []
 
 
 def test_without_a_registry_it_says_so_and_makes_none(settings: Settings, tmp_path: Path) -> None:
     with pytest.raises(Unavailable, match="no model registry yet"):
-        Registry(settings).aliases("spam")
+        MlflowRegistry(settings).aliases("spam")
     with pytest.raises(Unavailable, match="no model registry yet"):
-        Registry(settings).fetch("spam", "1", tmp_path)
+        MlflowRegistry(settings).fetch("spam", "1", tmp_path)
     assert not settings.root.exists()
 
 
 def test_a_server_that_is_down_is_unavailable(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("MLFLOW_HTTP_REQUEST_MAX_RETRIES", "0")
     settings = load_settings(home=tmp_path, mlflow_uri="http://127.0.0.1:9")
-    with pytest.raises(Unavailable, match="MLflow doesn't answer"):
-        Registry(settings).aliases("spam")
+    with pytest.raises(Unavailable, match="MLflow can't be reached"):
+        MlflowRegistry(settings).aliases("spam")
 
 
 def test_without_labels_or_corpora_it_names_what_is_missing(settings: Settings, policies: Policies) -> None:
@@ -222,7 +223,7 @@ def test_decisions_are_learned_from_and_the_better_version_promoted(with_corpus:
     assert (second.version, second.metrics.new_labels, second.metrics.rows) == ("2", 60, 560)
     assert second.alias in ("champion", "challenger")
     assert "average precision" in second.why
-    assert Registry(settings).aliases("spam")[second.alias] == "2"
+    assert MlflowRegistry(settings).aliases("spam")[second.alias] == "2"
     with pytest.raises(NotEnoughData, match="new since version 2"):
         retrain(settings, policies, "spam", frame=frame)
     decide(settings, 160, 10)
@@ -233,7 +234,7 @@ def test_decisions_are_learned_from_and_the_better_version_promoted(with_corpus:
 def test_a_finished_version_without_alias_gets_it_back(with_corpus: Settings, policies: Policies) -> None:
     settings = with_corpus
     train(settings, policies, "spam", frame=frame)
-    Registry(settings).drop_alias("spam", "champion")
+    MlflowRegistry(settings).drop_alias("spam", "champion")
     again = train(settings, policies, "spam", frame=frame)
     assert (again.version, again.alias, again.reused) == ("1", "champion", True)
 
@@ -244,7 +245,7 @@ def test_artifacts_that_are_gone_are_refused(with_corpus: Settings, tmp_path: Pa
     for path in settings.artifacts_dir.glob(f"*/artifacts/model/artifacts/version/{manifest.MANIFEST}"):
         path.unlink()
     with pytest.raises(ModelRefused, match="no version folder"):
-        Registry(settings).fetch("spam", "1", tmp_path / "into")
+        MlflowRegistry(settings).fetch("spam", "1", tmp_path / "into")
 
 
 _KILLED = """
@@ -287,7 +288,7 @@ def test_killed_while_registering_there_is_a_whole_version_or_none(
     command = [sys.executable, "-W", "ignore", "-c", textwrap.dedent(_KILLED), *paths, moment, when]
     child = subprocess.run(command, cwd=REPOSITORY, capture_output=True, env=os.environ, check=False)
     assert child.returncode == -signal.SIGKILL, child.stderr.decode()
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     assert len(registry.versions("spam")) == versions
     again = train(settings, policies, "spam", frame=frame)
     assert (again.version, again.alias, again.reused) == ("1", "champion", bool(versions))

@@ -20,7 +20,7 @@ from leads.errors import LeadsError
 from leads.events import DecisionMade, Event, SubjectRef
 from leads.policies import load_policies
 from leads.settings import load_settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from models.version import load
 from training.lifecycle.retraining import due
 
@@ -90,7 +90,7 @@ def test_from_a_file_of_ones_own_to_a_challenger_that_can_be_promoted(home: Path
     assert result.exit_code == 0, result.output
     assert "leads models promote my_harm 1" in said(result)
     settings = load_settings()
-    registry = Registry(settings)
+    registry = MlflowRegistry(settings)
     assert registry.aliases("my_harm") == {"challenger": "1"}
     version = load(registry.fetch("my_harm", "1", tmp_path / "fetched"))
     bad, fine = version.score(
@@ -109,7 +109,7 @@ def test_a_configuration_file_makes_another_version(home: Path) -> None:
     first_training(home)
     (home / "harms" / "my_harm.yaml").write_text("text: {plain_c: 0.5}\ncalibration: platt\n")
     assert run("train", "my_harm").exit_code == 0
-    newest = Registry(load_settings()).versions("my_harm")[0]
+    newest = MlflowRegistry(load_settings()).versions("my_harm")[0]
     assert newest.version == "2"
 
 
@@ -178,7 +178,7 @@ def test_a_harm_is_due_by_new_labels_or_by_drift(home: Path) -> None:
     run("models", "promote", "my_harm", "1")
     settings = load_settings()
     policy = load_policies(settings.policies).harms["my_harm"]
-    engine, registry = open_engine(settings), Registry(settings)
+    engine, registry = open_engine(settings), MlflowRegistry(settings)
     try:
         assert not due(settings, engine, registry, "my_harm", policy).is_due
         result = run("retrain", "my_harm")
@@ -207,6 +207,6 @@ def test_more_of_ones_own_labels_retrain_and_policy_keeps_the_new_version_waitin
     more = write_csv(home / "more.csv", n=300, seed=9)
     imported = run("train", "my_harm", "--csv", str(more), "--text", "comment", "--label", "is_bad", "--time", "when")
     assert imported.exit_code == 0
-    registry = Registry(load_settings())
+    registry = MlflowRegistry(load_settings())
     assert registry.aliases("my_harm") == {"champion": "1", "challenger": "2"}
     assert "not due" in said(run("retrain", "--all"))

@@ -52,5 +52,5 @@ def test_a_booster_of_several_classes_is_an_error() -> None:
     rows = rows_of(60, 1)
     matrix = xgboost.DMatrix(rows, label=np.arange(60) % 3)
     several = xgboost.train({"objective": "multi:softprob", "num_class": 3, "nthread": 1}, matrix, 2)
-    with pytest.raises(ValueError, match="180 numbers for 60 rows"):
+    with pytest.raises(ValueError, match="180 margins for 60 rows"):
         margins(several, rows)

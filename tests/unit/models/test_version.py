@@ -94,11 +94,11 @@ def test_no_rows_give_no_scores(version: ModelVersion) -> None:
 
 
 def test_shapes_that_do_not_fit_are_refused(version: ModelVersion) -> None:
-    with pytest.raises(InvalidInput, match="2 rows of features came with 1 texts"):
+    with pytest.raises(InvalidInput, match="2 rows of features but 1 texts"):
         version.score(features_of(version, 2), ["one"])
-    with pytest.raises(InvalidInput, match="takes"):
+    with pytest.raises(InvalidInput, match="needs"):
         version.score_vector(np.zeros((2, 3), dtype=np.float32))
-    with pytest.raises(InvalidInput, match="takes"):
+    with pytest.raises(InvalidInput, match="needs"):
         version.contributions(np.zeros(3, dtype=np.float32))
 
 
@@ -160,7 +160,7 @@ def test_golden_rows_that_do_not_reproduce_are_refused(write: Write) -> None:
     about = manifest.read_manifest(folder)
     files = {**about.files, manifest.GOLDEN: manifest.sha256(off.to_json())}
     (folder / manifest.MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(about, files=files)))
-    with pytest.raises(ModelRefused, match="golden rows' score does not reproduce"):
+    with pytest.raises(ModelRefused, match="golden rows' score doesn't reproduce"):
         load(folder).verify()
 
 

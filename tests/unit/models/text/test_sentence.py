@@ -176,7 +176,7 @@ def test_a_stage_of_another_encoder_is_refused(
     other = Counting()
     other.version = "counting-9"
     monkeypatch.setattr(text_stage, "open_encoder", lambda _place: CachedEncoder(other))
-    with pytest.raises(ModelRefused, match="counting-1, here is counting-9"):
+    with pytest.raises(ModelRefused, match="counting-1, but counting-9 is installed"):
         TextStage.from_bytes(raw)
 
 

@@ -32,7 +32,7 @@ def tamper(folder: Path) -> None:
 
 
 class FakeRegistry:
-    """Versions in memory, with the interface of `models.registry.registry.Registry`."""
+    """Versions in memory: a `VersionReader`."""
 
     def __init__(self, source: Path) -> None:
         self.source = source

@@ -24,9 +24,8 @@ from models.version import ModelVersion, Scores
 from training.behaviour import run as behaviour
 from training.behaviour.run import BehaviourReport, CaseResult, KindTotal, regressions, rows, run, sign_test
 from training.behaviour.suite import PERTURBATIONS, SUITES, Kind, Perturbation, Suite, load
-from training.build import draft
 from training.data.split import folds
-from training.fit.model import fit
+from training.fit.model import draft, fit
 from training.fit.text import count_texts
 
 CONTRACT = contract_for(text=True)
@@ -201,14 +200,14 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
         ("moves: falls", "moves: sideways", r"spam\.yaml:\d+: cases\.added\.direction\.changes\.1\.moves"),
         ("  spelled:", "  offers:", r"spam\.yaml:\d+: cases\.offers is given twice"),
         ("upper_case", "louder", r"spam\.yaml:\d+: cases\.spelled\.invariance\.perturbations"),
-        ("group: who", "group: name", r"spam\.yaml: The case offers .* no text of it has the slot name"),
-        ("{name} loves", "{nobody} loves", r"The case names .* there is no slot 'nobody'"),
-        ("{name} loves", "{} loves", r"The case names .* a slot is a name in braces"),
-        ("{name} loves", "{name loves", r"The case names"),
-        ("Emily", "Wei", r"The case names .* the slot name has a value twice"),
-        ("[Zanele, Emily, Wei]", "[Zanele]", r"The case names .* no two values of the slot name"),
-        ("perturbations: [zero_width, upper_case]", "perturbations: []", r"The case spelled .* checks nothing"),
-        ('"who plays the drums"]', '"subscribe to my channel"]', r"The case offers .* compared with itself"),
+        ("group: who", "group: name", r"spam\.yaml: Case 'offers.* none of its texts has the slot 'name'"),
+        ("{name} loves", "{nobody} loves", r"Case 'names.* slot 'nobody' isn't defined"),
+        ("{name} loves", "{} loves", r"Case 'names.* a slot is a name in braces"),
+        ("{name} loves", "{name loves", r"Case 'names"),
+        ("Emily", "Wei", r"Case 'names.* slot 'name' has a value twice"),
+        ("[Zanele, Emily, Wei]", "[Zanele]", r"Case 'names.* two values of slot 'name'"),
+        ("perturbations: [zero_width, upper_case]", "perturbations: []", r"Case 'spelled.* has no checks"),
+        ('"who plays the drums"]', '"subscribe to my channel"]', r"Case 'offers.* compared with itself"),
     ],
 )
 def test_a_bad_file_is_refused_by_file_and_case(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -333,7 +332,7 @@ def test_a_suite_is_run_on_its_own_harm_only(version: ModelVersion, tmp_path: Pa
     with pytest.raises(InvalidInput, match="suite of sexism"):
         run(version, msgspec.structs.replace(suite, harm="sexism"))
     other = ModelVersion(**{f.name: getattr(version, f.name) for f in fields(version)} | {"uses_text": False})
-    with pytest.raises(InvalidInput, match="judges text"):
+    with pytest.raises(InvalidInput, match="uses text"):
         run(other, suite)
     old = msgspec.structs.replace(CONTRACT, encoder_version="other")
     with pytest.raises(ModelRefused, match="encoded by other"):
@@ -389,7 +388,7 @@ def test_a_kind_regresses_by_many_small_losses() -> None:
 
 def test_reports_of_different_suites_are_not_compared() -> None:
     one, other = report_of(("one", "direction", "1")), report_of(("one", "direction", "0"), suite="b")
-    with pytest.raises(InvalidInput, match="Run the candidate's suite on the champion"):
+    with pytest.raises(InvalidInput, match="Run the same suite on both"):
         regressions(one, other)
     assert rows(other, one)[0][3] == "–"
 

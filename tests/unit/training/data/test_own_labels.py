@@ -100,19 +100,19 @@ def test_equal_names_replace_and_others_add(settings: Settings, path: Path) -> N
 
 SECRET = "nobody may read this"
 BAD = {
-    "no verdict": (f"text,label\nwords,1\n{SECRET},{SECRET}\n", 3, "column 'label' is no verdict"),
-    "a score": (f"text,label\n{SECRET},0.7\n", 2, "a score and no verdict"),
-    "a rating": (f"text,label\n{SECRET},5\n", 2, "column 'label' is no verdict"),
-    "no time": (f"text,label,at\n{SECRET},1,{SECRET}\n", 2, "column 'at' is no time"),
-    "milliseconds": (f"text,label,at\n{SECRET},1,1767312000000\n", 2, "column 'at' is no time"),
-    "no weight": (f"text,label,w\n{SECRET},1,0\n", 2, "column 'w' is no weight"),
-    "infinite weight": (f"text,label,w\n{SECRET},1,inf\n", 2, "column 'w' is no weight"),
-    "too many fields": (f'text,label\n"a\nb",1\n{SECRET}, and more,1\n', 4, "3 fields, the first line names 2"),
-    "unclosed quote": (f'text,label\nwords,1\n"{SECRET},1\nwords,1\n', 3, "is not CSV"),
-    "stray quote": (f'text,label\n"{SECRET}" {SECRET},1\n', 2, "is not CSV"),
-    "no such column": (f"text,verdict\n{SECRET},1\n", 1, "names the column 'label' nowhere"),
-    "twice": (f"text,label,label\n{SECRET},1,1\n", 1, "names the column 'label' 2 times"),
-    "no names": (f"{SECRET},1\n{SECRET},0\n", 1, "names the column 'text' nowhere"),
+    "no verdict": (f"text,label\nwords,1\n{SECRET},{SECRET}\n", 3, "Column 'label' doesn't hold a valid verdict"),
+    "a score": (f"text,label\n{SECRET},0.7\n", 2, "a score, not a verdict"),
+    "a rating": (f"text,label\n{SECRET},5\n", 2, "Column 'label' doesn't hold a valid verdict"),
+    "no time": (f"text,label,at\n{SECRET},1,{SECRET}\n", 2, "Column 'at' doesn't hold a valid timestamp"),
+    "milliseconds": (f"text,label,at\n{SECRET},1,1767312000000\n", 2, "Column 'at' doesn't hold a valid timestamp"),
+    "no weight": (f"text,label,w\n{SECRET},1,0\n", 2, "Column 'w' doesn't hold a valid weight"),
+    "infinite weight": (f"text,label,w\n{SECRET},1,inf\n", 2, "Column 'w' doesn't hold a valid weight"),
+    "too many fields": (f'text,label\n"a\nb",1\n{SECRET}, and more,1\n', 4, "3 fields, but the first line names 2"),
+    "unclosed quote": (f'text,label\nwords,1\n"{SECRET},1\nwords,1\n', 3, "is not valid CSV"),
+    "stray quote": (f'text,label\n"{SECRET}" {SECRET},1\n', 2, "is not valid CSV"),
+    "no such column": (f"text,verdict\n{SECRET},1\n", 1, "The first line lacks 'label'"),
+    "twice": (f"text,label,label\n{SECRET},1,1\n", 1, "has the column 'label' 2 times"),
+    "no names": (f"{SECRET},1\n{SECRET},0\n", 1, "The first line lacks 'text'"),
     "another encoding": (f"text,label\nwords,1\n{SECRET} \u00e9,1\n".encode("latin-1"), 3, "is not UTF-8"),
     "two bytes": (f"text,label\n{SECRET},1\n".encode("utf-16"), 1, "Byte 1 of the line is not UTF-8"),
 }
@@ -191,9 +191,9 @@ def test_harms_that_texts_cannot_teach_are_refused(
 
 
 def test_a_file_that_is_not_there_or_none_is_named(settings: Settings, tmp_path: Path) -> None:
-    with pytest.raises(NotFound, match="no such file"):
+    with pytest.raises(NotFound, match="File not found"):
         import_labels(settings, POLICIES, "spam", tmp_path / "none.csv", TWO)
-    with pytest.raises(InvalidInput, match="It can't be read"):
+    with pytest.raises(InvalidInput, match="The file can't be read"):
         import_labels(settings, POLICIES, "spam", tmp_path, TWO)
 
 

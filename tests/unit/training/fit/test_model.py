@@ -11,10 +11,9 @@ from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from models.text.sentence import CachedEncoder
 from models.thresholds import Thresholds
-from training.build import draft
 from training.config import DEFAULTS
 from training.fit.calibrate import log_loss
-from training.fit.model import Fit, fit
+from training.fit.model import Fit, draft, fit
 from training.fit.text import TextCounts, count_texts, fit_text
 from training.fit.trees import never_lower
 

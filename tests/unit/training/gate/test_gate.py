@@ -17,7 +17,7 @@ from leads.settings import Settings, load_settings
 from models.text.head import SentenceHead
 from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
-from tests.support.training.told import CONTRACT, HARM, Told, kept_promises, rows, text, told
+from tests.support.training.scripted import CONTRACT, HARM, ScriptedVersion, calibrated, rows, scripted, text
 from training.data.dataset import Dataset
 from training.gate import checks
 from training.gate.gate import GateReport, judge, unmeasured
@@ -34,7 +34,7 @@ POLICY = HarmPolicy(
     review=TierPolicy(precision=0.6, at_least=0.3),
     auto=TierPolicy(precision=0.97, at_least=0.9),
 )
-SCORES, LABELS = kept_promises(1_200, seed=3)
+SCORES, LABELS = calibrated(1_200, seed=3)
 DATA = rows(LABELS)
 
 
@@ -44,7 +44,9 @@ def blurred(strength: float) -> np.ndarray:
     return 1 / (1 + np.exp(-(np.log(SCORES / (1 - SCORES)) + noise)))
 
 
-def gate(settings: Settings, candidate: Told, champion: Told | None, data: Dataset = DATA) -> GateReport:
+def gate(
+    settings: Settings, candidate: ScriptedVersion, champion: ScriptedVersion | None, data: Dataset = DATA
+) -> GateReport:
     return judge(settings, POLICY, HARM, candidate, champion, data)
 
 
@@ -53,7 +55,7 @@ def failed(report: GateReport) -> list[str]:
 
 
 def test_an_equal_version_passes(settings: Settings) -> None:
-    report = gate(settings, told(SCORES), told(SCORES, version="1"))
+    report = gate(settings, scripted(SCORES), scripted(SCORES, version="1"))
     assert report.passed, report.failed
     assert (report.candidate, report.champion, report.rows, report.positives) == ("2", "1", 1_200, LABELS.sum())
     assert "average precision +0.000" in report.text()
@@ -63,7 +65,7 @@ def test_an_equal_version_passes(settings: Settings) -> None:
 
 
 def test_a_version_that_ranks_worse_is_blocked_and_its_opposite_not(settings: Settings) -> None:
-    worse, better = told(blurred(1.5)), told(SCORES, version="1")
+    worse, better = scripted(blurred(1.5)), scripted(SCORES, version="1")
     blocked = gate(settings, worse, better)
     assert "ranking" in failed(blocked)
     assert "ranking: average precision -0." in blocked.text()
@@ -73,7 +75,7 @@ def test_a_version_that_ranks_worse_is_blocked_and_its_opposite_not(settings: Se
 def test_a_loss_that_chance_explains_is_let_pass(settings: Settings) -> None:
     labels = LABELS.copy()
     labels[np.flatnonzero(labels)[30:]] = False
-    report = gate(settings, told(blurred(0.15)), told(SCORES, version="1"), rows(labels))
+    report = gate(settings, scripted(blurred(0.15)), scripted(SCORES, version="1"), rows(labels))
     assert "ranking" not in failed(report)
 
 
@@ -101,44 +103,44 @@ def test_fewer_positives_leave_more_open() -> None:
 
 def test_scores_that_claim_too_much_are_blocked_unless_the_champion_is_no_better(settings: Settings) -> None:
     bold = SCORES**0.5
-    report = gate(settings, told(bold), told(SCORES, version="1"))
+    report = gate(settings, scripted(bold), scripted(SCORES, version="1"))
     assert "calibration" in failed(report)
-    assert gate(settings, told(bold), told(bold, version="1")).passed
+    assert gate(settings, scripted(bold), scripted(bold, version="1")).passed
 
 
 def test_a_first_version_on_corpora_alone_may_answer_though_its_scores_are_off(settings: Settings) -> None:
     """Without leads no labels of the platform's own come. It may not decide anything without a human, though."""
     borrowed = rows(LABELS, ["corpus:x"] * len(LABELS))
-    bold = told(SCORES**0.3)
+    bold = scripted(SCORES**0.3)
     report = gate(settings, bold, None, borrowed)
     assert report.passed
     (calibration,) = (check for check in report.checks if check.name == "calibration")
     assert "reviewers' labels" in calibration.why
     assert "calibration" in failed(gate(settings, bold, None))
-    assert "calibration" in failed(gate(settings, bold, told(SCORES, version="1"), borrowed))
-    deciding = told(SCORES**0.3, thresholds=Thresholds(0.3, 0.9, {}))
+    assert "calibration" in failed(gate(settings, bold, scripted(SCORES, version="1"), borrowed))
+    deciding = scripted(SCORES**0.3, thresholds=Thresholds(0.3, 0.9, {}))
     assert "calibration" in failed(gate(settings, deciding, None, borrowed))
 
 
 def test_without_champion_it_must_beat_chance(settings: Settings) -> None:
-    alone = gate(settings, told(SCORES), None)
+    alone = gate(settings, scripted(SCORES), None)
     assert alone.passed
     assert alone.champion is None
     random = np.random.default_rng(1).permutation(SCORES)
-    assert "ranking" in failed(gate(settings, told(random), None))
+    assert "ranking" in failed(gate(settings, scripted(random), None))
 
 
 def test_with_corpora_beside_own_rows_both_are_looked_at(settings: Settings) -> None:
     sources = ["platform" if i % 2 else "corpus:made" for i in range(len(LABELS))]
     data = rows(LABELS, sources)
     spoilt = np.where(np.arange(len(SCORES)) % 2, SCORES, blurred(2.0))
-    report = gate(settings, told(spoilt), told(SCORES, version="1"), data)
+    report = gate(settings, scripted(spoilt), scripted(SCORES, version="1"), data)
     assert report.rows == 600
     assert failed(report) == ["ranking, with corpora"]
 
 
 def test_a_tier_that_surely_misses_its_precision_is_blocked(settings: Settings) -> None:
-    wide = told(SCORES, thresholds=Thresholds(review=0.5, auto=0.3, why={}))
+    wide = scripted(SCORES, thresholds=Thresholds(review=0.5, auto=0.3, why={}))
     assert failed(gate(settings, wide, None)) == ["tiers"]
     assert gate(settings, wide, replace(wide, version="1")).passed
     narrow = replace(wide, version="1", thresholds=Thresholds(review=0.5, auto=0.98, why={}))
@@ -146,25 +148,25 @@ def test_a_tier_that_surely_misses_its_precision_is_blocked(settings: Settings) 
 
 
 def test_a_version_that_would_offer_no_leads_is_blocked(settings: Settings) -> None:
-    offers = told(SCORES, version="1", thresholds=Thresholds(review=0.6, auto=None, why={}))
-    (check,) = gate(settings, told(SCORES), offers).failed
-    assert (check.name, check.why) == ("tiers", "It would offer no leads any more.")
+    offers = scripted(SCORES, version="1", thresholds=Thresholds(review=0.6, auto=None, why={}))
+    (check,) = gate(settings, scripted(SCORES), offers).failed
+    assert (check.name, check.why) == ("tiers", "It would no longer offer leads.")
 
 
 def test_a_slice_that_newly_falls_behind_blocks(settings: Settings) -> None:
     length = np.array([len(text(i)) > 50 for i in range(len(SCORES))])
     # Long texts all get their mean: nothing ranks among them any more.
     flat = np.where(length, LABELS[length].mean(), SCORES)
-    report = gate(settings, told(flat), told(SCORES, version="1"))
+    report = gate(settings, scripted(flat), scripted(SCORES, version="1"))
     assert "slices" in failed(report)
-    assert "slices" not in failed(gate(settings, told(flat), told(flat, version="1")))
+    assert "slices" not in failed(gate(settings, scripted(flat), scripted(flat, version="1")))
 
 
 def test_a_slice_that_was_behind_before_does_not_block(settings: Settings) -> None:
     length = np.array([len(text(i)) > 50 for i in range(len(SCORES))])
     flat = np.where(length, LABELS[length].mean(), SCORES)
     upside_down = np.where(length, LABELS[length].mean() + np.where(LABELS, -0.01, 0.01), SCORES)
-    assert "slices" not in failed(gate(settings, told(upside_down), told(flat, version="1")))
+    assert "slices" not in failed(gate(settings, scripted(upside_down), scripted(flat, version="1")))
 
 
 BAD = ("bad one", "bad two", "bad three", "bad four")
@@ -183,8 +185,8 @@ def test_behaviour_that_gets_lost_blocks(tmp_path: Path) -> None:
     (tmp_path / "suites").mkdir()
     (tmp_path / "suites" / f"{HARM}.yaml").write_text(SUITE)
     settings = load_settings(home=tmp_path, corpora=Path(), training=tmp_path)
-    plain = told(SCORES)
-    knows = replace(plain, version="1", told=plain.told | dict.fromkeys(BAD, 0.9))
+    plain = scripted(SCORES)
+    knows = replace(plain, version="1", by_text=plain.by_text | dict.fromkeys(BAD, 0.9))
     report = gate(settings, plain, knows)
     assert failed(report) == ["behaviour"]
     assert "functionality passes 0, the champion 8" in report.failed[0].why
@@ -204,7 +206,7 @@ def test_slowness_blocks_beyond_the_budget_and_twice_the_champion(
     settings: Settings, monkeypatch: pytest.MonkeyPatch, taken: tuple[float, float], passed: bool
 ) -> None:
     monkeypatch.setattr(checks, "single_row_ms", lambda *_: taken)
-    report = gate(settings, told(SCORES), told(SCORES, version="1"))
+    report = gate(settings, scripted(SCORES), scripted(SCORES, version="1"))
     assert report.passed is passed
     assert failed(report) == ([] if passed else ["latency"])
 
@@ -214,32 +216,32 @@ def test_a_sentence_encoder_may_take_longer(settings: Settings, monkeypatch: pyt
     monkeypatch.setattr(checks, "single_row_ms", lambda *_: (12.0,))
     nothing = Block(np.empty(0, np.uint64), np.empty(0, np.float32), np.empty(0, np.float32))
     head = SentenceHead("minilm-x", np.zeros(2, np.float32), np.ones(2, np.float32), np.zeros(4, np.float32))
-    assert failed(gate(settings, told(SCORES), None)) == ["latency"]
-    assert gate(settings, told(SCORES, text_stage=TextStage(nothing, nothing, 0.0, head)), None).passed
+    assert failed(gate(settings, scripted(SCORES), None)) == ["latency"]
+    assert gate(settings, scripted(SCORES, text_stage=TextStage(nothing, nothing, 0.0, head)), None).passed
 
 
 def test_a_busy_machine_gets_another_chance(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     timings = iter([(30.0,), (2.0,)])
     monkeypatch.setattr(checks, "single_row_ms", lambda *_: next(timings))
-    assert gate(settings, told(SCORES), None).passed
+    assert gate(settings, scripted(SCORES), None).passed
 
 
 def test_versions_are_timed_in_turn_one_row_a_call() -> None:
-    one, other = told(SCORES), told(SCORES)
+    one, other = scripted(SCORES), scripted(SCORES)
     taken = single_row_ms((one, other), held_out(DATA), calls=7)
     assert min(taken) > 0
     assert one.asked == other.asked == [1] * 27
 
 
 def test_features_that_the_code_does_not_have_block_and_nothing_else_is_asked(settings: Settings) -> None:
-    report = gate(settings, told(SCORES, contract=_with("item.imagined")), told(SCORES, version="1"))
+    report = gate(settings, scripted(SCORES, contract=_with("item.imagined")), scripted(SCORES, version="1"))
     assert failed(report) == ["contract"]
     assert len(report.checks) == 1
 
 
 def test_a_champion_that_can_not_be_fed_any_more_is_none_to_compare_with(settings: Settings) -> None:
-    old = told(np.clip(SCORES, 0.4, 0.6), version="1", contract=_with("item.imagined"))
-    report = gate(settings, told(SCORES), old)
+    old = scripted(np.clip(SCORES, 0.4, 0.6), version="1", contract=_with("item.imagined"))
+    report = gate(settings, scripted(SCORES), old)
     assert report.passed
     assert report.champion is None
     assert "Version 1 can't be compared" in report.text()
@@ -249,20 +251,20 @@ def test_a_champion_of_another_contract_gets_its_own_columns() -> None:
     data = rows(LABELS[:4])
     data.features[:, 0] = np.arange(len(data.features))
     held = held_out(data)
-    matrix = held.features_for(told(SCORES, contract=_with("text.chars", "item.reports_1h", "item.notices")))
+    matrix = held.features_for(scripted(SCORES, contract=_with("text.chars", "item.reports_1h", "item.notices")))
     assert matrix[:, 2].tolist() == held.features[:, 0].tolist()
     assert matrix[:, 0].tolist() == [len(text(i)) for i in range(4)]
     assert np.isnan(matrix[:, 1]).all()
 
 
 def test_a_report_survives_being_kept(settings: Settings) -> None:
-    report = gate(settings, told(blurred(1.5)), told(SCORES, version="1"))
+    report = gate(settings, scripted(blurred(1.5)), scripted(SCORES, version="1"))
     assert GateReport.from_json(report.to_json()) == report
-    assert not unmeasured(HARM, told(SCORES), "No labels.").passed
+    assert not unmeasured(HARM, scripted(SCORES), "No labels.").passed
 
 
 def test_equal_rows_give_an_equal_verdict(settings: Settings) -> None:
-    reports = [gate(settings, told(blurred(0.5)), told(SCORES, version="1")) for _ in range(2)]
+    reports = [gate(settings, scripted(blurred(0.5)), scripted(SCORES, version="1")) for _ in range(2)]
     first, second = ([check for check in report.checks if check.name != "latency"] for report in reports)
     assert first == second
 
@@ -302,7 +304,7 @@ def test_the_interval_holds_the_truth_as_often_as_it_says() -> None:
 
 
 def test_two_versions_are_compared_in_every_measure() -> None:
-    old, new = told(blurred(1.0), version="1"), told(SCORES, thresholds=Thresholds(0.5, None, {}))
+    old, new = scripted(blurred(1.0), version="1"), scripted(SCORES, thresholds=Thresholds(0.5, None, {}))
     found = compare(old, new, DATA, seed=1)
     measures: dict[str, Any] = {each.name: each for each in found.measures}
     assert measures["average precision"].difference.low > 0

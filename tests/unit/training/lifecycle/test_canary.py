@@ -1,4 +1,4 @@
-"""Canaries: who may become one, what ends a trial, and what a retreat means for the next one."""
+"""Canaries: which versions may become one, what ends it, and what a retreat means for the next one."""
 
 from __future__ import annotations
 
@@ -13,12 +13,13 @@ from leads.db.engine import reading
 from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
-from models.registry.registry import RETIRED
-from tests.support.training.fake_versions import FakeVersions, fails, write_model
-from tests.support.training.told import CONTRACT, HARM
+from models.registry.versions import RETIRED
+from tests.support.training.fake_registry import FakeRegistry, fails, write_model
+from tests.support.training.scripted import CONTRACT, HARM
 from training.data.dataset import Dataset
 from training.lifecycle import canary
-from training.lifecycle.lifecycle import Lifecycle, Reason
+from training.lifecycle.lifecycle import Lifecycle
+from training.lifecycle.outcomes import ChangeReason
 
 POLICY = HarmPolicy(
     title="Made",
@@ -28,7 +29,7 @@ POLICY = HarmPolicy(
     text=False,
     review=TierPolicy(precision=0.6),
 )
-ME = Reason("me", "because")
+ME = ChangeReason("me", "because")
 
 
 @pytest.fixture(scope="module")
@@ -39,17 +40,17 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def registry(folder: Path) -> FakeVersions:
+def registry(folder: Path) -> FakeRegistry:
     """Three versions; the first one answers."""
-    made = FakeVersions(folder, folder)
+    made = FakeRegistry(folder, folder)
     for _ in range(3):
         made.add()
-    made.borne["champion"] = "1"
+    made.by_alias["champion"] = "1"
     return made
 
 
 @pytest.fixture
-def versions(settings: Settings, registry: FakeVersions, engine: Engine) -> Lifecycle:
+def lifecycle(settings: Settings, registry: FakeRegistry, engine: Engine) -> Lifecycle:
     ticks = iter(range(1, 1_000))
     return Lifecycle(settings, POLICY, HARM, registry, engine, clock=lambda: next(ticks))
 
@@ -58,8 +59,8 @@ def no_labels() -> Dataset:
     raise NotEnoughData("There are 0 labels.")
 
 
-def told_of(versions: Lifecycle) -> list[tuple[str, str, str | None, str]]:
-    return [(c.action, c.version, c.replaced, c.state) for c in versions.moves.history(HARM)]
+def recorded(lifecycle: Lifecycle) -> list[tuple[str, str, str | None, str]]:
+    return [(c.action, c.version, c.replaced, c.state) for c in lifecycle.moves.history(HARM)]
 
 
 def retreat(engine: Engine, version: str) -> None:
@@ -67,96 +68,96 @@ def retreat(engine: Engine, version: str) -> None:
         canary_retreats.record(connection, Retreat(5, HARM, version, "slow", "here"))
 
 
-def test_a_canary_is_started_replaced_and_stopped(versions: Lifecycle, registry: FakeVersions) -> None:
-    assert canary.start(versions, "2", ME) is None
-    assert registry.borne == {"champion": "1", "canary": "2"}
-    assert canary.start(versions, "3", ME) == "2"
-    assert canary.stop(versions, ME) == "3"
-    assert registry.borne == {"champion": "1"}
-    assert told_of(versions) == [
+def test_a_canary_is_started_replaced_and_stopped(lifecycle: Lifecycle, registry: FakeRegistry) -> None:
+    assert canary.start(lifecycle, "2", ME) is None
+    assert registry.by_alias == {"champion": "1", "canary": "2"}
+    assert canary.start(lifecycle, "3", ME) == "2"
+    assert canary.stop(lifecycle, ME) == "3"
+    assert registry.by_alias == {"champion": "1"}
+    assert recorded(lifecycle) == [
         ("canary", "2", None, "done"),
         ("canary", "3", "2", "done"),
         ("canary_stopped", "3", None, "done"),
     ]
-    with pytest.raises(Conflict, match="no canary"):
-        canary.stop(versions, ME)
+    with pytest.raises(Conflict, match="has no canary"):
+        canary.stop(lifecycle, ME)
 
 
-def test_who_may_be_no_canary(versions: Lifecycle, registry: FakeVersions) -> None:
+def test_which_versions_cannot_become_canary(lifecycle: Lifecycle, registry: FakeRegistry) -> None:
     with pytest.raises(NotFound):
-        canary.start(versions, "9", ME)
+        canary.start(lifecycle, "9", ME)
     with pytest.raises(Conflict, match="is the champion"):
-        canary.start(versions, "1", ME)
+        canary.start(lifecycle, "1", ME)
     registry.tags["2"][RETIRED] = "today"
     with pytest.raises(Conflict, match="retired"):
-        canary.start(versions, "2", ME)
+        canary.start(lifecycle, "2", ME)
     registry.spoil("3")
     with pytest.raises(ModelRefused):
-        canary.start(versions, "3", ME)
-    del registry.borne["champion"]
+        canary.start(lifecycle, "3", ME)
+    del registry.by_alias["champion"]
     with pytest.raises(Conflict, match="has no champion"):
-        canary.start(versions, "1", ME)
-    assert registry.borne == {}
-    assert told_of(versions) == []
+        canary.start(lifecycle, "1", ME)
+    assert registry.by_alias == {}
+    assert recorded(lifecycle) == []
 
 
 def test_the_canary_that_answers_is_not_started_again_but_one_that_retreated_is(
-    versions: Lifecycle, registry: FakeVersions, engine: Engine
+    lifecycle: Lifecycle, registry: FakeRegistry, engine: Engine
 ) -> None:
-    canary.start(versions, "2", ME)
-    with pytest.raises(Conflict, match="is the canary"):
-        canary.start(versions, "2", ME)
+    canary.start(lifecycle, "2", ME)
+    with pytest.raises(Conflict, match="already the canary"):
+        canary.start(lifecycle, "2", ME)
     retreat(engine, "2")
     retreat(engine, "3")
-    assert canary.start(versions, "2", ME) is None
+    assert canary.start(lifecycle, "2", ME) is None
     with reading(engine) as connection:
         assert list(canary_retreats.standing(connection)) == [(HARM, "3")]
-    assert registry.borne["canary"] == "2"
+    assert registry.by_alias["canary"] == "2"
 
 
-def test_a_refused_start_clears_no_retreat(versions: Lifecycle, registry: FakeVersions, engine: Engine) -> None:
+def test_a_refused_start_clears_no_retreat(lifecycle: Lifecycle, registry: FakeRegistry, engine: Engine) -> None:
     retreat(engine, "2")
     registry.spoil("2")
     with pytest.raises(ModelRefused):
-        canary.start(versions, "2", ME)
+        canary.start(lifecycle, "2", ME)
     with reading(engine) as connection:
         assert list(canary_retreats.standing(connection)) == [(HARM, "2")]
 
 
 @pytest.mark.parametrize(("promoted", "left"), [("2", {"champion": "2"}), ("3", {"champion": "3", "canary": "2"})])
-def test_promoting_the_canary_ends_its_trial(
-    versions: Lifecycle, registry: FakeVersions, promoted: str, left: dict[str, str]
+def test_promoting_the_canary_ends_the_canary(
+    lifecycle: Lifecycle, registry: FakeRegistry, promoted: str, left: dict[str, str]
 ) -> None:
-    canary.start(versions, "2", ME)
-    versions.promote(promoted, no_labels, ME, override=True)
-    assert registry.borne == left
+    canary.start(lifecycle, "2", ME)
+    lifecycle.promote(promoted, no_labels, ME, override=True)
+    assert registry.by_alias == left
 
 
-def test_retiring_a_canary_ends_its_trial(versions: Lifecycle, registry: FakeVersions) -> None:
-    canary.start(versions, "2", ME)
-    versions.retire("2", ME)
-    assert registry.borne == {"champion": "1"}
+def test_retiring_a_canary_ends_the_canary(lifecycle: Lifecycle, registry: FakeRegistry) -> None:
+    canary.start(lifecycle, "2", ME)
+    lifecycle.retire("2", ME)
+    assert registry.by_alias == {"champion": "1"}
 
 
 def test_a_start_and_a_stop_that_die_in_between_are_settled_by_the_next_change(
-    versions: Lifecycle, registry: FakeVersions
+    lifecycle: Lifecycle, registry: FakeRegistry
 ) -> None:
     registry.before = fails("set_alias")
     with pytest.raises(Unavailable):
-        canary.start(versions, "2", ME)
+        canary.start(lifecycle, "2", ME)
     registry.before = lambda call: None
-    canary.start(versions, "3", ME)
+    canary.start(lifecycle, "3", ME)
     registry.after = fails("drop_alias")
     with pytest.raises(Unavailable):
-        canary.stop(versions, ME)
+        canary.stop(lifecycle, ME)
     registry.after = lambda call: None
-    canary.start(versions, "2", ME)
+    canary.start(lifecycle, "2", ME)
     registry.before = fails("drop_alias")
     with pytest.raises(Unavailable):
-        canary.stop(versions, ME)
+        canary.stop(lifecycle, ME)
     registry.before = lambda call: None
-    canary.stop(versions, ME)
-    assert [(action, version, state) for action, version, _, state in told_of(versions)] == [
+    canary.stop(lifecycle, ME)
+    assert [(action, version, state) for action, version, _, state in recorded(lifecycle)] == [
         ("canary", "2", "dropped"),
         ("canary", "3", "done"),
         ("canary_stopped", "3", "done"),
@@ -166,13 +167,13 @@ def test_a_start_and_a_stop_that_die_in_between_are_settled_by_the_next_change(
     ]
 
 
-def test_a_trial_does_not_hide_that_another_version_was_chosen_since(
-    versions: Lifecycle, registry: FakeVersions
+def test_having_been_canary_does_not_hide_that_another_version_was_promoted_since(
+    lifecycle: Lifecycle, registry: FakeRegistry
 ) -> None:
-    versions.promote("3", no_labels, ME, override=True)
-    versions.promote("2", no_labels, ME, override=True)
-    canary.start(versions, "3", ME)
-    canary.stop(versions, ME)
-    standing = versions._standing("3", registry.borne, versions.moves.history(HARM))
+    lifecycle.promote("3", no_labels, ME, override=True)
+    lifecycle.promote("2", no_labels, ME, override=True)
+    canary.start(lifecycle, "3", ME)
+    canary.stop(lifecycle, ME)
+    standing = lifecycle._already_settled("3", registry.by_alias, lifecycle.moves.history(HARM))
     assert standing is not None
-    assert "Another version was put in its place" in standing.why
+    assert "Another version has been made champion since" in standing.why

@@ -17,13 +17,14 @@ from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
 from models import manifest
 from models.calibrator import Calibrator
-from models.registry.registry import RETIRED
+from models.registry.versions import RETIRED
 from models.version import load
-from tests.support.training.fake_versions import FakeVersions, N, draw_rows, fails, write_model
-from tests.support.training.told import CONTRACT, HARM, rows
+from tests.support.training.fake_registry import FakeRegistry, N, draw_rows, fails, write_model
+from tests.support.training.scripted import CONTRACT, HARM, rows
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport
-from training.lifecycle.lifecycle import Lifecycle, Reason, settle
+from training.lifecycle.lifecycle import Lifecycle
+from training.lifecycle.outcomes import ChangeReason
 
 POLICY = HarmPolicy(
     title="Made",
@@ -33,7 +34,7 @@ POLICY = HarmPolicy(
     text=False,
     review=TierPolicy(precision=0.6),
 )
-ME = Reason("me", "because")
+ME = ChangeReason("me", "because")
 
 
 @pytest.fixture(scope="module")
@@ -54,12 +55,12 @@ def data() -> Dataset:
 
 
 @pytest.fixture
-def registry(folders: tuple[Path, Path]) -> FakeVersions:
-    return FakeVersions(*folders)
+def registry(folders: tuple[Path, Path]) -> FakeRegistry:
+    return FakeRegistry(*folders)
 
 
 @pytest.fixture
-def versions(settings: Settings, registry: FakeVersions, engine: Engine) -> Lifecycle:
+def lifecycle(settings: Settings, registry: FakeRegistry, engine: Engine) -> Lifecycle:
     ticks = iter(range(1, 1_000))
     return Lifecycle(settings, POLICY, HARM, registry, engine, clock=lambda: next(ticks))
 
@@ -67,34 +68,34 @@ def versions(settings: Settings, registry: FakeVersions, engine: Engine) -> Life
 class Champions:
     """Versions 1 to n, each promoted in turn."""
 
-    def __init__(self, versions: Lifecycle, registry: FakeVersions, data: Dataset) -> None:
-        self._versions, self._registry, self._data = versions, registry, data
+    def __init__(self, lifecycle: Lifecycle, registry: FakeRegistry, data: Dataset) -> None:
+        self._lifecycle, self._registry, self._data = lifecycle, registry, data
 
     def __call__(self, n: int) -> None:
         for _ in range(n):
             number = self._registry.add()
-            assert self._versions.promote(number, lambda: self._data, ME).alias == "champion"
+            assert self._lifecycle.promote(number, lambda: self._data, ME).alias == "champion"
 
 
 @pytest.fixture
-def champions(versions: Lifecycle, registry: FakeVersions, data: Dataset) -> Champions:
-    return Champions(versions, registry, data)
+def champions(lifecycle: Lifecycle, registry: FakeRegistry, data: Dataset) -> Champions:
+    return Champions(lifecycle, registry, data)
 
 
 def no_labels() -> Dataset:
     raise NotEnoughData("There are 0 labels.")
 
 
-def told_of(versions: Lifecycle) -> list[tuple[str, str, str | None, str]]:
-    return [(c.action, c.version, c.replaced, c.state) for c in versions.moves.history(HARM)]
+def recorded(lifecycle: Lifecycle) -> list[tuple[str, str, str | None, str]]:
+    return [(c.action, c.version, c.replaced, c.state) for c in lifecycle.moves.history(HARM)]
 
 
 def test_what_the_gate_passes_is_promoted_and_kept(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, data: Dataset
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset
 ) -> None:
     champions(2)
-    assert registry.borne == {"champion": "2"}
-    first, second = versions.moves.history(HARM)
+    assert registry.by_alias == {"champion": "2"}
+    first, second = lifecycle.moves.history(HARM)
     assert second == ModelChange(
         at=2, harm=HARM, version="2", action="promoted", actor="me", why="because", alias="champion", replaced="1",
         gate=second.gate, overridden=False, state="done", seq=first.seq + 1,
@@ -104,60 +105,60 @@ def test_what_the_gate_passes_is_promoted_and_kept(
 
 
 def test_what_the_gate_blocks_stays_where_it_is(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, data: Dataset
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset
 ) -> None:
     champions(1)
     registry.add(skilled=False)
-    registry.borne["challenger"] = "2"
-    settled = versions.promote("2", lambda: data, ME)
+    registry.by_alias["challenger"] = "2"
+    settled = lifecycle.promote("2", lambda: data, ME)
     assert settled.alias == "challenger"
     assert settled.gate is not None
     assert "ranking" in [check.name for check in settled.gate.failed]
-    assert registry.borne == {"champion": "1", "challenger": "2"}
-    assert len(versions.moves.history(HARM)) == 1
+    assert registry.by_alias == {"champion": "1", "challenger": "2"}
+    assert len(lifecycle.moves.history(HARM)) == 1
 
 
 def test_overriding_promotes_and_keeps_what_failed(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, data: Dataset
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset
 ) -> None:
     champions(1)
     registry.add(skilled=False)
-    assert versions.promote("2", lambda: data, ME, override=True).alias == "champion"
-    last = versions.moves.history(HARM)[-1]
+    assert lifecycle.promote("2", lambda: data, ME, override=True).alias == "champion"
+    last = lifecycle.moves.history(HARM)[-1]
     assert last.overridden
     assert GateReport.from_json(last.gate or "").failed
-    assert registry.borne == {"champion": "2"}
+    assert registry.by_alias == {"champion": "2"}
 
 
-def test_overriding_what_passes_overrides_nothing(versions: Lifecycle, registry: FakeVersions, data: Dataset) -> None:
+def test_overriding_what_passes_overrides_nothing(lifecycle: Lifecycle, registry: FakeRegistry, data: Dataset) -> None:
     registry.add()
-    versions.promote("1", lambda: data, ME, override=True)
-    assert not versions.moves.history(HARM)[-1].overridden
+    lifecycle.promote("1", lambda: data, ME, override=True)
+    assert not lifecycle.moves.history(HARM)[-1].overridden
 
 
-def test_without_labels_only_overriding_promotes(versions: Lifecycle, registry: FakeVersions) -> None:
+def test_without_labels_only_overriding_promotes(lifecycle: Lifecycle, registry: FakeRegistry) -> None:
     registry.add()
     with pytest.raises(NotEnoughData, match=r"0 labels.*--override"):
-        versions.promote("1", no_labels, ME)
-    assert registry.borne == {}
-    settled = versions.promote("1", no_labels, ME, override=True)
+        lifecycle.promote("1", no_labels, ME)
+    assert registry.by_alias == {}
+    settled = lifecycle.promote("1", no_labels, ME, override=True)
     assert settled.alias == "champion"
     assert [check.name for check in settled.gate.failed] == ["held-out rows"]  # type: ignore[union-attr]
 
 
 def test_a_version_that_serving_would_refuse_is_never_promoted(
-    versions: Lifecycle, registry: FakeVersions, data: Dataset
+    lifecycle: Lifecycle, registry: FakeRegistry, data: Dataset
 ) -> None:
     registry.spoil(registry.add())
     with pytest.raises(ModelRefused):
-        versions.promote("1", lambda: data, ME, override=True)
-    with pytest.raises(NotFound, match="no version 7"):
-        versions.promote("7", lambda: data, ME, override=True)
-    assert versions.moves.history(HARM) == []
+        lifecycle.promote("1", lambda: data, ME, override=True)
+    with pytest.raises(NotFound, match="Version 7 of made not found"):
+        lifecycle.promote("7", lambda: data, ME, override=True)
+    assert lifecycle.moves.history(HARM) == []
 
 
 def test_a_version_whose_golden_rows_do_not_reproduce_is_not_promoted(
-    versions: Lifecycle, registry: FakeVersions, data: Dataset, tmp_path: Path
+    lifecycle: Lifecycle, registry: FakeRegistry, data: Dataset, tmp_path: Path
 ) -> None:
     number = registry.add()
     folder = shutil.copytree(registry.folders[number], tmp_path / "changed")
@@ -168,302 +169,299 @@ def test_a_version_whose_golden_rows_do_not_reproduce_is_not_promoted(
     (folder / manifest.MANIFEST).write_bytes(msgspec.json.encode(msgspec.structs.replace(about, files=files)))
     registry.folders[number] = folder
     with pytest.raises(ModelRefused, match="golden"):
-        versions.promote(number, lambda: data, ME, override=True)
+        lifecycle.promote(number, lambda: data, ME, override=True)
 
 
-def test_the_champion_is_not_promoted_twice(versions: Lifecycle, champions: Champions) -> None:
+def test_the_champion_is_not_promoted_twice(lifecycle: Lifecycle, champions: Champions) -> None:
     champions(1)
-    with pytest.raises(Conflict, match="champion of made already"):
-        versions.promote("1", no_labels, ME)
+    with pytest.raises(Conflict, match="already the champion of made"):
+        lifecycle.promote("1", no_labels, ME)
 
 
 def test_a_champion_whose_artifacts_are_gone_stands_in_nobodys_way(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, data: Dataset
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset
 ) -> None:
     champions(1)
     registry.spoil("1")
     registry.add()
-    settled = versions.promote("2", lambda: data, ME)
+    settled = lifecycle.promote("2", lambda: data, ME)
     assert settled.alias == "champion"
-    assert "Version 1 can't be loaded" in settled.why
+    assert "Version 1, the champion, can't be loaded" in settled.why
 
 
 def test_promoting_drops_a_challenger_that_was_compared_with_the_old_champion(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions
 ) -> None:
     champions(1)
-    registry.borne["challenger"] = "1"
+    registry.by_alias["challenger"] = "1"
     champions(1)
-    assert registry.borne == {"champion": "2"}
+    assert registry.by_alias == {"champion": "2"}
 
 
 def test_rolling_back_goes_further_back_each_time_and_never_to_and_fro(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions
 ) -> None:
     champions(3)
-    assert versions.rollback(ME)[:2] == ("2", "3")
-    assert versions.rollback(ME)[:2] == ("1", "2")
+    assert lifecycle.rollback(ME)[:2] == ("2", "3")
+    assert lifecycle.rollback(ME)[:2] == ("1", "2")
     with pytest.raises(Conflict, match="before version 1"):
-        versions.rollback(ME)
-    assert registry.borne == {"champion": "1"}
+        lifecycle.rollback(ME)
+    assert registry.by_alias == {"champion": "1"}
 
 
 def test_after_rolling_back_a_new_champion_goes_back_to_the_one_that_it_replaced(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, data: Dataset
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset
 ) -> None:
     champions(3)
-    versions.rollback(ME)
+    lifecycle.rollback(ME)
     champions(1)
-    assert registry.borne == {"champion": "4"}
-    assert versions.rollback(ME).champion == "2"
-    versions.promote("3", lambda: data, ME)
-    assert versions.rollback(ME).champion == "2"
+    assert registry.by_alias == {"champion": "4"}
+    assert lifecycle.rollback(ME).champion == "2"
+    lifecycle.promote("3", lambda: data, ME)
+    assert lifecycle.rollback(ME).champion == "2"
 
 
 def test_rolling_back_passes_over_what_can_not_answer(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions
 ) -> None:
     champions(4)
     registry.spoil("3")
-    versions.retire("2", ME)
-    moved = versions.rollback(ME)
+    lifecycle.retire("2", ME)
+    moved = lifecycle.rollback(ME)
     assert moved.champion == "1"
     assert moved.passed_over == ("Version 3 was passed over: The artifacts can't be read.",)
-    assert "Version 3 was passed over" in versions.moves.history(HARM)[-1].why
+    assert "Version 3 was passed over" in lifecycle.moves.history(HARM)[-1].why
 
 
 def test_rolling_back_brings_back_a_champion_whose_alias_was_dropped_or_moved_by_hand(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions
 ) -> None:
     champions(2)
-    registry.borne.clear()
-    assert versions.rollback(ME)[:2] == ("2", None)
+    registry.by_alias.clear()
+    assert lifecycle.rollback(ME)[:2] == ("2", None)
     registry.add()
-    registry.borne["champion"] = "3"
-    assert versions.rollback(ME)[:2] == ("2", "3")
-    assert versions.rollback(ME)[:2] == ("1", "2")
+    registry.by_alias["champion"] = "3"
+    assert lifecycle.rollback(ME)[:2] == ("2", "3")
+    assert lifecycle.rollback(ME)[:2] == ("1", "2")
 
 
 def test_retired_versions_never_answer_again(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, data: Dataset
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset
 ) -> None:
     champions(2)
-    moved = versions.retire("1", ME)
+    moved = lifecycle.retire("1", ME)
     assert moved.champion == "2"
     assert "by me: because" in registry.tags["1"][RETIRED]
-    with pytest.raises(Conflict, match="is retired since"):
-        versions.promote("1", lambda: data, ME, override=True)
-    with pytest.raises(Conflict, match="No champion"):
-        versions.rollback(ME)
-    with pytest.raises(Conflict, match="is retired since"):
-        versions.retire("1", ME)
+    with pytest.raises(Conflict, match="was retired at"):
+        lifecycle.promote("1", lambda: data, ME, override=True)
+    with pytest.raises(Conflict, match="no usable champion"):
+        lifecycle.rollback(ME)
+    with pytest.raises(Conflict, match="was retired at"):
+        lifecycle.retire("1", ME)
 
 
 def test_retiring_a_challenger_takes_its_alias(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions
 ) -> None:
     champions(1)
-    registry.borne["challenger"] = registry.add()
-    versions.retire("2", ME)
-    assert registry.borne == {"champion": "1"}
-    assert versions.moves.history(HARM)[-1].alias == "challenger"
+    registry.by_alias["challenger"] = registry.add()
+    lifecycle.retire("2", ME)
+    assert registry.by_alias == {"champion": "1"}
+    assert lifecycle.moves.history(HARM)[-1].alias == "challenger"
 
 
 def test_retiring_the_champion_takes_overriding_and_the_one_before_answers(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions
 ) -> None:
     champions(2)
     with pytest.raises(Conflict, match="is the champion"):
-        versions.retire("2", ME)
-    assert registry.borne == {"champion": "2"}
-    assert versions.retire("2", ME, override=True).champion == "1"
-    assert registry.borne == {"champion": "1"}
-    assert told_of(versions)[-2:] == [("rolled_back", "1", "2", "done"), ("retired", "2", None, "done")]
+        lifecycle.retire("2", ME)
+    assert registry.by_alias == {"champion": "2"}
+    assert lifecycle.retire("2", ME, override=True).champion == "1"
+    assert registry.by_alias == {"champion": "1"}
+    assert recorded(lifecycle)[-2:] == [("rolled_back", "1", "2", "done"), ("retired", "2", None, "done")]
 
 
 def test_retiring_the_only_champion_leaves_none(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions
 ) -> None:
     champions(1)
-    assert versions.retire("1", ME, override=True).champion is None
-    assert registry.borne == {}
+    assert lifecycle.retire("1", ME, override=True).champion is None
+    assert registry.by_alias == {}
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_a_promotion_that_dies_in_between_is_settled_by_the_next_change(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, data: Dataset, when: str
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset, when: str
 ) -> None:
     champions(2)
-    registry.borne["challenger"] = registry.add()
+    registry.by_alias["challenger"] = registry.add()
     setattr(registry, when, fails("set_alias"))
     with pytest.raises(Unavailable):
-        versions.promote("3", lambda: data, ME)
-    assert told_of(versions)[-1] == ("promoted", "3", "2", "pending")
+        lifecycle.promote("3", lambda: data, ME)
+    assert recorded(lifecycle)[-1] == ("promoted", "3", "2", "pending")
     setattr(registry, when, lambda call: None)
-    moved = versions.rollback(ME)
+    moved = lifecycle.rollback(ME)
     happened = when == "after"
     assert moved[:2] == (("2", "3") if happened else ("1", "2"))
-    assert told_of(versions)[2] == ("promoted", "3", "2", "done" if happened else "dropped")
-    assert registry.borne == {"champion": moved.champion}
+    assert recorded(lifecycle)[2] == ("promoted", "3", "2", "done" if happened else "dropped")
+    assert registry.by_alias == {"champion": moved.champion}
 
 
 def test_what_follows_from_a_promotion_is_made_up_for(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, data: Dataset
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset
 ) -> None:
     champions(1)
-    registry.borne["challenger"] = registry.add()
+    registry.by_alias["challenger"] = registry.add()
     registry.before = fails("drop_alias")
     with pytest.raises(Unavailable):
-        versions.promote("2", lambda: data, ME)
-    assert registry.borne == {"champion": "2", "challenger": "2"}
+        lifecycle.promote("2", lambda: data, ME)
+    assert registry.by_alias == {"champion": "2", "challenger": "2"}
     registry.before = lambda call: None
     with pytest.raises(Conflict, match="already"):
-        versions.promote("2", lambda: data, ME)
-    assert registry.borne == {"champion": "2"}
-    assert told_of(versions)[-1][3] == "done"
+        lifecycle.promote("2", lambda: data, ME)
+    assert registry.by_alias == {"champion": "2"}
+    assert recorded(lifecycle)[-1][3] == "done"
 
 
 @pytest.mark.parametrize(("when", "retired"), [("before", False), ("after", True)])
 def test_a_retirement_that_dies_in_between_is_settled(
-    versions: Lifecycle, registry: FakeVersions, champions: Champions, when: str, retired: bool
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, when: str, retired: bool
 ) -> None:
     champions(1)
-    registry.borne["challenger"] = registry.add()
+    registry.by_alias["challenger"] = registry.add()
     setattr(registry, when, fails("tag"))
     with pytest.raises(Unavailable):
-        versions.retire("2", ME)
+        lifecycle.retire("2", ME)
     setattr(registry, when, lambda call: None)
     with pytest.raises(Conflict):
-        versions.rollback(ME)
-    assert ("challenger" in registry.borne) is not retired
-    assert told_of(versions)[-1] == ("retired", "2", None, "done" if retired else "dropped")
+        lifecycle.rollback(ME)
+    assert ("challenger" in registry.by_alias) is not retired
+    assert recorded(lifecycle)[-1] == ("retired", "2", None, "done" if retired else "dropped")
 
 
-def test_two_changes_at_once_are_refused(versions: Lifecycle, settings: Settings, champions: Champions) -> None:
+def test_two_changes_at_once_are_refused(lifecycle: Lifecycle, settings: Settings, champions: Champions) -> None:
     champions(2)
     with only_one(settings.root / "models.lock", what="x"), pytest.raises(Conflict, match="changing which versions"):
-        versions.rollback(ME)
-    assert versions.rollback(ME).champion == "1"
+        lifecycle.rollback(ME)
+    assert lifecycle.rollback(ME).champion == "1"
 
 
 class Settles:
     """Settles versions as training does."""
 
-    def __init__(self, versions: Lifecycle, registry: FakeVersions, data: Dataset, tmp_path: Path) -> None:
-        self.versions, self._registry, self._data, self._folder = versions, registry, data, tmp_path / "fetched"
+    def __init__(self, lifecycle: Lifecycle, registry: FakeRegistry, data: Dataset, tmp_path: Path) -> None:
+        self._lifecycle, self._registry, self._data, self._folder = lifecycle, registry, data, tmp_path / "fetched"
 
-    def __call__(self, number: str, *, promoting: bool, first: str = "champion") -> Any:
-        v = self.versions
+    def __call__(self, number: str, *, promote: bool, first: str = "champion") -> Any:
         candidate = load(self._registry.folders[number])
         into = self._folder / str(len(self._registry.calls)) / number
-        return settle(
-            v.settings, self._registry, v.engine, POLICY, number, candidate, self._data, into,
-            promoting=promoting, actor="trainer", why="700 labels.", first=first,
-        )  # fmt: skip
+        reason = ChangeReason("trainer", "700 labels.")
+        return self._lifecycle.settle(number, candidate, self._data, into, reason, promote=promote, first=first)
 
 
 @pytest.fixture
-def settles(versions: Lifecycle, registry: FakeVersions, data: Dataset, tmp_path: Path) -> Settles:
-    return Settles(versions, registry, data, tmp_path)
+def settles(lifecycle: Lifecycle, registry: FakeRegistry, data: Dataset, tmp_path: Path) -> Settles:
+    return Settles(lifecycle, registry, data, tmp_path)
 
 
 def test_the_first_version_becomes_champion_and_later_ones_challenge(
-    settles: Settles, registry: FakeVersions, versions: Lifecycle
+    settles: Settles, registry: FakeRegistry, lifecycle: Lifecycle
 ) -> None:
     registry.add()
-    first = settles("1", promoting=False)
+    first = settles("1", promote=False)
     assert (first.alias, first.gate.champion) == ("champion", None)
     registry.add()
-    assert settles("2", promoting=False)[:2] == (
-        "challenger", "Version 1 stays champion until a retraining promotes another.",
+    assert settles("2", promote=False)[:2] == (
+        "challenger", "Version 1 stays champion until another version is promoted.",
     )  # fmt: skip
-    assert registry.borne == {"champion": "1", "challenger": "2"}
-    assert told_of(versions) == [
+    assert registry.by_alias == {"champion": "1", "challenger": "2"}
+    assert recorded(lifecycle) == [
         ("registered", "1", None, "done"),
         ("promoted", "1", None, "done"),
         ("registered", "2", None, "done"),
         ("challenging", "2", None, "done"),
     ]
-    assert versions.moves.history(HARM)[0].why == "700 labels."
+    assert lifecycle.moves.history(HARM)[0].why == "700 labels."
 
 
 def test_retraining_promotes_what_passes_and_keeps_what_does_not_as_challenger(
-    settles: Settles, registry: FakeVersions
+    settles: Settles, registry: FakeRegistry
 ) -> None:
     registry.add()
-    settles("1", promoting=True)
+    settles("1", promote=True)
     registry.add(skilled=False)
-    blocked = settles("2", promoting=True)
+    blocked = settles("2", promote=True)
     assert blocked.alias == "challenger"
-    assert blocked.why.startswith("The gate blocks it: ranking")
+    assert blocked.why.startswith("Blocked by the gate: ranking")
     registry.add()
-    assert settles("3", promoting=True).alias == "champion"
-    assert registry.borne == {"champion": "3"}
+    assert settles("3", promote=True).alias == "champion"
+    assert registry.by_alias == {"champion": "3"}
 
 
 def test_a_first_version_that_ranks_by_chance_does_not_answer_and_that_is_said(
-    settles: Settles, registry: FakeVersions
+    settles: Settles, registry: FakeRegistry
 ) -> None:
     registry.add(skilled=False)
-    settled = settles("1", promoting=False)
+    settled = settles("1", promote=False)
     assert settled.alias == "challenger"
-    assert f"No version of {HARM} answers" in settled.why
-    assert registry.borne == {"challenger": "1"}
+    assert f"{HARM} has no champion until" in settled.why
+    assert registry.by_alias == {"challenger": "1"}
 
 
-def test_a_first_version_may_be_kept_from_answering(settles: Settles, registry: FakeVersions) -> None:
+def test_a_first_version_may_be_kept_from_answering(settles: Settles, registry: FakeRegistry) -> None:
     registry.add()
-    settled = settles("1", promoting=True, first="challenger")
+    settled = settles("1", promote=True, first="challenger")
     assert (settled.alias, settled.gate.passed) == ("challenger", True)
-    registry.borne = {"champion": registry.add()}
-    assert settles(registry.add(), promoting=True, first="challenger").alias == "champion"
+    registry.by_alias = {"champion": registry.add()}
+    assert settles(registry.add(), promote=True, first="challenger").alias == "champion"
 
 
-def test_settling_twice_changes_nothing(settles: Settles, registry: FakeVersions, versions: Lifecycle) -> None:
+def test_settling_twice_changes_nothing(settles: Settles, registry: FakeRegistry, lifecycle: Lifecycle) -> None:
     registry.add()
-    settles("1", promoting=False)
-    before = told_of(versions)
-    assert settles("1", promoting=True)[:2] == ("champion", "It is the champion already.")
+    settles("1", promote=False)
+    before = recorded(lifecycle)
+    assert settles("1", promote=True)[:2] == ("champion", "It is already the champion.")
     registry.add()
-    assert settles("1", promoting=True).alias == "champion"
-    registry.borne.clear()
-    assert settles("1", promoting=True)[:2] == (None, "A newer version exists.")
-    assert told_of(versions) == before
+    assert settles("1", promote=True).alias == "champion"
+    registry.by_alias.clear()
+    assert settles("1", promote=True)[:2] == (None, "A newer version exists.")
+    assert recorded(lifecycle) == before
 
 
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_settling_that_was_killed_is_made_up_for(
-    settles: Settles, registry: FakeVersions, versions: Lifecycle, when: str
+    settles: Settles, registry: FakeRegistry, lifecycle: Lifecycle, when: str
 ) -> None:
     registry.add()
     setattr(registry, when, fails("set_alias"))
     with pytest.raises(Unavailable):
-        settles("1", promoting=False)
+        settles("1", promote=False)
     setattr(registry, when, lambda call: None)
-    assert settles("1", promoting=False).alias == "champion"
-    assert registry.borne == {"champion": "1"}
-    states = [state for action, _, _, state in told_of(versions) if action == "promoted"]
+    assert settles("1", promote=False).alias == "champion"
+    assert registry.by_alias == {"champion": "1"}
+    states = [state for action, _, _, state in recorded(lifecycle) if action == "promoted"]
     assert states == (["done"] if when == "after" else ["dropped", "done"])
-    assert [action for action, *_ in told_of(versions)].count("registered") == 1
+    assert [action for action, *_ in recorded(lifecycle)].count("registered") == 1
 
 
-def test_an_alias_that_fell_by_hand_is_given_back(settles: Settles, registry: FakeVersions) -> None:
+def test_an_alias_that_fell_by_hand_is_given_back(settles: Settles, registry: FakeRegistry) -> None:
     registry.add()
-    settles("1", promoting=False)
-    registry.borne.clear()
-    assert settles("1", promoting=False).alias == "champion"
+    settles("1", promote=False)
+    registry.by_alias.clear()
+    assert settles("1", promote=False).alias == "champion"
 
 
 def test_training_again_does_not_undo_a_rollback_or_a_retirement(
-    settles: Settles, registry: FakeVersions, versions: Lifecycle
+    settles: Settles, registry: FakeRegistry, lifecycle: Lifecycle
 ) -> None:
     for _ in range(2):
-        settles(registry.add(), promoting=True)
-    versions.rollback(ME)
-    assert settles("2", promoting=True).alias is None
-    versions.retire("2", ME)
-    assert settles("2", promoting=True)[:2] == (None, "It is retired.")
-    assert registry.borne == {"champion": "1"}
+        settles(registry.add(), promote=True)
+    lifecycle.rollback(ME)
+    assert settles("2", promote=True).alias is None
+    lifecycle.retire("2", ME)
+    assert settles("2", promote=True)[:2] == (None, "It is retired.")
+    assert registry.by_alias == {"champion": "1"}
 
 
 def test_the_actor_has_a_name() -> None:

@@ -14,12 +14,12 @@ from leads.errors import ConfigurationError, InvalidInput, NotEnoughData, NotFou
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from models.manifest import TEXT_SCORE
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from models.version import ModelVersion, load
 from training import own_model
 from training.data.own_labels import Columns, import_labels
+from training.own_model import LabelledSplit, OwnVersion
 from training.own_model.checks import checked, margins_of, restricted
-from training.own_model.register import Labelled, OwnVersion
 
 POLICIES = load_policies(POLICIES_FILE)
 
@@ -32,12 +32,12 @@ def home(tmp_path_factory: pytest.TempPathFactory, made: Any) -> Settings:
     lines = [f"{text},{int(label)},{i}" for i, (text, label) in enumerate(zip(made.texts, made.labels, strict=True))]
     path.write_text("\n".join(("text,label,at", *lines)) + "\n")
     import_labels(settings, POLICIES, "spam", path, Columns("text", "label", time="at"))
-    Registry(settings).prepare()
+    MlflowRegistry(settings).prepare()
     return settings
 
 
 @pytest.fixture(scope="module")
-def rows(home: Settings) -> Labelled:
+def rows(home: Settings) -> LabelledSplit:
     return own_model.labelled("spam", settings=home, policies=POLICIES, text_score=True)
 
 
@@ -45,33 +45,33 @@ def classifier(**given: Any) -> xgboost.XGBClassifier:
     return xgboost.XGBClassifier(**{"n_estimators": 12, "max_depth": 2, "n_jobs": 1, "random_state": 1} | given)
 
 
-def two_columns(rows: Labelled) -> list[str]:
+def two_columns(rows: LabelledSplit) -> list[str]:
     """Features in another order than the contract's, then the text's score."""
     return [rows.columns[-2], rows.columns[-4], TEXT_SCORE]
 
 
 @pytest.fixture(scope="module")
-def model(rows: Labelled) -> xgboost.XGBClassifier:
+def model(rows: LabelledSplit) -> xgboost.XGBClassifier:
     columns = two_columns(rows)
     stops = classifier(n_estimators=200, learning_rate=0.5, early_stopping_rounds=5)
-    held = [(rows.calibrate.X[columns], rows.calibrate.y)]
+    held = [(rows.calibration.X[columns], rows.calibration.y)]
     return stops.fit(
-        rows.learn.X[columns], rows.learn.y, sample_weight=rows.learn.weights, eval_set=held, verbose=False
+        rows.train.X[columns], rows.train.y, sample_weight=rows.train.weights, eval_set=held, verbose=False
     )
 
 
 @pytest.fixture(scope="module")
-def registered(rows: Labelled, model: xgboost.XGBClassifier) -> OwnVersion:
+def registered(rows: LabelledSplit, model: xgboost.XGBClassifier) -> OwnVersion:
     return own_model.register(rows, model, why="Fewer columns.")
 
 
 @pytest.fixture(scope="module")
 def fetched(home: Settings, registered: OwnVersion, tmp_path_factory: pytest.TempPathFactory) -> ModelVersion:
-    return load(Registry(home).fetch("spam", registered.version, tmp_path_factory.mktemp("fetched")))
+    return load(MlflowRegistry(home).fetch("spam", registered.version, tmp_path_factory.mktemp("fetched")))
 
 
-def test_the_parts_hold_every_row_once_and_share_no_text(rows: Labelled) -> None:
-    parts = (rows.learn, rows.calibrate, rows.test)
+def test_the_parts_hold_every_row_once_and_share_no_text(rows: LabelledSplit) -> None:
+    parts = (rows.train, rows.calibration, rows.test)
     at = np.concatenate([part.at for part in parts])
     assert sorted(at.tolist()) == list(range(len(rows.data.rows)))
     assert np.array_equal(np.sort(rows.test.at), np.flatnonzero(rows.data.held_out))
@@ -84,22 +84,22 @@ def test_the_parts_hold_every_row_once_and_share_no_text(rows: Labelled) -> None
         assert len(part) == len(part.X) == len(part.y) == len(part.texts) == len(part.weights)
         assert part.y.dtype == np.bool_
         assert part.texts == [rows.data.rows[i].text for i in part.at.tolist()]
-    assert len(rows.calibrate) == pytest.approx((len(rows.learn) + len(rows.calibrate)) / 5, rel=0.4)
+    assert len(rows.calibration) == pytest.approx((len(rows.train) + len(rows.calibration)) / 5, rel=0.4)
     assert rows.columns == (*rows.data.contract.names, TEXT_SCORE)
 
 
-def test_the_text_score_is_that_of_a_stage_which_did_not_see_the_row(rows: Labelled) -> None:
+def test_the_text_score_is_that_of_a_stage_which_did_not_see_the_row(rows: LabelledSplit) -> None:
     assert rows.text_stage is not None
-    for part in (rows.calibrate, rows.test):
+    for part in (rows.calibration, rows.test):
         served = rows.text_stage.log_odds(part.texts)
         assert np.array_equal(part.X[TEXT_SCORE].to_numpy(), served)
-    seen = rows.text_stage.log_odds(rows.learn.texts)
-    own = rows.learn.X[TEXT_SCORE].to_numpy()
+    seen = rows.text_stage.log_odds(rows.train.texts)
+    own = rows.train.X[TEXT_SCORE].to_numpy()
     assert not np.isnan(own).any()
-    assert own[rows.learn.y].mean() > own[~rows.learn.y].mean() + 1
+    assert own[rows.train.y].mean() > own[~rows.train.y].mean() + 1
     # A stage that saw a row tells its label better than one that didn't.
-    assert np.ptp([own[rows.learn.y].mean(), own[~rows.learn.y].mean()]) < np.ptp(
-        [seen[rows.learn.y].mean(), seen[~rows.learn.y].mean()]
+    assert np.ptp([own[rows.train.y].mean(), own[~rows.train.y].mean()]) < np.ptp(
+        [seen[rows.train.y].mean(), seen[~rows.train.y].mean()]
     )
 
 
@@ -111,7 +111,7 @@ def test_without_the_text_score_the_contract_is_all(home: Settings) -> None:
 
 
 def test_the_registered_version_proves_itself_and_answers_as_the_model_does(
-    rows: Labelled, model: xgboost.XGBClassifier, fetched: ModelVersion
+    rows: LabelledSplit, model: xgboost.XGBClassifier, fetched: ModelVersion
 ) -> None:
     fetched.verify()
     assert fetched.starts_from == "booster"
@@ -126,7 +126,7 @@ def test_the_registered_version_proves_itself_and_answers_as_the_model_does(
 
 
 def test_the_portable_form_gives_the_same_scores(
-    home: Settings, rows: Labelled, fetched: ModelVersion, monkeypatch: pytest.MonkeyPatch
+    home: Settings, rows: LabelledSplit, fetched: ModelVersion, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
     with warnings.catch_warnings():
@@ -142,15 +142,15 @@ def test_the_portable_form_gives_the_same_scores(
 
 
 def test_it_is_challenger_and_says_what_to_do(
-    home: Settings, rows: Labelled, registered: OwnVersion, fetched: ModelVersion
+    home: Settings, rows: LabelledSplit, registered: OwnVersion, fetched: ModelVersion
 ) -> None:
     assert (registered.harm, registered.version, registered.alias) == ("spam", "1", "challenger")
-    assert Registry(home).aliases("spam") == {"challenger": "1"}
+    assert MlflowRegistry(home).aliases("spam") == {"challenger": "1"}
     shown = repr(registered)
     assert "spam version 1, challenger" in shown
     assert "leads models promote spam 1" in shown
     assert registered.metrics.test.roc_auc > 0.7
-    run = Registry(home).version("spam", "1")
+    run = MlflowRegistry(home).version("spam", "1")
     assert run.tags["leads.why"] == "Fewer columns."
     assert run.metrics["ap"] == pytest.approx(registered.metrics.test.ap)
     with warnings.catch_warnings():
@@ -164,7 +164,7 @@ def test_it_is_challenger_and_says_what_to_do(
     assert "file:mine" in card
 
 
-def test_what_is_held_out_measures_and_nothing_else(rows: Labelled, registered: OwnVersion) -> None:
+def test_what_is_held_out_measures_and_nothing_else(rows: LabelledSplit, registered: OwnVersion) -> None:
     test = registered.metrics.test
     assert (test.rows, test.positives) == (len(rows.test), int(rows.test.y.sum()))
     assert registered.metrics.rows == 600
@@ -172,24 +172,24 @@ def test_what_is_held_out_measures_and_nothing_else(rows: Labelled, registered: 
 
 
 def test_an_equal_model_is_not_registered_twice(
-    home: Settings, rows: Labelled, model: xgboost.XGBClassifier, registered: OwnVersion
+    home: Settings, rows: LabelledSplit, model: xgboost.XGBClassifier, registered: OwnVersion
 ) -> None:
     again = own_model.register(rows, model, why="Again.")
     assert (again.version, again.alias) == (registered.version, "challenger")
-    assert len(Registry(home).versions("spam")) == 1
+    assert len(MlflowRegistry(home).versions("spam")) == 1
 
 
-def test_a_booster_without_text_is_served_too(home: Settings, rows: Labelled, tmp_path: Path) -> None:
+def test_a_booster_without_text_is_served_too(home: Settings, rows: LabelledSplit, tmp_path: Path) -> None:
     copied = load_settings(home=tmp_path / "home", corpora=Path())
     shutil.copytree(home.root / "labels", copied.root / "labels")
-    Registry(copied).prepare()
+    MlflowRegistry(copied).prepare()
     plain = own_model.labelled("spam", settings=copied, policies=POLICIES)
-    matrix = xgboost.DMatrix(plain.learn.X, plain.learn.y)
+    matrix = xgboost.DMatrix(plain.train.X, plain.train.y)
     # Dropped trees leave weights behind, which must come along.
     params = {"objective": "binary:logitraw", "booster": "dart", "rate_drop": 0.5, "nthread": 1, "seed": 1}
     booster = xgboost.train(params, matrix, 8)
     made = own_model.register(plain, booster, why="Raw log-odds.")
-    version = load(Registry(copied).fetch("spam", made.version, tmp_path / "into"))
+    version = load(MlflowRegistry(copied).fetch("spam", made.version, tmp_path / "into"))
     version.verify()
     assert not version.uses_text
     assert version.contract == plain.data.contract
@@ -197,21 +197,21 @@ def test_a_booster_without_text_is_served_too(home: Settings, rows: Labelled, tm
     assert np.abs(margin - booster.predict(xgboost.DMatrix(plain.test.X), output_margin=True)).max() < 1e-6
 
 
-def fitted(rows: Labelled, columns: list[str], y: Any = None, **given: Any) -> xgboost.XGBClassifier:
-    return classifier(**given).fit(rows.learn.X[columns], rows.learn.y if y is None else y)
+def fitted(rows: LabelledSplit, columns: list[str], y: Any = None, **given: Any) -> xgboost.XGBClassifier:
+    return classifier(**given).fit(rows.train.X[columns], rows.train.y if y is None else y)
 
 
-REFUSED: dict[str, tuple[Callable[[Labelled, list[str]], object], str, str]] = {
+REFUSED: dict[str, tuple[Callable[[LabelledSplit, list[str]], object], str, str]] = {
     "not xgboost": (lambda rows, columns: object(), "of type object", "XGBClassifier"),
-    "not fitted": (lambda rows, columns: classifier(), "isn't fitted", "labelled.learn"),
+    "not fitted": (lambda rows, columns: classifier(), "isn't fitted", "labelled.train"),
     "a regressor": (lambda rows, columns: xgboost.XGBRegressor(), "of type XGBRegressor", "XGBClassifier"),
     "several classes": (
-        lambda rows, columns: fitted(rows, columns, np.arange(len(rows.learn)) % 3),
+        lambda rows, columns: fitted(rows, columns, np.arange(len(rows.train)) % 3),
         "objective is multi:softprob",
         "binary:logistic",
     ),
     "several labels": (
-        lambda rows, columns: fitted(rows, columns, np.column_stack((rows.learn.y, rows.learn.y))),
+        lambda rows, columns: fitted(rows, columns, np.column_stack((rows.train.y, rows.train.y))),
         "with 2 targets",
         "binary:logistic",
     ),
@@ -223,36 +223,36 @@ REFUSED: dict[str, tuple[Callable[[Labelled, list[str]], object], str, str]] = {
     "linear": (lambda rows, columns: fitted(rows, columns, booster="gblinear"), "kind gblinear", "booster=gbtree"),
     "zeros as missing": (
         lambda rows, columns: fitted(rows, columns, missing=0.0),
-        "for a missing value",
+        "as a missing value",
         "missing=nan",
     ),
     "no names": (
-        lambda rows, columns: classifier().fit(rows.learn.X[columns].to_numpy(), rows.learn.y),
-        "doesn't know the names",
+        lambda rows, columns: classifier().fit(rows.train.X[columns].to_numpy(), rows.train.y),
+        "has no column names",
         "data frame",
     ),
     "other names": (
-        lambda rows, columns: classifier().fit(rows.learn.X[columns[:1]].set_axis(["mine"], axis=1), rows.learn.y),
-        "a column 'mine' that isn't there",
+        lambda rows, columns: classifier().fit(rows.train.X[columns[:1]].set_axis(["mine"], axis=1), rows.train.y),
+        "unknown column, 'mine'",
         "labelled.columns",
     ),
     "categories": (
         lambda rows, columns: classifier(enable_categorical=True).fit(
-            rows.learn.X[columns].assign(**{columns[0]: rows.learn.X[columns[0]].gt(3).map(str).astype("category")}),
-            rows.learn.y,
+            rows.train.X[columns].assign(**{columns[0]: rows.train.X[columns[0]].gt(3).map(str).astype("category")}),
+            rows.train.y,
         ),
         "as a category",
         "enable_categorical=False",
     ),
-    "text score first": (lambda rows, columns: fitted(rows, [TEXT_SCORE, columns[0]]), "comes last", TEXT_SCORE),
-    "text score alone": (lambda rows, columns: fitted(rows, [TEXT_SCORE]), "after one feature or more", TEXT_SCORE),
+    "text score first": (lambda rows, columns: fitted(rows, [TEXT_SCORE, columns[0]]), "must come last", TEXT_SCORE),
+    "text score alone": (lambda rows, columns: fitted(rows, [TEXT_SCORE]), "after at least one feature", TEXT_SCORE),
 }
 
 
 # What two fixtures know of xgboost's own warnings is no matter of ours.
 @pytest.mark.filterwarnings("ignore::UserWarning")
 @pytest.mark.parametrize("kind", REFUSED)
-def test_models_that_serving_cannot_reproduce_are_refused(rows: Labelled, kind: str) -> None:
+def test_models_that_serving_cannot_reproduce_are_refused(rows: LabelledSplit, kind: str) -> None:
     make, message, remedy = REFUSED[kind]
     with pytest.raises(InvalidInput, match=message) as caught:
         own_model.register(rows, make(rows, two_columns(rows)), why="To see.")
@@ -260,35 +260,35 @@ def test_models_that_serving_cannot_reproduce_are_refused(rows: Labelled, kind: 
     assert remedy in (caught.value.remedy or "")
 
 
-def test_the_text_score_must_have_been_asked_for(home: Settings, rows: Labelled) -> None:
+def test_the_text_score_must_have_been_asked_for(home: Settings, rows: LabelledSplit) -> None:
     plain = own_model.labelled("spam", settings=home, policies=POLICIES)
     with pytest.raises(InvalidInput, match=TEXT_SCORE) as caught:
         own_model.register(plain, fitted(rows, two_columns(rows)), why="To see.")
     assert "text_score=True" in (caught.value.remedy or "")
 
 
-def test_margins_that_come_out_otherwise_are_refused(rows: Labelled) -> None:
+def test_margins_that_come_out_otherwise_are_refused(rows: LabelledSplit) -> None:
     class Elsewhere(xgboost.XGBClassifier):  # type: ignore[misc]
         def predict(self, *given: Any, **options: Any) -> Any:
             return super().predict(*given, **options) + np.float32(0.01)
 
     columns = two_columns(rows)
-    model = Elsewhere(n_estimators=3, n_jobs=1).fit(rows.learn.X[columns], rows.learn.y)
+    model = Elsewhere(n_estimators=3, n_jobs=1).fit(rows.train.X[columns], rows.train.y)
     with pytest.raises(InvalidInput, match=r"differ from the model's own by up to 0.01"):
-        checked(model, rows.columns, rows.calibrate.X)
+        checked(model, rows.columns, rows.calibration.X)
 
 
-def test_the_model_itself_stays_as_it_is(rows: Labelled) -> None:
+def test_the_model_itself_stays_as_it_is(rows: LabelledSplit) -> None:
     model = fitted(rows, two_columns(rows))
     before = bytes(model.get_booster().save_raw("ubj"))
-    own = checked(model, rows.columns, rows.calibrate.X)
+    own = checked(model, rows.columns, rows.calibration.X)
     own.booster.set_param({"nthread": 2})
     assert own.booster is not model.get_booster()
     assert bytes(model.get_booster().save_raw("ubj")) == before
     assert len(margins_of(model, rows.test.X[two_columns(rows)])) == len(rows.test)
 
 
-def test_a_contract_of_some_columns_keeps_their_rules(rows: Labelled) -> None:
+def test_a_contract_of_some_columns_keeps_their_rules(rows: LabelledSplit) -> None:
     whole = rows.data.contract
     some = restricted(whole, [whole.names[3], whole.names[1], TEXT_SCORE])
     assert some.columns == (whole.columns[3], whole.columns[1])
@@ -296,12 +296,12 @@ def test_a_contract_of_some_columns_keeps_their_rules(rows: Labelled) -> None:
     assert some.hash != whole.hash
 
 
-def test_what_is_asked_for_wrongly_is_named(home: Settings, rows: Labelled, model: xgboost.XGBClassifier) -> None:
-    with pytest.raises(InvalidInput, match="takes a reason"):
+def test_what_is_asked_for_wrongly_is_named(home: Settings, rows: LabelledSplit, model: xgboost.XGBClassifier) -> None:
+    with pytest.raises(InvalidInput, match="needs a reason"):
         own_model.register(rows, model, why=" ")
     with pytest.raises(NotFound, match="no harm 'nothing'"):
         own_model.labelled("nothing", settings=home, policies=POLICIES)
-    with pytest.raises(InvalidInput, match="isn't judged by text"):
+    with pytest.raises(InvalidInput, match="doesn't use text"):
         own_model.labelled("stream_manipulation", settings=home, policies=POLICIES, text_score=True)
     with pytest.raises(NotEnoughData, match="0 labels"):
         own_model.labelled("sexism", settings=home, policies=POLICIES)

@@ -11,9 +11,9 @@ import pytest
 
 from features.evaluate.columns import contract_for
 from leads.settings import Settings, load_settings
-from models.registry.registry import Registry
+from models.registry.mlflow_registry import MlflowRegistry
 from training.data.dataset import Dataset
-from training.data.labelled_rows import PLATFORM, Row
+from training.data.labelled_rows import PLATFORM, LabelledRow
 from training.report.dataset_card import card_of, markdown, to_mlflow
 
 DAY = 86_400_000_000
@@ -22,13 +22,15 @@ SECRET = "nobody may read this"
 HASH = "0123456789abcdef" * 4
 
 
-def rows() -> list[Row]:
-    decided = [Row(SECRET, i < 2, PLATFORM, (20_000 + i) * DAY, i, 0.3 if i else 1.0, maker=i % 2) for i in range(4)]
-    corpus = [Row(f"{SECRET} {i}", i < 1, "corpus:edos", i, 10 + i) for i in range(4)]
-    return [*decided, *corpus, Row(SECRET + "!", True, "file:mine", None, 99, 2.5)]
+def rows() -> list[LabelledRow]:
+    decided = [
+        LabelledRow(SECRET, i < 2, PLATFORM, (20_000 + i) * DAY, i, 0.3 if i else 1.0, maker=i % 2) for i in range(4)
+    ]
+    corpus = [LabelledRow(f"{SECRET} {i}", i < 1, "corpus:edos", i, 10 + i) for i in range(4)]
+    return [*decided, *corpus, LabelledRow(SECRET + "!", True, "file:mine", None, 99, 2.5)]
 
 
-def dataset(of: Sequence[Row]) -> Dataset:
+def dataset(of: Sequence[LabelledRow]) -> Dataset:
     features = np.zeros((len(of), len(BARE.columns)), dtype=np.float32)
     late = np.arange(len(of)) % 4 == 3
     return Dataset("spam", BARE, tuple(of), features, late, 20_003 * DAY, removed=7, disputed=2, hash=HASH)
@@ -52,18 +54,18 @@ def test_the_card_counts_by_source() -> None:
 def test_without_decisions_there_is_no_time() -> None:
     card = card_of(dataset([row for row in rows() if row.source != PLATFORM]))
     assert (card.first_decision, card.last_decision) == (None, None)
-    assert "| decisions made | none among the labels |" in markdown(card)
+    assert "| decisions | none |" in markdown(card)
 
 
 def test_the_section_holds_every_number_and_no_text() -> None:
     section = markdown(card_of(dataset(rows())))
-    assert section.startswith("## Learned from\n")
+    assert section.startswith("## Data\n")
     for line in (
-        "4 of 9 rows violate (44.4%)",
+        "4 of 9 labelled rows are violating (44.4%)",
         "| platform | 4 | 2 | 50.0% | 1.9 |",
-        "| decisions made | 2024-10-04 to 2024-10-07 (UTC) |",
+        "| decisions | 2024-10-04 to 2024-10-07 (UTC) |",
         "| held out | 2 rows, 0 of them violating |",
-        "| copies of texts left out | 7 |",
+        "| copies of texts dropped | 7 |",
         "| disputed labels | 2 |",
     ):
         assert line in section
@@ -78,7 +80,7 @@ def test_a_card_is_read_back_as_it_was_written() -> None:
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     settings = load_settings(home=tmp_path_factory.mktemp("home"), corpora=Path())
-    Registry(settings).prepare()
+    MlflowRegistry(settings).prepare()
     return settings
 
 

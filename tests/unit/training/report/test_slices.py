@@ -157,7 +157,7 @@ def test_the_card_names_those_far_behind_first() -> None:
     of = spoiled(world(1_500, 3), 3)
     card = markdown(measure(of.scores, of.labels, {"source": of.sources}))
     sentence, empty, head, _, *lines = card.splitlines()
-    assert sentence.startswith("Far behind the other rows: source small (ROC AUC 0.")
+    assert sentence.startswith("Far behind the rest: source small (ROC AUC 0.")
     assert empty == ""
     assert [line.split("|")[1].strip() for line in lines] == ["source: large", "source: small"]
     assert {line.count("|") for line in (head, *lines)} == {8}
@@ -166,5 +166,5 @@ def test_the_card_names_those_far_behind_first() -> None:
 def test_a_card_without_any_says_so() -> None:
     scores, labels = np.array([0.1, 0.2]), np.array([False, False])
     card = markdown(measure(scores, labels, {"source": ["a|b", "a|b"]}))
-    assert card.startswith("No slice is found far behind the other rows.\n\n|")
+    assert card.startswith("No slice is far behind the rest.\n\n|")
     assert "| source: a\\|b | 2 | 0 | – | – | 0.150 | 0.000 |" in card

@@ -1,82 +1,47 @@
-"""The registry of versions: MLflow, whose errors become ours here. MLflow is imported when something is asked of it."""
+"""The registry of versions in MLflow. MLflow is imported on the first call, and its errors are translated to ours."""
 
 from __future__ import annotations
 
 import os
 import shutil
 import tempfile
-from collections.abc import Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leads import clock
-from leads.errors import ModelRefused, NotFound
+from leads.errors import ModelRefused
 from leads.settings import Settings
 from models import manifest
 from models.registry import portable
 from models.registry.mlflow_client import Connector, found
+from models.registry.versions import FINGERPRINT, Registered, RunRecord, no_such_version
 from models.version import ModelVersion, model_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
-    from mlflow.entities import DatasetInput
     from mlflow.entities.model_registry import ModelVersion as ModelVersionEntity
 
 EXPERIMENT = "leads"
-FINGERPRINT = "leads.fingerprint"
-# A version with this tag never answers again; its value says since when, by whom and why.
-RETIRED = "leads.retired"
+HARM = "leads.harm"
 _MODEL = "model"
-# `portable.save` puts the version's folder among the model's artifacts under this name.
-_FOLDER = "version"
 
 
-@dataclass(frozen=True)
-class RunRecord:
-    """What is kept about how a version came to be.
-
-    Args:
-        fingerprint: equal for equal data and configuration.
-        tags: of the run and of the version.
-        dataset: the labels that it learned from, as MLflow shows data sets.
-        files: more artifacts of the run (plots), by path.
-    """
-
-    fingerprint: str
-    params: Mapping[str, str | int | float] = field(default_factory=dict)
-    metrics: Mapping[str, float] = field(default_factory=dict)
-    tags: Mapping[str, str] = field(default_factory=dict)
-    dataset: DatasetInput | None = None
-    files: tuple[Path, ...] = ()
-
-
-@dataclass(frozen=True)
-class Registered:
-    """One version as the registry knows it; the fingerprint is among its tags."""
-
-    version: str
-    run_id: str
-    created_at_ms: int
-    tags: Mapping[str, str]
-    metrics: Mapping[str, float]
-
-
-class Registry:
-    """Versions and aliases by harm. Every method raises Unavailable when MLflow doesn't answer."""
+class MlflowRegistry:
+    """A `VersionRegistry` to which new versions can be added. Every method raises Unavailable if MLflow can't be
+    reached."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._mlflow = Connector(settings)
 
     def aliases(self, harm: str) -> dict[str, str]:
-        """Version by alias (`champion`, `canary`, `challenger`); empty when nothing is registered."""
+        """Version by alias (`champion`, `canary`, `challenger`); empty if the harm has no version."""
         with self._mlflow.client() as client:
             model = found(lambda: client.get_registered_model(model_name(harm)))
             return {alias: str(version) for alias, version in model.aliases.items()} if model else {}
 
     def versions(self, harm: str) -> list[Registered]:
-        """All versions, the newest first."""
+        """All versions of a harm, newest first."""
         with self._mlflow.client() as client:
             known = client.search_model_versions(f"name='{model_name(harm)}'", max_results=1_000)
             newest_first = sorted(known, key=lambda version: -int(version.version))
@@ -86,7 +51,7 @@ class Registry:
         """One version.
 
         Raises:
-            NotFound: no such version.
+            NotFound: the version doesn't exist.
         """
         with self._mlflow.client() as client:
             known = found(lambda: client.get_model_version(model_name(harm), number))
@@ -95,15 +60,17 @@ class Registry:
             return _registered(client, known)
 
     def find(self, harm: str, fingerprint: str) -> Registered | None:
-        """The newest version with this fingerprint."""
+        """The newest version with this fingerprint; None if there is none."""
         return next((v for v in self.versions(harm) if v.tags.get(FINGERPRINT) == fingerprint), None)
 
     def fetch(self, harm: str, version: str, into: Path) -> Path:
-        """Copy a version to `into/<version>`, in place at once and whole, unless it is there already.
+        """Copy a version's folder to `into/<version>` and return that path. A folder that is there already is kept.
+
+        The folder appears in one step, complete.
 
         Raises:
-            NotFound: no such version.
-            ModelRefused: its artifacts hold no version folder.
+            NotFound: the version doesn't exist.
+            ModelRefused: its artifacts can't be read or hold no version folder.
         """
         folder = into / version
         if folder.is_dir():
@@ -113,45 +80,46 @@ class Registry:
         shutil.rmtree(draft, ignore_errors=True)
         try:
             self._download(harm, version, draft)
-            (draft / _FOLDER / manifest.VERSION).write_text(version, encoding="utf-8")
-            (draft / _FOLDER).rename(folder)
+            (draft / portable.FOLDER / manifest.VERSION).write_text(version, encoding="utf-8")
+            (draft / portable.FOLDER).rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return folder
 
-    def register(self, harm: str, made: ModelVersion, run: RunRecord) -> str:
-        """Log a run with the version's folder, then register it; returns the version's number.
+    def register(self, harm: str, version: ModelVersion, run: RunRecord) -> str:
+        """Log a run with the version's folder, then register the version; returns its number.
 
-        The number is given last, in one transaction with its tags: killed before, there is a run but no version.
+        MLflow assigns the number last, in one transaction with the tags. A process that is killed before leaves a run
+        but no version.
         """
         with self._mlflow.client(create=True) as client:
             self._end_abandoned(client, harm, run.fingerprint)
-            run_id = self._log(client, harm, made, run)
-            if found(lambda: client.get_registered_model(made.name)) is None:
-                client.create_registered_model(made.name, tags={"leads.harm": harm})
+            run_id = self._log(client, harm, version, run)
+            if found(lambda: client.get_registered_model(version.name)) is None:
+                client.create_registered_model(version.name, tags={HARM: harm})
             source = f"{client.get_run(run_id).info.artifact_uri}/{_MODEL}"
             tags = {**run.tags, FINGERPRINT: run.fingerprint}
-            version = client.create_model_version(made.name, source, run_id, tags=tags)
+            registered = client.create_model_version(version.name, source, run_id, tags=tags)
             client.set_terminated(run_id)
-            return str(version.version)
+            return str(registered.version)
 
     def tag(self, harm: str, version: str, name: str, value: str) -> None:
-        """Write a tag of a version, over one of the same name."""
+        """Set a tag of a version, replacing an earlier value."""
         with self._mlflow.client() as client:
             client.set_model_version_tag(model_name(harm), version, name, value)
 
     def set_alias(self, harm: str, alias: str, version: str) -> None:
-        """Let `alias` name `version`; the follower takes it up from there."""
+        """Point `alias` at `version`. Running services pick the change up through their follower."""
         with self._mlflow.client() as client:
             client.set_registered_model_alias(model_name(harm), alias, version)
 
     def prepare(self) -> None:
-        """Create the embedded registry when there is none; takes seconds, once."""
+        """Create the embedded registry if there is none yet. That takes some seconds, once."""
         with self._mlflow.client(create=True):
             pass
 
     def drop_alias(self, harm: str, alias: str) -> None:
-        """Nothing bears `alias` any more."""
+        """Remove `alias` from the version that has it."""
         with self._mlflow.client() as client:
             client.delete_registered_model_alias(model_name(harm), alias)
 
@@ -163,28 +131,34 @@ class Registry:
             if registered is None:
                 raise no_such_version(harm, version)
             draft.mkdir()
-            # MLflow gives the file system's own error for artifacts that are gone.
+            # MLflow passes on the file system's own error if artifacts are missing.
             try:
                 download_artifacts(
-                    f"{registered.source}/artifacts/{_FOLDER}", dst_path=str(draft), tracking_uri=self._settings.mlflow
+                    f"{registered.source}/artifacts/{portable.FOLDER}",
+                    dst_path=str(draft),
+                    tracking_uri=self._settings.mlflow,
                 )
             except OSError as error:
                 raise ModelRefused(f"The artifacts can't be read: {error}.", field=str(registered.source)) from error
-        if not (draft / _FOLDER / manifest.MANIFEST).is_file():
-            raise ModelRefused("The registered artifacts hold no version folder.", field=str(registered.source))
+        if not (draft / portable.FOLDER / manifest.MANIFEST).is_file():
+            raise ModelRefused(
+                "The registered artifacts hold no version folder.",
+                field=str(registered.source),
+                remedy="Train the harm again; this version's files are lost.",
+            )
 
-    def _log(self, client: MlflowClient, harm: str, made: ModelVersion, run: RunRecord) -> str:
-        """A run with parameters, metrics, plots and the portable model; returns its id."""
+    def _log(self, client: MlflowClient, harm: str, version: ModelVersion, run: RunRecord) -> str:
+        """Log parameters, metrics, plots and the portable model to a new run; returns its id."""
         from mlflow.entities import Metric, Param, RunTag
 
-        tags = {**run.tags, FINGERPRINT: run.fingerprint, "leads.harm": harm}
+        tags = {**run.tags, FINGERPRINT: run.fingerprint, HARM: harm}
         run_id: str = client.create_run(self._experiment(client), run_name=harm, tags=tags).info.run_id
         at = clock.now() // 1_000
         client.log_batch(
             run_id,
             metrics=[Metric(name, value, at, 0) for name, value in run.metrics.items()],
             params=[Param(name, str(value)) for name, value in run.params.items()],
-            tags=[RunTag("mlflow.note.content", (made.folder / manifest.CARD).read_text(encoding="utf-8"))],
+            tags=[RunTag("mlflow.note.content", (version.folder / manifest.CARD).read_text(encoding="utf-8"))],
         )
         if run.dataset is not None:
             client.log_inputs(run_id, datasets=[run.dataset])
@@ -192,7 +166,7 @@ class Registry:
             client.log_artifact(run_id, str(path), "plots")
         with tempfile.TemporaryDirectory() as temporary:
             model = Path(temporary) / _MODEL
-            portable.save(made, model)
+            portable.save(version, model)
             client.log_artifacts(run_id, str(model), _MODEL)
         return run_id
 
@@ -200,21 +174,16 @@ class Registry:
         experiment = client.get_experiment_by_name(EXPERIMENT)
         if experiment is not None:
             return str(experiment.experiment_id)
-        # A server decides itself where artifacts go; a bare database would put them below the working directory.
+        # A server chooses its own artifact store. A plain database would put artifacts into the working directory.
         on_server = self._settings.mlflow.startswith("http")
         location = None if on_server else self._settings.artifacts_dir.as_uri()
         return str(client.create_experiment(EXPERIMENT, artifact_location=location))
 
     def _end_abandoned(self, client: MlflowClient, harm: str, fingerprint: str) -> None:
-        """Close what a killed training of the same data left open."""
-        query = f"tags.`{FINGERPRINT}` = '{fingerprint}' AND tags.`leads.harm` = '{harm}' AND status = 'RUNNING'"
+        """Close the runs that a killed training of the same data left open."""
+        query = f"tags.`{FINGERPRINT}` = '{fingerprint}' AND tags.`{HARM}` = '{harm}' AND status = 'RUNNING'"
         for run in client.search_runs([self._experiment(client)], query):
             client.set_terminated(run.info.run_id, "KILLED")
-
-
-def no_such_version(harm: str, number: str) -> NotFound:
-    """What to raise for a version that isn't there."""
-    return NotFound(f"There is no version {number} of {model_name(harm)}.", remedy="See: leads models list")
 
 
 def _registered(client: MlflowClient, version: ModelVersionEntity) -> Registered:

@@ -1,8 +1,8 @@
-"""Looks for a better configuration of one harm, with Optuna: text heads first, then trees on top of the best of them.
+"""Searches for a better configuration of one harm with Optuna: first the text heads, then the trees on top of them.
 
-A trial is judged on rows that its fits didn't see, and given up after a fold when it does worse there than most. The
-configuration that was there stays unless a trial's gain is beyond chance. With equal data, seed and number of trials
-the same configuration is found; when time ends the search early, the number of trials depends on the machine.
+A trial is scored on rows that its fits didn't see, and pruned after a fold if it does worse there than most. The
+initial configuration is kept unless the gain is beyond chance. Equal data, seed and number of trials give the same
+configuration; if the time limit ends the search, the number of trials depends on the machine.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from training.data import split
 from training.data.dataset import Dataset
 from training.fit.calibrate import fit_calibrator, log_loss
 from training.fit.text import TextCounts, TextFitter, stack
-from training.fit.trees import TreeRows, params_of, trial
+from training.fit.trees import TreeRows, fit_without, params_of
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -28,22 +28,24 @@ if TYPE_CHECKING:
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
+# Called with (stage, trials done, trials in all).
 OnTrial = Callable[[str, int, int], None]
 
-# Pruning compares with at least so many finished trials.
+# Trials that finish before pruning starts.
 _WARM_UP = 4
 
 
 @dataclass(frozen=True)
 class Tuned:
-    """What a search found.
+    """The result of a search.
 
     Args:
-        config: the best configuration, or the one that it began with.
-        before, after: held-out log loss per row by the first configuration and by `config`.
+        config: the best configuration, or the initial one if none is better beyond chance.
+        before, after: mean held-out log loss of the initial configuration and of `config`.
         error: standard error of their difference.
-        trials, pruned: how many were tried, and how many of them given up early.
-        in_time: False when time ended before the trials did.
+        trials, pruned: number of trials, and how many of them were pruned.
+        in_time: False if the time limit ended the search.
+        seconds: how long it took.
     """
 
     config: TrainingConfig
@@ -61,83 +63,82 @@ class Tuned:
 
 
 class _Found(NamedTuple):
-    """The best of one stage: what it is, and each row's held-out loss by the first and the best."""
+    """One stage's best configuration, and (n,) held-out losses with the initial one and with the best."""
 
     best: Any
     first_loss: Doubles
     best_loss: Doubles
 
 
-def tune(
+def search(
     data: Dataset, counts: TextCounts | None, config: TrainingConfig, *, threads: int, seed: int, on_trial: OnTrial
 ) -> Tuned:
-    """Search from `config` on the rows that are not held out; those stay unseen.
+    """Search from `config` on the training set. Held-out rows aren't used.
 
     Args:
-        counts: of the data's texts; None for a harm that isn't judged by text.
-        on_trial: called with (stage, trials done, trials in all).
+        counts: n-gram counts of the data's texts; None for a harm whose policy doesn't use text.
     """
     started = time.monotonic()
-    search = _Search(data, config, threads, seed, started, on_trial)
+    stages = _Search(data, config, threads, seed, started, on_trial)
     losses = []
     base: Doubles | None = None
     if counts is not None:
-        found, base = search.text(counts)
+        found, base = stages.text(counts)
         config = config.model_copy(update={"text": found.best})
         losses.append(found)
-    found = search.trees(config, base)
+    found = stages.trees(config, base)
     config = config.model_copy(update={"trees": found.best})
     losses.append(found)
     first, best = losses[0].first_loss, losses[-1].best_loss
     error = float((first - best).std() / np.sqrt(len(first)))
     if first.mean() - best.mean() <= error:
-        config, best = search.config, first
+        config, best = stages.config, first
     return Tuned(
         config,
         float(first.mean()),
         float(best.mean()),
         error,
-        search.tried,
-        search.pruned,
-        search.in_time,
+        stages.tried,
+        stages.pruned,
+        stages.in_time,
         time.monotonic() - started,
     )
 
 
 class _Search:
-    """Both stages share the rows, the time and the counts of trials."""
+    """The two stages of a search, which share rows, time limit and counts of trials."""
 
     def __init__(
         self, data: Dataset, config: TrainingConfig, threads: int, seed: int, started: float, on_trial: OnTrial
     ) -> None:
         self.config, self.seed, self.on_trial, self.threads = config, seed, on_trial, threads
-        self.learn = np.flatnonzero(~data.held_out)
-        self.features, self.labels = data.features[self.learn], data.labels[self.learn]
-        self.weights = data.weights[self.learn]
-        self.folds = split.folds(data.clusters[self.learn], seed=seed)
+        self.rows = np.flatnonzero(~data.held_out)
+        self.features, self.labels = data.features[self.rows], data.labels[self.rows]
+        self.weights = data.weights[self.rows]
+        self.folds = split.folds(data.clusters[self.rows], seed=seed)
         self.names = data.contract.names
         self.until = started + 60 * config.tuning.minutes
         self.tried = self.pruned = 0
         self.in_time = True
 
     def text(self, counts: TextCounts) -> tuple[_Found, Doubles]:
-        """The text heads; also (n,) the best ones' held-out log-odds, NaN without text."""
-        has_text = counts.present[self.learn]
+        """Search for text heads; also returns (n,) the best heads' out-of-fold log-odds, NaN for rows without text."""
+        has_text = counts.present[self.rows]
         labels, weights, folds = self.labels[has_text], self.weights[has_text], self.folds[has_text]
-        fitter = TextFitter(counts, self.learn[has_text], labels, weights, self.seed)
+        fitter = TextFitter(counts, self.rows[has_text], labels, weights, self.seed)
         made: dict[int, tuple[TextConfig, Doubles, Doubles]] = {}
 
-        def objective(trial_: Trial) -> float:
+        def objective(trial: Trial) -> float:
             config = self.config.text.model_copy(
-                update=_text_choice(trial_, self.config.text, sentences=fitter.sentences is not None)
+                update=_text_choice(trial, self.config.text, sentences=fitter.sentences is not None)
             )
             step = iter(range(split.FOLDS))
 
             def on_fold(done: Bools, margins: Doubles) -> None:
-                _report(trial_, next(step), float(_stacked(margins[done], labels[done], weights[done])[1].mean()))
+                _report(trial, next(step), float(_stacked(margins[done], labels[done], weights[done])[1].mean()))
 
             log_odds, losses = _stacked(fitter.out_of_fold(folds, config, on_fold), labels, weights)
-            made[trial_.number] = config, log_odds, losses
+            made[trial.number] = config, log_odds, losses
             return float(losses.mean())
 
         first = {name: getattr(self.config.text, name) for name in _TEXT}
@@ -145,12 +146,12 @@ class _Search:
             del first["sentence_c"]
         study = self._study("text heads", objective, first, share=0.7 if self.names else 1.0)
         best, log_odds, losses = made[study.best_trial.number]
-        base = np.full(len(self.learn), np.nan)
+        base = np.full(len(self.rows), np.nan)
         base[has_text] = log_odds
         return _Found(best, made[0][2], losses), base
 
     def trees(self, config: TrainingConfig, base: Doubles | None) -> _Found:
-        """The trees, from `base` (n,) log-odds or, where it is None or NaN, from the share of violating rows."""
+        """Search for trees on top of `base` (n,) log-odds; where it is None or NaN, of the share of violating rows."""
         prior = float(np.log(self.labels.mean() / (1 - self.labels.mean())))
         start = np.full(len(self.labels), prior) if base is None else np.where(np.isnan(base), prior, base)
         vector = self.features if base is None else np.column_stack((self.features, base)).astype(np.float32)
@@ -158,22 +159,22 @@ class _Search:
         rows = TreeRows(vector, self.labels, start.astype(np.float32), self.weights.astype(np.float32), self.folds)
         made: dict[int, tuple[TreesConfig, Doubles]] = {}
 
-        def objective(trial_: Trial) -> float:
+        def objective(trial: Trial) -> float:
             chosen = config.model_copy(
-                update={"trees": config.trees.model_copy(update=_trees_choice(trial_, config.trees))}
+                update={"trees": config.trees.model_copy(update=_trees_choice(trial, config.trees))}
             )
             params = params_of(chosen, names, self.threads, self.seed)
             losses = np.zeros(len(self.labels))
             for step, fold in enumerate(np.unique(self.folds)):
                 inside = self.folds == fold
-                booster, history = trial(rows, inside, params, chosen)
+                booster, history = fit_without(rows, inside, params, chosen)
                 best = int(np.argmin(history)) + 1
                 margin = booster.inplace_predict(
                     vector[inside], predict_type="margin", base_margin=rows.base[inside], iteration_range=(0, best)
                 )
                 losses[inside] = np.logaddexp(0, margin) - margin * self.labels[inside]
-                _report(trial_, step, float(losses[self.folds <= fold].mean()))
-            made[trial_.number] = chosen.trees, losses
+                _report(trial, step, float(losses[self.folds <= fold].mean()))
+            made[trial.number] = chosen.trees, losses
             return float(losses.mean())
 
         study = self._study(
@@ -183,7 +184,7 @@ class _Search:
         return _Found(best, made[0][1], losses)
 
     def _study(self, stage: str, objective: Callable[[Trial], float], first: dict[str, Any], *, share: float) -> Study:
-        """Minimise; the first trial is what there was, so nothing worse is found."""
+        """Minimise. The first trial is the initial configuration, so the best is never worse."""
         import optuna
 
         optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -208,45 +209,45 @@ _TEXT = ("plain_c", "nb_c", "nb_damping", "sentence_c")
 _TREES = ("max_depth", "eta", "min_child_weight", "reg_lambda", "colsample_bytree")
 
 
-def _text_choice(trial_: Trial, now: TextConfig, *, sentences: bool) -> dict[str, float]:
+def _text_choice(trial: Trial, now: TextConfig, *, sentences: bool) -> dict[str, float]:
     chosen = {
-        "plain_c": _near(trial_, "plain_c", 0.1, 30, now.plain_c),
-        "nb_c": _near(trial_, "nb_c", 0.03, 10, now.nb_c),
-        "nb_damping": trial_.suggest_float("nb_damping", min(0.3, now.nb_damping), 1.0),
+        "plain_c": _near(trial, "plain_c", 0.1, 30, now.plain_c),
+        "nb_c": _near(trial, "nb_c", 0.03, 10, now.nb_c),
+        "nb_damping": trial.suggest_float("nb_damping", min(0.3, now.nb_damping), 1.0),
     }
     if sentences:
-        chosen["sentence_c"] = _near(trial_, "sentence_c", 0.1, 30, now.sentence_c)
+        chosen["sentence_c"] = _near(trial, "sentence_c", 0.1, 30, now.sentence_c)
     return chosen
 
 
-def _trees_choice(trial_: Trial, now: TreesConfig) -> dict[str, float]:
+def _trees_choice(trial: Trial, now: TreesConfig) -> dict[str, float]:
     return {
-        "max_depth": trial_.suggest_int("max_depth", min(2, now.max_depth), max(6, now.max_depth)),
-        "eta": _near(trial_, "eta", 0.03, 0.3, now.eta),
-        "min_child_weight": _near(trial_, "min_child_weight", 1, 50, max(now.min_child_weight, 1e-3)),
-        "reg_lambda": _near(trial_, "reg_lambda", 0.5, 50, max(now.reg_lambda, 1e-3)),
-        "colsample_bytree": trial_.suggest_float("colsample_bytree", min(0.4, now.colsample_bytree), 1.0),
+        "max_depth": trial.suggest_int("max_depth", min(2, now.max_depth), max(6, now.max_depth)),
+        "eta": _near(trial, "eta", 0.03, 0.3, now.eta),
+        "min_child_weight": _near(trial, "min_child_weight", 1, 50, max(now.min_child_weight, 1e-3)),
+        "reg_lambda": _near(trial, "reg_lambda", 0.5, 50, max(now.reg_lambda, 1e-3)),
+        "colsample_bytree": trial.suggest_float("colsample_bytree", min(0.4, now.colsample_bytree), 1.0),
     }
 
 
-def _near(trial_: Trial, name: str, low: float, high: float, now: float) -> float:
-    """On a logarithmic scale; what is configured now lies within, whatever it is."""
-    value: float = trial_.suggest_float(name, min(low, now), max(high, now), log=True)
+def _near(trial: Trial, name: str, low: float, high: float, now: float) -> float:
+    """Suggest on a logarithmic scale. The range is widened to include the current value."""
+    value: float = trial.suggest_float(name, min(low, now), max(high, now), log=True)
     return value
 
 
 def _stacked(margins: Doubles, labels: Bools, weights: Doubles) -> tuple[Doubles, Doubles]:
-    """The stack's log-odds, and each row's log loss after calibration, which any version has."""
+    """(n,) the stack's log-odds and (n,) log losses after calibration, since every version is calibrated."""
     shares, offset = stack(margins, labels, weights)
     log_odds = margins @ shares + offset
     folds = np.zeros(len(labels), dtype=np.int64)
     return log_odds, log_loss(fit_calibrator(log_odds, labels, folds, ("platt",)).score(log_odds), labels)
 
 
-def _report(trial_: Trial, step: int, loss: float) -> None:
-    """Raises TrialPruned when the trial does worse so far than the median of those before."""
+def _report(trial: Trial, step: int, loss: float) -> None:
+    """Report a trial's loss so far. Raises TrialPruned if it is worse than the median of earlier trials."""
     import optuna
 
-    trial_.report(loss, step)
-    if trial_.should_prune():
+    trial.report(loss, step)
+    if trial.should_prune():
         raise optuna.TrialPruned

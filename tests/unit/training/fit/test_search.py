@@ -9,8 +9,8 @@ import pytest
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from training.config import TrainingConfig
+from training.fit.search import Tuned, search
 from training.fit.text import count_texts
-from training.fit.tune import Tuned, tune
 
 CONTRACT = contract_for(text=True)
 
@@ -35,18 +35,18 @@ def data(made: Any) -> Data:
     return Data(made.texts, made.labels, features, np.arange(n) >= 500, made.groups, np.ones(n))
 
 
-def search(data: Data, **config: Any) -> tuple[Tuned, list[tuple[str, int, int]]]:
+def searched(data: Data, **config: Any) -> tuple[Tuned, list[tuple[str, int, int]]]:
     told: list[tuple[str, int, int]] = []
     config = {"tuning": {"trials": 8}} | config
     counts = count_texts(data.texts)
     begin = TrainingConfig.model_validate(config)
-    found = tune(data, counts, begin, threads=1, seed=3, on_trial=lambda *what: told.append(what))  # type: ignore[arg-type]
+    found = search(data, counts, begin, threads=1, seed=3, on_trial=lambda *what: told.append(what))  # type: ignore[arg-type]
     return found, told
 
 
 def test_a_bad_configuration_is_bettered_and_told_trial_by_trial(data: Data) -> None:
     """Begins where the heads can hardly learn anything."""
-    found, told = search(data, text={"plain_c": 0.0001, "nb_c": 0.0001}, tuning={"trials": 12})
+    found, told = searched(data, text={"plain_c": 0.0001, "nb_c": 0.0001}, tuning={"trials": 12})
     assert found.better
     assert found.after < found.before - found.error
     assert found.config.text.plain_c > 0.01
@@ -56,7 +56,7 @@ def test_a_bad_configuration_is_bettered_and_told_trial_by_trial(data: Data) -> 
 
 
 def test_equal_seeds_find_the_same(data: Data) -> None:
-    one, other = search(data)[0], search(data)[0]
+    one, other = searched(data)[0], searched(data)[0]
     assert (one.config, one.after, one.pruned) == (other.config, other.after, other.pruned)
 
 
@@ -64,13 +64,13 @@ def test_labels_by_coin_leave_the_configuration_as_it_was(data: Data) -> None:
     coins = np.random.default_rng(1).random(len(data.labels)) < 0.4
     blind = Data(data.texts, coins, data.features, data.held_out, data.clusters, data.weights)
     begin = {"text": {"plain_c": 0.01, "nb_c": 0.01}}
-    found, _ = search(blind, **begin)
+    found, _ = searched(blind, **begin)
     assert not found.better
     assert found.config == TrainingConfig.model_validate({"tuning": {"trials": 8}} | begin)
 
 
 def test_the_end_of_time_ends_the_search_and_says_so(data: Data) -> None:
-    found, told = search(data, tuning={"trials": 500, "minutes": 0.0001})
+    found, told = searched(data, tuning={"trials": 500, "minutes": 0.0001})
     assert not found.in_time
     assert len(told) == 2
 
@@ -84,4 +84,4 @@ def test_held_out_rows_are_never_looked_at(data: Data) -> None:
         data.clusters,
         data.weights,
     )
-    assert search(data)[0].after == search(twisted)[0].after
+    assert searched(data)[0].after == searched(twisted)[0].after

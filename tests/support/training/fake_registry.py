@@ -1,4 +1,4 @@
-"""A registry in memory over real version folders, one that may fail at any call; and small real versions for it."""
+"""A registry in memory over real version folders, which can fail at any call; and small real versions for it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import xgboost
 
 from leads.errors import ModelRefused, Unavailable
 from models import manifest
-from models.registry.registry import Registered, no_such_version
+from models.registry.versions import Registered, no_such_version
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
 from training.fit.calibrate import fit_calibrator
@@ -28,7 +28,7 @@ def draw_rows(seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
 
 
 def write_model(folder: Path, harm: str, contract: Any, *, skilled: bool) -> None:
-    """A version that has learned from such rows, or from shuffled labels."""
+    """Write a version trained on such rows, or on shuffled labels."""
     x, labels = draw_rows(seed=1)
     learned = labels if skilled else np.random.default_rng(2).permutation(labels)
     matrix = xgboost.DMatrix(x, label=learned, base_margin=np.zeros(N), feature_names=list(contract.names))
@@ -54,30 +54,30 @@ def write_model(folder: Path, harm: str, contract: Any, *, skilled: bool) -> Non
     )
 
 
-class FakeVersions:
-    """The interface of `models.registry.registry.Registry`, as far as changes to versions use it."""
+class FakeRegistry:
+    """A `VersionRegistry` in memory."""
 
     def __init__(self, skilled: Path, blind: Path) -> None:
         self.folders: dict[str, Path] = {}
         self.tags: dict[str, dict[str, str]] = {}
-        self.borne: dict[str, str] = {}
+        self.by_alias: dict[str, str] = {}
         self.calls: list[str] = []
         self.before: Callable[[str], None] = lambda call: None
         self.after: Callable[[str], None] = lambda call: None
-        self._made = {True: skilled, False: blind}
+        self._folders_by_skill = {True: skilled, False: blind}
 
     def add(self, *, skilled: bool = True) -> str:
         """Register another version; returns its number."""
         number = str(len(self.folders) + 1)
-        self.folders[number], self.tags[number] = self._made[skilled], {}
+        self.folders[number], self.tags[number] = self._folders_by_skill[skilled], {}
         return number
 
     def spoil(self, number: str) -> None:
-        """The version's artifacts are gone."""
+        """Remove the version's artifacts."""
         self.folders[number] = Path("/nowhere")
 
     def aliases(self, harm: str) -> dict[str, str]:
-        return dict(self.borne)
+        return dict(self.by_alias)
 
     def version(self, harm: str, number: str) -> Registered:
         if number not in self.folders:
@@ -97,10 +97,10 @@ class FakeVersions:
         return into / version
 
     def set_alias(self, harm: str, alias: str, version: str) -> None:
-        self._changing("set_alias", lambda: self.borne.update({alias: version}))
+        self._changing("set_alias", lambda: self.by_alias.update({alias: version}))
 
     def drop_alias(self, harm: str, alias: str) -> None:
-        self._changing("drop_alias", lambda: self.borne.pop(alias, None))
+        self._changing("drop_alias", lambda: self.by_alias.pop(alias, None))
 
     def tag(self, harm: str, version: str, name: str, value: str) -> None:
         self._changing("tag", lambda: self.tags[version].update({name: value}))
@@ -113,7 +113,7 @@ class FakeVersions:
 
 
 def fails(on: str) -> Callable[[str], None]:
-    """Raises when it is called for `on`, as a registry does that goes down just then."""
+    """A hook that raises when called for `on`, as a registry that goes down at that moment."""
 
     def check(call: str) -> None:
         if call == on:

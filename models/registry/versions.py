@@ -1,0 +1,111 @@
+"""What a registry of versions offers, whoever implements it, and the names that every part of the platform uses in it.
+
+Nothing here imports MLflow, so serving can use it. `models.registry.mlflow_registry` is the implementation.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+from leads.errors import NotFound
+from leads.settings import Settings
+
+if TYPE_CHECKING:
+    from mlflow.entities import DatasetInput
+
+# Tags of a version.
+FINGERPRINT = "leads.fingerprint"
+# When the newest decision among the version's labels became visible, in µs since epoch; 0 without decisions.
+LABELS_UNTIL = "leads.labels_until"
+DATA_HASH = "leads.data"
+CONTRACT_HASH = "leads.contract"
+WHY = "leads.why"
+# A retired version never serves again. The value says when it was retired, by whom and why.
+RETIRED = "leads.retired"
+
+
+@dataclass(frozen=True)
+class RunRecord:
+    """What the registry keeps about how a version was made.
+
+    Args:
+        fingerprint: equal for versions made from equal data and configuration.
+        tags: set on the run and on the version.
+        dataset: the labels that the version was trained with, as an MLflow dataset.
+        files: further artifacts of the run (plots), by path.
+    """
+
+    fingerprint: str
+    params: Mapping[str, str | int | float] = field(default_factory=dict)
+    metrics: Mapping[str, float] = field(default_factory=dict)
+    tags: Mapping[str, str] = field(default_factory=dict)
+    dataset: DatasetInput | None = None
+    files: tuple[Path, ...] = ()
+
+
+@dataclass(frozen=True)
+class Registered:
+    """One registered version. Its fingerprint is among its tags."""
+
+    version: str
+    run_id: str
+    created_at_ms: int
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
+
+
+class VersionReader(Protocol):
+    """Finds versions by alias and fetches their files: all that serving and monitoring need.
+
+    Every method raises Unavailable if the registry can't be reached.
+    """
+
+    def aliases(self, harm: str) -> dict[str, str]:
+        """Version by alias (`champion`, `canary`, `challenger`); empty if the harm has no version."""
+        ...
+
+    def fetch(self, harm: str, version: str, into: Path) -> Path:
+        """Copy a version's folder to `into/<version>` and return that path. A folder that is there already is kept.
+
+        Raises:
+            NotFound: the version doesn't exist.
+            ModelRefused: its artifacts can't be read or hold no version folder.
+        """
+        ...
+
+
+class VersionRegistry(VersionReader, Protocol):
+    """A registry whose versions can also be listed, tagged and given an alias: what the lifecycle of versions needs."""
+
+    def version(self, harm: str, number: str) -> Registered:
+        """One version. Raises NotFound if it doesn't exist."""
+        ...
+
+    def versions(self, harm: str) -> list[Registered]:
+        """All versions of a harm, newest first."""
+        ...
+
+    def set_alias(self, harm: str, alias: str, version: str) -> None:
+        """Point `alias` at `version`, whichever version had it."""
+        ...
+
+    def drop_alias(self, harm: str, alias: str) -> None:
+        """Remove `alias` from the version that has it."""
+        ...
+
+    def tag(self, harm: str, version: str, name: str, value: str) -> None:
+        """Set a tag of a version, replacing an earlier value."""
+        ...
+
+
+def versions_cache(settings: Settings, harm: str) -> Path:
+    """The folder that `fetch` copies a harm's versions into when a command only wants to read them."""
+    return settings.root / "cache" / "versions" / harm
+
+
+def no_such_version(harm: str, number: str) -> NotFound:
+    """The error that every registry raises for a version that doesn't exist."""
+    return NotFound(f"Version {number} of {harm} not found.", remedy="List the versions: leads models list")

@@ -1,0 +1,96 @@
+"""Fits a harm's model on its training set: the rows of its data set that aren't held out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+from leads.policies import HarmPolicy
+from leads.settings import Settings
+from models.text.sentence import CachedEncoder, open_encoder, place_of
+from models.thresholds import Thresholds
+from training.config import SEED, TrainingConfig
+from training.data import split
+from training.data.dataset import Dataset
+from training.fit import tiers
+from training.fit.model import Fit, fit
+from training.fit.text import TextCounts, count_texts
+
+Ints = npt.NDArray[np.int64]
+
+
+def fit_training_set(
+    settings: Settings, policy: HarmPolicy, config: TrainingConfig, data: Dataset, counts: TextCounts | None
+) -> Fit:
+    """Fit text stage, booster and calibrator on the training set.
+
+    Args:
+        counts: of all texts of `data`; None for a harm whose policy doesn't use text.
+    """
+    rows = training_rows(data)
+    return fit(
+        data.contract,
+        data.features[rows],
+        data.labels[rows],
+        split.folds(data.clusters[rows], seed=SEED),
+        counts=counts,
+        rows=rows,
+        config=config,
+        weights=data.weights[rows],
+        served=data.served[rows],
+        threads=settings.threads,
+        seed=SEED,
+    )
+
+
+def choose_thresholds(policy: HarmPolicy, data: Dataset, fitted: Fit) -> Thresholds:
+    """Choose the tiers by the out-of-fold scores of those training rows that resemble what will be scored."""
+    rows = training_rows(data)
+    served = data.served[rows]
+    return tiers.choose(fitted.scores[served], data.labels[rows][served], policy, borrowed=data.borrowed)
+
+
+def out_of_fold_text_scores(data: Dataset, fitted: Fit) -> dict[int, float]:
+    """The out-of-fold log-odds of each training text by its hash; empty without a text stage."""
+    if fitted.text_stage is None:
+        return {}
+    groups = data.groups[training_rows(data)].tolist()
+    return dict(zip(groups, fitted.vector[:, -1].tolist(), strict=True))
+
+
+def training_rows(data: Dataset) -> Ints:
+    """The positions in `data` of the training set."""
+    return np.flatnonzero(~data.held_out)
+
+
+def text_counts(
+    settings: Settings,
+    policy: HarmPolicy,
+    config: TrainingConfig,
+    texts: Sequence[str | None],
+    tell: Callable[[str], None] = lambda _: None,
+) -> TextCounts | None:
+    """Count the n-grams of texts and encode them if an encoder is configured; None if the policy doesn't use text.
+
+    Args:
+        tell: called now and then with how many texts are encoded.
+
+    Raises:
+        ConfigurationError: the configured sentence encoder isn't installed.
+    """
+    if not policy.text:
+        return None
+    encoder = encoder_of(settings, config)
+    return count_texts(texts, encoder, on_encoded=lambda done, new: tell(f"encoding new texts, {done:,} of {new:,}"))
+
+
+def encoder_of(settings: Settings, config: TrainingConfig) -> CachedEncoder | None:
+    """The sentence encoder that the harm's configuration names, or else the settings; None for none.
+
+    Raises:
+        ConfigurationError: it isn't installed.
+    """
+    wanted = config.text.encoder or settings.encoder
+    return open_encoder(place_of(settings)) if wanted == "minilm" else None

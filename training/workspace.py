@@ -1,0 +1,61 @@
+"""What one training holds while it runs: the lock, the database, the registry, and a temporary folder."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from leads.db.engine import open_engine
+from leads.files import only_one
+from leads.policies import HarmPolicy
+from leads.settings import Settings
+from models.registry.mlflow_registry import MlflowRegistry
+from models.text.sentence import place_of
+from models.version import ModelVersion, load
+from training.lifecycle.lifecycle import Lifecycle
+
+
+@dataclass(frozen=True)
+class Workspace:
+    """`folder` is removed when the training ends."""
+
+    settings: Settings
+    engine: Engine
+    registry: MlflowRegistry
+    folder: Path
+
+    def fetch(self, harm: str, number: str) -> ModelVersion:
+        """A registered version.
+
+        Raises:
+            NotFound: the version doesn't exist.
+            ModelRefused: its files can't be read.
+        """
+        return load(self.registry.fetch(harm, number, self.folder), place_of(self.settings))
+
+    def lifecycle(self, harm: str, policy: HarmPolicy) -> Lifecycle:
+        """The lifecycle of a harm's versions."""
+        return Lifecycle(self.settings, policy, harm, self.registry, self.engine)
+
+
+@contextmanager
+def open_workspace(settings: Settings) -> Iterator[Workspace]:
+    """Open a workspace. An embedded registry is created if there is none yet.
+
+    Raises:
+        Conflict: another process is training.
+        Unavailable: the database or MLflow can't be reached.
+    """
+    engine = open_engine(settings)
+    try:
+        with only_one(settings.root / "training.lock", what="training"), tempfile.TemporaryDirectory() as folder:
+            registry = MlflowRegistry(settings)
+            registry.prepare()
+            yield Workspace(settings, engine, registry, Path(folder))
+    finally:
+        engine.dispose()
