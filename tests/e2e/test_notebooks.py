@@ -29,7 +29,7 @@ SAYS = {
         "logged": ("There are no predictions to check yet.",),
     },
     "own_labels": {
-        "undeclared": ("Harm 'ticket_resale' not found", "dsa_category: STATEMENT_CATEGORY_OTHER_VIOLATION_TC"),
+        "undeclared": ("There is no harm 'ticket_resale'", "dsa_category: STATEMENT_CATEGORY_OTHER_VIOLATION_TC"),
         "train": ("Labels of ticket_resale from Ticket export.csv", "file:ticket_export", "without label"),
         "kept": ("labels/ticket_resale/ticket_export.parquet",),
         "promote": ("Version 1 is champion of ticket_resale",),

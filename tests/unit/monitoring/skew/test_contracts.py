@@ -46,8 +46,8 @@ def encoded_by(encoder: str, *columns: str) -> FeatureContract:
     ("contract", "width", "hash", "why"),
     [
         (CONTRACT, 72, "other", "made under contract other"),
-        (encoded_by("counts-0", "item.age_h"), 2, None, "encoded by counts-0"),
-        (encoded_by(CONTRACT.encoder_version, "item.gone"), 2, None, "no feature item.gone"),
+        (encoded_by("counts-0", "item.age_h"), 2, None, "uses encoder counts-0"),
+        (encoded_by(CONTRACT.encoder_version, "item.gone"), 2, None, "needs the feature item.gone"),
         (CONTRACT, 5, None, "inputs, rows and links"),
     ],
 )

@@ -171,7 +171,7 @@ def test_one_bad_subject_spoils_no_other(runtime: Runtime) -> None:
 
 
 def test_an_undeclared_harm_is_an_error_of_the_call(runtime: Runtime) -> None:
-    with pytest.raises(NotFound, match="no harm 'nope'"):
+    with pytest.raises(NotFound, match="'nope' not found"):
         run(runtime, ScoreRequest(C1, ("nope",), text="x"))
 
 

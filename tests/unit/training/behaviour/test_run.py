@@ -336,7 +336,7 @@ def test_a_suite_is_run_on_its_own_harm_only(version: ModelVersion, tmp_path: Pa
     with pytest.raises(InvalidInput, match="judges text"):
         run(other, suite)
     old = msgspec.structs.replace(CONTRACT, encoder_version="other")
-    with pytest.raises(ModelRefused, match="encoded by other"):
+    with pytest.raises(ModelRefused, match="uses encoder other"):
         run(ModelVersion(**{f.name: getattr(version, f.name) for f in fields(version)} | {"contract": old}), suite)
 
 
