@@ -199,7 +199,7 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
         ("kind: direction", "kind: other", r"spam\.yaml:\d+: cases\.added"),
         ("tolerance: 2.5", "tolerance: -1", r"spam\.yaml:\d+: cases\.spelled\.invariance\.tolerance"),
         ("moves: falls", "moves: sideways", r"spam\.yaml:\d+: cases\.added\.direction\.changes\.1\.moves"),
-        ("  spelled:", "  offers:", r"spam\.yaml:\d+: cases\.offers is given twice"),
+        ("  spelled:", "  offers:", r"spam\.yaml:\d+: cases\.offers is set twice"),
         ("upper_case", "louder", r"spam\.yaml:\d+: cases\.spelled\.invariance\.perturbations"),
         ("group: who", "group: name", r"spam\.yaml: The case offers .* no text of it has the slot name"),
         ("{name} loves", "{nobody} loves", r"The case names .* there is no slot 'nobody'"),
