@@ -309,7 +309,7 @@ def test_an_escalated_lead_leaves_the_queue_until_someone_decides(any_engine: En
 def test_what_can_not_be_decided_says_why(any_engine: Engine, policies: Policies) -> None:
     with any_engine.begin() as connection, pytest.raises(NotFound, match="unknown"):
         decide_subject(connection, Subject("comment", "c9"), "spam", Ruling("violating", "ann"), policies=policies)
-    with any_engine.begin() as connection, pytest.raises(NotFound, match="no harm 'nope'"):
+    with any_engine.begin() as connection, pytest.raises(NotFound, match="'nope' not found"):
         decide_subject(connection, Subject("comment", "c9"), "nope", Ruling("violating", "ann"), policies=policies)
     with any_engine.begin() as connection, pytest.raises(InvalidInput, match="doesn't apply"):
         decide_subject(connection, Subject("track", "t1"), "spam", Ruling("violating", "ann"), policies=policies)

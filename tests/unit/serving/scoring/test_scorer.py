@@ -172,7 +172,7 @@ def test_a_bad_subject_does_not_affect_the_others(runtime: Runtime) -> None:
 
 
 def test_an_undeclared_harm_is_an_error_of_the_call(runtime: Runtime) -> None:
-    with pytest.raises(NotFound, match="no harm 'nope'"):
+    with pytest.raises(NotFound, match="'nope' not found"):
         run(runtime, ScoreRequest(C1, ("nope",), text="x"))
 
 
