@@ -20,7 +20,7 @@ from rich.rule import Rule
 
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
-from cli.ui.demo import decide_one, score_a_text, top_leads
+from cli.ui.demo import decide_one, score_a_text, show_found, top_leads
 from cli.ui.terminal import console, next_steps, note
 from leads import clock
 from leads.clock import Micros
@@ -28,10 +28,12 @@ from leads.db import event_log, keys
 from leads.db.engine import reading
 from leads.errors import LeadsError, Unavailable
 from leads.files import only_one, write_json
-from leads.policies import load_policies
+from leads.policies import Policies, load_policies
 from leads.processes import QUIET, die_with_parent, python, start, stop
 from leads.settings import Settings
 from leads_client import Client
+from simulation.history import load_manifest
+from simulation.truth import found_by, read_truth
 
 KEY_NAME = "demo"
 _READY_S = 180.0
@@ -75,6 +77,10 @@ class Demo:
         progress = DemoProgress(quick=quick, end=clock.now() // clock.HOUR * clock.HOUR)
         write_json(self._path, progress)
         return progress
+
+    def events(self, period: str) -> str:
+        """The simulation's file of one period's events."""
+        return str(self.simulation / f"events-{period}.jsonl")
 
     def step(self, title: str) -> None:
         """Print the heading of the next step."""
@@ -140,15 +146,15 @@ def run(settings: Settings, *, quick: bool, fresh: bool) -> None:
 
 
 def _prepare(demo: Demo, quick: bool) -> None:
-    size = ("--preset", "small") if quick else ("--accounts", "2000", "--days", "21")
+    size = "small" if quick else "demo"
     end = clock.to_text(demo.progress.end)
-    history, change = (str(demo.simulation / f"events-{name}.jsonl") for name in ("history", "change"))
+    history, recent = demo.events("history"), demo.events("recent")
     demo.command("migrate", "Create the database", "migrate", "--quiet", again=True)
-    demo.command("simulate", "Simulate a platform", "simulate", *size, "--end", end, "--quiet")
+    demo.command("simulate", "Simulate a platform", "simulate", "--preset", size, "--end", end, "--quiet")
     demo.command("ingest", "Append its history to the event log", "ingest", history, "--quiet")
     demo.command("fold", "Compute features from the events (Feast)", "worker", "--once", "--quiet")
     demo.command("train", "Train calibrated models on labels and features (MLflow)", "train", "--all", "--quiet")
-    demo.command("change", "Two days later: a new spam campaign has started", "ingest", change, "--quiet")
+    demo.command("recent", "Append two more days, in which nothing changes", "ingest", recent, "--quiet")
 
 
 def _serve_and_show(demo: Demo, settings: Settings) -> None:
@@ -158,10 +164,25 @@ def _serve_and_show(demo: Demo, settings: Settings) -> None:
         _wait_until_scored(settings)
         demo.step("Show the best leads, over HTTP")
         top_leads(api, policies)
+        demo.step("Compare the leads with the simulation's true labels")
+        _compare_with_truth(demo, settings, policies)
+        change = demo.events("change")
+        demo.command("change", "Two days later: farms and spammers behave differently", "ingest", change, "--quiet")
+        _wait_until_scored(settings)
         demo.step("Claim a lead and decide it, over HTTP")
         decide_one(api)
         demo.step("Score a new text, over HTTP")
         score_a_text(api)
+
+
+def _compare_with_truth(demo: Demo, settings: Settings, policies: Policies) -> None:
+    """Show precision and recall of the leads from the days on which the platform was as it was in training."""
+    if "change" in demo.progress.done:
+        note("  Done by an earlier run.")
+        return
+    trained_up_to = load_manifest(demo.simulation).periods[0].events
+    with opened(settings) as engine:
+        show_found(found_by(engine, read_truth(demo.simulation), policies.harms, after=trained_up_to))
 
 
 @contextmanager

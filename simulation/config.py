@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from typing import Literal
+from typing import Literal, get_args
 
 import msgspec
 
@@ -95,21 +95,34 @@ def _check_range(field: str, value: float, least: float, most: float) -> None:
         raise InvalidInput(f"{value} is out of range.", field=field, remedy=f"Use a value from {least} to {most}.")
 
 
-Preset = Literal["standard", "small"]
+Preset = Literal["standard", "demo", "small"]
+PRESETS: tuple[Preset, ...] = get_args(Preset)
+
+
+_AFTERWARDS = (Period("recent", 2), Period("change", 2, changed=True))
 
 
 def preset(name: Preset, *, seed: int = 1, start: Micros = DEFAULT_START) -> SimulationConfig:
-    """`standard`: 5,000 accounts, 30 days and a changed period of 2. `small`: takes minutes, not hours, to train on.
+    """`standard`: 5,000 accounts, 30 days and a changed period of 2. `demo` and `small` take minutes to train on.
 
-    `small` has more farms and more reviews than a real platform, so that each harm gets enough labels for training.
+    In both, nothing changes in the period `recent` after `history`: it shows how well models of the history do. They have more farms and more reviews than a real platform, so that each harm gets enough labels for training.
     """
     if name == "standard":
         return SimulationConfig(seed=seed, start=start)
+    if name == "demo":
+        return SimulationConfig(
+            seed=seed,
+            start=start,
+            accounts=2_000,
+            periods=(Period("history", 21), *_AFTERWARDS),
+            farm_share=0.06,
+            account_review_share=0.08,
+        )
     return SimulationConfig(
         seed=seed,
         start=start,
         accounts=700,
-        periods=(Period("history", 10), Period("change", 2, changed=True)),
+        periods=(Period("history", 10), *_AFTERWARDS),
         plays_per_day=0.6,
         comments_per_day=0.3,
         spam_share=0.08,

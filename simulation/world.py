@@ -158,10 +158,9 @@ class World:
             self.timeline.extend(self._reviewers.judge(ref, self.truth[ref], received.first_at))
 
     def _review_accounts(self, rng: Single, played: Longs, day_start: Micros) -> None:
-        """Of the accounts that played today and had played before, a uniformly random share is judged."""
+        """Of the accounts that played today, new ones included, a uniformly random share is judged."""
         share = self._config.account_review_share
-        active = np.unique(played)
-        for account in active[self._accounts.created_at[active] < day_start - DAY].tolist():
+        for account in np.unique(played).tolist():
             if rng.random() < share:
                 ref = SubjectRef("account", self._accounts.ids[account])
                 after = day_start + DAY

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 from rich.markup import escape
 
@@ -12,6 +12,7 @@ from leads.policies import Policies
 from leads_client import Client, subject
 from leads_client.schemas.base import ReasonOut, Ref, SubjectIn
 from leads_client.schemas.leads import ClaimedLead, LeadOut
+from simulation.truth import Found
 
 REVIEWER = "demo-reviewer"
 _TEXT = "Subscribe to my channel and get free gift cards at www.example.com !!!"
@@ -37,6 +38,28 @@ def top_leads(api: Client, policies: Policies, *, per_harm: int = 4) -> None:
             rows.append((harm, "–", "", "", "[dim]no leads: no model, or no score above the threshold[/dim]", ""))
     columns = ("harm", "subject", "score", "priority", "why", "model")
     console.print(table("GET /v1/leads", columns, rows, right=("score", "priority")))
+
+
+def show_found(found: Iterable[Found]) -> None:
+    """Show how many of the leads really violate, and how many of the violating subjects are leads."""
+    rows = [
+        (
+            one.harm,
+            f"{one.leads:,}",
+            f"{one.violating:,}",
+            _share(one.precision),
+            f"{one.to_find:,}",
+            f"{one.found:,}",
+            _share(one.recall),
+        )
+        for one in found
+    ]
+    columns = ("harm", "leads", "violating", "precision", "to find", "found", "recall")
+    console.print(table("Leads compared with the true labels", columns, rows, right=columns[1:]))
+    note(
+        "  [dim]Leads without a true label are left out. To find: violating subjects that were active after training and "
+        "had not been reviewed before.[/dim]"
+    )
 
 
 def decide_one(api: Client) -> None:
@@ -81,6 +104,10 @@ def _claim(api: Client) -> ClaimedLead:
     if not claimed:
         raise LeadsError("There is no lead to claim.", remedy="Start over: leads demo --fresh")
     return claimed[0]
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.2f}"
 
 
 def _why(reasons: Sequence[ReasonOut]) -> str:

@@ -14,7 +14,7 @@ from leads.clock import Micros
 from leads.corpora import available
 from leads.errors import InvalidInput
 from leads.settings import Settings
-from simulation.config import Period, Preset, SimulationConfig, preset
+from simulation.config import PRESETS, Period, SimulationConfig, preset
 from simulation.history import SimulationManifest, load_manifest, simulate
 
 
@@ -56,11 +56,10 @@ def configure(
     Raises:
         InvalidInput: names the wrong option.
     """
-    names: tuple[Preset, ...] = ("standard", "small")
-    chosen = next((name for name in names if name == preset_name), None)
+    chosen = next((name for name in PRESETS if name == preset_name), None)
     if chosen is None:
         raise InvalidInput(
-            f"{preset_name!r} is not a preset.", field="--preset", remedy=f"Use one of: {', '.join(names)}."
+            f"{preset_name!r} is not a preset.", field="--preset", remedy=f"Use one of: {', '.join(PRESETS)}."
         )
     config = preset(chosen, seed=seed)
     if accounts is not None:
