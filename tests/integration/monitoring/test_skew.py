@@ -267,7 +267,7 @@ def test_the_command_says_what_differs_by_its_exit_code(world: SkewWorld, monkey
     monkeypatch.setenv("LEADS_CORPORA", "")
     fine = RUNNER.invoke(app, ["skew", "--days", "3"])
     assert fine.exit_code == 0, fine.output
-    assert "no skew" in fine.output
+    assert "No skew" in fine.output
     assert "leads drift" in fine.output
     world.add("account", "a7", ACCOUNT.places.cells["strikes"], 3)
     world.ask(world.now, [Subject("account", "a7")])
