@@ -14,7 +14,13 @@ if TYPE_CHECKING:
 
 models_app = typer.Typer(help="List, compare, promote and roll back model versions.", no_args_is_help=True)
 
-Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads models list`.")]
+
+def _number(version: str | None) -> str | None:
+    """`2` for `v2`: tables show the one, MLflow knows the other."""
+    return version and version.removeprefix("v")
+
+
+Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads models list`.", callback=_number)]
 Why = Annotated[str | None, typer.Option("--why", help="Reason, kept in the history.")]
 By = Annotated[str | None, typer.Option("--by", help="Who makes the change. Default: the current user.")]
 Override = Annotated[
@@ -33,7 +39,9 @@ def models_list() -> None:
 @models_app.command("show")
 def models_show(
     harm: Harm,
-    version: Annotated[str | None, typer.Argument(help="Version number. Default: the champion.")] = None,
+    version: Annotated[
+        str | None, typer.Argument(help="Version number. Default: the champion.", callback=_number)
+    ] = None,
 ) -> None:
     """Show a version's history, metrics, tiers, gate checks and files."""
     from cli.ui.models.versions import show_version
@@ -79,7 +87,7 @@ def models_retire(harm: Harm, version: Version, why: Why = None, by: By = None, 
 @models_app.command("canary")
 def models_canary(
     harm: Harm,
-    version: Annotated[str | None, typer.Argument(help="Version number of the new canary.")] = None,
+    version: Annotated[str | None, typer.Argument(help="Version number of the new canary.", callback=_number)] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the canary; the champion serves all subjects.")] = False,
     why: Why = None,
     by: By = None,

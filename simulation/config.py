@@ -105,7 +105,8 @@ _AFTERWARDS = (Period("recent", 2), Period("change", 2, changed=True))
 def preset(name: Preset, *, seed: int = 1, start: Micros = DEFAULT_START) -> SimulationConfig:
     """`standard`: 5,000 accounts, 30 days and a changed period of 2. `demo` and `small` take minutes to train on.
 
-    In both, nothing changes in the period `recent` after `history`: it shows how well models of the history do. They have more farms and more reviews than a real platform, so that each harm gets enough labels for training.
+    In both, nothing changes in the period `recent` after `history`, so it shows how good models of the history are.
+    They have more farms and more reviews than a real platform, so that each harm gets enough labels for training.
     """
     if name == "standard":
         return SimulationConfig(seed=seed, start=start)

@@ -57,8 +57,8 @@ def show_found(found: Iterable[Found]) -> None:
     columns = ("harm", "leads", "violating", "precision", "to find", "found", "recall")
     console.print(table("Leads compared with the true labels", columns, rows, right=columns[1:]))
     note(
-        "  [dim]Leads without a true label are left out. To find: violating subjects that were active after training and "
-        "had not been reviewed before.[/dim]"
+        "  [dim]Leads without a true label are left out. To find: violating subjects that were active after training "
+        "and had not been reviewed before.[/dim]"
     )
 
 

@@ -267,7 +267,7 @@ def test_the_exit_code_reports_skew(world: SkewWorld, monkeypatch: pytest.Monkey
     monkeypatch.setenv("LEADS_CORPORA", "")
     fine = RUNNER.invoke(app, ["skew", "--days", "3"])
     assert fine.exit_code == 0, fine.output
-    assert "no skew" in fine.output
+    assert "No skew" in fine.output
     assert "leads drift" in fine.output
     world.add("account", "a7", ACCOUNT.places.cells["strikes"], 3)
     world.ask(world.now, [Subject("account", "a7")])

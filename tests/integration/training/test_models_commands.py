@@ -145,7 +145,7 @@ def refused(result: Result) -> str:
 
 def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) -> None:
     registry = MlflowRegistry(home)
-    assert "champion" in said(leads("promote", "spam", "1", "--by", "ana"))
+    assert "champion" in said(leads("promote", "spam", "v1", "--by", "ana"))
     blocked = leads("promote", "spam", "2", "--by", "ana")
     assert blocked.exit_code == 1
     assert "fail" in blocked.output
