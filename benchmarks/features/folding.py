@@ -5,6 +5,8 @@ from __future__ import annotations
 import statistics
 import threading
 import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 from sqlalchemy.engine import Engine
@@ -65,21 +67,19 @@ def visible(settings: Settings, name: str, quick: bool) -> list[Measure]:
     """How long after its append the online reader returns an event, at 300 events/s."""
     engine = open_engine(settings)
     materializer = Materializer(settings, engine)
-    ended = threading.Event()
-    tailing = threading.Thread(target=_tail, args=(materializer, ended))
     watched: list[tuple[str, float]] = []
     delays: list[float] = []
-    watching = threading.Thread(target=_watch, args=(settings, watched, delays, ended))
-    tailing.start()
-    watching.start()
-    sent = _send(engine, watched, 5.0 if quick else 20.0)
-    deadline = time.monotonic() + 10
-    while len(delays) < len(watched) and time.monotonic() < deadline:
-        time.sleep(0.05)
-    ended.set()
-    tailing.join()
-    watching.join()
-    engine.dispose()
+    ended = threading.Event()
+    try:
+        with _in_background(
+            ended, lambda: _tail(materializer, ended), lambda: _watch(settings, watched, delays, ended)
+        ) as errors:
+            sent = _send(engine, watched, 5.0 if quick else 20.0)
+            deadline = time.monotonic() + 10
+            while len(delays) < len(watched) and not errors and time.monotonic() < deadline:
+                time.sleep(0.05)
+    finally:
+        engine.dispose()
     missed = len(watched) - len(delays)
     return [
         Measure(f"{name}: events sent", sent, "events/s"),
@@ -87,6 +87,34 @@ def visible(settings: Settings, name: str, quick: bool) -> list[Measure]:
         at_most(f"{name}: accepted → visible, p99", float(np.percentile(delays, 99)), "s", 1.0),
         at_most(f"{name}: accepted and never visible", missed, "events", 0),
     ]
+
+
+@contextmanager
+def _in_background(ended: threading.Event, *works: Callable[[], None]) -> Iterator[list[Exception]]:
+    """Do each work in a thread while the block runs; at its end, set `ended` and wait for them.
+
+    Yields:
+        The errors of the threads so far; the first one is raised at the end of the block.
+    """
+    errors: list[Exception] = []
+
+    def guarded(work: Callable[[], None]) -> None:
+        try:
+            work()
+        except Exception as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=guarded, args=(work,)) for work in works]
+    for thread in threads:
+        thread.start()
+    try:
+        yield errors
+    finally:
+        ended.set()
+        for thread in threads:
+            thread.join()
+    if errors:
+        raise errors[0]
 
 
 def _send(engine: Engine, watched: list[tuple[str, float]], seconds: float) -> float:

@@ -36,12 +36,12 @@ def main() -> int:
     settings = load_settings()
     rows = QUICK_ROWS if options.quick else ROWS
     report.part("many rows", lambda: scale.many_rows(settings, rows))
-    harms = texts.text_harms(settings)
+    harms = report.attempt("corpora", lambda: texts.text_harms(settings))
     if harms:
         text_quality(report, settings, harms, QUICK_REPEATS if options.quick else REPEATS)
         across_corpora(report, settings)
         report.part("leads train --all", repeat.trained_twice)
-    else:
+    elif harms is not None:
         say("No corpora were found, so quality isn't measured. Set LEADS_CORPORA to the folder that holds them.")
     return report.finish()
 
