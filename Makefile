@@ -40,6 +40,9 @@ serve: setup  ## run the API, the follower and the worker on 127.0.0.1:3000
 test: setup encoder  ## run every test
 	@$(BIN)/python -m pytest
 
+check: lint  ## the inner loop: lint, types and the fast tests
+	@$(BIN)/python -m pytest -m "not soak and not slow" tests/unit
+
 lint: setup  ## run ruff and mypy --strict
 	@$(BIN)/ruff check .
 	@$(BIN)/ruff format --check .

@@ -37,7 +37,8 @@ OnProgress = Callable[[int, int], None]
 class _Mark(msgspec.Struct, frozen=True):
     """Offsets: `started` of the last online write that was begun, `done` of the last one that succeeded."""
 
-    started: int = 0
+    # Its name in the files that earlier releases wrote.
+    started: int = msgspec.field(name="meant", default=0)
     done: int = 0
 
 

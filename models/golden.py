@@ -5,16 +5,13 @@ Their texts were written for this purpose; none comes from a corpus.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from leads.errors import ModelRefused
-
-if TYPE_CHECKING:
-    from models.version import ModelVersion
+from models.scores import Floats, Scores
 
 TOLERANCE = 1e-6
 # The rounding of another processor adds up over the encoder's six layers.
@@ -37,7 +34,8 @@ _TEXTS: tuple[str | None, ...] = (
     "That chord change. Perfect. 10/10",
 )
 
-Floats = npt.NDArray[np.float32]
+# `ModelVersion.score`: scores (n, k) feature rows with their n texts.
+Score = Callable[[Floats, Sequence[str | None]], Scores]
 
 
 class GoldenRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,13 +62,14 @@ class GoldenRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return golden
 
 
-def make(version: ModelVersion, sample: Floats) -> GoldenRows:
+def make(score: Score, width: int, sample: Floats) -> GoldenRows:
     """Compute the golden rows of a version.
 
     Args:
+        score: scores rows with the version.
+        width: k, the number of columns of its contract.
         sample: (any number, k) feature rows to draw values from. A row of zeros and some of NaN are added.
     """
-    width = len(version.contract.columns)
     features = np.full((_ROWS, width), np.nan, dtype=np.float32)
     features[1] = 0.0
     rng = np.random.default_rng(_SEED)
@@ -79,7 +78,7 @@ def make(version: ModelVersion, sample: Floats) -> GoldenRows:
         for j in range(width):
             features[2:-2, j] = rng.choice(sample[:, j], size=_ROWS - 4)
     texts = tuple(_TEXTS[i % len(_TEXTS)] for i in range(_ROWS))
-    scores = version.score(features, texts)
+    scores = score(features, texts)
     return GoldenRows(
         _nullable(features),
         texts,
@@ -89,11 +88,15 @@ def make(version: ModelVersion, sample: Floats) -> GoldenRows:
     )
 
 
-def check(version: ModelVersion, golden: GoldenRows) -> None:
+def tolerance(encodes: bool) -> float:
+    """How far a golden row may be off, absolutely and relatively; more for a version with a sentence encoder."""
+    return ENCODER_TOLERANCE if encodes else TOLERANCE
+
+
+def check(score: Score, golden: GoldenRows, *, tolerance: float) -> None:
     """Raises ModelRefused if a golden row's vector or score differs from what the version carries."""
-    tolerance = ENCODER_TOLERANCE if version.encodes else TOLERANCE
     try:
-        scores = version.score(_floats(golden.features), golden.texts)
+        scores = score(_floats(golden.features), golden.texts)
         pairs = (("vector", scores.vector, _floats(golden.vector)), ("score", scores.score, np.array(golden.score)))
         for name, ours, expected in pairs:
             if not np.allclose(ours, expected, rtol=tolerance, atol=tolerance, equal_nan=True):

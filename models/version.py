@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +20,7 @@ from leads.errors import InvalidInput, ModelRefused
 from leads_client.fields import Tier
 from models import golden, manifest
 from models.calibrator import Calibrator
+from models.scores import Scores
 from models.text.sentence import Place
 from models.text.stage import TextStage
 from models.thresholds import Thresholds
@@ -29,14 +30,6 @@ Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 
 UNREGISTERED = "unregistered"
-
-
-class Scores(NamedTuple):
-    """`vector` (n, m) is the booster's input, `margin` (n,) its output in log-odds, `score` (n,) the probability."""
-
-    vector: Floats
-    margin: Doubles
-    score: Doubles
 
 
 @dataclass(frozen=True)
@@ -150,7 +143,11 @@ class ModelVersion:
             ModelRefused: a file's hash is wrong, or a golden row differs by more than `models.golden.TOLERANCE`.
         """
         manifest.check_files(self.folder, manifest.read_manifest(self.folder))
-        golden.check(self, golden.GoldenRows.from_json(manifest.read_file(self.folder, manifest.GOLDEN)))
+        golden.check(
+            self.score,
+            golden.GoldenRows.from_json(manifest.read_file(self.folder, manifest.GOLDEN)),
+            tolerance=golden.tolerance(self.encodes),
+        )
 
     def _checked(self, vector: Floats) -> Floats:
         if vector.ndim != 2 or vector.shape[1] != len(self.input_names):

@@ -100,7 +100,11 @@ def write_version(
     _write(draft, about, _files(parts))
     version = load(draft, place)
     sample = parts.reference[:, : len(parts.contract.columns)]
-    about = _write(draft, manifest.read_manifest(draft), {manifest.GOLDEN: golden.make(version, sample).to_json()})
+    about = _write(
+        draft,
+        manifest.read_manifest(draft),
+        {manifest.GOLDEN: golden.make(version.score, len(version.contract.columns), sample).to_json()},
+    )
     _write(draft, about, {manifest.REFERENCE: _reference(version, parts)})
     draft.rename(folder)
     version = load(folder, place)

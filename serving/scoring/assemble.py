@@ -13,7 +13,7 @@ from leads import clock
 from leads.clock import SECOND, Micros
 from leads.predictions.batch import PredictionBatch
 from leads_client.fields import Tier
-from models.version import Scores
+from models.scores import Scores
 from serving.scoring.groups import VersionGroup
 from serving.scoring.reasons import Explained, explain
 from serving.scoring.results import GroupScores

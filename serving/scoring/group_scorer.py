@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from features.evaluate.plan import Evaluated
-from models.version import Scores
+from models.scores import Scores
 from serving.scoring.assemble import Explain, assemble_batch, assemble_scores
 from serving.scoring.groups import ScoringContext, VersionGroup
 from serving.scoring.interfaces import PredictionSink

@@ -13,9 +13,9 @@ from features.layout import Instants, Matrix
 from features.online.reader import Fetched
 from leads.clock import Micros
 from models.version import ModelVersion
+from serving.lineup import Lineup
 from serving.scoring.inputs import Input
 from serving.scoring.text_cache import TextColumn
-from serving.versions.lineup import Lineup
 
 Source = Literal["api", "worker"]
 

@@ -10,9 +10,9 @@ import numpy as np
 from features.online.reader import Fetched
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.policies import Policies
+from serving.lineup import Lineup
 from serving.scoring.inputs import Input, ScoreRequest, input_error, store_unavailable
 from serving.scoring.results import SubjectError
-from serving.versions.lineup import Lineup
 
 # A harm with the reason why it can't be scored, None if it can. Without a harm, the reason holds for the whole request.
 _Choice = tuple[str | None, LeadsError | None]

@@ -19,6 +19,7 @@ from leads.db.items import StoredItems
 from leads.errors import Unavailable
 from leads.events import ItemCreated, Subject
 from leads.policies import Policies
+from serving.lineup import LineupSource
 from serving.scoring.assemble import Explain
 from serving.scoring.group_scorer import GroupScorer
 from serving.scoring.groups import ScoringContext, Source, groups_by_version
@@ -29,7 +30,6 @@ from serving.scoring.results import ScoringResult
 from serving.scoring.stages import Stages
 from serving.scoring.text_cache import TextCache, TextColumn
 from serving.trials.trials import Trials
-from serving.versions.lineup import LineupSource
 
 
 class Scorer:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from features.contract import FeatureContract
-from models.version import Scores
+from models.scores import Scores
 from serving.scoring.assemble import assemble_batch, assemble_scores
 from serving.scoring.groups import VersionGroup
 from serving.scoring.interfaces import PredictionSink

@@ -10,7 +10,8 @@ import numpy as np
 import numpy.typing as npt
 
 from features.contract import FeatureContract
-from models.version import ModelVersion, Scores
+from models.scores import Scores
+from models.version import ModelVersion
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]

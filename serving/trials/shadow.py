@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from models.version import ModelVersion, Scores
+from models.scores import Scores
+from models.version import ModelVersion
 from serving.trials.budget import Budget
 from serving.trials.canary import CanaryWatch
 from serving.trials.jobs import CanaryJob, ChallengerJob, ShadowRows, TrialJob

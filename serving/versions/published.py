@@ -25,8 +25,8 @@ from leads.settings import Settings
 from models.text.sentence import place_of
 from models.version import ModelVersion
 from models.version import load as load_version
+from serving.lineup import Canary, Lineup
 from serving.trials.retreats import Key, Retreats
-from serving.versions.lineup import Canary, Lineup
 from serving.versions.published_state import STATE_FILE, HarmState, State, read_state
 from serving.versions.serving_status import ServingStatus
 from serving.versions.verification import Load, load_verified, reason_of

@@ -24,11 +24,11 @@ from leads.errors import LeadsError, Unavailable
 from leads.events import LoggedEvent, Subject
 from leads.policies import Policies
 from leads.rules import touched_by
+from serving.lineup import LineupSource
 from serving.queue.offers import Offer, offer
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectError, SubjectScore
 from serving.scoring.scorer import Scorer
-from serving.versions.lineup import LineupSource
 
 _CHUNK = 1_000
 _IDLE_S = 0.05

@@ -10,8 +10,9 @@ import numpy.typing as npt
 
 from leads.errors import ModelRefused
 from models import manifest
+from models.scores import Scores
 from models.thresholds import Thresholds
-from models.version import ModelVersion, Scores
+from models.version import ModelVersion
 from training.data.dataset import MIN_HELD_OUT, Dataset
 from training.report import evaluate, paired, slices
 from training.report.evaluate import Evaluation

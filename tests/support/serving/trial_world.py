@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from features.contract import FeatureContract
-from models.version import ModelVersion, Scores
+from models.scores import Scores
+from models.version import ModelVersion
 from models.write import write_version
 from serving.trials.jobs import CanaryJob, ChallengerJob, Places, ShadowRows
 from tests.support.serving.world import make_parts

@@ -13,8 +13,9 @@ import xgboost
 from features.contract import Column, FeatureContract
 from features.evaluate.columns import ENCODER_VERSION, FEATURE_SERVICE
 from models.calibrator import Calibrator
+from models.scores import Scores
 from models.thresholds import Thresholds
-from models.version import Floats, ModelVersion, Scores
+from models.version import Floats, ModelVersion
 from training.data.dataset import Dataset
 from training.data.labelled_rows import PLATFORM, LabelledRow
 

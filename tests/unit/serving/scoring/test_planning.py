@@ -14,9 +14,9 @@ from features.online.reader import Fetched
 from leads.errors import InvalidInput, NotFound, Unavailable
 from leads.events import Subject
 from models.version import ModelVersion
+from serving.lineup import Lineup
 from serving.scoring.inputs import ScoreRequest, settle
 from serving.scoring.planning import HarmPlanner, ScoringPlan
-from serving.versions.lineup import Lineup
 from tests.support.serving.world import POLICIES
 
 COMMENT, ACCOUNT = Subject("comment", "c1"), Subject("account", "a1")

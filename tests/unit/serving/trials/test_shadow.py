@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from sqlalchemy.engine import Engine
 
-from models.version import ModelVersion, Scores
+from models.scores import Scores
+from models.version import ModelVersion
 from serving.trials.canary import CanaryWatch
 from serving.trials.jobs import ChallengerJob, Places, ShadowRows
 from serving.trials.retreats import Retreats

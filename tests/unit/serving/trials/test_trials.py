@@ -13,14 +13,15 @@ from leads import clock
 from leads.events import Subject
 from leads.predictions.log import read_predictions
 from leads.settings import Settings
-from models.version import ModelVersion, Scores
+from models.scores import Scores
+from models.version import ModelVersion
+from serving.lineup import Canary, Lineup
 from serving.runtime import Runtime
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectScore
 from serving.scoring.scorer import Scorer
 from serving.scoring.stages import Stages
 from serving.trials.jobs import CanaryJob, TrialJob
-from serving.versions.lineup import Canary, Lineup
 from tests.support.serving.world import POLICIES, SPAM_TEXT, publish
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")

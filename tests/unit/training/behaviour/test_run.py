@@ -19,8 +19,9 @@ from leads.errors import ConfigurationError, InvalidInput, ModelRefused
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE
 from leads.text import normal_form
+from models.scores import Scores
 from models.thresholds import Thresholds
-from models.version import ModelVersion, Scores
+from models.version import ModelVersion
 from training.behaviour import run as behaviour
 from training.behaviour.run import BehaviourReport, CaseResult, KindTotal, regressions, rows, run, sign_test
 from training.behaviour.suite import PERTURBATIONS, SUITES, Kind, Perturbation, Suite, load

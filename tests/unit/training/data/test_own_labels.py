@@ -166,7 +166,7 @@ def test_many_rows_come_back_in_order(settings: Settings, path: Path) -> None:
 
 def test_an_undeclared_harm_comes_with_what_declares_it(settings: Settings, path: Path, tmp_path: Path) -> None:
     path.write_text("text,label\nwords,1\n")
-    with pytest.raises(NotFound, match="There is no harm 'gambling_ads'") as caught:
+    with pytest.raises(NotFound, match="Harm 'gambling_ads' not found") as caught:
         import_labels(settings, POLICIES, "gambling_ads", path, TWO)
     snippet = declaration("gambling_ads")
     assert snippet in (caught.value.remedy or "")
