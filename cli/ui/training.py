@@ -131,7 +131,7 @@ def _for_each(
         except NotEnoughData as error:
             if harms:
                 raise
-            skipped.append((harm, str(error)))
+            skipped.append((harm, str(error).removeprefix(f"{harm}: ")))
     for harm, why in skipped:
         note(f"[yellow]Skipped {harm}:[/yellow] {escape(why)}")
     return [result for result in results if result is not None]
