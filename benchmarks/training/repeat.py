@@ -22,7 +22,7 @@ def trained_twice() -> list[Measure]:
     seconds, hashes = [], []
     for _ in range(2):
         with tempfile.TemporaryDirectory() as home:
-            command = ["-m", "cli.app", "train", "--all", "--quiet"]
+            command = ["-P", "-m", "cli", "train", "--all", "--quiet"]
             seconds.append(timed(lambda home=home, command=command: python(command, {"LEADS_HOME": home})))  # type: ignore[misc]
             hashes.append(_registered(home))
     same = float(bool(hashes[0]) and hashes[0] == hashes[1])
