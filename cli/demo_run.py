@@ -28,7 +28,7 @@ from leads.db import event_log, keys
 from leads.db.engine import reading
 from leads.errors import LeadsError, Unavailable
 from leads.files import only_one, write_json
-from leads.policies import Policies, load_policies
+from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent, python, start, stop
 from leads.settings import Settings
 from leads_client import Client
@@ -137,7 +137,7 @@ def run(settings: Settings, *, quick: bool, fresh: bool) -> None:
     with only_one(lock, what="running the demo"):
         demo = Demo(settings, quick=quick)
         print_corpora(settings)
-        _prepare(demo, quick)
+        _prepare(demo, settings, quick)
         _serve_and_show(demo, settings)
         demo.command("drift", "Check for drift", "drift", "spam", "--quiet", accept=(0, 3), again=True)
         home = escape(str(settings.root))
@@ -145,7 +145,7 @@ def run(settings: Settings, *, quick: bool, fresh: bool) -> None:
         _print_next(settings)
 
 
-def _prepare(demo: Demo, quick: bool) -> None:
+def _prepare(demo: Demo, settings: Settings, quick: bool) -> None:
     size = "small" if quick else "demo"
     end = clock.to_text(demo.progress.end)
     history, recent = demo.events("history"), demo.events("recent")
@@ -155,6 +155,13 @@ def _prepare(demo: Demo, quick: bool) -> None:
     demo.command("fold", "Compute features from the events (Feast)", "worker", "--once", "--quiet")
     demo.command("train", "Train calibrated models on labels and features (MLflow)", "train", "--all", "--quiet")
     demo.command("recent", "Append two more days, in which nothing changes", "ingest", recent, "--quiet")
+    demo.command("score", "Score what the new events touched", "worker", "--once", "--quiet")
+    demo.command("queue", "Show the best leads of one harm", "queue", "--harm", "stream_manipulation", "--limit", "8")
+    demo.step("Compare the leads with the simulation's true labels")
+    _compare_with_truth(demo, settings)
+    demo.command(
+        "change", "Two days later: farms and spammers behave differently", "ingest", demo.events("change"), "--quiet"
+    )
 
 
 def _serve_and_show(demo: Demo, settings: Settings) -> None:
@@ -164,25 +171,21 @@ def _serve_and_show(demo: Demo, settings: Settings) -> None:
         _wait_until_scored(settings)
         demo.step("Show the best leads, over HTTP")
         top_leads(api, policies)
-        demo.step("Compare the leads with the simulation's true labels")
-        _compare_with_truth(demo, settings, policies)
-        change = demo.events("change")
-        demo.command("change", "Two days later: farms and spammers behave differently", "ingest", change, "--quiet")
-        _wait_until_scored(settings)
         demo.step("Claim a lead and decide it, over HTTP")
         decide_one(api)
         demo.step("Score a new text, over HTTP")
         score_a_text(api)
 
 
-def _compare_with_truth(demo: Demo, settings: Settings, policies: Policies) -> None:
+def _compare_with_truth(demo: Demo, settings: Settings) -> None:
     """Show precision and recall of the leads from the days on which the platform was as it was in training."""
     if "change" in demo.progress.done:
         note("  Done by an earlier run.")
         return
     trained_up_to = load_manifest(demo.simulation).periods[0].events
+    harms = load_policies(settings.policies).harms
     with opened(settings) as engine:
-        show_found(found_by(engine, read_truth(demo.simulation), policies.harms, after=trained_up_to))
+        show_found(found_by(engine, read_truth(demo.simulation), harms, after=trained_up_to))
 
 
 @contextmanager

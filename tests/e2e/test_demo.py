@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 import time
+import zipfile
 from pathlib import Path
 
 import pytest
 
 from tests.support.demo_runs import decided_of, kill_demo, leads_of, prepare, run_demo, still_running
+from tests.support.wheels import build_wheels, install
 
 SOAK_KILLS = 20
 TEST_KILLS = 1
@@ -19,16 +21,37 @@ pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_grou
 class Undisturbed:
     """A finished demo: where, how long it took, what it printed, the leads it made."""
 
-    def __init__(self, home: Path, log: Path) -> None:
+    def __init__(self, home: Path, log: Path, leads: Path, folder: Path) -> None:
         self.home, self.log = home, log
-        self.seconds = run_demo(prepare(home), log)
+        self.seconds = run_demo(prepare(home), log, [str(leads)], folder)
         self.leads = leads_of(home)
 
 
 @pytest.fixture(scope="module")
-def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+def wheels(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
+    return build_wheels(tmp_path_factory.mktemp("wheels"))
+
+
+@pytest.fixture(scope="module")
+def undisturbed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) -> Undisturbed:
+    """A demo of the installed wheels, run from an empty folder."""
     folder = tmp_path_factory.mktemp("demo")
-    return Undisturbed(folder / "home", folder / "demo.log")
+    leads = install(wheels, folder / "environment") / "leads"
+    (folder / "empty").mkdir()
+    return Undisturbed(folder / "home", folder / "demo.log", leads, folder / "empty")
+
+
+def test_the_wheel_holds_the_packages_and_their_files_and_nothing_else(wheels: list[Path]) -> None:
+    platform, client = (set(zipfile.ZipFile(wheel).namelist()) for wheel in wheels)
+    tops = {name.partition("/")[0] for name in platform if ".dist-info/" not in name}
+    assert tops == {"cli", "features", "leads", "models", "monitoring", "serving", "simulation", "training"}
+    assert {name.partition("/")[0] for name in client if ".dist-info/" not in name} == {"leads_client"}
+    assert {
+        "leads/policies.yaml",
+        "leads/db/migrations/env.py",
+        "training/harms/spam.yaml",
+        "training/behaviour/suites/spam.yaml",
+    } <= platform
 
 
 def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Undisturbed) -> None:
@@ -36,6 +59,7 @@ def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Un
     for part in (
         "Corpora: turned off by LEADS_CORPORA",
         "built-in templates",
+        "Leads compared with the true labels",
         "GET /v1/leads",
         "leads-spam v1",
         "POST /v1/leads/claim",
@@ -53,7 +77,7 @@ def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Un
 def test_a_second_run_skips_what_is_done(undisturbed: Undisturbed) -> None:
     log = undisturbed.log.with_name("second.log")
     seconds = run_demo(undisturbed.home, log)
-    assert log.read_text().count("Done by an earlier run.") == 5
+    assert log.read_text().count("Done by an earlier run.") == 9
     assert seconds < undisturbed.seconds
     assert leads_of(undisturbed.home) == undisturbed.leads
     assert decided_of(undisturbed.home) == 1

@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 import sqlalchemy as sa
@@ -32,22 +33,32 @@ def prepare(home: Path) -> Path:
     return home
 
 
-def start_demo(home: Path, log: Path) -> subprocess.Popen[bytes]:
-    env = {**os.environ, "LEADS_HOME": str(home), "LEADS_CORPORA": "", "PYTHONWARNINGS": "default"}
+# The checkout's own command.
+LEADS = (sys.executable, "-P", "-m", "cli")
+
+
+def start_demo(
+    home: Path, log: Path, leads: Sequence[str] = LEADS, folder: Path | None = None
+) -> subprocess.Popen[bytes]:
+    """Start a demo with the command `leads` in `folder`; from an installed command, nothing of the checkout is used."""
+    env = {**os.environ, "LEADS_HOME": str(home), "LEADS_CORPORA": "none", "PYTHONWARNINGS": "default"}
+    if leads is not LEADS:
+        env.pop("PYTHONPATH", None)
     with log.open("ab") as out:
         return subprocess.Popen(
-            [sys.executable, "-P", "-m", "cli", "demo", "--quick"],
+            [*leads, "demo", "--quick"],
             env=env,
+            cwd=folder,
             stdout=out,
             stderr=subprocess.STDOUT,
             stdin=subprocess.DEVNULL,
         )
 
 
-def run_demo(home: Path, log: Path) -> float:
+def run_demo(home: Path, log: Path, leads: Sequence[str] = LEADS, folder: Path | None = None) -> float:
     """Run a demo to its end; returns how long it took in seconds."""
     began = time.monotonic()
-    child = start_demo(home, log)
+    child = start_demo(home, log, leads, folder)
     code = child.wait(LIMIT_S)
     assert code == 0, log.read_text()[-3_000:]
     return time.monotonic() - began
