@@ -5,16 +5,15 @@ Their texts were written for this purpose; none comes from a corpus.
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Sequence
+from typing import Protocol
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from features.contract import FeatureContract
 from leads.errors import ModelRefused
-
-if TYPE_CHECKING:
-    from models.version import ModelVersion
 
 TOLERANCE = 1e-6
 # The rounding of another processor adds up over the encoder's six layers.
@@ -38,6 +37,28 @@ _TEXTS: tuple[str | None, ...] = (
 )
 
 Floats = npt.NDArray[np.float32]
+Doubles = npt.NDArray[np.float64]
+
+
+class Scored(Protocol):
+    """See `models.version.Scores`."""
+
+    @property
+    def vector(self) -> Floats: ...
+    @property
+    def margin(self) -> Doubles: ...
+    @property
+    def score(self) -> Doubles: ...
+
+
+class Scorer(Protocol):
+    """What golden rows need of a `models.version.ModelVersion`, which verifies itself by them."""
+
+    @property
+    def contract(self) -> FeatureContract: ...
+    @property
+    def encodes(self) -> bool: ...
+    def score(self, features: Floats, texts: Sequence[str | None]) -> Scored: ...
 
 
 class GoldenRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -64,7 +85,7 @@ class GoldenRows(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         return golden
 
 
-def make(version: ModelVersion, sample: Floats) -> GoldenRows:
+def make(version: Scorer, sample: Floats) -> GoldenRows:
     """Compute the golden rows of a version.
 
     Args:
@@ -89,7 +110,7 @@ def make(version: ModelVersion, sample: Floats) -> GoldenRows:
     )
 
 
-def check(version: ModelVersion, golden: GoldenRows) -> None:
+def check(version: Scorer, golden: GoldenRows) -> None:
     """Raises ModelRefused if a golden row's vector or score differs from what the version carries."""
     tolerance = ENCODER_TOLERANCE if version.encodes else TOLERANCE
     try:

@@ -198,7 +198,7 @@ def test_the_hash_follows_the_content(tmp_path: Path) -> None:
         ("kind: direction", "kind: other", r"spam\.yaml:\d+: cases\.added"),
         ("tolerance: 2.5", "tolerance: -1", r"spam\.yaml:\d+: cases\.spelled\.invariance\.tolerance"),
         ("moves: falls", "moves: sideways", r"spam\.yaml:\d+: cases\.added\.direction\.changes\.1\.moves"),
-        ("  spelled:", "  offers:", r"spam\.yaml:\d+: cases\.offers is given twice"),
+        ("  spelled:", "  offers:", r"spam\.yaml:\d+: cases\.offers is set twice"),
         ("upper_case", "louder", r"spam\.yaml:\d+: cases\.spelled\.invariance\.perturbations"),
         ("group: who", "group: name", r"spam\.yaml: Case 'offers.* none of its texts has the slot 'name'"),
         ("{name} loves", "{nobody} loves", r"Case 'names.* slot 'nobody' isn't defined"),
@@ -335,7 +335,7 @@ def test_a_suite_is_run_on_its_own_harm_only(version: ModelVersion, tmp_path: Pa
     with pytest.raises(InvalidInput, match="uses text"):
         run(other, suite)
     old = msgspec.structs.replace(CONTRACT, encoder_version="other")
-    with pytest.raises(ModelRefused, match="encoded by other"):
+    with pytest.raises(ModelRefused, match="uses encoder other"):
         run(ModelVersion(**{f.name: getattr(version, f.name) for f in fields(version)} | {"contract": old}), suite)
 
 
