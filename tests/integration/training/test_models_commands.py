@@ -238,10 +238,10 @@ def test_two_versions_are_compared_on_the_same_rows(leads: Leads) -> None:
 
 
 def test_what_is_unknown_is_named(leads: Leads) -> None:
-    assert "'nothing' not found" in refused(leads("promote", "nothing", "1"))
+    assert "Harm 'nothing' not found" in refused(leads("promote", "nothing", "1"))
     assert "Version 9 of spam not found" in refused(leads("promote", "spam", "9"))
     assert "Version 9 of spam not found" in refused(leads("retire", "spam", "9"))
-    assert "'nothing' not found" in refused(leads("history", "nothing"))
+    assert "Harm 'nothing' not found" in refused(leads("history", "nothing"))
     assert "There are no changes" in said(leads("history", "sexism"))
 
 

@@ -207,7 +207,7 @@ def test_without_labels_or_corpora_it_names_what_is_missing(settings: Settings, 
         train(settings, policies, "spam", frame=frame)
     with pytest.raises(NotEnoughData, match="0 from decisions"):
         train(settings, policies, "stream_manipulation", frame=frame)
-    with pytest.raises(NotFound, match="'nothing' not found"):
+    with pytest.raises(NotFound, match="Harm 'nothing' not found"):
         train(settings, policies, "nothing", frame=frame)
 
 

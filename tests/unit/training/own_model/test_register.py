@@ -299,7 +299,7 @@ def test_a_contract_of_some_columns_keeps_their_rules(rows: LabelledSplit) -> No
 def test_what_is_asked_for_wrongly_is_named(home: Settings, rows: LabelledSplit, model: xgboost.XGBClassifier) -> None:
     with pytest.raises(InvalidInput, match="needs a reason"):
         own_model.register(rows, model, why=" ")
-    with pytest.raises(NotFound, match="'nothing' not found"):
+    with pytest.raises(NotFound, match="Harm 'nothing' not found"):
         own_model.labelled("nothing", settings=home, policies=POLICIES)
     with pytest.raises(InvalidInput, match="doesn't use text"):
         own_model.labelled("stream_manipulation", settings=home, policies=POLICIES, text_score=True)
