@@ -100,7 +100,7 @@ def open_runtime(settings: Settings) -> Runtime:
         predictions = PredictionLog(settings.predictions_dir, owner="api")
         published = Published(settings, policies, engine)
         with engine.begin() as connection:
-            idempotency.forget_old(connection, clock.now())
+            idempotency.delete_expired(connection, clock.now())
     except LeadsError:
         engine.dispose()
         raise

@@ -96,12 +96,12 @@ class LeadServing:
         try:
             # Once more through the strict types of the wire: BentoML's let any object be a subject.
             sent = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
-            asked = parse_scoring(_encode(sent))
-            found = await runtime().score(asked.rows, score, runtime(), scope[KEY], asked, Stages())
+            body = parse_scoring(_encode(sent))
+            found = await runtime().score(body.rows, score, runtime(), scope[KEY], body, Stages())
         except LeadsError as error:
-            return _as_answer(ctx, problems.of_error(error, scope[REQUEST_ID]))
+            return _as_answer(ctx, problems.from_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):
-            return _as_answer(ctx, problems.of_many(found.first, found.errors, scope[REQUEST_ID]))
+            return _as_answer(ctx, problems.from_errors(found.first, found.errors, scope[REQUEST_ID]))
         answer: dict[str, Any] = msgspec.to_builtins(found)
         return answer
 

@@ -37,7 +37,7 @@ def health(runtime: Runtime | None) -> Health:
     if runtime is None:
         return Health("starting")
     served, home = runtime.published.status(), str(runtime.settings.root)
-    harms = {x.harm: _of(x, home) for x in served if x.published.champion or x.published.aliases or x.serving}
+    harms = {x.harm: _harm_health(x, home) for x in served if x.published.champion or x.published.aliases or x.serving}
     status: Status = "stopping" if runtime.stopping.is_set() else "ready" if is_ready(served) else "not_ready"
     return Health(status, harms, "open" if runtime.reader.open else "ok")
 
@@ -51,7 +51,7 @@ def is_ready(served: Iterable[ServingStatus]) -> bool:
     return bool(answering) and all(answering)
 
 
-def answer(path: str, runtime: Runtime | None) -> Response:
+def respond(path: str, runtime: Runtime | None) -> Response:
     """What a health route answers: 200, or 503 while not ready."""
     if path in ALIVE:
         return PlainTextResponse("ok\n")
@@ -60,7 +60,7 @@ def answer(path: str, runtime: Runtime | None) -> Response:
     return Response(msgspec.json.encode(found), status, media_type="application/json")
 
 
-def _of(served: ServingStatus, home: str) -> HarmHealth:
+def _harm_health(served: ServingStatus, home: str) -> HarmHealth:
     wanted = served.published.aliases.get("champion", served.published.champion)
     # Reasons may name files; where they lie is nobody's business here.
     refused = {version: why.replace(home, "…") for version, why in served.refused.items()}

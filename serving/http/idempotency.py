@@ -15,7 +15,7 @@ from leads.clock import Micros
 from leads.db.tables import idempotency
 from leads.errors import Conflict, InvalidInput
 
-REMEMBERED: Micros = clock.DAY
+KEPT: Micros = clock.DAY
 _MAX_LENGTH = 255
 
 
@@ -53,7 +53,7 @@ def read_key(key_id: str, header: str | None, path: str, body: bytes) -> Idempot
     return IdempotencyKey(key_id, header, hashlib.sha256(path.encode() + b"\0" + body).digest())
 
 
-def once(
+def run_once(
     connection: Connection, key: IdempotencyKey | None, now: Micros, work: Callable[[], StoredResponse]
 ) -> StoredResponse:
     """Do `work` in the caller's transaction, unless this key's request was done before.
@@ -78,6 +78,6 @@ def once(
     return answer
 
 
-def forget_old(connection: Connection, now: Micros) -> None:
+def delete_expired(connection: Connection, now: Micros) -> None:
     """Drop answers older than a day."""
-    connection.execute(sa.delete(idempotency).where(idempotency.c.at < now - REMEMBERED))
+    connection.execute(sa.delete(idempotency).where(idempotency.c.at < now - KEPT))

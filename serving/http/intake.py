@@ -22,7 +22,9 @@ Batch = ItemsIn | SignalsIn | PlaysIn
 _Entry = ItemIn | SignalIn | PlayIn
 
 
-def events_of(batch: Batch, key: ApiKey, policies: Policies, once: IdempotencyKey | None, now: Micros) -> list[Event]:
+def events_of(
+    batch: Batch, key: ApiKey, policies: Policies, idempotency_key: IdempotencyKey | None, now: Micros
+) -> list[Event]:
     """The batch as events. Those without an id get one: the same each time when an Idempotency-Key was sent.
 
     Raises:
@@ -35,7 +37,7 @@ def events_of(batch: Batch, key: ApiKey, policies: Policies, once: IdempotencyKe
         if isinstance(entry, SignalIn) and entry.harm is not None:
             policies.harm(entry.harm, field=f"/{name}/{i}/harm")
             key.require_harm(entry.harm, field=f"/{name}/{i}/harm")
-        id_ = entry.event_id or (once.event_id(i) if once else f"e_{secrets.token_hex(12)}")
+        id_ = entry.event_id or (idempotency_key.event_id(i) if idempotency_key else f"e_{secrets.token_hex(12)}")
         found.append(Event(id_, at, _body(entry)))
     return found
 

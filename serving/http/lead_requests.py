@@ -27,15 +27,15 @@ from leads_client.schemas.leads import (
     TrailOut,
 )
 from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, trail_out
-from serving.queue import queue
-from serving.queue.decisions import Ruling, decide_lead, decide_subject
+from serving.queue import decisions, queue
+from serving.queue.decisions import Ruling
 from serving.queue.leads_table import Lead, LeadState, find_lead, read_audit
 from serving.runtime import Runtime
 
 _ID = re.compile(r"l_[0-9a-f]{24}")
 
 
-class Wanted(NamedTuple):
+class LeadFilter(NamedTuple):
     """Which leads to list."""
 
     harms: tuple[str, ...] | None
@@ -45,12 +45,12 @@ class Wanted(NamedTuple):
     cursor: str | None
 
 
-def listed(runtime: Runtime, key: ApiKey, wanted: Wanted) -> LeadsOut:
+def list_leads(runtime: Runtime, key: ApiKey, wanted: LeadFilter) -> LeadsOut:
     """One page of leads."""
     harms = _harms(runtime, key, wanted.harms, "/harm")
     state: LeadState | None = None if wanted.state == "any" else wanted.state
     with reading(runtime.engine) as connection:
-        page = queue.listing(
+        page = queue.list_leads(
             connection,
             queue=runtime.policies.queue,
             now=runtime.clock(),
@@ -63,7 +63,7 @@ def listed(runtime: Runtime, key: ApiKey, wanted: Wanted) -> LeadsOut:
     return LeadsOut(leads=tuple(map(lead_out, page.leads)), next_cursor=page.next_cursor)
 
 
-def detail(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
+def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
     """A lead with its subject and the signals about it."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
@@ -71,14 +71,14 @@ def detail(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
         return detail_out(lead, item, event_log.of_subject(connection, lead.subject))
 
 
-def trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
+def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
     """What happened to a lead."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
         return trail_out(lead.id, read_audit(connection, lead.id))
 
 
-def claimed(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn) -> ClaimedOut:
+def claim_leads(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn) -> ClaimedOut:
     """Lease leads and show what they hold."""
     found = queue.claim(
         connection,
@@ -94,21 +94,21 @@ def claimed(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn
     )
 
 
-def released(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: ReleaseIn) -> ReleasedOut:
+def release_lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: ReleaseIn) -> ReleasedOut:
     """Give a lead back."""
     _lead(connection, runtime, key, id_)
     lead = queue.release(connection, id_, reviewer=body.reviewer, queue=runtime.policies.queue, now=runtime.clock())
     return ReleasedOut(id=lead.id, state=lead.state)
 
 
-def decided(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: DecisionIn) -> DecidedOut:
+def decide_lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: DecisionIn) -> DecidedOut:
     """Decide a lead."""
     _lead(connection, runtime, key, id_)
     ruling = Ruling(body.verdict, body.reviewer, body.by, body.reason)
-    return decided_out(decide_lead(connection, id_, ruling, policies=runtime.policies, clock_=runtime.clock))
+    return decided_out(decisions.decide_lead(connection, id_, ruling, policies=runtime.policies, clock_=runtime.clock))
 
 
-def decided_subject(
+def decide_subject(
     connection: Connection, runtime: Runtime, key: ApiKey, subject: Subject, body: SubjectDecisionIn
 ) -> DecidedOut:
     """Decide a subject under a harm."""
@@ -116,7 +116,9 @@ def decided_subject(
     key.require_harm(body.harm)
     ruling = Ruling(body.verdict, body.reviewer, body.by, body.reason, body.appeal)
     return decided_out(
-        decide_subject(connection, subject, body.harm, ruling, policies=runtime.policies, clock_=runtime.clock)
+        decisions.decide_subject(
+            connection, subject, body.harm, ruling, policies=runtime.policies, clock_=runtime.clock
+        )
     )
 
 

@@ -73,13 +73,13 @@ class ApiMiddleware:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, send, self._parts())
-        token = request_notes.opened(exchange.notes)
+        token = request_notes.set_current(exchange.notes)
         try:
             await self._handle(exchange, receive)
         finally:
             # Also when the request was cancelled: nothing may stay counted as being worked on.
             exchange.end()
-            request_notes.closed(token)
+            request_notes.reset_current(token)
 
     def _parts(self) -> Runtime | None:
         try:
@@ -91,7 +91,7 @@ class ApiMiddleware:
         scope, response, request_id = exchange.scope, exchange.response, exchange.notes.request_id
         try:
             if scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD"):
-                await response.replace(health.answer(scope["path"], exchange.parts), scope, receive)
+                await response.replace(health.respond(scope["path"], exchange.parts), scope, receive)
                 return
             await self._respond(exchange, receive)
         except Disconnected:
@@ -100,14 +100,14 @@ class ApiMiddleware:
         except LeadsError as error:
             # A browser asks again with the password it was given only where it is asked to: scripts and styles too.
             browser = b"text/html" in exchange.headers.get(b"accept", b"") or b"sec-fetch-dest" in exchange.headers
-            await response.replace(problems.of_error(error, request_id, browser=browser), scope, receive)
+            await response.replace(problems.from_error(error, request_id, browser=browser), scope, receive)
         except Refused as error:
-            refusal = problems.of_status(error.status, request_id, detail=error.detail)
+            refusal = problems.from_status(error.status, request_id, detail=error.detail)
             refusal.headers.update(error.headers)
             await response.replace(refusal, scope, receive)
         except Exception as error:
             _log.error("request %s failed: %s", request_id, trace_of(error))
-            await response.replace(problems.of_status(500, request_id), scope, receive)
+            await response.replace(problems.from_status(500, request_id), scope, receive)
 
     async def _respond(self, exchange: _Exchange, receive: Receive) -> None:
         """Let the request in and the answer out, in time.
@@ -135,7 +135,7 @@ class ApiMiddleware:
         try:
             parts.rates.take(key)
         except TooManyRequests:
-            parts.metrics.limited("key")
+            parts.metrics.rate_limited("key")
             raise
         exchange.mark("auth")
         if exchange.scope["method"] in _WITHOUT_BODY:
@@ -174,7 +174,7 @@ class _Exchange:
         self._span: Span | None = None
         self._stages: Stages | None = None
         if parts is not None:
-            parts.metrics.begun()
+            parts.metrics.request_started()
 
     def begin_trace(self) -> None:
         if self.parts is not None and self.parts.tracing is not None:
@@ -191,8 +191,8 @@ class _Exchange:
         seconds, notes, response = time.perf_counter() - self._began, self.notes, self.response
         method, route = self.scope["method"], route_of(self.scope)
         if self.parts is not None:
-            self.parts.metrics.request(method, route, response.status, seconds)
-            self.parts.metrics.stages(notes.stages)
+            self.parts.metrics.request_finished(method, route, response.status, seconds)
+            self.parts.metrics.observe_stages(notes.stages)
             if self._span is not None and self.parts.tracing is not None:
                 stages = self._stages.done if self._stages else ()
                 self.parts.tracing.end(self._span, notes, stages, method=method, route=route, status=response.status)
@@ -221,7 +221,7 @@ async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
         try:
             parts.rates.take_unknown()
         except TooManyRequests:
-            parts.metrics.limited("unknown_keys")
+            parts.metrics.rate_limited("unknown_keys")
             raise
     return await parts.run(parts.keys.verify, text)
 

@@ -25,7 +25,7 @@ class Detail(NamedTuple):
     detail: str
 
 
-def of_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Response:
+def from_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Response:
     """The problem document of one of our errors."""
     text = error.message if error.remedy is None else f"{error.message} {error.remedy}"
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
@@ -40,7 +40,7 @@ def of_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Re
     return answer
 
 
-def of_status(status: int, request_id: str, *, detail: str | None = None, errors: Sequence[Detail] = ()) -> Response:
+def from_status(status: int, request_id: str, *, detail: str | None = None, errors: Sequence[Detail] = ()) -> Response:
     """The problem document of an HTTP status."""
     known = HTTPStatus(status) if status in set(HTTPStatus) else HTTPStatus.INTERNAL_SERVER_ERROR
     slug = known.phrase.lower().replace(" ", "-").replace("'", "")
@@ -49,20 +49,20 @@ def of_status(status: int, request_id: str, *, detail: str | None = None, errors
     )
 
 
-def of_many(error: LeadsError, errors: Sequence[Detail], request_id: str) -> Response:
+def from_errors(error: LeadsError, errors: Sequence[Detail], request_id: str) -> Response:
     """The problem document of several faults, titled like the first."""
     return _response(error.status, _slug(error), error.title, "Nothing could be scored.", errors, request_id)
 
 
-def of_foreign(status: int, body: bytes, request_id: str) -> Response:
+def from_response(status: int, body: bytes, request_id: str) -> Response:
     """The problem document of an error that BentoML or Starlette answered; what it says of places is kept."""
     try:
         faults = msgspec.json.decode(body, type=_Foreign).detail
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return of_status(status, request_id)
+        return from_status(status, request_id)
     errors = [Detail("".join(f"/{part}" for part in fault.loc), fault.msg) for fault in faults]
     status = 422 if errors and status == 400 else status
-    return of_status(status, request_id, detail="The input is not valid." if errors else None, errors=errors)
+    return from_status(status, request_id, detail="The input is not valid." if errors else None, errors=errors)
 
 
 class _Fault(msgspec.Struct):

@@ -52,7 +52,7 @@ class ResponseRecorder:
     async def finish(self) -> None:
         """Send the problem document of an error that was held back."""
         if self._body is not None:
-            response = problems.of_foreign(self.status, bytes(self._body), self._request_id)
+            response = problems.from_response(self.status, bytes(self._body), self._request_id)
             await self.replace(response, {"type": "http"}, _nothing)
 
     async def replace(self, response: Response, scope: Scope, receive: Receive) -> None:

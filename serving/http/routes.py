@@ -75,10 +75,10 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
 def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
     @app.post("/score", **describe("POST /score"))
     async def post_score(request: Request) -> Response:
-        key, asked = _key(request, "score"), parse_scoring(await request.body())
-        found = await runtime().score(asked.rows, score, runtime(), key, asked, Stages())
+        key, body = _key(request, "score"), parse_scoring(await request.body())
+        found = await runtime().score(body.rows, score, runtime(), key, body, Stages())
         if isinstance(found, NothingScored):
-            return problems.of_many(found.first, found.errors, request.scope[REQUEST_ID])
+            return problems.from_errors(found.first, found.errors, request.scope[REQUEST_ID])
         return _json(found)
 
     app.direct["POST", "/score"] = (app.router.routes[-1], post_score)
@@ -96,11 +96,11 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
             key, body = _key(request, "events:write"), parse(await request.body(), type_)
             now, parts = runtime().clock(), runtime()
 
-            def work(connection: Connection, once: IdempotencyKey | None) -> msgspec.Struct:
-                events = intake.events_of(body, key, parts.policies, once, now)
+            def work(connection: Connection, idempotency_key: IdempotencyKey | None) -> msgspec.Struct:
+                events = intake.events_of(body, key, parts.policies, idempotency_key, now)
                 return intake.accept(connection, body, events, parts.clock)
 
-            return await _once(request, parts, work, status=202)
+            return await _run_once(request, parts, work, status=202)
 
         app.add_api_route(path, post, methods=["POST"], name=f"post_{path[1:]}", **describe(f"POST {path}"))
 
@@ -123,44 +123,48 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
             str | None, Query(max_length=512, **parameter("`nextCursor` of the page before, unchanged.", CURSOR))
         ] = None,
     ) -> Response:
-        wanted = lead_requests.Wanted(tuple(harm) if harm else None, state, type_id, limit, cursor)
-        return _json(await runtime().run(lead_requests.listed, runtime(), _key(request, "leads:read"), wanted))
+        wanted = lead_requests.LeadFilter(tuple(harm) if harm else None, state, type_id, limit, cursor)
+        return _json(await runtime().run(lead_requests.list_leads, runtime(), _key(request, "leads:read"), wanted))
 
     @app.post("/leads/claim", **describe("POST /leads/claim"))
     async def post_claim(request: Request) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), ClaimIn)
-        return await _once(request, runtime(), lambda c, _: lead_requests.claimed(c, runtime(), key, body))
+        return await _run_once(request, runtime(), lambda c, _: lead_requests.claim_leads(c, runtime(), key, body))
 
     @app.get("/leads/{lead_id}", **describe("GET /leads/{lead_id}"))
     async def get_lead(request: Request, lead_id: LeadId) -> Response:
-        return _json(await runtime().run(lead_requests.detail, runtime(), _key(request, "leads:read"), lead_id))
+        return _json(await runtime().run(lead_requests.show_lead, runtime(), _key(request, "leads:read"), lead_id))
 
     @app.get("/leads/{lead_id}/audit", **describe("GET /leads/{lead_id}/audit"))
     async def get_audit(request: Request, lead_id: LeadId) -> Response:
-        return _json(await runtime().run(lead_requests.trail, runtime(), _key(request, "leads:read"), lead_id))
+        return _json(await runtime().run(lead_requests.audit_trail, runtime(), _key(request, "leads:read"), lead_id))
 
 
 def _add_decisions(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     @app.post("/leads/{lead_id}/release", **describe("POST /leads/{lead_id}/release"))
     async def post_release(request: Request, lead_id: LeadId) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), ReleaseIn)
-        return await _once(request, runtime(), lambda c, _: lead_requests.released(c, runtime(), key, lead_id, body))
+        return await _run_once(
+            request, runtime(), lambda c, _: lead_requests.release_lead(c, runtime(), key, lead_id, body)
+        )
 
     @app.post("/leads/{lead_id}/decision", **describe("POST /leads/{lead_id}/decision"))
     async def post_decision(request: Request, lead_id: LeadId) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), DecisionIn)
-        return await _once(request, runtime(), lambda c, _: lead_requests.decided(c, runtime(), key, lead_id, body))
+        return await _run_once(
+            request, runtime(), lambda c, _: lead_requests.decide_lead(c, runtime(), key, lead_id, body)
+        )
 
     @app.post("/decisions", **describe("POST /decisions"))
     async def post_decisions(request: Request) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), SubjectDecisionIn)
         subject = Subject(body.subject.type_id, body.subject.id)
-        return await _once(
-            request, runtime(), lambda c, _: lead_requests.decided_subject(c, runtime(), key, subject, body)
+        return await _run_once(
+            request, runtime(), lambda c, _: lead_requests.decide_subject(c, runtime(), key, subject, body)
         )
 
 
-async def _once(request: Request, runtime: Runtime, work: Work, *, status: int = 200) -> Response:
+async def _run_once(request: Request, runtime: Runtime, work: Work, *, status: int = 200) -> Response:
     """Do the work in one transaction, once per Idempotency-Key."""
     key: ApiKey = request.scope[KEY]
     header = request.headers.get("idempotency-key")
@@ -168,7 +172,7 @@ async def _once(request: Request, runtime: Runtime, work: Work, *, status: int =
 
     def transaction() -> StoredResponse:
         with runtime.engine.begin() as connection:
-            return idempotency.once(
+            return idempotency.run_once(
                 connection,
                 given,
                 runtime.clock(),
@@ -193,7 +197,7 @@ def _json(out: msgspec.Struct) -> Response:
 
 def _on_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, LeadsError)
-    return problems.of_error(error, request.scope[REQUEST_ID])
+    return problems.from_error(error, request.scope[REQUEST_ID])
 
 
 def _on_bad_parameter(request: Request, error: Exception) -> Response:
@@ -201,11 +205,11 @@ def _on_bad_parameter(request: Request, error: Exception) -> Response:
     faults: list[dict[str, Any]] = list(error.errors())
     errors = [problems.Detail("/" + "/".join(map(str, x["loc"][1:])), x["msg"]) for x in faults]
     text = "A parameter is not valid."
-    return problems.of_status(422, request.scope[REQUEST_ID], detail=text, errors=errors)
+    return problems.from_status(422, request.scope[REQUEST_ID], detail=text, errors=errors)
 
 
 def _on_http(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    answer = problems.of_status(error.status_code, request.scope[REQUEST_ID])
+    answer = problems.from_status(error.status_code, request.scope[REQUEST_ID])
     answer.headers.update(error.headers or {})
     return answer

@@ -31,7 +31,7 @@ class NothingScored(NamedTuple):
     errors: tuple[Detail, ...]
 
 
-def score(runtime: Runtime, key: ApiKey, asked: ScoringRequest, stages: Stages) -> ScoresOut | NothingScored:
+def score(runtime: Runtime, key: ApiKey, body: ScoringRequest, stages: Stages) -> ScoresOut | NothingScored:
     """Score what the request asks for, as of now. Blocks.
 
     Raises:
@@ -39,19 +39,19 @@ def score(runtime: Runtime, key: ApiKey, asked: ScoringRequest, stages: Stages) 
         AccessDenied: the key lacks the scope, or is for other harms.
     """
     key.require("score")
-    for i, harm in enumerate(asked.harms or ()):
+    for i, harm in enumerate(body.harms or ()):
         runtime.policies.harm(harm, field=f"/harms/{i}")
         key.require_harm(harm, field=f"/harms/{i}")
     at = runtime.clock()
-    readable = [(i, one) for i, one in enumerate(asked.subjects) if isinstance(one, SubjectIn)]
-    requests = [_request(one, asked.harms, key.harms) for _, one in readable]
-    explained: Explain = "all" if asked.reasons else "nothing"
+    readable = [(i, one) for i, one in enumerate(body.subjects) if isinstance(one, SubjectIn)]
+    requests = [_request(one, body.harms, key.harms) for _, one in readable]
+    explained: Explain = "all" if body.reasons else "nothing"
     scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages)
-    runtime.metrics.scored(scored)
-    _note(asked, scored, stages)
+    runtime.metrics.count_scores(scored)
+    _note(body, scored, stages)
     places = [i for i, _ in readable]
     errors: list[_Unscored] = [
-        (i, None, one.error) for i, one in enumerate(asked.subjects) if isinstance(one, InvalidSubject)
+        (i, None, one.error) for i, one in enumerate(body.subjects) if isinstance(one, InvalidSubject)
     ]
     errors += [(places[x.index], x.harm, x.error) for x in scored.errors]
     if not scored.groups:
@@ -59,19 +59,19 @@ def score(runtime: Runtime, key: ApiKey, asked: ScoringRequest, stages: Stages) 
         # What may pass by itself comes before what the caller has to mend.
         first = max((error for _, _, error in errors), key=lambda error: error.status)
         return NothingScored(first, tuple(Detail(_pointer(i, error), _detail(error)) for i, _, error in errors))
-    answer = ScoresOut(at=time_text(at) or "", results=_results(asked, places, scored.groups, errors))
+    answer = ScoresOut(at=time_text(at) or "", results=_results(body, places, scored.groups, errors))
     stages.mark("answer")
     return answer
 
 
-def _note(asked: ScoringRequest, scored: ScoringResult, stages: Stages) -> None:
+def _note(body: ScoringRequest, scored: ScoringResult, stages: Stages) -> None:
     """For the request's line in the log, its metrics and its trace; stages still to come are seen there too."""
     notes = request_notes.current()
     if notes is not None:
         versions = [group.group.version for group in scored.groups]
-        notes.scored(
+        notes.note_scoring(
             stages.done,
-            subjects=len(asked.subjects),
+            subjects=len(body.subjects),
             harms=dict.fromkeys(x.harm for x in versions),
             versions=[f"{x.harm}:{x.version}" for x in versions],
         )
@@ -84,13 +84,13 @@ def _request(subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozens
 
 
 def _results(
-    asked: ScoringRequest,
+    body: ScoringRequest,
     places: Sequence[int],
     groups: Sequence[GroupScores],
     errors: Sequence[_Unscored],
 ) -> tuple[ResultOut, ...]:
     """One result per subject sent, in its place."""
-    scores: list[list[ScoreOut]] = [[] for _ in asked.subjects]
+    scores: list[list[ScoreOut]] = [[] for _ in body.subjects]
     for group in groups:
         for n, one in enumerate(_scores(group)):
             scores[places[group.group.places[n]]].append(one)
@@ -103,7 +103,7 @@ def _results(
             scores=tuple(scores[i]),
             errors=tuple(unscored.get(i, ())),
         )
-        for i, one in enumerate(asked.subjects)
+        for i, one in enumerate(body.subjects)
     )
 
 

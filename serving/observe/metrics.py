@@ -116,33 +116,33 @@ class Metrics:
         self._store_errors = counter("leads_store_errors_total", "Failed look-ups in the online store.")
         self._counted: dict[tuple[_Family[Counter], tuple[str, ...]], int] = {}
 
-    def begun(self) -> None:
+    def request_started(self) -> None:
         """A request came in; `request` is called once it is answered."""
         self._inflight.inc()
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
+    def request_finished(self, method: str, route: str, status: int, seconds: float) -> None:
         """Count one answered request."""
         self._inflight.dec()
         self._requests(method if method in _METHODS else "other", route, str(status)).inc()
         self._seconds(route).observe(seconds)
 
-    def limited(self, limit: str) -> None:
+    def rate_limited(self, limit: str) -> None:
         """Count a request turned away by a rate limit: `key` or `unknown_keys`."""
         self._limited(limit).inc()
 
-    def stages(self, done: Iterable[Stage]) -> None:
+    def observe_stages(self, done: Iterable[Stage]) -> None:
         """Observe the stages of a scoring call."""
         for stage in done:
             self._stages(stage.name).observe((stage.ended - stage.began) / 1e9)
 
-    def scored(self, scored: ScoringResult) -> None:
+    def count_scores(self, scored: ScoringResult) -> None:
         """Count what scoring answered."""
         for group in scored.groups:
             self._group(group)
         for error, n in Tally(type(entry.error).__name__ for entry in scored.errors).items():
             self._unscored(error).inc(n)
 
-    def tick(self, now: Snapshot) -> None:
+    def update(self, now: Snapshot) -> None:
         """Take over the state of this process's parts; called about once a second."""
         self._waiting.set(now.predictions_waiting)
         self._open.set(float(now.store_open))

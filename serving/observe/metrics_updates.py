@@ -45,7 +45,7 @@ async def keep_up_to_date(runtime: Runtime) -> None:
     """Update the metrics every second until cancelled."""
     while True:
         try:
-            runtime.metrics.tick(snapshot(runtime))
+            runtime.metrics.update(snapshot(runtime))
         except Exception as error:
             # A failed update leaves the metrics a second old; the next one may succeed.
             _log.error("could not update the metrics: %s", trace_of(error))

@@ -31,7 +31,7 @@ class Notes:
         self.versions: tuple[str, ...] = ()
         self.stages: Sequence[Stage] = ()
 
-    def scored(
+    def note_scoring(
         self, stages: Sequence[Stage], *, subjects: int, harms: Iterable[str] = (), versions: Iterable[str] = ()
     ) -> None:
         """Note a scoring call: where its time went, how many subjects, under which harms, by which versions."""
@@ -44,10 +44,10 @@ def current() -> Notes | None:
     return _current.get()
 
 
-def opened(notes: Notes) -> Token[Notes | None]:
+def set_current(notes: Notes) -> Token[Notes | None]:
     """Make these the current notes, here and in the threads that work for this request, until `closed`."""
     return _current.set(notes)
 
 
-def closed(token: Token[Notes | None]) -> None:
+def reset_current(token: Token[Notes | None]) -> None:
     _current.reset(token)

@@ -37,7 +37,7 @@ from serving.queue.leads_table import (
 )
 from serving.queue.offers import Offer, Offered, offer
 
-__all__ = ["Lead", "Offer", "Offered", "Page", "claim", "listing", "offer", "release"]
+__all__ = ["Lead", "Offer", "Offered", "Page", "claim", "list_leads", "offer", "release"]
 
 
 class Page(NamedTuple):
@@ -55,7 +55,7 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True):
     id: Annotated[str, msgspec.Meta(pattern=r"^l_[0-9a-f]{24}$(?!\n)")]
 
 
-def listing(
+def list_leads(
     connection: Connection,
     *,
     queue: QueuePolicy,

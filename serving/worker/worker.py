@@ -80,7 +80,7 @@ class Worker:
 
     def run(self, keep: Keep) -> Progress:
         """Work on the live tail while `keep` says so."""
-        self._take_up()
+        self._resume()
         while keep():
             try:
                 busy = self.step()
@@ -99,7 +99,7 @@ class Worker:
         with reading(self._engine) as connection:
             target = event_log.head(connection).offset
         if self.has_models:
-            self._take_up()
+            self._resume()
             start = self._materializer.offset
             while self._materializer.offset < target or self._touched:
                 self.step()
@@ -119,13 +119,13 @@ class Worker:
         self._touch(events)
         if online:
             while self._touched:
-                self._score_some()
+                self._score_batch()
             if self._materializer.offset > self._noted:
                 self._note_scored()
             self._materializer.save()
         return bool(events) or behind
 
-    def _take_up(self) -> None:
+    def _resume(self) -> None:
         """Go on behind the last event that was scored; what was folded but not scored is looked at again."""
         with reading(self._engine) as connection:
             after = self._noted = event_log.cursor(connection, self._cursor)
@@ -148,7 +148,7 @@ class Worker:
                 if subject.type_id in scored_types and self._materializer.partition.owns("item", subject.key):
                     self._touched[subject] = None
 
-    def _score_some(self) -> None:
+    def _score_batch(self) -> None:
         some = list(islice(self._touched, _CHUNK))
         requests = [ScoreRequest(subject) for subject in some]
         scored = self._scorer.score(requests, self._visible_at, "worker", explained="leads")

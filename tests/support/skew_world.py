@@ -52,7 +52,7 @@ class SkewWorld:
         """A new one; what the one before had not written is lost, as when it is killed."""
         self.materializer = Materializer(self.settings, self.engine, read=170)
         self.worker = Worker(POLICIES, self.engine, self.scorer, self.published, self.materializer)
-        self.worker._take_up()
+        self.worker._resume()
 
     def send(self) -> int:
         """Append the next portion; returns when its first event became visible."""

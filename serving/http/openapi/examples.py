@@ -103,7 +103,7 @@ _LEAD = {
     "verdict": None,
 }
 _DECIDED = {"subject": _REF, "harm": "spam", "by": "human", "leadId": LEAD_ID, "repeated": False}
-ANSWERS: dict[type, Examples] = {
+RESPONSES: dict[type, Examples] = {
     ScoresOut: {
         "One scored, one unknown": {
             "at": _AT,

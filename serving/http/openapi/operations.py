@@ -7,7 +7,7 @@ from typing import Any
 
 from leads.api.json_schema import schema
 from leads_client.schemas.scores import ScoreIn
-from serving.http.openapi.examples import ANSWERS, REQUESTS
+from serving.http.openapi.examples import REQUESTS, RESPONSES
 from serving.http.openapi.problem_examples import responses
 from serving.http.openapi.route_docs import ROUTES
 
@@ -29,25 +29,27 @@ def describe(route: str) -> dict[str, Any]:
     if docs.body is not None:
         content = {"schema": schema(docs.body), "examples": _named(REQUESTS[docs.body])}
         extra["requestBody"] = {"required": True, "content": {"application/json": content}}
-    if docs.creates:
+    if docs.writes:
         extra["parameters"] = [_IDEMPOTENCY_KEY]
     answers = responses(
         docs.scope,
         docs.problems,
         takes_body=docs.body is not None,
-        creates=docs.creates,
+        writes=docs.writes,
         takes_parameters=docs.parameters,
     )
     answers[docs.status] = {
         "description": "Done" if docs.status == 200 else "Durable",
-        "content": {"application/json": {"schema": schema(docs.answer), "examples": _named(ANSWERS[docs.answer])}},
+        "content": {
+            "application/json": {"schema": schema(docs.response), "examples": _named(RESPONSES[docs.response])}
+        },
     }
-    if docs.creates:
+    if docs.writes:
         answers[docs.status]["headers"] = {"Idempotency-Replayed": _REPLAYED}
     needs = f"Needs a key with the scope `{docs.scope}`." if docs.scope else "Needs any key."
     return {
         "summary": docs.summary,
-        "description": f"{docs.about}\n\n{needs}",
+        "description": f"{docs.description}\n\n{needs}",
         "status_code": docs.status,
         "response_model": None,
         "responses": answers,
@@ -60,7 +62,7 @@ def with_nulls(document: dict[str, Any]) -> dict[str, Any]:
     for route, docs in ROUTES.items():
         method, path = route.split()
         answer = document["paths"][path][method.lower()]["responses"][str(docs.status)]
-        answer["content"]["application/json"]["examples"] = _named(ANSWERS[docs.answer])
+        answer["content"]["application/json"]["examples"] = _named(RESPONSES[docs.response])
     return document
 
 

@@ -20,7 +20,7 @@ from leads.errors import (
     Unavailable,
 )
 from serving.http import bodies
-from serving.http.problems import MEDIA_TYPE, of_error, of_status
+from serving.http.problems import MEDIA_TYPE, from_error, from_status
 
 SCHEMA = {
     "type": "object",
@@ -44,38 +44,40 @@ SCHEMA = {
         "request_id": {"type": "string", "description": "As X-Request-Id; the service's log has more under it."},
     },
 }
-NO_LEAD = NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
-REUSED = Conflict("This Idempotency-Key was used for another request.", remedy="Send a new one.")
-HELD = Conflict(
+LEAD_NOT_FOUND = NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
+KEY_REUSED = Conflict("This Idempotency-Key was used for another request.", remedy="Send a new one.")
+CLAIMED_BY_ANOTHER = Conflict(
     "Another reviewer holds this lead.", remedy="Decide it after 2026-03-01T12:15:00Z, or let them release it."
 )
-STANDS = Conflict(
+ALREADY_DECIDED = Conflict(
     "It was decided before: violating.",
     remedy="To overturn that send the decision with `appeal: true` to POST /v1/decisions.",
 )
-NOT_HELD = Conflict("The lead is open and not held by this reviewer.", remedy="Only its holder releases it.")
-UNKNOWN = NotFound(
+NOT_CLAIMED = Conflict("The lead is open and not held by this reviewer.", remedy="Only its holder releases it.")
+NOT_STORED = NotFound(
     "comment 'c-99' is unknown.", field="/subjects/0/id", remedy="Send it with POST /v1/items first, or give its text."
 )
-NEVER_SEEN = NotFound("comment 'c-99' is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first.")
+SUBJECT_NOT_FOUND = NotFound(
+    "comment 'c-99' is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first."
+)
 NO_MODEL = Unavailable(
     "No model version of sexism is published.", field="/subjects/0", remedy="Train one: leads train sexism"
 )
-NO_CURSOR = InvalidInput(
+INVALID_CURSOR = InvalidInput(
     "This is not a cursor.", field="/cursor", remedy="Use `nextCursor` of the answer before, unchanged."
 )
-NO_TIME = InvalidInput(
+INVALID_TIME = InvalidInput(
     "Not a valid time.",
     field="/items/0/occurredAt",
     remedy="Use RFC 3339 with an offset, for example 2026-03-01T12:00:00Z.",
 )
-_NO_KEY = NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
-_NOT_VALID = NotAuthenticated(
+_KEY_MISSING = NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
+_KEY_INVALID = NotAuthenticated(
     "Invalid API key.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
 )
-_LARGE = TooLarge(f"The body is larger than {bodies.MAX_BODY_BYTES:,} bytes.", remedy="Send smaller batches.")
-_OFTEN = TooManyRequests("This key may make 500 requests per second.", retry_after_s=1, remedy="Wait 1 s.")
-_DOWN = Unavailable(
+_BODY_TOO_LARGE = TooLarge(f"The body is larger than {bodies.MAX_BODY_BYTES:,} bytes.", remedy="Send smaller batches.")
+_RATE_LIMITED = TooManyRequests("This key may make 500 requests per second.", retry_after_s=1, remedy="Wait 1 s.")
+_DATABASE_DOWN = Unavailable(
     "The database is not responding.", remedy="Check that it is running and that the credentials are valid."
 )
 _MEANINGS = {
@@ -96,36 +98,36 @@ _RETRY_AFTER = {"description": "After how many seconds another try can succeed."
 _ID = "5f0c2a9e8d1b4c7730aa91fe"
 
 
-def no_harm(field: str) -> LeadsError:
+def harm_not_found(field: str) -> LeadsError:
     """A harm in `field` that isn't declared."""
     return NotFound("Harm 'spma' not found.", field=field, remedy="Harms in policies.yaml: spam, sexism.")
 
 
-def other_harm(field: str) -> LeadsError:
+def harm_not_allowed(field: str) -> LeadsError:
     """A harm in `field` that the key isn't for."""
     return AccessDenied("This key can't access sexism.", field=field, remedy="It is limited to: spam.")
 
 
-def missing(field: str) -> LeadsError:
+def missing_field(field: str) -> LeadsError:
     """A body without a required field."""
     return InvalidInput(f"Object missing required field `{field}`.")
 
 
 def responses(
-    scope: str | None, own: Sequence[LeadsError], *, takes_body: bool, creates: bool, takes_parameters: bool
+    scope: str | None, own: Sequence[LeadsError], *, takes_body: bool, writes: bool, takes_parameters: bool
 ) -> dict[int | str, dict[str, Any]]:
     """By status, what a route may answer instead of what was asked for; `own` is what only some routes do."""
-    errors: list[LeadsError | int] = [_NO_KEY, _NOT_VALID]
+    errors: list[LeadsError | int] = [_KEY_MISSING, _KEY_INVALID]
     if scope is not None:
         errors.append(AccessDenied(f"This key doesn't have the scope {scope}.", remedy=f"Use a key with {scope}."))
     errors += own
-    if creates:
-        errors.append(REUSED)
+    if writes:
+        errors.append(KEY_REUSED)
     if takes_body:
-        errors += [_LARGE, 408, 415]
+        errors += [_BODY_TOO_LARGE, 408, 415]
     if takes_parameters:
         errors.append(414)
-    errors += [_OFTEN, 431, _DOWN]
+    errors += [_RATE_LIMITED, 431, _DATABASE_DOWN]
     by_status: dict[int, dict[str, Any]] = {}
     for error in errors:
         example = _example(error)
@@ -146,7 +148,7 @@ def responses(
 
 
 def _example(error: LeadsError | int) -> dict[str, Any]:
-    response = of_status(error, _ID, detail=_DETAILS.get(error)) if isinstance(error, int) else of_error(error, _ID)
+    response = from_status(error, _ID, detail=_DETAILS.get(error)) if isinstance(error, int) else from_error(error, _ID)
     example: dict[str, Any] = msgspec.json.decode(bytes(response.body))
     return example
 

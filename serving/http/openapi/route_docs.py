@@ -29,25 +29,25 @@ class RouteDocs(NamedTuple):
 
     Args:
         scope: None: any key will do.
-        creates: it changes something, once per Idempotency-Key.
+        writes: it changes something, once per Idempotency-Key.
         parameters: path or query hold some.
         problems: examples of those that other routes don't have.
     """
 
     summary: str
-    about: str
+    description: str
     scope: Scope | None
-    answer: type
+    response: type
     body: type | None = None
     status: int = 200
-    creates: bool = False
+    writes: bool = False
     parameters: bool = False
     problems: tuple[LeadsError, ...] = ()
 
 
 def _intake(summary: str, about: str, body: type, *own: LeadsError) -> RouteDocs:
     about = f"{about} At most 1,000. Durable before the answer; features see it within about a second, leads follow."
-    return RouteDocs(summary, about, "events:write", Accepted, body, status=202, creates=True, problems=own)
+    return RouteDocs(summary, about, "events:write", Accepted, body, status=202, writes=True, problems=own)
 
 
 ROUTES = {
@@ -60,10 +60,10 @@ ROUTES = {
         ScoresOut,
         ScoreIn,
         problems=(
-            problems.UNKNOWN,
-            problems.no_harm("/harms/0"),
-            problems.other_harm("/harms/0"),
-            problems.missing("subjects"),
+            problems.NOT_STORED,
+            problems.harm_not_found("/harms/0"),
+            problems.harm_not_allowed("/harms/0"),
+            problems.missing_field("subjects"),
             problems.NO_MODEL,
         ),
     ),
@@ -78,22 +78,22 @@ ROUTES = {
         "Tell of items and accounts that came to be or were edited",
         "The newest says what an item holds. The same `eventId` sent again changes nothing.",
         ItemsIn,
-        problems.missing("items"),
-        problems.NO_TIME,
+        problems.missing_field("items"),
+        problems.INVALID_TIME,
     ),
     "POST /signals": _intake(
         "Tell of reports, notices, hash matches, other classifiers' scores",
         "Each bears on one harm, or on any. The same `eventId` sent again changes nothing.",
         SignalsIn,
-        problems.missing("signals"),
-        problems.no_harm("/signals/0/harm"),
-        problems.other_harm("/signals/0/harm"),
+        problems.missing_field("signals"),
+        problems.harm_not_found("/signals/0/harm"),
+        problems.harm_not_allowed("/signals/0/harm"),
     ),
     "POST /plays": _intake(
         "Tell of plays",
         "Who listened to what, for how long, from which device. The same `eventId` sent again changes nothing.",
         PlaysIn,
-        problems.missing("plays"),
+        problems.missing_field("plays"),
     ),
     "GET /leads": RouteDocs(
         "Leads by falling priority",
@@ -102,7 +102,7 @@ ROUTES = {
         "leads:read",
         LeadsOut,
         parameters=True,
-        problems=(problems.no_harm("/harm"), problems.other_harm("/harm"), problems.NO_CURSOR),
+        problems=(problems.harm_not_found("/harm"), problems.harm_not_allowed("/harm"), problems.INVALID_CURSOR),
     ),
     "GET /leads/{lead_id}": RouteDocs(
         "Everything known of a lead",
@@ -110,7 +110,7 @@ ROUTES = {
         "leads:read",
         LeadDetail,
         parameters=True,
-        problems=(problems.NO_LEAD,),
+        problems=(problems.LEAD_NOT_FOUND,),
     ),
     "GET /leads/{lead_id}/audit": RouteDocs(
         "What happened to a lead",
@@ -118,7 +118,7 @@ ROUTES = {
         "leads:read",
         TrailOut,
         parameters=True,
-        problems=(problems.NO_LEAD,),
+        problems=(problems.LEAD_NOT_FOUND,),
     ),
     "POST /leads/claim": RouteDocs(
         "Lease the best leads",
@@ -127,8 +127,12 @@ ROUTES = {
         "leads:decide",
         ClaimedOut,
         ClaimIn,
-        creates=True,
-        problems=(problems.missing("reviewer"), problems.no_harm("/harms"), problems.other_harm("/harms")),
+        writes=True,
+        problems=(
+            problems.missing_field("reviewer"),
+            problems.harm_not_found("/harms"),
+            problems.harm_not_allowed("/harms"),
+        ),
     ),
     "POST /leads/{lead_id}/release": RouteDocs(
         "Give a claimed lead back",
@@ -136,9 +140,9 @@ ROUTES = {
         "leads:decide",
         ReleasedOut,
         ReleaseIn,
-        creates=True,
+        writes=True,
         parameters=True,
-        problems=(problems.missing("reviewer"), problems.NO_LEAD, problems.NOT_HELD),
+        problems=(problems.missing_field("reviewer"), problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED),
     ),
     "POST /leads/{lead_id}/decision": RouteDocs(
         "Decide a lead",
@@ -147,9 +151,14 @@ ROUTES = {
         "leads:decide",
         DecidedOut,
         DecisionIn,
-        creates=True,
+        writes=True,
         parameters=True,
-        problems=(problems.missing("verdict"), problems.NO_LEAD, problems.HELD, problems.STANDS),
+        problems=(
+            problems.missing_field("verdict"),
+            problems.LEAD_NOT_FOUND,
+            problems.CLAIMED_BY_ANOTHER,
+            problems.ALREADY_DECIDED,
+        ),
     ),
     "POST /decisions": RouteDocs(
         "Decide a subject, lead or not; overturn a decision",
@@ -157,14 +166,14 @@ ROUTES = {
         "leads:decide",
         DecidedOut,
         SubjectDecisionIn,
-        creates=True,
+        writes=True,
         problems=(
-            problems.missing("harm"),
-            problems.NEVER_SEEN,
-            problems.no_harm("/harm"),
-            problems.other_harm("/harm"),
-            problems.HELD,
-            problems.STANDS,
+            problems.missing_field("harm"),
+            problems.SUBJECT_NOT_FOUND,
+            problems.harm_not_found("/harm"),
+            problems.harm_not_allowed("/harm"),
+            problems.CLAIMED_BY_ANOTHER,
+            problems.ALREADY_DECIDED,
         ),
     ),
 }

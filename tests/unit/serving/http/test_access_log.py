@@ -85,14 +85,14 @@ def test_what_was_set_up_before_says_nothing_twice(tmp_path: Path) -> None:
 
 def test_access_lines_carry_their_fields(tmp_path: Path) -> None:
     notes = Notes("r-1")
-    token = request_notes.opened(notes)
+    token = request_notes.set_current(notes)
     try:
         stream = set_up(tmp_path)
         logs.access({"route": "/v1/score", "status": 200})
         text = set_up(tmp_path, log_format="text")
         logs.access({"route": "/v1/score", "status": 500}, level=logging.ERROR)
     finally:
-        request_notes.closed(token)
+        request_notes.reset_current(token)
     (line,) = lines(stream)
     assert (line["logger"], line["request_id"], line["route"], line["status"]) == (
         "serving.access", "r-1", "/v1/score", 200,

@@ -78,7 +78,7 @@ def scoring_app(runtime: Runtime) -> ASGIApp:
         assert notes is not None
         stages.mark("lookup")
         stages.mark("predict")
-        notes.scored(stages.done, subjects=3, harms=["spam"], versions=["spam:1"])
+        notes.note_scoring(stages.done, subjects=3, harms=["spam"], versions=["spam:1"])
         _log.warning("from the thread")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

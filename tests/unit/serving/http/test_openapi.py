@@ -20,7 +20,7 @@ from leads.api.requests import parse
 from leads.db import keys
 from leads.db.tables import leads
 from leads.events import Subject
-from serving.http.openapi.examples import ANSWERS, CURSOR, LEAD_ID, REQUESTS
+from serving.http.openapi.examples import CURSOR, LEAD_ID, REQUESTS, RESPONSES
 from serving.http.openapi.route_docs import ROUTES
 from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
@@ -127,14 +127,14 @@ def test_requests_are_what_their_types_take(type_: type) -> None:
         parse(json.dumps(example).encode(), type_)
 
 
-@pytest.mark.parametrize("type_", ANSWERS, ids=lambda type_: type_.__name__)
+@pytest.mark.parametrize("type_", RESPONSES, ids=lambda type_: type_.__name__)
 def test_answers_are_all_their_types_hold_and_no_more(type_: type) -> None:
-    for example in ANSWERS[type_].values():
+    for example in RESPONSES[type_].values():
         assert json.loads(msgspec.json.encode(msgspec.convert(example, type_))) == example
 
 
 def test_the_example_of_an_explanation_adds_up() -> None:
-    (example,) = ANSWERS[ROUTES["POST /score"].answer].values()
+    (example,) = RESPONSES[ROUTES["POST /score"].response].values()
     explained = example["results"][0]["scores"][0]["explanation"]
     parts = explained["base"] + sum(x["weight"] for x in explained["reasons"]) + explained["rest"]
     assert parts == pytest.approx(explained["margin"])
@@ -160,22 +160,22 @@ def test_requests_do_what_they_say_and_are_answered_as_shown(
             assert str(answer.status_code) in operation["responses"], (name, answer.text)
             if n == 0:
                 assert answer.status_code == route.status, (name, answer.text)
-                msgspec.convert(answer.json(), route.answer)
+                msgspec.convert(answer.json(), route.response)
 
 
 def test_answers_have_the_shape_that_is_shown(client: Http, engine: Engine) -> None:
     lead = put_lead(engine, "c-81")
     client.post("/v1/items", json=REQUESTS[ROUTES["POST /items"].body or object]["A comment on a track"])
     scored = client.post("/v1/score", json=REQUESTS[ROUTES["POST /score"].body or object]["By id"]).json()
-    shown = next(iter(ANSWERS[ROUTES["POST /score"].answer].values()))
+    shown = next(iter(RESPONSES[ROUTES["POST /score"].response].values()))
     assert shape(scored["results"][0]["scores"][0]["explanation"]) == shape(
         shown["results"][0]["scores"][0]["explanation"]
     )
-    page = next(iter(ANSWERS[ROUTES["GET /leads"].answer].values()))
+    page = next(iter(RESPONSES[ROUTES["GET /leads"].response].values()))
     assert shape(client.get("/v1/leads").json()["leads"]) == shape(page["leads"])
-    detail = next(iter(ANSWERS[ROUTES["GET /leads/{lead_id}"].answer].values()))
+    detail = next(iter(RESPONSES[ROUTES["GET /leads/{lead_id}"].response].values()))
     assert set(client.get(f"/v1/leads/{lead}").json()) == set(detail)
-    models = next(iter(ANSWERS[ROUTES["GET /models"].answer].values()))
+    models = next(iter(RESPONSES[ROUTES["GET /models"].response].values()))
     assert set(client.get("/v1/models").json()["models"][0]) == set(models["models"][0])
 
 

@@ -23,7 +23,7 @@ def spans() -> InMemorySpanExporter:
 
 def run(tracing: Tracing, traceparent: str = "", status: int = 200) -> Notes:
     notes = Notes("r-1")
-    notes.scored([Stage("lookup", 1_000, 3_000)], subjects=1)
+    notes.note_scoring([Stage("lookup", 1_000, 3_000)], subjects=1)
     span = tracing.begin(notes, traceparent)
     tracing.end(span, notes, [Stage("auth", 0, 1_000)], method="POST", route="/v1/score", status=status)
     return notes

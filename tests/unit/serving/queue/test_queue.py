@@ -20,7 +20,7 @@ from leads.settings import POLICIES_FILE
 from leads_client.fields import Tier
 from serving.queue.decisions import Ruling, decide_lead, decide_subject, standing
 from serving.queue.leads_table import Lead, get_lead, lead_id, read_audit
-from serving.queue.queue import Offer, Offered, claim, listing, offer, release
+from serving.queue.queue import Offer, Offered, claim, list_leads, offer, release
 from serving.scoring.reasons import Reason
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
@@ -63,7 +63,7 @@ def take(
 def page(engine: Engine, **how: object) -> list[str]:
     with engine.begin() as connection:
         arguments = {"queue": QUEUE, "now": NOW, **how}
-        return [lead.subject.id for lead in listing(connection, **arguments).leads]  # type: ignore[arg-type]
+        return [lead.subject.id for lead in list_leads(connection, **arguments).leads]  # type: ignore[arg-type]
 
 
 def test_offer_opens_one_lead_per_subject_and_harm(any_engine: Engine) -> None:
@@ -127,7 +127,7 @@ def test_listing_ranks_by_priority_and_waiting(any_engine: Engine) -> None:
     put(any_engine, an_offer("new", 0.9), an_offer("newer", 0.8))
     assert page(any_engine) == ["old", "new", "newer"]
     with any_engine.begin() as connection:
-        first = listing(connection, queue=QUEUE, now=NOW).leads[0]
+        first = list_leads(connection, queue=QUEUE, now=NOW).leads[0]
     assert first.priority == pytest.approx(0.5 * 3 * 4)
 
 
@@ -146,7 +146,7 @@ def test_pages_neither_repeat_nor_skip_while_time_passes_and_leads_come(any_engi
     whole, found, cursor, now = page(any_engine, limit=100), [], None, NOW
     while True:
         with any_engine.begin() as connection:
-            part = listing(connection, queue=QUEUE, now=now, limit=7, cursor=cursor)
+            part = list_leads(connection, queue=QUEUE, now=now, limit=7, cursor=cursor)
         found += [lead.subject.id for lead in part.leads]
         cursor, now = part.next_cursor, now + clock.HOUR
         put(any_engine, an_offer(f"top-{now}", 0.99), now=now)
