@@ -1,4 +1,4 @@
-"""Whether this process can answer, and what of it can't: said to anyone who asks, so nothing secret is in it."""
+"""Liveness and readiness of this process. These routes need no key, so they reveal nothing secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READY, ALIVE = "/readyz", frozenset(("/livez", "/healthz"))
 
 
 class HarmHealth(msgspec.Struct, frozen=True):
-    """Which version of a harm answers here, which one should, and why others don't, by version."""
+    """One harm: the version that serves in this process, the one that should, and reasons for refusal by version."""
 
     serving: str | None
     wanted: str | None
@@ -25,7 +25,7 @@ class HarmHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer of `/readyz`. `online_store` is `open` while the circuit breaker keeps look-ups from it."""
+    """The response of `/readyz`. `online_store` is `open` while the circuit breaker blocks look-ups."""
 
     status: Status
     harms: Mapping[str, HarmHealth] = {}
@@ -33,7 +33,7 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def health(runtime: Runtime | None) -> Health:
-    """As of now; without parts, the service is starting."""
+    """The current health. Without a runtime the service is starting."""
     if runtime is None:
         return Health("starting")
     served, home = runtime.published.status(), str(runtime.settings.root)
@@ -43,16 +43,16 @@ def health(runtime: Runtime | None) -> Health:
 
 
 def is_ready(served: Iterable[ServingStatus]) -> bool:
-    """Whether something is published, and each harm with a published champion has a proven version that answers.
+    """Whether a champion is published, and every harm with one has a verified version that serves.
 
-    A newer version that is refused doesn't count against it: the one before answers.
+    A refused newer version doesn't make the process unready, because the previous version keeps serving.
     """
-    answering = [x.serving is not None for x in served if x.published.champion is not None]
-    return bool(answering) and all(answering)
+    serving = [x.serving is not None for x in served if x.published.champion is not None]
+    return bool(serving) and all(serving)
 
 
 def respond(path: str, runtime: Runtime | None) -> Response:
-    """What a health route answers: 200, or 503 while not ready."""
+    """Handle a health route: 200, or 503 while not ready."""
     if path in ALIVE:
         return PlainTextResponse("ok\n")
     found = health(runtime)
@@ -62,6 +62,6 @@ def respond(path: str, runtime: Runtime | None) -> Response:
 
 def _harm_health(served: ServingStatus, home: str) -> HarmHealth:
     wanted = served.published.aliases.get("champion", served.published.champion)
-    # Reasons may name files; where they lie is nobody's business here.
+    # Reasons may contain file paths; don't reveal where the service is installed.
     refused = {version: why.replace(home, "…") for version, why in served.refused.items()}
     return HarmHealth(served.serving, wanted, refused)

@@ -1,4 +1,4 @@
-"""What the queue's routes do: check the key, call the queue, map the outcome."""
+"""The work behind the queue's routes: check the key, call the queue, convert the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.items import current_items
 from leads.db.keys import ApiKey
-from leads.errors import NotFound
 from leads.events import Subject
 from leads_client.schemas.leads import (
     ClaimedOut,
@@ -29,14 +28,14 @@ from leads_client.schemas.leads import (
 from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, trail_out
 from serving.queue import decisions, queue
 from serving.queue.decisions import Ruling
-from serving.queue.leads_table import Lead, LeadState, find_lead, read_audit
+from serving.queue.leads_table import Lead, LeadState, find_lead, lead_not_found, read_audit
 from serving.runtime import Runtime
 
 _ID = re.compile(r"l_[0-9a-f]{24}")
 
 
 class LeadFilter(NamedTuple):
-    """Which leads to list."""
+    """Which leads to list; None means no restriction."""
 
     harms: tuple[str, ...] | None
     state: StateFilter
@@ -45,10 +44,10 @@ class LeadFilter(NamedTuple):
     cursor: str | None
 
 
-def list_leads(runtime: Runtime, key: ApiKey, wanted: LeadFilter) -> LeadsOut:
-    """One page of leads."""
-    harms = _harms(runtime, key, wanted.harms, "/harm")
-    state: LeadState | None = None if wanted.state == "any" else wanted.state
+def list_leads(runtime: Runtime, key: ApiKey, filter_: LeadFilter) -> LeadsOut:
+    """List one page of leads."""
+    harms = _harms(runtime, key, filter_.harms, "/harm")
+    state: LeadState | None = None if filter_.state == "any" else filter_.state
     with reading(runtime.engine) as connection:
         page = queue.list_leads(
             connection,
@@ -56,15 +55,15 @@ def list_leads(runtime: Runtime, key: ApiKey, wanted: LeadFilter) -> LeadsOut:
             now=runtime.clock(),
             harms=harms,
             state=state,
-            type_id=wanted.type_id,
-            limit=wanted.limit,
-            cursor=wanted.cursor,
+            type_id=filter_.type_id,
+            limit=filter_.limit,
+            cursor=filter_.cursor,
         )
     return LeadsOut(leads=tuple(map(lead_out, page.leads)), next_cursor=page.next_cursor)
 
 
 def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
-    """A lead with its subject and the signals about it."""
+    """Show a lead with its subject and the signals about it."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
         item = current_items(connection, [lead.subject]).get(lead.subject)
@@ -72,14 +71,14 @@ def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
 
 
 def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
-    """What happened to a lead."""
+    """Show a lead's audit trail."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
         return trail_out(lead.id, read_audit(connection, lead.id))
 
 
 def claim_leads(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn) -> ClaimedOut:
-    """Lease leads and show what they hold."""
+    """Claim leads and return them with their subjects' content."""
     found = queue.claim(
         connection,
         n=body.n,
@@ -95,7 +94,7 @@ def claim_leads(connection: Connection, runtime: Runtime, key: ApiKey, body: Cla
 
 
 def release_lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: ReleaseIn) -> ReleasedOut:
-    """Give a lead back."""
+    """Release a lead."""
     _lead(connection, runtime, key, id_)
     lead = queue.release(connection, id_, reviewer=body.reviewer, queue=runtime.policies.queue, now=runtime.clock())
     return ReleasedOut(id=lead.id, state=lead.state)
@@ -122,19 +121,19 @@ def decide_subject(
     )
 
 
-def _harms(runtime: Runtime, key: ApiKey, asked: tuple[str, ...] | None, field: str) -> frozenset[str] | None:
-    """The harms to look at: those asked for, which the key must be for; else all it is for."""
-    if asked is None:
+def _harms(runtime: Runtime, key: ApiKey, requested: tuple[str, ...] | None, field: str) -> frozenset[str] | None:
+    """The requested harms, which the key must allow; by default all that it allows."""
+    if requested is None:
         return key.harms if key.harms is not None else frozenset(runtime.policies.harms)
-    for harm in asked:
+    for harm in requested:
         runtime.policies.harm(harm, field=field)
         key.require_harm(harm, field=field)
-    return frozenset(asked)
+    return frozenset(requested)
 
 
 def _lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str) -> Lead:
     lead = find_lead(connection, id_, queue=runtime.policies.queue, now=runtime.clock()) if _ID.fullmatch(id_) else None
-    # Whether a lead of another harm exists is none of this key's business.
+    # A key limited to some harms must not learn whether a lead of another harm exists.
     if lead is None or (key.harms is not None and lead.harm not in key.harms):
-        raise NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
+        raise lead_not_found()
     return lead

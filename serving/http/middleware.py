@@ -1,8 +1,9 @@
-"""What every request passes, native BentoML routes and mounted ones alike.
+"""Middleware for every request, to BentoML's native routes and to mounted ones.
 
-Request id, limits of size and time, key, rate, problem documents; and at the end metrics, a line in the log, a trace.
-No key, no entry, but for the health routes, which are answered here. A key comes as `X-API-Key`, as
-`Authorization: Bearer`, or as a password in a browser's own dialogue.
+It assigns the request id, enforces limits on size, time and rate, checks the key, and sends errors as problem
+documents. At the end it records metrics, a line in the access log, and a trace. Every route needs a key except the
+health routes, which are handled here. A key is sent as `X-API-Key`, as `Authorization: Bearer`, or as the password of
+HTTP Basic authentication, which lets people open the API's pages in a browser.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from leads.db.keys import ApiKey
 from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
 from serving.http import health, problems
 from serving.http.bodies import Disconnected, Headers, Refused, headers_of, read_body
-from serving.http.responses import NO_ANSWER, ResponseRecorder, log_access, route_of
+from serving.http.responses import NO_RESPONSE, ResponseRecorder, log_access, route_of
 from serving.observe import request_notes
 from serving.observe.logs import trace_of
 from serving.observe.request_notes import Notes
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 OPEN_PATHS = health.ALIVE | {health.READY}
 KEY = "leads.key"
 REQUEST_ID = "leads.request_id"
-# Longer than any part may take by its own limits, and shorter than BentoML's, whose answer is no problem document.
+# Longer than the timeouts of all parts, and shorter than BentoML's, whose response isn't a problem document.
 REQUEST_S = 20.0
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
 _NO_HEADERS: Headers = {}
@@ -47,13 +48,13 @@ _log = logging.getLogger(__name__)
 
 
 class ApiMiddleware:
-    """What every request passes, as ASGI middleware.
+    """ASGI middleware that every request passes through.
 
     Args:
-        runtime: gives the service's parts; it is called per request, and raises Unavailable before and after they are.
-        checks: by path, what raises InvalidInput for a bad body. For routes whose framework would answer and log in its
-            own words, with what was sent.
-        timeout_s: how long a request may take in all.
+        runtime: returns the runtime; called per request. Raises Unavailable while the service isn't running.
+        checks: by path, a function that raises InvalidInput for an invalid body. For routes whose framework would
+            otherwise repeat the input in its response and log.
+        timeout_s: maximum time for a whole request, in seconds.
     """
 
     def __init__(
@@ -77,7 +78,7 @@ class ApiMiddleware:
         try:
             await self._handle(exchange, receive)
         finally:
-            # Also when the request was cancelled: nothing may stay counted as being worked on.
+            # Also for cancelled requests, so that they don't stay counted as in progress.
             exchange.end()
             request_notes.reset_current(token)
 
@@ -95,10 +96,10 @@ class ApiMiddleware:
                 return
             await self._respond(exchange, receive)
         except Disconnected:
-            # No one reads it, but BentoML's time-out waits for an answer.
-            await response.replace(Response(status_code=NO_ANSWER), scope, receive)
+            # Nobody reads this response, but BentoML's timeout waits for one.
+            await response.replace(Response(status_code=NO_RESPONSE), scope, receive)
         except LeadsError as error:
-            # A browser asks again with the password it was given only where it is asked to: scripts and styles too.
+            # Browsers send the password only after a Basic challenge, even for scripts and styles.
             browser = b"text/html" in exchange.headers.get(b"accept", b"") or b"sec-fetch-dest" in exchange.headers
             await response.replace(problems.from_error(error, request_id, browser=browser), scope, receive)
         except Refused as error:
@@ -110,7 +111,7 @@ class ApiMiddleware:
             await response.replace(problems.from_status(500, request_id), scope, receive)
 
     async def _respond(self, exchange: _Exchange, receive: Receive) -> None:
-        """Let the request in and the answer out, in time.
+        """Admit the request and send its response, within the timeout.
 
         Raises:
             Unavailable: it took too long.
@@ -123,10 +124,12 @@ class ApiMiddleware:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise Unavailable(f"It took longer than {self._timeout_s:g} seconds.", remedy="Try again.") from None
+            raise Unavailable(
+                f"The request took longer than {self._timeout_s:g} seconds.", remedy="Try again."
+            ) from None
 
     async def _admit(self, exchange: _Exchange, receive: Receive) -> Receive:
-        """Check the key and its rate; take the whole body in, up to the limit, and hand it on in one piece."""
+        """Check the key and its rate limit, and read the whole body, up to the size limit."""
         exchange.headers = headers_of(exchange.scope)
         parts = self._runtime() if exchange.parts is None else exchange.parts
         exchange.begin_trace()
@@ -156,7 +159,7 @@ class ApiMiddleware:
 
 
 class _Exchange:
-    """One request on its way through the middleware."""
+    """A request and its response while they pass through the middleware."""
 
     __slots__ = ("_began", "_span", "_stages", "bytes_in", "headers", "notes", "parts", "response", "scope")
 
@@ -187,7 +190,7 @@ class _Exchange:
             self._stages.mark(stage)
 
     def end(self) -> None:
-        """Tell metrics, trace and log how it went."""
+        """Record metrics, the trace and the line in the access log."""
         seconds, notes, response = time.perf_counter() - self._began, self.notes, self.response
         method, route = self.scope["method"], route_of(self.scope)
         if self.parts is not None:
@@ -201,15 +204,17 @@ class _Exchange:
 
 
 async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
-    """The key that was sent.
+    """Verify the request's key.
 
     Raises:
-        NotAuthenticated: none, or none that is valid.
-        TooManyRequests: it would have to be looked up, and too many unknown ones are.
+        NotAuthenticated: no key, or an invalid one.
+        TooManyRequests: the key isn't cached, and too many unknown keys are being looked up.
     """
     text = _sent_key(headers)
     if text is None:
-        raise NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
+        raise NotAuthenticated(
+            "API key missing.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
+        )
     digest = keys.digest(text)
     known = parts.keys.recall(digest)
     if known is not None:
@@ -217,7 +222,7 @@ async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
     if parts.keys.refused(digest):
         raise keys.invalid_key()
     if not parts.keys.was_valid(digest):
-        # Keys that were valid a while ago are looked up in any case: a flood of others mustn't lock them out.
+        # Recently valid keys skip this limit, so that a flood of unknown keys can't lock them out.
         try:
             parts.rates.take_unknown()
         except TooManyRequests:

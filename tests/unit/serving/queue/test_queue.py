@@ -16,9 +16,10 @@ from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import Policies, QueuePolicy, load_policies
+from leads.rules import standing_decision
 from leads.settings import POLICIES_FILE
 from leads_client.fields import Tier
-from serving.queue.decisions import Ruling, decide_lead, decide_subject, standing
+from serving.queue.decisions import Ruling, decide_lead, decide_subject
 from serving.queue.leads_table import Lead, get_lead, lead_id, read_audit
 from serving.queue.queue import Offer, Offered, claim, list_leads, offer, release
 from serving.scoring.reasons import Reason
@@ -290,7 +291,7 @@ def test_a_human_outranks_automation_and_an_appeal_overturns(any_engine: Engine,
         past = event_log.decisions(connection, [subject])[subject]
         actions = [x.action for x in read_audit(connection, lead_id(subject, "spam"))]
     assert [x.verdict for x in past] == ["violating", "not_violating", "violating"]
-    stands = standing(past)
+    stands = standing_decision(past)
     assert stands is not None
     assert stands.reviewer == "eve"
     assert actions == ["offered", "decided", "decided", "overturned"]
