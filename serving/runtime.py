@@ -28,7 +28,7 @@ from serving.observe.tracing import Tracing, open_tracing
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -46,7 +46,7 @@ class Runtime:
     policies: Policies
     engine: Engine
     keys: KeyCache
-    published: Published
+    published: PublishedVersions
     reader: GuardedReader
     predictions: PredictionLog
     scorer: Scorer
@@ -63,7 +63,7 @@ class Runtime:
         return await anyio.to_thread.run_sync(partial(work, *args, **kwargs), limiter=self.limiter)
 
     async def score(self, rows: int, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run scoring work: inline if it is short and can't block (switching threads takes longer), else in a thread."""
+        """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread."""
         champions = self.published.lineup().champions.values()
         # A sentence encoder takes many times longer than everything else.
         few = rows <= _MAX_INLINE_ROWS and not any(version.encodes for version in champions)
@@ -98,7 +98,7 @@ def open_runtime(settings: Settings) -> Runtime:
         bare = open_reader(settings)
         reader = GuardedReader(bare, timeout_s=settings.store_timeout_s, bounded=bare.bounded)
         predictions = PredictionLog(settings.predictions_dir, owner="api")
-        published = Published(settings, policies, engine)
+        published = PublishedVersions(settings, policies, engine)
         with engine.begin() as connection:
             idempotency.delete_expired(connection, clock.now())
     except LeadsError:

@@ -30,7 +30,7 @@ from serving.observe import logs
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 from serving.versions.published_state import read_state
 from serving.worker.worker import Worker
 
@@ -150,7 +150,7 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
         closing.callback(engine.dispose)
         # Before the reader, because this creates the online store if it doesn't exist.
         materializer = Materializer(settings, engine, partition=share)
-        published = Published(settings, policies, engine)
+        published = PublishedVersions(settings, policies, engine)
         closing.callback(published.stop)
         if background:
             published.start()

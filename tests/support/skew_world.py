@@ -22,7 +22,7 @@ from monitoring.skew.check import check
 from monitoring.skew.results import SkewResult
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.scorer import Scorer
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 from serving.worker.worker import Worker
 from tests.support.features.history import history
 from tests.support.serving.world import POLICIES, publish
@@ -38,7 +38,7 @@ class SkewWorld:
         self.engine = open_engine(settings)
         for harm in ("spam", "stream_manipulation"):
             publish(settings, harm)
-        self.published = Published(settings, POLICIES, self.engine)
+        self.published = PublishedVersions(settings, POLICIES, self.engine)
         self.published.refresh()
         self.reader = open_reader(settings)
         self.log = PredictionLog(settings.predictions_dir, owner="test")

@@ -205,7 +205,7 @@ def test_errors_of_the_real_service_are_raised(client: Face, runtime: Runtime, p
         client.score([("comment", "c9")])
     assert unknown.value.field == "/subjects/0/id"
     assert len(unknown.value.request_id) == 24
-    with pytest.raises(NotFound, match=r"no such lead\. List the leads"):
+    with pytest.raises(NotFound, match=r"Lead not found\. List leads"):
         client.lead("l_x")
     with pytest.raises(InvalidInput) as late:
         client.items([subject("comment", "c1"), subject("comment", "")])

@@ -37,7 +37,7 @@ def values(metrics: Metrics) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 55, 56, 57, 500])
-def test_many_values_at_once_are_what_one_by_one_would_be(n: int) -> None:
+def test_observing_many_values_at_once_equals_one_by_one(n: int) -> None:
     bounds = (0.1, 0.2, 0.5, 1.0)
     registry = CollectorRegistry()
     many, single = (Histogram(name, "x", buckets=bounds, registry=registry) for name in ("many", "single"))
@@ -93,7 +93,7 @@ def test_stages_add_up_by_name(metrics: Metrics) -> None:
     assert found['leads_stage_seconds_sum{stage="predict"}'] == pytest.approx(0.003)
 
 
-def test_a_tick_takes_over_states_and_adds_what_came_to_totals(metrics: Metrics) -> None:
+def test_an_update_sets_gauges_and_increases_totals(metrics: Metrics) -> None:
     metrics.update(Snapshot())
     found = values(metrics)
     for name in ("leads_predictions_dropped_total", "leads_predictions_waiting", "leads_store_circuit_open"):
@@ -128,13 +128,13 @@ def test_a_tick_takes_over_states_and_adds_what_came_to_totals(metrics: Metrics)
     assert found['leads_model_version{harm="spam",role="champion",version="1"}'] == 1
 
 
-def test_a_total_that_begins_anew_counts_on(metrics: Metrics) -> None:
+def test_a_total_that_was_reset_keeps_counting(metrics: Metrics) -> None:
     for total in (5, 2, 3):
         metrics.update(Snapshot(canary_calls={("spam", "answered"): total}))
     assert values(metrics)['leads_canary_calls_total{harm="spam",outcome="answered"}'] == 8
 
 
-def test_versions_and_refusals_that_are_gone_are_not_shown_as_there(metrics: Metrics) -> None:
+def test_past_versions_and_refusals_are_not_shown(metrics: Metrics) -> None:
     metrics.update(Snapshot(refusals={"spam": 1}, versions=frozenset({("spam", "champion", "1")})))
     metrics.update(Snapshot(versions=frozenset({("spam", "champion", "2")})))
     found = values(metrics)
@@ -143,7 +143,7 @@ def test_versions_and_refusals_that_are_gone_are_not_shown_as_there(metrics: Met
     assert shown == ['leads_model_version{harm="spam",role="champion",version="2"}']
 
 
-def test_more_calls_make_no_more_series(metrics: Metrics) -> None:
+def test_the_number_of_series_does_not_grow_with_calls(metrics: Metrics) -> None:
     def calls(n: int) -> None:
         for i in range(n):
             metrics.request_started()
@@ -187,7 +187,7 @@ def _start(folder: Path, n: int) -> subprocess.Popen[str]:
     return child
 
 
-def test_processes_add_up_and_the_dead_count_only_in_totals(
+def test_processes_are_summed_and_dead_ones_count_only_in_totals(
     metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     children = [_start(tmp_path, n) for n in (1, 2)]
