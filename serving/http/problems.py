@@ -31,13 +31,13 @@ def from_error(error: LeadsError, request_id: str, *, browser: bool = False) -> 
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         text = "The service is not configured correctly. See its log."
     errors = [Detail(error.field, error.message)] if error.field and error.field.startswith("/") else []
-    answer = _response(error.status, _slug(error), error.title, text, errors, request_id)
+    response = _response(error.status, _slug(error), error.title, text, errors, request_id)
     if isinstance(error, NotAuthenticated):
         # On `Basic`, browsers ask for a password, so people can open the API's pages with a key.
-        answer.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
+        response.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
     if isinstance(error, TooManyRequests):
-        answer.headers["Retry-After"] = str(error.retry_after_s)
-    return answer
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 def from_status(status: int, request_id: str, *, detail: str | None = None, errors: Sequence[Detail] = ()) -> Response:

@@ -168,15 +168,15 @@ async def _run_once(request: Request, runtime: Runtime, work: Work, *, status: i
     """Run `work` in one transaction, once per Idempotency-Key."""
     key: ApiKey = request.scope[KEY]
     header = request.headers.get("idempotency-key")
-    given = idempotency.read_key(key.id, header, request.url.path, await request.body())
+    idempotency_key = idempotency.read_key(key.id, header, request.url.path, await request.body())
 
     def transaction() -> StoredResponse:
         with runtime.engine.begin() as connection:
             return idempotency.run_once(
                 connection,
-                given,
+                idempotency_key,
                 runtime.clock(),
-                lambda: StoredResponse(status, msgspec.json.encode(work(connection, given))),
+                lambda: StoredResponse(status, msgspec.json.encode(work(connection, idempotency_key))),
             )
 
     stored = await runtime.run(transaction)

@@ -101,8 +101,8 @@ def run_once(settings: Settings, partitions: Sequence[Partition], *, on_progress
             for worker, share in zip(workers, partitions, strict=True):
                 worker.fold(on_progress=_as_step(on_progress, f"partition {share.index}: events processed"))
         for worker in workers:
-            one = worker.run_once(on_progress=_as_step(on_progress, "events processed"))
-            done = Result(one.offset, done.scored + one.scored, done.opened + one.opened, worker.has_models)
+            result = worker.run_once(on_progress=_as_step(on_progress, "events processed"))
+            done = Result(result.offset, done.scored + result.scored, done.opened + result.opened, worker.has_models)
     return done
 
 

@@ -149,40 +149,40 @@ class Worker:
                     self._touched[subject] = None
 
     def _score_batch(self) -> None:
-        some = list(islice(self._touched, _CHUNK))
-        requests = [ScoreRequest(subject) for subject in some]
+        batch = list(islice(self._touched, _CHUNK))
+        requests = [ScoreRequest(subject) for subject in batch]
         scored = self._scorer.score(requests, self._visible_at, "worker", explained="leads")
         if not scored.available:
             # The worker waits for the store: leads must not be based on incomplete data.
             raise Unavailable(
                 "The online store or the database doesn't respond.", remedy="Check that both are running."
             )
-        offers = [self._offer(answer) for group in scored.groups for answer in group.records()]
+        offers = [self._offer(score) for group in scored.groups for score in group.records()]
         with self._engine.begin() as connection:
             # A lead's waiting time starts with its evidence, even if this worker is late.
             self._opened += offer(connection, offers, self._visible_at).opened
         self._report(scored.errors)
-        for subject in some:
+        for subject in batch:
             del self._touched[subject]
-        self._scored += len(some)
+        self._scored += len(batch)
 
     def _save_cursor(self) -> None:
         with self._engine.begin() as connection:
             event_log.move_cursor(connection, self._cursor, self._materializer.offset)
         self._scored_offset = self._materializer.offset
 
-    def _offer(self, answer: SubjectScore) -> Offer:
+    def _offer(self, score: SubjectScore) -> Offer:
         return Offer(
-            subject=answer.subject,
-            harm=answer.harm,
-            score=answer.score,
-            tier=answer.tier,
-            model_version=answer.version,
-            prediction_id=answer.prediction_id,
-            reasons=answer.reasons or (),
-            severity=self._policies.harm(answer.harm).severity,
-            exposure=answer.exposure,
-            scored_at=answer.at,
+            subject=score.subject,
+            harm=score.harm,
+            score=score.score,
+            tier=score.tier,
+            model_version=score.version,
+            prediction_id=score.prediction_id,
+            reasons=score.reasons or (),
+            severity=self._policies.harm(score.harm).severity,
+            exposure=score.exposure,
+            scored_at=score.at,
         )
 
     def _report(self, errors: Sequence[SubjectError]) -> None:

@@ -62,9 +62,7 @@ def blocks() -> list[Block]:
         line = TEXT[: match.start()].count("\n") + 2
         if match[1] == "json":
             assert found, line
-            assert not TEXT[end : match.start()].strip(), (
-                f"line {line}: JSON must follow its example"
-            )
+            assert not TEXT[end : match.start()].strip(), f"line {line}: JSON must follow its example"
             found[-1] = found[-1]._replace(shown=json.loads(match[2]))
         else:
             found.append(Block(match[1], line, match[2], None))

@@ -248,7 +248,7 @@ def test_a_rate_limited_client_waits_for_retry_after(
 
 def test_without_a_key_only_ready_works(kind: str, portal: BlockingPortal, pace: Pace, wire: InProcess) -> None:
     bare = open_face(kind, portal, pace, wire, key=None)
-    with pytest.raises(NotAuthenticated, match="no API key"):
+    with pytest.raises(NotAuthenticated, match="API key missing"):
         bare.models()
     with pytest.raises(NotAuthenticated, match="Invalid API key"):
         open_face(kind, portal, pace, wire, key="ls_a_b").models()
