@@ -38,6 +38,6 @@ class Lineup:
 
 
 class LineupSource(Protocol):
-    """Gives the current line-up, as `serving.versions.published.Published` does."""
+    """Gives the current line-up, as `serving.versions.published.PublishedVersions` does."""
 
     def lineup(self) -> Lineup: ...

@@ -1,4 +1,4 @@
-"""What a serving process holds in memory: built once, passed in, closed at the end."""
+"""What an API process holds in memory: built once, passed in, closed at shutdown."""
 
 from __future__ import annotations
 
@@ -28,25 +28,25 @@ from serving.observe.tracing import Tracing, open_tracing
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# Requests that block on database or store at once, per process.
+# Maximum number of threads per process that wait for the database or the store.
 _THREADS = 16
-# So many subjects times harms take about ten milliseconds; in threads, that fight for one lock, as many take longer.
-_ROWS_HERE = 128
+# Scoring this many rows (subjects × harms) takes about 10 ms. Threads would be slower: they compete for the GIL.
+_MAX_INLINE_ROWS = 128
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """The parts that answer requests. `clock` is the service's own; `stopping` is set once no more should come."""
+    """Everything that handles requests. `stopping` is set once the process should get no new requests."""
 
     settings: Settings
     policies: Policies
     engine: Engine
     keys: KeyCache
-    published: Published
+    published: PublishedVersions
     reader: GuardedReader
     predictions: PredictionLog
     scorer: Scorer
@@ -59,20 +59,20 @@ class Runtime:
     stopping: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do blocking work in a thread, so that the event loop goes on."""
+        """Run blocking work in a thread, so that it doesn't block the event loop."""
         return await anyio.to_thread.run_sync(partial(work, *args, **kwargs), limiter=self.limiter)
 
     async def score(self, rows: int, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Do scoring work: a few rows here, if nothing it asks can keep it waiting; changing threads takes longer."""
-        answering = self.published.lineup().champions.values()
-        # A sentence encoder takes many times as long as everything else.
-        few = rows <= _ROWS_HERE and not any(version.encodes for version in answering)
+        """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread."""
+        champions = self.published.lineup().champions.values()
+        # A sentence encoder takes many times longer than everything else.
+        few = rows <= _MAX_INLINE_ROWS and not any(version.encodes for version in champions)
         if few and self.engine.dialect.name == "sqlite" and self.reader.reads_inline:
             return work(*args, **kwargs)
         return await self.run(work, *args, **kwargs)
 
     def close(self) -> None:
-        """Stop the background threads and write what waits."""
+        """Stop the background threads and write pending predictions."""
         self.published.stop()
         self.trials.stop()
         try:
@@ -85,11 +85,11 @@ class Runtime:
 
 
 def open_runtime(settings: Settings) -> Runtime:
-    """Build everything and start following published versions.
+    """Build the runtime and start following published versions.
 
     Raises:
         ConfigurationError: settings or policies are invalid, or the database schema is too old.
-        Unavailable: the database doesn't answer.
+        Unavailable: the database doesn't respond.
     """
     policies = load_policies(settings.policies)
     tracing = open_tracing(settings)
@@ -98,9 +98,9 @@ def open_runtime(settings: Settings) -> Runtime:
         bare = open_reader(settings)
         reader = GuardedReader(bare, timeout_s=settings.store_timeout_s, bounded=bare.bounded)
         predictions = PredictionLog(settings.predictions_dir, owner="api")
-        published = Published(settings, policies, engine)
+        published = PublishedVersions(settings, policies, engine)
         with engine.begin() as connection:
-            idempotency.forget_old(connection, clock.now())
+            idempotency.delete_expired(connection, clock.now())
     except LeadsError:
         engine.dispose()
         raise

@@ -29,24 +29,24 @@ from serving.scoring.stages import Stages
 from serving.shutdown import drain_on_sigterm
 
 _TIMEOUT_S = 30
-# Set once this process's service has started: mounted apps and middleware are made before there is one.
+# Set when the service starts. Mounted apps and middleware are created earlier, so they get it through `runtime`.
 _running: list[Runtime] = []
 _background: list[asyncio.Task[None]] = []
 
 
 def runtime() -> Runtime:
-    """The running service's parts.
+    """The runtime of the running service.
 
     Raises:
-        Unavailable: it has not started yet, or has ended.
+        Unavailable: the service has not started yet or has stopped.
     """
     if not _running:
-        raise Unavailable("The service is starting or ending.", remedy="Try again in a second.")
+        raise Unavailable("The service is starting or stopping.", remedy="Try again in a second.")
     return _running[-1]
 
 
-# BentoML's own metrics would have a label value for every lead's path, its access log is another one beside ours, and
-# its spans, made whether anyone wants them or not, take longer than all that our middleware does.
+# BentoML's metrics would create a label value for every lead's path, its access log duplicates ours, and its spans,
+# created even when tracing is off, take longer than all of our middleware.
 @bentoml.service(
     name="lead_serving",
     traffic={"timeout": _TIMEOUT_S},
@@ -57,7 +57,7 @@ def runtime() -> Runtime:
 @bentoml.asgi_app(create_app(runtime), path="/v1", name="v1")
 @bentoml.asgi_app(create_pages(runtime), path="/", name="pages")
 class LeadServing:
-    """Scores subjects under harms and keeps the queue of leads."""
+    """Scores subjects under harms and manages the queue of leads."""
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
@@ -73,9 +73,9 @@ class LeadServing:
         while _background:
             _background.pop().cancel()
         if _running:
-            ending = _running.pop()
-            ending.stopping.set()
-            await ending.run(ending.close)
+            stopped = _running.pop()
+            stopped.stopping.set()
+            await stopped.run(stopped.close)
 
     def __is_ready__(self) -> bool:
         return bool(_running) and health.is_ready(runtime().published.status())
@@ -88,22 +88,22 @@ class LeadServing:
         harms: Annotated[list[str] | None, Field(**native("harms"))] = None,
         reasons: Annotated[bool, Field(**native("reasons"))] = False,
     ) -> dict[str, Any]:
-        """Score subjects under harms: what `POST /v1/score` does, with its answers and problem documents.
+        """Score subjects under harms. Same responses and problem documents as `POST /v1/score`.
 
-        Needs a key with the scope `score`, which BentoML's clients send as their `token`.
+        Requires a key with the scope `score`; BentoML's clients send it as their `token`.
         """
         scope = ctx.request.scope
         try:
-            # Once more through the strict types of the wire: BentoML's let any object be a subject.
-            sent = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
-            asked = parse_scoring(_encode(sent))
-            found = await runtime().score(asked.rows, score, runtime(), scope[KEY], asked, Stages())
+            # Parse again with the API's strict schemas: BentoML accepts any object as a subject.
+            values = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
+            body = parse_scoring(_encode(values))
+            found = await runtime().score(body.rows, score, runtime(), scope[KEY], body, Stages())
         except LeadsError as error:
-            return _as_answer(ctx, problems.of_error(error, scope[REQUEST_ID]))
+            return _as_result(ctx, problems.from_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):
-            return _as_answer(ctx, problems.of_many(found.first, found.errors, scope[REQUEST_ID]))
-        answer: dict[str, Any] = msgspec.to_builtins(found)
-        return answer
+            return _as_result(ctx, problems.from_errors(found.first, found.errors, scope[REQUEST_ID]))
+        result: dict[str, Any] = msgspec.to_builtins(found)
+        return result
 
 
 LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
@@ -111,17 +111,17 @@ LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
 )
 
 
-def _encode(sent: dict[str, Any]) -> bytes:
+def _encode(values: dict[str, Any]) -> bytes:
     try:
-        return msgspec.json.encode(sent)
+        return msgspec.json.encode(values)
     except (TypeError, ValueError, UnicodeEncodeError) as error:
-        raise InvalidInput("This is not JSON.", field="/subjects") from error
+        raise InvalidInput("The input can't be encoded as JSON.", field="/subjects") from error
 
 
-def _as_answer(ctx: bentoml.Context, response: Response) -> dict[str, Any]:
-    """BentoML sends a response as it is but for its status, which it takes from the context.
+def _as_result(ctx: bentoml.Context, response: Response) -> dict[str, Any]:
+    """Return a response through BentoML, which sends it unchanged except for the status, taken from the context.
 
-    The method's type, from which its clients learn, says otherwise.
+    The cast is for the API method's return type, which BentoML publishes to its clients.
     """
     ctx.response.status_code = response.status_code
     return cast("dict[str, Any]", response)

@@ -1,4 +1,4 @@
-"""Graceful shutdown: fail readiness first, stop serving a little later."""
+"""Graceful shutdown: fail the readiness check first, stop serving after a delay."""
 
 from __future__ import annotations
 

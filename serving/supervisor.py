@@ -1,4 +1,4 @@
-"""`leads serve`: the API with its follower and worker, as child processes that are restarted when they die."""
+"""`leads serve`: runs the API, the follower and the workers as child processes and restarts those that die."""
 
 from __future__ import annotations
 
@@ -18,13 +18,13 @@ from leads.settings import PACKAGES, Settings
 
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
 _HEALTHY_S = 60.0
-# How long requests that are being answered may take once the API is told to end.
+# Time that requests in progress have to finish after the API receives SIGTERM.
 _GRACE_S = 10.0
 _log = logging.getLogger(__name__)
 
 
 class Role(NamedTuple):
-    """A child to keep running."""
+    """A child process to keep running."""
 
     name: str
     command: tuple[str, ...]
@@ -42,7 +42,7 @@ class _Running:
         self._since = time.monotonic()
 
     def check(self) -> None:
-        """Start the child again when it died, ever later the oftener that happens."""
+        """Restart the child if it died, after a delay that grows with each failure."""
         code = self.child.poll()
         if code is None:
             return
@@ -54,7 +54,7 @@ class _Running:
             self._failures += 1
             self._restart_at = now + wait
             _log.warning(
-                "%s ended with %s; starting it again in %.1f s (see %s)", self.role.name, code, wait, self._log
+                "%s exited with code %s; restarting in %.1f s (log: %s)", self.role.name, code, wait, self._log
             )
         elif now >= self._restart_at:
             self._restart_at = 0.0
@@ -62,8 +62,8 @@ class _Running:
 
 
 def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
-    """What runs on one host."""
-    # Quiet: what BentoML says of its own start is no line of ours; errors it still tells.
+    """The child processes of one host."""
+    # Quiet: BentoML's start-up lines don't have the format of our log. It still logs errors.
     api = (
         "bentoml", "serve", "serving.service:LeadServing", "--working-dir", str(PACKAGES),
         "--host", settings.host, "--port", str(settings.port),
@@ -83,7 +83,7 @@ def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
 
 
 def environment(settings: Settings) -> dict[str, str]:
-    """What the children need to come to the same settings, and to keep their state below home."""
+    """Environment variables that give the children the same settings and keep BentoML's state in LEADS_HOME."""
     env = {
         "LEADS_HOME": str(settings.root),
         "LEADS_HOST": settings.host,
@@ -100,26 +100,26 @@ def environment(settings: Settings) -> dict[str, str]:
 
 
 def _bentoml_options(workers: int) -> str:
-    """What is set already, and the number of workers: `bentoml serve --api-workers` takes one and ignores it."""
+    """The options that are already set, plus the number of workers: `bentoml serve --api-workers` is ignored."""
     own = f"services.lead_serving.workers={workers}"
     return f"{os.environ.get('BENTOML_CONFIG_OPTIONS', '')} {own}".strip()
 
 
 def serve(settings: Settings, *, with_worker: bool = True) -> None:
-    """Run until SIGINT or SIGTERM; then end every child.
+    """Run until SIGINT or SIGTERM, then stop every child.
 
     Raises:
-        Unavailable: the port is taken.
+        Unavailable: the address can't be used, for example because the port is taken.
     """
     _check_port(settings)
-    ended = threading.Event()
+    stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: ended.set())
+        signal.signal(number, lambda *_: stopped.set())
     logs = settings.root / "logs"
     env = environment(settings)
     running = [_Running(role, env, logs / f"{role.name}.log") for role in roles(settings, with_worker=with_worker)]
     try:
-        while not ended.wait(0.2):
+        while not stopped.wait(0.2):
             for child in running:
                 child.check()
     finally:
@@ -136,7 +136,7 @@ def _check_port(settings: Settings) -> None:
             probe.bind((settings.host, settings.port))
         except OSError as error:
             raise Unavailable(
-                f"{settings.host}:{settings.port} can't be listened on: {error.strerror}.",
+                f"Can't listen on {settings.host}:{settings.port}: {error.strerror}.",
                 field="LEADS_PORT",
-                remedy="Stop what uses it, or choose another: leads serve --port 3001",
+                remedy="Stop the process that uses it, or choose another port: leads serve --port 3001",
             ) from error

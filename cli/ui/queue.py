@@ -32,7 +32,7 @@ def show_queue(settings: Settings, policies: Policies, *, harm: str | None, stat
     if state not in (*STATES, "all"):
         raise InvalidInput(f"{state!r} is not a state.", field="--state", remedy=f"Use {', '.join(STATES)} or all.")
     with opened(settings, create=False) as engine, reading(engine) as connection:
-        page = queue.listing(
+        page = queue.list_leads(
             connection,
             queue=policies.queue,
             now=clock.now(),

@@ -19,7 +19,7 @@ from leads.settings import Settings
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectScore
 from serving.scoring.scorer import Scorer
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 from serving.worker.run import follow_once
 
 _COLUMNS = ("harm", "score", "tier", "why", "model", "flags")
@@ -65,7 +65,7 @@ def _score(
     """The scores by harm, and the errors of harms without one."""
     with opened(settings, create=False) as engine:
         follow_once(settings)
-        published = Published(settings, policies, engine)
+        published = PublishedVersions(settings, policies, engine)
         published.refresh()
         reader, log = open_reader(settings), PredictionLog(settings.predictions_dir, owner="cli")
         try:

@@ -24,7 +24,7 @@ from leads.errors import LeadsError
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
-from serving.versions.published_state import State, read_state
+from serving.versions.published_state import PublishedState, read_state
 
 _DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 
@@ -134,7 +134,7 @@ def _unpublished(trained: Mapping[str, str]) -> str:
     return f"none published; trained: {_versions(trained)}" if trained else "none"
 
 
-def _trials(state: State, retreats: Mapping[tuple[str, str], Retreat]) -> list[tuple[str, str]]:
+def _trials(state: PublishedState, retreats: Mapping[tuple[str, str], Retreat]) -> list[tuple[str, str]]:
     """Rows for canaries and challengers, if there are any."""
     canaries = {harm: one.canary for harm, one in state.harms.items() if one.canary}
     challengers = {harm: one.challenger for harm, one in state.harms.items() if one.challenger}
@@ -147,7 +147,7 @@ def _trials(state: State, retreats: Mapping[tuple[str, str], Retreat]) -> list[t
     return rows
 
 
-def _refused(state: State) -> list[tuple[str, str]]:
+def _refused(state: PublishedState) -> list[tuple[str, str]]:
     """A row with the versions that failed their checks, if there are any."""
     said = [f"{harm} v{version}: {why}" for harm, one in state.harms.items() for version, why in one.refused.items()]
     return [("refused", "; ".join(said))] if said else []

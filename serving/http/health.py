@@ -1,4 +1,4 @@
-"""Whether this process can answer, and what of it can't: said to anyone who asks, so nothing secret is in it."""
+"""Liveness and readiness of this process. These routes need no key, so they reveal nothing secret."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ READY, ALIVE = "/readyz", frozenset(("/livez", "/healthz"))
 
 
 class HarmHealth(msgspec.Struct, frozen=True):
-    """Which version of a harm answers here, which one should, and why others don't, by version."""
+    """One harm: the version that serves in this process, the one that should, and reasons for refusal by version."""
 
     serving: str | None
     wanted: str | None
@@ -25,7 +25,7 @@ class HarmHealth(msgspec.Struct, frozen=True):
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The answer of `/readyz`. `online_store` is `open` while the circuit breaker keeps look-ups from it."""
+    """The response of `/readyz`. `online_store` is `open` while the circuit breaker blocks look-ups."""
 
     status: Status
     harms: Mapping[str, HarmHealth] = {}
@@ -33,26 +33,26 @@ class Health(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 def health(runtime: Runtime | None) -> Health:
-    """As of now; without parts, the service is starting."""
+    """The current health. Without a runtime the service is starting."""
     if runtime is None:
         return Health("starting")
     served, home = runtime.published.status(), str(runtime.settings.root)
-    harms = {x.harm: _of(x, home) for x in served if x.published.champion or x.published.aliases or x.serving}
+    harms = {x.harm: _harm_health(x, home) for x in served if x.published.champion or x.published.aliases or x.serving}
     status: Status = "stopping" if runtime.stopping.is_set() else "ready" if is_ready(served) else "not_ready"
     return Health(status, harms, "open" if runtime.reader.open else "ok")
 
 
 def is_ready(served: Iterable[ServingStatus]) -> bool:
-    """Whether something is published, and each harm with a published champion has a proven version that answers.
+    """Whether a champion is published, and every harm with one has a verified version that serves.
 
-    A newer version that is refused doesn't count against it: the one before answers.
+    A refused newer version doesn't make the process unready, because the previous version keeps serving.
     """
-    answering = [x.serving is not None for x in served if x.published.champion is not None]
-    return bool(answering) and all(answering)
+    serving = [x.serving is not None for x in served if x.published.champion is not None]
+    return bool(serving) and all(serving)
 
 
-def answer(path: str, runtime: Runtime | None) -> Response:
-    """What a health route answers: 200, or 503 while not ready."""
+def respond(path: str, runtime: Runtime | None) -> Response:
+    """Handle a health route: 200, or 503 while not ready."""
     if path in ALIVE:
         return PlainTextResponse("ok\n")
     found = health(runtime)
@@ -60,8 +60,8 @@ def answer(path: str, runtime: Runtime | None) -> Response:
     return Response(msgspec.json.encode(found), status, media_type="application/json")
 
 
-def _of(served: ServingStatus, home: str) -> HarmHealth:
+def _harm_health(served: ServingStatus, home: str) -> HarmHealth:
     wanted = served.published.aliases.get("champion", served.published.champion)
-    # Reasons may name files; where they lie is nobody's business here.
+    # Reasons may contain file paths; don't reveal where the service is installed.
     refused = {version: why.replace(home, "…") for version, why in served.refused.items()}
     return HarmHealth(served.serving, wanted, refused)

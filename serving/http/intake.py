@@ -1,4 +1,4 @@
-"""Items, signals and plays become events: durable before the answer, each id once."""
+"""Turns items, signals and plays into events and appends them durably, once per event id."""
 
 from __future__ import annotations
 
@@ -22,11 +22,13 @@ Batch = ItemsIn | SignalsIn | PlaysIn
 _Entry = ItemIn | SignalIn | PlayIn
 
 
-def events_of(batch: Batch, key: ApiKey, policies: Policies, once: IdempotencyKey | None, now: Micros) -> list[Event]:
-    """The batch as events. Those without an id get one: the same each time when an Idempotency-Key was sent.
+def events_of(
+    batch: Batch, key: ApiKey, policies: Policies, idempotency_key: IdempotencyKey | None, now: Micros
+) -> list[Event]:
+    """Convert a batch to events. An entry without an id gets one; with an Idempotency-Key, a retry gets the same ids.
 
     Raises:
-        InvalidInput, NotFound, AccessDenied: with the pointer of the entry that is wrong.
+        InvalidInput, NotFound, AccessDenied: an entry is invalid; with its JSON pointer.
     """
     name, entries = _entries(batch)
     found = []
@@ -35,7 +37,7 @@ def events_of(batch: Batch, key: ApiKey, policies: Policies, once: IdempotencyKe
         if isinstance(entry, SignalIn) and entry.harm is not None:
             policies.harm(entry.harm, field=f"/{name}/{i}/harm")
             key.require_harm(entry.harm, field=f"/{name}/{i}/harm")
-        id_ = entry.event_id or (once.event_id(i) if once else f"e_{secrets.token_hex(12)}")
+        id_ = entry.event_id or (idempotency_key.event_id(i) if idempotency_key else f"e_{secrets.token_hex(12)}")
         found.append(Event(id_, at, _body(entry)))
     return found
 
@@ -44,13 +46,13 @@ def accept(connection: Connection, batch: Batch, events: list[Event], clock_: Cl
     """Append the events in the caller's transaction.
 
     Raises:
-        InvalidInput: one of them lies in the future.
+        InvalidInput: an event's time is in the future.
     """
     name, _ = _entries(batch)
     try:
         appended = event_log.append(connection, events, clock_=clock_)
     except InvalidInput as error:
-        raise _elsewhere(error, name) from error
+        raise _with_request_pointer(error, name) from error
     return Accepted(
         accepted=appended.accepted, duplicates=appended.duplicates, event_ids=tuple(event.id for event in events)
     )
@@ -64,8 +66,8 @@ def _entries(batch: Batch) -> tuple[str, Sequence[_Entry]]:
     return "plays", batch.plays
 
 
-def _elsewhere(error: LeadsError, name: str) -> InvalidInput:
-    """The log's pointer (`/3/occurred_at`) as the request's (`/items/3/occurredAt`)."""
+def _with_request_pointer(error: LeadsError, name: str) -> InvalidInput:
+    """Change the pointer from the log's (`/3/occurred_at`) to the request's (`/items/3/occurredAt`)."""
     place = (error.field or "").split("/")[1:2]
     return InvalidInput(error.message, field="/".join(["", name, *place, "occurredAt"]), remedy=error.remedy)
 

@@ -1,4 +1,4 @@
-"""What the queue's routes do: check the key, call the queue, map the outcome."""
+"""The work behind the queue's routes: check the key, call the queue, convert the result."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.items import current_items
 from leads.db.keys import ApiKey
-from leads.errors import NotFound
 from leads.events import Subject
 from leads_client.schemas.leads import (
     ClaimedOut,
@@ -27,16 +26,16 @@ from leads_client.schemas.leads import (
     TrailOut,
 )
 from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, trail_out
-from serving.queue import queue
-from serving.queue.decisions import Ruling, decide_lead, decide_subject
-from serving.queue.leads_table import Lead, LeadState, find_lead, read_audit
+from serving.queue import decisions, queue
+from serving.queue.decisions import Ruling
+from serving.queue.leads_table import Lead, LeadState, find_lead, lead_not_found, read_audit
 from serving.runtime import Runtime
 
 _ID = re.compile(r"l_[0-9a-f]{24}")
 
 
-class Wanted(NamedTuple):
-    """Which leads to list."""
+class LeadFilter(NamedTuple):
+    """Which leads to list; None means no restriction."""
 
     harms: tuple[str, ...] | None
     state: StateFilter
@@ -45,41 +44,41 @@ class Wanted(NamedTuple):
     cursor: str | None
 
 
-def listed(runtime: Runtime, key: ApiKey, wanted: Wanted) -> LeadsOut:
-    """One page of leads."""
-    harms = _harms(runtime, key, wanted.harms, "/harm")
-    state: LeadState | None = None if wanted.state == "any" else wanted.state
+def list_leads(runtime: Runtime, key: ApiKey, filter_: LeadFilter) -> LeadsOut:
+    """List one page of leads."""
+    harms = _harms(runtime, key, filter_.harms, "/harm")
+    state: LeadState | None = None if filter_.state == "any" else filter_.state
     with reading(runtime.engine) as connection:
-        page = queue.listing(
+        page = queue.list_leads(
             connection,
             queue=runtime.policies.queue,
             now=runtime.clock(),
             harms=harms,
             state=state,
-            type_id=wanted.type_id,
-            limit=wanted.limit,
-            cursor=wanted.cursor,
+            type_id=filter_.type_id,
+            limit=filter_.limit,
+            cursor=filter_.cursor,
         )
     return LeadsOut(leads=tuple(map(lead_out, page.leads)), next_cursor=page.next_cursor)
 
 
-def detail(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
-    """A lead with its subject and the signals about it."""
+def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
+    """Show a lead with its subject and the signals about it."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
         item = current_items(connection, [lead.subject]).get(lead.subject)
         return detail_out(lead, item, event_log.of_subject(connection, lead.subject))
 
 
-def trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
-    """What happened to a lead."""
+def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
+    """Show a lead's audit trail."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
         return trail_out(lead.id, read_audit(connection, lead.id))
 
 
-def claimed(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn) -> ClaimedOut:
-    """Lease leads and show what they hold."""
+def claim_leads(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn) -> ClaimedOut:
+    """Claim leads and return them with their subjects' content."""
     found = queue.claim(
         connection,
         n=body.n,
@@ -94,21 +93,21 @@ def claimed(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn
     )
 
 
-def released(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: ReleaseIn) -> ReleasedOut:
-    """Give a lead back."""
+def release_lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: ReleaseIn) -> ReleasedOut:
+    """Release a lead."""
     _lead(connection, runtime, key, id_)
     lead = queue.release(connection, id_, reviewer=body.reviewer, queue=runtime.policies.queue, now=runtime.clock())
     return ReleasedOut(id=lead.id, state=lead.state)
 
 
-def decided(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: DecisionIn) -> DecidedOut:
+def decide_lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: DecisionIn) -> DecidedOut:
     """Decide a lead."""
     _lead(connection, runtime, key, id_)
     ruling = Ruling(body.verdict, body.reviewer, body.by, body.reason)
-    return decided_out(decide_lead(connection, id_, ruling, policies=runtime.policies, clock_=runtime.clock))
+    return decided_out(decisions.decide_lead(connection, id_, ruling, policies=runtime.policies, clock_=runtime.clock))
 
 
-def decided_subject(
+def decide_subject(
     connection: Connection, runtime: Runtime, key: ApiKey, subject: Subject, body: SubjectDecisionIn
 ) -> DecidedOut:
     """Decide a subject under a harm."""
@@ -116,23 +115,25 @@ def decided_subject(
     key.require_harm(body.harm)
     ruling = Ruling(body.verdict, body.reviewer, body.by, body.reason, body.appeal)
     return decided_out(
-        decide_subject(connection, subject, body.harm, ruling, policies=runtime.policies, clock_=runtime.clock)
+        decisions.decide_subject(
+            connection, subject, body.harm, ruling, policies=runtime.policies, clock_=runtime.clock
+        )
     )
 
 
-def _harms(runtime: Runtime, key: ApiKey, asked: tuple[str, ...] | None, field: str) -> frozenset[str] | None:
-    """The harms to look at: those asked for, which the key must be for; else all it is for."""
-    if asked is None:
+def _harms(runtime: Runtime, key: ApiKey, requested: tuple[str, ...] | None, field: str) -> frozenset[str] | None:
+    """The requested harms, which the key must allow; by default all that it allows."""
+    if requested is None:
         return key.harms if key.harms is not None else frozenset(runtime.policies.harms)
-    for harm in asked:
+    for harm in requested:
         runtime.policies.harm(harm, field=field)
         key.require_harm(harm, field=field)
-    return frozenset(asked)
+    return frozenset(requested)
 
 
 def _lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str) -> Lead:
     lead = find_lead(connection, id_, queue=runtime.policies.queue, now=runtime.clock()) if _ID.fullmatch(id_) else None
-    # Whether a lead of another harm exists is none of this key's business.
+    # A key limited to some harms must not learn whether a lead of another harm exists.
     if lead is None or (key.harms is not None and lead.harm not in key.harms):
-        raise NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
+        raise lead_not_found()
     return lead

@@ -1,8 +1,9 @@
-"""What every request passes, native BentoML routes and mounted ones alike.
+"""Middleware for every request, to BentoML's native routes and to mounted ones.
 
-Request id, limits of size and time, key, rate, problem documents; and at the end metrics, a line in the log, a trace.
-No key, no entry, but for the health routes, which are answered here. A key comes as `X-API-Key`, as
-`Authorization: Bearer`, or as a password in a browser's own dialogue.
+It assigns the request id, enforces limits on size, time and rate, checks the key, and sends errors as problem
+documents. At the end it records metrics, a line in the access log, and a trace. Every route needs a key except the
+health routes, which are handled here. A key is sent as `X-API-Key`, as `Authorization: Bearer`, or as the password of
+HTTP Basic authentication, which lets people open the API's pages in a browser.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ from leads.db.keys import ApiKey
 from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
 from serving.http import health, problems
 from serving.http.bodies import Disconnected, Headers, Refused, headers_of, read_body
-from serving.http.responses import NO_ANSWER, ResponseRecorder, log_access, route_of
+from serving.http.responses import NO_RESPONSE, ResponseRecorder, log_access, route_of
 from serving.observe import request_notes
 from serving.observe.logs import trace_of
 from serving.observe.request_notes import Notes
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 OPEN_PATHS = health.ALIVE | {health.READY}
 KEY = "leads.key"
 REQUEST_ID = "leads.request_id"
-# Longer than any part may take by its own limits, and shorter than BentoML's, whose answer is no problem document.
+# Longer than the timeouts of all parts, and shorter than BentoML's, whose response isn't a problem document.
 REQUEST_S = 20.0
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
 _NO_HEADERS: Headers = {}
@@ -47,13 +48,13 @@ _log = logging.getLogger(__name__)
 
 
 class ApiMiddleware:
-    """What every request passes, as ASGI middleware.
+    """ASGI middleware that every request passes through.
 
     Args:
-        runtime: gives the service's parts; it is called per request, and raises Unavailable before and after they are.
-        checks: by path, what raises InvalidInput for a bad body. For routes whose framework would answer and log in its
-            own words, with what was sent.
-        timeout_s: how long a request may take in all.
+        runtime: returns the runtime; called per request. Raises Unavailable while the service isn't running.
+        checks: by path, a function that raises InvalidInput for an invalid body. For routes whose framework would
+            otherwise repeat the input in its response and log.
+        timeout_s: maximum time for a whole request, in seconds.
     """
 
     def __init__(
@@ -73,13 +74,13 @@ class ApiMiddleware:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, send, self._parts())
-        token = request_notes.opened(exchange.notes)
+        token = request_notes.set_current(exchange.notes)
         try:
             await self._handle(exchange, receive)
         finally:
-            # Also when the request was cancelled: nothing may stay counted as being worked on.
+            # Also for cancelled requests, so that they don't stay counted as in progress.
             exchange.end()
-            request_notes.closed(token)
+            request_notes.reset_current(token)
 
     def _parts(self) -> Runtime | None:
         try:
@@ -91,26 +92,26 @@ class ApiMiddleware:
         scope, response, request_id = exchange.scope, exchange.response, exchange.notes.request_id
         try:
             if scope["path"] in OPEN_PATHS and scope["method"] in ("GET", "HEAD"):
-                await response.replace(health.answer(scope["path"], exchange.parts), scope, receive)
+                await response.replace(health.respond(scope["path"], exchange.parts), scope, receive)
                 return
             await self._respond(exchange, receive)
         except Disconnected:
-            # No one reads it, but BentoML's time-out waits for an answer.
-            await response.replace(Response(status_code=NO_ANSWER), scope, receive)
+            # Nobody reads this response, but BentoML's timeout waits for one.
+            await response.replace(Response(status_code=NO_RESPONSE), scope, receive)
         except LeadsError as error:
-            # A browser asks again with the password it was given only where it is asked to: scripts and styles too.
+            # Browsers send the password only after a Basic challenge, even for scripts and styles.
             browser = b"text/html" in exchange.headers.get(b"accept", b"") or b"sec-fetch-dest" in exchange.headers
-            await response.replace(problems.of_error(error, request_id, browser=browser), scope, receive)
+            await response.replace(problems.from_error(error, request_id, browser=browser), scope, receive)
         except Refused as error:
-            refusal = problems.of_status(error.status, request_id, detail=error.detail)
+            refusal = problems.from_status(error.status, request_id, detail=error.detail)
             refusal.headers.update(error.headers)
             await response.replace(refusal, scope, receive)
         except Exception as error:
             _log.error("request %s failed: %s", request_id, trace_of(error))
-            await response.replace(problems.of_status(500, request_id), scope, receive)
+            await response.replace(problems.from_status(500, request_id), scope, receive)
 
     async def _respond(self, exchange: _Exchange, receive: Receive) -> None:
-        """Let the request in and the answer out, in time.
+        """Admit the request and send its response, within the timeout.
 
         Raises:
             Unavailable: it took too long.
@@ -123,10 +124,12 @@ class ApiMiddleware:
         except TimeoutError:
             if not limit.expired():
                 raise
-            raise Unavailable(f"It took longer than {self._timeout_s:g} seconds.", remedy="Try again.") from None
+            raise Unavailable(
+                f"The request took longer than {self._timeout_s:g} seconds.", remedy="Try again."
+            ) from None
 
     async def _admit(self, exchange: _Exchange, receive: Receive) -> Receive:
-        """Check the key and its rate; take the whole body in, up to the limit, and hand it on in one piece."""
+        """Check the key and its rate limit, and read the whole body, up to the size limit."""
         exchange.headers = headers_of(exchange.scope)
         parts = self._runtime() if exchange.parts is None else exchange.parts
         exchange.begin_trace()
@@ -135,7 +138,7 @@ class ApiMiddleware:
         try:
             parts.rates.take(key)
         except TooManyRequests:
-            parts.metrics.limited("key")
+            parts.metrics.rate_limited("key")
             raise
         exchange.mark("auth")
         if exchange.scope["method"] in _WITHOUT_BODY:
@@ -156,7 +159,7 @@ class ApiMiddleware:
 
 
 class _Exchange:
-    """One request on its way through the middleware."""
+    """A request and its response while they pass through the middleware."""
 
     __slots__ = ("_began", "_span", "_stages", "bytes_in", "headers", "notes", "parts", "response", "scope")
 
@@ -174,7 +177,7 @@ class _Exchange:
         self._span: Span | None = None
         self._stages: Stages | None = None
         if parts is not None:
-            parts.metrics.begun()
+            parts.metrics.request_started()
 
     def begin_trace(self) -> None:
         if self.parts is not None and self.parts.tracing is not None:
@@ -187,12 +190,12 @@ class _Exchange:
             self._stages.mark(stage)
 
     def end(self) -> None:
-        """Tell metrics, trace and log how it went."""
+        """Record metrics, the trace and the line in the access log."""
         seconds, notes, response = time.perf_counter() - self._began, self.notes, self.response
         method, route = self.scope["method"], route_of(self.scope)
         if self.parts is not None:
-            self.parts.metrics.request(method, route, response.status, seconds)
-            self.parts.metrics.stages(notes.stages)
+            self.parts.metrics.request_finished(method, route, response.status, seconds)
+            self.parts.metrics.observe_stages(notes.stages)
             if self._span is not None and self.parts.tracing is not None:
                 stages = self._stages.done if self._stages else ()
                 self.parts.tracing.end(self._span, notes, stages, method=method, route=route, status=response.status)
@@ -201,15 +204,17 @@ class _Exchange:
 
 
 async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
-    """The key that was sent.
+    """Verify the request's key.
 
     Raises:
-        NotAuthenticated: none, or none that is valid.
-        TooManyRequests: it would have to be looked up, and too many unknown ones are.
+        NotAuthenticated: no key, or an invalid one.
+        TooManyRequests: the key isn't cached, and too many unknown keys are being looked up.
     """
     text = _sent_key(headers)
     if text is None:
-        raise NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
+        raise NotAuthenticated(
+            "API key missing.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
+        )
     digest = keys.digest(text)
     known = parts.keys.recall(digest)
     if known is not None:
@@ -217,11 +222,11 @@ async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
     if parts.keys.refused(digest):
         raise keys.invalid_key()
     if not parts.keys.was_valid(digest):
-        # Keys that were valid a while ago are looked up in any case: a flood of others mustn't lock them out.
+        # Recently valid keys skip this limit, so that a flood of unknown keys can't lock them out.
         try:
             parts.rates.take_unknown()
         except TooManyRequests:
-            parts.metrics.limited("unknown_keys")
+            parts.metrics.rate_limited("unknown_keys")
             raise
     return await parts.run(parts.keys.verify, text)
 

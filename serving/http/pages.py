@@ -1,6 +1,6 @@
-"""What stands beside the API: its documentation page and the metrics.
+"""Pages next to the API: its documentation and the metrics.
 
-BentoML's own page loads a tracker from elsewhere, so ours takes its place; Swagger UI itself comes with BentoML.
+Our documentation page replaces BentoML's, which loads a third-party tracker. Swagger UI itself comes with BentoML.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ _PAGE = """<!DOCTYPE html>
 </body>
 </html>
 """
-# From the origin: a browser fetches nothing relative to an address that holds a password.
+# The URL is absolute because browsers refuse to fetch relative to an address that contains a password.
 _SCRIPT = """SwaggerUIBundle({
   url: location.origin + location.pathname.replace(/docs$/, "openapi.json"),
   dom_id: "#swagger-ui",
@@ -39,7 +39,7 @@ _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' 
 
 
 def create_pages(runtime: Callable[[], Runtime]) -> Starlette:
-    """The app to mount at `/`; it answers only the paths it knows."""
+    """The app to mount at `/`. It handles only its own paths."""
 
     async def page(_: Request) -> Response:
         return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})

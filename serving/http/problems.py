@@ -1,6 +1,6 @@
-"""Every error as a problem document (RFC 9457): what was wrong, where, what to do next, and the request's id.
+"""Problem documents (RFC 9457): what is wrong, where, what to do next, and the request's id.
 
-Nothing that was sent is repeated but names of fields and ids; no text, no key.
+Of the request they repeat only field names and ids, never texts or keys.
 """
 
 from __future__ import annotations
@@ -19,29 +19,29 @@ MEDIA_TYPE = "application/problem+json"
 
 
 class Detail(NamedTuple):
-    """One fault at one place of the request."""
+    """What is wrong at one place of the request."""
 
     pointer: str
     detail: str
 
 
-def of_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Response:
-    """The problem document of one of our errors."""
+def from_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Response:
+    """Create the problem document of an error."""
     text = error.message if error.remedy is None else f"{error.message} {error.remedy}"
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
-        text = "The service is set up wrongly. Its log says more."
+        text = "The service is not configured correctly. See its log."
     errors = [Detail(error.field, error.message)] if error.field and error.field.startswith("/") else []
-    answer = _response(error.status, _slug(error), error.title, text, errors, request_id)
+    response = _response(error.status, _slug(error), error.title, text, errors, request_id)
     if isinstance(error, NotAuthenticated):
-        # A browser asks its user for a password then, which lets people read the API's pages with a key.
-        answer.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
+        # On `Basic`, browsers ask for a password, so people can open the API's pages with a key.
+        response.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
     if isinstance(error, TooManyRequests):
-        answer.headers["Retry-After"] = str(error.retry_after_s)
-    return answer
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
-def of_status(status: int, request_id: str, *, detail: str | None = None, errors: Sequence[Detail] = ()) -> Response:
-    """The problem document of an HTTP status."""
+def from_status(status: int, request_id: str, *, detail: str | None = None, errors: Sequence[Detail] = ()) -> Response:
+    """Create the problem document of an HTTP status."""
     known = HTTPStatus(status) if status in set(HTTPStatus) else HTTPStatus.INTERNAL_SERVER_ERROR
     slug = known.phrase.lower().replace(" ", "-").replace("'", "")
     return _response(
@@ -49,20 +49,20 @@ def of_status(status: int, request_id: str, *, detail: str | None = None, errors
     )
 
 
-def of_many(error: LeadsError, errors: Sequence[Detail], request_id: str) -> Response:
-    """The problem document of several faults, titled like the first."""
+def from_errors(error: LeadsError, errors: Sequence[Detail], request_id: str) -> Response:
+    """Create the problem document of a scoring request without any score. `error` determines status and title."""
     return _response(error.status, _slug(error), error.title, "Nothing could be scored.", errors, request_id)
 
 
-def of_foreign(status: int, body: bytes, request_id: str) -> Response:
-    """The problem document of an error that BentoML or Starlette answered; what it says of places is kept."""
+def from_response(status: int, body: bytes, request_id: str) -> Response:
+    """Create a problem document from an error response of BentoML or Starlette, keeping its error locations."""
     try:
         faults = msgspec.json.decode(body, type=_Foreign).detail
     except (msgspec.MsgspecError, UnicodeDecodeError):
-        return of_status(status, request_id)
+        return from_status(status, request_id)
     errors = [Detail("".join(f"/{part}" for part in fault.loc), fault.msg) for fault in faults]
     status = 422 if errors and status == 400 else status
-    return of_status(status, request_id, detail="The input is not valid." if errors else None, errors=errors)
+    return from_status(status, request_id, detail="The input is invalid." if errors else None, errors=errors)
 
 
 class _Fault(msgspec.Struct):
@@ -75,11 +75,11 @@ class _Foreign(msgspec.Struct):
 
 
 _WHAT_NEXT = {
-    404: "There is no such route. GET /v1/openapi.json lists them.",
-    405: "This route doesn't take that method. GET /v1/openapi.json lists them.",
+    404: "Route not found. See GET /v1/openapi.json.",
+    405: "Method not allowed for this route. See GET /v1/openapi.json.",
     415: "Send JSON with Content-Type: application/json.",
-    500: "Something went wrong here. The log has more under this request's id.",
-    503: "Not ready: a published model version is not loaded yet, or none is published.",
+    500: "Internal error. Search the service's log for this request's id.",
+    503: "Not ready: no model version is published, or it is still being loaded.",
 }
 
 
@@ -96,5 +96,5 @@ def _response(status: int, slug: str, title: str, detail: str, errors: Sequence[
 
 
 def _slug(error: LeadsError) -> str:
-    """`NotFound` as `not-found`."""
+    """Convert `NotFound` to `not-found`."""
     return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()

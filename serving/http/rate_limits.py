@@ -1,8 +1,8 @@
-"""How often a key may ask: a token bucket per key, and one for all texts that are not known to be keys.
+"""Rate limits: a token bucket per key, and one shared by all unknown keys.
 
-A request takes one token, and one more for each further 4 KiB of its body. It is let in while there is a whole token;
-a large one may leave a debt, which has to be worked off before the next is let in. So a key with a small rate can still
-send the largest request, and pays for it.
+A request costs one token, plus one for each further 4 KiB of its body. It is admitted if there is at least one token. A
+large request may overdraw the bucket; the key then waits until it is refilled. So even a key with a low rate can send
+the largest request.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from leads.errors import TooManyRequests
 
 BURST_S = 2.0
 UNIT_BYTES = 4_096
-# Look-ups per second and process of texts that may be keys: enough for new keys, too few to hurt the database.
+# Look-ups of unknown keys per second and process: enough for new keys, too few to burden the database.
 UNKNOWN_PER_S = 50.0
 _MAX_BUCKETS = 10_000
 
 
 class _Bucket:
-    """Fills with `rate` tokens a second up to two seconds' worth, at least one."""
+    """Refills at `rate` tokens per second, up to `BURST_S` seconds' worth but at least one token."""
 
     __slots__ = ("at", "burst", "rate", "tokens")
 
@@ -31,8 +31,8 @@ class _Bucket:
         self.tokens, self.at = self.burst, now
 
     def take(self, now: float) -> int:
-        """Take a token; returns 0, or in how many whole seconds there will be one."""
-        # A timer never steps back, but another thread may have read it earlier.
+        """Take a token and return 0, or return the whole seconds until there is one."""
+        # The timer never goes backwards, but another thread may have read it earlier.
         self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
         self.at = now
         if self.tokens >= 1.0:
@@ -45,8 +45,8 @@ class RateLimits:
     """The buckets of one process. Not thread-safe: it belongs to the event loop.
 
     Args:
-        rate: requests per second for keys that have no rate of their own; 0: without limit.
-        share: of each rate this process gives; the processes of an instance keep the whole together.
+        rate: requests per second for keys without their own rate; 0 for no limit.
+        share: this process's fraction of each rate; the shares of an instance's processes add up to 1.
     """
 
     def __init__(self, rate: float = 0.0, *, share: float = 1.0, timer: Callable[[], float] = time.monotonic) -> None:
@@ -57,10 +57,10 @@ class RateLimits:
         self._unknown = _Bucket(UNKNOWN_PER_S, timer())
 
     def take(self, key: ApiKey) -> None:
-        """Let one request of this key in.
+        """Admit one request of this key.
 
         Raises:
-            TooManyRequests: it has to wait.
+            TooManyRequests: the key is over its rate limit.
         """
         rate = self._rate if key.rate is None else key.rate
         if not rate:
@@ -72,32 +72,30 @@ class RateLimits:
         wait = bucket.take(now)
         if wait:
             raise TooManyRequests(
-                f"This key may make {rate:g} requests per second.",
+                f"This key is limited to {rate:g} requests per second.",
                 retry_after_s=wait,
-                remedy=f"Wait {wait} s. A body counts as one more request for each further {UNIT_BYTES // 1024} KiB.",
+                remedy=f"Wait {wait} s. Each further {UNIT_BYTES // 1024} KiB of a body count as one more request.",
             )
 
     def charge(self, key: ApiKey, n_bytes: int) -> None:
-        """Take the tokens for the body of a request that was let in."""
+        """Charge an admitted request for its body."""
         units = (n_bytes - 1) // UNIT_BYTES
         if units > 0 and (bucket := self._buckets.get(key.id)):
             bucket.tokens -= units
 
     def take_unknown(self) -> None:
-        """Let the database be asked about one text that may be a key.
+        """Admit the look-up of one unknown key in the database.
 
         Raises:
-            TooManyRequests: too many were asked about already.
+            TooManyRequests: over the limit of look-ups.
         """
         wait = self._unknown.take(self._timer())
         if wait:
-            raise TooManyRequests(
-                "Too many requests with unknown keys come in.", retry_after_s=wait, remedy=f"Wait {wait} s."
-            )
+            raise TooManyRequests("Too many requests with unknown keys.", retry_after_s=wait, remedy=f"Wait {wait} s.")
 
     def _add(self, key_id: str, bucket: _Bucket) -> _Bucket:
         if len(self._buckets) >= _MAX_BUCKETS:
-            # The one that was added first: whoever is pushed out begins anew with a full bucket.
+            # Evict the oldest bucket; its key starts again with a full one.
             del self._buckets[next(iter(self._buckets))]
         self._buckets[key_id] = bucket
         return bucket

@@ -1,4 +1,4 @@
-"""How a request ends: what the middleware lets out, which route it counts as, and the line it leaves in the log."""
+"""Finishing a request: sending the response, the route it is counted under, and its line in the access log."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from serving.http import health, problems
 from serving.observe import logs
 from serving.observe.request_notes import Notes
 
-# Nobody got an answer: the client went away, or the request was given up.
-NO_ANSWER = 499
+# Nobody received a response: the client disconnected, or the request was cancelled.
+NO_RESPONSE = 499
 _KNOWN_PATHS = health.ALIVE | {health.READY, "/", "/metrics", "/score", "/docs.json"}
 _PROBLEM = problems.MEDIA_TYPE.encode()
 _MAX_FOREIGN = 65_536
 
 
 class ResponseRecorder:
-    """Passes an answer on with the request's id, but turns errors that are no problem documents into such."""
+    """Sends responses with the request's id, and replaces errors of other libraries by problem documents."""
 
     __slots__ = ("_body", "_own", "_request_id", "_send", "_started", "bytes_out", "status")
 
@@ -31,7 +31,7 @@ class ResponseRecorder:
         self._body: bytearray | None = None
         self._own = False
         self._started = False
-        self.status = NO_ANSWER
+        self.status = NO_RESPONSE
         self.bytes_out = 0
 
     async def send(self, message: Message) -> None:
@@ -50,20 +50,20 @@ class ResponseRecorder:
         await self._send(message)
 
     async def finish(self) -> None:
-        """Send the problem document of an error that was held back."""
+        """Send the problem document for an error response that was held back."""
         if self._body is not None:
-            response = problems.of_foreign(self.status, bytes(self._body), self._request_id)
+            response = problems.from_response(self.status, bytes(self._body), self._request_id)
             await self.replace(response, {"type": "http"}, _nothing)
 
     async def replace(self, response: Response, scope: Scope, receive: Receive) -> None:
-        """Answer with `response`, unless an answer is on its way already."""
+        """Send `response`, unless another response has already started."""
         if not self._started:
             self._body, self._own = None, True
             await response(scope, receive, self.send)
 
 
 def route_of(scope: Scope) -> str:
-    """The template of the route that answered, for labels; `other` when none did."""
+    """The template of the matched route, for labels; `other` if no route matched."""
     route = scope.get("route")
     if isinstance(route, BaseRoute) and not isinstance(route, Mount):
         return f"{scope.get('root_path', '')}{getattr(route, 'path', '')}"
@@ -74,7 +74,7 @@ def route_of(scope: Scope) -> str:
 def log_access(
     notes: Notes, method: str, route: str, response: ResponseRecorder, seconds: float, bytes_in: int
 ) -> None:
-    """The request's line in the log: no path, no query, no text, no key but its id."""
+    """Write the request's line in the access log. It contains no path, query, text or key, only the key's id."""
     fields: dict[str, Any] = {
         "method": method if method.isascii() and method.isalpha() and len(method) < 16 else "other",
         "route": route,

@@ -1,4 +1,4 @@
-"""`POST /v1/score` and BentoML's native `score`: the same function behind both."""
+"""Handles scoring requests, for `POST /v1/score` and for BentoML's native `score`."""
 
 from __future__ import annotations
 
@@ -20,58 +20,58 @@ from serving.scoring.reasons import Explained
 from serving.scoring.results import GroupScores, ScoringResult
 from serving.scoring.stages import Stages
 
-# The subject's place, the harm if it is about one, and what is wrong.
+# The subject's index, the harm (None if the error concerns all harms), and the error.
 _Unscored = tuple[int, str | None, LeadsError]
 
 
 class NothingScored(NamedTuple):
-    """Not one of the subjects could be scored; the gravest error, the first of several, gives the kind."""
+    """No subject could be scored. `first` is the error that determines the response's status."""
 
     first: LeadsError
     errors: tuple[Detail, ...]
 
 
-def score(runtime: Runtime, key: ApiKey, asked: ScoringRequest, stages: Stages) -> ScoresOut | NothingScored:
-    """Score what the request asks for, as of now. Blocks.
+def score(runtime: Runtime, key: ApiKey, body: ScoringRequest, stages: Stages) -> ScoresOut | NothingScored:
+    """Score the subjects of a request, as of now. Blocks.
 
     Raises:
-        NotFound: a harm that policies.yaml doesn't declare.
-        AccessDenied: the key lacks the scope, or is for other harms.
+        NotFound: policies.yaml doesn't define one of the harms.
+        AccessDenied: the key lacks the scope or is limited to other harms.
     """
     key.require("score")
-    for i, harm in enumerate(asked.harms or ()):
+    for i, harm in enumerate(body.harms or ()):
         runtime.policies.harm(harm, field=f"/harms/{i}")
         key.require_harm(harm, field=f"/harms/{i}")
     at = runtime.clock()
-    readable = [(i, one) for i, one in enumerate(asked.subjects) if isinstance(one, SubjectIn)]
-    requests = [_request(one, asked.harms, key.harms) for _, one in readable]
-    explained: Explain = "all" if asked.reasons else "nothing"
+    valid = [(i, subject) for i, subject in enumerate(body.subjects) if isinstance(subject, SubjectIn)]
+    requests = [_request(subject, body.harms, key.harms) for _, subject in valid]
+    explained: Explain = "all" if body.reasons else "nothing"
     scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages)
-    runtime.metrics.scored(scored)
-    _note(asked, scored, stages)
-    places = [i for i, _ in readable]
+    runtime.metrics.count_scores(scored)
+    _note(body, scored, stages)
+    places = [i for i, _ in valid]
     errors: list[_Unscored] = [
-        (i, None, one.error) for i, one in enumerate(asked.subjects) if isinstance(one, InvalidSubject)
+        (i, None, subject.error) for i, subject in enumerate(body.subjects) if isinstance(subject, InvalidSubject)
     ]
     errors += [(places[x.index], x.harm, x.error) for x in scored.errors]
     if not scored.groups:
         errors.sort(key=lambda x: x[0])
-        # What may pass by itself comes before what the caller has to mend.
+        # A temporary failure (503) outranks errors that the caller has to fix (4xx).
         first = max((error for _, _, error in errors), key=lambda error: error.status)
         return NothingScored(first, tuple(Detail(_pointer(i, error), _detail(error)) for i, _, error in errors))
-    answer = ScoresOut(at=time_text(at) or "", results=_results(asked, places, scored.groups, errors))
+    response = ScoresOut(at=time_text(at) or "", results=_results(body, places, scored.groups, errors))
     stages.mark("answer")
-    return answer
+    return response
 
 
-def _note(asked: ScoringRequest, scored: ScoringResult, stages: Stages) -> None:
-    """For the request's line in the log, its metrics and its trace; stages still to come are seen there too."""
+def _note(body: ScoringRequest, scored: ScoringResult, stages: Stages) -> None:
+    """Note the call for the access log, metrics and trace. `stages.done` also receives the stages that follow."""
     notes = request_notes.current()
     if notes is not None:
         versions = [group.group.version for group in scored.groups]
-        notes.scored(
+        notes.note_scoring(
             stages.done,
-            subjects=len(asked.subjects),
+            subjects=len(body.subjects),
             harms=dict.fromkeys(x.harm for x in versions),
             versions=[f"{x.harm}:{x.version}" for x in versions],
         )
@@ -84,26 +84,26 @@ def _request(subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozens
 
 
 def _results(
-    asked: ScoringRequest,
+    body: ScoringRequest,
     places: Sequence[int],
     groups: Sequence[GroupScores],
     errors: Sequence[_Unscored],
 ) -> tuple[ResultOut, ...]:
-    """One result per subject sent, in its place."""
-    scores: list[list[ScoreOut]] = [[] for _ in asked.subjects]
+    """One result per subject, in the order of the request."""
+    scores: list[list[ScoreOut]] = [[] for _ in body.subjects]
     for group in groups:
-        for n, one in enumerate(_scores(group)):
-            scores[places[group.group.places[n]]].append(one)
+        for n, score_ in enumerate(_scores(group)):
+            scores[places[group.group.places[n]]].append(score_)
     unscored: dict[int, list[UnscoredOut]] = {}
     for i, harm, error in errors:
         unscored.setdefault(i, []).append(_unscored(i, harm, error))
     return tuple(
         ResultOut(
-            subject=None if isinstance(one, InvalidSubject) else RefOut(one.id, one.type_id),
+            subject=None if isinstance(subject, InvalidSubject) else RefOut(subject.id, subject.type_id),
             scores=tuple(scores[i]),
             errors=tuple(unscored.get(i, ())),
         )
-        for i, one in enumerate(asked.subjects)
+        for i, subject in enumerate(body.subjects)
     )
 
 

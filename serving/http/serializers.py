@@ -98,32 +98,32 @@ def models_out(served: list[ServingStatus], checked_at: int) -> ModelsOut:
     return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(_harm_models(x) for x in served))
 
 
-def _harm_models(one: ServingStatus) -> HarmModels:
+def _harm_models(status: ServingStatus) -> HarmModels:
     canary = None
-    if one.published.canary is not None:
-        gone = one.retreat
+    if status.published.canary is not None:
+        retreat = status.retreat
         canary = CanaryOut(
-            version=one.published.canary,
-            loaded=one.published.canary in one.loaded,
-            share=one.share,
-            retreated=RetreatOut(at=clock.to_text(gone.at), why=gone.why, host=gone.host) if gone else None,
+            version=status.published.canary,
+            loaded=status.published.canary in status.loaded,
+            share=status.share,
+            retreated=RetreatOut(at=clock.to_text(retreat.at), why=retreat.why, host=retreat.host) if retreat else None,
         )
     return HarmModels(
-        harm=one.harm,
-        model=model_name(one.harm),
-        serving=one.serving,
-        champion=_version_out(one, one.published.champion),
+        harm=status.harm,
+        model=model_name(status.harm),
+        serving=status.serving,
+        champion=_version_out(status, status.published.champion),
         canary=canary,
-        challenger=_version_out(one, one.published.challenger),
-        previous=one.previous,
-        aliases=one.published.aliases,
-        converged=one.converged,
-        refused=one.refused,
+        challenger=_version_out(status, status.published.challenger),
+        previous=status.previous,
+        aliases=status.published.aliases,
+        converged=status.converged,
+        refused=status.refused,
     )
 
 
-def _version_out(one: ServingStatus, version: str | None) -> VersionOut | None:
-    return None if version is None else VersionOut(version=version, loaded=version in one.loaded)
+def _version_out(status: ServingStatus, version: str | None) -> VersionOut | None:
+    return None if version is None else VersionOut(version=version, loaded=version in status.loaded)
 
 
 def ref_out(subject: Subject) -> RefOut:

@@ -1,6 +1,6 @@
-"""What serving's processes log: one JSON object a line (or text), each with the request it belongs to.
+"""Logging of the serving processes: one JSON object (or text) per line, with the id of the request.
 
-No message of an error that is ours to format gets in, only its kind and places: it may quote what was sent.
+Exceptions are logged by type and location, without their message, which may quote input.
 """
 
 from __future__ import annotations
@@ -19,16 +19,16 @@ from serving.observe.request_notes import current
 
 ACCESS = "serving.access"
 _OWN = ("leads", "features", "models", "training", "serving", "monitoring", "__main__")
-# Those that BentoML or a library set up with handlers of their own.
+# Loggers that BentoML or a library set up with their own handlers.
 _FOREIGN = ("bentoml", "uvicorn", "uvicorn.error", "uvicorn.access", "circus", "alembic")
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def set_up(settings: Settings, *, stream: TextIO | None = None) -> None:
-    """Send all that this process logs to `stream` (default: stdout), as the settings say; the way before is undone.
+    """Send this process's log to `stream` (stdout by default), replacing earlier handlers.
 
-    The level is that of our own packages. Of others' only warnings and errors are of interest; what libraries say below
-    that may quote addresses or queries.
+    The configured level applies to our packages. Libraries log only warnings and errors, because lower levels may quote
+    addresses or queries.
     """
     handler = logging.StreamHandler(stream or sys.stdout)
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
@@ -48,7 +48,7 @@ def set_up(settings: Settings, *, stream: TextIO | None = None) -> None:
 
 
 class JsonLines(logging.Formatter):
-    """time, level, logger, message; request_id inside a request; what else the record's `fields` hold."""
+    """Formats time, level, logger, message, the record's `fields`, and inside a request `request_id`."""
 
     def format(self, record: logging.LogRecord) -> str:
         line: dict[str, Any] = {
@@ -66,12 +66,12 @@ class JsonLines(logging.Formatter):
         try:
             return _encode(line).decode()
         except UnicodeEncodeError:
-            # Half a surrogate pair, from a name that someone chose: no reason to lose the line.
+            # A name sent by a caller may contain half a surrogate pair; log the line anyway.
             return _encode({name: _whole(value) for name, value in line.items()}).decode()
 
 
 class TextLines(logging.Formatter):
-    """The same for people."""
+    """Formats the same as text for people."""
 
     def format(self, record: logging.LogRecord) -> str:
         notes = current()
@@ -79,28 +79,28 @@ class TextLines(logging.Formatter):
         more |= fields_of(record)
         if record.exc_info and record.exc_info[1] is not None:
             more["error"] = trace_of(record.exc_info[1])
-        told = "".join(f" {name}={value}" for name, value in more.items() if value is not None)
-        return f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}{told}"
+        suffix = "".join(f" {name}={value}" for name, value in more.items() if value is not None)
+        return f"{_time(record)} {record.levelname} {record.name}: {record.getMessage()}{suffix}"
 
 
 def fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
-    """What was given as `extra={"fields": …}`."""
+    """The fields passed as `extra={"fields": …}`."""
     fields: Mapping[str, Any] = getattr(record, "fields", {})
     return fields
 
 
 def access(fields: Mapping[str, Any], *, level: int = logging.INFO) -> None:
-    """Log one answered request."""
+    """Log one finished request."""
     logger = logging.getLogger(ACCESS)
     if logger.isEnabledFor(level):
-        # Built here: finding out where it was called from costs more than all the rest.
+        # Create the record directly: `Logger.log` looks up the caller, which takes longer than everything else.
         record = logging.LogRecord(ACCESS, level, "", 0, "request", None, None)
         record.fields = fields
         logger.handle(record)
 
 
 def trace_of(error: BaseException) -> str:
-    """Kind and places of an error, without its message."""
+    """Type and location of an exception, without its message."""
     places = [f"{frame.name} ({frame.filename}:{frame.lineno})" for frame in traceback.extract_tb(error.__traceback__)]
     return f"{type(error).__name__} in {' > '.join(places[-8:])}"
 

@@ -1,7 +1,7 @@
-"""Metrics for Prometheus, added up over the workers of one instance.
+"""Prometheus metrics, summed over the API processes of an instance.
 
-Labels hold route templates, harms and words of our own; never a path, an id, or what a caller may choose. What is
-counted per call is tallied first and added once per set of labels.
+Label values are route templates, harms and fixed words; never paths, ids, or anything a caller can choose. Values of
+one call are tallied first and then added once per set of labels.
 """
 
 from __future__ import annotations
@@ -30,23 +30,23 @@ _STAGE_SECONDS = (0.00005, 0.0001, 0.00025, 0.0005, *_SECONDS)
 _SCORES = (0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 1.0)
 _AGES = (1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0, 86_400.0, 604_800.0, 2_592_000.0)
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
-# From so many values on, sorting them into buckets at once is faster than one by one.
-_MANY = 60
+# At least this many values are sorted into buckets faster with NumPy.
+_MIN_FOR_NUMPY = 60
 
 
 class Snapshot(NamedTuple):
-    """State of a process's parts, as of now.
+    """The current state of an API process.
 
     Args:
         predictions_waiting: predictions not yet written.
         predictions_dropped, predictions_write_failures, store_errors: totals since the process started.
-        store_open: whether the circuit breaker keeps look-ups from the online store.
-        shadow_waiting: rows that wait for their work in shadow.
-        shadow_rows: total of rows for work in shadow, by what became of them.
-        canary_calls: calls of which a canary had a share, by harm and outcome; they begin anew with each trial.
-        retreats: 1 where the published canary has retreated, by harm.
-        refusals: how many versions are refused now, by harm.
-        versions: the loaded versions: harm, role, version.
+        store_open: whether the circuit breaker blocks look-ups in the online store.
+        shadow_waiting: rows waiting to be scored in shadow.
+        shadow_rows: total rows of shadow scoring, by outcome.
+        canary_calls: calls that a canary took part in, by harm and outcome; reset with each trial.
+        retreats: by harm, 1 if the published canary has retreated, else 0.
+        refusals: number of versions currently refused, by harm.
+        versions: the loaded versions, as (harm, role, version).
     """
 
     predictions_waiting: int = 0
@@ -63,7 +63,7 @@ class Snapshot(NamedTuple):
 
 
 class _Family(Generic[_M]):
-    """A metric's children by their labels; looking one up costs no lock."""
+    """A metric's children by label values; look-ups take no lock."""
 
     __slots__ = ("_children", "_make")
 
@@ -83,9 +83,10 @@ class _Family(Generic[_M]):
 
 
 class Metrics:
-    """This process's metrics. prometheus_client is imported here, not before: BentoML has set its folder by then.
+    """The metrics of this process.
 
-    Thread-safe, but for `tick`, which belongs to one thread.
+    Thread-safe, except `update`, which only one thread may call. prometheus_client is imported late, because BentoML
+    sets its folder first.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
@@ -93,57 +94,67 @@ class Metrics:
         self.labels: dict[str, tuple[str, ...]] = {}
         counter, histogram = self._counter, self._histogram
         summed, most = partial(self._gauge, "livesum"), partial(self._gauge, "livemax")
-        self._requests = counter("leads_http_requests_total", "Requests answered.", "method", "route", "status")
-        self._seconds = histogram("leads_http_request_seconds", "Time to the whole answer.", _SECONDS, "route")
-        self._inflight = summed("leads_inflight_requests", "Requests being worked on.")()
-        self._limited = counter("leads_rate_limited_total", "Requests turned away for coming too often.", "limit")
-        self._stages = histogram("leads_stage_seconds", "Time of a scoring call's stages.", _STAGE_SECONDS, "stage")
+        self._requests = counter("leads_http_requests_total", "HTTP requests finished.", "method", "route", "status")
+        self._seconds = histogram(
+            "leads_http_request_seconds", "Time from request to complete response, in seconds.", _SECONDS, "route"
+        )
+        self._inflight = summed("leads_inflight_requests", "HTTP requests in progress.")()
+        self._limited = counter("leads_rate_limited_total", "Requests refused by a rate limit.", "limit")
+        self._stages = histogram(
+            "leads_stage_seconds", "Time per stage of a scoring call, in seconds.", _STAGE_SECONDS, "stage"
+        )
         self._scores = counter("leads_scores_total", "Subjects scored.", "harm", "role", "tier")
         self._unscored = counter("leads_scores_failed_total", "Subjects that could not be scored.", "error")
         self._score = histogram("leads_score", "Calibrated scores.", _SCORES, "harm", "role")
-        self._ages = histogram("leads_feature_age_seconds", "Age of the oldest row behind a score.", _AGES, "harm")
-        self._degraded = counter("leads_degraded_total", "Scores that did without something.", "harm", "flag")
-        self._versions = summed("leads_model_version", "Processes that hold a version.", "harm", "role", "version")
-        self._refusals = most("leads_model_refusals", "Versions refused now.", "harm")
-        self._retreats = most("leads_canary_retreated", "1 while the published canary has retreated.", "harm")
-        self._canary = counter("leads_canary_calls_total", "Calls a canary had a share of.", "harm", "outcome")
-        self._shadow = counter("leads_shadow_rows_total", "Rows for work in shadow.", "outcome")
-        self._shadow_waiting = summed("leads_shadow_waiting", "Rows that wait for their work in shadow.")()
-        self._waiting = summed("leads_predictions_waiting", "Predictions not yet written.")()
-        self._dropped = counter("leads_predictions_dropped_total", "Predictions that were not logged.")
-        self._failures = counter("leads_predictions_write_failures_total", "Failed writes of the prediction log.")
-        self._open = most("leads_store_circuit_open", "1 while the online store is not asked.")()
+        self._ages = histogram(
+            "leads_feature_age_seconds", "Age of the oldest feature row behind a score, in seconds.", _AGES, "harm"
+        )
+        self._degraded = counter("leads_degraded_total", "Scores with a degraded flag.", "harm", "flag")
+        self._versions = summed(
+            "leads_model_version", "Processes that have a version loaded.", "harm", "role", "version"
+        )
+        self._refusals = most("leads_model_refusals", "Model versions currently refused.", "harm")
+        self._retreats = most("leads_canary_retreated", "1 if the published canary has retreated, else 0.", "harm")
+        self._canary = counter(
+            "leads_canary_calls_total", "Scoring calls that a canary took part in.", "harm", "outcome"
+        )
+        self._shadow = counter("leads_shadow_rows_total", "Rows of shadow scoring.", "outcome")
+        self._shadow_waiting = summed("leads_shadow_waiting", "Rows waiting to be scored in shadow.")()
+        self._waiting = summed("leads_predictions_waiting", "Predictions waiting to be written.")()
+        self._dropped = counter("leads_predictions_dropped_total", "Predictions dropped before they were written.")
+        self._failures = counter("leads_predictions_write_failures_total", "Failed writes to the prediction log.")
+        self._open = most("leads_store_circuit_open", "1 if the circuit breaker of the online store is open, else 0.")()
         self._store_errors = counter("leads_store_errors_total", "Failed look-ups in the online store.")
         self._counted: dict[tuple[_Family[Counter], tuple[str, ...]], int] = {}
 
-    def begun(self) -> None:
-        """A request came in; `request` is called once it is answered."""
+    def request_started(self) -> None:
+        """Count a request as in progress, until `request_finished`."""
         self._inflight.inc()
 
-    def request(self, method: str, route: str, status: int, seconds: float) -> None:
-        """Count one answered request."""
+    def request_finished(self, method: str, route: str, status: int, seconds: float) -> None:
+        """Count a finished request and observe its time in seconds."""
         self._inflight.dec()
         self._requests(method if method in _METHODS else "other", route, str(status)).inc()
         self._seconds(route).observe(seconds)
 
-    def limited(self, limit: str) -> None:
-        """Count a request turned away by a rate limit: `key` or `unknown_keys`."""
+    def rate_limited(self, limit: str) -> None:
+        """Count a request refused by a rate limit: `key` or `unknown_keys`."""
         self._limited(limit).inc()
 
-    def stages(self, done: Iterable[Stage]) -> None:
-        """Observe the stages of a scoring call."""
+    def observe_stages(self, done: Iterable[Stage]) -> None:
+        """Observe the times of a scoring call's stages."""
         for stage in done:
             self._stages(stage.name).observe((stage.ended - stage.began) / 1e9)
 
-    def scored(self, scored: ScoringResult) -> None:
-        """Count what scoring answered."""
+    def count_scores(self, scored: ScoringResult) -> None:
+        """Count the scores and errors of a scoring call."""
         for group in scored.groups:
             self._group(group)
         for error, n in Tally(type(entry.error).__name__ for entry in scored.errors).items():
             self._unscored(error).inc(n)
 
-    def tick(self, now: Snapshot) -> None:
-        """Take over the state of this process's parts; called about once a second."""
+    def update(self, now: Snapshot) -> None:
+        """Set the metrics to the current state of this process. Called about once a second."""
         self._waiting.set(now.predictions_waiting)
         self._open.set(float(now.store_open))
         self._total(self._dropped, (), now.predictions_dropped)
@@ -161,7 +172,7 @@ class Metrics:
             self._versions(*version).set(float(version in now.versions))
 
     def text(self) -> bytes:
-        """Prometheus' text format; with several workers, the sum over all of them. Blocks."""
+        """The metrics in Prometheus' text format, summed over all processes of the instance. Blocks."""
         return text_of(self._registry)
 
     def _group(self, group: GroupScores) -> None:
@@ -178,7 +189,7 @@ class Metrics:
 
     def _total(self, family: _Family[Counter], labels: tuple[str, ...], total: int) -> None:
         before = self._counted.get((family, labels), 0)
-        # A smaller total than before began anew.
+        # A total smaller than before was reset in between.
         family(*labels).inc(total - before if total >= before else total)
         self._counted[family, labels] = total
 
@@ -204,11 +215,11 @@ class Metrics:
 
 
 def _observe(child: Histogram, values: Sequence[float]) -> None:
-    """Like `observe` of each value. prometheus_client has no such call: this fills the buckets as its own does."""
+    """Observe many values at once. prometheus_client can't, so this fills its buckets the way `observe` does."""
     if not values:
         return
     bounds = child._upper_bounds
-    if len(values) < _MANY:
+    if len(values) < _MIN_FOR_NUMPY:
         counts: Mapping[int, int] = Tally(bisect_left(bounds, value) for value in values)
     else:
         filled = np.bincount(np.searchsorted(bounds, values))
@@ -220,7 +231,7 @@ def _observe(child: Histogram, values: Sequence[float]) -> None:
 
 @cache
 def process_metrics() -> Metrics:
-    """The one set of metrics of this process."""
+    """The metrics of this process, created once."""
     from prometheus_client import CollectorRegistry
 
     return Metrics(CollectorRegistry())

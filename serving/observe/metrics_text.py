@@ -1,4 +1,4 @@
-"""What a scrape answers: this process's metrics, or the sum over all processes of the instance."""
+"""The response to a scrape: this process's metrics, or the sum over all processes of the instance."""
 
 from __future__ import annotations
 
@@ -12,43 +12,43 @@ if TYPE_CHECKING:
     from prometheus_client.metrics_core import Metric
     from prometheus_client.registry import Collector
 
-# Series of these are left out while they are 0: their labels grow with time, and none is needed for what is gone.
-_ONLY_WHILE_SET = frozenset(("leads_model_version",))
+# Series of these metrics are omitted while they are 0; otherwise every past version would remain forever.
+_OMIT_ZEROS = frozenset(("leads_model_version",))
 
 
 def text_of(registry: CollectorRegistry) -> bytes:
-    """Prometheus' text format of `registry`; with several processes, of the files in which each keeps its values."""
+    """The metrics of `registry` in Prometheus' text format; with several processes, summed over their files."""
     from prometheus_client import CollectorRegistry, generate_latest, multiprocess
 
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
-        return generate_latest(_Shown(registry))
-    _forget_dead(Path(folder))
-    together = CollectorRegistry()
-    multiprocess.MultiProcessCollector(together, path=folder)  # type: ignore[no-untyped-call]
-    return generate_latest(_Shown(together))
+        return generate_latest(_WithoutZeros(registry))
+    _delete_dead(Path(folder))
+    merged = CollectorRegistry()
+    multiprocess.MultiProcessCollector(merged, path=folder)  # type: ignore[no-untyped-call]
+    return generate_latest(_WithoutZeros(merged))
 
 
-class _Shown:
+class _WithoutZeros:
     def __init__(self, inner: Collector) -> None:
         self._inner = inner
 
     def collect(self) -> Iterator[Metric]:
         for metric in self._inner.collect():
-            if metric.name in _ONLY_WHILE_SET:
+            if metric.name in _OMIT_ZEROS:
                 metric.samples = [sample for sample in metric.samples if sample.value]
             yield metric
 
 
-def _forget_dead(folder: Path) -> None:
-    """Drop the gauges of processes that ended: BentoML starts a worker that died again, under another number."""
+def _delete_dead(folder: Path) -> None:
+    """Delete the gauges of processes that no longer exist: BentoML restarts a dead API process with a new PID."""
     for path in folder.glob("gauge_live*_*.db"):
         pid = path.stem.rpartition("_")[2]
-        if pid.isdecimal() and not _lives(int(pid)):
+        if pid.isdecimal() and not _is_running(int(pid)):
             path.unlink(missing_ok=True)
 
 
-def _lives(pid: int) -> bool:
+def _is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)
     except ProcessLookupError:

@@ -1,4 +1,4 @@
-"""Copies the state of an API process's parts into its metrics once a second."""
+"""Copies the state of an API process into its metrics, once a second."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _log = logging.getLogger(__name__)
 
 
 def snapshot(runtime: Runtime) -> Snapshot:
-    """The current state and totals of the service's parts."""
+    """Collect the current state of an API process."""
     served, lineup = runtime.published.status(), runtime.published.lineup()
     shadow, canaries = runtime.trials.shadow.snapshot(), runtime.trials.watch.snapshot()
     roles = {
@@ -45,7 +45,7 @@ async def keep_up_to_date(runtime: Runtime) -> None:
     """Update the metrics every second until cancelled."""
     while True:
         try:
-            runtime.metrics.tick(snapshot(runtime))
+            runtime.metrics.update(snapshot(runtime))
         except Exception as error:
             # A failed update leaves the metrics a second old; the next one may succeed.
             _log.error("could not update the metrics: %s", trace_of(error))

@@ -1,6 +1,6 @@
-"""What becomes known of a request while it is worked on, for its line in the log, its metrics and its trace.
+"""Facts about the current request, collected for its line in the access log, its metrics and its trace.
 
-The middleware opens the notes; scoring, in whichever thread, adds to them.
+The middleware creates the notes, and scoring adds to them, in whichever thread it runs.
 """
 
 from __future__ import annotations
@@ -14,10 +14,10 @@ _current: ContextVar[Notes | None] = ContextVar("leads_request_notes", default=N
 
 
 class Notes:
-    """Of one request; one thread at a time writes them. Of what was sent, nothing gets in but the number of subjects.
+    """Notes about one request. They contain no input. Not thread-safe.
 
     Args:
-        request_id: as the answer names it.
+        request_id: the id that the response carries in X-Request-Id.
     """
 
     __slots__ = ("harms", "key_id", "request_id", "stages", "subjects", "trace_id", "versions")
@@ -31,23 +31,24 @@ class Notes:
         self.versions: tuple[str, ...] = ()
         self.stages: Sequence[Stage] = ()
 
-    def scored(
+    def note_scoring(
         self, stages: Sequence[Stage], *, subjects: int, harms: Iterable[str] = (), versions: Iterable[str] = ()
     ) -> None:
-        """Note a scoring call: where its time went, how many subjects, under which harms, by which versions."""
+        """Note a scoring call: its stages, number of subjects, harms, and versions."""
         self.stages, self.subjects = stages, subjects
         self.harms, self.versions = tuple(harms), tuple(versions)
 
 
 def current() -> Notes | None:
-    """The notes of the request that is being worked on here; None outside of one."""
+    """The notes of the current request; None outside a request."""
     return _current.get()
 
 
-def opened(notes: Notes) -> Token[Notes | None]:
-    """Make these the current notes, here and in the threads that work for this request, until `closed`."""
+def set_current(notes: Notes) -> Token[Notes | None]:
+    """Make `notes` current in this context and the threads started from it, until `reset_current`."""
     return _current.set(notes)
 
 
-def closed(token: Token[Notes | None]) -> None:
+def reset_current(token: Token[Notes | None]) -> None:
+    """Undo `set_current`."""
     _current.reset(token)

@@ -1,7 +1,7 @@
-"""OpenTelemetry traces of requests, when they are asked for: a span per request, below it one per stage.
+"""Optional OpenTelemetry traces: a span per request, with a child span per stage.
 
-The provider is our own, whatever BentoML sets up. Sampling, endpoint and headers go by OpenTelemetry's environment
-variables (`OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_ENDPOINT`, …). Spans hold no text, no id of a subject, no key.
+We use our own provider, independent of BentoML's. Sampling, endpoint and headers are set by OpenTelemetry's environment
+variables (`OTEL_TRACES_SAMPLER`, `OTEL_EXPORTER_OTLP_ENDPOINT`, …). Spans contain no texts, subject ids or keys.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _NAME = "lead-serving"
 
 
 class Tracing:
-    """Makes the spans of requests and has `processor` take them away.
+    """Creates the spans of requests.
 
     Args:
-        processor: what becomes of finished spans.
+        processor: exports finished spans.
     """
 
     def __init__(self, processor: SpanProcessor) -> None:
@@ -43,7 +43,7 @@ class Tracing:
         self._propagator = TraceContextTextMapPropagator()
 
     def begin(self, notes: Notes, traceparent: str, tracestate: str = "") -> Span:
-        """Start a request's span, below the caller's when it sent one."""
+        """Start a request's span, as a child of the caller's if it sent one."""
         from opentelemetry.context import Context
         from opentelemetry.trace import SpanKind, format_trace_id
 
@@ -53,18 +53,18 @@ class Tracing:
         notes.trace_id = format_trace_id(span.get_span_context().trace_id)
         return span
 
-    def end(self, span: Span, notes: Notes, passed: Iterable[Stage], *, method: str, route: str, status: int) -> None:
-        """Finish a request's span, with what its notes say.
+    def end(self, span: Span, notes: Notes, stages: Iterable[Stage], *, method: str, route: str, status: int) -> None:
+        """Finish a request's span, with the attributes from its notes.
 
         Args:
-            passed: the stages before scoring; those of scoring are in the notes.
+            stages: the stages before scoring; those of scoring are in the notes.
         """
         from opentelemetry.context import Context
         from opentelemetry.trace import Status, StatusCode, set_span_in_context
 
         if span.is_recording():
             below = set_span_in_context(span, Context())
-            for stage in (*passed, *notes.stages):
+            for stage in (*stages, *notes.stages):
                 self._tracer.start_span(stage.name, below, start_time=stage.began).end(stage.ended)
             span.update_name(f"{method} {route}")
             span.set_attributes(
@@ -84,12 +84,12 @@ class Tracing:
         span.end()
 
     def close(self) -> None:
-        """Send what waits. Blocks, for as long as the exporter's time-out says."""
+        """Export pending spans. Blocks, at most for the exporter's timeout."""
         self._provider.shutdown()
 
 
 def open_tracing(settings: Settings) -> Tracing | None:
-    """Tracing as the settings say; None when it is off.
+    """Open tracing as configured; None if it is off.
 
     Raises:
         ConfigurationError: the exporter is not installed.
@@ -108,7 +108,7 @@ def _otlp() -> SpanExporter:
         raise ConfigurationError(
             "OpenTelemetry's OTLP exporter is not installed.",
             field="LEADS_TRACES",
-            remedy="Install opentelemetry-exporter-otlp-proto-http, or set it to off.",
+            remedy="Install opentelemetry-exporter-otlp-proto-http, or set LEADS_TRACES=off.",
         ) from error
     exporter: SpanExporter = OTLPSpanExporter()
     return exporter

@@ -1,7 +1,7 @@
-"""A verdict on a (subject, harm): event, lead and audit row change together or not at all.
+"""Decides a (subject, harm): event, lead and audit entry are written in one transaction.
 
-A human outranks automation. What a human decided stands until an appeal, and the same verdict sent twice by the same
-reviewer is one decision. `escalate` is no verdict yet: it takes the lead out of the queue until someone decides it.
+A human's decision outranks automation's and stands until an appeal. Repeating a reviewer's verdict has no effect.
+`escalate` takes the lead out of the queue without deciding it.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from serving.queue.leads_table import AuditEntry, Lead, find_lead, get_lead, lea
 
 
 class Ruling(NamedTuple):
-    """Who decides what, and why. `appeal` says that an earlier human decision is meant to be overturned."""
+    """A verdict to record. `appeal` allows it to overturn an earlier human decision."""
 
     verdict: Verdict
     reviewer: str
@@ -37,7 +37,7 @@ class Ruling(NamedTuple):
 
 
 class Decided(NamedTuple):
-    """The decision that now stands. `repeated`: it stood before and nothing changed."""
+    """The decision that now stands. `repeated` if it already stood and nothing changed."""
 
     subject: Subject
     harm: str
@@ -53,8 +53,8 @@ def decide_lead(
     """Decide a lead, in the caller's transaction.
 
     Raises:
-        NotFound: there is no such lead.
-        Conflict: another reviewer holds it, or it was decided otherwise.
+        NotFound: the lead doesn't exist.
+        Conflict: another reviewer has claimed it, or it was decided differently.
     """
     event_log.lock_head(connection)
     lead = get_lead(connection, id_, queue=policies.queue, now=clock_(), lock=True)
@@ -70,23 +70,27 @@ def decide_subject(
     policies: Policies,
     clock_: Clock = clock.now,
 ) -> Decided:
-    """Decide a subject that may never have been a lead, in the caller's transaction.
+    """Decide a subject, with or without a lead, in the caller's transaction.
 
     Raises:
-        NotFound: the harm or the subject is unknown.
+        NotFound: the harm or the subject doesn't exist.
         InvalidInput: the harm doesn't apply to this type of subject.
-        Conflict: another reviewer holds its lead, or it was decided otherwise and this is no appeal.
+        Conflict: another reviewer has claimed its lead, or it was decided differently and this isn't an appeal.
     """
     if subject.type_id not in policies.harm(harm, field="/harm").subject_types:
         raise InvalidInput(
             f"{harm} doesn't apply to subjects of type {subject.type_id!r}.",
             field="/subject/typeId",
-            remedy=f"Its types: {', '.join(policies.harm(harm).subject_types)}.",
+            remedy=f"It applies to: {', '.join(policies.harm(harm).subject_types)}.",
         )
     event_log.lock_head(connection)
     lead = find_lead(connection, lead_id(subject, harm), queue=policies.queue, now=clock_(), lock=True)
     if lead is None and subject not in current_items(connection, [subject]):
-        raise NotFound("This subject is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first.")
+        raise NotFound(
+            f"{subject.type_id} {subject.id!r} is unknown.",
+            field="/subject/id",
+            remedy="Send it with POST /v1/items first.",
+        )
     return _decide(connection, subject, harm, lead, ruling, clock_)
 
 
@@ -115,22 +119,23 @@ def _same(decision: DecisionMade, ruling: Ruling) -> bool:
     return (decision.verdict, decision.reviewer, decision.by) == (ruling.verdict, ruling.reviewer, ruling.by)
 
 
-def _check(stands: DecisionMade | None, lead: Lead | None, ruling: Ruling) -> None:
+def _check(standing: DecisionMade | None, lead: Lead | None, ruling: Ruling) -> None:
     if lead and lead.claimed_by not in (None, ruling.reviewer):
         raise Conflict(
-            "Another reviewer holds this lead.",
-            remedy=f"Decide it after {clock.to_text(lead.lease_until or 0)}, or let them release it.",
+            "Another reviewer has claimed this lead.",
+            remedy=f"Decide it after {clock.to_text(lead.lease_until or 0)}, or ask the reviewer to release it.",
         )
-    if stands is None or (stands.by == "automation" and ruling.by == "human"):
+    if standing is None or (standing.by == "automation" and ruling.by == "human"):
         return
     if ruling.by == "automation":
         raise Conflict(
-            f"It was decided before: {stands.verdict} by {stands.by}.", remedy="Automation can't change that."
+            f"{'A human' if standing.by == 'human' else 'Automation'} has already decided this: {standing.verdict}.",
+            remedy="Automation can't change a decision.",
         )
     if not ruling.appeal:
         raise Conflict(
-            f"It was decided before: {stands.verdict}.",
-            remedy="To overturn that send the decision with `appeal: true` to POST /v1/decisions.",
+            f"A human has already decided this: {standing.verdict}.",
+            remedy="To overturn the decision, send yours with `appeal: true` to POST /v1/decisions.",
         )
 
 

@@ -1,4 +1,4 @@
-"""A lead as it is stored, how waiting counts towards its place, and the audit row each change leaves."""
+"""Reading leads from the database, their priority in SQL, and the audit trail."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ STATES: tuple[LeadState, ...] = get_args(LeadState)
 class Lead(msgspec.Struct, frozen=True):
     """A subject offered for review under one harm.
 
-    `priority` counts waiting up to the moment of reading. `claimed_by` and `lease_until` are set while a reviewer holds
-    it; a lead whose lease ran out reads as `open`.
+    `priority` includes the time waited until the lead was read. `claimed_by` and `lease_until` are set while a reviewer
+    has claimed it; after the lease expires, `state` is `open`.
     """
 
     id: str
@@ -50,7 +50,7 @@ class Lead(msgspec.Struct, frozen=True):
 
 
 class AuditEntry(NamedTuple):
-    """One thing that happened to a (subject, harm), with or without a lead."""
+    """One change of a (subject, harm) pair, with or without a lead."""
 
     at: Micros
     lead_id: str | None
@@ -62,7 +62,7 @@ class AuditEntry(NamedTuple):
 
 
 def lead_id(subject: Subject, harm: str) -> str:
-    """The same for the same subject and harm, on every machine and in every run.
+    """The id of the lead of a subject and harm, the same on every machine and in every run.
 
     >>> lead_id(Subject("comment", "c1"), "spam")
     'l_a1809010968ac429d33358a5'
@@ -72,20 +72,20 @@ def lead_id(subject: Subject, harm: str) -> str:
 
 
 def effective_state(now: Micros) -> sa.ColumnElement[str]:
-    """The state at `now`: a claim whose lease ran out counts as open."""
+    """The state at `now`: a claimed lead whose lease has expired is open."""
     expired = sa.and_(leads.c.state == "claimed", leads.c.lease_until <= now)
     return sa.case((expired, "open"), else_=leads.c.state)
 
 
 def priority(queue: QueuePolicy, now: Micros) -> sa.ColumnElement[float]:
-    """score × severity × exposure × (1 + waited / `aging_hours`), so that nothing waits for ever."""
+    """score × severity × exposure × (1 + waited / `aging_hours`), so that no lead waits forever."""
     waited = sa.case((leads.c.created_at < now, now - leads.c.created_at), else_=0)
     doubling = queue.aging_hours * clock.HOUR
     return leads.c.base_priority * (1.0 + sa.cast(waited, sa.Double) / doubling)
 
 
 def select_leads(queue: QueuePolicy, now: Micros) -> sa.Select[Any]:
-    """Every column, with `state` and `priority` as they are at `now`."""
+    """Select every column, with `state` and `priority` as of `now`."""
     return sa.select(
         *(column for column in leads.c if column.name != "state"),
         effective_state(now).label("state"),
@@ -94,7 +94,7 @@ def select_leads(queue: QueuePolicy, now: Micros) -> sa.Select[Any]:
 
 
 def read_lead(row: Row[Any] | Mapping[str, Any]) -> Lead:
-    """A row of `select_leads` as a record."""
+    """Convert a row of `select_leads`."""
     values = dict(row._mapping) if isinstance(row, Row) else dict(row)
     subject = Subject(values.pop("type_id"), values.pop("subject_id"))
     if values["state"] != "claimed":
@@ -105,26 +105,31 @@ def read_lead(row: Row[Any] | Mapping[str, Any]) -> Lead:
 
 
 def get_lead(connection: Connection, id_: str, *, queue: QueuePolicy, now: Micros, lock: bool = False) -> Lead:
-    """One lead; with `lock` nobody else changes it until the transaction ends.
+    """Read a lead. `lock` locks its row until the transaction ends.
 
     Raises:
-        NotFound: there is no such lead.
+        NotFound: the lead doesn't exist.
     """
     lead = find_lead(connection, id_, queue=queue, now=now, lock=lock)
     if lead is None:
-        raise NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
+        raise lead_not_found()
     return lead
 
 
+def lead_not_found() -> NotFound:
+    """The error for an id without a lead."""
+    return NotFound("Lead not found.", remedy="List leads with GET /v1/leads.")
+
+
 def find_lead(connection: Connection, id_: str, *, queue: QueuePolicy, now: Micros, lock: bool = False) -> Lead | None:
-    """Like `get_lead`, None when there is none."""
+    """Like `get_lead`, but None if the lead doesn't exist."""
     query = select_leads(queue, now).where(leads.c.id == id_)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return read_lead(row) if row else None
 
 
 def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Insert those rows whose key is free; returns the ids of the inserted ones."""
+    """Insert rows whose key doesn't exist yet; returns the ids of the inserted rows."""
     if not rows:
         return set()
     insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
@@ -133,7 +138,7 @@ def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[s
 
 
 def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
-    """Note what happened, in the transaction in which it happened."""
+    """Write audit entries, in the transaction of the changes that they describe."""
     rows = [
         {
             "at": entry.at,
@@ -152,7 +157,7 @@ def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
 
 
 def read_audit(connection: Connection, id_: str) -> list[AuditEntry]:
-    """Everything that happened to a lead, oldest first; empty when there is none."""
+    """A lead's audit trail, oldest first; empty if there is none."""
     query = sa.select(audit).where(audit.c.lead_id == id_).order_by(audit.c.seq)
     return [
         AuditEntry(

@@ -1,4 +1,4 @@
-"""What new scores do to the queue: open a lead, change it, or withdraw it."""
+"""Applies new scores to the queue: opens, updates and withdraws leads."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ _SCORED = ("score", "tier", "model_version", "prediction_id", "reasons", "base_p
 
 
 class Offer(NamedTuple):
-    """A score that may become, change or withdraw a lead. `exposure` is at least 1: how many it may still reach."""
+    """A score that may open, update or withdraw a lead. `exposure` is at least 1 and grows with recent plays."""
 
     subject: Subject
     harm: str
@@ -42,7 +42,7 @@ class Offer(NamedTuple):
 
 
 class Offered(NamedTuple):
-    """How many leads a call opened, changed and withdrew, and how many offers changed nothing."""
+    """How many leads a call opened, updated and withdrew, and how many offers had no effect."""
 
     opened: int
     updated: int
@@ -51,22 +51,22 @@ class Offered(NamedTuple):
 
 
 def offer(connection: Connection, offers: Iterable[Offer], now: Micros) -> Offered:
-    """Bring the queue up to date with new scores, in the caller's transaction.
+    """Update the queue with new scores, in the caller's transaction.
 
-    A pair that was decided without ever being a lead gets none; scores older than the stored one change nothing.
+    A (subject, harm) that was decided without a lead doesn't get one. Scores older than the stored one have no effect.
     """
     newest: dict[str, Offer] = {}
-    for one in offers:
-        id_ = lead_id(one.subject, one.harm)
-        if id_ not in newest or one.scored_at >= newest[id_].scored_at:
-            newest[id_] = one
+    for offer_ in offers:
+        id_ = lead_id(offer_.subject, offer_.harm)
+        if id_ not in newest or offer_.scored_at >= newest[id_].scored_at:
+            newest[id_] = offer_
     opened = updated = withdrawn = 0
     ids = sorted(newest)
     for start in range(0, len(ids), _CHUNK):
         part = {id_: newest[id_] for id_ in ids[start : start + _CHUNK]}
         stored = _lock(connection, part, now)
-        opened += _open(connection, {id_: one for id_, one in part.items() if id_ not in stored}, now)
-        changed = {id_: one for id_, one in part.items() if id_ in stored and _counts(one, stored[id_])}
+        opened += _open(connection, {id_: offer_ for id_, offer_ in part.items() if id_ not in stored}, now)
+        changed = {id_: offer_ for id_, offer_ in part.items() if id_ in stored and _applies(offer_, stored[id_])}
         withdrawn += _update(connection, changed, stored, now)
         updated += len(changed)
     updated -= withdrawn
@@ -77,40 +77,41 @@ def _lock(connection: Connection, offers: dict[str, Offer], now: Micros) -> dict
     query = (
         sa.select(leads.c.id, leads.c.scored_at, effective_state(now).label("state"))
         .where(leads.c.id.in_(list(offers)))
-        # One order for all writers: none waits for another that waits for it.
+        # All writers lock in the same order, which prevents deadlocks.
         .order_by(leads.c.id)
         .with_for_update()
     )
     return {row.id: row for row in connection.execute(query)}
 
 
-def _counts(one: Offer, stored: Any) -> bool:
-    return one.scored_at >= stored.scored_at and stored.state not in _FINAL
+def _applies(offer_: Offer, stored: Any) -> bool:
+    return offer_.scored_at >= stored.scored_at and stored.state not in _FINAL
 
 
 def _open(connection: Connection, new: dict[str, Offer], now: Micros) -> int:
-    new = {id_: one for id_, one in new.items() if one.tier != "none"}
-    past = event_log.decisions(connection, {one.subject for one in new.values()})
-    new = {id_: one for id_, one in new.items() if not _decided(past.get(one.subject, []), one.harm)}
+    new = {id_: offer_ for id_, offer_ in new.items() if offer_.tier != "none"}
+    past = event_log.decisions(connection, {offer_.subject for offer_ in new.values()})
+    new = {id_: offer_ for id_, offer_ in new.items() if not _decided(past.get(offer_.subject, []), offer_.harm)}
     rows = [
-        {"id": id_, **_identity(one), **_scored(one), "state": "open", "created_at": now} for id_, one in new.items()
+        {"id": id_, **_identity(offer_), **_scored(offer_), "state": "open", "created_at": now}
+        for id_, offer_ in new.items()
     ]
-    taken = insert_new(connection, leads, rows)
-    write_audit(connection, [_audit(now, id_, new[id_], "offered") for id_ in sorted(taken)])
-    return len(taken)
+    inserted = insert_new(connection, leads, rows)
+    write_audit(connection, [_audit(now, id_, new[id_], "offered") for id_ in sorted(inserted)])
+    return len(inserted)
 
 
 def _update(connection: Connection, changed: dict[str, Offer], stored: dict[str, Any], now: Micros) -> int:
     rows, entries, withdrawn = [], [], 0
-    for id_, one in changed.items():
+    for id_, offer_ in changed.items():
         was = stored[id_].state
-        row = {"lead_id": id_, **_scored(one), "state": was, "reopened_at": None}
-        if was == "open" and one.tier == "none":
+        row = {"lead_id": id_, **_scored(offer_), "state": was, "reopened_at": None}
+        if was == "open" and offer_.tier == "none":
             row["state"], withdrawn = "withdrawn", withdrawn + 1
-            entries.append(_audit(now, id_, one, "withdrawn"))
-        elif was == "withdrawn" and one.tier != "none":
+            entries.append(_audit(now, id_, offer_, "withdrawn"))
+        elif was == "withdrawn" and offer_.tier != "none":
             row["state"], row["reopened_at"] = "open", now
-            entries.append(_audit(now, id_, one, "offered"))
+            entries.append(_audit(now, id_, offer_, "offered"))
         rows.append(row)
     if rows:
         connection.execute(_update_statement(), rows)
@@ -120,7 +121,7 @@ def _update(connection: Connection, changed: dict[str, Offer], stored: dict[str,
 
 def _update_statement() -> sa.Update:
     values: dict[str, Any] = {name: sa.bindparam(name) for name in (*_SCORED, "state")}
-    # A lead that comes back waits anew; any other keeps the time it was first offered.
+    # A reopened lead starts to wait again; any other keeps the time of its first offer.
     values["created_at"] = sa.func.coalesce(sa.bindparam("reopened_at", type_=sa.BigInteger), leads.c.created_at)
     return sa.update(leads).where(leads.c.id == sa.bindparam("lead_id")).values(values)
 
@@ -129,24 +130,24 @@ def _decided(past: Sequence[DecisionMade], harm: str) -> bool:
     return any(decision.harm == harm for decision in past)
 
 
-def _identity(one: Offer) -> dict[str, Any]:
-    return {"type_id": one.subject.type_id, "subject_id": one.subject.id, "harm": one.harm}
+def _identity(offer_: Offer) -> dict[str, Any]:
+    return {"type_id": offer_.subject.type_id, "subject_id": offer_.subject.id, "harm": offer_.harm}
 
 
-def _scored(one: Offer) -> dict[str, Any]:
+def _scored(offer_: Offer) -> dict[str, Any]:
     return {
-        "score": one.score,
-        "tier": one.tier,
-        "model_version": one.model_version,
-        "prediction_id": one.prediction_id,
-        "reasons": msgspec.to_builtins(one.reasons),
-        "base_priority": one.base_priority,
-        "scored_at": one.scored_at,
+        "score": offer_.score,
+        "tier": offer_.tier,
+        "model_version": offer_.model_version,
+        "prediction_id": offer_.prediction_id,
+        "reasons": msgspec.to_builtins(offer_.reasons),
+        "base_priority": offer_.base_priority,
+        "scored_at": offer_.scored_at,
     }
 
 
-def _audit(now: Micros, id_: str, one: Offer, action: str) -> AuditEntry:
-    detail = {"score": one.score, "tier": one.tier, "model_version": one.model_version}
+def _audit(now: Micros, id_: str, offer_: Offer, action: str) -> AuditEntry:
+    detail = {"score": offer_.score, "tier": offer_.tier, "model_version": offer_.model_version}
     return AuditEntry(
-        now, id_, one.subject, one.harm, action, "scoring", {**detail, "prediction_id": one.prediction_id}
+        now, id_, offer_.subject, offer_.harm, action, "scoring", {**detail, "prediction_id": offer_.prediction_id}
     )

@@ -1,10 +1,10 @@
-"""The queue of leads: in which order they are listed, and who holds what.
+"""The queue of leads: listing, claiming and releasing them.
 
     open ──claim──► claimed ──decide──► decided │ escalated
-     ▲  ◄──release or lease runs out──┘
-     └──► withdrawn   a new score fell below the review tier while nobody held the lead; a later one opens it again
+     ▲  ◄──release or lease expires───┘
+     └──► withdrawn   a new score was below the review tier while the lead was open; a higher score reopens it
 
-A lead that was decided or escalated stays as it was when that happened: a new score neither reopens nor changes it.
+New scores don't change leads that are decided or escalated.
 """
 
 from __future__ import annotations
@@ -37,25 +37,25 @@ from serving.queue.leads_table import (
 )
 from serving.queue.offers import Offer, Offered, offer
 
-__all__ = ["Lead", "Offer", "Offered", "Page", "claim", "listing", "offer", "release"]
+__all__ = ["Lead", "Offer", "Offered", "Page", "claim", "list_leads", "offer", "release"]
 
 
 class Page(NamedTuple):
-    """Leads by falling priority, and where the next page begins; None after the last."""
+    """Leads, highest priority first, and the cursor of the next page; None after the last page."""
 
     leads: list[Lead]
     next_cursor: str | None
 
 
 class _Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """Where a page ended. The instant is kept, because priorities move with time."""
+    """The end of a page. It contains the time of the first page, because priorities change over time."""
 
     at: Instant
     priority: float
     id: Annotated[str, msgspec.Meta(pattern=r"^l_[0-9a-f]{24}$(?!\n)")]
 
 
-def listing(
+def list_leads(
     connection: Connection,
     *,
     queue: QueuePolicy,
@@ -66,14 +66,14 @@ def listing(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """Leads by falling priority. Following the cursor neither repeats nor skips a lead that stays as it is.
+    """List leads, highest priority first. Following the cursor neither repeats nor skips unchanged leads.
 
     Args:
-        harms: only these; None: all.
-        state: only leads in this state; None: all.
+        harms: only leads of these harms; None for all.
+        state: only leads in this state; None for all.
 
     Raises:
-        InvalidInput: the cursor is not one of ours.
+        InvalidInput: the cursor is invalid.
     """
     after = _read_cursor(cursor) if cursor else None
     at = after.at if after else now
@@ -82,7 +82,7 @@ def listing(
     if harms is not None:
         query = query.where(leads.c.harm.in_(sorted(harms)))
     if state is not None:
-        # Spelt out beside the effective state, so that the index on the stored one is used.
+        # Also filters by the stored state, so that its index is used.
         stored = ("open", "claimed") if state == "open" else (state,)
         query = query.where(leads.c.state.in_(stored), effective_state(at) == state)
     if type_id is not None:
@@ -105,10 +105,10 @@ def claim(
     now: Micros,
     harms: Collection[str] | None = None,
 ) -> list[Lead]:
-    """Lease the best `n` open leads to `reviewer`; two reviewers never hold the same one.
+    """Claim the `n` open leads with the highest priority for `reviewer`; two reviewers never get the same lead.
 
-    On SQLite the caller's transaction is the only writing one; on PostgreSQL rows that another claim is taking are
-    passed over.
+    On SQLite, the caller's transaction is the only one that writes. On PostgreSQL, rows locked by another claim are
+    skipped.
     """
     query = (
         select_leads(queue, now)
@@ -133,16 +133,17 @@ def claim(
 
 
 def release(connection: Connection, id_: str, *, reviewer: str, queue: QueuePolicy, now: Micros) -> Lead:
-    """Give a claimed lead back.
+    """Release a claimed lead.
 
     Raises:
-        NotFound: there is no such lead.
-        Conflict: `reviewer` doesn't hold it.
+        NotFound: the lead doesn't exist.
+        Conflict: `reviewer` hasn't claimed it.
     """
     lead = get_lead(connection, id_, queue=queue, now=now, lock=True)
     if lead.claimed_by != reviewer:
         raise Conflict(
-            f"The lead is {lead.state} and not held by this reviewer.", remedy="Only its holder releases it."
+            f"This reviewer has not claimed the lead; its state is {lead.state}.",
+            remedy="Only the reviewer who claimed a lead can release it.",
         )
     _set(connection, [lead.id], state="open", claimed_by=None, lease_until=None)
     write_audit(connection, [AuditEntry(now, lead.id, lead.subject, lead.harm, "released", reviewer, {})])
@@ -163,5 +164,5 @@ def _read_cursor(text: str) -> _Cursor:
         return msgspec.json.decode(raw, type=_Cursor)
     except (binascii.Error, ValueError) as error:
         raise InvalidInput(
-            "This is not a cursor.", field="/cursor", remedy="Use `nextCursor` of the answer before, unchanged."
+            "Not a valid cursor.", field="/cursor", remedy="Use `nextCursor` of the previous page, unchanged."
         ) from error

@@ -1,7 +1,8 @@
-"""Why a score is high, in stable codes and readable text with the numbers in it.
+"""Reasons for a high score: stable codes, and texts for reviewers that contain the numbers.
 
-The booster's contributions per prediction show which inputs raised the score. Inputs about the same thing share a code,
-and the code's strongest input provides the numbers. Feature names never leave this module.
+The booster's contributions show which inputs raised a score. Related inputs share a code, and the text comes from the
+code's strongest input. Texts never contain feature names. Subjects can be items or accounts, so a text about the
+subject itself must fit both.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 MAX_REASONS = 4
-# In log-odds. Reasons with less weight hardly moved the score and are left out.
+# In log-odds. Weaker reasons barely changed the score and are left out.
 MIN_WEIGHT = 0.15
 
 
@@ -28,7 +29,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 class Explained(NamedTuple):
-    """How a margin is made up, in log-odds: `base` + the reasons' weights + `rest` = `margin`, up to rounding."""
+    """The parts of a margin, in log-odds: `base` + the reasons' weights + `rest` = `margin`, up to rounding."""
 
     margin: float
     base: float
@@ -49,12 +50,12 @@ def explain(
     contributions: npt.NDArray[np.float32],
     margin: float | None = None,
 ) -> Explained:
-    """The strongest reasons for one score, strongest first, and the rest of the margin.
+    """Explain one score by its strongest reasons, strongest first.
 
     Args:
-        names: (m,) the names of the model's inputs.
-        vector: (m,) the inputs; NaN where a value is missing.
-        contributions: (m + 1,) log-odds by input (TreeSHAP, Lundberg et al. 2020); the last one is the bias.
+        names: (m,) names of the model's inputs.
+        vector: (m,) values of the inputs; NaN where missing.
+        contributions: (m + 1,) contribution of each input in log-odds (TreeSHAP, Lundberg et al. 2020), then the bias.
         margin: the model's output in log-odds; by default the sum of the contributions.
     """
     strongest: dict[str, tuple[float, str]] = {}
@@ -73,17 +74,17 @@ def explain(
         for code, weight in ranked[:MAX_REASONS]
         if weight >= MIN_WEIGHT
     )
-    whole, base = (sum(parts) if margin is None else margin), parts[-1]
-    return Explained(whole, base, reasons, whole - base - sum(reason.weight for reason in reasons))
+    total, base = (sum(parts) if margin is None else margin), parts[-1]
+    return Explained(total, base, reasons, total - base - sum(reason.weight for reason in reasons))
 
 
 def _number(value: float) -> str:
     return f"{value:,.0f}"
 
 
-def _count(one: str, many: str, where: str = "") -> Callable[[float], str]:
+def _count(singular: str, plural: str, where: str = "") -> Callable[[float], str]:
     def text(value: float) -> str:
-        return f"{'no' if value == 0 else _number(value)} {one if value == 1 else many}{where and ' ' + where}"
+        return f"{'no' if value == 0 else _number(value)} {singular if value == 1 else plural}{where and ' ' + where}"
 
     return text
 
@@ -92,23 +93,25 @@ def _percent(of: str) -> Callable[[float], str]:
     return lambda value: f"{value:.0%} of {of}"
 
 
-def _age(of: str) -> Callable[[float], str]:
+def _age(template: str) -> Callable[[float], str]:
     def text(hours: float) -> str:
         if hours < 1:
-            return f"{of} is {max(1, round(hours * 60))} minutes old"
-        if hours < 48:
-            return f"{of} is {hours:.0f} hours old"
-        return f"{of} is {_number(hours / 24)} days old"
+            n, unit = max(1, round(hours * 60)), "minute"
+        elif hours < 48:
+            n, unit = round(hours), "hour"
+        else:
+            n, unit = round(hours / 24), "day"
+        return template.format(f"{n:,} {unit}{'' if n == 1 else 's'}")
 
     return text
 
 
-def _by(limit: float, below: str, above: str, text: Callable[[float], str]) -> Callable[[float], _Phrase]:
-    """One code below `limit`, another at or above it."""
+def _split(limit: float, below: str, above: str, text: Callable[[float], str]) -> Callable[[float], _Phrase]:
+    """Use code `below` for values less than `limit`, otherwise `above`."""
     return lambda value: _Phrase(below if value < limit else above, text)
 
 
-def _one(code: str, text: Callable[[float], str]) -> Callable[[float], _Phrase]:
+def _always(code: str, text: Callable[[float], str]) -> Callable[[float], _Phrase]:
     return lambda _: _Phrase(code, text)
 
 
@@ -126,93 +129,125 @@ _DEVICE = ("DEVICE_OF_ONE", "DEVICE_SHARED")
 _DAY, _WEEK, _QUARTER = "in 24 h", "in 7 days", "in 90 days"
 
 PHRASES: dict[str, Callable[[float], _Phrase]] = {
-    "item.age_h": _by(72, "ITEM_NEW", "ITEM_OLD", _age("the item")),
-    "item.versions": _by(2, "ITEM_UNEDITED", "ITEM_EDITED", _count("version", "versions", "of the item")),
-    "item.plays_1h": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", "in 1 h")),
-    "item.plays_24h": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", _DAY)),
-    "item.plays_7d": _by(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", _WEEK)),
-    "item.play_velocity": _by(2, "PLAYS_STEADY", "PLAYS_SURGE", _ratio("times the day's pace of plays in 1 h")),
-    "item.listeners_24h": _by(10, "LISTENERS_FEW", "LISTENERS_MANY", _count("listener", "listeners", _DAY)),
-    "item.plays_per_listener_24h": _by(3, "LISTENED_ONCE", "LISTENED_ON_REPEAT", _ratio("plays per listener in 24 h")),
-    "item.short_share_24h": _one("PLAYS_CUT_SHORT", _percent("its plays in 24 h stop right after 30 seconds")),
-    "item.reports_1h": _by(2, *_REPORTS, _count("report", "reports", "in 1 h")),
-    "item.reports_24h": _by(3, *_REPORTS, _count("report", "reports", _DAY)),
-    "item.reports_7d": _by(3, *_REPORTS, _count("report", "reports", _WEEK)),
-    "item.reports_90d": _by(3, *_REPORTS, _count("report", "reports", _QUARTER)),
-    "item.reporters_7d": _by(3, *_REPORTS, _count("account reported it", "accounts reported it", _WEEK)),
-    "item.reliable_reports_7d": _by(
-        2, "SIGNAL_REPORTS_FEW", "SIGNAL_REPORTS_RELIABLE", _ratio("reports in 7 days, weighed by who was right before")
+    "item.age_h": _split(72, "ITEM_NEW", "ITEM_OLD", _age("first seen {} ago")),
+    "item.versions": _split(2, "ITEM_UNEDITED", "ITEM_EDITED", _count("version sent", "versions sent")),
+    "item.plays_1h": _split(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", "in 1 h")),
+    "item.plays_24h": _split(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", _DAY)),
+    "item.plays_7d": _split(1, "ITEM_UNPLAYED", "ITEM_PLAYED", _count("play", "plays", _WEEK)),
+    "item.play_velocity": _split(
+        2, "PLAYS_STEADY", "PLAYS_SURGE", _ratio("times the day's average plays per hour, in 1 h")
     ),
-    "item.report_surge": _by(2, *_REPORTS, _ratio("times the week's daily reports in 24 h")),
-    "item.report_rate_24h": _by(1, *_REPORTS, _ratio("reports per hundred plays in 24 h")),
-    "item.notices": _one("SIGNAL_TRUSTED_FLAGGER", _count("trusted-flagger notice", "trusted-flagger notices")),
-    "item.hash_matches": _one("SIGNAL_HASH_MATCH", _count("match", "matches", "with known violating content")),
-    "item.classifier_score": _one("SIGNAL_CLASSIFIER", lambda v: f"a partner's classifier says {v:.2f}"),
-    "account.age_h": _by(72, "ACCOUNT_NEW", "ACCOUNT_OLD", _age("the account")),
-    "account.items_1h": _by(3, *_PACE, _count("item", "items", "by the account in 1 h")),
-    "account.items_24h": _by(5, *_PACE, _count("item", "items", "by the account in 24 h")),
-    "account.items_7d": _by(5, *_PACE, _count("item", "items", "by the account in 7 days")),
-    "account.items_90d": _by(30, *_PACE, _count("item", "items", "by the account in 90 days")),
-    "account.item_velocity": _by(2, *_PACE, _ratio("times its week's pace of items in 1 h")),
-    "account.parents_24h": _by(5, *_PACE, _count("item", "different items", "commented on in 24 h")),
-    "account.texts_7d": _by(
-        2, "ACCOUNT_REPEATS_ITSELF", "ACCOUNT_VARIES_TEXTS", _count("different text", "different texts", _WEEK)
+    "item.listeners_24h": _split(10, "LISTENERS_FEW", "LISTENERS_MANY", _count("listener", "listeners", _DAY)),
+    "item.plays_per_listener_24h": _split(
+        3, "LISTENED_ONCE", "LISTENED_ON_REPEAT", _ratio("plays per listener in 24 h")
     ),
-    "account.items_per_text_7d": _by(
-        2, "ACCOUNT_VARIES_TEXTS", "ACCOUNT_REPEATS_ITSELF", _ratio("items per different text in 7 days")
+    "item.short_share_24h": _always("PLAYS_CUT_SHORT", _percent("its plays in 24 h stop right after 30 seconds")),
+    "item.reports_1h": _split(2, *_REPORTS, _count("report", "reports", "in 1 h")),
+    "item.reports_24h": _split(3, *_REPORTS, _count("report", "reports", _DAY)),
+    "item.reports_7d": _split(3, *_REPORTS, _count("report", "reports", _WEEK)),
+    "item.reports_90d": _split(3, *_REPORTS, _count("report", "reports", _QUARTER)),
+    "item.reporters_7d": _split(3, *_REPORTS, _count("account reported it", "accounts reported it", _WEEK)),
+    "item.reliable_reports_7d": _split(
+        2,
+        "SIGNAL_REPORTS_FEW",
+        "SIGNAL_REPORTS_RELIABLE",
+        _ratio("reports in 7 days, weighted by the reporters' reliability"),
     ),
-    "account.link_share_7d": _one("ACCOUNT_LINKS", _percent("its items in 7 days hold a link")),
-    "account.reports_24h": _by(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 24 h")),
-    "account.reports_7d": _by(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 7 days")),
-    "account.reports_90d": _by(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 90 days")),
-    "account.reporters_7d": _by(
-        3, *_ACCOUNT_REPORTS, _count("account reported", "accounts reported", "its items in 7 days")
+    "item.report_surge": _split(2, *_REPORTS, _ratio("times the previous 6 days' average daily reports, in 24 h")),
+    "item.report_rate_24h": _split(1, *_REPORTS, _ratio("reports per hundred plays in 24 h")),
+    "item.notices": _always("SIGNAL_TRUSTED_FLAGGER", _count("trusted-flagger notice", "trusted-flagger notices")),
+    "item.hash_matches": _always("SIGNAL_HASH_MATCH", _count("match", "matches", "with known violating content")),
+    "item.classifier_score": _always("SIGNAL_CLASSIFIER", lambda v: f"a partner's classifier scored it {v:.2f}"),
+    "account.age_h": _split(72, "ACCOUNT_NEW", "ACCOUNT_OLD", _age("the account is {} old")),
+    "account.items_1h": _split(3, *_PACE, _count("item", "items", "by the account in 1 h")),
+    "account.items_24h": _split(5, *_PACE, _count("item", "items", "by the account in 24 h")),
+    "account.items_7d": _split(5, *_PACE, _count("item", "items", "by the account in 7 days")),
+    "account.items_90d": _split(30, *_PACE, _count("item", "items", "by the account in 90 days")),
+    "account.item_velocity": _split(2, *_PACE, _ratio("times the account's average items per hour, in 1 h")),
+    "account.parents_24h": _split(5, *_PACE, _count("item", "different items", "commented on in 24 h")),
+    "account.texts_7d": _split(
+        2,
+        "ACCOUNT_REPEATS_ITSELF",
+        "ACCOUNT_VARIES_TEXTS",
+        _count("different text", "different texts", "by the account in 7 days"),
     ),
-    "account.notices_90d": _one("ACCOUNT_NOTICES", _count("notice or match", "notices and matches", _QUARTER)),
-    "account.strikes": _one("ACCOUNT_STRIKES", _count("earlier violation", "earlier violations", "by the account")),
-    "account.strikes_90d": _one("ACCOUNT_STRIKES", _count("violation", "violations", "by the account in 90 days")),
-    "account.cleared": _one("ACCOUNT_CLEARED", _count("decision", "decisions", "that found no violation")),
-    "account.strike_share": _one("ACCOUNT_STRIKES", _percent("its decisions found a violation")),
-    "account.plays_1h": _by(12, *_PLAYS, _count("play", "plays", "by the account in 1 h")),
-    "account.plays_24h": _by(100, *_PLAYS, _count("play", "plays", "by the account in 24 h")),
-    "account.plays_7d": _by(700, *_PLAYS, _count("play", "plays", "by the account in 7 days")),
-    "account.plays_90d": _by(9_000, *_PLAYS, _count("play", "plays", "by the account in 90 days")),
-    "account.tracks_24h": _by(10, "TRACKS_FEW", "TRACKS_MANY", _count("different track", "different tracks", _DAY)),
-    "account.track_entropy_7d": _by(
-        2, "TRACKS_ON_REPEAT", "TRACKS_VARIED", _ratio("bits of variety in its plays in 7 days, of at most 4")
+    "account.items_per_text_7d": _split(
+        2, "ACCOUNT_VARIES_TEXTS", "ACCOUNT_REPEATS_ITSELF", _ratio("items per different text by the account in 7 days")
     ),
-    "account.short_share_24h": _one("PLAYS_CUT_SHORT", _percent("its plays in 24 h stop right after 30 seconds")),
-    "account.short_share_7d": _one("PLAYS_CUT_SHORT", _percent("its plays in 7 days stop right after 30 seconds")),
-    "account.night_share_7d": _one("PLAYS_AT_NIGHT", _percent("its plays in 7 days were between 0 and 6 h UTC")),
-    "account.devices_7d": _by(3, "DEVICES_FEW", "DEVICES_MANY", _count("device", "devices", _WEEK)),
-    "account.reports_made_7d": _one("ACCOUNT_REPORTS_OTHERS", _count("report", "reports", "by the account in 7 days")),
-    "account.report_reliability": _by(
-        0.5, "ACCOUNT_REPORTS_WRONGLY", "ACCOUNT_REPORTS_RIGHTLY", _percent("its own reports were right")
+    "account.link_share_7d": _always("ACCOUNT_LINKS", _percent("the account's items in 7 days contain a link")),
+    "account.reports_24h": _split(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 24 h")),
+    "account.reports_7d": _split(3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 7 days")),
+    "account.reports_90d": _split(
+        3, *_ACCOUNT_REPORTS, _count("report", "reports", "of the account's items in 90 days")
     ),
-    "parent.children_1h": _one("PARENT_COMMENTS", _count("comment", "comments", "under the same item in 1 h")),
-    "parent.children_24h": _one("PARENT_COMMENTS", _count("comment", "comments", "under the same item in 24 h")),
-    "parent.accounts_24h": _one("PARENT_COMMENTS", _count("account commented", "accounts commented", "there in 24 h")),
-    "parent.reports_24h": _one("PARENT_REPORTS", _count("report", "reports", "under the same item in 24 h")),
-    "bucket.items_24h": _by(2, *_COPIES, _count("item", "items", "with nearly the same text in 24 h")),
-    "bucket.items_7d": _by(2, *_COPIES, _count("item", "items", "with nearly the same text in 7 days")),
-    "bucket.accounts_24h": _by(2, *_COPIES, _count("account", "accounts", "with nearly the same text in 24 h")),
-    "bucket.accounts_7d": _by(2, *_COPIES, _count("account", "accounts", "with nearly the same text in 7 days")),
-    "bucket.reports_7d": _one("TEXT_COPIES_REPORTED", _count("report", "reports", "of nearly the same text in 7 days")),
-    "bucket.violations_90d": _one(
+    "account.reporters_7d": _split(
+        3, *_ACCOUNT_REPORTS, _count("account reported", "accounts reported", "the account's items in 7 days")
+    ),
+    "account.notices_90d": _always(
+        "ACCOUNT_NOTICES", _count("notice or match", "notices and matches", "about the account's items in 90 days")
+    ),
+    "account.strikes": _always("ACCOUNT_STRIKES", _count("earlier violation", "earlier violations", "by the account")),
+    "account.strikes_90d": _always("ACCOUNT_STRIKES", _count("violation", "violations", "by the account in 90 days")),
+    "account.cleared": _always(
+        "ACCOUNT_CLEARED", _count("earlier decision", "earlier decisions", "found no violation by the account")
+    ),
+    "account.strike_share": _always("ACCOUNT_STRIKES", _percent("decisions about the account found a violation")),
+    "account.plays_1h": _split(12, *_PLAYS, _count("play", "plays", "by the account in 1 h")),
+    "account.plays_24h": _split(100, *_PLAYS, _count("play", "plays", "by the account in 24 h")),
+    "account.plays_7d": _split(700, *_PLAYS, _count("play", "plays", "by the account in 7 days")),
+    "account.plays_90d": _split(9_000, *_PLAYS, _count("play", "plays", "by the account in 90 days")),
+    "account.tracks_24h": _split(
+        10, "TRACKS_FEW", "TRACKS_MANY", _count("different track", "different tracks", "played by the account in 24 h")
+    ),
+    "account.track_entropy_7d": _split(
+        2, "TRACKS_ON_REPEAT", "TRACKS_VARIED", _ratio("of at most 4 bits of variety in the account's plays in 7 days")
+    ),
+    "account.short_share_24h": _always(
+        "PLAYS_CUT_SHORT", _percent("the account's plays in 24 h stop right after 30 seconds")
+    ),
+    "account.short_share_7d": _always(
+        "PLAYS_CUT_SHORT", _percent("the account's plays in 7 days stop right after 30 seconds")
+    ),
+    "account.night_share_7d": _always(
+        "PLAYS_AT_NIGHT", _percent("the account's plays in 7 days were between 00:00 and 06:00 UTC")
+    ),
+    "account.devices_7d": _split(
+        3, "DEVICES_FEW", "DEVICES_MANY", _count("device", "devices", "used by the account in 7 days")
+    ),
+    "account.reports_made_7d": _always(
+        "ACCOUNT_REPORTS_OTHERS", _count("report", "reports", "by the account in 7 days")
+    ),
+    "account.report_reliability": _split(
+        0.5, "ACCOUNT_REPORTS_WRONGLY", "ACCOUNT_REPORTS_RIGHTLY", _percent("the account's own reports were correct")
+    ),
+    "parent.children_1h": _always("PARENT_COMMENTS", _count("comment", "comments", "under the same item in 1 h")),
+    "parent.children_24h": _always("PARENT_COMMENTS", _count("comment", "comments", "under the same item in 24 h")),
+    "parent.accounts_24h": _always(
+        "PARENT_COMMENTS", _count("account commented", "accounts commented", "there in 24 h")
+    ),
+    "parent.reports_24h": _always("PARENT_REPORTS", _count("report", "reports", "under the same item in 24 h")),
+    "bucket.items_24h": _split(2, *_COPIES, _count("item", "items", "with nearly the same text in 24 h")),
+    "bucket.items_7d": _split(2, *_COPIES, _count("item", "items", "with nearly the same text in 7 days")),
+    "bucket.accounts_24h": _split(2, *_COPIES, _count("account", "accounts", "with nearly the same text in 24 h")),
+    "bucket.accounts_7d": _split(2, *_COPIES, _count("account", "accounts", "with nearly the same text in 7 days")),
+    "bucket.reports_7d": _always(
+        "TEXT_COPIES_REPORTED", _count("report", "reports", "of nearly the same text in 7 days")
+    ),
+    "bucket.violations_90d": _always(
         "TEXT_FOUND_VIOLATING", _count("violation", "violations", "found in nearly the same text in 90 days")
     ),
-    "device.accounts_24h": _by(2, *_DEVICE, _count("account", "accounts", "on its device in 24 h")),
-    "device.accounts_7d": _by(2, *_DEVICE, _count("account", "accounts", "on its device in 7 days")),
-    "device.plays_24h": _by(200, *_DEVICE, _count("play", "plays", "from its device in 24 h")),
-    "text.chars": _by(60, "TEXT_SHORT", "TEXT_LONG", _count("character", "characters", "of text")),
-    "text.words": _by(10, "TEXT_SHORT", "TEXT_LONG", _count("word", "words", "of text")),
-    "text.urls": _one("TEXT_LINKS", _count("link", "links", "in the text")),
-    "text.upper_share": _one("TEXT_CAPITALS", _percent("the text is in capitals")),
-    "text.digit_share": _one("TEXT_DIGITS", _percent("the text is digits")),
-    "text.punctuation_share": _one("TEXT_PUNCTUATION", _percent("the text is punctuation")),
-    "text.repeats": _one("TEXT_REPEATS", _count("character", "characters", "in the text repeated three times")),
-    # In words, because a reviewer must not see the score.
-    "text.score": _one(
-        "TEXT_RESEMBLES_VIOLATIONS", lambda v: f"the wording is {'much ' if v > 2 else ''}like violating texts"
+    "device.accounts_24h": _split(2, *_DEVICE, _count("account", "accounts", "on the account's device in 24 h")),
+    "device.accounts_7d": _split(2, *_DEVICE, _count("account", "accounts", "on the account's device in 7 days")),
+    "device.plays_24h": _split(200, *_DEVICE, _count("play", "plays", "from the account's device in 24 h")),
+    "text.chars": _split(60, "TEXT_SHORT", "TEXT_LONG", _count("character", "characters", "of text")),
+    "text.words": _split(10, "TEXT_SHORT", "TEXT_LONG", _count("word", "words", "of text")),
+    "text.urls": _always("TEXT_LINKS", _count("link", "links", "in the text")),
+    "text.upper_share": _always("TEXT_CAPITALS", _percent("the text is capital letters")),
+    "text.digit_share": _always("TEXT_DIGITS", _percent("the text is digits")),
+    "text.punctuation_share": _always("TEXT_PUNCTUATION", _percent("the text is punctuation")),
+    "text.repeats": _always("TEXT_REPEATS", _count("run", "runs", "of a repeated character in the text")),
+    # In words, because reviewers must not see the score.
+    "text.score": _always(
+        "TEXT_RESEMBLES_VIOLATIONS", lambda v: f"the wording is {'very ' if v > 2 else ''}similar to violating texts"
     ),
 }

@@ -29,7 +29,7 @@ from models.registry.versions import VersionReader
 from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
-from serving.versions.published_state import HarmState, State, read_state, write_state
+from serving.versions.published_state import HarmState, PublishedState, read_state, write_state
 from serving.versions.verification import Load, load_verified, reason_of
 
 # Seconds after which a refused version is tried again: a disk or the network may have failed the first time.
@@ -73,7 +73,7 @@ class Follower:
         self._state = self._load_state()
         self._refuse_crashed_version()
 
-    def step(self) -> State:
+    def step(self) -> PublishedState:
         """Read every harm's aliases once and publish what changed.
 
         A harm whose aliases can't be read keeps its published versions and doesn't delay the others.
@@ -98,8 +98,8 @@ class Follower:
             _log.warning("keeping the published versions of %s: %s", harm, reason_of(failure))
         return self._publish({harm: answered.get(harm, self._before(harm)) for harm in self._policies.harms})
 
-    def _publish(self, harms: dict[str, HarmState]) -> State:
-        state = State(self._clock(), harms)
+    def _publish(self, harms: dict[str, HarmState]) -> PublishedState:
+        state = PublishedState(self._clock(), harms)
         write_state(self._folder, state)
         for harm, after in harms.items():
             self._report(harm, self._before(harm), after)
@@ -109,12 +109,12 @@ class Follower:
     def _before(self, harm: str) -> HarmState:
         return self._state.harms.get(harm, HarmState())
 
-    def _load_state(self) -> State:
+    def _load_state(self) -> PublishedState:
         try:
             return read_state(self._folder)
         except ModelRefused as error:
             _log.warning("starting with an empty state: %s", error)
-            return State()
+            return PublishedState()
 
     def _refuse_crashed_version(self) -> None:
         """Refuse, for now, the version that crashed the previous follower, so that the other harms get their turn."""

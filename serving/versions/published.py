@@ -27,7 +27,7 @@ from models.version import ModelVersion
 from models.version import load as load_version
 from serving.lineup import Canary, Lineup
 from serving.trials.retreats import Key, Retreats
-from serving.versions.published_state import STATE_FILE, HarmState, State, read_state
+from serving.versions.published_state import STATE_FILE, HarmState, PublishedState, read_state
 from serving.versions.serving_status import ServingStatus
 from serving.versions.verification import Load, load_verified, reason_of
 
@@ -44,7 +44,7 @@ class _Refused(NamedTuple):
     folder: _Stat
 
 
-class Published:
+class PublishedVersions:
     """The published versions, loaded and verified. Thread-safe. `refresh` does the work; `start` does so in a thread.
 
     Args:
@@ -67,7 +67,7 @@ class Published:
         self._policies = policies
         self._load = load or partial(load_version, place=place_of(settings))
         self._timer = timer
-        self._state = State()
+        self._state = PublishedState()
         self._seen: _Stat = None
         self._damaged: _Stat = None
         # Replaced as a whole, never modified: a request keeps the line-up it started with.

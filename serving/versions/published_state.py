@@ -39,29 +39,29 @@ class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
         return tuple(dict.fromkeys(x for x in (self.champion, self.canary, self.challenger, self.previous) if x))
 
 
-class State(msgspec.Struct, frozen=True):
+class PublishedState(msgspec.Struct, frozen=True):
     """The whole file. `checked_at` is when the registry last responded, in µs since epoch; 0 if never."""
 
     checked_at: Micros = 0
     harms: Mapping[str, HarmState] = {}
 
 
-def read_state(folder: Path) -> State:
+def read_state(folder: Path) -> PublishedState:
     """Read the published state; an empty state if nothing was published yet.
 
     Raises:
         ModelRefused: the file is damaged or unreadable.
     """
     try:
-        return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=State)
+        return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=PublishedState)
     except FileNotFoundError:
-        return State()
+        return PublishedState()
     except (OSError, msgspec.MsgspecError) as error:
         raise ModelRefused(
             f"{STATE_FILE} is damaged or unreadable.", field=str(folder), remedy="Restart the follower."
         ) from error
 
 
-def write_state(folder: Path, state: State) -> None:
+def write_state(folder: Path, state: PublishedState) -> None:
     """Publish a state, atomically and durably."""
     write_json(folder / STATE_FILE, state)

@@ -1,4 +1,4 @@
-"""Builds the worker and runs it: once over what is in the log, or until it is stopped."""
+"""Builds workers and runs them: once over the current event log, or until stopped."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from serving.observe import logs
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 from serving.versions.published_state import read_state
 from serving.worker.worker import Worker
 
 _FOLLOWER_S = 60.0
-# The worker waits for a slow store rather than go on without it, but not so long that it can't react to SIGTERM.
+# The worker waits for a slow store instead of scoring without it, but not so long that it can't react to SIGTERM.
 _STORE_S = 5.0
 _log = logging.getLogger(__name__)
 
@@ -43,7 +43,7 @@ OnProgress = Callable[[str, int, int], None]
 
 
 class Result(NamedTuple):
-    """What a run over the log did: features reach the event `offset`; without models nothing is scored."""
+    """The result of a run: features include events up to `offset`. Without models nothing is scored."""
 
     offset: int
     scored: int
@@ -55,22 +55,22 @@ def chosen_partitions(settings: Settings, index: int | None) -> list[Partition]:
     """The partition with this index, or all of them.
 
     Raises:
-        InvalidInput: there is no such partition.
+        InvalidInput: the partition doesn't exist.
     """
     count = settings.partitions
     if index is None:
         return [Partition(i, count) for i in range(count)]
     if index >= count:
         raise InvalidInput(
-            f"There is no partition {index}.",
+            f"Partition {index} not found.",
             field="--partition",
-            remedy=f"LEADS_PARTITIONS is {count}: use a number from 0 to {count - 1}.",
+            remedy=f"LEADS_PARTITIONS is {count}, so use a number from 0 to {count - 1}.",
         )
     return [Partition(index, count)]
 
 
 def delete_features(settings: Settings) -> None:
-    """Delete every feature row of all partitions, offline and online. Workers compute them again from the log.
+    """Delete the feature rows of all partitions, offline and online. Workers recompute them from the event log.
 
     Raises:
         Conflict: a worker is running.
@@ -82,14 +82,14 @@ def delete_features(settings: Settings) -> None:
 
 
 def run_once(settings: Settings, partitions: Sequence[Partition], *, on_progress: OnProgress | None = None) -> Result:
-    """Compute features from everything that is in the log now and score what it touched.
+    """Compute features from all events now in the log, and score the subjects that they touched.
 
     Args:
-        on_progress: is called with what is being done, and how many events of how many are done.
+        on_progress: called with the current step, the number of events done, and their total.
 
     Raises:
         ConfigurationError: the database's schema is too old.
-        Conflict: another worker runs on one of the partitions.
+        Conflict: another worker is running on one of the partitions.
     """
     done = Result(0, 0, 0, has_models=False)
     with ExitStack() as opened:
@@ -97,21 +97,21 @@ def run_once(settings: Settings, partitions: Sequence[Partition], *, on_progress
             opened.enter_context(_hold(settings, share))
         workers = [opened.enter_context(_worker(settings, share, background=False)) for share in partitions]
         if len(workers) > 1:
-            # Scores read rows of every partition, so all are there before the first is made.
+            # Scoring reads rows of every partition, so all partitions are computed first.
             for worker, share in zip(workers, partitions, strict=True):
                 worker.fold(on_progress=_as_step(on_progress, f"partition {share.index}: events processed"))
         for worker in workers:
-            one = worker.run_once(on_progress=_as_step(on_progress, "events processed"))
-            done = Result(one.offset, done.scored + one.scored, done.opened + one.opened, worker.has_models)
+            result = worker.run_once(on_progress=_as_step(on_progress, "events processed"))
+            done = Result(result.offset, done.scored + result.scored, done.opened + result.opened, worker.has_models)
     return done
 
 
 def run_until_stopped(settings: Settings, partitions: Sequence[Partition]) -> None:
-    """Process new events of the first of the partitions that has no worker, until SIGINT or SIGTERM.
+    """Process new events of the first partition without a worker, until SIGINT or SIGTERM.
 
     Raises:
         ConfigurationError: the database's schema is too old.
-        Conflict: each of the partitions has a worker.
+        Conflict: every partition has a worker.
     """
     with ExitStack() as lock:
         share = _first_free(settings, partitions, lock)
@@ -148,9 +148,9 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
     with ExitStack() as closing:
         engine = open_engine(settings)
         closing.callback(engine.dispose)
-        # Before the reader: it creates the online store if there is none yet.
+        # Before the reader, because this creates the online store if it doesn't exist.
         materializer = Materializer(settings, engine, partition=share)
-        published = Published(settings, policies, engine)
+        published = PublishedVersions(settings, policies, engine)
         closing.callback(published.stop)
         if background:
             published.start()
@@ -173,7 +173,10 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
 
 
 def follow_once(settings: Settings) -> None:
-    """Publish the versions that the registry's aliases point to now, unless a follower runs or there is no registry."""
+    """Publish the versions that the registry's aliases point to now.
+
+    Does nothing if a follower is running or the registry doesn't exist.
+    """
     from models.registry.mlflow_registry import MlflowRegistry
     from serving.versions.follower import Follower
 
@@ -186,18 +189,18 @@ def follow_once(settings: Settings) -> None:
     except Conflict:
         return
     except LeadsError as error:
-        _log.warning("keeping the published versions: %s", error)
+        _log.warning("could not read the registry, keeping the published versions: %s", error)
 
 
 def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:
-    """Wait until the versions that the registry names now are published, so that no score uses older ones."""
+    """Wait until the registry's current versions are published, so that no score uses older ones."""
     began, deadline = clock.now(), time.monotonic() + _FOLLOWER_S
     while time.monotonic() < deadline and not stopped.wait(0.1):
         try:
             if read_state(settings.published_dir).checked_at >= began:
-                # Workers look for changes twice a second.
+                # Give this process, which checks twice a second, time to load them.
                 stopped.wait(1.0)
                 return
         except LeadsError:
             continue
-    _log.warning("the follower has not read the registry yet; using the versions published before")
+    _log.warning("the follower has not read the registry yet, using the versions that are already published")

@@ -1,8 +1,8 @@
-"""The worker: tails the log, keeps feature rows fresh, scores the subjects that events touched, offers them as leads.
+"""The worker: follows the event log, updates feature rows, scores touched subjects, and offers them as leads.
 
-Scores are evaluated at the instant the newest folded event became visible, not at this process's clock, and a backlog
-is worked off hour by hour as it came in. How far scoring has come is noted after each hour's leads and before its
-feature rows are saved. So a replayed history, or a worker that is killed and started again, gives the same leads.
+Scores are computed as of the time the newest folded event became visible, not the current time. A backlog is processed
+in steps of one hour of event time. After each step's leads, and before its feature rows are saved, the cursor of
+scored events moves. So replaying the log, or restarting a killed worker, gives the same leads.
 """
 
 from __future__ import annotations
@@ -35,12 +35,12 @@ _IDLE_S = 0.05
 _BACKLOG: Micros = clock.HOUR
 _log = logging.getLogger(__name__)
 
-Keep = Callable[[], bool]
+KeepGoing = Callable[[], bool]
 OnProgress = Callable[[int, int], None]
 
 
 class Progress(NamedTuple):
-    """What a worker did: events folded to this offset, subjects scored, leads opened."""
+    """Progress of a worker: the offset of the last folded event, subjects scored, and leads opened."""
 
     offset: int
     scored: int
@@ -48,7 +48,7 @@ class Progress(NamedTuple):
 
 
 class Worker:
-    """One per partition; hold `leads.files.only_one` around it."""
+    """The worker of one partition. Hold its lock (`leads.files.only_one`) while it exists."""
 
     def __init__(
         self,
@@ -67,26 +67,26 @@ class Worker:
         self._materializer = materializer
         self._touched: dict[Subject, None] = {}
         self._visible_at: Micros = 0
-        self._scored = self._opened = self._noted = 0
+        self._scored = self._opened = self._scored_offset = 0
 
     @property
     def has_models(self) -> bool:
-        """Whether there is anything to score with."""
+        """Whether any champion is loaded."""
         return bool(self._published.lineup().champions)
 
     @property
     def progress(self) -> Progress:
         return Progress(self._materializer.offset, self._scored, self._opened)
 
-    def run(self, keep: Keep) -> Progress:
-        """Work on the live tail while `keep` says so."""
-        self._take_up()
-        while keep():
+    def run(self, keep_going: KeepGoing) -> Progress:
+        """Process new events while `keep_going()` is true."""
+        self._resume()
+        while keep_going():
             try:
                 busy = self.step()
             except Unavailable as error:
-                # The store or the database may be back in a moment; nothing is noted as done before it is.
-                _log.warning("waiting: %s", error)
+                # The store or the database may be back soon. Nothing was recorded as done, so the step can be repeated.
+                _log.warning("waiting to try again: %s", error)
                 time.sleep(1.0)
                 continue
             if not busy:
@@ -95,40 +95,40 @@ class Worker:
         return self.progress
 
     def run_once(self, *, on_progress: OnProgress | None = None) -> Progress:
-        """Fold and score everything that is in the log now, then return."""
+        """Fold and score all events now in the log, then return."""
         with reading(self._engine) as connection:
             target = event_log.head(connection).offset
         if self.has_models:
-            self._take_up()
+            self._resume()
             start = self._materializer.offset
             while self._materializer.offset < target or self._touched:
                 self.step()
                 if on_progress:
                     on_progress(self._materializer.offset - start, target - start)
         self._materializer.run_to_head(on_progress=on_progress)
-        self._note_scored()
+        self._save_cursor()
         return self.progress
 
     def fold(self, *, on_progress: OnProgress | None = None) -> None:
-        """Fold everything that is in the log now, and score nothing."""
+        """Fold all events now in the log, without scoring."""
         self._materializer.run_to_head(on_progress=on_progress)
 
     def step(self) -> bool:
-        """One look at the log; what it touched is scored once all its rows are online. False when nothing was new."""
+        """Read new events, and score touched subjects once their rows are online. False if there was nothing new."""
         events, online, behind = self._materializer.step(by=_BACKLOG if self.has_models else None)
         self._touch(events)
         if online:
             while self._touched:
-                self._score_some()
-            if self._materializer.offset > self._noted:
-                self._note_scored()
+                self._score_batch()
+            if self._materializer.offset > self._scored_offset:
+                self._save_cursor()
             self._materializer.save()
         return bool(events) or behind
 
-    def _take_up(self) -> None:
-        """Go on behind the last event that was scored; what was folded but not scored is looked at again."""
+    def _resume(self) -> None:
+        """Continue after the last scored event, touching again what was folded but not scored."""
         with reading(self._engine) as connection:
-            after = self._noted = event_log.cursor(connection, self._cursor)
+            after = self._scored_offset = event_log.cursor(connection, self._cursor)
         while self.has_models and after < self._materializer.offset:
             events = event_log.read(self._engine, after)
             self._touch(event for event in events if event.offset <= self._materializer.offset)
@@ -142,49 +142,51 @@ class Worker:
         }
         for logged in events:
             self._visible_at = logged.visible_at
-            if logged.offset <= self._noted:
+            if logged.offset <= self._scored_offset:
                 continue
             for subject in touched_by(logged.event):
                 if subject.type_id in scored_types and self._materializer.partition.owns("item", subject.key):
                     self._touched[subject] = None
 
-    def _score_some(self) -> None:
-        some = list(islice(self._touched, _CHUNK))
-        requests = [ScoreRequest(subject) for subject in some]
+    def _score_batch(self) -> None:
+        batch = list(islice(self._touched, _CHUNK))
+        requests = [ScoreRequest(subject) for subject in batch]
         scored = self._scorer.score(requests, self._visible_at, "worker", explained="leads")
         if not scored.available:
-            # A lead must not rest on less than there is: the store is waited for.
-            raise Unavailable("The online store or the database doesn't answer.", remedy="Check that both run.")
-        offers = [self._offer(answer) for group in scored.groups for answer in group.records()]
+            # The worker waits for the store: leads must not be based on incomplete data.
+            raise Unavailable(
+                "The online store or the database doesn't respond.", remedy="Check that both are running."
+            )
+        offers = [self._offer(score) for group in scored.groups for score in group.records()]
         with self._engine.begin() as connection:
-            # A lead waits since its evidence came in, however late this worker got to it.
+            # A lead's waiting time starts with its evidence, even if this worker is late.
             self._opened += offer(connection, offers, self._visible_at).opened
         self._report(scored.errors)
-        for subject in some:
+        for subject in batch:
             del self._touched[subject]
-        self._scored += len(some)
+        self._scored += len(batch)
 
-    def _note_scored(self) -> None:
+    def _save_cursor(self) -> None:
         with self._engine.begin() as connection:
             event_log.move_cursor(connection, self._cursor, self._materializer.offset)
-        self._noted = self._materializer.offset
+        self._scored_offset = self._materializer.offset
 
-    def _offer(self, answer: SubjectScore) -> Offer:
+    def _offer(self, score: SubjectScore) -> Offer:
         return Offer(
-            subject=answer.subject,
-            harm=answer.harm,
-            score=answer.score,
-            tier=answer.tier,
-            model_version=answer.version,
-            prediction_id=answer.prediction_id,
-            reasons=answer.reasons or (),
-            severity=self._policies.harm(answer.harm).severity,
-            exposure=answer.exposure,
-            scored_at=answer.at,
+            subject=score.subject,
+            harm=score.harm,
+            score=score.score,
+            tier=score.tier,
+            model_version=score.version,
+            prediction_id=score.prediction_id,
+            reasons=score.reasons or (),
+            severity=self._policies.harm(score.harm).severity,
+            exposure=score.exposure,
+            scored_at=score.at,
         )
 
     def _report(self, errors: Sequence[SubjectError]) -> None:
-        """An item that is known only by signals can't be scored, nor one whose contract refuses; neither is a lead."""
+        """Log subjects that can't be scored: for example, subjects known only from signals. They don't become leads."""
         if errors:
             first: LeadsError = errors[0].error
-            _log.info("%d subjects were not scored, the first because: %s", len(errors), first.message)
+            _log.info("%d subjects could not be scored; the first error: %s", len(errors), first.message)

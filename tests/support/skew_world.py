@@ -22,7 +22,7 @@ from monitoring.skew.check import check
 from monitoring.skew.results import SkewResult
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.scorer import Scorer
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 from serving.worker.worker import Worker
 from tests.support.features.history import history
 from tests.support.serving.world import POLICIES, publish
@@ -38,7 +38,7 @@ class SkewWorld:
         self.engine = open_engine(settings)
         for harm in ("spam", "stream_manipulation"):
             publish(settings, harm)
-        self.published = Published(settings, POLICIES, self.engine)
+        self.published = PublishedVersions(settings, POLICIES, self.engine)
         self.published.refresh()
         self.reader = open_reader(settings)
         self.log = PredictionLog(settings.predictions_dir, owner="test")
@@ -52,7 +52,7 @@ class SkewWorld:
         """A new one; what the one before had not written is lost, as when it is killed."""
         self.materializer = Materializer(self.settings, self.engine, read=170)
         self.worker = Worker(POLICIES, self.engine, self.scorer, self.published, self.materializer)
-        self.worker._take_up()
+        self.worker._resume()
 
     def send(self) -> int:
         """Append the next portion; returns when its first event became visible."""

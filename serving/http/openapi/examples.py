@@ -1,4 +1,4 @@
-"""Requests and answers as OpenAPI shows them. Tests hold each to its type, and the requests to the routes."""
+"""The request and response examples in OpenAPI. Tests check each against its schema, and send the requests."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ _REF = {"id": "c-81", "typeId": "comment"}
 _TEXT = "Great tune! Visit my channel for free coins"
 _SUBJECT = {**_REF, "data": {"text": _TEXT, "accountId": "a-7", "parent": {"id": "t-3", "typeId": "track"}}}
 _DECISION = {"verdict": "violating", "reviewer": "rev-12", "reason": "Sells followers."}
-_REASON = {"code": "TEXT_RESEMBLES_VIOLATIONS", "text": "the text resembles known violations"}
+_REASON = {"code": "TEXT_RESEMBLES_VIOLATIONS", "text": "the wording is very similar to violating texts"}
 _WEIGHED = {**_REASON, "weight": 2.125}
 _VERSION = {"model": "leads-spam", "modelVersion": "3"}
 _PREDICTION = "4f1d0a3be5c29a7716c8f00de2b5a961"
@@ -37,7 +37,7 @@ REQUESTS: dict[type, Examples] = {
     ScoreIn: {
         "By id": {"subjects": [_REF], "harms": ["spam"], "reasons": True},
         "By text": {"subjects": [{"id": "new", "typeId": "comment", "data": {"text": _TEXT}}]},
-        "Both: given fields override stored ones": {"subjects": [_SUBJECT], "harms": ["spam"]},
+        "Both: sent fields override stored ones": {"subjects": [_SUBJECT], "harms": ["spam"]},
     },
     ItemsIn: {"A comment on a track": {"items": [{**_SUBJECT, "occurredAt": _AT, "eventId": "ev-1"}]}},
     SignalsIn: {
@@ -55,8 +55,8 @@ REQUESTS: dict[type, Examples] = {
             ]
         }
     },
-    ClaimIn: {"The best five": {"reviewer": "rev-12", "n": 5, "harms": ["spam"]}},
-    ReleaseIn: {"By its holder": {"reviewer": "rev-12"}},
+    ClaimIn: {"The top five": {"reviewer": "rev-12", "n": 5, "harms": ["spam"]}},
+    ReleaseIn: {"By the reviewer who claimed it": {"reviewer": "rev-12"}},
     DecisionIn: {"Violating": _DECISION, "Not sure": {"verdict": "escalate", "reviewer": "rev-12"}},
     SubjectDecisionIn: {
         "A subject": {**_DECISION, "subject": _REF, "harm": "spam"},
@@ -103,7 +103,7 @@ _LEAD = {
     "verdict": None,
 }
 _DECIDED = {"subject": _REF, "harm": "spam", "by": "human", "leadId": LEAD_ID, "repeated": False}
-ANSWERS: dict[type, Examples] = {
+RESPONSES: dict[type, Examples] = {
     ScoresOut: {
         "One scored, one unknown": {
             "at": _AT,
@@ -115,7 +115,7 @@ ANSWERS: dict[type, Examples] = {
     },
     Accepted: {"One new": {"accepted": 1, "duplicates": 0, "eventIds": ["ev-1"]}},
     LeadsOut: {
-        "A page with another after it": {"leads": [_LEAD], "nextCursor": CURSOR},
+        "A page that is not the last": {"leads": [_LEAD], "nextCursor": CURSOR},
         "The last page": {"leads": [], "nextCursor": None},
     },
     LeadDetail: {
@@ -126,7 +126,7 @@ ANSWERS: dict[type, Examples] = {
         }
     },
     TrailOut: {
-        "Offered, then claimed": {
+        "Opened, then claimed": {
             "leadId": LEAD_ID,
             "entries": [
                 {"at": _AT, "action": "offered", "actor": "serving", "detail": {"score": 0.9312}},
@@ -148,12 +148,12 @@ ANSWERS: dict[type, Examples] = {
                 }
             ]
         },
-        "Nothing is open": {"leads": []},
+        "No open leads": {"leads": []},
     },
     ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
     DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
     ModelsOut: {
-        "A version answers, a newer one was refused, a canary is tried": {
+        "A champion serves, a newer version was refused, a canary is on trial": {
             "checkedAt": _AT,
             "models": [
                 {
@@ -184,7 +184,7 @@ ANSWERS: dict[type, Examples] = {
                         "share": 0.05,
                         "retreated": {
                             "at": _AT,
-                            "why": "Scores of 600 subjects differ by 0.12 on average; 0.05 is allowed.",
+                            "why": "Scores of 600 subjects differ by 0.12 on average; at most 0.05 is allowed.",
                             "host": "api-1",
                         },
                     },

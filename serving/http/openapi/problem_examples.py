@@ -1,4 +1,4 @@
-"""The problems that OpenAPI shows: which can occur where, each with an example made by the code that answers them."""
+"""The problem documents in OpenAPI: which routes return which, with examples from the code that creates them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from leads.errors import (
     Unavailable,
 )
 from serving.http import bodies
-from serving.http.problems import MEDIA_TYPE, of_error, of_status
+from serving.http.problems import MEDIA_TYPE, from_error, from_status
+from serving.queue.leads_table import lead_not_found
 
 SCHEMA = {
     "type": "object",
@@ -36,96 +37,110 @@ SCHEMA = {
                 "type": "object",
                 "required": ["pointer", "detail"],
                 "properties": {
-                    "pointer": {"type": "string", "description": "JSON pointer into the body; /name of a parameter."},
+                    "pointer": {
+                        "type": "string",
+                        "description": "JSON pointer into the body, or /name of a parameter.",
+                    },
                     "detail": {"type": "string"},
                 },
             },
         },
-        "request_id": {"type": "string", "description": "As X-Request-Id; the service's log has more under it."},
+        "request_id": {
+            "type": "string",
+            "description": "Same as X-Request-Id. Identifies the request in the service's log.",
+        },
     },
 }
-NO_LEAD = NotFound("There is no such lead.", remedy="List the leads there are with GET /v1/leads.")
-REUSED = Conflict("This Idempotency-Key was used for another request.", remedy="Send a new one.")
-HELD = Conflict(
-    "Another reviewer holds this lead.", remedy="Decide it after 2026-03-01T12:15:00Z, or let them release it."
+LEAD_NOT_FOUND = lead_not_found()
+KEY_REUSED = Conflict("This Idempotency-Key was used for another request.", remedy="Send a new key.")
+CLAIMED_BY_ANOTHER = Conflict(
+    "Another reviewer has claimed this lead.",
+    remedy="Decide it after 2026-03-01T12:15:00Z, or ask the reviewer to release it.",
 )
-STANDS = Conflict(
-    "It was decided before: violating.",
-    remedy="To overturn that send the decision with `appeal: true` to POST /v1/decisions.",
+ALREADY_DECIDED = Conflict(
+    "A human has already decided this: violating.",
+    remedy="To overturn the decision, send yours with `appeal: true` to POST /v1/decisions.",
 )
-NOT_HELD = Conflict("The lead is open and not held by this reviewer.", remedy="Only its holder releases it.")
-UNKNOWN = NotFound(
+NOT_CLAIMED = Conflict(
+    "This reviewer has not claimed the lead; its state is open.",
+    remedy="Only the reviewer who claimed a lead can release it.",
+)
+NOT_STORED = NotFound(
     "comment 'c-99' is unknown.", field="/subjects/0/id", remedy="Send it with POST /v1/items first, or give its text."
 )
-NEVER_SEEN = NotFound("comment 'c-99' is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first.")
+SUBJECT_NOT_FOUND = NotFound(
+    "comment 'c-99' is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first."
+)
 NO_MODEL = Unavailable(
     "No model version of sexism is published.", field="/subjects/0", remedy="Train one: leads train sexism"
 )
-NO_CURSOR = InvalidInput(
-    "This is not a cursor.", field="/cursor", remedy="Use `nextCursor` of the answer before, unchanged."
+INVALID_CURSOR = InvalidInput(
+    "Not a valid cursor.", field="/cursor", remedy="Use `nextCursor` of the previous page, unchanged."
 )
-NO_TIME = InvalidInput(
+INVALID_TIME = InvalidInput(
     "Not a valid time.",
     field="/items/0/occurredAt",
     remedy="Use RFC 3339 with an offset, for example 2026-03-01T12:00:00Z.",
 )
-_NO_KEY = NotAuthenticated("There is no API key.", remedy="Send one as X-API-Key; leads keys create makes one.")
-_NOT_VALID = NotAuthenticated(
+_KEY_MISSING = NotAuthenticated(
+    "API key missing.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
+)
+_KEY_INVALID = NotAuthenticated(
     "Invalid API key.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
 )
-_LARGE = TooLarge(f"The body is larger than {bodies.MAX_BODY_BYTES:,} bytes.", remedy="Send smaller batches.")
-_OFTEN = TooManyRequests("This key may make 500 requests per second.", retry_after_s=1, remedy="Wait 1 s.")
-_DOWN = Unavailable(
+_BODY_TOO_LARGE = TooLarge(f"The body is larger than {bodies.MAX_BODY_BYTES:,} bytes.", remedy="Send smaller batches.")
+_RATE_LIMITED = TooManyRequests("This key is limited to 500 requests per second.", retry_after_s=1, remedy="Wait 1 s.")
+_DATABASE_DOWN = Unavailable(
     "The database is not responding.", remedy="Check that it is running and that the credentials are valid."
 )
 _MEANINGS = {
-    401: "No valid key",
-    403: "The key doesn't allow that",
-    404: "It doesn't exist",
+    401: "API key missing or invalid",
+    403: "Not allowed with this API key",
+    404: "Not found",
     408: "The body didn't arrive in time",
-    409: "The current state forbids it",
-    413: "Too large",
-    414: "Path and query too long",
+    409: "Not possible in the current state",
+    413: "Body too large",
+    414: "Path and query string too long",
     415: "Not JSON, or compressed",
-    422: "Not valid",
+    422: "Invalid input",
     429: "Too many requests",
     431: "Headers too large",
-    503: "A part doesn't answer, or no model is published: try again",
+    503: "A part of the service doesn't respond, or no model is published. Try again",
 }
-_RETRY_AFTER = {"description": "After how many seconds another try can succeed.", "schema": {"type": "integer"}}
+_RETRY_AFTER = {"description": "Seconds after which a retry can succeed.", "schema": {"type": "integer"}}
 _ID = "5f0c2a9e8d1b4c7730aa91fe"
 
 
-def no_harm(field: str) -> LeadsError:
-    """A harm in `field` that isn't declared."""
+def harm_not_found(field: str) -> LeadsError:
+    """`field` names a harm that policies.yaml doesn't define."""
     return NotFound("Harm 'spma' not found.", field=field, remedy="Harms in policies.yaml: spam, sexism.")
 
 
-def other_harm(field: str) -> LeadsError:
-    """A harm in `field` that the key isn't for."""
+def harm_not_allowed(field: str) -> LeadsError:
+    """`field` names a harm that the key can't access."""
     return AccessDenied("This key can't access sexism.", field=field, remedy="It is limited to: spam.")
 
 
-def missing(field: str) -> LeadsError:
-    """A body without a required field."""
+def missing_field(field: str) -> LeadsError:
+    """The body lacks a required field."""
     return InvalidInput(f"Object missing required field `{field}`.")
 
 
 def responses(
-    scope: str | None, own: Sequence[LeadsError], *, takes_body: bool, creates: bool, takes_parameters: bool
+    scope: str | None, own: Sequence[LeadsError], *, takes_body: bool, writes: bool, takes_parameters: bool
 ) -> dict[int | str, dict[str, Any]]:
-    """By status, what a route may answer instead of what was asked for; `own` is what only some routes do."""
-    errors: list[LeadsError | int] = [_NO_KEY, _NOT_VALID]
+    """The error responses of a route, by status; `own` are those that not every route returns."""
+    errors: list[LeadsError | int] = [_KEY_MISSING, _KEY_INVALID]
     if scope is not None:
         errors.append(AccessDenied(f"This key doesn't have the scope {scope}.", remedy=f"Use a key with {scope}."))
     errors += own
-    if creates:
-        errors.append(REUSED)
+    if writes:
+        errors.append(KEY_REUSED)
     if takes_body:
-        errors += [_LARGE, 408, 415]
+        errors += [_BODY_TOO_LARGE, 408, 415]
     if takes_parameters:
         errors.append(414)
-    errors += [_OFTEN, 431, _DOWN]
+    errors += [_RATE_LIMITED, 431, _DATABASE_DOWN]
     by_status: dict[int, dict[str, Any]] = {}
     for error in errors:
         example = _example(error)
@@ -140,19 +155,19 @@ def responses(
         for status in sorted(by_status)
     }
     found[429]["headers"] = {"Retry-After": _RETRY_AFTER}
-    # Without it FastAPI would tell of an answer of its own, which is never given.
+    # Without this entry, FastAPI documents its own validation error, which is never returned.
     found["default"] = {"description": "Any other problem", "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
     return found
 
 
 def _example(error: LeadsError | int) -> dict[str, Any]:
-    response = of_status(error, _ID, detail=_DETAILS.get(error)) if isinstance(error, int) else of_error(error, _ID)
+    response = from_status(error, _ID, detail=_DETAILS.get(error)) if isinstance(error, int) else from_error(error, _ID)
     example: dict[str, Any] = msgspec.json.decode(bytes(response.body))
     return example
 
 
 _DETAILS = {
-    int(HTTPStatus.REQUEST_TIMEOUT): f"The body must be here within {bodies.BODY_S:g} seconds.",
-    int(HTTPStatus.REQUEST_URI_TOO_LONG): f"Path and query are longer than {bodies.MAX_TARGET_BYTES:,} bytes.",
+    int(HTTPStatus.REQUEST_TIMEOUT): f"The body must arrive within {bodies.BODY_S:g} seconds.",
+    int(HTTPStatus.REQUEST_URI_TOO_LONG): f"Path and query string are longer than {bodies.MAX_TARGET_BYTES:,} bytes.",
     int(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE): f"The headers are larger than {bodies.MAX_HEADER_BYTES:,} bytes.",
 }

@@ -1,4 +1,4 @@
-"""What each REST route is for, takes and gives, for OpenAPI."""
+"""The OpenAPI texts of every REST route: summary, description, schemas, and problems."""
 
 from __future__ import annotations
 
@@ -28,143 +28,154 @@ class RouteDocs(NamedTuple):
     """One route.
 
     Args:
-        scope: None: any key will do.
-        creates: it changes something, once per Idempotency-Key.
-        parameters: path or query hold some.
-        problems: examples of those that other routes don't have.
+        scope: the scope that the key needs; None if any key is allowed.
+        writes: the route changes data and accepts an Idempotency-Key.
+        parameters: the route has path or query parameters.
+        problems: examples of problems that not every route returns.
     """
 
     summary: str
-    about: str
+    description: str
     scope: Scope | None
-    answer: type
+    response: type
     body: type | None = None
     status: int = 200
-    creates: bool = False
+    writes: bool = False
     parameters: bool = False
     problems: tuple[LeadsError, ...] = ()
 
 
 def _intake(summary: str, about: str, body: type, *own: LeadsError) -> RouteDocs:
-    about = f"{about} At most 1,000. Durable before the answer; features see it within about a second, leads follow."
-    return RouteDocs(summary, about, "events:write", Accepted, body, status=202, creates=True, problems=own)
+    about = (
+        f"{about} At most 1,000 per request. Stored durably before the response. Scores use them within about a second."
+    )
+    return RouteDocs(summary, about, "events:write", Accepted, body, status=202, writes=True, problems=own)
 
 
 ROUTES = {
     "POST /score": RouteDocs(
         "Score subjects under harms",
-        "By id, by text and fields, or both: given fields override stored ones, and are flagged. One result per "
-        "subject sent, in its place; what is wrong with a subject stands there and spoils no other. The call fails "
-        "only where nothing could be scored.",
+        "Send subjects by id, with their data, or both; data in the request overrides what is stored, and the score is "
+        "flagged. The response has one result per subject, in the order of the request. An error in one subject "
+        "doesn't affect the others. The request fails only if nothing could be scored.",
         "score",
         ScoresOut,
         ScoreIn,
         problems=(
-            problems.UNKNOWN,
-            problems.no_harm("/harms/0"),
-            problems.other_harm("/harms/0"),
-            problems.missing("subjects"),
+            problems.NOT_STORED,
+            problems.harm_not_found("/harms/0"),
+            problems.harm_not_allowed("/harms/0"),
+            problems.missing_field("subjects"),
             problems.NO_MODEL,
         ),
     ),
     "GET /models": RouteDocs(
-        "Which version answers for each harm",
-        "`serving` is what answers in the process that was asked, `aliases` what the registry says, `refused` why a "
-        "version that should answer doesn't, `previous` the one that is kept at hand.",
+        "List the versions that serve each harm",
+        "`serving` is the version that serves in the process that handled the request, `aliases` what the registry "
+        "says, `refused` why a version failed verification, `previous` the version kept loaded for a roll-back.",
         None,
         ModelsOut,
     ),
     "POST /items": _intake(
-        "Tell of items and accounts that came to be or were edited",
-        "The newest says what an item holds. The same `eventId` sent again changes nothing.",
+        "Send new or edited items and accounts",
+        "The newest version of an item applies. Repeating an `eventId` has no effect.",
         ItemsIn,
-        problems.missing("items"),
-        problems.NO_TIME,
+        problems.missing_field("items"),
+        problems.INVALID_TIME,
     ),
     "POST /signals": _intake(
-        "Tell of reports, notices, hash matches, other classifiers' scores",
-        "Each bears on one harm, or on any. The same `eventId` sent again changes nothing.",
+        "Send reports, notices, hash matches, and other classifiers' scores",
+        "A signal concerns one harm, or all if it names none. Repeating an `eventId` has no effect.",
         SignalsIn,
-        problems.missing("signals"),
-        problems.no_harm("/signals/0/harm"),
-        problems.other_harm("/signals/0/harm"),
+        problems.missing_field("signals"),
+        problems.harm_not_found("/signals/0/harm"),
+        problems.harm_not_allowed("/signals/0/harm"),
     ),
     "POST /plays": _intake(
-        "Tell of plays",
-        "Who listened to what, for how long, from which device. The same `eventId` sent again changes nothing.",
+        "Send plays",
+        "Who listened to what, for how long, on which device. Repeating an `eventId` has no effect.",
         PlaysIn,
-        problems.missing("plays"),
+        problems.missing_field("plays"),
     ),
     "GET /leads": RouteDocs(
-        "Leads by falling priority",
-        "Priority is score × severity × exposure, growing while a lead waits. Following `nextCursor` neither repeats "
-        "nor skips a lead that stays as it is. With scores, so not for those who judge: they claim.",
+        "List leads, highest priority first",
+        "Priority is score × severity × exposure and grows while a lead waits. Following `nextCursor` neither repeats "
+        "nor skips unchanged leads. The list shows scores, so it isn't meant for reviewers: they claim leads.",
         "leads:read",
         LeadsOut,
         parameters=True,
-        problems=(problems.no_harm("/harm"), problems.other_harm("/harm"), problems.NO_CURSOR),
+        problems=(problems.harm_not_found("/harm"), problems.harm_not_allowed("/harm"), problems.INVALID_CURSOR),
     ),
     "GET /leads/{lead_id}": RouteDocs(
-        "Everything known of a lead",
-        "With what its subject holds, and the signals about it.",
+        "Get a lead",
+        "Includes the subject's content and the signals about it.",
         "leads:read",
         LeadDetail,
         parameters=True,
-        problems=(problems.NO_LEAD,),
+        problems=(problems.LEAD_NOT_FOUND,),
     ),
     "GET /leads/{lead_id}/audit": RouteDocs(
-        "What happened to a lead",
+        "Get a lead's audit trail",
         "Who did what and when, oldest first.",
         "leads:read",
         TrailOut,
         parameters=True,
-        problems=(problems.NO_LEAD,),
+        problems=(problems.LEAD_NOT_FOUND,),
     ),
     "POST /leads/claim": RouteDocs(
-        "Lease the best leads",
-        "Nobody else gets them until they are decided, released, or the lease runs out. Shown without score, tier and "
-        "priority, so that these don't sway the verdict.",
+        "Claim the leads with the highest priority",
+        "No other reviewer gets them until they are decided or released, or the lease expires. They are shown without "
+        "score, tier and priority, so that these don't influence the verdict.",
         "leads:decide",
         ClaimedOut,
         ClaimIn,
-        creates=True,
-        problems=(problems.missing("reviewer"), problems.no_harm("/harms"), problems.other_harm("/harms")),
+        writes=True,
+        problems=(
+            problems.missing_field("reviewer"),
+            problems.harm_not_found("/harms"),
+            problems.harm_not_allowed("/harms"),
+        ),
     ),
     "POST /leads/{lead_id}/release": RouteDocs(
-        "Give a claimed lead back",
-        "It is open again for everybody.",
+        "Release a claimed lead",
+        "Any reviewer can claim it again.",
         "leads:decide",
         ReleasedOut,
         ReleaseIn,
-        creates=True,
+        writes=True,
         parameters=True,
-        problems=(problems.missing("reviewer"), problems.NO_LEAD, problems.NOT_HELD),
+        problems=(problems.missing_field("reviewer"), problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED),
     ),
     "POST /leads/{lead_id}/decision": RouteDocs(
         "Decide a lead",
-        "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without one. A human "
-        "outranks automation; the same verdict by the same reviewer sent again is one decision.",
+        "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without deciding it. A "
+        "human's decision outranks automation's. Repeating a reviewer's verdict has no effect.",
         "leads:decide",
         DecidedOut,
         DecisionIn,
-        creates=True,
+        writes=True,
         parameters=True,
-        problems=(problems.missing("verdict"), problems.NO_LEAD, problems.HELD, problems.STANDS),
+        problems=(
+            problems.missing_field("verdict"),
+            problems.LEAD_NOT_FOUND,
+            problems.CLAIMED_BY_ANOTHER,
+            problems.ALREADY_DECIDED,
+        ),
     ),
     "POST /decisions": RouteDocs(
-        "Decide a subject, lead or not; overturn a decision",
-        "With `appeal` an earlier human decision is overturned; without, it stands.",
+        "Decide a subject without a lead, or overturn a decision",
+        "A human's earlier decision stands unless `appeal` is true.",
         "leads:decide",
         DecidedOut,
         SubjectDecisionIn,
-        creates=True,
+        writes=True,
         problems=(
-            problems.missing("harm"),
-            problems.NEVER_SEEN,
-            problems.no_harm("/harm"),
-            problems.other_harm("/harm"),
-            problems.HELD,
-            problems.STANDS,
+            problems.missing_field("harm"),
+            problems.SUBJECT_NOT_FOUND,
+            problems.harm_not_found("/harm"),
+            problems.harm_not_allowed("/harm"),
+            problems.CLAIMED_BY_ANOTHER,
+            problems.ALREADY_DECIDED,
         ),
     ),
 }

@@ -1,4 +1,4 @@
-"""docs/api.md against the service as it is started for good: every example runs, and answers look as shown."""
+"""docs/api.md against the real service: every example runs, and the responses have the shapes on the page."""
 
 from __future__ import annotations
 
@@ -30,12 +30,12 @@ from tests.support.serving.world import publish
 
 DOCUMENT = REPOSITORY / "docs" / "api.md"
 TEXT = DOCUMENT.read_text(encoding="utf-8")
-# What a shell of the reader's has: the command line, and a curl that is quiet and asks no proxy.
+# What the reader's shell provides: the command line, and curl (here silent and without a proxy).
 PRELUDE = """set -euo pipefail
 curl() { command curl --silent --show-error --noproxy '*' "$@"; echo; }
 leads() { "$PYTHON" -P -m cli "$@"; }
 """
-# Runs blocks of Python in one process of their own, as in one script: BentoML changes the process that imports it.
+# Runs the Python blocks as one script in a separate process, because BentoML changes the process that imports it.
 PYTHON = """
 import json, sys
 names = {"__name__": "examples"}
@@ -62,7 +62,7 @@ def blocks() -> list[Block]:
         line = TEXT[: match.start()].count("\n") + 2
         if match[1] == "json":
             assert found, line
-            assert not TEXT[end : match.start()].strip(), f"no answer of what stands before it: line {line}"
+            assert not TEXT[end : match.start()].strip(), f"line {line}: JSON must follow its example"
             found[-1] = found[-1]._replace(shown=json.loads(match[2]))
         else:
             found.append(Block(match[1], line, match[2], None))
@@ -71,7 +71,7 @@ def blocks() -> list[Block]:
 
 
 def fits(value: Any, shown: Any, where: str = "") -> None:
-    """The same names, nested alike; lists may differ in length, texts and numbers in value."""
+    """Check that both have the same structure; the lengths of lists and most values may differ."""
     if isinstance(shown, dict):
         assert isinstance(value, dict), where
         assert set(value) == set(shown), where
@@ -98,7 +98,7 @@ def put_leads(engine: Engine) -> None:
 
 @pytest.fixture
 def service(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    """A service with a queue, named by the environment as the document says."""
+    """A service with a queue, and the environment variables that the page sets."""
     publish(settings, "spam")
     put_leads(engine)
     key = keys.create(engine, "x", ["score", "leads:read", "leads:decide", "events:write"]).text
@@ -154,7 +154,7 @@ class Script:
 
 @pytest.mark.slow
 @pytest.mark.timeout(300)
-def test_every_example_runs_in_turn(service: httpx.Client, tmp_path: Path) -> None:
+def test_every_example_runs(service: httpx.Client, tmp_path: Path) -> None:
     without_curl = shutil.which("curl") is None
     script = Script(tmp_path / "errors.txt")
     try:
@@ -172,7 +172,7 @@ def test_every_example_runs_in_turn(service: httpx.Client, tmp_path: Path) -> No
     assert sorted(found.values()) == ["claimed", "claimed", "decided", "decided", "open"]
 
 
-def test_there_is_nothing_but_examples_that_run() -> None:
+def test_the_page_contains_only_examples_that_run() -> None:
     assert {block.kind for block in blocks()} == {"console", "python"}
     assert len(blocks()) == TEXT.count("```") // 2 - sum(block.shown is not None for block in blocks())
 
@@ -184,7 +184,7 @@ def test_every_flag_is_documented() -> None:
     assert set(re.findall(r"^\| `([a-z_]+)`", table, re.MULTILINE)) == flags
 
 
-def test_every_scope_and_every_error_is_told_of() -> None:
+def test_every_scope_and_error_is_documented() -> None:
     table = TEXT[TEXT.index("| scope |") :].partition("\n\n")[0]
     assert tuple(sorted(re.findall(r"^\| `([a-z:]+)`", table, re.MULTILINE))) == tuple(sorted(SCOPES))
     table = TEXT[TEXT.index("| status | raised") :].partition("\n\n")[0]

@@ -1,4 +1,4 @@
-"""The service as it is started for good: by BentoML, from the repository and from a built bento's own folder."""
+"""The real service, run by BentoML from the repository and from a built bento's folder."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def score_of(answer: httpx.Response) -> dict[str, Any]:
     return dict(score)
 
 
-def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key: str) -> None:
+def test_native_and_rest_routes_return_the_same(settings: Settings, key: str) -> None:
     publish(settings, "spam")
     with served(settings, key, ["serving.service:LeadServing"]) as client:
         rest, native = (
@@ -107,7 +107,7 @@ def test_the_service_answers_natively_and_by_rest_alike(settings: Settings, key:
     assert not re.search(r"HTTP/1\.1|Traceback", log)
 
 
-def test_when_told_to_end_it_says_so_and_finishes(settings: Settings, key: str) -> None:
+def test_on_sigterm_the_service_fails_readiness_and_finishes_requests(settings: Settings, key: str) -> None:
     publish(settings, "spam")
     with served(settings, key, ["serving.service:LeadServing"], env={"LEADS_DRAIN_S": "5"}) as client:
         (worker,) = api_workers(client)
@@ -123,7 +123,7 @@ def test_when_told_to_end_it_says_so_and_finishes(settings: Settings, key: str) 
     assert "Traceback" not in log
 
 
-def test_every_worker_takes_a_new_version_up_without_a_failed_request(settings: Settings, key: str) -> None:
+def test_every_process_loads_a_new_version_without_a_failed_request(settings: Settings, key: str) -> None:
     publish(settings, "spam", "1")
     with served(settings, key, ["serving.service:LeadServing"], workers=2) as client:
         assert len(api_workers(client)) == 2
@@ -137,7 +137,7 @@ def test_every_worker_takes_a_new_version_up_without_a_failed_request(settings: 
         assert versions[-40:] == ["2"] * 40, f"after {time.monotonic() - moved:.1f} s: {versions[-40:]}"
 
 
-def test_what_was_scored_is_in_the_log_after_an_orderly_end(settings: Settings, key: str, engine: Engine) -> None:
+def test_a_clean_shutdown_writes_all_predictions(settings: Settings, key: str, engine: Engine) -> None:
     from features.materialize import Materializer
 
     publish(settings, "spam")
@@ -147,7 +147,7 @@ def test_what_was_scored_is_in_the_log_after_an_orderly_end(settings: Settings, 
     assert sorted(read_predictions(settings.predictions_dir, "spam")["prediction_id"].to_pylist()) == sorted(ids)
 
 
-def test_a_built_bento_answers_from_its_own_folder(settings: Settings, key: str, tmp_path: Path) -> None:
+def test_a_built_bento_runs_from_its_own_folder(settings: Settings, key: str, tmp_path: Path) -> None:
     env = {**os.environ, "BENTOML_HOME": str(tmp_path / "bentos"), "BENTOML_DO_NOT_TRACK": "True"}
     (tmp_path / "bentos").mkdir()
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "-w", "dist"]

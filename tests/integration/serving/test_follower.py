@@ -1,4 +1,4 @@
-"""The follower as a process of its own, over a real MLflow registry."""
+"""The follower as a separate process, with a real MLflow registry."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import RunRecord
 from models.write import write_version
 from serving.versions.follower import Follower
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 from serving.versions.published_state import HarmState, read_state
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import POLICIES, all_answer, make_parts
@@ -70,7 +70,7 @@ def test_a_moved_alias_reaches_the_workers_and_a_bad_version_does_not(
     assert register(settings, tmp_path, seed=1) == "1"
     first, second = follower(), follower()
     wait_for(settings, lambda state: state.champion == "1", 90)
-    worker = Published(settings, POLICIES, engine)
+    worker = PublishedVersions(settings, POLICIES, engine)
     worker.refresh()
     assert all_answer(worker)
 
@@ -103,7 +103,7 @@ def test_a_moved_alias_reaches_the_workers_and_a_bad_version_does_not(
     assert waits.wait(20) == 0
 
 
-def test_the_follower_ends_with_its_parent(settings: Settings) -> None:
+def test_the_follower_exits_with_its_parent(settings: Settings) -> None:
     code = (
         "import subprocess, sys, time\n"
         f"child = subprocess.Popen({list(COMMAND)!r})\n"
@@ -152,7 +152,7 @@ def test_a_host_starts_from_what_is_published_while_mlflow_is_gone(
     (settings.root / "mlflow.db").unlink()
     shutil.rmtree(settings.artifacts_dir)
     running = follower()
-    worker = Published(settings, POLICIES, engine)
+    worker = PublishedVersions(settings, POLICIES, engine)
     worker.refresh()
     assert all_answer(worker)
     log = settings.root / "follower.log"

@@ -1,4 +1,4 @@
-"""The guarded reader over a Redis that fails in every way: no answer is late or wrong, and all is well after."""
+"""The guarded reader over a Redis that fails in every way: no response is late or wrong, and it recovers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The worker and a store that doesn't answer: it waits, and makes the leads it would have made."""
+"""While the store doesn't respond, the worker waits, and then makes the same leads."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from leads.predictions.log import PredictionLog
 from leads.settings import Settings
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 from serving.worker.worker import Worker
 from tests.support.serving.world import POLICIES, SPAM_TEXT, publish
 
@@ -64,7 +64,7 @@ def test_a_worker_waits_for_the_store_rather_than_score_without_it(
     body = ItemCreated(SubjectRef("comment", "c1"), account_id="a1", text=SPAM_TEXT)
     with engine.begin() as connection:
         event_log.append(connection, [Event("e1", now, body)])
-    published = Published(settings, POLICIES, engine)
+    published = PublishedVersions(settings, POLICIES, engine)
     published.refresh()
     log = PredictionLog(settings.predictions_dir, owner="worker")
     guard = GuardedReader(silent, timeout_s=0.05)

@@ -21,7 +21,7 @@ from leads.predictions.log import PredictionLog
 from leads.settings import Settings, load_settings
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.scorer import Scorer
-from serving.versions.published import Published
+from serving.versions.published import PublishedVersions
 from serving.worker.worker import Worker
 from tests.support.features.random_history import SUBJECTS, history
 from tests.support.serving.world import POLICIES, publish
@@ -75,7 +75,7 @@ def append(engine: Engine, logged: LoggedEvent) -> None:
 
 def run_worker(settings: Settings, engine: Engine, history: Sequence[LoggedEvent]) -> RecordingScorer:
     """A worker on the live tail that meets each event before the next one arrives."""
-    published = Published(settings, policies(), engine)
+    published = PublishedVersions(settings, policies(), engine)
     published.refresh()
     reader, log = open_reader(settings), PredictionLog(settings.predictions_dir, owner="worker")
     recording = RecordingScorer(Scorer(engine, policies(), reader, published, log))

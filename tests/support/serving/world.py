@@ -41,8 +41,8 @@ from serving.observe.metrics import Metrics
 from serving.runtime import Runtime
 from serving.scoring.scorer import Scorer
 from serving.trials.trials import Trials
-from serving.versions.published import Published
-from serving.versions.published_state import HarmState, State, read_state, write_state
+from serving.versions.published import PublishedVersions
+from serving.versions.published_state import HarmState, PublishedState, read_state, write_state
 
 SPAM_TEXT = "free money at www.example.com"
 BENIGN_TEXT = "lovely song, thank you"
@@ -106,10 +106,10 @@ def point_to(settings: Settings, harm: str, version: str | None, role: str = "ch
     if role == "champion" and version != before.champion:
         named["previous"] = before.champion or before.previous
     harms = {**state.harms, harm: msgspec.structs.replace(before, **named)}
-    write_state(settings.published_dir, State(clock.now(), harms))
+    write_state(settings.published_dir, PublishedState(clock.now(), harms))
 
 
-def all_answer(published: Published) -> bool:
+def all_answer(published: PublishedVersions) -> bool:
     """Whether something is published and every published champion is in use."""
     named = [one for one in published.status() if one.published.champion]
     return bool(named) and all(one.serving == one.published.champion for one in named)
@@ -158,7 +158,7 @@ def packed_row(layout: Layout, at: int, **counted: float) -> np.ndarray:
 
 def make_runtime(settings: Settings, engine: Engine) -> Runtime:
     """A service's parts with an empty online store, and all published versions loaded."""
-    published = Published(settings, POLICIES, engine)
+    published = PublishedVersions(settings, POLICIES, engine)
     published.refresh()
     reader, log = FakeReader(), PredictionLog(settings.predictions_dir, owner="api")
     trials = Trials(POLICIES, published.retreats)

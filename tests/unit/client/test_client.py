@@ -205,7 +205,7 @@ def test_errors_of_the_real_service_are_raised(client: Face, runtime: Runtime, p
         client.score([("comment", "c9")])
     assert unknown.value.field == "/subjects/0/id"
     assert len(unknown.value.request_id) == 24
-    with pytest.raises(NotFound, match=r"no such lead\. List the leads"):
+    with pytest.raises(NotFound, match=r"Lead not found\. List leads"):
         client.lead("l_x")
     with pytest.raises(InvalidInput) as late:
         client.items([subject("comment", "c1"), subject("comment", "")])
@@ -248,7 +248,7 @@ def test_a_rate_limited_client_waits_for_retry_after(
 
 def test_without_a_key_only_ready_works(kind: str, portal: BlockingPortal, pace: Pace, wire: InProcess) -> None:
     bare = open_face(kind, portal, pace, wire, key=None)
-    with pytest.raises(NotAuthenticated, match="no API key"):
+    with pytest.raises(NotAuthenticated, match="API key missing"):
         bare.models()
     with pytest.raises(NotAuthenticated, match="Invalid API key"):
         open_face(kind, portal, pace, wire, key="ls_a_b").models()

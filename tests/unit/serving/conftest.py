@@ -1,4 +1,4 @@
-"""A service in this process: the HTTP stack over small real versions and an online store that holds what it is told."""
+"""A service in this process: the HTTP stack over small real versions and an online store filled by the test."""
 
 from __future__ import annotations
 

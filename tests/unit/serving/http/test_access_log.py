@@ -49,18 +49,18 @@ def test_each_message_is_one_json_line(tmp_path: Path) -> None:
     assert (second["level"], second["message"]) == ("warning", "odd ?")
 
 
-def test_an_error_is_named_but_not_quoted(tmp_path: Path) -> None:
+def test_an_exception_is_logged_without_its_message(tmp_path: Path) -> None:
     for format_ in ("json", "text"):
         stream = set_up(tmp_path, log_format=format_)
         try:
             raise InvalidInput("secret text")
         except InvalidInput:
             logging.getLogger("bentoml.serve").exception("Exception on %s", "/score")
-        assert "InvalidInput in test_an_error_is_named_but_not_quoted" in stream.getvalue()
+        assert "InvalidInput in test_an_exception_is_logged_without_its_message" in stream.getvalue()
         assert "secret text" not in stream.getvalue()
 
 
-def test_levels_are_ours_and_others_only_warn(tmp_path: Path) -> None:
+def test_libraries_log_only_warnings(tmp_path: Path) -> None:
     for level, expected in (("info", ["a", "c"]), ("debug", ["d", "a", "c"]), ("warning", ["c"]), ("error", [])):
         stream = set_up(tmp_path, log_level=level)
         logging.getLogger("serving.x").debug("d")
@@ -71,7 +71,7 @@ def test_levels_are_ours_and_others_only_warn(tmp_path: Path) -> None:
         assert [line["message"] for line in lines(stream)] == expected
 
 
-def test_what_was_set_up_before_says_nothing_twice(tmp_path: Path) -> None:
+def test_earlier_handlers_do_not_log_twice(tmp_path: Path) -> None:
     before = io.StringIO()
     for name in ("", "bentoml", "uvicorn.error", "circus"):
         logging.getLogger(name).addHandler(logging.StreamHandler(before))
@@ -85,14 +85,14 @@ def test_what_was_set_up_before_says_nothing_twice(tmp_path: Path) -> None:
 
 def test_access_lines_carry_their_fields(tmp_path: Path) -> None:
     notes = Notes("r-1")
-    token = request_notes.opened(notes)
+    token = request_notes.set_current(notes)
     try:
         stream = set_up(tmp_path)
         logs.access({"route": "/v1/score", "status": 200})
         text = set_up(tmp_path, log_format="text")
         logs.access({"route": "/v1/score", "status": 500}, level=logging.ERROR)
     finally:
-        request_notes.closed(token)
+        request_notes.reset_current(token)
     (line,) = lines(stream)
     assert (line["logger"], line["request_id"], line["route"], line["status"]) == (
         "serving.access", "r-1", "/v1/score", 200,
@@ -100,7 +100,7 @@ def test_access_lines_carry_their_fields(tmp_path: Path) -> None:
     assert text.getvalue().endswith(" ERROR serving.access: request request_id=r-1 route=/v1/score status=500\n")
 
 
-def test_at_a_higher_level_there_are_no_access_lines(tmp_path: Path) -> None:
+def test_no_access_lines_above_level_info(tmp_path: Path) -> None:
     stream = set_up(tmp_path, log_level="warning")
     logs.access({"status": 200})
     logs.access({"status": 500}, level=logging.ERROR)

@@ -45,21 +45,21 @@ def scope_of(*headers: tuple[bytes, bytes], path: str = "/v1/leads", query: byte
     return {"headers": list(headers), "path": path, "raw_path": path.encode(), "query_string": query}
 
 
-def test_a_body_is_put_together() -> None:
+def test_the_chunks_of_a_body_are_joined() -> None:
     assert read({}, Sender(b"")) == b""
     assert read({}, Sender(b"one")) == b"one"
     assert read({}, Sender(b"one", b"", b"two")) == b"onetwo"
     assert len(read({}, Sender(b"x" * MAX_BODY_BYTES))) == MAX_BODY_BYTES
 
 
-def test_a_body_that_is_announced_too_large_is_not_read() -> None:
+def test_a_body_with_a_too_large_content_length_is_not_read() -> None:
     sender = Sender(b"x")
     with pytest.raises(TooLarge):
         read({b"content-length": b"%d" % (MAX_BODY_BYTES + 1)}, sender)
     assert sender.asked == 0
 
 
-def test_a_body_that_turns_out_too_large_is_read_no_further() -> None:
+def test_reading_stops_at_the_size_limit() -> None:
     sender = Sender(*[b"x" * 65_536] * 100)
     with pytest.raises(TooLarge):
         read({}, sender)
@@ -67,7 +67,7 @@ def test_a_body_that_turns_out_too_large_is_read_no_further() -> None:
 
 
 @pytest.mark.parametrize("length", [b"-5", b"", b"1e3", b"0x10", "١".encode()])
-def test_a_length_that_is_no_number_is_refused(length: bytes) -> None:
+def test_an_invalid_content_length_is_refused(length: bytes) -> None:
     with pytest.raises(Refused) as refused:
         read({b"content-length": length}, Sender(b"x"))
     assert refused.value.status == 400
@@ -81,7 +81,7 @@ def test_a_body_that_doesnt_arrive_in_time_is_refused(pieces: tuple[bytes, ...])
     assert refused.value.headers == {"Connection": "close"}
 
 
-def test_a_client_that_goes_away_is_noticed() -> None:
+def test_a_disconnect_is_detected() -> None:
     async def receive() -> Any:
         return {"type": "http.disconnect"}
 
@@ -90,7 +90,7 @@ def test_a_client_that_goes_away_is_noticed() -> None:
 
 
 @pytest.mark.parametrize("encoding", [b"gzip", b"br", b"deflate", b"zstd", b"identity, gzip", b" GZip "])
-def test_a_compressed_body_is_refused_unread(encoding: bytes) -> None:
+def test_a_compressed_body_is_refused_without_reading_it(encoding: bytes) -> None:
     sender = Sender(b"\x1f\x8b")
     with pytest.raises(Refused) as refused:
         read({b"content-encoding": encoding}, sender)
@@ -99,7 +99,7 @@ def test_a_compressed_body_is_refused_unread(encoding: bytes) -> None:
     assert sender.asked == 0
 
 
-def test_json_is_known_however_it_is_written() -> None:
+def test_spellings_of_the_json_content_type_are_accepted() -> None:
     for kind in (b"application/json", b"Application/JSON", b"application/json; charset=utf-8", b" application/json ;x"):
         assert read({b"content-type": kind, b"content-encoding": b"Identity"}, Sender(b"{}")) == b"{}"
     for kind in (b"", b"text/json", b"application/vnd.bentoml+pickle", b"multipart/form-data"):
@@ -108,12 +108,12 @@ def test_json_is_known_however_it_is_written() -> None:
         assert refused.value.status == 415
 
 
-def test_of_headers_with_one_name_the_first_counts() -> None:
+def test_the_first_of_repeated_headers_is_used() -> None:
     found = headers_of(scope_of((b"x-api-key", b"a"), (b"x-api-key", b"b"), (b"accept", b"*/*")))
     assert found == {b"x-api-key": b"a", b"accept": b"*/*"}
 
 
-def test_headers_and_target_have_limits() -> None:
+def test_headers_and_path_have_size_limits() -> None:
     name = b"x-long"
     headers_of(scope_of((name, b"x" * (MAX_HEADER_BYTES - len(name)))))
     for many in ([(name, b"x" * MAX_HEADER_BYTES)], [(b"x-%04d" % i, b"y" * 10) for i in range(1_100)]):

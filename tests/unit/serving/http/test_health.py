@@ -37,9 +37,9 @@ def served(harm: str, serving: str | None, champion: str | None, alias: str | No
         ([served("sexism", None, None, alias="1")], False),
     ],
 )
-def test_ready_means_something_answers_for_all_that_is_published(harms: list[ServingStatus], ready: bool) -> None:
+def test_ready_means_every_published_champion_serves(harms: list[ServingStatus], ready: bool) -> None:
     assert is_ready(harms) is ready
 
 
-def test_without_parts_it_is_starting() -> None:
+def test_without_a_runtime_the_status_is_starting() -> None:
     assert health(None) == Health("starting")

@@ -1,4 +1,4 @@
-"""What the middleware does to every request, seen from outside: limits, rates, access log, metrics, traces, health."""
+"""The middleware seen from outside: limits, rates, access log, metrics, traces, health."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def scoring_app(runtime: Runtime) -> ASGIApp:
         assert notes is not None
         stages.mark("lookup")
         stages.mark("predict")
-        notes.scored(stages.done, subjects=3, harms=["spam"], versions=["spam:1"])
+        notes.note_scoring(stages.done, subjects=3, harms=["spam"], versions=["spam:1"])
         _log.warning("from the thread")
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,7 +90,7 @@ def scoring_app(runtime: Runtime) -> ASGIApp:
     return ApiMiddleware(app, lambda: runtime)
 
 
-def test_a_key_is_turned_away_when_it_comes_too_often(runtime: Runtime, portal: BlockingPortal) -> None:
+def test_a_key_over_its_rate_limit_is_refused(runtime: Runtime, portal: BlockingPortal) -> None:
     limited = replace(runtime, rates=RateLimits(1.0, timer=lambda: 5.0))
     client = Http(make_stack(limited), portal)
     one, other, free = (keys.create(runtime.engine, "x", ["admin"], rate=rate).text for rate in (None, None, 0.0))
@@ -112,7 +112,7 @@ def test_a_large_body_counts_as_several_requests(runtime: Runtime, portal: Block
     assert client.get("/v1/models").status_code == 429
 
 
-def test_unknown_keys_cant_hammer_the_database_nor_lock_known_ones_out(
+def test_unknown_keys_do_not_overload_the_database_or_lock_out_known_keys(
     runtime: Runtime, portal: BlockingPortal, key: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(rate_limits, "UNKNOWN_PER_S", 2.0)
@@ -142,7 +142,9 @@ def test_a_wrong_key_is_looked_up_once(
     assert len(asked) == 1
 
 
-def test_what_is_too_long_or_packed_is_a_problem(runtime: Runtime, portal: BlockingPortal, key: str) -> None:
+def test_too_long_or_compressed_requests_get_problem_documents(
+    runtime: Runtime, portal: BlockingPortal, key: str
+) -> None:
     client = Http(make_stack(runtime), portal, headers={"x-api-key": key})
     for answer, status in (
         (client.get("/v1/models", headers={"x-more": "x" * MAX_HEADER_BYTES}), 431),
@@ -155,7 +157,7 @@ def test_what_is_too_long_or_packed_is_a_problem(runtime: Runtime, portal: Block
     assert answer.headers["accept-encoding"] == "identity"
 
 
-def test_one_line_in_the_log_for_each_request(
+def test_each_request_is_one_line_in_the_access_log(
     runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines, engine: Engine
 ) -> None:
     client = Http(make_stack(runtime), portal, headers={"x-api-key": key, "x-request-id": "r-1"})
@@ -178,7 +180,7 @@ def test_one_line_in_the_log_for_each_request(
         assert secret not in said
 
 
-def test_what_is_logged_inside_a_request_names_it(
+def test_log_lines_of_a_request_contain_its_id(
     runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines
 ) -> None:
     client = Http(scoring_app(runtime), portal, headers={"x-api-key": key})
@@ -198,7 +200,7 @@ def test_health_routes_are_logged_only_when_they_fail(runtime: Runtime, portal: 
     assert [(line["route"], line["status"]) for line in lines.access] == [("/readyz", 503)]
 
 
-def test_ready_says_what_answers(runtime: Runtime, portal: BlockingPortal) -> None:
+def test_readyz_names_the_versions_that_serve(runtime: Runtime, portal: BlockingPortal) -> None:
     client = Http(make_stack(runtime), portal)
     ready = client.get("/readyz")
     assert (ready.status_code, ready.json()["status"]) == (200, "ready")
@@ -222,7 +224,7 @@ def test_ready_says_what_answers(runtime: Runtime, portal: BlockingPortal) -> No
     assert client.get("/livez").status_code == 200
 
 
-def test_before_it_has_started_the_service_is_alive_and_not_ready(portal: BlockingPortal, lines: Lines) -> None:
+def test_before_start_up_the_service_is_alive_but_not_ready(portal: BlockingPortal, lines: Lines) -> None:
     def none_yet() -> Runtime:
         raise Unavailable("The service is starting or ending.")
 
@@ -247,7 +249,7 @@ def test_metrics_of_a_request(runtime: Runtime, portal: BlockingPortal, key: str
     assert "leads_inflight_requests 0.0" in text
 
 
-def test_a_request_given_up_is_not_left_counted(runtime: Runtime, portal: BlockingPortal, key: str) -> None:
+def test_an_aborted_request_does_not_stay_in_progress(runtime: Runtime, portal: BlockingPortal, key: str) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         raise AssertionError
 
@@ -268,7 +270,7 @@ def test_a_request_given_up_is_not_left_counted(runtime: Runtime, portal: Blocki
     assert "leads_inflight_requests 0.0" in text
 
 
-def test_what_takes_too_long_is_a_problem(runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines) -> None:
+def test_a_timeout_is_a_problem_document(runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         await anyio.sleep_forever()
 
@@ -283,7 +285,7 @@ def test_what_takes_too_long_is_a_problem(runtime: Runtime, portal: BlockingPort
     assert "leads_inflight_requests 0.0" in runtime.metrics.text().decode()
 
 
-def test_a_request_that_is_cancelled_is_still_told_of(
+def test_a_cancelled_request_is_logged_and_counted(
     runtime: Runtime, portal: BlockingPortal, key: str, lines: Lines
 ) -> None:
     async def app(scope: Scope, receive: Receive, send: Send) -> None:

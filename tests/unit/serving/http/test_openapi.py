@@ -1,4 +1,4 @@
-"""What OpenAPI says: complete, true to the types, and true to what the routes do."""
+"""The OpenAPI document is complete and matches the schemas and the routes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leads.api.requests import parse
 from leads.db import keys
 from leads.db.tables import leads
 from leads.events import Subject
-from serving.http.openapi.examples import ANSWERS, CURSOR, LEAD_ID, REQUESTS
+from serving.http.openapi.examples import CURSOR, LEAD_ID, REQUESTS, RESPONSES
 from serving.http.openapi.route_docs import ROUTES
 from serving.queue.queue import Offer, offer
 from serving.runtime import Runtime
@@ -84,7 +84,7 @@ def test_every_route_is_described_in_full(document: dict[str, Any]) -> None:
     assert "$ref" not in json.dumps(document)
     for name, operation in found.items():
         assert operation["summary"], name
-        assert "Needs " in operation["description"], name
+        assert "Requires a key" in operation["description"], name
         assert set(operation["responses"]) >= ALWAYS, name
         for parameter in operation.get("parameters", []):
             assert parameter["description"], (name, parameter)
@@ -122,27 +122,25 @@ def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
 
 
 @pytest.mark.parametrize("type_", REQUESTS, ids=lambda type_: type_.__name__)
-def test_requests_are_what_their_types_take(type_: type) -> None:
+def test_request_examples_are_valid(type_: type) -> None:
     for example in REQUESTS[type_].values():
         parse(json.dumps(example).encode(), type_)
 
 
-@pytest.mark.parametrize("type_", ANSWERS, ids=lambda type_: type_.__name__)
-def test_answers_are_all_their_types_hold_and_no_more(type_: type) -> None:
-    for example in ANSWERS[type_].values():
+@pytest.mark.parametrize("type_", RESPONSES, ids=lambda type_: type_.__name__)
+def test_response_examples_have_every_field_of_their_types(type_: type) -> None:
+    for example in RESPONSES[type_].values():
         assert json.loads(msgspec.json.encode(msgspec.convert(example, type_))) == example
 
 
 def test_the_example_of_an_explanation_adds_up() -> None:
-    (example,) = ANSWERS[ROUTES["POST /score"].answer].values()
+    (example,) = RESPONSES[ROUTES["POST /score"].response].values()
     explained = example["results"][0]["scores"][0]["explanation"]
     parts = explained["base"] + sum(x["weight"] for x in explained["reasons"]) + explained["rest"]
     assert parts == pytest.approx(explained["margin"])
 
 
-def test_requests_do_what_they_say_and_are_answered_as_shown(
-    client: Http, engine: Engine, document: dict[str, Any]
-) -> None:
+def test_request_examples_get_the_documented_responses(client: Http, engine: Engine, document: dict[str, Any]) -> None:
     lead, described = put_lead(engine, "c-81"), operations(document)
     order = ["POST /items", "POST /signals", "POST /plays", "POST /score", "GET /leads", "POST /leads/claim",
              "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "POST /leads/{lead_id}/release",
@@ -155,31 +153,31 @@ def test_requests_do_what_they_say_and_are_answered_as_shown(
         if route.body is not None:
             bodies = [x["value"] for x in operation["requestBody"]["content"][JSON]["examples"].values()]
         for n, body in enumerate(bodies):
-            how = {} if body is None else {"json": body}
-            answer = client.request(method, f"/v1{path.format(lead_id=lead)}", **how)
+            kwargs = {} if body is None else {"json": body}
+            answer = client.request(method, f"/v1{path.format(lead_id=lead)}", **kwargs)
             assert str(answer.status_code) in operation["responses"], (name, answer.text)
             if n == 0:
                 assert answer.status_code == route.status, (name, answer.text)
-                msgspec.convert(answer.json(), route.answer)
+                msgspec.convert(answer.json(), route.response)
 
 
-def test_answers_have_the_shape_that_is_shown(client: Http, engine: Engine) -> None:
+def test_responses_have_the_shape_of_their_examples(client: Http, engine: Engine) -> None:
     lead = put_lead(engine, "c-81")
     client.post("/v1/items", json=REQUESTS[ROUTES["POST /items"].body or object]["A comment on a track"])
     scored = client.post("/v1/score", json=REQUESTS[ROUTES["POST /score"].body or object]["By id"]).json()
-    shown = next(iter(ANSWERS[ROUTES["POST /score"].answer].values()))
+    shown = next(iter(RESPONSES[ROUTES["POST /score"].response].values()))
     assert shape(scored["results"][0]["scores"][0]["explanation"]) == shape(
         shown["results"][0]["scores"][0]["explanation"]
     )
-    page = next(iter(ANSWERS[ROUTES["GET /leads"].answer].values()))
+    page = next(iter(RESPONSES[ROUTES["GET /leads"].response].values()))
     assert shape(client.get("/v1/leads").json()["leads"]) == shape(page["leads"])
-    detail = next(iter(ANSWERS[ROUTES["GET /leads/{lead_id}"].answer].values()))
+    detail = next(iter(RESPONSES[ROUTES["GET /leads/{lead_id}"].response].values()))
     assert set(client.get(f"/v1/leads/{lead}").json()) == set(detail)
-    models = next(iter(ANSWERS[ROUTES["GET /models"].answer].values()))
+    models = next(iter(RESPONSES[ROUTES["GET /models"].response].values()))
     assert set(client.get("/v1/models").json()["models"][0]) == set(models["models"][0])
 
 
-def test_problems_are_worded_as_they_are_answered(client: Http, document: dict[str, Any]) -> None:
+def test_problem_examples_match_the_real_problems(client: Http, document: dict[str, Any]) -> None:
     described = operations(document)
 
     def shown(name: str, status: int) -> list[tuple[str, list[object]]]:
@@ -187,7 +185,7 @@ def test_problems_are_worded_as_they_are_answered(client: Http, document: dict[s
         return [(x["value"]["detail"].split(". ")[0].rstrip("."), x["value"]["errors"]) for x in examples]
 
     unknown = {"subjects": [{"id": "c-99", "typeId": "comment"}]}
-    asked = [
+    responses = [
         ("GET /models", 401, client.get("/v1/models", headers={"x-api-key": "ls_x"})),
         ("GET /leads/{lead_id}", 404, client.get("/v1/leads/l_x")),
         ("GET /leads", 422, client.get("/v1/leads", params={"cursor": "nope"})),
@@ -199,7 +197,7 @@ def test_problems_are_worded_as_they_are_answered(client: Http, document: dict[s
         ("GET /models", 431, client.get("/v1/models", headers={"x-long": "x" * 20_000})),
         ("POST /items", 413, client.post("/v1/items", content=b" " * 3_000_000)),
     ]
-    for name, status, answer in asked:
+    for name, status, answer in responses:
         body = answer.json()
         assert answer.status_code == status, (name, body)
         assert (body["detail"].split(". ")[0].rstrip("."), body["errors"]) in shown(name, status), (name, body)
@@ -207,12 +205,12 @@ def test_problems_are_worded_as_they_are_answered(client: Http, document: dict[s
     assert nothing[0]["pointer"] == "/subjects/0/id"
 
 
-def test_the_example_of_a_cursor_is_one(client: Http) -> None:
+def test_the_example_cursor_is_valid(client: Http) -> None:
     assert client.get("/v1/leads", params={"cursor": CURSOR}).json() == {"leads": [], "nextCursor": None}
     assert client.get(f"/v1/leads/{LEAD_ID}").status_code == 404
 
 
-def test_bentomls_own_document_holds_all_of_it(document: dict[str, Any]) -> None:
+def test_bentomls_document_contains_every_route(document: dict[str, Any]) -> None:
     code = "import json; from serving.service import LeadServing as s; print(json.dumps(s.openapi_spec.asdict()))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False

@@ -30,7 +30,7 @@ def admitted(limits: RateLimits, who: ApiKey, tries: int) -> int:
     return n
 
 
-def test_two_seconds_worth_at_once_then_the_rate() -> None:
+def test_a_burst_of_two_seconds_then_the_rate() -> None:
     timer = Timer()
     limits = RateLimits(10.0, timer=timer)
     assert admitted(limits, key(), 50) == 20
@@ -40,7 +40,7 @@ def test_two_seconds_worth_at_once_then_the_rate() -> None:
     assert admitted(limits, key(), 50) == 20
 
 
-def test_one_key_takes_nothing_from_another() -> None:
+def test_keys_have_separate_limits() -> None:
     limits = RateLimits(10.0, timer=Timer())
     assert admitted(limits, key("a"), 50) == 20
     assert admitted(limits, key("b"), 50) == 20
@@ -54,14 +54,14 @@ def test_a_key_may_have_its_own_rate_or_no_limit() -> None:
     assert admitted(RateLimits(0.0, timer=Timer()), key("slow", 2.0), 50) == 4
 
 
-def test_a_changed_rate_counts_at_once() -> None:
+def test_a_changed_rate_applies_immediately() -> None:
     timer = Timer()
     limits = RateLimits(10.0, timer=timer)
     assert admitted(limits, key(rate=1.0), 50) == 2
     assert admitted(limits, key(rate=5.0), 50) == 10
 
 
-def test_the_processes_of_an_instance_keep_the_limit_together() -> None:
+def test_the_processes_of_an_instance_share_the_limit() -> None:
     share = [RateLimits(10.0, share=0.25, timer=Timer()) for _ in range(4)]
     assert sum(admitted(one, key(), 50) for one in share) == 20
     # A rate so small that a process's share is less than one request is still a rate.
@@ -74,7 +74,7 @@ def test_the_processes_of_an_instance_keep_the_limit_together() -> None:
     assert admitted(slow, key(), 5) == 1
 
 
-def test_it_says_when_to_try_again() -> None:
+def test_the_error_says_when_to_retry() -> None:
     timer = Timer()
     limits = RateLimits(0.5, timer=timer)
     limits.take(key())
@@ -85,7 +85,7 @@ def test_it_says_when_to_try_again() -> None:
     limits.take(key())
 
 
-def test_a_large_body_leaves_a_debt() -> None:
+def test_a_large_body_overdraws_the_bucket() -> None:
     timer = Timer()
     limits = RateLimits(10.0, timer=timer)
     limits.take(key())
@@ -107,7 +107,7 @@ def test_a_body_of_an_unlimited_key_costs_nothing() -> None:
     limits.take(key())
 
 
-def test_the_buckets_dont_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_number_of_buckets_is_limited(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(rate_limits, "_MAX_BUCKETS", 3)
     limits = RateLimits(0.5, timer=Timer())
     for name in "abcd":
@@ -118,7 +118,7 @@ def test_the_buckets_dont_grow_without_end(monkeypatch: pytest.MonkeyPatch) -> N
             limits.take(key(name))
 
 
-def test_unknown_keys_have_one_limit_together() -> None:
+def test_unknown_keys_share_one_limit() -> None:
     timer = Timer()
     limits = RateLimits(10.0, timer=timer)
     for _ in range(int(2 * UNKNOWN_PER_S)):

@@ -1,4 +1,4 @@
-"""The routes over HTTP: what they answer, whom they let in, and how every bad request ends."""
+"""The routes over HTTP: their responses, the keys they require, and the problem documents for invalid requests."""
 
 from __future__ import annotations
 
@@ -111,7 +111,7 @@ def test_items_signals_and_plays_become_events(client: Http, engine: Engine) -> 
     assert (again["accepted"], again["duplicates"]) == (1, 1)
 
 
-def test_an_idempotency_key_makes_a_request_happen_once(client: Http, engine: Engine) -> None:
+def test_a_request_with_an_idempotency_key_takes_effect_once(client: Http, engine: Engine) -> None:
     body, header = {"items": [an_item(), an_item("c2")]}, {"Idempotency-Key": "k1"}
     first = client.post("/v1/items", json=body, headers=header)
     again = client.post("/v1/items", json=body, headers=header)
@@ -126,7 +126,7 @@ def test_an_idempotency_key_makes_a_request_happen_once(client: Http, engine: En
     assert counts(engine) == before
 
 
-def test_an_idempotency_key_is_its_callers_own(
+def test_callers_do_not_share_idempotency_keys(
     client: Http, engine: Engine, key: Callable[..., dict[str, str]]
 ) -> None:
     header = {"Idempotency-Key": "k1"}
@@ -136,7 +136,7 @@ def test_an_idempotency_key_is_its_callers_own(
     assert len(event_log.read(engine, 0)) == 2
 
 
-def test_a_request_that_failed_may_be_sent_again_with_its_key(client: Http, engine: Engine) -> None:
+def test_a_failed_request_can_be_retried_with_the_same_key(client: Http, engine: Engine) -> None:
     header, lead = {"Idempotency-Key": "k1"}, put_lead(engine)
     client.post("/v1/leads/claim", json={"reviewer": "ann"})
     problem(client.post(f"/v1/leads/{lead}/release", json={"reviewer": "bob"}, headers=header), 409)
@@ -175,7 +175,7 @@ def test_scores_by_id_and_by_text_name_their_version(client: Http) -> None:
     assert (error["pointer"], error["status"], error["harm"]) == ("/subjects/2/id", 404, None)
 
 
-def test_one_bad_subject_is_an_error_in_its_place(client: Http) -> None:
+def test_an_invalid_subject_is_an_error_in_its_own_result(client: Http) -> None:
     good = {"id": "n1", "typeId": "comment", "data": {"text": BENIGN_TEXT}}
     bad: list[tuple[object, str]] = [
         (5, ""), ("x", ""), (None, ""), ({}, ""), ({"id": "", "typeId": "comment"}, "/id"),
@@ -198,7 +198,7 @@ def test_one_bad_subject_is_an_error_in_its_place(client: Http) -> None:
     assert len(only_bad["errors"]) == len(bad)
 
 
-def test_when_nothing_can_be_scored_the_answer_is_a_problem(client: Http) -> None:
+def test_if_nothing_can_be_scored_the_response_is_a_problem(client: Http) -> None:
     found = problem(client.post("/v1/score", json={"subjects": [{"id": "c9", "typeId": "comment"}]}), 404)
     assert found["errors"][0]["pointer"] == "/subjects/0/id"
 
@@ -247,7 +247,7 @@ def test_a_decided_lead_is_overturned_only_by_appeal(client: Http, engine: Engin
     assert client.post("/v1/decisions", json={**body, "appeal": True}).json()["verdict"] == "not_violating"
 
 
-def test_models_say_what_is_served(client: Http) -> None:
+def test_models_shows_the_versions_that_serve(client: Http) -> None:
     models = {x["harm"]: x for x in client.get("/v1/models").json()["models"]}
     assert models["spam"] == {
         "harm": "spam", "model": "leads-spam", "serving": "1", "champion": {"version": "1", "loaded": True},
@@ -307,7 +307,7 @@ def test_a_key_for_some_harms_sees_no_other(client: Http, engine: Engine, key: C
     assert counts(engine) == before
 
 
-def test_no_key_wrong_key_revoked_key(runtime: Runtime, portal: BlockingPortal) -> None:
+def test_missing_invalid_and_revoked_keys_are_refused(runtime: Runtime, portal: BlockingPortal) -> None:
     made = keys.create(runtime.engine, "x", ["leads:read"])
     bare = Http(make_stack(runtime), portal)
     for headers in (
@@ -425,7 +425,7 @@ def test_bad_parameters_are_problems(client: Http, params: dict[str, str], statu
     assert [x["pointer"] for x in found["errors"]] == ["/" + next(iter(params))]
 
 
-def test_routes_and_methods_that_are_not_there(client: Http) -> None:
+def test_unknown_routes_and_methods(client: Http) -> None:
     problem(client.get("/v1/nope"), 404)
     problem(client.get("/nope"), 404)
     found = client.request("DELETE", "/v1/score")
@@ -434,7 +434,7 @@ def test_routes_and_methods_that_are_not_there(client: Http) -> None:
     problem(client.get("/v1/leads/%00"), 404)
 
 
-def test_what_is_too_large_is_refused_before_it_is_read(client: Http, engine: Engine) -> None:
+def test_a_too_large_body_is_refused_before_it_is_read(client: Http, engine: Engine) -> None:
     before = counts(engine)
     problem(client.post("/v1/items", content=b"x" * (MAX_BODY_BYTES + 1)), 413)
     problem(client.post("/v1/items", json={"items": [an_item(text="x" * 2_000_000)]}), 422)
@@ -454,12 +454,12 @@ def test_what_is_not_json_is_refused(client: Http) -> None:
     problem(client.post("/v1/score", content=b"a=b", headers={"content-type": "text/csv"}), 415)
 
 
-def test_a_request_id_is_kept_when_it_is_harmless(client: Http) -> None:
+def test_a_valid_request_id_is_kept(client: Http) -> None:
     assert client.get("/v1/models", headers={"x-request-id": "abc-1"}).headers["x-request-id"] == "abc-1"
     assert client.get("/v1/models", headers={"x-request-id": "a b<script>"}).headers["x-request-id"] != "a b<script>"
 
 
-def test_an_error_of_ours_tells_nothing_but_its_id(
+def test_an_internal_error_reveals_only_the_request_id(
     client: Http, runtime: Runtime, caplog: pytest.LogCaptureFixture
 ) -> None:
     client.post("/v1/items", json={"items": [an_item()]})

@@ -37,7 +37,7 @@ def values(metrics: Metrics) -> dict[str, float]:
 
 
 @pytest.mark.parametrize("n", [0, 1, 5, 55, 56, 57, 500])
-def test_many_values_at_once_are_what_one_by_one_would_be(n: int) -> None:
+def test_observing_many_values_at_once_equals_one_by_one(n: int) -> None:
     bounds = (0.1, 0.2, 0.5, 1.0)
     registry = CollectorRegistry()
     many, single = (Histogram(name, "x", buckets=bounds, registry=registry) for name in ("many", "single"))
@@ -68,7 +68,7 @@ def test_scores_are_counted_by_harm_role_tier_flag_and_value(metrics: Metrics) -
         group_of("canary", [0.2], [None]),
         group_of("champion", [0.5] * 200, [1.0] * 200, "text_given"),
     ]
-    metrics.scored(ScoringResult(["spam"], groups, failed))
+    metrics.count_scores(ScoringResult(["spam"], groups, failed))
     found = values(metrics)
     assert found['leads_scores_total{harm="spam",role="champion",tier="review"}'] == 102
     assert found['leads_scores_total{harm="spam",role="canary",tier="none"}'] == 1
@@ -85,19 +85,21 @@ def test_scores_are_counted_by_harm_role_tier_flag_and_value(metrics: Metrics) -
 
 
 def test_stages_add_up_by_name(metrics: Metrics) -> None:
-    metrics.stages([Stage("lookup", 0, 2_000_000), Stage("predict", 2_000_000, 5_000_000), Stage("lookup", 0, 0)])
+    metrics.observe_stages(
+        [Stage("lookup", 0, 2_000_000), Stage("predict", 2_000_000, 5_000_000), Stage("lookup", 0, 0)]
+    )
     found = values(metrics)
     assert found['leads_stage_seconds_count{stage="lookup"}'] == 2
     assert found['leads_stage_seconds_sum{stage="predict"}'] == pytest.approx(0.003)
 
 
-def test_a_tick_takes_over_states_and_adds_what_came_to_totals(metrics: Metrics) -> None:
-    metrics.tick(Snapshot())
+def test_an_update_sets_gauges_and_increases_totals(metrics: Metrics) -> None:
+    metrics.update(Snapshot())
     found = values(metrics)
     for name in ("leads_predictions_dropped_total", "leads_predictions_waiting", "leads_store_circuit_open"):
         assert found[name] == 0
     for dropped in (3, 3, 5):
-        metrics.tick(
+        metrics.update(
             Snapshot(
                 predictions_waiting=dropped,
                 predictions_dropped=dropped,
@@ -126,27 +128,27 @@ def test_a_tick_takes_over_states_and_adds_what_came_to_totals(metrics: Metrics)
     assert found['leads_model_version{harm="spam",role="champion",version="1"}'] == 1
 
 
-def test_a_total_that_begins_anew_counts_on(metrics: Metrics) -> None:
+def test_a_total_that_was_reset_keeps_counting(metrics: Metrics) -> None:
     for total in (5, 2, 3):
-        metrics.tick(Snapshot(canary_calls={("spam", "answered"): total}))
+        metrics.update(Snapshot(canary_calls={("spam", "answered"): total}))
     assert values(metrics)['leads_canary_calls_total{harm="spam",outcome="answered"}'] == 8
 
 
-def test_versions_and_refusals_that_are_gone_are_not_shown_as_there(metrics: Metrics) -> None:
-    metrics.tick(Snapshot(refusals={"spam": 1}, versions=frozenset({("spam", "champion", "1")})))
-    metrics.tick(Snapshot(versions=frozenset({("spam", "champion", "2")})))
+def test_past_versions_and_refusals_are_not_shown(metrics: Metrics) -> None:
+    metrics.update(Snapshot(refusals={"spam": 1}, versions=frozenset({("spam", "champion", "1")})))
+    metrics.update(Snapshot(versions=frozenset({("spam", "champion", "2")})))
     found = values(metrics)
     assert found['leads_model_refusals{harm="spam"}'] == 0
     shown = [name for name in found if name.startswith("leads_model_version{")]
     assert shown == ['leads_model_version{harm="spam",role="champion",version="2"}']
 
 
-def test_more_calls_make_no_more_series(metrics: Metrics) -> None:
+def test_the_number_of_series_does_not_grow_with_calls(metrics: Metrics) -> None:
     def calls(n: int) -> None:
         for i in range(n):
-            metrics.begun()
-            metrics.request("POST", "/v1/score", 200, i / 1e3)
-            metrics.scored(
+            metrics.request_started()
+            metrics.request_finished("POST", "/v1/score", 200, i / 1e3)
+            metrics.count_scores(
                 ScoringResult(["spam"], [group_of("champion", [i / n] * 20, [float(i)] * 20, "text_given")], [])
             )
 
@@ -165,11 +167,11 @@ from prometheus_client import CollectorRegistry
 from serving.observe.metrics import Metrics, Snapshot
 metrics = Metrics(CollectorRegistry())
 n = int(sys.argv[1])
-metrics.begun()
-metrics.limited("key")
+metrics.request_started()
+metrics.rate_limited("key")
 now = Snapshot(predictions_waiting=n, predictions_dropped=n, store_open=n == 1, refusals={"spam": n},
                versions=frozenset({("spam", "champion", str(n)), ("spam", "challenger", "9")}))
-metrics.tick(now)
+metrics.update(now)
 print("ready", flush=True)
 sys.stdin.readline()
 """
@@ -185,7 +187,7 @@ def _start(folder: Path, n: int) -> subprocess.Popen[str]:
     return child
 
 
-def test_processes_add_up_and_the_dead_count_only_in_totals(
+def test_processes_are_summed_and_dead_ones_count_only_in_totals(
     metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     children = [_start(tmp_path, n) for n in (1, 2)]

@@ -1,4 +1,4 @@
-"""The metrics follow the state of the service's parts, and one failed update doesn't stop them."""
+"""The metrics follow the state of the process, and a failed update doesn't stop them."""
 
 from __future__ import annotations
 

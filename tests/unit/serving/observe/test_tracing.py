@@ -23,7 +23,7 @@ def spans() -> InMemorySpanExporter:
 
 def run(tracing: Tracing, traceparent: str = "", status: int = 200) -> Notes:
     notes = Notes("r-1")
-    notes.scored([Stage("lookup", 1_000, 3_000)], subjects=1)
+    notes.note_scoring([Stage("lookup", 1_000, 3_000)], subjects=1)
     span = tracing.begin(notes, traceparent)
     tracing.end(span, notes, [Stage("auth", 0, 1_000)], method="POST", route="/v1/score", status=status)
     return notes
@@ -36,20 +36,20 @@ def test_stages_keep_their_times(spans: InMemorySpanExporter) -> None:
     assert times["lookup"] == (1_000, 3_000)
 
 
-def test_without_a_caller_each_request_is_a_trace_of_its_own(spans: InMemorySpanExporter) -> None:
+def test_without_a_parent_each_request_has_its_own_trace(spans: InMemorySpanExporter) -> None:
     tracing = Tracing(SimpleSpanProcessor(spans))
     ids = {run(tracing, parent).trace_id for parent in ("", "nonsense", "00-" + "0" * 32 + "-" + "0" * 16 + "-01")}
     assert len(ids) == 3
     assert all(span.parent is None for span in spans.get_finished_spans() if span.name == "POST /v1/score")
 
 
-def test_a_caller_that_samples_not_is_followed(spans: InMemorySpanExporter) -> None:
+def test_a_callers_sampling_decision_is_followed(spans: InMemorySpanExporter) -> None:
     notes = run(Tracing(SimpleSpanProcessor(spans)), f"00-{'a' * 32}-{'b' * 16}-00")
     assert notes.trace_id == "a" * 32
     assert spans.get_finished_spans() == ()
 
 
-def test_the_usual_variable_turns_sampling_off(spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_standard_variable_turns_sampling_off(spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("OTEL_TRACES_SAMPLER", "always_off")
     run(Tracing(SimpleSpanProcessor(spans)))
     assert spans.get_finished_spans() == ()
@@ -58,13 +58,13 @@ def test_the_usual_variable_turns_sampling_off(spans: InMemorySpanExporter, monk
 @pytest.mark.parametrize(
     ("status", "code"), [(200, StatusCode.UNSET), (422, StatusCode.UNSET), (503, StatusCode.ERROR)]
 )
-def test_only_our_failures_are_errors(spans: InMemorySpanExporter, status: int, code: StatusCode) -> None:
+def test_only_server_errors_are_marked_as_errors(spans: InMemorySpanExporter, status: int, code: StatusCode) -> None:
     run(Tracing(SimpleSpanProcessor(spans)), status=status)
     (root,) = (span for span in spans.get_finished_spans() if span.name == "POST /v1/score")
     assert root.status.status_code == code
 
 
-def test_it_is_off_unless_asked_for(tmp_path: Path) -> None:
+def test_tracing_is_off_by_default(tmp_path: Path) -> None:
     assert open_tracing(load_settings(home=tmp_path)) is None
 
 

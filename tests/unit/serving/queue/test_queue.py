@@ -1,4 +1,4 @@
-"""The queue on both databases: who is offered what, who holds it, and what a verdict changes."""
+"""The queue on both databases: offers, claims, and the effects of decisions."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from leads.settings import POLICIES_FILE
 from leads_client.fields import Tier
 from serving.queue.decisions import Ruling, decide_lead, decide_subject
 from serving.queue.leads_table import Lead, get_lead, lead_id, read_audit
-from serving.queue.queue import Offer, Offered, claim, listing, offer, release
+from serving.queue.queue import Offer, Offered, claim, list_leads, offer, release
 from serving.scoring.reasons import Reason
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
@@ -64,7 +64,7 @@ def take(
 def page(engine: Engine, **how: object) -> list[str]:
     with engine.begin() as connection:
         arguments = {"queue": QUEUE, "now": NOW, **how}
-        return [lead.subject.id for lead in listing(connection, **arguments).leads]  # type: ignore[arg-type]
+        return [lead.subject.id for lead in list_leads(connection, **arguments).leads]  # type: ignore[arg-type]
 
 
 def test_offer_opens_one_lead_per_subject_and_harm(any_engine: Engine) -> None:
@@ -83,13 +83,13 @@ def test_the_same_offers_give_the_same_leads(any_engine: Engine) -> None:
     assert [lead_of(any_engine, an_offer(x)) for x in ("c1", "c2")] == before
 
 
-def test_of_two_offers_in_one_call_the_newer_counts(any_engine: Engine) -> None:
+def test_the_newer_of_two_offers_applies(any_engine: Engine) -> None:
     put(any_engine, an_offer(score=0.5, scored_at=NOW + 1), an_offer(score=0.9))
     assert lead_of(any_engine, an_offer()).score == 0.5
     assert put(any_engine, an_offer(score=0.7)).unchanged == 1
 
 
-def test_a_low_score_withdraws_an_open_lead_and_a_high_one_brings_it_back(any_engine: Engine) -> None:
+def test_a_low_score_withdraws_an_open_lead_and_a_high_score_reopens_it(any_engine: Engine) -> None:
     put(any_engine, an_offer())
     assert put(any_engine, an_offer(score=0.1, tier="none", scored_at=NOW + 1)).withdrawn == 1
     assert lead_of(any_engine, an_offer()).state == "withdrawn"
@@ -128,7 +128,7 @@ def test_listing_ranks_by_priority_and_waiting(any_engine: Engine) -> None:
     put(any_engine, an_offer("new", 0.9), an_offer("newer", 0.8))
     assert page(any_engine) == ["old", "new", "newer"]
     with any_engine.begin() as connection:
-        first = listing(connection, queue=QUEUE, now=NOW).leads[0]
+        first = list_leads(connection, queue=QUEUE, now=NOW).leads[0]
     assert first.priority == pytest.approx(0.5 * 3 * 4)
 
 
@@ -147,7 +147,7 @@ def test_pages_neither_repeat_nor_skip_while_time_passes_and_leads_come(any_engi
     whole, found, cursor, now = page(any_engine, limit=100), [], None, NOW
     while True:
         with any_engine.begin() as connection:
-            part = listing(connection, queue=QUEUE, now=now, limit=7, cursor=cursor)
+            part = list_leads(connection, queue=QUEUE, now=now, limit=7, cursor=cursor)
         found += [lead.subject.id for lead in part.leads]
         cursor, now = part.next_cursor, now + clock.HOUR
         put(any_engine, an_offer(f"top-{now}", 0.99), now=now)
@@ -157,7 +157,7 @@ def test_pages_neither_repeat_nor_skip_while_time_passes_and_leads_come(any_engi
 
 
 @pytest.mark.parametrize("cursor", ["", "x", "!!", "e30", "WzEsMiwzXQ", "ü"])
-def test_a_foreign_cursor_is_refused(any_engine: Engine, cursor: str) -> None:
+def test_an_invalid_cursor_is_refused(any_engine: Engine, cursor: str) -> None:
     if not cursor:
         assert page(any_engine, cursor=cursor) == []
         return
@@ -165,7 +165,7 @@ def test_a_foreign_cursor_is_refused(any_engine: Engine, cursor: str) -> None:
         page(any_engine, cursor=cursor)
 
 
-def test_claim_leases_the_best_and_hides_them_from_others(any_engine: Engine) -> None:
+def test_a_claim_takes_the_top_leads_and_hides_them_from_others(any_engine: Engine) -> None:
     put(any_engine, an_offer("a", 0.6), an_offer("b", 0.9), an_offer("c", 0.7))
     assert [x.subject.id for x in take(any_engine, 2)] == ["b", "c"]
     assert [x.subject.id for x in take(any_engine, 2, "bob")] == ["a"]
@@ -181,10 +181,10 @@ def test_an_expired_lease_reopens_the_lead(any_engine: Engine) -> None:
     assert [x.claimed_by for x in take(any_engine, reviewer="bob", now=lead.lease_until)] == ["bob"]
 
 
-def test_only_the_holder_releases(any_engine: Engine) -> None:
+def test_only_the_reviewer_who_claimed_a_lead_can_release_it(any_engine: Engine) -> None:
     put(any_engine, an_offer())
     lead = take(any_engine)[0]
-    with any_engine.begin() as connection, pytest.raises(Conflict, match="not held"):
+    with any_engine.begin() as connection, pytest.raises(Conflict, match="has not claimed"):
         release(connection, lead.id, reviewer="bob", queue=QUEUE, now=NOW)
     with any_engine.begin() as connection:
         assert release(connection, lead.id, reviewer="ann", queue=QUEUE, now=NOW).state == "open"
@@ -194,7 +194,7 @@ def test_only_the_holder_releases(any_engine: Engine) -> None:
         assert [x.action for x in read_audit(connection, lead.id)] == ["offered", "claimed", "released"]
 
 
-def test_claimers_at_once_never_share_a_lead(any_engine: Engine) -> None:
+def test_concurrent_claims_never_share_a_lead(any_engine: Engine) -> None:
     put(any_engine, *(an_offer(f"c{i}") for i in range(60)))
     taken: dict[str, list[str]] = {f"r{i}": [] for i in range(4)}
     start = threading.Barrier(len(taken))
@@ -246,7 +246,7 @@ def test_a_decision_changes_lead_event_and_audit_together(any_engine: Engine, po
     assert (last.action, last.actor, last.detail["event_id"]) == ("decided", "ann", decided.event_id)
 
 
-def test_a_decision_that_fails_half_way_leaves_nothing(any_engine: Engine, policies: Policies) -> None:
+def test_a_failed_decision_leaves_nothing(any_engine: Engine, policies: Policies) -> None:
     put(any_engine, an_offer())
     connection = any_engine.connect()
     transaction = connection.begin()
@@ -259,10 +259,10 @@ def test_a_decision_that_fails_half_way_leaves_nothing(any_engine: Engine, polic
         assert [x.action for x in read_audit(connection, lead_id(an_offer().subject, "spam"))] == ["offered"]
 
 
-def test_a_lead_held_by_another_is_not_decided(any_engine: Engine, policies: Policies) -> None:
+def test_a_lead_claimed_by_another_reviewer_cannot_be_decided(any_engine: Engine, policies: Policies) -> None:
     put(any_engine, an_offer())
     lead = take(any_engine)[0]
-    with any_engine.begin() as connection, pytest.raises(Conflict, match="holds"):
+    with any_engine.begin() as connection, pytest.raises(Conflict, match="Another reviewer"):
         decide_lead(connection, lead.id, Ruling("violating", "bob"), policies=policies, clock_=at(NOW))
     with any_engine.begin() as connection:
         decide_lead(connection, lead.id, Ruling("violating", "bob"), policies=policies, clock_=at(NOW + clock.HOUR))
@@ -307,18 +307,18 @@ def test_an_escalated_lead_leaves_the_queue_until_someone_decides(any_engine: En
     assert lead_of(any_engine, an_offer()).state == "decided"
 
 
-def test_what_can_not_be_decided_says_why(any_engine: Engine, policies: Policies) -> None:
+def test_errors_say_why_something_cannot_be_decided(any_engine: Engine, policies: Policies) -> None:
     with any_engine.begin() as connection, pytest.raises(NotFound, match="unknown"):
         decide_subject(connection, Subject("comment", "c9"), "spam", Ruling("violating", "ann"), policies=policies)
     with any_engine.begin() as connection, pytest.raises(NotFound, match="'nope' not found"):
         decide_subject(connection, Subject("comment", "c9"), "nope", Ruling("violating", "ann"), policies=policies)
     with any_engine.begin() as connection, pytest.raises(InvalidInput, match="doesn't apply"):
         decide_subject(connection, Subject("track", "t1"), "spam", Ruling("violating", "ann"), policies=policies)
-    with any_engine.begin() as connection, pytest.raises(NotFound, match="no such lead"):
+    with any_engine.begin() as connection, pytest.raises(NotFound, match="Lead not found"):
         decide_lead(connection, "l_none", Ruling("violating", "ann"), policies=policies)
 
 
-def test_deciders_at_once_leave_one_decision(any_engine: Engine, policies: Policies) -> None:
+def test_concurrent_decisions_leave_one_decision(any_engine: Engine, policies: Policies) -> None:
     known(any_engine, "c1")
     outcomes: list[str] = []
     start = threading.Barrier(4)

@@ -74,3 +74,18 @@ def test_the_number_of_reasons_is_limited() -> None:
 def test_a_text_reason_holds_no_number() -> None:
     for value in (-3.0, 0.0, 1.9, 2.5, 9.0):
         assert not re.search(r"\d", PHRASES["text.score"](value).text(value))
+
+
+@pytest.mark.parametrize(
+    ("hours", "text"),
+    [
+        (0.0, "1 minute"),
+        (0.5, "30 minutes"),
+        (1.2, "1 hour"),
+        (47.0, "47 hours"),
+        (48.0, "2 days"),
+        (30_000.0, "1,250 days"),
+    ],
+)
+def test_the_age_of_a_subject_fits_items_and_accounts(hours: float, text: str) -> None:
+    assert PHRASES["item.age_h"](hours).text(hours) == f"first seen {text} ago"

@@ -1,4 +1,4 @@
-"""Canaries and challengers in real scoring calls: which version answers, what is compared, what is logged."""
+"""Canaries and challengers in real scoring calls: which version serves, what is compared, what is logged."""
 
 from __future__ import annotations
 

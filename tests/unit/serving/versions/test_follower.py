@@ -19,8 +19,8 @@ from leads.settings import Settings
 from models.version import ModelVersion, load
 from models.write import write_version
 from serving.versions.follower import RETRY_REFUSED_S, Follower, run
-from serving.versions.published import Published
-from serving.versions.published_state import HarmState, State, read_state, write_state
+from serving.versions.published import PublishedVersions
+from serving.versions.published_state import HarmState, PublishedState, read_state, write_state
 from serving.versions.verification import check_contract
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 
@@ -72,12 +72,12 @@ def registry(tmp_path: Path) -> FakeRegistry:
 
 
 @pytest.fixture
-def published(settings: Settings, engine: Engine) -> Published:
-    return Published(settings, POLICIES, engine)
+def published(settings: Settings, engine: Engine) -> PublishedVersions:
+    return PublishedVersions(settings, POLICIES, engine)
 
 
 def test_the_follower_publishes_the_version_the_alias_points_to(
-    settings: Settings, registry: FakeRegistry, published: Published
+    settings: Settings, registry: FakeRegistry, published: PublishedVersions
 ) -> None:
     registry.register("spam", "1")
     follower = Follower(settings, POLICIES, registry, clock_=lambda: 77)
@@ -98,7 +98,7 @@ def test_the_follower_publishes_the_version_the_alias_points_to(
 
 
 def test_the_follower_refuses_a_tampered_version_and_keeps_the_old_one(
-    settings: Settings, registry: FakeRegistry, published: Published
+    settings: Settings, registry: FakeRegistry, published: PublishedVersions
 ) -> None:
     now = 0.0
     registry.register("spam", "1")
@@ -284,7 +284,7 @@ def test_folders_of_every_role_and_of_the_previous_champion_are_kept(
 
 
 def test_a_state_of_an_earlier_release_is_read(settings: Settings) -> None:
-    write_state(settings.published_dir, State())
+    write_state(settings.published_dir, PublishedState())
     raw = b'{"checked_at":5,"harms":{"spam":{"champion":"1","refused":{},"aliases":{}}}}'
     (settings.published_dir / "state.json").write_bytes(raw)
     assert read_state(settings.published_dir).harms["spam"] == HarmState("1")

@@ -16,7 +16,7 @@ from leads.db.canary_retreats import Retreat
 from leads.db.engine import migrate, unchecked_engine
 from leads.settings import Settings, load_settings
 from models.version import ModelVersion, load
-from serving.versions.published import RETRY_REFUSED_S, Published
+from serving.versions.published import RETRY_REFUSED_S, PublishedVersions
 from tests.support.serving.world import POLICIES, all_answer, point_to, publish
 
 
@@ -38,8 +38,8 @@ def loads() -> Loads:
 
 
 @pytest.fixture
-def published(settings: Settings, engine: Engine, loads: Loads) -> Published:
-    return Published(settings, POLICIES, engine, load=loads)
+def published(settings: Settings, engine: Engine, loads: Loads) -> PublishedVersions:
+    return PublishedVersions(settings, POLICIES, engine, load=loads)
 
 
 def tamper(folder: Path) -> None:
@@ -48,13 +48,15 @@ def tamper(folder: Path) -> None:
     (folder / "booster.ubj").write_bytes(raw)
 
 
-def test_nothing_is_served_before_anything_is_published(settings: Settings, published: Published) -> None:
+def test_nothing_is_served_before_anything_is_published(settings: Settings, published: PublishedVersions) -> None:
     published.refresh()
     assert dict(published.lineup().champions) == {}
     assert not all_answer(published)
 
 
-def test_a_new_version_takes_over_and_the_previous_one_is_reported(settings: Settings, published: Published) -> None:
+def test_a_new_version_takes_over_and_the_previous_one_is_reported(
+    settings: Settings, published: PublishedVersions
+) -> None:
     publish(settings, "spam", "1")
     assert published.refresh()
     assert all_answer(published)
@@ -68,7 +70,7 @@ def test_a_new_version_takes_over_and_the_previous_one_is_reported(settings: Set
     assert not published.refresh()
 
 
-def test_every_published_champion_must_be_loaded(settings: Settings, published: Published) -> None:
+def test_every_published_champion_must_be_loaded(settings: Settings, published: PublishedVersions) -> None:
     publish(settings, "spam")
     point_to(settings, "stream_manipulation", "1")
     published.refresh()
@@ -79,7 +81,9 @@ def test_every_published_champion_must_be_loaded(settings: Settings, published: 
     assert all_answer(published)
 
 
-def test_a_tampered_version_is_not_served_and_the_old_one_stays(settings: Settings, published: Published) -> None:
+def test_a_tampered_version_is_not_served_and_the_old_one_stays(
+    settings: Settings, published: PublishedVersions
+) -> None:
     publish(settings, "spam", "1")
     published.refresh()
     tamper(publish(settings, "spam", "2", seed=1))
@@ -97,14 +101,14 @@ def test_a_tampered_version_is_not_served_and_the_old_one_stays(settings: Settin
     assert published.status()[0].refused == {}
 
 
-def test_a_folder_that_holds_another_version_is_not_served(settings: Settings, published: Published) -> None:
+def test_a_folder_that_holds_another_version_is_not_served(settings: Settings, published: PublishedVersions) -> None:
     folder = publish(settings, "spam", "1")
     (folder / "version.txt").write_text("7")
     published.refresh()
     assert dict(published.lineup().champions) == {}
 
 
-def test_a_damaged_state_changes_nothing(settings: Settings, published: Published) -> None:
+def test_a_damaged_state_changes_nothing(settings: Settings, published: PublishedVersions) -> None:
     publish(settings, "spam", "1")
     published.refresh()
     (settings.published_dir / "state.json").write_text("{")
@@ -115,7 +119,7 @@ def test_a_damaged_state_changes_nothing(settings: Settings, published: Publishe
     assert published.lineup().champions["spam"].version == "1"
 
 
-def test_a_withdrawn_champion_is_no_longer_served(settings: Settings, published: Published) -> None:
+def test_a_withdrawn_champion_is_no_longer_served(settings: Settings, published: PublishedVersions) -> None:
     publish(settings, "spam", "1")
     published.refresh()
     point_to(settings, "spam", None)
@@ -123,7 +127,7 @@ def test_a_withdrawn_champion_is_no_longer_served(settings: Settings, published:
     assert dict(published.lineup().champions) == {}
 
 
-def test_the_background_thread_follows_and_stops(settings: Settings, published: Published) -> None:
+def test_the_background_thread_follows_and_stops(settings: Settings, published: PublishedVersions) -> None:
     published.start()
     publish(settings, "spam", "1")
     deadline = time.monotonic() + 20
@@ -134,7 +138,9 @@ def test_the_background_thread_follows_and_stops(settings: Settings, published: 
     assert not any(thread.name == "published" for thread in threading.enumerate())
 
 
-def test_a_roll_back_uses_the_version_already_loaded(settings: Settings, published: Published, loads: Loads) -> None:
+def test_a_roll_back_uses_the_version_already_loaded(
+    settings: Settings, published: PublishedVersions, loads: Loads
+) -> None:
     for version in ("1", "2"):
         publish(settings, "spam", version, seed=int(version))
         published.refresh()
@@ -151,21 +157,21 @@ def test_a_roll_back_uses_the_version_already_loaded(settings: Settings, publish
     assert loads.versions == [("spam", "1"), ("spam", "2")]
 
 
-def test_a_version_without_a_role_is_unloaded(settings: Settings, published: Published) -> None:
+def test_a_version_without_a_role_is_unloaded(settings: Settings, published: PublishedVersions) -> None:
     for version in ("1", "2", "3"):
         publish(settings, "spam", version)
         published.refresh()
     assert published.status()[0].loaded == {"2", "3"}
 
 
-def test_a_new_process_loads_the_previous_champion_too(settings: Settings, published: Published) -> None:
+def test_a_new_process_loads_the_previous_champion_too(settings: Settings, published: PublishedVersions) -> None:
     publish(settings, "spam", "1")
     publish(settings, "spam", "2")
     published.refresh()
     assert published.status()[0].previous == "1"
 
 
-def test_each_role_has_its_version(settings: Settings, published: Published, loads: Loads) -> None:
+def test_each_role_has_its_version(settings: Settings, published: PublishedVersions, loads: Loads) -> None:
     publish(settings, "spam", "1")
     publish(settings, "spam", "2", role="canary")
     publish(settings, "spam", "3", role="challenger")
@@ -184,14 +190,14 @@ def test_each_role_has_its_version(settings: Settings, published: Published, loa
     assert len(loads.versions) == 3
 
 
-def test_a_canary_without_a_champion_has_no_role(settings: Settings, published: Published) -> None:
+def test_a_canary_without_a_champion_has_no_role(settings: Settings, published: PublishedVersions) -> None:
     publish(settings, "spam", "2", role="canary")
     published.refresh()
     assert not published.lineup().canaries
     assert not all_answer(published)
 
 
-def test_a_bad_canary_and_challenger_leave_the_champion_alone(settings: Settings, published: Published) -> None:
+def test_a_bad_canary_and_challenger_leave_the_champion_alone(settings: Settings, published: PublishedVersions) -> None:
     publish(settings, "spam", "1")
     tamper(publish(settings, "spam", "2", role="canary"))
     point_to(settings, "spam", "9", role="challenger")
@@ -214,7 +220,7 @@ def test_a_version_whose_loading_fails_is_refused(settings: Settings, engine: En
             raise ValueError("unheard of")
         return load(folder)
 
-    published = Published(settings, POLICIES, engine, load=breaks, timer=lambda: now)
+    published = PublishedVersions(settings, POLICIES, engine, load=breaks, timer=lambda: now)
     publish(settings, "spam", "1")
     published.refresh()
     publish(settings, "spam", "2")
@@ -235,7 +241,7 @@ def test_a_version_whose_loading_fails_is_refused(settings: Settings, engine: En
 def test_a_retreat_takes_effect_at_once_and_reaches_every_process(any_settings: Settings, any_engine: Engine) -> None:
     publish(any_settings, "spam", "1")
     publish(any_settings, "spam", "2", role="canary")
-    mine, other = (Published(any_settings, POLICIES, any_engine) for _ in range(2))
+    mine, other = (PublishedVersions(any_settings, POLICIES, any_engine) for _ in range(2))
     for published in (mine, other):
         published.refresh()
         assert published.lineup().canaries["spam"].version.version == "2"
@@ -244,7 +250,7 @@ def test_a_retreat_takes_effect_at_once_and_reaches_every_process(any_settings: 
     assert other.lineup().canaries
     mine.refresh()
     other.refresh()
-    restarted = Published(any_settings, POLICIES, any_engine)
+    restarted = PublishedVersions(any_settings, POLICIES, any_engine)
     restarted.refresh()
     for published in (mine, other, restarted):
         assert not published.lineup().canaries
@@ -263,7 +269,7 @@ def test_a_retreat_takes_effect_at_once_and_reaches_every_process(any_settings: 
 def test_the_background_thread_brings_a_retreat_to_another_process(settings: Settings, engine: Engine) -> None:
     publish(settings, "spam", "1")
     publish(settings, "spam", "2", role="canary")
-    mine, other = (Published(settings, POLICIES, engine) for _ in range(2))
+    mine, other = (PublishedVersions(settings, POLICIES, engine) for _ in range(2))
     mine.refresh()
     other.start()
     wait_until(lambda: bool(other.lineup().canaries))
@@ -279,7 +285,7 @@ def test_a_retreat_waits_for_a_database_that_is_down(settings: Settings, tmp_pat
     engine = unchecked_engine(elsewhere)
     publish(settings, "spam", "1")
     publish(settings, "spam", "2", role="canary")
-    published = Published(settings, POLICIES, engine)
+    published = PublishedVersions(settings, POLICIES, engine)
     published.refresh()
     assert all_answer(published)
     assert not published.lineup().canaries
