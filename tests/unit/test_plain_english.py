@@ -30,11 +30,11 @@ IDIOMS = {
     r"only (?:measures?|measured)": "held out",
     r"learns? from|learned from": "is trained on",
     r"on screen": "shown",
-    r"(?:version|model|canary|champion|challenger)s?(?: that)?(?: should)? answers?(?! with\b)": "serves, predicts",
+    r"(?:version|model|canary|champion|challenger)s?(?: …)?(?: that)?(?: should| still)? answers?": "serves, predicts",
     r"(?:says?|said|knows?|known|speaks?) of": "says about",
     r"c[ao]mes? to be|anew|thereof|hitherto|lest": "everyday words",
     r"turned away": "rejected",
-    r"stands there": "is reported there",
+    r"stands there|spoils?": "is reported there, affects",
 }
 _FIND = re.compile("|".join(rf"\b(?:{pattern})\b" for pattern in IDIOMS), re.IGNORECASE)
 # Python writes it like that, and means None.
@@ -52,6 +52,7 @@ HONEST = (
 )
 PAGES = [
     REPOSITORY / "README.md",
+    REPOSITORY / "CHANGELOG.md",
     REPOSITORY / "clients" / "python" / "README.md",
     *sorted((REPOSITORY / "docs").rglob("*.md")),
     *sorted((REPOSITORY / "notebooks").glob("*.ipynb")),
@@ -154,6 +155,7 @@ def test_messages_are_in_plain_english(package: str) -> None:
         "Tell of plays.",
         "Its scores don't keep their word.",
         "The version that answers for spam.",
+        "Version … still answers.",
         "The fifth that only measures.",
         "What the model learns from.",
     ],
