@@ -20,7 +20,7 @@ def migrate(quiet: Quiet = False) -> None:
 def simulate(
     out: Annotated[Path | None, typer.Option(help="Output folder. Default: simulation/ in LEADS_HOME.")] = None,
     preset: Annotated[
-        str, typer.Option(help="standard: 5,000 accounts, 30 days. demo: 2,000, 21. small: 700, 10.")
+        str, typer.Option(help="standard (5,000 accounts, 30 days), demo (2,000, 21 days) or small (700, 10 days).")
     ] = "standard",
     accounts: Annotated[int | None, typer.Option(help="Number of accounts, instead of the preset's.")] = None,
     days: Annotated[int | None, typer.Option(help="Days of history, instead of the preset's.")] = None,

@@ -16,7 +16,7 @@ models_app = typer.Typer(help="List, compare, promote and roll back model versio
 
 
 def _number(version: str | None) -> str | None:
-    """`2` for `v2`: tables show the one, MLflow knows the other."""
+    """The number without a leading `v`, which tables show and MLflow omits."""
     return version and version.removeprefix("v")
 
 
@@ -24,7 +24,7 @@ Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads
 Why = Annotated[str | None, typer.Option("--why", help="Reason, kept in the history.")]
 By = Annotated[str | None, typer.Option("--by", help="Who makes the change. Default: the current user.")]
 Override = Annotated[
-    bool, typer.Option("--override", help="Do it even if a check fails. Needs --why; kept in the history.")
+    bool, typer.Option("--override", help="Make the change even if a check fails. Needs --why; kept in the history.")
 ]
 
 
@@ -77,7 +77,7 @@ def models_rollback(harm: Harm, why: Why = None, by: By = None) -> None:
 
 @models_app.command("retire")
 def models_retire(harm: Harm, version: Version, why: Why = None, by: By = None, override: Override = False) -> None:
-    """Retire a version: it never serves again. Retiring the champion needs --override and rolls back."""
+    """Retire a version: it never serves again. For the champion, use --override; this also rolls back."""
     from cli.ui.models.changes import retire
 
     reason = _reason(why, by, override=override, default="Retired by hand.")

@@ -10,9 +10,9 @@ from cli.options import Quiet, read_configuration, read_settings
 
 
 def serve(
-    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: 127.0.0.1.")] = None,
-    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: 3000.")] = None,
-    workers: Annotated[int | None, typer.Option(help="Number of API worker processes. Default: 1.")] = None,
+    host: Annotated[str | None, typer.Option(help="Address to listen on. Default: LEADS_HOST, or 127.0.0.1.")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on. Default: LEADS_PORT, or 3000.")] = None,
+    workers: Annotated[int | None, typer.Option(help="Number of API processes. Default: LEADS_WORKERS, or 1.")] = None,
     with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Also run the background worker.")] = True,
 ) -> None:
     """Migrate the database, then run the HTTP API, the model follower and the worker until Ctrl-C."""
@@ -40,7 +40,7 @@ def worker(
     ] = False,
     partition: Annotated[
         int | None,
-        typer.Option(min=0, help="Only this partition. Default: all with --once, else the first without a worker."),
+        typer.Option(min=0, help="Process only this partition. Default: all with --once, else the first free one."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
@@ -88,7 +88,7 @@ def queue(
 
 
 def status() -> None:
-    """Show what exists, how far each part has got, and what to do next."""
+    """Show what exists, how much of the event log each part has processed, and what to do next."""
     from cli.ui.status import show_status
 
     show_status(*read_configuration())

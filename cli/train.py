@@ -28,7 +28,7 @@ def train(
         typer.Option("--challenger", help="Register a harm's first version as challenger, to be promoted by hand."),
     ] = False,
     csv: Annotated[Path | None, _of_file("--csv", "CSV file to import first, one text per row.")] = None,
-    harm: Annotated[str | None, _of_file("--harm", "Harm of the labels, if not given as argument.")] = None,
+    harm: Annotated[str | None, _of_file("--harm", "Harm of the labels, if not given as an argument.")] = None,
     text: Annotated[str | None, _of_file("--text", "Text column.")] = None,
     label: Annotated[str | None, _of_file("--label", "Label column: 1/0, yes/no, true/false, …")] = None,
     id_: Annotated[str | None, _of_file("--id", "ID column.")] = None,
@@ -75,7 +75,7 @@ def retrain(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Retrain harms that have enough new labels or drift, and promote what passes the gate if the policy says so."""
+    """Retrain harms with enough new labels or with drift. Promote versions that pass the gate, if the policy allows."""
     from cli.ui.training import retrain_harms
 
     _check_harms(harms or [], every)

@@ -22,7 +22,7 @@ HARM = "spam"
 _WORKERS = 2
 _CONNECTIONS = 4
 _BAR_S = 10.0
-# Without an answer of the old version for the first, every worker serves the new one; if the old one still answers
+# Without an answer of the old version for the first, every worker serves the new one; if the old one still serves
 # after the second, something is wrong.
 _QUIET_S, _GIVE_UP_S = 3.0, 40.0
 
@@ -114,7 +114,7 @@ def _move(registry: MlflowRegistry, watch: Watch, old: str, new: str) -> float:
     """Move the alias; returns the seconds until the old version answered last.
 
     Raises:
-        LeadsError: the old version still answers long after.
+        LeadsError: the old version still serves long after.
     """
     moved = time.monotonic()
     registry.set_alias(HARM, CHAMPION, new)
@@ -124,4 +124,4 @@ def _move(registry: MlflowRegistry, watch: Watch, old: str, new: str) -> float:
         since_old = time.monotonic() - max(last_old or moved, moved)
         if since_old > _QUIET_S and last_new is not None and last_new > moved:
             return max(last_old or moved, moved) - moved
-    raise LeadsError(f"{HARM}: version {old} still answers {_GIVE_UP_S:.0f} s after the alias moved to version {new}.")
+    raise LeadsError(f"{HARM}: version {old} still serves {_GIVE_UP_S:.0f} s after the alias moved to version {new}.")

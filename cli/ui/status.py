@@ -1,4 +1,4 @@
-"""What exists in a home, how far each part has got, and what to do next."""
+"""What exists in a home, how much of the event log each part has processed, and what to do next."""
 
 from __future__ import annotations
 

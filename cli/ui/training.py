@@ -35,8 +35,8 @@ _COLUMNS = (
     "auto from",
 )
 _CAPTION = (
-    "AP: average precision; random AP: that of a random order. ECE: expected calibration error; its p: how often a "
-    "calibrated model has one as large. Review and auto: the scores at which these tiers start."
+    "AP: average precision; random AP: the AP of a random order. ECE: expected calibration error; ECE p: how often a "
+    "calibrated model has an ECE this large. Review and auto: the scores at which these tiers start."
 )
 
 

@@ -84,7 +84,7 @@ def test_a_bad_event_file_names_its_line_and_appends_nothing(
     ("arguments", "says"),
     [
         (("ingest", "nowhere.jsonl"), "not a file"),
-        (("simulate", "--preset", "huge"), "standard, small"),
+        (("simulate", "--preset", "huge"), "standard, demo, small"),
         (("simulate", "--accounts", "3"), "out of range"),
         (("simulate", "--end", "tomorrow"), "--end"),
         (("simulate", "--days", "0"), "out of range"),
