@@ -191,7 +191,7 @@ def _table(found: Sequence[SpeedRatio], base: Path, options: argparse.Namespace)
     colours = {"slower": "red", "kept": "green", "unclear": "yellow"}
     for one in found:
         verdict = one.verdict(options.limit)
-        interval = f"{one.low:.3f} to {one.high:.3f}"
+        interval = f"{one.low:.3g} to {one.high:.3g}"
         table.add_row(escape(one.name), f"{one.ratio:.3f}", interval, f"[{colours[verdict]}]{verdict}[/]")
     return table
 
