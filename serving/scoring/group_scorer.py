@@ -22,7 +22,8 @@ class GroupScorer:
 
     Args:
         stages: the call's stopwatch; every step is marked on it.
-        trials: None: nothing is on trial, and a canary's failure is the call's.
+        sink: takes the predictions.
+        trials: gets the jobs for canaries and challengers. If None, a failing canary fails the call.
     """
 
     def __init__(
@@ -58,6 +59,7 @@ class GroupScorer:
             return self._score(group.scored_by(champion, "champion"))
 
     def _score(self, group: VersionGroup) -> tuple[GroupScores | None, list[SubjectError]]:
+        """All steps with the group's own version."""
         features = self._evaluate(group)
         errors = _refused(group, features)
         if errors:

@@ -89,7 +89,7 @@ class HarmPlanner:
             return [(None, Unavailable("No model version is published yet.", remedy="Train one: leads train"))]
         return [(harm, self._obstacle(type_id, harm, lineup)) for harm in harms]
 
-    def _unknown_type(self, type_id: str) -> LeadsError:
+    def _unknown_type(self, type_id: str) -> InvalidInput:
         types = sorted({name for harm in self._policies.harms.values() for name in harm.subject_types})
         return InvalidInput(
             f"No harm applies to type {type_id!r}.", field="/typeId", remedy=f"Use one of: {', '.join(types)}."

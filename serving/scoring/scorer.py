@@ -38,7 +38,7 @@ class Scorer:
     Args:
         engine: of the database that stores items.
         lineups: gives the versions to score with; asked once per call.
-        trials: watches canaries and has challengers score in shadow. None: a canary's failure is the call's.
+        trials: watches canaries and scores challengers in shadow. If None, a failing canary fails the call.
     """
 
     def __init__(

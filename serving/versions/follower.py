@@ -41,8 +41,8 @@ _KEPT_VERSIONS = 3
 _log = logging.getLogger(__name__)
 
 
-class VersionSource(Protocol):
-    """Names and provides versions, as `models.registry.registry.Registry` does."""
+class Registry(Protocol):
+    """`models.registry.registry.Registry`, as far as the follower uses it."""
 
     def aliases(self, harm: str) -> dict[str, str]: ...
 
@@ -61,7 +61,7 @@ class Follower:
         self,
         settings: Settings,
         policies: Policies,
-        registry: VersionSource,
+        registry: Registry,
         *,
         clock_: Clock = clock.now,
         timer: Callable[[], float] = time.monotonic,

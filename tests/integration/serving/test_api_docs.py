@@ -177,8 +177,8 @@ def test_there_is_nothing_but_examples_that_run() -> None:
     assert len(blocks()) == TEXT.count("```") // 2 - sum(block.shown is not None for block in blocks())
 
 
-def test_every_flag_is_told_of() -> None:
-    code = "".join((REPOSITORY / "serving" / "scoring" / name).read_text() for name in ("inputs.py", "group.py"))
+def test_every_flag_is_documented() -> None:
+    code = "".join((REPOSITORY / "serving" / "scoring" / name).read_text() for name in ("inputs.py", "assemble.py"))
     flags = set(re.findall(r'"((?:subject|items|text|fields|features|account|not)_[a-z]+)"', code))
     table = TEXT[TEXT.index("| flag |") :].partition("\n\n")[0]
     assert set(re.findall(r"^\| `([a-z_]+)`", table, re.MULTILINE)) == flags

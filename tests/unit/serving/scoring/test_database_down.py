@@ -39,7 +39,7 @@ def down(tmp_path: Path) -> Iterator[Engine]:
     engine.dispose()
 
 
-def test_each_route_reports_that_the_database_is_down(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
+def test_each_route_says_that_the_database_is_down(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
     key = keys.create(runtime.engine, "x", ["admin"]).text
     client = Http(make_stack(replace(runtime, engine=down)), portal, headers={"x-api-key": key})
     paths: dict[str, dict[str, Any]] = client.get("/v1/openapi.json").json()["paths"]
