@@ -18,7 +18,9 @@ from leads.events import DecisionMade, ItemCreated, Played, RecordedEvent, Signa
 from simulation.config import HARMS_BY_TYPE, Period, SimulationConfig, preset
 from simulation.history import SimulationManifest, load_manifest, simulate
 
-CONFIG = preset("small", seed=3)
+CONFIG = msgspec.structs.replace(
+    preset("small", seed=3), periods=(Period("history", 10), Period("change", 2, changed=True))
+)
 END_OF_HISTORY = CONFIG.start + CONFIG.periods[0].days * DAY
 
 
