@@ -11,6 +11,7 @@ from cli.options import read_settings
 
 def demo(
     quick: Annotated[bool, typer.Option("--quick", help="Use a smaller platform; takes about a minute.")] = False,
+    seed: Annotated[int, typer.Option(min=0, help="Random seed of the simulated platform.")] = 1,
     fresh: Annotated[
         bool, typer.Option("--fresh", help="Delete everything in LEADS_HOME first, then start over.")
     ] = False,
@@ -21,4 +22,4 @@ def demo(
     """
     from cli.demo_run import run
 
-    run(read_settings(), quick=quick, fresh=fresh)
+    run(read_settings(), quick=quick, seed=seed, fresh=fresh)

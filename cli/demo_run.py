@@ -45,18 +45,19 @@ class DemoProgress(msgspec.Struct):
 
     quick: bool
     end: Micros
+    seed: int = 1
     done: list[str] = []
 
 
 class Demo:
     """One run. `leads` commands run as child processes, so each step is what it says."""
 
-    def __init__(self, settings: Settings, *, quick: bool) -> None:
+    def __init__(self, settings: Settings, *, quick: bool, seed: int) -> None:
         self._settings = settings
         self._path = settings.root / "demo.json"
         self._started = time.monotonic()
         self._number = 0
-        self.progress = self._load(quick)
+        self.progress = self._load(quick, seed)
         self.simulation = settings.root / "simulation"
 
     @property
@@ -64,17 +65,18 @@ class Demo:
         """Since the start of this run."""
         return time.monotonic() - self._started
 
-    def _load(self, quick: bool) -> DemoProgress:
+    def _load(self, quick: bool, seed: int) -> DemoProgress:
         if self._path.exists():
             progress = msgspec.json.decode(self._path.read_bytes(), type=DemoProgress)
-            if progress.quick == quick:
+            if (progress.quick, progress.seed) == (quick, seed):
                 return progress
+            started = f"--seed {progress.seed}{' --quick' if progress.quick else ''}"
             raise LeadsError(
-                f"{self._settings.root} has a demo that was started {'without' if quick else 'with'} --quick.",
-                field="--quick",
+                f"{self._settings.root} has a demo that was started with {started}.",
+                field="--quick" if progress.quick != quick else "--seed",
                 remedy="Run the demo the same way again, or start over: leads demo --fresh",
             )
-        progress = DemoProgress(quick=quick, end=clock.now() // clock.HOUR * clock.HOUR)
+        progress = DemoProgress(quick=quick, seed=seed, end=clock.now() // clock.HOUR * clock.HOUR)
         write_json(self._path, progress)
         return progress
 
@@ -124,7 +126,7 @@ class Demo:
             return str(self._settings.root)
 
 
-def run(settings: Settings, *, quick: bool, fresh: bool) -> None:
+def run(settings: Settings, *, quick: bool, seed: int, fresh: bool) -> None:
     """Run the demo in the settings' home.
 
     Raises:
@@ -135,7 +137,7 @@ def run(settings: Settings, *, quick: bool, fresh: bool) -> None:
         with only_one(lock, what="running the demo"):
             shutil.rmtree(settings.root)
     with only_one(lock, what="running the demo"):
-        demo = Demo(settings, quick=quick)
+        demo = Demo(settings, quick=quick, seed=seed)
         print_corpora(settings)
         _prepare(demo, settings, quick)
         _serve_and_show(demo, settings)
@@ -146,11 +148,11 @@ def run(settings: Settings, *, quick: bool, fresh: bool) -> None:
 
 
 def _prepare(demo: Demo, settings: Settings, quick: bool) -> None:
-    size = "small" if quick else "demo"
+    size = ("--preset", "small" if quick else "demo", "--seed", str(demo.progress.seed))
     end = clock.to_text(demo.progress.end)
     history, recent = demo.events("history"), demo.events("recent")
     demo.command("migrate", "Create the database", "migrate", "--quiet", again=True)
-    demo.command("simulate", "Simulate a platform", "simulate", "--preset", size, "--end", end, "--quiet")
+    demo.command("simulate", "Simulate a platform", "simulate", *size, "--end", end, "--quiet")
     demo.command("ingest", "Append its history to the event log", "ingest", history, "--quiet")
     demo.command("fold", "Compute features from the events (Feast)", "worker", "--once", "--quiet")
     demo.command("train", "Train calibrated models on labels and features (MLflow)", "train", "--all", "--quiet")
