@@ -16,6 +16,8 @@ from contextlib import contextmanager
 import numpy as np
 import pytest
 
+pytestmark = pytest.mark.slow
+
 REMEDY = "It is used by {used_by}: find its replacement there, or narrow the range in pyproject.toml."
 
 

@@ -198,6 +198,7 @@ def test_any_text_gives_a_probability(version: ModelVersion, texts: list[str | N
     assert np.isfinite(scores.score).all()
 
 
+@pytest.mark.slow
 def test_loading_brings_in_neither_mlflow_nor_feast() -> None:
     code = "import sys, models.version; sys.exit(any(m in sys.modules for m in ('mlflow', 'feast', 'bentoml')))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -30,6 +30,7 @@ def test_the_brute_force_computes_every_stored_feature() -> None:
     assert list(FORMULAS) == [feature.name for feature in STORED]
 
 
+@pytest.mark.slow
 @hypothesis_settings(max_examples=150, deadline=None, derandomize=True, suppress_health_check=list(HealthCheck))
 @given(seed=st.integers(0, 2**32), n=st.integers(1, 60), later=st.sampled_from([0, 1, 299, 3_600, 80_000, 86_400 * 20]))
 def test_the_fold_equals_a_recomputation(seed: int, n: int, later: int) -> None:

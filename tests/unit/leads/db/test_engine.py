@@ -124,6 +124,7 @@ def test_an_empty_postgresql_database_waits_for_migrate(postgresql_url: str, tmp
     open_engine(settings, timeout_s=5).dispose()
 
 
+@pytest.mark.slow
 def test_two_processes_may_migrate_at_once(any_settings: Settings, bare: Engine) -> None:
     upgrade(bare, OLD)
     env = {**os.environ, "LEADS_HOME": str(any_settings.root), "LEADS_DATABASE_URL": any_settings.database}

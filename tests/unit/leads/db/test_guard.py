@@ -65,6 +65,7 @@ def test_jobs_have_no_timeout(postgresql_url: str, tmp_path: Path) -> None:
     engine.dispose()
 
 
+@pytest.mark.slow
 def test_migrating_has_no_timeout(postgresql_url: str, tmp_path: Path) -> None:
     """When two processes start together, the second waits until the first has migrated."""
     settings = load_settings(home=tmp_path, corpora="", database_url=postgresql_url)
@@ -144,6 +145,7 @@ def test_our_own_mistakes_are_not_translated(any_engine: Engine) -> None:
         connection.execute(twice)
 
 
+@pytest.mark.slow
 def test_calls_to_a_silent_server_are_paused(tmp_path: Path) -> None:
     heard: list[socket.socket] = []
     with socket.create_server(("127.0.0.1", 0)) as server:

@@ -69,6 +69,7 @@ def test_a_past_day_that_is_quiet_becomes_one_segment(tmp_path: Path) -> None:
     assert len(segments(tmp_path)) == 1
 
 
+@pytest.mark.slow
 def test_full_and_young_segments_are_left_alone(tmp_path: Path) -> None:
     size = FULL_ROWS // 5
     for start in range(0, 2 * FULL_ROWS, size):
@@ -190,6 +191,7 @@ for step, folder in enumerate(sys.argv[1:], 1):
 """
 
 
+@pytest.mark.slow
 def test_killed_at_any_step_nothing_is_lost_nor_there_twice(tmp_path: Path) -> None:
     rng = random.Random(7)
     world, parts = tmp_path / "world", 9
@@ -226,6 +228,7 @@ def check_whole(folder: Path, expected: list[str]) -> None:
     assert sorted(scanned.table["prediction_id"].to_pylist()) == sorted(expected)
 
 
+@pytest.mark.slow
 def test_readers_see_each_row_once_while_segments_come_and_go(tmp_path: Path) -> None:
     written, failed = 0, list[str]()
     ended = threading.Event()

@@ -210,6 +210,7 @@ def test_the_example_cursor_is_valid(client: Http) -> None:
     assert client.get(f"/v1/leads/{LEAD_ID}").status_code == 404
 
 
+@pytest.mark.slow
 def test_bentomls_document_contains_every_route(document: dict[str, Any]) -> None:
     code = "import json; from serving.service import LeadServing as s; print(json.dumps(s.openapi_spec.asdict()))"
     done = subprocess.run(

@@ -187,6 +187,7 @@ def _start(folder: Path, n: int) -> subprocess.Popen[str]:
     return child
 
 
+@pytest.mark.slow
 def test_processes_are_summed_and_dead_ones_count_only_in_totals(
     metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,6 +71,7 @@ class Traffic:
         watch.compared(job, champion, np.arange(n), took_s=(float(took[0] * self.slow), float(took[1])))
 
 
+@pytest.mark.slow
 def test_equal_canaries_stay(both: Both, engine: Engine) -> None:
     left = 0
     for seed in range(200):

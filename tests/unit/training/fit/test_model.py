@@ -17,6 +17,8 @@ from training.fit.model import Fit, draft, fit
 from training.fit.text import TextCounts, count_texts, fit_text
 from training.fit.trees import never_lower
 
+pytestmark = pytest.mark.slow
+
 TEXT, BARE = contract_for(text=True), contract_for(text=False)
 
 

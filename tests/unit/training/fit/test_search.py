@@ -12,6 +12,8 @@ from training.config import TrainingConfig
 from training.fit.search import Tuned, search
 from training.fit.text import count_texts
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = contract_for(text=True)
 
 

@@ -21,6 +21,8 @@ from training.data.own_labels import Columns, import_labels
 from training.own_model import LabelledSplit, OwnVersion
 from training.own_model.checks import checked, margins_of, restricted
 
+pytestmark = pytest.mark.slow
+
 POLICIES = load_policies(POLICIES_FILE)
 
 
