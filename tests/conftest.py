@@ -7,6 +7,7 @@ database is emptied) stand in for the servers that come as wheels.
 from __future__ import annotations
 
 import os
+import shutil
 import tempfile
 import uuid
 from collections.abc import Iterator
@@ -44,12 +45,27 @@ def settings(tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path / "home", corpora=Path())
 
 
+@pytest.fixture(scope="session")
+def migrated_sqlite(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An empty SQLite database with its tables, to copy: migrating takes much longer."""
+    made = load_settings(home=tmp_path_factory.mktemp("migrated"), corpora="none", database_url=None)
+    migrate(made)
+    return Path(str(sa.make_url(made.database).database))
+
+
 @pytest.fixture
-def engine(settings: Settings) -> Iterator[Engine]:
+def engine(settings: Settings, migrated_sqlite: Path) -> Iterator[Engine]:
     """The settings' SQLite database."""
+    _copy(migrated_sqlite, settings)
     opened = open_engine(settings)
     yield opened
     opened.dispose()
+
+
+def _copy(migrated: Path, settings: Settings) -> None:
+    target = Path(str(sa.make_url(settings.database).database))
+    target.parent.mkdir(parents=True, exist_ok=True)
+    shutil.copy(migrated, target)
 
 
 @pytest.fixture(scope="session")
@@ -75,13 +91,9 @@ def postgresql_server() -> Iterator[str]:
 def postgresql_url(postgresql_server: str) -> Iterator[str]:
     """SQLAlchemy URL of an empty database of the test's own."""
     name = f"test_{uuid.uuid4().hex}"
-    admin = sa.create_engine(postgresql_server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"CREATE DATABASE {name}"))
+    _administer(postgresql_server, f"CREATE DATABASE {name}")
     yield sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
-    with admin.connect() as connection:
-        connection.execute(sa.text(f"DROP DATABASE {name} WITH (FORCE)"))
-    admin.dispose()
+    _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", "postgresql"])
@@ -91,13 +103,37 @@ def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path / "home", corpora=Path(), database_url=url)
 
 
+@pytest.fixture(scope="session")
+def migrated_postgresql(postgresql_server: str) -> str:
+    """The name of a PostgreSQL database with its tables, to create others from."""
+    name = f"migrated_{uuid.uuid4().hex}"
+    _administer(postgresql_server, f"CREATE DATABASE {name}")
+    url = sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
+    with tempfile.TemporaryDirectory() as home:
+        migrate(load_settings(home=Path(home), corpora="none", database_url=url))
+    return name
+
+
 @pytest.fixture
-def any_engine(any_settings: Settings) -> Iterator[Engine]:
-    """An empty database of each kind in turn, with its tables."""
-    migrate(any_settings)
+def any_engine(any_settings: Settings, request: pytest.FixtureRequest) -> Iterator[Engine]:
+    """An empty database of each kind in turn, its tables created."""
+    url = sa.make_url(any_settings.database)
+    if url.get_backend_name() == "sqlite":
+        _copy(request.getfixturevalue("migrated_sqlite"), any_settings)
+    else:
+        template, server = request.getfixturevalue("migrated_postgresql"), request.getfixturevalue("postgresql_server")
+        _administer(server, f"DROP DATABASE {url.database}", f"CREATE DATABASE {url.database} TEMPLATE {template}")
     opened = open_engine(any_settings)
     yield opened
     opened.dispose()
+
+
+def _administer(server: str, *statements: str) -> None:
+    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
+    with admin.connect() as connection:
+        for statement in statements:
+            connection.execute(sa.text(statement))
+    admin.dispose()
 
 
 @pytest.fixture(scope="session")

@@ -6,6 +6,7 @@ import ast
 import re
 import subprocess
 from collections import Counter
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -53,6 +54,7 @@ def test_no_data_is_tracked() -> None:
     assert [str(path) for path in tracked() if path.suffix in DATA] == []
 
 
+@cache
 def library() -> list[tuple[Path, ast.AST]]:
     paths = [path for package in PACKAGES for path in (REPOSITORY / package).rglob("*.py")]
     return [(path.relative_to(REPOSITORY), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import shutil
+import tempfile
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -91,10 +93,23 @@ def publish(
 ) -> Path:
     """Write a version where processes look for it, and give it a role."""
     folder = settings.published_dir / harm / version
-    write_version(folder, make_parts(harm, **options))  # type: ignore[arg-type]
+    shutil.copytree(_written(harm, repr(options), lambda: make_parts(harm, **options)), folder)  # type: ignore[arg-type]
     (folder / "version.txt").write_text(version, encoding="utf-8")
     point_to(settings, harm, version, role)
     return folder
+
+
+_versions: dict[tuple[str, str], Path] = {}
+_folder = tempfile.TemporaryDirectory(prefix="leads-versions-")
+
+
+def _written(harm: str, options: str, parts: Callable[[], Parts]) -> Path:
+    """The folder of a version with these options, written once per test process: fitting takes longest."""
+    if (harm, options) not in _versions:
+        folder = Path(_folder.name) / str(len(_versions))
+        write_version(folder, parts())
+        _versions[harm, options] = folder
+    return _versions[harm, options]
 
 
 def point_to(settings: Settings, harm: str, version: str | None, role: str = "champion") -> None:

@@ -13,7 +13,10 @@ from models.text.sentence import MODEL_FOLDER, PACKAGE
 
 REFERENCE = (-0.03447733, 0.03102321, 0.00673495, 0.02610896, -0.03936206, -0.16030242)
 FOUND = importlib.util.find_spec(PACKAGE)
-pytestmark = pytest.mark.skipif(FOUND is None, reason="the sentence encoder is not installed: make encoder")
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.skipif(FOUND is None, reason="the sentence encoder is not installed: make encoder"),
+]
 
 
 @pytest.fixture(scope="module")

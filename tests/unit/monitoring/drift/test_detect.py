@@ -22,7 +22,7 @@ from leads.predictions.log import PredictionBatch, PredictionLog
 from leads.settings import Settings
 from monitoring.drift.detect import DriftResult, drift
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 
 AT = 1_780_000_000_000_000
 NAMES = ("item.reports_24h", "item.plays_24h", "account.age_h", "text.urls", "item.notices", "text.score")

@@ -8,7 +8,7 @@ import pytest
 from monitoring.drift.statistics import THRESHOLD, Values, distance, thresholds
 from monitoring.drift.statistics import _shuffled_distances as shuffled_distances
 
-pytestmark = pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 
 
 def world(rows: int, random: np.random.Generator) -> Values:

@@ -84,6 +84,7 @@ def registry(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     return settings
 
 
+@pytest.mark.slow
 def test_a_run_shows_what_it_learned_from(registry: Settings) -> None:
     card = card_of(dataset(rows()))
     with warnings.catch_warnings():
