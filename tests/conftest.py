@@ -96,7 +96,7 @@ def postgresql_url(postgresql_server: str) -> Iterator[str]:
     _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
 
 
-@pytest.fixture(params=["sqlite", "postgresql"])
+@pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
     """Settings with each kind of database in turn."""
     url = request.getfixturevalue("postgresql_url") if request.param == "postgresql" else None

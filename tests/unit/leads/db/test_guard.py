@@ -23,6 +23,9 @@ from leads.errors import Unavailable
 from leads.events import Subject
 from leads.settings import Settings, load_settings
 
+# They start servers and wait for time-outs.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def bounded(postgresql_url: str, tmp_path: Path) -> Iterator[Engine]:
