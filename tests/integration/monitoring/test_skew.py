@@ -112,7 +112,8 @@ def test_a_killed_worker_causes_no_skew(tmp_path: Path) -> None:
     assert subprocess.run(command, env=env, stdout=subprocess.DEVNULL, check=False, timeout=120).returncode == 0
     result = check(world.settings, length=3 * clock.DAY)
     assert columns_of(result) == {}
-    assert result.checked > 1_000
+    # What the killed worker had scored in its last second is lost: more on a faster machine.
+    assert result.checked > 100
     assert sum(one.too_new + one.not_verified for one in result.harms) == 0
 
 

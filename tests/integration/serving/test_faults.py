@@ -128,6 +128,16 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
         yield made
 
 
+@pytest.fixture(autouse=True)
+def _recovered(request: pytest.FixtureRequest) -> None:
+    """Begin when the fault of the test before is over: a worker that was killed is back, and all of them serve."""
+    if "world" not in request.fixturenames:
+        return
+    world: World = request.getfixturevalue("world")
+    until(lambda: len(api_workers(world.client)) == 2 and all(world.ask(SPAM).status_code == 200 for _ in range(40)))
+    until(world.recovered)
+
+
 def _small_disk(folder: Path, ending: ExitStack) -> Path | None:
     """A file system of its own at `folder`; None where mounting isn't allowed."""
     folder.mkdir(parents=True)
