@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
 from leads.clock import DAY, SECOND, Micros
-from simulation.randomness import Arrays
-from simulation.timeline import Longs
+from simulation.timeline import IntArray
 
 # Relative activity by local hour.
 _AWAKE = np.array([3, 1.5, 0.8, 0.5, 0.5, 1, 2.5, 5, 6, 5, 4.5, 4.5, 5, 4.5, 4.5, 5, 6, 7, 7, 6.5, 6, 6, 5.5, 4.5])
@@ -18,8 +18,8 @@ AWAKE, ASLEEP, OPEN = (np.cumsum(hours / hours.sum()) for hours in (_AWAKE, _ASL
 
 
 def random_times(
-    rng: Arrays, day_start: Micros, utc_offset_s: npt.NDArray[np.int64], hours: npt.NDArray[np.float64] = AWAKE
-) -> Longs:
+    rng: Generator, day_start: Micros, utc_offset_s: npt.NDArray[np.int64], hours: npt.NDArray[np.float64] = AWAKE
+) -> IntArray:
     """One time, in µs, within the 24 hours from `day_start` for each entry of `utc_offset_s`.
 
     Args:

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-
-from simulation.randomness import Single
+from random import Random
 
 Rules = Mapping[str, tuple[str, ...]]
 
@@ -172,7 +171,7 @@ TITLES: Rules = {
 # fmt: on
 
 
-def generate(rules: Rules, rng: Single) -> str:
+def generate(rules: Rules, rng: Random) -> str:
     """A text: a random `start` with each {slot} replaced by a random expansion of its rule."""
 
     def fill(match: re.Match[str]) -> str:
@@ -185,7 +184,7 @@ def generate(rules: Rules, rng: Single) -> str:
     return expand(rng.choice(rules["start"]))
 
 
-def add_noise(text: str, rng: Single) -> str:
+def add_noise(text: str, rng: Random) -> str:
     """Mimic how people type, equally for every class: case, repeated or dropped letters, exclamation marks, emoji."""
     if rng.random() < 0.3:
         text = text[:1].upper() + text[1:]

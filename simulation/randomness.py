@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import random
 import zlib
+from random import Random
 
 import numpy as np
-
-Arrays = np.random.Generator
-Single = random.Random
+from numpy.random import Generator
 
 
 class Streams:
@@ -17,16 +15,16 @@ class Streams:
     def __init__(self, seed: int) -> None:
         self._seed = seed
 
-    def arrays(self, name: str, *at: int) -> Arrays:
+    def arrays(self, name: str, *at: int) -> Generator:
         """A generator for drawing whole columns."""
         return np.random.default_rng([self._seed, zlib.crc32(name.encode()), *at])
 
-    def single(self, name: str, *at: int) -> Single:
+    def single(self, name: str, *at: int) -> Random:
         """A generator for drawing one value at a time, which it does ten times faster than numpy."""
-        return random.Random(int.from_bytes(self.arrays(name, *at).bytes(16), "little"))
+        return Random(int.from_bytes(self.arrays(name, *at).bytes(16), "little"))
 
 
-def poisson(rng: Single, mean: float) -> int:
+def poisson(rng: Random, mean: float) -> int:
     """A Poisson variate, for small means: counts arrivals with exponential gaps (Knuth's method)."""
     count, left = 0, rng.expovariate(1.0)
     while left < mean:

@@ -9,12 +9,13 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Mapping
 from pathlib import Path
+from random import Random
 from typing import Literal, NamedTuple
 
 from leads.corpora import CorpusText, available, read_corpus
 from simulation import grammar
 from simulation.config import HARMS_BY_TYPE
-from simulation.randomness import Single, Streams
+from simulation.randomness import Streams
 
 LATER_SHARE = 0.4  # of each corpus
 HARASSMENT_SHARE = 0.12  # of the non-spam comments that a grammar generates
@@ -100,7 +101,7 @@ class TextSource:
             self._weights[name] = len(queue)
 
 
-def vary(text: str, strength: float, rng: Single) -> str:
+def vary(text: str, strength: float, rng: Random) -> str:
     """Disguise a message the way campaigns do, with a `strength` from 0 to 1."""
     words = text.split(" ")
     if len(words) > 3 and rng.random() < strength:
@@ -114,7 +115,7 @@ def vary(text: str, strength: float, rng: Single) -> str:
     return varied + (f" {rng.randrange(10, 9999)}" if rng.random() < 0.3 * strength else "")
 
 
-def _disguise(word: str, rng: Single) -> str:
+def _disguise(word: str, rng: Random) -> str:
     kind = rng.randrange(4)
     if kind == 0:
         return word.upper()
@@ -123,7 +124,7 @@ def _disguise(word: str, rng: Single) -> str:
     return word.translate(_LEET) if kind == 2 else ".".join(word)
 
 
-def _split(texts: list[CorpusText], rng: Single) -> tuple[list[CorpusText], list[CorpusText]]:
+def _split(texts: list[CorpusText], rng: Random) -> tuple[list[CorpusText], list[CorpusText]]:
     """The earlier and the later part, each in time order."""
     if any(text.order is None for text in texts):
         ordered = rng.sample(texts, len(texts))
@@ -141,7 +142,7 @@ def _truth(text: CorpusText) -> dict[str, bool | None]:
     return truth
 
 
-def _generate_non_spam(rng: Single) -> CommentText:
+def _generate_non_spam(rng: Random) -> CommentText:
     harassing = rng.random() < HARASSMENT_SHARE
     text = grammar.generate(grammar.HARASSMENT if harassing else grammar.BENIGN, rng)
     if not harassing and rng.random() < 0.4:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from operator import itemgetter
+from random import Random
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
 from leads.clock import MINUTE, SECOND, Micros
 from leads.events import Body, RecordedEvent
-from simulation.randomness import Arrays, Single
 
-Longs = npt.NDArray[np.int64]
+IntArray = npt.NDArray[np.int64]
 
 # Mobile players that were offline send their plays when they reconnect.
 MOBILE_LATE_SHARE = 0.025
@@ -58,12 +59,12 @@ class Timeline:
         return taken
 
 
-def server_event(rng: Single, occurred_at: Micros, body: Body) -> Draft:
+def server_event(rng: Random, occurred_at: Micros, body: Body) -> Draft:
     """An event sent by a server: visible within about two seconds."""
     return Draft(occurred_at + int(min(rng.lognormvariate(-1.2, 0.7), 2.0) * SECOND) + 1, occurred_at, body)
 
 
-def play_delays(rng: Arrays, n: int) -> Longs:
+def play_delays(rng: Generator, n: int) -> IntArray:
     """(n,) µs: mostly under two seconds, for a small share minutes to hours."""
     delays = np.minimum(rng.lognormal(-0.9, 0.8, n), 10.0) * SECOND + 1
     late = rng.random(n) < MOBILE_LATE_SHARE

@@ -101,11 +101,9 @@ def _held(engine: Engine) -> dict[str, set[Subject]]:
 def _touched(engine: Engine, after: int) -> dict[Subject, int]:
     """The first offset behind `after` at which an event touched each subject."""
     first: dict[Subject, int] = {}
-    while events := event_log.read(engine, after):
-        after = events[-1].offset
-        for logged in events:
-            for subject in touched_by(logged.event):
-                first.setdefault(subject, logged.offset)
+    for logged in event_log.read_all(engine, after=after):
+        for subject in touched_by(logged.event):
+            first.setdefault(subject, logged.offset)
     return first
 
 

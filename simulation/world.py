@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 import numpy as np
 
 from leads.clock import DAY, HOUR, MINUTE, Micros
@@ -14,9 +16,9 @@ from simulation.actors.comments import SINGLE_SPAM_SHARE, CommentActivity
 from simulation.actors.farms import Farm
 from simulation.actors.reviewers import REVIEWED_ACCOUNTS_SHARE, Reviewers
 from simulation.config import Period, SimulationConfig
-from simulation.randomness import Single, Streams
+from simulation.randomness import Streams
 from simulation.texts import TextSource, Truth
-from simulation.timeline import Draft, Longs, Timeline, server_event
+from simulation.timeline import Draft, IntArray, Timeline, server_event
 
 _ITEMS_PER_ACCOUNT = 0.4
 _NEW_ITEMS_PER_CREATOR = 0.04
@@ -149,7 +151,7 @@ class World:
             if kind != AccountKind.FARM and rng.random() < share:
                 self._report(rng, account, max(start + HOUR + int(rng.random() * period.days * DAY), created + DAY))
 
-    def _report(self, rng: Single, account: int, at: Micros) -> None:
+    def _report(self, rng: Random, account: int, at: Micros) -> None:
         ref = SubjectRef("account", self._accounts.ids[account])
         reporters = np.flatnonzero(self._accounts.created_at < at)
         received = signals.account_signals(rng, ref, at, lambda: self._accounts.ids[int(rng.choice(reporters))])
@@ -157,7 +159,7 @@ class World:
         if received.first_at is not None and rng.random() < REVIEWED_ACCOUNTS_SHARE:
             self.timeline.extend(self._reviewers.judge(ref, self.truth[ref], received.first_at))
 
-    def _review_accounts(self, rng: Single, played: Longs, day_start: Micros) -> None:
+    def _review_accounts(self, rng: Random, played: IntArray, day_start: Micros) -> None:
         """Of the accounts that played today, new ones included, a uniformly random share is judged."""
         share = self._config.account_review_share
         for account in np.unique(played).tolist():
@@ -168,7 +170,7 @@ class World:
                     self._reviewers.judge(ref, self.truth[ref], after, propensity=share, within=20 * HOUR)
                 )
 
-    def _publish_items(self, number: int, rng: Single, day_start: Micros) -> None:
+    def _publish_items(self, number: int, rng: Random, day_start: Micros) -> None:
         """Publish new items and edit some playlists."""
         arrays = self._streams.arrays("publish", number)
         creators = self._creators(day_start)
@@ -181,11 +183,11 @@ class World:
             self._catalogue.titles[item] = self._texts.title()
             self._add_item_event(rng, item, day_start + int(rng.random() * DAY))
 
-    def _add_item_event(self, rng: Single, item: int, at: Micros) -> None:
+    def _add_item_event(self, rng: Random, item: int, at: Micros) -> None:
         creator = self._accounts.ids[int(self._catalogue.creator[item])]
         self.timeline.add(server_event(rng, at, self._catalogue.creation_event(item, creator)))
 
-    def _creators(self, before: Micros) -> Longs:
+    def _creators(self, before: Micros) -> IntArray:
         """The creators that exist before a time, or all listeners if there are none."""
         creators = self._accounts.of_kind(AccountKind.CREATOR, before=before)
         return creators if len(creators) else self._accounts.of_kind(AccountKind.LISTENER, before=before)

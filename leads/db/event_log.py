@@ -130,9 +130,22 @@ def read_without_plays(engine: Engine, *, up_to: int) -> Iterator[LoggedEvent]:
     return _stream(engine, [_NOT_A_PLAY, events.c.offset <= up_to])
 
 
-def read_all(engine: Engine, *, before: Micros) -> Iterator[LoggedEvent]:
-    """All events that became visible before an instant, in order, streamed."""
-    return _stream(engine, [events.c.visible_at < before])
+def read_all(
+    engine: Engine, *, after: int = 0, up_to: int | None = None, before: Micros | None = None
+) -> Iterator[LoggedEvent]:
+    """All events in order, streamed.
+
+    Args:
+        after: leave out events up to and including this offset.
+        up_to: leave out events after this offset.
+        before: leave out events that became visible at this instant or later.
+    """
+    conditions: list[sa.ColumnElement[bool]] = [events.c.offset > after]
+    if up_to is not None:
+        conditions.append(events.c.offset <= up_to)
+    if before is not None:
+        conditions.append(events.c.visible_at < before)
+    return _stream(engine, conditions)
 
 
 def _stream(engine: Engine, conditions: Sequence[sa.ColumnElement[bool] | sa.TextClause]) -> Iterator[LoggedEvent]:

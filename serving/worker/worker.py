@@ -128,11 +128,9 @@ class Worker:
     def _resume(self) -> None:
         """Continue after the last scored event, touching again what was folded but not scored."""
         with reading(self._engine) as connection:
-            after = self._scored_offset = event_log.cursor(connection, self._cursor)
-        while self.has_models and after < self._materializer.offset:
-            events = event_log.read(self._engine, after)
-            self._touch(event for event in events if event.offset <= self._materializer.offset)
-            after = events[-1].offset
+            self._scored_offset = event_log.cursor(connection, self._cursor)
+        if self.has_models and self._scored_offset < self._materializer.offset:
+            self._touch(event_log.read_all(self._engine, after=self._scored_offset, up_to=self._materializer.offset))
 
     def _touch(self, events: Iterable[LoggedEvent]) -> None:
         scored_types = {

@@ -6,11 +6,11 @@ from enum import IntEnum
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
 from leads.clock import DAY, HOUR, MINUTE, Micros
 from leads.events import ItemCreated, SubjectRef
-from simulation.randomness import Arrays
-from simulation.timeline import Longs
+from simulation.timeline import IntArray
 
 _MAX_INITIAL_AGE = 3 * 365 * DAY
 # Share of a period's accounts that sign up while it runs.
@@ -61,17 +61,17 @@ class Accounts:
 
     def __init__(self) -> None:
         self.kind: npt.NDArray[np.int8] = np.empty(0, np.int8)
-        self.created_at: Longs = np.empty(0, np.int64)
+        self.created_at: IntArray = np.empty(0, np.int64)
         self.activity: npt.NDArray[np.float64] = np.empty(0)
-        self.utc_offset_s: Longs = np.empty(0, np.int64)
+        self.utc_offset_s: IntArray = np.empty(0, np.int64)
         self.toxic: npt.NDArray[np.bool_] = np.empty(0, np.bool_)
-        self.device: Longs = np.empty(0, np.int64)
+        self.device: IntArray = np.empty(0, np.int64)
         self.ids: list[str] = []
 
     def __len__(self) -> int:
         return len(self.ids)
 
-    def add(self, rng: Arrays, kinds: npt.NDArray[np.int8], created_at: Longs) -> Longs:
+    def add(self, rng: Generator, kinds: npt.NDArray[np.int8], created_at: IntArray) -> IntArray:
         """Add accounts and return their indices."""
         n, first = len(kinds), len(self)
         activity = np.array([_ACTIVITY[kind] for kind in AccountKind])[kinds]
@@ -88,7 +88,7 @@ class Accounts:
         self.ids.extend(f"a{i:06d}" for i in range(first, first + n))
         return indices
 
-    def of_kind(self, *kinds: AccountKind, before: Micros | None = None) -> Longs:
+    def of_kind(self, *kinds: AccountKind, before: Micros | None = None) -> IntArray:
         """Indices of the accounts of the given kinds, optionally only those created before a time."""
         matches = np.isin(self.kind, kinds)
         if before is not None:
@@ -100,8 +100,8 @@ class Accounts:
 
 
 def non_farm_accounts(
-    rng: Arrays, n: int, start: Micros, days: int, *, initial: bool
-) -> tuple[npt.NDArray[np.int8], Longs]:
+    rng: Generator, n: int, start: Micros, days: int, *, initial: bool
+) -> tuple[npt.NDArray[np.int8], IntArray]:
     """Kinds and creation times (µs) of `n` accounts that belong to no farm. Spammers are recent, most others old.
 
     Args:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from random import Random
 
 from leads.clock import DAY, HOUR, Micros
-from simulation.randomness import Single
 from simulation.texts import CommentText, TextSource, vary
 
 _MEAN_POSTS = 40
@@ -34,7 +34,7 @@ class Campaign:
     changed: bool
     messages: dict[bool, list[CommentText]] = field(default_factory=dict)
 
-    def message(self, at: Micros, texts: TextSource, rng: Single) -> CommentText:
+    def message(self, at: Micros, texts: TextSource, rng: Random) -> CommentText:
         """The comment posted at a time."""
         adapted = at >= self.adapts_at
         if adapted not in self.messages:
@@ -45,7 +45,7 @@ class Campaign:
 
 
 def plan(
-    rng: Single,
+    rng: Random,
     start: Micros,
     days: int,
     posts: int,

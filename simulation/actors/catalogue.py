@@ -6,11 +6,11 @@ from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
 from leads.clock import DAY, HOUR, Micros
 from leads.events import ItemCreated, SubjectRef
-from simulation.randomness import Arrays
-from simulation.timeline import Longs
+from simulation.timeline import IntArray
 
 _MAX_INITIAL_AGE = 2 * 365 * DAY
 _TYPES = ("track", "episode", "playlist")
@@ -26,8 +26,8 @@ class Catalogue:
 
     def __init__(self) -> None:
         self.type: npt.NDArray[np.int8] = np.empty(0, np.int8)
-        self.creator: Longs = np.empty(0, np.int64)
-        self.created_at: Longs = np.empty(0, np.int64)
+        self.creator: IntArray = np.empty(0, np.int64)
+        self.created_at: IntArray = np.empty(0, np.int64)
         self.duration_s: npt.NDArray[np.float64] = np.empty(0)
         self.popularity: npt.NDArray[np.float64] = np.empty(0)
         self.refs: list[SubjectRef] = []
@@ -36,7 +36,7 @@ class Catalogue:
     def __len__(self) -> int:
         return len(self.refs)
 
-    def publish(self, rng: Arrays, creators: Longs, created_at: Longs, title: Callable[[], str]) -> Longs:
+    def publish(self, rng: Generator, creators: IntArray, created_at: IntArray, title: Callable[[], str]) -> IntArray:
         """Add one item for each creator and return their indices."""
         n, first = len(creators), len(self)
         types = rng.choice(np.arange(3, dtype=np.int8), n, p=_TYPE_SHARES)
@@ -66,18 +66,18 @@ class Catalogue:
             duration_s=None if playlist else float(self.duration_s[item]),
         )
 
-    def sample(self, rng: Arrays, n: int, before: Micros) -> Longs:
+    def sample(self, rng: Generator, n: int, before: Micros) -> IntArray:
         """Indices of `n` random items that existed before a time, weighted by popularity."""
         weights = np.cumsum(np.where(self.created_at < before, self.popularity, 0.0))
-        drawn: Longs = np.searchsorted(weights, rng.random(n) * weights[-1], side="right").clip(0, len(self) - 1)
+        drawn: IntArray = np.searchsorted(weights, rng.random(n) * weights[-1], side="right").clip(0, len(self) - 1)
         return drawn
 
-    def sleep_tracks(self) -> Longs:
+    def sleep_tracks(self) -> IntArray:
         """Indices of the short tracks that people loop at night."""
         return np.flatnonzero((self.type == TRACK) & (self.duration_s < 100))
 
 
-def initial_creation_times(rng: Arrays, n: int, start: Micros, creators_created_at: Longs) -> Longs:
+def initial_creation_times(rng: Generator, n: int, start: Micros, creators_created_at: IntArray) -> IntArray:
     """Creation times (µs) of items that exist at the start: each after its creator's."""
     created = start - (rng.random(n) * _MAX_INITIAL_AGE).astype(np.int64)
     return np.minimum(np.maximum(created, creators_created_at + HOUR // 2), start - 1)

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from random import Random
 from typing import NamedTuple
+
+from numpy.random import Generator
 
 from leads.clock import DAY, Micros
 from leads.events import ItemCreated, SubjectRef
@@ -14,9 +17,8 @@ from simulation.actors.campaigns import Campaign
 from simulation.actors.catalogue import Catalogue
 from simulation.actors.reviewers import REVIEWED_SHARE, Reviewers
 from simulation.daytime import random_times
-from simulation.randomness import Arrays, Single
 from simulation.texts import CommentText, TextSource, Truth
-from simulation.timeline import Draft, Longs, server_event
+from simulation.timeline import Draft, IntArray, server_event
 
 # Share of spam that belongs to no campaign.
 SINGLE_SPAM_SHARE = 0.2
@@ -59,7 +61,7 @@ class CommentActivity:
         self._count = 0
 
     def simulate_day(
-        self, arrays: Arrays, rng: Single, day_start: Micros, non_spam: float, spam: float, campaigns: list[Campaign]
+        self, arrays: Generator, rng: Random, day_start: Micros, non_spam: float, spam: float, campaigns: list[Campaign]
     ) -> list[Draft]:
         """The day's comments, signals and decisions.
 
@@ -86,7 +88,7 @@ class CommentActivity:
         return drafts
 
     def _posts(
-        self, arrays: Arrays, rng: Single, day_start: Micros, non_spam: float, spam: float, campaigns: list[Campaign]
+        self, arrays: Generator, rng: Random, day_start: Micros, non_spam: float, spam: float, campaigns: list[Campaign]
     ) -> list[_Post]:
         """The comments to post on that day, in time order."""
         non_spam_count, spam_count = int(arrays.poisson(non_spam)), int(arrays.poisson(spam))
@@ -102,12 +104,12 @@ class CommentActivity:
         ]
         return sorted(posts, key=lambda post: post.at)
 
-    def _write(self, post: _Post, rng: Single) -> CommentText:
+    def _write(self, post: _Post, rng: Random) -> CommentText:
         if post.campaign is not None:
             return post.campaign.message(post.at, self._texts, rng)
         return self._texts.spam() if post.spam else self._texts.non_spam()
 
-    def _publish(self, post: _Post, comment: CommentText, author: int, others: Longs, rng: Single) -> list[Draft]:
+    def _publish(self, post: _Post, comment: CommentText, author: int, others: IntArray, rng: Random) -> list[Draft]:
         ids = self._accounts.ids
 
         def reporter() -> str:
@@ -127,7 +129,7 @@ class CommentActivity:
         return drafts + self._review(ref, comment.truth, created.visible_at, received.first_at, rng)
 
     def _review(
-        self, ref: SubjectRef, truth: Truth, posted_at: Micros, reported_at: Micros | None, rng: Single
+        self, ref: SubjectRef, truth: Truth, posted_at: Micros, reported_at: Micros | None, rng: Random
     ) -> list[Draft]:
         # Sample first, so that the sample does not depend on reports.
         if rng.random() < self._review_share:

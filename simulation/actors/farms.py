@@ -5,13 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.random import Generator
 
 from leads.clock import DAY, HOUR, Micros
 from simulation.actors.accounts import AccountKind, Accounts
 from simulation.actors.catalogue import TRACK, Catalogue
 from simulation.actors.plays import Plays
-from simulation.randomness import Arrays
-from simulation.timeline import Longs
+from simulation.timeline import IntArray
 
 _MIN_MEMBERS, _MAX_MEMBERS = 6, 22
 # Plays per member and day, as a multiple of an average listener's.
@@ -24,9 +24,9 @@ class Farm(NamedTuple):
     start: Micros
     adapts_at: Micros
     stop: Micros
-    members: Longs
-    items: Longs
-    devices: Longs
+    members: IntArray
+    items: IntArray
+    devices: IntArray
     pace: float
     stealth: float
 
@@ -48,7 +48,7 @@ _CHANGED = PlayStyle(60.0, 190.0, 0.45, 12, False)
 
 
 def create_farms(
-    rng: Arrays, accounts: Accounts, catalogue: Catalogue, start: Micros, days: int, members: int, *, initial: bool
+    rng: Generator, accounts: Accounts, catalogue: Catalogue, start: Micros, days: int, members: int, *, initial: bool
 ) -> list[Farm]:
     """Farms that form within the `days` from `start`, with `members` accounts in total.
 
@@ -70,7 +70,7 @@ def create_farms(
     return farms
 
 
-def _farm(rng: Arrays, accounts: Accounts, catalogue: Catalogue, start: Micros, created: Longs) -> Farm:
+def _farm(rng: Generator, accounts: Accounts, catalogue: Catalogue, start: Micros, created: IntArray) -> Farm:
     duration = int(rng.uniform(4, 12) * DAY)
     members = accounts.add(rng, np.full(len(created), AccountKind.FARM, np.int8), created)
     return Farm(
@@ -86,7 +86,7 @@ def _farm(rng: Arrays, accounts: Accounts, catalogue: Catalogue, start: Micros, 
 
 
 def farm_plays(
-    rng: Arrays, farms: list[Farm], catalogue: Catalogue, day_start: Micros, mean: float, *, changed: bool
+    rng: Generator, farms: list[Farm], catalogue: Catalogue, day_start: Micros, mean: float, *, changed: bool
 ) -> list[Plays]:
     """One day of plays by each farm active on it; `mean` is an average listener's plays per day."""
     return [
@@ -96,7 +96,9 @@ def farm_plays(
     ]
 
 
-def _farm_day(rng: Arrays, farm: Farm, catalogue: Catalogue, day_start: Micros, mean: float, *, changed: bool) -> Plays:
+def _farm_day(
+    rng: Generator, farm: Farm, catalogue: Catalogue, day_start: Micros, mean: float, *, changed: bool
+) -> Plays:
     style = _CHANGED if changed else _ADAPTED if farm.adapts_at <= day_start else _PLAIN
     member = np.repeat(np.arange(len(farm.members)), rng.poisson(mean * _ACTIVITY * farm.pace, len(farm.members)))
     n = len(member)
@@ -116,10 +118,10 @@ def _farm_day(rng: Arrays, farm: Farm, catalogue: Catalogue, day_start: Micros, 
     return Plays(at, account, item, np.maximum(seconds, 1.0), device).select(active)
 
 
-def _targets(rng: Arrays, catalogue: Catalogue, before: Micros) -> Longs:
+def _targets(rng: Generator, catalogue: Catalogue, before: Micros) -> IntArray:
     """Two to six tracks of one creator for the farm to play, or fewer if the creator has fewer."""
     tracks = np.flatnonzero((catalogue.type == TRACK) & (catalogue.created_at < before))
     creator = catalogue.creator[rng.choice(tracks)]
     candidates = tracks[catalogue.creator[tracks] == creator]
-    chosen: Longs = candidates[: int(rng.integers(2, 7))]
+    chosen: IntArray = candidates[: int(rng.integers(2, 7))]
     return chosen

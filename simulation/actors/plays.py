@@ -6,14 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
+from numpy.random import Generator
 
 from leads.clock import DAY, Micros
 from leads.events import Played
 from simulation.actors.accounts import AccountKind, Accounts
 from simulation.actors.catalogue import Catalogue
 from simulation.daytime import ASLEEP, AWAKE, OPEN, random_times
-from simulation.randomness import Arrays
-from simulation.timeline import Draft, Longs, play_delays
+from simulation.timeline import Draft, IntArray, play_delays
 
 _WEEKEND_FACTOR = 1.15
 _SKIP_SHARE, _FULL_SHARE = 0.25, 0.55
@@ -24,11 +24,11 @@ _SCOUTED_SHARE = 0.8
 class Plays(NamedTuple):
     """Columns with one entry per play: `occurred_at` in µs, indices of `account` and `item`, and `seconds` played."""
 
-    occurred_at: Longs
-    account: Longs
-    item: Longs
+    occurred_at: IntArray
+    account: IntArray
+    item: IntArray
     seconds: npt.NDArray[np.float64]
-    device: Longs
+    device: IntArray
 
     def select(self, mask: npt.NDArray[np.bool_]) -> Plays:
         """The plays where `mask`, (n,), is true."""
@@ -41,7 +41,7 @@ class Plays(NamedTuple):
         )
 
 
-def honest_plays(rng: Arrays, accounts: Accounts, catalogue: Catalogue, day_start: Micros, mean: float) -> Plays:
+def honest_plays(rng: Generator, accounts: Accounts, catalogue: Catalogue, day_start: Micros, mean: float) -> Plays:
     """One day of plays by all accounts outside farms; `mean` is an average listener's plays per day."""
     weekend = (day_start // DAY + 4) % 7 in (0, 6)
     counts = rng.poisson(accounts.activity * mean * (_WEEKEND_FACTOR if weekend else 1.0))
@@ -69,7 +69,9 @@ def honest_plays(rng: Arrays, accounts: Accounts, catalogue: Catalogue, day_star
     return Plays(at, account, item, seconds, device).select(exists)
 
 
-def _seconds(rng: Arrays, duration_s: npt.NDArray[np.float64], skips: npt.NDArray[np.bool_]) -> npt.NDArray[np.float64]:
+def _seconds(
+    rng: Generator, duration_s: npt.NDArray[np.float64], skips: npt.NDArray[np.bool_]
+) -> npt.NDArray[np.float64]:
     """(n,) seconds played: most plays run to the end, some are skipped within half a minute, some stop midway."""
     n = len(duration_s)
     draw = rng.random(n)
@@ -84,7 +86,7 @@ def concatenate(parts: list[Plays]) -> Plays:
     return Plays(*(np.concatenate(columns) for columns in zip(*parts, strict=True)))
 
 
-def to_drafts(rng: Arrays, plays: Plays, accounts: Accounts, catalogue: Catalogue) -> list[Draft]:
+def to_drafts(rng: Generator, plays: Plays, accounts: Accounts, catalogue: Catalogue) -> list[Draft]:
     """The plays as drafts of events, with the delay after which each becomes visible."""
     visible = (plays.occurred_at + play_delays(rng, len(plays.account))).tolist()
     ids, refs = accounts.ids, catalogue.refs

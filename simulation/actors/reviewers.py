@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from leads.clock import HOUR, MINUTE, SECOND, Micros
 from leads.events import DecisionMade, SubjectRef
 from leads_client.fields import Verdict
-from simulation.randomness import Single
 from simulation.texts import Truth
 from simulation.timeline import Draft, server_event
 
@@ -25,7 +26,7 @@ class Reviewers:
         miss_rate: mean probability of missing a violation.
     """
 
-    def __init__(self, rng: Single, miss_rate: float) -> None:
+    def __init__(self, rng: Random, miss_rate: float) -> None:
         self._rng = rng
         self._miss_rates = {f"rev-{i:02d}": min(0.6, miss_rate * rng.uniform(0.5, 1.5)) for i in range(1, _TEAM + 1)}
         self._names = list(self._miss_rates)

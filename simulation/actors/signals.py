@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from random import Random
 from typing import NamedTuple
 
 from leads.clock import HOUR, MINUTE, SECOND, Micros
 from leads.events import SignalReceived, SubjectRef
 from leads_client.fields import SignalKind
 from simulation.config import HARMS_BY_TYPE
-from simulation.randomness import Single, poisson
+from simulation.randomness import poisson
 from simulation.texts import Truth
 from simulation.timeline import Draft, server_event
 
@@ -32,7 +33,7 @@ class Signals(NamedTuple):
 
 
 def comment_signals(
-    rng: Single, ref: SubjectRef, at: Micros, truth: Truth, reporter: Callable[[], str], *, earlier_posts: int = 0
+    rng: Random, ref: SubjectRef, at: Micros, truth: Truth, reporter: Callable[[], str], *, earlier_posts: int = 0
 ) -> Signals:
     """Signals about a comment posted at `at`.
 
@@ -55,7 +56,7 @@ def comment_signals(
     return Signals(signals, min((draft.visible_at for draft in signals), default=None))
 
 
-def brigade_reports(rng: Single, ref: SubjectRef, at: Micros, reporter: Callable[[], str]) -> list[Draft]:
+def brigade_reports(rng: Random, ref: SubjectRef, at: Micros, reporter: Callable[[], str]) -> list[Draft]:
     """A group reports one harmless comment within a short time."""
     harm = rng.choice(("harassment", "identity_hate"))
     begins = at + _delay(rng, 3 * HOUR)
@@ -65,7 +66,7 @@ def brigade_reports(rng: Single, ref: SubjectRef, at: Micros, reporter: Callable
     ]
 
 
-def account_signals(rng: Single, ref: SubjectRef, at: Micros, reporter: Callable[[], str]) -> Signals:
+def account_signals(rng: Random, ref: SubjectRef, at: Micros, reporter: Callable[[], str]) -> Signals:
     """One report of artificial streaming, mostly by the distributor that pays for the streams, sometimes by a user."""
     from_distributor = rng.random() < 0.7
     kind: SignalKind = "trusted_flagger" if from_distributor else "user_report"
@@ -81,11 +82,11 @@ def account_signals(rng: Single, ref: SubjectRef, at: Micros, reporter: Callable
     return Signals([draft], draft.visible_at)
 
 
-def _delay(rng: Single, median: Micros) -> Micros:
+def _delay(rng: Random, median: Micros) -> Micros:
     return 20 * SECOND + int(median * rng.lognormvariate(0, 1.0))
 
 
 def _signal(
-    rng: Single, ref: SubjectRef, at: Micros, kind: SignalKind, source: str, harm: str, reporter_id: str | None = None
+    rng: Random, ref: SubjectRef, at: Micros, kind: SignalKind, source: str, harm: str, reporter_id: str | None = None
 ) -> Draft:
     return server_event(rng, at, SignalReceived(ref, kind, source, harm=harm, reporter_id=reporter_id))

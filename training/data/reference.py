@@ -58,13 +58,10 @@ def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
     first = event_log.read(engine, 0, limit=1)
     warm = first[0].visible_at + _WARM_UP if first else 0
     latest: dict[tuple[Subject, int], Micros] = {}
-    after = max(head.offset - _EVENTS, 0)
-    while events := event_log.read(engine, after):
-        after = events[-1].offset
-        for logged in events:
-            for subject in touched_by(logged.event):
-                if subject.type_id in policy.subject_types:
-                    latest[subject, logged.visible_at // clock.DAY] = logged.visible_at
+    for logged in event_log.read_all(engine, after=max(head.offset - _EVENTS, 0)):
+        for subject in touched_by(logged.event):
+            if subject.type_id in policy.subject_types:
+                latest[subject, logged.visible_at // clock.DAY] = logged.visible_at
     found = [Touch(subject, at) for (subject, _), at in latest.items()]
     settled = [touch for touch in found if touch.at >= warm]
     return settled if len(settled) >= _FEWEST else found

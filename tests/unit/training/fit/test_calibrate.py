@@ -24,7 +24,7 @@ def bent(margins: np.ndarray) -> np.ndarray:
 
 
 @pytest.mark.parametrize("log_odds", [straight, bent])
-def test_scores_keep_their_word_on_new_rows(log_odds: Callable[[np.ndarray], np.ndarray]) -> None:
+def test_probabilities_are_calibrated_on_new_rows(log_odds: Callable[[np.ndarray], np.ndarray]) -> None:
     p = []
     for seed in range(6):
         calibrator = fit_calibrator(*world(6_000, seed, log_odds))
