@@ -24,7 +24,7 @@ from cli.ui.demo import decide_one, score_a_text, show_found, top_leads
 from cli.ui.terminal import console, next_steps, note
 from leads import clock
 from leads.clock import Micros
-from leads.db import event_log, keys
+from leads.db import cursors, event_log, keys
 from leads.db.engine import reading
 from leads.errors import LeadsError, Unavailable
 from leads.files import only_one, write_json
@@ -230,7 +230,7 @@ def _wait_until_scored(settings: Settings) -> None:
         while time.monotonic() - began < _READY_S:
             with reading(engine) as connection:
                 head = event_log.head(connection).offset
-                scored = event_log.scored(connection, settings.partitions)
+                scored = cursors.scored(connection, settings.partitions)
             if scored >= head:
                 note(f"  All {head:,} events are processed and scored after {time.monotonic() - began:.0f} s.")
                 return

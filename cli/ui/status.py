@@ -16,7 +16,7 @@ from cli.ui.terminal import console, minute, next_steps, note, table
 from features.fold.fold import Partition
 from features.offline.segments import Segments
 from leads.clock import Micros
-from leads.db import canary_retreats, event_log, tables
+from leads.db import canary_retreats, cursors, event_log, tables
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import reading, schema_revision
 from leads.db.model_changes import CHAMPION
@@ -97,7 +97,7 @@ def _count(engine: Engine, partitions: int) -> Counts:
             revision or "unknown",
             head.offset,
             head.visible_at,
-            event_log.scored(connection, partitions),
+            cursors.scored(connection, partitions),
             {state: count for state, count in by_state},
             connection.execute(valid).scalar_one(),
             canary_retreats.standing(connection),

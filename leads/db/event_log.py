@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine, Row
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.db.engine import reading
-from leads.db.tables import cursors, events, log_head
+from leads.db.tables import events, log_head
 from leads.errors import InvalidInput
 from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, decode_event, encode
 
@@ -228,28 +228,6 @@ def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subje
         assert isinstance(body, DecisionMade)
         found.setdefault(body.subject.subject, []).append(body)
     return found
-
-
-def cursor(connection: Connection, name: str) -> int:
-    """The offset that the reader `name` has reached; 0 if it never read."""
-    return connection.execute(sa.select(cursors.c.offset).where(cursors.c.name == name)).scalar() or 0
-
-
-def scored_cursor(partition: int, partitions: int) -> str:
-    """The name of the cursor that records what a partition's worker has scored."""
-    return "scored" if partitions == 1 else f"scored-{partition}of{partitions}"
-
-
-def scored(connection: Connection, partitions: int) -> int:
-    """The offset up to which every partition's worker has folded and scored all events."""
-    return min(cursor(connection, scored_cursor(i, partitions)) for i in range(partitions))
-
-
-def move_cursor(connection: Connection, name: str, offset: int) -> None:
-    """Record that the reader `name` has processed everything up to `offset`."""
-    moved = connection.execute(sa.update(cursors).where(cursors.c.name == name).values(offset=offset))
-    if not moved.rowcount:
-        connection.execute(sa.insert(cursors).values(name=name, offset=offset))
 
 
 def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine
 from features.materialize import Materializer
 from leads import clock
 from leads.clock import Micros
-from leads.db import event_log
+from leads.db import cursors, event_log
 from leads.db.engine import reading
 from leads.errors import LeadsError, Unavailable
 from leads.events import LoggedEvent, Subject
@@ -59,7 +59,7 @@ class Worker:
         materializer: Materializer,
     ) -> None:
         partition = materializer.partition
-        self._cursor = event_log.scored_cursor(partition.index, partition.count)
+        self._cursor = cursors.scored_name(partition.index, partition.count)
         self._policies = policies
         self._engine = engine
         self._scorer = scorer
@@ -128,7 +128,7 @@ class Worker:
     def _resume(self) -> None:
         """Continue after the last scored event, touching again what was folded but not scored."""
         with reading(self._engine) as connection:
-            self._scored_offset = event_log.cursor(connection, self._cursor)
+            self._scored_offset = cursors.position(connection, self._cursor)
         if self.has_models and self._scored_offset < self._materializer.offset:
             self._touch(event_log.read_all(self._engine, after=self._scored_offset, up_to=self._materializer.offset))
 
@@ -166,7 +166,7 @@ class Worker:
 
     def _save_cursor(self) -> None:
         with self._engine.begin() as connection:
-            event_log.move_cursor(connection, self._cursor, self._materializer.offset)
+            cursors.move(connection, self._cursor, self._materializer.offset)
         self._scored_offset = self._materializer.offset
 
     def _offer(self, score: SubjectScore) -> Offer:

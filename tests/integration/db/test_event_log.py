@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads import clock
-from leads.db import event_log
+from leads.db import cursors, event_log
 from leads.db.engine import reading
 from leads.db.event_log import Head
 from leads.db.items import current_items
@@ -168,12 +168,12 @@ def test_a_kind_is_streamed_up_to_an_instant(any_engine: Engine) -> None:
 
 def test_cursors_move(any_engine: Engine) -> None:
     with any_engine.begin() as connection:
-        assert event_log.cursor(connection, "fold") == 0
-        event_log.move_cursor(connection, "fold", 7)
-        event_log.move_cursor(connection, "scored", 3)
-        event_log.move_cursor(connection, "fold", 9)
+        assert cursors.position(connection, "fold") == 0
+        cursors.move(connection, "fold", 7)
+        cursors.move(connection, "scored", 3)
+        cursors.move(connection, "fold", 9)
     with reading(any_engine) as connection:
-        assert (event_log.cursor(connection, "fold"), event_log.cursor(connection, "scored")) == (9, 3)
+        assert (cursors.position(connection, "fold"), cursors.position(connection, "scored")) == (9, 3)
 
 
 def test_a_tailing_reader_skips_nothing_while_several_append(any_engine: Engine) -> None:

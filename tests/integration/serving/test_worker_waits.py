@@ -13,7 +13,7 @@ from features.fold.router import Links
 from features.materialize import Materializer
 from features.online.reader import Fetched, OnlineReader, open_reader
 from leads import clock
-from leads.db import event_log
+from leads.db import cursors, event_log
 from leads.db.engine import reading
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, Subject, SubjectRef
@@ -75,7 +75,7 @@ def test_a_worker_waits_for_the_store_rather_than_score_without_it(
         with pytest.raises(Unavailable):
             until_scored(worker)
     with reading(engine) as connection:
-        assert event_log.scored(connection, 1) == 0
+        assert cursors.scored(connection, 1) == 0
     assert worker.progress.opened == 0
     silent.speaks.set()
     guard._timeout_s = 30.0
