@@ -48,6 +48,8 @@ def main() -> NoReturn:
         from cli.ui.terminal import errors
 
         errors.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
+        for fault in error.faults[1:]:
+            errors.print(f"  {escape(fault.field)}: {escape(fault.message)}", soft_wrap=True)
         sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)

@@ -42,6 +42,9 @@ def simulate(
 
 def ingest(
     file: Annotated[Path, typer.Argument(help="JSON Lines file with one event per line.")],
+    sender: Annotated[
+        str, typer.Option(help="Name of the system whose event IDs the file uses. Default: file, for all files.")
+    ] = "file",
     quiet: Quiet = False,
 ) -> None:
     """Append a file of events to the event log. Events that are already in the log are skipped."""
@@ -50,7 +53,7 @@ def ingest(
     from leads.db.ingest import ingest as ingest_file
 
     with opened(read_settings()) as engine, progress("events appended") as tell:
-        result = ingest_file(engine, file, on_progress=tell)
+        result = ingest_file(engine, file, sender=sender, on_progress=tell)
     skipped = f"; skipped {result.duplicates:,} that were already there" if result.duplicates else ""
     note(f"Appended {result.accepted:,} events{skipped}. The log now ends at event {result.offset:,}.")
     if not quiet:

@@ -17,10 +17,19 @@ def keys_create(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="score, leads:read, leads:decide, events:write or admin; repeat for several. Default: all but admin."
+            help="score, leads:read, leads:decide, act_as, events:write or admin; repeat for several. "
+            "Default: all but act_as and admin."
         ),
     ] = None,
     harm: Annotated[list[str] | None, typer.Option(help="Limit the key to this harm; repeat for several.")] = None,
+    reviewer: Annotated[
+        str | None,
+        typer.Option(help="The reviewer that the key acts as. Default: NAME, unless the key has act_as or admin."),
+    ] = None,
+    sender: Annotated[
+        str | None,
+        typer.Option(help="Whose event IDs the key uses. Default: a new sender. To replace a key, give its sender."),
+    ] = None,
     rate: Annotated[
         float | None, typer.Option(min=0, help="Requests per second, or 0 for no limit. Default: LEADS_RATE_LIMIT.")
     ] = None,
@@ -28,7 +37,7 @@ def keys_create(
     """Create a key and print it. It is shown only once."""
     from cli.ui.keys import create_key
 
-    create_key(*read_configuration(), name, scopes=scope, harms=harm, rate=rate)
+    create_key(*read_configuration(), name, scopes=scope, harms=harm, rate=rate, sender=sender, reviewer=reviewer)
 
 
 @keys_app.command("list")

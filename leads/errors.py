@@ -11,6 +11,9 @@ LeadsError
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TypeVar
+
 from leads_client.errors import (
     AccessDenied,
     Conflict,
@@ -36,7 +39,20 @@ __all__ = [
     "TooLarge",
     "TooManyRequests",
     "Unavailable",
+    "together",
 ]
+
+
+MAX_FAULTS = 20
+ErrorT = TypeVar("ErrorT", bound=LeadsError)
+
+
+def together(errors: Sequence[ErrorT]) -> ErrorT:
+    """One error for several of a kind. It says what the first says, and names the places of up to 20."""
+    first, more = errors[0], len(errors) - 1
+    others = f" So {'are' if more > 1 else 'is'} {more} more." if more else ""
+    faults = [fault for error in errors[:MAX_FAULTS] for fault in error.faults]
+    return type(first)(first.message + others, field=first.field, remedy=first.remedy, faults=faults)
 
 
 class ConfigurationError(LeadsError):

@@ -48,7 +48,7 @@ def sustained(settings: Settings, name: str, quick: bool) -> list[Measure]:
         RecordedEvent(f"e{i}", at := START + i * 20 * clock.SECOND, at, body) for i, body in enumerate(bodies(n))
     ]
     with engine.begin() as connection:
-        event_log.append_recorded(connection, history)
+        event_log.append_recorded(connection, "benchmark", history)
     materializer = Materializer(settings, engine)
     used = time.process_time()
     began = time.perf_counter()
@@ -128,7 +128,7 @@ def _send(engine: Engine, watched: list[tuple[str, float]], seconds: float) -> f
         probe = ItemCreated(SubjectRef("comment", f"probe{start}"), account_id="a1", text="to be seen")
         new = [Event(f"live{start + i}", now, body) for i, body in enumerate([probe, *made[start + 1 : start + size]])]
         with engine.begin() as connection:
-            event_log.append(connection, new)
+            event_log.append(connection, "benchmark", new)
         watched.append((f"probe{start}", time.perf_counter()))
     return len(made) / (time.perf_counter() - began)
 

@@ -12,7 +12,7 @@ from leads.db import keys
 from leads.policies import Policies
 from leads.settings import Settings
 
-_COLUMNS = ("id", "name", "scopes", "harms", "requests/s", "created (UTC)", "state")
+_COLUMNS = ("id", "name", "scopes", "harms", "sender", "reviewer", "requests/s", "created (UTC)", "state")
 _DEFAULT_SCOPES = ("score", "leads:read", "leads:decide", "events:write")
 
 
@@ -24,6 +24,8 @@ def create_key(
     scopes: Sequence[str] | None,
     harms: Sequence[str] | None,
     rate: float | None = None,
+    sender: str | None = None,
+    reviewer: str | None = None,
 ) -> None:
     """Create a key and print it.
 
@@ -35,8 +37,11 @@ def create_key(
         policies.harm(harm, field="--harm")
     chosen = tuple(scopes or _DEFAULT_SCOPES)
     with opened(settings) as engine:
-        created = keys.create(engine, name, chosen, harms=harms or None, rate=rate)
+        created = keys.create(engine, name, chosen, harms=harms or None, rate=rate, sender=sender, reviewer=reviewer)
     note(f"Created key {created.key.id} for {escape(name)}, with scopes {', '.join(chosen)}.")
+    if created.key.reviewer:
+        note(f"It acts as the reviewer {escape(created.key.reviewer)}.")
+    note(f"Its events have the sender {created.key.sender}.")
     note("Copy it now and keep it secret; it is not shown again:")
     console.print(f"\n  {created.text}", soft_wrap=True)
     address = f"http://{settings.host}:{settings.port}"
@@ -57,6 +62,8 @@ def show_keys(settings: Settings) -> None:
             escape(key.name),
             ", ".join(sorted(key.scopes)),
             ", ".join(sorted(key.harms)) if key.harms else "all",
+            key.sender,
+            escape(key.reviewer or ("any" if key.has("act_as") else "")),
             _rate(settings, key.rate),
             minute(key.created_at),
             "[red]revoked[/red]" if key.revoked_at else "[green]valid[/green]",

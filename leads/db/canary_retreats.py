@@ -38,4 +38,4 @@ def clear(connection: Connection, harm: str, version: str, at: Micros) -> bool:
     """Allow a version to be canary again; returns whether it had a retreat in force. The rows are kept."""
     its_rows = (canary_retreats.c.harm == harm, canary_retreats.c.version == version)
     change = sa.update(canary_retreats).where(*its_rows, canary_retreats.c.cleared_at.is_(None)).values(cleared_at=at)
-    return connection.execute(change).rowcount > 0
+    return bool(connection.execute(change.returning(canary_retreats.c.seq)).all())

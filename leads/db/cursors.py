@@ -25,6 +25,6 @@ def scored(connection: Connection, partitions: int) -> int:
 
 def move(connection: Connection, name: str, offset: int) -> None:
     """Record that the reader `name` has processed everything up to `offset`."""
-    moved = connection.execute(sa.update(cursors).where(cursors.c.name == name).values(offset=offset))
-    if not moved.rowcount:
+    move_ = sa.update(cursors).where(cursors.c.name == name).values(offset=offset).returning(cursors.c.name)
+    if connection.execute(move_).first() is None:
         connection.execute(sa.insert(cursors).values(name=name, offset=offset))

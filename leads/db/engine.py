@@ -7,13 +7,14 @@ schema and on every newer one. Revisions are numbered with four digits: their or
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
 
 from leads.db import guard
@@ -94,6 +95,16 @@ def reading(engine: Engine) -> Iterator[Connection]:
     """A connection for reads: on SQLite it takes no write lock."""
     with engine.connect().execution_options(leads_read_only=True) as connection:
         yield connection
+
+
+def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> list[Any]:
+    """Insert the rows whose key does not exist yet; returns the first key column of those that were inserted."""
+    if not rows:
+        return []
+    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
+    # The driver's count of changed rows is -1 for this statement on PostgreSQL.
+    statement = insert(table).on_conflict_do_nothing().returning(*table.primary_key.columns)
+    return list(connection.execute(statement, list(rows)).scalars())
 
 
 def migrate(settings: Settings) -> Migrated:

@@ -2,36 +2,30 @@
 
 Offsets and `visible_at` are assigned in commit order: an append locks the single row of `log_head` until it commits, so
 a reader that has seen offset n never sees a smaller offset appear later. Appends therefore run one at a time; batch
-events to append many.
+events to append many. A sender's event ids are its own: see `leads.db.event_ids`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from functools import lru_cache
-from operator import itemgetter
-from typing import Any, NamedTuple
+from collections.abc import Callable, Collection, Iterator, Sequence
+from typing import Any, NamedTuple, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
-from leads.db.engine import reading
+from leads.db.engine import insert_new, reading
+from leads.db.event_ids import OWN_SENDER, Sent, unknown_among
 from leads.db.tables import events, log_head
-from leads.errors import InvalidInput
-from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, decode_event, encode
+from leads.errors import Conflict, InvalidInput, together
+from leads.events import Event, LoggedEvent, RecordedEvent, decode_event, encode
 
-# Offset, visible_at, JSON.
-RawEvent = tuple[int, Micros, bytes]
-# Runs a statement in the driver's own syntax with positional parameters, and returns its rows.
-Execute = Callable[[str, tuple[Any, ...]], Iterable[Any]]
-
+T = TypeVar("T")
 MAX_CLOCK_SKEW: Micros = 5 * clock.MINUTE
 _CHUNK = 5_000
-_SUBJECTS_PER_QUERY = 1_000
 # The condition of the partial indices. SQLite uses them only if the query repeats it literally.
-_NOT_A_PLAY = sa.text("kind <> 'played'")
+NOT_A_PLAY = sa.text("kind <> 'played'")
 
 
 class Head(NamedTuple):
@@ -49,31 +43,57 @@ class Appended(NamedTuple):
     head: Head
 
 
-def append(connection: Connection, new: Sequence[Event], *, clock_: Clock = clock.now) -> Appended:
-    """Append events in the caller's transaction; they are durable once it commits. Known ids are skipped.
+def append(
+    connection: Connection,
+    sender: str,
+    new: Sequence[Event],
+    *,
+    untimed: Collection[str] = (),
+    clock_: Clock = clock.now,
+) -> Appended:
+    """Append events in the caller's transaction; they are durable once it commits.
+
+    An event that the sender has sent before is a duplicate and is left out.
+
+    Args:
+        untimed: ids of the events whose time the sender did not state.
 
     Raises:
         InvalidInput: an event's `occurred_at` is more than five minutes in the future.
+        Conflict: the sender has used an id for another event. Nothing was appended.
     """
     at = clock_()
-    for i, event in enumerate(new):
-        check_live(event, at, field=f"/{i}")
-    return _append(connection, [(event, at) for event in new])
+    _check_all(check_live, new, at)
+    return _append(connection, sender, [(Sent(event, event.id not in untimed), at) for event in new])
 
 
-def append_recorded(connection: Connection, history: Sequence[RecordedEvent], *, clock_: Clock = clock.now) -> Appended:
+def append_own(connection: Connection, event: Event, *, clock_: Clock = clock.now) -> int:
+    """Append one event that the platform makes, such as a decision; returns its offset.
+
+    Raises:
+        InvalidInput, Conflict: as `append`, and when the event is in the log already.
+    """
+    appended = append(connection, OWN_SENDER, [event], clock_=clock_)
+    if not appended.accepted:
+        raise Conflict(f"The event {event.id!r} is in the log already.", remedy="Read the current state and try again.")
+    return appended.head.offset
+
+
+def append_recorded(
+    connection: Connection, sender: str, history: Sequence[RecordedEvent], *, clock_: Clock = clock.now
+) -> Appended:
     """Append a recorded history. Each event keeps its own `visible_at` as far as the log's order allows.
 
     Raises:
         InvalidInput: `visible_at` is before `occurred_at`, or in the future.
+        Conflict: the sender has used an id for another event. Nothing was appended.
     """
     at = clock_()
-    for i, record in enumerate(history):
-        check_recorded(record, at, field=f"/{i}")
-    return _append(connection, [(record.event, record.visible_at) for record in history])
+    _check_all(check_recorded, history, at)
+    return _append(connection, sender, [(Sent(record.event), record.visible_at) for record in history])
 
 
-def check_live(event: Event, at: Micros, *, field: str = "") -> None:
+def check_live(event: Event, at: Micros, field: str = "") -> None:
     """Raises InvalidInput with `field` when the event occurred more than five minutes after `at`."""
     if event.occurred_at > at + MAX_CLOCK_SKEW:
         raise InvalidInput(
@@ -83,7 +103,7 @@ def check_live(event: Event, at: Micros, *, field: str = "") -> None:
         )
 
 
-def check_recorded(record: RecordedEvent, at: Micros, *, field: str = "") -> None:
+def check_recorded(record: RecordedEvent, at: Micros, field: str = "") -> None:
     """Raises InvalidInput with `field` when `visible_at` is before `occurred_at`, or after `at`."""
     if record.visible_at > at + MAX_CLOCK_SKEW:
         raise InvalidInput(
@@ -97,6 +117,17 @@ def check_recorded(record: RecordedEvent, at: Micros, *, field: str = "") -> Non
             field=f"{field}/visible_at",
             remedy="An event can't be visible before it occurs; correct one of the two times.",
         )
+
+
+def _check_all(check: Callable[[T, Micros, str], None], new: Sequence[T], at: Micros) -> None:
+    errors = []
+    for i, one in enumerate(new):
+        try:
+            check(one, at, f"/{i}")
+        except InvalidInput as error:
+            errors.append(error)
+    if errors:
+        raise together(errors)
 
 
 def head(connection: Connection) -> Head:
@@ -114,12 +145,12 @@ def read(engine: Engine, after: int, *, limit: int = 10_000) -> list[LoggedEvent
         .limit(limit)
     )
     with reading(engine) as connection:
-        return [_logged(row) for row in connection.execute(query)]
+        return [logged_event(row) for row in connection.execute(query)]
 
 
 def read_kind(engine: Engine, kind: str, *, up_to: Micros | None = None) -> Iterator[LoggedEvent]:
     """All events of one kind (not `played`) in order, streamed; with `up_to`, those visible by then."""
-    conditions: list[sa.ColumnElement[bool] | sa.TextClause] = [events.c.kind == kind, _NOT_A_PLAY]
+    conditions: list[sa.ColumnElement[bool] | sa.TextClause] = [events.c.kind == kind, NOT_A_PLAY]
     if up_to is not None:
         conditions.append(events.c.visible_at <= up_to)
     return _stream(engine, conditions)
@@ -127,7 +158,7 @@ def read_kind(engine: Engine, kind: str, *, up_to: Micros | None = None) -> Iter
 
 def read_without_plays(engine: Engine, *, up_to: int) -> Iterator[LoggedEvent]:
     """All events except plays, up to and including an offset, in order, streamed."""
-    return _stream(engine, [_NOT_A_PLAY, events.c.offset <= up_to])
+    return _stream(engine, [NOT_A_PLAY, events.c.offset <= up_to])
 
 
 def read_all(
@@ -152,60 +183,7 @@ def _stream(engine: Engine, conditions: Sequence[sa.ColumnElement[bool] | sa.Tex
     query = sa.select(events.c.offset, events.c.visible_at, events.c.raw).where(*conditions).order_by(events.c.offset)
     with reading(engine) as connection:
         for row in connection.execution_options(yield_per=_CHUNK).execute(query):
-            yield _logged(row)
-
-
-def of_subject(connection: Connection, subject: Subject, *, limit: int = 200) -> list[LoggedEvent]:
-    """The newest events about one subject except plays, oldest first."""
-    query = (
-        sa.select(events.c.offset, events.c.visible_at, events.c.raw)
-        .where(events.c.type_id == subject.type_id, events.c.subject_id == subject.id, _NOT_A_PLAY)
-        .order_by(events.c.offset.desc())
-        .limit(limit)
-    )
-    return [_logged(row) for row in connection.execute(query)][::-1]
-
-
-def raw_events(execute: Execute, dialect: str, subjects: Iterable[Subject], kind: str) -> Iterator[RawEvent]:
-    """The subjects' events of one kind (not `played`), in log order for each subject.
-
-    Takes `execute` so that scoring can use it without SQLAlchemy, whose statements cost more than the query itself.
-    """
-    by_type: dict[str, dict[str, None]] = {}
-    for type_id, id_ in subjects:
-        by_type.setdefault(type_id, {})[id_] = None
-    for type_id, unique in by_type.items():
-        ids = list(unique)
-        for start in range(0, len(ids), _SUBJECTS_PER_QUERY):
-            chunk = ids[start : start + _SUBJECTS_PER_QUERY]
-            listed = (chunk,) if dialect == "postgresql" else chunk
-            rows = execute(_select(dialect, len(chunk)), (kind, type_id, *listed))
-            # Sorted here: with ORDER BY offset, SQLite scans all events of the kind instead of using the subject index.
-            yield from sorted(rows, key=itemgetter(0))
-
-
-@lru_cache(maxsize=128)
-def _select(dialect: str, subjects: int) -> str:
-    mark, ids = ("%s", "= ANY(%s)") if dialect == "postgresql" else ("?", f"IN ({', '.join('?' * subjects)})")
-    return (
-        'SELECT "offset", visible_at, raw FROM events '
-        f"WHERE kind = {mark} AND kind <> 'played' AND type_id = {mark} AND subject_id {ids}"
-    )
-
-
-def raw_events_on(connection: Connection, subjects: Iterable[Subject], kind: str) -> Iterator[RawEvent]:
-    """`raw_events` on a SQLAlchemy connection."""
-    return raw_events(connection.exec_driver_sql, connection.dialect.name, subjects, kind)
-
-
-def texts(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[tuple[Micros, str]]]:
-    """Every text that the subjects have had and when it became visible, oldest first; unknown subjects are absent."""
-    found: dict[Subject, list[tuple[Micros, str]]] = {}
-    for _, at, raw in raw_events_on(connection, subjects, "item_created"):
-        body = decode_event(raw).body
-        assert isinstance(body, ItemCreated)
-        found.setdefault(body.subject.subject, []).append((at, body.text))
-    return found
+            yield logged_event(row)
 
 
 def visible_at(connection: Connection, offset: int) -> Micros:
@@ -215,37 +193,28 @@ def visible_at(connection: Connection, offset: int) -> Micros:
 
 def lock_head(connection: Connection) -> None:
     """Wait for other appends to finish and block new ones until the caller's transaction ends."""
-    if not connection.execute(sa.update(log_head).values(id=log_head.c.id)).rowcount:
-        _insert_ignore(connection, log_head, {"id": 1, "offset": 0, "visible_at": 0})
-        connection.execute(sa.update(log_head).values(id=log_head.c.id))
+    lock = sa.update(log_head).values(id=log_head.c.id).returning(log_head.c.id)
+    if connection.execute(lock).first() is None:
+        insert_new(connection, log_head, [{"id": 1, "offset": 0, "visible_at": 0}])
+        connection.execute(lock)
 
 
-def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[DecisionMade]]:
-    """Every decision about the subjects, under any harm, oldest first; undecided subjects are absent."""
-    found: dict[Subject, list[DecisionMade]] = {}
-    for _, _, raw in raw_events_on(connection, subjects, "decision_made"):
-        body = decode_event(raw).body
-        assert isinstance(body, DecisionMade)
-        found.setdefault(body.subject.subject, []).append(body)
-    return found
-
-
-def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended:
+def _append(connection: Connection, sender: str, new: Sequence[tuple[Sent, Micros]]) -> Appended:
     lock_head(connection)
-    known = _known(connection, [event.id for event, _ in new])
     offset, visible_at = head(connection)
     rows = []
-    for event, proposed in new:
-        if event.id in known:
-            continue
-        known.add(event.id)
+    for i in unknown_among(connection, sender, [sent for sent, _ in new]):
+        sent, proposed = new[i]
+        event = sent.event
         offset += 1
         visible_at = max(visible_at + 1, proposed)
         subject = event.body.subject
         rows.append(
             {
                 "offset": offset,
+                "sender": sender,
                 "id": event.id,
+                "body_hash": sent.hash,
                 "visible_at": visible_at,
                 "kind": type(event.body).__struct_config__.tag,
                 "type_id": subject.type_id,
@@ -259,24 +228,6 @@ def _append(connection: Connection, new: list[tuple[Event, Micros]]) -> Appended
     return Appended(len(rows), len(new) - len(rows), Head(offset, visible_at))
 
 
-def _insert_ignore(connection: Connection, table: sa.Table, row: dict[str, object]) -> None:
-    if connection.dialect.name == "postgresql":
-        from sqlalchemy.dialects.postgresql import insert as insert_pg
-
-        connection.execute(insert_pg(table).values(**row).on_conflict_do_nothing())
-    else:
-        from sqlalchemy.dialects.sqlite import insert as insert_lite
-
-        connection.execute(insert_lite(table).values(**row).on_conflict_do_nothing())
-
-
-def _known(connection: Connection, ids: list[str]) -> set[str]:
-    known: set[str] = set()
-    for start in range(0, len(ids), _CHUNK):
-        query = sa.select(events.c.id).where(events.c.id.in_(ids[start : start + _CHUNK]))
-        known.update(connection.execute(query).scalars())
-    return known
-
-
-def _logged(row: Row[Any, Any, Any]) -> LoggedEvent:
+def logged_event(row: Row[Any, Any, Any]) -> LoggedEvent:
+    """Decode a row with `offset`, `visible_at` and `raw`."""
     return LoggedEvent(row.offset, row.visible_at, decode_event(row.raw))

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.engine import Connection, Engine
 
 from leads.db.engine import reading
-from leads.db.event_log import RawEvent, raw_events, raw_events_on
+from leads.db.subject_events import RawEvent, raw_events, raw_events_on
 from leads.errors import Unavailable
 from leads.events import ItemCreated, Subject, SubjectRef
 

@@ -18,11 +18,12 @@ from sqlalchemy.engine import Engine, Row
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.db.engine import reading
+from leads.db.event_ids import RESERVED_SENDERS
 from leads.db.tables import api_keys
 from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
 
 T = TypeVar("T")
-Scope = Literal["score", "leads:read", "leads:decide", "events:write", "admin"]
+Scope = Literal["score", "leads:read", "leads:decide", "act_as", "events:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 # How long a verified key is trusted without asking the database; and how long while the database is down.
 CACHE_S = 5.0
@@ -32,12 +33,15 @@ MAX_RATE = 1e6
 _MAX_CACHED = 10_000
 _NOBODY = bytes(32)
 _ID = re.compile(r"[0-9a-f]{12}")
+_SENDER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class ApiKey(NamedTuple):
     """An API key and its permissions. `harms` None: all harms. `admin` includes the other scopes.
 
-    `rate`: requests per second; None: the default from the settings, 0: no limit.
+    `rate`: requests per second; None: the default from the settings, 0: no limit. `sender`: whose event ids it uses; a
+    key that replaces another has the same one. `reviewer`: whom it acts as; None: whom each request names, with the
+    scope `act_as`.
     """
 
     id: str
@@ -47,10 +51,16 @@ class ApiKey(NamedTuple):
     created_at: Micros
     revoked_at: Micros | None
     rate: float | None = None
+    sender: str = ""
+    reviewer: str | None = None
+
+    def has(self, scope: Scope) -> bool:
+        """Whether the key has the scope."""
+        return scope in self.scopes or "admin" in self.scopes
 
     def require(self, scope: Scope) -> None:
         """Raises AccessDenied when the key lacks the scope."""
-        if scope not in self.scopes and "admin" not in self.scopes:
+        if not self.has(scope):
             raise AccessDenied(f"This key doesn't have the scope {scope}.", remedy=f"Use a key with {scope}.")
 
     def require_harm(self, harm: str, *, field: str = "/harm") -> None:
@@ -61,6 +71,31 @@ class ApiKey(NamedTuple):
                 field=field,
                 remedy=f"It is limited to: {', '.join(sorted(self.harms))}.",
             )
+
+    def reviewer_named(self, named: str | None) -> str:
+        """The reviewer that a request with this key acts as.
+
+        Args:
+            named: whom the request names; None: the key's own reviewer.
+
+        Raises:
+            InvalidInput: the request names nobody, and the key has no reviewer.
+            AccessDenied: it names another reviewer than the key's, and the key lacks `act_as`.
+        """
+        if named is None:
+            if self.reviewer is None:
+                raise InvalidInput(
+                    "This key has no reviewer of its own.", field="/reviewer", remedy="Name the reviewer."
+                )
+            return self.reviewer
+        if named != self.reviewer and not self.has("act_as"):
+            own = f"It acts as {self.reviewer}." if self.reviewer else "It acts as nobody."
+            raise AccessDenied(
+                "This key can't act as another reviewer.",
+                field="/reviewer",
+                remedy=f"{own} A review tool that acts for several reviewers needs a key with the scope act_as.",
+            )
+        return named
 
 
 class CreatedKey(NamedTuple):
@@ -77,12 +112,19 @@ def create(
     *,
     harms: Collection[str] | None = None,
     rate: float | None = None,
+    sender: str | None = None,
+    reviewer: str | None = None,
     clock_: Clock = clock.now,
 ) -> CreatedKey:
     """Create a key.
 
+    Args:
+        sender: whose event ids the key uses: that of the key it replaces. Default: a new one.
+        reviewer: whom it acts as. Default: `name` if it can decide leads but lacks `act_as`.
+
     Raises:
-        InvalidInput: invalid name, no scopes or unknown ones, an empty list of harms, or an invalid rate.
+        InvalidInput: invalid name, sender or reviewer, no scopes or unknown ones, an empty list of harms, or an
+            invalid rate.
     """
     unknown = sorted(set(scopes) - set(SCOPES))
     if unknown or not scopes:
@@ -98,6 +140,12 @@ def create(
             field="--rate",
             remedy=f"Give requests per second, at most {MAX_RATE:,.0f}, or 0 for no limit.",
         )
+    if sender is not None:
+        check_sender(sender)
+    if reviewer is None and "leads:decide" in scopes and not {"act_as", "admin"} & set(scopes):
+        reviewer = name.strip()
+    if reviewer is not None and (not reviewer.strip() or len(reviewer) > 256 or not reviewer.isprintable()):
+        raise InvalidInput("A reviewer needs a printable name of at most 256 characters.", field="--reviewer")
     id_, secret, at = secrets.token_hex(6), secrets.token_urlsafe(32), clock_()
     limit = None if harms is None else sorted(set(harms))
     with engine.begin() as connection:
@@ -110,10 +158,24 @@ def create(
                 harms=sa.null() if limit is None else limit,
                 created_at=at,
                 rate=rate,
+                sender=sender or id_,
+                reviewer=reviewer,
             )
         )
-    held = ApiKey(id_, name, frozenset(scopes), None if limit is None else frozenset(limit), at, None, rate)
+    allowed = None if limit is None else frozenset(limit)
+    held = ApiKey(id_, name, frozenset(scopes), allowed, at, None, rate, sender or id_, reviewer)
     return CreatedKey(held, f"ls_{id_}_{secret}")
+
+
+def check_sender(sender: str) -> None:
+    """Raises InvalidInput when `sender` is not a sender's name, or a reserved one."""
+    if sender in RESERVED_SENDERS or not _SENDER.fullmatch(sender):
+        raise InvalidInput(
+            f"{sender!r} can't be a sender.",
+            field="--sender",
+            remedy="Use up to 64 lower-case letters, digits, dots, hyphens and underscores; "
+            f"{' and '.join(sorted(RESERVED_SENDERS))} are reserved.",
+        )
 
 
 def revoke(engine: Engine, id_: str, *, clock_: Clock = clock.now) -> None:
@@ -124,8 +186,9 @@ def revoke(engine: Engine, id_: str, *, clock_: Clock = clock.now) -> None:
     """
     with engine.begin() as connection:
         revoked = sa.func.coalesce(api_keys.c.revoked_at, clock_())
-        done = connection.execute(sa.update(api_keys).where(api_keys.c.id == id_).values(revoked_at=revoked))
-    if not done.rowcount:
+        found = sa.update(api_keys).where(api_keys.c.id == id_).values(revoked_at=revoked).returning(api_keys.c.id)
+        known = connection.execute(found).first()
+    if known is None:
         raise NotFound("API key not found.", field="id", remedy="List the keys with: leads keys list")
 
 
@@ -237,4 +300,14 @@ def digest(text: str) -> bytes:
 
 def _key(row: Row[Any]) -> ApiKey:
     harms = None if row.harms is None else frozenset(row.harms)
-    return ApiKey(row.id, row.name, frozenset(row.scopes), harms, row.created_at, row.revoked_at, row.rate)
+    return ApiKey(
+        row.id,
+        row.name,
+        frozenset(row.scopes),
+        harms,
+        row.created_at,
+        row.revoked_at,
+        row.rate,
+        row.sender or row.id,
+        row.reviewer,
+    )

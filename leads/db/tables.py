@@ -8,6 +8,9 @@ import sqlalchemy as sa
 
 metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_name)s"})
 
+# The sender of events from before senders were kept.
+LEGACY_SENDER = "legacy"
+
 # Plays are most of the log and are never looked up one by one.
 _WITHOUT_PLAYS: Any = {"postgresql_where": sa.text("kind <> 'played'"), "sqlite_where": sa.text("kind <> 'played'")}
 
@@ -21,12 +24,17 @@ events = sa.Table(
     "events",
     metadata,
     sa.Column("offset", sa.BigInteger, primary_key=True, autoincrement=False),
-    sa.Column("id", sa.Text, nullable=False, unique=True),
+    # Ids are the sender's own: two senders may use the same one.
+    sa.Column("sender", sa.Text, nullable=False, server_default=LEGACY_SENDER),
+    sa.Column("id", sa.Text, nullable=False),
+    # Hash of what the sender sent; absent for events from before senders were kept.
+    sa.Column("body_hash", sa.LargeBinary, nullable=True),
     sa.Column("visible_at", sa.BigInteger, nullable=False),
     sa.Column("kind", sa.Text, nullable=False),
     sa.Column("type_id", sa.Text, nullable=False),
     sa.Column("subject_id", sa.Text, nullable=False),
     sa.Column("raw", sa.LargeBinary, nullable=False),
+    sa.UniqueConstraint("sender", "id", name="uq_events_sender_id"),
     sa.Index("ix_events_subject", "type_id", "subject_id", "kind", "offset", **_WITHOUT_PLAYS),
     sa.Index("ix_events_kind_offset", "kind", "offset", **_WITHOUT_PLAYS),
 )
@@ -60,6 +68,10 @@ api_keys = sa.Table(
     sa.Column("revoked_at", sa.BigInteger, nullable=True),
     # Requests per second; NULL: as the settings say, 0: without limit.
     sa.Column("rate", sa.Float, nullable=True),
+    # Whose event ids the key's requests use; NULL: the key's own id.
+    sa.Column("sender", sa.Text, nullable=True),
+    # The reviewer that the key acts as.
+    sa.Column("reviewer", sa.Text, nullable=True),
 )
 
 leads = sa.Table(

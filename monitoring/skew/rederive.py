@@ -18,7 +18,7 @@ from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
 from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Instants, Matrix
 from features.offline.frames import rows_at
-from leads.db import event_log
+from leads.db import subject_events
 from leads.db.engine import reading
 from leads.settings import Settings
 from leads.text import text_hash
@@ -121,7 +121,7 @@ def judged_texts(engine: Engine, predictions: LoggedPredictions) -> JudgedTexts:
     found = JudgedTexts([(None,)] * n, np.zeros(n, np.bool_), np.zeros(n, np.bool_))
     with reading(engine) as connection:
         subjects = {predictions.subjects[i] for i, digest in enumerate(predictions.text_hash) if digest}
-        stored = event_log.texts(connection, subjects)
+        stored = subject_events.texts(connection, subjects)
     versions = {subject: [(at, text, text_hash(text)) for at, text in texts] for subject, texts in stored.items()}
     for i, digest in enumerate(predictions.text_hash):
         if not digest:

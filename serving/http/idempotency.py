@@ -7,11 +7,11 @@ from collections.abc import Callable
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.engine import insert_new
 from leads.db.tables import idempotency
 from leads.errors import Conflict, InvalidInput
 
@@ -65,12 +65,11 @@ def run_once(
     """
     if key is None:
         return work()
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    # Inserting the row first makes other requests with this key wait here until this transaction ends.
-    row = {"key_id": key.key_id, "idempotency_key": key.text, "request_hash": key.request_hash}
-    reserve = insert(idempotency).values(**row, status=0, answer=b"", at=now).on_conflict_do_nothing()
     same_key = sa.and_(idempotency.c.key_id == key.key_id, idempotency.c.idempotency_key == key.text)
-    if not connection.execute(reserve).rowcount:
+    connection.execute(sa.delete(idempotency).where(same_key, idempotency.c.at < now - _TTL))
+    row = {"key_id": key.key_id, "idempotency_key": key.text, "request_hash": key.request_hash}
+    # Inserting the row first makes other requests with this key wait here until this transaction ends.
+    if not insert_new(connection, idempotency, [{**row, "status": 0, "answer": b"", "at": now}]):
         stored = connection.execute(sa.select(idempotency).where(same_key)).one()
         if stored.request_hash != key.request_hash:
             raise Conflict("This Idempotency-Key was used for another request.", remedy="Send a new key.")

@@ -11,7 +11,7 @@ from leads.api.requests import instant
 from leads.clock import Clock, Micros
 from leads.db import event_log
 from leads.db.keys import ApiKey
-from leads.errors import InvalidInput, LeadsError
+from leads.errors import Conflict, InvalidInput
 from leads.events import Body, Event, ItemCreated, Played, SignalReceived, SubjectRef
 from leads.policies import Policies
 from leads_client.schemas.base import Ref, SubjectIn
@@ -20,12 +20,15 @@ from serving.http.idempotency import IdempotencyKey
 
 Batch = ItemsIn | SignalsIn | PlaysIn
 _Entry = ItemIn | SignalIn | PlayIn
+_FIELDS = {"id": "eventId", "occurred_at": "occurredAt"}
 
 
 def events_of(
     batch: Batch, key: ApiKey, policies: Policies, idempotency_key: IdempotencyKey | None, now: Micros
 ) -> list[Event]:
     """Convert a batch to events. An entry without an id gets one; with an Idempotency-Key, a retry gets the same ids.
+
+    An id that we make can only meet an id of the same sender, and then the log says so.
 
     Raises:
         InvalidInput, NotFound, AccessDenied: an entry is invalid; with its JSON pointer.
@@ -42,17 +45,19 @@ def events_of(
     return found
 
 
-def accept(connection: Connection, batch: Batch, events: list[Event], clock_: Clock) -> Accepted:
+def accept(connection: Connection, batch: Batch, events: list[Event], sender: str, clock_: Clock) -> Accepted:
     """Append the events in the caller's transaction.
 
     Raises:
         InvalidInput: an event's time is in the future.
+        Conflict: the sender has used an event id for another event.
     """
-    name, _ = _entries(batch)
+    name, entries = _entries(batch)
+    untimed = {event.id for event, entry in zip(events, entries, strict=True) if entry.occurred_at is None}
     try:
-        appended = event_log.append(connection, events, clock_=clock_)
-    except InvalidInput as error:
-        raise _with_request_pointer(error, name) from error
+        appended = event_log.append(connection, sender, events, untimed=untimed, clock_=clock_)
+    except (InvalidInput, Conflict) as error:
+        raise _with_request_pointers(error, name) from error
     return Accepted(
         accepted=appended.accepted, duplicates=appended.duplicates, event_ids=tuple(event.id for event in events)
     )
@@ -66,10 +71,15 @@ def _entries(batch: Batch) -> tuple[str, Sequence[_Entry]]:
     return "plays", batch.plays
 
 
-def _with_request_pointer(error: LeadsError, name: str) -> InvalidInput:
-    """Change the pointer from the log's (`/3/occurred_at`) to the request's (`/items/3/occurredAt`)."""
-    place = (error.field or "").split("/")[1:2]
-    return InvalidInput(error.message, field="/".join(["", name, *place, "occurredAt"]), remedy=error.remedy)
+def _with_request_pointers(error: InvalidInput | Conflict, name: str) -> InvalidInput | Conflict:
+    """Change the pointers from the log's (`/3/occurred_at`) to the request's (`/items/3/occurredAt`)."""
+    faults = [fault._replace(field=_request_pointer(fault.field, name)) for fault in error.faults]
+    return type(error)(error.message, field=faults[0].field, remedy=error.remedy, faults=faults)
+
+
+def _request_pointer(pointer: str, name: str) -> str:
+    _, place, field = pointer.split("/")
+    return f"/{name}/{place}/{_FIELDS[field]}"
 
 
 def _body(entry: _Entry) -> Body:

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Connection
 
-from leads.db import event_log
+from leads.db import subject_events
 from leads.db.engine import reading
 from leads.db.items import current_items
 from leads.db.keys import ApiKey
@@ -67,7 +67,7 @@ def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
         item = current_items(connection, [lead.subject]).get(lead.subject)
-        return detail_out(lead, item, event_log.of_subject(connection, lead.subject))
+        return detail_out(lead, item, subject_events.of_subject(connection, lead.subject))
 
 
 def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:

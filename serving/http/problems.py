@@ -30,7 +30,7 @@ def from_error(error: LeadsError, request_id: str, *, browser: bool = False) -> 
     text = error.message if error.remedy is None else f"{error.message} {error.remedy}"
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         text = "The service is not configured correctly. See its log."
-    errors = [Detail(error.field, error.message)] if error.field and error.field.startswith("/") else []
+    errors = [Detail(*fault) for fault in error.faults if fault.field.startswith("/")]
     response = _response(error.status, _slug(error), error.title, text, errors, request_id)
     if isinstance(error, NotAuthenticated):
         # On `Basic`, browsers ask for a password, so people can open the API's pages with a key.

@@ -98,7 +98,7 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
 
             def work(connection: Connection, idempotency_key: IdempotencyKey | None) -> msgspec.Struct:
                 events = intake.events_of(body, key, parts.policies, idempotency_key, now)
-                return intake.accept(connection, body, events, parts.clock)
+                return intake.accept(connection, body, events, key.sender, parts.clock)
 
             return await _run_once(request, parts, work, status=202)
 

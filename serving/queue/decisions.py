@@ -15,7 +15,7 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Clock, Micros
-from leads.db import event_log
+from leads.db import event_log, subject_events
 from leads.db.items import current_items
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
@@ -97,12 +97,12 @@ def decide_subject(
 def _decide(
     connection: Connection, subject: Subject, harm: str, lead: Lead | None, ruling: Ruling, clock_: Clock
 ) -> Decided:
-    past = [d for d in event_log.decisions(connection, [subject]).get(subject, []) if d.harm == harm]
+    past = [d for d in subject_events.decisions(connection, [subject]).get(subject, []) if d.harm == harm]
     if past and _same(past[-1], ruling):
         return Decided(subject, harm, ruling, lead, None, repeated=True)
     _check(standing_decision(past), lead, ruling)
     event = _event(subject, harm, lead, ruling, len(past), clock_())
-    event_log.append(connection, [event], clock_=clock_)
+    event_log.append_own(connection, event, clock_=clock_)
     at = event.occurred_at
     if lead is not None:
         lead = _settle(connection, lead, ruling, at)

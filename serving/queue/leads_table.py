@@ -8,7 +8,6 @@ from typing import Any, Literal, NamedTuple, get_args
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Row
 
 from leads import clock
@@ -126,15 +125,6 @@ def find_lead(connection: Connection, id_: str, *, queue: QueuePolicy, now: Micr
     query = select_leads(queue, now).where(leads.c.id == id_)
     row = connection.execute(query.with_for_update() if lock else query).first()
     return read_lead(row) if row else None
-
-
-def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]]) -> set[str]:
-    """Insert rows whose key doesn't exist yet; returns the ids of the inserted rows."""
-    if not rows:
-        return set()
-    insert = postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert
-    statement = insert(table).on_conflict_do_nothing().returning(table.c.id)
-    return set(connection.execute(statement, list(rows)).scalars())
 
 
 def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:

@@ -10,11 +10,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
-from leads.db import event_log
+from leads.db import subject_events
+from leads.db.engine import insert_new
 from leads.db.tables import leads
 from leads.events import DecisionMade, Subject
 from leads_client.fields import Tier
-from serving.queue.leads_table import AuditEntry, effective_state, insert_new, lead_id, write_audit
+from serving.queue.leads_table import AuditEntry, effective_state, lead_id, write_audit
 from serving.scoring.reasons import Reason
 
 _CHUNK = 1_000
@@ -90,7 +91,7 @@ def _applies(offer_: Offer, stored: Any) -> bool:
 
 def _open(connection: Connection, new: dict[str, Offer], now: Micros) -> int:
     new = {id_: offer_ for id_, offer_ in new.items() if offer_.tier != "none"}
-    past = event_log.decisions(connection, {offer_.subject for offer_ in new.values()})
+    past = subject_events.decisions(connection, {offer_.subject for offer_ in new.values()})
     new = {id_: offer_ for id_, offer_ in new.items() if not _decided(past.get(offer_.subject, []), offer_.harm)}
     rows = [
         {"id": id_, **_identity(offer_), **_scored(offer_), "state": "open", "created_at": now}

@@ -71,7 +71,7 @@ def logged_of(n: int = 1, **given: object) -> LoggedPredictions:
 def append(engine: Engine, *events: tuple[int, ItemCreated | Played]) -> None:
     recorded = [RecordedEvent(f"e{at}", AT + at, AT + at, body) for at, body in events]
     with engine.begin() as connection:
-        event_log.append_recorded(connection, recorded)
+        event_log.append_recorded(connection, "test", recorded)
 
 
 def batch(view: str, *rows: tuple[str, int, tuple[str | None, ...]]) -> ViewBatch:

@@ -63,7 +63,7 @@ class SkewWorld:
         body = ItemCreated(edited.subject, edited.account_id, edited.parent, f"{edited.text} EDITED at {at}!!")
         portion.append(RecordedEvent(f"edit-{at}", at, at, body))
         with self.engine.begin() as connection:
-            self.now = event_log.append_recorded(connection, portion).head.visible_at
+            self.now = event_log.append_recorded(connection, "test", portion).head.visible_at
         self.sent += portion
         return portion[0].visible_at
 

@@ -13,7 +13,15 @@ LeadsError
 
 from __future__ import annotations
 
-from typing import ClassVar
+from collections.abc import Sequence
+from typing import ClassVar, NamedTuple
+
+
+class Fault(NamedTuple):
+    """What is wrong at one place of the input: a JSON pointer or a file position, and a sentence."""
+
+    field: str
+    message: str
 
 
 class LeadsError(Exception):
@@ -23,6 +31,7 @@ class LeadsError(Exception):
         message: what is wrong, as one sentence.
         field: JSON pointer (`/items/0/id`), option (`--harm`) or file position (`policies.yaml:12`).
         remedy: what the reader can do next.
+        faults: everything that is wrong, if it is more than what `field` and `message` say.
 
     When raised by the client, `request_id` identifies the request in the service's log.
     """
@@ -31,11 +40,19 @@ class LeadsError(Exception):
     title: ClassVar[str] = "Something went wrong"
     request_id: str | None = None
 
-    def __init__(self, message: str, *, field: str | None = None, remedy: str | None = None) -> None:
+    def __init__(
+        self,
+        message: str,
+        *,
+        field: str | None = None,
+        remedy: str | None = None,
+        faults: Sequence[Fault] = (),
+    ) -> None:
         super().__init__(message)
         self.message = message
         self.field = field
         self.remedy = remedy
+        self.faults = tuple(faults) or ((Fault(field, message),) if field else ())
 
     def __str__(self) -> str:
         where = f"{self.field}: " if self.field else ""

@@ -14,7 +14,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads import clock
-from leads.db import cursors, event_log
+from leads.db import cursors, event_log, subject_events
 from leads.db.engine import reading
 from leads.db.event_log import Head
 from leads.db.items import current_items
@@ -52,7 +52,7 @@ def decision(number: int, *, subject: str = "c1") -> Event:
 
 def append(engine: Engine, *events: Event, now: int = AT) -> event_log.Appended:
     with engine.begin() as connection:
-        return event_log.append(connection, events, clock_=lambda: now)
+        return event_log.append(connection, "test", events, clock_=lambda: now)
 
 
 def offsets(logged: Sequence[LoggedEvent]) -> list[int]:
@@ -63,7 +63,7 @@ def test_an_empty_log(any_engine: Engine) -> None:
     with reading(any_engine) as connection:
         assert event_log.head(connection) == Head(0, 0)
         assert current_items(connection, [Subject("comment", "c1")]) == {}
-        assert event_log.of_subject(connection, Subject("comment", "c1")) == []
+        assert subject_events.of_subject(connection, Subject("comment", "c1")) == []
     assert event_log.read(any_engine, 0) == []
     assert append(any_engine) == (0, 0, Head(0, 0))
 
@@ -112,7 +112,7 @@ def test_the_future_is_refused_and_changes_nothing(any_engine: Engine) -> None:
 def test_a_transaction_that_fails_leaves_nothing(any_engine: Engine) -> None:
     with any_engine.connect() as connection:
         transaction = connection.begin()
-        event_log.append(connection, [comment(1)], clock_=lambda: AT)
+        event_log.append(connection, "test", [comment(1)], clock_=lambda: AT)
         transaction.rollback()
     assert event_log.read(any_engine, 0) == []
     assert append(any_engine, comment(2)).head == Head(1, AT)
@@ -126,7 +126,7 @@ def test_a_history_keeps_its_own_times(any_engine: Engine) -> None:
     day = AT - 30 * clock.DAY
     history = [recorded(1, day), recorded(2, day), recorded(3, day - 5), recorded(4, day + 9, day - clock.HOUR)]
     with any_engine.begin() as connection:
-        event_log.append_recorded(connection, history, clock_=lambda: AT)
+        event_log.append_recorded(connection, "test", history, clock_=lambda: AT)
     logged = event_log.read(any_engine, 0)
     assert [one.visible_at for one in logged] == [day, day + 1, day + 2, day + 9]
     assert logged[3].event.occurred_at == day - clock.HOUR
@@ -141,7 +141,7 @@ def test_a_history_keeps_its_own_times(any_engine: Engine) -> None:
 )
 def test_an_impossible_history_is_refused(engine: Engine, bad: RecordedEvent) -> None:
     with pytest.raises(InvalidInput) as refused, engine.begin() as connection:
-        event_log.append_recorded(connection, [recorded(1, AT), bad], clock_=lambda: AT)
+        event_log.append_recorded(connection, "test", [recorded(1, AT), bad], clock_=lambda: AT)
     assert refused.value.field == "/1/visible_at"
     assert event_log.read(engine, 0) == []
 
@@ -153,10 +153,10 @@ def test_what_is_known_of_subjects(any_engine: Engine) -> None:
     with reading(any_engine) as connection:
         items = current_items(connection, [one, two, unknown])
         assert {subject: item.text for subject, item in items.items()} == {one: "new", two: "other"}
-        about = event_log.of_subject(connection, one)
+        about = subject_events.of_subject(connection, one)
         assert [logged.event.id for logged in about] == ["e1", "r1", "e2", "d1", "d2"]
-        assert [logged.event.id for logged in event_log.of_subject(connection, one, limit=2)] == ["d1", "d2"]
-        assert {s: len(found) for s, found in event_log.decisions(connection, [one, two]).items()} == {one: 2}
+        assert [logged.event.id for logged in subject_events.of_subject(connection, one, limit=2)] == ["d1", "d2"]
+        assert {s: len(found) for s, found in subject_events.decisions(connection, [one, two]).items()} == {one: 2}
 
 
 def test_a_kind_is_streamed_up_to_an_instant(any_engine: Engine) -> None:
@@ -187,7 +187,7 @@ def test_a_tailing_reader_skips_nothing_while_several_append(any_engine: Engine)
                     comment(name * 10_000 + batch * 10 + i, subject=f"s{name}") for i in range(random_.randint(1, 9))
                 ]
                 with any_engine.begin() as connection:
-                    event_log.append(connection, events, clock_=lambda: AT + random_.randint(-1_000, 1_000))
+                    event_log.append(connection, "test", events, clock_=lambda: AT + random_.randint(-1_000, 1_000))
         except BaseException as error:
             failures.append(error)
 
@@ -236,9 +236,9 @@ def test_look_ups_use_the_indices(any_engine: Engine) -> None:
     append(any_engine, *(event for n in range(50) for event in (comment(n, subject=f"c{n}"), play(n), report(n))))
     subjects = [Subject("comment", f"c{n}") for n in range(5)]
     with statements(any_engine) as sent, reading(any_engine) as connection:
-        event_log.of_subject(connection, subjects[0])
+        subject_events.of_subject(connection, subjects[0])
         current_items(connection, subjects)
-        event_log.decisions(connection, subjects)
+        subject_events.decisions(connection, subjects)
     with statements(any_engine) as streamed:
         list(event_log.read_kind(any_engine, "decision_made"))
     with statements(any_engine) as tailed:

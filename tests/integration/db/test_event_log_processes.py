@@ -36,7 +36,7 @@ for batch in range(batches):
     body = ItemCreated(SubjectRef("comment", "c1"))
     new = [Event(f"{{name}}-{{batch}}-{{i}}", now, body) for i in range({BATCH})]
     with engine.begin() as connection:
-        event_log.append(connection, new)
+        event_log.append(connection, "test", new)
     print(batch, flush=True)
 """
 

@@ -95,7 +95,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Home:
         for one in history(2_000)
     ]
     with engine.begin() as connection:
-        head = event_log.append_recorded(connection, events).head.visible_at
+        head = event_log.append_recorded(connection, "test", events).head.visible_at
     Materializer(settings, engine).run_to_head()
     engine.dispose()
     return Home(settings, applied, head)

@@ -110,7 +110,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[World]:
     key = keys.create(engine, "x", ["admin"]).text
     account = Event("e1", clock.now(), ItemCreated(SubjectRef("account", "a1"), account_id=None, text=""))
     with engine.begin() as connection:
-        event_log.append(connection, [account])
+        event_log.append(connection, "test", [account])
     engine.dispose()
     for harm in ("spam", "stream_manipulation"):
         publish(settings, harm)
@@ -341,7 +341,7 @@ def test_events_keep_their_order_when_the_clock_steps_back(any_engine: Engine) -
     for n, now in enumerate((noon, noon - clock.HOUR, noon - clock.MINUTE)):
         body = ItemCreated(SubjectRef("comment", f"c{n}"), account_id="a1", text="hello")
         with any_engine.begin() as connection:
-            event_log.append(connection, [Event(f"e{n}", now, body)], clock_=lambda now=now: now)
+            event_log.append(connection, "test", [Event(f"e{n}", now, body)], clock_=lambda now=now: now)
     at = [event.visible_at for event in event_log.read(any_engine, 0)]
     assert at == [noon, noon + 1, noon + 2]
 

@@ -63,7 +63,7 @@ def test_a_worker_waits_for_the_store_rather_than_score_without_it(
     now = clock.now()
     body = ItemCreated(SubjectRef("comment", "c1"), account_id="a1", text=SPAM_TEXT)
     with engine.begin() as connection:
-        event_log.append(connection, [Event("e1", now, body)])
+        event_log.append(connection, "test", [Event("e1", now, body)])
     published = PublishedVersions(settings, POLICIES, engine)
     published.refresh()
     log = PredictionLog(settings.predictions_dir, owner="worker")

@@ -70,7 +70,7 @@ def events(seed: int) -> list[LoggedEvent]:
 
 def append(engine: Engine, logged: LoggedEvent) -> None:
     with engine.begin() as connection:
-        event_log.append(connection, [logged.event], clock_=lambda: logged.visible_at)
+        event_log.append(connection, "test", [logged.event], clock_=lambda: logged.visible_at)
 
 
 def run_worker(settings: Settings, engine: Engine, history: Sequence[LoggedEvent]) -> RecordingScorer:

@@ -68,7 +68,7 @@ def decide(settings: Settings, first: int, n: int) -> None:
         events.append(Event(f"d{i}", at + 5, DecisionMade(comment, "spam", verdict, "human", "r1")))
     engine = open_engine(settings)
     with engine.begin() as connection:
-        event_log.append(connection, events)
+        event_log.append(connection, "test", events)
     engine.dispose()
 
 

@@ -169,7 +169,7 @@ def decide(home: Path, n: int) -> None:
         for i in range(n)
     ]
     with engine.begin() as connection:
-        event_log.append(connection, events)
+        event_log.append(connection, "test", events)
     engine.dispose()
 
 

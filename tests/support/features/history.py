@@ -59,7 +59,7 @@ def log_history(engine: Engine, n: int) -> int:
     """Append a history; returns when its newest event became visible."""
     events = list(history(n))
     with engine.begin() as connection:
-        return event_log.append_recorded(connection, events).head.visible_at
+        return event_log.append_recorded(connection, "test", events).head.visible_at
 
 
 def served(settings: Settings, as_of: int) -> tuple[np.ndarray, np.ndarray]:

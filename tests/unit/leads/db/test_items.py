@@ -27,7 +27,9 @@ def test_the_newest_content_is_read_in_both_ways(any_engine: Engine) -> None:
         *(ItemCreated(SubjectRef("comment", f"many{i}"), text=str(i)) for i in range(2_100)),
     ]
     with any_engine.begin() as connection:
-        event_log.append(connection, [Event(f"e{i}", NOW, body) for i, body in enumerate(bodies)], clock_=lambda: NOW)
+        event_log.append(
+            connection, "test", [Event(f"e{i}", NOW, body) for i, body in enumerate(bodies)], clock_=lambda: NOW
+        )
     asked = [Subject("comment", "c1"), Subject("track", "c1"), Subject("comment", "c2"), Subject("comment", "'; --")]
     asked += [Subject("comment", f"many{i}") for i in range(2_100)]
     found = StoredItems(any_engine).of(asked)

@@ -11,7 +11,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads import clock
-from leads.db import event_log
+from leads.db import event_log, subject_events
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
@@ -216,7 +216,7 @@ def test_concurrent_claims_never_share_a_lead(any_engine: Engine) -> None:
 def known(engine: Engine, *ids: str) -> None:
     with engine.begin() as connection:
         body = [ItemCreated(SubjectRef("comment", id_), account_id="a1", text="hello") for id_ in ids]
-        event_log.append(connection, [Event(f"e-{x.subject.id}", NOW, x) for x in body], clock_=at(NOW))
+        event_log.append(connection, "test", [Event(f"e-{x.subject.id}", NOW, x) for x in body], clock_=at(NOW))
 
 
 def decide(engine: Engine, ruling: Ruling, policies: Policies, now: int = NOW, subject: str = "c1") -> bool:
@@ -238,7 +238,7 @@ def test_a_decision_changes_lead_event_and_audit_together(any_engine: Engine, po
     assert (decided.lead.state, decided.lead.verdict, decided.lead.claimed_by) == ("decided", "violating", None)
     assert lead_of(any_engine, an_offer()) == decided.lead
     with any_engine.begin() as connection:
-        (decision,) = event_log.decisions(connection, [lead.subject])[lead.subject]
+        (decision,) = subject_events.decisions(connection, [lead.subject])[lead.subject]
         last = read_audit(connection, lead.id)[-1]
     assert decision == DecisionMade(
         SubjectRef("comment", "c1"), "spam", "violating", "human", "ann", lead_id=lead.id, reason="a scam"
@@ -255,7 +255,7 @@ def test_a_failed_decision_leaves_nothing(any_engine: Engine, policies: Policies
     connection.close()
     assert lead_of(any_engine, an_offer()).state == "open"
     with any_engine.begin() as connection:
-        assert event_log.decisions(connection, [an_offer().subject]) == {}
+        assert subject_events.decisions(connection, [an_offer().subject]) == {}
         assert [x.action for x in read_audit(connection, lead_id(an_offer().subject, "spam"))] == ["offered"]
 
 
@@ -276,7 +276,7 @@ def test_the_same_verdict_by_the_same_reviewer_is_one_decision(any_engine: Engin
         with pytest.raises(Conflict):
             decide(any_engine, other, policies)
     with any_engine.begin() as connection:
-        assert len(event_log.decisions(connection, [Subject("comment", "c1")])[Subject("comment", "c1")]) == 1
+        assert len(subject_events.decisions(connection, [Subject("comment", "c1")])[Subject("comment", "c1")]) == 1
 
 
 def test_a_human_outranks_automation_and_an_appeal_overturns(any_engine: Engine, policies: Policies) -> None:
@@ -288,7 +288,7 @@ def test_a_human_outranks_automation_and_an_appeal_overturns(any_engine: Engine,
         decide(any_engine, Ruling("violating", "bot", "automation", appeal=True), policies)
     decide(any_engine, Ruling("violating", "eve", appeal=True), policies)
     with any_engine.begin() as connection:
-        past = event_log.decisions(connection, [subject])[subject]
+        past = subject_events.decisions(connection, [subject])[subject]
         actions = [x.action for x in read_audit(connection, lead_id(subject, "spam"))]
     assert [x.verdict for x in past] == ["violating", "not_violating", "violating"]
     stands = standing_decision(past)

@@ -36,7 +36,7 @@ def tell(engine: Engine, subject: Subject, text: str, *, account_id: str | None 
     ref = SubjectRef(subject.type_id, subject.id)
     body = ItemCreated(ref, account_id=account_id, parent=SubjectRef("track", "t1"), text=text)
     with engine.begin() as connection:
-        event_log.append(connection, [Event(f"e-{subject.key}-{hash(text)}", NOW, body)], clock_=lambda: NOW)
+        event_log.append(connection, "test", [Event(f"e-{subject.key}-{hash(text)}", NOW, body)], clock_=lambda: NOW)
 
 
 def run(runtime: Runtime, *requests: ScoreRequest, **options: object) -> list[SubjectScore | SubjectError]:

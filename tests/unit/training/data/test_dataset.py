@@ -65,14 +65,14 @@ def log(home: Settings) -> Engine:
 def say(engine: Engine, at: int, subject: str, text: str) -> None:
     body = ItemCreated(SubjectRef("comment", subject), "a1", text=text)
     with engine.begin() as connection:
-        event_log.append(connection, [Event(f"i{at}", START + at, body)], clock_=lambda: START + at)
+        event_log.append(connection, "test", [Event(f"i{at}", START + at, body)], clock_=lambda: START + at)
 
 
 def decide(engine: Engine, at: int, subject: str, *, violating: bool) -> None:
     verdict = "violating" if violating else "not_violating"
     body = DecisionMade(SubjectRef("comment", subject), "spam", verdict, "human", "r1")
     with engine.begin() as connection:
-        event_log.append(connection, [Event(f"d{at}", START + at, body)], clock_=lambda: START + at)
+        event_log.append(connection, "test", [Event(f"d{at}", START + at, body)], clock_=lambda: START + at)
 
 
 def dataset(home: Settings, engine: Engine, frame: Frames, policy: HarmPolicy = SPAM) -> Dataset:
@@ -99,7 +99,7 @@ def test_subjects_are_seen_as_when_they_were_scored_last(home: Settings, log: En
 def report(engine: Engine, at: int, subject: str) -> None:
     body = SignalReceived(SubjectRef("comment", subject), "user_report", "app", reporter_id="r")
     with engine.begin() as connection:
-        event_log.append(connection, [Event(f"s{at}", START + at, body)], clock_=lambda: START + at)
+        event_log.append(connection, "test", [Event(f"s{at}", START + at, body)], clock_=lambda: START + at)
 
 
 def test_a_report_is_a_touch_and_what_comes_while_it_waits_is_not_seen(home: Settings, log: Engine) -> None:
@@ -135,7 +135,7 @@ def test_a_decided_lead_says_when_its_subject_was_scored(home: Settings, log: En
             )
         )
         body = DecisionMade(SubjectRef("comment", "p1"), "spam", "violating", "human", "r1", lead_id="L1")
-        event_log.append(connection, [Event("d", START + 20, body)], clock_=lambda: START + 20)
+        event_log.append(connection, "test", [Event("d", START + 20, body)], clock_=lambda: START + 20)
     frames = Frames()
     dataset(home, log, frames)
     assert frames.as_of == [START + 12]

@@ -58,7 +58,9 @@ def test_labels_come_in_the_order_in_which_they_became_visible() -> None:
 
 def test_labels_are_read_from_the_log(engine: Engine) -> None:
     with engine.begin() as connection:
-        event_log.append(connection, [decision(1, "violating").event, decision(2, "violating", subject="b").event])
+        event_log.append(
+            connection, "test", [decision(1, "violating").event, decision(2, "violating", subject="b").event]
+        )
     labels = decided(engine, "spam", ["comment"])
     assert [label.subject for label in labels] == [Subject("comment", "c1"), Subject("comment", "b")]
     assert labels[0].at < labels[1].at

@@ -15,7 +15,7 @@ POLICIES = load_policies(POLICIES_FILE)
 def log(engine: Engine, *bodies: Body) -> None:
     for i, body in enumerate(bodies):
         with engine.begin() as connection:
-            event_log.append(connection, [Event(f"e{i}", START + i, body)], clock_=lambda at=START + i: at)
+            event_log.append(connection, "test", [Event(f"e{i}", START + i, body)], clock_=lambda at=START + i: at)
 
 
 def test_a_subject_is_sampled_at_its_latest_touch_and_a_decision_is_none(engine: Engine) -> None:
