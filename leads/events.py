@@ -102,6 +102,26 @@ class SignalReceived(
     score: Annotated[float, Meta(ge=0, le=1)] | None = None
 
 
+class ContentRef(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A version of a subject's content: the offset of its event, and the hash of what policies judge in it.
+
+    Offset 0 stands for a subject without content.
+    """
+
+    offset: Annotated[int, Meta(ge=0)]
+    hash: Annotated[str, Meta(pattern=r"^[0-9a-f]{32}$(?!\n)")]
+
+
+class Selection(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+    """How a subject was chosen for review: `pi` is the probability that it was."""
+
+    pi: Annotated[float, Meta(gt=0, le=1)]
+    stratum: str = ""
+    epoch: str = ""
+    seed: int = 0
+    policy_version: str = ""
+
+
 class DecisionMade(
     msgspec.Struct,
     frozen=True,
@@ -109,7 +129,12 @@ class DecisionMade(
     tag="decision_made",
     omit_defaults=True,
 ):
-    """A verdict on (subject, harm). `propensity`: the probability that this pair was selected for review, if known."""
+    """A verdict on (subject, harm).
+
+    `content` is the version that was judged, `prediction_id` the score that was current when it was shown, and
+    `review_id` the look at it that led to the verdict; absent where they are not known. `propensity` is how older
+    events state the selection's `pi`.
+    """
 
     subject: SubjectRef
     harm: Name
@@ -119,6 +144,16 @@ class DecisionMade(
     lead_id: Id | None = None
     reason: Annotated[str, Meta(max_length=2_000)] = ""
     propensity: Annotated[float, Meta(gt=0, le=1)] | None = None
+    review_id: Id | None = None
+    content: ContentRef | None = None
+    prediction_id: Id | None = None
+    action: Name | None = None
+    selection: Selection | None = None
+
+    @property
+    def pi(self) -> float | None:
+        """The probability that this pair was selected for review, if known."""
+        return self.selection.pi if self.selection is not None else self.propensity
 
 
 Body = ItemCreated | Played | SignalReceived | DecisionMade

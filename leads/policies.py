@@ -145,9 +145,17 @@ class HarmPolicy(Strict):
 
 
 class QueuePolicy(Strict):
-    """How long claimed leads are leased and how waiting raises priority."""
+    """How leads are leased, how waiting raises their priority, and what makes a decided one reviewable again."""
 
     lease_minutes: Annotated[float, Field(gt=0, le=1440)] = 15
+    max_claimed: Annotated[int, Field(ge=1, le=10_000)] = Field(
+        default=100, description="The most leads that one reviewer may hold at a time."
+    )
+    reopen_after_reports: Annotated[int, Field(ge=1, le=1_000_000)] = Field(
+        default=10,
+        description="Number of people who must report a subject after it was judged not violating before it becomes a "
+        "lead again, if its score is high enough.",
+    )
     aging_hours: Annotated[float, Field(gt=0)] = Field(
         default=24,
         description="Hours in the queue after which a lead's priority has doubled.",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from leads.clock import Micros
 from leads.events import ACCOUNT, DecisionMade, Event, Played, Subject
 from leads_client.fields import DecidedBy
 
@@ -24,6 +25,14 @@ def touched_by(event: Event) -> tuple[Subject, ...]:
     if isinstance(body, Played):
         return (Subject(ACCOUNT, body.account_id), body.subject.subject)
     return (body.subject.subject,)
+
+
+def happened_at(occurred_at: Micros, visible_at: Micros) -> Micros:
+    """When an event counts as having happened: when its sender says, but not after it arrived.
+
+    Windows and the order of an item's versions go by this time.
+    """
+    return min(occurred_at, visible_at)
 
 
 def needs_item(subject: Subject) -> bool:

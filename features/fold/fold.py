@@ -16,6 +16,7 @@ from features.fold.router import Router
 from features.layout import LAYOUT_OF, LAYOUTS
 from leads.clock import Micros
 from leads.events import LoggedEvent, Played
+from leads.rules import happened_at
 
 
 @dataclass(slots=True)
@@ -89,7 +90,7 @@ class Fold:
     def apply(self, logged: LoggedEvent) -> None:
         """Fold one event; every row it changes is added to the batch once."""
         offset, visible_at, event = logged
-        at = min(event.occurred_at, visible_at)
+        at = happened_at(event.occurred_at, visible_at)
         changed: list[tuple[str, str, EntityRow]] = []
         for update in self.router.route(logged):
             view, key = update.view, update.key

@@ -17,9 +17,10 @@ from features.fold import near_text
 from features.fold.counting import RowUpdate, mix_counter
 from leads import clock
 from leads.clock import Micros
+from leads.content import content_hash
 from leads.events import ACCOUNT as ACCOUNT_TYPE
 from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
-from leads.rules import replaces_standing
+from leads.rules import happened_at, replaces_standing
 from leads_client.fields import DecidedBy, Verdict
 
 # Plays of 30 seconds or more earn royalties; streaming farms stop soon after.
@@ -57,11 +58,17 @@ class _Standing(NamedTuple):
 
 @dataclass(slots=True)
 class _Item:
-    """The router's state of one item. `early`: signals that arrived before the item itself."""
+    """The router's state of one item.
+
+    `links` and the hash `content` are of the version that holds, `content_at` is when that occurred. `standing` is by
+    harm and content: a verdict counts for the content it was about. `early`: signals that arrived before the item.
+    """
 
     links: Links | None = None
+    content_at: Micros = 0
+    content: str = content_hash(None)
     reporters: dict[tuple[str, str | None], None] = field(default_factory=dict)
-    standing: dict[str, _Standing] = field(default_factory=dict)
+    standing: dict[tuple[str, str], _Standing] = field(default_factory=dict)
     early: list[tuple[str, str | None, Micros]] = field(default_factory=list)
 
 
@@ -75,7 +82,7 @@ class Router:
     def route(self, logged: LoggedEvent) -> list[RowUpdate]:
         """The row updates that an event causes; one entity may appear more than once."""
         body = logged.event.body
-        at = min(logged.event.occurred_at, logged.visible_at)
+        at = happened_at(logged.event.occurred_at, logged.visible_at)
         match body:
             case Played():
                 return _played(body, at)
@@ -105,8 +112,13 @@ class Router:
     def _created(self, body: ItemCreated, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
-        before, links = item.links, item_links(body)
-        item.links = links
+        before = item.links
+        if before is not None and at < item.content_at:
+            # An older version that arrives late does not replace a newer one.
+            yield RowUpdate("item", subject.key, ("versions",))
+            return
+        links = item_links(body)
+        item.links, item.content_at, item.content = links, at, content_hash(body)
         yield RowUpdate("item", subject.key, ("versions",), links=links)
         if subject.type_id == ACCOUNT_TYPE:
             yield RowUpdate("account", subject.id)
@@ -160,15 +172,16 @@ class Router:
         subject = body.subject.subject
         item = self._item(subject.key)
         yield RowUpdate("item", subject.key, ("decisions",))
-        before = item.standing.get(body.harm)
+        about = body.harm, body.content.hash if body.content else item.content
+        before = item.standing.get(about)
         if not replaces_standing(body, before.by if before else None):
             return
         if before and before.verdict == body.verdict:
-            item.standing[body.harm] = before._replace(by=body.by)
+            item.standing[about] = before._replace(by=body.by)
             return
-        reporters = tuple(dict.fromkeys(who for who, about in item.reporters if about in (None, body.harm)))
+        reporters = tuple(dict.fromkeys(who for who, harm in item.reporters if harm in (None, body.harm)))
         standing = _Standing(body.verdict, body.by, at, links_of(subject, item.links), reporters)
-        item.standing[body.harm] = standing
+        item.standing[about] = standing
         if before:
             yield from self._credit(before, -1)
         yield from self._credit(standing, 1)

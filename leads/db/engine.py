@@ -107,6 +107,13 @@ def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[s
     return list(connection.execute(statement, list(rows)).scalars())
 
 
+def lock_name(connection: Connection, name: str) -> None:
+    """Wait until no other transaction holds this name, and hold it until the caller's transaction ends."""
+    # On SQLite, a transaction that writes is the only one.
+    if connection.dialect.name == "postgresql":
+        connection.execute(sa.text("SELECT pg_advisory_xact_lock(hashtextextended(:name, 0))"), {"name": name})
+
+
 def migrate(settings: Settings) -> Migrated:
     """Create the tables of the settings' database, or bring them to this code's revision.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
@@ -10,12 +11,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from leads.db.tables import LEGACY_SENDER, events
-from leads.errors import Conflict, together
+from leads.errors import Conflict, InvalidInput, together
 from leads.events import Event, decode_event, encode
 
 # The sender of events that the platform itself makes, such as decisions. No key and no file may use it.
 OWN_SENDER = "leads"
 RESERVED_SENDERS = frozenset((OWN_SENDER, LEGACY_SENDER))
+_SENDER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 _CHUNK = 5_000
 
 
@@ -35,6 +37,17 @@ class Sent(NamedTuple):
         if self.timed:
             hashed.update(b"\0%d" % self.event.occurred_at)
         return hashed.digest()
+
+
+def check_sender(sender: str) -> None:
+    """Raises InvalidInput when `sender` is not a sender's name, or a reserved one."""
+    if sender in RESERVED_SENDERS or not _SENDER.fullmatch(sender):
+        raise InvalidInput(
+            f"{sender!r} can't be a sender.",
+            field="--sender",
+            remedy="Use up to 64 lower-case letters, digits, dots, hyphens and underscores; "
+            f"{' and '.join(sorted(RESERVED_SENDERS))} are reserved.",
+        )
 
 
 def unknown_among(connection: Connection, sender: str, sent: Sequence[Sent]) -> list[int]:

@@ -13,8 +13,7 @@ from leads import clock
 from leads.clock import Clock
 from leads.db import event_log
 from leads.db.engine import reading
-from leads.db.event_ids import Sent, unknown_among
-from leads.db.keys import check_sender
+from leads.db.event_ids import Sent, check_sender, unknown_among
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import Event, RecordedEvent, decode_event, decode_recorded
 

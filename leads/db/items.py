@@ -1,4 +1,4 @@
-"""What a subject holds now: the body of its newest `item_created` event.
+"""What a subject holds: the bodies of its `item_created` events, of which the one that occurred last holds now.
 
 `current_items` reads through a SQLAlchemy connection; `StoredItems` is its fast path for scoring. Both use the same
 query and the same decoding.
@@ -14,10 +14,13 @@ from pathlib import Path
 import msgspec
 from sqlalchemy.engine import Connection, Engine
 
+from leads.clock import Micros
+from leads.content import Content, newest
 from leads.db.engine import reading
 from leads.db.subject_events import RawEvent, raw_events, raw_events_on
 from leads.errors import Unavailable
 from leads.events import ItemCreated, Subject, SubjectRef
+from leads.rules import happened_at
 
 _KIND = "item_created"
 _TIMEOUT_S = 2.0
@@ -39,6 +42,7 @@ class _Body(msgspec.Struct, tag=_KIND):
 class _Stored(msgspec.Struct):
     """A stored event without constraints: it was validated when it was appended, and validating is half of the cost."""
 
+    occurred_at: int
     body: _Body
 
 
@@ -90,17 +94,46 @@ class StoredItems:
         return connection
 
 
-def _newest(events: Iterable[RawEvent]) -> dict[Subject, ItemCreated]:
-    """The newest body per subject, from `item_created` events in the order of the log."""
-    found: dict[Subject, ItemCreated] = {}
-    for _, _, raw in events:
-        body = _decode(raw).body
-        subject, parent = body.subject, body.parent
-        found[Subject(subject.type_id, subject.id)] = ItemCreated(
-            SubjectRef(subject.type_id, subject.id),
-            body.account_id,
-            SubjectRef(parent.type_id, parent.id) if parent else None,
-            body.text,
-            body.duration_s,
-        )
+def contents(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[Content]]:
+    """Every version of the subjects' content, in the order of the log; unknown subjects are absent."""
+    found: dict[Subject, list[Content]] = {}
+    for offset, visible_at, raw in raw_events_on(connection, subjects, _KIND):
+        stored = _decode(raw)
+        subject = Subject(stored.body.subject.type_id, stored.body.subject.id)
+        version = Content.of(offset, stored.occurred_at, visible_at, _item(stored.body))
+        found.setdefault(subject, []).append(version)
     return found
+
+
+def current_contents(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, Content]:
+    """The version that the subjects hold now; unknown subjects are absent."""
+    found = {subject: newest(versions) for subject, versions in contents(connection, subjects).items()}
+    return {subject: content for subject, content in found.items() if content is not None}
+
+
+def _newest(events: Iterable[RawEvent]) -> dict[Subject, ItemCreated]:
+    """What each subject holds, from `item_created` events in the order of the log.
+
+    The rule of `leads.content.newest`, without building the versions that do not hold: scoring waits for this.
+    """
+    found: dict[Subject, ItemCreated] = {}
+    times: dict[Subject, Micros] = {}
+    for _, visible_at, raw in events:
+        stored = _decode(raw)
+        subject = Subject(stored.body.subject.type_id, stored.body.subject.id)
+        at = happened_at(stored.occurred_at, visible_at)
+        if subject in found and at < times[subject]:
+            continue
+        found[subject], times[subject] = _item(stored.body), at
+    return found
+
+
+def _item(body: _Body) -> ItemCreated:
+    subject, parent = body.subject, body.parent
+    return ItemCreated(
+        SubjectRef(subject.type_id, subject.id),
+        body.account_id,
+        SubjectRef(parent.type_id, parent.id) if parent else None,
+        body.text,
+        body.duration_s,
+    )

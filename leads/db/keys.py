@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine, Row
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.db.engine import reading
-from leads.db.event_ids import RESERVED_SENDERS
+from leads.db.event_ids import check_sender
 from leads.db.tables import api_keys
 from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
 
@@ -33,7 +33,6 @@ MAX_RATE = 1e6
 _MAX_CACHED = 10_000
 _NOBODY = bytes(32)
 _ID = re.compile(r"[0-9a-f]{12}")
-_SENDER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
 
 
 class ApiKey(NamedTuple):
@@ -165,17 +164,6 @@ def create(
     allowed = None if limit is None else frozenset(limit)
     held = ApiKey(id_, name, frozenset(scopes), allowed, at, None, rate, sender or id_, reviewer)
     return CreatedKey(held, f"ls_{id_}_{secret}")
-
-
-def check_sender(sender: str) -> None:
-    """Raises InvalidInput when `sender` is not a sender's name, or a reserved one."""
-    if sender in RESERVED_SENDERS or not _SENDER.fullmatch(sender):
-        raise InvalidInput(
-            f"{sender!r} can't be a sender.",
-            field="--sender",
-            remedy="Use up to 64 lower-case letters, digits, dots, hyphens and underscores; "
-            f"{' and '.join(sorted(RESERVED_SENDERS))} are reserved.",
-        )
 
 
 def revoke(engine: Engine, id_: str, *, clock_: Clock = clock.now) -> None:

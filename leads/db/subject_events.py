@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from leads.clock import Micros
 from leads.db.event_log import NOT_A_PLAY, logged_event
 from leads.db.tables import events
-from leads.events import DecisionMade, ItemCreated, LoggedEvent, Subject, decode_event
+from leads.events import ItemCreated, LoggedEvent, Subject, decode_event
 
 # Offset, visible_at, JSON.
 RawEvent = tuple[int, Micros, bytes]
@@ -76,11 +76,21 @@ def texts(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, 
     return found
 
 
-def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[DecisionMade]]:
+def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[LoggedEvent]]:
     """Every decision about the subjects, under any harm, oldest first; undecided subjects are absent."""
-    found: dict[Subject, list[DecisionMade]] = {}
-    for _, _, raw in raw_events_on(connection, subjects, "decision_made"):
-        body = decode_event(raw).body
-        assert isinstance(body, DecisionMade)
-        found.setdefault(body.subject.subject, []).append(body)
+    found: dict[Subject, list[LoggedEvent]] = {}
+    for offset, at, raw in raw_events_on(connection, subjects, "decision_made"):
+        logged = LoggedEvent(offset, at, decode_event(raw))
+        found.setdefault(logged.event.body.subject.subject, []).append(logged)
     return found
+
+
+def signals(connection: Connection, subject: Subject, *, since: int) -> list[LoggedEvent]:
+    """The signals about a subject after an offset, oldest first."""
+    query = (
+        sa.select(events.c.offset, events.c.visible_at, events.c.raw)
+        .where(events.c.type_id == subject.type_id, events.c.subject_id == subject.id)
+        .where(events.c.kind == "signal_received", NOT_A_PLAY, events.c.offset > since)
+        .order_by(events.c.offset)
+    )
+    return [logged_event(row) for row in connection.execute(query)]

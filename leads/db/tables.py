@@ -96,8 +96,41 @@ leads = sa.Table(
     sa.Column("lease_until", sa.BigInteger, nullable=True),
     sa.Column("decided_at", sa.BigInteger, nullable=True),
     sa.Column("verdict", sa.Text, nullable=True),
+    # The newest decision known when the lead was opened again: it and older ones are about something else.
+    sa.Column("reopened_after", sa.BigInteger, nullable=True),
     sa.UniqueConstraint("type_id", "subject_id", "harm", name="uq_leads_subject_harm"),
     sa.Index("ix_leads_state_harm", "state", "harm"),
+)
+
+# Looks at leads: what a reviewer was shown, and what came of it. A lead has at most one in the state `claimed`.
+reviews = sa.Table(
+    "reviews",
+    metadata,
+    sa.Column("id", sa.Text, primary_key=True),
+    sa.Column("lead_id", sa.Text, nullable=False),
+    sa.Column("purpose", sa.Text, nullable=False),
+    # The content version that was shown: offset and hash, as in `leads.events.ContentRef`.
+    sa.Column("content_offset", sa.BigInteger, nullable=False),
+    sa.Column("content_hash", sa.Text, nullable=False),
+    sa.Column("prediction_id", sa.Text, nullable=True),
+    # When the subject had last been scored.
+    sa.Column("scored_at", sa.BigInteger, nullable=True),
+    # The lead's priority when it was shown.
+    sa.Column("rank", sa.Float, nullable=True),
+    # claimed → decided, escalated, released or expired.
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("reviewer", sa.Text, nullable=False),
+    sa.Column("key_id", sa.Text, nullable=True),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("lease_until", sa.BigInteger, nullable=True),
+    # Counts the looks at a lead from 1, so that a holder whose lease has passed to somebody else is told apart.
+    sa.Column("fence", sa.BigInteger, nullable=False),
+    sa.Column("verdict", sa.Text, nullable=True),
+    sa.Column("ended_at", sa.BigInteger, nullable=True),
+    # How the pair was chosen for review, as in `leads.events.Selection`; hidden from reviewers.
+    sa.Column("selection", sa.JSON, nullable=True),
+    sa.Index("ix_reviews_lead", "lead_id", "fence"),
+    sa.Index("ix_reviews_reviewer", "reviewer", "state"),
 )
 
 audit = sa.Table(
@@ -111,6 +144,8 @@ audit = sa.Table(
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("action", sa.Text, nullable=False),
     sa.Column("actor", sa.Text, nullable=False),
+    # The API key that the actor used; absent for the platform's own changes.
+    sa.Column("key_id", sa.Text, nullable=True),
     sa.Column("detail", sa.JSON, nullable=False),
     sa.Index("ix_audit_lead", "lead_id", "seq"),
 )

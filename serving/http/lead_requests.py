@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from sqlalchemy.engine import Connection
 
+from leads import clock
+from leads.content import of_token
 from leads.db import subject_events
 from leads.db.engine import reading
-from leads.db.items import current_items
+from leads.db.items import contents, current_contents
 from leads.db.keys import ApiKey
+from leads.errors import AccessDenied
 from leads.events import Subject
 from leads_client.schemas.leads import (
+    ClaimedLead,
     ClaimedOut,
     ClaimIn,
     DecidedOut,
     DecisionIn,
+    ExtendedOut,
+    ExtendIn,
+    HeldOut,
     LeadDetail,
     LeadsOut,
     ReleasedOut,
@@ -26,9 +34,10 @@ from leads_client.schemas.leads import (
     TrailOut,
 )
 from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, trail_out
-from serving.queue import decisions, queue
+from serving.queue import decisions, leases, queue
 from serving.queue.decisions import Ruling
-from serving.queue.leads_table import Lead, LeadState, find_lead, lead_not_found, read_audit
+from serving.queue.leads_table import Actor, Lead, LeadState, find_lead, lead_not_found, read_audit
+from serving.queue.leases import Claimed
 from serving.runtime import Runtime
 
 _ID = re.compile(r"l_[0-9a-f]{24}")
@@ -66,8 +75,8 @@ def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
     """Show a lead with its subject and the signals about it."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
-        item = current_items(connection, [lead.subject]).get(lead.subject)
-        return detail_out(lead, item, subject_events.of_subject(connection, lead.subject))
+        content = current_contents(connection, [lead.subject]).get(lead.subject)
+        return detail_out(lead, content, subject_events.of_subject(connection, lead.subject))
 
 
 def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
@@ -77,33 +86,54 @@ def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
         return trail_out(lead.id, read_audit(connection, lead.id))
 
 
+def held_leads(runtime: Runtime, key: ApiKey, reviewer: str | None) -> HeldOut:
+    """List the leads that a reviewer holds, with the content that each claim showed."""
+    name = key.reviewer_named(reviewer)
+    with reading(runtime.engine) as connection:
+        found = leases.held(
+            connection,
+            name,
+            queue=runtime.policies.queue,
+            now=runtime.clock(),
+            limit=runtime.policies.queue.max_claimed,
+        )
+        visible = [x for x in found if key.harms is None or x.lead.harm in key.harms]
+        return HeldOut(reviewer=name, leads=_claimed(connection, runtime, visible))
+
+
 def claim_leads(connection: Connection, runtime: Runtime, key: ApiKey, body: ClaimIn) -> ClaimedOut:
     """Claim leads and return them with their subjects' content."""
     found = queue.claim(
         connection,
         n=body.n,
-        reviewer=body.reviewer,
+        actor=_actor(key, body.reviewer),
         queue=runtime.policies.queue,
         now=runtime.clock(),
         harms=_harms(runtime, key, body.harms, "/harms"),
     )
-    items = current_items(connection, [lead.subject for lead in found])
-    return ClaimedOut(
-        leads=tuple(claimed_out(x, runtime.policies.harm(x.harm).title, items.get(x.subject)) for x in found)
-    )
+    return ClaimedOut(leads=_claimed(connection, runtime, found))
 
 
 def release_lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: ReleaseIn) -> ReleasedOut:
     """Release a lead."""
     _lead(connection, runtime, key, id_)
-    lead = queue.release(connection, id_, reviewer=body.reviewer, queue=runtime.policies.queue, now=runtime.clock())
+    actor = _actor(key, body.reviewer)
+    lead = leases.release(connection, id_, actor=actor, queue=runtime.policies.queue, now=runtime.clock())
     return ReleasedOut(id=lead.id, state=lead.state)
+
+
+def extend_lease(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: ExtendIn) -> ExtendedOut:
+    """Extend the lease of a lead."""
+    _lead(connection, runtime, key, id_)
+    actor = _actor(key, body.reviewer)
+    lead = leases.extend(connection, id_, actor=actor, queue=runtime.policies.queue, now=runtime.clock())
+    return ExtendedOut(id=lead.id, lease_until=clock.to_text(lead.lease_until or 0))
 
 
 def decide_lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: DecisionIn) -> DecidedOut:
     """Decide a lead."""
     _lead(connection, runtime, key, id_)
-    ruling = Ruling(body.verdict, body.reviewer, body.by, body.reason)
+    ruling = _ruling(key, body)
     return decided_out(decisions.decide_lead(connection, id_, ruling, policies=runtime.policies, clock_=runtime.clock))
 
 
@@ -113,12 +143,43 @@ def decide_subject(
     """Decide a subject under a harm."""
     runtime.policies.harm(body.harm, field="/harm")
     key.require_harm(body.harm)
-    ruling = Ruling(body.verdict, body.reviewer, body.by, body.reason, body.appeal)
+    ruling = _ruling(key, body)._replace(appeal=body.appeal)
     return decided_out(
         decisions.decide_subject(
             connection, subject, body.harm, ruling, policies=runtime.policies, clock_=runtime.clock
         )
     )
+
+
+def _actor(key: ApiKey, reviewer: str | None) -> Actor:
+    return Actor(key.reviewer_named(reviewer), key.id)
+
+
+def _ruling(key: ApiKey, body: DecisionIn) -> Ruling:
+    if body.by != "human":
+        raise AccessDenied(
+            "Only the platform itself decides as automation.", field="/by", remedy="Leave out `by`, or send `human`."
+        )
+    content = None if body.content_version is None else of_token(body.content_version, field="/contentVersion")
+    return Ruling(
+        body.verdict,
+        _actor(key, body.reviewer),
+        reason=body.reason,
+        review_id=body.review_id,
+        content=content,
+        on_old_content=body.on_old_content,
+    )
+
+
+def _claimed(connection: Connection, runtime: Runtime, found: Sequence[Claimed]) -> tuple[ClaimedLead, ...]:
+    """The leads with the content that their reviews show: after an edit, still the one that was claimed."""
+    versions = contents(connection, {lead.subject for lead, _ in found})
+    out = []
+    for claimed in found:
+        shown = [x for x in versions.get(claimed.lead.subject, ()) if x.offset == claimed.review.content.offset]
+        title = runtime.policies.harm(claimed.lead.harm).title
+        out.append(claimed_out(claimed, title, shown[0].item if shown else None))
+    return tuple(out)
 
 
 def _harms(runtime: Runtime, key: ApiKey, requested: tuple[str, ...] | None, field: str) -> frozenset[str] | None:

@@ -21,7 +21,7 @@ from leads.db.keys import ApiKey, Scope
 from leads.errors import LeadsError
 from leads.events import Subject
 from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
-from leads_client.schemas.leads import ClaimIn, DecisionIn, ReleaseIn, StateFilter, SubjectDecisionIn
+from leads_client.schemas.leads import ClaimIn, DecisionIn, ExtendIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
 from serving.http.idempotency import IdempotencyKey, StoredResponse
 from serving.http.middleware import KEY, REQUEST_ID
@@ -131,6 +131,17 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         key, body = _key(request, "leads:decide"), parse(await request.body(), ClaimIn)
         return await _run_once(request, runtime(), lambda c, _: lead_requests.claim_leads(c, runtime(), key, body))
 
+    @app.get("/reviews", **describe("GET /reviews"))
+    async def get_reviews(
+        request: Request,
+        reviewer: Annotated[
+            str | None,
+            Query(min_length=1, max_length=256, **parameter("Whose. Default: the key's own reviewer.", "rev-12")),
+        ] = None,
+    ) -> Response:
+        key = _key(request, "leads:decide")
+        return _json(await runtime().run(lead_requests.held_leads, runtime(), key, reviewer))
+
     @app.get("/leads/{lead_id}", **describe("GET /leads/{lead_id}"))
     async def get_lead(request: Request, lead_id: LeadId) -> Response:
         return _json(await runtime().run(lead_requests.show_lead, runtime(), _key(request, "leads:read"), lead_id))
@@ -146,6 +157,13 @@ def _add_decisions(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         key, body = _key(request, "leads:decide"), parse(await request.body(), ReleaseIn)
         return await _run_once(
             request, runtime(), lambda c, _: lead_requests.release_lead(c, runtime(), key, lead_id, body)
+        )
+
+    @app.post("/leads/{lead_id}/extend", **describe("POST /leads/{lead_id}/extend"))
+    async def post_extend(request: Request, lead_id: LeadId) -> Response:
+        key, body = _key(request, "leads:decide"), parse(await request.body(), ExtendIn)
+        return await _run_once(
+            request, runtime(), lambda c, _: lead_requests.extend_lease(c, runtime(), key, lead_id, body)
         )
 
     @app.post("/leads/{lead_id}/decision", **describe("POST /leads/{lead_id}/decision"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from leads import clock
 from leads.api.requests import time_text
+from leads.content import Content, ref_of, to_token
 from leads.events import ItemCreated, LoggedEvent, SignalReceived, Subject
 from leads_client.schemas.base import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason
 from leads_client.schemas.leads import (
@@ -23,6 +24,7 @@ from leads_client.schemas.leads import (
 from models.version import model_name
 from serving.queue.decisions import Decided
 from serving.queue.leads_table import AuditEntry, Lead
+from serving.queue.leases import Claimed
 from serving.versions.serving_status import ServingStatus
 
 
@@ -48,9 +50,13 @@ def lead_out(lead: Lead) -> LeadOut:
     )
 
 
-def claimed_out(lead: Lead, title: str, item: ItemCreated | None) -> ClaimedLead:
+def claimed_out(claimed: Claimed, title: str, item: ItemCreated | None) -> ClaimedLead:
+    """A claimed lead with the content that its review shows."""
+    lead, review = claimed
     return ClaimedLead(
         id=lead.id,
+        review_id=review.id,
+        content_version=to_token(review.content),
         subject=subject_out(lead.subject, item),
         harm=lead.harm,
         harm_title=title,
@@ -61,7 +67,7 @@ def claimed_out(lead: Lead, title: str, item: ItemCreated | None) -> ClaimedLead
     )
 
 
-def detail_out(lead: Lead, item: ItemCreated | None, history: list[LoggedEvent]) -> LeadDetail:
+def detail_out(lead: Lead, content: Content | None, history: list[LoggedEvent]) -> LeadDetail:
     signals = [
         SignalOut(
             kind=body.kind,
@@ -73,11 +79,19 @@ def detail_out(lead: Lead, item: ItemCreated | None, history: list[LoggedEvent])
         for logged in history
         if isinstance(body := logged.event.body, SignalReceived)
     ]
-    return LeadDetail(lead=lead_out(lead), subject=subject_out(lead.subject, item), signals=tuple(signals))
+    return LeadDetail(
+        lead=lead_out(lead),
+        content_version=to_token(ref_of(content)),
+        subject=subject_out(lead.subject, content.item if content else None),
+        signals=tuple(signals),
+    )
 
 
 def trail_out(id_: str, entries: list[AuditEntry]) -> TrailOut:
-    out = [AuditOut(at=clock.to_text(x.at), action=x.action, actor=x.actor, detail=x.detail) for x in entries]
+    out = [
+        AuditOut(at=clock.to_text(x.at), action=x.action, actor=x.actor.name, key=x.actor.key_id, detail=x.detail)
+        for x in entries
+    ]
     return TrailOut(lead_id=id_, entries=tuple(out))
 
 
@@ -87,8 +101,10 @@ def decided_out(decided: Decided) -> DecidedOut:
         harm=decided.harm,
         verdict=decided.ruling.verdict,
         by=decided.ruling.by,
-        reviewer=decided.ruling.reviewer,
+        reviewer=decided.ruling.actor.name,
         lead_id=decided.lead.id if decided.lead else None,
+        review_id=decided.review_id,
+        content_version=to_token(decided.content),
         state=decided.lead.state if decided.lead else None,
         repeated=decided.repeated,
     )

@@ -1,12 +1,14 @@
-"""Decides a (subject, harm): event, lead and audit entry are written in one transaction.
+"""Decides a (subject, harm): event, lead, review and audit entry are written in one transaction.
 
-A human's decision outranks automation's and stands until an appeal. Repeating a reviewer's verdict has no effect.
-`escalate` takes the lead out of the queue without deciding it.
+A verdict is about the content that the reviewer was shown. A human's decision on that content outranks automation's and
+stands until an appeal. Repeating a reviewer's verdict has no effect. `escalate` takes the lead out of the queue without
+deciding it.
 """
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -15,36 +17,61 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Clock, Micros
+from leads.content import judged, newest, ref_of, to_token
 from leads.db import event_log, subject_events
-from leads.db.items import current_items
+from leads.db.items import contents
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
-from leads.events import DecisionMade, Event, Subject, SubjectRef
+from leads.events import ContentRef, DecisionMade, Event, Subject, SubjectRef
 from leads.policies import Policies
 from leads.rules import standing_decision
 from leads_client.fields import DecidedBy, Verdict
-from serving.queue.leads_table import AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
+from serving.queue import reviews
+from serving.queue.leads_table import Actor, AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
+from serving.queue.reviews import Review
+from serving.queue.settling import close_lead, decision_of
 
 
 class Ruling(NamedTuple):
-    """A verdict to record. `appeal` allows it to overturn an earlier human decision."""
+    """A verdict to record.
+
+    `content` is the version that the reviewer was shown; None: the one that their review names, else the current one.
+    `on_old_content`: the verdict is about that version even if the content has changed since. `appeal` allows it to
+    overturn an earlier human decision.
+    """
 
     verdict: Verdict
-    reviewer: str
+    actor: Actor
     by: DecidedBy = "human"
     reason: str = ""
     appeal: bool = False
+    review_id: str | None = None
+    content: ContentRef | None = None
+    on_old_content: bool = False
 
 
 class Decided(NamedTuple):
-    """The decision that now stands. `repeated` if it already stood and nothing changed."""
+    """The decision that now stands, and the content it is about. `repeated` if it already stood and nothing changed."""
 
     subject: Subject
     harm: str
     ruling: Ruling
+    content: ContentRef
     lead: Lead | None
-    event_id: str | None
+    review_id: str | None
     repeated: bool
+
+
+class _Case(NamedTuple):
+    """What a ruling is about: the pair, its lead, the decisions so far, and the content judged and held now."""
+
+    subject: Subject
+    harm: str
+    lead: Lead | None
+    past: Sequence[DecisionMade]
+    review: Review | None
+    judged: ContentRef
+    held: ContentRef
 
 
 def decide_lead(
@@ -53,12 +80,12 @@ def decide_lead(
     """Decide a lead, in the caller's transaction.
 
     Raises:
-        NotFound: the lead doesn't exist.
-        Conflict: another reviewer has claimed it, or it was decided differently.
+        NotFound: the lead, or the review that the ruling names, doesn't exist.
+        Conflict: another reviewer has claimed it, its content has changed, or it was decided differently.
     """
     event_log.lock_head(connection)
     lead = get_lead(connection, id_, queue=policies.queue, now=clock_(), lock=True)
-    return _decide(connection, lead.subject, lead.harm, lead, ruling, clock_)
+    return _decide(connection, _case(connection, lead.subject, lead.harm, lead, ruling), ruling, clock_)
 
 
 def decide_subject(
@@ -73,9 +100,10 @@ def decide_subject(
     """Decide a subject, with or without a lead, in the caller's transaction.
 
     Raises:
-        NotFound: the harm or the subject doesn't exist.
+        NotFound: the harm, the subject or the review doesn't exist.
         InvalidInput: the harm doesn't apply to this type of subject.
-        Conflict: another reviewer has claimed its lead, or it was decided differently and this isn't an appeal.
+        Conflict: another reviewer has claimed its lead, its content has changed, or it was decided differently and this
+            isn't an appeal.
     """
     if subject.type_id not in policies.harm(harm, field="/harm").subject_types:
         raise InvalidInput(
@@ -85,42 +113,84 @@ def decide_subject(
         )
     event_log.lock_head(connection)
     lead = find_lead(connection, lead_id(subject, harm), queue=policies.queue, now=clock_(), lock=True)
-    if lead is None and subject not in current_items(connection, [subject]):
+    case = _case(connection, subject, harm, lead, ruling)
+    if lead is None and not case.held.offset:
         raise NotFound(
             f"{subject.type_id} {subject.id!r} is unknown.",
             field="/subject/id",
             remedy="Send it with POST /v1/items first.",
         )
-    return _decide(connection, subject, harm, lead, ruling, clock_)
+    return _decide(connection, case, ruling, clock_)
 
 
-def _decide(
-    connection: Connection, subject: Subject, harm: str, lead: Lead | None, ruling: Ruling, clock_: Clock
-) -> Decided:
-    past = [d for d in subject_events.decisions(connection, [subject]).get(subject, []) if d.harm == harm]
-    if past and _same(past[-1], ruling):
-        return Decided(subject, harm, ruling, lead, None, repeated=True)
-    _check(standing_decision(past), lead, ruling)
-    event = _event(subject, harm, lead, ruling, len(past), clock_())
-    event_log.append_own(connection, event, clock_=clock_)
-    at = event.occurred_at
+def _case(connection: Connection, subject: Subject, harm: str, lead: Lead | None, ruling: Ruling) -> _Case:
+    versions = contents(connection, [subject]).get(subject, [])
+    held = ref_of(newest(versions))
+    review = _review(connection, subject, harm, ruling)
+    about = ruling.content or (review.content if review else held)
+    if about.hash != held.hash and about not in [version.ref for version in versions]:
+        raise Conflict(
+            "The subject never had this content version.",
+            field="/contentVersion",
+            remedy="Send the `contentVersion` that came with the lead, unchanged.",
+        )
+    after = _reopened_after(connection, lead_id(subject, harm)) if lead else 0
+    past = [
+        decision_of(logged)
+        for logged in subject_events.decisions(connection, [subject]).get(subject, [])
+        if decision_of(logged).harm == harm and logged.offset > after and judged(logged, versions).hash == about.hash
+    ]
+    return _Case(subject, harm, lead, past, review, about, held)
+
+
+def _reopened_after(connection: Connection, id_: str) -> int:
+    """The offset up to which decisions are about what the lead was before it was opened again; 0 if it never was."""
+    return connection.execute(sa.select(leads.c.reopened_after).where(leads.c.id == id_)).scalar() or 0
+
+
+def _review(connection: Connection, subject: Subject, harm: str, ruling: Ruling) -> Review | None:
+    """The review that the ruling ends: the one it names, else the reviewer's live one."""
+    id_ = lead_id(subject, harm)
+    if ruling.review_id is None:
+        live = reviews.live(connection, id_)
+        return live if live and live.reviewer == ruling.actor.name else None
+    review = reviews.find(connection, ruling.review_id)
+    if review is None or review.lead_id != id_ or review.reviewer != ruling.actor.name:
+        raise NotFound(
+            "This reviewer has no such review of the lead.",
+            field="/reviewId",
+            remedy="Send the `reviewId` that came with the claim, or leave it out.",
+        )
+    return review
+
+
+def _decide(connection: Connection, case: _Case, ruling: Ruling, clock_: Clock) -> Decided:
+    subject, harm, lead = case.subject, case.harm, case.lead
+    if case.past and _same(case.past[-1], ruling):
+        return Decided(subject, harm, ruling, case.judged, lead, case.past[-1].review_id, repeated=True)
+    _check(standing_decision(case.past), lead, ruling)
+    if case.judged.hash != case.held.hash and not ruling.on_old_content:
+        raise Conflict(
+            f"The content has changed since it was shown; its version is now {to_token(case.held)}.",
+            field="/contentVersion",
+            remedy="Judge the new content, or send `onOldContent: true` if the verdict is about the old one.",
+        )
+    at = clock_()
+    review_id = _end_review(connection, case, ruling, at)
+    event = _event(connection, case, ruling, review_id, at)
+    offset = event_log.append_own(connection, event, clock_=clock_)
     if lead is not None:
-        lead = _settle(connection, lead, ruling, at)
-    detail = {"verdict": ruling.verdict, "by": ruling.by, "reason": ruling.reason, "event_id": event.id}
-    action = "escalated" if ruling.verdict == "escalate" else "overturned" if ruling.appeal and past else "decided"
-    write_audit(
-        connection,
-        [AuditEntry(at, lead_id(subject, harm) if lead else None, subject, harm, action, ruling.reviewer, detail)],
-    )
-    return Decided(subject, harm, ruling, lead, event.id, repeated=False)
+        lead = _settle_lead(connection, case, lead, ruling, at, offset)
+    _audit(connection, case, ruling, review_id, at, offset)
+    return Decided(subject, harm, ruling, case.judged, lead, review_id, repeated=False)
 
 
 def _same(decision: DecisionMade, ruling: Ruling) -> bool:
-    return (decision.verdict, decision.reviewer, decision.by) == (ruling.verdict, ruling.reviewer, ruling.by)
+    return (decision.verdict, decision.reviewer, decision.by) == (ruling.verdict, ruling.actor.name, ruling.by)
 
 
 def _check(standing: DecisionMade | None, lead: Lead | None, ruling: Ruling) -> None:
-    if lead and lead.claimed_by not in (None, ruling.reviewer):
+    if lead and lead.claimed_by not in (None, ruling.actor.name):
         raise Conflict(
             "Another reviewer has claimed this lead.",
             remedy=f"Decide it after {clock.to_text(lead.lease_until or 0)}, or ask the reviewer to release it.",
@@ -139,27 +209,75 @@ def _check(standing: DecisionMade | None, lead: Lead | None, ruling: Ruling) -> 
         )
 
 
-def _event(subject: Subject, harm: str, lead: Lead | None, ruling: Ruling, nth: int, at: Micros) -> Event:
+def _event(connection: Connection, case: _Case, ruling: Ruling, review_id: str | None, at: Micros) -> Event:
+    subject, lead = case.subject, case.lead
     body = DecisionMade(
         subject=SubjectRef(subject.type_id, subject.id),
-        harm=harm,
+        harm=case.harm,
         verdict=ruling.verdict,
         by=ruling.by,
-        reviewer=ruling.reviewer,
+        reviewer=ruling.actor.name,
         lead_id=lead.id if lead else None,
         reason=ruling.reason,
+        review_id=review_id,
+        content=case.judged,
+        prediction_id=case.review.prediction_id if case.review else lead.prediction_id if lead else None,
     )
-    identity = f"{lead_id(subject, harm)}\0{nth}\0{ruling.verdict}\0{ruling.reviewer}\0{ruling.by}"
+    # The head is locked, so no other decision can take this offset.
+    identity = f"{lead_id(subject, case.harm)}\0{event_log.head(connection).offset + 1}"
     return Event("d_" + hashlib.blake2b(identity.encode(), digest_size=12).hexdigest(), at, body)
 
 
-def _settle(connection: Connection, lead: Lead, ruling: Ruling, at: Micros) -> Lead:
-    state = "escalated" if ruling.verdict == "escalate" else "decided"
-    connection.execute(
-        sa.update(leads)
-        .where(leads.c.id == lead.id)
-        .values(state=state, verdict=ruling.verdict, decided_at=at, claimed_by=None, lease_until=None)
+def _end_review(connection: Connection, case: _Case, ruling: Ruling, at: Micros) -> str | None:
+    """End the review that led to the ruling. Where nobody claimed the lead, a review of this moment stands for it."""
+    state: reviews.ReviewState = "escalated" if ruling.verdict == "escalate" else "decided"
+    if case.review is not None:
+        reviews.finish(connection, case.review.id, state, at, ruling.verdict)
+        return case.review.id
+    if case.lead is None:
+        return None
+    (review,) = reviews.start(
+        connection,
+        [case.lead],
+        ruling.actor,
+        state=state,
+        now=at,
+        purpose="appeal" if ruling.appeal else "ranked",
+        content=case.judged,
+        verdict=ruling.verdict,
     )
-    return msgspec.structs.replace(
-        lead, state=state, verdict=ruling.verdict, decided_at=at, claimed_by=None, lease_until=None
-    )
+    return review.id
+
+
+def _settle_lead(connection: Connection, case: _Case, lead: Lead, ruling: Ruling, at: Micros, offset: int) -> Lead:
+    if case.judged.hash == case.held.hash:
+        state = close_lead(connection, lead.id, ruling.verdict, at)
+        changed = {"state": state, "verdict": ruling.verdict, "decided_at": at}
+    elif lead.state in ("open", "claimed"):
+        # The verdict counts for the old content. The lead is about the new one, which nobody has judged yet.
+        changed = {"state": "open"}
+        connection.execute(
+            sa.update(leads)
+            .where(leads.c.id == lead.id)
+            .values(state="open", claimed_by=None, lease_until=None, reopened_after=offset)
+        )
+    else:
+        return lead
+    return msgspec.structs.replace(lead, **changed, claimed_by=None, lease_until=None)
+
+
+def _audit(connection: Connection, case: _Case, ruling: Ruling, review_id: str | None, at: Micros, offset: int) -> None:
+    subject, harm = case.subject, case.harm
+    detail = {
+        "verdict": ruling.verdict,
+        "by": ruling.by,
+        "reason": ruling.reason,
+        "offset": offset,
+        "review_id": review_id,
+        "content": msgspec.to_builtins(case.judged),
+        "old_content": case.judged.hash != case.held.hash,
+    }
+    overturned = ruling.appeal and bool(case.past)
+    action = "escalated" if ruling.verdict == "escalate" else "overturned" if overturned else "decided"
+    id_ = lead_id(subject, harm) if case.lead else None
+    write_audit(connection, [AuditEntry(at, id_, subject, harm, action, ruling.actor, detail)])

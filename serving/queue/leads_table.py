@@ -48,6 +48,13 @@ class Lead(msgspec.Struct, frozen=True):
     verdict: Verdict | None
 
 
+class Actor(NamedTuple):
+    """Who changes the queue: a reviewer with the API key that they use, or a part of the platform."""
+
+    name: str
+    key_id: str | None = None
+
+
 class AuditEntry(NamedTuple):
     """One change of a (subject, harm) pair, with or without a lead."""
 
@@ -56,7 +63,7 @@ class AuditEntry(NamedTuple):
     subject: Subject
     harm: str
     action: str
-    actor: str
+    actor: Actor
     detail: Mapping[str, Any]
 
 
@@ -99,7 +106,7 @@ def read_lead(row: Row[Any] | Mapping[str, Any]) -> Lead:
     if values["state"] != "claimed":
         values["claimed_by"] = values["lease_until"] = None
     values["reasons"] = tuple(Reason(**reason) for reason in values["reasons"])
-    del values["base_priority"]
+    del values["base_priority"], values["reopened_after"]
     return Lead(subject=subject, **values)
 
 
@@ -137,7 +144,8 @@ def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
             "subject_id": entry.subject.id,
             "harm": entry.harm,
             "action": entry.action,
-            "actor": entry.actor,
+            "actor": entry.actor.name,
+            "key_id": entry.actor.key_id,
             "detail": dict(entry.detail),
         }
         for entry in entries
@@ -151,7 +159,13 @@ def read_audit(connection: Connection, id_: str) -> list[AuditEntry]:
     query = sa.select(audit).where(audit.c.lead_id == id_).order_by(audit.c.seq)
     return [
         AuditEntry(
-            row.at, row.lead_id, Subject(row.type_id, row.subject_id), row.harm, row.action, row.actor, row.detail
+            row.at,
+            row.lead_id,
+            Subject(row.type_id, row.subject_id),
+            row.harm,
+            row.action,
+            Actor(row.actor, row.key_id),
+            row.detail,
         )
         for row in connection.execute(query)
     ]

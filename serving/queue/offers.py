@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import msgspec
@@ -10,16 +10,19 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
-from leads.db import subject_events
+from leads.db import event_log
 from leads.db.engine import insert_new
 from leads.db.tables import leads
-from leads.events import DecisionMade, Subject
+from leads.events import Subject
+from leads.policies import QueuePolicy
 from leads_client.fields import Tier
-from serving.queue.leads_table import AuditEntry, effective_state, lead_id, write_audit
+from serving.queue.leads_table import Actor, AuditEntry, effective_state, lead_id, write_audit
+from serving.queue.reopening import Pair, Reopening, decided_pairs
 from serving.scoring.reasons import Reason
 
 _CHUNK = 1_000
 _FINAL = ("decided", "escalated")
+_SCORING = Actor("scoring")
 _SCORED = ("score", "tier", "model_version", "prediction_id", "reasons", "base_priority", "scored_at")
 
 
@@ -38,6 +41,10 @@ class Offer(NamedTuple):
     scored_at: Micros
 
     @property
+    def pair(self) -> Pair:
+        return self.subject, self.harm
+
+    @property
     def base_priority(self) -> float:
         return self.score * self.severity * self.exposure
 
@@ -51,10 +58,11 @@ class Offered(NamedTuple):
     unchanged: int
 
 
-def offer(connection: Connection, offers: Iterable[Offer], now: Micros) -> Offered:
+def offer(connection: Connection, offers: Iterable[Offer], now: Micros, queue: QueuePolicy) -> Offered:
     """Update the queue with new scores, in the caller's transaction.
 
-    A (subject, harm) that was decided without a lead doesn't get one. Scores older than the stored one have no effect.
+    A (subject, harm) that was decided doesn't become a lead unless there is something new to judge (`reopening`).
+    Scores older than the stored one have no effect.
     """
     newest: dict[str, Offer] = {}
     for offer_ in offers:
@@ -63,10 +71,14 @@ def offer(connection: Connection, offers: Iterable[Offer], now: Micros) -> Offer
             newest[id_] = offer_
     opened = updated = withdrawn = 0
     ids = sorted(newest)
+    if any(offer_.tier != "none" for offer_ in newest.values()):
+        # A decision made at the same time either sees the lead, or is seen here. Decisions lock in the same order.
+        event_log.lock_head(connection)
     for start in range(0, len(ids), _CHUNK):
         part = {id_: newest[id_] for id_ in ids[start : start + _CHUNK]}
         stored = _lock(connection, part, now)
-        opened += _open(connection, {id_: offer_ for id_, offer_ in part.items() if id_ not in stored}, now)
+        opened += _open(connection, {id_: offer_ for id_, offer_ in part.items() if id_ not in stored}, now, queue)
+        opened += _reopen(connection, part, stored, now, queue)
         changed = {id_: offer_ for id_, offer_ in part.items() if id_ in stored and _applies(offer_, stored[id_])}
         withdrawn += _update(connection, changed, stored, now)
         updated += len(changed)
@@ -89,17 +101,51 @@ def _applies(offer_: Offer, stored: Any) -> bool:
     return offer_.scored_at >= stored.scored_at and stored.state not in _FINAL
 
 
-def _open(connection: Connection, new: dict[str, Offer], now: Micros) -> int:
+def _open(connection: Connection, new: dict[str, Offer], now: Micros, queue: QueuePolicy) -> int:
     new = {id_: offer_ for id_, offer_ in new.items() if offer_.tier != "none"}
-    past = subject_events.decisions(connection, {offer_.subject for offer_ in new.values()})
-    new = {id_: offer_ for id_, offer_ in new.items() if not _decided(past.get(offer_.subject, []), offer_.harm)}
+    decided = decided_pairs(connection, [offer_.pair for offer_ in new.values()], queue)
+    again = {id_: decided.get(offer_.pair) for id_, offer_ in new.items()}
     rows = [
-        {"id": id_, **_identity(offer_), **_scored(offer_), "state": "open", "created_at": now}
+        {
+            "id": id_,
+            **_identity(offer_),
+            **_scored(offer_),
+            "state": "open",
+            "created_at": now,
+            "reopened_after": reopening.after if (reopening := again[id_]) else None,
+        }
         for id_, offer_ in new.items()
+        if offer_.pair not in decided or again[id_]
     ]
     inserted = insert_new(connection, leads, rows)
-    write_audit(connection, [_audit(now, id_, new[id_], "offered") for id_ in sorted(inserted)])
+    write_audit(connection, [_audit(now, id_, new[id_], "offered", again[id_]) for id_ in sorted(inserted)])
     return len(inserted)
+
+
+def _reopen(
+    connection: Connection, part: dict[str, Offer], stored: dict[str, Any], now: Micros, queue: QueuePolicy
+) -> int:
+    """Open decided leads again that have something new to judge."""
+    closed = {
+        id_: offer_
+        for id_, offer_ in part.items()
+        if id_ in stored
+        and stored[id_].state == "decided"
+        and offer_.tier != "none"
+        and offer_.scored_at >= stored[id_].scored_at
+    }
+    decided = decided_pairs(connection, [offer_.pair for offer_ in closed.values()], queue)
+    opened = 0
+    for id_, offer_ in closed.items():
+        reopening = decided.get(offer_.pair)
+        if reopening is None:
+            continue
+        values = {"state": "open", "created_at": now, "verdict": None, "decided_at": None}
+        again = sa.update(leads).where(leads.c.id == id_)
+        connection.execute(again.values(**_scored(offer_), **values, reopened_after=reopening.after))
+        write_audit(connection, [_audit(now, id_, offer_, "reopened", reopening)])
+        opened += 1
+    return opened
 
 
 def _update(connection: Connection, changed: dict[str, Offer], stored: dict[str, Any], now: Micros) -> int:
@@ -127,10 +173,6 @@ def _update_statement() -> sa.Update:
     return sa.update(leads).where(leads.c.id == sa.bindparam("lead_id")).values(values)
 
 
-def _decided(past: Sequence[DecisionMade], harm: str) -> bool:
-    return any(decision.harm == harm for decision in past)
-
-
 def _identity(offer_: Offer) -> dict[str, Any]:
     return {"type_id": offer_.subject.type_id, "subject_id": offer_.subject.id, "harm": offer_.harm}
 
@@ -147,8 +189,9 @@ def _scored(offer_: Offer) -> dict[str, Any]:
     }
 
 
-def _audit(now: Micros, id_: str, offer_: Offer, action: str) -> AuditEntry:
-    detail = {"score": offer_.score, "tier": offer_.tier, "model_version": offer_.model_version}
-    return AuditEntry(
-        now, id_, offer_.subject, offer_.harm, action, "scoring", {**detail, "prediction_id": offer_.prediction_id}
-    )
+def _audit(now: Micros, id_: str, offer_: Offer, action: str, reopening: Reopening | None = None) -> AuditEntry:
+    detail: dict[str, Any] = {"score": offer_.score, "tier": offer_.tier, "model_version": offer_.model_version}
+    detail["prediction_id"] = offer_.prediction_id
+    if reopening is not None:
+        detail |= {"why": reopening.why, "decided_at_offset": reopening.after}
+    return AuditEntry(now, id_, offer_.subject, offer_.harm, action, _SCORING, detail)

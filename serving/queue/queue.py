@@ -1,10 +1,11 @@
-"""The queue of leads: listing, claiming and releasing them.
+"""The queue of leads: listing and claiming them.
 
     open ──claim──► claimed ──decide──► decided │ escalated
      ▲  ◄──release or lease expires───┘
      └──► withdrawn   a new score was below the review tier while the lead was open; a higher score reopens it
 
-New scores don't change leads that are decided or escalated.
+New scores don't change leads that are decided or escalated, unless there is something new to judge: see
+`serving.queue.reopening`.
 """
 
 from __future__ import annotations
@@ -12,32 +13,21 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from leads import clock
 from leads.clock import Micros
+from leads.db.engine import lock_name
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput
 from leads.events import Instant
 from leads.policies import QueuePolicy
-from serving.queue.leads_table import (
-    AuditEntry,
-    Lead,
-    LeadState,
-    effective_state,
-    get_lead,
-    priority,
-    read_lead,
-    select_leads,
-    write_audit,
-)
-from serving.queue.offers import Offer, Offered, offer
-
-__all__ = ["Lead", "Offer", "Offered", "Page", "claim", "list_leads", "offer", "release"]
+from serving.queue import leases, reviews
+from serving.queue.leads_table import Actor, Lead, LeadState, effective_state, priority, read_lead, select_leads
+from serving.queue.leases import Claimed
 
 
 class Page(NamedTuple):
@@ -100,58 +90,39 @@ def claim(
     connection: Connection,
     *,
     n: int,
-    reviewer: str,
+    actor: Actor,
     queue: QueuePolicy,
     now: Micros,
     harms: Collection[str] | None = None,
-) -> list[Lead]:
-    """Claim the `n` open leads with the highest priority for `reviewer`; two reviewers never get the same lead.
+) -> list[Claimed]:
+    """Claim the `n` open leads with the highest priority for a reviewer; two reviewers never get the same lead.
 
-    On SQLite, the caller's transaction is the only one that writes. On PostgreSQL, rows locked by another claim are
-    skipped.
+    A reviewer holds at most `max_claimed` leads, so a claim may return fewer than `n`. On SQLite, the caller's
+    transaction is the only one that writes. On PostgreSQL, rows locked by another claim are skipped.
+
+    Raises:
+        Conflict: the reviewer holds `max_claimed` leads already.
     """
+    lock_name(connection, f"reviewer {actor.name}")
+    leases.expire(connection, now)
+    free = queue.max_claimed - reviews.count_held(connection, actor.name, now)
+    if free <= 0:
+        raise Conflict(
+            f"This reviewer holds {queue.max_claimed} leads already, the most that one reviewer may hold.",
+            field="/reviewer",
+            remedy="Decide or release some. GET /v1/reviews lists them.",
+        )
     query = (
         select_leads(queue, now)
-        .where(leads.c.state.in_(("open", "claimed")), effective_state(now) == "open")
+        .where(leads.c.state == "open")
         .order_by(priority(queue, now).desc(), leads.c.id)
-        .limit(n)
+        .limit(min(n, free))
         .with_for_update(skip_locked=True)
     )
     if harms is not None:
         query = query.where(leads.c.harm.in_(sorted(harms)))
-    free = [read_lead(row) for row in connection.execute(query)]
-    lease_until = now + round(queue.lease_minutes * clock.MINUTE)
-    _set(connection, [lead.id for lead in free], state="claimed", claimed_by=reviewer, lease_until=lease_until)
-    write_audit(
-        connection,
-        [
-            AuditEntry(now, lead.id, lead.subject, lead.harm, "claimed", reviewer, {"lease_until": lease_until})
-            for lead in free
-        ],
-    )
-    return [msgspec.structs.replace(x, state="claimed", claimed_by=reviewer, lease_until=lease_until) for x in free]
-
-
-def release(connection: Connection, id_: str, *, reviewer: str, queue: QueuePolicy, now: Micros) -> Lead:
-    """Release a claimed lead.
-
-    Raises:
-        NotFound: the lead doesn't exist.
-        Conflict: `reviewer` hasn't claimed it.
-    """
-    lead = get_lead(connection, id_, queue=queue, now=now, lock=True)
-    if lead.claimed_by != reviewer:
-        raise Conflict(
-            f"This reviewer has not claimed the lead; its state is {lead.state}.",
-            remedy="Only the reviewer who claimed a lead can release it.",
-        )
-    _set(connection, [lead.id], state="open", claimed_by=None, lease_until=None)
-    write_audit(connection, [AuditEntry(now, lead.id, lead.subject, lead.harm, "released", reviewer, {})])
-    return msgspec.structs.replace(lead, state="open", claimed_by=None, lease_until=None)
-
-
-def _set(connection: Connection, ids: list[str], **values: Any) -> None:
-    connection.execute(sa.update(leads).where(leads.c.id.in_(ids)).values(**values))
+    found = [read_lead(row) for row in connection.execute(query)]
+    return leases.start(connection, found, actor, queue=queue, now=now)
 
 
 def _write_cursor(cursor: _Cursor) -> str:

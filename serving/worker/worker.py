@@ -17,21 +17,24 @@ from sqlalchemy.engine import Engine
 
 from features.materialize import Materializer
 from leads import clock
-from leads.clock import Micros
+from leads.clock import Clock, Micros
 from leads.db import cursors, event_log
 from leads.db.engine import reading
 from leads.errors import LeadsError, Unavailable
-from leads.events import LoggedEvent, Subject
+from leads.events import DecisionMade, LoggedEvent, Subject
 from leads.policies import Policies
 from leads.rules import touched_by
 from serving.lineup import LineupSource
+from serving.queue import leases
 from serving.queue.offers import Offer, offer
+from serving.queue.settling import settle
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectError, SubjectScore
 from serving.scoring.scorer import Scorer
 
 _CHUNK = 1_000
 _IDLE_S = 0.05
+_EXPIRY_S = 1.0
 _BACKLOG: Micros = clock.HOUR
 _log = logging.getLogger(__name__)
 
@@ -57,6 +60,8 @@ class Worker:
         scorer: Scorer,
         published: LineupSource,
         materializer: Materializer,
+        *,
+        clock_: Clock = clock.now,
     ) -> None:
         partition = materializer.partition
         self._cursor = cursors.scored_name(partition.index, partition.count)
@@ -66,6 +71,9 @@ class Worker:
         self._published = published
         self._materializer = materializer
         self._touched: dict[Subject, None] = {}
+        self._decided: list[LoggedEvent] = []
+        self._clock = clock_
+        self._next_expiry = 0.0
         self._visible_at: Micros = 0
         self._scored = self._opened = self._scored_offset = 0
 
@@ -84,6 +92,7 @@ class Worker:
         while keep_going():
             try:
                 busy = self.step()
+                self._expire_leases()
             except Unavailable as error:
                 # The store or the database may be back soon. Nothing was recorded as done, so the step can be repeated.
                 _log.warning("waiting to try again: %s", error)
@@ -120,6 +129,7 @@ class Worker:
         if online:
             while self._touched:
                 self._score_batch()
+            self._settle_decided()
             if self._materializer.offset > self._scored_offset:
                 self._save_cursor()
             self._materializer.save()
@@ -142,6 +152,10 @@ class Worker:
             self._visible_at = logged.visible_at
             if logged.offset <= self._scored_offset:
                 continue
+            if isinstance(logged.event.body, DecisionMade):
+                if self._materializer.partition.owns("item", logged.event.body.subject.subject.key):
+                    self._decided.append(logged)
+                continue
             for subject in touched_by(logged.event):
                 if subject.type_id in scored_types and self._materializer.partition.owns("item", subject.key):
                     self._touched[subject] = None
@@ -158,11 +172,31 @@ class Worker:
         offers = [self._offer(score) for group in scored.groups for score in group.records()]
         with self._engine.begin() as connection:
             # A lead's waiting time starts with its evidence, even if this worker is late.
-            self._opened += offer(connection, offers, self._visible_at).opened
+            self._opened += offer(connection, offers, self._visible_at, self._policies.queue).opened
         self._report(scored.errors)
         for subject in batch:
             del self._touched[subject]
         self._scored += len(batch)
+
+    def _expire_leases(self) -> None:
+        """Open leads whose lease has run out, at most once a second."""
+        if time.monotonic() < self._next_expiry:
+            return
+        self._next_expiry = time.monotonic() + _EXPIRY_S
+        now = self._clock()
+        with reading(self._engine) as connection:
+            expired = leases.any_expired(connection, now)
+        if expired:
+            with self._engine.begin() as connection:
+                leases.expire(connection, now)
+
+    def _settle_decided(self) -> None:
+        """Close leads that were decided other than through the queue."""
+        if self._decided:
+            with self._engine.begin() as connection:
+                event_log.lock_head(connection)
+                settle(connection, self._decided)
+            self._decided = []
 
     def _save_cursor(self) -> None:
         with self._engine.begin() as connection:

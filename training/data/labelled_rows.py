@@ -10,6 +10,7 @@ from sqlalchemy.engine import Engine
 
 from leads import corpora
 from leads.clock import Micros
+from leads.content import Content, judged_text, newest
 from leads.db import event_log
 from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.policies import HarmPolicy
@@ -56,22 +57,26 @@ class Deduplicated(NamedTuple):
 def platform_rows(
     engine: Engine, labels: Sequence[Label], scored_at: Sequence[Micros], config: LabelsConfig
 ) -> tuple[list[LabelledRow], set[int]]:
-    """One row per label, with the text the subject had when it was scored; and the hashes of all texts in the log."""
-    when = {label.subject: at for label, at in zip(labels, scored_at, strict=True)}
-    texts: dict[Subject, str] = {}
-    makers: dict[Subject, str | None] = {}
+    """One row per label, with the text that was judged; and the hashes of all texts in the log.
+
+    Where nobody knows which text was judged, it is the one that the subject had when it was scored.
+    """
+    labelled = {label.subject for label in labels}
+    versions: dict[Subject, list[Content]] = {}
     seen: set[int] = set()
     for logged in event_log.read_kind(engine, "item_created"):
         body = logged.event.body
         assert isinstance(body, ItemCreated)
         if body.text:
             seen.add(text_hash(body.text))
-        subject = body.subject.subject
-        if subject in when:
-            makers[subject] = body.account_id
-            if logged.visible_at <= when[subject]:
-                texts[subject] = body.text
-    return [_platform_row(label, present(texts.get(label.subject)), makers, config) for label in labels], seen
+        if body.subject.subject in labelled:
+            version = Content.of(logged.offset, logged.event.occurred_at, logged.visible_at, body)
+            versions.setdefault(body.subject.subject, []).append(version)
+    rows = [
+        _platform_row(label, at, versions.get(label.subject, ()), config)
+        for label, at in zip(labels, scored_at, strict=True)
+    ]
+    return rows, seen
 
 
 def corpus_rows(
@@ -122,12 +127,13 @@ def number(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
-def _platform_row(
-    label: Label, text: str | None, makers: dict[Subject, str | None], config: LabelsConfig
-) -> LabelledRow:
-    subject = label.subject
+def _platform_row(label: Label, at: Micros, versions: Sequence[Content], config: LabelsConfig) -> LabelledRow:
+    subject, held = label.subject, newest(versions)
+    named = next((one for one in versions if one.offset == label.content.offset), None)
+    shown = named or newest(versions, visible_by=at)
+    text = present(judged_text(shown.item)) if shown else None
     group = text_hash(text if text is not None else f"without text: {subject.key}")
-    maker = subject.id if subject.type_id == ACCOUNT else makers.get(subject)
+    maker = subject.id if subject.type_id == ACCOUNT else held.item.account_id if held else None
     return LabelledRow(
         text,
         label.violating,

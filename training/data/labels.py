@@ -1,15 +1,21 @@
-"""Labels out of decisions: what the platform itself has learned about its subjects."""
+"""Labels out of decisions: what the platform itself has learned about its subjects.
+
+A verdict is about the content that was judged. After an edit, the old verdict stays the label of the old content.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
+from leads.content import Content, judged
+from leads.db.engine import reading
 from leads.db.event_log import read_kind
-from leads.events import DecisionMade, LoggedEvent, Subject
+from leads.db.items import contents
+from leads.events import ContentRef, DecisionMade, LoggedEvent, Subject
 from leads.rules import replaces_standing
 from leads_client.fields import DecidedBy, Verdict
 from training.config import LabelsConfig
@@ -18,14 +24,17 @@ from training.config import LabelsConfig
 class Label(NamedTuple):
     """Whether a subject violates a harm's policy, by the decision that became visible at `at`.
 
-    `lead_id` names the lead that was decided, where there was one; `disputed`: humans passed both verdicts.
+    `content` is the version that was judged. `review_id` and `lead_id` name the review and the lead that were decided,
+    where there were any; `disputed`: humans passed both verdicts.
     """
 
     subject: Subject
     violating: bool
     at: Micros
     by: DecidedBy
+    content: ContentRef
     lead_id: str | None = None
+    review_id: str | None = None
     disputed: bool = False
 
     def weight(self, config: LabelsConfig) -> float:
@@ -35,31 +44,47 @@ class Label(NamedTuple):
 
 
 def decided(engine: Engine, harm: str, subject_types: Iterable[str]) -> list[Label]:
-    """One label for each decided subject of these types, in the order in which they became visible."""
-    return labels_from(read_kind(engine, "decision_made"), harm, subject_types)
+    """One label for each decided content of subjects of these types, in the order in which they became visible."""
+    types = frozenset(subject_types)
+    decisions = [x for x in read_kind(engine, "decision_made") if _is_about(x, harm, types)]
+    unnamed = {x.event.body.subject.subject for x in decisions if _body(x).content is None}
+    with reading(engine) as connection:
+        versions = contents(connection, unnamed)
+    return labels_from(decisions, versions)
 
 
-def labels_from(decisions: Iterable[LoggedEvent], harm: str, subject_types: Iterable[str]) -> list[Label]:
-    """The labels that decisions, in the order of the log, add up to.
+def labels_from(decisions: Iterable[LoggedEvent], versions: Mapping[Subject, Sequence[Content]]) -> list[Label]:
+    """The labels that the decisions about one harm, in the order of the log, add up to.
 
     Each label is the decision that stands (`leads.rules.replaces_standing`).
+
+    Args:
+        versions: all content versions of the subjects whose decisions do not name the one that was judged.
     """
-    types = frozenset(subject_types)
-    labels: dict[Subject, Label] = {}
-    by_humans: dict[Subject, set[Verdict]] = {}
+    labels: dict[tuple[Subject, str], Label] = {}
+    by_humans: dict[tuple[Subject, str], set[Verdict]] = {}
     for logged in decisions:
-        body = logged.event.body
-        if not isinstance(body, DecisionMade) or body.harm != harm:
-            continue
-        subject = body.subject.subject
-        if subject.type_id not in types:
-            continue
-        before = labels.get(subject)
+        body = _body(logged)
+        content = judged(logged, versions.get(body.subject.subject, ()))
+        about = body.subject.subject, content.hash
+        before = labels.get(about)
         if not replaces_standing(body, before.by if before else None):
             continue
-        human = by_humans.setdefault(subject, set())
+        human = by_humans.setdefault(about, set())
         if body.by == "human":
             human.add(body.verdict)
         violating, disputed = body.verdict == "violating", len(human) > 1
-        labels[subject] = Label(subject, violating, logged.visible_at, body.by, body.lead_id, disputed)
+        labels[about] = Label(
+            about[0], violating, logged.visible_at, body.by, content, body.lead_id, body.review_id, disputed
+        )
     return sorted(labels.values(), key=lambda label: label.at)
+
+
+def _is_about(logged: LoggedEvent, harm: str, types: frozenset[str]) -> bool:
+    return _body(logged).harm == harm and _body(logged).subject.type_id in types
+
+
+def _body(logged: LoggedEvent) -> DecisionMade:
+    body = logged.event.body
+    assert isinstance(body, DecisionMade)
+    return body

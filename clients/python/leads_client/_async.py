@@ -14,7 +14,7 @@ from leads_client._calls import ApiCall, SubjectLike
 from leads_client._connection import connection
 from leads_client._retries import Retries
 from leads_client.errors import LeadsError
-from leads_client.fields import DecidedBy, Verdict
+from leads_client.fields import Verdict
 from leads_client.schemas.base import SubjectIn
 from leads_client.schemas.events import Accepted, PlayIn, SignalIn
 from leads_client.schemas.leads import (
@@ -22,6 +22,8 @@ from leads_client.schemas.leads import (
     ClaimIn,
     DecidedOut,
     DecisionIn,
+    ExtendedOut,
+    HeldOut,
     LeadDetail,
     LeadOut,
     LeadsOut,
@@ -141,13 +143,33 @@ class AsyncClient:
         return await self._send(calls.audit_call(lead_id))
 
     async def claim(
-        self, reviewer: str, n: int = 1, *, harms: Sequence[str] | None = None, idempotency_key: str | None = None
+        self,
+        reviewer: str | None = None,
+        n: int = 1,
+        *,
+        harms: Sequence[str] | None = None,
+        idempotency_key: str | None = None,
     ) -> ClaimedOut:
-        """Lease the `n` open leads with the highest priority, at most 100, to one reviewer."""
+        """Lease the `n` open leads with the highest priority, at most 100, to one reviewer: by default the key's own.
+
+        Raises Conflict when the reviewer holds as many leads as one reviewer may.
+        """
         body = ClaimIn(reviewer, n, None if harms is None else tuple(harms))
         return await self._send(calls.claim_call(body, idempotency_key))
 
-    async def release(self, lead_id: str, reviewer: str, *, idempotency_key: str | None = None) -> ReleasedOut:
+    async def held(self, reviewer: str | None = None) -> HeldOut:
+        """The leads that a reviewer holds, by default the key's own reviewer."""
+        return await self._send(calls.held_call(reviewer))
+
+    async def extend(
+        self, lead_id: str, reviewer: str | None = None, *, idempotency_key: str | None = None
+    ) -> ExtendedOut:
+        """Let the lease last for another full period. Raises NotFound, and Conflict when it isn't `reviewer`'s."""
+        return await self._send(calls.extend_call(lead_id, reviewer, idempotency_key))
+
+    async def release(
+        self, lead_id: str, reviewer: str | None = None, *, idempotency_key: str | None = None
+    ) -> ReleasedOut:
         """Return a claimed lead to the queue. Raises NotFound, and Conflict when `reviewer` doesn't hold it."""
         return await self._send(calls.release_call(lead_id, reviewer, idempotency_key))
 
@@ -155,29 +177,56 @@ class AsyncClient:
         self,
         lead_id: str,
         verdict: Verdict,
-        reviewer: str,
+        reviewer: str | None = None,
         *,
-        by: DecidedBy = "human",
         reason: str = "",
+        review_id: str | None = None,
+        content_version: str | None = None,
+        on_old_content: bool = False,
         idempotency_key: str | None = None,
     ) -> DecidedOut:
-        """Decide a lead. Raises NotFound, and Conflict if another reviewer holds it or it was decided differently."""
-        return await self._send(calls.decide_call(lead_id, DecisionIn(verdict, reviewer, by, reason), idempotency_key))
+        """Decide a lead, about the content that its claim showed.
+
+        Raises NotFound, and Conflict if another reviewer holds it, it was decided differently, or its content has
+        changed since it was shown and the verdict isn't `on_old_content`.
+        """
+        body = DecisionIn(
+            verdict,
+            reviewer,
+            reason=reason,
+            review_id=review_id,
+            content_version=content_version,
+            on_old_content=on_old_content,
+        )
+        return await self._send(calls.decide_call(lead_id, body, idempotency_key))
 
     async def decide_subject(
         self,
         subject: SubjectLike,
         harm: str,
         verdict: Verdict,
-        reviewer: str,
+        reviewer: str | None = None,
         *,
-        by: DecidedBy = "human",
         reason: str = "",
         appeal: bool = False,
+        content_version: str | None = None,
+        on_old_content: bool = False,
         idempotency_key: str | None = None,
     ) -> DecidedOut:
-        """Decide a subject under a harm, with or without a lead. `appeal` overturns an earlier human decision."""
-        body = SubjectDecisionIn(verdict, reviewer, by, reason, subject=calls.as_ref(subject), harm=harm, appeal=appeal)
+        """Decide a subject under a harm, with or without a lead. `appeal` overturns an earlier human decision.
+
+        Raises NotFound, and Conflict if it was decided differently and this is not an appeal, or as `decide`.
+        """
+        body = SubjectDecisionIn(
+            verdict,
+            reviewer,
+            reason=reason,
+            content_version=content_version,
+            on_old_content=on_old_content,
+            subject=calls.as_ref(subject),
+            harm=harm,
+            appeal=appeal,
+        )
         return await self._send(calls.decide_subject_call(body, idempotency_key))
 
     async def models(self) -> ModelsOut:

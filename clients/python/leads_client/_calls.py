@@ -18,6 +18,9 @@ from leads_client.schemas.leads import (
     ClaimIn,
     DecidedOut,
     DecisionIn,
+    ExtendedOut,
+    ExtendIn,
+    HeldOut,
     LeadDetail,
     LeadsOut,
     ModelsOut,
@@ -140,7 +143,15 @@ def claim_call(body: ClaimIn, idempotency_key: str | None) -> ApiCall[ClaimedOut
     return _post("/v1/leads/claim", ClaimedOut, body, idempotency_key)
 
 
-def release_call(lead_id: str, reviewer: str, idempotency_key: str | None) -> ApiCall[ReleasedOut]:
+def held_call(reviewer: str | None) -> ApiCall[HeldOut]:
+    return ApiCall("GET", "/v1/reviews", HeldOut, params=() if reviewer is None else (("reviewer", reviewer),))
+
+
+def extend_call(lead_id: str, reviewer: str | None, idempotency_key: str | None) -> ApiCall[ExtendedOut]:
+    return _post(f"{_lead_path(lead_id)}/extend", ExtendedOut, ExtendIn(reviewer), idempotency_key)
+
+
+def release_call(lead_id: str, reviewer: str | None, idempotency_key: str | None) -> ApiCall[ReleasedOut]:
     return _post(f"{_lead_path(lead_id)}/release", ReleasedOut, ReleaseIn(reviewer), idempotency_key)
 
 

@@ -10,6 +10,9 @@ from leads_client.schemas.leads import (
     ClaimIn,
     DecidedOut,
     DecisionIn,
+    ExtendedOut,
+    ExtendIn,
+    HeldOut,
     LeadDetail,
     LeadsOut,
     ModelsOut,
@@ -57,7 +60,12 @@ REQUESTS: dict[type, Examples] = {
     },
     ClaimIn: {"The top five": {"reviewer": "rev-12", "n": 5, "harms": ["spam"]}},
     ReleaseIn: {"By the reviewer who claimed it": {"reviewer": "rev-12"}},
-    DecisionIn: {"Violating": _DECISION, "Not sure": {"verdict": "escalate", "reviewer": "rev-12"}},
+    ExtendIn: {"By the reviewer who claimed it": {"reviewer": "rev-12"}},
+    DecisionIn: {
+        "Violating": _DECISION,
+        "Not sure": {"verdict": "escalate", "reviewer": "rev-12"},
+        "About the old content": {**_DECISION, "onOldContent": True},
+    },
     SubjectDecisionIn: {
         "A subject": {**_DECISION, "subject": _REF, "harm": "spam"},
         "An appeal": {
@@ -102,7 +110,28 @@ _LEAD = {
     "decidedAt": None,
     "verdict": None,
 }
-_DECIDED = {"subject": _REF, "harm": "spam", "by": "human", "leadId": LEAD_ID, "repeated": False}
+_REVIEW_ID = "r_4b1d0c7e9a2f5d8b6c3e1f70"
+_CONTENT = "17-5d41402abc4b2a76b9719d911017c592"
+_DECIDED = {
+    "subject": _REF,
+    "harm": "spam",
+    "by": "human",
+    "leadId": LEAD_ID,
+    "reviewId": _REVIEW_ID,
+    "contentVersion": _CONTENT,
+    "repeated": False,
+}
+_CLAIMED = {
+    "id": LEAD_ID,
+    "reviewId": _REVIEW_ID,
+    "contentVersion": _CONTENT,
+    "subject": _SUBJECT,
+    "harm": "spam",
+    "harmTitle": "Spam and scams",
+    **_VERSION,
+    "reasons": [_REASON],
+    "leaseUntil": _LATER,
+}
 RESPONSES: dict[type, Examples] = {
     ScoresOut: {
         "One scored, one unknown": {
@@ -121,6 +150,7 @@ RESPONSES: dict[type, Examples] = {
     LeadDetail: {
         "An open lead": {
             "lead": _LEAD,
+            "contentVersion": _CONTENT,
             "subject": _SUBJECT,
             "signals": [{"kind": "user_report", "source": "app", "harm": "spam", "score": None, "occurredAt": _AT}],
         }
@@ -129,27 +159,23 @@ RESPONSES: dict[type, Examples] = {
         "Opened, then claimed": {
             "leadId": LEAD_ID,
             "entries": [
-                {"at": _AT, "action": "offered", "actor": "serving", "detail": {"score": 0.9312}},
-                {"at": _AT, "action": "claimed", "actor": "rev-12", "detail": {"lease_until": 1772367300000000}},
+                {"at": _AT, "action": "offered", "actor": "scoring", "key": None, "detail": {"score": 0.9312}},
+                {
+                    "at": _AT,
+                    "action": "claimed",
+                    "actor": "rev-12",
+                    "key": "3f9a0c71be42",
+                    "detail": {"lease_until": 1772367300000000, "review_id": _REVIEW_ID},
+                },
             ],
         }
     },
     ClaimedOut: {
-        "One lead": {
-            "leads": [
-                {
-                    "id": LEAD_ID,
-                    "subject": _SUBJECT,
-                    "harm": "spam",
-                    "harmTitle": "Spam and scams",
-                    **_VERSION,
-                    "reasons": [_REASON],
-                    "leaseUntil": _LATER,
-                }
-            ]
-        },
+        "One lead": {"leads": [_CLAIMED]},
         "No open leads": {"leads": []},
     },
+    HeldOut: {"One lead": {"reviewer": "rev-12", "leads": [_CLAIMED]}},
+    ExtendedOut: {"Extended": {"id": LEAD_ID, "leaseUntil": _LATER}},
     ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
     DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
     ModelsOut: {

@@ -63,7 +63,27 @@ ALREADY_DECIDED = Conflict(
 )
 NOT_CLAIMED = Conflict(
     "This reviewer has not claimed the lead; its state is open.",
-    remedy="Only the reviewer who claimed a lead can release it.",
+    remedy="Only the reviewer who claimed a lead can release it or extend its lease, and only while it lasts.",
+)
+HOLDS_TOO_MANY = Conflict(
+    "This reviewer holds 100 leads already, the most that one reviewer may hold.",
+    field="/reviewer",
+    remedy="Decide or release some. GET /v1/reviews lists them.",
+)
+CONTENT_CHANGED = Conflict(
+    "The content has changed since it was shown; its version is now 18-0f3c5a7d9b1e2c4f6a8b0d2e4f6a8c0e.",
+    field="/contentVersion",
+    remedy="Judge the new content, or send `onOldContent: true` if the verdict is about the old one.",
+)
+NOT_YOUR_REVIEWER = AccessDenied(
+    "This key can't act as another reviewer.",
+    field="/reviewer",
+    remedy="It acts as rev-12. A review tool that acts for several reviewers needs a key with the scope act_as.",
+)
+EVENT_ID_USED = Conflict(
+    "The event id 'ev-1' is already used for another event.",
+    field="/items/0/eventId",
+    remedy="Nothing was stored. Give every event an id of its own, and send an event again only unchanged.",
 )
 NOT_STORED = NotFound(
     "comment 'c-99' is unknown.", field="/subjects/0/id", remedy="Send it with POST /v1/items first, or give its text."

@@ -12,6 +12,9 @@ from leads_client.schemas.leads import (
     ClaimIn,
     DecidedOut,
     DecisionIn,
+    ExtendedOut,
+    ExtendIn,
+    HeldOut,
     LeadDetail,
     LeadsOut,
     ModelsOut,
@@ -78,14 +81,15 @@ ROUTES = {
     ),
     "POST /items": _intake(
         "Send new or edited items and accounts",
-        "The newest version of an item applies. Repeating an `eventId` has no effect.",
+        "The version of an item that occurred last applies. Sending an event again has no effect.",
         ItemsIn,
         problems.missing_field("items"),
+        problems.EVENT_ID_USED,
         problems.INVALID_TIME,
     ),
     "POST /signals": _intake(
         "Send reports, notices, hash matches, and other classifiers' scores",
-        "A signal concerns one harm, or all if it names none. Repeating an `eventId` has no effect.",
+        "A signal concerns one harm, or all if it names none. Sending an event again has no effect.",
         SignalsIn,
         problems.missing_field("signals"),
         problems.harm_not_found("/signals/0/harm"),
@@ -93,7 +97,7 @@ ROUTES = {
     ),
     "POST /plays": _intake(
         "Send plays",
-        "Who listened to what, for how long, on which device. Repeating an `eventId` has no effect.",
+        "Who listened to what, for how long, on which device. Sending an event again has no effect.",
         PlaysIn,
         problems.missing_field("plays"),
     ),
@@ -125,16 +129,35 @@ ROUTES = {
     "POST /leads/claim": RouteDocs(
         "Claim the leads with the highest priority",
         "No other reviewer gets them until they are decided or released, or the lease expires. They are shown without "
-        "score, tier and priority, so that these don't influence the verdict.",
+        "score, tier and priority, so that these don't influence the verdict. `contentVersion` names what is shown.",
         "leads:decide",
         ClaimedOut,
         ClaimIn,
         writes=True,
         problems=(
-            problems.missing_field("reviewer"),
+            problems.NOT_YOUR_REVIEWER,
+            problems.HOLDS_TOO_MANY,
             problems.harm_not_found("/harms"),
             problems.harm_not_allowed("/harms"),
         ),
+    ),
+    "GET /reviews": RouteDocs(
+        "List the leads that a reviewer holds",
+        "With the content that each claim showed; those whose lease runs out first come first.",
+        "leads:decide",
+        HeldOut,
+        parameters=True,
+        problems=(problems.NOT_YOUR_REVIEWER,),
+    ),
+    "POST /leads/{lead_id}/extend": RouteDocs(
+        "Extend the lease of a claimed lead",
+        "It then lasts for another full period from now.",
+        "leads:decide",
+        ExtendedOut,
+        ExtendIn,
+        writes=True,
+        parameters=True,
+        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NOT_YOUR_REVIEWER),
     ),
     "POST /leads/{lead_id}/release": RouteDocs(
         "Release a claimed lead",
@@ -144,12 +167,13 @@ ROUTES = {
         ReleaseIn,
         writes=True,
         parameters=True,
-        problems=(problems.missing_field("reviewer"), problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED),
+        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NOT_YOUR_REVIEWER),
     ),
     "POST /leads/{lead_id}/decision": RouteDocs(
         "Decide a lead",
         "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without deciding it. A "
-        "human's decision outranks automation's. Repeating a reviewer's verdict has no effect.",
+        "human's decision outranks automation's. Repeating a reviewer's verdict has no effect. The verdict is about "
+        "the content that the claim showed; if that has changed since, the answer is 409 and names the new version.",
         "leads:decide",
         DecidedOut,
         DecisionIn,
@@ -160,6 +184,8 @@ ROUTES = {
             problems.LEAD_NOT_FOUND,
             problems.CLAIMED_BY_ANOTHER,
             problems.ALREADY_DECIDED,
+            problems.CONTENT_CHANGED,
+            problems.NOT_YOUR_REVIEWER,
         ),
     ),
     "POST /decisions": RouteDocs(
@@ -176,6 +202,8 @@ ROUTES = {
             problems.harm_not_allowed("/harm"),
             problems.CLAIMED_BY_ANOTHER,
             problems.ALREADY_DECIDED,
+            problems.CONTENT_CHANGED,
+            problems.NOT_YOUR_REVIEWER,
         ),
     ),
 }

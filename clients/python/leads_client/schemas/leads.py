@@ -13,23 +13,43 @@ from leads_client.schemas.base import Harms, In, Out, ReasonOut, Ref, RefOut, Su
 StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
 
 
+Reviewer = Annotated[
+    Id,
+    Meta(description="Who reviews. Default: the key's own reviewer. Naming another one takes the scope act_as."),
+]
+ContentVersion = Annotated[
+    str, Meta(max_length=64, description="The `contentVersion` that came with the lead, unchanged.")
+]
+
+
 class ClaimIn(In, frozen=True):
-    reviewer: Id
+    reviewer: Reviewer | None = None
     n: Annotated[int, Meta(ge=1, le=100)] = 1
     harms: Harms | None = None
 
 
 class ReleaseIn(In, frozen=True):
-    reviewer: Id
+    reviewer: Reviewer | None = None
+
+
+class ExtendIn(In, frozen=True):
+    reviewer: Reviewer | None = None
 
 
 class DecisionIn(In, frozen=True):
-    """A verdict on a lead."""
+    """A verdict on a lead, about the content that the reviewer was shown.
+
+    `content_version` says which that was; by default it is what the reviewer's claim showed. If the content has changed
+    since, the answer is 409, unless `on_old_content` says that the verdict is about the old content.
+    """
 
     verdict: Verdict
-    reviewer: Id
-    by: DecidedBy = "human"
+    reviewer: Reviewer | None = None
+    by: Annotated[DecidedBy, Meta(description="`human`. Only the platform itself decides as `automation`.")] = "human"
     reason: Annotated[str, Meta(max_length=2_000)] = ""
+    review_id: Annotated[Id, Meta(description="The `reviewId` of the claim that led to the verdict.")] | None = None
+    content_version: ContentVersion | None = None
+    on_old_content: bool = False
 
 
 class SubjectDecisionIn(DecisionIn, frozen=True, kw_only=True):
@@ -70,9 +90,14 @@ class LeadsOut(Out, frozen=True):
 
 
 class ClaimedLead(Out, frozen=True):
-    """A lead as its reviewer sees it: without score, tier and priority, which could bias the verdict."""
+    """A lead as its reviewer sees it: without score, tier and priority, which could bias the verdict.
+
+    `reviewId` names this look at the lead, and `contentVersion` the content that it shows.
+    """
 
     id: str
+    review_id: str
+    content_version: str
     subject: SubjectOut
     harm: str
     harm_title: str
@@ -86,6 +111,13 @@ class ClaimedOut(Out, frozen=True):
     leads: tuple[ClaimedLead, ...]
 
 
+class HeldOut(Out, frozen=True):
+    """The leads that a reviewer holds, with those whose lease runs out first at the front."""
+
+    reviewer: str
+    leads: tuple[ClaimedLead, ...]
+
+
 class SignalOut(Out, frozen=True):
     kind: str
     source: str
@@ -95,17 +127,21 @@ class SignalOut(Out, frozen=True):
 
 
 class LeadDetail(Out, frozen=True):
-    """A lead, its subject's content, and the signals about it, oldest first."""
+    """A lead, its subject's current content and its version, and the signals about it, oldest first."""
 
     lead: LeadOut
+    content_version: str
     subject: SubjectOut
     signals: tuple[SignalOut, ...]
 
 
 class AuditOut(Out, frozen=True):
+    """A change of a lead. `key` is the id of the API key that the actor used; null for the platform's own changes."""
+
     at: str
     action: str
     actor: str
+    key: str | None
     detail: Mapping[str, Any]
 
 
@@ -121,8 +157,16 @@ class ReleasedOut(Out, frozen=True):
     state: str
 
 
+class ExtendedOut(Out, frozen=True):
+    id: str
+    lease_until: str
+
+
 class DecidedOut(Out, frozen=True):
-    """The decision that stands. `repeated`: it stood already, and nothing changed."""
+    """The decision that stands, and the content version it is about.
+
+    `repeated`: it stood already, and nothing changed.
+    """
 
     subject: RefOut
     harm: str
@@ -130,6 +174,8 @@ class DecidedOut(Out, frozen=True):
     by: str
     reviewer: str
     lead_id: str | None
+    review_id: str | None
+    content_version: str
     state: str | None
     repeated: bool
 
