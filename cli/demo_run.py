@@ -198,7 +198,7 @@ def _service(settings: Settings) -> Iterator[Client]:
         for old in keys.listing(engine):
             if old.name == KEY_NAME and old.revoked_at is None:
                 keys.revoke(engine, old.id)
-        created = keys.create(engine, KEY_NAME, ("score", "leads:read", "leads:decide", "events:write"))
+        created = keys.create(engine, KEY_NAME, ("score", "leads:read", "leads:decide", "act_as", "events:write"))
         env = {"LEADS_HOME": str(settings.root), "LEADS_POLICIES": str(settings.policies.resolve())}
         command = python("cli", "serve", "--port", str(port))
         service = start(command, env=env, log=settings.root / "logs" / "serve.log")

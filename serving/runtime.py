@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -16,12 +17,11 @@ from features.online.reader import open_reader
 from leads import clock
 from leads.clock import Clock
 from leads.db.engine import open_engine
-from leads.db.keys import KeyCache
+from leads.db.keys import ApiKey, KeyCache
 from leads.errors import LeadsError
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
-from serving.http import idempotency
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
@@ -32,10 +32,21 @@ from serving.versions.published import PublishedVersions
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# Maximum number of threads per process that wait for the database or the store.
-_THREADS = 16
+# How many threads of a process wait for the database or the store at a time, by what they do. Work of one kind that
+# hangs does not hold up the others: requests that write may wait for a locked database, while scoring goes on.
+_READS, _WRITES, _SCORES, _KEYS = 8, 8, 8, 4
 # Scoring this many rows (subjects × harms) takes about 10 ms. Threads would be slower: they compete for the GIL.
 _MAX_INLINE_ROWS = 128
+
+
+@dataclass(frozen=True)
+class Threads:
+    """Limits on threads, one for each kind of work."""
+
+    reads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_READS))
+    writes: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_WRITES))
+    scores: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_SCORES))
+    keys: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_KEYS))
 
 
 @dataclass(frozen=True)
@@ -52,15 +63,45 @@ class Runtime:
     scorer: Scorer
     trials: Trials
     metrics: Metrics
-    limiter: anyio.CapacityLimiter
+    threads: Threads = field(default_factory=Threads)
     clock: Clock = clock.now
     rates: RateLimits = field(default_factory=RateLimits)
     tracing: Tracing | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run blocking work in a thread, so that it doesn't block the event loop."""
-        return await anyio.to_thread.run_sync(partial(work, *args, **kwargs), limiter=self.limiter)
+        """Run blocking work that reads in a thread, so that it doesn't block the event loop."""
+        return await _in_thread(self.threads.reads, partial(work, *args, **kwargs))
+
+    async def verify(self, text: str) -> ApiKey:
+        """Verify an API key in a thread.
+
+        Raises:
+            NotAuthenticated, Unavailable: as `KeyCache.verify`.
+        """
+        return await _in_thread(self.threads.keys, partial(self.keys.verify, text))
+
+    async def write(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Run blocking work that writes in a thread.
+
+        Work that has begun is awaited even if the caller is cancelled, for example by the request's time limit: whoever
+        asked for it must learn whether it was done. Its transactions keep the deadline (`leads.db.deadline`), so it
+        does not take much longer.
+        """
+        begun = threading.Event()
+
+        def marked() -> R:
+            begun.set()
+            return work(*args, **kwargs)
+
+        running = asyncio.ensure_future(_in_thread(self.threads.writes, marked))
+        while True:
+            try:
+                return await asyncio.shield(running)
+            except asyncio.CancelledError:
+                if running.done() or not begun.is_set():
+                    running.cancel()
+                    raise
 
     async def score(self, rows: int, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread."""
@@ -69,7 +110,7 @@ class Runtime:
         few = rows <= _MAX_INLINE_ROWS and not any(version.encodes for version in champions)
         if few and self.engine.dialect.name == "sqlite" and self.reader.reads_inline:
             return work(*args, **kwargs)
-        return await self.run(work, *args, **kwargs)
+        return await _in_thread(self.threads.scores, partial(work, *args, **kwargs))
 
     def close(self) -> None:
         """Stop the background threads and write pending predictions."""
@@ -82,6 +123,10 @@ class Runtime:
             self.engine.dispose()
             if self.tracing is not None:
                 self.tracing.close()
+
+
+async def _in_thread(limiter: anyio.CapacityLimiter, work: Callable[[], R]) -> R:
+    return await anyio.to_thread.run_sync(work, limiter=limiter)
 
 
 def open_runtime(settings: Settings) -> Runtime:
@@ -99,8 +144,6 @@ def open_runtime(settings: Settings) -> Runtime:
         reader = GuardedReader(bare, timeout_s=settings.store_timeout_s, bounded=bare.bounded)
         predictions = PredictionLog(settings.predictions_dir, owner="api")
         published = PublishedVersions(settings, policies, engine)
-        with engine.begin() as connection:
-            idempotency.delete_expired(connection, clock.now())
     except LeadsError:
         engine.dispose()
         raise
@@ -120,7 +163,6 @@ def open_runtime(settings: Settings) -> Runtime:
         Scorer(engine, policies, reader, published, predictions, trials),
         trials,
         process_metrics(),
-        anyio.CapacityLimiter(_THREADS),
         rates=RateLimits(settings.rate_limit, share=1 / settings.workers),
         tracing=tracing,
     )

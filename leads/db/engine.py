@@ -25,6 +25,11 @@ _MIGRATIONS = Path(__file__).parent / "migrations"
 _REMEDY = "Run: leads migrate"
 # Any number that no other application on the same PostgreSQL database uses.
 _LOCK = 7235019
+# Execution option: how long a transaction waits for other writers, in seconds (SQLite).
+WAIT_S = "leads_wait_s"
+_BUSY_S = 30
+# With the five connections that are kept: at least one for each thread of a process.
+_OVERFLOW = 40
 
 
 class Migrated(NamedTuple):
@@ -76,13 +81,18 @@ def unchecked_engine(settings: Settings, *, timeout_s: float | None = None) -> E
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(url, poolclass=guard.Pool, connect_args={"timeout": 30, "check_same_thread": False})
+        engine = sa.create_engine(
+            url,
+            poolclass=guard.Pool,
+            connect_args={"timeout": _BUSY_S, "check_same_thread": False},
+            max_overflow=_OVERFLOW,
+        )
         sa.event.listen(engine, "connect", _sqlite_pragmas)
         sa.event.listen(engine, "begin", _sqlite_begin)
     else:
         waiting = {} if timeout_s is None else {"pool_timeout": timeout_s}
         engine = sa.create_engine(
-            url, poolclass=guard.Pool, pool_pre_ping=True, pool_size=5, max_overflow=10, **waiting
+            url, poolclass=guard.Pool, pool_pre_ping=True, pool_size=5, max_overflow=_OVERFLOW, **waiting
         )
         if url.get_driver_name() == "psycopg":
             guard.bound(engine, timeout_s)
@@ -199,7 +209,7 @@ def _sqlite_pragmas(dbapi_connection: object, _record: object) -> None:
     for pragma in (
         "journal_mode=WAL",
         "synchronous=FULL",
-        "busy_timeout=30000",
+        f"busy_timeout={_BUSY_S * 1_000}",
         "foreign_keys=ON",
     ):
         cursor.execute(f"PRAGMA {pragma}")
@@ -208,5 +218,11 @@ def _sqlite_pragmas(dbapi_connection: object, _record: object) -> None:
 
 def _sqlite_begin(connection: Connection) -> None:
     """Writers take the lock at once: a transaction that reads first and writes later could not be granted it."""
-    read_only = connection.get_execution_options().get("leads_read_only", False)
-    connection.exec_driver_sql("BEGIN" if read_only else "BEGIN IMMEDIATE")
+    options = connection.get_execution_options()
+    if options.get("leads_read_only", False):
+        connection.exec_driver_sql("BEGIN")
+        return
+    # Connections are pooled, so each transaction says for how long it waits.
+    wait_s = min(options.get(WAIT_S, _BUSY_S), _BUSY_S)
+    connection.exec_driver_sql(f"PRAGMA busy_timeout={max(0, round(wait_s * 1_000))}")
+    connection.exec_driver_sql("BEGIN IMMEDIATE")

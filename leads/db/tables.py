@@ -180,6 +180,7 @@ idempotency = sa.Table(
     sa.Column("status", sa.Integer, nullable=False),
     sa.Column("answer", sa.LargeBinary, nullable=False),
     sa.Column("at", sa.BigInteger, nullable=False),
+    sa.Index("ix_idempotency_at", "at"),
 )
 
 

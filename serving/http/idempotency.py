@@ -17,6 +17,7 @@ from leads.errors import Conflict, InvalidInput
 
 _TTL: Micros = clock.DAY
 _MAX_LENGTH = 255
+_DELETED_PER_CALL = 10
 
 
 class IdempotencyKey(NamedTuple):
@@ -66,7 +67,9 @@ def run_once(
     if key is None:
         return work()
     same_key = sa.and_(idempotency.c.key_id == key.key_id, idempotency.c.idempotency_key == key.text)
+    # One that is older than a day counts no more. Others of that age go as well, so that none stays for long.
     connection.execute(sa.delete(idempotency).where(same_key, idempotency.c.at < now - _TTL))
+    delete_expired(connection, now)
     row = {"key_id": key.key_id, "idempotency_key": key.text, "request_hash": key.request_hash}
     # Inserting the row first makes other requests with this key wait here until this transaction ends.
     if not insert_new(connection, idempotency, [{**row, "status": 0, "answer": b"", "at": now}]):
@@ -80,5 +83,8 @@ def run_once(
 
 
 def delete_expired(connection: Connection, now: Micros) -> None:
-    """Delete responses older than a day."""
-    connection.execute(sa.delete(idempotency).where(idempotency.c.at < now - _TTL))
+    """Delete a few of the responses that are older than a day; called with each new one, so none stays for long."""
+    old = sa.select(idempotency.c.key_id, idempotency.c.idempotency_key).where(idempotency.c.at < now - _TTL)
+    for row in connection.execute(old.limit(_DELETED_PER_CALL)).all():
+        same_key = (idempotency.c.key_id == row.key_id, idempotency.c.idempotency_key == row.idempotency_key)
+        connection.execute(sa.delete(idempotency).where(*same_key))

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from leads.db import keys
+from leads.db import deadline, keys
 from leads.db.keys import ApiKey
 from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
 from serving.http import health, problems
@@ -41,6 +41,7 @@ KEY = "leads.key"
 REQUEST_ID = "leads.request_id"
 # Longer than the timeouts of all parts, and shorter than BentoML's, whose response isn't a problem document.
 REQUEST_S = 20.0
+_LONGER_S = 3.0
 _WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
 _NO_HEADERS: Headers = {}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -75,11 +76,13 @@ class ApiMiddleware:
             return
         exchange = _Exchange(scope, send, self._parts())
         token = request_notes.set_current(exchange.notes)
+        until = deadline.set_deadline(self._timeout_s)
         try:
             await self._handle(exchange, receive)
         finally:
             # Also for cancelled requests, so that they don't stay counted as in progress.
             exchange.end()
+            deadline.reset(until)
             request_notes.reset_current(token)
 
     def _parts(self) -> Runtime | None:
@@ -117,7 +120,8 @@ class ApiMiddleware:
             Unavailable: it took too long.
         """
         try:
-            async with asyncio.timeout(self._timeout_s) as limit:
+            # The database is given up earlier, so that work that has begun can still say how it ended.
+            async with asyncio.timeout(self._timeout_s + _LONGER_S) as limit:
                 receive = await self._admit(exchange, receive)
                 await self._app(exchange.scope, receive, exchange.response.send)
                 await exchange.response.finish()
@@ -228,7 +232,7 @@ async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
         except TooManyRequests:
             parts.metrics.rate_limited("unknown_keys")
             raise
-    return await parts.run(parts.keys.verify, text)
+    return await parts.verify(text)
 
 
 def _sent_key(headers: Headers) -> str | None:

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from leads.errors import LeadsError, NotAuthenticated, TooManyRequests
+from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -35,7 +35,7 @@ def from_error(error: LeadsError, request_id: str, *, browser: bool = False) -> 
     if isinstance(error, NotAuthenticated):
         # On `Basic`, browsers ask for a password, so people can open the API's pages with a key.
         response.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
-    if isinstance(error, TooManyRequests):
+    if isinstance(error, TooManyRequests | Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 

@@ -17,6 +17,7 @@ from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
 from leads.api.requests import parse, parse_scoring
+from leads.db.deadline import transaction
 from leads.db.keys import ApiKey, Scope
 from leads.errors import LeadsError
 from leads.events import Subject
@@ -188,8 +189,8 @@ async def _run_once(request: Request, runtime: Runtime, work: Work, *, status: i
     header = request.headers.get("idempotency-key")
     idempotency_key = idempotency.read_key(key.id, header, request.url.path, await request.body())
 
-    def transaction() -> StoredResponse:
-        with runtime.engine.begin() as connection:
+    def write() -> StoredResponse:
+        with transaction(runtime.engine) as connection:
             return idempotency.run_once(
                 connection,
                 idempotency_key,
@@ -197,7 +198,7 @@ async def _run_once(request: Request, runtime: Runtime, work: Work, *, status: i
                 lambda: StoredResponse(status, msgspec.json.encode(work(connection, idempotency_key))),
             )
 
-    stored = await runtime.run(transaction)
+    stored = await runtime.write(write)
     headers = {"Idempotency-Replayed": "true"} if stored.replayed else None
     return Response(stored.body, stored.status, headers, media_type="application/json")
 

@@ -104,5 +104,8 @@ class TooManyRequests(LeadsError):
 
 
 class Unavailable(LeadsError):
+    """A retry can succeed after a second or so."""
+
     status = 503
     title = "Temporarily unavailable"
+    retry_after_s: ClassVar[int] = 1

@@ -75,6 +75,7 @@ CONTENT_CHANGED = Conflict(
     field="/contentVersion",
     remedy="Judge the new content, or send `onOldContent: true` if the verdict is about the old one.",
 )
+NO_REVIEWER = InvalidInput("This key has no reviewer of its own.", field="/reviewer", remedy="Name the reviewer.")
 NOT_YOUR_REVIEWER = AccessDenied(
     "This key can't act as another reviewer.",
     field="/reviewer",

@@ -135,6 +135,7 @@ ROUTES = {
         ClaimIn,
         writes=True,
         problems=(
+            problems.NO_REVIEWER,
             problems.NOT_YOUR_REVIEWER,
             problems.HOLDS_TOO_MANY,
             problems.harm_not_found("/harms"),
@@ -147,7 +148,10 @@ ROUTES = {
         "leads:decide",
         HeldOut,
         parameters=True,
-        problems=(problems.NOT_YOUR_REVIEWER,),
+        problems=(
+            problems.NO_REVIEWER,
+            problems.NOT_YOUR_REVIEWER,
+        ),
     ),
     "POST /leads/{lead_id}/extend": RouteDocs(
         "Extend the lease of a claimed lead",
@@ -157,7 +161,7 @@ ROUTES = {
         ExtendIn,
         writes=True,
         parameters=True,
-        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NOT_YOUR_REVIEWER),
+        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NO_REVIEWER, problems.NOT_YOUR_REVIEWER),
     ),
     "POST /leads/{lead_id}/release": RouteDocs(
         "Release a claimed lead",
@@ -167,7 +171,7 @@ ROUTES = {
         ReleaseIn,
         writes=True,
         parameters=True,
-        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NOT_YOUR_REVIEWER),
+        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NO_REVIEWER, problems.NOT_YOUR_REVIEWER),
     ),
     "POST /leads/{lead_id}/decision": RouteDocs(
         "Decide a lead",
@@ -185,6 +189,7 @@ ROUTES = {
             problems.CLAIMED_BY_ANOTHER,
             problems.ALREADY_DECIDED,
             problems.CONTENT_CHANGED,
+            problems.NO_REVIEWER,
             problems.NOT_YOUR_REVIEWER,
         ),
     ),
@@ -203,6 +208,7 @@ ROUTES = {
             problems.CLAIMED_BY_ANOTHER,
             problems.ALREADY_DECIDED,
             problems.CONTENT_CHANGED,
+            problems.NO_REVIEWER,
             problems.NOT_YOUR_REVIEWER,
         ),
     ),

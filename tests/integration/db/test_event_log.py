@@ -18,7 +18,8 @@ from leads.db import cursors, event_log, subject_events
 from leads.db.engine import reading
 from leads.db.event_log import Head
 from leads.db.items import current_items
-from leads.errors import InvalidInput
+from leads.db.tables import LEGACY_SENDER, events
+from leads.errors import Conflict, InvalidInput
 from leads.events import (
     DecisionMade,
     Event,
@@ -80,15 +81,67 @@ def test_events_are_read_in_order_as_they_were_sent(any_engine: Engine) -> None:
     assert event_log.read(any_engine, 4) == []
 
 
-def test_a_known_id_changes_nothing(any_engine: Engine) -> None:
-    first = append(any_engine, comment(1, text="first"), comment(2), comment(1, text="again"))
+def test_an_event_sent_again_changes_nothing(any_engine: Engine) -> None:
+    first = append(any_engine, comment(1, text="first"), comment(2), comment(1, text="first"))
     assert (first.accepted, first.duplicates) == (2, 1)
-    second = append(any_engine, comment(3), comment(1, text="later"), comment(2), now=AT + 50)
+    second = append(any_engine, comment(3), comment(1, text="first"), comment(2), now=AT + 50)
     assert second == (1, 2, Head(3, AT + 50))
     assert append(any_engine, comment(2), now=AT + 99) == (0, 1, Head(3, AT + 50))
     logged = event_log.read(any_engine, 0)
     assert [one.event.id for one in logged] == ["e1", "e2", "e3"]
     assert logged[0].event == comment(1, text="first")
+
+
+def test_an_id_with_other_content_is_a_conflict_that_names_it(any_engine: Engine) -> None:
+    append(any_engine, comment(1, text="first"), comment(2))
+    for others in (
+        (comment(3), comment(1, text="other")),
+        (comment(3), comment(1, text="first", at=AT - 1)),
+        (comment(3), comment(3, text="twice in one call")),
+    ):
+        with pytest.raises(Conflict) as refused:
+            append(any_engine, *others)
+        assert refused.value.field == "/1/id"
+        assert others[1].id in refused.value.message
+    with pytest.raises(Conflict, match="1 more") as refused:
+        append(any_engine, comment(1, text="x"), comment(3), comment(2, text="x"))
+    assert [fault.field for fault in refused.value.faults] == ["/0/id", "/2/id"]
+    assert len(event_log.read(any_engine, 0)) == 2
+
+
+def test_two_senders_may_use_the_same_id(any_engine: Engine) -> None:
+    with any_engine.begin() as connection:
+        assert event_log.append(connection, "one", [comment(1, text="a")], clock_=lambda: AT).accepted == 1
+        assert event_log.append(connection, "two", [comment(1, text="b")], clock_=lambda: AT).accepted == 1
+        assert event_log.append(connection, "two", [comment(1, text="b")], clock_=lambda: AT).duplicates == 1
+    assert [one.event.id for one in event_log.read(any_engine, 0)] == ["e1", "e1"]
+
+
+def test_the_time_counts_only_where_both_stated_it(any_engine: Engine) -> None:
+    with any_engine.begin() as connection:
+        for at in (AT, AT + 7):
+            event_log.append(connection, "one", [comment(1, at=at)], untimed=["e1"], clock_=lambda: AT + 9)
+        event_log.append(connection, "one", [comment(1, at=AT - 5)], clock_=lambda: AT + 9)
+    assert [one.event.occurred_at for one in event_log.read(any_engine, 0)] == [AT]
+
+
+def test_an_id_from_before_senders_were_kept_is_still_known(any_engine: Engine) -> None:
+    append(any_engine, comment(1, text="old"))
+    with any_engine.begin() as connection:
+        connection.execute(sa.update(events).values(sender=LEGACY_SENDER, body_hash=None))
+        assert event_log.append(connection, "new", [comment(1, text="old")], clock_=lambda: AT).duplicates == 1
+        untimed = event_log.append(connection, "new", [comment(1, at=AT + 4, text="old")], untimed=["e1"])
+        assert untimed.duplicates == 1
+        for other in (comment(1, text="new"), comment(1, at=AT + 4, text="old")):
+            with pytest.raises(Conflict):
+                event_log.append(connection, "new", [other])
+
+
+def test_our_own_events_say_when_they_are_there_already(any_engine: Engine) -> None:
+    with any_engine.begin() as connection:
+        assert event_log.append_own(connection, decision(1), clock_=lambda: AT) == 1
+        with pytest.raises(Conflict, match="in the log already"):
+            event_log.append_own(connection, decision(1), clock_=lambda: AT)
 
 
 def test_visible_at_rises_though_the_clock_steps_back(any_engine: Engine) -> None:

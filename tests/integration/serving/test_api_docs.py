@@ -20,9 +20,10 @@ from leads.db import keys
 from leads.db.keys import SCOPES
 from leads.errors import InvalidInput
 from leads.events import Subject
+from leads.policies import QueuePolicy
 from leads.settings import Settings
 from leads_client._answers import KINDS
-from serving.queue.queue import Offer, offer
+from serving.queue.offers import Offer, offer
 from serving.scoring.reasons import Reason
 from tests.support.paths import REPOSITORY
 from tests.support.serving.served import served
@@ -93,7 +94,7 @@ def put_leads(engine: Engine) -> None:
         for i in range(5)
     ]
     with engine.begin() as connection:
-        offer(connection, offers, now)
+        offer(connection, offers, now, QueuePolicy())
 
 
 @pytest.fixture
@@ -101,7 +102,7 @@ def service(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch)
     """A service with a queue, and the environment variables that the page sets."""
     publish(settings, "spam")
     put_leads(engine)
-    key = keys.create(engine, "x", ["score", "leads:read", "leads:decide", "events:write"]).text
+    key = keys.create(engine, "x", ["score", "leads:read", "leads:decide", "act_as", "events:write"]).text
     items = [{"id": f"q{i}", "typeId": "comment", "data": {"text": "free coins"}} for i in range(5)]
     with served(settings, key, ["serving.service:LeadServing"]) as client:
         assert client.post("/v1/items", json={"items": items}).status_code == 202

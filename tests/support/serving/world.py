@@ -9,7 +9,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-import anyio
 import httpx
 import msgspec
 import numpy as np
@@ -180,7 +179,6 @@ def make_runtime(settings: Settings, engine: Engine) -> Runtime:
     return Runtime(
         settings, POLICIES, engine, KeyCache(engine, ttl_s=0.2), published, reader, log,  # type: ignore[arg-type]
         Scorer(engine, POLICIES, reader, published, log, trials), trials, Metrics(CollectorRegistry()),
-        anyio.CapacityLimiter(4),
     )  # fmt: skip
 
 

@@ -30,10 +30,11 @@ from leads.errors import (
     Unavailable,
 )
 from leads.events import Subject
+from leads.policies import QueuePolicy
 from leads.settings import Settings
 from leads_client import AsyncClient, Client, PlayIn, Retries, SignalIn, ref, subject
 from leads_client.schemas.base import RefOut
-from serving.queue.queue import Offer, offer
+from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
 from tests.support.client_world import KEY, Face, Handler, InProcess, Pace, open_face, problem
@@ -105,7 +106,7 @@ def wire(runtime: Runtime, portal: BlockingPortal) -> InProcess:
 @pytest.fixture
 def client(kind: str, runtime: Runtime, portal: BlockingPortal, pace: Pace, wire: InProcess) -> Face:
     """A client of the real service."""
-    key = keys.create(runtime.engine, "x", ["score", "leads:read", "leads:decide", "events:write"])
+    key = keys.create(runtime.engine, "x", ["score", "leads:read", "leads:decide", "act_as", "events:write"])
     return open_face(kind, portal, pace, wire, key=key.text)
 
 
@@ -116,7 +117,7 @@ def put_leads(engine: Engine, n: int) -> None:
         for i in range(n)
     ]
     with engine.begin() as connection:
-        offer(connection, offers, now)
+        offer(connection, offers, now, QueuePolicy())
 
 
 def json_of(request: httpx.Request) -> Any:
@@ -515,7 +516,8 @@ def test_fields_of_a_newer_service_are_ignored(answering: Callable[..., tuple[Fa
     client, _ = answering(httpx.Response(200, json={"at": "t", "results": [result], "new": None}))
     assert client.score([("comment", "c1")]).results[0].subject == RefOut("c1", "comment")
     lead = {
-        "id": "l", "subject": {**named, "data": {"text": "x", "new": 1, "parent": {**named}}}, "harm": "spam",
+        "id": "l", "reviewId": "r", "contentVersion": "1-x",
+        "subject": {**named, "data": {"text": "x", "new": 1, "parent": {**named}}}, "harm": "spam",
         "harmTitle": "Spam", "model": "m", "modelVersion": "1", "reasons": [], "leaseUntil": "t", "new": [],
     }  # fmt: skip
     client, _ = answering(httpx.Response(200, json={"leads": [lead]}))

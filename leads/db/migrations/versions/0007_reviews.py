@@ -33,6 +33,7 @@ def upgrade() -> None:
     )
     op.create_index("ix_reviews_lead", "reviews", ["lead_id", "fence"])
     op.create_index("ix_reviews_reviewer", "reviews", ["reviewer", "state"])
+    op.create_index("ix_idempotency_at", "idempotency", ["at"])
     with op.batch_alter_table("leads", schema=None) as batch_op:
         batch_op.add_column(sa.Column("reopened_after", sa.BigInteger(), nullable=True))
     with op.batch_alter_table("audit", schema=None) as batch_op:
@@ -44,4 +45,5 @@ def downgrade() -> None:
         batch_op.drop_column("key_id")
     with op.batch_alter_table("leads", schema=None) as batch_op:
         batch_op.drop_column("reopened_after")
+    op.drop_index("ix_idempotency_at", "idempotency")
     op.drop_table("reviews")

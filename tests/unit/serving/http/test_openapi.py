@@ -20,21 +20,23 @@ from leads.api.requests import parse
 from leads.db import keys
 from leads.db.tables import leads
 from leads.events import Subject
+from leads.policies import QueuePolicy
 from serving.http.openapi.examples import CURSOR, LEAD_ID, REQUESTS, RESPONSES
 from serving.http.openapi.route_docs import ROUTES
-from serving.queue.queue import Offer, offer
+from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import Http, make_stack
 
 JSON, PROBLEM = "application/json", "application/problem+json"
+WITHOUT_404 = {"GET /models", "GET /reviews", "POST /items", "POST /plays"}
 ALWAYS = {"401", "429", "431", "503", "default"}
 
 
 @pytest.fixture
 def client(runtime: Runtime) -> Iterator[Http]:
-    key = keys.create(runtime.engine, "all", ["score", "leads:read", "leads:decide", "events:write"])
+    key = keys.create(runtime.engine, "all", ["score", "leads:read", "leads:decide", "act_as", "events:write"])
     with start_blocking_portal() as portal:
         yield Http(make_stack(runtime), portal, headers={"x-api-key": key.text})
 
@@ -57,7 +59,7 @@ def put_lead(engine: Engine, id_: str) -> str:
     now = clock.now()
     one = Offer(Subject("comment", id_), "spam", 0.8, "review", "1", "p", (Reason("A", "a", 1.5),), 3.0, 1.0, now)
     with engine.begin() as connection:
-        offer(connection, [one], now)
+        offer(connection, [one], now, QueuePolicy())
         found: str = connection.execute(sa.select(leads.c.id).where(leads.c.subject_id == id_)).scalar_one()
     return found
 
@@ -97,7 +99,7 @@ def test_every_route_is_described_in_full(document: dict[str, Any]) -> None:
         takes_body = name.startswith("POST")
         assert ({"408", "413", "415", "422"} <= set(operation["responses"])) is takes_body, name
         assert ("409" in operation["responses"]) is (takes_body and name != "POST /score"), name
-        assert ("404" in operation["responses"]) is (name not in {"GET /models", "POST /items", "POST /plays"}), name
+        assert ("404" in operation["responses"]) is (name not in WITHOUT_404), name
         assert ("403" in operation["responses"]) is (name != "GET /models"), name
 
 
@@ -143,7 +145,8 @@ def test_the_example_of_an_explanation_adds_up() -> None:
 def test_request_examples_get_the_documented_responses(client: Http, engine: Engine, document: dict[str, Any]) -> None:
     lead, described = put_lead(engine, "c-81"), operations(document)
     order = ["POST /items", "POST /signals", "POST /plays", "POST /score", "GET /leads", "POST /leads/claim",
-             "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "POST /leads/{lead_id}/release",
+             "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "GET /reviews", "POST /leads/{lead_id}/extend",
+             "POST /leads/{lead_id}/release",
              "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models"]  # fmt: skip
     assert set(order) == set(ROUTES)
     for name in order:
@@ -153,7 +156,9 @@ def test_request_examples_get_the_documented_responses(client: Http, engine: Eng
         if route.body is not None:
             bodies = [x["value"] for x in operation["requestBody"]["content"][JSON]["examples"].values()]
         for n, body in enumerate(bodies):
-            kwargs = {} if body is None else {"json": body}
+            kwargs: dict[str, Any] = {} if body is None else {"json": body}
+            if name == "GET /reviews":
+                kwargs["params"] = {"reviewer": "rev-12"}
             answer = client.request(method, f"/v1{path.format(lead_id=lead)}", **kwargs)
             assert str(answer.status_code) in operation["responses"], (name, answer.text)
             if n == 0:

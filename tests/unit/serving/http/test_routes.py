@@ -19,8 +19,9 @@ from leads.clock import Micros
 from leads.db import event_log, keys
 from leads.db.tables import audit, events, idempotency, leads
 from leads.events import DecisionMade, ItemCreated, Played, SignalReceived, Subject
+from leads.policies import QueuePolicy
 from serving.http.bodies import MAX_BODY_BYTES
-from serving.queue.queue import Offer, offer
+from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
 from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, Http, make_stack
@@ -36,7 +37,7 @@ def portal() -> Iterator[BlockingPortal]:
 
 @pytest.fixture
 def client(runtime: Runtime, portal: BlockingPortal) -> Http:
-    made = keys.create(runtime.engine, "all", ["score", "leads:read", "leads:decide", "events:write"])
+    made = keys.create(runtime.engine, "all", ["score", "leads:read", "leads:decide", "act_as", "events:write"])
     return Http(make_stack(runtime), portal, headers={"x-api-key": made.text})
 
 
@@ -53,7 +54,7 @@ def put_lead(engine: Engine, id_: str = "c1", score: float = 0.8, harm: str = "s
     reasons = (Reason("TEXT_LINKS", "2 links in the text", 1.5),)
     one = Offer(Subject("comment", id_), harm, score, "review", "1", "p", reasons, 3.0, 1.0, now)
     with engine.begin() as connection:
-        offer(connection, [one], now)
+        offer(connection, [one], now, QueuePolicy())
     with engine.connect() as connection:
         found: str = connection.execute(
             sa.select(leads.c.id).where(leads.c.subject_id == id_, leads.c.harm == harm)
@@ -218,7 +219,8 @@ def test_the_queue_over_http(client: Http, engine: Engine) -> None:
     (claimed,) = client.post("/v1/leads/claim", json={"reviewer": "ann"}).json()["leads"]
     assert claimed["subject"]["data"]["text"] == SPAM_TEXT
     assert set(claimed) == {
-        "id", "subject", "harm", "harmTitle", "model", "modelVersion", "reasons", "leaseUntil",
+        "id", "reviewId", "contentVersion", "subject", "harm", "harmTitle", "model", "modelVersion", "reasons",
+        "leaseUntil",
     }  # fmt: skip
     assert set(claimed["reasons"][0]) == {"code", "text"}
     assert "0.8" not in json.dumps({**claimed, "leaseUntil": ""})
@@ -267,7 +269,9 @@ def test_models_shows_the_versions_that_serve(client: Http) -> None:
         ("GET", "/v1/leads/l_x", "leads:read"),
         ("GET", "/v1/leads/l_x/audit", "leads:read"),
         ("POST", "/v1/leads/claim", "leads:decide"),
+        ("GET", "/v1/reviews", "leads:decide"),
         ("POST", "/v1/leads/l_x/release", "leads:decide"),
+        ("POST", "/v1/leads/l_x/extend", "leads:decide"),
         ("POST", "/v1/leads/l_x/decision", "leads:decide"),
         ("POST", "/v1/decisions", "leads:decide"),
     ],
@@ -283,7 +287,7 @@ def test_each_route_needs_its_scope(
 
 
 def test_a_key_for_some_harms_sees_no_other(client: Http, engine: Engine, key: Callable[..., dict[str, str]]) -> None:
-    mine = key("score", "leads:read", "leads:decide", "events:write", harms=["spam"])
+    mine = key("score", "leads:read", "leads:decide", "act_as", "events:write", harms=["spam"])
     put_lead(engine, "c1"), put_lead(engine, "c2", harm="sexism")
     hidden = put_lead(engine, "c3", harm="sexism")
     assert [x["harm"] for x in client.get("/v1/leads", headers=mine).json()["leads"]] == ["spam"]

@@ -5,32 +5,41 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads import clock
+from leads.content import content_hash
 from leads.db import event_log, subject_events
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
-from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
+from leads.events import ContentRef, DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import Policies, QueuePolicy, load_policies
 from leads.rules import standing_decision
 from leads.settings import POLICIES_FILE
-from leads_client.fields import Tier
+from leads_client.fields import DecidedBy, Tier, Verdict
+from serving.queue import leases
 from serving.queue.decisions import Ruling, decide_lead, decide_subject
-from serving.queue.leads_table import Lead, get_lead, lead_id, read_audit
-from serving.queue.queue import Offer, Offered, claim, list_leads, offer, release
+from serving.queue.leads_table import Actor, Lead, get_lead, lead_id, read_audit
+from serving.queue.offers import Offer, Offered, offer
+from serving.queue.queue import claim, list_leads
+from serving.queue.settling import decision_of
 from serving.scoring.reasons import Reason
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
-QUEUE = QueuePolicy(lease_minutes=15, aging_hours=24)
+QUEUE = QueuePolicy(lease_minutes=15, aging_hours=24, reopen_after_reports=3)
 
 
 @pytest.fixture
 def policies() -> Policies:
     return load_policies(POLICIES_FILE)
+
+
+def ruling(verdict: Verdict, reviewer: str, by: DecidedBy = "human", **rest: Any) -> Ruling:
+    return Ruling(verdict, Actor(reviewer, "key-1"), by, **rest)
 
 
 def at(instant: int) -> Callable[[], int]:
@@ -46,7 +55,7 @@ def an_offer(
 
 def put(engine: Engine, *offers: Offer, now: int = NOW) -> Offered:
     with engine.begin() as connection:
-        return offer(connection, offers, now)
+        return offer(connection, offers, now, QUEUE)
 
 
 def lead_of(engine: Engine, one: Offer, now: int = NOW) -> Lead:
@@ -58,7 +67,8 @@ def take(
     engine: Engine, n: int = 1, reviewer: str = "ann", now: int = NOW, harms: set[str] | None = None
 ) -> list[Lead]:
     with engine.begin() as connection:
-        return claim(connection, n=n, reviewer=reviewer, queue=QUEUE, now=now, harms=harms)
+        found = claim(connection, n=n, actor=Actor(reviewer, "key-1"), queue=QUEUE, now=now, harms=harms)
+        return [claimed.lead for claimed in found]
 
 
 def page(engine: Engine, **how: object) -> list[str]:
@@ -110,7 +120,7 @@ def test_a_low_score_leaves_a_claimed_lead_with_its_reviewer(any_engine: Engine)
 def test_a_decided_lead_is_not_touched_by_a_new_score(any_engine: Engine, policies: Policies) -> None:
     put(any_engine, an_offer())
     with any_engine.begin() as connection:
-        decide_lead(connection, lead_id(an_offer().subject, "spam"), Ruling("violating", "ann"), policies=policies)
+        decide_lead(connection, lead_id(an_offer().subject, "spam"), ruling("violating", "ann"), policies=policies)
     before = lead_of(any_engine, an_offer())
     assert put(any_engine, an_offer(score=0.99, scored_at=NOW + 1)).unchanged == 1
     assert lead_of(any_engine, an_offer()) == before
@@ -119,7 +129,7 @@ def test_a_decided_lead_is_not_touched_by_a_new_score(any_engine: Engine, polici
 def test_a_subject_decided_before_it_was_a_lead_is_not_offered(any_engine: Engine, policies: Policies) -> None:
     known(any_engine, "c1")
     with any_engine.begin() as connection:
-        decide_subject(connection, Subject("comment", "c1"), "spam", Ruling("violating", "ann"), policies=policies)
+        decide_subject(connection, Subject("comment", "c1"), "spam", ruling("violating", "ann"), policies=policies)
     assert put(any_engine, an_offer(), an_offer(harm="sexism")) == (1, 0, 0, 1)
 
 
@@ -179,17 +189,20 @@ def test_an_expired_lease_reopens_the_lead(any_engine: Engine) -> None:
     assert take(any_engine, reviewer="bob", now=lead.lease_until - 1) == []
     assert page(any_engine, now=lead.lease_until) == ["c1"]
     assert [x.claimed_by for x in take(any_engine, reviewer="bob", now=lead.lease_until)] == ["bob"]
+    with any_engine.begin() as connection:
+        trail = [(x.action, x.actor.name) for x in read_audit(connection, lead.id)]
+    assert trail == [("offered", "scoring"), ("claimed", "ann"), ("lease_expired", "leases"), ("claimed", "bob")]
 
 
 def test_only_the_reviewer_who_claimed_a_lead_can_release_it(any_engine: Engine) -> None:
     put(any_engine, an_offer())
     lead = take(any_engine)[0]
     with any_engine.begin() as connection, pytest.raises(Conflict, match="has not claimed"):
-        release(connection, lead.id, reviewer="bob", queue=QUEUE, now=NOW)
+        leases.release(connection, lead.id, actor=Actor("bob"), queue=QUEUE, now=NOW)
     with any_engine.begin() as connection:
-        assert release(connection, lead.id, reviewer="ann", queue=QUEUE, now=NOW).state == "open"
+        assert leases.release(connection, lead.id, actor=Actor("ann"), queue=QUEUE, now=NOW).state == "open"
     with any_engine.begin() as connection, pytest.raises(NotFound):
-        release(connection, "l_none", reviewer="ann", queue=QUEUE, now=NOW)
+        leases.release(connection, "l_none", actor=Actor("ann"), queue=QUEUE, now=NOW)
     with any_engine.begin() as connection:
         assert [x.action for x in read_audit(connection, lead.id)] == ["offered", "claimed", "released"]
 
@@ -219,10 +232,10 @@ def known(engine: Engine, *ids: str) -> None:
         event_log.append(connection, "test", [Event(f"e-{x.subject.id}", NOW, x) for x in body], clock_=at(NOW))
 
 
-def decide(engine: Engine, ruling: Ruling, policies: Policies, now: int = NOW, subject: str = "c1") -> bool:
+def decide(engine: Engine, ruling_: Ruling, policies: Policies, now: int = NOW, subject: str = "c1") -> bool:
     with engine.begin() as connection:
         decided = decide_subject(
-            connection, Subject("comment", subject), "spam", ruling, policies=policies, clock_=at(now)
+            connection, Subject("comment", subject), "spam", ruling_, policies=policies, clock_=at(now)
         )
     return decided.repeated
 
@@ -232,25 +245,34 @@ def test_a_decision_changes_lead_event_and_audit_together(any_engine: Engine, po
     lead = take(any_engine)[0]
     with any_engine.begin() as connection:
         decided = decide_lead(
-            connection, lead.id, Ruling("violating", "ann", reason="a scam"), policies=policies, clock_=at(NOW)
+            connection, lead.id, ruling("violating", "ann", reason="a scam"), policies=policies, clock_=at(NOW)
         )
     assert decided.lead is not None
     assert (decided.lead.state, decided.lead.verdict, decided.lead.claimed_by) == ("decided", "violating", None)
     assert lead_of(any_engine, an_offer()) == decided.lead
     with any_engine.begin() as connection:
-        (decision,) = subject_events.decisions(connection, [lead.subject])[lead.subject]
+        (logged,) = subject_events.decisions(connection, [lead.subject])[lead.subject]
         last = read_audit(connection, lead.id)[-1]
-    assert decision == DecisionMade(
-        SubjectRef("comment", "c1"), "spam", "violating", "human", "ann", lead_id=lead.id, reason="a scam"
+    assert logged.event.body == DecisionMade(
+        SubjectRef("comment", "c1"),
+        "spam",
+        "violating",
+        "human",
+        "ann",
+        lead_id=lead.id,
+        reason="a scam",
+        review_id=decided.review_id,
+        content=ContentRef(0, content_hash(None)),
+        prediction_id="p-c1",
     )
-    assert (last.action, last.actor, last.detail["event_id"]) == ("decided", "ann", decided.event_id)
+    assert (last.action, last.actor, last.detail["offset"]) == ("decided", Actor("ann", "key-1"), logged.offset)
 
 
 def test_a_failed_decision_leaves_nothing(any_engine: Engine, policies: Policies) -> None:
     put(any_engine, an_offer())
     connection = any_engine.connect()
     transaction = connection.begin()
-    decide_lead(connection, lead_id(an_offer().subject, "spam"), Ruling("violating", "ann"), policies=policies)
+    decide_lead(connection, lead_id(an_offer().subject, "spam"), ruling("violating", "ann"), policies=policies)
     transaction.rollback()
     connection.close()
     assert lead_of(any_engine, an_offer()).state == "open"
@@ -263,16 +285,16 @@ def test_a_lead_claimed_by_another_reviewer_cannot_be_decided(any_engine: Engine
     put(any_engine, an_offer())
     lead = take(any_engine)[0]
     with any_engine.begin() as connection, pytest.raises(Conflict, match="Another reviewer"):
-        decide_lead(connection, lead.id, Ruling("violating", "bob"), policies=policies, clock_=at(NOW))
+        decide_lead(connection, lead.id, ruling("violating", "bob"), policies=policies, clock_=at(NOW))
     with any_engine.begin() as connection:
-        decide_lead(connection, lead.id, Ruling("violating", "bob"), policies=policies, clock_=at(NOW + clock.HOUR))
+        decide_lead(connection, lead.id, ruling("violating", "bob"), policies=policies, clock_=at(NOW + clock.HOUR))
 
 
 def test_the_same_verdict_by_the_same_reviewer_is_one_decision(any_engine: Engine, policies: Policies) -> None:
     known(any_engine, "c1")
-    assert not decide(any_engine, Ruling("violating", "ann"), policies)
-    assert decide(any_engine, Ruling("violating", "ann"), policies)
-    for other in (Ruling("not_violating", "ann"), Ruling("violating", "bob"), Ruling("violating", "bot", "automation")):
+    assert not decide(any_engine, ruling("violating", "ann"), policies)
+    assert decide(any_engine, ruling("violating", "ann"), policies)
+    for other in (ruling("not_violating", "ann"), ruling("violating", "bob"), ruling("violating", "bot", "automation")):
         with pytest.raises(Conflict):
             decide(any_engine, other, policies)
     with any_engine.begin() as connection:
@@ -282,13 +304,13 @@ def test_the_same_verdict_by_the_same_reviewer_is_one_decision(any_engine: Engin
 def test_a_human_outranks_automation_and_an_appeal_overturns(any_engine: Engine, policies: Policies) -> None:
     put(any_engine, an_offer())
     subject = an_offer().subject
-    decide(any_engine, Ruling("violating", "bot", "automation"), policies)
-    decide(any_engine, Ruling("not_violating", "ann"), policies)
+    decide(any_engine, ruling("violating", "bot", "automation"), policies)
+    decide(any_engine, ruling("not_violating", "ann"), policies)
     with pytest.raises(Conflict):
-        decide(any_engine, Ruling("violating", "bot", "automation", appeal=True), policies)
-    decide(any_engine, Ruling("violating", "eve", appeal=True), policies)
+        decide(any_engine, ruling("violating", "bot", "automation", appeal=True), policies)
+    decide(any_engine, ruling("violating", "eve", appeal=True), policies)
     with any_engine.begin() as connection:
-        past = subject_events.decisions(connection, [subject])[subject]
+        past = [decision_of(logged) for logged in subject_events.decisions(connection, [subject])[subject]]
         actions = [x.action for x in read_audit(connection, lead_id(subject, "spam"))]
     assert [x.verdict for x in past] == ["violating", "not_violating", "violating"]
     stands = standing_decision(past)
@@ -300,22 +322,22 @@ def test_a_human_outranks_automation_and_an_appeal_overturns(any_engine: Engine,
 
 def test_an_escalated_lead_leaves_the_queue_until_someone_decides(any_engine: Engine, policies: Policies) -> None:
     put(any_engine, an_offer())
-    decide(any_engine, Ruling("escalate", "ann"), policies)
+    decide(any_engine, ruling("escalate", "ann"), policies)
     assert page(any_engine, state="escalated") == ["c1"]
     assert take(any_engine, reviewer="bob") == []
-    decide(any_engine, Ruling("not_violating", "bob"), policies)
+    decide(any_engine, ruling("not_violating", "bob"), policies)
     assert lead_of(any_engine, an_offer()).state == "decided"
 
 
 def test_errors_say_why_something_cannot_be_decided(any_engine: Engine, policies: Policies) -> None:
     with any_engine.begin() as connection, pytest.raises(NotFound, match="unknown"):
-        decide_subject(connection, Subject("comment", "c9"), "spam", Ruling("violating", "ann"), policies=policies)
+        decide_subject(connection, Subject("comment", "c9"), "spam", ruling("violating", "ann"), policies=policies)
     with any_engine.begin() as connection, pytest.raises(NotFound, match="'nope' not found"):
-        decide_subject(connection, Subject("comment", "c9"), "nope", Ruling("violating", "ann"), policies=policies)
+        decide_subject(connection, Subject("comment", "c9"), "nope", ruling("violating", "ann"), policies=policies)
     with any_engine.begin() as connection, pytest.raises(InvalidInput, match="doesn't apply"):
-        decide_subject(connection, Subject("track", "t1"), "spam", Ruling("violating", "ann"), policies=policies)
+        decide_subject(connection, Subject("track", "t1"), "spam", ruling("violating", "ann"), policies=policies)
     with any_engine.begin() as connection, pytest.raises(NotFound, match="Lead not found"):
-        decide_lead(connection, "l_none", Ruling("violating", "ann"), policies=policies)
+        decide_lead(connection, "l_none", ruling("violating", "ann"), policies=policies)
 
 
 def test_concurrent_decisions_leave_one_decision(any_engine: Engine, policies: Policies) -> None:
@@ -326,7 +348,7 @@ def test_concurrent_decisions_leave_one_decision(any_engine: Engine, policies: P
     def work(reviewer: str) -> None:
         start.wait()
         try:
-            decide(any_engine, Ruling("violating", reviewer), policies)
+            decide(any_engine, ruling("violating", reviewer), policies)
             outcomes.append("decided")
         except Conflict:
             outcomes.append("refused")
