@@ -34,7 +34,7 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # How many threads of a process wait for the database or the store at a time, by what they do. Work of one kind that
 # hangs does not hold up the others: requests that write may wait for a locked database, while scoring goes on.
-_READS, _WRITES, _SCORES, _KEYS = 8, 8, 8, 4
+_READS, _WRITES, _SCORES, _KEYS = 6, 6, 6, 2
 # Scoring this many rows (subjects × harms) takes about 10 ms. Threads would be slower: they compete for the GIL.
 _MAX_INLINE_ROWS = 128
 

@@ -28,8 +28,9 @@ _LOCK = 7235019
 # Execution option: how long a transaction waits for other writers, in seconds (SQLite).
 WAIT_S = "leads_wait_s"
 _BUSY_S = 30
-# With the five connections that are kept: at least one for each thread of a process.
-_OVERFLOW = 40
+# The most connections of one process: one for each of its threads that use the database.
+MAX_CONNECTIONS = 20
+_KEPT = 5
 
 
 class Migrated(NamedTuple):
@@ -85,14 +86,19 @@ def unchecked_engine(settings: Settings, *, timeout_s: float | None = None) -> E
             url,
             poolclass=guard.Pool,
             connect_args={"timeout": _BUSY_S, "check_same_thread": False},
-            max_overflow=_OVERFLOW,
+            max_overflow=MAX_CONNECTIONS - _KEPT,
         )
         sa.event.listen(engine, "connect", _sqlite_pragmas)
         sa.event.listen(engine, "begin", _sqlite_begin)
     else:
         waiting = {} if timeout_s is None else {"pool_timeout": timeout_s}
         engine = sa.create_engine(
-            url, poolclass=guard.Pool, pool_pre_ping=True, pool_size=5, max_overflow=_OVERFLOW, **waiting
+            url,
+            poolclass=guard.Pool,
+            pool_pre_ping=True,
+            pool_size=_KEPT,
+            max_overflow=MAX_CONNECTIONS - _KEPT,
+            **waiting,
         )
         if url.get_driver_name() == "psycopg":
             guard.bound(engine, timeout_s)

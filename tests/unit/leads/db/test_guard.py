@@ -17,7 +17,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.breaker import IN_A_ROW
-from leads.db.engine import migrate, newest_revision, open_engine, reading, schema_revision, unchecked_engine
+from leads.db.engine import (
+    MAX_CONNECTIONS,
+    migrate,
+    newest_revision,
+    open_engine,
+    reading,
+    schema_revision,
+    unchecked_engine,
+)
 from leads.db.items import current_items
 from leads.errors import Unavailable
 from leads.events import Subject
@@ -136,7 +144,7 @@ def test_losing_a_connection_raises_unavailable(bounded: Engine) -> None:
 
 def test_waiting_for_a_free_connection_is_limited(bounded: Engine) -> None:
     with ExitStack() as open_ones:
-        for _ in range(15):
+        for _ in range(MAX_CONNECTIONS):
             open_ones.enter_context(reading(bounded))
         assert "in use" in str(refused(bounded))
     assert one(bounded) == 1

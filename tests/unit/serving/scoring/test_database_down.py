@@ -40,7 +40,7 @@ def down(tmp_path: Path) -> Iterator[Engine]:
 
 
 def test_each_route_says_that_the_database_is_down(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
-    key = keys.create(runtime.engine, "x", ["admin"]).text
+    key = keys.create(runtime.engine, "x", ["admin"], reviewer="rev-12").text
     client = Http(make_stack(replace(runtime, engine=down)), portal, headers={"x-api-key": key})
     paths: dict[str, dict[str, Any]] = client.get("/v1/openapi.json").json()["paths"]
     asked = 0
@@ -61,6 +61,6 @@ def test_each_route_says_that_the_database_is_down(runtime: Runtime, portal: Blo
 
 
 def test_a_key_that_cant_be_looked_up_is_503_not_401(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
-    key = keys.create(runtime.engine, "x", ["admin"]).text
+    key = keys.create(runtime.engine, "x", ["admin"], reviewer="rev-12").text
     client = Http(make_stack(replace(runtime, keys=keys.KeyCache(down))), portal, headers={"x-api-key": key})
     assert client.get("/v1/models").status_code == 503
