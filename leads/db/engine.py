@@ -79,6 +79,7 @@ def open_engine(settings: Settings, *, create: bool = True, timeout_s: float | N
 def unchecked_engine(settings: Settings, *, timeout_s: float | None = None) -> Engine:
     """Like `open_engine`, but without connecting: the database may be down, or have no tables yet."""
     url = sa.make_url(settings.database)
+    size = {"pool_size": _KEPT, "max_overflow": MAX_CONNECTIONS - _KEPT}
     if url.get_backend_name() == "sqlite":
         if url.database:
             Path(url.database).parent.mkdir(parents=True, exist_ok=True)
@@ -92,14 +93,7 @@ def unchecked_engine(settings: Settings, *, timeout_s: float | None = None) -> E
         sa.event.listen(engine, "begin", _sqlite_begin)
     else:
         waiting = {} if timeout_s is None else {"pool_timeout": timeout_s}
-        engine = sa.create_engine(
-            url,
-            poolclass=guard.Pool,
-            pool_pre_ping=True,
-            pool_size=_KEPT,
-            max_overflow=MAX_CONNECTIONS - _KEPT,
-            **waiting,
-        )
+        engine = sa.create_engine(url, poolclass=guard.Pool, pool_pre_ping=True, **size, **waiting)
         if url.get_driver_name() == "psycopg":
             guard.bound(engine, timeout_s)
     guard.translate_errors(engine)

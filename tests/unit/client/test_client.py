@@ -13,7 +13,7 @@ from typing import Any
 import anyio
 import httpx
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
 
 from leads import clock, errors
@@ -42,12 +42,6 @@ from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, make_runtime, ma
 
 EMPTY = {"leads": [], "nextCursor": None}
 ACCEPTED = {"accepted": 1, "duplicates": 0, "eventIds": ["e1"]}
-
-
-@pytest.fixture(scope="module")
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal() as opened:
-        yield opened
 
 
 @pytest.fixture

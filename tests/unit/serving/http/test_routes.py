@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import httpx
 import pytest
 import sqlalchemy as sa
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
 
 from leads import clock
@@ -27,12 +27,6 @@ from serving.scoring.reasons import Reason
 from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, Http, make_stack
 
 SECRET_TEXT = "buy my secret thing"
-
-
-@pytest.fixture
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal() as opened:
-        yield opened
 
 
 @pytest.fixture

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from anyio.from_thread import BlockingPortal, start_blocking_portal
+from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
 
 from leads.db import keys
@@ -20,12 +20,6 @@ from tests.support.serving.world import Http, make_stack
 
 # Answered from memory, or scored on what the request holds.
 WITHOUT_DATABASE = {"/score", "/models"}
-
-
-@pytest.fixture
-def portal() -> Iterator[BlockingPortal]:
-    with start_blocking_portal() as opened:
-        yield opened
 
 
 @pytest.fixture

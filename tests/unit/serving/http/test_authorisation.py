@@ -1,0 +1,215 @@
+"""Who may do what: every route with every kind of key, on both databases. A new route fails here until it has a row."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+import httpx
+import pytest
+from anyio.from_thread import BlockingPortal
+from sqlalchemy.engine import Engine
+from starlette.applications import Starlette
+from starlette.routing import BaseRoute, Mount, Route
+
+from leads import clock
+from leads.db import event_log, keys
+from leads.db.keys import SCOPES, Scope
+from leads.events import Event, ItemCreated, SignalReceived, Subject, SubjectRef
+from leads.policies import QueuePolicy
+from serving.http.middleware import OPEN_PATHS, ApiMiddleware
+from serving.http.pages import create_pages
+from serving.http.routes import create_app
+from serving.queue.leads_table import lead_id
+from serving.queue.offers import Offer, offer
+from serving.runtime import Runtime
+from tests.support.serving.world import Http
+
+SUBJECT = {"id": "c1", "typeId": "comment"}
+LEAD = lead_id(Subject("comment", "c1"), "spam")
+VERDICT = {"verdict": "violating", "reviewer": "ann"}
+
+
+class Row(NamedTuple):
+    """A route: the scope it needs (None: any valid key), a request, and what it answers a key for other harms only."""
+
+    scope: Scope | None
+    body: Mapping[str, Any] | None = None
+    other_harm: int = 200
+
+
+ROWS: Mapping[str, Row] = {
+    "GET /": Row(None, other_harm=307),
+    "GET /metrics": Row(None),
+    "GET /v1/docs": Row(None),
+    "GET /v1/docs/start.js": Row(None),
+    "GET /v1/openapi.json": Row(None),
+    "GET /v1/models": Row(None),
+    "POST /v1/score": Row("score", {"subjects": [SUBJECT], "harms": ["spam"]}, 403),
+    "POST /v1/items": Row("events:write", {"items": [{**SUBJECT, "data": {"text": "x"}}]}, 202),
+    "POST /v1/signals": Row(
+        "events:write",
+        {"signals": [{"subject": SUBJECT, "kind": "user_report", "source": "app", "harm": "spam"}]},
+        403,
+    ),
+    "POST /v1/plays": Row("events:write", {"plays": [{"subject": SUBJECT, "accountId": "a1", "seconds": 31.0}]}, 202),
+    "GET /v1/leads": Row("leads:read"),
+    "GET /v1/leads/{lead_id}": Row("leads:read", other_harm=404),
+    "GET /v1/leads/{lead_id}/audit": Row("leads:read", other_harm=404),
+    "GET /v1/reviews": Row("leads:decide"),
+    "POST /v1/leads/claim": Row("leads:decide", {"reviewer": "ann"}),
+    "POST /v1/leads/{lead_id}/extend": Row("leads:decide", {"reviewer": "ann"}, 404),
+    "POST /v1/leads/{lead_id}/release": Row("leads:decide", {"reviewer": "ann"}, 404),
+    "POST /v1/leads/{lead_id}/decision": Row("leads:decide", VERDICT, 404),
+    "POST /v1/decisions": Row("leads:decide", {**VERDICT, "subject": SUBJECT, "harm": "spam"}, 403),
+}
+
+
+@pytest.fixture
+def app(runtime: Runtime) -> Starlette:
+    mounts = [Mount("/v1", create_app(lambda: runtime)), Mount("/", create_pages(lambda: runtime))]
+    # The pages' own paths below /v1 come first, as in the service.
+    pages = create_pages(lambda: runtime).routes
+    return Starlette(routes=[*pages, *mounts])
+
+
+@pytest.fixture
+def client(runtime: Runtime, app: Starlette, portal: BlockingPortal) -> Http:
+    return Http(ApiMiddleware(app, lambda: runtime), portal)
+
+
+@pytest.fixture(autouse=True)
+def _one_lead(engine: Engine) -> None:
+    """A comment with a lead for spam and signals about two harms."""
+    now = clock.now()
+    ref = SubjectRef("comment", "c1")
+    signals = [SignalReceived(ref, "classifier", f"vendor-{harm}", harm, score=0.5) for harm in ("spam", "sexism")]
+    bodies = [ItemCreated(ref, account_id="a1", text="free coins"), *signals]
+    one = Offer(Subject("comment", "c1"), "spam", 0.8, "review", "1", "p", (), 3.0, 1.0, now)
+    with engine.begin() as connection:
+        event_log.append(connection, "test", [Event(f"e{i}", now, body) for i, body in enumerate(bodies)])
+        offer(connection, [one], now, QueuePolicy())
+
+
+def routes_of(routes: list[BaseRoute], prefix: str = "") -> set[str]:
+    """Every route below these as `GET /v1/leads`."""
+    found: set[str] = set()
+    for route in routes:
+        if isinstance(route, Mount):
+            found |= routes_of(list(route.routes), prefix + route.path)
+        elif isinstance(route, Route):
+            found |= {f"{method} {prefix}{route.path}" for method in (route.methods or ()) if method != "HEAD"}
+    return found
+
+
+def ask(client: Http, name: str, key: str | None) -> httpx.Response:
+    method, path = name.split()
+    headers = {} if key is None else {"x-api-key": key}
+    body = ROWS[name].body
+    params = {"reviewer": "ann"} if path == "/v1/reviews" else None
+    return client.request(method, path.format(lead_id=LEAD), json=body, params=params, headers=headers)
+
+
+def test_every_route_has_a_row(app: Starlette) -> None:
+    assert routes_of(app.routes) == set(ROWS)
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_without_a_valid_key_nothing_is_answered(client: Http, engine: Engine, name: str) -> None:
+    revoked = keys.create(engine, "old", ["admin"], reviewer="ann")
+    keys.revoke(engine, revoked.key.id)
+    wrong = f"ls_{revoked.key.id}_{'x' * 43}"
+    for key in (None, "", "nonsense", wrong, revoked.text):
+        answer = ask(client, name, key)
+        assert answer.status_code == 401, key
+        assert "free coins" not in answer.text
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_each_scope_allows_its_routes_alone(client: Http, engine: Engine, name: str) -> None:
+    row = ROWS[name]
+    for scope in SCOPES:
+        key = keys.create(engine, f"only {scope}", [scope], reviewer="ann" if scope == "leads:decide" else None).text
+        status = ask(client, name, key).status_code
+        if row.scope is None or scope in (row.scope, "admin"):
+            assert status not in (401, 403), scope
+        else:
+            assert status == 403, scope
+
+
+@pytest.mark.parametrize("name", ROWS)
+def test_a_key_for_other_harms_learns_nothing_about_this_one(client: Http, engine: Engine, name: str) -> None:
+    scopes: list[Scope] = ["score", "leads:read", "leads:decide", "act_as", "events:write"]
+    answer = ask(client, name, keys.create(engine, "other", scopes, harms=["sexism"]).text)
+    assert answer.status_code == ROWS[name].other_harm
+    if name not in ("GET /v1/openapi.json",) and answer.status_code < 300:
+        assert "spam" not in answer.text
+
+
+def test_a_bound_key_acts_as_its_reviewer_alone(client: Http, engine: Engine) -> None:
+    bound = keys.create(engine, "Ann's key", ["leads:decide"], reviewer="ann").text
+    tool = keys.create(engine, "tool", ["leads:decide", "act_as"]).text
+    nobody = keys.create(engine, "x", ["act_as"]).key
+    assert nobody.reviewer is None
+    requests: list[tuple[str, dict[str, Any]]] = [
+        ("/v1/leads/claim", {}),
+        (f"/v1/leads/{LEAD}/extend", {}),
+        (f"/v1/leads/{LEAD}/decision", {"verdict": "violating"}),
+        ("/v1/decisions", {"verdict": "violating", "subject": SUBJECT, "harm": "spam"}),
+        (f"/v1/leads/{LEAD}/release", {}),
+    ]
+    for path, body in requests:
+        named = client.post(path, json={**body, "reviewer": "bob"}, headers={"x-api-key": bound})
+        assert (named.status_code, named.json()["errors"][0]["pointer"]) == (403, "/reviewer"), path
+        missing = client.post(path, json=body, headers={"x-api-key": tool})
+        assert (missing.status_code, missing.json()["errors"][0]["pointer"]) == (422, "/reviewer"), path
+    other = client.get("/v1/reviews", params={"reviewer": "bob"}, headers={"x-api-key": bound})
+    assert other.status_code == 403
+    (claimed,) = client.post("/v1/leads/claim", json={}, headers={"x-api-key": bound}).json()["leads"]
+    held = client.get("/v1/reviews", headers={"x-api-key": bound}).json()
+    assert (held["reviewer"], held["leads"][0]["reviewId"]) == ("ann", claimed["reviewId"])
+    assert client.get("/v1/reviews", params={"reviewer": "ann"}, headers={"x-api-key": tool}).json() == held
+    decided = client.post(f"/v1/leads/{LEAD}/decision", json={"verdict": "violating"}, headers={"x-api-key": bound})
+    assert decided.json()["reviewer"] == "ann"
+
+
+def test_nobody_decides_as_automation(client: Http, engine: Engine) -> None:
+    for scopes in (["leads:decide", "act_as"], ["admin"]):
+        key = keys.create(engine, "x", scopes).text
+        for path, body in (
+            (f"/v1/leads/{LEAD}/decision", VERDICT),
+            ("/v1/decisions", {**VERDICT, "subject": SUBJECT, "harm": "spam"}),
+        ):
+            answer = client.post(path, json={**body, "by": "automation"}, headers={"x-api-key": key})
+            assert (answer.status_code, answer.json()["errors"][0]["pointer"]) == (403, "/by")
+
+
+def test_an_event_id_that_we_use_cannot_be_taken_from_outside(client: Http, engine: Engine) -> None:
+    """Whoever writes events knows the ids that a decision may get; the decision is made all the same."""
+    writer = {"x-api-key": keys.create(engine, "w", ["events:write"]).text}
+    tool = {"x-api-key": keys.create(engine, "t", ["leads:decide", "act_as", "leads:read"]).text}
+    decided = client.post(f"/v1/leads/{LEAD}/decision", json=VERDICT, headers=tool)
+    assert decided.status_code == 200
+    (logged,) = event_log.read_kind(engine, "decision_made")
+    taken = [{**SUBJECT, "eventId": logged.event.id, "data": {"text": "free coins"}}]
+    assert client.post("/v1/items", json={"items": taken}, headers=writer).status_code == 202
+    body = {**VERDICT, "verdict": "not_violating", "subject": SUBJECT, "harm": "spam", "appeal": True}
+    assert client.post("/v1/decisions", json=body, headers=tool).status_code == 200
+    assert len(list(event_log.read_kind(engine, "decision_made"))) == 2
+
+
+def test_the_audit_trail_names_the_key(client: Http, engine: Engine) -> None:
+    made = keys.create(engine, "t", ["leads:decide", "act_as", "leads:read"])
+    client.post("/v1/leads/claim", json={"reviewer": "ann"}, headers={"x-api-key": made.text})
+    client.post(f"/v1/leads/{LEAD}/decision", json=VERDICT, headers={"x-api-key": made.text})
+    trail = client.get(f"/v1/leads/{LEAD}/audit", headers={"x-api-key": made.text}).json()["entries"]
+    assert [(x["action"], x["actor"], x["key"]) for x in trail] == [
+        ("offered", "scoring", None),
+        ("claimed", "ann", made.key.id),
+        ("decided", "ann", made.key.id),
+    ]
+    assert trail[-1]["detail"]["content"]["hash"]
+
+
+def test_health_needs_no_key(client: Http) -> None:
+    assert {client.get(path).status_code for path in sorted(OPEN_PATHS)} <= {200, 503}
