@@ -24,7 +24,7 @@ Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads
 Why = Annotated[str | None, typer.Option("--why", help="Reason, kept in the history.")]
 By = Annotated[str | None, typer.Option("--by", help="Who makes the change. Default: the current user.")]
 Override = Annotated[
-    bool, typer.Option("--override", help="Make the change even if a check fails. Needs --why; kept in the history.")
+    bool, typer.Option("--override", help="Make the change even if a check fails. Needs --why.")
 ]
 
 
@@ -77,7 +77,7 @@ def models_rollback(harm: Harm, why: Why = None, by: By = None) -> None:
 
 @models_app.command("retire")
 def models_retire(harm: Harm, version: Version, why: Why = None, by: By = None, override: Override = False) -> None:
-    """Retire a version: it never serves again. For the champion, use --override; this also rolls back."""
+    """Retire a version: it never serves again. Retiring the champion needs --override, and rolls back."""
     from cli.ui.models.changes import retire
 
     reason = _reason(why, by, override=override, default="Retired by hand.")
@@ -92,7 +92,7 @@ def models_canary(
     why: Why = None,
     by: By = None,
 ) -> None:
-    """Serve a share of the subjects with a canary. It retreats if it fails, is slow or scores differently."""
+    """Let a version serve a share of the subjects. It retreats if it fails, is slow or scores differently."""
     from cli.ui.models.changes import start_canary, stop_canary
 
     if stop == (version is not None):
