@@ -19,7 +19,7 @@ def drift(
     ] = 1.0,
     quiet: Quiet = False,
 ) -> None:
-    """Check for drift of recent predictions from the champion's reference sample. Exits with code 3 if there is drift."""
+    """Check whether recent predictions drifted from the champion's reference sample. Exits with code 3 if they did."""
     from cli.ui.drift import show_drift
 
     if show_drift(*read_configuration(), harm, days=days, quiet=quiet):
