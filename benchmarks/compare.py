@@ -160,7 +160,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("base", type=Path, metavar="BASE_DIR", help="the checkout to compare with")
     parser.add_argument("--name", choices=NAMES, default=NAMES[0], help="the benchmark to run (default: features)")
     parser.add_argument("--pairs", type=_pairs, default=5, metavar="N", help="runs of each checkout, at least 2 (5)")
-    parser.add_argument("--limit", type=float, default=1.1, metavar="RATIO", help="largest ratio that counts as equally fast (1.1)")
+    parser.add_argument("--limit", type=float, default=1.1, metavar="RATIO", help="slower above this ratio (1.1)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the ratios to this file")
     return parser.parse_args()
 

@@ -40,7 +40,7 @@ def worker(
     ] = False,
     partition: Annotated[
         int | None,
-        typer.Option(min=0, help="Process only this partition. Default: with --once, all; otherwise, the first free one."),
+        typer.Option(min=0, help="Process only this partition. Default: the first free one; with --once, all."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:

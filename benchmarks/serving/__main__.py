@@ -63,7 +63,7 @@ def main() -> int:
     """Measure and report."""
     takes = parser(__doc__ or "")
     takes.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md after a quick run too")
-    takes.add_argument("--soak", type=float, nargs="?", const=_SOAK_S, metavar="SECONDS", help="also run a soak test (180)")
+    takes.add_argument("--soak", type=float, nargs="?", const=_SOAK_S, metavar="SECONDS", help="add a soak test (180)")
     options = takes.parse_args()
     forget_settings()
     os.environ.update(QUIET)

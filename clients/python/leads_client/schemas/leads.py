@@ -161,7 +161,8 @@ class CanaryOut(Out, frozen=True):
 class HarmModels(Out, frozen=True):
     """A harm's versions. `serving` is the one this process uses. `refused` says why a version is not loaded.
 
-    `aliases` are the registry's. `champion` is the version that should serve; `previous` is the previous champion, if it is available.
+    `aliases` are the registry's. `champion` is the version that should serve. `previous` is the previous champion, if
+    it is available.
     """
 
     harm: str
