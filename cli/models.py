@@ -23,9 +23,7 @@ def _number(version: str | None) -> str | None:
 Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads models list`.", callback=_number)]
 Why = Annotated[str | None, typer.Option("--why", help="Reason, kept in the history.")]
 By = Annotated[str | None, typer.Option("--by", help="Who makes the change. Default: the current user.")]
-Override = Annotated[
-    bool, typer.Option("--override", help="Make the change even if a check fails. Needs --why.")
-]
+Override = Annotated[bool, typer.Option("--override", help="Make the change even if a check fails. Needs --why.")]
 
 
 @models_app.command("list")
