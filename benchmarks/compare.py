@@ -2,11 +2,11 @@
 
 Run: python -m benchmarks.compare BASE_DIR [--name features|serving] [--pairs N] [--limit RATIO] [--json PATH]
 
-Both checkouts run the same benchmark with `--quick`, in turns, each with its own code and its own `.venv`. For each
-timing that both report, the table shows how long this checkout takes as a multiple of the other's time: the geometric
-mean over the pairs with its 95% t interval. Rates count by their inverse, so that more than 1 always means slower. An
-interval wholly above the limit means slower; one wholly below means that speed was kept; anything else is unclear and
-takes more pairs. Of many timings a few are outside their interval by chance.
+Both checkouts run the same benchmark with `--quick`, in turns. Each uses its own code and its own `.venv`. For each
+timing that both report, the table shows a ratio: the time in this checkout divided by the time in the other one. It is
+the geometric mean over the pairs, with its 95% t interval. Rates are inverted, so more than 1 always means slower. The
+verdict is `slower` if the whole interval is above the limit, `kept` if the whole interval is at or below it, and
+`unclear` otherwise; then run more pairs. With many timings, a few intervals miss the true ratio by chance.
 """
 
 from __future__ import annotations
@@ -160,7 +160,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("base", type=Path, metavar="BASE_DIR", help="the checkout to compare with")
     parser.add_argument("--name", choices=NAMES, default=NAMES[0], help="the benchmark to run (default: features)")
     parser.add_argument("--pairs", type=_pairs, default=5, metavar="N", help="runs of each checkout, at least 2 (5)")
-    parser.add_argument("--limit", type=float, default=1.1, metavar="RATIO", help="largest ratio that is kept (1.1)")
+    parser.add_argument("--limit", type=float, default=1.1, metavar="RATIO", help="slower above this ratio (1.1)")
     parser.add_argument("--json", type=Path, metavar="PATH", help="write the ratios to this file")
     return parser.parse_args()
 

@@ -162,7 +162,11 @@ def _prepare(demo: Demo, settings: Settings, quick: bool) -> None:
     demo.step("Compare the leads with the simulation's true labels")
     _compare_with_truth(demo, settings)
     demo.command(
-        "change", "Two days later: farms and spammers behave differently", "ingest", demo.events("change"), "--quiet"
+        "change",
+        "Two days later: streaming farms and spammers behave differently",
+        "ingest",
+        demo.events("change"),
+        "--quiet",
     )
 
 

@@ -23,9 +23,7 @@ def _number(version: str | None) -> str | None:
 Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads models list`.", callback=_number)]
 Why = Annotated[str | None, typer.Option("--why", help="Reason, kept in the history.")]
 By = Annotated[str | None, typer.Option("--by", help="Who makes the change. Default: the current user.")]
-Override = Annotated[
-    bool, typer.Option("--override", help="Make the change even if a check fails. Needs --why; kept in the history.")
-]
+Override = Annotated[bool, typer.Option("--override", help="Make the change even if a check fails. Needs --why.")]
 
 
 @models_app.command("list")
@@ -77,7 +75,7 @@ def models_rollback(harm: Harm, why: Why = None, by: By = None) -> None:
 
 @models_app.command("retire")
 def models_retire(harm: Harm, version: Version, why: Why = None, by: By = None, override: Override = False) -> None:
-    """Retire a version: it never serves again. For the champion, use --override; this also rolls back."""
+    """Retire a version: it never serves again. Retiring the champion needs --override, and rolls back."""
     from cli.ui.models.changes import retire
 
     reason = _reason(why, by, override=override, default="Retired by hand.")
@@ -92,7 +90,7 @@ def models_canary(
     why: Why = None,
     by: By = None,
 ) -> None:
-    """Serve a share of the subjects with a canary. It retreats if it fails, is slow or scores differently."""
+    """Let a version serve a share of the subjects. It retreats if it fails, is slow or scores differently."""
     from cli.ui.models.changes import start_canary, stop_canary
 
     if stop == (version is not None):

@@ -19,7 +19,7 @@ def drift(
     ] = 1.0,
     quiet: Quiet = False,
 ) -> None:
-    """Detect drift between recent predictions and the training reference. Exits with code 3 if there is drift."""
+    """Check whether recent predictions drifted from the champion's reference sample. Exits with code 3 if they did."""
     from cli.ui.drift import show_drift
 
     if show_drift(*read_configuration(), harm, days=days, quiet=quiet):
@@ -34,7 +34,7 @@ def skew(
     ] = None,
     sample: Annotated[int, typer.Option(min=1, help="Check at most this many predictions per harm.")] = 20_000,
     lag: Annotated[
-        float, typer.Option(min=0, help="Accept feature rows that were out of date for up to this many seconds.")
+        float, typer.Option(min=0, help="Accept feature rows that were out of date for at most this many seconds.")
     ] = 10.0,
     json: Annotated[Path | None, typer.Option(help="Also write the full result to this JSON file.")] = None,
     quiet: Quiet = False,

@@ -40,11 +40,11 @@ def worker(
     ] = False,
     partition: Annotated[
         int | None,
-        typer.Option(min=0, help="Process only this partition. Default: all with --once, else the first free one."),
+        typer.Option(min=0, help="Process only this partition. Default: the first free one; with --once, all."),
     ] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Compute features from new events, score the subjects they touched and open leads."""
+    """Compute features from new events, score the subjects that the events touched, and open leads."""
     from cli.ui.terminal import note
     from cli.ui.worker import process_once
     from serving.worker.run import chosen_partitions, delete_features, run_until_stopped

@@ -25,7 +25,7 @@ def train(
     minutes: Annotated[float | None, typer.Option(min=0.01, help="With --tune: time limit per harm.")] = None,
     challenger: Annotated[
         bool,
-        typer.Option("--challenger", help="Register a harm's first version as challenger, to be promoted by hand."),
+        typer.Option("--challenger", help="Register a harm's first version as challenger; promote it yourself later."),
     ] = False,
     csv: Annotated[Path | None, _of_file("--csv", "CSV file to import first, one text per row.")] = None,
     harm: Annotated[str | None, _of_file("--harm", "Harm of the labels, if not given as an argument.")] = None,
@@ -39,7 +39,7 @@ def train(
     weight: Annotated[str | None, _of_file("--weight", "Column with the weight of each row.")] = None,
     target: Annotated[
         str | None,
-        _of_file("--target", "Column with the target of the text; metrics are also reported by target."),
+        _of_file("--target", "Column that names the group each text is about; metrics are also reported by group."),
     ] = None,
     name: Annotated[str | None, _of_file("--name", "Name for these labels. Default: the file's name.")] = None,
     quiet: Quiet = False,
@@ -75,7 +75,7 @@ def retrain(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Retrain harms with enough new labels or with drift. Promote versions that pass the gate, if the policy allows."""
+    """Retrain the harms that have enough new labels or drift. Promote versions that pass, if the policy allows it."""
     from cli.ui.training import retrain_harms
 
     _check_harms(harms or [], every)

@@ -77,7 +77,7 @@ class _Plan:
     """How to train, and what to do with the version.
 
     Args:
-        promote: let it become champion if the gate passes it.
+        promote: let it become champion if it passes the gate.
         first: the alias of a harm's first version.
         why: kept with the change.
         needs_new_labels: fail if no label is new since the newest version.
@@ -102,7 +102,7 @@ def train(
 ) -> TrainResult:
     """Train a version of a harm's model from all labels. A version made from equal data and settings is used again.
 
-    A harm's first version becomes champion if the gate passes it; later versions become challenger. Training may be
+    A harm's first version becomes champion if it passes the gate; later versions become challenger. Training may be
     killed at any moment and run again.
 
     Args:
@@ -132,7 +132,7 @@ def retrain(
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
 ) -> TrainResult:
-    """Train with the labels that are new since the newest version, and promote the result if the gate passes it.
+    """Train with the labels that are new since the newest version, and promote the result if it passes the gate.
 
     Args:
         promote: False makes it challenger without asking the gate.

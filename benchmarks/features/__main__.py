@@ -1,11 +1,11 @@
-"""Feature rows: folded, written and read, compared with Feast and with the stores' own clients, on SQLite and Redis.
+"""Folding, writing and reading feature rows on SQLite and Redis, compared with Feast and the stores' own clients.
 
 Run: python -m benchmarks.features [--quick] [--json PATH]
 
-Every comparison uses the same entities and alternates between the two sides. Feast runs
-`get_online_features(...).to_dict()` and `write_to_online_store` on a view with one float feature per column, and
-`write_to_offline_store`, which reads and rewrites the whole Parquet file. The stores' own clients read the very same
-keys in one pipeline or one query.
+Every comparison uses the same entities and measures the two sides in turns. Feast runs
+`get_online_features(...).to_dict()` and `write_to_online_store` on a view with one float feature per column. It also
+runs `write_to_offline_store`, which reads and rewrites the whole Parquet file. The stores' own clients read the very
+same keys in one pipeline or one query.
 """
 
 from __future__ import annotations

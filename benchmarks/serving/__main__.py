@@ -2,17 +2,18 @@
 
 Run: python -m benchmarks.serving [--quick] [--soak [SECONDS]] [--json PATH]
 
-All servers run at once, with one worker each, and take turns. The peer is `feast serve` and `mlflow models
-serve`, joined by a thin client that gets some of its input for free (see `systems.peer`). The floor is a BentoML route
-that does nothing, plus the work in this process that no service can leave out: one query for the stored texts, a
-pipelined read of the same Redis keys, `np.frombuffer`, `inplace_predict`, JSON. Requests name comments that the
-platform knows, by id alone; their texts have been scored before, as in production, where that happens on arrival.
+All servers run at once, with one process each, and are measured in turns. The peer is `feast serve` and `mlflow models
+serve`, joined by a thin client that gets some of its input for free (see `systems.peer`). The floor has two parts: a
+BentoML route that does nothing, and the work that no service can leave out, done in this process. That work is one
+query for the stored texts, a pipelined read of the same Redis keys, `np.frombuffer`, `inplace_predict` and JSON.
+Requests contain only the ids of known comments. Their texts have been scored before, as in production, where a text is
+scored when it arrives.
 
-What is served is the same on every run, on any day, and never depends on the public corpora.
+Every run serves the same data and versions. They don't depend on the date or on the public corpora.
 
-After the comparison, the champion's alias moves under load. With `--soak` it then moves every ten seconds for minutes,
-between good versions and damaged ones. A full run in which no part fails writes its tables into docs/benchmarks.md;
-`--quick` doesn't, unless `--write-docs` is given.
+After the comparison, the champion's alias moves under load. With `--soak` it then moves every ten seconds for some
+minutes, between good versions and damaged ones. A run without `--quick` in which no part fails writes its tables into
+docs/benchmarks.md. With `--quick`, add `--write-docs` to write them.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def main() -> int:
     """Measure and report."""
     takes = parser(__doc__ or "")
     takes.add_argument("--write-docs", action="store_true", help="write docs/benchmarks.md after a quick run too")
-    takes.add_argument("--soak", type=float, nargs="?", const=_SOAK_S, metavar="SECONDS", help="default: 180")
+    takes.add_argument("--soak", type=float, nargs="?", const=_SOAK_S, metavar="SECONDS", help="add a soak test (180)")
     options = takes.parse_args()
     forget_settings()
     os.environ.update(QUIET)

@@ -104,7 +104,12 @@ def alias_moves(world: ServedWorld, folder: Path, moves: int) -> list[Measure]:
             watch.stop()
     registry.set_alias(HARM, CHAMPION, "1")
     return [
-        at_most("alias moved → both workers serve the version, slowest move", max(took), "s", _BAR_S),
+        at_most(
+            "alias moved → both processes of a two-process service serve the version, slowest move",
+            max(took),
+            "s",
+            _BAR_S,
+        ),
         Measure("requests while the alias moved", watch.answered, "requests"),
         at_most("failed requests while the alias moved", watch.failed, "requests", 0),
     ]

@@ -87,7 +87,7 @@ class Outcome:
 
 
 class Memory(NamedTuple):
-    """Resident memory of a worker in MB: as /proc reports it, and with each page counted once."""
+    """Resident memory of an API process in MB: as /proc reports it, and with each page counted once."""
 
     rss_mb: float
     pss_mb: float

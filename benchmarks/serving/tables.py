@@ -89,8 +89,9 @@ def measures_of(results: Results) -> list[Measure]:
 
 
 def _memory(results: Results) -> list[Measure]:
-    """Memory of a worker. With SQLite each thread maps the database, and RSS counts every map, so PSS has the bar."""
-    name, redis, sqlite = "memory of a worker with 5 harms", *(partial(results.memory_of, x) for x in (REDIS, SQLITE))
+    """Memory of an API process. With SQLite each thread maps the database. RSS counts every map, so PSS has the bar."""
+    name = "memory of an API process with 5 harms"
+    redis, sqlite = (partial(results.memory_of, x) for x in (REDIS, SQLITE))
     return [
         measured(f"{name}, {REDIS}, RSS", "MB", lambda: redis().rss_mb, most=_MEMORY_BAR_MB),
         measured(f"{name}, {SQLITE}, PSS", "MB", lambda: sqlite().pss_mb, most=_MEMORY_BAR_MB),

@@ -2,16 +2,17 @@
 
 Run: python -m benchmarks.training [--quick] [--json PATH]
 
-Both sides use the same rows: repeated 80/20 splits that keep equal texts on one side. Differences are paired by split;
-their one-sided 95% lower bound is that of Nadeau and Bengio (2003), which widens the t interval because the training
-sets overlap. "Pooled" is the mean over the harms, split by split. Across corpora, a model trained on one corpus is
-tested on another whose definition of a violation is nearly the same; intervals come from resampling the test rows.
+Both sides use the same rows: repeated 80/20 splits that keep equal texts on one side. Differences are paired by split.
+Their one-sided 95% lower bound is that of Nadeau and Bengio (2003), which widens the t interval because the training
+sets overlap. "Pooled" is the mean over the harms in each split. Across corpora, a model is trained on one corpus and
+tested on another that defines violations in nearly the same way. These intervals come from resampling the test rows.
 
-Calibration: each split's ECE has a p-value against its own distribution under perfect calibration, and each tier's
-precision has one against its target. Splits share rows, so the p-values depend on each other; twice their median is a
-valid p-value whatever the dependence (Rüschendorf 1982, DiCiccio et al. 2020), and must not fall below 0.05.
+On each split, one test asks whether the ECE is larger than a perfectly calibrated model would have by chance. Another
+asks whether a tier's precision is below its target. The splits share rows, so their p-values depend on each other.
+Twice their median is a valid p-value in spite of that (Rüschendorf 1982, DiCiccio et al. 2020). It must not fall below
+0.05.
 
-What needs the public corpora is left out when they are not found.
+Parts that need the public corpora are left out if the corpora are not found.
 """
 
 from __future__ import annotations

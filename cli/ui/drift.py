@@ -67,7 +67,7 @@ def _verdict(result: DriftResult) -> Panel:
     lines = [
         f"{result.harm} v{result.version}, predictions from {minute(result.since)} to {minute(result.until)} UTC",
         f"{result.rows:,} subjects ({result.predictions:,} predictions), "
-        f"compared with {result.reference_rows:,} in the training reference",
+        f"compared with {result.reference_rows:,} in the reference sample",
         f"Score: {'drift' if result.score.drifted else 'no drift'}, "
         f"distance {result.score.statistic:.3f} (threshold {result.score.threshold:.3f})",
         f"Inputs: {drifted} of {len(result.columns)} drifted, {result.share:.0%} (threshold {DRIFTED_SHARE:.0%})",

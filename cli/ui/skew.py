@@ -175,7 +175,7 @@ def _remarks(result: SkewResult) -> Sequence[Text]:
 
 def _steps(result: SkewResult) -> Sequence[tuple[str, str]]:
     if not result.differs:
-        return (("leads drift HARM", "detect drift from the training reference"),)
+        return (("leads drift HARM", "detect drift from the reference sample"),)
     kinds = {column.kind for one in result.harms for column in one.differences}
     steps = [("leads skew --json skew.json", "save every column that differs")]
     if kinds & {"stale row", "missing row"}:

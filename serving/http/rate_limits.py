@@ -16,7 +16,7 @@ from leads.errors import TooManyRequests
 
 BURST_S = 2.0
 UNIT_BYTES = 4_096
-# Look-ups of unknown keys per second and process: enough for new keys, too few to burden the database.
+# Look-ups of unknown keys per second in each process: enough for new keys, too few to burden the database.
 UNKNOWN_PER_S = 50.0
 _MAX_BUCKETS = 10_000
 

@@ -16,9 +16,10 @@ Bools = npt.NDArray[np.bool_]
 Maker = Callable[[Doubles, Bools], Calibrator]
 Ints = npt.NDArray[np.int64]
 
-# Quantiles of positives and negatives at which the line may bend. Taking both covers both ends.
+# Quantiles of positives and negatives at which the piecewise-linear function may change its slope. Using the quantiles
+# of both kinds covers both ends.
 _QUANTILES = (0.1, 0.35, 0.65, 0.9)
-# Penalties on bends, from the straightest line to the most flexible.
+# Penalties on changes of slope, from the straightest function to the most flexible.
 _STIFFNESS = (30.0, 3.0, 0.3)
 _FLATTEST = 0.02
 _STEPS, _TINY, _RIDGE = 50, 1e-7, 1e-6
@@ -29,8 +30,8 @@ def fit_calibrator(
 ) -> Calibrator:
     """The simplest calibrator whose held-out log loss is within one standard error of the best.
 
-    From the simplest: Platt scaling, beta calibration, a line with a few bends (stiff to flexible), centred isotonic
-    regression.
+    From the simplest: Platt scaling, beta calibration, a piecewise-linear function with few segments (stiff to
+    flexible), centred isotonic regression.
 
     Args:
         margins: (n,) out-of-fold or otherwise held-out margins.

@@ -37,7 +37,8 @@ class HeldOut:
     """The n held-out rows that versions are judged on. No version was trained on them.
 
     New labels are the latest ones and the latest fifth is held out, so rows held out now were held out or unknown for
-    every earlier version. The exception is a verdict that was revised since.
+    every earlier version. There are two exceptions: a verdict that was revised since, and an imported
+    file that was replaced by one with more early rows.
 
     Args:
         features: (n, k) by the contract of `data`.

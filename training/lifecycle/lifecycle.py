@@ -54,7 +54,7 @@ class Lifecycle:
     def promote(
         self, number: str, data: Callable[[], Dataset], reason: ChangeReason, *, override: bool = False
     ) -> Settled:
-        """Make a version champion if the gate passes it; otherwise it keeps the alias it has.
+        """Make a version champion if it passes the gate; otherwise it keeps the alias it has.
 
         Args:
             data: gives the harm's data set; only called if the version can be promoted at all.
@@ -130,7 +130,7 @@ class Lifecycle:
     ) -> Settled:
         """Give a newly trained version its alias, unless it has one, lost one, or is no longer the newest.
 
-        With `promote`, or if there is no champion, it becomes champion if the gate passes it. Otherwise it becomes
+        With `promote`, or if there is no champion, it becomes champion if it passes the gate. Otherwise it becomes
         challenger. The process may be killed at any moment and the call repeated.
 
         Args:

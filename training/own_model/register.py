@@ -90,6 +90,6 @@ def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
         metrics = metrics_of(version)
     steps = (
         (f"leads models show {rows.harm} {number}", "show everything known about it"),
-        (f"leads models promote {rows.harm} {number}", "make it champion if the gate passes it"),
+        (f"leads models promote {rows.harm} {number}", "make it champion if it passes the gate"),
     )
     return OwnVersion(rows.harm, number, settled.alias, settled.why, metrics, version.thresholds, steps)

@@ -181,7 +181,7 @@ class DecidedOut(Out, frozen=True):
 
 
 class VersionOut(Out, frozen=True):
-    """A version in its role. `loaded`: this worker has loaded and verified it."""
+    """A version in its role. `loaded`: this process has loaded and verified it."""
 
     version: str
     loaded: bool
@@ -205,9 +205,10 @@ class CanaryOut(Out, frozen=True):
 
 
 class HarmModels(Out, frozen=True):
-    """A harm's versions. `serving` serves in this worker, `aliases` are the registry's, `refused` says why not loaded.
+    """A harm's versions. `serving` is the one this process uses. `refused` says why a version is not loaded.
 
-    `champion` is the version that should serve; `previous` is the previous champion, if it is available.
+    `aliases` are the registry's. `champion` is the version that should serve. `previous` is the previous champion, if
+    it is available.
     """
 
     harm: str

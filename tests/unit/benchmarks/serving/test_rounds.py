@@ -60,7 +60,7 @@ def test_a_system_that_fails_is_left_out_and_the_others_go_on() -> None:
     found = {measure.name: measure for measure in measures_of(results)}
     assert found["1 item, 1 harm, Redis: p50"].value == 1.0
     assert found["100 items, 1 harm, SQLite: p50"].value == 2.0
-    assert found["memory of a worker with 5 harms, Redis, RSS"].holds
+    assert found["memory of an API process with 5 harms, Redis, RSS"].holds
     for name in (
         "1 item, 1 harm, Redis: times faster than Feast + MLflow",
         "100 items, 1 harm, Redis: processor time / floor's",
