@@ -12,6 +12,7 @@ from features.fold.router import Links
 from leads.errors import LeadsError, NotFound, Unavailable
 from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.rules import needs_item
+from leads.text import present
 
 _UNKNOWN = ("subject_unknown",)
 # The database is down, so whether the subject is known can't be decided.
@@ -40,6 +41,7 @@ class Input(NamedTuple):
 
     Args:
         place: the request's position in the call.
+        text: what to score; None if there is none, or nothing of it is visible.
         links: the keys of the rows beside the subject's own; None if only the online store knows them.
         known: whether the subject is a stored item.
         flags: what the caller overrode, or what couldn't be looked up.
@@ -62,15 +64,13 @@ def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreat
     item = stored.get(request.subject) if stored is not None else None
     if item is None:
         flags = _UNKNOWN if stored is not None else _UNREADABLE
-        return Input(place, request, request.text, _links(request, None), False, flags)
-    text = request.text
+        return Input(place, request, present(request.text), _links(request, None), False, flags)
+    text = present(item.text if request.text is None else request.text)
     links = _links(request, item)
-    if text is None and request.account_id is None and request.parent is None:
-        return Input(place, request, item.text or None, links, True, ())
+    if request.text is None and request.account_id is None and request.parent is None:
+        return Input(place, request, text, links, True, ())
     given = []
-    if text is None:
-        text = item.text or None
-    elif text != item.text:
+    if request.text is not None and request.text != item.text:
         given.append("text_given")
     if _gives_fields(request) and _fields(links) != _fields(_links(ScoreRequest(request.subject), item)):
         given.append("fields_given")
