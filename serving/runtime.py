@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -25,6 +26,7 @@ from serving.http import idempotency
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
+from serving.scoring.inputs import TooMuchText
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
@@ -34,8 +36,10 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # Maximum number of threads per process that wait for the database or the store.
 _THREADS = 16
-# Scoring this many rows (subjects × harms) takes about 10 ms. Threads would be slower: they compete for the GIL.
+# Scoring this many rows (subjects × harms), or reading this much text (bytes × harms), takes about 10 ms. Threads would
+# be slower: they compete for the GIL.
 _MAX_INLINE_ROWS = 128
+_MAX_INLINE_TEXT = 8_000
 
 
 @dataclass(frozen=True)
@@ -62,14 +66,20 @@ class Runtime:
         """Run blocking work in a thread, so that it doesn't block the event loop."""
         return await anyio.to_thread.run_sync(partial(work, *args, **kwargs), limiter=self.limiter)
 
-    async def score(self, rows: int, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread."""
+    async def score(self, rows: int, work: Callable[[int | None], R]) -> R:
+        """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread.
+
+        Args:
+            work: takes how much text it may read, None for any amount. Raises TooMuchText if it would read more.
+        """
         champions = self.published.lineup().champions.values()
         # A sentence encoder takes many times longer than everything else.
         few = rows <= _MAX_INLINE_ROWS and not any(version.encodes for version in champions)
         if few and self.engine.dialect.name == "sqlite" and self.reader.reads_inline:
-            return work(*args, **kwargs)
-        return await self.run(work, *args, **kwargs)
+            # Only the work itself knows the stored texts.
+            with suppress(TooMuchText):
+                return work(_MAX_INLINE_TEXT)
+        return await self.run(work, None)
 
     def close(self) -> None:
         """Stop the background threads and write pending predictions."""

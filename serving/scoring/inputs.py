@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -13,10 +13,16 @@ from leads.errors import LeadsError, NotFound, Unavailable
 from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.rules import needs_item
 from leads.text import present
+from serving.lineup import Lineup
+from serving.scoring.text_cache import TextCache, version_key
 
 _UNKNOWN = ("subject_unknown",)
 # The database is down, so whether the subject is known can't be decided.
 _UNREADABLE = ("items_unavailable",)
+
+
+class TooMuchText(Exception):
+    """Scoring would read more text than the caller allows. Nothing has been computed yet."""
 
 
 class ScoreRequest(msgspec.Struct, frozen=True):
@@ -55,6 +61,31 @@ class Input(NamedTuple):
     flags: tuple[str, ...]
 
 
+def text_to_read(
+    requests: Sequence[ScoreRequest],
+    stored: Mapping[Subject, ItemCreated] | None,
+    lineup: Lineup,
+    cache: TextCache,
+    enough: int,
+) -> int:
+    """How many bytes of text the requests' harms read, each harm by itself. Stored texts with cached scores are free.
+
+    Args:
+        stored: items by subject; None if the database is down.
+        enough: if there is less text than this, the cache isn't asked.
+    """
+    keys = {harm: version_key(version) for harm, version in lineup.champions.items() if version.uses_text}
+    reads = []
+    for request in requests:
+        text = _text(request, stored.get(request.subject) if stored is not None else None) or ""
+        versions = [key for harm, key in keys.items() if request.harms is None or harm in request.harms]
+        reads.append((len(text.encode("utf-8", "replace")) * len(versions), text, versions, request.text is None))
+    total = sum(size for size, *_ in reads)
+    if total <= enough:
+        return total
+    return sum(size for size, text, of, is_stored in reads if not (is_stored and cache.has_scores(of, text)))
+
+
 def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreated] | None) -> Input:
     """Merge a request with its stored item. What the caller gives takes precedence and is flagged.
 
@@ -65,7 +96,7 @@ def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreat
     if item is None:
         flags = _UNKNOWN if stored is not None else _UNREADABLE
         return Input(place, request, present(request.text), _links(request, None), False, flags)
-    text = present(item.text if request.text is None else request.text)
+    text = present(_text(request, item))
     links = _links(request, item)
     if request.text is None and request.account_id is None and request.parent is None:
         return Input(place, request, text, links, True, ())
@@ -103,6 +134,11 @@ def input_error(one: Input, has_row: bool, available: bool) -> LeadsError | None
 def store_unavailable() -> Unavailable:
     """The error of what can't be scored while the online store is down."""
     return Unavailable("The online feature store isn't responding.", remedy="Check that it is running, then try again.")
+
+
+def _text(request: ScoreRequest, item: ItemCreated | None) -> str | None:
+    """The text to score, as it was given or else stored."""
+    return item.text if request.text is None and item is not None else request.text
 
 
 def _gives_fields(request: ScoreRequest) -> bool:
