@@ -38,9 +38,8 @@ def _within(ranges: Iterable[tuple[int, int]]) -> re.Pattern[str]:
 _INVISIBLE = _within((*_CONTROL, *_FORMAT, *_DEFAULT_IGNORABLE))
 # Braille without dots: a symbol by its category, but it looks like a space.
 _BLANK = "\u2800"
-# At least 32 characters that may all be marks on one letter. Short texts can be normalised in any order.
-_SHORT = 256
-_MANY_MARKS = re.compile(r"[^\w\s\x00-\u02ff]{32,}")
+# At least 32 characters that may all be marks on one letter. In texts of up to 256 characters any order is fast.
+_MANY_MARKS, _SHORT = re.compile(r"[^\w\s\x00-\u02ff]{32,}"), 256
 # Accents and skin tones.
 _MARKS = re.compile(r"[\u0300-\u036f\U0001f3fb-\U0001f3ff]")
 _TOKEN = re.compile(r"\S+")

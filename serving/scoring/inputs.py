@@ -68,7 +68,7 @@ def text_to_read(
     cache: TextCache,
     enough: int,
 ) -> int:
-    """How many bytes of text the requests' harms read, each harm by itself. Stored texts with cached scores are free.
+    """How many bytes of text the requests read, once per harm. Stored texts whose scores are cached are free.
 
     Args:
         stored: items by subject; None if the database is down.
@@ -79,11 +79,12 @@ def text_to_read(
     for request in requests:
         text = _text(request, stored.get(request.subject) if stored is not None else None) or ""
         versions = [key for harm, key in keys.items() if request.harms is None or harm in request.harms]
-        reads.append((len(text.encode("utf-8", "replace")) * len(versions), text, versions, request.text is None))
+        size = len(text.encode("utf-8", "replace")) * max(len(versions), 1)
+        reads.append((size, text, versions, request.text is None))
     total = sum(size for size, *_ in reads)
     if total <= enough:
         return total
-    return sum(size for size, text, of, is_stored in reads if not (is_stored and cache.has_scores(of, text)))
+    return sum(size for size, text, versions, is_stored in reads if not (is_stored and cache.holds(text, versions)))
 
 
 def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreated] | None) -> Input:

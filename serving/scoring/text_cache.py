@@ -65,11 +65,11 @@ class TextCache:
         """
         return np.array(self._of(version, texts, lambda new: compute(new).tolist(), float("nan")), np.float32)
 
-    def has_scores(self, versions: Sequence[str], text: str) -> bool:
-        """Whether the text's scores by all of these versions are cached."""
+    def holds(self, text: str, versions: Sequence[str]) -> bool:
+        """Whether the text's hash, and its scores by all of these versions, are cached."""
         digest = _digest(text)
         with self._lock:
-            return all((version, digest) in self._known for version in versions)
+            return all((kind, digest) in self._known for kind in (_HASHES, *versions))
 
     def hashes(self, texts: TextColumn) -> list[int]:
         """(n,) `leads.text.text_hash` of each text; 0 without a text."""
