@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -25,6 +26,7 @@ from leads.settings import Settings
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
+from serving.scoring.inputs import TooMuchText
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
@@ -35,8 +37,10 @@ R = TypeVar("R")
 # How many threads of a process wait for the database or the store at a time, by what they do. Work of one kind that
 # hangs does not hold up the others: requests that write may wait for a locked database, while scoring goes on.
 _READS, _WRITES, _SCORES, _KEYS = 6, 6, 6, 2
-# Scoring this many rows (subjects × harms) takes about 10 ms. Threads would be slower: they compete for the GIL.
+# Scoring this many rows (subjects × harms), or reading this much text (bytes × harms), takes about 10 ms. Threads would
+# be slower: they compete for the GIL.
 _MAX_INLINE_ROWS = 128
+_MAX_INLINE_TEXT = 8_000
 
 
 @dataclass(frozen=True)
@@ -103,14 +107,20 @@ class Runtime:
                     running.cancel()
                     raise
 
-    async def score(self, rows: int, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
-        """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread."""
+    async def score(self, rows: int, work: Callable[[int | None], R]) -> R:
+        """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread.
+
+        Args:
+            work: takes how much text it may read, None for any amount. Raises TooMuchText if it would read more.
+        """
         champions = self.published.lineup().champions.values()
         # A sentence encoder takes many times longer than everything else.
         few = rows <= _MAX_INLINE_ROWS and not any(version.encodes for version in champions)
         if few and self.engine.dialect.name == "sqlite" and self.reader.reads_inline:
-            return work(*args, **kwargs)
-        return await _in_thread(self.threads.scores, partial(work, *args, **kwargs))
+            # Only the work itself knows the stored texts.
+            with suppress(TooMuchText):
+                return work(_MAX_INLINE_TEXT)
+        return await _in_thread(self.threads.scores, partial(work, None))
 
     def close(self) -> None:
         """Stop the background threads and write pending predictions."""

@@ -6,6 +6,7 @@ bentoml serve serving.service:LeadServing
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from typing import Annotated, Any, cast
 
 import bentoml
@@ -97,7 +98,7 @@ class LeadServing:
             # Parse again with the API's strict schemas: BentoML accepts any object as a subject.
             values = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
             body = parse_scoring(_encode(values))
-            found = await runtime().score(body.rows, score, runtime(), scope[KEY], body, Stages())
+            found = await runtime().score(body.rows, partial(score, runtime(), scope[KEY], body, Stages()))
         except LeadsError as error:
             return _as_result(ctx, problems.from_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):

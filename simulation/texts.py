@@ -13,6 +13,7 @@ from random import Random
 from typing import Literal, NamedTuple
 
 from leads.corpora import CorpusText, available, read_corpus
+from leads.text import present
 from simulation import grammar
 from simulation.config import HARMS_BY_TYPE
 from simulation.randomness import Streams
@@ -93,7 +94,7 @@ class TextSource:
             used.update(text.group for text in earlier)
             queue = self._non_spam[name] = deque()
             for text in later:
-                if text.group in used or not text.text.strip():
+                if text.group in used or present(text.text) is None:
                     continue
                 used.add(text.group)
                 truth = _truth(text)

@@ -16,6 +16,7 @@ import numpy.typing as npt
 from leads import corpora
 from leads.policies import load_policies
 from leads.settings import Settings
+from leads.text import present
 from training.data.split import draw, folds
 
 Doubles = npt.NDArray[np.float64]
@@ -77,7 +78,7 @@ def read(settings: Settings, name: str, keys: Sequence[str]) -> Corpus:
     """The rows that have a label for these corpus keys."""
     assert settings.corpora_dir is not None
     rows = [(row, row.label(keys)) for row in corpora.read_for(settings.corpora_dir, keys)]
-    kept = [(row, label) for row, label in rows if label is not None and row.text.strip()]
+    kept = [(row, label) for row, label in rows if label is not None and present(row.text)]
     labels = np.array([label for _, label in kept], dtype=np.bool_)
     groups = np.array([row.group for row, _ in kept], dtype=np.uint64)
     return Corpus(name, [row.text for row, _ in kept], labels, groups)

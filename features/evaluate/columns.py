@@ -14,7 +14,7 @@ from features.contract import Column, FeatureContract, WhenMissing
 from features.evaluate.plan import Evaluated, Plan
 from features.layout import Instants, Matrix, missing
 
-ENCODER_VERSION = "counts-2"
+ENCODER_VERSION = "counts-3"
 FEATURE_SERVICE = "leads_v1"
 
 

@@ -14,6 +14,7 @@ from features.evaluate.role import Outputs, RolePlan
 from features.evaluate.row_times import RowTimes
 from features.formulas import Base, Formula
 from features.layout import ROLES, VISIBLE, Instants, Matrix
+from leads.text import present, visible
 
 _TEXT_PLACES = {feature.name: i for i, feature in enumerate(TEXT)}
 
@@ -128,17 +129,21 @@ class Plan:
         into, place = self._text
         found.matrix[:, into] = (text_counts(texts) if counts is None else counts)[:, place]
         for j, column in self._text_ruled:
-            _apply_rule(column, j, np.array([text is None for text in texts], np.bool_), found)
+            _apply_rule(column, j, np.array([present(text) is None for text in texts], np.bool_), found)
 
     def _base_width(self) -> int:
         return sum(plan.width for plan in self._roles.values())
 
 
 def text_counts(texts: Sequence[str | None]) -> Matrix:
-    """(n, len(TEXT)) float32 text features; NaN where there is no text."""
+    """(n, len(TEXT)) float32 text features, of what is visible of each text; NaN where there is no text."""
     nothing = (np.nan,) * len(TEXT)
-    rows = [nothing if text is None else tuple(feature.compute(text) for feature in TEXT) for text in texts]
+    rows = [nothing if (given := present(text)) is None else _counts(visible(given)) for text in texts]
     return np.array(rows, np.float32).reshape(len(texts), len(TEXT))
+
+
+def _counts(text: str) -> tuple[float, ...]:
+    return tuple(feature.compute(text) for feature in TEXT)
 
 
 def _pairs(rows: Sequence[tuple[int, ...]], n: int) -> npt.NDArray[np.int64]:

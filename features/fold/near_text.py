@@ -1,9 +1,9 @@
 """Detects near-copies of texts: two bucket keys per text, computed by min-hashing.
 
-Before hashing, `strip_variations` removes what spammers vary at no cost: case, width and accents, digits, punctuation,
-link targets, repeated letters. The byte 5-grams are min-hashed four times (Broder 1997); each pair of minima is one
-key. Texts whose 5-grams have Jaccard similarity J share a key with probability 1 - (1 - J²)²: .96 at J = .9, .45 at
-J = .5, .02 at J = .1.
+Before hashing, `strip_variations` removes what spammers vary at no cost: invisible characters, case, width and accents,
+digits, punctuation, link targets, repeated letters. The byte 5-grams are min-hashed four times (Broder 1997); each pair
+of minima is one key. Texts whose 5-grams have Jaccard similarity J share a key with probability 1 - (1 - J²)²: .96 at
+J = .9, .45 at J = .5, .02 at J = .1.
 """
 
 from __future__ import annotations
@@ -14,8 +14,12 @@ import unicodedata
 import numpy as np
 import numpy.typing as npt
 
+from leads.text import normalized, visible
+
 _GRAM = 5
 _MIN_BYTES, _MAX_BYTES = 12, 2_000
+# Decomposed, a text can be 18 times as long.
+_MAX_CHARS = 20_000
 _LINK = re.compile(r"(?:https?://|www\.)\S*")
 _NO_LETTERS = re.compile(r"[\W\d_]+")
 _REPEATED = re.compile(r"(.)\1{2,}")
@@ -33,7 +37,7 @@ def strip_variations(text: str) -> str:
     >>> strip_variations("  BUY n0w!!! https://x.io/abc123 soooo cheap")
     'buy n w link so cheap'
     """
-    plain = unicodedata.normalize("NFKD", text).casefold()
+    plain = normalized("NFKD", visible(text)).casefold()[:_MAX_CHARS]
     plain = "".join(c for c in plain if not unicodedata.combining(c)) if not plain.isascii() else plain
     plain = _LINK.sub(" link ", plain)
     return _REPEATED.sub(r"\1", _NO_LETTERS.sub(" ", plain)).strip()

@@ -21,6 +21,7 @@ from leads.content import content_hash
 from leads.events import ACCOUNT as ACCOUNT_TYPE
 from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
 from leads.rules import happened_at, replaces_standing
+from leads.text import visible
 from leads_client.fields import DecidedBy, Verdict
 
 # Plays of 30 seconds or more earn royalties; streaming farms stop soon after.
@@ -127,7 +128,7 @@ class Router:
             seen = tuple(
                 (sketch, key) for sketch, key in (("parents", links.parent_key), ("texts", links.bucket_0)) if key
             )
-            counters = ("items", "link_items") if _LINK.search(body.text) else ("items",)
+            counters = ("items", "link_items") if _LINK.search(visible(body.text)) else ("items",)
             yield RowUpdate("account", links.account_id, counters, seen)
         if links.parent_key is not None and (before is None or before.parent_key != links.parent_key):
             yield RowUpdate("parent", links.parent_key, ("children",), _distinct("accounts", links.account_id))

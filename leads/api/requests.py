@@ -16,6 +16,10 @@ from leads_client.schemas.scores import ScoreIn
 
 T = TypeVar("T")
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
+# The decoder reads an array to its end before it checks the length, which takes long if it has many tiny entries.
+_LARGE_BYTES = 256 * 1024
+# A valid entry has at most 20 strings, names included.
+_MAX_QUOTES = 64 * MAX_BATCH
 # Assumed number of harms per subject in a request that names none.
 _TYPICAL_HARMS = 4
 
@@ -76,10 +80,19 @@ def parse(raw: bytes, type_: type[T]) -> T:
     Raises:
         InvalidInput: with the JSON pointer of the error.
     """
+    if len(raw) > _LARGE_BYTES and _quotes(raw) > _MAX_QUOTES:
+        remedy = f"Send at most {MAX_BATCH:,} subjects, items, signals or plays at once."
+        raise InvalidInput("The body has too many entries.", remedy=remedy)
     if type_ not in _decoders:
         _decoders[type_] = msgspec.json.Decoder(type_)
     body: T = decode(_decoders[type_], raw)
     return body
+
+
+def _quotes(raw: bytes) -> int:
+    """How many strings of a body begin or end, at least: a quote after an escaped backslash isn't counted."""
+    quotes = raw.count(b'"')
+    return quotes if quotes <= _MAX_QUOTES else quotes - raw.count(b'\\"')
 
 
 def instant(text: str | None, default: Micros, *, field: str) -> Micros:

@@ -18,7 +18,7 @@ Hashes = npt.NDArray[np.uint64]
 Rows = npt.NDArray[np.int64]
 
 CHAR_SIZES = (2, 3, 4, 5)
-# Longer texts are truncated, which bounds the cost of a single text.
+# Of longer normal forms only the beginning is read, which bounds the cost of a single text.
 MAX_CHARS = 5_000
 _CHUNK_CHARS = 400_000
 _SPACE = ord(" ")
@@ -67,7 +67,7 @@ def _chunks(texts: Sequence[str]) -> list[tuple[int, list[str]]]:
     chunks: list[tuple[int, list[str]]] = [(0, [])]
     size = 0
     for i, text in enumerate(texts):
-        normal = plain_form(text[:MAX_CHARS])
+        normal = plain_form(text, MAX_CHARS)
         if size > _CHUNK_CHARS:
             chunks.append((i, []))
             size = 0

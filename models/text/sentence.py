@@ -21,6 +21,7 @@ import numpy.typing as npt
 
 from leads.errors import ConfigurationError
 from leads.text import plain_form, text_hash
+from models.text.ngrams import MAX_CHARS
 
 if TYPE_CHECKING:
     from leads.settings import Settings
@@ -97,7 +98,7 @@ class CachedEncoder:
         """
         keys = [text_hash(text) for text in texts]
         known = self._known(set(keys))
-        new = {key: plain_form(text) for key, text in zip(keys, texts, strict=True) if key not in known}
+        new = {key: plain_form(text, MAX_CHARS) for key, text in zip(keys, texts, strict=True) if key not in known}
         pending = sorted(new, key=lambda key: len(new[key]))
         for start in range(0, len(pending), _AT_ONCE):
             part = pending[start : start + _AT_ONCE]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -77,7 +78,7 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
     @app.post("/score", **describe("POST /score"))
     async def post_score(request: Request) -> Response:
         key, body = _key(request, "score"), parse_scoring(await request.body())
-        found = await runtime().score(body.rows, score, runtime(), key, body, Stages())
+        found = await runtime().score(body.rows, partial(score, runtime(), key, body, Stages()))
         if isinstance(found, NothingScored):
             return problems.from_errors(found.first, found.errors, request.scope[REQUEST_ID])
         return _json(found)

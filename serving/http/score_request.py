@@ -31,10 +31,16 @@ class NothingScored(NamedTuple):
     errors: tuple[Detail, ...]
 
 
-def score(runtime: Runtime, key: ApiKey, body: ScoringRequest, stages: Stages) -> ScoresOut | NothingScored:
+def score(
+    runtime: Runtime, key: ApiKey, body: ScoringRequest, stages: Stages, max_text: int | None = None
+) -> ScoresOut | NothingScored:
     """Score the subjects of a request, as of now. Blocks.
 
+    Args:
+        max_text: see `Scorer.score`.
+
     Raises:
+        TooMuchText: there is more text than `max_text`.
         NotFound: policies.yaml doesn't define one of the harms.
         AccessDenied: the key lacks the scope or is limited to other harms.
     """
@@ -46,7 +52,7 @@ def score(runtime: Runtime, key: ApiKey, body: ScoringRequest, stages: Stages) -
     valid = [(i, subject) for i, subject in enumerate(body.subjects) if isinstance(subject, SubjectIn)]
     requests = [_request(subject, body.harms, key.harms) for _, subject in valid]
     explained: Explain = "all" if body.reasons else "nothing"
-    scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages)
+    scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages, max_text=max_text)
     runtime.metrics.count_scores(scored)
     _note(body, scored, stages)
     places = [i for i, _ in valid]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -12,10 +12,17 @@ from features.fold.router import Links
 from leads.errors import LeadsError, NotFound, Unavailable
 from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.rules import needs_item
+from leads.text import present
+from serving.lineup import Lineup
+from serving.scoring.text_cache import TextCache, version_key
 
 _UNKNOWN = ("subject_unknown",)
 # The database is down, so whether the subject is known can't be decided.
 _UNREADABLE = ("items_unavailable",)
+
+
+class TooMuchText(Exception):
+    """Scoring would read more text than the caller allows. Nothing has been computed yet."""
 
 
 class ScoreRequest(msgspec.Struct, frozen=True):
@@ -40,6 +47,7 @@ class Input(NamedTuple):
 
     Args:
         place: the request's position in the call.
+        text: what to score; None if there is none, or nothing of it is visible.
         links: the keys of the rows beside the subject's own; None if only the online store knows them.
         known: whether the subject is a stored item.
         flags: what the caller overrode, or what couldn't be looked up.
@@ -53,6 +61,32 @@ class Input(NamedTuple):
     flags: tuple[str, ...]
 
 
+def text_to_read(
+    requests: Sequence[ScoreRequest],
+    stored: Mapping[Subject, ItemCreated] | None,
+    lineup: Lineup,
+    cache: TextCache,
+    enough: int,
+) -> int:
+    """How many bytes of text the requests read, once per harm. Stored texts whose scores are cached are free.
+
+    Args:
+        stored: items by subject; None if the database is down.
+        enough: if there is less text than this, the cache isn't asked.
+    """
+    keys = {harm: version_key(version) for harm, version in lineup.champions.items() if version.uses_text}
+    reads = []
+    for request in requests:
+        text = _text(request, stored.get(request.subject) if stored is not None else None) or ""
+        versions = [key for harm, key in keys.items() if request.harms is None or harm in request.harms]
+        size = len(text.encode("utf-8", "replace")) * max(len(versions), 1)
+        reads.append((size, text, versions, request.text is None))
+    total = sum(size for size, *_ in reads)
+    if total <= enough:
+        return total
+    return sum(size for size, text, versions, is_stored in reads if not (is_stored and cache.holds(text, versions)))
+
+
 def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreated] | None) -> Input:
     """Merge a request with its stored item. What the caller gives takes precedence and is flagged.
 
@@ -62,15 +96,13 @@ def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreat
     item = stored.get(request.subject) if stored is not None else None
     if item is None:
         flags = _UNKNOWN if stored is not None else _UNREADABLE
-        return Input(place, request, request.text, _links(request, None), False, flags)
-    text = request.text
+        return Input(place, request, present(request.text), _links(request, None), False, flags)
+    text = present(_text(request, item))
     links = _links(request, item)
-    if text is None and request.account_id is None and request.parent is None:
-        return Input(place, request, item.text or None, links, True, ())
+    if request.text is None and request.account_id is None and request.parent is None:
+        return Input(place, request, text, links, True, ())
     given = []
-    if text is None:
-        text = item.text or None
-    elif text != item.text:
+    if request.text is not None and request.text != item.text:
         given.append("text_given")
     if _gives_fields(request) and _fields(links) != _fields(_links(ScoreRequest(request.subject), item)):
         given.append("fields_given")
@@ -103,6 +135,11 @@ def input_error(one: Input, has_row: bool, available: bool) -> LeadsError | None
 def store_unavailable() -> Unavailable:
     """The error of what can't be scored while the online store is down."""
     return Unavailable("The online feature store isn't responding.", remedy="Check that it is running, then try again.")
+
+
+def _text(request: ScoreRequest, item: ItemCreated | None) -> str | None:
+    """The text to score, as it was given or else stored."""
+    return item.text if request.text is None and item is not None else request.text
 
 
 def _gives_fields(request: ScoreRequest) -> bool:

@@ -11,7 +11,7 @@ from features.layout import DAY_S, Matrix
 from leads.errors import Unavailable
 from leads.events import ACCOUNT
 from serving.scoring.groups import VersionGroup
-from serving.scoring.text_cache import TextCache
+from serving.scoring.text_cache import TextCache, version_key
 
 _EXPOSURE = FeatureContract("exposure", (Column("item.plays_24h"), Column("account.plays_24h")), "")
 
@@ -28,7 +28,7 @@ def model_vector(group: VersionGroup, features: Evaluated, cache: TextCache) -> 
     version = group.version
     if not version.uses_text:
         return features.matrix
-    column = cache.scores(f"{version.harm}:{version.version}", group.texts, version.text_scores)
+    column = cache.scores(version_key(version), group.texts, version.text_scores)
     return np.column_stack((features.matrix, column))
 
 

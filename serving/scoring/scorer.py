@@ -23,7 +23,7 @@ from serving.lineup import LineupSource
 from serving.scoring.assemble import Explain
 from serving.scoring.group_scorer import GroupScorer
 from serving.scoring.groups import ScoringContext, Source, groups_by_version
-from serving.scoring.inputs import Input, ScoreRequest, settle
+from serving.scoring.inputs import Input, ScoreRequest, TooMuchText, settle, text_to_read
 from serving.scoring.interfaces import FeatureReader, PredictionSink
 from serving.scoring.planning import HarmPlanner
 from serving.scoring.results import ScoringResult
@@ -67,6 +67,7 @@ class Scorer:
         *,
         explained: Explain = "nothing",
         stages: Stages | None = None,
+        max_text: int | None = None,
     ) -> ScoringResult:
         """Score each request under its harms, with features as of one instant.
 
@@ -77,13 +78,17 @@ class Scorer:
             as_of: µs since epoch.
             explained: which scores get reasons: none, those that make leads, or all up to a limit per harm.
             stages: the call's stopwatch, to be marked.
+            max_text: how much text to read at most, in bytes × harms; None for any amount.
 
         Raises:
             NotFound: a request names a harm that policies.yaml doesn't declare.
+            TooMuchText: there is more text than `max_text`.
         """
         lineup = self._lineups.lineup()
         stages = stages or Stages()
         stored = self._stored_items(requests)
+        if max_text is not None and text_to_read(requests, stored, lineup, self._text_cache, max_text) > max_text:
+            raise TooMuchText
         inputs = [settle(i, request, stored) for i, request in enumerate(requests)]
         stages.mark("lookup")
         fetched, available = self._fetch(inputs)

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from features.catalogue import TEXT
 from features.evaluate.plan import text_counts
 from leads.text import text_hash
+from models.version import ModelVersion
 
 Floats = npt.NDArray[np.float32]
 _COUNTS, _HASHES = "counts", "hashes"
@@ -59,10 +60,16 @@ class TextCache:
         """(n,) the texts' scores by a version; NaN without a text.
 
         Args:
-            version: names the version among all harms.
+            version: its `version_key`.
             compute: scores texts; called at most once, with the texts that aren't cached.
         """
         return np.array(self._of(version, texts, lambda new: compute(new).tolist(), float("nan")), np.float32)
+
+    def holds(self, text: str, versions: Sequence[str]) -> bool:
+        """Whether the text's hash, and its scores by all of these versions, are cached."""
+        digest = _digest(text)
+        with self._lock:
+            return all((kind, digest) in self._known for kind in (_HASHES, *versions))
 
     def hashes(self, texts: TextColumn) -> list[int]:
         """(n,) `leads.text.text_hash` of each text; 0 without a text."""
@@ -92,6 +99,11 @@ class TextCache:
                 known.popitem(last=False)
         pairs = zip(found, texts.digests, strict=True)
         return [computed[digest] if value is None and digest else value for value, digest in pairs]
+
+
+def version_key(version: ModelVersion) -> str:
+    """The version's name among those of all harms."""
+    return f"{version.harm}:{version.version}"
 
 
 def _digest(text: str) -> bytes:

@@ -15,7 +15,7 @@ from leads.db import event_log
 from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.policies import HarmPolicy
 from leads.settings import Settings
-from leads.text import normal_form, text_hash
+from leads.text import present, text_hash
 from training.config import LabelsConfig
 from training.data.labels import Label
 
@@ -115,11 +115,6 @@ def deduplicated(rows: Iterable[LabelledRow]) -> Deduplicated:
         else:
             kept.append(copies[0]._replace(violating=2 * violating > len(copies)))
     return Deduplicated(kept, removed, undecided)
-
-
-def present(text: str | None) -> str | None:
-    """The text; None if its normal form is empty."""
-    return text if text and normal_form(text) else None
 
 
 def number(name: str) -> int:

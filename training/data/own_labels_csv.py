@@ -13,7 +13,7 @@ from typing import Literal, NamedTuple
 
 from leads.clock import Micros, from_datetime
 from leads.errors import InvalidInput, NotFound
-from training.data.labelled_rows import present
+from leads.text import present
 
 DELIMITERS = (",", ";", "\t")
 VERDICTS = {

@@ -18,7 +18,7 @@ from leads.events import Subject
 from leads.policies import HarmPolicy
 from leads.rules import touched_by
 from leads.settings import Settings
-from leads.text import text_hash
+from leads.text import present, text_hash
 from models.version import ModelVersion
 from models.write import MAX_REFERENCE_ROWS
 from training.data.dataset import FrameSource
@@ -93,7 +93,7 @@ def sample(
     subjects = [touch.subject for touch in chosen]
     with reading(engine) as connection:
         items = current_items(connection, subjects)
-    texts = [items[subject].text or None if subject in items else None for subject in subjects]
+    texts = [present(items[subject].text) if subject in items else None for subject in subjects]
     as_of = np.array([touch.at for touch in chosen], dtype=np.int64)
     features = frame(settings, version.contract, subjects, texts, as_of).matrix
     vector = version.score(features, texts).vector

@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from leads.text import present
 from training.data.labelled_rows import LabelledRow
 
 Doubles = npt.NDArray[np.float64]
@@ -189,7 +190,7 @@ def _average_precision(scores: Doubles, labels: Bools) -> float | None:
 
 
 def _length(text: str | None) -> str:
-    if text is None or not text.strip():
+    if text is None or present(text) is None:
         return "none"
     if len(text) <= 50:
         return "up to 50"

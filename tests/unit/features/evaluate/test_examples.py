@@ -8,6 +8,10 @@ import numpy as np
 import pytest
 
 from features.catalogue import ALL, STORED, TEXT
+from features.contract import Column, FeatureContract
+from features.evaluate.columns import evaluate
+from features.evaluate.plan import text_counts
+from features.layout import missing
 from leads import clock
 from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, SubjectRef
 from tests.support.features.folding import fold, values_of
@@ -238,6 +242,22 @@ def test_texts_give_the_values_counted_by_hand(name: str) -> None:
     (feature,) = [feature for feature in TEXT if feature.name == name]
     assert feature.compute(text) == value
     assert np.isfinite(feature.compute(""))
+
+
+def test_only_what_is_visible_is_counted() -> None:
+    hidden = text_counts(["\u2067B\u00aduy\u3164 it, ht\u200btp://a.io \U000e0042\ufeff"])
+    assert hidden.tobytes() == text_counts(["Buy it, http://a.io "]).tobytes()
+
+
+def test_a_text_of_which_nothing_is_visible_has_no_counts() -> None:
+    assert np.isnan(text_counts([None, "", " \n", "\u2067\u3164 \u2800"])).all()
+    contract = FeatureContract("test", (Column("text.chars", when_missing="refuse"),), "")
+    assert evaluate(contract, missing(2), np.zeros(2, np.int64), ["\u2067", "a"]).refused.tolist() == [0, -1]
+
+
+def test_a_link_with_invisible_characters_is_a_link() -> None:
+    values = Story().add(MINUTE, comment("c1", text="ht\u200btps\u2060://a.io")).values(SubjectRef("account", "a1"))
+    assert values["account.link_share_7d"] == 1
 
 
 def test_every_feature_has_an_example_a_unit_and_a_meaning() -> None:

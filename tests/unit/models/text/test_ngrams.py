@@ -67,6 +67,11 @@ def test_only_the_beginning_of_an_endless_text_counts() -> None:
     assert np.array_equal(grams([text]).chars.hashes, grams([text[:MAX_CHARS]]).chars.hashes)
 
 
+def test_filler_before_a_text_does_not_hide_it() -> None:
+    for filler in ("\u2067" * MAX_CHARS, " " * MAX_CHARS, "\u2800\u3164" * MAX_CHARS):
+        assert np.array_equal(grams([f"{filler}free money"]).words.hashes, grams(["free money"]).words.hashes)
+
+
 def test_nothing_gives_nothing() -> None:
     for texts in ([], ["", " ", "\u200b"]):
         for found in grams(texts):

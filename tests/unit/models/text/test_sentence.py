@@ -14,6 +14,7 @@ from leads.errors import ConfigurationError, ModelRefused
 from models.text import sentence
 from models.text import stage as text_stage
 from models.text.head import SentenceHead, waves
+from models.text.ngrams import MAX_CHARS
 from models.text.sentence import CachedEncoder, Place, open_encoder
 from models.text.stage import TextStage
 
@@ -39,6 +40,12 @@ def test_a_text_is_encoded_once_however_it_is_written() -> None:
     assert counting.asked == ["free money", "hello there"]
     assert np.array_equal(again, one[[1, 0, 0]])
     assert one.dtype == np.float32
+
+
+def test_only_the_beginning_of_an_endless_text_is_encoded() -> None:
+    counting = Counting()
+    CachedEncoder(counting).encode(["ﷺ " * 10_000])
+    assert [len(text) for text in counting.asked] == [MAX_CHARS]
 
 
 def test_no_texts_give_no_vectors() -> None:

@@ -41,7 +41,7 @@ def test_written_out_by_hand() -> None:
 
 
 def test_without_text_there_are_no_log_odds() -> None:
-    assert np.isnan(STAGE.log_odds([None, "", "  \n", "\u200b"])).all()
+    assert np.isnan(STAGE.log_odds([None, "", "  \n", "\u200b", "\u2067\u3164\u2800"])).all()
     assert STAGE.log_odds([]).shape == (0,)
 
 

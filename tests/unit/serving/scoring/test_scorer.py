@@ -119,6 +119,26 @@ def test_an_item_without_text_is_scored_and_flagged(runtime: Runtime, engine: En
     assert "text_missing" in one(runtime, ScoreRequest(C1)).degraded
 
 
+@pytest.mark.parametrize("text", ["", " \n", "\u2067\u2069", "\u3164 \u2800"])
+def test_a_text_of_which_nothing_is_visible_is_no_text(runtime: Runtime, engine: Engine, text: str) -> None:
+    tell(engine, C1, text)
+    tell(engine, C2, SPAM_TEXT)
+    stored, given = one(runtime, ScoreRequest(C1)), one(runtime, ScoreRequest(C2, text=text))
+    new = one(runtime, ScoreRequest(Subject("comment", "c9"), text=text))
+    assert all("text_missing" in found.degraded for found in (stored, given, new))
+    assert stored.score == given.score == new.score
+    runtime.predictions.flush()
+    assert set(read_predictions(runtime.settings.predictions_dir, "spam")["text_hash"].to_pylist()) == {0}
+
+
+@pytest.mark.parametrize("hidden", ["\u2067", "\u061c", "\u206a", "\u180e", "\u115f", "\u3164", "\U000e0041", "\u034f"])
+def test_invisible_characters_do_not_change_a_score(runtime: Runtime, hidden: str) -> None:
+    disguised = hidden.join(SPAM_TEXT)
+    plain = one(runtime, ScoreRequest(C1, text=SPAM_TEXT))
+    assert plain.score > 0.9
+    assert one(runtime, ScoreRequest(C1, text=disguised)).score == plain.score
+
+
 def test_an_account_is_known_by_its_stored_rows(runtime: Runtime) -> None:
     account = Subject("account", "a1")
     assert isinstance(error_of(runtime, ScoreRequest(account)), NotFound)

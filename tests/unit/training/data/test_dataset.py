@@ -175,7 +175,7 @@ def test_corpus_texts_that_are_on_the_platform_are_left_to_it(home: Settings, lo
 
 def test_a_subject_without_text_stands_alone(home: Settings, log: Engine) -> None:
     for i in range(3):
-        say(log, 10 + i, f"p{i}", " ")
+        say(log, 10 + i, f"p{i}", " \u2067\u2800")
         decide(log, 20 + i, f"p{i}", violating=False)
     made = dataset(home, log, Frames())
     assert [row.text for row in made.rows[:3]] == [None] * 3

@@ -73,7 +73,7 @@ def test_verdicts_are_read_as_people_write_them(settings: Settings, path: Path, 
 
 
 def test_rows_without_text_or_label_are_skipped_and_counted(settings: Settings, path: Path) -> None:
-    made = keep(settings, path, "text,label\nwords,1\n \u200b,1\n,\nmore words,\n\nWORDS,0\nwords,1\n")
+    made = keep(settings, path, "text,label\nwords,1\n \u200b\u2067\u2800,1\n,\nmore words,\n\nWORDS,0\nwords,1\n")
     assert (made.rows, made.without_text, made.without_label, made.duplicates) == (3, 2, 1, 2)
     distinct = deduplicated(imported(settings, "spam"))
     assert [(row.text, row.violating) for row in distinct.rows] == [("words", True)]
