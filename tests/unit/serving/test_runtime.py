@@ -87,7 +87,7 @@ def test_stored_texts_count_too_until_their_scores_are_cached(
 ) -> None:
     body = ItemCreated(SubjectRef("comment", "c1"), "a1", text=LONG * 3)
     with engine.begin() as connection:
-        event_log.append(connection, [Event("e1", clock.now(), body)])
+        event_log.append(connection, "test", [Event("e1", clock.now(), body)])
     for _ in range(2):
         assert client.post("/v1/score", json={"subjects": [{"id": "c1", "typeId": "comment"}]}).status_code == 200
     assert scored_in[0] != event_loop
