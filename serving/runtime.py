@@ -16,12 +16,12 @@ from features.online.reader import open_reader
 from leads import clock
 from leads.clock import Clock
 from leads.db.engine import open_engine
-from leads.db.keys import KeyCache
 from leads.errors import LeadsError
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
 from serving.http import idempotency
+from serving.http.access.key_cache import KeyCache
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
@@ -34,6 +34,8 @@ P = ParamSpec("P")
 R = TypeVar("R")
 # Maximum number of threads per process that wait for the database or the store.
 _THREADS = 16
+# Keys are checked in threads of their own: while all others wait for the database, requests that don't need it go on.
+_KEY_THREADS = 2
 # Scoring this many rows (subjects × harms) takes about 10 ms. Threads would be slower: they compete for the GIL.
 _MAX_INLINE_ROWS = 128
 
@@ -55,12 +57,17 @@ class Runtime:
     limiter: anyio.CapacityLimiter
     clock: Clock = clock.now
     rates: RateLimits = field(default_factory=RateLimits)
+    key_limiter: anyio.CapacityLimiter = field(default_factory=partial(anyio.CapacityLimiter, _KEY_THREADS))
     tracing: Tracing | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work in a thread, so that it doesn't block the event loop."""
         return await anyio.to_thread.run_sync(partial(work, *args, **kwargs), limiter=self.limiter)
+
+    async def run_key_check(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Like `run`, for what has to be asked of the database about a key."""
+        return await anyio.to_thread.run_sync(partial(work, *args, **kwargs), limiter=self.key_limiter)
 
     async def score(self, rows: int, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread."""

@@ -17,7 +17,9 @@ from leads.api.requests import parse_scoring
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.settings import load_settings
 from serving.http import health, problems
-from serving.http.middleware import KEY, REQUEST_ID, ApiMiddleware
+from serving.http.access.authentication import KEY
+from serving.http.access.connections import limit_connections
+from serving.http.middleware import REQUEST_ID, ApiMiddleware
 from serving.http.openapi.operations import native
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
@@ -106,6 +108,7 @@ class LeadServing:
         return result
 
 
+limit_connections()
 LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
     ApiMiddleware, runtime=runtime, checks={"/score": parse_scoring}
 )

@@ -25,16 +25,16 @@ class Detail(NamedTuple):
     detail: str
 
 
-def from_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Response:
-    """Create the problem document of an error."""
+def from_error(error: LeadsError, request_id: str, *, page: bool = False) -> Response:
+    """Create the problem document of an error. `page`: in response to a request for one of the API's pages."""
     text = error.message if error.remedy is None else f"{error.message} {error.remedy}"
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         text = "The service is not configured correctly. See its log."
     errors = [Detail(error.field, error.message)] if error.field and error.field.startswith("/") else []
     response = _response(error.status, _slug(error), error.title, text, errors, request_id)
     if isinstance(error, NotAuthenticated):
-        # On `Basic`, browsers ask for a password, so people can open the API's pages with a key.
-        response.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
+        # On `Basic`, browsers ask for a password and send it from then on, even for scripts and styles.
+        response.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if page else "Bearer"
     if isinstance(error, TooManyRequests):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response

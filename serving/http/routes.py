@@ -23,8 +23,10 @@ from leads.events import Subject
 from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
+from serving.http.access.authentication import KEY
+from serving.http.access.harms import shows
 from serving.http.idempotency import IdempotencyKey, StoredResponse
-from serving.http.middleware import KEY, REQUEST_ID
+from serving.http.middleware import REQUEST_ID
 from serving.http.openapi.examples import CURSOR, LEAD_ID
 from serving.http.openapi.operations import describe, parameter, with_nulls
 from serving.http.score_request import NothingScored, score
@@ -86,8 +88,8 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
     @app.get("/models", **describe("GET /models"))
     async def get_models(request: Request) -> Response:
         key, published = _key(request, None), runtime().published
-        served = [x for x in published.status() if key.harms is None or x.harm in key.harms]
-        return _json(models_out(served, published.checked_at))
+        served = [x for x in published.status() if shows(key, x.harm)]
+        return _json(models_out(served, published.checked_at, str(runtime().settings.root)))
 
 
 def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
