@@ -15,6 +15,7 @@ from starlette.responses import Response
 
 from leads.api.requests import parse_scoring
 from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.files import keep_private
 from leads.settings import load_settings
 from serving.http import health, problems
 from serving.http.access.authentication import KEY
@@ -63,6 +64,7 @@ class LeadServing:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
+        keep_private()
         settings = load_settings()
         logs.set_up(settings)
         opened = open_runtime(settings)

@@ -18,6 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from leads.db import guard
 from leads.errors import ConfigurationError
+from leads.files import private_folder
 from leads.settings import Settings
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -74,7 +75,7 @@ def unchecked_engine(settings: Settings, *, timeout_s: float | None = None) -> E
     url = sa.make_url(settings.database)
     if url.get_backend_name() == "sqlite":
         if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
+            private_folder(Path(url.database).parent)
         engine = sa.create_engine(url, poolclass=guard.Pool, connect_args={"timeout": 30, "check_same_thread": False})
         sa.event.listen(engine, "connect", _sqlite_pragmas)
         sa.event.listen(engine, "begin", _sqlite_begin)
