@@ -20,6 +20,8 @@ from leads.api.requests import parse, parse_scoring
 from leads.db.keys import ApiKey, Scope
 from leads.errors import LeadsError
 from leads.events import Subject
+from leads.messages import patterns
+from leads.messages.patterns import pydantic_message
 from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
@@ -34,7 +36,6 @@ from serving.http.serializers import models_out
 from serving.runtime import Runtime
 from serving.scoring.stages import Stages
 
-_TYPE = r"^[a-z][a-z0-9_]{0,63}$"
 LeadId = Annotated[str, Path(**parameter("The `id` of a lead, from GET /v1/leads or POST /v1/leads/claim.", LEAD_ID))]
 Work = Callable[[Connection, IdempotencyKey | None], msgspec.Struct]
 
@@ -118,7 +119,8 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         harm: Annotated[list[str] | None, Query(**parameter("Only these harms.", ["spam"]))] = None,
         state: Annotated[StateFilter, Query(**parameter("Only leads in this state.", "open"))] = "open",
         type_id: Annotated[
-            str | None, Query(alias="typeId", pattern=_TYPE, **parameter("Only subjects of this type.", "comment"))
+            str | None,
+            Query(alias="typeId", pattern=patterns.NAME, **parameter("Only subjects of this type.", "comment")),
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200, **parameter("Maximum number of leads.", 20))] = 50,
         cursor: Annotated[
@@ -205,7 +207,7 @@ def _on_error(request: Request, error: Exception) -> Response:
 def _on_bad_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found: list[dict[str, Any]] = list(error.errors())
-    errors = [problems.Detail("/" + "/".join(map(str, x["loc"][1:])), x["msg"]) for x in found]
+    errors = [problems.Detail("/" + "/".join(map(str, x["loc"][1:])), pydantic_message(x)) for x in found]
     text = "A parameter is invalid."
     return problems.from_status(422, request.scope[REQUEST_ID], detail=text, errors=errors)
 

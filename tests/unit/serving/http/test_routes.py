@@ -418,6 +418,8 @@ def test_bad_input_is_one_clear_problem_and_changes_nothing(
 def test_bad_parameters_are_problems(client: Http, params: dict[str, str], status: int) -> None:
     found = problem(client.get("/v1/leads", params=params), status)
     assert [x["pointer"] for x in found["errors"]] == ["/" + next(iter(params))]
+    assert found["type"] == f"urn:lead-serving:problem:{'not-found' if status == 404 else 'invalid-input'}"
+    assert "^" not in json.dumps(found)
 
 
 def test_unknown_routes_and_methods(client: Http) -> None:
