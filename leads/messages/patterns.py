@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, get_args
 
-from leads_client.fields import ID_PATTERN, NAME_PATTERN
+from leads_client.fields import Id, Name
 
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
 CORPUS = r"^[a-z-]+(:[a-z_]+)?$"
 ONE_LINE = r"^[^\n]+$"
 
+# The type of a field carries its pattern.
+_ID_IN_JSON, _NAME_IN_JSON = (get_args(type_)[1].pattern for type_ in (Id, Name))
 _NAME = "Start with a lower-case letter; use up to 64 lower-case letters, digits and underscores"
 _TEXTS = {
-    ID_PATTERN: "Use characters other than control characters, such as line breaks",
-    NAME_PATTERN: _NAME,
+    _ID_IN_JSON: "Use characters other than control characters, such as line breaks",
+    _NAME_IN_JSON: _NAME,
     NAME: _NAME,
     CORPUS: "Name a corpus, or a corpus and a part of it, for example cad:identity",
     ONE_LINE: "Write a single line",

@@ -9,10 +9,8 @@ from msgspec import Meta
 MAX_TEXT_CHARS = 20_000
 
 # No control characters: ids appear in headers, keys, file names and terminals. `$` alone would allow a final newline.
-ID_PATTERN = r"^[^\x00-\x1f\x7f]+$(?!\n)"
-NAME_PATTERN = r"^[a-z][a-z0-9_]*$(?!\n)"
-Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=ID_PATTERN)]
-Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=NAME_PATTERN)]
+Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
+Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$(?!\n)")]
 Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 
 Verdict = Literal["violating", "not_violating", "escalate"]
