@@ -60,8 +60,10 @@ def main() -> NoReturn:
 def _start(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log each step.")] = False) -> None:
     import os
 
+    from leads.files import keep_private
     from leads.processes import QUIET
 
+    keep_private()
     os.environ.update(QUIET)
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"

@@ -6,7 +6,6 @@ when the platform could first have known it (`visible_at`) and its position (`of
 
 from __future__ import annotations
 
-import re
 from typing import Annotated, NamedTuple, TypeVar
 
 import msgspec
@@ -14,6 +13,7 @@ from msgspec import Meta
 
 from leads.clock import Micros
 from leads.errors import InvalidInput
+from leads.messages.schema_errors import explained
 from leads_client.fields import DecidedBy, Id, Name, SignalKind, Text, Verdict
 
 ACCOUNT = "account"
@@ -193,9 +193,6 @@ T = TypeVar("T")
 _encoder = msgspec.json.Encoder()
 _event_decoder = msgspec.json.Decoder(Event)
 _recorded_decoder = msgspec.json.Decoder(RecordedEvent)
-# Messages of msgspec that quote the input, and the quotes that are safe to show.
-_QUOTING = re.compile(r"(Object contains unknown field |Invalid enum value |Invalid value )(.*)", re.DOTALL)
-_SAFE = re.compile(r"[`'][A-Za-z0-9_]{1,40}[`']")
 
 
 def encode(record: msgspec.Struct) -> bytes:
@@ -224,21 +221,7 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     except UnicodeDecodeError as error:
         raise InvalidInput("Not valid UTF-8.", remedy="Send JSON encoded as UTF-8.") from error
     except msgspec.ValidationError as error:
-        message, _, path = str(error).rpartition(" - at `$") if " - at `$" in str(error) else (str(error), "", "")
-        raise InvalidInput(_redacted(message) + ".", field=_pointer(path.rstrip("`"))) from error
+        raise explained(error, decoder.type) from error
     except msgspec.MsgspecError as error:
         remedy = "Send JSON encoded as UTF-8; NaN is not valid JSON."
         raise InvalidInput(f"Invalid JSON: {error}.", remedy=remedy) from error
-
-
-def _redacted(message: str) -> str:
-    """The message without a quoted key or value that may be user text."""
-    found = _QUOTING.match(message)
-    if found is None or _SAFE.fullmatch(found[2]):
-        return message
-    return f"{found[1]}…"
-
-
-def _pointer(path: str) -> str | None:
-    """`.body.subject[0]` as `/body/subject/0`."""
-    return path.replace("[", "/").replace("]", "").replace(".", "/") or None

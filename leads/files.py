@@ -1,8 +1,9 @@
-"""Atomic and durable writes, and locks between processes."""
+"""Atomic and durable writes, locks between processes, and who may read what is written."""
 
 from __future__ import annotations
 
 import os
+import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,6 +12,38 @@ from typing import Any
 import msgspec
 
 from leads.errors import Conflict
+
+# The permissions that new files and folders lack: all of those of other users.
+PRIVATE_UMASK = 0o077
+
+
+def keep_private() -> None:
+    """From now on, only the owner can read what this process and its children create, libraries included."""
+    os.umask(PRIVATE_UMASK)
+
+
+def private_folder(path: Path) -> None:
+    """Create a folder and its missing parents, readable only by the owner whatever the umask is."""
+    if not path.is_dir():
+        private_folder(path.parent)
+        path.mkdir(mode=0o777 & ~PRIVATE_UMASK, exist_ok=True)
+
+
+def readable_by_others(path: Path) -> Path | None:
+    """The first file at or below `path` that other users of this host can read or write; None if there is none."""
+    try:
+        mode = path.lstat().st_mode
+    except OSError:
+        return None
+    if not mode & PRIVATE_UMASK or stat.S_ISLNK(mode):
+        return None
+    if not stat.S_ISDIR(mode):
+        return path
+    try:
+        below = sorted(path.iterdir())
+    except OSError:
+        return None
+    return next((found for one in below if (found := readable_by_others(one)) is not None), None)
 
 
 def write_atomic(path: Path, write: Callable[[Path], object], *, temporary: Path | None = None) -> None:
@@ -21,7 +54,7 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, temporary: Path
         write: called with the temporary path.
         temporary: the temporary path, on the same file system; default: a hidden file next to `path`.
     """
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     draft = temporary or path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         write(draft)
@@ -52,7 +85,7 @@ def in_turn(path: Path) -> Iterator[None]:
     """Hold an exclusive lock on `path`; waits for other processes. The lock of a dead process is released."""
     import fcntl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     with path.open("w") as file:
         fcntl.flock(file, fcntl.LOCK_EX)
         yield
@@ -70,7 +103,7 @@ def only_one(path: Path, *, what: str) -> Iterator[None]:
     """
     import fcntl
 
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     with path.open("w") as file:
         try:
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -9,10 +9,11 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, model_validator
 
 from leads.errors import NotFound
+from leads.messages import patterns
 from leads.settings import Settings, load_settings
 from leads.yaml_files import Strict, read_yaml
 
-HarmName = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,63}$")]
+HarmName = Annotated[str, StringConstraints(pattern=patterns.NAME)]
 Share = Annotated[float, Field(gt=0, lt=1)]
 
 DsaCategory = Literal[
@@ -108,7 +109,7 @@ class HarmPolicy(Strict):
     )
     dsa_category: DsaCategory
     text: bool = Field(default=True, description="Whether the model reads the subject's text.")
-    corpora: tuple[Annotated[str, StringConstraints(pattern=r"^[a-z-]+(:[a-z_]+)?$")], ...] = Field(
+    corpora: tuple[Annotated[str, StringConstraints(pattern=patterns.CORPUS)], ...] = Field(
         default=(), description="Public corpora whose labels are used for this harm."
     )
     features: tuple[FeatureRule, ...] = Field(

@@ -11,6 +11,8 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from leads.files import PRIVATE_UMASK, private_folder
+
 _PR_SET_PDEATHSIG = 1
 
 # No process of this project sends telemetry.
@@ -45,8 +47,11 @@ def die_with_parent() -> None:
 
 
 def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
-    """Start a child in its own process group and append its output to `log`. It ends when this process does."""
-    log.parent.mkdir(parents=True, exist_ok=True)
+    """Start a child in its own process group and append its output to `log`. It ends when this process does.
+
+    Only its owner can read what it creates.
+    """
+    private_folder(log.parent)
     with log.open("ab") as out:
         return subprocess.Popen(
             command,
@@ -56,6 +61,7 @@ def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subpr
             env={**_FEW_HEAPS, **os.environ, **QUIET, **env},
             preexec_fn=die_with_parent,
             process_group=0,
+            umask=PRIVATE_UMASK,
         )
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from leads.errors import ConfigurationError
+from leads.messages.patterns import pydantic_message
 
 # The folder that contains the packages: a checkout, or site-packages.
 PACKAGES = Path(__file__).resolve().parent.parent
@@ -212,5 +213,4 @@ def load_settings(**overrides: object) -> Settings:
     except ValidationError as error:
         first = error.errors()[0]
         name = "LEADS_" + "_".join(str(part) for part in first["loc"]).upper()
-        message = first["msg"].removeprefix("Value error, ")
-        raise ConfigurationError(f"{message}.", field=name, remedy="Correct or unset it.") from None
+        raise ConfigurationError(f"{pydantic_message(first)}.", field=name, remedy="Correct or unset it.") from None

@@ -10,6 +10,7 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from leads.errors import ConfigurationError
+from leads.messages.patterns import pydantic_message
 
 # Our files are four levels deep. The limit stops aliases that make a node contain itself.
 _MAX_DEPTH = 16
@@ -99,7 +100,7 @@ def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path:
         "missing": f"Add {at[-1] if at else 'it'}.",
     }.get(first["type"], "Correct the value.")
     return ConfigurationError(
-        f"{key}: {first['msg'].removeprefix('Value error, ')}.",
+        f"{key}: {pydantic_message(first)}.",
         field=f"{path}:{lines.get(nearest, 1)}",
         remedy=remedy,
     )

@@ -18,6 +18,7 @@ from features.contract import FeatureContract
 from leads import clock
 from leads.clock import Micros
 from leads.errors import Conflict
+from leads.files import private_folder
 from models import golden, manifest
 from models.calibrator import Calibrator
 from models.manifest import Manifest, sha256
@@ -86,7 +87,7 @@ def write_version(
         raise Conflict("The folder already exists.", field=str(folder), remedy="Choose another, or remove it.")
     draft = folder.with_name(folder.name + ".tmp")
     shutil.rmtree(draft, ignore_errors=True)
-    draft.mkdir(parents=True)
+    private_folder(draft)
     about = Manifest(
         harm=parts.harm,
         contract_hash=parts.contract.hash,

@@ -18,11 +18,11 @@ from features.online.reader import open_reader
 from leads import clock
 from leads.clock import Clock
 from leads.db.engine import open_engine
-from leads.db.keys import ApiKey, KeyCache
 from leads.errors import LeadsError
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
+from serving.http.access.key_cache import KeyCache
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
@@ -77,13 +77,9 @@ class Runtime:
         """Run blocking work that reads in a thread, so that it doesn't block the event loop."""
         return await _in_thread(self.threads.reads, partial(work, *args, **kwargs))
 
-    async def verify(self, text: str) -> ApiKey:
-        """Verify an API key in a thread.
-
-        Raises:
-            NotAuthenticated, Unavailable: as `KeyCache.verify`.
-        """
-        return await _in_thread(self.threads.keys, partial(self.keys.verify, text))
+    async def check_key(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
+        """Like `run`, for what has to be asked of the database about a key."""
+        return await _in_thread(self.threads.keys, partial(work, *args, **kwargs))
 
     async def write(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work that writes in a thread.

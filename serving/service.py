@@ -16,9 +16,12 @@ from starlette.responses import Response
 
 from leads.api.requests import parse_scoring
 from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.files import keep_private
 from leads.settings import load_settings
 from serving.http import health, problems
-from serving.http.middleware import KEY, REQUEST_ID, ApiMiddleware
+from serving.http.access.authentication import KEY
+from serving.http.access.connections import limit_connections
+from serving.http.middleware import REQUEST_ID, ApiMiddleware
 from serving.http.openapi.operations import native
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
@@ -62,6 +65,7 @@ class LeadServing:
 
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
+        keep_private()
         settings = load_settings()
         logs.set_up(settings)
         opened = open_runtime(settings)
@@ -107,6 +111,7 @@ class LeadServing:
         return result
 
 
+limit_connections()
 LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
     ApiMiddleware, runtime=runtime, checks={"/score": parse_scoring}
 )

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from leads.errors import Unavailable
+from leads.files import private_folder
 from leads.processes import python, start, stop
 from leads.settings import PACKAGES, Settings
 
@@ -95,7 +96,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "BENTOML_HOME": str(settings.root / "bentoml"),
         "BENTOML_CONFIG_OPTIONS": _bentoml_options(settings.workers),
     }
-    (settings.root / "bentoml").mkdir(parents=True, exist_ok=True)
+    private_folder(settings.root / "bentoml")
     return env
 
 

@@ -9,6 +9,7 @@ import yaml
 
 from features.offline.frames import point_in_time
 from leads.db.engine import open_engine
+from leads.files import private_folder
 from leads.policies import Policies
 from leads.settings import Settings
 from training.config import SEED, TrainingConfig, load_config
@@ -72,7 +73,7 @@ def as_yaml(config: TrainingConfig) -> str:
 
 def _save(settings: Settings, harm: str, tuned: Tuned) -> Path:
     path = settings.root / "tuned" / f"{harm}.yaml"
-    path.parent.mkdir(parents=True, exist_ok=True)
+    private_folder(path.parent)
     comment = (
         f"# Found by leads train {harm} --tune in {tuned.trials} trials, {tuned.pruned} of them pruned.\n"
         f"# Held-out log loss {tuned.after:.5f}, before {tuned.before:.5f}.\n"

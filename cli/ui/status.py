@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -21,6 +22,7 @@ from leads.db.canary_retreats import Retreat
 from leads.db.engine import reading, schema_revision
 from leads.db.model_changes import CHAMPION
 from leads.errors import LeadsError
+from leads.files import readable_by_others
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
@@ -73,7 +75,21 @@ def show_status(settings: Settings, policies: Policies) -> None:
     ]
     console.print(table(title, ("part", "state"), [(name, escape(value)) for name, value in rows]))
     print_corpora(settings)
+    _warn_if_readable(settings)
     next_steps(*_missing(counts, folded, published=bool(champions), trained=bool(trained)))
+
+
+def _warn_if_readable(settings: Settings) -> None:
+    """Warn if other users of this host can read texts, reasons or hashes of keys, and say how to prevent it."""
+    places, url = [settings.root], sa.make_url(settings.database)
+    if url.get_backend_name() == "sqlite" and url.database and settings.root not in Path(url.database).parents:
+        places.append(Path(url.database))
+    for place in places:
+        found = readable_by_others(place)
+        if found is not None:
+            note(f"\n[yellow]warning:[/yellow] Other users of this host can read {escape(str(found))}.")
+            note(f"  To prevent it: [bold]chmod -R go= {escape(shlex.quote(str(place)))}[/bold]")
+            return
 
 
 def _counts(settings: Settings) -> Counts | None:

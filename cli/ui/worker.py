@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from cli.ui.terminal import next_steps, note, progress_by_step
 from features.fold.fold import Partition
+from leads.messages.wording import counted
 from leads.settings import Settings
 from serving.worker.run import run_once
 
@@ -20,7 +21,7 @@ def process_once(settings: Settings, partitions: Sequence[Partition], *, quiet: 
         done = run_once(settings, partitions, on_progress=tell)
     note(f"Features are up to date to event {done.offset:,}.")
     if done.has_models:
-        note(f"Scored {done.scored:,} subjects and opened {done.opened:,} leads.")
+        note(f"Scored {counted(done.scored, 'subject')} and opened {counted(done.opened, 'lead')}.")
     else:
         note("No model version is published yet, so nothing was scored.")
     if quiet:

@@ -14,6 +14,7 @@ from feast.infra.registry.file import FileRegistryStore
 from feast.repo_config import RegistryConfig
 
 from features.feast.store import repo_config
+from leads.files import private_folder
 from leads.settings import REPOSITORY, Settings, load_settings
 
 
@@ -31,7 +32,7 @@ class SettingsRegistryStore(FileRegistryStore):  # type: ignore[misc]
 
     def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:
         settings = project_settings()
-        settings.features_dir.mkdir(parents=True, exist_ok=True)
+        private_folder(settings.features_dir)
         super().__init__(repo_config(settings).registry, repo_path)
 
 

@@ -15,6 +15,7 @@ from features.evaluate.columns import FEATURE_SERVICE
 from features.feast.online_config import PROJECT, online_config
 from features.layout import JOIN_KEYS, LAYOUTS, packed_name
 from leads.errors import ConfigurationError
+from leads.files import private_folder
 from leads.settings import Settings
 
 if TYPE_CHECKING:
@@ -147,7 +148,7 @@ def _unchecked(target: Any = None, **_options: object) -> Any:
 
 def open_store(settings: Settings, *, apply: bool = False) -> FeatureStore:
     """Feast's `FeatureStore` for these settings; `apply` first registers everything in `definitions`."""
-    settings.features_dir.mkdir(parents=True, exist_ok=True)
+    private_folder(settings.features_dir)
     import_feast()
     from feast import FeatureStore
 

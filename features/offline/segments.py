@@ -24,7 +24,7 @@ from features.fold.fold import WHOLE, Batch, Partition, ViewBatch
 from features.layout import JOIN_KEYS, LAYOUT_OF, LAYOUTS, packed_name
 from leads.clock import Micros
 from leads.errors import ConfigurationError
-from leads.files import write_atomic, write_json
+from leads.files import private_folder, write_atomic, write_json
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 # Increase this when the fold changes what it counts without a change of layout.
@@ -91,7 +91,7 @@ class Segments:
         manifest = self.manifest()
         for layout in LAYOUTS:
             view = self.folder / layout.view
-            view.mkdir(parents=True, exist_ok=True)
+            private_folder(view)
             known = {*manifest.retired, *(f"{layout.view}/{name}" for name in manifest.segments.get(layout.view, ()))}
             if not (view / "empty.parquet").exists():
                 # Feast can't read a folder without files.

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from leads.db import guard
 from leads.errors import ConfigurationError
+from leads.files import private_folder
 from leads.settings import Settings
 
 _MIGRATIONS = Path(__file__).parent / "migrations"
@@ -82,13 +83,9 @@ def unchecked_engine(settings: Settings, *, timeout_s: float | None = None) -> E
     size = {"pool_size": _KEPT, "max_overflow": MAX_CONNECTIONS - _KEPT}
     if url.get_backend_name() == "sqlite":
         if url.database:
-            Path(url.database).parent.mkdir(parents=True, exist_ok=True)
-        engine = sa.create_engine(
-            url,
-            poolclass=guard.Pool,
-            connect_args={"timeout": _BUSY_S, "check_same_thread": False},
-            max_overflow=MAX_CONNECTIONS - _KEPT,
-        )
+            private_folder(Path(url.database).parent)
+        waits = {"timeout": _BUSY_S, "check_same_thread": False}
+        engine = sa.create_engine(url, poolclass=guard.Pool, connect_args=waits, **size)
         sa.event.listen(engine, "connect", _sqlite_pragmas)
         sa.event.listen(engine, "begin", _sqlite_begin)
     else:

@@ -7,10 +7,8 @@ import hmac
 import math
 import re
 import secrets
-import threading
-import time
-from collections.abc import Callable, Collection
-from typing import Any, Literal, NamedTuple, TypeVar, get_args
+from collections.abc import Collection
+from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine, Row
@@ -20,19 +18,15 @@ from leads.clock import Clock, Micros
 from leads.db.engine import reading
 from leads.db.event_ids import check_sender
 from leads.db.tables import api_keys
-from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
+from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound
 
-T = TypeVar("T")
 Scope = Literal["score", "leads:read", "leads:decide", "act_as", "events:write", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
-# How long a verified key is trusted without asking the database; and how long while the database is down.
+# How long servers trust the keys that they have read.
 CACHE_S = 5.0
-OUTAGE_S = 60.0
-OUTAGE_TTL_S = 1.0
 MAX_RATE = 1e6
-_MAX_CACHED = 10_000
-_NOBODY = bytes(32)
-_ID = re.compile(r"[0-9a-f]{12}")
+# What `create` makes. Nothing else reaches the database: PostgreSQL fails on a NUL character.
+_TEXT = re.compile(r"ls_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 
 
 class ApiKey(NamedTuple):
@@ -187,24 +181,15 @@ def listing(engine: Engine) -> list[ApiKey]:
         return [_key(row) for row in connection.execute(query)]
 
 
-def verify(engine: Engine, text: str) -> ApiKey:
-    """The key that `text` belongs to.
+class StoredKey(NamedTuple):
+    """A valid key, and the hash that its secret must have."""
 
-    Raises:
-        NotAuthenticated: malformed, unknown or revoked; the error doesn't say which.
-    """
-    prefix, _, rest = text.partition("_")
-    id_, _, secret = rest.partition("_")
-    # Nothing malformed reaches the database: PostgreSQL fails on a NUL character.
-    if prefix != "ls" or not _ID.fullmatch(id_):
-        raise invalid_key()
-    with reading(engine) as connection:
-        row = connection.execute(sa.select(api_keys).where(api_keys.c.id == id_)).first()
-    # Unknown ids are compared too, so that the response time doesn't reveal which ids exist.
-    matches = hmac.compare_digest(digest(secret), row.secret_hash if row else _NOBODY)
-    if row is None or not matches or row.revoked_at is not None:
-        raise invalid_key()
-    return _key(row)
+    key: ApiKey
+    secret_hash: bytes
+
+    def matches(self, secret: str) -> bool:
+        """Whether this is the key's secret; takes as long for a wrong one."""
+        return hmac.compare_digest(digest(secret), self.secret_hash)
 
 
 def invalid_key() -> NotAuthenticated:
@@ -214,76 +199,26 @@ def invalid_key() -> NotAuthenticated:
     )
 
 
-class _Known(NamedTuple):
-    key: ApiKey
-    verified_at: float
-    good_until: float
+def parts_of(text: str) -> tuple[str, str]:
+    """Id and secret. Raises NotAuthenticated when the text can't be a key."""
+    found = _TEXT.fullmatch(text)
+    if found is None:
+        raise invalid_key()
+    return found[1], found[2]
 
 
-class KeyCache:
-    """Caches for a few seconds, by digest, which texts are valid keys and which are not. Thread-safe.
-
-    While the database is down, a key verified within the last minute is still accepted.
-    """
-
-    def __init__(self, engine: Engine, *, ttl_s: float = CACHE_S, timer: Callable[[], float] = time.monotonic) -> None:
-        self._engine = engine
-        self._ttl_s = ttl_s
-        self._timer = timer
-        self._known: dict[bytes, _Known] = {}
-        self._refused: dict[bytes, float] = {}
-        self._lock = threading.Lock()
-
-    def recall(self, digest_: bytes) -> ApiKey | None:
-        """The key if it was verified within the last seconds; doesn't block."""
-        known = self._known.get(digest_)
-        return known.key if known and known.good_until > self._timer() else None
-
-    def was_valid(self, digest_: bytes) -> bool:
-        """Whether this was a valid key when it was last verified, however long ago."""
-        return digest_ in self._known
-
-    def refused(self, digest_: bytes) -> bool:
-        """Whether this was an invalid key within the last seconds, so that the database need not be asked."""
-        return self._refused.get(digest_, 0.0) > self._timer()
-
-    def verify(self, text: str) -> ApiKey:
-        """`verify`, asking the database at most once per `ttl_s`. Blocks.
-
-        Raises:
-            NotAuthenticated: as `verify`.
-            Unavailable: the database is down, and the key wasn't verified within the last minute.
-        """
-        digest_, now = digest(text), self._timer()
-        key = self.recall(digest_)
-        if key is not None:
-            return key
-        try:
-            key = verify(self._engine, text)
-        except NotAuthenticated:
-            self._known.pop(digest_, None)
-            self._keep(self._refused, digest_, now + self._ttl_s)
-            raise
-        except Unavailable:
-            known = self._known.get(digest_)
-            if known is None or now >= known.verified_at + OUTAGE_S:
-                raise
-            # Cached briefly, so that not every request waits for the database to fail.
-            self._keep(self._known, digest_, known._replace(good_until=now + OUTAGE_TTL_S))
-            return known.key
-        self._keep(self._known, digest_, _Known(key, now, now + self._ttl_s))
-        return key
-
-    def _keep(self, kept: dict[bytes, T], digest_: bytes, value: T) -> None:
-        with self._lock:
-            if len(kept) >= _MAX_CACHED:
-                kept.clear()
-            kept[digest_] = value
+def read_valid(engine: Engine, id_: str | None = None) -> dict[str, StoredKey]:
+    """The keys that aren't revoked, by id; with `id_`, only that one."""
+    query = sa.select(api_keys).where(api_keys.c.revoked_at.is_(None))
+    if id_ is not None:
+        query = query.where(api_keys.c.id == id_)
+    with reading(engine) as connection:
+        return {row.id: StoredKey(_key(row), row.secret_hash) for row in connection.execute(query)}
 
 
-def digest(text: str) -> bytes:
-    """SHA-256: in memory, of the whole key; in the database, of its secret part."""
-    return hashlib.sha256(text.encode("utf-8", "replace")).digest()
+def digest(secret: str) -> bytes:
+    """SHA-256 of a key's secret part, which is what the database holds."""
+    return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
 def _key(row: Row[Any]) -> ApiKey:

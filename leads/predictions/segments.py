@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 
 from leads import clock
 from leads.clock import Micros
-from leads.files import sync_folder, write_atomic
+from leads.files import private_folder, sync_folder, write_atomic
 from leads.predictions.batch import SCHEMA
 
 logger = logging.getLogger(__name__)
@@ -57,7 +57,7 @@ def write_segment(
         OSError: the folder can't be written to; no file is left behind.
     """
     if not folder.is_dir():
-        folder.mkdir(parents=True, exist_ok=True)
+        private_folder(folder)
         sync_folder(folder.parent)
         sync_folder(folder.parent.parent)
     raw = pa.BufferOutputStream()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from leads.errors import Unavailable
+from leads.files import private_folder
 from leads.settings import Settings
 
 if TYPE_CHECKING:
@@ -65,7 +66,7 @@ class Connector:
         if uri.startswith("sqlite:///"):
             if not create and not path.is_file():
                 raise Unavailable("There is no model registry yet.", field=str(path), remedy="Run: leads train --all")
-            path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(path.parent)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 

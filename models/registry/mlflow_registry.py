@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from leads import clock
 from leads.errors import ModelRefused
+from leads.files import private_folder
 from leads.settings import Settings
 from models import manifest
 from models.registry import portable
@@ -75,7 +76,7 @@ class MlflowRegistry:
         folder = into / version
         if folder.is_dir():
             return folder
-        into.mkdir(parents=True, exist_ok=True)
+        private_folder(into)
         draft = into / f".{version}.{os.getpid()}.tmp"
         shutil.rmtree(draft, ignore_errors=True)
         try:

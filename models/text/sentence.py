@@ -20,6 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.errors import ConfigurationError
+from leads.files import private_folder
 from leads.text import plain_form, text_hash
 from models.text.ngrams import MAX_CHARS
 
@@ -166,7 +167,7 @@ class _Disk:
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
         if connection is None:
-            self._path.parent.mkdir(parents=True, exist_ok=True)
+            private_folder(self._path.parent)
             connection = self._local.connection = sqlite3.connect(self._path, timeout=5)
             connection.execute("PRAGMA journal_mode=WAL")
             connection.execute("PRAGMA synchronous=NORMAL")

@@ -12,7 +12,9 @@ from leads.errors import TooLarge
 
 MAX_BODY_BYTES = 2 * 1024 * 1024
 MAX_HEADER_BYTES = 16 * 1024
+MAX_HEADER_LINES = 100
 MAX_TARGET_BYTES = 8 * 1024
+HEADERS_TOO_LARGE = f"Send at most {MAX_HEADER_BYTES // 1024} KiB of headers, in at most {MAX_HEADER_LINES} lines."
 BODY_S = 10.0
 Headers = Mapping[bytes, bytes]
 # Closes the connection, because the unread rest of the request would be parsed as the next request.
@@ -37,7 +39,7 @@ def headers_of(scope: Scope) -> Headers:
     """The headers by lower-case name; of a repeated header, the first.
 
     Raises:
-        Refused: the headers, or path and query, are too long.
+        Refused: the headers are too long or too many, or path and query are too long.
     """
     sent: list[tuple[bytes, bytes]] = scope["headers"]
     found: dict[bytes, bytes] = {}
@@ -45,11 +47,16 @@ def headers_of(scope: Scope) -> Headers:
     for name, value in sent:
         size += len(name) + len(value)
         found.setdefault(name, value)
-    if size > MAX_HEADER_BYTES:
-        raise Refused(431, f"The headers are larger than {MAX_HEADER_BYTES:,} bytes.", _CLOSE)
+    if size > MAX_HEADER_BYTES or len(sent) > MAX_HEADER_LINES:
+        raise Refused(431, HEADERS_TOO_LARGE, _CLOSE)
     if len(scope.get("raw_path") or scope["path"]) + len(scope["query_string"]) > MAX_TARGET_BYTES:
         raise Refused(414, f"Path and query string are longer than {MAX_TARGET_BYTES:,} bytes.")
     return found
+
+
+def announces_body(headers: Headers) -> bool:
+    """Whether the headers say that a body follows."""
+    return b"transfer-encoding" in headers or headers.get(b"content-length", b"0") != b"0"
 
 
 async def read_body(headers: Headers, receive: Receive, *, timeout_s: float = BODY_S) -> bytes:
@@ -65,7 +72,8 @@ async def read_body(headers: Headers, receive: Receive, *, timeout_s: float = BO
         raise Refused(400, "Content-Length must be a number of bytes.", _CLOSE)
     if int(length) > MAX_BODY_BYTES:
         raise _too_large()
-    kind = headers.get(b"content-type", b"application/json")
+    # Without a type, a page of another site could send anything: the browser asks only before it sends JSON.
+    kind = headers.get(b"content-type", b"")
     if kind != b"application/json" and kind.partition(b";")[0].strip().lower() != b"application/json":
         raise Refused(415)
     if headers.get(b"content-encoding", b"identity").strip().lower() != b"identity":

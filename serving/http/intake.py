@@ -16,6 +16,7 @@ from leads.events import Body, Event, ItemCreated, Played, SignalReceived, Subje
 from leads.policies import Policies
 from leads_client.schemas.base import Ref, SubjectIn
 from leads_client.schemas.events import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
+from serving.http.access.harms import check_harm
 from serving.http.idempotency import IdempotencyKey
 
 Batch = ItemsIn | SignalsIn | PlaysIn
@@ -38,8 +39,7 @@ def events_of(
     for i, entry in enumerate(entries):
         at = instant(entry.occurred_at, now, field=f"/{name}/{i}/occurredAt")
         if isinstance(entry, SignalIn) and entry.harm is not None:
-            policies.harm(entry.harm, field=f"/{name}/{i}/harm")
-            key.require_harm(entry.harm, field=f"/{name}/{i}/harm")
+            check_harm(policies, key, entry.harm, field=f"/{name}/{i}/harm")
         id_ = entry.event_id or (idempotency_key.event_id(i) if idempotency_key else f"e_{secrets.token_hex(12)}")
         found.append(Event(id_, at, _body(entry)))
     return found

@@ -15,7 +15,7 @@ from leads.db.engine import reading
 from leads.db.items import contents, current_contents
 from leads.db.keys import ApiKey
 from leads.errors import AccessDenied
-from leads.events import Subject
+from leads.events import SignalReceived, Subject
 from leads_client.schemas.leads import (
     ClaimedLead,
     ClaimedOut,
@@ -33,6 +33,7 @@ from leads_client.schemas.leads import (
     SubjectDecisionIn,
     TrailOut,
 )
+from serving.http.access.harms import check_harm, shows
 from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, trail_out
 from serving.queue import decisions, leases, queue
 from serving.queue.decisions import Ruling
@@ -72,11 +73,13 @@ def list_leads(runtime: Runtime, key: ApiKey, filter_: LeadFilter) -> LeadsOut:
 
 
 def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
-    """Show a lead with its subject and the signals about it."""
+    """Show a lead with its subject and the signals about it, except those of harms that the key may not see."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
         content = current_contents(connection, [lead.subject]).get(lead.subject)
-        return detail_out(lead, content, subject_events.of_subject(connection, lead.subject))
+        history = subject_events.of_subject(connection, lead.subject)
+        signals = [x for x in history if isinstance(x.event.body, SignalReceived) and shows(key, x.event.body.harm)]
+        return detail_out(lead, content, signals)
 
 
 def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
@@ -141,8 +144,7 @@ def decide_subject(
     connection: Connection, runtime: Runtime, key: ApiKey, subject: Subject, body: SubjectDecisionIn
 ) -> DecidedOut:
     """Decide a subject under a harm."""
-    runtime.policies.harm(body.harm, field="/harm")
-    key.require_harm(body.harm)
+    check_harm(runtime.policies, key, body.harm, field="/harm")
     ruling = _ruling(key, body)._replace(appeal=body.appeal)
     return decided_out(
         decisions.decide_subject(
@@ -187,14 +189,13 @@ def _harms(runtime: Runtime, key: ApiKey, requested: tuple[str, ...] | None, fie
     if requested is None:
         return key.harms if key.harms is not None else frozenset(runtime.policies.harms)
     for harm in requested:
-        runtime.policies.harm(harm, field=field)
-        key.require_harm(harm, field=field)
+        check_harm(runtime.policies, key, harm, field=field)
     return frozenset(requested)
 
 
 def _lead(connection: Connection, runtime: Runtime, key: ApiKey, id_: str) -> Lead:
     lead = find_lead(connection, id_, queue=runtime.policies.queue, now=runtime.clock()) if _ID.fullmatch(id_) else None
     # A key limited to some harms must not learn whether a lead of another harm exists.
-    if lead is None or (key.harms is not None and lead.harm not in key.harms):
+    if lead is None or not shows(key, lead.harm):
         raise lead_not_found()
     return lead

@@ -2,15 +2,12 @@
 
 It assigns the request id, enforces limits on size, time and rate, checks the key, and sends errors as problem
 documents. At the end it records metrics, a line in the access log, and a trace. Every route needs a key except the
-health routes, which are handled here. A key is sent as `X-API-Key`, as `Authorization: Bearer`, or as the password of
-HTTP Basic authentication, which lets people open the API's pages in a browser.
+health routes, which are handled here.
 """
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
 import logging
 import re
 import secrets
@@ -21,11 +18,11 @@ from typing import TYPE_CHECKING
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from leads.db import deadline, keys
-from leads.db.keys import ApiKey
-from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
+from leads.db import deadline
+from leads.errors import LeadsError, TooManyRequests, Unavailable
 from serving.http import health, problems
-from serving.http.bodies import Disconnected, Headers, Refused, headers_of, read_body
+from serving.http.access.authentication import KEY, STATIC, authenticate, is_page
+from serving.http.bodies import Disconnected, Headers, Refused, announces_body, headers_of, read_body
 from serving.http.responses import NO_RESPONSE, ResponseRecorder, log_access, route_of
 from serving.observe import request_notes
 from serving.observe.logs import trace_of
@@ -37,12 +34,11 @@ if TYPE_CHECKING:
     from opentelemetry.trace import Span
 
 OPEN_PATHS = health.ALIVE | {health.READY}
-KEY = "leads.key"
 REQUEST_ID = "leads.request_id"
 # Longer than the timeouts of all parts, and shorter than BentoML's, whose response isn't a problem document.
 REQUEST_S = 20.0
 _LONGER_S = 3.0
-_WITHOUT_BODY = frozenset(("GET", "HEAD", "OPTIONS"))
+_READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _NO_HEADERS: Headers = {}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 _log = logging.getLogger(__name__)
@@ -102,9 +98,7 @@ class ApiMiddleware:
             # Nobody reads this response, but BentoML's timeout waits for one.
             await response.replace(Response(status_code=NO_RESPONSE), scope, receive)
         except LeadsError as error:
-            # Browsers send the password only after a Basic challenge, even for scripts and styles.
-            browser = b"text/html" in exchange.headers.get(b"accept", b"") or b"sec-fetch-dest" in exchange.headers
-            await response.replace(problems.from_error(error, request_id, browser=browser), scope, receive)
+            await response.replace(problems.from_error(error, request_id, page=is_page(scope)), scope, receive)
         except Refused as error:
             refusal = problems.from_status(error.status, request_id, detail=error.detail)
             refusal.headers.update(error.headers)
@@ -137,7 +131,7 @@ class ApiMiddleware:
         exchange.headers = headers_of(exchange.scope)
         parts = self._runtime() if exchange.parts is None else exchange.parts
         exchange.begin_trace()
-        key = await _authenticate(exchange.headers, parts)
+        key = await authenticate(exchange.scope, exchange.headers, parts)
         exchange.notes.key_id, exchange.scope[KEY] = key.id, key
         try:
             parts.rates.take(key)
@@ -145,7 +139,8 @@ class ApiMiddleware:
             parts.metrics.rate_limited("key")
             raise
         exchange.mark("auth")
-        if exchange.scope["method"] in _WITHOUT_BODY:
+        method = exchange.scope["method"]
+        if method in _READING or (method != "POST" and not announces_body(exchange.headers)):
             return receive
         body = await read_body(exchange.headers, receive)
         exchange.bytes_in = len(body)
@@ -175,7 +170,7 @@ class _Exchange:
         self.scope = scope
         self.parts = parts
         self.notes = Notes(request_id)
-        self.response = ResponseRecorder(send, request_id)
+        self.response = ResponseRecorder(send, request_id, keep=scope["path"].startswith(STATIC))
         self.headers = _NO_HEADERS
         self.bytes_in = 0
         self._span: Span | None = None
@@ -205,45 +200,3 @@ class _Exchange:
                 self.parts.tracing.end(self._span, notes, stages, method=method, route=route, status=response.status)
         if response.status >= 400 or route not in OPEN_PATHS:
             log_access(notes, method, route, response, seconds, self.bytes_in)
-
-
-async def _authenticate(headers: Headers, parts: Runtime) -> ApiKey:
-    """Verify the request's key.
-
-    Raises:
-        NotAuthenticated: no key, or an invalid one.
-        TooManyRequests: the key isn't cached, and too many unknown keys are being looked up.
-    """
-    text = _sent_key(headers)
-    if text is None:
-        raise NotAuthenticated(
-            "API key missing.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
-        )
-    digest = keys.digest(text)
-    known = parts.keys.recall(digest)
-    if known is not None:
-        return known
-    if parts.keys.refused(digest):
-        raise keys.invalid_key()
-    if not parts.keys.was_valid(digest):
-        # Recently valid keys skip this limit, so that a flood of unknown keys can't lock them out.
-        try:
-            parts.rates.take_unknown()
-        except TooManyRequests:
-            parts.metrics.rate_limited("unknown_keys")
-            raise
-    return await parts.verify(text)
-
-
-def _sent_key(headers: Headers) -> str | None:
-    if (own := headers.get(b"x-api-key")) is not None:
-        return own.decode("latin-1")
-    scheme, _, value = headers.get(b"authorization", b"").partition(b" ")
-    if scheme.lower() == b"bearer":
-        return value.strip().decode("latin-1")
-    if scheme.lower() == b"basic":
-        try:
-            return base64.b64decode(value, validate=True).decode().partition(":")[2]
-        except (binascii.Error, UnicodeDecodeError):
-            return ""
-    return None

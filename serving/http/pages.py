@@ -12,6 +12,8 @@ from starlette.requests import Request
 from starlette.responses import HTMLResponse, RedirectResponse, Response
 from starlette.routing import Route
 
+from leads.db.keys import ApiKey
+from serving.http.access.authentication import KEY
 from serving.runtime import Runtime
 
 _PAGE = """<!DOCTYPE html>
@@ -47,8 +49,9 @@ def create_pages(runtime: Callable[[], Runtime]) -> Starlette:
     async def script(_: Request) -> Response:
         return Response(_SCRIPT, media_type="text/javascript")
 
-    async def metrics(_: Request) -> Response:
-        text = await runtime().run(runtime().metrics.text)
+    async def metrics(request: Request) -> Response:
+        key: ApiKey = request.scope[KEY]
+        text = await runtime().run(runtime().metrics.text, key.harms)
         return Response(text, media_type="text/plain; version=0.0.4; charset=utf-8")
 
     async def index(_: Request) -> Response:

@@ -13,7 +13,17 @@ from typing import Any, NamedTuple
 import msgspec
 from starlette.responses import Response
 
-from leads.errors import LeadsError, NotAuthenticated, TooManyRequests, Unavailable
+from leads.errors import (
+    AccessDenied,
+    Conflict,
+    InvalidInput,
+    LeadsError,
+    NotAuthenticated,
+    NotFound,
+    TooLarge,
+    TooManyRequests,
+    Unavailable,
+)
 
 MEDIA_TYPE = "application/problem+json"
 
@@ -25,23 +35,27 @@ class Detail(NamedTuple):
     detail: str
 
 
-def from_error(error: LeadsError, request_id: str, *, browser: bool = False) -> Response:
-    """Create the problem document of an error."""
+def from_error(error: LeadsError, request_id: str, *, page: bool = False) -> Response:
+    """Create the problem document of an error. `page`: in response to a request for one of the API's pages."""
     text = error.message if error.remedy is None else f"{error.message} {error.remedy}"
     if error.status == HTTPStatus.INTERNAL_SERVER_ERROR:
         text = "The service is not configured correctly. See its log."
     errors = [Detail(*fault) for fault in error.faults if fault.field.startswith("/")]
-    response = _response(error.status, _slug(error), error.title, text, errors, request_id)
+    response = _response(error.status, _slug(type(error)), error.title, text, errors, request_id)
     if isinstance(error, NotAuthenticated):
-        # On `Basic`, browsers ask for a password, so people can open the API's pages with a key.
-        response.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if browser else "Bearer"
+        # On `Basic`, browsers ask for a password and send it from then on, even for scripts and styles.
+        response.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if page else "Bearer"
     if isinstance(error, TooManyRequests | Unavailable):
         response.headers["Retry-After"] = str(error.retry_after_s)
     return response
 
 
 def from_status(status: int, request_id: str, *, detail: str | None = None, errors: Sequence[Detail] = ()) -> Response:
-    """Create the problem document of an HTTP status."""
+    """Create the problem document of an HTTP status, of the same type as that of an error with this status."""
+    kind = _KINDS.get(status)
+    if kind is not None:
+        text = detail or _WHAT_NEXT.get(status, kind.title)
+        return _response(status, _slug(kind), kind.title, text, errors, request_id)
     known = HTTPStatus(status) if status in set(HTTPStatus) else HTTPStatus.INTERNAL_SERVER_ERROR
     slug = known.phrase.lower().replace(" ", "-").replace("'", "")
     return _response(
@@ -51,7 +65,7 @@ def from_status(status: int, request_id: str, *, detail: str | None = None, erro
 
 def from_errors(error: LeadsError, errors: Sequence[Detail], request_id: str) -> Response:
     """Create the problem document of a scoring request without any score. `error` determines status and title."""
-    return _response(error.status, _slug(error), error.title, "Nothing could be scored.", errors, request_id)
+    return _response(error.status, _slug(type(error)), error.title, "Nothing could be scored.", errors, request_id)
 
 
 def from_response(status: int, body: bytes, request_id: str) -> Response:
@@ -74,6 +88,12 @@ class _Foreign(msgspec.Struct):
     detail: tuple[_Fault, ...] = ()
 
 
+_KINDS: dict[int, type[LeadsError]] = {
+    kind.status: kind
+    for kind in (
+        InvalidInput, TooLarge, NotAuthenticated, AccessDenied, NotFound, Conflict, TooManyRequests, Unavailable,
+    )
+}  # fmt: skip
 _WHAT_NEXT = {
     404: "Route not found. See GET /v1/openapi.json.",
     405: "Method not allowed for this route. See GET /v1/openapi.json.",
@@ -95,6 +115,6 @@ def _response(status: int, slug: str, title: str, detail: str, errors: Sequence[
     return Response(msgspec.json.encode(body), status, media_type=MEDIA_TYPE)
 
 
-def _slug(error: LeadsError) -> str:
+def _slug(kind: type[LeadsError]) -> str:
     """Convert `NotFound` to `not-found`."""
-    return re.sub(r"(?<!^)(?=[A-Z])", "-", type(error).__name__).lower()
+    return re.sub(r"(?<!^)(?=[A-Z])", "-", kind.__name__).lower()

@@ -13,6 +13,7 @@ from collections.abc import Callable
 
 from leads.db.keys import ApiKey
 from leads.errors import TooManyRequests
+from leads.messages.wording import counted
 
 BURST_S = 2.0
 UNIT_BYTES = 4_096
@@ -72,7 +73,7 @@ class RateLimits:
         wait = bucket.take(now)
         if wait:
             raise TooManyRequests(
-                f"This key is limited to {rate:g} requests per second.",
+                f"This key is limited to {counted(rate, 'request')} per second.",
                 retry_after_s=wait,
                 remedy=f"Wait {wait} s. Each further {UNIT_BYTES // 1024} KiB of a body count as one more request.",
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Iterable
 from typing import Any
 
 from starlette.responses import Response
@@ -17,17 +18,25 @@ from serving.observe.request_notes import Notes
 NO_RESPONSE = 499
 _KNOWN_PATHS = health.ALIVE | {health.READY, "/", "/metrics", "/score", "/docs.json"}
 _PROBLEM = problems.MEDIA_TYPE.encode()
+# No other site may show a page of ours in a frame, where its clicks could be stolen.
+_CSP, _NO_FRAMES = b"content-security-policy", b"frame-ancestors 'none'"
+_NO_SNIFFING, _NO_STORE = (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")
 _MAX_FOREIGN = 65_536
 
 
 class ResponseRecorder:
-    """Sends responses with the request's id, and replaces errors of other libraries by problem documents."""
+    """Sends responses with the request's id, and replaces errors of other libraries by problem documents.
 
-    __slots__ = ("_body", "_own", "_request_id", "_send", "_started", "bytes_out", "status")
+    Args:
+        keep: whether browsers and proxies may store the response.
+    """
 
-    def __init__(self, send: Send, request_id: str) -> None:
+    __slots__ = ("_body", "_keep", "_own", "_request_id", "_send", "_started", "bytes_out", "status")
+
+    def __init__(self, send: Send, request_id: str, *, keep: bool = False) -> None:
         self._send = send
         self._request_id = request_id
+        self._keep = keep
         self._body: bytearray | None = None
         self._own = False
         self._started = False
@@ -41,7 +50,10 @@ class ResponseRecorder:
                 self.status, self._body = status, bytearray()
                 return
             self.status, self._started = status, True
-            message["headers"] = [*message.get("headers", ()), (b"x-request-id", self._request_id.encode())]
+            message["headers"] = [
+                *secured(message.get("headers", ()), keep=self._keep),
+                (b"x-request-id", self._request_id.encode()),
+            ]
         elif self._body is not None:
             self._body += message.get("body", b"")[:_MAX_FOREIGN]
             return
@@ -60,6 +72,18 @@ class ResponseRecorder:
         if not self._started:
             self._body, self._own = None, True
             await response(scope, receive, self.send)
+
+
+def secured(headers: Iterable[tuple[bytes, bytes]], *, keep: bool = False) -> list[tuple[bytes, bytes]]:
+    """The headers, with those that tell browsers not to frame the response, guess its type or, unless `keep`, store it.
+
+    Nearly every response contains personal text: texts, reasons, names of reviewers.
+    """
+    given = list(headers)
+    policy = b"; ".join([value for name, value in given if name == _CSP] + [_NO_FRAMES])
+    ours = [_NO_SNIFFING, (_CSP, policy)] if keep else [_NO_SNIFFING, (_CSP, policy), _NO_STORE]
+    names = {name for name, _ in ours}
+    return [pair for pair in given if pair[0] not in names] + ours
 
 
 def route_of(scope: Scope) -> str:

@@ -22,11 +22,15 @@ from leads.db.deadline import transaction
 from leads.db.keys import ApiKey, Scope
 from leads.errors import LeadsError
 from leads.events import Subject
+from leads.messages import patterns
+from leads.messages.patterns import pydantic_message
 from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ExtendIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
+from serving.http.access.authentication import KEY
+from serving.http.access.harms import shows
 from serving.http.idempotency import IdempotencyKey, StoredResponse
-from serving.http.middleware import KEY, REQUEST_ID
+from serving.http.middleware import REQUEST_ID
 from serving.http.openapi.examples import CURSOR, LEAD_ID
 from serving.http.openapi.operations import describe, parameter, with_nulls
 from serving.http.score_request import NothingScored, score
@@ -34,7 +38,6 @@ from serving.http.serializers import models_out
 from serving.runtime import Runtime
 from serving.scoring.stages import Stages
 
-_TYPE = r"^[a-z][a-z0-9_]{0,63}$"
 LeadId = Annotated[str, Path(**parameter("The `id` of a lead, from GET /v1/leads or POST /v1/leads/claim.", LEAD_ID))]
 Work = Callable[[Connection, IdempotencyKey | None], msgspec.Struct]
 
@@ -88,8 +91,8 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
     @app.get("/models", **describe("GET /models"))
     async def get_models(request: Request) -> Response:
         key, published = _key(request, None), runtime().published
-        served = [x for x in published.status() if key.harms is None or x.harm in key.harms]
-        return _json(models_out(served, published.checked_at))
+        served = [x for x in published.status() if shows(key, x.harm)]
+        return _json(models_out(served, published.checked_at, str(runtime().settings.root)))
 
 
 def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
@@ -118,7 +121,8 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         harm: Annotated[list[str] | None, Query(**parameter("Only these harms.", ["spam"]))] = None,
         state: Annotated[StateFilter, Query(**parameter("Only leads in this state.", "open"))] = "open",
         type_id: Annotated[
-            str | None, Query(alias="typeId", pattern=_TYPE, **parameter("Only subjects of this type.", "comment"))
+            str | None,
+            Query(alias="typeId", pattern=patterns.NAME, **parameter("Only subjects of this type.", "comment")),
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200, **parameter("Maximum number of leads.", 20))] = 50,
         cursor: Annotated[
@@ -223,7 +227,7 @@ def _on_error(request: Request, error: Exception) -> Response:
 def _on_bad_parameter(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     found: list[dict[str, Any]] = list(error.errors())
-    errors = [problems.Detail("/" + "/".join(map(str, x["loc"][1:])), x["msg"]) for x in found]
+    errors = [problems.Detail("/" + "/".join(map(str, x["loc"][1:])), pydantic_message(x)) for x in found]
     text = "A parameter is invalid."
     return problems.from_status(422, request.scope[REQUEST_ID], detail=text, errors=errors)
 

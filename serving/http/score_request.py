@@ -11,6 +11,7 @@ from leads.errors import LeadsError
 from leads.events import Subject
 from leads_client.schemas.base import RefOut, SubjectIn, WeighedReason
 from leads_client.schemas.scores import Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
+from serving.http.access.harms import check_harm
 from serving.http.problems import Detail
 from serving.observe import request_notes
 from serving.runtime import Runtime
@@ -46,8 +47,7 @@ def score(
     """
     key.require("score")
     for i, harm in enumerate(body.harms or ()):
-        runtime.policies.harm(harm, field=f"/harms/{i}")
-        key.require_harm(harm, field=f"/harms/{i}")
+        check_harm(runtime.policies, key, harm, field=f"/harms/{i}")
     at = runtime.clock()
     valid = [(i, subject) for i, subject in enumerate(body.subjects) if isinstance(subject, SubjectIn)]
     requests = [_request(subject, body.harms, key.harms) for _, subject in valid]

@@ -110,11 +110,11 @@ def decided_out(decided: Decided) -> DecidedOut:
     )
 
 
-def models_out(served: list[ServingStatus], checked_at: int) -> ModelsOut:
-    return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(_harm_models(x) for x in served))
+def models_out(served: list[ServingStatus], checked_at: int, home: str) -> ModelsOut:
+    return ModelsOut(checked_at=time_text(checked_at or None), models=tuple(_harm_models(x, home) for x in served))
 
 
-def _harm_models(status: ServingStatus) -> HarmModels:
+def _harm_models(status: ServingStatus, home: str) -> HarmModels:
     canary = None
     if status.published.canary is not None:
         retreat = status.retreat
@@ -134,7 +134,8 @@ def _harm_models(status: ServingStatus) -> HarmModels:
         previous=status.previous,
         aliases=status.published.aliases,
         converged=status.converged,
-        refused=status.refused,
+        # Reasons may contain paths. Callers needn't know where the service keeps its files.
+        refused={version: why.replace(home, "…") for version, why in status.refused.items()},
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter as Tally
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
@@ -100,6 +100,7 @@ class Metrics:
         )
         self._inflight = summed("leads_inflight_requests", "HTTP requests in progress.")()
         self._limited = counter("leads_rate_limited_total", "Requests refused by a rate limit.", "limit")
+        self._closed = counter("leads_connections_closed_total", "Connections closed over a limit.", "limit")
         self._stages = histogram(
             "leads_stage_seconds", "Time per stage of a scoring call, in seconds.", _STAGE_SECONDS, "stage"
         )
@@ -141,6 +142,10 @@ class Metrics:
         """Count a request refused by a rate limit: `key` or `unknown_keys`."""
         self._limited(limit).inc()
 
+    def connection_closed(self, limit: str) -> None:
+        """Count a connection closed for what it sent, or didn't send, around its requests."""
+        self._closed(limit).inc()
+
     def observe_stages(self, done: Iterable[Stage]) -> None:
         """Observe the times of a scoring call's stages."""
         for stage in done:
@@ -171,9 +176,13 @@ class Metrics:
         for version in {*now.versions, *self._versions.seen}:
             self._versions(*version).set(float(version in now.versions))
 
-    def text(self) -> bytes:
-        """The metrics in Prometheus' text format, summed over all processes of the instance. Blocks."""
-        return text_of(self._registry)
+    def text(self, harms: Collection[str] | None = None) -> bytes:
+        """The metrics in Prometheus' text format, summed over all processes of the instance. Blocks.
+
+        Args:
+            harms: leave out the series of all other harms; None: none.
+        """
+        return text_of(self._registry, harms)
 
     def _group(self, group: GroupScores) -> None:
         harm, role = group.group.version.harm, group.group.role

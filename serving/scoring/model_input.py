@@ -10,6 +10,7 @@ from features.evaluate.plan import Evaluated
 from features.layout import DAY_S, Matrix
 from leads.errors import Unavailable
 from leads.events import ACCOUNT
+from leads.messages.wording import counted
 from serving.scoring.groups import VersionGroup
 from serving.scoring.text_cache import TextCache, version_key
 
@@ -34,7 +35,7 @@ def model_vector(group: VersionGroup, features: Evaluated, cache: TextCache) -> 
 
 def rule_error(harm: str, column: Column) -> Unavailable:
     """The error of an input that isn't scored because this column's value is missing or too old."""
-    too_old = "" if column.max_age_s is None else f" or older than {column.max_age_s / DAY_S:g} days"
+    too_old = "" if column.max_age_s is None else f" or older than {counted(column.max_age_s / DAY_S, 'day')}"
     return Unavailable(
         f"{harm} can't be scored: {column.name} is missing{too_old}.",
         field=column.name,

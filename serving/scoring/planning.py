@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from features.online.reader import Fetched
-from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.errors import AccessDenied, InvalidInput, LeadsError, Unavailable
 from leads.policies import Policies
 from serving.lineup import Lineup
 from serving.scoring.inputs import Input, ScoreRequest, input_error, store_unavailable
@@ -65,8 +65,8 @@ class HarmPlanner:
     ) -> list[_Choice]:
         """The choices of the input's kind, less what this input itself rules out."""
         harm, error = choices[0]
-        # A type that no harm applies to is reported as such, even if the subject is unknown too.
-        if harm is not None or not isinstance(error, InvalidInput):
+        # A type that no harm, or none of the key's, applies to is reported as such, even if the subject is unknown too.
+        if harm is not None or not isinstance(error, InvalidInput | AccessDenied):
             error = input_error(one, has_row, available)
             if error is not None:
                 return [(None, error)]
@@ -82,12 +82,12 @@ class HarmPlanner:
         applying = self._policies.harms_for(type_id)
         if request.harms is None and not applying:
             return [(None, self._unknown_type(type_id))]
-        allowed = self._policies.harms if request.allowed is None else request.allowed
-        open_to = [harm for harm in applying if harm in lineup.champions and harm in allowed]
-        harms = list(dict.fromkeys(request.harms)) if request.harms is not None else open_to
-        if not harms:
-            return [(None, Unavailable("No model version is published yet.", remedy="Train one: leads train"))]
-        return [(harm, self._obstacle(type_id, harm, lineup)) for harm in harms]
+        if request.harms is not None:
+            return [(harm, self._obstacle(type_id, harm, lineup)) for harm in dict.fromkeys(request.harms)]
+        allowed = [harm for harm in applying if request.allowed is None or harm in request.allowed]
+        if not allowed:
+            return [(None, _none_allowed(type_id, request.allowed or ()))]
+        return [(harm, None) for harm in allowed if harm in lineup.champions] or [(None, _no_model(*allowed))]
 
     def _unknown_type(self, type_id: str) -> InvalidInput:
         types = sorted({name for harm in self._policies.harms.values() for name in harm.subject_types})
@@ -105,7 +105,7 @@ class HarmPlanner:
                 remedy=f"It applies to: {', '.join(types)}.",
             )
         if harm not in lineup.champions:
-            return Unavailable(f"No model version of {harm} is published.", remedy=f"Train one: leads train {harm}")
+            return _no_model(harm)
         return None
 
     def _without_features(self, one: Input, harm: str | None, lineup: Lineup) -> LeadsError | None:
@@ -114,3 +114,17 @@ class HarmPlanner:
             return None
         on_text = self._policies.harms[harm].scores_without_features and lineup.champions[harm].uses_text
         return None if on_text and one.text else store_unavailable()
+
+
+def _no_model(*harms: str) -> Unavailable:
+    """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
+    named = " or ".join(harms)
+    return Unavailable(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
+
+
+def _none_allowed(type_id: str, allowed: Collection[str]) -> AccessDenied:
+    return AccessDenied(
+        f"None of this key's harms applies to type {type_id!r}.",
+        field="/typeId",
+        remedy=f"The key is limited to: {', '.join(sorted(allowed))}.",
+    )

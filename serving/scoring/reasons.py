@@ -18,6 +18,17 @@ import numpy.typing as npt
 MAX_REASONS = 4
 # In log-odds. Weaker reasons barely changed the score and are left out.
 MIN_WEIGHT = 0.15
+# Never reasons for a violation, whatever their contribution.
+_REASSURING = frozenset((
+    "ACCOUNT_CLEARED", "ACCOUNT_OLD", "ACCOUNT_QUIET", "ACCOUNT_REPORTS_RIGHTLY", "ACCOUNT_VARIES_TEXTS", "DEVICES_FEW",
+    "DEVICE_OF_ONE", "ITEM_OLD", "ITEM_UNEDITED", "ITEM_UNPLAYED", "LISTENED_ONCE", "PLAYS_STEADY", "TEXT_COPIES_FEW",
+    "TRACKS_VARIED",
+))  # fmt: skip
+# Of these, 0 says something. Of the others it says that something isn't there: no reports, no links.
+_ZERO_TELLS = frozenset((
+    "item.age_h", "account.age_h", "account.plays_1h", "account.plays_24h", "account.plays_7d", "account.plays_90d",
+    "account.track_entropy_7d", "account.report_reliability", "text.score",
+))  # fmt: skip
 
 
 class Reason(msgspec.Struct, frozen=True):
@@ -50,7 +61,7 @@ def explain(
     contributions: npt.NDArray[np.float32],
     margin: float | None = None,
 ) -> Explained:
-    """Explain one score by its strongest reasons, strongest first.
+    """Explain one score by its strongest reasons, strongest first. What speaks against a violation is in the rest.
 
     Args:
         names: (m,) names of the model's inputs.
@@ -65,6 +76,8 @@ def explain(
         if weight <= 0 or name not in PHRASES or not math.isfinite(value):
             continue
         phrase = PHRASES[name](value)
+        if not _speaks_for(phrase.code, name, value):
+            continue
         weights[phrase.code] = weights.get(phrase.code, 0.0) + weight
         if weight > strongest.get(phrase.code, (0.0, ""))[0]:
             strongest[phrase.code] = (weight, phrase.text(value))
@@ -78,13 +91,23 @@ def explain(
     return Explained(total, base, reasons, total - base - sum(reason.weight for reason in reasons))
 
 
+def _speaks_for(code: str, name: str, value: float) -> bool:
+    """Whether a person would see this as a reason for a violation. A model may find that an old account raises a score
+    a little, compared with its average subject; reviewers should not read that as a reason.
+    """
+    if name == "item.classifier_score":
+        return value >= 0.5
+    return code not in _REASSURING and (value != 0 or name in _ZERO_TELLS)
+
+
 def _number(value: float) -> str:
     return f"{value:,.0f}"
 
 
 def _count(singular: str, plural: str, where: str = "") -> Callable[[float], str]:
     def text(value: float) -> str:
-        return f"{'no' if value == 0 else _number(value)} {singular if value == 1 else plural}{where and ' ' + where}"
+        n = round(value)
+        return f"{'no' if n == 0 else _number(n)} {singular if n == 1 else plural}{where and ' ' + where}"
 
     return text
 
@@ -157,7 +180,7 @@ PHRASES: dict[str, Callable[[float], _Phrase]] = {
     "item.report_rate_24h": _split(1, *_REPORTS, _ratio("reports per hundred plays in 24 h")),
     "item.notices": _always("SIGNAL_TRUSTED_FLAGGER", _count("trusted-flagger notice", "trusted-flagger notices")),
     "item.hash_matches": _always("SIGNAL_HASH_MATCH", _count("match", "matches", "with known violating content")),
-    "item.classifier_score": _always("SIGNAL_CLASSIFIER", lambda v: f"a partner's classifier scored it {v:.2f}"),
+    "item.classifier_score": _always("SIGNAL_CLASSIFIER", lambda _: "a partner's classifier found a violation"),
     "account.age_h": _split(72, "ACCOUNT_NEW", "ACCOUNT_OLD", _age("the account is {} old")),
     "account.items_1h": _split(3, *_PACE, _count("item", "items", "by the account in 1 h")),
     "account.items_24h": _split(5, *_PACE, _count("item", "items", "by the account in 24 h")),

@@ -21,7 +21,7 @@ from pathlib import Path
 from leads import clock
 from leads.clock import Clock
 from leads.errors import Conflict, ModelRefused
-from leads.files import only_one
+from leads.files import keep_private, only_one, private_folder
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
@@ -158,7 +158,7 @@ class Follower:
         if before is not None and self._timer() - tried_at < RETRY_REFUSED_S:
             return before
         try:
-            self._folder.mkdir(parents=True, exist_ok=True)
+            private_folder(self._folder)
             self._trying.write_text(f"{harm} {version}", encoding="utf-8")
             self._verify(harm, version)
         except Exception as error:
@@ -239,6 +239,7 @@ def run(follower: Follower, *, every_s: float, stopped: threading.Event) -> None
 def main() -> None:
     """Follow until SIGTERM, SIGINT or the parent's end."""
     die_with_parent()
+    keep_private()
     settings = load_settings()
     logs.set_up(settings)
     stopped = threading.Event()

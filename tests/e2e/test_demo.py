@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from leads.files import readable_by_others
 from tests.support.demo_runs import decided_of, kill_demo, leads_of, prepare, run_demo, still_running
 from tests.support.wheels import build_wheels, install
 
@@ -72,6 +73,12 @@ def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Un
     assert decided_of(undisturbed.home) == 1
     assert list((undisturbed.home / "reports").rglob("*.html"))
     assert not still_running(undisturbed.home)
+
+
+def test_only_the_owner_can_read_what_the_demo_wrote(undisturbed: Undisturbed) -> None:
+    """MLflow, Feast, BentoML and the workers write to a home that was there before and that others may enter."""
+    assert undisturbed.home.stat().st_mode & 0o077
+    assert readable_by_others(undisturbed.home) is None
 
 
 def test_a_second_run_skips_what_is_done(undisturbed: Undisturbed) -> None:

@@ -90,6 +90,44 @@ def test_prometheus_client_names_the_files_of_gauges(tmp_path: object) -> None:
         assert sorted(os.listdir(str(tmp_path))) == [f"gauge_livemax_{child.pid}.db", f"gauge_livesum_{child.pid}.db"]
 
 
+def test_uvicorn() -> None:
+    with used_by("serving/http/access/connections.py, which limits uvicorn's protocol"):
+        from uvicorn.config import HTTP_PROTOCOLS, WS_PROTOCOLS, Config
+        from uvicorn.protocols.http import httptools_impl
+        from uvicorn.protocols.http.auto import AutoHTTPProtocol
+        from uvicorn.server import ServerState
+
+        protocol = httptools_impl.HttpToolsProtocol
+        assert AutoHTTPProtocol is protocol
+        assert "auto" in HTTP_PROTOCOLS
+        assert WS_PROTOCOLS["none"] is None
+        assert inspect.signature(Config.__init__).parameters["http"].default == "auto"
+        assert b"431" in httptools_impl.STATUS_LINE[431]
+        for callback in (
+            "on_message_begin", "on_header", "on_headers_complete", "on_body", "on_message_complete",
+            "on_response_complete", "send_400_response", "_unsupported_upgrade_warning",
+        ):  # fmt: skip
+            assert callable(getattr(protocol, callback)), callback
+        made = protocol(Config(lambda: None, log_config=None), ServerState(), {}, _loop=object())  # type: ignore[arg-type]
+        assert {"cycle", "pipeline", "transport", "loop", "ws_protocol_class"} <= set(vars(made))
+        cycle = inspect.signature(httptools_impl.RequestResponseCycle.__init__).parameters
+        assert {"scope", "message_event"} <= set(cycle)
+        source = inspect.getsource(httptools_impl.RequestResponseCycle)
+        for attribute in ("disconnected", "response_started", "response_complete"):
+            assert f"self.{attribute} = " in source, attribute
+
+
+def test_bentoml_lets_uvicorn_choose_its_protocol() -> None:
+    with used_by("serving/http/access/connections.py"):
+        from _bentoml_impl.worker import service
+
+        source = inspect.getsource(service)
+        assert "uvicorn.Config(" in source
+        assert "http=" not in source
+        # The protocol is replaced while the service is imported, which has to come first.
+        assert source.index("load(bento_identifier") < source.index("uvicorn.Config(")
+
+
 def test_evidently() -> None:
     with used_by("monitoring/drift/statistics.py"):
         import pandas as pd

@@ -18,6 +18,7 @@ import msgspec
 from pydantic import Field, StringConstraints
 
 from leads.errors import ConfigurationError
+from leads.messages import patterns
 from leads.policies import HarmName
 from leads.yaml_files import Strict, read_yaml
 
@@ -76,7 +77,7 @@ class Suite(msgspec.Struct, frozen=True):
 
 
 class _CaseFile(Strict):
-    why: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=r"^[^\n]+$")]
+    why: Annotated[str, StringConstraints(min_length=1, max_length=200, pattern=patterns.ONE_LINE)]
     slots: _Slots = Field(default_factory=dict)
     group: HarmName | None = Field(default=None, description="The slot that names the target group.")
 

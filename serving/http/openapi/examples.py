@@ -23,8 +23,9 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 
-LEAD_ID = "l_a1809010968ac429d33358a5"
-CURSOR = "WzE3NzIzNjY0MDAwMDAwMDAsMi40LCJsX2ExODA5MDEwOTY4YWM0MjlkMzMzNThhNSJd"
+# The lead of the subject below, and where a page that ends with it ends.
+LEAD_ID = "l_0f71221d6755af03bebde1a9"
+CURSOR = "WzE3NzIzNjY0MDAwMDAwMDAsNC43MywibF8wZjcxMjIxZDY3NTVhZjAzYmViZGUxYTkiXQ"
 _AT, _LATER = "2026-03-01T12:00:00Z", "2026-03-01T12:15:00Z"
 _REF = {"id": "c-81", "typeId": "comment"}
 _TEXT = "Great tune! Visit my channel for free coins"
@@ -79,7 +80,7 @@ _SCORE = {
     "tier": "review",
     **_VERSION,
     "role": "champion",
-    "contractHash": "9f2c41d07a3be815",
+    "contractHash": "9f2c41d07a3b",
     "predictionId": _PREDICTION,
     "oldestFeatureAgeS": 84.2,
     "degraded": ["text_given"],
@@ -112,6 +113,7 @@ _LEAD = {
 }
 _REVIEW_ID = "r_4b1d0c7e9a2f5d8b6c3e1f70"
 _CONTENT = "17-5d41402abc4b2a76b9719d911017c592"
+_OFFERED = {"score": 0.9312, "tier": "review", "model_version": "3", "prediction_id": _PREDICTION}
 _DECIDED = {
     "subject": _REF,
     "harm": "spam",
@@ -131,6 +133,11 @@ _CLAIMED = {
     **_VERSION,
     "reasons": [_REASON],
     "leaseUntil": _LATER,
+}
+_CLAIM = {
+    "lease_until": 1772367300000000,
+    "review_id": _REVIEW_ID,
+    "content": {"offset": 17, "hash": "5d41402abc4b2a76b9719d911017c592"},
 }
 RESPONSES: dict[type, Examples] = {
     ScoresOut: {
@@ -159,14 +166,8 @@ RESPONSES: dict[type, Examples] = {
         "Opened, then claimed": {
             "leadId": LEAD_ID,
             "entries": [
-                {"at": _AT, "action": "offered", "actor": "scoring", "key": None, "detail": {"score": 0.9312}},
-                {
-                    "at": _AT,
-                    "action": "claimed",
-                    "actor": "rev-12",
-                    "key": "3f9a0c71be42",
-                    "detail": {"lease_until": 1772367300000000, "review_id": _REVIEW_ID},
-                },
+                {"at": _AT, "action": "offered", "actor": "scoring", "key": None, "detail": _OFFERED},
+                {"at": _AT, "action": "claimed", "actor": "rev-12", "key": "3f9a0c71be42", "detail": _CLAIM},
             ],
         }
     },

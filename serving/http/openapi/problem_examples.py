@@ -190,5 +190,5 @@ def _example(error: LeadsError | int) -> dict[str, Any]:
 _DETAILS = {
     int(HTTPStatus.REQUEST_TIMEOUT): f"The body must arrive within {bodies.BODY_S:g} seconds.",
     int(HTTPStatus.REQUEST_URI_TOO_LONG): f"Path and query string are longer than {bodies.MAX_TARGET_BYTES:,} bytes.",
-    int(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE): f"The headers are larger than {bodies.MAX_HEADER_BYTES:,} bytes.",
+    int(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE): bodies.HEADERS_TOO_LARGE,
 }

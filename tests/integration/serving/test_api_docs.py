@@ -25,6 +25,7 @@ from leads.settings import Settings
 from leads_client._answers import KINDS
 from serving.queue.offers import Offer, offer
 from serving.scoring.reasons import Reason
+from tests.support.examples import alike
 from tests.support.paths import REPOSITORY
 from tests.support.serving.served import served
 from tests.support.serving.world import publish
@@ -83,6 +84,8 @@ def fits(value: Any, shown: Any, where: str = "") -> None:
         assert bool(value) == bool(shown), where
         for i, one in enumerate(value[: len(shown)]):
             fits(one, shown[i], f"{where}/{i}")
+    elif isinstance(shown, str) and isinstance(value, str) and "…" not in shown and not alike(value, shown):
+        raise AssertionError(f"{where}: {value!r} does not look like {shown!r}")
     elif isinstance(shown, str) and where.rpartition("/")[2] in ("harm", "verdict", "code", "pointer", "type", "title"):
         assert value == shown, where
 

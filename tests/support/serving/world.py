@@ -26,7 +26,6 @@ from features.fold.router import Links
 from features.layout import ROLES, Layout, missing
 from features.online.reader import Fetched
 from leads import clock
-from leads.db.keys import KeyCache
 from leads.events import Subject
 from leads.policies import FeatureRule, load_policies
 from leads.predictions.log import PredictionLog
@@ -36,6 +35,7 @@ from models.text.ngrams import grams
 from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
+from serving.http.access.key_cache import KeyCache
 from serving.http.middleware import ApiMiddleware
 from serving.http.routes import create_app
 from serving.observe.metrics import Metrics
@@ -188,16 +188,23 @@ def make_stack(runtime: Runtime) -> ASGIApp:
 
 
 class Http:
-    """A client of an ASGI app in this process, called from synchronous code."""
+    """A client of an ASGI app in this process, called from synchronous code. It says that it sends JSON."""
 
     def __init__(self, app: ASGIApp, portal: BlockingPortal, headers: dict[str, str] | None = None) -> None:
         self._portal = portal
         self._client = httpx.AsyncClient(
-            transport=httpx.ASGITransport(app), base_url="http://test", headers=headers, trust_env=False
+            transport=httpx.ASGITransport(app),
+            base_url="http://test",
+            headers={"content-type": "application/json", **(headers or {})},
+            trust_env=False,
         )
 
     def request(self, method: str, path: str, **options: Any) -> httpx.Response:
         return self._portal.call(partial(self._client.request, method, path, **options))
+
+    def without_type(self) -> None:
+        """From now on, say nothing about what is sent."""
+        del self._client.headers["content-type"]
 
     def get(self, path: str, **options: Any) -> httpx.Response:
         return self.request("GET", path, **options)

@@ -122,7 +122,9 @@ def test_the_default_policies_are_valid() -> None:
         (
             "  spam:",
             "  Spam:",
-            "policies.yaml:5: harms.Spam: String should match pattern '^[a-z][a-z0-9_]{0,63}$'. Correct the value.",
+            "policies.yaml:5: harms.Spam: Contains characters that are not allowed. "
+            "Start with a lower-case letter; use up to 64 lower-case letters, digits and underscores. "
+            "Correct the value.",
         ),
         (
             "    severity: 3",

@@ -5,16 +5,23 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.db import keys
+from leads.db.keys import ApiKey
 from leads.db.tables import api_keys
-from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound, Unavailable
+from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound
+from serving.http.access.key_cache import KeyCache
+
+
+def verify(engine: Engine, text: str) -> ApiKey:
+    """The key that servers find for `text` in the database."""
+    return KeyCache(engine).look_up(text)
 
 
 def test_a_created_key_can_be_verified(any_engine: Engine) -> None:
     made = keys.create(any_engine, "console", ["score", "leads:read"], harms=["spam"], clock_=lambda: 5)
     assert made.text.startswith(f"ls_{made.key.id}_")
-    assert keys.verify(any_engine, made.text) == made.key == keys.listing(any_engine)[0]
+    assert verify(any_engine, made.text) == made.key == keys.listing(any_engine)[0]
     assert made.key.harms == frozenset({"spam"})
-    assert keys.verify(any_engine, keys.create(any_engine, "all", ["score"]).text).harms is None
+    assert verify(any_engine, keys.create(any_engine, "all", ["score"]).text).harms is None
 
 
 def test_only_a_hash_is_stored(any_engine: Engine) -> None:
@@ -39,7 +46,7 @@ def test_all_invalid_keys_get_the_same_error(any_engine: Engine) -> None:
     messages = set()
     for text in wrong:
         with pytest.raises(NotAuthenticated) as refused:
-            keys.verify(any_engine, text)
+            verify(any_engine, text)
         messages.add(str(refused.value))
     assert len(messages) == 1
     assert prefix == "ls"
@@ -97,58 +104,4 @@ def test_an_invalid_rate_creates_no_key(engine: Engine, rate: float) -> None:
 def test_a_rate_is_stored(any_engine: Engine) -> None:
     for rate in (None, 0.0, 12.5):
         made = keys.create(any_engine, "x", ["score"], rate=rate)
-        assert keys.verify(any_engine, made.text).rate == made.key.rate == rate
-
-
-def test_a_revoked_key_expires_from_the_cache(any_engine: Engine) -> None:
-    now = 0.0
-    cache = keys.KeyCache(any_engine, ttl_s=5, timer=lambda: now)
-    made = keys.create(any_engine, "x", ["score"])
-    digest = keys.digest(made.text)
-    assert cache.recall(digest) is None
-    assert not cache.was_valid(digest)
-    assert cache.verify(made.text) == made.key == cache.recall(digest)
-    keys.revoke(any_engine, made.key.id)
-    now = 4.9
-    assert cache.verify(made.text).id == made.key.id
-    now = 5.1
-    assert cache.was_valid(digest)
-    with pytest.raises(NotAuthenticated):
-        cache.verify(made.text)
-    assert not cache.was_valid(digest)
-    assert keys.CACHE_S <= 5
-
-
-def test_invalid_keys_are_cached(engine: Engine) -> None:
-    now = 0.0
-    cache = keys.KeyCache(engine, ttl_s=5, timer=lambda: now)
-    text = f"ls_{'0' * 12}_x"
-    assert not cache.refused(keys.digest(text))
-    with pytest.raises(NotAuthenticated):
-        cache.verify(text)
-    assert cache.refused(keys.digest(text))
-    now = 5.1
-    assert not cache.refused(keys.digest(text))
-
-
-def test_a_cached_key_works_for_a_while_without_the_database(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-    now, asked = 0.0, 0
-    cache = keys.KeyCache(engine, ttl_s=5, timer=lambda: now)
-    made, other = keys.create(engine, "x", ["score"]), keys.create(engine, "y", ["score"])
-    cache.verify(made.text)
-
-    def down(*_: object) -> keys.ApiKey:
-        nonlocal asked
-        asked += 1
-        raise Unavailable("The database doesn't answer.")
-
-    monkeypatch.setattr(keys, "verify", down)
-    now = 10.0
-    assert cache.verify(made.text) == made.key
-    assert cache.verify(made.text) == made.key
-    assert asked == 1
-    with pytest.raises(Unavailable):
-        cache.verify(other.text)
-    now = keys.OUTAGE_S
-    with pytest.raises(Unavailable):
-        cache.verify(made.text)
+        assert verify(any_engine, made.text).rate == made.key.rate == rate

@@ -38,7 +38,7 @@ class Sender:
 
 
 def read(headers: dict[bytes, bytes], receive: Receive, timeout_s: float = 60.0) -> bytes:
-    return asyncio.run(read_body(headers, receive, timeout_s=timeout_s))
+    return asyncio.run(read_body({b"content-type": b"application/json", **headers}, receive, timeout_s=timeout_s))
 
 
 def scope_of(*headers: tuple[bytes, bytes], path: str = "/v1/leads", query: bytes = b"") -> dict[str, Any]:

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 from leads.db import keys
 from leads.db.engine import unchecked_engine
 from leads.settings import load_settings
+from serving.http.access.key_cache import KeyCache
 from serving.runtime import Runtime
 from tests.support.serving.world import Http, make_stack
 
@@ -56,5 +57,5 @@ def test_each_route_says_that_the_database_is_down(runtime: Runtime, portal: Blo
 
 def test_a_key_that_cant_be_looked_up_is_503_not_401(runtime: Runtime, portal: BlockingPortal, down: Engine) -> None:
     key = keys.create(runtime.engine, "x", ["admin"], reviewer="rev-12").text
-    client = Http(make_stack(replace(runtime, keys=keys.KeyCache(down))), portal, headers={"x-api-key": key})
+    client = Http(make_stack(replace(runtime, keys=KeyCache(down))), portal, headers={"x-api-key": key})
     assert client.get("/v1/models").status_code == 503

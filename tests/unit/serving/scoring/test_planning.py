@@ -11,7 +11,7 @@ import pytest
 from features.fold.router import Links
 from features.layout import ROLES, missing
 from features.online.reader import Fetched
-from leads.errors import InvalidInput, NotFound, Unavailable
+from leads.errors import AccessDenied, InvalidInput, NotFound, Unavailable
 from leads.events import Subject
 from models.version import ModelVersion
 from serving.lineup import Lineup
@@ -75,6 +75,22 @@ def test_an_unknown_subject_has_one_error_for_all_harms() -> None:
 
 def test_without_a_champion_nothing_is_scored() -> None:
     assert errors(plan(ScoreRequest(COMMENT, text="x"), lineup=Lineup())) == [(0, None, Unavailable)]
+
+
+def test_the_error_names_the_harms_that_have_no_champion() -> None:
+    only_accounts = Lineup(MappingProxyType({"stream_manipulation": LINEUP.champions["stream_manipulation"]}))
+    for request in (
+        ScoreRequest(COMMENT, text="x", allowed=frozenset({"spam", "stream_manipulation"})),
+        ScoreRequest(COMMENT, ("spam",), text="x"),
+    ):
+        (error,) = (x.error for x in plan(request, lineup=only_accounts).errors)
+        assert str(error) == "No model version of spam is published. Train one: leads train spam"
+
+
+def test_a_key_whose_harms_dont_apply_to_the_type_is_told_so() -> None:
+    found = plan(ScoreRequest(ACCOUNT, allowed=frozenset({"spam", "sexism"})))
+    assert errors(found) == [(0, None, AccessDenied)]
+    assert "limited to: sexism, spam." in str(found.errors[0].error)
 
 
 def test_a_harm_that_policies_do_not_declare_fails_the_call() -> None:

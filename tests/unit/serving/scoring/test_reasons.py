@@ -43,6 +43,44 @@ def test_reasons_carry_the_numbers_strongest_first() -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("name", "value", "text"),
+    [
+        ("account.age_h", 14 * 24, None),
+        ("account.age_h", 5, "the account is 5 hours old"),
+        ("item.age_h", 100, None),
+        ("item.versions", 1, None),
+        ("item.versions", 2, "2 versions sent"),
+        ("account.strikes", 0, None),
+        ("account.strikes", 1, "1 earlier violation by the account"),
+        ("account.cleared", 3, None),
+        ("item.reports_24h", 0, None),
+        ("item.reports_24h", 1, "1 report in 24 h"),
+        ("text.urls", 0, None),
+        ("text.upper_share", 0, None),
+        ("item.classifier_score", 0.1, None),
+        ("item.classifier_score", 0.9, "a partner's classifier found a violation"),
+        ("device.accounts_7d", 1, None),
+        ("account.texts_7d", 8, None),
+        ("bucket.items_7d", 1, None),
+        ("account.plays_7d", 0, "no plays by the account in 7 days"),
+        ("account.report_reliability", 0, "0% of the account's own reports were correct"),
+        ("account.report_reliability", 0.9, None),
+    ],
+)
+def test_only_what_speaks_for_a_violation_is_a_reason(name: str, value: float, text: str | None) -> None:
+    found = explain((name,), np.array([value], np.float32), np.array([1.5, -2.0], np.float32))
+    assert [reason.text for reason in found.reasons] == ([] if text is None else [text])
+    assert found.base + sum(x.weight for x in found.reasons) + found.rest == pytest.approx(found.margin)
+
+
+@pytest.mark.parametrize("value", [0.4, 0.6, 1.0, 1.4])
+@pytest.mark.parametrize("name", sorted(PHRASES))
+def test_one_is_singular(name: str, value: float) -> None:
+    text = PHRASES[name](value).text(value)
+    assert not re.search(r"\b1 \w+s\b(?! has)", text), text
+
+
 def test_inputs_with_the_same_code_become_one_reason() -> None:
     found = explain(
         ("item.reports_24h", "item.reports_7d"),

@@ -1,0 +1,40 @@
+"""What strings must look like, and how to say that to people: nobody should have to read a regular expression."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, get_args
+
+from leads_client.fields import Id, Name
+
+NAME = r"^[a-z][a-z0-9_]{0,63}$"
+CORPUS = r"^[a-z-]+(:[a-z_]+)?$"
+ONE_LINE = r"^[^\n]+$"
+
+# The type of a field carries its pattern.
+_ID_IN_JSON, _NAME_IN_JSON = (get_args(type_)[1].pattern for type_ in (Id, Name))
+_NAME = "Start with a lower-case letter; use up to 64 lower-case letters, digits and underscores"
+_TEXTS = {
+    _ID_IN_JSON: "Use characters other than control characters, such as line breaks",
+    _NAME_IN_JSON: _NAME,
+    NAME: _NAME,
+    CORPUS: "Name a corpus, or a corpus and a part of it, for example cad:identity",
+    ONE_LINE: "Write a single line",
+}
+
+
+def allowed_by(pattern: str) -> str:
+    """What the pattern allows, as an instruction without a full stop.
+
+    >>> allowed_by(ONE_LINE)
+    'Write a single line'
+    """
+    return _TEXTS[pattern]
+
+
+def pydantic_message(error: Mapping[str, Any]) -> str:
+    """The message of one of pydantic's errors, without a full stop and without a regular expression."""
+    if error["type"] == "string_pattern_mismatch":
+        return f"Contains characters that are not allowed. {allowed_by(error['ctx']['pattern'])}"
+    message: str = error["msg"]
+    return message.removeprefix("Value error, ")

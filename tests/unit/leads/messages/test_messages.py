@@ -1,0 +1,85 @@
+"""Messages about invalid input say what is allowed, in words."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import msgspec
+import pytest
+
+from leads.errors import InvalidInput
+from leads.events import decode, decode_event
+from leads.messages.patterns import allowed_by, pydantic_message
+from leads.policies import Policies
+from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.leads import ClaimIn, DecisionIn, SubjectDecisionIn
+from leads_client.schemas.scores import ScoreIn
+from training.behaviour.suite import _SuiteFile
+from training.config import TrainingConfig
+
+REF = {"id": "c1", "typeId": "comment"}
+SIGNAL = {"subject": REF, "kind": "user_report", "source": "app"}
+NAME = "Start with a lower-case letter; use up to 64 lower-case letters, digits and underscores."
+
+
+@pytest.mark.parametrize(
+    ("type_", "body", "error"),
+    [
+        (DecisionIn, {"verdict": "maybe", "reviewer": "r"},
+         "/verdict: Invalid enum value 'maybe'. Use one of: escalate, not_violating, violating."),
+        (DecisionIn, {"verdict": "a secret!", "reviewer": "r"},
+         "/verdict: Invalid enum value …. Use one of: escalate, not_violating, violating."),
+        (SignalsIn, {"signals": [SIGNAL, {**SIGNAL, "kind": "x"}]},
+         "/signals/1/kind: Invalid enum value 'x'. Use one of: classifier, hash_match, trusted_flagger, user_report."),
+        (SignalsIn, {"signals": [{**SIGNAL, "subject": {**REF, "typeId": "Track"}}]},
+         f"/signals/0/subject/typeId: Contains characters that are not allowed. {NAME}"),
+        (SignalsIn, {"signals": [{**SIGNAL, "harm": "Spam!"}]},
+         f"/signals/0/harm: Contains characters that are not allowed. {NAME}"),
+        (SignalsIn, {"signals": [{**SIGNAL, "source": "a\n"}]},
+         "/signals/0/source: Contains characters that are not allowed. Use characters other than control characters, "
+         "such as line breaks."),
+        (ScoreIn, {"subjects": [REF], "harms": ["Spam"]},
+         f"/harms/0: Contains characters that are not allowed. {NAME}"),
+        (ScoreIn, {"subjects": [{**REF, "text": "x"}]},
+         "/subjects/0: Object contains unknown field `text`. Its fields are: data, id, typeId."),
+        (ItemsIn, {"itemz": []}, "Object contains unknown field `itemz`. Its fields are: items."),
+        (ItemsIn, {"items": []}, "/items: Expected at least 1 entry."),
+        (ItemsIn, {"items": [{**REF, "id": ""}]}, "/items/0/id: Expected at least 1 character."),
+        (ItemsIn, {"items": [{**REF, "data": {"text": "x" * 20_001}}]},
+         "/items/0/data/text: Expected at most 20,000 characters."),
+    ],
+)  # fmt: skip
+def test_requests(type_: type, body: dict[str, Any], error: str) -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decode(msgspec.json.Decoder(type_), json.dumps(body).encode())
+    assert str(refused.value) == error
+
+
+def test_the_kinds_of_an_event_are_listed() -> None:
+    with pytest.raises(InvalidInput) as refused:
+        decode_event(b'{"id": "e1", "occurred_at": 1772366400000000, "body": {"type": "liked"}}')
+    assert str(refused.value) == (
+        "/body/type: Invalid value 'liked'. Use one of: item_created, played, signal_received, decision_made."
+    )
+
+
+def test_every_pattern_is_explained() -> None:
+    schemas = [msgspec.json.schema(x) for x in (ItemsIn, SignalsIn, PlaysIn, ScoreIn, ClaimIn, SubjectDecisionIn)]
+    schemas += [x.model_json_schema() for x in (Policies, _SuiteFile, TrainingConfig)]
+    found = {pattern for schema in schemas for pattern in patterns_in(schema)}
+    assert len(found) >= 4
+    for pattern in found:
+        assert allowed_by(pattern)
+        told = pydantic_message({"type": "string_pattern_mismatch", "msg": "…", "ctx": {"pattern": pattern}})
+        assert pattern not in told
+
+
+def patterns_in(schema: Any) -> list[str]:
+    if isinstance(schema, list):
+        return [pattern for one in schema for pattern in patterns_in(one)]
+    if not isinstance(schema, dict):
+        return []
+    own = [schema["pattern"]] if isinstance(schema.get("pattern"), str) else []
+    own += list(schema["patternProperties"]) if "patternProperties" in schema else []
+    return own + [pattern for one in schema.values() for pattern in patterns_in(one)]
