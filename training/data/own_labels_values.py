@@ -135,7 +135,7 @@ def _weight(value: str | None, where: str, column: str | None) -> float:
 
 
 def _time(value: str | None, where: str, column: str | None) -> Micros | None:
-    """A time without offset is read as UTC. Within a file only the order of times matters."""
+    """A time without offset is read as UTC. Only the order of times is used, so that is close enough."""
     if value is None or _is_empty(value):
         return None
     try:
