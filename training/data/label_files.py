@@ -182,7 +182,8 @@ def read_labels(file: LabelFile) -> list[StoredLabel]:
     groups, orders = [text_hash(text) for text in cells["text"]], _ranks(cells["time"])
     names = ("text", "violating", "weight", "time", "maker", "target", "id", "line")
     columns = (*(cells[name] for name in names), since, groups, orders)
-    return [StoredLabel(*row, file.name, file.origin.imported_at) for row in zip(*columns, strict=True)]
+    here = file.name, file.origin.imported_at
+    return [StoredLabel._make((*row, *here)) for row in zip(*columns, strict=True)]
 
 
 def _root(settings: Settings) -> Path:

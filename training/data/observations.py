@@ -71,7 +71,7 @@ def observe(labels: Iterable[StoredLabel]) -> Observations:
 def _standing(copies: Sequence[StoredLabel]) -> bool:
     """The newest label: by the rows' times if all of them have one, otherwise that of the file imported last.
 
-    Of equally new rows, most decide; if as many are violating as are not, the last does.
+    Among equally new rows the majority decides; if there is none, the last row.
     """
     if len({copy.violating for copy in copies}) == 1:
         return copies[0].violating

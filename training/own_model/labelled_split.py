@@ -163,7 +163,8 @@ def _split(data: Dataset) -> tuple[Ints, Ints, Ints]:
     rest = training_rows(data)
     clusters, labels = data.clusters[rest], data.labels[rest]
     fold = split.folds(clusters, seed=SEED)
-    chosen = split.at_least(fold == 0, split.draw(clusters, SEED), clusters, labels, least=MIN_HELD_OUT)
+    drawn = split.draw(clusters, SEED) / 2.0**64
+    chosen = split.at_least(fold == 0, drawn, clusters, labels, least=MIN_HELD_OUT)
     train, calibration = rest[~chosen], rest[chosen]
     for name, part in (("training", train), ("calibration", calibration)):
         labels = data.labels[part]

@@ -15,7 +15,6 @@ from training.data.observations import Conflict, Observations, observations
 
 _COLUMNS = ("harm", "name", "rows", "violating", "share", "from", "to", "imported (UTC)", "file")
 _CONFLICT_COLUMNS = ("text", "rows", "counts as")
-_MOST = 20
 _EXCERPT = 40
 
 
@@ -89,19 +88,24 @@ def remove_file(settings: Settings, harm: str, name: str) -> None:
     )
 
 
-def print_conflicts(conflicts: Sequence[Conflict]) -> None:
-    """Print texts that were imported with both labels, each as a short excerpt with the lines it stands on."""
+def print_conflicts(conflicts: Sequence[Conflict], *, most: int | None = None, rest: str = "") -> None:
+    """Print texts that were imported with both labels, each as a short excerpt with the lines it stands on.
+
+    Args:
+        most: how many to print; None: all.
+        rest: the command that shows all of them.
+    """
     if not conflicts:
         return
     title = f"{len(conflicts):,} text{'s' * (len(conflicts) != 1)} with both labels"
     caption = (
-        "The newest label counts: the latest time, or, where a row has no time, that of the file imported last. Among "
-        "equally new rows most decide, then the last one."
+        "The newest label counts: the one with the latest time or, if a row has no time, the one from the file "
+        "imported last. Among equally new rows the majority decides, or else the last row."
     )
-    rows = [_conflict(one) for one in conflicts[:_MOST]]
+    rows = [_conflict(one) for one in conflicts[:most]]
     console.print(table(title, _CONFLICT_COLUMNS, rows, caption=caption))
-    if len(conflicts) > _MOST:
-        note(f"  [dim]… and {len(conflicts) - _MOST:,} more.[/dim]")
+    if most is not None and len(conflicts) > most:
+        note(f"  [dim]… and {len(conflicts) - most:,} more: {escape(rest)}[/dim]")
 
 
 def day(at: clock.Micros | None) -> str:

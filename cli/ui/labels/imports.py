@@ -23,6 +23,8 @@ _COLUMNS = (
     "from",
     "to",
 )
+# Conflicts shown after an import.
+_MOST = 20
 _CAPTION = "Duplicates: rows whose text an earlier row has. Known before: texts that were imported with the same label."
 
 
@@ -47,7 +49,7 @@ def import_file(
     console.print(table(escape(title), _COLUMNS, [_row(made)], right=_COLUMNS[:7], caption=_CAPTION))
     for line in _notes(made):
         note(f"  [dim]{escape(line)}[/dim]")
-    print_conflicts(made.conflicts)
+    print_conflicts(made.conflicts, most=_MOST, rest=f"leads labels show {harm} {made.name}")
     note(f"  [dim]To stop training on these labels: leads labels remove {harm} {made.name}[/dim]")
     return made
 

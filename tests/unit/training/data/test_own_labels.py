@@ -348,3 +348,14 @@ def test_importing_lists_conflicting_labels_by_line_and_by_a_short_excerpt(
     assert "later line 4: violating" in said
     assert "BUY [BOLD]NOW AND THEN MORE WORDS" in said
     assert long.upper().strip() not in said
+
+
+def test_importing_many_conflicts_shows_some_and_how_to_see_all(
+    settings: Settings, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in (0, 1):
+        path.write_text("text,label\n" + "".join(f"words {i},{label}\n" for i in range(50)))
+        import_file(settings, POLICIES, "spam", path, TWO, name=f"file {label}")
+    said = capsys.readouterr().out
+    assert "50 texts with both labels" in said
+    assert "… and 30 more: leads labels show spam file_1" in said
