@@ -138,7 +138,7 @@ def import_labels(
 def safe_name(name: str) -> str:
     """Convert a name to one that files, tables and MLflow accept.
 
-    Names with other letters than a to z, and long names, end with a hash, so that different names stay different.
+    Names that are long or not ASCII end with a hash, so that different names stay different.
 
     Raises:
         InvalidInput: the name has no letter or digit.
