@@ -11,6 +11,7 @@ import typer
 from cli.data import ingest, migrate, simulate
 from cli.demo import demo
 from cli.keys import keys_app
+from cli.labels import labels_app
 from cli.models import models_app
 from cli.monitor import drift, skew
 from cli.serve import queue, score, serve, status, worker
@@ -34,6 +35,7 @@ _GROUPS = {
 for _group, _commands in _GROUPS.items():
     for _command in _commands:
         app.command(rich_help_panel=_group)(_command)
+app.add_typer(labels_app, name="labels", rich_help_panel="Models")
 app.add_typer(models_app, name="models", rich_help_panel="Models")
 app.add_typer(keys_app, name="keys", rich_help_panel="Serving")
 

@@ -9,10 +9,12 @@ import typer
 
 from cli.options import All, Harms, Quiet, read_configuration
 
+_OWN_LABELS = "Labels from your own file"
+
 
 def _of_file(name: str, help_: str) -> Any:
     """An option about a file of the user's own labels."""
-    return typer.Option(name, help=help_, rich_help_panel="Labels from your own file")
+    return typer.Option(name, help=help_, rich_help_panel=_OWN_LABELS)
 
 
 def train(
@@ -27,21 +29,41 @@ def train(
         bool,
         typer.Option("--challenger", help="Register a harm's first version as challenger; promote it yourself later."),
     ] = False,
-    csv: Annotated[Path | None, _of_file("--csv", "CSV file to import first, one text per row.")] = None,
+    csv: Annotated[
+        Path | None,
+        _of_file("--csv", "CSV file to import first: one text per row, in UTF-8, or in UTF-16 with a byte-order mark."),
+    ] = None,
     harm: Annotated[str | None, _of_file("--harm", "Harm of the labels, if not given as an argument.")] = None,
     text: Annotated[str | None, _of_file("--text", "Text column.")] = None,
-    label: Annotated[str | None, _of_file("--label", "Label column: 1/0, yes/no, true/false, …")] = None,
-    id_: Annotated[str | None, _of_file("--id", "ID column.")] = None,
-    time: Annotated[
-        str | None, _of_file("--time", "Timestamp column; the latest fifth is held out for evaluation.")
+    label: Annotated[
+        str | None, _of_file("--label", "Label column: 1/0, yes/no, y/n, true/false, t/f; empty: none.")
     ] = None,
-    author: Annotated[str | None, _of_file("--author", "Author column.")] = None,
-    weight: Annotated[str | None, _of_file("--weight", "Column with the weight of each row.")] = None,
+    id_: Annotated[
+        str | None,
+        _of_file("--id", "ID column, shown in lists of conflicting labels. Nothing is joined by it."),
+    ] = None,
+    time: Annotated[
+        str | None,
+        _of_file(
+            "--time",
+            "Timestamp column: ISO 8601 (UTC if it has no offset), a date, or seconds since 1970. The latest fifth is "
+            "held out for evaluation.",
+        ),
+    ] = None,
+    author: Annotated[
+        str | None, _of_file("--author", "Author column; an author's texts stay together when the rows are split.")
+    ] = None,
+    weight: Annotated[
+        str | None, _of_file("--weight", "Column with the weight of each row, above 0; empty: 1.")
+    ] = None,
     target: Annotated[
         str | None,
         _of_file("--target", "Column that names the group each text is about; metrics are also reported by group."),
     ] = None,
     name: Annotated[str | None, _of_file("--name", "Name for these labels. Default: the file's name.")] = None,
+    replace: Annotated[
+        bool, typer.Option("--replace", help="Replace labels of the same name.", rich_help_panel=_OWN_LABELS)
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Train, calibrate, evaluate and register a model version for each harm."""
@@ -50,7 +72,7 @@ def train(
     named = list(dict.fromkeys([*(harms or []), *([harm] if harm else [])]))
     settings, policies = read_configuration()
     if csv is not None:
-        from cli.ui.own_labels import import_file
+        from cli.ui.labels.imports import import_file
         from training.data.own_labels import Columns
 
         if len(named) != 1 or every:
@@ -58,8 +80,8 @@ def train(
         if text is None or label is None:
             raise typer.BadParameter("Name the text and label columns.", param_hint="--text, --label")
         columns = Columns(text, label, id_, time, author, weight, target)
-        import_file(settings, policies, named[0], csv, columns, name=name, quiet=True)
-    elif any((text, label, id_, time, author, weight, target, name)):
+        import_file(settings, policies, named[0], csv, columns, name=name, replace=replace)
+    elif any((text, label, id_, time, author, weight, target, name, replace)):
         raise typer.BadParameter("These options need --csv.", param_hint="--text, --label, …")
     _check_harms(named, every)
     # A first version that was trained on the user's own labels waits until someone has looked at it.

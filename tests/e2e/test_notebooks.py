@@ -11,8 +11,10 @@ import pytest
 from nbclient import NotebookClient
 
 from features.offline.segments import Segments
-from leads.settings import load_settings
+from leads.policies import load_policies
+from leads.settings import POLICIES_FILE, load_settings
 from tests.support.paths import REPOSITORY
+from training.data.own_labels import Columns, declaration, import_labels
 
 NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 # These work on `LEADS_HOME`; in the cells that are named, being there already is said otherwise.
@@ -31,8 +33,9 @@ SAYS = {
     "own_labels": {
         "undeclared": ("Harm 'ticket_resale' not found", "dsa_category: STATEMENT_CATEGORY_OTHER_VIOLATION_TC"),
         "train": ("Labels for ticket_resale from Ticket export.csv", "file:ticket_export", "without label"),
-        "kept": ("labels/ticket_resale/ticket_export.parquet",),
+        "kept": ("labels/ticket_resale/ticket_export.parquet", "Imported labels"),
         "promote": ("v1 is now champion of ticket_resale",),
+        "next": ("NOTEBOOK_HARM=ticket_resale",),
     },
     "own_model": {
         "register": ("spam version 1, challenger", "leads models promote spam 1"),
@@ -116,6 +119,25 @@ def test_labels_of_ones_own_are_learned_in_a_home_of_their_own(tmp_path: Path, m
     check("own_labels", execute(REPOSITORY / "notebooks" / "own_labels.ipynb", home, tmp_path))
     assert not home.exists()
     assert not list(folder.glob("leads-own-labels-*"))
+
+
+@pytest.mark.slow
+def test_a_model_of_ones_own_is_fitted_to_labels_of_ones_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
+    policies, path = tmp_path / "policies.yaml", tmp_path / "tickets.csv"
+    policies.write_text(POLICIES_FILE.read_text().replace("harms:\n", f"harms:\n{declaration('ticket_resale')}", 1))
+    monkeypatch.setenv("LEADS_POLICIES", str(policies))
+    settings = load_settings(home=tmp_path / "home")
+    for harm, n in (("spam", 10), ("ticket_resale", 900)):
+        lines = [f"{'two tickets for sale' if i % 3 else 'what a night it was'} {i},{i % 3 > 0}" for i in range(n)]
+        path.write_text("\n".join(("text,label", *lines)) + "\n")
+        import_labels(settings, load_policies(policies), harm, path, Columns("text", "label"))
+    outputs = execute(REPOSITORY / "notebooks" / "own_model.ipynb", settings.root, tmp_path)
+    assert [one for cell in outputs.values() for one in cell if one.output_type == "error"] == []
+    assert "harm: ticket_resale; label files of your own: 1" in printed(outputs["home"])
+    assert "simulated" not in printed(outputs["home"])
+    assert "ticket_resale version 1, challenger" in printed(outputs["register"])
+    assert not (settings.root / "notebook").exists()
 
 
 def test_there_are_notebooks() -> None:

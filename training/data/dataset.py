@@ -24,9 +24,17 @@ from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
 from training.data import split
 from training.data.label_times import scored_at
-from training.data.labelled_rows import CORPUS, PLATFORM, LabelledRow, corpus_rows, deduplicated, platform_rows
+from training.data.labelled_rows import (
+    CORPUS,
+    PLATFORM,
+    Deduplicated,
+    LabelledRow,
+    corpus_rows,
+    deduplicated,
+    platform_rows,
+)
 from training.data.labels import decided
-from training.data.own_labels import imported
+from training.data.observations import observations
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
@@ -35,6 +43,8 @@ Instants = npt.NDArray[np.int64]
 
 MIN_OF_EACH = 30
 MIN_HELD_OUT = 5
+# Of each label: enough for both sides of the split, where equal texts are on one side.
+MIN_TEXTS = 2 * MIN_HELD_OUT
 # Looks up the features of subjects at given instants: (settings, contract, subjects, texts, instants in µs).
 FrameSource = Callable[
     [Settings, FeatureContract, Sequence[Subject], Sequence[str | None], Instants],
@@ -50,8 +60,9 @@ class Dataset:
         features: (n, k) float32 by the contract. A row that is only a text has NaN except in features of the text.
         held_out: (n,) True for rows that are only used to measure.
         labels_until: when the newest decision among the labels became visible, µs; 0 if there is none.
-        removed: copies of texts that were dropped.
-        disputed: labels on which human reviewers disagreed, or whose copies had both labels equally often.
+        removed: copies of texts within their source that were dropped.
+        disputed: labels on which human reviewers disagreed, texts of imported files with both labels, and texts of
+            corpora with both labels equally often.
         hash: hex SHA-256 of contract, rows, features and the split.
         never_scored: number of labels dropped because the worker can't have scored the subject before the verdict.
     """
@@ -70,7 +81,7 @@ class Dataset:
     @cached_property
     def labels(self) -> Bools:
         """(n,) True for violating rows."""
-        return np.array([row.violating for row in self.rows], dtype=np.bool_)
+        return _labels(self.rows)
 
     @cached_property
     def weights(self) -> Doubles:
@@ -80,7 +91,7 @@ class Dataset:
     @cached_property
     def groups(self) -> npt.NDArray[np.uint64]:
         """(n,) equal for rows with equal texts."""
-        return np.array([row.group for row in self.rows], dtype=np.uint64)
+        return _groups(self.rows)
 
     @cached_property
     def clusters(self) -> npt.NDArray[np.uint64]:
@@ -131,8 +142,8 @@ def assemble(
 
     Raises:
         InvalidInput: imported labels can't be read.
-        NotEnoughData: fewer than 30 rows of either kind, or fewer than five of either kind held out; says how many
-            there are and what is missing.
+        NotEnoughData: fewer than 30 rows or ten different texts of either kind; says how many there are and what is
+            missing. It depends on what there is and not on which rows are held out.
         NotFound: there are decisions, but no features have been derived yet.
     """
     known = decided(engine, harm, policy.subject_types)
@@ -143,15 +154,16 @@ def assemble(
     contract = contract_for(text=policy.text, rules=policy.features)
     parts = []
     if labels:
-        subjects, texts = [label.subject for label in labels], [row.text for row in rows]
-        parts.append(frame(settings, contract, subjects, texts, as_of).matrix)
-    only_texts = [*corpus_rows(settings, policy, config.labels, on_platform), *imported(settings, harm)]
-    distinct = deduplicated(only_texts if policy.text else ())
-    parts.append(text_only(contract, [row.text for row in distinct.rows]))
-    rows += distinct.rows
-    groups = np.array([row.group for row in rows], dtype=np.uint64)
-    held_out = split.held_out([row.source for row in rows], [row.order for row in rows], groups, seed=seed)
-    _check(settings, harm, policy, rows, held_out)
+        subjects = [label.subject for label in labels]
+        parts.append(frame(settings, contract, subjects, [row.text for row in rows], as_of).matrix)
+    texts = _texts(settings, harm, policy, config, on_platform) if policy.text else Deduplicated([], 0, 0)
+    parts.append(text_only(contract, [row.text for row in texts.rows]))
+    rows += texts.rows
+    _check(settings, harm, policy, rows)
+    groups, labelled = _groups(rows), _labels(rows)
+    sources, orders = [row.source for row in rows], [row.order for row in rows]
+    held_out = split.held_out(sources, orders, groups, labelled, least=MIN_HELD_OUT, seed=seed)
+    _check_sides(harm, labelled, held_out, timed=None not in orders)
     features = np.concatenate(parts)
     return Dataset(
         harm,
@@ -160,36 +172,67 @@ def assemble(
         features,
         held_out,
         labels_until=max((label.at for label in labels), default=0),
-        removed=distinct.removed,
+        removed=texts.removed,
         never_scored=len(known) - len(labels),
-        disputed=distinct.undecided + sum(label.disputed for label in labels),
+        disputed=texts.disputed + sum(label.disputed for label in labels),
         hash=_hash(contract, rows, features, held_out),
     )
+
+
+def _texts(
+    settings: Settings, harm: str, policy: HarmPolicy, config: TrainingConfig, on_platform: set[int]
+) -> Deduplicated:
+    """The rows of corpora and imported files, which are texts without a subject."""
+    own = observations(settings, harm)
+    better_known = on_platform | {row.group for row in own.rows}
+    corpus = deduplicated(corpus_rows(settings, policy, config.labels, better_known))
+    return Deduplicated([*corpus.rows, *own.rows], corpus.removed + own.removed, corpus.disputed + len(own.conflicts))
 
 
 def _enough(labels: Bools, of_each: int) -> bool:
     return bool(min(labels.sum(), (~labels).sum()) >= of_each)
 
 
-def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[LabelledRow], held_out: Bools) -> None:
-    positives = sum(row.violating for row in rows)
-    held = [row.violating for row, is_held_out in zip(rows, held_out, strict=True) if is_held_out]
-    few = min(positives, len(rows) - positives) < MIN_OF_EACH
-    if not few and min(sum(held), len(held) - sum(held)) >= MIN_HELD_OUT:
+def _labels(rows: Sequence[LabelledRow]) -> Bools:
+    return np.array([row.violating for row in rows], dtype=np.bool_)
+
+
+def _groups(rows: Sequence[LabelledRow]) -> npt.NDArray[np.uint64]:
+    return np.array([row.group for row in rows], dtype=np.uint64)
+
+
+def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[LabelledRow]) -> None:
+    """Count what there is before rows are held out."""
+    missing = []
+    for name, violating in (("violating", True), ("not violating", False)):
+        groups = [row.group for row in rows if row.violating == violating]
+        if len(groups) < MIN_OF_EACH:
+            missing.append(f"{MIN_OF_EACH - len(groups)} more that are {name}")
+        elif (texts := len(set(groups))) < MIN_TEXTS:
+            missing.append(f"{MIN_TEXTS - texts} more different texts that are {name}")
+    if not missing:
         return
-    decisions = sum(row.source == PLATFORM for row in rows)
+    positives, decisions = sum(row.violating for row in rows), sum(row.source == PLATFORM for row in rows)
     lacking = [key for key in policy.corpora if key.partition(":")[0] not in corpora.available(settings.corpora_dir)]
     hint = f" Corpora not found: {', '.join(lacking)} (set LEADS_CORPORA)." if lacking else ""
-    what = (
-        f"{len(rows)} labels, {positives} of them violating, {decisions} from decisions"
-        if few
-        else f"{len(held)} held-out labels, {sum(held)} of them violating"
-    )
     raise NotEnoughData(
-        f"{harm} has {what}. Training needs {MIN_OF_EACH} violating and {MIN_OF_EACH} others, {MIN_HELD_OUT} of each "
-        f"in the latest fifth.{hint}",
+        f"{harm} has {len(rows)} label{'s' * (len(rows) != 1)}, {positives} of them violating, {decisions} from "
+        f"decisions. Training needs {' and '.join(missing)}; the minimum is {MIN_OF_EACH} labels of each kind, on "
+        f"{MIN_TEXTS} different texts.{hint}",
         field=harm,
         remedy="Ingest or make more decisions, or import labels of your own: leads train HARM --csv FILE",
+    )
+
+
+def _check_sides(harm: str, labels: Bools, held_out: Bools, *, timed: bool) -> None:
+    if all(_enough(labels[side], MIN_HELD_OUT) for side in (held_out, ~held_out)):
+        return
+    chosen = "the latest fifth" if timed else "a random fifth"
+    raise NotEnoughData(
+        f"{harm} has too few different texts: equal texts are held out together, so {chosen} can't hold out "
+        f"{MIN_HELD_OUT} violating and {MIN_HELD_OUT} other labels and leave as many to train on.",
+        field=harm,
+        remedy="Ingest or make decisions on other texts, or import labels of your own: leads train HARM --csv FILE",
     )
 
 

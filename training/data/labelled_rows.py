@@ -47,11 +47,14 @@ class LabelledRow(NamedTuple):
 
 
 class Deduplicated(NamedTuple):
-    """Rows with distinct texts, how many rows were removed, and how many texts had no majority label."""
+    """Rows with distinct texts, how many rows were removed, and how many texts had labels that disagree.
+
+    Of a corpus's texts, only those without a majority count as disputed.
+    """
 
     rows: list[LabelledRow]
     removed: int
-    undecided: int
+    disputed: int
 
 
 def platform_rows(
@@ -80,9 +83,9 @@ def platform_rows(
 
 
 def corpus_rows(
-    settings: Settings, policy: HarmPolicy, config: LabelsConfig, on_platform: Collection[int]
+    settings: Settings, policy: HarmPolicy, config: LabelsConfig, better_known: Collection[int]
 ) -> list[LabelledRow]:
-    """The corpora's rows, except those whose text is on the platform: its own decisions are better evidence there."""
+    """The corpora's rows, except those whose text is better known: on the platform, or from a file of one's own."""
     folder = settings.corpora_dir
     there = corpora.available(folder)
     keys = [key for key in policy.corpora if key.partition(":")[0] in there]
@@ -91,7 +94,7 @@ def corpus_rows(
     rows = []
     for found in corpora.read_for(folder, keys):
         label, text = found.label(keys), present(found.text)
-        if label is not None and text is not None and found.group not in on_platform:
+        if label is not None and text is not None and found.group not in better_known:
             maker = number(f"{found.corpus}:{found.author}") if found.author else None
             source = f"{CORPUS}{found.corpus}"
             rows.append(LabelledRow(text, label, source, found.order, found.group, config.corpus, maker))
@@ -101,20 +104,21 @@ def corpus_rows(
 def deduplicated(rows: Iterable[LabelledRow]) -> Deduplicated:
     """One row per text and source: the first copy, with the majority label of all copies. A tie drops the text.
 
-    Not for rows of the platform, where the same text by another account is another subject.
+    For corpora. On the platform the same text by another account is another subject; for imported files see
+    `training.data.observations`.
     """
     by_text: dict[tuple[str, int], list[LabelledRow]] = {}
     for row in rows:
         by_text.setdefault((row.source, row.group), []).append(row)
-    kept, removed, undecided = [], 0, 0
+    kept, removed, disputed = [], 0, 0
     for copies in by_text.values():
         violating = sum(row.violating for row in copies)
         removed += len(copies) - 1
         if 2 * violating == len(copies):
-            removed, undecided = removed + 1, undecided + 1
+            removed, disputed = removed + 1, disputed + 1
         else:
             kept.append(copies[0]._replace(violating=2 * violating > len(copies)))
-    return Deduplicated(kept, removed, undecided)
+    return Deduplicated(kept, removed, disputed)
 
 
 def number(name: str) -> int:

@@ -1,32 +1,37 @@
-"""Labels imported from files of your own, stored under `LEADS_HOME` so that every later training uses them too."""
+"""Imports labels from files of your own into `LEADS_HOME`, so that every later training uses them too."""
 
 from __future__ import annotations
 
+import hashlib
 import re
 import unicodedata
-from collections.abc import Iterator, Sequence
-from itertools import islice
+from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import NamedTuple
 
-import numpy as np
-
+from leads import clock
 from leads.clock import Micros
+from leads.errors import Conflict as ConflictError
 from leads.errors import InvalidInput, NotFound
-from leads.files import write_atomic
 from leads.policies import Policies
 from leads.settings import Settings
 from leads.text import text_hash
-from training.data.labelled_rows import FILE, LabelledRow, number
-from training.data.own_labels_csv import Columns, LabelledText, OnBytes, read
+from training.data.label_files import (
+    LabelFile,
+    Origin,
+    changing,
+    folder_of,
+    label_files,
+    read_labels,
+    write_labels,
+)
+from training.data.observations import Conflict, observations
+from training.data.own_labels_csv import OnBytes, digest_of, read
+from training.data.own_labels_values import Columns, LabelledText
 
-if TYPE_CHECKING:
-    import pyarrow as pa
+_LONGEST_NAME = 64
 
-# Rows written at once, to bound memory.
-_BATCH = 20_000
-
-__all__ = ["Columns", "Imported", "declaration", "folder_of", "import_labels", "imported", "safe_name"]
+__all__ = ["Columns", "Imported", "declaration", "import_labels", "safe_name"]
 
 
 class Imported(NamedTuple):
@@ -35,24 +40,30 @@ class Imported(NamedTuple):
     Args:
         path: the stored file.
         name: the name the labels are stored under; the rows' source is `file:<name>`.
-        replaced: whether earlier labels of this name were replaced.
-        duplicates: rows whose text an earlier row has. Copies count as one row in training.
+        replaced: whether other labels of this name were replaced.
+        unchanged: whether the same file had been imported in the same way before.
+        duplicates: rows whose text an earlier row of the file has. Copies count as one row in training.
+        known: different texts of the file that had been imported with the same label before. They count once.
         without_text, without_label: rows that were skipped.
         without_time: rows without a time. If there are any, the held-out rows are drawn at random.
         first, last: earliest and latest time, µs; None if no row has one.
+        conflicts: texts of the file that were imported with both labels, in this file or together with others.
     """
 
     path: Path
     name: str
     replaced: bool
+    unchanged: bool
     rows: int
     violating: int
     duplicates: int
+    known: int
     without_text: int
     without_label: int
     without_time: int
     first: Micros | None
     last: Micros | None
+    conflicts: tuple[Conflict, ...]
 
 
 def import_labels(
@@ -64,89 +75,91 @@ def import_labels(
     *,
     name: str | None = None,
     delimiter: str | None = None,
+    replace: bool = False,
     on_progress: OnBytes | None = None,
 ) -> Imported:
-    """Import the labels of a UTF-8 CSV file for a harm that is declared in `policies.yaml` and uses text.
+    """Import the labels of a CSV file for a harm that is declared in `policies.yaml` and uses text.
 
-    The file is imported as a whole or not at all. Earlier labels of the same name are replaced.
+    The file is imported as a whole or not at all. UTF-8, and UTF-16 with a byte-order mark, are read.
 
     Args:
         name: the name to store them under; default: the file's own, made safe.
         delimiter: comma, semicolon or tab; default: the one that finds the named columns in the first line.
+        replace: replace labels that are stored under the same name.
         on_progress: called with (bytes read, bytes in all).
 
     Raises:
         NotFound: the harm isn't declared (the error shows what to paste into `policies.yaml`), or the file doesn't
             exist.
+        Conflict: another file's labels are stored under this name, and `replace` is False.
         InvalidInput: the harm's policy doesn't use text, or the file is invalid; names file, line and column.
     """
     _check_harm(settings, policies, harm)
-    safe = safe_name(path.stem if name is None else name)
-    kept = folder_of(settings, harm) / f"{safe}.parquet"
-    replaced, seen = kept.exists(), _Seen()
-
-    def rows() -> Iterator[LabelledText]:
-        for found in read(path, columns, delimiter=delimiter, on_progress=on_progress):
-            if isinstance(found, LabelledText):
-                seen.add(found)
-                yield found
-            else:
-                seen.without_text += found == "no text"
-                seen.without_label += found == "no label"
-        if not seen.rows:
-            raise InvalidInput(
-                f"The file has no row with text and label; {seen.without_text} rows have no text, "
-                f"{seen.without_label} have no label.",
-                field=str(path),
-                remedy="Check the names of the columns that hold text and label.",
-            )
-
-    write_atomic(kept, lambda draft: _write(draft, rows(), f"{FILE}{safe}"))
+    safe, digest = safe_name(path.stem if name is None else name), digest_of(path, columns, delimiter)
+    with changing(settings):
+        stored = label_files(settings, harm)
+        before = next((file for file in stored if file.name == safe), None)
+        unchanged = before is not None and before.origin.digest == digest
+        if before and not (unchanged or replace):
+            raise _name_taken(before)
+        now = clock.now()
+        imported_at = before.origin.imported_at if before and unchanged else now
+        origin = Origin(
+            imported_at=imported_at,
+            added_at=before.origin.added_at if before else now,
+            path=str(path.absolute()),
+            columns={role: column for role, column in columns._asdict().items() if column},
+            digest=digest,
+        )
+        seen = _Seen(imported_at, _known(stored))
+        kept = folder_of(settings, harm) / f"{safe}.parquet"
+        write_labels(
+            kept, origin, seen.rows_of(path, read(path, columns, delimiter=delimiter, on_progress=on_progress))
+        )
+        conflicts = observations(settings, harm).conflicts
     return Imported(
         path=kept,
         name=safe,
-        replaced=replaced,
+        replaced=before is not None and not unchanged,
+        unchanged=unchanged,
         rows=seen.rows,
         violating=seen.violating,
         duplicates=seen.rows - len(seen.texts),
+        known=seen.known_texts,
         without_text=seen.without_text,
         without_label=seen.without_label,
         without_time=seen.without_time if columns.time else 0,
         first=min(seen.times, default=None),
         last=max(seen.times, default=None),
+        conflicts=tuple(each for each in conflicts if any(row.file == safe for row in each.rows)),
     )
-
-
-def imported(settings: Settings, harm: str) -> list[LabelledRow]:
-    """The rows of all files that were imported for a harm, in the order of their names.
-
-    Raises:
-        InvalidInput: a stored file can't be read.
-    """
-    return [row for path in sorted(folder_of(settings, harm).glob("*.parquet")) for row in _read(path)]
-
-
-def folder_of(settings: Settings, harm: str) -> Path:
-    """The folder of a harm's imported labels, one Parquet file per name. Remove a file to stop training with it."""
-    return settings.root / "labels" / harm
 
 
 def safe_name(name: str) -> str:
     """Convert a name to one that files, tables and MLflow accept.
 
+    Names that are long or not ASCII end with a hash, so that different names stay different.
+
     Raises:
         InvalidInput: the name has no letter or digit.
 
     >>> safe_name("Étude 2 (final)")
-    'etude_2_final'
+    'etude_2_final_22db5c7a'
+    >>> safe_name("データ1") == safe_name("ラベル1")
+    False
     """
-    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
-    safe = re.sub(r"[^a-z0-9-]+", "_", plain)[:64].strip("_-")
-    if not safe:
+    # macOS writes accents in file names as separate characters.
+    name = unicodedata.normalize("NFC", name)
+    if not any(map(str.isalnum, name)):
         raise InvalidInput(
-            "The name has no letter or digit.", field="name", remedy="Use a name with letters a to z or digits."
+            "The name has no letter or digit.", field="name", remedy="Use letters or digits in the name."
         )
-    return safe
+    plain = unicodedata.normalize("NFKD", name).encode("ascii", "ignore").decode().lower()
+    safe = re.sub(r"[^a-z0-9-]+", "_", plain).strip("_-")
+    if name.isascii() and len(safe) <= _LONGEST_NAME:
+        return safe
+    digest = hashlib.blake2b(name.encode(errors="replace"), digest_size=4).hexdigest()
+    return f"{safe[: _LONGEST_NAME - len(digest) - 1].rstrip('_-')}_{digest}".lstrip("_")
 
 
 def declaration(harm: str) -> str:
@@ -182,76 +195,64 @@ def _check_harm(settings: Settings, policies: Policies, harm: str) -> None:
         )
 
 
-class _Seen:
-    """Counts of a pass over the file."""
+def _name_taken(before: LabelFile) -> ConflictError:
+    source = f" from {before.origin.path}" if before.origin.path else ""
+    return ConflictError(
+        f"{before.harm} already has labels named {before.name!r}, imported on "
+        f"{clock.to_text(before.origin.imported_at)[:10]}{source} (rows: {before.rows:,}).",
+        field="--name",
+        remedy="Choose another name with --name to keep both, or add --replace to replace them.",
+    )
 
-    def __init__(self) -> None:
+
+def _known(files: list[LabelFile]) -> dict[tuple[int, bool], Micros]:
+    """When each text of these files was first imported with each label."""
+    known: dict[tuple[int, bool], Micros] = {}
+    for row in (row for file in files for row in read_labels(file)):
+        key = row.group, row.violating
+        known[key] = min(known.get(key, row.since), row.since)
+    return known
+
+
+class _Seen:
+    """Counts of a pass over the file, which is imported `now`. `known`: when texts were first imported by label."""
+
+    def __init__(self, now: Micros, known: dict[tuple[int, bool], Micros]) -> None:
         self.rows = self.violating = self.without_text = self.without_label = self.without_time = 0
+        self.known_texts = 0
         self.times: tuple[Micros, ...] = ()
         self.texts: set[int] = set()
+        self._now, self._known = now, known
 
-    def add(self, row: LabelledText) -> None:
+    def rows_of(self, path: Path, read: Iterator[LabelledText | str]) -> Iterator[tuple[LabelledText, Micros]]:
+        """The rows to store, each with when its text was first imported with its label.
+
+        Raises:
+            InvalidInput: there is no row to store.
+        """
+        for row in read:
+            if isinstance(row, LabelledText):
+                yield row, self._add(row)
+            else:
+                self.without_text += row == "no text"
+                self.without_label += row == "no label"
+        if not self.rows:
+            raise InvalidInput(
+                f"The file has no row with text and label; {self.without_text} rows have no text, "
+                f"{self.without_label} have no label.",
+                field=str(path),
+                remedy="Check the names of the columns that hold text and label.",
+            )
+
+    def _add(self, row: LabelledText) -> Micros:
+        group = text_hash(row.text)
+        since = self._known.get((group, row.violating))
+        self.known_texts += since is not None and group not in self.texts
         self.rows += 1
         self.violating += row.violating
-        self.texts.add(text_hash(row.text))
+        self.texts.add(group)
         if row.time is None:
             self.without_time += 1
         else:
             self.times = (min(*self.times, row.time), max(*self.times, row.time)) if self.times else (row.time,) * 2
-
-
-def _schema() -> pa.Schema:
-    import pyarrow as pa
-
-    always = {"text": pa.string(), "violating": pa.bool_(), "weight": pa.float64()}
-    maybe = {"time": pa.int64(), "maker": pa.uint64(), "target": pa.string(), "id": pa.string()}
-    fields = [pa.field(name, kind, nullable=False) for name, kind in always.items()]
-    return pa.schema([*fields, *(pa.field(name, kind) for name, kind in maybe.items())])
-
-
-def _write(draft: Path, rows: Iterator[LabelledText], source: str) -> None:
-    """Authors are stored as hashes: training needs to know which texts share an author, not who it is."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    schema = _schema()
-    with pq.ParquetWriter(draft, schema, compression="zstd") as writer:
-        while batch := list(islice(rows, _BATCH)):
-            cells = [_cells(row, source) for row in batch]
-            arrays = [
-                pa.array(values, each.type) for values, each in zip(zip(*cells, strict=True), schema, strict=True)
-            ]
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-
-
-def _cells(row: LabelledText, source: str) -> tuple[object, ...]:
-    maker = None if row.author is None else number(f"{source}:{row.author}")
-    return row.text, row.violating, row.weight, row.time, maker, row.target, row.id
-
-
-def _read(path: Path) -> list[LabelledRow]:
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    try:
-        table = pq.read_table(path, columns=_schema().names, partitioning=None).cast(_schema())
-    except (pa.ArrowInvalid, pa.ArrowTypeError, pa.ArrowKeyError, OSError, ValueError) as error:
-        raise InvalidInput(
-            f"The imported labels can't be read: {type(error).__name__}.",
-            field=str(path),
-            remedy="Import the file again (leads train --csv), or remove the stored copy.",
-        ) from error
-    texts, violating, weights, times, makers, targets, _ = (column.to_pylist() for column in table.columns)
-    source, ranks = f"{FILE}{path.stem}", _ranks(times)
-    return [
-        LabelledRow(text, verdict, source, rank, text_hash(text), weight, maker, None, target)
-        for text, verdict, rank, weight, maker, target in zip(
-            texts, violating, ranks, weights, makers, targets, strict=True
-        )
-    ]
-
-
-def _ranks(times: Sequence[Micros | None]) -> list[int | None]:
-    """The rank of each time among the distinct times."""
-    known = np.unique(np.array([time for time in times if time is not None], dtype=np.int64))
-    return [None if time is None else int(np.searchsorted(known, time)) for time in times]
+        return self._now if since is None else since

@@ -2,73 +2,51 @@
 
 from __future__ import annotations
 
+import codecs
 import csv
-import math
+import hashlib
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from datetime import UTC, datetime
+from io import BufferedReader, TextIOWrapper
+from itertools import islice
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
-from leads.clock import Micros, from_datetime
 from leads.errors import InvalidInput, NotFound
-from leads.text import present
+from training.data.own_labels_values import Columns, LabelledText, Skipped, parse
 
 DELIMITERS = (",", ";", "\t")
-VERDICTS = {
-    **dict.fromkeys(("1", "1.0", "true", "yes", "violating"), True),
-    **dict.fromkeys(("0", "0.0", "false", "no", "not_violating"), False),
-}
-MAX_WEIGHT = 1e6
-_VERDICT_REMEDY = (
-    "Use 1 or 0, true or false, yes or no, violating or not_violating; leave it empty where there is no verdict."
+# The first bytes of a file that name its encoding; those of UTF-32 begin like those of UTF-16.
+_MARKS = (
+    (codecs.BOM_UTF32_LE, "UTF-32"),
+    (codecs.BOM_UTF32_BE, "UTF-32"),
+    (codecs.BOM_UTF16_LE, "UTF-16"),
+    (codecs.BOM_UTF16_BE, "UTF-16"),
 )
+# Stands for bytes that can't be decoded: no valid file can contain it.
+_UNREADABLE = "\udcff"
+# Excel's first line that names the delimiter.
+_NAMES_DELIMITER = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 # The csv module's default limit of 131,072 characters is shorter than some texts.
 _MAX_FIELD = 10_000_000
 _MAX_NAME = 60
 _PROGRESS_LINES = 5_000
-_DATE, _SECONDS = re.compile(r"\d{8}"), re.compile(r"-?\d+(\.\d*)?")
 _NOT_A_NAME = re.compile(r"[\d.]*|true|false|yes|no", re.IGNORECASE)
-_LAST_SECOND = 253_402_300_799
+_QUOTING = 'Put the whole field in quotes, and double the quotes in it: "say ""hi"" to them".'
 
 # Called with (bytes read, bytes in all).
 OnBytes = Callable[[int, int], None]
-Skipped = Literal["no text", "no label"]
+
+__all__ = ["DELIMITERS", "Columns", "LabelledText", "OnBytes", "Skipped", "digest_of", "read"]
 
 
-class Columns(NamedTuple):
-    """Names of a file's columns.
+class _Format(NamedTuple):
+    """How a file is written: its delimiter, the names of its columns, and how many lines come before them."""
 
-    Args:
-        text: the texts.
-        label: the verdicts.
-        id: kept with the row, to find it again in its source; need not be unique.
-        time: ISO 8601 (UTC if it has no offset), a date, or seconds since 1970. The latest fifth is held out.
-        author: who wrote the text; all texts of an author are in the same fold.
-        weight: weight of the label in fitting, above 0; 1 if empty.
-        target: the group that the text is about; each group is measured separately.
-    """
-
-    text: str
-    label: str
-    id: str | None = None
-    time: str | None = None
-    author: str | None = None
-    weight: str | None = None
-    target: str | None = None
-
-
-class LabelledText(NamedTuple):
-    """One row of a file that has text and label. `time` is in µs, None if it is empty."""
-
-    text: str
-    violating: bool
-    time: Micros | None
-    weight: float
-    author: str | None
-    target: str | None
-    id: str | None
+    delimiter: str
+    header: list[str]
+    before: int
 
 
 def read(
@@ -77,7 +55,8 @@ def read(
     """Read the rows one by one; a row without text or label gives the reason why it is skipped.
 
     Args:
-        delimiter: comma, semicolon or tab; default: the one that finds the named columns in the first line.
+        delimiter: comma, semicolon or tab; default: the one that a first line `sep=;` names, or else the one that
+            finds the named columns in the first line.
         on_progress: called with (bytes read, bytes in all).
 
     Raises:
@@ -87,18 +66,24 @@ def read(
     if delimiter is not None and delimiter not in DELIMITERS:
         raise InvalidInput("Invalid delimiter.", field="delimiter", remedy="Use a comma, a semicolon or a tab.")
     with _long_fields():
-        headers = {each: _header(path, each) for each in DELIMITERS if delimiter in (None, each)}
-        best = max(headers, key=lambda each: (len(set(columns) & set(headers[each])), len(headers[each])))
-        at = _positions(path, columns, headers[best])
-        width = len(headers[best])
-        for line, fields in _records(path, best, on_progress, skip=1):
-            if len(fields) != width:
-                raise InvalidInput(
-                    f"The row has {len(fields)} fields, but the first line names {width} columns.",
-                    field=f"{path}:{line}",
-                    remedy="Quote fields that contain the delimiter.",
-                )
-            yield _parse({role: fields[i] for role, i in at.items()}, columns, f"{path}:{line}")
+        format_ = _format_of(path, columns, delimiter)
+        at = _positions(path, columns, format_)
+        for line, last, fields in _records(path, format_.delimiter, format_.before, on_progress, names=format_.header):
+            if len(fields) != len(format_.header):
+                raise _wrong_width(path, line, last, len(fields), len(format_.header))
+            yield parse({role: fields[i] for role, i in at.items()}, columns, path, line)
+
+
+def digest_of(path: Path, columns: Columns, delimiter: str | None) -> str:
+    """Equal for equal files that are read in the same way.
+
+    Raises:
+        NotFound, InvalidInput: the file doesn't exist or can't be read.
+    """
+    with _opened(path) as file:
+        found = hashlib.file_digest(file, "sha256")
+    found.update(repr((*columns, delimiter)).encode())
+    return found.hexdigest()
 
 
 @contextmanager
@@ -110,148 +95,166 @@ def _long_fields() -> Iterator[None]:
         csv.field_size_limit(limit)
 
 
-def _lines(path: Path, on_progress: OnBytes | None) -> Iterator[str]:
-    """The lines, each decoded by itself so that an error can name its line."""
-    line = 1
+@contextmanager
+def _opened(path: Path) -> Iterator[BufferedReader]:
     try:
-        total, done = path.stat().st_size, 0
         with path.open("rb") as file:
-            for line, raw in enumerate(file, start=1):
-                done += len(raw)
-                yield (raw.removeprefix(b"\xef\xbb\xbf") if line == 1 else raw).decode("utf-8")
-                if on_progress and (line % _PROGRESS_LINES == 0 or done == total):
-                    on_progress(done, total)
+            yield file
     except FileNotFoundError as error:
         raise NotFound("File not found.", field=str(path), remedy="Pass the path of a CSV file.") from error
     except OSError as error:
         raise InvalidInput(
             f"The file can't be read: {error.strerror}.", field=str(path), remedy="Pass the path of a CSV file."
         ) from error
-    except UnicodeDecodeError as error:
-        # Not raised from its cause, which contains the line.
-        raise InvalidInput(
-            f"Byte {error.start + 1} of the line is not UTF-8.",
-            field=f"{path}:{line}",
-            remedy="Save the file as UTF-8, for example: iconv -f CP1252 -t UTF-8 FILE > NEW",
-        ) from None
+
+
+def _lines(path: Path, on_progress: OnBytes | None = None) -> Iterator[str]:
+    """The lines with their ends. A carriage return ends lines only where it ends the first one."""
+    codecs.register_error("unreadable", lambda error: (_UNREADABLE, getattr(error, "end", 0)))
+    with _opened(path) as file:
+        start, total = file.peek(4), path.stat().st_size
+        encoding = next((name for mark, name in _MARKS if start.startswith(mark)), "UTF-8")
+        codec = "utf-8-sig" if encoding == "UTF-8" else encoding
+        with TextIOWrapper(file, codec, errors="unreadable", newline="") as pieces:
+            for number, line in enumerate(_joined(pieces), start=1):
+                if (at := line.find(_UNREADABLE)) >= 0 or "\0" in line:
+                    raise _not_text(path, number, at, encoding)
+                yield line
+                if on_progress and number % _PROGRESS_LINES == 0:
+                    on_progress(file.tell(), total)
+            if on_progress:
+                on_progress(total, total)
+
+
+def _joined(pieces: Iterable[str]) -> Iterator[str]:
+    """Lines out of pieces that end at any line feed or carriage return."""
+    begun, returns = "", None
+    for piece in pieces:
+        begun += piece
+        returns = piece.endswith("\r") if returns is None else returns
+        if returns or not piece.endswith("\r"):
+            yield begun
+            begun = ""
+    if begun:
+        yield begun
+
+
+def _not_text(path: Path, line: int, at: int, encoding: str) -> InvalidInput:
+    message, remedy = f"Character {at + 1} of the line is not {encoding}.", "Save the file as UTF-8"
+    if at < 0:
+        message = "The line contains zero bytes, as UTF-16 without a byte-order mark does."
+    elif encoding == "UTF-8":
+        remedy += ", for example: iconv -f CP1252 -t UTF-8 FILE > NEW"
+    return InvalidInput(message, field=f"{path}:{line}", remedy=f"{remedy}.")
 
 
 def _records(
-    path: Path, delimiter: str, on_progress: OnBytes | None = None, *, skip: int = 0, strict: bool = True
-) -> Iterator[tuple[int, list[str]]]:
-    """Each record with the line it begins on. Strict, because an unclosed quote would swallow the rest of the file."""
-    reader, line = csv.reader(_lines(path, on_progress), delimiter=delimiter, strict=strict), 1
+    path: Path,
+    delimiter: str,
+    before: int,
+    on_progress: OnBytes | None = None,
+    *,
+    names: Sequence[str] | None = None,
+) -> Iterator[tuple[int, int, list[str]]]:
+    """Each record with the first and last line it stands on.
+
+    Args:
+        before: number of lines to skip.
+        names: names of the columns, to skip their record and read the others strictly, because an unclosed quote
+            would swallow the rest of the file. None where the delimiter isn't known yet and quotes can be anywhere.
+    """
+    raw: list[str] = []
+    reader = csv.reader(
+        _kept(islice(_lines(path, on_progress), before, None), raw), delimiter=delimiter, strict=names is not None
+    )
+    line, skip = before + 1, names is not None
     try:
         for record in reader:
-            if record and skip:
-                skip -= 1
-            elif record:
-                yield line, record
-            line = reader.line_num + 1
+            if record and not skip:
+                yield line, before + reader.line_num, record
+            skip = skip and not record
+            line = before + reader.line_num + 1
+            raw.clear()
     except csv.Error as error:
+        raise _stray(path, line, "".join(raw), delimiter, names or (), error) from None
+
+
+def _kept(lines: Iterable[str], raw: list[str]) -> Iterator[str]:
+    for line in lines:
+        raw.append(line)
+        yield line
+
+
+def _stray(path: Path, line: int, raw: str, delimiter: str, names: Sequence[str], error: csv.Error) -> InvalidInput:
+    """The error for a record that isn't valid CSV: which field it is, and what is wrong with its quotes."""
+    quoted = re.compile('"(?:[^"]|"")*+"')
+    before = re.compile(f'(?:{quoted.pattern}|(?!")[^{delimiter}\r\n]*){delimiter}')
+    field, start = 0, 0
+    while found := before.match(raw, start):
+        field, start = field + 1, found.end()
+    column = f"column {names[field]!r}" if field < len(names) else f"field {field + 1}"
+    if not raw.startswith('"', start):
+        problem = f"{error}" if "\r" not in raw.rstrip() else "it has a carriage return that isn't in quotes"
+    elif found := quoted.match(raw, start):
+        problem = f"the quote at character {found.end()} of the row closes it, but it goes on"
+    else:
+        problem = f"the quote at character {start + 1} of the row is never closed"
+    return InvalidInput(
+        f"The row that begins here is not valid CSV, in {column}: {problem}.", field=f"{path}:{line}", remedy=_QUOTING
+    )
+
+
+def _wrong_width(path: Path, line: int, last: int, fields: int, width: int) -> InvalidInput:
+    remedy = "Quote fields that contain the delimiter."
+    if last > line:
+        remedy += (
+            f" The row goes on to line {last}: if it shouldn't, a quote in line {line} has to be doubled or removed."
+        )
+    return InvalidInput(
+        f"The row has {fields} field{'s' * (fields != 1)}, but the header names {width} columns.",
+        field=f"{path}:{line}",
+        remedy=remedy,
+    )
+
+
+def _format_of(path: Path, columns: Columns, delimiter: str | None) -> _Format:
+    named = _NAMES_DELIMITER.fullmatch(next(_lines(path), ""))
+    if named and delimiter is None and named[1] not in DELIMITERS:
         raise InvalidInput(
-            f"The row that begins here is not valid CSV: {error}.",
-            field=f"{path}:{line}",
-            remedy="Quote fields that contain quotes or line breaks, and double the quotes in them.",
-        ) from None
+            f"The first line names the delimiter {named[1]!r}.",
+            field=f"{path}:1",
+            remedy="Save the file with a comma, a semicolon or a tab between fields.",
+        )
+    before, only = (1, delimiter or named[1]) if named else (0, delimiter)
+    headers = {each: _header(path, each, before) for each in DELIMITERS if only in (None, each)}
+    best = max(headers, key=lambda each: (len(set(columns) & set(headers[each])), len(headers[each])))
+    return _Format(best, headers[best], before)
 
 
-def _header(path: Path, delimiter: str) -> list[str]:
-    # Not strict: with the wrong delimiter quotes can appear anywhere in a field.
-    return next(([name.strip() for name in record] for _, record in _records(path, delimiter, strict=False)), [])
+def _header(path: Path, delimiter: str, before: int) -> list[str]:
+    return next(([name.strip() for name in record] for _, _, record in _records(path, delimiter, before)), [])
 
 
-def _positions(path: Path, columns: Columns, header: list[str]) -> dict[str, int]:
+def _positions(path: Path, columns: Columns, format_: _Format) -> dict[str, int]:
     """The position of each role's column."""
+    header, line = format_.header, format_.before + 1
     if columns.text == columns.label:
         raise InvalidInput(
             "Text and label can't be the same column.", field="label", remedy="Name the column that holds the label."
         )
-    # The first line may be a row of data, whose texts must not get into a message.
+    if not header:
+        raise InvalidInput("The file is empty.", field=f"{path}:{line}", remedy="Pass a CSV file with a header.")
+    # The line may be a row of data, whose texts must not get into a message.
     has_names = header and not any(_NOT_A_NAME.fullmatch(name) or len(name) > _MAX_NAME for name in header)
     at = {}
     for role, name in columns._asdict().items():
         if name is not None and header.count(name) != 1:
             problem = f"has the column {name!r} {header.count(name)} times" if name in header else f"lacks {name!r}"
             raise InvalidInput(
-                f"The first line {problem}.",
-                field=f"{path}:1",
+                f"The {'first' if line == 1 else 'second'} line {problem}.",
+                field=f"{path}:{line}",
                 remedy=f"It names: {', '.join(header)}." if has_names else "Add a first line with column names.",
             )
         if name is not None:
             at[role] = header.index(name)
     return at
-
-
-def _parse(fields: Mapping[str, str], columns: Columns, where: str) -> LabelledText | Skipped:
-    text = present(fields["text"])
-    if text is None:
-        return "no text"
-    fields = {role: value.strip() for role, value in fields.items()}
-    if not fields["label"]:
-        return "no label"
-    return LabelledText(
-        text,
-        _verdict(fields["label"], where, columns.label),
-        _time(fields.get("time"), where, columns.time),
-        _weight(fields.get("weight"), where, columns.weight),
-        fields.get("author") or None,
-        fields.get("target") or None,
-        fields.get("id") or None,
-    )
-
-
-def _verdict(value: str, where: str, column: str) -> bool:
-    verdict = VERDICTS.get(value.lower())
-    if verdict is not None:
-        return verdict
-    share = _number(value)
-    if share is not None and 0 <= share <= 1:
-        raise InvalidInput(
-            f"Column {column!r} holds a number between 0 and 1, which is a score, not a verdict.",
-            field=where,
-            remedy="Convert scores to verdicts first, with a threshold you trust: 1 from there up, 0 below.",
-        )
-    raise InvalidInput(f"Column {column!r} doesn't hold a valid verdict.", field=where, remedy=_VERDICT_REMEDY)
-
-
-def _weight(value: str | None, where: str, column: str | None) -> float:
-    if not value:
-        return 1.0
-    weight = _number(value)
-    if weight is None or not 0 < weight <= MAX_WEIGHT:
-        raise InvalidInput(
-            f"Column {column!r} doesn't hold a valid weight.",
-            field=where,
-            remedy=f"Use a number above 0, at most {MAX_WEIGHT:,.0f}; leave it empty for 1.",
-        )
-    return weight
-
-
-def _time(value: str | None, where: str, column: str | None) -> Micros | None:
-    """Only the order of times is used, so a time without offset can be read as UTC."""
-    if not value:
-        return None
-    try:
-        if _SECONDS.fullmatch(value) and not _DATE.fullmatch(value):
-            seconds = float(value)
-            if not 0 <= seconds <= _LAST_SECOND:
-                raise ValueError("not seconds since 1970")
-            return round(seconds * 1_000_000)
-        at = datetime.fromisoformat(value)
-        return from_datetime(at if at.tzinfo else at.replace(tzinfo=UTC))
-    except (ValueError, OverflowError):
-        raise InvalidInput(
-            f"Column {column!r} doesn't hold a valid timestamp.",
-            field=where,
-            remedy="Use ISO 8601, for example 2026-01-31T12:00:00Z or 2026-01-31, or seconds (not milliseconds) since "
-            "1970.",
-        ) from None
-
-
-def _number(value: str) -> float | None:
-    try:
-        found = float(value)
-    except ValueError:
-        return None
-    return found if math.isfinite(found) else None

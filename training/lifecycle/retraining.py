@@ -13,7 +13,7 @@ from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.registry.versions import LABELS_UNTIL, Registered, VersionRegistry
 from training.data.labels import decided
-from training.data.own_labels import folder_of
+from training.data.observations import observations
 
 
 class Due(NamedTuple):
@@ -41,7 +41,7 @@ def due(settings: Settings, engine: Engine, registry: VersionRegistry, harm: str
     if not known:
         return Due(True, 0, False, "It has no version yet.")
     newest, rule = known[0], policy.retrain
-    fresh = _new_decisions(engine, harm, policy, newest) + _new_in_files(settings, harm, newest)
+    fresh = _new_decisions(engine, harm, policy, newest) + _newly_imported(settings, harm, newest)
     champion = registry.aliases(harm).get(CHAMPION)
     drifted = False
     if champion is not None and rule.on_drift:
@@ -62,10 +62,6 @@ def _new_decisions(engine: Engine, harm: str, policy: HarmPolicy, newest: Regist
     return sum(label.at > until for label in decided(engine, harm, policy.subject_types))
 
 
-def _new_in_files(settings: Settings, harm: str, newest: Registered) -> int:
-    """Rows of files that were imported since."""
-    import pyarrow.parquet as pq
-
-    files = sorted(folder_of(settings, harm).glob("*.parquet"))
-    fresh = [path for path in files if path.stat().st_mtime_ns // 1_000_000 > newest.created_at_ms]
-    return sum(int(pq.read_metadata(path).num_rows) for path in fresh)
+def _newly_imported(settings: Settings, harm: str, newest: Registered) -> int:
+    """Texts of imported files whose label was first imported since. Texts that were known with it aren't new."""
+    return sum(since // 1_000 > newest.created_at_ms for since in observations(settings, harm).since)

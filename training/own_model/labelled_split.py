@@ -161,8 +161,11 @@ def _project_settings() -> Settings:
 def _split(data: Dataset) -> tuple[Ints, Ints, Ints]:
     """The positions of training, calibration and test set."""
     rest = training_rows(data)
-    fold = split.folds(data.clusters[rest], seed=SEED)
-    train, calibration = rest[fold != 0], rest[fold == 0]
+    clusters, labels = data.clusters[rest], data.labels[rest]
+    fold = split.folds(clusters, seed=SEED)
+    drawn = split.draw(clusters, SEED) / 2.0**64
+    chosen = split.at_least(fold == 0, drawn, clusters, labels, least=MIN_HELD_OUT)
+    train, calibration = rest[~chosen], rest[chosen]
     for name, part in (("training", train), ("calibration", calibration)):
         labels = data.labels[part]
         fewest = min(labels.sum(), (~labels).sum())

@@ -22,6 +22,8 @@ from leads.policies import load_policies
 from leads.settings import load_settings
 from models.registry.mlflow_registry import MlflowRegistry
 from models.version import load
+from training.data.observations import observations
+from training.data.own_labels import Columns, import_labels
 from training.lifecycle.retraining import due
 
 BAD = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
@@ -149,6 +151,7 @@ def test_tuning_keeps_what_it_finds_in_a_file(home: Path) -> None:
         (["train", "my_harm", "--text", "x"], "--csv"),
         (["train", "--csv", "x.csv", "--text", "a", "--label", "b"], "Name the one harm"),
         (["train", "my_harm", "--csv", "x.csv"], "columns"),
+        (["train", "my_harm", "--replace"], "--csv"),
         (["train"], "--all"),
         (["retrain"], "--all"),
     ],
@@ -199,6 +202,67 @@ def test_a_harm_is_due_by_new_labels_or_by_drift(home: Path) -> None:
         assert due(settings, engine, registry, "my_harm", policy).is_due
     finally:
         engine.dispose()
+
+
+COLUMNS = ("--text", "comment", "--label", "is_bad", "--time", "when")
+
+
+def test_a_cumulative_file_retrains_by_its_new_texts_alone(home: Path) -> None:
+    first_training(home)
+    settings = load_settings()
+    policies = load_policies(settings.policies)
+    engine, registry = open_engine(settings), MlflowRegistry(settings)
+
+    def new_labels() -> int:
+        return due(settings, engine, registry, "my_harm", policies.harms["my_harm"]).new_labels
+
+    def import_again(path: Path, *, name: str | None = None, replace: bool = False) -> None:
+        columns = Columns("comment", "is_bad", time="when")
+        import_labels(settings, policies, "my_harm", path, columns, name=name, replace=replace)
+
+    try:
+        import_again(home / "mine.csv", name="a copy")
+        assert new_labels() == 0
+        known = observations(settings, "my_harm").rows[0]
+        again = run("train", "my_harm")
+        assert "same data and configuration as v1" in said(again)
+        with (home / "mine.csv").open("a") as file:
+            file.writelines(f"added words {i},2026-03-01,yes\n" for i in range(3))
+        import_again(home / "mine.csv", name="cumulative")
+        assert new_labels() == 3
+        import_again(home / "mine.csv", replace=True)
+        assert new_labels() == 3
+        # Another verdict on a known text is new too.
+        with (home / "mine.csv").open("a") as file:
+            file.write(f"{known.text},2026-03-02,{'no' if known.violating else 'yes'}\n")
+        import_again(home / "mine.csv", replace=True)
+        assert new_labels() == 4
+    finally:
+        engine.dispose()
+
+
+def test_sixty_rows_of_one_date_sorted_by_label_are_enough(home: Path) -> None:
+    random, path = np.random.default_rng(5), home / "mine.csv"
+    lines = [f"{' '.join(random.choice(BAD if i < 30 else FINE, 6))} {i},{int(i < 30)},2026-01-31" for i in range(60)]
+    path.write_text("\n".join(("comment,is_bad,when", *lines)) + "\n")
+    result = run("train", "my_harm", "--csv", str(path), *COLUMNS)
+    assert result.exit_code == 0, result.output
+    assert "All rows have the same time, so the held-out rows are drawn at random." in said(result)
+    assert MlflowRegistry(load_settings()).aliases("my_harm") == {"challenger": "1"}
+
+
+def test_another_file_of_the_same_name_is_refused_before_anything_is_trained(home: Path) -> None:
+    write_csv(home / "mine.csv", n=20)
+    few = run("train", "my_harm", "--csv", str(home / "mine.csv"), *COLUMNS)
+    assert "20 labels" in str(few.exception)
+    (home / "feb").mkdir()
+    table = write_csv(home / "feb" / "mine.csv", n=20, seed=9)
+    refused = run("train", "my_harm", "--csv", str(table), *COLUMNS)
+    assert refused.exit_code == 1
+    assert "add --replace to replace them" in str(refused.exception)
+    assert "20 labels" in str(run("train", "my_harm", "--csv", str(table), *COLUMNS, "--replace").exception)
+    both = run("train", "my_harm", "--csv", str(home / "mine.csv"), *COLUMNS, "--name", "january")
+    assert "40 labels" in str(both.exception)
 
 
 def test_more_of_ones_own_labels_retrain_and_policy_keeps_the_new_version_waiting(home: Path) -> None:

@@ -20,6 +20,8 @@ from leads.policies import HarmPolicy, load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from training.config import TrainingConfig
 from training.data.dataset import Dataset, assemble
+from training.data.own_labels import Columns, import_labels
+from training.report.dataset_card import card_of
 
 START = 1_750_000_000_000_000
 SPAM = load_policies(POLICIES_FILE).harms["spam"]
@@ -203,10 +205,89 @@ def test_too_few_labels_are_refused_with_their_number(home: Settings, log: Engin
     say(log, 10, "p1", "words")
     decide(log, 20, "p1", violating=True)
     policy = SPAM.model_copy(update={"corpora": ("edos",)})
-    with pytest.raises(NotEnoughData, match=r"1 labels, 1 of them violating, 1 from decisions.*edos") as caught:
+    with pytest.raises(NotEnoughData, match=r"1 label, 1 of them violating, 1 from decisions.*edos") as caught:
         dataset(home, log, Frames(), policy)
     assert caught.value.field == "spam"
     assert caught.value.remedy
+
+
+def own_file(
+    home: Settings, rows: Sequence[tuple[str, bool, str]], name: str = "mine", *, replace: bool = False
+) -> None:
+    """Import texts with label and time."""
+    path = home.root / "export.csv"
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("text,label,at\n" + "".join(f"{text},{int(label)},{at}\n" for text, label, at in rows))
+    policies = load_policies(POLICIES_FILE)
+    import_labels(home, policies, "spam", path, Columns("text", "label", time="at"), name=name, replace=replace)
+
+
+def sides(made: Dataset) -> dict[bool, tuple[int, int]]:
+    """Violating and other rows among the held-out and the training rows."""
+    return {side: (int(made.labels[at].sum()), int((~made.labels[at]).sum())) for side, at in
+            ((True, made.held_out), (False, ~made.held_out))}  # fmt: skip
+
+
+ALONE = SPAM.model_copy(update={"corpora": ()})
+
+
+def test_a_second_file_with_the_same_rows_changes_no_count_and_no_figure(home: Settings, log: Engine) -> None:
+    january = [(f"text {i % 90}", i % 3 == 0, f"2026-01-{1 + i % 28:02d}") for i in range(100)]
+    own_file(home, january, "january")
+    before = dataset(home, log, Frames(), ALONE)
+    own_file(home, january, "a copy")
+    own_file(home, january, "another copy")
+    after = dataset(home, log, Frames(), ALONE)
+    assert after.hash == before.hash
+    assert (after.rows, after.removed, after.disputed) == (before.rows, before.removed, before.disputed)
+    assert card_of(after) == card_of(before)
+    own_file(home, [*january, ("new words", True, "2026-02-01")], "all of it")
+    more = dataset(home, log, Frames(), ALONE)
+    assert len(more.rows) == len(before.rows) + 1
+    assert (more.removed, more.disputed) == (before.removed, before.disputed)
+
+
+def test_texts_with_both_labels_count_once_and_as_disputed(home: Settings, log: Engine) -> None:
+    own_file(home, [(f"text {i}", i % 2 == 0, "2026-01-01") for i in range(80)])
+    own_file(home, [("text 0", False, "2026-01-02"), ("TEXT 1", False, "2026-01-02")], "later")
+    made = dataset(home, log, Frames(), ALONE)
+    assert len(made.rows) == 80
+    assert made.disputed == 1
+    assert [row.violating for row in made.rows if row.text == "text 0"] == [False]
+
+
+def test_texts_of_a_corpus_that_are_in_a_file_are_left_to_the_file(home: Settings, log: Engine) -> None:
+    own_file(home, [("Comment number 7", True, "2026-01-01"), ("comment number 8", True, "2026-01-01")])
+    made = dataset(home, log, Frames())
+    assert made.sources == {"corpus:youtube-spam": 198, "file:mine": 2}
+    assert [row.violating for row in made.rows if row.text == "comment number 8"] == [True]
+
+
+@pytest.mark.parametrize("at", ["", "2026-01-01"])
+def test_similar_small_files_all_train(home: Settings, log: Engine, at: str) -> None:
+    """Sorted by label, without times or all of one date: neither kind is ever missing on a side of the split."""
+    for draw in range(30):
+        rows = [(f"text {draw} {i}", i >= 30, at) for i in range(60)]
+        own_file(home, rows, replace=True)
+        found = sides(dataset(home, log, Frames(), ALONE))
+        assert min(found[True]) >= 5
+        assert min(found[False]) >= 15
+
+
+def test_what_is_missing_is_said_before_anything_is_split(home: Settings, log: Engine) -> None:
+    own_file(home, [(f"text {i}", i < 12, "2026-01-01") for i in range(41)])
+    with pytest.raises(NotEnoughData, match="41 labels, 12 of them violating") as caught:
+        dataset(home, log, Frames(), ALONE)
+    assert "18 more that are violating and 1 more that are not violating" in caught.value.message
+    assert "latest" not in caught.value.message
+
+
+def test_labels_on_too_few_different_texts_are_refused(home: Settings, log: Engine) -> None:
+    for i in range(80):
+        say(log, 10 + i, f"p{i}", f"words {i % 2 * i}")
+        decide(log, 1_000 + i, f"p{i}", violating=i % 2 == 0)
+    with pytest.raises(NotEnoughData, match="9 more different texts that are violating; the minimum"):
+        dataset(home, log, Frames(), ALONE)
 
 
 def test_a_harm_without_text_takes_no_corpus(home: Settings, log: Engine) -> None:

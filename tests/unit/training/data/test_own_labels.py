@@ -5,20 +5,25 @@ from pathlib import Path
 
 import pytest
 
-from cli.ui.own_labels import import_file
+from cli.ui.labels.imports import import_file
 from leads.clock import from_text
-from leads.errors import InvalidInput, LeadsError, NotFound
-from leads.policies import Policies, load_policies
+from leads.errors import Conflict, InvalidInput, LeadsError, NotFound
+from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings
 from leads.text import text_hash
-from training.data.labelled_rows import deduplicated
-from training.data.own_labels import Columns, Imported, declaration, import_labels, imported, safe_name
+from training.data.labelled_rows import LabelledRow
+from training.data.observations import observations
+from training.data.own_labels import Columns, Imported, declaration, import_labels, safe_name
 
 POLICIES = load_policies(POLICIES_FILE)
 TWO = Columns("text", "label")
 
 
-def keep(settings: Settings, path: Path, content: str | bytes, columns: Columns = TWO, **given: str) -> Imported:
+def imported(settings: Settings, harm: str) -> list[LabelledRow]:
+    return observations(settings, harm).rows
+
+
+def keep(settings: Settings, path: Path, content: str | bytes, columns: Columns = TWO, **given: str | bool) -> Imported:
     path.write_bytes(content if isinstance(content, bytes) else content.encode())
     return import_labels(settings, POLICIES, "spam", path, columns, **given)  # type: ignore[arg-type]
 
@@ -63,8 +68,8 @@ def test_the_delimiter_is_found_even_where_others_stand_in_names(
 @pytest.mark.parametrize(
     ("word", "violating"),
     [
-        *((word, True) for word in ("1", "1.0", "TRUE", " yes ", "Violating")),
-        *((word, False) for word in ("0", "0.0", "False", "No", "NOT_VIOLATING")),
+        *((word, True) for word in ("1", "1.0", "1.00", "1.", "TRUE", " yes ", "Violating", "Y", "t", ' "1"')),
+        *((word, False) for word in ("0", "0.0", "0.00", "False", "No", "NOT_VIOLATING", "n", "F", ' "0"')),
     ],
 )
 def test_verdicts_are_read_as_people_write_them(settings: Settings, path: Path, word: str, violating: bool) -> None:
@@ -75,9 +80,46 @@ def test_verdicts_are_read_as_people_write_them(settings: Settings, path: Path, 
 def test_rows_without_text_or_label_are_skipped_and_counted(settings: Settings, path: Path) -> None:
     made = keep(settings, path, "text,label\nwords,1\n \u200b\u2067\u2800,1\n,\nmore words,\n\nWORDS,0\nwords,1\n")
     assert (made.rows, made.without_text, made.without_label, made.duplicates) == (3, 2, 1, 2)
-    distinct = deduplicated(imported(settings, "spam"))
+    distinct = observations(settings, "spam")
     assert [(row.text, row.violating) for row in distinct.rows] == [("words", True)]
     assert distinct.removed == 2
+
+
+@pytest.mark.parametrize("word", ["nan", "NaN", "None", "NULL", "n/a", "<NA>", "  "])
+def test_what_tools_write_for_a_missing_value_is_no_value(settings: Settings, path: Path, word: str) -> None:
+    columns = Columns("text", "label", time="at", weight="w")
+    made = keep(settings, path, f"text,label,at,w\nwords,{word},2026-01-01,1\nothers,1,{word},{word}\n", columns)
+    assert (made.rows, made.without_label, made.without_time) == (1, 1, 1)
+    assert [(row.text, row.weight) for row in imported(settings, "spam")] == [("others", 1.0)]
+
+
+def test_a_text_that_reads_like_a_missing_value_is_a_text(settings: Settings, path: Path) -> None:
+    keep(settings, path, "text,label\nnan,1\nNone,0\n")
+    assert [row.text for row in imported(settings, "spam")] == ["nan", "None"]
+
+
+READABLE = {
+    "a first line that names the delimiter": "sep=;\ntext;label\nh\u00e9, you;1\nothers;0\n",
+    "the same in quotes": '"sep=;"\r\ntext;label\r\nh\u00e9, you;1\r\nothers;0\r\n',
+    "decimal commas": "text;label\nh\u00e9, you;1,00\nothers;0,0\n",
+    "UTF-16": 'text,label\r\n"h\u00e9, you",1\r\nothers,0\r\n'.encode("utf-16"),
+    "UTF-16, big end first": b"\xfe\xff" + 'text,label\n"h\u00e9, you",1\nothers,0'.encode("utf-16-be"),
+    "UTF-8 with a mark": '\ufefftext,label\n"h\u00e9, you",1\nothers,0\n',
+    "carriage returns": 'text,label\r"h\u00e9, you",1\rothers,0\r',
+    "carriage returns but for the last": 'text,label\r"h\u00e9, you",1\rothers,0',
+}
+
+
+@pytest.mark.parametrize("kind", READABLE)
+def test_files_are_read_as_tools_write_them(settings: Settings, path: Path, kind: str) -> None:
+    keep(settings, path, READABLE[kind])
+    rows = imported(settings, "spam")
+    assert [(row.text, row.violating) for row in rows] == [("h\u00e9, you", True), ("others", False)]
+
+
+def test_quotes_and_returns_inside_fields_are_part_of_the_text(settings: Settings, path: Path) -> None:
+    keep(settings, path, 'text,label\n5" vinyl,1\n"one\rtwo",0\n')
+    assert [row.text for row in imported(settings, "spam")] == ['5" vinyl', "one\rtwo"]
 
 
 def test_equal_times_have_equal_ranks_and_missing_ones_none(settings: Settings, path: Path) -> None:
@@ -88,33 +130,78 @@ def test_equal_times_have_equal_ranks_and_missing_ones_none(settings: Settings, 
     assert made.without_time == 1
 
 
-def test_equal_names_replace_and_others_add(settings: Settings, path: Path) -> None:
+def test_names_add_and_an_equal_name_replaces_only_when_told_to(settings: Settings, path: Path) -> None:
     assert not keep(settings, path, "text,label\nfirst,1\n").replaced
-    assert keep(settings, path, "text,label\nsecond,0\n").replaced
+    with pytest.raises(Conflict, match=r"spam already has labels named 'mine_2'.* from .*Mine \(2\)\.csv") as caught:
+        keep(settings, path, "text,label\nsecond,0\n")
+    assert caught.value.field == "--name"
+    assert "--replace" in (caught.value.remedy or "")
+    assert [row.text for row in imported(settings, "spam")] == ["first"]
+    assert keep(settings, path, "text,label\nsecond,0\n", replace=True).replaced
     keep(settings, path, "text,label\nthird,0\n", name="Another")
     assert [(row.text, row.source) for row in imported(settings, "spam")] == [
-        ("third", "file:another"),
         ("second", "file:mine_2"),
+        ("third", "file:another"),
     ]
+
+
+def test_files_of_one_name_in_two_folders_do_not_replace_each_other(settings: Settings, tmp_path: Path) -> None:
+    for month in ("jan", "feb"):
+        (tmp_path / month).mkdir()
+    keep(settings, tmp_path / "jan" / "export.csv", "text,label\nfirst,1\n")
+    with pytest.raises(Conflict, match="jan"):
+        keep(settings, tmp_path / "feb" / "export.csv", "text,label\nsecond,1\n")
+    keep(settings, tmp_path / "feb" / "export.csv", "text,label\nsecond,1\n", name="export-feb")
+    assert [row.text for row in imported(settings, "spam")] == ["first", "second"]
+
+
+def test_names_in_any_script_stay_apart(settings: Settings, tmp_path: Path) -> None:
+    names = ("データ1", "ラベル1", "Étude", "Etude", "x" * 80 + "1", "x" * 80 + "2")
+    for name in names:
+        keep(settings, tmp_path / f"{name}.csv", f"text,label\nwords of {name},1\n")
+    assert len(imported(settings, "spam")) == len(names)
+    # macOS writes an accent in a file's name as a character of its own.
+    assert safe_name("E\u0301tude") == safe_name("\u00c9tude")
+
+
+def test_the_same_file_again_changes_nothing(settings: Settings, path: Path) -> None:
+    keep(settings, path, "text,label\nfirst,1\n")
+    before = observations(settings, "spam")
+    made = keep(settings, path, "text,label\nfirst,1\n")
+    assert (made.unchanged, made.replaced, made.known) == (True, False, 1)
+    assert observations(settings, "spam") == before
 
 
 SECRET = "nobody may read this"
 BAD = {
-    "no verdict": (f"text,label\nwords,1\n{SECRET},{SECRET}\n", 3, "Column 'label' doesn't hold a valid verdict"),
-    "a score": (f"text,label\n{SECRET},0.7\n", 2, "a score, not a verdict"),
-    "a rating": (f"text,label\n{SECRET},5\n", 2, "Column 'label' doesn't hold a valid verdict"),
-    "no time": (f"text,label,at\n{SECRET},1,{SECRET}\n", 2, "Column 'at' doesn't hold a valid timestamp"),
-    "milliseconds": (f"text,label,at\n{SECRET},1,1767312000000\n", 2, "Column 'at' doesn't hold a valid timestamp"),
-    "no weight": (f"text,label,w\n{SECRET},1,0\n", 2, "Column 'w' doesn't hold a valid weight"),
-    "infinite weight": (f"text,label,w\n{SECRET},1,inf\n", 2, "Column 'w' doesn't hold a valid weight"),
-    "too many fields": (f'text,label\n"a\nb",1\n{SECRET}, and more,1\n', 4, "3 fields, but the first line names 2"),
-    "unclosed quote": (f'text,label\nwords,1\n"{SECRET},1\nwords,1\n', 3, "is not valid CSV"),
-    "stray quote": (f'text,label\n"{SECRET}" {SECRET},1\n', 2, "is not valid CSV"),
+    "no verdict": (f"text,label\nwords,1\n{SECRET},maybe\n", 3, "Column 'label': 'maybe' is not a verdict"),
+    "a score": (f"text,label\n{SECRET},0.7\n", 2, "'0.7' is a number between 0 and 1, so a score"),
+    "a rating": (f"text,label\n{SECRET},5\n", 2, "Column 'label': '5' is not a verdict"),
+    "no time": (f"text,label,at\n{SECRET},1,13.13.2026\n", 2, "Column 'at': '13.13.2026' is not a timestamp"),
+    "milliseconds": (f"text,label,at\n{SECRET},1,1767312000000\n", 2, "'1767312000000' is not a timestamp"),
+    "no weight": (f"text,label,w\n{SECRET},1,0\n", 2, "Column 'w': '0' is not a weight"),
+    "infinite weight": (f"text,label,w\n{SECRET},1,inf\n", 2, "Column 'w': 'inf' is not a weight"),
+    "too many fields": (f'text,label\n"a\nb",1\n{SECRET}, and more,1\n', 4, "3 fields, but the header names 2"),
+    "unclosed quote": (
+        f'text,label\nwords,1\n"{SECRET},1\nwords,1\n',
+        3,
+        "column 'text': .* character 1 .* never closed",
+    ),
+    "stray quote": (
+        f'text,label\n"{SECRET}" {SECRET},1\n',
+        2,
+        "column 'text': the quote at character 22 of the row closes",
+    ),
+    "stray return": (f"text,label\n{SECRET}\r{SECRET},1\n", 2, "column 'text': it has a carriage return"),
+    "a quote that takes in rows": (f'text,label\n"{SECRET},1\nand",x,0\n', 2, "3 fields, .* goes on to line 3"),
     "no such column": (f"text,verdict\n{SECRET},1\n", 1, "The first line lacks 'label'"),
     "twice": (f"text,label,label\n{SECRET},1,1\n", 1, "has the column 'label' 2 times"),
     "no names": (f"{SECRET},1\n{SECRET},0\n", 1, "The first line lacks 'text'"),
     "another encoding": (f"text,label\nwords,1\n{SECRET} \u00e9,1\n".encode("latin-1"), 3, "is not UTF-8"),
-    "two bytes": (f"text,label\n{SECRET},1\n".encode("utf-16"), 1, "Byte 1 of the line is not UTF-8"),
+    "two bytes without a mark": (f"text,label\n{SECRET},1\n".encode("utf-16-le"), 1, "The line contains zero bytes"),
+    "half a character": (f"text,label\n{SECRET},1\n".encode("utf-16")[:-1], 2, "is not UTF-16"),
+    "another delimiter": (f"sep=|\ntext|label\n{SECRET}|1\n", 1, "names the delimiter '|'"),
+    "no such column, below": (f"sep=;\ntext;verdict\n{SECRET};1\n", 2, "The second line lacks 'label'"),
 }
 
 
@@ -132,10 +219,15 @@ def test_what_cannot_be_read_is_named_by_line_and_never_quoted(settings: Setting
     assert not list(settings.root.rglob("*.tmp"))
 
 
+def test_a_long_value_is_shown_in_part(settings: Settings, path: Path) -> None:
+    with pytest.raises(InvalidInput, match=r"Column 'label': '(word ){6}…' is not a verdict"):
+        keep(settings, path, f"text,label\nwords,{'word ' * 20}\n")
+
+
 def test_a_bad_file_leaves_what_was_kept(settings: Settings, path: Path) -> None:
     keep(settings, path, "text,label\nfirst,1\n")
     with pytest.raises(InvalidInput):
-        keep(settings, path, "text,label\nsecond,1\nthird,maybe\n")
+        keep(settings, path, "text,label\nsecond,1\nthird,maybe\n", replace=True)
     assert [row.text for row in imported(settings, "spam")] == ["first"]
 
 
@@ -204,16 +296,16 @@ def test_kept_labels_that_are_damaged_are_named(settings: Settings, path: Path, 
     with pytest.raises(InvalidInput, match="can't be read") as caught:
         imported(settings, "spam")
     assert caught.value.field == str(kept)
-    assert "Import the file again" in (caught.value.remedy or "")
+    assert "import the labels again" in (caught.value.remedy or "")
 
 
-@pytest.mark.parametrize("name", ["", "???", "日本語", ".."])
+@pytest.mark.parametrize("name", ["", "???", "…", ".."])
 def test_names_without_letters_are_refused(name: str) -> None:
     with pytest.raises(InvalidInput, match="no letter or digit"):
         safe_name(name)
 
 
-@pytest.mark.parametrize("name", ["../../x", "a/b", "x" * 500, "-rf", "A  B"])
+@pytest.mark.parametrize("name", ["../../x", "a/b", "x" * 500, "-rf", "A  B", "日本語", "Étude 2", "é" * 500])
 def test_names_are_made_safe(name: str) -> None:
     safe = safe_name(name)
     assert safe == Path(safe).name
@@ -225,15 +317,45 @@ def test_importing_prints_counts_and_never_a_text(
     settings: Settings, path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path.write_text(f"text,label\n{SECRET},1\n{SECRET},1\nwords,0\n,1\n")
-    policies: Policies = POLICIES
-    import_file(settings, policies, "spam", path, TWO)
+    import_file(settings, POLICIES, "spam", path, TWO)
     first = capsys.readouterr().out
     assert "66.7%" in first
-    assert "leads train spam" in first
+    assert "leads labels remove spam mine_2" in first
     assert str(settings.root / "labels" / "spam" / "mine_2.parquet") in first
     assert "replacing" not in first
-    import_file(settings, policies, "spam", path, TWO, quiet=True)
+    import_file(settings, POLICIES, "spam", path, TWO)
+    assert "so nothing changed" in capsys.readouterr().out
+    path.write_text(f"text,label\n{SECRET},1\nmore words,0\n")
+    import_file(settings, POLICIES, "spam", path, TWO, replace=True)
     again = capsys.readouterr().out
     assert "replacing earlier labels" in again
-    assert "leads train" not in again
     assert SECRET not in first + again
+
+
+def test_importing_lists_conflicting_labels_by_line_and_by_a_short_excerpt(
+    settings: Settings, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    long = "buy [bold]now " + "and then more words " * 10
+    path.write_text(f"text,label,nr\nwords,0,1\n{long},0,2\n")
+    import_file(settings, POLICIES, "spam", path, TWO._replace(id="nr"))
+    assert "both labels" not in capsys.readouterr().out
+    import_file(settings, POLICIES, "spam", path, TWO, name="same")
+    path.write_text(f"text,label\nothers,0\n\n{long.upper()},1\n")
+    import_file(settings, POLICIES, "spam", path, TWO, name="later")
+    said = " ".join(capsys.readouterr().out.split())
+    assert "1 text with both labels" in said
+    assert "mine_2 line 3 (id 2): not violating" in said
+    assert "later line 4: violating" in said
+    assert "BUY [BOLD]NOW AND THEN MORE WORDS" in said
+    assert long.upper().strip() not in said
+
+
+def test_importing_many_conflicts_shows_some_and_how_to_see_all(
+    settings: Settings, path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for label in (0, 1):
+        path.write_text("text,label\n" + "".join(f"words {i},{label}\n" for i in range(50)))
+        import_file(settings, POLICIES, "spam", path, TWO, name=f"file {label}")
+    said = capsys.readouterr().out
+    assert "50 texts with both labels" in said
+    assert "… and 30 more: leads labels show spam file_1" in said

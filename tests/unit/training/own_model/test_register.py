@@ -90,6 +90,17 @@ def test_the_parts_hold_every_row_once_and_share_no_text(rows: LabelledSplit) ->
     assert rows.columns == (*rows.data.contract.names, TEXT_SCORE)
 
 
+def test_the_parts_of_similar_small_files_all_hold_both_labels(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path / "home", corpora=Path())
+    path = tmp_path / "mine.csv"
+    for draw in range(20):
+        path.write_text("text,label\n" + "".join(f"words {draw} {i},{int(i < 30)}\n" for i in range(60)))
+        import_labels(settings, POLICIES, "spam", path, Columns("text", "label"), replace=True)
+        small = own_model.labelled("spam", settings=settings, policies=POLICIES)
+        for part in (small.train, small.calibration, small.test):
+            assert min(part.y.sum(), (~part.y).sum()) >= 5
+
+
 def test_the_text_score_is_that_of_a_stage_which_did_not_see_the_row(rows: LabelledSplit) -> None:
     assert rows.text_stage is not None
     for part in (rows.calibration, rows.test):

@@ -1,0 +1,105 @@
+"""`leads labels` as it is typed, over label files that were imported."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+from typer.testing import CliRunner
+
+from cli.app import app
+from leads.errors import LeadsError
+from leads.policies import load_policies
+from leads.settings import POLICIES_FILE, Settings, load_settings
+from training.data.label_files import label_files
+from training.data.own_labels import Columns, import_labels
+
+POLICIES = load_policies(POLICIES_FILE)
+COLUMNS = Columns("text", "label", id="nr", time="at")
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
+    """A home with two files of `spam`, the second with the first's rows, and one of `sexism`."""
+    monkeypatch.setenv("LEADS_HOME", str(tmp_path / "home"))
+    settings = load_settings()
+    january = "c1,some words,1,2026-01-01\nc2,others,0,2026-01-02\nc3,others,0,2026-01-02\n"
+    february = f"{january}c4,Some WORDS,0,2026-02-01\nc5,new words,1,2026-02-03\n"
+    for harm, name, rows in (
+        ("spam", "january", january),
+        ("spam", "february", february),
+        ("sexism", "january", january),
+    ):
+        path = tmp_path / f"{name}.csv"
+        path.write_text(f"nr,text,label,at\n{rows}")
+        import_labels(settings, POLICIES, harm, path, COLUMNS)
+    return settings
+
+
+def run(*words: str) -> Result:
+    result = CliRunner().invoke(app, ["labels", *words])
+    if result.exception and not isinstance(result.exception, SystemExit | LeadsError):
+        raise result.exception
+    return result
+
+
+def said(result: Result) -> str:
+    return " ".join(result.output.split())
+
+
+def test_all_files_are_listed_by_harm_in_the_order_of_their_import(home: Settings, tmp_path: Path) -> None:
+    shown = said(run("list"))
+    assert shown.index("sexism january 3 1 33.3% 2026-01-01 2026-01-02") < shown.index("spam january")
+    assert shown.index("spam january 3 1") < shown.index("spam february 5 2 40.0% 2026-01-01 2026-02-03")
+    assert "january.csv" in shown
+    assert "leads labels remove sexism NAME" in shown
+    assert "sexism" not in run("list", "spam").output
+
+
+def test_a_home_without_labels_says_how_to_import_some(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADS_HOME", str(tmp_path / "empty"))
+    shown = said(run("list"))
+    assert "No labels have been imported yet." in shown
+    assert "leads train HARM --csv FILE" in shown
+
+
+def test_what_counts_and_what_conflicts_is_shown(home: Settings, tmp_path: Path) -> None:
+    shown = said(run("show", "spam"))
+    # The newest label of "some words" is the second file's, so that file's row counts.
+    assert "january 3 1 1 0 2026-01-01" in shown
+    assert "february 5 2 2 1 2026-01-01" in shown
+    assert "1 text with both labels" in shown
+    assert "january line 2 (id c1) 2026-01-01 00:00: violating" in shown
+    assert "february line 5 (id c4) 2026-02-01 00:00: not violating" in shown
+    assert str(tmp_path / "february.csv") in run("show", "spam", "february").output.replace("\n", "")
+    assert "both labels" not in said(run("show", "sexism"))
+    assert "january line" not in said(run("show", "sexism", "file:january"))
+
+
+def test_removing_a_file_leaves_the_others(home: Settings, tmp_path: Path) -> None:
+    shown = said(run("remove", "spam", "january"))
+    assert "Removed 3 rows of spam: file:january." in shown
+    assert "leads train spam" in shown
+    assert [file.name for file in label_files(home, "spam")] == ["february"]
+    assert [file.name for file in label_files(home, "sexism")] == ["january"]
+    assert (tmp_path / "january.csv").exists()
+    assert "both labels" in said(run("show", "spam"))
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (("remove", "spam", "march"), "'march'. Use one of january, february."),
+        (("show", "spam", "march"), "Use one of january, february."),
+        (("show", "harassment"), "harassment has no imported labels. Harms with imported labels: sexism, spam."),
+        (("list", "harassment"), "HARM: harassment has no imported labels."),
+        (("remove", "../spam", "january"), "../spam has no imported labels"),
+        (("remove", "spam", "../sexism/january"), "has no imported labels named '../sexism/january'"),
+    ],
+)
+def test_an_error_names_what_there_is(home: Settings, words: tuple[str, ...], message: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 1
+    assert message in str(result.exception)
+    assert len(label_files(home, "spam")) == 2
