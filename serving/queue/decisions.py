@@ -157,7 +157,7 @@ def _review(connection: Connection, subject: Subject, harm: str, ruling: Ruling)
     review = reviews.find(connection, ruling.review_id)
     if review is None or review.lead_id != id_ or review.reviewer != ruling.actor.name:
         raise NotFound(
-            "This reviewer has no such review of the lead.",
+            "This reviewer has no review with this id for the lead.",
             field="/reviewId",
             remedy="Send the `reviewId` that came with the claim, or leave it out.",
         )

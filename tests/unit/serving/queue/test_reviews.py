@@ -186,7 +186,7 @@ def test_another_reviewers_review_cannot_be_named(queue: Queue) -> None:
     queue.score()
     ((_, review),) = queue.claim()
     queue.now += 16 * clock.MINUTE
-    with pytest.raises(NotFound, match="no such review"):
+    with pytest.raises(NotFound, match="no review with this id"):
         queue.decide("violating", "bob", review_id=review.id)
 
 
