@@ -9,7 +9,7 @@ from msgspec import Meta
 
 from leads import clock
 from leads.clock import Micros
-from leads.errors import InvalidInput
+from leads.errors import InvalidInput, together
 from leads.events import decode
 from leads_client.schemas.base import MAX_BATCH, Harms, In, SubjectIn
 from leads_client.schemas.scores import ScoreIn
@@ -72,6 +72,40 @@ def _subject(raw: msgspec.Raw) -> SubjectIn | InvalidSubject:
         return parse(bytes(raw), SubjectIn)
     except InvalidInput as error:
         return InvalidSubject(error)
+
+
+def parse_batch(raw: bytes, type_: type[T], name: str, entry: type[In]) -> T:
+    """Parse the body of a request that sends a batch.
+
+    Args:
+        name: the field that holds the entries.
+        entry: the type of an entry.
+
+    Raises:
+        InvalidInput: something is invalid; its `faults` name every invalid entry, up to 20.
+    """
+    try:
+        return parse(raw, type_)
+    except InvalidInput as error:
+        faulty = _invalid_entries(raw, name, entry)
+        if not faulty:
+            raise
+        raise together(faulty) from error
+
+
+def _invalid_entries(raw: bytes, name: str, entry: type[In]) -> list[InvalidInput]:
+    try:
+        entries = msgspec.json.decode(raw, type=dict[str, list[msgspec.Raw]]).get(name, [])
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        return []
+    found = []
+    for i, one in enumerate(entries[:MAX_BATCH]):
+        try:
+            parse(bytes(one), entry)
+        except InvalidInput as error:
+            field = f"/{name}/{i}{error.field or ''}"
+            found.append(InvalidInput(error.message, field=field, remedy=error.remedy))
+    return found
 
 
 def parse(raw: bytes, type_: type[T]) -> T:

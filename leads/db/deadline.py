@@ -43,9 +43,12 @@ def transaction(engine: Engine) -> Iterator[Connection]:
         Unavailable: the deadline has passed, or the database is locked or fails. Nothing was written.
     """
     _check()
-    # Where it is finite, SQLite waits no longer than this for other writers.
-    options = {WAIT_S: remaining()} if math.isfinite(remaining()) else {}
+    limited = math.isfinite(remaining())
+    options = {WAIT_S: remaining()} if limited else {}
     with engine.connect().execution_options(**options) as connection, connection.begin():
+        if limited and connection.dialect.name == "postgresql":
+            wait_ms = max(1, round(remaining() * 1_000))
+            connection.exec_driver_sql(f"SET LOCAL lock_timeout = {wait_ms}")
         yield connection
         _check()
 

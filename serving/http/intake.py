@@ -11,7 +11,7 @@ from leads.api.requests import instant
 from leads.clock import Clock, Micros
 from leads.db import event_log
 from leads.db.keys import ApiKey
-from leads.errors import Conflict, InvalidInput
+from leads.errors import Conflict, InvalidInput, LeadsError, together
 from leads.events import Body, Event, ItemCreated, Played, SignalReceived, SubjectRef
 from leads.policies import Policies
 from leads_client.schemas.base import Ref, SubjectIn
@@ -32,16 +32,23 @@ def events_of(
     An id that we make can only meet an id of the same sender, and then the log says so.
 
     Raises:
-        InvalidInput, NotFound, AccessDenied: an entry is invalid; with its JSON pointer.
+        InvalidInput, NotFound, AccessDenied: entries are invalid; with the JSON pointers of up to 20.
     """
     name, entries = _entries(batch)
-    found = []
+    found: list[Event] = []
+    errors: list[LeadsError] = []
     for i, entry in enumerate(entries):
-        at = instant(entry.occurred_at, now, field=f"/{name}/{i}/occurredAt")
-        if isinstance(entry, SignalIn) and entry.harm is not None:
-            check_harm(policies, key, entry.harm, field=f"/{name}/{i}/harm")
+        try:
+            at = instant(entry.occurred_at, now, field=f"/{name}/{i}/occurredAt")
+            if isinstance(entry, SignalIn) and entry.harm is not None:
+                check_harm(policies, key, entry.harm, field=f"/{name}/{i}/harm")
+        except LeadsError as error:
+            errors.append(error)
+            continue
         id_ = entry.event_id or (idempotency_key.event_id(i) if idempotency_key else f"e_{secrets.token_hex(12)}")
         found.append(Event(id_, at, _body(entry)))
+    if errors:
+        raise together(errors)
     return found
 
 

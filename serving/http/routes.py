@@ -17,14 +17,15 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
-from leads.api.requests import parse, parse_scoring
+from leads.api.requests import parse, parse_batch, parse_scoring
 from leads.db.deadline import transaction
 from leads.db.keys import ApiKey, Scope
 from leads.errors import LeadsError
 from leads.events import Subject
 from leads.messages import patterns
 from leads.messages.patterns import pydantic_message
-from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.base import In
+from leads_client.schemas.events import ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ExtendIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
 from serving.http.access.authentication import KEY
@@ -96,9 +97,9 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
 
 
 def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
-    def route(path: str, type_: type[intake.Batch]) -> None:
+    def route(path: str, type_: type[intake.Batch], entry: type[In]) -> None:
         async def post(request: Request) -> Response:
-            key, body = _key(request, "events:write"), parse(await request.body(), type_)
+            key, body = _key(request, "events:write"), parse_batch(await request.body(), type_, path[1:], entry)
             now, parts = runtime().clock(), runtime()
 
             def work(connection: Connection, idempotency_key: IdempotencyKey | None) -> msgspec.Struct:
@@ -109,9 +110,9 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
 
         app.add_api_route(path, post, methods=["POST"], name=f"post_{path[1:]}", **describe(f"POST {path}"))
 
-    route("/items", ItemsIn)
-    route("/signals", SignalsIn)
-    route("/plays", PlaysIn)
+    route("/items", ItemsIn, ItemIn)
+    route("/signals", SignalsIn, SignalIn)
+    route("/plays", PlaysIn, PlayIn)
 
 
 def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:

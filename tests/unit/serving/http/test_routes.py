@@ -485,3 +485,22 @@ def test_times_are_utc_text(client: Http, engine: Engine) -> None:
     at: Micros = clock.from_text(lead["createdAt"])
     assert abs(clock.now() - at) < clock.MINUTE
     assert lead["createdAt"].endswith("Z")
+
+
+def test_every_invalid_entry_of_a_batch_is_named(client: Http, engine: Engine) -> None:
+    """One surrogate, one long text, one fast clock and one unknown harm: each is named, and nothing is stored."""
+    good = an_item("c0")
+    raw = json.dumps({"items": [good, an_item("c1", text="x" * 20_001), good, {**an_item("c3"), "extra": 1}]})
+    found = problem(client.post("/v1/items", content=raw), 422)["errors"]
+    assert [x["pointer"].split("/")[2] for x in found] == ["1", "3"]
+    lone = raw.replace('"extra": 1', '"eventId": "\\ud800"')
+    assert "/items/3" in str(problem(client.post("/v1/items", content=lone), 422)["errors"])
+    future = clock.to_text(clock.now() + clock.DAY)
+    late = {"items": [good, an_item("c1", occurredAt=future), an_item("c2", occurredAt=future)]}
+    pointers = [x["pointer"] for x in problem(client.post("/v1/items", json=late), 422)["errors"]]
+    assert pointers == ["/items/1/occurredAt", "/items/2/occurredAt"]
+    signal = {"subject": {"id": "c1", "typeId": "comment"}, "kind": "user_report", "source": "app"}
+    harms = {"signals": [{**signal, "harm": "spma"}, signal, {**signal, "harm": "hta"}]}
+    pointers = [x["pointer"] for x in problem(client.post("/v1/signals", json=harms), 404)["errors"]]
+    assert pointers == ["/signals/0/harm", "/signals/2/harm"]
+    assert event_log.read(engine, 0) == []
