@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -94,18 +95,29 @@ def parse_batch(raw: bytes, type_: type[T], name: str, entry: type[In]) -> T:
 
 
 def _invalid_entries(raw: bytes, name: str, entry: type[In]) -> list[InvalidInput]:
-    try:
-        entries = msgspec.json.decode(raw, type=dict[str, list[msgspec.Raw]]).get(name, [])
-    except (msgspec.MsgspecError, UnicodeDecodeError):
-        return []
     found = []
-    for i, one in enumerate(entries[:MAX_BATCH]):
+    for i, one in enumerate(_entries(raw, name)[:MAX_BATCH]):
         try:
-            parse(bytes(one), entry)
+            parse(one, entry)
         except InvalidInput as error:
             field = f"/{name}/{i}{error.field or ''}"
             found.append(InvalidInput(error.message, field=field, remedy=error.remedy))
     return found
+
+
+def _entries(raw: bytes, name: str) -> list[bytes]:
+    """The entries of a batch as JSON, as far as they can be told apart."""
+    try:
+        return [bytes(one) for one in msgspec.json.decode(raw, type=dict[str, list[msgspec.Raw]]).get(name, [])]
+    except (msgspec.MsgspecError, UnicodeDecodeError):
+        pass
+    try:
+        # Python's decoder accepts lone surrogates, so it still finds where the entries begin and end.
+        body = json.loads(raw)
+        entries = body.get(name) if isinstance(body, dict) else None
+        return [json.dumps(one).encode() for one in entries] if isinstance(entries, list) else []
+    except (ValueError, RecursionError):
+        return []
 
 
 def parse(raw: bytes, type_: type[T]) -> T:

@@ -37,6 +37,9 @@ def locked(engine: Engine) -> Iterator[None]:
     """Another writer holds the database's write lock."""
     with engine.begin() as connection:
         event_log.lock_head(connection)
+        if connection.dialect.name == "postgresql":
+            # SQLite has one lock for everything.
+            connection.execute(sa.text("LOCK TABLE reviews IN EXCLUSIVE MODE"))
         yield
 
 
