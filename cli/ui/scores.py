@@ -21,7 +21,7 @@ from serving.scoring.results import SubjectScore
 from serving.scoring.scorer import Scorer
 from serving.served import ServedMark
 from serving.versions.published import PublishedVersions
-from serving.worker.run import follow_once
+from serving.worker.parts import follow_once
 
 _COLUMNS = ("harm", "score", "tier", "why", "model", "flags")
 

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cli.ui.backlog import champions, note_never_scored
+from cli.ui.database import opened
 from cli.ui.terminal import next_steps, note, progress_by_step
 from features.fold.fold import Partition
 from leads.messages.wording import counted
+from leads.policies import load_policies
 from leads.settings import Settings
 from serving.worker.run import run_once
 
@@ -22,6 +25,8 @@ def process_once(settings: Settings, partitions: Sequence[Partition], *, quiet: 
     note(f"Features are up to date to event {done.offset:,}.")
     if done.has_models:
         note(f"Scored {counted(done.scored, 'subject')} and opened {counted(done.opened, 'lead')}.")
+        with opened(settings) as engine:
+            note_never_scored(engine, settings, load_policies(settings.policies), champions(settings))
     else:
         note("No model version is published yet, so nothing was scored.")
     if quiet:
