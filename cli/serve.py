@@ -77,7 +77,7 @@ def score_backlog(
 
     Newest subjects first. Run it again to continue where it stopped.
     """
-    from cli.ui.backlog import score_and_show, show_backlog
+    from cli.ui.worker import score_and_show, show_backlog
 
     settings, policies = read_configuration()
     start = instant(since, "--since")

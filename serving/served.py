@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.clock import Micros
-from leads.db.served import note_served
+from leads.db.progress.served import note_served
 from leads.errors import Unavailable
 from leads.predictions.batch import PredictionBatch
 from serving.scoring.interfaces import PredictionSink

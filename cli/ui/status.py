@@ -11,10 +11,10 @@ import sqlalchemy as sa
 from rich.markup import escape
 from sqlalchemy.engine import Engine
 
-from cli.ui.backlog import never_scored
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.terminal import console, minute, next_steps, note, table
+from cli.ui.worker import never_scored
 from features.fold.fold import Partition
 from features.offline.segments import Segments
 from leads.clock import Micros

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 from rich.markup import escape
 
-from cli.ui.backlog import note_never_scored
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.terminal import console, next_steps, note, table, working
+from cli.ui.worker import note_never_scored
 from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.errors import NotEnoughData
 from leads.policies import Policies

@@ -20,7 +20,7 @@ from leads import clock
 from leads.clock import Clock, Micros
 from leads.db.engine import insert_new, reading
 from leads.db.event_ids import OWN_SENDER, Sent, unknown_among
-from leads.db.served import served_until
+from leads.db.progress.served import served_until
 from leads.db.tables import events, log_head
 from leads.errors import Conflict, InvalidInput, together
 from leads.events import Event, LoggedEvent, RecordedEvent, decode_event, encode

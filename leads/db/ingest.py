@@ -173,7 +173,7 @@ class _Check:
             raise InvalidInput(
                 f"The line has {'a' if recorded else 'no'} {name}, unlike the first event of the file.",
                 field=f"/{name}",
-                remedy="Say of all events when they became visible, or of none.",
+                remedy=f"Give every line of the file a {name}, or none.",
             )
         event = line.event
         try:

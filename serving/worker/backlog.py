@@ -15,9 +15,10 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection, Engine
 
 from leads.clock import Micros
-from leads.db import cursors, event_log, unscored
+from leads.db import cursors, event_log
 from leads.db.engine import reading
-from leads.db.unscored import Part
+from leads.db.progress import unscored
+from leads.db.progress.unscored import Part
 from leads.errors import Conflict, NotFound
 from leads.events import ItemCreated, LoggedEvent, Subject
 from leads.files import only_one

@@ -19,8 +19,9 @@ from sqlalchemy.engine import Engine
 from features.materialize import Materializer
 from leads import clock
 from leads.clock import Clock, Micros
-from leads.db import cursors, event_log, unscored
+from leads.db import cursors, event_log
 from leads.db.engine import reading
+from leads.db.progress import unscored
 from leads.errors import Unavailable
 from leads.events import DecisionMade, LoggedEvent, Subject
 from leads.policies import Policies

@@ -16,7 +16,7 @@ from leads import clock
 from leads.db import event_log, ingest
 from leads.db.engine import reading
 from leads.db.event_log import Moved
-from leads.db.served import note_served
+from leads.db.progress.served import note_served
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived
 from leads.settings import Settings

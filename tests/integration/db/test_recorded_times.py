@@ -12,7 +12,7 @@ from leads import clock
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.event_log import Moved
-from leads.db.served import note_served, served_until
+from leads.db.progress.served import note_served, served_until
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, RecordedEvent, SubjectRef
 from leads.settings import Settings

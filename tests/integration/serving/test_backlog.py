@@ -11,10 +11,11 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from leads import clock
-from leads.db import cursors, event_log, unscored
+from leads.db import cursors, event_log
 from leads.db.engine import reading
+from leads.db.progress import unscored
+from leads.db.progress.unscored import Part
 from leads.db.tables import audit, leads
-from leads.db.unscored import Part
 from leads.errors import Conflict, NotFound, Unavailable
 from leads.events import Body, ItemCreated, Played, RecordedEvent, SignalReceived, SubjectRef
 from leads.predictions.log import read_predictions
