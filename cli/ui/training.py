@@ -73,8 +73,7 @@ def train_harms(
             "No harm has enough labels.", remedy="Simulate a platform with `leads simulate`, or set LEADS_CORPORA."
         )
     _show(results)
-    with opened(settings) as engine:
-        note_never_scored(engine, settings, policies, _champions(results))
+    note_never_scored(settings, policies, _champions(results))
     if not quiet:
         _show_next(settings, results)
 
@@ -110,7 +109,7 @@ def retrain_harms(
         results = _for_each(policies, harms, retrain_one)
         if results:
             _show(results)
-            note_never_scored(engine, settings, policies, _champions(results))
+            note_never_scored(settings, policies, _champions(results))
     if quiet:
         return
     if results:

@@ -35,8 +35,7 @@ def process_once(settings: Settings, partitions: Sequence[Partition], *, quiet: 
     note(f"Features are up to date to event {done.offset:,}.")
     if done.has_models:
         note(f"Scored {counted(done.scored, 'subject')} and opened {counted(done.opened, 'lead')}.")
-        with opened(settings) as engine:
-            note_never_scored(engine, settings, load_policies(settings.policies), champions(settings))
+        note_never_scored(settings, load_policies(settings.policies), champions(settings))
     else:
         note("No model version is published yet, so nothing was scored.")
     if quiet:
@@ -69,14 +68,20 @@ def never_scored(engine: Engine, settings: Settings, policies: Policies, harms: 
     return {harm: _subjects(len(waiting)) for harm, waiting in counts.items()}
 
 
-def note_never_scored(engine: Engine, settings: Settings, policies: Policies, harms: Collection[str]) -> None:
-    """Say which harms have subjects that were never scored, if there are any."""
-    with console.status("looking for subjects that were never scored"):
+def note_never_scored(settings: Settings, policies: Policies, harms: Collection[str]) -> None:
+    """Say which of the harms have subjects that were never scored, if any have.
+
+    Args:
+        harms: that have a champion.
+    """
+    if not harms:
+        return
+    with opened(settings) as engine, console.status("looking for subjects that were never scored"):
         found = never_scored(engine, settings, policies, harms)
     if found:
         listed = ", ".join(f"{harm} ({count})" for harm, count in found.items())
         note(
-            f"Not scored, because no event has touched them since there is a champion: {listed}. "
+            f"Never scored, because no event has touched them since the harm has a champion: {listed}. "
             "To score them: leads score-backlog"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from random import Random
 
 import pytest
 import sqlalchemy as sa
@@ -212,7 +213,7 @@ def test_the_commands_say_what_was_never_scored(grown: Home, monkeypatch: pytest
         return " ".join(result.output.split())
 
     assert "never scored spam: 3 subjects" in said("status")
-    assert "champion: spam (3 subjects)" in said("worker", "--once")
+    assert "has a champion: spam (3 subjects)" in said("worker", "--once")
     dry = said("score-backlog", "--dry-run")
     assert "spam 3 2026-03-01 12:01 2026-03-01 12:04" in dry
     assert grown.leads() == ["c2", "c5"]
@@ -254,3 +255,45 @@ def test_new_partitions_start_where_the_previous_ones_were(any_engine: Engine) -
         assert cursors.scored(connection, 1) == 80
         assert cursors.rebuilding(connection, 1)
         assert cursors.begin_rebuild(connection, 2) == 80
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_whatever_happens_the_backlog_is_what_no_worker_has_predicted(
+    home: Home, seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Random histories: champions come and go, rows are computed again by other partitions, backlogs are scored."""
+    monkeypatch.setattr(backlog, "_CHUNK", 2)
+    random = Random(seed)
+    publish(home.settings, "spam")
+    partitions, created, serves = 1, set[str](), True
+
+    def settings() -> Settings:
+        return home.settings.model_copy(update={"partitions": partitions})
+
+    for _ in range(14):
+        action = random.random()
+        if action < 0.25:
+            serves = not serves
+            point_to(home.settings, "spam", "1" if serves else None)
+        elif action < 0.4:
+            partitions = random.choice([1, 2, 3])
+            delete_features(settings())
+        for _ in range(random.randrange(4)):
+            name = f"c{random.randrange(20)}"
+            if random.random() < 0.5:
+                created.add(name)
+                home.send(comment(name, random.choice([SPAM_TEXT, "lovely"])))
+            else:
+                home.send(report(name))
+        home.work(settings())
+        predicted = set(read_predictions(home.settings.predictions_dir, "spam")["subject_id"].to_pylist())
+        found = find_backlog(home.engine, POLICIES, ["spam"], partitions).get("spam", [])
+        assert {one.subject.id for one in found} == created - predicted
+        assert [one.offset for one in found] == sorted((one.offset for one in found), reverse=True)
+        if serves and random.random() < 0.3:
+            limit = random.choice([1, 3, None])
+            (done,) = score_backlog(settings(), POLICIES, limit=limit)
+            predicted = set(read_predictions(home.settings.predictions_dir, "spam")["subject_id"].to_pylist())
+            assert done.left == len(created - predicted)
+            assert limit is not None or not done.left
