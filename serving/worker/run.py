@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 from features.fold.fold import Partition
@@ -68,8 +69,13 @@ def delete_features(settings: Settings) -> int:
         Conflict: a worker is running.
     """
     with ExitStack() as locks:
-        for share in chosen_partitions(settings, None):
+        shares = chosen_partitions(settings, None)
+        for share in shares:
             locks.enter_context(_hold(settings, share))
+        for other in settings.root.glob("worker-*of*.lock"):
+            # Of another number of partitions: such a worker would go on writing its rows.
+            if other not in [_lock_path(settings, share) for share in shares]:
+                locks.enter_context(only_one(other, what="running a worker"))
         # First of all: without it, workers of another number of partitions would score every old event again.
         with database(settings) as engine, engine.begin() as connection:
             scored = cursors.begin_rebuild(connection, settings.partitions)
@@ -126,7 +132,11 @@ def _as_step(on_progress: OnProgress | None, what: str) -> Callable[[int, int], 
 
 def _hold(settings: Settings, share: Partition) -> AbstractContextManager[None]:
     which = "" if share.count == 1 else f" for partition {share.index} of {share.count}"
-    return only_one(settings.root / f"worker-{share.index}of{share.count}.lock", what=f"running the worker{which}")
+    return only_one(_lock_path(settings, share), what=f"running the worker{which}")
+
+
+def _lock_path(settings: Settings, share: Partition) -> Path:
+    return settings.root / f"worker-{share.index}of{share.count}.lock"
 
 
 def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitStack) -> Partition:

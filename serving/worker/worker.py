@@ -186,7 +186,7 @@ class Worker:
         with reading(self._engine) as connection:
             parts = unscored.parts(connection)
         for harm in sorted(harms & parts.keys()):
-            _log.warning(
+            _log.info(
                 "subjects of the events up to %d were not scored for %s, which had no champion; to score those that "
                 "nothing has touched since: leads score-backlog --harm %s",
                 parts[harm][-1].up_to,

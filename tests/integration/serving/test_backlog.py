@@ -19,6 +19,7 @@ from leads.db.progress.unscored import Part
 from leads.db.tables import audit, leads
 from leads.errors import Conflict, NotFound, Unavailable
 from leads.events import Body, ItemCreated, Played, RecordedEvent, SignalReceived, SubjectRef
+from leads.files import only_one
 from leads.predictions.log import read_predictions
 from leads.settings import Settings
 from serving.worker import backlog
@@ -194,6 +195,13 @@ def test_computing_the_rows_again_opens_no_leads_on_old_items(grown: Home, parti
     assert grown.work() == (0, 0)
     assert grown.waiting() == ["c4", "c3", "c1"]
     assert [one.left for one in grown.run()] == [0]
+
+
+def test_rows_are_not_deleted_under_a_worker_of_another_number_of_partitions(grown: Home) -> None:
+    settings = grown.settings.model_copy(update={"partitions": 2})
+    with only_one(grown.settings.root / "worker-0of1.lock", what="testing"), pytest.raises(Conflict, match="a worker"):
+        delete_features(settings)
+    assert delete_features(settings) == 7
 
 
 def test_a_harm_without_champion_is_refused(grown: Home) -> None:
