@@ -6,18 +6,26 @@ import time
 from collections.abc import Callable
 
 import pytest
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
+from typer.testing import CliRunner
 
+from cli.app import app
+from features.materialize import Materializer
 from leads import clock
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.event_log import Moved
 from leads.db.progress.served import note_served, served_until
+from leads.db.tables import cursors
 from leads.errors import Unavailable
-from leads.events import Event, ItemCreated, RecordedEvent, SubjectRef
+from leads.events import Event, ItemCreated, RecordedEvent, Subject, SubjectRef
 from leads.settings import Settings
+from serving.runtime import open_runtime
+from serving.scoring.inputs import ScoreRequest
 from serving.served import AHEAD, ServedMark
 from tests.support.prediction_world import batch
+from tests.support.serving.world import publish
 
 NOW = 1_780_000_000_000_000
 BODY = ItemCreated(SubjectRef("comment", "c1"), account_id="a1", text="hello")
@@ -135,6 +143,28 @@ def test_a_process_that_ends_writes_its_mark(engine: Engine) -> None:
     served.start()
     served.close()
     assert marked(engine) == NOW + AHEAD
+
+
+def test_the_api_and_the_command_mark_what_they_serve(
+    engine: Engine, settings: Settings, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    publish(settings, "spam")
+    Materializer(settings, engine)
+    runtime = open_runtime(settings)
+    try:
+        wait_until(lambda: bool(runtime.published.lineup().champions))
+        at = runtime.clock()
+        runtime.scorer.score([ScoreRequest(Subject("comment", "c9"), text="hello")], at, "api")
+        wait_until(lambda: marked(engine) == at + AHEAD)
+    finally:
+        runtime.close()
+    with engine.begin() as connection:
+        connection.execute(sa.delete(cursors))
+    monkeypatch.setenv("LEADS_HOME", str(settings.root))
+    before = clock.now()
+    result = CliRunner().invoke(app, ["score", "--text", "hello"])
+    assert result.exit_code == 0, result.output
+    assert marked(engine) >= before + AHEAD
 
 
 class Collected:
