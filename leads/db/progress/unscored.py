@@ -55,9 +55,9 @@ def extend(connection: Connection, harms: Collection[str], part: Part) -> None:
     for harm, stored in _stored(connection):
         if harm in harms and stored.after <= part.after <= stored.up_to:
             joined[harm] = stored.after
-    rows = [{"name": _name(harm, joined.get(harm, part.after)), "offset": part.up_to} for harm in harms]
-    insert_new(connection, cursors, rows)
-    _update(connection, {row["name"]: row["offset"] for row in rows}, later=True)
+    names = [_name(harm, joined.get(harm, part.after)) for harm in harms]
+    insert_new(connection, cursors, [{"name": name, "offset": part.up_to} for name in names])
+    _update(connection, dict.fromkeys(names, part.up_to), later=True)
 
 
 def shorten(connection: Connection, harm: str, up_to: int) -> None:
@@ -68,7 +68,7 @@ def shorten(connection: Connection, harm: str, up_to: int) -> None:
 
 def _update(connection: Connection, offsets: Mapping[str, int], *, later: bool) -> None:
     """Move ends to a later offset, or to an earlier one."""
-    name, offset = sa.bindparam("of"), sa.bindparam("to", type_=sa.BigInteger)
+    name, offset = sa.bindparam("of", type_=sa.Text), sa.bindparam("to", type_=sa.BigInteger)
     moves = cursors.c.offset < offset if later else cursors.c.offset > offset
     if offsets:
         statement = sa.update(cursors).where(cursors.c.name == name, moves).values(offset=offset)
