@@ -125,10 +125,10 @@ class Runtime:
         self.published.stop()
         self.trials.stop()
         try:
-            if self.served is not None:
-                self.served.close()
             self.predictions.close()
         finally:
+            if self.served is not None:
+                self.served.close()
             self.reader.close()
             self.engine.dispose()
             if self.tracing is not None:

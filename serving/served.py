@@ -18,6 +18,7 @@ from serving.scoring.interfaces import PredictionSink
 # The mark is set this far ahead and moved when half of it is used, so a busy process writes it twice a minute.
 AHEAD: Micros = clock.MINUTE
 _RETRY_S = 1.0
+_CLOSE_S = 2.0
 _log = logging.getLogger(__name__)
 
 
@@ -64,11 +65,11 @@ class ServedMark:
             self._marked = until
 
     def close(self) -> None:
-        """Stop the thread, after a last attempt to write the mark."""
+        """Stop the thread, after a last attempt to write the mark. A locked database doesn't hold up the shutdown."""
         self._ended.set()
         self._wake.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_CLOSE_S)
 
     @property
     def _due(self) -> bool:
