@@ -73,7 +73,7 @@ def score_backlog(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the subjects.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score subjects that were never scored for a harm, because nothing happened to them since it has a champion.
+    """Score subjects that were never scored for a harm, because nothing happened to them since it has had a champion.
 
     Newest subjects first. Run it again to continue where it stopped.
     """

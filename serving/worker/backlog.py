@@ -1,5 +1,6 @@
-"""The backlog of a harm: subjects that no event has touched since the harm has a champion, so the worker never scored
-them.
+"""The backlog of a harm: subjects that no event has touched since the harm has had a champion.
+
+The worker scores a subject when an event touches it, so it never scored these.
 
 Nothing scores a backlog by itself: it could fill the queue with old items. `score_backlog` does it when asked, newest
 subjects first. After each batch, the part of the log that is unscored ends before the batch, in the transaction that

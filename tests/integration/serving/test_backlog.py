@@ -221,7 +221,7 @@ def test_the_commands_say_what_was_never_scored(grown: Home, monkeypatch: pytest
         return " ".join(result.output.split())
 
     assert "never scored spam: 3 subjects" in said("status")
-    assert "has a champion: spam (3 subjects)" in said("worker", "--once")
+    assert "has had a champion: spam (3 subjects)" in said("worker", "--once")
     dry = said("score-backlog", "--dry-run")
     assert "spam 3 2026-03-01 12:01 2026-03-01 12:04" in dry
     assert grown.leads() == ["c2", "c5"]
