@@ -17,7 +17,7 @@ from leads.messages.wording import counted
 from leads.policies import Policies, load_policies
 from leads.settings import Settings
 from serving.versions.published_state import read_state
-from serving.worker.backlog import HarmBacklog, find_backlog, score_backlog
+from serving.worker.backlog import HarmBacklog, find_backlog, no_champion, score_backlog
 from serving.worker.run import run_once
 
 # Counting reads the log. Up to this many events, that takes about a second.
@@ -61,7 +61,7 @@ def never_scored(engine: Engine, settings: Settings, policies: Policies, harms: 
         events = event_log.head(connection).offset
     if events > _QUICK:
         return {
-            harm: f"subjects of events up to {ranges[-1].up_to:,}, unless touched since"
+            harm: f"subjects of events up to {ranges[-1].up_to:,}, unless a later event touched them"
             for harm, ranges in found.items()
         }
     counts = find_backlog(engine, policies, harms, settings.partitions)
@@ -92,11 +92,13 @@ def show_backlog(
     """Show how many subjects were never scored.
 
     Raises:
-        NotFound: an unknown harm.
+        NotFound: an unknown harm, or no harm has a champion.
     """
     for harm in harms or ():
         policies.harm(harm, field="--harm")
     chosen = harms or champions(settings)
+    if not chosen:
+        raise no_champion()
     with opened(settings, create=False) as engine, progress_by_step() as tell:
         found = find_backlog(engine, policies, chosen, settings.partitions, on_progress=tell)
     rows = []
@@ -105,7 +107,7 @@ def show_backlog(
         if waiting:
             rows.append((harm, f"{len(waiting):,}", minute(waiting[-1].at), minute(waiting[0].at)))
     if not rows:
-        note("Every subject that can be scored was scored.")
+        note(f"Every subject {'with an event since then' if since else 'that can be scored'} was scored.")
         return
     right = ("subjects",)
     console.print(table("Never scored", ("harm", "subjects", "oldest", "newest"), rows, right=right))

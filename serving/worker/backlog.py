@@ -71,7 +71,9 @@ def find_backlog(
     """
     with reading(engine) as connection:
         up_to = cursors.scored(connection, partitions)
-        parts = {harm: found for harm, found in unscored.parts(connection).items() if harm in harms}
+        # The database may know harms that policies.yaml no longer declares.
+        wanted = policies.harms.keys() & set(harms)
+        parts = {harm: found for harm, found in unscored.parts(connection).items() if harm in wanted}
     if not parts:
         return {}
     last, scored = _touches(policies, parts, event_log.read_all(engine, up_to=up_to), up_to, on_progress)
@@ -101,7 +103,7 @@ def score_backlog(
         limit: score at most this many subjects per harm, and those whose last event is the same.
 
     Raises:
-        NotFound: a harm doesn't exist or has no champion.
+        NotFound: a harm doesn't exist or has no champion, or no harm has one.
         Conflict: another process scores the backlog, or feature rows are being computed again.
         Unavailable: the online store or the database doesn't respond. What was scored stays scored.
     """
@@ -111,6 +113,8 @@ def score_backlog(
         parts = closing.enter_context(open_scoring(settings, policies, engine))
         champions = parts.published.lineup().champions
         chosen = harms or [harm for harm in policies.harms if harm in champions]
+        if not chosen:
+            raise no_champion()
         for harm in chosen:
             policies.harm(harm, field="--harm")
             if harm not in champions:
@@ -121,6 +125,11 @@ def score_backlog(
             _score_harm(settings, engine, scorer, harm, found.get(harm, []), since, limit, on_progress)
             for harm in chosen
         ]
+
+
+def no_champion() -> NotFound:
+    """The error if no harm has a champion to score with."""
+    return NotFound("No harm has a champion yet.", remedy="Train one: leads train --all")
 
 
 def _score_harm(

@@ -209,6 +209,14 @@ def test_a_harm_without_champion_is_refused(grown: Home) -> None:
         grown.run(harms=["stream_manipulation"])
     with pytest.raises(NotFound, match="spma"):
         grown.run(harms=["spma"])
+    point_to(grown.settings, "spam", None)
+    with pytest.raises(NotFound, match="No harm has a champion"):
+        grown.run()
+
+
+def test_harms_that_are_no_longer_declared_are_left_out(grown: Home) -> None:
+    policies = POLICIES.model_copy(update={"harms": {"harassment": POLICIES.harm("harassment")}})
+    assert find_backlog(grown.engine, policies, ["spam"], 1) == {}
 
 
 def test_the_commands_say_what_was_never_scored(grown: Home, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -221,6 +229,9 @@ def test_the_commands_say_what_was_never_scored(grown: Home, monkeypatch: pytest
         return " ".join(result.output.split())
 
     assert "never scored spam: 3 subjects" in said("status")
+    with monkeypatch.context() as patch:
+        patch.setattr("cli.ui.worker._QUICK", 6)
+        assert "never scored spam: subjects of events up to 5, unless a later event touched them" in said("status")
     assert "has had a champion: spam (3 subjects)" in said("worker", "--once")
     dry = said("score-backlog", "--dry-run")
     assert "spam 3 2026-03-01 12:01 2026-03-01 12:04" in dry
