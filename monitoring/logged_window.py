@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.db.event_log import MAX_CLOCK_SKEW
+from leads.messages.wording import counted
 from leads.predictions import log
 
 
@@ -100,7 +101,7 @@ def ahead_text(ahead: Ahead) -> str:
     >>> ahead_text(Ahead(1, 0))
     '1 prediction dated in the future (1970-01-01T00:00:00Z): a host that scores has a wrong clock'
     """
-    what = "1 prediction" if ahead.predictions == 1 else f"{ahead.predictions:,} predictions"
+    what = counted(ahead.predictions, "prediction")
     latest = ("" if ahead.predictions == 1 else "up to ") + clock.to_text(ahead.latest)
     return f"{what} dated in the future ({latest}): a host that scores has a wrong clock"
 

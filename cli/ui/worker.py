@@ -65,7 +65,7 @@ def never_scored(engine: Engine, settings: Settings, policies: Policies, harms: 
             for harm, ranges in found.items()
         }
     counts = find_backlog(engine, policies, harms, settings.partitions)
-    return {harm: _subjects(len(waiting)) for harm, waiting in counts.items()}
+    return {harm: counted(len(waiting), "subject") for harm, waiting in counts.items()}
 
 
 def note_never_scored(settings: Settings, policies: Policies, harms: Collection[str]) -> None:
@@ -149,7 +149,3 @@ def score_and_show(
 
 def _row(one: HarmBacklog) -> tuple[str, ...]:
     return one.harm, *(f"{n:,}" for n in (one.scored, one.opened, one.failed, one.left))
-
-
-def _subjects(n: int) -> str:
-    return "1 subject" if n == 1 else f"{n:,} subjects"

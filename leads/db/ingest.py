@@ -112,7 +112,7 @@ def _at_lines(error: Conflict | InvalidInput, path: Path, batch: Sequence[_Numbe
     for fault in error.faults:
         _, place, field = fault.field.split("/")
         faults.append(fault._replace(field=f"{path}:{batch[int(place)][0]} /{field}"))
-    remedy = f"The first {done:,} events were appended. Correct the file and ingest it again; known events are skipped."
+    remedy = f"Events appended before it: {done:,}. Correct the file and ingest it again; known events are skipped."
     return type(error)(error.message, field=faults[0].field, remedy=remedy, faults=faults)
 
 

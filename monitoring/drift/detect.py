@@ -23,6 +23,7 @@ import numpy as np
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.errors import NotEnoughData
+from leads.messages.wording import counted
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.versions import VersionReader
@@ -156,7 +157,7 @@ def _check_sizes(harm: str, version: str, reference_rows: int, rows: int, min_ro
         )
     if rows < min_rows:
         raise NotEnoughData(
-            f"{harm} version {version} scored {rows} subject{'s' * (rows != 1)} in this window; it takes {min_rows}.",
+            f"{harm} version {version} scored {counted(rows, 'subject')} in this window; it takes {min_rows}.",
             field="harm",
             remedy="Wait for more predictions, use a longer window (--days), or one that ends earlier (--until).",
         )

@@ -131,7 +131,7 @@ BAD = {
     b'{"seconds": ' + b"[" * 100_000: "nested too deeply",
     json.dumps(ITEM).replace('"free money"', "NaN").encode(): "Invalid JSON",
     json.dumps({**ITEM, "data": {"text": "x" * 1_000_000}}).encode(): "longer than 1,000,000 bytes",
-    json.dumps({**ITEM, "data": {"text": "x" * 20_001}}).encode(): "20000",
+    json.dumps({**ITEM, "data": {"text": "x" * 20_001}}).encode(): "20,000 characters",
     json.dumps({k: v for k, v in ITEM.items() if k != "eventId"}).encode(): "eventId is missing",
     json.dumps({k: v for k, v in ITEM.items() if k != "occurredAt"}).encode(): "occurredAt is missing",
     json.dumps({**ITEM, "occurredAt": "2026-03-01T12:00:00"}).encode(): "Not a valid time",
@@ -206,7 +206,7 @@ def test_an_id_that_is_taken_after_the_check_says_how_far_it_came(
     monkeypatch.setattr(ingest, "taken_in", lambda *_: [])
     ingest.ingest(engine, write(path, LOGGED))
     write(path, ITEM, {**LOGGED, "occurred_at": AT + 1})
-    with pytest.raises(Conflict, match="The first 1 events were appended") as caught:
+    with pytest.raises(Conflict, match="Events appended before it: 1") as caught:
         ingest.ingest(engine, path)
     assert places(caught.value) == ["2 /id"]
 
