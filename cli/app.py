@@ -14,7 +14,7 @@ from cli.keys import keys_app
 from cli.labels import labels_app
 from cli.models import models_app
 from cli.monitor import drift, skew
-from cli.serve import queue, score, serve, status, worker
+from cli.serve import queue, score, score_backlog, serve, status, worker
 from cli.train import retrain, train
 from leads.errors import LeadsError
 
@@ -29,7 +29,7 @@ _GROUPS = {
     "Start here": (demo, status),
     "Data": (migrate, simulate, ingest),
     "Models": (train, retrain),
-    "Serving": (serve, worker, score, queue),
+    "Serving": (serve, worker, score_backlog, score, queue),
     "Monitoring": (drift, skew),
 }
 for _group, _commands in _GROUPS.items():

@@ -41,7 +41,10 @@ def simulate(
 
 
 def ingest(
-    file: Annotated[Path, typer.Argument(help="JSON Lines file with one event per line.")],
+    file: Annotated[
+        Path,
+        typer.Argument(help="JSON Lines file with one event per line, as the API takes them or as the log keeps them."),
+    ],
     sender: Annotated[
         str, typer.Option(help="Name of the system whose event IDs the file uses. Default: file, for all files.")
     ] = "file",
@@ -56,6 +59,16 @@ def ingest(
         result = ingest_file(engine, file, sender=sender, on_progress=tell)
     skipped = f"; skipped {result.duplicates:,} that were already there" if result.duplicates else ""
     note(f"Appended {result.accepted:,} events{skipped}. The log now ends at event {result.offset:,}.")
+    if result.moved.served:
+        note(
+            f"{result.moved.served:,} of them became visible later than their file says: predictions had been served "
+            "after that time, without knowing these events."
+        )
+    if result.moved.order:
+        note(
+            f"{result.moved.order:,} of them became visible later than their file says: the log, or the file before "
+            "them, had later events."
+        )
     if not quiet:
         next_steps(
             ("leads worker --once", "compute features from the new events, and score them"),

@@ -7,31 +7,30 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Harm, Quiet, read_configuration
+from cli.options import Harm, Quiet, instant, read_configuration
 
 FOUND = 3
+Days = Annotated[float, typer.Option(min=0.01, help="Length of the window in days.")]
+Until = Annotated[str | None, typer.Option(help="End of the window, in RFC 3339. Default: the newest prediction.")]
 
 
 def drift(
     harm: Harm,
-    days: Annotated[
-        float, typer.Option(min=0.01, help="Length of the window in days. It ends with the newest prediction.")
-    ] = 1.0,
+    days: Days = 1.0,
+    until: Until = None,
     quiet: Quiet = False,
 ) -> None:
     """Check whether recent predictions drifted from the champion's reference sample. Exits with code 3 if they did."""
     from cli.ui.drift import show_drift
 
-    if show_drift(*read_configuration(), harm, days=days, quiet=quiet):
+    if show_drift(*read_configuration(), harm, days=days, until=instant(until, "--until"), quiet=quiet):
         raise typer.Exit(FOUND)
 
 
 def skew(
     harm: Annotated[str | None, typer.Argument(help="Only this harm. Default: every harm with predictions.")] = None,
-    days: Annotated[float, typer.Option(min=0.01, help="Length of the window in days.")] = 1.0,
-    until: Annotated[
-        str | None, typer.Option(help="End of the window, in RFC 3339. Default: the newest prediction.")
-    ] = None,
+    days: Days = 1.0,
+    until: Until = None,
     sample: Annotated[int, typer.Option(min=1, help="Check at most this many predictions per harm.")] = 20_000,
     lag: Annotated[
         float, typer.Option(min=0, help="Accept feature rows that were out of date for at most this many seconds.")
@@ -43,5 +42,6 @@ def skew(
     from cli.ui.skew import show_skew
 
     settings, policies = read_configuration()
-    if show_skew(settings, policies, harm, days=days, until=until, sample=sample, lag_s=lag, json=json, quiet=quiet):
+    end = instant(until, "--until")
+    if show_skew(settings, policies, harm, days=days, until=end, sample=sample, lag_s=lag, json=json, quiet=quiet):
         raise typer.Exit(FOUND)

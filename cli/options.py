@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 if TYPE_CHECKING:
+    from leads.clock import Micros
     from leads.policies import Policies
     from leads.settings import Settings
 
@@ -28,3 +29,22 @@ def read_configuration() -> tuple[Settings, Policies]:
     from leads.policies import configured
 
     return configured()
+
+
+def instant(text: str | None, option: str) -> Micros | None:
+    """The time that an option gives in RFC 3339, in µs; None if it wasn't given.
+
+    Raises:
+        InvalidInput: not a timestamp.
+    """
+    from leads import clock
+    from leads.errors import InvalidInput
+
+    if text is None:
+        return None
+    try:
+        return clock.from_text(text)
+    except ValueError as error:
+        raise InvalidInput(
+            f"{text!r} is not a timestamp.", field=option, remedy="Use RFC 3339, as in 2026-01-31T12:00:00Z."
+        ) from error

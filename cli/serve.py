@@ -1,4 +1,4 @@
-"""`leads serve`, `worker`, `score`, `queue` and `status`: everything about running models."""
+"""`leads serve`, `worker`, `score-backlog`, `score`, `queue` and `status`: everything about running models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Quiet, read_configuration, read_settings
+from cli.options import Quiet, instant, read_configuration, read_settings
 
 
 def serve(
@@ -52,12 +52,39 @@ def worker(
     settings = read_settings()
     partitions = chosen_partitions(settings, partition)
     if rebuild:
-        delete_features(settings)
-        note("Deleted all feature rows. Computing them again.")
+        scored = delete_features(settings)
+        note(f"Deleted all feature rows. Computing them again; events up to {scored:,} are not scored again.")
     if once:
         process_once(settings, partitions, quiet=quiet)
     else:
         run_until_stopped(settings, partitions)
+
+
+def score_backlog(
+    harm: Annotated[
+        list[str] | None, typer.Option(help="Only this harm; repeat for several. Default: all that have a champion.")
+    ] = None,
+    since: Annotated[
+        str | None, typer.Option(help="Only subjects whose last event became visible since this time, in RFC 3339.")
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, help="Score about this many subjects of each harm, the newest ones.")
+    ] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the subjects.")] = False,
+    quiet: Quiet = False,
+) -> None:
+    """Score subjects that were never scored for a harm, because nothing happened to them since it has had a champion.
+
+    Newest subjects first. Run it again to continue where it stopped.
+    """
+    from cli.ui.worker import score_and_show, show_backlog
+
+    settings, policies = read_configuration()
+    start = instant(since, "--since")
+    if dry_run:
+        show_backlog(settings, policies, harm, since=start, quiet=quiet)
+    else:
+        score_and_show(settings, policies, harm, since=start, limit=limit, quiet=quiet)
 
 
 def score(

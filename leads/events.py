@@ -225,3 +225,5 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     except msgspec.MsgspecError as error:
         remedy = "Send JSON encoded as UTF-8; NaN is not valid JSON."
         raise InvalidInput(f"Invalid JSON: {error}.", remedy=remedy) from error
+    except RecursionError as error:
+        raise InvalidInput("The JSON is nested too deeply.") from error

@@ -29,6 +29,7 @@ from serving.observe.tracing import Tracing, open_tracing
 from serving.scoring.inputs import TooMuchText
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
+from serving.served import ServedMark
 from serving.trials.trials import Trials
 from serving.versions.published import PublishedVersions
 
@@ -71,6 +72,7 @@ class Runtime:
     clock: Clock = clock.now
     rates: RateLimits = field(default_factory=RateLimits)
     tracing: Tracing | None = None
+    served: ServedMark | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -125,6 +127,8 @@ class Runtime:
         try:
             self.predictions.close()
         finally:
+            if self.served is not None:
+                self.served.close()
             self.reader.close()
             self.engine.dispose()
             if self.tracing is not None:
@@ -155,6 +159,8 @@ def open_runtime(settings: Settings) -> Runtime:
         raise
     reader.warm_up()
     predictions.start()
+    served = ServedMark(engine, predictions)
+    served.start()
     published.start()
     trials = Trials(policies, published.retreats)
     trials.start()
@@ -166,9 +172,10 @@ def open_runtime(settings: Settings) -> Runtime:
         published,
         reader,
         predictions,
-        Scorer(engine, policies, reader, published, predictions, trials),
+        Scorer(engine, policies, reader, published, served, trials),
         trials,
         process_metrics(),
         rates=RateLimits(settings.rate_limit, share=1 / settings.workers),
         tracing=tracing,
+        served=served,
     )

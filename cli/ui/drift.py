@@ -12,23 +12,30 @@ from rich.text import Text
 from cli.ui.database import opened
 from cli.ui.terminal import console, minute, next_steps, table
 from leads import clock
+from leads.clock import Micros
 from leads.db.drift_verdicts import DriftVerdict, record
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.drift.detect import DRIFTED_SHARE, ColumnDrift, DriftResult, Summary, drift
 from monitoring.drift.report import RENDERED_ROWS
+from monitoring.logged_window import ahead_text
 
 SHOWN = 12
 
 
-def show_drift(settings: Settings, policies: Policies, harm: str, *, days: float = 1.0, quiet: bool) -> bool:
-    """Check the `days` that end with the newest prediction and show the result; returns whether there is drift.
+def show_drift(
+    settings: Settings, policies: Policies, harm: str, *, days: float = 1.0, until: Micros | None = None, quiet: bool
+) -> bool:
+    """Check the `days` before `until` and show the result; returns whether there is drift.
+
+    Args:
+        until: µs; default: the newest prediction.
 
     Raises:
         NotFound, NotEnoughData, Unavailable: as `drift`.
     """
     with console.status(f"comparing {harm} with its reference"):
-        result = drift(settings, policies, harm, length=int(days * clock.DAY))
+        result = drift(settings, policies, harm, until=until, length=int(days * clock.DAY))
     _keep(settings, result)
     console.print(render(result))
     if not quiet:
@@ -74,6 +81,8 @@ def _verdict(result: DriftResult) -> Panel:
     ]
     if result.unreadable:
         lines.append(f"Skipped {result.unreadable} unreadable segments of the prediction log")
+    if result.ahead.predictions:
+        lines.append(f"Left out {ahead_text(result.ahead)}")
     shown = f" (a sample of {RENDERED_ROWS:,} rows)" if max(result.rows, result.reference_rows) > RENDERED_ROWS else ""
     lines.append(f"Report{shown}: {result.report}")
     title, style = ("DRIFT", "red") if result.drifted else ("No drift", "green")

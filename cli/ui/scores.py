@@ -19,8 +19,9 @@ from leads.settings import Settings
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectScore
 from serving.scoring.scorer import Scorer
+from serving.served import ServedMark
 from serving.versions.published import PublishedVersions
-from serving.worker.run import follow_once
+from serving.worker.parts import follow_once
 
 _COLUMNS = ("harm", "score", "tier", "why", "model", "flags")
 
@@ -69,8 +70,10 @@ def _score(
         published.refresh()
         reader, log = open_reader(settings), PredictionLog(settings.predictions_dir, owner="cli")
         try:
-            scorer = Scorer(engine, policies, reader, published, log)
+            served = ServedMark(engine, log)
+            scorer = Scorer(engine, policies, reader, published, served)
             scored = scorer.score([request], clock.now(), "api", explained="all")
+            served.write()
         finally:
             log.close()
             reader.close()

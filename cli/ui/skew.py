@@ -14,10 +14,10 @@ from rich.text import Text
 from cli.ui.terminal import console, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
-from leads.errors import InvalidInput
 from leads.files import write_json
 from leads.policies import Policies
 from leads.settings import Settings
+from monitoring.logged_window import ahead_text
 from monitoring.skew.check import check
 from monitoring.skew.results import ColumnSkew, HarmSkew, SkewResult
 
@@ -30,7 +30,7 @@ def show_skew(
     harm: str | None,
     *,
     days: float,
-    until: str | None,
+    until: Micros | None,
     sample: int,
     lag_s: float,
     json: Path | None,
@@ -39,7 +39,6 @@ def show_skew(
     """Recompute the features of logged predictions and show what differs; returns whether anything does.
 
     Raises:
-        InvalidInput: `until` is not a timestamp.
         NotFound: an unknown harm, or no prediction is logged.
     """
     if harm is not None:
@@ -48,7 +47,7 @@ def show_skew(
         result = check(
             settings,
             [harm] if harm else None,
-            until=_instant(until),
+            until=until,
             length=int(days * clock.DAY),
             sample=sample,
             lag=int(lag_s * clock.SECOND),
@@ -69,17 +68,6 @@ def render(result: SkewResult) -> RenderableType:
     if result.differs:
         parts.append(_columns(result))
     return Group(*parts, *_remarks(result))
-
-
-def _instant(text: str | None) -> Micros | None:
-    if text is None:
-        return None
-    try:
-        return clock.from_text(text)
-    except ValueError as error:
-        raise InvalidInput(
-            f"{text!r} is not a timestamp.", field="--until", remedy="Use RFC 3339, as in 2026-01-31T12:00:00Z."
-        ) from error
 
 
 def _verdict(result: SkewResult) -> Panel:
@@ -170,6 +158,8 @@ def _remarks(result: SkewResult) -> Sequence[Text]:
             (one.unreadable, "unreadable segments of the prediction log were skipped"),
         )
         lines += [f"{one.harm}: {n:,} {what}" for n, what in counted if n]
+        if one.ahead.predictions:
+            lines.append(f"{one.harm}: left out {ahead_text(one.ahead)}")
     return [Text(line, style="dim") for line in lines]
 
 

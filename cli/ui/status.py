@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.terminal import console, minute, next_steps, note, table
+from cli.ui.worker import never_scored
 from features.fold.fold import Partition
 from features.offline.segments import Segments
 from leads.clock import Micros
@@ -42,6 +43,7 @@ class Counts(NamedTuple):
     leads: Mapping[str, int]
     keys: int
     retreats: Mapping[tuple[str, str], Retreat]
+    rebuilding: bool
 
 
 def show_status(settings: Settings, policies: Policies) -> None:
@@ -65,8 +67,9 @@ def show_status(settings: Settings, policies: Policies) -> None:
     rows = [
         ("database", f"{counts.dialect}, schema revision {counts.revision}"),
         ("events", f"{counts.events:,}" + (f", newest {minute(counts.newest)} UTC" if counts.events else "")),
-        ("features", _reach(folded, counts.events)),
+        ("features", ("being computed again, " if counts.rebuilding else "") + _reach(folded, counts.events)),
         ("scores", _reach(counts.scored, counts.events)),
+        *_never_scored(settings, policies, champions),
         ("champions", _versions(champions) or _unpublished(trained)),
         *_trials(published, counts.retreats),
         *_refused(published),
@@ -117,6 +120,7 @@ def _count(engine: Engine, partitions: int) -> Counts:
             {state: count for state, count in by_state},
             connection.execute(valid).scalar_one(),
             canary_retreats.standing(connection),
+            cursors.rebuilding(connection, partitions),
         )
 
 
@@ -134,6 +138,13 @@ def _trained(settings: Settings, policies: Policies) -> dict[str, str]:
     except LeadsError:
         return {}
     return {harm: version for harm, version in found.items() if version}
+
+
+def _never_scored(settings: Settings, policies: Policies, champions: Collection[str]) -> list[tuple[str, str]]:
+    """A row with the harms that have subjects which were never scored, if there are any."""
+    with opened(settings, create=False) as engine, console.status("looking for subjects that were never scored"):
+        found = never_scored(engine, settings, policies, champions)
+    return [("never scored", ", ".join(f"{harm}: {count}" for harm, count in found.items()))] if found else []
 
 
 def _reach(offset: int, events: int) -> str:

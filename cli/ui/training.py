@@ -10,6 +10,7 @@ from rich.markup import escape
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.terminal import console, next_steps, note, table, working
+from cli.ui.worker import note_never_scored
 from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.errors import NotEnoughData
 from leads.policies import Policies
@@ -72,6 +73,7 @@ def train_harms(
             "No harm has enough labels.", remedy="Simulate a platform with `leads simulate`, or set LEADS_CORPORA."
         )
     _show(results)
+    note_never_scored(settings, policies, _champions(results))
     if not quiet:
         _show_next(settings, results)
 
@@ -105,8 +107,9 @@ def retrain_harms(
             )
 
         results = _for_each(policies, harms, retrain_one)
-    if results:
-        _show(results)
+        if results:
+            _show(results)
+            note_never_scored(settings, policies, _champions(results))
     if quiet:
         return
     if results:
@@ -162,6 +165,10 @@ def _run(harm: str, run: Callable[[OnProgress], TrainResult]) -> TrainResult:
     else:
         note(f"  {harm}: trained v{result.version} in {result.seconds:.0f} s")
     return result
+
+
+def _champions(results: Sequence[TrainResult]) -> list[str]:
+    return [result.harm for result in results if result.alias == CHAMPION]
 
 
 def _show(results: Sequence[TrainResult]) -> None:

@@ -70,6 +70,18 @@ def unknown_among(connection: Connection, sender: str, sent: Sequence[Sent]) -> 
     return found
 
 
+def taken_in(connection: Connection, sender: str, sent: Sequence[Sent]) -> list[int]:
+    """The positions of the events in `sent` whose id stands for another event in the log."""
+    known = _known(connection, sender, [one.event.id for one in sent])
+    found = ((i, known.get(one.event.id)) for i, one in enumerate(sent))
+    return [i for i, before in found if before is not None and not _is(sent[i], sent[i].hash, before)]
+
+
+def taken_message(id_: str) -> str:
+    """What is wrong with an id that stands for another event."""
+    return f"The event id {id_!r} is already used for another event."
+
+
 def _known(connection: Connection, sender: str, ids: Sequence[str]) -> dict[str, Row[Any] | bytes]:
     """What is in the log under these ids: from this sender, or from before senders were kept."""
     known: dict[str, Row[Any] | bytes] = {}
@@ -92,7 +104,7 @@ def _is(sent: Sent, hash_: bytes, known: Row[Any] | bytes) -> bool:
 
 def _conflict(place: int, id_: str) -> Conflict:
     return Conflict(
-        f"The event id {id_!r} is already used for another event.",
+        taken_message(id_),
         field=f"/{place}/id",
         remedy="Nothing was stored. Give every event an id of its own, and send an event again only unchanged.",
     )

@@ -3,6 +3,9 @@
 Offsets and `visible_at` are assigned in commit order: an append locks the single row of `log_head` until it commits, so
 a reader that has seen offset n never sees a smaller offset appear later. Appends therefore run one at a time; batch
 events to append many. A sender's event ids are its own: see `leads.db.event_ids`.
+
+A recorded history keeps its own `visible_at` only where nothing was served after it: a prediction did not know an event
+that was appended later, and training must not believe that it did.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ from leads import clock
 from leads.clock import Clock, Micros
 from leads.db.engine import insert_new, reading
 from leads.db.event_ids import OWN_SENDER, Sent, unknown_among
+from leads.db.progress.served import served_until
 from leads.db.tables import events, log_head
 from leads.errors import Conflict, InvalidInput, together
 from leads.events import Event, LoggedEvent, RecordedEvent, decode_event, encode
@@ -35,12 +39,33 @@ class Head(NamedTuple):
     visible_at: Micros
 
 
+class Moved(NamedTuple):
+    """How many recorded events became visible later than their own `visible_at`, and why.
+
+    Args:
+        served: predictions dated after it had already been served.
+        order: the log, or the file before them, had later events. Less than a second doesn't count.
+    """
+
+    served: int = 0
+    order: int = 0
+
+
 class Appended(NamedTuple):
     """The number of new events, the number of known ids, and the log's head now."""
 
     accepted: int
     duplicates: int
     head: Head
+
+
+class AppendedHistory(NamedTuple):
+    """Like `Appended`, and which recorded times were moved."""
+
+    accepted: int
+    duplicates: int
+    head: Head
+    moved: Moved
 
 
 def append(
@@ -62,9 +87,8 @@ def append(
         InvalidInput: an event's `occurred_at` is more than five minutes in the future.
         Conflict: the sender has used an id for another event. Nothing was appended.
     """
-    at = clock_()
-    _check_all(check_live, new, at)
-    return _append(connection, sender, [(Sent(event, event.id not in untimed), at) for event in new])
+    _check_all(check_live, new, clock_())
+    return _append(connection, sender, [(Sent(event, event.id not in untimed), None) for event in new], clock_)[0]
 
 
 def append_own(connection: Connection, event: Event, *, clock_: Clock = clock.now) -> int:
@@ -81,16 +105,17 @@ def append_own(connection: Connection, event: Event, *, clock_: Clock = clock.no
 
 def append_recorded(
     connection: Connection, sender: str, history: Sequence[RecordedEvent], *, clock_: Clock = clock.now
-) -> Appended:
-    """Append a recorded history. Each event keeps its own `visible_at` as far as the log's order allows.
+) -> AppendedHistory:
+    """Append a recorded history. Each event keeps its own `visible_at`, unless the log or a prediction is later.
 
     Raises:
         InvalidInput: `visible_at` is before `occurred_at`, or in the future.
         Conflict: the sender has used an id for another event. Nothing was appended.
     """
-    at = clock_()
-    _check_all(check_recorded, history, at)
-    return _append(connection, sender, [(Sent(record.event), record.visible_at) for record in history])
+    _check_all(check_recorded, history, clock_())
+    new = [(Sent(record.event), record.visible_at) for record in history]
+    appended, moved = _append(connection, sender, new, clock_)
+    return AppendedHistory(*appended, moved)
 
 
 def check_live(event: Event, at: Micros, field: str = "") -> None:
@@ -199,33 +224,51 @@ def lock_head(connection: Connection) -> None:
         connection.execute(lock)
 
 
-def _append(connection: Connection, sender: str, new: Sequence[tuple[Sent, Micros]]) -> Appended:
+def _append(
+    connection: Connection, sender: str, new: Sequence[tuple[Sent, Micros | None]], clock_: Clock
+) -> tuple[Appended, Moved]:
+    """Append events with their recorded `visible_at`, or None for those that become visible now."""
     lock_head(connection)
+    # Read after the lock was granted: while this append waited, others were appended and predictions were served.
+    now = clock_()
+    # No event may become visible before this time. A mark from a fast clock counts as now.
+    served = min(served_until(connection), now)
     offset, visible_at = head(connection)
-    rows = []
+    rows, moved = [], Moved()
     for i in unknown_among(connection, sender, [sent for sent, _ in new]):
-        sent, proposed = new[i]
-        event = sent.event
+        sent, recorded = new[i]
         offset += 1
-        visible_at = max(visible_at + 1, proposed)
-        subject = event.body.subject
-        rows.append(
-            {
-                "offset": offset,
-                "sender": sender,
-                "id": event.id,
-                "body_hash": sent.hash,
-                "visible_at": visible_at,
-                "kind": type(event.body).__struct_config__.tag,
-                "type_id": subject.type_id,
-                "subject_id": subject.id,
-                "raw": encode(event),
-            }
-        )
+        if recorded is None:
+            visible_at = max(visible_at + 1, now)
+        else:
+            visible_at = max(visible_at + 1, served + 1, recorded)
+            moved = _count(moved, recorded, visible_at, served)
+        rows.append(_row(sender, sent, offset, visible_at))
     if rows:
         connection.execute(sa.insert(events), rows)
         connection.execute(sa.update(log_head).values(offset=offset, visible_at=visible_at))
-    return Appended(len(rows), len(new) - len(rows), Head(offset, visible_at))
+    return Appended(len(rows), len(new) - len(rows), Head(offset, visible_at)), moved
+
+
+def _count(moved: Moved, recorded: Micros, visible_at: Micros, served: Micros) -> Moved:
+    if recorded <= served:
+        return moved._replace(served=moved.served + 1)
+    return moved._replace(order=moved.order + (visible_at - recorded >= clock.SECOND))
+
+
+def _row(sender: str, sent: Sent, offset: int, visible_at: Micros) -> dict[str, Any]:
+    event, subject = sent.event, sent.event.body.subject
+    return {
+        "offset": offset,
+        "sender": sender,
+        "id": event.id,
+        "body_hash": sent.hash,
+        "visible_at": visible_at,
+        "kind": type(event.body).__struct_config__.tag,
+        "type_id": subject.type_id,
+        "subject_id": subject.id,
+        "raw": encode(event),
+    }
 
 
 def logged_event(row: Row[Any, Any, Any]) -> LoggedEvent:

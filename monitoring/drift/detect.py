@@ -21,14 +21,16 @@ from typing import NamedTuple
 import numpy as np
 
 from leads import clock
-from leads.clock import Micros
+from leads.clock import Clock, Micros
 from leads.errors import NotEnoughData
+from leads.messages.wording import counted
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.versions import VersionReader
 from monitoring.drift import report, statistics, window
 from monitoring.drift.statistics import METHOD, Values
 from monitoring.drift.window import SCORE, DriftWindow, Sample
+from monitoring.logged_window import Ahead
 
 MIN_ROWS = 100
 DRIFTED_SHARE = 0.1
@@ -74,6 +76,7 @@ class DriftResult:
         columns: the inputs that can drift, most drifted first.
         report: Evidently's HTML report.
         unreadable: segments of the prediction log left out because they can't be read.
+        ahead: predictions left out because they are dated in the future.
     """
 
     harm: str
@@ -87,6 +90,7 @@ class DriftResult:
     columns: tuple[ColumnDrift, ...]
     report: Path
     unreadable: int
+    ahead: Ahead
 
     @property
     def drifted_columns(self) -> tuple[ColumnDrift, ...]:
@@ -113,6 +117,7 @@ def drift(
     length: Micros = clock.DAY,
     min_rows: int = MIN_ROWS,
     registry: VersionReader | None = None,
+    clock_: Clock = clock.now,
 ) -> DriftResult:
     """Compare the champion's reference sample with the current window of its predictions, and write Evidently's report.
 
@@ -136,7 +141,9 @@ def drift(
         registry = MlflowRegistry(settings)
     version = window.champion(registry, harm)
     reference = window.read_reference(settings, registry, harm, version)
-    current = window.read_window(settings, harm, version, reference.names, since=since, until=until, length=length)
+    current = window.read_window(
+        settings, harm, version, reference.names, since=since, until=until, length=length, clock_=clock_
+    )
     _check_sizes(harm, version, len(reference.rows), len(current.sample.rows), min_rows)
     return _compare(settings, harm, version, reference, current)
 
@@ -150,9 +157,9 @@ def _check_sizes(harm: str, version: str, reference_rows: int, rows: int, min_ro
         )
     if rows < min_rows:
         raise NotEnoughData(
-            f"{harm} version {version} scored {rows} subjects in this window; at least {min_rows} are needed.",
+            f"{harm} version {version} scored {counted(rows, 'subject')} in this window; it takes {min_rows}.",
             field="harm",
-            remedy="Wait for more predictions, or use a longer window: --days.",
+            remedy="Wait for more predictions, use a longer window (--days), or one that ends earlier (--until).",
         )
 
 
@@ -175,6 +182,7 @@ def _compare(settings: Settings, harm: str, version: str, reference: Sample, cur
         columns=tuple(sorted((c for c in columns if c.name != SCORE), key=_excess, reverse=True)),
         report=page,
         unreadable=current.unreadable,
+        ahead=current.ahead,
     )
 
 

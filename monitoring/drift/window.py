@@ -10,13 +10,13 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from leads import clock
-from leads.clock import Micros
+from leads.clock import Clock, Micros
 from leads.errors import ModelRefused, NotEnoughData, NotFound
-from leads.predictions import log
 from leads.settings import Settings
 from models.registry.versions import VersionReader, versions_cache
 from monitoring.drift.statistics import Values
-from monitoring.newest import newest_prediction_at
+from monitoring.logged_window import Ahead, empty_remedy
+from monitoring.logged_window import read_window as read_logged
 
 SCORE = "score"
 LABEL = "label"
@@ -43,6 +43,7 @@ class DriftWindow:
     Args:
         predictions: number of all predictions in the window, several per subject.
         unreadable: number of segments of the log that can't be read.
+        ahead: predictions that were left out because they are dated in the future.
     """
 
     sample: Sample
@@ -50,6 +51,7 @@ class DriftWindow:
     until: Micros
     predictions: int
     unreadable: int
+    ahead: Ahead
 
 
 def champion(registry: VersionReader, harm: str) -> str:
@@ -93,6 +95,7 @@ def read_window(
     since: Micros | None = None,
     until: Micros | None = None,
     length: Micros = clock.DAY,
+    clock_: Clock = clock.now,
 ) -> DriftWindow:
     """A window of a version's predictions; by default the last `length` µs up to its newest one.
 
@@ -103,26 +106,18 @@ def read_window(
         NotEnoughData: the version has no predictions in the window.
         ModelRefused: the logged vectors have another length than the version's inputs.
     """
-    if until is None:
-        newest = newest_prediction_at(settings.predictions_dir, harm, version=version, since=since)
-        if newest is None:
-            raise _nothing_logged(harm, version)
-        until = newest + 1
-    if since is None:
-        since = until - length
-    scanned = log.scan_predictions(settings.predictions_dir, harm, since, until)
-    table = scanned.table.filter(pc.field("model_version") == version)
-    if not table.num_rows:
-        raise _nothing_logged(harm, version)
-    rows = _rows(_latest_per_subject(table), names, harm, version)
-    return DriftWindow(Sample(names, rows), since, until, table.num_rows, len(scanned.unreadable))
-
-
-def _nothing_logged(harm: str, version: str) -> NotEnoughData:
-    return NotEnoughData(
-        f"No predictions of {harm} version {version} are logged in this window.",
-        field="harm",
-        remedy="Score something first: run leads serve and POST /v1/score, or let the worker score new events.",
+    window = read_logged(
+        settings.predictions_dir, harm, version=version, since=since, until=until, length=length, clock_=clock_
+    )
+    if not window.table.num_rows:
+        raise NotEnoughData(
+            f"No predictions of {harm} version {version} are logged in this window.",
+            field="harm",
+            remedy=empty_remedy(window.ahead),
+        )
+    rows = _rows(_latest_per_subject(window.table), names, harm, version)
+    return DriftWindow(
+        Sample(names, rows), window.since, window.until, window.table.num_rows, window.unreadable, window.ahead
     )
 
 

@@ -22,13 +22,13 @@ from sqlalchemy.engine import Engine
 
 from features.contract import FeatureContract
 from leads import clock
-from leads.clock import Micros
+from leads.clock import Clock, Micros
 from leads.db.engine import open_engine
 from leads.errors import NotFound
 from leads.predictions import log
 from leads.settings import Settings
 from models.registry.versions import VersionReader
-from monitoring.newest import newest_prediction_at
+from monitoring.logged_window import Ahead, LoggedWindow, empty_remedy, read_window
 from monitoring.skew.compare import compare
 from monitoring.skew.contracts import Contracts
 from monitoring.skew.logged import LoggedPredictions, by_version, sample_predictions, segments_complete_until
@@ -47,6 +47,7 @@ class _Options(NamedTuple):
     length: Micros
     sample: int
     lag: Micros
+    clock: Clock
 
 
 def check(
@@ -59,12 +60,14 @@ def check(
     lag: Micros = LAG,
     registry: VersionReader | None = None,
     on_progress: OnProgress = lambda done, total: None,
+    clock_: Clock = clock.now,
 ) -> SkewResult:
     """Re-derive logged predictions and compare.
 
     Args:
         harms: default: all that have predictions.
-        until: end of the window, exclusive, µs; default: just after each harm's newest prediction.
+        until: end of the window, exclusive, µs; default: just after each harm's newest prediction. Predictions dated
+            in the future are left out and counted.
         length: length of the window, µs.
         sample: maximum number of predictions to check per harm; each run takes the same sample.
         lag: how long a newer row may have been visible without being served, µs.
@@ -76,7 +79,7 @@ def check(
         ConfigurationError: the segments were written with another row layout or number of partitions.
     """
     contracts = Contracts(settings, registry)
-    options = _Options(until, length, sample, lag)
+    options = _Options(until, length, sample, lag, clock_)
     engine = open_engine(settings)
     results: list[HarmSkew] = []
     try:
@@ -85,7 +88,12 @@ def check(
             results.append(_check_harm(settings, engine, contracts, harm, options, _offset(on_progress, done)))
     finally:
         engine.dispose()
-    return SkewResult(tuple(results), lag / clock.SECOND)
+    empty = [one for one in results if not one.predictions]
+    # A harm that was not asked for and has no predictions in the window doesn't keep the others from being checked.
+    if empty and (harms or len(empty) == len(results)):
+        raise _nothing_logged(empty[0].harm, empty_remedy(empty[0].ahead))
+    shown = tuple(one for one in results if one.predictions or one.ahead.predictions)
+    return SkewResult(shown, lag / clock.SECOND)
 
 
 def logged_harms(settings: Settings) -> list[str]:
@@ -98,24 +106,17 @@ def logged_harms(settings: Settings) -> list[str]:
     harms = sorted(path.name.removeprefix("harm=") for path in folder.glob("harm=*"))
     harms = [harm for harm in harms if log.days(folder, harm)]
     if not harms:
-        raise _nothing_logged("any harm")
+        raise _nothing_logged("any harm", empty_remedy(Ahead()))
     return harms
 
 
 def _check_harm(
     settings: Settings, engine: Engine, contracts: Contracts, harm: str, options: _Options, on_progress: OnProgress
 ) -> HarmSkew:
-    until = options.until
-    if until is None:
-        newest = newest_prediction_at(settings.predictions_dir, harm)
-        if newest is None:
-            raise _nothing_logged(harm)
-        until = newest + 1
-    since = until - options.length
-    scanned = log.scan_predictions(settings.predictions_dir, harm, since, until)
-    if not scanned.table.num_rows:
-        raise _nothing_logged(harm)
-    sampled = sample_predictions(scanned.table, options.sample)
+    window = read_window(
+        settings.predictions_dir, harm, until=options.until, length=options.length, clock_=options.clock
+    )
+    sampled = sample_predictions(window.table, options.sample)
     # Only after the log was read: the rows behind its predictions are then in the segments or known to be too new.
     complete_until = segments_complete_until(settings, engine)
     tally, done = Tally(), 0
@@ -130,7 +131,7 @@ def _check_harm(
             chunk = LoggedPredictions.from_table(table.slice(start, _CHUNK))
             _check_chunk(settings, engine, contract, chunk, tally, complete_until=complete_until, lag=options.lag)
             on_progress(done := done + len(chunk), sampled.num_rows)
-    return _result(harm, (since, until), scanned, sampled.num_rows, tally)
+    return _result(harm, window, sampled.num_rows, tally)
 
 
 def _check_chunk(
@@ -149,12 +150,12 @@ def _check_chunk(
         compare(contract, predictions, rederive(settings, engine, contract, predictions), tally, max_lag=lag)
 
 
-def _result(harm: str, window: tuple[Micros, Micros], scanned: log.Scanned, sampled: int, tally: Tally) -> HarmSkew:
+def _result(harm: str, window: LoggedWindow, sampled: int, tally: Tally) -> HarmSkew:
     return HarmSkew(
         harm=harm,
-        since=window[0],
-        until=window[1],
-        predictions=scanned.table.num_rows,
+        since=window.since,
+        until=window.until,
+        predictions=window.table.num_rows,
         sampled=sampled,
         checked=tally.checked,
         columns=tally.columns,
@@ -167,16 +168,13 @@ def _result(harm: str, window: tuple[Micros, Micros], scanned: log.Scanned, samp
         texts_ahead=tally.texts_ahead,
         rows_ahead=tally.rows_ahead,
         links_differ=tally.links_differ,
-        unreadable=len(scanned.unreadable),
+        unreadable=window.unreadable,
+        ahead=window.ahead,
     )
 
 
-def _nothing_logged(harm: str) -> NotFound:
-    return NotFound(
-        f"No predictions of {harm} are logged in this window.",
-        field="harm",
-        remedy="Score something first: run leads serve and POST /v1/score, or let the worker score new events.",
-    )
+def _nothing_logged(harm: str, remedy: str) -> NotFound:
+    return NotFound(f"No predictions of {harm} are logged in this window.", field="harm", remedy=remedy)
 
 
 def _offset(on_progress: OnProgress, before: int) -> OnProgress:

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from features.catalogue import BY_NAME
 from leads import clock
 from leads.clock import Micros
+from monitoring.logged_window import Ahead
 from monitoring.skew.logged import LoggedPredictions
 
 DifferenceKind = Literal["value", "unknown row", "stale row", "missing row"]
@@ -86,6 +87,7 @@ class HarmSkew:
         rows_ahead: a row became visible only after `at`.
         links_differ: other links were followed than those stored at `at`, for example because the caller gave them.
         unreadable: number of segments of the prediction log left out because they can't be read.
+        ahead: those left out because they are dated in the future; not in `predictions`.
     """
 
     harm: str
@@ -105,6 +107,7 @@ class HarmSkew:
     rows_ahead: int
     links_differ: int
     unreadable: int
+    ahead: Ahead
 
     @property
     def not_verified(self) -> int:

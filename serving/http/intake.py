@@ -7,20 +7,19 @@ from collections.abc import Sequence
 
 from sqlalchemy.engine import Connection
 
+from leads.api.event_entries import Entry, body_of
 from leads.api.requests import instant
 from leads.clock import Clock, Micros
 from leads.db import event_log
 from leads.db.keys import ApiKey
 from leads.errors import Conflict, InvalidInput, LeadsError, together
-from leads.events import Body, Event, ItemCreated, Played, SignalReceived, SubjectRef
+from leads.events import Event
 from leads.policies import Policies
-from leads_client.schemas.base import Ref, SubjectIn
-from leads_client.schemas.events import Accepted, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
+from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalIn, SignalsIn
 from serving.http.access.harms import check_harm
 from serving.http.idempotency import IdempotencyKey
 
 Batch = ItemsIn | SignalsIn | PlaysIn
-_Entry = ItemIn | SignalIn | PlayIn
 _FIELDS = {"id": "eventId", "occurred_at": "occurredAt"}
 
 
@@ -46,7 +45,7 @@ def events_of(
             errors.append(error)
             continue
         id_ = entry.event_id or (idempotency_key.event_id(i) if idempotency_key else f"e_{secrets.token_hex(12)}")
-        found.append(Event(id_, at, _body(entry)))
+        found.append(Event(id_, at, body_of(entry)))
     if errors:
         raise together(errors)
     return found
@@ -70,7 +69,7 @@ def accept(connection: Connection, batch: Batch, events: list[Event], sender: st
     )
 
 
-def _entries(batch: Batch) -> tuple[str, Sequence[_Entry]]:
+def _entries(batch: Batch) -> tuple[str, Sequence[Entry]]:
     if isinstance(batch, ItemsIn):
         return "items", batch.items
     if isinstance(batch, SignalsIn):
@@ -87,17 +86,3 @@ def _with_request_pointers(error: InvalidInput | Conflict, name: str) -> Invalid
 def _request_pointer(pointer: str, name: str) -> str:
     _, place, field = pointer.split("/")
     return f"/{name}/{place}/{_FIELDS[field]}"
-
-
-def _body(entry: _Entry) -> Body:
-    if isinstance(entry, ItemIn):
-        data = entry.data
-        parent = _ref(data.parent) if data.parent else None
-        return ItemCreated(_ref(entry), data.account_id, parent, data.text or "", data.duration_s)
-    if isinstance(entry, SignalIn):
-        return SignalReceived(_ref(entry.subject), entry.kind, entry.source, entry.harm, entry.reporter_id, entry.score)
-    return Played(_ref(entry.subject), entry.account_id, entry.seconds, entry.device_id)
-
-
-def _ref(named: Ref | SubjectIn) -> SubjectRef:
-    return SubjectRef(named.type_id, named.id)

@@ -12,31 +12,22 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import sqlalchemy as sa
-
 from features.fold.fold import Partition
 from features.materialize import Materializer, delete_rows
 from features.offline.compaction import compacting
-from features.online.reader import open_reader
 from leads import clock
-from leads.db.engine import open_engine
+from leads.db import cursors
 from leads.errors import Conflict, InvalidInput, LeadsError
 from leads.files import only_one
 from leads.policies import load_policies
 from leads.predictions import compaction
-from leads.predictions.log import PredictionLog
 from leads.settings import Settings
 from serving.observe import logs
-from serving.scoring.scorer import Scorer
-from serving.scoring.store_guard import GuardedReader
-from serving.trials.trials import Trials
-from serving.versions.published import PublishedVersions
 from serving.versions.published_state import read_state
+from serving.worker.parts import database, open_scoring
 from serving.worker.worker import Worker
 
 _FOLLOWER_S = 60.0
-# The worker waits for a slow store instead of scoring without it, but not so long that it can't react to SIGTERM.
-_STORE_S = 5.0
 _log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, int, int], None]
@@ -69,16 +60,27 @@ def chosen_partitions(settings: Settings, index: int | None) -> list[Partition]:
     return [Partition(index, count)]
 
 
-def delete_features(settings: Settings) -> None:
+def delete_features(settings: Settings) -> int:
     """Delete the feature rows of all partitions, offline and online. Workers recompute them from the event log.
+
+    Returns the offset up to which events have been scored. They are not scored again.
 
     Raises:
         Conflict: a worker is running.
     """
     with ExitStack() as locks:
-        for share in chosen_partitions(settings, None):
+        shares = chosen_partitions(settings, None)
+        for share in shares:
             locks.enter_context(_hold(settings, share))
+        for other in settings.root.glob("worker-*of*.lock"):
+            # Of another number of partitions: such a worker would go on writing its rows.
+            if other not in [_lock_path(settings, share) for share in shares]:
+                locks.enter_context(only_one(other, what="running a worker"))
+        # First of all: without it, workers of another number of partitions would score every old event again.
+        with database(settings) as engine, engine.begin() as connection:
+            scored = cursors.begin_rebuild(connection, settings.partitions)
         delete_rows(settings)
+    return scored
 
 
 def run_once(settings: Settings, partitions: Sequence[Partition], *, on_progress: OnProgress | None = None) -> Result:
@@ -130,7 +132,11 @@ def _as_step(on_progress: OnProgress | None, what: str) -> Callable[[int, int], 
 
 def _hold(settings: Settings, share: Partition) -> AbstractContextManager[None]:
     which = "" if share.count == 1 else f" for partition {share.index} of {share.count}"
-    return only_one(settings.root / f"worker-{share.index}of{share.count}.lock", what=f"running the worker{which}")
+    return only_one(_lock_path(settings, share), what=f"running the worker{which}")
+
+
+def _lock_path(settings: Settings, share: Partition) -> Path:
+    return settings.root / f"worker-{share.index}of{share.count}.lock"
 
 
 def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitStack) -> Partition:
@@ -146,50 +152,12 @@ def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitS
 def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterator[Worker]:
     policies = load_policies(settings.policies)
     with ExitStack() as closing:
-        engine = open_engine(settings)
-        closing.callback(engine.dispose)
+        engine = closing.enter_context(database(settings))
         # Before the reader, because this creates the online store if it doesn't exist.
         materializer = Materializer(settings, engine, partition=share)
-        published = PublishedVersions(settings, policies, engine)
-        closing.callback(published.stop)
-        if background:
-            published.start()
-        else:
-            follow_once(settings)
-            published.refresh()
-        reader = GuardedReader(open_reader(settings), timeout_s=_STORE_S)
-        closing.callback(reader.close)
-        reader.warm_up()
-        log = PredictionLog(settings.predictions_dir, owner="worker")
-        log.start()
-        closing.callback(log.close)
-        trials = Trials(policies, published.retreats)
-        if background:
-            trials.start()
-        closing.callback(trials.stop)
-        scorer = Scorer(engine, policies, reader, published, log, trials)
+        parts = closing.enter_context(open_scoring(settings, policies, engine, background=background))
         with compacting(materializer.segments), compaction.compacting(settings.predictions_dir):
-            yield Worker(policies, engine, scorer, published, materializer)
-
-
-def follow_once(settings: Settings) -> None:
-    """Publish the versions that the registry's aliases point to now.
-
-    Does nothing if a follower is running or the registry doesn't exist.
-    """
-    from models.registry.mlflow_registry import MlflowRegistry
-    from serving.versions.follower import Follower
-
-    database = sa.make_url(settings.mlflow).database if settings.mlflow.startswith("sqlite") else None
-    if database is not None and not Path(database).exists():
-        return
-    try:
-        with only_one(settings.published_dir / ".follower.lock", what="following the registry"):
-            Follower(settings, load_policies(settings.policies), MlflowRegistry(settings)).step()
-    except Conflict:
-        return
-    except LeadsError as error:
-        _log.warning("could not read the registry, keeping the published versions: %s", error)
+            yield Worker(policies, engine, parts.scorer, parts.published, materializer)
 
 
 def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:

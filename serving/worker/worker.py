@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
+from collections.abc import Set as AbstractSet
 from itertools import islice
 from typing import NamedTuple
 
@@ -20,17 +21,16 @@ from leads import clock
 from leads.clock import Clock, Micros
 from leads.db import cursors, event_log
 from leads.db.engine import reading
-from leads.errors import LeadsError, Unavailable
+from leads.db.progress import unscored
+from leads.errors import Unavailable
 from leads.events import DecisionMade, LoggedEvent, Subject
 from leads.policies import Policies
 from leads.rules import touched_by
 from serving.lineup import LineupSource
 from serving.queue import leases
-from serving.queue.offers import Offer, offer
 from serving.queue.settling import settle
-from serving.scoring.inputs import ScoreRequest
-from serving.scoring.results import SubjectError, SubjectScore
 from serving.scoring.scorer import Scorer
+from serving.worker.lead_scoring import LeadScorer
 
 _CHUNK = 1_000
 _IDLE_S = 0.05
@@ -65,12 +65,17 @@ class Worker:
     ) -> None:
         partition = materializer.partition
         self._cursor = cursors.scored_name(partition.index, partition.count)
+        self._rebuild = cursors.rebuild_name(partition.index, partition.count)
+        self._rebuild_to = 0
         self._policies = policies
         self._engine = engine
-        self._scorer = scorer
+        self._leads = LeadScorer(policies, engine, scorer)
         self._published = published
         self._materializer = materializer
         self._touched: dict[Subject, None] = {}
+        # The harms that had no champion while events were processed that the cursor doesn't include yet.
+        self._without: set[str] = set()
+        self._champions: set[str] = set()
         self._decided: list[LoggedEvent] = []
         self._clock = clock_
         self._next_expiry = 0.0
@@ -107,15 +112,21 @@ class Worker:
         """Fold and score all events now in the log, then return."""
         with reading(self._engine) as connection:
             target = event_log.head(connection).offset
+        self._resume()
         if self.has_models:
-            self._resume()
             start = self._materializer.offset
-            while self._materializer.offset < target or self._touched:
+            while self._materializer.offset < target or self._touched or self._decided:
                 self.step()
                 if on_progress:
                     on_progress(self._materializer.offset - start, target - start)
-        self._materializer.run_to_head(on_progress=on_progress)
+            # Only what was scored: events that have arrived since are for the next run.
+            self._materializer.flush()
+        else:
+            self._materializer.run_to_head(on_progress=on_progress)
+            self._without = set(self._policies.harms)
+            self._settle_decided()
         self._save_cursor()
+        self._end_rebuild()
         return self.progress
 
     def fold(self, *, on_progress: OnProgress | None = None) -> None:
@@ -133,25 +144,35 @@ class Worker:
             if self._materializer.offset > self._scored_offset:
                 self._save_cursor()
             self._materializer.save()
+            self._end_rebuild()
         return bool(events) or behind
 
     def _resume(self) -> None:
         """Continue after the last scored event, touching again what was folded but not scored."""
+        partitions = self._materializer.partition.count
         with reading(self._engine) as connection:
             self._scored_offset = cursors.position(connection, self._cursor)
-        if self.has_models and self._scored_offset < self._materializer.offset:
+            self._rebuild_to = cursors.position(connection, self._rebuild)
+            before = max(cursors.position(connection, cursors.scored_name(i, partitions)) for i in range(partitions))
+            new = self._policies.harms.keys() - unscored.known(connection)
+        if new:
+            with self._engine.begin() as connection:
+                unscored.begin(connection, new, before)
+        if self._scored_offset < self._materializer.offset:
             self._touch(event_log.read_all(self._engine, after=self._scored_offset, up_to=self._materializer.offset))
 
     def _touch(self, events: Iterable[LoggedEvent]) -> None:
-        scored_types = {
-            type_id
-            for harm in self._published.lineup().champions
-            for type_id in self._policies.harm(harm).subject_types
-        }
+        champions = self._published.lineup().champions
+        scored_types = {type_id for harm in champions for type_id in self._policies.harm(harm).subject_types}
+        without = self._policies.harms.keys() - champions.keys()
+        if champions.keys() - self._champions:
+            self._note_unscored(champions.keys() - self._champions)
+            self._champions |= champions.keys()
         for logged in events:
             self._visible_at = logged.visible_at
             if logged.offset <= self._scored_offset:
                 continue
+            self._without |= without
             if isinstance(logged.event.body, DecisionMade):
                 if self._materializer.partition.owns("item", logged.event.body.subject.subject.key):
                     self._decided.append(logged)
@@ -160,20 +181,22 @@ class Worker:
                 if subject.type_id in scored_types and self._materializer.partition.owns("item", subject.key):
                     self._touched[subject] = None
 
+    def _note_unscored(self, harms: AbstractSet[str]) -> None:
+        """Log which events came before these harms had a champion."""
+        with reading(self._engine) as connection:
+            parts = unscored.parts(connection)
+        for harm in sorted(harms & parts.keys()):
+            _log.info(
+                "subjects of the events up to %d were not scored for %s, which had no champion; to score those that "
+                "nothing has touched since: leads score-backlog --harm %s",
+                parts[harm][-1].up_to,
+                harm,
+                harm,
+            )
+
     def _score_batch(self) -> None:
         batch = list(islice(self._touched, _CHUNK))
-        requests = [ScoreRequest(subject) for subject in batch]
-        scored = self._scorer.score(requests, self._visible_at, "worker", explained="leads")
-        if not scored.available:
-            # The worker waits for the store: leads must not be based on incomplete data.
-            raise Unavailable(
-                "The online store or the database doesn't respond.", remedy="Check that both are running."
-            )
-        offers = [self._offer(score) for group in scored.groups for score in group.records()]
-        with self._engine.begin() as connection:
-            # A lead's waiting time starts with its evidence, even if this worker is late.
-            self._opened += offer(connection, offers, self._visible_at, self._policies.queue).opened
-        self._report(scored.errors)
+        self._opened += self._leads.score(batch, self._visible_at).opened
         for subject in batch:
             del self._touched[subject]
         self._scored += len(batch)
@@ -199,26 +222,18 @@ class Worker:
             self._decided = []
 
     def _save_cursor(self) -> None:
+        """Record what has been processed, and for which harms it was not scored."""
+        processed = unscored.Part(self._scored_offset, max(self._scored_offset, self._materializer.offset))
         with self._engine.begin() as connection:
-            cursors.move(connection, self._cursor, self._materializer.offset)
-        self._scored_offset = self._materializer.offset
+            cursors.move(connection, self._cursor, processed.up_to)
+            if self._without and processed.after < processed.up_to:
+                unscored.extend(connection, self._without, processed)
+        self._scored_offset = processed.up_to
+        self._without = set()
 
-    def _offer(self, score: SubjectScore) -> Offer:
-        return Offer(
-            subject=score.subject,
-            harm=score.harm,
-            score=score.score,
-            tier=score.tier,
-            model_version=score.version,
-            prediction_id=score.prediction_id,
-            reasons=score.reasons or (),
-            severity=self._policies.harm(score.harm).severity,
-            exposure=score.exposure,
-            scored_at=score.at,
-        )
-
-    def _report(self, errors: Sequence[SubjectError]) -> None:
-        """Log subjects that can't be scored: for example, subjects known only from signals. They don't become leads."""
-        if errors:
-            first: LeadsError = errors[0].error
-            _log.info("%d subjects could not be scored; the first error: %s", len(errors), first.message)
+    def _end_rebuild(self) -> None:
+        """Record that all rows are there again, once they are online."""
+        if self._rebuild_to and self._materializer.offset >= self._rebuild_to:
+            with self._engine.begin() as connection:
+                cursors.move(connection, self._rebuild, 0)
+            self._rebuild_to = 0

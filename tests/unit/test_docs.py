@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from leads.events import decode_event
+from leads.api.event_lines import parse_line
 from tests.support.paths import REPOSITORY
 
 PAGES = [
@@ -98,9 +98,7 @@ def test_the_glossary_defines_each_term_once() -> None:
     assert len(terms) == len({term.lower() for term in terms})
 
 
-def test_the_file_of_events_that_is_shown_can_be_ingested() -> None:
-    text = (REPOSITORY / "docs" / "operations.md").read_text(encoding="utf-8")
-    section = text[text.index("## Load events from a file") :]
-    shown = re.search(r"```json\n(.*?)```", section, re.DOTALL)
-    assert shown is not None
-    assert len([decode_event(line.encode()) for line in shown[1].splitlines()]) == 4
+def test_the_files_of_events_that_are_shown_can_be_ingested() -> None:
+    text = (REPOSITORY / "docs" / "event-files.md").read_text(encoding="utf-8")
+    lines = [line for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
+    assert [parse_line(line.encode()).of_api for line in lines] == [True] * 4 + [False] * 4

@@ -19,13 +19,13 @@ def commands() -> set[str]:
     return set(typer.main.get_command(app).commands)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(?:\.venv/bin/)?leads ([a-z]+)", README))))
+@pytest.mark.parametrize("name", sorted(set(re.findall(r"`(?:\.venv/bin/)?leads ([a-z-]+)", README))))
 def test_every_command_exists(name: str) -> None:
     assert name in commands()
 
 
 def test_every_command_is_told_of() -> None:
-    assert commands() <= set(re.findall(r"leads ([a-z]+)", README)) | {"demo"}
+    assert commands() <= set(re.findall(r"leads ([a-z-]+)", README)) | {"demo"}
 
 
 @pytest.mark.parametrize("name", sorted(set(re.findall(r"LEADS_[A-Z_]+", README))))

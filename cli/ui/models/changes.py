@@ -11,6 +11,7 @@ from cli.ui.database import opened
 from cli.ui.models.gate import print_gate
 from cli.ui.models.versions import assemble_dataset
 from cli.ui.terminal import console, next_steps, note
+from cli.ui.worker import note_never_scored
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
@@ -46,6 +47,7 @@ def promote(
         return False
     overridden = "" if report.passed else " (gate overridden)"
     note(f"[green]v{number} is now champion of {harm}{overridden}.[/green] {_SOON}")
+    note_never_scored(settings, policies, [harm])
     next_steps(
         (f"leads models rollback {harm}", "roll back to the previous champion"),
         (f"leads models history {harm}", _HISTORY),

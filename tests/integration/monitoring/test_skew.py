@@ -26,7 +26,11 @@ from leads.predictions.log import read_predictions
 from leads.settings import Settings, load_settings
 from monitoring.skew.check import LAG, check
 from serving.scoring import text_cache
-from tests.support.skew_world import PORTIONS, SkewWorld, columns_of
+from serving.scoring.inputs import ScoreRequest
+from serving.scoring.scorer import Scorer
+from serving.served import ServedMark
+from tests.support.serving.world import POLICIES
+from tests.support.skew_world import PORTIONS, N, SkewWorld, columns_of
 
 pytestmark = pytest.mark.slow
 RUNNER = CliRunner()
@@ -115,6 +119,22 @@ def test_a_killed_worker_causes_no_skew(tmp_path: Path) -> None:
     # What the killed worker had scored in its last second is lost: more on a faster machine.
     assert result.checked > 100
     assert sum(one.too_new + one.not_verified for one in result.harms) == 0
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_history_that_arrives_after_a_prediction_is_no_skew(world: SkewWorld, marked: bool) -> None:
+    """Training must not believe that a prediction knew an event that was appended later, whatever its file says."""
+    at = world.waiting[N // PORTIONS].visible_at + clock.HOUR
+    served = ServedMark(world.engine, world.log)
+    scorer = Scorer(world.engine, POLICIES, world.reader, world.published, served if marked else world.log)
+    scorer.score([ScoreRequest(Subject("account", f"a{i}")) for i in range(0, 400, 7)], at, "api")
+    served.write()
+    first = world.send()
+    world.work()
+    world.finish()
+    assert first < at
+    assert (world.now > at) is marked
+    assert world.prove().differs is not marked
 
 
 def has_predictions(settings: Settings) -> bool:

@@ -17,7 +17,7 @@ from leads.db import drift_verdicts, event_log
 from leads.db.drift_verdicts import DriftVerdict
 from leads.db.engine import open_engine
 from leads.errors import LeadsError
-from leads.events import DecisionMade, Event, SubjectRef
+from leads.events import DecisionMade, Event, ItemCreated, SubjectRef
 from leads.policies import load_policies
 from leads.settings import load_settings
 from models.registry.mlflow_registry import MlflowRegistry
@@ -105,6 +105,22 @@ def test_from_a_file_of_ones_own_to_a_challenger_that_can_be_promoted(home: Path
     again = run("train", "my_harm")
     assert "same data and configuration as v1" in said(again)
     assert len(registry.versions("my_harm")) == 1
+
+
+def test_a_first_champion_says_what_was_never_scored(home: Path) -> None:
+    settings = load_settings()
+    engine = open_engine(settings)
+    bodies = [ItemCreated(SubjectRef("comment", f"c{i}"), account_id="a1", text="lovely song") for i in range(3)]
+    with engine.begin() as connection:
+        event_log.append(connection, "test", [Event(f"e{i}", clock.now(), body) for i, body in enumerate(bodies)])
+    engine.dispose()
+    assert run("worker", "--once").exit_code == 0
+    assert "ever scored" not in said(first_training(home))
+    promoted = run("models", "promote", "my_harm", "1")
+    assert "has had a champion: my_harm (3 subjects). To score them: leads score-backlog" in said(promoted)
+    assert "has had a champion: my_harm (3 subjects)" in said(run("train", "my_harm"))
+    assert "my_harm 3" in said(run("score-backlog", "--quiet"))
+    assert "ever scored" not in said(run("train", "my_harm"))
 
 
 def test_a_configuration_file_makes_another_version(home: Path) -> None:

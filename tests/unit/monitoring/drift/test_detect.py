@@ -21,6 +21,7 @@ from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionBatch, PredictionLog
 from leads.settings import Settings
 from monitoring.drift.detect import DriftResult, drift
+from monitoring.logged_window import Ahead
 
 pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
 
@@ -113,6 +114,34 @@ def shown(result: DriftResult) -> str:
     out = io.StringIO()
     Console(width=120, file=out).print(render(result))
     return out.getvalue()
+
+
+def test_one_prediction_of_the_future_does_not_move_the_window(
+    settings: Settings, policies: Policies, registry: FolderRegistry
+) -> None:
+    far = clock.now() + 40 * clock.DAY
+    put_predictions(settings, world(600, 1))
+    put_predictions(settings, world(2, 2), at=far, prefix="far")
+    result = drift(settings, policies, "spam", registry=registry)
+    assert (result.rows, result.until) == (600, AT + 600)
+    assert result.ahead == Ahead(2, far + 1)
+    assert "Left out 2 predictions dated in the future" in shown(result)
+
+
+def test_predictions_of_the_future_alone_are_named_in_the_error(
+    settings: Settings, policies: Policies, registry: FolderRegistry
+) -> None:
+    put_predictions(settings, world(2, 2), at=clock.now() + 40 * clock.DAY)
+    with pytest.raises(NotEnoughData, match="2 predictions dated in the future"):
+        drift(settings, policies, "spam", registry=registry)
+
+
+def test_a_clock_that_is_a_little_fast_is_accepted(
+    settings: Settings, policies: Policies, registry: FolderRegistry
+) -> None:
+    put_predictions(settings, world(600, 1))
+    result = drift(settings, policies, "spam", registry=registry, clock_=lambda: AT - 4 * clock.MINUTE)
+    assert (result.rows, result.ahead.predictions) == (600, 0)
 
 
 def test_the_same_world_has_not_drifted(settings: Settings, policies: Policies, registry: FolderRegistry) -> None:

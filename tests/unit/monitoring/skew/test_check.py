@@ -5,14 +5,17 @@ from __future__ import annotations
 import io
 from dataclasses import replace
 
+import pytest
 from rich.console import Console
 from sqlalchemy.engine import Engine
 
 from cli.ui.skew import render
 from features.layout import ACCOUNT
 from leads import clock
+from leads.errors import NotFound
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
+from monitoring.logged_window import Ahead
 from monitoring.skew.check import check
 from monitoring.skew.results import ColumnSkew, Example, HarmSkew, Lag, SkewResult, Unverifiable
 from tests.support.skew_parts import AT, FolderRegistry, prediction
@@ -35,6 +38,36 @@ def test_predictions_of_a_version_that_is_gone_are_counted_and_named(settings: S
     assert "Nothing checked" in shown(result)
 
 
+def test_one_prediction_of_the_future_does_not_move_the_window(settings: Settings, engine: Engine) -> None:
+    log = PredictionLog(settings.predictions_dir, owner="test")
+    far = clock.now() + 40 * clock.DAY
+    for one in (*(prediction(i) for i in range(216)), prediction(900, at=far)):
+        log.append(one)
+    log.close()
+    result = check(settings, registry=FolderRegistry(None))
+    (spam,) = result.harms
+    assert (spam.predictions, spam.sampled, spam.ahead) == (216, 216, Ahead(1, far))
+    assert spam.until == AT + 216
+    assert "left out 1 prediction dated in the future" in shown(result)
+    (named,) = check(settings, ["spam"], until=far + 1, length=300 * clock.DAY, registry=FolderRegistry(None)).harms
+    assert named.predictions == 216
+
+
+def test_a_harm_with_predictions_of_the_future_alone_is_reported(settings: Settings, engine: Engine) -> None:
+    log = PredictionLog(settings.predictions_dir, owner="test")
+    far = clock.now() + 40 * clock.DAY
+    log.append(prediction(1))
+    log.append(prediction(2, harm="scam", at=far))
+    log.close()
+    result = check(settings, registry=FolderRegistry(None))
+    assert [(one.harm, one.predictions, one.ahead.predictions) for one in result.harms] == [
+        ("scam", 0, 1),
+        ("spam", 1, 0),
+    ]
+    with pytest.raises(NotFound, match="Correct that clock"):
+        check(settings, ["scam"], registry=FolderRegistry(None))
+
+
 def shown(result: SkewResult) -> str:
     out = io.StringIO()
     Console(file=out, width=160).print(render(result))
@@ -45,7 +78,7 @@ def harm_skew(**given: object) -> HarmSkew:
     plain = HarmSkew(
         harm="spam", since=AT - clock.DAY, until=AT, predictions=50, sampled=40, checked=30, columns=71, differing=0,
         differences=(), lag=Lag(0.1, 0.2, 0.5, 0.7), unverifiable=(), too_new=0, texts_unverifiable=0, texts_ahead=0,
-        rows_ahead=0, links_differ=0, unreadable=0,
+        rows_ahead=0, links_differ=0, unreadable=0, ahead=Ahead(),
     )  # fmt: skip
     return replace(plain, **given)  # type: ignore[arg-type]
 
