@@ -22,6 +22,7 @@ from leads.policies import load_policies
 from leads.settings import load_settings
 from models.registry.mlflow_registry import MlflowRegistry
 from models.version import load
+from training.data.own_labels import Columns, import_labels
 from training.lifecycle.retraining import due
 
 BAD = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
@@ -103,6 +104,33 @@ def test_from_a_file_of_ones_own_to_a_challenger_that_can_be_promoted(home: Path
     again = run("train", "my_harm")
     assert "same data and configuration as v1" in said(again)
     assert len(registry.versions("my_harm")) == 1
+
+
+def test_a_small_file_is_not_measured_and_a_person_decides(home: Path) -> None:
+    """Few distinct rows are held out, and copies of the file without times add rows but no distinct ones."""
+    table = write_csv(home / "mine.csv", n=90)
+    words = ["train", "my_harm", "--csv", str(table), "--text", "comment", "--label", "is_bad"]
+    shown = said(run(*words, "--time", "when"))
+    assert "Not measured: 18 held-out rows, 18 of them distinct:" in shown
+    assert "not measured" in said(run("models", "list"))
+    blocked = run("models", "promote", "my_harm", "1")
+    assert blocked.exit_code == 1
+    assert "Missing: " in said(blocked)
+    assert "1.000" not in said(blocked)
+    assert run("models", "promote", "my_harm", "1", "--override", "--why", "reviewed by hand").exit_code == 0
+
+
+def test_retraining_shows_champion_and_candidate_on_the_same_rows(home: Path) -> None:
+    (home / "policies.yaml").write_text(POLICIES.replace("promote: false", "promote: true"))
+    first_training(home)
+    run("models", "promote", "my_harm", "1")
+    settings = load_settings()
+    more = write_csv(home / "more.csv", n=300, seed=9)
+    columns = Columns("comment", "is_bad", time="when")
+    import_labels(settings, load_policies(settings.policies), "my_harm", more, columns)
+    shown = said(run("retrain", "my_harm"))
+    for word in ("v1 (champion)", "v2 (candidate)", "average precision", "calibration error (ECE)", "p-value"):
+        assert word in shown
 
 
 def test_a_configuration_file_makes_another_version(home: Path) -> None:
