@@ -11,8 +11,8 @@ from training.gate.gate import GateReport
 _COLUMNS = ("check", "found", "needed", "result", "why")
 _RESULTS = {True: "[green]pass[/green]", False: "[red]fail[/red]"}
 _CAPTION = (
-    "With 95% intervals, equal texts resampled together. Higher is better for average precision, precision and recall, "
-    "lower for the rest."
+    "With 95% intervals, equal texts resampled together. Higher is better for average precision, precision and recall; "
+    "lower for the Brier score and the calibration error."
 )
 
 
