@@ -21,9 +21,10 @@ from training.config import SEED
 from training.data import reference
 from training.data.dataset import Dataset, FrameSource
 from training.data.reference import DriftReference
+from training.fit.training_set import FittedOn
 from training.report import card, plots
 from training.report.dataset_card import DatasetCard, card_of, to_mlflow
-from training.report.measure import Metrics, for_the_run, measure
+from training.report.measure import Metrics, for_the_run, measure, mlflow_name
 from training.workspace import Workspace
 
 DATASET = "dataset.json"
@@ -36,6 +37,7 @@ class FittedModel:
     Args:
         version: the model as the version it will become; its contract is the data set's.
         provenance: a paragraph for the model card on how it works and where it comes from.
+        fitted_on: the rows that the model, its calibrator and its tiers were fitted on.
         fingerprint: equal for models made from equal data and configuration.
         learned_text_scores: out-of-fold text log-odds by text hash of the texts that the text stage was fitted on.
         new_labels: decisions that the harm's newest version didn't know; None if that isn't known.
@@ -45,6 +47,7 @@ class FittedModel:
 
     version: ModelVersion
     provenance: str
+    fitted_on: FittedOn
     fingerprint: str
     learned_text_scores: Mapping[int, float]
     new_labels: int | None = None
@@ -69,7 +72,7 @@ def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedMode
     """
     settings, version = space.settings, model.version
     rounds = version.booster.num_boosted_rounds()
-    metrics, test = measure(version, data, new_labels=model.new_labels, rounds=rounds, seed=SEED)
+    metrics, test = measure(version, data, model.fitted_on, new_labels=model.new_labels, rounds=rounds, seed=SEED)
     drawn = plots.draw(space.folder, version, test, metrics.test)
     sample = reference.sample(
         settings, space.engine, policy, version, model.learned_text_scores, frame=frame, seed=SEED
@@ -116,19 +119,11 @@ def _record(
             "rounds": metrics.rounds,
             "seed": SEED,
             "contract": contract,
-            **{f"rows_{_name(source)}": rows for source, rows in data.sources.items()},
+            **{f"rows_{mlflow_name(source)}": rows for source, rows in data.sources.items()},
             **model.params,
         },
-        metrics={
-            **for_the_run(metrics, version.thresholds),
-            **{f"ap_{_name(source)}": ap for source, ap in metrics.by_source.items()},
-        },
+        metrics=for_the_run(metrics, version.thresholds),
         tags={LABELS_UNTIL: str(data.labels_until), DATA_HASH: data.hash, CONTRACT_HASH: contract, **model.tags},
         dataset=to_mlflow(data_card),
         files=drawn,
     )
-
-
-def _name(source: str) -> str:
-    """A source's name as MLflow accepts it in names of parameters and metrics."""
-    return source.replace(":", "_")

@@ -16,7 +16,7 @@ from leads.settings import Settings
 from models.registry.versions import FINGERPRINT, LABELS_UNTIL, Registered
 from models.thresholds import Thresholds
 from training.build import FittedModel, build
-from training.config import SEED, TrainingConfig, load_config
+from training.config import RECIPE, SEED, TrainingConfig, load_config
 from training.data import dataset
 from training.data.dataset import Dataset, FrameSource
 from training.data.labelled_rows import PLATFORM
@@ -25,6 +25,7 @@ from training.fit.training_set import (
     choose_thresholds,
     encoder_of,
     fit_training_set,
+    fitted_on,
     out_of_fold_text_scores,
     text_counts,
 )
@@ -35,8 +36,6 @@ from training.report import card
 from training.report.measure import Metrics, metrics_of
 from training.workspace import open_workspace
 
-# Raise it when equal data and settings must give a different version.
-RECIPE = 2
 CONFIG = "config.json"
 STEPS = (ASSEMBLE, FIT, BUILD, REGISTER, SETTLE) = (
     "gathering labels and features",
@@ -176,6 +175,7 @@ def _train(
             model = FittedModel(
                 version=draft(harm, data.contract, fitted, choose_thresholds(policy, data, fitted)),
                 provenance=card.provenance(fitted, data.contract.hash),
+                fitted_on=fitted_on(data),
                 fingerprint=fingerprint,
                 learned_text_scores=out_of_fold_text_scores(data, fitted),
                 new_labels=_new_labels(data, known),

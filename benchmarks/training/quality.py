@@ -32,10 +32,11 @@ from training.fit import tiers
 from training.fit.model import Fit, draft, fit
 from training.fit.text import TextCounts, count_texts
 from training.report import paired
-from training.report.evaluate import brier, ece_p_value
+from training.report.calibration import by_chance
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Groups = npt.NDArray[np.uint64]
 
 MARGIN = 0.01
 
@@ -108,13 +109,13 @@ def on_split(
     fitted, version = train(settings, corpus, counts, rows, seed)
     seconds = time.perf_counter() - started
     scores = score(version, [corpus.texts[i] for i in rows.test.tolist()])
-    learned = corpus.labels[rows.learn]
+    learned, groups = corpus.labels[rows.learn], corpus.groups[rows.learn]
     offered = {"review": policy.review} | ({"auto": policy.auto} if policy.auto else {})
-    tiers_p = {name: _precision_p(fitted, learned, tier, scores, labels) for name, tier in offered.items()}
+    tiers_p = {name: _precision_p(fitted, learned, groups, tier, scores, labels) for name, tier in offered.items()}
     return SplitResult(
         _figures(labels, scores, best_threshold(fitted.scores, learned)),
         _figures(labels, peer.scores, peer.threshold),
-        ece_p_value(scores, labels, seed=seed),
+        by_chance(scores, labels, seed=seed).p,
         {name: p for name, p in tiers_p.items() if p is not None},
         seconds,
     )
@@ -184,14 +185,20 @@ def _error(values: Doubles) -> float:
 
 
 def _figures(labels: Bools, scores: Doubles, threshold: float) -> Figures:
-    return Figures(average_precision(labels, scores), macro_f1(labels, scores, threshold), brier(scores, labels))
+    return Figures(average_precision(labels, scores), macro_f1(labels, scores, threshold), _brier(scores, labels))
 
 
-def _precision_p(fitted: Fit, learned: Bools, tier: TierPolicy, scores: Doubles, labels: Bools) -> float | None:
+def _brier(scores: Doubles, labels: Bools) -> float:
+    return float(np.mean((scores - labels) ** 2))
+
+
+def _precision_p(
+    fitted: Fit, learned: Bools, groups: Groups, tier: TierPolicy, scores: Doubles, labels: Bools
+) -> float | None:
     """The chance of as few hits in a tier's test rows if its precision were the target; None if it isn't offered."""
     from scipy.stats import binom
 
-    start, _ = tiers.lowest(fitted.scores, learned, tier)
+    start, _ = tiers.lowest(fitted.scores, learned, groups, tier)
     if start is None:
         return None
     inside = scores >= start

@@ -9,6 +9,8 @@ from rich.markup import escape
 
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
+from cli.ui.models.figures import on_two_lines
+from cli.ui.models.gate import print_side_by_side
 from cli.ui.terminal import console, next_steps, note, table, working
 from cli.ui.worker import note_never_scored
 from leads.db.model_changes import CHALLENGER, CHAMPION
@@ -19,25 +21,16 @@ from models.registry.mlflow_registry import MlflowRegistry
 from training.config import TrainingConfig
 from training.lifecycle.retraining import due
 from training.progress import OnProgress
+from training.report.paired import Interval
 from training.report.slices import behind
 from training.train import TrainResult, retrain, train
 from training.tune import tune_harm
 
-_COLUMNS = (
-    "version",
-    "labels",
-    "violating",
-    "AP",
-    "random AP",
-    "Brier",
-    "ECE",
-    "ECE p",
-    "review from",
-    "auto from",
-)
+_COLUMNS = ("version", "labels", "held out", "AP", "random\nAP", "Brier", "ECE", "review\nfrom", "auto\nfrom")
 _CAPTION = (
-    "AP: average precision; random AP: the AP of a random order. ECE: expected calibration error; ECE p: how often a "
-    "calibrated model has an ECE this large. Review and auto: the scores at which these tiers start."
+    "Figures are measured on the held-out rows and have 95% intervals. AP: average precision; random AP: the AP of a "
+    "random order. ECE: expected calibration error; p: how often a calibrated model has an ECE this large. Review and "
+    "auto: the scores at which these tiers start."
 )
 
 
@@ -175,8 +168,15 @@ def _show(results: Sequence[TrainResult]) -> None:
     title = "Model versions, measured on held-out labels"
     console.print(table(title, _COLUMNS, map(_row, results), right=_COLUMNS[1:], caption=_CAPTION))
     for result in results:
+        if result.gate:
+            print_side_by_side(result.gate)
+    for result in results:
         role = result.alias or "neither champion nor challenger"
         note(f"  [dim]{result.harm} v{result.version} is {role}. {escape(result.why)}[/dim]")
+        if result.metrics.test.missing and result.gate is None:
+            note(f"  [yellow]{result.harm} is not measured:[/yellow] {escape(result.metrics.test.missing)}")
+        for check in result.gate.failed if result.gate else ():
+            note(f"  [yellow]{result.harm} needs a person, {check.name}:[/yellow] {escape(check.why)}")
         for tier, why in result.thresholds.why.items():
             if getattr(result.thresholds, tier) is None:
                 note(f"  [dim]{result.harm} has no {tier} tier: {escape(why)}[/dim]")
@@ -186,18 +186,29 @@ def _show(results: Sequence[TrainResult]) -> None:
 
 
 def _row(result: TrainResult) -> tuple[str, ...]:
-    metrics, test, tiers = result.metrics, result.metrics.test, result.thresholds
+    test, tiers = result.metrics.test, result.thresholds
+    rows = test.evidence
     return (
-        f"{result.harm} v{result.version}",
-        f"{metrics.rows:,}",
-        f"{metrics.positives:,}",
-        f"{test.ap:.3f}",
-        f"{test.positives / test.rows:.3f}",
-        f"{test.brier:.3f}",
-        f"{test.ece:.3f}",
-        f"{test.ece_p:.2f}",
+        f"{result.harm}\nv{result.version}",
+        f"{result.metrics.rows:,}",
+        f"{rows.rows:,} rows\n{rows.distinct:,} distinct\n{rows.positives:,} violating",
+        _figure(test.ap),
+        f"{rows.positives / rows.rows:.3f}",
+        _figure(test.brier),
+        _figure(test.ece) + ("" if test.chance is None else f"\np = {test.chance.p:.3f}"),
         *("–" if start is None else f"{start:.3f}" for start in (tiers.review, tiers.auto)),
     )
+
+
+def _figure(found: Interval | None) -> str:
+    return "not\nmeasured" if found is None else on_two_lines(found)
+
+
+def _promotion(waiting: TrainResult) -> tuple[str, str]:
+    command = f"leads models promote {waiting.harm} {waiting.version}"
+    if waiting.gate and not waiting.gate.passed:
+        return f'{command} --override --why "…"', "make it the champion anyway; kept in the history"
+    return command, "make it the champion, if it passes the gate"
 
 
 def _show_next(settings: Settings, results: Sequence[TrainResult]) -> None:
@@ -206,7 +217,7 @@ def _show_next(settings: Settings, results: Sequence[TrainResult]) -> None:
     if waiting:
         steps = [
             (f"leads models show {waiting.harm} {waiting.version}", "see its training data and metrics"),
-            (f"leads models promote {waiting.harm} {waiting.version}", "make it the champion, if it passes the gate"),
+            _promotion(waiting),
         ]
     next_steps(
         *steps,

@@ -23,6 +23,7 @@ from leads.policies import HarmPolicy
 from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
 from training.data import split
+from training.data.evidence import evidence
 from training.data.label_times import scored_at
 from training.data.labelled_rows import (
     CORPUS,
@@ -112,8 +113,10 @@ class Dataset:
     def served(self) -> Bools:
         """(n,) True for rows that represent what will be scored: the platform's own if there are enough, else all."""
         own, labels = self.on_platform, self.labels
-        enough = _enough(labels[own & ~self.held_out], MIN_OF_EACH) and _enough(
-            labels[own & self.held_out], 2 * MIN_HELD_OUT
+        measured = own & self.held_out
+        enough = (
+            _enough(labels[own & ~self.held_out], MIN_OF_EACH)
+            and not evidence(labels[measured], self.groups[measured]).missing
         )
         return own if enough else np.ones(len(self.rows), dtype=np.bool_)
 

@@ -118,7 +118,7 @@ def fit_text(
     fitter = TextFitter(counts, rows, labels, weights, seed)
     held_out = fitter.out_of_fold(folds, config)
     shares, offset = stack(held_out, labels, weights)
-    final = fitter.heads(np.ones(len(rows), dtype=np.bool_), config)
+    final = fitter.heads(np.ones(len(rows), dtype=np.bool_), config, strength=_share_outside(folds))
     intercept = float(shares @ [head.intercept for head in final] + offset)
     linear = shares[0] * final[0].weights + shares[1] * final[1].weights
     sentence = None
@@ -136,13 +136,13 @@ class TextFitter:
         self.sentences = _sentences(counts.vectors[rows]) if counts.vectors is not None else None
         self._labels, self._weights, self._seed = labels, weights, seed
 
-    def heads(self, chosen: Bools, config: TextConfig) -> list[_Head]:
-        """Fit the heads on the rows where `chosen` (n,) is True."""
+    def heads(self, chosen: Bools, config: TextConfig, *, strength: float = 1.0) -> list[_Head]:
+        """Fit the heads on the rows where `chosen` (n,) is True, with the configured strengths times `strength`."""
         labels, weights = self._labels[chosen], self._weights[chosen]
+        config = _scaled(config, strength)
         found = _heads(self.vectors.matrix[chosen], labels, weights, config, self._seed)
         if self.sentences:
-            strength = config.sentence_c
-            found.append(_sentence_head(self.sentences.waves[chosen], labels, weights, strength, self._seed))
+            found.append(_sentence_head(self.sentences.waves[chosen], labels, weights, config.sentence_c, self._seed))
         return found
 
     def out_of_fold(
@@ -165,6 +165,21 @@ class TextFitter:
             if on_fold:
                 on_fold(done, margins)
         return margins
+
+
+def _scaled(config: TextConfig, strength: float) -> TextConfig:
+    strengths = {name: strength * getattr(config, name) for name in ("plain_c", "nb_c", "sentence_c")}
+    return config.model_copy(update=strengths)
+
+
+def _share_outside(folds: Ints) -> float:
+    """The mean share of rows outside of a fold: what the stage on all rows multiplies its strengths by.
+
+    A strength weighs the sum of the rows' losses, so with equal strengths the stage on all rows would be regularised
+    less than those on four fifths of them. Its margins would be wider than the out-of-fold margins that the stack and
+    the calibrator are fitted on, and its scores too bold.
+    """
+    return 1 - 1 / len(np.unique(folds))
 
 
 def _sentences(vectors: Floats) -> _Sentences:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -19,6 +20,13 @@ from training.fit.model import Fit, fit
 from training.fit.text import TextCounts, count_texts
 
 Ints = npt.NDArray[np.int64]
+
+
+class FittedOn(NamedTuple):
+    """Positions in the data set of the rows that a model was fitted on, and of those for its calibrator and tiers."""
+
+    fit: Ints
+    calibration: Ints
 
 
 def fit_training_set(
@@ -49,7 +57,14 @@ def choose_thresholds(policy: HarmPolicy, data: Dataset, fitted: Fit) -> Thresho
     """Choose the tiers by the out-of-fold scores of those training rows that resemble what will be scored."""
     rows = training_rows(data)
     served = data.served[rows]
-    return tiers.choose(fitted.scores[served], data.labels[rows][served], policy, borrowed=data.borrowed)
+    labels, groups = data.labels[rows][served], data.groups[rows][served]
+    return tiers.choose(fitted.scores[served], labels, groups, policy, borrowed=data.borrowed)
+
+
+def fitted_on(data: Dataset) -> FittedOn:
+    """The whole training set, and for the calibrator and the tiers those rows of it that resemble what is scored."""
+    rows = training_rows(data)
+    return FittedOn(fit=rows, calibration=rows[data.served[rows]])
 
 
 def out_of_fold_text_scores(data: Dataset, fitted: Fit) -> dict[int, float]:

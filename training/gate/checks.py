@@ -14,7 +14,8 @@ from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.version import ModelVersion
 from training.behaviour.run import regressions, run, suite_for
-from training.gate.side_by_side import HeldOut, single_row_ms
+from training.data.evidence import MIN_DISTINCT
+from training.gate.side_by_side import Compared, HeldOut, VersionFigures, figures_of, measured, single_row_ms
 from training.report.paired import Resamples
 from training.report.slices import Slice, behind, of_rows
 
@@ -33,13 +34,18 @@ _NAMED = 4
 
 
 class GateCheck(msgspec.Struct, frozen=True):
-    """One check: what was found, what it needs to pass, and a sentence on what that means."""
+    """One check: what was found, what it needs to pass, and a sentence on what that means.
+
+    Args:
+        excused: it passed only because it is lenient on a first version from public corpora.
+    """
 
     name: str
     found: str
     needed: str
     passed: bool
     why: str
+    excused: bool = False
 
 
 @dataclass(frozen=True)
@@ -65,7 +71,24 @@ class Judged:
     @cached_property
     def drawn(self) -> Resamples:
         """Resamples of the served rows."""
-        return self.rows.of_served(seed=self.seed)
+        return self.rows.resamples(seed=self.seed)
+
+    @cached_property
+    def measures(self) -> tuple[Compared, ...]:
+        """Every measure of both versions on the served rows."""
+        served = self.rows.served
+        return measured(self.drawn, self.new[served], None if self.old is None else self.old[served])
+
+    @cached_property
+    def figures(self) -> tuple[VersionFigures, ...]:
+        """The figures of the champion, if there is one, and of the candidate, on the served rows."""
+        both = ((self.champion, self.old), (self.candidate, self.new))
+        served = self.rows.served
+        return tuple(
+            figures_of(version, self.rows, scores[served], seed=self.seed)
+            for version, scores in both
+            if version is not None and scores is not None
+        )
 
 
 def contract(candidate: ModelVersion) -> GateCheck:
@@ -73,6 +96,14 @@ def contract(candidate: ModelVersion) -> GateCheck:
     why = unsatisfied(candidate.contract)
     found = f"contract {candidate.contract.hash}"
     return GateCheck("contract", found, "features of this code", why is None, why or "All features are available.")
+
+
+def enough_rows(judged: Judged) -> GateCheck:
+    """Check that the served rows are enough distinct ones to measure on. Without, nothing about scores is checked."""
+    counted = judged.rows.of_served
+    needed = f"at least {MIN_DISTINCT} distinct violating and {MIN_DISTINCT} distinct other rows"
+    why = f"Not measured: {counted.missing} A person must decide." if counted.missing else "There are enough."
+    return GateCheck("held-out rows", counted.text(), needed, not counted.missing, why)
 
 
 def behaviour(judged: Judged, settings: Settings) -> GateCheck:
@@ -119,7 +150,7 @@ def _sliced(judged: Judged, scores: Doubles) -> tuple[Slice, ...]:
 
 def _newly_behind(old: Slice, new: Slice) -> bool:
     lost_rank = old.roc_auc is not None and new.roc_auc is not None and new.roc_auc < old.roc_auc
-    further_off = abs(new.mean_score - new.share) > abs(old.mean_score - old.share)
+    further_off = abs(new.mean_score - new.share.found) > abs(old.mean_score - old.share.found)
     return not old.behind and (lost_rank or further_off)
 
 

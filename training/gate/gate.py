@@ -11,17 +11,21 @@ from leads.settings import Settings
 from models.version import ModelVersion
 from training.config import SEED
 from training.data.dataset import Dataset
+from training.data.evidence import Evidence
 from training.gate import checks, scores
 from training.gate.checks import GateCheck, Judged
-from training.gate.side_by_side import held_out
+from training.gate.side_by_side import Compared, VersionFigures, held_out
 
 
-class GateReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+class GateReport(msgspec.Struct, frozen=True):
     """The gate's findings.
 
     Args:
         champion: the version it was compared with; None if there was none, and `why_no_champion` says why.
         rows, positives: held-out rows that represent what is scored on the platform, and how many of them violate.
+        evidence: the same rows, and how many observations they are; None in reports of earlier releases.
+        measures: of candidate and champion on these rows; empty if they are too few or too similar.
+        figures: of the champion, if there is one, and of the candidate, on these rows.
     """
 
     harm: str
@@ -32,6 +36,9 @@ class GateReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     rows: int
     positives: int
     checks: tuple[GateCheck, ...]
+    evidence: Evidence | None = None
+    measures: tuple[Compared, ...] = ()
+    figures: tuple[VersionFigures, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -42,15 +49,24 @@ class GateReport(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         """The checks that failed."""
         return tuple(check for check in self.checks if not check.passed)
 
+    @property
+    def excused(self) -> tuple[GateCheck, ...]:
+        """The checks that passed only because they are lenient on a first version."""
+        return tuple(check for check in self.checks if check.excused)
+
     def text(self) -> str:
         """A summary: whether it passed and against which version, or what failed."""
         if self.passed:
             ranked = next((check.found for check in self.checks if check.name == "ranking"), "nothing measured")
-            summary = f"Passed the gate: {ranked}, on {self.rows:,} held-out rows."
+            summary = f"Passed the gate: {ranked}, on {self._on()}."
+            summary += "".join(f" Excused, {check.name}: {check.why}" for check in self.excused)
         else:
             reasons = "; ".join(f"{check.name}: {check.found}, needed {check.needed}" for check in self.failed)
             summary = f"Blocked by the gate: {reasons}."
         return summary if self.champion else f"{summary} {self.why_no_champion}".strip()
+
+    def _on(self) -> str:
+        return self.evidence.text() if self.evidence else f"{self.rows:,} held-out rows"
 
     def to_json(self) -> str:
         return msgspec.json.encode(self).decode()
@@ -90,26 +106,32 @@ def judge(
     if champion and why:
         why_no_champion = f"Version {champion.version} can't be compared. {why}"
         champion = None
-    found = [checks.contract(candidate)]
+    found, judged = [checks.contract(candidate)], Judged(policy, candidate, champion, rows, seed)
+    comparable = found[0].passed and not rows.of_served.missing
     if found[0].passed:
-        judged = Judged(policy, candidate, champion, rows, seed)
-        found += [
-            *scores.ranking(judged),
-            scores.calibration(judged),
-            scores.tiers(judged),
-            checks.behaviour(judged, settings),
-            checks.slices(judged),
-            checks.latency(judged),
-        ]
+        found += _checks(judged, settings)
     return GateReport(
         harm=harm,
         candidate=candidate.version,
         champion=champion.version if champion else None,
         why_no_champion=why_no_champion,
-        rows=int(rows.served.sum()),
-        positives=int(rows.labels[rows.served].sum()),
+        rows=rows.of_served.rows,
+        positives=rows.of_served.positives,
         checks=tuple(found),
+        evidence=rows.of_served,
+        measures=judged.measures if comparable else (),
+        figures=judged.figures if comparable else (),
     )
+
+
+def _checks(judged: Judged, settings: Settings) -> list[GateCheck]:
+    enough = checks.enough_rows(judged)
+    by_scores = (
+        [*scores.ranking(judged), scores.calibration(judged), scores.tiers(judged), checks.slices(judged)]
+        if enough.passed
+        else []
+    )
+    return [enough, *by_scores, checks.behaviour(judged, settings), checks.latency(judged)]
 
 
 def unmeasured(harm: str, candidate: ModelVersion, why: str) -> GateReport:

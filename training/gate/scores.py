@@ -9,10 +9,10 @@ import numpy.typing as npt
 from msgspec.structs import replace
 
 from leads.policies import TierPolicy
-from models.version import ModelVersion
 from training.gate.checks import GateCheck, Judged
+from training.gate.side_by_side import CALIBRATION_ERROR, VersionFigures
 from training.report import paired
-from training.report.evaluate import ece, ece_p_value
+from training.report.calibration import MISCALIBRATED, REJECTED_P, TOLERATED_ECE, verdict
 from training.report.paired import Interval, Resamples
 
 Doubles = npt.NDArray[np.float64]
@@ -20,11 +20,10 @@ Bools = npt.NDArray[np.bool_]
 
 # A smaller loss of average precision doesn't matter, however significant it is.
 NEGLIGIBLE_AP = 0.002
-# The tolerated loss with this many positives. Half as many widen the interval, and the tolerance, by a factor of √2.
+# The tolerated loss with this many distinct positives. Half as many widen the interval, and the tolerance, by √2.
 TOLERATED_AP, AT_POSITIVES = 0.01, 200
-CALIBRATED_P, CLOSE_ENOUGH_ECE = 0.05, 0.02
-# A harm without a champion has no leads at all, so a first version is only blocked if it is clearly wrong.
-FIRST_P, FIRST_ECE = 0.01, 0.05
+# A smaller growth of the calibration error doesn't matter, however significant it is.
+NEGLIGIBLE_ECE = 0.02
 
 
 def ranking(judged: Judged) -> tuple[GateCheck, ...]:
@@ -42,7 +41,7 @@ def _ranking(name: str, judged: Judged, part: Bools, drawn: Resamples) -> GateCh
     if judged.old is None:
         return _better_than_chance(name, judged.new[part], drawn)
     found = paired.difference(paired.average_precision, judged.old[part], judged.new[part], drawn)
-    tolerated = tolerated_loss(int(drawn.labels.sum()))
+    tolerated = tolerated_loss(drawn.observed)
     why_worse = ranks_worse(found, tolerated)
     assert judged.champion is not None
     return GateCheck(
@@ -69,7 +68,7 @@ def ranks_worse(found: Interval, tolerated: float) -> str | None:
 
 
 def tolerated_loss(positives: int) -> float:
-    """The tolerated loss of average precision: 0.01 with 200 positives or more, 0.01·√(200/positives) with fewer.
+    """The tolerated loss of average precision: 0.01 with 200 distinct positives, 0.01·√(200/positives) with fewer.
 
     >>> tolerated_loss(50)
     0.02
@@ -96,24 +95,37 @@ def _better_than_chance(name: str, scores: Doubles, drawn: Resamples) -> GateChe
 
 
 def calibration(judged: Judged) -> GateCheck:
-    """Check that the scores are calibrated on the served rows, or at least as well as the champion's."""
-    labels, part = judged.drawn.labels, judged.rows.served
-    new = judged.new[part]
-    p, found = ece_p_value(new, labels, seed=judged.seed), ece(new, labels)
-    summary = f"ECE {found:.3f}, p = {p:.3f}"
-    if judged.old is None:
-        passed = p >= FIRST_P or found <= FIRST_ECE
-        needed = f"p ≥ {FIRST_P} or ECE ≤ {FIRST_ECE}"
-    else:
-        before = ece(judged.old[part], labels)
-        passed = p >= CALIBRATED_P or found <= max(before, CLOSE_ENOUGH_ECE)
-        needed = f"p ≥ {CALIBRATED_P} or ECE ≤ {max(before, CLOSE_ENOUGH_ECE):.3f}"
-    why = "Scores are miscalibrated."
-    if passed and p >= CALIBRATED_P:
-        why = "Scores are calibrated."
-    elif passed:
-        why = "Scores are slightly miscalibrated, within the tolerance."
-    return _lenient_on_first(judged, GateCheck("calibration", summary, needed, passed, why))
+    """Check that the scores aren't miscalibrated, and not significantly worse calibrated than the champion's.
+
+    A champion that is miscalibrated too is no excuse: then a person decides.
+    """
+    *champion, candidate = judged.figures
+    error = next(each for each in judged.measures if each.name == CALIBRATION_ERROR)
+    why = verdict(error.new.found, candidate.chance)
+    passed = why != MISCALIBRATED
+    found = f"ECE {error.new.text()}; {candidate.chance.text()}"
+    needed = f"p ≥ {REJECTED_P} or at most {TOLERATED_ECE} beyond chance"
+    if champion and error.old and error.difference:
+        found += f"; version {champion[0].version}: ECE {error.old.text()}; {champion[0].chance.text()}"
+        needed += f", and not significantly worse than the champion's by more than {NEGLIGIBLE_ECE}"
+        if error.difference.low > 0 and error.difference.found > NEGLIGIBLE_ECE:
+            passed, why = False, "Scores are significantly worse calibrated than the champion's."
+        elif not passed and verdict(error.old.found, champion[0].chance) == MISCALIBRATED:
+            why = "Scores are miscalibrated, and so are the champion's."
+    if not passed:
+        why = " ".join((why, *_shifted(judged)))
+    check = _lenient_on_first(judged, GateCheck("calibration", found, needed, passed, why))
+    return check if check.passed else replace(check, why=f"{check.why} A person must decide.")
+
+
+def _shifted(judged: Judged) -> tuple[str, ...]:
+    """A sentence if chance doesn't explain how the share of violating rows differs from the training set's."""
+    data, served = judged.rows.data, judged.rows.served
+    trained = float(data.labels[data.served & ~data.held_out].mean())
+    here = paired.share(judged.rows.labels[served], judged.rows.groups[served])
+    if here is None or here.low <= trained <= here.high:
+        return ()
+    return (f"The share of violating rows changed: {trained:.1%} in the training set, {here.found:.1%} held out.",)
 
 
 def tiers(judged: Judged) -> GateCheck:
@@ -121,9 +133,9 @@ def tiers(judged: Judged) -> GateCheck:
     policy's target and lower than the champion's."""
     found, wrong = [], []
     targets = {"review": judged.policy.review, "auto": judged.policy.auto}
-    old = None if judged.champion is None else _precisions(judged, judged.champion, judged.old)
-    for tier, precision in _precisions(judged, judged.candidate, judged.new).items():
-        before = old.get(tier) if old else None
+    *champion, candidate = map(_precisions, judged.figures)
+    for tier, precision in candidate.items():
+        before = champion[0][tier] if champion else None
         if precision is None:
             if before is not None and tier == "review":
                 wrong.append("it would no longer offer leads")
@@ -150,22 +162,15 @@ def _lenient_on_first(judged: Judged, check: GateCheck) -> GateCheck:
     first = judged.champion is None and judged.rows.data.borrowed and judged.candidate.thresholds.auto is None
     if check.passed or not first:
         return check
-    return replace(
-        check, passed=True, why=f"{check.why} The rows are from public corpora; reviewers' labels will correct that."
-    )
+    why = f"{check.why} The rows are from public corpora; reviewers' labels will correct that."
+    return replace(check, passed=True, excused=True, why=why)
 
 
 def _missed(target: TierPolicy | None, precision: Interval) -> bool:
     return target is not None and precision.high < target.precision
 
 
-def _precisions(judged: Judged, version: ModelVersion, scores: Doubles | None) -> dict[str, Interval | None]:
-    """The share of violating rows among the served rows in each tier; None for a tier without rows."""
-    assert scores is not None
-    served = judged.rows.served
-    labels, inside = judged.rows.labels[served], scores[served]
-    starts = {"review": version.thresholds.review, "auto": version.thresholds.auto}
-    return {
-        tier: None if start is None else paired.share(int(labels[inside >= start].sum()), int((inside >= start).sum()))
-        for tier, start in starts.items()
-    }
+def _precisions(of: VersionFigures) -> dict[str, Interval | None]:
+    """The share of violating rows among the served rows in each tier; None for a tier without rows or not offered."""
+    offered = {each.tier: each.precision for each in of.tiers}
+    return {tier: offered.get(tier) for tier in ("review", "auto")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+from functools import cached_property
 
 import msgspec
 import numpy as np
@@ -13,10 +14,11 @@ from features.evaluate.columns import text_only, unsatisfied
 from leads.errors import ModelRefused
 from models.version import ModelVersion
 from training.data.dataset import Dataset
+from training.data.evidence import Evidence, evidence
 from training.data.labelled_rows import LabelledRow
 from training.report import paired
-from training.report.evaluate import AtTier
-from training.report.evaluate import evaluate as measure_all
+from training.report.calibration import Chance, by_chance
+from training.report.evaluate import AtTier, at_tiers
 from training.report.paired import Interval, Resamples
 
 Floats = npt.NDArray[np.float32]
@@ -25,10 +27,11 @@ Bools = npt.NDArray[np.bool_]
 
 TIMED_CALLS = 200
 _TIMED_ROWS = 20
+CALIBRATION_ERROR = "calibration error (ECE)"
 _MEASURES = (
     ("average precision", paired.average_precision),
     ("Brier score", paired.brier),
-    ("calibration error", paired.calibration_error),
+    (CALIBRATION_ERROR, paired.calibration_error),
 )
 
 
@@ -79,35 +82,45 @@ class HeldOut:
                 matrix[:, j] = self.features[:, at[name]]
         return matrix
 
-    def of_served(self, *, seed: int) -> Resamples:
+    @cached_property
+    def of_served(self) -> Evidence:
+        """How much the served rows can tell."""
+        return evidence(self.labels[self.served], self.groups[self.served])
+
+    def resamples(self, *, seed: int) -> Resamples:
         """Resamples of the served rows."""
         return paired.resample(self.labels[self.served], self.groups[self.served], seed=seed)
 
 
-class VersionTiers(msgspec.Struct, frozen=True):
-    """One version's tiers on the held-out rows."""
+class VersionFigures(msgspec.Struct, frozen=True):
+    """What calibrated scores would give for one version's calibration error, and its tiers, on the held-out rows."""
 
     version: str
+    chance: Chance
     tiers: tuple[AtTier, ...]
 
 
 class Compared(msgspec.Struct, frozen=True):
-    """One measure of both versions, and the difference of `new` minus `old`."""
+    """One measure of both versions, and the difference of `new` minus `old`. None without an old version."""
 
     name: str
-    old: Interval
     new: Interval
-    difference: Interval
+    old: Interval | None = None
+    difference: Interval | None = None
 
 
 class Comparison(msgspec.Struct, frozen=True):
-    """Two versions on the same rows. `tiers` and `milliseconds` (median per row) are given for old and new."""
+    """Two versions on the same rows, the old one first.
 
-    rows: int
-    positives: int
+    Args:
+        measures, figures: empty if the rows are too few or too similar; `evidence.missing` says what is missing.
+        milliseconds: median per row.
+    """
+
+    evidence: Evidence
     measures: tuple[Compared, ...]
-    tiers: tuple[VersionTiers, VersionTiers]
-    milliseconds: tuple[float, float]
+    figures: tuple[VersionFigures, ...]
+    milliseconds: tuple[float, ...]
 
 
 def held_out(data: Dataset) -> HeldOut:
@@ -131,27 +144,33 @@ def compare(old: ModelVersion, new: ModelVersion, data: Dataset, *, seed: int) -
 
     Raises:
         ModelRefused: this code can't satisfy a version's contract.
-        NotEnoughData: all those rows are of one kind.
     """
     rows = held_out(data)
-    labels = rows.labels[rows.served]
     before, after = (rows.scores(version)[rows.served] for version in (old, new))
-    drawn = rows.of_served(seed=seed)
-    measures = tuple(
-        Compared(
-            name,
-            paired.measure(of, before, drawn),
-            paired.measure(of, after, drawn),
-            paired.difference(of, before, after, drawn),
-        )
-        for name, of in _MEASURES
-    )
-    of_old, of_new = (
-        VersionTiers(version.version, measure_all(scores, labels, version.thresholds, seed=seed).tiers)
-        for version, scores in ((old, before), (new, after))
-    )
-    slow, fast = single_row_ms((old, new), rows)
-    return Comparison(len(labels), int(labels.sum()), measures, (of_old, of_new), (slow, fast))
+    if rows.of_served.missing:
+        return Comparison(rows.of_served, (), (), single_row_ms((old, new), rows))
+    measures = measured(rows.resamples(seed=seed), after, before)
+    figures = tuple(figures_of(version, rows, scores, seed=seed) for version, scores in ((old, before), (new, after)))
+    return Comparison(rows.of_served, measures, figures, single_row_ms((old, new), rows))
+
+
+def measured(drawn: Resamples, new: Doubles, old: Doubles | None) -> tuple[Compared, ...]:
+    """Every measure of one or two versions' (n,) scores on the same resamples."""
+    found = []
+    for name, of in _MEASURES:
+        if old is None:
+            found.append(Compared(name, paired.measure(of, new, drawn)))
+        else:
+            before, difference = paired.measure(of, old, drawn), paired.difference(of, old, new, drawn)
+            found.append(Compared(name, paired.measure(of, new, drawn), before, difference))
+    return tuple(found)
+
+
+def figures_of(version: ModelVersion, rows: HeldOut, scores: Doubles, *, seed: int) -> VersionFigures:
+    """A version's figures on the served rows, by its (n,) scores on them."""
+    labels, groups = rows.labels[rows.served], rows.groups[rows.served]
+    chance = by_chance(scores, labels, groups=groups, seed=seed)
+    return VersionFigures(version.version, chance, at_tiers(scores, labels, groups, version.thresholds))
 
 
 def single_row_ms(versions: tuple[ModelVersion, ...], rows: HeldOut, *, calls: int = TIMED_CALLS) -> tuple[float, ...]:

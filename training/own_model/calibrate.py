@@ -7,19 +7,23 @@ from dataclasses import replace
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 
 from models.calibrator import Calibrator
 from models.registry.versions import WHY
 from models.thresholds import Thresholds
 from models.version import ModelVersion, unregistered
 from training.build import FittedModel
-from training.config import SEED
+from training.config import RECIPE, SEED
 from training.data import split
 from training.data.dataset import MIN_OF_EACH, Dataset
 from training.fit import tiers
 from training.fit.calibrate import fit_calibrator
+from training.fit.training_set import FittedOn
 from training.own_model.checks import OwnModel, restricted
 from training.own_model.labelled_split import LabelledSplit
+
+Ints = npt.NDArray[np.int64]
 
 
 def restricted_data(data: Dataset, own: OwnModel) -> Dataset:
@@ -36,7 +40,7 @@ def fitted_model(rows: LabelledSplit, own: OwnModel, data: Dataset, why: str) ->
         data: the data set with the model's features, from `restricted_data`.
         why: why the model is registered; on its card and among its tags.
     """
-    calibrator, thresholds = _calibrated(rows, own)
+    calibrated_on, calibrator, thresholds = _calibrated(rows, own)
     version = unregistered(
         rows.harm,
         data.contract,
@@ -49,6 +53,7 @@ def fitted_model(rows: LabelledSplit, own: OwnModel, data: Dataset, why: str) ->
     return FittedModel(
         version=version,
         provenance=_provenance(rows, own, why),
+        fitted_on=FittedOn(fit=rows.train.at, calibration=calibrated_on),
         fingerprint=_fingerprint(rows, own, version),
         learned_text_scores=rows.learned_text_scores,
         params={"objective": own.objective, "booster": own.kind, "inputs": len(own.inputs)},
@@ -56,19 +61,20 @@ def fitted_model(rows: LabelledSplit, own: OwnModel, data: Dataset, why: str) ->
     )
 
 
-def _calibrated(rows: LabelledSplit, own: OwnModel) -> tuple[Calibrator, Thresholds]:
-    """Fitted on the rows of the calibration set that resemble what will be scored, if they are enough; else on all."""
+def _calibrated(rows: LabelledSplit, own: OwnModel) -> tuple[Ints, Calibrator, Thresholds]:
+    """The rows of the calibration set that resemble what will be scored, if they are enough, else all; and the fit."""
     at, vector = rows.calibration.at, rows.calibration.X[list(own.inputs)].to_numpy(dtype=np.float32)
     margin = np.asarray(own.booster.inplace_predict(vector, predict_type="margin", validate_features=False))
     labels, served = rows.calibration.y, rows.data.served[at]
     if min(labels[served].sum(), (~labels[served]).sum()) < MIN_OF_EACH:
         served = np.ones(len(at), dtype=np.bool_)
-    margins, labels = margin.astype(np.float64)[served], labels[served]
-    folds = split.folds(rows.data.clusters[at][served], seed=SEED + 2)
+    at, margins, labels = at[served], margin.astype(np.float64)[served], labels[served]
+    folds = split.folds(rows.data.clusters[at], seed=SEED + 2)
     # Methods can only be compared if every fold's complement has rows of both kinds.
     comparable = all(labels[folds != fold].any() and not labels[folds != fold].all() for fold in np.unique(folds))
     calibrator = fit_calibrator(margins, labels, folds, rows.config.methods if comparable else ("platt",))
-    return calibrator, tiers.choose(calibrator.score(margins), labels, rows.policy, borrowed=rows.data.borrowed)
+    scores, groups = calibrator.score(margins), rows.data.groups[at]
+    return at, calibrator, tiers.choose(scores, labels, groups, rows.policy, borrowed=rows.data.borrowed)
 
 
 def _provenance(rows: LabelledSplit, own: OwnModel, why: str) -> str:
@@ -81,10 +87,10 @@ def _provenance(rows: LabelledSplit, own: OwnModel, why: str) -> str:
 
 
 def _fingerprint(rows: LabelledSplit, own: OwnModel, version: ModelVersion) -> str:
-    """Hex SHA-256 of model, data and policy. If it is equal, the version would be equal."""
+    """Hex SHA-256 of model, data, policy and recipe. If it is equal, the version would be equal."""
     digest = hashlib.sha256(bytes(own.booster.save_raw("ubj")))
     for part in (version.contract.to_json(), version.calibrator.to_json(), version.thresholds.to_json()):
         digest.update(part)
     digest.update(version.text_stage.to_bytes() if version.text_stage else b"")
-    digest.update(msgspec.json.encode([rows.data.hash, rows.policy.model_dump(mode="json")]))
+    digest.update(msgspec.json.encode([RECIPE, rows.data.hash, rows.policy.model_dump(mode="json")]))
     return digest.hexdigest()

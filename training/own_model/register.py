@@ -12,6 +12,7 @@ from training.lifecycle.outcomes import ChangeReason
 from training.own_model.calibrate import fitted_model, restricted_data
 from training.own_model.checks import checked
 from training.own_model.labelled_split import LabelledSplit
+from training.report.evaluate import Evaluation
 from training.report.measure import Metrics, metrics_of
 from training.workspace import open_workspace
 
@@ -41,8 +42,8 @@ class OwnVersion:
         starts = (("review", self.thresholds.review), ("auto", self.thresholds.auto))
         lines = [
             f"{self.harm} version {self.version}, {self.alias or 'no alias'}: {self.why}",
-            f"  on {test.rows:,} held-out rows, {test.positives:,} violating: average precision "
-            f"{self.metrics.ap_interval.text()}, Brier score {test.brier:.4f}, ECE {test.ece:.4f}",
+            f"  on {test.evidence.text()}",
+            f"  {_measured(test)}",
             *(f"  {tier} tier: {'not offered' if start is None else f'from {start:.3f}'}" for tier, start in starts),
             *(f"  {command:<{width}}  {what}" for command, what in self.next_steps),
         ]
@@ -93,3 +94,9 @@ def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
         (f"leads models promote {rows.harm} {number}", "make it champion if it passes the gate"),
     )
     return OwnVersion(rows.harm, number, settled.alias, settled.why, metrics, version.thresholds, steps)
+
+
+def _measured(test: Evaluation) -> str:
+    if test.ap is None or test.brier is None or test.ece is None:
+        return "not measured: there are too few distinct rows of either kind"
+    return f"average precision {test.ap.text()}, Brier score {test.brier.text()}, ECE {test.ece.text()}"

@@ -6,11 +6,11 @@ from leads.policies import HarmPolicy
 from models.thresholds import Thresholds
 from training.behaviour.run import BehaviourReport, rows
 from training.fit.model import Fit
-from training.report import dataset_card, slices
+from training.report import calibration, dataset_card, slices
 from training.report.dataset_card import DatasetCard
 from training.report.measure import Metrics
+from training.report.paired import Interval
 
-_CALIBRATED_P = 0.05
 _METHODS = {
     "platt": "Platt scaling",
     "beta": "Beta calibration",
@@ -46,7 +46,7 @@ finding about a person, and only the tier `auto` below may be acted on without r
 
 {dataset_card.markdown(data).strip()}
 
-## Quality on {metrics.test.rows:,} held-out rows, {metrics.test.positives:,} of them violating
+## Quality on {metrics.test.evidence.text()}
 
 {_measures(metrics)}
 
@@ -87,14 +87,20 @@ def provenance(fitted: Fit, contract_hash: str) -> str:
 
 def _measures(metrics: Metrics) -> str:
     test = metrics.test
-    verdict = "not rejected" if test.ece_p >= _CALIBRATED_P else "rejected"
-    return f"""| measure | value |
-|---|---|
-| average precision (95% interval) | {metrics.ap_interval.text()} |
-| ROC AUC | {test.roc_auc:.3f} |
-| Brier score (95% interval) | {metrics.brier_interval.text()} |
-| expected calibration error, 15 bins | {test.ece:.4f} |
-| perfect calibration | {verdict} (p = {test.ece_p:.3f}) |"""
+    if test.ap is None or test.ece is None or test.chance is None:
+        return f"Not measured: {test.missing}"
+    measured = [("average precision", test.ap), ("ROC AUC", test.roc_auc), ("Brier score", test.brier)]
+    measured.append(("expected calibration error, 15 bins", test.ece))
+    for tier in test.tiers:
+        on = f"of tier {tier.tier}, {tier.rows:,} rows ({tier.distinct:,} distinct)"
+        measured += [(f"precision {on}", tier.precision), (f"recall {on}", tier.recall)]
+    lines = [f"| {name} | {_text(found)} |" for name, found in measured]
+    verdict = f"{calibration.verdict(test.ece.found, test.chance)} ECE {test.chance.text()}."
+    return "\n".join(("| measure | value (95% interval) |", "|---|---|", *lines, f"| calibration | {verdict} |"))
+
+
+def _text(found: Interval | None) -> str:
+    return "–" if found is None else found.text()
 
 
 def _behaviour(report: BehaviourReport | None) -> str:

@@ -1,4 +1,4 @@
-"""Measures of scores against labels: average precision, ROC AUC, Brier score, calibration error, tiers."""
+"""Measures of scores against labels, each with its 95% interval, if there is enough evidence for them."""
 
 from __future__ import annotations
 
@@ -7,113 +7,87 @@ import numpy as np
 import numpy.typing as npt
 
 from models.thresholds import Thresholds
+from training.data.evidence import Evidence, evidence
+from training.report import paired
+from training.report.calibration import Chance, by_chance
+from training.report.paired import Interval
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-ECE_BINS = 15
-_SIMULATIONS = 1_000
-# Simulated sets of labels drawn at once, to bound memory.
-_BATCH = 50
+Groups = npt.NDArray[np.uint64]
 
 
 class AtTier(msgspec.Struct, frozen=True):
-    """A tier on the held-out rows. `precision` is None if no row is in the tier, `recall` if no row violates."""
+    """A tier on the held-out rows.
+
+    Args:
+        rows, distinct: rows in the tier, and how many of them are distinct.
+        precision: share of them that violate; None without rows.
+        recall: share of the violating rows that are in the tier; None without violating rows.
+    """
 
     tier: str
     threshold: float
     rows: int
-    precision: float | None
-    recall: float | None
+    distinct: int
+    precision: Interval | None
+    recall: Interval | None
 
 
 class Evaluation(msgspec.Struct, frozen=True):
-    """Measures of one version on held-out rows.
+    """Measures of one version on held-out rows, with 95% intervals. None: not measured, and `missing` says why.
 
     Args:
+        evidence: the rows, and how many observations they are.
+        missing: what is missing for measurements; empty if there is enough.
         ap: average precision, the area under the precision-recall curve.
         brier: mean squared difference between score and label.
         ece: expected calibration error over 15 bins of equal size.
-        ece_p: p-value of perfect calibration; see `ece_p_value`.
+        chance: what calibrated scores would give for `ece`.
+        tiers: of the tiers that the version offers; empty if not measured.
     """
 
-    rows: int
-    positives: int
-    ap: float
-    roc_auc: float
-    brier: float
-    ece: float
-    ece_p: float
+    evidence: Evidence
+    missing: str
+    ap: Interval | None
+    roc_auc: Interval | None
+    brier: Interval | None
+    ece: Interval | None
+    chance: Chance | None
     tiers: tuple[AtTier, ...]
 
 
-def evaluate(scores: Doubles, labels: Bools, thresholds: Thresholds, *, seed: int) -> Evaluation:
-    """Measure (n,) scores in [0, 1] against (n,) labels, which must contain both kinds."""
-    from sklearn.metrics import average_precision_score, roc_auc_score
+def evaluate(scores: Doubles, labels: Bools, groups: Groups, thresholds: Thresholds, *, seed: int) -> Evaluation:
+    """Measure (n,) scores in [0, 1] against (n,) labels.
 
-    tiers = (("review", thresholds.review), ("auto", thresholds.auto))
+    Args:
+        groups: (n,) equal for rows that are one observation.
+        seed: of resamples and simulations.
+    """
+    counted = evidence(labels, groups)
+    if counted.missing:
+        return Evaluation(counted, counted.missing, None, None, None, None, None, ())
+    drawn = paired.resample(labels, groups, seed=seed)
     return Evaluation(
-        rows=len(labels),
-        positives=int(labels.sum()),
-        ap=float(average_precision_score(labels, scores)),
-        roc_auc=float(roc_auc_score(labels, scores)),
-        brier=brier(scores, labels),
-        ece=ece(scores, labels),
-        ece_p=ece_p_value(scores, labels, seed=seed),
-        tiers=tuple(_at(name, start, scores, labels) for name, start in tiers if start is not None),
+        evidence=counted,
+        missing="",
+        ap=paired.measure(paired.average_precision, scores, drawn),
+        roc_auc=paired.measure(paired.roc_auc, scores, drawn),
+        brier=paired.measure(paired.brier, scores, drawn),
+        ece=paired.measure(paired.calibration_error, scores, drawn),
+        chance=by_chance(scores, labels, groups=groups, seed=seed),
+        tiers=at_tiers(scores, labels, groups, thresholds),
     )
 
 
-def brier(scores: Doubles, labels: Bools) -> float:
-    """Mean squared difference between score and label."""
-    return float(np.mean((scores - labels) ** 2))
-
-
-def ece(scores: Doubles, labels: Bools) -> float:
-    """Expected calibration error: the mean difference of score and share of positives over 15 bins of equal size."""
-    ordered = labels[None, np.argsort(scores, kind="stable")].astype(np.float64)
-    return float(_errors(_binned(scores), ordered)[0])
-
-
-def ece_p_value(scores: Doubles, labels: Bools, *, seed: int) -> float:
-    """The p-value of perfect calibration: how often chance alone gives an `ece` at least this large.
-
-    Labels are drawn 1,000 times with the scores as their probabilities. Below 0.05 the scores are miscalibrated.
-    """
-    binned, values, found = _binned(scores), np.sort(scores, kind="stable"), ece(scores, labels)
-    random = np.random.default_rng(seed)
-    as_large = 0
-    for _ in range(0, _SIMULATIONS, _BATCH):
-        drawn = random.random((_BATCH, len(values)), dtype=np.float32) < values
-        as_large += int((_errors(binned, drawn.astype(np.float64)) >= found).sum())
-    return (1 + as_large) / (1 + _SIMULATIONS)
-
-
-def reliability(scores: Doubles, labels: Bools) -> list[tuple[float, float, int]]:
-    """Mean score, share of positives and size of each bin."""
-    order = np.argsort(scores, kind="stable")
-    return [
-        (float(scores[part].mean()), float(labels[part].mean()), len(part))
-        for part in np.array_split(order, ECE_BINS)
-        if len(part)
-    ]
-
-
-def _binned(scores: Doubles) -> tuple[npt.NDArray[np.int64], Doubles]:
-    """The first position of each bin among the ascending scores, and the sum of its scores."""
-    parts = [part for part in np.array_split(np.sort(scores, kind="stable"), ECE_BINS) if len(part)]
-    sizes = np.array([len(part) for part in parts])
-    return np.cumsum(sizes) - sizes, np.array([part.sum() for part in parts])
-
-
-def _errors(binned: tuple[npt.NDArray[np.int64], Doubles], labels: Doubles) -> Doubles:
-    """(s,) the error of each of s sets of n labels, which are in the order of ascending scores."""
-    starts, sums = binned
-    gaps = np.abs(np.add.reduceat(labels, starts, axis=1) - sums)
-    return np.asarray(gaps.sum(axis=1) / labels.shape[1])
-
-
-def _at(tier: str, threshold: float, scores: Doubles, labels: Bools) -> AtTier:
-    inside = scores >= threshold
-    hits, rows, positives = int((inside & labels).sum()), int(inside.sum()), int(labels.sum())
-    return AtTier(tier, threshold, rows, hits / rows if rows else None, hits / positives if positives else None)
+def at_tiers(scores: Doubles, labels: Bools, groups: Groups, thresholds: Thresholds) -> tuple[AtTier, ...]:
+    """Precision and recall of each tier that a version offers, on (n,) rows."""
+    found = []
+    for tier, start in (("review", thresholds.review), ("auto", thresholds.auto)):
+        if start is not None:
+            inside = scores >= start
+            precision = paired.share(labels[inside], groups[inside])
+            recall = paired.share(inside[labels], groups[labels])
+            distinct = len(np.unique(groups[inside]))
+            found.append(AtTier(tier, start, int(inside.sum()), distinct, precision, recall))
+    return tuple(found)

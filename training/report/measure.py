@@ -1,4 +1,4 @@
-"""Measures a version on the held-out rows: overall with intervals, by source, and by slice."""
+"""Measures a version on the held-out rows: overall, by source, and by slice."""
 
 from __future__ import annotations
 
@@ -13,7 +13,9 @@ from models import manifest
 from models.scores import Scores
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from training.data.dataset import MIN_HELD_OUT, Dataset
+from training.data.dataset import Dataset
+from training.data.evidence import Evidence, evidence
+from training.fit.training_set import FittedOn
 from training.report import evaluate, paired, slices
 from training.report.evaluate import Evaluation
 from training.report.paired import Interval
@@ -21,6 +23,7 @@ from training.report.slices import Slice
 
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
+Groups = npt.NDArray[np.uint64]
 
 
 class Metrics(msgspec.Struct, frozen=True):
@@ -30,7 +33,9 @@ class Metrics(msgspec.Struct, frozen=True):
         rows, positives: labels in the data set, and how many of them are violating.
         new_labels: decisions that the harm's previous version didn't know; None if that isn't known.
         rounds: number of trees.
-        ap_interval, brier_interval: 95% intervals over resamples of the held-out rows, equal texts drawn together.
+        fit, calibration, held_out: the rows that the model was fitted on, those that its calibrator and tiers were
+            fitted on, and those that are held out.
+        test: measured on those held-out rows that represent what will be scored.
         by_source: average precision on the held-out rows of each source that has enough of both kinds.
         slices: by type of subject, source, length of text, and target group.
     """
@@ -39,10 +44,11 @@ class Metrics(msgspec.Struct, frozen=True):
     positives: int
     new_labels: int | None
     rounds: int
+    fit: Evidence
+    calibration: Evidence
+    held_out: Evidence
     test: Evaluation
-    ap_interval: Interval
-    brier_interval: Interval
-    by_source: dict[str, float]
+    by_source: dict[str, Interval]
     slices: tuple[Slice, ...]
 
 
@@ -54,25 +60,25 @@ class OnTest(NamedTuple):
 
 
 def measure(
-    version: ModelVersion, data: Dataset, *, new_labels: int | None, rounds: int, seed: int
+    version: ModelVersion, data: Dataset, fitted_on: FittedOn, *, new_labels: int | None, rounds: int, seed: int
 ) -> tuple[Metrics, OnTest]:
     """Measure on the held-out rows. Rows that don't represent what will be scored only count by source and slice."""
     held_out = np.flatnonzero(data.held_out)
-    rows, texts, labels = data.rows, data.texts, data.labels[held_out]
+    rows, texts, labels, groups = data.rows, data.texts, data.labels[held_out], data.groups[held_out]
     scores = version.score(data.features[held_out], [texts[i] for i in held_out.tolist()])
     served = data.served[held_out]
     test = OnTest(Scores(scores.vector[served], scores.margin[served], scores.score[served]), labels[served])
-    drawn = paired.resample(test.labels, data.groups[held_out][served], seed=seed)
     measured = [rows[i] for i in held_out.tolist()]
     metrics = Metrics(
         rows=len(rows),
         positives=int(data.labels.sum()),
         new_labels=new_labels,
         rounds=rounds,
-        test=evaluate.evaluate(test.scores.score, test.labels, version.thresholds, seed=seed),
-        ap_interval=paired.measure(paired.average_precision, test.scores.score, drawn),
-        brier_interval=paired.measure(paired.brier, test.scores.score, drawn),
-        by_source=_by_source([row.source for row in measured], labels, scores.score),
+        fit=evidence(data.labels[fitted_on.fit], data.groups[fitted_on.fit]),
+        calibration=evidence(data.labels[fitted_on.calibration], data.groups[fitted_on.calibration]),
+        held_out=evidence(labels, groups),
+        test=evaluate.evaluate(test.scores.score, test.labels, groups[served], version.thresholds, seed=seed),
+        by_source=_by_source([row.source for row in measured], labels, groups, scores.score, seed=seed),
         slices=slices.of_rows(measured, scores.score, labels),
     )
     return metrics, test
@@ -90,27 +96,35 @@ def metrics_of(version: ModelVersion) -> Metrics:
 
 
 def for_the_run(metrics: Metrics, thresholds: Thresholds) -> dict[str, float]:
-    """The metrics that are logged to the MLflow run, by name."""
+    """The metrics that are logged to the MLflow run, by name. What isn't measured is left out."""
     test, starts = metrics.test, {"review": thresholds.review, "auto": thresholds.auto}
+    intervals = {"ap": test.ap, "roc_auc": test.roc_auc, "brier": test.brier, "ece": test.ece}
+    intervals |= {f"ap_{mlflow_name(source)}": ap for source, ap in metrics.by_source.items()}
     return {
-        "ap": test.ap,
-        "roc_auc": test.roc_auc,
-        "brier": test.brier,
-        "ece": test.ece,
-        "ece_p": test.ece_p,
-        "test_rows": test.rows,
-        "test_positives": test.positives,
+        "test_rows": test.evidence.rows,
+        "test_positives": test.evidence.positives,
+        "test_distinct": test.evidence.distinct,
+        **({} if test.chance is None else {"ece_p": test.chance.p, "ece_by_chance": test.chance.ece}),
+        **{name: value for name, found in intervals.items() if found for name, value in _logged(name, found).items()},
         **{f"threshold_{tier}": start for tier, start in starts.items() if start is not None},
     }
 
 
-def _by_source(sources: list[str], labels: Bools, scores: Doubles) -> dict[str, float]:
-    from sklearn.metrics import average_precision_score
+def mlflow_name(source: str) -> str:
+    """A source's name as MLflow accepts it in names of parameters and metrics."""
+    return source.replace(":", "_")
 
+
+def _logged(name: str, found: Interval) -> dict[str, float]:
+    return {name: found.found, f"{name}_low": found.low, f"{name}_high": found.high}
+
+
+def _by_source(sources: list[str], labels: Bools, groups: Groups, scores: Doubles, *, seed: int) -> dict[str, Interval]:
     found = {}
     for source in sorted(set(sources)):
         inside = np.array([each == source for each in sources])
-        own = labels[inside]
-        if min(own.sum(), (~own).sum()) >= MIN_HELD_OUT:
-            found[source] = float(average_precision_score(own, scores[inside]))
+        own, apart = labels[inside], groups[inside]
+        if not evidence(own, apart).missing:
+            drawn = paired.resample(own, apart, seed=seed)
+            found[source] = paired.measure(paired.average_precision, scores[inside], drawn)
     return found

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from models.thresholds import Thresholds
 from models.version import ModelVersion
-from training.report.evaluate import Evaluation, reliability
+from training.report.calibration import reliability
+from training.report.evaluate import Evaluation
 from training.report.measure import OnTest
 
 if TYPE_CHECKING:
@@ -55,7 +56,8 @@ def _png(path: Path, fill: Callable[[Any], None]) -> Path:
 
 
 def _title(axes: Axes, title: str, below: str) -> None:
-    axes.set_title(f"{title}\n", loc="left", fontsize=12, fontweight="bold", color=_INK)
+    room = "\n" * (1 + below.count("\n"))
+    axes.set_title(title + room, loc="left", fontsize=12, fontweight="bold", color=_INK)
     axes.text(0, 1.02, below, transform=axes.transAxes, fontsize=9, color="#4b5563")
 
 
@@ -63,19 +65,20 @@ def _precision_recall(axes: Axes, harm: str, scores: Doubles, labels: Bools, eva
     from sklearn.metrics import precision_recall_curve
 
     precision, recall, _ = precision_recall_curve(labels, scores)
-    share = evaluation.positives / evaluation.rows
+    share = evaluation.evidence.positives / evaluation.evidence.rows
     # The curve's last point, at recall 0, is a convention, not a measurement.
     axes.step(recall[:-1], precision[:-1], where="post", color=_BLUE, linewidth=2)
     axes.axhline(share, color=_GREY, linewidth=1, linestyle="--")
     axes.text(0.01, share + 0.01, "chance", fontsize=8, color="#4b5563")
     for tier in evaluation.tiers:
         if tier.precision is not None and tier.recall is not None:
-            axes.plot(tier.recall, tier.precision, "o", color=_ORANGE, markersize=7)
+            at = (tier.recall.found, tier.precision.found)
+            axes.plot(*at, "o", color=_ORANGE, markersize=7)
             label = f"{tier.tier} ≥ {tier.threshold:.2f}"
-            right = tier.recall > 0.7
+            right = tier.recall.found > 0.7
             axes.annotate(
                 label,
-                (tier.recall, tier.precision),
+                at,
                 (-8 if right else 8, 6),
                 textcoords="offset points",
                 fontsize=9,
@@ -83,8 +86,9 @@ def _precision_recall(axes: Axes, harm: str, scores: Doubles, labels: Bools, eva
             )
     axes.set(xlim=(0, 1.01), ylim=(0, 1.05), xlabel="recall", ylabel="precision")
     axes.grid(color="#e5e7eb", linewidth=0.6)
-    held_out = f"{evaluation.rows:,} held-out rows, {evaluation.positives:,} violating"
-    below = f"average precision {evaluation.ap:.3f} on {held_out}"
+    below = evaluation.evidence.text()
+    if evaluation.ap is not None:
+        below = f"average precision {evaluation.ap.text()}\n{below}"
     _title(axes, f"{harm}: precision and recall", below)
 
 
@@ -103,7 +107,9 @@ def _reliability(
             axes.axvline(start, color=_ORANGE, linewidth=1, alpha=0.7)
     axes.set(xlim=(0, 1), ylim=(0, 1.05), xlabel="mean score", ylabel="share violating")
     axes.grid(color="#e5e7eb", linewidth=0.6)
-    below = f"ECE {evaluation.ece:.3f} over 15 bins of equal size; p = {evaluation.ece_p:.2f}; vertical lines: tiers"
+    below = "15 bins of equal size; vertical lines: tiers"
+    if evaluation.ece is not None and evaluation.chance is not None:
+        below = f"ECE {evaluation.ece.text()}; {evaluation.chance.text()}\n{below}"
     _title(axes, f"{harm}: reliability", below)
 
 

@@ -11,12 +11,17 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.text import present
+from training.data.evidence import MIN_DISTINCT, evidence, observations
 from training.data.labelled_rows import LabelledRow
+from training.report import paired
+from training.report.paired import Interval
 
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
+Groups = npt.NDArray[np.uint64]
 
-MIN_OF_EACH = 10
+# Fewer than for the whole: there are many slices, and nothing is decided by their intervals of average precision.
+_RESAMPLES, _SEED = 200, 7
 # Quantile of a two-sided 95% interval of the normal distribution.
 Z = 1.96
 AUC_MARGIN = 0.05
@@ -28,9 +33,10 @@ class Slice(msgspec.Struct, frozen=True):
     """The held-out rows that have one value of one dimension.
 
     Args:
-        ap: average precision; None if all rows are of one kind.
-        roc_auc, roc_auc_se: ROC AUC and its standard error; None with fewer than ten rows of either kind.
-        rest_auc: ROC AUC of all other rows whose value is known; None as for `roc_auc`.
+        distinct: rows that differ in their text (accounts: in their subject).
+        ap: average precision; None with fewer than ten distinct rows of either kind.
+        roc_auc, roc_auc_se: ROC AUC and its standard error; None as for `ap`.
+        rest_auc: ROC AUC of all other rows whose value is known; None as for `ap`.
         mean_score, share: mean score, and share of violating rows.
         behind: whether the slice is far behind the rest. `why` says in what; empty if it isn't.
     """
@@ -38,13 +44,14 @@ class Slice(msgspec.Struct, frozen=True):
     dimension: str
     value: str
     rows: int
+    distinct: int
     positives: int
-    ap: float | None
+    ap: Interval | None
     roc_auc: float | None
     roc_auc_se: float | None
     rest_auc: float | None
     mean_score: float
-    share: float
+    share: Interval
     behind: bool
     why: str
 
@@ -80,17 +87,21 @@ def of_rows(rows: Sequence[LabelledRow], scores: Doubles, labels: Bools) -> tupl
         [row.text for row in rows],
         [row.target for row in rows],
     )
-    return measure(scores, labels, {name: values for name, values in names.items() if len(set(values)) > 1})
+    groups = np.array([row.group for row in rows], dtype=np.uint64)
+    return measure(scores, labels, groups, {name: values for name, values in names.items() if len(set(values)) > 1})
 
 
-def measure(scores: Doubles, labels: Bools, names: Mapping[str, Sequence[str | None]]) -> tuple[Slice, ...]:
+def measure(
+    scores: Doubles, labels: Bools, groups: Groups, names: Mapping[str, Sequence[str | None]]
+) -> tuple[Slice, ...]:
     """Measure each slice of (n,) scores and labels, by dimension and then by value.
 
     A slice is behind if the 95% interval of the difference between its ROC AUC and that of the other rows lies below
     -0.05, or if its mean score differs from its share of violating rows by more than 0.05 and three standard errors.
-    That takes at least ten rows, and for the AUC at least ten of either kind both inside and outside of the slice.
+    That takes at least ten distinct rows, and for the AUC ten of either kind both inside and outside of the slice.
 
     Args:
+        groups: (n,) equal for rows that are one observation.
         names: (n,) values by dimension, None for rows without one; from `dimensions`.
     """
     found = []
@@ -99,7 +110,7 @@ def measure(scores: Doubles, labels: Bools, names: Mapping[str, Sequence[str | N
         of = np.array([value or "" for value in values], dtype=np.str_)
         for value in sorted({value for value in values if value is not None}):
             inside = known & (of == value)
-            found.append(_slice(dimension, value, scores, labels, inside, known & ~inside))
+            found.append(_slice(dimension, value, scores, labels, groups, inside, known & ~inside))
     return tuple(found)
 
 
@@ -112,12 +123,13 @@ def markdown(slices: Sequence[Slice]) -> str:
     """The model card's section on slices: a sentence on those far behind, then a table of all."""
     lagging = "; ".join(f"{one.dimension} {_cell(one.value)} ({one.why})" for one in behind(slices))
     sentence = f"Far behind the rest: {lagging}." if lagging else "No slice is far behind the rest."
+    sentence += " Figures have 95% intervals; ranking takes ten distinct rows of either kind."
     lines = [
-        "| slice | rows | violating | average precision | ROC AUC (95% interval) | mean score | share violating |",
-        "|---|---|---|---|---|---|---|",
+        "| slice | rows | distinct | violating | average precision | ROC AUC | mean score | share violating |",
+        "|---|---|---|---|---|---|---|---|",
         *(
-            f"| {one.dimension}: {_cell(one.value)} | {one.rows:,} | {one.positives:,} | {_number(one.ap)} "
-            f"| {_auc(one)} | {one.mean_score:.3f} | {one.share:.3f} |"
+            f"| {one.dimension}: {_cell(one.value)} | {one.rows:,} | {one.distinct:,} | {one.positives:,} "
+            f"| {_interval(one.ap)} | {_auc(one)} | {one.mean_score:.3f} | {_interval(one.share)} |"
             for one in slices
         ),
     ]
@@ -133,7 +145,7 @@ def roc_auc(scores: Doubles, labels: Bools) -> Auc | None:
 
     positive, negative = scores[labels], scores[~labels]
     m, n = len(positive), len(negative)
-    if min(m, n) < MIN_OF_EACH:
+    if min(m, n) < MIN_DISTINCT:
         return None
     ranks = rankdata(np.concatenate((positive, negative)))
     # For each positive the share of negatives below, for each negative the share of positives above. Ties count half.
@@ -142,21 +154,27 @@ def roc_auc(scores: Doubles, labels: Bools) -> Auc | None:
     return Auc(float(below.mean()), math.sqrt(float(below.var(ddof=1) / m + above.var(ddof=1) / n)))
 
 
-def _slice(dimension: str, value: str, scores: Doubles, labels: Bools, inside: Bools, rest: Bools) -> Slice:
-    own, truth = scores[inside], labels[inside]
-    ours, others = roc_auc(own, truth), roc_auc(scores[rest], labels[rest])
-    why = [text for text in (_ranks_worse(ours, others), _miscalibrated(own, truth)) if text]
+def _slice(
+    dimension: str, value: str, scores: Doubles, labels: Bools, groups: Groups, inside: Bools, rest: Bools
+) -> Slice:
+    own, truth, apart = scores[inside], labels[inside], groups[inside]
+    ours = _clustered_auc(own, truth, apart)
+    others = _clustered_auc(scores[rest], labels[rest], groups[rest])
+    why = [text for text in (_ranks_worse(ours, others), _miscalibrated(own, truth, apart)) if text]
+    share = paired.share(truth, apart)
+    assert share is not None
     return Slice(
         dimension=dimension,
         value=value,
         rows=len(own),
+        distinct=len(np.unique(apart)),
         positives=int(truth.sum()),
-        ap=_average_precision(own, truth),
+        ap=_average_precision(own, truth, apart),
         roc_auc=ours.area if ours else None,
         roc_auc_se=ours.error if ours else None,
         rest_auc=others.area if others else None,
         mean_score=float(own.mean()),
-        share=float(truth.mean()),
+        share=share,
         behind=bool(why),
         why=", ".join(why),
     )
@@ -172,21 +190,29 @@ def _ranks_worse(ours: Auc | None, others: Auc | None) -> str:
     return f"ROC AUC {ours.area:.3f}, elsewhere {others.area:.3f}"
 
 
-def _miscalibrated(scores: Doubles, labels: Bools) -> str:
-    if len(scores) < MIN_OF_EACH:
+def _miscalibrated(scores: Doubles, labels: Bools, groups: Groups) -> str:
+    n = observations(groups)
+    if n < MIN_DISTINCT:
         return ""
     mean, share = float(scores.mean()), float(labels.mean())
     # The larger of the variances by scores and by labels: either one vanishes if all of its values are 0 or 1.
     variance = max(float((scores * (1 - scores)).mean()), share * (1 - share))
-    if abs(mean - share) <= max(CALIBRATION_MARGIN, CALIBRATION_ERRORS * math.sqrt(variance / len(scores))):
+    if abs(mean - share) <= max(CALIBRATION_MARGIN, CALIBRATION_ERRORS * math.sqrt(variance / n)):
         return ""
     return f"mean score {mean:.3f}, share violating {share:.3f}"
 
 
-def _average_precision(scores: Doubles, labels: Bools) -> float | None:
-    from sklearn.metrics import average_precision_score
+def _clustered_auc(scores: Doubles, labels: Bools, groups: Groups) -> Auc | None:
+    """The AUC with an error that takes rows of one group as one observation; None with too few distinct rows."""
+    found = None if evidence(labels, groups).missing else roc_auc(scores, labels)
+    return found and Auc(found.area, found.error * math.sqrt(len(labels) / observations(groups)))
 
-    return float(average_precision_score(labels, scores)) if 0 < labels.sum() < len(labels) else None
+
+def _average_precision(scores: Doubles, labels: Bools, groups: Groups) -> Interval | None:
+    if evidence(labels, groups).missing:
+        return None
+    drawn = paired.resample(labels, groups, seed=_SEED, times=_RESAMPLES)
+    return paired.measure(paired.average_precision, scores, drawn)
 
 
 def _length(text: str | None) -> str:
@@ -203,8 +229,8 @@ def _auc(one: Slice) -> str:
     return f"{one.roc_auc:.3f} ± {Z * one.roc_auc_se:.3f}"
 
 
-def _number(value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}"
+def _interval(found: Interval | None) -> str:
+    return "–" if found is None else found.text()
 
 
 def _cell(text: str) -> str:

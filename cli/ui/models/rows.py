@@ -2,23 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping, Sequence
 
-import msgspec
 from rich.markup import escape
 
+from cli.ui.models.figures import TableRows, on_two_lines
 from cli.ui.terminal import minute
 from leads import clock
 from leads.db.canary_retreats import Retreat
 from leads.db.model_changes import CANARY, ModelChange
-from models import manifest
 from models.registry.versions import RETIRED, Registered
 from models.version import ModelVersion
-from training.gate.side_by_side import Comparison
 from training.report.paired import Interval
 
-TableRows = list[tuple[str, ...]]
 _ACTIONS = {
     "registered": "registered",
     "promoted": "promoted",
@@ -40,17 +36,18 @@ def state(version: Registered, aliases: Mapping[str, str], retreat: Retreat | No
 def listed(
     version: Registered, aliases: Mapping[str, str], changes: Sequence[ModelChange], retreat: Retreat | None
 ) -> tuple[str, ...]:
-    """Version, state, registered at, age, AP, Brier, ECE, and who promoted it last."""
+    """Version, state, registered at, age, distinct held-out rows, AP, Brier, ECE, and who promoted it last."""
     promoted = [change for change in changes if change.version == version.version and change.action == "promoted"]
     by = next((change.actor for change in reversed(promoted) if change.state == "done"), "–")
     at = version.created_at_ms * 1_000
-    measured = (version.metrics.get(name) for name in ("ap", "brier", "ece"))
+    distinct = version.metrics.get("test_distinct")
     return (
         f"v{version.version}",
         state(version, aliases, retreat),
-        minute(at),
+        minute(at).replace(" ", "\n"),
         age(clock.now() - at),
-        *("–" if value is None else f"{value:.3f}" for value in measured),
+        "–" if distinct is None else f"{distinct:,.0f}",
+        *(_registered(version.metrics, name) for name in ("ap", "brier", "ece")),
         escape(by),
     )
 
@@ -86,30 +83,12 @@ def retreated(retreat: Retreat) -> str:
     return f"{minute(retreat.at)} UTC on {retreat.host}: {retreat.why}"
 
 
-def metrics(version: ModelVersion) -> TableRows:
-    """The numbers in `metrics.json`, with their intervals where they have one."""
-    found = msgspec.json.decode(manifest.read_file(version.folder, manifest.METRICS))
-    return [(name.replace("_", " "), value) for name, value in _flat("", found)]
-
-
-def _flat(name: str, value: object) -> Iterator[tuple[str, str]]:
-    """Leaves by path. Two numbers are an interval; longer lists are left out."""
-    match value:
-        case {"found": float(mid), "low": float(low), "high": float(high)}:
-            yield name, Interval(mid, low, high).text()
-        case dict():
-            for key, inner in value.items():
-                # Metrics on held-out rows go by their own name; these two exist for all rows as well.
-                own = f"held-out {key}" if name == "test" and key in ("rows", "positives") else str(key)
-                yield from _flat(own if name in ("", "test") else f"{name} {key}", inner)
-        case bool() | None:
-            return
-        case int():
-            yield name, f"{value:,}"
-        case float():
-            yield name, f"{value:.4f}"
-        case [int() | float() as low, int() | float() as high]:
-            yield name, f"{low:.3f} to {high:.3f}"
+def _registered(metrics: Mapping[str, float], name: str) -> str:
+    """A figure in the registry, with its interval on a second line if it was recorded."""
+    found, low, high = (metrics.get(f"{name}{end}") for end in ("", "_low", "_high"))
+    if found is None:
+        return "not measured" if "test_distinct" in metrics else "–"
+    return f"{found:.3f}" if low is None or high is None else on_two_lines(Interval(found, low, high))
 
 
 def tiers(version: ModelVersion) -> TableRows:
@@ -126,25 +105,6 @@ def files(version: ModelVersion) -> TableRows:
     return [(path.name, f"{path.stat().st_size:,}") for path in sorted(version.folder.iterdir())]
 
 
-def compared(found: Comparison, versions: tuple[ModelVersion, ModelVersion]) -> TableRows:
-    """Measure, old, new, difference."""
-    rows: TableRows = [
-        (one.name, one.old.text(), one.new.text(), one.difference.text(signed=True)) for one in found.measures
-    ]
-    for tier in ("review", "auto"):
-        both = [next((t for t in of.tiers if t.tier == tier), None) for of in found.tiers]
-        shown = [
-            "no tier" if t is None else "no rows" if t.precision is None else f"{t.precision:.3f} of {t.rows:,} rows"
-            for t in both
-        ]
-        rows.append((f"precision of {tier}", *shown, ""))
-    old, new = found.milliseconds
-    rows.append(("time per row, ms", f"{old:.2f}", f"{new:.2f}", f"{new - old:+.2f}"))
-    sizes = [size(version.folder) for version in versions]
-    rows.append(("size, MB", *(f"{one / 1e6:.1f}" for one in sizes), f"{(sizes[1] - sizes[0]) / 1e6:+.1f}"))
-    return rows
-
-
 def changed(change: ModelChange) -> tuple[str, ...]:
     """At, version, change, the version it replaced, by whom, why."""
     what = _ACTIONS[change.action]
@@ -154,11 +114,6 @@ def changed(change: ModelChange) -> tuple[str, ...]:
         what += " (unfinished)" if change.state == "pending" else " (cancelled)"
     replaced = f"v{change.replaced}" if change.replaced else "–"
     return (minute(change.at), f"v{change.version}", what, replaced, escape(change.actor), escape(change.why))
-
-
-def size(folder: Path) -> int:
-    """Bytes of a version's files."""
-    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
 def age(micros: clock.Micros) -> str:

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from rich.markup import escape
 
 from cli.ui.database import opened
-from cli.ui.models import rows
+from cli.ui.models import figures, rows
 from cli.ui.models.gate import print_gate
 from cli.ui.terminal import console, next_steps, note, table
 from features.offline.frames import point_in_time
@@ -15,20 +15,28 @@ from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import reading
 from leads.db.model_changes import CANARY, CHAMPION, ModelChange
+from leads.errors import ModelRefused
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
 from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import VersionRegistry, versions_cache
 from models.text.sentence import place_of
+from models.version import ModelVersion
 from training.config import SEED, load_config
 from training.data import dataset
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport
 from training.gate.side_by_side import compare
 from training.lifecycle.candidates import HarmVersions
+from training.report.measure import metrics_of
 
-_LISTED = ("harm", "version", "state", "registered (UTC)", "age", "AP", "Brier", "ECE", "promoted by")
+_LISTED = ("harm", "version", "state", "registered\n(UTC)", "age", "distinct", "AP", "Brier", "ECE", "promoted\nby")
+_LISTED_CAPTION = (
+    "Distinct: distinct held-out rows that the version was measured on when it was made. AP: average precision; ECE: "
+    "calibration error; with 95% intervals. Versions made at different times were measured on different rows."
+)
+_ROWS = ("rows used for", "rows", "distinct", "violating", "distinct violating")
 _CHANGES = ("at (UTC)", "version", "change", "replaced", "by", "why")
 
 
@@ -48,7 +56,7 @@ def show_versions(settings: Settings, policies: Policies) -> None:
         note("No version is registered yet.")
         next_steps(("leads train --all", "train a version for each harm"))
         return
-    console.print(table("Registered versions", _LISTED, listed, right=_LISTED[4:8]))
+    console.print(table("Registered versions", _LISTED, listed, right=_LISTED[4:9], caption=_LISTED_CAPTION))
     for one in notes:
         note(f"[yellow]{escape(one)}[/yellow]")
     next_steps(
@@ -74,7 +82,7 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
     changes = [change for change in history if change.version == number]
     about = rows.about(found, version, aliases, changes, retreats.get((harm, number)))
     console.print(table(f"{harm} v{number}", ("property", "value"), about))
-    console.print(table("Metrics at training time", ("metric", "value"), rows.metrics(version), right=("value",)))
+    _print_metrics(version)
     console.print(table("Tiers", ("tier", "from score", "why"), rows.tiers(version), right=("from score",)))
     report = next((change.gate for change in reversed(changes) if change.gate), None)
     if report:
@@ -89,6 +97,19 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
     )
 
 
+def _print_metrics(version: ModelVersion) -> None:
+    try:
+        found = metrics_of(version)
+    except ModelRefused:
+        note("\nIts metrics were written by an earlier release. Train again to see them.")
+        return
+    title = f"Rows, {found.rows:,} in all: {found.positives:,} violating"
+    console.print(table(title, _ROWS, figures.row_counts(found), right=_ROWS[1:]))
+    title = f"Measured when it was made, on {found.test.evidence.text()}"
+    columns = ("metric", "value (95% interval)")
+    console.print(table(title, columns, figures.metrics(found)))
+
+
 def show_comparison(settings: Settings, policies: Policies, harm: str, old: str, new: str) -> None:
     """Compare two versions on the harm's held-out rows.
 
@@ -101,12 +122,15 @@ def show_comparison(settings: Settings, policies: Policies, harm: str, old: str,
     with console.status("measuring both versions"):
         found = compare(*both, assemble_dataset(settings, policies, harm), seed=SEED)
     columns = ("measure", f"v{old}", f"v{new}", "difference")
-    title = f"{harm}: v{old} and v{new} on {found.rows:,} held-out rows, {found.positives:,} of them violating"
+    title = f"{harm}: v{old} and v{new} on {found.evidence.text()}"
     caption = (
-        "With 95% bootstrap intervals. Higher is better for average precision and precision, lower for the rest. "
+        "With 95% intervals. Higher is better for average precision, precision and recall; lower for the Brier score, "
+        "the calibration error, time and size. "
         "Neither version was trained on these rows."
     )
-    console.print(table(title, columns, rows.compared(found, both), right=columns[1:], caption=caption))
+    if found.evidence.missing:
+        note(f"[yellow]Scores are not measured:[/yellow] {escape(found.evidence.missing)}")
+    console.print(table(title, columns, figures.compared(found, both), right=columns[1:], caption=caption))
     next_steps(
         (f"leads models promote {harm} {new}", "make it the champion, if it passes the gate"),
         (f"leads models show {harm} {new}", "see everything about it"),

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import pytest
 from click.testing import Result
@@ -27,13 +28,40 @@ from models.thresholds import Thresholds
 from models.write import Parts, write_version
 from training.config import SEED
 from training.data import dataset
+from training.data.evidence import Evidence
 from training.data.split import folds
 from training.fit.model import fit
 from training.fit.text import count_texts
+from training.report.calibration import Chance
+from training.report.evaluate import AtTier, Evaluation
+from training.report.measure import Metrics
+from training.report.paired import Interval
 
 SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
 TALK = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
-METRICS = b'{"rows":600,"test":{"ap":0.91,"brier":0.1},"ap_interval":{"found":0.91,"low":0.85,"high":0.95}}'
+LOGGED = {"ap": 0.9, "ap_low": 0.87, "ap_high": 0.93, "brier": 0.1, "test_distinct": 120}
+HELD_OUT = Evidence(rows=130, positives=52, distinct=120, distinct_positives=48, distinct_negatives=72)
+METRICS = Metrics(
+    rows=600,
+    positives=240,
+    new_labels=None,
+    rounds=7,
+    fit=Evidence(470, 188, 461, 180, 281),
+    calibration=Evidence(465, 187, 460, 180, 280),
+    held_out=HELD_OUT,
+    test=Evaluation(
+        evidence=HELD_OUT,
+        missing="",
+        ap=Interval(0.91, 0.85, 0.95),
+        roc_auc=Interval(0.93, 0.9, 0.96),
+        brier=Interval(0.1, 0.08, 0.12),
+        ece=Interval(0.03, 0.02, 0.06),
+        chance=Chance(0.04, 0.8),
+        tiers=(AtTier("review", 0.5, 60, 55, Interval(0.8, 0.7, 0.9), Interval(0.9, 0.8, 0.97)),),
+    ),
+    by_source={"corpus:youtube-spam": Interval(0.91, 0.85, 0.95)},
+    slices=(),
+)
 
 
 class World(NamedTuple):
@@ -74,7 +102,11 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     registry = MlflowRegistry(settings)
     for number, spoilt in enumerate((False, True, False)):
         version = write_version(made.home / f"made-{number}", parts_of(data, spoilt=spoilt))
-        record = RunRecord(f"f{number}", metrics={"ap": 0.9, "brier": 0.1, "ece": 0.02}, tags={"leads.data": "abc"})
+        record = RunRecord(
+            f"f{number}",
+            metrics=LOGGED,
+            tags={"leads.data": "abc"},
+        )
         assert registry.register("spam", version, record) == str(number + 1)
     return made
 
@@ -100,7 +132,7 @@ def parts_of(data: dataset.Dataset, *, spoilt: bool) -> Parts:
         thresholds=Thresholds(review=0.5, auto=None, why={"review": "Made up.", "auto": "Never."}),
         reference=fitted.vector[:50],
         reference_labels=labels[:50].tolist(),
-        metrics=METRICS,
+        metrics=msgspec.json.encode(METRICS),
         card="# Made up\n",
     )
 
@@ -149,6 +181,9 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
     blocked = leads("promote", "spam", "2", "--by", "ana")
     assert blocked.exit_code == 1
     assert "fail" in blocked.output
+    # Both versions are shown on the same rows, not only that a check failed.
+    assert "v1 (champion)" in blocked.output
+    assert "v2 (candidate)" in blocked.output
     assert "--override" in blocked.output
     assert registry.aliases("spam") == {"champion": "1"}
 
@@ -226,6 +261,16 @@ def test_one_version_is_shown_with_all_that_is_known(leads: Leads, home: Setting
     shown = said(leads("show", "spam"))
     for word in ("spam v1", "champion", "ana", "0.910 (0.850 to 0.950)", "Made up.", "ranking", "golden.json"):
         assert word in shown
+    # Each count stands in one place, under a heading that says which rows it is about.
+    for line in (
+        "fit 470 461 188 180",
+        "calibration and tiers, a part of the above 465 460 187 180",
+        "held out 130 120 52 48",
+        "precision of review 0.800 (0.700 to 0.900), 60 rows, 55 distinct",
+    ):
+        assert line in shown
+    for figure in ("0.910", "0.930", "600 in all", "470"):
+        assert shown.count(figure) == 1, figure
     assert "model_card.md" in shown
     assert "Version 9 of spam not found" in refused(leads("show", "spam", "9"))
 

@@ -123,6 +123,33 @@ def test_a_first_champion_says_what_was_never_scored(home: Path) -> None:
     assert "ever scored" not in said(run("train", "my_harm"))
 
 
+def test_a_small_file_is_not_measured_and_a_person_decides(home: Path) -> None:
+    """Few distinct rows are held out, and copies of the file without times add rows but no distinct ones."""
+    table = write_csv(home / "mine.csv", n=90)
+    words = ["train", "my_harm", "--csv", str(table), "--text", "comment", "--label", "is_bad"]
+    shown = said(run(*words, "--time", "when"))
+    assert "Not measured: 18 held-out rows, 18 of them distinct:" in shown
+    assert "not measured" in said(run("models", "list"))
+    blocked = run("models", "promote", "my_harm", "1")
+    assert blocked.exit_code == 1
+    assert "Missing: " in said(blocked)
+    assert "1.000" not in said(blocked)
+    assert run("models", "promote", "my_harm", "1", "--override", "--why", "reviewed by hand").exit_code == 0
+
+
+def test_retraining_shows_champion_and_candidate_on_the_same_rows(home: Path) -> None:
+    (home / "policies.yaml").write_text(POLICIES.replace("promote: false", "promote: true"))
+    first_training(home)
+    run("models", "promote", "my_harm", "1")
+    settings = load_settings()
+    more = write_csv(home / "more.csv", n=300, seed=9)
+    columns = Columns("comment", "is_bad", time="when")
+    import_labels(settings, load_policies(settings.policies), "my_harm", more, columns)
+    shown = said(run("retrain", "my_harm"))
+    for word in ("v1 (champion)", "v2 (candidate)", "average precision", "calibration error (ECE)", "p-value"):
+        assert word in shown
+
+
 def test_a_configuration_file_makes_another_version(home: Path) -> None:
     first_training(home)
     (home / "harms" / "my_harm.yaml").write_text("text: {plain_c: 0.5}\ncalibration: platt\n")

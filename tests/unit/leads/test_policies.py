@@ -149,6 +149,38 @@ def test_errors_name_the_line(file: Path, old: str, new: str, text: str) -> None
     assert refusal(file, GOOD.replace(old, new)) == text
 
 
+# The categories of the transparency database's schema in force since 2025-07-01.
+CATEGORIES = """
+    ANIMAL_WELFARE CONSUMER_INFORMATION CYBER_VIOLENCE CYBER_VIOLENCE_AGAINST_WOMEN
+    DATA_PROTECTION_AND_PRIVACY_VIOLATIONS ILLEGAL_OR_HARMFUL_SPEECH INTELLECTUAL_PROPERTY_INFRINGEMENTS
+    NEGATIVE_EFFECTS_ON_CIVIC_DISCOURSE_OR_ELECTIONS NOT_SPECIFIED_NOTICE OTHER_VIOLATION_TC PROTECTION_OF_MINORS
+    RISK_FOR_PUBLIC_SECURITY SCAMS_AND_FRAUD SELF_HARM UNSAFE_AND_PROHIBITED_PRODUCTS VIOLENCE
+"""
+
+
+@pytest.mark.parametrize("category", CATEGORIES.split())
+def test_every_category_of_the_dsa_is_allowed(file: Path, category: str) -> None:
+    file.write_text(GOOD.replace("SCAMS_AND_FRAUD", category))
+    assert load_policies(file).harms["spam"].dsa_category == f"STATEMENT_CATEGORY_{category}"
+
+
+@pytest.mark.parametrize(
+    ("gone", "use"),
+    [
+        ("NON_CONSENSUAL_BEHAVIOUR", "use STATEMENT_CATEGORY_CYBER_VIOLENCE or"),
+        ("PORNOGRAPHY_OR_SEXUALIZED_CONTENT", "use STATEMENT_CATEGORY_OTHER_VIOLATION_TC, or"),
+        ("SCOPE_OF_PLATFORM_SERVICE", "use STATEMENT_CATEGORY_OTHER_VIOLATION_TC."),
+        ("UNSAFE_AND_ILLEGAL_PRODUCTS", "use STATEMENT_CATEGORY_UNSAFE_AND_PROHIBITED_PRODUCTS."),
+    ],
+)
+def test_a_category_that_the_dsa_dropped_is_refused_with_its_successor(file: Path, gone: str, use: str) -> None:
+    text = refusal(file, GOOD.replace("SCAMS_AND_FRAUD", gone))
+    assert text.startswith(
+        f"policies.yaml:9: harms.spam.dsa_category: the DSA no longer has the category STATEMENT_CATEGORY_{gone}; "
+    )
+    assert use in text
+
+
 @pytest.mark.parametrize(
     ("content", "part"),
     [

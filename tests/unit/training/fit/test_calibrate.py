@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from training.fit.calibrate import fit_calibrator
-from training.report.evaluate import ece_p_value
+from training.report.calibration import by_chance
 
 
 def world(n: int, seed: int, log_odds: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -29,7 +29,7 @@ def test_probabilities_are_calibrated_on_new_rows(log_odds: Callable[[np.ndarray
     for seed in range(6):
         calibrator = fit_calibrator(*world(6_000, seed, log_odds))
         margins, labels, _ = world(2_000, 100 + seed, log_odds)
-        p.append(ece_p_value(calibrator.score(margins), labels, seed=seed))
+        p.append(by_chance(calibrator.score(margins), labels, seed=seed).p)
     assert np.median(p) > 0.1
 
 

@@ -61,6 +61,27 @@ def test_out_of_fold_scores_do_not_know_their_row() -> None:
     assert abs(gap) < 4 * found.std() * np.sqrt(4 / 300) + 1e-9
 
 
+def many_words(n: int, seed: int) -> tuple[list[str], np.ndarray]:
+    """Texts of ten words from 2,000, most of them rare, each of which tells a little."""
+    effects = np.random.default_rng(7).normal(scale=0.8, size=2_000)
+    shares = 1 / np.arange(1, 2_001) ** 0.8
+    random = np.random.default_rng(seed)
+    words = random.choice(2_000, size=(n, 10), p=shares / shares.sum())
+    texts = [" ".join(f"w{'abcdefghij'[word % 10]}{word}" for word in row) for row in words.tolist()]
+    return texts, random.random(n) < 1 / (1 + np.exp(2 - effects[words].sum(axis=1)))
+
+
+def test_log_odds_of_new_texts_are_no_wider_than_those_that_fitted_the_calibrator() -> None:
+    """A stage on all rows that is regularised less than those on four fifths of them would claim too much."""
+    wider = []
+    for seed in (1, 2, 3):
+        texts, labels = many_words(4_000, seed)
+        rows = np.arange(1_000)
+        found = fit_text(count_texts(texts[:1_000]), rows, labels[:1_000], rows % 5, seed=1)
+        wider.append(found.stage.log_odds(texts[1_000:]).std() / found.out_of_fold.std())
+    assert np.mean(wider) < 1.08
+
+
 def test_equal_rows_and_seed_give_equal_bytes(made: Any) -> None:
     features = features_of(made)
     one, other = fit_texts(made, features), fit_texts(made, features)

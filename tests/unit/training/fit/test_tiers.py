@@ -5,7 +5,10 @@ import pytest
 from scipy.stats import binom
 
 from leads.policies import HarmPolicy
-from training.fit.tiers import choose, lower_bound
+from models.thresholds import Thresholds
+from training.data.evidence import observations
+from training.fit import tiers
+from training.fit.tiers import lower_bound
 
 
 def policy(**tiers: dict[str, float]) -> HarmPolicy:
@@ -18,6 +21,11 @@ def policy(**tiers: dict[str, float]) -> HarmPolicy:
             **tiers,
         }
     )
+
+
+def choose(scores: np.ndarray, labels: np.ndarray, policy: HarmPolicy, *, borrowed: bool = False) -> Thresholds:
+    """The tiers by rows that are all distinct."""
+    return tiers.choose(scores, labels, np.arange(len(scores), dtype=np.uint64), policy, borrowed=borrowed)
 
 
 @pytest.mark.parametrize(("hits", "of"), [(1, 1), (5, 10), (99, 100), (400, 1_000)])
@@ -70,7 +78,7 @@ def test_a_policy_without_auto_has_none_and_says_so() -> None:
 def test_low_scores_reach_no_tier() -> None:
     found = choose(np.full(100, 0.1), np.ones(100, dtype=np.bool_), policy(review={"precision": 0.6, "at_least": 0.5}))
     assert found.review == 0.5
-    assert "No held-out row has a score of 0.5" in found.why["review"]
+    assert "No calibration row has a score of 0.5" in found.why["review"]
 
 
 def test_when_the_target_holds_in_truth_the_bound_is_seldom_above_it() -> None:
@@ -105,3 +113,22 @@ def test_rows_of_public_corpora_justify_no_auto_tier() -> None:
     assert found.auto is None
     assert found.review == 0.99
     assert "public corpora can't justify" in found.why["auto"]
+
+
+def test_copies_of_one_text_support_no_tier() -> None:
+    """500 copies of one spam text are one observation, so they can't justify deciding without a human."""
+    scores, labels = np.full(500, 0.99), np.ones(500, dtype=np.bool_)
+    asked = policy(review={"precision": 0.6}, auto={"precision": 0.9})
+    copies = np.zeros(500, dtype=np.uint64)
+    found = tiers.choose(scores, labels, copies, asked)
+    assert (found.review, found.auto) == (0.5, None)
+    assert "500 of 500 calibration rows (worth 1 distinct ones)" in found.why["auto"]
+    # Next to copies, a hundred distinct texts still support one.
+    apart = np.append(np.arange(100, dtype=np.uint64), np.repeat(np.arange(100, 180, dtype=np.uint64), 5))
+    assert tiers.choose(scores, labels, apart, asked).auto == 0.99
+
+
+def test_observations_are_counted_as_of_each_cut() -> None:
+    groups = np.array([5, 5, 7, 5, 9], dtype=np.uint64)
+    by_hand = [observations(groups[: i + 1]) for i in range(5)]
+    assert tiers._observations(groups) == pytest.approx(by_hand)

@@ -6,6 +6,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from sklearn.metrics import average_precision_score
@@ -20,11 +21,12 @@ from models.thresholds import Thresholds
 from tests.support.training.scripted import CONTRACT, HARM, ScriptedVersion, calibrated, rows, scripted, text
 from training.data.dataset import Dataset
 from training.gate import checks
+from training.gate.checks import GateCheck
 from training.gate.gate import GateReport, judge, unmeasured
 from training.gate.scores import ranks_worse, tolerated_loss
 from training.gate.side_by_side import compare, held_out, single_row_ms
 from training.report import paired
-from training.report.evaluate import ece
+from training.report.calibration import by_chance, ece
 
 POLICY = HarmPolicy(
     title="Made",
@@ -60,7 +62,7 @@ def test_an_equal_version_passes(settings: Settings) -> None:
     assert (report.candidate, report.champion, report.rows, report.positives) == ("2", "1", 1_200, LABELS.sum())
     assert "average precision +0.000" in report.text()
     assert [check.name for check in report.checks] == [
-        "contract", "ranking", "calibration", "tiers", "behaviour", "slices", "latency",
+        "contract", "held-out rows", "ranking", "calibration", "tiers", "slices", "behaviour", "latency",
     ]  # fmt: skip
 
 
@@ -101,11 +103,84 @@ def test_fewer_positives_leave_more_open() -> None:
     assert tolerated_loss(20) == pytest.approx(0.01 * 10**0.5)
 
 
-def test_scores_that_claim_too_much_are_blocked_unless_the_champion_is_no_better(settings: Settings) -> None:
+def check(report: GateReport, name: str) -> GateCheck:
+    (found,) = (each for each in report.checks if each.name == name)
+    return found
+
+
+def test_scores_that_claim_too_much_need_a_person_also_if_the_champions_do(settings: Settings) -> None:
     bold = SCORES**0.5
-    report = gate(settings, scripted(bold), scripted(SCORES, version="1"))
+    assert "calibration" in failed(gate(settings, scripted(bold), scripted(SCORES, version="1")))
+    report = gate(settings, scripted(bold), scripted(bold, version="1"))
+    assert failed(report) == ["calibration"]
+    blocked = check(report, "calibration")
+    assert blocked.why == (
+        "Scores are miscalibrated, and so are the champion's. The share of violating rows changed: 50.0% in the "
+        f"training set, {LABELS.mean():.1%} held out. A person must decide."
+    )
+    assert blocked.found.count("p = 0.001") == 2
+    assert "; version 1: ECE 0." in blocked.found
+
+
+@pytest.mark.parametrize("champion", [None, SCORES, SCORES**0.5])
+def test_one_rule_judges_the_calibration_of_first_and_later_versions(
+    settings: Settings, champion: np.ndarray | None
+) -> None:
+    """Whatever it is compared with, a version fails if p < 0.01 and its ECE is large, and passes if one is fine."""
+    before = None if champion is None else scripted(champion, version="1")
+    slightly, clearly = SCORES**0.9, SCORES**0.5
+    assert ece(slightly, LABELS) <= 0.05
+    assert ece(clearly, LABELS) > 0.07
+    assert by_chance(clearly, LABELS, seed=7).p < 0.01
+    assert "calibration" not in failed(gate(settings, scripted(slightly), before))
+    assert "calibration" in failed(gate(settings, scripted(clearly), before))
+
+
+def test_scores_within_the_tolerance_but_much_worse_calibrated_than_the_champions_are_blocked(
+    settings: Settings,
+) -> None:
+    scores, labels = calibrated(6_000, seed=4)
+    worse, data = scores**0.82, rows(labels)
+    assert ece(worse, labels) < 0.05
+    report = gate(settings, scripted(worse), scripted(scores, version="1"), data)
     assert "calibration" in failed(report)
-    assert gate(settings, scripted(bold), scripted(bold, version="1")).passed
+    assert "significantly worse calibrated than the champion's" in check(report, "calibration").why
+    assert gate(settings, scripted(worse), None, data).passed
+
+
+def test_champion_and_candidate_are_shown_on_the_same_rows(settings: Settings) -> None:
+    tiers = Thresholds(0.5, None, {})
+    report = gate(settings, scripted(blurred(0.5), thresholds=tiers), scripted(SCORES, version="1", thresholds=tiers))
+    ap, brier, error = report.measures
+    assert [each.name for each in report.measures] == ["average precision", "Brier score", "calibration error (ECE)"]
+    for each in (ap, brier, error):
+        assert each.old is not None
+        assert each.difference is not None
+        assert each.difference.found == pytest.approx(each.new.found - each.old.found)
+        assert each.new.low < each.new.found < each.new.high
+    assert ap.old is not None
+    assert ap.old.found == pytest.approx(average_precision_score(LABELS, SCORES))
+    assert [of.version for of in report.figures] == ["1", "2"]
+    assert [of.tiers[0].tier for of in report.figures] == ["review", "review"]
+
+
+def test_few_or_similar_rows_measure_nothing_and_the_gate_says_what_is_missing(settings: Settings) -> None:
+    few = rows(np.arange(24) % 3 == 0)
+    report = gate(settings, scripted(np.where(np.arange(24) % 3 == 0, 0.9, 0.1)), None, few)
+    assert failed(report) == ["held-out rows"]
+    assert [each.name for each in report.checks] == ["contract", "held-out rows", "behaviour", "latency"]
+    assert report.measures == ()
+    missing = check(report, "held-out rows")
+    assert missing.found == "24 held-out rows, 24 of them distinct: 8 violating and 16 others"
+    assert "Missing: 2 violating." in missing.why
+    assert "average precision" not in report.text()
+    # Copies of sixteen texts are no more than sixteen rows, however many there are.
+    copied = rows(np.repeat(np.arange(16) % 2 == 0, 50))
+    copied = replace(copied, rows=tuple(each._replace(group=each.group % 16) for each in copied.rows))
+    assert (
+        "800 held-out rows, 16 of them distinct"
+        in check(gate(settings, scripted(SCORES[:800]), None, copied), "held-out rows").found
+    )
 
 
 def test_a_first_version_on_corpora_alone_may_answer_though_its_scores_are_off(settings: Settings) -> None:
@@ -114,8 +189,11 @@ def test_a_first_version_on_corpora_alone_may_answer_though_its_scores_are_off(s
     bold = scripted(SCORES**0.3)
     report = gate(settings, bold, None, borrowed)
     assert report.passed
-    (calibration,) = (check for check in report.checks if check.name == "calibration")
-    assert "reviewers' labels" in calibration.why
+    excused = check(report, "calibration")
+    assert excused.excused
+    assert excused.why.startswith("Scores are miscalibrated.")
+    assert excused.why.endswith("reviewers' labels will correct that.")
+    assert excused.why in report.text()
     assert "calibration" in failed(gate(settings, bold, None))
     assert "calibration" in failed(gate(settings, bold, scripted(SCORES, version="1"), borrowed))
     deciding = scripted(SCORES**0.3, thresholds=Thresholds(0.3, 0.9, {}))
@@ -195,8 +273,7 @@ def test_behaviour_that_gets_lost_blocks(tmp_path: Path) -> None:
     (tmp_path / "suites" / f"{HARM}.yaml").write_text(SUITE.replace(", bad two, bad three, bad four", ""))
     few = gate(settings, plain, knows)
     assert few.passed
-    (behaviour,) = (check for check in few.checks if check.name == "behaviour")
-    assert "clear passes 0, the champion 2" in behaviour.why
+    assert "clear passes 0, the champion 2" in check(few, "behaviour").why
 
 
 @pytest.mark.parametrize(
@@ -260,12 +337,17 @@ def test_a_champion_of_another_contract_gets_its_own_columns() -> None:
 def test_a_report_survives_being_kept(settings: Settings) -> None:
     report = gate(settings, scripted(blurred(1.5)), scripted(SCORES, version="1"))
     assert GateReport.from_json(report.to_json()) == report
+    # A report that an earlier release kept has no measures.
+    earlier = msgspec.json.decode(report.to_json())
+    for later in ("evidence", "measures", "figures"):
+        del earlier[later]
+    assert GateReport.from_json(msgspec.json.encode(earlier).decode()).checks == report.checks
     assert not unmeasured(HARM, scripted(SCORES), "No labels.").passed
 
 
 def test_equal_rows_give_an_equal_verdict(settings: Settings) -> None:
     reports = [gate(settings, scripted(blurred(0.5)), scripted(SCORES, version="1")) for _ in range(2)]
-    first, second = ([check for check in report.checks if check.name != "latency"] for report in reports)
+    first, second = ([each for each in report.checks if each.name != "latency"] for report in reports)
     assert first == second
 
 
@@ -309,11 +391,11 @@ def test_two_versions_are_compared_in_every_measure() -> None:
     measures: dict[str, Any] = {each.name: each for each in found.measures}
     assert measures["average precision"].difference.low > 0
     assert measures["Brier score"].difference.high < 0
-    calibrated = measures["calibration error"].new
+    calibrated = measures["calibration error (ECE)"].new
     assert calibrated.found == pytest.approx(ece(SCORES, LABELS))
     assert calibrated.low < calibrated.found < calibrated.high
-    assert [tier.tier for tier in found.tiers[1].tiers] == ["review"]
-    assert found.tiers[0].tiers == ()
+    assert [tier.tier for tier in found.figures[1].tiers] == ["review"]
+    assert found.figures[0].tiers == ()
 
 
 def _with(*names: str) -> Any:

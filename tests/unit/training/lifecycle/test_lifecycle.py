@@ -48,7 +48,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
 
 @pytest.fixture(scope="module")
 def data() -> Dataset:
-    x, labels = draw_rows(seed=9)
+    x, labels = draw_rows(seed=10)
     made = rows(labels)
     made.features[-N:] = x
     return made
@@ -397,6 +397,25 @@ def test_retraining_promotes_what_passes_and_keeps_what_does_not_as_challenger(
     registry.add()
     assert settles("3", promote=True).alias == "champion"
     assert registry.by_alias == {"champion": "3"}
+
+
+def test_a_miscalibrated_version_needs_a_person_though_the_champion_is_as_bad(
+    lifecycle: Lifecycle, registry: FakeRegistry, settles: Settles, data: Dataset, tmp_path: Path
+) -> None:
+    """Retraining doesn't promote it, and says that the champion is no better on the same rows."""
+    write_model(tmp_path / "bold", HARM, CONTRACT, skilled=True, bold=True)
+    for _ in range(2):
+        registry.folders[registry.add()] = tmp_path / "bold"
+    registry.by_alias["champion"] = "1"
+    settled = settles("2", promote=True)
+    assert settled.alias == "challenger"
+    assert settled.gate is not None
+    assert [check.name for check in settled.gate.failed] == ["calibration"]
+    assert "and so are the champion's." in settled.gate.failed[0].why
+    assert settled.gate.failed[0].why.endswith("A person must decide.")
+    assert registry.by_alias == {"champion": "1", "challenger": "2"}
+    assert lifecycle.promote("2", lambda: data, ME).alias == "challenger"
+    assert lifecycle.promote("2", lambda: data, ME, override=True).alias == "champion"
 
 
 def test_a_first_version_that_ranks_by_chance_does_not_answer_and_that_is_said(

@@ -162,10 +162,14 @@ def test_it_is_challenger_and_says_what_to_do(
     shown = repr(registered)
     assert "spam version 1, challenger" in shown
     assert "leads models promote spam 1" in shown
-    assert registered.metrics.test.roc_auc > 0.7
+    test = registered.metrics.test
+    assert test.roc_auc is not None
+    assert test.ap is not None
+    assert test.roc_auc.found > 0.7
+    assert test.ap.text() in shown
     run = MlflowRegistry(home).version("spam", "1")
     assert run.tags["leads.why"] == "Fewer columns."
-    assert run.metrics["ap"] == pytest.approx(registered.metrics.test.ap)
+    assert run.metrics["ap"] == pytest.approx(test.ap.found)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         from mlflow import MlflowClient
@@ -178,8 +182,11 @@ def test_it_is_challenger_and_says_what_to_do(
 
 
 def test_what_is_held_out_measures_and_nothing_else(rows: LabelledSplit, registered: OwnVersion) -> None:
-    test = registered.metrics.test
-    assert (test.rows, test.positives) == (len(rows.test), int(rows.test.y.sum()))
+    held_out = registered.metrics.test.evidence
+    assert (held_out.rows, held_out.positives) == (len(rows.test), int(rows.test.y.sum()))
+    assert registered.metrics.held_out == held_out
+    assert registered.metrics.fit.rows == len(rows.train)
+    assert registered.metrics.calibration.rows == len(rows.calibration)
     assert registered.metrics.rows == 600
     assert registered.metrics.new_labels is None
 

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import pytest
 
-from training.report.slices import behind, dimensions, markdown, measure, roc_auc
+from training.report import slices
+from training.report.slices import Slice, behind, dimensions, markdown, roc_auc
 
 
 class World(NamedTuple):
@@ -24,6 +26,13 @@ def world(n: int, seed: int, *, small: float = 0.15) -> World:
     scores = random.beta(0.6, 1.8, n)
     sources = ["small" if each else "large" for each in random.random(n) < small]
     return World(scores, random.random(n) < scores, sources)
+
+
+def measure(
+    scores: npt.NDArray[np.float64], labels: npt.NDArray[np.bool_], names: Mapping[str, Sequence[str | None]]
+) -> tuple[Slice, ...]:
+    """The slices of rows that are all distinct."""
+    return slices.measure(scores, labels, np.arange(len(scores), dtype=np.uint64), names)
 
 
 def spoiled(of: World, seed: int) -> World:
@@ -70,8 +79,9 @@ def test_a_slice_is_measured_on_its_own_rows() -> None:
     assert (one.dimension, one.value, one.rows, one.positives) == ("source", "a", 1, 1)
     assert (one.ap, one.roc_auc, one.roc_auc_se, one.behind) == (None, None, None, False)
     assert (other.value, other.rows, other.positives) == ("b", 4, 2)
-    assert other.ap == pytest.approx(5 / 6)
-    assert (other.mean_score, other.share) == (0.5, 0.5)
+    # Four rows say nothing about ranking.
+    assert other.ap is None
+    assert (other.mean_score, other.share.found) == (0.5, 0.5)
 
 
 def test_rows_without_a_value_are_in_no_slice_and_in_no_rest() -> None:
@@ -94,8 +104,8 @@ def test_a_slice_that_ranks_worse_is_found() -> None:
 def test_a_slice_whose_scores_claim_too_little_is_found() -> None:
     of = world(1_500, 2)
     inside = np.array(of.sources) == "small"
-    slices = measure(np.where(inside, of.scores / 4, of.scores), of.labels, {"source": of.sources})
-    (one,) = behind(slices)
+    found = measure(np.where(inside, of.scores / 4, of.scores), of.labels, {"source": of.sources})
+    (one,) = behind(found)
     assert one.value == "small"
     assert "mean score" in one.why
     assert "ROC AUC" not in one.why
@@ -160,11 +170,24 @@ def test_the_card_names_those_far_behind_first() -> None:
     assert sentence.startswith("Far behind the rest: source small (ROC AUC 0.")
     assert empty == ""
     assert [line.split("|")[1].strip() for line in lines] == ["source: large", "source: small"]
-    assert {line.count("|") for line in (head, *lines)} == {8}
+    assert {line.count("|") for line in (head, *lines)} == {9}
 
 
 def test_a_card_without_any_says_so() -> None:
     scores, labels = np.array([0.1, 0.2]), np.array([False, False])
     card = markdown(measure(scores, labels, {"source": ["a|b", "a|b"]}))
-    assert card.startswith("No slice is far behind the rest.\n\n|")
-    assert "| source: a\\|b | 2 | 0 | – | – | 0.150 | 0.000 |" in card
+    assert card.startswith("No slice is far behind the rest. ")
+    assert "| source: a\\|b | 2 | 2 | 0 | – | – | 0.150 | 0.000 (0.000 to 0.658) |" in card
+
+
+def test_copies_of_a_few_texts_are_no_slice_to_judge() -> None:
+    """Two hundred rows of eight texts: as rows they would be far behind, as observations they say nothing."""
+    of = world(1_500, 2)
+    groups = np.arange(1_500, dtype=np.uint64)
+    groups[:200] = groups[:200] % 8
+    scores, labels = of.scores.copy(), of.labels.copy()
+    scores[:200], labels[:200] = 0.02, True
+    names = {"source": ["copied"] * 200 + ["other"] * 1_300}
+    assert [one.value for one in behind(measure(scores, labels, names))] == ["copied"]
+    copied, _ = slices.measure(scores, labels, groups, names)
+    assert (copied.rows, copied.distinct, copied.ap, copied.behind) == (200, 8, None, False)
