@@ -113,16 +113,16 @@ class Router:
     def _created(self, body: ItemCreated, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
-        before = item.links
-        if before is not None and at < item.content_at:
-            # An older version that arrives late does not replace a newer one.
-            yield RowUpdate("item", subject.key, ("versions",))
-            return
-        links = item_links(body)
-        item.links, item.content_at, item.content = links, at, content_hash(body)
-        yield RowUpdate("item", subject.key, ("versions",), links=links)
+        before, links = item.links, item_links(body)
+        # An older version that arrives late does not replace a newer one.
+        older = before is not None and at < item.content_at
+        if not older:
+            item.links, item.content_at, item.content = links, at, content_hash(body)
+        yield RowUpdate("item", subject.key, ("versions",), links=None if older else links)
         if subject.type_id == ACCOUNT_TYPE:
             yield RowUpdate("account", subject.id)
+            return
+        if older:
             return
         if links.account_id is not None and (before is None or before.account_id != links.account_id):
             seen = tuple(

@@ -34,8 +34,12 @@ class Item:
     links: tuple[str | None, ...] | None = None
     reporters: list[tuple[str, str | None]] = field(default_factory=list)
     early: list[tuple[str, str | None, int]] = field(default_factory=list)
-    # harm → (verdict, by, at, links at the time, reporters at the time)
-    standing: dict[str, tuple[str, str, int, tuple[str | None, ...], list[str]]] = field(default_factory=dict)
+    content_at: int = 0
+    content: str = ""
+    # (harm, content) → (verdict, by, at, links at the time, reporters at the time)
+    standing: dict[tuple[str, str], tuple[str, str, int, tuple[str | None, ...], list[str]]] = field(
+        default_factory=dict
+    )
 
 
 class History:
@@ -96,9 +100,14 @@ class History:
         subject = body.subject.subject
         self.count("item", subject.key, "versions", at)
         item = self.items.setdefault(subject.key, Item())
+        older = item.links is not None and at < item.content_at
+        if not older:
+            item.content_at, item.content = at, body.text
         if subject.type_id == "account":
             item.links = (subject.id, None, None, None)
             self.at("account", subject.id, at)
+            return
+        if older:
             return
         before = item.links or (None,) * 4
         new = item.links is None
@@ -159,16 +168,17 @@ class History:
         subject = body.subject.subject
         self.at("item", subject.key, at)
         item = self.items.setdefault(subject.key, Item())
-        before = item.standing.get(body.harm)
+        about = (body.harm, item.content)
+        before = item.standing.get(about)
         if body.verdict == "escalate" or (before and before[1] == "human" and body.by == "automation"):
             return
         if before and before[0] == body.verdict:
-            item.standing[body.harm] = (before[0], body.by, *before[2:])
+            item.standing[about] = (before[0], body.by, *before[2:])
             return
         links = (subject.id, None, None, None) if subject.type_id == "account" else item.links or (None,) * 4
         reporters = sorted({who for who, harm in item.reporters if harm in (None, body.harm)})
-        item.standing[body.harm] = (body.verdict, body.by, at, links, reporters)
-        for (verdict, _, then, linked, who), by in (*([(before, -1)] if before else []), (item.standing[body.harm], 1)):
+        item.standing[about] = (body.verdict, body.by, at, links, reporters)
+        for (verdict, _, then, linked, who), by in (*([(before, -1)] if before else []), (item.standing[about], 1)):
             bad = verdict == "violating"
             self.count("account", linked[0], "strikes" if bad else "cleared", at, then=then, by=by)
             if bad:

@@ -14,11 +14,13 @@ from sqlalchemy.engine import Engine
 from leads import clock
 from leads.db import keys
 from leads.events import Subject
+from leads.policies import QueuePolicy
 from leads_client.schemas.leads import ClaimedOut, ClaimIn, DecidedOut, LeadDetail, LeadsOut, ReleasedOut, TrailOut
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from serving.http.openapi.examples import CURSOR, LEAD_ID, REQUESTS, RESPONSES
 from serving.queue.leads_table import lead_id
-from serving.queue.queue import Offer, list_leads, offer
+from serving.queue.offers import Offer, offer
+from serving.queue.queue import list_leads
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
 from tests.support.examples import alike, reason_texts, reasons_in, without_numbers
@@ -41,7 +43,7 @@ def put_lead(engine: Engine) -> None:
     reason = Reason("TEXT_RESEMBLES_VIOLATIONS", "the wording is very similar to violating texts", 2.125)
     one = Offer(SUBJECT, "spam", 0.9312, "review", "3", "4f" * 16, (reason,), 3.0, 1.0, clock.now())
     with engine.begin() as connection:
-        offer(connection, [one], clock.now())
+        offer(connection, [one], clock.now(), QueuePolicy())
 
 
 def first(type_: type) -> Any:

@@ -2,8 +2,9 @@ from __future__ import annotations
 
 from sqlalchemy.engine import Engine
 
+from leads.content import Content
 from leads.db import event_log
-from leads.events import DecisionMade, Event, LoggedEvent, Subject, SubjectRef
+from leads.events import ContentRef, DecisionMade, Event, ItemCreated, LoggedEvent, Subject, SubjectRef
 from leads_client.fields import DecidedBy, Verdict
 from training.data.labels import decided, labels_from
 
@@ -18,13 +19,14 @@ def decision(
     subject: str = "c1",
     harm: str = "spam",
     kind: str = "comment",
+    content: ContentRef | None = None,
 ) -> LoggedEvent:
-    body = DecisionMade(SubjectRef(kind, subject), harm, verdict, by, reviewer="r1")
+    body = DecisionMade(SubjectRef(kind, subject), harm, verdict, by, reviewer="r1", content=content)
     return LoggedEvent(at, START + at, Event(f"e{at}", START + at, body))
 
 
 def only(*decisions: LoggedEvent) -> list[tuple[str, bool, int]]:
-    labels = labels_from(decisions, "spam", ["comment"])
+    labels = labels_from(decisions, {})
     return [(label.subject.id, label.violating, label.at - START) for label in labels]
 
 
@@ -47,8 +49,28 @@ def test_an_escalation_is_no_verdict() -> None:
     assert only(decision(1, "violating"), decision(2, "escalate")) == [("c1", True, 1)]
 
 
-def test_other_harms_and_types_are_left_out() -> None:
-    assert only(decision(1, "violating", harm="sexism"), decision(2, "violating", kind="track")) == []
+def test_other_harms_and_types_are_left_out(engine: Engine) -> None:
+    with engine.begin() as connection:
+        new = [decision(1, "violating", harm="sexism").event, decision(2, "violating", kind="track").event]
+        event_log.append(connection, "test", new)
+    assert decided(engine, "spam", ["comment"]) == []
+
+
+def test_each_content_that_was_judged_has_its_label() -> None:
+    old, new = ContentRef(1, "0" * 32), ContentRef(5, "1" * 32)
+    decisions = decision(2, "violating", content=old), decision(6, "not_violating", content=new)
+    assert only(*decisions) == [("c1", True, 2), ("c1", False, 6)]
+    assert only(*decisions, decision(7, "not_violating", content=old)) == [("c1", False, 6), ("c1", False, 7)]
+
+
+def test_a_decision_that_names_no_content_is_about_what_held_then() -> None:
+    texts = {1: "free coins", 4: "what a lovely bass line"}
+    versions = [
+        Content.of(n, START + n, START + n, ItemCreated(SubjectRef("comment", "c1"), text=text))
+        for n, text in texts.items()
+    ]
+    found = labels_from([decision(2, "violating"), decision(5, "not_violating")], {Subject("comment", "c1"): versions})
+    assert [(label.violating, label.content.offset) for label in found] == [(True, 1), (False, 4)]
 
 
 def test_labels_come_in_the_order_in_which_they_became_visible() -> None:

@@ -83,8 +83,9 @@ def test_the_database_is_not_asked_for_each_request(
 
 def test_keys_are_checked_while_every_thread_waits_for_the_database(runtime: Runtime, portal: BlockingPortal) -> None:
     client = Http(make_stack(runtime), portal, headers={"x-api-key": keys.create(runtime.engine, "x", ["admin"]).text})
-    for _ in range(int(runtime.limiter.total_tokens)):
-        portal.call(runtime.limiter.acquire_on_behalf_of_nowait, object())
+    for limiter in (runtime.threads.reads, runtime.threads.writes, runtime.threads.scores):
+        for _ in range(int(limiter.total_tokens)):
+            portal.call(limiter.acquire_on_behalf_of_nowait, object())
     assert client.get("/v1/models").status_code == 200
 
 

@@ -14,13 +14,14 @@ from starlette.routing import Mount
 from leads import clock
 from leads.db import keys
 from leads.events import Subject
+from leads.policies import QueuePolicy
 from leads.settings import Settings
 from serving.http.middleware import OPEN_PATHS, ApiMiddleware
 from serving.http.openapi.route_docs import ROUTES
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
 from serving.queue.leads_table import lead_id
-from serving.queue.queue import Offer, offer
+from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from tests.support.serving.world import POLICIES, Http, make_runtime, point_to, publish
 
@@ -42,7 +43,7 @@ def runtime(any_settings: Settings, any_engine: Engine) -> Iterator[Runtime]:
         offers = [
             Offer(Subject("comment", "c1"), harm, 0.9, "review", "1", "p", (), 3.0, 1.0, now) for harm in POLICIES.harms
         ]
-        offer(connection, offers, now)
+        offer(connection, offers, now, QueuePolicy())
     yield opened
     opened.close()
 
@@ -87,6 +88,8 @@ def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
         "GET /leads/{lead_id}": [(f"/leads/{lead}", None)],
         "GET /leads/{lead_id}/audit": [(f"/leads/{lead}/audit", None)],
         "POST /leads/claim": [("/leads/claim", {"reviewer": "r1", "n": 9, **body}) for body in named],
+        "GET /reviews": [("/reviews?reviewer=r1", None)],
+        "POST /leads/{lead_id}/extend": [(f"/leads/{lead}/extend", {"reviewer": "r1"})],
         "POST /leads/{lead_id}/release": [(f"/leads/{lead}/release", {"reviewer": "r1"})],
         "POST /leads/{lead_id}/decision": [(f"/leads/{lead}/decision", ruling)],
         "POST /decisions": [("/decisions", {**ruling, "subject": REF, "harm": harm}) for harm in every],
