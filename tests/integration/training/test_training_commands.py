@@ -215,7 +215,7 @@ def decide(home: Path, n: int) -> None:
         for i in range(n)
     ]
     with engine.begin() as connection:
-        event_log.append(connection, "test", events)
+        event_log.append(connection, f"test-{at}", events)
     engine.dispose()
 
 
