@@ -20,7 +20,7 @@ from rich.rule import Rule
 
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
-from cli.ui.demo import decide_one, score_a_text, show_found, top_leads
+from cli.ui.demo import decide_one, score_a_text, show_decided, show_found, top_leads
 from cli.ui.terminal import console, next_steps, note
 from leads import clock
 from leads.clock import Micros
@@ -38,6 +38,8 @@ from simulation.truth import found_by, read_truth
 KEY_NAME = "demo"
 _READY_S = 180.0
 _POLL_S = 0.2
+# With the lead's id: what the demo's progress says once it has decided a lead.
+_DECIDED = "decided "
 
 
 class DemoProgress(msgspec.Struct):
@@ -115,6 +117,10 @@ class Demo:
                 f"`leads {shown}` failed with exit code {child.returncode}.",
                 remedy="Fix the error above, then resume: leads demo",
             )
+        self.mark(name)
+
+    def mark(self, name: str) -> None:
+        """Remember that something was done, for later runs."""
         if name not in self.progress.done:
             self.progress.done.append(name)
             write_json(self._path, self.progress)
@@ -178,7 +184,11 @@ def _serve_and_show(demo: Demo, settings: Settings) -> None:
         demo.step("Show the best leads, over HTTP")
         top_leads(api, policies)
         demo.step("Claim a lead and decide it, over HTTP")
-        decide_one(api)
+        decided = next((name for name in demo.progress.done if name.startswith(_DECIDED)), None)
+        if decided is None:
+            demo.mark(_DECIDED + decide_one(api))
+        else:
+            show_decided(api, decided.removeprefix(_DECIDED))
         demo.step("Score a new text, over HTTP")
         score_a_text(api)
 

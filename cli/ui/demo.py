@@ -62,19 +62,21 @@ def show_found(found: Iterable[Found]) -> None:
     )
 
 
-def decide_one(api: Client) -> None:
-    """Claim the best lead and decide it, unless an earlier run of the demo did."""
-    decided = api.leads(state="decided", limit=1).leads
-    if decided:
-        lead = decided[0]
-        note(f"  Done by an earlier run: {lead.harm} on {_named(lead.subject)} is {lead.verdict}.")
-        return
+def show_decided(api: Client, lead_id: str) -> None:
+    """Show the lead that an earlier run of the demo decided."""
+    lead = api.lead(lead_id).lead
+    note(f"  Done by an earlier run: {lead.harm} on {_named(lead.subject)} is {lead.verdict}.")
+
+
+def decide_one(api: Client) -> str:
+    """Claim the best lead and decide it; returns its id."""
     held = _held(api) or _claim(api)
     answer = api.decide(held.id, "violating", REVIEWER, reason="Decided by the demo.")
     note(f"  POST /v1/leads/claim          → {held.harm} on {_named(held.subject)}; reviewers don't see the score")
     note(f"  POST /v1/leads/…/decision     → {answer.verdict}, by {answer.reviewer}")
     for entry in api.audit(held.id).entries:
         note(f"  [dim]audit  {entry.at[:19]}Z  {entry.action:<10} {entry.actor}[/dim]")
+    return held.id
 
 
 def score_a_text(api: Client) -> None:

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import sqlalchemy as sa
 
+from cli.ui.demo import REVIEWER
 from leads import clock
 from leads.db import tables
 from leads.db.engine import open_engine, reading
@@ -90,10 +91,11 @@ def leads_of(home: Path) -> list[tuple[object, ...]]:
 
 
 def decided_of(home: Path) -> int:
-    """How many leads were decided."""
+    """How many leads the demo itself decided; others were decided in its history."""
     engine = open_engine(load_settings(home=home, corpora=""))
     with reading(engine) as connection:
-        query = sa.select(sa.func.count()).select_from(tables.leads).where(tables.leads.c.state == "decided")
+        its_own = tables.reviews.c.reviewer == REVIEWER, tables.reviews.c.state == "decided"
+        query = sa.select(sa.func.count()).select_from(tables.reviews).where(*its_own)
         found = connection.execute(query).scalar_one()
     engine.dispose()
     return int(found)
