@@ -39,8 +39,6 @@ def undisturbed(wheels: list[Path], tmp_path_factory: pytest.TempPathFactory) ->
     folder = tmp_path_factory.mktemp("demo")
     leads = install(wheels, folder / "environment") / "leads"
     (folder / "empty").mkdir()
-    (folder / "home").mkdir()
-    (folder / "home").chmod(0o755)
     return Undisturbed(folder / "home", folder / "demo.log", leads, folder / "empty")
 
 

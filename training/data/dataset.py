@@ -23,7 +23,7 @@ from leads.policies import HarmPolicy
 from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
 from training.data import split
-from training.data.evidence import evidence
+from training.data.evidence import MIN_DISTINCT, evidence
 from training.data.label_times import scored_at
 from training.data.labelled_rows import (
     CORPUS,
@@ -165,7 +165,7 @@ def assemble(
     _check(settings, harm, policy, rows)
     groups, labelled = _groups(rows), _labels(rows)
     sources, orders = [row.source for row in rows], [row.order for row in rows]
-    held_out = split.held_out(sources, orders, groups, labelled, least=MIN_HELD_OUT, seed=seed)
+    held_out = split.held_out(sources, orders, groups, labelled, least=MIN_DISTINCT, seed=seed)
     _check_sides(harm, labelled, held_out, timed=None not in orders)
     features = np.concatenate(parts)
     return Dataset(
