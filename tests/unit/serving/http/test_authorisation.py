@@ -25,6 +25,8 @@ from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from tests.support.serving.world import Http
 
+pytestmark = pytest.mark.slow
+
 SUBJECT = {"id": "c1", "typeId": "comment"}
 LEAD = lead_id(Subject("comment", "c1"), "spam")
 VERDICT = {"verdict": "violating", "reviewer": "ann"}

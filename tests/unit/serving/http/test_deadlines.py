@@ -29,6 +29,8 @@ from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from tests.support.serving.world import Http
 
+pytestmark = pytest.mark.slow
+
 DEADLINE_S = 1.0
 
 

@@ -28,6 +28,8 @@ from training.gate.side_by_side import compare, held_out, single_row_ms
 from training.report import paired
 from training.report.calibration import by_chance, ece
 
+pytestmark = pytest.mark.slow
+
 POLICY = HarmPolicy(
     title="Made",
     subject_types=("comment",),

@@ -26,6 +26,8 @@ from training.gate.gate import GateReport
 from training.lifecycle.lifecycle import Lifecycle
 from training.lifecycle.outcomes import ChangeReason
 
+pytestmark = pytest.mark.slow
+
 POLICY = HarmPolicy(
     title="Made",
     subject_types=("account",),
