@@ -12,6 +12,8 @@ import pytest
 
 from benchmarks.serving.load import Reply, Request, Score, drive, post, run_load, scores_in
 
+pytestmark = pytest.mark.slow
+
 SCORE = {"harm": "spam", "score": 0.5, "modelVersion": "3", "predictionId": "p"}
 
 

@@ -24,6 +24,8 @@ from serving.versions.published_state import HarmState, PublishedState, read_sta
 from serving.versions.verification import check_contract
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 
+pytestmark = pytest.mark.slow
+
 
 def tamper(folder: Path) -> None:
     raw = bytearray((folder / "booster.ubj").read_bytes())

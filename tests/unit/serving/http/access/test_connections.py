@@ -16,6 +16,8 @@ from serving.http.access.authentication import KEY
 from serving.http.access.connections import MAX_HEAD_BYTES, LimitedProtocol, limit_connections
 from serving.http.bodies import MAX_HEADER_LINES
 
+pytestmark = pytest.mark.slow
+
 Connect = Callable[[], Awaitable[tuple[asyncio.StreamReader, asyncio.StreamWriter]]]
 POST = b"POST %b HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = POST % b"/read" + b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n"
