@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from leads.clock import Micros
 from leads.errors import InvalidInput
-from leads.events import ContentRef, DecisionMade, ItemCreated, LoggedEvent
+from leads.events import ContentRef, ItemCreated, LoggedEvent, decision_of
 from leads.rules import happened_at
 from leads.text import normal_form
 
@@ -54,9 +54,7 @@ def judged(decision: LoggedEvent, versions: Iterable[Content]) -> ContentRef:
     Args:
         versions: of the decision's subject.
     """
-    body = decision.event.body
-    assert isinstance(body, DecisionMade)
-    return body.content or ref_of(newest(versions, visible_by=decision.visible_at))
+    return decision_of(decision).content or ref_of(newest(versions, visible_by=decision.visible_at))
 
 
 def judged_text(item: ItemCreated) -> str:

@@ -188,6 +188,13 @@ class LoggedEvent(NamedTuple):
     event: Event
 
 
+def decision_of(logged: LoggedEvent) -> DecisionMade:
+    """The body of a `decision_made` event."""
+    body = logged.event.body
+    assert isinstance(body, DecisionMade)
+    return body
+
+
 T = TypeVar("T")
 
 _encoder = msgspec.json.Encoder()

@@ -14,7 +14,7 @@ from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.tables import leads
 from leads.errors import NotFound
-from leads.events import DecisionMade, Subject
+from leads.events import Subject, decision_of
 from leads.rules import touched_by
 from simulation.history import TRUTH
 
@@ -111,7 +111,6 @@ def _judged(engine: Engine) -> dict[tuple[str, Subject], int]:
     """The offset of the first decision on each (harm, subject)."""
     first: dict[tuple[str, Subject], int] = {}
     for logged in event_log.read_kind(engine, "decision_made"):
-        body = logged.event.body
-        assert isinstance(body, DecisionMade)
+        body = decision_of(logged)
         first.setdefault((body.harm, body.subject.subject), logged.offset)
     return first

@@ -50,19 +50,20 @@ def check_sender(sender: str) -> None:
         )
 
 
-def unknown_among(connection: Connection, sender: str, sent: Sequence[Sent]) -> list[int]:
-    """The positions of the events in `sent` that are not in the log yet, each event once.
+def unknown_among(connection: Connection, sender: str, sent: Sequence[Sent]) -> dict[int, bytes]:
+    """The positions and hashes of the events in `sent` that are not in the log yet, each event once.
 
     Raises:
         Conflict: an id stands for another event, in the log or in `sent`. Its `faults` name the events as `/3/id`.
     """
     known = _known(connection, sender, [one.event.id for one in sent])
-    found, conflicts = [], []
+    found: dict[int, bytes] = {}
+    conflicts = []
     for i, one in enumerate(sent):
         hash_, before = one.hash, known.get(one.event.id)
         if before is None:
             known[one.event.id] = hash_
-            found.append(i)
+            found[i] = hash_
         elif not _is(one, hash_, before):
             conflicts.append(i)
     if conflicts:

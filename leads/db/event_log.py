@@ -235,7 +235,7 @@ def _append(
     served = min(served_until(connection), now)
     offset, visible_at = head(connection)
     rows, moved = [], Moved()
-    for i in unknown_among(connection, sender, [sent for sent, _ in new]):
+    for i, hash_ in unknown_among(connection, sender, [sent for sent, _ in new]).items():
         sent, recorded = new[i]
         offset += 1
         if recorded is None:
@@ -243,7 +243,7 @@ def _append(
         else:
             visible_at = max(visible_at + 1, served + 1, recorded)
             moved = _count(moved, recorded, visible_at, served)
-        rows.append(_row(sender, sent, offset, visible_at))
+        rows.append(_row(sender, sent, hash_, offset, visible_at))
     if rows:
         connection.execute(sa.insert(events), rows)
         connection.execute(sa.update(log_head).values(offset=offset, visible_at=visible_at))
@@ -256,13 +256,13 @@ def _count(moved: Moved, recorded: Micros, visible_at: Micros, served: Micros) -
     return moved._replace(order=moved.order + (visible_at - recorded >= clock.SECOND))
 
 
-def _row(sender: str, sent: Sent, offset: int, visible_at: Micros) -> dict[str, Any]:
+def _row(sender: str, sent: Sent, hash_: bytes, offset: int, visible_at: Micros) -> dict[str, Any]:
     event, subject = sent.event, sent.event.body.subject
     return {
         "offset": offset,
         "sender": sender,
         "id": event.id,
-        "body_hash": sent.hash,
+        "body_hash": hash_,
         "visible_at": visible_at,
         "kind": type(event.body).__struct_config__.tag,
         "type_id": subject.type_id,

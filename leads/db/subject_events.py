@@ -13,7 +13,7 @@ from sqlalchemy.engine import Connection
 from leads.clock import Micros
 from leads.db.event_log import NOT_A_PLAY, logged_event
 from leads.db.tables import events
-from leads.events import ItemCreated, LoggedEvent, Subject, decode_event
+from leads.events import LoggedEvent, Subject, decode_event
 
 # Offset, visible_at, JSON.
 RawEvent = tuple[int, Micros, bytes]
@@ -64,16 +64,6 @@ def _select(dialect: str, subjects: int) -> str:
 def raw_events_on(connection: Connection, subjects: Iterable[Subject], kind: str) -> Iterator[RawEvent]:
     """`raw_events` on a SQLAlchemy connection."""
     return raw_events(connection.exec_driver_sql, connection.dialect.name, subjects, kind)
-
-
-def texts(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[tuple[Micros, str]]]:
-    """Every text that the subjects have had and when it became visible, oldest first; unknown subjects are absent."""
-    found: dict[Subject, list[tuple[Micros, str]]] = {}
-    for _, at, raw in raw_events_on(connection, subjects, "item_created"):
-        body = decode_event(raw).body
-        assert isinstance(body, ItemCreated)
-        found.setdefault(body.subject.subject, []).append((at, body.text))
-    return found
 
 
 def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[LoggedEvent]]:

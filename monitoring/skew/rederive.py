@@ -18,8 +18,8 @@ from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
 from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Instants, Matrix
 from features.offline.frames import rows_at
-from leads.db import subject_events
 from leads.db.engine import reading
+from leads.db.items import contents
 from leads.settings import Settings
 from leads.text import text_hash
 from monitoring.skew.logged import LoggedPredictions
@@ -121,8 +121,11 @@ def judged_texts(engine: Engine, predictions: LoggedPredictions) -> JudgedTexts:
     found = JudgedTexts([(None,)] * n, np.zeros(n, np.bool_), np.zeros(n, np.bool_))
     with reading(engine) as connection:
         subjects = {predictions.subjects[i] for i, digest in enumerate(predictions.text_hash) if digest}
-        stored = subject_events.texts(connection, subjects)
-    versions = {subject: [(at, text, text_hash(text)) for at, text in texts] for subject, texts in stored.items()}
+        stored = contents(connection, subjects)
+    versions = {
+        subject: [(one.visible_at, one.item.text, text_hash(one.item.text)) for one in versions]
+        for subject, versions in stored.items()
+    }
     for i, digest in enumerate(predictions.text_hash):
         if not digest:
             continue

@@ -22,14 +22,14 @@ from leads.db import event_log, subject_events
 from leads.db.items import contents
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
-from leads.events import ContentRef, DecisionMade, Event, Subject, SubjectRef
+from leads.events import ContentRef, DecisionMade, Event, Subject, SubjectRef, decision_of
 from leads.policies import Policies
 from leads.rules import standing_decision
 from leads_client.fields import DecidedBy, Verdict
 from serving.queue import reviews
 from serving.queue.leads_table import Actor, AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
 from serving.queue.reviews import Review
-from serving.queue.settling import close_lead, decision_of
+from serving.queue.settling import close_lead
 
 
 class Ruling(NamedTuple):

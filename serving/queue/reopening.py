@@ -10,10 +10,9 @@ from sqlalchemy.engine import Connection
 from leads.content import Content, judged, newest, same_to_a_reader
 from leads.db import subject_events
 from leads.db.items import contents
-from leads.events import LoggedEvent, SignalReceived, Subject
+from leads.events import LoggedEvent, SignalReceived, Subject, decision_of
 from leads.policies import QueuePolicy
 from leads.rules import standing_decision
-from serving.queue.settling import decision_of
 
 Pair = tuple[Subject, str]
 

@@ -11,7 +11,7 @@ from leads.clock import Micros
 from leads.content import judged, newest, ref_of
 from leads.db.items import contents
 from leads.db.tables import leads
-from leads.events import DecisionMade, LoggedEvent
+from leads.events import LoggedEvent, decision_of
 from leads_client.fields import Verdict
 from serving.queue import reviews
 from serving.queue.leads_table import Actor, AuditEntry, lead_id, write_audit
@@ -51,10 +51,3 @@ def close_lead(connection: Connection, id_: str, verdict: Verdict, at: Micros) -
     connection.execute(sa.update(leads).where(leads.c.id == id_).values(**values))
     reviews.end(connection, [id_], "released", at, None)
     return state
-
-
-def decision_of(logged: LoggedEvent) -> DecisionMade:
-    """The body of a `decision_made` event."""
-    body = logged.event.body
-    assert isinstance(body, DecisionMade)
-    return body

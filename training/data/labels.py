@@ -15,7 +15,7 @@ from leads.content import Content, judged
 from leads.db.engine import reading
 from leads.db.event_log import read_kind
 from leads.db.items import contents
-from leads.events import ContentRef, DecisionMade, LoggedEvent, Subject
+from leads.events import ContentRef, LoggedEvent, Subject, decision_of
 from leads.rules import replaces_standing
 from leads_client.fields import DecidedBy, Verdict
 from training.config import LabelsConfig
@@ -47,7 +47,7 @@ def decided(engine: Engine, harm: str, subject_types: Iterable[str]) -> list[Lab
     """One label for each decided content of subjects of these types, in the order in which they became visible."""
     types = frozenset(subject_types)
     decisions = [x for x in read_kind(engine, "decision_made") if _is_about(x, harm, types)]
-    unnamed = {x.event.body.subject.subject for x in decisions if _body(x).content is None}
+    unnamed = {x.event.body.subject.subject for x in decisions if decision_of(x).content is None}
     with reading(engine) as connection:
         versions = contents(connection, unnamed)
     return labels_from(decisions, versions)
@@ -64,7 +64,7 @@ def labels_from(decisions: Iterable[LoggedEvent], versions: Mapping[Subject, Seq
     labels: dict[tuple[Subject, str], Label] = {}
     by_humans: dict[tuple[Subject, str], set[Verdict]] = {}
     for logged in decisions:
-        body = _body(logged)
+        body = decision_of(logged)
         content = judged(logged, versions.get(body.subject.subject, ()))
         about = body.subject.subject, content.hash
         before = labels.get(about)
@@ -81,10 +81,4 @@ def labels_from(decisions: Iterable[LoggedEvent], versions: Mapping[Subject, Seq
 
 
 def _is_about(logged: LoggedEvent, harm: str, types: frozenset[str]) -> bool:
-    return _body(logged).harm == harm and _body(logged).subject.type_id in types
-
-
-def _body(logged: LoggedEvent) -> DecisionMade:
-    body = logged.event.body
-    assert isinstance(body, DecisionMade)
-    return body
+    return decision_of(logged).harm == harm and decision_of(logged).subject.type_id in types

@@ -16,7 +16,7 @@ from leads.content import content_hash
 from leads.db import event_log, subject_events
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
-from leads.events import ContentRef, DecisionMade, Event, ItemCreated, Subject, SubjectRef
+from leads.events import ContentRef, DecisionMade, Event, ItemCreated, Subject, SubjectRef, decision_of
 from leads.policies import Policies, QueuePolicy, load_policies
 from leads.rules import standing_decision
 from leads.settings import POLICIES_FILE
@@ -26,7 +26,6 @@ from serving.queue.decisions import Ruling, decide_lead, decide_subject
 from serving.queue.leads_table import Actor, Lead, get_lead, lead_id, read_audit
 from serving.queue.offers import Offer, Offered, offer
 from serving.queue.queue import claim, list_leads
-from serving.queue.settling import decision_of
 from serving.scoring.reasons import Reason
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")

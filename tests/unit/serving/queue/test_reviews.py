@@ -10,7 +10,7 @@ from leads.content import content_hash, to_token
 from leads.db import event_log, subject_events
 from leads.db.items import current_contents
 from leads.errors import Conflict, NotFound
-from leads.events import ContentRef, DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
+from leads.events import ContentRef, DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef, decision_of
 from leads.policies import Policies, QueuePolicy, load_policies
 from leads.settings import POLICIES_FILE
 from leads_client.fields import Tier, Verdict
@@ -20,7 +20,7 @@ from serving.queue.leads_table import Actor, Lead, get_lead, lead_id, read_audit
 from serving.queue.leases import Claimed
 from serving.queue.offers import Offer, Offered, offer
 from serving.queue.queue import claim
-from serving.queue.settling import decision_of, settle
+from serving.queue.settling import settle
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 QUEUE = QueuePolicy(lease_minutes=15, max_claimed=3, reopen_after_reports=3)
