@@ -10,9 +10,9 @@ from sqlalchemy.engine import Engine
 
 from leads import corpora
 from leads.clock import Micros
-from leads.content import Content, judged_text, newest
+from leads.content import Content, judged_text, newest, ref_of
 from leads.db import event_log
-from leads.events import ACCOUNT, ItemCreated, Subject
+from leads.events import ACCOUNT, ContentRef, ItemCreated, Subject
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from leads.text import present, text_hash
@@ -33,6 +33,7 @@ class LabelledRow(NamedTuple):
         maker: equal for rows made by one account; None if the account is unknown.
         type_id: type of the subject; None for a text without a subject.
         target: the group that the text is about, if the source says so.
+        content: the version that was judged, whose text this is; None for a text without a subject.
     """
 
     text: str | None
@@ -44,6 +45,7 @@ class LabelledRow(NamedTuple):
     maker: int | None = None
     type_id: str | None = None
     target: str | None = None
+    content: ContentRef | None = None
 
 
 class Deduplicated(NamedTuple):
@@ -142,4 +144,5 @@ def _platform_row(label: Label, at: Micros, versions: Sequence[Content], config:
         label.weight(config),
         None if maker is None else number(f"{PLATFORM}:{maker}"),
         subject.type_id,
+        content=ref_of(shown) if shown else label.content,
     )

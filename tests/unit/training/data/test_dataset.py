@@ -11,11 +11,12 @@ from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
 from features.layout import missing
 from features.offline.frames import Frame
+from leads.content import content_hash
 from leads.db import event_log
 from leads.db.engine import open_engine
 from leads.db.tables import leads
 from leads.errors import NotEnoughData
-from leads.events import DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
+from leads.events import ContentRef, DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.policies import HarmPolicy, load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from training.config import TrainingConfig
@@ -90,7 +91,10 @@ def test_subjects_are_seen_as_when_they_were_scored_last(home: Settings, log: En
     assert frames.subjects == [Subject("comment", "p1")]
     assert frames.texts == ["before"]
     assert frames.as_of == [START + 10]
+    judged = ItemCreated(SubjectRef("comment", "p1"), "a1", text="before")
     assert made.rows[0].text == "before"
+    assert made.rows[0].content == ContentRef(1, content_hash(judged))
+    assert {row.content for row in made.rows[1:]} == {None}
     assert made.rows[0].violating
     assert made.labels_until == START + 20
     assert made.sources == {"corpus:youtube-spam": 200, "platform": 1}
