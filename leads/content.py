@@ -17,7 +17,7 @@ from leads.events import ContentRef, ItemCreated, LoggedEvent, decision_of
 from leads.rules import happened_at
 from leads.text import normal_form
 
-_TOKEN = re.compile(r"(\d{1,18})-([0-9a-f]{32})")
+_TOKEN = re.compile(r"([0-9]{1,18})-([0-9a-f]{32})")
 
 
 class Content(NamedTuple):

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import NamedTuple
 
 from leads.clock import Micros
-from leads.events import ACCOUNT, DecisionMade, Event, Played, Subject
+from leads.events import ACCOUNT, DecisionMade, Event, LoggedEvent, Played, Subject, decision_of
 from leads_client.fields import DecidedBy
 
 
@@ -43,28 +44,44 @@ def needs_item(subject: Subject) -> bool:
     return subject.type_id != ACCOUNT
 
 
-def replaces_standing(decision: DecisionMade, standing_by: DecidedBy | None) -> bool:
-    """Whether a decision becomes the one that stands on its subject and harm.
+class Made(NamedTuple):
+    """Who made a decision, and when it happened."""
 
-    `escalate` is not a verdict, so what stood before still stands. Automation never replaces a human's verdict.
-    Otherwise the later verdict wins.
+    by: DecidedBy
+    at: Micros
+
+
+def made(logged: LoggedEvent) -> Made:
+    """Who made a logged decision, and when."""
+    return Made(decision_of(logged).by, happened_at(logged.event.occurred_at, logged.visible_at))
+
+
+def replaces_standing(decision: LoggedEvent, standing: Made | None) -> bool:
+    """Whether a decision becomes the one that stands on its subject, harm and content.
+
+    `escalate` is not a verdict, so what stood before still stands. A human's verdict replaces automation's, and
+    automation's never a human's. Otherwise the verdict that was passed later wins, not the one that arrived later: an
+    import of old decisions changes nothing that was decided since.
 
     Args:
-        standing_by: who made the decision that stands so far; None when there is none.
+        standing: the decision that stands so far; None when there is none.
     """
-    if decision.verdict == "escalate":
+    if decision_of(decision).verdict == "escalate":
         return False
-    return not (standing_by == "human" and decision.by == "automation")
+    if standing is None:
+        return True
+    new = made(decision)
+    return new.at >= standing.at if new.by == standing.by else new.by == "human"
 
 
-def standing_decision(decisions: Iterable[DecisionMade]) -> DecisionMade | None:
-    """The decision that stands among all decisions on one subject and harm; None when there is no verdict yet.
+def standing_decision(decisions: Iterable[LoggedEvent]) -> LoggedEvent | None:
+    """The decision that stands among decisions on one subject, harm and content; None when there is no verdict yet.
 
     Args:
         decisions: in the order of the event log.
     """
-    standing: DecisionMade | None = None
+    standing: LoggedEvent | None = None
     for decision in decisions:
-        if replaces_standing(decision, standing.by if standing else None):
+        if replaces_standing(decision, made(standing) if standing else None):
             standing = decision
     return standing

@@ -20,9 +20,9 @@ from leads.clock import Micros
 from leads.content import content_hash
 from leads.events import ACCOUNT as ACCOUNT_TYPE
 from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
-from leads.rules import happened_at, replaces_standing
+from leads.rules import Made, happened_at, made, replaces_standing
 from leads.text import visible
-from leads_client.fields import DecidedBy, Verdict
+from leads_client.fields import Verdict
 
 # Plays of 30 seconds or more earn royalties; streaming farms stop soon after.
 SHORT_PLAY_S = (30.0, 36.0)
@@ -48,10 +48,13 @@ class Links(NamedTuple):
 
 
 class _Standing(NamedTuple):
-    """The verdict that stands on an item under one harm, when it was made, and who was credited with it."""
+    """The verdict that stands on an item under one harm, the decision it rests on, and who was credited with it.
+
+    `at` is when the verdict was credited; decisions that repeat it later don't change that.
+    """
 
     verdict: Verdict
-    by: DecidedBy
+    made: Made
     at: Micros
     links: Links
     reporters: tuple[str, ...]
@@ -92,7 +95,7 @@ class Router:
             case SignalReceived():
                 return list(self._signalled(body, at))
             case DecisionMade():
-                return list(self._decided(body, at))
+                return list(self._decided(logged, body, at))
 
     def links(self, subject: Subject) -> Links:
         """The subject's creator, parent and buckets, as far as they are known."""
@@ -169,19 +172,19 @@ class Router:
         else:
             yield from _signal_updates(body.kind, body.reporter_id, links_of(subject, item.links), at)
 
-    def _decided(self, body: DecisionMade, at: Micros) -> Iterator[RowUpdate]:
+    def _decided(self, logged: LoggedEvent, body: DecisionMade, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
         yield RowUpdate("item", subject.key, ("decisions",))
         about = body.harm, body.content.hash if body.content else item.content
         before = item.standing.get(about)
-        if not replaces_standing(body, before.by if before else None):
+        if not replaces_standing(logged, before.made if before else None):
             return
         if before and before.verdict == body.verdict:
-            item.standing[about] = before._replace(by=body.by)
+            item.standing[about] = before._replace(made=made(logged))
             return
         reporters = tuple(dict.fromkeys(who for who, harm in item.reporters if harm in (None, body.harm)))
-        standing = _Standing(body.verdict, body.by, at, links_of(subject, item.links), reporters)
+        standing = _Standing(body.verdict, made(logged), at, links_of(subject, item.links), reporters)
         item.standing[about] = standing
         if before:
             yield from self._credit(before, -1)

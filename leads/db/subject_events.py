@@ -75,12 +75,12 @@ def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subje
     return found
 
 
-def signals(connection: Connection, subject: Subject, *, since: int) -> list[LoggedEvent]:
-    """The signals about a subject after an offset, oldest first."""
+def signals(connection: Connection, subject: Subject) -> list[LoggedEvent]:
+    """All signals about a subject, oldest first."""
     query = (
         sa.select(events.c.offset, events.c.visible_at, events.c.raw)
         .where(events.c.type_id == subject.type_id, events.c.subject_id == subject.id)
-        .where(events.c.kind == "signal_received", NOT_A_PLAY, events.c.offset > since)
+        .where(events.c.kind == "signal_received", NOT_A_PLAY)
         .order_by(events.c.offset)
     )
     return [logged_event(row) for row in connection.execute(query)]

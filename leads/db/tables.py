@@ -96,7 +96,7 @@ leads = sa.Table(
     sa.Column("lease_until", sa.BigInteger, nullable=True),
     sa.Column("decided_at", sa.BigInteger, nullable=True),
     sa.Column("verdict", sa.Text, nullable=True),
-    # The newest decision known when the lead was opened again: it and older ones are about something else.
+    # The newest decision known when reports opened the lead again: it and older ones don't settle it any longer.
     sa.Column("reopened_after", sa.BigInteger, nullable=True),
     sa.UniqueConstraint("type_id", "subject_id", "harm", name="uq_leads_subject_harm"),
     sa.Index("ix_leads_state_harm", "state", "harm"),

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection
 
 from leads import clock
-from leads.content import of_token
+from leads.content import newest, of_token
 from leads.db import subject_events
 from leads.db.engine import reading
 from leads.db.items import contents, current_contents
@@ -36,7 +36,7 @@ from leads_client.schemas.leads import (
 from serving.http.access.harms import check_harm, shows
 from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, trail_out
 from serving.queue import decisions, leases, queue
-from serving.queue.decisions import Ruling
+from serving.queue.cases import Ruling
 from serving.queue.leads_table import Actor, Lead, LeadState, find_lead, lead_not_found, read_audit
 from serving.queue.leases import Claimed
 from serving.runtime import Runtime
@@ -178,9 +178,10 @@ def _claimed(connection: Connection, runtime: Runtime, found: Sequence[Claimed])
     versions = contents(connection, {lead.subject for lead, _ in found})
     out = []
     for claimed in found:
-        shown = [x for x in versions.get(claimed.lead.subject, ()) if x.offset == claimed.review.content.offset]
+        its = versions.get(claimed.lead.subject, ())
+        shown = [x for x in its if x.offset == claimed.review.content.offset]
         title = runtime.policies.harm(claimed.lead.harm).title
-        out.append(claimed_out(claimed, title, shown[0].item if shown else None))
+        out.append(claimed_out(claimed, title, shown[0].item if shown else None, newest(its)))
     return tuple(out)
 
 

@@ -16,6 +16,7 @@ from leads_client.schemas.leads import (
     LeadDetail,
     LeadOut,
     ModelsOut,
+    NewContent,
     RetreatOut,
     SignalOut,
     TrailOut,
@@ -50,9 +51,12 @@ def lead_out(lead: Lead) -> LeadOut:
     )
 
 
-def claimed_out(claimed: Claimed, title: str, item: ItemCreated | None) -> ClaimedLead:
-    """A claimed lead with the content that its review shows."""
+def claimed_out(claimed: Claimed, title: str, item: ItemCreated | None, held: Content | None) -> ClaimedLead:
+    """A claimed lead with the content that its review shows, and what the subject holds now if that differs."""
     lead, review = claimed
+    new = None
+    if held is not None and held.ref.hash != review.content.hash:
+        new = NewContent(content_version=to_token(held.ref), subject=subject_out(lead.subject, held.item))
     return ClaimedLead(
         id=lead.id,
         review_id=review.id,
@@ -64,6 +68,7 @@ def claimed_out(claimed: Claimed, title: str, item: ItemCreated | None) -> Claim
         model_version=lead.model_version,
         reasons=tuple(ReasonOut(code=x.code, text=x.text) for x in lead.reasons),
         lease_until=clock.to_text(lead.lease_until or 0),
+        new_content=new,
     )
 
 

@@ -8,7 +8,6 @@ deciding it.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
 from typing import NamedTuple
 
 import msgspec
@@ -17,37 +16,17 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Clock, Micros
-from leads.content import judged, newest, ref_of, to_token
-from leads.db import event_log, subject_events
-from leads.db.items import contents
+from leads.content import to_token
+from leads.db import event_log
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import ContentRef, DecisionMade, Event, Subject, SubjectRef, decision_of
 from leads.policies import Policies
 from leads.rules import standing_decision
-from leads_client.fields import DecidedBy, Verdict
 from serving.queue import reviews
-from serving.queue.leads_table import Actor, AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
-from serving.queue.reviews import Review
-from serving.queue.settling import close_lead
-
-
-class Ruling(NamedTuple):
-    """A verdict to record.
-
-    `content` is the version that the reviewer was shown; None: the one that their review names, else the current one.
-    `on_old_content`: the verdict is about that version even if the content has changed since. `appeal` allows it to
-    overturn an earlier human decision.
-    """
-
-    verdict: Verdict
-    actor: Actor
-    by: DecidedBy = "human"
-    reason: str = ""
-    appeal: bool = False
-    review_id: str | None = None
-    content: ContentRef | None = None
-    on_old_content: bool = False
+from serving.queue.cases import Case, Ruling, read_case
+from serving.queue.leads_table import AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
+from serving.queue.settling import close_decided, close_lead
 
 
 class Decided(NamedTuple):
@@ -62,18 +41,6 @@ class Decided(NamedTuple):
     repeated: bool
 
 
-class _Case(NamedTuple):
-    """What a ruling is about: the pair, its lead, the decisions so far, and the content judged and held now."""
-
-    subject: Subject
-    harm: str
-    lead: Lead | None
-    past: Sequence[DecisionMade]
-    review: Review | None
-    judged: ContentRef
-    held: ContentRef
-
-
 def decide_lead(
     connection: Connection, id_: str, ruling: Ruling, *, policies: Policies, clock_: Clock = clock.now
 ) -> Decided:
@@ -85,7 +52,7 @@ def decide_lead(
     """
     event_log.lock_head(connection)
     lead = get_lead(connection, id_, queue=policies.queue, now=clock_(), lock=True)
-    return _decide(connection, _case(connection, lead.subject, lead.harm, lead, ruling), ruling, clock_)
+    return _decide(connection, read_case(connection, lead.subject, lead.harm, lead, ruling), ruling, clock_)
 
 
 def decide_subject(
@@ -113,7 +80,7 @@ def decide_subject(
         )
     event_log.lock_head(connection)
     lead = find_lead(connection, lead_id(subject, harm), queue=policies.queue, now=clock_(), lock=True)
-    case = _case(connection, subject, harm, lead, ruling)
+    case = read_case(connection, subject, harm, lead, ruling)
     if lead is None and not case.held.offset:
         raise NotFound(
             f"{subject.type_id} {subject.id!r} is unknown.",
@@ -123,52 +90,17 @@ def decide_subject(
     return _decide(connection, case, ruling, clock_)
 
 
-def _case(connection: Connection, subject: Subject, harm: str, lead: Lead | None, ruling: Ruling) -> _Case:
-    versions = contents(connection, [subject]).get(subject, [])
-    held = ref_of(newest(versions))
-    review = _review(connection, subject, harm, ruling)
-    about = ruling.content or (review.content if review else held)
-    if about.hash != held.hash and about not in [version.ref for version in versions]:
-        raise Conflict(
-            "The subject never had this content version.",
-            field="/contentVersion",
-            remedy="Send the `contentVersion` that came with the lead, unchanged.",
-        )
-    after = _reopened_after(connection, lead_id(subject, harm)) if lead else 0
-    past = [
-        decision_of(logged)
-        for logged in subject_events.decisions(connection, [subject]).get(subject, [])
-        if decision_of(logged).harm == harm and logged.offset > after and judged(logged, versions).hash == about.hash
-    ]
-    return _Case(subject, harm, lead, past, review, about, held)
-
-
-def _reopened_after(connection: Connection, id_: str) -> int:
-    """The offset up to which decisions are about what the lead was before it was opened again; 0 if it never was."""
-    return connection.execute(sa.select(leads.c.reopened_after).where(leads.c.id == id_)).scalar() or 0
-
-
-def _review(connection: Connection, subject: Subject, harm: str, ruling: Ruling) -> Review | None:
-    """The review that the ruling ends: the one it names, else the reviewer's live one."""
-    id_ = lead_id(subject, harm)
-    if ruling.review_id is None:
-        live = reviews.live(connection, id_)
-        return live if live and live.reviewer == ruling.actor.name else None
-    review = reviews.find(connection, ruling.review_id)
-    if review is None or review.lead_id != id_ or review.reviewer != ruling.actor.name:
-        raise NotFound(
-            "This reviewer has no review with this id for the lead.",
-            field="/reviewId",
-            remedy="Send the `reviewId` that came with the claim, or leave it out.",
-        )
-    return review
-
-
-def _decide(connection: Connection, case: _Case, ruling: Ruling, clock_: Clock) -> Decided:
+def _decide(connection: Connection, case: Case, ruling: Ruling, clock_: Clock) -> Decided:
     subject, harm, lead = case.subject, case.harm, case.lead
-    if case.past and _same(case.past[-1], ruling):
-        return Decided(subject, harm, ruling, case.judged, lead, case.past[-1].review_id, repeated=True)
-    _check(standing_decision(case.past), lead, ruling)
+    if case.review and case.review.state in ("decided", "escalated"):
+        lead = _follow(connection, case, clock_())
+        return Decided(subject, harm, ruling, case.judged, lead, case.review.id, repeated=True)
+    last = decision_of(case.past[-1]) if case.past else None
+    if last and _same(last, ruling):
+        lead = _follow(connection, case, clock_())
+        return Decided(subject, harm, ruling, case.judged, lead, last.review_id, repeated=True)
+    standing = standing_decision(case.past)
+    _check(decision_of(standing) if standing else None, lead, ruling)
     if case.judged.hash != case.held.hash and not ruling.on_old_content:
         raise Conflict(
             f"The content has changed since it was shown; its version is now {to_token(case.held)}.",
@@ -180,9 +112,19 @@ def _decide(connection: Connection, case: _Case, ruling: Ruling, clock_: Clock) 
     event = _event(connection, case, ruling, review_id, at)
     offset = event_log.append_own(connection, event, clock_=clock_)
     if lead is not None:
-        lead = _settle_lead(connection, case, lead, ruling, at, offset)
+        lead = _settle_lead(connection, case, lead, ruling, at)
     _audit(connection, case, ruling, review_id, at, offset)
     return Decided(subject, harm, ruling, case.judged, lead, review_id, repeated=False)
+
+
+def _follow(connection: Connection, case: Case, at: Micros) -> Lead | None:
+    """Close the lead if it is open although what its subject holds was decided: the decision says all there is."""
+    lead = case.lead
+    if lead is None or not case.past or lead.state not in ("open", "claimed") or case.judged.hash != case.held.hash:
+        return lead
+    close_decided(connection, lead.id, case.past[-1], at)
+    changed = {"state": "decided", "verdict": decision_of(case.past[-1]).verdict, "decided_at": at}
+    return msgspec.structs.replace(lead, **changed, claimed_by=None, lease_until=None)
 
 
 def _same(decision: DecisionMade, ruling: Ruling) -> bool:
@@ -203,13 +145,16 @@ def _check(standing: DecisionMade | None, lead: Lead | None, ruling: Ruling) -> 
             remedy="Automation can't change a decision.",
         )
     if not ruling.appeal:
+        same = standing.verdict == ruling.verdict
         raise Conflict(
-            f"A human has already decided this: {standing.verdict}.",
-            remedy="To overturn the decision, send yours with `appeal: true` to POST /v1/decisions.",
+            f"A human has already decided this: {standing.verdict}{', the same verdict' if same else ''}.",
+            remedy="Nothing is left to do."
+            if same
+            else "To overturn the decision, send yours with `appeal: true` to POST /v1/decisions.",
         )
 
 
-def _event(connection: Connection, case: _Case, ruling: Ruling, review_id: str | None, at: Micros) -> Event:
+def _event(connection: Connection, case: Case, ruling: Ruling, review_id: str | None, at: Micros) -> Event:
     subject, lead = case.subject, case.lead
     body = DecisionMade(
         subject=SubjectRef(subject.type_id, subject.id),
@@ -228,7 +173,7 @@ def _event(connection: Connection, case: _Case, ruling: Ruling, review_id: str |
     return Event("d_" + hashlib.blake2b(identity.encode(), digest_size=12).hexdigest(), at, body)
 
 
-def _end_review(connection: Connection, case: _Case, ruling: Ruling, at: Micros) -> str | None:
+def _end_review(connection: Connection, case: Case, ruling: Ruling, at: Micros) -> str | None:
     """End the review that led to the ruling. Where nobody claimed the lead, a review of this moment stands for it."""
     state: reviews.ReviewState = "escalated" if ruling.verdict == "escalate" else "decided"
     if case.review is not None:
@@ -249,7 +194,7 @@ def _end_review(connection: Connection, case: _Case, ruling: Ruling, at: Micros)
     return review.id
 
 
-def _settle_lead(connection: Connection, case: _Case, lead: Lead, ruling: Ruling, at: Micros, offset: int) -> Lead:
+def _settle_lead(connection: Connection, case: Case, lead: Lead, ruling: Ruling, at: Micros) -> Lead:
     if case.judged.hash == case.held.hash:
         state = close_lead(connection, lead.id, ruling.verdict, at)
         changed = {"state": state, "verdict": ruling.verdict, "decided_at": at}
@@ -257,16 +202,14 @@ def _settle_lead(connection: Connection, case: _Case, lead: Lead, ruling: Ruling
         # The verdict counts for the old content. The lead is about the new one, which nobody has judged yet.
         changed = {"state": "open"}
         connection.execute(
-            sa.update(leads)
-            .where(leads.c.id == lead.id)
-            .values(state="open", claimed_by=None, lease_until=None, reopened_after=offset)
+            sa.update(leads).where(leads.c.id == lead.id).values(state="open", claimed_by=None, lease_until=None)
         )
     else:
         return lead
     return msgspec.structs.replace(lead, **changed, claimed_by=None, lease_until=None)
 
 
-def _audit(connection: Connection, case: _Case, ruling: Ruling, review_id: str | None, at: Micros, offset: int) -> None:
+def _audit(connection: Connection, case: Case, ruling: Ruling, review_id: str | None, at: Micros, offset: int) -> None:
     subject, harm = case.subject, case.harm
     detail = {
         "verdict": ruling.verdict,

@@ -13,11 +13,13 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.tables import leads
 from leads.errors import Conflict
-from leads.events import Subject
+from leads.events import LoggedEvent
 from leads.policies import QueuePolicy
 from serving.queue import reviews
-from serving.queue.leads_table import Actor, AuditEntry, Lead, get_lead, read_lead, select_leads, write_audit
+from serving.queue.leads_table import Actor, AuditEntry, Lead, get_lead, priority, read_lead, select_leads, write_audit
+from serving.queue.reopening import decided_pairs
 from serving.queue.reviews import Review
+from serving.queue.settling import close_decided
 
 _LEASES = Actor("leases")
 _PER_CALL = 1_000
@@ -67,17 +69,17 @@ def held(connection: Connection, reviewer: str, *, queue: QueuePolicy, now: Micr
 
 
 def release(connection: Connection, id_: str, *, actor: Actor, queue: QueuePolicy, now: Micros) -> Lead:
-    """Release a claimed lead.
+    """Release a claimed lead. It opens again, if there is still something to judge.
 
     Raises:
         NotFound: the lead doesn't exist.
         Conflict: the reviewer hasn't claimed it, or the lease has run out.
     """
     lead = _own(connection, id_, actor, queue, now)
-    _set(connection, [lead.id], **_OPEN)
     reviews.end(connection, [lead.id], "released", now, None)
     write_audit(connection, [AuditEntry(now, lead.id, lead.subject, lead.harm, "released", actor, {})])
-    return msgspec.structs.replace(lead, **_OPEN)
+    _give_back(connection, [lead], queue=queue, now=now)
+    return get_lead(connection, id_, queue=queue, now=now)
 
 
 def extend(connection: Connection, id_: str, *, actor: Actor, queue: QueuePolicy, now: Micros) -> Lead:
@@ -101,36 +103,53 @@ def any_expired(connection: Connection, now: Micros) -> bool:
     return connection.execute(query).first() is not None
 
 
-def expire(connection: Connection, now: Micros) -> int:
-    """Open the leads whose lease has run out, with an audit entry for each; returns how many there were."""
+def expire(connection: Connection, *, queue: QueuePolicy, now: Micros) -> int:
+    """End the leases that have run out, with an audit entry for each; returns how many there were.
+
+    Their leads open again, if there is still something to judge.
+    """
     query = (
-        sa.select(leads.c.id, leads.c.type_id, leads.c.subject_id, leads.c.harm, leads.c.claimed_by)
+        sa.select(*leads.c)
+        .add_columns(priority(queue, now).label("priority"))
         .where(leads.c.state == "claimed", leads.c.lease_until <= now)
         .order_by(leads.c.id)
         .limit(_PER_CALL)
         .with_for_update(skip_locked=True)
     )
-    found = connection.execute(query).all()
-    ids = [row.id for row in found]
-    _set(connection, ids, **_OPEN)
-    reviews.end(connection, ids, "expired", now, None)
+    found = [read_lead(row) for row in connection.execute(query)]
+    reviews.end(connection, [lead.id for lead in found], "expired", now, None)
     entries = [
-        AuditEntry(
-            now,
-            row.id,
-            Subject(row.type_id, row.subject_id),
-            row.harm,
-            "lease_expired",
-            _LEASES,
-            {"reviewer": row.claimed_by},
-        )
-        for row in found
+        AuditEntry(now, lead.id, lead.subject, lead.harm, "lease_expired", _LEASES, {"reviewer": lead.claimed_by})
+        for lead in found
     ]
     write_audit(connection, entries)
+    _give_back(connection, found, queue=queue, now=now)
     return len(found)
 
 
-_OPEN: dict[str, Any] = {"state": "open", "claimed_by": None, "lease_until": None}
+def _give_back(connection: Connection, claimed: Sequence[Lead], *, queue: QueuePolicy, now: Micros) -> None:
+    """Open leads that nobody holds any longer, except those in which nothing is left to judge.
+
+    While a lead is claimed, new scores don't take it from its reviewer. So its score may have fallen below the review
+    tier by now, or an edit may have brought back content that was decided before.
+    """
+    low = [lead for lead in claimed if lead.tier == "none"]
+    decided = decided_pairs(connection, [(lead.subject, lead.harm) for lead in claimed if lead.tier != "none"], queue)
+    closed: dict[str, LoggedEvent] = {}
+    for lead in claimed:
+        past = decided.get((lead.subject, lead.harm))
+        if past and past.reopening is None and past.standing:
+            closed[lead.id] = past.standing
+    free = {"claimed_by": None, "lease_until": None}
+    _set(connection, [lead.id for lead in low], state="withdrawn", **free)
+    detail = {"why": "score fell while it was claimed"}
+    write_audit(
+        connection, [AuditEntry(now, lead.id, lead.subject, lead.harm, "withdrawn", _LEASES, detail) for lead in low]
+    )
+    gone = {lead.id for lead in low} | closed.keys()
+    _set(connection, [lead.id for lead in claimed if lead.id not in gone], state="open", **free)
+    for id_, standing in closed.items():
+        close_decided(connection, id_, standing, now)
 
 
 def _own(connection: Connection, id_: str, actor: Actor, queue: QueuePolicy, now: Micros) -> Lead:

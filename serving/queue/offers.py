@@ -18,6 +18,7 @@ from leads.policies import QueuePolicy
 from leads_client.fields import Tier
 from serving.queue.leads_table import Actor, AuditEntry, effective_state, lead_id, write_audit
 from serving.queue.reopening import Pair, Reopening, decided_pairs
+from serving.queue.settling import close_decided
 from serving.scoring.reasons import Reason
 
 _CHUNK = 1_000
@@ -82,6 +83,7 @@ def offer(connection: Connection, offers: Iterable[Offer], now: Micros, queue: Q
         changed = {id_: offer_ for id_, offer_ in part.items() if id_ in stored and _applies(offer_, stored[id_])}
         withdrawn += _update(connection, changed, stored, now)
         updated += len(changed)
+        _close_decided(connection, changed, stored, now, queue)
     updated -= withdrawn
     return Offered(opened, updated, withdrawn, len(newest) - opened - updated - withdrawn)
 
@@ -104,7 +106,7 @@ def _applies(offer_: Offer, stored: Any) -> bool:
 def _open(connection: Connection, new: dict[str, Offer], now: Micros, queue: QueuePolicy) -> int:
     new = {id_: offer_ for id_, offer_ in new.items() if offer_.tier != "none"}
     decided = decided_pairs(connection, [offer_.pair for offer_ in new.values()], queue)
-    again = {id_: decided.get(offer_.pair) for id_, offer_ in new.items()}
+    again = {id_: past.reopening if (past := decided.get(offer_.pair)) else None for id_, offer_ in new.items()}
     rows = [
         {
             "id": id_,
@@ -112,7 +114,7 @@ def _open(connection: Connection, new: dict[str, Offer], now: Micros, queue: Que
             **_scored(offer_),
             "state": "open",
             "created_at": now,
-            "reopened_after": reopening.after if (reopening := again[id_]) else None,
+            "reopened_after": reopening.superseded if (reopening := again[id_]) else None,
         }
         for id_, offer_ in new.items()
         if offer_.pair not in decided or again[id_]
@@ -137,15 +139,28 @@ def _reopen(
     decided = decided_pairs(connection, [offer_.pair for offer_ in closed.values()], queue)
     opened = 0
     for id_, offer_ in closed.items():
-        reopening = decided.get(offer_.pair)
-        if reopening is None:
+        past = decided.get(offer_.pair)
+        if past is None or past.reopening is None:
             continue
+        reopening = past.reopening
         values = {"state": "open", "created_at": now, "verdict": None, "decided_at": None}
         again = sa.update(leads).where(leads.c.id == id_)
-        connection.execute(again.values(**_scored(offer_), **values, reopened_after=reopening.after))
+        connection.execute(again.values(**_scored(offer_), **values, reopened_after=reopening.superseded))
         write_audit(connection, [_audit(now, id_, offer_, "reopened", reopening)])
         opened += 1
     return opened
+
+
+def _close_decided(
+    connection: Connection, changed: dict[str, Offer], stored: dict[str, Any], now: Micros, queue: QueuePolicy
+) -> None:
+    """Close open leads whose subject holds again what was decided before, such as after an edit that was undone."""
+    open_ = {id_: offer_ for id_, offer_ in changed.items() if stored[id_].state == "open" and offer_.tier != "none"}
+    decided = decided_pairs(connection, [offer_.pair for offer_ in open_.values()], queue)
+    for id_, offer_ in open_.items():
+        past = decided.get(offer_.pair)
+        if past and past.reopening is None and past.standing:
+            close_decided(connection, id_, past.standing, now)
 
 
 def _update(connection: Connection, changed: dict[str, Offer], stored: dict[str, Any], now: Micros) -> int:

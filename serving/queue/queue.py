@@ -104,7 +104,7 @@ def claim(
         Conflict: the reviewer holds `max_claimed` leads already.
     """
     lock_name(connection, f"reviewer {actor.name}")
-    leases.expire(connection, now)
+    leases.expire(connection, queue=queue, now=now)
     free = queue.max_claimed - reviews.count_held(connection, actor.name, now)
     if free <= 0:
         raise Conflict(

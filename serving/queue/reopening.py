@@ -18,14 +18,35 @@ Pair = tuple[Subject, str]
 
 
 class Reopening(NamedTuple):
-    """Why a pair can be judged again, and the newest decision so far: it and older ones do not settle it."""
+    """Why a pair can be judged again, and the newest decision so far.
+
+    After new reports, that decision and older ones don't settle the pair any longer. After new content, decisions about
+    older content never did.
+    """
 
     why: Literal["new_content", "new_reports"]
     after: int
 
+    @property
+    def superseded(self) -> int | None:
+        """The offset up to which decisions on the same content no longer settle the pair."""
+        return self.after if self.why == "new_reports" else None
 
-def decided_pairs(connection: Connection, pairs: Collection[Pair], queue: QueuePolicy) -> dict[Pair, Reopening | None]:
-    """The pairs among these that were decided: with what makes them reviewable again, or None if nothing does."""
+
+class Past(NamedTuple):
+    """What was decided about the content that a subject holds now.
+
+    Args:
+        reopening: what makes the pair reviewable again; None if nothing does.
+        standing: the decision that stands on this content; None when there is no verdict on it.
+    """
+
+    reopening: Reopening | None
+    standing: LoggedEvent | None
+
+
+def decided_pairs(connection: Connection, pairs: Collection[Pair], queue: QueuePolicy) -> dict[Pair, Past]:
+    """The pairs among these that were decided, about this content or an earlier one."""
     past = subject_events.decisions(connection, {subject for subject, _ in pairs})
     decided = {
         (subject, harm): about
@@ -33,19 +54,19 @@ def decided_pairs(connection: Connection, pairs: Collection[Pair], queue: QueueP
         if (about := [logged for logged in past.get(subject, []) if decision_of(logged).harm == harm])
     }
     versions = contents(connection, {subject for subject, _ in decided})
-    found: dict[Pair, Reopening | None] = {}
-    for (subject, harm), decisions in decided.items():
-        found[subject, harm] = _reopening(connection, subject, decisions, versions.get(subject, []), queue)
-    return found
+    return {
+        (subject, harm): _past(connection, subject, decisions, versions.get(subject, []), queue)
+        for (subject, harm), decisions in decided.items()
+    }
 
 
-def _reopening(
+def _past(
     connection: Connection,
     subject: Subject,
     decisions: Sequence[LoggedEvent],
     versions: Sequence[Content],
     queue: QueuePolicy,
-) -> Reopening | None:
+) -> Past:
     after, held = decisions[-1].offset, newest(versions)
     by_offset = {version.offset: version.item for version in versions}
     about_held = [
@@ -55,21 +76,28 @@ def _reopening(
     ]
     if not about_held:
         # An escalated subject waits for a specialist, who gets to see that it has changed.
-        return None if decision_of(decisions[-1]).verdict == "escalate" else Reopening("new_content", after)
-    standing = standing_decision(map(decision_of, about_held))
-    if standing is None or standing.verdict != "not_violating" or decision_of(about_held[-1]).verdict == "escalate":
-        return None
-    reports = _reporters(connection, subject, standing.harm, since=about_held[-1].offset)
-    return Reopening("new_reports", after) if reports >= queue.reopen_after_reports else None
+        escalated = decision_of(decisions[-1]).verdict == "escalate"
+        return Past(None if escalated else Reopening("new_content", after), None)
+    standing = standing_decision(about_held)
+    if standing is None or decision_of(about_held[-1]).verdict == "escalate":
+        return Past(None, standing)
+    decision = decision_of(standing)
+    if decision.verdict != "not_violating":
+        return Past(None, standing)
+    reports = _new_reporters(connection, subject, decision.harm, after=about_held[-1].offset)
+    return Past(Reopening("new_reports", after) if reports >= queue.reopen_after_reports else None, standing)
 
 
-def _reporters(connection: Connection, subject: Subject, harm: str, since: int) -> int:
-    """How many people have reported the subject for this harm, or for none in particular, after an offset."""
-    reporters = set()
-    for logged in subject_events.signals(connection, subject, since=since):
+def _new_reporters(connection: Connection, subject: Subject, harm: str, after: int) -> int:
+    """How many people have reported the subject for this harm, or for none in particular, only after an offset.
+
+    A report that names nobody counts as one person.
+    """
+    before: set[str | int] = set()
+    since: set[str | int] = set()
+    for logged in subject_events.signals(connection, subject):
         body = logged.event.body
         assert isinstance(body, SignalReceived)
         if body.kind == "user_report" and body.harm in (None, harm):
-            # Reports by nobody in particular count one each.
-            reporters.add(body.reporter_id or logged.offset)
-    return len(reporters)
+            (since if logged.offset > after else before).add(body.reporter_id or logged.offset)
+    return len(since - before)

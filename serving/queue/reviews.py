@@ -18,6 +18,7 @@ from leads.content import ref_of
 from leads.db.items import current_contents
 from leads.db.tables import reviews
 from leads.events import ContentRef
+from leads_client.fields import Verdict
 from serving.queue.leads_table import Actor, Lead
 
 Purpose = Literal["ranked", "exploration", "audit", "second", "golden", "appeal"]
@@ -26,7 +27,10 @@ _CHUNK = 500
 
 
 class Review(NamedTuple):
-    """A look at a lead. `content` is what was shown, `scored_at` when the subject had last been scored by then."""
+    """A look at a lead. `content` is what was shown, `scored_at` when the subject had last been scored by then.
+
+    `verdict` is how it ended, if it ended with one.
+    """
 
     id: str
     lead_id: str
@@ -38,6 +42,7 @@ class Review(NamedTuple):
     reviewer: str
     lease_until: Micros | None
     fence: int
+    verdict: Verdict | None = None
 
 
 def start(
@@ -50,7 +55,7 @@ def start(
     lease_until: Micros | None = None,
     purpose: Purpose = "ranked",
     content: ContentRef | None = None,
-    verdict: str | None = None,
+    verdict: Verdict | None = None,
 ) -> list[Review]:
     """Start one review for each lead. The leads must be locked.
 
@@ -72,13 +77,14 @@ def start(
             actor.name,
             lease_until,
             fences.get(lead.id, 0) + 1,
+            verdict,
         )
         for lead in claimed
     ]
     rows = [
         _row(review)
         | {"rank": lead.priority, "created_at": now, "key_id": actor.key_id}
-        | {"verdict": verdict, "ended_at": None if state == "claimed" else now}
+        | {"ended_at": None if state == "claimed" else now}
         for review, lead in zip(found, claimed, strict=True)
     ]
     if rows:

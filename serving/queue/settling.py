@@ -9,9 +9,11 @@ from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
 from leads.content import judged, newest, ref_of
+from leads.db import subject_events
 from leads.db.items import contents
 from leads.db.tables import leads
-from leads.events import LoggedEvent, decision_of
+from leads.events import LoggedEvent, Subject, decision_of
+from leads.rules import standing_decision
 from leads_client.fields import Verdict
 from serving.queue import reviews
 from serving.queue.leads_table import Actor, AuditEntry, lead_id, write_audit
@@ -20,28 +22,52 @@ _EVENT_LOG = Actor("event log")
 
 
 def settle(connection: Connection, decided: Sequence[LoggedEvent]) -> int:
-    """Take leads out of the queue whose pair was decided elsewhere, such as in an ingested file; returns how many.
+    """Let leads follow decisions that were made elsewhere, such as in an ingested file; returns how many changed.
 
-    A lead that was opened again after the decision stays open.
+    An open or claimed lead leaves the queue. A decided lead takes the verdict that stands now. A lead that was opened
+    again after the decision stays open.
     """
     settled = 0
     for logged in decided:
         body = decision_of(logged)
         id_ = lead_id(body.subject.subject, body.harm)
         lead = connection.execute(sa.select(leads).where(leads.c.id == id_).with_for_update()).first()
-        if lead is None or lead.state not in ("open", "claimed") or logged.offset <= (lead.reopened_after or 0):
+        if lead is None or lead.state not in ("open", "claimed", "decided"):
             continue
-        versions = contents(connection, [body.subject.subject]).get(body.subject.subject, [])
-        if judged(logged, versions).hash != ref_of(newest(versions)).hash:
+        after = lead.reopened_after or 0
+        about = _about_held(connection, body.subject.subject, body.harm, after=after)
+        if logged.offset not in [one.offset for one in about]:
             continue
-        close_lead(connection, id_, body.verdict, logged.visible_at)
-        detail = {"verdict": body.verdict, "by": body.by, "reviewer": body.reviewer, "offset": logged.offset}
-        entry = AuditEntry(
-            logged.visible_at, id_, body.subject.subject, body.harm, "decided_elsewhere", _EVENT_LOG, detail
-        )
-        write_audit(connection, [entry])
+        standing = standing_decision(about)
+        if lead.state != "decided":
+            close_decided(connection, id_, standing or logged, logged.visible_at)
+        elif standing and decision_of(standing).verdict != lead.verdict:
+            close_decided(connection, id_, standing, logged.visible_at, action="overturned")
+        else:
+            continue
         settled += 1
     return settled
+
+
+def _about_held(connection: Connection, subject: Subject, harm: str, *, after: int) -> list[LoggedEvent]:
+    """The decisions after an offset about what the subject holds now, in the order of the log."""
+    versions = contents(connection, [subject]).get(subject, [])
+    held = ref_of(newest(versions)).hash
+    return [
+        logged
+        for logged in subject_events.decisions(connection, [subject]).get(subject, [])
+        if logged.offset > after and decision_of(logged).harm == harm and judged(logged, versions).hash == held
+    ]
+
+
+def close_decided(
+    connection: Connection, id_: str, decision: LoggedEvent, at: Micros, *, action: str = "decided_elsewhere"
+) -> None:
+    """Close a lead by a decision that was not made on it, with an audit entry."""
+    body = decision_of(decision)
+    close_lead(connection, id_, body.verdict, at)
+    detail = {"verdict": body.verdict, "by": body.by, "reviewer": body.reviewer, "offset": decision.offset}
+    write_audit(connection, [AuditEntry(at, id_, body.subject.subject, body.harm, action, _EVENT_LOG, detail)])
 
 
 def close_lead(connection: Connection, id_: str, verdict: Verdict, at: Micros) -> str:

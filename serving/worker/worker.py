@@ -211,7 +211,7 @@ class Worker:
             expired = leases.any_expired(connection, now)
         if expired:
             with self._engine.begin() as connection:
-                leases.expire(connection, now)
+                leases.expire(connection, queue=self._policies.queue, now=now)
 
     def _settle_decided(self) -> None:
         """Close leads that were decided other than through the queue."""

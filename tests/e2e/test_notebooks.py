@@ -60,7 +60,7 @@ def execute(path: Path, home: Path, folder: Path) -> dict[str, list[Any]]:
         "IPYTHONDIR": str(folder / "ipython"),
     }
     client = NotebookClient(
-        notebook, timeout=200, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
+        notebook, timeout=800, kernel_name="python3", resources={"metadata": {"path": str(path.parent)}}
     )
     client.execute(env=env)
     return {cell.id: cell.outputs for cell in notebook.cells if cell.cell_type == "code"}

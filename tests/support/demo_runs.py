@@ -19,7 +19,7 @@ from leads.db.engine import open_engine, reading
 from leads.files import write_json
 from leads.settings import load_settings
 
-LIMIT_S = 280
+LIMIT_S = 850
 
 
 # Of the simulated time in every demo of this process. As in a demo of one's own it ends when that one starts: the drift

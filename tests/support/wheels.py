@@ -30,7 +30,7 @@ def build_wheels(folder: Path) -> list[Path]:
         str(sources / "clients" / "python"),
         str(sources),
     ]
-    subprocess.run(command, check=True, timeout=280)
+    subprocess.run(command, check=True, timeout=800)
     return sorted(wheels.glob("*.whl"))
 
 

@@ -16,7 +16,7 @@ from leads.db.engine import reading
 from leads.db.event_log import read_kind
 from leads.db.items import contents
 from leads.events import ContentRef, LoggedEvent, Subject, decision_of
-from leads.rules import replaces_standing
+from leads.rules import Made, made, replaces_standing
 from leads_client.fields import DecidedBy, Verdict
 from training.config import LabelsConfig
 
@@ -62,17 +62,20 @@ def labels_from(decisions: Iterable[LoggedEvent], versions: Mapping[Subject, Seq
         versions: all content versions of the subjects whose decisions do not name the one that was judged.
     """
     labels: dict[tuple[Subject, str], Label] = {}
+    standing: dict[tuple[Subject, str], Made] = {}
     by_humans: dict[tuple[Subject, str], set[Verdict]] = {}
     for logged in decisions:
         body = decision_of(logged)
         content = judged(logged, versions.get(body.subject.subject, ()))
         about = body.subject.subject, content.hash
-        before = labels.get(about)
-        if not replaces_standing(body, before.by if before else None):
-            continue
         human = by_humans.setdefault(about, set())
-        if body.by == "human":
+        if body.by == "human" and body.verdict != "escalate":
             human.add(body.verdict)
+        if not replaces_standing(logged, standing.get(about)):
+            if about in labels:
+                labels[about] = labels[about]._replace(disputed=len(human) > 1)
+            continue
+        standing[about] = made(logged)
         violating, disputed = body.verdict == "violating", len(human) > 1
         labels[about] = Label(
             about[0], violating, logged.visible_at, body.by, content, body.lead_id, body.review_id, disputed

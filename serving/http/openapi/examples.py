@@ -133,6 +133,7 @@ _CLAIMED = {
     **_VERSION,
     "reasons": [_REASON],
     "leaseUntil": _LATER,
+    "newContent": None,
 }
 _CLAIM = {
     "lease_until": 1772367300000000,

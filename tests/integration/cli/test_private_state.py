@@ -21,7 +21,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.serving.served import served
 from tests.support.serving.world import SPAM_TEXT, publish
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow]
 
 
 def shared(path: Path) -> list[str]:

@@ -157,7 +157,7 @@ class Script:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_every_example_runs(service: httpx.Client, tmp_path: Path) -> None:
     without_curl = shutil.which("curl") is None
     script = Script(tmp_path / "errors.txt")

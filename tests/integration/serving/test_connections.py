@@ -19,7 +19,7 @@ from serving.http.access.connections import HEAD_S, MAX_HEAD_BYTES, MAX_WITHOUT_
 from tests.support.serving.served import api_workers, served
 from tests.support.serving.world import publish
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow]
 
 MB = 1_000_000
 LIMIT_S = 25.0

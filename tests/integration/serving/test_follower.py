@@ -25,7 +25,7 @@ from serving.versions.published_state import HarmState, read_state
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.slow]
 COMMAND = (sys.executable, "-m", "serving.versions.follower")
 
 

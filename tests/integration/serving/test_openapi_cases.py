@@ -47,7 +47,7 @@ def run(settings: Settings, engine: Engine, folder: Path, examples: int) -> int:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(900)
 def test_generated_requests_get_documented_responses(settings: Settings, engine: Engine, tmp_path: Path) -> None:
     assert run(settings, engine, tmp_path, 5) > 500
 

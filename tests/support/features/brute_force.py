@@ -40,6 +40,8 @@ class Item:
     standing: dict[tuple[str, str], tuple[str, str, int, tuple[str | None, ...], list[str]]] = field(
         default_factory=dict
     )
+    # When the newest decision behind the standing verdict happened.
+    latest: dict[tuple[str, str], int] = field(default_factory=dict)
 
 
 class History:
@@ -172,6 +174,9 @@ class History:
         before = item.standing.get(about)
         if body.verdict == "escalate" or (before and before[1] == "human" and body.by == "automation"):
             return
+        if before and before[1] == body.by and at < item.latest[about]:
+            return
+        item.latest[about] = at
         if before and before[0] == body.verdict:
             item.standing[about] = (before[0], body.by, *before[2:])
             return

@@ -89,10 +89,18 @@ class LeadsOut(Out, frozen=True):
     next_cursor: str | None
 
 
+class NewContent(Out, frozen=True):
+    """What a subject holds now, and the name of this version."""
+
+    content_version: str
+    subject: SubjectOut
+
+
 class ClaimedLead(Out, frozen=True):
     """A lead as its reviewer sees it: without score, tier and priority, which could bias the verdict.
 
-    `reviewId` names this look at the lead, and `contentVersion` the content that it shows.
+    `reviewId` names this look at the lead, and `contentVersion` the content that it shows. `newContent` is what the
+    subject holds now, if it has been edited since; null otherwise.
     """
 
     id: str
@@ -105,6 +113,7 @@ class ClaimedLead(Out, frozen=True):
     model_version: str
     reasons: tuple[ReasonOut, ...]
     lease_until: str
+    new_content: NewContent | None = None
 
 
 class ClaimedOut(Out, frozen=True):

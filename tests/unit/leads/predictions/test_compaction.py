@@ -202,7 +202,7 @@ def test_killed_at_any_step_nothing_is_lost_nor_there_twice(tmp_path: Path) -> N
     for folder in folders:
         shutil.copytree(world, folder)
     done = subprocess.run(
-        [sys.executable, "-c", KILLED, *map(str, folders)], capture_output=True, text=True, timeout=200, check=True
+        [sys.executable, "-c", KILLED, *map(str, folders)], capture_output=True, text=True, timeout=800, check=True
     )
     ends = [int(line) for line in done.stdout.split()]
     assert len(ends) == len(folders)

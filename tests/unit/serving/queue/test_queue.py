@@ -22,7 +22,8 @@ from leads.rules import standing_decision
 from leads.settings import POLICIES_FILE
 from leads_client.fields import DecidedBy, Tier, Verdict
 from serving.queue import leases
-from serving.queue.decisions import Ruling, decide_lead, decide_subject
+from serving.queue.cases import Ruling
+from serving.queue.decisions import decide_lead, decide_subject
 from serving.queue.leads_table import Actor, Lead, get_lead, lead_id, read_audit
 from serving.queue.offers import Offer, Offered, offer
 from serving.queue.queue import claim, list_leads
@@ -309,12 +310,12 @@ def test_a_human_outranks_automation_and_an_appeal_overturns(any_engine: Engine,
         decide(any_engine, ruling("violating", "bot", "automation", appeal=True), policies)
     decide(any_engine, ruling("violating", "eve", appeal=True), policies)
     with any_engine.begin() as connection:
-        past = [decision_of(logged) for logged in subject_events.decisions(connection, [subject])[subject]]
+        logged = subject_events.decisions(connection, [subject])[subject]
         actions = [x.action for x in read_audit(connection, lead_id(subject, "spam"))]
-    assert [x.verdict for x in past] == ["violating", "not_violating", "violating"]
-    stands = standing_decision(past)
+    assert [decision_of(x).verdict for x in logged] == ["violating", "not_violating", "violating"]
+    stands = standing_decision(logged)
     assert stands is not None
-    assert stands.reviewer == "eve"
+    assert decision_of(stands).reviewer == "eve"
     assert actions == ["offered", "decided", "decided", "overturned"]
     assert lead_of(any_engine, an_offer()).verdict == "violating"
 

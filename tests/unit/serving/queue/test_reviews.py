@@ -15,7 +15,8 @@ from leads.policies import Policies, QueuePolicy, load_policies
 from leads.settings import POLICIES_FILE
 from leads_client.fields import Tier, Verdict
 from serving.queue import leases, reviews
-from serving.queue.decisions import Decided, Ruling, decide_lead, decide_subject
+from serving.queue.cases import Ruling
+from serving.queue.decisions import Decided, decide_lead, decide_subject
 from serving.queue.leads_table import Actor, Lead, get_lead, lead_id, read_audit
 from serving.queue.leases import Claimed
 from serving.queue.offers import Offer, Offered, offer
@@ -55,6 +56,21 @@ class Queue:
         event = Event(f"i{self.count}", occurred_at or now, body)
         with self.engine.begin() as connection:
             return event_log.append(connection, "test", [event], clock_=lambda: now).head.offset
+
+    def import_decision(self, verdict: Verdict, *, occurred_at: int | None = None, reviewer: str = "eve") -> None:
+        now = self.tick()
+        body = DecisionMade(REF, "spam", verdict, "human", reviewer)
+        with self.engine.begin() as connection:
+            new = Event(f"d{self.count}", occurred_at or now, body)
+            event_log.append(connection, "file", [new], clock_=lambda: now)
+                connection, "file", [Event(f"d{self.count}", occurred_at or now, body)], clock_=lambda: now
+            )
+            settle(connection, subject_events.decisions(connection, [SUBJECT])[SUBJECT][-1:])
+
+    def release(self, reviewer: str = "ann") -> Lead:
+        now = self.tick()
+        with self.engine.begin() as connection:
+            return leases.release(connection, LEAD, actor=Actor(reviewer), queue=QUEUE, now=now)
 
     def report(self, reporter: str, harm: str | None = "spam") -> None:
         now = self.tick()
@@ -293,8 +309,8 @@ def test_a_reviewer_holds_a_limited_number_of_leads_and_can_list_and_extend_them
     with queue.engine.begin() as connection:
         assert [x.lead.id for x in leases.held(connection, "ann", queue=QUEUE, now=queue.now, limit=10)] == [last.id]
         assert leases.any_expired(connection, queue.now)
-        assert leases.expire(connection, queue.now) == 2
-        assert leases.expire(connection, queue.now) == 0
+        assert leases.expire(connection, queue=QUEUE, now=queue.now) == 2
+        assert leases.expire(connection, queue=QUEUE, now=queue.now) == 0
         with pytest.raises(Conflict, match="has not claimed"):
             leases.extend(connection, held[0].lead.id, actor=Actor("ann"), queue=QUEUE, now=queue.now)
         review = reviews.find(connection, held[0].review.id)
@@ -313,3 +329,132 @@ def test_each_claim_of_a_lead_has_a_higher_fence(queue: Queue) -> None:
         with queue.engine.begin() as connection:
             leases.release(connection, lead.id, actor=Actor(reviewer), queue=QUEUE, now=queue.now)
     assert fences == [1, 2, 3]
+
+
+def test_a_verdict_on_old_content_stands_until_an_appeal(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    ((_, review),) = queue.claim()
+    queue.write(HARMLESS)
+    assert not queue.decide("violating", on_old_content=True).repeated
+    assert queue.decide("violating", on_old_content=True, content=review.content).repeated
+    assert queue.decide("violating", on_old_content=True, review_id=review.id).repeated
+    for decide in (queue.decide, queue.decide_subject):
+        for reviewer in ("ann", "bob"):
+            with pytest.raises(Conflict, match="already decided this: violating"):
+                decide("not_violating", reviewer, on_old_content=True, content=review.content)
+    assert len(queue.decisions()) == 1
+    queue.decide_subject("not_violating", "bob", on_old_content=True, content=review.content, appeal=True)
+    assert [x.verdict for x in queue.decisions()] == ["violating", "not_violating"]
+
+
+def test_new_content_reopens_a_lead_and_leaves_the_old_verdict_alone(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    ((_, review),) = queue.claim()
+    queue.decide("violating")
+    queue.write("other spam at https://y.io")
+    assert queue.score().opened == 1
+    with pytest.raises(Conflict, match="already decided this: violating"):
+        queue.decide("not_violating", "bob", on_old_content=True, content=review.content)
+    assert queue.decide("not_violating", "bob").lead is not None
+    assert queue.lead().verdict == "not_violating"
+
+
+def test_an_edit_that_is_undone_closes_the_lead_by_the_verdict_that_stands(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    queue.decide("violating")
+    queue.write("other spam at https://y.io")
+    queue.score()
+    assert queue.lead().state == "open"
+    queue.write(SPAM)
+    with pytest.raises(Conflict, match="already decided this: violating"):
+        queue.decide("not_violating", "bob")
+    queue.score()
+    assert (queue.lead().state, queue.lead().verdict) == ("decided", "violating")
+    assert queue.trail()[-1] == "decided_elsewhere"
+
+
+def test_repeating_a_verdict_closes_a_lead_that_an_undone_edit_left_open(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    queue.decide("violating")
+    queue.write("other spam at https://y.io")
+    queue.score()
+    queue.claim("bob")
+    queue.write(SPAM)
+    assert queue.release("bob").state == "decided"
+    assert queue.lead().verdict == "violating"
+
+
+def test_a_finished_review_decides_nothing_more(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    ((_, review),) = queue.claim()
+    queue.decide("not_violating", review_id=review.id)
+    for n in range(3):
+        queue.report(f"r{n}")
+    queue.score()
+    assert queue.lead().state == "open"
+    assert queue.decide("not_violating", review_id=review.id).repeated
+    assert queue.lead().state == "open"
+    with pytest.raises(Conflict, match="review has ended with the verdict not_violating"):
+        queue.decide("violating", review_id=review.id)
+    assert not queue.decide("violating").repeated
+
+
+def test_only_people_who_had_not_reported_before_the_verdict_reopen_a_pair(queue: Queue) -> None:
+    queue.write(SPAM)
+    for n in range(3):
+        queue.report(f"r{n}")
+    queue.score()
+    queue.decide("not_violating")
+    for n in range(3):
+        queue.report(f"r{n}")
+    assert queue.score().opened == 0
+    for n in range(3, 6):
+        queue.report(f"r{n}")
+    assert queue.score().opened == 1
+
+
+def test_a_lead_whose_score_fell_while_it_was_claimed_is_withdrawn_when_it_is_free(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    queue.claim()
+    queue.write(HARMLESS)
+    queue.score("none")
+    assert queue.lead().state == "claimed"
+    assert queue.release().state == "withdrawn"
+    assert queue.trail()[-2:] == ["released", "withdrawn"]
+    queue.score()
+    queue.claim()
+    queue.score("none")
+    queue.now += 20 * clock.MINUTE
+    with queue.engine.begin() as connection:
+        assert leases.expire(connection, queue=QUEUE, now=queue.now) == 1
+    assert queue.lead().state == "withdrawn"
+
+
+def test_a_decision_from_a_file_and_the_lead_agree(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    queue.decide("violating")
+    queue.import_decision("not_violating", occurred_at=NOW)
+    assert queue.lead().verdict == "violating"
+    queue.import_decision("not_violating")
+    assert queue.lead().verdict == "not_violating"
+    assert queue.trail()[-1] == "overturned"
+    assert queue.decide_subject("violating", "ann", appeal=True).lead is not None
+    assert queue.lead().verdict == "violating"
+
+
+def test_a_content_version_that_the_subject_never_had_is_refused(queue: Queue) -> None:
+    offset = queue.write(HARMLESS)
+    queue.write(SPAM)
+    queue.score()
+    held = queue.held()
+    for wrong in (offset, 1_000_000):
+        with pytest.raises(Conflict, match="never had this content version"):
+            queue.decide("violating", content=ContentRef(wrong, held.hash))
+    assert queue.decide("violating", content=held).content == held

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import msgspec
 from sqlalchemy.engine import Engine
 
 from leads.content import Content
@@ -37,6 +38,13 @@ def test_the_latest_human_verdict_counts() -> None:
 def test_a_human_outranks_automation_whichever_came_first() -> None:
     assert only(decision(1, "violating"), decision(2, "not_violating", by="automation")) == [("c1", True, 1)]
     assert only(decision(1, "not_violating", by="automation"), decision(2, "violating")) == [("c1", True, 2)]
+
+
+def test_an_old_decision_that_is_imported_later_changes_nothing() -> None:
+    late = decision(3, "not_violating")
+    old = late._replace(event=msgspec.structs.replace(late.event, occurred_at=START + 1))
+    assert only(decision(2, "violating"), old) == [("c1", True, 2)]
+    assert labels_from([decision(2, "violating"), old], {})[0].disputed
 
 
 def test_automation_labels_where_no_human_did() -> None:
