@@ -43,10 +43,10 @@ def simulate(
 def ingest(
     file: Annotated[
         Path,
-        typer.Argument(help="JSON Lines file with one event per line, as the API takes them or as the log keeps them."),
+        typer.Argument(help="JSON Lines file, one event per line, in the API's or the log's format."),
     ],
     sender: Annotated[
-        str, typer.Option(help="Name of the system whose event IDs the file uses. Default: file, for all files.")
+        str, typer.Option(help="Name of the system whose event IDs the file uses. Files without it share one sender.")
     ] = "file",
     quiet: Quiet = False,
 ) -> None:
