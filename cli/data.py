@@ -62,12 +62,12 @@ def ingest(
     if result.moved.served:
         note(
             f"{result.moved.served:,} of them became visible later than their file says: predictions had been served "
-            "after that time, without knowing these events."
+            "after that time, without these events."
         )
     if result.moved.order:
         note(
-            f"{result.moved.order:,} of them became visible later than their file says: the log, or the file before "
-            "them, had later events."
+            f"{result.moved.order:,} of them became visible later than their file says: the log, or an earlier line of "
+            "the file, had a later time."
         )
     if not quiet:
         next_steps(
