@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.compare BASE_DIR [--name features|serving] [--pairs N] [--limit RATIO] [--json PATH]
 
-Both checkouts run the same benchmark with `--quick`, in turns. Each uses its own code and its own `.venv`. For each
+Both checkouts run the same benchmark with `--quick`, alternately. Each uses its own code and its own `.venv`. For each
 timing that both report, the table shows a ratio: the time in this checkout divided by the time in the other one. It is
 the geometric mean over the pairs, with its 95% t interval. Rates are inverted, so more than 1 always means slower. The
 verdict is `slower` if the whole interval is above the limit, `kept` if the whole interval is at or below it, and

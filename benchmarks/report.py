@@ -162,7 +162,7 @@ def value_text(measure: Measure, digits: str = ".4g") -> str:
 
 def _table(title: str, measures: Sequence[Measure]) -> Table:
     table = Table(title=title, title_justify="left")
-    for name in ("measure", "value", "unit", "bar", "holds"):
+    for name in ("measure", "value", "unit", "bar", "within bar"):
         table.add_column(name, justify="right" if name == "value" else "left")
     verdicts = {True: "[green]yes[/green]", False: "[red]no[/red]", None: ""}
     for measure in measures:

@@ -43,10 +43,10 @@ def simulate(
 def ingest(
     file: Annotated[
         Path,
-        typer.Argument(help="JSON Lines file with one event per line, as the API takes them or as the log keeps them."),
+        typer.Argument(help="JSON Lines file, one event per line, in the API's or the log's format."),
     ],
     sender: Annotated[
-        str, typer.Option(help="Name of the system whose event IDs the file uses. Default: file, for all files.")
+        str, typer.Option(help="Name of the system whose event IDs the file uses. Files without it share one sender.")
     ] = "file",
     quiet: Quiet = False,
 ) -> None:
@@ -62,12 +62,12 @@ def ingest(
     if result.moved.served:
         note(
             f"{result.moved.served:,} of them became visible later than their file says: predictions had been served "
-            "after that time, without knowing these events."
+            "after that time, without these events."
         )
     if result.moved.order:
         note(
-            f"{result.moved.order:,} of them became visible later than their file says: the log, or the file before "
-            "them, had later events."
+            f"{result.moved.order:,} of them became visible later than their file says: the log, or an earlier line of "
+            "the file, had a later time."
         )
     if not quiet:
         next_steps(

@@ -13,7 +13,7 @@ keys_app = typer.Typer(help="Create, list and revoke API keys.", no_args_is_help
 
 @keys_app.command("create")
 def keys_create(
-    name: Annotated[str, typer.Argument(help="Who will use the key.")],
+    name: Annotated[str, typer.Argument(help="Who or what will use the key.")],
     scope: Annotated[
         list[str] | None,
         typer.Option(
@@ -24,11 +24,13 @@ def keys_create(
     harm: Annotated[list[str] | None, typer.Option(help="Limit the key to this harm; repeat for several.")] = None,
     reviewer: Annotated[
         str | None,
-        typer.Option(help="The reviewer that the key acts as. Default: NAME, unless the key has act_as or admin."),
+        typer.Option(help="Reviewer that the key acts as. Default: NAME, unless the key has act_as or admin."),
     ] = None,
     sender: Annotated[
         str | None,
-        typer.Option(help="Whose event IDs the key uses. Default: a new sender. To replace a key, give its sender."),
+        typer.Option(
+            help="Sender of the key's events. Default: a new one. If the key replaces another, give that key's sender."
+        ),
     ] = None,
     rate: Annotated[
         float | None, typer.Option(min=0, help="Requests per second, or 0 for no limit. Default: LEADS_RATE_LIMIT.")

@@ -29,7 +29,7 @@ def labels_show(
     harm: ImportedHarm,
     name: Annotated[str | None, typer.Argument(help="Name of the labels. Default: all of the harm's files.")] = None,
 ) -> None:
-    """Show how many rows of a file count in training, and which texts were imported with both labels."""
+    """Show how many rows of each file count, and which texts were imported with both labels."""
     from cli.ui.labels.files import show_files
 
     show_files(read_settings(), harm, name)
@@ -39,7 +39,7 @@ def labels_show(
 def labels_remove(
     harm: ImportedHarm, name: Annotated[str, typer.Argument(help="Name, as shown by `leads labels list`.")]
 ) -> None:
-    """Stop training on a file's labels. Versions trained on them stay, and so does the file they came from."""
+    """Stop training on a file's labels. Versions trained on them and the original file are kept."""
     from cli.ui.labels.files import remove_file
 
     remove_file(read_settings(), harm, name)

@@ -23,12 +23,12 @@ def _number(version: str | None) -> str | None:
 Version = Annotated[str, typer.Argument(help="Version number, as shown by `leads models list`.", callback=_number)]
 Why = Annotated[str | None, typer.Option("--why", help="Reason, kept in the history.")]
 By = Annotated[str | None, typer.Option("--by", help="Who makes the change. Default: the current user.")]
-Override = Annotated[bool, typer.Option("--override", help="Make the change even if a check fails. Needs --why.")]
+Override = Annotated[bool, typer.Option("--override", help="Promote the version even if a check fails. Needs --why.")]
 
 
 @models_app.command("list")
 def models_list() -> None:
-    """List each harm's versions, and which one serves."""
+    """List each harm's versions and their roles."""
     from cli.ui.models.versions import show_versions
 
     show_versions(*read_configuration())
@@ -74,7 +74,15 @@ def models_rollback(harm: Harm, why: Why = None, by: By = None) -> None:
 
 
 @models_app.command("retire")
-def models_retire(harm: Harm, version: Version, why: Why = None, by: By = None, override: Override = False) -> None:
+def models_retire(
+    harm: Harm,
+    version: Version,
+    why: Why = None,
+    by: By = None,
+    override: Annotated[
+        bool, typer.Option("--override", help="Retire the version even if it is the champion. Needs --why.")
+    ] = False,
+) -> None:
     """Retire a version: it never serves again. Retiring the champion needs --override, and rolls back."""
     from cli.ui.models.changes import retire
 
@@ -90,7 +98,7 @@ def models_canary(
     why: Why = None,
     by: By = None,
 ) -> None:
-    """Let a version serve a share of the subjects. It retreats if it fails, is slow or scores differently."""
+    """Let a version serve a share of the subjects. It stops by itself if it fails, is slow or scores differently."""
     from cli.ui.models.changes import start_canary, stop_canary
 
     if stop == (version is not None):

@@ -38,7 +38,7 @@ def skew(
     json: Annotated[Path | None, typer.Option(help="Also write the full result to this JSON file.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Check for training-serving skew by recomputing logged features. Exits with code 3 if any differ."""
+    """Check for training-serving skew by recomputing logged features. Exits with code 3 if any feature differs."""
     from cli.ui.skew import show_skew
 
     settings, policies = read_configuration()

@@ -34,7 +34,7 @@ def serve(
 
 
 def worker(
-    once: Annotated[bool, typer.Option("--once", help="Process the events in the log, then stop.")] = False,
+    once: Annotated[bool, typer.Option("--once", help="Process the events now in the log, then stop.")] = False,
     rebuild: Annotated[
         bool, typer.Option("--rebuild", help="Delete all feature rows first and compute them again.")
     ] = False,
@@ -53,7 +53,7 @@ def worker(
     partitions = chosen_partitions(settings, partition)
     if rebuild:
         scored = delete_features(settings)
-        note(f"Deleted all feature rows. Computing them again; events up to {scored:,} are not scored again.")
+        note(f"Deleted all feature rows. Computing them again. Events up to {scored:,} are not scored again.")
     if once:
         process_once(settings, partitions, quiet=quiet)
     else:
@@ -65,17 +65,19 @@ def score_backlog(
         list[str] | None, typer.Option(help="Only this harm; repeat for several. Default: all that have a champion.")
     ] = None,
     since: Annotated[
-        str | None, typer.Option(help="Only subjects whose last event became visible since this time, in RFC 3339.")
+        str | None,
+        typer.Option(help="Only subjects whose last event became visible at this time (RFC 3339) or later."),
     ] = None,
     limit: Annotated[
-        int | None, typer.Option(min=1, help="Score about this many subjects of each harm, the newest ones.")
+        int | None, typer.Option(min=1, help="Score about this many subjects of each harm, newest first.")
     ] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Only count the subjects.")] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Score subjects that were never scored for a harm, because nothing happened to them since it has had a champion.
+    """Score subjects that have never been scored for a harm because no event has touched them since the harm got its
+    first champion.
 
-    Newest subjects first. Run it again to continue where it stopped.
+    The newest subjects are scored first. To continue where the command stopped, run it again.
     """
     from cli.ui.worker import score_and_show, show_backlog
 

@@ -21,7 +21,7 @@ def train(
     harms: Harms = None,
     every: All = False,
     tune: Annotated[
-        bool, typer.Option("--tune", help="Search for a better configuration first; takes minutes.")
+        bool, typer.Option("--tune", help="Search for a better configuration first; takes a few minutes.")
     ] = False,
     trials: Annotated[int | None, typer.Option(min=1, help="With --tune: number of configurations to try.")] = None,
     minutes: Annotated[float | None, typer.Option(min=0.01, help="With --tune: time limit per harm.")] = None,
@@ -36,11 +36,12 @@ def train(
     harm: Annotated[str | None, _of_file("--harm", "Harm of the labels, if not given as an argument.")] = None,
     text: Annotated[str | None, _of_file("--text", "Text column.")] = None,
     label: Annotated[
-        str | None, _of_file("--label", "Label column: 1/0, yes/no, y/n, true/false, t/f; empty: none.")
+        str | None,
+        _of_file("--label", "Label column: 1/0, yes/no, y/n, true/false, t/f; rows without a label are skipped."),
     ] = None,
     id_: Annotated[
         str | None,
-        _of_file("--id", "ID column, shown in lists of conflicting labels. Nothing is joined by it."),
+        _of_file("--id", "ID column, shown in lists of conflicting labels. It isn't used to look up items."),
     ] = None,
     time: Annotated[
         str | None,
@@ -54,15 +55,15 @@ def train(
         str | None, _of_file("--author", "Author column; an author's texts stay together when the rows are split.")
     ] = None,
     weight: Annotated[
-        str | None, _of_file("--weight", "Column with the weight of each row, above 0; empty: 1.")
+        str | None, _of_file("--weight", "Column with the weight of each row, above 0; an empty weight means 1.")
     ] = None,
     target: Annotated[
         str | None,
-        _of_file("--target", "Column that names the group each text is about; metrics are also reported by group."),
+        _of_file("--target", "Column that names the group each text is about; figures are also given for each group."),
     ] = None,
     name: Annotated[str | None, _of_file("--name", "Name for these labels. Default: the file's name.")] = None,
     replace: Annotated[
-        bool, typer.Option("--replace", help="Replace labels of the same name.", rich_help_panel=_OWN_LABELS)
+        bool, typer.Option("--replace", help="Replace labels that have the same name.", rich_help_panel=_OWN_LABELS)
     ] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -76,7 +77,7 @@ def train(
         from training.data.own_labels import Columns
 
         if len(named) != 1 or every:
-            raise typer.BadParameter("Name the one harm that the labels are about.", param_hint="HARM")
+            raise typer.BadParameter("Name one harm, to which the labels belong.", param_hint="HARM")
         if text is None or label is None:
             raise typer.BadParameter("Name the text and label columns.", param_hint="--text, --label")
         columns = Columns(text, label, id_, time, author, weight, target)
@@ -97,7 +98,10 @@ def retrain(
     ] = False,
     quiet: Quiet = False,
 ) -> None:
-    """Retrain the harms that have enough new labels or drift. Promote versions that pass, if the policy allows it."""
+    """Retrain harms with enough new labels, or with drift and at least one new label.
+
+    Versions that pass the gate are promoted, if the policy allows it.
+    """
     from cli.ui.training import retrain_harms
 
     _check_harms(harms or [], every)

@@ -1,4 +1,4 @@
-"""Marks in the database until when this process has served predictions, so that no event gets an earlier place."""
+"""Records in the database the time of this process's last prediction, so that no event becomes visible before it."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ class ServedMark:
                 failing = False
             except (Unavailable, sa.exc.SQLAlchemyError) as error:
                 if not failing:
-                    _log.warning("can't mark until when predictions were served, trying again: %s", error)
+                    _log.warning("can't record the time of the last prediction, trying again: %s", error)
                 failing = True
                 self._ended.wait(_RETRY_S)
                 self._wake.set()

@@ -2,7 +2,7 @@
 
 Run: python -m benchmarks.features [--quick] [--json PATH]
 
-Every comparison uses the same entities and measures the two sides in turns. Feast runs
+Every comparison uses the same entities and measures the two sides alternately. Feast runs
 `get_online_features(...).to_dict()` and `write_to_online_store` on a view with one float feature per column. It also
 runs `write_to_offline_store`, which reads and rewrites the whole Parquet file. The stores' own clients read the very
 same keys in one pipeline or one query.

@@ -2,10 +2,10 @@
 
 Run: python -m benchmarks.serving [--quick] [--soak [SECONDS]] [--json PATH]
 
-All servers run at once, with one process each, and are measured in turns. The peer is `feast serve` and `mlflow models
-serve`, joined by a thin client that gets some of its input for free (see `systems.peer`). The floor has two parts: a
-BentoML route that does nothing, and the work that no service can leave out, done in this process. That work is one
-query for the stored texts, a pipelined read of the same Redis keys, `np.frombuffer`, `inplace_predict` and JSON.
+All servers run at once, with one process each, and are measured alternately. The peer is `feast serve` and `mlflow
+models serve`, joined by a thin client that gets some of its input for free (see `systems.peer`). The floor has two
+parts: a BentoML route that does nothing, and the work that no service can leave out, done in this process. That work is
+one query for the stored texts, a pipelined read of the same Redis keys, `np.frombuffer`, `inplace_predict` and JSON.
 Requests contain only the ids of known comments. Their texts have been scored before, as in production, where a text is
 scored when it arrives.
 

@@ -105,7 +105,7 @@ def alias_moves(world: ServedWorld, folder: Path, moves: int) -> list[Measure]:
     registry.set_alias(HARM, CHAMPION, "1")
     return [
         at_most(
-            "alias moved → both processes of a two-process service serve the version, slowest move",
+            "slowest time from moving the alias until both API processes serve the version",
             max(took),
             "s",
             _BAR_S,

@@ -1,4 +1,4 @@
-"""This service, its peer and the floor, all running at once and measured in turns."""
+"""This service, its peer and the floor, all running at once and measured alternately."""
 
 from __future__ import annotations
 

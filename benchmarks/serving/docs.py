@@ -28,4 +28,4 @@ def write_docs(grids: Sequence[Grid], measures: Sequence[Measure], path: Path = 
 def _bars(measures: Sequence[Measure]) -> str:
     verdicts = {True: "yes", False: "**no**", None: ""}
     rows = [(x.name, f"{value_text(x, ',.4g')} {x.unit}", x.bar, verdicts[x.holds]) for x in measures]
-    return Grid("Bars, and the values behind them", ("measure", "value", "bar", "holds"), rows).markdown()
+    return Grid("Values, and their bars", ("measure", "value", "bar", "within bar"), rows).markdown()

@@ -118,7 +118,7 @@ def _by_load(results: Results, title: str, text: Callable[[Cell, Outcome], str])
     for connections, harms in dict.fromkeys((cell.connections, cell.harms) for cell in results.cells):
         for name in results.systems:
             cells = [Cell(n, connections, harms) for n in sizes]
-            rows.append((name, str(connections), str(harms), *(shown(name, cell) for cell in cells)))
+            rows.append((_system(name), str(connections), str(harms), *(shown(name, cell) for cell in cells)))
     for cell in results.noop_cells:
         rows.append((NOOP, str(cell.connections), "", shown(NOOP, cell), *[""] * (len(sizes) - 1)))
     return Grid(title, ("system", "connections", "harms", *_sizes(sizes)), rows)
@@ -144,7 +144,7 @@ def _processor(results: Results) -> Grid:
 
     for harms in dict.fromkeys(cell.harms for cell in cells):
         for name in (*results.systems, FLOOR):
-            rows.append((name, str(harms), *(shown(name, Cell(n, 1, harms)) for n in sizes)))
+            rows.append((_system(name), str(harms), *(shown(name, Cell(n, 1, harms)) for n in sizes)))
     return Grid("Seconds of the servers' processor time per 1,000 items", ("system", "harms", *_sizes(sizes)), rows)
 
 
@@ -157,8 +157,17 @@ def _stages(results: Results) -> Grid:
     stages = dict.fromkeys(stage for column in columns for stage in column if stage != WHOLE)
     rows = [(stage, *(f"{column.get(stage, 0.0):,.0f}" for column in columns)) for stage in (*stages, WHOLE)]
     rows.append(("seen by the client, p50", *(f"{outcome.p50 * 1_000:,.0f}" for _, _, outcome in found)))
-    head = ("stage", *(f"{name}, {_sizes([cell.items])[0]}" for name, cell, _ in found))
+    head = ("stage", *(f"{_system(name)}, {_sizes([cell.items])[0]}" for name, cell, _ in found))
     return Grid("Where the time of a request goes, µs", head, rows if columns else [])
+
+
+def _system(name: str) -> str:
+    """A system's name in a table; ours are named after their online store.
+
+    >>> _system(REDIS), _system(FLOOR)
+    ('ours, Redis', 'floor')
+    """
+    return f"ours, {name}" if name in (REDIS, SQLITE) else name
 
 
 def _sizes(sizes: Sequence[int]) -> list[str]:

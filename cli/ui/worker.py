@@ -81,7 +81,7 @@ def note_never_scored(settings: Settings, policies: Policies, harms: Collection[
     if found:
         listed = ", ".join(f"{harm} ({count})" for harm, count in found.items())
         note(
-            f"Never scored, because no event has touched them since the harm has had a champion: {listed}. "
+            f"Never scored, because no event has touched them since the harm got its first champion: {listed}. "
             "To score them: leads score-backlog"
         )
 

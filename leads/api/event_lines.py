@@ -117,7 +117,7 @@ def _type_of(shape: _Shape) -> type[_ApiLine]:
         )
     raise InvalidInput(
         "The line is not an event.",
-        remedy="Write an item, a signal, a play or a decision as the API takes them, or an event with a body.",
+        remedy="Write an item, a signal, a play or a decision in the API's format, or an event with a body.",
     )
 
 

@@ -14,7 +14,7 @@ from leads.db.tables import LEGACY_SENDER, events
 from leads.errors import Conflict, InvalidInput, together
 from leads.events import Event, decode_event, encode
 
-# The sender of events that the platform itself makes, such as decisions. No key and no file may use it.
+# The sender of events that Lead Serving itself makes, such as decisions. No key and no file may use it.
 OWN_SENDER = "leads"
 RESERVED_SENDERS = frozenset((OWN_SENDER, LEGACY_SENDER))
 _SENDER = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")

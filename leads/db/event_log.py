@@ -4,8 +4,8 @@ Offsets and `visible_at` are assigned in commit order: an append locks the singl
 a reader that has seen offset n never sees a smaller offset appear later. Appends therefore run one at a time; batch
 events to append many. A sender's event ids are its own: see `leads.db.event_ids`.
 
-A recorded history keeps its own `visible_at` only where nothing was served after it: a prediction did not know an event
-that was appended later, and training must not believe that it did.
+A recorded history keeps its own `visible_at` only if no prediction was served after it. Otherwise, training would treat
+its events as known to predictions that were served before they were appended.
 """
 
 from __future__ import annotations

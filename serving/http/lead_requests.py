@@ -160,7 +160,7 @@ def _actor(key: ApiKey, reviewer: str | None) -> Actor:
 def _ruling(key: ApiKey, body: DecisionIn) -> Ruling:
     if body.by != "human":
         raise AccessDenied(
-            "Only the platform itself decides as automation.", field="/by", remedy="Leave out `by`, or send `human`."
+            "API callers can't decide as automation.", field="/by", remedy="Leave out `by`, or send `human`."
         )
     content = None if body.content_version is None else of_token(body.content_version, field="/contentVersion")
     return Ruling(

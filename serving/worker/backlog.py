@@ -1,4 +1,4 @@
-"""The backlog of a harm: subjects that no event has touched since the harm has had a champion.
+"""The backlog of a harm: subjects that no event has touched since the harm got its first champion.
 
 The worker scores a subject when an event touches it, so it never scored these.
 

@@ -86,7 +86,7 @@ def retire(
     with _lifecycle(settings, policies, harm) as lifecycle:
         moved = lifecycle.retire(number, reason, override=override)
     _print_skipped(moved)
-    serving = f"v{moved.champion} is the champion." if moved.champion else "No version serves any more."
+    serving = f"v{moved.champion} is the champion." if moved.champion else "No version serves now."
     note(f"Retired {harm} v{number}. {serving}")
     steps = [("leads models list", "see all versions"), (f"leads models history {harm}", _HISTORY)]
     if not moved.champion:

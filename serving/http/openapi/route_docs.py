@@ -81,7 +81,7 @@ ROUTES = {
     ),
     "POST /items": _intake(
         "Send new or edited items and accounts",
-        "The version of an item that occurred last applies. Sending an event again has no effect.",
+        "The version of an item with the latest `occurredAt` applies. Sending an event again has no effect.",
         ItemsIn,
         problems.missing_field("items"),
         problems.EVENT_ID_USED,
@@ -175,9 +175,9 @@ ROUTES = {
     ),
     "POST /leads/{lead_id}/decision": RouteDocs(
         "Decide a lead",
-        "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without deciding it. A "
+        "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without a verdict. A "
         "human's decision outranks automation's. Repeating a reviewer's verdict has no effect. The verdict is about "
-        "the content that the claim showed; if that has changed since, the answer is 409 and names the new version.",
+        "the content that the claim showed; if that has changed since, the response is 409 and names the new version.",
         "leads:decide",
         DecidedOut,
         DecisionIn,

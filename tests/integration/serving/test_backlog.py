@@ -232,7 +232,7 @@ def test_the_commands_say_what_was_never_scored(grown: Home, monkeypatch: pytest
     with monkeypatch.context() as patch:
         patch.setattr("cli.ui.worker._QUICK", 6)
         assert "never scored spam: subjects of events up to 5, unless a later event touched them" in said("status")
-    assert "has had a champion: spam (3 subjects)" in said("worker", "--once")
+    assert "got its first champion: spam (3 subjects)" in said("worker", "--once")
     dry = said("score-backlog", "--dry-run")
     assert "spam 3 2026-03-01 12:01 2026-03-01 12:04" in dry
     assert grown.leads() == ["c2", "c5"]

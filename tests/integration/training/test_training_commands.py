@@ -117,8 +117,8 @@ def test_a_first_champion_says_what_was_never_scored(home: Path) -> None:
     assert run("worker", "--once").exit_code == 0
     assert "ever scored" not in said(first_training(home))
     promoted = run("models", "promote", "my_harm", "1")
-    assert "has had a champion: my_harm (3 subjects). To score them: leads score-backlog" in said(promoted)
-    assert "has had a champion: my_harm (3 subjects)" in said(run("train", "my_harm"))
+    assert "got its first champion: my_harm (3 subjects). To score them: leads score-backlog" in said(promoted)
+    assert "got its first champion: my_harm (3 subjects)" in said(run("train", "my_harm"))
     assert "my_harm 3" in said(run("score-backlog", "--quiet"))
     assert "ever scored" not in said(run("train", "my_harm"))
 

@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
+from collections.abc import Iterator
+from typing import Any
 
+import pytest
+import typer
+
+from cli.app import app
 from cli.options import instant
 from leads.errors import InvalidInput
 
@@ -15,3 +20,17 @@ def test_a_time_is_read_with_its_offset_or_refused_with_an_example() -> None:
         instant("yesterday", "--since")
     with pytest.raises(InvalidInput):
         instant("2026-01-31T12:00:00", "--since")
+
+
+def commands(command: Any, name: str = "leads") -> Iterator[tuple[str, Any]]:
+    yield name, command
+    for inner in getattr(command, "commands", {}).values():
+        yield from commands(inner, f"{name} {inner.name}")
+
+
+@pytest.mark.parametrize(("name", "command"), list(commands(typer.main.get_command(app))))
+def test_help_shows_no_type_for_flags(name: str, command: Any) -> None:
+    with command.make_context(name, [], resilient_parsing=True) as context:
+        flags = [param for param in command.get_params(context) if getattr(param, "is_flag", False)]
+    assert flags
+    assert [flag.metavar for flag in flags] == [""] * len(flags)

@@ -15,7 +15,7 @@ StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "a
 
 Reviewer = Annotated[
     Id,
-    Meta(description="Who reviews. Default: the key's own reviewer. Naming another one takes the scope act_as."),
+    Meta(description="Who reviews. Default: the key's own reviewer. Naming another one needs the scope act_as."),
 ]
 ContentVersion = Annotated[
     str, Meta(max_length=64, description="The `contentVersion` that came with the lead, unchanged.")
@@ -45,7 +45,7 @@ class DecisionIn(In, frozen=True):
 
     verdict: Verdict
     reviewer: Reviewer | None = None
-    by: Annotated[DecidedBy, Meta(description="`human`. Only the platform itself decides as `automation`.")] = "human"
+    by: Annotated[DecidedBy, Meta(description="`human`. API callers can't decide as `automation`.")] = "human"
     reason: Annotated[str, Meta(max_length=2_000)] = ""
     review_id: Annotated[Id, Meta(description="The `reviewId` of the claim that led to the verdict.")] | None = None
     content_version: ContentVersion | None = None
@@ -145,7 +145,7 @@ class LeadDetail(Out, frozen=True):
 
 
 class AuditOut(Out, frozen=True):
-    """A change of a lead. `key` is the id of the API key that the actor used; null for the platform's own changes."""
+    """A change of a lead. `key` is the id of the API key that the actor used; null for Lead Serving's own changes."""
 
     at: str
     action: str

@@ -68,7 +68,7 @@ def test_a_system_that_fails_is_left_out_and_the_others_go_on() -> None:
         assert (found[name].value, found[name].holds) == (None, False)
         assert found[name].bar
     first = grids(results)[0].rows
-    assert first[0] == ("Redis", "1", "1", "1 / 1", "1 / 1")
+    assert first[0] == ("ours, Redis", "1", "1", "1 / 1", "1 / 1")
     assert first[2] == ("Feast + MLflow", "1", "1", "failed", "failed")
 
 
