@@ -198,6 +198,22 @@ def test_if_nothing_can_be_scored_the_response_is_a_problem(client: Http) -> Non
     assert found["errors"][0]["pointer"] == "/subjects/0/id"
 
 
+def test_a_reviewer_gets_the_new_content_after_an_edit(client: Http, engine: Engine) -> None:
+    client.post("/v1/items", json={"items": [an_item(text=SPAM_TEXT)]})
+    lead = put_lead(engine)
+    (claimed,) = client.post("/v1/leads/claim", json={"reviewer": "ann"}).json()["leads"]
+    assert claimed["newContent"] is None
+    client.post("/v1/items", json={"items": [an_item(text="what a lovely bass line")]})
+    decision = {"reviewer": "ann", "verdict": "violating", "contentVersion": claimed["contentVersion"]}
+    assert problem(client.post(f"/v1/leads/{lead}/decision", json=decision), 409)["errors"][0]["pointer"]
+    (held,) = client.get("/v1/reviews", params={"reviewer": "ann"}).json()["leads"]
+    assert held["subject"]["data"]["text"] == SPAM_TEXT
+    assert held["newContent"]["subject"]["data"]["text"] == "what a lovely bass line"
+    decision = {"reviewer": "ann", "verdict": "not_violating", "contentVersion": held["newContent"]["contentVersion"]}
+    decided = client.post(f"/v1/leads/{lead}/decision", json=decision)
+    assert decided.json()["contentVersion"] == held["newContent"]["contentVersion"]
+
+
 def test_the_queue_over_http(client: Http, engine: Engine) -> None:
     client.post("/v1/items", json={"items": [an_item(text=SPAM_TEXT)]})
     client.post("/v1/signals", json={"signals": [
@@ -214,7 +230,7 @@ def test_the_queue_over_http(client: Http, engine: Engine) -> None:
     assert claimed["subject"]["data"]["text"] == SPAM_TEXT
     assert set(claimed) == {
         "id", "reviewId", "contentVersion", "subject", "harm", "harmTitle", "model", "modelVersion", "reasons",
-        "leaseUntil",
+        "leaseUntil", "newContent",
     }  # fmt: skip
     assert set(claimed["reasons"][0]) == {"code", "text"}
     assert "0.8" not in json.dumps({**claimed, "leaseUntil": ""})

@@ -63,8 +63,6 @@ class Queue:
         with self.engine.begin() as connection:
             new = Event(f"d{self.count}", occurred_at or now, body)
             event_log.append(connection, "file", [new], clock_=lambda: now)
-                connection, "file", [Event(f"d{self.count}", occurred_at or now, body)], clock_=lambda: now
-            )
             settle(connection, subject_events.decisions(connection, [SUBJECT])[SUBJECT][-1:])
 
     def release(self, reviewer: str = "ann") -> Lead:
