@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Quiet, read_settings
+from cli.options import Quiet, read_configuration, read_settings
 
 
 def migrate(quiet: Quiet = False) -> None:
@@ -55,8 +55,9 @@ def ingest(
     from cli.ui.terminal import next_steps, note, progress
     from leads.db.ingest import ingest as ingest_file
 
-    with opened(read_settings()) as engine, progress("events appended") as tell:
-        result = ingest_file(engine, file, sender=sender, on_progress=tell)
+    settings, policies = read_configuration()
+    with opened(settings) as engine, progress("events appended") as tell:
+        result = ingest_file(engine, file, policies, sender=sender, on_progress=tell)
     skipped = f"; skipped {result.duplicates:,} that were already there" if result.duplicates else ""
     note(f"Appended {result.accepted:,} events{skipped}. The log now ends at event {result.offset:,}.")
     if result.moved.served:

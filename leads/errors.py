@@ -39,6 +39,7 @@ __all__ = [
     "TooLarge",
     "TooManyRequests",
     "Unavailable",
+    "count_of_wrong",
     "together",
 ]
 
@@ -47,12 +48,29 @@ MAX_FAULTS = 20
 ErrorT = TypeVar("ErrorT", bound=LeadsError)
 
 
-def together(errors: Sequence[ErrorT]) -> ErrorT:
-    """One error for several of a kind. It says what the first says, and names the places of up to 20."""
-    first, more = errors[0], len(errors) - 1
-    others = f" So {'are' if more > 1 else 'is'} {more} more." if more else ""
+def together(errors: Sequence[ErrorT], what: str = "entries") -> ErrorT:
+    """One error for several. It is of the first one's kind and says what that says, and names the places of up to 20.
+
+    Args:
+        what: what is wrong, in the plural.
+    """
+    first = errors[0]
     faults = [fault for error in errors[:MAX_FAULTS] for fault in error.faults]
-    return type(first)(first.message + others, field=first.field, remedy=first.remedy, faults=faults)
+    message = first.message + count_of_wrong(len(errors), what)
+    return type(first)(message, field=first.field, remedy=first.remedy, faults=faults)
+
+
+def count_of_wrong(count: int, what: str) -> str:
+    """The sentence, after the message about the first of them, that says how many are wrong.
+
+    >>> count_of_wrong(1, "lines"), count_of_wrong(2, "lines")
+    ('', ' In all, 2 lines are wrong.')
+    >>> count_of_wrong(1000, "lines")
+    ' In all, 1,000 lines are wrong; the first 20 are listed.'
+    """
+    if count == 1:
+        return ""
+    return f" In all, {count:,} {what} are wrong{f'; the first {MAX_FAULTS} are listed' if count > MAX_FAULTS else ''}."
 
 
 class ConfigurationError(LeadsError):

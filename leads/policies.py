@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from leads.errors import NotFound
+from leads.errors import InvalidInput, NotFound
 from leads.messages import patterns
 from leads.settings import Settings, load_settings
 from leads.yaml_files import Strict, read_yaml
@@ -205,6 +205,16 @@ class Policies(Strict):
                 remedy=f"Harms in policies.yaml: {known}.",
             )
         return self.harms[name]
+
+    def check_type(self, harm: str, type_id: str, *, field: str) -> None:
+        """Raises InvalidInput with `field` when the harm, which is known, doesn't apply to this type of subject."""
+        types = self.harms[harm].subject_types
+        if type_id not in types:
+            raise InvalidInput(
+                f"{harm} doesn't apply to subjects of type {type_id!r}.",
+                field=field,
+                remedy=f"It applies to: {', '.join(types)}.",
+            )
 
     def harms_for(self, type_id: str) -> tuple[str, ...]:
         """The harms that apply to a type of subject."""

@@ -66,11 +66,16 @@ def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subpr
 
 
 def stop(child: subprocess.Popen[bytes], *, grace_s: float = 10.0) -> None:
-    """Send SIGTERM, wait up to `grace_s`, then send SIGKILL to the process group."""
+    """Send SIGTERM, wait up to `grace_s`, then kill the child and every process that it has started."""
     if child.poll() is None:
         child.terminate()
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(grace_s)
+    kill_group(child)
+    child.wait()
+
+
+def kill_group(child: subprocess.Popen[bytes]) -> None:
+    """Kill what is left of the process group of a child of `start`: itself, and the processes that it has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)
-    child.wait()

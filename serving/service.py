@@ -17,6 +17,7 @@ from starlette.responses import Response
 from leads.api.requests import parse_scoring
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.files import keep_private
+from leads.processes import die_with_parent
 from leads.settings import load_settings
 from serving.http import health, problems
 from serving.http.access.authentication import KEY
@@ -66,6 +67,8 @@ class LeadServing:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         keep_private()
+        # Without the process that BentoML restarts it from, this one would keep the port and serve on unsupervised.
+        die_with_parent()
         settings = load_settings()
         logs.set_up(settings)
         opened = open_runtime(settings)

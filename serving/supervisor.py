@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from leads.errors import Unavailable
 from leads.files import private_folder
-from leads.processes import python, start, stop
+from leads.processes import kill_group, python, start, stop
 from leads.settings import PACKAGES, Settings
 
 _BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
@@ -31,7 +31,9 @@ class Role(NamedTuple):
     command: tuple[str, ...]
 
 
-class _Running:
+class Child:
+    """A child process that is started again when it dies."""
+
     def __init__(self, role: Role, env: Mapping[str, str], log: Path) -> None:
         self.role, self._env, self._log = role, env, log
         self._failures = 0
@@ -39,16 +41,18 @@ class _Running:
         self._spawn()
 
     def _spawn(self) -> None:
-        self.child: subprocess.Popen[bytes] = start(self.role.command, env=self._env, log=self._log)
+        self.process: subprocess.Popen[bytes] = start(self.role.command, env=self._env, log=self._log)
         self._since = time.monotonic()
 
     def check(self) -> None:
         """Restart the child if it died, after a delay that grows with each failure."""
-        code = self.child.poll()
+        code = self.process.poll()
         if code is None:
             return
         now = time.monotonic()
         if not self._restart_at:
+            # What the child has started, such as BentoML's API processes, must not go on without it and keep the port.
+            kill_group(self.process)
             if now - self._since > _HEALTHY_S:
                 self._failures = 0
             wait = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
@@ -118,14 +122,14 @@ def serve(settings: Settings, *, with_worker: bool = True) -> None:
         signal.signal(number, lambda *_: stopped.set())
     logs = settings.root / "logs"
     env = environment(settings)
-    running = [_Running(role, env, logs / f"{role.name}.log") for role in roles(settings, with_worker=with_worker)]
+    running = [Child(role, env, logs / f"{role.name}.log") for role in roles(settings, with_worker=with_worker)]
     try:
         while not stopped.wait(0.2):
             for child in running:
                 child.check()
     finally:
         for child in running:
-            stop(child.child, grace_s=settings.drain_s + _GRACE_S + 5.0)
+            stop(child.process, grace_s=settings.drain_s + _GRACE_S + 5.0)
 
 
 def _check_port(settings: Settings) -> None:

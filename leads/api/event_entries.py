@@ -1,12 +1,23 @@
-"""What the API's items, signals and plays are as events."""
+"""What the API's items, signals and plays are as events, and the rules that their schemas can't state."""
 
 from __future__ import annotations
 
-from leads.events import Body, ItemCreated, Played, SignalReceived, SubjectRef
+from leads.errors import InvalidInput
+from leads.events import Body, DecisionMade, ItemCreated, Played, SignalReceived, SubjectRef
+from leads.policies import Policies
 from leads_client.schemas.base import Ref, SubjectIn
 from leads_client.schemas.events import ItemIn, PlayIn, SignalIn
 
 Entry = ItemIn | SignalIn | PlayIn
+# The JSON pointers of an event's fields, and those of the same fields in the API's objects.
+API_FIELDS = {
+    "/id": "/eventId",
+    "/occurred_at": "/occurredAt",
+    "/visible_at": "/visibleAt",
+    "/body/harm": "/harm",
+    "/body/score": "/score",
+    "/body/subject/type_id": "/subject/typeId",
+}
 
 
 def body_of(entry: Entry) -> Body:
@@ -24,3 +35,24 @@ def body_of(entry: Entry) -> Body:
 def ref_of(named: Ref | SubjectIn) -> SubjectRef:
     """The subject that an entry names."""
     return SubjectRef(named.type_id, named.id)
+
+
+def check_body(body: Body, policies: Policies) -> None:
+    """Check an event that somebody sends, over HTTP or in a file, beyond its schema.
+
+    Raises:
+        NotFound: policies.yaml doesn't define the harm; with the field's JSON pointer in the event.
+        InvalidInput: a classifier's score is missing, or a decision's harm doesn't apply to the subject's type.
+    """
+    if isinstance(body, SignalReceived):
+        if body.harm is not None:
+            policies.harm(body.harm, field="/body/harm")
+        if body.kind == "classifier" and body.score is None:
+            raise InvalidInput(
+                "A signal of kind classifier needs a score.",
+                field="/body/score",
+                remedy="Send the classifier's score, from 0 to 1.",
+            )
+    elif isinstance(body, DecisionMade):
+        policies.harm(body.harm, field="/body/harm")
+        policies.check_type(body.harm, body.subject.type_id, field="/body/subject/type_id")

@@ -12,7 +12,7 @@ from typing import Annotated, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
-from leads.api.event_entries import Entry, body_of, ref_of
+from leads.api.event_entries import API_FIELDS, Entry, body_of, ref_of
 from leads.api.requests import instant, parse
 from leads.clock import Micros
 from leads.errors import InvalidInput
@@ -28,6 +28,10 @@ class Line(NamedTuple):
     event: Event
     visible_at: Micros | None
     of_api: bool
+
+    def pointer(self, field: str) -> str:
+        """The JSON pointer of an event's field (`/occurred_at`), as this line names it (`/occurredAt`)."""
+        return API_FIELDS.get(field, field) if self.of_api else field
 
 
 class _ItemLine(ItemIn, frozen=True, kw_only=True):

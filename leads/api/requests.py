@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from typing import Annotated, Any, NamedTuple, TypeVar
 
 import msgspec
@@ -10,12 +11,13 @@ from msgspec import Meta
 
 from leads import clock
 from leads.clock import Micros
-from leads.errors import InvalidInput, together
+from leads.errors import InvalidInput, LeadsError, together
 from leads.events import decode
 from leads_client.schemas.base import MAX_BATCH, Harms, In, SubjectIn
 from leads_client.schemas.scores import ScoreIn
 
 T = TypeVar("T")
+EntryT = TypeVar("EntryT", bound=In)
 _decoders: dict[Any, msgspec.json.Decoder[Any]] = {}
 # The decoder reads an array to its end before it checks the length, which takes long if it has many tiny entries.
 _LARGE_BYTES = 256 * 1024
@@ -75,34 +77,48 @@ def _subject(raw: msgspec.Raw) -> SubjectIn | InvalidSubject:
         return InvalidSubject(error)
 
 
-def parse_batch(raw: bytes, type_: type[T], name: str, entry: type[In]) -> T:
+def parse_batch(
+    raw: bytes, type_: type[T], name: str, entry: type[EntryT], check: Callable[[EntryT, str], object]
+) -> T:
     """Parse the body of a request that sends a batch.
 
     Args:
         name: the field that holds the entries.
         entry: the type of an entry.
+        check: raises LeadsError for an entry that fits its schema and is wrong all the same; gets the entry and its
+            JSON pointer. It is called only if other entries don't fit, so that one response names all wrong entries.
 
     Raises:
-        InvalidInput: something is invalid; its `faults` name every invalid entry, up to 20.
+        LeadsError: something is invalid; its `faults` name every wrong entry, up to 20.
     """
     try:
         return parse(raw, type_)
     except InvalidInput as error:
-        faulty = _invalid_entries(raw, name, entry)
-        if not faulty:
+        misfits, others = _wrong_entries(raw, name, entry, check)
+        if not misfits:
             raise
-        raise together(faulty) from error
+        wrong = {**misfits, **others}
+        raise together([wrong[i] for i in sorted(wrong)]) from error
 
 
-def _invalid_entries(raw: bytes, name: str, entry: type[In]) -> list[InvalidInput]:
-    found = []
+def _wrong_entries(
+    raw: bytes, name: str, entry: type[EntryT], check: Callable[[EntryT, str], object]
+) -> tuple[dict[int, LeadsError], dict[int, LeadsError]]:
+    """By position, the entries that don't fit their schema, and the others that `check` refuses."""
+    misfits: dict[int, LeadsError] = {}
+    others: dict[int, LeadsError] = {}
     for i, one in enumerate(_entries(raw, name)[:MAX_BATCH]):
+        place = f"/{name}/{i}"
         try:
-            parse(one, entry)
+            parsed = parse(one, entry)
         except InvalidInput as error:
-            field = f"/{name}/{i}{error.field or ''}"
-            found.append(InvalidInput(error.message, field=field, remedy=error.remedy))
-    return found
+            misfits[i] = InvalidInput(error.message, field=f"{place}{error.field or ''}", remedy=error.remedy)
+            continue
+        try:
+            check(parsed, place)
+        except LeadsError as error:
+            others[i] = error
+    return misfits, others
 
 
 def _entries(raw: bytes, name: str) -> list[bytes]:

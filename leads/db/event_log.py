@@ -122,7 +122,7 @@ def check_live(event: Event, at: Micros, field: str = "") -> None:
     """Raises InvalidInput with `field` when the event occurred more than five minutes after `at`."""
     if event.occurred_at > at + MAX_CLOCK_SKEW:
         raise InvalidInput(
-            f"occurred_at {clock.to_text(event.occurred_at)} is in the future.",
+            f"{clock.to_text(event.occurred_at)} is in the future.",
             field=f"{field}/occurred_at",
             remedy=f"The server's time is {clock.to_text(at)}; correct the sender's clock and send the event again.",
         )
@@ -132,15 +132,15 @@ def check_recorded(record: RecordedEvent, at: Micros, field: str = "") -> None:
     """Raises InvalidInput with `field` when `visible_at` is before `occurred_at`, or after `at`."""
     if record.visible_at > at + MAX_CLOCK_SKEW:
         raise InvalidInput(
-            f"visible_at {clock.to_text(record.visible_at)} is in the future.",
+            f"{clock.to_text(record.visible_at)} is in the future.",
             field=f"{field}/visible_at",
-            remedy="Leave out visible_at for current events.",
+            remedy="Leave this time out for current events.",
         )
     if record.occurred_at > record.visible_at + MAX_CLOCK_SKEW:
         raise InvalidInput(
-            "visible_at is before occurred_at.",
+            "The event becomes visible before it occurs.",
             field=f"{field}/visible_at",
-            remedy="An event can't be visible before it occurs; correct one of the two times.",
+            remedy="Correct one of its two times.",
         )
 
 

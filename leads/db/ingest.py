@@ -13,31 +13,28 @@ import numpy as np
 from sqlalchemy.engine import Connection, Engine
 
 from leads import clock
-from leads.api.event_lines import Line, parse_line
+from leads.api import event_files
+from leads.api.event_entries import check_body
+from leads.api.event_files import Numbered
+from leads.api.event_lines import Line
 from leads.clock import Clock
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.event_ids import Sent, check_sender, taken_in, taken_message
 from leads.db.event_log import AppendedHistory, Moved
-from leads.errors import MAX_FAULTS, Conflict, InvalidInput, LeadsError, NotFound
+from leads.errors import MAX_FAULTS, Conflict, InvalidInput, NotFound, count_of_wrong
 from leads.events import RecordedEvent
+from leads.policies import Policies
 from leads_client.errors import Fault
 
 DEFAULT_SENDER = "file"
 _BATCH = 5_000
-_MAX_LINE = 1_000_000
-_BOM = b"\xef\xbb\xbf"
-# How files begin that are not JSON Lines in UTF-8, and what to do with them.
-_OTHER_FORMATS = {
-    b"\xff\xfe": ("The file is encoded as UTF-16.", "Save it as UTF-8."),
-    b"\xfe\xff": ("The file is encoded as UTF-16.", "Save it as UTF-8."),
-    b"\x1f\x8b": ("The file is compressed.", "Decompress it first: gunzip FILE"),
-}
-_API_NAMES = {"/occurred_at": "/occurredAt", "/visible_at": "/visibleAt"}
+_RETIRED_HARM = (
+    "Correct the harm. To load events about a harm that policies.yaml no longer has, set LEADS_POLICIES for this "
+    "command to a file that still has it."
+)
 
 OnProgress = Callable[[int, int], None]
-# A line's number and content.
-_Numbered = tuple[int, Line]
 
 
 class Ingested(NamedTuple):
@@ -52,6 +49,7 @@ class Ingested(NamedTuple):
 def ingest(
     engine: Engine,
     path: Path,
+    policies: Policies,
     *,
     sender: str = DEFAULT_SENDER,
     on_progress: OnProgress | None = None,
@@ -63,6 +61,7 @@ def ingest(
     it; otherwise they become visible now. The whole file is checked before the first event is appended.
 
     Args:
+        policies: the harms that events may be about.
         sender: whose event ids these are. Another sender may use the same ids for other events.
 
     Raises:
@@ -77,57 +76,62 @@ def ingest(
             field="FILE",
             remedy="Pass a JSON Lines file of events; `leads simulate` creates one.",
         )
-    total = _Check(engine, sender, path, clock_).run()
+    total = _Check(engine, path, policies, sender, clock_).run()
     accepted = duplicates = offset = done = 0
     moved = Moved()
-    for batch in _batches(_parsed(path)):
-        try:
+    try:
+        for batch in _batches(event_files.parsed(path)):
             with engine.begin() as connection:
-                result = _append(connection, sender, batch, clock_)
-        except (Conflict, InvalidInput) as error:
-            # What was right when the file was checked: another process has used an id since, or the file has changed.
-            raise _at_lines(error, path, batch, done) from error
-        accepted, duplicates, offset = accepted + result.accepted, duplicates + result.duplicates, result.head.offset
-        moved = Moved(moved.served + result.moved.served, moved.order + result.moved.order)
-        done += len(batch)
-        if on_progress:
-            on_progress(done, total)
+                result = _append(connection, sender, path, batch, clock_)
+            accepted, duplicates = accepted + result.accepted, duplicates + result.duplicates
+            offset = result.head.offset
+            moved = Moved(moved.served + result.moved.served, moved.order + result.moved.order)
+            done += len(batch)
+            if on_progress:
+                on_progress(done, total)
+    except (Conflict, InvalidInput) as error:
+        # What was right when the file was checked: another process has used an id since, or the file has changed.
+        remedy = f"Events appended before it: {done:,}. Correct the file and ingest it again; known events are skipped."
+        raise type(error)(error.message, field=error.field, remedy=remedy, faults=error.faults) from error
     return Ingested(accepted, duplicates, offset, moved)
 
 
-def _append(connection: Connection, sender: str, batch: Sequence[_Numbered], clock_: Clock) -> AppendedHistory:
-    if batch[0][1].visible_at is None:
-        live = event_log.append(connection, sender, [line.event for _, line in batch], clock_=clock_)
-        return AppendedHistory(*live, Moved())
-    history = [
-        RecordedEvent(line.event.id, line.event.occurred_at, line.visible_at, line.event.body)
-        for _, line in batch
-        if line.visible_at is not None
-    ]
-    return event_log.append_recorded(connection, sender, history, clock_=clock_)
-
-
-def _at_lines(error: Conflict | InvalidInput, path: Path, batch: Sequence[_Numbered], done: int) -> LeadsError:
-    faults = []
-    for fault in error.faults:
-        _, place, field = fault.field.split("/")
-        faults.append(fault._replace(field=f"{path}:{batch[int(place)][0]} /{field}"))
-    remedy = f"Events appended before it: {done:,}. Correct the file and ingest it again; known events are skipped."
-    return type(error)(error.message, field=faults[0].field, remedy=remedy, faults=faults)
+def _append(
+    connection: Connection, sender: str, path: Path, batch: Sequence[Numbered], clock_: Clock
+) -> AppendedHistory:
+    """Raises InvalidInput, Conflict: with the places of the lines in the file."""
+    try:
+        if batch[0][1].visible_at is None:
+            live = event_log.append(connection, sender, [line.event for _, line in batch], clock_=clock_)
+            return AppendedHistory(*live, Moved())
+        history = [
+            RecordedEvent(line.event.id, line.event.occurred_at, line.visible_at, line.event.body)
+            for _, line in batch
+            if line.visible_at is not None
+        ]
+        return event_log.append_recorded(connection, sender, history, clock_=clock_)
+    except (Conflict, InvalidInput) as error:
+        faults = []
+        for fault in error.faults:
+            _, index, field = fault.field.split("/")
+            number, line = batch[int(index)]
+            faults.append(fault._replace(field=event_files.place(path, number, line.pointer(f"/{field}"))))
+        raise type(error)(error.message, field=faults[0].field, faults=faults) from error
 
 
 class _Check:
     """Reads the whole file and collects what is wrong with its lines, without appending anything."""
 
-    def __init__(self, engine: Engine, sender: str, path: Path, clock_: Clock) -> None:
+    def __init__(self, engine: Engine, path: Path, policies: Policies, sender: str, clock_: Clock) -> None:
         self._engine = engine
-        self._sender = sender
         self._path = path
+        self._policies = policies
+        self._sender = sender
         self._now = clock_()
         self._recorded: bool | None = None
-        self._invalid: list[InvalidInput] = []
-        self._taken: dict[int, str] = {}
-        self._count = 0
+        self._invalid: dict[int, InvalidInput] = {}
+        self._invalid_count = 0
+        self._taken: dict[int, Fault] = {}
         # A hash of each event's id and one of its content, and its line's number: 24 bytes for each event.
         self._ids, self._contents, self._numbers = array("Q"), array("Q"), array("Q")
 
@@ -137,66 +141,72 @@ class _Check:
         Raises:
             InvalidInput, Conflict: as `ingest`.
         """
-        _check_format(self._path)
+        event_files.check_format(self._path)
         for batch in _batches(self._valid()):
             self._check_ids(batch)
         self._check_repeated()
-        if self._invalid:
-            raise self._together(InvalidInput, [fault for error in self._invalid for fault in error.faults])
-        if self._taken:
-            faults = [Fault(f"{self._path}:{n}", taken_message(id_)) for n, id_ in sorted(self._taken.items())]
-            self._count = len(faults)
-            raise self._together(Conflict, faults[:MAX_FAULTS])
+        if self._invalid or self._taken:
+            raise self._together()
         if not self._ids:
             raise InvalidInput(
                 "The file contains no events.", field=str(self._path), remedy="Use JSON Lines, one event per line."
             )
         return len(self._ids)
 
-    def _valid(self) -> Iterator[_Numbered]:
+    def _valid(self) -> Iterator[Numbered]:
         """The lines that are valid by themselves; the others are noted."""
-        for number, raw in _lines(self._path):
+        for number, raw in event_files.lines(self._path):
             try:
-                line = _parse(raw)
-                self._check_times(line)
+                line = event_files.parse(raw)
+                self._check_line(line)
             except InvalidInput as error:
                 self._note(number, error)
             else:
                 yield number, line
 
+    def _check_line(self, line: Line) -> None:
+        try:
+            self._check_times(line)
+            check_body(line.event.body, self._policies)
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field=line.pointer(error.field or ""), remedy=error.remedy) from error
+        except NotFound as error:
+            # The known harms go with each line, and not only with the first one's remedy.
+            message = f"{error.message} {error.remedy}"
+            raise InvalidInput(message, field=line.pointer(error.field or ""), remedy=_RETIRED_HARM) from error
+
     def _check_times(self, line: Line) -> None:
-        recorded = line.visible_at is not None
+        event, recorded = line.event, line.visible_at is not None
         if self._recorded is None:
             self._recorded = recorded
-        name = "visibleAt" if line.of_api else "visible_at"
         if recorded is not self._recorded:
+            name = line.pointer("/visible_at")[1:]
             raise InvalidInput(
                 f"The line has {'a' if recorded else 'no'} {name}, unlike the first event of the file.",
-                field=f"/{name}",
+                field="/visible_at",
                 remedy=f"Give every line of the file a {name}, or none.",
             )
-        event = line.event
-        try:
-            if line.visible_at is None:
-                event_log.check_live(event, self._now)
-            else:
-                record = RecordedEvent(event.id, event.occurred_at, line.visible_at, event.body)
-                event_log.check_recorded(record, self._now)
-        except InvalidInput as error:
-            field = _API_NAMES.get(error.field or "", error.field) if line.of_api else error.field
-            raise InvalidInput(error.message, field=field, remedy=error.remedy) from error
+        if line.visible_at is None:
+            event_log.check_live(event, self._now)
+        else:
+            record = RecordedEvent(event.id, event.occurred_at, line.visible_at, event.body)
+            event_log.check_recorded(record, self._now)
 
     def _note(self, number: int, error: InvalidInput) -> None:
-        self._count += 1
+        self._invalid_count += 1
         if len(self._invalid) < MAX_FAULTS:
-            place = f"{self._path}:{number}{'' if error.field is None else ' ' + error.field}"
-            self._invalid.append(InvalidInput(error.message, field=place, remedy=error.remedy))
+            self._invalid[number] = error
 
-    def _check_ids(self, batch: Sequence[_Numbered]) -> None:
+    def _note_taken(self, number: int, line: Line) -> None:
+        id_ = line.event.id
+        self._taken[number] = Fault(event_files.place(self._path, number, line.pointer("/id")), taken_message(id_))
+
+    def _check_ids(self, batch: Sequence[Numbered]) -> None:
         sent = [Sent(line.event) for _, line in batch]
         with reading(self._engine) as connection:
             taken = taken_in(connection, self._sender, sent)
-        self._taken.update((batch[i][0], sent[i].event.id) for i in taken)
+        for i in taken:
+            self._note_taken(*batch[i])
         for (number, _), one in zip(batch, sent, strict=True):
             self._ids.append(_number(blake2b(one.event.id.encode(), digest_size=8).digest()))
             self._contents.append(_number(one.hash[:8]))
@@ -211,57 +221,32 @@ class _Check:
         differ = np.sort(order[contents[order] != contents[first]])
         if len(differ):
             lines = {int(np.frombuffer(self._numbers, np.uint64)[i]) for i in differ}
-            found = ((number, line) for number, line in _parsed(self._path) if number in lines)
-            self._taken.update((number, line.event.id) for number, line in found)
+            for number, line in event_files.parsed(self._path, lines):
+                self._note_taken(number, line)
 
-    def _together(self, kind: type[InvalidInput | Conflict], faults: Sequence[Fault]) -> LeadsError:
+    def _together(self) -> InvalidInput | Conflict:
         """One error for all that is wrong; it says what the first fault says, and how many there are."""
-        message = faults[0].message
-        if self._count > 1:
-            named = f"; the first {len(faults)} are listed" if self._count > len(faults) else ""
-            message += f" In all, {self._count:,} lines are wrong{named}."
-        if kind is Conflict:
+        faults = {
+            number: Fault(event_files.place(self._path, number, error.field), error.message)
+            for number, error in self._invalid.items()
+        }
+        # No line is in both: only the ids of valid lines are checked.
+        faults |= self._taken
+        listed = [faults[number] for number in sorted(faults)[:MAX_FAULTS]]
+        message = listed[0].message + count_of_wrong(self._invalid_count + len(self._taken), "lines")
+        first = self._invalid.get(min(faults))
+        if first is None:
             remedy = "Nothing was appended. If the file comes from another system, name it with --sender."
         else:
-            remedy = f"{self._invalid[0].remedy or 'Correct the line.'} Nothing was appended."
-        return kind(message, field=faults[0].field, remedy=remedy, faults=faults)
+            remedy = f"{first.remedy or 'Correct the line.'} Nothing was appended."
+        kind = InvalidInput if self._invalid else Conflict
+        return kind(message, field=listed[0].field, remedy=remedy, faults=listed)
 
 
 def _number(digest: bytes) -> int:
     return int.from_bytes(digest, "little")
 
 
-def _check_format(path: Path) -> None:
-    with path.open("rb") as file:
-        start = file.read(2)
-    if start in _OTHER_FORMATS:
-        message, remedy = _OTHER_FORMATS[start]
-        raise InvalidInput(message, field=str(path), remedy=remedy)
-
-
-def _parse(raw: bytes | None) -> Line:
-    if raw is None:
-        raise InvalidInput(f"The line is longer than {_MAX_LINE:,} bytes.")
-    return parse_line(raw)
-
-
-def _parsed(path: Path) -> Iterator[_Numbered]:
-    return ((number, _parse(raw)) for number, raw in _lines(path))
-
-
-def _lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
-    """The lines that are not empty, with their numbers; None for one that is too long."""
-    with path.open("rb") as file:
-        for number, raw in enumerate(iter(lambda: file.readline(_MAX_LINE + 1), b""), start=1):
-            line: bytes | None = raw.removeprefix(_BOM) if number == 1 else raw
-            if len(raw) > _MAX_LINE:
-                while raw and not raw.endswith(b"\n"):
-                    raw = file.readline(_MAX_LINE)
-                line = None
-            if line is None or line.strip():
-                yield number, line
-
-
-def _batches(lines: Iterator[_Numbered]) -> Iterator[list[_Numbered]]:
+def _batches(lines: Iterator[Numbered]) -> Iterator[list[Numbered]]:
     while batch := list(islice(lines, _BATCH)):
         yield batch

@@ -4,28 +4,54 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Sequence
+from typing import NamedTuple
 
 from sqlalchemy.engine import Connection
 
-from leads.api.event_entries import Entry, body_of
+from leads.api.event_entries import API_FIELDS, Entry, body_of, check_body
 from leads.api.requests import instant
 from leads.clock import Clock, Micros
 from leads.db import event_log
 from leads.db.keys import ApiKey
-from leads.errors import Conflict, InvalidInput, LeadsError, together
+from leads.errors import Conflict, InvalidInput, LeadsError, NotFound, together
 from leads.events import Event
 from leads.policies import Policies
 from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalIn, SignalsIn
-from serving.http.access.harms import check_harm
 from serving.http.idempotency import IdempotencyKey
 
 Batch = ItemsIn | SignalsIn | PlaysIn
-_FIELDS = {"id": "eventId", "occurred_at": "occurredAt"}
 
 
-def events_of(
-    batch: Batch, key: ApiKey, policies: Policies, idempotency_key: IdempotencyKey | None, now: Micros
-) -> list[Event]:
+class Rules(NamedTuple):
+    """What decides whether an entry that fits its schema is accepted."""
+
+    key: ApiKey
+    policies: Policies
+    now: Micros
+
+    def event(self, entry: Entry, place: str, id_: str = "") -> Event:
+        """The event that an entry reports.
+
+        Args:
+            place: the entry's JSON pointer.
+
+        Raises:
+            InvalidInput, NotFound, AccessDenied: the entry is invalid; with a JSON pointer.
+        """
+        at = instant(entry.occurred_at, self.now, field=f"{place}/occurredAt")
+        if isinstance(entry, SignalIn) and entry.harm is not None:
+            # Before the harm is looked up: the error about an unknown harm lists every harm.
+            self.key.require_harm(entry.harm, field=f"{place}/harm")
+        event = Event(id_, at, body_of(entry))
+        try:
+            check_body(event.body, self.policies)
+            event_log.check_live(event, self.now)
+        except (InvalidInput, NotFound) as error:
+            raise type(error)(error.message, field=_api_pointer(place, error.field), remedy=error.remedy) from error
+        return event
+
+
+def events_of(batch: Batch, rules: Rules, idempotency_key: IdempotencyKey | None) -> list[Event]:
     """Convert a batch to events. An entry without an id gets one; with an Idempotency-Key, a retry gets the same ids.
 
     An id that we make can only meet an id of the same sender, and then the log says so.
@@ -37,15 +63,11 @@ def events_of(
     found: list[Event] = []
     errors: list[LeadsError] = []
     for i, entry in enumerate(entries):
+        id_ = entry.event_id or (idempotency_key.event_id(i) if idempotency_key else f"e_{secrets.token_hex(12)}")
         try:
-            at = instant(entry.occurred_at, now, field=f"/{name}/{i}/occurredAt")
-            if isinstance(entry, SignalIn) and entry.harm is not None:
-                check_harm(policies, key, entry.harm, field=f"/{name}/{i}/harm")
+            found.append(rules.event(entry, f"/{name}/{i}", id_))
         except LeadsError as error:
             errors.append(error)
-            continue
-        id_ = entry.event_id or (idempotency_key.event_id(i) if idempotency_key else f"e_{secrets.token_hex(12)}")
-        found.append(Event(id_, at, body_of(entry)))
     if errors:
         raise together(errors)
     return found
@@ -85,4 +107,9 @@ def _with_request_pointers(error: InvalidInput | Conflict, name: str) -> Invalid
 
 def _request_pointer(pointer: str, name: str) -> str:
     _, place, field = pointer.split("/")
-    return f"/{name}/{place}/{_FIELDS[field]}"
+    return _api_pointer(f"/{name}/{place}", f"/{field}")
+
+
+def _api_pointer(place: str, field: str | None) -> str:
+    """The pointer of an event's field in the entry at `place`."""
+    return f"{place}{API_FIELDS[field or '']}"

@@ -7,7 +7,7 @@ from functools import partial
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import FastAPI, Path, Query, Request, Security
+from fastapi import Depends, FastAPI, Path, Query, Request, Security
 from fastapi.exceptions import RequestValidationError
 from fastapi.security import APIKeyHeader
 from sqlalchemy.engine import Connection
@@ -24,7 +24,6 @@ from leads.errors import LeadsError
 from leads.events import Subject
 from leads.messages import patterns
 from leads.messages.patterns import pydantic_message
-from leads_client.schemas.base import In
 from leads_client.schemas.events import ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ExtendIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
@@ -34,6 +33,7 @@ from serving.http.idempotency import IdempotencyKey, StoredResponse
 from serving.http.middleware import REQUEST_ID
 from serving.http.openapi.examples import CURSOR, LEAD_ID
 from serving.http.openapi.operations import describe, parameter, with_nulls
+from serving.http.parameters import check_parameters
 from serving.http.score_request import NothingScored, score
 from serving.http.serializers import models_out
 from serving.runtime import Runtime
@@ -60,14 +60,17 @@ class _Api(FastAPI):
             return await super().__call__(scope, receive, send)
         # LeadsErrors reach the middleware, which turns them into the same problem documents as this app.
         scope["route"], handle = found
-        await (await handle(Request(scope, receive)))(scope, receive, send)
+        request = Request(scope, receive)
+        await check_parameters(request)
+        await (await handle(request))(scope, receive, send)
 
 
 def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
     """Create the app. `runtime` returns the runtime; it is called per request, after start-up."""
     # The middleware checks the key; this dependency only documents that in both OpenAPI documents.
     key = APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)
-    app = _Api(title="Lead Serving", version="1", docs_url=None, redoc_url=None, dependencies=[Security(key)])
+    always = [Security(key), Depends(check_parameters)]
+    app = _Api(title="Lead Serving", version="1", docs_url=None, redoc_url=None, dependencies=always)
     app.add_exception_handler(LeadsError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
     app.add_exception_handler(HTTPException, _on_http)
@@ -97,13 +100,14 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
 
 
 def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
-    def route(path: str, type_: type[intake.Batch], entry: type[In]) -> None:
+    def route(path: str, type_: type[intake.Batch], entry: type[ItemIn | SignalIn | PlayIn]) -> None:
         async def post(request: Request) -> Response:
-            key, body = _key(request, "events:write"), parse_batch(await request.body(), type_, path[1:], entry)
-            now, parts = runtime().clock(), runtime()
+            key, parts = _key(request, "events:write"), runtime()
+            rules = intake.Rules(key, parts.policies, parts.clock())
+            body = parse_batch(await request.body(), type_, path[1:], entry, rules.event)
 
             def work(connection: Connection, idempotency_key: IdempotencyKey | None) -> msgspec.Struct:
-                events = intake.events_of(body, key, parts.policies, idempotency_key, now)
+                events = intake.events_of(body, rules, idempotency_key)
                 return intake.accept(connection, body, events, key.sender, parts.clock)
 
             return await _run_once(request, parts, work, status=202)

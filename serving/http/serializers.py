@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import msgspec
+
 from leads import clock
 from leads.api.requests import time_text
 from leads.content import Content, ref_of, to_token
-from leads.events import ItemCreated, LoggedEvent, SignalReceived, Subject
+from leads.events import ContentRef, ItemCreated, LoggedEvent, SignalReceived, Subject
 from leads_client.schemas.base import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason
 from leads_client.schemas.leads import (
     AuditOut,
@@ -27,6 +31,9 @@ from serving.queue.decisions import Decided
 from serving.queue.leads_table import AuditEntry, Lead
 from serving.queue.leases import Claimed
 from serving.versions.serving_status import ServingStatus
+
+# The fields of audit entries that are times.
+_TIMES = frozenset(("lease_until",))
 
 
 def lead_out(lead: Lead) -> LeadOut:
@@ -94,10 +101,26 @@ def detail_out(lead: Lead, content: Content | None, history: list[LoggedEvent]) 
 
 def trail_out(id_: str, entries: list[AuditEntry]) -> TrailOut:
     out = [
-        AuditOut(at=clock.to_text(x.at), action=x.action, actor=x.actor.name, key=x.actor.key_id, detail=x.detail)
+        AuditOut(
+            at=clock.to_text(x.at),
+            action=x.action,
+            actor=x.actor.name,
+            key=x.actor.key_id,
+            detail=dict(_detail_out(name, value) for name, value in x.detail.items()),
+        )
         for x in entries
     ]
     return TrailOut(lead_id=id_, entries=tuple(out))
+
+
+def _detail_out(name: str, value: Any) -> tuple[str, Any]:
+    """A field of an audit entry, named and written as everywhere in the API."""
+    if name == "content":
+        return "contentVersion", to_token(msgspec.convert(value, ContentRef))
+    if name in _TIMES and value is not None:
+        value = clock.to_text(value)
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest)), value
 
 
 def decided_out(decided: Decided) -> DecidedOut:

@@ -113,7 +113,7 @@ _LEAD = {
 }
 _REVIEW_ID = "r_4b1d0c7e9a2f5d8b6c3e1f70"
 _CONTENT = "17-5d41402abc4b2a76b9719d911017c592"
-_OFFERED = {"score": 0.9312, "tier": "review", "model_version": "3", "prediction_id": _PREDICTION}
+_OFFERED = {"score": 0.9312, "tier": "review", "modelVersion": "3", "predictionId": _PREDICTION}
 _DECIDED = {
     "subject": _REF,
     "harm": "spam",
@@ -135,11 +135,7 @@ _CLAIMED = {
     "leaseUntil": _LATER,
     "newContent": None,
 }
-_CLAIM = {
-    "lease_until": 1772367300000000,
-    "review_id": _REVIEW_ID,
-    "content": {"offset": 17, "hash": "5d41402abc4b2a76b9719d911017c592"},
-}
+_CLAIM = {"leaseUntil": _LATER, "reviewId": _REVIEW_ID, "contentVersion": _CONTENT}
 RESPONSES: dict[type, Examples] = {
     ScoresOut: {
         "One scored, one unknown": {

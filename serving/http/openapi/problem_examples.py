@@ -20,6 +20,7 @@ from leads.errors import (
     Unavailable,
 )
 from serving.http import bodies
+from serving.http.parameters import unknown_parameter
 from serving.http.problems import MEDIA_TYPE, from_error, from_status
 from serving.queue.leads_table import lead_not_found
 
@@ -103,6 +104,7 @@ INVALID_TIME = InvalidInput(
     field="/items/0/occurredAt",
     remedy="Use RFC 3339 with an offset, for example 2026-03-01T12:00:00Z.",
 )
+_UNKNOWN_PARAMETER = unknown_parameter("page", ())
 _KEY_MISSING = NotAuthenticated(
     "API key missing.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
 )
@@ -154,7 +156,7 @@ def responses(
     errors: list[LeadsError | int] = [_KEY_MISSING, _KEY_INVALID]
     if scope is not None:
         errors.append(AccessDenied(f"This key doesn't have the scope {scope}.", remedy=f"Use a key with {scope}."))
-    errors += own
+    errors += [*own, _UNKNOWN_PARAMETER]
     if writes:
         errors.append(KEY_REUSED)
     if takes_body:

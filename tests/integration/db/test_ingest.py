@@ -19,9 +19,11 @@ from leads.db.event_log import Moved
 from leads.db.progress.served import note_served
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived
-from leads.settings import Settings
+from leads.policies import load_policies
+from leads.settings import POLICIES_FILE, Settings
 from tests.support.paths import REPOSITORY
 
+POLICIES = load_policies(POLICIES_FILE)
 AT = clock.from_text("2026-03-01T12:00:00Z")
 ITEM: dict[str, Any] = {
     "id": "c1", "typeId": "comment", "data": {"text": "free money", "accountId": "a7"}, "eventId": "e1",
@@ -30,6 +32,14 @@ ITEM: dict[str, Any] = {
 LOGGED: dict[str, Any] = {
     "id": "e2", "occurred_at": AT, "body": {"type": "played", "subject": {"type_id": "track", "id": "t3"},
     "account_id": "a7", "seconds": 31.5},
+}  # fmt: skip
+STATED = {"eventId": "e3", "occurredAt": "2026-03-01T12:00:00Z"}
+REF = {"id": "c1", "typeId": "comment"}
+SIGNAL: dict[str, Any] = {"subject": REF, "source": "app", "kind": "user_report", **STATED}
+DECISION: dict[str, Any] = {"subject": REF, "verdict": "violating", "reviewer": "r1", **STATED}
+LOGGED_DECISION: dict[str, Any] = {
+    "id": "e4", "occurred_at": AT, "body": {"type": "decision_made", "subject": {"type_id": "comment", "id": "c1"},
+    "harm": "spam", "verdict": "violating", "by": "human", "reviewer": "r1"},
 }  # fmt: skip
 
 
@@ -51,7 +61,7 @@ def logged(engine: Engine) -> list[LoggedEvent]:
 
 def fails(engine: Engine, path: Path, kind: type[InvalidInput | Conflict] = InvalidInput) -> InvalidInput | Conflict:
     with pytest.raises(kind) as caught:
-        ingest.ingest(engine, path)
+        ingest.ingest(engine, path, POLICIES)
     assert logged(engine) == []
     return caught.value
 
@@ -64,7 +74,7 @@ def places(error: InvalidInput | Conflict) -> list[str]:
 def test_the_documented_examples_give_the_same_events_in_both_formats(any_engine: Engine, path: Path) -> None:
     page = (REPOSITORY / "docs" / "event-files.md").read_text(encoding="utf-8")
     of_api, of_log = (block.strip().splitlines() for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL))
-    done = ingest.ingest(any_engine, write(path, *of_api, *of_log))
+    done = ingest.ingest(any_engine, write(path, *of_api, *of_log), POLICIES)
     assert (done.accepted, done.duplicates, done.offset) == (8, 0, 8)
     events = [one.event for one in logged(any_engine)]
     assert [type(event.body) for event in events] == [ItemCreated, SignalReceived, Played, DecisionMade] * 2
@@ -72,7 +82,7 @@ def test_the_documented_examples_give_the_same_events_in_both_formats(any_engine
     for api, log in zip(events[:4], events[4:], strict=True):
         assert api.occurred_at == log.occurred_at
         assert repr(api.body).replace("'c1'", "'c2'") == repr(log.body)
-    again = ingest.ingest(any_engine, path)
+    again = ingest.ingest(any_engine, path, POLICIES)
     assert (again.accepted, again.duplicates) == (0, 8)
 
 
@@ -84,7 +94,7 @@ def test_lines_may_state_their_kind(engine: Engine, path: Path) -> None:
         "kind": "decision", "subject": subject, "harm": "spam", "verdict": "escalate", "reviewer": "r1",
         "by": "automation", "reason": "so", **stated, "eventId": "e3",
     }  # fmt: skip
-    ingest.ingest(engine, write(path, {"kind": "item", **ITEM}, play, decision))
+    ingest.ingest(engine, write(path, {"kind": "item", **ITEM}, play, decision), POLICIES)
     first, second, third = (one.event for one in logged(engine))
     assert isinstance(first.body, ItemCreated)
     assert isinstance(second.body, Played)
@@ -95,13 +105,13 @@ def test_lines_may_state_their_kind(engine: Engine, path: Path) -> None:
 
 def test_times_of_a_recorded_history_are_kept_in_both_formats(engine: Engine, path: Path) -> None:
     lines = [{**ITEM, "visibleAt": "2026-03-01T12:00:01Z"}, {**LOGGED, "visible_at": AT + 2 * clock.SECOND}]
-    done = ingest.ingest(engine, write(path, *lines))
+    done = ingest.ingest(engine, write(path, *lines), POLICIES)
     assert [one.visible_at for one in logged(engine)] == [AT + clock.SECOND, AT + 2 * clock.SECOND]
     assert done.moved == Moved(0, 0)
 
 
 def test_a_byte_order_mark_and_empty_lines_are_ignored(engine: Engine, path: Path) -> None:
-    ingest.ingest(engine, write(path, b"", ITEM, b"  ", json.dumps(LOGGED) + "\r", start=b"\xef\xbb\xbf"))
+    ingest.ingest(engine, write(path, b"", ITEM, b"  ", json.dumps(LOGGED) + "\r", start=b"\xef\xbb\xbf"), POLICIES)
     assert len(logged(engine)) == 2
 
 
@@ -177,6 +187,16 @@ def test_the_command_prints_every_place(
     assert "events.jsonl:3: The line is a list." in printed
 
 
+def test_the_command_refuses_a_harm_that_its_policies_dont_have(
+    engine: Engine, settings: Settings, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("LEADS_HOME", str(settings.root))
+    result = CliRunner().invoke(app, ["ingest", str(write(path, ITEM, {**SIGNAL, "harm": "nope"}))])
+    assert result.exit_code == 1
+    assert "Harm 'nope' not found" in str(result.exception)
+    assert logged(engine) == []
+
+
 @pytest.mark.parametrize("batch", [2, 5_000])
 def test_an_id_that_is_used_twice_in_the_file_is_named(
     engine: Engine, path: Path, batch: int, monkeypatch: pytest.MonkeyPatch
@@ -184,19 +204,80 @@ def test_an_id_that_is_used_twice_in_the_file_is_named(
     monkeypatch.setattr(ingest, "_BATCH", batch)
     other = {**ITEM, "data": {"text": "other"}}
     error = fails(engine, write(path, LOGGED, ITEM, ITEM, other, {**ITEM, "eventId": "e9"}, other), Conflict)
-    assert places(error) == ["4", "6"]
+    assert places(error) == ["4 /eventId", "6 /eventId"]
     assert "'e1' is already used" in str(error)
     assert "In all, 2 lines are wrong." in str(error)
     assert "--sender" in str(error)
 
 
 def test_ids_that_the_log_has_for_other_events_are_named(engine: Engine, path: Path) -> None:
-    ingest.ingest(engine, write(path, ITEM, LOGGED))
+    ingest.ingest(engine, write(path, ITEM, LOGGED), POLICIES)
     changed = write(path, {**ITEM, "data": {"text": "other"}}, LOGGED, {**LOGGED, "occurred_at": AT + 1})
     with pytest.raises(Conflict) as caught:
-        ingest.ingest(engine, changed)
-    assert places(caught.value) == ["1", "3"]
+        ingest.ingest(engine, changed, POLICIES)
+    assert places(caught.value) == ["1 /eventId", "3 /id"]
     assert len(logged(engine)) == 2
+
+
+def test_taken_ids_and_invalid_lines_are_named_together(engine: Engine, path: Path) -> None:
+    other = {**ITEM, "data": {"text": "other"}}
+    error = fails(engine, write(path, ITEM, {**ITEM, "eventId": "e9", "occurredAt": "tomorrow"}, other, b"{}"))
+    assert places(error) == ["2 /occurredAt", "3 /eventId", "4"]
+    assert str(error).startswith(f"{path}:2 /occurredAt: Not a valid time. In all, 3 lines are wrong. Use RFC 3339")
+    assert "Nothing was appended." in str(error)
+
+
+def test_of_taken_ids_and_invalid_lines_the_first_twenty_are_named(engine: Engine, path: Path) -> None:
+    other = {**ITEM, "data": {"text": "other"}}
+    error = fails(engine, write(path, ITEM, *[other, b"{}"] * 15))
+    assert [place.partition(" ")[0] for place in places(error)] == [str(i) for i in range(2, 22)]
+    assert "In all, 30 lines are wrong; the first 20 are listed. Nothing was appended." in str(error)
+
+
+def test_a_line_that_becomes_invalid_after_the_check_is_named(
+    engine: Engine, path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ingest, "_BATCH", 1)
+    monkeypatch.setattr("leads.db.ingest._Check.run", lambda _: 2)
+    with pytest.raises(InvalidInput, match="Events appended before it: 1") as caught:
+        ingest.ingest(engine, write(path, ITEM, b"{}"), POLICIES)
+    assert places(caught.value) == ["2"]
+
+
+REFUSED = [
+    ({**SIGNAL, "harm": "nope"}, "/harm", "Harm 'nope' not found. Harms in policies.yaml: spam,"),
+    ({**DECISION, "harm": "nope"}, "/harm", "Harm 'nope' not found. Harms in policies.yaml: spam,"),
+    (
+        {**DECISION, "harm": "spam", "subject": {"id": "m", "typeId": "mood"}},
+        "/subject/typeId",
+        "spam doesn't apply to",
+    ),
+    ({**SIGNAL, "kind": "classifier"}, "/score", "A signal of kind classifier needs a score."),
+    (
+        {**LOGGED_DECISION, "body": {**LOGGED_DECISION["body"], "harm": "nope"}},
+        "/body/harm",
+        "Harm 'nope' not found. Harms in policies.yaml: spam,",
+    ),
+    (
+        {**LOGGED_DECISION, "body": {**LOGGED_DECISION["body"], "subject": {"type_id": "mood", "id": "m"}}},
+        "/body/subject/type_id",
+        "spam doesn't apply to",
+    ),
+]
+
+
+def test_lines_that_the_api_would_refuse_are_refused(engine: Engine, path: Path) -> None:
+    error = fails(engine, write(path, *(line for line, _, _ in REFUSED)))
+    assert places(error) == [f"{i} {field}" for i, (_, field, _) in enumerate(REFUSED, start=1)]
+    for fault, (_, _, says) in zip(error.faults, REFUSED, strict=True):
+        assert fault.message.startswith(says)
+    assert "set LEADS_POLICIES for this command to a file that still has it" in str(error)
+
+
+def test_a_history_is_loaded_with_the_policies_of_its_time(engine: Engine, path: Path) -> None:
+    then = POLICIES.model_copy(update={"harms": {**POLICIES.harms, "nope": POLICIES.harms["spam"]}})
+    lines = [{**SIGNAL, "harm": "nope"}, {**DECISION, "eventId": "e4", "harm": "nope"}]
+    assert ingest.ingest(engine, write(path, *lines), then).accepted == 2
 
 
 def test_an_id_that_is_taken_after_the_check_says_how_far_it_came(
@@ -204,10 +285,10 @@ def test_an_id_that_is_taken_after_the_check_says_how_far_it_came(
 ) -> None:
     monkeypatch.setattr(ingest, "_BATCH", 1)
     monkeypatch.setattr(ingest, "taken_in", lambda *_: [])
-    ingest.ingest(engine, write(path, LOGGED))
+    ingest.ingest(engine, write(path, LOGGED), POLICIES)
     write(path, ITEM, {**LOGGED, "occurred_at": AT + 1})
     with pytest.raises(Conflict, match="Events appended before it: 1") as caught:
-        ingest.ingest(engine, path)
+        ingest.ingest(engine, path, POLICIES)
     assert places(caught.value) == ["2 /id"]
 
 
@@ -221,6 +302,6 @@ def test_files_of_other_formats_are_refused_with_advice(engine: Engine, path: Pa
 
 def test_a_missing_file_is_an_error(engine: Engine, path: Path) -> None:
     with pytest.raises(NotFound, match=r"events\.jsonl"):
-        ingest.ingest(engine, path)
+        ingest.ingest(engine, path, POLICIES)
     with reading(engine) as connection:
         assert event_log.head(connection).offset == 0

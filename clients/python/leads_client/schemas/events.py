@@ -20,7 +20,10 @@ class ItemIn(SubjectIn, frozen=True, kw_only=True):
 
 
 class SignalIn(In, frozen=True, kw_only=True):
-    """A report, a notice, a hash match or another classifier's score."""
+    """A report, a notice, a hash match or another classifier's score.
+
+    A signal of kind `classifier` needs its `score`.
+    """
 
     subject: Ref
     kind: SignalKind

@@ -145,7 +145,10 @@ class LeadDetail(Out, frozen=True):
 
 
 class AuditOut(Out, frozen=True):
-    """A change of a lead. `key` is the id of the API key that the actor used; null for Lead Serving's own changes."""
+    """A change of a lead. `key` is the id of the API key that the actor used; null for Lead Serving's own changes.
+
+    The fields of `detail` depend on the `action`.
+    """
 
     at: str
     action: str

@@ -21,6 +21,7 @@ from leads.db.tables import audit, events, idempotency, leads
 from leads.events import DecisionMade, ItemCreated, Played, SignalReceived, Subject
 from leads.policies import QueuePolicy
 from serving.http.bodies import MAX_BODY_BYTES
+from serving.http.openapi.examples import LEAD_ID
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
@@ -380,6 +381,7 @@ BAD: list[tuple[str, bytes | dict[str, Any], int, str | None]] = [
     ("/v1/signals", {"signals": [{**REPORT, "kind": SECRET_TEXT}]}, 422, "/signals/0/kind"),
     ("/v1/signals", {"signals": [REPORT, {**REPORT, "harm": "nope"}]}, 404, "/signals/1/harm"),
     ("/v1/signals", {"signals": [{**REPORT, "score": 1.5}]}, 422, "/signals/0/score"),
+    ("/v1/signals", {"signals": [{**REPORT, "kind": "classifier"}]}, 422, "/signals/0/score"),
     ("/v1/plays", {"plays": [{**PLAY, "seconds": -1}]}, 422, "/plays/0/seconds"),
     ("/v1/plays", b'{"plays":[{"subject":{"id":"t","typeId":"track"},"accountId":"a","seconds":Infinity}]}', 422,
      "/plays/0"),
@@ -435,6 +437,79 @@ def test_bad_parameters_are_problems(client: Http, params: dict[str, str], statu
     assert [x["pointer"] for x in found["errors"]] == ["/" + next(iter(params))]
     assert found["type"] == f"urn:lead-serving:problem:{'not-found' if status == 404 else 'invalid-input'}"
     assert "^" not in json.dumps(found)
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("GET", "/v1/leads", "This route has: cursor, harm, limit, state, typeId."),
+        ("GET", f"/v1/leads/{LEAD_ID}", "This route has no query parameters."),
+        ("GET", f"/v1/leads/{LEAD_ID}/audit", "This route has no query parameters."),
+        ("GET", "/v1/reviews", "This route has: reviewer."),
+        ("GET", "/v1/models", "This route has no query parameters."),
+        ("POST", "/v1/score", "This route has no query parameters."),
+        ("POST", "/v1/items", "This route has no query parameters."),
+        ("POST", "/v1/leads/claim", "This route has no query parameters."),
+        ("POST", "/v1/decisions", "This route has no query parameters."),
+    ],
+)
+def test_unknown_parameters_are_problems(client: Http, method: str, path: str, allowed: str) -> None:
+    sent = {"json": {}} if method == "POST" else {}
+    found = problem(client.request(method, path, params={"harms": "spam", "typeid": ""}, **sent), 422)
+    assert found["detail"] == f"Unknown query parameter 'harms'. In all, 2 parameters are wrong. {allowed}"
+    assert [x["pointer"] for x in found["errors"]] == ["/harms", "/typeid"]
+
+
+def test_the_name_of_an_unknown_parameter_is_repeated_only_if_it_is_a_name(client: Http) -> None:
+    found = problem(client.get("/v1/models", params={SECRET_TEXT: "1"}), 422)
+    assert (found["detail"], found["errors"]) == (
+        "Unknown query parameter. This route has no query parameters.", []
+    )  # fmt: skip
+
+
+def test_pages_ignore_parameters(client: Http) -> None:
+    for path in ("/v1/openapi.json", "/livez"):
+        assert client.get(path, params={"v": "2"}).status_code == 200, path
+
+
+def test_one_response_names_every_wrong_entry_of_a_batch(client: Http, engine: Engine) -> None:
+    items = [
+        an_item(""), an_item(), an_item(occurredAt="yesterday"), {"id": "c1"},
+        an_item(occurredAt="2099-01-01T00:00:00Z"),
+    ]  # fmt: skip
+    found = problem(client.post("/v1/items", json={"items": items}), 422)
+    assert [(x["pointer"], x["detail"].split(" ")[0]) for x in found["errors"]] == [
+        ("/items/0/id", "Expected"), ("/items/2/occurredAt", "Not"), ("/items/3", "Object"),
+        ("/items/4/occurredAt", "2099-01-01T00:00:00Z"),
+    ]  # fmt: skip
+    assert found["detail"] == "Expected at least 1 character. In all, 4 entries are wrong."
+    signals = [
+        {**REPORT, "kind": "?"},
+        {**REPORT, "harm": "nope"},
+        REPORT,
+        {**REPORT, "occurredAt": "2099-01-01T00:00Z"},
+    ]
+    found = problem(client.post("/v1/signals", json={"signals": signals}), 422)
+    assert [x["pointer"] for x in found["errors"]] == ["/signals/0/kind", "/signals/1/harm", "/signals/3/occurredAt"]
+    found = problem(client.post("/v1/signals", json={"signals": signals[1:]}), 404)
+    assert [x["pointer"] for x in found["errors"]] == ["/signals/0/harm", "/signals/2/occurredAt"]
+    assert event_log.read(engine, 0) == []
+
+
+def test_the_audit_trail_is_written_as_the_rest_of_the_api(client: Http, engine: Engine) -> None:
+    client.post("/v1/items", json={"items": [an_item()]})
+    lead = put_lead(engine)
+    claimed = client.post("/v1/leads/claim", json={"reviewer": "ann"}).json()["leads"][0]
+    until = client.post(f"/v1/leads/{lead}/extend", json={"reviewer": "ann"}).json()["leaseUntil"]
+    client.post(f"/v1/leads/{lead}/decision", json={"reviewer": "ann", "verdict": "violating"})
+    trail = client.get(f"/v1/leads/{lead}/audit").json()["entries"]
+    review = {"reviewId": claimed["reviewId"], "contentVersion": claimed["contentVersion"]}
+    assert [(x["action"], x["detail"]) for x in trail] == [
+        ("offered", {"score": 0.8, "tier": "review", "modelVersion": "1", "predictionId": "p"}),
+        ("claimed", {"leaseUntil": claimed["leaseUntil"], **review}),
+        ("extended", {"leaseUntil": until}),
+        ("decided", {"verdict": "violating", "by": "human", "reason": "", "offset": 2, "oldContent": False, **review}),
+    ]
 
 
 def test_unknown_routes_and_methods(client: Http) -> None:
