@@ -17,6 +17,7 @@ from leads.errors import Conflict, InvalidInput
 
 _TTL: Micros = clock.DAY
 _MAX_LENGTH = 255
+_FIELD = "/Idempotency-Key"
 _DELETED_PER_CALL = 10
 
 
@@ -31,6 +32,11 @@ class IdempotencyKey(NamedTuple):
         """The id of the request's n-th event; retries get the same id."""
         raw = f"{self.key_id}\0{self.text}\0{n}".encode("utf-8", "replace")
         return "e_" + hashlib.blake2b(raw, digest_size=12).hexdigest()
+
+
+def key_reused() -> Conflict:
+    """The error for a key that was used for another request."""
+    return Conflict("This Idempotency-Key was used for another request.", field=_FIELD, remedy="Send a new key.")
 
 
 class StoredResponse(NamedTuple):
@@ -51,7 +57,9 @@ def read_key(key_id: str, header: str | None, path: str, body: bytes) -> Idempot
         return None
     if not 0 < len(header) <= _MAX_LENGTH or not header.isprintable():
         raise InvalidInput(
-            "Idempotency-Key must have 1 to 255 printable characters.", remedy="Send a UUID, for example."
+            "Idempotency-Key must have 1 to 255 printable characters.",
+            field=_FIELD,
+            remedy="Send a UUID, for example.",
         )
     return IdempotencyKey(key_id, header, hashlib.sha256(path.encode() + b"\0" + body).digest())
 
@@ -75,7 +83,7 @@ def run_once(
     if not insert_new(connection, idempotency, [{**row, "status": 0, "answer": b"", "at": now}]):
         stored = connection.execute(sa.select(idempotency).where(same_key)).one()
         if stored.request_hash != key.request_hash:
-            raise Conflict("This Idempotency-Key was used for another request.", remedy="Send a new key.")
+            raise key_reused()
         return StoredResponse(stored.status, stored.answer, replayed=True)
     response = work()
     connection.execute(sa.update(idempotency).where(same_key).values(status=response.status, answer=response.body))

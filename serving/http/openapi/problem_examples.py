@@ -20,6 +20,7 @@ from leads.errors import (
     Unavailable,
 )
 from serving.http import bodies
+from serving.http.idempotency import key_reused
 from serving.http.parameters import unknown_parameter
 from serving.http.problems import MEDIA_TYPE, from_error, from_status
 from serving.queue.leads_table import lead_not_found
@@ -53,7 +54,7 @@ SCHEMA = {
     },
 }
 LEAD_NOT_FOUND = lead_not_found()
-KEY_REUSED = Conflict("This Idempotency-Key was used for another request.", remedy="Send a new key.")
+KEY_REUSED = key_reused()
 CLAIMED_BY_ANOTHER = Conflict(
     "Another reviewer has claimed this lead.",
     remedy="Decide it after 2026-03-01T12:15:00Z, or ask the reviewer to release it.",
