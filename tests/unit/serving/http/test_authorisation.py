@@ -210,7 +210,7 @@ def test_the_audit_trail_names_the_key(client: Http, engine: Engine) -> None:
         ("claimed", "ann", made.key.id),
         ("decided", "ann", made.key.id),
     ]
-    assert trail[-1]["detail"]["content"]["hash"]
+    assert trail[-1]["detail"]["contentVersion"] == trail[-2]["detail"]["contentVersion"]
 
 
 def test_health_needs_no_key(client: Http) -> None:

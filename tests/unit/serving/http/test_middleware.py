@@ -123,10 +123,11 @@ def test_each_request_is_one_line_in_the_access_log(
 ) -> None:
     client = Http(make_stack(runtime), portal, headers={"x-api-key": key, "x-request-id": "r-1"})
     body = json.dumps({"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": "tell no one"}}]})
-    answer = client.post("/v1/score", params={"q": "hidden"}, content=body)
+    answer = client.post("/v1/score", content=body)
     client.get("/v1/leads/l_secret")
-    client.get("/nope/hidden", headers={"x-api-key": "ls_wrong"})
-    first, second, third = lines.access
+    client.get("/nope/hidden", params={"q": "hidden"}, headers={"x-api-key": "ls_wrong"})
+    client.get("/v1/leads", params={"hidden": "hidden"})
+    first, second, third, fourth = lines.access
     assert (first["method"], first["route"], first["status"], first["level"]) == ("POST", "/v1/score", 200, "info")
     assert first["request_id"] == "r-1"
     assert first["key"] == key.split("_")[1]
@@ -136,6 +137,7 @@ def test_each_request_is_one_line_in_the_access_log(
     assert first["time"].endswith("Z")
     assert (second["route"], second["status"]) == ("/v1/leads/{lead_id}", 404)
     assert (third["route"], third["status"], "key" in third) == ("other", 401, False)
+    assert (fourth["route"], fourth["status"]) == ("/v1/leads", 422)
     said = json.dumps(lines.all)
     for secret in ("tell no one", "hidden", "l_secret", "ls_wrong", key.split("_", 2)[2]):
         assert secret not in said
