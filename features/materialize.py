@@ -1,10 +1,10 @@
 """Event log → fold → segments and online rows. The worker runs this on the tail of the log; a replay, over history.
 
-If killed at any point, it resumes from the manifest: its state is the newest rows in the segments plus what the router
-derives from the events before the manifest's offset, and the events after that offset are folded again. The online
-store is written separately, so a mark records how far an online write was started and how far it certainly got. After a
-restart, rows after the second offset are written again, and nothing is written before the fold has reached the first,
-so readers never see a row go back in time.
+Three things are written, each with its own offset: rows to the online store, then segments, then the fold's state. If
+killed at any point, it resumes from the state, which is the oldest, and folds the events after it again: rows up to the
+manifest's offset are in the segments already. A mark records how far an online write was started and how far it
+certainly got. Rows after the second offset are written again, and nothing is written before the fold has reached the
+first, so readers never see a row go back in time.
 """
 
 from __future__ import annotations
@@ -18,10 +18,12 @@ from typing import NamedTuple
 import msgspec
 from sqlalchemy.engine import Engine
 
-from features.fold.fold import WHOLE, Fold, Partition, empty_batch
+from features.fold.fold import Fold, empty_batch
 from features.layout import LAYOUTS
 from features.offline.segments import Segments
 from features.online.writer import Newest, OnlineWriter, collect
+from features.partition import WHOLE, Partition
+from features.state.store import open_state
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
@@ -30,6 +32,8 @@ from leads.files import write_json
 from leads.settings import Settings
 
 _SEGMENT_BYTES = 64 * 1024 * 1024
+# A commit of the state writes each value once, however often it has changed: the fewer, the cheaper.
+_CHANGES = 50_000
 
 OnProgress = Callable[[int, int], None]
 
@@ -82,17 +86,13 @@ class Materializer:
         self._restore()
 
     def _restore(self) -> None:
-        self._offset = self.segments.prepare().offset
-        self._fold = Fold(self.partition)
-        for logged in event_log.read_without_plays(self._engine, up_to=self._offset):
-            self._fold.route_only(logged)
+        self._stored = self.segments.prepare().offset
+        self._state = open_state(self._settings, self.partition)
+        self._fold = Fold(self._state, self.partition)
+        self._offset = self._state.position()
+        self.segments.check_reaches(self._offset)
         self._mark = _read_mark(self._mark_path)
         self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
-        for layout in LAYOUTS:
-            for row in self.segments.newest(layout.view):
-                self._fold.restore(layout.view, row.key, row.raw, row.links)
-                if row.offset > self._mark.done:
-                    self._waiting[layout.view][row.key] = (row.key, row.raw, row.links, row.visible_at)
         self._rows = empty_batch()
         self._segment_at = self._online_at = time.monotonic()
 
@@ -100,6 +100,10 @@ class Materializer:
     def offset(self) -> int:
         """The offset of the last folded event."""
         return self._offset
+
+    def close(self) -> None:
+        """Close the state store."""
+        self._state.close()
 
     def step(self, *, by: Micros | None = None) -> Step:
         """Fold new events, and write online rows when a write is due.
@@ -112,7 +116,10 @@ class Materializer:
         """
         new = event_log.read(self._engine, self._offset, limit=self._read)
         full, cut = len(new) == self._read, False
-        if by is not None and new:
+        if self._offset < self._stored:
+            # The segments have the rows of these events already.
+            new = [logged for logged in new if logged.offset <= self._stored]
+        elif by is not None and new:
             end = (new[0].visible_at // by + 1) * by
             cut = new[-1].visible_at >= end
             new = [logged for logged in new if logged.visible_at < end]
@@ -125,13 +132,14 @@ class Materializer:
     def _apply(self, new: list[LoggedEvent]) -> None:
         if not new:
             return
-        for logged in new:
-            self._fold.apply(logged)
-        self._offset = new[-1].offset
+        self._fold.apply(new)
         batch = self._fold.take()
-        for view, rows in batch.items():
-            self._rows[view].extend(rows)
-        collect(batch, self._waiting)
+        if self._offset >= self._stored:
+            for view, rows in batch.items():
+                self._rows[view].extend(rows)
+        self._offset = new[-1].offset
+        if self._offset > self._mark.done:
+            collect(batch, self._waiting, after=self._mark.done)
 
     def run_to_head(self, *, on_progress: OnProgress | None = None) -> int:
         """Fold and write everything in the log; returns the offset reached."""
@@ -147,15 +155,22 @@ class Materializer:
         return self._offset
 
     def flush(self) -> None:
-        """Write everything folded to the online store and to segments."""
+        """Write everything folded to the online store, to segments and to the state."""
         self._write_online()
         self._write_segment()
+        self._commit()
 
     def save(self) -> None:
-        """Write a segment when one is due. Events in a written segment are not folded again."""
+        """Write a segment or the state when one is due. What is written is not folded again after a restart."""
         size = sum(len(view.raw) for view in self._rows.values())
-        if size >= _SEGMENT_BYTES or (size and time.monotonic() - self._segment_at >= self._settings.segment_flush_s):
+        due = size and time.monotonic() - self._segment_at >= self._settings.segment_flush_s
+        if due or size >= _SEGMENT_BYTES:
             self._write_segment()
+        many = self._fold.changes >= _CHANGES
+        if many:
+            self._write_online()
+        if many or due:
+            self._commit()
 
     def _write_online(self) -> None:
         self._online_at = time.monotonic()
@@ -172,17 +187,23 @@ class Materializer:
 
     def _write_segment(self) -> None:
         self._segment_at = time.monotonic()
-        if any(len(rows) for rows in self._rows.values()):
+        if self._offset > self._stored:
             self.segments.write(self._rows, self._offset)
-            self._rows = empty_batch()
+            self._rows, self._stored = empty_batch(), self._offset
+
+    def _commit(self) -> None:
+        """Store the state, unless it is ahead of the segments or of the online rows: it has to be the oldest."""
+        if self._offset <= self._stored and not any(self._waiting.values()) and self._fold.changes:
+            self._fold.commit(self._offset)
 
 
 def delete_rows(settings: Settings) -> None:
     """Delete every feature row, offline and online. They can be derived again from the event log."""
     OnlineWriter(settings).clear()
     shutil.rmtree(settings.features_dir / "segments", ignore_errors=True)
-    for mark in settings.features_dir.glob("online-*.json"):
-        mark.unlink()
+    for pattern in ("online-*.json", "state-*"):
+        for path in settings.features_dir.glob(pattern):
+            path.unlink()
 
 
 def mark_path(settings: Settings, partition: Partition) -> Path:

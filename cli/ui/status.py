@@ -15,8 +15,8 @@ from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.terminal import console, minute, next_steps, note, table
 from cli.ui.worker import never_scored
-from features.fold.fold import Partition
 from features.offline.segments import Segments
+from features.partition import Partition
 from leads.clock import Micros
 from leads.db import canary_retreats, cursors, event_log, tables
 from leads.db.canary_retreats import Retreat

@@ -8,7 +8,7 @@ from sqlalchemy.engine import Engine
 
 from cli.ui.database import opened
 from cli.ui.terminal import console, minute, next_steps, note, progress_by_step, table
-from features.fold.fold import Partition
+from features.partition import Partition
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading

@@ -7,15 +7,19 @@ became visible.
 
 from __future__ import annotations
 
-from array import array
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from zlib import crc32
+from typing import Any, NamedTuple
 
-from features.fold.counting import EntityRow, RowWriter, stamp
+from features.fold.counting import EntityRow, RowUpdate, RowWriter, stamp
+from features.fold.entity_rows import entity_rows
 from features.fold.router import Router
 from features.layout import LAYOUT_OF, LAYOUTS
+from features.partition import WHOLE, Partition
+from features.state.loaded import Loaded
+from features.state.store import StateStore
 from leads.clock import Micros
-from leads.events import LoggedEvent, Played
+from leads.events import LoggedEvent
 from leads.rules import happened_at
 
 
@@ -52,67 +56,88 @@ class ViewBatch:
 Batch = dict[str, ViewBatch]
 
 
-@dataclass(frozen=True)
-class Partition:
-    """Share `index` of `count` shares into which each view's keys are split."""
-
-    index: int = 0
-    count: int = 1
-
-    def owns(self, view: str, key: str) -> bool:
-        """Whether this partition holds the key's row."""
-        return self.count == 1 or crc32(f"{view}\0{key}".encode()) % self.count == self.index
-
-
-# The only partition when keys are not split.
-WHOLE = Partition()
-
-
 class Fold:
-    """The router's state and the newest row of each entity in this partition."""
+    """The router, and the newest row of each entity in this partition. Both live in a state store.
 
-    def __init__(self, partition: Partition = WHOLE) -> None:
-        self.router = Router()
+    Args:
+        store: the state that folding starts from.
+    """
+
+    def __init__(self, store: StateStore, partition: Partition = WHOLE) -> None:
+        self.router = Router(store)
+        self._store = store
         self._partition = partition
         self._writers = {layout.view: RowWriter(layout) for layout in LAYOUTS}
-        self._rows: dict[str, dict[str, EntityRow]] = {layout.view: {} for layout in LAYOUTS}
+        self._rows = {layout.view: entity_rows(store, layout) for layout in LAYOUTS}
+        self._state: tuple[Loaded[Any], ...] = (*self._rows.values(), *self.router.state)
         self._batch = empty_batch()
 
-    def restore(self, view: str, key: str, raw: bytes, links: tuple[str | None, ...]) -> None:
-        """Load an entity's newest stored row."""
-        self._rows[view][key] = EntityRow(array("f", raw), links)
+    @property
+    def changes(self) -> int:
+        """The number of values that the next commit writes."""
+        return sum(len(loaded.changed) for loaded in self._state)
 
-    def route_only(self, logged: LoggedEvent) -> None:
-        """Update only the router, for an event whose rows are stored already. Plays don't change it."""
-        if not isinstance(logged.event.body, Played):
-            self.router.route(logged)
+    def apply(self, events: Sequence[LoggedEvent]) -> None:
+        """Fold events; every row that an event changes is added to the batch once per event."""
+        self.router.load(events)
+        routed = [self._owned(self.router.route(logged)) for logged in events]
+        needed: dict[str, set[str]] = {view: set() for view in self._rows}
+        for updates in routed:
+            for update in updates:
+                needed[update.view].add(update.key)
+        for view, keys in needed.items():
+            self._rows[view].load(keys)
+        views = {
+            view: _View(self._writers[view], rows.values, rows.changed, self._batch[view].add)
+            for view, rows in self._rows.items()
+        }
+        for logged, updates in zip(events, routed, strict=True):
+            _count(views, logged, updates)
 
-    def apply(self, logged: LoggedEvent) -> None:
-        """Fold one event; every row it changes is added to the batch once."""
-        offset, visible_at, event = logged
-        at = happened_at(event.occurred_at, visible_at)
-        changed: list[tuple[str, str, EntityRow]] = []
-        for update in self.router.route(logged):
-            view, key = update.view, update.key
-            if self._partition.count > 1 and not self._partition.owns(view, key):
-                continue
-            writer, rows = self._writers[view], self._rows[view]
-            row = rows.get(key)
-            if row is None:
-                row = rows[key] = writer.new(at)
-            writer.apply(row, update, at)
-            if row.offset != offset:
-                row.offset = offset
-                writer.note_late(row, at)
-                changed.append((view, key, row))
-        stamp((row for _, _, row in changed), visible_at)
-        for view, key, row in changed:
-            self._batch[view].add(key, offset, visible_at, row.cells.tobytes(), row.links)
+    def _owned(self, updates: list[RowUpdate]) -> list[RowUpdate]:
+        if self._partition.count == 1:
+            return updates
+        return [update for update in updates if self._partition.owns(update.view, update.key)]
 
     def take(self) -> Batch:
         """The rows added since the last call."""
         batch, self._batch = self._batch, empty_batch()
         return batch
+
+    def commit(self, position: int) -> None:
+        """Store what has changed; `position` is the offset of the last event that was folded."""
+        self._store.commit(position, {one.view: one.to_commit() for one in self._state if one.changed})
+        for loaded in self._state:
+            loaded.committed()
+
+
+class _View(NamedTuple):
+    """What counting in one view needs: loaded and changed rows by key, and where their versions go."""
+
+    writer: RowWriter
+    rows: dict[str, EntityRow]
+    changed: dict[str, EntityRow]
+    add: Callable[[str, int, Micros, bytes, tuple[str | None, ...]], None]
+
+
+def _count(views: dict[str, _View], logged: LoggedEvent, updates: Sequence[RowUpdate]) -> None:
+    offset, visible_at, event = logged
+    at = happened_at(event.occurred_at, visible_at)
+    touched: list[tuple[_View, str, EntityRow]] = []
+    for update in updates:
+        view, key = views[update.view], update.key
+        row = view.rows.get(key)
+        if row is None:
+            row = view.rows[key] = view.writer.new(at)
+        view.writer.apply(row, update, at)
+        if row.offset != offset:
+            row.offset = offset
+            view.writer.note_late(row, at)
+            view.changed[key] = row
+            touched.append((view, key, row))
+    stamp((row for _, _, row in touched), visible_at)
+    for view, key, row in touched:
+        view.add(key, offset, visible_at, row.cells.tobytes(), row.links)
 
 
 def empty_batch() -> Batch:

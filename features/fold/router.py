@@ -2,27 +2,28 @@
 
 Rows count by their own key only. Anything that spans several keys is derived here, from the few events that aren't
 plays: an item's creator and parent, its text's buckets, who reported it, how often those reporters were right, and
-which verdict stands. Every worker routes every event but folds only its own keys; the router's state is small and is
-derived again from the log at each start.
+which verdict stands. Every worker routes every event but folds only its own keys, so each keeps what its router knows
+in a state store of its own.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from features.fold import near_text
 from features.fold.counting import RowUpdate, mix_counter
+from features.fold.known import Item, Record, Standing, decoder, encode
+from features.links import Links, links_of
+from features.state.loaded import Loaded
+from features.state.store import StateStore
 from leads import clock
 from leads.clock import Micros
 from leads.content import content_hash
 from leads.events import ACCOUNT as ACCOUNT_TYPE
-from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
-from leads.rules import Made, happened_at, made, replaces_standing
+from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived
+from leads.rules import happened_at, made, replaces_standing
 from leads.text import visible
-from leads_client.fields import Verdict
 
 # Plays of 30 seconds or more earn royalties; streaming farms stop soon after.
 SHORT_PLAY_S = (30.0, 36.0)
@@ -31,57 +32,33 @@ NIGHT_H = range(6)
 _MAX_REMEMBERED = 64
 # Reporter reliabilities are rounded to 1/64, so that float32 sums of them are exact.
 _STEPS = 64
+# How many values of the state are kept in memory; see `Loaded`.
+_KEPT_ITEMS, _KEPT_REPORTERS = 40_000, 100_000
+_NO_RECORD = Record()
 _LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
 
 
-class Links(NamedTuple):
-    """An item's creator, its parent, and the two buckets of its text."""
-
-    account_id: str | None = None
-    parent_key: str | None = None
-    bucket_0: str | None = None
-    bucket_1: str | None = None
-
-    @property
-    def buckets(self) -> tuple[str, ...]:
-        return tuple(key for key in (self.bucket_0, self.bucket_1) if key is not None)
-
-
-class _Standing(NamedTuple):
-    """The verdict that stands on an item under one harm, the decision it rests on, and who was credited with it.
-
-    `at` is when the verdict was credited; decisions that repeat it later don't change that.
-    """
-
-    verdict: Verdict
-    made: Made
-    at: Micros
-    links: Links
-    reporters: tuple[str, ...]
-
-
-@dataclass(slots=True)
-class _Item:
-    """The router's state of one item.
-
-    `links` and the hash `content` are of the version that holds, `content_at` is when that occurred. `standing` is by
-    harm and content: a verdict counts for the content it was about. `early`: signals that arrived before the item.
-    """
-
-    links: Links | None = None
-    content_at: Micros = 0
-    content: str = content_hash(None)
-    reporters: dict[tuple[str, str | None], None] = field(default_factory=dict)
-    standing: dict[tuple[str, str], _Standing] = field(default_factory=dict)
-    early: list[tuple[str, str | None, Micros]] = field(default_factory=list)
-
-
 class Router:
-    """Turns events into row updates. `route` depends only on the events routed before."""
+    """Turns events into row updates. `route` depends only on the events routed before.
 
-    def __init__(self) -> None:
-        self._items: dict[str, _Item] = {}
-        self._reliability: dict[str, tuple[int, int]] = {}
+    Args:
+        store: what it knows when it starts, as of the store's position.
+    """
+
+    def __init__(self, store: StateStore) -> None:
+        self._items = Loaded(store, "routed_item", decoder(Item), encode, limit=_KEPT_ITEMS)
+        self._records = Loaded(store, "reporter", decoder(Record), encode, limit=_KEPT_REPORTERS)
+        self.state = (self._items, self._records)
+
+    def load(self, events: Iterable[LoggedEvent]) -> None:
+        """Load what routing these events needs; call it before routing the first of them."""
+        bodies = [logged.event.body for logged in events if not isinstance(logged.event.body, Played)]
+        self._items.load(body.subject.subject.key for body in bodies)
+        reporters = {body.reporter_id for body in bodies if isinstance(body, SignalReceived)} - {None}
+        for body in bodies:
+            if isinstance(body, DecisionMade) and (item := self._items.values.get(body.subject.subject.key)):
+                reporters |= item.credited()
+        self._records.load(who for who in reporters if who is not None)
 
     def route(self, logged: LoggedEvent) -> list[RowUpdate]:
         """The row updates that an event causes; one entity may appear more than once."""
@@ -97,20 +74,17 @@ class Router:
             case DecisionMade():
                 return list(self._decided(logged, body, at))
 
-    def links(self, subject: Subject) -> Links:
-        """The subject's creator, parent and buckets, as far as they are known."""
-        item = self._items.get(subject.key)
-        return links_of(subject, item.links if item else None)
-
     def reliability(self, reporter_id: str | None) -> float:
         """How likely a report by them is right: the mean of Beta(1 + confirmed, 1 + rejected), rounded to 1/64."""
-        confirmed, rejected = self._reliability.get(reporter_id or "", (0, 0))
+        confirmed, rejected = self._records.values.get(reporter_id or "", _NO_RECORD)
         return round((1 + confirmed) / (2 + confirmed + rejected) * _STEPS) / _STEPS
 
-    def _item(self, key: str) -> _Item:
-        item = self._items.get(key)
+    def _item(self, key: str) -> Item:
+        """The item, which the caller is going to change."""
+        item = self._items.values.get(key)
         if item is None:
-            item = self._items[key] = _Item()
+            item = Item()
+        self._items.put(key, item)
         return item
 
     def _created(self, body: ItemCreated, at: Micros) -> Iterator[RowUpdate]:
@@ -184,13 +158,13 @@ class Router:
             item.standing[about] = before._replace(made=made(logged))
             return
         reporters = tuple(dict.fromkeys(who for who, harm in item.reporters if harm in (None, body.harm)))
-        standing = _Standing(body.verdict, made(logged), at, links_of(subject, item.links), reporters)
+        standing = Standing(body.verdict, made(logged), at, links_of(subject, item.links), reporters)
         item.standing[about] = standing
         if before:
             yield from self._credit(before, -1)
         yield from self._credit(standing, 1)
 
-    def _credit(self, standing: _Standing, sign: int) -> Iterator[RowUpdate]:
+    def _credit(self, standing: Standing, sign: int) -> Iterator[RowUpdate]:
         """Count a verdict (`sign` 1), or undo the count of one that was overturned (`sign` -1)."""
         violating, links, at = standing.verdict == "violating", standing.links, standing.at
         if links.account_id is not None:
@@ -200,17 +174,11 @@ class Router:
             for key in links.buckets:
                 yield RowUpdate("bucket", key, amounts=(("violations", sign, at),))
         for reporter_id in standing.reporters:
-            confirmed, rejected = self._reliability.get(reporter_id, (0, 0))
-            self._reliability[reporter_id] = (confirmed + sign * violating, rejected + sign * (not violating))
+            confirmed, rejected = self._records.values.get(reporter_id, _NO_RECORD)
+            record = Record(confirmed + sign * violating, rejected + sign * (not violating))
+            self._records.put(reporter_id, record)
             counter = "reports_confirmed" if violating else "reports_rejected"
             yield RowUpdate("account", reporter_id, amounts=((counter, sign, at),))
-
-
-def links_of(subject: Subject, stored: Links | None) -> Links:
-    """The links of a subject, given the stored ones. An account counts as its own creator."""
-    if subject.type_id == ACCOUNT_TYPE:
-        return Links(subject.id)
-    return stored or Links()
 
 
 def item_links(body: ItemCreated, buckets: Callable[[str], near_text.Buckets] = near_text.buckets) -> Links:

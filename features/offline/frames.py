@@ -11,8 +11,8 @@ import numpy as np
 from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
 from features.feast.store import known_warnings_ignored, open_store
-from features.fold.router import Links, links_of
 from features.layout import JOIN_KEYS, ROLES, Instants, Layout, Matrix, missing, packed_name, row_instants
+from features.links import Links, links_of
 from leads.errors import NotFound
 from leads.events import Subject
 from leads.settings import Settings

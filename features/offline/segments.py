@@ -11,18 +11,16 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from features.fold.fold import WHOLE, Batch, Partition, ViewBatch
+from features.fold.fold import Batch, ViewBatch
 from features.layout import JOIN_KEYS, LAYOUT_OF, LAYOUTS, packed_name
-from leads.clock import Micros
+from features.partition import WHOLE, Partition
 from leads.errors import ConfigurationError
 from leads.files import private_folder, write_atomic, write_json
 
@@ -47,16 +45,6 @@ class SegmentManifest(msgspec.Struct, frozen=True):
     retired: dict[str, float] = {}
 
 
-class StoredRow(NamedTuple):
-    """A row read from a segment: its entity, the event it came from, float32 bytes, its links."""
-
-    key: str
-    offset: int
-    visible_at: Micros
-    raw: bytes
-    links: tuple[str | None, ...]
-
-
 class Segments:
     """One partition's segments: `<view>/<partition>-<first offset>-<last offset>.parquet`. Only one process writes."""
 
@@ -72,16 +60,16 @@ class Segments:
         if not self._manifest_path.exists():
             count = self._name.partition("of")[2]
             if any(not path.stem.endswith(f"of{count}") for path in self.folder.glob("manifest*.json")):
-                raise self._mismatch("for another number of partitions (LEADS_PARTITIONS)")
+                raise self._mismatch("were written for another number of partitions (LEADS_PARTITIONS)")
             return SegmentManifest()
         manifest = msgspec.json.decode(self._manifest_path.read_bytes(), type=SegmentManifest)
         if manifest.layout != LAYOUT_HASH:
-            raise self._mismatch("by another version of the features")
+            raise self._mismatch("were written by another version of the features")
         return manifest
 
     def _mismatch(self, reason: str) -> ConfigurationError:
         return ConfigurationError(
-            f"The feature rows were written {reason}.",
+            f"The feature rows {reason}.",
             field=str(self.folder),
             remedy="Derive them again from the event log: leads worker --rebuild --once",
         )
@@ -100,6 +88,11 @@ class Segments:
                 if f"{layout.view}/{path.name}" not in known:
                     path.unlink()
         return manifest
+
+    def check_reaches(self, offset: int) -> None:
+        """Raises ConfigurationError when segments are missing that the worker's state says it has written."""
+        if self.manifest().offset < offset:
+            raise self._mismatch("are older than the worker's state")
 
     def write(self, batch: Batch, offset: int) -> SegmentManifest:
         """Durably write the batch and record that events up to `offset` are folded."""
@@ -149,31 +142,6 @@ class Segments:
                 before = self.manifest()
                 retired = {name: at for name, at in before.retired.items() if name not in gone}
                 write_json(self._manifest_path, msgspec.structs.replace(before, retired=retired))
-
-    def newest(self, view: str) -> Iterator[StoredRow]:
-        """The newest row of each entity; the fold resumes from these."""
-        newest: dict[str, StoredRow] = {}
-        for name in self.manifest().segments.get(view, ()):
-            for row in read_newest(self.folder / view / name, view):
-                newest[row.key] = row
-        yield from newest.values()
-
-
-def read_newest(path: Path, view: str) -> Iterator[StoredRow]:
-    """The last row of each entity in one segment."""
-    # Not read as a dataset: pyarrow would turn folder names into columns.
-    table = pq.ParquetFile(path).read()
-    last = {key: i for i, key in enumerate(table[JOIN_KEYS[view]].to_pylist())}
-    taken = table.take(pa.array(list(last.values()), pa.int64()))
-    width = LAYOUT_OF[view].width
-    packed = taken[packed_name(view)].combine_chunks()
-    values = packed.values.to_numpy().astype("<f4").reshape(len(packed), width)
-    columns = [taken[name].to_pylist() for name in LAYOUT_OF[view].links]
-    links = list(zip(*columns, strict=True)) if columns else [()] * len(last)
-    offsets = taken["offset"].to_pylist()
-    visible_at = taken["visible_at"].cast(pa.int64()).to_pylist()
-    for i, key in enumerate(last):
-        yield StoredRow(key, offsets[i], visible_at[i], values[i].tobytes(), links[i])
 
 
 def write_segment(path: Path, view: str, rows: ViewBatch) -> None:

@@ -13,8 +13,8 @@ from functools import cache
 
 import numpy as np
 
-from features.fold.router import Links, links_of
 from features.layout import ROLES, Instants, Layout, Matrix, row_instants
+from features.links import Links, links_of
 from features.online.codec import Values, float_list_value, string_value
 from features.online.stores import Store, open_online_store
 from leads.events import Subject

@@ -86,13 +86,14 @@ class OnlineWriter:
         ]
 
 
-def collect(batch: Batch, into: Newest) -> None:
-    """Put each entity's last row of the batch into `into`, replacing an older one."""
+def collect(batch: Batch, into: Newest, *, after: int = 0) -> None:
+    """Put each entity's last row of the batch into `into`, replacing an older one; only rows after an offset."""
     for layout in LAYOUTS:
         rows, newest, size = batch[layout.view], into[layout.view], layout.width * 4
         raw = memoryview(rows.raw)
         for key, i in {key: i for i, key in enumerate(rows.keys)}.items():
-            newest[key] = (key, bytes(raw[i * size : (i + 1) * size]), rows.links[i], rows.visible_at[i])
+            if rows.offsets[i] > after:
+                newest[key] = (key, bytes(raw[i * size : (i + 1) * size]), rows.links[i], rows.visible_at[i])
 
 
 def _values(layout: Layout, row: OnlineRow) -> Iterator[tuple[str, bytes, str | None]]:

@@ -181,11 +181,6 @@ def read_kind(engine: Engine, kind: str, *, up_to: Micros | None = None) -> Iter
     return _stream(engine, conditions)
 
 
-def read_without_plays(engine: Engine, *, up_to: int) -> Iterator[LoggedEvent]:
-    """All events except plays, up to and including an offset, in order, streamed."""
-    return _stream(engine, [NOT_A_PLAY, events.c.offset <= up_to])
-
-
 def read_all(
     engine: Engine, *, after: int = 0, up_to: int | None = None, before: Micros | None = None
 ) -> Iterator[LoggedEvent]:

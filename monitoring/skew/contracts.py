@@ -8,8 +8,8 @@ import pyarrow as pa
 
 from features.contract import FeatureContract
 from features.evaluate.columns import unsatisfied
-from features.fold.router import Links
 from features.layout import ROLES
+from features.links import Links
 from leads.errors import LeadsError, ModelRefused
 from leads.settings import Settings
 from models import manifest

@@ -13,10 +13,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.engine import Engine
 
-from features.fold.fold import Partition
-from features.fold.router import Links
 from features.layout import Instants, Matrix
+from features.links import Links
 from features.offline.segments import Segments
+from features.partition import Partition
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading

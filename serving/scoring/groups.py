@@ -8,8 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from features.fold.router import Links
 from features.layout import Instants, Matrix
+from features.links import Links
 from features.online.reader import Fetched
 from leads.clock import Micros
 from models.version import ModelVersion

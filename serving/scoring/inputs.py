@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from features.fold.near_text import buckets
-from features.fold.router import Links
+from features.links import Links
 from leads.errors import LeadsError, NotFound, Unavailable
 from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.rules import needs_item

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from features.fold.router import Links
+from features.links import Links
 from features.online.reader import Fetched
 from leads.events import Subject
 from leads.predictions.batch import PredictionBatch

@@ -11,8 +11,8 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from features.fold.router import Links
 from features.layout import ROLES, missing
+from features.links import Links
 from features.online.reader import Fetched
 from leads.clock import Micros
 from leads.db.items import StoredItems

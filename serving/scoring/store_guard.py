@@ -15,7 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
-from features.fold.router import Links
+from features.links import Links
 from features.online.reader import Fetched
 from leads.breaker import Breaker
 from leads.errors import LeadsError, Unavailable

@@ -7,14 +7,14 @@ import signal
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from features.fold.fold import Partition
 from features.materialize import Materializer, delete_rows
 from features.offline.compaction import compacting
+from features.partition import Partition
 from leads import clock
 from leads.db import cursors
 from leads.errors import Conflict, InvalidInput, LeadsError
@@ -151,11 +151,11 @@ def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitS
 @contextmanager
 def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterator[Worker]:
     policies = load_policies(settings.policies)
-    with ExitStack() as closing:
-        engine = closing.enter_context(database(settings))
+    with ExitStack() as opened:
+        engine = opened.enter_context(database(settings))
         # Before the reader, because this creates the online store if it doesn't exist.
-        materializer = Materializer(settings, engine, partition=share)
-        parts = closing.enter_context(open_scoring(settings, policies, engine, background=background))
+        materializer = opened.enter_context(closing(Materializer(settings, engine, partition=share)))
+        parts = opened.enter_context(open_scoring(settings, policies, engine, background=background))
         with compacting(materializer.segments), compaction.compacting(settings.predictions_dir):
             yield Worker(policies, engine, parts.scorer, parts.published, materializer)
 

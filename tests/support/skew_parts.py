@@ -11,8 +11,8 @@ from sqlalchemy.engine import Engine
 
 from features.evaluate.columns import contract_for
 from features.fold.fold import ViewBatch
-from features.fold.router import Links
 from features.layout import LAYOUT_OF, ROLES
+from features.links import Links
 from leads import clock
 from leads.db import event_log
 from leads.errors import NotFound

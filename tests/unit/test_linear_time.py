@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from features.evaluate.plan import text_counts
 from features.fold.near_text import buckets
 from features.fold.router import Router
+from features.state.sqlite import SqliteState
 from leads import clock
 from leads.events import Event, ItemCreated, LoggedEvent, SubjectRef
 from leads.text import normal_form, plain_form, present
@@ -37,7 +38,7 @@ ENCODER = importlib.util.find_spec(PACKAGE)
 
 def routed(text: str) -> None:
     body = ItemCreated(SubjectRef("comment", "c1"), "a1", text=text)
-    list(Router().route(LoggedEvent(1, clock.HOUR, Event("e1", clock.HOUR, body))))
+    Router(SqliteState()).route(LoggedEvent(1, clock.HOUR, Event("e1", clock.HOUR, body)))
 
 
 STEPS: dict[str, Callable[[str], Any]] = {

@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.fold.router import Links
 from features.layout import ACCOUNT, ITEM
+from features.links import Links
 from features.online.reader import Fetched, OnlineReader, open_reader
 from leads.breaker import IN_A_ROW, MAX_S, Breaker
 from leads.errors import Unavailable

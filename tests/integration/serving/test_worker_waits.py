@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 import pytest
 from sqlalchemy.engine import Engine
 
-from features.fold.router import Links
+from features.links import Links
 from features.materialize import Materializer
 from features.online.reader import Fetched, OnlineReader, open_reader
 from leads import clock

@@ -7,9 +7,11 @@ from collections.abc import Sequence
 import numpy as np
 
 from features.evaluate.columns import contract_for, evaluate
-from features.fold.fold import WHOLE, Batch, Fold, Partition
-from features.fold.router import Links, links_of
+from features.fold.fold import Batch, Fold
 from features.layout import LAYOUT_OF, Matrix, missing
+from features.links import Links, links_of
+from features.partition import WHOLE, Partition
+from features.state.sqlite import SqliteState
 from leads.events import LoggedEvent, Subject
 
 STORED = contract_for(text=False)
@@ -17,9 +19,8 @@ STORED = contract_for(text=False)
 
 def fold(events: Sequence[LoggedEvent], partition: Partition = WHOLE) -> Batch:
     """All rows made from the events."""
-    folding = Fold(partition)
-    for logged in events:
-        folding.apply(logged)
+    folding = Fold(SqliteState(), partition)
+    folding.apply(events)
     return folding.take()
 
 

@@ -10,10 +10,10 @@ import pyarrow.parquet as pq
 from sqlalchemy.engine import Engine
 
 from features.evaluate.columns import contract_for, evaluate
-from features.fold.fold import Partition
 from features.layout import JOIN_KEYS, LAYOUTS, packed_name
 from features.offline.segments import Segments
 from features.online.reader import open_reader
+from features.partition import Partition
 from leads import clock
 from leads.db import event_log
 from leads.events import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, Subject, SubjectRef

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from features.feast.store import import_feast
+from features import materialize
 from features.materialize import Materializer
 from leads.db.engine import open_engine
 from leads.settings import load_settings
@@ -67,6 +68,7 @@ def work(read: int, *, tail: bool) -> None:
     On the tail, rows are written online before they are written to segments; for a backlog it is the other way round.
     """
     settings = load_settings(online_flush_s=0.001, segment_flush_s=0.002)
+    materialize._CHANGES = 100
     materializer = Materializer(settings, open_engine(settings), read=read)
     materializer.segments._grace_s = 0.0
     if not tail:

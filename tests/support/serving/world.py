@@ -22,8 +22,8 @@ from starlette.types import ASGIApp
 
 from features.evaluate.columns import contract_for
 from features.fold.counting import RowUpdate, RowWriter
-from features.fold.router import Links
 from features.layout import ROLES, Layout, missing
+from features.links import Links
 from features.online.reader import Fetched
 from leads import clock
 from leads.events import Subject

@@ -11,9 +11,11 @@ import pytest
 
 from features.evaluate.columns import contract_for, evaluate
 from features.fold.counting import RowUpdate, RowWriter, stamp
-from features.fold.fold import Fold, Partition
+from features.fold.fold import Fold
 from features.fold.near_text import buckets
 from features.layout import ACCOUNT, BUCKET, DAY_S, HEADER, ROLES, VISIBLE, missing
+from features.partition import Partition
+from features.state.sqlite import SqliteState
 from leads import clock
 from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, SubjectRef
 from leads.policies import FeatureRule
@@ -163,17 +165,16 @@ def test_a_reporter_is_credited_once_for_a_verdict() -> None:
         msgspec.structs.replace(reporter, harm="spam"),
         DecisionMade(SubjectRef("comment", "c1"), "spam", "violating", "human", "r"),
     ]
-    folding = Fold()
-    for i, body in enumerate(bodies, 1):
-        folding.apply(LoggedEvent(i, AS_OF + i, Event(f"e{i}", AS_OF, body)))
+    folding = Fold(SqliteState())
+    folding.apply([LoggedEvent(i, AS_OF + i, Event(f"e{i}", AS_OF, body)) for i, body in enumerate(bodies, 1)])
     assert folding.router.reliability("r1") == round(2 / 3 * 64) / 64
 
 
 def test_an_event_older_than_every_window_counts_as_late_and_in_totals() -> None:
-    folding = Fold()
-    for i, days in enumerate((0, 100), 1):
-        played = Played(SubjectRef("track", "t1"), "a1", 100.0)
-        folding.apply(LoggedEvent(i, AS_OF + i, Event(f"e{i}", AS_OF - days * clock.DAY, played)))
+    folding = Fold(SqliteState())
+    played = Played(SubjectRef("track", "t1"), "a1", 100.0)
+    times = (AS_OF, AS_OF - 100 * clock.DAY)
+    folding.apply([LoggedEvent(i, AS_OF + i, Event(f"e{i}", at, played)) for i, at in enumerate(times, 1)])
     row, _ = newest(folding.take())["account", "a1"]
     assert row[ACCOUNT.places.cells["late"]] == 1
     assert row[ACCOUNT.places.cells["plays"]] == 2

@@ -10,8 +10,8 @@ from sqlalchemy.engine import Engine
 
 from features.evaluate.columns import evaluate
 from features.fold.fold import empty_batch
-from features.fold.router import Links
 from features.layout import ROLES, missing
+from features.links import Links
 from features.offline.segments import Segments
 from leads.events import ItemCreated, SubjectRef
 from leads.settings import Settings

@@ -8,8 +8,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from features.fold.router import Links
 from features.layout import ROLES, missing
+from features.links import Links
 from features.online.reader import Fetched
 from leads.errors import AccessDenied, InvalidInput, NotFound, Unavailable
 from leads.events import Subject

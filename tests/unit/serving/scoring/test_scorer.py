@@ -11,8 +11,8 @@ from sqlalchemy.engine import Engine
 from features.catalogue import TEXT
 from features.evaluate.plan import text_counts
 from features.fold.near_text import buckets
-from features.fold.router import Links
 from features.layout import ACCOUNT, ITEM, missing
+from features.links import Links
 from leads import clock
 from leads.db import event_log
 from leads.errors import InvalidInput, LeadsError, NotFound, Unavailable

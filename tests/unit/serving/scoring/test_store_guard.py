@@ -9,7 +9,7 @@ from contextlib import suppress
 import numpy as np
 import pytest
 
-from features.fold.router import Links
+from features.links import Links
 from features.online.reader import Fetched
 from leads.breaker import IN_A_ROW, MAX_S, Breaker
 from leads.errors import ConfigurationError, Unavailable

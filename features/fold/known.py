@@ -1,0 +1,66 @@
+"""What the router knows of items and reporters, and how the state store keeps it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import NamedTuple, TypeVar
+
+import msgspec
+
+from features.links import Links
+from leads.clock import Micros
+from leads.content import content_hash
+from leads.rules import Made
+from leads_client.fields import Verdict
+
+T = TypeVar("T")
+
+
+class Standing(NamedTuple):
+    """The verdict that stands on an item under one harm, the decision it rests on, and who was credited with it.
+
+    `at` is when the verdict was credited; decisions that repeat it later don't change that.
+    """
+
+    verdict: Verdict
+    made: Made
+    at: Micros
+    links: Links
+    reporters: tuple[str, ...]
+
+
+class Item(msgspec.Struct, array_like=True):
+    """What the router knows of one item.
+
+    `links` and the hash `content` are of the version that applies, `content_at` is when that occurred. `standing` is by
+    harm and content: a verdict counts for the content it was about. `early`: signals that arrived before the item.
+    """
+
+    links: Links | None = None
+    content_at: Micros = 0
+    content: str = content_hash(None)
+    reporters: dict[tuple[str, str | None], None] = {}
+    standing: dict[tuple[str, str], Standing] = {}
+    early: list[tuple[str, str | None, Micros]] = []
+
+    def credited(self) -> set[str]:
+        """The reporters that a decision about the item may credit."""
+        return {who for who, _ in self.reporters} | {who for one in self.standing.values() for who in one.reporters}
+
+
+class Record(NamedTuple):
+    """How many of a reporter's reports were confirmed and rejected."""
+
+    confirmed: int = 0
+    rejected: int = 0
+
+
+def decoder(type_: type[T]) -> Callable[[Mapping[str, bytes]], dict[str, T]]:
+    """Reads values of a type from their stored form."""
+    decode = msgspec.msgpack.Decoder(type_).decode
+    return lambda stored: {key: decode(raw) for key, raw in stored.items()}
+
+
+def encode(values: Sequence[object]) -> list[bytes]:
+    """The stored form of values."""
+    return list(map(msgspec.msgpack.Encoder().encode, values))

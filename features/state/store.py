@@ -1,0 +1,37 @@
+"""The durable state of a partition's fold: the newest row of each entity and what the router knows, by key.
+
+A fold reads what a batch of events needs, in bulk, and now and then commits what it changed together with the offset of
+the last event behind it. What it commits is exact: the state after that event and no other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Protocol
+
+from features.partition import Partition
+from features.state.sqlite import SqliteState
+from leads.settings import Settings
+
+
+class StateStore(Protocol):
+    """Values by view and key, and the position that they are the state of. One process writes and reads."""
+
+    def position(self) -> int:
+        """The offset of the last event behind the state; 0 for an empty one."""
+        ...
+
+    def get(self, view: str, keys: Sequence[str]) -> dict[str, bytes]:
+        """The values of these distinct keys; unknown keys are absent."""
+        ...
+
+    def commit(self, position: int, changed: Mapping[str, Iterable[tuple[str, bytes]]]) -> None:
+        """Replace the changed values of each view and the position, all or nothing."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def open_state(settings: Settings, partition: Partition) -> StateStore:
+    """The state store of a partition, created when it doesn't exist."""
+    return SqliteState(settings.features_dir / f"state-{partition.index}of{partition.count}.db")
