@@ -17,8 +17,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from features.feast.store import import_feast
 from features import materialize
+from features.feast.store import import_feast
 from features.materialize import Materializer
 from leads.db.engine import open_engine
 from leads.settings import load_settings
