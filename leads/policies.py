@@ -184,7 +184,7 @@ class QueuePolicy(Strict):
     )
     aging_hours: Annotated[float, Field(gt=0)] = Field(
         default=24,
-        description="Hours in the queue after which a lead's priority has doubled.",
+        description="Hours in the queue in which a lead's priority doubles.",
     )
 
 

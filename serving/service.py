@@ -28,7 +28,7 @@ from serving.http.pages import create_pages
 from serving.http.routes import create_app
 from serving.http.score_request import NothingScored, score
 from serving.observe import logs
-from serving.observe.metrics_updates import keep_up_to_date
+from serving.observe.metrics_updates import keep_queue_up_to_date, keep_up_to_date
 from serving.runtime import Runtime, open_runtime
 from serving.scoring.stages import Stages
 from serving.shutdown import drain_on_sigterm
@@ -74,6 +74,7 @@ class LeadServing:
         opened = open_runtime(settings)
         _running.append(opened)
         _background.append(asyncio.create_task(keep_up_to_date(opened)))
+        _background.append(asyncio.create_task(keep_queue_up_to_date(opened)))
         drain_on_sigterm(opened.stopping, settings.drain_s)
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -17,6 +18,7 @@ from cli.ui.terminal import console, minute, next_steps, note, table
 from cli.ui.worker import never_scored
 from features.offline.segments import Segments
 from features.partition import Partition
+from leads import clock
 from leads.clock import Micros
 from leads.db import canary_retreats, cursors, event_log, tables
 from leads.db.canary_retreats import Retreat
@@ -27,6 +29,9 @@ from leads.files import readable_by_others
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
+from serving.queue import states
+from serving.queue.leads_table import STATES
+from serving.queue.stats import depths
 from serving.versions.published_state import PublishedState, read_state
 
 _DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
@@ -41,6 +46,7 @@ class Counts(NamedTuple):
     newest: Micros
     scored: int
     leads: Mapping[str, int]
+    oldest_s: float | None
     keys: int
     retreats: Mapping[tuple[str, str], Retreat]
     rebuilding: bool
@@ -52,7 +58,7 @@ def show_status(settings: Settings, policies: Policies) -> None:
     Raises:
         ConfigurationError: the database's schema is older than this version needs.
     """
-    title, counts = f"Lead Serving in {escape(str(settings.root))}", _counts(settings)
+    title, counts = f"Lead Serving in {escape(str(settings.root))}", _counts(settings, policies)
     if counts is None:
         note(f"{title}\nThere is no database yet.")
         print_corpora(settings)
@@ -73,7 +79,7 @@ def show_status(settings: Settings, policies: Policies) -> None:
         ("champions", _versions(champions) or _unpublished(trained)),
         *_trials(published, counts.retreats),
         *_refused(published),
-        ("leads", ", ".join(f"{count:,} {name}" for name, count in counts.leads.items()) or "none"),
+        ("leads", _leads(counts)),
         ("API keys", f"{counts.keys:,} valid"),
     ]
     console.print(table(title, ("part", "state"), [(name, escape(value)) for name, value in rows]))
@@ -95,21 +101,24 @@ def _warn_if_readable(settings: Settings) -> None:
             return
 
 
-def _counts(settings: Settings) -> Counts | None:
+def _counts(settings: Settings, policies: Policies) -> Counts | None:
     """None if there is no database, or one without tables."""
     url = sa.make_url(settings.database)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         return None
     with opened(settings, create=False) as engine:
-        return _count(engine, settings.partitions)
+        return _count(engine, settings.partitions, policies)
 
 
-def _count(engine: Engine, partitions: int) -> Counts:
-    leads, keys = tables.leads.c, tables.api_keys
+def _count(engine: Engine, partitions: int, policies: Policies) -> Counts:
+    keys = tables.api_keys
     revision = schema_revision(engine)
     with reading(engine) as connection:
         head = event_log.head(connection)
-        by_state = connection.execute(sa.select(leads.state, sa.func.count()).group_by(leads.state)).all()
+        by_state: Counter[str] = Counter()
+        for (_, state), count in states.counts(connection).items():
+            by_state[state] += count
+        opened_at = [one.oldest for one in depths(connection, policies.harms).values() if one.oldest is not None]
         valid = sa.select(sa.func.count()).select_from(keys).where(keys.c.revoked_at.is_(None))
         return Counts(
             _DIALECTS.get(engine.dialect.name, engine.dialect.name),
@@ -117,11 +126,21 @@ def _count(engine: Engine, partitions: int) -> Counts:
             head.offset,
             head.visible_at,
             cursors.scored(connection, partitions),
-            {state: count for state, count in by_state},
+            {state: by_state[state] for state in STATES if by_state[state]},
+            max(0.0, (clock.now() - min(opened_at)) / clock.SECOND) if opened_at else None,
             connection.execute(valid).scalar_one(),
             canary_retreats.standing(connection),
             cursors.rebuilding(connection, partitions),
         )
+
+
+def _leads(counts: Counts) -> str:
+    """How many leads there are by state, and how long the oldest open one has waited."""
+    depth = ", ".join(f"{count:,} {name}" for name, count in counts.leads.items()) or "none"
+    if counts.oldest_s is None:
+        return depth
+    hours = counts.oldest_s / 3_600
+    return f"{depth}; the oldest open one has waited " + (f"{hours:.0f} h" if hours >= 1 else f"{60 * hours:.0f} min")
 
 
 def _folded(settings: Settings) -> int:

@@ -11,8 +11,17 @@ metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_
 # The sender of events from before senders were kept.
 LEGACY_SENDER = "legacy"
 
+
+def _partial(condition: str) -> Any:
+    """Options of an index that holds only the rows for which the condition is true."""
+    return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
+
+
 # Plays are most of the log and are never looked up one by one.
-_WITHOUT_PLAYS: Any = {"postgresql_where": sa.text("kind <> 'played'"), "sqlite_where": sa.text("kind <> 'played'")}
+_WITHOUT_PLAYS = _partial("kind <> 'played'")
+# Leads whose rank is missing, or was computed for another score. Queries must repeat this condition word for word, and
+# the order of the index: PostgreSQL takes the condition to be true of nearly all leads, and would read them all.
+STALE_RANK = "coalesce(ranked_for, -1) <> scored_at"
 
 
 def _seq() -> sa.Column[int]:
@@ -98,8 +107,40 @@ leads = sa.Table(
     sa.Column("verdict", sa.Text, nullable=True),
     # The newest decision known when reports opened the lead again: it and older ones don't settle it any longer.
     sa.Column("reopened_after", sa.BigInteger, nullable=True),
+    # Position in the queue, higher first: see `serving.queue.ranks`. NULL until the worker ranks the lead.
+    sa.Column("rank", sa.Float, nullable=True),
+    # The `scored_at` of the score that the rank is about.
+    sa.Column("ranked_for", sa.BigInteger, nullable=True),
     sa.UniqueConstraint("type_id", "subject_id", "harm", name="uq_leads_subject_harm"),
     sa.Index("ix_leads_state_harm", "state", "harm"),
+    # Each holds everything that the order needs, so that a page reads as many entries as it shows. A partial index
+    # begins with the state too where SQLite would otherwise prefer an index on the state alone.
+    sa.Index("ix_leads_rank", "harm", "state", "rank", "id"),
+    sa.Index("ix_leads_type_rank", "harm", "state", "type_id", "rank", "id"),
+    sa.Index("ix_leads_oldest", "harm", "created_at", **_partial("state = 'open'")),
+    sa.Index("ix_leads_lease", "state", "lease_until", "id", **_partial("state = 'claimed'")),
+    sa.Index("ix_leads_stale_rank", "ranked_for", "id", **_partial(STALE_RANK)),
+)
+
+# How ranks are computed: one row. `serving.queue.ranks` explains the columns.
+rank_basis = sa.Table(
+    "rank_basis",
+    metadata,
+    sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("aging_hours", sa.Float, nullable=False),
+    sa.Column("shift", sa.Float, nullable=False),
+    # Leads up to this id are ranked on this basis; NULL: all are.
+    sa.Column("ranked_to", sa.Text, nullable=True),
+)
+
+# How many leads there are by harm and state: the sum over all slots. A transaction changes the rows of one slot.
+lead_counts = sa.Table(
+    "lead_counts",
+    metadata,
+    sa.Column("slot", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("harm", sa.Text, primary_key=True),
+    sa.Column("state", sa.Text, primary_key=True),
+    sa.Column("n", sa.BigInteger, nullable=False),
 )
 
 # Looks at leads: what a reviewer was shown, and what came of it. A lead has at most one in the state `claimed`.
@@ -129,8 +170,13 @@ reviews = sa.Table(
     sa.Column("ended_at", sa.BigInteger, nullable=True),
     # How the pair was chosen for review, as in `leads.events.Selection`; hidden from reviewers.
     sa.Column("selection", sa.JSON, nullable=True),
+    # The lead's harm; NULL in rows that an older release wrote.
+    sa.Column("harm", sa.Text, nullable=True),
     sa.Index("ix_reviews_lead", "lead_id", "fence"),
     sa.Index("ix_reviews_reviewer", "reviewer", "state"),
+    # What was done lately, and what is held now; each holds everything that statistics need.
+    sa.Index("ix_reviews_ended", "ended_at", "harm", "reviewer", "state", "lead_id"),
+    sa.Index("ix_reviews_held", "state", "reviewer", "lease_until", "harm", "lead_id", **_partial("state = 'claimed'")),
 )
 
 audit = sa.Table(

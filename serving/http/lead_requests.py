@@ -33,9 +33,10 @@ from leads_client.schemas.leads import (
     SubjectDecisionIn,
     TrailOut,
 )
+from leads_client.schemas.stats import StatsOut
 from serving.http.access.harms import check_harm, shows
-from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, trail_out
-from serving.queue import decisions, leases, queue
+from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, stats_out, trail_out
+from serving.queue import decisions, leases, queue, stats
 from serving.queue.cases import Ruling
 from serving.queue.leads_table import Actor, Lead, LeadState, find_lead, lead_not_found, read_audit
 from serving.queue.leases import Claimed
@@ -70,6 +71,14 @@ def list_leads(runtime: Runtime, key: ApiKey, filter_: LeadFilter) -> LeadsOut:
             cursor=filter_.cursor,
         )
     return LeadsOut(leads=tuple(map(lead_out, page.leads)), next_cursor=page.next_cursor)
+
+
+def queue_stats(runtime: Runtime, key: ApiKey) -> StatsOut:
+    """Show how full the queue is and how fast it moves, for the harms that the key may see."""
+    now = runtime.clock()
+    harms = _harms(runtime, key, None, "/harm") or ()
+    with reading(runtime.engine) as connection:
+        return stats_out(stats.stats(connection, harms, now), now)
 
 
 def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:

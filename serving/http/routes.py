@@ -137,6 +137,11 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         filter_ = lead_requests.LeadFilter(tuple(harm) if harm else None, state, type_id, limit, cursor)
         return _json(await runtime().run(lead_requests.list_leads, runtime(), _key(request, "leads:read"), filter_))
 
+    # Before the route of one lead, whose id could be `stats`.
+    @app.get("/leads/stats", **describe("GET /leads/stats"))
+    async def get_stats(request: Request) -> Response:
+        return _json(await runtime().run(lead_requests.queue_stats, runtime(), _key(request, "leads:read")))
+
     @app.post("/leads/claim", **describe("POST /leads/claim"))
     async def post_claim(request: Request) -> Response:
         key, body = _key(request, "leads:decide"), parse(await request.body(), ClaimIn)

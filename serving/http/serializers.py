@@ -26,10 +26,12 @@ from leads_client.schemas.leads import (
     TrailOut,
     VersionOut,
 )
+from leads_client.schemas.stats import DepthOut, HarmStatsOut, ReviewerStatsOut, StatsOut, ThroughputOut
 from models.version import model_name
 from serving.queue.decisions import Decided
 from serving.queue.leads_table import AuditEntry, Lead
 from serving.queue.leases import Claimed
+from serving.queue.stats import Ended, QueueStats
 from serving.versions.serving_status import ServingStatus
 
 # The fields of audit entries that are times.
@@ -121,6 +123,33 @@ def _detail_out(name: str, value: Any) -> tuple[str, Any]:
         value = clock.to_text(value)
     first, *rest = name.split("_")
     return first + "".join(map(str.capitalize, rest)), value
+
+
+def stats_out(found: QueueStats, now: int) -> StatsOut:
+    harms = [
+        HarmStatsOut(
+            harm=harm,
+            leads=DepthOut(**{str(state): n for state, n in one.leads.items()}),
+            oldest_open_s=None if one.oldest is None else max(0.0, (now - one.oldest) / clock.SECOND),
+            last_hour=_throughput_out(one.last_hour),
+            last_24_hours=_throughput_out(one.last_day),
+        )
+        for harm, one in found.harms.items()
+    ]
+    reviewers = [
+        ReviewerStatsOut(
+            reviewer=reviewer,
+            held=one.held,
+            last_hour=_throughput_out(one.last_hour),
+            last_24_hours=_throughput_out(one.last_day),
+        )
+        for reviewer, one in found.reviewers.items()
+    ]
+    return StatsOut(at=clock.to_text(now), harms=tuple(harms), reviewers=tuple(reviewers))
+
+
+def _throughput_out(ended: Ended) -> ThroughputOut:
+    return ThroughputOut(**ended._asdict())
 
 
 def decided_out(decided: Decided) -> DecidedOut:

@@ -126,6 +126,8 @@ class Metrics:
         self._failures = counter("leads_predictions_write_failures_total", "Failed writes to the prediction log.")
         self._open = most("leads_store_circuit_open", "1 if the circuit breaker of the online store is open, else 0.")()
         self._store_errors = counter("leads_store_errors_total", "Failed look-ups in the online store.")
+        self._leads = most("leads_queue_leads", "Leads in the queue.", "harm", "state")
+        self._oldest = most("leads_queue_oldest_open_seconds", "Age of the oldest open lead, in seconds.", "harm")
         self._counted: dict[tuple[_Family[Counter], tuple[str, ...]], int] = {}
 
     def request_started(self) -> None:
@@ -175,6 +177,16 @@ class Metrics:
                 family(harm).set(by_harm.get(harm, 0))
         for version in {*now.versions, *self._versions.seen}:
             self._versions(*version).set(float(version in now.versions))
+
+    def update_queue(self, leads: Mapping[tuple[str, str], int], oldest_s: Mapping[str, float]) -> None:
+        """Set the depth of the queue, by harm and state, and the age of each harm's oldest open lead.
+
+        All processes measure the same queue, so the metrics are the highest of their values, not the sum.
+        """
+        for labels, n in leads.items():
+            self._leads(*labels).set(n)
+        for harm, age in oldest_s.items():
+            self._oldest(harm).set(age)
 
     def text(self, harms: Collection[str] | None = None) -> bytes:
         """The metrics in Prometheus' text format, summed over all processes of the instance. Blocks.

@@ -1,15 +1,20 @@
-"""Copies the state of an API process into its metrics, once a second."""
+"""Copies the state of an API process into its metrics, once a second, and the depth of the queue less often."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 
+from leads import clock
+from leads.db.engine import reading
+from leads.errors import LeadsError
 from serving.observe.logs import trace_of
 from serving.observe.metrics import Snapshot
+from serving.queue.stats import depths
 from serving.runtime import Runtime
 
 UPDATE_S = 1.0
+QUEUE_S = 10.0
 _log = logging.getLogger(__name__)
 
 
@@ -50,3 +55,31 @@ async def keep_up_to_date(runtime: Runtime) -> None:
             # A failed update leaves the metrics a second old; the next one may succeed.
             _log.error("could not update the metrics: %s", trace_of(error))
         await asyncio.sleep(UPDATE_S)
+
+
+def update_queue(runtime: Runtime) -> None:
+    """Read the depth of the queue and set its metrics. Blocks.
+
+    Raises:
+        Unavailable: the database doesn't respond.
+    """
+    with reading(runtime.engine) as connection:
+        found = depths(connection, runtime.policies.harms)
+    now = runtime.clock()
+    runtime.metrics.update_queue(
+        {(harm, state): n for harm, one in found.items() for state, n in one.leads.items()},
+        {harm: max(0.0, (now - (one.oldest or now)) / clock.SECOND) for harm, one in found.items()},
+    )
+
+
+async def keep_queue_up_to_date(runtime: Runtime) -> None:
+    """Update the queue's metrics every ten seconds until cancelled."""
+    while True:
+        try:
+            await runtime.run(update_queue, runtime)
+        except LeadsError as error:
+            # They stay as they were while the database doesn't respond.
+            _log.warning("could not update the metrics of the queue: %s", error)
+        except Exception as error:
+            _log.error("could not update the metrics of the queue: %s", trace_of(error))
+        await asyncio.sleep(QUEUE_S)

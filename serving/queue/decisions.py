@@ -11,14 +11,12 @@ import hashlib
 from typing import NamedTuple
 
 import msgspec
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.content import to_token
 from leads.db import event_log
-from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import ContentRef, DecisionMade, Event, Subject, SubjectRef, decision_of
 from leads.policies import Policies
@@ -27,6 +25,7 @@ from serving.queue import reviews
 from serving.queue.cases import Case, Ruling, read_case
 from serving.queue.leads_table import AuditEntry, Lead, find_lead, get_lead, lead_id, write_audit
 from serving.queue.settling import close_decided, close_lead
+from serving.queue.states import Counts, counting, move
 
 
 class Decided(NamedTuple):
@@ -122,7 +121,8 @@ def _follow(connection: Connection, case: Case, at: Micros) -> Lead | None:
     lead = case.lead
     if lead is None or not case.past or lead.state not in ("open", "claimed") or case.judged.hash != case.held.hash:
         return lead
-    close_decided(connection, lead.id, case.past[-1], at)
+    with counting(connection) as changes:
+        close_decided(connection, changes, lead.id, case.past[-1], at)
     changed = {"state": "decided", "verdict": decision_of(case.past[-1]).verdict, "decided_at": at}
     return msgspec.structs.replace(lead, **changed, claimed_by=None, lease_until=None)
 
@@ -195,15 +195,18 @@ def _end_review(connection: Connection, case: Case, ruling: Ruling, at: Micros) 
 
 
 def _settle_lead(connection: Connection, case: Case, lead: Lead, ruling: Ruling, at: Micros) -> Lead:
+    with counting(connection) as changes:
+        return _close_or_open(connection, changes, case, lead, ruling, at)
+
+
+def _close_or_open(connection: Connection, changes: Counts, case: Case, lead: Lead, ruling: Ruling, at: Micros) -> Lead:
     if case.judged.hash == case.held.hash:
-        state = close_lead(connection, lead.id, ruling.verdict, at)
+        state = close_lead(connection, changes, lead.id, ruling.verdict, at)
         changed = {"state": state, "verdict": ruling.verdict, "decided_at": at}
     elif lead.state in ("open", "claimed"):
         # The verdict counts for the old content. The lead is about the new one, which nobody has judged yet.
         changed = {"state": "open"}
-        connection.execute(
-            sa.update(leads).where(leads.c.id == lead.id).values(state="open", claimed_by=None, lease_until=None)
-        )
+        move(connection, changes, [lead.id], "open", claimed_by=None, lease_until=None)
     else:
         return lead
     return msgspec.structs.replace(lead, **changed, claimed_by=None, lease_until=None)

@@ -1,4 +1,4 @@
-"""Reading leads from the database, their priority in SQL, and the audit trail."""
+"""Reading leads from the database, and the audit trail."""
 
 from __future__ import annotations
 
@@ -10,23 +10,25 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
-from leads import clock
 from leads.clock import Micros
 from leads.db.tables import audit, leads
 from leads.errors import NotFound
 from leads.events import Subject
 from leads.policies import QueuePolicy
 from leads_client.fields import Tier, Verdict
+from serving.queue.ranks import priority_of
 from serving.scoring.reasons import Reason
 
 LeadState = Literal["open", "claimed", "decided", "escalated", "withdrawn"]
 STATES: tuple[LeadState, ...] = get_args(LeadState)
+_NOT_READ = ("state", "reopened_after", "rank", "ranked_for")
 
 
 class Lead(msgspec.Struct, frozen=True):
     """A subject offered for review under one harm.
 
-    `priority` includes the time waited until the lead was read. `claimed_by` and `lease_until` are set while a reviewer
+    `priority` is score × severity × exposure, doubled for every `aging_hours` of waiting until the lead was read.
+    `claimed_by` and `lease_until` are set while a reviewer
     has claimed it; after the lease expires, `state` is `open`.
     """
 
@@ -83,30 +85,22 @@ def effective_state(now: Micros) -> sa.ColumnElement[str]:
     return sa.case((expired, "open"), else_=leads.c.state)
 
 
-def priority(queue: QueuePolicy, now: Micros) -> sa.ColumnElement[float]:
-    """score × severity × exposure × (1 + waited / `aging_hours`), so that no lead waits forever."""
-    waited = sa.case((leads.c.created_at < now, now - leads.c.created_at), else_=0)
-    doubling = queue.aging_hours * clock.HOUR
-    return leads.c.base_priority * (1.0 + sa.cast(waited, sa.Double) / doubling)
-
-
-def select_leads(queue: QueuePolicy, now: Micros) -> sa.Select[Any]:
-    """Select every column, with `state` and `priority` as of `now`."""
+def select_leads(now: Micros) -> sa.Select[Any]:
+    """Select what `read_lead` reads, with `state` as of `now`."""
     return sa.select(
-        *(column for column in leads.c if column.name != "state"),
-        effective_state(now).label("state"),
-        priority(queue, now).label("priority"),
+        *(column for column in leads.c if column.name not in _NOT_READ), effective_state(now).label("state")
     )
 
 
-def read_lead(row: Row[Any] | Mapping[str, Any]) -> Lead:
-    """Convert a row of `select_leads`."""
-    values = dict(row._mapping) if isinstance(row, Row) else dict(row)
+def read_lead(row: Row[Any], queue: QueuePolicy, now: Micros) -> Lead:
+    """Convert a row of `select_leads`, with its priority as of `now`."""
+    values = dict(row._mapping)
     subject = Subject(values.pop("type_id"), values.pop("subject_id"))
     if values["state"] != "claimed":
         values["claimed_by"] = values["lease_until"] = None
     values["reasons"] = tuple(Reason(**reason) for reason in values["reasons"])
-    del values["base_priority"], values["reopened_after"]
+    weight = values.pop("base_priority")
+    values["priority"] = priority_of(weight, values["created_at"], queue.aging_hours, now)
     return Lead(subject=subject, **values)
 
 
@@ -129,9 +123,9 @@ def lead_not_found() -> NotFound:
 
 def find_lead(connection: Connection, id_: str, *, queue: QueuePolicy, now: Micros, lock: bool = False) -> Lead | None:
     """Like `get_lead`, but None if the lead doesn't exist."""
-    query = select_leads(queue, now).where(leads.c.id == id_)
+    query = select_leads(now).where(leads.c.id == id_)
     row = connection.execute(query.with_for_update() if lock else query).first()
-    return read_lead(row) if row else None
+    return read_lead(row, queue, now) if row else None
 
 
 def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 import sqlalchemy as sa
@@ -16,13 +16,16 @@ from leads.errors import Conflict
 from leads.events import LoggedEvent
 from leads.policies import QueuePolicy
 from serving.queue import reviews
-from serving.queue.leads_table import Actor, AuditEntry, Lead, get_lead, priority, read_lead, select_leads, write_audit
+from serving.queue.leads_table import Actor, AuditEntry, Lead, get_lead, read_lead, select_leads, write_audit
 from serving.queue.reopening import decided_pairs
 from serving.queue.reviews import Review
 from serving.queue.settling import close_decided
+from serving.queue.states import Counts, counting, move
 
 _LEASES = Actor("leases")
 _PER_CALL = 1_000
+# Written out, so that the index of claimed leads serves it.
+_CLAIMED = sa.text("leads.state = 'claimed'")
 
 
 class Claimed(NamedTuple):
@@ -33,11 +36,11 @@ class Claimed(NamedTuple):
 
 
 def start(
-    connection: Connection, free: Sequence[Lead], actor: Actor, *, queue: QueuePolicy, now: Micros
+    connection: Connection, changes: Counts, free: Sequence[Lead], actor: Actor, *, queue: QueuePolicy, now: Micros
 ) -> list[Claimed]:
     """Lease open leads, which the caller has locked, to a reviewer."""
     lease_until = _lease_until(queue, now)
-    _set(connection, [lead.id for lead in free], state="claimed", claimed_by=actor.name, lease_until=lease_until)
+    move(connection, changes, [lead.id for lead in free], "claimed", claimed_by=actor.name, lease_until=lease_until)
     started = reviews.start(connection, free, actor, state="claimed", now=now, lease_until=lease_until)
     write_audit(
         connection,
@@ -63,8 +66,8 @@ def start(
 def held(connection: Connection, reviewer: str, *, queue: QueuePolicy, now: Micros, limit: int) -> list[Claimed]:
     """The leads that a reviewer holds, with those whose lease runs out first at the front."""
     found = reviews.held_by(connection, reviewer, now, limit=limit)
-    query = select_leads(queue, now).where(leads.c.id.in_([review.lead_id for review in found]))
-    by_id = {row.id: read_lead(row) for row in connection.execute(query)}
+    query = select_leads(now).where(leads.c.id.in_([review.lead_id for review in found]))
+    by_id = {row.id: read_lead(row, queue, now) for row in connection.execute(query)}
     return [Claimed(by_id[review.lead_id], review) for review in found]
 
 
@@ -75,10 +78,11 @@ def release(connection: Connection, id_: str, *, actor: Actor, queue: QueuePolic
         NotFound: the lead doesn't exist.
         Conflict: the reviewer hasn't claimed it, or the lease has run out.
     """
-    lead = _own(connection, id_, actor, queue, now)
-    reviews.end(connection, [lead.id], "released", now, None)
-    write_audit(connection, [AuditEntry(now, lead.id, lead.subject, lead.harm, "released", actor, {})])
-    _give_back(connection, [lead], queue=queue, now=now)
+    with counting(connection) as changes:
+        lead = _own(connection, id_, actor, queue, now)
+        reviews.end(connection, [lead.id], "released", now, None)
+        write_audit(connection, [AuditEntry(now, lead.id, lead.subject, lead.harm, "released", actor, {})])
+        _give_back(connection, changes, [lead], queue=queue, now=now)
     return get_lead(connection, id_, queue=queue, now=now)
 
 
@@ -90,7 +94,7 @@ def extend(connection: Connection, id_: str, *, actor: Actor, queue: QueuePolicy
     """
     lead = _own(connection, id_, actor, queue, now)
     lease_until = _lease_until(queue, now)
-    _set(connection, [lead.id], lease_until=lease_until)
+    connection.execute(sa.update(leads).where(leads.c.id == lead.id).values(lease_until=lease_until))
     reviews.extend(connection, lead.id, lease_until)
     detail = {"lease_until": lease_until}
     write_audit(connection, [AuditEntry(now, lead.id, lead.subject, lead.harm, "extended", actor, detail)])
@@ -99,7 +103,7 @@ def extend(connection: Connection, id_: str, *, actor: Actor, queue: QueuePolicy
 
 def any_expired(connection: Connection, now: Micros) -> bool:
     """Whether the lease of any lead has run out; takes no lock."""
-    query = sa.select(leads.c.id).where(leads.c.state == "claimed", leads.c.lease_until <= now).limit(1)
+    query = sa.select(leads.c.id).where(_CLAIMED, leads.c.lease_until <= now).order_by(leads.c.lease_until).limit(1)
     return connection.execute(query).first() is not None
 
 
@@ -108,26 +112,40 @@ def expire(connection: Connection, *, queue: QueuePolicy, now: Micros) -> int:
 
     Their leads open again, if there is still something to judge.
     """
-    query = (
-        sa.select(*leads.c)
-        .add_columns(priority(queue, now).label("priority"))
-        .where(leads.c.state == "claimed", leads.c.lease_until <= now)
-        .order_by(leads.c.id)
-        .limit(_PER_CALL)
-        .with_for_update(skip_locked=True)
-    )
-    found = [read_lead(row) for row in connection.execute(query)]
+    with counting(connection) as changes:
+        return end_expired(connection, changes, queue=queue, now=now)
+
+
+def end_expired(
+    connection: Connection, changes: Counts, *, queue: QueuePolicy, now: Micros, among: Sequence[str] | None = None
+) -> int:
+    """Like `expire`, as a part of the caller's changes.
+
+    Args:
+        among: only leads with these ids, which the caller has locked.
+    """
+    # As of before they expired, so that they name who held them.
+    query = select_leads(0).where(_CLAIMED, leads.c.lease_until <= now).order_by(leads.c.lease_until, leads.c.id)
+    if among is None:
+        query = query.limit(_PER_CALL).with_for_update(skip_locked=True)
+    else:
+        query = query.where(leads.c.id.in_(among))
+    found = [read_lead(row, queue, now) for row in connection.execute(query)]
+    if not found:
+        return 0
     reviews.end(connection, [lead.id for lead in found], "expired", now, None)
     entries = [
         AuditEntry(now, lead.id, lead.subject, lead.harm, "lease_expired", _LEASES, {"reviewer": lead.claimed_by})
         for lead in found
     ]
     write_audit(connection, entries)
-    _give_back(connection, found, queue=queue, now=now)
+    _give_back(connection, changes, found, queue=queue, now=now)
     return len(found)
 
 
-def _give_back(connection: Connection, claimed: Sequence[Lead], *, queue: QueuePolicy, now: Micros) -> None:
+def _give_back(
+    connection: Connection, changes: Counts, claimed: Sequence[Lead], *, queue: QueuePolicy, now: Micros
+) -> None:
     """Open leads that nobody holds any longer, except those in which nothing is left to judge.
 
     While a lead is claimed, new scores don't take it from its reviewer. So its score may have fallen below the review
@@ -141,15 +159,15 @@ def _give_back(connection: Connection, claimed: Sequence[Lead], *, queue: QueueP
         if past and past.reopening is None and past.standing:
             closed[lead.id] = past.standing
     free = {"claimed_by": None, "lease_until": None}
-    _set(connection, [lead.id for lead in low], state="withdrawn", **free)
+    move(connection, changes, [lead.id for lead in low], "withdrawn", **free)
     detail = {"why": "score fell while it was claimed"}
     write_audit(
         connection, [AuditEntry(now, lead.id, lead.subject, lead.harm, "withdrawn", _LEASES, detail) for lead in low]
     )
     gone = {lead.id for lead in low} | closed.keys()
-    _set(connection, [lead.id for lead in claimed if lead.id not in gone], state="open", **free)
+    move(connection, changes, [lead.id for lead in claimed if lead.id not in gone], "open", **free)
     for id_, standing in closed.items():
-        close_decided(connection, id_, standing, now)
+        close_decided(connection, changes, id_, standing, now)
 
 
 def _own(connection: Connection, id_: str, actor: Actor, queue: QueuePolicy, now: Micros) -> Lead:
@@ -164,8 +182,3 @@ def _own(connection: Connection, id_: str, actor: Actor, queue: QueuePolicy, now
 
 def _lease_until(queue: QueuePolicy, now: Micros) -> Micros:
     return now + round(queue.lease_minutes * clock.MINUTE)
-
-
-def _set(connection: Connection, ids: list[str], **values: Any) -> None:
-    if ids:
-        connection.execute(sa.update(leads).where(leads.c.id.in_(ids)).values(**values))

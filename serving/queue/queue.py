@@ -5,7 +5,7 @@
      └──► withdrawn   a new score was below the review tier while the lead was open; a higher score reopens it
 
 New scores don't change leads that are decided or escalated, unless there is something new to judge: see
-`serving.queue.reopening`.
+`serving.queue.reopening`. Leads are in the order of their ranks, in every state: see `serving.queue.ranks`.
 """
 
 from __future__ import annotations
@@ -13,21 +13,26 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Collection
-from typing import Annotated, NamedTuple
+from typing import Annotated, Any, Final, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
 from leads.clock import Micros
 from leads.db.engine import lock_name
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput
-from leads.events import Instant
 from leads.policies import QueuePolicy
 from serving.queue import leases, reviews
-from serving.queue.leads_table import Actor, Lead, LeadState, effective_state, priority, read_lead, select_leads
+from serving.queue.leads_table import Actor, Lead, LeadState, read_lead, select_leads
 from serving.queue.leases import Claimed
+from serving.queue.order import TOP, Position, ranked
+from serving.queue.states import counting
+
+# How many times more leads to look at when other claims have locked those found first, and the most at a time.
+_WIDER, _MOST = 4, 1_000
+_FORMAT: Final = "r1"
 
 
 class Page(NamedTuple):
@@ -37,11 +42,11 @@ class Page(NamedTuple):
     next_cursor: str | None
 
 
-class _Cursor(msgspec.Struct, frozen=True, array_like=True):
-    """The end of a page. It contains the time of the first page, because priorities change over time."""
+class _Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_fields=True):
+    """The end of a page: the next one has what is ranked lower now."""
 
-    at: Instant
-    priority: float
+    format: Literal["r1"]
+    rank: float
     id: Annotated[str, msgspec.Meta(pattern=r"^l_[0-9a-f]{24}$(?!\n)")]
 
 
@@ -56,7 +61,11 @@ def list_leads(
     limit: int = 50,
     cursor: str | None = None,
 ) -> Page:
-    """List leads, highest priority first. Following the cursor neither repeats nor skips unchanged leads.
+    """List leads, highest priority first.
+
+    The cursor is a place in the order of ranks. Following it neither repeats nor skips leads whose rank and state don't
+    change. A lead that a new score ranks lower may appear once more, and one that it ranks higher may be skipped.
+    Leads whose lease has run out count as open, whether or not the worker has opened them.
 
     Args:
         harms: only leads of these harms; None for all.
@@ -65,25 +74,12 @@ def list_leads(
     Raises:
         InvalidInput: the cursor is invalid.
     """
-    after = _read_cursor(cursor) if cursor else None
-    at = after.at if after else now
-    rank = priority(queue, at)
-    query = select_leads(queue, at).order_by(rank.desc(), leads.c.id).limit(limit + 1)
-    if harms is not None:
-        query = query.where(leads.c.harm.in_(sorted(harms)))
-    if state is not None:
-        # Also filters by the stored state, so that its index is used.
-        stored = ("open", "claimed") if state == "open" else (state,)
-        query = query.where(leads.c.state.in_(stored), effective_state(at) == state)
-    if type_id is not None:
-        query = query.where(leads.c.type_id == type_id)
-    if after:
-        query = query.where(
-            sa.or_(rank < after.priority, sa.and_(rank == after.priority, leads.c.id > after.id)),
-        )
-    found = [read_lead(row) for row in connection.execute(query)]
+    after = _read_cursor(cursor) if cursor else TOP
+    found = ranked(connection, harms=harms, state=state, type_id=type_id, after=after, limit=limit + 1, expired_at=now)
     page, more = found[:limit], len(found) > limit
-    return Page(page, _write_cursor(_Cursor(at, page[-1].priority, page[-1].id)) if more else None)
+    query = select_leads(now).where(leads.c.id.in_([place.id for place in page]))
+    by_id = {row.id: read_lead(row, queue, now) for row in connection.execute(query)}
+    return Page([by_id[place.id] for place in page if place.id in by_id], _write_cursor(page[-1]) if more else None)
 
 
 def claim(
@@ -104,7 +100,6 @@ def claim(
         Conflict: the reviewer holds `max_claimed` leads already.
     """
     lock_name(connection, f"reviewer {actor.name}")
-    leases.expire(connection, queue=queue, now=now)
     free = queue.max_claimed - reviews.count_held(connection, actor.name, now)
     if free <= 0:
         raise Conflict(
@@ -112,28 +107,61 @@ def claim(
             field="/reviewer",
             remedy="Decide or release some. GET /v1/reviews lists them.",
         )
-    query = (
-        select_leads(queue, now)
-        .where(leads.c.state == "open")
-        .order_by(priority(queue, now).desc(), leads.c.id)
-        .limit(min(n, free))
-        .with_for_update(skip_locked=True)
-    )
-    if harms is not None:
-        query = query.where(leads.c.harm.in_(sorted(harms)))
-    found = [read_lead(row) for row in connection.execute(query)]
-    return leases.start(connection, found, actor, queue=queue, now=now)
+    with counting(connection) as changes:
+        leases.end_expired(connection, changes, queue=queue, now=now)
+        found = [read_lead(row, queue, now) for row in _lock_top(connection, min(n, free), harms, now)]
+        return leases.start(connection, changes, found, actor, queue=queue, now=now)
 
 
-def _write_cursor(cursor: _Cursor) -> str:
+def _lock_top(connection: Connection, n: int, harms: Collection[str] | None, now: Micros) -> list[Row[Any]]:
+    """Lock the `n` open leads with the highest rank that no other claim has locked.
+
+    First finds leads, then locks those of them that are free: PostgreSQL takes no locks under UNION. If others were
+    faster, it looks further down, so it returns fewer than `n` leads only if no more are free.
+    """
+    locked: list[Row[Any]] = []
+    after, size = TOP, n
+    while len(locked) < n:
+        found = ranked(connection, harms=harms, state="open", type_id=None, after=after, limit=size)
+        if found:
+            # The state may have changed since the leads were found. Looked up by id: the function keeps databases from
+            # reading every open lead through an index of states.
+            still_open = sa.func.coalesce(leads.c.state, "") == "open"
+            free = select_leads(now).where(leads.c.id.in_([place.id for place in found]), still_open)
+            ordered = free.order_by(leads.c.rank.desc(), leads.c.id.desc()).limit(n - len(locked))
+            locked += connection.execute(ordered.with_for_update(skip_locked=True)).all()
+        if len(found) < size:
+            break
+        after, size = found[-1], min(size * _WIDER, _MOST)
+    return locked
+
+
+def _write_cursor(place: Position) -> str:
+    cursor = _Cursor(_FORMAT, place.rank, place.id)
     return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
 
 
-def _read_cursor(text: str) -> _Cursor:
+def _read_cursor(text: str) -> Position:
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        return msgspec.json.decode(raw, type=_Cursor)
+        if _is_old(raw):
+            raise InvalidInput(
+                "This cursor is from an earlier release, which ordered leads differently.",
+                field="/cursor",
+                remedy="Start again without a cursor.",
+            )
+        cursor = msgspec.json.decode(raw, type=_Cursor)
     except (binascii.Error, ValueError) as error:
         raise InvalidInput(
             "Not a valid cursor.", field="/cursor", remedy="Use `nextCursor` of the previous page, unchanged."
         ) from error
+    return Position(cursor.rank, cursor.id)
+
+
+def _is_old(raw: bytes) -> bool:
+    """Whether this is a cursor of earlier releases: the time of the first page, a priority, and an id."""
+    try:
+        msgspec.json.decode(raw, type=tuple[int, float, str])
+    except ValueError:
+        return False
+    return True

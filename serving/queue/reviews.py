@@ -83,7 +83,7 @@ def start(
     ]
     rows = [
         _row(review)
-        | {"rank": lead.priority, "created_at": now, "key_id": actor.key_id}
+        | {"rank": lead.priority, "created_at": now, "key_id": actor.key_id, "harm": lead.harm}
         | {"ended_at": None if state == "claimed" else now}
         for review, lead in zip(found, claimed, strict=True)
     ]

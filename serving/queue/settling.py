@@ -17,6 +17,7 @@ from leads.rules import standing_decision
 from leads_client.fields import Verdict
 from serving.queue import reviews
 from serving.queue.leads_table import Actor, AuditEntry, lead_id, write_audit
+from serving.queue.states import Counts, counting, move
 
 _EVENT_LOG = Actor("event log")
 
@@ -27,26 +28,30 @@ def settle(connection: Connection, decided: Sequence[LoggedEvent]) -> int:
     An open or claimed lead leaves the queue. A decided lead takes the verdict that stands now. A lead that was opened
     again after the decision stays open.
     """
-    settled = 0
-    for logged in decided:
-        body = decision_of(logged)
-        id_ = lead_id(body.subject.subject, body.harm)
-        lead = connection.execute(sa.select(leads).where(leads.c.id == id_).with_for_update()).first()
-        if lead is None or lead.state not in ("open", "claimed", "decided"):
-            continue
-        after = lead.reopened_after or 0
-        about = _about_held(connection, body.subject.subject, body.harm, after=after)
-        if logged.offset not in [one.offset for one in about]:
-            continue
-        standing = standing_decision(about)
-        if lead.state != "decided":
-            close_decided(connection, id_, standing or logged, logged.visible_at)
-        elif standing and decision_of(standing).verdict != lead.verdict:
-            close_decided(connection, id_, standing, logged.visible_at, action="overturned")
-        else:
-            continue
-        settled += 1
-    return settled
+    with counting(connection) as changes:
+        ids = {lead_id(body.subject.subject, body.harm) for body in map(decision_of, decided)}
+        # All writers lock in the same order, which prevents deadlocks.
+        connection.execute(sa.select(leads.c.id).where(leads.c.id.in_(ids)).order_by(leads.c.id).with_for_update())
+        return sum(_settle(connection, changes, logged) for logged in decided)
+
+
+def _settle(connection: Connection, changes: Counts, logged: LoggedEvent) -> bool:
+    body = decision_of(logged)
+    id_ = lead_id(body.subject.subject, body.harm)
+    lead = connection.execute(sa.select(leads).where(leads.c.id == id_)).first()
+    if lead is None or lead.state not in ("open", "claimed", "decided"):
+        return False
+    about = _about_held(connection, body.subject.subject, body.harm, after=lead.reopened_after or 0)
+    if logged.offset not in [one.offset for one in about]:
+        return False
+    standing = standing_decision(about)
+    if lead.state != "decided":
+        close_decided(connection, changes, id_, standing or logged, logged.visible_at)
+    elif standing and decision_of(standing).verdict != lead.verdict:
+        close_decided(connection, changes, id_, standing, logged.visible_at, action="overturned")
+    else:
+        return False
+    return True
 
 
 def _about_held(connection: Connection, subject: Subject, harm: str, *, after: int) -> list[LoggedEvent]:
@@ -61,19 +66,24 @@ def _about_held(connection: Connection, subject: Subject, harm: str, *, after: i
 
 
 def close_decided(
-    connection: Connection, id_: str, decision: LoggedEvent, at: Micros, *, action: str = "decided_elsewhere"
+    connection: Connection,
+    changes: Counts,
+    id_: str,
+    decision: LoggedEvent,
+    at: Micros,
+    *,
+    action: str = "decided_elsewhere",
 ) -> None:
     """Close a lead by a decision that was not made on it, with an audit entry."""
     body = decision_of(decision)
-    close_lead(connection, id_, body.verdict, at)
+    close_lead(connection, changes, id_, body.verdict, at)
     detail = {"verdict": body.verdict, "by": body.by, "reviewer": body.reviewer, "offset": decision.offset}
     write_audit(connection, [AuditEntry(at, id_, body.subject.subject, body.harm, action, _EVENT_LOG, detail)])
 
 
-def close_lead(connection: Connection, id_: str, verdict: Verdict, at: Micros) -> str:
+def close_lead(connection: Connection, changes: Counts, id_: str, verdict: Verdict, at: Micros) -> str:
     """Record the verdict in the lead, and end its live review; returns the lead's new state."""
     state = "escalated" if verdict == "escalate" else "decided"
-    values = {"state": state, "verdict": verdict, "decided_at": at, "claimed_by": None, "lease_until": None}
-    connection.execute(sa.update(leads).where(leads.c.id == id_).values(**values))
+    move(connection, changes, [id_], state, verdict=verdict, decided_at=at, claimed_by=None, lease_until=None)
     reviews.end(connection, [id_], "released", at, None)
     return state

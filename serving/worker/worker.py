@@ -29,12 +29,13 @@ from leads.rules import touched_by
 from serving.lineup import LineupSource
 from serving.queue import leases
 from serving.queue.settling import settle
+from serving.queue.upkeep import Upkeep
 from serving.scoring.scorer import Scorer
 from serving.worker.lead_scoring import LeadScorer
 
 _CHUNK = 1_000
 _IDLE_S = 0.05
-_EXPIRY_S = 1.0
+_EXPIRY_S = _UPKEEP_S = 1.0
 _BACKLOG: Micros = clock.HOUR
 _log = logging.getLogger(__name__)
 
@@ -78,7 +79,9 @@ class Worker:
         self._champions: set[str] = set()
         self._decided: list[LoggedEvent] = []
         self._clock = clock_
-        self._next_expiry = 0.0
+        self._next_expiry = self._next_upkeep = 0.0
+        # One worker is enough.
+        self._upkeep = Upkeep(engine, policies.queue, clock_=clock_) if partition.index == 0 else None
         self._visible_at: Micros = 0
         self._scored = self._opened = self._scored_offset = 0
 
@@ -98,6 +101,7 @@ class Worker:
             try:
                 busy = self.step()
                 self._expire_leases()
+                self._keep_queue()
             except Unavailable as error:
                 # The store or the database may be back soon. Nothing was recorded as done, so the step can be repeated.
                 _log.warning("waiting to try again: %s", error)
@@ -127,6 +131,8 @@ class Worker:
             self._settle_decided()
         self._save_cursor()
         self._end_rebuild()
+        if self._upkeep:
+            self._upkeep.finish()
         return self.progress
 
     def fold(self, *, on_progress: OnProgress | None = None) -> None:
@@ -212,6 +218,11 @@ class Worker:
         if expired:
             with self._engine.begin() as connection:
                 leases.expire(connection, queue=self._policies.queue, now=now)
+
+    def _keep_queue(self) -> None:
+        """Rank leads and reconcile counts where needed: a moment at a time, once a second or while there is more."""
+        if self._upkeep and time.monotonic() >= self._next_upkeep and not self._upkeep.step():
+            self._next_upkeep = time.monotonic() + _UPKEEP_S
 
     def _settle_decided(self) -> None:
         """Close leads that were decided other than through the queue."""

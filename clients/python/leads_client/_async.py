@@ -34,6 +34,7 @@ from leads_client.schemas.leads import (
     TrailOut,
 )
 from leads_client.schemas.scores import ScoresOut
+from leads_client.schemas.stats import StatsOut
 
 T = TypeVar("T")
 
@@ -133,6 +134,10 @@ class AsyncClient:
             cursor = page.next_cursor
             if cursor is None:
                 return
+
+    async def stats(self) -> StatsOut:
+        """How full the queue is and how fast it moves, by harm and by reviewer."""
+        return await self._send(calls.stats_call())
 
     async def lead(self, lead_id: str) -> LeadDetail:
         """A lead with its subject and signals. Raises NotFound."""

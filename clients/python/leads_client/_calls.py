@@ -31,6 +31,7 @@ from leads_client.schemas.leads import (
     TrailOut,
 )
 from leads_client.schemas.scores import ScoresOut
+from leads_client.schemas.stats import StatsOut
 
 T = TypeVar("T")
 SubjectLike = SubjectIn | Ref | tuple[str, str]
@@ -125,6 +126,10 @@ def leads_call(
     params = [("harm", harm) for harm in harms or ()] + [("state", state), ("limit", str(limit))]
     params += [(name, value) for name, value in (("typeId", type_id), ("cursor", cursor)) if value is not None]
     return ApiCall("GET", "/v1/leads", LeadsOut, params=tuple(params))
+
+
+def stats_call() -> ApiCall[StatsOut]:
+    return ApiCall("GET", "/v1/leads/stats", StatsOut)
 
 
 def lead_call(lead_id: str) -> ApiCall[LeadDetail]:

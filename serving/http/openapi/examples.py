@@ -22,10 +22,11 @@ from leads_client.schemas.leads import (
     TrailOut,
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
+from leads_client.schemas.stats import StatsOut
 
 # The lead of the subject below, and where a page that ends with it ends.
 LEAD_ID = "l_0f71221d6755af03bebde1a9"
-CURSOR = "WzE3NzIzNjY0MDAwMDAwMDAsNC43MywibF8wZjcxMjIxZDY3NTVhZjAzYmViZGUxYTkiXQ"
+CURSOR = "WyJyMSIsLTE0MjEzLjI1LCJsXzBmNzEyMjFkNjc1NWFmMDNiZWJkZTFhOSJd"
 _AT, _LATER = "2026-03-01T12:00:00Z", "2026-03-01T12:15:00Z"
 _REF = {"id": "c-81", "typeId": "comment"}
 _TEXT = "Great tune! Visit my channel for free coins"
@@ -150,6 +151,28 @@ RESPONSES: dict[type, Examples] = {
     LeadsOut: {
         "A page that is not the last": {"leads": [_LEAD], "nextCursor": CURSOR},
         "The last page": {"leads": [], "nextCursor": None},
+    },
+    StatsOut: {
+        "One harm and one reviewer": {
+            "at": _AT,
+            "harms": [
+                {
+                    "harm": "spam",
+                    "leads": {"open": 182, "claimed": 5, "decided": 9401, "escalated": 12, "withdrawn": 377},
+                    "oldestOpenS": 5417.25,
+                    "lastHour": {"decided": 41, "escalated": 1, "released": 2, "expired": 0},
+                    "last24Hours": {"decided": 655, "escalated": 9, "released": 20, "expired": 3},
+                }
+            ],
+            "reviewers": [
+                {
+                    "reviewer": "rev-12",
+                    "held": 5,
+                    "lastHour": {"decided": 41, "escalated": 1, "released": 2, "expired": 0},
+                    "last24Hours": {"decided": 312, "escalated": 4, "released": 11, "expired": 1},
+                }
+            ],
+        }
     },
     LeadDetail: {
         "An open lead": {

@@ -24,6 +24,7 @@ from leads_client.schemas.leads import (
     TrailOut,
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
+from leads_client.schemas.stats import StatsOut
 from serving.http.openapi import problem_examples as problems
 
 
@@ -103,12 +104,22 @@ ROUTES = {
     ),
     "GET /leads": RouteDocs(
         "List leads, highest priority first",
-        "Priority is score × severity × exposure and grows while a lead waits. Following `nextCursor` neither repeats "
-        "nor skips unchanged leads. The list shows scores, so it isn't meant for reviewers: they claim leads.",
+        "Priority is score × severity × exposure and doubles for every `aging_hours` that a lead waits. Following "
+        "`nextCursor` neither repeats nor skips unchanged leads. A lead that a new score ranks lower may appear once "
+        "more, and one that it ranks higher may be skipped. The list shows scores, so it isn't meant for reviewers: "
+        "they claim leads.",
         "leads:read",
         LeadsOut,
         parameters=True,
         problems=(problems.harm_not_found("/harm"), problems.harm_not_allowed("/harm"), problems.INVALID_CURSOR),
+    ),
+    "GET /leads/stats": RouteDocs(
+        "Get the depth and throughput of the queue",
+        "By harm: leads by state, the age of the oldest open lead, and how many reviews were decided, escalated, "
+        "released or expired in the last hour and the last 24 hours. By reviewer: the same throughput, and how many "
+        "leads they hold now. A key that is limited to some harms gets the figures of these harms alone.",
+        "leads:read",
+        StatsOut,
     ),
     "GET /leads/{lead_id}": RouteDocs(
         "Get a lead",

@@ -152,6 +152,7 @@ def test_a_whole_review_with_the_real_service(client: Face, engine: Engine) -> N
 
     put_leads(engine, 2)
     assert [x.subject.id for x in client.leads(["spam"], type_id="comment").leads] == ["c0", "c1"]
+    assert {x.harm: x.leads.open for x in client.stats().harms}["spam"] == 2
     (claimed,) = client.claim("ann", harms=["spam"]).leads
     assert (claimed.subject.id, claimed.subject.data.text) == ("c0", SPAM_TEXT)
     assert client.score([claimed.subject]).results[0].scores[0].degraded == known.scores[0].degraded

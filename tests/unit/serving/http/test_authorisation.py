@@ -56,6 +56,7 @@ ROWS: Mapping[str, Row] = {
     ),
     "POST /v1/plays": Row("events:write", {"plays": [{"subject": SUBJECT, "accountId": "a1", "seconds": 31.0}]}, 202),
     "GET /v1/leads": Row("leads:read"),
+    "GET /v1/leads/stats": Row("leads:read"),
     "GET /v1/leads/{lead_id}": Row("leads:read", other_harm=404),
     "GET /v1/leads/{lead_id}/audit": Row("leads:read", other_harm=404),
     "GET /v1/reviews": Row("leads:decide"),

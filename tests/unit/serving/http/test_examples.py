@@ -17,6 +17,7 @@ from leads.events import Subject
 from leads.policies import QueuePolicy
 from leads_client.schemas.leads import ClaimedOut, ClaimIn, DecidedOut, LeadDetail, LeadsOut, ReleasedOut, TrailOut
 from leads_client.schemas.scores import ScoreIn, ScoresOut
+from leads_client.schemas.stats import StatsOut
 from serving.http.openapi.examples import CURSOR, LEAD_ID, REQUESTS, RESPONSES
 from serving.queue.leads_table import lead_id
 from serving.queue.offers import Offer, offer
@@ -78,6 +79,21 @@ def test_responses(client: Http, runtime: Runtime) -> None:
         answer = client.get(f"/v1{path}") if body is None else client.post(f"/v1{path}", json=body)
         assert answer.status_code == 200, answer.text
         compare(answer.json(), first(type_), path)
+
+
+def test_the_figures_of_a_key_for_one_harm(client: Http, runtime: Runtime) -> None:
+    put_lead(runtime.engine)
+    client.post("/v1/leads/claim", json=REQUESTS[ClaimIn]["The top five"])
+    key = keys.create(runtime.engine, "spam alone", ["leads:read"], harms=["spam"]).text
+    real, shown = client.get("/v1/leads/stats", headers={"x-api-key": key}).json(), first(StatsOut)
+    compare(real, shown, "/leads/stats")
+    (harm,), (reviewer,) = shown["harms"], shown["reviewers"]
+    assert [set(x) for x in real["harms"]] == [set(harm)]
+    assert [(set(x), x["reviewer"]) for x in real["reviewers"]] == [(set(reviewer), reviewer["reviewer"])]
+    # What one reviewer did is a part of what was done, and the last hour is a part of the last day.
+    for name, n in harm["lastHour"].items():
+        assert reviewer["lastHour"][name] <= n <= harm["last24Hours"][name]
+    assert reviewer["held"] <= harm["leads"]["claimed"]
 
 
 def test_the_audit_trail_is_the_one_that_the_code_writes(client: Http, runtime: Runtime) -> None:

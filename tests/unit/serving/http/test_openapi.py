@@ -30,7 +30,7 @@ from tests.support.paths import REPOSITORY
 from tests.support.serving.world import Http, make_stack
 
 JSON, PROBLEM = "application/json", "application/problem+json"
-WITHOUT_404 = {"GET /models", "GET /reviews", "POST /items", "POST /plays"}
+WITHOUT_404 = {"GET /models", "GET /leads/stats", "GET /reviews", "POST /items", "POST /plays"}
 ALWAYS = {"401", "429", "431", "503", "default"}
 
 
@@ -145,7 +145,8 @@ def test_the_example_of_an_explanation_adds_up() -> None:
 def test_request_examples_get_the_documented_responses(client: Http, engine: Engine, document: dict[str, Any]) -> None:
     lead, described = put_lead(engine, "c-81"), operations(document)
     order = ["POST /items", "POST /signals", "POST /plays", "POST /score", "GET /leads", "POST /leads/claim",
-             "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "GET /reviews", "POST /leads/{lead_id}/extend",
+             "GET /leads/stats", "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "GET /reviews",
+             "POST /leads/{lead_id}/extend",
              "POST /leads/{lead_id}/release",
              "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models"]  # fmt: skip
     assert set(order) == set(ROUTES)

@@ -277,6 +277,7 @@ def test_models_shows_the_versions_that_serve(client: Http) -> None:
         ("POST", "/v1/signals", "events:write"),
         ("POST", "/v1/plays", "events:write"),
         ("GET", "/v1/leads", "leads:read"),
+        ("GET", "/v1/leads/stats", "leads:read"),
         ("GET", "/v1/leads/l_x", "leads:read"),
         ("GET", "/v1/leads/l_x/audit", "leads:read"),
         ("POST", "/v1/leads/claim", "leads:decide"),
@@ -305,6 +306,11 @@ def test_a_key_for_some_harms_sees_no_other(client: Http, engine: Engine, key: C
     assert [x["harm"] for x in client.get("/v1/models", headers=mine).json()["models"]] == ["spam"]
     claimed = client.post("/v1/leads/claim", json={"reviewer": "ann", "n": 9}, headers=mine).json()["leads"]
     assert [x["harm"] for x in claimed] == ["spam"]
+    client.post("/v1/leads/claim", json={"reviewer": "eve", "harms": ["sexism"]})
+    stats = client.get("/v1/leads/stats", headers=mine).json()
+    assert [(x["harm"], x["leads"]["claimed"]) for x in stats["harms"]] == [("spam", 1)]
+    assert [(x["reviewer"], x["held"]) for x in stats["reviewers"]] == [("ann", 1)]
+    assert {"ann", "eve"} == {x["reviewer"] for x in client.get("/v1/leads/stats").json()["reviewers"]}
     subject = {"id": "c1", "typeId": "comment"}
     ruling = {"verdict": "violating", "reviewer": "ann"}
     before = counts(engine)

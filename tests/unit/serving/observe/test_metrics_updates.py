@@ -7,9 +7,11 @@ from dataclasses import replace
 
 import pytest
 
+from leads import clock
 from serving.observe import metrics_updates
-from serving.observe.metrics_updates import keep_up_to_date, snapshot
+from serving.observe.metrics_updates import keep_up_to_date, snapshot, update_queue
 from serving.runtime import Runtime
+from tests.support.serving.queue_world import QueueWorld
 from tests.support.serving.world import point_to
 
 
@@ -53,3 +55,20 @@ def test_updates_continue_after_a_failure(
     assert "leads_predictions_dropped_total 7.0" in runtime.metrics.text().decode()
     assert "OSError in" in caplog.text
     assert "secret" not in caplog.text
+
+
+def test_the_depth_of_the_queue_is_shown_for_the_harms_of_a_key(runtime: Runtime) -> None:
+    world = QueueWorld(runtime.engine)
+    world.now = clock.now() - clock.HOUR
+    world.offer("c1")
+    world.offer("c2", harm="sexism")
+    world.claim(1, harms={"sexism"})
+    update_queue(runtime)
+    text = runtime.metrics.text({"spam"}).decode()
+    assert 'leads_queue_leads{harm="spam",state="open"} 1.0' in text
+    assert "sexism" not in text
+    (oldest,) = [line for line in text.splitlines() if line.startswith("leads_queue_oldest_open_seconds{")]
+    assert 3_600 <= float(oldest.split()[-1]) < 3_700
+    everything = runtime.metrics.text().decode()
+    assert 'leads_queue_leads{harm="sexism",state="claimed"} 1.0' in everything
+    assert 'leads_queue_oldest_open_seconds{harm="sexism"} 0.0' in everything

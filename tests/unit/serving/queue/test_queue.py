@@ -139,7 +139,7 @@ def test_listing_ranks_by_priority_and_waiting(any_engine: Engine) -> None:
     assert page(any_engine) == ["old", "new", "newer"]
     with any_engine.begin() as connection:
         first = list_leads(connection, queue=QUEUE, now=NOW).leads[0]
-    assert first.priority == pytest.approx(0.5 * 3 * 4)
+    assert first.priority == pytest.approx(0.5 * 3 * 2**3)
 
 
 def test_listing_filters(any_engine: Engine) -> None:
