@@ -49,7 +49,7 @@ lint: setup  ## run ruff and mypy --strict
 	@$(BIN)/mypy
 
 bench: setup  ## run every benchmark
-	@failed=0; for b in features training serving; do $(BIN)/python -m benchmarks.$$b || failed=1; done; exit $$failed
+	@failed=0; for b in features training serving scale; do $(BIN)/python -m benchmarks.$$b || failed=1; done; exit $$failed
 
 soak: setup  ## run the long tests, which kill processes at many more points
 	@$(BIN)/python -m pytest -m soak

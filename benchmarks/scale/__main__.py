@@ -1,0 +1,35 @@
+"""How costs grow with the size of the data: the review queue at ten thousand to a million open leads.
+
+Run: python -m benchmarks.scale [--quick] [--json PATH]
+
+Each part fills stores of growing sizes, measures the same work on each, and fits cost ∝ size^exponent.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Sequence
+
+from benchmarks.homes import forget_settings
+from benchmarks.report import Measure, Report, arguments
+from benchmarks.scale import queue
+
+# Name and work of each part; the work takes whether to do less.
+PARTS: dict[str, Callable[[bool], Sequence[Measure]]] = {
+    "queue on SQLite": queue.on_sqlite,
+    "queue on PostgreSQL": queue.on_postgresql,
+}
+
+
+def main() -> int:
+    """Run every part and report."""
+    options = arguments(__doc__ or "")
+    forget_settings()
+    report = Report("Growth", options.json)
+    for name, work in PARTS.items():
+        report.part(name, lambda work=work: work(options.quick))  # type: ignore[misc]
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
