@@ -1,25 +1,26 @@
-"""Point-in-time frames: features as visible at given times, joined over the segments by Feast."""
+"""Point-in-time frames: features as visible at given times, joined over the segments."""
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
 
 import numpy as np
 
 from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
-from features.feast.store import known_warnings_ignored, open_store
-from features.layout import JOIN_KEYS, ROLES, Instants, Layout, Matrix, missing, packed_name, row_instants
+from features.layout import LAYOUT_OF, ROLES, Instants, Matrix, missing, row_instants
 from features.links import Links, links_of
+from features.offline.join import Places, locate, read_links, read_packed
+from features.offline.segments import segment_files
 from leads.errors import NotFound
 from leads.events import Subject
 from leads.settings import Settings
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from feast import FeatureStore
+# Frames are evaluated this many subjects at a time: the packed rows of a subject take 6 KB.
+_CHUNK = 20_000
 
 
 @dataclass(frozen=True)
@@ -56,8 +57,17 @@ def point_in_time(
     Raises:
         NotFound: the worker has not derived any features yet.
     """
-    stored = rows_at(settings, subjects, np.repeat(as_of[:, None], len(ROLES), axis=1))
-    return Frame(evaluate(contract, stored.packed, as_of, texts).matrix, stored.row_at)
+    located = _Located(settings, subjects, np.repeat(as_of[:, None], len(ROLES), axis=1))
+    matrix = np.empty((len(subjects), len(contract.columns)), np.float32)
+    row_at = np.empty((len(subjects), len(ROLES)), np.int64)
+    with tempfile.TemporaryDirectory(prefix="leads-frames-") as folder:
+        packed = located.packed(Path(folder))
+        for start in range(0, len(subjects), _CHUNK):
+            part = slice(start, start + _CHUNK)
+            rows = {role: np.asarray(values[part]) for role, values in packed.items()}
+            matrix[part] = evaluate(contract, rows, as_of[part], texts[part]).matrix
+            row_at[part] = row_instants(rows)
+    return Frame(matrix, row_at)
 
 
 def rows_at(
@@ -73,60 +83,53 @@ def rows_at(
     Raises:
         NotFound: the worker has not derived any features yet.
     """
-    if not (settings.features_dir / "registry.db").exists():
-        raise NotFound("No features have been derived yet.", remedy="Run: leads worker --once")
-    packed = missing(len(subjects))
-    if not len(subjects):
-        return StoredRows(packed, np.empty((0, len(ROLES)), np.int64), [])
-    join = _Join(open_store(settings), packed, as_of)
-    found = join.role("item", [subject.key for subject in subjects])
-    if links is None:
-        links = [links_of(subject, Links(*stored)) for subject, stored in zip(subjects, found, strict=True)]
-    devices = join.role("account", [link.account_id for link in links])
-    join.role("parent", [link.parent_key for link in links])
-    join.role("bucket_0", [link.bucket_0 for link in links])
-    join.role("bucket_1", [link.bucket_1 for link in links])
-    join.role("device", [device for (device,) in devices])
-    return StoredRows(packed, row_instants(packed), list(links))
+    located = _Located(settings, subjects, as_of, links)
+    packed = located.packed()
+    return StoredRows(packed, row_instants(packed), located.links)
 
 
-class _Join:
-    """Runs Feast's point-in-time joins and writes the results into packed rows."""
+class _Located:
+    """Where the rows of n subjects are, by role, and their links."""
 
-    def __init__(self, store: FeatureStore, packed: dict[str, Matrix], as_of: Instants) -> None:
-        self._store = store
-        self._packed = packed
-        self._as_of = dict(zip(ROLES, as_of.T, strict=True))
+    def __init__(
+        self, settings: Settings, subjects: Sequence[Subject], as_of: Instants, links: Sequence[Links] | None = None
+    ) -> None:
+        if not (settings.features_dir / "registry.db").exists():
+            raise NotFound("No features have been derived yet.", remedy="Run: leads worker --once")
+        self._n = len(subjects)
+        self._files = {view: segment_files(settings, view) for view in LAYOUT_OF}
+        self._at = dict(zip(ROLES, as_of.T, strict=True))
+        self._places: dict[str, Places] = {}
+        stored = self._linked("item", [subject.key for subject in subjects])
+        if links is None:
+            links = [links_of(subject, Links(*found)) for subject, found in zip(subjects, stored, strict=True)]
+        self.links = list(links)
+        devices = self._linked("account", [link.account_id for link in links])
+        self._locate("parent", [link.parent_key for link in links])
+        self._locate("bucket_0", [link.bucket_0 for link in links])
+        self._locate("bucket_1", [link.bucket_1 for link in links])
+        self._locate("device", [device for (device,) in devices])
 
-    def role(self, role: str, keys: Sequence[str | None]) -> list[tuple[str | None, ...]]:
-        """Fill in the role's rows; returns the links stored with them."""
-        layout, at = ROLES[role], self._as_of[role]
-        links: list[tuple[str | None, ...]] = [(None,) * len(layout.links)] * len(keys)
-        known = [i for i, key in enumerate(keys) if key is not None and at[i] > 0]
-        if not known:
-            return links
-        joined = self._joined(layout, [keys[i] for i in known], known, at[known])
-        values: Any = joined[packed_name(layout.view)]
-        for row, value in zip(joined["row"], values, strict=True):
-            if value is not None and np.size(value) == layout.width:
-                self._packed[role][row] = value
-        if layout.links:
-            columns = [joined[name] for name in layout.links]
-            for row, *stored in zip(joined["row"], *columns, strict=True):
-                links[row] = tuple(value if isinstance(value, str) else None for value in stored)
-        return links
+    def packed(self, folder: Path | None = None) -> dict[str, Matrix]:
+        """Every role's rows (n, width), NaN where there is none; kept in files in the folder, if one is given."""
+        packed = missing(self._n) if folder is None else {role: self._file(folder, role) for role in ROLES}
+        for role, layout in ROLES.items():
+            read_packed(layout, self._places[role], packed[role])
+        return packed
 
-    def _joined(self, layout: Layout, keys: Sequence[str | None], rows: Sequence[int], at: Instants) -> pd.DataFrame:
-        """Feast's result; its column `row` is the index of the subject."""
-        import pandas as pd
+    def _file(self, folder: Path, role: str) -> Matrix:
+        shape = (self._n, ROLES[role].width)
+        if not self._n:
+            return np.empty(shape, np.float32)
+        rows = np.memmap(folder / role, np.float32, "w+", shape=shape)
+        for start in range(0, self._n, _CHUNK):
+            rows[start : start + _CHUNK] = np.nan
+        return rows
 
-        frame = pd.DataFrame(
-            {
-                JOIN_KEYS[layout.view]: keys,
-                "row": np.array(rows, dtype=np.int64),
-                "event_timestamp": pd.to_datetime(at, unit="us", utc=True).as_unit("us"),
-            }
-        )
-        features = [f"{layout.view}:{name}" for name in (packed_name(layout.view), *layout.links)]
-        with known_warnings_ignored():
-            return self._store.get_historical_features(frame, features).to_df()
+    def _linked(self, role: str, keys: Sequence[str | None]) -> list[tuple[str | None, ...]]:
+        self._locate(role, keys)
+        return read_links(ROLES[role], self._places[role])
+
+    def _locate(self, role: str, keys: Sequence[str | None]) -> None:
+        view = ROLES[role].view
+        self._places[role] = locate(self._files[view], view, keys, self._at[role])

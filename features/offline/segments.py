@@ -11,6 +11,7 @@ from __future__ import annotations
 import hashlib
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import msgspec
@@ -23,6 +24,7 @@ from features.layout import JOIN_KEYS, LAYOUT_OF, LAYOUTS, packed_name
 from features.partition import WHOLE, Partition
 from leads.errors import ConfigurationError
 from leads.files import private_folder, write_atomic, write_json
+from leads.settings import Settings
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 # Increase this when the fold changes what it counts without a change of layout.
@@ -32,6 +34,8 @@ LAYOUT_HASH = hashlib.sha256(f"{_FOLD_VERSION} {LAYOUTS!r}".encode()).hexdigest(
 MERGED = 8
 _LARGEST_BYTES = 256 * 1024 * 1024
 _SMALLEST_BYTES = 64 * 1024
+# Readers hold the rows of one row group in memory, about 1.2 KB each.
+_ROWS_AT_ONCE = 16_384
 # How long a merged segment's parts are kept for readers that have listed them.
 GRACE_S = 600.0
 
@@ -144,10 +148,27 @@ class Segments:
                 write_json(self._manifest_path, msgspec.structs.replace(before, retired=retired))
 
 
+def segment_files(settings: Settings, view: str) -> list[Path]:
+    """The segments of a view, of all partitions, that are listed now.
+
+    Raises:
+        ConfigurationError: they were written with another layout or number of partitions.
+    """
+    folder = settings.features_dir / "segments"
+    shares = [Partition(index, settings.partitions) for index in range(settings.partitions)]
+    names = [name for share in shares for name in Segments(folder, share).manifest().segments.get(view, ())]
+    return [folder / view / name for name in names]
+
+
 def write_segment(path: Path, view: str, rows: ViewBatch) -> None:
     """Write one segment atomically."""
     table = _table(view, rows)
-    write_atomic(path, lambda draft: pq.write_table(table, draft, compression="zstd"), temporary=_temporary_path(path))
+
+    write_atomic(
+        path,
+        lambda draft: pq.write_table(table, draft, compression="zstd", row_group_size=_ROWS_AT_ONCE),
+        temporary=_temporary_path(path),
+    )
 
 
 def _temporary_path(path: Path) -> Path:
@@ -180,13 +201,26 @@ def _mergeable_run(sizes: list[int]) -> slice | None:
     return None
 
 
+def _row_groups(parts: list[Path]) -> Iterator[pa.Table]:
+    """The rows of several segments in order, at most as many at a time as a row group should have."""
+    waiting: list[pa.RecordBatch] = []
+    for part in parts:
+        with pq.ParquetFile(part) as segment:
+            for rows in segment.iter_batches(_ROWS_AT_ONCE):
+                if waiting and sum(map(len, waiting)) + len(rows) > _ROWS_AT_ONCE:
+                    yield pa.Table.from_batches(waiting)
+                    waiting = []
+                waiting.append(rows)
+    if waiting:
+        yield pa.Table.from_batches(waiting)
+
+
 def _merge(parts: list[Path], path: Path) -> None:
     """Write the rows of several segments to one, in order, one segment at a time."""
 
     def write(draft: Path) -> None:
         with pq.ParquetWriter(draft, pq.read_schema(parts[0]), compression="zstd") as writer:
-            for part in parts:
-                with pq.ParquetFile(part) as segment:
-                    writer.write_table(segment.read())
+            for table in _row_groups(parts):
+                writer.write_table(table)
 
     write_atomic(path, write, temporary=_temporary_path(path))

@@ -1,0 +1,66 @@
+"""Our point-in-time join and Feast's give the same rows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from features.feast.store import known_warnings_ignored, open_store
+from features.layout import JOIN_KEYS, LAYOUTS, packed_name
+from features.materialize import Materializer
+from features.offline.join import locate, read_links, read_packed
+from features.offline.segments import segment_files
+from leads import clock
+from leads.db.engine import open_engine
+from leads.settings import load_settings
+from tests.support.features.history import log_history
+
+pytestmark = pytest.mark.slow
+
+
+def test_feast_finds_the_same_rows(tmp_path: Path) -> None:
+    import pandas as pd
+
+    settings = load_settings(home=tmp_path, corpora="")
+    engine = open_engine(settings)
+    head = log_history(engine, 3_000)
+    materializer = Materializer(settings, engine, read=250)
+    while materializer.step().events:
+        materializer.flush()
+    while materializer.segments.compact():
+        pass
+    engine.dispose()
+    rng = np.random.default_rng(1)
+    store = open_store(settings)
+    found_any = 0
+    for layout in LAYOUTS:
+        files = segment_files(settings, layout.view)
+        stored = pd.concat(pd.read_parquet(file, columns=[JOIN_KEYS[layout.view]]) for file in files)
+        known = sorted(set(stored[JOIN_KEYS[layout.view]]))
+        keys = [known[i] for i in rng.integers(len(known), size=200)] + ["unknown"]
+        at = rng.integers(head - 6 * clock.DAY, head + clock.DAY, size=len(keys))
+        places = locate(files, layout.view, keys, at)
+        packed = np.full((len(keys), layout.width), np.nan, np.float32)
+        read_packed(layout, places, packed)
+        frame = pd.DataFrame(
+            {
+                JOIN_KEYS[layout.view]: keys,
+                "row": np.arange(len(keys)),
+                "event_timestamp": pd.to_datetime(at, unit="us", utc=True).as_unit("us"),
+            }
+        )
+        names = [packed_name(layout.view), *layout.links]
+        with known_warnings_ignored():
+            joined = store.get_historical_features(frame, [f"{layout.view}:{name}" for name in names]).to_df()
+        joined = joined.sort_values("row")
+        for ours, theirs in zip(packed, joined[names[0]], strict=True):
+            if np.size(theirs) == layout.width:
+                np.testing.assert_array_equal(ours, np.asarray(theirs, np.float32))
+                found_any += 1
+            else:
+                assert np.isnan(ours).all()
+        for name, column in zip(layout.links, zip(*read_links(layout, places), strict=True), strict=False):
+            assert [x if isinstance(x, str) else None for x in joined[name]] == list(column)
+    assert found_any > 300
