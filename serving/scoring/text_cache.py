@@ -19,8 +19,8 @@ from models.version import ModelVersion
 
 Floats = npt.NDArray[np.float32]
 _COUNTS, _HASHES = "counts", "hashes"
-# How much is computed before the request's deadline is checked again: well under a second of work.
-_SLICE_TEXTS, _SLICE_CHARS = 256, 256_000
+# How much is computed before the deadline is checked again: at most 0.3 s of work, or some seconds with an encoder.
+_SLICE_TEXTS, _SLICE_CHARS = 128, 256_000
 _NO_COUNTS = (float("nan"),) * len(TEXT)
 
 

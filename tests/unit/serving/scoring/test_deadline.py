@@ -136,7 +136,7 @@ def test_a_request_past_its_deadline_is_not_scored(runtime: Runtime) -> None:
     assert runtime.scorer.score(REQUESTS, NOW, "worker").groups
 
 
-@pytest.mark.parametrize(("texts", "chars"), [(1, 10_000), (3, 10_000), (256, 1), (256, 15)])
+@pytest.mark.parametrize(("texts", "chars"), [(1, 10_000), (3, 10_000), (128, 1), (128, 15)])
 def test_values_computed_in_slices_are_the_same(monkeypatch: pytest.MonkeyPatch, texts: int, chars: int) -> None:
     column = TextColumn.of([None if i % 7 == 3 else "word " * (i % 5) + str(i % 11) for i in range(40)])
 
