@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from typing import ParamSpec, TypeVar
@@ -17,8 +16,9 @@ from sqlalchemy.engine import Engine
 from features.online.reader import open_reader
 from leads import clock
 from leads.clock import Clock
+from leads.db import deadline
 from leads.db.engine import open_engine
-from leads.errors import LeadsError
+from leads.errors import LeadsError, Unavailable
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
@@ -38,10 +38,15 @@ R = TypeVar("R")
 # How many threads of a process wait for the database or the store at a time, by what they do. Work of one kind that
 # hangs does not hold up the others: requests that write may wait for a locked database, while scoring goes on.
 _READS, _WRITES, _SCORES, _KEYS = 6, 6, 6, 2
+# Threads for requests with a lot of text, which take seconds. They are separate, so that other requests get a thread.
+_LARGE_SCORES = 2
 # Scoring this many rows (subjects × harms), or reading this much text (bytes × harms), takes about 10 ms. Threads would
 # be slower: they compete for the GIL.
 _MAX_INLINE_ROWS = 128
 _MAX_INLINE_TEXT = 8_000
+# More than this is a lot of text: about 0.3 s. A sentence encoder takes that long for a sixteenth of it.
+_MAX_TEXT = 256_000
+_MAX_ENCODED_TEXT = _MAX_TEXT // 16
 
 
 @dataclass(frozen=True)
@@ -51,6 +56,7 @@ class Threads:
     reads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_READS))
     writes: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_WRITES))
     scores: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_SCORES))
+    large_scores: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_LARGE_SCORES))
     keys: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_KEYS))
 
 
@@ -90,13 +96,7 @@ class Runtime:
         asked for it must learn whether it was done. Its transactions keep the deadline (`leads.db.deadline`), so it
         does not take much longer.
         """
-        begun = threading.Event()
-
-        def marked() -> R:
-            begun.set()
-            return work(*args, **kwargs)
-
-        running = asyncio.ensure_future(_in_thread(self.threads.writes, marked))
+        running, begun = _start(self.threads.writes, partial(work, *args, **kwargs))
         while True:
             try:
                 return await asyncio.shield(running)
@@ -105,20 +105,49 @@ class Runtime:
                     running.cancel()
                     raise
 
-    async def score(self, rows: int, work: Callable[[int | None], R]) -> R:
+    async def score(
+        self,
+        rows: int,
+        work: Callable[[int | None], R],
+        before_large: Callable[[int], None] = lambda stored_bytes: None,
+    ) -> R:
         """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread.
 
+        Only a few threads do work on a lot of text, so that other work gets a thread. If the caller is cancelled, for
+        example by the request's time limit, the work stops at its next step.
+
         Args:
-            work: takes how much text it may read, None for any amount. Raises TooMuchText if it would read more.
+            work: takes how much new text it may score, None for any amount. Raises TooMuchText if there is more, and
+                OutOfTime once the request's deadline has passed.
+            before_large: called before work on a lot of text, with the bytes of stored text. May raise to prevent it.
+
+        Raises:
+            Unavailable: the request's deadline passed.
         """
-        champions = self.published.lineup().champions.values()
-        # A sentence encoder takes many times longer than everything else.
-        few = rows <= _MAX_INLINE_ROWS and not any(version.encodes for version in champions)
-        if few and self.engine.dialect.name == "sqlite" and self.reader.reads_inline:
-            # Only the work itself knows the stored texts.
-            with suppress(TooMuchText):
-                return work(_MAX_INLINE_TEXT)
-        return await _in_thread(self.threads.scores, partial(work, None))
+        encodes = any(version.encodes for version in self.published.lineup().champions.values())
+        # Only the work itself knows the stored texts.
+        text, most = 0, _MAX_ENCODED_TEXT if encodes else _MAX_TEXT
+        try:
+            # A sentence encoder takes many times longer than everything else.
+            if rows <= _MAX_INLINE_ROWS and not encodes and self._reads_inline:
+                try:
+                    return work(_MAX_INLINE_TEXT)
+                except TooMuchText as found:
+                    text, stored_bytes = found.size, found.stored_bytes
+            if text <= most:
+                try:
+                    return await _stoppable(self.threads.scores, partial(work, most))
+                except TooMuchText as found:
+                    stored_bytes = found.stored_bytes
+            before_large(stored_bytes)
+            return await _stoppable(self.threads.large_scores, partial(work, None))
+        except deadline.OutOfTime:
+            raise Unavailable("Scoring took too long.", remedy="Send fewer subjects at once, or try again.") from None
+
+    @property
+    def _reads_inline(self) -> bool:
+        """Whether reading stored texts and rows takes so little time that the event loop can wait for it."""
+        return self.engine.dialect.name == "sqlite" and self.reader.reads_inline
 
     def close(self) -> None:
         """Stop the background threads and write pending predictions."""
@@ -137,6 +166,41 @@ class Runtime:
 
 async def _in_thread(limiter: anyio.CapacityLimiter, work: Callable[[], R]) -> R:
     return await anyio.to_thread.run_sync(work, limiter=limiter)
+
+
+def _start(limiter: anyio.CapacityLimiter, work: Callable[[], R]) -> tuple[asyncio.Future[R], threading.Event]:
+    """Start work in a thread, which counts towards the limit until the work has ended, whoever still waits for it.
+
+    Returns the work, and an event that is set once it has begun.
+    """
+    begun = threading.Event()
+
+    def marked() -> R:
+        begun.set()
+        return work()
+
+    return asyncio.ensure_future(_in_thread(limiter, marked)), begun
+
+
+async def _stoppable(limiter: anyio.CapacityLimiter, work: Callable[[], R]) -> R:
+    """Run work that checks the request's deadline in a thread. If the caller is cancelled, the deadline passes."""
+
+    def ended() -> R:
+        try:
+            return work()
+        except (TooMuchText, deadline.OutOfTime) as error:
+            # A traceback keeps texts in memory until Python next collects cycles, because futures refer to it.
+            raise error.with_traceback(None) from None
+
+    running, begun = _start(limiter, ended)
+    try:
+        return await asyncio.shield(running)
+    except asyncio.CancelledError:
+        deadline.expire()
+        if not begun.is_set():
+            running.cancel()
+        running.add_done_callback(lambda ended: ended.cancelled() or ended.exception())
+        raise
 
 
 def open_runtime(settings: Settings) -> Runtime:

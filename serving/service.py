@@ -6,7 +6,6 @@ bentoml serve serving.service:LeadServing
 from __future__ import annotations
 
 import asyncio
-from functools import partial
 from typing import Annotated, Any, cast
 
 import bentoml
@@ -30,7 +29,6 @@ from serving.http.score_request import NothingScored, score
 from serving.observe import logs
 from serving.observe.metrics_updates import keep_queue_up_to_date, keep_up_to_date
 from serving.runtime import Runtime, open_runtime
-from serving.scoring.stages import Stages
 from serving.shutdown import drain_on_sigterm
 
 _TIMEOUT_S = 30
@@ -105,8 +103,8 @@ class LeadServing:
         try:
             # Parse again with the API's strict schemas: BentoML accepts any object as a subject.
             values = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
-            body = parse_scoring(_encode(values))
-            found = await runtime().score(body.rows, partial(score, runtime(), scope[KEY], body, Stages()))
+            raw = _encode(values)
+            found = await score(runtime(), scope[KEY], parse_scoring(raw), len(raw))
         except LeadsError as error:
             return _as_result(ctx, problems.from_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):

@@ -1,7 +1,8 @@
-"""Transactions that do not outlive the request they belong to.
+"""The deadline of a request, for the work that must not outlive it.
 
 A caller who was told that a request failed must not find its effects later. So a transaction that belongs to a request
-waits for the database only until the request's deadline, and no commit begins after it.
+waits for the database only until the request's deadline, and no commit begins after it. Work that takes long checks the
+deadline between its steps, and stops once it has passed.
 """
 
 from __future__ import annotations
@@ -17,22 +18,54 @@ from sqlalchemy.engine import Connection, Engine
 from leads.db.engine import WAIT_S
 from leads.errors import Unavailable
 
-_until: ContextVar[float] = ContextVar("deadline", default=math.inf)
+
+class OutOfTime(Exception):
+    """The request's deadline has passed, so its work stops."""
 
 
-def set_deadline(seconds: float) -> Token[float]:
+class _Deadline:
+    """Shared by a request and the threads that work for it."""
+
+    __slots__ = ("until",)
+
+    def __init__(self, until: float) -> None:
+        self.until = until
+
+
+_current: ContextVar[_Deadline | None] = ContextVar("deadline", default=None)
+
+
+def set_deadline(seconds: float) -> Token[_Deadline | None]:
     """Set the deadline of the current request, in seconds from now; threads that run for it inherit it."""
-    return _until.set(time.monotonic() + seconds)
+    return _current.set(_Deadline(time.monotonic() + seconds))
 
 
-def reset(token: Token[float]) -> None:
+def reset(token: Token[_Deadline | None]) -> None:
     """Restore the deadline from before `set_deadline`."""
-    _until.reset(token)
+    _current.reset(token)
+
+
+def expire() -> None:
+    """Let the deadline of the current request pass now, also in the threads that run for it."""
+    current = _current.get()
+    if current is not None:
+        current.until = -math.inf
 
 
 def remaining() -> float:
     """Seconds until the current request's deadline; infinite outside a request."""
-    return _until.get() - time.monotonic()
+    current = _current.get()
+    return math.inf if current is None else current.until - time.monotonic()
+
+
+def check() -> None:
+    """Stop here if the current request's deadline has passed.
+
+    Raises:
+        OutOfTime: it has.
+    """
+    if remaining() <= 0:
+        raise OutOfTime
 
 
 @contextmanager

@@ -6,7 +6,7 @@ unknown n-grams collides with one of n known ones is about n·m / 2⁶⁴: 10⁻
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -20,7 +20,7 @@ Rows = npt.NDArray[np.int64]
 CHAR_SIZES = (2, 3, 4, 5)
 # Of longer normal forms only the beginning is read, which bounds the cost of a single text.
 MAX_CHARS = 5_000
-_CHUNK_CHARS = 400_000
+_CHUNK_CHARS = 100_000
 _SPACE = ord(" ")
 _FACTOR = np.array([0x9E3779B97F4A7C15], dtype=np.uint64)
 _MIX = np.array([0xBF58476D1CE4E5B9, 0x94D049BB133111EB], dtype=np.uint64)
@@ -54,6 +54,15 @@ def grams(texts: Sequence[str]) -> TextGrams:
     )
 
 
+def grams_in_parts(texts: Sequence[str]) -> Iterator[tuple[slice, TextGrams]]:
+    """`grams` of some texts at a time, so that memory doesn't grow with the number of texts.
+
+    Yields which texts they are, and their n-grams, whose `rows` start at 0 in each part.
+    """
+    for start, chunk in _chunks(texts):
+        yield slice(start, start + len(chunk)), _grams(chunk, 0)
+
+
 def mix(values: Hashes) -> Hashes:
     """The finaliser of SplitMix64 (Steele, Lea, Flood 2014): a bijection in which every bit affects all others."""
     values = values + _FACTOR
@@ -62,18 +71,18 @@ def mix(values: Hashes) -> Hashes:
     return values ^ (values >> np.uint64(31))
 
 
-def _chunks(texts: Sequence[str]) -> list[tuple[int, list[str]]]:
+def _chunks(texts: Sequence[str]) -> Iterator[tuple[int, list[str]]]:
     """The texts' plain forms in chunks, to bound memory, each with the position of its first text."""
-    chunks: list[tuple[int, list[str]]] = [(0, [])]
-    size = 0
+    start, size = 0, 0
+    chunk: list[str] = []
     for i, text in enumerate(texts):
         normal = plain_form(text, MAX_CHARS)
         if size > _CHUNK_CHARS:
-            chunks.append((i, []))
-            size = 0
-        chunks[-1][1].append(normal)
+            yield start, chunk
+            start, size, chunk = i, 0, []
+        chunk.append(normal)
         size += len(normal)
-    return chunks
+    yield start, chunk
 
 
 def _grams(normals: list[str], first_row: int) -> TextGrams:

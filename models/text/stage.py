@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from leads.errors import ConfigurationError, ModelRefused
 from models.text.head import SentenceHead
-from models.text.ngrams import Grams, Hashes, grams
+from models.text.ngrams import Grams, Hashes, grams_in_parts
 from models.text.sentence import CachedEncoder, Place, open_encoder
 
 Floats = npt.NDArray[np.float32]
@@ -46,15 +46,16 @@ class TextStage:
 
     def log_odds(self, texts: Sequence[str | None]) -> Floats:
         """(n,) float32 log-odds of n texts; NaN for None and for texts whose plain form is empty."""
-        found = grams([text or "" for text in texts])
-        n = len(texts)
-        sums = _dot(self.words, found.words, n) + _dot(self.chars, found.chars, n)
-        # Every non-empty plain form has character n-grams.
-        present = np.flatnonzero(np.bincount(found.chars.rows, minlength=n) > 0)
-        out = np.full(n, np.nan, dtype=np.float32)
-        out[present] = sums[present] + self.intercept
-        if self.sentence and self._encoder and len(present):
-            vectors = self._encoder.encode([texts[i] or "" for i in present.tolist()])
+        out = np.full(len(texts), np.nan, dtype=np.float32)
+        present = np.zeros(len(texts), dtype=np.bool_)
+        for part, found in grams_in_parts([text or "" for text in texts]):
+            n = part.stop - part.start
+            # Every non-empty plain form has character n-grams.
+            present[part] = np.bincount(found.chars.rows, minlength=n) > 0
+            out[part] = _dot(self.words, found.words, n) + _dot(self.chars, found.chars, n) + self.intercept
+        out[~present] = np.nan
+        if self.sentence and self._encoder and present.any():
+            vectors = self._encoder.encode([texts[i] or "" for i in np.flatnonzero(present).tolist()])
             out[present] += self.sentence.log_odds(vectors)
         return out
 

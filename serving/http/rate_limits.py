@@ -1,8 +1,8 @@
 """Rate limits: a token bucket per key, and one shared by all unknown keys.
 
-A request costs one token, plus one for each further 4 KiB of its body. It is admitted if there is at least one token. A
-large request may overdraw the bucket; the key then waits until it is refilled. So even a key with a low rate can send
-the largest request.
+A request costs one token, plus one for each further 4 KiB of its body and of the stored text that it scores. It is
+admitted if there is at least one token. A large request may overdraw the bucket; the key then waits until it is
+refilled. So even a key with a low rate can send the largest request.
 """
 
 from __future__ import annotations
@@ -33,12 +33,20 @@ class _Bucket:
 
     def take(self, now: float) -> int:
         """Take a token and return 0, or return the whole seconds until there is one."""
-        # The timer never goes backwards, but another thread may have read it earlier.
-        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
-        self.at = now
+        self.refill(now)
         if self.tokens >= 1.0:
             self.tokens -= 1.0
             return 0
+        return self.wait_s
+
+    def refill(self, now: float) -> None:
+        # The timer never goes backwards, but another thread may have read it earlier.
+        self.tokens = min(self.burst, self.tokens + max(0.0, now - self.at) * self.rate)
+        self.at = now
+
+    @property
+    def wait_s(self) -> int:
+        """Whole seconds until there is a token, at least one."""
         return max(1, math.ceil((1.0 - self.tokens) / self.rate))
 
 
@@ -72,17 +80,33 @@ class RateLimits:
             bucket = self._add(key.id, _Bucket(rate * self._share, now))
         wait = bucket.take(now)
         if wait:
-            raise TooManyRequests(
-                f"This key is limited to {counted(rate, 'request')} per second.",
-                retry_after_s=wait,
-                remedy=f"Wait {wait} s. Each further {UNIT_BYTES // 1024} KiB of a body count as one more request.",
-            )
+            raise _over(rate, wait)
 
-    def charge(self, key: ApiKey, n_bytes: int) -> None:
-        """Charge an admitted request for its body."""
-        units = (n_bytes - 1) // UNIT_BYTES
+    def charge(self, key: ApiKey, n_bytes: int, *, after: int = 0) -> None:
+        """Charge an admitted request for its body, or for the stored text that it scores.
+
+        Args:
+            after: the bytes that the request was charged for before.
+        """
+        units = _units(after + n_bytes) - _units(after)
         if units > 0 and (bucket := self._buckets.get(key.id)):
             bucket.tokens -= units
+
+    def charge_before(self, key: ApiKey, n_bytes: int, *, after: int) -> None:
+        """`charge` before much stored text is scored, unless other requests have overdrawn the bucket by now.
+
+        Otherwise all requests that a key sends at once would be admitted before the first of them is charged.
+
+        Raises:
+            TooManyRequests: they have.
+        """
+        bucket = self._buckets.get(key.id)
+        if n_bytes and bucket is not None:
+            bucket.refill(self._timer())
+            # What this request itself has cost must not count against it.
+            if bucket.tokens + _units(after) < 0:
+                raise _over(bucket.rate / self._share, bucket.wait_s)
+        self.charge(key, n_bytes, after=after)
 
     def take_unknown(self) -> None:
         """Admit the look-up of one unknown key in the database.
@@ -100,3 +124,19 @@ class RateLimits:
             del self._buckets[next(iter(self._buckets))]
         self._buckets[key_id] = bucket
         return bucket
+
+
+def _units(n_bytes: int) -> int:
+    """The tokens that a request costs for this many bytes, in addition to its first."""
+    return max(0, n_bytes - 1) // UNIT_BYTES
+
+
+def _over(rate: float, wait: int) -> TooManyRequests:
+    return TooManyRequests(
+        f"This key is limited to {counted(rate, 'request')} per second.",
+        retry_after_s=wait,
+        remedy=(
+            f"Wait {wait} s. Each further {UNIT_BYTES // 1024} KiB of a body, or of the stored text that is scored, "
+            "count as one more request."
+        ),
+    )

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable
-from functools import partial
 from typing import Annotated, Any
 
 import msgspec
@@ -37,7 +36,6 @@ from serving.http.parameters import check_parameters
 from serving.http.score_request import NothingScored, score
 from serving.http.serializers import models_out
 from serving.runtime import Runtime
-from serving.scoring.stages import Stages
 
 LeadId = Annotated[str, Path(**parameter("The `id` of a lead, from GET /v1/leads or POST /v1/leads/claim.", LEAD_ID))]
 Work = Callable[[Connection, IdempotencyKey | None], msgspec.Struct]
@@ -84,8 +82,8 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
 def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
     @app.post("/score", **describe("POST /score"))
     async def post_score(request: Request) -> Response:
-        key, body = _key(request, "score"), parse_scoring(await request.body())
-        found = await runtime().score(body.rows, partial(score, runtime(), key, body, Stages()))
+        key, raw = _key(request, "score"), await request.body()
+        found = await score(runtime(), key, parse_scoring(raw), len(raw))
         if isinstance(found, NothingScored):
             return problems.from_errors(found.first, found.errors, request.scope[REQUEST_ID])
         return _json(found)

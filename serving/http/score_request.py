@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import NamedTuple
 
 from leads.api.requests import InvalidSubject, ScoringRequest, time_text
 from leads.db.keys import ApiKey
-from leads.errors import LeadsError
+from leads.errors import LeadsError, TooManyRequests
 from leads.events import Subject
 from leads_client.schemas.base import RefOut, SubjectIn, WeighedReason
 from leads_client.schemas.scores import Explanation, ResultOut, ScoreOut, ScoresOut, UnscoredOut
@@ -32,9 +33,45 @@ class NothingScored(NamedTuple):
     errors: tuple[Detail, ...]
 
 
-def score(
+class Scored(NamedTuple):
+    """What the caller gets, and how many bytes of stored text were scored for it."""
+
+    answer: ScoresOut | NothingScored
+    stored_bytes: int
+
+
+async def score(runtime: Runtime, key: ApiKey, body: ScoringRequest, body_bytes: int) -> ScoresOut | NothingScored:
+    """Score the subjects of a request, as of now, and charge the key for the stored text that is scored.
+
+    Args:
+        body_bytes: the length of the request's body, for which the key has been charged.
+
+    Raises:
+        NotFound: policies.yaml doesn't define one of the harms.
+        AccessDenied: the key lacks the scope or is limited to other harms.
+        TooManyRequests: there is much stored text, and the key is over its rate limit by now.
+        Unavailable: the request's deadline passed.
+    """
+    charged = 0
+
+    def charge_before(stored_bytes: int) -> None:
+        nonlocal charged
+        try:
+            runtime.rates.charge_before(key, stored_bytes, after=body_bytes)
+        except TooManyRequests:
+            runtime.metrics.rate_limited("key")
+            raise
+        charged = stored_bytes
+
+    work = partial(score_blocking, runtime, key, body, Stages())
+    scored = await runtime.score(body.rows, work, charge_before)
+    runtime.rates.charge(key, scored.stored_bytes - charged, after=body_bytes + charged)
+    return scored.answer
+
+
+def score_blocking(
     runtime: Runtime, key: ApiKey, body: ScoringRequest, stages: Stages, max_text: int | None = None
-) -> ScoresOut | NothingScored:
+) -> Scored:
     """Score the subjects of a request, as of now. Blocks.
 
     Args:
@@ -42,6 +79,7 @@ def score(
 
     Raises:
         TooMuchText: there is more text than `max_text`.
+        OutOfTime: the request's deadline has passed.
         NotFound: policies.yaml doesn't define one of the harms.
         AccessDenied: the key lacks the scope or is limited to other harms.
     """
@@ -64,10 +102,11 @@ def score(
         errors.sort(key=lambda x: x[0])
         # A temporary failure (503) outranks errors that the caller has to fix (4xx).
         first = max((error for _, _, error in errors), key=lambda error: error.status)
-        return NothingScored(first, tuple(Detail(_pointer(i, error), _detail(error)) for i, _, error in errors))
+        details = tuple(Detail(_pointer(i, error), _detail(error)) for i, _, error in errors)
+        return Scored(NothingScored(first, details), scored.stored_bytes)
     response = ScoresOut(at=time_text(at) or "", results=_results(body, places, scored.groups, errors))
     stages.mark("answer")
-    return response
+    return Scored(response, scored.stored_bytes)
 
 
 def _note(body: ScoringRequest, scored: ScoringResult, stages: Stages) -> None:

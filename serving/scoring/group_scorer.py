@@ -1,20 +1,43 @@
-"""The steps of scoring one group: evaluate, predict, assemble, log, hand over to the trials."""
+"""The steps of scoring one group: evaluate, predict, assemble; then record, once all groups of a call have been scored.
+
+Each step first checks the request's deadline. A call that runs out of time has recorded nothing.
+"""
 
 from __future__ import annotations
+
+from typing import NamedTuple
 
 import numpy as np
 
 from features.evaluate.plan import Evaluated
+from leads.db import deadline
+from leads.predictions.batch import PredictionBatch
 from models.scores import Scores
 from serving.scoring.assemble import Explain, assemble_batch, assemble_scores
 from serving.scoring.groups import ScoringContext, VersionGroup
 from serving.scoring.interfaces import PredictionSink
 from serving.scoring.model_input import evaluate, model_vector, rule_error
 from serving.scoring.results import GroupScores, SubjectError
-from serving.scoring.stages import Stages
+from serving.scoring.stages import Stage, Stages
 from serving.scoring.text_cache import TextCache
 from serving.scoring.trial_jobs import trial_jobs
 from serving.trials.trials import Trials
+
+
+class ScoredGroup(NamedTuple):
+    """A group's scores and what will be recorded about them.
+
+    Args:
+        batch: the predictions; None if they aren't logged.
+        took_us: µs from the start of the call until the scores were ready.
+        scoring_s: seconds that the group's text scores and booster took.
+    """
+
+    assembled: GroupScores
+    scores: Scores
+    batch: PredictionBatch | None
+    took_us: int
+    scoring_s: float
 
 
 class GroupScorer:
@@ -44,21 +67,42 @@ class GroupScorer:
         # By contract and inputs: harms that share both share the features.
         self._evaluated: dict[tuple[str, tuple[int, ...]], Evaluated] = {}
 
-    def score(self, group: VersionGroup) -> tuple[GroupScores | None, list[SubjectError]]:
+    def score(self, group: VersionGroup) -> tuple[ScoredGroup | None, list[SubjectError]]:
         """The group's scores, None if no input can be scored; and the errors of the inputs that can't.
 
         If a canary fails, whatever the error, the champion scores its inputs.
+
+        Raises:
+            OutOfTime: the request's deadline has passed.
         """
         if group.role != "canary" or self._trials is None:
             return self._score(group)
         try:
             return self._score(group)
+        except deadline.OutOfTime:
+            raise
         except Exception as error:
             self._trials.canary_failed(group.version, error)
             champion = self._context.lineup.champions[group.version.harm]
             return self._score(group.scored_by(champion, "champion"))
 
-    def _score(self, group: VersionGroup) -> tuple[GroupScores | None, list[SubjectError]]:
+    def record(self, scored: ScoredGroup) -> None:
+        """Log the predictions and give the trials their jobs."""
+        if scored.batch is not None:
+            self._sink.append(scored.batch)
+        if self._trials is not None:
+            jobs = trial_jobs(
+                scored.assembled.group,
+                scored.scores,
+                self._cache,
+                self._sink,
+                took_us=scored.took_us,
+                scoring_s=scored.scoring_s,
+            )
+            for job in jobs:
+                self._trials.submit(job)
+
+    def _score(self, group: VersionGroup) -> tuple[ScoredGroup | None, list[SubjectError]]:
         """All steps with the group's own version."""
         features = self._evaluate(group)
         errors = _refused(group, features)
@@ -67,17 +111,28 @@ class GroupScorer:
             group, features = group.pick(kept.tolist()), features.only(kept)
         if not group.inputs:
             return None, errors
-        mark = self._stages.mark
-        mark("evaluate")
+        self._mark("evaluate")
         vector = model_vector(group, features, self._cache)
-        text = mark("text")
+        text = self._mark("text")
         scores = group.version.score_vector(vector)
-        predict = mark("predict")
+        predict = self._mark("predict")
         assembled = assemble_scores(group, scores, features.too_old, self._explained)
-        mark("answer" if self._explained == "nothing" else "explain")
-        self._record(assembled, scores, scoring_s=text.seconds + predict.seconds)
-        mark("log")
-        return assembled, errors
+        self._mark("answer" if self._explained == "nothing" else "explain")
+        took_us = self._stages.took_us
+        # Scores without stored features aren't logged.
+        batch = assemble_batch(assembled, scores, self._cache, took_us) if self._context.available else None
+        self._mark("log")
+        return ScoredGroup(assembled, scores, batch, took_us, text.seconds + predict.seconds), errors
+
+    def _mark(self, stage: str) -> Stage:
+        """End a stage, and stop if the request's deadline has passed.
+
+        Raises:
+            OutOfTime: it has.
+        """
+        ended = self._stages.mark(stage)
+        deadline.check()
+        return ended
 
     def _evaluate(self, group: VersionGroup) -> Evaluated:
         key = (group.version.contract_hash, group.places)
@@ -85,16 +140,6 @@ class GroupScorer:
         if features is None:
             features = self._evaluated[key] = evaluate(group, group.version.contract, self._cache)
         return features
-
-    def _record(self, assembled: GroupScores, scores: Scores, *, scoring_s: float) -> None:
-        """Log the predictions and give the trials their jobs. Scores without stored features aren't logged."""
-        took_us = self._stages.took_us
-        if self._context.available:
-            self._sink.append(assemble_batch(assembled, scores, self._cache, took_us))
-        if self._trials is not None:
-            jobs = trial_jobs(assembled.group, scores, self._cache, self._sink, took_us=took_us, scoring_s=scoring_s)
-            for job in jobs:
-                self._trials.submit(job)
 
 
 def _refused(group: VersionGroup, features: Evaluated) -> list[SubjectError]:

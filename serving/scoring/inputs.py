@@ -22,7 +22,16 @@ _UNREADABLE = ("items_unavailable",)
 
 
 class TooMuchText(Exception):
-    """Scoring would read more text than the caller allows. Nothing has been computed yet."""
+    """There is more text to score than the caller allows. Nothing has been computed yet.
+
+    Args:
+        size: how much text there is to score, in bytes × harms.
+        stored_bytes: bytes of stored text that scoring reads.
+    """
+
+    def __init__(self, size: int, stored_bytes: int) -> None:
+        super().__init__(size, stored_bytes)
+        self.size, self.stored_bytes = size, stored_bytes
 
 
 class ScoreRequest(msgspec.Struct, frozen=True):
@@ -61,14 +70,26 @@ class Input(NamedTuple):
     flags: tuple[str, ...]
 
 
-def text_to_read(
+def stored_text(requests: Sequence[ScoreRequest], stored: Mapping[Subject, ItemCreated] | None) -> int:
+    """How many bytes of stored text the requests read; a request with a text of its own reads none.
+
+    Args:
+        stored: items by subject; None if the database is down.
+    """
+    if not stored:
+        return 0
+    items = [stored.get(request.subject) for request in requests if request.text is None]
+    return sum(_bytes(item.text) for item in items if item is not None)
+
+
+def text_to_score(
     requests: Sequence[ScoreRequest],
     stored: Mapping[Subject, ItemCreated] | None,
     lineup: Lineup,
     cache: TextCache,
     enough: int,
 ) -> int:
-    """How many bytes of text the requests read, once per harm. Stored texts whose scores are cached are free.
+    """How many bytes of text there are to score, once per harm. Stored texts whose scores are cached are free.
 
     Args:
         stored: items by subject; None if the database is down.
@@ -79,7 +100,7 @@ def text_to_read(
     for request in requests:
         text = _text(request, stored.get(request.subject) if stored is not None else None) or ""
         versions = [key for harm, key in keys.items() if request.harms is None or harm in request.harms]
-        size = len(text.encode("utf-8", "replace")) * max(len(versions), 1)
+        size = _bytes(text) * max(len(versions), 1)
         reads.append((size, text, versions, request.text is None))
     total = sum(size for size, *_ in reads)
     if total <= enough:
@@ -140,6 +161,10 @@ def store_unavailable() -> Unavailable:
 def _text(request: ScoreRequest, item: ItemCreated | None) -> str | None:
     """The text to score, as it was given or else stored."""
     return item.text if request.text is None and item is not None else request.text
+
+
+def _bytes(text: str) -> int:
+    return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 
 def _gives_fields(request: ScoreRequest) -> bool:

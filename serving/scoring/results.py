@@ -108,12 +108,14 @@ class ScoringResult:
         groups: in the order of `harms`.
         errors: in the order of requests, then of `harms`.
         available: whether both the database and the online store responded.
+        stored_bytes: bytes of stored text that were read.
     """
 
     harms: Sequence[str]
     groups: Sequence[GroupScores]
     errors: Sequence[SubjectError]
     available: bool = True
+    stored_bytes: int = 0
 
     def records(self) -> list[SubjectScore | SubjectError]:
         """One record per request and harm, in the order of requests, then of harms."""

@@ -1,7 +1,8 @@
 """Scores subjects in bulk: one look-up per source, one evaluation per contract, one prediction per version.
 
 A call goes one way: settle the inputs (`inputs`), fetch their stored rows, choose the harms (`planning`), group the
-inputs by version (`groups`), and score each group (`group_scorer`).
+inputs by version (`groups`), score each group, and record the scores of all groups (`group_scorer`). It stops between
+two steps once the request's deadline has passed; then nothing has been recorded.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from features.layout import ROLES, missing
 from features.links import Links
 from features.online.reader import Fetched
 from leads.clock import Micros
+from leads.db import deadline
 from leads.db.items import StoredItems
 from leads.errors import Unavailable
 from leads.events import ItemCreated, Subject
@@ -23,7 +25,7 @@ from serving.lineup import LineupSource
 from serving.scoring.assemble import Explain
 from serving.scoring.group_scorer import GroupScorer
 from serving.scoring.groups import ScoringContext, Source, groups_by_version
-from serving.scoring.inputs import Input, ScoreRequest, TooMuchText, settle, text_to_read
+from serving.scoring.inputs import Input, ScoreRequest, TooMuchText, settle, stored_text, text_to_score
 from serving.scoring.interfaces import FeatureReader, PredictionSink
 from serving.scoring.planning import HarmPlanner
 from serving.scoring.results import ScoringResult
@@ -78,35 +80,44 @@ class Scorer:
             as_of: µs since epoch.
             explained: which scores get reasons: none, those that make leads, or all up to a limit per harm.
             stages: the call's stopwatch, to be marked.
-            max_text: how much text to read at most, in bytes × harms; None for any amount.
+            max_text: how much new text to score at most, in bytes × harms; None for any amount.
 
         Raises:
             NotFound: a request names a harm that policies.yaml doesn't declare.
             TooMuchText: there is more text than `max_text`.
+            OutOfTime: the request's deadline has passed. Nothing was recorded.
         """
         lineup = self._lineups.lineup()
         stages = stages or Stages()
         stored = self._stored_items(requests)
-        if max_text is not None and text_to_read(requests, stored, lineup, self._text_cache, max_text) > max_text:
-            raise TooMuchText
+        stored_bytes = stored_text(requests, stored)
+        if max_text is not None:
+            size = text_to_score(requests, stored, lineup, self._text_cache, max_text)
+            if size > max_text:
+                raise TooMuchText(size, stored_bytes)
         inputs = [settle(i, request, stored) for i, request in enumerate(requests)]
         stages.mark("lookup")
+        deadline.check()
         fetched, available = self._fetch(inputs)
         stages.mark("features")
+        deadline.check()
         plan = self._planner.plan(inputs, fetched, lineup, available)
         texts = TextColumn.of([one.text for one in inputs])
         context = ScoringContext(lineup, as_of, source, fetched, texts, available)
         scorer = GroupScorer(context, explained, stages, self._text_cache, self._sink, self._trials)
-        scored = [
+        outcomes = [
             scorer.score(group)
             for harm, chosen in plan.inputs.items()
             for group in groups_by_version(harm, chosen, context)
         ]
-        groups = [scores for scores, _ in scored if scores is not None]
-        errors = [*plan.errors, *(error for _, refused in scored for error in refused)]
+        scored = [group for group, _ in outcomes if group is not None]
+        for group in scored:
+            scorer.record(group)
+        errors = [*plan.errors, *(error for _, refused in outcomes for error in refused)]
         order = {harm: i for i, harm in enumerate(self._policies.harms)}
         errors.sort(key=lambda x: (x.index, order.get(x.harm or "", -1)))
-        return ScoringResult(tuple(order), groups, errors, available and stored is not None)
+        groups = [group.assembled for group in scored]
+        return ScoringResult(tuple(order), groups, errors, available and stored is not None, stored_bytes)
 
     def _stored_items(self, requests: Sequence[ScoreRequest]) -> Mapping[Subject, ItemCreated] | None:
         """The newest stored item of each subject; None if the database is down."""

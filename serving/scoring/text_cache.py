@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -13,11 +13,14 @@ import numpy.typing as npt
 
 from features.catalogue import TEXT
 from features.evaluate.plan import text_counts
+from leads.db import deadline
 from leads.text import text_hash
 from models.version import ModelVersion
 
 Floats = npt.NDArray[np.float32]
 _COUNTS, _HASHES = "counts", "hashes"
+# How much is computed before the deadline is checked again: at most 0.3 s of work, or some seconds with an encoder.
+_SLICE_TEXTS, _SLICE_CHARS = 128, 256_000
 _NO_COUNTS = (float("nan"),) * len(TEXT)
 
 
@@ -42,6 +45,9 @@ class TextColumn(NamedTuple):
 class TextCache:
     """Thread-safe. Holds digests, never texts.
 
+    New texts are computed in slices. If the request's deadline passes in between, every method raises
+    `leads.db.deadline.OutOfTime`; what was computed by then stays cached.
+
     Args:
         capacity: how many values to keep; the least recently used are dropped first.
     """
@@ -61,7 +67,7 @@ class TextCache:
 
         Args:
             version: its `version_key`.
-            compute: scores texts; called at most once, with the texts that aren't cached.
+            compute: scores texts; called with the texts that aren't cached, some at a time.
         """
         return np.array(self._of(version, texts, lambda new: compute(new).tolist(), float("nan")), np.float32)
 
@@ -92,11 +98,15 @@ class TextCache:
                 found.append(value)
         if not new:
             return found
-        computed = dict(zip(new, compute(list(new.values())), strict=True))
-        with self._lock:
-            known.update({(kind, digest): value for digest, value in computed.items()})
-            while len(known) > self._capacity:
-                known.popitem(last=False)
+        computed: dict[bytes, Any] = {}
+        for part in _slices(new):
+            deadline.check()
+            values = dict(zip(part, compute(list(part.values())), strict=True))
+            computed |= values
+            with self._lock:
+                known.update({(kind, digest): value for digest, value in values.items()})
+                while len(known) > self._capacity:
+                    known.popitem(last=False)
         pairs = zip(found, texts.digests, strict=True)
         return [computed[digest] if value is None and digest else value for value, digest in pairs]
 
@@ -104,6 +114,20 @@ class TextCache:
 def version_key(version: ModelVersion) -> str:
     """The version's name among those of all harms."""
     return f"{version.harm}:{version.version}"
+
+
+def _slices(texts: dict[bytes, str]) -> Iterator[dict[bytes, str]]:
+    """The texts by digest, in slices of limited size; a text that is longer than the limit is a slice of its own."""
+    part: dict[bytes, str] = {}
+    size = 0
+    for digest, text in texts.items():
+        if part and (len(part) == _SLICE_TEXTS or size + len(text) > _SLICE_CHARS):
+            yield part
+            part, size = {}, 0
+        part[digest] = text
+        size += len(text)
+    if part:
+        yield part
 
 
 def _digest(text: str) -> bytes:

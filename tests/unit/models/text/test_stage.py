@@ -1,11 +1,14 @@
 from __future__ import annotations
 
+import tracemalloc
+
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from leads.errors import ModelRefused
+from models.text import ngrams
 from models.text.ngrams import grams
 from models.text.stage import Block, TextStage
 
@@ -60,3 +63,30 @@ def test_bytes_round_trip_exactly() -> None:
 def test_bytes_that_hold_none_are_refused(raw: bytes) -> None:
     with pytest.raises(ModelRefused):
         TextStage.from_bytes(raw)
+
+
+@given(
+    st.lists(st.one_of(st.none(), st.text(max_size=50), st.sampled_from(["free money", "lovely now"])), max_size=12),
+    st.integers(min_value=1, max_value=200),
+)
+def test_scores_are_the_same_in_parts_of_any_size(texts: list[str | None], size: int) -> None:
+    in_one = STAGE.log_odds(texts)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(ngrams, "_CHUNK_CHARS", size)
+        in_parts = STAGE.log_odds(texts)
+    assert in_parts.tobytes() == in_one.tobytes()
+
+
+def test_memory_does_not_grow_with_the_number_of_long_texts() -> None:
+    words = [f"word{i}" for i in range(997)]
+    texts = [" ".join(words[(i * j) % 997] for j in range(900)) for i in range(1, 121)]
+
+    def peak(n: int) -> int:
+        tracemalloc.start()
+        try:
+            STAGE.log_odds(texts[:n])
+            return tracemalloc.get_traced_memory()[1]
+        finally:
+            tracemalloc.stop()
+
+    assert peak(120) < 1.5 * peak(40)

@@ -128,3 +128,35 @@ def test_unknown_keys_share_one_limit() -> None:
     limits.take(key())
     timer.now += 1.0
     limits.take_unknown()
+
+
+def test_stored_text_counts_like_a_body() -> None:
+    timer = Timer()
+    limits = RateLimits(10.0, timer=timer)
+    limits.take(key())
+    limits.charge(key(), 1_000)
+    # Body and stored text together are charged, not each of them up to the next unit.
+    limits.charge(key(), UNIT_BYTES - 1_000, after=1_000)
+    limits.charge(key(), 10 * UNIT_BYTES, after=UNIT_BYTES)
+    assert admitted(limits, key(), 50) == 20 - 1 - 10
+
+
+def test_much_stored_text_is_refused_once_other_requests_have_overdrawn_the_bucket() -> None:
+    timer = Timer()
+    limits = RateLimits(10.0, timer=timer)
+    limits.take(key())
+    limits.take(key())
+    limits.charge_before(key(), 100 * UNIT_BYTES, after=100)
+    with pytest.raises(TooManyRequests) as refused:
+        limits.charge_before(key(), 100 * UNIT_BYTES, after=100)
+    timer.now += refused.value.retry_after_s
+    # The refused request was not charged for the text.
+    limits.take(key())
+    limits.charge_before(key(), 0, after=100)
+
+
+def test_a_low_rate_is_no_reason_to_refuse_much_stored_text() -> None:
+    limits = RateLimits(1.0, timer=Timer())
+    limits.take(key())
+    limits.charge(key(), 50 * UNIT_BYTES)
+    limits.charge_before(key(), 1_000 * UNIT_BYTES, after=50 * UNIT_BYTES)
