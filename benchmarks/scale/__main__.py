@@ -1,4 +1,4 @@
-"""How costs grow with the size of the data: the review queue at ten thousand to a million open leads.
+"""How costs grow with the size of the data: the event log up to 12.5 million events, the queue up to a million leads.
 
 Run: python -m benchmarks.scale [--quick] [--json PATH]
 
@@ -12,10 +12,11 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.homes import forget_settings
 from benchmarks.report import Measure, Report, arguments
-from benchmarks.scale import queue
+from benchmarks.scale import history, queue
 
 # Name and work of each part; the work takes whether to do less.
 PARTS: dict[str, Callable[[bool], Sequence[Measure]]] = {
+    "event log on SQLite": history.on_sqlite,
     "queue on SQLite": queue.on_sqlite,
     "queue on PostgreSQL": queue.on_postgresql,
 }
