@@ -133,7 +133,7 @@ def _read_cursor(text: str) -> _Cursor:
     try:
         raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
         return msgspec.json.decode(raw, type=_Cursor)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidInput(
             "Not a valid cursor.", field="/cursor", remedy="Use `nextCursor` of the previous page, unchanged."
         ) from error
