@@ -47,9 +47,7 @@ def main() -> NoReturn:
     try:
         app(prog_name="leads")
     except LeadsError as error:
-        from rich.markup import escape
-
-        from cli.ui.terminal import errors
+        from cli.ui.terminal import errors, escape
 
         errors.print(f"[bold red]error:[/bold red] {escape(str(error))}", soft_wrap=True)
         for fault in error.faults[1:]:

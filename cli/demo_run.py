@@ -15,13 +15,12 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
-from rich.markup import escape
 from rich.rule import Rule
 
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.demo import decide_one, score_a_text, show_decided, show_found, top_leads
-from cli.ui.terminal import console, next_steps, note
+from cli.ui.terminal import console, escape, next_steps, note
 from leads import clock
 from leads.clock import Micros
 from leads.db import cursors, event_log, keys

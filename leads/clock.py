@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -14,6 +15,10 @@ MINUTE: Micros = 60 * SECOND
 HOUR: Micros = 60 * MINUTE
 DAY: Micros = 24 * HOUR
 
+# `datetime.fromisoformat` also reads dates of weeks, times without seconds and other forms of ISO 8601.
+_RFC_3339 = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
+)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -39,7 +44,8 @@ def from_datetime(at: datetime) -> Micros:
     """
     if at.tzinfo is None:
         raise ValueError("a time needs a UTC offset, for example 2026-01-31T12:00:00Z")
-    return (at - _EPOCH) // timedelta(microseconds=1)
+    since = at - _EPOCH
+    return (since.days * 86_400 + since.seconds) * SECOND + since.microseconds
 
 
 def to_text(at: Micros) -> str:
@@ -60,4 +66,7 @@ def from_text(text: str) -> Micros:
     >>> from_text("1970-01-01T01:00:00+01:00")
     0
     """
-    return from_datetime(datetime.fromisoformat(text))
+    if _RFC_3339.fullmatch(text) is None:
+        raise ValueError("a time needs a date, a time with seconds and a UTC offset, for example 2026-01-31T12:00:00Z")
+    # `fromisoformat` reads the letters only in upper case.
+    return from_datetime(datetime.fromisoformat(text.upper()))

@@ -13,15 +13,15 @@ import msgspec
 from pydantic import Field
 from starlette.responses import Response
 
-from leads.api.requests import parse_scoring
-from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.api.requests import ScoringRequest, parse_scoring
+from leads.errors import LeadsError, Unavailable
 from leads.files import keep_private
 from leads.processes import die_with_parent
 from leads.settings import load_settings
 from serving.http import health, problems
 from serving.http.access.authentication import KEY
 from serving.http.access.connections import limit_connections
-from serving.http.middleware import REQUEST_ID, ApiMiddleware
+from serving.http.middleware import BODY_BYTES, CHECKED, REQUEST_ID, ApiMiddleware
 from serving.http.openapi.operations import native
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
@@ -58,7 +58,7 @@ def runtime() -> Runtime:
     tracing={"excluded_urls": ".*"},
 )
 @bentoml.asgi_app(create_app(runtime), path="/v1", name="v1")
-@bentoml.asgi_app(create_pages(runtime), path="/", name="pages")
+@bentoml.asgi_app(create_pages(runtime, lambda: _document()), path="/", name="pages")
 class LeadServing:
     """Scores subjects under harms and manages the queue of leads."""
 
@@ -101,10 +101,10 @@ class LeadServing:
         """
         scope = ctx.request.scope
         try:
-            # Parse again with the API's strict schemas: BentoML accepts any object as a subject.
-            values = {"subjects": subjects, "reasons": reasons, **({} if harms is None else {"harms": harms})}
-            raw = _encode(values)
-            found = await score(runtime(), scope[KEY], parse_scoring(raw), len(raw))
+            # What the API's strict schemas made of the body. BentoML accepts any object as a subject, and numbers that
+            # aren't valid.
+            body: ScoringRequest = scope[CHECKED]
+            found = await score(runtime(), scope[KEY], body, scope[BODY_BYTES])
         except LeadsError as error:
             return _as_result(ctx, problems.from_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):
@@ -119,11 +119,10 @@ LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
 )
 
 
-def _encode(values: dict[str, Any]) -> bytes:
-    try:
-        return msgspec.json.encode(values)
-    except (TypeError, ValueError, UnicodeEncodeError) as error:
-        raise InvalidInput("The input can't be encoded as JSON.", field="/subjects") from error
+def _document() -> dict[str, Any]:
+    """The OpenAPI document of all routes."""
+    document: dict[str, Any] = LeadServing.openapi_spec.asdict()  # type: ignore[attr-defined]
+    return document
 
 
 def _as_result(ctx: bentoml.Context, response: Response) -> dict[str, Any]:

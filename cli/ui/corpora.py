@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-
-from cli.ui.terminal import note
+from cli.ui.terminal import escape, note
 from leads.corpora import available
 from leads.settings import Settings
 

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.markup import escape
 from sqlalchemy.engine import Engine
 
-from cli.ui.terminal import console, next_steps, note
+from cli.ui.terminal import console, escape, next_steps, note
 from leads.db.engine import Migrated, migrate, open_engine
 from leads.settings import Settings
 

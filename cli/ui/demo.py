@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from rich.markup import escape
-
-from cli.ui.terminal import console, note, table
+from cli.ui.terminal import console, escape, note, table
 from leads.errors import LeadsError
 from leads.policies import Policies
 from leads_client import Client, subject

@@ -5,12 +5,11 @@ from __future__ import annotations
 import math
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
 from cli.ui.database import opened
-from cli.ui.terminal import console, minute, next_steps, table
+from cli.ui.terminal import console, escape, minute, next_steps, table
 from leads import clock
 from leads.clock import Micros
 from leads.db.drift_verdicts import DriftVerdict, record

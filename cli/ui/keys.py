@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from cli.ui.database import opened
-from cli.ui.terminal import console, minute, next_steps, note, table
+from cli.ui.terminal import console, escape, minute, next_steps, note, table
 from leads.db import keys
 from leads.policies import Policies
 from leads.settings import Settings

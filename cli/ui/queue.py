@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from cli.ui.database import opened
-from cli.ui.terminal import console, next_steps, note, table
+from cli.ui.terminal import console, escape, next_steps, note, table
 from leads import clock
 from leads.db.engine import reading
 from leads.errors import InvalidInput

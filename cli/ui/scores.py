@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
 from cli.ui.database import opened
 from cli.ui.queue import reasons_text
-from cli.ui.terminal import console, next_steps, note, table
+from cli.ui.terminal import console, escape, next_steps, note, table
 from features.online.reader import open_reader
 from leads import clock
 from leads.errors import InvalidInput, LeadsError

@@ -5,10 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-from rich.markup import escape
 
 from cli.ui.corpora import print_corpora
-from cli.ui.terminal import console, next_steps, note, progress, table
+from cli.ui.terminal import console, escape, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
 from leads.corpora import available

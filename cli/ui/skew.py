@@ -7,11 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from rich.console import Group, RenderableType
-from rich.markup import escape
 from rich.panel import Panel
 from rich.text import Text
 
-from cli.ui.terminal import console, next_steps, note, progress, table
+from cli.ui.terminal import console, escape, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
 from leads.files import write_json

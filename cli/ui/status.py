@@ -9,12 +9,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 import sqlalchemy as sa
-from rich.markup import escape
 from sqlalchemy.engine import Engine
 
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
-from cli.ui.terminal import console, minute, next_steps, note, table
+from cli.ui.terminal import console, escape, minute, next_steps, note, table
 from cli.ui.worker import never_scored
 from features.offline.segments import Segments
 from features.partition import Partition
@@ -22,7 +21,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.db import canary_retreats, cursors, event_log, tables
 from leads.db.canary_retreats import Retreat
-from leads.db.engine import reading, schema_revision
+from leads.db.engine import database_url, reading, schema_revision
 from leads.db.model_changes import CHAMPION
 from leads.errors import LeadsError
 from leads.files import readable_by_others
@@ -90,7 +89,7 @@ def show_status(settings: Settings, policies: Policies) -> None:
 
 def _warn_if_readable(settings: Settings) -> None:
     """Warn if other users of this host can read texts, reasons or hashes of keys, and say how to prevent it."""
-    places, url = [settings.root], sa.make_url(settings.database)
+    places, url = [settings.root], database_url(settings)
     if url.get_backend_name() == "sqlite" and url.database and settings.root not in Path(url.database).parents:
         places.append(Path(url.database))
     for place in places:
@@ -103,7 +102,7 @@ def _warn_if_readable(settings: Settings) -> None:
 
 def _counts(settings: Settings, policies: Policies) -> Counts | None:
     """None if there is no database, or one without tables."""
-    url = sa.make_url(settings.database)
+    url = database_url(settings)
     if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
         return None
     with opened(settings, create=False) as engine:

@@ -7,19 +7,33 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from typing import Any
 
+import rich.markup
 from rich import box
 from rich.console import Console
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
+from rich.text import Text
 
 from leads import clock
 from leads.clock import Micros
 
+
+class _Console(Console):
+    """A console on which no text can act on the terminal: what isn't printable is shown as Python writes it.
+
+    Texts, names and ids come from files and from other people, who may have put escape sequences in them.
+    """
+
+    def render_str(self, text: str, **options: Any) -> Text:
+        return super().render_str(_printable(text, keep="\n"), **options)
+
+
 # Output to a pipe or a file is as wide as most terminals are.
-console = Console(highlight=False, width=None if sys.stdout.isatty() else 120)
-errors = Console(stderr=True, highlight=False)
+console = _Console(highlight=False, width=None if sys.stdout.isatty() else 120)
+errors = _Console(stderr=True, highlight=False)
 # Where there is no terminal to draw on, progress is a line this often.
 _LINE_EVERY_S = 5.0
 
@@ -51,6 +65,21 @@ def table(
     for row in rows:
         made.add_row(*row)
     return Padding(made, (1, 0, 0, 0), expand=False)
+
+
+def escape(value: str) -> str:
+    """A value within a line: no markup, and nothing that begins another line or acts on the terminal.
+
+    >>> escape("[bold]a\\x1b[31m\\nb")
+    '\\\\[bold]a\\\\x1b[31m\\\\nb'
+    """
+    return rich.markup.escape(_printable(value))
+
+
+def _printable(text: str, keep: str = "") -> str:
+    if text.isprintable():
+        return text
+    return "".join(x if x.isprintable() or x in keep else x.encode("unicode_escape").decode() for x in text)
 
 
 def minute(at: Micros) -> str:

@@ -125,7 +125,7 @@ def _entries(raw: bytes, name: str) -> list[bytes]:
     """The entries of a batch as JSON, as far as they can be told apart."""
     try:
         return [bytes(one) for one in msgspec.json.decode(raw, type=dict[str, list[msgspec.Raw]]).get(name, [])]
-    except (msgspec.MsgspecError, UnicodeDecodeError):
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         pass
     try:
         # Python's decoder accepts lone surrogates, so it still finds where the entries begin and end.

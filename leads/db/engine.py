@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.engine import Connection, Engine
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError
 
 from leads.db import guard
 from leads.errors import ConfigurationError
@@ -52,10 +53,11 @@ def open_engine(settings: Settings, *, create: bool = True, timeout_s: float | N
             limit.
 
     Raises:
-        ConfigurationError: the schema is older than this code needs, or there is none.
+        ConfigurationError: the URL isn't one of SQLite or PostgreSQL, or the schema is older than this code needs, or
+            there is none.
         Unavailable: the database doesn't answer.
     """
-    url = sa.make_url(settings.database)
+    url = database_url(settings)
     sqlite = url.get_backend_name() == "sqlite"
     if sqlite and not create and url.database and not Path(url.database).exists():
         raise _missing(url)
@@ -79,22 +81,45 @@ def open_engine(settings: Settings, *, create: bool = True, timeout_s: float | N
 
 def unchecked_engine(settings: Settings, *, timeout_s: float | None = None) -> Engine:
     """Like `open_engine`, but without connecting: the database may be down, or have no tables yet."""
-    url = sa.make_url(settings.database)
+    url = database_url(settings)
     size = {"pool_size": _KEPT, "max_overflow": MAX_CONNECTIONS - _KEPT}
     if url.get_backend_name() == "sqlite":
         if url.database:
             private_folder(Path(url.database).parent)
         waits = {"timeout": _BUSY_S, "check_same_thread": False}
-        engine = sa.create_engine(url, poolclass=guard.Pool, connect_args=waits, **size)
+        engine = _create_engine(url, connect_args=waits, **size)
         sa.event.listen(engine, "connect", _sqlite_pragmas)
         sa.event.listen(engine, "begin", _sqlite_begin)
     else:
         waiting = {} if timeout_s is None else {"pool_timeout": timeout_s}
-        engine = sa.create_engine(url, poolclass=guard.Pool, pool_pre_ping=True, **size, **waiting)
+        engine = _create_engine(url, pool_pre_ping=True, **size, **waiting)
         if url.get_driver_name() == "psycopg":
             guard.bound(engine, timeout_s)
     guard.translate_errors(engine)
     return engine
+
+
+def database_url(settings: Settings) -> sa.URL:
+    """The URL of the settings' database.
+
+    Raises:
+        ConfigurationError: it isn't a URL of SQLite or PostgreSQL.
+    """
+    # The errors of SQLAlchemy quote parts of the URL, so they aren't kept as causes either.
+    try:
+        url = sa.make_url(settings.database)
+        is_async = url.get_dialect().is_async
+    except NoSuchModuleError:
+        raise guard.invalid_url("Neither SQLite nor PostgreSQL, or not one of their drivers.") from None
+    except ArgumentError:
+        raise guard.invalid_url("Not a database URL.") from None
+    except ValueError:
+        raise guard.invalid_url("The port is not a number.") from None
+    if url.get_backend_name() not in ("sqlite", "postgresql") or is_async:
+        raise guard.invalid_url("Neither SQLite nor PostgreSQL, or not one of their drivers.")
+    if url.port is not None and not 0 < url.port < 65_536:
+        raise guard.invalid_url("The port is not between 1 and 65535.")
+    return url
 
 
 @contextmanager
@@ -155,6 +180,15 @@ def schema_revision(engine: Engine) -> str | None:
 def newest_revision() -> str:
     """The schema revision that this code needs."""
     return max(path.name.partition("_")[0] for path in (_MIGRATIONS / "versions").glob("[0-9]*.py"))
+
+
+def _create_engine(url: sa.URL, **options: Any) -> Engine:
+    try:
+        return sa.create_engine(url, poolclass=guard.Pool, **options)
+    except ImportError:
+        raise guard.invalid_url("The driver is not installed.") from None
+    except (ArgumentError, TypeError, ValueError):
+        raise guard.invalid_url(guard.PARAMETERS) from None
 
 
 def _create(engine: Engine) -> str | None:

@@ -18,7 +18,7 @@ from sqlalchemy.engine import Engine, ExceptionContext
 from sqlalchemy.pool import PoolProxiedConnection, QueuePool
 
 from leads.breaker import Breaker
-from leads.errors import Unavailable
+from leads.errors import ConfigurationError, Unavailable
 
 if TYPE_CHECKING:
     import psycopg
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 WHAT = "The database"
 FIELD = "LEADS_DATABASE_URL"
 REMEDY = "Check that it is running and that the credentials are valid."
+PARAMETERS = "A parameter after the question mark is invalid."
 # Limit for connecting when statements have no limit.
 _CONNECT_S = 10.0
 # The client waits this much longer than the server: if the server ends the statement, the connection stays usable.
@@ -42,6 +43,12 @@ class Pool(QueuePool):
             return super().connect()
         except sa.exc.TimeoutError as error:
             raise Unavailable("All connections to the database are in use.", remedy="Try again in a second.") from error
+
+
+def invalid_url(what: str) -> ConfigurationError:
+    """The error of a database URL. It quotes no part of the URL, which may contain a password."""
+    remedy = "Use sqlite:////path/to/file.db or postgresql+psycopg://user:password@host:5432/name."
+    return ConfigurationError(what, field=FIELD, remedy=remedy)
 
 
 def translate_errors(engine: Engine) -> None:
@@ -62,10 +69,10 @@ def bound(engine: Engine, timeout_s: float | None) -> None:
     def do_connect(_dialect: object, _record: object, args: list[Any], options: dict[str, Any]) -> object:
         options.setdefault("connect_timeout", math.ceil(timeout_s or _CONNECT_S))
         if breaker is None:
-            return connect(*args, **options)
+            return _valid(connect, args, options)
         ticket = breaker.enter()
         try:
-            connection = connect(*args, **options)
+            connection = _valid(connect, args, options)
         except BaseException as error:
             breaker.failed(ticket, type(error).__name__)
             raise
@@ -87,6 +94,17 @@ def _translated(context: ExceptionContext) -> Unavailable | None:
     kind = type(context.original_exception).__name__
     _log.warning("database error in a statement or a connection (%s)", kind)
     return Unavailable(f"{WHAT} is not responding ({kind}).", field=FIELD, remedy=REMEDY)
+
+
+def _valid(
+    connect: Callable[..., psycopg.Connection[Any]], args: list[Any], options: dict[str, Any]
+) -> psycopg.Connection[Any]:
+    import psycopg
+
+    try:
+        return connect(*args, **options)
+    except psycopg.ProgrammingError:
+        raise invalid_url(PARAMETERS) from None
 
 
 def _connect(*args: Any, **options: Any) -> psycopg.Connection[Any]:

@@ -8,14 +8,17 @@ from typing import Any, get_args
 from leads_client.fields import Id, Name
 
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
+ID = r"^[^\x00-\x1f\x7f]{1,256}$"
 CORPUS = r"^[a-z-]+(:[a-z_]+)?$"
 ONE_LINE = r"^[^\n]+$"
 
 # The type of a field carries its pattern.
 _ID_IN_JSON, _NAME_IN_JSON = (get_args(type_)[1].pattern for type_ in (Id, Name))
 _NAME = "Start with a lower-case letter; use up to 64 lower-case letters, digits and underscores"
+_ID = "Use characters other than control characters, such as line breaks"
 _TEXTS = {
-    _ID_IN_JSON: "Use characters other than control characters, such as line breaks",
+    _ID_IN_JSON: _ID,
+    ID: _ID,
     _NAME_IN_JSON: _NAME,
     NAME: _NAME,
     CORPUS: "Name a corpus, or a corpus and a part of it, for example cad:identity",

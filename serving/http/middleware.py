@@ -35,6 +35,9 @@ if TYPE_CHECKING:
 
 OPEN_PATHS = health.ALIVE | {health.READY}
 REQUEST_ID = "leads.request_id"
+# Where a request's scope holds what the check of its body returned.
+CHECKED = "leads.checked"
+BODY_BYTES = "leads.body_bytes"
 # Longer than the timeouts of all parts, and shorter than BentoML's, whose response isn't a problem document.
 REQUEST_S = 20.0
 _LONGER_S = 3.0
@@ -49,8 +52,8 @@ class ApiMiddleware:
 
     Args:
         runtime: returns the runtime; called per request. Raises Unavailable while the service isn't running.
-        checks: by path, a function that raises InvalidInput for an invalid body. For routes whose framework would
-            otherwise repeat the input in its response and log.
+        checks: by path, a function that parses the body and raises InvalidInput if it is invalid. For routes whose
+            framework would otherwise repeat the input in its response and log, or accept other numbers.
         timeout_s: maximum time for a whole request, in seconds.
     """
 
@@ -143,11 +146,11 @@ class ApiMiddleware:
         if method in _READING or (method != "POST" and not announces_body(exchange.headers)):
             return receive
         body = await read_body(exchange.headers, receive)
-        exchange.bytes_in = len(body)
+        exchange.bytes_in = exchange.scope[BODY_BYTES] = len(body)
         parts.rates.charge(key, len(body))
         check = self._checks.get(exchange.scope["path"])
         if check is not None:
-            check(body)
+            exchange.scope[CHECKED] = check(body)
         exchange.mark("body")
         whole: list[Message] = [{"type": "http.request", "body": body, "more_body": False}]
 

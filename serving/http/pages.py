@@ -1,6 +1,7 @@
 """Pages next to the API: its documentation and the metrics.
 
-Our documentation page replaces BentoML's, which loads a third-party tracker. Swagger UI itself comes with BentoML.
+Our documentation page replaces BentoML's, which loads a third-party tracker. Swagger UI itself comes with BentoML. Our
+`/docs.json` replaces BentoML's, which makes the document for every request.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from starlette.routing import Route
 
 from leads.db.keys import ApiKey
 from serving.http.access.authentication import KEY
+from serving.http.openapi.documents import serve_once_made
 from serving.runtime import Runtime
 
 _PAGE = """<!DOCTYPE html>
@@ -40,8 +42,12 @@ _SCRIPT = """SwaggerUIBundle({
 _POLICY = "default-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data:"
 
 
-def create_pages(runtime: Callable[[], Runtime]) -> Starlette:
-    """The app to mount at `/`. It handles only its own paths."""
+def create_pages(runtime: Callable[[], Runtime], whole_document: Callable[[], object]) -> Starlette:
+    """The app to mount at `/`. It handles only its own paths.
+
+    Args:
+        whole_document: makes the OpenAPI document of all routes, BentoML's included.
+    """
 
     async def page(_: Request) -> Response:
         return HTMLResponse(_PAGE, headers={"Content-Security-Policy": _POLICY})
@@ -62,6 +68,7 @@ def create_pages(runtime: Callable[[], Runtime]) -> Starlette:
             Route("/", index),
             Route("/v1/docs", page),
             Route("/v1/docs/start.js", script),
+            Route("/docs.json", serve_once_made(lambda _: whole_document(), runtime)),
             Route("/metrics", metrics),
         ]
     )

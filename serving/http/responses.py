@@ -45,7 +45,7 @@ class ResponseRecorder:
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
-            status: int = message["status"]
+            status: int = 404 if _redirects_away(message) else message["status"]
             if status >= 400 and not self._own and not _is_problem(message):
                 self.status, self._body = status, bytearray()
                 return
@@ -115,6 +115,13 @@ def log_access(
 
 def _is_problem(message: Message) -> bool:
     return any(name == b"content-type" and value.startswith(_PROBLEM) for name, value in message.get("headers", ()))
+
+
+def _redirects_away(message: Message) -> bool:
+    """Whether Starlette redirects a path with a slash too many to the host that the client named, whatever that is."""
+    if not 300 <= message["status"] < 400:
+        return False
+    return any(name == b"location" and b"://" in value for name, value in message.get("headers", ()))
 
 
 async def _nothing() -> Message:

@@ -30,6 +30,7 @@ from serving.http.access.authentication import KEY
 from serving.http.access.harms import shows
 from serving.http.idempotency import IdempotencyKey, StoredResponse
 from serving.http.middleware import REQUEST_ID
+from serving.http.openapi.documents import serve_once_made
 from serving.http.openapi.examples import CURSOR, LEAD_ID
 from serving.http.openapi.operations import describe, parameter, with_nulls
 from serving.http.parameters import check_parameters
@@ -48,8 +49,10 @@ class _Api(FastAPI):
         super().__init__(**kwargs)
         self.direct: dict[tuple[str, str], tuple[BaseRoute, Callable[[Request], Awaitable[Response]]]] = {}
 
-    def openapi(self) -> dict[str, Any]:
-        return with_nulls(super().openapi())
+    def document(self, root: str) -> dict[str, Any]:
+        """The OpenAPI document of this app when it is mounted at `root`."""
+        found = with_nulls(self.openapi())
+        return {**found, "servers": [{"url": root}]} if root else found
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         root: str = scope.get("root_path", "")
@@ -68,7 +71,8 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
     # The middleware checks the key; this dependency only documents that in both OpenAPI documents.
     key = APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)
     always = [Security(key), Depends(check_parameters)]
-    app = _Api(title="Lead Serving", version="1", docs_url=None, redoc_url=None, dependencies=always)
+    app = _Api(title="Lead Serving", version="1", openapi_url=None, dependencies=always)
+    app.add_route("/openapi.json", serve_once_made(app.document, runtime), include_in_schema=False)
     app.add_exception_handler(LeadsError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
     app.add_exception_handler(HTTPException, _on_http)
@@ -150,7 +154,12 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         request: Request,
         reviewer: Annotated[
             str | None,
-            Query(min_length=1, max_length=256, **parameter("Whose. Default: the key's own reviewer.", "rev-12")),
+            Query(
+                min_length=1,
+                max_length=256,
+                pattern=patterns.ID,
+                **parameter("Whose. Default: the key's own reviewer.", "rev-12"),
+            ),
         ] = None,
     ) -> Response:
         key = _key(request, "leads:decide")

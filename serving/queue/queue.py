@@ -151,7 +151,7 @@ def _read_cursor(text: str) -> Position:
                 remedy="Start again without a cursor.",
             )
         cursor = msgspec.json.decode(raw, type=_Cursor)
-    except (binascii.Error, ValueError) as error:
+    except (binascii.Error, ValueError, RecursionError) as error:
         raise InvalidInput(
             "Not a valid cursor.", field="/cursor", remedy="Use `nextCursor` of the previous page, unchanged."
         ) from error
@@ -162,6 +162,6 @@ def _is_old(raw: bytes) -> bool:
     """Whether this is a cursor of earlier releases: the time of the first page, a priority, and an id."""
     try:
         msgspec.json.decode(raw, type=tuple[int, float, str])
-    except ValueError:
+    except (ValueError, RecursionError):
         return False
     return True

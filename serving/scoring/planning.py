@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from features.online.reader import Fetched
-from leads.errors import AccessDenied, InvalidInput, LeadsError, Unavailable
+from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.policies import Policies
 from serving.lineup import Lineup
 from serving.scoring.inputs import Input, ScoreRequest, input_error, store_unavailable
@@ -66,7 +66,7 @@ class HarmPlanner:
         """The choices of the input's kind, less what this input itself rules out."""
         harm, error = choices[0]
         # A type that no harm, or none of the key's, applies to is reported as such, even if the subject is unknown too.
-        if harm is not None or not isinstance(error, InvalidInput | AccessDenied):
+        if harm is not None or not isinstance(error, InvalidInput):
             error = input_error(one, has_row, available)
             if error is not None:
                 return [(None, error)]
@@ -79,20 +79,22 @@ class HarmPlanner:
         type_id = request.subject.type_id
         for i, harm in enumerate(request.harms or ()):
             self._policies.harm(harm, field=f"/harms/{i}")
-        applying = self._policies.harms_for(type_id)
-        if request.harms is None and not applying:
-            return [(None, self._unknown_type(type_id))]
         if request.harms is not None:
             return [(harm, self._obstacle(type_id, harm, lineup)) for harm in dict.fromkeys(request.harms)]
-        allowed = [harm for harm in applying if request.allowed is None or harm in request.allowed]
-        if not allowed:
-            return [(None, _none_allowed(type_id, request.allowed or ()))]
-        return [(harm, None) for harm in allowed if harm in lineup.champions] or [(None, _no_model(*allowed))]
+        allowed = request.allowed
+        applying = [x for x in self._policies.harms_for(type_id) if allowed is None or x in allowed]
+        if not applying:
+            return [(None, self._none_applies(type_id, allowed))]
+        return [(harm, None) for harm in applying if harm in lineup.champions] or [(None, _no_model(*applying))]
 
-    def _unknown_type(self, type_id: str) -> InvalidInput:
-        types = sorted({name for harm in self._policies.harms.values() for name in harm.subject_types})
+    def _none_applies(self, type_id: str, allowed: frozenset[str] | None) -> InvalidInput:
+        """A key that is limited to some harms must not learn whether another harm applies to the type."""
+        harms = [harm for name, harm in self._policies.harms.items() if allowed is None or name in allowed]
+        types = sorted({type_ for harm in harms for type_ in harm.subject_types})
         return InvalidInput(
-            f"No harm applies to type {type_id!r}.", field="/typeId", remedy=f"Use one of: {', '.join(types)}."
+            f"{'No harm' if allowed is None else 'No harm of this key'} applies to type {type_id!r}.",
+            field="/typeId",
+            remedy=f"Use one of: {', '.join(types)}." if types else None,
         )
 
     def _obstacle(self, type_id: str, harm: str, lineup: Lineup) -> LeadsError | None:
@@ -120,11 +122,3 @@ def _no_model(*harms: str) -> Unavailable:
     """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
     named = " or ".join(harms)
     return Unavailable(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
-
-
-def _none_allowed(type_id: str, allowed: Collection[str]) -> AccessDenied:
-    return AccessDenied(
-        f"None of this key's harms applies to type {type_id!r}.",
-        field="/typeId",
-        remedy=f"The key is limited to: {', '.join(sorted(allowed))}.",
-    )

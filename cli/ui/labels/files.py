@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.markup import escape
-
-from cli.ui.terminal import console, minute, next_steps, note, table
+from cli.ui.terminal import console, escape, minute, next_steps, note, table
 from leads import clock
 from leads.settings import Settings
 from training.data.label_files import LabelFile, StoredLabel, check_harm, find, harms_with_files, label_files, remove

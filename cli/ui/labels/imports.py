@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from rich.markup import escape
-
 from cli.ui.labels.files import day, print_conflicts
-from cli.ui.terminal import console, note, progress, table
+from cli.ui.terminal import console, escape, note, progress, table
 from leads.policies import Policies
 from leads.settings import Settings
 from training.data.own_labels import Columns, Imported, import_labels

@@ -5,12 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from rich.markup import escape
-
 from cli.ui.database import opened
 from cli.ui.models.gate import print_gate
 from cli.ui.models.versions import assemble_dataset
-from cli.ui.terminal import console, next_steps, note
+from cli.ui.terminal import console, escape, next_steps, note
 from cli.ui.worker import note_never_scored
 from leads.policies import Policies
 from leads.settings import Settings

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from pathlib import Path
 
-from rich.markup import escape
-
+from cli.ui.terminal import escape
 from models.version import ModelVersion
 from training.data.evidence import Evidence
 from training.gate.side_by_side import Compared, Comparison, VersionFigures

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-from rich.markup import escape
-
 from cli.ui.models.figures import side_by_side
-from cli.ui.terminal import console, table
+from cli.ui.terminal import console, escape, table
 from training.gate.gate import GateReport
 
 _COLUMNS = ("check", "found", "needed", "result", "why")

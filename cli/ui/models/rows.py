@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from rich.markup import escape
-
 from cli.ui.models.figures import TableRows, on_two_lines
-from cli.ui.terminal import minute
+from cli.ui.terminal import escape, minute
 from leads import clock
 from leads.db.canary_retreats import Retreat
 from leads.db.model_changes import CANARY, ModelChange

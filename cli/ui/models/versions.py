@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from rich.markup import escape
-
 from cli.ui.database import opened
 from cli.ui.models import figures, rows
 from cli.ui.models.gate import print_gate
-from cli.ui.terminal import console, next_steps, note, table
+from cli.ui.terminal import console, escape, next_steps, note, table
 from features.offline.frames import point_in_time
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat

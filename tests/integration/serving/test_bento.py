@@ -39,6 +39,8 @@ def key(engine: Engine) -> str:
     return keys.create(engine, "x", ["admin"]).text
 
 
+# A number that JSON's grammar allows, and that no float can hold.
+UNREADABLE = b'{"subjects": [{"id": "c9", "typeId": "comment", "data": {"text": "a", "durationS": 1e999}}]}'
 SPAM = {"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT}}], "harms": ["spam"]}
 
 
@@ -62,6 +64,7 @@ def test_native_and_rest_routes_return_the_same(settings: Settings, key: str) ->
             ("/score", b'{"subjects": [{"id": NaN, "typeId": "x"}]}', 422),
             ("/score", b'{"subjects": 5, "secret": "buy my secret thing"}', 422),
             ("/score", b'{"subjects": [{"id": "c9", "typeId": "comment"}]}', 404),
+            *((path, UNREADABLE, 422) for path in ("/score", "/v1/score")),
             ("/v1/score", b"x" * 3_000_000, 413),
             ("/nope", b"{}", 404),
             ("/v1/nope", b"{}", 404),
@@ -92,6 +95,9 @@ def test_native_and_rest_routes_return_the_same(settings: Settings, key: str) ->
         assert len(parts) == 3
         assert {client.get(page.url.join(part)).status_code for part in parts} == {200}
         assert {"/v1/score", "/score"} <= set(client.get("/docs.json").json()["paths"])
+        for path in ("/v1/leads/", "/docs.json/", "/score/", "/livez/", "/v1/docs/"):
+            redirected = client.get(path, headers={"host": "evil.example"})
+            assert (redirected.status_code, "location" in redirected.headers) == (404, False), path
         metrics = wait_for(client, 'leads_model_version{harm="spam",role="champion",version="1"} 1.0')
         assert 'leads_http_requests_total{method="POST",route="/v1/score",status="200"} 1.0' in metrics
         assert 'leads_scores_total{harm="spam",role="champion",tier="auto"} 2.0' in metrics

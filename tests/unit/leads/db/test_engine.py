@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import threading
+import traceback
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -162,6 +163,31 @@ def test_a_database_that_doesnt_answer_is_unavailable(tmp_path: Path) -> None:
         open_engine(load_settings(home=tmp_path, database_url=url))
     assert error.value.field == "LEADS_DATABASE_URL"
     assert "hunter2" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("url", "what"),
+    [
+        ("hunter2", "Not a database URL."),
+        ("postgresql+nodriver://a:hunter2@h/leads", "Neither SQLite nor PostgreSQL"),
+        ("mysql://a:hunter2@h/leads", "Neither SQLite nor PostgreSQL"),
+        ("mysql+nodriver://a:hunter2@h/leads", "Neither SQLite nor PostgreSQL"),
+        ("sqlite+aiosqlite:///hunter2.db", "Neither SQLite nor PostgreSQL"),
+        ("postgresql+psycopg://a:hunter2@h:port/leads", "The port is not a number."),
+        ("postgresql+psycopg://a:hun@ter2:x@h/leads", "The port is not a number."),
+        ("postgresql+psycopg://a:hunter2@h:65536/leads", "The port is not between 1 and 65535."),
+        ("postgresql+psycopg://a:hunter2@127.0.0.1:1/leads?nonsense=1", "A parameter after the question mark"),
+        ("postgresql+psycopg://a:hunter2@127.0.0.1:1/leads?connect_timeout=x", "A parameter after the question mark"),
+    ],
+)
+def test_a_bad_url_is_one_clear_error_without_its_password(tmp_path: Path, url: str, what: str) -> None:
+    settings = load_settings(home=tmp_path, database_url=url)
+    for timeout_s in (None, 2.0):
+        with pytest.raises(ConfigurationError) as error:
+            open_engine(settings, timeout_s=timeout_s).dispose()
+        assert str(error.value).startswith(f"LEADS_DATABASE_URL: {what}")
+        assert "hunter2" not in "".join(traceback.format_exception(error.value)).replace(url, "")
+        assert error.value.__cause__ is None
 
 
 def test_a_reader_waits_for_no_writer(engine: Engine) -> None:

@@ -42,6 +42,7 @@ class Row(NamedTuple):
 
 ROWS: Mapping[str, Row] = {
     "GET /": Row(None, other_harm=307),
+    "GET /docs.json": Row(None),
     "GET /metrics": Row(None),
     "GET /v1/docs": Row(None),
     "GET /v1/docs/start.js": Row(None),
@@ -70,9 +71,9 @@ ROWS: Mapping[str, Row] = {
 
 @pytest.fixture
 def app(runtime: Runtime) -> Starlette:
-    mounts = [Mount("/v1", create_app(lambda: runtime)), Mount("/", create_pages(lambda: runtime))]
+    mounts = [Mount("/v1", create_app(lambda: runtime)), Mount("/", create_pages(lambda: runtime, dict))]
     # The pages' own paths below /v1 come first, as in the service.
-    pages = create_pages(lambda: runtime).routes
+    pages = create_pages(lambda: runtime, dict).routes
     return Starlette(routes=[*pages, *mounts])
 
 

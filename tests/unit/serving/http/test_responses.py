@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
+import msgspec
 import pytest
 import sqlalchemy as sa
 from anyio.from_thread import BlockingPortal, start_blocking_portal
@@ -13,6 +15,7 @@ from starlette.routing import Mount, Route
 
 from leads.db import keys
 from leads.db.tables import events
+from serving.http import routes as api
 from serving.http.middleware import ApiMiddleware
 from serving.http.openapi.route_docs import ROUTES
 from serving.http.pages import create_pages
@@ -29,14 +32,20 @@ def portal() -> Iterator[BlockingPortal]:
 
 
 @pytest.fixture
-def client(runtime: Runtime, portal: BlockingPortal) -> Http:
+def made() -> list[int]:
+    """Grows each time the document of all routes is made."""
+    return []
+
+
+@pytest.fixture
+def client(made: list[int], runtime: Runtime, portal: BlockingPortal) -> Http:
     def static(_: object) -> Response:
         return PlainTextResponse("x")
 
     routes = [
         Mount("/v1", create_app(lambda: runtime)),
         Route("/static_content/x.css", static),
-        Mount("/", create_pages(lambda: runtime)),
+        Mount("/", create_pages(lambda: runtime, lambda: made.append(1) or {"paths": {}})),
     ]
     stack = ApiMiddleware(Starlette(routes=routes), lambda: runtime)
     return Http(stack, portal, headers={"x-api-key": keys.create(runtime.engine, "x", ["admin"]).text})
@@ -58,6 +67,27 @@ def test_every_response_is_protected(client: Http) -> None:
             assert policy.endswith("frame-ancestors 'none'"), url
             assert ("default-src 'self'; " in policy) is (url == "/v1/docs" and answer.status_code == 200)
     assert {200, 307, 401, 404, 422, 431} <= statuses
+
+
+def test_documents_are_made_once(client: Http, made: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
+    def with_nulls(document: dict[str, Any]) -> dict[str, Any]:
+        made.append(2)
+        return document
+
+    monkeypatch.setattr(api, "with_nulls", with_nulls)
+    bodies = [client.get(path).content for path in ("/docs.json", "/v1/openapi.json") * 3]
+    assert sorted(made) == [1, 2]
+    assert len(set(bodies)) == 2
+    assert msgspec.json.decode(bodies[1])["servers"] == [{"url": "/v1"}]
+
+
+@pytest.mark.parametrize("path", ["/v1/leads/", "/v1/docs/", "/metrics/", "/v1/leads/claim/", "/v1/openapi.json/"])
+def test_a_slash_too_many_is_not_redirected(client: Http, path: str) -> None:
+    """The redirect would lead to whatever host the client named."""
+    answer = client.get(path, headers={"host": "evil.example"})
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+    assert "location" not in answer.headers
+    assert "evil" not in answer.text
 
 
 def test_scripts_and_styles_may_be_kept(client: Http) -> None:

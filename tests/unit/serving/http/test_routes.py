@@ -22,6 +22,7 @@ from leads.events import DecisionMade, ItemCreated, Played, SignalReceived, Subj
 from leads.policies import QueuePolicy
 from serving.http.bodies import MAX_BODY_BYTES
 from serving.http.openapi.examples import LEAD_ID
+from serving.http.openapi.route_docs import ROUTES
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
@@ -516,6 +517,31 @@ def test_the_audit_trail_is_written_as_the_rest_of_the_api(client: Http, engine:
         ("extended", {"leaseUntil": until}),
         ("decided", {"verdict": "violating", "by": "human", "reason": "", "offset": 2, "oldContent": False, **review}),
     ]
+
+
+def test_a_body_that_is_nested_too_deeply_is_invalid(client: Http) -> None:
+    starts = ('{"items":', '{"subjects":', '{"signals":[{"subject":', '{"plays":{"a":', "")
+    for route in ROUTES:
+        method, path = route.format(lead_id="l_" + "0" * 24).split()
+        for start in starts if method == "POST" else ():
+            for nested in ("[" * 1_000_000, '{"a":' * 200_000):
+                problem(client.post(f"/v1{path}", content=start + nested), 422)
+
+
+def test_parameters_that_no_database_can_store_are_refused(client: Http, engine: Engine) -> None:
+    lead, asked = put_lead(engine), 0
+    for path, methods in client.get("/v1/openapi.json").json()["paths"].items():
+        for parameter in methods.get("get", {}).get("parameters", ()):
+            for sent in ("%00", "a%00", "%0A", "%ED%A0%80", "%FF"):
+                if parameter["in"] == "path":
+                    answer = client.get(f"/v1{path.format(lead_id=sent)}")
+                else:
+                    answer = client.get(f"/v1{path.format(lead_id=lead)}?{parameter['name']}={sent}")
+                # A byte that isn't UTF-8 arrives as U+FFFD, which a reviewer's name may contain.
+                allowed = {404, 422} if sent in ("%00", "a%00", "%0A") else {200, 404, 422}
+                assert answer.status_code in allowed, (path, parameter["name"], sent, answer.text)
+                asked += 1
+    assert asked >= 40
 
 
 def test_unknown_routes_and_methods(client: Http) -> None:

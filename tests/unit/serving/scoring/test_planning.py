@@ -11,7 +11,7 @@ import pytest
 from features.layout import ROLES, missing
 from features.links import Links
 from features.online.reader import Fetched
-from leads.errors import AccessDenied, InvalidInput, NotFound, Unavailable
+from leads.errors import InvalidInput, NotFound, Unavailable
 from leads.events import Subject
 from models.version import ModelVersion
 from serving.lineup import Lineup
@@ -87,10 +87,12 @@ def test_the_error_names_the_harms_that_have_no_champion() -> None:
         assert str(error) == "No model version of spam is published. Train one: leads train spam"
 
 
-def test_a_key_whose_harms_dont_apply_to_the_type_is_told_so() -> None:
-    found = plan(ScoreRequest(ACCOUNT, allowed=frozenset({"spam", "sexism"})))
-    assert errors(found) == [(0, None, AccessDenied)]
-    assert "limited to: sexism, spam." in str(found.errors[0].error)
+def test_a_key_whose_harms_dont_apply_to_the_type_learns_only_their_types() -> None:
+    for subject in (ACCOUNT, Subject("mood", ACCOUNT.id)):
+        found = plan(ScoreRequest(subject, allowed=frozenset({"spam", "sexism"})))
+        assert errors(found) == [(0, None, InvalidInput)]
+        said = str(found.errors[0].error).replace(subject.type_id, "…")
+        assert said == "/typeId: No harm of this key applies to type '…'. Use one of: comment."
 
 
 def test_a_harm_that_policies_do_not_declare_fails_the_call() -> None:

@@ -23,9 +23,15 @@ POST = b"POST %b HTTP/1.1\r\nhost: x\r\n"
 CHUNKED = POST % b"/read" + b"transfer-encoding: chunked\r\n\r\n1\r\na\r\n"
 
 
+# What the app waits for on `/wait`.
+waits: list[asyncio.Event] = []
+
+
 async def app(scope: Scope, receive: Receive, send: Send) -> None:
-    """Reads the body on `/read`; on `/key`, the key is valid."""
+    """Reads the body on `/read`; on `/key`, the key is valid; on `/wait`, waits for the test."""
     body = b"ok"
+    if scope["path"] == "/wait":
+        await waits[0].wait()
     if scope["path"] == "/read":
         size, more = 0, True
         while more:
@@ -97,12 +103,7 @@ def answer_to(sent: bytes) -> bytes:
     ],
     ids=["lines", "value", "name", "target", "empty lines", "second", "trailers", "trailer", "extension"],
 )
-def test_a_head_that_goes_on_is_cut_off(sent: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    fed: list[int] = []
-    real = connections.HttpToolsProtocol.data_received
-    monkeypatch.setattr(
-        connections.HttpToolsProtocol, "data_received", lambda self, data: fed.append(len(data)) or real(self, data)
-    )
+def test_a_head_that_goes_on_is_cut_off(sent: bytes, fed: list[int]) -> None:
     assert answer_to(sent).count(b"HTTP/1.1 200") <= 1
     assert sum(fed) <= 64 * 1024 < len(sent)
 
@@ -172,18 +173,103 @@ def test_a_connection_that_trickles_is_closed(sent: bytes, ends: bytes, monkeypa
     assert asyncio.run(talk()).split(b"HTTP/1.1 ")[-1][:3] == ends
 
 
-def test_a_connection_can_be_used_again_after_a_body_that_nobody_wanted() -> None:
+@pytest.fixture
+def fed(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """How many bytes the parser got, piece by piece."""
+    pieces: list[int] = []
+    real = connections.HttpToolsProtocol.data_received
+    monkeypatch.setattr(
+        connections.HttpToolsProtocol, "data_received", lambda self, data: pieces.append(len(data)) or real(self, data)
+    )
+    return pieces
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        (b"transfer-encoding: chunked", b"1\r\na\r\n" * 500_000),
+        (b"content-length: 5000000", b"x" * 5_000_000),
+    ],
+    ids=["chunks", "bytes"],
+)
+def test_a_body_that_nobody_wants_is_not_parsed_and_the_response_can_be_read(
+    head: bytes, body: bytes, fed: list[int]
+) -> None:
     async def talk() -> bytes:
         async with serving() as connect:
             reader, writer = await connect()
-            writer.write(POST % b"/" + b"content-length: 5\r\n\r\n")
-            assert b"200" in await reader.readline()
-            writer.write(b"abcde" + b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
-            answered = await asyncio.wait_for(reader.read(), 30)
+            writer.write(POST % b"/" + head + b"\r\n\r\n")
+            answered = await reader.readuntil(b"ok")
+            writer.write(body)
+            await writer.drain()
+            answered += await asyncio.wait_for(reader.read(), 30)
             writer.close()
             return answered
 
-    assert b"HTTP/1.1 200" in asyncio.run(talk())
+    answered = asyncio.run(talk())
+    assert answered.startswith(b"HTTP/1.1 200")
+    assert b"connection: close" in answered
+    assert sum(fed) < 1_000 < len(body)
+
+
+def test_a_connection_can_be_used_again_after_a_body_that_has_arrived() -> None:
+    request = POST % b"/" + b"content-length: 5\r\n\r\nabcde"
+    answered = answer_to(request + b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+    assert answered.count(b"HTTP/1.1 200") == 2
+    assert answered.count(b"connection: close") == 1
+
+
+def test_a_body_of_tiny_chunks_is_refused(fed: list[int]) -> None:
+    answered = answer_to(CHUNKED + b"1\r\na\r\n" * 500_000)
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert b"too many small chunks" in answered
+    assert sum(fed) < 32 * 1024
+
+
+def test_a_body_of_small_chunks_is_read() -> None:
+    end = b"0\r\n\r\nGET / HTTP/1.1\r\nconnection: close\r\n\r\n"
+    answered = answer_to(CHUNKED + b"40\r\n%b\r\n" % (b"x" * 64) * 20_000 + end)
+    assert answered.count(b"HTTP/1.1 200") == 2
+    assert b"1280001" in answered
+
+
+def test_few_requests_are_parsed_ahead_of_their_turn(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also if the client reads no responses. Once it does, it gets all of them, in order."""
+    request, n = b"GET /%06d HTTP/1.1\r\n\r\n", 20_000
+    waiting: list[int] = []
+    real = LimitedProtocol.on_headers_complete
+
+    def count(self: LimitedProtocol) -> None:
+        real(self)
+        waiting.append(len(self.pipeline))
+
+    monkeypatch.setattr(LimitedProtocol, "on_headers_complete", count)
+
+    async def talk() -> bytes:
+        open_.clear()
+        async with serving() as connect:
+            reader, writer = await connect()
+            writer.write(b"GET /wait HTTP/1.1\r\n\r\n" + b"".join(request % i for i in range(n)))
+            writer.write(b"GET / HTTP/1.1\r\nconnection: close\r\n\r\n")
+            while not LimitedProtocol.without_key:
+                await asyncio.sleep(0.01)
+            (protocol,) = LimitedProtocol.without_key
+            while not protocol.flow.read_paused:
+                await asyncio.sleep(0.01)
+            assert len(protocol._unparsed) <= 256 * 1024
+            open_.set()
+            answered = await asyncio.wait_for(reader.read(), 60)
+            writer.close()
+            return answered
+
+    open_ = asyncio.Event()
+    waits.append(open_)
+    try:
+        answered = asyncio.run(talk())
+    finally:
+        waits.clear()
+    assert answered.count(b"HTTP/1.1 200") == n + 2
+    assert max(waiting) < 64
 
 
 def test_connections_without_a_key_make_room_for_new_ones(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -51,7 +51,7 @@ def runtime(any_settings: Settings, any_engine: Engine) -> Iterator[Runtime]:
 @pytest.fixture
 def client(runtime: Runtime) -> Iterator[Http]:
     """Sends an unlimited key unless a request says otherwise."""
-    routes = [Mount("/v1", create_app(lambda: runtime)), Mount("/", create_pages(lambda: runtime))]
+    routes = [Mount("/v1", create_app(lambda: runtime)), Mount("/", create_pages(lambda: runtime, dict))]
     stack = ApiMiddleware(Starlette(routes=routes), lambda: runtime)
     with start_blocking_portal() as portal:
         unlimited = Http(stack, portal, headers={"x-api-key": keys.create(runtime.engine, "all", ["admin"]).text})
@@ -132,6 +132,18 @@ def test_the_limit_hides_no_more_than_it_must(client: Http, runtime: Runtime) ->
         text = client.get("/metrics", headers=headers).text
         assert {harm for harm in POLICIES.harms if f'harm="{harm}"' in text} == harms
         assert "leads_http_requests_total{" in text
+
+
+def test_a_type_of_another_harm_is_refused_like_one_of_no_harm(client: Http, runtime: Runtime) -> None:
+    mine = {"x-api-key": keys.create(runtime.engine, "limited", ["admin"], harms=[OWN]).text}
+    types = {name for harm in POLICIES.harms.values() for name in harm.subject_types}
+    (other, *_) = types - set(POLICIES.harms[OWN].subject_types)
+    said = []
+    for type_ in (other, "mood"):
+        answer = client.post("/v1/score", json={"subjects": [{"id": "x1", "typeId": type_}]}, headers=mine)
+        said.append((answer.status_code, answer.json()["errors"][0]["detail"].replace(type_, "…")))
+    assert said[0] == said[1]
+    assert said[0][0] == 422
 
 
 def test_a_harm_that_exists_is_refused_like_one_that_does_not(client: Http, runtime: Runtime) -> None:
