@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 from leads.clock import Micros
 from leads.errors import InvalidInput
-from leads.events import ContentRef, ItemCreated, LoggedEvent, decision_of
+from leads.events import ContentRef, ItemCreated
 from leads.rules import happened_at
 from leads.text import normal_form
 
@@ -46,15 +46,6 @@ def newest(versions: Iterable[Content], *, visible_by: Micros | None = None) -> 
     """
     known = [one for one in versions if visible_by is None or one.visible_at <= visible_by]
     return max(known, key=lambda one: (one.at, one.offset), default=None)
-
-
-def judged(decision: LoggedEvent, versions: Iterable[Content]) -> ContentRef:
-    """The version that a decision is about: the one it names; for older decisions, the one that held at the time.
-
-    Args:
-        versions: of the decision's subject.
-    """
-    return decision_of(decision).content or ref_of(newest(versions, visible_by=decision.visible_at))
 
 
 def judged_text(item: ItemCreated) -> str:

@@ -7,8 +7,9 @@ from contextlib import contextmanager
 
 from sqlalchemy.engine import Engine
 
-from cli.ui.terminal import console, escape, next_steps, note
-from leads.db.engine import Migrated, migrate, open_engine
+from cli.ui.terminal import console, escape, next_steps, note, progress
+from leads.db.content.filling import complete, missing
+from leads.db.engine import Migrated, migrate, open_engine, reading
 from leads.settings import Settings
 
 
@@ -30,6 +31,7 @@ def migrate_database(settings: Settings, *, quiet: bool) -> None:
     """
     with console.status("migrating the database"):
         done = migrate(settings)
+    _complete(settings)
     if quiet and done.before == done.after:
         return
     note(escape(_what_was_done(done)))
@@ -38,6 +40,16 @@ def migrate_database(settings: Settings, *, quiet: bool) -> None:
             ("leads status", "see what exists and what is missing"),
             ("leads serve", "run the API, the follower and the worker"),
         )
+
+
+def _complete(settings: Settings) -> None:
+    """Fill in the table that a new release added. Stopped at any point, it goes on there the next time."""
+    with opened(settings) as engine:
+        with reading(engine) as connection:
+            total = missing(connection)
+        if total:
+            with progress("events read for the order of item versions") as tell:
+                complete(engine, on_progress=lambda done: tell(done, total))
 
 
 def _what_was_done(done: Migrated) -> str:

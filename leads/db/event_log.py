@@ -18,18 +18,17 @@ from sqlalchemy.engine import Connection, Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
+from leads.db.content.upkeep import keep_up
 from leads.db.engine import insert_new, reading
 from leads.db.event_ids import OWN_SENDER, Sent, unknown_among
 from leads.db.progress.served import served_until
-from leads.db.tables import events, log_head
+from leads.db.tables import NOT_A_PLAY, events, log_head
 from leads.errors import Conflict, InvalidInput, together
 from leads.events import Event, LoggedEvent, RecordedEvent, decode_event, encode
 
 T = TypeVar("T")
 MAX_CLOCK_SKEW: Micros = 5 * clock.MINUTE
 _CHUNK = 5_000
-# The condition of the partial indices. SQLite uses them only if the query repeats it literally.
-NOT_A_PLAY = sa.text("kind <> 'played'")
 
 
 class Head(NamedTuple):
@@ -37,6 +36,14 @@ class Head(NamedTuple):
 
     offset: int
     visible_at: Micros
+
+
+class LockedHead(NamedTuple):
+    """Like `Head`, and the offset up to which `item_versions` is complete."""
+
+    offset: int
+    visible_at: Micros
+    item_versions_to: int
 
 
 class Moved(NamedTuple):
@@ -211,25 +218,28 @@ def visible_at(connection: Connection, offset: int) -> Micros:
     return connection.execute(sa.select(events.c.visible_at).where(events.c.offset == offset)).scalar() or 0
 
 
-def lock_head(connection: Connection) -> None:
+def lock_head(connection: Connection) -> LockedHead:
     """Wait for other appends to finish and block new ones until the caller's transaction ends."""
-    lock = sa.update(log_head).values(id=log_head.c.id).returning(log_head.c.id)
-    if connection.execute(lock).first() is None:
+    columns = (log_head.c.offset, log_head.c.visible_at, log_head.c.item_versions_to)
+    lock = sa.update(log_head).values(id=log_head.c.id).returning(*columns)
+    row = connection.execute(lock).first()
+    if row is None:
         insert_new(connection, log_head, [{"id": 1, "offset": 0, "visible_at": 0}])
-        connection.execute(lock)
+        row = connection.execute(lock).one()
+    return LockedHead(*row)
 
 
 def _append(
     connection: Connection, sender: str, new: Sequence[tuple[Sent, Micros | None]], clock_: Clock
 ) -> tuple[Appended, Moved]:
     """Append events with their recorded `visible_at`, or None for those that become visible now."""
-    lock_head(connection)
+    before = lock_head(connection)
     # Read after the lock was granted: while this append waited, others were appended and predictions were served.
     now = clock_()
     # No event may become visible before this time. A mark from a fast clock counts as now.
     served = min(served_until(connection), now)
-    offset, visible_at = head(connection)
-    rows, moved = [], Moved()
+    offset, visible_at = before.offset, before.visible_at
+    rows, appended, moved = [], [], Moved()
     for i, hash_ in unknown_among(connection, sender, [sent for sent, _ in new]).items():
         sent, recorded = new[i]
         offset += 1
@@ -239,9 +249,12 @@ def _append(
             visible_at = max(visible_at + 1, served + 1, recorded)
             moved = _count(moved, recorded, visible_at, served)
         rows.append(_row(sender, sent, hash_, offset, visible_at))
+        appended.append(LoggedEvent(offset, visible_at, sent.event))
     if rows:
         connection.execute(sa.insert(events), rows)
-        connection.execute(sa.update(log_head).values(offset=offset, visible_at=visible_at))
+        reached = keep_up(connection, appended, before=before.offset, complete_to=before.item_versions_to)
+        new_head = {"offset": offset, "visible_at": visible_at, "item_versions_to": reached}
+        connection.execute(sa.update(log_head).values(new_head))
     return Appended(len(rows), len(new) - len(rows), Head(offset, visible_at)), moved
 
 

@@ -1,7 +1,7 @@
 """What a subject holds: the bodies of its `item_created` events, of which the one that occurred last holds now.
 
 `current_items` reads through a SQLAlchemy connection; `StoredItems` is its fast path for scoring. Both use the same
-query and the same decoding.
+query and the same decoding. Only `contents` reads every version: an item may have any number of them.
 """
 
 from __future__ import annotations
@@ -12,18 +12,22 @@ from collections.abc import Iterable
 from pathlib import Path
 
 import msgspec
+import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from leads.clock import Micros
-from leads.content import Content, newest
+from leads.content import Content, ref_of
+from leads.db.content.held import HeldEvent, held_before, held_now
 from leads.db.engine import reading
-from leads.db.subject_events import RawEvent, raw_events, raw_events_on
+from leads.db.subject_events import raw_events_on
+from leads.db.tables import events
 from leads.errors import Unavailable
-from leads.events import ItemCreated, Subject, SubjectRef
+from leads.events import ContentRef, ItemCreated, LoggedEvent, Subject, SubjectRef, decision_of
 from leads.rules import happened_at
 
 _KIND = "item_created"
 _TIMEOUT_S = 2.0
+_PER_QUERY = 1_000
 
 
 class _Ref(msgspec.Struct):
@@ -46,12 +50,14 @@ class _Stored(msgspec.Struct):
     body: _Body
 
 
+# Offset, visible_at, event.
+_Version = tuple[int, Micros, _Stored]
 _decode = msgspec.json.Decoder(_Stored).decode
 
 
 def current_items(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
     """What the subjects hold now; unknown subjects are absent."""
-    return _newest(raw_events_on(connection, subjects, _KIND))
+    return _items(held_now(connection.exec_driver_sql, connection.dialect.name, subjects))
 
 
 class StoredItems:
@@ -75,7 +81,7 @@ class StoredItems:
             with reading(self._engine) as connection:
                 return current_items(connection, subjects)
         try:
-            return _newest(raw_events(self._connection().execute, "sqlite", subjects, _KIND))
+            return _items(held_now(self._connection().execute, "sqlite", subjects))
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             self._local = threading.local()
             raise Unavailable(
@@ -94,38 +100,84 @@ class StoredItems:
         return connection
 
 
-def contents(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[Content]]:
-    """Every version of the subjects' content, in the order of the log; unknown subjects are absent."""
-    found: dict[Subject, list[Content]] = {}
-    for offset, visible_at, raw in raw_events_on(connection, subjects, _KIND):
-        stored = _decode(raw)
-        subject = Subject(stored.body.subject.type_id, stored.body.subject.id)
-        version = Content.of(offset, stored.occurred_at, visible_at, _item(stored.body))
-        found.setdefault(subject, []).append(version)
-    return found
-
-
 def current_contents(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, Content]:
     """The version that the subjects hold now; unknown subjects are absent."""
-    found = {subject: newest(versions) for subject, versions in contents(connection, subjects).items()}
-    return {subject: content for subject, content in found.items() if content is not None}
+    found = _newest(held_now(connection.exec_driver_sql, connection.dialect.name, subjects))
+    return {subject: _content(*version) for (_, subject), version in found.items()}
 
 
-def _newest(events: Iterable[RawEvent]) -> dict[Subject, ItemCreated]:
-    """What each subject holds, from `item_created` events in the order of the log.
+def contents(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[Content]]:
+    """Every version of the subjects' content, in the order of the log; unknown subjects are absent.
 
-    The rule of `leads.content.newest`, without building the versions that do not hold: scoring waits for this.
+    For reports and checks that run in the background: the cost grows with the number of edits.
     """
-    found: dict[Subject, ItemCreated] = {}
-    times: dict[Subject, Micros] = {}
-    for _, visible_at, raw in events:
-        stored = _decode(raw)
-        subject = Subject(stored.body.subject.type_id, stored.body.subject.id)
-        at = happened_at(stored.occurred_at, visible_at)
-        if subject in found and at < times[subject]:
-            continue
-        found[subject], times[subject] = _item(stored.body), at
+    found: dict[Subject, list[Content]] = {}
+    for offset, visible_at, raw in raw_events_on(connection, subjects, _KIND):
+        version = _content(offset, visible_at, _decode(raw))
+        found.setdefault(version.item.subject.subject, []).append(version)
     return found
+
+
+def named_contents(
+    connection: Connection, named: Iterable[tuple[Subject, ContentRef]]
+) -> dict[tuple[Subject, ContentRef], Content]:
+    """The versions with these names. A name is absent unless one version of the subject has its offset and its hash.
+
+    A decision may come with a name that its sender made up, so the offset alone proves nothing.
+    """
+    wanted = set(named)
+    offsets = sorted({ref.offset for _, ref in wanted if ref.offset})
+    found = {}
+    for start in range(0, len(offsets), _PER_QUERY):
+        query = sa.select(events.c.offset, events.c.visible_at, events.c.raw).where(
+            events.c.offset.in_(offsets[start : start + _PER_QUERY]), events.c.kind == _KIND
+        )
+        for row in connection.execute(query):
+            content = _content(row.offset, row.visible_at, _decode(row.raw))
+            name = content.item.subject.subject, content.ref
+            if name in wanted:
+                found[name] = content
+    return found
+
+
+def judged_contents(connection: Connection, decisions: Iterable[LoggedEvent]) -> dict[int, ContentRef]:
+    """The version that each decision is about, by the decision's offset.
+
+    It is the one that the decision names; for older decisions, the one that the subject held at the time.
+    """
+    found, unnamed = {}, []
+    for logged in decisions:
+        body = decision_of(logged)
+        found[logged.offset] = body.content or ref_of(None)
+        if body.content is None:
+            unnamed.append((body.subject.subject, logged.offset, logged.visible_at))
+    held = _newest(held_before(connection.exec_driver_sql, connection.dialect.name, unnamed))
+    return found | {offset: _content(*version).ref for (offset, _), version in held.items()}
+
+
+def _items(found: Iterable[HeldEvent]) -> dict[Subject, ItemCreated]:
+    return {subject: _item(stored.body) for (_, subject), (_, _, stored) in _newest(found).items()}
+
+
+def _newest(found: Iterable[HeldEvent]) -> dict[tuple[int, Subject], _Version]:
+    """What each subject holds; the rule of `leads.content.newest`, without building more than one version of each."""
+    best: dict[tuple[int, Subject], _Version] = {}
+    for before, offset, visible_at, raw in found:
+        stored = _decode(raw)
+        ref = stored.body.subject
+        key = before, Subject(ref.type_id, ref.id)
+        if key not in best or _order(best[key]) < _order((offset, visible_at, stored)):
+            best[key] = offset, visible_at, stored
+    return best
+
+
+def _order(version: _Version) -> tuple[Micros, int]:
+    offset, visible_at, stored = version
+    return happened_at(stored.occurred_at, visible_at), offset
+
+
+def _content(offset: int, visible_at: Micros, stored: _Stored) -> Content:
+    return Content.of(offset, stored.occurred_at, visible_at, _item(stored.body))
 
 
 def _item(body: _Body) -> ItemCreated:

@@ -11,8 +11,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
-from leads.db.event_log import NOT_A_PLAY, logged_event
-from leads.db.tables import events
+from leads.db.event_log import logged_event
+from leads.db.tables import NOT_A_PLAY, events
 from leads.events import LoggedEvent, Subject, decode_event
 
 # Offset, visible_at, JSON.
@@ -21,17 +21,6 @@ RawEvent = tuple[int, Micros, bytes]
 Execute = Callable[[str, tuple[Any, ...]], Iterable[Any]]
 
 _SUBJECTS_PER_QUERY = 1_000
-
-
-def of_subject(connection: Connection, subject: Subject, *, limit: int = 200) -> list[LoggedEvent]:
-    """The newest events about one subject except plays, oldest first."""
-    query = (
-        sa.select(events.c.offset, events.c.visible_at, events.c.raw)
-        .where(events.c.type_id == subject.type_id, events.c.subject_id == subject.id, NOT_A_PLAY)
-        .order_by(events.c.offset.desc())
-        .limit(limit)
-    )
-    return [logged_event(row) for row in connection.execute(query)][::-1]
 
 
 def raw_events(execute: Execute, dialect: str, subjects: Iterable[Subject], kind: str) -> Iterator[RawEvent]:
@@ -75,12 +64,13 @@ def decisions(connection: Connection, subjects: Iterable[Subject]) -> dict[Subje
     return found
 
 
-def signals(connection: Connection, subject: Subject) -> list[LoggedEvent]:
-    """All signals about a subject, oldest first."""
+def signals(connection: Connection, subject: Subject, *, limit: int | None = None) -> list[LoggedEvent]:
+    """The signals about a subject, oldest first; with `limit` only the newest."""
     query = (
         sa.select(events.c.offset, events.c.visible_at, events.c.raw)
         .where(events.c.type_id == subject.type_id, events.c.subject_id == subject.id)
         .where(events.c.kind == "signal_received", NOT_A_PLAY)
-        .order_by(events.c.offset)
+        .order_by(events.c.offset.desc())
+        .limit(limit)
     )
-    return [logged_event(row) for row in connection.execute(query)]
+    return [logged_event(row) for row in connection.execute(query)][::-1]

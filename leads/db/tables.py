@@ -11,6 +11,9 @@ metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_
 # The sender of events from before senders were kept.
 LEGACY_SENDER = "legacy"
 
+# The condition of the partial indices. SQLite uses them only if the query repeats it literally.
+NOT_A_PLAY = sa.text("kind <> 'played'")
+
 
 def _partial(condition: str) -> Any:
     """Options of an index that holds only the rows for which the condition is true."""
@@ -48,6 +51,18 @@ events = sa.Table(
     sa.Index("ix_events_kind_offset", "kind", "offset", **_WITHOUT_PLAYS),
 )
 
+# The order of each item's versions: the newest by (`at`, `offset`) holds. `at` is `leads.rules.happened_at` of the
+# event. Complete up to `log_head.item_versions_to`; see `leads.db.content.upkeep`.
+item_versions = sa.Table(
+    "item_versions",
+    metadata,
+    sa.Column("type_id", sa.Text, primary_key=True),
+    sa.Column("subject_id", sa.Text, primary_key=True),
+    sa.Column("at", sa.BigInteger, primary_key=True),
+    sa.Column("offset", sa.BigInteger, primary_key=True),
+    sqlite_with_rowid=False,
+)
+
 # One row. Whoever updates it holds it until commit, so offsets become visible in their own order.
 log_head = sa.Table(
     "log_head",
@@ -55,6 +70,8 @@ log_head = sa.Table(
     sa.Column("id", sa.Integer, primary_key=True, autoincrement=False),
     sa.Column("offset", sa.BigInteger, nullable=False),
     sa.Column("visible_at", sa.BigInteger, nullable=False),
+    # The offset up to which `item_versions` has every version.
+    sa.Column("item_versions_to", sa.BigInteger, nullable=False, server_default="0"),
 )
 
 # How far a named reader of the event log has come.

@@ -9,10 +9,10 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection
 
 from leads import clock
-from leads.content import newest, of_token
+from leads.content import of_token
 from leads.db import subject_events
 from leads.db.engine import reading
-from leads.db.items import contents, current_contents
+from leads.db.items import current_contents, named_contents
 from leads.db.keys import ApiKey
 from leads.errors import AccessDenied
 from leads.events import SignalReceived, Subject
@@ -42,6 +42,7 @@ from serving.queue.leads_table import Actor, Lead, LeadState, find_lead, lead_no
 from serving.queue.leases import Claimed
 from serving.runtime import Runtime
 
+_SIGNALS = 200
 _ID = re.compile(r"l_[0-9a-f]{24}")
 
 
@@ -86,8 +87,8 @@ def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
         content = current_contents(connection, [lead.subject]).get(lead.subject)
-        history = subject_events.of_subject(connection, lead.subject)
-        signals = [x for x in history if isinstance(x.event.body, SignalReceived) and shows(key, x.event.body.harm)]
+        newest = subject_events.signals(connection, lead.subject, limit=_SIGNALS)
+        signals = [x for x in newest if isinstance(x.event.body, SignalReceived) and shows(key, x.event.body.harm)]
         return detail_out(lead, content, signals)
 
 
@@ -184,13 +185,14 @@ def _ruling(key: ApiKey, body: DecisionIn) -> Ruling:
 
 def _claimed(connection: Connection, runtime: Runtime, found: Sequence[Claimed]) -> tuple[ClaimedLead, ...]:
     """The leads with the content that their reviews show: after an edit, still the one that was claimed."""
-    versions = contents(connection, {lead.subject for lead, _ in found})
+    held = current_contents(connection, {lead.subject for lead, _ in found})
+    shown = named_contents(connection, [(lead.subject, review.content) for lead, review in found])
     out = []
     for claimed in found:
-        its = versions.get(claimed.lead.subject, ())
-        shown = [x for x in its if x.offset == claimed.review.content.offset]
+        subject = claimed.lead.subject
+        seen = shown.get((subject, claimed.review.content))
         title = runtime.policies.harm(claimed.lead.harm).title
-        out.append(claimed_out(claimed, title, shown[0].item if shown else None, newest(its)))
+        out.append(claimed_out(claimed, title, seen.item if seen else None, held.get(subject)))
     return tuple(out)
 
 

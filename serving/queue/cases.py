@@ -8,9 +8,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from leads.content import judged, newest, ref_of
+from leads.content import ref_of
 from leads.db import subject_events
-from leads.db.items import contents
+from leads.db.items import current_contents, judged_contents, named_contents
 from leads.db.tables import leads
 from leads.errors import Conflict, NotFound
 from leads.events import ContentRef, LoggedEvent, Subject, decision_of
@@ -57,11 +57,10 @@ def read_case(connection: Connection, subject: Subject, harm: str, lead: Lead | 
         NotFound: the review that the ruling names doesn't exist.
         Conflict: the subject never had the content that it names, or the review has ended with another verdict.
     """
-    versions = contents(connection, [subject]).get(subject, [])
-    held = ref_of(newest(versions))
+    held = ref_of(current_contents(connection, [subject]).get(subject))
     review = _review(connection, subject, harm, ruling)
     about = ruling.content or (review.content if review else held)
-    if about != held and about not in [version.ref for version in versions]:
+    if about != held and not named_contents(connection, [(subject, about)]):
         raise Conflict(
             "The subject never had this content version.",
             field="/contentVersion",
@@ -71,8 +70,10 @@ def read_case(connection: Connection, subject: Subject, harm: str, lead: Lead | 
     past = [
         logged
         for logged in subject_events.decisions(connection, [subject]).get(subject, [])
-        if decision_of(logged).harm == harm and logged.offset > after and judged(logged, versions).hash == about.hash
+        if decision_of(logged).harm == harm and logged.offset > after
     ]
+    judged = judged_contents(connection, past)
+    past = [logged for logged in past if judged[logged.offset].hash == about.hash]
     return Case(subject, harm, lead, past, review, about, held)
 
 

@@ -22,6 +22,8 @@ from serving.scoring.reasons import Reason
 LeadState = Literal["open", "claimed", "decided", "escalated", "withdrawn"]
 STATES: tuple[LeadState, ...] = get_args(LeadState)
 _NOT_READ = ("state", "reopened_after", "rank", "ranked_for")
+# A lead whose subject is edited again and again gets entries without end.
+_MAX_AUDIT = 1_000
 
 
 class Lead(msgspec.Struct, frozen=True):
@@ -149,8 +151,8 @@ def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
 
 
 def read_audit(connection: Connection, id_: str) -> list[AuditEntry]:
-    """A lead's audit trail, oldest first; empty if there is none."""
-    query = sa.select(audit).where(audit.c.lead_id == id_).order_by(audit.c.seq)
+    """The newest entries of a lead's audit trail, oldest first; empty if there are none."""
+    query = sa.select(audit).where(audit.c.lead_id == id_).order_by(audit.c.seq.desc()).limit(_MAX_AUDIT)
     return [
         AuditEntry(
             row.at,
@@ -161,5 +163,5 @@ def read_audit(connection: Connection, id_: str) -> list[AuditEntry]:
             Actor(row.actor, row.key_id),
             row.detail,
         )
-        for row in connection.execute(query)
+        for row in connection.execute(query).all()[::-1]
     ]

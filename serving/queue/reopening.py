@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Literal, NamedTuple
 
 from sqlalchemy.engine import Connection
 
-from leads.content import Content, judged, newest, same_to_a_reader
+from leads.content import Content, ref_of, same_to_a_reader
 from leads.db import subject_events
-from leads.db.items import contents
-from leads.events import LoggedEvent, SignalReceived, Subject, decision_of
+from leads.db.items import current_contents, judged_contents, named_contents
+from leads.events import ContentRef, ItemCreated, LoggedEvent, SignalReceived, Subject, decision_of
 from leads.policies import QueuePolicy
 from leads.rules import standing_decision
 
@@ -53,27 +53,52 @@ def decided_pairs(connection: Connection, pairs: Collection[Pair], queue: QueueP
         for subject, harm in pairs
         if (about := [logged for logged in past.get(subject, []) if decision_of(logged).harm == harm])
     }
-    versions = contents(connection, {subject for subject, _ in decided})
+    about_held = _about_held(connection, decided)
     return {
-        (subject, harm): _past(connection, subject, decisions, versions.get(subject, []), queue)
+        (subject, harm): _past(connection, subject, decisions, about_held[subject, harm], queue)
         for (subject, harm), decisions in decided.items()
     }
+
+
+def _about_held(connection: Connection, decided: Mapping[Pair, Sequence[LoggedEvent]]) -> dict[Pair, list[LoggedEvent]]:
+    """The decisions on each pair about what its subject holds now, or what looks the same to a reader."""
+    held = current_contents(connection, {subject for subject, _ in decided})
+    judged = judged_contents(connection, [logged for decisions in decided.values() for logged in decisions])
+    # Where the hash is that of the content held now, the texts are equal and needn't be read.
+    other = {
+        (subject, ref)
+        for (subject, _), decisions in decided.items()
+        for logged in decisions
+        if (ref := judged[logged.offset]).hash != ref_of(held.get(subject)).hash
+    }
+    texts = named_contents(connection, other)
+
+    def is_about(ref: ContentRef, subject: Subject) -> bool:
+        if (subject, ref) not in other:
+            return True
+        before, now = texts.get((subject, ref)), held.get(subject)
+        # A name that no version of the subject has is about something else, unless it stands for no content.
+        known = before is not None or ref == ref_of(None)
+        return known and same_to_a_reader(_item(before), _item(now))
+
+    return {
+        (subject, harm): [logged for logged in decisions if is_about(judged[logged.offset], subject)]
+        for (subject, harm), decisions in decided.items()
+    }
+
+
+def _item(content: Content | None) -> ItemCreated | None:
+    return content.item if content else None
 
 
 def _past(
     connection: Connection,
     subject: Subject,
     decisions: Sequence[LoggedEvent],
-    versions: Sequence[Content],
+    about_held: Sequence[LoggedEvent],
     queue: QueuePolicy,
 ) -> Past:
-    after, held = decisions[-1].offset, newest(versions)
-    by_offset = {version.offset: version.item for version in versions}
-    about_held = [
-        logged
-        for logged in decisions
-        if same_to_a_reader(by_offset.get(judged(logged, versions).offset), held.item if held else None)
-    ]
+    after = decisions[-1].offset
     if not about_held:
         # An escalated subject waits for a specialist, who gets to see that it has changed.
         escalated = decision_of(decisions[-1]).verdict == "escalate"

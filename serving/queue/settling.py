@@ -8,9 +8,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
-from leads.content import judged, newest, ref_of
+from leads.content import ref_of
 from leads.db import subject_events
-from leads.db.items import contents
+from leads.db.items import current_contents, judged_contents
 from leads.db.tables import leads
 from leads.events import LoggedEvent, Subject, decision_of
 from leads.rules import standing_decision
@@ -56,13 +56,14 @@ def _settle(connection: Connection, changes: Counts, logged: LoggedEvent) -> boo
 
 def _about_held(connection: Connection, subject: Subject, harm: str, *, after: int) -> list[LoggedEvent]:
     """The decisions after an offset about what the subject holds now, in the order of the log."""
-    versions = contents(connection, [subject]).get(subject, [])
-    held = ref_of(newest(versions)).hash
-    return [
+    held = ref_of(current_contents(connection, [subject]).get(subject)).hash
+    decided = [
         logged
         for logged in subject_events.decisions(connection, [subject]).get(subject, [])
-        if logged.offset > after and decision_of(logged).harm == harm and judged(logged, versions).hash == held
+        if logged.offset > after and decision_of(logged).harm == harm
     ]
+    judged = judged_contents(connection, decided)
+    return [logged for logged in decided if judged[logged.offset].hash == held]
 
 
 def close_decided(

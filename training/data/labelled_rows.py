@@ -130,7 +130,9 @@ def number(name: str) -> int:
 
 def _platform_row(label: Label, at: Micros, versions: Sequence[Content], config: LabelsConfig) -> LabelledRow:
     subject, held = label.subject, newest(versions)
-    named = next((one for one in versions if one.offset == label.content.offset), None)
+    # A decision may name a version that never was: its offset alone proves nothing.
+    at_offset = next((one for one in versions if one.offset == label.content.offset), None)
+    named = at_offset if at_offset and at_offset.ref == label.content else None
     shown = named or newest(versions, visible_by=at)
     text = present(judged_text(shown.item)) if shown else None
     group = text_hash(text if text is not None else f"without text: {subject.key}")

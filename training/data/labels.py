@@ -5,16 +5,15 @@ A verdict is about the content that was judged. After an edit, the old verdict s
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
-from leads.content import Content, judged
 from leads.db.engine import reading
 from leads.db.event_log import read_kind
-from leads.db.items import contents
+from leads.db.items import judged_contents
 from leads.events import ContentRef, LoggedEvent, Subject, decision_of
 from leads.rules import Made, made, replaces_standing
 from leads_client.fields import DecidedBy, Verdict
@@ -47,26 +46,25 @@ def decided(engine: Engine, harm: str, subject_types: Iterable[str]) -> list[Lab
     """One label for each decided content of subjects of these types, in the order in which they became visible."""
     types = frozenset(subject_types)
     decisions = [x for x in read_kind(engine, "decision_made") if _is_about(x, harm, types)]
-    unnamed = {x.event.body.subject.subject for x in decisions if decision_of(x).content is None}
     with reading(engine) as connection:
-        versions = contents(connection, unnamed)
-    return labels_from(decisions, versions)
+        judged = judged_contents(connection, decisions)
+    return labels_from(decisions, judged)
 
 
-def labels_from(decisions: Iterable[LoggedEvent], versions: Mapping[Subject, Sequence[Content]]) -> list[Label]:
+def labels_from(decisions: Iterable[LoggedEvent], judged: Mapping[int, ContentRef]) -> list[Label]:
     """The labels that the decisions about one harm, in the order of the log, add up to.
 
     Each label is the decision that stands (`leads.rules.replaces_standing`).
 
     Args:
-        versions: all content versions of the subjects whose decisions do not name the one that was judged.
+        judged: the content version that each decision is about, by the decision's offset.
     """
     labels: dict[tuple[Subject, str], Label] = {}
     standing: dict[tuple[Subject, str], Made] = {}
     by_humans: dict[tuple[Subject, str], set[Verdict]] = {}
     for logged in decisions:
         body = decision_of(logged)
-        content = judged(logged, versions.get(body.subject.subject, ()))
+        content = judged[logged.offset]
         about = body.subject.subject, content.hash
         human = by_humans.setdefault(about, set())
         if body.by == "human" and body.verdict != "escalate":

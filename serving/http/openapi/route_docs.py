@@ -123,7 +123,7 @@ ROUTES = {
     ),
     "GET /leads/{lead_id}": RouteDocs(
         "Get a lead",
-        "Includes the subject's content and the signals about it.",
+        "Includes the subject's content and the newest 200 signals about it.",
         "leads:read",
         LeadDetail,
         parameters=True,
@@ -131,7 +131,7 @@ ROUTES = {
     ),
     "GET /leads/{lead_id}/audit": RouteDocs(
         "Get a lead's audit trail",
-        "Who did what and when, oldest first.",
+        "Who did what and when: the newest 1,000 entries, oldest first.",
         "leads:read",
         TrailOut,
         parameters=True,

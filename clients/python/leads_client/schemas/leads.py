@@ -136,7 +136,7 @@ class SignalOut(Out, frozen=True):
 
 
 class LeadDetail(Out, frozen=True):
-    """A lead, its subject's current content and its version, and the signals about it, oldest first."""
+    """A lead, its subject's current content and its version, and the newest 200 signals about it, oldest first."""
 
     lead: LeadOut
     content_version: str
@@ -158,7 +158,7 @@ class AuditOut(Out, frozen=True):
 
 
 class TrailOut(Out, frozen=True):
-    """A lead's audit trail, oldest first."""
+    """The newest 1,000 entries of a lead's audit trail, oldest first."""
 
     lead_id: str
     entries: tuple[AuditOut, ...]

@@ -71,15 +71,25 @@ def say(engine: Engine, at: int, subject: str, text: str) -> None:
         event_log.append(connection, "test", [Event(f"i{at}", START + at, body)], clock_=lambda: START + at)
 
 
-def decide(engine: Engine, at: int, subject: str, *, violating: bool) -> None:
+def decide(engine: Engine, at: int, subject: str, *, violating: bool, content: ContentRef | None = None) -> None:
     verdict = "violating" if violating else "not_violating"
-    body = DecisionMade(SubjectRef("comment", subject), "spam", verdict, "human", "r1")
+    body = DecisionMade(SubjectRef("comment", subject), "spam", verdict, "human", "r1", content=content)
     with engine.begin() as connection:
         event_log.append(connection, "test", [Event(f"d{at}", START + at, body)], clock_=lambda: START + at)
 
 
 def dataset(home: Settings, engine: Engine, frame: Frames, policy: HarmPolicy = SPAM) -> Dataset:
     return assemble(home, engine, "spam", policy, frame=frame, seed=1)
+
+
+def test_a_version_with_another_hash_is_not_the_one_that_was_judged(home: Settings, log: Engine) -> None:
+    say(log, 10, "p1", "old")
+    say(log, 15, "p1", "new")
+    judged = content_hash(ItemCreated(SubjectRef("comment", "p1"), "a1", text="old"))
+    decide(log, 20, "p1", violating=True, content=ContentRef(1, "0" * 32))
+    assert dataset(home, log, Frames()).rows[0].text == "new"
+    decide(log, 30, "p1", violating=True, content=ContentRef(1, judged))
+    assert [row.text for row in dataset(home, log, Frames()).rows[:2]] == ["new", "old"]
 
 
 def test_subjects_are_seen_as_when_they_were_scored_last(home: Settings, log: Engine) -> None:

@@ -3,11 +3,11 @@ from __future__ import annotations
 import msgspec
 from sqlalchemy.engine import Engine
 
-from leads.content import Content
+from leads.content import ref_of
 from leads.db import event_log
-from leads.events import ContentRef, DecisionMade, Event, ItemCreated, LoggedEvent, Subject, SubjectRef
+from leads.events import ContentRef, DecisionMade, Event, ItemCreated, LoggedEvent, Subject, SubjectRef, decision_of
 from leads_client.fields import DecidedBy, Verdict
-from training.data.labels import decided, labels_from
+from training.data.labels import Label, decided, labels_from
 
 START = 1_750_000_000_000_000
 
@@ -26,9 +26,13 @@ def decision(
     return LoggedEvent(at, START + at, Event(f"e{at}", START + at, body))
 
 
+def labels(*decisions: LoggedEvent) -> list[Label]:
+    """Of subjects without content, unless the decisions name one."""
+    return labels_from(decisions, {x.offset: decision_of(x).content or ref_of(None) for x in decisions})
+
+
 def only(*decisions: LoggedEvent) -> list[tuple[str, bool, int]]:
-    labels = labels_from(decisions, {})
-    return [(label.subject.id, label.violating, label.at - START) for label in labels]
+    return [(label.subject.id, label.violating, label.at - START) for label in labels(*decisions)]
 
 
 def test_the_latest_human_verdict_counts() -> None:
@@ -44,7 +48,7 @@ def test_an_old_decision_that_is_imported_later_changes_nothing() -> None:
     late = decision(3, "not_violating")
     old = late._replace(event=msgspec.structs.replace(late.event, occurred_at=START + 1))
     assert only(decision(2, "violating"), old) == [("c1", True, 2)]
-    assert labels_from([decision(2, "violating"), old], {})[0].disputed
+    assert labels(decision(2, "violating"), old)[0].disputed
 
 
 def test_automation_labels_where_no_human_did() -> None:
@@ -71,14 +75,14 @@ def test_each_content_that_was_judged_has_its_label() -> None:
     assert only(*decisions, decision(7, "not_violating", content=old)) == [("c1", False, 6), ("c1", False, 7)]
 
 
-def test_a_decision_that_names_no_content_is_about_what_held_then() -> None:
-    texts = {1: "free coins", 4: "what a lovely bass line"}
-    versions = [
-        Content.of(n, START + n, START + n, ItemCreated(SubjectRef("comment", "c1"), text=text))
-        for n, text in texts.items()
-    ]
-    found = labels_from([decision(2, "violating"), decision(5, "not_violating")], {Subject("comment", "c1"): versions})
-    assert [(label.violating, label.content.offset) for label in found] == [(True, 1), (False, 4)]
+def test_a_decision_that_names_no_content_is_about_what_held_then(engine: Engine) -> None:
+    texts = {1: "free coins", 3: "what a lovely bass line"}
+    written = {n: Event(f"i{n}", START + n, ItemCreated(SubjectRef("comment", "c1"), text=x)) for n, x in texts.items()}
+    with engine.begin() as connection:
+        new = [written[1], decision(2, "violating").event, written[3], decision(4, "not_violating").event]
+        event_log.append(connection, "test", new)
+    found = decided(engine, "spam", ["comment"])
+    assert [(label.violating, label.content.offset) for label in found] == [(True, 1), (False, 3)]
 
 
 def test_labels_come_in_the_order_in_which_they_became_visible() -> None:
@@ -91,6 +95,6 @@ def test_labels_are_read_from_the_log(engine: Engine) -> None:
         event_log.append(
             connection, "test", [decision(1, "violating").event, decision(2, "violating", subject="b").event]
         )
-    labels = decided(engine, "spam", ["comment"])
-    assert [label.subject for label in labels] == [Subject("comment", "c1"), Subject("comment", "b")]
-    assert labels[0].at < labels[1].at
+    found = decided(engine, "spam", ["comment"])
+    assert [label.subject for label in found] == [Subject("comment", "c1"), Subject("comment", "b")]
+    assert found[0].at < found[1].at

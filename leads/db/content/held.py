@@ -1,0 +1,84 @@
+"""Finds the event with the content that a subject holds, now or when another event was appended.
+
+One statement each: an index look-up per subject in `item_versions`, and the subjects' events that the table doesn't
+cover yet, usually none. The cost doesn't grow with the number of edits.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
+from itertools import chain
+from typing import Any
+
+from leads.clock import Micros
+from leads.db.subject_events import Execute
+from leads.events import Subject
+
+# What the row belongs to (0, or the offset before which the content was held), offset, visible_at, JSON.
+HeldEvent = tuple[int, int, Micros, bytes]
+
+_PER_QUERY = 1_000
+_COLUMNS = {"type_id": "text", "subject_id": "text", "before": "bigint", "visible_by": "bigint"}
+
+
+def held_now(execute: Execute, dialect: str, subjects: Iterable[Subject]) -> Iterator[HeldEvent]:
+    """The events that may hold what each subject holds now: of several, the newest version counts."""
+    return _held(execute, dialect, list(dict.fromkeys(subjects)), bounded=False)
+
+
+def held_before(execute: Execute, dialect: str, asked: Iterable[tuple[Subject, int, Micros]]) -> Iterator[HeldEvent]:
+    """The events that may hold what each subject held when the event at an offset became visible.
+
+    Args:
+        asked: the subject, and the event's offset and `visible_at`.
+    """
+    return _held(execute, dialect, [(*subject, offset, at) for subject, offset, at in asked], bounded=True)
+
+
+def _held(execute: Execute, dialect: str, asked: Sequence[tuple[Any, ...]], *, bounded: bool) -> Iterator[HeldEvent]:
+    for start in range(0, len(asked), _PER_QUERY):
+        chunk = asked[start : start + _PER_QUERY]
+        if _takes_arrays(dialect, len(chunk)):
+            parameters = tuple(map(list, zip(*chunk, strict=True)))
+        else:
+            parameters = tuple(chain.from_iterable(chunk))
+        yield from execute(_select(dialect, len(chunk), bounded), parameters)
+
+
+def _takes_arrays(dialect: str, rows: int) -> bool:
+    # PostgreSQL keeps the plan of one statement for any number of subjects, but for one alone it would plan every time.
+    return dialect == "postgresql" and rows > 1
+
+
+@lru_cache(maxsize=128)
+def _select(dialect: str, rows: int, bounded: bool) -> str:
+    names = list(_COLUMNS) if bounded else list(_COLUMNS)[:2]
+    before = "asked.before" if bounded else "0"
+    version = (
+        'SELECT v."offset" FROM item_versions v WHERE v.type_id = asked.type_id AND v.subject_id = asked.subject_id '
+        + ('AND v.at <= asked.visible_by AND v."offset" < asked.before ' if bounded else "")
+        + 'ORDER BY v.at DESC, v."offset" DESC LIMIT 1'
+    )
+    if _takes_arrays(dialect, rows):
+        values = f"SELECT * FROM unnest({', '.join(f'%s::{_COLUMNS[name]}[]' for name in names)})"
+    else:
+        marks = [f"%s::{_COLUMNS[name]}" if dialect == "postgresql" else "?" for name in names]
+        values = "VALUES " + ", ".join([f"({', '.join(marks)})"] * rows)
+    if dialect == "postgresql":
+        listed = f'asked CROSS JOIN LATERAL ({version}) version JOIN events e ON e."offset" = version."offset"'
+    else:
+        # SQLite joins tables in the given order where they are joined by CROSS JOIN.
+        listed = f'asked CROSS JOIN events e ON e."offset" = ({version})'
+    return (
+        # Without the hint, SQLite copies the list to a table first, because it is used twice.
+        f"WITH asked({', '.join(names)}) AS NOT MATERIALIZED ({values}) "
+        f'SELECT {before}, e."offset", e.visible_at, e.raw FROM {listed} '
+        f'UNION ALL SELECT {before}, e."offset", e.visible_at, e.raw '
+        "FROM asked CROSS JOIN events e "
+        # Subqueries on their own, which databases run once. Joined, PostgreSQL may read the subject's events first.
+        'WHERE (SELECT h.item_versions_to < h."offset" FROM log_head h) '
+        'AND e."offset" > (SELECT h.item_versions_to FROM log_head h) '
+        "AND e.type_id = asked.type_id AND e.subject_id = asked.subject_id "
+        "AND e.kind = 'item_created' AND e.kind <> 'played'" + (' AND e."offset" < asked.before' if bounded else "")
+    )
