@@ -13,6 +13,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -166,9 +167,14 @@ def write_segment(path: Path, view: str, rows: ViewBatch) -> None:
 
     write_atomic(
         path,
-        lambda draft: pq.write_table(table, draft, compression="zstd", row_group_size=_ROWS_AT_ONCE),
+        lambda draft: pq.write_table(table, draft, **_encoding(view), row_group_size=_ROWS_AT_ONCE),
         temporary=_temporary_path(path),
     )
+
+
+def _encoding(view: str) -> dict[str, Any]:
+    """How Parquet encodes the columns. A dictionary of a row's numbers would double the time and save a twentieth."""
+    return {"compression": "zstd", "use_dictionary": [JOIN_KEYS[view], *LAYOUT_OF[view].links]}
 
 
 def _temporary_path(path: Path) -> Path:
@@ -219,7 +225,7 @@ def _merge(parts: list[Path], path: Path) -> None:
     """Write the rows of several segments to one, in order, one segment at a time."""
 
     def write(draft: Path) -> None:
-        with pq.ParquetWriter(draft, pq.read_schema(parts[0]), compression="zstd") as writer:
+        with pq.ParquetWriter(draft, pq.read_schema(parts[0]), **_encoding(path.parent.name)) as writer:
             for table in _row_groups(parts):
                 writer.write_table(table)
 
