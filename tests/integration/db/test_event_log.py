@@ -103,7 +103,7 @@ def test_an_id_with_other_content_is_a_conflict_that_names_it(any_engine: Engine
             append(any_engine, *others)
         assert refused.value.field == "/1/id"
         assert others[1].id in refused.value.message
-    with pytest.raises(Conflict, match="1 more") as refused:
+    with pytest.raises(Conflict, match="In all, 2 entries are wrong") as refused:
         append(any_engine, comment(1, text="x"), comment(3), comment(2, text="x"))
     assert [fault.field for fault in refused.value.faults] == ["/0/id", "/2/id"]
     assert len(event_log.read(any_engine, 0)) == 2
