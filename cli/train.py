@@ -85,8 +85,7 @@ def train(
     elif any((text, label, id_, time, author, weight, target, name, replace)):
         raise typer.BadParameter("These options need --csv.", param_hint="--text, --label, …")
     _check_harms(named, every)
-    # A first version that was trained on the user's own labels waits until someone has looked at it.
-    options = TrainOptions(tune=tune, trials=trials, minutes=minutes, as_challenger=challenger or csv is not None)
+    options = TrainOptions(tune=tune, trials=trials, minutes=minutes, as_challenger=challenger)
     train_harms(settings, policies, named or None, options, quiet=quiet)
 
 

@@ -25,9 +25,11 @@ from models.manifest import Manifest, sha256
 from models.text.sentence import Place
 from models.text.stage import TextStage
 from models.thresholds import Thresholds
+from models.training_rows import to_bytes
 from models.version import ModelVersion, input_names, load
 
 Floats = npt.NDArray[np.float32]
+Groups = npt.NDArray[np.uint64]
 MAX_REFERENCE_ROWS = 5_000
 
 
@@ -41,6 +43,7 @@ class Parts:
         reference_labels: (r,) their labels, None where unknown.
         metrics: JSON.
         card: Markdown.
+        trained_on: (t,) hashes of the rows that it was trained on, see `models.training_rows`; None if unknown.
         own_start: the booster starts from its own base score instead of the text's log-odds or the prior.
         extra: further files by name, JSON.
     """
@@ -56,6 +59,7 @@ class Parts:
     reference_labels: Sequence[bool | None]
     metrics: bytes
     card: str
+    trained_on: Groups | None = None
     own_start: bool = False
     extra: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -122,6 +126,8 @@ def _files(parts: Parts) -> dict[str, bytes]:
         manifest.METRICS: msgspec.json.format(parts.metrics, indent=2),
         manifest.CARD: parts.card.encode(),
     }
+    if parts.trained_on is not None:
+        files[manifest.TRAINED_ON] = to_bytes(parts.trained_on)
     if parts.text_stage:
         files[manifest.TEXT] = parts.text_stage.to_bytes()
     files |= {name: msgspec.json.format(raw, indent=2) for name, raw in parts.extra.items()}

@@ -21,7 +21,7 @@ from training.config import SEED
 from training.data import reference
 from training.data.dataset import Dataset, FrameSource
 from training.data.reference import DriftReference
-from training.fit.training_set import FittedOn
+from training.fit.training_set import FittedOn, training_rows
 from training.report import card, plots
 from training.report.dataset_card import DatasetCard, card_of, to_mlflow
 from training.report.measure import Metrics, for_the_run, measure, mlflow_name
@@ -91,6 +91,8 @@ def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedMode
         reference_labels=sample.labels,
         metrics=msgspec.json.encode(metrics),
         card=card.write(policy, data_card, metrics, version.thresholds, model.provenance, report),
+        # All that its maker could fit it on, not only the rows that this model was fitted on: a recipe also chooses.
+        trained_on=data.groups[training_rows(data)],
         own_start=version.starts_from == "booster",
         extra={
             **model.files,

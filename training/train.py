@@ -101,7 +101,8 @@ def train(
 ) -> TrainResult:
     """Train a version of a harm's model from all labels. A version made from equal data and settings is used again.
 
-    A harm's first version becomes champion if it passes the gate; later versions become challenger. Training may be
+    A harm's first version becomes champion if it passes the gate; later versions become challenger. Without a champion,
+    a version also becomes challenger if it was trained on imported labels, or if an earlier one waits. Training may be
     killed at any moment and run again.
 
     Args:

@@ -14,6 +14,7 @@ from training.data.dataset import Dataset
 from training.data.evidence import Evidence
 from training.gate import checks, scores
 from training.gate.checks import GateCheck, Judged
+from training.gate.overlap import Overlap
 from training.gate.side_by_side import Compared, VersionFigures, held_out
 
 
@@ -26,6 +27,8 @@ class GateReport(msgspec.Struct, frozen=True):
         evidence: the same rows, and how many observations they are; None in reports of earlier releases.
         measures: of candidate and champion on these rows; empty if they are too few or too similar.
         figures: of the champion, if there is one, and of the candidate, on these rows.
+        overlap: the held-out rows that were left out because one of them was trained on them; None in reports of
+            earlier releases.
     """
 
     harm: str
@@ -39,6 +42,7 @@ class GateReport(msgspec.Struct, frozen=True):
     evidence: Evidence | None = None
     measures: tuple[Compared, ...] = ()
     figures: tuple[VersionFigures, ...] = ()
+    overlap: Overlap | None = None
 
     @property
     def passed(self) -> bool:
@@ -91,7 +95,7 @@ def judge(
     why_no_champion: str = "",
     seed: int = SEED,
 ) -> GateReport:
-    """Run the gate's checks on the harm's held-out rows.
+    """Run the gate's checks on the harm's held-out rows, without those that one of the versions was trained on.
 
     A champion whose contract this code can't satisfy can't serve here either, so the candidate is then judged as if
     there were no champion.
@@ -101,11 +105,11 @@ def judge(
         why_no_champion: why there is none.
         seed: resamples and simulations are drawn from it, so equal rows give an equal report except for latency.
     """
-    rows = held_out(data)
     why = unsatisfied(champion.contract) if champion else None
     if champion and why:
         why_no_champion = f"Version {champion.version} can't be compared. {why}"
         champion = None
+    rows = held_out(data, (candidate,) if champion is None else (champion, candidate))
     found, judged = [checks.contract(candidate)], Judged(policy, candidate, champion, rows, seed)
     comparable = found[0].passed and not rows.of_served.missing
     if found[0].passed:
@@ -121,6 +125,7 @@ def judge(
         evidence=rows.of_served,
         measures=judged.measures if comparable else (),
         figures=judged.figures if comparable else (),
+        overlap=rows.overlap,
     )
 
 

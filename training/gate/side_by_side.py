@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -16,6 +17,7 @@ from models.version import ModelVersion
 from training.data.dataset import Dataset
 from training.data.evidence import Evidence, evidence
 from training.data.labelled_rows import LabelledRow
+from training.gate.overlap import Overlap, trained_on
 from training.report import paired
 from training.report.calibration import Chance, by_chance
 from training.report.evaluate import AtTier, at_tiers
@@ -37,15 +39,12 @@ _MEASURES = (
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The n held-out rows that versions are judged on. No version was trained on them.
-
-    New labels are the latest ones and the latest fifth is held out, so rows held out now were held out or unknown for
-    every earlier version. There are two exceptions: a verdict that was revised since, and an imported
-    file that was replaced by one with more early rows.
+    """The n held-out rows that versions are judged on, without those that one of them was trained on.
 
     Args:
         features: (n, k) by the contract of `data`.
         served: (n,) True for rows that represent what is scored on the platform.
+        overlap: the rows like those that were left out.
     """
 
     data: Dataset
@@ -55,6 +54,7 @@ class HeldOut:
     groups: npt.NDArray[np.uint64]
     rows: tuple[LabelledRow, ...]
     served: Bools
+    overlap: Overlap
 
     def scores(self, version: ModelVersion) -> Doubles:
         """(n,) scores of any version whose contract this code satisfies.
@@ -65,9 +65,7 @@ class HeldOut:
         Raises:
             ModelRefused: this code can't satisfy the version's contract.
         """
-        why = unsatisfied(version.contract)
-        if why:
-            raise ModelRefused(why, field="contract.json", remedy="Train the harm again with this code.")
+        check_satisfied(version)
         return version.score(self.features_for(version), self.texts).score
 
     def features_for(self, version: ModelVersion) -> Floats:
@@ -113,19 +111,28 @@ class Comparison(msgspec.Struct, frozen=True):
     """Two versions on the same rows, the old one first.
 
     Args:
+        evidence: the rows that neither was trained on, as far as that is known, and `overlap` the others.
         measures, figures: empty if the rows are too few or too similar; `evidence.missing` says what is missing.
         milliseconds: median per row.
     """
 
     evidence: Evidence
+    overlap: Overlap
     measures: tuple[Compared, ...]
     figures: tuple[VersionFigures, ...]
     milliseconds: tuple[float, ...]
 
 
-def held_out(data: Dataset) -> HeldOut:
-    """The held-out rows of a data set."""
-    rows = np.flatnonzero(data.held_out)
+def held_out(data: Dataset, versions: Sequence[ModelVersion] = ()) -> HeldOut:
+    """The held-out rows of a data set, except those that one of the versions was trained on.
+
+    Raises:
+        ModelRefused: it can't be read what a version was trained on.
+    """
+    everything = np.flatnonzero(data.held_out)
+    seen, trained, unknown = trained_on(versions, data.groups[everything])
+    served = data.served[everything]
+    rows = everything[~seen]
     chosen = rows.tolist()
     texts = data.texts
     return HeldOut(
@@ -136,22 +143,39 @@ def held_out(data: Dataset) -> HeldOut:
         groups=data.groups[rows],
         rows=tuple(data.rows[i] for i in chosen),
         served=data.served[rows],
+        overlap=Overlap(
+            versions=tuple(version.version for version in versions),
+            rows=int(served.sum()),
+            left_out=int((served & seen).sum()),
+            trained=trained,
+            unknown=unknown,
+        ),
     )
+
+
+def check_satisfied(version: ModelVersion) -> None:
+    """Raise ModelRefused if this code doesn't have the features that a version was trained with."""
+    why = unsatisfied(version.contract)
+    if why:
+        raise ModelRefused(why, field="contract.json", remedy="Train the harm again with this code.")
 
 
 def compare(old: ModelVersion, new: ModelVersion, data: Dataset, *, seed: int) -> Comparison:
     """Measure two versions on the served rows among the held-out ones.
 
     Raises:
-        ModelRefused: this code can't satisfy a version's contract.
+        ModelRefused: this code can't satisfy a version's contract, or a version's files can't be read.
     """
-    rows = held_out(data)
-    before, after = (rows.scores(version)[rows.served] for version in (old, new))
+    both = old, new
+    rows, timed = held_out(data, both), held_out(data)
+    for version in both:
+        check_satisfied(version)
     if rows.of_served.missing:
-        return Comparison(rows.of_served, (), (), single_row_ms((old, new), rows))
+        return Comparison(rows.of_served, rows.overlap, (), (), single_row_ms(both, timed))
+    before, after = (rows.scores(version)[rows.served] for version in both)
     measures = measured(rows.resamples(seed=seed), after, before)
     figures = tuple(figures_of(version, rows, scores, seed=seed) for version, scores in ((old, before), (new, after)))
-    return Comparison(rows.of_served, measures, figures, single_row_ms((old, new), rows))
+    return Comparison(rows.of_served, rows.overlap, measures, figures, single_row_ms(both, timed))
 
 
 def measured(drawn: Resamples, new: Doubles, old: Doubles | None) -> tuple[Compared, ...]:

@@ -26,6 +26,7 @@ from training.gate.gate import GateReport, judge, unmeasured
 from training.lifecycle.alias_moves import AliasMoves
 from training.lifecycle.candidates import Champion, HarmVersions
 from training.lifecycle.outcomes import ChangeReason, Moved, Settled
+from training.lifecycle.waiting import why_by_hand
 
 
 @dataclass(frozen=True)
@@ -131,7 +132,7 @@ class Lifecycle:
         """Give a newly trained version its alias, unless it has one, lost one, or is no longer the newest.
 
         With `promote`, or if there is no champion, it becomes champion if it passes the gate. Otherwise it becomes
-        challenger. The process may be killed at any moment and the call repeated.
+        challenger. Without a champion it also does if `why_by_hand` says so. The process may be killed at any moment and the call repeated.
 
         Args:
             candidate: the version `number`, loaded.
@@ -152,10 +153,15 @@ class Lifecycle:
                 self._give(number, CHALLENGER, ChangeReason(reason.actor, why))
                 return Settled(CHALLENGER, why)
             report = self._judge(replace(candidate, version=number), self.versions.champion(folder), lambda: data)
-            wanted = first if champion is None else CHAMPION
-            alias, why = (wanted if report.passed else CHALLENGER), report.text()
-            if champion is None and alias != CHAMPION:
-                why += f" {self.harm} has no champion until a version is promoted by hand."
+            alias, why = (CHAMPION if report.passed else CHALLENGER), report.text()
+            if champion is None:
+                by_hand = why_by_hand(data, changes, number)
+                if report.passed and by_hand:
+                    why += f" {by_hand}"
+                if by_hand or first != CHAMPION:
+                    alias = CHALLENGER
+                if alias != CHAMPION:
+                    why += f" {self.harm} has no champion until a version is promoted by hand."
             self._give(number, alias, ChangeReason(reason.actor, why), gate=report)
             return Settled(alias, why, report)
 

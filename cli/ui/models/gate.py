@@ -39,7 +39,11 @@ def print_side_by_side(report: GateReport) -> None:
     columns = ("measure", f"v{report.champion} (champion)", f"v{report.candidate} (candidate)", "difference")
     title = f"{report.harm}: {columns[1]} and {columns[2]} on {_on(report)}"
     rows = side_by_side(report.measures, report.figures)
-    console.print(table(escape(title), columns, rows, right=columns[1:], caption=_CAPTION))
+    console.print(table(escape(title), columns, rows, right=columns[1:], caption=escape(_caption(report))))
+
+
+def _caption(report: GateReport) -> str:
+    return f"{_CAPTION} {report.overlap.text()}" if report.overlap else _CAPTION
 
 
 def _on(report: GateReport) -> str:

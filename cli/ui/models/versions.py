@@ -124,7 +124,7 @@ def show_comparison(settings: Settings, policies: Policies, harm: str, old: str,
     caption = (
         "With 95% intervals. Higher is better for average precision, precision and recall; lower for the Brier score, "
         "the calibration error, time and size. "
-        "Neither version was trained on these rows."
+        f"{escape(found.overlap.text())}"
     )
     if found.evidence.missing:
         note(f"[yellow]Scores are not measured:[/yellow] {escape(found.evidence.missing)}")

@@ -281,6 +281,22 @@ def test_a_cumulative_file_retrains_by_its_new_texts_alone(home: Path) -> None:
         engine.dispose()
 
 
+def test_versions_are_never_compared_on_rows_that_one_of_them_was_trained_on(home: Path) -> None:
+    """A cumulative export under a second name, then the first is removed: what is held out moves to other rows."""
+    (home / "feb").mkdir()
+    january, february = write_csv(home / "export.csv", n=300), write_csv(home / "feb" / "export.csv", n=700)
+    for options in (("--csv", str(january)), ("--csv", str(february), "--name", "feb")):
+        assert run("train", "my_harm", *options, *COLUMNS).exit_code == 0
+    run("labels", "remove", "my_harm", "export")
+    assert "my_harm v3 is challenger" in said(run("train", "my_harm"))
+    compared = said(run("models", "compare", "my_harm", "2", "3"))
+    # February's own latest fifth is the last 80 rows; alone, its latest fifth is the last 140.
+    assert "60 of 140 held-out rows were left out, because version 2 was trained on them." in compared
+    assert "v2 and v3 on 80 held-out rows" in compared
+    promoted = run("models", "promote", "my_harm", "2")
+    assert "60 more were left out" in said(promoted)
+
+
 def test_sixty_rows_of_one_date_sorted_by_label_are_enough(home: Path) -> None:
     random, path = np.random.default_rng(5), home / "mine.csv"
     lines = [f"{' '.join(random.choice(BAD if i < 30 else FINE, 6))} {i},{int(i < 30)},2026-01-31" for i in range(60)]

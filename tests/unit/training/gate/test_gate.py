@@ -12,9 +12,10 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from features.contract import Column
-from leads.errors import NotEnoughData
+from leads.errors import ModelRefused, NotEnoughData
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings, load_settings
+from models import manifest, training_rows
 from models.text.head import SentenceHead
 from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
@@ -23,6 +24,7 @@ from training.data.dataset import Dataset
 from training.gate import checks
 from training.gate.checks import GateCheck
 from training.gate.gate import GateReport, judge, unmeasured
+from training.gate.overlap import Overlap
 from training.gate.scores import ranks_worse, tolerated_loss
 from training.gate.side_by_side import compare, held_out, single_row_ms
 from training.report import paired
@@ -398,6 +400,72 @@ def test_two_versions_are_compared_in_every_measure() -> None:
     assert calibrated.low < calibrated.found < calibrated.high
     assert [tier.tier for tier in found.figures[1].tiers] == ["review"]
     assert found.figures[0].tiers == ()
+
+
+def trained(tmp_path: Path, version: str, groups: list[int], scores: np.ndarray = SCORES) -> ScriptedVersion:
+    """A version that records that it was trained on the texts of these groups."""
+    folder = tmp_path / version
+    folder.mkdir()
+    (folder / manifest.TRAINED_ON).write_bytes(training_rows.to_bytes(np.array(groups, dtype=np.uint64)))
+    return scripted(scores, version=version, folder=folder)
+
+
+def test_rows_that_a_version_was_trained_on_measure_neither_version(settings: Settings, tmp_path: Path) -> None:
+    """A version that learned some held-out rows by heart looks better than it is; both are measured on the others."""
+    learned = np.arange(1_200) < 700
+    by_heart = np.where(learned, np.where(LABELS, 0.99, 0.01), blurred(1.5))
+    cheat = trained(tmp_path, "2", [*np.flatnonzero(learned).tolist(), 10_000_001], by_heart)
+    honest = trained(tmp_path, "1", [10_000_000, 10_000_001])
+    found = compare(honest, cheat, DATA, seed=1)
+    measures: dict[str, Any] = {each.name: each for each in found.measures}
+    assert found.evidence.rows == 500
+    expected = average_precision_score(LABELS[~learned], by_heart[~learned])
+    assert measures["average precision"].new.found == pytest.approx(expected)
+    assert found.overlap.text() == "700 of 1,200 held-out rows were left out, because version 2 was trained on them."
+    report = gate(settings, cheat, honest)
+    assert "ranking" in failed(report)
+    assert check(report, "held-out rows").found.endswith("; 700 more were left out")
+    assert GateReport.from_json(report.to_json()) == report
+    assert report.overlap == Overlap(("1", "2"), 1_200, 700, ("2",))
+
+
+def test_with_too_few_rows_that_neither_was_trained_on_nothing_is_measured(settings: Settings, tmp_path: Path) -> None:
+    everything, none = trained(tmp_path, "2", list(range(1_200))), trained(tmp_path, "1", [])
+    found = compare(none, everything, DATA, seed=1)
+    assert (found.measures, found.figures, found.evidence.rows) == ((), (), 0)
+    assert len(found.milliseconds) == 2
+    report = gate(settings, everything, none)
+    assert failed(report) == ["held-out rows"]
+    assert check(report, "held-out rows").why.endswith(
+        "A person must decide. 1,200 of 1,200 held-out rows were left out, because version 2 was trained on them."
+    )
+
+
+def test_of_a_version_without_a_record_it_is_unknown_which_rows_it_was_trained_on(
+    settings: Settings, tmp_path: Path
+) -> None:
+    report = gate(settings, trained(tmp_path, "2", []), scripted(SCORES, version="1"))
+    assert report.passed
+    assert check(report, "held-out rows").why == (
+        "There are enough. Version 1 doesn't record which rows it was trained on, so some of these rows may be among "
+        "them."
+    )
+
+
+def test_a_damaged_record_of_training_rows_is_refused(tmp_path: Path) -> None:
+    version = trained(tmp_path, "2", [1])
+    for content in (b"", b"\x93NUMPY", training_rows.to_bytes(np.array([1], np.uint64))[:-3]):
+        (version.folder / manifest.TRAINED_ON).write_bytes(content)
+        with pytest.raises(ModelRefused, match="can't be read"):
+            held_out(DATA, [version])
+    with (version.folder / manifest.TRAINED_ON).open("wb") as file:
+        np.save(file, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    with pytest.raises(ModelRefused, match="can't be read"):
+        held_out(DATA, [version])
+    with (version.folder / manifest.TRAINED_ON).open("wb") as file:
+        np.save(file, np.array([1.5]))
+    with pytest.raises(ModelRefused, match="64-bit hashes"):
+        held_out(DATA, [version])
 
 
 def _with(*names: str) -> Any:

@@ -438,6 +438,43 @@ def test_a_first_version_may_be_kept_from_answering(settles: Settles, registry: 
     assert settles(registry.add(), promote=True, first="challenger").alias == "champion"
 
 
+@pytest.mark.parametrize("promote", [True, False])
+def test_what_learned_from_imported_labels_waits_until_somebody_promotes_a_version(
+    lifecycle: Lifecycle, registry: FakeRegistry, data: Dataset, tmp_path: Path, promote: bool
+) -> None:
+    """Whatever command trains it: one that imports a file, a plain `leads train` later, or `leads retrain`."""
+    x, labels = draw_rows(seed=10)
+    imported = rows(labels, ["file:mine"] * len(labels))
+    imported.features[-N:] = x
+    settles = Settles(lifecycle, registry, imported, tmp_path / "fetched")
+    for _ in range(2):
+        settled = settles(registry.add(), promote=promote)
+        assert (settled.alias, settled.gate.passed) == ("challenger", True)
+        assert "It was trained on imported labels, and nobody has promoted a version of this harm yet." in settled.why
+        assert "has no champion until a version is promoted by hand." in settled.why
+    lifecycle.promote("2", lambda: imported, ME)
+    assert settles(registry.add(), promote=True).alias == "champion"
+
+
+def test_a_later_version_does_not_overtake_one_that_was_kept_from_answering(
+    settles: Settles, registry: FakeRegistry, lifecycle: Lifecycle
+) -> None:
+    registry.add()
+    settles("1", promote=False, first="challenger")
+    settled = settles(registry.add(), promote=True)
+    assert settled.alias == "challenger"
+    assert "Version 1 passed the gate too, and waits to be promoted by hand." in settled.why
+    lifecycle.retire("1", ME)
+    lifecycle.retire("2", ME)
+    assert settles(registry.add(), promote=False).alias == "champion"
+
+
+def test_a_blocked_first_version_is_overtaken_by_one_that_passes(settles: Settles, registry: FakeRegistry) -> None:
+    registry.add(skilled=False)
+    assert settles("1", promote=True).alias == "challenger"
+    assert settles(registry.add(), promote=True).alias == "champion"
+
+
 def test_settling_twice_changes_nothing(settles: Settles, registry: FakeRegistry, lifecycle: Lifecycle) -> None:
     registry.add()
     settles("1", promote=False)
