@@ -17,15 +17,15 @@ from pathlib import Path
 import msgspec
 from rich.rule import Rule
 
+from cli.demo_waits import wait_until_ready, wait_until_scored
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.demo import decide_one, score_a_text, show_decided, show_found, top_leads
 from cli.ui.terminal import console, escape, next_steps, note
 from leads import clock
 from leads.clock import Micros
-from leads.db import cursors, event_log, keys
-from leads.db.engine import reading
-from leads.errors import LeadsError, Unavailable
+from leads.db import keys
+from leads.errors import LeadsError
 from leads.files import only_one, write_json
 from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent, python, start, stop
@@ -35,8 +35,6 @@ from simulation.history import load_manifest
 from simulation.truth import found_by, read_truth
 
 KEY_NAME = "demo"
-_READY_S = 180.0
-_POLL_S = 0.2
 # With the lead's id: what the demo's progress says once it has decided a lead.
 _DECIDED = "decided "
 
@@ -179,7 +177,7 @@ def _serve_and_show(demo: Demo, settings: Settings) -> None:
     policies = load_policies(settings.policies)
     demo.step("Start the service: follower, worker, HTTP API (BentoML)")
     with _service(settings) as api:
-        _wait_until_scored(settings)
+        wait_until_scored(settings)
         demo.step("Show the best leads, over HTTP")
         top_leads(api, policies)
         demo.step("Claim a lead and decide it, over HTTP")
@@ -218,37 +216,11 @@ def _service(settings: Settings) -> Iterator[Client]:
         try:
             url = f"http://127.0.0.1:{port}"
             with Client(url, created.text, timeout_s=30) as client:
-                _wait_until_ready(client, url, service, settings)
+                wait_until_ready(client, url, service, settings)
                 yield client
         finally:
             stop(service, grace_s=20)
             keys.revoke(engine, created.key.id)
-
-
-def _wait_until_ready(client: Client, url: str, service: subprocess.Popen[bytes], settings: Settings) -> None:
-    began = time.monotonic()
-    with console.status("starting"):
-        while time.monotonic() - began < _READY_S and service.poll() is None:
-            if client.ready():
-                note(f"  Ready on {url} after {time.monotonic() - began:.0f} s.")
-                return
-            time.sleep(_POLL_S)
-    raise Unavailable("The service did not become ready.", remedy=f"See the logs in {settings.root / 'logs'}.")
-
-
-def _wait_until_scored(settings: Settings) -> None:
-    """Wait until the worker has scored everything that is in the log now."""
-    began = time.monotonic()
-    with opened(settings) as engine, console.status("scoring the new events"):
-        while time.monotonic() - began < _READY_S:
-            with reading(engine) as connection:
-                head = event_log.head(connection).offset
-                scored = cursors.scored(connection, settings.partitions)
-            if scored >= head:
-                note(f"  All {head:,} events are processed and scored after {time.monotonic() - began:.0f} s.")
-                return
-            time.sleep(_POLL_S)
-    raise Unavailable("The worker did not catch up.", remedy=f"See {settings.root / 'logs' / 'worker.log'}.")
 
 
 def _free_port() -> int:

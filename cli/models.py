@@ -95,6 +95,10 @@ def models_canary(
     harm: Harm,
     version: Annotated[str | None, typer.Argument(help="Version number of the new canary.", callback=_number)] = None,
     stop: Annotated[bool, typer.Option("--stop", help="Stop the canary; the champion serves all subjects.")] = False,
+    share: Annotated[
+        float | None,
+        typer.Option(help="Share of the subjects, between 0 and 1. Default: canary.share in policies.yaml."),
+    ] = None,
     why: Why = None,
     by: By = None,
 ) -> None:
@@ -103,11 +107,13 @@ def models_canary(
 
     if stop == (version is not None):
         raise InvalidInput("Give either a version, or --stop.", field="VERSION", remedy="Run: leads models list")
+    if stop and share is not None:
+        raise InvalidInput("--stop takes no share.", field="--share", remedy="Leave --share out, or give a version.")
     reason = _reason(why, by, override=False, default="Stopped by hand." if stop else "Started by hand.")
     if version is None:
         stop_canary(*read_configuration(), harm, reason)
     else:
-        start_canary(*read_configuration(), harm, version, reason)
+        start_canary(*read_configuration(), harm, version, reason, share=share)
 
 
 @models_app.command("history")

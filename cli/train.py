@@ -8,6 +8,8 @@ from typing import Annotated, Any
 import typer
 
 from cli.options import All, Harms, Quiet, read_configuration
+from leads.errors import Conflict
+from leads.settings import Settings
 
 _OWN_LABELS = "Labels from your own file"
 
@@ -81,12 +83,18 @@ def train(
         if text is None or label is None:
             raise typer.BadParameter("Name the text and label columns.", param_hint="--text, --label")
         columns = Columns(text, label, id_, time, author, weight, target)
+        _check_no_other_training(settings)
         import_file(settings, policies, named[0], csv, columns, name=name, replace=replace)
     elif any((text, label, id_, time, author, weight, target, name, replace)):
         raise typer.BadParameter("These options need --csv.", param_hint="--text, --label, …")
     _check_harms(named, every)
     options = TrainOptions(tune=tune, trials=trials, minutes=minutes, as_challenger=challenger)
-    train_harms(settings, policies, named or None, options, quiet=quiet)
+    try:
+        train_harms(settings, policies, named or None, options, quiet=quiet)
+    except Conflict as error:
+        if csv is not None:
+            error.remedy = f"The labels were imported. When it has finished, run: leads train {named[0]}"
+        raise
 
 
 def retrain(
@@ -106,6 +114,18 @@ def retrain(
     _check_harms(harms or [], every)
     settings, policies = read_configuration()
     retrain_harms(settings, policies, harms or None, force=force, quiet=quiet)
+
+
+def _check_no_other_training(settings: Settings) -> None:
+    """Fail before anything is imported, and say so."""
+    from training.workspace import training_lock
+
+    try:
+        with training_lock(settings):
+            pass
+    except Conflict as error:
+        error.remedy = "Nothing was imported. When it has finished, run the same command again."
+        raise
 
 
 def _check_harms(named: list[str], every: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
@@ -194,6 +195,11 @@ class Policies(Strict):
     version: Literal[1]
     queue: QueuePolicy = QueuePolicy()
     harms: Annotated[Mapping[HarmName, HarmPolicy], Field(min_length=1)]
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256; equal for files that say the same, whatever their comments and layout."""
+        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
 
     def harm(self, name: str, *, field: str = "harm") -> HarmPolicy:
         """Raises NotFound with `field` and the known harms."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -43,6 +43,15 @@ class Workspace:
         return Lifecycle(self.settings, policy, harm, self.registry, self.engine)
 
 
+def training_lock(settings: Settings) -> AbstractContextManager[None]:
+    """Hold the lock that every training holds.
+
+    Raises:
+        Conflict: another process is training.
+    """
+    return only_one(settings.root / "training.lock", what="training")
+
+
 @contextmanager
 def open_workspace(settings: Settings) -> Iterator[Workspace]:
     """Open a workspace. An embedded registry is created if there is none yet.
@@ -53,7 +62,7 @@ def open_workspace(settings: Settings) -> Iterator[Workspace]:
     """
     engine = open_engine(settings)
     try:
-        with only_one(settings.root / "training.lock", what="training"), tempfile.TemporaryDirectory() as folder:
+        with training_lock(settings), tempfile.TemporaryDirectory() as folder:
             registry = MlflowRegistry(settings)
             registry.prepare()
             yield Workspace(settings, engine, registry, Path(folder))

@@ -66,7 +66,7 @@ def show_status(settings: Settings, policies: Policies) -> None:
             ("leads migrate", "create an empty database"),
         )
         return
-    folded, published = _folded(settings), read_state(settings.published_dir)
+    folded, published = folded_up_to(settings), read_state(settings.published_dir)
     champions = {harm: one.champion for harm, one in published.harms.items() if one.champion}
     trained = {} if champions else _trained(settings, policies)
     rows = [
@@ -142,7 +142,7 @@ def _leads(counts: Counts) -> str:
     return f"{depth}; the oldest open one has waited " + (f"{hours:.0f} h" if hours >= 1 else f"{60 * hours:.0f} min")
 
 
-def _folded(settings: Settings) -> int:
+def folded_up_to(settings: Settings) -> int:
     """The last event whose features are in segments, for every partition."""
     shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]
     return min(Segments(settings.features_dir / "segments", share).manifest().offset for share in shares)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -59,6 +60,18 @@ class MlflowRegistry:
             if known is None:
                 raise no_such_version(harm, number)
             return _registered(client, known)
+
+    def tags_of(self, harm: str, version: str) -> Mapping[str, str]:
+        """The tags of a version.
+
+        Raises:
+            NotFound: the version doesn't exist.
+        """
+        with self._mlflow.client() as client:
+            known = found(lambda: client.get_model_version(model_name(harm), version))
+            if known is None:
+                raise no_such_version(harm, version)
+            return dict(known.tags)
 
     def find(self, harm: str, fingerprint: str) -> Registered | None:
         """The newest version with this fingerprint; None if there is none."""

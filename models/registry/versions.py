@@ -25,6 +25,8 @@ CONTRACT_HASH = "leads.contract"
 WHY = "leads.why"
 # A retired version never serves again. The value says when it was retired, by whom and why.
 RETIRED = "leads.retired"
+# The share of subjects that the version serves while it is canary.
+CANARY_SHARE = "leads.canary_share"
 
 
 @dataclass(frozen=True)
@@ -77,7 +79,15 @@ class VersionReader(Protocol):
         ...
 
 
-class VersionRegistry(VersionReader, Protocol):
+class TagReader(VersionReader, Protocol):
+    """Also reads the tags of versions, as the follower has to."""
+
+    def tags_of(self, harm: str, version: str) -> Mapping[str, str]:
+        """The tags of a version. Raises NotFound if it doesn't exist."""
+        ...
+
+
+class VersionRegistry(TagReader, Protocol):
     """A registry whose versions can also be listed, tagged and given an alias: what the lifecycle of versions needs."""
 
     def version(self, harm: str, number: str) -> Registered:

@@ -25,11 +25,19 @@ from leads.files import keep_private, only_one, private_folder
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
-from models.registry.versions import VersionReader
+from models.registry.versions import CANARY_SHARE, TagReader
 from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
-from serving.versions.published_state import HarmState, PublishedState, read_state, write_state
+from serving.versions.policy_watch import PolicyWatch
+from serving.versions.published_state import (
+    TRYING_FILE,
+    HarmState,
+    PublishedState,
+    read_state,
+    trying,
+    write_state,
+)
 from serving.versions.verification import Load, load_verified, reason_of
 
 # Seconds after which a refused version is tried again: a disk or the network may have failed the first time.
@@ -53,16 +61,16 @@ class Follower:
         self,
         settings: Settings,
         policies: Policies,
-        registry: VersionReader,
+        registry: TagReader,
         *,
         clock_: Clock = clock.now,
         timer: Callable[[], float] = time.monotonic,
         load_: Load | None = None,
     ) -> None:
         self._folder = settings.published_dir
-        # Names the version being verified, so that the next follower knows which one crashed this one.
-        self._trying = settings.published_dir / ".trying"
+        self._trying = settings.published_dir / TRYING_FILE
         self._policies = policies
+        self._watch = PolicyWatch(settings.policies, policies)
         self._registry = registry
         self._clock = clock_
         self._timer = timer
@@ -81,6 +89,7 @@ class Follower:
         Raises:
             Unavailable: the registry is down. Everything published stays.
         """
+        self._watch.check()
         answered: dict[str, HarmState] = {}
         failed: dict[str, Exception] = {}
         # Harms that failed last time come last, so that they don't delay the others.
@@ -99,7 +108,7 @@ class Follower:
         return self._publish({harm: answered.get(harm, self._before(harm)) for harm in self._policies.harms})
 
     def _publish(self, harms: dict[str, HarmState]) -> PublishedState:
-        state = PublishedState(self._clock(), harms)
+        state = PublishedState(self._clock(), harms, self._policies.digest)
         write_state(self._folder, state)
         for harm, after in harms.items():
             self._report(harm, self._before(harm), after)
@@ -119,8 +128,8 @@ class Follower:
     def _refuse_crashed_version(self) -> None:
         """Refuse, for now, the version that crashed the previous follower, so that the other harms get their turn."""
         try:
-            harm, version = self._trying.read_text(encoding="utf-8").split()
-        except (OSError, ValueError):
+            harm, version = trying(self._folder).split()
+        except ValueError:
             return
         self._refused[harm, version] = (self._timer(), "The follower crashed while it verified this version.")
 
@@ -147,7 +156,16 @@ class Follower:
             canary=canary if canary != champion else None,
             challenger=challenger if challenger != champion else None,
             previous=previous if previous != champion else None,
+            canary_share=self._canary_share(harm, canary) if canary else None,
         )
+
+    def _canary_share(self, harm: str, version: str) -> float | None:
+        """The share that the canary was started with; None if an earlier release started it."""
+        try:
+            share = float(self._registry.tags_of(harm, version)[CANARY_SHARE])
+        except (KeyError, ValueError):
+            return None
+        return share if 0 < share < 1 else None
 
     def _refusal(self, harm: str, version: str) -> str | None:
         """Why a version can't be published; None if it is verified and its folder is in place."""

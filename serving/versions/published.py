@@ -216,8 +216,11 @@ class PublishedVersions:
         return self._loaded.get((harm, number)) if number and number != champion.version else None
 
     def _share(self, harm: str) -> float | None:
-        policy = self._policies.harms.get(harm)
-        return policy.canary.share if policy else None
+        policy, state = self._policies.harms.get(harm), self._state.harms.get(harm)
+        if policy is None:
+            return None
+        # The share of the running trial, if known: this process read policies.yaml when it started.
+        return policy.canary.share if state is None or state.canary_share is None else state.canary_share
 
 
 def _stat(path: Path) -> _Stat:

@@ -12,6 +12,8 @@ from leads.errors import ModelRefused
 from leads.files import write_json
 
 STATE_FILE = "state.json"
+# Names the version being verified, so that the next follower knows which one crashed this one.
+TRYING_FILE = ".trying"
 
 
 class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
@@ -24,6 +26,7 @@ class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
         canary: the version that answers for a share of the subjects; never the champion.
         challenger: the version that scores in shadow; never the champion.
         previous: the previous champion, kept loaded for a roll-back.
+        canary_share: the share of subjects that the canary was started with; None if an earlier release started it.
     """
 
     champion: str | None = None
@@ -32,6 +35,7 @@ class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
     canary: str | None = None
     challenger: str | None = None
     previous: str | None = None
+    canary_share: float | None = None
 
     @property
     def versions(self) -> tuple[str, ...]:
@@ -40,10 +44,16 @@ class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
 
 
 class PublishedState(msgspec.Struct, frozen=True):
-    """The whole file. `checked_at` is when the registry last responded, in µs since epoch; 0 if never."""
+    """The whole file.
+
+    Args:
+        checked_at: when the registry last responded, in µs since epoch; 0 if never.
+        policies: `Policies.digest` of the policies that the service has read; empty in states of earlier releases.
+    """
 
     checked_at: Micros = 0
     harms: Mapping[str, HarmState] = {}
+    policies: str = ""
 
 
 def read_state(folder: Path) -> PublishedState:
@@ -60,6 +70,19 @@ def read_state(folder: Path) -> PublishedState:
         raise ModelRefused(
             f"{STATE_FILE} is damaged or unreadable.", field=str(folder), remedy="Restart the follower."
         ) from error
+
+
+def trying(folder: Path) -> str:
+    """The harm and version that the follower verifies now; empty if it verifies none."""
+    try:
+        return (folder / TRYING_FILE).read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return ""
+
+
+def verified_so_far(folder: Path) -> object:
+    """Changes with every version that the follower fetches or verifies; it publishes them all at once at the end."""
+    return sorted(map(str, folder.glob("*/*"))), trying(folder)
 
 
 def write_state(folder: Path, state: PublishedState) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import signal
 import threading
-import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
 from functools import partial
@@ -16,6 +15,7 @@ from features.materialize import Materializer, delete_rows
 from features.offline.compaction import compacting
 from features.partition import Partition
 from leads import clock
+from leads.background import Patience
 from leads.db import cursors
 from leads.errors import Conflict, InvalidInput, LeadsError
 from leads.files import only_one
@@ -23,10 +23,11 @@ from leads.policies import load_policies
 from leads.predictions import compaction
 from leads.settings import Settings
 from serving.observe import logs
-from serving.versions.published_state import read_state
+from serving.versions.published_state import read_state, verified_so_far
 from serving.worker.parts import database, open_scoring
 from serving.worker.worker import Worker
 
+# Without progress of the follower, after which the worker starts with what is published already.
 _FOLLOWER_S = 60.0
 _log = logging.getLogger(__name__)
 
@@ -162,8 +163,8 @@ def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterat
 
 def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:
     """Wait until the registry's current versions are published, so that no score uses older ones."""
-    began, deadline = clock.now(), time.monotonic() + _FOLLOWER_S
-    while time.monotonic() < deadline and not stopped.wait(0.1):
+    began, patience = clock.now(), Patience(_FOLLOWER_S)
+    while not patience.lost(verified_so_far(settings.published_dir)) and not stopped.wait(0.1):
         try:
             if read_state(settings.published_dir).checked_at >= began:
                 # Give this process, which checks twice a second, time to load them.

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from leads.errors import InvalidInput, NotFound
+from training.data.own_labels_faults import FoundFaults
 from training.data.own_labels_values import Columns, LabelledText, Skipped, parse
 
 DELIMITERS = (",", ";", "\t")
@@ -61,17 +62,29 @@ def read(
 
     Raises:
         NotFound: the file doesn't exist.
-        InvalidInput: the file can't be read or a value is invalid; names file, line and column.
+        InvalidInput: the file can't be read or values are invalid; names file, line and column of up to 20.
     """
     if delimiter is not None and delimiter not in DELIMITERS:
         raise InvalidInput("Invalid delimiter.", field="delimiter", remedy="Use a comma, a semicolon or a tab.")
     with _long_fields():
         format_ = _format_of(path, columns, delimiter)
-        at = _positions(path, columns, format_)
-        for line, last, fields in _records(path, format_.delimiter, format_.before, on_progress, names=format_.header):
-            if len(fields) != len(format_.header):
-                raise _wrong_width(path, line, last, len(fields), len(format_.header))
-            yield parse({role: fields[i] for role, i in at.items()}, columns, path, line)
+        at, wrong = _positions(path, columns, format_), FoundFaults()
+        records = _records(path, format_.delimiter, format_.before, on_progress, names=format_.header)
+        while True:
+            try:
+                record = next(records, None)
+                if record is None:
+                    break
+                line, last, fields = record
+                if len(fields) != len(format_.header):
+                    raise _wrong_width(path, line, last, len(fields), len(format_.header))
+                row = parse({role: fields[i] for role, i in at.items()}, columns, path, line)
+            except InvalidInput as error:
+                wrong.add(error)
+            else:
+                yield row
+        if wrong.count:
+            raise wrong.together()
 
 
 def digest_of(path: Path, columns: Columns, delimiter: str | None) -> str:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 from leads.clock import Micros, from_datetime
 from leads.errors import InvalidInput
@@ -29,6 +29,9 @@ _DATE, _SECONDS = re.compile(r"\d{8}"), re.compile(r"-?\d+(\.\d*)?")
 _LAST_SECOND = 253_402_300_799
 _SHOWN = 30
 
+T = TypeVar("T")
+V = TypeVar("V")
+C = TypeVar("C")
 Skipped = Literal["no text", "no label"]
 
 
@@ -68,11 +71,21 @@ class LabelledText(NamedTuple):
     line: int
 
 
+class InvalidRow(InvalidInput):
+    """A row with invalid values; it says what the first of `errors` says."""
+
+    def __init__(self, errors: Sequence[InvalidInput]) -> None:
+        first = errors[0]
+        faults = [fault for error in errors for fault in error.faults]
+        super().__init__(first.message, field=first.field, remedy=first.remedy, faults=faults)
+        self.errors = tuple(errors)
+
+
 def parse(fields: Mapping[str, str], columns: Columns, path: object, line: int) -> LabelledText | Skipped:
     """Parse the fields of a row, by role; a row without text or label gives the reason why it is skipped.
 
     Raises:
-        InvalidInput: a value is invalid; names file, line, column and value.
+        InvalidRow: values are invalid; names file, line, column and value of each.
     """
     text = present(fields["text"])
     if text is None:
@@ -85,16 +98,30 @@ def parse(fields: Mapping[str, str], columns: Columns, path: object, line: int) 
     }
     if _is_empty(fields["label"]):
         return "no label"
+    errors: list[InvalidInput] = []
+    violating = _noted(errors, _verdict, fields["label"], where, columns.label)
+    time = _noted(errors, _time, fields.get("time"), where, columns.time)
+    weight = _noted(errors, _weight, fields.get("weight"), where, columns.weight)
+    if violating is None or weight is None or errors:
+        raise InvalidRow(errors)
     return LabelledText(
         text,
-        _verdict(fields["label"], where, columns.label),
-        _time(fields.get("time"), where, columns.time),
-        _weight(fields.get("weight"), where, columns.weight),
+        violating,
+        time,
+        weight,
         fields.get("author") or None,
         fields.get("target") or None,
         fields.get("id") or None,
         line,
     )
+
+
+def _noted(errors: list[InvalidInput], of: Callable[[V, str, C], T], value: V, where: str, column: C) -> T | None:
+    try:
+        return of(value, where, column)
+    except InvalidInput as error:
+        errors.append(error)
+        return None
 
 
 def _is_empty(value: str | None) -> bool:

@@ -131,8 +131,9 @@ class Lifecycle:
     ) -> Settled:
         """Give a newly trained version its alias, unless it has one, lost one, or is no longer the newest.
 
-        With `promote`, or if there is no champion, it becomes champion if it passes the gate. Otherwise it becomes
-        challenger. Without a champion it also does if `why_by_hand` says so. The process may be killed at any moment and the call repeated.
+        With `promote`, or if there is no champion, it becomes champion if it passes the gate. Otherwise, or if there is
+        no champion and `why_by_hand` says so, it becomes challenger. The process may be killed at any moment and the
+        call repeated.
 
         Args:
             candidate: the version `number`, loaded.

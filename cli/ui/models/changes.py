@@ -92,17 +92,20 @@ def retire(
     next_steps(*steps)
 
 
-def start_canary(settings: Settings, policies: Policies, harm: str, number: str, reason: ChangeReason) -> None:
-    """Let a version serve the policy's share of subjects.
+def start_canary(
+    settings: Settings, policies: Policies, harm: str, number: str, reason: ChangeReason, *, share: float | None
+) -> None:
+    """Let a version serve a share of the subjects; without one, the policy's.
 
     Raises:
-        NotFound, Conflict, ModelRefused, Unavailable: as `canary.start`.
+        InvalidInput, NotFound, Conflict, ModelRefused, Unavailable: as `canary.start`.
     """
     with _lifecycle(settings, policies, harm) as lifecycle:
-        before = canary.start(lifecycle, number, reason)
+        share = policies.harm(harm).canary.share if share is None else share
+        before = canary.start(lifecycle, number, reason, share=share)
     replaced = f", replacing v{before}" if before else ""
-    share = policies.harm(harm).canary.share
-    note(f"[green]v{number} is now canary of {harm} and serves {share:.0%} of subjects[/green]{replaced}. {_SOON}")
+    served = f"{100 * share:.3g}% of subjects"
+    note(f"[green]v{number} is now canary of {harm} and serves {served}[/green]{replaced}. {_SOON}")
     note("It retreats by itself if it fails, is slow or scores differently; see `canary:` in policies.yaml.")
     next_steps(
         ("leads models list", "see whether it retreated, and why"),

@@ -88,6 +88,9 @@ class FakeRegistry:
             raise no_such_version(harm, number)
         return Registered(number, "run", 0, self.tags[number], {})
 
+    def tags_of(self, harm: str, version: str) -> dict[str, str]:
+        return self.tags[version]
+
     def versions(self, harm: str) -> list[Registered]:
         return [self.version(harm, number) for number in sorted(self.folders, key=int, reverse=True)]
 

@@ -15,7 +15,9 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from leads.errors import ModelRefused, Unavailable
-from leads.settings import Settings
+from leads.policies import load_policies
+from leads.settings import POLICIES_FILE, Settings
+from models.registry.versions import CANARY_SHARE
 from models.version import ModelVersion, load
 from models.write import write_version
 from serving.versions.follower import RETRY_REFUSED_S, Follower, run
@@ -44,6 +46,7 @@ class FakeRegistry:
         self.unreadable: set[str] = set()
         self.fetched: list[str] = []
         self.asked = 0
+        self.tags: dict[str, str] = {}
 
     def register(self, harm: str, version: str, *, role: str = "champion", seed: int = 0) -> Path:
         folder = self.source / harm / version
@@ -57,6 +60,9 @@ class FakeRegistry:
         if self.down or harm in self.unreadable:
             raise Unavailable("MLflow doesn't answer.")
         return dict(self.named.get(harm, {}))
+
+    def tags_of(self, harm: str, version: str) -> dict[str, str]:
+        return self.tags
 
     def fetch(self, harm: str, version: str, into: Path) -> Path:
         if version in self.lost:
@@ -328,3 +334,47 @@ def test_a_step_gives_up_early_while_the_registry_is_down(settings: Settings, re
     with pytest.raises(Unavailable):
         follower.step()
     assert registry.asked == 2
+
+
+def test_the_share_that_a_canary_was_started_with_is_published(
+    settings: Settings, registry: FakeRegistry, published: PublishedVersions
+) -> None:
+    """Also if the service has read other policies: a running service follows `leads models canary --share`."""
+    registry.register("spam", "1")
+    registry.register("spam", "2", role="canary")
+    follower = Follower(settings, POLICIES, registry)
+    for tags, share in (
+        ({}, POLICIES.harms["spam"].canary.share),
+        ({CANARY_SHARE: "0.5"}, 0.5),
+        ({CANARY_SHARE: "0.25"}, 0.25),
+        ({CANARY_SHARE: "2"}, POLICIES.harms["spam"].canary.share),
+        ({CANARY_SHARE: "half"}, POLICIES.harms["spam"].canary.share),
+    ):
+        registry.tags = tags
+        follower.step()
+        published.refresh()
+        assert published.lineup().canaries["spam"].share == share
+        assert next(one for one in published.status() if one.harm == "spam").share == share
+
+
+def test_changed_policies_are_logged_once_and_the_published_state_names_those_in_use(
+    settings: Settings, registry: FakeRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "policies.yaml"
+    original = POLICIES_FILE.read_text(encoding="utf-8")
+    path.write_text(original, encoding="utf-8")
+    settings = settings.model_copy(update={"policies": path})
+    registry.register("spam", "1")
+    follower = Follower(settings, load_policies(path), registry)
+    changed = original.replace("severity: ", "severity: 1 # ", 1)
+    for content, logged in (
+        (original, 0), (f"# A comment.\n{original}", 0), (changed, 1), (f"{changed}# A comment.\n", 1),
+        ("version: 3", 2), (original, 2), (changed, 3),
+    ):  # fmt: skip
+        path.write_text(content, encoding="utf-8")
+        for _ in range(2):
+            assert follower.step().policies == load_policies(POLICIES_FILE).digest
+        said = [record.getMessage() for record in caplog.records if "polic" in record.getMessage()]
+        assert len(said) == logged, said
+    assert said[0] == f"{path} has changed: restart the service to apply it"
+    assert "goes on with the policies that it read at its start" in said[1]

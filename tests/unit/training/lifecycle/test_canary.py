@@ -10,10 +10,10 @@ from sqlalchemy.engine import Engine
 from leads.db import canary_retreats
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import reading
-from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
+from leads.errors import Conflict, InvalidInput, ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
-from models.registry.versions import RETIRED
+from models.registry.versions import CANARY_SHARE, RETIRED
 from tests.support.training.fake_registry import FakeRegistry, fails, write_model
 from tests.support.training.scripted import CONTRACT, HARM
 from training.data.dataset import Dataset
@@ -177,3 +177,16 @@ def test_having_been_canary_does_not_hide_that_another_version_was_promoted_sinc
     standing = lifecycle._already_settled("3", registry.by_alias, lifecycle.moves.history(HARM))
     assert standing is not None
     assert "Another version has been made champion since" in standing.why
+
+
+def test_the_share_travels_with_the_canary_and_can_be_changed(lifecycle: Lifecycle, registry: FakeRegistry) -> None:
+    canary.start(lifecycle, "2", ME)
+    assert registry.tags["2"][CANARY_SHARE] == "0.05"
+    assert canary.start(lifecycle, "2", ME, share=0.5) is None
+    assert registry.tags["2"][CANARY_SHARE] == "0.5"
+    with pytest.raises(Conflict, match=r"already the canary of made, with a share of 0\.5"):
+        canary.start(lifecycle, "2", ME, share=0.5)
+    for share in (0.0, 1.0, -1.0, float("nan")):
+        with pytest.raises(InvalidInput, match="not a share"):
+            canary.start(lifecycle, "3", ME, share=share)
+    assert registry.by_alias["canary"] == "2"
