@@ -14,6 +14,7 @@ from cli.ui.terminal import console, escape, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
 from leads.files import write_json
+from leads.messages.wording import counted
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.logged_window import ahead_text
@@ -141,22 +142,43 @@ def _remarks(result: SkewResult) -> Sequence[Text]:
             f"{one.harm}: {left.predictions:,} predictions of v{left.version} can't be recomputed: {left.why}"
             for left in one.unverifiable
         ]
-        counted = (
-            (one.predictions - one.sampled, "predictions are outside the sample; raise --sample to check more"),
-            (one.too_new, "predictions are newer than the newest segment; the next check covers them"),
+        predictions = (
+            (
+                one.predictions - one.sampled,
+                "is outside the sample; raise --sample to check more",
+                "are outside the sample; raise --sample to check more",
+            ),
+            (
+                one.too_new,
+                "is newer than the newest segment; the next check covers it",
+                "are newer than the newest segment; the next check covers them",
+            ),
             (
                 one.texts_unverifiable,
-                "predictions are of a text that isn't in the event log; their other columns were checked",
+                "is of a text that isn't in the event log; its other columns were checked",
+                "are of a text that isn't in the event log; their other columns were checked",
             ),
-            (one.texts_ahead, "predictions used a text that became visible only after they were made"),
-            (one.rows_ahead, "predictions used a feature row that became visible only after they were made"),
             (
-                one.links_differ,
-                "predictions used other links than those stored, for example sent by the caller",
+                one.texts_ahead,
+                "used a text that became visible only after it was made",
+                "used a text that became visible only after they were made",
             ),
-            (one.unreadable, "unreadable segments of the prediction log were skipped"),
+            (
+                one.rows_ahead,
+                "used a feature row that became visible only after it was made",
+                "used a feature row that became visible only after they were made",
+            ),
+            (one.links_differ, *(2 * ("used other links than those stored, for example sent by the caller",))),
         )
-        lines += [f"{one.harm}: {n:,} {what}" for n, what in counted if n]
+        lines += [
+            f"{one.harm}: {counted(n, f'prediction {singular}', f'predictions {plural}')}"
+            for n, singular, plural in predictions
+            if n
+        ]
+        if one.unreadable:
+            segments = counted(one.unreadable, "unreadable segment", "unreadable segments")
+            were = "was" if one.unreadable == 1 else "were"
+            lines.append(f"{one.harm}: {segments} of the prediction log {were} skipped")
         if one.ahead.predictions:
             lines.append(f"{one.harm}: left out {ahead_text(one.ahead)}")
     return [Text(line, style="dim") for line in lines]

@@ -12,7 +12,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from cli.ui.corpora import print_corpora
-from cli.ui.database import opened
+from cli.ui.database import database_exists, opened
 from cli.ui.terminal import console, escape, minute, next_steps, note, table
 from cli.ui.worker import never_scored
 from features.offline.segments import Segments
@@ -22,7 +22,7 @@ from leads.clock import Micros
 from leads.db import canary_retreats, cursors, event_log, tables
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import database_url, reading, schema_revision
-from leads.db.model_changes import CHAMPION
+from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.errors import LeadsError
 from leads.files import readable_by_others
 from leads.policies import Policies
@@ -34,6 +34,13 @@ from serving.queue.stats import depths
 from serving.versions.published_state import PublishedState, read_state
 
 _DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+
+
+# The follower of a running service looks more often, unless the registry is down.
+_RUNNING_S = 120
+# Promotions that are suggested at most.
+_MOST_STEPS = 3
+_TRAIN_CSV = "leads train HARM --csv FILE --text COLUMN --label COLUMN"
 
 
 class Counts(NamedTuple):
@@ -63,12 +70,15 @@ def show_status(settings: Settings, policies: Policies) -> None:
         print_corpora(settings)
         next_steps(
             ("leads demo", "run the whole loop on a simulated platform"),
+            (_TRAIN_CSV, "train on labels of your own; it needs nothing else"),
             ("leads migrate", "create an empty database"),
         )
         return
     folded, published = folded_up_to(settings), read_state(settings.published_dir)
     champions = {harm: one.champion for harm, one in published.harms.items() if one.champion}
-    trained = {} if champions else _trained(settings, policies)
+    registered = {} if champions else _registered(settings, policies)
+    trained = {harm: aliases[CHAMPION] for harm, aliases in registered.items() if CHAMPION in aliases}
+    waiting = {harm: aliases[CHALLENGER] for harm, aliases in registered.items() if CHALLENGER in aliases}
     rows = [
         ("database", f"{counts.dialect}, schema revision {counts.revision}"),
         ("events", f"{counts.events:,}" + (f", newest {minute(counts.newest)} UTC" if counts.events else "")),
@@ -78,13 +88,14 @@ def show_status(settings: Settings, policies: Policies) -> None:
         ("champions", _versions(champions) or _unpublished(trained)),
         *_trials(published, counts.retreats),
         *_refused(published),
+        *_outdated(published, policies),
         ("leads", _leads(counts)),
         ("API keys", f"{counts.keys:,} valid"),
     ]
     console.print(table(title, ("part", "state"), [(name, escape(value)) for name, value in rows]))
     print_corpora(settings)
     _warn_if_readable(settings)
-    next_steps(*_missing(counts, folded, published=bool(champions), trained=bool(trained)))
+    next_steps(*_missing(counts, folded, waiting, published=bool(champions), trained=bool(trained)))
 
 
 def _warn_if_readable(settings: Settings) -> None:
@@ -102,8 +113,7 @@ def _warn_if_readable(settings: Settings) -> None:
 
 def _counts(settings: Settings, policies: Policies) -> Counts | None:
     """None if there is no database, or one without tables."""
-    url = database_url(settings)
-    if url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists():
+    if not database_exists(settings):
         return None
     with opened(settings, create=False) as engine:
         return _count(engine, settings.partitions, policies)
@@ -148,14 +158,21 @@ def folded_up_to(settings: Settings) -> int:
     return min(Segments(settings.features_dir / "segments", share).manifest().offset for share in shares)
 
 
-def _trained(settings: Settings, policies: Policies) -> dict[str, str]:
-    """Champions by harm as the registry has them; empty if there is no registry or it doesn't answer."""
+def _registered(settings: Settings, policies: Policies) -> dict[str, dict[str, str]]:
+    """The registry's aliases by harm; empty if there is no registry or it doesn't answer."""
     registry = MlflowRegistry(settings)
     try:
-        found = {harm: registry.aliases(harm).get(CHAMPION) for harm in policies.harms}
+        return {harm: registry.aliases(harm) for harm in policies.harms}
     except LeadsError:
         return {}
-    return {harm: version for harm, version in found.items() if version}
+
+
+def _outdated(state: PublishedState, policies: Policies) -> list[tuple[str, str]]:
+    """A row if a running service has read other policies than the file holds now."""
+    running = clock.now() - state.checked_at < _RUNNING_S * clock.SECOND
+    if not (running and state.policies) or state.policies == policies.digest:
+        return []
+    return [("policies", "changed since the service started; restart leads serve to apply them")]
 
 
 def _never_scored(settings: Settings, policies: Policies, champions: Collection[str]) -> list[tuple[str, str]]:
@@ -198,19 +215,39 @@ def _refused(state: PublishedState) -> list[tuple[str, str]]:
     return [("refused", "; ".join(said))] if said else []
 
 
-def _missing(counts: Counts, folded: int, *, published: bool, trained: bool) -> Sequence[tuple[str, str]]:
-    """What is missing first: events, features, models, a key; if nothing is, the service."""
-    if not counts.events:
-        return (
-            ("leads simulate", "simulate a platform, if you have no events of your own"),
-            ("leads ingest FILE", "append events to the log"),
-        )
+def _missing(
+    counts: Counts, folded: int, waiting: Mapping[str, str], *, published: bool, trained: bool
+) -> Sequence[tuple[str, str]]:
+    """What is missing first: features, a promotion, events, models, a key; if nothing is, the service.
+
+    Whoever has only labels of their own needs no events: their champion scores texts over HTTP.
+    """
     if folded < counts.events:
         return (("leads worker --once", "compute features from the new events, and score them"),)
     if not published and not trained:
+        promotions = [
+            (f"leads models promote {harm} {version}", "make it the champion, if it passes the gate")
+            for harm, version in waiting.items()
+        ]
+        if promotions:
+            return (*promotions[:_MOST_STEPS], ("leads models list", "see all versions"))
+        if not counts.events:
+            return (
+                ("leads simulate", "simulate a platform, if you have no events of your own"),
+                ("leads ingest FILE", "append events to the log"),
+                (_TRAIN_CSV, "train on labels of your own; it needs no events"),
+            )
         return (("leads train --all", "train a model version for each harm"),)
     serve = ("leads serve", "publish the trained versions and score over HTTP" if trained else "score over HTTP")
     return (
         serve,
-        ("leads queue", "show the leads") if counts.keys else ("leads keys create NAME", "create an API key"),
+        _after_serving(counts),
     )
+
+
+def _after_serving(counts: Counts) -> tuple[str, str]:
+    if not counts.keys:
+        return "leads keys create NAME", "create an API key"
+    if not counts.events:
+        return "leads ingest FILE", "append events to the log, to get leads"
+    return "leads queue", "show the leads"

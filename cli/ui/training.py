@@ -92,6 +92,8 @@ def retrain_harms(
             if not (found.is_due or force):
                 note(f"  {harm} is not due: {escape(found.why)}")
                 return None
+            reason = "is due" if found.is_due else "is not due, but --force was given"
+            note(f"  {harm} {reason}: {escape(found.why)}")
             promote, why = policy.retrain.promote, f"retrained: {found.why}"
             return _run(
                 harm, lambda tell: retrain(settings, policies, harm, promote=promote, why=why, on_progress=tell)

@@ -58,13 +58,18 @@ class Connector:
             kind = getattr(error, "error_code", type(error).__name__)
             raise Unavailable(f"MLflow can't be reached ({kind}).", field="LEADS_MLFLOW_URI", remedy=_REMEDY) from error
 
+    def exists(self) -> bool:
+        """Whether there is a registry: an embedded one is created by the first training."""
+        uri = self._settings.mlflow
+        return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+
     def _connect(self, *, create: bool) -> MlflowClient:
         from mlflow import MlflowClient
 
         uri = self._settings.mlflow
         path = Path(uri.removeprefix("sqlite:///"))
         if uri.startswith("sqlite:///"):
-            if not create and not path.is_file():
+            if not create and not self.exists():
                 raise Unavailable("There is no model registry yet.", field=str(path), remedy="Run: leads train --all")
             private_folder(path.parent)
         return MlflowClient(tracking_uri=uri, registry_uri=uri)

@@ -36,6 +36,10 @@ class MlflowRegistry:
         self._settings = settings
         self._mlflow = Connector(settings)
 
+    def exists(self) -> bool:
+        """Whether there is a registry: an embedded one is created by the first training."""
+        return self._mlflow.exists()
+
     def aliases(self, harm: str) -> dict[str, str]:
         """Version by alias (`champion`, `canary`, `challenger`); empty if the harm has no version."""
         with self._mlflow.client() as client:

@@ -19,6 +19,7 @@ from leads import corpora
 from leads.clock import Micros
 from leads.errors import NotEnoughData
 from leads.events import Subject
+from leads.messages.wording import counted
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
@@ -210,16 +211,17 @@ def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Lab
     for name, violating in (("violating", True), ("not violating", False)):
         groups = [row.group for row in rows if row.violating == violating]
         if len(groups) < MIN_OF_EACH:
-            missing.append(f"{MIN_OF_EACH - len(groups)} more that are {name}")
+            missing.append(counted(MIN_OF_EACH - len(groups), "more that is", "more that are") + f" {name}")
         elif (texts := len(set(groups))) < MIN_TEXTS:
-            missing.append(f"{MIN_TEXTS - texts} more different texts that are {name}")
+            of = counted(MIN_TEXTS - texts, "more different text that is", "more different texts that are")
+            missing.append(f"{of} {name}")
     if not missing:
         return
     positives, decisions = sum(row.violating for row in rows), sum(row.source == PLATFORM for row in rows)
     lacking = [key for key in policy.corpora if key.partition(":")[0] not in corpora.available(settings.corpora_dir)]
     hint = f" Corpora not found: {', '.join(lacking)} (set LEADS_CORPORA)." if lacking else ""
     raise NotEnoughData(
-        f"{harm} has {len(rows)} label{'s' * (len(rows) != 1)}, {positives} of them violating, {decisions} from "
+        f"{harm} has {counted(len(rows), 'label')}, {positives} of them violating, {decisions} from "
         f"decisions. Training needs {' and '.join(missing)}; the minimum is {MIN_OF_EACH} labels of each kind, on "
         f"{MIN_TEXTS} different texts.{hint}",
         field=harm,

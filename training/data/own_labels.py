@@ -14,7 +14,7 @@ from leads.clock import Micros
 from leads.errors import Conflict as ConflictError
 from leads.errors import InvalidInput, NotFound
 from leads.policies import Policies
-from leads.settings import Settings
+from leads.settings import POLICIES_FILE, Settings
 from leads.text import text_hash
 from training.data.label_files import (
     LabelFile,
@@ -184,15 +184,23 @@ def _check_harm(settings: Settings, policies: Policies, harm: str) -> None:
         raise NotFound(
             f"Harm {harm!r} not found.",
             field="HARM",
-            remedy=f"Use one of {', '.join(policies.harms)}. Or declare it: paste this below `harms:` in "
-            f"{settings.policies}, then set title, subject types and severity:\n\n{declaration(harm)}",
+            remedy=f"Use one of {', '.join(policies.harms)}. Or declare it: {_in_your_own_file(settings)}"
+            f"paste this below `harms:` there, then set title, subject types and severity:\n\n{declaration(harm)}",
         )
     if not policies.harms[harm].text:
         raise InvalidInput(
             f"The policy of {harm} doesn't use text, so it can't be trained with labelled texts.",
             field="HARM",
-            remedy=f"Ingest decisions on it instead, or remove `text: false` from it in {settings.policies}.",
+            remedy=f"Ingest decisions on it instead. Or {_in_your_own_file(settings)}remove `text: false` from it "
+            "there.",
         )
+
+
+def _in_your_own_file(settings: Settings) -> str:
+    """The first half of a remedy that changes policies: an update would replace the packaged file."""
+    if settings.policies.resolve() == POLICIES_FILE:
+        return f"copy {settings.policies} to a file of your own, set LEADS_POLICIES to its path, and "
+    return f"open {settings.policies}, and "
 
 
 def _name_taken(before: LabelFile) -> ConflictError:

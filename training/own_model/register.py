@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
 from leads.db.model_changes import CHALLENGER, current_actor
-from leads.errors import InvalidInput
+from leads.errors import Conflict, InvalidInput
 from models.thresholds import Thresholds
 from training.build import build
 from training.lifecycle.outcomes import ChangeReason
@@ -14,7 +16,7 @@ from training.own_model.checks import checked
 from training.own_model.labelled_split import LabelledSplit
 from training.report.evaluate import Evaluation
 from training.report.measure import Metrics, metrics_of
-from training.workspace import open_workspace
+from training.workspace import Workspace, open_workspace
 
 
 @dataclass(frozen=True, repr=False)
@@ -70,7 +72,7 @@ def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
     if not why:
         raise InvalidInput("Registering a version needs a reason.", field="why", remedy='Give one sentence: why="…".')
     own = checked(model, rows.columns, rows.calibration.X)
-    with open_workspace(rows.settings) as space:
+    with _workspace(rows) as space:
         data = restricted_data(rows.data, own)
         fitted = fitted_model(rows, own, data, why)
         same = space.registry.find(rows.harm, fitted.fingerprint)
@@ -94,6 +96,17 @@ def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
         (f"leads models promote {rows.harm} {number}", "make it champion if it passes the gate"),
     )
     return OwnVersion(rows.harm, number, settled.alias, settled.why, metrics, version.thresholds, steps)
+
+
+@contextmanager
+def _workspace(rows: LabelledSplit) -> Iterator[Workspace]:
+    with ExitStack() as opened:
+        try:
+            space = opened.enter_context(open_workspace(rows.settings))
+        except Conflict as error:
+            error.remedy = "Nothing was registered. When it has finished, call register again."
+            raise
+        yield space
 
 
 def _measured(test: Evaluation) -> str:

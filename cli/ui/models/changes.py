@@ -7,9 +7,10 @@ from contextlib import contextmanager
 
 from cli.ui.database import opened
 from cli.ui.models.gate import print_gate
-from cli.ui.models.versions import assemble_dataset
+from cli.ui.models.versions import assemble_dataset, rollbacks
 from cli.ui.terminal import console, escape, next_steps, note
 from cli.ui.worker import note_never_scored
+from leads.db.model_changes import CHAMPION
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
@@ -33,23 +34,23 @@ def promote(
         settled = lifecycle.promote(
             number, lambda: assemble_dataset(settings, policies, harm), reason, override=override
         )
+        champion, changes = lifecycle.registry.aliases(harm).get(CHAMPION), lifecycle.moves.history(harm)
     report = settled.gate
     assert report is not None
     print_gate(report)
-    if settled.alias != "champion":
-        note(f"[red]{harm} v{number} was not promoted.[/red] The champion stays.")
+    if settled.alias != CHAMPION:
+        stays = f"v{champion} stays champion." if champion else f"{harm} has no champion."
+        note(f"[red]{harm} v{number} was not promoted.[/red] {stays}")
+        other = (f"leads models compare {harm} {champion} {number}", "compare it with the champion")
         next_steps(
-            (f"leads models compare {harm} {report.champion or 'A'} {number}", "compare it with another version"),
+            other if champion else (f"leads models show {harm} {number}", "see its training data and metrics"),
             (f'leads models promote {harm} {number} --override --why "…"', "promote it anyway; kept in the history"),
         )
         return False
     overridden = "" if report.passed else " (gate overridden)"
     note(f"[green]v{number} is now champion of {harm}{overridden}.[/green] {_SOON}")
     note_never_scored(settings, policies, [harm])
-    next_steps(
-        (f"leads models rollback {harm}", "roll back to the previous champion"),
-        (f"leads models history {harm}", _HISTORY),
-    )
+    next_steps(*rollbacks(harm, changes, champion), (f"leads models history {harm}", _HISTORY))
     return True
 
 
@@ -61,11 +62,12 @@ def roll_back(settings: Settings, policies: Policies, harm: str, reason: ChangeR
     """
     with _lifecycle(settings, policies, harm) as lifecycle:
         moved = lifecycle.rollback(reason)
+        changes = lifecycle.moves.history(harm)
     _print_skipped(moved)
     replaced = f", replacing v{moved.before}" if moved.before else ""
     note(f"[green]v{moved.champion} is now champion of {harm}[/green]{replaced}. {_SOON}")
     steps = [
-        (f"leads models rollback {harm}", "go back one more"),
+        *rollbacks(harm, changes, moved.champion, "go back one more"),
         (f"leads models history {harm}", _HISTORY),
     ]
     if moved.before:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
-from cli.ui.database import opened
+from cli.ui.database import database_exists, opened
 from cli.ui.models import figures, rows
 from cli.ui.models.gate import print_gate
 from cli.ui.terminal import console, escape, next_steps, note, table
@@ -12,7 +12,7 @@ from features.offline.frames import point_in_time
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import reading
-from leads.db.model_changes import CANARY, CHAMPION, ModelChange
+from leads.db.model_changes import CANARY, CHAMPION, ModelChange, champions
 from leads.errors import ModelRefused
 from leads.policies import Policies
 from leads.settings import Settings
@@ -42,7 +42,7 @@ def show_versions(settings: Settings, policies: Policies) -> None:
     """List every harm's versions, newest first."""
     registry, retreats = MlflowRegistry(settings), _retreats(settings)
     listed, notes = [], []
-    for harm in policies.harms:
+    for harm in policies.harms if registry.exists() else ():
         aliases, changes = registry.aliases(harm), _history(settings, harm)
         gone = retreats.get((harm, aliases.get(CANARY, "")))
         for version in registry.versions(harm):
@@ -52,7 +52,10 @@ def show_versions(settings: Settings, policies: Policies) -> None:
             notes.append(f"The canary of {harm}, v{gone.version}, retreated {rows.retreated(gone)}")
     if not listed:
         note("No version is registered yet.")
-        next_steps(("leads train --all", "train a version for each harm"))
+        next_steps(
+            ("leads train --all", "train a version for each harm that has labels"),
+            ("leads train HARM --csv FILE --text COLUMN --label COLUMN", "train on labels of your own"),
+        )
         return
     console.print(table("Registered versions", _LISTED, listed, right=_LISTED[4:9], caption=_LISTED_CAPTION))
     for one in notes:
@@ -91,8 +94,15 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
     next_steps(
         (f"less {version.folder / manifest.CARD}", "read its model card"),
         (f"leads models history {harm}", "see who changed what"),
-        (f"leads models compare {harm} {number} OTHER", "compare it with another version on the same rows"),
+        *_comparisons(registry, harm, number),
     )
+
+
+def _comparisons(registry: VersionRegistry, harm: str, number: str) -> list[tuple[str, str]]:
+    """The step that compares a version with another one; none if it is the only one."""
+    if len(registry.versions(harm)) == 1:
+        return []
+    return [(f"leads models compare {harm} {number} OTHER", "compare it with another version on the same rows")]
 
 
 def _print_metrics(version: ModelVersion) -> None:
@@ -148,8 +158,9 @@ def show_history(settings: Settings, policies: Policies, harm: str) -> None:
         next_steps((f"leads train {harm}", "train a version"))
         return
     console.print(table(f"Changes to versions of {harm}", _CHANGES, [rows.changed(change) for change in changes]))
+    champion = MlflowRegistry(settings).aliases(harm).get(CHAMPION)
     next_steps(
-        (f"leads models rollback {harm}", "roll back to the previous champion"),
+        *rollbacks(harm, changes, champion),
         (f"leads models show {harm} VERSION", "see what the gate found about a version"),
     )
 
@@ -159,6 +170,14 @@ def assemble_dataset(settings: Settings, policies: Policies, harm: str) -> Datas
     config, policy = load_config(settings, harm), policies.harm(harm)
     with opened(settings) as engine:
         return dataset.assemble(settings, engine, harm, policy, config=config, frame=point_in_time, seed=SEED)
+
+
+def rollbacks(
+    harm: str, changes: Sequence[ModelChange], champion: str | None, what: str = "roll back to the previous champion"
+) -> list[tuple[str, str]]:
+    """The step that rolls back; none if no earlier champion is left."""
+    earlier = any(version != champion for version in champions(changes, champion))
+    return [(f"leads models rollback {harm}", what)] if earlier else []
 
 
 def _default(registry: VersionRegistry, aliases: Mapping[str, str], harm: str) -> str:
@@ -172,10 +191,14 @@ def _versions(settings: Settings, registry: VersionRegistry, harm: str) -> HarmV
 
 
 def _retreats(settings: Settings) -> dict[tuple[str, str], Retreat]:
+    if not database_exists(settings):
+        return {}
     with opened(settings, create=False) as engine, reading(engine) as connection:
         return canary_retreats.standing(connection)
 
 
 def _history(settings: Settings, harm: str) -> list[ModelChange]:
+    if not database_exists(settings):
+        return []
     with opened(settings, create=False) as engine, reading(engine) as connection:
         return model_changes.history(connection, harm)

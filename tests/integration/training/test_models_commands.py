@@ -23,7 +23,7 @@ from leads.errors import Conflict, LeadsError
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from models.registry.mlflow_registry import MlflowRegistry
-from models.registry.versions import RunRecord
+from models.registry.versions import CANARY_SHARE, RunRecord
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
 from training.config import SEED
@@ -177,6 +177,9 @@ def refused(result: Result) -> str:
 
 def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) -> None:
     registry = MlflowRegistry(home)
+    first = leads("promote", "spam", "2")
+    assert "spam v2 was not promoted. spam has no champion." in first.output
+    assert "leads models compare" not in first.output
     assert "champion" in said(leads("promote", "spam", "v1", "--by", "ana"))
     blocked = leads("promote", "spam", "2", "--by", "ana")
     assert blocked.exit_code == 1
@@ -185,6 +188,8 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
     assert "v1 (champion)" in blocked.output
     assert "v2 (candidate)" in blocked.output
     assert "--override" in blocked.output
+    assert "v1 stays champion." in blocked.output
+    assert "leads models compare spam 1 2" in blocked.output
     assert registry.aliases("spam") == {"champion": "1"}
 
     assert "--why" in refused(leads("promote", "spam", "2", "--override"))
@@ -195,7 +200,9 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
     assert "ben" in history
     assert "(gate" in history
 
-    assert "v1 is now champion" in said(leads("rollback", "spam", "--why", "the drill is over"))
+    rolled_back = said(leads("rollback", "spam", "--why", "the drill is over"))
+    assert "v1 is now champion" in rolled_back
+    assert "go back one more" not in rolled_back
     assert registry.aliases("spam") == {"champion": "1"}
     assert "no usable champion" in refused(leads("rollback", "spam"))
     assert "Retired spam v2." in said(leads("retire", "spam", "2", "--why", "no good"))
@@ -226,6 +233,9 @@ def test_a_canary_from_its_start_to_its_end(leads: Leads, home: Settings) -> Non
     assert "no canary" in refused(leads("canary", "spam", "--stop"))
     assert "serves 5% of subjects" in said(leads("canary", "spam", "2", "--why", "a look", "--by", "ana"))
     assert registry.aliases("spam") == {"champion": "1", "canary": "2"}
+    assert registry.tags_of("spam", "2")[CANARY_SHARE] == "0.05"
+    assert "serves 12.5% of subjects" in said(leads("canary", "spam", "2", "--share", "0.125"))
+    assert registry.tags_of("spam", "2")[CANARY_SHARE] == "0.125"
     listed = said(leads("list"))
     assert "canary" in listed
     assert "retreated" not in listed

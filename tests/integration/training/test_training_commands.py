@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,16 +13,19 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.ui.labels import imports
 from leads import clock
 from leads.db import drift_verdicts, event_log
 from leads.db.drift_verdicts import DriftVerdict
 from leads.db.engine import open_engine
-from leads.errors import LeadsError
+from leads.errors import Conflict, LeadsError
 from leads.events import DecisionMade, Event, ItemCreated, SubjectRef
+from leads.files import only_one
 from leads.policies import load_policies
 from leads.settings import load_settings
 from models.registry.mlflow_registry import MlflowRegistry
 from models.version import load
+from training.data.label_files import label_files
 from training.data.observations import observations
 from training.data.own_labels import Columns, import_labels
 from training.lifecycle.retraining import due
@@ -94,13 +98,20 @@ def test_from_a_file_of_ones_own_to_a_challenger_that_can_be_promoted(home: Path
     settings = load_settings()
     registry = MlflowRegistry(settings)
     assert registry.aliases("my_harm") == {"challenger": "1"}
+    assert "leads models promote my_harm 1" in said(run("status"))
+    assert "compare my_harm" not in said(run("models", "show", "my_harm", "1"))
     version = load(registry.fetch("my_harm", "1", tmp_path / "fetched"))
     bad, fine = version.score(
         np.full((2, len(version.contract.columns)), np.nan, dtype=np.float32), ["subscribe free click", "lovely song"]
     ).score
     assert bad > 0.6 > 0.3 > fine
-    assert run("models", "promote", "my_harm", "1").exit_code == 0
+    promoted = run("models", "promote", "my_harm", "1")
+    assert promoted.exit_code == 0
+    assert "rollback" not in said(promoted) + said(run("models", "history", "my_harm"))
     assert registry.aliases("my_harm") == {"champion": "1"}
+    status = said(run("status"))
+    assert "leads serve publish the trained versions and score over HTTP leads keys create NAME" in status
+    assert "simulate" not in status
     # What was imported once is learned from again; nothing is new, so nothing is trained.
     again = run("train", "my_harm")
     assert "same data and configuration as v1" in said(again)
@@ -143,7 +154,14 @@ def test_retraining_shows_champion_and_candidate_on_the_same_rows(home: Path) ->
     columns = Columns("comment", "is_bad", time="when")
     import_labels(settings, load_policies(settings.policies), "my_harm", more, columns)
     shown = said(run("retrain", "my_harm"))
-    for word in ("v1 (champion)", "v2 (candidate)", "average precision", "calibration error (ECE)", "p-value"):
+    for word in (
+        "my_harm is due: 300 labels are new since version 1",
+        "v1 (champion)",
+        "v2 (candidate)",
+        "average precision",
+        "calibration error (ECE)",
+        "p-value",
+    ):
         assert word in shown
 
 
@@ -295,6 +313,38 @@ def test_versions_are_never_compared_on_rows_that_one_of_them_was_trained_on(hom
     assert "v2 and v3 on 80 held-out rows" in compared
     promoted = run("models", "promote", "my_harm", "2")
     assert "60 more were left out" in said(promoted)
+
+
+def test_while_another_process_trains_nothing_is_imported(home: Path) -> None:
+    settings = load_settings()
+    with only_one(settings.root / "training.lock", what="training"):
+        refused = first_training(home)
+    assert isinstance(refused.exception, Conflict)
+    assert str(refused.exception).endswith(
+        "Another process is training. Nothing was imported. When it has finished, run the same command again."
+    )
+    assert label_files(settings, "my_harm") == []
+
+
+def test_a_training_that_begins_during_the_import_is_named_with_what_was_kept(
+    home: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = load_settings()
+    lock = only_one(settings.root / "training.lock", what="training")
+    original = imports.import_file
+
+    def slow(*given: Any, **named: Any) -> Any:
+        made = original(*given, **named)
+        lock.__enter__()
+        return made
+
+    monkeypatch.setattr(imports, "import_file", slow)
+    refused = first_training(home)
+    lock.__exit__(None, None, None)
+    assert str(refused.exception).endswith(
+        "Another process is training. The labels were imported. When it has finished, run: leads train my_harm"
+    )
+    assert [file.name for file in label_files(settings, "my_harm")] == ["mine"]
 
 
 def test_sixty_rows_of_one_date_sorted_by_label_are_enough(home: Path) -> None:

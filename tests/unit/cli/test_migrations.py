@@ -57,7 +57,7 @@ READERS = [
 ]
 
 
-@pytest.mark.parametrize("words", READERS, ids=" ".join)
+@pytest.mark.parametrize("words", [words for words in READERS if words[0] != "models"], ids=" ".join)
 def test_without_a_database_readers_say_what_to_run(home: Settings, words: tuple[str, ...]) -> None:
     result = run(*words)
     assert isinstance(result.exception, ConfigurationError)
@@ -68,8 +68,29 @@ def test_without_a_database_readers_say_what_to_run(home: Settings, words: tuple
 def test_without_a_database_status_shows_where_to_start(home: Settings) -> None:
     result = run("status")
     assert result.exit_code == 0
-    for part in ("There is no database yet", "Corpora: turned off", "leads demo", "leads migrate"):
+    for part in (
+        "There is no database yet",
+        "Corpora: turned off",
+        "leads demo",
+        "leads train HARM --csv",
+        "leads migrate",
+    ):
         assert part in result.output
+    assert not home.root.exists()
+
+
+@pytest.mark.parametrize(
+    ("words", "empty"),
+    [
+        (("models", "list"), "No version is registered yet."),
+        (("models", "history", "spam"), "There are no changes to versions of spam yet."),
+    ],
+)
+def test_without_a_database_there_are_no_versions_yet(home: Settings, words: tuple[str, ...], empty: str) -> None:
+    result = run(*words)
+    assert result.exit_code == 0
+    assert empty in result.output
+    assert "leads train" in result.output
     assert not home.root.exists()
 
 

@@ -292,7 +292,7 @@ def test_what_is_missing_is_said_before_anything_is_split(home: Settings, log: E
     own_file(home, [(f"text {i}", i < 12, "2026-01-01") for i in range(41)])
     with pytest.raises(NotEnoughData, match="41 labels, 12 of them violating") as caught:
         dataset(home, log, Frames(), ALONE)
-    assert "18 more that are violating and 1 more that are not violating" in caught.value.message
+    assert "18 more that are violating and 1 more that is not violating" in caught.value.message
     assert "latest" not in caught.value.message
 
 

@@ -262,9 +262,14 @@ def test_an_undeclared_harm_comes_with_what_declares_it(settings: Settings, path
         import_labels(settings, POLICIES, "gambling_ads", path, TWO)
     snippet = declaration("gambling_ads")
     assert snippet in (caught.value.remedy or "")
+    # The packaged file isn't edited: an update replaces it.
+    assert f"copy {POLICIES_FILE} to a file of your own, set LEADS_POLICIES to its path" in (caught.value.remedy or "")
     declared = tmp_path / "policies.yaml"
     declared.write_text((POLICIES_FILE).read_text().replace("harms:\n", f"harms:\n{snippet}", 1))
     policies = load_policies(declared)
+    with pytest.raises(NotFound) as caught:
+        import_labels(settings.model_copy(update={"policies": declared}), POLICIES, "gambling_ads", path, TWO)
+    assert f"open {declared}, and paste this below `harms:` there" in (caught.value.remedy or "")
     assert policies.harms["gambling_ads"].title == "Gambling ads"
     assert import_labels(settings, policies, "gambling_ads", path, TWO).rows == 1
 
@@ -359,3 +364,31 @@ def test_importing_many_conflicts_shows_some_and_how_to_see_all(
     said = capsys.readouterr().out
     assert "50 texts with both labels" in said
     assert "… and 30 more: leads labels show spam file_1" in said
+
+
+def test_every_fault_is_named_with_line_column_and_fix(settings: Settings, path: Path) -> None:
+    lines = [
+        "text,label,at,w", f"{SECRET},1,2026-01-01,1", f"{SECRET},maybe,13.13.2026,-1", f"{SECRET},1", f"{SECRET},0,,2",
+        f"{SECRET},perhaps,,",
+    ]  # fmt: skip
+    with pytest.raises(InvalidInput) as caught:
+        keep(settings, path, "\n".join(lines) + "\n", Columns("text", "label", time="at", weight="w"))
+    error = caught.value
+    assert error.message == "Column 'label': 'maybe' is not a verdict. In all, 5 faults were found."
+    assert (error.field, error.remedy and error.remedy.endswith("Nothing was imported.")) == (f"{path}:3", True)
+    assert [fault.field for fault in error.faults] == [f"{path}:{line}" for line in (3, 3, 3, 4, 6)]
+    said = [fault.message for fault in error.faults]
+    assert said[0] == "Column 'label': 'maybe' is not a verdict."
+    assert said[1].startswith("Column 'at': '13.13.2026' is not a timestamp. Use ISO 8601, for example ")
+    assert said[2].startswith("Column 'w': '-1' is not a weight. Use a number above 0")
+    assert said[3].startswith("The row has 2 fields, but the header names 4 columns. Quote fields")
+    assert said[4] == "Column 'label': 'perhaps' is not a verdict."
+    assert SECRET not in str(error) + " ".join(said)
+    assert imported(settings, "spam") == []
+
+
+def test_of_many_faults_the_first_20_are_named(settings: Settings, path: Path) -> None:
+    broken = "".join(f"words,{i}\n" for i in range(2, 1_002)) + 'words,"1\n'
+    with pytest.raises(InvalidInput, match=r"In all, 1,001 faults were found; the first 20 are listed\.") as caught:
+        keep(settings, path, f"text,label\n{broken}", Columns("text", "label"))
+    assert [fault.field for fault in caught.value.faults] == [f"{path}:{line}" for line in range(2, 22)]

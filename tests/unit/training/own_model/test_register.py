@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 import xgboost
 
-from leads.errors import ConfigurationError, InvalidInput, NotEnoughData, NotFound
+from leads.errors import ConfigurationError, Conflict, InvalidInput, NotEnoughData, NotFound
+from leads.files import only_one
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
+from models import manifest, training_rows
 from models.manifest import TEXT_SCORE
 from models.registry.mlflow_registry import MlflowRegistry
 from models.version import ModelVersion, load
@@ -333,3 +335,25 @@ def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> 
     monkeypatch.setenv("LEADS_ENCODER", "nothing")
     with pytest.raises(ConfigurationError, match="LEADS_ENCODER"):
         own_model.labelled("spam")
+
+
+def test_while_another_process_trains_nothing_is_registered(
+    rows: LabelledSplit, model: xgboost.XGBClassifier, registered: OwnVersion
+) -> None:
+    before = len(MlflowRegistry(rows.settings).versions("spam"))
+    lock = only_one(rows.settings.root / "training.lock", what="training")
+    with lock, pytest.raises(Conflict, match="Another process is training") as caught:
+        own_model.register(rows, model, why="Another one.")
+    assert caught.value.remedy == "Nothing was registered. When it has finished, call register again."
+    assert len(MlflowRegistry(rows.settings).versions("spam")) == before
+
+
+def test_a_model_of_ones_own_records_every_row_that_it_could_have_learned_from(
+    rows: LabelledSplit, fetched: ModelVersion
+) -> None:
+    its = training_rows.read(fetched)
+    assert its is not None
+    learned = np.concatenate((rows.train.at, rows.calibration.at))
+    assert np.array_equal(its, np.unique(rows.data.groups[learned]))
+    assert not np.isin(rows.data.groups[rows.test.at], its).any()
+    assert manifest.TRAINED_ON in manifest.read_manifest(fetched.folder).files
