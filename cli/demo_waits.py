@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import subprocess
 import time
+from collections.abc import Callable
 
 from sqlalchemy.engine import Engine
 
@@ -47,23 +48,29 @@ def wait_until_ready(client: Client, url: str, service: subprocess.Popen[bytes],
     raise Unavailable(f"The service {problem}.", remedy=f"See the logs in {settings.root / 'logs'}. {_RESUME}")
 
 
-def wait_until_scored(settings: Settings, *, patience_s: float = _SCORING_S) -> None:
+def wait_until_scored(
+    settings: Settings,
+    *,
+    patience_s: float = _SCORING_S,
+    timer: Callable[[], float] = time.monotonic,
+    sleep: Callable[[float], None] = time.sleep,
+) -> None:
     """Wait until the worker has scored everything that is in the log now, as long as it gets further.
 
     Raises:
         Unavailable: it got no further for `patience_s` seconds.
     """
-    began, patience = time.monotonic(), Patience(patience_s)
+    began, patience = timer(), Patience(patience_s, timer=timer)
     with opened(settings) as engine, progress("events scored") as tell:
         while True:
             head, scored = _scored(engine, settings)
             if scored >= head:
-                note(f"  All {head:,} events are processed and scored after {time.monotonic() - began:.0f} s.")
+                note(f"  All {head:,} events are processed and scored after {timer() - began:.0f} s.")
                 return
             if patience.lost((scored, folded_up_to(settings))):
                 break
             tell(scored, head)
-            time.sleep(_POLL_S)
+            sleep(_POLL_S)
     raise Unavailable(
         f"The worker has scored {scored:,} of {head:,} events, and made no progress for {patience_s:.0f} s.",
         remedy=f"See {settings.root / 'logs' / 'worker.log'}. {_RESUME}",

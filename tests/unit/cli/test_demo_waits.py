@@ -24,14 +24,12 @@ def test_a_slow_worker_is_waited_for_and_one_that_stands_still_is_not(
         now, scored = now + 50.0, min(scored + 1, stops_at)
 
     monkeypatch.setattr(demo_waits, "_scored", lambda *_: (40, scored))
-    monkeypatch.setattr(demo_waits.time, "sleep", works)
-    monkeypatch.setattr(demo_waits.time, "monotonic", lambda: now)
     stops_at = 40
-    wait_until_scored(settings)
+    wait_until_scored(settings, timer=lambda: now, sleep=works)
     assert "All 40 events are processed and scored after 2000 s." in capsys.readouterr().out
     now, scored, stops_at = 0.0, 0, 30
     message = "The worker has scored 30 of 40 events, and made no progress for 120 s."
     with pytest.raises(Unavailable, match=re.escape(message)) as caught:
-        wait_until_scored(settings)
+        wait_until_scored(settings, timer=lambda: now, sleep=works)
     assert "run the same command again: it goes on where it stopped" in (caught.value.remedy or "")
     assert now == 1_650

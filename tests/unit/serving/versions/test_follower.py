@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -22,7 +23,7 @@ from models.version import ModelVersion, load
 from models.write import write_version
 from serving.versions.follower import RETRY_REFUSED_S, Follower, run
 from serving.versions.published import PublishedVersions
-from serving.versions.published_state import HarmState, PublishedState, read_state, write_state
+from serving.versions.published_state import HarmState, PublishedState, read_state, verified_so_far, write_state
 from serving.versions.verification import check_contract
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 
@@ -99,7 +100,7 @@ def test_the_follower_publishes_the_version_the_alias_points_to(
     raw = json.loads((settings.published_dir / "state.json").read_text())
     assert raw["harms"]["spam"] == {
         "champion": "1", "refused": {}, "aliases": {"champion": "1"}, "canary": None, "challenger": None,
-        "previous": None,
+        "previous": None, "canary_share": None,
     }  # fmt: skip
     published.refresh()
     assert all_answer(published)
@@ -378,3 +379,19 @@ def test_changed_policies_are_logged_once_and_the_published_state_names_those_in
         assert len(said) == logged, said
     assert said[0] == f"{path} has changed: restart the service to apply it"
     assert "goes on with the policies that it read at its start" in said[1]
+
+
+def test_every_version_that_is_fetched_or_verified_is_progress(settings: Settings, registry: FakeRegistry) -> None:
+    """A worker waits for the follower as long as there is some, however slow the machine is."""
+    seen: list[object] = [verified_so_far(settings.published_dir)]
+    registry.register("spam", "1")
+    registry.register("sexism", "1")
+
+    def loads(folder: Path) -> ModelVersion:
+        seen.append(verified_so_far(settings.published_dir))
+        return load(folder)
+
+    Follower(settings, POLICIES, registry, load_=loads).step()
+    Follower(settings, POLICIES, registry, load_=loads).step()
+    assert len(seen) == 5
+    assert all(before != after for before, after in itertools.pairwise(seen))
