@@ -36,9 +36,7 @@ def wait_until_ready(client: Client, url: str, service: subprocess.Popen[bytes],
     """
     began, patience = time.monotonic(), Patience(_STARTING_S)
     with opened(settings) as engine, console.status("starting"):
-        while service.poll() is None and not patience.lost(
-            (verified_so_far(settings.published_dir), _scored(engine, settings))
-        ):
+        while service.poll() is None and not patience.lost((_scored(engine, settings), _processed_so_far(settings))):
             if client.ready():
                 note(f"  Ready on {url} after {time.monotonic() - began:.0f} s.")
                 return
@@ -67,7 +65,7 @@ def wait_until_scored(
             if scored >= head:
                 note(f"  All {head:,} events are processed and scored after {timer() - began:.0f} s.")
                 return
-            if patience.lost((scored, folded_up_to(settings))):
+            if patience.lost((scored, _processed_so_far(settings))):
                 break
             tell(scored, head)
             sleep(_POLL_S)
@@ -83,6 +81,6 @@ def _scored(engine: Engine, settings: Settings) -> tuple[int, int]:
         return event_log.head(connection).offset, cursors.scored(connection, settings.partitions)
 
 
-def _started_so_far(engine: Engine, settings: Settings) -> object:
-    """Changes while the service starts, with what the follower verifies and the worker scores."""
-    return verified_so_far(settings.published_dir), _scored(engine, settings)
+def _processed_so_far(settings: Settings) -> object:
+    """Changes with the versions that the follower verifies and the events that the worker computes features from."""
+    return verified_so_far(settings.published_dir), folded_up_to(settings)
