@@ -207,7 +207,7 @@ def test_tuning_keeps_what_it_finds_in_a_file(home: Path) -> None:
     ("words", "message"),
     [
         (["train", "my_harm", "--text", "x"], "--csv"),
-        (["train", "--csv", "x.csv", "--text", "a", "--label", "b"], "Name the one harm"),
+        (["train", "--csv", "x.csv", "--text", "a", "--label", "b"], "Name one harm"),
         (["train", "my_harm", "--csv", "x.csv"], "columns"),
         (["train", "my_harm", "--replace"], "--csv"),
         (["train"], "--all"),
