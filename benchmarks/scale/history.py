@@ -54,9 +54,7 @@ def on_sqlite(quick: bool) -> list[Measure]:
     sizes = sorted(memory)
     found += [
         at_most("cost of folding an event, exponent", exponent(seconds), "", _MOST_EXPONENT),
-        at_most(
-            "memory while folding, last size against the one before", memory[sizes[-1]] / memory[sizes[-2]], "", 1.1
-        ),
+        at_most("memory while folding, ratio of the last two sizes", memory[sizes[-1]] / memory[sizes[-2]], "", 1.1),
     ]
     return found
 

@@ -85,6 +85,7 @@ def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
         "POST /plays": [("/plays", {"plays": [{"subject": REF, "accountId": "a1", "seconds": 1}]})],
         "GET /models": [("/models", None)],
         "GET /leads": [("/leads", None), ("/leads?state=any", None), ("/leads?harm=nope", None)],
+        "GET /leads/stats": [("/leads/stats", None)],
         "GET /leads/{lead_id}": [(f"/leads/{lead}", None)],
         "GET /leads/{lead_id}/audit": [(f"/leads/{lead}/audit", None)],
         "POST /leads/claim": [("/leads/claim", {"reviewer": "r1", "n": 9, **body}) for body in named],
