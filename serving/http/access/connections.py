@@ -22,15 +22,16 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from serving.http import problems
 from serving.http.access.authentication import KEY
-from serving.http.bodies import HEADERS_TOO_LARGE, MAX_HEADER_BYTES, MAX_HEADER_LINES, MAX_TARGET_BYTES
+from serving.http.bodies import HEADERS_TOO_LARGE, MAX_BODY_BYTES, MAX_HEADER_BYTES, MAX_HEADER_LINES, MAX_TARGET_BYTES
 from serving.http.responses import secured
 from serving.observe.metrics import process_metrics
 
 # Request line and headers, with their separators. Larger ones than the API accepts, so that it can say so.
 MAX_HEAD_BYTES = 2 * (MAX_HEADER_BYTES + MAX_TARGET_BYTES)
 HEAD_S = 10.0
-# For the rest of a request that already has its response, for example because its key is invalid.
+# For the rest of a request that already has its response, for example because its key is invalid: time, and bytes.
 REST_S = 5.0
+MAX_REST_BYTES = 2 * MAX_BODY_BYTES
 MAX_WITHOUT_KEY = 512
 # Requests that wait for their turn behind the one that is being answered. One more piece may be parsed beyond that.
 MAX_PIPELINED = 8
@@ -87,6 +88,7 @@ class LimitedProtocol(HttpToolsProtocol):
         self._unparsed = memoryview(b"")
         # The last response is sent; what still arrives is dropped.
         self._dropping = False
+        self._dropped = 0
         self._deadline: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
@@ -107,6 +109,11 @@ class LimitedProtocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if not self._dropping:
             self._parse(memoryview(bytes(self._unparsed) + data if self._unparsed else data))
+            return
+        self._dropped += len(data)
+        if self._dropped > MAX_REST_BYTES:
+            process_metrics().connection_closed("rest_size")
+            self.transport.abort()
 
     def _parse(self, data: memoryview) -> None:
         """Parse as much as few enough requests wait for their turn, and keep the rest."""
