@@ -28,6 +28,8 @@ from models.text.ngrams import grams
 from models.text.sentence import MODEL_FOLDER, PACKAGE
 from serving.scoring.text_cache import TextColumn
 
+pytestmark = pytest.mark.slow
+
 SHORT, TIMES = 2_500, 8
 # Linear work takes 8 times as long, quadratic work 64 times.
 FACTOR = 24

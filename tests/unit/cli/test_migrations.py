@@ -13,6 +13,8 @@ from leads.db.engine import newest_revision, schema_revision, unchecked_engine, 
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
 
+pytestmark = pytest.mark.slow
+
 OLD = "0004"
 EVENT = (
     b'{"id":"e1","occurred_at":1767225600000000,'

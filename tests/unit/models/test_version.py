@@ -17,6 +17,8 @@ from models import manifest
 from models.golden import GoldenRows
 from models.version import ModelVersion, load
 
+pytestmark = pytest.mark.slow
+
 Write = Callable[..., ModelVersion]
 
 

@@ -18,6 +18,8 @@ from leads.events import DecisionMade, ItemCreated, Played, RecordedEvent, Signa
 from simulation.config import HARMS_BY_TYPE, Period, SimulationConfig, preset
 from simulation.history import SimulationManifest, load_manifest, simulate
 
+pytestmark = pytest.mark.slow
+
 CONFIG = msgspec.structs.replace(
     preset("small", seed=3), periods=(Period("history", 10), Period("change", 2, changed=True))
 )

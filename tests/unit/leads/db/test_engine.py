@@ -30,6 +30,8 @@ from leads.errors import ConfigurationError, Unavailable
 from leads.processes import python
 from leads.settings import PACKAGES, Settings, load_settings
 
+pytestmark = pytest.mark.slow
+
 OLD = "0004"
 NEWER = "9000"
 

@@ -29,6 +29,8 @@ from serving.runtime import Runtime
 from serving.scoring.stages import Stages
 from tests.support.serving.world import Http, make_stack, point_to
 
+pytestmark = pytest.mark.slow
+
 _log = logging.getLogger("test.inside")
 
 

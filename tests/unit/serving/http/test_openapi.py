@@ -29,6 +29,8 @@ from serving.scoring.reasons import Reason
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import Http, make_stack
 
+pytestmark = pytest.mark.slow
+
 JSON, PROBLEM = "application/json", "application/problem+json"
 WITHOUT_404 = {"GET /models", "GET /leads/stats", "GET /reviews", "POST /items", "POST /plays"}
 ALWAYS = {"401", "429", "431", "503", "default"}

@@ -24,6 +24,8 @@ from serving.http.routes import create_app
 from serving.runtime import Runtime
 from tests.support.serving.world import Http
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def portal() -> Iterator[BlockingPortal]:

@@ -409,6 +409,7 @@ BAD: list[tuple[str, bytes | dict[str, Any], int, str | None]] = [
 ]  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", range(len(BAD)), ids=[f"{case[0]}-{i}" for i, case in enumerate(BAD)])
 def test_bad_input_is_one_clear_problem_and_changes_nothing(
     client: Http, engine: Engine, caplog: pytest.LogCaptureFixture, case: int

@@ -27,6 +27,8 @@ from serving.queue.reopening import decided_pairs
 from serving.queue.settling import settle
 from training.data.labels import decided
 
+pytestmark = pytest.mark.slow
+
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 QUEUE = QueuePolicy()
 SUBJECT = Subject("comment", "c1")

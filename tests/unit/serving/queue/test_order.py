@@ -17,6 +17,8 @@ from leads.policies import QueuePolicy
 from serving.queue import order, queue
 from tests.support.serving.queue_world import START, QueueWorld, lead_of
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def world(any_engine: Engine) -> QueueWorld:

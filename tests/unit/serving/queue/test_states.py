@@ -17,6 +17,8 @@ from leads.errors import Conflict, NotFound
 from serving.queue import states
 from tests.support.serving.queue_world import QueueWorld, lead_of
 
+pytestmark = pytest.mark.slow
+
 IDS = [f"c{i}" for i in range(12)]
 REVIEWERS = ("ann", "bob")
 HARMS = ("spam", "sexism")

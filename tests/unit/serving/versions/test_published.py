@@ -19,6 +19,8 @@ from models.version import ModelVersion, load
 from serving.versions.published import RETRY_REFUSED_S, PublishedVersions
 from tests.support.serving.world import POLICIES, all_answer, point_to, publish
 
+pytestmark = pytest.mark.slow
+
 
 class Loads:
     """`models.version.load` that records what it loaded."""

@@ -29,6 +29,8 @@ from training.data.split import folds
 from training.fit.model import draft, fit
 from training.fit.text import count_texts
 
+pytestmark = pytest.mark.slow
+
 CONTRACT = contract_for(text=True)
 HARMS = ("spam", "identity_hate", "sexism", "harassment")
 SPAM = ("Subscribe to my channel", "free gift cards here", "earn cash from home", "visit www.example.com now")

@@ -277,6 +277,7 @@ def test_texts_of_a_corpus_that_are_in_a_file_are_left_to_the_file(home: Setting
     assert [row.violating for row in made.rows if row.text == "comment number 8"] == [True]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["", "2026-01-01"])
 def test_similar_small_files_all_train(home: Settings, log: Engine, at: str) -> None:
     """Sorted by label, without times or all of one date: neither kind is ever missing on a side of the split."""

@@ -246,6 +246,7 @@ def test_texts_longer_than_the_csv_modules_limit_are_read(settings: Settings, pa
     assert csv.field_size_limit() == before
 
 
+@pytest.mark.slow
 def test_many_rows_come_back_in_order(settings: Settings, path: Path) -> None:
     told: list[tuple[int, int]] = []
     path.write_text("text,label\n" + "".join(f"text {i},{i % 2}\n" for i in range(45_000)))

@@ -8,6 +8,8 @@ import pytest
 from training.fit.calibrate import fit_calibrator
 from training.report.calibration import by_chance
 
+pytestmark = pytest.mark.slow
+
 
 def world(n: int, seed: int, log_odds: Callable[[np.ndarray], np.ndarray]) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     random = np.random.default_rng(seed)

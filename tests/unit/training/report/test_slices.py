@@ -12,6 +12,8 @@ import pytest
 from training.report import slices
 from training.report.slices import Slice, behind, dimensions, markdown, roc_auc
 
+pytestmark = pytest.mark.slow
+
 
 class World(NamedTuple):
     """n scores, labels whose chance is the score, and which of two sources each row is from."""

@@ -25,6 +25,8 @@ from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from tests.support.serving.world import POLICIES, Http, make_runtime, point_to, publish
 
+pytestmark = pytest.mark.slow
+
 OWN = "spam"
 OTHERS = sorted(set(POLICIES.harms) - {OWN})
 REF = {"id": "c1", "typeId": "comment"}
