@@ -111,7 +111,7 @@ class _Located:
         self._locate("device", [device for (device,) in devices])
 
     def packed(self, folder: Path | None = None) -> dict[str, Matrix]:
-        """Every role's rows (n, width), NaN where there is none; kept in files in the folder, if one is given."""
+        """The rows of each role (n, width), NaN for missing ones. With a folder, they are kept in files there."""
         packed = missing(self._n) if folder is None else {role: self._file(folder, role) for role in ROLES}
         for role, layout in ROLES.items():
             read_packed(layout, self._places[role], packed[role])

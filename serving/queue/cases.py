@@ -9,15 +9,15 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from leads.content import ref_of
-from leads.db import subject_events
-from leads.db.items import current_contents, judged_contents, named_contents
+from leads.db.items import current_contents, named_contents
 from leads.db.tables import leads
 from leads.errors import Conflict, NotFound
-from leads.events import ContentRef, LoggedEvent, Subject, decision_of
+from leads.events import ContentRef, LoggedEvent, Subject
 from leads_client.fields import DecidedBy, Verdict
 from serving.queue import reviews
 from serving.queue.leads_table import Actor, Lead, lead_id
 from serving.queue.reviews import Review
+from serving.queue.settling import decisions_on
 
 
 class Ruling(NamedTuple):
@@ -67,13 +67,7 @@ def read_case(connection: Connection, subject: Subject, harm: str, lead: Lead | 
             remedy="Send the `contentVersion` that came with the lead, unchanged.",
         )
     after = _reopened_after(connection, lead_id(subject, harm)) if lead else 0
-    past = [
-        logged
-        for logged in subject_events.decisions(connection, [subject]).get(subject, [])
-        if decision_of(logged).harm == harm and logged.offset > after
-    ]
-    judged = judged_contents(connection, past)
-    past = [logged for logged in past if judged[logged.offset].hash == about.hash]
+    past = decisions_on(connection, subject, harm, about, after=after)
     return Case(subject, harm, lead, past, review, about, held)
 
 
@@ -95,7 +89,7 @@ def _review(connection: Connection, subject: Subject, harm: str, ruling: Ruling)
             field="/reviewId",
             remedy="Send the `reviewId` that came with the claim, or leave it out.",
         )
-    if review.state not in ("decided", "escalated"):
+    if not review.has_verdict:
         return review
     if ruling.appeal:
         # It is over. The appeal is a look of its own.

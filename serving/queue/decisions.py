@@ -17,7 +17,7 @@ from leads import clock
 from leads.clock import Clock, Micros
 from leads.content import to_token
 from leads.db import event_log
-from leads.errors import Conflict, InvalidInput, NotFound
+from leads.errors import Conflict, NotFound
 from leads.events import ContentRef, DecisionMade, Event, Subject, SubjectRef, decision_of
 from leads.policies import Policies
 from leads.rules import standing_decision
@@ -71,12 +71,8 @@ def decide_subject(
         Conflict: another reviewer has claimed its lead, its content has changed, or it was decided differently and this
             isn't an appeal.
     """
-    if subject.type_id not in policies.harm(harm, field="/harm").subject_types:
-        raise InvalidInput(
-            f"{harm} doesn't apply to subjects of type {subject.type_id!r}.",
-            field="/subject/typeId",
-            remedy=f"It applies to: {', '.join(policies.harm(harm).subject_types)}.",
-        )
+    policies.harm(harm, field="/harm")
+    policies.check_type(harm, subject.type_id, field="/subject/typeId")
     event_log.lock_head(connection)
     lead = find_lead(connection, lead_id(subject, harm), queue=policies.queue, now=clock_(), lock=True)
     case = read_case(connection, subject, harm, lead, ruling)
@@ -91,7 +87,7 @@ def decide_subject(
 
 def _decide(connection: Connection, case: Case, ruling: Ruling, clock_: Clock) -> Decided:
     subject, harm, lead = case.subject, case.harm, case.lead
-    if case.review and case.review.state in ("decided", "escalated"):
+    if case.review and case.review.has_verdict:
         lead = _follow(connection, case, clock_())
         return Decided(subject, harm, ruling, case.judged, lead, case.review.id, repeated=True)
     last = decision_of(case.past[-1]) if case.past else None

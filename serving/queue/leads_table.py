@@ -151,7 +151,7 @@ def write_audit(connection: Connection, entries: Sequence[AuditEntry]) -> None:
 
 
 def read_audit(connection: Connection, id_: str) -> list[AuditEntry]:
-    """The newest entries of a lead's audit trail, oldest first; empty if there are none."""
+    """The newest entries of a lead's audit trail, oldest first."""
     query = sa.select(audit).where(audit.c.lead_id == id_).order_by(audit.c.seq.desc()).limit(_MAX_AUDIT)
     return [
         AuditEntry(

@@ -156,8 +156,8 @@ def _give_back(
     closed: dict[str, LoggedEvent] = {}
     for lead in claimed:
         past = decided.get((lead.subject, lead.harm))
-        if past and past.reopening is None and past.standing:
-            closed[lead.id] = past.standing
+        if past and past.settles:
+            closed[lead.id] = past.settles
     free = {"claimed_by": None, "lease_until": None}
     move(connection, changes, [lead.id for lead in low], "withdrawn", **free)
     detail = {"why": "score fell while it was claimed"}

@@ -178,8 +178,8 @@ def _close_decided(step: _Step, changed: dict[str, Offer], stored: dict[str, Any
     decided = decided_pairs(step.connection, [offer_.pair for offer_ in open_.values()], step.queue)
     for id_, offer_ in open_.items():
         past = decided.get(offer_.pair)
-        if past and past.reopening is None and past.standing:
-            close_decided(step.connection, step.changes, id_, past.standing, step.now)
+        if past and past.settles:
+            close_decided(step.connection, step.changes, id_, past.settles, step.now)
 
 
 def _update(step: _Step, changed: dict[str, Offer], stored: dict[str, Any]) -> int:

@@ -44,6 +44,11 @@ class Past(NamedTuple):
     reopening: Reopening | None
     standing: LoggedEvent | None
 
+    @property
+    def settles(self) -> LoggedEvent | None:
+        """The decision that leaves nothing to judge; None if there is something."""
+        return self.standing if self.reopening is None else None
+
 
 def decided_pairs(connection: Connection, pairs: Collection[Pair], queue: QueuePolicy) -> dict[Pair, Past]:
     """The pairs among these that were decided, about this content or an earlier one."""

@@ -44,6 +44,11 @@ class Review(NamedTuple):
     fence: int
     verdict: Verdict | None = None
 
+    @property
+    def has_verdict(self) -> bool:
+        """Whether it ended with a verdict, so that it can't decide anything more."""
+        return self.state in ("decided", "escalated")
+
 
 def start(
     connection: Connection,

@@ -12,7 +12,7 @@ from leads.content import ref_of
 from leads.db import subject_events
 from leads.db.items import current_contents, judged_contents
 from leads.db.tables import leads
-from leads.events import LoggedEvent, Subject, decision_of
+from leads.events import ContentRef, LoggedEvent, Subject, decision_of
 from leads.rules import standing_decision
 from leads_client.fields import Verdict
 from serving.queue import reviews
@@ -41,7 +41,9 @@ def _settle(connection: Connection, changes: Counts, logged: LoggedEvent) -> boo
     lead = connection.execute(sa.select(leads).where(leads.c.id == id_)).first()
     if lead is None or lead.state not in ("open", "claimed", "decided"):
         return False
-    about = _about_held(connection, body.subject.subject, body.harm, after=lead.reopened_after or 0)
+    subject = body.subject.subject
+    held = ref_of(current_contents(connection, [subject]).get(subject))
+    about = decisions_on(connection, subject, body.harm, held, after=lead.reopened_after or 0)
     if logged.offset not in [one.offset for one in about]:
         return False
     standing = standing_decision(about)
@@ -54,16 +56,17 @@ def _settle(connection: Connection, changes: Counts, logged: LoggedEvent) -> boo
     return True
 
 
-def _about_held(connection: Connection, subject: Subject, harm: str, *, after: int) -> list[LoggedEvent]:
-    """The decisions after an offset about what the subject holds now, in the order of the log."""
-    held = ref_of(current_contents(connection, [subject]).get(subject)).hash
+def decisions_on(
+    connection: Connection, subject: Subject, harm: str, content: ContentRef, *, after: int
+) -> list[LoggedEvent]:
+    """The decisions after an offset about a subject with this content under a harm, in the order of the log."""
     decided = [
         logged
         for logged in subject_events.decisions(connection, [subject]).get(subject, [])
         if logged.offset > after and decision_of(logged).harm == harm
     ]
     judged = judged_contents(connection, decided)
-    return [logged for logged in decided if judged[logged.offset].hash == held]
+    return [logged for logged in decided if judged[logged.offset].hash == content.hash]
 
 
 def close_decided(
