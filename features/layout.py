@@ -209,7 +209,11 @@ def missing(n: int) -> dict[str, Matrix]:
 
 def row_instants(packed: dict[str, Matrix]) -> Instants:
     """(n, roles) µs: when each row's newest event became visible; 0 where the row is missing."""
-    heads = np.stack([packed[role][:, VISIBLE:HEADER] for role in ROLES], axis=1)
-    days, seconds, micros = np.nan_to_num(heads).astype(np.int64).transpose(2, 0, 1)
+    return np.stack([visible_at(packed[role]) for role in ROLES], axis=1)
+
+
+def visible_at(rows: Matrix) -> Instants:
+    """(n,) µs: when the newest event of each row became visible; 0 for rows of NaN."""
+    days, seconds, micros = np.nan_to_num(rows[:, VISIBLE:HEADER]).astype(np.int64).T
     at: Instants = (days * DAY_S + seconds) * clock.SECOND + micros
     return at

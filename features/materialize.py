@@ -5,6 +5,9 @@ killed at any point, it resumes from the state, which is the oldest, and folds t
 manifest's offset are in the segments already. A mark records how far an online write was started and how far it
 certainly got. Rows after the second offset are written again, and nothing is written before the fold has reached the
 first, so readers never see a row go back in time.
+
+The first pass over a log is different: as long as nothing is online, rows only go to segments and to the state. Once it
+has caught up, a sweep writes the state's rows online.
 """
 
 from __future__ import annotations
@@ -21,6 +24,7 @@ from sqlalchemy.engine import Engine
 from features.fold.fold import Fold, empty_batch
 from features.layout import LAYOUTS
 from features.offline.segments import Segments
+from features.online.sweep import Sweep
 from features.online.writer import Newest, OnlineWriter, collect
 from features.partition import WHOLE, Partition
 from features.state.store import open_state
@@ -35,15 +39,22 @@ _SEGMENT_BYTES = 64 * 1024 * 1024
 # A commit of the state writes each value once, however often it has changed: the fewer, the cheaper.
 _CHANGES = 50_000
 
+# The form of online rows: until 1, a list of floats (`features.online.dense`); 2, `features.rows`.
+_FORM = 2
+
 OnProgress = Callable[[int, int], None]
 
 
 class _Mark(msgspec.Struct, frozen=True):
-    """Offsets: `started` of the last online write that was begun, `done` of the last one that succeeded."""
+    """Offsets: `started` of the last online write that was begun, `done` of the last one that succeeded.
+
+    `form`: every online row is stored in this form or in a later one.
+    """
 
     # Its name in the files that earlier releases wrote.
     started: int = msgspec.field(name="meant", default=0)
     done: int = 0
+    form: int = 1
 
 
 class Step(NamedTuple):
@@ -92,6 +103,9 @@ class Materializer:
         self._offset = self._state.position()
         self.segments.check_reaches(self._offset)
         self._mark = _read_mark(self._mark_path)
+        # On the first pass, the state is ahead of the online rows.
+        self._first_pass = not self._mark.started or self._mark.done < self._offset
+        self._sweep: Sweep | None = None
         self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
         self._rows = empty_batch()
         self._segment_at = self._online_at = time.monotonic()
@@ -127,7 +141,14 @@ class Materializer:
         now = time.monotonic()
         if cut or (not full and now - self._online_at >= self._settings.online_flush_s):
             self._write_online()
-        return Step(new, online=not any(self._waiting.values()), behind=full or cut)
+        if not (cut or full):
+            self._rewrite_some()
+        return Step(new, online=not self._to_write, behind=full or cut)
+
+    @property
+    def _to_write(self) -> bool:
+        """Whether folded rows are missing in the online store."""
+        return any(self._waiting.values()) or (self._first_pass and self._offset > 0)
 
     def _apply(self, new: list[LoggedEvent]) -> None:
         if not new:
@@ -138,7 +159,7 @@ class Materializer:
             for view, rows in batch.items():
                 self._rows[view].extend(rows)
         self._offset = new[-1].offset
-        if self._offset > self._mark.done:
+        if self._offset > self._mark.done and not self._first_pass:
             collect(batch, self._waiting, after=self._mark.done)
 
     def run_to_head(self, *, on_progress: OnProgress | None = None) -> int:
@@ -159,31 +180,52 @@ class Materializer:
         self._write_online()
         self._write_segment()
         self._commit()
+        while self._rewrite_some():
+            pass
 
     def save(self) -> None:
         """Write a segment or the state when one is due. What is written is not folded again after a restart."""
-        size = sum(len(view.raw) for view in self._rows.values())
+        size = sum(sum(map(len, view.rows)) for view in self._rows.values())
         due = size and time.monotonic() - self._segment_at >= self._settings.segment_flush_s
         if due or size >= _SEGMENT_BYTES:
             self._write_segment()
         many = self._fold.changes >= _CHANGES
-        if many:
+        if many and not self._first_pass:
             self._write_online()
         if many or due:
             self._commit()
 
     def _write_online(self) -> None:
         self._online_at = time.monotonic()
-        if self._offset < self._mark.started or not any(self._waiting.values()):
+        if self._offset < self._mark.started or not self._to_write:
             return
-        self._put_mark(_Mark(started=self._offset, done=self._mark.done))
+        if self._first_pass:
+            self._write_segment()
+            self._commit()
+        self._put_mark(started=self._offset)
+        if self._first_pass:
+            Sweep(self._state, self._online).finish()
+            self._first_pass = False
         self._online.write(self._waiting)
-        self._put_mark(_Mark(started=self._offset, done=self._offset))
+        self._put_mark(done=self._offset)
         self._waiting = {view: {} for view in self._waiting}
 
-    def _put_mark(self, mark: _Mark) -> None:
-        self._mark = mark
-        write_json(self._mark_path, mark)
+    def _rewrite_some(self) -> bool:
+        """Give some online rows of an earlier release today's form; returns whether more are left."""
+        if self._mark.form == _FORM or self._first_pass or self._offset < self._mark.started:
+            return False
+        if self._sweep is None:
+            self._write_segment()
+            self._commit()
+            self._sweep = Sweep(self._state, self._online, rewriting=True)
+        if self._sweep.step():
+            return True
+        self._put_mark(form=_FORM)
+        return False
+
+    def _put_mark(self, **changed: int) -> None:
+        self._mark = msgspec.structs.replace(self._mark, **changed)
+        write_json(self._mark_path, self._mark)
 
     def _write_segment(self) -> None:
         self._segment_at = time.monotonic()
@@ -212,4 +254,4 @@ def mark_path(settings: Settings, partition: Partition) -> Path:
 
 
 def _read_mark(path: Path) -> _Mark:
-    return msgspec.json.decode(path.read_bytes(), type=_Mark) if path.exists() else _Mark()
+    return msgspec.json.decode(path.read_bytes(), type=_Mark) if path.exists() else _Mark(form=_FORM)

@@ -8,20 +8,19 @@ import statistics
 from collections.abc import Callable, Sequence
 from typing import Any
 
-import numpy as np
-
 from benchmarks.features.peer import VIEW, scalar_frame, scalar_names, scalar_store
-from benchmarks.features.samples import START
+from benchmarks.features.samples import START, account_rows
 from benchmarks.report import Measure, at_least, at_most
 from benchmarks.timing import median_ratio, timed
 from features.feast.online_config import PROJECT
 from features.feast.store import known_warnings_ignored, open_store
-from features.layout import ACCOUNT, JOIN_KEYS, packed_name
-from features.online.codec import entity_key, fields
-from features.online.reader import unpack
-from features.online.redis import field_names, redis_options
-from features.online.stores import open_online_store
+from features.layout import ACCOUNT, JOIN_KEYS, Matrix, packed_name
+from features.online.codec import entity_key, row_in, row_of
+from features.online.redis import field_names
+from features.online.redis_connections import redis_options
+from features.online.stores import Store, open_online_store
 from features.online.writer import OnlineWriter
+from features.rows import unpack_all
 from leads.settings import Settings
 
 SIZES = (1, 10, 100, 1_000)
@@ -44,7 +43,7 @@ def reading(settings: Settings, name: str, quick: bool) -> list[Measure]:
     with known_warnings_ignored():
         peer.write_to_online_store(VIEW, scalar_frame(stored, START))
         reads: dict[str, Read] = {
-            "ours": lambda keys: unpack(ACCOUNT, store.get([(ACCOUNT, keys)])[0]),
+            "ours": lambda keys: _ours(store, keys),
             "feast": _feast(peer, [f"{VIEW}:{one}" for one in scalar_names()]),
             "feast, packed": _feast(open_store(settings), [f"{ACCOUNT.view}:{packed_name(ACCOUNT.view)}"]),
             "bare": _bare(settings),
@@ -56,10 +55,15 @@ def reading(settings: Settings, name: str, quick: bool) -> list[Measure]:
     return measures
 
 
+def _ours(store: Store, keys: Sequence[str]) -> Matrix:
+    (values,) = store.get([row_of(ACCOUNT, keys)])
+    rows = [row for (raw,) in values if (row := row_in(ACCOUNT, raw)) is not None]
+    return unpack_all([(ACCOUNT, rows)])[0]
+
+
 def _fill(settings: Settings, stored: int) -> None:
-    rows = np.random.default_rng(1).random((stored, ACCOUNT.width)).astype("<f4")
-    links = ("linked",) * len(ACCOUNT.links)
-    OnlineWriter(settings).write_view(ACCOUNT, [(f"a{i}", row.tobytes(), links, START) for i, row in enumerate(rows)])
+    rows = account_rows(stored, 1)
+    OnlineWriter(settings).write_view(ACCOUNT, [(f"a{i}", row, START) for i, row in enumerate(rows)])
 
 
 def _compare(name: str, n: int, reads: dict[str, Read], stored: int, repeats: int) -> list[Measure]:
@@ -98,7 +102,7 @@ def _bare(settings: Settings) -> Read:
         import redis
 
         client: Any = redis.Redis(**redis_options(settings.redis_url.get_secret_value()))
-        names = list(field_names(ACCOUNT.view, fields(ACCOUNT)))
+        names = list(field_names(ACCOUNT.view, (packed_name(ACCOUNT.view),)))
 
         def from_redis(keys: Sequence[str]) -> object:
             pipeline = client.pipeline(transaction=False)

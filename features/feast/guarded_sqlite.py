@@ -67,19 +67,27 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         if progress:
             progress(len(data))
 
-    def write_rows(self, config: RepoConfig, table: FeatureView, rows: Iterable[RawRow]) -> None:
+    def write_rows(
+        self, config: RepoConfig, table: FeatureView, rows: Iterable[RawRow], *, removed: Sequence[str] = ()
+    ) -> None:
         """Write in one transaction. A row older than the entity's stored row is dropped; an equally old one is written.
 
         Args:
             rows: features grouped by entity; all features of an entity have the same event time.
+            removed: features of these entities to delete.
 
         Raises:
             sqlite3.Error: nothing was written.
         """
+        name, given = _table(config, table), list(rows)
         with self._get_conn(config) as connection:
-            connection.executemany(
-                _UPSERT.format(table=_table(config, table)), ((*row, _feast_seconds(row[4])) for row in rows)
-            )
+            connection.executemany(_UPSERT.format(table=name), ((*row, _feast_seconds(row[4])) for row in given))
+            if removed:
+                marks = ", ".join("?" * len(removed))
+                connection.executemany(
+                    f"DELETE FROM {name} WHERE entity_key = ? AND feature_name IN ({marks})",
+                    ((row[0], *removed) for row in given),
+                )
 
     def update(
         self,

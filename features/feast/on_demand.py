@@ -1,4 +1,4 @@
-"""The on-demand view: computes the named features for users of Feast's SDK.
+"""The on-demand views: the named features and the links, computed for users of Feast's SDK.
 
 Feast evaluates the annotations, so pandas must be imported at the top of the module.
 """
@@ -9,28 +9,58 @@ import numpy as np
 import pandas as pd
 
 from features.evaluate.columns import contract_for, evaluate
-from features.layout import LAYOUTS, missing, packed_name
+from features.layout import LAYOUT_OF, LAYOUTS, Layout, missing, packed_name
+from features.rows import LinkValues, is_row, links_in, unpack
 
 
 def named_features(inputs: pd.DataFrame) -> pd.DataFrame:
     """One column per stored feature, computed from packed rows by the function that computes a model's input.
 
     Args:
-        inputs: `as_of` (µs) and one packed row per view (`item_packed`, …), None where missing.
+        inputs: `as_of` (µs) and one stored row per view (`item_packed`, …), None where missing.
     """
     packed = missing(len(inputs))
     for layout in LAYOUTS:
         # Feast joins one bucket only. A text's two buckets differ only if it nearly copies two different texts.
         role = "bucket_0" if layout.view == "bucket" else layout.view
-        for i, row in enumerate(inputs[packed_name(layout.view)]):
-            if row is not None and np.size(row) == layout.width:
-                packed[role][i] = row
+        rows = inputs[packed_name(layout.view)]
+        found = np.flatnonzero([_is_stored(layout, row) for row in rows])
+        packed[role][found] = unpack(layout, [rows.iloc[i] for i in found.tolist()])
     contract = contract_for(text=False)
     as_of = inputs["as_of"].to_numpy(dtype=np.int64)
     matrix = evaluate(contract, packed, as_of, [None] * len(inputs)).matrix
     return pd.DataFrame(
         {name.replace(".", "_"): matrix[:, j] for j, name in enumerate(contract.names)}, index=inputs.index
     )
+
+
+def stored_links(view: str, inputs: pd.DataFrame) -> pd.DataFrame:
+    """One column per link of the view, from its stored rows; empty where missing, because Feast needs strings."""
+    layout = LAYOUT_OF[view]
+    nothing: LinkValues = (None,) * len(layout.links)
+    rows = [links_in(layout, row) if _is_stored(layout, row) else nothing for row in inputs[packed_name(view)]]
+    texts = [[link or "" for link in links] for links in rows]
+    return pd.DataFrame(texts, columns=list(layout.links), index=inputs.index, dtype=str)
+
+
+def _is_stored(layout: Layout, row: object) -> bool:
+    return isinstance(row, bytes) and is_row(layout, row)
+
+
+def links_body(view: str) -> Callable[[pd.DataFrame], pd.DataFrame]:
+    """A new function on every call, as `on_demand_body` gives; its source text must name the view."""
+
+    def item_links(inputs: pd.DataFrame) -> pd.DataFrame:
+        from features.feast.on_demand import stored_links
+
+        return stored_links("item", inputs)
+
+    def account_links(inputs: pd.DataFrame) -> pd.DataFrame:
+        from features.feast.on_demand import stored_links
+
+        return stored_links("account", inputs)
+
+    return {"item": item_links, "account": account_links}[view]
 
 
 def on_demand_body() -> Callable[[pd.DataFrame], pd.DataFrame]:

@@ -14,6 +14,7 @@ from features.catalogue import BY_NAME, STORED
 from features.evaluate.columns import FEATURE_SERVICE
 from features.feast.online_config import PROJECT, online_config
 from features.layout import JOIN_KEYS, LAYOUTS, packed_name
+from features.offline.segments import view_folder
 from leads.errors import ConfigurationError
 from leads.files import private_folder
 from leads.settings import Settings
@@ -25,24 +26,23 @@ NAMED_SERVICE = "leads_named_v1"
 
 
 def definitions(settings: Settings) -> list[Any]:
-    """Every Feast object: entities, packed views, the on-demand view with the named features, feature services."""
+    """Every Feast object: entities, packed views, on-demand views with named features and with links, services."""
     import_feast()
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
     from feast.data_format import ParquetFormat
     from feast.on_demand_feature_view import on_demand_feature_view
-    from feast.types import Array, Float32, Int64, String
+    from feast.types import Bytes, Float32, Int64, String
 
-    from features.feast.on_demand import on_demand_body
+    from features.feast.on_demand import links_body, on_demand_body
 
     entities, views = [], []
     for layout in LAYOUTS:
         key = JOIN_KEYS[layout.view]
         entity = Entity(name=layout.view, join_keys=[key], value_type=ValueType.STRING)
-        schema = [Field(name=key, dtype=String), Field(name=packed_name(layout.view), dtype=Array(Float32))]
-        schema += [Field(name=name, dtype=String) for name in layout.links]
+        schema = [Field(name=key, dtype=String), Field(name=packed_name(layout.view), dtype=Bytes)]
         source = FileSource(
             name=f"{layout.view}_segments",
-            path=str(settings.features_dir / "segments" / layout.view),
+            path=str(view_folder(settings.features_dir / "segments", layout.view)),
             timestamp_field="visible_at",
             file_format=ParquetFormat(),
         )
@@ -61,6 +61,16 @@ def definitions(settings: Settings) -> list[Any]:
 
     instant = RequestSource(name="instant", schema=[Field(name="as_of", dtype=Int64)])
 
+    links = [
+        on_demand_feature_view(
+            name=f"{view.name}_links",
+            sources=[view],
+            schema=[Field(name=name, dtype=String) for name in layout.links],
+            mode="pandas",
+        )(links_body(layout.view))
+        for view, layout in zip(views, LAYOUTS, strict=True)
+        if layout.links
+    ]
     named_view = on_demand_feature_view(
         name="named",
         sources=[*views, instant],
@@ -71,7 +81,7 @@ def definitions(settings: Settings) -> list[Any]:
         FeatureService(name=FEATURE_SERVICE, features=list(views)),
         FeatureService(name=NAMED_SERVICE, features=[named_view]),
     ]
-    return [*entities, *views, named_view, *services]
+    return [*entities, *views, *links, named_view, *services]
 
 
 def feast_name(name: str) -> str:

@@ -1,16 +1,13 @@
-"""The newest row of each entity of a view, as the state store keeps it: its links, then its cells."""
+"""The newest row of each entity of a view, as a fold works with it and as the state store keeps it."""
 
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
-
-import msgspec
-import numpy as np
+from collections.abc import Mapping
 
 from features.fold.counting import EntityRow
 from features.layout import Layout
-from features.rows import pack, unpack
+from features.rows import links_in, unpack
 from features.state.loaded import Loaded
 from features.state.store import StateStore
 
@@ -18,26 +15,17 @@ from features.state.store import StateStore
 _KEPT_BYTES = 24 * 1024 * 1024
 _OVERHEAD_BYTES = 300
 
-_links = msgspec.msgpack.Decoder(tuple[str | None, ...])
-_encode = msgspec.msgpack.Encoder().encode
-
 
 def entity_rows(store: StateStore, layout: Layout) -> Loaded[EntityRow]:
     """The rows of a view's entities."""
 
     def decode(stored: Mapping[str, bytes]) -> dict[str, EntityRow]:
-        ends = [2 + int.from_bytes(raw[:2], "little") for raw in stored.values()]
-        cells = unpack(layout, [raw[end:] for raw, end in zip(stored.values(), ends, strict=True)])
+        packed = list(stored.values())
+        cells = unpack(layout, packed)
         return {
-            key: EntityRow(array("f", row.tobytes()), _links.decode(raw[2:end]))
-            for (key, raw), end, row in zip(stored.items(), ends, cells, strict=True)
+            key: EntityRow(array("f", row.tobytes()), links_in(layout, raw))
+            for key, raw, row in zip(stored, packed, cells, strict=True)
         }
 
-    def encode(rows: Sequence[EntityRow]) -> list[bytes]:
-        joined = b"".join([row.cells.tobytes() for row in rows])
-        cells = np.frombuffer(joined, np.float32).reshape(len(rows), layout.width)
-        links = [_encode(row.links) for row in rows]
-        return [len(one).to_bytes(2, "little") + one + raw for one, raw in zip(links, pack(layout, cells), strict=True)]
-
     limit = _KEPT_BYTES // (4 * layout.width + _OVERHEAD_BYTES)
-    return Loaded(store, layout.view, decode, encode, limit=limit)
+    return Loaded(store, layout.view, decode, limit=limit)

@@ -8,16 +8,19 @@ became visible.
 from __future__ import annotations
 
 import gc
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any
+
+import numpy as np
 
 from features.fold.counting import EntityRow, RowUpdate, RowWriter, stamp
 from features.fold.entity_rows import entity_rows
 from features.fold.router import Router
-from features.layout import LAYOUT_OF, LAYOUTS
+from features.layout import LAYOUT_OF, LAYOUTS, Layout
 from features.partition import WHOLE, Partition
+from features.rows import LinkValues, pack
 from features.state.loaded import Loaded
 from features.state.store import StateStore
 from leads.clock import Micros
@@ -27,32 +30,22 @@ from leads.rules import happened_at
 
 @dataclass(slots=True)
 class ViewBatch:
-    """Rows of one view, in the order of their events. `raw` holds their float32 bytes end to end."""
+    """Stored rows of one view, in the order of their events."""
 
     keys: list[str] = field(default_factory=list)
     offsets: list[int] = field(default_factory=list)
     visible_at: list[Micros] = field(default_factory=list)
-    raw: bytearray = field(default_factory=bytearray)
-    links: list[tuple[str | None, ...]] = field(default_factory=list)
+    rows: list[bytes] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.keys)
-
-    def add(self, key: str, offset: int, visible_at: Micros, raw: bytes, links: tuple[str | None, ...]) -> None:
-        """Append a row."""
-        self.keys.append(key)
-        self.offsets.append(offset)
-        self.visible_at.append(visible_at)
-        self.raw += raw
-        self.links.append(links)
 
     def extend(self, other: ViewBatch) -> None:
         """Append the rows of another batch."""
         self.keys += other.keys
         self.offsets += other.offsets
         self.visible_at += other.visible_at
-        self.raw += other.raw
-        self.links += other.links
+        self.rows += other.rows
 
 
 Batch = dict[str, ViewBatch]
@@ -87,18 +80,20 @@ class Fold:
     def _apply(self, events: Sequence[LoggedEvent]) -> None:
         self.router.load(events)
         routed = [self._owned(self.router.route(logged)) for logged in events]
+        self.router.end_batch()
         needed: dict[str, set[str]] = {view: set() for view in self._rows}
         for updates in routed:
             for update in updates:
                 needed[update.view].add(update.key)
         for view, keys in needed.items():
             self._rows[view].load(keys)
-        views = {
-            view: _View(self._writers[view], rows.values, rows.changed, self._batch[view].add)
-            for view, rows in self._rows.items()
-        }
+        counted = {view: _Counted(self._writers[view], rows.values) for view, rows in self._rows.items()}
         for logged, updates in zip(events, routed, strict=True):
-            _count(views, logged, updates)
+            _count(counted, logged, updates)
+        for view, found in counted.items():
+            batch = found.packed(LAYOUT_OF[view])
+            self._rows[view].end_batch(dict(zip(batch.keys, batch.rows, strict=True)))
+            self._batch[view].extend(batch)
 
     def _owned(self, updates: list[RowUpdate]) -> list[RowUpdate]:
         if self._partition.count == 1:
@@ -112,7 +107,7 @@ class Fold:
 
     def commit(self, position: int) -> None:
         """Store what has changed; `position` is the offset of the last event that was folded."""
-        self._store.commit(position, {one.view: one.to_commit() for one in self._state if one.changed})
+        self._store.commit(position, {one.view: one.changed for one in self._state if one.changed})
         for loaded in self._state:
             loaded.committed()
 
@@ -132,19 +127,36 @@ def _without_collector() -> Iterator[None]:
             gc.enable()
 
 
-class _View(NamedTuple):
-    """What counting in one view needs: loaded and changed rows by key, and where their versions go."""
+class _Counted:
+    """Loaded rows of one view by key, and every version of them that a batch of events leads to."""
 
-    writer: RowWriter
-    rows: dict[str, EntityRow]
-    changed: dict[str, EntityRow]
-    add: Callable[[str, int, Micros, bytes, tuple[str | None, ...]], None]
+    def __init__(self, writer: RowWriter, rows: dict[str, EntityRow]) -> None:
+        self.writer = writer
+        self.rows = rows
+        self._versions = ViewBatch()
+        self._cells = bytearray()
+        self._links: list[LinkValues] = []
+
+    def add(self, key: str, offset: int, visible_at: Micros, row: EntityRow) -> None:
+        """Append a row as it is now."""
+        self._versions.keys.append(key)
+        self._versions.offsets.append(offset)
+        self._versions.visible_at.append(visible_at)
+        self._cells += row.cells.tobytes()
+        self._links.append(row.links)
+
+    def packed(self, layout: Layout) -> ViewBatch:
+        """All versions in their stored form."""
+        if self._links:
+            cells = np.frombuffer(self._cells, np.float32).reshape(len(self._links), layout.width)
+            self._versions.rows = pack(layout, cells, self._links)
+        return self._versions
 
 
-def _count(views: dict[str, _View], logged: LoggedEvent, updates: Sequence[RowUpdate]) -> None:
+def _count(views: dict[str, _Counted], logged: LoggedEvent, updates: Sequence[RowUpdate]) -> None:
     offset, visible_at, event = logged
     at = happened_at(event.occurred_at, visible_at)
-    touched: list[tuple[_View, str, EntityRow]] = []
+    touched: list[tuple[_Counted, str, EntityRow]] = []
     for update in updates:
         view, key = views[update.view], update.key
         row = view.rows.get(key)
@@ -154,11 +166,10 @@ def _count(views: dict[str, _View], logged: LoggedEvent, updates: Sequence[RowUp
         if row.offset != offset:
             row.offset = offset
             view.writer.note_late(row, at)
-            view.changed[key] = row
             touched.append((view, key, row))
     stamp((row for _, _, row in touched), visible_at)
     for view, key, row in touched:
-        view.add(key, offset, visible_at, row.cells.tobytes(), row.links)
+        view.add(key, offset, visible_at, row)
 
 
 def empty_batch() -> Batch:

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple, TypeVar
 
 import msgspec
 
 from features.links import Links
+from features.state.loaded import Loaded
+from features.state.store import StateStore
 from leads.clock import Micros
 from leads.content import content_hash
 from leads.rules import Made
 from leads_client.fields import Verdict
 
 T = TypeVar("T")
+
+_encode = msgspec.msgpack.Encoder().encode
 
 
 class Standing(NamedTuple):
@@ -55,12 +58,19 @@ class Record(NamedTuple):
     rejected: int = 0
 
 
-def decoder(type_: type[T]) -> Callable[[Mapping[str, bytes]], dict[str, T]]:
-    """Reads values of a type from their stored form."""
-    decode = msgspec.msgpack.Decoder(type_).decode
-    return lambda stored: {key: decode(raw) for key, raw in stored.items()}
+class Known(Loaded[T]):
+    """One kind of what the router knows."""
 
+    def __init__(self, store: StateStore, view: str, type_: type[T], *, limit: int) -> None:
+        decode = msgspec.msgpack.Decoder(type_).decode
+        super().__init__(store, view, lambda stored: {key: decode(raw) for key, raw in stored.items()}, limit=limit)
+        self._put: dict[str, T] = {}
 
-def encode(values: Sequence[object]) -> list[bytes]:
-    """The stored form of values."""
-    return list(map(msgspec.msgpack.Encoder().encode, values))
+    def put(self, key: str, value: T) -> None:
+        """Note that a value is new or is going to change in this batch of events."""
+        self.values[key] = self._put[key] = value
+
+    def encode_put(self) -> None:
+        """End the batch: everything that was put has reached its last value."""
+        put, self._put = self._put, {}
+        self.end_batch(dict(zip(put, map(_encode, put.values()), strict=True)))

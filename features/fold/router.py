@@ -13,9 +13,8 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from features.fold import near_text
 from features.fold.counting import RowUpdate, mix_counter
-from features.fold.known import Item, Record, Standing, decoder, encode
+from features.fold.known import Item, Known, Record, Standing
 from features.links import Links, links_of
-from features.state.loaded import Loaded
 from features.state.store import StateStore
 from leads import clock
 from leads.clock import Micros
@@ -46,8 +45,8 @@ class Router:
     """
 
     def __init__(self, store: StateStore) -> None:
-        self._items = Loaded(store, "routed_item", decoder(Item), encode, limit=_KEPT_ITEMS)
-        self._records = Loaded(store, "reporter", decoder(Record), encode, limit=_KEPT_REPORTERS)
+        self._items = Known(store, "routed_item", Item, limit=_KEPT_ITEMS)
+        self._records = Known(store, "reporter", Record, limit=_KEPT_REPORTERS)
         self.state = (self._items, self._records)
 
     def load(self, events: Iterable[LoggedEvent]) -> None:
@@ -73,6 +72,11 @@ class Router:
                 return list(self._signalled(body, at))
             case DecisionMade():
                 return list(self._decided(logged, body, at))
+
+    def end_batch(self) -> None:
+        """Call this when every event that was loaded has been routed."""
+        for known in self.state:
+            known.encode_put()
 
     def reliability(self, reporter_id: str | None) -> float:
         """How likely a report by them is right: the mean of Beta(1 + confirmed, 1 + rejected), rounded to 1/64."""

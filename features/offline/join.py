@@ -7,7 +7,7 @@ group at a time, and copies those that were found.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,10 +17,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.layout import JOIN_KEYS, Instants, Layout, Matrix, packed_name
+from features.layout import JOIN_KEYS, Instants, Layout, Matrix
+from features.offline.segments import stored_rows
+from features.rows import LinkValues, links_in, unpack
 
 Ints = npt.NDArray[np.int64]
-Links = tuple[str | None, ...]
 
 
 class RowGroup(NamedTuple):
@@ -105,36 +106,29 @@ def locate(files: Sequence[Path], view: str, keys: Sequence[str | None], at: Ins
 def read_packed(layout: Layout, places: Places, into: Matrix) -> None:
     """Copy the rows at these places into the (n, width) matrix; queries without a row are left as they are."""
 
-    def take(table: pa.Table, queries: Ints, rows: Ints) -> None:
-        packed = table[packed_name(layout.view)].combine_chunks().take(pa.array(rows))
-        into[queries] = packed.values.to_numpy().reshape(len(rows), layout.width)
-
-    _read(places, [packed_name(layout.view)], take)
+    for queries, rows in _read(layout, places):
+        into[queries] = unpack(layout, rows)
 
 
-def read_links(layout: Layout, places: Places) -> list[Links]:
+def read_links(layout: Layout, places: Places) -> list[LinkValues]:
     """The links stored with the rows at these places; None for queries without a row."""
-    links: list[Links] = [(None,) * len(layout.links)] * len(places.row)
-
-    def take(table: pa.Table, queries: Ints, rows: Ints) -> None:
-        columns = [table[name].take(pa.array(rows)).to_pylist() for name in layout.links]
-        for query, *stored in zip(queries.tolist(), *columns, strict=True):
-            links[query] = tuple(stored)
-
+    links: list[LinkValues] = [(None,) * len(layout.links)] * len(places.row)
     if layout.links:
-        _read(places, list(layout.links), take)
+        for queries, rows in _read(layout, places):
+            for query, row in zip(queries.tolist(), rows, strict=True):
+                links[query] = links_in(layout, row)
     return links
 
 
-def _read(places: Places, columns: list[str], take: Callable[[pa.Table, Ints, Ints], None]) -> None:
-    """Read each row group that has rows, and pass on the queries that found theirs in it."""
+def _read(layout: Layout, places: Places) -> Iterator[tuple[Ints, list[bytes]]]:
+    """The queries that found their rows in the same row group, and these rows, one row group after the other."""
     order = np.argsort(places.group, kind="stable")
     order = order[places.group[order] >= 0]
     starts = np.flatnonzero(np.diff(places.group[order], prepend=-1))
     for queries in np.split(order, starts[1:]) if len(order) else []:
         group = places.groups[int(places.group[queries[0]])]
         with pq.ParquetFile(group.path) as segment:
-            take(segment.read_row_group(group.number, columns=columns), queries, places.row[queries])
+            yield queries, stored_rows(layout, segment, group.number, places.row[queries])
 
 
 def _row_groups(files: Sequence[Path], columns: list[str]) -> Iterator[tuple[RowGroup, pa.Table]]:

@@ -17,11 +17,13 @@ from typing import Any
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from features.fold.fold import Batch, ViewBatch
-from features.layout import JOIN_KEYS, LAYOUT_OF, LAYOUTS, packed_name
+from features.layout import JOIN_KEYS, LAYOUTS, Layout, packed_name
+from features.offline import dense
 from features.partition import WHOLE, Partition
 from leads.errors import ConfigurationError
 from leads.files import private_folder, write_atomic, write_json
@@ -31,11 +33,13 @@ TIMESTAMP = pa.timestamp("us", tz="UTC")
 # Increase this when the fold changes what it counts without a change of layout.
 _FOLD_VERSION = 1
 LAYOUT_HASH = hashlib.sha256(f"{_FOLD_VERSION} {LAYOUTS!r}".encode()).hexdigest()[:12]
+# Within a view's folder. Earlier releases wrote segments in another form, next to it (`features.offline.dense`).
+_FOLDER = "packed"
 # Number of adjacent segments of similar size that are merged into one, up to the maximum size below.
 MERGED = 8
 _LARGEST_BYTES = 256 * 1024 * 1024
 _SMALLEST_BYTES = 64 * 1024
-# Readers hold the rows of one row group in memory, about 1.2 KB each.
+# Readers hold the rows of one row group in memory, about 0.3 KB each.
 _ROWS_AT_ONCE = 16_384
 # How long a merged segment's parts are kept for readers that have listed them.
 GRACE_S = 600.0
@@ -51,7 +55,10 @@ class SegmentManifest(msgspec.Struct, frozen=True):
 
 
 class Segments:
-    """One partition's segments: `<view>/<partition>-<first offset>-<last offset>.parquet`. Only one process writes."""
+    """One partition's segments, which only one process writes: `<view>/packed/<partition>-<first>-<last>.parquet`.
+
+    `first` and `last` are the offsets of the events that they were folded from.
+    """
 
     def __init__(self, folder: Path, partition: Partition = WHOLE, *, grace_s: float = GRACE_S) -> None:
         self.folder = folder
@@ -82,15 +89,15 @@ class Segments:
     def prepare(self) -> SegmentManifest:
         """Create the folders, and delete what a killed writer left behind."""
         manifest = self.manifest()
+        known = {f"{view}/{name}" for view, names in manifest.segments.items() for name in names} | {*manifest.retired}
         for layout in LAYOUTS:
-            view = self.folder / layout.view
-            private_folder(view)
-            known = {*manifest.retired, *(f"{layout.view}/{name}" for name in manifest.segments.get(layout.view, ()))}
-            if not (view / "empty.parquet").exists():
+            folder = view_folder(self.folder, layout.view)
+            private_folder(folder)
+            if not (folder / "empty.parquet").exists():
                 # Feast can't read a folder without files.
-                write_segment(view / "empty.parquet", layout.view, ViewBatch())
-            for path in view.glob(f"{self._name}-*.parquet"):
-                if f"{layout.view}/{path.name}" not in known:
+                write_segment(folder / "empty.parquet", layout.view, ViewBatch())
+            for path in (self.folder / layout.view).rglob(f"{self._name}-*.parquet"):
+                if path.relative_to(self.folder).as_posix() not in known:
                     path.unlink()
         return manifest
 
@@ -105,7 +112,7 @@ class Segments:
         added: dict[str, str] = {}
         for view, rows in batch.items():
             if len(rows):
-                added[view] = f"{self._name}-{first:012d}-{offset:012d}.parquet"
+                added[view] = f"{_FOLDER}/{self._name}-{first:012d}-{offset:012d}.parquet"
                 write_segment(self.folder / view / added[view], view, rows)
         with self._lock:
             before = self.manifest()
@@ -115,27 +122,40 @@ class Segments:
         return manifest
 
     def compact(self) -> int:
-        """Merge adjacent segments of similar size, once per view, and delete old parts; returns the number merged."""
-        merged = sum(self._compact(layout.view) for layout in LAYOUTS)
+        """Merge adjacent segments of similar size, once per view, and delete old parts; returns the number merged.
+
+        Segments that an earlier release wrote in another form are rewritten first.
+        """
+        merged = sum(self._rewrite(layout) + self._compact(layout) for layout in LAYOUTS)
         self._remove_retired()
         return merged
 
-    def _compact(self, view: str) -> int:
-        names = self.manifest().segments.get(view, ())
-        run = _mergeable_run([(self.folder / view / name).stat().st_size for name in names])
+    def _rewrite(self, layout: Layout) -> int:
+        old = [name for name in self.manifest().segments.get(layout.view, ()) if not name.startswith(_FOLDER)]
+        for name in old:
+            self._replace(layout, (name,), f"{_FOLDER}/{name}")
+        return len(old)
+
+    def _compact(self, layout: Layout) -> int:
+        names = self.manifest().segments.get(layout.view, ())
+        run = _mergeable_run([(self.folder / layout.view / name).stat().st_size for name in names])
         if run is None:
             return 0
         old = names[run]
-        name = f"{old[0].rpartition('-')[0]}-{old[-1].rpartition('-')[2]}"
-        _merge([self.folder / view / part for part in old], self.folder / view / name)
+        self._replace(layout, old, f"{old[0].rpartition('-')[0]}-{old[-1].rpartition('-')[2]}")
+        return len(old)
+
+    def _replace(self, layout: Layout, old: tuple[str, ...], name: str) -> None:
+        """Write adjacent segments as one, and list that instead."""
+        view = layout.view
+        _merge(layout, [self.folder / view / part for part in old], self.folder / view / name)
         with self._lock:
             before = self.manifest()
-            # The writer may have added segments after the run in the meantime, but never within it.
-            kept = before.segments[view]
-            segments = {**before.segments, view: (*kept[: run.start], name, *kept[run.stop :])}
+            # The writer may have added segments after these in the meantime, but never between them.
+            kept, start = before.segments[view], before.segments[view].index(old[0])
+            segments = {**before.segments, view: (*kept[:start], name, *kept[start + len(old) :])}
             retired = {**before.retired, **{f"{view}/{part}": time.time() for part in old}}
             write_json(self._manifest_path, msgspec.structs.replace(before, segments=segments, retired=retired))
-        return len(old)
 
     def _remove_retired(self) -> None:
         over = time.time() - self._grace_s
@@ -147,6 +167,11 @@ class Segments:
                 before = self.manifest()
                 retired = {name: at for name, at in before.retired.items() if name not in gone}
                 write_json(self._manifest_path, msgspec.structs.replace(before, retired=retired))
+
+
+def view_folder(segments: Path, view: str) -> Path:
+    """The folder of a view's segments."""
+    return segments / view / _FOLDER
 
 
 def segment_files(settings: Settings, view: str) -> list[Path]:
@@ -173,8 +198,8 @@ def write_segment(path: Path, view: str, rows: ViewBatch) -> None:
 
 
 def _encoding(view: str) -> dict[str, Any]:
-    """How Parquet encodes the columns. A dictionary of a row's numbers would double the time and save a twentieth."""
-    return {"compression": "zstd", "use_dictionary": [JOIN_KEYS[view], *LAYOUT_OF[view].links]}
+    """How Parquet encodes the columns. A dictionary of the rows would take time and save nothing."""
+    return {"compression": "zstd", "use_dictionary": [JOIN_KEYS[view]]}
 
 
 def _temporary_path(path: Path) -> Path:
@@ -183,17 +208,12 @@ def _temporary_path(path: Path) -> Path:
 
 
 def _table(view: str, rows: ViewBatch) -> pa.Table:
-    layout = LAYOUT_OF[view]
-    values = np.frombuffer(bytes(rows.raw), dtype="<f4")
-    ends = np.arange(len(rows) + 1, dtype=np.int32) * layout.width
     columns = {
         JOIN_KEYS[view]: pa.array(rows.keys, pa.string()),
         "visible_at": pa.array(rows.visible_at, pa.int64()).cast(TIMESTAMP),
         "offset": pa.array(rows.offsets, pa.int64()),
-        packed_name(view): pa.ListArray.from_arrays(pa.array(ends), pa.array(values, pa.float32())),
+        packed_name(view): pa.array(rows.rows, pa.binary()),
     }
-    for i, name in enumerate(layout.links):
-        columns[name] = pa.array([links[i] for links in rows.links], pa.string())
     return pa.table(columns)
 
 
@@ -207,26 +227,38 @@ def _mergeable_run(sizes: list[int]) -> slice | None:
     return None
 
 
-def _row_groups(parts: list[Path]) -> Iterator[pa.Table]:
+def _row_groups(layout: Layout, parts: list[Path]) -> Iterator[pa.Table]:
     """The rows of several segments in order, at most as many at a time as a row group should have."""
     waiting: list[pa.RecordBatch] = []
     for part in parts:
         with pq.ParquetFile(part) as segment:
+            old = dense.is_dense(layout, segment.schema_arrow)
             for rows in segment.iter_batches(_ROWS_AT_ONCE):
                 if waiting and sum(map(len, waiting)) + len(rows) > _ROWS_AT_ONCE:
                     yield pa.Table.from_batches(waiting)
                     waiting = []
-                waiting.append(rows)
+                waiting += dense.as_stored(layout, pa.Table.from_batches([rows])).to_batches() if old else [rows]
     if waiting:
         yield pa.Table.from_batches(waiting)
 
 
-def _merge(parts: list[Path], path: Path) -> None:
-    """Write the rows of several segments to one, in order, one segment at a time."""
+def _merge(layout: Layout, parts: list[Path], path: Path) -> None:
+    """Write the rows of several segments to one, in order, one row group at a time."""
 
     def write(draft: Path) -> None:
-        with pq.ParquetWriter(draft, pq.read_schema(parts[0]), **_encoding(path.parent.name)) as writer:
-            for table in _row_groups(parts):
+        schema = _table(layout.view, ViewBatch()).schema
+        with pq.ParquetWriter(draft, schema, **_encoding(layout.view)) as writer:
+            for table in _row_groups(layout, parts):
                 writer.write_table(table)
 
     write_atomic(path, write, temporary=_temporary_path(path))
+
+
+def stored_rows(layout: Layout, segment: pq.ParquetFile, group: int, which: npt.NDArray[np.int64]) -> list[bytes]:
+    """Some rows of a row group in their stored form."""
+    name = packed_name(layout.view)
+    if dense.is_dense(layout, segment.schema_arrow):
+        table = segment.read_row_group(group, columns=[name, *layout.links]).take(pa.array(which))
+        return dense.stored_rows(layout, table)
+    rows: list[bytes] = segment.read_row_group(group, columns=[name])[name].take(pa.array(which)).to_pylist()
+    return rows

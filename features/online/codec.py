@@ -8,19 +8,29 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Callable, Sequence
+from typing import NamedTuple
 
 from features.layout import Layout, packed_name
+from features.rows import is_row
 
-# The stored values of one entity in the order of `fields`; None or empty where nothing is stored.
+# The serialised values of one entity's features; None or empty where nothing is stored.
 Values = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
-_STRING_VAL, _FLOAT_LIST_VAL, _VAL = b"\x12", b"\x82\x01", b"\x0a"
+_BYTES_VAL = b"\x0a"
 
 
-def fields(layout: Layout) -> tuple[str, ...]:
-    """The names of a view's stored features: the packed row, then the links."""
-    return (packed_name(layout.view), *layout.links)
+class Wanted(NamedTuple):
+    """Entities of one view to read, and which of their features."""
+
+    layout: Layout
+    keys: Sequence[str]
+    features: tuple[str, ...]
+
+
+def row_of(layout: Layout, keys: Sequence[str]) -> Wanted:
+    """Read these entities' rows."""
+    return Wanted(layout, keys, (packed_name(layout.view),))
 
 
 def entity_key(join_key: str, value: str) -> bytes:
@@ -41,39 +51,30 @@ def entity_keys(join_key: str) -> Callable[[str], bytes]:
     return encode
 
 
-def float_list_value(packed: bytes) -> bytes:
-    """A serialised `Value` holding a float list. `packed` is little-endian float32 and is copied as it is."""
-    inner = _VAL + varint(len(packed)) + packed
-    return _FLOAT_LIST_VAL + varint(len(inner)) + inner
+def bytes_value(packed: bytes) -> bytes:
+    """A serialised `Value` holding bytes."""
+    return _BYTES_VAL + varint(len(packed)) + packed
 
 
-def string_value_of(text: str | None) -> bytes:
-    """A serialised `Value` holding a string; empty, which is Feast's null, for None."""
-    if text is None:
-        return b""
-    raw = text.encode()
-    return _STRING_VAL + varint(len(raw)) + raw
-
-
-def string_value(raw: bytes | None) -> str | None:
-    """The string in a serialised `Value`; None if it is empty, malformed or of another type."""
-    if not raw or raw[:1] != _STRING_VAL:
+def row_in(layout: Layout, raw: bytes | None) -> bytes | None:
+    """The stored row in a serialised `Value`; None if it is empty or malformed, or holds anything else."""
+    if not raw or raw[:1] != _BYTES_VAL:
         return None
-    length = shift = 0
+    size, start = read_varint(raw, 1)
+    packed = raw[start:]
+    return packed if len(packed) == size and is_row(layout, packed) else None
+
+
+def read_varint(raw: bytes, start: int) -> tuple[int, int]:
+    """A protobuf varint that starts here, and where it ends; (-1, start) if it doesn't end."""
+    number = shift = 0
     # A protobuf varint is at most ten bytes long.
-    for start in range(1, min(len(raw), 11)):
-        length |= (raw[start] & 0x7F) << shift
+    for at in range(start, min(len(raw), start + 10)):
+        number |= (raw[at] & 0x7F) << shift
         shift += 7
-        if not raw[start] & 0x80:
-            break
-    else:
-        return None
-    if len(raw) != start + 1 + length:
-        return None
-    try:
-        return raw[start + 1 :].decode()
-    except UnicodeDecodeError:
-        return None
+        if not raw[at] & 0x80:
+            return number, at + 1
+    return -1, start
 
 
 def varint(number: int) -> bytes:

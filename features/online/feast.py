@@ -11,7 +11,7 @@ from typing import Any
 
 from features.feast.store import import_feast, online_store_of, open_store
 from features.layout import JOIN_KEYS, Layout
-from features.online.codec import Values, fields
+from features.online.codec import Values, Wanted
 from leads.errors import LeadsError, Unavailable
 from leads.settings import Settings
 
@@ -32,10 +32,10 @@ class FeastStore:
         self._online: Any = None
         self._views: dict[str, Any] = {}
 
-    def get(self, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
         with self._lock:
             try:
-                return [self._get(layout, keys) for layout, keys in wanted]
+                return [self._get(one) for one in wanted]
             except LeadsError:
                 raise
             # Every store raises its own exception types, and Feast adds more.
@@ -46,11 +46,11 @@ class FeastStore:
                     remedy="Check that it is running and that the worker has written to it: leads worker",
                 ) from error
 
-    def _get(self, layout: Layout, keys: Sequence[str]) -> list[Values]:
+    def _get(self, wanted: Wanted) -> list[Values]:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
 
-        view, names = self._view(layout), fields(layout)
+        (layout, keys, names), view = wanted, self._view(wanted.layout)
         found: list[Values] = []
         for start in range(0, len(keys), _CHUNK):
             entities = [

@@ -15,8 +15,11 @@ import numpy as np
 
 from features.layout import ROLES, Instants, Layout, Matrix, row_instants
 from features.links import Links, links_of
-from features.online.codec import Values, float_list_value, string_value
+from features.online.codec import Wanted, row_in, row_of
+from features.online.dense import as_stored, is_dense, with_links
 from features.online.stores import Store, open_online_store
+from features.rows import LinkValues, links_in, unpack_all
+from leads.errors import ConfigurationError
 from leads.events import Subject
 from leads.settings import Settings
 
@@ -89,7 +92,7 @@ class _RoundTrips:
         self._store = store
         self._n = n
         self._packed: dict[str, Matrix] = {}
-        self.links: dict[str, list[tuple[str | None, ...]]] = {
+        self.links: dict[str, list[LinkValues]] = {
             role: [(None,) * len(layout.links)] * n for role, layout in ROLES.items() if layout.links
         }
         self._requested: dict[str, list[bool]] = {}
@@ -121,9 +124,11 @@ class _RoundTrips:
         pending, self._pending = self._pending, {}
         if not pending:
             return
-        answers = self._store.get([(ROLES[role], list(places)) for role, (places, _) in pending.items()])
-        for (role, (_, which)), values in zip(pending.items(), answers, strict=True):
-            self._take(role, which, values)
+        rows = self._read([row_of(ROLES[role], list(places)) for role, (places, _) in pending.items()])
+        found = [[row for row in answer if row is not None] for answer in rows]
+        stored = unpack_all([(ROLES[role], packed) for role, packed in zip(pending, found, strict=True)])
+        for (role, (_, which)), answer, cells in zip(pending.items(), rows, stored, strict=True):
+            self._take(role, which, answer, cells)
 
     def packed(self) -> dict[str, Matrix]:
         """Every role's rows, read-only. Roles without any row share one broadcast row of NaN."""
@@ -134,26 +139,44 @@ class _RoundTrips:
             for role, layout in ROLES.items()
         }
 
-    def _take(self, role: str, which: list[int], values: list[Values]) -> None:
+    def _take(self, role: str, which: list[int], rows: Sequence[bytes | None], stored: Matrix) -> None:
+        """Give each subject its row of a role.
+
+        Args:
+            which: the place of each subject's key in `rows`; -1 for none.
+            rows: per key, None where nothing is stored.
+            stored: (k, width) the rows among these that aren't None.
+        """
         layout, links = ROLES[role], self.links.get(role)
-        stored, found = unpack(layout, values)
-        if len(found):
+        if len(stored) == self._n and which == list(range(self._n)):
+            self._packed[role] = stored
+        elif len(stored):
             # The extra last place stays -1; index -1 finds it for subjects without a key.
-            places = np.full(len(values) + 1, -1, np.int64)
+            places = np.full(len(rows) + 1, -1, np.int64)
+            found = [i for i, row in enumerate(rows) if row is not None]
             places[found] = np.arange(len(found))
             taken = places[which]
             into = np.flatnonzero(taken >= 0)
-            if len(into) == self._n:
-                self._packed[role] = stored[taken]
-            else:
-                if role not in self._packed:
-                    self._packed[role] = np.full((self._n, layout.width), np.nan, np.float32)
-                self._packed[role][into] = stored[taken[into]]
+            if role not in self._packed:
+                self._packed[role] = np.full((self._n, layout.width), np.nan, np.float32)
+            self._packed[role][into] = stored[taken[into]]
         if links is not None:
-            read = [tuple(map(string_value, value[1:])) for value in values]
+            read = [_links(layout, row) for row in rows]
             for i, place in enumerate(which):
-                if place >= 0:
+                if place >= 0 and read[place]:
                     links[i] = read[place]
+
+    def _read(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+        """The stored rows, in one round trip, or in two if any were written by an earlier release."""
+        answers = [[values[0] for values in answer] for answer in self._store.get(wanted)]
+        rows = [[row_in(one.layout, raw) for raw in answer] for one, answer in zip(wanted, answers, strict=True)]
+        for one, answer, found in zip(wanted, answers, rows, strict=True):
+            old = [i for i, raw in enumerate(answer) if raw and found[i] is None and is_dense(one.layout, raw)]
+            if old:
+                again = self._store.get([with_links(one.layout, [one.keys[i] for i in old])])[0]
+                for i, (raw, *links) in zip(old, again, strict=True):
+                    found[i] = as_stored(one.layout, raw, links)
+        return rows
 
 
 @cache
@@ -161,24 +184,12 @@ def _nan_row(width: int) -> Matrix:
     return np.full(width, np.nan, np.float32)
 
 
-def unpack(layout: Layout, values: Sequence[Values]) -> tuple[Matrix, Instants]:
-    """Decode the packed rows among raw values: (k, width), and (k,) which of the values they are.
-
-    A value that isn't a `Value` with exactly this layout's number of floats is ignored.
-    """
-    head, size = _head(layout.width)
-    whole, start = len(head) + size, len(head)
-    found = [i for i, (raw, *_) in enumerate(values) if raw is not None and len(raw) == whole and raw.startswith(head)]
-    joined = b"".join([values[i][0][start:] for i in found])  # type: ignore[index]
-    stored: Matrix = np.frombuffer(joined, dtype="<f4").reshape(len(found), layout.width)
-    return stored, np.array(found, dtype=np.int64)
-
-
-@cache
-def _head(width: int) -> tuple[bytes, int]:
-    """The encoded bytes before the floats of a packed row, and the size of the floats in bytes."""
-    size = 4 * width
-    return float_list_value(bytes(size))[:-size], size
+def _links(layout: Layout, row: bytes | None) -> LinkValues:
+    """A row's links; nothing if there is no row or its links are damaged."""
+    try:
+        return () if row is None else links_in(layout, row)
+    except ConfigurationError:
+        return ()
 
 
 _NO_LINKS = Links()

@@ -8,8 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from features.feast.online_config import PROJECT
-from features.layout import JOIN_KEYS, Layout
-from features.online.codec import Values, entity_keys, fields
+from features.layout import JOIN_KEYS
+from features.online.codec import Values, Wanted, entity_keys
 from leads.errors import Unavailable
 
 _CHUNK = 1_000
@@ -30,24 +30,24 @@ class SqliteStore:
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
 
-    def get(self, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
         try:
-            return [self._get(layout, keys) for layout, keys in wanted]
+            return [self._get(one) for one in wanted]
         except sqlite3.Error as error:
             raise Unavailable(
                 "Can't read the SQLite online store.", field="LEADS_HOME", remedy="Run the worker: leads worker"
             ) from error
 
-    def _get(self, layout: Layout, keys: Sequence[str]) -> list[Values]:
+    def _get(self, wanted: Wanted) -> list[Values]:
         """The join starts from `VALUES`, so rows come back complete and in the order of `keys`.
 
         One statement reads all features of an entity, so they come from the same write.
         """
-        encode = entity_keys(JOIN_KEYS[layout.view])
+        encode = entity_keys(JOIN_KEYS[wanted.layout.view])
         found: list[Values] = []
-        for start in range(0, len(keys), _CHUNK):
-            chunk = [encode(key) for key in keys[start : start + _CHUNK]]
-            found += self._connection().execute(_query(layout, len(chunk)), chunk)
+        for start in range(0, len(wanted.keys), _CHUNK):
+            chunk = [encode(key) for key in wanted.keys[start : start + _CHUNK]]
+            found += self._connection().execute(_query(wanted, len(chunk)), chunk)
         return found
 
     def _connection(self) -> sqlite3.Connection:
@@ -74,9 +74,9 @@ class SqliteStore:
         self._local = threading.local()
 
 
-def _query(layout: Layout, n: int) -> str:
-    table = f'"{PROJECT}_{layout.view}"'
-    names = fields(layout)
+def _query(wanted: Wanted, n: int) -> str:
+    table = f'"{PROJECT}_{wanted.layout.view}"'
+    names = wanted.features
     columns = ", ".join(f"f{i}.value" for i in range(len(names)))
     joins = " ".join(
         f"LEFT JOIN {table} f{i} ON f{i}.entity_key = wanted.column1 AND f{i}.feature_name = '{name}'"

@@ -9,8 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from features.feast.online_config import online_config
-from features.layout import Layout
-from features.online.codec import Values
+from features.online.codec import Values, Wanted
 from features.online.redis import RedisStore
 from features.online.sqlite import SqliteStore
 from leads.settings import Settings
@@ -25,8 +24,8 @@ class Store(Protocol):
     @property
     def bounded(self) -> bool: ...
 
-    def get(self, wanted: Sequence[tuple[Layout, Sequence[str]]]) -> list[list[Values]]:
-        """For each view, the stored values of each entity, in the order requested.
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
+        """For each view, the stored values of each entity, in the order requested. An entity's come from one write.
 
         Raises:
             Unavailable: the store failed, or did not respond within LEADS_STORE_TIMEOUT_S.
@@ -45,9 +44,20 @@ def open_online_store(settings: Settings) -> Store:
     config = online_config(settings)
     if settings.online_store == "sqlite":
         return SqliteStore(config["path"], settings.store_timeout_s)
-    if settings.online_store == "redis" and not settings.online_options:
-        return RedisStore(config["connection_string"], settings.store_timeout_s)
-    # Redis with options may be a cluster or sit behind Sentinel, so Feast's client reads it. Importing Feast is slow.
+    if address := direct_redis(settings):
+        return RedisStore(address, settings.store_timeout_s)
+    # Importing Feast is slow.
     from features.online.feast import FeastStore
 
     return FeastStore(settings)
+
+
+def direct_redis(settings: Settings) -> str | None:
+    """The address of the Redis that we read and write without Feast; None if the online store isn't one.
+
+    Redis with options may be a cluster or sit behind Sentinel, so Feast's client reads and writes it.
+    """
+    if settings.online_store != "redis" or settings.online_options:
+        return None
+    address: str = online_config(settings)["connection_string"]
+    return address

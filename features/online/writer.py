@@ -1,4 +1,4 @@
-"""The online writer: writes each entity's newest row through Feast, and never an older row over a newer one."""
+"""The online writer: writes each entity's newest row as Feast would, and never an older row over a newer one."""
 
 from __future__ import annotations
 
@@ -7,22 +7,24 @@ from typing import Any
 
 from features.feast.store import online_store_of, open_store
 from features.fold.fold import Batch
-from features.layout import JOIN_KEYS, LAYOUTS, Layout
-from features.online.codec import entity_keys, fields, float_list_value, string_value_of
+from features.layout import JOIN_KEYS, LAYOUTS, Layout, packed_name
+from features.online.codec import bytes_value, entity_keys
+from features.online.redis_writer import RedisWriter
+from features.online.stores import direct_redis
 from leads.clock import Micros, from_datetime, to_datetime
 from leads.files import in_turn
 from leads.settings import Settings
 
 _CHUNK = 1_000
 
-# Entity key, packed row, links in the order of `layout.links`, when its newest event became visible.
-OnlineRow = tuple[str, bytes, tuple[str | None, ...], Micros]
+# Entity key, stored row, when its newest event became visible.
+OnlineRow = tuple[str, bytes, Micros]
 # Rows by view and entity key.
 Newest = dict[str, dict[str, OnlineRow]]
 
 
 class OnlineWriter:
-    """Writes the newest row of each entity, in batches, through Feast's online store."""
+    """Writes the newest row of each entity, in batches, into Feast's online store."""
 
     def __init__(self, settings: Settings) -> None:
         # Feast rewrites its registry file in place, so the workers of several partitions must not start at once.
@@ -30,6 +32,7 @@ class OnlineWriter:
             self._store = open_store(settings, apply=True)
             self._views = {layout.view: self._store.get_feature_view(layout.view) for layout in LAYOUTS}
         self._online = online_store_of(self._store)
+        self._redis = RedisWriter(address) if (address := direct_redis(settings)) else None
 
     def write(self, newest: Newest) -> int:
         """Write each entity's row; returns the number of rows passed to the store.
@@ -38,14 +41,15 @@ class OnlineWriter:
         """
         return sum(self.write_view(layout, list(newest[layout.view].values())) for layout in reversed(LAYOUTS))
 
-    def write_view(self, layout: Layout, rows: Sequence[OnlineRow]) -> int:
+    def write_view(self, layout: Layout, rows: Sequence[OnlineRow], *, without_links: bool = False) -> int:
         """Write rows of one view in order; rows older than the stored ones are dropped. Returns the number passed.
 
         Args:
             rows: may contain an entity more than once; the newest row wins.
+            without_links: also remove what an earlier release stored besides the rows (`features.online.dense`).
         """
         for start in range(0, len(rows), _CHUNK):
-            self._write_chunk(layout, rows[start : start + _CHUNK])
+            self._write_chunk(layout, rows[start : start + _CHUNK], without_links)
         return len(rows)
 
     def clear(self) -> None:
@@ -54,10 +58,13 @@ class OnlineWriter:
         self._online.teardown(self._store.config, list(self._views.values()), entities)
         self._store.registry.teardown()
 
-    def _write_chunk(self, layout: Layout, rows: Sequence[OnlineRow]) -> None:
+    def _write_chunk(self, layout: Layout, rows: Sequence[OnlineRow], without_links: bool) -> None:
         config, view = self._store.config, self._views[layout.view]
+        if self._redis is not None:
+            self._redis.write(layout, rows, without_links=without_links)
+            return
         if hasattr(self._online, "write_rows"):
-            self._online.write_rows(config, view, _raw(layout, rows))
+            self._online.write_rows(config, view, _raw(layout, rows), removed=layout.links if without_links else ())
             return
         # Feast's Redis store compares event times itself unless `skip_dedup` is set; other stores never do.
         if getattr(config.online_store, "skip_dedup", True):
@@ -71,60 +78,42 @@ class OnlineWriter:
 
         newest: dict[str, OnlineRow] = {}
         for row in rows:
-            if row[0] not in newest or newest[row[0]][3] <= row[3]:
+            if row[0] not in newest or newest[row[0]][2] <= row[2]:
                 newest[row[0]] = row
         stored = self._online.online_read(
             self._store.config,
             self._views[layout.view],
             [_entity(layout, key) for key in newest],
-            list(fields(layout)[:1]),
+            [packed_name(layout.view)],
         )
         return [
             row
             for row, (event_time, values) in zip(newest.values(), stored, strict=True)
-            if not values or event_time is None or from_datetime(make_tzaware(event_time)) <= row[3]
+            if not values or event_time is None or from_datetime(make_tzaware(event_time)) <= row[2]
         ]
 
 
 def collect(batch: Batch, into: Newest, *, after: int = 0) -> None:
     """Put each entity's last row of the batch into `into`, replacing an older one; only rows after an offset."""
     for layout in LAYOUTS:
-        rows, newest, size = batch[layout.view], into[layout.view], layout.width * 4
-        raw = memoryview(rows.raw)
+        rows, newest = batch[layout.view], into[layout.view]
         for key, i in {key: i for i, key in enumerate(rows.keys)}.items():
             if rows.offsets[i] > after:
-                newest[key] = (key, bytes(raw[i * size : (i + 1) * size]), rows.links[i], rows.visible_at[i])
-
-
-def _values(layout: Layout, row: OnlineRow) -> Iterator[tuple[str, bytes, str | None]]:
-    """Name, serialised value and text of each stored feature."""
-    names = fields(layout)
-    yield names[0], float_list_value(row[1]), None
-    for name, text in zip(names[1:], row[2], strict=True):
-        yield name, string_value_of(text), text
+                newest[key] = (key, rows.rows[i], rows.visible_at[i])
 
 
 def _raw(layout: Layout, rows: Sequence[OnlineRow]) -> Iterator[tuple[bytes, str, bytes, str | None, Micros]]:
-    encode = entity_keys(JOIN_KEYS[layout.view])
-    for row in rows:
-        key = encode(row[0])
-        for name, value, text in _values(layout, row):
-            yield key, name, value, text, row[3]
+    encode, name = entity_keys(JOIN_KEYS[layout.view]), packed_name(layout.view)
+    for key, packed, at in rows:
+        yield encode(key), name, bytes_value(packed), None, at
 
 
 def _protos(layout: Layout, rows: Sequence[OnlineRow]) -> list[tuple[Any, dict[str, Any], Any, None]]:
     """Entity key, values, event time and creation time, in the form that Feast's stores take."""
     from feast.protos.feast.types.Value_pb2 import Value
 
-    return [
-        (
-            _entity(layout, row[0]),
-            {name: Value.FromString(value) for name, value, _ in _values(layout, row)},
-            to_datetime(row[3]),
-            None,
-        )
-        for row in rows
-    ]
+    name = packed_name(layout.view)
+    return [(_entity(layout, key), {name: Value(bytes_val=packed)}, to_datetime(at), None) for key, packed, at in rows]
 
 
 def _entity(layout: Layout, key: str) -> Any:

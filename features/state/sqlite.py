@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from leads.errors import Unavailable
@@ -11,8 +11,12 @@ from leads.files import private_folder
 
 # SQLite takes at most 32,766 variables in one statement; more than a few hundred don't make it faster.
 _CHUNK = 500
+# How many values a scan reads at a time.
+_SCANNED = 2_000
 _CACHE_KIB = 32 * 1024
 _POSITION = "position"
+# Increase this when values are stored in another form.
+_FORMAT = 2
 
 
 class SqliteState:
@@ -31,6 +35,7 @@ class SqliteState:
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            self._drop_other_formats()
             self._db.execute(f"CREATE TABLE IF NOT EXISTS {_POSITION} (id INTEGER PRIMARY KEY, offset INTEGER)")
         except sqlite3.Error as error:
             raise self._failed(error) from error
@@ -53,21 +58,46 @@ class SqliteState:
             raise self._failed(error) from error
         return found
 
-    def commit(self, position: int, changed: Mapping[str, Iterable[tuple[str, bytes]]]) -> None:
+    def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
         try:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
                 for view, rows in changed.items():
                     if view not in self._views:
                         self._db.execute(f'CREATE TABLE "{view}" (key TEXT PRIMARY KEY, value BLOB) WITHOUT ROWID')
-                    self._db.executemany(f'REPLACE INTO "{view}" VALUES (?, ?)', rows)
+                    # In the order of the keys, neighbours are written to the same page.
+                    self._db.executemany(f'REPLACE INTO "{view}" VALUES (?, ?)', sorted(rows.items()))
                 self._db.execute(f"REPLACE INTO {_POSITION} VALUES (1, ?)", (position,))
         except sqlite3.Error as error:
             raise self._failed(error) from error
         self._views |= changed.keys()
 
+    def scan(self, view: str) -> Iterator[dict[str, bytes]]:
+        after: str | None = None
+        while view in self._views:
+            start = "" if after is None else "WHERE key > :after"
+            try:
+                found = self._db.execute(
+                    f'SELECT key, value FROM "{view}" {start} ORDER BY key LIMIT :limit',
+                    {"after": after, "limit": _SCANNED},
+                ).fetchall()
+            except sqlite3.Error as error:
+                raise self._failed(error) from error
+            if not found:
+                return
+            yield dict(found)
+            after = found[-1][0]
+
     def close(self) -> None:
         self._db.close()
+
+    def _drop_other_formats(self) -> None:
+        """Empty a state whose values are stored in another form. The worker then folds the event log again."""
+        if self._db.execute("PRAGMA user_version").fetchone()[0] == _FORMAT:
+            return
+        for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
+            self._db.execute(f'DROP TABLE "{name}"')
+        self._db.execute(f"PRAGMA user_version = {_FORMAT}")
 
     def _failed(self, error: sqlite3.Error) -> Unavailable:
         return Unavailable(

@@ -6,7 +6,7 @@ the last event behind it. What it commits is exact: the state after that event a
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
 from features.partition import Partition
@@ -25,8 +25,12 @@ class StateStore(Protocol):
         """The values of these distinct keys; unknown keys are absent."""
         ...
 
-    def commit(self, position: int, changed: Mapping[str, Iterable[tuple[str, bytes]]]) -> None:
+    def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
         """Replace the changed values of each view and the position, all or nothing."""
+        ...
+
+    def scan(self, view: str) -> Iterator[dict[str, bytes]]:
+        """All values of a view by key, some at a time; of a value that changes meanwhile, the old or the new."""
         ...
 
     def close(self) -> None: ...

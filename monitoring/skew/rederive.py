@@ -18,6 +18,8 @@ from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
 from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Instants, Matrix
 from features.offline.frames import rows_at
+from features.offline.join import locate, read_links
+from features.offline.segments import segment_files
 from leads.db.engine import reading
 from leads.db.items import contents
 from leads.settings import Settings
@@ -186,18 +188,18 @@ def _served_devices(settings: Settings, predictions: LoggedPredictions, wanted: 
         int(i): (predictions.links[i].account_id, int(predictions.row_at[i, _ACCOUNT])) for i in np.flatnonzero(wanted)
     }
     if served:
-        accounts = {account_id for account_id, _ in served.values() if account_id is not None}
-        table = _read_rows(settings, ACCOUNT.view, accounts, ACCOUNT.links)
-        columns = (table[name].to_pylist() for name in ("key", "at", ACCOUNT.links[0]))
-        device_of = {(key, at): device for key, at, device in zip(*columns, strict=True)}
-        for i, row in served.items():
-            devices[i] = device_of.get(row)
+        ids = [account_id for account_id, _ in served.values()]
+        at = np.array([row_at for _, row_at in served.values()], np.int64)
+        places = locate(segment_files(settings, ACCOUNT.view), ACCOUNT.view, ids, at)
+        found = zip(served, read_links(ACCOUNT, places), strict=True)
+        for i, (device,) in found:
+            devices[i] = device
     return devices
 
 
 def _first_after(settings: Settings, view: str, keys: Sequence[str], after: Instants) -> Instants:
     """(k,) when each key's first row newer than `after`, (k,), became visible."""
-    table = _read_rows(settings, view, set(keys))
+    table = _row_times(settings, view, set(keys))
     by_key: dict[str, list[int]] = {}
     for key, at in zip(table["key"].to_pylist(), table["at"].to_pylist(), strict=True):
         by_key.setdefault(key, []).append(at)
@@ -206,11 +208,10 @@ def _first_after(settings: Settings, view: str, keys: Sequence[str], after: Inst
     return np.array(first, np.int64)
 
 
-def _read_rows(settings: Settings, view: str, keys: set[str], more: Sequence[str] = ()) -> pa.Table:
-    """`key`, `at` (µs) and more columns of all stored rows with the given keys."""
-    segments = ds.dataset(settings.features_dir / "segments" / view, format="parquet")
+def _row_times(settings: Settings, view: str, keys: set[str]) -> pa.Table:
+    """`key` and `at` (µs) of all stored rows with the given keys."""
+    segments = ds.dataset(segment_files(settings, view), format="parquet")
     columns = {"key": pc.field(JOIN_KEYS[view]), "at": pc.field("visible_at").cast(pa.int64())}
-    columns |= {name: pc.field(name) for name in more}
     wanted = pa.array(sorted(keys), pa.string())
     return segments.to_table(columns=columns, filter=pc.field(JOIN_KEYS[view]).isin(wanted))
 

@@ -13,6 +13,7 @@ from features.evaluate.columns import contract_for
 from features.fold.fold import ViewBatch
 from features.layout import LAYOUT_OF, ROLES
 from features.links import Links
+from features.rows import pack
 from leads import clock
 from leads.db import event_log
 from leads.errors import NotFound
@@ -75,7 +76,11 @@ def append(engine: Engine, *events: tuple[int, ItemCreated | Played]) -> None:
 
 
 def batch(view: str, *rows: tuple[str, int, tuple[str | None, ...]]) -> ViewBatch:
-    made, width = ViewBatch(), LAYOUT_OF[view].width
-    for key, at, links in rows:
-        made.add(key, 1, AT + at, np.zeros(width, "<f4").tobytes(), links)
-    return made
+    layout = LAYOUT_OF[view]
+    cells = np.zeros((len(rows), layout.width), np.float32)
+    return ViewBatch(
+        keys=[key for key, _, _ in rows],
+        offsets=[1] * len(rows),
+        visible_at=[AT + at for _, at, _ in rows],
+        rows=pack(layout, cells, [links for _, _, links in rows]),
+    )

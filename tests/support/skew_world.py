@@ -6,12 +6,11 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-import numpy as np
-
 from features.layout import JOIN_KEYS, LAYOUT_OF, packed_name
 from features.materialize import Materializer
-from features.online.codec import entity_key, float_list_value
+from features.online.codec import bytes_value, entity_key, row_in
 from features.online.reader import open_reader
+from features.rows import links_in, pack, unpack
 from leads import clock
 from leads.db import event_log
 from leads.db.engine import open_engine
@@ -109,15 +108,18 @@ class SkewWorld:
     def add(self, view: str, key: str, cell: int, amount: float) -> None:
         """Change one cell of an online row."""
         name = packed_name(view)
-        row = np.frombuffer(self.stored(view, key)[name][-4 * LAYOUT_OF[view].width :], "<f4").copy()
-        row[cell] += amount
-        self.put(view, key, {name: float_list_value(row.tobytes())})
+        layout = LAYOUT_OF[view]
+        row = row_in(layout, self.stored(view, key)[name])
+        assert row is not None
+        cells = unpack(layout, [row]).copy()
+        cells[0, cell] += amount
+        self.put(view, key, {name: bytes_value(pack(layout, cells, [links_in(layout, row)])[0])})
 
     def remove(self, view: str, key: str) -> None:
         """Lose an online row, whole."""
         with self._online() as online:
             done = online.execute(f"DELETE FROM leads_{view} WHERE entity_key = ?", (entity_key(JOIN_KEYS[view], key),))
-            assert done.rowcount == 1 + len(LAYOUT_OF[view].links)
+            assert done.rowcount == 1
 
     @contextmanager
     def _online(self) -> Iterator[sqlite3.Connection]:

@@ -38,12 +38,12 @@ def _imports_may_warn() -> Iterator[None]:
 
 
 def test_redis(redis_address: str) -> None:
-    with used_by("features/online/redis.py"):
+    with used_by("features/online/redis_connections.py"):
         import redis
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        from features.online.redis import redis_options
+        from features.online.redis_connections import redis_options
 
         client = redis.Redis(**redis_options(redis_address), retry=Retry(NoBackoff(), 0), protocol=2)
         connection = client.connection_pool.make_connection()

@@ -14,11 +14,13 @@ import numpy as np
 from benchmarks.serving.world import END, HARMS, ServedWorld
 from features.evaluate.columns import evaluate
 from features.feast.online_config import PROJECT
-from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Matrix
-from features.online.codec import entity_keys, fields, string_value
+from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Matrix, packed_name
+from features.online.codec import entity_keys, row_in, row_of
 from features.online.reader import Fetched, open_reader
-from features.online.redis import field_names, redis_options
+from features.online.redis import field_names
+from features.online.redis_connections import redis_options
 from features.online.stores import open_online_store
+from features.rows import links_in, unpack_all
 from leads.events import Subject
 from models.version import ModelVersion, load
 
@@ -96,14 +98,15 @@ class Floor:
         wanted = [(role, list(dict.fromkeys(key for i in rows if (key := self.keys[role][i])))) for role in ROLES]
         for role, keys in wanted:
             layout = ROLES[role]
-            names, encode = field_names(layout.view, fields(layout)), entity_keys(JOIN_KEYS[layout.view])
+            names, encode = field_names(layout.view, (packed_name(layout.view),)), entity_keys(JOIN_KEYS[layout.view])
             for key in keys:
                 pipeline.hmget(encode(key) + PROJECT.encode(), names)
         answers = iter(pipeline.execute())
+        found = []
         for role, keys in wanted:
-            size = 4 * ROLES[role].width
-            raw = b"".join(answer[0][-size:] for answer in (next(answers) for _ in keys) if answer[0])
-            np.frombuffer(raw, dtype="<f4").reshape(-1, ROLES[role].width)
+            rows_ = [row_in(ROLES[role], next(answers)[0]) for _ in keys]
+            found.append((ROLES[role], [row for row in rows_ if row is not None]))
+        unpack_all(found)
 
 
 def _champion(world: ServedWorld, harm: str) -> ModelVersion:
@@ -129,6 +132,7 @@ def _devices(world: ServedWorld, accounts: Sequence[str | None]) -> list[str | N
     """The device that each account's row links to."""
     known = [account for account in dict.fromkeys(accounts) if account]
     with closing(open_online_store(world.redis)) as store:
-        (rows,) = store.get([(ACCOUNT, known)])
-    device = {account: string_value(row[1]) for account, row in zip(known, rows, strict=True)}
+        (values,) = store.get([row_of(ACCOUNT, known)])
+    rows = [row_in(ACCOUNT, raw) for (raw,) in values]
+    device = {account: links_in(ACCOUNT, row)[0] for account, row in zip(known, rows, strict=True) if row is not None}
     return [device.get(account) if account else None for account in accounts]

@@ -25,10 +25,12 @@ from features.feast.repo_settings import project_settings
 from features.feast.store import NAMED_SERVICE, feast_name, known_warnings_ignored, open_store, repo_config
 from features.layout import ACCOUNT, JOIN_KEYS, LAYOUTS, PARENT, ROLES
 from features.materialize import Materializer
-from features.online.codec import entity_key, fields, float_list_value, string_value_of
+from features.offline.segments import view_folder
+from features.online.codec import bytes_value, entity_key, row_of
 from features.online.reader import open_reader
 from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
+from features.rows import pack
 from leads import clock
 from leads.db import event_log
 from leads.db.engine import open_engine
@@ -74,6 +76,9 @@ def feast(*commands: list[str], home: Path) -> list[str]:
     return said
 
 
+VIEWS = {*(layout.view for layout in LAYOUTS), "item_links", "account_links", "named"}
+
+
 @dataclass(frozen=True)
 class Home:
     """A home on which Feast's command line was the first to work: what `apply` said, and the newest event's time."""
@@ -112,8 +117,8 @@ def test_apply_and_the_lists_show_what_is_declared(home: Home) -> None:
         home=home.settings.root,
     )
     declared = {layout.view for layout in LAYOUTS}
-    assert first_column(views) == {*declared, "named"}
-    assert str(home.settings.features_dir / "segments" / "item") in item
+    assert first_column(views) == VIEWS
+    assert str(view_folder(home.settings.features_dir / "segments", "item")) in item
     assert first_column(entities) >= declared
     assert first_column(services) == {FEATURE_SERVICE, NAMED_SERVICE}
 
@@ -128,20 +133,23 @@ def test_materialize_brings_back_what_is_gone_and_leaves_what_is_newer(home: Hom
     settings = home.settings
     gone, kept = "a0", "a1"
     store = open_online_store(settings)
-    before = store.get([(ACCOUNT, [gone, kept]), (PARENT, ["track:t1"])])
+    before = store.get([row_of(ACCOUNT, [gone, kept]), row_of(PARENT, ["track:t1"])])
     assert all(value[0] is not None for values in before for value in values)
-    newer = np.arange(ACCOUNT.width, dtype="<f4").tobytes()
-    OnlineWriter(settings).write_view(ACCOUNT, [(kept, newer, ("phone",), home.head + clock.MINUTE)])
-    expected = (float_list_value(newer), string_value_of("phone"))
+    (newer,) = pack(ACCOUNT, np.arange(ACCOUNT.width, dtype=np.float32)[None], [("phone",)])
+    OnlineWriter(settings).write_view(ACCOUNT, [(kept, newer, home.head + clock.MINUTE)])
+    expected = (bytes_value(newer),)
     with sqlite3.connect(settings.features_dir / "online.db") as connection:
         for layout, key in ((ACCOUNT, gone), (PARENT, "track:t1")):
             raw = entity_key(JOIN_KEYS[layout.view], key)
             removed = connection.execute(f'DELETE FROM "leads_{layout.view}" WHERE entity_key = ?', (raw,))
-            assert removed.rowcount == len(fields(layout))
+            assert removed.rowcount == 1
     connection.close()
-    assert store.get([(ACCOUNT, [gone])])[0][0][0] is None
+    assert store.get([row_of(ACCOUNT, [gone])])[0][0][0] is None
     feast(["materialize-incremental", clock.to_text(clock.now())[:19]], home=settings.root)
-    assert store.get([(ACCOUNT, [gone, kept]), (PARENT, ["track:t1"])]) == [[before[0][0], expected], before[1]]
+    assert store.get([row_of(ACCOUNT, [gone, kept]), row_of(PARENT, ["track:t1"])]) == [
+        [before[0][0], expected],
+        before[1],
+    ]
     store.close()
 
 
@@ -181,7 +189,7 @@ def device_keys(settings: Settings, accounts: list[str | None]) -> list[str]:
     """The device that each account's row leads to, as a user of Feast's SDK finds it."""
     store = open_store(settings)
     rows = [{"account_id": account or ""} for account in accounts]
-    found = store.get_online_features(features=["account:account_device"], entity_rows=rows).to_dict()
+    found = store.get_online_features(features=["account_links:account_device"], entity_rows=rows).to_dict()
     return [device or "" for device in found["account_device"]]
 
 
@@ -217,7 +225,7 @@ def test_the_ui_answers_with_the_registry(ui: httpx.Client) -> None:
     listed = ui.get("/api/v1/feature_views", params={"project": "leads"})
     assert listed.status_code == 200
     names = {one["spec"]["name"] for one in listed.json()["featureViews"]}
-    assert names == {*(layout.view for layout in LAYOUTS), "named"}
+    assert names == VIEWS
 
 
 def test_the_yaml_means_the_stores_of_the_settings(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ import pytest
 from features.materialize import Materializer
 from features.offline.compaction import compacting
 from features.offline.frames import Frame, point_in_time
-from features.offline.segments import MERGED, Segments
+from features.offline.segments import MERGED, Segments, view_folder
 from features.partition import Partition
 from leads import clock
 from leads.db.engine import open_engine
@@ -101,7 +101,7 @@ def many_segments(settings: Settings) -> Materializer:
 
 
 def files(settings: Settings) -> int:
-    return len(list((settings.features_dir / "segments" / "account").glob("0of1-*.parquet")))
+    return len(list(view_folder(settings.features_dir / "segments", "account").glob("0of1-*.parquet")))
 
 
 def test_merging_disturbs_no_reader_and_loses_nothing(tmp_path: Path, whole: Whole) -> None:

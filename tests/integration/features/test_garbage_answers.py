@@ -15,16 +15,19 @@ import numpy as np
 import pytest
 
 from features.feast.online_config import PROJECT
-from features.layout import ITEM, JOIN_KEYS
-from features.online.codec import entity_key, fields, float_list_value, string_value_of, varint
+from features.layout import ITEM, JOIN_KEYS, packed_name
+from features.online.codec import bytes_value, entity_key, varint
+from features.online.dense import float_list_value, string_value_of
 from features.online.reader import Fetched, OnlineReader, open_reader
+from features.rows import pack
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.settings import Settings, load_settings
-from tests.support.features.fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
+from tests.support.features.fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, cells_of, fake_redis, value_of
 
 C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")
-GOOD = row_of(ITEM, c0=1.0)
+CELLS = cells_of(ITEM, c0=1.0)
+GOOD = pack(ITEM, CELLS[None], [("a1", None, None, None)])[0]
 
 
 def tagged(tag: bytes, packed: bytes) -> bytes:
@@ -38,30 +41,42 @@ NO_ROWS = {
     "double_list": tagged(b"\x7a", GOOD),
     "int32_list": tagged(b"\x6a", GOOD),
     "a string": string_value_of("x" * len(GOOD)),
-    "a float list of another width": float_list_value(GOOD[:-4]),
-    "a float list with more behind": float_list_value(GOOD) + b"\x00",
-    "a cut float list": float_list_value(GOOD)[:-1],
-    "a cut head": float_list_value(GOOD)[1:],
+    "a float list of another width": float_list_value(CELLS[:-1].tobytes()),
+    "a float list with more behind": float_list_value(CELLS.tobytes()) + b"\x00",
+    "a cut float list": float_list_value(CELLS.tobytes())[:-1],
+    "a row with more behind": bytes_value(GOOD) + b"\x00",
+    "a row with a cell too many": bytes_value(GOOD + bytes(4)),
+    "a row without its last cell": bytes_value(GOOD[:-4]),
+    "a cut row": bytes_value(GOOD)[:-1],
+    "a cut head": bytes_value(GOOD)[1:],
+    "a row of other layouts": bytes_value(b"\xff" + GOOD[1:]),
+    "a row with longer links": bytes_value(GOOD[:1] + b"\xff\xff" + GOOD[3:]),
+    "bytes": bytes_value(b"x"),
+    "no bytes": bytes_value(b""),
+    "an endless length": b"\x0a\xff",
     "noise": bytes(range(256)) * (len(GOOD) // 256 + 1),
-    "noise as long as a row": (bytes(range(1, 256)) * (len(GOOD) // 255 + 1))[: len(float_list_value(GOOD))],
+    "noise as long as a row": (bytes(range(1, 256)) * (len(GOOD) // 255 + 1))[: len(bytes_value(GOOD))],
     "nothing": b"",
     "a bool": b"\x38\x01",
     "one float": b"\x35" + struct.pack("<f", 1.0),
 }
+# Each in the place of a row's links.
 NO_LINKS = {
-    "not UTF-8": b"\x12\x02\xff\xfe",
-    "longer than it is": b"\x12\x7fx",
-    "an endless length": b"\x12\xff",
-    "no length": b"\x12",
-    "shorter than it is": b"\x12\x01xyz",
-    "a number": b"\x20\x05",
+    "not UTF-8": b"\x94\xa2\xff\xfe\xc0\xc0\xc0",
+    "longer than it is": b"\x94\xa9x\xc0\xc0\xc0",
+    "more behind": b"\x94\xc0\xc0\xc0\xc0\xc0",
+    "too few": b"\x93\xa2a1\xc0\xc0",
+    "too many": b"\x95\xa2a1\xc0\xc0\xc0\xc0",
+    "nothing": b"",
+    "a number": b"\x94\x05\xc0\xc0\xc0",
+    "no list": b"\xa2a1",
 }
 
 
 @pytest.fixture
 def server() -> Iterator[FakeRedis]:
     with fake_redis() as made:
-        made.store(ITEM, C2.key, GOOD, ["a2"])
+        made.store(ITEM, C2.key, CELLS, ["a2"])
         yield made
 
 
@@ -82,16 +97,15 @@ class Kept:
         self.settings: Settings = load_settings(home=home, corpora="", **more)
         self.reader: OnlineReader = open_reader(self.settings)
         if server is None:
-            self._put(C2, (float_list_value(GOOD), string_value_of("a2"), *[b""] * (len(fields(ITEM)) - 2)))
+            self._put(C2, value_of(ITEM, CELLS, ["a2"]))
 
-    def hold(self, packed: bytes, link: bytes) -> None:
-        values = (packed, link, *[b""] * (len(fields(ITEM)) - 2))
+    def hold(self, value: bytes) -> None:
         if self._server:
-            self._server.store_values(ITEM, C1.key, values)
+            self._server.store_value(ITEM, C1.key, value)
         else:
-            self._put(C1, values)
+            self._put(C1, value)
 
-    def _put(self, subject: Subject, values: tuple[bytes, ...]) -> None:
+    def _put(self, subject: Subject, value: bytes) -> None:
         self.settings.features_dir.mkdir(parents=True, exist_ok=True)
         with sqlite3.connect(self.settings.features_dir / "online.db") as connection:
             for view in {ITEM.view, "account", "parent", "bucket", "device"}:
@@ -99,12 +113,9 @@ class Kept:
                     f'CREATE TABLE IF NOT EXISTS "{PROJECT}_{view}" (entity_key BLOB, feature_name TEXT, value BLOB, '
                     "event_ts timestamp, created_ts timestamp, PRIMARY KEY (entity_key, feature_name))"
                 )
-            connection.executemany(
+            connection.execute(
                 f'INSERT INTO "{PROJECT}_{ITEM.view}" (entity_key, feature_name, value) VALUES (?, ?, ?)',
-                [
-                    (entity_key(JOIN_KEYS[ITEM.view], subject.key), name, value)
-                    for name, value in zip(fields(ITEM), values, strict=True)
-                ],
+                (entity_key(JOIN_KEYS[ITEM.view], subject.key), packed_name(ITEM.view), value),
             )
         connection.close()
 
@@ -119,7 +130,7 @@ def fetched_of(reader: OnlineReader) -> Fetched:
 
 @pytest.mark.parametrize("what", NO_ROWS)
 def test_what_is_no_row_is_nothing(kept: Kept, what: str) -> None:
-    kept.hold(NO_ROWS[what], string_value_of("a1"))
+    kept.hold(NO_ROWS[what])
     fetched = fetched_of(kept.reader)
     assert np.isnan(fetched.packed["item"][0]).all()
     assert fetched.row_at[0].tolist() == [0] * fetched.row_at.shape[1]
@@ -127,7 +138,9 @@ def test_what_is_no_row_is_nothing(kept: Kept, what: str) -> None:
 
 @pytest.mark.parametrize("what", NO_LINKS)
 def test_what_is_no_link_is_nothing(kept: Kept, what: str) -> None:
-    kept.hold(float_list_value(GOOD), NO_LINKS[what])
+    links = NO_LINKS[what]
+    cells = GOOD[3 + int.from_bytes(GOOD[1:3], "little") :]
+    kept.hold(bytes_value(GOOD[:1] + len(links).to_bytes(2, "little") + links + cells))
     fetched = fetched_of(kept.reader)
     assert fetched.packed["item"][0, 0] == 1.0
     assert fetched.links[0].account_id is None

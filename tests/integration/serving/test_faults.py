@@ -40,7 +40,7 @@ from models.write import write_version
 from serving.scoring.stages import Stages
 from serving.versions.follower import Follower
 from serving.versions.published_state import read_state, write_state
-from tests.support.features.fake_redis import GARBAGE, Mode, fake_redis, hash_key, hash_of, values_of
+from tests.support.features.fake_redis import GARBAGE, Mode, fake_redis, hash_key, hash_of, value_of
 from tests.support.serving.served import api_workers, free_port, served
 from tests.support.serving.world import (
     POLICIES,
@@ -85,8 +85,7 @@ class World:
             for layout, key, links in ((ACCOUNT, "a1", ()), (ITEM, "comment:c1", ("a1",))):
                 row = packed_row(layout, at, reports=1)
                 row[VISIBLE:HEADER] = (at // clock.DAY, at % clock.DAY // clock.SECOND, at % clock.SECOND)
-                values = values_of(layout, row.astype("<f4").tobytes(), links)
-                client.hset(hash_key(layout, key), mapping=hash_of(layout, values))  # type: ignore[arg-type]
+                client.hset(hash_key(layout, key), mapping=hash_of(layout, value_of(layout, row, links)))  # type: ignore[arg-type]
 
     def kill_redis(self) -> None:
         if self._redis is not None:

@@ -17,7 +17,7 @@ from leads.errors import Unavailable
 from leads.events import Subject
 from leads.settings import load_settings
 from serving.scoring.store_guard import GuardedReader
-from tests.support.features.fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, fake_redis, row_of
+from tests.support.features.fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, cells_of, fake_redis
 
 C1 = Subject("comment", "c1")
 
@@ -36,8 +36,8 @@ def server(request: pytest.FixtureRequest) -> Iterator[FakeRedis]:
         tempfile.TemporaryDirectory() as short,
         fake_redis(Path(short) / "redis" if request.param == "unix" else None) as made,
     ):
-        made.store(ITEM, C1.key, row_of(ITEM, c0=1.0), ["a1"])
-        made.store(ACCOUNT, "a1", row_of(ACCOUNT, c0=2.0))
+        made.store(ITEM, C1.key, cells_of(ITEM, c0=1.0), ["a1"])
+        made.store(ACCOUNT, "a1", cells_of(ACCOUNT, c0=2.0))
         yield made
 
 

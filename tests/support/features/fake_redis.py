@@ -14,8 +14,9 @@ import mmh3
 import numpy as np
 
 from features.feast.online_config import PROJECT
-from features.layout import JOIN_KEYS, Layout
-from features.online.codec import entity_key, fields, float_list_value, string_value_of
+from features.layout import JOIN_KEYS, Layout, Matrix, packed_name
+from features.online.codec import bytes_value, entity_key
+from features.rows import pack
 
 Mode = Literal["ok", "refuse", "hang", "slow", "dribble", "garbage", "error", "wrong_type", "cut"]
 SLOW_S = 2.0
@@ -83,13 +84,13 @@ class FakeRedis:
         elif before == "refuse" != mode:
             self._listen()
 
-    def store(self, layout: Layout, key: str, packed: bytes, links: Sequence[str | None] = ()) -> None:
-        """Store a row in the layout of Feast's Redis store."""
-        self.store_values(layout, key, values_of(layout, packed, links))
+    def store(self, layout: Layout, key: str, cells: Matrix, links: Sequence[str | None] = ()) -> None:
+        """Store a row, (width,), in the layout of Feast's Redis store."""
+        self.store_value(layout, key, value_of(layout, cells, links))
 
-    def store_values(self, layout: Layout, key: str, values: Sequence[bytes]) -> None:
-        """Store any values in place of a row."""
-        self.hashes[hash_key(layout, key)] = hash_of(layout, values)
+    def store_value(self, layout: Layout, key: str, value: bytes) -> None:
+        """Store any value in place of a row."""
+        self.hashes[hash_key(layout, key)] = hash_of(layout, value)
 
     def close(self) -> None:
         self._ending.set()
@@ -187,24 +188,24 @@ def hash_key(layout: Layout, key: str) -> bytes:
     return entity_key(JOIN_KEYS[layout.view], key) + PROJECT.encode()
 
 
-def hash_of(layout: Layout, values: Sequence[bytes]) -> dict[bytes, bytes]:
+def hash_of(layout: Layout, value: bytes) -> dict[bytes, bytes]:
     """The Redis hash of an entity in Feast's store."""
-    names = [mmh3.hash(f"{layout.view}:{name}", signed=False) for name in fields(layout)]
-    return {struct.pack("<I", name): value for name, value in zip(names, values, strict=True)}
+    name = mmh3.hash(f"{layout.view}:{packed_name(layout.view)}", signed=False)
+    return {struct.pack("<I", name): value}
 
 
-def values_of(layout: Layout, packed: bytes, links: Sequence[str | None] = ()) -> tuple[bytes, ...]:
-    """A packed row and its first links as stored values."""
+def value_of(layout: Layout, cells: Matrix, links: Sequence[str | None] = ()) -> bytes:
+    """A row, (width,), and its first links as a stored value."""
     given = (*links, *(None for _ in layout.links[len(links) :]))
-    return (float_list_value(packed), *(string_value_of(link) for link in given))
+    return bytes_value(pack(layout, cells[None], [given])[0])
 
 
-def row_of(layout: Layout, **cells: float) -> bytes:
-    """A packed row of NaN, except for the cells given by position as `c<n>`."""
-    packed = np.full(layout.width, np.nan, np.float32)
+def cells_of(layout: Layout, **cells: float) -> Matrix:
+    """A row, (width,), of NaN, except for the cells given by position as `c<n>`."""
+    row = np.full(layout.width, np.nan, np.float32)
     for name, value in cells.items():
-        packed[int(name[1:])] = value
-    return packed.astype("<f4").tobytes()
+        row[int(name[1:])] = value
+    return row
 
 
 def _commands(stream: object) -> Iterator[list[bytes]]:

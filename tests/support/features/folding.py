@@ -11,6 +11,7 @@ from features.fold.fold import Batch, Fold
 from features.layout import LAYOUT_OF, Matrix, missing
 from features.links import Links, links_of
 from features.partition import WHOLE, Partition
+from features.rows import links_in, unpack
 from features.state.sqlite import SqliteState
 from leads.events import LoggedEvent, Subject
 
@@ -28,9 +29,10 @@ def newest(batch: Batch) -> dict[tuple[str, str], tuple[np.ndarray, tuple[str | 
     """Each entity's last row and its links."""
     found = {}
     for view, rows in batch.items():
-        packed = np.frombuffer(bytes(rows.raw), dtype="<f4").reshape(-1, LAYOUT_OF[view].width)
+        layout = LAYOUT_OF[view]
+        packed = unpack(layout, rows.rows)
         for i, key in enumerate(rows.keys):
-            found[view, key] = (packed[i], rows.links[i])
+            found[view, key] = (packed[i], links_in(layout, rows.rows[i]))
     return found
 
 

@@ -94,6 +94,6 @@ def segment_rows(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
             columns = [
                 table[column].to_pylist() for column in ("offset", JOIN_KEYS[layout.view], packed_name(layout.view))
             ]
-            found += [(offset, key, tuple(row)) for offset, key, row in zip(*columns, strict=True)]
+            found += list(zip(*columns, strict=True))
         rows[layout.view] = sorted(found)
     return rows

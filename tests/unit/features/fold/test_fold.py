@@ -42,15 +42,9 @@ def test_partitions_together_make_the_rows_of_one_fold(parts: int) -> None:
     shares = [fold(EVENTS, Partition(i, parts)) for i in range(parts)]
     assert all(sum(map(len, share.values())) for share in shares)
     for view, rows in fold(EVENTS).items():
-        width = len(rows.raw) // max(len(rows), 1)
-        whole = [
-            (k, o, bytes(rows.raw[i * width : (i + 1) * width]))
-            for i, (k, o) in enumerate(zip(rows.keys, rows.offsets, strict=True))
-        ]
+        whole = list(zip(rows.keys, rows.offsets, rows.rows, strict=True))
         split = [
-            (key, offset, bytes(share[view].raw[i * width : (i + 1) * width]))
-            for share in shares
-            for i, (key, offset) in enumerate(zip(share[view].keys, share[view].offsets, strict=True))
+            one for share in shares for one in zip(share[view].keys, share[view].offsets, share[view].rows, strict=True)
         ]
         assert sorted(split) == sorted(whole)
 

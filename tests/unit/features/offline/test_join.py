@@ -14,6 +14,7 @@ from features.layout import ACCOUNT, PARENT
 from features.offline import segments
 from features.offline.join import locate, read_links, read_packed
 from features.offline.segments import write_segment
+from features.rows import pack
 
 KEYS = st.sampled_from(["a", "b", "c", "ä"])
 # By segment: (key, time) of its rows in order of time; the value of each row tells it apart.
@@ -27,8 +28,8 @@ def write(folder: Path, made: list[list[tuple[str, int]]]) -> tuple[list[Path], 
         batch = ViewBatch()
         for key, at in sorted(one, key=lambda row: row[1]):
             value += 1.0
-            cells = np.full(ACCOUNT.width, value, "<f4")
-            batch.add(key, int(value), at, cells.tobytes(), (f"device {value}",))
+            cells = np.full((1, ACCOUNT.width), value, np.float32)
+            batch.extend(ViewBatch([key], [int(value)], [at], pack(ACCOUNT, cells, [(f"device {value}",)])))
             rows.append((key, at, value))
         files.append(folder / "account" / f"{n}.parquet")
         write_segment(files[-1], "account", batch)
