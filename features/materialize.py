@@ -37,7 +37,7 @@ from leads.settings import Settings
 
 _SEGMENT_BYTES = 64 * 1024 * 1024
 # A commit of the state writes each value once, however often it has changed: the fewer, the cheaper.
-_CHANGES = 50_000
+_CHANGES = 150_000
 
 # The form of online rows: until 1, a list of floats (`features.online.dense`); 2, `features.rows`.
 _FORM = 2
@@ -107,7 +107,7 @@ class Materializer:
         self._first_pass = not self._mark.started or self._mark.done < self._offset
         self._sweep: Sweep | None = None
         self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
-        self._rows = empty_batch()
+        self._rows, self._rows_size = empty_batch(), 0
         self._segment_at = self._online_at = time.monotonic()
 
     @property
@@ -158,6 +158,7 @@ class Materializer:
         if self._offset >= self._stored:
             for view, rows in batch.items():
                 self._rows[view].extend(rows)
+                self._rows_size += sum(map(len, rows.rows))
         self._offset = new[-1].offset
         if self._offset > self._mark.done and not self._first_pass:
             collect(batch, self._waiting, after=self._mark.done)
@@ -185,11 +186,11 @@ class Materializer:
 
     def save(self) -> None:
         """Write a segment or the state when one is due. What is written is not folded again after a restart."""
-        size = sum(sum(map(len, view.rows)) for view in self._rows.values())
-        due = size and time.monotonic() - self._segment_at >= self._settings.segment_flush_s
-        if due or size >= _SEGMENT_BYTES:
-            self._write_segment()
+        waited = time.monotonic() - self._segment_at >= self._settings.segment_flush_s
+        due = waited and self._rows_size > 0 and not self._first_pass
         many = self._fold.changes >= _CHANGES
+        if due or many or self._rows_size >= _SEGMENT_BYTES:
+            self._write_segment()
         if many and not self._first_pass:
             self._write_online()
         if many or due:
@@ -231,7 +232,7 @@ class Materializer:
         self._segment_at = time.monotonic()
         if self._offset > self._stored:
             self.segments.write(self._rows, self._offset)
-            self._rows, self._stored = empty_batch(), self._offset
+            self._rows, self._rows_size, self._stored = empty_batch(), 0, self._offset
 
     def _commit(self) -> None:
         """Store the state, unless it is ahead of the segments or of the online rows: it has to be the oldest."""

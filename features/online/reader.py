@@ -1,8 +1,9 @@
 """The online reader: fetches the packed rows of subjects directly from the store, in as few round trips as possible.
 
-The first trip fetches the subjects' own rows and every row whose key the caller knows already. Later trips fetch what
-the rows found so far link to. If accounts and parents are known, two trips suffice: buckets and devices come with the
-second. Feast is not imported, unless its SDK is the reader.
+The first trip fetches the subjects' own rows and every row whose key is known: from the caller, or because the subject
+linked to it when it was read last. Later trips fetch what the rows found so far link to, unless it is there already. If
+accounts and parents are known, two trips suffice, and one if nothing has changed since the last time. Feast is not
+imported, unless its SDK is the reader.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ from features.layout import ROLES, Instants, Layout, Matrix, row_instants
 from features.links import Links, links_of
 from features.online.codec import Wanted, row_in, row_of
 from features.online.dense import as_stored, is_dense, with_links
+from features.online.last_links import LastLinks
 from features.online.stores import Store, open_online_store
 from features.rows import LinkValues, links_in, unpack_all
 from leads.errors import ConfigurationError
@@ -44,6 +46,7 @@ class OnlineReader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
+        self._last = LastLinks()
 
     @property
     def bounded(self) -> bool:
@@ -64,8 +67,10 @@ class OnlineReader:
         trips = _RoundTrips(self._store, len(subjects))
         given = known or (None,) * len(subjects)
         links = [_merged(links_of(subject, None), better) for subject, better in zip(subjects, given, strict=True)]
+        last = [self._last.get(subject.key) for subject in subjects]
         trips.request("item", [subject.key for subject in subjects])
-        trips.request_links(links)
+        trips.request_links([_merged(one.links, link) for one, link in zip(last, links, strict=True)])
+        trips.request("device", [one.device for one in last])
         trips.fetch_requested()
         links = [_merged(Links(*stored), link) for link, stored in zip(links, trips.links["item"], strict=True)]
         trips.request_links(links)
@@ -73,6 +78,9 @@ class OnlineReader:
         trips.fetch_requested()
         trips.request_devices()
         trips.fetch_requested()
+        for subject, before, link, (device,) in zip(subjects, last, links, trips.links["account"], strict=True):
+            if before != (link, device):
+                self._last.put(subject.key, link, device)
         packed = trips.packed()
         return Fetched(packed, row_instants(packed), links)
 
@@ -95,22 +103,34 @@ class _RoundTrips:
         self.links: dict[str, list[LinkValues]] = {
             role: [(None,) * len(layout.links)] * n for role, layout in ROLES.items() if layout.links
         }
-        self._requested: dict[str, list[bool]] = {}
+        # By role, per subject: the key whose row it has, or will have after the next trip.
+        self._asked: dict[str, list[str | None]] = {}
         # By role: each key's position in the request, and per subject the position of its key, -1 for none.
         self._pending: dict[str, tuple[dict[str, int], list[int]]] = {}
 
     def request(self, role: str, keys: Sequence[str | None]) -> None:
-        """Request rows of a role, for subjects for which it wasn't requested yet; once per role between two trips."""
-        requested = self._requested.get(role)
-        if requested is not None:
-            keys = [None if known else key for key, known in zip(keys, requested, strict=True)]
-            self._requested[role] = [known or key is not None for key, known in zip(keys, requested, strict=True)]
-        else:
-            self._requested[role] = [key is not None for key in keys]
+        """Request the rows of a role that subjects don't have yet; once per role between two trips.
+
+        A row that was fetched under another key is forgotten: the subject no longer links to it.
+        """
+        asked, wanted = self._asked.get(role), list(keys)
+        if asked == wanted:
+            return
+        self._asked[role] = wanted
+        if asked is not None:
+            self._forget(role, [i for i, key in enumerate(asked) if key is not None and key != wanted[i]])
+            wanted = [None if key == before else key for key, before in zip(wanted, asked, strict=True)]
         places: dict[str, int] = {}
-        which = [-1 if key is None else places.setdefault(key, len(places)) for key in keys]
+        which = [-1 if key is None else places.setdefault(key, len(places)) for key in wanted]
         if places:
             self._pending[role] = (places, which)
+
+    def _forget(self, role: str, subjects: list[int]) -> None:
+        if subjects and role in self._packed:
+            self._packed[role][subjects] = np.nan
+        if role in self.links:
+            for i in subjects:
+                self.links[role][i] = (None,) * len(ROLES[role].links)
 
     def request_links(self, links: Sequence[Links]) -> None:
         for place, role in enumerate(("account", "parent", "bucket_0", "bucket_1")):
