@@ -38,3 +38,15 @@ def redis_settings(home: Path) -> Iterator[Settings]:
         yield load_settings(home=home, corpora="none", online_store="redis", redis_url=address)
     finally:
         server.shutdown()
+
+
+@contextmanager
+def postgresql_url(folder: Path) -> Iterator[str]:
+    """The database URL of a PostgreSQL server of its own, which runs until the block ends."""
+    import pgserver
+
+    server = pgserver.get_server(folder, cleanup_mode="stop")
+    try:
+        yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
+    finally:
+        server.cleanup()

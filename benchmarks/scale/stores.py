@@ -11,6 +11,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from benchmarks.homes import postgresql_url
 from leads import clock
 from leads.clock import Micros
 from leads.db.engine import migrate, open_engine
@@ -38,13 +39,8 @@ def sqlite_store(folder: Path) -> Iterator[Engine]:
 @contextmanager
 def postgresql_store(folder: Path) -> Iterator[Engine]:
     """An empty database on a PostgreSQL server of its own, which runs until the block ends."""
-    import pgserver
-
-    server = pgserver.get_server(folder / "postgresql", cleanup_mode="stop")
-    try:
-        yield from _opened(folder, server.get_uri().replace("postgresql://", "postgresql+psycopg://"))
-    finally:
-        server.cleanup()
+    with postgresql_url(folder / "postgresql") as url:
+        yield from _opened(folder, url)
 
 
 def _opened(folder: Path, url: str | None) -> Iterator[Engine]:

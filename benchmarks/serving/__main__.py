@@ -1,4 +1,4 @@
-"""Scoring over HTTP: this service on Redis and SQLite, compared with Feast's and MLflow's servers and with a floor.
+"""Scoring over HTTP: this service on three set-ups of stores, compared with Feast's and MLflow's servers and with a floor.
 
 Run: python -m benchmarks.serving [--quick] [--soak [SECONDS]] [--json PATH]
 
@@ -24,12 +24,13 @@ import sys
 import tempfile
 from pathlib import Path
 
-from benchmarks.homes import forget_settings, redis_settings
+from benchmarks.homes import forget_settings, postgresql_url, redis_settings
 from benchmarks.report import Report, console, parser
 from benchmarks.serving.alias import alias_moves
 from benchmarks.serving.cells import Results, Schedule
 from benchmarks.serving.comparison import compared
 from benchmarks.serving.docs import write_docs
+from benchmarks.serving.reads import bytes_read
 from benchmarks.serving.soak import soak
 from benchmarks.serving.tables import grids, measures_of
 from benchmarks.serving.world import make_world
@@ -41,9 +42,9 @@ _SOAK_S = 180.0
 
 def measure(report: Report, folder: Path, options: argparse.Namespace) -> Results | None:
     """Make what is served, then run every part; returns the comparison's results."""
-    with redis_settings(folder / "redis") as on_redis:
+    with redis_settings(folder / "redis") as on_redis, postgresql_url(folder / "postgresql") as url:
         console.print("Making what is served")
-        world = report.attempt("what is served", lambda: make_world(on_redis, folder, folder / "world.log"))
+        world = report.attempt("what is served", lambda: make_world(on_redis, url, folder, folder / "world.log"))
         if world is None:
             for part in ("comparison", "alias moves", *(["soak"] if options.soak else [])):
                 report.fail(part, "It was not run, because there is nothing to serve.")
@@ -53,6 +54,7 @@ def measure(report: Report, folder: Path, options: argparse.Namespace) -> Result
             for system, why in results.failures.items():
                 report.fail(system, why)
             report.part("bars", lambda: measures_of(results))
+        report.part("bytes read", lambda: bytes_read(world))
         report.part("alias moves", lambda: alias_moves(world, folder, 1 if options.quick else 3))
         if options.soak:
             report.part("soak", lambda: soak(world, folder, options.soak))

@@ -14,6 +14,8 @@ from leads.errors import Unavailable
 
 # Names of systems.
 REDIS, SQLITE, FLOOR, NOOP = "Redis", "SQLite", "floor", "no-op route"
+# As in production: the event log on PostgreSQL, and the rows on Redis.
+PRODUCTION = "PostgreSQL and Redis"
 
 T = TypeVar("T")
 

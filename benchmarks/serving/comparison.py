@@ -6,7 +6,7 @@ from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 
-from benchmarks.serving.cells import FLOOR, NOOP, REDIS, SQLITE, Results, Schedule
+from benchmarks.serving.cells import FLOOR, NOOP, PRODUCTION, REDIS, SQLITE, Results, Schedule
 from benchmarks.serving.rounds import interleaved
 from benchmarks.serving.servers import noop_service, our_service
 from benchmarks.serving.systems.floor import Floor
@@ -18,11 +18,11 @@ from leads.settings import Settings
 
 def compared(world: ServedWorld, folder: Path, schedule: Schedule) -> Results:
     """Measure every system under every load. What doesn't start, or fails under load, is left out."""
-    results = Results((REDIS, SQLITE, Pair.name), schedule)
+    results = Results((REDIS, SQLITE, PRODUCTION, Pair.name), schedule)
     with ExitStack() as stack:
 
-        def ours(name: str, settings: Settings) -> OurService:
-            return OurService(name, stack.enter_context(our_service(name, settings)), world)
+        def ours(name: str, settings: Settings, key: str = world.key) -> OurService:
+            return OurService(name, stack.enter_context(our_service(name, settings)), world, key)
 
         floor = results.attempt(FLOOR, lambda: Floor(world))
         if floor is None:
@@ -32,6 +32,7 @@ def compared(world: ServedWorld, folder: Path, schedule: Schedule) -> Results:
         started: list[System | None] = [
             results.attempt(REDIS, lambda: ours(REDIS, world.redis)),
             results.attempt(SQLITE, lambda: ours(SQLITE, world.sqlite)),
+            results.attempt(PRODUCTION, lambda: ours(PRODUCTION, world.production, world.production_key)),
             results.attempt(Pair.name, lambda: _pair(stack, world, floor, folder)),
         ]
         noop = results.attempt(NOOP, lambda: NoopRoute(stack.enter_context(noop_service(world.redis))))

@@ -124,6 +124,8 @@ def environment(settings: Settings) -> dict[str, str]:
     }
     if settings.redis_url is not None:
         env["LEADS_REDIS_URL"] = settings.redis_url.get_secret_value()
+    if settings.database_url is not None:
+        env["LEADS_DATABASE_URL"] = settings.database_url.get_secret_value()
     return env
 
 

@@ -19,6 +19,8 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
+from pydantic import SecretStr
+
 from benchmarks.homes import sqlite_settings
 from benchmarks.report import console
 from benchmarks.serving.servers import environment, follower, tail
@@ -40,25 +42,33 @@ _PUBLISH_S = 90.0
 
 @dataclass(frozen=True)
 class ServedWorld:
-    """Two homes with the same content, one per online store.
+    """Homes with the same content.
 
     Args:
+        redis, sqlite: with an event log on SQLite, one per online store.
+        production: with an event log on PostgreSQL and the same rows on Redis.
         ids: of the comments that the platform knows.
-        key: an API key that both accept.
+        key: an API key that the homes with SQLite accept.
+        production_key: one for the home with PostgreSQL.
     """
 
     redis: Settings
     sqlite: Settings
+    production: Settings
     ids: tuple[str, ...]
     key: str
+    production_key: str
 
     def draw(self, n: int, chance: random.Random) -> list[str]:
         """`n` different known ids."""
         return chance.sample(self.ids, n)
 
 
-def make_world(on_redis: Settings, folder: Path, log: Path) -> ServedWorld:
+def make_world(on_redis: Settings, database_url: str, folder: Path, log: Path) -> ServedWorld:
     """Simulate, fold, train and publish on Redis, then fold the same log on SQLite. Takes about two minutes.
+
+    Args:
+        database_url: of an empty PostgreSQL database.
 
     Raises:
         Unavailable: a step failed; shows the end of its log.
@@ -76,14 +86,27 @@ def make_world(on_redis: Settings, folder: Path, log: Path) -> ServedWorld:
     # Without a registry the worker only folds; with one it would also score everything.
     left_out = shutil.ignore_patterns("features", "predictions", "simulation", "mlflow.db*", "mlartifacts", "*.lock")
     on_sqlite = sqlite_settings(folder / "sqlite")
-    engine = open_engine(on_redis)
-    key = keys.create(engine, "benchmark", ("score", "admin"), rate=0).text
-    engine.dispose()
+    key = _key(on_redis)
     shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
     _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")
     _step("publish the versions", lambda: publish(on_redis))
-    shutil.copytree(on_redis.published_dir, on_sqlite.published_dir)
-    return ServedWorld(on_redis, on_sqlite, _comments(on_redis), key)
+    production = on_redis.model_copy(update={"home": folder / "production", "database_url": SecretStr(database_url)})
+    on_postgresql = _commands(production, log)
+    on_postgresql("make the tables on PostgreSQL", "migrate")
+    for part in ("history", "change"):
+        events = str(on_redis.root / "simulation" / f"events-{part}.jsonl")
+        on_postgresql(f"append the {part} there", "ingest", events, "--quiet")
+    for settings in (on_sqlite, production):
+        shutil.copytree(on_redis.published_dir, settings.published_dir)
+    return ServedWorld(on_redis, on_sqlite, production, _comments(on_redis), key, _key(production))
+
+
+def _key(settings: Settings) -> str:
+    """A new API key."""
+    engine = open_engine(settings)
+    key = keys.create(engine, "benchmark", ("score", "admin"), rate=0).text
+    engine.dispose()
+    return key
 
 
 def publish(settings: Settings) -> None:

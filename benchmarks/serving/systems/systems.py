@@ -37,12 +37,17 @@ class System(Protocol):
 
 
 class OurService:
-    """This service on one store."""
+    """This service on one store.
 
-    def __init__(self, name: str, server: Server, world: ServedWorld) -> None:
+    Args:
+        key: an API key that it accepts.
+    """
+
+    def __init__(self, name: str, server: Server, world: ServedWorld, key: str) -> None:
         self.name = name
         self.server = server
         self._world = world
+        self._key = key
         self._pools: dict[tuple[int, int], list[Request]] = {}
 
     def wait(self) -> None:
@@ -59,7 +64,7 @@ class OurService:
 
     def stages(self) -> Stages:
         """Seconds and calls so far, by stage."""
-        status, text = get(self.server.port, "/metrics", {"x-api-key": self._world.key})
+        status, text = get(self.server.port, "/metrics", {"x-api-key": self._key})
         return read_stages(text.decode()) if status == 200 else {}
 
     def requests(self, items: int, harms: int) -> list[Request]:
@@ -68,7 +73,7 @@ class OurService:
             chance = random.Random(items * 10 + harms)
             count = max(16, _ITEMS_PREBUILT // items)
             ids = [self._world.draw(items, chance) for _ in range(min(count, 2_000))]
-            self._pools[items, harms] = [score_request(self._world.key, one, HARMS[:harms]) for one in ids]
+            self._pools[items, harms] = [score_request(self._key, one, HARMS[:harms]) for one in ids]
         return self._pools[items, harms]
 
 
