@@ -1,4 +1,4 @@
-"""Scoring over HTTP: this service on three set-ups of stores, compared with Feast's and MLflow's servers and with a floor.
+"""Scoring over HTTP, on three set-ups of stores, compared with Feast's and MLflow's servers and with a floor.
 
 Run: python -m benchmarks.serving [--quick] [--soak [SECONDS]] [--json PATH]
 
