@@ -141,15 +141,18 @@ class Worker:
 
     def step(self) -> bool:
         """Read new events, and score touched subjects once their rows are online. False if there was nothing new."""
-        events, online, behind = self._materializer.step(by=_BACKLOG if self.has_models else None)
+        scoring = self.has_models
+        events, online, behind = self._materializer.step(by=_BACKLOG if scoring else None)
         self._touch(events)
-        if online:
+        # While nothing is scored, nothing waits for rows to be online: what was folded of a long backlog is saved.
+        if online or not (scoring or self._touched):
             while self._touched:
                 self._score_batch()
             self._settle_decided()
             if self._materializer.offset > self._scored_offset:
                 self._save_cursor()
             self._materializer.save()
+        if online:
             self._end_rebuild()
         return bool(events) or behind
 
