@@ -28,6 +28,7 @@ from features.online.sweep import Sweep
 from features.online.writer import Newest, OnlineWriter, collect
 from features.partition import WHOLE, Partition
 from features.state.store import open_state
+from leads import collector
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
@@ -128,6 +129,10 @@ class Materializer:
                 so that a backlog is replayed as it came in. None: fold the backlog as a whole and write only each
                 entity's newest row.
         """
+        with collector.paused():
+            return self._step(by)
+
+    def _step(self, by: Micros | None) -> Step:
         new = event_log.read(self._engine, self._offset, limit=self._read)
         full, cut = len(new) == self._read, False
         if self._offset < self._stored:

@@ -7,9 +7,7 @@ became visible.
 
 from __future__ import annotations
 
-import gc
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -74,10 +72,6 @@ class Fold:
 
     def apply(self, events: Sequence[LoggedEvent]) -> None:
         """Fold events; every row that an event changes is added to the batch once per event."""
-        with _without_collector():
-            self._apply(events)
-
-    def _apply(self, events: Sequence[LoggedEvent]) -> None:
         self.router.load(events)
         routed = [self._owned(self.router.route(logged)) for logged in events]
         self.router.end_batch()
@@ -110,21 +104,6 @@ class Fold:
         self._store.commit(position, {one.view: one.changed for one in self._state if one.changed})
         for loaded in self._state:
             loaded.committed()
-
-
-@contextmanager
-def _without_collector() -> Iterator[None]:
-    """Pause Python's search for unused cycles: a batch makes many short-lived objects and no cycles.
-
-    Searching through all of them again and again would take a quarter of the time.
-    """
-    enabled = gc.isenabled()
-    gc.disable()
-    try:
-        yield
-    finally:
-        if enabled:
-            gc.enable()
 
 
 class _Counted:

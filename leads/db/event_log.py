@@ -177,7 +177,7 @@ def read(engine: Engine, after: int, *, limit: int = 10_000) -> list[LoggedEvent
         .limit(limit)
     )
     with reading(engine) as connection:
-        return [logged_event(row) for row in connection.execute(query)]
+        return [logged_event(row) for row in connection.execute(query).all()]
 
 
 def read_kind(engine: Engine, kind: str, *, up_to: Micros | None = None) -> Iterator[LoggedEvent]:
