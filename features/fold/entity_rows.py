@@ -11,9 +11,8 @@ from features.rows import links_in, unpack
 from features.state.loaded import Loaded
 from features.state.store import StateStore
 
-# The memory for the rows of one generation of a view, and what a row takes besides its cells.
-_KEPT_BYTES = 24 * 1024 * 1024
-_OVERHEAD_BYTES = 300
+# How many rows of a view a generation keeps: 25 MB of accounts, the widest.
+_KEPT = 10_000
 
 
 def entity_rows(store: StateStore, layout: Layout) -> Loaded[EntityRow]:
@@ -27,5 +26,4 @@ def entity_rows(store: StateStore, layout: Layout) -> Loaded[EntityRow]:
             for key, raw, row in zip(stored, packed, cells, strict=True)
         }
 
-    limit = _KEPT_BYTES // (4 * layout.width + _OVERHEAD_BYTES)
-    return Loaded(store, layout.view, decode, limit=limit)
+    return Loaded(store, layout.view, decode, limit=_KEPT)

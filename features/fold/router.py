@@ -32,7 +32,7 @@ _MAX_REMEMBERED = 64
 # Reporter reliabilities are rounded to 1/64, so that float32 sums of them are exact.
 _STEPS = 64
 # How many values of the state are kept in memory; see `Loaded`.
-_KEPT_ITEMS, _KEPT_REPORTERS = 40_000, 100_000
+_KEPT_ITEMS, _KEPT_REPORTERS = 20_000, 20_000
 _NO_RECORD = Record()
 _LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
 
