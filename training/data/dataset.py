@@ -25,7 +25,7 @@ from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
 from training.data import split
 from training.data.evidence import MIN_DISTINCT, evidence
-from training.data.history import History, ScoredLabels, Tell
+from training.data.history import History, Tell
 from training.data.labelled_rows import (
     CORPUS,
     PLATFORM,
@@ -42,7 +42,7 @@ Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Instants = npt.NDArray[np.int64]
 
-# Labels whose features are joined at once: each takes about 2 KB of memory and 6 KB of disk meanwhile.
+# Labels whose features are joined at once. Meanwhile each takes some KB of memory, and 6 KB of disk.
 JOINED_AT_ONCE = 100_000
 # Texts whose features are computed at once.
 _TEXTS_AT_ONCE = 10_000
@@ -165,7 +165,8 @@ def assemble(
     rows = platform_rows(engine, known, config.labels)
     texts = _texts(settings, engine, harm, history, config) if policy.text else Deduplicated([], 0, 0)
     features = np.empty((len(rows) + len(texts.rows), len(contract.columns)), np.float32)
-    _join(settings, contract, known, rows, frame, into=features, tell=tell)
+    subjects, judged = [label.subject for label in known.labels], [row.text for row in rows]
+    join_features(settings, contract, subjects, judged, known.as_of, frame=frame, into=features, tell=tell)
     _fill(contract, texts.rows, into=features[len(rows) :])
     rows += texts.rows
     _check(settings, harm, policy, rows)
@@ -187,25 +188,29 @@ def assemble(
     )
 
 
-def _join(
+def join_features(
     settings: Settings,
     contract: FeatureContract,
-    known: ScoredLabels,
-    rows: Sequence[LabelledRow],
-    frame: FrameSource,
+    subjects: Sequence[Subject],
+    texts: Sequence[str | None],
+    as_of: Instants,
     *,
+    frame: FrameSource,
     into: Floats,
-    tell: Tell,
+    tell: Tell = lambda _: None,
 ) -> None:
-    """Write the features of the labels, as of their instants, to the first rows of a matrix.
+    """Write the features of n subjects, as of their instants, to the first n rows of a matrix.
 
     Part by part, so that beside the matrix only the rows and keys of one part are in memory.
+
+    Raises:
+        NotFound: no features have been derived yet.
     """
-    for start in range(0, len(rows), JOINED_AT_ONCE):
-        part = slice(start, min(start + JOINED_AT_ONCE, len(rows)))
-        tell(f"joining features, {start:,} of {len(rows):,} labels")
-        subjects = [label.subject for label in known.labels[part]]
-        into[part] = frame(settings, contract, subjects, [row.text for row in rows[part]], known.as_of[part]).matrix
+    n = len(subjects)
+    for start in range(0, n, JOINED_AT_ONCE):
+        part = slice(start, min(start + JOINED_AT_ONCE, n))
+        tell(f"joining features, {start:,} of {n:,} labels")
+        into[part] = frame(settings, contract, subjects[part], texts[part], as_of[part]).matrix
 
 
 def _fill(contract: FeatureContract, rows: Sequence[LabelledRow], *, into: Floats) -> None:
