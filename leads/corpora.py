@@ -112,6 +112,15 @@ def read_for(directory: Path, keys: Iterable[str]) -> list[CorpusText]:
     Raises:
         InvalidInput: an unknown key, or as `read_corpus`.
     """
+    return [text for name in corpora_of(keys) for text in read_corpus(directory, name)]
+
+
+def corpora_of(keys: Iterable[str]) -> list[str]:
+    """The corpora that have labels for `keys`, each once, in the order of `keys`.
+
+    Raises:
+        InvalidInput: an unknown key.
+    """
     by_key = {key: name for name, format_ in _FORMATS.items() for key in format_.keys}
     names: dict[str, None] = {}
     for key in keys:
@@ -119,7 +128,7 @@ def read_for(directory: Path, keys: Iterable[str]) -> list[CorpusText]:
             known = f"Known: {', '.join(by_key)}."
             raise InvalidInput(f"Unknown corpus key {key!r}.", field="corpora", remedy=known)
         names[by_key[key]] = None
-    return [text for name in names for text in read_corpus(directory, name)]
+    return list(names)
 
 
 def _format(name: str) -> _Format:

@@ -6,26 +6,31 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from leads.clock import Micros
-from leads.events import ACCOUNT, DecisionMade, Event, LoggedEvent, Played, Subject, decision_of
+from leads.events import ACCOUNT, Event, LoggedEvent, Played, Subject, decision_of
 from leads_client.fields import DecidedBy
 
 
 def touched_by(event: Event) -> tuple[Subject, ...]:
     """The subjects whose score an event may change, so that the worker scores them when it arrives.
 
-    A play touches the account that listened and the item that was played. A decision touches nothing: it settles a
-    lead and is no reason to score its subject again.
-
     The worker scores these subjects, training takes the instant of a label's last touch, and the reference sample that
     drift is measured from is drawn from them. All three must agree, or a model is trained on rows that serving never
     sees.
     """
     body = event.body
-    if isinstance(body, DecisionMade):
+    listener = body.account_id if isinstance(body, Played) else None
+    return touched(str(type(body).__struct_config__.tag), body.subject.subject, listener)
+
+
+def touched(kind: str, subject: Subject, listener: str | None) -> tuple[Subject, ...]:
+    """`touched_by` for who knows an event's kind, its subject and, of a play, who listened.
+
+    A play touches the account that listened and the item that was played. A decision touches nothing: it settles a
+    lead and is no reason to score its subject again.
+    """
+    if kind == "decision_made":
         return ()
-    if isinstance(body, Played):
-        return (Subject(ACCOUNT, body.account_id), body.subject.subject)
-    return (body.subject.subject,)
+    return (subject,) if listener is None else (Subject(ACCOUNT, listener), subject)
 
 
 def happened_at(occurred_at: Micros, visible_at: Micros) -> Micros:

@@ -9,14 +9,13 @@ from __future__ import annotations
 from pathlib import Path
 from typing import NamedTuple
 
-import pyarrow as pa
 import pyarrow.compute as pc
 
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.db.event_log import MAX_CLOCK_SKEW
 from leads.messages.wording import counted
-from leads.predictions import log
+from leads.predictions.scan import PredictionScan
 
 
 class Ahead(NamedTuple):
@@ -27,17 +26,17 @@ class Ahead(NamedTuple):
 
 
 class LoggedWindow(NamedTuple):
-    """The predictions with since ≤ `at` < until (µs), as `leads.predictions.log.scan_predictions` returns them.
+    """The predictions with since ≤ `at` < until (µs), to be read in slices."""
 
-    Args:
-        unreadable: number of segments that can't be read.
-    """
-
-    table: pa.Table
+    scan: PredictionScan
     since: Micros
     until: Micros
-    unreadable: int
     ahead: Ahead
+
+    @property
+    def unreadable(self) -> int:
+        """Number of segments that couldn't be read, as far as slices were."""
+        return len(self.scan.unreadable)
 
 
 def read_window(
@@ -50,7 +49,7 @@ def read_window(
     length: Micros = clock.DAY,
     clock_: Clock = clock.now,
 ) -> LoggedWindow:
-    """Read a window of a harm's predictions; by default the last `length` µs up to its newest one.
+    """Find a window of a harm's predictions; by default the last `length` µs up to its newest one.
 
     Predictions dated more than five minutes after now are never in it.
 
@@ -59,40 +58,33 @@ def read_window(
         version: only predictions of this model version.
 
     Returns:
-        A window without rows if there are none.
+        A window without predictions if there are none.
     """
     limit = clock_() + MAX_CLOCK_SKEW + 1
-    ahead = _ahead(folder, harm, version, limit)
+    ahead = _ahead(PredictionScan(folder, harm, limit, version=version))
     if until is None:
-        newest = _newest(folder, harm, version, since, limit)
+        # Down to the day of `since`: nothing before it is in the window.
+        first = None if since is None else since // clock.DAY * clock.DAY
+        newest = _newest(PredictionScan(folder, harm, first, limit, version=version))
         until = limit if newest is None else newest + 1
     until = min(until, limit)
     if since is None:
         since = until - length
-    scanned = log.scan_predictions(folder, harm, since, until)
-    return LoggedWindow(_of_version(scanned.table, version), since, until, len(scanned.unreadable), ahead)
+    return LoggedWindow(PredictionScan(folder, harm, since, until, version=version), since, until, ahead)
 
 
-def _ahead(folder: Path, harm: str, version: str | None, limit: Micros) -> Ahead:
-    at = _of_version(log.read_predictions(folder, harm, since=limit), version)["at"]
-    return Ahead(len(at), int(pc.max(at).as_py())) if len(at) else Ahead()
+def _ahead(scan: PredictionScan) -> Ahead:
+    found = Ahead()
+    for table in scan.slices(["at"]):
+        found = Ahead(found.predictions + table.num_rows, int(pc.max(table["at"]).as_py()))
+    return found
 
 
-def _newest(folder: Path, harm: str, version: str | None, since: Micros | None, limit: Micros) -> Micros | None:
-    """`at` of the newest prediction before `limit`, searched down to the day of `since`."""
-    for day in reversed(log.days(folder, harm)):
-        start = clock.from_text(f"{day}T00:00:00Z")
-        table = log.read_predictions(folder, harm, start, min(start + clock.DAY, limit))
-        newest = pc.max(_of_version(table, version)["at"]).as_py()
-        if newest is not None:
-            return int(newest)
-        if since is not None and start < since:
-            break
+def _newest(scan: PredictionScan) -> Micros | None:
+    """`at` of the newest prediction."""
+    for table in scan.slices(["at"], newest_first=True):
+        return int(pc.max(table["at"]).as_py())
     return None
-
-
-def _of_version(table: pa.Table, version: str | None) -> pa.Table:
-    return table if version is None else table.filter(pc.field("model_version") == version)
 
 
 def ahead_text(ahead: Ahead) -> str:

@@ -12,10 +12,10 @@ from sqlalchemy.engine import Engine
 
 from leads.db import event_log
 from leads.db.engine import reading
+from leads.db.scans.rows import TOUCHING, scan, touched_by_row
 from leads.db.tables import leads
 from leads.errors import NotFound
 from leads.events import Subject, decision_of
-from leads.rules import touched_by
 from simulation.history import TRUTH
 
 # Whether a subject violates, by harm; pairs whose truth nobody knows are absent.
@@ -101,9 +101,11 @@ def _held(engine: Engine) -> dict[str, set[Subject]]:
 def _touched(engine: Engine, after: int) -> dict[Subject, int]:
     """The first offset behind `after` at which an event touched each subject."""
     first: dict[Subject, int] = {}
-    for logged in event_log.read_all(engine, after=after):
-        for subject in touched_by(logged.event):
-            first.setdefault(subject, logged.offset)
+    with reading(engine) as connection:
+        up_to = event_log.head(connection).offset
+    for row in scan(engine, TOUCHING, after=after, up_to=up_to):
+        for subject in touched_by_row(row):
+            first.setdefault(subject, row.offset)
     return first
 
 

@@ -19,6 +19,7 @@ from training.build import FittedModel, build
 from training.config import RECIPE, SEED, TrainingConfig, load_config
 from training.data import dataset
 from training.data.dataset import Dataset, FrameSource
+from training.data.history import History
 from training.data.labelled_rows import PLATFORM
 from training.fit.model import draft
 from training.fit.training_set import (
@@ -98,6 +99,7 @@ def train(
     first: str = CHAMPION,
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
+    history: History | None = None,
 ) -> TrainResult:
     """Train a version of a harm's model from all labels. A version made from equal data and settings is used again.
 
@@ -110,6 +112,7 @@ def train(
         first: alias of a harm's first version: `champion`, or `challenger` to review it before it serves.
         on_progress: called as each step begins.
         frame: how features at given instants are looked up.
+        history: reads the event log once for several harms; None: for this one.
 
     Raises:
         NotFound: the harm doesn't exist, or there are decisions but no features yet.
@@ -119,7 +122,7 @@ def train(
         Unavailable: the database or MLflow can't be reached.
     """
     plan = _Plan(config or load_config(settings, harm), False, first, "trained", needs_new_labels=False)
-    return _train(settings, policies, harm, plan, on_progress, frame)
+    return _train(settings, policies, harm, plan, on_progress, frame, history)
 
 
 def retrain(
@@ -131,19 +134,21 @@ def retrain(
     why: str = "retrained with newer labels",
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
+    history: History | None = None,
 ) -> TrainResult:
     """Train with the labels that are new since the newest version, and promote the result if it passes the gate.
 
     Args:
         promote: False makes it challenger without asking the gate.
         why: kept with the change.
+        history: as `train`.
 
     Raises:
         NotEnoughData: also if no label is new.
         NotFound, ConfigurationError, Conflict, Unavailable: as `train`.
     """
     plan = _Plan(load_config(settings, harm), promote, CHAMPION, why, needs_new_labels=True)
-    return _train(settings, policies, harm, plan, on_progress, frame)
+    return _train(settings, policies, harm, plan, on_progress, frame, history)
 
 
 def _train(
@@ -153,12 +158,15 @@ def _train(
     plan: _Plan,
     on_progress: OnProgress | None,
     frame: FrameSource,
+    history: History | None,
 ) -> TrainResult:
     started, policy, config = time.monotonic(), policies.harm(harm), plan.config
     tell = reporter(STEPS, on_progress)
     with open_workspace(settings) as space:
         tell(ASSEMBLE)
-        data = dataset.assemble(settings, space.engine, harm, policy, config=config, frame=frame, seed=SEED)
+        data = dataset.assemble(
+            settings, space.engine, harm, policy, config=config, frame=frame, seed=SEED, history=history, tell=tell
+        )
 
         known = space.registry.versions(harm)
         fingerprint = _fingerprint(settings, data, policy, config)

@@ -15,6 +15,7 @@ from leads.settings import Settings
 from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset
 from training.data.dataset import FrameSource
+from training.data.history import History
 from training.fit.search import Tuned, search
 from training.fit.training_set import text_counts
 from training.progress import OnProgress
@@ -36,6 +37,7 @@ def tune_harm(
     minutes: float | None = None,
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
+    history: History | None = None,
 ) -> SavedTuning:
     """Search for a better configuration than the harm's, and save the result to `tuned/<harm>.yaml` under LEADS_HOME.
 
@@ -43,6 +45,7 @@ def tune_harm(
         trials, minutes: limits of the search; default: the configuration's.
         on_progress: called with (step, number done, number in all).
         frame: how features at given instants are looked up.
+        history: reads the event log once for several harms; None: for this one.
 
     Raises:
         NotFound, NotEnoughData, ConfigurationError, Unavailable: as `training.train.train`.
@@ -58,7 +61,9 @@ def tune_harm(
     engine = open_engine(settings)
     try:
         tell("gathering labels and features")
-        data = dataset.assemble(settings, engine, harm, policy, config=config, frame=frame, seed=SEED)
+        data = dataset.assemble(
+            settings, engine, harm, policy, config=config, frame=frame, seed=SEED, history=history, tell=tell
+        )
     finally:
         engine.dispose()
     counts = text_counts(settings, policy, config, data.texts, tell)

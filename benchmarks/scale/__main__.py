@@ -1,4 +1,5 @@
-"""How costs grow with the size of the data: the event log up to 12.5 million events, the queue up to a million leads.
+"""How costs grow with the size of the data: the event log up to 12.5 million events, the queue up to a million leads,
+training up to a platform of 20,000 accounts and a million labels.
 
 Run: python -m benchmarks.scale [--quick] [--json PATH]
 
@@ -12,20 +13,21 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.homes import forget_settings
 from benchmarks.report import Measure, Report, arguments
-from benchmarks.scale import history, queue
+from benchmarks.scale import history, queue, training
 
 # Name and work of each part; the work takes whether to do less.
 PARTS: dict[str, Callable[[bool], Sequence[Measure]]] = {
     "event log on SQLite": history.on_sqlite,
     "queue on SQLite": queue.on_sqlite,
     "queue on PostgreSQL": queue.on_postgresql,
+    "training": training.on_platforms,
 }
 
 
 def main() -> int:
     """Run every part and report."""
     options = arguments(__doc__ or "")
-    forget_settings()
+    forget_settings("CORPORA")
     report = Report("Growth", options.json)
     for name, work in PARTS.items():
         report.part(name, lambda work=work: work(options.quick))  # type: ignore[misc]

@@ -13,10 +13,11 @@ from cli.ui.terminal import console, escape, next_steps, note, table, working
 from cli.ui.worker import note_never_scored
 from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.errors import NotEnoughData
-from leads.policies import Policies
+from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
 from training.config import TrainingConfig
+from training.data.history import History
 from training.lifecycle.retraining import due
 from training.progress import OnProgress
 from training.report.paired import Interval
@@ -52,11 +53,15 @@ def train_harms(
         NotEnoughData: a named harm, or every harm, has too few labels.
     """
     print_corpora(settings)
+    history = History(settings, _named(policies, harms))
+    first = CHALLENGER if options.as_challenger else CHAMPION
 
     def train_one(harm: str) -> TrainResult:
-        config = _tune(settings, policies, harm, options) if options.tune else None
-        first = CHALLENGER if options.as_challenger else CHAMPION
-        return _run(harm, lambda tell: train(settings, policies, harm, config=config, first=first, on_progress=tell))
+        config = _tune(settings, policies, harm, options, history) if options.tune else None
+        return _run(
+            harm,
+            lambda tell: train(settings, policies, harm, config=config, first=first, on_progress=tell, history=history),
+        )
 
     results = _for_each(policies, harms, train_one)
     if not results:
@@ -85,10 +90,11 @@ def retrain_harms(
     with opened(settings) as engine:
         registry = MlflowRegistry(settings)
         registry.prepare()
+        history = History(settings, _named(policies, harms))
 
         def retrain_one(harm: str) -> TrainResult | None:
             policy = policies.harm(harm)
-            found = due(settings, engine, registry, harm, policy)
+            found = due(settings, engine, registry, harm, policy, history)
             if not (found.is_due or force):
                 note(f"  {harm} is not due: {escape(found.why)}")
                 return None
@@ -96,7 +102,10 @@ def retrain_harms(
             note(f"  {harm} {reason}: {escape(found.why)}")
             promote, why = policy.retrain.promote, f"retrained: {found.why}"
             return _run(
-                harm, lambda tell: retrain(settings, policies, harm, promote=promote, why=why, on_progress=tell)
+                harm,
+                lambda tell: retrain(
+                    settings, policies, harm, promote=promote, why=why, on_progress=tell, history=history
+                ),
             )
 
         results = _for_each(policies, harms, retrain_one)
@@ -114,12 +123,15 @@ def retrain_harms(
         )
 
 
+def _named(policies: Policies, harms: Sequence[str] | None) -> dict[str, HarmPolicy]:
+    """The policies of the named harms, or of all."""
+    return {harm: policies.harm(harm, field="HARM") for harm in harms or policies.harms}
+
+
 def _for_each(
     policies: Policies, harms: Sequence[str] | None, run: Callable[[str], TrainResult | None]
 ) -> list[TrainResult]:
     """Run for the named harms, or for all; then say which of all were skipped because they have too few labels."""
-    for harm in harms or ():
-        policies.harm(harm, field="HARM")
     results, skipped = [], []
     for harm in harms or policies.harms:
         try:
@@ -133,10 +145,18 @@ def _for_each(
     return [result for result in results if result is not None]
 
 
-def _tune(settings: Settings, policies: Policies, harm: str, options: TrainOptions) -> TrainingConfig:
+def _tune(settings: Settings, policies: Policies, harm: str, options: TrainOptions, history: History) -> TrainingConfig:
     """Search for a configuration, say what was found, and return the one to train with."""
     with working(harm) as tell:
-        kept = tune_harm(settings, policies, harm, trials=options.trials, minutes=options.minutes, on_progress=tell)
+        kept = tune_harm(
+            settings,
+            policies,
+            harm,
+            trials=options.trials,
+            minutes=options.minutes,
+            on_progress=tell,
+            history=history,
+        )
     tuned = kept.tuned
     verdict = "found a better configuration" if tuned.better else "found nothing significantly better"
     stopped = "" if tuned.in_time else ", stopped by the time limit"

@@ -14,9 +14,19 @@ from leads.errors import Unavailable
 from leads.predictions.alarm import LossAlarm
 from leads.predictions.batch import SCHEMA, PredictionBatch, to_table
 from leads.predictions.repair import repair
-from leads.predictions.segments import Scanned, days, read_predictions, scan_predictions, unique_name, write_segment
+from leads.predictions.scan import PredictionScan, Scanned, read_predictions, scan_predictions
+from leads.predictions.segments import days, unique_name, write_segment
 
-__all__ = ["SCHEMA", "PredictionBatch", "PredictionLog", "Scanned", "days", "read_predictions", "scan_predictions"]
+__all__ = [
+    "SCHEMA",
+    "PredictionBatch",
+    "PredictionLog",
+    "PredictionScan",
+    "Scanned",
+    "days",
+    "read_predictions",
+    "scan_predictions",
+]
 
 logger = logging.getLogger(__name__)
 

@@ -8,26 +8,20 @@ therefore misses nothing; rows that it reads twice have the same id.
 
 from __future__ import annotations
 
-import logging
 import os
 import secrets
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from leads import clock
-from leads.clock import Micros
 from leads.files import private_folder, sync_folder, write_atomic
 from leads.predictions.batch import SCHEMA
-
-logger = logging.getLogger(__name__)
 
 # The owner in the names of merged segments.
 MERGED = "merged"
@@ -77,65 +71,6 @@ def write_segment(
     write_atomic(folder / f"{name}.parquet", lambda draft: draft.write_bytes(raw.getvalue()), temporary=temporary)
 
 
-class Scanned(NamedTuple):
-    """The log's rows, and the segments that could not be read."""
-
-    table: pa.Table
-    unreadable: tuple[Path, ...]
-
-
-def read_predictions(folder: Path, harm: str, since: Micros | None = None, until: Micros | None = None) -> pa.Table:
-    """A harm's predictions with since ≤ `at` < until, each once, ordered by `at`; columns as in `SCHEMA`.
-
-    Unreadable segments are skipped with a warning in the log; `scan_predictions` also returns them.
-    """
-    return scan_predictions(folder, harm, since, until).table
-
-
-def scan_predictions(folder: Path, harm: str, since: Micros | None = None, until: Micros | None = None) -> Scanned:
-    """Like `read_predictions`, but also returns the segments that could not be read."""
-    first = clock.to_text(since)[:10] if since is not None else ""
-    last = clock.to_text(until)[:10] if until is not None else "9999-99-99"
-    tables: list[pa.Table] = []
-    unreadable: list[Path] = []
-    for day in (day for day in days(folder, harm) if first <= day <= last):
-        for path, table in _read_day(folder / f"harm={harm}" / f"day={day}").items():
-            if table is None:
-                logger.warning("prediction log: %s can't be read and is skipped", path)
-                unreadable.append(path)
-            else:
-                tables.append(table)
-    table = pa.concat_tables(tables) if tables else SCHEMA.empty_table()
-    if since is not None:
-        table = table.filter(pc.field("at") >= since)
-    if until is not None:
-        table = table.filter(pc.field("at") < until)
-    return Scanned(ordered_once(table), tuple(unreadable))
-
-
-def _read_day(folder: Path) -> dict[Path, pa.Table | None]:
-    """All segments of a folder, also while some are being merged; None for those that can't be read."""
-    read: dict[Path, pa.Table | None] = {}
-    gone: set[Path] = set()
-    listings, again = 0, True
-    while again:
-        fresh = [path for path in sorted(folder.glob("*.parquet")) if path not in read]
-        # Rows of segments that are gone or weren't listed are in a merged segment, listed now or the next time.
-        again = not listings or any(path.name.startswith(MERGED) for path in fresh)
-        listings += 1
-        for path in fresh:
-            try:
-                read[path] = read_segment(path)
-            except FileNotFoundError:
-                if path in gone:
-                    read[path] = None
-                gone.add(path)
-                again = True
-            except (OSError, KeyError, ValueError, pa.ArrowException):
-                read[path] = None
-    return read
-
-
 def read_segment(path: Path) -> pa.Table:
     """Read one segment. Columns that didn't exist when it was written are added, so that it matches `SCHEMA`.
 
@@ -144,10 +79,14 @@ def read_segment(path: Path) -> pa.Table:
         OSError, KeyError, ValueError, pyarrow.ArrowException: it can't be read, or is not a segment.
     """
     with pq.ParquetFile(path) as segment:
-        table = segment.read()
-    if "took_us" not in table.column_names:
+        return in_schema(segment.read(), SCHEMA.names)
+
+
+def in_schema(table: pa.Table, columns: Sequence[str]) -> pa.Table:
+    """The columns of a segment's rows as in `SCHEMA`, also those that didn't exist when it was written."""
+    if "took_us" in columns and "took_us" not in table.column_names:
         table = table.append_column("took_us", pa.nulls(table.num_rows, pa.int64()))
-    return table.select(SCHEMA.names).cast(SCHEMA)
+    return table.select(columns).cast(pa.schema([SCHEMA.field(name) for name in columns]))
 
 
 def days(folder: Path, harm: str) -> list[str]:

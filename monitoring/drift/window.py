@@ -12,6 +12,8 @@ import pyarrow.parquet as pq
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.errors import ModelRefused, NotEnoughData, NotFound
+from leads.predictions.batch import SCHEMA
+from leads.predictions.scan import PredictionScan
 from leads.settings import Settings
 from models.registry.versions import VersionReader, versions_cache
 from monitoring.drift.statistics import Values
@@ -21,6 +23,7 @@ from monitoring.logged_window import read_window as read_logged
 SCORE = "score"
 LABEL = "label"
 REFERENCE = "reference.parquet"
+_INPUTS = ["vector", SCORE]
 
 
 @dataclass(frozen=True)
@@ -109,28 +112,36 @@ def read_window(
     window = read_logged(
         settings.predictions_dir, harm, version=version, since=since, until=until, length=length, clock_=clock_
     )
-    if not window.table.num_rows:
+    predictions, latest = _latest_per_subject(window.scan)
+    if not predictions:
         raise NotEnoughData(
             f"No predictions of {harm} version {version} are logged in this window.",
             field="harm",
             remedy=empty_remedy(window.ahead),
         )
-    rows = _rows(_latest_per_subject(window.table), names, harm, version)
-    return DriftWindow(
-        Sample(names, rows), window.since, window.until, window.table.num_rows, window.unreadable, window.ahead
-    )
+    rows = _rows(latest, names, harm, version)
+    return DriftWindow(Sample(names, rows), window.since, window.until, predictions, window.unreadable, window.ahead)
 
 
-def _latest_per_subject(table: pa.Table) -> pa.Table:
-    """Keep each subject's latest prediction.
+def _latest_per_subject(scan: PredictionScan) -> tuple[int, pa.Table]:
+    """The number of predictions, and each subject's latest one.
 
     Busy subjects are scored at each of their events. Counting each would outweigh quiet subjects, and the rows would
-    not be independent, as the thresholds assume.
+    not be independent, as the thresholds assume. The newest predictions are read first, so that only those of subjects
+    that weren't met yet have to be kept.
     """
-    keys = pc.binary_join_element_wise(table["type_id"], table["subject_id"], ":").combine_chunks()
-    ids = keys.dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    _, newest_first = np.unique(ids[::-1], return_index=True)
-    return table.take(pa.array(np.sort(len(ids) - 1 - newest_first)))
+    predictions, kept = 0, [pa.schema([SCHEMA.field(name) for name in _INPUTS]).empty_table()]
+    met = pa.chunked_array([], pa.string())
+    for table in scan.slices(["type_id", "subject_id", *_INPUTS], newest_first=True):
+        predictions += table.num_rows
+        keys = pc.binary_join_element_wise(table["type_id"], table["subject_id"], ":").combine_chunks()
+        ids = keys.dictionary_encode().indices.to_numpy(zero_copy_only=False)
+        _, newest_first = np.unique(ids[::-1], return_index=True)
+        latest = pa.array(np.sort(len(ids) - 1 - newest_first))
+        new = latest.filter(pc.invert(pc.is_in(keys.take(latest), value_set=met)))
+        met = pa.chunked_array([*met.chunks, keys.take(new)])
+        kept.append(table.select(_INPUTS).take(new))
+    return predictions, pa.concat_tables(kept[::-1])
 
 
 def _rows(table: pa.Table, names: tuple[str, ...], harm: str, version: str) -> Values:

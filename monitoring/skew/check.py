@@ -116,7 +116,7 @@ def _check_harm(
     window = read_window(
         settings.predictions_dir, harm, until=options.until, length=options.length, clock_=options.clock
     )
-    sampled = sample_predictions(window.table, options.sample)
+    logged, sampled = sample_predictions(window.scan, options.sample)
     # Only after the log was read: the rows behind its predictions are then in the segments or known to be too new.
     complete_until = segments_complete_until(settings, engine)
     tally, done = Tally(), 0
@@ -131,7 +131,7 @@ def _check_harm(
             chunk = LoggedPredictions.from_table(table.slice(start, _CHUNK))
             _check_chunk(settings, engine, contract, chunk, tally, complete_until=complete_until, lag=options.lag)
             on_progress(done := done + len(chunk), sampled.num_rows)
-    return _result(harm, window, sampled.num_rows, tally)
+    return _result(harm, window, logged, sampled.num_rows, tally)
 
 
 def _check_chunk(
@@ -150,12 +150,12 @@ def _check_chunk(
         compare(contract, predictions, rederive(settings, engine, contract, predictions), tally, max_lag=lag)
 
 
-def _result(harm: str, window: LoggedWindow, sampled: int, tally: Tally) -> HarmSkew:
+def _result(harm: str, window: LoggedWindow, logged: int, sampled: int, tally: Tally) -> HarmSkew:
     return HarmSkew(
         harm=harm,
         since=window.since,
         until=window.until,
-        predictions=window.table.num_rows,
+        predictions=logged,
         sampled=sampled,
         checked=tally.checked,
         columns=tally.columns,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from heapq import nsmallest
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,8 @@ from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.events import Subject
+from leads.predictions.batch import SCHEMA
+from leads.predictions.scan import PredictionScan
 from leads.settings import Settings
 
 _NO_LIMIT: Micros = np.iinfo(np.int64).max
@@ -81,13 +84,23 @@ class LoggedPredictions:
         )
 
 
-def sample_predictions(table: pa.Table, size: int) -> pa.Table:
-    """At most `size` predictions, in the table's order. Chosen by a hash of their ids, so each run takes the same."""
-    if table.num_rows <= size:
-        return table
-    hashes = (hashlib.blake2b(one.encode(), digest_size=8).digest() for one in table["prediction_id"].to_pylist())
-    chosen = sorted(i for _, i in nsmallest(size, ((digest, i) for i, digest in enumerate(hashes))))
-    return table.take(pa.array(chosen, pa.int64()))
+def sample_predictions(scan: PredictionScan, size: int) -> tuple[int, pa.Table]:
+    """The number of predictions, and at most `size` of them, ordered by `at`.
+
+    Chosen by a hash of their ids, so each run takes the same. First only ids are read, then the rows that were chosen.
+    """
+    total, chosen = 0, list[tuple[bytes, str]]()
+    for table in scan.slices(["prediction_id"]):
+        total += table.num_rows
+        ids = table["prediction_id"].to_pylist()
+        chosen = nsmallest(size, chain(chosen, ((_digest(one), one) for one in ids)))
+    ids = pa.array([one for _, one in chosen], pa.string())
+    rows = [table.filter(pc.is_in(table["prediction_id"], value_set=ids)) for table in scan.slices()]
+    return total, pa.concat_tables([SCHEMA.empty_table(), *rows])
+
+
+def _digest(id_: str) -> bytes:
+    return hashlib.blake2b(id_.encode(), digest_size=8).digest()
 
 
 def by_version(table: pa.Table) -> list[tuple[str, pa.Table]]:

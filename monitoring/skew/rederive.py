@@ -19,7 +19,8 @@ from features.evaluate.columns import evaluate
 from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Instants, Matrix
 from features.offline.frames import rows_at
 from features.offline.join import locate, read_links
-from features.offline.segments import segment_files
+from features.offline.segments import TIMESTAMP, segment_files
+from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.items import contents
 from leads.settings import Settings
@@ -176,8 +177,8 @@ def row_lag(settings: Settings, predictions: LoggedPredictions, outdated: Flags)
         which = np.flatnonzero(outdated[:, r])
         if len(which):
             wanted = [str(keys[role][int(i)]) for i in which]
-            newer_at = _first_after(settings, layout.view, wanted, predictions.row_at[which, r])
-            lag[which, r] = predictions.at[which] - newer_at
+            at = predictions.at[which]
+            lag[which, r] = at - _first_after(settings, layout.view, wanted, predictions.row_at[which, r], at)
     return lag
 
 
@@ -197,9 +198,9 @@ def _served_devices(settings: Settings, predictions: LoggedPredictions, wanted: 
     return devices
 
 
-def _first_after(settings: Settings, view: str, keys: Sequence[str], after: Instants) -> Instants:
-    """(k,) when each key's first row newer than `after`, (k,), became visible."""
-    table = _row_times(settings, view, set(keys))
+def _first_after(settings: Settings, view: str, keys: Sequence[str], after: Instants, up_to: Instants) -> Instants:
+    """(k,) when each key's first row newer than `after`, (k,), became visible; there is one up to `up_to`, (k,)."""
+    table = _row_times(settings, view, set(keys), int(after.min()), int(up_to.max()))
     by_key: dict[str, list[int]] = {}
     for key, at in zip(table["key"].to_pylist(), table["at"].to_pylist(), strict=True):
         by_key.setdefault(key, []).append(at)
@@ -208,12 +209,14 @@ def _first_after(settings: Settings, view: str, keys: Sequence[str], after: Inst
     return np.array(first, np.int64)
 
 
-def _row_times(settings: Settings, view: str, keys: set[str]) -> pa.Table:
-    """`key` and `at` (µs) of all stored rows with the given keys."""
+def _row_times(settings: Settings, view: str, keys: set[str], after: Micros, up_to: Micros) -> pa.Table:
+    """`key` and `at` (µs) of the stored rows with the given keys and after < `at` ≤ up_to."""
     segments = ds.dataset(segment_files(settings, view), format="parquet")
     columns = {"key": pc.field(JOIN_KEYS[view]), "at": pc.field("visible_at").cast(pa.int64())}
-    wanted = pa.array(sorted(keys), pa.string())
-    return segments.to_table(columns=columns, filter=pc.field(JOIN_KEYS[view]).isin(wanted))
+    since, until = (pa.scalar(at, TIMESTAMP) for at in (after, up_to))
+    there = (pc.field("visible_at") > since) & (pc.field("visible_at") <= until)
+    wanted = pc.field(JOIN_KEYS[view]).isin(pa.array(sorted(keys), pa.string()))
+    return segments.to_table(columns=columns, filter=there & wanted)
 
 
 def same(a: Matrix, b: Matrix) -> Flags:

@@ -20,11 +20,12 @@ from leads.db import cursors, event_log
 from leads.db.engine import reading
 from leads.db.progress import unscored
 from leads.db.progress.unscored import Part
+from leads.db.scans.rows import TOUCHING, LogRow, scan, touched_by_row
 from leads.errors import Conflict, NotFound
-from leads.events import ItemCreated, LoggedEvent, Subject
+from leads.events import Subject
 from leads.files import only_one
 from leads.policies import Policies
-from leads.rules import needs_item, touched_by
+from leads.rules import needs_item
 from leads.settings import Settings
 from serving.worker.lead_scoring import LeadScorer
 from serving.worker.parts import database, open_scoring
@@ -76,7 +77,7 @@ def find_backlog(
         parts = {harm: found for harm, found in unscored.parts(connection).items() if harm in wanted}
     if not parts:
         return {}
-    last, scored = _touches(policies, parts, event_log.read_all(engine, up_to=up_to), up_to, on_progress)
+    last, scored = _touches(policies, parts, scan(engine, TOUCHING, up_to=up_to), up_to, on_progress)
     found: dict[str, list[Waiting]] = {}
     for harm in parts:
         types = policies.harm(harm).subject_types
@@ -177,7 +178,7 @@ def _batches(waiting: Sequence[Waiting], limit: int | None) -> Iterator[Sequence
 def _touches(
     policies: Policies,
     parts: Mapping[str, Sequence[Part]],
-    events: Iterator[LoggedEvent],
+    rows: Iterator[LogRow],
     up_to: int,
     on_progress: OnProgress,
 ) -> tuple[dict[Subject, Waiting], dict[str, set[Subject]]]:
@@ -191,19 +192,20 @@ def _touches(
     created: set[Subject] = set()
     scored: dict[str, set[Subject]] = {harm: set() for harm in parts}
     left = {harm: list(found) for harm, found in parts.items()}
-    for offset, at, event in events:
+    for row in rows:
+        offset = row.offset
         for found in left.values():
             while found and found[0].up_to < offset:
                 found.pop(0)
-        for subject in touched_by(event):
+        for subject in touched_by_row(row):
             harms = harms_of.get(subject.type_id)
             if not harms:
                 continue
-            if isinstance(event.body, ItemCreated):
+            if row.kind == "item_created":
                 created.add(subject)
             if needs_item(subject) and subject not in created:
                 continue
-            last[subject] = Waiting(subject, offset, at)
+            last[subject] = Waiting(subject, offset, row.visible_at)
             for harm in harms:
                 if not left[harm] or offset <= left[harm][0].after:
                     scored[harm].add(subject)

@@ -25,7 +25,7 @@ from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
 from training.data import split
 from training.data.evidence import MIN_DISTINCT, evidence
-from training.data.label_times import scored_at
+from training.data.history import History, Tell
 from training.data.labelled_rows import (
     CORPUS,
     PLATFORM,
@@ -35,7 +35,6 @@ from training.data.labelled_rows import (
     deduplicated,
     platform_rows,
 )
-from training.data.labels import decided
 from training.data.observations import observations
 
 Floats = npt.NDArray[np.float32]
@@ -43,6 +42,10 @@ Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Instants = npt.NDArray[np.int64]
 
+# Labels whose features are joined at once. Meanwhile each takes some KB of memory, and 6 KB of disk.
+JOINED_AT_ONCE = 100_000
+# Texts whose features are computed at once.
+_TEXTS_AT_ONCE = 10_000
 MIN_OF_EACH = 30
 MIN_HELD_OUT = 5
 # Of each label: enough for both sides of the split, where equal texts are on one side.
@@ -141,8 +144,14 @@ def assemble(
     config: TrainingConfig = DEFAULTS,
     frame: FrameSource,
     seed: int,
+    history: History | None = None,
+    tell: Tell = lambda _: None,
 ) -> Dataset:
     """Gather all labels of a harm from decisions, public corpora and imported files, with their features.
+
+    Args:
+        history: reads the event log once for several harms; None: for this one.
+        tell: called now and then with what is being done.
 
     Raises:
         InvalidInput: imported labels can't be read.
@@ -150,46 +159,73 @@ def assemble(
             missing. It depends on what there is and not on which rows are held out.
         NotFound: there are decisions, but no features have been derived yet.
     """
-    known = decided(engine, harm, policy.subject_types)
-    times = scored_at(engine, known)
-    labels = [label for label, at in zip(known, times, strict=True) if at is not None]
-    as_of = np.array([at for at in times if at is not None], dtype=np.int64)
-    rows, on_platform = platform_rows(engine, labels, as_of.tolist(), config.labels)
+    history = history or History(settings, {harm: policy})
+    known = history.scored(engine, harm, tell)
     contract = contract_for(text=policy.text, rules=policy.features)
-    parts = []
-    if labels:
-        subjects = [label.subject for label in labels]
-        parts.append(frame(settings, contract, subjects, [row.text for row in rows], as_of).matrix)
-    texts = _texts(settings, harm, policy, config, on_platform) if policy.text else Deduplicated([], 0, 0)
-    parts.append(text_only(contract, [row.text for row in texts.rows]))
+    rows = platform_rows(engine, known, config.labels)
+    texts = _texts(settings, engine, harm, history, config) if policy.text else Deduplicated([], 0, 0)
+    features = np.empty((len(rows) + len(texts.rows), len(contract.columns)), np.float32)
+    subjects, judged = [label.subject for label in known.labels], [row.text for row in rows]
+    join_features(settings, contract, subjects, judged, known.as_of, frame=frame, into=features, tell=tell)
+    _fill(contract, texts.rows, into=features[len(rows) :])
     rows += texts.rows
     _check(settings, harm, policy, rows)
     groups, labelled = _groups(rows), _labels(rows)
     sources, orders = [row.source for row in rows], [row.order for row in rows]
     held_out = split.held_out(sources, orders, groups, labelled, least=MIN_DISTINCT, seed=seed)
     _check_sides(harm, labelled, held_out, timed=None not in orders)
-    features = np.concatenate(parts)
     return Dataset(
         harm,
         contract,
         tuple(rows),
         features,
         held_out,
-        labels_until=max((label.at for label in labels), default=0),
+        labels_until=max((label.at for label in known.labels), default=0),
         removed=texts.removed,
-        never_scored=len(known) - len(labels),
-        disputed=texts.disputed + sum(label.disputed for label in labels),
+        never_scored=known.never_scored,
+        disputed=texts.disputed + sum(label.disputed for label in known.labels),
         hash=_hash(contract, rows, features, held_out),
     )
 
 
-def _texts(
-    settings: Settings, harm: str, policy: HarmPolicy, config: TrainingConfig, on_platform: set[int]
-) -> Deduplicated:
+def join_features(
+    settings: Settings,
+    contract: FeatureContract,
+    subjects: Sequence[Subject],
+    texts: Sequence[str | None],
+    as_of: Instants,
+    *,
+    frame: FrameSource,
+    into: Floats,
+    tell: Tell = lambda _: None,
+) -> None:
+    """Write the features of n subjects, as of their instants, to the first n rows of a matrix.
+
+    Part by part, so that beside the matrix only the rows and keys of one part are in memory.
+
+    Raises:
+        NotFound: no features have been derived yet.
+    """
+    n = len(subjects)
+    for start in range(0, n, JOINED_AT_ONCE):
+        part = slice(start, min(start + JOINED_AT_ONCE, n))
+        tell(f"joining features, {start:,} of {n:,} labels")
+        into[part] = frame(settings, contract, subjects[part], texts[part], as_of[part]).matrix
+
+
+def _fill(contract: FeatureContract, rows: Sequence[LabelledRow], *, into: Floats) -> None:
+    """Write the features of texts without a subject to a matrix."""
+    for start in range(0, len(rows), _TEXTS_AT_ONCE):
+        part = slice(start, start + _TEXTS_AT_ONCE)
+        into[part] = text_only(contract, [row.text for row in rows[part]])
+
+
+def _texts(settings: Settings, engine: Engine, harm: str, history: History, config: TrainingConfig) -> Deduplicated:
     """The rows of corpora and imported files, which are texts without a subject."""
     own = observations(settings, harm)
-    better_known = on_platform | {row.group for row in own.rows}
-    corpus = deduplicated(corpus_rows(settings, policy, config.labels, better_known))
+    groups = {row.group for row in own.rows}
+    found = history.corpus_texts(engine, harm)
+    corpus = deduplicated(corpus_rows(found, history.corpus_keys(harm), config.labels, groups))
     return Deduplicated([*corpus.rows, *own.rows], corpus.removed + own.removed, corpus.disputed + len(own.conflicts))
 
 

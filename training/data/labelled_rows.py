@@ -8,18 +8,20 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
-from leads import corpora
 from leads.clock import Micros
 from leads.content import Content, judged_text, newest, ref_of
-from leads.db import event_log
-from leads.events import ACCOUNT, ContentRef, ItemCreated, Subject
-from leads.policies import HarmPolicy
-from leads.settings import Settings
+from leads.corpora import CorpusText
+from leads.db.engine import reading
+from leads.db.items import contents
+from leads.events import ACCOUNT, ContentRef
 from leads.text import present, text_hash
 from training.config import LabelsConfig
+from training.data.history import ScoredLabels
 from training.data.labels import Label
 
 PLATFORM, CORPUS, FILE = "platform", "corpus:", "file:"
+# Labels whose subjects' content is in memory at once.
+_SUBJECTS_AT_ONCE = 5_000
 
 
 class LabelledRow(NamedTuple):
@@ -59,42 +61,28 @@ class Deduplicated(NamedTuple):
     disputed: int
 
 
-def platform_rows(
-    engine: Engine, labels: Sequence[Label], scored_at: Sequence[Micros], config: LabelsConfig
-) -> tuple[list[LabelledRow], set[int]]:
-    """One row per label, with the text that was judged; and the hashes of all texts in the log.
+def platform_rows(engine: Engine, known: ScoredLabels, config: LabelsConfig) -> list[LabelledRow]:
+    """One row per label, with the text that was judged.
 
     Where nobody knows which text was judged, it is the one that the subject had when it was scored.
     """
-    labelled = {label.subject for label in labels}
-    versions: dict[Subject, list[Content]] = {}
-    seen: set[int] = set()
-    for logged in event_log.read_kind(engine, "item_created"):
-        body = logged.event.body
-        assert isinstance(body, ItemCreated)
-        if body.text:
-            seen.add(text_hash(body.text))
-        if body.subject.subject in labelled:
-            version = Content.of(logged.offset, logged.event.occurred_at, logged.visible_at, body)
-            versions.setdefault(body.subject.subject, []).append(version)
-    rows = [
-        _platform_row(label, at, versions.get(label.subject, ()), config)
-        for label, at in zip(labels, scored_at, strict=True)
-    ]
-    return rows, seen
+    rows: list[LabelledRow] = []
+    for start in range(0, len(known.labels), _SUBJECTS_AT_ONCE):
+        labels = known.labels[start : start + _SUBJECTS_AT_ONCE]
+        with reading(engine) as connection:
+            found = contents(connection, {label.subject for label in labels})
+        for label, at in zip(labels, known.as_of[start : start + _SUBJECTS_AT_ONCE].tolist(), strict=True):
+            versions = [one for one in found.get(label.subject, ()) if one.offset <= known.up_to]
+            rows.append(_platform_row(label, at, versions, config))
+    return rows
 
 
 def corpus_rows(
-    settings: Settings, policy: HarmPolicy, config: LabelsConfig, better_known: Collection[int]
+    texts: Iterable[CorpusText], keys: Sequence[str], config: LabelsConfig, better_known: Collection[int]
 ) -> list[LabelledRow]:
-    """The corpora's rows, except those whose text is better known: on the platform, or from a file of one's own."""
-    folder = settings.corpora_dir
-    there = corpora.available(folder)
-    keys = [key for key in policy.corpora if key.partition(":")[0] in there]
-    if folder is None or not keys:
-        return []
+    """The corpora's rows for these keys, except those whose text is better known, from a file of one's own."""
     rows = []
-    for found in corpora.read_for(folder, keys):
+    for found in texts:
         label, text = found.label(keys), present(found.text)
         if label is not None and text is not None and found.group not in better_known:
             maker = number(f"{found.corpus}:{found.author}") if found.author else None

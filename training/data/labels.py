@@ -6,18 +6,23 @@ A verdict is about the content that was judged. After an edit, the old verdict s
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from itertools import islice
 from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
+from leads.db import event_log
 from leads.db.engine import reading
-from leads.db.event_log import read_kind
 from leads.db.items import judged_contents
-from leads.events import ContentRef, LoggedEvent, Subject, decision_of
+from leads.db.scans.rows import scan
+from leads.events import ContentRef, LoggedEvent, Subject, decision_of, decode_event
 from leads.rules import Made, made, replaces_standing
 from leads_client.fields import DecidedBy, Verdict
 from training.config import LabelsConfig
+
+# Decisions whose content is looked up at once.
+_BATCH = 5_000
 
 
 class Label(NamedTuple):
@@ -44,11 +49,31 @@ class Label(NamedTuple):
 
 def decided(engine: Engine, harm: str, subject_types: Iterable[str]) -> list[Label]:
     """One label for each decided content of subjects of these types, in the order in which they became visible."""
-    types = frozenset(subject_types)
-    decisions = [x for x in read_kind(engine, "decision_made") if _is_about(x, harm, types)]
     with reading(engine) as connection:
-        judged = judged_contents(connection, decisions)
-    return labels_from(decisions, judged)
+        head = event_log.head(connection)
+    return decided_by_harm(engine, {harm: subject_types}, up_to=head.offset)[harm]
+
+
+def decided_by_harm(
+    engine: Engine, subject_types: Mapping[str, Iterable[str]], *, up_to: int
+) -> dict[str, list[Label]]:
+    """The labels of several harms, as `decided`, from one pass over the decisions in the log.
+
+    Args:
+        subject_types: by harm.
+        up_to: leave out decisions after this offset.
+    """
+    types = {harm: frozenset(names) for harm, names in subject_types.items()}
+    found = {harm: _Labelling() for harm in types}
+    rows = scan(engine, ["decision_made"], up_to=up_to)
+    logged = (LoggedEvent(row.offset, row.visible_at, decode_event(row.raw)) for row in rows)
+    wanted = (x for x in logged if decision_of(x).subject.type_id in types.get(decision_of(x).harm, ()))
+    while batch := list(islice(wanted, _BATCH)):
+        with reading(engine) as connection:
+            judged = judged_contents(connection, batch)
+        for decision in batch:
+            found[decision_of(decision).harm].add(decision, judged[decision.offset])
+    return {harm: labelling.labels() for harm, labelling in found.items()}
 
 
 def labels_from(decisions: Iterable[LoggedEvent], judged: Mapping[int, ContentRef]) -> list[Label]:
@@ -59,27 +84,44 @@ def labels_from(decisions: Iterable[LoggedEvent], judged: Mapping[int, ContentRe
     Args:
         judged: the content version that each decision is about, by the decision's offset.
     """
-    labels: dict[tuple[Subject, str], Label] = {}
-    standing: dict[tuple[Subject, str], Made] = {}
-    by_humans: dict[tuple[Subject, str], set[Verdict]] = {}
+    labelling = _Labelling()
     for logged in decisions:
+        labelling.add(logged, judged[logged.offset])
+    return labelling.labels()
+
+
+class _Labelling:
+    """The labels so far. Keeps what stands on each content, and not the decisions."""
+
+    def __init__(self) -> None:
+        self._labels: dict[tuple[Subject, str], Label] = {}
+        self._standing: dict[tuple[Subject, str], Made] = {}
+        # What humans passed each verdict on.
+        self._passed: dict[Verdict, set[tuple[Subject, str]]] = {"violating": set(), "not_violating": set()}
+
+    def add(self, logged: LoggedEvent, content: ContentRef) -> None:
+        """Take the next decision of the log, which is about this content."""
         body = decision_of(logged)
-        content = judged[logged.offset]
         about = body.subject.subject, content.hash
-        human = by_humans.setdefault(about, set())
         if body.by == "human" and body.verdict != "escalate":
-            human.add(body.verdict)
-        if not replaces_standing(logged, standing.get(about)):
-            if about in labels:
-                labels[about] = labels[about]._replace(disputed=len(human) > 1)
-            continue
-        standing[about] = made(logged)
-        violating, disputed = body.verdict == "violating", len(human) > 1
-        labels[about] = Label(
-            about[0], violating, logged.visible_at, body.by, content, body.lead_id, body.review_id, disputed
+            self._passed[body.verdict].add(about)
+        disputed = all(about in passed for passed in self._passed.values())
+        if not replaces_standing(logged, self._standing.get(about)):
+            if about in self._labels:
+                self._labels[about] = self._labels[about]._replace(disputed=disputed)
+            return
+        self._standing[about] = made(logged)
+        self._labels[about] = Label(
+            about[0],
+            body.verdict == "violating",
+            logged.visible_at,
+            body.by,
+            content,
+            body.lead_id,
+            body.review_id,
+            disputed,
         )
-    return sorted(labels.values(), key=lambda label: label.at)
 
-
-def _is_about(logged: LoggedEvent, harm: str, types: frozenset[str]) -> bool:
-    return decision_of(logged).harm == harm and decision_of(logged).subject.type_id in types
+    def labels(self) -> list[Label]:
+        """In the order in which they became visible."""
+        return sorted(self._labels.values(), key=lambda label: label.at)

@@ -14,9 +14,9 @@ from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.items import current_items
-from leads.events import Subject
+from leads.db.scans.rows import TOUCHING, scan, touched_by_row
+from leads.events import ACCOUNT, Subject
 from leads.policies import HarmPolicy
-from leads.rules import touched_by
 from leads.settings import Settings
 from leads.text import present, text_hash
 from models.version import ModelVersion
@@ -58,10 +58,12 @@ def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
     first = event_log.read(engine, 0, limit=1)
     warm = first[0].visible_at + _WARM_UP if first else 0
     latest: dict[tuple[Subject, int], Micros] = {}
-    for logged in event_log.read_all(engine, after=max(head.offset - _EVENTS, 0)):
-        for subject in touched_by(logged.event):
-            if subject.type_id in policy.subject_types:
-                latest[subject, logged.visible_at // clock.DAY] = logged.visible_at
+    types = set(policy.subject_types)
+    plays_of = None if ACCOUNT in types else types
+    for row in scan(engine, TOUCHING, after=max(head.offset - _EVENTS, 0), up_to=head.offset, plays_of=plays_of):
+        for subject in touched_by_row(row):
+            if subject.type_id in types:
+                latest[subject, row.visible_at // clock.DAY] = row.visible_at
     found = [Touch(subject, at) for (subject, _), at in latest.items()]
     settled = [touch for touch in found if touch.at >= warm]
     return settled if len(settled) >= _FEWEST else found

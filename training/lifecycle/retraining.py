@@ -12,7 +12,7 @@ from leads.db.model_changes import CHAMPION
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.registry.versions import LABELS_UNTIL, Registered, VersionRegistry
-from training.data.labels import decided
+from training.data.history import History
 from training.data.observations import observations
 
 
@@ -31,8 +31,18 @@ class Due(NamedTuple):
     why: str
 
 
-def due(settings: Settings, engine: Engine, registry: VersionRegistry, harm: str, policy: HarmPolicy) -> Due:
+def due(
+    settings: Settings,
+    engine: Engine,
+    registry: VersionRegistry,
+    harm: str,
+    policy: HarmPolicy,
+    history: History | None = None,
+) -> Due:
     """Check whether a harm is due for retraining. A harm without a version always is.
+
+    Args:
+        history: reads the event log once for several harms; None: for this one.
 
     Raises:
         Unavailable: MLflow or the database can't be reached.
@@ -41,7 +51,9 @@ def due(settings: Settings, engine: Engine, registry: VersionRegistry, harm: str
     if not known:
         return Due(True, 0, False, "It has no version yet.")
     newest, rule = known[0], policy.retrain
-    fresh = _new_decisions(engine, harm, policy, newest) + _newly_imported(settings, harm, newest)
+    fresh = _new_decisions(engine, harm, history or History(settings, {harm: policy}), newest) + _newly_imported(
+        settings, harm, newest
+    )
     champion = registry.aliases(harm).get(CHAMPION)
     drifted = False
     if champion is not None and rule.on_drift:
@@ -57,9 +69,9 @@ def due(settings: Settings, engine: Engine, registry: VersionRegistry, harm: str
     return Due(enough, fresh, drifted, why + ".")
 
 
-def _new_decisions(engine: Engine, harm: str, policy: HarmPolicy, newest: Registered) -> int:
+def _new_decisions(engine: Engine, harm: str, history: History, newest: Registered) -> int:
     until = int(newest.tags.get(LABELS_UNTIL, "0"))
-    return sum(label.at > until for label in decided(engine, harm, policy.subject_types))
+    return sum(label.at > until for label in history.decided(engine, harm))
 
 
 def _newly_imported(settings: Settings, harm: str, newest: Registered) -> int:

@@ -25,8 +25,7 @@ from serving.versions.published import PublishedVersions
 from serving.worker.worker import Worker
 from tests.support.features.random_history import SUBJECTS, history
 from tests.support.serving.world import POLICIES, publish
-from training.data.label_times import scored_at
-from training.data.labels import decided
+from training.data.history import History
 
 EVENTS = 150
 TYPES = ("comment", "track", "account")
@@ -45,6 +44,12 @@ class RecordingScorer:
             for record in group.records():
                 self.scored[record.subject].append(as_of)
         return scored
+
+
+def known(settings: Settings) -> History:
+    """Of harms that are decided about subjects of every type."""
+    harms = {harm: POLICIES.harms[harm].model_copy(update={"subject_types": TYPES}) for harm in POLICIES.harms}
+    return History(settings, harms)
 
 
 def policies() -> Policies:
@@ -102,17 +107,20 @@ def test_each_label_is_trained_on_the_worker_s_last_scoring_before_its_verdict(
 ) -> None:
     recording = run_worker(home, engine, events(seed))
     trained: set[str] = set()
+    history = known(home)
     for harm in ("spam", "sexism"):
-        labels = decided(engine, harm, TYPES)
-        for label, at in zip(labels, scored_at(engine, labels), strict=True):
+        found = history.scored(engine, harm)
+        instants = {(label.subject, label.at): at for label, at in zip(found.labels, found.as_of.tolist(), strict=True)}
+        for label in history.decided(engine, harm):
             before = [scored for scored in recording.scored[label.subject] if scored < label.at]
+            at = instants.get((label.subject, label.at))
             assert at == (before[-1] if before else None), label
             if at is not None:
                 trained.add(label.subject.type_id)
     assert trained == set(TYPES)
 
 
-def test_an_account_that_never_was_a_lead_is_trained_on_its_last_play(engine: Engine) -> None:
+def test_an_account_that_never_was_a_lead_is_trained_on_its_last_play(settings: Settings, engine: Engine) -> None:
     account, track = SubjectRef("account", "a1"), SubjectRef("track", "t1")
     bodies = [
         Played(track, "a1", 31.0),
@@ -124,5 +132,4 @@ def test_an_account_that_never_was_a_lead_is_trained_on_its_last_play(engine: En
     for i, body in enumerate(bodies):
         event = msgspec.structs.replace(first.event, id=f"x{i}", body=body)
         append(engine, LoggedEvent(i, first.visible_at + i, event))
-    labels = decided(engine, "stream_manipulation", ["account"])
-    assert scored_at(engine, labels) == [first.visible_at + 1]
+    assert known(settings).scored(engine, "stream_manipulation").as_of.tolist() == [first.visible_at + 1]

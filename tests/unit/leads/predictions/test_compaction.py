@@ -21,7 +21,7 @@ from leads.files import only_one
 from leads.predictions.compaction import FULL_ROWS, Compactor, compacting
 from leads.predictions.log import PredictionLog
 from leads.predictions.repair import repair
-from leads.predictions.segments import read_predictions, scan_predictions
+from leads.predictions.scan import read_predictions, scan_predictions
 from tests.support.prediction_world import AT, batch, ids, segments, write
 
 TODAY = clock.now() // clock.DAY * clock.DAY

@@ -14,7 +14,8 @@ import pytest
 from leads import clock
 from leads.predictions.log import PredictionLog
 from leads.predictions.repair import repair
-from leads.predictions.segments import host, scan_predictions
+from leads.predictions.scan import scan_predictions
+from leads.predictions.segments import host
 from tests.support.prediction_world import AT, batch, ids, segments, write
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
-import pyarrow as pa
 import pytest
 from sqlalchemy.engine import Engine
 
@@ -12,22 +13,33 @@ from features.offline.segments import Segments
 from leads import clock
 from leads.errors import ConfigurationError
 from leads.events import Played, SubjectRef
+from leads.predictions.scan import PredictionScan
 from leads.settings import Settings
 from monitoring.skew.logged import by_version, sample_predictions, segments_complete_until
+from tests.support.prediction_world import AT as LOGGED_AT
+from tests.support.prediction_world import batch as logged
+from tests.support.prediction_world import write
 from tests.support.skew_parts import AT, append, batch, prediction, table_of
 
 
-def test_each_run_takes_the_same_sample_in_any_order() -> None:
-    table = table_of(*(prediction(i) for i in range(200)))
-    ids = sample_predictions(table, 50)["prediction_id"].to_pylist()
-    again = sample_predictions(table.take(pa.array(range(199, -1, -1))), 50)["prediction_id"].to_pylist()
-    assert len(ids) == 50
-    assert set(again) == set(ids)
+def sample(folder: Path, size: int) -> tuple[int, list[str]]:
+    total, table = sample_predictions(PredictionScan(folder, "spam"), size)
+    return total, table["prediction_id"].to_pylist()
+
+
+def test_each_run_takes_the_same_sample_in_any_order(tmp_path: Path) -> None:
+    batches = [logged(i, at=LOGGED_AT + i * clock.HOUR // 20) for i in range(200)]
+    write(tmp_path / "one", *batches)
+    for one in reversed(batches):
+        write(tmp_path / "other", one)
+    total, ids = sample(tmp_path / "one", 50)
+    assert (total, len(ids)) == (200, 50)
+    assert sample(tmp_path / "other", 50) == (200, ids)
     assert ids == sorted(ids, key=lambda name: int(name[1:]))
     # Chosen by chance, not from one end.
     assert 60 < np.mean([int(name[1:]) for name in ids]) < 140
-    assert set(sample_predictions(table, 20)["prediction_id"].to_pylist()) < set(ids)
-    assert sample_predictions(table, 200) is table
+    assert set(sample(tmp_path / "one", 20)[1]) < set(ids)
+    assert sample(tmp_path / "one", 200)[1] == [f"p{i}" for i in range(200)]
 
 
 def test_predictions_are_grouped_by_version_and_vector_length() -> None:
