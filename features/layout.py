@@ -7,7 +7,7 @@ and maxima follow, then a ring of buckets per window, then sketches for distinct
 
 A ring stores its buckets newest first. Each bucket has one cell for every counter that has this window. The newest
 bucket is the one of the row's last change, so one shift moves all counters and one sum reads them
-(`features.evaluate.role`).
+(`features.evaluate.bases`).
 
 | window | buckets | covers |
 |---|---|---|
