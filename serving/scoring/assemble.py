@@ -113,8 +113,8 @@ def _ages_s(row_at: list[list[Micros]], as_of: Micros) -> list[float | None]:
     """Seconds since the oldest row became visible. Plain Python is faster than NumPy for a few rows."""
     found: list[float | None] = []
     for row in row_at:
-        known = [at for at in row if at]
-        found.append(round(max(as_of - min(known), 0) / SECOND, 3) if known else None)
+        oldest = min(filter(None, row), default=None)
+        found.append(None if oldest is None else round(max(as_of - oldest, 0) / SECOND, 3))
     return found
 
 
