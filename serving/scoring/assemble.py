@@ -101,8 +101,7 @@ def _flags(
         flag(range(len(group.inputs)), "features_unavailable")
     else:
         flag([n for n, row in enumerate(row_at) if not row[_ACCOUNT_ROW]], "account_unknown")
-    if too_old.any():
-        flag(np.flatnonzero(too_old).tolist(), "features_old")
+    flag([n for n, old in enumerate(too_old.tolist()) if old], "features_old")
     if group.version.uses_text:
         flag([n for n, one in enumerate(group.inputs) if one.text is None], "text_missing")
     flag(sorted(unexplained), "not_explained")
