@@ -18,6 +18,7 @@ from leads.errors import LeadsError, Unavailable
 from leads.files import keep_private
 from leads.processes import die_with_parent
 from leads.settings import load_settings
+from serving.collector import search_rarely
 from serving.http import health, problems
 from serving.http.access.authentication import KEY
 from serving.http.access.connections import limit_connections
@@ -74,6 +75,7 @@ class LeadServing:
         _background.append(asyncio.create_task(keep_up_to_date(opened)))
         _background.append(asyncio.create_task(keep_queue_up_to_date(opened)))
         drain_on_sigterm(opened.stopping, settings.drain_s)
+        search_rarely()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
