@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import NamedTuple
 
-import numpy as np
-
-from features.layout import MIX, Matrix
+from features.layout import MIX
 
 
 class Count(NamedTuple):
@@ -37,93 +34,87 @@ class Age(NamedTuple):
 Base = Count | Total | Distinct | Age
 
 
-class Ratio(NamedTuple):
-    """`times` · `part` / `whole`; NaN where `whole` is 0."""
+class DaysBefore(NamedTuple):
+    """A counter's daily mean over the 6 days before the last 24 hours."""
+
+    counter: str
+
+    @property
+    def today(self) -> Count:
+        return Count(self.counter, "24h")
+
+    @property
+    def week(self) -> Count:
+        return Count(self.counter, "7d")
+
+
+class Quotient(NamedTuple):
+    """`times` · (`part` + `part_plus`) / (`whole` + `whole_plus` + `other`); NaN unless the divisor is positive."""
 
     part: Base
-    whole: Base
+    whole: Base | DaysBefore
     times: float = 1.0
+    part_plus: float = 0.0
+    whole_plus: float = 0.0
+    other: Base | None = None
 
 
-class Derived(NamedTuple):
-    """Any other formula: `compute` turns the (n, k) float32 values of `bases` into (n,) float32."""
+class Entropy(NamedTuple):
+    """Entropy of how a sum is spread over `parts`, in bits, rounded to 4 decimals; NaN where the sum is 0."""
 
-    bases: tuple[Base, ...]
-    compute: Callable[[Matrix], Matrix]
-
-
-Formula = Base | Ratio | Derived
+    parts: tuple[Base, ...]
 
 
-def share(part: str, whole: str, window: str) -> Ratio:
+Formula = Base | Quotient | Entropy
+
+
+def share(part: str, whole: str, window: str) -> Quotient:
     """One count divided by another."""
-    return Ratio(Count(part, window), Count(whole, window))
+    return Quotient(Count(part, window), Count(whole, window))
 
 
-def per_distinct(counter: str, sketch: str, window: str) -> Ratio:
+def per_distinct(counter: str, sketch: str, window: str) -> Quotient:
     """A count per distinct element."""
-    return Ratio(Count(counter, window), Distinct(sketch, window))
+    return Quotient(Count(counter, window), Distinct(sketch, window))
 
 
-def velocity(counter: str, window: str, hours: int) -> Ratio:
+def velocity(counter: str, window: str, hours: int) -> Quotient:
     """The last hour's count over the window's hourly mean: 1 is an even rate, NaN where nothing was counted."""
-    return Ratio(Count(counter, "1h"), Count(counter, window), float(hours))
+    return Quotient(Count(counter, "1h"), Count(counter, window), times=float(hours))
 
 
-def surge(counter: str) -> Derived:
+def surge(counter: str) -> Quotient:
     """The count of the last 24 h over 1 + the daily mean of the 6 days before."""
-    return Derived((Count(counter, "24h"), Count(counter, "7d")), _surge)
+    return Quotient(Count(counter, "24h"), DaysBefore(counter), whole_plus=1)
 
 
-def rate(part: str, whole: str, window: str) -> Derived:
+def rate(part: str, whole: str, window: str) -> Quotient:
     """`part` per hundred of `whole` + 1; the 1 damps rates that rest on few plays."""
-    return Derived((Count(part, window), Count(whole, window)), _rate)
+    return Quotient(Count(part, window), Count(whole, window), times=100, whole_plus=1)
 
 
-def share_of_both(one: str, other: str) -> Derived:
+def share_of_both(one: str, other: str) -> Quotient:
     """One total's share in the sum of two totals; NaN where the sum is 0."""
-    return Derived((Total(one), Total(other)), _share_of_both)
+    return Quotient(Total(one), Total(one), other=Total(other))
 
 
-def likelihood(right: str, wrong: str) -> Derived:
+def likelihood(right: str, wrong: str) -> Quotient:
     """Mean of a Beta(1 + right, 1 + wrong) over two totals."""
-    return Derived((Total(right), Total(wrong)), _likelihood)
+    return Quotient(Total(right), Total(right), part_plus=1, whole_plus=2, other=Total(wrong))
 
 
-def entropy(window: str) -> Derived:
-    """Entropy of plays over the `MIX` counters, in bits: 0 for one track on repeat, at most 4; NaN without plays."""
-    return Derived(tuple(Count(name, window) for name in MIX), _entropy)
+def entropy(window: str) -> Entropy:
+    """Entropy of plays over the `MIX` counters: 0 for one track on repeat, at most 4; NaN without plays."""
+    return Entropy(tuple(Count(name, window) for name in MIX))
 
 
-def _surge(values: Matrix) -> Matrix:
-    today, week = values.T
-    surge: Matrix = today / (1 + np.maximum(week - today, 0) / np.float32(6))
-    return surge
-
-
-def _rate(values: Matrix) -> Matrix:
-    part, whole = values.T
-    rate: Matrix = np.float32(100) * part / (whole + 1)
-    return rate
-
-
-def _share_of_both(values: Matrix) -> Matrix:
-    whole = values[:, 0] + values[:, 1]
-    shares: Matrix = np.divide(values[:, 0], whole, out=np.full(len(values), np.nan, np.float32), where=whole > 0)
-    return shares
-
-
-def _likelihood(values: Matrix) -> Matrix:
-    right, wrong = values.T
-    mean: Matrix = (1 + right) / (2 + right + wrong)
-    return mean
-
-
-def _entropy(values: Matrix) -> Matrix:
-    plays = values.astype(np.float64)
-    whole = plays.sum(axis=1, keepdims=True)
-    shares = np.divide(plays, whole, out=np.full_like(plays, np.nan), where=whole > 0)
-    bits = -(shares * np.log2(np.where(shares > 0, shares, 1.0))).sum(axis=1)
-    # Rounded because the last bits of a logarithm depend on how many rows are computed at once; + 0.0 removes -0.0.
-    rounded: Matrix = (np.round(bits, 4) + 0.0).astype(np.float32)
-    return rounded
+def bases_of(formula: Formula) -> tuple[Base, ...]:
+    """The base values that a formula needs."""
+    match formula:
+        case Quotient(part, whole, other=other):
+            wholes = (whole.today, whole.week) if isinstance(whole, DaysBefore) else (whole,)
+            return (part, *wholes) if other is None else (part, *wholes, other)
+        case Entropy(parts):
+            return parts
+        case _:
+            return (formula,)

@@ -7,7 +7,7 @@ and maxima follow, then a ring of buckets per window, then sketches for distinct
 
 A ring stores its buckets newest first. Each bucket has one cell for every counter that has this window. The newest
 bucket is the one of the row's last change, so one shift moves all counters and one sum reads them
-(`features.evaluate.role`).
+(`features.evaluate.bases`).
 
 | window | buckets | covers |
 |---|---|---|
@@ -36,6 +36,8 @@ Instants = npt.NDArray[np.int64]
 
 FIRST, LAST, VISIBLE, HEADER = 0, 2, 4, 7
 DAY_S = 86_400
+# The microseconds in each part of the time at which a row became visible.
+_MICROS = np.array([DAY_S * clock.SECOND, clock.SECOND, 1], np.float64)
 # The time resolution of sketches.
 TICK_S = 300
 
@@ -209,11 +211,16 @@ def missing(n: int) -> dict[str, Matrix]:
 
 def row_instants(packed: dict[str, Matrix]) -> Instants:
     """(n, roles) µs: when each row's newest event became visible; 0 where the row is missing."""
-    return np.stack([visible_at(packed[role]) for role in ROLES], axis=1)
+    heads = np.concatenate([packed[role][:, VISIBLE:HEADER] for role in ROLES], axis=1)
+    return _instants(heads.reshape(len(heads), len(ROLES), len(_MICROS)))
 
 
 def visible_at(rows: Matrix) -> Instants:
     """(n,) µs: when the newest event of each row became visible; 0 for rows of NaN."""
-    days, seconds, micros = np.nan_to_num(rows[:, VISIBLE:HEADER]).astype(np.int64).T
-    at: Instants = (days * DAY_S + seconds) * clock.SECOND + micros
+    return _instants(rows[:, VISIBLE:HEADER])
+
+
+def _instants(heads: Matrix) -> Instants:
+    """(…) µs from (…, 3) days, seconds and microseconds; 0 for NaN. float64 is exact for them."""
+    at: Instants = np.fmax(heads.astype(np.float64) @ _MICROS, 0.0).astype(np.int64)
     return at

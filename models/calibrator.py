@@ -53,8 +53,9 @@ class Calibrator(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     def _line(self, margin: Doubles) -> Doubles:
         x, y, slopes = _knots(self.margins, self.log_odds)
-        segment = np.minimum(np.maximum(np.searchsorted(x, margin) - 1, 0), len(x) - 2)
-        line: Doubles = y[segment] + (margin - x[segment]) * slopes[segment]
+        # The segments at the ends reach to infinity.
+        segment = x[1:-1].searchsorted(margin)
+        line: Doubles = y.take(segment) + (margin - x.take(segment)) * slopes.take(segment)
         if self.knee:
             line += self.knee * np.logaddexp(0, -margin)
         return line

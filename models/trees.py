@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ctypes
+import math
+import threading
 from typing import Any
 
 import numpy as np
@@ -18,6 +20,16 @@ _OPTIONS = (
 )
 
 
+class _Local(threading.local):
+    """A thread's stand-in for a matrix. XGBoost would make one per call, which takes longer than a few rows."""
+
+    def __init__(self) -> None:
+        self.proxy = core._ProxyDMatrix()
+
+
+_local = _Local()
+
+
 def margins(booster: xgboost.Booster, matrix: Floats) -> npt.NDArray[np.float64]:
     """(n,) margins, as `booster.inplace_predict(matrix, predict_type="margin")` gives them. Thread-safe.
 
@@ -31,7 +43,7 @@ def margins(booster: xgboost.Booster, matrix: Floats) -> npt.NDArray[np.float64]
     rows, columns = matrix.shape
     # NumPy's array interface, as XGBoost documents it for XGBoosterPredictFromDense.
     data = b'{"data": [%d, true], "shape": [%d, %d], "strides": null, "typestr": "<f4", "version": 3}' % (
-        matrix.ctypes.data,
+        matrix.__array_interface__["data"][0],
         rows,
         columns,
     )
@@ -44,14 +56,14 @@ def margins(booster: xgboost.Booster, matrix: Floats) -> npt.NDArray[np.float64]
             booster.handle,
             data,
             _OPTIONS,
-            None,
+            _local.proxy.handle,
             ctypes.byref(shape),
             ctypes.byref(dimensions),
             ctypes.byref(found),
         )
     )
-    numbers = np.prod([shape[i] for i in range(dimensions.value)])
+    numbers = math.prod(shape[: dimensions.value])
     if numbers != rows:
         raise ValueError(f"the booster gives {numbers} margins for {rows} rows")
     # A copy, because the next call in this thread overwrites the booster's own memory.
-    return np.ctypeslib.as_array(found, shape=(rows,)).astype(np.float64)
+    return np.frombuffer(ctypes.string_at(found, 4 * rows), np.float32).astype(np.float64)

@@ -18,10 +18,11 @@ from leads.errors import LeadsError, Unavailable
 from leads.files import keep_private
 from leads.processes import die_with_parent
 from leads.settings import load_settings
+from serving.collector import search_rarely
 from serving.http import health, problems
 from serving.http.access.authentication import KEY
 from serving.http.access.connections import limit_connections
-from serving.http.middleware import BODY_BYTES, CHECKED, REQUEST_ID, ApiMiddleware
+from serving.http.middleware import BODY, CHECKED, REQUEST_ID, ApiMiddleware
 from serving.http.openapi.operations import native
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
@@ -74,6 +75,7 @@ class LeadServing:
         _background.append(asyncio.create_task(keep_up_to_date(opened)))
         _background.append(asyncio.create_task(keep_queue_up_to_date(opened)))
         drain_on_sigterm(opened.stopping, settings.drain_s)
+        search_rarely()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
@@ -104,7 +106,7 @@ class LeadServing:
             # What the API's strict schemas made of the body. BentoML accepts any object as a subject, and numbers that
             # aren't valid.
             body: ScoringRequest = scope[CHECKED]
-            found = await score(runtime(), scope[KEY], body, scope[BODY_BYTES])
+            found = await score(runtime(), scope[KEY], body, len(scope[BODY]))
         except LeadsError as error:
             return _as_result(ctx, problems.from_error(error, scope[REQUEST_ID]))
         if isinstance(found, NothingScored):

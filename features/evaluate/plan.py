@@ -10,12 +10,15 @@ import numpy.typing as npt
 
 from features.catalogue import BY_NAME, TEXT, Feature, TextFeature
 from features.contract import Column, FeatureContract
-from features.evaluate.role import Outputs, RolePlan
-from features.evaluate.row_times import RowTimes
-from features.formulas import Base, Formula
+from features.evaluate.bases import BaseValues
+from features.evaluate.outputs import Outputs
+from features.evaluate.row_times import Doubles
+from features.formulas import bases_of
 from features.layout import ROLES, VISIBLE, Instants, Matrix
 from leads.text import present, visible
 
+# How many subjects are evaluated at a time. The cells of more don't fit into a processor's cache.
+BLOCK = 128
 _TEXT_PLACES = {feature.name: i for i, feature in enumerate(TEXT)}
 
 
@@ -32,17 +35,20 @@ class Evaluated(NamedTuple):
     refused: npt.NDArray[np.int64]
     too_old: npt.NDArray[np.bool_]
 
-    def only(self, kept: npt.NDArray[np.int64]) -> Evaluated:
+    def only(self, kept: npt.NDArray[np.int64] | slice) -> Evaluated:
         """The rows of these subjects."""
         return Evaluated(self.matrix[kept], self.refused[kept], self.too_old[kept])
 
 
 class _Ruled(NamedTuple):
-    """A stored column with a rule: its index in the contract, and its place in the outputs by role."""
+    """A stored column with a rule: its index in the contract; and, for each of its values, the role and the row.
+
+    A column has one value, or one of each bucket.
+    """
 
     j: int
     column: Column
-    at: tuple[tuple[str, int], ...]
+    at: tuple[tuple[int, int], ...]
 
 
 class Plan:
@@ -53,33 +59,33 @@ class Plan:
     """
 
     def __init__(self, contract: FeatureContract) -> None:
-        self._width = len(contract.columns)
-        self._roles: dict[str, RolePlan] = {}
         columns = list(enumerate(contract.columns))
         stored = [(j, c, f) for j, c in columns if isinstance(f := BY_NAME[c.name], Feature)]
         texts = [(j, c) for j, c in columns if isinstance(BY_NAME[c.name], TextFeature)]
-        places: dict[tuple[str, int], int] = {}
-        formulas: list[tuple[Formula, dict[Base, int]]] = []
-        for role, layout in ROLES.items():
-            mine = [(j, f.formula) for j, _, f in stored if f.view == layout.view]
-            if mine:
-                plan = RolePlan(layout, [formula for _, formula in mine], self._base_width())
-                self._roles[role] = plan
-                places.update({(role, j): len(formulas) + k for k, (j, _) in enumerate(mine)})
-                formulas += [(formula, plan.bases) for _, formula in mine]
-        self._values = self._base_width()
-        self._outputs = Outputs(formulas)
-        of = {j: [(role, places[role, j]) for role in self._roles if (role, j) in places] for j, _, _ in stored}
-        self._single = _pairs([(j, at[0][1]) for j, at in of.items() if len(at) == 1], 2)
-        self._paired = _pairs([(j, at[0][1], at[1][1]) for j, at in of.items() if len(at) == 2], 3)
-        self._ruled = [_Ruled(j, c, tuple(of[j])) for j, c, _ in stored if c.has_rule]
-        self._text = _pairs([(j, _TEXT_PLACES[c.name]) for j, c in texts], 2)
+        self.reads_text = bool(texts)
+        self._width = len(columns)
+        self._text = _consecutive([j for j, _ in texts])
+        self._counts = _consecutive([_TEXT_PLACES[c.name] for _, c in texts])
         self._text_ruled = [(j, c) for j, c in texts if c.has_rule]
-
-    @property
-    def reads_text(self) -> bool:
-        """Whether any column is computed from the text."""
-        return bool(self._text.size)
+        self._stored = _consecutive([j for j, _, _ in stored])
+        # A formula per stored column and role that it is read from.
+        read = [(i, role, f.formula) for i, (_, _, f) in enumerate(stored) for role in _roles_of(f)]
+        self._roles = [role for role in ROLES if any(role == its for _, its, _ in read)]
+        used = {role: {x for _, its, f in read if its == role for x in bases_of(f)} for role in self._roles}
+        self._bases = BaseValues(used)
+        self._outputs = Outputs([(f, self._bases.places[role]) for _, role, f in read], self._bases.width)
+        firsts: dict[int, tuple[int, int]] = {}
+        seconds: dict[int, tuple[int, int]] = {}
+        for (i, role, _), row in zip(read, self._outputs.places, strict=True):
+            (seconds if i in firsts else firsts)[i] = (self._roles.index(role), row)
+        self._firsts = np.array([row for _, row in firsts.values()], np.intp)
+        self._seconds = np.array([row for _, row in seconds.values()], np.intp)
+        self._paired = _consecutive(list(seconds))
+        self._ruled = [
+            _Ruled(j, column, tuple((each[i][0], list(each).index(i)) for each in (firsts, seconds) if i in each))
+            for i, (j, column, _) in enumerate(stored)
+            if column.has_rule
+        ]
 
     def evaluate(
         self,
@@ -97,42 +103,46 @@ class Plan:
             counts: (n, len(TEXT)) the `text_counts` of the texts, if the caller has them already.
         """
         n = len(as_of)
-        matrix = np.full((n, self._width), np.nan, np.float32)
-        found = Evaluated(matrix, np.full(n, -1, np.int64), np.zeros(n, np.bool_))
-        present = [role for role in self._roles if not np.isnan(packed[role][:, VISIBLE]).all()]
-        if present:
-            times = RowTimes([packed[role] for role in present], as_of)
-            values = np.full((n, self._values), np.nan, np.float32)
-            for nth, role in enumerate(present):
-                self._roles[role].read(packed[role], times, nth, values)
-            ages = dict(zip(present, times.age_s, strict=True)) if self._ruled else {}
-            self._put(self._outputs.of(values), ages, found)
+        found = Evaluated(np.empty((n, self._width), np.float32), np.full(n, -1, np.int64), np.zeros(n, np.bool_))
+        rows = [packed[role] for role in self._roles]
+        if not any(_has_row(each) for each in rows):
+            self._put_nothing(found)
+        elif n <= BLOCK:
+            self._put_stored(rows, as_of, found)
         else:
-            for ruled in self._ruled:
-                _apply_rule(ruled.column, ruled.j, np.ones(n, np.bool_), found)
+            for start in range(0, n, BLOCK):
+                part = slice(start, start + BLOCK)
+                self._put_stored([each[part] for each in rows], as_of[part], found.only(part))
         self._put_texts(texts, counts, found)
         return found
 
-    def _put(self, outputs: Matrix, ages: Mapping[str, npt.NDArray[np.float64]], found: Evaluated) -> None:
-        absent = [_drop_too_old(ruled, outputs, ages, found.too_old) for ruled in self._ruled]
-        into, place = self._single
-        found.matrix[:, into] = outputs[:, place]
-        into, place, other = self._paired
-        if len(into):
-            found.matrix[:, into] = np.fmax(outputs[:, place], outputs[:, other])
+    def _put_stored(self, rows: Sequence[Matrix], as_of: Instants, found: Evaluated) -> None:
+        values = np.empty((self._outputs.width, len(as_of)), np.float32)
+        freshness = self._bases.read(rows, as_of, values)
+        self._outputs.add(values)
+        outputs = values.take(self._firsts, 0), values.take(self._seconds, 0)
+        absent = []
+        if self._ruled:
+            ages = freshness.ages_s(as_of)
+            absent = [_drop_too_old(ruled, outputs, ages, found.too_old) for ruled in self._ruled]
+        firsts, seconds = outputs
+        if len(seconds):
+            firsts[self._paired] = np.fmax(firsts[self._paired], seconds)
+        found.matrix[:, self._stored] = firsts.T
         for ruled, which in zip(self._ruled, absent, strict=True):
             _apply_rule(ruled.column, ruled.j, which, found)
+
+    def _put_nothing(self, found: Evaluated) -> None:
+        found.matrix[:, self._stored] = np.nan
+        for ruled in self._ruled:
+            _apply_rule(ruled.column, ruled.j, np.ones(len(found.matrix), np.bool_), found)
 
     def _put_texts(self, texts: Sequence[str | None], counts: Matrix | None, found: Evaluated) -> None:
         if not self.reads_text:
             return
-        into, place = self._text
-        found.matrix[:, into] = (text_counts(texts) if counts is None else counts)[:, place]
+        found.matrix[:, self._text] = (text_counts(texts) if counts is None else counts)[:, self._counts]
         for j, column in self._text_ruled:
             _apply_rule(column, j, np.array([present(text) is None for text in texts], np.bool_), found)
-
-    def _base_width(self) -> int:
-        return sum(plan.width for plan in self._roles.values())
 
 
 def text_counts(texts: Sequence[str | None]) -> Matrix:
@@ -146,27 +156,38 @@ def _counts(text: str) -> tuple[float, ...]:
     return tuple(feature.compute(text) for feature in TEXT)
 
 
-def _pairs(rows: Sequence[tuple[int, ...]], n: int) -> npt.NDArray[np.int64]:
-    return np.array(rows, np.int64).reshape(-1, n).T.copy()
+def _roles_of(feature: Feature) -> list[str]:
+    return [role for role, layout in ROLES.items() if layout.view == feature.view]
+
+
+def _has_row(rows: Matrix) -> bool:
+    return not np.isnan(rows[:, VISIBLE]).all()
+
+
+def _consecutive(places: Sequence[int]) -> slice | npt.NDArray[np.intp]:
+    """The places as a slice if they are consecutive: NumPy takes less time for it."""
+    first = places[0] if places else 0
+    if list(places) == list(range(first, first + len(places))):
+        return slice(first, first + len(places))
+    return np.array(places, np.intp)
 
 
 def _drop_too_old(
-    ruled: _Ruled, outputs: Matrix, ages: Mapping[str, npt.NDArray[np.float64]], too_old: npt.NDArray[np.bool_]
+    ruled: _Ruled, outputs: Sequence[Matrix], ages_s: Doubles, too_old: npt.NDArray[np.bool_]
 ) -> npt.NDArray[np.bool_]:
     """Set values of rows older than the column allows to NaN and note them in `too_old`; returns who has no value left.
 
     Args:
-        ages: by present role, (n,) seconds.
+        ages_s: (roles, n).
     """
     limit = np.inf if ruled.column.max_age_s is None else ruled.column.max_age_s
     absent = np.ones(len(too_old), dtype=np.bool_)
-    for role, k in ruled.at:
-        if role in ages:
-            known = np.isfinite(ages[role])
-            fresh = known & (ages[role] <= limit)
-            outputs[~fresh, k] = np.nan
-            np.logical_or(too_old, known & ~fresh, out=too_old)
-            absent &= ~fresh
+    for values, (role, row) in zip(outputs, ruled.at, strict=False):
+        known = np.isfinite(ages_s[role])
+        fresh = known & (ages_s[role] <= limit)
+        values[row, ~fresh] = np.nan
+        np.logical_or(too_old, known & ~fresh, out=too_old)
+        absent &= ~fresh
     return absent
 
 

@@ -3,65 +3,90 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from features.layout import DAY_S, FIRST, HEADER, LAST, TICK_S, VISIBLE, WINDOWS, Instants, Matrix, Ring
+from features.layout import DAY_S, FIRST, LAST, TICK_S, VISIBLE, WINDOWS, Instants, Matrix, Ring
 from leads import clock
 
 Doubles = npt.NDArray[np.float64]
 
+# Each of a row's times is in two cells: its day, and its second.
+_TIMES = (FIRST, LAST, VISIBLE)
+# Arrays, because NumPy takes longer with Python's numbers.
+_DAY_S, _SECOND = np.array(float(DAY_S)), np.array(clock.SECOND)
 
-class RowTimes:
-    """The times of r sets of n rows; the i-th row of each set is evaluated at the i-th instant.
+
+class RowTimes(NamedTuple):
+    """Times of n rows of each of r roles, relative to n instants of evaluation; NaN where the row is missing.
 
     Args:
-        packed: r matrices (n, width), NaN rows for missing entities; widths may differ.
-        as_of: (n,) µs since epoch.
+        visible: (r, n) seconds since epoch, without their fraction: when the row's newest event became visible.
+        within: (rings, n) how many of the ring's newest buckets are within its window, at most all; 0 or less if none.
+        since_first: (aged, n) seconds since the row's entity was first seen.
+        starts: (windows, n) the last tick before the window; known also where the row is missing.
     """
 
-    def __init__(self, packed: Sequence[Matrix], as_of: Instants) -> None:
-        heads = np.stack([rows[:, :HEADER] for rows in packed]).astype(np.float64)
-        self._heads = heads
-        self._as_of = as_of
-        self._now = as_of // clock.SECOND
-        self.missing: npt.NDArray[np.bool_] = np.isnan(heads[:, :, VISIBLE])
-        self.any_missing: npt.NDArray[np.bool_] = np.logical_or.reduce(self.missing, axis=1)
-        last = heads[:, :, LAST] * DAY_S + heads[:, :, LAST + 1]
-        self._last = np.where(self.missing, 0, last).astype(np.int64)
-        self._in_window: dict[Ring, Matrix] = {}
-        self._starts: dict[str, Matrix] = {}
+    visible: Doubles
+    within: Matrix
+    since_first: Doubles
+    starts: Matrix
 
-    @cached_property
-    def age_h(self) -> Matrix:
-        """(r, n) hours since each row's entity was first seen."""
-        first = self._heads[:, :, FIRST] * DAY_S + self._heads[:, :, FIRST + 1]
-        hours: Matrix = np.maximum((self._now - first) / 3_600, 0).astype(np.float32)
-        return hours
 
-    @cached_property
-    def age_s(self) -> Doubles:
-        """(r, n) seconds since the newest event behind each row became visible; inf where the row is missing."""
-        at = self._heads[:, :, VISIBLE : VISIBLE + 3]
-        visible = (at[..., 0] * DAY_S + at[..., 1]) * clock.SECOND + at[..., 2]
-        ages: Doubles = np.maximum((self._as_of - visible) / clock.SECOND, 0.0)
-        ages[self.missing] = np.inf
-        return ages
+class TimePlan:
+    """Computes `RowTimes`: takes all times that are needed, divides them by their units, and subtracts, each once.
 
-    def in_window(self, ring: Ring) -> Matrix:
-        """(r, n, size) 1 for the buckets that are still within the window and 0 for the others, newest first."""
-        if ring not in self._in_window:
-            elapsed = self._now // ring.width_s - self._last // ring.width_s
-            within = ring.size - np.minimum(np.maximum(elapsed, 0), ring.size)
-            self._in_window[ring] = (np.arange(ring.size) < within[..., None]).astype(np.float32)
-        return self._in_window[ring]
+    Args:
+        offsets: by role, the first of its cells; a role is its place in this list.
+        rings: (role, ring) of each row of `within`.
+        aged: the role of each row of `since_first`.
+        windows: the window of each row of `starts`.
 
-    def start(self, window: str) -> Matrix:
-        """(n, 1) the last tick before the window."""
-        if window not in self._starts:
-            ring = WINDOWS[window]
-            ticks = self._now // TICK_S - ring.width_s * ring.size // TICK_S
-            self._starts[window] = ticks.astype(np.float32)[:, None]
-        return self._starts[window]
+    Attributes:
+        cells: the cells that hold times. First all days, then all seconds.
+        rings: as given.
+    """
+
+    def __init__(
+        self, offsets: Sequence[int], rings: Sequence[tuple[int, Ring]], aged: Sequence[int], windows: Sequence[str]
+    ) -> None:
+        self.cells = [offset + time + part for part in (0, 1) for time in _TIMES for offset in offsets]
+        self.rings = tuple(rings)
+        self._times = len(_TIMES) * len(offsets)
+        self._visible = slice(self._times - len(offsets), self._times)
+        # Rows of `moments`, after the times of rows: now, and now less each window.
+        first, last, now = 0, len(offsets), self._times
+        before = {window: now + 1 + i for i, window in enumerate(WINDOWS)}
+        self._spans = np.array([0, *(ring.width_s * ring.size for ring in WINDOWS.values())])[:, None]
+        later = [last + role for role, _ in rings] + [now] * len(aged)
+        earlier = [before[ring.window] for _, ring in rings] + [first + role for role in aged]
+        self._taken = np.array(later + earlier + [before[window] for window in windows], np.intp)
+        units = [ring.width_s for _, ring in rings] + [1] * len(aged)
+        self._units = np.array([*units, *units, *[TICK_S] * len(windows)], np.float64)[:, None]
+        self._sizes = np.array([ring.size for _, ring in rings], np.float32)[:, None]
+        k = len(later)
+        self._later, self._earlier, self._windows = slice(k), slice(k, 2 * k), slice(2 * k, None)
+        self._rings, self._aged = slice(len(rings)), slice(len(rings), None)
+
+    def of(self, heads: Matrix, as_of: Instants) -> RowTimes:
+        """The times of n rows.
+
+        Args:
+            heads: (cells, n) the values of `cells`.
+            as_of: (n,) µs since epoch.
+        """
+        parts = heads.astype(np.float64)
+        # In seconds. float64 is exact for them, and for the floor of their quotients.
+        moments = np.empty((self._times + len(self._spans), len(as_of)))
+        times = moments[: self._times]
+        np.multiply(parts[: self._times], _DAY_S, out=times)
+        np.add(times, parts[self._times :], out=times)
+        np.subtract(as_of // _SECOND, self._spans, out=moments[self._times :])
+        counted = moments.take(self._taken, 0)
+        np.divide(counted, self._units, out=counted)
+        np.floor(counted, out=counted)
+        apart = counted[self._later] - counted[self._earlier]
+        within = np.minimum(apart[self._rings].astype(np.float32), self._sizes)
+        return RowTimes(times[self._visible], within, apart[self._aged], counted[self._windows].astype(np.float32))

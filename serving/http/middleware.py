@@ -35,9 +35,9 @@ if TYPE_CHECKING:
 
 OPEN_PATHS = health.ALIVE | {health.READY}
 REQUEST_ID = "leads.request_id"
-# Where a request's scope holds what the check of its body returned.
+# Where a request's scope holds its body, and what the check of the body returned.
 CHECKED = "leads.checked"
-BODY_BYTES = "leads.body_bytes"
+BODY = "leads.body"
 # Longer than the timeouts of all parts, and shorter than BentoML's, whose response isn't a problem document.
 REQUEST_S = 20.0
 _LONGER_S = 3.0
@@ -146,7 +146,7 @@ class ApiMiddleware:
         if method in _READING or (method != "POST" and not announces_body(exchange.headers)):
             return receive
         body = await read_body(exchange.headers, receive)
-        exchange.bytes_in = exchange.scope[BODY_BYTES] = len(body)
+        exchange.bytes_in, exchange.scope[BODY] = len(body), body
         parts.rates.charge(key, len(body))
         check = self._checks.get(exchange.scope["path"])
         if check is not None:

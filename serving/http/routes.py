@@ -29,7 +29,7 @@ from serving.http import idempotency, intake, lead_requests, problems
 from serving.http.access.authentication import KEY
 from serving.http.access.harms import shows
 from serving.http.idempotency import IdempotencyKey, StoredResponse
-from serving.http.middleware import REQUEST_ID
+from serving.http.middleware import BODY, REQUEST_ID
 from serving.http.openapi.documents import serve_once_made
 from serving.http.openapi.examples import CURSOR, LEAD_ID
 from serving.http.openapi.operations import describe, parameter, with_nulls
@@ -86,7 +86,8 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
 def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
     @app.post("/score", **describe("POST /score"))
     async def post_score(request: Request) -> Response:
-        key, raw = _key(request, "score"), await request.body()
+        # The middleware has read the body already, and Starlette takes longer to give it.
+        key, raw = _key(request, "score"), request.scope[BODY]
         found = await score(runtime(), key, parse_scoring(raw), len(raw))
         if isinstance(found, NothingScored):
             return problems.from_errors(found.first, found.errors, request.scope[REQUEST_ID])

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _M = TypeVar("_M")
+_T = TypeVar("_T")
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NO_PAIRS: Mapping[tuple[str, str], int] = MappingProxyType({})
 _SECONDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
@@ -138,7 +139,7 @@ class Metrics:
         """Count a finished request and observe its time in seconds."""
         self._inflight.dec()
         self._requests(method if method in _METHODS else "other", route, str(status)).inc()
-        self._seconds(route).observe(seconds)
+        _observe_one(self._seconds(route), seconds)
 
     def rate_limited(self, limit: str) -> None:
         """Count a request refused by a rate limit: `key` or `unknown_keys`."""
@@ -151,13 +152,13 @@ class Metrics:
     def observe_stages(self, done: Iterable[Stage]) -> None:
         """Observe the times of a scoring call's stages."""
         for stage in done:
-            self._stages(stage.name).observe((stage.ended - stage.began) / 1e9)
+            _observe_one(self._stages(stage.name), stage.seconds)
 
     def count_scores(self, scored: ScoringResult) -> None:
         """Count the scores and errors of a scoring call."""
         for group in scored.groups:
             self._group(group)
-        for error, n in Tally(type(entry.error).__name__ for entry in scored.errors).items():
+        for error, n in _tally([type(entry.error).__name__ for entry in scored.errors]):
             self._unscored(error).inc(n)
 
     def update(self, now: Snapshot) -> None:
@@ -200,11 +201,12 @@ class Metrics:
         harm, role = group.group.version.harm, group.group.role
         _observe(self._score(harm, role), group.scores)
         _observe(self._ages(harm), [age for age in group.ages_s if age is not None])
-        for tier, n in Tally(group.tiers).items():
+        for tier, n in _tally(group.tiers):
             self._scores(harm, role, tier).inc(n)
-        flagged: Tally[str] = Tally()
-        for flags, n in Tally(group.degraded).items():
-            flagged.update(dict.fromkeys(flags, n))
+        flagged: dict[str, int] = {}
+        for flags, n in _tally(group.degraded):
+            for flag in flags:
+                flagged[flag] = flagged.get(flag, 0) + n
         for flag, n in flagged.items():
             self._degraded(harm, flag).inc(n)
 
@@ -235,9 +237,22 @@ class Metrics:
         return _Family(made.labels if labels else lambda: made)
 
 
+def _tally(values: Sequence[_T]) -> list[tuple[_T, int]]:
+    """How often each value occurs, for few different ones; `collections.Counter` takes longer to make."""
+    return [(value, values.count(value)) for value in dict.fromkeys(values)]
+
+
+def _observe_one(child: Histogram, value: float) -> None:
+    """`child.observe(value)` in half the time."""
+    child._sum.inc(value)
+    child._buckets[bisect_left(child._upper_bounds, value)].inc(1)
+
+
 def _observe(child: Histogram, values: Sequence[float]) -> None:
     """Observe many values at once. prometheus_client can't, so this fills its buckets the way `observe` does."""
-    if not values:
+    if len(values) < 2:
+        for value in values:
+            _observe_one(child, value)
         return
     bounds = child._upper_bounds
     if len(values) < _MIN_FOR_NUMPY:

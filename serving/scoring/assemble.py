@@ -101,8 +101,7 @@ def _flags(
         flag(range(len(group.inputs)), "features_unavailable")
     else:
         flag([n for n, row in enumerate(row_at) if not row[_ACCOUNT_ROW]], "account_unknown")
-    if too_old.any():
-        flag(np.flatnonzero(too_old).tolist(), "features_old")
+    flag([n for n, old in enumerate(too_old.tolist()) if old], "features_old")
     if group.version.uses_text:
         flag([n for n, one in enumerate(group.inputs) if one.text is None], "text_missing")
     flag(sorted(unexplained), "not_explained")
@@ -113,8 +112,8 @@ def _ages_s(row_at: list[list[Micros]], as_of: Micros) -> list[float | None]:
     """Seconds since the oldest row became visible. Plain Python is faster than NumPy for a few rows."""
     found: list[float | None] = []
     for row in row_at:
-        known = [at for at in row if at]
-        found.append(round(max(as_of - min(known), 0) / SECOND, 3) if known else None)
+        oldest = min(filter(None, row), default=None)
+        found.append(None if oldest is None else round(max(as_of - oldest, 0) / SECOND, 3))
     return found
 
 

@@ -145,8 +145,8 @@ class GroupScorer:
 def _refused(group: VersionGroup, features: Evaluated) -> list[SubjectError]:
     """An error for each input that the contract's rules refuse to score."""
     harm, columns = group.version.harm, group.version.contract.columns
-    errors = []
-    for n in np.flatnonzero(features.refused >= 0).tolist():
-        one, column = group.inputs[n], columns[int(features.refused[n])]
-        errors.append(SubjectError(one.place, one.request.subject, harm, rule_error(harm, column)))
-    return errors
+    return [
+        SubjectError(one.place, one.request.subject, harm, rule_error(harm, columns[j]))
+        for one, j in zip(group.inputs, features.refused.tolist(), strict=True)
+        if j >= 0
+    ]

@@ -96,13 +96,18 @@ def text_to_score(
         enough: if there is less text than this, the cache isn't asked.
     """
     keys = {harm: version_key(version) for harm, version in lineup.champions.items() if version.uses_text}
-    reads = []
+    items = stored or {}
+    # The keys of the versions that score the text, by the harms of a request: most requests of a call have the same.
+    by_harms: dict[tuple[str, ...] | None, list[str]] = {None: list(keys.values())}
+    reads, total = [], 0
     for request in requests:
-        text = _text(request, stored.get(request.subject) if stored is not None else None) or ""
-        versions = [key for harm, key in keys.items() if request.harms is None or harm in request.harms]
-        size = _bytes(text) * max(len(versions), 1)
+        text, harms = _text(request, items.get(request.subject)) or "", request.harms
+        versions = by_harms.get(harms)
+        if versions is None:
+            versions = by_harms[harms] = [key for harm, key in keys.items() if harm in (harms or ())]
+        size = _bytes(text) * (len(versions) or 1)
+        total += size
         reads.append((size, text, versions, request.text is None))
-    total = sum(size for size, *_ in reads)
     if total <= enough:
         return total
     return sum(size for size, text, versions, is_stored in reads if not (is_stored and cache.holds(text, versions)))

@@ -30,7 +30,7 @@ def model_vector(group: VersionGroup, features: Evaluated, cache: TextCache) -> 
     if not version.uses_text:
         return features.matrix
     column = cache.scores(version_key(version), group.texts, version.text_scores)
-    return np.column_stack((features.matrix, column))
+    return np.concatenate((features.matrix, column[:, None]), axis=1)
 
 
 def rule_error(harm: str, column: Column) -> Unavailable:

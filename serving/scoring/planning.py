@@ -43,7 +43,7 @@ class HarmPlanner:
         Raises:
             NotFound: a request names a harm that policies.yaml doesn't declare.
         """
-        has_row: list[bool] = np.logical_or.reduce(fetched.row_at > 0, axis=1).tolist()
+        has_row: list[bool] = np.logical_or.reduce(fetched.row_at, axis=1).tolist()
         by_kind: dict[_Kind, list[_Choice]] = {}
         by_harm: dict[str, list[Input]] = {}
         errors = []
@@ -53,7 +53,10 @@ class HarmPlanner:
             choices = by_kind.get(kind)
             if choices is None:
                 choices = by_kind[kind] = self._choices(request, lineup)
-            for harm, error in self._of_input(one, choices, has_row[one.place], lineup, available):
+            # Most inputs rule out nothing themselves, so they skip the call.
+            if not (available and (one.known or request.text is not None)):
+                choices = self._of_input(one, choices, has_row[one.place], lineup, available)
+            for harm, error in choices:
                 if error is not None:
                     errors.append(SubjectError(one.place, request.subject, harm, error))
                 elif harm is not None:

@@ -21,7 +21,7 @@ Floats = npt.NDArray[np.float32]
 _COUNTS, _HASHES = "counts", "hashes"
 # How much is computed before the deadline is checked again: at most 0.3 s of work, or some seconds with an encoder.
 _SLICE_TEXTS, _SLICE_CHARS = 128, 256_000
-_NO_COUNTS = (float("nan"),) * len(TEXT)
+_NO_COUNTS = np.full(len(TEXT), np.nan, np.float32).tobytes()
 
 
 class TextColumn(NamedTuple):
@@ -59,8 +59,8 @@ class TextCache:
 
     def counts(self, texts: TextColumn) -> Floats:
         """(n, len(TEXT)) the catalogue's counts over each text; NaN without a text."""
-        found = self._of(_COUNTS, texts, lambda new: list(map(tuple, text_counts(new).tolist())), _NO_COUNTS)
-        return np.array(found, np.float32).reshape(len(found), len(TEXT))
+        found = self._of(_COUNTS, texts, lambda new: [row.tobytes() for row in text_counts(new)], _NO_COUNTS)
+        return np.frombuffer(b"".join(found), np.float32).reshape(len(found), len(TEXT))
 
     def scores(self, version: str, texts: TextColumn, compute: Callable[[Sequence[str]], Floats]) -> Floats:
         """(n,) the texts' scores by a version; NaN without a text.
@@ -90,11 +90,12 @@ class TextCache:
                 if text is None or digest is None:
                     found.append(nothing)
                     continue
-                value = known.get((kind, digest))
+                key = (kind, digest)
+                value = known.get(key)
                 if value is None:
                     new[digest] = text
                 else:
-                    known.move_to_end((kind, digest))
+                    known.move_to_end(key)
                 found.append(value)
         if not new:
             return found

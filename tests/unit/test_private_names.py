@@ -62,6 +62,7 @@ def test_xgboost() -> None:
 
         assert callable(core._check_call)
         assert core._LIB.XGBoosterPredictFromDense
+        assert callable(core._ProxyDMatrix)
         matrix = np.float32([[1.0], [2.0]])
         booster = xgboost.train({"nthread": 1}, xgboost.DMatrix(matrix, label=[0.0, 1.0]), 1)
         assert booster.handle

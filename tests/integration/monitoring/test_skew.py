@@ -17,8 +17,8 @@ from typer.testing import CliRunner
 
 from cli.app import app
 from features.catalogue import BY_NAME
-from features.evaluate.row_times import RowTimes
-from features.layout import ACCOUNT, HEADER, Ring
+from features.evaluate.row_times import RowTimes, TimePlan
+from features.layout import ACCOUNT, HEADER, Instants, Matrix
 from leads import clock
 from leads.errors import NotFound
 from leads.events import Subject
@@ -177,18 +177,15 @@ def test_an_online_row_that_nobody_wrote_is_found(world: SkewWorld) -> None:
 def test_a_window_that_serving_slides_one_bucket_too_far_is_found(
     world: SkewWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    right = RowTimes.in_window
+    right = TimePlan.of
 
-    def too_far(self: RowTimes, ring: Ring) -> object:
-        shift = 3_600 * (ring.window == "24h")
-        self._now = self._now + shift
-        try:
-            return right(self, ring)
-        finally:
-            self._now = self._now - shift
+    def too_far(self: TimePlan, heads: Matrix, as_of: Instants) -> RowTimes:
+        times, later = right(self, heads, as_of), right(self, heads, as_of + clock.HOUR)
+        daily = np.array([[ring.window == "24h"] for _, ring in self.rings])
+        return times._replace(within=np.where(daily, later.within, times.within))
 
     with monkeypatch.context() as patch:
-        patch.setattr(RowTimes, "in_window", too_far)
+        patch.setattr(TimePlan, "of", too_far)
         # Just before the event of 24 buckets ago would leave by itself.
         world.ask(world.sent[0].visible_at // clock.HOUR * clock.HOUR + 24 * clock.HOUR - clock.MINUTE)
     found = columns_of(world.prove(lag=clock.DAY))

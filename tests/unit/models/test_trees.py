@@ -54,3 +54,14 @@ def test_a_booster_of_several_classes_is_an_error() -> None:
     several = xgboost.train({"objective": "multi:softprob", "num_class": 3, "nthread": 1}, matrix, 2)
     with pytest.raises(ValueError, match="180 margins for 60 rows"):
         margins(several, rows)
+
+
+def test_a_call_does_not_affect_the_next_with_another_booster_or_size(booster: xgboost.Booster) -> None:
+    rows = rows_of(60, 1)[:, :5].copy()
+    narrow = xgboost.train({"objective": "binary:logistic", "nthread": 1}, xgboost.DMatrix(rows, rows[:, 0] > 0), 3)
+    for n in (50, 1, 3):
+        with pytest.raises(xgboost.core.XGBoostError):
+            margins(booster, rows[:n])
+        for one, its in ((booster, rows_of(n, n)), (narrow, rows[:n])):
+            expected = one.inplace_predict(its, predict_type="margin")
+            np.testing.assert_array_equal(margins(one, its), expected.astype(np.float64))

@@ -1,0 +1,39 @@
+"""Python's search for unused cycles in a process that serves."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Iterator
+
+import pytest
+
+from serving.collector import search_rarely
+
+
+@pytest.fixture(autouse=True)
+def collector() -> Iterator[None]:
+    """Restores the collector of this process."""
+    before = gc.get_threshold()
+    yield
+    gc.set_threshold(*before)
+    gc.unfreeze()
+
+
+class Cycle:
+    def __init__(self) -> None:
+        self.itself = self
+
+
+def test_what_exists_is_not_searched_again() -> None:
+    kept = [object() for _ in range(10)]
+    search_rarely()
+    assert gc.get_freeze_count() > len(kept)
+    assert gc.get_threshold()[0] > 10_000
+
+
+def test_later_cycles_are_still_found() -> None:
+    search_rarely()
+    gone = weakref.ref(Cycle())
+    made = [[] for _ in range(gc.get_threshold()[0] + 1)]  # type: ignore[var-annotated]
+    assert gone() is None, len(made)
