@@ -1,0 +1,313 @@
+"""One contract for the state stores, and what those on a server do when it is shared or loses data."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import redis
+import sqlalchemy as sa
+from hypothesis import HealthCheck, given
+from hypothesis import settings as hypothesis_settings
+from hypothesis import strategies as st
+
+from features.online.redis import redis_options
+from features.partition import WHOLE, Partition
+from features.state.fence import new_owner
+from features.state.store import StateStore
+from features.state_stores import clear_states, open_state
+from leads.db.engine import unchecked_engine
+from leads.errors import ConfigurationError, Conflict, Unavailable
+from leads.settings import Settings, load_settings
+from tests.support.features.state_settings import STATE_STORES, state_settings
+
+Values = dict[str, dict[str, bytes]]
+SERVERS = STATE_STORES[1:]
+keys = st.sampled_from(["", "a:1", "track:ß✓\u0000", "x" * 3_000, "\u00ff"]) | st.text(max_size=6)
+values = st.sampled_from([b"", b"\x00", b"\xff" * 5_000]) | st.binary(max_size=9)
+changes = st.dictionaries(
+    st.sampled_from(["item", "account", "routed_item"]), st.dictionaries(keys, values, max_size=5)
+)
+
+
+@pytest.fixture(params=STATE_STORES)
+def any_state(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    return state_settings(tmp_path / "home", request.param, request)
+
+
+@pytest.fixture(params=SERVERS)
+def on_server(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
+    return state_settings(tmp_path / "home", request.param, request)
+
+
+def opened(settings: Settings, partition: Partition = WHOLE, *, owner: str = "", take_over: bool = True) -> StateStore:
+    return open_state(settings, partition, owner=owner or new_owner(), take_over=take_over)
+
+
+def commit(store: StateStore, position: int, changed: Values) -> None:
+    store.commit(position, {view: iter(rows.items()) for view, rows in changed.items()})
+
+
+def other_home(settings: Settings) -> Settings:
+    home = settings.home.with_name("other")
+    urls = {"database_url": settings.database_url, "redis_url": settings.redis_url}
+    return load_settings(home=home, corpora="", state_store=settings.state_store, **urls)
+
+
+def server_of(settings: Settings) -> Any:
+    assert settings.redis_url is not None
+    return redis.Redis(**redis_options(settings.redis_url.get_secret_value()))
+
+
+def execute(settings: Settings, statement: str) -> None:
+    engine = unchecked_engine(settings)
+    with engine.begin() as connection:
+        connection.execute(sa.text(statement))
+    engine.dispose()
+
+
+def lose(settings: Settings) -> None:
+    """Delete what the server has."""
+    if settings.state_store == "redis":
+        with server_of(settings) as server:
+            server.flushall()
+    else:
+        execute(settings, "TRUNCATE fold_states, fold_values")
+
+
+def go_back(settings: Settings, to: int) -> None:
+    """Give the server an older position, as an older copy of its data has."""
+    if settings.state_store == "redis":
+        with server_of(settings) as server:
+            server.hset("leads:state:{0of1}", "position", to)
+    else:
+        execute(settings, f"UPDATE fold_states SET position = {to}")
+
+
+@hypothesis_settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.lists(st.tuples(changes, st.booleans()), max_size=6))
+def test_what_was_committed_last_is_found(any_state: Settings, commits: list[tuple[Values, bool]]) -> None:
+    clear_states(any_state)
+    expected: Values = {"item": {}, "account": {}, "routed_item": {}, "never written": {}}
+    store = opened(any_state)
+    assert store.position() == 0
+    for position, (changed, restarted) in enumerate(commits, 1):
+        commit(store, position, changed)
+        for view, rows in changed.items():
+            expected[view] |= rows
+        if restarted:
+            store.close()
+            store = opened(any_state)
+        assert store.position() == position
+        for view, rows in expected.items():
+            assert store.get(view, [*rows, "not stored"]) == rows
+            assert store.get(view, []) == {}
+    store.close()
+
+
+def test_many_values_in_one_commit(any_state: Settings) -> None:
+    rows = {f"comment:{i}": i.to_bytes(400, "big") for i in range(5_000)}
+    store = opened(any_state)
+    commit(store, 1, {"item": rows})
+    assert store.get("item", list(rows)) == rows
+    commit(store, 2, {"item": dict.fromkeys(rows, b"")})
+    assert set(store.get("item", list(rows)).values()) == {b""}
+    store.close()
+
+
+def test_a_commit_that_fails_changes_nothing(any_state: Settings) -> None:
+    def broken() -> Any:
+        yield "a", b"2"
+        raise RuntimeError("the rows can't be read")
+
+    store = opened(any_state)
+    commit(store, 1, {"item": {"a": b"1"}})
+    with pytest.raises(RuntimeError):
+        store.commit(2, {"account": iter([("b", b"2")]), "item": broken()})
+    store.close()
+    store = opened(any_state)
+    assert (store.position(), store.get("item", ["a"]), store.get("account", ["b"])) == (1, {"a": b"1"}, {})
+    store.close()
+
+
+def test_partitions_have_states_of_their_own(any_state: Settings) -> None:
+    stores = [opened(any_state, Partition(i, 2)) for i in range(2)]
+    for i, store in enumerate(stores):
+        commit(store, i + 1, {"item": {"a": bytes([i])}})
+    assert [store.position() for store in stores] == [1, 2]
+    assert [store.get("item", ["a"]) for store in stores] == [{"a": b"\x00"}, {"a": b"\x01"}]
+    for store in stores:
+        store.close()
+
+
+def test_clearing_empties_every_partition(any_state: Settings) -> None:
+    shares = [WHOLE, Partition(0, 2), Partition(1, 2)]
+    for share in shares:
+        store = opened(any_state, share)
+        commit(store, 7, {"item": {"a": b"1"}, "account": {"b": b"2"}})
+        store.close()
+    clear_states(any_state)
+    for share in shares:
+        store = opened(any_state, share)
+        assert (store.position(), store.get("item", ["a"]), store.get("account", ["b"])) == (0, {}, {})
+        store.close()
+
+
+def assert_unusable(store: StateStore, error: type[Exception], message: str) -> None:
+    """Whatever the worker does, it must not use values that aren't its own."""
+    uses: list[Callable[[], object]] = [
+        store.position,
+        lambda: store.get("item", ["a"]),
+        lambda: store.get("item", ["not stored"]),
+        lambda: commit(store, 9, {"item": {"a": b"old"}, "account": {"b": b"old"}}),
+    ]
+    for use in uses:
+        with pytest.raises(error, match=message):
+            use()
+
+
+def test_a_worker_that_was_replaced_gets_an_error(on_server: Settings) -> None:
+    replaced = opened(on_server)
+    commit(replaced, 1, {"item": {"a": b"1"}})
+    current = opened(on_server)
+    assert_unusable(replaced, Conflict, "Another worker has taken over partition 0of1")
+    assert (current.position(), current.get("item", ["a"]), current.get("account", ["b"])) == (1, {"a": b"1"}, {})
+    commit(current, 2, {"item": {"a": b"2"}})
+    assert_unusable(replaced, Conflict, "Another worker has taken over partition 0of1")
+    assert (current.position(), current.get("item", ["a"]), current.get("account", ["b"])) == (2, {"a": b"2"}, {})
+    replaced.close()
+    current.close()
+
+
+def test_a_server_that_lost_everything_is_noticed(on_server: Settings) -> None:
+    owner = new_owner()
+    store = opened(on_server, owner=owner)
+    commit(store, 1, {"item": {"a": b"1"}})
+    lose(on_server)
+    assert_unusable(store, Unavailable, "expected position 1, found nothing")
+    store.close()
+    store = opened(on_server, owner=owner, take_over=False)
+    assert (store.position(), store.get("item", ["a"])) == (0, {})
+    store.close()
+
+
+def test_an_older_copy_of_the_state_is_noticed(on_server: Settings) -> None:
+    owner = new_owner()
+    store = opened(on_server, owner=owner)
+    commit(store, 5, {"item": {"a": b"1"}})
+    go_back(on_server, 3)
+    assert_unusable(store, Unavailable, "expected position 5, found position 3")
+    store.close()
+    store = opened(on_server, owner=owner, take_over=False)
+    assert store.position() == 3
+    store.close()
+
+
+def test_a_worker_that_was_replaced_does_not_take_the_state_back(on_server: Settings) -> None:
+    owner = new_owner()
+    replaced = opened(on_server, owner=owner)
+    replaced.close()
+    current = opened(on_server)
+    with pytest.raises(Conflict):
+        opened(on_server, owner=owner, take_over=False)
+    assert current.position() == 0
+    current.close()
+
+
+def test_another_home_is_refused_until_it_computes_its_rows(on_server: Settings) -> None:
+    store = opened(on_server)
+    commit(store, 1, {"item": {"a": b"1"}})
+    with pytest.raises(ConfigurationError, match=r"belongs to another home.*--rebuild"):
+        opened(other_home(on_server))
+    assert store.position() == 1
+    clear_states(other_home(on_server))
+    other = opened(other_home(on_server))
+    assert other.position() == 0
+    with pytest.raises(Conflict):
+        store.position()
+    store.close()
+    other.close()
+
+
+def test_a_state_from_before_a_rebuild_is_refused(on_server: Settings) -> None:
+    store = opened(on_server)
+    commit(store, 1, {"item": {"a": b"1"}})
+    store.close()
+    # Computing the rows again deletes this file, and the server restores what it had before.
+    (on_server.features_dir / "state-home").unlink()
+    with pytest.raises(ConfigurationError, match="rows that have been deleted since"):
+        opened(on_server)
+
+
+def test_a_view_that_redis_evicted_is_noticed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = state_settings(tmp_path, "redis", request)
+    store = opened(settings)
+    commit(store, 1, {"item": {"a": b"1"}, "account": {"b": b"1"}})
+    with server_of(settings) as server:
+        server.delete("leads:state:{0of1}:item")
+    assert store.get("account", ["b"]) == {"b": b"1"}
+    with pytest.raises(Unavailable, match="found nothing"):
+        store.get("item", ["a"])
+    store.close()
+    store = opened(settings)
+    assert (store.position(), store.get("account", ["b"])) == (0, {})
+    store.close()
+
+
+def test_values_without_a_position_are_not_used(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = state_settings(tmp_path, "redis", request)
+    store = opened(settings)
+    commit(store, 1, {"item": {"a": b"1"}})
+    store.close()
+    with server_of(settings) as server:
+        server.delete("leads:state:{0of1}")
+    store = opened(settings)
+    commit(store, 1, {"item": {"b": b"2"}})
+    assert store.get("item", ["a", "b"]) == {"b": b"2"}
+    store.close()
+
+
+def test_a_redis_that_may_evict_the_state_is_refused(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = state_settings(tmp_path, "redis", request)
+    with server_of(settings) as server:
+        server.config_set("maxmemory-policy", "allkeys-lru")
+        opened(settings).close()
+        server.config_set("maxmemory", 100_000_000)
+        with pytest.raises(ConfigurationError, match=r"maxmemory-policy allkeys-lru.*noeviction"):
+            opened(settings)
+
+
+def test_a_full_redis_commits_nothing(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = state_settings(tmp_path, "redis", request)
+    owner = new_owner()
+    store = opened(settings, owner=owner)
+    commit(store, 1, {"item": {"a": b"1"}})
+    with server_of(settings) as server:
+        server.config_set("maxmemory", server.info("memory")["used_memory"] + 100_000)
+        with pytest.raises(Unavailable, match="free memory"):
+            commit(store, 2, {"item": {"a": b"2"}, "account": {str(i): b"x" * 400 for i in range(5_000)}})
+        server.config_set("maxmemory", 0)
+    store.close()
+    store = opened(settings, owner=owner, take_over=False)
+    assert (store.position(), store.get("item", ["a"]), store.get("account", ["1"])) == (1, {"a": b"1"}, {})
+    store.close()
+
+
+@pytest.mark.parametrize(
+    ("more", "field"),
+    [({"state_store": "redis"}, "LEADS_REDIS_URL"), ({"state_store": "postgresql"}, "LEADS_STATE_STORE")],
+)
+def test_a_server_without_an_address_is_refused(tmp_path: Path, more: dict[str, Any], field: str) -> None:
+    with pytest.raises(ConfigurationError) as refused:
+        opened(load_settings(home=tmp_path, corpora="", **more))
+    assert refused.value.field == field
+
+
+def test_a_server_that_is_down_is_unavailable(tmp_path: Path) -> None:
+    settings = load_settings(home=tmp_path, corpora="", state_store="redis", redis_url="127.0.0.1:1")
+    with pytest.raises(Unavailable, match="Redis state store"):
+        opened(settings)
+    with pytest.raises(Unavailable, match="Redis state store"):
+        clear_states(settings)
