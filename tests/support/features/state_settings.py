@@ -10,6 +10,7 @@ import pytest
 from leads.settings import Settings, load_settings
 
 STATE_STORES = ["sqlite", "redis", pytest.param("postgresql", marks=pytest.mark.slow)]
+SERVERS = STATE_STORES[1:]
 
 
 def state_settings(home: Path, store: str, request: pytest.FixtureRequest, **more: Any) -> Settings:

@@ -7,24 +7,20 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import redis
-import sqlalchemy as sa
 from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from features.online.redis import redis_options
 from features.partition import WHOLE, Partition
 from features.state.fence import new_owner
 from features.state.store import StateStore
 from features.state_stores import clear_states, open_state
-from leads.db.engine import unchecked_engine
 from leads.errors import ConfigurationError, Conflict, Unavailable
 from leads.settings import Settings, load_settings
-from tests.support.features.state_settings import STATE_STORES, state_settings
+from tests.support.features.state_servers import go_back, lose, server_of
+from tests.support.features.state_settings import SERVERS, STATE_STORES, state_settings
 
 Values = dict[str, dict[str, bytes]]
-SERVERS = STATE_STORES[1:]
 keys = st.sampled_from(["", "a:1", "track:ß✓\u0000", "x" * 3_000, "\u00ff"]) | st.text(max_size=6)
 values = st.sampled_from([b"", b"\x00", b"\xff" * 5_000]) | st.binary(max_size=9)
 changes = st.dictionaries(
@@ -54,36 +50,6 @@ def other_home(settings: Settings) -> Settings:
     home = settings.home.with_name("other")
     urls = {"database_url": settings.database_url, "redis_url": settings.redis_url}
     return load_settings(home=home, corpora="", state_store=settings.state_store, **urls)
-
-
-def server_of(settings: Settings) -> Any:
-    assert settings.redis_url is not None
-    return redis.Redis(**redis_options(settings.redis_url.get_secret_value()))
-
-
-def execute(settings: Settings, statement: str) -> None:
-    engine = unchecked_engine(settings)
-    with engine.begin() as connection:
-        connection.execute(sa.text(statement))
-    engine.dispose()
-
-
-def lose(settings: Settings) -> None:
-    """Delete what the server has."""
-    if settings.state_store == "redis":
-        with server_of(settings) as server:
-            server.flushall()
-    else:
-        execute(settings, "TRUNCATE fold_states, fold_values")
-
-
-def go_back(settings: Settings, to: int) -> None:
-    """Give the server an older position, as an older copy of its data has."""
-    if settings.state_store == "redis":
-        with server_of(settings) as server:
-            server.hset("leads:state:{0of1}", "position", to)
-    else:
-        execute(settings, f"UPDATE fold_states SET position = {to}")
 
 
 @hypothesis_settings(max_examples=10, suppress_health_check=[HealthCheck.function_scoped_fixture])
