@@ -14,8 +14,7 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -129,12 +128,11 @@ class Materializer:
         self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
         self._rows, self._rows_size = empty_batch(), 0
         self._segment_at = self._online_at = time.monotonic()
-        self._failed = False
 
     @property
     def failed(self) -> bool:
         """Whether the state store failed, so that the fold may have counted part of a batch. Call `restore`."""
-        return self._failed
+        return self._state.failed
 
     @property
     def offset(self) -> int:
@@ -183,8 +181,7 @@ class Materializer:
     def _apply(self, new: list[LoggedEvent]) -> None:
         if not new:
             return
-        with self._using_state():
-            self._fold.apply(new)
+        self._fold.apply(new)
         batch = self._fold.take()
         if self._offset >= self._stored:
             for view, rows in batch.items():
@@ -212,7 +209,7 @@ class Materializer:
 
         After `failed`, it writes nothing: the events since the state's position are folded again.
         """
-        if self._failed:
+        if self.failed:
             return
         self._write_online()
         self._write_segment()
@@ -255,7 +252,13 @@ class Materializer:
             self._write_segment()
             self._commit()
             self._sweep = Sweep(self._state, self._online, rewriting=True)
-        if self._sweep.step():
+        try:
+            more = self._sweep.step()
+        except BaseException:
+            # A sweep can't repeat a step.
+            self._sweep = None
+            raise
+        if more:
             return True
         self._put_mark(form=_FORM)
         return False
@@ -267,25 +270,15 @@ class Materializer:
     def _write_segment(self) -> None:
         self._segment_at = time.monotonic()
         if self._offset > self._stored:
-            with self._using_state():
-                # Another worker that has taken over writes segments too.
-                self._state.position()
+            # Raises an error if another worker has taken over, because that one writes segments too.
+            self._state.position()
             self.segments.write(self._rows, self._offset)
             self._rows, self._rows_size, self._stored = empty_batch(), 0, self._offset
 
     def _commit(self) -> None:
         """Store the state, unless it is ahead of the segments or of the online rows: it has to be the oldest."""
         if self._offset <= self._stored and not any(self._waiting.values()) and self._fold.changes:
-            with self._using_state():
-                self._fold.commit(self._offset)
-
-    @contextmanager
-    def _using_state(self) -> Iterator[None]:
-        try:
-            yield
-        except BaseException:
-            self._failed = True
-            raise
+            self._fold.commit(self._offset)
 
 
 def delete_rows(settings: Settings) -> None:

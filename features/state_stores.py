@@ -5,18 +5,19 @@ from __future__ import annotations
 from typing import Any
 
 from features.feast.online_config import redis_address
-from features.online.redis import redis_options
+from features.online.redis_connections import redis_options
 from features.partition import Partition
 from features.state import postgresql, redis
 from features.state.fence import Fence, home_id
 from features.state.sqlite import SqliteState
 from features.state.store import StateStore
+from features.state.watched import WatchedState
 from leads.settings import Settings
 
 _NAMES = {"postgresql": "PostgreSQL", "redis": "Redis"}
 
 
-def open_state(settings: Settings, partition: Partition, *, owner: str, take_over: bool = True) -> StateStore:
+def open_state(settings: Settings, partition: Partition, *, owner: str, take_over: bool = True) -> WatchedState:
     """The state store of a partition, created when it doesn't exist.
 
     Args:
@@ -28,6 +29,10 @@ def open_state(settings: Settings, partition: Partition, *, owner: str, take_ove
         Conflict: another worker is the owner.
         Unavailable: the store doesn't respond.
     """
+    return WatchedState(_opened(settings, partition, owner, take_over))
+
+
+def _opened(settings: Settings, partition: Partition, owner: str, take_over: bool) -> StateStore:
     if settings.state_store == "sqlite":
         return SqliteState(settings.features_dir / f"state-{partition.index}of{partition.count}.db")
     fence = Fence(_NAMES[settings.state_store], partition, home_id(settings.features_dir), owner)

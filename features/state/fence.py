@@ -1,9 +1,9 @@
 """Keeps two workers from using one partition's state on a shared server, and notices when the server lost data.
 
-The server holds three values for each partition: the owner, a random token that a worker chooses when it starts; the
-position; and the home that has the segments which belong to the state. The worker that started last is the owner. Each
-read and each commit checks the owner and the position, in the same transaction or after the values. So neither a worker
-that has been replaced nor one whose server restored an older state computes rows from values that aren't its own.
+The server holds for each partition the owner, a random token that a worker chooses when it starts; the position; the
+home that has the segments which belong to the state; and the form of the values. The worker that started last is the
+owner. Each read and each commit checks the owner and the position, in the same transaction or after the values. So
+neither a worker that has been replaced nor one whose server restored an older state uses values that aren't its own.
 """
 
 from __future__ import annotations
@@ -28,6 +28,7 @@ class Held(NamedTuple):
     owner: str
     position: int
     home: str
+    format: int
 
 
 @dataclass

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy.engine import Connection
 
 from features.state.fence import Fence, Held
+from features.state.store import FORMAT
 from leads.db.engine import database_url, unchecked_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings
@@ -17,12 +18,15 @@ _TIMEOUT_S = 60.0
 # Rows per statement.
 _CHUNK = 2_000
 
-_HELD = "SELECT owner, position, home FROM fold_states WHERE partition = %(partition)s"
+_HELD = "SELECT owner, position, home, format FROM fold_states WHERE partition = %(partition)s"
 # A commit that another worker has begun holds the row, so the claim waits for its end.
 _CLAIM = """
-    INSERT INTO fold_states AS held (partition, position, owner, home)
-    VALUES (%(partition)s, 0, %(owner)s, %(home)s)
-    ON CONFLICT (partition) DO UPDATE SET owner = excluded.owner
+    INSERT INTO fold_states AS held (partition, position, owner, home, format)
+    VALUES (%(partition)s, 0, %(owner)s, %(home)s, %(format)s)
+    ON CONFLICT (partition) DO UPDATE SET
+        owner = excluded.owner,
+        position = CASE WHEN held.format = excluded.format THEN held.position ELSE 0 END,
+        format = excluded.format
     WHERE held.home = excluded.home AND (%(take_over)s OR held.owner = excluded.owner)
     RETURNING position
 """
@@ -34,6 +38,18 @@ _GET = """
     LEFT JOIN fold_values AS stored
         ON stored.partition = %(partition)s AND stored.view = %(view)s AND stored.key = ANY(%(keys)s::bytea[])
     WHERE held.partition = %(partition)s AND held.owner = %(owner)s AND held.position = %(position)s
+"""
+# The same for the next values in the order of their keys.
+_SCAN = """
+    SELECT stored.key, stored.value
+    FROM fold_states AS held
+    LEFT JOIN (
+        SELECT key, value FROM fold_values
+        WHERE partition = %(partition)s AND view = %(view)s AND key >= %(first)s
+        ORDER BY key LIMIT %(limit)s
+    ) AS stored ON true
+    WHERE held.partition = %(partition)s AND held.owner = %(owner)s AND held.position = %(position)s
+    ORDER BY stored.key
 """
 # Locks the row until the end of the transaction.
 _MOVE = """
@@ -77,19 +93,21 @@ class PostgresqlState:
         return self._fence.position
 
     def get(self, view: str, keys: Sequence[str]) -> dict[str, bytes]:
-        encoded = [key.encode() for key in keys]
-        rows = self._reading.exec_driver_sql(_GET, self._parameters(view=view, keys=encoded)).all()
-        if not rows:
-            self._fence.check(self._held(self._reading))
-        return {bytes(key).decode(): bytes(value) for key, value in rows if key is not None}
+        return self._read(_GET, view=view, keys=[key.encode() for key in keys])
 
-    def commit(self, position: int, changed: Mapping[str, Iterable[tuple[str, bytes]]]) -> None:
+    def scan(self, view: str) -> Iterator[dict[str, bytes]]:
+        first = b""
+        while found := self._read(_SCAN, view=view, first=first, limit=_CHUNK):
+            yield found
+            first = next(reversed(found)).encode() + b"\0"
+
+    def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
         with self._engine.begin() as connection:
             if connection.exec_driver_sql(_MOVE, self._parameters(to=position)).rowcount != 1:
                 self._fence.check(self._held(connection))
             for view, rows in changed.items():
                 # In the order of the index: neighbours are on the same page.
-                ordered = sorted((key.encode(), value) for key, value in rows)
+                ordered = sorted((key.encode(), value) for key, value in rows.items())
                 for start in range(0, len(ordered), _CHUNK):
                     keys, values = zip(*ordered[start : start + _CHUNK], strict=True)
                     put = self._parameters(view=view, keys=list(keys), values=list(values))
@@ -100,8 +118,15 @@ class PostgresqlState:
         self._reading.close()
         self._engine.dispose()
 
+    def _read(self, query: str, **parameters: Any) -> dict[str, bytes]:
+        rows = self._reading.exec_driver_sql(query, self._parameters(**parameters)).all()
+        if not rows:
+            self._fence.check(self._held(self._reading))
+        return {bytes(key).decode(): bytes(value) for key, value in rows if key is not None}
+
     def _claim(self, connection: Connection, take_over: bool) -> int:
-        found = connection.exec_driver_sql(_CLAIM, self._parameters(home=self._fence.home, take_over=take_over)).first()
+        claim = self._parameters(home=self._fence.home, format=FORMAT, take_over=take_over)
+        found = connection.exec_driver_sql(_CLAIM, claim).first()
         if found is None:
             self._fence.check_claim(self._held(connection), take_over=take_over)
             raise self._fence.contended()

@@ -7,11 +7,12 @@ MULTI/EXEC; Redis executes it as a whole, and also restores it as a whole from i
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 from features.state.fence import Fence, Held
+from features.state.store import FORMAT
 from leads.errors import ConfigurationError, Unavailable
 
 _PREFIX = "leads:state:"
@@ -20,8 +21,8 @@ _COMPLETE = b"\xff"
 _VIEW = "view:"
 # A command that takes longer fails. The server executes a commit of 50,000 values in a tenth of a second.
 _TIMEOUT_S = 60.0
-# Values per command.
-_CHUNK = 1_000
+# Values per command, and about how many a scan reads at a time.
+_CHUNK, _SCANNED = 1_000, 2_000
 _ATTEMPTS = 10
 
 
@@ -58,16 +59,16 @@ class RedisState:
     def get(self, view: str, keys: Sequence[str]) -> dict[str, bytes]:
         if view not in self._views or not keys:
             return {}
-        with _translated(), self._client.pipeline(transaction=False) as pipeline:
-            pipeline.execute_command("HMGET", self._name(view), _COMPLETE, *keys)
-            # After the values, so that these are known to have been the worker's own.
-            pipeline.hgetall(self._base)
-            (complete, *values), held = pipeline.execute()
-        # A view that was evicted is missing though the position is right.
-        self._fence.check(_held(held) if complete is not None else None)
+        values = self._read("HMGET", view, *keys)
         return {key: value for key, value in zip(keys, values, strict=True) if value is not None}
 
-    def commit(self, position: int, changed: Mapping[str, Iterable[tuple[str, bytes]]]) -> None:
+    def scan(self, view: str) -> Iterator[dict[str, bytes]]:
+        cursor = -1
+        while view in self._views and cursor:
+            cursor, found = self._read("HSCAN", view, max(cursor, 0), "COUNT", _SCANNED)
+            yield {key.decode(): value for key, value in found.items() if key != _COMPLETE}
+
+    def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
         from redis import WatchError
 
         with _translated(), self._client.pipeline() as pipeline:
@@ -89,13 +90,25 @@ class RedisState:
     def close(self) -> None:
         self._client.close()
 
-    def _put(self, pipeline: Any, view: str, rows: Iterable[tuple[str, bytes]]) -> None:
+    def _read(self, command: str, view: str, *arguments: str | int) -> Any:
+        name = self._name(view)
+        with _translated(), self._client.pipeline(transaction=False) as pipeline:
+            pipeline.execute_command(command, name, *arguments)
+            # After the values, so that these are known to have been the worker's own.
+            pipeline.hexists(name, _COMPLETE)
+            pipeline.hgetall(self._base)
+            found, complete, held = pipeline.execute()
+        # A view that was evicted is missing though the position is right.
+        self._fence.check(_held(held) if complete else None)
+        return found
+
+    def _put(self, pipeline: Any, view: str, rows: Mapping[str, bytes]) -> None:
         name = self._name(view)
         if view not in self._views:
             # Left behind where the hash with the position was lost.
             pipeline.unlink(name)
             pipeline.hset(name, _COMPLETE, b"")
-        pairs = list(rows)
+        pairs = list(rows.items())
         for start in range(0, len(pairs), _CHUNK):
             flat = [part for pair in pairs[start : start + _CHUNK] for part in pair]
             pipeline.execute_command("HSET", name, *flat)
@@ -113,12 +126,13 @@ class RedisState:
                 fence.check_claim(held, take_over=take_over)
                 names = [name.decode() for name in stored]
                 views = {name.removeprefix(_VIEW) for name in names if name.startswith(_VIEW)}
-                complete = held is not None and all(pipeline.hexists(self._name(view), _COMPLETE) for view in views)
+                complete = held is not None and held.format == FORMAT
+                complete = complete and all(pipeline.hexists(self._name(view), _COMPLETE) for view in views)
                 pipeline.multi()
                 if not complete:
                     pipeline.unlink(self._base, *map(self._name, views))
                 position = held.position if held and complete else 0
-                pipeline.hset(self._base, mapping={"owner": fence.owner, "position": position, "home": fence.home})
+                pipeline.hset(self._base, mapping=Held(fence.owner, position, fence.home, FORMAT)._asdict())
                 try:
                     pipeline.execute()
                 except WatchError:
@@ -157,9 +171,10 @@ def _client(options: Mapping[str, Any]) -> Any:
 
 
 def _held(stored: Mapping[bytes, bytes]) -> Held | None:
-    if not stored.keys() >= {b"owner", b"position", b"home"}:
+    if not stored.keys() >= {name.encode() for name in Held._fields}:
         return None
-    return Held(stored[b"owner"].decode(), int(stored[b"position"]), stored[b"home"].decode())
+    owner, home = stored[b"owner"].decode(), stored[b"home"].decode()
+    return Held(owner, int(stored[b"position"]), home, int(stored[b"format"]))
 
 
 def _check_eviction(client: Any) -> None:

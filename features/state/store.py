@@ -10,6 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
+# Increase this when values are stored in another form. A state in an earlier form counts as empty.
+FORMAT = 2
+
 
 class StateStore(Protocol):
     """Values by view and key, and the position that they are the state of. One process writes and reads.

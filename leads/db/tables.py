@@ -90,6 +90,7 @@ fold_states = sa.Table(
     sa.Column("position", sa.BigInteger, nullable=False),
     sa.Column("owner", sa.Text, nullable=False),
     sa.Column("home", sa.Text, nullable=False),
+    sa.Column("format", sa.Integer, nullable=False),
 )
 fold_values = sa.Table(
     "fold_values",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
 
 from features.state.store import StateStore
+from features.state.watched import WatchedState
 from features.state_stores import open_state
 from leads.errors import Unavailable
 
@@ -27,11 +28,16 @@ class FlakyState:
         self._fail()
         return self._inner.get(view, keys)
 
-    def commit(self, position: int, changed: Mapping[str, Iterable[tuple[str, bytes]]]) -> None:
+    def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
         self._fail()
         self._inner.commit(position, changed)
         # The server has committed, and its response is lost.
         self._fail()
+
+    def scan(self, view: str) -> Iterator[dict[str, bytes]]:
+        for part in self._inner.scan(view):
+            self._fail()
+            yield part
 
 
 class FlakyStores:
@@ -42,9 +48,9 @@ class FlakyStores:
         self.share = 0.0
         self.opened = 0
 
-    def __call__(self, *args: Any, **options: Any) -> FlakyState:
+    def __call__(self, *args: Any, **options: Any) -> WatchedState:
         self.opened += 1
-        return FlakyState(open_state(*args, **options), self._fail)
+        return WatchedState(FlakyState(open_state(*args, **options), self._fail))
 
     def _fail(self) -> None:
         if self._chance.random() < self.share:

@@ -16,6 +16,7 @@ def upgrade() -> None:
         sa.Column("position", sa.BigInteger(), nullable=False),
         sa.Column("owner", sa.Text(), nullable=False),
         sa.Column("home", sa.Text(), nullable=False),
+        sa.Column("format", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("partition"),
     )
     op.create_table(

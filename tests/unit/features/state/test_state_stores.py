@@ -12,8 +12,9 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from features.partition import WHOLE, Partition
+from features.state import postgresql, redis, sqlite
 from features.state.fence import new_owner
-from features.state.store import StateStore
+from features.state.store import FORMAT, StateStore
 from features.state_stores import clear_states, open_state
 from leads.errors import ConfigurationError, Conflict, Unavailable
 from leads.settings import Settings, load_settings
@@ -43,7 +44,7 @@ def opened(settings: Settings, partition: Partition = WHOLE, *, owner: str = "",
 
 
 def commit(store: StateStore, position: int, changed: Values) -> None:
-    store.commit(position, {view: iter(rows.items()) for view, rows in changed.items()})
+    store.commit(position, changed)
 
 
 def other_home(settings: Settings) -> Settings:
@@ -70,6 +71,7 @@ def test_what_was_committed_last_is_found(any_state: Settings, commits: list[tup
         for view, rows in expected.items():
             assert store.get(view, [*rows, "not stored"]) == rows
             assert store.get(view, []) == {}
+            assert scanned(store, view) == rows
     store.close()
 
 
@@ -78,20 +80,43 @@ def test_many_values_in_one_commit(any_state: Settings) -> None:
     store = opened(any_state)
     commit(store, 1, {"item": rows})
     assert store.get("item", list(rows)) == rows
+    parts = store.scan("item")
+    found = dict(next(parts))
+    assert 0 < len(found) < len(rows)
     commit(store, 2, {"item": dict.fromkeys(rows, b"")})
     assert set(store.get("item", list(rows)).values()) == {b""}
+    for part in parts:
+        found |= part
+    assert found.keys() == rows.keys()
+    assert all(value in (b"", rows[key]) for key, value in found.items())
     store.close()
 
 
+def scanned(store: StateStore, view: str) -> dict[str, bytes]:
+    return {key: value for part in store.scan(view) for key, value in part.items()}
+
+
+def test_a_state_in_another_form_counts_as_empty(any_state: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    store = opened(any_state)
+    commit(store, 1, {"item": {"a": b"1"}})
+    store.close()
+    for module in (sqlite, redis, postgresql):
+        monkeypatch.setattr(module, "FORMAT", FORMAT + 1)
+    for _ in range(2):
+        store = opened(any_state)
+        assert (store.position(), store.get("item", ["a"])) == (0, {})
+        store.close()
+
+
 def test_a_commit_that_fails_changes_nothing(any_state: Settings) -> None:
-    def broken() -> Any:
-        yield "a", b"2"
-        raise RuntimeError("the rows can't be read")
+    class Broken(dict[str, bytes]):
+        def items(self) -> Any:
+            raise RuntimeError("the rows can't be read")
 
     store = opened(any_state)
     commit(store, 1, {"item": {"a": b"1"}})
     with pytest.raises(RuntimeError):
-        store.commit(2, {"account": iter([("b", b"2")]), "item": broken()})
+        commit(store, 2, {"account": {"b": b"2"}, "item": Broken()})
     store.close()
     store = opened(any_state)
     assert (store.position(), store.get("item", ["a"]), store.get("account", ["b"])) == (1, {"a": b"1"}, {})
@@ -127,6 +152,7 @@ def assert_unusable(store: StateStore, error: type[Exception], message: str) -> 
         store.position,
         lambda: store.get("item", ["a"]),
         lambda: store.get("item", ["not stored"]),
+        lambda: scanned(store, "item"),
         lambda: commit(store, 9, {"item": {"a": b"old"}, "account": {"b": b"old"}}),
     ]
     for use in uses:
