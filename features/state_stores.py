@@ -7,7 +7,7 @@ from typing import Any
 from features.feast.online_config import redis_address
 from features.online.redis_connections import redis_options
 from features.partition import Partition
-from features.state import postgresql, redis
+from features.state import postgresql, redis, redis_server
 from features.state.fence import Fence, home_id
 from features.state.sqlite import SqliteState
 from features.state.store import StateStore
@@ -51,7 +51,7 @@ def clear_states(settings: Settings) -> None:
     if settings.state_store == "postgresql":
         postgresql.clear(settings)
     elif settings.state_store == "redis":
-        redis.clear(_redis(settings))
+        redis_server.clear(_redis(settings))
     # SQLite's files, and the name of the rows that a state on a server belongs to.
     for path in settings.features_dir.glob("state-*"):
         path.unlink()

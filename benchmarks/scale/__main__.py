@@ -12,13 +12,14 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.homes import forget_settings
 from benchmarks.report import Measure, Report, arguments
-from benchmarks.scale import history, queue
+from benchmarks.scale import history, queue, states
 
 # Name and work of each part; the work takes whether to do less.
 PARTS: dict[str, Callable[[bool], Sequence[Measure]]] = {
     "event log on SQLite": history.on_sqlite,
     "queue on SQLite": queue.on_sqlite,
     "queue on PostgreSQL": queue.on_postgresql,
+    "state of a worker": states.on_each_store,
 }
 
 

@@ -1,33 +1,51 @@
 """Keeps the state of the partitions in Redis.
 
-Each partition has a hash with owner, position and home (see `features.state.fence`) and the names of its views, and a
-hash per view with the values. Their names share a hash tag, so that a cluster stores them together. A commit is one
-MULTI/EXEC; Redis executes it as a whole, and also restores it as a whole from its append-only file.
+Each partition has a hash with owner, position, home and form (see `features.state.fence`) and the names of its views,
+and a hash per view with the values. Their names share a hash tag, so that a cluster stores them together.
+
+A small commit is one MULTI/EXEC; Redis executes it as a whole, and also restores it as a whole from its append-only
+file. A large one would stop the server for a second. So its values are staged in a hash of their own first. Then one
+transaction moves the position and names the staged hash; from there on, the commit counts. At last, the values are
+copied to the views, some at a time. If the worker is killed meanwhile, the next one copies them.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
-from typing import Any
+import secrets
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, NamedTuple
 
 from features.state.fence import Fence, Held
+from features.state.redis_server import PREFIX, check_eviction, connect, translated
 from features.state.store import FORMAT
-from leads.errors import ConfigurationError, Unavailable
+from leads.errors import Unavailable
 
-_PREFIX = "leads:state:"
 # No key, because keys are UTF-8. If a view's hash lacks it, Redis has evicted the hash.
 _COMPLETE = b"\xff"
 _VIEW = "view:"
-# A command that takes longer fails. The server executes a commit of 50,000 values in a tenth of a second.
-_TIMEOUT_S = 60.0
-# Values per command, and about how many a scan reads at a time.
-_CHUNK, _SCANNED = 1_000, 2_000
+# The most values that one transaction writes: the server executes nothing else for some milliseconds. A command writes
+# fewer, and a scan reads about as many at a time.
+_DIRECT, _CHUNK, _SCANNED = 4_000, 1_000, 2_000
+# A staged hash that was not committed is deleted after this time.
+_STAGED_S = 3_600
 _ATTEMPTS = 10
+
+# View, key and value.
+_Value = tuple[str, str, bytes]
+
+
+class _Stored(NamedTuple):
+    """The hash of a partition: what the fence checks, the names of the views, and a commit that isn't copied yet."""
+
+    held: Held | None
+    views: set[str]
+    staged: str | None
+    staged_count: int
 
 
 class RedisState:
-    """One connection, and another one for each commit.
+    """One connection for reads, and others for commits.
 
     Args:
         options: arguments for `redis.Redis`.
@@ -41,19 +59,22 @@ class RedisState:
 
     def __init__(self, options: Mapping[str, Any], fence: Fence, *, take_over: bool = True) -> None:
         self._fence = fence
-        self._base = f"{_PREFIX}{{{fence.name}}}"
-        self._client = _client(options)
+        self._base = f"{PREFIX}{{{fence.name}}}"
+        self._views: set[str] = set()
+        self._client = connect(options)
         try:
-            with _translated():
-                _check_eviction(self._client)
-                self._views = self._claim(take_over)
+            with translated():
+                check_eviction(self._client)
+                staged = self._claim(take_over)
+                if staged:
+                    self._copy(staged, self._staged_values(staged))
         except BaseException:
             self._client.close()
             raise
 
     def position(self) -> int:
-        with _translated():
-            self._fence.check(_held(self._client.hgetall(self._base)))
+        with translated():
+            self._fence.check(_stored(self._client.hgetall(self._base)).held)
         return self._fence.position
 
     def get(self, view: str, keys: Sequence[str]) -> dict[str, bytes]:
@@ -69,141 +90,149 @@ class RedisState:
             yield {key.decode(): value for key, value in found.items() if key != _COMPLETE}
 
     def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
-        from redis import WatchError
-
-        with _translated(), self._client.pipeline() as pipeline:
-            pipeline.watch(self._base)
-            self._fence.check(_held(pipeline.hgetall(self._base)))
-            pipeline.multi()
-            for view, rows in changed.items():
-                self._put(pipeline, view, rows)
-            views = {f"{_VIEW}{view}": 1 for view in changed}
-            pipeline.hset(self._base, mapping={"position": position, **views})
-            try:
-                pipeline.execute()
-            except WatchError:
-                self._fence.check(_held(self._client.hgetall(self._base)))
-                raise
-        self._fence.position = position
-        self._views |= changed.keys()
+        values = [(view, key, value) for view, rows in changed.items() for key, value in rows.items()]
+        with translated():
+            if len(values) <= _DIRECT:
+                self._write(values, {"position": position})
+            else:
+                staged = self._stage(values)
+                moved = {"position": position, "staged": staged, "staged_count": len(values)}
+                self._write([], moved, staged=staged)
+            self._fence.position = position
+            if len(values) > _DIRECT:
+                self._copy(staged, iter(values))
 
     def close(self) -> None:
         self._client.close()
 
     def _read(self, command: str, view: str, *arguments: str | int) -> Any:
         name = self._name(view)
-        with _translated(), self._client.pipeline(transaction=False) as pipeline:
+        with translated(), self._client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command(command, name, *arguments)
             # After the values, so that these are known to have been the worker's own.
             pipeline.hexists(name, _COMPLETE)
             pipeline.hgetall(self._base)
-            found, complete, held = pipeline.execute()
+            found, complete, stored = pipeline.execute()
         # A view that was evicted is missing though the position is right.
-        self._fence.check(_held(held) if complete else None)
+        self._fence.check(_stored(stored).held if complete else None)
         return found
 
-    def _put(self, pipeline: Any, view: str, rows: Mapping[str, bytes]) -> None:
+    def _stage(self, values: Sequence[_Value]) -> str:
+        """Write values to a new hash; returns its name."""
+        name = f"{self._base}:staged:{secrets.token_hex(8)}"
+        for start in range(0, len(values), _CHUNK):
+            flat: list[str | bytes] = []
+            for view, key, value in values[start : start + _CHUNK]:
+                flat += (f"{view}\0{key}", value)
+            with self._client.pipeline(transaction=False) as pipeline:
+                pipeline.execute_command("HSET", name, *flat)
+                pipeline.expire(name, _STAGED_S)
+                pipeline.execute()
+        return name
+
+    def _staged_values(self, staged: str) -> Iterator[_Value]:
+        for field, value in self._client.hscan_iter(staged, count=_SCANNED):
+            view, _, key = field.partition(b"\0")
+            yield view.decode(), key.decode(), value
+
+    def _copy(self, staged: str, values: Iterator[_Value]) -> None:
+        """Copy staged values to their views. Copying some of them twice changes nothing."""
+        while chunk := list(islice(values, _DIRECT)):
+            self._write(chunk, {})
+        self._finish(staged)
+
+    def _finish(self, staged: str) -> None:
+        self._transaction(lambda pipeline: pipeline.unlink(staged).hdel(self._base, "staged", "staged_count"))
+
+    def _write(self, values: Sequence[_Value], fields: Mapping[str, Any], *, staged: str | None = None) -> None:
+        """Write values and fields of the partition's hash in one transaction; `staged` is kept from then on."""
+        views = dict.fromkeys(view for view, _, _ in values)
+
+        def write(pipeline: Any) -> None:
+            for view in views:
+                self._put(pipeline, view, [value for value in values if value[0] == view])
+            if staged:
+                pipeline.persist(staged)
+            if fields:
+                pipeline.hset(self._base, mapping=fields)
+
+        self._transaction(write, staged=staged, count=fields.get("staged_count", 0))
+        self._views |= views.keys()
+
+    def _put(self, pipeline: Any, view: str, values: Sequence[_Value]) -> None:
         name = self._name(view)
         if view not in self._views:
-            # Left behind where the hash with the position was lost.
+            # What is there was left behind when the hash with the position was lost.
             pipeline.unlink(name)
             pipeline.hset(name, _COMPLETE, b"")
-        pairs = list(rows.items())
-        for start in range(0, len(pairs), _CHUNK):
-            flat = [part for pair in pairs[start : start + _CHUNK] for part in pair]
+            pipeline.hset(self._base, f"{_VIEW}{view}", 1)
+        for start in range(0, len(values), _CHUNK):
+            flat: list[str | bytes] = []
+            for _, key, value in values[start : start + _CHUNK]:
+                flat += (key, value)
             pipeline.execute_command("HSET", name, *flat)
 
-    def _claim(self, take_over: bool) -> set[str]:
-        """Become the owner; returns the names of the views that are stored."""
+    def _transaction(self, write: Callable[[Any], object], *, staged: str | None = None, count: int = 0) -> None:
+        """Execute what `write` adds to a pipeline if this worker is still the owner.
+
+        Args:
+            staged: a hash that must have `count` values then.
+        """
+        from redis import WatchError
+
+        with self._client.pipeline() as pipeline:
+            pipeline.watch(self._base, *([staged] if staged else []))
+            self._fence.check(_stored(pipeline.hgetall(self._base)).held)
+            if staged and pipeline.hlen(staged) != count:
+                raise Unavailable("Redis deleted values before they were committed.", field="LEADS_REDIS_URL")
+            pipeline.multi()
+            write(pipeline)
+            try:
+                pipeline.execute()
+            except WatchError:
+                self._fence.check(_stored(self._client.hgetall(self._base)).held)
+                raise
+
+    def _claim(self, take_over: bool) -> str | None:
+        """Become the owner; returns the name of the staged hash that has to be copied."""
         from redis import WatchError
 
         fence = self._fence
         for _ in range(_ATTEMPTS):
             with self._client.pipeline() as pipeline:
                 pipeline.watch(self._base)
-                stored = pipeline.hgetall(self._base)
-                held = _held(stored)
-                fence.check_claim(held, take_over=take_over)
-                names = [name.decode() for name in stored]
-                views = {name.removeprefix(_VIEW) for name in names if name.startswith(_VIEW)}
-                complete = held is not None and held.format == FORMAT
-                complete = complete and all(pipeline.hexists(self._name(view), _COMPLETE) for view in views)
+                stored = _stored(pipeline.hgetall(self._base))
+                fence.check_claim(stored.held, take_over=take_over)
+                position = stored.held.position if stored.held and self._complete(pipeline, stored) else 0
                 pipeline.multi()
-                if not complete:
-                    pipeline.unlink(self._base, *map(self._name, views))
-                position = held.position if held and complete else 0
+                if not position:
+                    pipeline.unlink(self._base, *map(self._name, stored.views))
                 pipeline.hset(self._base, mapping=Held(fence.owner, position, fence.home, FORMAT)._asdict())
                 try:
                     pipeline.execute()
                 except WatchError:
                     continue
             fence.position = position
-            return views if complete else set()
+            self._views = stored.views if position else set()
+            return stored.staged if position else None
         raise fence.contended()
+
+    def _complete(self, client: Any, stored: _Stored) -> bool:
+        """Whether the values are in today's form, and none of the hashes was evicted."""
+        if stored.held is None or stored.held.format != FORMAT:
+            return False
+        if stored.staged and client.hlen(stored.staged) != stored.staged_count:
+            return False
+        return all(client.hexists(self._name(view), _COMPLETE) for view in stored.views)
 
     def _name(self, view: str) -> str:
         return f"{self._base}:{view}"
 
 
-def clear(options: Mapping[str, Any]) -> None:
-    """Delete the state of every partition.
-
-    Raises:
-        Unavailable: the server doesn't respond.
-    """
-    client = _client(options)
-    try:
-        with _translated():
-            for name in list(client.scan_iter(match=f"{_PREFIX}*", count=10_000)):
-                client.unlink(name)
-    finally:
-        client.close()
-
-
-def _client(options: Mapping[str, Any]) -> Any:
-    """A client that doesn't retry: it can't know whether a commit that failed took effect."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
-    return redis.Redis(**(timeouts | dict(options)), retry=Retry(NoBackoff(), 0), protocol=2)
-
-
-def _held(stored: Mapping[bytes, bytes]) -> Held | None:
-    if not stored.keys() >= {name.encode() for name in Held._fields}:
-        return None
-    owner, home = stored[b"owner"].decode(), stored[b"home"].decode()
-    return Held(owner, int(stored[b"position"]), home, int(stored[b"format"]))
-
-
-def _check_eviction(client: Any) -> None:
-    """Raises ConfigurationError if the server deletes keys that don't expire when its memory is full."""
-    import redis
-
-    try:
-        memory = client.info("memory")
-    except redis.ResponseError:
-        # Not allowed to ask. A state that has been evicted is noticed in any case.
-        return
-    policy = str(memory.get("maxmemory_policy", ""))
-    if memory.get("maxmemory") and policy.startswith("allkeys"):
-        raise ConfigurationError(
-            f"Redis deletes keys of the state when its memory is full (maxmemory-policy {policy}).",
-            field="LEADS_REDIS_URL",
-            remedy="Set maxmemory-policy to noeviction.",
-        )
-
-
-@contextmanager
-def _translated() -> Iterator[None]:
-    import redis
-
-    try:
-        yield
-    except (redis.RedisError, OSError) as error:
-        raise Unavailable(
-            f"The Redis state store failed ({type(error).__name__}).",
-            field="LEADS_REDIS_URL",
-            remedy="Check that it is running, accepts writes and has free memory.",
-        ) from error
+def _stored(fields: Mapping[bytes, bytes]) -> _Stored:
+    text = {name.decode(): value.decode() for name, value in fields.items()}
+    held = None
+    if text.keys() >= set(Held._fields):
+        held = Held(text["owner"], int(text["position"]), text["home"], int(text["format"]))
+    views = {name.removeprefix(_VIEW) for name in text if name.startswith(_VIEW)}
+    return _Stored(held, views, text.get("staged"), int(text.get("staged_count", 0)))

@@ -25,6 +25,7 @@ import redis
 from features import materialize
 from features.feast.store import import_feast
 from features.materialize import Materializer
+from features.state import redis as redis_state
 from leads.db.engine import open_engine
 from leads.settings import load_settings
 
@@ -93,6 +94,8 @@ def work(read: int, *, tail: bool) -> None:
     """
     settings = load_settings(online_flush_s=0.001, segment_flush_s=0.002)
     materialize._CHANGES = 100
+    # Some commits to Redis are small and some are large.
+    redis_state._DIRECT = 60
     materializer = Materializer(settings, open_engine(settings), read=read)
     materializer.segments._grace_s = 0.0
     if not tail:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Sequence
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,10 @@ from features.state import postgresql, redis, sqlite
 from features.state.fence import new_owner
 from features.state.store import FORMAT, StateStore
 from features.state_stores import clear_states, open_state
+from leads.db.engine import unchecked_engine
 from leads.errors import ConfigurationError, Conflict, Unavailable
 from leads.settings import Settings, load_settings
-from tests.support.features.state_servers import go_back, lose, server_of
+from tests.support.features.state_servers import execute, go_back, lose, server_of
 from tests.support.features.state_settings import SERVERS, STATE_STORES, state_settings
 
 Values = dict[str, dict[str, bytes]]
@@ -233,6 +235,60 @@ def test_a_state_from_before_a_rebuild_is_refused(on_server: Settings) -> None:
         opened(on_server)
 
 
+@pytest.mark.parametrize("copied", range(4))
+def test_a_large_commit_to_redis_counts_once_it_is_staged(
+    copied: int, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The worker is killed when this many parts of the commit have been copied."""
+    settings = state_settings(tmp_path, "redis", request)
+    monkeypatch.setattr(redis, "_DIRECT", 2)
+    store = opened(settings)
+    commit(store, 1, {"item": {"a": b"1", "b": b"1"}})
+    with monkeypatch.context() as patched:
+        copy = redis.RedisState._copy
+
+        def killed(self: redis.RedisState, staged: str, values: Iterator[Any]) -> None:
+            copy(self, staged, islice(values, 2 * copied))
+            raise KeyboardInterrupt
+
+        patched.setattr(redis.RedisState, "_copy", killed)
+        patched.setattr(redis.RedisState, "_finish", lambda self, staged: None)
+        with pytest.raises(KeyboardInterrupt):
+            commit(store, 2, {"item": {"a": b"2", "c": b"2"}, "account": {"\0": b"2", "": b"2"}})
+    store.close()
+    for _ in range(2):
+        store = opened(settings)
+        assert store.position() == 2
+        assert scanned(store, "item") == {"a": b"2", "b": b"1", "c": b"2"}
+        assert scanned(store, "account") == {"\0": b"2", "": b"2"}
+        store.close()
+    with server_of(settings) as server:
+        assert len(server.keys("*")) == 3
+
+
+def test_a_commit_whose_staged_values_redis_evicted_is_not_made(
+    tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = state_settings(tmp_path, "redis", request)
+    monkeypatch.setattr(redis, "_DIRECT", 2)
+    stage = redis.RedisState._stage
+
+    def evicted(self: redis.RedisState, values: Sequence[Any]) -> str:
+        name = stage(self, values)
+        with server_of(settings) as server:
+            assert 0 < server.ttl(name) <= 3_600
+            server.delete(name)
+        return name
+
+    monkeypatch.setattr(redis.RedisState, "_stage", evicted)
+    store = opened(settings)
+    commit(store, 1, {"item": {"a": b"1"}})
+    with pytest.raises(Unavailable, match="before they were committed"):
+        commit(store, 2, {"item": dict.fromkeys("abc", b"2")})
+    assert (store.position(), scanned(store, "item")) == (1, {"a": b"1"})
+    store.close()
+
+
 def test_a_view_that_redis_evicted_is_noticed(tmp_path: Path, request: pytest.FixtureRequest) -> None:
     settings = state_settings(tmp_path, "redis", request)
     store = opened(settings)
@@ -303,3 +359,25 @@ def test_a_server_that_is_down_is_unavailable(tmp_path: Path) -> None:
         opened(settings)
     with pytest.raises(Unavailable, match="Redis state store"):
         clear_states(settings)
+
+
+@pytest.mark.slow
+def test_postgresql_reads_values_through_the_index(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = state_settings(tmp_path, "postgresql", request)
+    store = opened(settings)
+    rows = {f"comment:{i}": b"x" * 100 for i in range(30_000)}
+    commit(store, 1, {"item": rows})
+    store.close()
+    execute(settings, "ANALYZE fold_values, fold_states")
+    more = {"partition": "0of1", "owner": "", "position": 1, "view": "item"}
+    wanted = [key.encode() for key in list(rows)[::300]]
+    for query, parameters in (
+        (postgresql._GET, {"keys": wanted}),
+        (postgresql._SCAN, {"first": b"comment:5", "limit": 2_000}),
+    ):
+        engine = unchecked_engine(settings)
+        with engine.connect() as connection:
+            plan = [line[:90] for line in connection.exec_driver_sql(f"EXPLAIN {query}", more | parameters).scalars()]
+        engine.dispose()
+        assert [line for line in plan if "fold_values_pkey" in line], plan
+        assert not [line for line in plan if "Seq Scan on fold_values" in line], plan
