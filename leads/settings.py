@@ -55,6 +55,10 @@ class Settings(BaseSettings):
         default=None,
         description="Redis address in Feast's format: `host:port[,db=0][,unix_socket_path=/path]`.",
     )
+    state_store: Literal["sqlite", "postgresql", "redis"] = Field(
+        default="sqlite",
+        description="Where workers keep their state: files in home, the database, or the Redis of LEADS_REDIS_URL.",
+    )
     policies: Path = Field(
         default=POLICIES_FILE,
         description="Policies file: harms, thresholds, queue rules.",

@@ -124,6 +124,15 @@ def migrated_postgresql(postgresql_server: str) -> str:
 
 
 @pytest.fixture
+def migrated_postgresql_url(postgresql_server: str, migrated_postgresql: str) -> Iterator[str]:
+    """SQLAlchemy URL of a database of the test's own, its tables created."""
+    name = f"test_{uuid.uuid4().hex}"
+    _administer(postgresql_server, f"CREATE DATABASE {name} TEMPLATE {migrated_postgresql}")
+    yield sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
+    _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+
+
+@pytest.fixture
 def any_engine(any_settings: Settings, request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An empty database of each kind in turn, its tables created."""
     url = sa.make_url(any_settings.database)

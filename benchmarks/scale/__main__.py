@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 
 from benchmarks.homes import forget_settings
 from benchmarks.report import Measure, Report, arguments
-from benchmarks.scale import history, queue, training
+from benchmarks.scale import history, queue, states, training
 
 # Name and work of each part; the work takes whether to do less.
 PARTS: dict[str, Callable[[bool], Sequence[Measure]]] = {
@@ -21,6 +21,7 @@ PARTS: dict[str, Callable[[bool], Sequence[Measure]]] = {
     "queue on SQLite": queue.on_sqlite,
     "queue on PostgreSQL": queue.on_postgresql,
     "training": training.on_platforms,
+    "state of a worker": states.on_each_store,
 }
 
 

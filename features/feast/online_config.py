@@ -34,14 +34,22 @@ def online_config(settings: Settings) -> dict[str, Any]:
             remedy="Set the type with LEADS_ONLINE_STORE.",
         )
     if settings.online_store == "redis" and "connection_string" not in options:
-        options = {"connection_string": _redis_address(settings), **options}
+        options = {"connection_string": redis_address(settings, "LEADS_ONLINE_STORE"), **options}
     return {"type": settings.online_store, **options}
 
 
-def _redis_address(settings: Settings) -> str:
+def redis_address(settings: Settings, needed_for: str) -> str:
+    """The address in LEADS_REDIS_URL, in Feast's format.
+
+    Args:
+        needed_for: the variable that is set to `redis`, for the error.
+
+    Raises:
+        ConfigurationError: it is not set.
+    """
     if settings.redis_url is None:
         raise ConfigurationError(
-            "LEADS_ONLINE_STORE is redis, but LEADS_REDIS_URL is not set.",
+            f"{needed_for} is redis, but LEADS_REDIS_URL is not set.",
             field="LEADS_REDIS_URL",
             remedy="Set it, for example LEADS_REDIS_URL=localhost:6379.",
         )

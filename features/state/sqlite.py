@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from features.state.store import FORMAT
 from leads.errors import Unavailable
 from leads.files import private_folder
 
@@ -15,8 +16,6 @@ _CHUNK = 500
 _SCANNED = 2_000
 _CACHE_KIB = 32 * 1024
 _POSITION = "position"
-# Increase this when values are stored in another form.
-_FORMAT = 2
 
 
 class SqliteState:
@@ -93,11 +92,11 @@ class SqliteState:
 
     def _drop_other_formats(self) -> None:
         """Empty a state whose values are stored in another form. The worker then folds the event log again."""
-        if self._db.execute("PRAGMA user_version").fetchone()[0] == _FORMAT:
+        if self._db.execute("PRAGMA user_version").fetchone()[0] == FORMAT:
             return
         for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall():
             self._db.execute(f'DROP TABLE "{name}"')
-        self._db.execute(f"PRAGMA user_version = {_FORMAT}")
+        self._db.execute(f"PRAGMA user_version = {FORMAT}")
 
     def _failed(self, error: sqlite3.Error) -> Unavailable:
         return Unavailable(

@@ -1,7 +1,8 @@
 """The durable state of a partition's fold: the newest row of each entity and what the router knows, by key.
 
 A fold reads what a batch of events needs, in bulk, and now and then commits what it changed together with the offset of
-the last event behind it. What it commits is exact: the state after that event and no other.
+the last event behind it. What it commits is exact: the state after that event and no other. `features.state_stores`
+opens the store that the settings name.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Protocol
 
-from features.partition import Partition
-from features.state.sqlite import SqliteState
-from leads.settings import Settings
+# Increase this when values are stored in another form. A state in an earlier form counts as empty.
+FORMAT = 2
 
 
 class StateStore(Protocol):
-    """Values by view and key, and the position that they are the state of. One process writes and reads."""
+    """Values by view and key, and the position that they are the state of. One process writes and reads.
+
+    Every method raises Unavailable if the store fails or lost data, and Conflict if another worker has taken over the
+    partition. After any error, close the store and open it again: its position says whether a commit took effect.
+    """
 
     def position(self) -> int:
         """The offset of the last event behind the state; 0 for an empty one."""
@@ -34,8 +38,3 @@ class StateStore(Protocol):
         ...
 
     def close(self) -> None: ...
-
-
-def open_state(settings: Settings, partition: Partition) -> StateStore:
-    """The state store of a partition, created when it doesn't exist."""
-    return SqliteState(settings.features_dir / f"state-{partition.index}of{partition.count}.db")

@@ -83,6 +83,8 @@ class Worker:
         # One worker is enough.
         self._upkeep = Upkeep(engine, policies.queue, clock_=clock_) if partition.index == 0 else None
         self._visible_at: Micros = 0
+        # Whether the state store has failed since this worker last started from it.
+        self._interrupted = False
         self._scored = self._opened = self._scored_offset = 0
 
     @property
@@ -99,12 +101,15 @@ class Worker:
         self._resume()
         while keep_going():
             try:
+                if self._interrupted:
+                    self._start_again()
                 busy = self.step()
                 self._expire_leases()
                 self._keep_queue()
             except Unavailable as error:
-                # The store or the database may be back soon. Nothing was recorded as done, so the step can be repeated.
+                # What failed may be back soon. Nothing was recorded as done, so the step can be repeated.
                 _log.warning("waiting to try again: %s", error)
+                self._interrupted = self._interrupted or self._materializer.failed
                 time.sleep(1.0)
                 continue
             if not busy:
@@ -169,6 +174,13 @@ class Worker:
                 unscored.begin(connection, new, before)
         if self._scored_offset < self._materializer.offset:
             self._touch(event_log.read_all(self._engine, after=self._scored_offset, up_to=self._materializer.offset))
+
+    def _start_again(self) -> None:
+        """Continue from the stored state as a new worker would, because the state store failed."""
+        self._touched, self._decided = {}, []
+        self._materializer.restore()
+        self._resume()
+        self._interrupted = False
 
     def _touch(self, events: Iterable[LoggedEvent]) -> None:
         champions = self._published.lineup().champions

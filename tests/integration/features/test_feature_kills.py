@@ -17,6 +17,7 @@ from leads import clock
 from leads.db.engine import open_engine
 from leads.settings import Settings, load_settings
 from tests.support.features.history import CONTRACT, SUBJECTS, assert_served_alike, log_history, segment_rows
+from tests.support.features.state_settings import state_settings
 from tests.support.paths import REPOSITORY
 
 TEST_KILLS, SOAK_KILLS = 20, 500
@@ -24,12 +25,10 @@ TEST_KILLS, SOAK_KILLS = 20, 500
 EVENTS_A_KILL = 500
 KILLS_A_ROUND = 25
 
+# The online store and the state store.
+STORES = [("sqlite", "sqlite"), ("redis", "redis"), ("sqlite", "postgresql")]
+
 pytestmark = pytest.mark.slow
-
-
-def settings_of(home: Path, store: str, request: pytest.FixtureRequest) -> Settings:
-    address = request.getfixturevalue("redis_address") if store == "redis" else None
-    return load_settings(home=home, corpora="", online_store=store, redis_url=address)
 
 
 def killed_and_undisturbed_agree(settings: Settings, seed: int, kills: int) -> int:
@@ -44,13 +43,14 @@ def killed_and_undisturbed_agree(settings: Settings, seed: int, kills: int) -> i
     log_history(engine, n)
     engine.dispose()
 
-    address = settings.redis_url.get_secret_value() if settings.redis_url else ""
+    secrets = {"LEADS_REDIS_URL": settings.redis_url, "LEADS_DATABASE_URL": settings.database_url}
     env = {
         **os.environ,
         "LEADS_HOME": str(settings.root),
         "LEADS_CORPORA": "",
         "LEADS_ONLINE_STORE": settings.online_store,
-        **({"LEADS_REDIS_URL": address} if address else {}),
+        "LEADS_STATE_STORE": settings.state_store,
+        **{name: value.get_secret_value() for name, value in secrets.items() if value},
     }
     child = subprocess.run(
         [sys.executable, "-m", "tests.support.features.kill_child", str(seed), str(kills)],
@@ -72,9 +72,11 @@ def killed_and_undisturbed_agree(settings: Settings, seed: int, kills: int) -> i
     return int(done["killed"])
 
 
-@pytest.mark.parametrize("store", ["sqlite", "redis"])
-def test_killed_anywhere_nothing_is_lost_or_doubled(store: str, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    settings = settings_of(tmp_path / "killed", store, request)
+@pytest.mark.parametrize(("online", "state"), STORES)
+def test_killed_anywhere_nothing_is_lost_or_doubled(
+    online: str, state: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    settings = state_settings(tmp_path / "killed", state, request, online_store=online)
     assert killed_and_undisturbed_agree(settings, seed=1, kills=TEST_KILLS // 2) == TEST_KILLS // 2
 
 
@@ -82,5 +84,6 @@ def test_killed_anywhere_nothing_is_lost_or_doubled(store: str, tmp_path: Path, 
 @pytest.mark.timeout(600)
 @pytest.mark.parametrize("seed", range(2, 2 + SOAK_KILLS // KILLS_A_ROUND))
 def test_killed_at_many_moments(seed: int, tmp_path: Path, request: pytest.FixtureRequest) -> None:
-    settings = settings_of(tmp_path / "killed", "redis" if seed % 2 else "sqlite", request)
+    online, state = STORES[seed % len(STORES)]
+    settings = state_settings(tmp_path / "killed", state, request, online_store=online)
     assert killed_and_undisturbed_agree(settings, seed=seed, kills=KILLS_A_ROUND) == KILLS_A_ROUND

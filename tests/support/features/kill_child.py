@@ -1,7 +1,8 @@
 """Forks workers and kills each with SIGKILL at a random durable step. Run by test_feature_kills.py.
 
 Feast is imported once, in this process; the forked workers are real processes with real files. A durable step is
-anything that stays on disk or in a store: a rename, a removal, an fsync, a SQLite commit, a Redis command.
+anything that stays on disk or in a store: a rename, a removal, an fsync, a commit, a statement that writes, a Redis
+transaction or the first half of what it sends.
 Arguments: seed, number of kills. Prints one line of JSON.
 """
 
@@ -13,13 +14,18 @@ import random
 import signal
 import sqlite3
 import sys
+import traceback
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import psycopg
+import redis
+
 from features import materialize
 from features.feast.store import import_feast
 from features.materialize import Materializer
+from features.state import redis as redis_state
 from leads.db.engine import open_engine
 from leads.settings import load_settings
 
@@ -33,10 +39,12 @@ def _counted(inner: Callable[..., Any]) -> Callable[..., Any]:
     def step(*args: Any, **kwargs: Any) -> Any:
         global _steps
         _steps += 1
-        if _steps * 2 == _die_at:
+        # A step may contain others.
+        own = _steps * 2
+        if own == _die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         result = inner(*args, **kwargs)
-        if _steps * 2 + 1 == _die_at:
+        if own + 1 == _die_at:
             os.kill(os.getpid(), signal.SIGKILL)
         return result
 
@@ -54,12 +62,29 @@ def _watch() -> None:
     Path.unlink = _counted(Path.unlink)  # type: ignore[method-assign]
     connect = sqlite3.connect
     sqlite3.dbapi2.connect = sqlite3.connect = lambda *a, **k: connect(*a, **{"factory": _Connection, **k})  # type: ignore
-    try:
-        import redis
+    redis.client.Pipeline.execute = _counted(redis.client.Pipeline.execute)
+    redis.connection.AbstractConnection.send_packed_command = _in_halves(  # type: ignore[method-assign]
+        redis.connection.AbstractConnection.send_packed_command
+    )
+    psycopg.Connection.commit = _counted(psycopg.Connection.commit)  # type: ignore[method-assign]
+    execute, put = psycopg.Cursor.execute, _counted(psycopg.Cursor.execute)
+    psycopg.Cursor.execute = lambda cursor, query, *a, **k: (  # type: ignore[assignment,method-assign]
+        put if str(query).lstrip().startswith(("INSERT", "UPDATE")) else execute
+    )(cursor, query, *a, **k)
 
-        redis.client.Pipeline.execute = _counted(redis.client.Pipeline.execute)
-    except ImportError:
-        pass
+
+def _in_halves(send: Callable[..., Any]) -> Callable[..., Any]:
+    """Wrap the sending of commands so that the process can die when the server has half of them."""
+    first = _counted(send)
+
+    def sent(connection: Any, command: Any, *args: Any, **kwargs: Any) -> None:
+        parts = list(command) if isinstance(command, list) else [command]
+        half = len(parts) // 2
+        if half:
+            first(connection, parts[:half], *args, **kwargs)
+        send(connection, parts[half:], *args, **kwargs)
+
+    return sent
 
 
 def work(read: int, *, tail: bool) -> None:
@@ -69,6 +94,8 @@ def work(read: int, *, tail: bool) -> None:
     """
     settings = load_settings(online_flush_s=0.001, segment_flush_s=0.002)
     materialize._CHANGES = 100
+    # Some commits to Redis are small and some are large.
+    redis_state._DIRECT = 60
     materializer = Materializer(settings, open_engine(settings), read=read)
     materializer.segments._grace_s = 0.0
     if not tail:
@@ -94,8 +121,10 @@ def fork(die_at: int, read: int, *, tail: bool = True) -> tuple[int, int]:
             _watch()
             work(read, tail=tail)
             code = 0
+        except BaseException:
+            traceback.print_exc()
         finally:
-            sys.stdout.flush()
+            sys.stderr.flush()
             os._exit(code)
     _, status = os.waitpid(child, 0)
     return (os.WTERMSIG(status) if os.WIFSIGNALED(status) else 0), os.waitstatus_to_exitcode(status)

@@ -1,0 +1,127 @@
+"""Keeps two workers from using one partition's state on a shared server, and notices when the server lost data.
+
+The server holds for each partition the owner, a random token that a worker chooses when it starts; the position; the
+home that has the segments which belong to the state; and the form of the values. The worker that started last is the
+owner. Each read and each commit checks the owner and the position, in the same transaction or after the values. So
+neither a worker that has been replaced nor one whose server restored an older state uses values that aren't its own.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import msgspec
+
+from features.partition import Partition
+from leads.errors import ConfigurationError, Conflict, Unavailable
+from leads.files import in_turn, write_json
+
+_REBUILD = "leads worker --rebuild --once"
+
+
+class Held(NamedTuple):
+    """What the server holds for a partition."""
+
+    owner: str
+    position: int
+    home: str
+    format: int
+
+
+@dataclass
+class Fence:
+    """A worker's claim to a partition's state.
+
+    Args:
+        store: the name of the store, for errors.
+        home: see `home_id`.
+        owner: see `new_owner`.
+        position: the position that the server has to hold.
+    """
+
+    store: str
+    partition: Partition
+    home: str
+    owner: str
+    position: int = 0
+
+    @property
+    def name(self) -> str:
+        """The partition's name on the server."""
+        return f"{self.partition.index}of{self.partition.count}"
+
+    def check_claim(self, held: Held | None, *, take_over: bool) -> None:
+        """Check that this worker may become the owner.
+
+        Args:
+            held: None if the server holds nothing for the partition.
+            take_over: replace another worker of the same home.
+
+        Raises:
+            ConfigurationError: the state belongs to the segments of another home.
+            Conflict: another worker is the owner.
+        """
+        if held is None:
+            return
+        if held.home != self.home:
+            raise ConfigurationError(
+                f"The state of partition {self.name} in {self.store} belongs to another home, or to rows that have been"
+                " deleted since.",
+                field="LEADS_STATE_STORE",
+                remedy=f"If no other platform or worker uses it, compute the feature rows again: {_REBUILD}",
+            )
+        if not take_over and held.owner != self.owner:
+            raise self._replaced()
+
+    def check(self, held: Held | None) -> None:
+        """Check that this worker is still the owner, and that the server holds the position of its last commit.
+
+        Raises:
+            Conflict: another worker is the owner.
+            Unavailable: the server lost data, or finished a commit that had failed. Open the store again.
+        """
+        if held is not None and held.owner != self.owner:
+            raise self._replaced()
+        if held is None or held.position != self.position:
+            found = "nothing" if held is None else f"position {held.position}"
+            raise Unavailable(
+                f"The state of partition {self.name} in {self.store} has changed: expected position {self.position},"
+                f" found {found}.",
+                field="LEADS_STATE_STORE",
+                remedy="The worker folds the events after that position again.",
+            )
+
+    def contended(self) -> Unavailable:
+        """The error when the state keeps changing while this worker tries to become the owner."""
+        return Unavailable(
+            f"The state of partition {self.name} in {self.store} changed while the worker opened it.",
+            field="LEADS_STATE_STORE",
+            remedy="Start it again.",
+        )
+
+    def _replaced(self) -> Conflict:
+        return Conflict(
+            f"Another worker has taken over partition {self.name} in {self.store}.",
+            field="LEADS_STATE_STORE",
+            remedy="Run one worker per partition, and stop the others.",
+        )
+
+
+def new_owner() -> str:
+    """A random name for a worker that starts."""
+    return secrets.token_hex(16)
+
+
+def home_id(features_dir: Path) -> str:
+    """The random name of a home's feature rows. Deleting the rows (`state-*`) deletes it, so that new ones get another.
+
+    It is stored before its first use, so that a state on a server never outlives it by a power cut.
+    """
+    path = features_dir / "state-home"
+    with in_turn(features_dir / "state.lock"):
+        if not path.exists():
+            write_json(path, secrets.token_hex(16))
+        return msgspec.json.decode(path.read_bytes(), type=str)

@@ -1,0 +1,71 @@
+"""What the Redis state store needs of its server: connections, errors, settings, names."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from leads.errors import ConfigurationError, Unavailable
+
+PREFIX = "leads:state:"
+# A command that takes longer fails.
+_TIMEOUT_S = 60.0
+
+
+def connect(options: Mapping[str, Any]) -> Any:
+    """A client that doesn't retry: it can't know whether a commit that failed took effect."""
+    import redis
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
+    return redis.Redis(**(timeouts | dict(options)), retry=Retry(NoBackoff(), 0), protocol=2)
+
+
+def clear(options: Mapping[str, Any]) -> None:
+    """Delete the state of every partition.
+
+    Raises:
+        Unavailable: the server doesn't respond.
+    """
+    client = connect(options)
+    try:
+        with translated():
+            for name in list(client.scan_iter(match=f"{PREFIX}*", count=10_000)):
+                client.unlink(name)
+    finally:
+        client.close()
+
+
+def check_eviction(client: Any) -> None:
+    """Raises ConfigurationError if the server deletes keys that don't expire when its memory is full."""
+    import redis
+
+    try:
+        memory = client.info("memory")
+    except redis.ResponseError:
+        # Not allowed to ask. A state that has been evicted is noticed in any case.
+        return
+    policy = str(memory.get("maxmemory_policy", ""))
+    if memory.get("maxmemory") and policy.startswith("allkeys"):
+        raise ConfigurationError(
+            f"Redis deletes keys of the state when its memory is full (maxmemory-policy {policy}).",
+            field="LEADS_REDIS_URL",
+            remedy="Set maxmemory-policy to noeviction.",
+        )
+
+
+@contextmanager
+def translated() -> Iterator[None]:
+    """Raises Unavailable instead of errors of the client."""
+    import redis
+
+    try:
+        yield
+    except (redis.RedisError, OSError) as error:
+        raise Unavailable(
+            f"The Redis state store failed ({type(error).__name__}).",
+            field="LEADS_REDIS_URL",
+            remedy="Check that it is running, accepts writes and has free memory.",
+        ) from error
