@@ -9,7 +9,8 @@ from sqlalchemy.engine import Engine
 
 from features.materialize import Materializer
 from features.online.reader import open_reader
-from features.state.store import open_state
+from features.state.fence import new_owner
+from features.state_stores import open_state
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings, load_settings
 from serving.scoring.scorer import Scorer
@@ -49,7 +50,7 @@ def test_a_first_pass_is_saved_as_it_goes_and_is_online_at_its_end(
     worker, materializer = make()
     for _ in range(8):
         worker.step()
-    state = open_state(settings, materializer.partition)
+    state = open_state(settings, materializer.partition, owner=new_owner())
     saved = state.position()
     state.close()
     assert 0 < saved <= 800
