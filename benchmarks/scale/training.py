@@ -32,14 +32,15 @@ class Ran(NamedTuple):
 
 
 def on_platforms(quick: bool) -> list[Measure]:
-    """Train on each platform; on the first, join the features of many labels too."""
+    """Train on each platform; on the last, join the features of many labels too."""
     found: list[Measure] = []
-    for accounts, most_mb, most_s in _PLATFORMS[:1] if quick else _PLATFORMS:
+    platforms = _PLATFORMS[:1] if quick else _PLATFORMS
+    for accounts, most_mb, most_s in platforms:
         with tempfile.TemporaryDirectory() as folder:
             settings = load_settings(home=Path(folder))
             _simulate(settings, accounts)
             found += _train(settings, accounts, most_mb, most_s)
-            if accounts == _PLATFORMS[0][0]:
+            if accounts == platforms[-1][0]:
                 found += _join(settings, _FEWER if quick else _LABELS)
     return found
 

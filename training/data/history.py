@@ -134,9 +134,11 @@ class History:
         kinds = () if touches.are_all_found else TOUCHING
         if groups:
             kinds = kinds or ("item_created",)
+        told = 0
         for row in scan(engine, kinds, up_to=up_to, plays_of=touches.plays_of()) if kinds else ():
-            if row.offset % _TOLD_EVERY == 0:
-                tell(f"reading the event log, {row.offset:,} of {up_to:,} events")
+            if row.offset >= told + _TOLD_EVERY:
+                told = row.offset
+                tell(f"reading the event log, {told:,} of {up_to:,} events")
             if not touches.are_all_found:
                 touches.add(row)
             elif not groups:

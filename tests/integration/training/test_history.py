@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import Engine
@@ -106,6 +107,27 @@ def test_every_harm_gets_what_it_gets_alone_and_what_the_events_say(home: Settin
     }
 
 
+def test_the_log_is_read_once_for_all_harms(home: Settings, log: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+
+    def counted(*args: Any, **options: Any) -> Iterator[scans.LogRow]:
+        for row in scans.scan(*args, **options):
+            read.append(row.offset)
+            yield row
+
+    monkeypatch.setattr("training.data.history.scan", counted)
+    monkeypatch.setattr("training.data.labels.scan", counted)
+    told: list[str] = []
+    monkeypatch.setattr("training.data.history._TOLD_EVERY", 1_000)
+    history = History(home, POLICIES.harms)
+    for harm in POLICIES.harms:
+        history.scored(log, harm, told.append)
+        history.corpus_texts(log, harm)
+    assert len(read) == len(set(read))
+    assert told[0].startswith("reading the event log, 1,0")
+    assert len(told) == len(read) // 1_000
+
+
 def test_texts_that_are_on_the_platform_are_not_taken_from_a_corpus(home: Settings, log: Engine) -> None:
     on_platform = {text_hash(one.item.text) for found in versions(log).values() for one in found if one.item.text}
     everything = corpora.read_corpus(Path(str(home.corpora_dir)), "youtube-spam")
@@ -136,7 +158,7 @@ def test_events_that_arrive_meanwhile_wait_for_the_next_training(settings: Setti
     assert before[0].maker != after[0].maker
 
 
-def test_a_scan_knows_what_an_event_touches_and_reads_no_more_than_it_is_asked_for(engine: Engine) -> None:
+def test_a_scan_knows_what_an_event_touches_and_reads_no_more_than_it_is_asked_for(any_engine: Engine) -> None:
     one, track = SubjectRef("comment", "c1"), SubjectRef("track", "t1")
     bodies = [
         ItemCreated(one, "a1", text="a text"),
@@ -145,11 +167,14 @@ def test_a_scan_knows_what_an_event_touches_and_reads_no_more_than_it_is_asked_f
         DecisionMade(one, "spam", "violating", "human", "r1"),
     ]
     new = [Event(f"e{i}", START + i, body) for i, body in enumerate(bodies)]
-    with engine.begin() as connection:
+    with any_engine.begin() as connection:
         event_log.append(connection, "test", new)
-    found = list(scans.scan(engine, (*scans.TOUCHING, "decision_made"), up_to=4))
+    found = list(scans.scan(any_engine, (*scans.TOUCHING, "decision_made"), up_to=4))
     assert [scans.touched_by_row(row) for row in found] == [touched_by(event) for event in new]
     assert scans.text_of(found[0]) == "a text"
-    assert [row.kind for row in scans.scan(engine, scans.TOUCHING, after=1, up_to=3)] == ["played", "signal_received"]
-    kinds = [row.kind for row in scans.scan(engine, scans.TOUCHING, up_to=4, plays_of=["comment"])]
+    assert [row.kind for row in scans.scan(any_engine, scans.TOUCHING, after=1, up_to=3)] == [
+        "played",
+        "signal_received",
+    ]
+    kinds = [row.kind for row in scans.scan(any_engine, scans.TOUCHING, up_to=4, plays_of=["comment"])]
     assert kinds == ["item_created", "signal_received"]

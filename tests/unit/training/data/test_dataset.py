@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from features.contract import FeatureContract
-from features.evaluate.columns import evaluate
+from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from features.offline.frames import Frame
 from leads.content import content_hash
@@ -20,7 +20,7 @@ from leads.events import ContentRef, DecisionMade, Event, ItemCreated, SignalRec
 from leads.policies import HarmPolicy, load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from training.config import TrainingConfig
-from training.data.dataset import Dataset, assemble
+from training.data.dataset import Dataset, assemble, join_features
 from training.data.own_labels import Columns, import_labels
 from training.report.dataset_card import card_of
 
@@ -309,3 +309,18 @@ def test_a_harm_without_text_takes_no_corpus(home: Settings, log: Engine) -> Non
     policy = SPAM.model_copy(update={"text": False})
     with pytest.raises(NotEnoughData, match="0 labels"):
         dataset(home, log, Frames(), policy)
+
+
+def test_features_are_joined_part_by_part_with_progress(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("training.data.dataset.JOINED_AT_ONCE", 40)
+    contract = contract_for(text=True)
+    subjects = [Subject("comment", f"c{i}") for i in range(100)]
+    texts, as_of = [f"text {'!' * i}" for i in range(100)], np.arange(START, START + 100)
+    matrix = np.empty((101, len(contract.columns)), np.float32)
+    matrix[100] = 7.0
+    parts, told = Frames(), list[str]()
+    join_features(home, contract, subjects, texts, as_of, frame=parts, into=matrix, tell=told.append)
+    np.testing.assert_array_equal(matrix[:100], Frames()(home, contract, subjects, texts, as_of).matrix)
+    assert (matrix[100] == 7.0).all()
+    assert parts.as_of == as_of[80:].tolist()
+    assert told == [f"joining features, {done} of 100 labels" for done in (0, 40, 80)]
