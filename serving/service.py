@@ -13,12 +13,12 @@ import msgspec
 from pydantic import Field
 from starlette.responses import Response
 
+from leads import collector
 from leads.api.requests import ScoringRequest, parse_scoring
 from leads.errors import LeadsError, Unavailable
 from leads.files import keep_private
 from leads.processes import die_with_parent
 from leads.settings import load_settings
-from serving.collector import search_rarely
 from serving.http import health, problems
 from serving.http.access.authentication import KEY
 from serving.http.access.connections import limit_connections
@@ -75,7 +75,7 @@ class LeadServing:
         _background.append(asyncio.create_task(keep_up_to_date(opened)))
         _background.append(asyncio.create_task(keep_queue_up_to_date(opened)))
         drain_on_sigterm(opened.stopping, settings.drain_s)
-        search_rarely()
+        collector.search_rarely()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
