@@ -29,12 +29,12 @@ from features.online.writer import Newest, OnlineWriter, collect
 from features.partition import WHOLE, Partition
 from features.state.fence import new_owner
 from features.state_stores import clear_states, open_state
-from leads import collector
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.events import LoggedEvent
 from leads.files import write_json
+from leads.processes import search_paused
 from leads.settings import Settings
 
 _SEGMENT_BYTES = 64 * 1024 * 1024
@@ -152,7 +152,7 @@ class Materializer:
                 so that a backlog is replayed as it came in. None: fold the backlog as a whole and write only each
                 entity's newest row.
         """
-        with collector.paused():
+        with search_paused():
             return self._step(by)
 
     def _step(self, by: Micros | None) -> Step:

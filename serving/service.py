@@ -13,11 +13,10 @@ import msgspec
 from pydantic import Field
 from starlette.responses import Response
 
-from leads import collector
 from leads.api.requests import ScoringRequest, parse_scoring
 from leads.errors import LeadsError, Unavailable
 from leads.files import keep_private
-from leads.processes import die_with_parent
+from leads.processes import die_with_parent, search_rarely
 from leads.settings import load_settings
 from serving.http import health, problems
 from serving.http.access.authentication import KEY
@@ -75,7 +74,7 @@ class LeadServing:
         _background.append(asyncio.create_task(keep_up_to_date(opened)))
         _background.append(asyncio.create_task(keep_queue_up_to_date(opened)))
         drain_on_sigterm(opened.stopping, settings.drain_s)
-        collector.search_rarely()
+        search_rarely()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:

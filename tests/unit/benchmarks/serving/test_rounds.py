@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import cast
 
-from benchmarks.serving.cells import NOOP, REDIS, SQLITE, Cell, Memory, Results, Schedule
+from benchmarks.serving.cells import NOOP, PRODUCTION, REDIS, SQLITE, Cell, Memory, Results, Schedule
 from benchmarks.serving.load import LoadRun
 from benchmarks.serving.rounds import interleaved
 from benchmarks.serving.systems.peer import Pair
@@ -43,7 +43,7 @@ class FakeSystem:
 
 
 def run(*systems: FakeSystem) -> Results:
-    results = Results((REDIS, SQLITE, Pair.name), SCHEDULE)
+    results = Results((REDIS, SQLITE, PRODUCTION, Pair.name), SCHEDULE)
     noop = cast("NoopRoute", FakeSystem(NOOP, 0.0005))
     world = cast("ServedWorld", None)
     interleaved(world, systems, noop, None, SCHEDULE, results)
@@ -60,7 +60,7 @@ def test_a_system_that_fails_is_left_out_and_the_others_go_on() -> None:
     found = {measure.name: measure for measure in measures_of(results)}
     assert found["1 item, 1 harm, Redis: p50"].value == 1.0
     assert found["100 items, 1 harm, SQLite: p50"].value == 2.0
-    assert found["memory of an API process with 5 harms, Redis, RSS"].holds
+    assert found["memory of an API process with 5 harms, Redis, PSS"].holds
     for name in (
         "1 item, 1 harm, Redis: times faster than Feast + MLflow",
         "100 items, 1 harm, Redis: processor time / floor's",
@@ -69,7 +69,8 @@ def test_a_system_that_fails_is_left_out_and_the_others_go_on() -> None:
         assert found[name].bar
     first = grids(results)[0].rows
     assert first[0] == ("ours, Redis", "1", "1", "1 / 1", "1 / 1")
-    assert first[2] == ("Feast + MLflow", "1", "1", "failed", "failed")
+    assert first[2] == ("ours, PostgreSQL and Redis", "1", "1", "failed", "failed")
+    assert first[3] == ("Feast + MLflow", "1", "1", "failed", "failed")
 
 
 def test_when_nothing_fails_every_value_is_there() -> None:

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from leads.collector import search_rarely
+from leads.processes import search_rarely
 
 
 @pytest.fixture(autouse=True)
