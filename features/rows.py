@@ -14,7 +14,9 @@ back exactly what was packed, -0.0 and NaN included.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from itertools import repeat
+from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -62,12 +64,37 @@ def _heads(layout: Layout, links: Sequence[LinkValues]) -> list[bytes]:
     return [_ID + len(one).to_bytes(2, "little") + one for one in encoded]
 
 
+class Parts(NamedTuple):
+    """The parts of a stored row: its links, which cells it has, and their values."""
+
+    links: bytes
+    bitmap: bytes
+    values: bytes
+
+
+def split(layout: Layout, packed: Sequence[bytes], starts: Iterable[int] = repeat(0)) -> list[Parts | None]:
+    """The parts of stored rows; None for what isn't a row of the layout, packed by this version.
+
+    Args:
+        starts: where each row begins in its bytes.
+    """
+    size = _bitmap_size(layout)
+    found: list[Parts | None] = []
+    for raw, start in zip(packed, starts, strict=False):
+        # Slices end where the bytes end, so that nothing here fails on a row that is cut.
+        links = start + _HEAD
+        bitmap = links + int.from_bytes(raw[start + 1 : links], "little")
+        values = bitmap + size
+        bits = raw[bitmap:values]
+        whole = len(raw) == values + 4 * int.from_bytes(bits, "little").bit_count()
+        is_row = whole and raw[start] == LAYOUT_ID
+        found.append(Parts(raw[links:bitmap], bits, raw[values:]) if is_row else None)
+    return found
+
+
 def is_row(layout: Layout, packed: bytes) -> bool:
     """Whether this is a row of the layout, packed by this version."""
-    start = _HEAD + int.from_bytes(packed[1:_HEAD], "little")
-    end = start + _bitmap_size(layout)
-    stored = int.from_bytes(packed[start:end], "little").bit_count()
-    return packed[:1] == _ID and len(packed) == end + 4 * stored
+    return split(layout, [packed])[0] is not None
 
 
 def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
@@ -76,29 +103,24 @@ def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
     Raises:
         ConfigurationError: a row was packed with other layouts, or is damaged.
     """
-    if not all(is_row(layout, row) for row in packed):
+    parts = [part for part in split(layout, packed) if part is not None]
+    if len(parts) < len(packed):
         raise _unreadable(layout)
-    return unpack_all([(layout, packed)])[0]
+    return join([(layout, parts)])[0]
 
 
-def unpack_all(views: Sequence[tuple[Layout, Sequence[bytes]]]) -> list[Matrix]:
-    """The (n, width) float32 cells of several views' rows, for all of which `is_row` holds. Decodes them in one go."""
-    bitmaps: list[bytes] = []
-    values: list[bytes] = []
-    for layout, packed in views:
-        size = _bitmap_size(layout)
-        for row in packed:
-            start = _HEAD + int.from_bytes(row[1:_HEAD], "little")
-            bitmaps.append(row[start : start + size])
-            values.append(row[start + size :])
-    mask = np.unpackbits(np.frombuffer(b"".join(bitmaps), np.uint8)).view(np.bool_)
+def join(views: Sequence[tuple[Layout, Sequence[Parts]]]) -> list[Matrix]:
+    """The (n, width) float32 cells of several views' rows, all decoded in the same steps."""
+    bitmaps = b"".join([part.bitmap for _, parts in views for part in parts])
+    values = b"".join([part.values for _, parts in views for part in parts])
+    mask = np.unpackbits(np.frombuffer(bitmaps, np.uint8)).view(np.bool_)
     cells = np.zeros(len(mask), np.float32)
-    cells[mask] = np.frombuffer(b"".join(values), "<f4")
+    cells[mask] = np.frombuffer(values, "<f4")
     found, start = [], 0
-    for layout, packed in views:
+    for layout, parts in views:
         width = 8 * _bitmap_size(layout)
-        end = start + len(packed) * width
-        found.append(cells[start:end].reshape(len(packed), width)[:, : layout.width])
+        end = start + len(parts) * width
+        found.append(cells[start:end].reshape(len(parts), width)[:, : layout.width])
         start = end
     return found
 
@@ -109,10 +131,19 @@ def links_in(layout: Layout, packed: bytes) -> LinkValues:
     Raises:
         ConfigurationError: the row is damaged.
     """
+    return decode_links(layout, packed[_HEAD : _HEAD + int.from_bytes(packed[1:_HEAD], "little")])
+
+
+def decode_links(layout: Layout, raw: bytes) -> LinkValues:
+    """The links in this part of a row.
+
+    Raises:
+        ConfigurationError: the row is damaged.
+    """
     if not layout.links:
         return ()
     try:
-        links = _decode(packed[_HEAD : _HEAD + int.from_bytes(packed[1:_HEAD], "little")])
+        links = _decode(raw)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise _unreadable(layout) from error
     if len(links) != len(layout.links):

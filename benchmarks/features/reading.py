@@ -15,12 +15,12 @@ from benchmarks.timing import median_ratio, timed
 from features.feast.online_config import PROJECT
 from features.feast.store import known_warnings_ignored, open_store
 from features.layout import ACCOUNT, JOIN_KEYS, Matrix, packed_name
-from features.online.codec import entity_key, row_in, row_of
+from features.online.codec import entity_key, row_of, rows_in
 from features.online.redis import field_names
 from features.online.redis_connections import redis_options
 from features.online.stores import Store, open_online_store
 from features.online.writer import OnlineWriter
-from features.rows import unpack_all
+from features.rows import join
 from leads.settings import Settings
 
 SIZES = (1, 10, 100, 1_000)
@@ -57,8 +57,8 @@ def reading(settings: Settings, name: str, quick: bool) -> list[Measure]:
 
 def _ours(store: Store, keys: Sequence[str]) -> Matrix:
     (values,) = store.get([row_of(ACCOUNT, keys)])
-    rows = [row for (raw,) in values if (row := row_in(ACCOUNT, raw)) is not None]
-    return unpack_all([(ACCOUNT, rows)])[0]
+    rows = rows_in(ACCOUNT, [raw for (raw,) in values])
+    return join([(ACCOUNT, [row for row in rows if row is not None])])[0]
 
 
 def _fill(settings: Settings, stored: int) -> None:

@@ -44,6 +44,14 @@ ON CONFLICT (entity_key, feature_name) DO UPDATE SET
 """
 
 
+_CREATE = """
+CREATE TABLE IF NOT EXISTS {table} (
+    entity_key BLOB, feature_name TEXT, value BLOB, value_text TEXT, vector_value BLOB, event_ts timestamp,
+    created_ts timestamp, event_us INTEGER, PRIMARY KEY (entity_key, feature_name)
+) WITHOUT ROWID
+"""
+
+
 class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[misc]
     """Feast's SQLite configuration; only `path` is used."""
 
@@ -98,13 +106,20 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         entities_to_keep: Sequence[Entity],
         partial: bool,
     ) -> None:
-        """Create the tables as Feast does, and add the column for the exact time."""
-        super().update(config, tables_to_delete, tables_to_keep, entities_to_delete, entities_to_keep, partial)
+        """Create the tables as Feast does, with a column for the exact time, and remove those of views that are gone.
+
+        An entity's values lie in the table's only tree. Feast's tables have three: the rows, the primary key, and an
+        index of the entities, which the primary key makes unnecessary.
+        """
         connection = self._get_conn(config)
         for table in tables_to_keep:
             name = _table(config, table)
+            connection.execute(_CREATE.format(table=name))
             if "event_us" not in {column[1] for column in connection.execute(f"PRAGMA table_info({name})")}:
                 connection.execute(f"ALTER TABLE {name} ADD COLUMN event_us INTEGER")
+            connection.execute(f'DROP INDEX IF EXISTS {name[:-1]}_ek"')
+        for table in tables_to_delete:
+            connection.execute(f"DROP TABLE IF EXISTS {_table(config, table)}")
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Drop the tables. Feast would delete the file, and open readers would keep reading the deleted file."""

@@ -11,13 +11,15 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from features.layout import Layout, packed_name
-from features.rows import is_row
+from features.rows import Parts, split
 
 # The serialised values of one entity's features; None or empty where nothing is stored.
 Values = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
 _BYTES_VAL = b"\x0a"
+# Behind the end of any value.
+_NOWHERE = 1 << 32
 
 
 class Wanted(NamedTuple):
@@ -56,13 +58,26 @@ def bytes_value(packed: bytes) -> bytes:
     return _BYTES_VAL + varint(len(packed)) + packed
 
 
+def rows_in(layout: Layout, values: Sequence[bytes | None]) -> list[Parts | None]:
+    """The stored rows in serialised `Value`s; None for those that are empty or malformed, or hold anything else."""
+    return split(layout, [raw or b"" for raw in values], map(_row_start, values))
+
+
 def row_in(layout: Layout, raw: bytes | None) -> bytes | None:
     """The stored row in a serialised `Value`; None if it is empty or malformed, or holds anything else."""
+    return None if raw is None or rows_in(layout, [raw]) == [None] else raw[_row_start(raw) :]
+
+
+def _row_start(raw: bytes | None) -> int:
+    """Where the bytes in a serialised `Value` begin; behind its end if it doesn't hold exactly so many bytes."""
     if not raw or raw[:1] != _BYTES_VAL:
-        return None
-    size, start = read_varint(raw, 1)
-    packed = raw[start:]
-    return packed if len(packed) == size and is_row(layout, packed) else None
+        return _NOWHERE
+    # Most rows take two bytes to say their size, so this reads those before it asks `read_varint`.
+    if len(raw) > 3 and raw[1] > 0x7F > raw[2]:
+        size, start = raw[1] - 0x80 + (raw[2] << 7), 3
+    else:
+        size, start = read_varint(raw, 1)
+    return start if len(raw) - start == size else _NOWHERE
 
 
 def read_varint(raw: bytes, start: int) -> tuple[int, int]:

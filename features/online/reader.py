@@ -16,11 +16,11 @@ import numpy as np
 
 from features.layout import ROLES, Instants, Layout, Matrix, row_instants
 from features.links import Links, links_of
-from features.online.codec import Wanted, row_in, row_of
+from features.online.codec import Wanted, row_of, rows_in
 from features.online.dense import as_stored, is_dense, with_links
 from features.online.last_links import LastLinks
 from features.online.stores import Store, open_online_store
-from features.rows import LinkValues, links_in, unpack_all
+from features.rows import LinkValues, Parts, decode_links, join, split
 from leads.errors import ConfigurationError
 from leads.events import Subject
 from leads.settings import Settings
@@ -146,7 +146,7 @@ class _RoundTrips:
             return
         rows = self._read([row_of(ROLES[role], list(places)) for role, (places, _) in pending.items()])
         found = [[row for row in answer if row is not None] for answer in rows]
-        stored = unpack_all([(ROLES[role], packed) for role, packed in zip(pending, found, strict=True)])
+        stored = join([(ROLES[role], parts) for role, parts in zip(pending, found, strict=True)])
         for (role, (_, which)), answer, cells in zip(pending.items(), rows, stored, strict=True):
             self._take(role, which, answer, cells)
 
@@ -159,7 +159,7 @@ class _RoundTrips:
             for role, layout in ROLES.items()
         }
 
-    def _take(self, role: str, which: list[int], rows: Sequence[bytes | None], stored: Matrix) -> None:
+    def _take(self, role: str, which: list[int], rows: Sequence[Parts | None], stored: Matrix) -> None:
         """Give each subject its row of a role.
 
         Args:
@@ -186,16 +186,17 @@ class _RoundTrips:
                 if place >= 0 and read[place]:
                     links[i] = read[place]
 
-    def _read(self, wanted: Sequence[Wanted]) -> list[list[bytes | None]]:
+    def _read(self, wanted: Sequence[Wanted]) -> list[list[Parts | None]]:
         """The stored rows, in one round trip, or in two if any were written by an earlier release."""
         answers = [[values[0] for values in answer] for answer in self._store.get(wanted)]
-        rows = [[row_in(one.layout, raw) for raw in answer] for one, answer in zip(wanted, answers, strict=True)]
+        rows = [rows_in(one.layout, answer) for one, answer in zip(wanted, answers, strict=True)]
         for one, answer, found in zip(wanted, answers, rows, strict=True):
             old = [i for i, raw in enumerate(answer) if raw and found[i] is None and is_dense(one.layout, raw)]
             if old:
                 again = self._store.get([with_links(one.layout, [one.keys[i] for i in old])])[0]
-                for i, (raw, *links) in zip(old, again, strict=True):
-                    found[i] = as_stored(one.layout, raw, links)
+                rewritten = [as_stored(one.layout, raw, links) for raw, *links in again]
+                for i, parts in zip(old, split(one.layout, [row or b"" for row in rewritten]), strict=True):
+                    found[i] = parts
         return rows
 
 
@@ -204,10 +205,10 @@ def _nan_row(width: int) -> Matrix:
     return np.full(width, np.nan, np.float32)
 
 
-def _links(layout: Layout, row: bytes | None) -> LinkValues:
+def _links(layout: Layout, row: Parts | None) -> LinkValues:
     """A row's links; nothing if there is no row or its links are damaged."""
     try:
-        return () if row is None else links_in(layout, row)
+        return () if row is None else decode_links(layout, row.links)
     except ConfigurationError:
         return ()
 

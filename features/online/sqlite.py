@@ -39,15 +39,14 @@ class SqliteStore:
             ) from error
 
     def _get(self, wanted: Wanted) -> list[Values]:
-        """The join starts from `VALUES`, so rows come back complete and in the order of `keys`.
-
-        One statement reads all features of an entity, so they come from the same write.
-        """
+        """One statement reads all features of an entity, so they come from the same write."""
         encode = entity_keys(JOIN_KEYS[wanted.layout.view])
         found: list[Values] = []
         for start in range(0, len(wanted.keys), _CHUNK):
             chunk = [encode(key) for key in wanted.keys[start : start + _CHUNK]]
-            found += self._connection().execute(_query(wanted, len(chunk)), chunk)
+            rows = self._connection().execute(_query(wanted, len(chunk)), [*wanted.features, *chunk])
+            stored = {(key, name): value for key, name, value in rows}
+            found += [tuple(stored.get((key, name)) for name in wanted.features) for key in chunk]
         return found
 
     def _connection(self) -> sqlite3.Connection:
@@ -76,10 +75,6 @@ class SqliteStore:
 
 def _query(wanted: Wanted, n: int) -> str:
     table = f'"{PROJECT}_{wanted.layout.view}"'
-    names = wanted.features
-    columns = ", ".join(f"f{i}.value" for i in range(len(names)))
-    joins = " ".join(
-        f"LEFT JOIN {table} f{i} ON f{i}.entity_key = wanted.column1 AND f{i}.feature_name = '{name}'"
-        for i, name in enumerate(names)
-    )
-    return f"SELECT {columns} FROM (VALUES {', '.join(['(?)'] * n)}) wanted {joins}"
+    names, keys = (", ".join("?" * count) for count in (len(wanted.features), n))
+    where = f"feature_name IN ({names}) AND entity_key IN ({keys})"
+    return f"SELECT entity_key, feature_name, value FROM {table} WHERE {where}"

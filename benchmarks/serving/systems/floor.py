@@ -15,12 +15,12 @@ from benchmarks.serving.world import END, HARMS, ServedWorld
 from features.evaluate.columns import evaluate
 from features.feast.online_config import PROJECT
 from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Matrix, packed_name
-from features.online.codec import entity_keys, row_in, row_of
+from features.online.codec import entity_keys, row_in, row_of, rows_in
 from features.online.reader import Fetched, open_reader
 from features.online.redis import field_names
 from features.online.redis_connections import redis_options
 from features.online.stores import open_online_store
-from features.rows import links_in, unpack_all
+from features.rows import join, links_in
 from leads.events import Subject
 from models.version import ModelVersion, load
 
@@ -104,9 +104,9 @@ class Floor:
         answers = iter(pipeline.execute())
         found = []
         for role, keys in wanted:
-            rows_ = [row_in(ROLES[role], next(answers)[0]) for _ in keys]
-            found.append((ROLES[role], [row for row in rows_ if row is not None]))
-        unpack_all(found)
+            stored = rows_in(ROLES[role], [next(answers)[0] for _ in keys])
+            found.append((ROLES[role], [row for row in stored if row is not None]))
+        join(found)
 
 
 def _champion(world: ServedWorld, harm: str) -> ModelVersion:

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from features.layout import ACCOUNT, ITEM, LAYOUTS, PARENT, Layout
-from features.rows import LinkValues, is_row, links_in, pack, unpack, unpack_all
+from features.rows import LinkValues, is_row, join, links_in, pack, split, unpack
 from leads.errors import ConfigurationError
 
 # Bit patterns: 0, -0, 1, the smallest denormal, infinity, quiet NaN, one with a payload, a signalling NaN.
@@ -38,7 +38,8 @@ def test_rows_of_several_views_are_decoded_together() -> None:
     for layout, n in ((ITEM, 3), (PARENT, 0), (ACCOUNT, 2)):
         cells = rng.integers(0, 2, (n, layout.width)).astype(np.float32)
         views.append((layout, cells, pack(layout, cells, [(None,) * len(layout.links)] * n)))
-    found = unpack_all([(layout, packed) for layout, _, packed in views])
+    parts = [[part for part in split(layout, packed) if part] for layout, _, packed in views]
+    found = join([(layout, rows) for (layout, _, _), rows in zip(views, parts, strict=True)])
     for (_, cells, _), one in zip(views, found, strict=True):
         np.testing.assert_array_equal(one, cells)
 
