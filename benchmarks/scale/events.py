@@ -60,15 +60,19 @@ def later(size: int, n: int) -> Iterator[RecordedEvent]:
         yield RecordedEvent(f"e{size + i}", at, at, _body(draw))
 
 
-def about(items: int, n: int, after: Micros) -> Iterator[RecordedEvent]:
-    """`n` events, each about a random one of the generated items."""
+def about(items: int, n: int, after: Micros, *, touched: int) -> Iterator[RecordedEvent]:
+    """`n` events, each about a random one of some generated items.
+
+    Args:
+        touched: the number of these, spread evenly over all: with as many, the same work at any number of items.
+    """
     rng = np.random.default_rng(6)
-    accounts = max(n // 6, 100)
+    accounts, step = max(n // 6, 100), items // touched
     numbers = zip(
         rng.random(n).tolist(),
         rng.integers(0, accounts, n).tolist(),
-        (ITEMS_PER_TRACK * rng.integers(0, items // ITEMS_PER_TRACK, n)).tolist(),
-        rng.integers(0, items, n).tolist(),
+        (step * ITEMS_PER_TRACK * rng.integers(0, touched // ITEMS_PER_TRACK, n)).tolist(),
+        (step * rng.integers(0, touched, n)).tolist(),
         strict=True,
     )
     for i, (kind, account, track, item) in enumerate(numbers):

@@ -14,6 +14,8 @@ MEASURES = [
     Measure("1,000,000 events: disk", 600.0, "bytes/event"),
     Measure("1,000,000 events: time to join frames", 8.0, "s"),
     at_least("1,000,000 events: log → online with scoring", 2_500.0, "events/s", 2_000),
+    Measure("1,000,000 events: subjects scored", 0.5, "subjects/event"),
+    Measure("1,000,000 events: prediction log", 100.0, "bytes/subject scored"),
     at_most("1,000,000 events: memory while scoring", 300.0, "MB", 1_024),
     Measure("1,000,000 items: state", 350.0, "bytes/item"),
     Measure("1,000,000 items: online store", 430.0, "bytes/item"),

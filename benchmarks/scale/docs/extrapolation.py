@@ -27,6 +27,8 @@ class Found(NamedTuple):
         fold_s, score_s: time to fold an event in a first pass, and to fold and score a new one.
         one_of_many_s: time that one of 64 partitions takes per event of the log.
         memory_mb: of the process that needs most: folding or scoring.
+        scored: subjects scored per event; a subject that several events of one batch touch is scored once.
+        prediction_bytes: size of the prediction log per subject scored.
         join_s: time to join frames; nearly all of it is reading the log's segments, whatever the number of rows.
     """
 
@@ -37,6 +39,8 @@ class Found(NamedTuple):
     append_s: float
     memory_mb: float
     disk_bytes: float
+    scored: float
+    prediction_bytes: float
     join_s: float
     state_bytes: float
     online_bytes: float
@@ -45,6 +49,11 @@ class Found(NamedTuple):
     def shared_s(self) -> float:
         """What every partition does with each event, whoever owns its keys: read and route it."""
         return (PARTITIONS * self.one_of_many_s - self.fold_s) / (PARTITIONS - 1)
+
+    @property
+    def subject_s(self) -> float:
+        """What a new event costs in addition to folding it, per subject scored: mostly scoring and online writes."""
+        return (self.score_s - self.fold_s) / self.scored
 
 
 class Platform(NamedTuple):
@@ -58,6 +67,7 @@ class Assumed(NamedTuple):
     """What was not measured; `ASSUMPTIONS` has the reasons."""
 
     plays_share: float = 0.85
+    subjects: float = 1.0
     peak: float = 2.5
     busy: float = 0.6
     cores: int = 16
@@ -72,6 +82,7 @@ class Assumed(NamedTuple):
 PLANNED, ASSUMED = Platform(), Assumed()
 ASSUMPTIONS: dict[str, str] = {
     "plays_share": "share of events that are plays, as in the benchmark's log",
+    "subjects": "subjects scored per event, because hardly any two events of a batch are about the same one",
     "peak": "events in the busiest hour, relative to the mean hour",
     "busy": "how busy a core or a node's memory may be at that peak",
     "cores": "cores of a machine, each as fast as those of the run",
@@ -113,6 +124,8 @@ def found_in(measures: Sequence[Measure]) -> Found:
         append_s=1 / largest("appended"),
         memory_mb=max(largest("memory while folding"), largest("memory while scoring")),
         disk_bytes=largest("disk"),
+        scored=largest("subjects scored"),
+        prediction_bytes=largest("prediction log"),
         join_s=largest("time to join frames"),
         state_bytes=largest("state", "items"),
         online_bytes=largest("online store", "items"),
@@ -136,23 +149,31 @@ def extrapolated(found: Found, platform: Platform = PLANNED, assumed: Assumed = 
     ]
 
 
-def partitions_as_is(found: Found, peak: float, busy: float) -> int | None:
+def event_s(found: Found, assumed: Assumed) -> float:
+    """Time to fold an event and to score what it touches, if no other event of its batch touches the same."""
+    return found.fold_s + assumed.subjects * found.subject_s
+
+
+def partitions_as_is(found: Found, peak: float, assumed: Assumed) -> int | None:
     """Partitions that keep up when each one reads and routes every event; None if no number of them does."""
-    left = busy - peak * found.shared_s
-    return math.ceil(peak * (found.score_s - found.shared_s) / left) if left > 0 else None
+    left = assumed.busy - peak * found.shared_s
+    return math.ceil(peak * (event_s(found, assumed) - found.shared_s) / left) if left > 0 else None
 
 
-def partitions_by_key(found: Found, peak: float, busy: float, keys: int) -> int:
+def partitions_by_key(found: Found, peak: float, assumed: Assumed) -> int:
     """Partitions that keep up when each one reads only the events that it needs, which are in `keys` of them."""
-    return math.ceil(peak * (found.score_s + (keys - 1) * found.shared_s) / busy)
+    per_event = event_s(found, assumed) + (assumed.keys - 1) * found.shared_s
+    return math.ceil(peak * per_event / assumed.busy)
 
 
 def _workers(found: Found, peak: float, assumed: Assumed) -> Iterable[Estimate]:
-    score, shared, busy = _us(found.score_s), _us(found.shared_s), assumed.busy
-    as_is = partitions_as_is(found, peak, busy)
-    by_key = partitions_by_key(found, peak, busy, assumed.keys)
+    score, shared, busy = _us(event_s(found, assumed)), _us(found.shared_s), assumed.busy
+    as_is, by_key = partitions_as_is(found, peak, assumed), partitions_by_key(found, peak, assumed)
     machines = math.ceil(by_key / assumed.cores)
     memory = assumed.cores * found.memory_mb / 1_024
+    fold, subjects = _us(found.fold_s), f"{assumed.subjects:g}"
+    arithmetic = f"{fold} + {subjects} × ({_us(found.score_s)} - {fold}) / {_n(found.scored)}"
+    yield Estimate("time to fold and score an event", score, arithmetic)
     yield Estimate(
         "events/s that no number of today's partitions exceeds",
         _n(busy / found.shared_s),
@@ -185,7 +206,9 @@ def _stores(found: Found, platform: Platform, per_day: float, assumed: Assumed) 
     state = platform.items * found.state_bytes * assumed.rows
     online = platform.items * found.online_bytes * assumed.rows * assumed.copies
     nodes = math.ceil(online / 1e9 / (assumed.memory_gb * assumed.busy))
-    daily = per_day * found.disk_bytes
+    rows = per_day * found.disk_bytes
+    predictions = per_day * assumed.subjects * found.prediction_bytes
+    daily = rows + predictions
     yield Estimate(
         "state of all partitions, on disk",
         f"{_n(state / 1e9)} GB",
@@ -203,15 +226,17 @@ def _stores(found: Found, platform: Platform, per_day: float, assumed: Assumed) 
     )
     yield Estimate(
         "disk per day: log, segments, rows",
-        f"{_n(daily / 1e9)} GB",
+        f"{_n(rows / 1e9)} GB",
         f"{_n(per_day)} events × {_n(found.disk_bytes)} bytes",
     )
     yield Estimate(
-        f"disk for {assumed.kept_days} days",
-        f"{_n(daily * assumed.kept_days / 1e12)} TB",
-        f"{_n(daily / 1e9)} GB × {assumed.kept_days}",
+        "disk per day: prediction log",
+        f"{_n(predictions / 1e9)} GB",
+        f"{_n(per_day)} events × {assumed.subjects:g} × {_n(found.prediction_bytes)} bytes",
     )
-    yield Estimate("disk for a year", f"{_n(daily * 365 / 1e12)} TB", f"{_n(daily / 1e9)} GB × 365")
+    both = f"({_n(rows / 1e9)} + {_n(predictions / 1e9)}) GB"
+    for time, days in ((f"{assumed.kept_days} days", assumed.kept_days), ("a year", 365)):
+        yield Estimate(f"disk for {time}", f"{_n(daily * days / 1e12)} TB", f"{both} × {days}")
 
 
 def _batch(found: Found, per_day: float, assumed: Assumed) -> Iterable[Estimate]:

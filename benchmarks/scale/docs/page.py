@@ -13,8 +13,8 @@ DOCS = REPOSITORY / "docs" / "scale.md"
 CHART = REPOSITORY / "docs" / "images" / "scale.svg"
 MEASURED, ESTIMATED = "measured", "estimated"
 _OF_QUICK = (
-    "**From a `--quick` run on a busy machine.** It has at most a hundredth of the data, and other work ran beside it, "
-    "so its rates are low and its exponents are noisy. A run without `--quick` replaces these tables."
+    "**From a `--quick` run on a shared machine.** It has at most a hundredth of the items and events, so fixed costs "
+    "and\nnoise distort its exponents. A run without `--quick` replaces these tables."
 )
 # Rows of a table are those whose names have this text; the last table has the rest.
 _TABLES = {"Event log": " events: ", "Generated items": " items: ", "Queue": " leads: "}

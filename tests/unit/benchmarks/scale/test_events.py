@@ -27,7 +27,7 @@ def test_later_events_come_at_the_same_pace_whatever_the_size() -> None:
 
 def test_events_about_generated_items_touch_only_those() -> None:
     kinds: Counter[type] = Counter()
-    for recorded in events.about(1_000, 2_000, events.END):
+    for recorded in events.about(1_000, 2_000, events.END, touched=500):
         body = recorded.body
         kinds[type(body)] += 1
         number = int(body.subject.id[1:])
@@ -35,4 +35,11 @@ def test_events_about_generated_items_touch_only_those() -> None:
         assert number < 1_000
         is_track = number % events.ITEMS_PER_TRACK == 0
         assert body.subject.type_id == ("track" if is_track else "comment")
+    numbers = [
+        {int(one.body.subject.id[1:]) for one in events.about(items, 2_000, events.END, touched=1_000)}
+        for items in (1_000, 100_000)
+    ]
+    # As many different items, spread over all of them.
+    assert len(numbers[1]) >= len(numbers[0]) > 300
+    assert max(numbers[1]) > 90_000
     assert kinds.keys() == {Played, ItemCreated, SignalReceived, DecisionMade}

@@ -11,6 +11,7 @@ from benchmarks.scale.docs.extrapolation import (
     Found,
     Platform,
     assumptions_grid,
+    event_s,
     extrapolated,
     found_in,
     partitions_as_is,
@@ -27,6 +28,8 @@ FOUND = Found(
     append_s=40e-6,
     memory_mb=512.0,
     disk_bytes=500.0,
+    scored=0.5,
+    prediction_bytes=100.0,
     join_s=36.0,
     state_bytes=300.0,
     online_bytes=400.0,
@@ -49,13 +52,19 @@ def test_what_every_partition_does_excludes_its_share_of_the_rest() -> None:
 
 
 def test_partitions_keep_up_exactly_when_there_are_enough() -> None:
-    peak, busy, shared = 20_000, 0.5, FOUND.shared_s
-    n = partitions_as_is(FOUND, peak, busy)
+    peak, busy, shared, whole = 20_000, ASSUMPTION.busy, FOUND.shared_s, event_s(FOUND, ASSUMPTION)
+    n = partitions_as_is(FOUND, peak, ASSUMPTION)
     assert n is not None
-    busy_with = [peak * (shared + (FOUND.score_s - shared) / count) for count in (n - 1, n)]
+    busy_with = [peak * (shared + (whole - shared) / count) for count in (n - 1, n)]
     assert busy_with[0] > busy >= busy_with[1]
-    assert partitions_as_is(FOUND, 1.01 * busy / shared, busy) is None
-    assert partitions_by_key(FOUND, peak, busy, 1) == 20
+    assert partitions_as_is(FOUND, 1.01 * busy / shared, ASSUMPTION) is None
+    assert partitions_by_key(FOUND, peak, ASSUMPTION._replace(keys=1)) == 37
+
+
+def test_events_cost_more_when_each_has_its_own_subject() -> None:
+    # Half of the events had one: these took 420 µs in addition to the 80 for folding, so each subject 840.
+    assert event_s(FOUND, ASSUMPTION) == pytest.approx(920e-6)
+    assert event_s(FOUND, ASSUMPTION._replace(subjects=FOUND.scored)) == pytest.approx(FOUND.score_s)
 
 
 def test_each_estimate_follows_from_its_measures() -> None:
@@ -66,7 +75,8 @@ def test_each_estimate_follows_from_its_measures() -> None:
     assert value_of("online rows, in memory") == "1.6 GB"
     assert value_of("nodes of the online store") == "1"
     assert value_of("disk per day: log, segments, rows") == "432 GB"
-    assert value_of("disk for 10 days") == "4.32 TB"
+    assert value_of("disk per day: prediction log") == "86.4 GB"
+    assert value_of("disk for 10 days") == "5.18 TB"
     assert value_of("writers that appending needs, at the speed of one on SQLite") == "2"
     assert value_of("memory of the workers on a machine") == "5 of 10 GB"
     # 36 s for a million events, so 0.01 h; there are 8,640 times as many.

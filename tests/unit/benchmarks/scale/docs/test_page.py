@@ -39,7 +39,7 @@ def test_a_run_fills_both_parts_of_the_page(page: Path) -> None:
 
 def test_the_page_says_that_it_is_of_a_quick_run(page: Path) -> None:
     docs.write_docs(MEASURES, page, quick=True)
-    assert page.read_text(encoding="utf-8").count("**From a `--quick` run on a busy machine.**") == 2
+    assert page.read_text(encoding="utf-8").count("**From a `--quick` run on a shared machine.**") == 2
 
 
 def test_a_run_without_what_the_estimates_need_leaves_the_page_alone(page: Path) -> None:
