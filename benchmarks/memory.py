@@ -20,14 +20,15 @@ class MemoryWatch:
         self._pid = os.getpid() if pid is None else pid
         self._highest = 0.0
         self._ended = threading.Event()
-        self._thread = threading.Thread(target=self._watch)
+        # A daemon, so that a process whose work fails still ends.
+        self._thread = threading.Thread(target=self._watch, daemon=True)
         self._thread.start()
 
     def stop(self) -> float:
         """The highest seen, in MB."""
         self._ended.set()
         self._thread.join()
-        return self._highest
+        return max(self._highest, anonymous_mb(self._pid))
 
     def _watch(self) -> None:
         while not self._ended.wait(_EVERY_S):

@@ -151,13 +151,15 @@ def read_json(path: Path) -> list[Measure]:
     return msgspec.json.decode(path.read_bytes(), type=list[Measure])
 
 
-def value_text(measure: Measure, digits: str = ".4g") -> str:
+def value_text(measure: Measure) -> str:
     """The value as tables show it.
 
-    >>> value_text(Measure("time", 1234.5, "ms"), ",.4g"), value_text(unmeasured("time"))
-    ('1,234', 'failed')
+    >>> value_text(Measure("rate", 12345.6, "rows/s")), value_text(unmeasured("time"))
+    ('12,346', 'failed')
     """
-    return "failed" if measure.value is None or math.isnan(measure.value) else format(measure.value, digits)
+    if measure.value is None or math.isnan(measure.value):
+        return "failed"
+    return format(measure.value, ",.0f" if abs(measure.value) >= 1_000 else ".4g")
 
 
 def _table(title: str, measures: Sequence[Measure]) -> Table:

@@ -1,109 +1,139 @@
-"""The event log at growing sizes: appending, folding into segments and online rows, and starting again."""
+"""The event log at growing sizes: appending, folding, starting again, frames for training, and scoring new events."""
 
 from __future__ import annotations
 
-import json
-import os
-import subprocess
-import sys
+import shutil
 import tempfile
-import time
-from collections.abc import Iterator
-from itertools import islice
+from collections.abc import Mapping
 from pathlib import Path
 
-import numpy as np
-
 from benchmarks.homes import sqlite_settings
-from benchmarks.report import REPOSITORY, Measure, at_least, at_most, say
+from benchmarks.own_process import run_json
+from benchmarks.report import Measure, at_least, at_most, say
+from benchmarks.scale import events
+from benchmarks.scale.folding import PARTITIONS
 from benchmarks.scale.growth import exponent
-from leads import clock
-from leads.db import event_log
-from leads.db.engine import open_engine
-from leads.events import DecisionMade, ItemCreated, Played, RecordedEvent, SignalReceived, SubjectRef
+from benchmarks.serving.world import make_champions
 from leads.settings import Settings
 
 _SIZES, _FEWER = (125_000, 1_250_000, 12_500_000), (12_500, 40_000, 125_000)
-_START = clock.from_text("2026-01-01T00:00:00Z")
-# However many events there are, they span the same time: a larger log is that of a larger platform.
-_SPAN = 60 * clock.DAY
-_PER_APPEND = 5_000
-_MOST_MB, _MOST_START_S, _LEAST_RATE, _MOST_EXPONENT = 1_024, 5.0, 12_000, 0.1
+# From this size on, fixed costs matter little: rates have a bar. One of many partitions is measured at this size.
+_ENOUGH = 125_000
+_NEW, _FEWER_NEW = 100_000, 10_000
+_PAIRS, _FEWER_PAIRS = 10_000, 2_000
+_MOST_MB, _MOST_START_S, _LEAST_RATE, _LEAST_SCORED_RATE, _MOST_EXPONENT = 1_024, 5.0, 12_000, 2_000, 0.1
+
+FOLDING = "benchmarks.scale.folding"
 
 
 def on_sqlite(quick: bool) -> list[Measure]:
     """Each cost at each size, in a home of its own."""
     found: list[Measure] = []
-    seconds: dict[int, float] = {}
-    memory: dict[int, float] = {}
-    for size in _FEWER if quick else _SIZES:
-        with tempfile.TemporaryDirectory() as folder:
-            settings = sqlite_settings(Path(folder))
-            appended = _append(settings, size)
-            say(f"{size:,} events: folding")
-            first, again = _fold(settings), _fold(settings)
-            used = sum(path.stat().st_size for path in Path(folder).rglob("*") if path.is_file())
-        seconds[size], memory[size] = first["fold_s"] / size, first["memory_mb"]
-        found += [
-            Measure(f"{size:,} events: appended", size / appended, "events/s"),
-            at_least(f"{size:,} events: folded", size / first["fold_s"], "events/s", _LEAST_RATE),
-            at_most(f"{size:,} events: anonymous memory while folding", memory[size], "MB", _MOST_MB),
-            at_most(f"{size:,} events: start again", again["start_s"], "s", _MOST_START_S),
-            Measure(f"{size:,} events: disk", used / size, "bytes/event"),
-        ]
-    sizes = sorted(memory)
-    found += [
-        at_most("cost of folding an event, exponent", exponent(seconds), "", _MOST_EXPONENT),
-        at_most("memory while folding, ratio of the last two sizes", memory[sizes[-1]] / memory[sizes[-2]], "", 1.1),
+    by_size: dict[int, dict[str, float]] = {}
+    with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        published = _champions(Path(folder))
+        for size in _FEWER if quick else _SIZES:
+            with tempfile.TemporaryDirectory() as home:
+                settings = sqlite_settings(Path(home))
+                by_size[size] = _costs(settings, size, published, quick=quick)
+            if size == _ENOUGH:
+                by_size[size] |= _shared(size)
+            found += _measures(size, by_size[size])
+    return found + _growth(by_size, quick=quick)
+
+
+def _champions(folder: Path) -> Path:
+    """The published versions that score, made once for all sizes."""
+    say("making champions from a small simulated platform")
+    settings = sqlite_settings(folder / "platform")
+    make_champions(settings, folder, folder / "world.log")
+    return settings.published_dir
+
+
+def _costs(settings: Settings, size: int, published: Path, *, quick: bool) -> dict[str, float]:
+    """Everything that is measured on a log of one size."""
+    what, new, pairs = f"{size:,} events", *((_FEWER_NEW, _FEWER_PAIRS) if quick else (_NEW, _PAIRS))
+    appended = events.append(settings, events.history(size), what)
+    say(f"{what}: folding")
+    folded, again = run_json(settings, FOLDING, "fold"), run_json(settings, FOLDING, "fold")
+    used = _bytes_in(settings.root)
+    say(f"{what}: frames")
+    frames = run_json(settings, "benchmarks.scale.frames", str(size), str(pairs))
+    say(f"{what}: {new:,} more, folded and scored")
+    shutil.copytree(published, settings.published_dir)
+    events.append(settings, events.later(size, new), what)
+    scored = run_json(settings, FOLDING, "score")
+    return {
+        "append_s": appended / size,
+        "fold_s": folded["s"] / size,
+        "fold_mb": folded["memory_mb"],
+        "start_s": again["start_s"],
+        "disk": used / size,
+        "frame_s": frames["s"] / pairs,
+        "join_s": frames["s"],
+        "frames_mb": frames["memory_mb"],
+        "score_s": scored["s"] / scored["events"],
+        "score_mb": scored["memory_mb"],
+        "scored": scored["scored"] / scored["events"],
+        "logged": _bytes_in(settings.predictions_dir) / scored["scored"],
+    }
+
+
+def _bytes_in(folder: Path) -> int:
+    return sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
+
+
+def _shared(size: int) -> dict[str, float]:
+    """What a partition does with every event, however many partitions there are."""
+    with tempfile.TemporaryDirectory() as home:
+        settings = sqlite_settings(Path(home))
+        events.append(settings, events.history(size), f"{size:,} events, again")
+        one = run_json(settings, FOLDING, "share", partitions=PARTITIONS)
+    return {"share_s": one["s"] / size}
+
+
+def _measures(size: int, costs: Mapping[str, float]) -> list[Measure]:
+    name = f"{size:,} events"
+    share = [
+        Measure(f"{name}: folded, one of {PARTITIONS} partitions", 1 / costs["share_s"], "events/s")
+        for _ in range("share_s" in costs)
     ]
-    return found
+    return [
+        Measure(f"{name}: appended", 1 / costs["append_s"], "events/s"),
+        _rate(f"{name}: folded", costs["fold_s"], size, _LEAST_RATE),
+        *share,
+        at_most(f"{name}: memory while folding", costs["fold_mb"], "MB", _MOST_MB),
+        at_most(f"{name}: start again", costs["start_s"], "s", _MOST_START_S),
+        Measure(f"{name}: disk", costs["disk"], "bytes/event"),
+        Measure(f"{name}: point-in-time frames", 1 / costs["frame_s"], "rows/s"),
+        Measure(f"{name}: time to join frames", costs["join_s"], "s"),
+        Measure(f"{name}: memory while joining frames", costs["frames_mb"], "MB"),
+        _rate(f"{name}: log → online with scoring", costs["score_s"], size, _LEAST_SCORED_RATE),
+        Measure(f"{name}: subjects scored", costs["scored"], "subjects/event"),
+        Measure(f"{name}: prediction log", costs["logged"], "bytes/subject scored"),
+        at_most(f"{name}: memory while scoring", costs["score_mb"], "MB", _MOST_MB),
+    ]
 
 
-def _append(settings: Settings, size: int) -> float:
-    """Append a history to the log; returns the seconds it took."""
-    engine = open_engine(settings)
-    events, done = _history(size), 0
-    began = time.perf_counter()
-    while part := list(islice(events, _PER_APPEND)):
-        with engine.begin() as connection:
-            event_log.append_recorded(connection, "benchmark", part)
-        done += len(part)
-        if done % 250_000 == 0:
-            say(f"{size:,} events: {done:,} appended")
-    engine.dispose()
-    return time.perf_counter() - began
+def _rate(name: str, seconds: float, size: int, bar: float) -> Measure:
+    rate = 1 / seconds
+    return at_least(name, rate, "events/s", bar) if size >= _ENOUGH else Measure(name, rate, "events/s")
 
 
-def _history(size: int) -> Iterator[RecordedEvent]:
-    """Plays, comments, reports and decisions, by as many accounts and about as many tracks as fit the size."""
-    rng = np.random.default_rng(4)
-    accounts, tracks, step = max(size // 60, 100), max(size // 250, 50), _SPAN / size
-    for start in range(0, size, 100_000):
-        n = min(100_000, size - start)
-        # A few accounts and tracks have most of the events, as on a real platform.
-        who = (accounts * rng.random(n) ** 2).astype(int)
-        what = (tracks * rng.random(n) ** 3).astype(int)
-        draws = zip(rng.random(n).tolist(), who.tolist(), what.tolist(), strict=True)
-        for i, (kind, account, track) in enumerate(draws, start):
-            at = _START + int(i * step)
-            yield RecordedEvent(f"e{i}", at, at, _body(i, kind, account, track))
+def _growth(by_size: Mapping[int, Mapping[str, float]], *, quick: bool) -> list[Measure]:
+    """The exponents, and how much memory grew last."""
 
+    def grown(cost: str) -> float:
+        return exponent({size: costs[cost] for size, costs in by_size.items()})
 
-def _body(i: int, kind: float, account: int, track: int) -> Played | ItemCreated | SignalReceived | DecisionMade:
-    earlier = SubjectRef("comment", f"c{max(0, i - 7 * (track % 100))}")
-    if kind < 0.1:
-        text = f"I have been listening to number {track} all day, what a song"
-        return ItemCreated(SubjectRef("comment", f"c{i}"), f"a{account}", SubjectRef("track", f"t{track}"), text)
-    if kind < 0.14:
-        return SignalReceived(earlier, "user_report", "app", reporter_id=f"a{account}")
-    if kind < 0.15:
-        return DecisionMade(earlier, "spam", "violating" if account % 2 else "not_violating", "human", "rev-1")
-    return Played(SubjectRef("track", f"t{track}"), f"a{account}", 33.0, f"d{account * 5 // 6}")
-
-
-def _fold(settings: Settings) -> dict[str, float]:
-    env = {**os.environ, "LEADS_HOME": str(settings.root), "LEADS_CORPORA": "none"}
-    command = [sys.executable, "-m", "benchmarks.scale.folding"]
-    done = subprocess.run(command, env=env, cwd=REPOSITORY, stdout=subprocess.PIPE, text=True, check=True)
-    result: dict[str, float] = json.loads(done.stdout.splitlines()[-1])
-    return result
+    memory = [costs["fold_mb"] for costs in by_size.values()]
+    ratio = "event log: memory while folding, ratio of the last two sizes"
+    return [
+        at_most("event log: cost of folding an event, exponent", grown("fold_s"), "", _MOST_EXPONENT),
+        # No bar: on a larger platform, fewer events of an hour are about the same subject, so more are scored.
+        Measure("event log: cost of folding and scoring an event, exponent", grown("score_s"), ""),
+        Measure("event log: disk per event, exponent", grown("disk"), ""),
+        Measure("event log: time to join frames, exponent", grown("join_s"), ""),
+        # After so few events, the caches in front of the state aren't full yet.
+        Measure(ratio, memory[-1] / memory[-2], "") if quick else at_most(ratio, memory[-1] / memory[-2], "", 1.1),
+    ]

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import NamedTuple
 
-from rich.table import Table
-
-from benchmarks.report import Measure, console, measured
+from benchmarks.pages import Grid
+from benchmarks.report import Measure, measured
 from benchmarks.serving.cells import FLOOR, NOOP, PRODUCTION, REDIS, SQLITE, Cell, Outcome, Results
 from benchmarks.serving.stages import WHOLE, us_per_request
 from benchmarks.serving.systems.peer import Pair
@@ -17,28 +15,6 @@ from leads.errors import Unavailable
 
 _STAGE_SIZES = (1, 100)
 _MEMORY_BAR_MB = 400.0
-
-
-class Grid(NamedTuple):
-    """A table of texts with its column headings."""
-
-    title: str
-    head: tuple[str, ...]
-    rows: Sequence[tuple[str, ...]]
-
-    def show(self) -> None:
-        """Print it."""
-        table = Table(title=self.title, title_justify="left")
-        for i, name in enumerate(self.head):
-            table.add_column(name, justify="right" if i else "left")
-        for row in self.rows:
-            table.add_row(*row)
-        console.print(table)
-
-    def markdown(self) -> str:
-        """As Markdown, for the docs."""
-        lines = [self.head, tuple("---" for _ in self.head), *self.rows]
-        return f"{self.title}:\n\n" + "\n".join(f"| {' | '.join(line)} |" for line in lines) + "\n"
 
 
 def grids(results: Results) -> list[Grid]:

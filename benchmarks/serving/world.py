@@ -73,23 +73,15 @@ def make_world(on_redis: Settings, database_url: str, folder: Path, log: Path) -
     Raises:
         Unavailable: a step failed; shows the end of its log.
     """
-    leads = _commands(on_redis, log)
-    history = ("--preset", "small", "--seed", str(SEED), "--end", clock.to_text(END))
-    leads("simulate a platform", "simulate", *history, "--quiet")
-    for part in ("history", "change"):
-        events = str(on_redis.root / "simulation" / f"events-{part}.jsonl")
-        leads(f"append its {part} to the event log", "ingest", events, "--quiet")
-    leads("fold it into features on Redis", "worker", "--once", "--quiet")
-    leads("train a version of every harm with labels", "train", "--all", "--quiet")
-    harms = tuple(load_policies(on_redis.policies).harms)
-    _step("set every harm's champion", lambda: set_champions(on_redis, harms, folder))
-    # Without a registry the worker only folds; with one it would also score everything.
-    left_out = shutil.ignore_patterns("features", "predictions", "simulation", "mlflow.db*", "mlartifacts", "*.lock")
+    make_champions(on_redis, folder, log)
+    # Neither the registry nor its versions: with them, the worker would also score everything.
+    left_out = shutil.ignore_patterns(
+        "features", "predictions", "published", "simulation", "mlflow.db*", "mlartifacts", "*.lock"
+    )
     on_sqlite = sqlite_settings(folder / "sqlite")
     key = _key(on_redis)
     shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
     _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")
-    _step("publish the versions", lambda: publish(on_redis))
     production = on_redis.model_copy(update={"home": folder / "production", "database_url": SecretStr(database_url)})
     on_postgresql = _commands(production, log)
     on_postgresql("make the tables on PostgreSQL", "migrate")
@@ -99,6 +91,25 @@ def make_world(on_redis: Settings, database_url: str, folder: Path, log: Path) -
     for settings in (on_sqlite, production):
         shutil.copytree(on_redis.published_dir, settings.published_dir)
     return ServedWorld(on_redis, on_sqlite, production, _comments(on_redis), key, _key(production))
+
+
+def make_champions(settings: Settings, folder: Path, log: Path) -> None:
+    """Simulate a platform in this home, fold it, train, and publish a champion of every harm.
+
+    Raises:
+        Unavailable: a step failed; shows the end of its log.
+    """
+    leads = _commands(settings, log)
+    history = ("--preset", "small", "--seed", str(SEED), "--end", clock.to_text(END))
+    leads("simulate a platform", "simulate", *history, "--quiet")
+    for part in ("history", "change"):
+        events = str(settings.root / "simulation" / f"events-{part}.jsonl")
+        leads(f"append its {part} to the event log", "ingest", events, "--quiet")
+    leads("fold it into features", "worker", "--once", "--quiet")
+    leads("train a version of every harm with labels", "train", "--all", "--quiet")
+    harms = tuple(load_policies(settings.policies).harms)
+    _step("set every harm's champion", lambda: set_champions(settings, harms, folder))
+    _step("publish the versions", lambda: publish(settings))
 
 
 def _key(settings: Settings) -> str:

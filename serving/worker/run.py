@@ -98,7 +98,7 @@ def run_once(settings: Settings, partitions: Sequence[Partition], *, on_progress
     with ExitStack() as opened:
         for share in partitions:
             opened.enter_context(_hold(settings, share))
-        workers = [opened.enter_context(_worker(settings, share, background=False)) for share in partitions]
+        workers = [opened.enter_context(open_worker(settings, share, background=False)) for share in partitions]
         if len(workers) > 1:
             # Scoring reads rows of every partition, so all partitions are computed first.
             for worker, share in zip(workers, partitions, strict=True):
@@ -122,7 +122,7 @@ def run_until_stopped(settings: Settings, partitions: Sequence[Partition]) -> No
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
-        with _worker(settings, share, background=True) as worker:
+        with open_worker(settings, share, background=True) as worker:
             _wait_for_follower(settings, stopped)
             worker.run(lambda: not stopped.is_set())
 
@@ -150,15 +150,23 @@ def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitS
 
 
 @contextmanager
-def _worker(settings: Settings, share: Partition, *, background: bool) -> Iterator[Worker]:
+def open_worker(settings: Settings, share: Partition, *, background: bool, merging: bool = True) -> Iterator[Worker]:
+    """A partition's worker with everything it needs, closed in the end. Hold the partition's lock meanwhile.
+
+    Args:
+        background: follow new versions meanwhile; otherwise use those that the registry names now.
+        merging: merge small segments meanwhile.
+    """
     policies = load_policies(settings.policies)
     with ExitStack() as opened:
         engine = opened.enter_context(database(settings))
         # Before the reader, because this creates the online store if it doesn't exist.
         materializer = opened.enter_context(closing(Materializer(settings, engine, partition=share)))
         parts = opened.enter_context(open_scoring(settings, policies, engine, background=background))
-        with compacting(materializer.segments), compaction.compacting(settings.predictions_dir):
-            yield Worker(policies, engine, parts.scorer, parts.published, materializer)
+        if merging:
+            opened.enter_context(compacting(materializer.segments))
+            opened.enter_context(compaction.compacting(settings.predictions_dir))
+        yield Worker(policies, engine, parts.scorer, parts.published, materializer)
 
 
 def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:

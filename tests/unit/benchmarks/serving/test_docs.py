@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from benchmarks.pages import Grid, markers
 from benchmarks.report import at_most, unmeasured
-from benchmarks.serving.docs import BEGIN, END, write_docs
-from benchmarks.serving.tables import Grid
+from benchmarks.serving.docs import PART, write_docs
+
+BEGIN, END = markers(PART)
 
 
 def test_only_what_lies_between_the_markers_is_written(tmp_path: Path) -> None:
