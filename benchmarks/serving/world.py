@@ -19,8 +19,6 @@ from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
-from pydantic import SecretStr
-
 from benchmarks.homes import sqlite_settings
 from benchmarks.report import console
 from benchmarks.serving.servers import environment, follower, tail
@@ -31,7 +29,7 @@ from leads.db.engine import open_engine
 from leads.errors import Unavailable
 from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent
-from leads.settings import Settings
+from leads.settings import Settings, load_settings
 from serving.versions.published_state import read_state
 
 HARMS = ("spam", "identity_hate", "sexism", "harassment")
@@ -82,7 +80,14 @@ def make_world(on_redis: Settings, database_url: str, folder: Path, log: Path) -
     key = _key(on_redis)
     shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
     _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")
-    production = on_redis.model_copy(update={"home": folder / "production", "database_url": SecretStr(database_url)})
+    # Not a copy of the settings with another home: a copy also keeps the folder that was computed from the first one.
+    production = load_settings(
+        home=folder / "production",
+        corpora="none",
+        online_store="redis",
+        redis_url=on_redis.redis_url,
+        database_url=database_url,
+    )
     on_postgresql = _commands(production, log)
     on_postgresql("make the tables on PostgreSQL", "migrate")
     for part in ("history", "change"):
