@@ -15,7 +15,6 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import NamedTuple
 
 import msgspec
@@ -24,6 +23,7 @@ from sqlalchemy.engine import Engine
 from features.fold.fold import Fold, empty_batch
 from features.layout import LAYOUTS
 from features.offline.segments import Segments
+from features.online.mark import FORM, mark_path, read_mark
 from features.online.sweep import Sweep
 from features.online.writer import Newest, OnlineWriter, collect
 from features.partition import WHOLE, Partition
@@ -41,22 +41,7 @@ _SEGMENT_BYTES = 64 * 1024 * 1024
 # A commit of the state writes each value once, however often it has changed: the fewer, the cheaper.
 _CHANGES = 150_000
 
-# The form of online rows: until 1, a list of floats (`features.online.dense`); 2, `features.rows`.
-_FORM = 2
-
 OnProgress = Callable[[int, int], None]
-
-
-class _Mark(msgspec.Struct, frozen=True):
-    """Offsets: `started` of the last online write that was begun, `done` of the last one that succeeded.
-
-    `form`: every online row is stored in this form or in a later one.
-    """
-
-    # Its name in the files that earlier releases wrote.
-    started: int = msgspec.field(name="meant", default=0)
-    done: int = 0
-    form: int = 1
 
 
 class Step(NamedTuple):
@@ -121,7 +106,7 @@ class Materializer:
         self._fold = Fold(self._state, self.partition)
         self._offset = self._state.position()
         self.segments.check_reaches(self._offset)
-        self._mark = _read_mark(self._mark_path)
+        self._mark = read_mark(self._mark_path)
         # On the first pass, the state is ahead of the online rows.
         self._first_pass = not self._mark.started or self._mark.done < self._offset
         self._sweep: Sweep | None = None
@@ -156,6 +141,10 @@ class Materializer:
             return self._step(by)
 
     def _step(self, by: Micros | None) -> Step:
+        if by is not None and self._first_pass:
+            # What is scored has to be online first, and must not be saved before.
+            self._write_online()
+            self._first_pass = self._to_write
         new = event_log.read(self._engine, self._offset, limit=self._read)
         full, cut = len(new) == self._read, False
         if self._offset < self._stored:
@@ -246,7 +235,7 @@ class Materializer:
 
     def _rewrite_some(self) -> bool:
         """Give some online rows of an earlier release today's form; returns whether more are left."""
-        if self._mark.form == _FORM or self._first_pass or self._offset < self._mark.started:
+        if self._mark.form == FORM or self._first_pass or self._offset < self._mark.started:
             return False
         if self._sweep is None:
             self._write_segment()
@@ -260,7 +249,7 @@ class Materializer:
             raise
         if more:
             return True
-        self._put_mark(form=_FORM)
+        self._put_mark(form=FORM)
         return False
 
     def _put_mark(self, **changed: int) -> None:
@@ -288,12 +277,3 @@ def delete_rows(settings: Settings) -> None:
     shutil.rmtree(settings.features_dir / "segments", ignore_errors=True)
     for path in settings.features_dir.glob("online-*.json"):
         path.unlink()
-
-
-def mark_path(settings: Settings, partition: Partition) -> Path:
-    """The file that records how far a partition's rows are in the online store."""
-    return settings.features_dir / f"online-{partition.index}of{partition.count}.json"
-
-
-def _read_mark(path: Path) -> _Mark:
-    return msgspec.json.decode(path.read_bytes(), type=_Mark) if path.exists() else _Mark(form=_FORM)

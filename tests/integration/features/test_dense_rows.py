@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 
 from features.layout import LAYOUTS
-from features.materialize import Materializer, mark_path
+from features.materialize import Materializer
 from features.offline.frames import Frame, point_in_time
 from features.offline.segments import Segments
+from features.online.mark import mark_path
 from features.partition import WHOLE
 from leads import clock
 from leads.db.engine import open_engine

@@ -15,10 +15,10 @@ import redis
 
 from features.feast.online_config import PROJECT
 from features.layout import LAYOUTS, Layout, packed_name
-from features.materialize import mark_path
 from features.offline.segments import Segments, view_folder
 from features.online.codec import row_in
 from features.online.dense import float_list_value, string_value_of
+from features.online.mark import mark_path
 from features.online.redis import field_names
 from features.online.redis_connections import redis_options
 from features.partition import WHOLE
