@@ -18,7 +18,7 @@ from sqlalchemy.engine import Connection, Engine
 from leads.clock import Micros
 from leads.content import Content, ref_of
 from leads.db.content.held import HeldEvent, held_before, held_now
-from leads.db.engine import reading
+from leads.db.content.kept import KeptConnections
 from leads.db.subject_events import raw_events_on
 from leads.db.tables import events
 from leads.errors import Unavailable
@@ -63,13 +63,13 @@ def current_items(connection: Connection, subjects: Iterable[Subject]) -> dict[S
 class StoredItems:
     """`current_items` for scoring. Thread-safe.
 
-    SQLite is read with its driver, on one read-only connection per thread; other databases through the engine.
+    Each thread keeps a connection: a read-only one of the driver with SQLite, one of the engine with other databases.
     """
 
     def __init__(self, engine: Engine) -> None:
-        self._engine = engine
         self._path = engine.url.database if engine.dialect.name == "sqlite" else None
         self._local = threading.local()
+        self._kept = KeptConnections(engine)
 
     def of(self, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
         """What the subjects hold now; unknown subjects are absent.
@@ -78,8 +78,7 @@ class StoredItems:
             Unavailable: the database can't be read.
         """
         if self._path is None:
-            with reading(self._engine) as connection:
-                return current_items(connection, subjects)
+            return self._kept.read(lambda connection: current_items(connection, subjects))
         try:
             return _items(held_now(self._connection().execute, "sqlite", subjects))
         except (sqlite3.Error, msgspec.MsgspecError) as error:
