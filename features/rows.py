@@ -16,7 +16,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from itertools import repeat
-from typing import NamedTuple
 
 import msgspec
 import numpy as np
@@ -64,37 +63,32 @@ def _heads(layout: Layout, links: Sequence[LinkValues]) -> list[bytes]:
     return [_ID + len(one).to_bytes(2, "little") + one for one in encoded]
 
 
-class Parts(NamedTuple):
-    """The parts of a stored row: its links, which cells it has, and their values."""
-
-    links: bytes
-    bitmap: bytes
-    values: bytes
+# The parts of a stored row: its links, which cells it has, and their values. Plain tuples, because many are made.
+Parts = tuple[bytes, bytes, bytes]
 
 
-def split(layout: Layout, packed: Sequence[bytes], starts: Iterable[int] = repeat(0)) -> list[Parts | None]:
+def split(layout: Layout, packed: Iterable[tuple[bytes, int]]) -> list[Parts | None]:
     """The parts of stored rows; None for what isn't a row of the layout, packed by this version.
 
     Args:
-        starts: where each row begins in its bytes.
+        packed: bytes, and where in them the row begins.
     """
-    size = _bitmap_size(layout)
+    size, from_bytes = _bitmap_size(layout), int.from_bytes
     found: list[Parts | None] = []
-    for raw, start in zip(packed, starts, strict=False):
+    for raw, start in packed:
         # Slices end where the bytes end, so that nothing here fails on a row that is cut.
         links = start + _HEAD
-        bitmap = links + int.from_bytes(raw[start + 1 : links], "little")
+        bitmap = links + from_bytes(raw[start + 1 : links], "little")
         values = bitmap + size
         bits = raw[bitmap:values]
-        whole = len(raw) == values + 4 * int.from_bytes(bits, "little").bit_count()
-        is_row = whole and raw[start] == LAYOUT_ID
-        found.append(Parts(raw[links:bitmap], bits, raw[values:]) if is_row else None)
+        whole = len(raw) == values + 4 * from_bytes(bits, "little").bit_count()
+        found.append((raw[links:bitmap], bits, raw[values:]) if whole and raw[start] == LAYOUT_ID else None)
     return found
 
 
 def is_row(layout: Layout, packed: bytes) -> bool:
     """Whether this is a row of the layout, packed by this version."""
-    return split(layout, [packed])[0] is not None
+    return split(layout, [(packed, 0)])[0] is not None
 
 
 def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
@@ -103,7 +97,7 @@ def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
     Raises:
         ConfigurationError: a row was packed with other layouts, or is damaged.
     """
-    parts = [part for part in split(layout, packed) if part is not None]
+    parts = [part for part in split(layout, zip(packed, repeat(0))) if part is not None]
     if len(parts) < len(packed):
         raise _unreadable(layout)
     return join([(layout, parts)])[0]
@@ -111,8 +105,8 @@ def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
 
 def join(views: Sequence[tuple[Layout, Sequence[Parts]]]) -> list[Matrix]:
     """The (n, width) float32 cells of several views' rows, all decoded in the same steps."""
-    bitmaps = b"".join([part.bitmap for _, parts in views for part in parts])
-    values = b"".join([part.values for _, parts in views for part in parts])
+    bitmaps = b"".join([bitmap for _, parts in views for _, bitmap, _ in parts])
+    values = b"".join([values for _, parts in views for _, _, values in parts])
     mask = np.unpackbits(np.frombuffer(bitmaps, np.uint8)).view(np.bool_)
     cells = np.zeros(len(mask), np.float32)
     cells[mask] = np.frombuffer(values, "<f4")

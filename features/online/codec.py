@@ -7,7 +7,7 @@ The key format is specified in Feast's `docs/specs/online_store_format.md`, the 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from features.layout import Layout, packed_name
@@ -17,7 +17,7 @@ from features.rows import Parts, split
 Values = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
-_BYTES_VAL = b"\x0a"
+_BYTES_VAL = 0x0A
 # Behind the end of any value.
 _NOWHERE = 1 << 32
 
@@ -55,29 +55,32 @@ def entity_keys(join_key: str) -> Callable[[str], bytes]:
 
 def bytes_value(packed: bytes) -> bytes:
     """A serialised `Value` holding bytes."""
-    return _BYTES_VAL + varint(len(packed)) + packed
+    return bytes((_BYTES_VAL,)) + varint(len(packed)) + packed
 
 
 def rows_in(layout: Layout, values: Sequence[bytes | None]) -> list[Parts | None]:
     """The stored rows in serialised `Value`s; None for those that are empty or malformed, or hold anything else."""
-    return split(layout, [raw or b"" for raw in values], map(_row_start, values))
+    return split(layout, _starts(values))
 
 
 def row_in(layout: Layout, raw: bytes | None) -> bytes | None:
     """The stored row in a serialised `Value`; None if it is empty or malformed, or holds anything else."""
-    return None if raw is None or rows_in(layout, [raw]) == [None] else raw[_row_start(raw) :]
+    ((bytes_, start),) = _starts([raw])
+    return bytes_[start:] if split(layout, [(bytes_, start)]) != [None] else None
 
 
-def _row_start(raw: bytes | None) -> int:
-    """Where the bytes in a serialised `Value` begin; behind its end if it doesn't hold exactly so many bytes."""
-    if not raw or raw[:1] != _BYTES_VAL:
-        return _NOWHERE
-    # Most rows take two bytes to say their size, so this reads those before it asks `read_varint`.
-    if len(raw) > 3 and raw[1] > 0x7F > raw[2]:
-        size, start = raw[1] - 0x80 + (raw[2] << 7), 3
-    else:
-        size, start = read_varint(raw, 1)
-    return start if len(raw) - start == size else _NOWHERE
+def _starts(values: Iterable[bytes | None]) -> Iterator[tuple[bytes, int]]:
+    """Each serialised `Value`, and where its bytes begin: behind its end if it doesn't hold exactly so many bytes."""
+    for raw in values:
+        if not raw or raw[0] != _BYTES_VAL:
+            yield b"", _NOWHERE
+            continue
+        # Most rows need two bytes for their size.
+        if len(raw) > 3 and raw[1] > 0x7F >= raw[2]:
+            size, start = raw[1] - 0x80 + (raw[2] << 7), 3
+        else:
+            size, start = read_varint(raw, 1)
+        yield raw, start if len(raw) - start == size else _NOWHERE
 
 
 def read_varint(raw: bytes, start: int) -> tuple[int, int]:

@@ -195,7 +195,7 @@ class _RoundTrips:
             if old:
                 again = self._store.get([with_links(one.layout, [one.keys[i] for i in old])])[0]
                 rewritten = [as_stored(one.layout, raw, links) for raw, *links in again]
-                for i, parts in zip(old, split(one.layout, [row or b"" for row in rewritten]), strict=True):
+                for i, parts in zip(old, split(one.layout, ((row or b"", 0) for row in rewritten)), strict=True):
                     found[i] = parts
         return rows
 
@@ -208,7 +208,7 @@ def _nan_row(width: int) -> Matrix:
 def _links(layout: Layout, row: Parts | None) -> LinkValues:
     """A row's links; nothing if there is no row or its links are damaged."""
     try:
-        return () if row is None else decode_links(layout, row.links)
+        return () if row is None else decode_links(layout, row[0])
     except ConfigurationError:
         return ()
 

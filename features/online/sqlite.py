@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Sequence
+from functools import cache
 from pathlib import Path
 
 from features.feast.online_config import PROJECT
@@ -15,6 +16,7 @@ from leads.errors import Unavailable
 _CHUNK = 1_000
 # Memory-mapped reads skip a system call and a copy per page: they take a third of the time.
 _MAPPED_BYTES = 1 << 28
+_NOTHING = (None,)
 
 
 class SqliteStore:
@@ -44,9 +46,16 @@ class SqliteStore:
         found: list[Values] = []
         for start in range(0, len(wanted.keys), _CHUNK):
             chunk = [encode(key) for key in wanted.keys[start : start + _CHUNK]]
-            rows = self._connection().execute(_query(wanted, len(chunk)), [*wanted.features, *chunk])
-            stored = {(key, name): value for key, name, value in rows}
-            found += [tuple(stored.get((key, name)) for name in wanted.features) for key in chunk]
+            # SQLite keeps the compiled statements of a few lengths, so the list is filled up to one of them.
+            filled = 1 << (len(chunk) - 1).bit_length()
+            given = [*wanted.features, *chunk, *chunk[-1:] * (filled - len(chunk))]
+            rows = self._connection().execute(_query(wanted.layout.view, len(wanted.features), filled), given)
+            if len(wanted.features) == 1:
+                stored = {key: (value,) for key, _, value in rows}
+                found += [stored.get(key, _NOTHING) for key in chunk]
+            else:
+                several = {(key, name): value for key, name, value in rows}
+                found += [tuple(several.get((key, name)) for name in wanted.features) for key in chunk]
         return found
 
     def _connection(self) -> sqlite3.Connection:
@@ -73,8 +82,8 @@ class SqliteStore:
         self._local = threading.local()
 
 
-def _query(wanted: Wanted, n: int) -> str:
-    table = f'"{PROJECT}_{wanted.layout.view}"'
-    names, keys = (", ".join("?" * count) for count in (len(wanted.features), n))
+@cache
+def _query(view: str, features: int, entities: int) -> str:
+    names, keys = (", ".join("?" * count) for count in (features, entities))
     where = f"feature_name IN ({names}) AND entity_key IN ({keys})"
-    return f"SELECT entity_key, feature_name, value FROM {table} WHERE {where}"
+    return f'SELECT entity_key, feature_name, value FROM "{PROJECT}_{view}" WHERE {where}'
