@@ -19,7 +19,9 @@ _POSITION = "position"
 
 
 class SqliteState:
-    """One connection. After a power cut, the last commits may be missing as a whole; killing the process loses none.
+    """One connection, for one thread at a time. After a power cut, the last commits may be missing as a whole.
+
+    Killing the process loses none.
 
     Args:
         path: the file; None keeps the state in memory.
@@ -30,7 +32,7 @@ class SqliteState:
         if path is not None:
             private_folder(path.parent)
         try:
-            self._db = sqlite3.connect(path or ":memory:", isolation_level=None)
+            self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
             self._db.execute("PRAGMA journal_mode = WAL")
             self._db.execute("PRAGMA synchronous = NORMAL")
             self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
