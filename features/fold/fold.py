@@ -23,6 +23,7 @@ from features.state.loaded import Loaded
 from features.state.store import StateStore
 from leads.clock import Micros
 from leads.events import LoggedEvent
+from leads.processes import search_paused
 from leads.rules import happened_at
 
 
@@ -72,6 +73,10 @@ class Fold:
 
     def apply(self, events: Sequence[LoggedEvent]) -> None:
         """Fold events; every row that an event changes is added to the batch once per event."""
+        with search_paused():
+            self._apply(events)
+
+    def _apply(self, events: Sequence[LoggedEvent]) -> None:
         self.router.load(events)
         routed = [self._owned(self.router.route(logged)) for logged in events]
         self.router.end_batch()
