@@ -128,6 +128,7 @@ class Materializer:
         """Close the state store."""
         self._state.close()
 
+    @search_paused()
     def step(self, *, by: Micros | None = None) -> Step:
         """Fold new events, and write online rows when a write is due.
 
@@ -137,10 +138,6 @@ class Materializer:
                 so that a backlog is replayed as it came in. None: fold the backlog as a whole and write only each
                 entity's newest row.
         """
-        with search_paused():
-            return self._step(by)
-
-    def _step(self, by: Micros | None) -> Step:
         if by is not None and self._first_pass:
             # What is scored has to be online first, and must not be saved before.
             self._write_online()

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from features.feast.online_config import redis_address
-from features.online.redis_connections import redis_options
 from features.partition import Partition
+from features.redis_client import redis_options
 from features.state import postgresql, redis, redis_server
 from features.state.fence import Fence, home_id
 from features.state.sqlite import SqliteState

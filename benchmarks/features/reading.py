@@ -17,9 +17,9 @@ from features.feast.store import known_warnings_ignored, open_store
 from features.layout import ACCOUNT, JOIN_KEYS, Matrix, packed_name
 from features.online.codec import entity_key, row_of, rows_in
 from features.online.redis import field_names
-from features.online.redis_connections import redis_options
 from features.online.stores import Store, open_online_store
 from features.online.writer import OnlineWriter
+from features.redis_client import redis_options
 from features.rows import join
 from leads.settings import Settings
 

@@ -71,12 +71,9 @@ class Fold:
         """The number of values that the next commit writes."""
         return sum(len(loaded.changed) for loaded in self._state)
 
+    @search_paused()
     def apply(self, events: Sequence[LoggedEvent]) -> None:
         """Fold events; every row that an event changes is added to the batch once per event."""
-        with search_paused():
-            self._apply(events)
-
-    def _apply(self, events: Sequence[LoggedEvent]) -> None:
         self.router.load(events)
         routed = [self._owned(self.router.route(logged)) for logged in events]
         self.router.end_batch()

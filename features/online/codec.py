@@ -70,7 +70,7 @@ def row_in(layout: Layout, raw: bytes | None) -> bytes | None:
 
 
 def _starts(values: Iterable[bytes | None]) -> Iterator[tuple[bytes, int]]:
-    """Each serialised `Value`, and where its bytes begin: behind its end if it doesn't hold exactly so many bytes."""
+    """Each serialised `Value`, and where the bytes that it holds begin; `_NOWHERE` if it isn't a whole one of bytes."""
     for raw in values:
         if not raw or raw[0] != _BYTES_VAL:
             yield b"", _NOWHERE

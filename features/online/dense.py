@@ -47,14 +47,6 @@ def float_list_value(packed: bytes) -> bytes:
     return _FLOAT_LIST_VAL + varint(len(inner)) + inner
 
 
-def string_value_of(text: str | None) -> bytes:
-    """A serialised `Value` holding a string; empty, which is Feast's null, for None."""
-    if text is None:
-        return b""
-    raw = text.encode()
-    return _STRING_VAL + varint(len(raw)) + raw
-
-
 def string_value(raw: bytes | None) -> str | None:
     """The string in a serialised `Value`; None if it is empty, malformed or of another type."""
     if not raw or raw[:1] != _STRING_VAL:

@@ -5,13 +5,13 @@ redis-py, which opens and closes them, would handle commands one by one.
 
 from __future__ import annotations
 
-import json
 import socket
 import threading
 import time
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from features.redis_client import redis_client, redis_options
 from leads.errors import Unavailable
 
 T = TypeVar("T")
@@ -85,7 +85,7 @@ class RedisConnections:
         except IndexError:
             with self._lock:
                 if self._client is None:
-                    self._client = _client(self._address, self._timeout_s)
+                    self._client = redis_client(redis_options(self._address), self._timeout_s)
                 connection = self._client.connection_pool.make_connection()
             connection.connect()
             return connection
@@ -141,37 +141,3 @@ class _Replies:
         if left <= 0:
             raise TimeoutError("the server is too slow")
         return left
-
-
-def _client(address: str, timeout_s: float) -> Any:
-    """A client that doesn't retry: with retries, a failed call would take several times the timeout."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    timeouts = {"socket_timeout": timeout_s, "socket_connect_timeout": timeout_s}
-    return redis.Redis(**(timeouts | redis_options(address)), retry=Retry(NoBackoff(), 0), protocol=2)
-
-
-def redis_options(address: str) -> dict[str, Any]:
-    """Parse `host:port[,name=value…]`, Feast's connection string, into arguments for `redis.Redis`.
-
-    >>> redis_options("localhost:6379,db=1,ssl=true,password=secret")
-    {'host': 'localhost', 'port': 6379, 'db': 1, 'ssl': True, 'password': 'secret'}
-    """
-    options: dict[str, Any] = {}
-    for part in address.split(","):
-        name, is_option, value = part.partition("=")
-        if is_option:
-            options[name] = _option(value)
-        elif "host" not in options:
-            host, _, port = part.partition(":")
-            options |= {"host": host, "port": int(port or 6379)}
-    return options
-
-
-def _option(value: str) -> Any:
-    try:
-        return json.loads(value)
-    except ValueError:
-        return value

@@ -28,7 +28,7 @@ class Sweep:
         self._parts = _parts(state)
 
     def step(self) -> bool:
-        """Write the next rows, a few thousand; False when there are none left."""
+        """Write the next few thousand rows. Returns False if there are none left."""
         part = next(self._parts, None)
         if part is None:
             return False

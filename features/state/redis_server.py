@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+from features.redis_client import redis_client
 from leads.errors import ConfigurationError, Unavailable
 
 PREFIX = "leads:state:"
@@ -14,13 +15,8 @@ _TIMEOUT_S = 60.0
 
 
 def connect(options: Mapping[str, Any]) -> Any:
-    """A client that doesn't retry: it can't know whether a commit that failed took effect."""
-    import redis
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    timeouts = {"socket_timeout": _TIMEOUT_S, "socket_connect_timeout": _TIMEOUT_S}
-    return redis.Redis(**(timeouts | dict(options)), retry=Retry(NoBackoff(), 0), protocol=2)
+    """A client of the server."""
+    return redis_client(options, _TIMEOUT_S)
 
 
 def clear(options: Mapping[str, Any]) -> None:

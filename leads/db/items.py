@@ -69,7 +69,7 @@ class StoredItems:
     def __init__(self, engine: Engine) -> None:
         self._path = engine.url.database if engine.dialect.name == "sqlite" else None
         self._local = threading.local()
-        self._kept = KeptConnections(engine)
+        self._kept = KeptConnections(engine) if self._path is None else None
 
     def of(self, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
         """What the subjects hold now; unknown subjects are absent.
@@ -77,7 +77,7 @@ class StoredItems:
         Raises:
             Unavailable: the database can't be read.
         """
-        if self._path is None:
+        if self._kept is not None:
             return self._kept.read(lambda connection: current_items(connection, subjects))
         try:
             return _items(held_now(self._connection().execute, "sqlite", subjects))

@@ -108,7 +108,7 @@ class PredictionScan:
     def _slice(
         self, groups: Sequence[_RowGroup], since: Micros, until: Micros, columns: Sequence[str]
     ) -> pa.Table | None:
-        """The rows of one slice; None if a segment is gone."""
+        """The rows of one slice. Returns None if a segment has been deleted meanwhile."""
         names = list(dict.fromkeys((*columns, *_ORDER, *(("model_version",) if self._version is not None else ()))))
         tables = [pa.schema([SCHEMA.field(name) for name in names]).empty_table()]
         for group in groups:

@@ -17,12 +17,13 @@ import pytest
 from features.feast.online_config import PROJECT
 from features.layout import ITEM, JOIN_KEYS, packed_name
 from features.online.codec import bytes_value, entity_key, varint
-from features.online.dense import float_list_value, string_value_of
+from features.online.dense import float_list_value
 from features.online.reader import Fetched, OnlineReader, open_reader
 from features.rows import pack
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.settings import Settings, load_settings
+from tests.support.features.dense_home import string_value_of
 from tests.support.features.fake_redis import GARBAGE, WRONG_TYPES, FakeRedis, Mode, cells_of, fake_redis, value_of
 
 C1, C2 = Subject("comment", "c1"), Subject("comment", "c2")

@@ -18,10 +18,10 @@ from features.layout import JOIN_KEYS, LAYOUTS
 from features.online.codec import entity_key, row_of
 from features.online.feast import FeastStore
 from features.online.redis import RedisStore
-from features.online.redis_connections import redis_options
 from features.online.sqlite import SqliteStore
 from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
+from features.redis_client import redis_options
 from leads import clock
 from leads.errors import ConfigurationError, Unavailable
 from leads.settings import FEAST_ONLINE_STORES, Settings, load_settings

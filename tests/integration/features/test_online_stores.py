@@ -19,11 +19,11 @@ from features.fold.fold import ViewBatch, empty_batch
 from features.layout import JOIN_KEYS, LAYOUTS
 from features.offline.segments import Segments, view_folder
 from features.online.codec import Wanted, entity_key, row_of
-from features.online.dense import string_value_of
 from features.online.stores import open_online_store
 from features.online.writer import Newest, OnlineWriter, collect
 from leads import clock
 from leads.settings import Settings, load_settings
+from tests.support.features.dense_home import string_value_of
 from tests.support.features.online_world import START, World, other_sqlite, row, stored, values_of
 from tests.support.paths import REPOSITORY
 

@@ -16,12 +16,12 @@ import redis
 from features.feast.online_config import PROJECT
 from features.layout import LAYOUTS, Layout, packed_name
 from features.offline.segments import Segments, view_folder
-from features.online.codec import row_in
-from features.online.dense import float_list_value, string_value_of
+from features.online.codec import row_in, varint
+from features.online.dense import float_list_value
 from features.online.mark import mark_path
 from features.online.redis import field_names
-from features.online.redis_connections import redis_options
 from features.partition import WHOLE
+from features.redis_client import redis_options
 from features.rows import links_in, unpack
 from leads.settings import Settings
 
@@ -39,6 +39,14 @@ def make_dense(settings: Settings) -> None:
     mark = msgspec.json.decode(mark_path(settings, WHOLE).read_bytes(), type=dict[str, int])
     del mark["form"]
     mark_path(settings, WHOLE).write_bytes(msgspec.json.encode(mark))
+
+
+def string_value_of(text: str | None) -> bytes:
+    """A serialised `Value` holding a string; empty, which is Feast's null, for None."""
+    if text is None:
+        return b""
+    raw = text.encode()
+    return b"\x12" + varint(len(raw)) + raw
 
 
 def dense_left(settings: Settings) -> int:

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from features.online.redis_connections import redis_options
+from features.redis_client import redis_options
 from leads.db.engine import unchecked_engine
 from leads.settings import Settings
 
