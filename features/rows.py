@@ -14,8 +14,8 @@ back exactly what was packed, -0.0 and NaN included.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterable, Sequence
+from functools import cache, lru_cache
 
 import msgspec
 import numpy as np
@@ -63,32 +63,60 @@ def _heads(layout: Layout, links: Sequence[LinkValues]) -> list[bytes]:
     return [_ID + len(one).to_bytes(2, "little") + one for one in encoded]
 
 
+def _nothing(size: int) -> bytes:
+    return b""
+
+
 # The parts of a stored row: its links, which cells it has, and their values. Plain tuples, because many are made.
 Parts = tuple[bytes, bytes, bytes]
 
 
-def split(layout: Layout, packed: Iterable[tuple[bytes, int]]) -> list[Parts | None]:
+def split(
+    layout: Layout, values: Iterable[bytes | None], before: Callable[[int], bytes] = _nothing
+) -> list[Parts | None]:
     """The parts of stored rows; None for what isn't a row of the layout, packed by this version.
 
     Args:
-        packed: bytes, and where in them the row begins.
+        before: what a value that holds a row begins with, by the size of the value. The row is what follows.
     """
     size, from_bytes = _bitmap_size(layout), int.from_bytes
     found: list[Parts | None] = []
-    for raw, start in packed:
+    add = found.append
+    for raw in values:
+        n = len(raw) if raw else 0
+        expected, start = _until_id(before, n)
+        if not raw or not raw.startswith(expected):
+            add(None)
+            continue
         # Slices end where the bytes end, so that nothing here fails on a row that is cut.
-        links = start + _HEAD
-        bitmap = links + from_bytes(raw[start + 1 : links], "little")
-        values = bitmap + size
-        bits = raw[bitmap:values]
-        whole = len(raw) == values + 4 * from_bytes(bits, "little").bit_count()
-        found.append((raw[links:bitmap], bits, raw[values:]) if whole and raw[start] == LAYOUT_ID else None)
+        links = start + _HEAD - 1
+        bitmap = links + from_bytes(raw[start:links], "little")
+        cells = bitmap + size
+        bits = raw[bitmap:cells]
+        whole = n == cells + 4 * from_bytes(bits, "little").bit_count()
+        add((raw[links:bitmap], bits, raw[cells:]) if whole else None)
     return found
+
+
+@lru_cache(maxsize=1 << 14)
+def _until_id(before: Callable[[int], bytes], size: int) -> tuple[bytes, int]:
+    """What a value of this size begins with, up to the row's `layout_id`, and how many bytes that is."""
+    expected = before(size) + _ID
+    return expected, len(expected)
+
+
+@cache
+def missing_parts(layout: Layout) -> Parts:
+    """The parts of a row of NaN, which stands for one that isn't stored."""
+    (packed,) = pack(layout, np.full((1, layout.width), np.nan, np.float32), [(None,) * len(layout.links)])
+    (parts,) = split(layout, [packed])
+    assert parts is not None
+    return parts
 
 
 def is_row(layout: Layout, packed: bytes) -> bool:
     """Whether this is a row of the layout, packed by this version."""
-    return split(layout, [(packed, 0)])[0] is not None
+    return split(layout, [packed])[0] is not None
 
 
 def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
@@ -97,7 +125,7 @@ def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
     Raises:
         ConfigurationError: a row was packed with other layouts, or is damaged.
     """
-    parts = [part for part in split(layout, zip(packed, repeat(0))) if part is not None]
+    parts = [part for part in split(layout, packed) if part is not None]
     if len(parts) < len(packed):
         raise _unreadable(layout)
     return join([(layout, parts)])[0]
@@ -125,10 +153,27 @@ def links_in(layout: Layout, packed: bytes) -> LinkValues:
     Raises:
         ConfigurationError: the row is damaged.
     """
-    return decode_links(layout, packed[_HEAD : _HEAD + int.from_bytes(packed[1:_HEAD], "little")])
+    return _decode_links(layout, packed[_HEAD : _HEAD + int.from_bytes(packed[1:_HEAD], "little")])
 
 
-def decode_links(layout: Layout, raw: bytes) -> LinkValues:
+def links_of_rows(layout: Layout, rows: Sequence[Parts | None]) -> list[LinkValues]:
+    """The links of each row; nothing for None, and for links that are damaged."""
+    try:
+        found = [() if row is None else _decode(row[0]) for row in rows]
+    except (msgspec.DecodeError, UnicodeDecodeError):
+        found = [_links_or_nothing(layout, row) for row in rows]
+    n = len(layout.links)
+    return [links if len(links) == n else () for links in found]
+
+
+def _links_or_nothing(layout: Layout, row: Parts | None) -> LinkValues:
+    try:
+        return () if row is None else _decode_links(layout, row[0])
+    except ConfigurationError:
+        return ()
+
+
+def _decode_links(layout: Layout, raw: bytes) -> LinkValues:
     """The links in this part of a row.
 
     Raises:

@@ -7,7 +7,8 @@ The key format is specified in Feast's `docs/specs/online_store_format.md`, the 
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import NamedTuple
 
 from features.layout import Layout, packed_name
@@ -18,8 +19,6 @@ Values = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
 _BYTES_VAL = 0x0A
-# Behind the end of any value.
-_NOWHERE = 1 << 32
 
 
 class Wanted(NamedTuple):
@@ -37,20 +36,15 @@ def row_of(layout: Layout, keys: Sequence[str]) -> Wanted:
 
 def entity_key(join_key: str, value: str) -> bytes:
     """Feast's serialised entity key (version 3) for a single string join key."""
-    return entity_keys(join_key)(value)
+    return entity_keys(join_key, (value,))[0]
 
 
-def entity_keys(join_key: str) -> Callable[[str], bytes]:
-    """`entity_key` with the join key fixed, for encoding many values."""
+def entity_keys(join_key: str, values: Iterable[str]) -> list[bytes]:
+    """`entity_key` of each value."""
     name = join_key.encode()
     prefix = b"".join((_ONE, _STRING, struct.pack("<I", len(name)), name, _STRING))
     length = struct.Struct("<I").pack
-
-    def encode(value: str) -> bytes:
-        raw = value.encode()
-        return prefix + length(len(raw)) + raw
-
-    return encode
+    return [prefix + length(len(raw)) + raw for raw in map(str.encode, values)]
 
 
 def bytes_value(packed: bytes) -> bytes:
@@ -60,27 +54,25 @@ def bytes_value(packed: bytes) -> bytes:
 
 def rows_in(layout: Layout, values: Sequence[bytes | None]) -> list[Parts | None]:
     """The stored rows in serialised `Value`s; None for those that are empty or malformed, or hold anything else."""
-    return split(layout, _starts(values))
+    return split(layout, values, _before)
 
 
 def row_in(layout: Layout, raw: bytes | None) -> bytes | None:
     """The stored row in a serialised `Value`; None if it is empty or malformed, or holds anything else."""
-    ((bytes_, start),) = _starts([raw])
-    return bytes_[start:] if split(layout, [(bytes_, start)]) != [None] else None
+    return raw[len(_before(len(raw))) :] if raw and rows_in(layout, [raw]) != [None] else None
 
 
-def _starts(values: Iterable[bytes | None]) -> Iterator[tuple[bytes, int]]:
-    """Each serialised `Value`, and where the bytes that it holds begin; `_NOWHERE` if it isn't a whole one of bytes."""
-    for raw in values:
-        if not raw or raw[0] != _BYTES_VAL:
-            yield b"", _NOWHERE
-            continue
-        # Most rows need two bytes for their size.
-        if len(raw) > 3 and raw[1] > 0x7F >= raw[2]:
-            size, start = raw[1] - 0x80 + (raw[2] << 7), 3
-        else:
-            size, start = read_varint(raw, 1)
-        yield raw, start if len(raw) - start == size else _NOWHERE
+@lru_cache(maxsize=1 << 14)
+def _before(size: int) -> bytes:
+    """What comes before the bytes in a serialised `Value` of bytes that takes `size` bytes in all.
+
+    >>> [bytes_value(bytes(n)) == _before(n + head) + bytes(n) for n, head in ((0, 2), (127, 2), (128, 3), (70_000, 4))]
+    [True, True, True, True]
+    """
+    head = 2
+    while head < size and 1 + len(varint(size - head)) != head:
+        head += 1
+    return bytes((_BYTES_VAL,)) + varint(max(size - head, 0))
 
 
 def read_varint(raw: bytes, start: int) -> tuple[int, int]:

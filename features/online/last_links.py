@@ -8,9 +8,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from features.links import Links
+from leads.db.content.recent import Recent
 
 # A generation of these takes about 5 MB.
-LIMIT = 10_000
+_LIMIT = 10_000
 
 
 class Last(NamedTuple):
@@ -20,32 +21,6 @@ class Last(NamedTuple):
     device: str | None = None
 
 
-class LastLinks:
-    """The links of at most twice `limit` subjects, those used last. Thread-safe.
-
-    When there are `limit`, they become the older generation, of which only what is used again survives the next.
-    """
-
-    def __init__(self, limit: int = LIMIT) -> None:
-        self._limit = limit
-        self._newer: dict[str, Last] = {}
-        self._older: dict[str, Last] = {}
-
-    def get(self, key: str) -> Last:
-        """What is known of a subject; nothing if it is unknown."""
-        found = self._newer.get(key)
-        if found is None:
-            found = self._older.get(key)
-            if found is None:
-                return _NOTHING
-            self._newer[key] = found
-        return found
-
-    def put(self, key: str, links: Links, device: str | None) -> None:
-        """Remember a subject's links."""
-        self._newer[key] = Last(links, device)
-        if len(self._newer) >= self._limit:
-            self._newer, self._older = {}, self._newer
-
-
-_NOTHING = Last()
+def last_links() -> Recent[str, Last]:
+    """A memory for the subjects that were read last, by key."""
+    return Recent(_LIMIT)

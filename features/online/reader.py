@@ -14,16 +14,17 @@ from functools import cache
 
 import numpy as np
 
-from features.layout import ROLES, Instants, Layout, Matrix, row_instants
+from features.layout import ROLES, Instants, Matrix, row_instants
 from features.links import Links, links_of
 from features.online.codec import Wanted, row_of, rows_in
 from features.online.dense import as_stored, is_dense, with_links
-from features.online.last_links import LastLinks
+from features.online.last_links import Last, last_links
 from features.online.stores import Store, open_online_store
-from features.rows import LinkValues, Parts, decode_links, join, split
-from leads.errors import ConfigurationError
+from features.rows import LinkValues, Parts, join, links_of_rows, missing_parts, split
 from leads.events import Subject
 from leads.settings import Settings
+
+_NOTHING = Last()
 
 
 @dataclass(frozen=True)
@@ -46,7 +47,7 @@ class OnlineReader:
 
     def __init__(self, store: Store) -> None:
         self._store = store
-        self._last = LastLinks()
+        self._last = last_links()
 
     @property
     def bounded(self) -> bool:
@@ -65,22 +66,27 @@ class OnlineReader:
             Unavailable: the store failed or did not respond in time.
         """
         trips = _RoundTrips(self._store, len(subjects))
+        keys = [subject.key for subject in subjects]
         given = known or (None,) * len(subjects)
-        links = [_merged(links_of(subject, None), better) for subject, better in zip(subjects, given, strict=True)]
-        last = [self._last.get(subject.key) for subject in subjects]
-        trips.request("item", [subject.key for subject in subjects])
-        trips.request_links([_merged(one.links, link) for one, link in zip(last, links, strict=True)])
+        known = [_merged(links_of(subject, None), better) for subject, better in zip(subjects, given, strict=True)]
+        last = [one or _NOTHING for one in self._last.get_many(keys)]
+        links = [_merged(one.links, better) for one, better in zip(last, known, strict=True)]
+        trips.request("item", keys)
+        trips.request_links(links)
         trips.request("device", [one.device for one in last])
         trips.fetch_requested()
-        links = [_merged(Links(*stored), link) for link, stored in zip(links, trips.links["item"], strict=True)]
+        links = [
+            link if link == stored else _merged(Links(*stored), better)
+            for link, stored, better in zip(links, trips.links["item"], known, strict=True)
+        ]
         trips.request_links(links)
         trips.request_devices()
         trips.fetch_requested()
         trips.request_devices()
         trips.fetch_requested()
-        for subject, before, link, (device,) in zip(subjects, last, links, trips.links["account"], strict=True):
-            if before != (link, device):
-                self._last.put(subject.key, link, device)
+        for key, before, link, (device,) in zip(keys, last, links, trips.links["account"], strict=True):
+            if before.links != link or before.device != device:
+                self._last.put(key, Last(link, device))
         packed = trips.packed()
         return Fetched(packed, row_instants(packed), links)
 
@@ -144,11 +150,18 @@ class _RoundTrips:
         pending, self._pending = self._pending, {}
         if not pending:
             return
-        rows = self._read([row_of(ROLES[role], list(places)) for role, (places, _) in pending.items()])
-        found = [[row for row in answer if row is not None] for answer in rows]
-        stored = join([(ROLES[role], parts) for role, parts in zip(pending, found, strict=True)])
-        for (role, (_, which)), answer, cells in zip(pending.items(), rows, stored, strict=True):
-            self._take(role, which, answer, cells)
+        wanted = [row_of(ROLES[role], list(places)) for role, (places, _) in pending.items()]
+        rows = self._read(wanted)
+        # Behind the rows of each role, one for subjects without a key: they find it at -1.
+        cells = join(
+            [
+                (one.layout, [missing_parts(one.layout) if row is None else row for row in (*answer, None)])
+                for one, answer in zip(wanted, rows, strict=True)
+            ]
+        )
+        for (role, (_, which)), answer, found in zip(pending.items(), rows, cells, strict=True):
+            if any(answer):
+                self._take(role, which, answer, found)
 
     def packed(self) -> dict[str, Matrix]:
         """Every role's rows, read-only. Roles without any row share one broadcast row of NaN."""
@@ -159,29 +172,22 @@ class _RoundTrips:
             for role, layout in ROLES.items()
         }
 
-    def _take(self, role: str, which: list[int], rows: Sequence[Parts | None], stored: Matrix) -> None:
+    def _take(self, role: str, which: list[int], rows: Sequence[Parts | None], cells: Matrix) -> None:
         """Give each subject its row of a role.
 
         Args:
             which: the place of each subject's key in `rows`; -1 for none.
-            rows: per key, None where nothing is stored.
-            stored: (k, width) the rows among these that aren't None.
+            rows: k rows, one per key; None where nothing is stored.
+            cells: (k + 1, width) the same rows, of NaN where nothing is stored, and a last one of NaN.
         """
-        layout, links = ROLES[role], self.links.get(role)
-        if len(stored) == self._n and which == list(range(self._n)):
-            self._packed[role] = stored
-        elif len(stored):
-            # The extra last place stays -1; index -1 finds it for subjects without a key.
-            places = np.full(len(rows) + 1, -1, np.int64)
-            found = [i for i, row in enumerate(rows) if row is not None]
-            places[found] = np.arange(len(found))
-            taken = places[which]
-            into = np.flatnonzero(taken >= 0)
-            if role not in self._packed:
-                self._packed[role] = np.full((self._n, layout.width), np.nan, np.float32)
-            self._packed[role][into] = stored[taken[into]]
+        if role not in self._packed:
+            self._packed[role] = cells[which]
+        else:
+            into = [i for i, place in enumerate(which) if place >= 0]
+            self._packed[role][into] = cells[[which[i] for i in into]]
+        links = self.links.get(role)
         if links is not None:
-            read = [_links(layout, row) for row in rows]
+            read = links_of_rows(ROLES[role], rows)
             for i, place in enumerate(which):
                 if place >= 0 and read[place]:
                     links[i] = read[place]
@@ -195,7 +201,7 @@ class _RoundTrips:
             if old:
                 again = self._store.get([with_links(one.layout, [one.keys[i] for i in old])])[0]
                 rewritten = [as_stored(one.layout, raw, links) for raw, *links in again]
-                for i, parts in zip(old, split(one.layout, ((row or b"", 0) for row in rewritten)), strict=True):
+                for i, parts in zip(old, split(one.layout, rewritten), strict=True):
                     found[i] = parts
         return rows
 
@@ -205,21 +211,14 @@ def _nan_row(width: int) -> Matrix:
     return np.full(width, np.nan, np.float32)
 
 
-def _links(layout: Layout, row: Parts | None) -> LinkValues:
-    """A row's links; nothing if there is no row or its links are damaged."""
-    try:
-        return () if row is None else decode_links(layout, row[0])
-    except ConfigurationError:
-        return ()
-
-
-_NO_LINKS = Links()
-
-
 def _merged(stored: Links, known: Links | None) -> Links:
     """The caller's links, with missing parts taken from the stored ones."""
-    if known is None or known == _NO_LINKS:
+    if known is None or known is stored:
         return stored
-    if stored == _NO_LINKS:
-        return known
-    return Links(*(better if better is not None else other for better, other in zip(known, stored, strict=True)))
+    account_id, parent_key, bucket_0, bucket_1 = known
+    return Links(
+        stored.account_id if account_id is None else account_id,
+        stored.parent_key if parent_key is None else parent_key,
+        stored.bucket_0 if bucket_0 is None else bucket_0,
+        stored.bucket_1 if bucket_1 is None else bucket_1,
+    )

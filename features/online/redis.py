@@ -6,14 +6,17 @@ The name of a hash field is the 32-bit murmur3 hash, little endian, of `<view>:<
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache
+from itertools import chain
 from typing import Any
 
 from features.feast.online_config import PROJECT
 from features.layout import JOIN_KEYS
 from features.online.codec import Values, Wanted, entity_keys
 from features.online.redis_connections import RedisConnections
+
+_VALUES = {bytes, type(None)}
 
 
 class RedisStore:
@@ -30,38 +33,41 @@ class RedisStore:
 
     def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
         commands = b"".join(map(_commands, wanted))
-        return self._connections.exchange(
-            commands, lambda reply: [_rows(reply, len(one.keys), len(one.features)) for one in wanted]
-        )
+        if not commands:
+            return [[] for _ in wanted]
+        count = sum(len(one.keys) for one in wanted)
+        return self._connections.exchange(commands, count, lambda replies: _rows(wanted, replies))
 
     def close(self) -> None:
         self._connections.close()
 
 
-def _rows(next_reply: Callable[[], Any], count: int, width: int) -> list[Values]:
-    """Read `count` replies, each of which must be a list of `width` values.
+def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Values]]:
+    """The replies by view; each must be a list of as many values as the view's features.
 
     Raises:
         ValueError: a reply has another shape, so the replies after it can't be trusted either.
     """
-    rows = [next_reply() for _ in range(count)]
-    for row in rows:
-        if type(row) is not list or len(row) != width:
+    found, start = [], 0
+    for one in wanted:
+        rows = replies[start : start + len(one.keys)]
+        start += len(one.keys)
+        lists = set(map(type, rows)) <= {list} and set(map(len, rows)) <= {len(one.features)}
+        if not lists or not set(map(type, chain.from_iterable(rows))) <= _VALUES:
             raise ValueError("the reply to HMGET has an unexpected shape")
-        for value in row:
-            if value is not None and type(value) is not bytes:
-                raise ValueError("the reply to HMGET has an unexpected shape")
-    return rows
+        found.append(rows)
+    return found
 
 
 def _commands(wanted: Wanted) -> bytes:
     """`HMGET <entity> <field> …` for each entity, in Redis's protocol."""
     view = wanted.layout.view
-    encode, project, names = entity_keys(JOIN_KEYS[view]), PROJECT.encode(), field_names(view, wanted.features)
+    project, names = PROJECT.encode(), field_names(view, wanted.features)
     head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(names))
     tail = project + b"\r\n" + b"".join(b"$4\r\n" + name + b"\r\n" for name in names)
     extra = len(project)
-    return b"".join(b"%b$%d\r\n%b%b" % (head, len(key) + extra, key, tail) for key in map(encode, wanted.keys))
+    keys = entity_keys(JOIN_KEYS[view], wanted.keys)
+    return b"".join([b"%b$%d\r\n%b%b" % (head, len(key) + extra, key, tail) for key in keys])
 
 
 @cache

@@ -1,6 +1,6 @@
-"""Connections to Redis that send many commands in one buffer and read the replies with one parser.
+"""Connections to Redis that send many commands in one buffer and parse all replies at once.
 
-redis-py, which opens and closes them, would handle commands one by one.
+redis-py, which opens and closes them, would handle commands and replies one by one.
 """
 
 from __future__ import annotations
@@ -19,8 +19,6 @@ T = TypeVar("T")
 _INCOMPLETE = object()
 _RECV_BYTES = 1 << 18
 
-NextReply = Callable[[], Any]
-
 
 class RedisConnections:
     """Keeps connections open for reuse. If an idle one was dropped, all are closed and a new one is opened.
@@ -36,11 +34,12 @@ class RedisConnections:
         self._idle: list[Any] = []
         self._lock = threading.Lock()
 
-    def exchange(self, commands: bytes, read: Callable[[NextReply], T]) -> T:
+    def exchange(self, commands: bytes, count: int, read: Callable[[list[Any]], T]) -> T:
         """Send commands and read the replies. They may be sent twice, so they must have the same effect then.
 
         Args:
-            read: calls its argument once for each reply; error replies are returned, not raised.
+            count: how many commands these are.
+            read: gets the `count` replies; error replies are exceptions among them.
 
         Raises:
             Unavailable: the server did not respond in time, or `read` raised ValueError.
@@ -50,10 +49,10 @@ class RedisConnections:
 
         try:
             try:
-                return self._exchange(commands, read)
+                return self._exchange(commands, count, read)
             except (redis.ConnectionError, ConnectionError):
                 self._close_idle()
-                return self._exchange(commands, read)
+                return self._exchange(commands, count, read)
         # Besides redis-py's errors: what a reply raises that isn't in Redis's protocol.
         except (redis.RedisError, hiredis.HiredisError, OSError, ValueError, RecursionError) as error:
             raise Unavailable(
@@ -62,12 +61,10 @@ class RedisConnections:
                 remedy="Check that it is running.",
             ) from error
 
-    def _exchange(self, commands: bytes, read: Callable[[NextReply], T]) -> T:
+    def _exchange(self, commands: bytes, count: int, read: Callable[[list[Any]], T]) -> T:
         connection = self._take()
         try:
-            replies = _Replies(connection._sock, self._timeout_s)
-            replies.send(commands)
-            found = read(replies.next)
+            found = read(_replies(connection._sock, commands, count, self._timeout_s))
         except BaseException:
             # Unread replies must not be taken for those of the next request.
             connection.disconnect()
@@ -105,39 +102,35 @@ class RedisConnections:
         self._close_idle()
 
 
-class _Replies:
-    """Reads a server's replies from a socket one by one, until the deadline."""
+def _replies(sock: socket.socket, commands: bytes, count: int, timeout_s: float) -> list[Any]:
+    """Send the commands and receive `count` replies.
 
-    def __init__(self, sock: socket.socket, timeout_s: float) -> None:
-        import hiredis
+    Raises:
+        TimeoutError: they did not all arrive in time.
+        ConnectionError: the server closed the connection.
+    """
+    import hiredis
 
-        self._socket = sock
-        self._deadline = time.monotonic() + timeout_s
-        self._reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
+    deadline = time.monotonic() + timeout_s
 
-    def send(self, commands: bytes) -> None:
-        self._socket.settimeout(self._left())
-        self._socket.sendall(commands)
-
-    def next(self) -> Any:
-        """The next reply; an error reply is returned, not raised.
-
-        Raises:
-            TimeoutError: it did not arrive before the deadline.
-            ConnectionError: the server closed the connection.
-        """
-        reply = self._reader.gets()
-        while reply is _INCOMPLETE:
-            self._socket.settimeout(self._left())
-            received = self._socket.recv(_RECV_BYTES)
-            if not received:
-                raise ConnectionError("the server closed the connection")
-            self._reader.feed(received)
-            reply = self._reader.gets()
-        return reply
-
-    def _left(self) -> float:
-        left = self._deadline - time.monotonic()
-        if left <= 0:
+    def left() -> float:
+        seconds = deadline - time.monotonic()
+        if seconds <= 0:
             raise TimeoutError("the server is too slow")
-        return left
+        return seconds
+
+    reader = hiredis.Reader(notEnoughData=_INCOMPLETE)
+    # As one array: parsing replies one by one takes several times as long.
+    reader.feed(b"*%d\r\n" % count)
+    sock.settimeout(left())
+    sock.sendall(commands)
+    while (replies := reader.gets()) is _INCOMPLETE:
+        sock.settimeout(left())
+        received = sock.recv(_RECV_BYTES)
+        if not received:
+            raise ConnectionError("the server closed the connection")
+        reader.feed(received)
+    if reader.has_data():
+        raise ValueError("the server sent more than it was asked for")
+    found: list[Any] = replies
+    return found

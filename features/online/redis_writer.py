@@ -5,7 +5,7 @@ An entity's hash also has the field `_ts:<view>`: when its row became visible, a
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 from features.feast.online_config import PROJECT
@@ -41,8 +41,8 @@ class RedisWriter:
         for key, packed, at in rows:
             if key not in newest or newest[key][1] <= at:
                 newest[key] = (packed, at)
-        encode, project = entity_keys(JOIN_KEYS[layout.view]), PROJECT.encode()
-        hashes = [encode(key) + project for key in newest]
+        project = PROJECT.encode()
+        hashes = [key + project for key in entity_keys(JOIN_KEYS[layout.view], newest)]
         time_field = b"_ts:" + layout.view.encode()
         stored = self._exchange(_command(b"HGET", one, time_field) for one in hashes)
         (row_field,) = field_names(layout.view, (packed_name(layout.view),))
@@ -56,14 +56,13 @@ class RedisWriter:
 
     def _exchange(self, commands: Iterable[bytes]) -> list[Any]:
         sent = list(commands)
-        return self._connections.exchange(b"".join(sent), lambda reply: _checked(reply, len(sent))) if sent else []
+        return self._connections.exchange(b"".join(sent), len(sent), _checked) if sent else []
 
     def close(self) -> None:
         self._connections.close()
 
 
-def _checked(next_reply: Callable[[], Any], count: int) -> list[Any]:
-    replies = [next_reply() for _ in range(count)]
+def _checked(replies: list[Any]) -> list[Any]:
     for reply in replies:
         if isinstance(reply, Exception):
             raise Unavailable(

@@ -42,10 +42,10 @@ class SqliteStore:
 
     def _get(self, wanted: Wanted) -> list[Values]:
         """One statement reads all features of an entity, so they come from the same write."""
-        encode = entity_keys(JOIN_KEYS[wanted.layout.view])
+        keys = entity_keys(JOIN_KEYS[wanted.layout.view], wanted.keys)
         found: list[Values] = []
-        for start in range(0, len(wanted.keys), _CHUNK):
-            chunk = [encode(key) for key in wanted.keys[start : start + _CHUNK]]
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
             # SQLite keeps the compiled statements of a few lengths, so the list is filled up to one of them.
             filled = 1 << (len(chunk) - 1).bit_length()
             given = [*wanted.features, *chunk, *chunk[-1:] * (filled - len(chunk))]

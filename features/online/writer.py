@@ -103,9 +103,9 @@ def collect(batch: Batch, into: Newest, *, after: int = 0) -> None:
 
 
 def _raw(layout: Layout, rows: Sequence[OnlineRow]) -> Iterator[tuple[bytes, str, bytes, str | None, Micros]]:
-    encode, name = entity_keys(JOIN_KEYS[layout.view]), packed_name(layout.view)
-    for key, packed, at in rows:
-        yield encode(key), name, bytes_value(packed), None, at
+    keys, name = entity_keys(JOIN_KEYS[layout.view], [key for key, _, _ in rows]), packed_name(layout.view)
+    for key, (_, packed, at) in zip(keys, rows, strict=True):
+        yield key, name, bytes_value(packed), None, at
 
 
 def _protos(layout: Layout, rows: Sequence[OnlineRow]) -> list[tuple[Any, dict[str, Any], Any, None]]:

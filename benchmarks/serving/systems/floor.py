@@ -98,9 +98,9 @@ class Floor:
         wanted = [(role, list(dict.fromkeys(key for i in rows if (key := self.keys[role][i])))) for role in ROLES]
         for role, keys in wanted:
             layout = ROLES[role]
-            names, encode = field_names(layout.view, (packed_name(layout.view),)), entity_keys(JOIN_KEYS[layout.view])
-            for key in keys:
-                pipeline.hmget(encode(key) + PROJECT.encode(), names)
+            names = field_names(layout.view, (packed_name(layout.view),))
+            for entity in entity_keys(JOIN_KEYS[layout.view], keys):
+                pipeline.hmget(entity + PROJECT.encode(), names)
         answers = iter(pipeline.execute())
         found = []
         for role, keys in wanted:

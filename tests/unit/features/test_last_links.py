@@ -11,7 +11,6 @@ from hypothesis import strategies as st
 from features.layout import LAYOUT_OF, VISIBLE
 from features.links import Links
 from features.online.codec import Values, Wanted, bytes_value
-from features.online.last_links import Last, LastLinks
 from features.online.reader import OnlineReader
 from features.rows import LinkValues, pack
 from leads.events import Subject
@@ -84,13 +83,3 @@ def test_one_round_trip_is_enough_if_nothing_has_changed() -> None:
         reader.fetch([Subject("comment", "c1")])
         trips.append(store.trips)
     assert trips == [3, 1, 2, 1]
-
-
-def test_only_the_links_used_last_are_kept() -> None:
-    kept = LastLinks(limit=3)
-    for i in range(20):
-        kept.put(f"s{i}", Links(f"a{i}"), None)
-        assert kept.get("s0") == Last(Links("a0")), "what is used again stays"
-    found = [i for i in range(20) if kept.get(f"s{i}") != Last()]
-    assert found[-1] == 19
-    assert len(found) <= 6

@@ -38,7 +38,7 @@ def test_rows_of_several_views_are_decoded_together() -> None:
     for layout, n in ((ITEM, 3), (PARENT, 0), (ACCOUNT, 2)):
         cells = rng.integers(0, 2, (n, layout.width)).astype(np.float32)
         views.append((layout, cells, pack(layout, cells, [(None,) * len(layout.links)] * n)))
-    parts = [[part for part in split(layout, ((row, 0) for row in packed)) if part] for layout, _, packed in views]
+    parts = [[part for part in split(layout, packed) if part] for layout, _, packed in views]
     found = join([(layout, rows) for (layout, _, _), rows in zip(views, parts, strict=True)])
     for (_, cells, _), one in zip(views, found, strict=True):
         np.testing.assert_array_equal(one, cells)
