@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from operator import itemgetter
 from pathlib import Path
+from typing import Generic, TypeVar
 
 import msgspec
 import sqlalchemy as sa
@@ -17,9 +19,10 @@ from sqlalchemy.engine import Connection, Engine
 
 from leads.clock import Micros
 from leads.content import Content, ref_of
-from leads.db.content.held import HeldEvent, held_before, held_now
+from leads.db.content.held import HeldEvent, held_before, held_now, held_offsets
 from leads.db.content.kept import KeptConnections
-from leads.db.subject_events import raw_events_on
+from leads.db.content.recent import Recent
+from leads.db.subject_events import Execute, raw_events_on
 from leads.db.tables import events
 from leads.errors import Unavailable
 from leads.events import ContentRef, ItemCreated, LoggedEvent, Subject, SubjectRef, decision_of
@@ -50,6 +53,10 @@ class _Stored(msgspec.Struct):
     body: _Body
 
 
+V = TypeVar("V")
+# A generation of items takes at most about 8 MB: so many characters of text, and an item without any counts as some.
+_RECENT_CHARS, _ITEM_CHARS = 8_000_000, 800
+
 # Offset, visible_at, event.
 _Version = tuple[int, Micros, _Stored]
 _decode = msgspec.json.Decoder(_Stored).decode
@@ -60,27 +67,36 @@ def current_items(connection: Connection, subjects: Iterable[Subject]) -> dict[S
     return _items(held_now(connection.exec_driver_sql, connection.dialect.name, subjects))
 
 
-class StoredItems:
-    """`current_items` for scoring. Thread-safe.
+class StoredItems(Generic[V]):
+    """`current_items` for scoring: gives what is made of each item. Thread-safe.
 
     Each thread keeps a connection: a read-only one of the driver with SQLite, one of the engine with other databases.
+    What was used last stays in memory: for that, the database is only asked which version a subject holds now.
+
+    Args:
+        make: what to make of an item; called once for each version while that stays in memory.
     """
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, make: Callable[[ItemCreated], V]) -> None:
+        self._make = make
         self._path = engine.url.database if engine.dialect.name == "sqlite" else None
         self._local = threading.local()
         self._kept = KeptConnections(engine) if self._path is None else None
+        self._recent: Recent[Subject, tuple[int, int, V]] = Recent(_RECENT_CHARS, itemgetter(1))
 
-    def of(self, subjects: Iterable[Subject]) -> dict[Subject, ItemCreated]:
-        """What the subjects hold now; unknown subjects are absent.
+    def of(self, subjects: Iterable[Subject]) -> dict[Subject, V]:
+        """What is made of what the subjects hold now; unknown subjects are absent.
 
         Raises:
             Unavailable: the database can't be read.
         """
+        asked = list(dict.fromkeys(subjects))
         if self._kept is not None:
-            return self._kept.read(lambda connection: current_items(connection, subjects))
+            return self._kept.read(
+                lambda connection: self._of(connection.exec_driver_sql, connection.dialect.name, asked)
+            )
         try:
-            return _items(held_now(self._connection().execute, "sqlite", subjects))
+            return self._of(self._connection().execute, "sqlite", asked)
         except (sqlite3.Error, msgspec.MsgspecError) as error:
             self._local = threading.local()
             raise Unavailable(
@@ -88,6 +104,22 @@ class StoredItems:
                 field="LEADS_HOME",
                 remedy="Check the folder's permissions and free space.",
             ) from error
+
+    def _of(self, execute: Execute, dialect: str, subjects: Sequence[Subject]) -> dict[Subject, V]:
+        known = zip(subjects, self._recent.get_many(subjects), strict=True)
+        recent = {subject: one for subject, one in known if one is not None}
+        found: dict[Subject, V] = {}
+        if recent:
+            offsets = held_offsets(execute, dialect, list(recent))
+            for (subject, (last, _, made)), offset in zip(recent.items(), offsets, strict=True):
+                if last == offset:
+                    found[subject] = made
+        if len(found) < len(subjects):
+            others = held_now(execute, dialect, [subject for subject in subjects if subject not in found])
+            for (_, subject), (offset, _, stored) in _newest(others).items():
+                made = found[subject] = self._make(_item(stored.body))
+                self._recent.put(subject, (offset, _ITEM_CHARS + len(stored.body.text), made))
+        return found
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

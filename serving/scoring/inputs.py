@@ -14,7 +14,7 @@ from leads.events import ACCOUNT, ItemCreated, Subject
 from leads.rules import needs_item
 from leads.text import present
 from serving.lineup import Lineup
-from serving.scoring.text_cache import TextCache, version_key
+from serving.scoring.text_cache import TextCache, digest, version_key
 
 _UNKNOWN = ("subject_unknown",)
 # The database is down, so whether the subject is known can't be decided.
@@ -51,12 +51,28 @@ class ScoreRequest(msgspec.Struct, frozen=True):
     allowed: frozenset[str] | None = None
 
 
+class Stored(NamedTuple):
+    """What scoring uses of a stored item.
+
+    Args:
+        text: None if nothing of the item's text is visible; `digest` is its `text_cache.digest`.
+        size: bytes of the item's text.
+        links: the keys of the rows beside its own, which the event log knows; None if there are none.
+    """
+
+    item: ItemCreated
+    text: str | None
+    digest: bytes | None
+    size: int
+    links: Links | None
+
+
 class Input(NamedTuple):
     """A request merged with what is stored about its subject.
 
     Args:
         place: the request's position in the call.
-        text: what to score; None if there is none, or nothing of it is visible.
+        text: what to score; None if there is none, or nothing of it is visible. `digest` is its `text_cache.digest`.
         links: the keys of the rows beside the subject's own; None if only the online store knows them.
         known: whether the subject is a stored item.
         flags: what the caller overrode, or what couldn't be looked up.
@@ -65,12 +81,22 @@ class Input(NamedTuple):
     place: int
     request: ScoreRequest
     text: str | None
+    digest: bytes | None
     links: Links | None
     known: bool
     flags: tuple[str, ...]
 
 
-def stored_text(requests: Sequence[ScoreRequest], stored: Mapping[Subject, ItemCreated] | None) -> int:
+def stored_of(item: ItemCreated) -> Stored:
+    """What scoring uses of an item."""
+    text = present(item.text)
+    parent_key = item.parent.subject.key if item.parent else None
+    links = Links(item.account_id, parent_key) if item.account_id or parent_key else None
+    is_account = item.subject.type_id == ACCOUNT
+    return Stored(item, text, digest(text) if text else None, _bytes(item.text), None if is_account else links)
+
+
+def stored_text(requests: Sequence[ScoreRequest], stored: Mapping[Subject, Stored] | None) -> int:
     """How many bytes of stored text the requests read; a request with a text of its own reads none.
 
     Args:
@@ -78,13 +104,13 @@ def stored_text(requests: Sequence[ScoreRequest], stored: Mapping[Subject, ItemC
     """
     if not stored:
         return 0
-    items = [stored.get(request.subject) for request in requests if request.text is None]
-    return sum(_bytes(item.text) for item in items if item is not None)
+    found = [stored.get(request.subject) for request in requests if request.text is None]
+    return sum([one.size for one in found if one is not None])
 
 
 def text_to_score(
     requests: Sequence[ScoreRequest],
-    stored: Mapping[Subject, ItemCreated] | None,
+    stored: Mapping[Subject, Stored] | None,
     lineup: Lineup,
     cache: TextCache,
     enough: int,
@@ -101,38 +127,41 @@ def text_to_score(
     by_harms: dict[tuple[str, ...] | None, list[str]] = {None: list(keys.values())}
     reads, total = [], 0
     for request in requests:
-        text, harms = _text(request, items.get(request.subject)) or "", request.harms
+        one, harms = items.get(request.subject), request.harms
         versions = by_harms.get(harms)
         if versions is None:
             versions = by_harms[harms] = [key for harm, key in keys.items() if harm in (harms or ())]
-        size = _bytes(text) * (len(versions) or 1)
+        size = _bytes(request.text) if request.text is not None else one.size if one is not None else 0
+        size *= len(versions) or 1
         total += size
-        reads.append((size, text, versions, request.text is None))
+        reads.append((size, one.digest if one is not None and request.text is None else None, versions))
     if total <= enough:
         return total
-    return sum(size for size, text, versions, is_stored in reads if not (is_stored and cache.holds(text, versions)))
+    return sum(size for size, name, versions in reads if not (name and cache.holds(name, versions)))
 
 
-def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, ItemCreated] | None) -> Input:
+def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, Stored] | None) -> Input:
     """Merge a request with its stored item. What the caller gives takes precedence and is flagged.
 
     Args:
         stored: items by subject; None if the database is down.
     """
-    item = stored.get(request.subject) if stored is not None else None
-    if item is None:
-        flags = _UNKNOWN if stored is not None else _UNREADABLE
-        return Input(place, request, present(request.text), _links(request, None), False, flags)
-    text = present(_text(request, item))
-    links = _links(request, item)
-    if request.text is None and request.account_id is None and request.parent is None:
-        return Input(place, request, text, links, True, ())
-    given = []
-    if request.text is not None and request.text != item.text:
-        given.append("text_given")
-    if _gives_fields(request) and _fields(links) != _fields(_links(ScoreRequest(request.subject), item)):
-        given.append("fields_given")
-    return Input(place, request, text, links, True, tuple(given))
+    one = stored.get(request.subject) if stored is not None else None
+    is_given = request.text is not None or request.account_id is not None or request.parent is not None
+    if one is not None and not is_given:
+        return Input(place, request, one.text, one.digest, one.links, True, ())
+    text = present(one.item.text if one is not None and request.text is None else request.text)
+    links = _links(request, one)
+    if one is None:
+        flags = list(_UNREADABLE if stored is None else _UNKNOWN)
+    else:
+        flags = []
+        if request.text is not None and request.text != one.item.text:
+            flags.append("text_given")
+        gives_fields = request.account_id is not None or request.parent is not None
+        if gives_fields and _fields(links) != _fields(one.links):
+            flags.append("fields_given")
+    return Input(place, request, text, digest(text) if text else None, links, one is not None, tuple(flags))
 
 
 def input_error(one: Input, has_row: bool, available: bool) -> LeadsError | None:
@@ -163,17 +192,8 @@ def store_unavailable() -> Unavailable:
     return Unavailable("The online feature store isn't responding.", remedy="Check that it is running, then try again.")
 
 
-def _text(request: ScoreRequest, item: ItemCreated | None) -> str | None:
-    """The text to score, as it was given or else stored."""
-    return item.text if request.text is None and item is not None else request.text
-
-
 def _bytes(text: str) -> int:
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
-
-
-def _gives_fields(request: ScoreRequest) -> bool:
-    return request.account_id is not None or request.parent is not None
 
 
 def _fields(links: Links | None) -> tuple[str | None, str | None]:
@@ -181,18 +201,19 @@ def _fields(links: Links | None) -> tuple[str | None, str | None]:
     return (links.account_id, links.parent_key) if links else (None, None)
 
 
-def _links(request: ScoreRequest, item: ItemCreated | None) -> Links | None:
+def _links(request: ScoreRequest, stored: Stored | None) -> Links | None:
     """The links that are known without the online store; None if none are.
 
     The event log is ahead of the online store, so an item that was just sent has its links only here.
     """
     if request.subject.type_id == ACCOUNT:
         return None
-    account_id = request.account_id or (item.account_id if item else None)
-    parent = request.parent or (item.parent.subject if item and item.parent else None)
+    account_id, parent_key = _fields(stored.links if stored else None)
     # A stored text's buckets are stored with its item, so only a new text is hashed here.
-    text = request.text if item is None or request.text != item.text else None
-    text_buckets = buckets(text) if text else (None, None)
-    if account_id is None and parent is None and text_buckets == (None, None):
-        return None
-    return Links(account_id, parent.key if parent else None, *text_buckets)
+    text = request.text if stored is None or request.text != stored.item.text else None
+    links = Links(
+        request.account_id or account_id,
+        request.parent.key if request.parent else parent_key,
+        *(buckets(text) if text else (None, None)),
+    )
+    return None if links == Links() else links

@@ -19,13 +19,22 @@ from leads.clock import Micros
 from leads.db import deadline
 from leads.db.items import StoredItems
 from leads.errors import Unavailable
-from leads.events import ItemCreated, Subject
+from leads.events import Subject
 from leads.policies import Policies
 from serving.lineup import LineupSource
 from serving.scoring.assemble import Explain
 from serving.scoring.group_scorer import GroupScorer
 from serving.scoring.groups import ScoringContext, Source, groups_by_version
-from serving.scoring.inputs import Input, ScoreRequest, TooMuchText, settle, stored_text, text_to_score
+from serving.scoring.inputs import (
+    Input,
+    ScoreRequest,
+    Stored,
+    TooMuchText,
+    settle,
+    stored_of,
+    stored_text,
+    text_to_score,
+)
 from serving.scoring.interfaces import FeatureReader, PredictionSink
 from serving.scoring.planning import HarmPlanner
 from serving.scoring.results import ScoringResult
@@ -52,7 +61,7 @@ class Scorer:
         sink: PredictionSink,
         trials: Trials | None = None,
     ) -> None:
-        self._items = StoredItems(engine)
+        self._items = StoredItems(engine, stored_of)
         self._policies = policies
         self._planner = HarmPlanner(policies)
         self._reader = reader
@@ -102,7 +111,7 @@ class Scorer:
         stages.mark("features")
         deadline.check()
         plan = self._planner.plan(inputs, fetched, lineup, available)
-        texts = TextColumn.of([one.text for one in inputs])
+        texts = TextColumn(tuple([one.text for one in inputs]), tuple([one.digest for one in inputs]))
         context = ScoringContext(lineup, as_of, source, fetched, texts, available)
         scorer = GroupScorer(context, explained, stages, self._text_cache, self._sink, self._trials)
         outcomes = [
@@ -119,7 +128,7 @@ class Scorer:
         groups = [group.assembled for group in scored]
         return ScoringResult(tuple(order), groups, errors, available and stored is not None, stored_bytes)
 
-    def _stored_items(self, requests: Sequence[ScoreRequest]) -> Mapping[Subject, ItemCreated] | None:
+    def _stored_items(self, requests: Sequence[ScoreRequest]) -> Mapping[Subject, Stored] | None:
         """The newest stored item of each subject; None if the database is down."""
         try:
             return self._items.of({request.subject for request in requests})

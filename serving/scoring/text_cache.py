@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
@@ -14,6 +12,7 @@ import numpy.typing as npt
 from features.catalogue import TEXT
 from features.evaluate.plan import text_counts
 from leads.db import deadline
+from leads.db.content.recent import Recent
 from leads.text import text_hash
 from models.version import ModelVersion
 
@@ -35,7 +34,7 @@ class TextColumn(NamedTuple):
 
     @staticmethod
     def of(texts: Sequence[str | None]) -> TextColumn:
-        return TextColumn(tuple(texts), tuple(None if text is None else _digest(text) for text in texts))
+        return TextColumn(tuple(texts), tuple([None if text is None else digest(text) for text in texts]))
 
     def pick(self, places: Sequence[int]) -> TextColumn:
         """The texts at these positions."""
@@ -49,13 +48,11 @@ class TextCache:
     `leads.db.deadline.OutOfTime`; what was computed by then stays cached.
 
     Args:
-        capacity: how many values to keep; the least recently used are dropped first.
+        capacity: how many values to keep at most, those used last.
     """
 
     def __init__(self, capacity: int = 100_000) -> None:
-        self._capacity = capacity
-        self._known: OrderedDict[tuple[str, bytes], Any] = OrderedDict()
-        self._lock = threading.Lock()
+        self._known: Recent[tuple[str, bytes | None], Any] = Recent(capacity // 2)
 
     def counts(self, texts: TextColumn) -> Floats:
         """(n, len(TEXT)) the catalogue's counts over each text; NaN without a text."""
@@ -71,11 +68,9 @@ class TextCache:
         """
         return np.array(self._of(version, texts, lambda new: compute(new).tolist(), float("nan")), np.float32)
 
-    def holds(self, text: str, versions: Sequence[str]) -> bool:
-        """Whether the text's hash, and its scores by all of these versions, are cached."""
-        digest = _digest(text)
-        with self._lock:
-            return all((kind, digest) in self._known for kind in (_HASHES, *versions))
+    def holds(self, name: bytes, versions: Sequence[str]) -> bool:
+        """Whether the hash of the text with this `digest`, and its scores by all of these versions, are cached."""
+        return None not in self._known.get_many([(kind, name) for kind in (_HASHES, *versions)])
 
     def hashes(self, texts: TextColumn) -> list[int]:
         """(n,) `leads.text.text_hash` of each text; 0 without a text."""
@@ -84,32 +79,20 @@ class TextCache:
     def _of(
         self, kind: str, texts: TextColumn, compute: Callable[[Sequence[str]], list[Any]], nothing: Any
     ) -> list[Any]:
-        known, new, found = self._known, dict[bytes, str](), []
-        with self._lock:
-            for text, digest in zip(texts.values, texts.digests, strict=True):
-                if text is None or digest is None:
-                    found.append(nothing)
-                    continue
-                key = (kind, digest)
-                value = known.get(key)
-                if value is None:
-                    new[digest] = text
-                else:
-                    known.move_to_end(key)
-                found.append(value)
-        if not new:
+        found = self._known.get_many([(kind, name) for name in texts.digests])
+        if None not in found:
             return found
+        columns = zip(texts.values, texts.digests, found, strict=True)
+        new = {name: text for text, name, value in columns if value is None and name and text is not None}
         computed: dict[bytes, Any] = {}
         for part in _slices(new):
             deadline.check()
             values = dict(zip(part, compute(list(part.values())), strict=True))
             computed |= values
-            with self._lock:
-                known.update({(kind, digest): value for digest, value in values.items()})
-                while len(known) > self._capacity:
-                    known.popitem(last=False)
+            for name, value in values.items():
+                self._known.put((kind, name), value)
         pairs = zip(found, texts.digests, strict=True)
-        return [computed[digest] if value is None and digest else value for value, digest in pairs]
+        return [(computed[name] if name else nothing) if value is None else value for value, name in pairs]
 
 
 def version_key(version: ModelVersion) -> str:
@@ -121,15 +104,16 @@ def _slices(texts: dict[bytes, str]) -> Iterator[dict[bytes, str]]:
     """The texts by digest, in slices of limited size; a text that is longer than the limit is a slice of its own."""
     part: dict[bytes, str] = {}
     size = 0
-    for digest, text in texts.items():
+    for name, text in texts.items():
         if part and (len(part) == _SLICE_TEXTS or size + len(text) > _SLICE_CHARS):
             yield part
             part, size = {}, 0
-        part[digest] = text
+        part[name] = text
         size += len(text)
     if part:
         yield part
 
 
-def _digest(text: str) -> bytes:
+def digest(text: str) -> bytes:
+    """Names a text, exactly as it is."""
     return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).digest()

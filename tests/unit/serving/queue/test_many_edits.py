@@ -91,7 +91,7 @@ def settled(engine: Engine) -> None:
 def test_reading_an_item_decodes_a_few_events_whatever_its_edits(any_engine: Engine, read: Counter[str]) -> None:
     now = NOW + clock.HOUR
     edit(any_engine, EDITS)
-    text = StoredItems(any_engine).of([SUBJECT])[SUBJECT].text
+    text = StoredItems(any_engine, lambda item: item).of([SUBJECT])[SUBJECT].text
     assert (text, read["events"]) == (f"free coins {EDITS - 1}", 1)
     offered(any_engine, now)
     shown = claimed(any_engine, now + 1).review.content

@@ -292,14 +292,14 @@ def test_the_text_cache_computes_once_and_forgets_the_oldest() -> None:
         asked.append(list(texts))
         return np.array([len(text) if text else np.nan for text in texts], np.float32)
 
-    cache = TextCache(capacity=2)
+    cache = TextCache(capacity=4)
     scores = cache.scores("spam:1", TextColumn.of(["aa", None, "b", "aa"]), compute)
     np.testing.assert_array_equal(scores, np.array([2, np.nan, 1, 2], np.float32))
     assert cache.scores("spam:1", TextColumn.of(["b", "aa"]), compute).tolist() == [1, 2]
     assert asked == [["aa", "b"]]
-    cache.scores("spam:2", TextColumn.of(["aa"]), compute)
-    cache.scores("spam:1", TextColumn.of(["aa", "b"]), compute)
-    assert asked[1:] == [["aa"], ["b"]]
+    cache.scores("spam:2", TextColumn.of(["aa", "b", "c", "d"]), compute)
+    cache.scores("spam:1", TextColumn.of(["aa"]), compute)
+    assert asked[1:] == [["aa", "b", "c", "d"], ["aa"]]
     # NaN, a version's score of an empty text, is cached too.
     for _ in range(2):
         assert np.isnan(cache.scores("spam:1", TextColumn.of([""]), compute)).all()
