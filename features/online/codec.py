@@ -41,10 +41,15 @@ def entity_key(join_key: str, value: str) -> bytes:
 
 def entity_keys(join_key: str, values: Iterable[str]) -> list[bytes]:
     """`entity_key` of each value."""
+    return [key_head(join_key, len(raw)) + raw for raw in map(str.encode, values)]
+
+
+@lru_cache(maxsize=4096)
+def key_head(join_key: str, size: int) -> bytes:
+    """What an entity key begins with, before a value of this size in bytes."""
     name = join_key.encode()
-    prefix = b"".join((_ONE, _STRING, struct.pack("<I", len(name)), name, _STRING))
-    length = struct.Struct("<I").pack
-    return [prefix + length(len(raw)) + raw for raw in map(str.encode, values)]
+    lengths = struct.pack("<I", len(name)), struct.pack("<I", size)
+    return b"".join((_ONE, _STRING, lengths[0], name, _STRING, lengths[1]))
 
 
 def bytes_value(packed: bytes) -> bytes:

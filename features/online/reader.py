@@ -21,7 +21,7 @@ from features.online.dense import as_stored, is_dense, with_links
 from features.online.last_links import Last, last_links
 from features.online.stores import Store, open_online_store
 from features.rows import LinkValues, Parts, join, links_of_rows, missing_parts, split
-from leads.events import Subject
+from leads.events import ACCOUNT, Subject
 from leads.settings import Settings
 
 _NOTHING = Last()
@@ -68,7 +68,10 @@ class OnlineReader:
         trips = _RoundTrips(self._store, len(subjects))
         keys = [subject.key for subject in subjects]
         given = known or (None,) * len(subjects)
-        known = [_merged(links_of(subject, None), better) for subject, better in zip(subjects, given, strict=True)]
+        known = [
+            _merged(links_of(subject, None), better) if subject.type_id == ACCOUNT else better or _NOTHING.links
+            for subject, better in zip(subjects, given, strict=True)
+        ]
         last = [one or _NOTHING for one in self._last.get_many(keys)]
         links = [_merged(one.links, better) for one, better in zip(last, known, strict=True)]
         trips.request("item", keys)

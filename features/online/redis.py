@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from functools import cache
+from functools import cache, lru_cache
 from itertools import chain
 from typing import Any
 
 from features.feast.online_config import PROJECT
 from features.layout import JOIN_KEYS
-from features.online.codec import Values, Wanted, entity_keys
+from features.online.codec import Values, Wanted, key_head
 from features.online.redis_connections import RedisConnections
 
 _VALUES = {bytes, type(None)}
@@ -61,13 +61,17 @@ def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Values]]:
 
 def _commands(wanted: Wanted) -> bytes:
     """`HMGET <entity> <field> …` for each entity, in Redis's protocol."""
-    view = wanted.layout.view
-    project, names = PROJECT.encode(), field_names(view, wanted.features)
-    head = b"*%d\r\n$5\r\nHMGET\r\n" % (2 + len(names))
-    tail = project + b"\r\n" + b"".join(b"$4\r\n" + name + b"\r\n" for name in names)
-    extra = len(project)
-    keys = entity_keys(JOIN_KEYS[view], wanted.keys)
-    return b"".join([b"%b$%d\r\n%b%b" % (head, len(key) + extra, key, tail) for key in keys])
+    view, names = wanted.layout.view, field_names(wanted.layout.view, wanted.features)
+    tail = PROJECT.encode() + b"\r\n" + b"".join(b"$4\r\n" + name + b"\r\n" for name in names)
+    raw = map(str.encode, wanted.keys)
+    return b"".join([part for key in raw for part in (_command_head(view, len(names), len(key)), key, tail)])
+
+
+@lru_cache(maxsize=4096)
+def _command_head(view: str, fields: int, size: int) -> bytes:
+    """What a command begins with, before a key of this size in bytes."""
+    head = key_head(JOIN_KEYS[view], size)
+    return b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b" % (2 + fields, len(head) + size + len(PROJECT), head)
 
 
 @cache
