@@ -8,9 +8,9 @@ from typing import Literal
 
 import numpy as np
 
-from features.layout import ROLES
+from features.layout import ROLES, Instants
 from leads import clock
-from leads.clock import SECOND, Micros
+from leads.clock import Micros
 from leads.predictions.batch import PredictionBatch
 from leads_client.fields import Tier
 from models.scores import Scores
@@ -23,6 +23,7 @@ Explain = Literal["nothing", "leads", "all"]
 # Contributions take about a millisecond a row, so "all" explains at most this many rows per harm: the highest scores.
 MAX_EXPLAINED = 100
 _ACCOUNT_ROW = tuple(ROLES).index("account")
+_NEVER = np.iinfo(np.int64).max
 
 
 def assemble_scores(group: VersionGroup, scores: Scores, too_old: np.ndarray, explained: Explain) -> GroupScores:
@@ -36,7 +37,7 @@ def assemble_scores(group: VersionGroup, scores: Scores, too_old: np.ndarray, ex
     tiers = [group.version.tier(score) for score in values]
     reasons = _reasons(group, scores, tiers, explained)
     unexplained = {n for n in range(len(values)) if n not in reasons} if explained == "all" else set()
-    row_at: list[list[Micros]] = group.row_at.tolist()
+    row_at = group.row_at
     return GroupScores(
         group=group,
         scores=values,
@@ -87,9 +88,7 @@ def _reasons(group: VersionGroup, scores: Scores, tiers: list[Tier], explained: 
     return {n: explain(names, scores.vector[n], part, margins[n]) for n, part in zip(chosen, parts, strict=True)}
 
 
-def _flags(
-    group: VersionGroup, row_at: list[list[Micros]], too_old: np.ndarray, unexplained: set[int]
-) -> list[tuple[str, ...]]:
+def _flags(group: VersionGroup, row_at: Instants, too_old: np.ndarray, unexplained: set[int]) -> list[tuple[str, ...]]:
     """The flags of each input: those it came with, and those found while scoring."""
     found: dict[int, list[str]] = {}
 
@@ -100,21 +99,21 @@ def _flags(
     if not group.context.available:
         flag(range(len(group.inputs)), "features_unavailable")
     else:
-        flag([n for n, row in enumerate(row_at) if not row[_ACCOUNT_ROW]], "account_unknown")
-    flag([n for n, old in enumerate(too_old.tolist()) if old], "features_old")
+        flag((row_at[:, _ACCOUNT_ROW] == 0).nonzero()[0].tolist(), "account_unknown")
+    flag(too_old.nonzero()[0].tolist(), "features_old")
     if group.version.uses_text:
         flag([n for n, one in enumerate(group.inputs) if one.text is None], "text_missing")
     flag(sorted(unexplained), "not_explained")
     return [(*one.flags, *found[n]) if n in found else one.flags for n, one in enumerate(group.inputs)]
 
 
-def _ages_s(row_at: list[list[Micros]], as_of: Micros) -> list[float | None]:
-    """Seconds since the oldest row became visible. Plain Python is faster than NumPy for a few rows."""
-    found: list[float | None] = []
-    for row in row_at:
-        oldest = min(filter(None, row), default=None)
-        found.append(None if oldest is None else round(max(as_of - oldest, 0) / SECOND, 3))
-    return found
+def _ages_s(row_at: Instants, as_of: Micros) -> list[float | None]:
+    """Seconds since the oldest row became visible."""
+    oldest = np.minimum.reduce(row_at, axis=1, where=row_at > 0, initial=_NEVER)
+    # In ms, rounded.
+    thousandths = ((as_of - oldest + 500) // 1_000).tolist()
+    ages = zip(thousandths, oldest.tolist(), strict=True)
+    return [None if at == _NEVER else max(age, 0) / 1_000 for age, at in ages]
 
 
 def _prediction_ids(group: VersionGroup, scores: Scores) -> list[str]:
