@@ -1,10 +1,11 @@
 """How costs grow with the size of the data: 12.5 million events, ten million items, a million leads and labels.
 
-Run: python -m benchmarks.scale [--quick] [--json PATH] [--chart PATH] [--write-docs] [--from PATH]
+Run: python -m benchmarks.scale [--quick] [--only PART …] [--json PATH] [--chart PATH] [--write-docs] [--from PATH …]
 
 Each part fills stores of growing sizes, measures the same work on each, and fits cost ∝ size^exponent. A run takes up
 to an hour on two idle cores, with `--quick` up to five minutes. `--write-docs` writes docs/scale.md and its chart.
-`--from` doesn't measure, and takes the measures that an earlier run wrote with `--json`.
+`--from` doesn't measure, and takes the measures that earlier runs wrote with `--json`. So the parts can also be
+measured one by one, with `--only`, and put together afterwards.
 """
 
 from __future__ import annotations
@@ -36,12 +37,12 @@ def main() -> int:
     options = _options()
     forget_settings("CORPORA")
     report = Report("Growth", options.json)
-    if options.earlier is not None:
-        report.add(read_json(options.earlier))
+    if options.earlier:
+        report.add(list({measure.name: measure for path in options.earlier for measure in read_json(path)}.values()))
     else:
         with known_warnings_ignored():
-            for name, work in PARTS.items():
-                report.part(name, lambda work=work: work(options.quick))  # type: ignore[misc]
+            for name in options.only or PARTS:
+                report.part(name, lambda work=PARTS[name]: work(options.quick))  # type: ignore[misc]
     if options.write_docs and any(measure.value is None for measure in report.measures):
         console.print("docs/scale.md is left as it is, because a part failed.")
     elif options.write_docs:
@@ -55,7 +56,11 @@ def _options() -> argparse.Namespace:
     takes = parser(__doc__ or "")
     takes.add_argument("--chart", type=Path, metavar="PATH", help="draw a chart (default with --write-docs: the docs')")
     takes.add_argument("--write-docs", action="store_true", help="write docs/scale.md")
-    takes.add_argument("--from", type=Path, dest="earlier", metavar="PATH", help="use the measures of an earlier run")
+    parts = f"measure these parts: {', '.join(PARTS)}"
+    takes.add_argument("--only", nargs="+", choices=PARTS, metavar="PART", help=parts)
+    takes.add_argument(
+        "--from", type=Path, nargs="+", dest="earlier", metavar="PATH", help="use the measures of earlier runs"
+    )
     options = takes.parse_args()
     if options.write_docs and options.chart is None:
         options.chart = page.CHART
