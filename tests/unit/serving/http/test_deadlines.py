@@ -46,11 +46,25 @@ def locked(engine: Engine) -> Iterator[None]:
 
 
 @pytest.fixture
-def client(runtime: Runtime, portal: BlockingPortal) -> Http:
+def key(runtime: Runtime) -> str:
+    return keys.create(runtime.engine, "x", ["admin"], reviewer="ann").text
+
+
+def client_of(runtime: Runtime, portal: BlockingPortal, key: str, timeout_s: float) -> Http:
     app = Starlette(routes=[Mount("/v1", create_app(lambda: runtime))])
-    stack = ApiMiddleware(app, lambda: runtime, timeout_s=DEADLINE_S)
-    key = keys.create(runtime.engine, "x", ["admin"], reviewer="ann").text
-    return Http(stack, portal, headers={"x-api-key": key})
+    return Http(ApiMiddleware(app, lambda: runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
+
+
+@pytest.fixture
+def client(runtime: Runtime, portal: BlockingPortal, key: str) -> Http:
+    """For requests that are to run out of time."""
+    return client_of(runtime, portal, key, DEADLINE_S)
+
+
+@pytest.fixture
+def patient(runtime: Runtime, portal: BlockingPortal, key: str) -> Http:
+    """For requests that must not, however busy the machine is."""
+    return client_of(runtime, portal, key, 60.0)
 
 
 def items(n: int) -> dict[str, object]:
@@ -67,18 +81,18 @@ def in_parallel(calls: list[Callable[[], httpx.Response]]) -> list[httpx.Respons
     return answers
 
 
-def test_what_got_503_is_not_committed_later(client: Http, runtime: Runtime) -> None:
+def test_what_got_503_is_not_committed_later(client: Http, patient: Http, runtime: Runtime) -> None:
     with locked(runtime.engine):
         calls = [lambda n=n: client.post("/v1/items", json=items(n)) for n in range(12)]
         answers = in_parallel(calls)  # type: ignore[arg-type]
     assert {answer.status_code for answer in answers} == {503}
     assert all(int(answer.headers["retry-after"]) >= 1 for answer in answers)
     # The lock is free again: whatever was still waiting would be written now.
-    assert client.post("/v1/items", json=items(99)).status_code == 202
+    assert patient.post("/v1/items", json=items(99)).status_code == 202
     assert [logged.event.id for logged in event_log.read(runtime.engine, 0)] == ["e99"]
 
 
-def test_a_claim_that_got_503_leases_nothing(client: Http, runtime: Runtime) -> None:
+def test_a_claim_that_got_503_leases_nothing(client: Http, patient: Http, runtime: Runtime) -> None:
     now = clock.now()
     one = Offer(Subject("comment", "c1"), "spam", 0.9, "review", "1", "p", (), 3.0, 1.0, now)
     with runtime.engine.begin() as connection:
@@ -87,17 +101,17 @@ def test_a_claim_that_got_503_leases_nothing(client: Http, runtime: Runtime) -> 
         assert client.post("/v1/leads/claim", json={}).status_code == 503
     with reading(runtime.engine) as connection:
         assert connection.execute(sa.select(leads.c.state)).scalars().all() == ["open"]
-    assert len(client.post("/v1/leads/claim", json={}).json()["leads"]) == 1
+    assert len(patient.post("/v1/leads/claim", json={}).json()["leads"]) == 1
 
 
-def test_writers_that_wait_do_not_stop_scoring_or_new_keys(client: Http, runtime: Runtime) -> None:
+def test_writers_that_wait_do_not_stop_scoring_or_new_keys(client: Http, patient: Http, runtime: Runtime) -> None:
     other = keys.create(runtime.engine, "new", ["score"]).text
     done = threading.Event()
     seen: list[int] = []
 
     def score() -> None:
         body = {"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": "hello"}}], "harms": ["spam"]}
-        seen.append(client.post("/v1/score", json=body, headers={"x-api-key": other}).status_code)
+        seen.append(patient.post("/v1/score", json=body, headers={"x-api-key": other}).status_code)
         done.set()
 
     with locked(runtime.engine):
