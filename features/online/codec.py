@@ -48,8 +48,7 @@ def entity_keys(join_key: str, values: Iterable[str]) -> list[bytes]:
 def key_head(join_key: str, size: int) -> bytes:
     """What an entity key begins with, before a value of this size in bytes."""
     name = join_key.encode()
-    lengths = struct.pack("<I", len(name)), struct.pack("<I", size)
-    return b"".join((_ONE, _STRING, lengths[0], name, _STRING, lengths[1]))
+    return b"".join((_ONE, _STRING, struct.pack("<I", len(name)), name, _STRING, struct.pack("<I", size)))
 
 
 def bytes_value(packed: bytes) -> bytes:
@@ -67,7 +66,6 @@ def row_in(layout: Layout, raw: bytes | None) -> bytes | None:
     return raw[len(_before(len(raw))) :] if raw and rows_in(layout, [raw]) != [None] else None
 
 
-@lru_cache(maxsize=1 << 14)
 def _before(size: int) -> bytes:
     """What comes before the bytes in a serialised `Value` of bytes that takes `size` bytes in all.
 
