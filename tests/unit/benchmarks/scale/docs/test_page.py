@@ -56,6 +56,7 @@ def test_the_docs_page_has_the_markers() -> None:
         assert text.count(begin) == text.count(end) == 1
 
 
+@pytest.mark.slow
 def test_the_same_measures_give_the_same_chart(tmp_path: Path) -> None:
     drawn = []
     for name in ("a.svg", "b.svg"):
