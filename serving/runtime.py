@@ -26,7 +26,7 @@ from serving.http.access.key_cache import KeyCache
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
-from serving.scoring.inputs import TooMuchText
+from serving.scoring.inputs import NO_LIMITS, Limits, TooMuchText, WouldWait
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.served import ServedMark
@@ -108,7 +108,7 @@ class Runtime:
     async def score(
         self,
         rows: int,
-        work: Callable[[int | None], R],
+        work: Callable[[Limits], R],
         before_large: Callable[[int], None] = lambda stored_bytes: None,
     ) -> R:
         """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread.
@@ -117,8 +117,8 @@ class Runtime:
         example by the request's time limit, the work stops at its next step.
 
         Args:
-            work: takes how much new text it may score, None for any amount. Raises TooMuchText if there is more, and
-                OutOfTime once the request's deadline has passed.
+            work: raises TooMuchText or WouldWait if it would exceed its limits, and OutOfTime once the request's
+                deadline has passed.
             before_large: called before work on a lot of text, with the bytes of stored text. May raise to prevent it.
 
         Raises:
@@ -131,23 +131,25 @@ class Runtime:
             # A sentence encoder takes many times longer than everything else.
             if rows <= _MAX_INLINE_ROWS and not encodes and self._reads_inline:
                 try:
-                    return work(_MAX_INLINE_TEXT)
+                    return work(Limits(_MAX_INLINE_TEXT, waits=False))
+                except WouldWait:
+                    pass
                 except TooMuchText as found:
                     text, stored_bytes = found.size, found.stored_bytes
             if text <= most:
                 try:
-                    return await _stoppable(self.threads.scores, partial(work, most))
+                    return await _stoppable(self.threads.scores, partial(work, Limits(most)))
                 except TooMuchText as found:
                     stored_bytes = found.stored_bytes
             before_large(stored_bytes)
-            return await _stoppable(self.threads.large_scores, partial(work, None))
+            return await _stoppable(self.threads.large_scores, partial(work, NO_LIMITS))
         except deadline.OutOfTime:
             raise Unavailable("Scoring took too long.", remedy="Send fewer subjects at once, or try again.") from None
 
     @property
     def _reads_inline(self) -> bool:
         """Whether reading stored texts and rows takes so little time that the event loop can wait for it."""
-        return self.engine.dialect.name == "sqlite" and self.reader.reads_inline
+        return self.scorer.prompt and self.reader.reads_inline
 
     def close(self) -> None:
         """Stop the background threads and write pending predictions."""

@@ -19,8 +19,8 @@ from sqlalchemy.engine import Connection, Engine
 
 from leads.clock import Micros
 from leads.content import Content, ref_of
-from leads.db.content.held import HeldEvent, held_before, held_now, held_offsets
-from leads.db.content.kept import KeptConnections
+from leads.db.content.held import HeldEvent, asked_offsets, held_before, held_now, held_offsets, read_offsets
+from leads.db.content.kept import Asked, KeptConnections
 from leads.db.content.recent import Recent
 from leads.db.subject_events import Execute, raw_events_on
 from leads.db.tables import events
@@ -70,7 +70,7 @@ def current_items(connection: Connection, subjects: Iterable[Subject]) -> dict[S
 class StoredItems(Generic[V]):
     """`current_items` for scoring: gives what is made of each item. Thread-safe.
 
-    Each thread keeps a connection: a read-only one of the driver with SQLite, one of the engine with other databases.
+    Connections stay open: with SQLite, a read-only one of the driver for each thread; otherwise, some of the engine's.
     What was used last stays in memory: for that, the database is only asked which version a subject holds now.
 
     Args:
@@ -83,6 +83,33 @@ class StoredItems(Generic[V]):
         self._local = threading.local()
         self._kept = KeptConnections(engine) if self._path is None else None
         self._recent: Recent[Subject, tuple[int, int, V]] = Recent(_RECENT_CHARS, itemgetter(1))
+
+    @property
+    def prompt(self) -> bool:
+        """Whether the database answers so soon that an event loop can wait for what is in memory."""
+        return self._kept is None or self._kept.prompt
+
+    @property
+    def is_file(self) -> bool:
+        """Whether the database is a file, which is read without waiting for a server."""
+        return self._kept is None
+
+    def ask(self, subjects: Iterable[Subject]) -> AskedItems[V] | None:
+        """Ask whether what is in memory of the subjects is current, and do other work until the answer is there.
+
+        Returns None if not all of them are in memory, or if the database isn't a server that has answered promptly.
+        """
+        if self._kept is None or not self._kept.prompt:
+            return None
+        asked = list(dict.fromkeys(subjects))
+        recent = [one for one in self._recent.get_many(asked) if one is not None]
+        if not asked or len(recent) < len(asked):
+            return None
+        statement = self._kept.ask(*asked_offsets(asked))
+        if statement is None:
+            return None
+        remembered = {subject: made for subject, (_, _, made) in zip(asked, recent, strict=True)}
+        return AskedItems(statement, remembered, [offset for offset, _, _ in recent])
 
     def of(self, subjects: Iterable[Subject]) -> dict[Subject, V]:
         """What is made of what the subjects hold now; unknown subjects are absent.
@@ -129,6 +156,31 @@ class StoredItems(Generic[V]):
             connection = sqlite3.connect(address, uri=True, timeout=_TIMEOUT_S, isolation_level=None)
             self._local.connection = connection
         return connection
+
+
+class AskedItems(Generic[V]):
+    """What is in memory of the subjects, while the database is asked whether it is current. A context manager.
+
+    Args:
+        remembered: what was made of what each subject held.
+        offsets: of the events with that, in the same order.
+    """
+
+    def __init__(self, statement: Asked, remembered: dict[Subject, V], offsets: Sequence[int]) -> None:
+        self.remembered = remembered
+        self._statement = statement
+        self._offsets = offsets
+
+    def confirmed(self) -> bool:
+        """Whether all of it is current; False also if the database doesn't answer promptly. To be asked once."""
+        rows = self._statement.rows()
+        return rows is not None and read_offsets(rows, len(self._offsets)) == self._offsets
+
+    def __enter__(self) -> AskedItems[V]:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self._statement.finish()
 
 
 def current_contents(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, Content]:

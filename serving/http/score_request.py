@@ -17,7 +17,7 @@ from serving.http.problems import Detail
 from serving.observe import request_notes
 from serving.runtime import Runtime
 from serving.scoring.assemble import Explain
-from serving.scoring.inputs import ScoreRequest
+from serving.scoring.inputs import NO_LIMITS, Limits, ScoreRequest
 from serving.scoring.reasons import Explained
 from serving.scoring.results import GroupScores, ScoringResult
 from serving.scoring.stages import Stages
@@ -70,15 +70,16 @@ async def score(runtime: Runtime, key: ApiKey, body: ScoringRequest, body_bytes:
 
 
 def score_blocking(
-    runtime: Runtime, key: ApiKey, body: ScoringRequest, stages: Stages, max_text: int | None = None
+    runtime: Runtime, key: ApiKey, body: ScoringRequest, stages: Stages, limits: Limits = NO_LIMITS
 ) -> Scored:
     """Score the subjects of a request, as of now. Blocks.
 
     Args:
-        max_text: see `Scorer.score`.
+        limits: see `Scorer.score`.
 
     Raises:
-        TooMuchText: there is more text than `max_text`.
+        TooMuchText: there is more text than the limit.
+        WouldWait: it may not wait for the database, but would have to.
         OutOfTime: the request's deadline has passed.
         NotFound: policies.yaml doesn't define one of the harms.
         AccessDenied: the key lacks the scope or is limited to other harms.
@@ -90,7 +91,7 @@ def score_blocking(
     valid = [(i, subject) for i, subject in enumerate(body.subjects) if isinstance(subject, SubjectIn)]
     requests = [_request(subject, body.harms, key.harms) for _, subject in valid]
     explained: Explain = "all" if body.reasons else "nothing"
-    scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages, max_text=max_text)
+    scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages, limits=limits)
     runtime.metrics.count_scores(scored)
     _note(body, scored, stages)
     places = [i for i, _ in valid]

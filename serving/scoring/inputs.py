@@ -34,6 +34,25 @@ class TooMuchText(Exception):
         self.size, self.stored_bytes = size, stored_bytes
 
 
+class WouldWait(Exception):
+    """The database must be asked for something, and the caller can't wait. Nothing has been computed yet."""
+
+
+class Limits(NamedTuple):
+    """What a scoring call may do.
+
+    Args:
+        text: how much new text it may score, in bytes × harms; None for any amount.
+        waits: whether it may wait for the database. If not, only what is in memory is scored, and what a file holds.
+    """
+
+    text: int | None = None
+    waits: bool = True
+
+
+NO_LIMITS = Limits()
+
+
 class ScoreRequest(msgspec.Struct, frozen=True):
     """One subject to score. Fields that are None are looked up.
 

@@ -7,7 +7,8 @@ two steps once the request's deadline has passed; then nothing has been recorded
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy.engine import Engine
@@ -21,15 +22,18 @@ from leads.db.items import StoredItems
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.policies import Policies
-from serving.lineup import LineupSource
+from serving.lineup import Lineup, LineupSource
 from serving.scoring.assemble import Explain
 from serving.scoring.group_scorer import GroupScorer
 from serving.scoring.groups import ScoringContext, Source, groups_by_version
 from serving.scoring.inputs import (
+    NO_LIMITS,
     Input,
+    Limits,
     ScoreRequest,
     Stored,
     TooMuchText,
+    WouldWait,
     settle,
     stored_of,
     stored_text,
@@ -41,6 +45,20 @@ from serving.scoring.results import ScoringResult
 from serving.scoring.stages import Stages
 from serving.scoring.text_cache import TextCache, TextColumn
 from serving.trials.trials import Trials
+
+
+class _Read(NamedTuple):
+    """What is stored about n subjects.
+
+    Args:
+        stored: their items; None if the database is down.
+        available: whether the online store responded. If not, every row is missing.
+    """
+
+    stored: Mapping[Subject, Stored] | None
+    inputs: Sequence[Input]
+    fetched: Fetched
+    available: bool
 
 
 class Scorer:
@@ -70,6 +88,11 @@ class Scorer:
         self._trials = trials
         self._text_cache = TextCache()
 
+    @property
+    def prompt(self) -> bool:
+        """Whether the database answers so soon that an event loop can wait for what is in memory of items."""
+        return self._items.prompt
+
     def score(
         self,
         requests: Sequence[ScoreRequest],
@@ -78,7 +101,7 @@ class Scorer:
         *,
         explained: Explain = "nothing",
         stages: Stages | None = None,
-        max_text: int | None = None,
+        limits: Limits = NO_LIMITS,
     ) -> ScoringResult:
         """Score each request under its harms, with features as of one instant.
 
@@ -89,26 +112,16 @@ class Scorer:
             as_of: µs since epoch.
             explained: which scores get reasons: none, those that make leads, or all up to a limit per harm.
             stages: the call's stopwatch, to be marked.
-            max_text: how much new text to score at most, in bytes × harms; None for any amount.
 
         Raises:
             NotFound: a request names a harm that policies.yaml doesn't declare.
-            TooMuchText: there is more text than `max_text`.
+            TooMuchText: there is more text than the limit.
+            WouldWait: the call may not wait for the database, but would have to.
             OutOfTime: the request's deadline has passed. Nothing was recorded.
         """
         lineup = self._lineups.lineup()
         stages = stages or Stages()
-        stored = self._stored_items(requests)
-        stored_bytes = stored_text(requests, stored)
-        if max_text is not None:
-            size = text_to_score(requests, stored, lineup, self._text_cache, max_text)
-            if size > max_text:
-                raise TooMuchText(size, stored_bytes)
-        inputs = [settle(i, request, stored) for i, request in enumerate(requests)]
-        stages.mark("lookup")
-        deadline.check()
-        fetched, available = self._fetch(inputs)
-        stages.mark("features")
+        stored, inputs, fetched, available = self._read(requests, lineup, limits, stages)
         deadline.check()
         plan = self._planner.plan(inputs, fetched, lineup, available)
         texts = TextColumn(tuple([one.text for one in inputs]), tuple([one.digest for one in inputs]))
@@ -126,12 +139,52 @@ class Scorer:
         order = {harm: i for i, harm in enumerate(self._policies.harms)}
         errors.sort(key=lambda x: (x.index, order.get(x.harm or "", -1)))
         groups = [group.assembled for group in scored]
-        return ScoringResult(tuple(order), groups, errors, available and stored is not None, stored_bytes)
+        return ScoringResult(
+            tuple(order), groups, errors, available and stored is not None, stored_text(requests, stored)
+        )
 
-    def _stored_items(self, requests: Sequence[ScoreRequest]) -> Mapping[Subject, Stored] | None:
+    def _read(self, requests: Sequence[ScoreRequest], lineup: Lineup, limits: Limits, stages: Stages) -> _Read:
+        """What is stored about the requests' subjects: their items first, because these name the rows.
+
+        Items that are in memory name them at once. Then both stores are asked at the same time, and everything is read
+        again if the items turn out to have changed.
+        """
+        subjects = {request.subject for request in requests}
+        asked = self._items.ask(subjects)
+        if asked is not None:
+            with asked:
+                read = self._read_rows(requests, asked.remembered, lineup, limits, stages)
+                is_current = asked.confirmed()
+                stages.mark("lookup")
+            if is_current:
+                return read
+        if not limits.waits and not self._items.is_file:
+            raise WouldWait
+        return self._read_rows(requests, self._stored_items(subjects), lineup, limits, stages)
+
+    def _read_rows(
+        self,
+        requests: Sequence[ScoreRequest],
+        stored: Mapping[Subject, Stored] | None,
+        lineup: Lineup,
+        limits: Limits,
+        stages: Stages,
+    ) -> _Read:
+        if limits.text is not None:
+            size = text_to_score(requests, stored, lineup, self._text_cache, limits.text)
+            if size > limits.text:
+                raise TooMuchText(size, stored_text(requests, stored))
+        inputs = [settle(i, request, stored) for i, request in enumerate(requests)]
+        stages.mark("lookup")
+        deadline.check()
+        fetched, available = self._fetch(inputs)
+        stages.mark("features")
+        return _Read(stored, inputs, fetched, available)
+
+    def _stored_items(self, subjects: Collection[Subject]) -> Mapping[Subject, Stored] | None:
         """The newest stored item of each subject; None if the database is down."""
         try:
-            return self._items.of({request.subject for request in requests})
+            return self._items.of(subjects)
         except Unavailable:
             return None
 

@@ -12,6 +12,7 @@ from itertools import chain
 from typing import Any
 
 from leads.clock import Micros
+from leads.db.content.libpq import Row
 from leads.db.subject_events import Execute
 from leads.events import Subject
 
@@ -37,6 +38,21 @@ def held_offsets(execute: Execute, dialect: str, subjects: Sequence[Subject]) ->
         chunk = subjects[start : start + _PER_QUERY]
         for i, offset in execute(_select_offsets(dialect, len(chunk)), _parameters(dialect, chunk)):
             found[start + i] = offset
+    return found
+
+
+def asked_offsets(subjects: Sequence[Subject]) -> tuple[str, Sequence[Any]]:
+    """A statement for `KeptConnections.ask`, with its parameters: its rows are what `read_offsets` reads."""
+    statement = _select_offsets("postgresql", len(subjects))
+    return _numbered(statement), _parameters("postgresql", subjects)
+
+
+def read_offsets(rows: Iterable[Row], n: int) -> list[int | None]:
+    """What `held_offsets` returns for n subjects, from the rows of `asked_offsets`."""
+    found: list[int | None] = [None] * n
+    for i, offset in rows:
+        if i is not None and offset is not None:
+            found[int(i)] = int(offset)
     return found
 
 
@@ -107,6 +123,13 @@ def _select_offsets(dialect: str, rows: int) -> str:
         # If an older release appended events, the table doesn't cover them yet.
         'FROM asked WHERE (SELECT h.item_versions_to >= h."offset" FROM log_head h)'
     )
+
+
+@lru_cache(maxsize=128)
+def _numbered(statement: str) -> str:
+    """The statement with parameters $1, $2, … instead of %s."""
+    first, *others = statement.split("%s")
+    return first + "".join(f"${i}{part}" for i, part in enumerate(others, start=1))
 
 
 def _marks(dialect: str, names: Sequence[str]) -> str:

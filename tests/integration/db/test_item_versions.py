@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 
 import pytest
@@ -14,11 +14,13 @@ from leads.clock import Micros
 from leads.content import Content, newest, ref_of
 from leads.db import event_log
 from leads.db.content import filling, upkeep
-from leads.db.engine import reading
+from leads.db.content import kept as kept_connections
+from leads.db.engine import open_engine, reading
 from leads.db.items import StoredItems, contents, current_contents, current_items, judged_contents, named_contents
 from leads.db.tables import item_versions, log_head
 from leads.errors import Conflict
 from leads.events import ContentRef, DecisionMade, Event, ItemCreated, LoggedEvent, Played, Subject, SubjectRef
+from leads.settings import load_settings
 
 AT = 1_780_000_000_000_000
 SUBJECTS = [Subject("comment", "c1"), Subject("comment", "c2"), Subject("track", "c1"), Subject("comment", "never")]
@@ -75,6 +77,7 @@ def check(engine: Engine, *kept: StoredItems[ItemCreated]) -> None:
         assert current_items(connection, SUBJECTS) == items
         for reader in (StoredItems(engine, lambda item: item), *kept):
             assert reader.of(SUBJECTS) == items
+            confirm(reader, items)
         log = event_log.read(engine, 0)
         for subject in SUBJECTS:
             its = versions.get(subject, [])
@@ -84,6 +87,14 @@ def check(engine: Engine, *kept: StoredItems[ItemCreated]) -> None:
             }
             names = {(subject, one.ref): one for one in its}
             assert named_contents(connection, names) == names
+
+
+def confirm(reader: StoredItems[ItemCreated], items: Mapping[Subject, ItemCreated]) -> None:
+    """What is in memory is confirmed only if it is current."""
+    asked = reader.ask(items)
+    if asked is not None:
+        with asked:
+            assert not asked.confirmed() or asked.remembered == items
 
 
 def covered(engine: Engine) -> tuple[int, int]:
@@ -97,6 +108,7 @@ def test_readers_follow_the_rule_whoever_appends(
     any_engine: Engine, seed: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(upkeep, "_PER_APPEND", 3)
+    monkeypatch.setattr(kept_connections, "_PROMPT_AFTER", 1)
     history = History(any_engine, seed)
     behind = 0
     kept = StoredItems(any_engine, lambda item: item)
@@ -183,3 +195,52 @@ def test_a_name_must_have_the_offset_and_the_hash_of_one_version(any_engine: Eng
         assert named_contents(connection, [(one, ref) for ref in forged]) == {}
         found = named_contents(connection, [(one, held[one]), (one, forged[0])])
         assert [type(content) for content in found.values()] == [Content]
+
+
+def edit(engine: Engine, subject: Subject, text: str, n: int) -> None:
+    body = ItemCreated(SubjectRef(subject.type_id, subject.id), account_id="a1", text=text)
+    with engine.begin() as connection:
+        event_log.append(connection, "test", [Event(f"{subject.key}{n}", AT + n, body)], clock_=lambda: AT + n)
+
+
+@pytest.fixture
+def postgresql(migrated_postgresql_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Engine]:
+    home = tmp_path_factory.mktemp("home")
+    opened = open_engine(load_settings(home=home, corpora="", database_url=migrated_postgresql_url), timeout_s=30)
+    yield opened
+    opened.dispose()
+
+
+def test_a_prompt_server_is_asked_whether_what_is_in_memory_is_current(postgresql: Engine) -> None:
+    items = StoredItems(postgresql, lambda item: item.text)
+    first, other = SUBJECTS[:2]
+    edit(postgresql, first, "one", 1)
+    edit(postgresql, other, "other", 1)
+    assert items.ask([first]) is None
+    while not items.prompt:
+        items.of([first])
+    assert items.ask([]) is None
+    assert items.ask([first, other]) is None
+    for asked_for in ([first], [first, other], [other, first]):
+        assert items.of(asked_for)
+        asked = items.ask(asked_for)
+        assert asked is not None
+        with asked:
+            assert asked.remembered == items.of(asked_for)
+            assert asked.confirmed()
+    edit(postgresql, first, "two", 2)
+    for asked_for in ([first], [other, first]):
+        asked = items.ask(asked_for)
+        assert asked is not None
+        with asked:
+            assert not asked.confirmed()
+    assert items.of([first, other]) == {first: "two", other: "other"}
+    asked = items.ask([first])
+    assert asked is not None
+    with asked:
+        pass
+    again = items.ask([first])
+    assert again is not None
+    with again:
+        assert again.confirmed()
+        assert again.remembered == {first: "two"}

@@ -25,6 +25,7 @@ from serving.http.middleware import ApiMiddleware
 from serving.http.rate_limits import RateLimits
 from serving.http.routes import create_app
 from serving.runtime import Runtime
+from serving.scoring.inputs import Limits
 from serving.scoring.planning import HarmPlanner
 from tests.support.serving.world import BENIGN_TEXT, Http, make_stack
 
@@ -127,7 +128,7 @@ def test_a_request_that_takes_too_long_is_503_and_stops(
 def test_a_cancelled_requests_thread_ends_and_counts_until_then(runtime: Runtime, portal: BlockingPortal) -> None:
     begun, checks, ended = threading.Event(), threading.Event(), threading.Event()
 
-    def work(max_text: int | None) -> None:
+    def work(_: Limits) -> None:
         begun.set()
         try:
             assert checks.wait(60)
@@ -179,7 +180,7 @@ def test_work_that_still_waits_for_a_thread_never_begins_after_it_was_cancelled(
 
 
 def test_scoring_past_the_deadline_is_unavailable(runtime: Runtime, portal: BlockingPortal) -> None:
-    def late(max_text: int | None) -> None:
+    def late(_: Limits) -> None:
         raise deadline.OutOfTime
 
     async def scored() -> None:
