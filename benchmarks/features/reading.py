@@ -56,8 +56,8 @@ def reading(settings: Settings, name: str, quick: bool) -> list[Measure]:
 
 
 def _ours(store: Store, keys: Sequence[str]) -> Matrix:
-    (values,) = store.get([row_of(ACCOUNT, keys)])
-    rows = rows_in(ACCOUNT, [raw for (raw,) in values])
+    ((values,),) = store.get([row_of(ACCOUNT, keys)])
+    rows = rows_in(ACCOUNT, values)
     return join([(ACCOUNT, [row for row in rows if row is not None])])[0]
 
 
@@ -97,17 +97,17 @@ def _feast(store: Any, features: list[str]) -> Read:
 
 
 def _bare(settings: Settings) -> Read:
-    """From keys to bytes by the store's own client: a pipeline of HMGETs, or one SELECT."""
+    """From keys to bytes by the store's own client: a pipeline of HGETs, or one SELECT."""
     if settings.redis_url is not None:
         import redis
 
         client: Any = redis.Redis(**redis_options(settings.redis_url.get_secret_value()))
-        names = list(field_names(ACCOUNT.view, (packed_name(ACCOUNT.view),)))
+        (name,) = field_names(ACCOUNT.view, (packed_name(ACCOUNT.view),))
 
         def from_redis(keys: Sequence[str]) -> object:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
-                pipeline.hmget(entity_key(JOIN_KEYS[ACCOUNT.view], key) + PROJECT.encode(), names)
+                pipeline.hget(entity_key(JOIN_KEYS[ACCOUNT.view], key) + PROJECT.encode(), name)
             return pipeline.execute()
 
         return from_redis

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from benchmarks.report import Measure, at_most
 from benchmarks.serving.world import ServedWorld
-from features.online.codec import Values, Wanted
+from features.online.codec import Column, Wanted
 from features.online.reader import OnlineReader
 from features.online.stores import Store, open_online_store
 from leads.events import Subject
@@ -42,9 +42,9 @@ class _Counting:
     def bounded(self) -> bool:
         return self._store.bounded
 
-    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
         found = self._store.get(wanted)
-        self.read += sum(len(value) for answer in found for values in answer for value in values if value is not None)
+        self.read += sum(len(value) for columns in found for values in columns for value in values if value is not None)
         return found
 
     def close(self) -> None:

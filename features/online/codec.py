@@ -14,8 +14,8 @@ from typing import NamedTuple
 from features.layout import Layout, packed_name
 from features.rows import Parts, split
 
-# The serialised values of one entity's features; None or empty where nothing is stored.
-Values = Sequence[bytes | None]
+# One feature's serialised values, one for each entity; None or empty where nothing is stored.
+Column = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
 _BYTES_VAL = 0x0A
@@ -56,7 +56,7 @@ def bytes_value(packed: bytes) -> bytes:
     return bytes((_BYTES_VAL,)) + varint(len(packed)) + packed
 
 
-def rows_in(layout: Layout, values: Sequence[bytes | None]) -> list[Parts | None]:
+def rows_in(layout: Layout, values: Column) -> list[Parts | None]:
     """The stored rows in serialised `Value`s; None for those that are empty or malformed, or hold anything else."""
     return split(layout, values, _before)
 

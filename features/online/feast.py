@@ -11,7 +11,7 @@ from typing import Any
 
 from features.feast.store import import_feast, online_store_of, open_store
 from features.layout import JOIN_KEYS, Layout
-from features.online.codec import Values, Wanted
+from features.online.codec import Column, Wanted
 from leads.errors import LeadsError, Unavailable
 from leads.settings import Settings
 
@@ -32,7 +32,7 @@ class FeastStore:
         self._online: Any = None
         self._views: dict[str, Any] = {}
 
-    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
         with self._lock:
             try:
                 return [self._get(one) for one in wanted]
@@ -46,20 +46,21 @@ class FeastStore:
                     remedy="Check that it is running and that the worker has written to it: leads worker",
                 ) from error
 
-    def _get(self, wanted: Wanted) -> list[Values]:
+    def _get(self, wanted: Wanted) -> list[Column]:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
 
         (layout, keys, names), view = wanted, self._view(wanted.layout)
-        found: list[Values] = []
+        found: list[list[bytes | None]] = [[] for _ in names]
         for start in range(0, len(keys), _CHUNK):
             entities = [
                 EntityKey(join_keys=[JOIN_KEYS[layout.view]], entity_values=[Value(string_val=key)])
                 for key in keys[start : start + _CHUNK]
             ]
             for _, values in self._online.online_read(self._store.config, view, entities, list(names)):
-                found.append(tuple(_serialised((values or {}).get(name)) for name in names))
-        return found
+                for column, name in zip(found, names, strict=True):
+                    column.append(_serialised((values or {}).get(name)))
+        return [*found]
 
     def _view(self, layout: Layout) -> Any:
         if self._store is None:

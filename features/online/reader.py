@@ -197,13 +197,13 @@ class _RoundTrips:
 
     def _read(self, wanted: Sequence[Wanted]) -> list[list[Parts | None]]:
         """The stored rows, in one round trip, or in two if any were written by an earlier release."""
-        answers = [[values[0] for values in answer] for answer in self._store.get(wanted)]
+        answers = [column for (column,) in self._store.get(wanted)]
         rows = [rows_in(one.layout, answer) for one, answer in zip(wanted, answers, strict=True)]
         for one, answer, found in zip(wanted, answers, rows, strict=True):
             old = [i for i, raw in enumerate(answer) if raw and found[i] is None and is_dense(one.layout, raw)]
             if old:
                 again = self._store.get([with_links(one.layout, [one.keys[i] for i in old])])[0]
-                rewritten = [as_stored(one.layout, raw, links) for raw, *links in again]
+                rewritten = [as_stored(one.layout, raw, links) for raw, *links in zip(*again, strict=True)]
                 for i, parts in zip(old, split(one.layout, rewritten), strict=True):
                     found[i] = parts
         return rows

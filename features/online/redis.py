@@ -13,7 +13,7 @@ from typing import Any
 
 from features.feast.online_config import PROJECT
 from features.layout import JOIN_KEYS
-from features.online.codec import Values, Wanted, key_head
+from features.online.codec import Column, Wanted, key_head
 from features.online.redis_connections import RedisConnections
 
 _VALUES = {bytes, type(None)}
@@ -31,10 +31,10 @@ class RedisStore:
     def __init__(self, address: str, timeout_s: float) -> None:
         self._connections = RedisConnections(address, timeout_s)
 
-    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
         commands = b"".join(map(_commands, wanted))
         if not commands:
-            return [[] for _ in wanted]
+            return [[[] for _ in one.features] for one in wanted]
         count = sum(len(one.keys) for one in wanted)
         return self._connections.exchange(commands, count, lambda replies: _rows(wanted, replies))
 
@@ -42,25 +42,31 @@ class RedisStore:
         self._connections.close()
 
 
-def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Values]]:
-    """The replies by view; each must be a list of as many values as the view's features.
+def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
+    """The replies by view: values if it is one feature, otherwise lists of as many values as the view's features.
 
     Raises:
         ValueError: a reply has another shape, so the replies after it can't be trusted either.
     """
-    found, start = [], 0
+    found: list[list[Column]] = []
+    start = 0
     for one in wanted:
         rows = replies[start : start + len(one.keys)]
         start += len(one.keys)
-        lists = set(map(type, rows)) <= {list} and set(map(len, rows)) <= {len(one.features)}
-        if not lists or not set(map(type, chain.from_iterable(rows))) <= _VALUES:
-            raise ValueError("the reply to HMGET has an unexpected shape")
-        found.append(rows)
+        if len(one.features) == 1:
+            columns = [rows]
+        elif set(map(type, rows)) <= {list} and set(map(len, rows)) <= {len(one.features)}:
+            columns = [[row[i] for row in rows] for i in range(len(one.features))]
+        else:
+            raise ValueError("a reply has an unexpected shape")
+        if not set(map(type, chain.from_iterable(columns))) <= _VALUES:
+            raise ValueError("a reply has an unexpected type")
+        found.append([*columns])
     return found
 
 
 def _commands(wanted: Wanted) -> bytes:
-    """`HMGET <entity> <field> …` for each entity, in Redis's protocol."""
+    """`HMGET <entity> <field> …` for each entity, in Redis's protocol; with one field `HGET`: its reply is no list."""
     view, names = wanted.layout.view, field_names(wanted.layout.view, wanted.features)
     tail = PROJECT.encode() + b"\r\n" + b"".join(b"$4\r\n" + name + b"\r\n" for name in names)
     raw = map(str.encode, wanted.keys)
@@ -71,7 +77,8 @@ def _commands(wanted: Wanted) -> bytes:
 def _command_head(view: str, fields: int, size: int) -> bytes:
     """What a command begins with, before a key of this size in bytes."""
     head = key_head(JOIN_KEYS[view], size)
-    return b"*%d\r\n$5\r\nHMGET\r\n$%d\r\n%b" % (2 + fields, len(head) + size + len(PROJECT), head)
+    name = b"$4\r\nHGET" if fields == 1 else b"$5\r\nHMGET"
+    return b"*%d\r\n%b\r\n$%d\r\n%b" % (2 + fields, name, len(head) + size + len(PROJECT), head)
 
 
 @cache

@@ -10,13 +10,12 @@ from pathlib import Path
 
 from features.feast.online_config import PROJECT
 from features.layout import JOIN_KEYS
-from features.online.codec import Values, Wanted, entity_keys
+from features.online.codec import Column, Wanted, entity_keys
 from leads.errors import Unavailable
 
 _CHUNK = 1_000
 # Memory-mapped reads skip a system call and a copy per page: they take a third of the time.
 _MAPPED_BYTES = 1 << 28
-_NOTHING = (None,)
 
 
 class SqliteStore:
@@ -32,7 +31,7 @@ class SqliteStore:
         self._open: list[sqlite3.Connection] = []
         self._lock = threading.Lock()
 
-    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
         try:
             return [self._get(one) for one in wanted]
         except sqlite3.Error as error:
@@ -40,10 +39,10 @@ class SqliteStore:
                 "Can't read the SQLite online store.", field="LEADS_HOME", remedy="Run the worker: leads worker"
             ) from error
 
-    def _get(self, wanted: Wanted) -> list[Values]:
+    def _get(self, wanted: Wanted) -> list[Column]:
         """One statement reads all features of an entity, so they come from the same write."""
         keys = entity_keys(JOIN_KEYS[wanted.layout.view], wanted.keys)
-        found: list[Values] = []
+        found: list[list[bytes | None]] = [[] for _ in wanted.features]
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             # SQLite keeps the compiled statements of a few lengths, so the list is filled up to one of them.
@@ -51,12 +50,13 @@ class SqliteStore:
             given = [*wanted.features, *chunk, *chunk[-1:] * (filled - len(chunk))]
             rows = self._connection().execute(_query(wanted.layout.view, len(wanted.features), filled), given)
             if len(wanted.features) == 1:
-                stored = {key: (value,) for key, _, value in rows}
-                found += [stored.get(key, _NOTHING) for key in chunk]
+                stored = {key: value for key, _, value in rows}
+                found[0] += map(stored.get, chunk)
             else:
                 several = {(key, name): value for key, name, value in rows}
-                found += [tuple(several.get((key, name)) for name in wanted.features) for key in chunk]
-        return found
+                for column, name in zip(found, wanted.features, strict=True):
+                    column += [several.get((key, name)) for key in chunk]
+        return [*found]
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)

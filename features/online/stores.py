@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from features.feast.online_config import online_config
-from features.online.codec import Values, Wanted
+from features.online.codec import Column, Wanted
 from features.online.redis import RedisStore
 from features.online.sqlite import SqliteStore
 from leads.settings import Settings
@@ -24,8 +24,8 @@ class Store(Protocol):
     @property
     def bounded(self) -> bool: ...
 
-    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
-        """For each view, the stored values of each entity, in the order requested. An entity's come from one write.
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
+        """For each view, the stored values of each feature, in the order requested. An entity's come from one write.
 
         Raises:
             Unavailable: the store failed, or did not respond within LEADS_STORE_TIMEOUT_S.

@@ -98,13 +98,13 @@ class Floor:
         wanted = [(role, list(dict.fromkeys(key for i in rows if (key := self.keys[role][i])))) for role in ROLES]
         for role, keys in wanted:
             layout = ROLES[role]
-            names = field_names(layout.view, (packed_name(layout.view),))
+            (name,) = field_names(layout.view, (packed_name(layout.view),))
             for entity in entity_keys(JOIN_KEYS[layout.view], keys):
-                pipeline.hmget(entity + PROJECT.encode(), names)
+                pipeline.hget(entity + PROJECT.encode(), name)
         answers = iter(pipeline.execute())
         found = []
         for role, keys in wanted:
-            stored = rows_in(ROLES[role], [next(answers)[0] for _ in keys])
+            stored = rows_in(ROLES[role], [next(answers) for _ in keys])
             found.append((ROLES[role], [row for row in stored if row is not None]))
         join(found)
 
@@ -132,7 +132,7 @@ def _devices(world: ServedWorld, accounts: Sequence[str | None]) -> list[str | N
     """The device that each account's row links to."""
     known = [account for account in dict.fromkeys(accounts) if account]
     with closing(open_online_store(world.redis)) as store:
-        (values,) = store.get([row_of(ACCOUNT, known)])
-    rows = [row_in(ACCOUNT, raw) for (raw,) in values]
+        ((values,),) = store.get([row_of(ACCOUNT, known)])
+    rows = [row_in(ACCOUNT, raw) for raw in values]
     device = {account: links_in(ACCOUNT, row)[0] for account, row in zip(known, rows, strict=True) if row is not None}
     return [device.get(account) if account else None for account in accounts]

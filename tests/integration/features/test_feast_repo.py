@@ -134,10 +134,10 @@ def test_materialize_brings_back_what_is_gone_and_leaves_what_is_newer(home: Hom
     gone, kept = "a0", "a1"
     store = open_online_store(settings)
     before = store.get([row_of(ACCOUNT, [gone, kept]), row_of(PARENT, ["track:t1"])])
-    assert all(value[0] is not None for values in before for value in values)
+    assert all(value is not None for (values,) in before for value in values)
     (newer,) = pack(ACCOUNT, np.arange(ACCOUNT.width, dtype=np.float32)[None], [("phone",)])
     OnlineWriter(settings).write_view(ACCOUNT, [(kept, newer, home.head + clock.MINUTE)])
-    expected = (bytes_value(newer),)
+    expected = bytes_value(newer)
     with sqlite3.connect(settings.features_dir / "online.db") as connection:
         for layout, key in ((ACCOUNT, gone), (PARENT, "track:t1")):
             raw = entity_key(JOIN_KEYS[layout.view], key)
@@ -147,7 +147,7 @@ def test_materialize_brings_back_what_is_gone_and_leaves_what_is_newer(home: Hom
     assert store.get([row_of(ACCOUNT, [gone])])[0][0][0] is None
     feast(["materialize-incremental", clock.to_text(clock.now())[:19]], home=settings.root)
     assert store.get([row_of(ACCOUNT, [gone, kept]), row_of(PARENT, ["track:t1"])]) == [
-        [before[0][0], expected],
+        [[before[0][0][0], expected]],
         before[1],
     ]
     store.close()

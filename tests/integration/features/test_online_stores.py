@@ -24,7 +24,7 @@ from features.online.writer import Newest, OnlineWriter, collect
 from leads import clock
 from leads.settings import Settings, load_settings
 from tests.support.features.dense_home import string_value_of
-from tests.support.features.online_world import START, World, other_sqlite, row, stored, values_of
+from tests.support.features.online_world import START, World, other_sqlite, row, stored, value_of
 from tests.support.paths import REPOSITORY
 
 # Bit patterns: 0, -0, 1, the smallest denormal, ±inf, the quiet NaN, one with a payload, a signalling NaN.
@@ -73,10 +73,10 @@ def test_views_are_read_together(world: World) -> None:
     for layout in LAYOUTS:
         world.write(layout, [row(layout, f"{layout.view}{i}", 0, [i + 1], None) for i in range(3)])
     wanted = [row_of(layout, [f"{layout.view}{i}" for i in (2, 0, 7)]) for layout in LAYOUTS]
-    expected = [[values_of(world.expected.get((one.layout.view, key))) for key in one.keys] for one in wanted]
+    expected = [[value_of(world.expected.get((one.layout.view, key))) for key in one.keys] for one in wanted]
     for store in (world.direct, world.through_feast):
-        assert [stored(found) for found in store.get(wanted)] == [stored(found) for found in expected]
-    assert world.direct.get([row_of(LAYOUTS[0], [])]) == [[]]
+        assert [stored(found) for found in store.get(wanted)] == expected
+    assert world.direct.get([row_of(LAYOUTS[0], [])]) == [[[]]]
 
 
 def test_more_entities_than_a_statement_takes(world: World) -> None:
@@ -91,8 +91,8 @@ def test_threads_get_their_own_answers(world: World) -> None:
 
     def read(i: int) -> bool:
         asked = [str(i), str(39 - i)]
-        wanted = [values_of(world.expected[layout.view, key]) for key in asked]
-        return all(stored(world.direct.get([row_of(layout, asked)])[0]) == stored(wanted) for _ in range(25))
+        wanted = [value_of(world.expected[layout.view, key]) for key in asked]
+        return all(stored(world.direct.get([row_of(layout, asked)])[0]) == wanted for _ in range(25))
 
     with ThreadPoolExecutor(8) as pool:
         assert all(pool.map(read, range(40)))
@@ -118,9 +118,9 @@ def test_what_was_cleared_is_gone_for_open_readers_too(world: World) -> None:
     world.writer.clear()
     world.expected.clear()
     world.writer = OnlineWriter(world.settings)
-    assert stored(world.direct.get([row_of(layout, ["k"])])[0]) == [values_of(None)]
+    assert stored(world.direct.get([row_of(layout, ["k"])])[0]) == [value_of(None)]
     world.write(layout, [row(layout, "k", 0, [2])])
-    assert stored(world.direct.get([row_of(layout, ["k"])])[0]) == stored([values_of(row(layout, "k", 0, [2]))])
+    assert stored(world.direct.get([row_of(layout, ["k"])])[0]) == [value_of(row(layout, "k", 0, [2]))]
 
 
 def test_feasts_materialization_cant_put_a_row_back(world: World) -> None:
@@ -167,7 +167,7 @@ def test_a_feature_that_the_newer_row_lacks_doesnt_come_from_an_older_one(tmp_pa
         store.config, view, [(key, "one", b"old", None, START), (key, "two", string_value_of("x"), "x", START)]
     )
     reader = open_online_store(settings)
-    assert reader.get([wanted]) == [[(b"new", None)]]
+    assert reader.get([wanted]) == [[[b"new"], [None]]]
     reader.close()
 
 

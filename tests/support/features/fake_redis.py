@@ -21,12 +21,11 @@ from features.rows import pack
 Mode = Literal["ok", "refuse", "hang", "slow", "dribble", "garbage", "error", "wrong_type", "cut"]
 SLOW_S = 2.0
 _DRIBBLE_S = 0.1
-# Invalid replies to HMGET: not an array, or an array of the wrong types.
+# Invalid replies to HGET: not a string.
 WRONG_TYPES = (
-    b"+OK\r\n",
     b":1\r\n",
-    b"$3\r\nabc\r\n",
-    b"*-1\r\n",
+    b",1.5\r\n",
+    b"#t\r\n",
     b"*0\r\n",
     b"*1\r\n:7\r\n",
     b"*1\r\n*1\r\n$1\r\nx\r\n",
@@ -49,7 +48,7 @@ class FakeRedis:
 
     Attributes:
         hashes: fields and values by key.
-        reply: the reply to HMGET in the modes `garbage` and `wrong_type`.
+        reply: the reply to HGET in the modes `garbage` and `wrong_type`.
     """
 
     def __init__(self, path: Path | None = None, *, port: int = 0) -> None:
@@ -140,7 +139,7 @@ class FakeRedis:
         with connection, suppress(OSError), connection.makefile("rb") as stream:
             for command in _commands(stream):
                 name = command[0].upper()
-                if name == b"HMGET":
+                if name == b"HGET":
                     if not self._answer(connection, command):
                         break
                 else:
@@ -150,7 +149,7 @@ class FakeRedis:
 
     def _answer(self, connection: socket.socket, command: Sequence[bytes]) -> bool:
         """Returns False to end the connection."""
-        answer = _array([self.hashes.get(command[1], {}).get(name) for name in command[2:]])
+        answer = _bulk(self.hashes.get(command[1], {}).get(command[2]))
         if self._mode == "hang":
             while not self._ending.is_set() and connection.recv(65_536):
                 pass
@@ -219,6 +218,5 @@ def _commands(stream: object) -> Iterator[list[bytes]]:
         yield command
 
 
-def _array(values: Sequence[bytes | None]) -> bytes:
-    parts = [b"$-1\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value) for value in values]
-    return b"*%d\r\n" % len(parts) + b"".join(parts)
+def _bulk(value: bytes | None) -> bytes:
+    return b"$-1\r\n" if value is None else b"$%d\r\n%b\r\n" % (len(value), value)

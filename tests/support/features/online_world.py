@@ -8,7 +8,7 @@ import numpy as np
 
 from features.feast.store import open_store
 from features.layout import JOIN_KEYS, Layout, packed_name
-from features.online.codec import Values, bytes_value, row_of
+from features.online.codec import Column, bytes_value, row_of
 from features.online.feast import FeastStore
 from features.online.stores import open_online_store
 from features.online.writer import OnlineRow, OnlineWriter
@@ -24,13 +24,14 @@ def row(layout: Layout, key: str, at: int, pattern: list[int], linked: str | Non
     return key, pack(layout, cells, [(linked,) * len(layout.links)])[0], START + at
 
 
-def values_of(written: OnlineRow | None) -> Values:
-    return (None,) if written is None else (bytes_value(written[1]),)
+def value_of(written: OnlineRow | None) -> bytes | None:
+    return None if written is None else bytes_value(written[1])
 
 
-def stored(found: list[Values]) -> list[Values]:
-    """Empty values as None: Feast's null is an empty value, and its Redis store returns one for missing entities."""
-    return [tuple(value or None for value in values) for values in found]
+def stored(columns: list[Column]) -> list[bytes | None]:
+    """The only column, empty values as None: Feast's null is empty, and its Redis store returns it where nothing is."""
+    (column,) = columns
+    return [value or None for value in column]
 
 
 class World:
@@ -55,7 +56,7 @@ class World:
 
     def check(self, layout: Layout, asked: list[str]) -> None:
         expected = [self.expected.get((layout.view, key)) for key in asked]
-        wanted = stored([values_of(row) for row in expected])
+        wanted = [value_of(row) for row in expected]
         assert stored(self.direct.get([row_of(layout, asked)])[0]) == wanted
         assert stored(self.through_feast.get([row_of(layout, asked)])[0]) == wanted
         self.check_feast(layout, asked, expected)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from features.layout import LAYOUT_OF, VISIBLE
 from features.links import Links
-from features.online.codec import Values, Wanted, bytes_value
+from features.online.codec import Column, Wanted, bytes_value
 from features.online.reader import OnlineReader
 from features.rows import LinkValues, pack
 from leads.events import Subject
@@ -40,9 +40,9 @@ class Memory:
         self.rows: dict[tuple[str, str], bytes] = {}
         self.trips = 0
 
-    def get(self, wanted: Sequence[Wanted]) -> list[list[Values]]:
+    def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
         self.trips += 1
-        return [[(self.rows.get((one.layout.view, key)),) for key in one.keys] for one in wanted]
+        return [[[self.rows.get((one.layout.view, key)) for key in one.keys]] for one in wanted]
 
     def put(self, view: str, key: str, links: LinkValues, number: int) -> None:
         layout = LAYOUT_OF[view]
