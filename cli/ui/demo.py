@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cli.ui.terminal import console, escape, note, table
+from cli.ui.terminal import console, escape, note, short, table
 from leads.errors import LeadsError
 from leads.policies import Policies
 from leads_client import Client, subject
@@ -27,7 +27,7 @@ def top_leads(api: Client, policies: Policies, *, per_harm: int = 4) -> None:
                     harm if i == 0 else "",
                     _named(lead.subject),
                     f"{lead.score:.3f}",
-                    f"{lead.priority:.1f}",
+                    short(lead.priority),
                     _why(lead.reasons) or "–",
                     f"{lead.model} v{lead.model_version}",
                 )

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from operator import itemgetter
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -57,6 +57,8 @@ V = TypeVar("V")
 # A generation of items takes at most about 8 MB: so many characters of text, and an item without any counts as some.
 _RECENT_CHARS, _ITEM_CHARS = 8_000_000, 800
 
+# Versions of a subject that `contents_at` looks at.
+_MOST_BACK = 8
 # Offset, visible_at, event.
 _Version = tuple[int, Micros, _Stored]
 _decode = msgspec.json.Decoder(_Stored).decode
@@ -187,6 +189,28 @@ def current_contents(connection: Connection, subjects: Iterable[Subject]) -> dic
     """The version that the subjects hold now; unknown subjects are absent."""
     found = _newest(held_now(connection.exec_driver_sql, connection.dialect.name, subjects))
     return {subject: _content(*version) for (_, subject), version in found.items()}
+
+
+def contents_at(
+    connection: Connection, asked: Iterable[tuple[Subject, Micros]], held: Mapping[Subject, Content]
+) -> dict[tuple[Subject, Micros], Content]:
+    """The version that each subject held at an instant. Absent: none was visible yet, or it was edited too often since.
+
+    Args:
+        held: what the subjects hold now. Only what became visible after the instant costs a look-up.
+    """
+    found: dict[tuple[Subject, Micros], Content] = {}
+    left = {(subject, at): held[subject] for subject, at in asked if subject in held}
+    for _ in range(_MOST_BACK):
+        found |= {key: version for key, version in left.items() if version.visible_at <= key[1]}
+        left = {key: version for key, version in left.items() if key not in found}
+        if not left:
+            break
+        before = [(subject, version.offset, version.visible_at) for (subject, _), version in left.items()]
+        earlier = _newest(held_before(connection.exec_driver_sql, connection.dialect.name, before))
+        places = {key: (version.offset, key[0]) for key, version in left.items()}
+        left = {key: _content(*earlier[place]) for key, place in places.items() if place in earlier}
+    return found
 
 
 def contents(connection: Connection, subjects: Iterable[Subject]) -> dict[Subject, list[Content]]:

@@ -40,6 +40,7 @@ from serving.queue import decisions, leases, queue, stats
 from serving.queue.cases import Ruling
 from serving.queue.leads_table import Actor, Lead, LeadState, find_lead, lead_not_found, read_audit
 from serving.queue.leases import Claimed
+from serving.queue.reviews import scored_contents
 from serving.runtime import Runtime
 
 _SIGNALS = 200
@@ -71,7 +72,10 @@ def list_leads(runtime: Runtime, key: ApiKey, filter_: LeadFilter) -> LeadsOut:
             limit=filter_.limit,
             cursor=filter_.cursor,
         )
-    return LeadsOut(leads=tuple(map(lead_out, page.leads)), next_cursor=page.next_cursor)
+        held = current_contents(connection, [lead.subject for lead in page.leads])
+        scored = scored_contents(connection, page.leads, held)
+    shown = tuple(lead_out(lead, held.get(lead.subject), scored[lead.id]) for lead in page.leads)
+    return LeadsOut(leads=shown, next_cursor=page.next_cursor)
 
 
 def queue_stats(runtime: Runtime, key: ApiKey) -> StatsOut:
@@ -86,10 +90,11 @@ def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
     """Show a lead with its subject and the signals about it, except those of harms that the key may not see."""
     with reading(runtime.engine) as connection:
         lead = _lead(connection, runtime, key, id_)
-        content = current_contents(connection, [lead.subject]).get(lead.subject)
+        held = current_contents(connection, [lead.subject])
+        scored = scored_contents(connection, [lead], held)[lead.id]
         newest = subject_events.signals(connection, lead.subject, limit=_SIGNALS)
         signals = [x for x in newest if isinstance(x.event.body, SignalReceived) and shows(key, x.event.body.harm)]
-        return detail_out(lead, content, signals)
+        return detail_out(lead, held.get(lead.subject), scored, signals)
 
 
 def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
@@ -187,12 +192,13 @@ def _claimed(connection: Connection, runtime: Runtime, found: Sequence[Claimed])
     """The leads with the content that their reviews show: after an edit, still the one that was claimed."""
     held = current_contents(connection, {lead.subject for lead, _ in found})
     shown = named_contents(connection, [(lead.subject, review.content) for lead, review in found])
+    scored = scored_contents(connection, [lead for lead, _ in found], held)
     out = []
     for claimed in found:
         subject = claimed.lead.subject
         seen = shown.get((subject, claimed.review.content))
         title = runtime.policies.harm(claimed.lead.harm).title
-        out.append(claimed_out(claimed, title, seen.item if seen else None, held.get(subject)))
+        out.append(claimed_out(claimed, title, seen.item if seen else None, held.get(subject), scored[claimed.lead.id]))
     return tuple(out)
 
 

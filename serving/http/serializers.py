@@ -38,7 +38,8 @@ from serving.versions.serving_status import ServingStatus
 _TIMES = frozenset(("lease_until",))
 
 
-def lead_out(lead: Lead) -> LeadOut:
+def lead_out(lead: Lead, content: Content | None, scored: ContentRef) -> LeadOut:
+    """A lead. `content` is what its subject holds now, `scored` names the version that the score is about."""
     return LeadOut(
         id=lead.id,
         subject=ref_out(lead.subject),
@@ -57,12 +58,19 @@ def lead_out(lead: Lead) -> LeadOut:
         lease_until=time_text(lead.lease_until),
         decided_at=time_text(lead.decided_at),
         verdict=lead.verdict,
+        content_changed=scored.hash != ref_of(content).hash,
     )
 
 
-def claimed_out(claimed: Claimed, title: str, item: ItemCreated | None, held: Content | None) -> ClaimedLead:
-    """A claimed lead with the content that its review shows, and what the subject holds now if that differs."""
+def claimed_out(
+    claimed: Claimed, title: str, item: ItemCreated | None, held: Content | None, scored: ContentRef
+) -> ClaimedLead:
+    """A claimed lead with the content that its review shows, and what the subject holds now if that differs.
+
+    Reasons about another version of the content would mislead the reviewer, so they are left out.
+    """
     lead, review = claimed
+    changed = scored.hash != review.content.hash
     new = None
     if held is not None and held.ref.hash != review.content.hash:
         new = NewContent(content_version=to_token(held.ref), subject=subject_out(lead.subject, held.item))
@@ -75,13 +83,14 @@ def claimed_out(claimed: Claimed, title: str, item: ItemCreated | None, held: Co
         harm_title=title,
         model=model_name(lead.harm),
         model_version=lead.model_version,
-        reasons=tuple(ReasonOut(code=x.code, text=x.text) for x in lead.reasons),
+        reasons=() if changed else tuple(ReasonOut(code=x.code, text=x.text) for x in lead.reasons),
+        content_changed=changed,
         lease_until=clock.to_text(lead.lease_until or 0),
         new_content=new,
     )
 
 
-def detail_out(lead: Lead, content: Content | None, history: list[LoggedEvent]) -> LeadDetail:
+def detail_out(lead: Lead, content: Content | None, scored: ContentRef, history: list[LoggedEvent]) -> LeadDetail:
     signals = [
         SignalOut(
             kind=body.kind,
@@ -94,7 +103,7 @@ def detail_out(lead: Lead, content: Content | None, history: list[LoggedEvent]) 
         if isinstance(body := logged.event.body, SignalReceived)
     ]
     return LeadDetail(
-        lead=lead_out(lead),
+        lead=lead_out(lead, content, scored),
         content_version=to_token(ref_of(content)),
         subject=subject_out(lead.subject, content.item if content else None),
         signals=tuple(signals),

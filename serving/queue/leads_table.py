@@ -30,8 +30,7 @@ class Lead(msgspec.Struct, frozen=True):
     """A subject offered for review under one harm.
 
     `priority` is score × severity × exposure, doubled for every `aging_hours` of waiting until the lead was read.
-    `claimed_by` and `lease_until` are set while a reviewer
-    has claimed it; after the lease expires, `state` is `open`.
+    `claimed_by` and `lease_until` are set while a reviewer has claimed it; after the lease expires, `state` is `open`.
     """
 
     id: str

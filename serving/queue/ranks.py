@@ -26,8 +26,8 @@ from leads.db.tables import STALE_RANK, leads, rank_basis
 
 # A weight of 0 has no logarithm. No real weight comes near this one: such leads are last of those as old as they are.
 LEAST_WEIGHT = 1e-12
-# The largest logarithm whose power is still a finite number.
-_MOST = math.log(1.7e308)
+# Above this priority, an infinite range of weights has to fit below the largest number that a double and JSON can hold.
+_EXACT, _MOST = 1e300, 1.7e308
 _BATCH = 500
 _COLUMNS = (leads.c.id, leads.c.base_priority, leads.c.created_at, leads.c.scored_at)
 
@@ -52,13 +52,20 @@ def rank_of(weight: float, created_at: Micros, basis: Basis) -> float:
 def priority_of(weight: float, created_at: Micros, aging_hours: float, now: Micros) -> float:
     """The weight at `now`: `weight` × 2^(waited / `aging_hours`).
 
+    It is exact up to 1e300, after about 1,000 doublings. From there on it grows more and more slowly and stays below
+    1.7e308, so that the priorities of leads remain finite and in the order of their ranks.
+
     >>> priority_of(1.5, 0, 24.0, 48 * clock.HOUR)
     6.0
     """
+    if weight <= 0:
+        return 0.0
     doublings = (now - created_at) / (aging_hours * clock.HOUR)
-    if weight <= 0 or doublings * math.log(2) + math.log(weight) > _MOST:
-        return 0.0 if weight <= 0 else 1.7e308
-    return float(weight * 2.0**doublings)
+    power, exact = doublings * math.log(2) + math.log(weight), math.log(_EXACT)
+    if power > exact:
+        return _EXACT * math.exp(math.log(_MOST / _EXACT) * (power - exact) / power)
+    # In two steps, because 2^1024 is too large for a number even if the weight is tiny.
+    return float(weight * 2.0 ** min(doublings, 1_000) * 2.0 ** max(doublings - 1_000, 0))
 
 
 def tau(aging_hours: float) -> float:

@@ -7,17 +7,17 @@ lead, or when the lease runs out.
 from __future__ import annotations
 
 import secrets
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Literal, NamedTuple
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
 from leads.clock import Micros
-from leads.content import ref_of
-from leads.db.items import current_contents
+from leads.content import Content, ref_of
+from leads.db.items import contents_at, current_contents
 from leads.db.tables import reviews
-from leads.events import ContentRef
+from leads.events import ContentRef, Subject
 from leads_client.fields import Verdict
 from serving.queue.leads_table import Actor, Lead
 
@@ -95,6 +95,18 @@ def start(
     if rows:
         connection.execute(sa.insert(reviews), rows)
     return found
+
+
+def scored_contents(
+    connection: Connection, found: Collection[Lead], held: Mapping[Subject, Content]
+) -> dict[str, ContentRef]:
+    """The version that each lead's score and reasons are about, by the lead's id.
+
+    Args:
+        held: what the subjects hold now.
+    """
+    known = contents_at(connection, {(lead.subject, lead.scored_at) for lead in found}, held)
+    return {lead.id: ref_of(known.get((lead.subject, lead.scored_at))) for lead in found}
 
 
 def find(connection: Connection, id_: str) -> Review | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 from cli.ui.models.figures import TableRows, on_two_lines
-from cli.ui.terminal import escape, minute
+from cli.ui.terminal import age, escape, minute
 from leads import clock
 from leads.db.canary_retreats import Retreat
 from leads.db.model_changes import CANARY, ModelChange
@@ -112,13 +112,3 @@ def changed(change: ModelChange) -> tuple[str, ...]:
         what += " (unfinished)" if change.state == "pending" else " (cancelled)"
     replaced = f"v{change.replaced}" if change.replaced else "–"
     return (minute(change.at), f"v{change.version}", what, replaced, escape(change.actor), escape(change.why))
-
-
-def age(micros: clock.Micros) -> str:
-    """
-    >>> age(3 * clock.DAY), age(90 * clock.MINUTE), age(0)
-    ('3 d', '1 h', '0 min')
-    """
-    if micros >= clock.DAY:
-        return f"{micros // clock.DAY} d"
-    return f"{micros // clock.HOUR} h" if micros >= clock.HOUR else f"{max(micros, 0) // clock.MINUTE} min"

@@ -111,6 +111,7 @@ _LEAD = {
     "leaseUntil": None,
     "decidedAt": None,
     "verdict": None,
+    "contentChanged": False,
 }
 _REVIEW_ID = "r_4b1d0c7e9a2f5d8b6c3e1f70"
 _CONTENT = "17-5d41402abc4b2a76b9719d911017c592"
@@ -135,6 +136,7 @@ _CLAIMED = {
     "reasons": [_REASON],
     "leaseUntil": _LATER,
     "newContent": None,
+    "contentChanged": False,
 }
 _CLAIM = {"leaseUntil": _LATER, "reviewId": _REVIEW_ID, "contentVersion": _CONTENT}
 RESPONSES: dict[type, Examples] = {

@@ -140,7 +140,8 @@ ROUTES = {
     "POST /leads/claim": RouteDocs(
         "Claim the leads with the highest priority",
         "No other reviewer gets them until they are decided or released, or the lease expires. They are shown without "
-        "score, tier and priority, so that these don't influence the verdict. `contentVersion` names what is shown.",
+        "score, tier and priority, so that these don't influence the verdict. `contentVersion` names what is shown. "
+        "If the content was edited after it was scored, `contentChanged` is true and there are no reasons.",
         "leads:decide",
         ClaimedOut,
         ClaimIn,

@@ -22,6 +22,7 @@ from serving.queue.leads_table import Actor, Lead, lead_id
 from serving.queue.offers import Offer, Offered, offer
 from serving.queue.queue import Page, claim, list_leads
 from serving.queue.settling import settle
+from serving.scoring.reasons import Reason
 
 START = clock.from_text("2026-03-01T12:00:00Z")
 POLICIES = load_policies(POLICIES_FILE)
@@ -34,6 +35,7 @@ class QueueWorld:
         self.engine = engine
         self.queue = queue or QueuePolicy(lease_minutes=15, aging_hours=24)
         self.now = START
+        self.reasons: tuple[Reason, ...] = ()
         self._writes = 0
 
     def wait(self, span: int = clock.SECOND) -> None:
@@ -47,7 +49,7 @@ class QueueWorld:
 
     def scored(self, id_: str, score: float, harm: str, tier: Tier = "review", exposure: float = 1.0) -> Offer:
         severity, subject = POLICIES.harm(harm).severity, Subject("comment", id_)
-        return Offer(subject, harm, score, tier, "1", f"p-{id_}", (), severity, exposure, self.now)
+        return Offer(subject, harm, score, tier, "1", f"p-{id_}", self.reasons, severity, exposure, self.now)
 
     def fill(self, n: int, seed: int) -> random.Random:
         """Open leads of two harms at random times of the last five days, in one transaction."""

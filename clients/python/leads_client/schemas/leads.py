@@ -61,7 +61,11 @@ class SubjectDecisionIn(DecisionIn, frozen=True, kw_only=True):
 
 
 class LeadOut(Out, frozen=True):
-    """A lead with everything that operators of the queue see."""
+    """A lead with everything that operators of the queue see.
+
+    `contentChanged`: the subject has been edited and not been scored again yet, so `score` and `reasons` are about the
+    earlier content.
+    """
 
     id: str
     subject: RefOut
@@ -80,6 +84,7 @@ class LeadOut(Out, frozen=True):
     lease_until: str | None
     decided_at: str | None
     verdict: str | None
+    content_changed: bool = False
 
 
 class LeadsOut(Out, frozen=True):
@@ -100,7 +105,9 @@ class ClaimedLead(Out, frozen=True):
     """A lead as its reviewer sees it: without score, tier and priority, which could bias the verdict.
 
     `reviewId` names this look at the lead, and `contentVersion` the content that it shows. `newContent` is what the
-    subject holds now, if it has been edited since; null otherwise.
+    subject holds now, if it has been edited since; null otherwise. `contentChanged`: the content that is shown is not
+    the one that was scored, because the subject was edited in between. `reasons` is empty then: they would be about the
+    other content.
     """
 
     id: str
@@ -114,6 +121,7 @@ class ClaimedLead(Out, frozen=True):
     reasons: tuple[ReasonOut, ...]
     lease_until: str
     new_content: NewContent | None = None
+    content_changed: bool = False
 
 
 class ClaimedOut(Out, frozen=True):

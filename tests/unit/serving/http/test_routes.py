@@ -216,6 +216,26 @@ def test_a_reviewer_gets_the_new_content_after_an_edit(client: Http, engine: Eng
     assert decided.json()["contentVersion"] == held["newContent"]["contentVersion"]
 
 
+def test_a_lead_that_was_edited_after_its_score_says_so_and_shows_no_reasons(client: Http, engine: Engine) -> None:
+    client.post("/v1/items", json={"items": [an_item(text=SPAM_TEXT)]})
+    lead = put_lead(engine)
+
+    def listed() -> list[bool]:
+        pages = client.get("/v1/leads", params={"state": "any"}).json()["leads"]
+        return [x["contentChanged"] for x in (*pages, client.get(f"/v1/leads/{lead}").json()["lead"])]
+
+    assert listed() == [False, False]
+    client.post("/v1/items", json={"items": [an_item(text="what a lovely song")]})
+    assert listed() == [True, True]
+    (claimed,) = client.post("/v1/leads/claim", json={"reviewer": "ann"}).json()["leads"]
+    assert claimed["subject"]["data"]["text"] == "what a lovely song"
+    assert (claimed["contentChanged"], claimed["reasons"]) == (True, [])
+    put_lead(engine)
+    assert listed() == [False, False]
+    (held,) = client.get("/v1/reviews", params={"reviewer": "ann"}).json()["leads"]
+    assert (held["contentChanged"], len(held["reasons"])) == (False, 1)
+
+
 def test_the_queue_over_http(client: Http, engine: Engine) -> None:
     client.post("/v1/items", json={"items": [an_item(text=SPAM_TEXT)]})
     client.post("/v1/signals", json={"signals": [
@@ -232,7 +252,7 @@ def test_the_queue_over_http(client: Http, engine: Engine) -> None:
     assert claimed["subject"]["data"]["text"] == SPAM_TEXT
     assert set(claimed) == {
         "id", "reviewId", "contentVersion", "subject", "harm", "harmTitle", "model", "modelVersion", "reasons",
-        "leaseUntil", "newContent",
+        "leaseUntil", "newContent", "contentChanged",
     }  # fmt: skip
     assert set(claimed["reasons"][0]) == {"code", "text"}
     assert "0.8" not in json.dumps({**claimed, "leaseUntil": ""})

@@ -49,6 +49,17 @@ def test_extreme_weights_and_times_stay_finite() -> None:
     assert rank_of(0.0, START, Basis(24)) == rank_of(LEAST_WEIGHT, START, Basis(24))
     assert priority_of(0.0, START, 24, START) == 0
     assert math.isfinite(priority_of(5.0, 0, 0.001, START))
+    assert math.isfinite(priority_of(LEAST_WEIGHT, START - 1_020 * clock.HOUR, 1, START))
+
+
+@pytest.mark.parametrize("aging_hours", [1, 24])
+def test_priorities_of_leads_that_wait_for_years_keep_the_order_of_the_ranks(aging_hours: int) -> None:
+    spans = [clock.HOUR, clock.DAY, *(days * clock.DAY for days in range(40, 4_000, 3))]
+    created = [START - span - more for span in spans for more in (0, 1_000)]
+    found = [priority_of(0.7, at, aging_hours, START) for at in created]
+    assert found == sorted(set(found))
+    assert math.isfinite(found[-1])
+    assert found[0] == pytest.approx(0.7 * 2 ** (1 / aging_hours))
 
 
 @given(weights, st.floats(0.5, 1_000), st.floats(0.5, 1_000), instants)

@@ -107,6 +107,13 @@ class Queue:
         with self.engine.begin() as connection:
             return current_contents(connection, [SUBJECT])[SUBJECT].ref
 
+    def scored(self) -> str:
+        """The hash of the content that the lead's score is about."""
+        lead = self.lead()
+        with self.engine.begin() as connection:
+            held = current_contents(connection, [SUBJECT])
+            return reviews.scored_contents(connection, [lead], held)[lead.id].hash
+
     def decisions(self) -> list[DecisionMade]:
         with self.engine.begin() as connection:
             return [decision_of(x) for x in subject_events.decisions(connection, [SUBJECT]).get(SUBJECT, [])]
@@ -132,6 +139,25 @@ def test_a_claim_names_the_content_it_shows_and_the_decision_carries_it(queue: Q
     assert decided.content == decision.content == review.content
     assert decided.review_id == decision.review_id == review.id
     assert decision.prediction_id == lead.prediction_id
+
+
+def test_a_score_is_about_the_content_that_was_visible_then(queue: Queue) -> None:
+    spam, harmless = (content_hash(ItemCreated(REF, text=text)) for text in (SPAM, HARMLESS))
+    queue.write(SPAM)
+    queue.score()
+    assert queue.scored() == spam
+    # Several edits since, one of them undone, and one that occurred before the score but arrived after it.
+    for text in (HARMLESS, SPAM, HARMLESS):
+        queue.write(text)
+        assert queue.scored() == spam
+    queue.write("another", occurred_at=NOW)
+    assert queue.scored() == spam
+    queue.score()
+    assert queue.scored() == harmless
+    # After many edits, nobody goes back to what was scored: it counts as changed.
+    for i in range(20):
+        queue.write(f"edit {i}")
+    assert queue.scored() == content_hash(None)
 
 
 def test_an_edit_after_the_claim_refuses_the_verdict_and_names_the_new_version(queue: Queue) -> None:
