@@ -25,6 +25,14 @@ class Ahead(NamedTuple):
     latest: Micros = 0
 
 
+class Outside(NamedTuple):
+    """Predictions of a harm outside a window: how many are older and newer, and the oldest one's time in µs."""
+
+    older: int = 0
+    newer: int = 0
+    oldest: Micros | None = None
+
+
 class LoggedWindow(NamedTuple):
     """The predictions with since ≤ `at` < until (µs), to be read in slices."""
 
@@ -71,6 +79,13 @@ def read_window(
     if since is None:
         since = until - length
     return LoggedWindow(PredictionScan(folder, harm, since, until, version=version), since, until, ahead)
+
+
+def outside(folder: Path, harm: str, window: LoggedWindow, *, clock_: Clock = clock.now) -> Outside:
+    """How many predictions of a harm are not in the window, without those that are dated in the future."""
+    older = PredictionScan(folder, harm, None, window.since).extent()
+    newer = PredictionScan(folder, harm, window.until, clock_() + MAX_CLOCK_SKEW + 1).extent()
+    return Outside(older.rows, newer.rows, older.first)
 
 
 def _ahead(scan: PredictionScan) -> Ahead:

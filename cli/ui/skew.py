@@ -10,7 +10,7 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from cli.ui.terminal import console, escape, next_steps, note, progress, table
+from cli.ui.terminal import console, escape, minute, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
 from leads.files import write_json
@@ -18,7 +18,7 @@ from leads.messages.wording import counted
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.logged_window import ahead_text
-from monitoring.skew.check import check
+from monitoring.skew.check import SAMPLE, check
 from monitoring.skew.results import ColumnSkew, HarmSkew, SkewResult
 
 SHOWN = 30
@@ -80,7 +80,29 @@ def _verdict(result: SkewResult) -> Panel:
         text = f"{result.checked:,} predictions used exactly the features that training would see."
     else:
         title, style, text = "Nothing checked", "yellow", "No prediction's features could be recomputed."
+    text = "\n".join([text, *map(_window, result.harms), *_left_out(result)])
     return Panel(Text(text), title=f"[bold]{title}[/bold]", title_align="left", border_style=style)
+
+
+def _window(one: HarmSkew) -> str:
+    """Which predictions of a harm were in the check, and how many weren't."""
+    line = f"{one.harm}: predictions from {minute(one.since)} to {minute(one.until)} UTC"
+    others = (one.outside.older, "older"), (one.outside.newer, "newer")
+    left_out = [counted(n, f"{which} one", f"{which} ones") for n, which in others if n]
+    return f"{line}, without {' and '.join(left_out)}" if left_out else line
+
+
+def _left_out(result: SkewResult) -> list[str]:
+    """How to check the logged predictions that this check left out."""
+    oldest = [(one.until - one.outside.oldest) / clock.DAY for one in result.harms if one.outside.oldest is not None]
+    lines = []
+    if oldest:
+        most = max(one.predictions + one.outside.older for one in result.harms)
+        sample = f" --sample {most}" if most > SAMPLE else ""
+        lines.append(f"To check the older ones too: leads skew --days {math.ceil(max(oldest))}{sample}")
+    if any(one.outside.newer for one in result.harms):
+        lines.append("To check the newer ones: leave out --until")
+    return lines
 
 
 def _harms(result: SkewResult) -> RenderableType:

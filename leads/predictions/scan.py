@@ -48,6 +48,13 @@ class _RowGroup(NamedTuple):
     last: Micros
 
 
+class Extent(NamedTuple):
+    """How many predictions a scan has, and the `at` of the first; None without any."""
+
+    rows: int
+    first: Micros | None
+
+
 class PredictionScan:
     """A harm's predictions with since ≤ `at` < until; each end may be open.
 
@@ -89,6 +96,42 @@ class PredictionScan:
             start = clock.from_text(f"{name}T00:00:00Z")
             if start < self._until and start + clock.DAY > self._since:
                 yield from self._day(self._folder / f"day={name}", columns, newest_first)
+
+    def extent(self) -> Extent:
+        """How many predictions there are of all versions, and since when, mostly from the footers of the segments.
+
+        A prediction that is stored twice, because a process died while it merged segments, counts twice.
+        """
+        found = [(0, _ALWAYS)]
+        for name in self._days:
+            start = clock.from_text(f"{name}T00:00:00Z")
+            if start < self._until and start + clock.DAY > self._since:
+                found += self._counted(self._folder / f"day={name}")
+        rows, first = sum(n for n, _ in found), min(first for _, first in found)
+        return Extent(rows, first if rows else None)
+
+    def _counted(self, folder: Path) -> list[tuple[int, Micros]]:
+        """The number of rows, and their first `at`, of each row group of a day."""
+        while True:
+            try:
+                return [self._count(group) for group in self._row_groups(folder)]
+            except FileNotFoundError:
+                # A segment was merged meanwhile.
+                continue
+
+    def _count(self, group: _RowGroup) -> tuple[int, Micros]:
+        if group.last < self._since or group.first >= self._until:
+            return 0, _ALWAYS
+        if self._since <= group.first and group.last < self._until:
+            return group.rows, group.first
+        try:
+            rows = self._rows(group, self._since, self._until, ["at"])
+        except FileNotFoundError:
+            raise
+        except _UNREADABLE:
+            self._skip(group.path)
+            return 0, _ALWAYS
+        return rows.num_rows, int(pc.min(rows["at"]).as_py()) if rows.num_rows else _ALWAYS
 
     def _day(self, folder: Path, columns: Sequence[str], newest_first: bool) -> Iterator[pa.Table]:
         groups = self._row_groups(folder)

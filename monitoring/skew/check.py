@@ -28,7 +28,7 @@ from leads.errors import NotFound
 from leads.predictions import log
 from leads.settings import Settings
 from models.registry.versions import VersionReader
-from monitoring.logged_window import Ahead, LoggedWindow, empty_remedy, read_window
+from monitoring.logged_window import Ahead, LoggedWindow, Outside, empty_remedy, outside, read_window
 from monitoring.skew.compare import compare
 from monitoring.skew.contracts import Contracts
 from monitoring.skew.logged import LoggedPredictions, by_version, sample_predictions, segments_complete_until
@@ -131,7 +131,8 @@ def _check_harm(
             chunk = LoggedPredictions.from_table(table.slice(start, _CHUNK))
             _check_chunk(settings, engine, contract, chunk, tally, complete_until=complete_until, lag=options.lag)
             on_progress(done := done + len(chunk), sampled.num_rows)
-    return _result(harm, window, logged, sampled.num_rows, tally)
+    others = outside(settings.predictions_dir, harm, window, clock_=options.clock)
+    return _result(harm, window, others, logged, sampled.num_rows, tally)
 
 
 def _check_chunk(
@@ -150,7 +151,7 @@ def _check_chunk(
         compare(contract, predictions, rederive(settings, engine, contract, predictions), tally, max_lag=lag)
 
 
-def _result(harm: str, window: LoggedWindow, logged: int, sampled: int, tally: Tally) -> HarmSkew:
+def _result(harm: str, window: LoggedWindow, others: Outside, logged: int, sampled: int, tally: Tally) -> HarmSkew:
     return HarmSkew(
         harm=harm,
         since=window.since,
@@ -170,6 +171,7 @@ def _result(harm: str, window: LoggedWindow, logged: int, sampled: int, tally: T
         links_differ=tally.links_differ,
         unreadable=window.unreadable,
         ahead=window.ahead,
+        outside=others,
     )
 
 

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from features.catalogue import BY_NAME
 from leads import clock
 from leads.clock import Micros
-from monitoring.logged_window import Ahead
+from monitoring.logged_window import Ahead, Outside
 from monitoring.skew.logged import LoggedPredictions
 
 DifferenceKind = Literal["value", "unknown row", "stale row", "missing row"]
@@ -88,6 +88,7 @@ class HarmSkew:
         links_differ: other links were followed than those stored at `at`, for example because the caller gave them.
         unreadable: number of segments of the prediction log left out because they can't be read.
         ahead: those left out because they are dated in the future; not in `predictions`.
+        outside: those logged before `since` or after `until`.
     """
 
     harm: str
@@ -108,6 +109,7 @@ class HarmSkew:
     links_differ: int
     unreadable: int
     ahead: Ahead
+    outside: Outside
 
     @property
     def not_verified(self) -> int:

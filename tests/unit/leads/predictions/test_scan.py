@@ -55,6 +55,24 @@ def test_a_range_and_a_version_are_read_alone(folder: Path) -> None:
     assert list(PredictionScan(folder, "nothing").slices()) == []
 
 
+def test_an_extent_counts_rows_from_footers_and_reads_only_split_row_groups(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for i in range(48):
+        write(tmp_path, batch(*range(10 * i, 10 * i + 10), at=AT + i * clock.HOUR))
+    since, until = AT + 5 * clock.HOUR + 1, AT + 40 * clock.HOUR
+    expected = scan_predictions(tmp_path, "spam", since, until).table
+    assert PredictionScan(tmp_path, "spam", since, until).extent() == (expected.num_rows, expected["at"][0].as_py())
+    assert PredictionScan(tmp_path, "spam").extent() == (480, AT)
+    assert PredictionScan(tmp_path, "spam", until=AT).extent() == (0, None)
+    compactor = Compactor(tmp_path, settled_s=0)
+    while compactor.compact():
+        pass
+    assert PredictionScan(tmp_path, "spam", since, until).extent() == (expected.num_rows, expected["at"][0].as_py())
+    monkeypatch.setattr(PredictionScan, "_rows", None)
+    assert PredictionScan(tmp_path, "spam", AT, AT + 3 * clock.DAY).extent() == (480, AT)
+
+
 def test_segments_that_are_merged_meanwhile_are_read_from_the_merged_one(folder: Path) -> None:
     scan = PredictionScan(folder, "spam").slices(["prediction_id"])
     found = [next(scan)]

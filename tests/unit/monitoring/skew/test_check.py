@@ -15,7 +15,7 @@ from leads import clock
 from leads.errors import NotFound
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
-from monitoring.logged_window import Ahead
+from monitoring.logged_window import Ahead, Outside
 from monitoring.skew.check import check
 from monitoring.skew.results import ColumnSkew, Example, HarmSkew, Lag, SkewResult, Unverifiable
 from tests.support.skew_parts import AT, FolderRegistry, prediction
@@ -53,6 +53,25 @@ def test_one_prediction_of_the_future_does_not_move_the_window(settings: Setting
     assert named.predictions == 216
 
 
+def test_the_result_says_which_window_was_checked_and_how_to_check_the_rest(settings: Settings, engine: Engine) -> None:
+    log = PredictionLog(settings.predictions_dir, owner="test")
+    for one in (*(prediction(i) for i in range(5)), *(prediction(90 + i, at=AT - 3 * clock.DAY) for i in range(2))):
+        log.append(one)
+    log.append(prediction(99, at=AT - 5 * clock.HOUR // 2))
+    log.close()
+    result = check(settings, registry=FolderRegistry(None))
+    text = shown(result)
+    assert "spam: predictions from 2026-04-30 12:00 to 2026-05-01 12:00 UTC, without 2 older ones" in text
+    assert "To check the older ones too: leads skew --days 4 " in text
+    everything = check(settings, length=4 * clock.DAY, registry=FolderRegistry(None))
+    assert everything.harms[0].predictions == 8
+    assert "To check" not in shown(everything)
+    earlier = check(settings, until=AT - clock.DAY, length=3 * clock.DAY, registry=FolderRegistry(None))
+    text = shown(earlier)
+    assert "without 6 newer ones" in text
+    assert "To check the newer ones: leave out --until" in text
+
+
 def test_a_harm_with_predictions_of_the_future_alone_is_reported(settings: Settings, engine: Engine) -> None:
     log = PredictionLog(settings.predictions_dir, owner="test")
     far = clock.now() + 40 * clock.DAY
@@ -78,7 +97,7 @@ def harm_skew(**given: object) -> HarmSkew:
     plain = HarmSkew(
         harm="spam", since=AT - clock.DAY, until=AT, predictions=50, sampled=40, checked=30, columns=71, differing=0,
         differences=(), lag=Lag(0.1, 0.2, 0.5, 0.7), unverifiable=(), too_new=0, texts_unverifiable=0, texts_ahead=0,
-        rows_ahead=0, links_differ=0, unreadable=0, ahead=Ahead(),
+        rows_ahead=0, links_differ=0, unreadable=0, ahead=Ahead(), outside=Outside(),
     )  # fmt: skip
     return replace(plain, **given)  # type: ignore[arg-type]
 
