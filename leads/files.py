@@ -91,6 +91,23 @@ def in_turn(path: Path) -> Iterator[None]:
         yield
 
 
+def is_locked(path: Path) -> bool:
+    """Whether another process holds the lock of `only_one`.
+
+    Holds a lock for a moment itself. So ask only about a lock whose users try again if somebody else has it.
+    """
+    import fcntl
+
+    try:
+        with path.open() as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
+
+
 @contextmanager
 def only_one(path: Path, *, what: str) -> Iterator[None]:
     """Hold an exclusive lock on `path`, without waiting. The lock of a dead process is released.

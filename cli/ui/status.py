@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import shlex
-from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -11,10 +10,11 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
+from cli.ui import places
 from cli.ui.corpora import print_corpora
 from cli.ui.database import database_exists, opened
-from cli.ui.terminal import console, escape, minute, next_steps, note, table
-from cli.ui.worker import never_scored
+from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
+from cli.ui.worker import NO_EVENTS, TRAIN_CSV, never_scored
 from features.offline.segments import Segments
 from features.partition import Partition
 from leads import clock
@@ -29,30 +29,23 @@ from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
 from serving.queue import states
-from serving.queue.leads_table import STATES
-from serving.queue.stats import depths
-from serving.versions.published_state import PublishedState, read_state
-
-_DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
-
+from serving.queue.stats import Depth, depths
+from serving.versions.published_state import PublishedState, is_followed, read_state
 
 # The follower of a running service looks more often, unless the registry is down.
 _RUNNING_S = 120
 # Promotions that are suggested at most.
 _MOST_STEPS = 3
-_TRAIN_CSV = "leads train HARM --csv FILE --text COLUMN --label COLUMN"
 
 
 class Counts(NamedTuple):
     """What the database holds."""
 
-    dialect: str
     revision: str
     events: int
     newest: Micros
     scored: int
-    leads: Mapping[str, int]
-    oldest_s: float | None
+    leads: Mapping[str, Depth]
     keys: int
     retreats: Mapping[tuple[str, str], Retreat]
     rebuilding: bool
@@ -70,7 +63,7 @@ def show_status(settings: Settings, policies: Policies) -> None:
         print_corpora(settings)
         next_steps(
             ("leads demo", "run the whole loop on a simulated platform"),
-            (_TRAIN_CSV, "train on labels of your own; it needs nothing else"),
+            (TRAIN_CSV, "train on labels of your own; it needs nothing else"),
             ("leads migrate", "create an empty database"),
         )
         return
@@ -80,22 +73,29 @@ def show_status(settings: Settings, policies: Policies) -> None:
     trained = {harm: aliases[CHAMPION] for harm, aliases in registered.items() if CHAMPION in aliases}
     waiting = {harm: aliases[CHALLENGER] for harm, aliases in registered.items() if CHALLENGER in aliases}
     rows = [
-        ("database", f"{counts.dialect}, schema revision {counts.revision}"),
+        ("database", f"{places.database(settings)}, schema revision {counts.revision}"),
+        ("online store", places.online_store(settings)),
+        ("state store", places.state_store(settings)),
+        ("MLflow", places.mlflow(settings)),
+        ("partitions", f"{settings.partitions:,}"),
         ("events", f"{counts.events:,}" + (f", newest {minute(counts.newest)} UTC" if counts.events else "")),
-        ("features", ("being computed again, " if counts.rebuilding else "") + _reach(folded, counts.events)),
+        ("features", _features(counts, folded, settings)),
         ("scores", _reach(counts.scored, counts.events)),
         *_never_scored(settings, policies, champions),
         ("champions", _versions(champions) or _unpublished(trained)),
         *_trials(published, counts.retreats),
         *_refused(published),
         *_outdated(published, policies),
-        ("leads", _leads(counts)),
+        *_leads(counts),
         ("API keys", f"{counts.keys:,} valid"),
     ]
     console.print(table(title, ("part", "state"), [(name, escape(value)) for name, value in rows]))
     print_corpora(settings)
     _warn_if_readable(settings)
-    next_steps(*_missing(counts, folded, waiting, published=bool(champions), trained=bool(trained)))
+    running = is_followed(settings.published_dir)
+    if running:
+        note("\n[bold]leads serve[/bold] is running in this home.")
+    next_steps(*_missing(counts, folded, waiting, published=bool(champions), trained=bool(trained), running=running))
 
 
 def _warn_if_readable(settings: Settings) -> None:
@@ -124,32 +124,38 @@ def _count(engine: Engine, partitions: int, policies: Policies) -> Counts:
     revision = schema_revision(engine)
     with reading(engine) as connection:
         head = event_log.head(connection)
-        by_state: Counter[str] = Counter()
-        for (_, state), count in states.counts(connection).items():
-            by_state[state] += count
-        opened_at = [one.oldest for one in depths(connection, policies.harms).values() if one.oldest is not None]
+        # A harm that was removed from the policies still has its leads.
+        harms = {*policies.harms, *(harm for harm, _ in states.counts(connection))}
         valid = sa.select(sa.func.count()).select_from(keys).where(keys.c.revoked_at.is_(None))
         return Counts(
-            _DIALECTS.get(engine.dialect.name, engine.dialect.name),
             revision or "unknown",
             head.offset,
             head.visible_at,
             cursors.scored(connection, partitions),
-            {state: by_state[state] for state in STATES if by_state[state]},
-            max(0.0, (clock.now() - min(opened_at)) / clock.SECOND) if opened_at else None,
+            {harm: one for harm, one in depths(connection, harms).items() if any(one.leads.values())},
             connection.execute(valid).scalar_one(),
             canary_retreats.standing(connection),
             cursors.rebuilding(connection, partitions),
         )
 
 
-def _leads(counts: Counts) -> str:
-    """How many leads there are by state, and how long the oldest open one has waited."""
-    depth = ", ".join(f"{count:,} {name}" for name, count in counts.leads.items()) or "none"
-    if counts.oldest_s is None:
-        return depth
-    hours = counts.oldest_s / 3_600
-    return f"{depth}; the oldest open one has waited " + (f"{hours:.0f} h" if hours >= 1 else f"{60 * hours:.0f} min")
+def _leads(counts: Counts) -> list[tuple[str, str]]:
+    """A row per harm: how many leads there are by state, and how long the oldest open one has waited."""
+    rows = []
+    for harm, depth in counts.leads.items():
+        text = ", ".join(f"{count:,} {state}" for state, count in depth.leads.items() if count)
+        if depth.oldest is not None:
+            text += f"; the oldest open one has waited {age(clock.now() - depth.oldest)}"
+        rows.append((f"leads, {harm}", text))
+    return rows or [("leads", "none")]
+
+
+def _features(counts: Counts, folded: int, settings: Settings) -> str:
+    """Up to which event there are features."""
+    text = ("being computed again, " if counts.rebuilding else "") + _reach(folded, counts.events)
+    if folded < counts.scored and not counts.rebuilding:
+        text += f" in the segments, which are written about every {settings.segment_flush_s:g} s; scores can be ahead"
+    return text
 
 
 def folded_up_to(settings: Settings) -> int:
@@ -216,13 +222,18 @@ def _refused(state: PublishedState) -> list[tuple[str, str]]:
 
 
 def _missing(
-    counts: Counts, folded: int, waiting: Mapping[str, str], *, published: bool, trained: bool
+    counts: Counts, folded: int, waiting: Mapping[str, str], *, published: bool, trained: bool, running: bool
 ) -> Sequence[tuple[str, str]]:
     """What is missing first: features, a promotion, events, models, a key; if nothing is, the service.
 
     Whoever has only labels of their own needs no events: their champion scores texts over HTTP.
+
+    Args:
+        running: the service runs, with a worker unless that was ruled out.
     """
     if folded < counts.events:
+        if running:
+            return (("leads status", "see how far the worker is; without one (--no-worker), run leads worker"),)
         return (("leads worker --once", "compute features from the new events, and score them"),)
     if not published and not trained:
         promotions = [
@@ -232,17 +243,12 @@ def _missing(
         if promotions:
             return (*promotions[:_MOST_STEPS], ("leads models list", "see all versions"))
         if not counts.events:
-            return (
-                ("leads simulate", "simulate a platform, if you have no events of your own"),
-                ("leads ingest FILE", "append events to the log"),
-                (_TRAIN_CSV, "train on labels of your own; it needs no events"),
-            )
+            return NO_EVENTS
         return (("leads train --all", "train a model version for each harm"),)
-    serve = ("leads serve", "publish the trained versions and score over HTTP" if trained else "score over HTTP")
-    return (
-        serve,
-        _after_serving(counts),
-    )
+    after = _after_serving(counts)
+    if running:
+        return (after,)
+    return ("leads serve", "publish the trained versions and score over HTTP" if trained else "score over HTTP"), after
 
 
 def _after_serving(counts: Counts) -> tuple[str, str]:

@@ -20,6 +20,13 @@ from serving.versions.published_state import read_state
 from serving.worker.backlog import HarmBacklog, find_backlog, no_champion, score_backlog
 from serving.worker.run import run_once
 
+TRAIN_CSV = "leads train HARM --csv FILE --text COLUMN --label COLUMN"
+# What to do next where the event log is empty.
+NO_EVENTS = (
+    ("leads simulate", "simulate a platform, if you have no events of your own"),
+    ("leads ingest FILE", "append events to the log"),
+    (TRAIN_CSV, "train on labels of your own; it needs no events"),
+)
 # Counting reads the log. Up to this many events, that takes about a second.
 _QUICK = 200_000
 
@@ -32,15 +39,17 @@ def process_once(settings: Settings, partitions: Sequence[Partition], *, quiet: 
     """
     with progress_by_step() as tell:
         done = run_once(settings, partitions, on_progress=tell)
-    note(f"Features are up to date to event {done.offset:,}.")
+    note(f"Features are up to date to event {done.offset:,}." if done.offset else "The event log is empty.")
     if done.has_models:
         note(f"Scored {counted(done.scored, 'subject')} and opened {counted(done.opened, 'lead')}.")
         note_never_scored(settings, load_policies(settings.policies), champions(settings))
     else:
-        note("No model version is published yet, so nothing was scored.")
+        note("No model version is published yet, so nothing was scored." if done.offset else "Nothing was scored.")
     if quiet:
         return
-    if done.has_models:
+    if not done.offset:
+        next_steps(*NO_EVENTS)
+    elif done.has_models:
         next_steps(("leads queue", "show the ranked leads"), ("leads serve", "keep scoring, and serve over HTTP"))
     else:
         next_steps(("leads train --all", "train a model version for each harm"))

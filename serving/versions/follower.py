@@ -31,6 +31,7 @@ from models.version import load
 from serving.observe import logs
 from serving.versions.policy_watch import PolicyWatch
 from serving.versions.published_state import (
+    LOCK_FILE,
     TRYING_FILE,
     HarmState,
     PublishedState,
@@ -265,7 +266,7 @@ def main() -> None:
         signal.signal(number, lambda *_: stopped.set())
     while not stopped.is_set():
         try:
-            with only_one(settings.published_dir / ".follower.lock", what="following the registry"):
+            with only_one(settings.published_dir / LOCK_FILE, what="following the registry"):
                 _follow(settings, stopped)
         except Conflict:
             # Another follower runs. This one takes over if that one ends.

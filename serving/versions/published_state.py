@@ -9,11 +9,13 @@ import msgspec
 
 from leads.clock import Micros
 from leads.errors import ModelRefused
-from leads.files import write_json
+from leads.files import is_locked, write_json
 
 STATE_FILE = "state.json"
 # Names the version being verified, so that the next follower knows which one crashed this one.
 TRYING_FILE = ".trying"
+# Held by the follower that runs. Others try again.
+LOCK_FILE = ".follower.lock"
 
 
 class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
@@ -70,6 +72,11 @@ def read_state(folder: Path) -> PublishedState:
         raise ModelRefused(
             f"{STATE_FILE} is damaged or unreadable.", field=str(folder), remedy="Restart the follower."
         ) from error
+
+
+def is_followed(folder: Path) -> bool:
+    """Whether a follower runs on this folder, so probably the rest of `leads serve` too."""
+    return is_locked(folder / LOCK_FILE)
 
 
 def trying(folder: Path) -> str:

@@ -22,8 +22,9 @@ from leads.files import only_one
 from leads.policies import load_policies
 from leads.predictions import compaction
 from leads.settings import Settings
+from models.registry.mlflow_client import Connector
 from serving.observe import logs
-from serving.versions.published_state import read_state, verified_so_far
+from serving.versions.published_state import STATE_FILE, read_state, verified_so_far
 from serving.worker.parts import database, open_scoring
 from serving.worker.worker import Worker
 
@@ -171,6 +172,13 @@ def open_worker(settings: Settings, share: Partition, *, background: bool, mergi
 
 def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:
     """Wait until the registry's current versions are published, so that no score uses older ones."""
+    if not Connector(settings).exists() and not (settings.published_dir / STATE_FILE).exists():
+        _log.info("there is no model registry yet, so there is no version to wait for")
+        return
+    _log.info(
+        "waiting for a follower to read the registry, at most %.0f s without progress; `leads serve` starts one",
+        _FOLLOWER_S,
+    )
     began, patience = clock.now(), Patience(_FOLLOWER_S)
     while not patience.lost(verified_so_far(settings.published_dir)) and not stopped.wait(0.1):
         try:
@@ -180,4 +188,5 @@ def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:
                 return
         except LeadsError:
             continue
-    _log.warning("the follower has not read the registry yet, using the versions that are already published")
+    if not stopped.is_set():
+        _log.warning("no follower has read the registry, using the versions that are already published")

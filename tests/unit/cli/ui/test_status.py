@@ -1,15 +1,20 @@
-"""`leads status` names a running service that has read other policies than the file holds."""
+"""`leads status`: what is kept where, each harm's queue, and what to do next, also while the service runs."""
 
 from __future__ import annotations
 
 import pytest
 
+from cli.ui import places
 from cli.ui.status import show_status
 from leads import clock
-from leads.db.engine import migrate
+from leads.db import cursors, event_log
+from leads.db.engine import migrate, open_engine
+from leads.events import Event, ItemCreated, SubjectRef
+from leads.files import is_locked, only_one
 from leads.policies import load_policies
-from leads.settings import Settings
-from serving.versions.published_state import PublishedState, write_state
+from leads.settings import Settings, load_settings
+from serving.versions.published_state import LOCK_FILE, HarmState, PublishedState, write_state
+from tests.support.serving.queue_world import POLICIES, QueueWorld
 
 
 def test_a_service_that_read_other_policies_needs_a_restart(
@@ -28,3 +33,103 @@ def test_a_service_that_read_other_policies_needs_a_restart(
         write_state(settings.published_dir, state)
         show_status(settings, policies)
         assert ("changed since the service started; restart leads serve" in capsys.readouterr().out) is outdated
+
+
+def test_stores_and_partitions_are_named(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    migrate(settings)
+    redis = load_settings(
+        home=settings.home,
+        corpora="none",
+        online_store="redis",
+        state_store="redis",
+        redis_url="redis.example.com:6380,db=2,password=hunter2",
+        mlflow_uri="https://leads:hunter2@mlflow.example.com/base?token=hunter2",
+        partitions=4,
+    )
+    for chosen in (settings, redis):
+        show_status(chosen, POLICIES)
+    out = " ".join(capsys.readouterr().out.split())
+    for row in (
+        "online store SQLite, in the home state store SQLite, in the home MLflow SQLite, in the home partitions 1",
+        "online store Redis at redis.example.com:6380, database 2 state store Redis at redis.example.com:6380, database"
+        " 2 MLflow https://mlflow.example.com/base partitions 4",
+    ):
+        assert row in out
+    assert "hunter2" not in out
+
+
+@pytest.mark.parametrize(
+    ("uri", "shown"),
+    [
+        ("http://mlflow:5000", "http://mlflow:5000"),
+        ("http://user:p@ss@mlflow:5000/", "http://mlflow:5000/"),
+        ("http://user:secret/1@mlflow:5000", "http:…"),
+        ("http://user:1/secret@mlflow:5000", "http:…"),
+        ("postgresql+psycopg://mlflow:secret@[::1]:5432/mlflow", "postgresql+psycopg://[::1]:5432/mlflow"),
+        ("sqlite:////srv/mlflow.db", "sqlite:////srv/mlflow.db"),
+        ("databricks", "databricks"),
+    ],
+)
+def test_no_password_of_an_mlflow_address_is_shown(uri: str, shown: str) -> None:
+    assert places.mlflow(load_settings(mlflow_uri=uri, corpora="none")) == shown
+
+
+@pytest.mark.parametrize(
+    ("address", "shown"),
+    [
+        ("localhost", "Redis at localhost:6379"),
+        ("unix_socket_path=/run/redis.sock", "Redis at /run/redis.sock"),
+        ("redis://user:secret@redis:6379", "Redis at an address that isn't host:port"),
+        ("user@redis:6379,password=secret", "Redis at redis:6379"),
+        (None, "LEADS_STATE_STORE is redis, but LEADS_REDIS_URL is not set."),
+    ],
+)
+def test_no_password_of_a_redis_address_is_shown(address: str | None, shown: str) -> None:
+    assert places.state_store(load_settings(state_store="redis", redis_url=address, corpora="none")) == shown
+
+
+def test_each_harm_has_its_queue_and_long_waits_are_in_days(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrate(settings)
+    engine = open_engine(settings)
+    world = QueueWorld(engine)
+    for harm, hours in (("spam", 15_920), ("sexism", 47.5)):
+        world.now = clock.now() - round(hours * clock.HOUR)
+        world.offer("c1", harm=harm)
+        world.offer("c2", harm=harm)
+    engine.dispose()
+    show_status(settings, POLICIES)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "leads, spam 2 open; the oldest open one has waited 663 d" in out
+    assert "leads, sexism 2 open; the oldest open one has waited 47 h" in out
+
+
+def test_while_the_service_runs_nobody_is_told_to_start_it(
+    settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrate(settings)
+    write_state(settings.published_dir, PublishedState(clock.now(), {"spam": HarmState(champion="1")}))
+    show_status(settings, POLICIES)
+    assert "leads serve  " in capsys.readouterr().out
+    lock = settings.published_dir / LOCK_FILE
+    with only_one(lock, what="following the registry"):
+        show_status(settings, POLICIES)
+        out = capsys.readouterr().out
+        assert "leads serve is running in this home." in out
+        assert "leads serve  " not in out
+        assert "leads keys create NAME" in out
+    assert not is_locked(lock)
+
+
+def test_scores_ahead_of_the_segments_are_explained(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    migrate(settings)
+    engine = open_engine(settings)
+    with engine.begin() as connection:
+        items = [ItemCreated(SubjectRef("comment", f"c{i}"), account_id="a1", text="hello") for i in range(3)]
+        event_log.append(connection, "test", [Event(f"e{i}", clock.now(), body) for i, body in enumerate(items)])
+        cursors.move(connection, cursors.scored_name(0, 1), 2)
+    engine.dispose()
+    show_status(settings, POLICIES)
+    out = " ".join(capsys.readouterr().out.split())
+    assert "behind: event 0 of 3 in the segments, which are written about every 5 s; scores can be ahead" in out

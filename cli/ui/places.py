@@ -1,0 +1,84 @@
+"""Where a platform keeps what: addresses of its stores, without any credentials in them."""
+
+from __future__ import annotations
+
+from urllib.parse import urlsplit
+
+from features.feast.online_config import online_config, redis_address
+from features.redis_client import redis_options
+from leads.db.engine import database_url
+from leads.errors import LeadsError
+from leads.settings import Settings
+
+_DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
+_HOME = "in the home"
+
+
+def database(settings: Settings) -> str:
+    """The database's kind and address."""
+    url = database_url(settings)
+    kind = _DIALECTS[url.get_backend_name()]
+    if kind == "SQLite":
+        return kind if settings.database_url is None else f"{kind}, {url.database}"
+    port = f":{url.port}" if url.port else ""
+    return f"{kind} at {url.host or 'localhost'}{port}/{url.database or ''}"
+
+
+def online_store(settings: Settings) -> str:
+    """The online store's kind and, if it is Redis, its address. Options of other stores may be secrets."""
+    if settings.online_store == "sqlite":
+        return f"SQLite, {_HOME}"
+    if settings.online_store != "redis":
+        return f"{settings.online_store}, through Feast"
+    try:
+        return _redis(str(online_config(settings)["connection_string"]))
+    except LeadsError as error:
+        return error.message
+
+
+def state_store(settings: Settings) -> str:
+    """Where workers keep their state."""
+    if settings.state_store == "sqlite":
+        return f"SQLite, {_HOME}"
+    if settings.state_store == "postgresql":
+        return "PostgreSQL, in the database"
+    try:
+        return _redis(redis_address(settings, "LEADS_STATE_STORE"))
+    except LeadsError as error:
+        return error.message
+
+
+def mlflow(settings: Settings) -> str:
+    """MLflow's address.
+
+    >>> from leads.settings import Settings
+    >>> mlflow(Settings(mlflow_uri="https://user:secret@mlflow.example.com:8443/models?token=secret"))
+    'https://mlflow.example.com:8443/models'
+    """
+    if settings.mlflow_uri is None:
+        return f"SQLite, {_HOME}"
+    scheme, colon, _ = settings.mlflow.partition(":")
+    try:
+        parts = urlsplit(settings.mlflow)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return f"{scheme}:…" if colon else "…"
+    if "@" in parts.path:
+        # A password that isn't percent-encoded moves the end of the address: what is in front of it may be a secret.
+        return f"{scheme}:…"
+    host = parts.netloc.rpartition("@")[2].rpartition(":")[0] if port else parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{port}{parts.path}" if colon else settings.mlflow
+
+
+def _redis(address: str) -> str:
+    """
+    >>> _redis("redis.example.com:6379,db=1,username=leads,password=secret")
+    'Redis at redis.example.com:6379, database 1'
+    """
+    try:
+        options = redis_options(address)
+    except ValueError:
+        return "Redis at an address that isn't host:port"
+    place = options.get("unix_socket_path") or f"{str(options.get('host', 'localhost')).rpartition('@')[2]}"
+    port = "" if "unix_socket_path" in options else f":{options.get('port', 6379)}"
+    return f"Redis at {place}{port}" + (f", database {options['db']}" if options.get("db") else "")
