@@ -74,7 +74,8 @@ def ingest(
         raise NotFound(
             f"{path} is not a file.",
             field="FILE",
-            remedy="Pass a JSON Lines file of events; `leads simulate` creates one.",
+            remedy="Pass a JSON Lines file of events. `leads simulate` creates one: simulation/events-history.jsonl in "
+            "LEADS_HOME.",
         )
     total = _Check(engine, path, policies, sender, clock_).run()
     accepted = duplicates = offset = done = 0

@@ -17,7 +17,7 @@ from features.partition import Partition
 from leads import clock
 from leads.background import Patience
 from leads.db import cursors
-from leads.errors import Conflict, InvalidInput, LeadsError
+from leads.errors import Conflict, InvalidInput, LeadsError, Unavailable
 from leads.files import only_one
 from leads.policies import load_policies
 from leads.predictions import compaction
@@ -30,6 +30,8 @@ from serving.worker.worker import Worker
 
 # Without progress of the follower, after which the worker starts with what is published already.
 _FOLLOWER_S = 60.0
+# Events that are folded again, from which on it takes so long that the log says so.
+_GAP = 50_000
 _log = logging.getLogger(__name__)
 
 OnProgress = Callable[[str, int, int], None]
@@ -94,7 +96,18 @@ def run_once(settings: Settings, partitions: Sequence[Partition], *, on_progress
     Raises:
         ConfigurationError: the database's schema is too old.
         Conflict: another worker is running on one of the partitions.
+        Unavailable: a store doesn't respond or has lost data; the next run continues from what is stored.
     """
+    try:
+        return _run_once(settings, partitions, on_progress)
+    except Unavailable as error:
+        # Unlike a worker that keeps running, this one doesn't try again by itself.
+        if error.field == "LEADS_STATE_STORE":
+            error.remedy = "Run the command again: it continues from what is stored."
+        raise
+
+
+def _run_once(settings: Settings, partitions: Sequence[Partition], on_progress: OnProgress | None) -> Result:
     done = Result(0, 0, 0, has_models=False)
     with ExitStack() as opened:
         for share in partitions:
@@ -163,11 +176,27 @@ def open_worker(settings: Settings, share: Partition, *, background: bool, mergi
         engine = opened.enter_context(database(settings))
         # Before the reader, because this creates the online store if it doesn't exist.
         materializer = opened.enter_context(closing(Materializer(settings, engine, partition=share)))
+        _report_gap(materializer)
         parts = opened.enter_context(open_scoring(settings, policies, engine, background=background))
         if merging:
             opened.enter_context(compacting(materializer.segments))
             opened.enter_context(compaction.compacting(settings.predictions_dir))
         yield Worker(policies, engine, parts.scorer, parts.published, materializer)
+
+
+def _report_gap(materializer: Materializer) -> None:
+    """Log that many events have to be folded again, because the state is new, or older than the segments."""
+    state, segments = materializer.offset, materializer.segments.manifest().offset
+    if segments - state >= _GAP:
+        share = materializer.partition
+        _log.warning(
+            "the state of partition %d of %d ends at event %d, its segments end at event %d: folding the events in "
+            "between again, about a minute per million; new events are folded and scored after that",
+            share.index,
+            share.count,
+            state,
+            segments,
+        )
 
 
 def _wait_for_follower(settings: Settings, stopped: threading.Event) -> None:

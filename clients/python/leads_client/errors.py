@@ -104,8 +104,8 @@ class TooManyRequests(LeadsError):
 
 
 class Unavailable(LeadsError):
-    """A retry can succeed after a second or so."""
+    """Often, a retry can succeed after a second or so. Without a model, it takes until a version is published."""
 
     status = 503
-    title = "Temporarily unavailable"
+    title = "Unavailable"
     retry_after_s: ClassVar[int] = 1

@@ -83,7 +83,7 @@ def test_a_bad_event_file_names_its_line_and_appends_nothing(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (("ingest", "nowhere.jsonl"), "not a file"),
+        (("ingest", "nowhere.jsonl"), "creates one: simulation/events-history.jsonl in LEADS_HOME"),
         (("simulate", "--preset", "huge"), "standard, demo, small"),
         (("simulate", "--accounts", "3"), "out of range"),
         (("simulate", "--end", "tomorrow"), "--end"),

@@ -48,7 +48,7 @@ def test_each_route_says_that_the_database_is_down(runtime: Runtime, portal: Blo
             body = next(iter(examples.values()))["value"] if content else None
             answer = client.request(method, f"/v1{path.format(lead_id='0' * 32)}", json=body)
             assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json"), path
-            assert answer.json()["title"] == "Temporarily unavailable"
+            assert answer.json()["title"] == "Unavailable"
             assert "database" in answer.json()["detail"]
             assert "hunter2" not in answer.text
             asked += 1
