@@ -46,6 +46,7 @@ def migrate_database(settings: Settings, *, quiet: bool) -> None:
         next_steps(
             ("leads status", "see what exists and what is missing"),
             ("leads serve", "run the API, the follower and the worker"),
+            settings=settings,
         )
 
 

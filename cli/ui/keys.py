@@ -47,6 +47,7 @@ def create_key(
         ("leads serve", "start the service"),
         (f"curl -H 'x-api-key: {created.text[:6]}…' {address}/v1/leads", "request the ranked leads"),
         (f"leads keys revoke {created.key.id}", "revoke this key"),
+        settings=settings,
     )
 
 

@@ -70,6 +70,11 @@ def mlflow(settings: Settings) -> str:
     return f"{parts.scheme}://{host}{port}{parts.path}" if colon else settings.mlflow
 
 
+def mlflow_pages(settings: Settings) -> str:
+    """Where to see runs and versions: a command, or the server's address."""
+    return f"mlflow ui --backend-store-uri {settings.mlflow}" if settings.mlflow_uri is None else mlflow(settings)
+
+
 def _redis(address: str) -> str:
     """
     >>> _redis("redis.example.com:6379,db=1,username=leads,password=secret")

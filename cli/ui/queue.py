@@ -63,7 +63,9 @@ def show_queue(settings: Settings, policies: Policies, *, harm: str | None, stat
     rows = [_row(lead, now, edited=lead.id in edited)[: len(columns)] for lead in page.leads]
     console.print(table(title, columns, rows, right=("score", "waited", "priority")))
     next_steps(
-        ("leads serve", "claim and decide leads over HTTP"), (f"leads queue --limit {min(limit * 2, 500)}", "see more")
+        ("leads serve", "claim and decide leads over HTTP"),
+        (f"leads queue --limit {min(limit * 2, 500)}", "see more"),
+        settings=settings,
     )
 
 

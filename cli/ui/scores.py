@@ -46,7 +46,8 @@ def show_scores(
     console.print(table(f"Scores of {escape(request.subject.key)}", _COLUMNS, map(_row, scores), right=("score",)))
     for error in failed:
         note(f"[yellow]{escape(str(error))}[/yellow]")
-    next_steps(("leads serve", "score over HTTP"), ("leads models list", "see the versions that scored"))
+    steps = ("leads serve", "score over HTTP"), ("leads models list", "see the versions that scored")
+    next_steps(*steps, settings=settings)
 
 
 def _subject(key: str | None, type_id: str) -> Subject:

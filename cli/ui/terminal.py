@@ -19,6 +19,8 @@ from rich.text import Text
 
 from leads import clock
 from leads.clock import Micros
+from leads.settings import Settings
+from serving.versions.published_state import is_followed
 
 
 class _Console(Console):
@@ -118,8 +120,16 @@ def note(text: str) -> None:
     console.print(text, soft_wrap=True)
 
 
-def next_steps(*steps: tuple[str, str]) -> None:
-    """Print what to do next: commands, and what each is for."""
+def next_steps(*steps: tuple[str, str], settings: Settings | None = None) -> None:
+    """Print what to do next: commands, and what each is for.
+
+    Args:
+        settings: leave out `leads serve` if it runs in their home.
+    """
+    if settings is not None and is_followed(settings.published_dir):
+        steps = tuple(step for step in steps if step[0] != "leads serve")
+    if not steps:
+        return
     width = max(len(command) for command, _ in steps)
     console.print("\nNext:")
     for command, what in steps:

@@ -50,7 +50,8 @@ def process_once(settings: Settings, partitions: Sequence[Partition], *, quiet: 
     if not done.offset:
         next_steps(*NO_EVENTS)
     elif done.has_models:
-        next_steps(("leads queue", "show the ranked leads"), ("leads serve", "keep scoring, and serve over HTTP"))
+        serve = ("leads serve", "keep scoring, and serve over HTTP")
+        next_steps(("leads queue", "show the ranked leads"), serve, settings=settings)
     else:
         next_steps(("leads train --all", "train a model version for each harm"))
 

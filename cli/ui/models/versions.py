@@ -64,6 +64,7 @@ def show_versions(settings: Settings, policies: Policies) -> None:
         ("leads models show HARM", "see everything about a version"),
         ("leads models promote HARM VERSION", "make a version the champion, if it passes the gate"),
         ("leads serve", "serve the champions"),
+        settings=settings,
     )
 
 

@@ -63,6 +63,7 @@ class SubjectDecisionIn(DecisionIn, frozen=True, kw_only=True):
 class LeadOut(Out, frozen=True):
     """A lead with everything that operators of the queue see.
 
+    `priority` is score × severity × exposure × 2^(hours waited / `aging_hours`). Above 1e300 it only shows the order.
     `contentChanged`: the subject has been edited and not been scored again yet, so `score` and `reasons` are about the
     earlier content.
     """

@@ -6,6 +6,7 @@ import pytest
 
 from cli.ui import places
 from cli.ui.status import show_status
+from cli.ui.terminal import next_steps
 from leads import clock
 from leads.db import cursors, event_log
 from leads.db.engine import migrate, open_engine
@@ -71,7 +72,8 @@ def test_stores_and_partitions_are_named(settings: Settings, capsys: pytest.Capt
     ],
 )
 def test_no_password_of_an_mlflow_address_is_shown(uri: str, shown: str) -> None:
-    assert places.mlflow(load_settings(mlflow_uri=uri, corpora="none")) == shown
+    settings = load_settings(mlflow_uri=uri, corpora="none")
+    assert places.mlflow(settings) == places.mlflow_pages(settings) == shown
 
 
 @pytest.mark.parametrize(
@@ -119,6 +121,9 @@ def test_while_the_service_runs_nobody_is_told_to_start_it(
         assert "leads serve is running in this home." in out
         assert "leads serve  " not in out
         assert "leads keys create NAME" in out
+        next_steps(("leads serve", "start it"), ("leads queue", "show it"), settings=settings)
+        next_steps(("leads serve", "start it"), settings=settings)
+        assert capsys.readouterr().out.split() == ["Next:", "leads", "queue", "show", "it"]
     assert not is_locked(lock)
 
 
