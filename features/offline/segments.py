@@ -25,6 +25,7 @@ from features.fold.fold import Batch, ViewBatch
 from features.layout import JOIN_KEYS, LAYOUTS, Layout, packed_name
 from features.offline import dense
 from features.partition import WHOLE, Partition
+from leads.clock import Micros
 from leads.errors import ConfigurationError
 from leads.files import private_folder, write_atomic, write_json
 from leads.settings import Settings
@@ -46,9 +47,17 @@ GRACE_S = 600.0
 
 
 class SegmentManifest(msgspec.Struct, frozen=True):
-    """`offset` of the last folded event; `layout`: hash of the layout; `retired`: when a merged part was replaced."""
+    """What the segments hold.
+
+    Args:
+        offset: of the last folded event.
+        visible_at: when that event became visible; 0 if an earlier release wrote the manifest.
+        layout: hash of the layout.
+        retired: when each merged part was replaced, in seconds since epoch.
+    """
 
     offset: int = 0
+    visible_at: Micros = 0
     layout: str = LAYOUT_HASH
     segments: dict[str, tuple[str, ...]] = {}
     retired: dict[str, float] = {}
@@ -106,8 +115,12 @@ class Segments:
         if self.manifest().offset < offset:
             raise self._mismatch("are older than the worker's state")
 
-    def write(self, batch: Batch, offset: int) -> SegmentManifest:
-        """Durably write the batch and record that events up to `offset` are folded."""
+    def write(self, batch: Batch, offset: int, visible_at: Micros = 0) -> SegmentManifest:
+        """Durably write the batch and record that events up to `offset` are folded.
+
+        Args:
+            visible_at: when the event at `offset` became visible.
+        """
         first = self.manifest().offset + 1
         added: dict[str, str] = {}
         for view, rows in batch.items():
@@ -117,7 +130,9 @@ class Segments:
         with self._lock:
             before = self.manifest()
             names = {view: (*before.segments.get(view, ()), name) for view, name in added.items()}
-            manifest = msgspec.structs.replace(before, offset=offset, segments={**before.segments, **names})
+            manifest = msgspec.structs.replace(
+                before, offset=offset, visible_at=visible_at, segments={**before.segments, **names}
+            )
             write_json(self._manifest_path, manifest)
         return manifest
 

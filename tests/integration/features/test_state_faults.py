@@ -9,7 +9,8 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from features import materialize
-from features.materialize import Materializer, delete_rows
+from features.deletion import delete_rows
+from features.materialize import Materializer
 from leads.db.engine import open_engine
 from leads.errors import Conflict, Unavailable
 from leads.settings import Settings, load_settings
