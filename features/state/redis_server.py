@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from features.redis_client import redis_client
+from features.redis_client import access_refused, redis_client
 from leads.errors import ConfigurationError, Unavailable
 
 PREFIX = "leads:state:"
@@ -72,7 +72,7 @@ def translated() -> Iterator[None]:
     except (redis.RedisError, OSError) as error:
         if "WRONGTYPE" in str(error):
             raise damaged() from error
-        raise Unavailable(
+        raise access_refused(error) or Unavailable(
             f"The Redis state store failed ({type(error).__name__}).",
             field="LEADS_REDIS_URL",
             remedy="Check that it is running, accepts writes and has free memory.",

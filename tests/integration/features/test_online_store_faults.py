@@ -21,7 +21,7 @@ from features.online.redis import RedisStore
 from features.online.sqlite import SqliteStore
 from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
-from features.redis_client import redis_options
+from features.redis_client import feast_address, redis_options
 from leads import clock
 from leads.errors import ConfigurationError, Unavailable
 from leads.settings import FEAST_ONLINE_STORES, Settings, load_settings
@@ -114,8 +114,13 @@ def test_addresses_are_read_as_feast_reads_them(address: str) -> None:
 
     (node, *_), options = RedisOnlineStore._parse_connection_string(address)
     ours = redis_options(address)
+    again, (same, ours_by_feast) = feast_address(ours), RedisOnlineStore._parse_connection_string(feast_address(ours))
     assert (ours.pop("host"), str(ours.pop("port"))) == (node["host"], node.get("port", "6379"))
-    assert ours == options
+    # Feast takes a password of digits for a number.
+    assert ours == {name: str(value) if name == "password" else value for name, value in options.items()}
+    assert ours_by_feast == ours
+    assert redis_options(again) == redis_options(address)
+    assert same == [{"host": node["host"], "port": node.get("port", "6379")}]
 
 
 def test_a_connection_dropped_while_idle_is_made_again(redis_address: str) -> None:

@@ -182,8 +182,6 @@ def test_a_damaged_value_of_the_router_says_how_to_start_over(tmp_path: Path) ->
     state = SqliteState(tmp_path / "state.db")
     state.commit(1, {"routed_reporter": {"r1": b"\xc1", "r2": b"\x92\x01\xa1\xff"}})
     for key in ("r1", "r2"):
-        with pytest.raises(
-            ConfigurationError, match=r"routed_reporter in .* is damaged.*--rebuild --once"
-        ):
+        with pytest.raises(ConfigurationError, match=r"routed_reporter in .* is damaged.*--rebuild --once"):
             Known(state, "routed_reporter", Record, limit=10).load([key])
     state.close()
