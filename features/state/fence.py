@@ -14,11 +14,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from features.partition import Partition
 from leads.errors import ConfigurationError, Conflict, Unavailable
-from leads.files import in_turn, write_json
+from leads.files import in_turn, read_json, write_json
 
 _log = logging.getLogger(__name__)
 _REBUILD = "leads worker --rebuild --once"
@@ -134,9 +132,12 @@ def home_id(features_dir: Path) -> str:
     """The random name of a home's feature rows. Deleting the rows (`state-*`) deletes it, so that new ones get another.
 
     It is stored before its first use, so that a state on a server never outlives it by a power cut.
+
+    Raises:
+        ConfigurationError: its file is damaged.
     """
     path = features_dir / "state-home"
     with in_turn(features_dir / "state.lock"):
         if not path.exists():
             write_json(path, secrets.token_hex(16))
-        return msgspec.json.decode(path.read_bytes(), type=str)
+        return read_json(path, str, remedy=f"Compute the feature rows again: {_REBUILD}")
