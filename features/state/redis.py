@@ -97,7 +97,7 @@ class RedisState:
         cursor = -1
         while view in self._views and cursor:
             cursor, found = self._read("HSCAN", view, max(cursor, 0), "COUNT", _SCANNED)
-            yield {key.decode(): value for key, value in found.items() if key != _COMPLETE}
+            yield {_text(key): value for key, value in found.items() if key != _COMPLETE}
 
     def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
         values = [(view, key, value) for view, rows in changed.items() for key, value in rows.items()]
@@ -149,7 +149,7 @@ class RedisState:
     def _staged_values(self, staged: str) -> Iterator[_Value]:
         for field, value in self._client.hscan_iter(staged, count=_SCANNED):
             view, _, key = field.partition(b"\0")
-            yield view.decode(), key.decode(), value
+            yield _text(view), _text(key), value
 
     def _copy(self, staged: str, values: Iterator[_Value]) -> None:
         """Copy staged values to their views. Copying some of them twice changes nothing."""
@@ -260,8 +260,8 @@ class RedisState:
 
 def _stored(fields: Mapping[bytes, bytes]) -> _Stored:
     """Raises Unavailable if this isn't what a worker wrote."""
+    text = {_text(name): _text(value) for name, value in fields.items()}
     try:
-        text = {name.decode(): value.decode() for name, value in fields.items()}
         numbers = {name: int(text[name]) for name in _NUMBERS & text.keys()}
     except ValueError as error:
         raise damaged() from error
@@ -272,3 +272,11 @@ def _stored(fields: Mapping[bytes, bytes]) -> _Stored:
         held = Held(text["owner"], numbers["position"], text["home"], numbers["format"])
     views = {name.removeprefix(_VIEW) for name in text if name.startswith(_VIEW)}
     return _Stored(held, views, numbers.get("view_count"), text.get("staged"), numbers.get("staged_count", 0))
+
+
+def _text(raw: bytes) -> str:
+    """Raises Unavailable if this isn't a key or name that a worker wrote."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise damaged() from error

@@ -185,3 +185,14 @@ def test_a_damaged_value_of_the_router_says_how_to_start_over(tmp_path: Path) ->
         with pytest.raises(ConfigurationError, match=r"routed_reporter in .* is damaged.*--rebuild --once"):
             Known(state, "routed_reporter", Record, limit=10).load([key])
     state.close()
+
+
+def test_a_key_that_no_worker_wrote_is_damage(tmp_path: Path, request: pytest.FixtureRequest) -> None:
+    settings = state_settings(tmp_path, "redis", request)
+    state = opened(settings)
+    state.commit(1, {"item": {"a": b"1"}})
+    with server_of(settings) as server:
+        server.hset(f"{BASE}:item", b"\xff\xfe", b"1")
+    with pytest.raises(Unavailable, match="damaged"):
+        list(state.scan("item"))
+    state.close()
