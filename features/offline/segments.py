@@ -27,10 +27,11 @@ from features.offline import dense
 from features.partition import WHOLE, Partition
 from leads.clock import Micros
 from leads.errors import ConfigurationError
-from leads.files import private_folder, write_atomic, write_json
+from leads.files import private_folder, read_json, write_atomic, write_json
 from leads.settings import Settings
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+_REMEDY = "Derive the feature rows again from the event log: leads worker --rebuild --once"
 # Increase this when the fold changes what it counts without a change of layout.
 _FOLD_VERSION = 1
 LAYOUT_HASH = hashlib.sha256(f"{_FOLD_VERSION} {LAYOUTS!r}".encode()).hexdigest()[:12]
@@ -77,13 +78,17 @@ class Segments:
         self._lock = threading.Lock()
 
     def manifest(self) -> SegmentManifest:
-        """Raises ConfigurationError when the rows were written with another layout or number of partitions."""
+        """The manifest.
+
+        Raises:
+            ConfigurationError: the rows were written with another layout or number of partitions, or it is damaged.
+        """
         if not self._manifest_path.exists():
             count = self._name.partition("of")[2]
             if any(not path.stem.endswith(f"of{count}") for path in self.folder.glob("manifest*.json")):
                 raise self._mismatch("were written for another number of partitions (LEADS_PARTITIONS)")
             return SegmentManifest()
-        manifest = msgspec.json.decode(self._manifest_path.read_bytes(), type=SegmentManifest)
+        manifest = read_json(self._manifest_path, SegmentManifest, remedy=_REMEDY)
         if manifest.layout != LAYOUT_HASH:
             raise self._mismatch("were written by another version of the features")
         return manifest
@@ -92,7 +97,7 @@ class Segments:
         return ConfigurationError(
             f"The feature rows {reason}.",
             field=str(self.folder),
-            remedy="Derive them again from the event log: leads worker --rebuild --once",
+            remedy=_REMEDY,
         )
 
     def prepare(self) -> SegmentManifest:
