@@ -11,7 +11,7 @@ from features.online.presence import Presence
 from features.online.writer import OnlineWriter
 from features.partition import Partition
 from leads.clock import Micros
-from leads.files import write_json
+from leads.files import read_json, write_json
 from leads.settings import Settings
 
 # The form of online rows: until 1, a list of floats (`features.online.dense`); 2, `features.rows`.
@@ -45,7 +45,9 @@ def mark_path(settings: Settings, partition: Partition) -> Path:
 
 def read_mark(path: Path) -> Mark:
     """What the file records; of a partition without one, that nothing was written."""
-    return msgspec.json.decode(path.read_bytes(), type=Mark) if path.exists() else Mark(form=FORM)
+    if not path.exists():
+        return Mark(form=FORM)
+    return read_json(path, Mark, remedy="Delete the file: the worker then writes all rows online again.")
 
 
 class OnlineMark:
