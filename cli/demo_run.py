@@ -27,7 +27,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.db import keys
 from leads.errors import LeadsError
-from leads.files import only_one, write_json
+from leads.files import only_one, read_json, write_json
 from leads.policies import load_policies
 from leads.processes import QUIET, die_with_parent, python, start, stop
 from leads.settings import Settings
@@ -67,7 +67,7 @@ class Demo:
 
     def _load(self, quick: bool, seed: int) -> DemoProgress:
         if self._path.exists():
-            progress = msgspec.json.decode(self._path.read_bytes(), type=DemoProgress)
+            progress = read_json(self._path, DemoProgress, remedy="Start over: leads demo --fresh")
             if (progress.quick, progress.seed) == (quick, seed):
                 return progress
             started = f"--seed {progress.seed}{' --quick' if progress.quick else ''}"

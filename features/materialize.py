@@ -4,42 +4,44 @@ Three things are written, each with its own offset: rows to the online store, th
 killed at any point, it resumes from the state, which is the oldest, and folds the events after it again: rows up to the
 manifest's offset are in the segments already. A mark records how far an online write was started and how far it
 certainly got. Rows after the second offset are written again, and nothing is written before the fold has reached the
-first, so readers never see a row go back in time.
+first, so readers never see a row go back in time. A row in the online store records the same, so that it is noticed
+when the store loses data.
 
 The first pass over a log is different: as long as nothing is online, rows only go to segments and to the state. Once it
-has caught up, a sweep writes the state's rows online.
+has caught up, a sweep writes the state's rows online. The same happens after the online store has lost data.
 """
 
 from __future__ import annotations
 
-import shutil
 import time
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable
 from typing import NamedTuple
 
-import msgspec
 from sqlalchemy.engine import Engine
 
 from features.fold.fold import Fold, empty_batch
 from features.layout import LAYOUTS
+from features.log_tail import LogTail, check_log
 from features.offline.segments import Segments
-from features.online.mark import FORM, mark_path, read_mark
+from features.online.mark import FORM, Mark, OnlineMark
 from features.online.sweep import Sweep
 from features.online.writer import Newest, OnlineWriter, collect
 from features.partition import WHOLE, Partition
 from features.state.fence import new_owner
-from features.state_stores import clear_states, open_state
+from features.state_stores import open_state
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.events import LoggedEvent
-from leads.files import write_json
 from leads.processes import search_paused
 from leads.settings import Settings
 
 _SEGMENT_BYTES = 64 * 1024 * 1024
 # A commit of the state writes each value once, however often it has changed: the fewer, the cheaper.
 _CHANGES = 150_000
+# How often to check that the log and the online store still hold what they held, in seconds.
+_CHECK_S = 1.0
 
 OnProgress = Callable[[int, int], None]
 
@@ -80,7 +82,7 @@ class Materializer:
         self.partition = partition
         self.segments = Segments(settings.features_dir / "segments", partition)
         self._online = OnlineWriter(settings)
-        self._mark_path = mark_path(settings, partition)
+        self._online_mark = OnlineMark(settings, partition, self._online)
         self._owner = new_owner()
         self.segments.prepare()
         self._state = open_state(settings, partition, owner=self._owner)
@@ -102,17 +104,24 @@ class Materializer:
         self._begin()
 
     def _begin(self) -> None:
-        self._stored = self.segments.manifest().offset
+        self._online_mark.read_again()
+        manifest = self.segments.manifest()
+        self._stored = manifest.offset
         self._fold = Fold(self._state, self.partition)
         self._offset = self._state.position()
         self.segments.check_reaches(self._offset)
-        self._mark = read_mark(self._mark_path)
+        written = (manifest.offset, manifest.visible_at), (self._mark.started, self._mark.started_at)
+        check_log(self._engine, [*written, (self._offset, 0)])
+        with reading(self._engine) as connection:
+            self._visible_at = event_log.visible_at(connection, self._offset)
+        self._tail = LogTail(self._engine, self._read)
         # On the first pass, the state is ahead of the online rows.
         self._first_pass = not self._mark.started or self._mark.done < self._offset
         self._sweep: Sweep | None = None
         self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
         self._rows, self._rows_size = empty_batch(), 0
         self._segment_at = self._online_at = time.monotonic()
+        self._check_at = 0.0
 
     @property
     def failed(self) -> bool:
@@ -125,11 +134,12 @@ class Materializer:
         return self._offset
 
     def close(self) -> None:
-        """Close the state store."""
+        """Close the state store and the online store."""
         self._state.close()
+        self._online_mark.close()
 
     @search_paused()
-    def step(self, *, by: Micros | None = None) -> Step:
+    def step(self, *, by: Micros | None = None, whole_to: int = 0) -> Step:
         """Fold new events, and write online rows when a write is due.
 
         Args:
@@ -137,27 +147,42 @@ class Materializer:
                 in which its first event became visible and, if more events are waiting, writes the rows online at once,
                 so that a backlog is replayed as it came in. None: fold the backlog as a whole and write only each
                 entity's newest row.
+            whole_to: the backlog up to this offset is folded as a whole in any case.
+
+        Raises:
+            ConfigurationError: the log has lost events that were folded.
         """
+        if self._offset < whole_to:
+            by = None
         if by is not None and self._first_pass:
             # What is scored has to be online first, and must not be saved before.
             self._write_online()
             self._first_pass = self._to_write
-        new = event_log.read(self._engine, self._offset, limit=self._read)
-        full, cut = len(new) == self._read, False
-        if self._offset < self._stored:
-            # The segments have the rows of these events already.
-            new = [logged for logged in new if logged.offset <= self._stored]
-        elif by is not None and new:
-            end = (new[0].visible_at // by + 1) * by
-            cut = new[-1].visible_at >= end
-            new = [logged for logged in new if logged.visible_at < end]
+        batch = self._tail.read(self._offset)
+        new, end = batch, None
+        # The segments have the rows up to `_stored` already.
+        whole_to = self._stored if self._offset < self._stored else whole_to
+        if self._offset < whole_to:
+            new = batch[: bisect_right(batch, whole_to, key=lambda logged: logged.offset)]
+        elif by is not None and batch:
+            end = (batch[0].visible_at // by + 1) * by
+            # `visible_at` rises along the log.
+            new = batch[: bisect_left(batch, end, key=lambda logged: logged.visible_at)]
+        if new:
+            self._tail.put_back(batch[len(new) :], new[-1].offset)
+        following = self._tail.following
+        cut = following is not None and end is not None and following.visible_at >= end
         self._apply(new)
         now = time.monotonic()
-        if cut or (not full and now - self._online_at >= self._settings.online_flush_s):
+        if cut or (not following and now - self._online_at >= self._settings.online_flush_s):
             self._write_online()
-        if not (cut or full):
+        if not following:
             self._rewrite_some()
-        return Step(new, online=not self._to_write, behind=full or cut)
+        return Step(new, online=not self._to_write, behind=following is not None)
+
+    @property
+    def _mark(self) -> Mark:
+        return self._online_mark.value
 
     @property
     def _to_write(self) -> bool:
@@ -173,7 +198,7 @@ class Materializer:
             for view, rows in batch.items():
                 self._rows[view].extend(rows)
                 self._rows_size += sum(map(len, rows.rows))
-        self._offset = new[-1].offset
+        self._offset, self._visible_at = new[-1].offset, new[-1].visible_at
         if self._offset > self._mark.done and not self._first_pass:
             collect(batch, self._waiting, after=self._mark.done)
 
@@ -217,18 +242,29 @@ class Materializer:
 
     def _write_online(self) -> None:
         self._online_at = time.monotonic()
+        self._check()
         if self._offset < self._mark.started or not self._to_write:
             return
         if self._first_pass:
             self._write_segment()
             self._commit()
-        self._put_mark(started=self._offset)
+        self._online_mark.start(self._offset, self._visible_at)
         if self._first_pass:
             Sweep(self._state, self._online).finish()
             self._first_pass = False
         self._online.write(self._waiting)
-        self._put_mark(done=self._offset)
+        self._online_mark.finish(self._offset, self._visible_at)
         self._waiting = {view: {} for view in self._waiting}
+
+    def _check(self) -> None:
+        """Check now and then that the log and the online store still hold what they held."""
+        if time.monotonic() < self._check_at:
+            return
+        check_log(self._engine, [(self._offset, self._visible_at)])
+        if not self._first_pass and self._online_mark.lost():
+            self._first_pass = True
+            self._waiting = {view: {} for view in self._waiting}
+        self._check_at = time.monotonic() + _CHECK_S
 
     def _rewrite_some(self) -> bool:
         """Give some online rows of an earlier release today's form; returns whether more are left."""
@@ -246,31 +282,18 @@ class Materializer:
             raise
         if more:
             return True
-        self._put_mark(form=FORM)
+        self._online_mark.finish_rewriting()
         return False
-
-    def _put_mark(self, **changed: int) -> None:
-        self._mark = msgspec.structs.replace(self._mark, **changed)
-        write_json(self._mark_path, self._mark)
 
     def _write_segment(self) -> None:
         self._segment_at = time.monotonic()
         if self._offset > self._stored:
             # Raises an error if another worker has taken over, because that one writes segments too.
             self._state.position()
-            self.segments.write(self._rows, self._offset)
+            self.segments.write(self._rows, self._offset, self._visible_at)
             self._rows, self._rows_size, self._stored = empty_batch(), 0, self._offset
 
     def _commit(self) -> None:
         """Store the state, unless it is ahead of the segments or of the online rows: it has to be the oldest."""
         if self._offset <= self._stored and not any(self._waiting.values()) and self._fold.changes:
             self._fold.commit(self._offset)
-
-
-def delete_rows(settings: Settings) -> None:
-    """Delete every feature row, offline and online. They can be derived again from the event log."""
-    clear_states(settings)
-    OnlineWriter(settings).clear()
-    shutil.rmtree(settings.features_dir / "segments", ignore_errors=True)
-    for path in settings.features_dir.glob("online-*.json"):
-        path.unlink()

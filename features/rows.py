@@ -31,6 +31,8 @@ LinkValues = tuple[str | None, ...]
 
 _ID = bytes([LAYOUT_ID])
 _HEAD = 3
+# No cell is larger: a float32 that is counted up by one stops there, and no time has a larger part.
+_LARGEST = np.array(2.0**24, np.float32)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str | None, ...]).decode
 
@@ -131,13 +133,33 @@ def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
     return join([(layout, parts)])[0]
 
 
-def join(views: Sequence[tuple[Layout, Sequence[Parts]]]) -> list[Matrix]:
-    """The (n, width) float32 cells of several views' rows, all decoded in the same steps."""
+class ImpossibleCells(ValueError):
+    """A row has a cell that no fold has counted, so the row is damaged. See `is_possible`."""
+
+
+def is_possible(parts: Parts) -> bool:
+    """Whether a fold can have counted a row's cells."""
+    return _are_possible(np.frombuffer(parts[2], "<f4"))
+
+
+def _are_possible(values: npt.NDArray[np.float32]) -> bool:
+    # NaN, as in the row for one that isn't stored, compares as false.
+    return not np.logical_or.reduce(np.greater(np.abs(values), _LARGEST))
+
+
+def join(views: Sequence[tuple[Layout, Sequence[Parts]]], *, checked: bool = False) -> list[Matrix]:
+    """The (n, width) float32 cells of several views' rows, all decoded in the same steps.
+
+    Raises:
+        ImpossibleCells: `checked`, and some row isn't possible.
+    """
     bitmaps = b"".join([bitmap for _, parts in views for _, bitmap, _ in parts])
-    values = b"".join([values for _, parts in views for _, _, values in parts])
+    values = np.frombuffer(b"".join([values for _, parts in views for _, _, values in parts]), "<f4")
+    if checked and not _are_possible(values):
+        raise ImpossibleCells
     mask = np.unpackbits(np.frombuffer(bitmaps, np.uint8)).view(np.bool_)
     cells = np.zeros(len(mask), np.float32)
-    cells[mask] = np.frombuffer(values, "<f4")
+    cells[mask] = values
     found, start = [], 0
     for layout, parts in views:
         width = 8 * _bitmap_size(layout)

@@ -1,4 +1,4 @@
-"""Atomic and durable writes, locks between processes, and who may read what is written."""
+"""Atomic and durable writes, JSON files, locks between processes, and who may read what is written."""
 
 from __future__ import annotations
 
@@ -7,11 +7,13 @@ import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
-from leads.errors import Conflict
+from leads.errors import ConfigurationError, Conflict
+
+T = TypeVar("T")
 
 # The permissions that new files and folders lack: all of those of other users.
 PRIVATE_UMASK = 0o077
@@ -69,6 +71,25 @@ def write_atomic(path: Path, write: Callable[[Path], object], *, temporary: Path
 def write_json(path: Path, value: Any) -> None:
     """Write `value` as JSON, atomically and durably."""
     write_atomic(path, lambda draft: draft.write_bytes(msgspec.json.encode(value)))
+
+
+def read_json(path: Path, type_: type[T], *, remedy: str) -> T:
+    """The value in a JSON file that `write_json` wrote.
+
+    Args:
+        remedy: what to do if the file is damaged, for the error.
+
+    Raises:
+        ConfigurationError: it can't be read, or holds something else.
+    """
+    try:
+        return msgspec.json.decode(path.read_bytes(), type=type_)
+    except OSError as error:
+        raise ConfigurationError(
+            f"The file can't be read: {error.strerror}.", field=str(path), remedy="Check its permissions."
+        ) from error
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"The file is damaged: {error}.", field=str(path), remedy=remedy) from error
 
 
 def sync_folder(folder: Path) -> None:

@@ -53,7 +53,8 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="Redis address in Feast's format: `host:port[,db=0][,unix_socket_path=/path]`.",
+        description="Redis address: `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, or Feast's "
+        "format, `host:port[,password=…][,db=0][,unix_socket_path=/path]`.",
     )
     state_store: Literal["sqlite", "postgresql", "redis"] = Field(
         default="sqlite",

@@ -62,7 +62,7 @@ def read_manifest(folder: Path) -> Manifest:
     """The folder's manifest. Raises ModelRefused if it is missing or in a format that this code doesn't know."""
     try:
         return msgspec.json.decode(read_file(folder, MANIFEST), type=Manifest)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelRefused(
             f"{MANIFEST} isn't in format 2: {error}.", field=MANIFEST, remedy="Train the harm again with this code."
         ) from error

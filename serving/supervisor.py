@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from features.feast.online_config import check_stores
 from leads.errors import Unavailable
 from leads.files import private_folder
 from leads.processes import kill_group, python, start, stop
@@ -114,8 +115,11 @@ def serve(settings: Settings, *, with_worker: bool = True) -> None:
     """Run until SIGINT or SIGTERM, then stop every child.
 
     Raises:
+        ConfigurationError: the address or the options of a store are invalid.
         Unavailable: the address can't be used, for example because the port is taken.
     """
+    # The children would only fail again and again.
+    check_stores(settings, with_state=with_worker)
     _check_port(settings)
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM):

@@ -100,7 +100,7 @@ def load_manifest(folder: Path) -> SimulationManifest:
     """
     try:
         return msgspec.json.decode((folder / MANIFEST).read_bytes(), type=SimulationManifest)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise InvalidInput(
             "This folder contains no readable simulation.", field=str(folder), remedy="Create one: leads simulate"
         ) from error

@@ -80,10 +80,7 @@ def _redis(address: str) -> str:
     >>> _redis("redis.example.com:6379,db=1,username=leads,password=secret")
     'Redis at redis.example.com:6379, database 1'
     """
-    try:
-        options = redis_options(address)
-    except ValueError:
-        return "Redis at an address that isn't host:port"
+    options = redis_options(address)
     place = options.get("unix_socket_path") or f"{str(options.get('host', 'localhost')).rpartition('@')[2]}"
     port = "" if "unix_socket_path" in options else f":{options.get('port', 6379)}"
     return f"Redis at {place}{port}" + (f", database {options['db']}" if options.get("db") else "")

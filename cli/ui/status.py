@@ -23,7 +23,7 @@ from leads.db import canary_retreats, cursors, event_log, tables
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import database_url, reading, schema_revision
 from leads.db.model_changes import CHALLENGER, CHAMPION
-from leads.errors import LeadsError
+from leads.errors import ConfigurationError, LeadsError
 from leads.files import readable_by_others
 from leads.policies import Policies
 from leads.settings import Settings
@@ -67,7 +67,7 @@ def show_status(settings: Settings, policies: Policies) -> None:
             ("leads migrate", "create an empty database"),
         )
         return
-    folded, published = folded_up_to(settings), read_state(settings.published_dir)
+    (folded, fault), (published, trouble) = _folded(settings), _published(settings)
     champions = {harm: one.champion for harm, one in published.harms.items() if one.champion}
     registered = {} if champions else _registered(settings, policies)
     trained = {harm: aliases[CHAMPION] for harm, aliases in registered.items() if CHAMPION in aliases}
@@ -79,10 +79,10 @@ def show_status(settings: Settings, policies: Policies) -> None:
         ("MLflow", places.mlflow(settings)),
         ("partitions", f"{settings.partitions:,}"),
         ("events", f"{counts.events:,}" + (f", newest {minute(counts.newest)} UTC" if counts.events else "")),
-        ("features", _features(counts, folded, settings)),
+        ("features", fault or _features(counts, folded, settings)),
         ("scores", _reach(counts.scored, counts.events)),
         *_never_scored(settings, policies, champions),
-        ("champions", _versions(champions) or _unpublished(trained)),
+        ("champions", trouble or _versions(champions) or _unpublished(trained)),
         *_trials(published, counts.retreats),
         *_refused(published),
         *_outdated(published, policies),
@@ -95,7 +95,12 @@ def show_status(settings: Settings, policies: Policies) -> None:
     running = is_followed(settings.published_dir)
     if running:
         note("\n[bold]leads serve[/bold] is running in this home.")
-    next_steps(*_missing(counts, folded, waiting, published=bool(champions), trained=bool(trained), running=running))
+    if fault:
+        next_steps(("leads worker --rebuild --once", "derive the feature rows again from the event log"))
+    else:
+        next_steps(
+            *_missing(counts, folded, waiting, published=bool(champions), trained=bool(trained), running=running)
+        )
 
 
 def _warn_if_readable(settings: Settings) -> None:
@@ -158,8 +163,28 @@ def _features(counts: Counts, folded: int, settings: Settings) -> str:
     return text
 
 
+def _folded(settings: Settings) -> tuple[int, str]:
+    """What `folded_up_to` returns, or what is wrong with the feature rows."""
+    try:
+        return folded_up_to(settings), ""
+    except ConfigurationError as error:
+        return 0, str(error)
+
+
+def _published(settings: Settings) -> tuple[PublishedState, str]:
+    """The published state, or what is wrong with it."""
+    try:
+        return read_state(settings.published_dir), ""
+    except LeadsError as error:
+        return PublishedState(), str(error)
+
+
 def folded_up_to(settings: Settings) -> int:
-    """The last event whose features are in segments, for every partition."""
+    """The last event whose features are in segments, for every partition.
+
+    Raises:
+        ConfigurationError: the feature rows can't be used.
+    """
     shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]
     return min(Segments(settings.features_dir / "segments", share).manifest().offset for share in shares)
 

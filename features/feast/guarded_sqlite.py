@@ -23,6 +23,7 @@ from feast.protos.feast.types.EntityKey_pb2 import EntityKey
 from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import make_tzaware
 
+from features.sqlite_damage import online_writes
 from leads import clock
 from leads.clock import Micros
 
@@ -85,10 +86,10 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
             removed: features of these entities to delete.
 
         Raises:
-            sqlite3.Error: nothing was written.
+            Unavailable: nothing was written.
         """
         name, given = _table(config, table), list(rows)
-        with self._get_conn(config) as connection:
+        with online_writes(config.online_store.path), self._get_conn(config) as connection:
             connection.executemany(_UPSERT.format(table=name), ((*row, _feast_seconds(row[4])) for row in given))
             if removed:
                 marks = ", ".join("?" * len(removed))
@@ -111,19 +112,20 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         An entity's values lie in the table's only tree. Feast's tables have three: the rows, the primary key, and an
         index of the entities, which the primary key makes unnecessary.
         """
-        connection = self._get_conn(config)
-        for table in tables_to_keep:
-            name = _table(config, table)
-            connection.execute(_CREATE.format(table=name))
-            if "event_us" not in {column[1] for column in connection.execute(f"PRAGMA table_info({name})")}:
-                connection.execute(f"ALTER TABLE {name} ADD COLUMN event_us INTEGER")
-            connection.execute(f'DROP INDEX IF EXISTS {name[:-1]}_ek"')
-        for table in tables_to_delete:
-            connection.execute(f"DROP TABLE IF EXISTS {_table(config, table)}")
+        with online_writes(config.online_store.path):
+            connection = self._get_conn(config)
+            for table in tables_to_keep:
+                name = _table(config, table)
+                connection.execute(_CREATE.format(table=name))
+                if "event_us" not in {column[1] for column in connection.execute(f"PRAGMA table_info({name})")}:
+                    connection.execute(f"ALTER TABLE {name} ADD COLUMN event_us INTEGER")
+                connection.execute(f'DROP INDEX IF EXISTS {name[:-1]}_ek"')
+            for table in tables_to_delete:
+                connection.execute(f"DROP TABLE IF EXISTS {_table(config, table)}")
 
     def teardown(self, config: RepoConfig, tables: Sequence[FeatureView], entities: Sequence[Entity]) -> None:
         """Drop the tables. Feast would delete the file, and open readers would keep reading the deleted file."""
-        with self._get_conn(config) as connection:
+        with online_writes(config.online_store.path), self._get_conn(config) as connection:
             for table in tables:
                 connection.execute(f"DROP TABLE IF EXISTS {_table(config, table)}")
 

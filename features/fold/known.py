@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import NamedTuple, TypeVar
 
 import msgspec
@@ -11,6 +12,7 @@ from features.state.loaded import Loaded
 from features.state.store import StateStore
 from leads.clock import Micros
 from leads.content import content_hash
+from leads.errors import ConfigurationError
 from leads.rules import Made
 from leads_client.fields import Verdict
 
@@ -62,8 +64,19 @@ class Known(Loaded[T]):
     """One kind of what the router knows."""
 
     def __init__(self, store: StateStore, view: str, type_: type[T], *, limit: int) -> None:
-        decode = msgspec.msgpack.Decoder(type_).decode
-        super().__init__(store, view, lambda stored: {key: decode(raw) for key, raw in stored.items()}, limit=limit)
+        decode_one = msgspec.msgpack.Decoder(type_).decode
+
+        def decode(stored: Mapping[str, bytes]) -> dict[str, T]:
+            try:
+                return {key: decode_one(raw) for key, raw in stored.items()}
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise ConfigurationError(
+                    f"A value of {view} in the worker's state is damaged.",
+                    field="LEADS_STATE_STORE",
+                    remedy="Derive the state again from the event log: leads worker --rebuild --once",
+                ) from error
+
+        super().__init__(store, view, decode, limit=limit)
         self._put: dict[str, T] = {}
 
     def put(self, key: str, value: T) -> None:

@@ -25,11 +25,13 @@ from features.fold.fold import Batch, ViewBatch
 from features.layout import JOIN_KEYS, LAYOUTS, Layout, packed_name
 from features.offline import dense
 from features.partition import WHOLE, Partition
+from leads.clock import Micros
 from leads.errors import ConfigurationError
-from leads.files import private_folder, write_atomic, write_json
+from leads.files import private_folder, read_json, write_atomic, write_json
 from leads.settings import Settings
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
+_REMEDY = "Derive the feature rows again from the event log: leads worker --rebuild --once"
 # Increase this when the fold changes what it counts without a change of layout.
 _FOLD_VERSION = 1
 LAYOUT_HASH = hashlib.sha256(f"{_FOLD_VERSION} {LAYOUTS!r}".encode()).hexdigest()[:12]
@@ -46,9 +48,17 @@ GRACE_S = 600.0
 
 
 class SegmentManifest(msgspec.Struct, frozen=True):
-    """`offset` of the last folded event; `layout`: hash of the layout; `retired`: when a merged part was replaced."""
+    """What the segments hold.
+
+    Args:
+        offset: of the last folded event.
+        visible_at: when that event became visible; 0 if an earlier release wrote the manifest.
+        layout: hash of the layout.
+        retired: when each merged part was replaced, in seconds since epoch.
+    """
 
     offset: int = 0
+    visible_at: Micros = 0
     layout: str = LAYOUT_HASH
     segments: dict[str, tuple[str, ...]] = {}
     retired: dict[str, float] = {}
@@ -68,13 +78,17 @@ class Segments:
         self._lock = threading.Lock()
 
     def manifest(self) -> SegmentManifest:
-        """Raises ConfigurationError when the rows were written with another layout or number of partitions."""
+        """The manifest.
+
+        Raises:
+            ConfigurationError: the rows were written with another layout or number of partitions, or it is damaged.
+        """
         if not self._manifest_path.exists():
             count = self._name.partition("of")[2]
             if any(not path.stem.endswith(f"of{count}") for path in self.folder.glob("manifest*.json")):
                 raise self._mismatch("were written for another number of partitions (LEADS_PARTITIONS)")
             return SegmentManifest()
-        manifest = msgspec.json.decode(self._manifest_path.read_bytes(), type=SegmentManifest)
+        manifest = read_json(self._manifest_path, SegmentManifest, remedy=_REMEDY)
         if manifest.layout != LAYOUT_HASH:
             raise self._mismatch("were written by another version of the features")
         return manifest
@@ -83,7 +97,7 @@ class Segments:
         return ConfigurationError(
             f"The feature rows {reason}.",
             field=str(self.folder),
-            remedy="Derive them again from the event log: leads worker --rebuild --once",
+            remedy=_REMEDY,
         )
 
     def prepare(self) -> SegmentManifest:
@@ -106,8 +120,12 @@ class Segments:
         if self.manifest().offset < offset:
             raise self._mismatch("are older than the worker's state")
 
-    def write(self, batch: Batch, offset: int) -> SegmentManifest:
-        """Durably write the batch and record that events up to `offset` are folded."""
+    def write(self, batch: Batch, offset: int, visible_at: Micros = 0) -> SegmentManifest:
+        """Durably write the batch and record that events up to `offset` are folded.
+
+        Args:
+            visible_at: when the event at `offset` became visible.
+        """
         first = self.manifest().offset + 1
         added: dict[str, str] = {}
         for view, rows in batch.items():
@@ -117,7 +135,9 @@ class Segments:
         with self._lock:
             before = self.manifest()
             names = {view: (*before.segments.get(view, ()), name) for view, name in added.items()}
-            manifest = msgspec.structs.replace(before, offset=offset, segments={**before.segments, **names})
+            manifest = msgspec.structs.replace(
+                before, offset=offset, visible_at=visible_at, segments={**before.segments, **names}
+            )
             write_json(self._manifest_path, manifest)
         return manifest
 

@@ -1,28 +1,41 @@
-"""The file that records how far a partition's rows are in the online store."""
+"""Records how far a partition's rows are in the online store: in a file, and in the store itself."""
 
 from __future__ import annotations
 
+import logging
 from pathlib import Path
 
 import msgspec
 
+from features.online.presence import Presence
+from features.online.writer import OnlineWriter
 from features.partition import Partition
+from leads.clock import Micros
+from leads.files import read_json, write_json
 from leads.settings import Settings
 
 # The form of online rows: until 1, a list of floats (`features.online.dense`); 2, `features.rows`.
 FORM = 2
+_log = logging.getLogger(__name__)
 
 
 class Mark(msgspec.Struct, frozen=True):
-    """Offsets: `started` of the last online write that was begun, `done` of the last one that succeeded.
+    """How far a partition's rows are online.
 
-    `form`: every online row is stored in this form or in a later one.
+    Args:
+        started, done: offsets of the last online write that was begun, and of the last one that succeeded.
+        form: every online row is stored in this form or in a later one.
+        started_at: when the event at `started` became visible; 0 if an earlier release wrote the file.
+        present: the offset that the online store itself holds (`features.online.presence`), or a later one; 0 if it
+            holds none yet.
     """
 
     # Its name in the files that earlier releases wrote.
     started: int = msgspec.field(name="meant", default=0)
     done: int = 0
     form: int = 1
+    started_at: Micros = 0
+    present: int = 0
 
 
 def mark_path(settings: Settings, partition: Partition) -> Path:
@@ -32,4 +45,59 @@ def mark_path(settings: Settings, partition: Partition) -> Path:
 
 def read_mark(path: Path) -> Mark:
     """What the file records; of a partition without one, that nothing was written."""
-    return msgspec.json.decode(path.read_bytes(), type=Mark) if path.exists() else Mark(form=FORM)
+    if not path.exists():
+        return Mark(form=FORM)
+    return read_json(path, Mark, remedy="Delete the file: the worker then writes all rows online again.")
+
+
+class OnlineMark:
+    """Keeps a partition's mark."""
+
+    def __init__(self, settings: Settings, partition: Partition, writer: OnlineWriter) -> None:
+        self._path = mark_path(settings, partition)
+        self._presence = Presence(settings, partition, writer)
+        self.read_again()
+
+    def read_again(self) -> None:
+        """Forget what was not recorded."""
+        self.value = read_mark(self._path)
+
+    def start(self, offset: int, at: Micros) -> None:
+        """Record that rows up to an event are about to be written.
+
+        Args:
+            at: when the event became visible.
+        """
+        self._put(started=offset, started_at=at)
+
+    def finish(self, offset: int, at: Micros) -> None:
+        """Record that rows up to an event were written."""
+        self._put(done=offset, present=self._presence.put(offset, at))
+
+    def finish_rewriting(self) -> None:
+        """Record that every online row has today's form."""
+        self._put(form=FORM)
+
+    def lost(self) -> bool:
+        """Whether the online store has lost rows since they were written. Then nothing counts as written any more.
+
+        Raises:
+            Unavailable: the store doesn't respond.
+        """
+        if not self.value.present or (reached := self._presence.reached()) >= self.value.present:
+            return False
+        _log.warning(
+            "the online store has lost rows: it held those up to event %d, and holds those up to event %d; writing all "
+            "of them again",
+            self.value.present,
+            reached,
+        )
+        self._put(started=0, started_at=0, done=0, present=0, form=FORM)
+        return True
+
+    def close(self) -> None:
+        self._presence.close()
+
+    def _put(self, **changed: int) -> None:
+        self.value = msgspec.structs.replace(self.value, **changed)
+        write_json(self._path, self.value)

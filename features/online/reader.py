@@ -20,7 +20,7 @@ from features.online.codec import Wanted, row_of, rows_in
 from features.online.dense import as_stored, is_dense, with_links
 from features.online.last_links import Last, last_links
 from features.online.stores import Store, open_online_store
-from features.rows import LinkValues, Parts, join, links_of_rows, missing_parts, split
+from features.rows import ImpossibleCells, LinkValues, Parts, is_possible, join, links_of_rows, missing_parts, split
 from leads.events import ACCOUNT, Subject
 from leads.settings import Settings
 
@@ -155,13 +155,11 @@ class _RoundTrips:
             return
         wanted = [row_of(ROLES[role], list(places)) for role, (places, _) in pending.items()]
         rows = self._read(wanted)
-        # Behind the rows of each role, one for subjects without a key: they find it at -1.
-        cells = join(
-            [
-                (one.layout, [missing_parts(one.layout) if row is None else row for row in (*answer, None)])
-                for one, answer in zip(wanted, rows, strict=True)
-            ]
-        )
+        try:
+            cells = _cells(wanted, rows)
+        except ImpossibleCells:
+            rows = [[row if row and is_possible(row) else None for row in answer] for answer in rows]
+            cells = _cells(wanted, rows)
         for (role, (_, which)), answer, found in zip(pending.items(), rows, cells, strict=True):
             if any(answer):
                 self._take(role, which, answer, found)
@@ -207,6 +205,21 @@ class _RoundTrips:
                 for i, parts in zip(old, split(one.layout, rewritten), strict=True):
                     found[i] = parts
         return rows
+
+
+def _cells(wanted: Sequence[Wanted], rows: Sequence[Sequence[Parts | None]]) -> list[Matrix]:
+    """The cells of each role's rows, and behind them a row for subjects without a key: they find it at -1.
+
+    Raises:
+        ImpossibleCells: a row is damaged.
+    """
+    return join(
+        [
+            (one.layout, [missing_parts(one.layout) if row is None else row for row in (*answer, None)])
+            for one, answer in zip(wanted, rows, strict=True)
+        ],
+        checked=True,
+    )
 
 
 @cache

@@ -14,7 +14,7 @@ from typing import Any
 from features.feast.online_config import PROJECT
 from features.layout import JOIN_KEYS
 from features.online.codec import Column, Wanted, key_head
-from features.online.redis_connections import RedisConnections
+from features.online.redis_connections import RedisConnections, unexpected
 
 _VALUES = {bytes, type(None)}
 
@@ -46,7 +46,8 @@ def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
     """The replies by view: values if it is one feature, otherwise lists of as many values as the view's features.
 
     Raises:
-        ValueError: a reply has another shape, so the replies after it can't be trusted either.
+        ValueError: a reply has another type or shape.
+        redis.RedisError: Redis refused access.
     """
     found: list[list[Column]] = []
     start = 0
@@ -58,9 +59,9 @@ def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
         elif set(map(type, rows)) <= {list} and set(map(len, rows)) <= {len(one.features)}:
             columns = [[row[i] for row in rows] for i in range(len(one.features))]
         else:
-            raise ValueError("a reply has an unexpected shape")
+            raise unexpected(rows)
         if not set(map(type, chain.from_iterable(columns))) <= _VALUES:
-            raise ValueError("a reply has an unexpected type")
+            raise unexpected(chain.from_iterable(columns))
         found.append([*columns])
     return found
 

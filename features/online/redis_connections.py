@@ -8,10 +8,10 @@ from __future__ import annotations
 import socket
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from features.redis_client import redis_client, redis_options
+from features.redis_client import access_refused, redis_client, redis_options
 from leads.errors import Unavailable
 
 T = TypeVar("T")
@@ -28,7 +28,7 @@ class RedisConnections:
     """
 
     def __init__(self, address: str, timeout_s: float) -> None:
-        self._address = address
+        self._options = redis_options(address)
         self._timeout_s = timeout_s
         self._client: Any = None
         self._idle: list[Any] = []
@@ -55,7 +55,7 @@ class RedisConnections:
                 return self._exchange(commands, count, read)
         # Besides redis-py's errors: what a reply raises that isn't in Redis's protocol.
         except (redis.RedisError, hiredis.HiredisError, OSError, ValueError, RecursionError) as error:
-            raise Unavailable(
+            raise access_refused(error) or Unavailable(
                 "The Redis online store did not respond.",
                 field="LEADS_REDIS_URL",
                 remedy="Check that it is running.",
@@ -82,7 +82,7 @@ class RedisConnections:
         except IndexError:
             with self._lock:
                 if self._client is None:
-                    self._client = redis_client(redis_options(self._address), self._timeout_s)
+                    self._client = redis_client(self._options, self._timeout_s)
                 connection = self._client.connection_pool.make_connection()
             connection.connect()
             return connection
@@ -100,6 +100,19 @@ class RedisConnections:
                 self._client.close()
                 self._client = None
         self._close_idle()
+
+
+def unexpected(replies: Iterable[object]) -> Exception:
+    """The error for replies that aren't values. It says if Redis refused access."""
+    import redis
+
+    said = next((str(reply) for reply in replies if isinstance(reply, Exception)), "")
+    if said.startswith("NOAUTH"):
+        return redis.AuthenticationError(said)
+    if said.startswith("NOPERM"):
+        return redis.exceptions.NoPermissionError(said)
+    # The replies after it can't be trusted either.
+    return ValueError("a reply has an unexpected type or shape")
 
 
 def _replies(sock: socket.socket, commands: bytes, count: int, timeout_s: float) -> list[Any]:

@@ -11,6 +11,7 @@ from pathlib import Path
 from features.feast.online_config import PROJECT
 from features.layout import JOIN_KEYS
 from features.online.codec import Column, Wanted, entity_keys
+from features.sqlite_damage import is_damage, online_store_damaged
 from leads.errors import Unavailable
 
 _CHUNK = 1_000
@@ -35,6 +36,8 @@ class SqliteStore:
         try:
             return [self._get(one) for one in wanted]
         except sqlite3.Error as error:
+            if is_damage(error):
+                raise online_store_damaged(self._path, error) from error
             raise Unavailable(
                 "Can't read the SQLite online store.", field="LEADS_HOME", remedy="Run the worker: leads worker"
             ) from error

@@ -8,17 +8,17 @@ neither a worker that has been replaced nor one whose server restored an older s
 
 from __future__ import annotations
 
+import logging
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-import msgspec
-
 from features.partition import Partition
 from leads.errors import ConfigurationError, Conflict, Unavailable
-from leads.files import in_turn, write_json
+from leads.files import in_turn, read_json, write_json
 
+_log = logging.getLogger(__name__)
 _REBUILD = "leads worker --rebuild --once"
 
 
@@ -71,7 +71,8 @@ class Fence:
                 f"The state of partition {self.name} in {self.store} belongs to another home, or to rows that have been"
                 " deleted since.",
                 field="LEADS_STATE_STORE",
-                remedy=f"If no other platform or worker uses it, compute the feature rows again: {_REBUILD}",
+                remedy="Check LEADS_HOME first: the next command deletes this state and the online rows, also those of "
+                f"another platform that uses them. If none does, compute the feature rows again: {_REBUILD}",
             )
         if not take_over and held.owner != self.owner:
             raise self._replaced()
@@ -94,6 +95,18 @@ class Fence:
                 remedy="The worker folds the events after that position again.",
             )
 
+    def lost(self) -> Unavailable:
+        """The error when the server lost a whole view of the state, though it still has the position."""
+        return Unavailable(
+            f"The state of partition {self.name} in {self.store} has lost values.",
+            field="LEADS_STATE_STORE",
+            remedy="The worker starts over and folds all events again.",
+        )
+
+    def log_loss(self) -> None:
+        """Log that a worker that opens the state starts over, because the server lost values."""
+        _log.warning("the state of partition %s in %s has lost values; folding all events again", self.name, self.store)
+
     def contended(self) -> Unavailable:
         """The error when the state keeps changing while this worker tries to become the owner."""
         return Unavailable(
@@ -104,9 +117,10 @@ class Fence:
 
     def _replaced(self) -> Conflict:
         return Conflict(
-            f"Another worker has taken over partition {self.name} in {self.store}.",
+            f"Another worker has taken over partition {self.name} in {self.store}, or an older copy of the server's"
+            " data was restored.",
             field="LEADS_STATE_STORE",
-            remedy="Run one worker per partition, and stop the others.",
+            remedy="Run one worker per partition, and stop the others. If there are no others, start the worker again.",
         )
 
 
@@ -119,9 +133,12 @@ def home_id(features_dir: Path) -> str:
     """The random name of a home's feature rows. Deleting the rows (`state-*`) deletes it, so that new ones get another.
 
     It is stored before its first use, so that a state on a server never outlives it by a power cut.
+
+    Raises:
+        ConfigurationError: its file is damaged.
     """
     path = features_dir / "state-home"
     with in_turn(features_dir / "state.lock"):
         if not path.exists():
             write_json(path, secrets.token_hex(16))
-        return msgspec.json.decode(path.read_bytes(), type=str)
+        return read_json(path, str, remedy=f"Compute the feature rows again: {_REBUILD}")

@@ -1,4 +1,9 @@
-"""Keeps the state of the partitions in the platform's PostgreSQL database, in tables that `leads migrate` creates."""
+"""Keeps the state of the partitions in the platform's PostgreSQL database, in tables that `leads migrate` creates.
+
+Each partition also has the names of its views among its values, as the keys of one more view. A view never gets empty
+again, so a named one without values was lost: every read and commit checks that. A few values that were deleted from a
+view that has others are not noticed.
+"""
 
 from __future__ import annotations
 
@@ -30,14 +35,36 @@ _CLAIM = """
     WHERE held.home = excluded.home AND (%(take_over)s OR held.owner = excluded.owner)
     RETURNING position
 """
+_RESET = "UPDATE fold_states SET position = 0 WHERE partition = %(partition)s"
 _EMPTY = "DELETE FROM fold_values WHERE partition = %(partition)s"
-# At least one row comes back if the worker is still the owner: without any value, one whose key is NULL.
+# The view whose keys are the names of all views. It has its own name too, so that it always has a value.
+_NAMES = "views"
+_NAMED = "SELECT key FROM fold_values WHERE partition = %(partition)s AND view = %(view)s"
+# The views that have values: the first one, then again and again the next one, each through the index.
+_PRESENT = """
+    WITH RECURSIVE present AS (
+        (SELECT view FROM fold_values WHERE partition = %(partition)s ORDER BY view LIMIT 1)
+        UNION ALL
+        SELECT (
+            SELECT view FROM fold_values
+            WHERE partition = %(partition)s AND view > present.view
+            ORDER BY view LIMIT 1
+        )
+        FROM present WHERE present.view IS NOT NULL
+    )
+    SELECT view FROM present WHERE view IS NOT NULL
+"""
+# `sentinel` names a view that must have values. At least one row comes back if it does and if the worker is still the
+# owner: without any value, one whose key is NULL. PostgreSQL would look for a view with EXISTS without the index.
 _GET = """
     SELECT stored.key, stored.value
     FROM fold_states AS held
     LEFT JOIN fold_values AS stored
         ON stored.partition = %(partition)s AND stored.view = %(view)s AND stored.key = ANY(%(keys)s::bytea[])
     WHERE held.partition = %(partition)s AND held.owner = %(owner)s AND held.position = %(position)s
+        AND (
+            SELECT key FROM fold_values WHERE partition = %(partition)s AND view = %(sentinel)s ORDER BY key LIMIT 1
+        ) IS NOT NULL
 """
 # The same for the next values in the order of their keys.
 _SCAN = """
@@ -49,6 +76,9 @@ _SCAN = """
         ORDER BY key LIMIT %(limit)s
     ) AS stored ON true
     WHERE held.partition = %(partition)s AND held.owner = %(owner)s AND held.position = %(position)s
+        AND (
+            SELECT key FROM fold_values WHERE partition = %(partition)s AND view = %(sentinel)s ORDER BY key LIMIT 1
+        ) IS NOT NULL
     ORDER BY stored.key
 """
 # Locks the row until the end of the transaction.
@@ -79,6 +109,7 @@ class PostgresqlState:
     def __init__(self, settings: Settings, fence: Fence, *, take_over: bool = True) -> None:
         _check_url(settings)
         self._fence = fence
+        self._views: set[str] = set()
         self._engine = unchecked_engine(settings, timeout_s=_TIMEOUT_S)
         try:
             with self._engine.begin() as connection:
@@ -89,40 +120,59 @@ class PostgresqlState:
             raise
 
     def position(self) -> int:
-        self._fence.check(self._held(self._reading))
+        self._check(self._reading)
         return self._fence.position
 
     def get(self, view: str, keys: Sequence[str]) -> dict[str, bytes]:
-        return self._read(_GET, view=view, keys=[key.encode() for key in keys])
+        return self._read(_GET, view, keys=[key.encode() for key in keys])
 
     def scan(self, view: str) -> Iterator[dict[str, bytes]]:
         first = b""
-        while found := self._read(_SCAN, view=view, first=first, limit=_CHUNK):
+        while found := self._read(_SCAN, view, first=first, limit=_CHUNK):
             yield found
             first = next(reversed(found)).encode() + b"\0"
 
     def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
+        new = {view for view, rows in changed.items() if rows} - self._views
         with self._engine.begin() as connection:
-            if connection.exec_driver_sql(_MOVE, self._parameters(to=position)).rowcount != 1:
-                self._fence.check(self._held(connection))
+            moved = connection.exec_driver_sql(_MOVE, self._parameters(to=position)).rowcount == 1
+            # Before anything is written: values that come back to a view would hide that the others were lost.
+            self._check(connection, moved=moved)
             for view, rows in changed.items():
-                # In the order of the index: neighbours are on the same page.
-                ordered = sorted((key.encode(), value) for key, value in rows.items())
-                for start in range(0, len(ordered), _CHUNK):
-                    keys, values = zip(*ordered[start : start + _CHUNK], strict=True)
-                    put = self._parameters(view=view, keys=list(keys), values=list(values))
-                    connection.exec_driver_sql(_PUT, put)
+                self._put(connection, view, rows)
+            self._put(connection, _NAMES, dict.fromkeys(new, b""))
         self._fence.position = position
+        self._views |= new
 
     def close(self) -> None:
         self._reading.close()
         self._engine.dispose()
 
-    def _read(self, query: str, **parameters: Any) -> dict[str, bytes]:
-        rows = self._reading.exec_driver_sql(query, self._parameters(**parameters)).all()
+    def _read(self, query: str, view: str, **more: Any) -> dict[str, bytes]:
+        sentinel = view if view in self._views else _NAMES
+        parameters = self._parameters(view=view, sentinel=sentinel, **more)
+        rows = self._reading.exec_driver_sql(query, parameters).all()
         if not rows:
             self._fence.check(self._held(self._reading))
+            raise self._fence.lost()
         return {bytes(key).decode(): bytes(value) for key, value in rows if key is not None}
+
+    def _check(self, connection: Connection, *, moved: bool = False) -> None:
+        """Check that no view is lost, and that this worker is still the owner, which it is if it has just moved."""
+        if not moved:
+            self._fence.check(self._held(connection))
+        if self._views - self._present(connection):
+            raise self._fence.lost()
+
+    def _present(self, connection: Connection) -> set[str]:
+        return set(connection.exec_driver_sql(_PRESENT, self._parameters()).scalars())
+
+    def _put(self, connection: Connection, view: str, rows: Mapping[str, bytes]) -> None:
+        # In the order of the index: neighbours are on the same page.
+        ordered = sorted((key.encode(), value) for key, value in rows.items())
+        for start in range(0, len(ordered), _CHUNK):
+            keys, values = zip(*ordered[start : start + _CHUNK], strict=True)
+            connection.exec_driver_sql(_PUT, self._parameters(view=view, keys=list(keys), values=list(values)))
 
     def _claim(self, connection: Connection, take_over: bool) -> int:
         claim = self._parameters(home=self._fence.home, format=FORMAT, take_over=take_over)
@@ -130,9 +180,21 @@ class PostgresqlState:
         if found is None:
             self._fence.check_claim(self._held(connection), take_over=take_over)
             raise self._fence.contended()
-        if not found.position:
+        present = self._present(connection)
+        keys = connection.exec_driver_sql(_NAMED, self._parameters(view=_NAMES)).scalars()
+        named = {bytes(key).decode() for key in keys}
+        position = int(found.position)
+        # An earlier release named no views.
+        if position and (not present or named - present):
+            self._fence.log_loss()
+            connection.exec_driver_sql(_RESET, self._parameters())
+            position = 0
+        if not position:
             connection.exec_driver_sql(_EMPTY, self._parameters())
-        return int(found.position)
+            present, named = set(), set()
+        self._views = {_NAMES, *present}
+        self._put(connection, _NAMES, dict.fromkeys(self._views - named, b""))
+        return position
 
     def _held(self, connection: Connection) -> Held | None:
         found = connection.exec_driver_sql(_HELD, self._parameters()).first()

@@ -1,7 +1,8 @@
 """Keeps the state of the partitions in Redis.
 
-Each partition has a hash with owner, position, home and form (see `features.state.fence`) and the names of its views,
-and a hash per view with the values. Their names share a hash tag, so that a cluster stores them together.
+Each partition has a hash with owner, position, home and form (see `features.state.fence`) and the names and number of
+its views, and a hash per view with the values and a marker. Their names share a hash tag, so that a cluster stores them
+together. Name, number and marker show that a view is complete. Values that were deleted from its hash are not noticed.
 
 A small commit is one MULTI/EXEC; Redis executes it as a whole, and also restores it as a whole from its append-only
 file. A large one would stop the server for a second. So its values are staged in a hash of their own first. Then one
@@ -17,13 +18,14 @@ from itertools import islice
 from typing import Any, NamedTuple
 
 from features.state.fence import Fence, Held
-from features.state.redis_server import PREFIX, check_eviction, connect, translated
+from features.state.redis_server import PREFIX, check_eviction, connect, damaged, translated
 from features.state.store import FORMAT
 from leads.errors import Unavailable
 
 # No key, because keys are UTF-8. If a view's hash lacks it, Redis has evicted the hash.
 _COMPLETE = b"\xff"
 _VIEW = "view:"
+_NUMBERS = {"position", "format", "view_count", "staged_count"}
 # The most values that one transaction writes: the server executes nothing else for some milliseconds. A command writes
 # fewer, and a scan reads about as many at a time.
 _DIRECT, _CHUNK, _SCANNED = 4_000, 1_000, 2_000
@@ -36,10 +38,14 @@ _Value = tuple[str, str, bytes]
 
 
 class _Stored(NamedTuple):
-    """The hash of a partition: what the fence checks, the names of the views, and a commit that isn't copied yet."""
+    """The hash of a partition: what the fence checks, the views, and a commit that isn't copied yet.
+
+    `view_count` is None in a state that only an earlier release wrote, and too low if that wrote to it later.
+    """
 
     held: Held | None
     views: set[str]
+    view_count: int | None
     staged: str | None
     staged_count: int
 
@@ -73,8 +79,12 @@ class RedisState:
             raise
 
     def position(self) -> int:
-        with translated():
-            self._fence.check(_stored(self._client.hgetall(self._base)).held)
+        with translated(), self._client.pipeline(transaction=False) as pipeline:
+            for view in self._views:
+                pipeline.hexists(self._name(view), _COMPLETE)
+            pipeline.hgetall(self._base)
+            *complete, stored = pipeline.execute()
+        self._check(stored, self._views, all(complete))
         return self._fence.position
 
     def get(self, view: str, keys: Sequence[str]) -> dict[str, bytes]:
@@ -87,7 +97,7 @@ class RedisState:
         cursor = -1
         while view in self._views and cursor:
             cursor, found = self._read("HSCAN", view, max(cursor, 0), "COUNT", _SCANNED)
-            yield {key.decode(): value for key, value in found.items() if key != _COMPLETE}
+            yield {_text(key): value for key, value in found.items() if key != _COMPLETE}
 
     def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
         values = [(view, key, value) for view, rows in changed.items() for key, value in rows.items()]
@@ -113,9 +123,15 @@ class RedisState:
             pipeline.hexists(name, _COMPLETE)
             pipeline.hgetall(self._base)
             found, complete, stored = pipeline.execute()
-        # A view that was evicted is missing though the position is right.
-        self._fence.check(_stored(stored).held if complete else None)
+        self._check(stored, {view}, complete)
         return found
+
+    def _check(self, fields: Mapping[bytes, bytes], views: set[str], complete: bool) -> None:
+        """Check that this worker is still the owner, and that views are named and `complete`: none was evicted."""
+        stored = _stored(fields)
+        self._fence.check(stored.held)
+        if not complete or views - stored.views:
+            raise self._fence.lost()
 
     def _stage(self, values: Sequence[_Value]) -> str:
         """Write values to a new hash; returns its name."""
@@ -133,7 +149,7 @@ class RedisState:
     def _staged_values(self, staged: str) -> Iterator[_Value]:
         for field, value in self._client.hscan_iter(staged, count=_SCANNED):
             view, _, key = field.partition(b"\0")
-            yield view.decode(), key.decode(), value
+            yield _text(view), _text(key), value
 
     def _copy(self, staged: str, values: Iterator[_Value]) -> None:
         """Copy staged values to their views. Copying some of them twice changes nothing."""
@@ -151,6 +167,8 @@ class RedisState:
         def write(pipeline: Any) -> None:
             for view in views:
                 self._put(pipeline, view, [value for value in values if value[0] == view])
+            if views.keys() - self._views:
+                pipeline.hset(self._base, "view_count", len(views.keys() | self._views))
             if staged:
                 pipeline.persist(staged)
             if fields:
@@ -204,16 +222,18 @@ class RedisState:
                 stored = _stored(pipeline.hgetall(self._base))
                 fence.check_claim(stored.held, take_over=take_over)
                 position = stored.held.position if stored.held and self._complete(pipeline, stored) else 0
+                views = stored.views if position else set()
                 pipeline.multi()
                 if not position:
                     pipeline.unlink(self._base, *map(self._name, stored.views))
-                pipeline.hset(self._base, mapping=Held(fence.owner, position, fence.home, FORMAT)._asdict())
+                held = Held(fence.owner, position, fence.home, FORMAT)
+                pipeline.hset(self._base, mapping={**held._asdict(), "view_count": len(views)})
                 try:
                     pipeline.execute()
                 except WatchError:
                     continue
             fence.position = position
-            self._views = stored.views if position else set()
+            self._views = views
             return stored.staged if position else None
         raise fence.contended()
 
@@ -221,18 +241,42 @@ class RedisState:
         """Whether the values are in today's form, and none of the hashes was evicted."""
         if stored.held is None or stored.held.format != FORMAT:
             return False
-        if stored.staged and client.hlen(stored.staged) != stored.staged_count:
-            return False
-        return all(client.hexists(self._name(view), _COMPLETE) for view in stored.views)
+        # An earlier release counted no views, and committed nothing without values.
+        expected = stored.view_count
+        if expected is None:
+            expected = 0 if stored.staged else 1
+        complete = (
+            len(stored.views) >= expected
+            and (not stored.staged or client.hlen(stored.staged) == stored.staged_count)
+            and all(client.hexists(self._name(view), _COMPLETE) for view in stored.views)
+        )
+        if stored.held.position and not complete:
+            self._fence.log_loss()
+        return complete
 
     def _name(self, view: str) -> str:
         return f"{self._base}:{view}"
 
 
 def _stored(fields: Mapping[bytes, bytes]) -> _Stored:
-    text = {name.decode(): value.decode() for name, value in fields.items()}
+    """Raises Unavailable if this isn't what a worker wrote."""
+    text = {_text(name): _text(value) for name, value in fields.items()}
+    try:
+        numbers = {name: int(text[name]) for name in _NUMBERS & text.keys()}
+    except ValueError as error:
+        raise damaged() from error
+    if any(number < 0 for number in numbers.values()):
+        raise damaged()
     held = None
     if text.keys() >= set(Held._fields):
-        held = Held(text["owner"], int(text["position"]), text["home"], int(text["format"]))
+        held = Held(text["owner"], numbers["position"], text["home"], numbers["format"])
     views = {name.removeprefix(_VIEW) for name in text if name.startswith(_VIEW)}
-    return _Stored(held, views, text.get("staged"), int(text.get("staged_count", 0)))
+    return _Stored(held, views, numbers.get("view_count"), text.get("staged"), numbers.get("staged_count", 0))
+
+
+def _text(raw: bytes) -> str:
+    """Raises Unavailable if this isn't a key or name that a worker wrote."""
+    try:
+        return raw.decode()
+    except UnicodeDecodeError as error:
+        raise damaged() from error

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
-from features.redis_client import redis_client
+from features.redis_client import access_refused, redis_client
 from leads.errors import ConfigurationError, Unavailable
 
 PREFIX = "leads:state:"
@@ -52,6 +52,16 @@ def check_eviction(client: Any) -> None:
         )
 
 
+def damaged() -> Unavailable:
+    """The error when something else than a worker has written to the keys of the state."""
+    return Unavailable(
+        "The worker's state in Redis is damaged.",
+        field="LEADS_REDIS_URL",
+        remedy=f"Stop the worker, delete the keys {PREFIX}* and start it again: it then folds all events again. Or run:"
+        " leads worker --rebuild --once",
+    )
+
+
 @contextmanager
 def translated() -> Iterator[None]:
     """Raises Unavailable instead of errors of the client."""
@@ -60,7 +70,9 @@ def translated() -> Iterator[None]:
     try:
         yield
     except (redis.RedisError, OSError) as error:
-        raise Unavailable(
+        if "WRONGTYPE" in str(error):
+            raise damaged() from error
+        raise access_refused(error) or Unavailable(
             f"The Redis state store failed ({type(error).__name__}).",
             field="LEADS_REDIS_URL",
             remedy="Check that it is running, accepts writes and has free memory.",

@@ -6,6 +6,7 @@ import sqlite3
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
+from features.sqlite_damage import is_damage
 from features.state.store import FORMAT
 from leads.errors import Unavailable
 from leads.files import private_folder
@@ -25,6 +26,9 @@ class SqliteState:
 
     Args:
         path: the file; None keeps the state in memory.
+
+    Raises:
+        Unavailable: the file is damaged, or can't be written. Damage is noticed in the pages that are read.
     """
 
     def __init__(self, path: Path | None = None) -> None:
@@ -38,13 +42,19 @@ class SqliteState:
             self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
             self._drop_other_formats()
             self._db.execute(f"CREATE TABLE IF NOT EXISTS {_POSITION} (id INTEGER PRIMARY KEY, offset INTEGER)")
+            self._views = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
         except sqlite3.Error as error:
             raise self._failed(error) from error
-        self._views = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
 
     def position(self) -> int:
-        row = self._db.execute(f"SELECT offset FROM {_POSITION}").fetchone()
-        return int(row[0]) if row else 0
+        try:
+            row = self._db.execute(f"SELECT offset FROM {_POSITION}").fetchone()
+        except sqlite3.Error as error:
+            raise self._failed(error) from error
+        offset = row[0] if row else 0
+        if not isinstance(offset, int) or offset < 0:
+            raise self._damaged("its position is not a number")
+        return offset
 
     def get(self, view: str, keys: Sequence[str]) -> dict[str, bytes]:
         found: dict[str, bytes] = {}
@@ -100,7 +110,18 @@ class SqliteState:
             self._db.execute(f'DROP TABLE "{name}"')
         self._db.execute(f"PRAGMA user_version = {FORMAT}")
 
+    def _damaged(self, what: object) -> Unavailable:
+        return Unavailable(
+            f"The worker's state file {self._path} is damaged ({what}).",
+            field="LEADS_HOME",
+            remedy=f"Stop the worker, delete {self._path}* and start it again: it then folds all events again. Or run:"
+            " leads worker --rebuild --once",
+        )
+
     def _failed(self, error: sqlite3.Error) -> Unavailable:
+        # A table or column that is missing: another file or an old copy took the place of ours.
+        if is_damage(error) or getattr(error, "sqlite_errorcode", None) == sqlite3.SQLITE_ERROR:
+            return self._damaged(error)
         return Unavailable(
             f"Can't use the worker's state file {self._path} ({error}).",
             field="LEADS_HOME",

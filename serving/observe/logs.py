@@ -8,6 +8,7 @@ from __future__ import annotations
 import logging
 import sys
 import traceback
+import warnings
 from collections.abc import Mapping
 from typing import Any, TextIO
 
@@ -25,7 +26,7 @@ _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def set_up(settings: Settings, *, stream: TextIO | None = None) -> None:
-    """Send this process's log to `stream` (stdout by default), replacing earlier handlers.
+    """Send this process's log and its Python warnings to `stream` (stdout by default), replacing earlier handlers.
 
     The configured level applies to our packages. Libraries log only warnings and errors, because lower levels may quote
     addresses or queries.
@@ -45,6 +46,19 @@ def set_up(settings: Settings, *, stream: TextIO | None = None) -> None:
         logger.handlers.clear()
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
+    warnings.showwarning = _log_warning
+
+
+def _log_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Log a warning in one line. `logging.captureWarnings` would add the line of code."""
+    logging.getLogger("py.warnings").warning("%s: %s (%s:%d)", category.__name__, message, filename, lineno)
 
 
 class JsonLines(logging.Formatter):

@@ -68,7 +68,7 @@ def read_state(folder: Path) -> PublishedState:
         return msgspec.json.decode((folder / STATE_FILE).read_bytes(), type=PublishedState)
     except FileNotFoundError:
         return PublishedState()
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelRefused(
             f"{STATE_FILE} is damaged or unreadable.", field=str(folder), remedy="Restart the follower."
         ) from error

@@ -11,7 +11,8 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-from features.materialize import Materializer, delete_rows
+from features.deletion import delete_rows
+from features.materialize import Materializer
 from features.offline.compaction import compacting
 from features.partition import Partition
 from leads import clock

@@ -147,7 +147,8 @@ class Worker:
     def step(self) -> bool:
         """Read new events, and score touched subjects once their rows are online. False if there was nothing new."""
         scoring = self.has_models
-        events, online, behind = self._materializer.step(by=_BACKLOG if scoring else None)
+        # What was scored before is only folded again, after a rebuild.
+        events, online, behind = self._materializer.step(by=_BACKLOG if scoring else None, whole_to=self._scored_offset)
         self._touch(events)
         # While nothing is scored, nothing waits for rows to be online: what was folded of a long backlog is saved.
         if online or not (scoring or self._touched):
@@ -156,6 +157,8 @@ class Worker:
             self._settle_decided()
             if self._materializer.offset > self._scored_offset:
                 self._save_cursor()
+            self._materializer.save()
+        elif self._materializer.offset < self._scored_offset:
             self._materializer.save()
         if online:
             self._end_rebuild()

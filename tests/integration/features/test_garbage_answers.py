@@ -137,6 +137,28 @@ def test_what_is_no_row_is_nothing(kept: Kept, what: str) -> None:
     assert fetched.row_at[0].tolist() == [0] * fetched.row_at.shape[1]
 
 
+@pytest.mark.parametrize("cell", [np.inf, -np.inf, 3e38, -3e38, 2.0**24 + 2])
+@pytest.mark.parametrize("place", [0, -1])
+def test_a_row_that_no_fold_can_have_counted_is_nothing(kept: Kept, cell: float, place: int) -> None:
+    cells = CELLS.copy()
+    cells[place] = cell
+    kept.hold(bytes_value(pack(ITEM, cells[None], [("a1", None, None, None)])[0]))
+    fetched = fetched_of(kept.reader)
+    assert np.isnan(fetched.packed["item"][0]).all()
+    assert fetched.row_at[0].tolist() == [0] * fetched.row_at.shape[1]
+    assert fetched.links[0].account_id is None
+
+
+@pytest.mark.parametrize("cell", [2.0**24, -(2.0**24), np.nan])
+def test_the_largest_counts_are_read(kept: Kept, cell: float) -> None:
+    cells = CELLS.copy()
+    cells[-1] = cell
+    kept.hold(bytes_value(pack(ITEM, cells[None], [("a1", None, None, None)])[0]))
+    fetched = fetched_of(kept.reader)
+    np.testing.assert_array_equal(fetched.packed["item"][0], cells)
+    assert fetched.links[0].account_id == "a1"
+
+
 @pytest.mark.parametrize("what", NO_LINKS)
 def test_what_is_no_link_is_nothing(kept: Kept, what: str) -> None:
     links = NO_LINKS[what]

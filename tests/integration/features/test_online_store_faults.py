@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import socket
+import sqlite3
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,7 +22,7 @@ from features.online.redis import RedisStore
 from features.online.sqlite import SqliteStore
 from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
-from features.redis_client import redis_options
+from features.redis_client import feast_address, redis_options
 from leads import clock
 from leads.errors import ConfigurationError, Unavailable
 from leads.settings import FEAST_ONLINE_STORES, Settings, load_settings
@@ -114,8 +115,13 @@ def test_addresses_are_read_as_feast_reads_them(address: str) -> None:
 
     (node, *_), options = RedisOnlineStore._parse_connection_string(address)
     ours = redis_options(address)
+    again, (same, ours_by_feast) = feast_address(ours), RedisOnlineStore._parse_connection_string(feast_address(ours))
     assert (ours.pop("host"), str(ours.pop("port"))) == (node["host"], node.get("port", "6379"))
-    assert ours == options
+    # Feast takes a password of digits for a number.
+    assert ours == {name: str(value) if name == "password" else value for name, value in options.items()}
+    assert ours_by_feast == ours
+    assert redis_options(again) == redis_options(address)
+    assert same == [{"host": node["host"], "port": node.get("port", "6379")}]
 
 
 def test_a_connection_dropped_while_idle_is_made_again(redis_address: str) -> None:
@@ -201,3 +207,37 @@ def test_an_error_of_redis_doesnt_leave_answers_behind(redis_address: str) -> No
         store.get([row_of(layout, ["text", "a", "b"])])
     assert stored(store.get([row_of(layout, ["a"])])[0]) == [value_of(None)]
     store.close()
+
+
+@pytest.mark.parametrize("damage", [lambda raw: b"x" * len(raw), lambda raw: raw[:4_096] + b"x" * (len(raw) - 4_096)])
+def test_a_damaged_sqlite_store_says_how_to_get_its_rows_back(damage: Callable[[bytes], bytes], tmp_path: Path) -> None:
+    settings, layout = load_settings(home=tmp_path, corpora=""), LAYOUTS[0]
+    writer = OnlineWriter(settings)
+    writer.write_view(layout, [row(layout, str(i), 0, [1]) for i in range(100)])
+    with sqlite3.connect(settings.features_dir / "online.db") as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    connection.close()
+    del writer
+    path = settings.features_dir / "online.db"
+    path.write_bytes(damage(path.read_bytes()))
+    reader = open_online_store(settings)
+    for use in (
+        lambda: reader.get([row_of(layout, ["1"])]),
+        lambda: OnlineWriter(settings).write_view(layout, [row(layout, "1", 0, [1])]),
+    ):
+        with pytest.raises(Unavailable, match=r"store is damaged .*delete .*online\.db\* and .*online-\*\.json"):
+            use()
+    reader.close()
+    for found in settings.features_dir.glob("online.db*"):
+        found.unlink()
+    OnlineWriter(settings).write_view(layout, [row(layout, "1", 0, [1])])
+    assert stored(open_online_store(settings).get([row_of(layout, ["1"])])[0]) == [value_of(row(layout, "1", 0, [1]))]
+
+
+def test_a_sqlite_store_that_cannot_be_written_is_unavailable(tmp_path: Path) -> None:
+    settings, layout = load_settings(home=tmp_path, corpora=""), LAYOUTS[0]
+    writer = OnlineWriter(settings)
+    writer.write_view(layout, [row(layout, "1", 0, [1])])
+    writer._online._conn.execute("PRAGMA query_only = 1")
+    with pytest.raises(Unavailable, match=r"Can't write .*permissions and free space"):
+        writer.write_view(layout, [row(layout, "1", 0, [1])])

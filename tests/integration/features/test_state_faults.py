@@ -9,13 +9,14 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from features import materialize
-from features.materialize import Materializer, delete_rows
+from features.deletion import delete_rows
+from features.materialize import Materializer
 from leads.db.engine import open_engine
 from leads.errors import Conflict, Unavailable
 from leads.settings import Settings, load_settings
 from tests.support.features.flaky_state import FlakyStores
 from tests.support.features.history import assert_served_alike, log_history, segment_rows
-from tests.support.features.state_servers import lose, snapshot
+from tests.support.features.state_servers import lose, lose_values, snapshot
 from tests.support.features.state_settings import SERVERS, STATE_STORES, state_settings
 
 N = 2_000
@@ -135,6 +136,72 @@ def test_a_server_that_lost_data_is_given_the_rows_again(
     assert materializer.offset == restored_to
     steps(materializer, 800)
     assert segment_rows(settings) == before
+    materializer.run_to_head()
+    materializer.close()
+    undisturbed.assert_equals(settings)
+
+
+@pytest.mark.parametrize("running", [True, False])
+@pytest.mark.parametrize("on_server", SERVERS, indirect=True)
+def test_a_server_that_lost_only_values_is_given_the_rows_again(
+    on_server: tuple[Settings, Engine], undisturbed: Undisturbed, running: bool
+) -> None:
+    settings, engine = on_server
+    materializer = Materializer(settings, engine, read=50)
+    steps(materializer, 1_200)
+    materializer.flush()
+    if not running:
+        materializer.close()
+    lose_values(settings)
+    if running:
+        with pytest.raises(Unavailable, match="lost values"):
+            steps(materializer)
+        assert materializer.failed
+        materializer.restore()
+    else:
+        materializer = Materializer(settings, engine, read=50)
+    assert materializer.offset == 0
+    materializer.run_to_head()
+    materializer.close()
+    undisturbed.assert_equals(settings)
+
+
+@pytest.mark.parametrize("damaged", ["state-0of1.db", "online.db"])
+@pytest.mark.parametrize("any_store", ["sqlite"], indirect=True)
+def test_the_remedy_for_a_damaged_file_gives_the_same_rows(
+    any_store: tuple[Settings, Engine], undisturbed: Undisturbed, damaged: str
+) -> None:
+    settings, engine = any_store
+    materializer = Materializer(settings, engine, read=50)
+    steps(materializer, 1_200)
+    materializer.flush()
+    materializer.close()
+    del materializer
+    for path in settings.features_dir.glob(f"{damaged}*"):
+        path.write_bytes(b"x" * path.stat().st_size)
+    with pytest.raises(Unavailable, match="damaged"):
+        Materializer(settings, engine)
+    for pattern in (f"{damaged}*", *(["online-*.json"] if damaged == "online.db" else [])):
+        for path in settings.features_dir.glob(pattern):
+            path.unlink()
+    materializer = Materializer(settings, engine)
+    materializer.run_to_head()
+    materializer.close()
+    undisturbed.assert_equals(settings)
+
+
+@pytest.mark.parametrize("any_store", ["sqlite"], indirect=True)
+def test_a_rebuild_needs_no_readable_manifest_or_state(
+    any_store: tuple[Settings, Engine], undisturbed: Undisturbed
+) -> None:
+    settings, engine = any_store
+    materializer = Materializer(settings, engine)
+    materializer.run_to_head()
+    materializer.close()
+    for name in ("state-0of1.db", "segments/manifest-0of1.json", "online-0of1.json"):
+        (settings.features_dir / name).write_bytes(b"x")
+    delete_rows(settings)
+    materializer = Materializer(settings, engine)
     materializer.run_to_head()
     materializer.close()
     undisturbed.assert_equals(settings)

@@ -14,16 +14,20 @@ import pyarrow.parquet as pq
 import redis
 
 from features.feast.online_config import PROJECT
-from features.layout import LAYOUTS, Layout, packed_name
+from features.layout import ITEM, JOIN_KEYS, LAYOUTS, Layout, packed_name
 from features.offline.segments import Segments, view_folder
-from features.online.codec import row_in, varint
+from features.online.codec import entity_key, row_in, varint
 from features.online.dense import float_list_value
 from features.online.mark import mark_path
+from features.online.presence import presence_key
 from features.online.redis import field_names
 from features.partition import WHOLE
 from features.redis_client import redis_options
 from features.rows import links_in, unpack
 from leads.settings import Settings
+
+# Earlier releases had no such row.
+_PRESENCE = entity_key(JOIN_KEYS[ITEM.view], presence_key(WHOLE))
 
 
 def make_dense(settings: Settings) -> None:
@@ -37,7 +41,8 @@ def make_dense(settings: Settings) -> None:
     for path in settings.features_dir.glob("state-*"):
         path.unlink()
     mark = msgspec.json.decode(mark_path(settings, WHOLE).read_bytes(), type=dict[str, int])
-    del mark["form"]
+    for name in ("form", "started_at", "present"):
+        del mark[name]
     mark_path(settings, WHOLE).write_bytes(msgspec.json.encode(mark))
 
 
@@ -70,6 +75,7 @@ def _values(layout: Layout, value: bytes) -> dict[str, bytes]:
 
 def _sqlite_rows(path: Path) -> None:
     with closing(sqlite3.connect(path)) as connection, connection:
+        connection.execute(f"DELETE FROM {PROJECT}_{ITEM.view} WHERE entity_key = ?", (_PRESENCE,))
         for layout in LAYOUTS:
             table = f"{PROJECT}_{layout.view}"
             stored = connection.execute(f"SELECT entity_key, value, event_ts, event_us FROM {table}").fetchall()
@@ -83,6 +89,7 @@ def _sqlite_rows(path: Path) -> None:
 
 def _redis_rows(address: str) -> None:
     with closing(redis.Redis(**redis_options(address))) as client:
+        assert client.delete(_PRESENCE + PROJECT.encode())
         for layout in LAYOUTS:
             (field,) = field_names(layout.view, (packed_name(layout.view),))
             for key in client.scan_iter():

@@ -38,6 +38,15 @@ def lose(settings: Settings) -> None:
         execute(settings, "TRUNCATE fold_states, fold_values")
 
 
+def lose_values(settings: Settings) -> None:
+    """Delete values of the state, but not its position."""
+    if settings.state_store == "redis":
+        with server_of(settings) as server:
+            server.hdel("leads:state:{0of1}", "view:item")
+    else:
+        execute(settings, "TRUNCATE fold_values")
+
+
 def go_back(settings: Settings, to: int) -> None:
     """Give the server an older position, as an older copy of its data has."""
     if settings.state_store == "redis":

@@ -9,8 +9,12 @@ from pathlib import Path
 
 import pytest
 
+from cli.demo_run import Demo
 from cli.ui.status import show_status
+from features.offline.segments import Segments
+from features.state.fence import home_id
 from leads.db.engine import migrate
+from leads.errors import ConfigurationError
 from leads.files import keep_private, private_folder, readable_by_others, write_json
 from leads.policies import load_policies
 from leads.processes import start
@@ -84,3 +88,27 @@ def test_status_warns_when_others_can_read_the_home(settings: Settings, capsys: 
     elsewhere.chmod(0o644)
     show_status(moved, load_policies(settings.policies))
     assert f"can read {elsewhere}" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("raw", [b"", b'{"offset": 1', b"[]", b'{"offset": "x"}', b'{"segments": {"\xff": []}}'])
+def test_a_damaged_json_file_is_named_with_the_fix(raw: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "manifest-0of1.json"
+    path.write_bytes(raw)
+    with pytest.raises(ConfigurationError, match=r"The file is damaged: .*--rebuild --once") as refused:
+        Segments(tmp_path).manifest()
+    assert refused.value.field == str(path)
+
+
+def test_every_json_file_of_the_home_names_its_fix(tmp_path: Path) -> None:
+    (tmp_path / "state-home").write_bytes(b'"abc')
+    with pytest.raises(ConfigurationError, match="--rebuild --once"):
+        home_id(tmp_path)
+    (tmp_path / "demo.json").write_bytes(b"")
+    with pytest.raises(ConfigurationError, match="leads demo --fresh"):
+        Demo(load_settings(home=tmp_path, corpora=""), quick=True, seed=1)
+
+
+def test_a_file_that_cannot_be_read_is_not_called_damaged(tmp_path: Path) -> None:
+    (tmp_path / "manifest-0of1.json").mkdir()
+    with pytest.raises(ConfigurationError, match="can't be read"):
+        Segments(tmp_path).manifest()

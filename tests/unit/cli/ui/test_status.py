@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
 from cli.ui import places
 from cli.ui.status import show_status
 from cli.ui.terminal import next_steps
+from features.fold.fold import empty_batch
+from features.offline.segments import Segments
 from leads import clock
 from leads.db import cursors, event_log
 from leads.db.engine import migrate, open_engine
@@ -81,7 +84,8 @@ def test_no_password_of_an_mlflow_address_is_shown(uri: str, shown: str) -> None
     [
         ("localhost", "Redis at localhost:6379"),
         ("unix_socket_path=/run/redis.sock", "Redis at /run/redis.sock"),
-        ("redis://user:secret@redis:6379", "Redis at an address that isn't host:port"),
+        ("redis://user:secret@redis:6379", "Redis at redis:6379"),
+        ("rediss://user:secret@redis/2", "Redis at redis:6379, database 2"),
         ("user@redis:6379,password=secret", "Redis at redis:6379"),
         (None, "LEADS_STATE_STORE is redis, but LEADS_REDIS_URL is not set."),
     ],
@@ -138,3 +142,21 @@ def test_scores_ahead_of_the_segments_are_explained(settings: Settings, capsys: 
     show_status(settings, POLICIES)
     out = " ".join(capsys.readouterr().out.split())
     assert "behind: event 0 of 3 in the segments, which are written about every 5 s; scores can be ahead" in out
+
+
+@pytest.mark.parametrize("left", [0, 20])
+def test_damaged_files_are_named_next_to_everything_else(
+    left: int, settings: Settings, capsys: pytest.CaptureFixture[str]
+) -> None:
+    migrate(settings)
+    manifest = Segments(settings.features_dir / "segments").write(empty_batch(), 1)
+    path = settings.features_dir / "segments" / "manifest-0of1.json"
+    path.write_bytes(msgspec.json.encode(manifest)[:left])
+    write_state(settings.published_dir, PublishedState())
+    (settings.published_dir / "state.json").write_bytes(b'{"policies": "\xff"}'[:left])
+    show_status(settings, load_policies(settings.policies))
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "manifest-0of1.json: The file is damaged" in shown.replace("manifest- 0of1", "manifest-0of1")
+    assert "leads worker --rebuild --once derive the feature rows again" in shown
+    assert "state.json is damaged" in shown
+    assert "API keys 0 valid" in shown

@@ -166,7 +166,8 @@ def test_a_worker_that_was_replaced_gets_an_error(on_server: Settings) -> None:
     replaced = opened(on_server)
     commit(replaced, 1, {"item": {"a": b"1"}})
     current = opened(on_server)
-    assert_unusable(replaced, Conflict, "Another worker has taken over partition 0of1")
+    # After an older copy was restored, the owner is an earlier one too.
+    assert_unusable(replaced, Conflict, r"Another worker has taken over partition 0of1.*or an older copy .* restored")
     assert (current.position(), current.get("item", ["a"]), current.get("account", ["b"])) == (1, {"a": b"1"}, {})
     commit(current, 2, {"item": {"a": b"2"}})
     assert_unusable(replaced, Conflict, "Another worker has taken over partition 0of1")
@@ -296,7 +297,7 @@ def test_a_view_that_redis_evicted_is_noticed(tmp_path: Path, request: pytest.Fi
     with server_of(settings) as server:
         server.delete("leads:state:{0of1}:item")
     assert store.get("account", ["b"]) == {"b": b"1"}
-    with pytest.raises(Unavailable, match="found nothing"):
+    with pytest.raises(Unavailable, match="lost values"):
         store.get("item", ["a"])
     store.close()
     store = opened(settings)
@@ -369,7 +370,7 @@ def test_postgresql_reads_values_through_the_index(tmp_path: Path, request: pyte
     commit(store, 1, {"item": rows})
     store.close()
     execute(settings, "ANALYZE fold_values, fold_states")
-    more = {"partition": "0of1", "owner": "", "position": 1, "view": "item"}
+    more = {"partition": "0of1", "owner": "", "position": 1, "view": "item", "sentinel": "item"}
     wanted = [key.encode() for key in list(rows)[::300]]
     for query, parameters in (
         (postgresql._GET, {"keys": wanted}),

@@ -3,10 +3,12 @@ from __future__ import annotations
 import io
 import json
 import logging
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from leads.errors import InvalidInput
@@ -22,7 +24,9 @@ def _as_before() -> Iterator[None]:
     """Logging is the process's: other tests must find it as it was."""
     before = {name: logging.getLogger(name) for name in NAMES}
     kept = {name: (x.handlers[:], x.level, x.propagate) for name, x in before.items()}
+    show = warnings.showwarning
     yield
+    warnings.showwarning = show
     for name, logger in before.items():
         logger.handlers[:], logger.level, logger.propagate = kept[name]
         logger.setLevel(logger.level)
@@ -105,3 +109,16 @@ def test_no_access_lines_above_level_info(tmp_path: Path) -> None:
     logs.access({"status": 200})
     logs.access({"status": 500}, level=logging.ERROR)
     assert [line["status"] for line in lines(stream)] == [500]
+
+
+def test_python_warnings_are_lines_of_the_log(tmp_path: Path) -> None:
+    for format_ in ("json", "text"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            stream = set_up(tmp_path, log_format=format_)
+            np.array([3e38], np.float32) * np.float32(10)
+        (line,) = stream.getvalue().splitlines()
+        assert "RuntimeWarning: overflow encountered in multiply (" in line
+        assert "test_access_log.py:" in line
+        if format_ == "json":
+            assert (json.loads(line)["level"], json.loads(line)["logger"]) == ("warning", "py.warnings")

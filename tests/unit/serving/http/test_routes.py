@@ -495,6 +495,32 @@ def test_the_name_of_an_unknown_parameter_is_repeated_only_if_it_is_a_name(clien
     )  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    ("path", "name", "query"),
+    [
+        ("/v1/leads", "limit", "limit=2&limit=3"),
+        ("/v1/leads", "limit", "limit=2&limit=2&harm=spam"),
+        ("/v1/leads", "state", "state=open&state=open"),
+        ("/v1/leads", "typeId", "typeId=a&%74ypeId=b"),
+        ("/v1/leads", "cursor", "cursor=&cursor="),
+        ("/v1/reviews", "reviewer", "reviewer=a&reviewer=b"),
+    ],
+)
+def test_a_parameter_that_is_given_twice_is_a_problem(client: Http, path: str, name: str, query: str) -> None:
+    found = problem(client.get(f"{path}?{query}"), 422)
+    assert found["detail"] == f"Query parameter '{name}' is given more than once. Give it once."
+    assert [x["pointer"] for x in found["errors"]] == [f"/{name}"]
+
+
+def test_all_wrong_parameters_are_named_at_once(client: Http) -> None:
+    found = problem(client.get("/v1/leads?state=open&page=1&limit=2&state=open&limit=3&page=2"), 422)
+    assert [x["pointer"] for x in found["errors"]] == ["/page", "/limit", "/state"]
+
+
+def test_harms_may_be_repeated(client: Http) -> None:
+    assert client.get("/v1/leads?harm=spam&harm=spam&limit=2").status_code == 200
+
+
 def test_pages_ignore_parameters(client: Http) -> None:
     for path in ("/v1/openapi.json", "/livez"):
         assert client.get(path, params={"v": "2"}).status_code == 200, path
