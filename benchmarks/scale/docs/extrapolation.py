@@ -139,10 +139,12 @@ def extrapolated(found: Found, platform: Platform = PLANNED, assumed: Assumed = 
     peak = mean * assumed.peak
     return [
         Estimate(
-            "events per day", _n(per_day), f"{_n(platform.plays_per_day)} plays / {assumed.plays_share} plays per event"
+            "events per day",
+            amount(per_day),
+            f"{amount(platform.plays_per_day)} plays / {assumed.plays_share} plays per event",
         ),
-        Estimate("events/s, mean", _n(mean), f"{_n(per_day)} / {_n(_DAY_S)} s"),
-        Estimate("events/s, busiest hour", _n(peak), f"{_n(mean)} × {assumed.peak:g}"),
+        Estimate("events/s, mean", amount(mean), f"{amount(per_day)} / {amount(_DAY_S)} s"),
+        Estimate("events/s, busiest hour", amount(peak), f"{amount(mean)} × {assumed.peak:g}"),
         *_workers(found, peak, assumed),
         *_stores(found, platform, per_day, assumed),
         *_batch(found, per_day, assumed),
@@ -172,33 +174,33 @@ def _workers(found: Found, peak: float, assumed: Assumed) -> Iterable[Estimate]:
     machines = math.ceil(by_key / assumed.cores)
     memory = assumed.cores * found.memory_mb / 1_024
     fold, subjects = _us(found.fold_s), f"{assumed.subjects:g}"
-    arithmetic = f"{fold} + {subjects} × ({_us(found.score_s)} - {fold}) / {_n(found.scored)}"
+    arithmetic = f"{fold} + {subjects} × ({_us(found.score_s)} - {fold}) / {amount(found.scored)}"
     yield Estimate("time to fold and score an event", score, arithmetic)
     yield Estimate(
         "events/s that no number of today's partitions exceeds",
-        _n(busy / found.shared_s),
+        amount(busy / found.shared_s),
         f"{busy} / {shared} that each spends on reading and routing every event",
     )
     yield Estimate(
         "partitions, today's code",
-        "not possible" if as_is is None else _n(as_is),
-        f"{_n(peak)} × ({score} - {shared}) / ({busy} - {_n(peak)} × {shared})",
+        "not possible" if as_is is None else amount(as_is),
+        f"{amount(peak)} × ({score} - {shared}) / ({busy} - {amount(peak)} × {shared})",
     )
     yield Estimate(
         "partitions, if the log is split by key",
-        _n(by_key),
-        f"{_n(peak)} × ({score} + {assumed.keys - 1} × {shared}) / {busy}",
+        amount(by_key),
+        f"{amount(peak)} × ({score} + {assumed.keys - 1} × {shared}) / {busy}",
     )
-    yield Estimate("machines for these", _n(machines), f"{_n(by_key)} / {assumed.cores} cores")
+    yield Estimate("machines for these", amount(machines), f"{amount(by_key)} / {assumed.cores} cores")
     yield Estimate(
         "memory of the workers on a machine",
-        f"{_n(memory)} of {_n(assumed.memory_gb)} GB",
-        f"{assumed.cores} × {_n(found.memory_mb)} MB",
+        f"{amount(memory)} of {amount(assumed.memory_gb)} GB",
+        f"{assumed.cores} × {amount(found.memory_mb)} MB",
     )
     yield Estimate(
         "writers that appending needs, at the speed of one on SQLite",
-        _n(math.ceil(peak * found.append_s / busy)),
-        f"{_n(peak)} × {_us(found.append_s)} / {busy}",
+        amount(math.ceil(peak * found.append_s / busy)),
+        f"{amount(peak)} × {_us(found.append_s)} / {busy}",
     )
 
 
@@ -211,32 +213,32 @@ def _stores(found: Found, platform: Platform, per_day: float, assumed: Assumed) 
     daily = rows + predictions
     yield Estimate(
         "state of all partitions, on disk",
-        f"{_n(state / 1e9)} GB",
-        f"{_n(platform.items)} items × {_n(found.state_bytes)} bytes × {assumed.rows:g}",
+        f"{amount(state / 1e9)} GB",
+        f"{amount(platform.items)} items × {amount(found.state_bytes)} bytes × {assumed.rows:g}",
     )
     yield Estimate(
         "online rows, in memory",
-        f"{_n(online / 1e9)} GB",
-        f"{_n(platform.items)} items × {_n(found.online_bytes)} bytes × {assumed.rows:g} × {assumed.copies} copies",
+        f"{amount(online / 1e9)} GB",
+        f"{amount(platform.items)} items × {amount(found.online_bytes)} bytes × {assumed.rows:g} × {assumed.copies} copies",
     )
     yield Estimate(
         "nodes of the online store",
-        _n(nodes),
-        f"{_n(online / 1e9)} GB / ({_n(assumed.memory_gb)} GB × {assumed.busy})",
+        amount(nodes),
+        f"{amount(online / 1e9)} GB / ({amount(assumed.memory_gb)} GB × {assumed.busy})",
     )
     yield Estimate(
         "disk per day: log, segments, rows",
-        f"{_n(rows / 1e9)} GB",
-        f"{_n(per_day)} events × {_n(found.disk_bytes)} bytes",
+        f"{amount(rows / 1e9)} GB",
+        f"{amount(per_day)} events × {amount(found.disk_bytes)} bytes",
     )
     yield Estimate(
         "disk per day: prediction log",
-        f"{_n(predictions / 1e9)} GB",
-        f"{_n(per_day)} events × {assumed.subjects:g} × {_n(found.prediction_bytes)} bytes",
+        f"{amount(predictions / 1e9)} GB",
+        f"{amount(per_day)} events × {assumed.subjects:g} × {amount(found.prediction_bytes)} bytes",
     )
-    both = f"({_n(rows / 1e9)} + {_n(predictions / 1e9)}) GB"
+    both = f"({amount(rows / 1e9)} + {amount(predictions / 1e9)}) GB"
     for time, days in ((f"{assumed.kept_days} days", assumed.kept_days), ("a year", 365)):
-        yield Estimate(f"disk for {time}", f"{_n(daily * days / 1e12)} TB", f"{both} × {days}")
+        yield Estimate(f"disk for {time}", f"{amount(daily * days / 1e12)} TB", f"{both} × {days}")
 
 
 def _batch(found: Found, per_day: float, assumed: Assumed) -> Iterable[Estimate]:
@@ -245,24 +247,24 @@ def _batch(found: Found, per_day: float, assumed: Assumed) -> Iterable[Estimate]
     scan_h = found.join_s * events / found.events / 3_600
     yield Estimate(
         f"core hours to fold {assumed.kept_days} days again",
-        _n(replay_h),
-        f"{_n(events)} events × ({_us(found.fold_s)} + {assumed.keys - 1} × {_us(found.shared_s)}) / 3,600",
+        amount(replay_h),
+        f"{amount(events)} events × ({_us(found.fold_s)} + {assumed.keys - 1} × {_us(found.shared_s)}) / 3,600",
     )
     yield Estimate("machines for that in a night", _machines(replay_h, assumed), _machines_text(replay_h, assumed))
     yield Estimate(
         f"core hours to join frames over {assumed.kept_days} days",
-        _n(scan_h),
-        f"{_n(found.join_s)} s × {_n(events)} / {_n(found.events)} events / 3,600",
+        amount(scan_h),
+        f"{amount(found.join_s)} s × {amount(events)} / {amount(found.events)} events / 3,600",
     )
     yield Estimate("machines for that in a night", _machines(scan_h, assumed), _machines_text(scan_h, assumed))
 
 
 def _machines(hours: float, assumed: Assumed) -> str:
-    return _n(math.ceil(hours / (assumed.cores * assumed.night_h)))
+    return amount(math.ceil(hours / (assumed.cores * assumed.night_h)))
 
 
 def _machines_text(hours: float, assumed: Assumed) -> str:
-    return f"{_n(hours)} / ({assumed.cores} cores × {assumed.night_h:g} h)"
+    return f"{amount(hours)} / ({assumed.cores} cores × {assumed.night_h:g} h)"
 
 
 def estimates_grid(estimates: Sequence[Estimate]) -> Grid:
@@ -273,17 +275,17 @@ def estimates_grid(estimates: Sequence[Estimate]) -> Grid:
 def assumptions_grid(platform: Platform = PLANNED, assumed: Assumed = ASSUMED) -> Grid:
     """The assumptions as a table."""
     rows = [
-        ("planned", _n(platform.items), "items"),
-        ("planned", _n(platform.plays_per_day), "plays per day"),
+        ("planned", amount(platform.items), "items"),
+        ("planned", amount(platform.plays_per_day), "plays per day"),
         *(("assumed", f"{getattr(assumed, name):g}", why) for name, why in ASSUMPTIONS.items()),
     ]
     return Grid("Planned and assumed, not measured", ("", "value", "what"), rows)
 
 
-def _n(value: float) -> str:
+def amount(value: float) -> str:
     """A number with three significant digits.
 
-    >>> _n(1_176_470_588), _n(13_617), _n(0.0123), _n(1e8)
+    >>> amount(1_176_470_588), amount(13_617), amount(0.0123), amount(1e8)
     ('1.18 × 10⁹', '13,600', '0.0123', '10⁸')
     """
     rounded = float(f"{value:.3g}")
@@ -296,4 +298,4 @@ def _n(value: float) -> str:
 
 
 def _us(seconds: float) -> str:
-    return f"{_n(seconds * 1e6)} µs"
+    return f"{amount(seconds * 1e6)} µs"

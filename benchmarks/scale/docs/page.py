@@ -8,6 +8,7 @@ from pathlib import Path
 from benchmarks.pages import Grid, measured_grid, write_part
 from benchmarks.report import REPOSITORY, Measure
 from benchmarks.scale.docs.extrapolation import assumptions_grid, estimates_grid, extrapolated, found_in
+from benchmarks.scale.docs.sizes import sizes_grid
 
 DOCS = REPOSITORY / "docs" / "scale.md"
 CHART = REPOSITORY / "docs" / "images" / "scale.svg"
@@ -26,10 +27,10 @@ def write_docs(measures: Sequence[Measure], path: Path = DOCS, *, quick: bool) -
     Raises:
         Unavailable: a measure is missing that the estimates rest on. Nothing was written.
     """
-    estimates = extrapolated(found_in(measures))
+    found = found_in(measures)
     note = f"{_OF_QUICK}\n\n" if quick else ""
     write_part(path, MEASURED, note + "\n".join(grid.markdown() for grid in _tables(measures)))
-    tables = [assumptions_grid(), estimates_grid(estimates)]
+    tables = [assumptions_grid(), estimates_grid(extrapolated(found)), sizes_grid(found)]
     write_part(path, ESTIMATED, note + "\n".join(grid.markdown() for grid in tables))
 
 

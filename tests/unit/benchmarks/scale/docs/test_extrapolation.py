@@ -17,6 +17,7 @@ from benchmarks.scale.docs.extrapolation import (
     partitions_as_is,
     partitions_by_key,
 )
+from benchmarks.scale.docs.sizes import sizes_grid
 from leads.errors import Unavailable
 from tests.support.scale_run import MEASURES
 
@@ -106,3 +107,13 @@ def test_without_a_measure_nothing_is_estimated() -> None:
 def test_every_assumption_is_explained() -> None:
     assert list(ASSUMPTIONS) == list(ASSUMED._fields)
     assert len(assumptions_grid().rows) == 2 + len(ASSUMPTIONS)
+
+
+def test_platforms_of_other_sizes_have_the_same_estimates() -> None:
+    grid = sizes_grid(FOUND, [PLATFORM, Platform(items=1e3, plays_per_day=850)], ASSUMPTION._replace(kept_days=60))
+    (items, plays, peak, partitions, writers, state, online, *_), (small, *rest) = grid.rows
+    assert (items, plays, peak, writers) == ("10⁶", "7.34 × 10⁸", "20,000", "2")
+    assert partitions == value_of("partitions, today's code")
+    assert (state, online) == ("0.6 GB", "1.6 GB")
+    assert (small, rest[2]) == ("1,000", "1")
+    assert len(grid.header) == len(grid.rows[0])
