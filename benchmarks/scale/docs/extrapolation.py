@@ -211,15 +211,16 @@ def _stores(found: Found, platform: Platform, per_day: float, assumed: Assumed) 
     rows = per_day * found.disk_bytes
     predictions = per_day * assumed.subjects * found.prediction_bytes
     daily = rows + predictions
+    items, per_item = amount(platform.items), f"{assumed.rows:g}"
     yield Estimate(
         "state of all partitions, on disk",
         f"{amount(state / 1e9)} GB",
-        f"{amount(platform.items)} items × {amount(found.state_bytes)} bytes × {assumed.rows:g}",
+        f"{items} items × {amount(found.state_bytes)} bytes × {per_item}",
     )
     yield Estimate(
         "online rows, in memory",
         f"{amount(online / 1e9)} GB",
-        f"{amount(platform.items)} items × {amount(found.online_bytes)} bytes × {assumed.rows:g} × {assumed.copies} copies",
+        f"{items} items × {amount(found.online_bytes)} bytes × {per_item} × {assumed.copies} copies",
     )
     yield Estimate(
         "nodes of the online store",
@@ -250,21 +251,25 @@ def _batch(found: Found, per_day: float, assumed: Assumed) -> Iterable[Estimate]
         amount(replay_h),
         f"{amount(events)} events × ({_us(found.fold_s)} + {assumed.keys - 1} × {_us(found.shared_s)}) / 3,600",
     )
-    yield Estimate("machines for that in a night", _machines(replay_h, assumed), _machines_text(replay_h, assumed))
+    yield Estimate(
+        "machines for that in a night",
+        _machines(replay_h, assumed),
+        f"{amount(replay_h)} / ({assumed.cores} cores × {assumed.night_h:g} h)",
+    )
     yield Estimate(
         f"core hours to join frames over {assumed.kept_days} days",
         amount(scan_h),
         f"{amount(found.join_s)} s × {amount(events)} / {amount(found.events)} events / 3,600",
     )
-    yield Estimate("machines for that in a night", _machines(scan_h, assumed), _machines_text(scan_h, assumed))
+    yield Estimate(
+        "machines for that in a night",
+        _machines(scan_h, assumed),
+        f"{amount(scan_h)} / ({assumed.cores} cores × {assumed.night_h:g} h)",
+    )
 
 
 def _machines(hours: float, assumed: Assumed) -> str:
     return amount(math.ceil(hours / (assumed.cores * assumed.night_h)))
-
-
-def _machines_text(hours: float, assumed: Assumed) -> str:
-    return f"{amount(hours)} / ({assumed.cores} cores × {assumed.night_h:g} h)"
 
 
 def estimates_grid(estimates: Sequence[Estimate]) -> Grid:

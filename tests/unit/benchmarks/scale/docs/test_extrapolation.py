@@ -116,4 +116,4 @@ def test_platforms_of_other_sizes_have_the_same_estimates() -> None:
     assert partitions == value_of("partitions, today's code")
     assert (state, online) == ("0.6 GB", "1.6 GB")
     assert (small, rest[2]) == ("1,000", "1")
-    assert len(grid.header) == len(grid.rows[0])
+    assert len(grid.head) == len(grid.rows[0])
