@@ -9,7 +9,6 @@ import math
 from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
-from benchmarks.pages import Grid
 from benchmarks.report import Measure
 from benchmarks.scale.folding import PARTITIONS
 from benchmarks.scale.growth import Key, series_of
@@ -270,21 +269,6 @@ def _batch(found: Found, per_day: float, assumed: Assumed) -> Iterable[Estimate]
 
 def _machines(hours: float, assumed: Assumed) -> str:
     return amount(math.ceil(hours / (assumed.cores * assumed.night_h)))
-
-
-def estimates_grid(estimates: Sequence[Estimate]) -> Grid:
-    """The estimates as a table."""
-    return Grid("Estimates", ("what", "estimate", "computed as"), [tuple(one) for one in estimates])
-
-
-def assumptions_grid(platform: Platform = PLANNED, assumed: Assumed = ASSUMED) -> Grid:
-    """The assumptions as a table."""
-    rows = [
-        ("planned", amount(platform.items), "items"),
-        ("planned", amount(platform.plays_per_day), "plays per day"),
-        *(("assumed", f"{getattr(assumed, name):g}", why) for name, why in ASSUMPTIONS.items()),
-    ]
-    return Grid("Planned and assumed, not measured", ("", "value", "what"), rows)
 
 
 def amount(value: float) -> str:

@@ -7,8 +7,8 @@ from pathlib import Path
 
 from benchmarks.pages import Grid, measured_grid, write_part
 from benchmarks.report import REPOSITORY, Measure
-from benchmarks.scale.docs.extrapolation import assumptions_grid, estimates_grid, extrapolated, found_in
-from benchmarks.scale.docs.sizes import sizes_grid
+from benchmarks.scale.docs.extrapolation import extrapolated, found_in
+from benchmarks.scale.docs.tables import assumptions_grid, estimates_grid, sizes_grid
 
 DOCS = REPOSITORY / "docs" / "scale.md"
 CHART = REPOSITORY / "docs" / "images" / "scale.svg"

@@ -10,14 +10,13 @@ from benchmarks.scale.docs.extrapolation import (
     Assumed,
     Found,
     Platform,
-    assumptions_grid,
     event_s,
     extrapolated,
     found_in,
     partitions_as_is,
     partitions_by_key,
 )
-from benchmarks.scale.docs.sizes import sizes_grid
+from benchmarks.scale.docs.tables import assumptions_grid, sizes_grid
 from leads.errors import Unavailable
 from tests.support.scale_run import MEASURES
 
