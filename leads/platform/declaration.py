@@ -1,0 +1,95 @@
+"""`platform.yaml`: the types of items and the kinds of events that a platform has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field as Described
+from pydantic import StringConstraints, model_validator
+
+from leads.errors import NotFound
+from leads.events import ACCOUNT
+from leads.messages import patterns
+from leads.platform.fields import RESERVED, Field, FieldName, in_words
+from leads.yaml_files import Strict, read_yaml
+
+TypeName = Annotated[str, StringConstraints(pattern=patterns.NAME)]
+Title = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=patterns.ONE_LINE)]
+Fields = Mapping[FieldName, Field]
+
+# What policies judge in one item, all texts together.
+MAX_JUDGED_CHARS = 50_000
+# What is put between two judged texts. Each text has a paragraph of its own.
+SEPARATOR = "\n\n"
+_MAX_TYPES, _MAX_FIELDS = 100, 100
+
+
+class ItemType(Strict):
+    """A type of item, or `account`."""
+
+    title: Title
+    fields: Annotated[Fields, Described(max_length=_MAX_FIELDS)] = {}
+    parents: tuple[TypeName, ...] | None = Described(
+        default=None, description="The types that it may be posted under; by default, any."
+    )
+    unknown_fields: Literal["refuse", "keep"] = Described(
+        default="refuse", description="What happens to fields that aren't declared: `keep` stores and ignores them."
+    )
+
+    @model_validator(mode="after")
+    def _usable(self) -> ItemType:
+        for name in self.fields:
+            if name in RESERVED:
+                raise ValueError(f"{name} can't be the name of a field: every item has it already")
+        chars = sum(field.chars for field in self.judged.values()) + len(SEPARATOR) * max(0, len(self.judged) - 1)
+        if chars > MAX_JUDGED_CHARS:
+            raise ValueError(
+                f"the judged texts may have {chars:,} characters in all; set max_chars so that they have at most "
+                f"{MAX_JUDGED_CHARS:,}"
+            )
+        return self
+
+    @property
+    def judged(self) -> dict[str, Field]:
+        """The texts that policies judge, in the order in which they are read."""
+        return {name: field for name, field in self.fields.items() if field.judged}
+
+    def title_of(self, field: str) -> str:
+        """What reviewers read above a field's value."""
+        return self.fields[field].title or in_words(field)
+
+
+class Platform(Strict):
+    """The contents of `platform.yaml`."""
+
+    version: Literal[1]
+    types: Annotated[Mapping[TypeName, ItemType], Described(min_length=1, max_length=_MAX_TYPES)]
+
+    @model_validator(mode="after")
+    def _types_are_known(self) -> Platform:
+        for name, type_ in self.types.items():
+            unknown = [parent for parent in type_.parents or () if parent not in self.types]
+            if unknown:
+                raise ValueError(f"{name} has the parent {unknown[0]}, which isn't a type")
+        if ACCOUNT in self.types and self.types[ACCOUNT].parents:
+            raise ValueError("an account has no parent")
+        return self
+
+    def type_of(self, type_id: str, *, field: str) -> ItemType:
+        """Raises NotFound with `field` and the known types."""
+        if type_id not in self.types:
+            raise NotFound(
+                f"Type {type_id!r} not found.", field=field, remedy=f"Types in platform.yaml: {', '.join(self.types)}."
+            )
+        return self.types[type_id]
+
+
+def load_platform(path: Path) -> Platform:
+    """Read and validate `platform.yaml`.
+
+    Raises:
+        ConfigurationError: with file, line, key and remedy, for unknown or duplicate keys, bad values and invalid YAML.
+    """
+    return read_yaml(path, Platform, remedy="Set LEADS_PLATFORM to a readable UTF-8 file.")
