@@ -15,6 +15,7 @@ from sqlalchemy.engine import Engine
 
 from features.online.reader import open_reader
 from leads import clock
+from leads.api.item_data import ItemReader, item_reader
 from leads.clock import Clock
 from leads.db import deadline
 from leads.db.engine import open_engine
@@ -66,6 +67,7 @@ class Runtime:
 
     settings: Settings
     policies: Policies
+    items: ItemReader
     engine: Engine
     keys: KeyCache
     published: PublishedVersions
@@ -212,7 +214,7 @@ def open_runtime(settings: Settings) -> Runtime:
         ConfigurationError: settings or policies are invalid, or the database schema is too old.
         Unavailable: the database doesn't respond.
     """
-    policies = load_policies(settings.policies)
+    policies, items = load_policies(settings.policies), item_reader(settings)
     tracing = open_tracing(settings)
     engine = open_engine(settings, timeout_s=settings.database_timeout_s)
     try:
@@ -233,6 +235,7 @@ def open_runtime(settings: Settings) -> Runtime:
     return Runtime(
         settings,
         policies,
+        items,
         engine,
         KeyCache(engine),
         published,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from leads.api.item_data import ItemReader
 from leads.errors import InvalidInput
-from leads.events import Body, DecisionMade, ItemCreated, Played, SignalReceived, SubjectRef
+from leads.events import Body, DecisionMade, Played, SignalReceived, SubjectRef
 from leads.policies import Policies
 from leads_client.schemas.base import Ref, SubjectIn
 from leads_client.schemas.events import ItemIn, PlayIn, SignalIn
@@ -20,12 +21,15 @@ API_FIELDS = {
 }
 
 
-def body_of(entry: Entry) -> Body:
-    """The body of the event that an entry reports."""
+def body_of(entry: Entry, items: ItemReader) -> Body:
+    """The body of the event that an entry reports.
+
+    Raises:
+        InvalidInput: an item's type isn't declared, or its content doesn't fit its type; with the JSON
+            pointer in the entry.
+    """
     if isinstance(entry, ItemIn):
-        data = entry.data
-        parent = ref_of(data.parent) if data.parent else None
-        return ItemCreated(ref_of(entry), data.account_id, parent, data.text or "", data.duration_s)
+        return items.event(ref_of(entry), entry.data)
     if isinstance(entry, SignalIn):
         subject = ref_of(entry.subject)
         return SignalReceived(subject, entry.kind, entry.source, entry.harm, entry.reporter_id, entry.score)

@@ -13,6 +13,7 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from leads.api.event_entries import API_FIELDS, Entry, body_of, ref_of
+from leads.api.item_data import ItemReader
 from leads.api.requests import instant, parse
 from leads.clock import Micros
 from leads.errors import InvalidInput
@@ -80,7 +81,7 @@ class _Shape(msgspec.Struct, rename="camel"):
     plays: _Given = UNSET
 
 
-def parse_line(raw: bytes) -> Line:
+def parse_line(raw: bytes, items: ItemReader) -> Line:
     """Read one line.
 
     Raises:
@@ -92,7 +93,7 @@ def parse_line(raw: bytes) -> Line:
         )
     shape = parse(raw, _Shape)
     if shape.body is UNSET:
-        return _of_api(parse(raw, _type_of(shape)))
+        return _of_api(parse(raw, _type_of(shape)), items)
     if shape.visible_at is UNSET:
         return Line(decode_event(raw), None, of_api=False)
     record = decode_recorded(raw)
@@ -125,7 +126,7 @@ def _type_of(shape: _Shape) -> type[_ApiLine]:
     )
 
 
-def _of_api(line: _ApiLine) -> Line:
+def _of_api(line: _ApiLine, items: ItemReader) -> Line:
     if line.event_id is None:
         raise InvalidInput(
             "eventId is missing.",
@@ -138,11 +139,11 @@ def _of_api(line: _ApiLine) -> Line:
         )
     visible_at = None if line.visible_at is None else instant(line.visible_at, 0, field="/visibleAt")
     occurred_at = instant(line.occurred_at, 0, field="/occurredAt")
-    return Line(Event(line.event_id, occurred_at, _body(line)), visible_at, of_api=True)
+    return Line(Event(line.event_id, occurred_at, _body(line, items)), visible_at, of_api=True)
 
 
-def _body(line: _ApiLine) -> Body:
+def _body(line: _ApiLine, items: ItemReader) -> Body:
     if isinstance(line, _DecisionLine):
         return DecisionMade(ref_of(line.subject), line.harm, line.verdict, line.by, line.reviewer, reason=line.reason)
     entry: Entry = line
-    return body_of(entry)
+    return body_of(entry, items)

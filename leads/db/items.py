@@ -18,14 +18,23 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
 from leads.clock import Micros
-from leads.content import Content, ref_of
+from leads.content import Content, judged_text, ref_of
 from leads.db.content.held import HeldEvent, asked_offsets, held_before, held_now, held_offsets, read_offsets
 from leads.db.content.kept import Asked, KeptConnections
 from leads.db.content.recent import Recent
 from leads.db.subject_events import Execute, raw_events_on
 from leads.db.tables import events
 from leads.errors import Unavailable
-from leads.events import ContentRef, ItemCreated, LoggedEvent, Subject, SubjectRef, decision_of
+from leads.events import (
+    JUDGED_BEFORE,
+    ContentRef,
+    FieldValue,
+    ItemCreated,
+    LoggedEvent,
+    Subject,
+    SubjectRef,
+    decision_of,
+)
 from leads.rules import happened_at
 
 _KIND = "item_created"
@@ -44,6 +53,8 @@ class _Body(msgspec.Struct, tag=_KIND):
     parent: _Ref | None = None
     text: str = ""
     duration_s: float | None = None
+    fields: dict[str, FieldValue] = {}
+    judged: tuple[str, ...] = JUDGED_BEFORE
 
 
 class _Stored(msgspec.Struct):
@@ -147,7 +158,7 @@ class StoredItems(Generic[V]):
             others = held_now(execute, dialect, [subject for subject in subjects if subject not in found])
             for (_, subject), (offset, _, stored) in _newest(others).items():
                 made = found[subject] = self._make(_item(stored.body))
-                self._recent.put(subject, (offset, _ITEM_CHARS + len(stored.body.text), made))
+                self._recent.put(subject, (offset, _ITEM_CHARS + len(judged_text(stored.body)), made))
         return found
 
     def _connection(self) -> sqlite3.Connection:
@@ -295,4 +306,6 @@ def _item(body: _Body) -> ItemCreated:
         SubjectRef(parent.type_id, parent.id) if parent else None,
         body.text,
         body.duration_s,
+        body.fields,
+        body.judged,
     )

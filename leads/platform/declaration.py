@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 from pydantic import Field as Described
 from pydantic import StringConstraints, model_validator
 
-from leads.errors import NotFound
-from leads.events import ACCOUNT
+from leads.content import SEPARATOR
+from leads.errors import InvalidInput
+from leads.events import ACCOUNT, MAX_JUDGED_CHARS
 from leads.messages import patterns
 from leads.platform.fields import RESERVED, Field, FieldName, in_words
 from leads.yaml_files import Strict, read_yaml
@@ -19,10 +20,6 @@ TypeName = Annotated[str, StringConstraints(pattern=patterns.NAME)]
 Title = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=patterns.ONE_LINE)]
 Fields = Mapping[FieldName, Field]
 
-# What policies judge in one item, all texts together.
-MAX_JUDGED_CHARS = 50_000
-# What is put between two judged texts. Each text has a paragraph of its own.
-SEPARATOR = "\n\n"
 _MAX_TYPES, _MAX_FIELDS = 100, 100
 
 
@@ -30,7 +27,7 @@ class ItemType(Strict):
     """A type of item, or `account`."""
 
     title: Title
-    fields: Annotated[Fields, Described(max_length=_MAX_FIELDS)] = {}
+    fields: Annotated[Fields, Described(max_length=_MAX_FIELDS)] = Described(default_factory=dict)
     parents: tuple[TypeName, ...] | None = Described(
         default=None, description="The types that it may be posted under; by default, any."
     )
@@ -78,10 +75,12 @@ class Platform(Strict):
         return self
 
     def type_of(self, type_id: str, *, field: str) -> ItemType:
-        """Raises NotFound with `field` and the known types."""
+        """Raises InvalidInput with `field` and the declared types."""
         if type_id not in self.types:
-            raise NotFound(
-                f"Type {type_id!r} not found.", field=field, remedy=f"Types in platform.yaml: {', '.join(self.types)}."
+            raise InvalidInput(
+                f"The type {type_id!r} isn't declared.",
+                field=field,
+                remedy=f"Types in platform.yaml: {', '.join(self.types)}.",
             )
         return self.types[type_id]
 

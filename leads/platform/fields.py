@@ -68,16 +68,6 @@ class Field(Strict):
         return self.max_chars or {"url": MAX_URL_CHARS, "category": MAX_CATEGORY_CHARS}.get(self.kind, MAX_TEXT_CHARS)
 
 
-def json_name(name: str) -> str:
-    """The name of a field in the API.
-
-    >>> json_name("audio_url"), json_name("duration_s")
-    ('audioUrl', 'durationS')
-    """
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest))
-
-
 def in_words(name: str) -> str:
     """A name as people write it.
 

@@ -9,6 +9,7 @@ from typing import NamedTuple
 from sqlalchemy.engine import Connection
 
 from leads.api.event_entries import API_FIELDS, Entry, body_of, check_body
+from leads.api.item_data import ItemReader
 from leads.api.requests import instant
 from leads.clock import Clock, Micros
 from leads.db import event_log
@@ -27,6 +28,7 @@ class Rules(NamedTuple):
 
     key: ApiKey
     policies: Policies
+    items: ItemReader
     now: Micros
 
     def event(self, entry: Entry, place: str, id_: str = "") -> Event:
@@ -42,9 +44,13 @@ class Rules(NamedTuple):
         if isinstance(entry, SignalIn) and entry.harm is not None:
             # Before the harm is looked up: the error about an unknown harm lists every harm.
             self.key.require_harm(entry.harm, field=f"{place}/harm")
-        event = Event(id_, at, body_of(entry))
         try:
-            check_body(event.body, self.policies)
+            body = body_of(entry, self.items)
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field=f"{place}{error.field or ''}", remedy=error.remedy) from error
+        event = Event(id_, at, body)
+        try:
+            check_body(body, self.policies)
             event_log.check_live(event, self.now)
         except (InvalidInput, NotFound) as error:
             raise type(error)(error.message, field=_api_pointer(place, error.field), remedy=error.remedy) from error

@@ -106,7 +106,7 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     def route(path: str, type_: type[intake.Batch], entry: type[ItemIn | SignalIn | PlayIn]) -> None:
         async def post(request: Request) -> Response:
             key, parts = _key(request, "events:write"), runtime()
-            rules = intake.Rules(key, parts.policies, parts.clock())
+            rules = intake.Rules(key, parts.policies, parts.items, parts.clock())
             body = parse_batch(await request.body(), type_, path[1:], entry, rules.event)
 
             def work(connection: Connection, idempotency_key: IdempotencyKey | None) -> msgspec.Struct:

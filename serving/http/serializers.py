@@ -10,7 +10,8 @@ from leads import clock
 from leads.api.requests import time_text
 from leads.content import Content, ref_of, to_token
 from leads.events import ContentRef, ItemCreated, LoggedEvent, SignalReceived, Subject
-from leads_client.schemas.base import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason
+from leads_client.fields import json_name
+from leads_client.schemas.base import ReasonOut, RefOut, SubjectOut, WeighedReason
 from leads_client.schemas.leads import (
     AuditOut,
     CanaryOut,
@@ -130,8 +131,7 @@ def _detail_out(name: str, value: Any) -> tuple[str, Any]:
         return "contentVersion", to_token(msgspec.convert(value, ContentRef))
     if name in _TIMES and value is not None:
         value = clock.to_text(value)
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest)), value
+    return json_name(name), value
 
 
 def stats_out(found: QueueStats, now: int) -> StatsOut:
@@ -217,5 +217,6 @@ def subject_out(subject: Subject, item: ItemCreated | None) -> SubjectOut:
     if item is None:
         return SubjectOut(subject.id, subject.type_id)
     parent = RefOut(item.parent.id, item.parent.type_id) if item.parent else None
-    data = ItemDataOut(item.text or None, item.account_id, parent, item.duration_s)
-    return SubjectOut(subject.id, subject.type_id, data)
+    links = {"account_id": item.account_id, "parent": parent}
+    shown = {json_name(name): value for name, value in (links | item.values).items() if value is not None}
+    return SubjectOut(subject.id, subject.type_id, shown)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from leads_client._async import AsyncClient
-    from leads_client._calls import SubjectLike, ref, subject
+    from leads_client._calls import SubjectLike, item, ref, subject
     from leads_client._retries import Retries
     from leads_client._sync import Client
     from leads_client.schemas.base import SubjectIn
@@ -33,6 +33,7 @@ __all__ = [
     "SignalIn",
     "SubjectIn",
     "SubjectLike",
+    "item",
     "ref",
     "subject",
 ]
@@ -47,6 +48,7 @@ _HOMES = {
     "SignalIn": "schemas.events",
     "SubjectIn": "schemas.base",
     "SubjectLike": "_calls",
+    "item": "_calls",
     "ref": "_calls",
     "subject": "_calls",
 }

@@ -11,8 +11,9 @@ from urllib.parse import quote
 import msgspec
 
 from leads_client.errors import InvalidInput
-from leads_client.schemas.base import MAX_BATCH, ItemData, Ref, SubjectIn
-from leads_client.schemas.events import Accepted
+from leads_client.fields import json_name
+from leads_client.schemas.base import MAX_BATCH, Ref, SubjectIn
+from leads_client.schemas.events import Accepted, ItemIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -75,18 +76,39 @@ def subject(
     type_id: str,
     id: str,
     *,
-    text: str | None = None,
     account_id: str | None = None,
     parent: Ref | tuple[str, str] | None = None,
-    duration_s: float | None = None,
+    **fields: Any,
 ) -> SubjectIn:
     """A subject with its content. `parent` is what it was posted under, as (type, id).
 
-    >>> subject("comment", "c1", text="hi", parent=("track", "t3")).data.parent
-    Ref(id='t3', type_id='track')
+    Args:
+        fields: those that its type declares, named as in platform.yaml: `text`, `duration_s`. Times may be given as
+            text in RFC 3339, or as `datetime` with a time zone.
+
+    >>> bytes(subject("track", "t3", duration_s=2.5).data)
+    b'{"durationS":2.5}'
     """
     parent_ref = ref(*parent) if isinstance(parent, tuple) else parent
-    return SubjectIn(id, type_id, ItemData(text, account_id, parent_ref, duration_s))
+    given = {"account_id": account_id, "parent": parent_ref, **fields}
+    data = {json_name(name): value for name, value in given.items() if value is not None}
+    return SubjectIn(id, type_id, msgspec.Raw(_encode(data, "/data")))
+
+
+def item(
+    type_id: str,
+    id: str,
+    *,
+    occurred_at: str | None = None,
+    event_id: str | None = None,
+    **content: Any,
+) -> ItemIn:
+    """An item that was created or edited. Takes the same content as `subject`.
+
+    >>> item("comment", "c1", text="hi", account_id="a1", event_id="e1").event_id
+    'e1'
+    """
+    return ItemIn(id, type_id, subject(type_id, id, **content).data, occurred_at=occurred_at, event_id=event_id)
 
 
 def score_calls(
