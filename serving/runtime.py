@@ -20,7 +20,7 @@ from leads.clock import Clock
 from leads.db import deadline
 from leads.db.engine import open_engine
 from leads.errors import LeadsError, Unavailable
-from leads.policies import Policies, load_policies
+from leads.policies import Policies, check_types, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
 from serving.http.access.key_cache import KeyCache
@@ -215,6 +215,7 @@ def open_runtime(settings: Settings) -> Runtime:
         Unavailable: the database doesn't respond.
     """
     policies, items = load_policies(settings.policies), item_reader(settings)
+    check_types(policies, items.platform, settings)
     tracing = open_tracing(settings)
     engine = open_engine(settings, timeout_s=settings.database_timeout_s)
     try:

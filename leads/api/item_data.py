@@ -8,6 +8,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from leads import clock
 from leads.api.requests import instant
 from leads.errors import InvalidInput
 from leads.events import JUDGED_BEFORE, FieldValue, ItemCreated, SubjectRef, decode
@@ -37,7 +38,7 @@ class ItemReader:
     """Reads the content of items of every declared type. Thread-safe."""
 
     def __init__(self, platform: Platform) -> None:
-        self._platform = platform
+        self.platform = platform
         self._types = {name: _TypeReader(name, type_) for name, type_ in platform.types.items()}
 
     def read(self, type_id: str, data: Raw | UnsetType, *, whole: bool) -> ItemContent:
@@ -49,7 +50,7 @@ class ItemReader:
         Raises:
             InvalidInput: with the JSON pointer in the item: `/typeId`, `/data/title`.
         """
-        self._platform.type_of(type_id, field="/typeId")
+        self.platform.type_of(type_id, field="/typeId")
         reader = self._types[type_id]
         content = reader.read(data)
         if whole:
@@ -88,6 +89,24 @@ class ItemReader:
             self.judged(subject.type_id),
             unknown,
         )
+
+    def out(self, item: ItemCreated, *, to_reviewers: bool) -> dict[str, Any]:
+        """An item's content as the API sends it.
+
+        Args:
+            to_reviewers: leave out the fields that reviewers don't see.
+        """
+        type_ = self.platform.types.get(item.subject.type_id)
+        fields = type_.fields if type_ else {}
+        found: dict[str, Any] = {"account_id": item.account_id, "parent": None}
+        if item.parent is not None:
+            found["parent"] = {"id": item.parent.id, "typeId": item.parent.type_id}
+        for name, value in item.values.items():
+            field = fields.get(name)
+            if field is None or field.shown or not to_reviewers:
+                is_time = field is not None and field.kind == "time" and isinstance(value, int)
+                found[name] = clock.to_text(value) if is_time else value
+        return {json_name(name): value for name, value in found.items() if value is not None}
 
     def judged(self, type_id: str) -> tuple[str, ...]:
         """The judged texts of a type, in order; as before types were declared if it isn't declared."""

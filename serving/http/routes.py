@@ -32,6 +32,7 @@ from serving.http.idempotency import IdempotencyKey, StoredResponse
 from serving.http.middleware import BODY, REQUEST_ID
 from serving.http.openapi.documents import serve_once_made
 from serving.http.openapi.examples import CURSOR, LEAD_ID
+from serving.http.openapi.item_types import types_out, with_types
 from serving.http.openapi.operations import describe, parameter, with_nulls
 from serving.http.parameters import check_parameters
 from serving.http.score_request import NothingScored, score
@@ -72,7 +73,11 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
     key = APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)
     always = [Security(key), Depends(check_parameters)]
     app = _Api(title="Lead Serving", version="1", openapi_url=None, dependencies=always)
-    app.add_route("/openapi.json", serve_once_made(app.document, runtime), include_in_schema=False)
+
+    def document(root: str) -> dict[str, Any]:
+        return with_types(app.document(root), runtime().items)
+
+    app.add_route("/openapi.json", serve_once_made(document, runtime), include_in_schema=False)
     app.add_exception_handler(LeadsError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
     app.add_exception_handler(HTTPException, _on_http)
@@ -100,6 +105,11 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
         key, published = _key(request, None), runtime().published
         served = [x for x in published.status() if shows(key, x.harm)]
         return _json(models_out(served, published.checked_at, str(runtime().settings.root)))
+
+    @app.get("/types", **describe("GET /types"))
+    async def get_types(request: Request) -> Response:
+        _key(request, None)
+        return _json(types_out(runtime().items))
 
 
 def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 import msgspec
 
 from leads import clock
+from leads.api.item_data import ItemReader
 from leads.api.requests import time_text
 from leads.content import Content, ref_of, to_token
 from leads.events import ContentRef, ItemCreated, LoggedEvent, SignalReceived, Subject
@@ -64,7 +65,12 @@ def lead_out(lead: Lead, content: Content | None, scored: ContentRef) -> LeadOut
 
 
 def claimed_out(
-    claimed: Claimed, title: str, item: ItemCreated | None, held: Content | None, scored: ContentRef
+    claimed: Claimed,
+    title: str,
+    item: ItemCreated | None,
+    held: Content | None,
+    scored: ContentRef,
+    items: ItemReader,
 ) -> ClaimedLead:
     """A claimed lead with the content that its review shows, and what the subject holds now if that differs.
 
@@ -74,12 +80,14 @@ def claimed_out(
     changed = scored.hash != review.content.hash
     new = None
     if held is not None and held.ref.hash != review.content.hash:
-        new = NewContent(content_version=to_token(held.ref), subject=subject_out(lead.subject, held.item))
+        new = NewContent(
+            content_version=to_token(held.ref), subject=subject_out(lead.subject, held.item, items, to_reviewers=True)
+        )
     return ClaimedLead(
         id=lead.id,
         review_id=review.id,
         content_version=to_token(review.content),
-        subject=subject_out(lead.subject, item),
+        subject=subject_out(lead.subject, item, items, to_reviewers=True),
         harm=lead.harm,
         harm_title=title,
         model=model_name(lead.harm),
@@ -91,7 +99,9 @@ def claimed_out(
     )
 
 
-def detail_out(lead: Lead, content: Content | None, scored: ContentRef, history: list[LoggedEvent]) -> LeadDetail:
+def detail_out(
+    lead: Lead, content: Content | None, scored: ContentRef, history: list[LoggedEvent], items: ItemReader
+) -> LeadDetail:
     signals = [
         SignalOut(
             kind=body.kind,
@@ -106,7 +116,7 @@ def detail_out(lead: Lead, content: Content | None, scored: ContentRef, history:
     return LeadDetail(
         lead=lead_out(lead, content, scored),
         content_version=to_token(ref_of(content)),
-        subject=subject_out(lead.subject, content.item if content else None),
+        subject=subject_out(lead.subject, content.item if content else None, items, to_reviewers=False),
         signals=tuple(signals),
     )
 
@@ -213,10 +223,5 @@ def ref_out(subject: Subject) -> RefOut:
     return RefOut(subject.id, subject.type_id)
 
 
-def subject_out(subject: Subject, item: ItemCreated | None) -> SubjectOut:
-    if item is None:
-        return SubjectOut(subject.id, subject.type_id)
-    parent = RefOut(item.parent.id, item.parent.type_id) if item.parent else None
-    links = {"account_id": item.account_id, "parent": parent}
-    shown = {json_name(name): value for name, value in (links | item.values).items() if value is not None}
-    return SubjectOut(subject.id, subject.type_id, shown)
+def subject_out(subject: Subject, item: ItemCreated | None, items: ItemReader, *, to_reviewers: bool) -> SubjectOut:
+    return SubjectOut(subject.id, subject.type_id, {} if item is None else items.out(item, to_reviewers=to_reviewers))

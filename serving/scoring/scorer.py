@@ -142,9 +142,7 @@ class Scorer:
         order = {harm: i for i, harm in enumerate(self._policies.harms)}
         errors.sort(key=lambda x: (x.index, order.get(x.harm or "", -1)))
         groups = [group.assembled for group in scored]
-        return ScoringResult(
-            tuple(order), groups, errors, available and stored is not None, stored_text(requests, stored)
-        )
+        return ScoringResult(tuple(order), groups, errors, complete, stored_bytes)
 
     def _read(self, requests: Sequence[ScoreRequest], lineup: Lineup, limits: Limits, stages: Stages) -> _Read:
         """What is stored about the requests' subjects: their items first, because these name the rows.

@@ -35,6 +35,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 
@@ -233,6 +234,10 @@ class AsyncClient:
             appeal=appeal,
         )
         return await self._send(calls.decide_subject_call(body, idempotency_key))
+
+    async def types(self) -> TypesOut:
+        """The types of items, and their fields."""
+        return await self._send(calls.types_call())
 
     async def models(self) -> ModelsOut:
         """The version that serves each harm."""

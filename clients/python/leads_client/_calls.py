@@ -33,6 +33,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 SubjectLike = SubjectIn | Ref | tuple[str, str]
@@ -160,6 +161,10 @@ def lead_call(lead_id: str) -> ApiCall[LeadDetail]:
 
 def audit_call(lead_id: str) -> ApiCall[TrailOut]:
     return ApiCall("GET", f"{_lead_path(lead_id)}/audit", TrailOut)
+
+
+def types_call() -> ApiCall[TypesOut]:
+    return ApiCall("GET", "/v1/types", TypesOut)
 
 
 def models_call() -> ApiCall[ModelsOut]:

@@ -35,6 +35,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 
@@ -247,6 +248,10 @@ class Client:
             appeal=appeal,
         )
         return self._send(calls.decide_subject_call(body, idempotency_key))
+
+    def types(self) -> TypesOut:
+        """The types of items, and their fields."""
+        return self._send(calls.types_call())
 
     def models(self) -> ModelsOut:
         """The version that serves each harm."""

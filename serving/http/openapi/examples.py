@@ -23,6 +23,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 
 # The lead of the subject below, and where a page that ends with it ends.
 LEAD_ID = "l_0f71221d6755af03bebde1a9"
@@ -201,6 +202,32 @@ RESPONSES: dict[type, Examples] = {
     ExtendedOut: {"Extended": {"id": LEAD_ID, "leaseUntil": _LATER}},
     ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
     DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
+    TypesOut: {
+        "Tracks": {
+            "types": [
+                {
+                    "typeId": "track",
+                    "title": "Track",
+                    "parents": None,
+                    "fields": [
+                        {
+                            "name": "durationS",
+                            "kind": "number",
+                            "title": "Duration",
+                            "required": False,
+                            "judged": False,
+                            "shown": True,
+                            "blur": False,
+                            "personal": False,
+                            "unit": "seconds",
+                            "values": None,
+                        }
+                    ],
+                    "schema": {"type": "object", "properties": {"durationS": {"type": "number"}}},
+                }
+            ]
+        }
+    },
     ModelsOut: {
         "A champion serves, a newer version was refused, a canary is on trial": {
             "checkedAt": _AT,

@@ -25,6 +25,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 from serving.http.openapi import problem_examples as problems
 
 
@@ -79,6 +80,12 @@ ROUTES = {
         "says, `refused` why a version failed verification, `previous` the version kept loaded for a roll-back.",
         None,
         ModelsOut,
+    ),
+    "GET /types": RouteDocs(
+        "List the types of items and their fields",
+        "`schema` is the JSON Schema of a type's `data`. The types are declared in platform.yaml.",
+        None,
+        TypesOut,
     ),
     "POST /items": _intake(
         "Send new or edited items and accounts",

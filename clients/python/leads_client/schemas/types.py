@@ -1,0 +1,52 @@
+"""The response of `GET /v1/types`: the declared types of items, and their fields."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from leads_client.schemas.base import Out
+
+
+class FieldOut(Out, frozen=True):
+    """A field of a type.
+
+    Args:
+        name: its name in `data`.
+        kind: text, number, flag, category, time, url or language.
+        judged: policies judge this text.
+        shown, blur: reviewers see it; if `blur`, only after they ask for it.
+        personal: it is about a person.
+        values: the only values of a category; null for any.
+    """
+
+    name: str
+    kind: str
+    title: str
+    required: bool
+    judged: bool
+    shown: bool
+    blur: bool
+    personal: bool
+    unit: str | None
+    values: tuple[str, ...] | None
+
+
+class TypeOut(Out, frozen=True):
+    """A type of item.
+
+    Args:
+        parents: the types that it may be posted under; null for any.
+        schema: the JSON Schema of its `data`.
+    """
+
+    type_id: str
+    title: str
+    parents: tuple[str, ...] | None
+    fields: tuple[FieldOut, ...]
+    schema: dict[str, Any]
+
+
+class TypesOut(Out, frozen=True):
+    """Every declared type, in the order of platform.yaml."""
+
+    types: tuple[TypeOut, ...]
