@@ -104,8 +104,8 @@ class ItemReader:
         for name, value in item.values.items():
             field = fields.get(name)
             if field is None or field.shown or not to_reviewers:
-                is_time = field is not None and field.kind == "time" and isinstance(value, int)
-                found[name] = clock.to_text(value) if is_time else value
+                is_time = field is not None and field.kind == "time"
+                found[name] = clock.to_text(value) if is_time and isinstance(value, int) else value
         return {json_name(name): value for name, value in found.items() if value is not None}
 
     def judged(self, type_id: str) -> tuple[str, ...]:

@@ -18,7 +18,7 @@ from features.links import Links
 from features.online.reader import Fetched
 from leads.clock import Micros
 from leads.db import deadline
-from leads.db.items import StoredItems
+from leads.db.content.stored_items import StoredItems
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.policies import Policies
