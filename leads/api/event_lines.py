@@ -17,7 +17,7 @@ from leads.api.item_data import ItemReader
 from leads.api.requests import instant, parse
 from leads.clock import Micros
 from leads.errors import InvalidInput
-from leads.events import Body, DecisionMade, Event, decode_event, decode_recorded
+from leads.events import Body, DecisionMade, Event, ItemCreated, decode_event, decode_recorded
 from leads_client.fields import DecidedBy, Id, Name, Verdict
 from leads_client.schemas.base import In, Ref, Time
 from leads_client.schemas.events import ItemIn, PlayIn, SignalIn
@@ -95,9 +95,13 @@ def parse_line(raw: bytes, items: ItemReader) -> Line:
     if shape.body is UNSET:
         return _of_api(parse(raw, _type_of(shape)), items)
     if shape.visible_at is UNSET:
-        return Line(decode_event(raw), None, of_api=False)
-    record = decode_recorded(raw)
-    return Line(record.event, record.visible_at, of_api=False)
+        event, visible_at = decode_event(raw), None
+    else:
+        record = decode_recorded(raw)
+        event, visible_at = record.event, record.visible_at
+    if isinstance(event.body, ItemCreated):
+        items.check(event.body)
+    return Line(event, visible_at, of_api=False)
 
 
 def _type_of(shape: _Shape) -> type[_ApiLine]:

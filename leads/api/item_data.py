@@ -23,6 +23,13 @@ _MAX_UNKNOWN, _MAX_UNKNOWN_BYTES = 100, 16_384
 # Fields that an `ItemCreated` event holds by name.
 _TEXT, _DURATION, _MAX_DURATION_S = "text", "duration_s", 1e7
 _NAMED = ("account_id", "parent")
+# Where an event has what the API has elsewhere.
+_IN_EVENT = {
+    "/typeId": "/body/subject/type_id",
+    "/data/accountId": "/body/account_id",
+    "/data/durationS": "/body/duration_s",
+    "/data/parent/typeId": "/body/parent/type_id",
+}
 
 
 class ItemContent(NamedTuple):
@@ -89,6 +96,25 @@ class ItemReader:
             self.judged(subject.type_id),
             unknown,
         )
+
+    def check(self, item: ItemCreated) -> None:
+        """Check an event that wasn't made by `event`, such as one of a recorded history.
+
+        Raises:
+            InvalidInput: as `read`, with the JSON pointer in the event: `/body/fields/title`.
+        """
+        try:
+            data = Raw(msgspec.json.encode(self.out(item, to_reviewers=False)))
+            self.read(item.subject.type_id, data, whole=True)
+        except InvalidInput as error:
+            pointer = _IN_EVENT.get(error.field or "") or self._in_event(item, error.field or "")
+            raise InvalidInput(error.message, field=pointer, remedy=error.remedy) from error
+
+    def _in_event(self, item: ItemCreated, field: str) -> str:
+        """The JSON pointer in an event of a field's pointer in the API's objects."""
+        given = field.removeprefix("/data").removeprefix("/")
+        names = [name for name in item.fields if json_name(name) == given]
+        return f"/body/fields/{names[0]}" if names else f"/body/{given}" if given else "/body"
 
     def out(self, item: ItemCreated, *, to_reviewers: bool) -> dict[str, Any]:
         """An item's content as the API sends it.

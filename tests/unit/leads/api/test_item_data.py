@@ -122,6 +122,35 @@ def test_a_value_that_does_not_fit_is_named(changed: dict[str, Any], says: str) 
     assert refused({**EPISODE, **changed}).startswith(says)
 
 
+@pytest.mark.parametrize(
+    ("item", "says"),
+    [
+        (ItemCreated(SubjectRef("mood", "m")), "/body/subject/type_id: The type 'mood' isn't declared."),
+        (ItemCreated(SubjectRef("episode", "e")), "/body/title: Title is missing."),
+        (ItemCreated(SubjectRef("episode", "e"), fields={"title": 5}), "/body/fields/title: Expected `str"),
+        (
+            ItemCreated(SubjectRef("episode", "e"), fields={"title": "Hi", "length_s": -1.0}),
+            "/body/fields/length_s: Expected `float` >= 0.0.",
+        ),
+        (ItemCreated(SubjectRef("episode", "e"), text="x", fields={"title": "Hi"}), "/body: Object contains unknown field `text`"),
+        (
+            ItemCreated(SubjectRef("episode", "e"), None, SubjectRef("episode", "f"), fields={"title": "Hi"}),
+            "/body/parent/type_id: Episode isn't posted under 'episode'.",
+        ),
+    ],
+)
+def test_a_recorded_event_is_checked_like_a_sent_one(item: ItemCreated, says: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        PODCASTS.check(item)
+    assert str(error.value).startswith(says)
+
+
+def test_what_was_sent_passes_as_a_recorded_event() -> None:
+    PODCASTS.check(event(EPISODE))
+    PODCASTS.check(event({"name": "A show", "mood": 5}, "show"))
+    PODCASTS.check(ItemCreated(SubjectRef("account", "a1")))
+
+
 def test_a_type_that_is_not_declared_is_refused() -> None:
     assert refused({}, "mood") == (
         "/typeId: The type 'mood' isn't declared. Types in platform.yaml: account, show, episode."
