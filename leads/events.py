@@ -175,7 +175,26 @@ class DecisionMade(
         return self.selection.pi if self.selection is not None else self.propensity
 
 
-Body = ItemCreated | Played | SignalReceived | DecisionMade
+class Happened(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag="happened",
+    omit_defaults=True,
+):
+    """An event of a kind that platform.yaml declares: `account_id` did something, and `subject` is what it is about.
+
+    `fields` has the values of its declared fields, `unknown` what was sent beyond them.
+    """
+
+    subject: SubjectRef
+    kind: Name
+    account_id: Id | None = None
+    fields: dict[Name, FieldValue] = {}
+    unknown: dict[str, msgspec.Raw] = {}
+
+
+Body = ItemCreated | Played | SignalReceived | DecisionMade | Happened
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

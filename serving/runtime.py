@@ -15,7 +15,7 @@ from sqlalchemy.engine import Engine
 
 from features.online.reader import open_reader
 from leads import clock
-from leads.api.item_data import ItemReader, item_reader
+from leads.api.declared import Declared, load_declared
 from leads.clock import Clock
 from leads.db import deadline
 from leads.db.engine import open_engine
@@ -67,7 +67,7 @@ class Runtime:
 
     settings: Settings
     policies: Policies
-    items: ItemReader
+    declared: Declared
     engine: Engine
     keys: KeyCache
     published: PublishedVersions
@@ -214,8 +214,8 @@ def open_runtime(settings: Settings) -> Runtime:
         ConfigurationError: settings or policies are invalid, or the database schema is too old.
         Unavailable: the database doesn't respond.
     """
-    policies, items = load_policies(settings.policies), item_reader(settings)
-    check_types(policies, items.platform, settings)
+    policies, declared = load_policies(settings.policies), load_declared(settings)
+    check_types(policies, declared.platform, settings)
     tracing = open_tracing(settings)
     engine = open_engine(settings, timeout_s=settings.database_timeout_s)
     try:
@@ -236,7 +236,7 @@ def open_runtime(settings: Settings) -> Runtime:
     return Runtime(
         settings,
         policies,
-        items,
+        declared,
         engine,
         KeyCache(engine),
         published,

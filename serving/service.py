@@ -124,7 +124,7 @@ LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
 def _document() -> dict[str, Any]:
     """The OpenAPI document of all routes."""
     document: dict[str, Any] = LeadServing.openapi_spec.asdict()  # type: ignore[attr-defined]
-    return with_types(document, runtime().items, root="/v1")
+    return with_types(document, runtime().declared, root="/v1")
 
 
 def _as_result(ctx: bentoml.Context, response: Response) -> dict[str, Any]:

@@ -20,7 +20,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.content import content_hash, judged_text
 from leads.events import ACCOUNT as ACCOUNT_TYPE
-from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived
+from leads.events import DecisionMade, Happened, ItemCreated, LoggedEvent, Played, SignalReceived
 from leads.rules import happened_at, made, replaces_standing
 from leads.text import visible
 
@@ -51,7 +51,7 @@ class Router:
 
     def load(self, events: Iterable[LoggedEvent]) -> None:
         """Load what routing these events needs; call it before routing the first of them."""
-        bodies = [logged.event.body for logged in events if not isinstance(logged.event.body, Played)]
+        bodies = [logged.event.body for logged in events if not isinstance(logged.event.body, Played | Happened)]
         self._items.load(body.subject.subject.key for body in bodies)
         reporters = {body.reporter_id for body in bodies if isinstance(body, SignalReceived)} - {None}
         for body in bodies:
@@ -72,6 +72,8 @@ class Router:
                 return list(self._signalled(body, at))
             case DecisionMade():
                 return list(self._decided(logged, body, at))
+            case Happened():
+                return []
 
     def end_batch(self) -> None:
         """Call this when every event that was loaded has been routed."""

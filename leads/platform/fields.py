@@ -14,8 +14,8 @@ from leads.yaml_files import Strict
 Kind = Literal["text", "number", "flag", "category", "time", "url", "language"]
 FieldName = Annotated[str, StringConstraints(pattern=patterns.NAME)]
 
-# Names that the API uses for an item's own links.
-RESERVED = frozenset(("account_id", "parent"))
+# Names that the API uses for what every item and event has.
+RESERVED = frozenset(("account_id", "parent", "subject", "kind"))
 MAX_TEXT_CHARS, MAX_URL_CHARS, MAX_CATEGORY_CHARS = 20_000, 2_048, 64
 # Options that only some kinds have.
 _OPTIONS: Mapping[str, tuple[Kind, ...]] = {

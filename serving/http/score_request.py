@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from msgspec import UNSET
 
-from leads.api.item_data import ItemReader
+from leads.api.declared import Declared
 from leads.api.requests import InvalidSubject, ScoringRequest, time_text
 from leads.db.keys import ApiKey
 from leads.errors import LeadsError, TooManyRequests
@@ -91,7 +91,7 @@ def score_blocking(
     for i, harm in enumerate(body.harms or ()):
         check_harm(runtime.policies, key, harm, field=f"/harms/{i}")
     at = runtime.clock()
-    requests, places, misfits = _requests(runtime.items, body, key.harms)
+    requests, places, misfits = _requests(runtime.declared, body, key.harms)
     explained: Explain = "all" if body.reasons else "nothing"
     scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages, limits=limits)
     runtime.metrics.count_scores(scored)
@@ -123,7 +123,7 @@ def _note(body: ScoringRequest, scored: ScoringResult, stages: Stages) -> None:
 
 
 def _requests(
-    items: ItemReader, body: ScoringRequest, allowed: frozenset[str] | None
+    declared: Declared, body: ScoringRequest, allowed: frozenset[str] | None
 ) -> tuple[list[ScoreRequest], list[int], dict[int, LeadsError]]:
     """The requests of the valid subjects and their places in the body, and by place what is wrong with the others."""
     requests, places, misfits = [], [], dict[int, LeadsError]()
@@ -132,7 +132,7 @@ def _requests(
             misfits[i] = subject.error
             continue
         try:
-            requests.append(_request(items, subject, body.harms, allowed))
+            requests.append(_request(declared, subject, body.harms, allowed))
         except LeadsError as error:
             misfits[i] = error
             continue
@@ -141,12 +141,12 @@ def _requests(
 
 
 def _request(
-    items: ItemReader, subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozenset[str] | None
+    declared: Declared, subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozenset[str] | None
 ) -> ScoreRequest:
     named = Subject(subject.type_id, subject.id)
     if subject.data is UNSET:
         return ScoreRequest(named, harms, allowed=allowed)
-    content = items.read(subject.type_id, subject.data, whole=False)
+    content = declared.read(subject.type_id, subject.data, whole=False)
     return ScoreRequest(
         named,
         harms,
@@ -154,7 +154,7 @@ def _request(
         parent=content.parent.subject if content.parent else None,
         allowed=allowed,
         fields=content.values,
-        judged=items.judged(subject.type_id),
+        judged=declared.judged(subject.type_id),
     )
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from leads import clock
-from leads.api.item_data import ItemReader
+from leads.api.declared import Declared
 from leads.api.requests import time_text
 from leads.content import Content, ref_of, to_token
 from leads.events import ContentRef, ItemCreated, LoggedEvent, SignalReceived, Subject
@@ -70,7 +70,7 @@ def claimed_out(
     item: ItemCreated | None,
     held: Content | None,
     scored: ContentRef,
-    items: ItemReader,
+    declared: Declared,
 ) -> ClaimedLead:
     """A claimed lead with the content that its review shows, and what the subject holds now if that differs.
 
@@ -80,14 +80,13 @@ def claimed_out(
     changed = scored.hash != review.content.hash
     new = None
     if held is not None and held.ref.hash != review.content.hash:
-        new = NewContent(
-            content_version=to_token(held.ref), subject=subject_out(lead.subject, held.item, items, to_reviewers=True)
-        )
+        subject = subject_out(lead.subject, held.item, declared, to_reviewers=True)
+        new = NewContent(content_version=to_token(held.ref), subject=subject)
     return ClaimedLead(
         id=lead.id,
         review_id=review.id,
         content_version=to_token(review.content),
-        subject=subject_out(lead.subject, item, items, to_reviewers=True),
+        subject=subject_out(lead.subject, item, declared, to_reviewers=True),
         harm=lead.harm,
         harm_title=title,
         model=model_name(lead.harm),
@@ -100,7 +99,7 @@ def claimed_out(
 
 
 def detail_out(
-    lead: Lead, content: Content | None, scored: ContentRef, history: list[LoggedEvent], items: ItemReader
+    lead: Lead, content: Content | None, scored: ContentRef, history: list[LoggedEvent], declared: Declared
 ) -> LeadDetail:
     signals = [
         SignalOut(
@@ -116,7 +115,7 @@ def detail_out(
     return LeadDetail(
         lead=lead_out(lead, content, scored),
         content_version=to_token(ref_of(content)),
-        subject=subject_out(lead.subject, content.item if content else None, items, to_reviewers=False),
+        subject=subject_out(lead.subject, content.item if content else None, declared, to_reviewers=False),
         signals=tuple(signals),
     )
 
@@ -223,5 +222,7 @@ def ref_out(subject: Subject) -> RefOut:
     return RefOut(subject.id, subject.type_id)
 
 
-def subject_out(subject: Subject, item: ItemCreated | None, items: ItemReader, *, to_reviewers: bool) -> SubjectOut:
-    return SubjectOut(subject.id, subject.type_id, {} if item is None else items.out(item, to_reviewers=to_reviewers))
+def subject_out(subject: Subject, item: ItemCreated | None, declared: Declared, *, to_reviewers: bool) -> SubjectOut:
+    return SubjectOut(
+        subject.id, subject.type_id, {} if item is None else declared.out(item, to_reviewers=to_reviewers)
+    )

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from leads.api.item_data import ItemReader
+from leads.api.declared import Declared
 from leads.platform.declaration import load_platform
 from leads.settings import PLATFORM_FILE
 
 PLATFORM = load_platform(PLATFORM_FILE)
-ITEMS = ItemReader(PLATFORM)
+DECLARED = Declared(PLATFORM)

@@ -13,7 +13,7 @@ import msgspec
 from leads_client.errors import InvalidInput
 from leads_client.fields import json_name
 from leads_client.schemas.base import MAX_BATCH, Ref, SubjectIn
-from leads_client.schemas.events import Accepted, ItemIn
+from leads_client.schemas.events import Accepted, EventIn, ItemIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -112,6 +112,37 @@ def item(
     return ItemIn(id, type_id, subject(type_id, id, **content).data, occurred_at=occurred_at, event_id=event_id)
 
 
+def event(
+    kind: str,
+    *,
+    account_id: str | None = None,
+    about: Ref | tuple[str, str] | None = None,
+    occurred_at: str | None = None,
+    event_id: str | None = None,
+    **fields: Any,
+) -> EventIn:
+    """An event of a kind that platform.yaml declares.
+
+    Args:
+        account_id: who did it.
+        about: what it is about, as (type, id); by default, the account.
+        fields: those that its kind declares, as for `subject`.
+
+    >>> bytes(event("payout", account_id="a1", amount=12.5).data)
+    b'{"amount":12.5}'
+    """
+    named = ref(*about) if isinstance(about, tuple) else about
+    data = {json_name(name): value for name, value in fields.items() if value is not None}
+    return EventIn(
+        kind=kind,
+        account_id=account_id,
+        subject=named,
+        data=msgspec.Raw(_encode(data, "/data")),
+        occurred_at=occurred_at,
+        event_id=event_id,
+    )
+
+
 def score_calls(
     subjects: Iterable[SubjectLike], harms: Sequence[str] | None, reasons: bool
 ) -> list[ApiCall[ScoresOut]]:
@@ -125,7 +156,7 @@ def score_calls(
 
 
 def event_calls(name: str, entries: Iterable[msgspec.Struct], idempotency_key: str | None) -> list[ApiCall[Accepted]]:
-    """Calls that together send all `items`, `signals` or `plays`, each with its own Idempotency-Key.
+    """Calls that together send all `items`, `signals`, `plays` or `events`, each with its own Idempotency-Key.
 
     The same entries and key always give the same calls.
     """

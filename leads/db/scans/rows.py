@@ -20,7 +20,7 @@ from leads.db.tables import NOT_A_PLAY, events
 from leads.events import JUDGED_BEFORE, FieldValue, Subject
 from leads.rules import touched
 
-Kind = Literal["item_created", "played", "signal_received", "decision_made"]
+Kind = Literal["item_created", "played", "signal_received", "decision_made", "happened"]
 TOUCHING: tuple[Kind, ...] = ("item_created", "played", "signal_received")
 # Offsets in a range: about 3 MB of events.
 _BATCH = 10_000

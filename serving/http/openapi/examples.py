@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.events import Accepted, EventsIn, ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -59,6 +59,11 @@ REQUESTS: dict[type, Examples] = {
             "plays": [
                 {"subject": {"id": "t-3", "typeId": "track"}, "accountId": "a-7", "seconds": 31.5, "deviceId": "d-1"}
             ]
+        }
+    },
+    EventsIn: {
+        "An account follows another": {
+            "events": [{"kind": "follow", "accountId": "a-7", "subject": {"id": "a-8", "typeId": "account"}}]
         }
     },
     ClaimIn: {"The top five": {"reviewer": "rev-12", "n": 5, "harms": ["spam"]}},
@@ -225,7 +230,17 @@ RESPONSES: dict[type, Examples] = {
                     ],
                     "schema": {"type": "object", "properties": {"durationS": {"type": "number"}}},
                 }
-            ]
+            ],
+            "events": [
+                {
+                    "kind": "follow",
+                    "title": "Follow",
+                    "about": ["account"],
+                    "byRequired": True,
+                    "fields": [],
+                    "schema": {"type": "object", "properties": {}},
+                }
+            ],
         }
     },
     ModelsOut: {

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from leads.db.keys import Scope
 from leads.errors import LeadsError
-from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.events import Accepted, EventsIn, ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -108,6 +108,15 @@ ROUTES = {
         "Who listened to what, for how long, on which device. Sending an event again has no effect.",
         PlaysIn,
         problems.missing_field("plays"),
+    ),
+    "POST /events": _intake(
+        "Send events of the kinds that platform.yaml declares",
+        "`data` has the fields of the event's kind; `GET /v1/types` lists the kinds. Without a `subject`, the event is "
+        "about the account that did it.",
+        EventsIn,
+        problems.missing_field("events"),
+        problems.EVENT_ID_USED,
+        problems.INVALID_TIME,
     ),
     "GET /leads": RouteDocs(
         "List leads, highest priority first",

@@ -1,4 +1,4 @@
-"""The response of `GET /v1/types`: the declared types of items, and their fields."""
+"""The response of `GET /v1/types`: the declared types of items and kinds of events, and their fields."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from leads_client.schemas.base import Out
 
 
 class FieldOut(Out, frozen=True):
-    """A field of a type.
+    """A field of a type or kind. Only fields of items can be judged or blurred.
 
     Args:
         name: its name in `data`.
@@ -46,7 +46,25 @@ class TypeOut(Out, frozen=True):
     schema: dict[str, Any]
 
 
+class KindOut(Out, frozen=True):
+    """A kind of event.
+
+    Args:
+        about: the types of what it is about; null for any.
+        by_required: an event must say which account did it.
+        schema: the JSON Schema of its `data`.
+    """
+
+    kind: str
+    title: str
+    about: tuple[str, ...] | None
+    by_required: bool
+    fields: tuple[FieldOut, ...]
+    schema: dict[str, Any]
+
+
 class TypesOut(Out, frozen=True):
-    """Every declared type, in the order of platform.yaml."""
+    """Every declared type and kind, in the order of platform.yaml."""
 
     types: tuple[TypeOut, ...]
+    events: tuple[KindOut, ...]

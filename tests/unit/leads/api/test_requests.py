@@ -13,7 +13,7 @@ from leads.api.requests import parse, parse_scoring
 from leads.errors import InvalidInput
 from leads_client.schemas.base import MAX_BATCH
 from leads_client.schemas.events import ItemsIn
-from tests.support.declared import ITEMS
+from tests.support.declared import DECLARED
 
 BODY_BYTES = 2 * 1024 * 1024
 # Much more than a valid body of this size takes, and half of what reading these bodies to the end takes.
@@ -48,4 +48,4 @@ def test_a_full_body_is_parsed_whatever_its_texts_hold(unit: str) -> None:
     raw = msgspec.json.encode({"items": [item] * MAX_BATCH})
     assert len(raw) < BODY_BYTES
     last = parse(raw, ItemsIn).items[-1]
-    assert ITEMS.read(last.type_id, last.data, whole=True).values["text"] == text
+    assert DECLARED.read(last.type_id, last.data, whole=True).values["text"] == text

@@ -9,7 +9,7 @@ import pytest
 from anyio.from_thread import BlockingPortal
 
 from leads import clock
-from leads.api.item_data import ItemReader
+from leads.api.declared import Declared
 from leads.db import event_log, keys
 from leads.events import ItemCreated, Subject
 from leads.platform.declaration import Platform
@@ -33,6 +33,19 @@ DECLARED = Platform.model_validate(
                 },
             },
         },
+        "events": {
+            "follow": {"title": "Follow", "about": ["account"]},
+            "payout": {
+                "title": "Payout",
+                "about": ["account"],
+                "by": "optional",
+                "fields": {
+                    "amount": {"kind": "number", "unit": "euros", "required": True},
+                    "paid_at": {"kind": "time"},
+                },
+            },
+            "pinned": {"title": "Pinned", "unknown_fields": "keep"},
+        },
     }
 )
 AT = "2026-03-01T12:00:00Z"
@@ -40,7 +53,7 @@ AT = "2026-03-01T12:00:00Z"
 
 @pytest.fixture
 def declared(runtime: Runtime) -> Runtime:
-    return replace(runtime, items=ItemReader(DECLARED))
+    return replace(runtime, declared=Declared(DECLARED))
 
 
 @pytest.fixture
@@ -129,3 +142,65 @@ def test_types_are_listed_with_their_schema(client: Http) -> None:
     schema = document["paths"]["/items"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     described = schema["properties"]["items"]["items"]["properties"]["data"]["anyOf"]
     assert [one["title"] for one in described] == ["Account", "Comment"]
+
+
+def events_of(declared: Runtime) -> list[Any]:
+    return [logged.event for logged in event_log.read(declared.engine, 0)]
+
+
+def test_declared_events_are_stored_once_with_their_fields(client: Http, declared: Runtime) -> None:
+    sent = [
+        {"kind": "follow", "accountId": "a1", "subject": {"id": "a2", "typeId": "account"}, "eventId": "f1"},
+        {"kind": "payout", "accountId": "a1", "data": {"amount": 12.5, "paidAt": AT}, "occurredAt": AT},
+        {"kind": "payout", "subject": {"id": "a3", "typeId": "account"}, "data": {"amount": 1}},
+        {"kind": "pinned", "accountId": "a1", "subject": {"id": "c1", "typeId": "comment"}, "data": {"where": "top"}},
+    ]
+    answer = client.post("/v1/events", json={"events": sent})
+    assert answer.status_code == 202, answer.text
+    assert answer.json()["accepted"] == 4
+    assert client.post("/v1/events", json={"events": sent[:1]}).json()["duplicates"] == 1
+    follow, payout, other, pinned = [event.body for event in events_of(declared)]
+    assert (follow.kind, follow.account_id, follow.subject.subject) == ("follow", "a1", Subject("account", "a2"))
+    assert payout.fields == {"amount": 12.5, "paid_at": clock.from_text(AT)}
+    assert payout.subject.subject == Subject("account", "a1")
+    assert (other.account_id, other.subject.id) == (None, "a3")
+    assert bytes(pinned.unknown["where"]) == b'"top"'
+
+
+@pytest.mark.parametrize(
+    ("sent", "pointer", "says"),
+    [
+        ({"kind": "folow", "accountId": "a1"}, "/events/0/kind", "Kinds in platform.yaml: follow, payout, pinned."),
+        ({"kind": "follow"}, "/events/0/accountId", "accountId is missing. Say which account did it."),
+        ({"kind": "payout", "data": {"amount": 1}}, "/events/0/accountId", "Send accountId, a subject, or both."),
+        (
+            {"kind": "follow", "accountId": "a1", "subject": {"id": "c1", "typeId": "comment"}},
+            "/events/0/subject/typeId",
+            "Follow isn't about 'comment'. It is about: account.",
+        ),
+        ({"kind": "payout", "accountId": "a1"}, "/events/0/data/amount", "Amount is missing."),
+        ({"kind": "payout", "accountId": "a1", "data": {"amount": "1"}}, "/events/0/data/amount", "Expected `float"),
+        ({"kind": "follow", "accountId": "a1", "data": {"x": 1}}, "/events/0/data", "unknown field `x`"),
+    ],
+)
+def test_an_event_that_does_not_fit_its_kind_is_refused(
+    client: Http, declared: Runtime, sent: dict[str, Any], pointer: str, says: str
+) -> None:
+    answer = client.post("/v1/events", json={"events": [sent]})
+    assert answer.status_code == 422
+    (error,) = answer.json()["errors"]
+    assert error["pointer"] == pointer
+    assert says in f"{error['detail']} {answer.json()['detail']}"
+    assert not events_of(declared)
+
+
+def test_kinds_are_listed_with_their_schema(client: Http) -> None:
+    follow, payout, pinned = client.get("/v1/types").json()["events"]
+    assert (follow["kind"], follow["about"], follow["byRequired"]) == ("follow", ["account"], True)
+    assert [(field["name"], field["unit"]) for field in payout["fields"]] == [("amount", "euros"), ("paidAt", None)]
+    assert payout["schema"]["required"] == ["amount"]
+    assert pinned["about"] is None
+    document = client.get("/v1/openapi.json").json()
+    schema = document["paths"]["/events"]["post"]["requestBody"]["content"]["application/json"]["schema"]
+    described = schema["properties"]["events"]["items"]["properties"]["data"]["anyOf"]
+    assert [one["title"] for one in described] == ["Follow", "Payout", "Pinned"]

@@ -27,14 +27,22 @@ from serving.http.openapi.route_docs import ROUTES
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
-from tests.support.declared import ITEMS
+from tests.support.declared import DECLARED
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import Http, make_stack
 
 pytestmark = pytest.mark.slow
 
 JSON, PROBLEM = "application/json", "application/problem+json"
-WITHOUT_404 = {"GET /models", "GET /types", "GET /leads/stats", "GET /reviews", "POST /items", "POST /plays"}
+WITHOUT_404 = {
+    "GET /models",
+    "GET /types",
+    "GET /leads/stats",
+    "GET /reviews",
+    "POST /items",
+    "POST /plays",
+    "POST /events",
+}
 ALWAYS = {"401", "429", "431", "503", "default"}
 
 
@@ -148,7 +156,8 @@ def test_the_example_of_an_explanation_adds_up() -> None:
 
 def test_request_examples_get_the_documented_responses(client: Http, engine: Engine, document: dict[str, Any]) -> None:
     lead, described = put_lead(engine, "c-81"), operations(document)
-    order = ["POST /items", "POST /signals", "POST /plays", "POST /score", "GET /leads", "POST /leads/claim",
+    order = ["POST /items", "POST /signals", "POST /plays", "POST /events", "POST /score",
+             "GET /leads", "POST /leads/claim",
              "GET /leads/stats", "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "GET /reviews",
              "POST /leads/{lead_id}/extend",
              "POST /leads/{lead_id}/release",
@@ -228,7 +237,7 @@ def test_bentomls_document_contains_every_route(document: dict[str, Any]) -> Non
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     paths = json.loads(done.stdout.splitlines()[-1])["paths"]
-    described = with_types({"paths": paths}, ITEMS, root="/v1")["paths"]
+    described = with_types({"paths": paths}, DECLARED, root="/v1")["paths"]
     for path, item in document["paths"].items():
         assert described[f"/v1{path}"] == without_nulls(item), path
     native = paths["/score"]["post"]

@@ -9,15 +9,15 @@ import pytest
 from msgspec import UNSET, Raw
 
 from leads import clock
-from leads.api.item_data import ItemReader
+from leads.api.declared import Declared
 from leads.content import judged_spans, judged_text
 from leads.errors import InvalidInput
-from leads.events import Event, ItemCreated, SubjectRef, decode_event, encode
+from leads.events import Event, Happened, ItemCreated, SubjectRef, decode_event, encode
 from leads.platform.declaration import Platform
-from tests.support.declared import ITEMS
+from tests.support.declared import DECLARED
 
 AT = "2026-03-01T12:00:00Z"
-PODCASTS = ItemReader(
+PODCASTS = Declared(
     Platform.model_validate(
         {
             "version": 1,
@@ -39,6 +39,13 @@ PODCASTS = ItemReader(
                     },
                 },
             },
+            "events": {
+                "follow": {
+                    "title": "Follow",
+                    "about": ["show"],
+                    "fields": {"via": {"kind": "text"}, "since": {"kind": "time"}},
+                }
+            },
         }
     )
 )
@@ -49,11 +56,11 @@ EPISODE = {
 }  # fmt: skip
 
 
-def event(data: Any, type_id: str = "episode", reader: ItemReader = PODCASTS) -> ItemCreated:
-    return reader.event(SubjectRef(type_id, "x1"), UNSET if data is None else Raw(msgspec.json.encode(data)))
+def event(data: Any, type_id: str = "episode", reader: Declared = PODCASTS) -> ItemCreated:
+    return reader.item(SubjectRef(type_id, "x1"), UNSET if data is None else Raw(msgspec.json.encode(data)))
 
 
-def refused(data: Any, type_id: str = "episode", reader: ItemReader = PODCASTS) -> str:
+def refused(data: Any, type_id: str = "episode", reader: Declared = PODCASTS) -> str:
     with pytest.raises(InvalidInput) as error:
         event(data, type_id, reader)
     return str(error.value)
@@ -83,7 +90,7 @@ def test_what_earlier_releases_stored_reads_the_same() -> None:
     item = old.body
     assert isinstance(item, ItemCreated)
     assert (judged_text(item), item.values) == ("hi", {"text": "hi", "duration_s": 2.0})
-    new = event({"text": "hi", "accountId": "a1"}, "comment", ITEMS)
+    new = event({"text": "hi", "accountId": "a1"}, "comment", DECLARED)
     assert encode(new) == encode(ItemCreated(SubjectRef("comment", "c1"), "a1", text="hi")).replace(b'"c1"', b'"x1"')
 
 
@@ -132,7 +139,10 @@ def test_a_value_that_does_not_fit_is_named(changed: dict[str, Any], says: str) 
             ItemCreated(SubjectRef("episode", "e"), fields={"title": "Hi", "length_s": -1.0}),
             "/body/fields/length_s: Expected `float` >= 0.0.",
         ),
-        (ItemCreated(SubjectRef("episode", "e"), text="x", fields={"title": "Hi"}), "/body: Object contains unknown field `text`"),
+        (
+            ItemCreated(SubjectRef("episode", "e"), text="x", fields={"title": "Hi"}),
+            "/body: Object contains unknown field `text`",
+        ),
         (
             ItemCreated(SubjectRef("episode", "e"), None, SubjectRef("episode", "f"), fields={"title": "Hi"}),
             "/body/parent/type_id: Episode isn't posted under 'episode'.",
@@ -143,6 +153,33 @@ def test_a_recorded_event_is_checked_like_a_sent_one(item: ItemCreated, says: st
     with pytest.raises(InvalidInput) as error:
         PODCASTS.check(item)
     assert str(error.value).startswith(says)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"),
+    [
+        (
+            Happened(SubjectRef("show", "s"), "unfollow", "a1"),
+            "/body/kind: The kind of event 'unfollow' isn't declared",
+        ),
+        (Happened(SubjectRef("show", "s"), "follow"), "/body/account_id: accountId is missing."),
+        (Happened(SubjectRef("episode", "e"), "follow", "a1"), "/body/subject/type_id: Follow isn't about 'episode'."),
+        (Happened(SubjectRef("show", "s"), "follow", "a1", {"via": 5}), "/body/fields/via: Expected `str"),
+    ],
+)
+def test_a_recorded_event_of_a_declared_kind_is_checked(body: Happened, says: str) -> None:
+    with pytest.raises(InvalidInput) as error:
+        PODCASTS.check(body)
+    assert str(error.value).startswith(says)
+
+
+def test_an_event_is_stored_as_json_and_back() -> None:
+    data = Raw(msgspec.json.encode({"via": "search", "since": AT}))
+    body = PODCASTS.happened("follow", SubjectRef("show", "s1"), "a1", data)
+    assert body.fields == {"via": "search", "since": clock.from_text(AT)}
+    PODCASTS.check(body)
+    event_ = Event("e1", clock.from_text(AT), body)
+    assert decode_event(encode(event_)) == event_
 
 
 def test_what_was_sent_passes_as_a_recorded_event() -> None:
