@@ -53,11 +53,12 @@ def ingest(
     """Append a file of events to the event log. Events that are already in the log are skipped."""
     from cli.ui.database import opened
     from cli.ui.terminal import next_steps, note, progress
+    from leads.api.declared import load_declared
     from leads.db.ingest import ingest as ingest_file
 
     settings, policies = read_configuration()
     with opened(settings) as engine, progress("events appended") as tell:
-        result = ingest_file(engine, file, policies, sender=sender, on_progress=tell)
+        result = ingest_file(engine, file, policies, load_declared(settings), sender=sender, on_progress=tell)
     skipped = f"; skipped {result.duplicates:,} that were already there" if result.duplicates else ""
     note(f"Appended {result.accepted:,} events{skipped}. The log now ends at event {result.offset:,}.")
     if result.moved.served:

@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Iterable
-from typing import NamedTuple
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple, Protocol
 
 from leads.clock import Micros
 from leads.errors import InvalidInput
-from leads.events import ContentRef, ItemCreated
+from leads.events import JUDGED_BEFORE, ContentRef, FieldValue, ItemCreated
 from leads.rules import happened_at
 from leads.text import normal_form
+
+# What is put between two judged texts.
+SEPARATOR = "\n\n"
 
 _TOKEN = re.compile(r"([0-9]{1,18})-([0-9a-f]{32})")
 
@@ -48,9 +51,48 @@ def newest(versions: Iterable[Content], *, visible_by: Micros | None = None) -> 
     return max(known, key=lambda one: (one.at, one.offset), default=None)
 
 
-def judged_text(item: ItemCreated) -> str:
-    """Everything that a policy judges in an item, in a fixed order."""
-    return item.text
+class Judged(Protocol):
+    """As much of an `ItemCreated` as its judged text takes."""
+
+    @property
+    def text(self) -> str: ...
+    @property
+    def fields(self) -> dict[str, FieldValue]: ...
+    @property
+    def judged(self) -> tuple[str, ...]: ...
+
+
+class Span(NamedTuple):
+    """Where a field's text is in the judged text: from `start` up to `end`, in characters."""
+
+    field: str
+    start: int
+    end: int
+
+
+def judged_text(item: Judged) -> str:
+    """Everything that policies judge in an item: its judged texts in their order, each a paragraph of its own."""
+    if item.judged == JUDGED_BEFORE:
+        return item.text
+    return joined(item.judged, {"text": item.text, **item.fields})
+
+
+def joined(judged: Iterable[str], values: Mapping[str, FieldValue]) -> str:
+    """The judged text of an item with these values."""
+    return SEPARATOR.join([text for _, text in _texts(judged, values)])
+
+
+def judged_spans(item: Judged) -> list[Span]:
+    """Where each field's text is in `judged_text`."""
+    found, start = [], 0
+    for field, text in _texts(item.judged, {"text": item.text, **item.fields}):
+        found.append(Span(field, start, start + len(text)))
+        start += len(text) + len(SEPARATOR)
+    return found
+
+
+def _texts(judged: Iterable[str], values: Mapping[str, FieldValue]) -> list[tuple[str, str]]:
+    return [(name, text) for name in judged if isinstance(text := values.get(name), str) and text]
 
 
 def content_hash(item: ItemCreated | None) -> str:

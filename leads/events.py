@@ -14,9 +14,15 @@ from msgspec import Meta
 from leads.clock import Micros
 from leads.errors import InvalidInput
 from leads.messages.schema_errors import explained
-from leads_client.fields import DecidedBy, Id, Name, SignalKind, Text, Verdict
+from leads_client.fields import DecidedBy, Id, Name, SignalKind, Verdict
 
 ACCOUNT = "account"
+# What policies judge in one item, all texts together.
+MAX_JUDGED_CHARS = 50_000
+# A text, a number, a flag, or a time in µs since epoch.
+FieldValue = bool | int | float | str
+# What was judged in items before types were declared.
+JUDGED_BEFORE = ("text",)
 # 2000 to 2100, so that a wrong unit (seconds, milliseconds) is rejected instead of becoming a feature.
 Instant = Annotated[int, Meta(ge=946_684_800_000_000, le=4_102_444_800_000_000)]
 
@@ -59,15 +65,28 @@ class ItemCreated(
 ):
     """An item, or an account (`type_id` `account`), was created or edited; the newest event holds its current content.
 
-    `account_id` is the creator, `parent` is what it was posted under (a comment's track), `text` is all of its text
-    that a policy may judge, and `duration_s` is a recording's length in seconds.
+    `account_id` is the creator, and `parent` is what it was posted under (a comment's track). The values of its
+    declared fields are in `fields`, except for those of `text` and `duration_s`, where earlier releases look for them.
+    `judged` names the texts that policies judged when it was sent, in their order: a later declaration doesn't change
+    what a verdict was about. `unknown` holds what was sent beyond the declared fields.
     """
 
     subject: SubjectRef
     account_id: Id | None = None
     parent: SubjectRef | None = None
-    text: Text = ""
+    text: Annotated[str, Meta(max_length=MAX_JUDGED_CHARS)] = ""
     duration_s: Annotated[float, Meta(ge=0, le=1e7)] | None = None
+    fields: dict[Name, FieldValue] = {}
+    judged: tuple[Name, ...] = JUDGED_BEFORE
+    unknown: dict[str, msgspec.Raw] = {}
+
+    @property
+    def values(self) -> dict[str, FieldValue]:
+        """The values of all fields that it has."""
+        found: dict[str, FieldValue] = {"text": self.text} if self.text else {}
+        if self.duration_s is not None:
+            found["duration_s"] = self.duration_s
+        return found | self.fields
 
 
 class Played(
@@ -156,7 +175,26 @@ class DecisionMade(
         return self.selection.pi if self.selection is not None else self.propensity
 
 
-Body = ItemCreated | Played | SignalReceived | DecisionMade
+class Happened(
+    msgspec.Struct,
+    frozen=True,
+    forbid_unknown_fields=True,
+    tag="happened",
+    omit_defaults=True,
+):
+    """An event of a kind that platform.yaml declares: `account_id` did something, and `subject` is what it is about.
+
+    `fields` has the values of its declared fields, `unknown` what was sent beyond them.
+    """
+
+    subject: SubjectRef
+    kind: Name
+    account_id: Id | None = None
+    fields: dict[Name, FieldValue] = {}
+    unknown: dict[str, msgspec.Raw] = {}
+
+
+Body = ItemCreated | Played | SignalReceived | DecisionMade | Happened
 
 
 class Event(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):

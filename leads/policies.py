@@ -9,8 +9,9 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
-from leads.errors import InvalidInput, NotFound
+from leads.errors import ConfigurationError, InvalidInput, NotFound
 from leads.messages import patterns
+from leads.platform.declaration import Platform, load_platform
 from leads.settings import Settings, load_settings
 from leads.yaml_files import Strict, read_yaml
 
@@ -234,7 +235,21 @@ def configured() -> tuple[Settings, Policies]:
         ConfigurationError: as `load_settings` and `load_policies`.
     """
     settings = load_settings()
-    return settings, load_policies(settings.policies)
+    policies = load_policies(settings.policies)
+    check_types(policies, load_platform(settings.platform), settings)
+    return settings, policies
+
+
+def check_types(policies: Policies, platform: Platform, settings: Settings) -> None:
+    """Raises ConfigurationError if a harm applies to a type of subject that isn't declared."""
+    for name, harm in policies.harms.items():
+        for type_id in harm.subject_types:
+            if type_id not in platform.types:
+                raise ConfigurationError(
+                    f"harms.{name}.subject_types: the type {type_id!r} isn't declared in {settings.platform}.",
+                    field=str(settings.policies),
+                    remedy=f"Declare it there, or use one of: {', '.join(platform.types)}.",
+                )
 
 
 def load_policies(path: Path) -> Policies:

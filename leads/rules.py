@@ -26,9 +26,10 @@ def touched(kind: str, subject: Subject, listener: str | None) -> tuple[Subject,
     """`touched_by` for who knows an event's kind, its subject and, of a play, who listened.
 
     A play touches the account that listened and the item that was played. A decision touches nothing: it settles a
-    lead and is no reason to score its subject again.
+    lead and is no reason to score its subject again. An event of a declared kind touches nothing as long as no feature
+    counts it.
     """
-    if kind == "decision_made":
+    if kind in ("decision_made", "happened"):
         return ()
     return (subject,) if listener is None else (Subject(ACCOUNT, listener), subject)
 

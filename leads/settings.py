@@ -17,7 +17,7 @@ from leads.messages.patterns import pydantic_message
 PACKAGES = Path(__file__).resolve().parent.parent
 # The checkout; None when the project is installed.
 REPOSITORY = PACKAGES if (PACKAGES / "pyproject.toml").is_file() else None
-POLICIES_FILE = PACKAGES / "leads" / "policies.yaml"
+POLICIES_FILE, PLATFORM_FILE = PACKAGES / "leads" / "policies.yaml", PACKAGES / "leads" / "platform.yaml"
 
 # Feast 0.67's names of its online stores; others are given as the dotted name of a class.
 # fmt: off
@@ -63,6 +63,10 @@ class Settings(BaseSettings):
     policies: Path = Field(
         default=POLICIES_FILE,
         description="Policies file: harms, thresholds, queue rules.",
+    )
+    platform: Path = Field(
+        default=PLATFORM_FILE,
+        description="Platform file: the types of items, and their fields.",
     )
     training: Path = Field(
         default=PACKAGES / "training" / "harms",

@@ -15,11 +15,12 @@ from sqlalchemy.engine import Engine
 
 from features.online.reader import open_reader
 from leads import clock
+from leads.api.declared import Declared, load_declared
 from leads.clock import Clock
 from leads.db import deadline
 from leads.db.engine import open_engine
 from leads.errors import LeadsError, Unavailable
-from leads.policies import Policies, load_policies
+from leads.policies import Policies, check_types, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
 from serving.http.access.key_cache import KeyCache
@@ -66,6 +67,7 @@ class Runtime:
 
     settings: Settings
     policies: Policies
+    declared: Declared
     engine: Engine
     keys: KeyCache
     published: PublishedVersions
@@ -212,7 +214,8 @@ def open_runtime(settings: Settings) -> Runtime:
         ConfigurationError: settings or policies are invalid, or the database schema is too old.
         Unavailable: the database doesn't respond.
     """
-    policies = load_policies(settings.policies)
+    policies, declared = load_policies(settings.policies), load_declared(settings)
+    check_types(policies, declared.platform, settings)
     tracing = open_tracing(settings)
     engine = open_engine(settings, timeout_s=settings.database_timeout_s)
     try:
@@ -233,6 +236,7 @@ def open_runtime(settings: Settings) -> Runtime:
     return Runtime(
         settings,
         policies,
+        declared,
         engine,
         KeyCache(engine),
         published,

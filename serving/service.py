@@ -22,6 +22,7 @@ from serving.http import health, problems
 from serving.http.access.authentication import KEY
 from serving.http.access.connections import limit_connections
 from serving.http.middleware import BODY, CHECKED, REQUEST_ID, ApiMiddleware
+from serving.http.openapi.item_types import with_types
 from serving.http.openapi.operations import native
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
@@ -123,7 +124,7 @@ LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
 def _document() -> dict[str, Any]:
     """The OpenAPI document of all routes."""
     document: dict[str, Any] = LeadServing.openapi_spec.asdict()  # type: ignore[attr-defined]
-    return document
+    return with_types(document, runtime().declared, root="/v1")
 
 
 def _as_result(ctx: bentoml.Context, response: Response) -> dict[str, Any]:

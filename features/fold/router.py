@@ -18,9 +18,9 @@ from features.links import Links, links_of
 from features.state.store import StateStore
 from leads import clock
 from leads.clock import Micros
-from leads.content import content_hash
+from leads.content import content_hash, judged_text
 from leads.events import ACCOUNT as ACCOUNT_TYPE
-from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived
+from leads.events import DecisionMade, Happened, ItemCreated, LoggedEvent, Played, SignalReceived
 from leads.rules import happened_at, made, replaces_standing
 from leads.text import visible
 
@@ -51,7 +51,7 @@ class Router:
 
     def load(self, events: Iterable[LoggedEvent]) -> None:
         """Load what routing these events needs; call it before routing the first of them."""
-        bodies = [logged.event.body for logged in events if not isinstance(logged.event.body, Played)]
+        bodies = [logged.event.body for logged in events if not isinstance(logged.event.body, Played | Happened)]
         self._items.load(body.subject.subject.key for body in bodies)
         reporters = {body.reporter_id for body in bodies if isinstance(body, SignalReceived)} - {None}
         for body in bodies:
@@ -72,6 +72,8 @@ class Router:
                 return list(self._signalled(body, at))
             case DecisionMade():
                 return list(self._decided(logged, body, at))
+            case Happened():
+                return []
 
     def end_batch(self) -> None:
         """Call this when every event that was loaded has been routed."""
@@ -109,7 +111,7 @@ class Router:
             seen = tuple(
                 (sketch, key) for sketch, key in (("parents", links.parent_key), ("texts", links.bucket_0)) if key
             )
-            counters = ("items", "link_items") if _LINK.search(visible(body.text)) else ("items",)
+            counters = ("items", "link_items") if _LINK.search(visible(judged_text(body))) else ("items",)
             yield RowUpdate("account", links.account_id, counters, seen)
         if links.parent_key is not None and (before is None or before.parent_key != links.parent_key):
             yield RowUpdate("parent", links.parent_key, ("children",), _distinct("accounts", links.account_id))
@@ -189,7 +191,7 @@ def item_links(body: ItemCreated, buckets: Callable[[str], near_text.Buckets] = 
     """The links given by an `ItemCreated` event."""
     if body.subject.type_id == ACCOUNT_TYPE:
         return Links(body.subject.id)
-    return Links(body.account_id, body.parent.subject.key if body.parent else None, *buckets(body.text))
+    return Links(body.account_id, body.parent.subject.key if body.parent else None, *buckets(judged_text(body)))
 
 
 def _played(body: Played, at: Micros) -> list[RowUpdate]:

@@ -1,14 +1,15 @@
-"""What the API's items, signals and plays are as events, and the rules that their schemas can't state."""
+"""What the API's items, signals, plays and events are in the log, and the rules that their schemas can't state."""
 
 from __future__ import annotations
 
+from leads.api.declared import Declared
 from leads.errors import InvalidInput
-from leads.events import Body, DecisionMade, ItemCreated, Played, SignalReceived, SubjectRef
+from leads.events import Body, DecisionMade, Played, SignalReceived, SubjectRef
 from leads.policies import Policies
 from leads_client.schemas.base import Ref, SubjectIn
-from leads_client.schemas.events import ItemIn, PlayIn, SignalIn
+from leads_client.schemas.events import EventIn, ItemIn, PlayIn, SignalIn
 
-Entry = ItemIn | SignalIn | PlayIn
+Entry = ItemIn | SignalIn | PlayIn | EventIn
 # The JSON pointers of an event's fields, and those of the same fields in the API's objects.
 API_FIELDS = {
     "/id": "/eventId",
@@ -20,12 +21,18 @@ API_FIELDS = {
 }
 
 
-def body_of(entry: Entry) -> Body:
-    """The body of the event that an entry reports."""
+def body_of(entry: Entry, declared: Declared) -> Body:
+    """The body of the event that an entry reports.
+
+    Raises:
+        InvalidInput: an item's type or an event's kind isn't declared, or the content doesn't fit it; with the JSON
+            pointer in the entry.
+    """
     if isinstance(entry, ItemIn):
-        data = entry.data
-        parent = ref_of(data.parent) if data.parent else None
-        return ItemCreated(ref_of(entry), data.account_id, parent, data.text or "", data.duration_s)
+        return declared.item(ref_of(entry), entry.data)
+    if isinstance(entry, EventIn):
+        about = None if entry.subject is None else ref_of(entry.subject)
+        return declared.happened(entry.kind, about, entry.account_id, entry.data)
     if isinstance(entry, SignalIn):
         subject = ref_of(entry.subject)
         return SignalReceived(subject, entry.kind, entry.source, entry.harm, entry.reporter_id, entry.score)

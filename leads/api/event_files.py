@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Iterator
 from pathlib import Path
 
+from leads.api.declared import Declared
 from leads.api.event_lines import Line, parse_line
 from leads.errors import InvalidInput
 
@@ -43,20 +44,20 @@ def lines(path: Path) -> Iterator[tuple[int, bytes | None]]:
                 yield number, line
 
 
-def parse(raw: bytes | None) -> Line:
+def parse(raw: bytes | None, declared: Declared) -> Line:
     """Parse one of `lines`. Raises InvalidInput with the JSON pointer of the error."""
     if raw is None:
         raise InvalidInput(f"The line is longer than {_MAX_LINE:,} bytes.")
-    return parse_line(raw)
+    return parse_line(raw, declared)
 
 
-def parsed(path: Path, numbers: Container[int] | None = None) -> Iterator[Numbered]:
+def parsed(path: Path, declared: Declared, numbers: Container[int] | None = None) -> Iterator[Numbered]:
     """The lines with these numbers, by default all. Raises InvalidInput with the place of a line that is invalid."""
     for number, raw in lines(path):
         if numbers is not None and number not in numbers:
             continue
         try:
-            line = parse(raw)
+            line = parse(raw, declared)
         except InvalidInput as error:
             raise InvalidInput(error.message, field=place(path, number, error.field), remedy=error.remedy) from error
         yield number, line

@@ -7,19 +7,20 @@ adding anything twice, and `occurredAt`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple
+from typing import Annotated, Literal, NamedTuple, get_args
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
+from leads.api.declared import Declared
 from leads.api.event_entries import API_FIELDS, Entry, body_of, ref_of
 from leads.api.requests import instant, parse
 from leads.clock import Micros
 from leads.errors import InvalidInput
-from leads.events import Body, DecisionMade, Event, decode_event, decode_recorded
-from leads_client.fields import DecidedBy, Id, Name, Verdict
+from leads.events import Body, DecisionMade, Event, Happened, ItemCreated, decode_event, decode_recorded
+from leads_client.fields import DecidedBy, Id, Name, SignalKind, Verdict
 from leads_client.schemas.base import In, Ref, Time
-from leads_client.schemas.events import ItemIn, PlayIn, SignalIn
+from leads_client.schemas.events import EventIn, ItemIn, PlayIn, SignalIn
 
 
 class Line(NamedTuple):
@@ -48,6 +49,10 @@ class _PlayLine(PlayIn, frozen=True, kw_only=True):
     visible_at: Time | None = None
 
 
+class _EventLine(EventIn, frozen=True, kw_only=True):
+    visible_at: Time | None = None
+
+
 class _DecisionLine(In, frozen=True, kw_only=True):
     subject: Ref
     harm: Name
@@ -61,7 +66,9 @@ class _DecisionLine(In, frozen=True, kw_only=True):
     visible_at: Time | None = None
 
 
-_ApiLine = _ItemLine | _SignalLine | _PlayLine | _DecisionLine
+_ApiLine = _ItemLine | _SignalLine | _PlayLine | _DecisionLine | _EventLine
+_BY_KIND: dict[bytes, type[_ApiLine]] = {b'"item"': _ItemLine, b'"play"': _PlayLine, b'"decision"': _DecisionLine}
+_SIGNAL_KINDS = {f'"{kind}"'.encode() for kind in get_args(SignalKind)}
 _Given = Raw | UnsetType
 
 
@@ -78,9 +85,10 @@ class _Shape(msgspec.Struct, rename="camel"):
     items: _Given = UNSET
     signals: _Given = UNSET
     plays: _Given = UNSET
+    events: _Given = UNSET
 
 
-def parse_line(raw: bytes) -> Line:
+def parse_line(raw: bytes, declared: Declared) -> Line:
     """Read one line.
 
     Raises:
@@ -92,21 +100,23 @@ def parse_line(raw: bytes) -> Line:
         )
     shape = parse(raw, _Shape)
     if shape.body is UNSET:
-        return _of_api(parse(raw, _type_of(shape)))
+        return _of_api(parse(raw, _type_of(shape)), declared)
     if shape.visible_at is UNSET:
-        return Line(decode_event(raw), None, of_api=False)
-    record = decode_recorded(raw)
-    return Line(record.event, record.visible_at, of_api=False)
+        event, visible_at = decode_event(raw), None
+    else:
+        record = decode_recorded(raw)
+        event, visible_at = record.event, record.visible_at
+    if isinstance(event.body, ItemCreated | Happened):
+        declared.check(event.body)
+    return Line(event, visible_at, of_api=False)
 
 
 def _type_of(shape: _Shape) -> type[_ApiLine]:
     if isinstance(shape.kind, Raw):
-        named: dict[bytes, type[_ApiLine]] = {
-            b'"item"': _ItemLine,
-            b'"play"': _PlayLine,
-            b'"decision"': _DecisionLine,
-        }
-        return named.get(bytes(shape.kind).strip(), _SignalLine)
+        kind = bytes(shape.kind).strip()
+        if kind in _SIGNAL_KINDS or not kind.startswith(b'"'):
+            return _SignalLine
+        return _BY_KIND.get(kind, _EventLine)
     if shape.verdict is not UNSET:
         return _DecisionLine
     if shape.seconds is not UNSET:
@@ -115,17 +125,17 @@ def _type_of(shape: _Shape) -> type[_ApiLine]:
         return _SignalLine
     if shape.type_id is not UNSET:
         return _ItemLine
-    if not (shape.items is shape.signals is shape.plays is UNSET):
+    if not (shape.items is shape.signals is shape.plays is shape.events is UNSET):
         raise InvalidInput(
-            "The line is a whole request.", remedy="Write each of its items, signals or plays on a line of its own."
+            "The line is a whole request.", remedy="Write each of its items, signals, plays or events on its own line."
         )
     raise InvalidInput(
         "The line is not an event.",
-        remedy="Write an item, a signal, a play or a decision in the API's format, or an event with a body.",
+        remedy="Write an item, a signal, a play, a decision or another event in the API's format, or one with a body.",
     )
 
 
-def _of_api(line: _ApiLine) -> Line:
+def _of_api(line: _ApiLine, declared: Declared) -> Line:
     if line.event_id is None:
         raise InvalidInput(
             "eventId is missing.",
@@ -138,11 +148,11 @@ def _of_api(line: _ApiLine) -> Line:
         )
     visible_at = None if line.visible_at is None else instant(line.visible_at, 0, field="/visibleAt")
     occurred_at = instant(line.occurred_at, 0, field="/occurredAt")
-    return Line(Event(line.event_id, occurred_at, _body(line)), visible_at, of_api=True)
+    return Line(Event(line.event_id, occurred_at, _body(line, declared)), visible_at, of_api=True)
 
 
-def _body(line: _ApiLine) -> Body:
+def _body(line: _ApiLine, declared: Declared) -> Body:
     if isinstance(line, _DecisionLine):
         return DecisionMade(ref_of(line.subject), line.harm, line.verdict, line.by, line.reviewer, reason=line.reason)
     entry: Entry = line
-    return body_of(entry)
+    return body_of(entry, declared)

@@ -14,6 +14,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from leads import clock
 from leads.api import event_files
+from leads.api.declared import Declared
 from leads.api.event_entries import check_body
 from leads.api.event_files import Numbered
 from leads.api.event_lines import Line
@@ -50,6 +51,7 @@ def ingest(
     engine: Engine,
     path: Path,
     policies: Policies,
+    declared: Declared,
     *,
     sender: str = DEFAULT_SENDER,
     on_progress: OnProgress | None = None,
@@ -62,6 +64,7 @@ def ingest(
 
     Args:
         policies: the harms that events may be about.
+        declared: reads what items and events say.
         sender: whose event ids these are. Another sender may use the same ids for other events.
 
     Raises:
@@ -77,11 +80,11 @@ def ingest(
             remedy="Pass a JSON Lines file of events. `leads simulate` creates one: simulation/events-history.jsonl in "
             "LEADS_HOME.",
         )
-    total = _Check(engine, path, policies, sender, clock_).run()
+    total = _Check(engine, path, (policies, declared), sender, clock_).run()
     accepted = duplicates = offset = done = 0
     moved = Moved()
     try:
-        for batch in _batches(event_files.parsed(path)):
+        for batch in _batches(event_files.parsed(path, declared)):
             with engine.begin() as connection:
                 result = _append(connection, sender, path, batch, clock_)
             accepted, duplicates = accepted + result.accepted, duplicates + result.duplicates
@@ -123,10 +126,12 @@ def _append(
 class _Check:
     """Reads the whole file and collects what is wrong with its lines, without appending anything."""
 
-    def __init__(self, engine: Engine, path: Path, policies: Policies, sender: str, clock_: Clock) -> None:
+    def __init__(
+        self, engine: Engine, path: Path, rules: tuple[Policies, Declared], sender: str, clock_: Clock
+    ) -> None:
         self._engine = engine
         self._path = path
-        self._policies = policies
+        self._policies, self._declared = rules
         self._sender = sender
         self._now = clock_()
         self._recorded: bool | None = None
@@ -158,7 +163,7 @@ class _Check:
         """The lines that are valid by themselves; the others are noted."""
         for number, raw in event_files.lines(self._path):
             try:
-                line = event_files.parse(raw)
+                line = event_files.parse(raw, self._declared)
                 self._check_line(line)
             except InvalidInput as error:
                 self._note(number, error)
@@ -222,7 +227,7 @@ class _Check:
         differ = np.sort(order[contents[order] != contents[first]])
         if len(differ):
             lines = {int(np.frombuffer(self._numbers, np.uint64)[i]) for i in differ}
-            for number, line in event_files.parsed(self._path, lines):
+            for number, line in event_files.parsed(self._path, self._declared, lines):
                 self._note_taken(number, line)
 
     def _together(self) -> InvalidInput | Conflict:

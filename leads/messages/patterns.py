@@ -11,6 +11,9 @@ NAME = r"^[a-z][a-z0-9_]{0,63}$"
 ID = r"^[^\x00-\x1f\x7f]{1,256}$"
 CORPUS = r"^[a-z-]+(:[a-z_]+)?$"
 ONE_LINE = r"^[^\n]+$"
+URL = r"^https?://[^\s\x00-\x1f\x7f]+$(?!\n)"
+# BCP 47, as far as it is used: `en`, `pt-BR`, `zh-Hant-TW`.
+LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)"
 
 # The type of a field carries its pattern.
 _ID_IN_JSON, _NAME_IN_JSON = (get_args(type_)[1].pattern for type_ in (Id, Name))
@@ -23,6 +26,8 @@ _TEXTS = {
     NAME: _NAME,
     CORPUS: "Name a corpus, or a corpus and a part of it, for example cad:identity",
     ONE_LINE: "Write a single line",
+    URL: "Write an address that begins with http:// or https://",
+    LANGUAGE: "Write a language tag, for example en or pt-BR",
 }
 
 

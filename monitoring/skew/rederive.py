@@ -21,6 +21,7 @@ from features.offline.frames import rows_at
 from features.offline.join import locate, read_links
 from features.offline.segments import TIMESTAMP, segment_files
 from leads.clock import Micros
+from leads.content import judged_text
 from leads.db.engine import reading
 from leads.db.items import contents
 from leads.settings import Settings
@@ -126,7 +127,7 @@ def judged_texts(engine: Engine, predictions: LoggedPredictions) -> JudgedTexts:
         subjects = {predictions.subjects[i] for i, digest in enumerate(predictions.text_hash) if digest}
         stored = contents(connection, subjects)
     versions = {
-        subject: [(one.visible_at, one.item.text, text_hash(one.item.text)) for one in versions]
+        subject: [(one.visible_at, text, text_hash(text)) for one in versions for text in (judged_text(one.item),)]
         for subject, versions in stored.items()
     }
     for i, digest in enumerate(predictions.text_hash):

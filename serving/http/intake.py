@@ -1,4 +1,4 @@
-"""Turns items, signals and plays into events and appends them durably, once per event id."""
+"""Turns items, signals, plays and declared events into events and appends them durably, once per event id."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Connection
 
+from leads.api.declared import Declared
 from leads.api.event_entries import API_FIELDS, Entry, body_of, check_body
 from leads.api.requests import instant
 from leads.clock import Clock, Micros
@@ -16,10 +17,10 @@ from leads.db.keys import ApiKey
 from leads.errors import Conflict, InvalidInput, LeadsError, NotFound, together
 from leads.events import Event
 from leads.policies import Policies
-from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalIn, SignalsIn
+from leads_client.schemas.events import Accepted, EventsIn, ItemsIn, PlaysIn, SignalIn, SignalsIn
 from serving.http.idempotency import IdempotencyKey
 
-Batch = ItemsIn | SignalsIn | PlaysIn
+Batch = ItemsIn | SignalsIn | PlaysIn | EventsIn
 
 
 class Rules(NamedTuple):
@@ -27,6 +28,7 @@ class Rules(NamedTuple):
 
     key: ApiKey
     policies: Policies
+    declared: Declared
     now: Micros
 
     def event(self, entry: Entry, place: str, id_: str = "") -> Event:
@@ -42,9 +44,13 @@ class Rules(NamedTuple):
         if isinstance(entry, SignalIn) and entry.harm is not None:
             # Before the harm is looked up: the error about an unknown harm lists every harm.
             self.key.require_harm(entry.harm, field=f"{place}/harm")
-        event = Event(id_, at, body_of(entry))
         try:
-            check_body(event.body, self.policies)
+            body = body_of(entry, self.declared)
+        except InvalidInput as error:
+            raise InvalidInput(error.message, field=f"{place}{error.field or ''}", remedy=error.remedy) from error
+        event = Event(id_, at, body)
+        try:
+            check_body(body, self.policies)
             event_log.check_live(event, self.now)
         except (InvalidInput, NotFound) as error:
             raise type(error)(error.message, field=_api_pointer(place, error.field), remedy=error.remedy) from error
@@ -96,6 +102,8 @@ def _entries(batch: Batch) -> tuple[str, Sequence[Entry]]:
         return "items", batch.items
     if isinstance(batch, SignalsIn):
         return "signals", batch.signals
+    if isinstance(batch, EventsIn):
+        return "events", batch.events
     return "plays", batch.plays
 
 

@@ -94,7 +94,7 @@ def show_lead(runtime: Runtime, key: ApiKey, id_: str) -> LeadDetail:
         scored = scored_contents(connection, [lead], held)[lead.id]
         newest = subject_events.signals(connection, lead.subject, limit=_SIGNALS)
         signals = [x for x in newest if isinstance(x.event.body, SignalReceived) and shows(key, x.event.body.harm)]
-        return detail_out(lead, held.get(lead.subject), scored, signals)
+        return detail_out(lead, held.get(lead.subject), scored, signals, runtime.declared)
 
 
 def audit_trail(runtime: Runtime, key: ApiKey, id_: str) -> TrailOut:
@@ -198,7 +198,8 @@ def _claimed(connection: Connection, runtime: Runtime, found: Sequence[Claimed])
         subject = claimed.lead.subject
         seen = shown.get((subject, claimed.review.content))
         title = runtime.policies.harm(claimed.lead.harm).title
-        out.append(claimed_out(claimed, title, seen.item if seen else None, held.get(subject), scored[claimed.lead.id]))
+        item = seen.item if seen else None
+        out.append(claimed_out(claimed, title, item, held.get(subject), scored[claimed.lead.id], runtime.declared))
     return tuple(out)
 
 

@@ -23,7 +23,7 @@ from leads.errors import LeadsError
 from leads.events import Subject
 from leads.messages import patterns
 from leads.messages.patterns import pydantic_message
-from leads_client.schemas.events import ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
+from leads_client.schemas.events import EventIn, EventsIn, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ExtendIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from serving.http import idempotency, intake, lead_requests, problems
 from serving.http.access.authentication import KEY
@@ -32,6 +32,7 @@ from serving.http.idempotency import IdempotencyKey, StoredResponse
 from serving.http.middleware import BODY, REQUEST_ID
 from serving.http.openapi.documents import serve_once_made
 from serving.http.openapi.examples import CURSOR, LEAD_ID
+from serving.http.openapi.item_types import types_out, with_types
 from serving.http.openapi.operations import describe, parameter, with_nulls
 from serving.http.parameters import check_parameters
 from serving.http.score_request import NothingScored, score
@@ -72,7 +73,11 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
     key = APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)
     always = [Security(key), Depends(check_parameters)]
     app = _Api(title="Lead Serving", version="1", openapi_url=None, dependencies=always)
-    app.add_route("/openapi.json", serve_once_made(app.document, runtime), include_in_schema=False)
+
+    def document(root: str) -> dict[str, Any]:
+        return with_types(app.document(root), runtime().declared)
+
+    app.add_route("/openapi.json", serve_once_made(document, runtime), include_in_schema=False)
     app.add_exception_handler(LeadsError, _on_error)
     app.add_exception_handler(RequestValidationError, _on_bad_parameter)
     app.add_exception_handler(HTTPException, _on_http)
@@ -101,12 +106,17 @@ def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
         served = [x for x in published.status() if shows(key, x.harm)]
         return _json(models_out(served, published.checked_at, str(runtime().settings.root)))
 
+    @app.get("/types", **describe("GET /types"))
+    async def get_types(request: Request) -> Response:
+        _key(request, None)
+        return _json(types_out(runtime().declared))
+
 
 def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
-    def route(path: str, type_: type[intake.Batch], entry: type[ItemIn | SignalIn | PlayIn]) -> None:
+    def route(path: str, type_: type[intake.Batch], entry: type[ItemIn | SignalIn | PlayIn | EventIn]) -> None:
         async def post(request: Request) -> Response:
             key, parts = _key(request, "events:write"), runtime()
-            rules = intake.Rules(key, parts.policies, parts.clock())
+            rules = intake.Rules(key, parts.policies, parts.declared, parts.clock())
             body = parse_batch(await request.body(), type_, path[1:], entry, rules.event)
 
             def work(connection: Connection, idempotency_key: IdempotencyKey | None) -> msgspec.Struct:
@@ -120,6 +130,7 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     route("/items", ItemsIn, ItemIn)
     route("/signals", SignalsIn, SignalIn)
     route("/plays", PlaysIn, PlayIn)
+    route("/events", EventsIn, EventIn)
 
 
 def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:

@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from functools import partial
 from typing import NamedTuple
 
+from msgspec import UNSET
+
+from leads.api.declared import Declared
 from leads.api.requests import InvalidSubject, ScoringRequest, time_text
 from leads.db.keys import ApiKey
 from leads.errors import LeadsError, TooManyRequests
@@ -88,16 +91,12 @@ def score_blocking(
     for i, harm in enumerate(body.harms or ()):
         check_harm(runtime.policies, key, harm, field=f"/harms/{i}")
     at = runtime.clock()
-    valid = [(i, subject) for i, subject in enumerate(body.subjects) if isinstance(subject, SubjectIn)]
-    requests = [_request(subject, body.harms, key.harms) for _, subject in valid]
+    requests, places, misfits = _requests(runtime.declared, body, key.harms)
     explained: Explain = "all" if body.reasons else "nothing"
     scored = runtime.scorer.score(requests, at, "api", explained=explained, stages=stages, limits=limits)
     runtime.metrics.count_scores(scored)
     _note(body, scored, stages)
-    places = [i for i, _ in valid]
-    errors: list[_Unscored] = [
-        (i, None, subject.error) for i, subject in enumerate(body.subjects) if isinstance(subject, InvalidSubject)
-    ]
+    errors: list[_Unscored] = [(i, None, error) for i, error in misfits.items()]
     errors += [(places[x.index], x.harm, x.error) for x in scored.errors]
     if not scored.groups:
         errors.sort(key=lambda x: x[0])
@@ -123,10 +122,40 @@ def _note(body: ScoringRequest, scored: ScoringResult, stages: Stages) -> None:
         )
 
 
-def _request(subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozenset[str] | None) -> ScoreRequest:
-    data = subject.data
-    parent = Subject(data.parent.type_id, data.parent.id) if data.parent else None
-    return ScoreRequest(Subject(subject.type_id, subject.id), harms, data.text, data.account_id, parent, allowed)
+def _requests(
+    declared: Declared, body: ScoringRequest, allowed: frozenset[str] | None
+) -> tuple[list[ScoreRequest], list[int], dict[int, LeadsError]]:
+    """The requests of the valid subjects and their places in the body, and by place what is wrong with the others."""
+    requests, places, misfits = [], [], dict[int, LeadsError]()
+    for i, subject in enumerate(body.subjects):
+        if isinstance(subject, InvalidSubject):
+            misfits[i] = subject.error
+            continue
+        try:
+            requests.append(_request(declared, subject, body.harms, allowed))
+        except LeadsError as error:
+            misfits[i] = error
+            continue
+        places.append(i)
+    return requests, places, misfits
+
+
+def _request(
+    declared: Declared, subject: SubjectIn, harms: tuple[str, ...] | None, allowed: frozenset[str] | None
+) -> ScoreRequest:
+    named = Subject(subject.type_id, subject.id)
+    if subject.data is UNSET:
+        return ScoreRequest(named, harms, allowed=allowed)
+    content = declared.read(subject.type_id, subject.data, whole=False)
+    return ScoreRequest(
+        named,
+        harms,
+        account_id=content.account_id,
+        parent=content.parent.subject if content.parent else None,
+        allowed=allowed,
+        fields=content.values,
+        judged=declared.judged(subject.type_id),
+    )
 
 
 def _results(

@@ -7,10 +7,12 @@ from typing import Any
 import msgspec
 
 from leads import clock
+from leads.api.declared import Declared
 from leads.api.requests import time_text
 from leads.content import Content, ref_of, to_token
 from leads.events import ContentRef, ItemCreated, LoggedEvent, SignalReceived, Subject
-from leads_client.schemas.base import ItemDataOut, ReasonOut, RefOut, SubjectOut, WeighedReason
+from leads_client.fields import json_name
+from leads_client.schemas.base import ReasonOut, RefOut, SubjectOut, WeighedReason
 from leads_client.schemas.leads import (
     AuditOut,
     CanaryOut,
@@ -63,7 +65,12 @@ def lead_out(lead: Lead, content: Content | None, scored: ContentRef) -> LeadOut
 
 
 def claimed_out(
-    claimed: Claimed, title: str, item: ItemCreated | None, held: Content | None, scored: ContentRef
+    claimed: Claimed,
+    title: str,
+    item: ItemCreated | None,
+    held: Content | None,
+    scored: ContentRef,
+    declared: Declared,
 ) -> ClaimedLead:
     """A claimed lead with the content that its review shows, and what the subject holds now if that differs.
 
@@ -73,12 +80,13 @@ def claimed_out(
     changed = scored.hash != review.content.hash
     new = None
     if held is not None and held.ref.hash != review.content.hash:
-        new = NewContent(content_version=to_token(held.ref), subject=subject_out(lead.subject, held.item))
+        subject = subject_out(lead.subject, held.item, declared, to_reviewers=True)
+        new = NewContent(content_version=to_token(held.ref), subject=subject)
     return ClaimedLead(
         id=lead.id,
         review_id=review.id,
         content_version=to_token(review.content),
-        subject=subject_out(lead.subject, item),
+        subject=subject_out(lead.subject, item, declared, to_reviewers=True),
         harm=lead.harm,
         harm_title=title,
         model=model_name(lead.harm),
@@ -90,7 +98,9 @@ def claimed_out(
     )
 
 
-def detail_out(lead: Lead, content: Content | None, scored: ContentRef, history: list[LoggedEvent]) -> LeadDetail:
+def detail_out(
+    lead: Lead, content: Content | None, scored: ContentRef, history: list[LoggedEvent], declared: Declared
+) -> LeadDetail:
     signals = [
         SignalOut(
             kind=body.kind,
@@ -105,7 +115,7 @@ def detail_out(lead: Lead, content: Content | None, scored: ContentRef, history:
     return LeadDetail(
         lead=lead_out(lead, content, scored),
         content_version=to_token(ref_of(content)),
-        subject=subject_out(lead.subject, content.item if content else None),
+        subject=subject_out(lead.subject, content.item if content else None, declared, to_reviewers=False),
         signals=tuple(signals),
     )
 
@@ -130,8 +140,7 @@ def _detail_out(name: str, value: Any) -> tuple[str, Any]:
         return "contentVersion", to_token(msgspec.convert(value, ContentRef))
     if name in _TIMES and value is not None:
         value = clock.to_text(value)
-    first, *rest = name.split("_")
-    return first + "".join(map(str.capitalize, rest)), value
+    return json_name(name), value
 
 
 def stats_out(found: QueueStats, now: int) -> StatsOut:
@@ -213,9 +222,7 @@ def ref_out(subject: Subject) -> RefOut:
     return RefOut(subject.id, subject.type_id)
 
 
-def subject_out(subject: Subject, item: ItemCreated | None) -> SubjectOut:
-    if item is None:
-        return SubjectOut(subject.id, subject.type_id)
-    parent = RefOut(item.parent.id, item.parent.type_id) if item.parent else None
-    data = ItemDataOut(item.text or None, item.account_id, parent, item.duration_s)
-    return SubjectOut(subject.id, subject.type_id, data)
+def subject_out(subject: Subject, item: ItemCreated | None, declared: Declared, *, to_reviewers: bool) -> SubjectOut:
+    return SubjectOut(
+        subject.id, subject.type_id, {} if item is None else declared.out(item, to_reviewers=to_reviewers)
+    )

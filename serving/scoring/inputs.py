@@ -9,8 +9,9 @@ import msgspec
 
 from features.fold.near_text import buckets
 from features.links import Links
+from leads.content import joined, judged_text
 from leads.errors import LeadsError, NotFound, Unavailable
-from leads.events import ACCOUNT, ItemCreated, Subject
+from leads.events import ACCOUNT, JUDGED_BEFORE, FieldValue, ItemCreated, Subject
 from leads.rules import needs_item
 from leads.text import present
 from serving.lineup import Lineup
@@ -60,6 +61,8 @@ class ScoreRequest(msgspec.Struct, frozen=True):
         harms: if None, every harm that applies to the subject's type, has a champion and is allowed.
         text, account_id, parent: override what is stored. A subject with a text need not be known.
         allowed: the harms the caller may score; None for all.
+        fields: values that override those of the stored item's fields.
+        judged: the judged texts among the fields of the subject's type, in order.
     """
 
     subject: Subject
@@ -68,6 +71,8 @@ class ScoreRequest(msgspec.Struct, frozen=True):
     account_id: str | None = None
     parent: Subject | None = None
     allowed: frozenset[str] | None = None
+    fields: dict[str, FieldValue] = {}
+    judged: tuple[str, ...] = JUDGED_BEFORE
 
 
 class Stored(NamedTuple):
@@ -108,11 +113,25 @@ class Input(NamedTuple):
 
 def stored_of(item: ItemCreated) -> Stored:
     """What scoring uses of an item."""
-    text = present(item.text)
+    judged = judged_text(item)
+    text = present(judged)
     parent_key = item.parent.subject.key if item.parent else None
     links = Links(item.account_id, parent_key) if item.account_id or parent_key else None
     is_account = item.subject.type_id == ACCOUNT
-    return Stored(item, text, digest(text) if text else None, _bytes(item.text), None if is_account else links)
+    return Stored(item, text, digest(text) if text else None, _bytes(judged), None if is_account else links)
+
+
+def with_text(request: ScoreRequest, stored: Mapping[Subject, Stored] | None) -> ScoreRequest:
+    """The request with the judged text that its fields and those of the stored item give together.
+
+    Args:
+        stored: items by subject; None if the database is down.
+    """
+    if not any(name in request.fields for name in request.judged):
+        return request
+    one = stored.get(request.subject) if stored is not None else None
+    values = one.item.values | request.fields if one is not None else request.fields
+    return msgspec.structs.replace(request, text=joined(request.judged, values))
 
 
 def stored_text(requests: Sequence[ScoreRequest], stored: Mapping[Subject, Stored] | None) -> int:
@@ -169,13 +188,13 @@ def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, Stored] |
     is_given = request.text is not None or request.account_id is not None or request.parent is not None
     if one is not None and not is_given:
         return Input(place, request, one.text, one.digest, one.links, True, ())
-    text = present(one.item.text if one is not None and request.text is None else request.text)
+    text = present(judged_text(one.item) if one is not None and request.text is None else request.text)
     links = _links(request, one)
     if one is None:
         flags = list(_UNREADABLE if stored is None else _UNKNOWN)
     else:
         flags = []
-        if request.text is not None and request.text != one.item.text:
+        if request.text is not None and request.text != judged_text(one.item):
             flags.append("text_given")
         gives_fields = request.account_id is not None or request.parent is not None
         if gives_fields and _fields(links) != _fields(one.links):
@@ -229,7 +248,7 @@ def _links(request: ScoreRequest, stored: Stored | None) -> Links | None:
         return None
     account_id, parent_key = _fields(stored.links if stored else None)
     # A stored text's buckets are stored with its item, so only a new text is hashed here.
-    text = request.text if stored is None or request.text != stored.item.text else None
+    text = request.text if stored is None or request.text != judged_text(stored.item) else None
     links = Links(
         request.account_id or account_id,
         request.parent.key if request.parent else parent_key,

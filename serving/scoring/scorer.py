@@ -18,7 +18,7 @@ from features.links import Links
 from features.online.reader import Fetched
 from leads.clock import Micros
 from leads.db import deadline
-from leads.db.items import StoredItems
+from leads.db.content.stored_items import StoredItems
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.policies import Policies
@@ -38,6 +38,7 @@ from serving.scoring.inputs import (
     stored_of,
     stored_text,
     text_to_score,
+    with_text,
 )
 from serving.scoring.interfaces import FeatureReader, PredictionSink
 from serving.scoring.planning import HarmPlanner
@@ -51,14 +52,16 @@ class _Read(NamedTuple):
     """What is stored about n subjects.
 
     Args:
-        stored: their items; None if the database is down.
         available: whether the online store responded. If not, every row is missing.
+        complete: whether the database responded too.
+        stored_bytes: bytes of stored text that scoring reads.
     """
 
-    stored: Mapping[Subject, Stored] | None
     inputs: Sequence[Input]
     fetched: Fetched
     available: bool
+    complete: bool
+    stored_bytes: int
 
 
 class Scorer:
@@ -121,7 +124,7 @@ class Scorer:
         """
         lineup = self._lineups.lineup()
         stages = stages or Stages()
-        stored, inputs, fetched, available = self._read(requests, lineup, limits, stages)
+        inputs, fetched, available, complete, stored_bytes = self._read(requests, lineup, limits, stages)
         deadline.check()
         plan = self._planner.plan(inputs, fetched, lineup, available)
         texts = TextColumn(tuple([one.text for one in inputs]), tuple([one.digest for one in inputs]))
@@ -139,9 +142,7 @@ class Scorer:
         order = {harm: i for i, harm in enumerate(self._policies.harms)}
         errors.sort(key=lambda x: (x.index, order.get(x.harm or "", -1)))
         groups = [group.assembled for group in scored]
-        return ScoringResult(
-            tuple(order), groups, errors, available and stored is not None, stored_text(requests, stored)
-        )
+        return ScoringResult(tuple(order), groups, errors, complete, stored_bytes)
 
     def _read(self, requests: Sequence[ScoreRequest], lineup: Lineup, limits: Limits, stages: Stages) -> _Read:
         """What is stored about the requests' subjects: their items first, because these name the rows.
@@ -170,16 +171,18 @@ class Scorer:
         limits: Limits,
         stages: Stages,
     ) -> _Read:
+        requests = [with_text(request, stored) if request.fields else request for request in requests]
+        stored_bytes = stored_text(requests, stored)
         if limits.text is not None:
             size = text_to_score(requests, stored, lineup, self._text_cache, limits.text)
             if size > limits.text:
-                raise TooMuchText(size, stored_text(requests, stored))
+                raise TooMuchText(size, stored_bytes)
         inputs = [settle(i, request, stored) for i, request in enumerate(requests)]
         stages.mark("lookup")
         deadline.check()
         fetched, available = self._fetch(inputs)
         stages.mark("features")
-        return _Read(stored, inputs, fetched, available)
+        return _Read(inputs, fetched, available, available and stored is not None, stored_bytes)
 
     def _stored_items(self, subjects: Collection[Subject]) -> Mapping[Subject, Stored] | None:
         """The newest stored item of each subject; None if the database is down."""

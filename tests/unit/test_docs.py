@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from leads.api.event_lines import parse_line
+from tests.support.declared import DECLARED
 from tests.support.paths import REPOSITORY
 
 PAGES = [
@@ -101,4 +102,4 @@ def test_the_glossary_defines_each_term_once() -> None:
 def test_the_files_of_events_that_are_shown_can_be_ingested() -> None:
     text = (REPOSITORY / "docs" / "event-files.md").read_text(encoding="utf-8")
     lines = [line for block in re.findall(r"```json\n(.*?)```", text, re.DOTALL) for line in block.splitlines()]
-    assert [parse_line(line.encode()).of_api for line in lines] == [True] * 4 + [False] * 4
+    assert [parse_line(line.encode(), DECLARED).of_api for line in lines] == [True] * 4 + [False] * 4

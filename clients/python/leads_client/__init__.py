@@ -18,21 +18,24 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from leads_client._async import AsyncClient
-    from leads_client._calls import SubjectLike, ref, subject
+    from leads_client._calls import SubjectLike, event, item, ref, subject
     from leads_client._retries import Retries
     from leads_client._sync import Client
     from leads_client.schemas.base import SubjectIn
-    from leads_client.schemas.events import ItemIn, PlayIn, SignalIn
+    from leads_client.schemas.events import EventIn, ItemIn, PlayIn, SignalIn
 
 __all__ = [
     "AsyncClient",
     "Client",
+    "EventIn",
     "ItemIn",
     "PlayIn",
     "Retries",
     "SignalIn",
     "SubjectIn",
     "SubjectLike",
+    "event",
+    "item",
     "ref",
     "subject",
 ]
@@ -41,12 +44,15 @@ __all__ = [
 _HOMES = {
     "AsyncClient": "_async",
     "Client": "_sync",
+    "EventIn": "schemas.events",
     "ItemIn": "schemas.events",
     "PlayIn": "schemas.events",
     "Retries": "_retries",
     "SignalIn": "schemas.events",
     "SubjectIn": "schemas.base",
     "SubjectLike": "_calls",
+    "event": "_calls",
+    "item": "_calls",
     "ref": "_calls",
     "subject": "_calls",
 }

@@ -16,7 +16,7 @@ from leads_client._retries import Retries
 from leads_client.errors import LeadsError
 from leads_client.fields import Verdict
 from leads_client.schemas.base import SubjectIn
-from leads_client.schemas.events import Accepted, PlayIn, SignalIn
+from leads_client.schemas.events import Accepted, EventIn, PlayIn, SignalIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -35,6 +35,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 
@@ -104,6 +105,10 @@ class AsyncClient:
     async def plays(self, plays: Iterable[PlayIn], *, idempotency_key: str | None = None) -> Accepted:
         """Send plays."""
         return await self._send_all(calls.event_calls("plays", plays, idempotency_key))
+
+    async def events(self, events: Iterable[EventIn], *, idempotency_key: str | None = None) -> Accepted:
+        """Send events of the kinds that platform.yaml declares; like `items`."""
+        return await self._send_all(calls.event_calls("events", events, idempotency_key))
 
     async def leads(
         self,
@@ -233,6 +238,10 @@ class AsyncClient:
             appeal=appeal,
         )
         return await self._send(calls.decide_subject_call(body, idempotency_key))
+
+    async def types(self) -> TypesOut:
+        """The types of items, and their fields."""
+        return await self._send(calls.types_call())
 
     async def models(self) -> ModelsOut:
         """The version that serves each harm."""

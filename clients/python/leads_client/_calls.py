@@ -11,8 +11,9 @@ from urllib.parse import quote
 import msgspec
 
 from leads_client.errors import InvalidInput
-from leads_client.schemas.base import MAX_BATCH, ItemData, Ref, SubjectIn
-from leads_client.schemas.events import Accepted
+from leads_client.fields import json_name
+from leads_client.schemas.base import MAX_BATCH, Ref, SubjectIn
+from leads_client.schemas.events import Accepted, EventIn, ItemIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -32,6 +33,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 SubjectLike = SubjectIn | Ref | tuple[str, str]
@@ -75,18 +77,70 @@ def subject(
     type_id: str,
     id: str,
     *,
-    text: str | None = None,
     account_id: str | None = None,
     parent: Ref | tuple[str, str] | None = None,
-    duration_s: float | None = None,
+    **fields: Any,
 ) -> SubjectIn:
     """A subject with its content. `parent` is what it was posted under, as (type, id).
 
-    >>> subject("comment", "c1", text="hi", parent=("track", "t3")).data.parent
-    Ref(id='t3', type_id='track')
+    Args:
+        fields: those that its type declares, named as in platform.yaml: `text`, `duration_s`. Times may be given as
+            text in RFC 3339, or as `datetime` with a time zone.
+
+    >>> bytes(subject("track", "t3", duration_s=2.5).data)
+    b'{"durationS":2.5}'
     """
     parent_ref = ref(*parent) if isinstance(parent, tuple) else parent
-    return SubjectIn(id, type_id, ItemData(text, account_id, parent_ref, duration_s))
+    given = {"account_id": account_id, "parent": parent_ref, **fields}
+    data = {json_name(name): value for name, value in given.items() if value is not None}
+    return SubjectIn(id, type_id, msgspec.Raw(_encode(data, "/data")))
+
+
+def item(
+    type_id: str,
+    id: str,
+    *,
+    occurred_at: str | None = None,
+    event_id: str | None = None,
+    **content: Any,
+) -> ItemIn:
+    """An item that was created or edited. Takes the same content as `subject`.
+
+    >>> item("comment", "c1", text="hi", account_id="a1", event_id="e1").event_id
+    'e1'
+    """
+    return ItemIn(id, type_id, subject(type_id, id, **content).data, occurred_at=occurred_at, event_id=event_id)
+
+
+def event(
+    kind: str,
+    *,
+    account_id: str | None = None,
+    about: Ref | tuple[str, str] | None = None,
+    occurred_at: str | None = None,
+    event_id: str | None = None,
+    **fields: Any,
+) -> EventIn:
+    """An event of a kind that platform.yaml declares.
+
+    Args:
+        account_id: who did it.
+        about: what it is about, as (type, id); by default, the account.
+        fields: those that its kind declares, as for `subject`.
+
+    >>> bytes(event("payout", account_id="a1", amount=12.5).data)
+    b'{"amount":12.5}'
+    """
+    named = ref(*about) if isinstance(about, tuple) else about
+    data = {json_name(name): value for name, value in fields.items() if value is not None}
+    return EventIn(
+        kind=kind,
+        account_id=account_id,
+        subject=named,
+        data=msgspec.Raw(_encode(data, "/data")),
+        occurred_at=occurred_at,
+        event_id=event_id,
+    )
 
 
 def score_calls(
@@ -102,7 +156,7 @@ def score_calls(
 
 
 def event_calls(name: str, entries: Iterable[msgspec.Struct], idempotency_key: str | None) -> list[ApiCall[Accepted]]:
-    """Calls that together send all `items`, `signals` or `plays`, each with its own Idempotency-Key.
+    """Calls that together send all `items`, `signals`, `plays` or `events`, each with its own Idempotency-Key.
 
     The same entries and key always give the same calls.
     """
@@ -138,6 +192,10 @@ def lead_call(lead_id: str) -> ApiCall[LeadDetail]:
 
 def audit_call(lead_id: str) -> ApiCall[TrailOut]:
     return ApiCall("GET", f"{_lead_path(lead_id)}/audit", TrailOut)
+
+
+def types_call() -> ApiCall[TypesOut]:
+    return ApiCall("GET", "/v1/types", TypesOut)
 
 
 def models_call() -> ApiCall[ModelsOut]:

@@ -16,7 +16,7 @@ from leads_client._retries import Retries
 from leads_client.errors import LeadsError
 from leads_client.fields import Verdict
 from leads_client.schemas.base import SubjectIn
-from leads_client.schemas.events import Accepted, PlayIn, SignalIn
+from leads_client.schemas.events import Accepted, EventIn, PlayIn, SignalIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -35,6 +35,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 
@@ -123,6 +124,10 @@ class Client:
     def plays(self, plays: Iterable[PlayIn], *, idempotency_key: str | None = None) -> Accepted:
         """Send plays; like `items`."""
         return self._send_all(calls.event_calls("plays", plays, idempotency_key))
+
+    def events(self, events: Iterable[EventIn], *, idempotency_key: str | None = None) -> Accepted:
+        """Send events of the kinds that platform.yaml declares; like `items`."""
+        return self._send_all(calls.event_calls("events", events, idempotency_key))
 
     def leads(
         self,
@@ -247,6 +252,10 @@ class Client:
             appeal=appeal,
         )
         return self._send(calls.decide_subject_call(body, idempotency_key))
+
+    def types(self) -> TypesOut:
+        """The types of items, and their fields."""
+        return self._send(calls.types_call())
 
     def models(self) -> ModelsOut:
         """The version that serves each harm."""

@@ -6,15 +6,22 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-MAX_TEXT_CHARS = 20_000
-
 # No control characters: ids appear in headers, keys, file names and terminals. `$` alone would allow a final newline.
 Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$(?!\n)")]
-Text = Annotated[str, Meta(max_length=MAX_TEXT_CHARS)]
 
 Verdict = Literal["violating", "not_violating", "escalate"]
 DecidedBy = Literal["human", "automation"]
 SignalKind = Literal["user_report", "trusted_flagger", "hash_match", "classifier"]
 Tier = Literal["auto", "review", "none"]
 VERDICTS: tuple[Verdict, ...] = ("violating", "not_violating", "escalate")
+
+
+def json_name(name: str) -> str:
+    """The name of a field in the API's JSON.
+
+    >>> json_name("audio_url"), json_name("duration_s")
+    ('audioUrl', 'durationS')
+    """
+    first, *rest = name.split("_")
+    return first + "".join(map(str.capitalize, rest))

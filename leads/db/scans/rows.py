@@ -14,12 +14,13 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
+from leads.content import judged_text
 from leads.db.engine import reading
 from leads.db.tables import NOT_A_PLAY, events
-from leads.events import Subject
+from leads.events import JUDGED_BEFORE, FieldValue, Subject
 from leads.rules import touched
 
-Kind = Literal["item_created", "played", "signal_received", "decision_made"]
+Kind = Literal["item_created", "played", "signal_received", "decision_made", "happened"]
 TOUCHING: tuple[Kind, ...] = ("item_created", "played", "signal_received")
 # Offsets in a range: about 3 MB of events.
 _BATCH = 10_000
@@ -43,6 +44,8 @@ class LogRow(NamedTuple):
 class _Body(msgspec.Struct):
     account_id: str | None = None
     text: str = ""
+    fields: dict[str, FieldValue] = {}
+    judged: tuple[str, ...] = JUDGED_BEFORE
 
 
 class _Stored(msgspec.Struct):
@@ -78,8 +81,8 @@ def touched_by_row(row: LogRow) -> tuple[Subject, ...]:
 
 
 def text_of(row: LogRow) -> str:
-    """The text that an `item_created` event holds; empty if it has none."""
-    return _decode(row.raw).body.text
+    """The judged text of an `item_created` event; empty if it has none."""
+    return judged_text(_decode(row.raw).body)
 
 
 def _range(

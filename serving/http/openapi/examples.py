@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.events import Accepted, EventsIn, ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -23,6 +23,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 
 # The lead of the subject below, and where a page that ends with it ends.
 LEAD_ID = "l_0f71221d6755af03bebde1a9"
@@ -58,6 +59,11 @@ REQUESTS: dict[type, Examples] = {
             "plays": [
                 {"subject": {"id": "t-3", "typeId": "track"}, "accountId": "a-7", "seconds": 31.5, "deviceId": "d-1"}
             ]
+        }
+    },
+    EventsIn: {
+        "An account follows another": {
+            "events": [{"kind": "follow", "accountId": "a-7", "subject": {"id": "a-8", "typeId": "account"}}]
         }
     },
     ClaimIn: {"The top five": {"reviewer": "rev-12", "n": 5, "harms": ["spam"]}},
@@ -201,6 +207,42 @@ RESPONSES: dict[type, Examples] = {
     ExtendedOut: {"Extended": {"id": LEAD_ID, "leaseUntil": _LATER}},
     ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
     DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
+    TypesOut: {
+        "Tracks": {
+            "types": [
+                {
+                    "typeId": "track",
+                    "title": "Track",
+                    "parents": None,
+                    "fields": [
+                        {
+                            "name": "durationS",
+                            "kind": "number",
+                            "title": "Duration",
+                            "required": False,
+                            "judged": False,
+                            "shown": True,
+                            "blur": False,
+                            "personal": False,
+                            "unit": "seconds",
+                            "values": None,
+                        }
+                    ],
+                    "schema": {"type": "object", "properties": {"durationS": {"type": "number"}}},
+                }
+            ],
+            "events": [
+                {
+                    "kind": "follow",
+                    "title": "Follow",
+                    "about": ["account"],
+                    "byRequired": True,
+                    "fields": [],
+                    "schema": {"type": "object", "properties": {}},
+                }
+            ],
+        }
+    },
     ModelsOut: {
         "A champion serves, a newer version was refused, a canary is on trial": {
             "checkedAt": _AT,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from leads.db.keys import Scope
 from leads.errors import LeadsError
-from leads_client.schemas.events import Accepted, ItemsIn, PlaysIn, SignalsIn
+from leads_client.schemas.events import Accepted, EventsIn, ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import (
     ClaimedOut,
     ClaimIn,
@@ -25,6 +25,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
+from leads_client.schemas.types import TypesOut
 from serving.http.openapi import problem_examples as problems
 
 
@@ -80,6 +81,12 @@ ROUTES = {
         None,
         ModelsOut,
     ),
+    "GET /types": RouteDocs(
+        "List the types of items and their fields",
+        "`schema` is the JSON Schema of a type's `data`. The types are declared in platform.yaml.",
+        None,
+        TypesOut,
+    ),
     "POST /items": _intake(
         "Send new or edited items and accounts",
         "The version of an item with the latest `occurredAt` applies. Sending an event again has no effect.",
@@ -101,6 +108,15 @@ ROUTES = {
         "Who listened to what, for how long, on which device. Sending an event again has no effect.",
         PlaysIn,
         problems.missing_field("plays"),
+    ),
+    "POST /events": _intake(
+        "Send events of the kinds that platform.yaml declares",
+        "`data` has the fields of the event's kind; `GET /v1/types` lists the kinds. Without a `subject`, the event is "
+        "about the account that did it.",
+        EventsIn,
+        problems.missing_field("events"),
+        problems.EVENT_ID_USED,
+        problems.INVALID_TIME,
     ),
     "GET /leads": RouteDocs(
         "List leads, highest priority first",

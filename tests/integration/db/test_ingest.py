@@ -21,6 +21,7 @@ from leads.errors import Conflict, InvalidInput, NotFound
 from leads.events import DecisionMade, ItemCreated, LoggedEvent, Played, SignalReceived
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings
+from tests.support.declared import DECLARED
 from tests.support.paths import REPOSITORY
 
 POLICIES = load_policies(POLICIES_FILE)
@@ -61,7 +62,7 @@ def logged(engine: Engine) -> list[LoggedEvent]:
 
 def fails(engine: Engine, path: Path, kind: type[InvalidInput | Conflict] = InvalidInput) -> InvalidInput | Conflict:
     with pytest.raises(kind) as caught:
-        ingest.ingest(engine, path, POLICIES)
+        ingest.ingest(engine, path, POLICIES, DECLARED)
     assert logged(engine) == []
     return caught.value
 
@@ -74,7 +75,7 @@ def places(error: InvalidInput | Conflict) -> list[str]:
 def test_the_documented_examples_give_the_same_events_in_both_formats(any_engine: Engine, path: Path) -> None:
     page = (REPOSITORY / "docs" / "event-files.md").read_text(encoding="utf-8")
     of_api, of_log = (block.strip().splitlines() for block in re.findall(r"```json\n(.*?)```", page, re.DOTALL))
-    done = ingest.ingest(any_engine, write(path, *of_api, *of_log), POLICIES)
+    done = ingest.ingest(any_engine, write(path, *of_api, *of_log), POLICIES, DECLARED)
     assert (done.accepted, done.duplicates, done.offset) == (8, 0, 8)
     events = [one.event for one in logged(any_engine)]
     assert [type(event.body) for event in events] == [ItemCreated, SignalReceived, Played, DecisionMade] * 2
@@ -82,7 +83,7 @@ def test_the_documented_examples_give_the_same_events_in_both_formats(any_engine
     for api, log in zip(events[:4], events[4:], strict=True):
         assert api.occurred_at == log.occurred_at
         assert repr(api.body).replace("'c1'", "'c2'") == repr(log.body)
-    again = ingest.ingest(any_engine, path, POLICIES)
+    again = ingest.ingest(any_engine, path, POLICIES, DECLARED)
     assert (again.accepted, again.duplicates) == (0, 8)
 
 
@@ -94,7 +95,7 @@ def test_lines_may_state_their_kind(engine: Engine, path: Path) -> None:
         "kind": "decision", "subject": subject, "harm": "spam", "verdict": "escalate", "reviewer": "r1",
         "by": "automation", "reason": "so", **stated, "eventId": "e3",
     }  # fmt: skip
-    ingest.ingest(engine, write(path, {"kind": "item", **ITEM}, play, decision), POLICIES)
+    ingest.ingest(engine, write(path, {"kind": "item", **ITEM}, play, decision), POLICIES, DECLARED)
     first, second, third = (one.event for one in logged(engine))
     assert isinstance(first.body, ItemCreated)
     assert isinstance(second.body, Played)
@@ -105,13 +106,15 @@ def test_lines_may_state_their_kind(engine: Engine, path: Path) -> None:
 
 def test_times_of_a_recorded_history_are_kept_in_both_formats(engine: Engine, path: Path) -> None:
     lines = [{**ITEM, "visibleAt": "2026-03-01T12:00:01Z"}, {**LOGGED, "visible_at": AT + 2 * clock.SECOND}]
-    done = ingest.ingest(engine, write(path, *lines), POLICIES)
+    done = ingest.ingest(engine, write(path, *lines), POLICIES, DECLARED)
     assert [one.visible_at for one in logged(engine)] == [AT + clock.SECOND, AT + 2 * clock.SECOND]
     assert done.moved == Moved(0, 0)
 
 
 def test_a_byte_order_mark_and_empty_lines_are_ignored(engine: Engine, path: Path) -> None:
-    ingest.ingest(engine, write(path, b"", ITEM, b"  ", json.dumps(LOGGED) + "\r", start=b"\xef\xbb\xbf"), POLICIES)
+    ingest.ingest(
+        engine, write(path, b"", ITEM, b"  ", json.dumps(LOGGED) + "\r", start=b"\xef\xbb\xbf"), POLICIES, DECLARED
+    )
     assert len(logged(engine)) == 2
 
 
@@ -211,10 +214,10 @@ def test_an_id_that_is_used_twice_in_the_file_is_named(
 
 
 def test_ids_that_the_log_has_for_other_events_are_named(engine: Engine, path: Path) -> None:
-    ingest.ingest(engine, write(path, ITEM, LOGGED), POLICIES)
+    ingest.ingest(engine, write(path, ITEM, LOGGED), POLICIES, DECLARED)
     changed = write(path, {**ITEM, "data": {"text": "other"}}, LOGGED, {**LOGGED, "occurred_at": AT + 1})
     with pytest.raises(Conflict) as caught:
-        ingest.ingest(engine, changed, POLICIES)
+        ingest.ingest(engine, changed, POLICIES, DECLARED)
     assert places(caught.value) == ["1 /eventId", "3 /id"]
     assert len(logged(engine)) == 2
 
@@ -240,7 +243,7 @@ def test_a_line_that_becomes_invalid_after_the_check_is_named(
     monkeypatch.setattr(ingest, "_BATCH", 1)
     monkeypatch.setattr("leads.db.ingest._Check.run", lambda _: 2)
     with pytest.raises(InvalidInput, match="Events appended before it: 1") as caught:
-        ingest.ingest(engine, write(path, ITEM, b"{}"), POLICIES)
+        ingest.ingest(engine, write(path, ITEM, b"{}"), POLICIES, DECLARED)
     assert places(caught.value) == ["2"]
 
 
@@ -277,7 +280,7 @@ def test_lines_that_the_api_would_refuse_are_refused(engine: Engine, path: Path)
 def test_a_history_is_loaded_with_the_policies_of_its_time(engine: Engine, path: Path) -> None:
     then = POLICIES.model_copy(update={"harms": {**POLICIES.harms, "nope": POLICIES.harms["spam"]}})
     lines = [{**SIGNAL, "harm": "nope"}, {**DECISION, "eventId": "e4", "harm": "nope"}]
-    assert ingest.ingest(engine, write(path, *lines), then).accepted == 2
+    assert ingest.ingest(engine, write(path, *lines), then, DECLARED).accepted == 2
 
 
 def test_an_id_that_is_taken_after_the_check_says_how_far_it_came(
@@ -285,10 +288,10 @@ def test_an_id_that_is_taken_after_the_check_says_how_far_it_came(
 ) -> None:
     monkeypatch.setattr(ingest, "_BATCH", 1)
     monkeypatch.setattr(ingest, "taken_in", lambda *_: [])
-    ingest.ingest(engine, write(path, LOGGED), POLICIES)
+    ingest.ingest(engine, write(path, LOGGED), POLICIES, DECLARED)
     write(path, ITEM, {**LOGGED, "occurred_at": AT + 1})
     with pytest.raises(Conflict, match="Events appended before it: 1") as caught:
-        ingest.ingest(engine, path, POLICIES)
+        ingest.ingest(engine, path, POLICIES, DECLARED)
     assert places(caught.value) == ["2 /id"]
 
 
@@ -302,6 +305,6 @@ def test_files_of_other_formats_are_refused_with_advice(engine: Engine, path: Pa
 
 def test_a_missing_file_is_an_error(engine: Engine, path: Path) -> None:
     with pytest.raises(NotFound, match=r"events\.jsonl"):
-        ingest.ingest(engine, path, POLICIES)
+        ingest.ingest(engine, path, POLICIES, DECLARED)
     with reading(engine) as connection:
         assert event_log.head(connection).offset == 0

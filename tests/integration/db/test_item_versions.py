@@ -15,8 +15,9 @@ from leads.content import Content, newest, ref_of
 from leads.db import event_log
 from leads.db.content import filling, upkeep
 from leads.db.content import kept as kept_connections
+from leads.db.content.stored_items import StoredItems
 from leads.db.engine import open_engine, reading
-from leads.db.items import StoredItems, contents, current_contents, current_items, judged_contents, named_contents
+from leads.db.items import contents, current_contents, current_items, judged_contents, named_contents
 from leads.db.tables import item_versions, log_head
 from leads.errors import Conflict
 from leads.events import ContentRef, DecisionMade, Event, ItemCreated, LoggedEvent, Played, Subject, SubjectRef

@@ -24,6 +24,7 @@ from leads.settings import POLICIES_FILE, Settings, load_settings
 from leads.text import present, text_hash
 from simulation.config import Period, SimulationConfig
 from simulation.history import simulate
+from tests.support.declared import DECLARED
 from training.config import DEFAULTS
 from training.data.history import History
 from training.data.labelled_rows import platform_rows
@@ -43,7 +44,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Settings:
     simulate(config, folder / "simulation")
     settings = load_settings(home=folder / "home", corpora=folder / "corpora")
     engine = open_engine(settings)
-    ingest(engine, folder / "simulation" / "events-history.jsonl", POLICIES)
+    ingest(engine, folder / "simulation" / "events-history.jsonl", POLICIES, DECLARED)
     texts = [logged.event.body.text for logged in read_all(engine) if isinstance(logged.event.body, ItemCreated)]
     engine.dispose()
     write_corpus(folder / "corpora", [*list(dict.fromkeys(filter(str.isascii, filter(None, texts))))[:20], "elsewhere"])

@@ -44,6 +44,7 @@ from serving.scoring.scorer import Scorer
 from serving.trials.trials import Trials
 from serving.versions.published import PublishedVersions
 from serving.versions.published_state import HarmState, PublishedState, read_state, write_state
+from tests.support.declared import DECLARED
 
 SPAM_TEXT = "free money at www.example.com"
 BENIGN_TEXT = "lovely song, thank you"
@@ -177,7 +178,7 @@ def make_runtime(settings: Settings, engine: Engine) -> Runtime:
     reader, log = FakeReader(), PredictionLog(settings.predictions_dir, owner="api")
     trials = Trials(POLICIES, published.retreats)
     return Runtime(
-        settings, POLICIES, engine, KeyCache(engine, ttl_s=0.2), published, reader, log,  # type: ignore[arg-type]
+        settings, POLICIES, DECLARED, engine, KeyCache(engine, ttl_s=0.2), published, reader, log,  # type: ignore[arg-type]
         Scorer(engine, POLICIES, reader, published, log, trials), trials, Metrics(CollectorRegistry()),
     )  # fmt: skip
 

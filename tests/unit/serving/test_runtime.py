@@ -76,7 +76,7 @@ def test_long_texts_are_scored_in_a_thread_however_few_they_are(
 def test_a_long_text_is_long_for_a_harm_that_is_not_judged_by_text(
     client: Http, event_loop: int, scored_in: list[int]
 ) -> None:
-    body = {"subjects": [{"id": "t1", "typeId": "track", "data": {"text": LONG * 3}}]}
+    body = {"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": LONG * 3}}]}
     client.post("/v1/score", json=body | {"harms": ["stream_manipulation"]})
     assert len(scored_in) == 1
     assert event_loop not in scored_in

@@ -6,12 +6,12 @@ are lenient, so that a client keeps working when a newer service adds fields.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 import msgspec
 from msgspec import Meta
 
-from leads_client.fields import Id, Name, Text
+from leads_client.fields import Id, Name
 
 MAX_BATCH = 1_000
 
@@ -30,13 +30,7 @@ class Ref(In, frozen=True):
     type_id: Name
 
 
-class ItemData(In, frozen=True):
-    """An item's content. `parent` is what it was posted under; `duration_s` is a recording's length in seconds."""
-
-    text: Text | None = None
-    account_id: Id | None = None
-    parent: Ref | None = None
-    duration_s: Annotated[float, Meta(ge=0, le=1e7)] | None = None
+_DATA = "`accountId` is who created it, `parent` what it was posted under. Its other fields depend on its type."
 
 
 class SubjectIn(In, frozen=True):
@@ -44,7 +38,7 @@ class SubjectIn(In, frozen=True):
 
     id: Id
     type_id: Name
-    data: ItemData = ItemData()
+    data: Annotated[msgspec.Raw | msgspec.UnsetType, Meta(description=_DATA)] = msgspec.UNSET
 
 
 class Out(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -55,16 +49,10 @@ class RefOut(Ref, frozen=True, forbid_unknown_fields=False):
     """A subject in a response. As in all responses, unknown fields are ignored."""
 
 
-class ItemDataOut(ItemData, frozen=True, forbid_unknown_fields=False):
-    """An item's content in a response."""
-
-    parent: RefOut | None = None
-
-
-class SubjectOut(SubjectIn, frozen=True, forbid_unknown_fields=False):
+class SubjectOut(RefOut, frozen=True):
     """A subject with its stored content in a response."""
 
-    data: ItemDataOut = ItemDataOut()
+    data: Annotated[dict[str, Any], Meta(description=_DATA)] = {}
 
 
 class ReasonOut(Out, frozen=True):

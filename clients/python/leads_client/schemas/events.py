@@ -1,10 +1,10 @@
-"""Requests and the response of `POST /v1/items`, `/v1/signals` and `/v1/plays`."""
+"""Requests and the response of `POST /v1/items`, `/v1/signals`, `/v1/plays` and `/v1/events`."""
 
 from __future__ import annotations
 
 from typing import Annotated
 
-from msgspec import Meta
+from msgspec import UNSET, Meta, Raw, UnsetType
 
 from leads_client.fields import Id, Name, SignalKind
 from leads_client.schemas.base import MAX_BATCH, In, Out, Ref, SubjectIn, Time
@@ -46,6 +46,20 @@ class PlayIn(In, frozen=True, kw_only=True):
     event_id: EventId | None = None
 
 
+class EventIn(In, frozen=True, kw_only=True):
+    """An event of a kind that `platform.yaml` declares. Without a `subject`, it is about the account that did it."""
+
+    kind: Name
+    account_id: Id | None = None
+    subject: Ref | None = None
+    data: Annotated[
+        Raw | UnsetType,
+        Meta(extra_json_schema={"type": "object"}, description="The fields of its kind; `GET /v1/types` lists them."),
+    ] = UNSET
+    occurred_at: Time | None = None
+    event_id: EventId | None = None
+
+
 class ItemsIn(In, frozen=True):
     items: Annotated[tuple[ItemIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
 
@@ -56,6 +70,10 @@ class SignalsIn(In, frozen=True):
 
 class PlaysIn(In, frozen=True):
     plays: Annotated[tuple[PlayIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
+
+
+class EventsIn(In, frozen=True):
+    events: Annotated[tuple[EventIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class Accepted(Out, frozen=True):

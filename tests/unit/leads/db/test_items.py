@@ -9,8 +9,9 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import event_log
+from leads.db.content.stored_items import StoredItems
 from leads.db.engine import reading, unchecked_engine
-from leads.db.items import StoredItems, current_items
+from leads.db.items import current_items
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.settings import Settings, load_settings

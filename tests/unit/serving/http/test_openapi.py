@@ -22,17 +22,27 @@ from leads.db.tables import leads
 from leads.events import Subject
 from leads.policies import QueuePolicy
 from serving.http.openapi.examples import CURSOR, LEAD_ID, REQUESTS, RESPONSES
+from serving.http.openapi.item_types import with_types
 from serving.http.openapi.route_docs import ROUTES
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons import Reason
+from tests.support.declared import DECLARED
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import Http, make_stack
 
 pytestmark = pytest.mark.slow
 
 JSON, PROBLEM = "application/json", "application/problem+json"
-WITHOUT_404 = {"GET /models", "GET /leads/stats", "GET /reviews", "POST /items", "POST /plays"}
+WITHOUT_404 = {
+    "GET /models",
+    "GET /types",
+    "GET /leads/stats",
+    "GET /reviews",
+    "POST /items",
+    "POST /plays",
+    "POST /events",
+}
 ALWAYS = {"401", "429", "431", "503", "default"}
 
 
@@ -102,7 +112,7 @@ def test_every_route_is_described_in_full(document: dict[str, Any]) -> None:
         assert ({"408", "413", "415", "422"} <= set(operation["responses"])) is takes_body, name
         assert ("409" in operation["responses"]) is (takes_body and name != "POST /score"), name
         assert ("404" in operation["responses"]) is (name not in WITHOUT_404), name
-        assert ("403" in operation["responses"]) is (name != "GET /models"), name
+        assert ("403" in operation["responses"]) is (name not in {"GET /models", "GET /types"}), name
 
 
 def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
@@ -146,11 +156,12 @@ def test_the_example_of_an_explanation_adds_up() -> None:
 
 def test_request_examples_get_the_documented_responses(client: Http, engine: Engine, document: dict[str, Any]) -> None:
     lead, described = put_lead(engine, "c-81"), operations(document)
-    order = ["POST /items", "POST /signals", "POST /plays", "POST /score", "GET /leads", "POST /leads/claim",
+    order = ["POST /items", "POST /signals", "POST /plays", "POST /events", "POST /score",
+             "GET /leads", "POST /leads/claim",
              "GET /leads/stats", "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "GET /reviews",
              "POST /leads/{lead_id}/extend",
              "POST /leads/{lead_id}/release",
-             "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models"]  # fmt: skip
+             "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models", "GET /types"]  # fmt: skip
     assert set(order) == set(ROUTES)
     for name in order:
         method, path = name.split()
@@ -226,8 +237,9 @@ def test_bentomls_document_contains_every_route(document: dict[str, Any]) -> Non
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     paths = json.loads(done.stdout.splitlines()[-1])["paths"]
+    described = with_types({"paths": paths}, DECLARED, root="/v1")["paths"]
     for path, item in document["paths"].items():
-        assert paths[f"/v1{path}"] == without_nulls(item), path
+        assert described[f"/v1{path}"] == without_nulls(item), path
     native = paths["/score"]["post"]
     assert "scope `score`" in native["description"]
     properties = native["requestBody"]["content"][JSON]["schema"]["properties"]

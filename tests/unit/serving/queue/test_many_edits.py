@@ -11,8 +11,8 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import event_log, items, subject_events
+from leads.db.content.stored_items import StoredItems
 from leads.db.engine import reading
-from leads.db.items import StoredItems
 from leads.events import ContentRef, DecisionMade, Event, ItemCreated, Subject, SubjectRef
 from leads.policies import QueuePolicy, load_policies
 from leads.settings import POLICIES_FILE

@@ -20,7 +20,7 @@ from serving.runtime import Runtime
 from tests.support.serving.world import Http, make_stack
 
 # Answered from memory, or scored on what the request holds.
-WITHOUT_DATABASE = {"/score", "/models"}
+WITHOUT_DATABASE = {"/score", "/models", "/types"}
 
 
 @pytest.fixture

@@ -62,15 +62,16 @@ def client(runtime: Runtime) -> Iterator[Http]:
 
 
 def fill(client: Http) -> None:
-    assert client.post("/v1/items", json={"items": [{**REF, "data": {"text": "free coins"}}]}).status_code == 202
+    items = [{**REF, "data": {"text": "free coins"}}, {"id": "c1", "typeId": "account"}]
+    assert client.post("/v1/items", json={"items": items}).status_code == 202
     signals: list[dict[str, Any]] = [
         {"subject": REF, "kind": "classifier", "source": f"of-{harm}", "harm": harm, "score": SCORE} for harm in OTHERS
     ]
     signals.append({**signals[0], "source": f"of-{OWN}", "harm": OWN, "score": 0.5})
     signals.append({"subject": REF, "kind": "user_report", "source": "of-nobody"})
     assert client.post("/v1/signals", json={"signals": signals}).status_code == 202
-    for type_ in ("comment", "account"):
-        client.post("/v1/score", json={"subjects": [{"id": "c1", "typeId": type_, "data": {"text": "free coins"}}]})
+    for item in items:
+        client.post("/v1/score", json={"subjects": [item]})
 
 
 def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
@@ -86,6 +87,7 @@ def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
         "POST /signals": [("/signals", {"signals": [{**signal, "harm": harm}]}) for harm in every],
         "POST /plays": [("/plays", {"plays": [{"subject": REF, "accountId": "a1", "seconds": 1}]})],
         "GET /models": [("/models", None)],
+        "GET /types": [("/types", None)],
         "GET /leads": [("/leads", None), ("/leads?state=any", None), ("/leads?harm=nope", None)],
         "GET /leads/stats": [("/leads/stats", None)],
         "GET /leads/{lead_id}": [(f"/leads/{lead}", None)],

@@ -1,0 +1,1 @@
+"""What a platform consists of, as `platform.yaml` declares it."""
