@@ -77,7 +77,7 @@ class Report:
     """Collects the measures of a benchmark. A part that fails becomes a row, and the other parts still run.
 
     Args:
-        json: where `finish` writes the measures.
+        json: where the measures are written, after each part and at the end.
     """
 
     def __init__(self, title: str, json: Path | None = None) -> None:
@@ -91,8 +91,9 @@ class Report:
         self.measures += measures
 
     def part(self, name: str, work: Callable[[], Sequence[Measure]]) -> None:
-        """Add what `work` measures, or a row that says that this part failed."""
+        """Add what `work` measures, or a row that says that this part failed. What there is so far is written."""
         self.add(self.attempt(name, work) or ())
+        self._write()
 
     def attempt(self, name: str, work: Callable[[], T]) -> T | None:
         """Do the work; when it raises, add a row that says so and return None."""
@@ -117,9 +118,12 @@ class Report:
         console.print(_table(self._title, self.measures))
         for failure in self.failures:
             console.print(f"[red]Failed:[/red] {escape(failure)}")
+        self._write()
+        return int(any(measure.holds is False for measure in self.measures))
+
+    def _write(self) -> None:
         if self._json is not None:
             write_json(self.measures, self._json)
-        return int(any(measure.holds is False for measure in self.measures))
 
 
 def say(what: str) -> None:

@@ -1,7 +1,6 @@
-"""What a much larger platform would need, computed from the measures of a run and from assumptions.
+"""What a larger platform would need, computed from the measures of a run and from assumptions.
 
-Nothing here was measured at that size. Each estimate shows its arithmetic, so that readers can put in other numbers.
-"""
+Nothing was measured at that size. Each estimate shows its arithmetic, so that readers can put in other numbers."""
 
 from __future__ import annotations
 
@@ -15,6 +14,7 @@ from benchmarks.scale.growth import Key, series_of
 from leads.errors import Unavailable
 
 _DAY_S = 86_400
+_UNITS = (("TB", 1e12), ("GB", 1e9), ("MB", 1e6))
 _RAISED = str.maketrans("0123456789", "⁰¹²³⁴⁵⁶⁷⁸⁹")
 
 
@@ -22,7 +22,7 @@ class Found(NamedTuple):
     """The measures that the estimates rest on, each at the largest size that was measured.
 
     Args:
-        events: the number of events in the largest log.
+        events: how many the largest log has.
         fold_s, score_s: time to fold an event in a first pass, and to fold and score a new one.
         one_of_many_s: time that one of 64 partitions takes per event of the log.
         memory_mb: of the process that needs most: folding or scoring.
@@ -213,32 +213,32 @@ def _stores(found: Found, platform: Platform, per_day: float, assumed: Assumed) 
     items, per_item = amount(platform.items), f"{assumed.rows:g}"
     yield Estimate(
         "state of all partitions, on disk",
-        f"{amount(state / 1e9)} GB",
+        size(state),
         f"{items} items × {amount(found.state_bytes)} bytes × {per_item}",
     )
     yield Estimate(
         "online rows, in memory",
-        f"{amount(online / 1e9)} GB",
+        size(online),
         f"{items} items × {amount(found.online_bytes)} bytes × {per_item} × {assumed.copies} copies",
     )
     yield Estimate(
         "nodes of the online store",
         amount(nodes),
-        f"{amount(online / 1e9)} GB / ({amount(assumed.memory_gb)} GB × {assumed.busy})",
+        f"{size(online)} / ({amount(assumed.memory_gb)} GB × {assumed.busy})",
     )
     yield Estimate(
         "disk per day: log, segments, rows",
-        f"{amount(rows / 1e9)} GB",
+        size(rows),
         f"{amount(per_day)} events × {amount(found.disk_bytes)} bytes",
     )
     yield Estimate(
         "disk per day: prediction log",
-        f"{amount(predictions / 1e9)} GB",
+        size(predictions),
         f"{amount(per_day)} events × {assumed.subjects:g} × {amount(found.prediction_bytes)} bytes",
     )
-    both = f"({amount(rows / 1e9)} + {amount(predictions / 1e9)}) GB"
+    both = f"({size(rows)} + {size(predictions)})"
     for time, days in ((f"{assumed.kept_days} days", assumed.kept_days), ("a year", 365)):
-        yield Estimate(f"disk for {time}", f"{amount(daily * days / 1e12)} TB", f"{both} × {days}")
+        yield Estimate(f"disk for {time}", size(daily * days), f"{both} × {days}")
 
 
 def _batch(found: Found, per_day: float, assumed: Assumed) -> Iterable[Estimate]:
@@ -284,6 +284,16 @@ def amount(value: float) -> str:
     digits = f"{rounded / 10**power:.3g}"
     raised = "10" + str(power).translate(_RAISED)
     return raised if digits == "1" else f"{digits} × {raised}"
+
+
+def size(value: float) -> str:
+    """A number of bytes in a unit that fits.
+
+    >>> size(6e8), size(1.3e9), size(7.01e13)
+    ('600 MB', '1.3 GB', '70.1 TB')
+    """
+    unit, factor = next((one for one in _UNITS if value >= one[1]), _UNITS[-1])
+    return f"{amount(value / factor)} {unit}"
 
 
 def _us(seconds: float) -> str:

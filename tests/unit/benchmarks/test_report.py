@@ -42,6 +42,14 @@ def test_a_part_that_fails_becomes_a_row_and_the_others_still_run(
     assert printed.index("Times") > printed.index("Traceback")
 
 
+def test_what_was_measured_is_written_before_the_next_part_begins(tmp_path: Path) -> None:
+    path = tmp_path / "rows.json"
+    report, written = Report("Times", path), []
+    report.part("reads", lambda: [Measure("read", 3.0, "ms")])
+    report.part("writes", lambda: written.append(read_json(path)) or [])
+    assert written == [[Measure("read", 3.0, "ms")]]
+
+
 def test_the_exit_code_is_zero_only_when_every_bar_holds() -> None:
     report = Report("Times")
     report.add([at_least("rate", 5.0, "rows/s", 4.0), Measure("read", 3.0, "ms")])

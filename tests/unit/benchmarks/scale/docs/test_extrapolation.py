@@ -71,7 +71,7 @@ def test_each_estimate_follows_from_its_measures() -> None:
     assert value_of("events per day") == "8.64 × 10⁸"
     assert value_of("events/s, mean") == "10,000"
     assert value_of("events/s, busiest hour") == "20,000"
-    assert value_of("state of all partitions, on disk") == "0.6 GB"
+    assert value_of("state of all partitions, on disk") == "600 MB"
     assert value_of("online rows, in memory") == "1.6 GB"
     assert value_of("nodes of the online store") == "1"
     assert value_of("disk per day: log, segments, rows") == "432 GB"
@@ -113,6 +113,6 @@ def test_platforms_of_other_sizes_have_the_same_estimates() -> None:
     (items, plays, peak, partitions, writers, state, online, *_), (small, *rest) = grid.rows
     assert (items, plays, peak, writers) == ("10⁶", "7.34 × 10⁸", "20,000", "2")
     assert partitions == value_of("partitions, today's code")
-    assert (state, online) == ("0.6 GB", "1.6 GB")
+    assert (state, online) == ("600 MB", "1.6 GB")
     assert (small, rest[2]) == ("1,000", "1")
     assert len(grid.head) == len(grid.rows[0])
