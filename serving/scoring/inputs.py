@@ -44,7 +44,7 @@ class Limits(NamedTuple):
 
     Args:
         text: how much new text it may score, in bytes × harms; None for any amount.
-        waits: whether it may wait for the database. If not, only what is in memory is scored, and what a file holds.
+        waits: whether it may wait for the database longer than an event loop can.
     """
 
     text: int | None = None

@@ -93,7 +93,7 @@ class Scorer:
 
     @property
     def prompt(self) -> bool:
-        """Whether the database answers so soon that an event loop can wait for what is in memory of items."""
+        """Whether the database answers so soon that an event loop can wait for it."""
         return self._items.prompt
 
     def score(
@@ -159,9 +159,10 @@ class Scorer:
                 stages.mark("lookup")
             if is_current:
                 return read
-        if not limits.waits and not self._items.is_file:
+        stored = self._stored_items(subjects, limits)
+        if stored is None and not limits.waits:
             raise WouldWait
-        return self._read_rows(requests, self._stored_items(subjects), lineup, limits, stages)
+        return self._read_rows(requests, stored, lineup, limits, stages)
 
     def _read_rows(
         self,
@@ -184,10 +185,10 @@ class Scorer:
         stages.mark("features")
         return _Read(inputs, fetched, available, available and stored is not None, stored_bytes)
 
-    def _stored_items(self, subjects: Collection[Subject]) -> Mapping[Subject, Stored] | None:
-        """The newest stored item of each subject; None if the database is down."""
+    def _stored_items(self, subjects: Collection[Subject], limits: Limits) -> Mapping[Subject, Stored] | None:
+        """The newest stored item of each subject; None if the database is down, or makes a call wait that may not."""
         try:
-            return self._items.of(subjects)
+            return self._items.of(subjects) if limits.waits else self._items.promptly(subjects)
         except Unavailable:
             return None
 

@@ -41,6 +41,19 @@ def held_offsets(execute: Execute, dialect: str, subjects: Sequence[Subject]) ->
     return found
 
 
+def asked_held(subjects: Sequence[Subject]) -> tuple[str, Sequence[Any]]:
+    """A statement for `KeptConnections.ask`, with its parameters: its rows are what `read_held` reads."""
+    return _numbered(_select("postgresql", len(subjects), False)), _parameters("postgresql", subjects)
+
+
+def read_held(rows: Iterable[Row]) -> list[HeldEvent]:
+    """What `held_now` yields, from the rows of `asked_held`."""
+    # A value of type bytea is hexadecimal text after `\\x`.
+    return [
+        (0, int(offset or 0), int(at or 0), bytes.fromhex((raw or b"")[2:].decode())) for _, offset, at, raw in rows
+    ]
+
+
 def asked_offsets(subjects: Sequence[Subject]) -> tuple[str, Sequence[Any]]:
     """A statement for `KeptConnections.ask`, with its parameters: its rows are what `read_offsets` reads."""
     statement = _select_offsets("postgresql", len(subjects))

@@ -13,7 +13,7 @@ import msgspec
 from sqlalchemy.engine import Engine
 
 from leads.content import judged_text
-from leads.db.content.held import asked_offsets, held_now, held_offsets, read_offsets
+from leads.db.content.held import HeldEvent, asked_held, asked_offsets, held_now, held_offsets, read_held, read_offsets
 from leads.db.content.kept import Asked, KeptConnections
 from leads.db.content.recent import Recent
 from leads.db.content.versions import item_of, newest_of
@@ -49,11 +49,6 @@ class StoredItems(Generic[V]):
         """Whether the database answers so soon that an event loop can wait for what is in memory."""
         return self._kept is None or self._kept.prompt
 
-    @property
-    def is_file(self) -> bool:
-        """Whether the database is a file, which is read without waiting for a server."""
-        return self._kept is None
-
     def ask(self, subjects: Iterable[Subject]) -> AskedItems[V] | None:
         """Ask whether what is in memory of the subjects is current, and do other work until the answer is there.
 
@@ -70,6 +65,15 @@ class StoredItems(Generic[V]):
             return None
         remembered = {subject: made for subject, (_, _, made) in zip(asked, recent, strict=True)}
         return AskedItems(statement, remembered, [offset for offset, _, _ in recent])
+
+    def promptly(self, subjects: Iterable[Subject]) -> dict[Subject, V] | None:
+        """As `of`, without waiting longer for a server than an event loop can; None if that isn't possible now."""
+        if self._kept is None:
+            return self.of(subjects)
+        asked = list(dict.fromkeys(subjects))
+        statement = self._kept.ask(*asked_held(asked)) if asked else None
+        rows = statement.rows() if statement is not None else None
+        return None if rows is None else self._remember(read_held(rows))
 
     def of(self, subjects: Iterable[Subject]) -> dict[Subject, V]:
         """What is made of what the subjects hold now; unknown subjects are absent.
@@ -102,10 +106,15 @@ class StoredItems(Generic[V]):
                 if last == offset:
                     found[subject] = made
         if len(found) < len(subjects):
-            others = held_now(execute, dialect, [subject for subject in subjects if subject not in found])
-            for (_, subject), (offset, _, stored) in newest_of(others).items():
-                made = found[subject] = self._make(item_of(stored.body))
-                self._recent.put(subject, (offset, _ITEM_CHARS + len(judged_text(stored.body)), made))
+            found |= self._remember(held_now(execute, dialect, [one for one in subjects if one not in found]))
+        return found
+
+    def _remember(self, held: Iterable[HeldEvent]) -> dict[Subject, V]:
+        """What is made of what subjects hold, kept in memory."""
+        found: dict[Subject, V] = {}
+        for (_, subject), (offset, _, stored) in newest_of(held).items():
+            made = found[subject] = self._make(item_of(stored.body))
+            self._recent.put(subject, (offset, _ITEM_CHARS + len(judged_text(stored.body)), made))
         return found
 
     def _connection(self) -> sqlite3.Connection:

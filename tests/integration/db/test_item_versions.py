@@ -96,6 +96,7 @@ def confirm(reader: StoredItems[ItemCreated], items: Mapping[Subject, ItemCreate
     if asked is not None:
         with asked:
             assert not asked.confirmed() or asked.remembered == items
+    assert reader.promptly(SUBJECTS) in (None, items)
 
 
 def covered(engine: Engine) -> tuple[int, int]:
@@ -235,7 +236,11 @@ def test_a_prompt_server_is_asked_whether_what_is_in_memory_is_current(postgresq
         assert asked is not None
         with asked:
             assert not asked.confirmed()
-    assert items.of([first, other]) == {first: "two", other: "other"}
+    edit(postgresql, other, "这首歌 \\x00 'quoted'", 2)
+    found = StoredItems(postgresql, lambda item: item.text)
+    assert found.promptly([first, other]) is None
+    assert items.promptly([first, other, SUBJECTS[-1]]) == {first: "two", other: "这首歌 \\x00 'quoted'"}
+    assert items.promptly([other]) == items.of([other])
     asked = items.ask([first])
     assert asked is not None
     with asked:

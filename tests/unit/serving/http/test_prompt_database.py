@@ -1,4 +1,4 @@
-"""A database server that answers promptly is waited for in the event loop, and only for what is in memory."""
+"""A database server that answers promptly is waited for in the event loop."""
 
 from __future__ import annotations
 
@@ -82,18 +82,17 @@ def scoring(runtime: Runtime, portal: BlockingPortal, monkeypatch: pytest.Monkey
     return Scoring(runtime, portal, monkeypatch)
 
 
-def test_what_is_in_memory_is_scored_in_the_event_loop_and_what_is_not_in_a_thread(scoring: Scoring) -> None:
+def test_items_are_scored_in_the_event_loop_whether_they_are_in_memory_or_not(scoring: Scoring) -> None:
     assert scoring.event_loop not in scoring.threads
-    assert scoring.post_inline(KNOWN)
-    assert not scoring.post_inline(BOTH)
-    assert scoring.post_inline(BOTH)
-    assert scoring.texts[-1] == [BENIGN_TEXT, "another"]
+    for body, texts in ((KNOWN, [BENIGN_TEXT]), (BOTH, [BENIGN_TEXT, "another"]), (BOTH, [BENIGN_TEXT, "another"])):
+        assert scoring.post_inline(body)
+        assert scoring.texts[-1] == texts
 
 
-def test_an_edited_text_is_read_in_a_thread_before_it_is_scored(scoring: Scoring) -> None:
+def test_an_edited_text_is_read_before_it_is_scored(scoring: Scoring) -> None:
     assert scoring.post_inline(KNOWN)
     scoring.edit("c1", "edited")
-    assert not scoring.post_inline(KNOWN)
+    assert scoring.post_inline(KNOWN)
     assert scoring.texts[-1] == ["edited"]
     assert scoring.post_inline(KNOWN)
     assert scoring.texts[-1] == ["edited"]
