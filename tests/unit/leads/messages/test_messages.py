@@ -59,7 +59,7 @@ def test_the_kinds_of_an_event_are_listed() -> None:
     with pytest.raises(InvalidInput) as refused:
         decode_event(b'{"id": "e1", "occurred_at": 1772366400000000, "body": {"type": "liked"}}')
     assert str(refused.value) == (
-        "/body/type: Invalid value 'liked'. Use one of: item_created, played, signal_received, decision_made."
+        "/body/type: Invalid value 'liked'. Use one of: item_created, played, signal_received, decision_made, happened."
     )
 
 

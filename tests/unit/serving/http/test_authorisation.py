@@ -48,6 +48,7 @@ ROWS: Mapping[str, Row] = {
     "GET /v1/docs/start.js": Row(None),
     "GET /v1/openapi.json": Row(None),
     "GET /v1/models": Row(None),
+    "GET /v1/types": Row(None),
     "POST /v1/score": Row("score", {"subjects": [SUBJECT], "harms": ["spam"]}, 403),
     "POST /v1/items": Row("events:write", {"items": [{**SUBJECT, "data": {"text": "x"}}]}, 202),
     "POST /v1/signals": Row(
@@ -56,6 +57,11 @@ ROWS: Mapping[str, Row] = {
         403,
     ),
     "POST /v1/plays": Row("events:write", {"plays": [{"subject": SUBJECT, "accountId": "a1", "seconds": 31.0}]}, 202),
+    "POST /v1/events": Row(
+        "events:write",
+        {"events": [{"kind": "follow", "accountId": "a1", "subject": {"id": "a2", "typeId": "account"}}]},
+        202,
+    ),
     "GET /v1/leads": Row("leads:read"),
     "GET /v1/leads/stats": Row("leads:read"),
     "GET /v1/leads/{lead_id}": Row("leads:read", other_harm=404),

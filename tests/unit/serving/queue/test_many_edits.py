@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import event_log, items, subject_events
+from leads.db.content import versions
 from leads.db.content.stored_items import StoredItems
 from leads.db.engine import reading
 from leads.events import ContentRef, DecisionMade, Event, ItemCreated, Subject, SubjectRef
@@ -49,7 +50,8 @@ def read(monkeypatch: pytest.MonkeyPatch) -> Counter[str]:
 
         return count
 
-    monkeypatch.setattr(items, "_decode", counting(items._decode))
+    for module in (items, versions):
+        monkeypatch.setattr(module, "decode", counting(module.decode))
     monkeypatch.setattr(event_log, "decode_event", counting(event_log.decode_event))
     monkeypatch.setattr(subject_events, "decode_event", counting(subject_events.decode_event))
     return counted

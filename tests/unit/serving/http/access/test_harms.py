@@ -86,6 +86,7 @@ def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
         "POST /items": [("/items", {"items": [REF]})],
         "POST /signals": [("/signals", {"signals": [{**signal, "harm": harm}]}) for harm in every],
         "POST /plays": [("/plays", {"plays": [{"subject": REF, "accountId": "a1", "seconds": 1}]})],
+        "POST /events": [("/events", {"events": [{"kind": "follow", "accountId": "a1"}]})],
         "GET /models": [("/models", None)],
         "GET /types": [("/types", None)],
         "GET /leads": [("/leads", None), ("/leads?state=any", None), ("/leads?harm=nope", None)],
