@@ -48,7 +48,7 @@ class Schedule(NamedTuple):
     def of(quick: bool) -> Schedule:
         if quick:
             return Schedule((1, 100), (1, 16), (1,), rounds=2, seconds=1.0)
-        return Schedule((1, 10, 100, 1_000), (1, 16), (1, 4), rounds=3, seconds=1.5)
+        return Schedule((1, 10, 100, 1_000), (1, 16), (1, 4), rounds=5, seconds=1.0)
 
 
 @dataclass
