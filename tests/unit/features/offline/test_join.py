@@ -36,6 +36,7 @@ def write(folder: Path, made: list[list[tuple[str, int]]]) -> tuple[list[Path], 
     return files, rows
 
 
+@pytest.mark.slow
 @given(SEGMENTS, QUERIES)
 def test_each_query_finds_the_newest_row_that_was_visible(
     tmp_path_factory: pytest.TempPathFactory, made: list[list[tuple[str, int]]], asked: list[tuple[str | None, int]]

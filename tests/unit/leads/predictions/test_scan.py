@@ -83,6 +83,7 @@ def test_segments_that_are_merged_meanwhile_are_read_from_the_merged_one(folder:
     assert numbers(found) == list(range(600))
 
 
+@pytest.mark.slow
 def test_segments_without_statistics_are_read_for_every_slice(folder: Path) -> None:
     for path in segments(folder):
         pq.write_table(pq.read_table(path), path, write_statistics=False)

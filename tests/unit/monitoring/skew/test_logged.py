@@ -27,6 +27,7 @@ def sample(folder: Path, size: int) -> tuple[int, list[str]]:
     return total, table["prediction_id"].to_pylist()
 
 
+@pytest.mark.slow
 def test_each_run_takes_the_same_sample_in_any_order(tmp_path: Path) -> None:
     batches = [logged(i, at=LOGGED_AT + i * clock.HOUR // 20) for i in range(200)]
     write(tmp_path / "one", *batches)
