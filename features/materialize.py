@@ -89,7 +89,7 @@ class Materializer:
         try:
             self._begin()
         except BaseException:
-            self._state.close()
+            self.close()
             raise
 
     def restore(self) -> None:
@@ -110,8 +110,8 @@ class Materializer:
         self._fold = Fold(self._state, self.partition)
         self._offset = self._state.position()
         self.segments.check_reaches(self._offset)
-        written = (manifest.offset, manifest.visible_at), (self._mark.started, self._mark.started_at)
-        check_log(self._engine, [*written, (self._offset, 0)])
+        # The state isn't ahead of the segments, so its event is there if theirs is.
+        check_log(self._engine, [(manifest.offset, manifest.visible_at), (self._mark.started, self._mark.started_at)])
         with reading(self._engine) as connection:
             self._visible_at = event_log.visible_at(connection, self._offset)
         self._tail = LogTail(self._engine, self._read)

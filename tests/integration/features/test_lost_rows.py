@@ -23,7 +23,7 @@ from leads.errors import ConfigurationError
 from leads.events import RecordedEvent
 from leads.settings import Settings, load_settings
 from tests.support.features.history import START, assert_served_alike, history, log_history, segment_rows, served
-from tests.support.features.state_servers import server_of
+from tests.support.features.state_servers import redis_snapshot, server_of
 from tests.support.features.state_settings import state_settings
 
 N = 1_200
@@ -94,16 +94,7 @@ def copied(settings: Settings) -> Callable[[], None]:
             path.with_suffix(".copy").rename(path)
 
         return put_back
-    with server_of(settings) as server:
-        copy = {name: server.dump(name) for name in server.scan_iter()}
-
-    def restore() -> None:
-        with server_of(settings) as server:
-            server.flushall()
-            for name, value in copy.items():
-                server.restore(name, 0, value)
-
-    return restore
+    return redis_snapshot(settings)
 
 
 def empty(settings: Settings) -> None:

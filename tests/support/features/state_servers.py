@@ -56,19 +56,24 @@ def go_back(settings: Settings, to: int) -> None:
         execute(settings, f"UPDATE fold_states SET position = {to}")
 
 
+def redis_snapshot(settings: Settings, names: str = "*") -> Callable[[], None]:
+    """Copy the keys with such names; returns a function that puts the copy back in place of all keys."""
+    with server_of(settings) as server:
+        copy = {name: server.dump(name) for name in server.scan_iter(names)}
+
+    def put_back() -> None:
+        with server_of(settings) as server:
+            server.flushall()
+            for name, value in copy.items():
+                server.restore(name, 0, value)
+
+    return put_back
+
+
 def snapshot(settings: Settings) -> Callable[[], None]:
     """Copy what the server has; returns a function that puts the copy back in place of what the server has then."""
     if settings.state_store == "redis":
-        with server_of(settings) as server:
-            copy = {name: server.dump(name) for name in server.scan_iter("leads:state:*")}
-
-        def put_back() -> None:
-            with server_of(settings) as server:
-                server.flushall()
-                for name, value in copy.items():
-                    server.restore(name, 0, value)
-
-        return put_back
+        return redis_snapshot(settings, "leads:state:*")
     tables = ("fold_states", "fold_values")
     execute(settings, *(f"CREATE TABLE old_{table} AS TABLE {table}" for table in tables))
     return lambda: execute(

@@ -1,4 +1,4 @@
-"""What a worker says when its state is gone: how much it has to do again, and what to do if it has stopped."""
+"""A worker whose state was lost logs how many events it folds again. One that has stopped says to run it again."""
 
 from __future__ import annotations
 
