@@ -17,18 +17,20 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """One column of a model's input.
 
     Args:
-        name: `view.feature`, as declared in `features.catalogue`.
+        name: `view.feature`, as declared.
         dtype: type of the column in the matrix.
         max_age_s: maximum age of the stored row, in seconds since its newest event became visible. None: any age, since
             features are evaluated as of the requested time anyway.
         when_missing: what to use if the value is absent or too old: NaN (`null`), `default`, or no score (`refuse`).
+        definition: hash of how the platform declares the feature; empty for a built-in one.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[a-z]+\.[a-z0-9_]+$")]
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\.[a-z0-9_]+$")]
     dtype: Literal["float32"] = "float32"
     max_age_s: float | None = None
     when_missing: WhenMissing = "null"
     default: float = 0.0
+    definition: str = ""
 
     @property
     def has_rule(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+from features.declared.generations import live_features
 from features.online.writer import OnlineWriter
 from features.state_stores import clear_states
 from leads.settings import Settings
@@ -14,9 +15,11 @@ def delete_rows(settings: Settings) -> None:
 
     What says that rows exist goes before the rows themselves: if this is interrupted, nothing counts as written.
     """
-    segments = settings.features_dir / "segments"
+    features = live_features(settings)
+    folder = features.folder(settings)
+    segments = folder / "segments"
     clear_states(settings)
-    for path in (*settings.features_dir.glob("online-*.json"), *segments.glob("manifest-*.json")):
+    for path in (*folder.glob("online-*.json"), *segments.glob("manifest-*.json")):
         path.unlink()
-    OnlineWriter(settings).clear()
+    OnlineWriter(settings, features).clear()
     shutil.rmtree(segments, ignore_errors=True)

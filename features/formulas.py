@@ -1,10 +1,10 @@
-"""Formulas of features: counts, totals and distinct counts of one row, and values derived from them."""
+"""Formulas of features: values that a row holds, and values derived from them."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from features.layout import MIX
+from leads.platform.expressions import Expression
 
 
 class Count(NamedTuple):
@@ -21,7 +21,7 @@ class Total(NamedTuple):
 
 
 class Distinct(NamedTuple):
-    """An estimate of how many different elements occurred in a window: -m ln(1 - filled/m) for m slots."""
+    """An estimate of how many different elements occurred in a window, or `ever`: -m ln(1 - filled/m) for m slots."""
 
     sketch: str
     window: str
@@ -31,7 +31,21 @@ class Age(NamedTuple):
     """Hours since the entity was first seen."""
 
 
-Base = Count | Total | Distinct | Age
+class Peak(NamedTuple):
+    """The highest value in a window, or `ever`; NaN if there was none."""
+
+    name: str
+    window: str
+
+
+class Latest(NamedTuple):
+    """The newest value, if its event is within the window, or `ever`; NaN otherwise."""
+
+    name: str
+    window: str
+
+
+Base = Count | Total | Distinct | Age | Peak | Latest
 
 
 class DaysBefore(NamedTuple):
@@ -65,47 +79,15 @@ class Entropy(NamedTuple):
     parts: tuple[Base, ...]
 
 
-Formula = Base | Quotient | Entropy
+class Computed(NamedTuple):
+    """Arithmetic over other features; NaN where one of them is."""
+
+    expression: Expression
 
 
-def share(part: str, whole: str, window: str) -> Quotient:
-    """One count divided by another."""
-    return Quotient(Count(part, window), Count(whole, window))
-
-
-def per_distinct(counter: str, sketch: str, window: str) -> Quotient:
-    """A count per distinct element."""
-    return Quotient(Count(counter, window), Distinct(sketch, window))
-
-
-def velocity(counter: str, window: str, hours: int) -> Quotient:
-    """The last hour's count over the window's hourly mean: 1 is an even rate, NaN where nothing was counted."""
-    return Quotient(Count(counter, "1h"), Count(counter, window), times=float(hours))
-
-
-def surge(counter: str) -> Quotient:
-    """The count of the last 24 h over 1 + the daily mean of the 6 days before."""
-    return Quotient(Count(counter, "24h"), DaysBefore(counter), whole_plus=1)
-
-
-def rate(part: str, whole: str, window: str) -> Quotient:
-    """`part` per hundred of `whole` + 1; the 1 damps rates that rest on few plays."""
-    return Quotient(Count(part, window), Count(whole, window), times=100, whole_plus=1)
-
-
-def share_of_both(one: str, other: str) -> Quotient:
-    """One total's share in the sum of two totals; NaN where the sum is 0."""
-    return Quotient(Total(one), Total(one), other=Total(other))
-
-
-def likelihood(right: str, wrong: str) -> Quotient:
-    """Mean of a Beta(1 + right, 1 + wrong) over two totals."""
-    return Quotient(Total(right), Total(right), part_plus=1, whole_plus=2, other=Total(wrong))
-
-
-def entropy(window: str) -> Entropy:
-    """Entropy of plays over the `MIX` counters: 0 for one track on repeat, at most 4; NaN without plays."""
-    return Entropy(tuple(Count(name, window) for name in MIX))
+# What is read from one row.
+RowFormula = Base | Quotient | Entropy
+Formula = RowFormula | Computed
 
 
 def bases_of(formula: Formula) -> tuple[Base, ...]:
@@ -116,5 +98,7 @@ def bases_of(formula: Formula) -> tuple[Base, ...]:
             return (part, *wholes) if other is None else (part, *wholes, other)
         case Entropy(parts):
             return parts
+        case Computed():
+            return ()
         case _:
             return (formula,)

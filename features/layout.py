@@ -16,6 +16,9 @@ bucket is the one of the row's last change, so one shift moves all counters and 
 | 7d | 7 UTC days | the current day and the 6 before |
 | 90d | 13 of 7 days | the current block of seven days and the 12 before: 84 to 91 days |
 
+A maximum is 0 where there is no value. A peak may be below 0, so that an empty cell stands for no value, and a peak of
+0 is stored as -0.0.
+
 A sketch has one cell per slot: the last five-minute interval, counted since 1970, in which an element that hashes to
 the slot occurred (linear counting, Whang et al. 1990, with times instead of bits). One sketch therefore serves every
 window, and a late or duplicate event can't corrupt it.
@@ -23,7 +26,9 @@ window, and a late or duplicate event can't corrupt it.
 
 from __future__ import annotations
 
-from functools import cache
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
 from typing import NamedTuple
 
 import numpy as np
@@ -40,6 +45,12 @@ DAY_S = 86_400
 _MICROS = np.array([DAY_S * clock.SECOND, clock.SECOND, 1], np.float64)
 # The time resolution of sketches.
 TICK_S = 300
+# A newest value takes so many cells: the value, and the day and the second of its event.
+LATEST = 3
+# A value that an event gives counts as at most this, or at least as minus this.
+LARGEST = 1e18
+# The number of the generation that has no features but the built-in ones. Increase it with any change to their layouts.
+FIRST_NUMBER = 2
 
 
 class Ring(NamedTuple):
@@ -57,11 +68,18 @@ WATERMARK = RINGS[-1].width_s * RINGS[-1].size * clock.SECOND
 
 
 class Counter(NamedTuple):
-    """A counter: the windows it is counted in, and whether it also has an all-time total."""
+    """A counter, or a highest value per bucket.
+
+    Args:
+        windows: the windows it is counted in.
+        total: whether it also has an all-time total.
+        inexact: whether its amounts may be any numbers. Otherwise they are multiples of 1/64, and sums are exact.
+    """
 
     name: str
     windows: tuple[str, ...] = ()
     total: bool = True
+    inexact: bool = False
 
 
 class PlacedRing(NamedTuple):
@@ -73,21 +91,36 @@ class PlacedRing(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Cell positions within a row, by name. Sketches: (first cell, slots)."""
+    """Cell positions within a row, by name. Sketches: (first cell, slots). Newest values: the first of three cells."""
 
     cells: dict[str, int]
     windows: dict[str, PlacedRing]
     sketches: dict[str, tuple[int, int]]
+    latest: dict[str, int]
     width: int
 
 
-class Layout(NamedTuple):
-    """What a view's row contains, and where.
+# By view: the column that holds the entity's key, where it isn't the view's name.
+_JOIN_KEYS = {
+    "item": "subject_key",
+    "account": "account_id",
+    "parent": "parent_key",
+    "bucket": "bucket_key",
+    "device": "device_id",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """What a view's row contains, and where. Two layouts are never equal, so that they are cheap to look up by.
 
     Args:
-        maxima: names of the values whose all-time maximum is kept.
+        maxima: names of the values whose all-time maximum is kept; 0 where there is no value.
         sketches: (name, slots) of each distinct count.
         links: string features stored next to the row: keys of the entities it refers to.
+        peaks: names of the values whose all-time maximum is kept and may be below 0.
+        latest: names of the values of which the newest is kept.
+        number: of the generation of features that the row belongs to.
     """
 
     view: str
@@ -95,24 +128,48 @@ class Layout(NamedTuple):
     maxima: tuple[str, ...] = ()
     sketches: tuple[tuple[str, int], ...] = ()
     links: tuple[str, ...] = ()
+    peaks: tuple[str, ...] = ()
+    latest: tuple[str, ...] = ()
+    number: int = FIRST_NUMBER
 
-    @property
+    @cached_property
     def places(self) -> Places:
-        """All cell positions; computed once per view."""
+        """All cell positions."""
         return _places(self)
 
-    @property
+    @cached_property
     def width(self) -> int:
         """Number of floats in a row."""
         return self.places.width
 
+    @cached_property
+    def join_key(self) -> str:
+        """The column that holds the key of the view's entities."""
+        return _JOIN_KEYS.get(self.view, f"{self.view}_key")
 
-@cache
+    @cached_property
+    def packed_name(self) -> str:
+        """The feature name of the packed row. It includes the view because Feast joins views by column name."""
+        return f"{self.view}_packed"
+
+    @cached_property
+    def table(self) -> str:
+        """The name of the view in Feast and in the online store: each generation has its own."""
+        return self.view if self.number == FIRST_NUMBER else f"{self.view}_{self.number}"
+
+    @cached_property
+    def holds_any_number(self) -> bool:
+        """Whether it has cells of any size. Others hold counts, shares and times."""
+        return bool(self.peaks or self.latest) or any(counter.inexact for counter in self.counters)
+
+
 def _places(layout: Layout) -> Places:
-    """After the header: `late`, totals and maxima; then the rings from narrow to wide; then the sketches."""
-    named = ("late", *(counter.name for counter in layout.counters if counter.total), *layout.maxima)
+    """After the header: `late`, totals, maxima, peaks, newest values; then the rings from narrow to wide; sketches."""
+    named = ("late", *(counter.name for counter in layout.counters if counter.total), *layout.maxima, *layout.peaks)
     cells = {name: HEADER + i for i, name in enumerate(named)}
     at = HEADER + len(cells)
+    latest = {name: at + LATEST * i for i, name in enumerate(layout.latest)}
+    at += LATEST * len(latest)
     windows: dict[str, PlacedRing] = {}
     for ring in RINGS:
         counted = [counter.name for counter in layout.counters if ring.window in counter.windows]
@@ -123,96 +180,18 @@ def _places(layout: Layout) -> Places:
     for name, slots in layout.sketches:
         sketches[name] = (at, slots)
         at += slots
-    return Places(cells, windows, sketches, at)
+    return Places(cells, windows, sketches, latest, at)
 
 
-# Each track hashes to one of these counters; together they show how an account's plays spread over tracks.
-MIX = tuple(f"mix_{i}" for i in range(16))
-
-ITEM = Layout(
-    "item",
-    (
-        Counter("versions"),
-        Counter("plays", ("1h", "24h", "7d")),
-        Counter("short_plays", ("24h",), total=False),
-        Counter("reports", ("1h", "24h", "7d", "90d")),
-        Counter("reliable_reports", ("7d",), total=False),
-        Counter("notices"),
-        Counter("hash_matches"),
-        Counter("decisions"),
-    ),
-    maxima=("classifier",),
-    sketches=(("listeners", 64), ("reporters", 32)),
-    links=("item_account", "item_parent", "item_bucket_0", "item_bucket_1"),
-)
-ACCOUNT = Layout(
-    "account",
-    (
-        Counter("items", ("1h", "24h", "7d", "90d")),
-        Counter("link_items", ("7d",), total=False),
-        Counter("reports", ("24h", "7d", "90d")),
-        Counter("notices", ("90d",)),
-        Counter("strikes", ("90d",)),
-        Counter("cleared"),
-        Counter("plays", ("1h", "24h", "7d", "90d")),
-        Counter("short_plays", ("24h", "7d"), total=False),
-        Counter("night_plays", ("7d",), total=False),
-        *(Counter(name, ("7d",), total=False) for name in MIX),
-        Counter("reports_made", ("7d",)),
-        Counter("reports_confirmed"),
-        Counter("reports_rejected"),
-    ),
-    sketches=(("parents", 32), ("texts", 32), ("reporters", 32), ("tracks", 64), ("devices", 16)),
-    links=("account_device",),
-)
-PARENT = Layout(
-    "parent",
-    (Counter("children", ("1h", "24h", "7d")), Counter("reports", ("24h", "7d"))),
-    sketches=(("accounts", 64),),
-)
-BUCKET = Layout(
-    "bucket",
-    (Counter("items", ("24h", "7d")), Counter("reports", ("7d",)), Counter("violations", ("90d",))),
-    sketches=(("accounts", 64),),
-)
-DEVICE = Layout("device", (Counter("plays", ("24h",)),), sketches=(("accounts", 64),))
-LAYOUTS = (ITEM, ACCOUNT, PARENT, BUCKET, DEVICE)
-LAYOUT_OF = {layout.view: layout for layout in LAYOUTS}
-
-# The rows that are read for one subject, by role; a text falls into two buckets.
-ROLES: dict[str, Layout] = {
-    "item": ITEM,
-    "account": ACCOUNT,
-    "parent": PARENT,
-    "bucket_0": BUCKET,
-    "bucket_1": BUCKET,
-    "device": DEVICE,
-}
-
-# By view: the column that holds the entity's key.
-JOIN_KEYS = {
-    "item": "subject_key",
-    "account": "account_id",
-    "parent": "parent_key",
-    "bucket": "bucket_key",
-    "device": "device_id",
-}
-
-
-def packed_name(view: str) -> str:
-    """The feature name of a view's packed row. It includes the view because Feast joins views by column name."""
-    return f"{view}_packed"
-
-
-def missing(n: int) -> dict[str, Matrix]:
+def missing(roles: Mapping[str, Layout], n: int) -> dict[str, Matrix]:
     """Packed rows by role for `n` subjects without any stored row."""
-    return {role: np.full((n, layout.width), np.nan, dtype=np.float32) for role, layout in ROLES.items()}
+    return {role: np.full((n, layout.width), np.nan, dtype=np.float32) for role, layout in roles.items()}
 
 
-def row_instants(packed: dict[str, Matrix]) -> Instants:
+def row_instants(packed: Mapping[str, Matrix]) -> Instants:
     """(n, roles) µs: when each row's newest event became visible; 0 where the row is missing."""
-    heads = np.concatenate([packed[role][:, VISIBLE:HEADER] for role in ROLES], axis=1)
-    return _instants(heads.reshape(len(heads), len(ROLES), len(_MICROS)))
+    heads = np.concatenate([rows[:, VISIBLE:HEADER] for rows in packed.values()], axis=1)
+    return _instants(heads.reshape(len(heads), len(packed), len(_MICROS)))
 
 
 def visible_at(rows: Matrix) -> Instants:

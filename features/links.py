@@ -20,6 +20,11 @@ class Links(NamedTuple):
         return tuple(key for key in (self.bucket_0, self.bucket_1) if key is not None)
 
 
+def links_in_row(stored: tuple[str | None, ...]) -> Links:
+    """The links in an item's row, which may have links to other keys after them."""
+    return Links(*stored[: len(Links._fields)])
+
+
 def links_of(subject: Subject, stored: Links | None) -> Links:
     """The links of a subject, given the stored ones. An account counts as its own creator."""
     if subject.type_id == ACCOUNT:

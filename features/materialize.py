@@ -20,10 +20,11 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live
 from features.fold.fold import Fold, empty_batch
-from features.layout import LAYOUTS
 from features.log_tail import LogTail, check_log
-from features.offline.segments import Segments
+from features.offline.segments import segments_of
 from features.online.mark import FORM, Mark, OnlineMark
 from features.online.sweep import Sweep
 from features.online.writer import Newest, OnlineWriter, collect
@@ -66,6 +67,7 @@ class Materializer:
     Args:
         read: maximum number of events to fold per step.
         partition: the share of the keys whose rows this instance writes.
+        features: whose rows it writes; by default, the live ones.
     """
 
     def __init__(
@@ -75,17 +77,19 @@ class Materializer:
         *,
         read: int = 5_000,
         partition: Partition = WHOLE,
+        features: FeatureSet | None = None,
     ) -> None:
+        self.features = features or live(engine)
         self._read = read
         self._settings = settings
         self._engine = engine
         self.partition = partition
-        self.segments = Segments(settings.features_dir / "segments", partition)
-        self._online = OnlineWriter(settings)
-        self._online_mark = OnlineMark(settings, partition, self._online)
+        self.segments = segments_of(settings, partition, self.features)
+        self._online = OnlineWriter(settings, self.features)
+        self._online_mark = OnlineMark(settings, partition, self._online, self.features)
         self._owner = new_owner()
         self.segments.prepare()
-        self._state = open_state(settings, partition, owner=self._owner)
+        self._state = open_state(settings, partition, self.features, owner=self._owner)
         try:
             self._begin()
         except BaseException:
@@ -100,14 +104,14 @@ class Materializer:
             Unavailable: the state store doesn't respond.
         """
         self._state.close()
-        self._state = open_state(self._settings, self.partition, owner=self._owner, take_over=False)
+        self._state = open_state(self._settings, self.partition, self.features, owner=self._owner, take_over=False)
         self._begin()
 
     def _begin(self) -> None:
         self._online_mark.read_again()
         manifest = self.segments.manifest()
         self._stored = manifest.offset
-        self._fold = Fold(self._state, self.partition)
+        self._fold = Fold(self._state, self.features, self.partition)
         self._offset = self._state.position()
         self.segments.check_reaches(self._offset)
         # The state isn't ahead of the segments, so its event is there if theirs is.
@@ -118,8 +122,8 @@ class Materializer:
         # On the first pass, the state is ahead of the online rows.
         self._first_pass = not self._mark.started or self._mark.done < self._offset
         self._sweep: Sweep | None = None
-        self._waiting: Newest = {layout.view: {} for layout in LAYOUTS}
-        self._rows, self._rows_size = empty_batch(), 0
+        self._waiting: Newest = {layout.view: {} for layout in self.features.layouts}
+        self._rows, self._rows_size = empty_batch(self.features), 0
         self._segment_at = self._online_at = time.monotonic()
         self._check_at = 0.0
 
@@ -250,7 +254,7 @@ class Materializer:
             self._commit()
         self._online_mark.start(self._offset, self._visible_at)
         if self._first_pass:
-            Sweep(self._state, self._online).finish()
+            Sweep(self._state, self._online, self.features).finish()
             self._first_pass = False
         self._online.write(self._waiting)
         self._online_mark.finish(self._offset, self._visible_at)
@@ -273,7 +277,7 @@ class Materializer:
         if self._sweep is None:
             self._write_segment()
             self._commit()
-            self._sweep = Sweep(self._state, self._online, rewriting=True)
+            self._sweep = Sweep(self._state, self._online, self.features, rewriting=True)
         try:
             more = self._sweep.step()
         except BaseException:
@@ -291,7 +295,7 @@ class Materializer:
             # Raises an error if another worker has taken over, because that one writes segments too.
             self._state.position()
             self.segments.write(self._rows, self._offset, self._visible_at)
-            self._rows, self._rows_size, self._stored = empty_batch(), 0, self._offset
+            self._rows, self._rows_size, self._stored = empty_batch(self.features), 0, self._offset
 
     def _commit(self) -> None:
         """Store the state, unless it is ahead of the segments or of the online rows: it has to be the oldest."""

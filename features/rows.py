@@ -2,7 +2,7 @@
 
 | bytes | content |
 |---|---|
-| 1 | `layout_id`: number of the layouts that the row was packed with |
+| 1 | `layout_id`: number of the generation of features whose layout the row has, modulo 256 |
 | 2 | size of the links, little endian |
 | as given | the links: a MessagePack array of strings and nil, in the order of `layout.links`; nothing if it has none |
 | width / 8, rounded up | one bit per cell, most significant first: is it stored? |
@@ -24,15 +24,13 @@ import numpy.typing as npt
 from features.layout import Layout, Matrix
 from leads.errors import ConfigurationError
 
-# Increase this with any change to `features.layout.LAYOUTS`.
-LAYOUT_ID = 2
 # The values of a layout's links; None where the entity has none.
 LinkValues = tuple[str | None, ...]
 
-_ID = bytes([LAYOUT_ID])
 _HEAD = 3
-# No cell is larger: a float32 that is counted up by one stops there, and no time has a larger part.
-_LARGEST = np.array(2.0**24, np.float32)
+# No count is larger: a float32 that is counted up by one stops there, and no time has a larger part. No sum of values,
+# each limited to `layout.LARGEST`, gets near the other limit.
+_LARGEST_COUNT, _LARGEST = np.array(2.0**24, np.float32), np.array(1e38, np.float32)
 _encode = msgspec.msgpack.Encoder().encode
 _decode = msgspec.msgpack.Decoder(tuple[str | None, ...]).decode
 
@@ -59,10 +57,15 @@ def pack(layout: Layout, cells: Matrix, links: Sequence[LinkValues]) -> list[byt
 
 
 def _heads(layout: Layout, links: Sequence[LinkValues]) -> list[bytes]:
+    number = _id(layout)
     if not layout.links:
-        return [_ID + b"\0\0"] * len(links)
+        return [number + b"\0\0"] * len(links)
     encoded = map(_encode, links)
-    return [_ID + len(one).to_bytes(2, "little") + one for one in encoded]
+    return [number + len(one).to_bytes(2, "little") + one for one in encoded]
+
+
+def _id(layout: Layout) -> bytes:
+    return bytes([layout.number % 256])
 
 
 def _nothing(size: int) -> bytes:
@@ -81,12 +84,12 @@ def split(
     Args:
         before: what a value that holds a row begins with, by the size of the value. The row is what follows.
     """
-    size, from_bytes = _bitmap_size(layout), int.from_bytes
+    size, from_bytes, number = _bitmap_size(layout), int.from_bytes, _id(layout)
     found: list[Parts | None] = []
     add = found.append
     for raw in values:
         n = len(raw) if raw else 0
-        expected, start = _until_id(before, n)
+        expected, start = _until_id(before, n, number)
         if not raw or not raw.startswith(expected):
             add(None)
             continue
@@ -101,9 +104,9 @@ def split(
 
 
 @lru_cache(maxsize=1 << 14)
-def _until_id(before: Callable[[int], bytes], size: int) -> tuple[bytes, int]:
+def _until_id(before: Callable[[int], bytes], size: int, number: bytes) -> tuple[bytes, int]:
     """What a value of this size begins with, up to the row's `layout_id`, and how many bytes that is."""
-    expected = before(size) + _ID
+    expected = before(size) + number
     return expected, len(expected)
 
 
@@ -137,14 +140,14 @@ class ImpossibleCells(ValueError):
     """A row has a cell that no fold has counted, so the row is damaged. See `is_possible`."""
 
 
-def is_possible(parts: Parts) -> bool:
+def is_possible(layout: Layout, parts: Parts) -> bool:
     """Whether a fold can have counted a row's cells."""
-    return _are_possible(np.frombuffer(parts[2], "<f4"))
+    return _are_possible(np.frombuffer(parts[2], "<f4"), counts=not layout.holds_any_number)
 
 
-def _are_possible(values: npt.NDArray[np.float32]) -> bool:
+def _are_possible(values: npt.NDArray[np.float32], *, counts: bool) -> bool:
     # NaN, as in the row for one that isn't stored, compares as false.
-    return not np.logical_or.reduce(np.greater(np.abs(values), _LARGEST))
+    return not np.logical_or.reduce(np.greater(np.abs(values), _LARGEST_COUNT if counts else _LARGEST))
 
 
 def join(views: Sequence[tuple[Layout, Sequence[Parts]]], *, checked: bool = False) -> list[Matrix]:
@@ -155,7 +158,7 @@ def join(views: Sequence[tuple[Layout, Sequence[Parts]]], *, checked: bool = Fal
     """
     bitmaps = b"".join([bitmap for _, parts in views for _, bitmap, _ in parts])
     values = np.frombuffer(b"".join([values for _, parts in views for _, _, values in parts]), "<f4")
-    if checked and not _are_possible(values):
+    if checked and not _are_possible(values, counts=not any(layout.holds_any_number for layout, _ in views)):
         raise ImpossibleCells
     mask = np.unpackbits(np.frombuffer(bitmaps, np.uint8)).view(np.bool_)
     cells = np.zeros(len(mask), np.float32)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from features.declared.feature_set import FeatureSet
 from features.feast.online_config import redis_address
 from features.partition import Partition
 from features.redis_client import redis_options
@@ -17,10 +18,13 @@ from leads.settings import Settings
 _NAMES = {"postgresql": "PostgreSQL", "redis": "Redis"}
 
 
-def open_state(settings: Settings, partition: Partition, *, owner: str, take_over: bool = True) -> WatchedState:
+def open_state(
+    settings: Settings, partition: Partition, features: FeatureSet, *, owner: str, take_over: bool = True
+) -> WatchedState:
     """The state store of a partition, created when it doesn't exist.
 
     Args:
+        features: whose rows the state is of.
         owner: a random name of this worker, see `features.state.fence.new_owner`.
         take_over: become the owner even if another worker of this home is; False: only if no other has become it since.
 
@@ -29,13 +33,15 @@ def open_state(settings: Settings, partition: Partition, *, owner: str, take_ove
         Conflict: another worker is the owner.
         Unavailable: the store doesn't respond.
     """
-    return WatchedState(_opened(settings, partition, owner, take_over))
+    return WatchedState(_opened(settings, partition, features, owner, take_over))
 
 
-def _opened(settings: Settings, partition: Partition, owner: str, take_over: bool) -> StateStore:
+def _opened(settings: Settings, partition: Partition, features: FeatureSet, owner: str, take_over: bool) -> StateStore:
     if settings.state_store == "sqlite":
-        return SqliteState(settings.features_dir / f"state-{partition.index}of{partition.count}.db")
-    fence = Fence(_NAMES[settings.state_store], partition, home_id(settings.features_dir), owner)
+        return SqliteState(features.folder(settings) / f"state-{partition.index}of{partition.count}.db")
+    fence = Fence(
+        _NAMES[settings.state_store], partition, home_id(settings.features_dir), owner, features=features.number
+    )
     if settings.state_store == "postgresql":
         return postgresql.PostgresqlState(settings, fence, take_over=take_over)
     return redis.RedisState(_redis(settings), fence, take_over=take_over)

@@ -22,6 +22,18 @@ class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class At(ValueError):
+    """An error of a validator that names the key that is wrong.
+
+    Args:
+        at: the keys that lead from the validated section to it.
+    """
+
+    def __init__(self, at: tuple[str, ...], message: str) -> None:
+        super().__init__(message)
+        self.at = at
+
+
 Model = TypeVar("Model", bound=Strict)
 
 
@@ -91,6 +103,9 @@ def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], in
 def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path: Path) -> ConfigurationError:
     first = error.errors()[0]
     at = tuple(str(part) for part in first["loc"] if part != "[key]")
+    reason = first.get("ctx", {}).get("error")
+    if isinstance(reason, At):
+        at += reason.at
     nearest = at
     while nearest and nearest not in lines:
         nearest = nearest[:-1]

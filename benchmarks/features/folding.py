@@ -14,6 +14,7 @@ from sqlalchemy.engine import Engine
 from benchmarks.features.samples import START, bodies
 from benchmarks.report import Measure, at_least, at_most
 from benchmarks.timing import timed
+from features.declared.builtin import BUILTIN
 from features.fold.fold import Fold
 from features.materialize import Materializer
 from features.online.reader import open_reader
@@ -37,7 +38,7 @@ def folding(quick: bool) -> list[Measure]:
     ]
     rates = []
     for _ in range(3 if quick else 5):
-        fold = Fold(SqliteState())
+        fold = Fold(SqliteState(), BUILTIN)
         rates.append(len(logged) / timed(lambda fold=fold: _fold(fold, logged)))  # type: ignore[misc]
     return [at_least("fold, one core", statistics.median(rates), "events/s", 20_000)]
 

@@ -12,9 +12,10 @@ from benchmarks.features.peer import VIEW, scalar_frame, scalar_names, scalar_st
 from benchmarks.features.samples import START, account_rows
 from benchmarks.report import Measure, at_least, at_most
 from benchmarks.timing import median_ratio, timed
+from features.declared.builtin import ACCOUNT
 from features.feast.online_config import PROJECT
 from features.feast.store import known_warnings_ignored, open_store
-from features.layout import ACCOUNT, JOIN_KEYS, Matrix, packed_name
+from features.layout import Matrix
 from features.online.codec import entity_key, row_of, rows_in
 from features.online.redis import field_names
 from features.online.stores import Store, open_online_store
@@ -45,7 +46,7 @@ def reading(settings: Settings, name: str, quick: bool) -> list[Measure]:
         reads: dict[str, Read] = {
             "ours": lambda keys: _ours(store, keys),
             "feast": _feast(peer, [f"{VIEW}:{one}" for one in scalar_names()]),
-            "feast, packed": _feast(open_store(settings), [f"{ACCOUNT.view}:{packed_name(ACCOUNT.view)}"]),
+            "feast, packed": _feast(open_store(settings), [f"{ACCOUNT.view}:{ACCOUNT.packed_name}"]),
             "bare": _bare(settings),
         }
         measures = []
@@ -90,7 +91,7 @@ def _compare(name: str, n: int, reads: dict[str, Read], stored: int, repeats: in
 
 def _feast(store: Any, features: list[str]) -> Read:
     def read(keys: Sequence[str]) -> object:
-        rows = [{JOIN_KEYS[ACCOUNT.view]: key} for key in keys]
+        rows = [{ACCOUNT.join_key: key} for key in keys]
         return store.get_online_features(features=features, entity_rows=rows).to_dict()
 
     return read
@@ -102,19 +103,19 @@ def _bare(settings: Settings) -> Read:
         import redis
 
         client: Any = redis.Redis(**redis_options(settings.redis_url.get_secret_value()))
-        (name,) = field_names(ACCOUNT.view, (packed_name(ACCOUNT.view),))
+        (name,) = field_names(ACCOUNT.view, (ACCOUNT.packed_name,))
 
         def from_redis(keys: Sequence[str]) -> object:
             pipeline = client.pipeline(transaction=False)
             for key in keys:
-                pipeline.hget(entity_key(JOIN_KEYS[ACCOUNT.view], key) + PROJECT.encode(), name)
+                pipeline.hget(entity_key(ACCOUNT.join_key, key) + PROJECT.encode(), name)
             return pipeline.execute()
 
         return from_redis
     connection = sqlite3.connect(settings.features_dir / "online.db")
 
     def from_sqlite(keys: Sequence[str]) -> object:
-        encoded = [entity_key(JOIN_KEYS[ACCOUNT.view], key) for key in keys]
+        encoded = [entity_key(ACCOUNT.join_key, key) for key in keys]
         marks = ",".join("?" * len(keys))
         query = f"SELECT entity_key, feature_name, value FROM {PROJECT}_{ACCOUNT.view} WHERE entity_key IN ({marks})"
         return connection.execute(query, encoded).fetchall()

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import numpy as np
 
+from features.declared.builtin import ACCOUNT, BUILTIN
 from features.fold.fold import Batch, ViewBatch, empty_batch
-from features.layout import ACCOUNT
 from features.rows import pack
 from leads import clock
 from leads.events import ItemCreated, Played, SignalReceived, SubjectRef
@@ -17,7 +17,7 @@ def packed_batch(n: int, round_: int) -> Batch:
     """`n` account rows; those of a later round are newer."""
     rows = account_rows(n, round_)
     at = [START + round_ * clock.SECOND] * n
-    return {**empty_batch(), "account": ViewBatch([f"a{i}" for i in range(n)], list(range(1, n + 1)), at, rows)}
+    return {**empty_batch(BUILTIN), "account": ViewBatch([f"a{i}" for i in range(n)], list(range(1, n + 1)), at, rows)}
 
 
 def account_rows(n: int, seed: int) -> list[bytes]:

@@ -8,8 +8,8 @@ from benchmarks.features.peer import SCALARS, VIEW, scalar_frame, scalar_store
 from benchmarks.features.samples import START, packed_batch
 from benchmarks.report import Measure, at_least
 from benchmarks.timing import median_ratio, timed
+from features.declared.builtin import ACCOUNT, LAYOUTS
 from features.feast.store import open_store
-from features.layout import ACCOUNT, LAYOUTS
 from features.offline.segments import Segments
 from features.online.writer import Newest, OnlineWriter, collect
 from leads import clock

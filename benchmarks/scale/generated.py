@@ -23,7 +23,8 @@ from benchmarks.report import Measure, at_most, say
 from benchmarks.scale import events
 from benchmarks.scale.growth import exponent, p50_ms
 from benchmarks.scale.history import FOLDING
-from features.layout import ITEM, visible_at
+from features.declared.builtin import BUILTIN, ITEM
+from features.layout import visible_at
 from features.online.reader import open_reader
 from features.online.writer import OnlineWriter
 from features.partition import WHOLE
@@ -97,7 +98,7 @@ def _costs(settings: Settings, size: int, new: int, *, touched: int) -> dict[str
 def fill(settings: Settings, size: int) -> None:
     """Add this many items to the state and to the online store. The position of the state stays the same."""
     online = OnlineWriter(settings)
-    with closing(open_state(settings, WHOLE, owner=new_owner())) as state:
+    with closing(open_state(settings, WHOLE, BUILTIN, owner=new_owner())) as state:
         comments, tracks = _samples(state)
         items = _items(size, comments, tracks)
         done = 0

@@ -13,6 +13,7 @@ from benchmarks.homes import redis_settings, sqlite_settings
 from benchmarks.report import Measure, say
 from benchmarks.scale.stores import postgresql_store
 from benchmarks.timing import timed
+from features.declared.builtin import BUILTIN
 from features.partition import WHOLE
 from features.state.fence import new_owner
 from features.state.store import StateStore
@@ -32,7 +33,7 @@ def on_each_store(quick: bool) -> list[Measure]:
     for name, opened in (("SQLite", _sqlite), ("PostgreSQL", _postgresql), ("Redis", _redis)):
         say(f"state on {name}")
         with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as folder, opened(Path(folder)) as settings:
-            store = open_state(settings, WHOLE, owner=new_owner())
+            store = open_state(settings, WHOLE, BUILTIN, owner=new_owner())
             found += _measured(name, store, _FEWER if quick else _ROWS)
             store.close()
     return found

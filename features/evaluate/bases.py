@@ -16,12 +16,13 @@ import numpy as np
 import numpy.typing as npt
 
 from features.evaluate.row_times import Doubles, TimePlan
-from features.formulas import Age, Base, Count, Distinct, Total
-from features.layout import ROLES, VISIBLE, WINDOWS, Instants, Layout, Matrix
+from features.evaluate.values import LatestValues, Peaks
+from features.formulas import Age, Base, Count, Distinct, Latest, Peak, Total
+from features.layout import RINGS, VISIBLE, WINDOWS, Instants, Layout, Matrix
 from leads import clock
 
 Flags = npt.NDArray[np.bool_]
-Kind = TypeVar("Kind", Total, Count, Age, Distinct)
+Kind = TypeVar("Kind", Total, Count, Age, Distinct, Peak, Latest)
 
 # Arrays, because NumPy takes longer with Python's numbers.
 _HOUR_S, _ZERO, _NAN = np.array(3_600.0), np.array(0.0), np.array(np.nan, np.float32)
@@ -51,29 +52,38 @@ class BaseValues:
 
     Args:
         used: by role, the base values to compute.
+        roles: the layout of each role's rows.
 
     Attributes:
         places: by role, the row of each value.
         width: the number of rows.
     """
 
-    def __init__(self, used: Mapping[str, Collection[Base]]) -> None:
-        layouts = [ROLES[role] for role in used]
+    def __init__(self, used: Mapping[str, Collection[Base]], roles: Mapping[str, Layout]) -> None:
+        layouts = [roles[role] for role in used]
         offsets = [0, *accumulate(layout.width for layout in layouts)]
+        inexact = [{counter.name for counter in layout.counters if counter.inexact} for layout in layouts]
         totals, counts = _of_kind(used, Total), _of_kind(used, Count)
+        exact = [(role, x) for role, x in counts if x.counter not in inexact[role]]
+        others = [(role, x) for role, x in counts if x.counter in inexact[role]]
         ages, distincts = _of_kind(used, Age), _of_kind(used, Distinct)
+        peaks, latest = _of_kind(used, Peak), _of_kind(used, Latest)
         self.places: dict[str, dict[Base, int]] = {role: {} for role in used}
-        every: list[tuple[int, Base]] = [*totals, *counts, *ages, *distincts]
+        every: list[tuple[int, Base]] = [*totals, *exact, *others, *ages, *distincts, *peaks, *latest]
         for row, (role, base) in enumerate(every):
             self.places[tuple(used)[role]][base] = row
         self.width = len(every)
         self._times = TimePlan(
             offsets[:-1],
-            [(role, WINDOWS[base.window]) for role, base in counts],
+            [
+                *((role, WINDOWS[base.window]) for role, base in (*exact, *others)),
+                *((role, WINDOWS.get(peak.window, RINGS[0])) for role, peak in peaks),
+            ],
             [role for role, _ in ages],
             [base.window for _, base in distincts],
         )
-        self._sums = _Sums(counts, layouts, offsets)
+        self._sums, self._inexact = _Sums(exact, layouts, offsets), _InexactSums(others, layouts, offsets)
+        self._peaks, self._latest = Peaks(peaks, layouts, offsets), LatestValues(latest, layouts, offsets)
         self._estimates = _Estimates(distincts, layouts, offsets)
         cells = (
             self._times.cells,
@@ -81,10 +91,16 @@ class BaseValues:
             [offsets[role] + layouts[role].places.cells[base.name] for role, base in totals],
             self._sums.cells,
             self._estimates.cells,
+            self._inexact.cells,
+            self._peaks.cells,
+            self._latest.cells,
         )
         self._cells = np.array(list(chain(*cells)), np.intp)
         self._parts = _slices([len(each) for each in cells])
-        self._into = _slices([len(totals), len(counts), len(ages), len(distincts)])
+        self._into = _slices([len(each) for each in (totals, exact, others, ages, distincts, peaks, latest)])
+        # The rows of `RowTimes.within`.
+        self._within = _slices([len(exact), len(others), len(peaks)])
+        self._has_values = bool(others or peaks or latest)
         self._row_width = offsets[-1]
 
     def read(self, packed: Sequence[Matrix], as_of: Instants, values: Matrix) -> Freshness:
@@ -103,15 +119,26 @@ class BaseValues:
         np.concatenate([each.T for each in packed], out=rows)
         cells = _scratch.array("cells", len(self._cells), n)
         rows.take(self._cells, 0, cells, "clip")
-        heads, micros, totals, buckets, slots = self._parts
-        into_totals, into_sums, into_ages, into_estimates = self._into
+        heads, micros, totals, buckets, slots, *_ = self._parts
+        into_totals, into_sums, _, into_ages, into_estimates, *_ = self._into
         times = self._times.of(cells[heads], as_of)
         missing = np.isnan(times.visible)
         values[into_totals] = cells[totals]
-        self._sums.compute(cells[buckets], times.within, values[into_sums])
+        if self._has_values:
+            self._read_values(cells, as_of, times.within, values)
+        self._sums.compute(cells[buckets], times.within[self._within[0]], values[into_sums])
         np.maximum(np.divide(times.since_first, _HOUR_S), _ZERO, out=values[into_ages])
         self._estimates.compute(cells[slots], times.starts, missing, values[into_estimates])
         return Freshness(missing, times.visible, cells[micros])
+
+    def _read_values(self, cells: Matrix, as_of: Instants, within: Matrix, values: Matrix) -> None:
+        """Compute what depends on values that events gave."""
+        *_, inexact, peaks, latest = self._parts
+        _, _, into_inexact, _, _, into_peaks, into_latest = self._into
+        _, within_inexact, within_peaks = self._within
+        self._inexact.compute(cells[inexact], within[within_inexact], values[into_inexact])
+        self._peaks.compute(cells[peaks], within[within_peaks], values[into_peaks])
+        self._latest.compute(cells[latest], as_of, values[into_latest])
 
 
 class _Sums:
@@ -139,6 +166,19 @@ class _Sums:
         np.multiply(buckets, self._numbers < within, out=buckets)
         # Exact in any order of summation: cells are multiples of 1/64, far below 2^18.
         np.add.reduce(buckets, 0, out=into)
+
+
+class _InexactSums(_Sums):
+    """Sums of any numbers. They are added in one order, so that a sum doesn't depend on the other subjects."""
+
+    def compute(self, cells: Matrix, within: Matrix, into: Matrix) -> None:
+        if not self.cells:
+            return
+        buckets = cells.reshape(len(self._numbers), *within.shape)
+        np.multiply(buckets, self._numbers < within, out=buckets)
+        np.copyto(into, buckets[0])
+        for bucket in buckets[1:]:
+            np.add(into, bucket, out=into)
 
 
 class _Estimates:

@@ -9,10 +9,12 @@ from typing import Protocol
 
 import numpy as np
 
-from features.catalogue import ALL, BY_NAME, STORED
 from features.contract import Column, FeatureContract, WhenMissing
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
 from features.evaluate.plan import Evaluated, Plan
 from features.layout import Instants, Matrix, missing
+from features.text_features import TEXT, TEXT_BY_NAME
 
 ENCODER_VERSION = "counts-3"
 FEATURE_SERVICE = "leads_v1"
@@ -31,54 +33,71 @@ class Rule(Protocol):
     def default(self) -> float: ...
 
 
-def contract_for(*, text: bool, rules: Sequence[Rule] = ()) -> FeatureContract:
+def contract_for(*, text: bool, rules: Sequence[Rule] = (), features: FeatureSet = BUILTIN) -> FeatureContract:
     """A contract with every stored feature and, if the harm judges text, every text feature.
 
     Args:
         rules: limits on age, and what to do without a value. The first rule that matches a column applies.
+        features: of which those with `default` are in the contract.
     """
+    stored = [(feature.name, feature.definition) for feature in features.defaults]
+    texts = [(feature.name, "") for feature in TEXT] if text else []
     return FeatureContract(
         feature_service=FEATURE_SERVICE,
-        columns=tuple(_column(feature.name, rules) for feature in (ALL if text else STORED)),
+        columns=tuple(_column(name, definition, rules) for name, definition in (*stored, *texts)),
         encoder_version=ENCODER_VERSION,
     )
 
 
-def unsatisfied(contract: FeatureContract) -> str | None:
-    """Why this code can't evaluate the contract as intended; None if it can."""
-    unknown = [name for name in contract.names if name not in BY_NAME]
-    if unknown:
-        return f"The contract needs the feature {unknown[0]}, which this version of the code doesn't have."
+def unsatisfied(contract: FeatureContract, features: FeatureSet = BUILTIN) -> str | None:
+    """Why these features can't evaluate the contract as intended; None if they can."""
+    for column in contract.columns:
+        feature = features.by_name.get(column.name)
+        if feature is None and column.name not in TEXT_BY_NAME:
+            declared = " It was declared in platform.yaml." if column.definition else ""
+            return f"The contract needs the feature {column.name}, which doesn't exist here.{declared}"
+        if feature is not None and feature.definition != column.definition:
+            return f"The contract needs the feature {column.name} as it was declared before: its declaration changed."
     if contract.encoder_version != ENCODER_VERSION:
         return f"The contract uses encoder {contract.encoder_version}; this version of the code has {ENCODER_VERSION}."
     return None
 
 
 def evaluate(
-    contract: FeatureContract, packed: Mapping[str, Matrix], as_of: Instants, texts: Sequence[str | None]
+    contract: FeatureContract,
+    packed: Mapping[str, Matrix],
+    as_of: Instants,
+    texts: Sequence[str | None],
+    features: FeatureSet = BUILTIN,
 ) -> Evaluated:
     """Evaluate the contract with its compiled plan; see `Plan.evaluate`.
 
     Raises:
-        KeyError: the contract names a feature that this version of the code doesn't have.
+        KeyError: the contract names a feature that doesn't exist.
     """
-    return plan_of(contract).evaluate(packed, as_of, texts)
+    return plan_of(contract, features).evaluate(packed, as_of, texts)
 
 
 @lru_cache(maxsize=64)
-def plan_of(contract: FeatureContract) -> Plan:
+def plan_of(contract: FeatureContract, features: FeatureSet = BUILTIN) -> Plan:
     """The contract's plan, compiled once per process."""
-    return Plan(contract)
+    return Plan(contract, features)
 
 
-def text_only(contract: FeatureContract, texts: Sequence[str | None]) -> Matrix:
+def text_only(contract: FeatureContract, texts: Sequence[str | None], features: FeatureSet = BUILTIN) -> Matrix:
     """(n, columns) the contract's input for n subjects without stored rows; only their texts, if any, are known."""
     n = len(texts)
-    return evaluate(contract, missing(n), np.zeros(n, dtype=np.int64), texts).matrix
+    return evaluate(contract, missing(features.roles, n), np.zeros(n, dtype=np.int64), texts, features).matrix
 
 
-def _column(name: str, rules: Sequence[Rule]) -> Column:
+def _column(name: str, definition: str, rules: Sequence[Rule]) -> Column:
     for rule in rules:
         if fnmatchcase(name, rule.match):
-            return Column(name, max_age_s=rule.max_age_s, when_missing=rule.when_missing, default=rule.default)
-    return Column(name)
+            return Column(
+                name,
+                max_age_s=rule.max_age_s,
+                when_missing=rule.when_missing,
+                default=rule.default,
+                definition=definition,
+            )
+    return Column(name, definition=definition)

@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from features.formulas import Base, DaysBefore, Entropy, Formula, Quotient
+from features.formulas import Base, DaysBefore, Entropy, Quotient, RowFormula
 from features.layout import Matrix
 
 Doubles = npt.NDArray[np.float64]
@@ -32,7 +32,7 @@ class Outputs:
         width: the number of all rows.
     """
 
-    def __init__(self, formulas: Sequence[tuple[Formula, Mapping[Base, int]]], start: int) -> None:
+    def __init__(self, formulas: Sequence[tuple[RowFormula, Mapping[Base, int]]], start: int) -> None:
         quotients = [(j, f, at) for j, (f, at) in enumerate(formulas) if isinstance(f, Quotient)]
         entropies = [(j, f, at) for j, (f, at) in enumerate(formulas) if isinstance(f, Entropy)]
         means = [(f.whole, at) for _, f, at in quotients if isinstance(f.whole, DaysBefore)]

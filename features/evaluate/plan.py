@@ -8,13 +8,16 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from features.catalogue import BY_NAME, TEXT, Feature, TextFeature
 from features.contract import Column, FeatureContract
+from features.declared.feature_set import Feature, FeatureSet
+from features.evaluate.arithmetic import Arithmetic
 from features.evaluate.bases import BaseValues
 from features.evaluate.outputs import Outputs
 from features.evaluate.row_times import Doubles
-from features.formulas import bases_of
-from features.layout import ROLES, VISIBLE, Instants, Matrix
+from features.formulas import Computed, bases_of
+from features.layout import VISIBLE, Instants, Matrix
+from features.text_features import TEXT, TEXT_BY_NAME
+from leads.platform.expressions import features_in
 from leads.text import present, visible
 
 # How many subjects are evaluated at a time. The cells of more don't fit into a processor's cache.
@@ -51,28 +54,49 @@ class _Ruled(NamedTuple):
     at: tuple[tuple[int, int], ...]
 
 
+class _Computed(NamedTuple):
+    """A column that is computed from others: its index in the contract, and the roles that it is computed from."""
+
+    j: int
+    column: Column
+    place: int
+    roles: tuple[int, ...]
+
+
 class Plan:
     """A compiled contract. Thread-safe: it keeps no state between calls.
 
     Raises:
-        KeyError: the contract names a feature that this version of the code doesn't have.
+        KeyError: the contract names a feature that doesn't exist.
     """
 
-    def __init__(self, contract: FeatureContract) -> None:
+    def __init__(self, contract: FeatureContract, features: FeatureSet) -> None:
         columns = list(enumerate(contract.columns))
-        stored = [(j, c, f) for j, c in columns if isinstance(f := BY_NAME[c.name], Feature)]
-        texts = [(j, c) for j, c in columns if isinstance(BY_NAME[c.name], TextFeature)]
+        texts = [(j, c) for j, c in columns if c.name in TEXT_BY_NAME]
+        stored = [(j, c, features.by_name[c.name]) for j, c in columns if c.name not in TEXT_BY_NAME]
         self.reads_text = bool(texts)
         self._width = len(columns)
         self._text = _consecutive([j for j, _ in texts])
         self._counts = _consecutive([_TEXT_PLACES[c.name] for _, c in texts])
         self._text_ruled = [(j, c) for j, c in texts if c.has_rule]
-        self._stored = _consecutive([j for j, _, _ in stored])
-        # A formula per stored column and role that it is read from.
-        read = [(i, role, f.formula) for i, (_, _, f) in enumerate(stored) for role in _roles_of(f)]
-        self._roles = [role for role in ROLES if any(role == its for _, its, _ in read)]
+        given = [(j, c, f) for j, c, f in stored if not isinstance(f.formula, Computed)]
+        self._stored = _consecutive([j for j, _, _ in given])
+        self._given = len(given)
+        formulas = features.formulas_of([c.name for _, c, _ in stored])
+        # What is computed may need features that aren't in the contract.
+        needed = {name for formula in formulas.values() for name in features_in(formula)} - formulas.keys()
+        plain = [f for _, _, f in given]
+        plain += [features.by_name[name] for name in sorted(needed - {f.name for f in plain})]
+        # A formula per plain feature and role that it is read from.
+        read = [
+            (i, role, f.formula)
+            for i, f in enumerate(plain)
+            if not isinstance(f.formula, Computed)
+            for role in _roles_of(f, features)
+        ]
+        self._roles = [role for role in features.roles if any(role == its for _, its, _ in read)]
         used = {role: {x for _, its, f in read if its == role for x in bases_of(f)} for role in self._roles}
-        self._bases = BaseValues(used)
+        self._bases = BaseValues(used, features.roles)
         self._outputs = Outputs([(f, self._bases.places[role]) for _, role, f in read], self._bases.width)
         firsts: dict[int, tuple[int, int]] = {}
         seconds: dict[int, tuple[int, int]] = {}
@@ -83,9 +107,29 @@ class Plan:
         self._paired = _consecutive(list(seconds))
         self._ruled = [
             _Ruled(j, column, tuple((each[i][0], list(each).index(i)) for each in (firsts, seconds) if i in each))
-            for i, (j, column, _) in enumerate(stored)
+            for i, (j, column, _) in enumerate(given)
             if column.has_rule
         ]
+        self._arithmetic = Arithmetic(formulas, [f.name for f in plain])
+        order = list(formulas)
+        self._computed = [
+            _Computed(
+                j,
+                column,
+                order.index(column.name),
+                tuple(
+                    {
+                        self._roles.index(role)
+                        for name in features.reached(f.name)
+                        for role in self._roles
+                        if features.roles[role].view == name.partition(".")[0]
+                    }
+                ),
+            )
+            for j, column, f in stored
+            if isinstance(f.formula, Computed)
+        ]
+        self._needs_ages = bool(self._ruled) or any(one.column.has_rule for one in self._computed)
 
     def evaluate(
         self,
@@ -122,20 +166,35 @@ class Plan:
         self._outputs.add(values)
         outputs = values.take(self._firsts, 0), values.take(self._seconds, 0)
         absent = []
-        if self._ruled:
-            ages = freshness.ages_s(as_of)
+        ages = freshness.ages_s(as_of) if self._needs_ages else None
+        if ages is not None:
             absent = [_drop_too_old(ruled, outputs, ages, found.too_old) for ruled in self._ruled]
         firsts, seconds = outputs
         if len(seconds):
             firsts[self._paired] = np.fmax(firsts[self._paired], seconds)
-        found.matrix[:, self._stored] = firsts.T
+        found.matrix[:, self._stored] = firsts[: self._given].T
+        if self._computed:
+            self._put_computed(firsts, ages, found)
         for ruled, which in zip(self._ruled, absent, strict=True):
             _apply_rule(ruled.column, ruled.j, which, found)
 
+    def _put_computed(self, plain: Matrix, ages: Doubles | None, found: Evaluated) -> None:
+        values = self._arithmetic.compute(plain)
+        for j, column, place, roles in self._computed:
+            found.matrix[:, j] = values[place]
+            if ages is not None and column.has_rule:
+                limit = np.inf if column.max_age_s is None else column.max_age_s
+                oldest = ages[list(roles)].max(axis=0)
+                np.logical_or(found.too_old, np.isfinite(oldest) & (oldest > limit), out=found.too_old)
+                _apply_rule(column, j, ~(np.isfinite(oldest) & (oldest <= limit)), found)
+
     def _put_nothing(self, found: Evaluated) -> None:
+        everyone = np.ones(len(found.matrix), np.bool_)
         found.matrix[:, self._stored] = np.nan
         for ruled in self._ruled:
-            _apply_rule(ruled.column, ruled.j, np.ones(len(found.matrix), np.bool_), found)
+            _apply_rule(ruled.column, ruled.j, everyone, found)
+        for one in self._computed:
+            _apply_rule(one.column, one.j, everyone, found)
 
     def _put_texts(self, texts: Sequence[str | None], counts: Matrix | None, found: Evaluated) -> None:
         if not self.reads_text:
@@ -156,8 +215,8 @@ def _counts(text: str) -> tuple[float, ...]:
     return tuple(feature.compute(text) for feature in TEXT)
 
 
-def _roles_of(feature: Feature) -> list[str]:
-    return [role for role, layout in ROLES.items() if layout.view == feature.view]
+def _roles_of(feature: Feature, features: FeatureSet) -> list[str]:
+    return [role for role, layout in features.roles.items() if layout.view == feature.view]
 
 
 def _has_row(rows: Matrix) -> bool:

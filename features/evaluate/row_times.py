@@ -13,6 +13,8 @@ from leads import clock
 
 Doubles = npt.NDArray[np.float64]
 
+# The window without a start.
+EVER = "ever"
 # Each of a row's times is in two cells: its day, and its second.
 _TIMES = (FIRST, LAST, VISIBLE)
 # Arrays, because NumPy takes longer with Python's numbers.
@@ -42,7 +44,7 @@ class TimePlan:
         offsets: by role, the first of its cells; a role is its place in this list.
         rings: (role, ring) of each row of `within`.
         aged: the role of each row of `since_first`.
-        windows: the window of each row of `starts`.
+        windows: the window of each row of `starts`; `ever` has no start.
 
     Attributes:
         cells: the cells that hold times. First all days, then all seconds.
@@ -58,7 +60,7 @@ class TimePlan:
         self._visible = slice(self._times - len(offsets), self._times)
         # Rows of `moments`, after the times of rows: now, and now less each window.
         first, last, now = 0, len(offsets), self._times
-        before = {window: now + 1 + i for i, window in enumerate(WINDOWS)}
+        before = {window: now + 1 + i for i, window in enumerate((*WINDOWS, EVER))}
         self._spans = np.array([0, *(ring.width_s * ring.size for ring in WINDOWS.values())])[:, None]
         later = [last + role for role, _ in rings] + [now] * len(aged)
         earlier = [before[ring.window] for _, ring in rings] + [first + role for role in aged]
@@ -79,11 +81,12 @@ class TimePlan:
         """
         parts = heads.astype(np.float64)
         # In seconds. float64 is exact for them, and for the floor of their quotients.
-        moments = np.empty((self._times + len(self._spans), len(as_of)))
+        moments = np.empty((self._times + len(self._spans) + 1, len(as_of)))
+        moments[-1] = 0
         times = moments[: self._times]
         np.multiply(parts[: self._times], _DAY_S, out=times)
         np.add(times, parts[self._times :], out=times)
-        np.subtract(as_of // _SECOND, self._spans, out=moments[self._times :])
+        np.subtract(as_of // _SECOND, self._spans, out=moments[self._times : -1])
         counted = moments.take(self._taken, 0)
         np.divide(counted, self._units, out=counted)
         np.floor(counted, out=counted)

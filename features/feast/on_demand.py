@@ -8,8 +8,9 @@ from collections.abc import Callable
 import numpy as np
 import pandas as pd
 
+from features.declared.generations import last_live
 from features.evaluate.columns import contract_for, evaluate
-from features.layout import LAYOUT_OF, LAYOUTS, Layout, missing, packed_name
+from features.layout import Layout, missing
 from features.rows import LinkValues, is_row, links_in, unpack
 
 
@@ -19,16 +20,17 @@ def named_features(inputs: pd.DataFrame) -> pd.DataFrame:
     Args:
         inputs: `as_of` (µs) and one stored row per view (`item_packed`, …), None where missing.
     """
-    packed = missing(len(inputs))
-    for layout in LAYOUTS:
+    features = last_live()
+    packed = missing(features.roles, len(inputs))
+    for layout in features.layouts:
         # Feast joins one bucket only. A text's two buckets differ only if it nearly copies two different texts.
         role = "bucket_0" if layout.view == "bucket" else layout.view
-        rows = inputs[packed_name(layout.view)]
+        rows = inputs[layout.packed_name]
         found = np.flatnonzero([_is_stored(layout, row) for row in rows])
         packed[role][found] = unpack(layout, [rows.iloc[i] for i in found.tolist()])
-    contract = contract_for(text=False)
+    contract = contract_for(text=False, features=features)
     as_of = inputs["as_of"].to_numpy(dtype=np.int64)
-    matrix = evaluate(contract, packed, as_of, [None] * len(inputs)).matrix
+    matrix = evaluate(contract, packed, as_of, [None] * len(inputs), features).matrix
     return pd.DataFrame(
         {name.replace(".", "_"): matrix[:, j] for j, name in enumerate(contract.names)}, index=inputs.index
     )
@@ -36,9 +38,9 @@ def named_features(inputs: pd.DataFrame) -> pd.DataFrame:
 
 def stored_links(view: str, inputs: pd.DataFrame) -> pd.DataFrame:
     """One column per link of the view, from its stored rows; empty where missing, because Feast needs strings."""
-    layout = LAYOUT_OF[view]
+    layout = last_live().layout_of[view]
     nothing: LinkValues = (None,) * len(layout.links)
-    rows = [links_in(layout, row) if _is_stored(layout, row) else nothing for row in inputs[packed_name(view)]]
+    rows = [links_in(layout, row) if _is_stored(layout, row) else nothing for row in inputs[layout.packed_name]]
     texts = [[link or "" for link in links] for links in rows]
     return pd.DataFrame(texts, columns=list(layout.links), index=inputs.index, dtype=str)
 

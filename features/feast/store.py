@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-from features.catalogue import BY_NAME, STORED
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live_features
 from features.evaluate.columns import FEATURE_SERVICE
 from features.feast.online_config import PROJECT, online_config
-from features.layout import JOIN_KEYS, LAYOUTS, packed_name
 from features.offline.segments import view_folder
 from leads.errors import ConfigurationError
 from leads.files import private_folder
@@ -25,8 +25,14 @@ if TYPE_CHECKING:
 NAMED_SERVICE = "leads_named_v1"
 
 
-def definitions(settings: Settings) -> list[Any]:
-    """Every Feast object: entities, packed views, on-demand views with named features and with links, services."""
+def definitions(settings: Settings, features: FeatureSet | None = None) -> list[Any]:
+    """Every Feast object: entities, packed views, on-demand views with named features and with links, services.
+
+    Args:
+        features: by default, the live ones. Of others, there are only entities and packed views.
+    """
+    live = live_features(settings)
+    features = features or live
     import_feast()
     from feast import Entity, FeatureService, FeatureView, Field, FileSource, RequestSource, ValueType
     from feast.data_format import ParquetFormat
@@ -36,20 +42,20 @@ def definitions(settings: Settings) -> list[Any]:
     from features.feast.on_demand import links_body, on_demand_body
 
     entities, views = [], []
-    for layout in LAYOUTS:
-        key = JOIN_KEYS[layout.view]
+    for layout in features.layouts:
+        key = layout.join_key
         entity = Entity(name=layout.view, join_keys=[key], value_type=ValueType.STRING)
-        schema = [Field(name=key, dtype=String), Field(name=packed_name(layout.view), dtype=Bytes)]
+        schema = [Field(name=key, dtype=String), Field(name=layout.packed_name, dtype=Bytes)]
         source = FileSource(
-            name=f"{layout.view}_segments",
-            path=str(view_folder(settings.features_dir / "segments", layout.view)),
+            name=f"{layout.table}_segments",
+            path=str(view_folder(features.folder(settings) / "segments", layout.view)),
             timestamp_field="visible_at",
             file_format=ParquetFormat(),
         )
         entities.append(entity)
         views.append(
             FeatureView(
-                name=layout.view,
+                name=layout.table,
                 entities=[entity],
                 # The contract checks ages: Feast's own check drops whole rows offline and nothing online.
                 ttl=timedelta(0),
@@ -59,22 +65,24 @@ def definitions(settings: Settings) -> list[Any]:
             )
         )
 
+    if features is not live:
+        return [*entities, *views]
     instant = RequestSource(name="instant", schema=[Field(name="as_of", dtype=Int64)])
 
     links = [
         on_demand_feature_view(
-            name=f"{view.name}_links",
+            name=f"{layout.table}_links",
             sources=[view],
             schema=[Field(name=name, dtype=String) for name in layout.links],
             mode="pandas",
         )(links_body(layout.view))
-        for view, layout in zip(views, LAYOUTS, strict=True)
+        for view, layout in zip(views, features.layouts, strict=True)
         if layout.links
     ]
     named_view = on_demand_feature_view(
         name="named",
         sources=[*views, instant],
-        schema=[Field(name=feast_name(feature.name), dtype=Float32) for feature in STORED],
+        schema=[Field(name=feast_name(feature.name), dtype=Float32) for feature in features.defaults],
         mode="pandas",
     )(on_demand_body())
     services = [
@@ -86,7 +94,6 @@ def definitions(settings: Settings) -> list[Any]:
 
 def feast_name(name: str) -> str:
     """A feature's name in Feast, for example `item_reports_24h` for `item.reports_24h`."""
-    assert name in BY_NAME
     return name.replace(".", "_")
 
 
@@ -156,7 +163,7 @@ def _unchecked(target: Any = None, **_options: object) -> Any:
     return target if target is not None else lambda inner: inner
 
 
-def open_store(settings: Settings, *, apply: bool = False) -> FeatureStore:
+def open_store(settings: Settings, *, apply: bool = False, features: FeatureSet | None = None) -> FeatureStore:
     """Feast's `FeatureStore` for these settings; `apply` first registers everything in `definitions`."""
     private_folder(settings.features_dir)
     import_feast()
@@ -165,7 +172,7 @@ def open_store(settings: Settings, *, apply: bool = False) -> FeatureStore:
     store = FeatureStore(config=repo_config(settings))
     if apply:
         with known_warnings_ignored():
-            store.apply(definitions(settings))
+            store.apply(definitions(settings, features))
     return store
 
 

@@ -4,36 +4,16 @@ from __future__ import annotations
 
 from array import array
 from collections.abc import Iterable
-from typing import NamedTuple
+from math import copysign
 
 import mmh3
 
-from features.layout import DAY_S, FIRST, LAST, MIX, TICK_S, VISIBLE, WATERMARK, Layout
+from features.fold.row_update import RowUpdate
+from features.layout import DAY_S, FIRST, LARGEST, LAST, TICK_S, VISIBLE, WATERMARK, Layout
 from leads import clock
 from leads.clock import Micros
 
 _WATERMARK_S = WATERMARK // clock.SECOND
-
-
-class RowUpdate(NamedTuple):
-    """What one event changes in the row of one entity.
-
-    Args:
-        counters: counters to increase by one at the event's time.
-        distinct: (sketch, element) pairs seen at the event's time, or at `seen_at`.
-        amounts: (counter, amount, time in µs) for other amounts or times.
-        maxima: (name, value).
-        links: the row's links from now on; None leaves them unchanged.
-    """
-
-    view: str
-    key: str
-    counters: tuple[str, ...] = ()
-    distinct: tuple[tuple[str, str], ...] = ()
-    amounts: tuple[tuple[str, float, Micros], ...] = ()
-    maxima: tuple[tuple[str, float], ...] = ()
-    seen_at: Micros | None = None
-    links: tuple[str | None, ...] | None = None
 
 
 class EntityRow:
@@ -57,7 +37,7 @@ class RowWriter:
         self._no_links = (None,) * len(layout.links)
         self._rings = [(w.ring.width_s, w.ring.size, w.start, len(w.members)) for w in places.windows.values()]
         self._sketches = places.sketches
-        self._cells = places.cells
+        self._cells, self._latest = places.cells, places.latest
         # Per counter: (bucket width, buckets, the counter's cell in the newest bucket, cells per bucket).
         self._windows: dict[str, list[tuple[int, int, int, int]]] = {
             counter.name: [
@@ -99,12 +79,35 @@ class RowWriter:
         for counter, amount, then in update.amounts:
             if then // clock.SECOND > row.last:
                 self._slide(row, then // clock.SECOND)
-            self._count(row, counter, then // clock.SECOND, amount)
+            self._count(row, counter, then // clock.SECOND, _limited(amount))
         for name, value in update.maxima:
             if value > cells[self._cells[name]]:
                 cells[self._cells[name]] = value
+        if update.peaks or update.latest:
+            self._put_values(row, update, second if update.seen_at is None else update.seen_at // clock.SECOND)
         if update.links is not None:
-            row.links = update.links
+            row.links = update.links + row.links[len(update.links) :]
+        for place, key in update.linked:
+            row.links = (*row.links[:place], key, *row.links[place + 1 :])
+
+    def _put_values(self, row: EntityRow, update: RowUpdate, second: int) -> None:
+        """Keep highest and newest values of an event at this second."""
+        cells = row.cells
+        for name, value in update.peaks:
+            # An empty cell is 0, so 0 is stored as -0.0.
+            value = _limited(value) or -0.0
+            if (total := self._cells.get(name)) is not None and (_is_empty(cells[total]) or value > cells[total]):
+                cells[total] = value
+            for width_s, size, cell, cells_per_bucket in self._windows.get(name, ()):
+                bucket = row.last // width_s - second // width_s
+                at = cell + bucket * cells_per_bucket
+                if bucket < size and (_is_empty(cells[at]) or value > cells[at]):
+                    cells[at] = value
+        for name, value in update.latest:
+            at = self._latest[name]
+            if second >= int(cells[at + 1]) * DAY_S + int(cells[at + 2]):
+                cells[at] = _limited(value)
+                cells[at + 1], cells[at + 2] = divmod(second, DAY_S)
 
     def _newest_cells(self, counters: tuple[str, ...]) -> tuple[int, ...]:
         """The cells to increase when these counters count an event in the newest bucket."""
@@ -149,9 +152,12 @@ class RowWriter:
             cells[self._cells["late"]] += 1.0
 
 
-def mix_counter(element: str) -> str:
-    """The counter that a track's plays are added to."""
-    return MIX[mmh3.hash(element, 7, False) % len(MIX)]
+def _limited(value: float) -> float:
+    return min(max(value, -LARGEST), LARGEST) if value == value else value
+
+
+def _is_empty(cell: float) -> bool:
+    return cell == 0 and copysign(1.0, cell) > 0
 
 
 def stamp(rows: Iterable[EntityRow], visible_at: Micros) -> None:

@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
-from features.fold.counting import EntityRow, RowUpdate, RowWriter, stamp
+from features.declared.feature_set import FeatureSet
+from features.fold.counting import EntityRow, RowWriter, stamp
 from features.fold.entity_rows import entity_rows
 from features.fold.router import Router
-from features.layout import LAYOUT_OF, LAYOUTS, Layout
+from features.fold.row_update import RowUpdate
+from features.layout import Layout
 from features.partition import WHOLE, Partition
 from features.rows import LinkValues, pack
 from features.state.loaded import Loaded
@@ -55,16 +57,18 @@ class Fold:
 
     Args:
         store: the state that folding starts from.
+        features: what is counted.
     """
 
-    def __init__(self, store: StateStore, partition: Partition = WHOLE) -> None:
-        self.router = Router(store)
+    def __init__(self, store: StateStore, features: FeatureSet, partition: Partition = WHOLE) -> None:
+        self.router = Router(store, features)
+        self._features = features
         self._store = store
         self._partition = partition
-        self._writers = {layout.view: RowWriter(layout) for layout in LAYOUTS}
-        self._rows = {layout.view: entity_rows(store, layout) for layout in LAYOUTS}
+        self._writers = {layout.view: RowWriter(layout) for layout in features.layouts}
+        self._rows = {layout.view: entity_rows(store, layout) for layout in features.layouts}
         self._state: tuple[Loaded[Any], ...] = (*self._rows.values(), *self.router.state)
-        self._batch = empty_batch()
+        self._batch = empty_batch(features)
 
     @property
     def changes(self) -> int:
@@ -87,7 +91,7 @@ class Fold:
         for logged, updates in zip(events, routed, strict=True):
             _count(counted, logged, updates)
         for view, found in counted.items():
-            batch = found.packed(LAYOUT_OF[view])
+            batch = found.packed(self._features.layout_of[view])
             self._rows[view].end_batch(dict(zip(batch.keys, batch.rows, strict=True)))
             self._batch[view].extend(batch)
 
@@ -98,7 +102,7 @@ class Fold:
 
     def take(self) -> Batch:
         """The rows added since the last call."""
-        batch, self._batch = self._batch, empty_batch()
+        batch, self._batch = self._batch, empty_batch(self._features)
         return batch
 
     def commit(self, position: int) -> None:
@@ -153,6 +157,6 @@ def _count(views: dict[str, _Counted], logged: LoggedEvent, updates: Sequence[Ro
         view.add(key, offset, visible_at, row)
 
 
-def empty_batch() -> Batch:
+def empty_batch(features: FeatureSet) -> Batch:
     """A batch without rows."""
-    return {view: ViewBatch() for view in LAYOUT_OF}
+    return {view: ViewBatch() for view in features.layout_of}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import NamedTuple, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 import msgspec
 
@@ -34,11 +34,20 @@ class Standing(NamedTuple):
     reporters: tuple[str, ...]
 
 
+class Waiting(NamedTuple):
+    """An event of a declared kind that arrived before the item that it is about, and when it happened."""
+
+    kind: str
+    values: dict[str, Any]
+    at: Micros
+
+
 class Item(msgspec.Struct, array_like=True):
     """What the router knows of one item.
 
     `links` and the hash `content` are of the version that applies, `content_at` is when that occurred. `standing` is by
-    harm and content: a verdict counts for the content it was about. `early`: signals that arrived before the item.
+    harm and content: a verdict counts for the content it was about. `early` and `waiting`: signals, and events of
+    declared kinds, that arrived before the item.
     """
 
     links: Links | None = None
@@ -47,6 +56,7 @@ class Item(msgspec.Struct, array_like=True):
     reporters: dict[tuple[str, str | None], None] = {}
     standing: dict[tuple[str, str], Standing] = {}
     early: list[tuple[str, str | None, Micros]] = []
+    waiting: list[Waiting] = []
 
     def credited(self) -> set[str]:
         """The reporters that a decision about the item may credit."""

@@ -1,6 +1,7 @@
 """The router: turns each event into updates of rows.
 
-Rows count by their own key only. Anything that spans several keys is derived here, from the few events that aren't
+What an update counts is declared (`features.declared`); the router decides whose rows an event concerns. Rows count by
+their own key only. Anything that spans several keys is derived here, from the few events that aren't
 plays: an item's creator and parent, its text's buckets, who reported it, how often those reporters were right, and
 which verdict stands. Every worker routes every event but folds only its own keys, so each keeps what its router knows
 in a state store of its own.
@@ -9,25 +10,24 @@ in a state store of its own.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
+from features.declared.feature_set import FeatureSet
+from features.declared.recipes import Recipe, Values
 from features.fold import near_text
-from features.fold.counting import RowUpdate, mix_counter
-from features.fold.known import Item, Known, Record, Standing
+from features.fold.known import Item, Known, Record, Standing, Waiting
+from features.fold.row_update import RowUpdate
 from features.links import Links, links_of
 from features.state.store import StateStore
 from leads import clock
 from leads.clock import Micros
 from leads.content import content_hash, judged_text
 from leads.events import ACCOUNT as ACCOUNT_TYPE
-from leads.events import DecisionMade, Happened, ItemCreated, LoggedEvent, Played, SignalReceived
+from leads.events import Body, DecisionMade, Happened, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
 from leads.rules import happened_at, made, replaces_standing
 from leads.text import visible
 
-# Plays of 30 seconds or more earn royalties; streaming farms stop soon after.
-SHORT_PLAY_S = (30.0, 36.0)
-NIGHT_H = range(6)
-# The maximum number of reporters and early signals to remember per item.
+# The maximum number of reporters, and of signals and events that came before the item, to remember per item.
 _MAX_REMEMBERED = 64
 # Reporter reliabilities are rounded to 1/64, so that float32 sums of them are exact.
 _STEPS = 64
@@ -37,27 +37,40 @@ _NO_RECORD = Record()
 _LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
 
 
+# Ways to count an event about an item that need to know the item.
+_OF_ITEM = frozenset(("creator", "parent", "text"))
+_NOTHING: Values = {}
+
+
 class Router:
     """Turns events into row updates. `route` depends only on the events routed before.
 
     Args:
         store: what it knows when it starts, as of the store's position.
+        features: what is counted.
     """
 
-    def __init__(self, store: StateStore) -> None:
+    def __init__(self, store: StateStore, features: FeatureSet) -> None:
         self._items = Known(store, "routed_item", Item, limit=_KEPT_ITEMS)
         self._records = Known(store, "reporter", Record, limit=_KEPT_REPORTERS)
         self.state = (self._items, self._records)
+        self._recipes = features.recipes
+        self._declared = features.declared_kinds
+        self._own_fields = features.own_fields
+        self._plays = {by: self._recipes.get(("play", by), ()) for by in ("about", "who", "device")}
 
     def load(self, events: Iterable[LoggedEvent]) -> None:
         """Load what routing these events needs; call it before routing the first of them."""
-        bodies = [logged.event.body for logged in events if not isinstance(logged.event.body, Played | Happened)]
-        self._items.load(body.subject.subject.key for body in bodies)
+        bodies = [body for logged in events if not isinstance(body := logged.event.body, Played)]
+        self._items.load(body.subject.subject.key for body in bodies if self._needs_item(body))
         reporters = {body.reporter_id for body in bodies if isinstance(body, SignalReceived)} - {None}
         for body in bodies:
             if isinstance(body, DecisionMade) and (item := self._items.values.get(body.subject.subject.key)):
                 reporters |= item.credited()
         self._records.load(who for who in reporters if who is not None)
+
+    def _needs_item(self, body: Body) -> bool:
+        return not isinstance(body, Happened) or not _OF_ITEM.isdisjoint(self._declared.get(body.kind, ()))
 
     def route(self, logged: LoggedEvent) -> list[RowUpdate]:
         """The row updates that an event causes; one entity may appear more than once."""
@@ -65,7 +78,7 @@ class Router:
         at = happened_at(logged.event.occurred_at, logged.visible_at)
         match body:
             case Played():
-                return _played(body, at)
+                return self._played(body, at)
             case ItemCreated():
                 return list(self._created(body, at))
             case SignalReceived():
@@ -73,7 +86,7 @@ class Router:
             case DecisionMade():
                 return list(self._decided(logged, body, at))
             case Happened():
-                return []
+                return list(self._happened(body, at)) if body.kind in self._declared else []
 
     def end_batch(self) -> None:
         """Call this when every event that was loaded has been routed."""
@@ -93,6 +106,47 @@ class Router:
         self._items.put(key, item)
         return item
 
+    def _by(self, kind: str, by: str) -> Sequence[Recipe]:
+        return self._recipes.get((kind, by), ())
+
+    def _about(
+        self,
+        kind: str,
+        subject: Subject,
+        values: Values,
+        at: Micros,
+        *,
+        links: Links | None = None,
+        older: bool = False,
+    ) -> Iterator[RowUpdate]:
+        """The updates of the rows of what an event is about.
+
+        Args:
+            links: the item's links from now on; None leaves them.
+            older: whether the event is an older version of the item.
+        """
+        for recipe in self._by(kind, "about"):
+            if recipe.view != "account":
+                new = links if recipe.view == "item" else None
+                yield recipe.update(subject.key, values, at, links=new, older=older)
+            elif subject.type_id == ACCOUNT_TYPE:
+                yield recipe.update(subject.id, values, at, older=older)
+
+    def _played(self, body: Played, at: Micros) -> list[RowUpdate]:
+        plays, subject, device = self._plays, body.subject.subject, body.device_id
+        values = {
+            "seconds": body.seconds,
+            "hour": at // clock.HOUR % 24,
+            "who": body.account_id,
+            "about": subject.key,
+            "device": device,
+        }
+        updates = [recipe.update(subject.key, values, at) for recipe in plays["about"] if recipe.view != "account"]
+        updates += [recipe.update(body.account_id, values, at) for recipe in plays["who"]]
+        if device is not None:
+            updates += [recipe.update(device, values, at) for recipe in plays["device"]]
+        return updates
+
     def _created(self, body: ItemCreated, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
@@ -101,61 +155,79 @@ class Router:
         older = before is not None and at < item.content_at
         if not older:
             item.links, item.content_at, item.content = links, at, content_hash(body)
-        yield RowUpdate("item", subject.key, ("versions",), links=None if older else links)
+        own = self._own_values(body)
         if subject.type_id == ACCOUNT_TYPE:
             yield RowUpdate("account", subject.id)
+        yield from self._about("item", subject, own, at, links=None if older else links, older=older)
+        if older or subject.type_id == ACCOUNT_TYPE:
             return
-        if older:
-            return
+        values = {
+            "link": bool(_LINK.search(visible(judged_text(body)))),
+            "who": links.account_id,
+            "parent": links.parent_key,
+            "text": links.bucket_0,
+        }
         if links.account_id is not None and (before is None or before.account_id != links.account_id):
-            seen = tuple(
-                (sketch, key) for sketch, key in (("parents", links.parent_key), ("texts", links.bucket_0)) if key
-            )
-            counters = ("items", "link_items") if _LINK.search(visible(judged_text(body))) else ("items",)
-            yield RowUpdate("account", links.account_id, counters, seen)
+            yield from self._update("post", "creator", links.account_id, values, at)
         if links.parent_key is not None and (before is None or before.parent_key != links.parent_key):
-            yield RowUpdate("parent", links.parent_key, ("children",), _distinct("accounts", links.account_id))
+            yield from self._update("post", "parent", links.parent_key, values, at)
         for key in links.buckets:
             if before is None or key not in before.buckets:
-                yield RowUpdate("bucket", key, ("items",), _distinct("accounts", links.account_id))
+                yield from self._update("post", "text", key, values, at)
         for kind, reporter_id, then in item.early:
-            yield from _signal_updates(kind, reporter_id, links, then)
+            yield from self._signal_updates(kind, reporter_id, links, at, then)
+        for waiting in item.waiting:
+            yield from self._happened_to(links, waiting.kind, waiting.values, at, seen_at=waiting.at)
         item.early.clear()
+        item.waiting.clear()
+
+    def _update(
+        self, kind: str, by: str, key: str, values: Values, at: Micros, *, times: int = 1, seen_at: Micros | None = None
+    ) -> Iterator[RowUpdate]:
+        for recipe in self._by(kind, by):
+            yield recipe.update(key, values, at, times=times, seen_at=seen_at)
 
     def _signalled(self, body: SignalReceived, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
-        match body.kind:
-            case "user_report":
-                weight = self.reliability(body.reporter_id)
-                yield RowUpdate(
-                    "item",
-                    subject.key,
-                    ("reports",),
-                    _distinct("reporters", body.reporter_id),
-                    (("reliable_reports", weight, at),),
-                )
-                if body.reporter_id is not None:
-                    yield RowUpdate("account", body.reporter_id, ("reports_made",))
-                    if len(item.reporters) < _MAX_REMEMBERED:
-                        item.reporters[body.reporter_id, body.harm] = None
-            case "trusted_flagger":
-                yield RowUpdate("item", subject.key, ("notices",))
-            case "hash_match":
-                yield RowUpdate("item", subject.key, ("hash_matches",))
-            case "classifier":
-                maxima = (("classifier", body.score),) if body.score is not None else ()
-                yield RowUpdate("item", subject.key, maxima=maxima)
+        who = body.reporter_id
+        values: Values = {"who": who, "score": body.score}
+        if body.kind == "user_report":
+            values = {"who": who, "weight": self.reliability(who)}
+        yield from self._about(body.kind, subject, values, at)
+        if body.kind == "user_report" and who is not None:
+            yield from self._update("user_report", "who", who, {"who": who}, at)
+            if len(item.reporters) < _MAX_REMEMBERED:
+                item.reporters[who, body.harm] = None
         if item.links is None and subject.type_id != ACCOUNT_TYPE:
-            if body.kind in _COUNTERS and len(item.early) < _MAX_REMEMBERED:
-                item.early.append((body.kind, body.reporter_id, at))
+            if body.kind in _DERIVED and len(item.early) < _MAX_REMEMBERED:
+                item.early.append((body.kind, who, at))
         else:
-            yield from _signal_updates(body.kind, body.reporter_id, links_of(subject, item.links), at)
+            yield from self._signal_updates(body.kind, who, links_of(subject, item.links), at, at)
+
+    def _signal_updates(
+        self, kind: str, reporter_id: str | None, links: Links, at: Micros, seen_at: Micros
+    ) -> Iterator[RowUpdate]:
+        """Updates of the rows of an item's creator, parent and buckets for a signal about the item."""
+        derived = _DERIVED.get(kind)
+        if derived is not None:
+            yield from self._happened_to(links, derived, {"who": reporter_id}, at, seen_at=seen_at)
+
+    def _happened_to(
+        self, links: Links, kind: str, values: Values, at: Micros, *, seen_at: Micros | None = None
+    ) -> Iterator[RowUpdate]:
+        """Updates of the rows of an item's creator, parent and buckets for an event about the item."""
+        if links.account_id is not None:
+            yield from self._update(kind, "creator", links.account_id, values, at, seen_at=seen_at)
+        if links.parent_key is not None:
+            yield from self._update(kind, "parent", links.parent_key, values, at, seen_at=seen_at)
+        for key in links.buckets:
+            yield from self._update(kind, "text", key, values, at, seen_at=seen_at)
 
     def _decided(self, logged: LoggedEvent, body: DecisionMade, at: Micros) -> Iterator[RowUpdate]:
         subject = body.subject.subject
         item = self._item(subject.key)
-        yield RowUpdate("item", subject.key, ("decisions",))
+        yield from self._about("decision", subject, _NOTHING, at)
         about = body.harm, body.content.hash if body.content else item.content
         before = item.standing.get(about)
         if not replaces_standing(logged, before.made if before else None):
@@ -167,24 +239,56 @@ class Router:
         standing = Standing(body.verdict, made(logged), at, links_of(subject, item.links), reporters)
         item.standing[about] = standing
         if before:
-            yield from self._credit(before, -1)
-        yield from self._credit(standing, 1)
+            yield from self._credit(before, -1, at)
+        yield from self._credit(standing, 1, at)
 
-    def _credit(self, standing: Standing, sign: int) -> Iterator[RowUpdate]:
-        """Count a verdict (`sign` 1), or undo the count of one that was overturned (`sign` -1)."""
-        violating, links, at = standing.verdict == "violating", standing.links, standing.at
+    def _credit(self, standing: Standing, times: int, at: Micros) -> Iterator[RowUpdate]:
+        """Count a verdict (`times` 1), or undo the count of one that was overturned (`times` -1)."""
+        violating, links, then = standing.verdict == "violating", standing.links, standing.at
+        values = {"violating": violating}
         if links.account_id is not None:
-            counter = "strikes" if violating else "cleared"
-            yield RowUpdate("account", links.account_id, amounts=((counter, sign, at),))
-        if violating:
-            for key in links.buckets:
-                yield RowUpdate("bucket", key, amounts=(("violations", sign, at),))
+            yield from self._update("verdict", "creator", links.account_id, values, at, times=times, seen_at=then)
+        for key in links.buckets:
+            yield from self._update("verdict", "text", key, values, at, times=times, seen_at=then)
         for reporter_id in standing.reporters:
             confirmed, rejected = self._records.values.get(reporter_id, _NO_RECORD)
-            record = Record(confirmed + sign * violating, rejected + sign * (not violating))
+            record = Record(confirmed + times * violating, rejected + times * (not violating))
             self._records.put(reporter_id, record)
-            counter = "reports_confirmed" if violating else "reports_rejected"
-            yield RowUpdate("account", reporter_id, amounts=((counter, sign, at),))
+            confirms = {"confirmed": violating}
+            yield from self._update("report_verdict", "who", reporter_id, confirms, at, times=times, seen_at=then)
+
+    def _happened(self, body: Happened, at: Micros) -> Iterator[RowUpdate]:
+        """Updates for an event of a declared kind that features count."""
+        subject = body.subject.subject
+        values = {**body.fields, "who": body.account_id, "about": subject.key, "hour": at // clock.HOUR % 24}
+        for by in self._declared[body.kind]:
+            if by == "about":
+                yield from self._about(body.kind, subject, values, at)
+            elif by == "who":
+                if body.account_id is not None:
+                    yield from self._update(body.kind, "who", body.account_id, values, at)
+            elif by not in _OF_ITEM and (key := values.get(by)) is not None:
+                yield from self._update(body.kind, by, str(key), values, at)
+        if self._needs_item(body):
+            item = self._items.values.get(subject.key)
+            if subject.type_id == ACCOUNT_TYPE or (item is not None and item.links is not None):
+                yield from self._happened_to(links_of(subject, item.links if item else None), body.kind, values, at)
+            elif item is None or len(item.waiting) < _MAX_REMEMBERED:
+                self._item(subject.key).waiting.append(Waiting(body.kind, values, at))
+
+    def _own_values(self, body: ItemCreated) -> Values:
+        """The values of an item's own fields that features read: numbers, flags as 0 or 1, the length of texts."""
+        return {name: _own_value(body, name) for name in self._own_fields}
+
+
+def _own_value(body: ItemCreated, name: str) -> float | None:
+    field, compared, wanted = name.partition("=")
+    value = body.values.get(field)
+    if value is None:
+        return None
+    if compared:
+        return float(value == wanted)
+    return float(len(value) if isinstance(value, str) else value)
 
 
 def item_links(body: ItemCreated, buckets: Callable[[str], near_text.Buckets] = near_text.buckets) -> Links:
@@ -194,44 +298,5 @@ def item_links(body: ItemCreated, buckets: Callable[[str], near_text.Buckets] = 
     return Links(body.account_id, body.parent.subject.key if body.parent else None, *buckets(judged_text(body)))
 
 
-def _played(body: Played, at: Micros) -> list[RowUpdate]:
-    subject = body.subject.subject
-    counters: tuple[str, ...] = ("plays",)
-    if SHORT_PLAY_S[0] <= body.seconds < SHORT_PLAY_S[1]:
-        counters = ("plays", "short_plays")
-    by_account = (*counters, mix_counter(subject.key))
-    if at // clock.HOUR % 24 in NIGHT_H:
-        by_account = (*by_account, "night_plays")
-    device = body.device_id
-    updates = [RowUpdate("item", subject.key, counters, (("listeners", body.account_id),))]
-    if device is None:
-        updates.append(RowUpdate("account", body.account_id, by_account, (("tracks", subject.key),)))
-    else:
-        seen = (("tracks", subject.key), ("devices", device))
-        updates.append(RowUpdate("account", body.account_id, by_account, seen, links=(device,)))
-        updates.append(RowUpdate("device", device, ("plays",), (("accounts", body.account_id),)))
-    return updates
-
-
-# By kind of signal: the counter of the creator, parent and buckets that it increases.
-_COUNTERS: Mapping[str, str] = {"user_report": "reports", "trusted_flagger": "notices", "hash_match": "notices"}
-
-
-def _signal_updates(kind: str, reporter_id: str | None, links: Links, at: Micros) -> Iterator[RowUpdate]:
-    """Updates of the rows of an item's creator, parent and buckets for a signal about the item."""
-    counter = _COUNTERS.get(kind)
-    if counter is None:
-        return
-    amounts = ((counter, 1.0, at),)
-    if links.account_id is not None:
-        reporters = _distinct("reporters", reporter_id) if counter == "reports" else ()
-        yield RowUpdate("account", links.account_id, distinct=reporters, amounts=amounts, seen_at=at)
-    if counter == "reports":
-        if links.parent_key is not None:
-            yield RowUpdate("parent", links.parent_key, amounts=amounts)
-        for key in links.buckets:
-            yield RowUpdate("bucket", key, amounts=amounts)
-
-
-def _distinct(sketch: str, element: str | None) -> tuple[tuple[str, str], ...]:
-    return ((sketch, element),) if element is not None else ()
+# By kind of signal: the derived event that counts for the item's creator, parent and buckets.
+_DERIVED: Mapping[str, str] = {"user_report": "user_report", "trusted_flagger": "flagged", "hash_match": "flagged"}

@@ -10,9 +10,11 @@ from pathlib import Path
 import numpy as np
 
 from features.contract import FeatureContract
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live_features
 from features.evaluate.columns import evaluate
-from features.layout import LAYOUT_OF, ROLES, Instants, Matrix, missing, row_instants
-from features.links import Links, links_of
+from features.layout import Instants, Matrix, missing, row_instants
+from features.links import Links, links_in_row, links_of
 from features.offline.join import Places, locate, read_links, read_packed
 from features.offline.segments import segment_files
 from leads.errors import NotFound
@@ -46,6 +48,7 @@ def point_in_time(
     subjects: Sequence[Subject],
     texts: Sequence[str | None],
     as_of: Instants,
+    features: FeatureSet | None = None,
 ) -> Frame:
     """The contract's matrix with the features that were visible at each instant.
 
@@ -53,25 +56,32 @@ def point_in_time(
         subjects: n subjects; unknown ones give NaN.
         texts: their n texts, None where they have none.
         as_of: (n,) µs since epoch; the newest row with `visible_at` ≤ `as_of` is used.
+        features: by default, the live ones.
 
     Raises:
         NotFound: the worker has not derived any features yet.
     """
-    located = _Located(settings, subjects, np.repeat(as_of[:, None], len(ROLES), axis=1))
+    features = features or live_features(settings)
+    n_roles = len(features.roles)
+    located = _Located(settings, features, subjects, np.repeat(as_of[:, None], n_roles, axis=1))
     matrix = np.empty((len(subjects), len(contract.columns)), np.float32)
-    row_at = np.empty((len(subjects), len(ROLES)), np.int64)
+    row_at = np.empty((len(subjects), n_roles), np.int64)
     with tempfile.TemporaryDirectory(prefix="leads-frames-") as folder:
         packed = located.packed(Path(folder))
         for start in range(0, len(subjects), _CHUNK):
             part = slice(start, start + _CHUNK)
             rows = {role: np.asarray(values[part]) for role, values in packed.items()}
-            matrix[part] = evaluate(contract, rows, as_of[part], texts[part]).matrix
+            matrix[part] = evaluate(contract, rows, as_of[part], texts[part], features).matrix
             row_at[part] = row_instants(rows)
     return Frame(matrix, row_at)
 
 
 def rows_at(
-    settings: Settings, subjects: Sequence[Subject], as_of: Instants, links: Sequence[Links] | None = None
+    settings: Settings,
+    subjects: Sequence[Subject],
+    as_of: Instants,
+    links: Sequence[Links] | None = None,
+    features: FeatureSet | None = None,
 ) -> StoredRows:
     """The stored rows of each role at that role's instant.
 
@@ -79,11 +89,12 @@ def rows_at(
         subjects: n subjects.
         as_of: (n, roles) µs since epoch; 0 to leave the row out.
         links: n links to follow; default: those stored at the time.
+        features: by default, the live ones.
 
     Raises:
         NotFound: the worker has not derived any features yet.
     """
-    located = _Located(settings, subjects, as_of, links)
+    located = _Located(settings, features or live_features(settings), subjects, as_of, links)
     packed = located.packed()
     return StoredRows(packed, row_instants(packed), located.links)
 
@@ -92,33 +103,46 @@ class _Located:
     """Where the rows of n subjects are, by role, and their links."""
 
     def __init__(
-        self, settings: Settings, subjects: Sequence[Subject], as_of: Instants, links: Sequence[Links] | None = None
+        self,
+        settings: Settings,
+        features: FeatureSet,
+        subjects: Sequence[Subject],
+        as_of: Instants,
+        links: Sequence[Links] | None = None,
     ) -> None:
         if not (settings.features_dir / "registry.db").exists():
             raise NotFound("No features have been derived yet.", remedy="Run: leads worker --once")
         self._n = len(subjects)
-        self._files = {view: segment_files(settings, view) for view in LAYOUT_OF}
-        self._at = dict(zip(ROLES, as_of.T, strict=True))
+        self._roles = features.roles
+        self._files = {layout.view: segment_files(settings, layout, features) for layout in features.layouts}
+        self._at = dict(zip(self._roles, as_of.T, strict=True))
         self._places: dict[str, Places] = {}
-        stored = self._linked("item", [subject.key for subject in subjects])
+        stored = {"item": self._linked("item", [subject.key for subject in subjects])}
         if links is None:
-            links = [links_of(subject, Links(*found)) for subject, found in zip(subjects, stored, strict=True)]
+            links = [
+                links_of(subject, links_in_row(found)) for subject, found in zip(subjects, stored["item"], strict=True)
+            ]
         self.links = list(links)
-        devices = self._linked("account", [link.account_id for link in links])
+        stored["account"] = self._linked("account", [link.account_id for link in links])
         self._locate("parent", [link.parent_key for link in links])
         self._locate("bucket_0", [link.bucket_0 for link in links])
         self._locate("bucket_1", [link.bucket_1 for link in links])
-        self._locate("device", [device for (device,) in devices])
+        for role, source, place in features.followed:
+            self._locate(role, [found[place] for found in stored[source]])
 
     def packed(self, folder: Path | None = None) -> dict[str, Matrix]:
         """The rows of each role (n, width), NaN for missing ones. With a folder, they are kept in files there."""
-        packed = missing(self._n) if folder is None else {role: self._file(folder, role) for role in ROLES}
-        for role, layout in ROLES.items():
+        packed = (
+            missing(self._roles, self._n)
+            if folder is None
+            else {role: self._file(folder, role) for role in self._roles}
+        )
+        for role, layout in self._roles.items():
             read_packed(layout, self._places[role], packed[role])
         return packed
 
     def _file(self, folder: Path, role: str) -> Matrix:
-        shape = (self._n, ROLES[role].width)
+        shape = (self._n, self._roles[role].width)
         if not self._n:
             return np.empty(shape, np.float32)
         rows = np.memmap(folder / role, np.float32, "w+", shape=shape)
@@ -128,8 +152,8 @@ class _Located:
 
     def _linked(self, role: str, keys: Sequence[str | None]) -> list[tuple[str | None, ...]]:
         self._locate(role, keys)
-        return read_links(ROLES[role], self._places[role])
+        return read_links(self._roles[role], self._places[role])
 
     def _locate(self, role: str, keys: Sequence[str | None]) -> None:
-        view = ROLES[role].view
-        self._places[role] = locate(self._files[view], view, keys, self._at[role])
+        layout = self._roles[role]
+        self._places[role] = locate(self._files[layout.view], layout, keys, self._at[role])

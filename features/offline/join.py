@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from features.layout import JOIN_KEYS, Instants, Layout, Matrix
+from features.layout import Instants, Layout, Matrix
 from features.offline.segments import stored_rows
 from features.rows import LinkValues, links_in, unpack
 
@@ -78,7 +78,7 @@ class _Queries:
         self.row[asking] = rows[source]
 
 
-def locate(files: Sequence[Path], view: str, keys: Sequence[str | None], at: Instants) -> Places:
+def locate(files: Sequence[Path], layout: Layout, keys: Sequence[str | None], at: Instants) -> Places:
     """Where the newest row of each query is.
 
     Args:
@@ -89,8 +89,8 @@ def locate(files: Sequence[Path], view: str, keys: Sequence[str | None], at: Ins
     queries = _Queries(keys, at)
     groups: list[RowGroup] = []
     if len(queries.asked):
-        for group, table in _row_groups(files, [JOIN_KEYS[view], "visible_at"]):
-            found = pc.index_in(table[JOIN_KEYS[view]].combine_chunks(), value_set=queries.names)
+        for group, table in _row_groups(files, [layout.join_key, "visible_at"]):
+            found = pc.index_in(table[layout.join_key].combine_chunks(), value_set=queries.names)
             rows: Ints = np.flatnonzero(found.is_valid().to_numpy(zero_copy_only=False))
             if len(rows):
                 codes = found.take(pa.array(rows)).to_numpy(zero_copy_only=False).astype(np.int64)

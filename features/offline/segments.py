@@ -8,7 +8,6 @@ them is done; a row that is read twice is the same row.
 
 from __future__ import annotations
 
-import hashlib
 import threading
 import time
 from collections.abc import Iterator
@@ -21,8 +20,11 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live_features
 from features.fold.fold import Batch, ViewBatch
-from features.layout import JOIN_KEYS, LAYOUTS, Layout, packed_name
+from features.layout import Layout
 from features.offline import dense
 from features.partition import WHOLE, Partition
 from leads.clock import Micros
@@ -32,9 +34,6 @@ from leads.settings import Settings
 
 TIMESTAMP = pa.timestamp("us", tz="UTC")
 _REMEDY = "Derive the feature rows again from the event log: leads worker --rebuild --once"
-# Increase this when the fold changes what it counts without a change of layout.
-_FOLD_VERSION = 1
-LAYOUT_HASH = hashlib.sha256(f"{_FOLD_VERSION} {LAYOUTS!r}".encode()).hexdigest()[:12]
 # Within a view's folder. Earlier releases wrote segments in another form, next to it (`features.offline.dense`).
 _FOLDER = "packed"
 # Number of adjacent segments of similar size that are merged into one, up to the maximum size below.
@@ -53,13 +52,13 @@ class SegmentManifest(msgspec.Struct, frozen=True):
     Args:
         offset: of the last folded event.
         visible_at: when that event became visible; 0 if an earlier release wrote the manifest.
-        layout: hash of the layout.
+        layout: `FeatureSet.fingerprint` of the features.
         retired: when each merged part was replaced, in seconds since epoch.
     """
 
     offset: int = 0
     visible_at: Micros = 0
-    layout: str = LAYOUT_HASH
+    layout: str = BUILTIN.fingerprint
     segments: dict[str, tuple[str, ...]] = {}
     retired: dict[str, float] = {}
 
@@ -68,10 +67,22 @@ class Segments:
     """One partition's segments, which only one process writes: `<view>/packed/<partition>-<first>-<last>.parquet`.
 
     `first` and `last` are the offsets of the events that they were folded from.
+
+    Args:
+        features: whose rows they hold.
+        grace_s: how long merged segments are kept for their readers.
     """
 
-    def __init__(self, folder: Path, partition: Partition = WHOLE, *, grace_s: float = GRACE_S) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        partition: Partition = WHOLE,
+        *,
+        features: FeatureSet = BUILTIN,
+        grace_s: float = GRACE_S,
+    ) -> None:
         self.folder = folder
+        self._features = features
         self._grace_s = grace_s
         self._name = f"{partition.index}of{partition.count}"
         self._manifest_path = folder / f"manifest-{self._name}.json"
@@ -87,9 +98,9 @@ class Segments:
             count = self._name.partition("of")[2]
             if any(not path.stem.endswith(f"of{count}") for path in self.folder.glob("manifest*.json")):
                 raise self._mismatch("were written for another number of partitions (LEADS_PARTITIONS)")
-            return SegmentManifest()
+            return SegmentManifest(layout=self._features.fingerprint)
         manifest = read_json(self._manifest_path, SegmentManifest, remedy=_REMEDY)
-        if manifest.layout != LAYOUT_HASH:
+        if manifest.layout != self._features.fingerprint:
             raise self._mismatch("were written by another version of the features")
         return manifest
 
@@ -104,12 +115,12 @@ class Segments:
         """Create the folders, and delete what a killed writer left behind."""
         manifest = self.manifest()
         known = {f"{view}/{name}" for view, names in manifest.segments.items() for name in names} | {*manifest.retired}
-        for layout in LAYOUTS:
+        for layout in self._features.layouts:
             folder = view_folder(self.folder, layout.view)
             private_folder(folder)
             if not (folder / "empty.parquet").exists():
                 # Feast can't read a folder without files.
-                write_segment(folder / "empty.parquet", layout.view, ViewBatch())
+                write_segment(folder / "empty.parquet", layout, ViewBatch())
             for path in (self.folder / layout.view).rglob(f"{self._name}-*.parquet"):
                 if path.relative_to(self.folder).as_posix() not in known:
                     path.unlink()
@@ -131,7 +142,7 @@ class Segments:
         for view, rows in batch.items():
             if len(rows):
                 added[view] = f"{_FOLDER}/{self._name}-{first:012d}-{offset:012d}.parquet"
-                write_segment(self.folder / view / added[view], view, rows)
+                write_segment(self.folder / view / added[view], self._features.layout_of[view], rows)
         with self._lock:
             before = self.manifest()
             names = {view: (*before.segments.get(view, ()), name) for view, name in added.items()}
@@ -146,7 +157,7 @@ class Segments:
 
         Segments that an earlier release wrote in another form are rewritten first.
         """
-        merged = sum(self._rewrite(layout) + self._compact(layout) for layout in LAYOUTS)
+        merged = sum(self._rewrite(layout) + self._compact(layout) for layout in self._features.layouts)
         self._remove_retired()
         return merged
 
@@ -194,32 +205,41 @@ def view_folder(segments: Path, view: str) -> Path:
     return segments / view / _FOLDER
 
 
-def segment_files(settings: Settings, view: str) -> list[Path]:
+def segments_of(settings: Settings, partition: Partition, features: FeatureSet | None = None) -> Segments:
+    """A partition's segments.
+
+    Args:
+        features: whose rows they hold; by default, the live ones.
+    """
+    features = features or live_features(settings)
+    return Segments(features.folder(settings) / "segments", partition, features=features)
+
+
+def segment_files(settings: Settings, layout: Layout, features: FeatureSet) -> list[Path]:
     """The segments of a view, of all partitions, that are listed now.
 
     Raises:
         ConfigurationError: they were written with another layout or number of partitions.
     """
-    folder = settings.features_dir / "segments"
-    shares = [Partition(index, settings.partitions) for index in range(settings.partitions)]
-    names = [name for share in shares for name in Segments(folder, share).manifest().segments.get(view, ())]
-    return [folder / view / name for name in names]
+    every = [segments_of(settings, Partition(i, settings.partitions), features) for i in range(settings.partitions)]
+    view = layout.view
+    return [one.folder / view / name for one in every for name in one.manifest().segments.get(view, ())]
 
 
-def write_segment(path: Path, view: str, rows: ViewBatch) -> None:
+def write_segment(path: Path, layout: Layout, rows: ViewBatch) -> None:
     """Write one segment atomically."""
-    table = _table(view, rows)
+    table = _table(layout, rows)
 
     write_atomic(
         path,
-        lambda draft: pq.write_table(table, draft, **_encoding(view), row_group_size=_ROWS_AT_ONCE),
+        lambda draft: pq.write_table(table, draft, **_encoding(layout), row_group_size=_ROWS_AT_ONCE),
         temporary=_temporary_path(path),
     )
 
 
-def _encoding(view: str) -> dict[str, Any]:
+def _encoding(layout: Layout) -> dict[str, Any]:
     """How Parquet encodes the columns. A dictionary of the rows would take time and save nothing."""
-    return {"compression": "zstd", "use_dictionary": [JOIN_KEYS[view]]}
+    return {"compression": "zstd", "use_dictionary": [layout.join_key]}
 
 
 def _temporary_path(path: Path) -> Path:
@@ -227,12 +247,12 @@ def _temporary_path(path: Path) -> Path:
     return path.parent.parent / f".{path.parent.name}-{path.name}.tmp"
 
 
-def _table(view: str, rows: ViewBatch) -> pa.Table:
+def _table(layout: Layout, rows: ViewBatch) -> pa.Table:
     columns = {
-        JOIN_KEYS[view]: pa.array(rows.keys, pa.string()),
+        layout.join_key: pa.array(rows.keys, pa.string()),
         "visible_at": pa.array(rows.visible_at, pa.int64()).cast(TIMESTAMP),
         "offset": pa.array(rows.offsets, pa.int64()),
-        packed_name(view): pa.array(rows.rows, pa.binary()),
+        layout.packed_name: pa.array(rows.rows, pa.binary()),
     }
     return pa.table(columns)
 
@@ -266,8 +286,8 @@ def _merge(layout: Layout, parts: list[Path], path: Path) -> None:
     """Write the rows of several segments to one, in order, one row group at a time."""
 
     def write(draft: Path) -> None:
-        schema = _table(layout.view, ViewBatch()).schema
-        with pq.ParquetWriter(draft, schema, **_encoding(layout.view)) as writer:
+        schema = _table(layout, ViewBatch()).schema
+        with pq.ParquetWriter(draft, schema, **_encoding(layout)) as writer:
             for table in _row_groups(layout, parts):
                 writer.write_table(table)
 
@@ -276,7 +296,7 @@ def _merge(layout: Layout, parts: list[Path], path: Path) -> None:
 
 def stored_rows(layout: Layout, segment: pq.ParquetFile, group: int, which: npt.NDArray[np.int64]) -> list[bytes]:
     """Some rows of a row group in their stored form."""
-    name = packed_name(layout.view)
+    name = layout.packed_name
     if dense.is_dense(layout, segment.schema_arrow):
         table = segment.read_row_group(group, columns=[name, *layout.links]).take(pa.array(which))
         return dense.stored_rows(layout, table)

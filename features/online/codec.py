@@ -11,7 +11,7 @@ from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import NamedTuple
 
-from features.layout import Layout, packed_name
+from features.layout import Layout
 from features.rows import Parts, split
 
 # One feature's serialised values, one for each entity; None or empty where nothing is stored.
@@ -31,7 +31,7 @@ class Wanted(NamedTuple):
 
 def row_of(layout: Layout, keys: Sequence[str]) -> Wanted:
     """Read these entities' rows."""
-    return Wanted(layout, keys, (packed_name(layout.view),))
+    return Wanted(layout, keys, (layout.packed_name,))
 
 
 def entity_key(join_key: str, value: str) -> bytes:

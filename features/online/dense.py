@@ -10,7 +10,7 @@ from functools import cache
 
 import numpy as np
 
-from features.layout import Layout, packed_name
+from features.layout import Layout
 from features.online.codec import Wanted, read_varint, row_in, varint
 from features.rows import pack
 
@@ -19,7 +19,7 @@ _STRING_VAL, _FLOAT_LIST_VAL, _VAL = b"\x12", b"\x82\x01", b"\x0a"
 
 def with_links(layout: Layout, keys: Sequence[str]) -> Wanted:
     """Read these entities' rows and links, from the same write."""
-    return Wanted(layout, keys, (packed_name(layout.view), *layout.links))
+    return Wanted(layout, keys, (layout.packed_name, *layout.links))
 
 
 def is_dense(layout: Layout, raw: bytes) -> bool:

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.feast.store import import_feast, online_store_of, open_store
-from features.layout import JOIN_KEYS, Layout
+from features.layout import Layout
 from features.online.codec import Column, Wanted
 from leads.errors import LeadsError, Unavailable
 from leads.settings import Settings
@@ -54,7 +54,7 @@ class FeastStore:
         found: list[list[bytes | None]] = [[] for _ in names]
         for start in range(0, len(keys), _CHUNK):
             entities = [
-                EntityKey(join_keys=[JOIN_KEYS[layout.view]], entity_values=[Value(string_val=key)])
+                EntityKey(join_keys=[layout.join_key], entity_values=[Value(string_val=key)])
                 for key in keys[start : start + _CHUNK]
             ]
             for _, values in self._online.online_read(self._store.config, view, entities, list(names)):
@@ -67,9 +67,9 @@ class FeastStore:
             import_feast()
             store = open_store(self._settings)
             self._online, self._store = online_store_of(store), store
-        if layout.view not in self._views:
-            self._views[layout.view] = self._store.get_feature_view(layout.view)
-        return self._views[layout.view]
+        if layout.table not in self._views:
+            self._views[layout.table] = self._store.get_feature_view(layout.table)
+        return self._views[layout.table]
 
     def close(self) -> None:
         with self._lock:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from features.links import Links
+from features.rows import LinkValues
 from leads.db.content.recent import Recent
 
 # A generation of these takes about 5 MB.
@@ -15,10 +16,10 @@ _LIMIT = 10_000
 
 
 class Last(NamedTuple):
-    """A subject's links, and the device that its account's row linked to."""
+    """A subject's links, and the key of each role that is followed from the rows that they lead to."""
 
     links: Links = Links()
-    device: str | None = None
+    followed: LinkValues = ()
 
 
 def last_links() -> Recent[str, Last]:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import msgspec
 
+from features.declared.feature_set import FeatureSet
 from features.online.presence import Presence
 from features.online.writer import OnlineWriter
 from features.partition import Partition
@@ -38,9 +39,9 @@ class Mark(msgspec.Struct, frozen=True):
     present: int = 0
 
 
-def mark_path(settings: Settings, partition: Partition) -> Path:
+def mark_path(settings: Settings, partition: Partition, features: FeatureSet) -> Path:
     """The partition's file."""
-    return settings.features_dir / f"online-{partition.index}of{partition.count}.json"
+    return features.folder(settings) / f"online-{partition.index}of{partition.count}.json"
 
 
 def read_mark(path: Path) -> Mark:
@@ -53,9 +54,9 @@ def read_mark(path: Path) -> Mark:
 class OnlineMark:
     """Keeps a partition's mark."""
 
-    def __init__(self, settings: Settings, partition: Partition, writer: OnlineWriter) -> None:
-        self._path = mark_path(settings, partition)
-        self._presence = Presence(settings, partition, writer)
+    def __init__(self, settings: Settings, partition: Partition, writer: OnlineWriter, features: FeatureSet) -> None:
+        self._path = mark_path(settings, partition, features)
+        self._presence = Presence(settings, partition, writer, features)
         self.read_again()
 
     def read_again(self) -> None:

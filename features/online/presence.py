@@ -10,7 +10,7 @@ from contextlib import suppress
 
 import numpy as np
 
-from features.layout import ITEM
+from features.declared.feature_set import FeatureSet
 from features.online.codec import row_in, row_of
 from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
@@ -28,7 +28,8 @@ def presence_key(partition: Partition) -> str:
 class Presence:
     """Reads and writes one partition's row."""
 
-    def __init__(self, settings: Settings, partition: Partition, writer: OnlineWriter) -> None:
+    def __init__(self, settings: Settings, partition: Partition, writer: OnlineWriter, features: FeatureSet) -> None:
+        self._layout = features.layout_of["item"]
         self._key = presence_key(partition)
         self._writer = writer
         self._store = open_online_store(settings)
@@ -40,9 +41,10 @@ class Presence:
             at: when the event became visible. Stores drop rows that are older than the stored one, and some compare
                 whole seconds, so it may take a later row to replace this one.
         """
-        links = (str(offset), *[None] * (len(ITEM.links) - 1))
-        (row,) = pack(ITEM, np.zeros((1, ITEM.width), np.float32), [links])
-        self._writer.write_view(ITEM, [(self._key, row, at)])
+        layout = self._layout
+        links = (str(offset), *[None] * (len(layout.links) - 1))
+        (row,) = pack(layout, np.zeros((1, layout.width), np.float32), [links])
+        self._writer.write_view(layout, [(self._key, row, at)])
         return self.reached()
 
     def reached(self) -> int:
@@ -51,10 +53,10 @@ class Presence:
         Raises:
             Unavailable: the store doesn't respond.
         """
-        (((raw,),),) = self._store.get([row_of(ITEM, [self._key])])
-        row = row_in(ITEM, raw)
+        (((raw,),),) = self._store.get([row_of(self._layout, [self._key])])
+        row = row_in(self._layout, raw)
         with suppress(TypeError, ValueError):
-            return 0 if row is None else int(links_in(ITEM, row)[0] or 0)
+            return 0 if row is None else int(links_in(self._layout, row)[0] or 0)
         return 0
 
     def close(self) -> None:

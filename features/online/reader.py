@@ -14,8 +14,11 @@ from functools import cache
 
 import numpy as np
 
-from features.layout import ROLES, Instants, Matrix, row_instants
-from features.links import Links, links_of
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live_features
+from features.layout import Instants, Matrix, row_instants
+from features.links import Links, links_in_row, links_of
 from features.online.codec import Wanted, row_of, rows_in
 from features.online.dense import as_stored, is_dense, with_links
 from features.online.last_links import Last, last_links
@@ -35,17 +38,24 @@ class Fetched:
         packed: per role (n, width) float32, NaN rows where nothing is stored.
         row_at: (n, roles) µs, when each role's row became visible; 0 where nothing is stored.
         links: each subject's creator, parent and text buckets.
+        features: whose rows they are.
     """
 
     packed: dict[str, Matrix]
     row_at: Instants
     links: list[Links]
+    features: FeatureSet = BUILTIN
 
 
 class OnlineReader:
-    """Thread-safe. Blocks; with a `bounded` store, for at most LEADS_STORE_TIMEOUT_S per round trip."""
+    """Thread-safe. Blocks; with a `bounded` store, for at most LEADS_STORE_TIMEOUT_S per round trip.
 
-    def __init__(self, store: Store) -> None:
+    Attributes:
+        features: whose rows the next calls read. It may be replaced at any time.
+    """
+
+    def __init__(self, store: Store, features: FeatureSet = BUILTIN) -> None:
+        self.features = features
         self._store = store
         self._last = last_links()
 
@@ -65,7 +75,8 @@ class OnlineReader:
         Raises:
             Unavailable: the store failed or did not respond in time.
         """
-        trips = _RoundTrips(self._store, len(subjects))
+        features = self.features
+        trips = _RoundTrips(self._store, features, len(subjects))
         keys = [subject.key for subject in subjects]
         given = known or (None,) * len(subjects)
         known = [
@@ -76,41 +87,44 @@ class OnlineReader:
         links = [_merged(one.links, better) for one, better in zip(last, known, strict=True)]
         trips.request("item", keys)
         trips.request_links(links)
-        trips.request("device", [one.device for one in last])
+        for i, (role, *_) in enumerate(features.followed):
+            trips.request(role, [one.followed[i] if i < len(one.followed) else None for one in last])
         trips.fetch_requested()
         links = [
-            link if link == stored else _merged(Links(*stored), better)
+            link if link == stored[: len(link)] else _merged(links_in_row(stored), better)
             for link, stored, better in zip(links, trips.links["item"], known, strict=True)
         ]
         trips.request_links(links)
-        trips.request_devices()
+        trips.request_followed()
         trips.fetch_requested()
-        trips.request_devices()
+        trips.request_followed()
         trips.fetch_requested()
-        for key, before, link, (device,) in zip(keys, last, links, trips.links["account"], strict=True):
-            if before.links != link or before.device != device:
-                self._last.put(key, Last(link, device))
+        for key, before, link, followed in zip(keys, last, links, trips.followed(), strict=True):
+            if before.links != link or before.followed != followed:
+                self._last.put(key, Last(link, followed))
         packed = trips.packed()
-        return Fetched(packed, row_instants(packed), links)
+        return Fetched(packed, row_instants(packed), links, features)
 
     def close(self) -> None:
         self._store.close()
 
 
 def open_reader(settings: Settings) -> OnlineReader:
-    """A reader for the online store of the settings. It connects on the first read."""
-    return OnlineReader(open_online_store(settings))
+    """A reader for the live features in the online store of the settings. It connects on the first read."""
+    return OnlineReader(open_online_store(settings), live_features(settings))
 
 
 class _RoundTrips:
     """Collects the keys that each role still needs, and fetches them all at once; a shared key is read once."""
 
-    def __init__(self, store: Store, n: int) -> None:
+    def __init__(self, store: Store, features: FeatureSet, n: int) -> None:
         self._store = store
+        self._roles = features.roles
+        self._followed = features.followed
         self._n = n
         self._packed: dict[str, Matrix] = {}
         self.links: dict[str, list[LinkValues]] = {
-            role: [(None,) * len(layout.links)] * n for role, layout in ROLES.items() if layout.links
+            role: [(None,) * len(layout.links)] * n for role, layout in self._roles.items() if layout.links
         }
         # By role, per subject: the key whose row it has, or will have after the next trip.
         self._asked: dict[str, list[str | None]] = {}
@@ -139,26 +153,35 @@ class _RoundTrips:
             self._packed[role][subjects] = np.nan
         if role in self.links:
             for i in subjects:
-                self.links[role][i] = (None,) * len(ROLES[role].links)
+                self.links[role][i] = (None,) * len(self._roles[role].links)
 
     def request_links(self, links: Sequence[Links]) -> None:
         for place, role in enumerate(("account", "parent", "bucket_0", "bucket_1")):
             self.request(role, [link[place] for link in links])
 
-    def request_devices(self) -> None:
-        self.request("device", [device for (device,) in self.links["account"]])
+    def request_followed(self) -> None:
+        for role, source, place in self._followed:
+            self.request(role, [links[place] for links in self.links[source]])
+
+    def followed(self) -> list[LinkValues]:
+        """By subject, the key of each followed role."""
+        columns = [[links[place] for links in self.links[source]] for _, source, place in self._followed]
+        return list(zip(*columns, strict=True))
 
     def fetch_requested(self) -> None:
         """Make one round trip, if anything is requested."""
         pending, self._pending = self._pending, {}
         if not pending:
             return
-        wanted = [row_of(ROLES[role], list(places)) for role, (places, _) in pending.items()]
+        wanted = [row_of(self._roles[role], list(places)) for role, (places, _) in pending.items()]
         rows = self._read(wanted)
         try:
             cells = _cells(wanted, rows)
         except ImpossibleCells:
-            rows = [[row if row and is_possible(row) else None for row in answer] for answer in rows]
+            rows = [
+                [row if row and is_possible(one.layout, row) else None for row in answer]
+                for one, answer in zip(wanted, rows, strict=True)
+            ]
             cells = _cells(wanted, rows)
         for (role, (_, which)), answer, found in zip(pending.items(), rows, cells, strict=True):
             if any(answer):
@@ -170,7 +193,7 @@ class _RoundTrips:
             role: self._packed[role]
             if role in self._packed
             else np.broadcast_to(_nan_row(layout.width), (self._n, layout.width))
-            for role, layout in ROLES.items()
+            for role, layout in self._roles.items()
         }
 
     def _take(self, role: str, which: list[int], rows: Sequence[Parts | None], cells: Matrix) -> None:
@@ -188,7 +211,7 @@ class _RoundTrips:
             self._packed[role][into] = cells[[which[i] for i in into]]
         links = self.links.get(role)
         if links is not None:
-            read = links_of_rows(ROLES[role], rows)
+            read = links_of_rows(self._roles[role], rows)
             for i, place in enumerate(which):
                 if place >= 0 and read[place]:
                     links[i] = read[place]

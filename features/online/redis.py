@@ -12,7 +12,6 @@ from itertools import chain
 from typing import Any
 
 from features.feast.online_config import PROJECT
-from features.layout import JOIN_KEYS
 from features.online.codec import Column, Wanted, key_head
 from features.online.redis_connections import RedisConnections, unexpected
 
@@ -68,23 +67,23 @@ def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
 
 def _commands(wanted: Wanted) -> bytes:
     """`HMGET <entity> <field> …` for each entity, in Redis's protocol; with one field `HGET`: its reply is no list."""
-    view, names = wanted.layout.view, field_names(wanted.layout.view, wanted.features)
+    join_key, names = wanted.layout.join_key, field_names(wanted.layout.table, wanted.features)
     tail = PROJECT.encode() + b"\r\n" + b"".join(b"$4\r\n" + name + b"\r\n" for name in names)
     raw = map(str.encode, wanted.keys)
-    return b"".join([part for key in raw for part in (_command_head(view, len(names), len(key)), key, tail)])
+    return b"".join([part for key in raw for part in (_command_head(join_key, len(names), len(key)), key, tail)])
 
 
 @lru_cache(maxsize=4096)
-def _command_head(view: str, fields: int, size: int) -> bytes:
+def _command_head(join_key: str, fields: int, size: int) -> bytes:
     """What a command begins with, before a key of this size in bytes."""
-    head = key_head(JOIN_KEYS[view], size)
+    head = key_head(join_key, size)
     name = b"$4\r\nHGET" if fields == 1 else b"$5\r\nHMGET"
     return b"*%d\r\n%b\r\n$%d\r\n%b" % (2 + fields, name, len(head) + size + len(PROJECT), head)
 
 
 @cache
-def field_names(view: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
-    """The names of a view's features as hash fields."""
+def field_names(table: str, names: tuple[str, ...]) -> tuple[bytes, ...]:
+    """The names of a Feast view's features as hash fields."""
     import mmh3
 
-    return tuple(struct.pack("<I", mmh3.hash(f"{view}:{name}", signed=False)) for name in names)
+    return tuple(struct.pack("<I", mmh3.hash(f"{table}:{name}", signed=False)) for name in names)

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 
 from features.feast.online_config import PROJECT
-from features.layout import JOIN_KEYS, Layout, packed_name
+from features.layout import Layout
 from features.online.codec import bytes_value, entity_keys, read_varint, varint
 from features.online.redis import field_names
 from features.online.redis_connections import RedisConnections
@@ -42,16 +42,16 @@ class RedisWriter:
             if key not in newest or newest[key][1] <= at:
                 newest[key] = (packed, at)
         project = PROJECT.encode()
-        hashes = [key + project for key in entity_keys(JOIN_KEYS[layout.view], newest)]
-        time_field = b"_ts:" + layout.view.encode()
+        hashes = [key + project for key in entity_keys(layout.join_key, newest)]
+        time_field = b"_ts:" + layout.table.encode()
         stored = self._exchange(_command(b"HGET", one, time_field) for one in hashes)
-        (row_field,) = field_names(layout.view, (packed_name(layout.view),))
+        (row_field,) = field_names(layout.table, (layout.packed_name,))
         commands = []
         for one, (packed, at), before in zip(hashes, newest.values(), stored, strict=True):
             if before is None or _micros(before) <= at:
                 commands.append(_command(b"HSET", one, time_field, _timestamp(at), row_field, bytes_value(packed)))
                 if without_links and layout.links:
-                    commands.append(_command(b"HDEL", one, *field_names(layout.view, layout.links)))
+                    commands.append(_command(b"HDEL", one, *field_names(layout.table, layout.links)))
         self._exchange(commands)
 
     def _exchange(self, commands: Iterable[bytes]) -> list[Any]:

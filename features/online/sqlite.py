@@ -9,7 +9,6 @@ from functools import cache
 from pathlib import Path
 
 from features.feast.online_config import PROJECT
-from features.layout import JOIN_KEYS
 from features.online.codec import Column, Wanted, entity_keys
 from features.sqlite_damage import is_damage, online_store_damaged
 from leads.errors import Unavailable
@@ -44,14 +43,14 @@ class SqliteStore:
 
     def _get(self, wanted: Wanted) -> list[Column]:
         """One statement reads all features of an entity, so they come from the same write."""
-        keys = entity_keys(JOIN_KEYS[wanted.layout.view], wanted.keys)
+        keys = entity_keys(wanted.layout.join_key, wanted.keys)
         found: list[list[bytes | None]] = [[] for _ in wanted.features]
         for start in range(0, len(keys), _CHUNK):
             chunk = keys[start : start + _CHUNK]
             # SQLite keeps the compiled statements of a few lengths, so the list is filled up to one of them.
             filled = 1 << (len(chunk) - 1).bit_length()
             given = [*wanted.features, *chunk, *chunk[-1:] * (filled - len(chunk))]
-            rows = self._connection().execute(_query(wanted.layout.view, len(wanted.features), filled), given)
+            rows = self._connection().execute(_query(wanted.layout.table, len(wanted.features), filled), given)
             if len(wanted.features) == 1:
                 stored = {key: value for key, _, value in rows}
                 found[0] += map(stored.get, chunk)
@@ -86,7 +85,7 @@ class SqliteStore:
 
 
 @cache
-def _query(view: str, features: int, entities: int) -> str:
+def _query(table: str, features: int, entities: int) -> str:
     names, keys = (", ".join("?" * count) for count in (features, entities))
     where = f"feature_name IN ({names}) AND entity_key IN ({keys})"
-    return f'SELECT entity_key, feature_name, value FROM "{PROJECT}_{view}" WHERE {where}'
+    return f'SELECT entity_key, feature_name, value FROM "{PROJECT}_{table}" WHERE {where}'

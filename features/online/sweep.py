@@ -9,7 +9,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from features.layout import LAYOUT_OF, LAYOUTS, visible_at
+from features.declared.feature_set import FeatureSet
+from features.layout import visible_at
 from features.online.writer import OnlineRow, OnlineWriter
 from features.rows import unpack
 from features.state.store import StateStore
@@ -22,10 +23,13 @@ class Sweep:
         rewriting: whether the online rows may be those of an earlier release.
     """
 
-    def __init__(self, state: StateStore, online: OnlineWriter, *, rewriting: bool = False) -> None:
+    def __init__(
+        self, state: StateStore, online: OnlineWriter, features: FeatureSet, *, rewriting: bool = False
+    ) -> None:
         self._online = online
         self._rewriting = rewriting
-        self._parts = _parts(state)
+        self._features = features
+        self._parts = _parts(state, features)
 
     def step(self) -> bool:
         """Write the next few thousand rows. Returns False if there are none left."""
@@ -33,7 +37,7 @@ class Sweep:
         if part is None:
             return False
         view, rows = part
-        self._online.write_view(LAYOUT_OF[view], rows, without_links=self._rewriting)
+        self._online.write_view(self._features.layout_of[view], rows, without_links=self._rewriting)
         return True
 
     def finish(self) -> None:
@@ -42,9 +46,9 @@ class Sweep:
             pass
 
 
-def _parts(state: StateStore) -> Iterator[tuple[str, list[OnlineRow]]]:
+def _parts(state: StateStore, features: FeatureSet) -> Iterator[tuple[str, list[OnlineRow]]]:
     # Items come last: a reader that follows an item's links finds the rows that they point to.
-    for layout in reversed(LAYOUTS):
+    for layout in reversed(features.layouts):
         for stored in state.scan(layout.view):
             times = visible_at(unpack(layout, list(stored.values()))).tolist()
             yield layout.view, [(key, row, at) for (key, row), at in zip(stored.items(), times, strict=True)]

@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live_features
 from features.feast.store import online_store_of, open_store
 from features.fold.fold import Batch
-from features.layout import JOIN_KEYS, LAYOUTS, Layout, packed_name
+from features.layout import Layout
 from features.online.codec import bytes_value, entity_keys
 from features.online.redis_writer import RedisWriter
 from features.online.stores import direct_redis
@@ -24,13 +26,18 @@ Newest = dict[str, dict[str, OnlineRow]]
 
 
 class OnlineWriter:
-    """Writes the newest row of each entity, in batches, into Feast's online store."""
+    """Writes the newest row of each entity, in batches, into Feast's online store.
 
-    def __init__(self, settings: Settings) -> None:
+    Args:
+        features: whose rows are written; by default, the live ones.
+    """
+
+    def __init__(self, settings: Settings, features: FeatureSet | None = None) -> None:
+        self._features = features = features or live_features(settings)
         # Feast rewrites its registry file in place, so the workers of several partitions must not start at once.
         with in_turn(settings.features_dir / "registry.lock"):
-            self._store = open_store(settings, apply=True)
-            self._views = {layout.view: self._store.get_feature_view(layout.view) for layout in LAYOUTS}
+            self._store = open_store(settings, apply=True, features=features)
+            self._views = {layout.view: self._store.get_feature_view(layout.table) for layout in features.layouts}
         self._online = online_store_of(self._store)
         self._redis = RedisWriter(address) if (address := direct_redis(settings)) else None
 
@@ -39,7 +46,9 @@ class OnlineWriter:
 
         Items are written last, so a reader that follows an item's links finds the rows they point to.
         """
-        return sum(self.write_view(layout, list(newest[layout.view].values())) for layout in reversed(LAYOUTS))
+        return sum(
+            self.write_view(layout, list(newest[layout.view].values())) for layout in reversed(self._features.layouts)
+        )
 
     def write_view(self, layout: Layout, rows: Sequence[OnlineRow], *, without_links: bool = False) -> int:
         """Write rows of one view in order; rows older than the stored ones are dropped. Returns the number passed.
@@ -54,7 +63,7 @@ class OnlineWriter:
 
     def clear(self) -> None:
         """Remove every row from the online store."""
-        entities = [self._store.get_entity(layout.view) for layout in LAYOUTS]
+        entities = [self._store.get_entity(layout.view) for layout in self._features.layouts]
         self._online.teardown(self._store.config, list(self._views.values()), entities)
         self._store.registry.teardown()
 
@@ -84,7 +93,7 @@ class OnlineWriter:
             self._store.config,
             self._views[layout.view],
             [_entity(layout, key) for key in newest],
-            [packed_name(layout.view)],
+            [layout.packed_name],
         )
         return [
             row
@@ -95,15 +104,15 @@ class OnlineWriter:
 
 def collect(batch: Batch, into: Newest, *, after: int = 0) -> None:
     """Put each entity's last row of the batch into `into`, replacing an older one; only rows after an offset."""
-    for layout in LAYOUTS:
-        rows, newest = batch[layout.view], into[layout.view]
+    for view, rows in batch.items():
+        newest = into[view]
         for key, i in {key: i for i, key in enumerate(rows.keys)}.items():
             if rows.offsets[i] > after:
                 newest[key] = (key, rows.rows[i], rows.visible_at[i])
 
 
 def _raw(layout: Layout, rows: Sequence[OnlineRow]) -> Iterator[tuple[bytes, str, bytes, str | None, Micros]]:
-    keys, name = entity_keys(JOIN_KEYS[layout.view], [key for key, _, _ in rows]), packed_name(layout.view)
+    keys, name = entity_keys(layout.join_key, [key for key, _, _ in rows]), layout.packed_name
     for key, (_, packed, at) in zip(keys, rows, strict=True):
         yield key, name, bytes_value(packed), None, at
 
@@ -112,7 +121,7 @@ def _protos(layout: Layout, rows: Sequence[OnlineRow]) -> list[tuple[Any, dict[s
     """Entity key, values, event time and creation time, in the form that Feast's stores take."""
     from feast.protos.feast.types.Value_pb2 import Value
 
-    name = packed_name(layout.view)
+    name = layout.packed_name
     return [(_entity(layout, key), {name: Value(bytes_val=packed)}, to_datetime(at), None) for key, packed, at in rows]
 
 
@@ -120,4 +129,4 @@ def _entity(layout: Layout, key: str) -> Any:
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
 
-    return EntityKey(join_keys=[JOIN_KEYS[layout.view]], entity_values=[Value(string_val=key)])
+    return EntityKey(join_keys=[layout.join_key], entity_values=[Value(string_val=key)])

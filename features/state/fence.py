@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from features.layout import FIRST_NUMBER
 from features.partition import Partition
 from leads.errors import ConfigurationError, Conflict, Unavailable
 from leads.files import in_turn, read_json, write_json
@@ -40,6 +41,7 @@ class Fence:
         home: see `home_id`.
         owner: see `new_owner`.
         position: the position that the server has to hold.
+        features: number of the generation of features whose state it is.
     """
 
     store: str
@@ -47,11 +49,13 @@ class Fence:
     home: str
     owner: str
     position: int = 0
+    features: int = FIRST_NUMBER
 
     @property
     def name(self) -> str:
-        """The partition's name on the server."""
-        return f"{self.partition.index}of{self.partition.count}"
+        """The partition's name on the server. Each generation of features has a state of its own."""
+        generation = "" if self.features == FIRST_NUMBER else f"{self.features}-"
+        return f"{generation}{self.partition.index}of{self.partition.count}"
 
     def check_claim(self, held: Held | None, *, take_over: bool) -> None:
         """Check that this worker may become the owner.

@@ -8,6 +8,9 @@ from typing import Any, get_args
 from leads_client.fields import Id, Name
 
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
+# `view.feature`, and `kind.field`.
+FEATURE = r"^[a-z][a-z0-9_]{0,63}\.[a-z][a-z0-9_]{0,63}$"
+SOURCE = r"^([a-z][a-z0-9_]{0,63})\.([a-z][a-z0-9_]{0,63})$"
 ID = r"^[^\x00-\x1f\x7f]{1,256}$"
 CORPUS = r"^[a-z-]+(:[a-z_]+)?$"
 ONE_LINE = r"^[^\n]+$"
@@ -24,6 +27,8 @@ _TEXTS = {
     ID: _ID,
     _NAME_IN_JSON: _NAME,
     NAME: _NAME,
+    FEATURE: "Write a row and a name, for example account.follows_7d",
+    SOURCE: "Write a kind of event and one of its fields, for example payout.amount",
     CORPUS: "Name a corpus, or a corpus and a part of it, for example cad:identity",
     ONE_LINE: "Write a single line",
     URL: "Write an address that begins with http:// or https://",

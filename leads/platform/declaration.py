@@ -13,6 +13,8 @@ from leads.content import SEPARATOR
 from leads.errors import InvalidInput
 from leads.events import ACCOUNT, MAX_JUDGED_CHARS
 from leads.messages import patterns
+from leads.platform.feature_checks import Offered, check_features
+from leads.platform.features import FeatureDeclarations, KeyDeclaration
 from leads.platform.fields import RESERVED, Field, FieldName, in_words
 from leads.yaml_files import Strict, read_yaml
 
@@ -21,6 +23,7 @@ Title = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=pa
 Fields = Mapping[FieldName, Field]
 
 _MAX_TYPES, _MAX_KINDS, _MAX_FIELDS = 100, 100, 100
+_MAX_KEYS, _MAX_FEATURES = 20, 500
 # Options that say what reviewers see of an item, and what policies judge in it.
 _OF_ITEMS = ("judged", "shown", "blur")
 # Kinds of events that every platform has, as lines of a file name them.
@@ -91,11 +94,20 @@ class EventKind(Fielded):
 
 
 class Platform(Strict):
-    """The contents of `platform.yaml`."""
+    """The contents of `platform.yaml`.
+
+    Args:
+        keys: by what features count beside items, accounts and what is built in.
+        features: beside the built-in ones.
+    """
 
     version: Literal[1]
     types: Annotated[Mapping[TypeName, ItemType], Described(min_length=1, max_length=_MAX_TYPES)]
     events: Annotated[Mapping[TypeName, EventKind], Described(max_length=_MAX_KINDS)] = Described(default_factory=dict)
+    keys: Annotated[Mapping[TypeName, KeyDeclaration], Described(max_length=_MAX_KEYS)] = Described(
+        default_factory=dict
+    )
+    features: Annotated[FeatureDeclarations, Described(max_length=_MAX_FEATURES)] = Described(default_factory=dict)
 
     @model_validator(mode="after")
     def _types_are_known(self) -> Platform:
@@ -115,6 +127,13 @@ class Platform(Strict):
             unknown = [about for about in kind.about or () if about not in self.types]
             if unknown:
                 raise ValueError(f"{name} is about {unknown[0]}, which isn't a type")
+        return self
+
+    @model_validator(mode="after")
+    def _features_can_be_computed(self) -> Platform:
+        fields = {name: {field: one.kind for field, one in kind.fields.items()} for name, kind in self.events.items()}
+        own = {name: {field: one.kind for field, one in type_.fields.items()} for name, type_ in self.types.items()}
+        check_features(self.features, self.keys, Offered(fields, own))
         return self
 
     def type_of(self, type_id: str, *, field: str) -> ItemType:

@@ -20,7 +20,9 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from features.contract import FeatureContract
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live
+from features.text_features import TEXT
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.db.engine import open_engine
@@ -78,14 +80,17 @@ def check(
         NotFound: no predictions are logged, or no features have been derived.
         ConfigurationError: the segments were written with another row layout or number of partitions.
     """
-    contracts = Contracts(settings, registry)
     options = _Options(until, length, sample, lag, clock_)
     engine = open_engine(settings)
+    features = live(engine)
+    contracts = Contracts(settings, registry, features)
     results: list[HarmSkew] = []
     try:
         for harm in harms or logged_harms(settings):
             done = sum(one.sampled for one in results)
-            results.append(_check_harm(settings, engine, contracts, harm, options, _offset(on_progress, done)))
+            results.append(
+                _check_harm(settings, engine, features, contracts, harm, options, _offset(on_progress, done))
+            )
     finally:
         engine.dispose()
     empty = [one for one in results if not one.predictions]
@@ -111,15 +116,21 @@ def logged_harms(settings: Settings) -> list[str]:
 
 
 def _check_harm(
-    settings: Settings, engine: Engine, contracts: Contracts, harm: str, options: _Options, on_progress: OnProgress
+    settings: Settings,
+    engine: Engine,
+    features: FeatureSet,
+    contracts: Contracts,
+    harm: str,
+    options: _Options,
+    on_progress: OnProgress,
 ) -> HarmSkew:
     window = read_window(
         settings.predictions_dir, harm, until=options.until, length=options.length, clock_=options.clock
     )
     logged, sampled = sample_predictions(window.scan, options.sample)
     # Only after the log was read: the rows behind its predictions are then in the segments or known to be too new.
-    complete_until = segments_complete_until(settings, engine)
-    tally, done = Tally(), 0
+    complete_until = segments_complete_until(settings, engine, features)
+    tally, done = Tally(_meanings(features)), 0
     for version, table in by_version(sampled):
         contract = contracts.of(harm, version, table)
         if isinstance(contract, str):
@@ -128,27 +139,19 @@ def _check_harm(
             continue
         tally.columns = max(tally.columns, len(contract.columns))
         for start in range(0, table.num_rows, _CHUNK):
-            chunk = LoggedPredictions.from_table(table.slice(start, _CHUNK))
-            _check_chunk(settings, engine, contract, chunk, tally, complete_until=complete_until, lag=options.lag)
+            chunk = LoggedPredictions.from_table(table.slice(start, _CHUNK), len(features.roles))
+            known = chunk.take(np.flatnonzero(chunk.newest_at <= complete_until))
+            tally.too_new += len(chunk) - len(known)
+            if len(known):
+                rederived = rederive(settings, engine, contract, known, features)
+                compare(contract, known, rederived, tally, max_lag=options.lag)
             on_progress(done := done + len(chunk), sampled.num_rows)
     others = outside(settings.predictions_dir, harm, window, clock_=options.clock)
     return _result(harm, window, others, logged, sampled.num_rows, tally)
 
 
-def _check_chunk(
-    settings: Settings,
-    engine: Engine,
-    contract: FeatureContract,
-    chunk: LoggedPredictions,
-    tally: Tally,
-    *,
-    complete_until: Micros,
-    lag: Micros,
-) -> None:
-    predictions = chunk.take(np.flatnonzero(chunk.newest_at <= complete_until))
-    tally.too_new += len(chunk) - len(predictions)
-    if len(predictions):
-        compare(contract, predictions, rederive(settings, engine, contract, predictions), tally, max_lag=lag)
+def _meanings(features: FeatureSet) -> dict[str, str]:
+    return {one.name: one.meaning for one in features.stored} | {one.name: one.meaning for one in TEXT}
 
 
 def _result(harm: str, window: LoggedWindow, others: Outside, logged: int, sampled: int, tally: Tally) -> HarmSkew:

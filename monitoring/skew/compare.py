@@ -9,15 +9,15 @@ import numpy.typing as npt
 
 from features.contract import FeatureContract
 from features.evaluate.columns import evaluate
-from features.layout import ROLES, Instants
+from features.layout import Instants
 from leads import clock
 from leads.clock import Micros
-from monitoring.skew.logged import LoggedPredictions
-from monitoring.skew.rederive import Flags, Rederived, same, view_of
+from monitoring.skew.logged import NOT_READ, LoggedPredictions
+from monitoring.skew.rederive import ROLES, Flags, Rederived, same, view_of
 from monitoring.skew.results import DifferenceKind, Tally
 
 _Values = npt.NDArray[np.floating]
-_ITEM = tuple(ROLES).index("item")
+_ITEM = ROLES.index("item")
 
 
 def compare(
@@ -53,17 +53,17 @@ class _Comparison:
         """Add values that differ and served rows that the segments lack; (n,) which predictions have any."""
         predictions, rederived = self.predictions, self.rederived
         served = predictions.vector[:, : len(self.contract.columns)]
-        unknown = rederived.served_at != predictions.row_at
+        unknown = (rederived.served_at != predictions.row_at) & (predictions.row_at != NOT_READ)
         differ = ~same(rederived.matrix, served)
         for j, name in enumerate(self.contract.names):
-            if view_of(name) is None:
+            if view_of(name, self.rederived.features) is None:
                 differ[:, j] &= ~rederived.texts.unknown
-            from_unknown = _row_marked(view_of(name), unknown)
+            from_unknown = self._row_marked(name, unknown)
             values = served[:, j], rederived.matrix[:, j]
             self._add("unknown row", name, predictions, differ[:, j] & from_unknown, *values)
             self._add("value", name, predictions, differ[:, j] & ~from_unknown, *values)
-        for r, role in enumerate(ROLES):
-            no_column = unknown[:, r] & ~self._column_marked(ROLES[role].view, differ)
+        for r, (role, layout) in enumerate(self.rederived.features.roles.items()):
+            no_column = unknown[:, r] & ~self._column_marked(layout.view, differ)
             ages = _age_s(predictions.at, predictions.row_at[:, r]), _age_s(predictions.at, rederived.served_at[:, r])
             self._add("unknown row", f"{role} row", predictions, no_column, *ages)
         return _any(np.hstack([differ, unknown]))
@@ -90,19 +90,19 @@ class _Comparison:
         predictions = self.predictions.take(indices)
         fresh = {
             role: np.where(stale[:, r, None], rederived.newest[role][which], rederived.served[role][indices])
-            for r, role in enumerate(ROLES)
+            for r, role in enumerate(rederived.features.roles)
         }
-        expected = evaluate(self.contract, fresh, predictions.at, [None] * len(predictions)).matrix
+        expected = evaluate(self.contract, fresh, predictions.at, [None] * len(predictions), rederived.features).matrix
         missing = stale & (predictions.row_at == 0)
         differ = ~same(expected, rederived.matrix[indices])
         for j, name in enumerate(self.contract.names):
-            differ[:, j] &= view_of(name) is not None
-            from_missing = _row_marked(view_of(name), missing)
+            differ[:, j] &= view_of(name, self.rederived.features) is not None
+            from_missing = self._row_marked(name, missing)
             values = predictions.vector[:, j], expected[:, j]
             self._add("missing row", name, predictions, differ[:, j] & from_missing, *values)
             self._add("stale row", name, predictions, differ[:, j] & ~from_missing, *values)
-        for r, role in enumerate(ROLES):
-            no_column = stale[:, r] & ~self._column_marked(ROLES[role].view, differ)
+        for r, (role, layout) in enumerate(self.rederived.features.roles.items()):
+            no_column = stale[:, r] & ~self._column_marked(layout.view, differ)
             ages = (
                 _age_s(predictions.at, predictions.row_at[:, r]),
                 _age_s(predictions.at, rederived.newest_at[which, r]),
@@ -124,14 +124,15 @@ class _Comparison:
         if len(indices):
             self.tally.add_difference(kind, column, predictions, indices, served[indices], expected[indices])
 
+    def _row_marked(self, column: str, rows: Flags) -> Flags:
+        """(n,) whether any row that the column is read from is marked in (n, roles)."""
+        features = self.rederived.features
+        read = {name.partition(".")[0] for name in features.reached(column)} if column in features.by_name else ()
+        return _any(rows[:, [layout.view in read for layout in features.roles.values()]])
+
     def _column_marked(self, view: str, columns: Flags) -> Flags:
         """(n,) whether any column of the view is marked in (n, columns)."""
-        return _any(columns[:, [view_of(name) == view for name in self.contract.names]])
-
-
-def _row_marked(view: str | None, rows: Flags) -> Flags:
-    """(n,) whether any row of the view is marked in (n, roles)."""
-    return _any(rows[:, [layout.view == view for layout in ROLES.values()]])
+        return _any(columns[:, [view_of(name, self.rederived.features) == view for name in self.contract.names]])
 
 
 def _any(marks: Flags) -> Flags:

@@ -14,9 +14,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from sqlalchemy.engine import Engine
 
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
 from features.layout import Instants, Matrix
 from features.links import Links
-from features.offline.segments import Segments
+from features.offline.segments import segments_of
 from features.partition import Partition
 from leads.clock import Micros
 from leads.db import event_log
@@ -26,6 +28,8 @@ from leads.predictions.batch import SCHEMA
 from leads.predictions.scan import PredictionScan
 from leads.settings import Settings
 
+# In `row_at`, for a role that didn't exist when the prediction was made.
+NOT_READ = -1
 _NO_LIMIT: Micros = np.iinfo(np.int64).max
 
 
@@ -35,7 +39,7 @@ class LoggedPredictions:
 
     Args:
         at: (n,) µs since epoch.
-        row_at: (n, roles) when each row served became visible, µs since epoch; 0 without a row.
+        row_at: (n, roles) when each row served became visible, µs since epoch; 0 without a row, or `NOT_READ`.
         vector: (n, m) float32, the logged vectors.
         text_hash: n hashes of the texts scored; 0 without a text.
     """
@@ -52,14 +56,22 @@ class LoggedPredictions:
         return len(self.subjects)
 
     @classmethod
-    def from_table(cls, table: pa.Table) -> LoggedPredictions:
-        """From rows of the prediction log, as grouped by `by_version`."""
+    def from_table(cls, table: pa.Table, roles: int) -> LoggedPredictions:
+        """From rows of the prediction log, as grouped by `by_version`.
+
+        Args:
+            roles: the number of roles now. If it was another one, only the rows of built-in roles are compared.
+        """
+        row_at = _matrix(table, "row_at")
+        if row_at.shape[1] != roles:
+            known = len(BUILTIN.roles)
+            row_at = np.hstack([row_at[:, :known], np.full((len(row_at), roles - known), NOT_READ, np.int64)])
         subjects = zip(table["type_id"].to_pylist(), table["subject_id"].to_pylist(), strict=True)
         return cls(
             subjects=[Subject(*subject) for subject in subjects],
             ids=table["prediction_id"].to_pylist(),
             at=table["at"].to_numpy().astype(np.int64),
-            row_at=_matrix(table, "row_at"),
+            row_at=row_at,
             links=[Links(*links) for links in table["links"].to_pylist()],
             vector=_matrix(table, "vector"),
             text_hash=table["text_hash"].to_pylist(),
@@ -114,15 +126,14 @@ def by_version(table: pa.Table) -> list[tuple[str, pa.Table]]:
     return [(versions[rows[0]], table.take(pa.array(rows))) for _, rows in sorted(groups.items())]
 
 
-def segments_complete_until(settings: Settings, engine: Engine) -> Micros:
+def segments_complete_until(settings: Settings, engine: Engine, features: FeatureSet) -> Micros:
     """The segments contain every row that became visible up to this time, in all partitions. µs since epoch.
 
     Raises:
         ConfigurationError: the segments were written with another row layout or number of partitions.
     """
     count = settings.partitions
-    folder = settings.features_dir / "segments"
-    offset = min(Segments(folder, Partition(i, count)).manifest().offset for i in range(count))
+    offset = min(segments_of(settings, Partition(i, count), features).manifest().offset for i in range(count))
     with reading(engine) as connection:
         if offset >= event_log.head(connection).offset:
             return _NO_LIMIT

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import NamedTuple
 
 import numpy as np
@@ -13,10 +13,11 @@ import pyarrow.compute as pc
 import pyarrow.dataset as ds
 from sqlalchemy.engine import Engine
 
-from features.catalogue import BY_NAME, Feature
 from features.contract import FeatureContract
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import evaluate
-from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Instants, Matrix
+from features.layout import Instants, Layout, Matrix
 from features.offline.frames import rows_at
 from features.offline.join import locate, read_links
 from features.offline.segments import TIMESTAMP, segment_files
@@ -26,10 +27,11 @@ from leads.db.engine import reading
 from leads.db.items import contents
 from leads.settings import Settings
 from leads.text import text_hash
-from monitoring.skew.logged import LoggedPredictions
+from monitoring.skew.logged import NOT_READ, LoggedPredictions
 
 Flags = npt.NDArray[np.bool_]
-_ACCOUNT, _DEVICE = tuple(ROLES).index("account"), tuple(ROLES).index("device")
+# Every generation of features begins with these roles.
+ROLES = tuple(BUILTIN.roles)
 
 
 class JudgedTexts(NamedTuple):
@@ -61,6 +63,7 @@ class Rederived:
         outdated: (k, roles) whether a row newer than the served one was visible.
         lag: (k, roles) how long the first such row had been visible.
         links_differ: (n,) whether the links stored at `at` differ from those followed.
+        features: those that are live.
     """
 
     matrix: Matrix
@@ -73,47 +76,64 @@ class Rederived:
     lag: Instants
     links_differ: Flags
     texts: JudgedTexts
+    features: FeatureSet
 
 
 def rederive(
-    settings: Settings, engine: Engine, contract: FeatureContract, predictions: LoggedPredictions
+    settings: Settings,
+    engine: Engine,
+    contract: FeatureContract,
+    predictions: LoggedPredictions,
+    features: FeatureSet,
 ) -> Rederived:
     """Join the rows point-in-time, find the texts, and evaluate the contract.
+
+    Args:
+        predictions: with the times of as many rows as the features have roles.
 
     Raises:
         NotFound: no features have been derived yet.
     """
-    at = np.repeat(predictions.at[:, None], len(ROLES), axis=1)
-    rows = rows_at(settings, predictions.subjects, at)
+    # A role that an earlier generation of features didn't have was not read.
+    was_read = predictions.row_at != NOT_READ
+    predictions = replace(predictions, row_at=np.where(was_read, predictions.row_at, 0))
+    at = np.where(was_read, predictions.at[:, None], 0)
+    rows = rows_at(settings, predictions.subjects, at, features=features)
     links_differ = np.array([a != b for a, b in zip(rows.links, predictions.links, strict=True)], np.bool_)
     # Most served rows were the newest: one join gives both, and only the other rows are joined again.
     maybe_outdated = np.flatnonzero(links_differ | (rows.row_at != predictions.row_at).any(axis=1))
     some = predictions.take(maybe_outdated)
-    served = rows_at(settings, some.subjects, some.row_at, links=some.links)
-    newest = rows_at(settings, some.subjects, at[maybe_outdated], links=some.links)
+    served = rows_at(settings, some.subjects, some.row_at, links=some.links, features=features)
+    newest = rows_at(settings, some.subjects, at[maybe_outdated], links=some.links, features=features)
     for role, packed in served.packed.items():
         rows.packed[role][maybe_outdated] = packed
     rows.row_at[maybe_outdated] = served.row_at
     outdated = newest.row_at > some.row_at
     # The account's row names the device: with another account row the device is another one, not outdated.
-    outdated[:, _DEVICE] &= newest.row_at[:, _ACCOUNT] == some.row_at[:, _ACCOUNT]
-    texts = _texts(engine, contract, predictions)
+    roles = list(features.roles)
+    for role, source, _ in features.followed:
+        by = roles.index(source)
+        outdated[:, roles.index(role)] &= newest.row_at[:, by] == some.row_at[:, by]
+    texts = _texts(engine, contract, predictions, features)
     return Rederived(
-        matrix=evaluate_texts(contract, rows.packed, predictions, texts),
+        matrix=evaluate_texts(contract, rows.packed, predictions, texts, features),
         served=rows.packed,
         served_at=rows.row_at,
         maybe_outdated=maybe_outdated,
         newest=newest.packed,
         newest_at=newest.row_at,
         outdated=outdated,
-        lag=row_lag(settings, some, outdated),
+        lag=row_lag(settings, some, outdated, features),
         links_differ=links_differ,
         texts=texts,
+        features=features,
     )
 
 
-def _texts(engine: Engine, contract: FeatureContract, predictions: LoggedPredictions) -> JudgedTexts:
-    if any(view_of(name) is None for name in contract.names):
+def _texts(
+    engine: Engine, contract: FeatureContract, predictions: LoggedPredictions, features: FeatureSet
+) -> JudgedTexts:
+    if any(view_of(name, features) is None for name in contract.names):
         return judged_texts(engine, predictions)
     none = np.zeros(len(predictions), np.bool_)
     return JudgedTexts([(None,)] * len(predictions), none, none)
@@ -142,25 +162,33 @@ def judged_texts(engine: Engine, predictions: LoggedPredictions) -> JudgedTexts:
 
 
 def evaluate_texts(
-    contract: FeatureContract, packed: dict[str, Matrix], predictions: LoggedPredictions, texts: JudgedTexts
+    contract: FeatureContract,
+    packed: dict[str, Matrix],
+    predictions: LoggedPredictions,
+    texts: JudgedTexts,
+    features: FeatureSet = BUILTIN,
 ) -> Matrix:
     """(n, columns) the contract's features, with the first candidate text that reproduces the served ones."""
     served = predictions.vector[:, : len(contract.columns)]
-    matrix = evaluate(contract, packed, predictions.at, [candidates[0] for candidates in texts.candidates]).matrix
-    of_text = np.array([view_of(name) is None for name in contract.names])
+    first = [candidates[0] for candidates in texts.candidates]
+    matrix = evaluate(contract, packed, predictions.at, first, features).matrix
+    of_text = np.array([view_of(name, features) is None for name in contract.names])
     for turn in range(1, max(map(len, texts.candidates))):
         differ = np.flatnonzero((~same(matrix, served) & of_text).any(axis=1))
         retry = np.array([i for i in differ if len(texts.candidates[i]) > turn], np.int64)
         if not len(retry):
             break
         rows = {role: rows[retry] for role, rows in packed.items()}
-        other = evaluate(contract, rows, predictions.at[retry], [texts.candidates[i][turn] for i in retry]).matrix
+        tried = [texts.candidates[i][turn] for i in retry]
+        other = evaluate(contract, rows, predictions.at[retry], tried, features).matrix
         fits = (same(other, served[retry]) | ~of_text).all(axis=1)
         matrix[retry[fits]] = other[fits]
     return matrix
 
 
-def row_lag(settings: Settings, predictions: LoggedPredictions, outdated: Flags) -> Instants:
+def row_lag(
+    settings: Settings, predictions: LoggedPredictions, outdated: Flags, features: FeatureSet = BUILTIN
+) -> Instants:
     """(n, roles) µs for which the first row newer than the served one had been visible; 0 where not outdated.
 
     The first, not the newest: a busy entity whose row is stuck would otherwise always look fresh.
@@ -171,37 +199,52 @@ def row_lag(settings: Settings, predictions: LoggedPredictions, outdated: Flags)
         "parent": [links.parent_key for links in predictions.links],
         "bucket_0": [links.bucket_0 for links in predictions.links],
         "bucket_1": [links.bucket_1 for links in predictions.links],
-        "device": _served_devices(settings, predictions, outdated[:, _DEVICE]),
     }
+    roles = list(features.roles)
+    for role, source, place in features.followed:
+        wanted = outdated[:, roles.index(role)]
+        keys[role] = _served_links(settings, predictions, keys[source], source, place, wanted, features)
     lag = np.zeros(outdated.shape, np.int64)
-    for r, (role, layout) in enumerate(ROLES.items()):
+    for r, (role, layout) in enumerate(features.roles.items()):
         which = np.flatnonzero(outdated[:, r])
         if len(which):
-            wanted = [str(keys[role][int(i)]) for i in which]
+            rows = [str(keys[role][int(i)]) for i in which]
             at = predictions.at[which]
-            lag[which, r] = at - _first_after(settings, layout.view, wanted, predictions.row_at[which, r], at)
+            lag[which, r] = at - _first_after(settings, features, layout, rows, predictions.row_at[which, r], at)
     return lag
 
 
-def _served_devices(settings: Settings, predictions: LoggedPredictions, wanted: Flags) -> list[str | None]:
-    """The devices named by the served account rows; None for predictions that aren't wanted."""
-    devices: list[str | None] = [None] * len(predictions)
-    served = {
-        int(i): (predictions.links[i].account_id, int(predictions.row_at[i, _ACCOUNT])) for i in np.flatnonzero(wanted)
-    }
-    if served:
-        ids = [account_id for account_id, _ in served.values()]
-        at = np.array([row_at for _, row_at in served.values()], np.int64)
-        places = locate(segment_files(settings, ACCOUNT.view), ACCOUNT.view, ids, at)
-        found = zip(served, read_links(ACCOUNT, places), strict=True)
-        for i, (device,) in found:
-            devices[i] = device
-    return devices
+def _served_links(
+    settings: Settings,
+    predictions: LoggedPredictions,
+    keys: Sequence[str | None],
+    source: str,
+    place: int,
+    wanted: Flags,
+    features: FeatureSet,
+) -> list[str | None]:
+    """The keys that the served rows of a role link to; None for predictions that aren't wanted.
+
+    Args:
+        keys: of the role's rows.
+        place: of the link among the row's links.
+    """
+    found: list[str | None] = [None] * len(predictions)
+    which = np.flatnonzero(wanted)
+    if len(which):
+        layout = features.roles[source]
+        at = predictions.row_at[which, list(features.roles).index(source)]
+        places = locate(segment_files(settings, layout, features), layout, [keys[int(i)] for i in which], at)
+        for i, links in zip(which.tolist(), read_links(layout, places), strict=True):
+            found[i] = links[place]
+    return found
 
 
-def _first_after(settings: Settings, view: str, keys: Sequence[str], after: Instants, up_to: Instants) -> Instants:
+def _first_after(
+    settings: Settings, features: FeatureSet, layout: Layout, keys: Sequence[str], after: Instants, up_to: Instants
+) -> Instants:
     """(k,) when each key's first row newer than `after`, (k,), became visible; there is one up to `up_to`, (k,)."""
-    table = _row_times(settings, view, set(keys), int(after.min()), int(up_to.max()))
+    table = _row_times(settings, features, layout, set(keys), int(after.min()), int(up_to.max()))
     by_key: dict[str, list[int]] = {}
     for key, at in zip(table["key"].to_pylist(), table["at"].to_pylist(), strict=True):
         by_key.setdefault(key, []).append(at)
@@ -210,13 +253,15 @@ def _first_after(settings: Settings, view: str, keys: Sequence[str], after: Inst
     return np.array(first, np.int64)
 
 
-def _row_times(settings: Settings, view: str, keys: set[str], after: Micros, up_to: Micros) -> pa.Table:
+def _row_times(
+    settings: Settings, features: FeatureSet, layout: Layout, keys: set[str], after: Micros, up_to: Micros
+) -> pa.Table:
     """`key` and `at` (µs) of the stored rows with the given keys and after < `at` ≤ up_to."""
-    segments = ds.dataset(segment_files(settings, view), format="parquet")
-    columns = {"key": pc.field(JOIN_KEYS[view]), "at": pc.field("visible_at").cast(pa.int64())}
+    segments = ds.dataset(segment_files(settings, layout, features), format="parquet")
+    columns = {"key": pc.field(layout.join_key), "at": pc.field("visible_at").cast(pa.int64())}
     since, until = (pa.scalar(at, TIMESTAMP) for at in (after, up_to))
     there = (pc.field("visible_at") > since) & (pc.field("visible_at") <= until)
-    wanted = pc.field(JOIN_KEYS[view]).isin(pa.array(sorted(keys), pa.string()))
+    wanted = pc.field(layout.join_key).isin(pa.array(sorted(keys), pa.string()))
     return segments.to_table(columns=columns, filter=there & wanted)
 
 
@@ -226,7 +271,7 @@ def same(a: Matrix, b: Matrix) -> Flags:
     return equal
 
 
-def view_of(column: str) -> str | None:
+def view_of(column: str, features: FeatureSet = BUILTIN) -> str | None:
     """The view from which a column is read; None for a column of the text."""
-    feature = BY_NAME[column]
-    return feature.view if isinstance(feature, Feature) else None
+    feature = features.by_name.get(column)
+    return None if feature is None else feature.view

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from features.catalogue import BY_NAME
 from leads import clock
 from leads.clock import Micros
 from monitoring.logged_window import Ahead, Outside
@@ -136,8 +136,13 @@ class SkewResult:
 
 @dataclass
 class Tally:
-    """Running totals for one harm, as in `HarmSkew`."""
+    """Running totals for one harm, as in `HarmSkew`.
 
+    Args:
+        meanings: of columns, by name.
+    """
+
+    meanings: Mapping[str, str] = field(default_factory=dict)
     checked: int = 0
     columns: int = 0
     differing: int = 0
@@ -182,7 +187,7 @@ class Tally:
             float(expected[most]),
         )
         largest = float(sizes[most]) if finite[most] else float("nan")
-        meaning = BY_NAME[column].meaning if column in BY_NAME else "the stored row itself"
+        meaning = self.meanings.get(column, "the stored row itself")
         new = ColumnSkew(kind, column, meaning, len(indices), largest, example)
         old = self._differences.get((kind, column))
         self._differences[kind, column] = new if old is None else _merge(old, new)

@@ -8,7 +8,8 @@ from typing import Literal
 
 import numpy as np
 
-from features.layout import ROLES, Instants
+from features.declared.builtin import BUILTIN
+from features.layout import Instants
 from leads import clock
 from leads.clock import Micros
 from leads.predictions.batch import PredictionBatch
@@ -22,7 +23,7 @@ from serving.scoring.text_cache import TextCache
 Explain = Literal["nothing", "leads", "all"]
 # Contributions take about a millisecond a row, so "all" explains at most this many rows per harm: the highest scores.
 MAX_EXPLAINED = 100
-_ACCOUNT_ROW = tuple(ROLES).index("account")
+_ACCOUNT_ROW = tuple(BUILTIN.roles).index("account")
 _NEVER = np.iinfo(np.int64).max
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
+from features.declared.feature_set import FeatureSet
 from features.links import Links
 from features.online.reader import Fetched
 from leads.events import Subject
@@ -13,6 +14,9 @@ from leads.predictions.batch import PredictionBatch
 
 class FeatureReader(Protocol):
     """Reads stored feature rows, as `features.online.reader.OnlineReader` does."""
+
+    @property
+    def features(self) -> FeatureSet: ...
 
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched: ...
 

@@ -19,7 +19,7 @@ _EXPOSURE = FeatureContract("exposure", (Column("item.plays_24h"), Column("accou
 
 def evaluate(group: VersionGroup, contract: FeatureContract, cache: TextCache) -> Evaluated:
     """The contract's columns for the group's n inputs, and which inputs its rules refuse."""
-    plan, texts = plan_of(contract), group.texts
+    plan, texts = plan_of(contract, group.context.fetched.features), group.texts
     counts = cache.counts(texts) if plan.reads_text else None
     return plan.evaluate(group.packed, group.instants, texts.values, counts)
 
@@ -45,7 +45,11 @@ def rule_error(harm: str, column: Column) -> Unavailable:
 
 def exposures(group: VersionGroup) -> list[float]:
     """(n,) 1 + ln(1 + plays in the last 24 hours): plays of an item by others, plays of an account by itself."""
-    plays = plan_of(_EXPOSURE).evaluate(group.packed, group.instants, group.texts.values).matrix
+    plays = (
+        plan_of(_EXPOSURE, group.context.fetched.features)
+        .evaluate(group.packed, group.instants, group.texts.values)
+        .matrix
+    )
     is_account = [one.request.subject.type_id == ACCOUNT for one in group.inputs]
     counted = np.nan_to_num(np.where(is_account, plays[:, 1], plays[:, 0]).astype(np.float64))
     found: list[float] = np.round(1 + np.log1p(counted), 6).tolist()

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from features.layout import ROLES, missing
+from features.layout import missing
 from features.links import Links
 from features.online.reader import Fetched
 from leads.clock import Micros
@@ -197,5 +197,7 @@ class Scorer:
         try:
             return self._reader.fetch([x.request.subject for x in inputs], [x.links for x in inputs]), True
         except Unavailable:
-            nothing = np.zeros((len(inputs), len(ROLES)), np.int64)
-            return Fetched(missing(len(inputs)), nothing, [x.links or Links() for x in inputs]), False
+            features = self._reader.features
+            nothing = np.zeros((len(inputs), len(features.roles)), np.int64)
+            rows = missing(features.roles, len(inputs))
+            return Fetched(rows, nothing, [x.links or Links() for x in inputs], features), False

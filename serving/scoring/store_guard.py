@@ -15,6 +15,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 
+from features.declared.feature_set import FeatureSet
 from features.links import Links
 from features.online.reader import Fetched
 from leads.breaker import Breaker
@@ -85,6 +86,11 @@ class GuardedReader:
     def short_circuited(self) -> int:
         """Look-ups that failed immediately because the circuit breaker was open."""
         return self._breaker.short_circuited
+
+    @property
+    def features(self) -> FeatureSet:
+        """The features whose rows are read."""
+        return self._reader.features
 
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched:
         """Fetch rows as `OnlineReader.fetch` does, within the deadline.

@@ -9,8 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from features.catalogue import TEXT
 from features.evaluate.plan import text_counts
+from features.text_features import TEXT
 from leads.db import deadline
 from leads.db.content.recent import Recent
 from leads.text import text_hash

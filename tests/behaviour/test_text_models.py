@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from features.declared.builtin import ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from models.thresholds import Thresholds
@@ -29,7 +30,7 @@ def version() -> ModelVersion:
         for i, spam in enumerate(labels)
     ]
     labels ^= random.random(800) < 0.03
-    features = evaluate(CONTRACT, missing(800), np.zeros(800, dtype=np.int64), texts).matrix
+    features = evaluate(CONTRACT, missing(ROLES, 800), np.zeros(800, dtype=np.int64), texts).matrix
     inside, rows = folds(np.arange(800, dtype=np.uint64), seed=1), np.arange(800)
     fitted = fit(CONTRACT, features, labels, inside, counts=count_texts(texts), rows=rows, threads=1, seed=1)
     return draft("spam", CONTRACT, fitted, Thresholds(None, None, {}))
@@ -37,7 +38,7 @@ def version() -> ModelVersion:
 
 def score(version: ModelVersion, *texts: str) -> list[float]:
     n = len(texts)
-    features = evaluate(CONTRACT, missing(n), np.zeros(n, dtype=np.int64), list(texts)).matrix
+    features = evaluate(CONTRACT, missing(ROLES, n), np.zeros(n, dtype=np.int64), list(texts)).matrix
     scores: list[float] = version.score(features, texts).score.tolist()
     return scores
 

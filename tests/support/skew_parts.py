@@ -9,9 +9,9 @@ import numpy as np
 import pyarrow as pa
 from sqlalchemy.engine import Engine
 
+from features.declared.builtin import LAYOUT_OF, ROLES
 from features.evaluate.columns import contract_for
 from features.fold.fold import ViewBatch
-from features.layout import LAYOUT_OF, ROLES
 from features.links import Links
 from features.rows import pack
 from leads import clock

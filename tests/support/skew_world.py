@@ -6,7 +6,7 @@ import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from features.layout import JOIN_KEYS, LAYOUT_OF, packed_name
+from features.declared.builtin import LAYOUT_OF
 from features.materialize import Materializer
 from features.online.codec import bytes_value, entity_key, row_in
 from features.online.reader import open_reader
@@ -96,18 +96,18 @@ class SkewWorld:
         """An online row as SQLite holds it, by feature."""
         with self._online() as online:
             query = f"SELECT feature_name, value FROM leads_{view} WHERE entity_key = ?"
-            return dict(online.execute(query, (entity_key(JOIN_KEYS[view], key),)).fetchall())
+            return dict(online.execute(query, (entity_key(LAYOUT_OF[view].join_key, key),)).fetchall())
 
     def put(self, view: str, key: str, values: dict[str, bytes]) -> None:
         """Change features of an online row behind the worker's back."""
         with self._online() as online:
             for name, value in values.items():
                 query = f"UPDATE leads_{view} SET value = ? WHERE entity_key = ? AND feature_name = ?"
-                assert online.execute(query, (value, entity_key(JOIN_KEYS[view], key), name)).rowcount == 1
+                assert online.execute(query, (value, entity_key(LAYOUT_OF[view].join_key, key), name)).rowcount == 1
 
     def add(self, view: str, key: str, cell: int, amount: float) -> None:
         """Change one cell of an online row."""
-        name = packed_name(view)
+        name = LAYOUT_OF[view].packed_name
         layout = LAYOUT_OF[view]
         row = row_in(layout, self.stored(view, key)[name])
         assert row is not None
@@ -118,7 +118,9 @@ class SkewWorld:
     def remove(self, view: str, key: str) -> None:
         """Lose an online row, whole."""
         with self._online() as online:
-            done = online.execute(f"DELETE FROM leads_{view} WHERE entity_key = ?", (entity_key(JOIN_KEYS[view], key),))
+            done = online.execute(
+                f"DELETE FROM leads_{view} WHERE entity_key = ?", (entity_key(LAYOUT_OF[view].join_key, key),)
+            )
             assert done.rowcount == 1
 
     @contextmanager

@@ -12,9 +12,10 @@ import msgspec
 import numpy as np
 
 from benchmarks.serving.world import END, HARMS, ServedWorld
+from features.declared.builtin import ACCOUNT, ROLES
 from features.evaluate.columns import evaluate
 from features.feast.online_config import PROJECT
-from features.layout import ACCOUNT, JOIN_KEYS, ROLES, Matrix, packed_name
+from features.layout import Matrix
 from features.online.codec import entity_keys, row_in, row_of, rows_in
 from features.online.reader import Fetched, open_reader
 from features.online.redis import field_names
@@ -98,8 +99,8 @@ class Floor:
         wanted = [(role, list(dict.fromkeys(key for i in rows if (key := self.keys[role][i])))) for role in ROLES]
         for role, keys in wanted:
             layout = ROLES[role]
-            (name,) = field_names(layout.view, (packed_name(layout.view),))
-            for entity in entity_keys(JOIN_KEYS[layout.view], keys):
+            (name,) = field_names(layout.view, (layout.packed_name,))
+            for entity in entity_keys(layout.join_key, keys):
                 pipeline.hget(entity + PROJECT.encode(), name)
         answers = iter(pipeline.execute())
         found = []

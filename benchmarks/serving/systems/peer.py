@@ -31,7 +31,7 @@ from benchmarks.serving.load import LoadConnection, LoadRun, post
 from benchmarks.serving.servers import Server, environment, free_port, launched, wait_until_ready
 from benchmarks.serving.systems.floor import Floor
 from benchmarks.serving.world import END, ServedWorld
-from features.catalogue import BY_NAME, Feature
+from features.declared.builtin import BUILTIN
 from features.feast.store import import_feast, known_warnings_ignored
 from leads.errors import LeadsError
 
@@ -60,7 +60,7 @@ class Pair:
         self.servers = (feast, mlflow)
         self._world = world
         columns = floor.versions[HARM].input_names
-        self._stored = [name for name in columns if isinstance(BY_NAME.get(name), Feature)]
+        self._stored = [name for name in columns if name in BUILTIN.by_name]
         self._columns = [*self._stored, *(name for name in columns if name not in self._stored)]
         text = floor.vectors(HARM)[:, len(self._stored) :].astype(float)
         self._text = {id_: _nulls(row) for id_, row in zip(world.ids, text, strict=True)}

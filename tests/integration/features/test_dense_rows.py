@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.layout import LAYOUTS
+from features.declared.builtin import LAYOUTS
 from features.materialize import Materializer
 from features.offline.frames import Frame, point_in_time
 from features.offline.segments import Segments

@@ -20,10 +20,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from features.declared.builtin import ACCOUNT, LAYOUTS, PARENT, ROLES
 from features.evaluate.columns import FEATURE_SERVICE, evaluate
 from features.feast.repo_settings import project_settings
 from features.feast.store import NAMED_SERVICE, feast_name, known_warnings_ignored, open_store, repo_config
-from features.layout import ACCOUNT, JOIN_KEYS, LAYOUTS, PARENT, ROLES
 from features.materialize import Materializer
 from features.offline.segments import view_folder
 from features.online.codec import bytes_value, entity_key, row_of
@@ -140,7 +140,7 @@ def test_materialize_brings_back_what_is_gone_and_leaves_what_is_newer(home: Hom
     expected = bytes_value(newer)
     with sqlite3.connect(settings.features_dir / "online.db") as connection:
         for layout, key in ((ACCOUNT, gone), (PARENT, "track:t1")):
-            raw = entity_key(JOIN_KEYS[layout.view], key)
+            raw = entity_key(layout.join_key, key)
             removed = connection.execute(f'DELETE FROM "leads_{layout.view}" WHERE entity_key = ?', (raw,))
             assert removed.rowcount == 1
     connection.close()

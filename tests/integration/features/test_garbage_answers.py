@@ -14,8 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.declared.builtin import ITEM
 from features.feast.online_config import PROJECT
-from features.layout import ITEM, JOIN_KEYS, packed_name
 from features.online.codec import bytes_value, entity_key, varint
 from features.online.dense import float_list_value
 from features.online.reader import Fetched, OnlineReader, open_reader
@@ -116,7 +116,7 @@ class Kept:
                 )
             connection.execute(
                 f'INSERT INTO "{PROJECT}_{ITEM.view}" (entity_key, feature_name, value) VALUES (?, ?, ?)',
-                (entity_key(JOIN_KEYS[ITEM.view], subject.key), packed_name(ITEM.view), value),
+                (entity_key(ITEM.join_key, subject.key), ITEM.packed_name, value),
             )
         connection.close()
 

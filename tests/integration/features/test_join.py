@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from features.declared.builtin import BUILTIN, LAYOUTS
 from features.feast.store import known_warnings_ignored, open_store
-from features.layout import JOIN_KEYS, LAYOUTS, packed_name
 from features.materialize import Materializer
 from features.offline.join import locate, read_links, read_packed
 from features.offline.segments import segment_files
@@ -37,22 +37,22 @@ def test_feast_finds_the_same_rows(tmp_path: Path) -> None:
     store = open_store(settings)
     found_any = 0
     for layout in LAYOUTS:
-        files = segment_files(settings, layout.view)
-        stored = pd.concat(pd.read_parquet(file, columns=[JOIN_KEYS[layout.view]]) for file in files)
-        known = sorted(set(stored[JOIN_KEYS[layout.view]]))
+        files = segment_files(settings, layout, BUILTIN)
+        stored = pd.concat(pd.read_parquet(file, columns=[layout.join_key]) for file in files)
+        known = sorted(set(stored[layout.join_key]))
         keys = [known[i] for i in rng.integers(len(known), size=200)] + ["unknown"]
         at = rng.integers(head - 6 * clock.DAY, head + clock.DAY, size=len(keys))
-        places = locate(files, layout.view, keys, at)
+        places = locate(files, layout, keys, at)
         packed = np.full((len(keys), layout.width), np.nan, np.float32)
         read_packed(layout, places, packed)
         frame = pd.DataFrame(
             {
-                JOIN_KEYS[layout.view]: keys,
+                layout.join_key: keys,
                 "row": np.arange(len(keys)),
                 "event_timestamp": pd.to_datetime(at, unit="us", utc=True).as_unit("us"),
             }
         )
-        name = packed_name(layout.view)
+        name = layout.packed_name
         wanted = [f"{layout.view}:{name}", *(f"{layout.view}_links:{link}" for link in layout.links)]
         with known_warnings_ignored():
             joined = store.get_historical_features(frame, wanted).to_df()

@@ -13,9 +13,9 @@ from typing import Any
 import pytest
 import redis
 
+from features.declared.builtin import LAYOUTS
 from features.feast.online_config import PROJECT
 from features.feast.store import repo_config
-from features.layout import JOIN_KEYS, LAYOUTS
 from features.online.codec import entity_key, row_of
 from features.online.feast import FeastStore
 from features.online.redis import RedisStore
@@ -201,7 +201,7 @@ def test_a_redis_that_is_down_or_silent_is_unavailable_soon(listening: Any) -> N
 def test_an_error_of_redis_doesnt_leave_answers_behind(redis_address: str) -> None:
     layout = LAYOUTS[0]
     with redis.Redis(**redis_options(redis_address)) as client:
-        client.set(entity_key(JOIN_KEYS[layout.view], "text") + PROJECT.encode(), "not a hash")
+        client.set(entity_key(layout.join_key, "text") + PROJECT.encode(), "not a hash")
     store = RedisStore(redis_address, 2.0)
     with pytest.raises(Unavailable):
         store.get([row_of(layout, ["text", "a", "b"])])

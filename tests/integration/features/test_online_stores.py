@@ -14,9 +14,9 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from features.declared.builtin import BUILTIN, LAYOUTS
 from features.feast.store import known_warnings_ignored, online_store_of, open_store
 from features.fold.fold import ViewBatch, empty_batch
-from features.layout import JOIN_KEYS, LAYOUTS
 from features.offline.segments import Segments, view_folder
 from features.online.codec import Wanted, entity_key, row_of
 from features.online.stores import open_online_store
@@ -102,7 +102,7 @@ def test_the_writer_takes_each_entitys_last_row(world: World) -> None:
     layout = LAYOUTS[0]
     newest: Newest = {one.view: {} for one in LAYOUTS}
     for i in range(3):
-        batch = empty_batch()
+        batch = empty_batch(BUILTIN)
         key, packed, at = row(layout, "k", i, [i + 1], str(i))
         batch[layout.view].extend(ViewBatch([key], [i + 1], [at], [packed]))
         collect(batch, newest)
@@ -126,7 +126,7 @@ def test_what_was_cleared_is_gone_for_open_readers_too(world: World) -> None:
 def test_feasts_materialization_cant_put_a_row_back(world: World) -> None:
     layout = next(layout for layout in LAYOUTS if not layout.links)
     older, newer, newest = (row(layout, key, at, [n]) for key, at, n in (("k", 10, 1), ("k", 20, 2), ("l", 30, 3)))
-    batch = empty_batch()
+    batch = empty_batch(BUILTIN)
     for offset, (key, packed, at) in enumerate((older, newest)):
         batch[layout.view].extend(ViewBatch([key], [offset + 1], [at], [packed]))
     segments = Segments(world.settings.features_dir / "segments")
@@ -160,7 +160,7 @@ def test_a_feature_that_the_newer_row_lacks_doesnt_come_from_an_older_one(tmp_pa
     layout = next(layout for layout in LAYOUTS if layout.links)
     view = store.get_feature_view(layout.view)
     online = online_store_of(store)
-    key = entity_key(JOIN_KEYS[layout.view], "k")
+    key = entity_key(layout.join_key, "k")
     wanted = Wanted(layout, ["k"], ("one", "two"))
     online.write_rows(store.config, view, [(key, "one", b"new", None, START + 1)])
     online.write_rows(

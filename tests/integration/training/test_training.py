@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 
 from features.contract import FeatureContract
+from features.declared.builtin import ROLES
 from features.evaluate.columns import evaluate
 from features.layout import missing
 from features.offline.frames import Frame
@@ -81,7 +82,8 @@ def frame(
 ) -> Frame:
     """Of every subject only its text is known: what `point_in_time` gives for rows that were never stored."""
     return Frame(
-        evaluate(contract, missing(len(subjects)), as_of, texts).matrix, np.zeros((len(subjects), 3), dtype=np.int64)
+        evaluate(contract, missing(ROLES, len(subjects)), as_of, texts).matrix,
+        np.zeros((len(subjects), 3), dtype=np.int64),
     )
 
 

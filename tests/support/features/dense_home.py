@@ -13,8 +13,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
 
+from features.declared.builtin import ITEM, LAYOUTS
 from features.feast.online_config import PROJECT
-from features.layout import ITEM, JOIN_KEYS, LAYOUTS, Layout, packed_name
+from features.layout import Layout
 from features.offline.segments import Segments, view_folder
 from features.online.codec import entity_key, row_in, varint
 from features.online.dense import float_list_value
@@ -27,7 +28,7 @@ from features.rows import links_in, unpack
 from leads.settings import Settings
 
 # Earlier releases had no such row.
-_PRESENCE = entity_key(JOIN_KEYS[ITEM.view], presence_key(WHOLE))
+_PRESENCE = entity_key(ITEM.join_key, presence_key(WHOLE))
 
 
 def make_dense(settings: Settings) -> None:
@@ -62,7 +63,7 @@ def dense_left(settings: Settings) -> int:
             for layout in LAYOUTS
             for name, value in connection.execute(f"SELECT feature_name, value FROM {PROJECT}_{layout.view}")
         ]
-    return sum(row is None or name != packed_name(layout.view) for layout, name, row in rows)
+    return sum(row is None or name != layout.packed_name for layout, name, row in rows)
 
 
 def _values(layout: Layout, value: bytes) -> dict[str, bytes]:
@@ -70,7 +71,7 @@ def _values(layout: Layout, value: bytes) -> dict[str, bytes]:
     assert row is not None
     links = zip(layout.links, links_in(layout, row), strict=True)
     cells = float_list_value(unpack(layout, [row]).tobytes())
-    return {packed_name(layout.view): cells, **{name: string_value_of(link) for name, link in links}}
+    return {layout.packed_name: cells, **{name: string_value_of(link) for name, link in links}}
 
 
 def _sqlite_rows(path: Path) -> None:
@@ -91,7 +92,7 @@ def _redis_rows(address: str) -> None:
     with closing(redis.Redis(**redis_options(address))) as client:
         assert client.delete(_PRESENCE + PROJECT.encode())
         for layout in LAYOUTS:
-            (field,) = field_names(layout.view, (packed_name(layout.view),))
+            (field,) = field_names(layout.view, (layout.packed_name,))
             for key in client.scan_iter():
                 stored: Any = client.hget(key, field)  # type: ignore[arg-type]
                 if stored is not None:
@@ -108,11 +109,11 @@ def _segments(folder: Path) -> None:
         names = []
         for name in manifest.segments.get(layout.view, ()):
             table = pq.read_table(folder / layout.view / name)
-            rows = table[packed_name(layout.view)].to_pylist()
+            rows = table[layout.packed_name].to_pylist()
             ends = np.arange(len(rows) + 1, dtype=np.int32) * layout.width
             cells = pa.array(unpack(layout, rows).ravel(), pa.float32())
-            table = table.drop_columns([packed_name(layout.view)])
-            table = table.append_column(packed_name(layout.view), pa.ListArray.from_arrays(pa.array(ends), cells))
+            table = table.drop_columns([layout.packed_name])
+            table = table.append_column(layout.packed_name, pa.ListArray.from_arrays(pa.array(ends), cells))
             for i, link in enumerate(layout.links):
                 table = table.append_column(link, pa.array([links_in(layout, row)[i] for row in rows], pa.string()))
             names.append(Path(name).name)

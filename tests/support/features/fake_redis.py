@@ -14,7 +14,7 @@ import mmh3
 import numpy as np
 
 from features.feast.online_config import PROJECT
-from features.layout import JOIN_KEYS, Layout, Matrix, packed_name
+from features.layout import Layout, Matrix
 from features.online.codec import bytes_value, entity_key
 from features.rows import pack
 
@@ -184,12 +184,12 @@ def fake_redis(path: Path | None = None, *, port: int = 0) -> Iterator[FakeRedis
 
 def hash_key(layout: Layout, key: str) -> bytes:
     """The Redis key of an entity in Feast's store."""
-    return entity_key(JOIN_KEYS[layout.view], key) + PROJECT.encode()
+    return entity_key(layout.join_key, key) + PROJECT.encode()
 
 
 def hash_of(layout: Layout, value: bytes) -> dict[bytes, bytes]:
     """The Redis hash of an entity in Feast's store."""
-    name = mmh3.hash(f"{layout.view}:{packed_name(layout.view)}", signed=False)
+    name = mmh3.hash(f"{layout.view}:{layout.packed_name}", signed=False)
     return {struct.pack("<I", name): value}
 
 

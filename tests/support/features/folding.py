@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from features.declared.builtin import BUILTIN, LAYOUT_OF, ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.fold.fold import Batch, Fold
-from features.layout import LAYOUT_OF, Matrix, missing
+from features.layout import Matrix, missing
 from features.links import Links, links_of
 from features.partition import WHOLE, Partition
 from features.rows import links_in, unpack
@@ -20,7 +21,7 @@ STORED = contract_for(text=False)
 
 def fold(events: Sequence[LoggedEvent], partition: Partition = WHOLE) -> Batch:
     """All rows made from the events."""
-    folding = Fold(SqliteState(), partition)
+    folding = Fold(SqliteState(), BUILTIN, partition)
     folding.apply(events)
     return folding.take()
 
@@ -38,7 +39,7 @@ def newest(batch: Batch) -> dict[tuple[str, str], tuple[np.ndarray, tuple[str | 
 
 def packed_of(batch: Batch, subjects: Sequence[Subject]) -> dict[str, Matrix]:
     """The rows of each role for the subjects, as the online reader would find them."""
-    stored, packed = newest(batch), missing(len(subjects))
+    stored, packed = newest(batch), missing(ROLES, len(subjects))
     for i, subject in enumerate(subjects):
         item = stored.get(("item", subject.key))
         links = links_of(subject, Links(*item[1]) if item else None)

@@ -9,8 +9,8 @@ import numpy as np
 import pyarrow.parquet as pq
 from sqlalchemy.engine import Engine
 
+from features.declared.builtin import LAYOUTS
 from features.evaluate.columns import contract_for, evaluate
-from features.layout import JOIN_KEYS, LAYOUTS, packed_name
 from features.offline.segments import Segments
 from features.online.reader import open_reader
 from features.partition import Partition
@@ -91,9 +91,7 @@ def segment_rows(settings: Settings) -> dict[str, list[tuple[object, ...]]]:
         found: list[tuple[object, ...]] = []
         for name in [name for manifest in manifests for name in manifest.segments.get(layout.view, ())]:
             table = pq.read_table(settings.features_dir / "segments" / layout.view / name)
-            columns = [
-                table[column].to_pylist() for column in ("offset", JOIN_KEYS[layout.view], packed_name(layout.view))
-            ]
+            columns = [table[column].to_pylist() for column in ("offset", layout.join_key, layout.packed_name)]
             found += list(zip(*columns, strict=True))
         rows[layout.view] = sorted(found)
     return rows

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from features.feast.store import open_store
-from features.layout import JOIN_KEYS, Layout, packed_name
+from features.layout import Layout
 from features.online.codec import Column, bytes_value, row_of
 from features.online.feast import FeastStore
 from features.online.stores import open_online_store
@@ -62,10 +62,10 @@ class World:
         self.check_feast(layout, asked, expected)
 
     def check_feast(self, layout: Layout, asked: list[str], expected: list[OnlineRow | None]) -> None:
-        name = packed_name(layout.view)
+        name = layout.packed_name
         answer = self.feast.get_online_features(
             features=[f"{layout.view}:{name}"],
-            entity_rows=[{JOIN_KEYS[layout.view]: key} for key in asked],
+            entity_rows=[{layout.join_key: key} for key in asked],
         ).to_dict(include_event_timestamps=True)
         for i, row in enumerate(expected):
             assert answer[name][i] == (None if row is None else row[1])

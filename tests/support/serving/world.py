@@ -20,9 +20,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
+from features.declared.builtin import ROLES
 from features.evaluate.columns import contract_for
 from features.fold.counting import RowUpdate, RowWriter
-from features.layout import ROLES, Layout, missing
+from features.layout import Layout, missing
 from features.links import Links
 from features.online.reader import Fetched
 from leads import clock
@@ -150,7 +151,7 @@ class FakeReader:
             raise self.error
         given = links or [None] * len(subjects)
         self.asked += zip(subjects, given, strict=True)
-        packed = missing(len(subjects))
+        packed = missing(ROLES, len(subjects))
         row_at = np.zeros((len(subjects), len(ROLES)), np.int64)
         for i, subject in enumerate(subjects):
             for view, row in self.rows.get(subject, {}).items():

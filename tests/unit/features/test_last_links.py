@@ -8,7 +8,8 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.layout import LAYOUT_OF, VISIBLE
+from features.declared.builtin import LAYOUT_OF
+from features.layout import VISIBLE
 from features.links import Links
 from features.online.codec import Column, Wanted, bytes_value
 from features.online.reader import OnlineReader

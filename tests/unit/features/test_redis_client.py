@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from features.layout import LAYOUTS
+from features.declared.builtin import BUILTIN, LAYOUTS
 from features.online.codec import Wanted, row_of
 from features.online.stores import open_online_store
 from features.partition import WHOLE
@@ -76,7 +76,7 @@ def test_an_invalid_address_is_refused_when_a_process_starts(address: str, says:
     state = load_settings(home=tmp_path, corpora="", state_store="redis", redis_url=address)
     for start in (
         lambda: open_online_store(online),
-        lambda: open_state(state, WHOLE, owner=new_owner()),
+        lambda: open_state(state, WHOLE, BUILTIN, owner=new_owner()),
         lambda: clear_states(state),
         lambda: supervisor.serve(online),
         lambda: supervisor.serve(state),
@@ -119,7 +119,7 @@ def test_a_url_with_a_password_reaches_the_server(protected: str, tmp_path: Path
         f"redis://:{SECRET}@localhost/3?unix_socket_path={protected}",
         f"localhost,password={SECRET},db=3,unix_socket_path={protected}",
     ):
-        state = open_state(settings_for(tmp_path, address, state_store="redis"), WHOLE, owner=new_owner())
+        state = open_state(settings_for(tmp_path, address, state_store="redis"), WHOLE, BUILTIN, owner=new_owner())
         state.commit(1, {"item": {"a": b"1"}})
         state.close()
         reader = open_online_store(settings_for(tmp_path, address, online_store="redis"))
@@ -136,7 +136,7 @@ def test_a_refused_password_is_named(user: str, says: str, protected: str, tmp_p
     state = settings_for(tmp_path, address, state_store="redis")
     reader = open_online_store(settings_for(tmp_path, address, online_store="redis"))
     for use in (
-        lambda: open_state(state, WHOLE, owner=new_owner()),
+        lambda: open_state(state, WHOLE, BUILTIN, owner=new_owner()),
         lambda: clear_states(state),
         lambda: reader.get([row_of(LAYOUTS[0], ["none"])]),
         lambda: reader.get([row_of(LAYOUTS[0], ["none"]), Wanted(LAYOUTS[0], ["none"], ("a", "b"))]),

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.layout import ACCOUNT, ITEM, LAYOUTS, PARENT, Layout
+from features.declared.builtin import ACCOUNT, ITEM, LAYOUTS, PARENT
+from features.layout import Layout
 from features.rows import LinkValues, is_row, join, links_in, pack, split, unpack
 from leads.errors import ConfigurationError
 

@@ -9,7 +9,8 @@ import pytest
 
 from benchmarks.homes import sqlite_settings
 from benchmarks.scale import events, folding, frames, generated
-from features.layout import HEADER, ITEM
+from features.declared.builtin import BUILTIN, ITEM
+from features.layout import HEADER
 from features.online.reader import open_reader
 from features.partition import WHOLE
 from features.state.fence import new_owner
@@ -24,7 +25,7 @@ ITEMS, LOG, NEW = 200, 600, 300
 
 def stored(settings: Settings) -> tuple[int, dict[str, bytes], dict[str, bytes]]:
     """The position of the state, its rows of items, and what its router knows about items."""
-    with closing(open_state(settings, WHOLE, owner=new_owner())) as state:
+    with closing(open_state(settings, WHOLE, BUILTIN, owner=new_owner())) as state:
         views = [{k: v for part in state.scan(view) for k, v in part.items()} for view in (ITEM.view, "routed_item")]
         return state.position(), *views
 

@@ -8,6 +8,7 @@ import pytest
 from cli.ui import places
 from cli.ui.status import show_status
 from cli.ui.terminal import next_steps
+from features.declared.builtin import BUILTIN
 from features.fold.fold import empty_batch
 from features.offline.segments import Segments
 from leads import clock
@@ -149,7 +150,7 @@ def test_damaged_files_are_named_next_to_everything_else(
     left: int, settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrate(settings)
-    manifest = Segments(settings.features_dir / "segments").write(empty_batch(), 1)
+    manifest = Segments(settings.features_dir / "segments").write(empty_batch(BUILTIN), 1)
     path = settings.features_dir / "segments" / "manifest-0of1.json"
     path.write_bytes(msgspec.json.encode(manifest)[:left])
     write_state(settings.published_dir, PublishedState())

@@ -7,11 +7,12 @@ from itertools import count
 import numpy as np
 import pytest
 
-from features.catalogue import ALL, STORED, TEXT
 from features.contract import Column, FeatureContract
+from features.declared.builtin import BUILTIN, ROLES
 from features.evaluate.columns import evaluate
 from features.evaluate.plan import text_counts
 from features.layout import missing
+from features.text_features import TEXT
 from leads import clock
 from leads.events import DecisionMade, Event, ItemCreated, LoggedEvent, Played, SignalReceived, Subject, SubjectRef
 from tests.support.features.folding import fold, values_of
@@ -46,7 +47,7 @@ class Story:
             for at, body in sorted(self._events, key=lambda event: event[0])
         ]
         row = values_of(fold(logged), [Subject(subject.type_id, subject.id)], NOW + 100)[0]
-        return dict(zip((feature.name for feature in STORED), row.tolist(), strict=True))
+        return dict(zip((feature.name for feature in BUILTIN.defaults), row.tolist(), strict=True))
 
 
 def comment(name: str, account: str = "a1", text: str = OTHER, parent: SubjectRef = TRACK) -> ItemCreated:
@@ -252,7 +253,7 @@ def test_only_what_is_visible_is_counted() -> None:
 def test_a_text_of_which_nothing_is_visible_has_no_counts() -> None:
     assert np.isnan(text_counts([None, "", " \n", "\u2067\u3164 \u2800"])).all()
     contract = FeatureContract("test", (Column("text.chars", when_missing="refuse"),), "")
-    assert evaluate(contract, missing(2), np.zeros(2, np.int64), ["\u2067", "a"]).refused.tolist() == [0, -1]
+    assert evaluate(contract, missing(ROLES, 2), np.zeros(2, np.int64), ["\u2067", "a"]).refused.tolist() == [0, -1]
 
 
 def test_a_link_with_invisible_characters_is_a_link() -> None:
@@ -262,6 +263,6 @@ def test_a_link_with_invisible_characters_is_a_link() -> None:
 
 def test_every_feature_has_an_example_a_unit_and_a_meaning() -> None:
     examples = [*(name for _, expected in STORIES for name in expected), *TEXTS]
-    assert examples == [feature.name for feature in ALL]
-    assert len(STORED) >= 40
-    assert all(feature.unit and feature.meaning for feature in ALL)
+    assert examples == [feature.name for feature in (*BUILTIN.defaults, *TEXT)]
+    assert len(BUILTIN.defaults) >= 40
+    assert all(feature.unit and feature.meaning for feature in (*BUILTIN.defaults, *TEXT))

@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from features.catalogue import STORED
 from features.contract import Column, FeatureContract
+from features.declared.builtin import BUILTIN, ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.evaluate.plan import BLOCK
-from features.layout import ROLES, Instants, Matrix, missing
+from features.layout import Instants, Matrix, missing
 from leads import clock
 from tests.support.features.folding import fold, packed_of
 from tests.support.features.random_history import SUBJECTS, history
@@ -46,13 +46,13 @@ def test_subjects_do_not_affect_each_other(rows: Rows) -> None:
 
 def test_columns_do_not_affect_each_other(rows: Rows) -> None:
     whole = matrix(WHOLE, rows)
-    for j, feature in enumerate(STORED):
+    for j, feature in enumerate(BUILTIN.defaults):
         alone = matrix(FeatureContract("test", (Column(feature.name),), ""), rows)
         assert alone[:, 0].tobytes() == whole[:, j].tobytes(), feature.name
 
 
 def test_columns_may_be_in_any_order(rows: Rows) -> None:
-    order = np.random.default_rng(1).permutation(len(STORED))
+    order = np.random.default_rng(1).permutation(len(BUILTIN.defaults))
     shuffled = FeatureContract("test", tuple(WHOLE.columns[j] for j in order), "")
     assert matrix(shuffled, rows).tobytes() == matrix(WHOLE, rows)[:, order].tobytes()
 
@@ -76,7 +76,7 @@ def test_rows_may_be_read_only_views_into_one_buffer(rows: Rows) -> None:
 
 @pytest.mark.parametrize("n", [0, 1, BLOCK + 1])
 def test_subjects_without_any_row_have_no_values(n: int) -> None:
-    found = evaluate(WHOLE, missing(n), np.zeros(n, np.int64), [None] * n)
-    assert found.matrix.shape == (n, len(STORED))
+    found = evaluate(WHOLE, missing(ROLES, n), np.zeros(n, np.int64), [None] * n)
+    assert found.matrix.shape == (n, len(BUILTIN.defaults))
     assert np.isnan(found.matrix).all()
     assert (found.refused == -1).all()

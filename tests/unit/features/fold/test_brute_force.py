@@ -8,7 +8,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from features.catalogue import STORED
+from features.declared.builtin import BUILTIN
 from leads import clock
 from leads.events import LoggedEvent
 from tests.support.features.brute_force import expected
@@ -21,13 +21,13 @@ def compare(events: list[LoggedEvent], as_of: int) -> None:
     found = values_of(fold([logged for logged in events if logged.visible_at <= as_of]), SUBJECTS, as_of)
     for i, subject in enumerate(SUBJECTS):
         wanted = expected(events, subject, as_of)
-        for j, feature in enumerate(STORED):
+        for j, feature in enumerate(BUILTIN.defaults):
             value, right = float(found[i, j]), wanted[feature.name]
             assert value == pytest.approx(right, rel=2e-6, abs=1e-6, nan_ok=True), (feature.name, subject)
 
 
 def test_the_brute_force_computes_every_stored_feature() -> None:
-    assert list(FORMULAS) == [feature.name for feature in STORED]
+    assert list(FORMULAS) == [feature.name for feature in BUILTIN.defaults]
 
 
 @pytest.mark.slow

@@ -9,11 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
+from features.declared.builtin import ACCOUNT, BUCKET, BUILTIN, ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.fold.counting import RowUpdate, RowWriter, stamp
 from features.fold.fold import Fold
 from features.fold.near_text import buckets
-from features.layout import ACCOUNT, BUCKET, DAY_S, HEADER, ROLES, VISIBLE, missing
+from features.layout import DAY_S, HEADER, VISIBLE, missing
 from features.partition import Partition
 from features.state.sqlite import SqliteState
 from leads import clock
@@ -64,10 +65,10 @@ def test_one_row_evaluates_as_in_a_batch() -> None:
 def test_unknown_subjects_give_nan_without_warnings() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        found = evaluate(contract_for(text=True), missing(3), np.full(3, AS_OF), [None] * 3)
+        found = evaluate(contract_for(text=True), missing(ROLES, 3), np.full(3, AS_OF), [None] * 3)
     assert np.isnan(found.matrix).all()
     assert (found.refused == -1).all()
-    assert evaluate(contract_for(text=True), missing(0), np.empty(0, np.int64), []).matrix.shape[0] == 0
+    assert evaluate(contract_for(text=True), missing(ROLES, 0), np.empty(0, np.int64), []).matrix.shape[0] == 0
 
 
 def rule(match: str, **given: object) -> FeatureRule:
@@ -159,13 +160,13 @@ def test_a_reporter_is_credited_once_for_a_verdict() -> None:
         msgspec.structs.replace(reporter, harm="spam"),
         DecisionMade(SubjectRef("comment", "c1"), "spam", "violating", "human", "r"),
     ]
-    folding = Fold(SqliteState())
+    folding = Fold(SqliteState(), BUILTIN)
     folding.apply([LoggedEvent(i, AS_OF + i, Event(f"e{i}", AS_OF, body)) for i, body in enumerate(bodies, 1)])
     assert folding.router.reliability("r1") == round(2 / 3 * 64) / 64
 
 
 def test_an_event_older_than_every_window_counts_as_late_and_in_totals() -> None:
-    folding = Fold(SqliteState())
+    folding = Fold(SqliteState(), BUILTIN)
     played = Played(SubjectRef("track", "t1"), "a1", 100.0)
     times = (AS_OF, AS_OF - 100 * clock.DAY)
     folding.apply([LoggedEvent(i, AS_OF + i, Event(f"e{i}", at, played)) for i, at in enumerate(times, 1)])
@@ -175,7 +176,7 @@ def test_an_event_older_than_every_window_counts_as_late_and_in_totals() -> None
 
 
 def test_an_old_bucket_is_dropped_next_to_a_fresh_one() -> None:
-    packed = missing(1)
+    packed = missing(ROLES, 1)
     for role, age, items in (("bucket_0", 3, 50.0), ("bucket_1", 0, 1.0)):
         writer = RowWriter(BUCKET)
         at = AS_OF - age * clock.DAY

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from features.declared.builtin import ACCOUNT, LAYOUT_OF, PARENT
 from features.fold.fold import ViewBatch
-from features.layout import ACCOUNT, PARENT
 from features.offline import segments
 from features.offline.join import locate, read_links, read_packed
 from features.offline.segments import write_segment
@@ -32,7 +32,7 @@ def write(folder: Path, made: list[list[tuple[str, int]]]) -> tuple[list[Path], 
             batch.extend(ViewBatch([key], [int(value)], [at], pack(ACCOUNT, cells, [(f"device {value}",)])))
             rows.append((key, at, value))
         files.append(folder / "account" / f"{n}.parquet")
-        write_segment(files[-1], "account", batch)
+        write_segment(files[-1], ACCOUNT, batch)
     return files, rows
 
 
@@ -43,7 +43,7 @@ def test_each_query_finds_the_newest_row_that_was_visible(
 ) -> None:
     files, rows = write(tmp_path_factory.mktemp("segments"), made)
     keys, at = [key for key, _ in asked], np.array([at for _, at in asked], np.int64)
-    places = locate(files, "account", keys, at)
+    places = locate(files, ACCOUNT, keys, at)
     packed = np.full((len(asked), ACCOUNT.width), np.nan, np.float32)
     read_packed(ACCOUNT, places, packed)
     links = read_links(ACCOUNT, places)
@@ -62,14 +62,14 @@ def test_each_query_finds_the_newest_row_that_was_visible(
 def test_rows_are_read_a_row_group_at_a_time(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(segments, "_ROWS_AT_ONCE", 3)
     files, _ = write(tmp_path, [[("a", at) for at in range(1, 9)]])
-    places = locate(files, "account", ["a", "a", "a"], np.array([2, 5, 30]))
+    places = locate(files, ACCOUNT, ["a", "a", "a"], np.array([2, 5, 30]))
     assert [group.number for group in places.groups] == [0, 1, 2]
     assert places.group.tolist() == [0, 1, 2]
     assert places.row.tolist() == [1, 1, 1]
 
 
 def test_a_view_without_links_or_rows_has_none(tmp_path: Path) -> None:
-    write_segment(tmp_path / "parent" / "0.parquet", "parent", ViewBatch())
-    places = locate([tmp_path / "parent" / "0.parquet"], "parent", ["t1"], np.array([5]))
+    write_segment(tmp_path / "parent" / "0.parquet", LAYOUT_OF["parent"], ViewBatch())
+    places = locate([tmp_path / "parent" / "0.parquet"], LAYOUT_OF["parent"], ["t1"], np.array([5]))
     assert read_links(PARENT, places) == [()]
     assert places.group.tolist() == [-1]

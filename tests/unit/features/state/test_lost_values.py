@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from features.declared.builtin import BUILTIN
 from features.fold.known import Known, Record
 from features.partition import WHOLE
 from features.state.fence import new_owner
@@ -34,7 +35,7 @@ LOSSES = [
 
 
 def opened(settings: Settings, owner: str = "", *, take_over: bool = True) -> StateStore:
-    return open_state(settings, WHOLE, owner=owner or new_owner(), take_over=take_over)
+    return open_state(settings, WHOLE, BUILTIN, owner=owner or new_owner(), take_over=take_over)
 
 
 def lose(settings: Settings, what: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import HealthCheck, given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from features.declared.builtin import BUILTIN
 from features.partition import WHOLE, Partition
 from features.state import postgresql, redis, sqlite
 from features.state.fence import new_owner
@@ -42,7 +43,7 @@ def on_server(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
 
 
 def opened(settings: Settings, partition: Partition = WHOLE, *, owner: str = "", take_over: bool = True) -> StateStore:
-    return open_state(settings, partition, owner=owner or new_owner(), take_over=take_over)
+    return open_state(settings, partition, BUILTIN, owner=owner or new_owner(), take_over=take_over)
 
 
 def commit(store: StateStore, position: int, changed: Values) -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from sqlalchemy.engine import Engine
 
 from cli.ui.skew import render
-from features.layout import ACCOUNT
+from features.declared.builtin import ACCOUNT
 from leads import clock
 from leads.errors import NotFound
 from leads.predictions.log import PredictionLog

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from sqlalchemy.engine import Engine
 
+from features.declared.builtin import BUILTIN
 from features.fold.fold import empty_batch
 from features.offline.segments import Segments
 from leads import clock
@@ -58,9 +59,9 @@ def test_the_segments_are_complete_until_the_slowest_writer(settings: Settings, 
     assert segments_complete_until(settings, engine) == 0
     segments = Segments(settings.features_dir / "segments")
     segments.prepare()
-    segments.write({**empty_batch(), "account": batch("account", ("a1", 2, (None,)))}, 2)
+    segments.write({**empty_batch(BUILTIN), "account": batch("account", ("a1", 2, (None,)))}, 2)
     assert segments_complete_until(settings, engine) == AT + 2
-    segments.write({**empty_batch(), "account": batch("account", ("a1", 3, (None,)))}, 3)
+    segments.write({**empty_batch(BUILTIN), "account": batch("account", ("a1", 3, (None,)))}, 3)
     assert segments_complete_until(settings, engine) > AT + clock.DAY
     with pytest.raises(ConfigurationError, match="rebuild"):
         segments_complete_until(settings.model_copy(update={"partitions": 2}), engine)

@@ -8,9 +8,10 @@ import numpy as np
 import pytest
 from sqlalchemy.engine import Engine
 
+from features.declared.builtin import BUILTIN, ROLES
 from features.evaluate.columns import evaluate
 from features.fold.fold import empty_batch
-from features.layout import ROLES, missing
+from features.layout import missing
 from features.links import Links
 from features.offline.segments import Segments
 from leads.events import ItemCreated, SubjectRef
@@ -38,13 +39,13 @@ def test_the_text_that_reproduces_the_served_values_is_used(engine: Engine, judg
         engine, *((at, ItemCreated(COMMENT, text=text)) for at, text in enumerate(["Free Money", "free  money"], -3))
     )
     one = logged_of(1, text_hash=[text_hash(judged)])
-    served = evaluate(CONTRACT, missing(1), one.at, [judged]).matrix
+    served = evaluate(CONTRACT, missing(ROLES, 1), one.at, [judged]).matrix
     texts = judged_texts(engine, one)
     assert len(texts.candidates[0]) == 2
     logged = replace(one, vector=served)
-    np.testing.assert_array_equal(evaluate_texts(CONTRACT, missing(1), logged, texts), served)
+    np.testing.assert_array_equal(evaluate_texts(CONTRACT, missing(ROLES, 1), logged, texts), served)
     other = replace(one, vector=served + np.float32(1))
-    assert not np.array_equal(evaluate_texts(CONTRACT, missing(1), other, texts), other.vector, equal_nan=True)
+    assert not np.array_equal(evaluate_texts(CONTRACT, missing(ROLES, 1), other, texts), other.vector, equal_nan=True)
 
 
 def test_lag_counts_from_the_first_newer_row_of_the_same_entity(settings: Settings) -> None:
@@ -56,7 +57,7 @@ def test_lag_counts_from_the_first_newer_row_of_the_same_entity(settings: Settin
         "account": batch("account", ("a1", -700, ("d1",)), ("a1", -600, ("d2",)), ("a2", -650, ("d2",))),
         "device": batch("device", ("d1", -300, ()), ("d1", -200, ()), ("d2", -250, ())),
     }
-    segments.write({**empty_batch(), **rows}, 9)
+    segments.write({**empty_batch(BUILTIN), **rows}, 9)
     order = list(ROLES)
     row_at = np.zeros((1, len(order)), np.int64)
     row_at[0, order.index("item")] = AT - 900

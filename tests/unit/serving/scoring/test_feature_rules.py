@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 from sqlalchemy.engine import Engine
 
-from features.layout import ACCOUNT, VISIBLE
+from features.declared.builtin import ACCOUNT
+from features.layout import VISIBLE
 from leads import clock
 from leads.errors import Unavailable
 from leads.events import Subject

@@ -8,7 +8,8 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from features.layout import ROLES, missing
+from features.declared.builtin import ROLES
+from features.layout import missing
 from features.links import Links
 from features.online.reader import Fetched
 from leads.errors import InvalidInput, NotFound, Unavailable
@@ -37,7 +38,7 @@ def plan(*requests: ScoreRequest, lineup: Lineup = LINEUP, available: bool = Tru
     n = len(requests)
     row_at = np.full((n, len(ROLES)), int(rows), np.int64)
     inputs = [settle(i, request, {}) for i, request in enumerate(requests)]
-    return HarmPlanner(POLICIES).plan(inputs, Fetched(missing(n), row_at, [Links()] * n), lineup, available)
+    return HarmPlanner(POLICIES).plan(inputs, Fetched(missing(ROLES, n), row_at, [Links()] * n), lineup, available)
 
 
 def places(found: ScoringPlan) -> dict[str, list[int]]:

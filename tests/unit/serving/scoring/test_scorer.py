@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 from sqlalchemy.engine import Engine
 
-from features.catalogue import TEXT
+from features.declared.builtin import ACCOUNT, ITEM, ROLES
 from features.evaluate.plan import text_counts
 from features.fold.near_text import buckets
-from features.layout import ACCOUNT, ITEM, missing
+from features.layout import missing
 from features.links import Links
+from features.text_features import TEXT
 from leads import clock
 from leads.db import event_log
 from leads.errors import InvalidInput, LeadsError, NotFound, Unavailable
@@ -84,7 +85,7 @@ def test_the_score_is_the_versions_own(runtime: Runtime, engine: Engine) -> None
     features = np.full((1, len(version.contract.columns)), np.nan, np.float32)
     from features.evaluate.columns import evaluate
 
-    features = evaluate(version.contract, missing(1), np.array([NOW]), [SPAM_TEXT]).matrix
+    features = evaluate(version.contract, missing(ROLES, 1), np.array([NOW]), [SPAM_TEXT]).matrix
     expected = float(version.score(features, [SPAM_TEXT]).score[0])
     for _ in range(2):
         assert one(runtime, ScoreRequest(C1, text=SPAM_TEXT)).score == expected

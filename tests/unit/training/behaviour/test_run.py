@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
+from features.declared.builtin import ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from leads.errors import ConfigurationError, InvalidInput, ModelRefused
@@ -86,7 +87,7 @@ def version() -> ModelVersion:
         f"{random.choice(PARTS)} {random.choice(SPAM if spam else TALK)} {random.choice(PARTS)} {i % 97}"
         for i, spam in enumerate(labels)
     ]
-    features = evaluate(CONTRACT, missing(500), np.zeros(500, dtype=np.int64), texts).matrix
+    features = evaluate(CONTRACT, missing(ROLES, 500), np.zeros(500, dtype=np.int64), texts).matrix
     inside, learn = folds(np.arange(500, dtype=np.uint64), seed=1), np.arange(500)
     fitted = fit(CONTRACT, features, labels, inside, counts=count_texts(texts), rows=learn, threads=1, seed=1)
     return draft("spam", CONTRACT, fitted, Thresholds(None, None, {}))

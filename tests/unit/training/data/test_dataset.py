@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from features.contract import FeatureContract
+from features.declared.builtin import ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from features.offline.frames import Frame
@@ -45,7 +46,7 @@ class Frames:
         as_of: np.ndarray,
     ) -> Frame:
         self.subjects, self.texts, self.as_of = list(subjects), list(texts), as_of.tolist()
-        matrix = evaluate(contract, missing(len(subjects)), as_of, texts).matrix
+        matrix = evaluate(contract, missing(ROLES, len(subjects)), as_of, texts).matrix
         matrix[:, 0] = 1.0
         return Frame(matrix, np.zeros((len(subjects), 3), dtype=np.int64))
 

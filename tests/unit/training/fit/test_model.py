@@ -7,6 +7,7 @@ from zlib import crc32
 import numpy as np
 import pytest
 
+from features.declared.builtin import ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from models.text.sentence import CachedEncoder
@@ -30,7 +31,7 @@ def fit_texts(made: Any, features: np.ndarray, **options: Any) -> Fit:
 
 def features_of(made: Any) -> np.ndarray:
     n = len(made.texts)
-    return evaluate(TEXT, missing(n), np.zeros(n, dtype=np.int64), made.texts).matrix
+    return evaluate(TEXT, missing(ROLES, n), np.zeros(n, dtype=np.int64), made.texts).matrix
 
 
 def fit_counts(n: int, seed: int, effect: float) -> tuple[np.ndarray, np.ndarray, Fit]:

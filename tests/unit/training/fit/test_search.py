@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 
+from features.declared.builtin import ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from training.config import TrainingConfig
@@ -33,7 +34,7 @@ class Data:
 @pytest.fixture(scope="module")
 def data(made: Any) -> Data:
     n = len(made.texts)
-    features = evaluate(CONTRACT, missing(n), np.zeros(n, dtype=np.int64), made.texts).matrix
+    features = evaluate(CONTRACT, missing(ROLES, n), np.zeros(n, dtype=np.int64), made.texts).matrix
     return Data(made.texts, made.labels, features, np.arange(n) >= 500, made.groups, np.ones(n))
 
 

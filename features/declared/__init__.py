@@ -1,0 +1,1 @@
+"""From declarations of features to what a fold counts, what a row holds, and the formulas that read it."""

@@ -1,0 +1,137 @@
+"""The features of one generation: what rows hold, which rows are read for a subject, and the formulas that read them.
+
+The built-in features alone are the first generation. `leads features apply` adds one with what platform.yaml declares.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import NamedTuple
+
+from features.declared.recipes import Recipe
+from features.formulas import Computed, Formula
+from features.layout import FIRST_NUMBER, Layout
+from leads.platform.expressions import Expression, features_in
+from leads.settings import Settings
+
+
+class Feature(NamedTuple):
+    """A feature computed from stored rows.
+
+    Args:
+        meaning: completes the sentence "The subject was flagged because of …".
+        default: whether every harm's contract has it.
+        definition: hash of how it is declared; empty for a built-in feature.
+    """
+
+    name: str
+    unit: str
+    meaning: str
+    formula: Formula
+    default: bool = True
+    definition: str = ""
+
+    @property
+    def view(self) -> str:
+        return self.name.partition(".")[0]
+
+
+class Followed(NamedTuple):
+    """A role whose key is a link in another role's row.
+
+    Args:
+        role: the role.
+        source: the role whose row has the link.
+        place: of the link among that row's links.
+    """
+
+    role: str
+    source: str
+    place: int
+
+
+# Of the built-in features. Change it when their layouts change, or what the fold counts without a change of layout.
+_FIRST_FINGERPRINT = "a0bd9b645318"
+# A subject's own row, and the rows that an item's links lead to; a text falls into two buckets.
+_LINKED = {"item": "item", "account": "account", "parent": "parent", "bucket_0": "bucket", "bucket_1": "bucket"}
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSet:
+    """A generation's features. Two are never equal.
+
+    Args:
+        number: of the generation; stored with each row.
+        layouts: of all views, items first.
+        followed: the roles beyond a subject's own row and an item's links.
+        stored: the features, each after those that it is computed from, in the order of a contract.
+        recipes: by kind of event and by what it is counted.
+        declared_kinds: the declared kinds of events that features count, each with the ways in which it is counted.
+    """
+
+    number: int
+    layouts: tuple[Layout, ...]
+    followed: tuple[Followed, ...]
+    stored: tuple[Feature, ...]
+    recipes: Mapping[tuple[str, str], Sequence[Recipe]]
+    declared_kinds: Mapping[str, tuple[str, ...]]
+
+    @cached_property
+    def layout_of(self) -> dict[str, Layout]:
+        """The layouts by view."""
+        return {layout.view: layout for layout in self.layouts}
+
+    @cached_property
+    def roles(self) -> dict[str, Layout]:
+        """The rows that are read for one subject, by role."""
+        roles = {role: self.layout_of[view] for role, view in _LINKED.items()}
+        return roles | {one.role: self.layout_of[one.role] for one in self.followed}
+
+    def folder(self, settings: Settings) -> Path:
+        """Where the generation's segments, marks and embedded state are."""
+        root = settings.features_dir
+        return root if self.number == FIRST_NUMBER else root / f"generation-{self.number}"
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """A hash of all layouts. Rows with another one must be derived again."""
+        if self.number == FIRST_NUMBER:
+            return _FIRST_FINGERPRINT
+        said = f"{_FIRST_FINGERPRINT} {[(one.view, one.links, one.places) for one in self.layouts]!r}"
+        return hashlib.sha256(said.encode()).hexdigest()[:12]
+
+    @cached_property
+    def defaults(self) -> tuple[Feature, ...]:
+        """The stored features that every harm's contract has."""
+        return tuple(feature for feature in self.stored if feature.default)
+
+    @cached_property
+    def by_name(self) -> dict[str, Feature]:
+        """The stored features by name."""
+        return {feature.name: feature for feature in self.stored}
+
+    def formulas_of(self, names: Iterable[str]) -> dict[str, Expression]:
+        """The formulas that these features are computed with, each after those that it needs."""
+        found: dict[str, Expression] = {}
+        for name in names:
+            formula = self.by_name[name].formula
+            if isinstance(formula, Computed) and name not in found:
+                found |= self.formulas_of(features_in(formula.expression))
+                found[name] = formula.expression
+        return found
+
+    def reached(self, name: str) -> set[str]:
+        """The feature and all that it is computed from."""
+        formula = self.by_name[name].formula
+        needed = features_in(formula.expression) if isinstance(formula, Computed) else ()
+        return {name}.union(*map(self.reached, needed))
+
+    @cached_property
+    def own_fields(self) -> tuple[str, ...]:
+        """The own fields of items that features read: `explicit`, or `genre=news` for whether it has this value."""
+        recipes = self.recipes.get(("item", "about"), ())
+        return tuple(dict.fromkeys(field for recipe in recipes for field in recipe.own_fields))

@@ -1,0 +1,145 @@
+"""Checks that declared features can be computed from what the platform declares."""
+
+from __future__ import annotations
+
+import graphlib
+from collections.abc import Iterable, Mapping
+from typing import NamedTuple
+
+from leads.events import ACCOUNT
+from leads.platform import filters
+from leads.platform.built_in import BUILT_IN_FEATURES
+from leads.platform.features import FeatureDeclaration, FeatureDeclarations, KeyDeclaration, in_order
+from leads.platform.fields import Kind
+from leads.platform.kinds import BUILT_IN_KINDS, DECLARED_BY, DECLARED_ELEMENTS, ROWS, default_by
+from leads.yaml_files import At
+
+# First parts of column names that mean something else.
+_RESERVED = frozenset((*ROWS, "text", "view"))
+_NUMBERS, _ELEMENTS = (
+    frozenset(("number", "flag")),
+    frozenset(("number", "flag", "category", "language", "text", "url")),
+)
+
+
+class Offered(NamedTuple):
+    """What features can be declared over: what each field of each declared kind, and of each type, holds."""
+
+    events: Mapping[str, Mapping[str, Kind]]
+    types: Mapping[str, Mapping[str, Kind]]
+
+
+def check_features(features: FeatureDeclarations, keys: Mapping[str, KeyDeclaration], offered: Offered) -> None:
+    """Raises `At` with the first thing that is wrong."""
+    for name, key in keys.items():
+        _check_key(name, key, offered)
+    for name, one in features.items():
+        _check_feature(name, one, features, keys, offered)
+    try:
+        in_order({name: one.needs for name, one in features.items()})
+    except graphlib.CycleError as error:
+        circle = error.args[1]
+        raise At(("features", circle[0]), f"needs itself: {' → '.join(reversed(circle))}") from None
+
+
+def _check_key(name: str, key: KeyDeclaration, offered: Offered) -> None:
+    at = ("keys", name)
+    if name in _RESERVED:
+        raise At(at, f"{name} can't be the name of a key: every platform has it already")
+    kind, _, field = key.source.partition(".")
+    fields = offered.events.get(kind)
+    if fields is None:
+        raise At((*at, "from"), f"{kind} isn't a declared kind of event; declared: {_listed(offered.events)}")
+    if fields.get(field) not in _ELEMENTS:
+        raise At((*at, "from"), f"{kind} has no field {field} that can be a key; its fields: {_listed(fields)}")
+
+
+def _check_feature(
+    name: str,
+    one: FeatureDeclaration,
+    features: FeatureDeclarations,
+    keys: Mapping[str, KeyDeclaration],
+    offered: Offered,
+) -> None:
+    view, at = name.partition(".")[0], ("features", name)
+    if name in BUILT_IN_FEATURES:
+        raise At(at, "every platform has a feature of this name already; choose another name")
+    if view not in ROWS and view not in keys:
+        raise At(at, f"{view} isn't a row that features are read from; these are: {_listed((*ROWS, *keys))}")
+    for needed in one.needs:
+        if needed not in features and needed not in BUILT_IN_FEATURES:
+            raise At((*at, one.way), f"there is no feature {needed}")
+    if one.field is not None:
+        _check_own(view, one, at, offered)
+    if one.kind is not None:
+        _check_aggregation(view, one, at, keys, offered)
+
+
+def _check_own(view: str, one: FeatureDeclaration, at: tuple[str, ...], offered: Offered) -> None:
+    if view not in ("item", "account"):
+        raise At((*at, "field"), "only items and accounts have fields of their own, so name it item.… or account.…")
+    field = one.field or ""
+    types = {name: fields for name, fields in offered.types.items() if (name == ACCOUNT) == (view == "account")}
+    kinds = {name: fields[field] for name, fields in types.items() if field in fields}
+    if not kinds:
+        raise At((*at, "field"), f"no type has the field {one.field}")
+    if len(set(kinds.values())) > 1:
+        said = ", ".join(f"{kind} in {name}" for name, kind in kinds.items())
+        raise At((*at, "field"), f"{one.field} isn't the same kind of field in all types: {said}")
+    kind = next(iter(kinds.values()))
+    if kind == "time":
+        raise At((*at, "field"), f"{one.field} is a time, which can't be a feature")
+    if kind in ("category", "language") and one.equals is None:
+        raise At((*at, "field"), f"{one.field} is a {kind}; say with `equals` which value the feature is about")
+    if one.equals is not None and kind not in ("category", "language"):
+        raise At((*at, "equals"), f"{one.field} is a {kind}, not a category or language")
+
+
+def _check_aggregation(
+    view: str, one: FeatureDeclaration, at: tuple[str, ...], keys: Mapping[str, KeyDeclaration], offered: Offered
+) -> None:
+    kind = one.kind or ""
+    built_in = BUILT_IN_KINDS.get(kind)
+    if built_in is None and kind not in offered.events:
+        declared = (*BUILT_IN_KINDS, *offered.events)
+        raise At((*at, one.way), f"{kind} isn't a kind of event; these are: {_listed(declared)}")
+    fields: Mapping[str, Kind] = built_in.fields if built_in else {**offered.events[kind], "hour": "number"}
+    elements = built_in.elements if built_in else DECLARED_ELEMENTS
+    _check_by(view, one, at, built_in.by if built_in else DECLARED_BY, keys, fields)
+    if one.source is not None:
+        spread = one.way in ("distinct", "entropy")
+        allowed = {field for field, holds in fields.items() if holds in (_ELEMENTS if spread else _NUMBERS)}
+        allowed |= set(elements) if spread else set()
+        if one.source not in allowed:
+            what = "a field of it" if spread else "a number"
+            raise At((*at, one.way), f"{kind} has no {one.source} that is {what}; it has: {_listed(sorted(allowed))}")
+    if one.where is not None:
+        try:
+            filters.check(filters.parse(one.where), fields)
+        except ValueError as error:
+            raise At((*at, "where"), str(error)) from None
+
+
+def _check_by(
+    view: str,
+    one: FeatureDeclaration,
+    at: tuple[str, ...],
+    offered: Iterable[str],
+    keys: Mapping[str, KeyDeclaration],
+    fields: Mapping[str, Kind],
+) -> None:
+    kind = one.kind or ""
+    if view in keys:
+        source, _, field = keys[view].source.partition(".")
+        by = one.by or (field if source == kind else view)
+        if kind in BUILT_IN_KINDS or fields.get(by) not in _ELEMENTS:
+            raise At((*at, "by"), f"{kind} has no field {by} to count by; name one with `by`: {_listed(fields)}")
+        return
+    allowed = [by for by in ROWS[view] if by in offered]
+    if (one.by or default_by(view, kind)) not in allowed:
+        hint = f"use one of: {_listed(allowed)}" if allowed else f"no {kind} counts in rows of {view}"
+        raise At((*at, "by") if one.by else at, f"{kind} can't be counted by {one.by or view} here; {hint}")
+
+
+def _listed(names: Iterable[str]) -> str:
+    return ", ".join(names) or "none"
