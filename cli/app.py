@@ -10,6 +10,7 @@ import typer
 
 from cli.data import ingest, migrate, simulate
 from cli.demo import demo
+from cli.features import features_app
 from cli.flags import hide_types_of_flags
 from cli.keys import keys_app
 from cli.labels import labels_app
@@ -38,8 +39,9 @@ for _group, _commands in _GROUPS.items():
         app.command(rich_help_panel=_group)(_command)
 app.add_typer(labels_app, name="labels", rich_help_panel="Models")
 app.add_typer(models_app, name="models", rich_help_panel="Models")
+app.add_typer(features_app, name="features", rich_help_panel="Data")
 app.add_typer(keys_app, name="keys", rich_help_panel="Serving")
-hide_types_of_flags(app, labels_app, models_app, keys_app)
+hide_types_of_flags(app, labels_app, models_app, keys_app, features_app)
 
 
 def main() -> NoReturn:

@@ -1,25 +1,53 @@
-"""Deletes feature rows, so that a worker derives them again."""
+"""Deletes feature rows, so that a worker derives them again, or because they are no longer read."""
 
 from __future__ import annotations
 
 import shutil
 
+from features.declared import generations
+from features.declared.feature_set import FeatureSet
 from features.declared.generations import live_features
+from features.layout import FIRST_NUMBER
 from features.online.writer import OnlineWriter
-from features.state_stores import clear_states
+from features.state_stores import clear_state, clear_states
+from leads.db.engine import unchecked_engine
 from leads.settings import Settings
 
 
 def delete_rows(settings: Settings) -> None:
     """Delete every feature row, offline and online. They can be derived again from the event log.
 
-    What says that rows exist goes before the rows themselves: if this is interrupted, nothing counts as written.
+    A generation of features that is being built is forgotten.
     """
     features = live_features(settings)
-    folder = features.folder(settings)
-    segments = folder / "segments"
     clear_states(settings)
-    for path in (*folder.glob("online-*.json"), *segments.glob("manifest-*.json")):
-        path.unlink()
+    _forget_rows(settings, features)
     OnlineWriter(settings, features).clear()
-    shutil.rmtree(segments, ignore_errors=True)
+    shutil.rmtree(features.folder(settings) / "segments", ignore_errors=True)
+    engine = unchecked_engine(settings)
+    try:
+        with engine.begin() as connection:
+            coming = generations.coming_generation(connection)
+        if coming is not None:
+            delete_generation(settings, coming.features)
+            with engine.begin() as connection:
+                generations.forget(connection, coming.number)
+    finally:
+        engine.dispose()
+
+
+def delete_generation(settings: Settings, features: FeatureSet) -> None:
+    """Delete the rows of a generation of features that nobody reads or writes any more."""
+    clear_state(settings, features)
+    _forget_rows(settings, features)
+    OnlineWriter(settings, features).remove()
+    shutil.rmtree(features.folder(settings) / "segments", ignore_errors=True)
+    if features.number != FIRST_NUMBER:
+        shutil.rmtree(features.folder(settings), ignore_errors=True)
+
+
+def _forget_rows(settings: Settings, features: FeatureSet) -> None:
+    """Delete what says that rows exist, before the rows: if this is interrupted, nothing counts as written."""
+    folder = features.folder(settings)
+    for path in (*folder.glob("online-*.json"), *folder.glob("segments/manifest-*.json")):
+        path.unlink()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable
 
 from sqlalchemy.engine import Engine
@@ -27,14 +28,23 @@ class LogTail:
         self._limit = limit
         self._next: list[LoggedEvent] = []
         self._after = 0
+        self._until: int | None = None
 
-    def read(self, after: int) -> list[LoggedEvent]:
-        """The next events after an offset, in order."""
+    def read(self, after: int, until: int | None = None) -> list[LoggedEvent]:
+        """The next events after an offset, in order.
+
+        Args:
+            until: leave out the events after this offset, also in `following`.
+        """
+        self._until = until
         known = self._next if self._after == after else []
         if len(known) <= self._limit:
             last = known[-1].offset if known else after
             known = [*known, *event_log.read(self._engine, last, limit=self._limit + 1 - len(known))]
-        batch, self._next = known[: self._limit], known[self._limit :]
+        end = min(self._limit, len(known))
+        if until is not None:
+            end = bisect_right(known, until, hi=end, key=lambda logged: logged.offset)
+        batch, self._next = known[:end], known[end:]
         self._after = batch[-1].offset if batch else after
         return batch
 
@@ -45,7 +55,9 @@ class LogTail:
     @property
     def following(self) -> LoggedEvent | None:
         """The next event, if it was in the log when the last batch was read."""
-        return self._next[0] if self._next else None
+        if not self._next or (self._until is not None and self._next[0].offset > self._until):
+            return None
+        return self._next[0]
 
 
 def check_log(engine: Engine, folded: Iterable[tuple[int, Micros]]) -> None:

@@ -1,11 +1,10 @@
 """Event log → fold → segments and online rows. The worker runs this on the tail of the log; a replay, over history.
 
 Three things are written, each with its own offset: rows to the online store, then segments, then the fold's state. If
-killed at any point, it resumes from the state, which is the oldest, and folds the events after it again: rows up to the
-manifest's offset are in the segments already. A mark records how far an online write was started and how far it
-certainly got. Rows after the second offset are written again, and nothing is written before the fold has reached the
-first, so readers never see a row go back in time. A row in the online store records the same, so that it is noticed
-when the store loses data.
+killed, it resumes from the state, which is the oldest, and folds the events after it again: rows up to the manifest's
+offset are in the segments already. A mark records how far an online write was started and how far it certainly got.
+Rows after the second offset are written again, and nothing is written before the fold has reached the first, so a row
+never goes back in time. A row in the online store records the same, so that it is noticed when the store loses data.
 
 The first pass over a log is different: as long as nothing is online, rows only go to segments and to the state. Once it
 has caught up, a sweep writes the state's rows online. The same happens after the online store has lost data.
@@ -25,7 +24,7 @@ from features.declared.generations import live
 from features.fold.fold import Fold, empty_batch
 from features.log_tail import LogTail, check_log
 from features.offline.segments import segments_of
-from features.online.mark import FORM, Mark, OnlineMark
+from features.online.mark import FORM, OnlineMark
 from features.online.sweep import Sweep
 from features.online.writer import Newest, OnlineWriter, collect
 from features.partition import WHOLE, Partition
@@ -115,12 +114,18 @@ class Materializer:
         self._offset = self._state.position()
         self.segments.check_reaches(self._offset)
         # The state isn't ahead of the segments, so its event is there if theirs is.
-        check_log(self._engine, [(manifest.offset, manifest.visible_at), (self._mark.started, self._mark.started_at)])
+        check_log(
+            self._engine,
+            [
+                (manifest.offset, manifest.visible_at),
+                (self._online_mark.value.started, self._online_mark.value.started_at),
+            ],
+        )
         with reading(self._engine) as connection:
             self._visible_at = event_log.visible_at(connection, self._offset)
         self._tail = LogTail(self._engine, self._read)
         # On the first pass, the state is ahead of the online rows.
-        self._first_pass = not self._mark.started or self._mark.done < self._offset
+        self._first_pass = not self._online_mark.value.started or self._online_mark.value.done < self._offset
         self._sweep: Sweep | None = None
         self._waiting: Newest = {layout.view: {} for layout in self.features.layouts}
         self._rows, self._rows_size = empty_batch(self.features), 0
@@ -143,7 +148,7 @@ class Materializer:
         self._online_mark.close()
 
     @search_paused()
-    def step(self, *, by: Micros | None = None, whole_to: int = 0) -> Step:
+    def step(self, *, by: Micros | None = None, whole_to: int = 0, until: int | None = None) -> Step:
         """Fold new events, and write online rows when a write is due.
 
         Args:
@@ -152,6 +157,7 @@ class Materializer:
                 so that a backlog is replayed as it came in. None: fold the backlog as a whole and write only each
                 entity's newest row.
             whole_to: the backlog up to this offset is folded as a whole in any case.
+            until: no event after this offset is folded.
 
         Raises:
             ConfigurationError: the log has lost events that were folded.
@@ -162,7 +168,7 @@ class Materializer:
             # What is scored has to be online first, and must not be saved before.
             self._write_online()
             self._first_pass = self._to_write
-        batch = self._tail.read(self._offset)
+        batch = self._tail.read(self._offset, until)
         new, end = batch, None
         # The segments have the rows up to `_stored` already.
         whole_to = self._stored if self._offset < self._stored else whole_to
@@ -185,10 +191,6 @@ class Materializer:
         return Step(new, online=not self._to_write, behind=following is not None)
 
     @property
-    def _mark(self) -> Mark:
-        return self._online_mark.value
-
-    @property
     def _to_write(self) -> bool:
         """Whether folded rows are missing in the online store."""
         return any(self._waiting.values()) or (self._first_pass and self._offset > 0)
@@ -203,8 +205,8 @@ class Materializer:
                 self._rows[view].extend(rows)
                 self._rows_size += sum(map(len, rows.rows))
         self._offset, self._visible_at = new[-1].offset, new[-1].visible_at
-        if self._offset > self._mark.done and not self._first_pass:
-            collect(batch, self._waiting, after=self._mark.done)
+        if self._offset > self._online_mark.value.done and not self._first_pass:
+            collect(batch, self._waiting, after=self._online_mark.value.done)
 
     def run_to_head(self, *, on_progress: OnProgress | None = None) -> int:
         """Fold and write everything in the log; returns the offset reached."""
@@ -247,7 +249,7 @@ class Materializer:
     def _write_online(self) -> None:
         self._online_at = time.monotonic()
         self._check()
-        if self._offset < self._mark.started or not self._to_write:
+        if self._offset < self._online_mark.value.started or not self._to_write:
             return
         if self._first_pass:
             self._write_segment()
@@ -272,7 +274,7 @@ class Materializer:
 
     def _rewrite_some(self) -> bool:
         """Give some online rows of an earlier release today's form; returns whether more are left."""
-        if self._mark.form == FORM or self._first_pass or self._offset < self._mark.started:
+        if self._online_mark.value.form == FORM or self._first_pass or self._offset < self._online_mark.value.started:
             return False
         if self._sweep is None:
             self._write_segment()

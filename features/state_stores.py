@@ -59,7 +59,17 @@ def clear_states(settings: Settings) -> None:
     elif settings.state_store == "redis":
         redis_server.clear(_redis(settings))
     # SQLite's files, and the name of the rows that a state on a server belongs to.
-    for path in settings.features_dir.glob("state-*"):
+    for path in (*settings.features_dir.glob("state-*"), *settings.features_dir.glob("generation-*/state-*")):
+        path.unlink()
+
+
+def clear_state(settings: Settings, features: FeatureSet) -> None:
+    """Delete the state of every partition of a generation of features; raises as `clear_states`."""
+    if settings.state_store == "postgresql":
+        postgresql.clear(settings, features.number)
+    elif settings.state_store == "redis":
+        redis_server.clear(_redis(settings), features.number)
+    for path in features.folder(settings).glob("state-*of*"):
         path.unlink()
 
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import NamedTuple
 
 from leads.clock import Micros
-from leads.events import ACCOUNT, Event, LoggedEvent, Played, Subject, decision_of
+from leads.events import ACCOUNT, Event, Happened, LoggedEvent, Played, Subject, decision_of
 from leads_client.fields import DecidedBy
 
 
@@ -18,20 +18,20 @@ def touched_by(event: Event) -> tuple[Subject, ...]:
     sees.
     """
     body = event.body
-    listener = body.account_id if isinstance(body, Played) else None
-    return touched(str(type(body).__struct_config__.tag), body.subject.subject, listener)
+    who = body.account_id if isinstance(body, Played | Happened) else None
+    return touched(str(type(body).__struct_config__.tag), body.subject.subject, who)
 
 
-def touched(kind: str, subject: Subject, listener: str | None) -> tuple[Subject, ...]:
-    """`touched_by` for who knows an event's kind, its subject and, of a play, who listened.
+def touched(kind: str, subject: Subject, who: str | None) -> tuple[Subject, ...]:
+    """`touched_by` for who knows an event's kind, its subject and, of a play or a declared event, who did it.
 
-    A play touches the account that listened and the item that was played. A decision touches nothing: it settles a
-    lead and is no reason to score its subject again. An event of a declared kind touches nothing as long as no feature
-    counts it.
+    These touch the account that did them and what they are about. A decision touches nothing: it settles a lead and is
+    no reason to score its subject again.
     """
-    if kind in ("decision_made", "happened"):
+    if kind == "decision_made":
         return ()
-    return (subject,) if listener is None else (Subject(ACCOUNT, listener), subject)
+    did = () if who is None else (Subject(ACCOUNT, who),)
+    return (*did, subject) if subject not in did else did
 
 
 def happened_at(occurred_at: Micros, visible_at: Micros) -> Micros:

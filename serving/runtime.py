@@ -23,6 +23,7 @@ from leads.errors import LeadsError, Unavailable
 from leads.policies import Policies, check_types, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
+from serving.feature_watch import FeatureWatch
 from serving.http.access.key_cache import KeyCache
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
@@ -81,6 +82,7 @@ class Runtime:
     rates: RateLimits = field(default_factory=RateLimits)
     tracing: Tracing | None = None
     served: ServedMark | None = None
+    watch: FeatureWatch | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
@@ -162,6 +164,8 @@ class Runtime:
         finally:
             if self.served is not None:
                 self.served.close()
+            if self.watch is not None:
+                self.watch.close()
             self.reader.close()
             self.engine.dispose()
             if self.tracing is not None:
@@ -226,6 +230,8 @@ def open_runtime(settings: Settings) -> Runtime:
     except LeadsError:
         engine.dispose()
         raise
+    watch = FeatureWatch(engine, reader)
+    watch.start()
     reader.warm_up()
     predictions.start()
     served = ServedMark(engine, predictions)
@@ -248,4 +254,5 @@ def open_runtime(settings: Settings) -> Runtime:
         rates=RateLimits(settings.rate_limit, share=1 / settings.workers),
         tracing=tracing,
         served=served,
+        watch=watch,
     )

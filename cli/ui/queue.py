@@ -17,7 +17,7 @@ from leads.settings import Settings
 from serving.queue import queue
 from serving.queue.leads_table import STATES, Lead
 from serving.queue.reviews import scored_contents
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 
 _COLUMNS = ("harm", "subject", "score", "waited", "priority", "why")
 _WIDE = (*_COLUMNS, "tier", "model", "lead")

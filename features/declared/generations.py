@@ -1,73 +1,139 @@
 """The generations of features that the database records, and the one that is live.
 
-A generation is built beside the live one: a worker folds the whole event log into rows of its own. Once every
-partition's rows have caught up, it becomes live in one transaction.
+A generation is built beside the live one, in rows of its own (`features.declared.building`). Then it is `ready`: every
+worker writes the rows of both. Once all partitions' rows are current, it becomes `live` and the one before `retired`,
+in one transaction.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
+from pydantic import Field as Described
 from sqlalchemy.engine import Connection, Engine
 
 from features.declared.builtin import BUILTIN
 from features.declared.compile import Declarations, compile_features
 from features.declared.feature_set import FeatureSet
+from features.layout import FIRST_NUMBER
+from features.partition import Partition
+from leads.clock import Clock, Micros, now
 from leads.db.engine import database_url, reading, unchecked_engine
-from leads.db.tables import feature_generations
+from leads.db.tables import feature_backfills, feature_generations
 from leads.platform.built_in import BUILT_IN_FEATURES
+from leads.platform.declaration import Platform
 from leads.platform.features import FeatureDeclarations, KeyDeclaration
 from leads.settings import Settings
 from leads.yaml_files import Strict
 
 _last_live = BUILTIN
-State = Literal["building", "live", "retired"]
+State = Literal["building", "ready", "live", "retired"]
 
 
 class DeclaredFeatures(Strict):
     """What platform.yaml declares of features, as a generation records it.
 
     Args:
-        units: the units of the fields that features read, by `kind.field` or `field`.
+        units: the units of the fields that features read, by `kind.field`, or by `field` of an item.
     """
 
-    features: FeatureDeclarations
-    keys: dict[str, KeyDeclaration]
-    units: dict[str, str]
+    features: FeatureDeclarations = Described(default_factory=dict)
+    keys: dict[str, KeyDeclaration] = Described(default_factory=dict)
+    units: dict[str, str] = Described(default_factory=dict)
+
+    @property
+    def written(self) -> str:
+        """As canonical JSON: equal declarations give equal text."""
+        return self.model_dump_json(exclude_none=True, exclude_defaults=True, by_alias=True)
 
 
-def compiled(declared: DeclaredFeatures, number: int) -> FeatureSet:
-    """The generation's features: the built-in ones, and then those that are declared."""
-    return compile_features(
-        Declarations({**BUILT_IN_FEATURES, **declared.features}, declared.keys, declared.units), number
+def declared_features(platform: Platform) -> DeclaredFeatures:
+    """What a platform declares of features."""
+    units = {
+        f"{name}.{field}": one.unit
+        for name, kind in platform.events.items()
+        for field, one in kind.fields.items()
+        if one.unit
+    }
+    for type_ in platform.types.values():
+        units |= {field: one.unit for field, one in type_.fields.items() if one.unit}
+    used = {f"{one.kind}.{one.source}" if one.source else one.field for one in platform.features.values()}
+    return DeclaredFeatures(
+        features=platform.features,
+        keys=dict(platform.keys),
+        units={name: unit for name, unit in units.items() if name in used},
     )
 
 
-@lru_cache(maxsize=8)
-def _compiled(declared: str, number: int) -> FeatureSet:
-    return compiled(DeclaredFeatures.model_validate_json(declared), number)
+class Generation(NamedTuple):
+    """A generation of features. Times are in µs since epoch.
+
+    Args:
+        since: when the first event of the log that it was built from became visible; None while it isn't known.
+    """
+
+    number: int
+    declared: DeclaredFeatures
+    state: State
+    since: Micros | None
+    retired_at: Micros | None
+
+    @property
+    def features(self) -> FeatureSet:
+        """Its features, compiled."""
+        return _compiled(self.declared.written, self.number)
 
 
-def features_of(connection: Connection, state: State = "live") -> FeatureSet | None:
-    """The features of the generation in this state; None if there is none. While none is live, `BUILTIN` is."""
-    found = connection.execute(
-        sa.select(feature_generations.c.number, feature_generations.c.declared)
-        .where(feature_generations.c.state == state)
-        .order_by(feature_generations.c.number.desc())
-        .limit(1)
-    ).first()
-    if found is not None:
-        return _compiled(found.declared, found.number)
-    return BUILTIN if state == "live" else None
+# What is live in a database without any other generation.
+FIRST = Generation(FIRST_NUMBER, DeclaredFeatures(), "live", None, None)
+
+
+def compiled(declared: DeclaredFeatures, number: int) -> FeatureSet:
+    """The features of a generation: the built-in ones, and then those that are declared."""
+    if number == FIRST_NUMBER:
+        return BUILTIN
+    features = {**BUILT_IN_FEATURES, **declared.features}
+    return compile_features(Declarations(features, declared.keys, declared.units), number)
+
+
+@lru_cache(maxsize=16)
+def _compiled(written: str, number: int) -> FeatureSet:
+    return compiled(DeclaredFeatures.model_validate_json(written), number)
+
+
+def generations(connection: Connection) -> list[Generation]:
+    """All generations but the first, which has no row; the newest last."""
+    table = feature_generations
+    rows = connection.execute(sa.select(table).order_by(table.c.number)).all()
+    return [
+        Generation(row.number, DeclaredFeatures.model_validate_json(row.declared), row.state, row.since, row.retired_at)
+        for row in rows
+    ]
+
+
+def live_generation(connection: Connection) -> Generation:
+    """The generation that is live."""
+    return _in_state(connection, "live") or FIRST
+
+
+def coming_generation(connection: Connection) -> Generation | None:
+    """The generation that is being built, or is ready; None if there is none."""
+    return _in_state(connection, "building", "ready")
+
+
+def _in_state(connection: Connection, *states: State) -> Generation | None:
+    found = [one for one in generations(connection) if one.state in states]
+    return found[-1] if found else None
 
 
 def live(engine: Engine) -> FeatureSet:
     """The features that are live."""
     with reading(engine) as connection:
-        return features_of(connection) or BUILTIN
+        return live_generation(connection).features
 
 
 def last_live() -> FeatureSet:
@@ -93,3 +159,97 @@ def _read(settings: Settings) -> FeatureSet:
         return live(engine)
     finally:
         engine.dispose()
+
+
+def begin(connection: Connection, declared: DeclaredFeatures, *, clock_: Clock = now) -> Generation:
+    """Record a new generation, which is to be built."""
+    number = max([FIRST_NUMBER, *(one.number for one in generations(connection))]) + 1
+    connection.execute(
+        sa.insert(feature_generations).values(
+            number=number, declared=declared.written, state="building", created_at=clock_()
+        )
+    )
+    return Generation(number, declared, "building", None, None)
+
+
+def reword(connection: Connection, declared: DeclaredFeatures) -> None:
+    """Replace the declaration of the live generation by one with other words, but the same definitions."""
+    _update(connection, live_generation(connection).number, declared=declared.written)
+
+
+def forget(connection: Connection, number: int) -> None:
+    """Delete the record of a generation whose rows are gone."""
+    for table in (feature_generations, feature_backfills):
+        connection.execute(sa.delete(table).where(table.c.number == number))
+
+
+def set_ready(connection: Connection, number: int, since: Micros) -> None:
+    """Record that a generation's rows are built, from events since this time; workers take over from here."""
+    _update(connection, number, state="ready", since=since)
+
+
+def report(
+    connection: Connection,
+    number: int,
+    partition: Partition,
+    offset: int,
+    target: int,
+    *,
+    done: bool = False,
+    clock_: Clock = now,
+) -> None:
+    """Record how far a partition's rows of a generation are.
+
+    Args:
+        target: the offset of the last event in the log.
+        done: whether they are current from now on.
+    """
+    table, name = feature_backfills, _name(partition)
+    values = {"offset": offset, "target": target, "updated_at": clock_(), "done": done}
+    key = (table.c.number == number) & (table.c.partition == name)
+    if connection.execute(sa.update(table).where(key).values(**values)).rowcount == 0:
+        connection.execute(sa.insert(table).values(number=number, partition=name, **values))
+
+
+class Progress(NamedTuple):
+    """How far a partition's rows of a generation are; see `report`."""
+
+    partition: str
+    offset: int
+    target: int
+    done: bool
+
+
+def progress(connection: Connection, number: int) -> list[Progress]:
+    """How far the partitions are that have reported."""
+    table = feature_backfills
+    rows = connection.execute(sa.select(table).where(table.c.number == number).order_by(table.c.partition))
+    return [Progress(row.partition, row.offset, row.target, bool(row.done)) for row in rows]
+
+
+def go_live(connection: Connection, number: int, partitions: Sequence[Partition], *, clock_: Clock = now) -> bool:
+    """Make a ready generation live if the rows of all partitions are current; returns whether it is."""
+    done = {one.partition for one in progress(connection, number) if one.done}
+    if not done.issuperset(map(_name, partitions)):
+        return False
+    table = feature_generations
+    before = live_generation(connection)
+    if before.number == FIRST_NUMBER:
+        # It gets a row, so that its rows are deleted in time.
+        connection.execute(
+            sa.insert(table).values(
+                number=FIRST_NUMBER, declared=FIRST.declared.written, state="retired", created_at=0, retired_at=clock_()
+            )
+        )
+    else:
+        _update(connection, before.number, state="retired", retired_at=clock_())
+    _update(connection, number, state="live", live_at=clock_())
+    return True
+
+
+def _update(connection: Connection, number: int, **values: object) -> None:
+    connection.execute(sa.update(feature_generations).where(feature_generations.c.number == number).values(**values))
+
+
+def _name(partition: Partition) -> str:
+    return f"{partition.index}of{partition.count}"

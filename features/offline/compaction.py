@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
 
 from features.offline.segments import Segments
@@ -10,6 +11,10 @@ from leads.background import repeating
 EVERY_S = 30.0
 
 
-def compacting(segments: Segments, *, every_s: float = EVERY_S) -> AbstractContextManager[None]:
-    """While this is open, merge small segments from a thread of its own; after a failure they stay, small and many."""
-    return repeating(segments.compact, every_s=every_s, name="compaction of feature rows")
+def compacting(segments: Callable[[], Segments], *, every_s: float = EVERY_S) -> AbstractContextManager[None]:
+    """While this is open, merge small segments from a thread of its own; after a failure they stay, small and many.
+
+    Args:
+        segments: gives those that are written now.
+    """
+    return repeating(lambda: segments().compact(), every_s=every_s, name="compaction of feature rows")

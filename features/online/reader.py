@@ -48,16 +48,21 @@ class Fetched:
 
 
 class OnlineReader:
-    """Thread-safe. Blocks; with a `bounded` store, for at most LEADS_STORE_TIMEOUT_S per round trip.
-
-    Attributes:
-        features: whose rows the next calls read. It may be replaced at any time.
-    """
+    """Thread-safe. Blocks; with a `bounded` store, for at most LEADS_STORE_TIMEOUT_S per round trip."""
 
     def __init__(self, store: Store, features: FeatureSet = BUILTIN) -> None:
-        self.features = features
+        self._features = features
         self._store = store
         self._last = last_links()
+
+    @property
+    def features(self) -> FeatureSet:
+        """The features whose rows the next call reads."""
+        return self._features
+
+    def use(self, features: FeatureSet) -> None:
+        """Read the rows of these features from the next call on."""
+        self._features = features
 
     @property
     def bounded(self) -> bool:
@@ -75,7 +80,7 @@ class OnlineReader:
         Raises:
             Unavailable: the store failed or did not respond in time.
         """
-        features = self.features
+        features = self._features
         trips = _RoundTrips(self._store, features, len(subjects))
         keys = [subject.key for subject in subjects]
         given = known or (None,) * len(subjects)

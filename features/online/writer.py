@@ -7,7 +7,7 @@ from typing import Any
 
 from features.declared.feature_set import FeatureSet
 from features.declared.generations import live_features
-from features.feast.store import online_store_of, open_store
+from features.feast.store import known_warnings_ignored, online_store_of, open_store
 from features.fold.fold import Batch
 from features.layout import Layout
 from features.online.codec import bytes_value, entity_keys
@@ -66,6 +66,13 @@ class OnlineWriter:
         entities = [self._store.get_entity(layout.view) for layout in self._features.layouts]
         self._online.teardown(self._store.config, list(self._views.values()), entities)
         self._store.registry.teardown()
+
+    def remove(self) -> None:
+        """Remove the rows, and what Feast knows of their views. Other generations of features stay."""
+        names = {view.name for view in self._views.values()}
+        links = [one for one in self._store.list_on_demand_feature_views() if one.name.removesuffix("_links") in names]
+        with known_warnings_ignored():
+            self._store.apply([], objects_to_delete=[*links, *self._views.values()], partial=False)
 
     def _write_chunk(self, layout: Layout, rows: Sequence[OnlineRow], without_links: bool) -> None:
         config, view = self._store.config, self._views[layout.view]

@@ -32,6 +32,15 @@ class Held(NamedTuple):
     format: int
 
 
+def names_of(features: int) -> str:
+    """A regular expression of the names that the partitions of a generation of features have on the server."""
+    return rf"{_prefix(features)}\d+of\d+"
+
+
+def _prefix(features: int) -> str:
+    return "" if features == FIRST_NUMBER else f"{features}-"
+
+
 @dataclass
 class Fence:
     """A worker's claim to a partition's state.
@@ -54,8 +63,7 @@ class Fence:
     @property
     def name(self) -> str:
         """The partition's name on the server. Each generation of features has a state of its own."""
-        generation = "" if self.features == FIRST_NUMBER else f"{self.features}-"
-        return f"{generation}{self.partition.index}of{self.partition.count}"
+        return f"{_prefix(self.features)}{self.partition.index}of{self.partition.count}"
 
     def check_claim(self, held: Held | None, *, take_over: bool) -> None:
         """Check that this worker may become the owner.

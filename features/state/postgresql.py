@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy.engine import Connection
 
-from features.state.fence import Fence, Held
+from features.state.fence import Fence, Held, names_of
 from features.state.store import FORMAT
 from leads.db.engine import database_url, unchecked_engine
 from leads.errors import ConfigurationError
@@ -205,8 +205,11 @@ class PostgresqlState:
         return {"partition": fence.name, "owner": fence.owner, "position": fence.position, **more}
 
 
-def clear(settings: Settings) -> None:
+def clear(settings: Settings, features: int | None = None) -> None:
     """Delete the state of every partition.
+
+    Args:
+        features: number of the generation of features; None: of all.
 
     Raises:
         ConfigurationError: LEADS_DATABASE_URL isn't PostgreSQL.
@@ -217,8 +220,13 @@ def clear(settings: Settings) -> None:
     try:
         with engine.begin() as connection:
             # First the states: a commit holds its row, and nothing can be committed without it.
-            connection.exec_driver_sql("DELETE FROM fold_states")
-            connection.exec_driver_sql("TRUNCATE fold_values")
+            if features is None:
+                connection.exec_driver_sql("DELETE FROM fold_states")
+                connection.exec_driver_sql("TRUNCATE fold_values")
+            else:
+                names = {"names": f"^{names_of(features)}$"}
+                connection.exec_driver_sql("DELETE FROM fold_states WHERE partition ~ %(names)s", names)
+                connection.exec_driver_sql("DELETE FROM fold_values WHERE partition ~ %(names)s", names)
     finally:
         engine.dispose()
 

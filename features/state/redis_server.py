@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from features.redis_client import access_refused, redis_client
+from features.state.fence import names_of
 from leads.errors import ConfigurationError, Unavailable
 
 PREFIX = "leads:state:"
@@ -19,8 +21,11 @@ def connect(options: Mapping[str, Any]) -> Any:
     return redis_client(options, _TIMEOUT_S)
 
 
-def clear(options: Mapping[str, Any]) -> None:
+def clear(options: Mapping[str, Any], features: int | None = None) -> None:
     """Delete the state of every partition.
+
+    Args:
+        features: number of the generation of features; None: of all.
 
     Raises:
         Unavailable: the server doesn't respond.
@@ -29,9 +34,16 @@ def clear(options: Mapping[str, Any]) -> None:
     try:
         with translated():
             for name in list(client.scan_iter(match=f"{PREFIX}*", count=10_000)):
-                client.unlink(name)
+                if features is None or _partition_of(name, features):
+                    client.unlink(name)
     finally:
         client.close()
+
+
+def _partition_of(name: bytes, features: int) -> bool:
+    """Whether a key belongs to a partition of this generation of features."""
+    begins = re.escape(PREFIX) + r"\{" + names_of(features) + r"\}"
+    return re.match(begins.encode(), name) is not None
 
 
 def check_eviction(client: Any) -> None:

@@ -21,7 +21,7 @@ from serving.observe import request_notes
 from serving.runtime import Runtime
 from serving.scoring.assemble import Explain
 from serving.scoring.inputs import NO_LIMITS, Limits, ScoreRequest
-from serving.scoring.reasons import Explained
+from serving.scoring.reasons.explanation import Explained
 from serving.scoring.results import GroupScores, ScoringResult
 from serving.scoring.stages import Stages
 

@@ -17,7 +17,7 @@ from leads.events import Subject
 from leads.policies import QueuePolicy
 from leads_client.fields import Tier, Verdict
 from serving.queue.ranks import priority_of
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 
 LeadState = Literal["open", "claimed", "decided", "escalated", "withdrawn"]
 STATES: tuple[LeadState, ...] = get_args(LeadState)

@@ -22,7 +22,7 @@ from serving.queue.ranks import Basis, current, rank_of
 from serving.queue.reopening import Pair, Reopening, decided_pairs
 from serving.queue.settling import close_decided
 from serving.queue.states import Counts, counting, move, moved
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 
 _CHUNK = 1_000
 _FINAL = ("decided", "escalated")

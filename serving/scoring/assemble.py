@@ -16,7 +16,7 @@ from leads.predictions.batch import PredictionBatch
 from leads_client.fields import Tier
 from models.scores import Scores
 from serving.scoring.groups import VersionGroup
-from serving.scoring.reasons import Explained, explain
+from serving.scoring.reasons.explanation import Explained, explain
 from serving.scoring.results import GroupScores
 from serving.scoring.text_cache import TextCache
 
@@ -86,7 +86,10 @@ def _reasons(group: VersionGroup, scores: Scores, tiers: list[Tier], explained: 
         chosen = np.argsort(-scores.score, kind="stable")[:MAX_EXPLAINED].tolist()
     parts = group.version.contributions(scores.vector[chosen])
     names, margins = group.version.input_names, scores.margin.tolist()
-    return {n: explain(names, scores.vector[n], part, margins[n]) for n, part in zip(chosen, parts, strict=True)}
+    features = group.context.fetched.features
+    return {
+        n: explain(names, scores.vector[n], part, margins[n], features) for n, part in zip(chosen, parts, strict=True)
+    }
 
 
 def _flags(group: VersionGroup, row_at: Instants, too_old: np.ndarray, unexplained: set[int]) -> list[tuple[str, ...]]:

@@ -13,7 +13,7 @@ from leads.events import Subject
 from leads_client.fields import Tier
 from serving.scoring.groups import VersionGroup
 from serving.scoring.model_input import exposures
-from serving.scoring.reasons import Explained, Reason
+from serving.scoring.reasons.explanation import Explained, Reason
 
 
 class SubjectScore(msgspec.Struct, frozen=True, kw_only=True):

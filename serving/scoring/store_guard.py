@@ -92,6 +92,10 @@ class GuardedReader:
         """The features whose rows are read."""
         return self._reader.features
 
+    def use(self, features: FeatureSet) -> None:
+        """Read the rows of these features from the next call on."""
+        self._reader.use(features)
+
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched:
         """Fetch rows as `OnlineReader.fetch` does, within the deadline.
 

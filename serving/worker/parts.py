@@ -29,10 +29,11 @@ _log = logging.getLogger(__name__)
 
 
 class ScoringParts(NamedTuple):
-    """A scorer and the versions it uses."""
+    """A scorer, the versions it uses, and its reader of features."""
 
     published: PublishedVersions
     scorer: Scorer
+    reader: GuardedReader
 
 
 @contextmanager
@@ -72,7 +73,7 @@ def open_scoring(
         if background:
             trials.start()
         closing.callback(trials.stop)
-        yield ScoringParts(published, Scorer(engine, policies, reader, published, log, trials))
+        yield ScoringParts(published, Scorer(engine, policies, reader, published, log, trials), reader)
 
 
 def follow_once(settings: Settings) -> None:

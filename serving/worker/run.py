@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from features.deletion import delete_rows
-from features.materialize import Materializer
+from features.live_rows import LiveRows
 from features.offline.compaction import compacting
 from features.partition import Partition
 from leads import clock
@@ -176,20 +176,39 @@ def open_worker(settings: Settings, share: Partition, *, background: bool, mergi
     with ExitStack() as opened:
         engine = opened.enter_context(database(settings))
         # Before the reader, because this creates the online store if it doesn't exist.
-        materializer = opened.enter_context(closing(Materializer(settings, engine, partition=share)))
-        _report_gap(materializer)
+        rows = opened.enter_context(closing(LiveRows(settings, engine, share)))
+        _report_gap(rows)
         parts = opened.enter_context(open_scoring(settings, policies, engine, background=background))
         if merging:
-            opened.enter_context(compacting(materializer.segments))
+            opened.enter_context(compacting(lambda: rows.segments))
             opened.enter_context(compaction.compacting(settings.predictions_dir))
-        yield Worker(policies, engine, parts.scorer, parts.published, materializer)
+        # Scores are computed from the rows that this worker has just written.
+        parts.reader.use(rows.features)
+        rows.on_switch = parts.reader.use
+        yield Worker(policies, engine, parts.scorer, parts.published, rows)
 
 
-def _report_gap(materializer: Materializer) -> None:
+def bring_features_live(settings: Settings) -> None:
+    """Bring all rows up to date, so that a generation of features that is ready goes live.
+
+    Raises:
+        Conflict: a worker is running, which does it.
+    """
+    with ExitStack() as opened:
+        shares = chosen_partitions(settings, None)
+        for share in shares:
+            opened.enter_context(_hold(settings, share))
+        engine = opened.enter_context(database(settings))
+        for share in shares:
+            with closing(LiveRows(settings, engine, share)) as rows:
+                rows.run_to_head()
+
+
+def _report_gap(rows: LiveRows) -> None:
     """Log that many events have to be folded again, because the state is new, or older than the segments."""
-    state, segments = materializer.offset, materializer.segments.manifest().offset
+    state, segments = rows.offset, rows.segments.manifest().offset
     if segments - state >= _GAP:
-        share = materializer.partition
+        share = rows.partition
         _log.warning(
             "the state of partition %d of %d ends at event %d, its segments end at event %d: folding the events in "
             "between again, about a minute per million; new events are folded and scored after that",

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
+from features.live_rows import LiveRows
 from features.materialize import Materializer
 from leads import clock
 from leads.clock import Clock, Micros
@@ -60,7 +61,7 @@ class Worker:
         engine: Engine,
         scorer: Scorer,
         published: LineupSource,
-        materializer: Materializer,
+        materializer: LiveRows | Materializer,
         *,
         clock_: Clock = clock.now,
     ) -> None:

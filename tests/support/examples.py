@@ -6,7 +6,7 @@ import re
 from collections.abc import Iterator
 from typing import Any
 
-from serving.scoring.reasons import PHRASES
+from serving.scoring.reasons.phrases import PHRASES
 
 _HEX = re.compile(r"([a-z]_)?([0-9a-f]{8,})")
 _TIME = re.compile(r"\d{4}-\d{2}-\d{2}T\d{2}:\d{2}:\d{2}(\.\d+)?Z")

@@ -21,7 +21,7 @@ from leads.events import JUDGED_BEFORE, FieldValue, Subject
 from leads.rules import touched
 
 Kind = Literal["item_created", "played", "signal_received", "decision_made", "happened"]
-TOUCHING: tuple[Kind, ...] = ("item_created", "played", "signal_received")
+TOUCHING: tuple[Kind, ...] = ("item_created", "played", "signal_received", "happened")
 # Offsets in a range: about 3 MB of events.
 _BATCH = 10_000
 
@@ -76,8 +76,8 @@ def scan(
 
 def touched_by_row(row: LogRow) -> tuple[Subject, ...]:
     """`leads.rules.touched_by` of a row's event."""
-    listener = _decode(row.raw).body.account_id if row.kind == "played" else None
-    return touched(row.kind, row.subject, listener)
+    who = _decode(row.raw).body.account_id if row.kind in ("played", "happened") else None
+    return touched(row.kind, row.subject, who)
 
 
 def text_of(row: LogRow) -> str:

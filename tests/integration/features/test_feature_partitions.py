@@ -126,7 +126,7 @@ def test_merging_runs_in_the_background_of_a_writer(tmp_path: Path, whole: Whole
     engine = open_engine(settings)
     log_history(engine, N)
     materializer = Materializer(settings, engine, read=100)
-    with compacting(materializer.segments, every_s=0.01):
+    with compacting(lambda: materializer.segments, every_s=0.01):
         while materializer.step().events:
             materializer.flush()
     engine.dispose()

@@ -24,7 +24,7 @@ from leads.policies import QueuePolicy
 from leads.settings import Settings
 from leads_client._answers import KINDS
 from serving.queue.offers import Offer, offer
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 from tests.support.examples import alike
 from tests.support.paths import REPOSITORY
 from tests.support.serving.served import served

@@ -22,7 +22,7 @@ from serving.queue.leads_table import Actor, Lead, lead_id
 from serving.queue.offers import Offer, Offered, offer
 from serving.queue.queue import Page, claim, list_leads
 from serving.queue.settling import settle
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 
 START = clock.from_text("2026-03-01T12:00:00Z")
 POLICIES = load_policies(POLICIES_FILE)

@@ -36,7 +36,7 @@ from leads_client import AsyncClient, Client, PlayIn, Retries, SignalIn, ref, su
 from leads_client.schemas.base import RefOut
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 from tests.support.client_world import KEY, Face, Handler, InProcess, Pace, open_face, problem
 from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, make_runtime, make_stack, publish
 

@@ -10,7 +10,7 @@ from leads import clock
 from leads.db.engine import migrate, open_engine
 from leads.settings import Settings
 from serving.queue.leads_table import Lead
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 from tests.support.serving.queue_world import POLICIES, QueueWorld
 
 REASONS = (

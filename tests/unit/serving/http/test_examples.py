@@ -23,7 +23,7 @@ from serving.queue.leads_table import lead_id
 from serving.queue.offers import Offer, offer
 from serving.queue.queue import list_leads
 from serving.runtime import Runtime
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 from tests.support.examples import alike, reason_texts, reasons_in, without_numbers
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import POLICIES, Http, make_stack

@@ -26,7 +26,7 @@ from serving.http.openapi.item_types import with_types
 from serving.http.openapi.route_docs import ROUTES
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 from tests.support.declared import DECLARED
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import Http, make_stack

@@ -25,7 +25,7 @@ from serving.http.openapi.examples import LEAD_ID
 from serving.http.openapi.route_docs import ROUTES
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, Http, make_stack
 
 SECRET_TEXT = "buy my secret thing"

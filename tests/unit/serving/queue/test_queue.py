@@ -27,7 +27,7 @@ from serving.queue.decisions import decide_lead, decide_subject
 from serving.queue.leads_table import Actor, Lead, get_lead, lead_id, read_audit
 from serving.queue.offers import Offer, Offered, offer
 from serving.queue.queue import claim, list_leads
-from serving.scoring.reasons import Reason
+from serving.scoring.reasons.explanation import Reason
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 QUEUE = QueuePolicy(lease_minutes=15, aging_hours=24, reopen_after_reports=3)

@@ -9,7 +9,8 @@ import pytest
 
 from features.declared.builtin import BUILTIN
 from features.text_features import TEXT
-from serving.scoring.reasons import MAX_REASONS, PHRASES, explain
+from serving.scoring.reasons.explanation import MAX_REASONS, explain
+from serving.scoring.reasons.phrases import PHRASES
 
 
 def why(values: dict[str, float], weights: dict[str, float]) -> list[tuple[str, str]]:
