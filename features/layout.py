@@ -16,6 +16,9 @@ bucket is the one of the row's last change, so one shift moves all counters and 
 | 7d | 7 UTC days | the current day and the 6 before |
 | 90d | 13 of 7 days | the current block of seven days and the 12 before: 84 to 91 days |
 
+Declared events don't change what built-in features are: not when an entity was first seen, which is 0 if only declared
+events concern it; and when the newest built-in event became visible has cells of its own.
+
 A maximum is 0 where there is no value. A peak may be below 0, so that an empty cell stands for no value, and a peak of
 0 is stored as -0.0.
 
@@ -91,12 +94,16 @@ class PlacedRing(NamedTuple):
 
 
 class Places(NamedTuple):
-    """Cell positions within a row, by name. Sketches: (first cell, slots). Newest values: the first of three cells."""
+    """Cell positions within a row, by name. Sketches: (first cell, slots). Newest values: the first of three cells.
+
+    `visible` is the first of the cells that say when the newest built-in event became visible.
+    """
 
     cells: dict[str, int]
     windows: dict[str, PlacedRing]
     sketches: dict[str, tuple[int, int]]
     latest: dict[str, int]
+    visible: int
     width: int
 
 
@@ -121,6 +128,7 @@ class Layout:
         peaks: names of the values whose all-time maximum is kept and may be below 0.
         latest: names of the values of which the newest is kept.
         number: of the generation of features that the row belongs to.
+        declared: names of what is kept about events of kinds that platform.yaml declares.
     """
 
     view: str
@@ -131,6 +139,7 @@ class Layout:
     peaks: tuple[str, ...] = ()
     latest: tuple[str, ...] = ()
     number: int = FIRST_NUMBER
+    declared: frozenset[str] = frozenset()
 
     @cached_property
     def places(self) -> Places:
@@ -141,6 +150,11 @@ class Layout:
     def width(self) -> int:
         """Number of floats in a row."""
         return self.places.width
+
+    @property
+    def has_declared(self) -> bool:
+        """Whether declared events change the rows. Then they also have the time of the newest built-in event."""
+        return self.number != FIRST_NUMBER
 
     @cached_property
     def join_key(self) -> str:
@@ -168,6 +182,9 @@ def _places(layout: Layout) -> Places:
     named = ("late", *(counter.name for counter in layout.counters if counter.total), *layout.maxima, *layout.peaks)
     cells = {name: HEADER + i for i, name in enumerate(named)}
     at = HEADER + len(cells)
+    visible = VISIBLE
+    if layout.has_declared:
+        visible, at = at, at + HEADER - VISIBLE
     latest = {name: at + LATEST * i for i, name in enumerate(layout.latest)}
     at += LATEST * len(latest)
     windows: dict[str, PlacedRing] = {}
@@ -180,7 +197,7 @@ def _places(layout: Layout) -> Places:
     for name, slots in layout.sketches:
         sketches[name] = (at, slots)
         at += slots
-    return Places(cells, windows, sketches, latest, at)
+    return Places(cells, windows, sketches, latest, visible, at)
 
 
 def missing(roles: Mapping[str, Layout], n: int) -> dict[str, Matrix]:

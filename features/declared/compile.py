@@ -225,7 +225,8 @@ class _Compiler:
         found: dict[tuple[str, str], list[Recipe]] = {}
         for kind, by, view in dict.fromkeys((*cells, *self._links)):
             event = kind, by, view
-            recipe = Recipe(view, cells.get(event, ()), self._links.get(event, ()))
+            is_declared = kind not in BUILT_IN_KINDS
+            recipe = Recipe(view, cells.get(event, ()), self._links.get(event, ()), declared=is_declared)
             found.setdefault((kind, by), []).append(recipe)
         return {event: tuple(recipes) for event, recipes in found.items()}
 

@@ -11,6 +11,7 @@ from typing import Literal, NamedTuple
 
 from features.layout import RINGS, Counter, Layout
 from leads.platform.filters import Filter, written
+from leads.platform.kinds import BUILT_IN_KINDS
 
 # Events are spread over this many counters by the hash of a value; together they show how evenly.
 SPREAD = 16
@@ -96,15 +97,20 @@ class Needs:
             tuple(cell.name for cell in found if cell.what == "peak" and "ever" in self._windows(cell)),
             tuple(cell.name for cell in found if cell.what in ("latest", "own")),
             number,
+            frozenset(name for cell in found if cell.events.kind not in BUILT_IN_KINDS for name in _names(cell)),
         )
 
     def _windows(self, cell: Cell) -> set[str]:
         return self._groups[cell.events.kind, cell.events.by][cell]
 
 
+def _names(cell: Cell) -> tuple[str, ...]:
+    return cell.spread if cell.what == "spread" else (cell.name,)
+
+
 def _counters(cell: Cell, windows: set[str]) -> Iterator[Counter]:
     if cell.what not in ("number", "sum", "having", "spread", "peak"):
         return
     rings = tuple(ring.window for ring in RINGS if ring.window in windows)
-    for name in cell.spread if cell.what == "spread" else (cell.name,):
+    for name in _names(cell):
         yield Counter(name, rings, "ever" in windows and cell.what != "peak", cell.what in ("sum", "peak"))

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from features.declared.recipes import Recipe
-from features.formulas import Computed, Formula
+from features.formulas import Computed, Formula, bases_of
 from features.layout import FIRST_NUMBER, Layout
 from leads.platform.expressions import Expression, features_in
 from leads.settings import Settings
@@ -129,6 +129,12 @@ class FeatureSet:
         formula = self.by_name[name].formula
         needed = features_in(formula.expression) if isinstance(formula, Computed) else ()
         return {name}.union(*map(self.reached, needed))
+
+    def counts_declared(self, name: str) -> bool:
+        """Whether the feature depends on events of kinds that platform.yaml declares."""
+        reached = [self.by_name[one] for one in self.reached(name)]
+        names = [(one.view, base[0]) for one in reached for base in bases_of(one.formula) if base]
+        return any(name in self.layout_of[view].declared for view, name in names)
 
     @cached_property
     def own_fields(self) -> tuple[str, ...]:

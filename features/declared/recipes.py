@@ -23,10 +23,14 @@ class Recipe:
     Args:
         cells: all that these rows hold of these events.
         links: the place among the row's links, and the field, of each key that the event gives.
+        declared: whether the events are of a kind that platform.yaml declares.
     """
 
-    def __init__(self, view: str, cells: Iterable[Cell], links: Iterable[tuple[int, str]] = ()) -> None:
+    def __init__(
+        self, view: str, cells: Iterable[Cell], links: Iterable[tuple[int, str]] = (), *, declared: bool = False
+    ) -> None:
         self.view = view
+        self._declared = declared
         self._always: tuple[str, ...] = ()
         self._sometimes: list[tuple[Predicate, tuple[str, ...]]] = []
         self._spread: list[tuple[tuple[str, ...], str]] = []
@@ -87,7 +91,7 @@ class Recipe:
             [(name, str(value)) for name, field in self._elements if (value := values.get(field)) is not None]
         )
         linked = tuple([(i, str(value)) for i, field in self._links if (value := values.get(field)) is not None])
-        update = RowUpdate(self.view, key, counters, distinct, links=links, linked=linked)
+        update = RowUpdate(self.view, key, counters, distinct, links=links, linked=linked, declared=self._declared)
         if self._others or self._own or times != 1 or seen_at is not None:
             return self._with_others(update, values, at, times, seen_at, older)
         return update

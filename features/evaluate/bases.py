@@ -18,7 +18,7 @@ import numpy.typing as npt
 from features.evaluate.row_times import Doubles, TimePlan
 from features.evaluate.values import LatestValues, Peaks
 from features.formulas import Age, Base, Count, Distinct, Latest, Peak, Total
-from features.layout import RINGS, VISIBLE, WINDOWS, Instants, Layout, Matrix
+from features.layout import DAY_S, HEADER, RINGS, VISIBLE, WINDOWS, Instants, Layout, Matrix
 from leads import clock
 
 Flags = npt.NDArray[np.bool_]
@@ -29,10 +29,10 @@ _HOUR_S, _ZERO, _NAN = np.array(3_600.0), np.array(0.0), np.array(np.nan, np.flo
 
 
 class Freshness(NamedTuple):
-    """When the newest event behind each row became visible.
+    """When the newest event behind each row became visible; with declared features, also the newest built-in event.
 
     Args:
-        missing: (roles, n) whether there is no row.
+        missing: (roles, n) whether there is no such event.
         seconds: (roles, n) since epoch, and `micros` in addition.
     """
 
@@ -85,6 +85,8 @@ class BaseValues:
         self._sums, self._inexact = _Sums(exact, layouts, offsets), _InexactSums(others, layouts, offsets)
         self._peaks, self._latest = Peaks(peaks, layouts, offsets), LatestValues(latest, layouts, offsets)
         self._estimates = _Estimates(distincts, layouts, offsets)
+        self._absent = _Absent(layouts, every)
+        visible = [offset + layout.places.visible for offset, layout in zip(offsets, layouts, strict=False)]
         cells = (
             self._times.cells,
             [offset + VISIBLE + 2 for offset in offsets[:-1]],
@@ -94,6 +96,7 @@ class BaseValues:
             self._inexact.cells,
             self._peaks.cells,
             self._latest.cells,
+            [at + part for part in range(HEADER - VISIBLE) for at in visible] if self._absent.is_possible else [],
         )
         self._cells = np.array(list(chain(*cells)), np.intp)
         self._parts = _slices([len(each) for each in cells])
@@ -103,7 +106,7 @@ class BaseValues:
         self._has_values = bool(others or peaks or latest)
         self._row_width = offsets[-1]
 
-    def read(self, packed: Sequence[Matrix], as_of: Instants, values: Matrix) -> Freshness:
+    def read(self, packed: Sequence[Matrix], as_of: Instants, values: Matrix) -> tuple[Freshness, Freshness]:
         """Compute the values of n subjects, NaN where rows are missing.
 
         Args:
@@ -112,7 +115,7 @@ class BaseValues:
             values: (at least `width`, n) gets the values.
 
         Returns:
-            Arrays that are valid until the thread's next call.
+            Of all events, and of the built-in ones. The arrays are valid until the thread's next call.
         """
         n = len(as_of)
         rows = _scratch.array("rows", self._row_width, n)
@@ -129,16 +132,63 @@ class BaseValues:
         self._sums.compute(cells[buckets], times.within[self._within[0]], values[into_sums])
         np.maximum(np.divide(times.since_first, _HOUR_S), _ZERO, out=values[into_ages])
         self._estimates.compute(cells[slots], times.starts, missing, values[into_estimates])
-        return Freshness(missing, times.visible, cells[micros])
+        freshness = Freshness(missing, times.visible, cells[micros])
+        if not self._absent.is_possible:
+            return freshness, freshness
+        unseen = missing | (cells[: len(missing)] == 0)
+        self._absent.mark(missing, unseen, values)
+        days, seconds, built_in_micros = cells[self._parts[-1]].reshape(-1, *missing.shape)
+        return freshness, Freshness(unseen, days.astype(np.float64) * DAY_S + seconds, built_in_micros)
 
     def _read_values(self, cells: Matrix, as_of: Instants, within: Matrix, values: Matrix) -> None:
         """Compute what depends on values that events gave."""
-        *_, inexact, peaks, latest = self._parts
+        *_, inexact, peaks, latest, _ = self._parts
         _, _, into_inexact, _, _, into_peaks, into_latest = self._into
         _, within_inexact, within_peaks = self._within
         self._inexact.compute(cells[inexact], within[within_inexact], values[into_inexact])
         self._peaks.compute(cells[peaks], within[within_peaks], values[into_peaks])
         self._latest.compute(cells[latest], as_of, values[into_latest])
+
+
+class _Absent:
+    """Values of rows that are missing, or that only declared events changed.
+
+    What counts declared events is 0 where there is no row, because there was none. What counts built-in events is
+    NaN where there was no built-in event: it doesn't depend on what is declared.
+
+    Args:
+        layouts: by role.
+        bases: the role and base of each value.
+    """
+
+    def __init__(self, layouts: Sequence[Layout], bases: Sequence[tuple[int, Base]]) -> None:
+        self.is_possible = any(layout.has_declared for layout in layouts)
+        declared = [_name_of(base) in layouts[role].declared for role, base in bases]
+        counts = [isinstance(base, Total | Count | Distinct) for _, base in bases]
+        self._roles = np.array([role for role, _ in bases], np.intp)
+        self._built_in = np.flatnonzero(~np.array(declared, np.bool_))
+        self._zero = np.flatnonzero(np.array(declared, np.bool_) & np.array(counts, np.bool_))
+
+    def mark(self, missing: Flags, unseen: Flags, values: Matrix) -> None:
+        """Set the values of absent rows.
+
+        Args:
+            missing: (roles, n) whether there is no row.
+            unseen: (roles, n) whether there was no built-in event.
+            values: (at least k, n).
+        """
+        if unseen.any():
+            values[self._built_in] = np.where(unseen[self._roles[self._built_in]], _NAN, values[self._built_in])
+        if missing.any():
+            values[self._zero] = np.where(missing[self._roles[self._zero]], np.float32(0), values[self._zero])
+
+
+def _name_of(base: Base) -> str:
+    match base:
+        case Count(name) | Total(name) | Distinct(name) | Peak(name) | Latest(name):
+            return name
+        case Age():
+            return ""
 
 
 class _Sums:

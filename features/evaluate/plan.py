@@ -15,7 +15,7 @@ from features.evaluate.bases import BaseValues
 from features.evaluate.outputs import Outputs
 from features.evaluate.row_times import Doubles
 from features.formulas import Computed, bases_of
-from features.layout import VISIBLE, Instants, Matrix
+from features.layout import FIRST_NUMBER, VISIBLE, Instants, Matrix
 from features.text_features import TEXT, TEXT_BY_NAME
 from leads.platform.expressions import features_in
 from leads.text import present, visible
@@ -129,6 +129,9 @@ class Plan:
             for j, column, f in stored
             if isinstance(f.formula, Computed)
         ]
+        self._of_declared = {f.name for _, _, f in stored if features.counts_declared(f.name)}
+        # A row that is missing says something about declared events.
+        self._needs_rows = features.number != FIRST_NUMBER
         self._needs_ages = bool(self._ruled) or any(one.column.has_rule for one in self._computed)
 
     def evaluate(
@@ -149,7 +152,7 @@ class Plan:
         n = len(as_of)
         found = Evaluated(np.empty((n, self._width), np.float32), np.full(n, -1, np.int64), np.zeros(n, np.bool_))
         rows = [packed[role] for role in self._roles]
-        if not any(_has_row(each) for each in rows):
+        if not self._needs_rows and not any(_has_row(each) for each in rows):
             self._put_nothing(found)
         elif n <= BLOCK:
             self._put_stored(rows, as_of, found)
@@ -162,13 +165,17 @@ class Plan:
 
     def _put_stored(self, rows: Sequence[Matrix], as_of: Instants, found: Evaluated) -> None:
         values = np.empty((self._outputs.width, len(as_of)), np.float32)
-        freshness = self._bases.read(rows, as_of, values)
+        freshness, built_in = self._bases.read(rows, as_of, values)
         self._outputs.add(values)
         outputs = values.take(self._firsts, 0), values.take(self._seconds, 0)
         absent = []
-        ages = freshness.ages_s(as_of) if self._needs_ages else None
+        # The ages of rows by all events, and by the built-in ones.
+        ages = (freshness.ages_s(as_of), built_in.ages_s(as_of)) if self._needs_ages else None
         if ages is not None:
-            absent = [_drop_too_old(ruled, outputs, ages, found.too_old) for ruled in self._ruled]
+            absent = [
+                _drop_too_old(one, outputs, ages[one.column.name not in self._of_declared], found.too_old)
+                for one in self._ruled
+            ]
         firsts, seconds = outputs
         if len(seconds):
             firsts[self._paired] = np.fmax(firsts[self._paired], seconds)
@@ -178,13 +185,13 @@ class Plan:
         for ruled, which in zip(self._ruled, absent, strict=True):
             _apply_rule(ruled.column, ruled.j, which, found)
 
-    def _put_computed(self, plain: Matrix, ages: Doubles | None, found: Evaluated) -> None:
+    def _put_computed(self, plain: Matrix, ages: tuple[Doubles, Doubles] | None, found: Evaluated) -> None:
         values = self._arithmetic.compute(plain)
         for j, column, place, roles in self._computed:
             found.matrix[:, j] = values[place]
             if ages is not None and column.has_rule:
                 limit = np.inf if column.max_age_s is None else column.max_age_s
-                oldest = ages[list(roles)].max(axis=0)
+                oldest = ages[column.name not in self._of_declared][list(roles)].max(axis=0)
                 np.logical_or(found.too_old, np.isfinite(oldest) & (oldest > limit), out=found.too_old)
                 _apply_rule(column, j, ~(np.isfinite(oldest) & (oldest <= limit)), found)
 

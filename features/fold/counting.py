@@ -17,15 +17,18 @@ _WATERMARK_S = WATERMARK // clock.SECOND
 
 
 class EntityRow:
-    """A row in memory: its cells, the second of its last change, its links, the offset of the last event in it."""
+    """A row in memory: its cells, the second of its last change, its links, the offset of the last event in it.
 
-    __slots__ = ("cells", "last", "links", "offset")
+    `noted` is the offset of the last built-in event.
+    """
+
+    __slots__ = ("cells", "last", "links", "noted", "offset")
 
     def __init__(self, cells: array[float], links: tuple[str | None, ...]) -> None:
         self.cells = cells
         self.last = int(cells[LAST]) * DAY_S + int(cells[LAST + 1])
         self.links = links
-        self.offset = 0
+        self.offset = self.noted = 0
 
 
 class RowWriter:
@@ -38,6 +41,8 @@ class RowWriter:
         self._rings = [(w.ring.width_s, w.ring.size, w.start, len(w.members)) for w in places.windows.values()]
         self._sketches = places.sketches
         self._cells, self._latest = places.cells, places.latest
+        # Where the time of the newest built-in event is, if it has cells of its own.
+        self.visible = places.visible if layout.has_declared else None
         # Per counter: (bucket width, buckets, the counter's cell in the newest bucket, cells per bucket).
         self._windows: dict[str, list[tuple[int, int, int, int]]] = {
             counter.name: [
@@ -50,10 +55,9 @@ class RowWriter:
         self._newest: dict[tuple[str, ...], tuple[int, ...]] = {}
 
     def new(self, at: Micros) -> EntityRow:
-        """A row for an entity first seen at `at`."""
+        """A row for an entity that nothing was known of before `at`."""
         cells = array("f", self._empty)
-        second = at // clock.SECOND
-        cells[FIRST], cells[FIRST + 1] = cells[LAST], cells[LAST + 1] = divmod(second, DAY_S)
+        cells[LAST], cells[LAST + 1] = divmod(at // clock.SECOND, DAY_S)
         return EntityRow(cells, self._no_links)
 
     def apply(self, row: EntityRow, update: RowUpdate, at: Micros) -> None:
@@ -141,9 +145,11 @@ class RowWriter:
             else:
                 cells[start:end] = array("f", bytes(4 * by * count)) + cells[start : end - by * count]
 
-    def note_late(self, row: EntityRow, at: Micros) -> None:
-        """Handle an event older than the row's newest: it may be the entity's first, or older than every window."""
+    def note(self, row: EntityRow, at: Micros) -> None:
+        """Note a built-in event: it may be the entity's first, or older than every window."""
         second, cells = at // clock.SECOND, row.cells
+        if not cells[FIRST]:
+            cells[FIRST], cells[FIRST + 1] = divmod(second, DAY_S)
         if second >= row.last:
             return
         if second < int(cells[FIRST]) * DAY_S + int(cells[FIRST + 1]):
@@ -160,9 +166,13 @@ def _is_empty(cell: float) -> bool:
     return cell == 0 and copysign(1.0, cell) > 0
 
 
-def stamp(rows: Iterable[EntityRow], visible_at: Micros) -> None:
-    """Record in the rows when their newest event became visible."""
+def stamp(rows: Iterable[EntityRow], visible_at: Micros, cell: int = VISIBLE) -> None:
+    """Record in the rows when their newest event became visible.
+
+    Args:
+        cell: the first of the three cells that it is recorded in.
+    """
     second, micro = divmod(visible_at, clock.SECOND)
     day, second = divmod(second, DAY_S)
     for row in rows:
-        row.cells[VISIBLE], row.cells[VISIBLE + 1], row.cells[VISIBLE + 2] = day, second, micro
+        row.cells[cell], row.cells[cell + 1], row.cells[cell + 2] = day, second, micro

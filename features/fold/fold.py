@@ -150,9 +150,14 @@ def _count(views: dict[str, _Counted], logged: LoggedEvent, updates: Sequence[Ro
         view.writer.apply(row, update, at)
         if row.offset != offset:
             row.offset = offset
-            view.writer.note_late(row, at)
             touched.append((view, key, row))
-    stamp((row for _, _, row in touched), visible_at)
+        if row.noted != offset and not update.declared:
+            row.noted = offset
+            view.writer.note(row, at)
+    stamp([row for _, _, row in touched], visible_at)
+    for view, _, row in touched:
+        if view.writer.visible is not None and row.noted == offset:
+            stamp((row,), visible_at, view.writer.visible)
     for view, key, row in touched:
         view.add(key, offset, visible_at, row)
 

@@ -18,6 +18,7 @@ class RowUpdate(NamedTuple):
         links: the first of the row's links from now on; None leaves them unchanged.
         peaks, latest: (name, value) at the event's time, or at `seen_at`.
         linked: (place, key) of single links.
+        declared: whether the event is of a kind that platform.yaml declares.
     """
 
     view: str
@@ -31,3 +32,4 @@ class RowUpdate(NamedTuple):
     peaks: tuple[tuple[str, float], ...] = ()
     latest: tuple[tuple[str, float], ...] = ()
     linked: tuple[tuple[int, str], ...] = ()
+    declared: bool = False
