@@ -107,6 +107,10 @@ def plain_form(text: str, max_chars: int | None = None) -> str:
     return _REPEATED.sub(r"\1\1", plain)
 
 
+# Logged in place of a text's hash for content of which no stored version is a copy; 0 stands for no text.
+GIVEN = 1
+
+
 def text_hash(text: str) -> int:
     """64 bits of BLAKE2b over the normal form. Equal texts have equal hashes on every machine.
 

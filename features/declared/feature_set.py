@@ -136,6 +136,12 @@ class FeatureSet:
         names = [(one.view, base[0]) for one in reached for base in bases_of(one.formula) if base]
         return any(name in self.layout_of[view].declared for view, name in names)
 
+    def reads_own(self, name: str) -> bool:
+        """Whether the feature depends on an item's own fields."""
+        own = {(recipe.view, cell) for recipe in self.recipes.get(("item", "about"), ()) for cell, _ in recipe.own}
+        reached = [self.by_name[one] for one in self.reached(name)]
+        return any((one.view, base[0]) in own for one in reached for base in bases_of(one.formula) if base)
+
     @cached_property
     def own_fields(self) -> tuple[str, ...]:
         """The own fields of items that features read: `explicit`, or `genre=news` for whether it has this value."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import mmh3
@@ -54,6 +54,11 @@ class Recipe:
                 self._others.append((_any if where is None else predicate(where), cell, field))
         self._always = numbers.pop(None, ())
         self._sometimes = [(predicate(where), names) for where, names in numbers.items() if where is not None]
+
+    @property
+    def own(self) -> Sequence[tuple[str, str]]:
+        """The names of the newest values of items' own fields, each with the field."""
+        return self._own
 
     @property
     def own_fields(self) -> tuple[str, ...]:

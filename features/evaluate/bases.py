@@ -166,7 +166,9 @@ class _Absent:
         declared = [_name_of(base) in layouts[role].declared for role, base in bases]
         counts = [isinstance(base, Total | Count | Distinct) for _, base in bases]
         self._roles = np.array([role for role, _ in bases], np.intp)
-        self._built_in = np.flatnonzero(~np.array(declared, np.bool_))
+        # Highest and newest values are NaN by themselves where there are none.
+        values = np.array([isinstance(base, Peak | Latest) for _, base in bases], np.bool_)
+        self._built_in = np.flatnonzero(~np.array(declared, np.bool_) & ~values)
         self._zero = np.flatnonzero(np.array(declared, np.bool_) & np.array(counts, np.bool_))
 
     def mark(self, missing: Flags, unseen: Flags, values: Matrix) -> None:

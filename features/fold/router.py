@@ -13,6 +13,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from features.declared.feature_set import FeatureSet
+from features.declared.own import own_value
 from features.declared.recipes import Recipe, Values
 from features.fold import near_text
 from features.fold.known import Item, Known, Record, Standing, Waiting
@@ -277,18 +278,9 @@ class Router:
                 self._item(subject.key).waiting.append(Waiting(body.kind, values, at))
 
     def _own_values(self, body: ItemCreated) -> Values:
-        """The values of an item's own fields that features read: numbers, flags as 0 or 1, the length of texts."""
-        return {name: _own_value(body, name) for name in self._own_fields}
-
-
-def _own_value(body: ItemCreated, name: str) -> float | None:
-    field, compared, wanted = name.partition("=")
-    value = body.values.get(field)
-    if value is None:
-        return None
-    if compared:
-        return float(value == wanted)
-    return float(len(value) if isinstance(value, str) else value)
+        """The values of an item's own fields that features read."""
+        values = body.values if self._own_fields else {}
+        return {name: own_value(values, name) for name in self._own_fields}
 
 
 def item_links(body: ItemCreated, buckets: Callable[[str], near_text.Buckets] = near_text.buckets) -> Links:

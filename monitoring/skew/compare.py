@@ -56,7 +56,8 @@ class _Comparison:
         unknown = (rederived.served_at != predictions.row_at) & (predictions.row_at != NOT_READ)
         differ = ~same(rederived.matrix, served)
         for j, name in enumerate(self.contract.names):
-            if view_of(name, self.rederived.features) is None:
+            features = rederived.features
+            if view_of(name, features) is None or features.reads_own(name):
                 differ[:, j] &= ~rederived.texts.unknown
             from_unknown = self._row_marked(name, unknown)
             values = served[:, j], rederived.matrix[:, j]

@@ -13,9 +13,11 @@ from features.layout import Instants
 from leads import clock
 from leads.clock import Micros
 from leads.predictions.batch import PredictionBatch
+from leads.text import GIVEN
 from leads_client.fields import Tier
 from models.scores import Scores
 from serving.scoring.groups import VersionGroup
+from serving.scoring.own_fields import overridden
 from serving.scoring.reasons.explanation import Explained, explain
 from serving.scoring.results import GroupScores
 from serving.scoring.text_cache import TextCache
@@ -73,8 +75,15 @@ def assemble_batch(assembled: GroupScores, scores: Scores, cache: TextCache, too
         tiers=assembled.tiers,
         row_at=group.row_at,
         links=group.links,
-        text_hashes=cache.hashes(group.texts),
+        text_hashes=_content_hashes(group, cache),
     )
+
+
+def _content_hashes(group: VersionGroup, cache: TextCache) -> list[int]:
+    """Hashes of the texts, or `GIVEN` where the request gave other fields that features read: nothing stored has them."""
+    given = set(overridden(group.inputs, group.context.fetched.features.own_fields))
+    hashes = cache.hashes(group.texts)
+    return [GIVEN if one.place in given else found for one, found in zip(group.inputs, hashes, strict=True)]
 
 
 def _reasons(group: VersionGroup, scores: Scores, tiers: list[Tier], explained: Explain) -> dict[int, Explained]:

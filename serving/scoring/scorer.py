@@ -41,6 +41,7 @@ from serving.scoring.inputs import (
     with_text,
 )
 from serving.scoring.interfaces import FeatureReader, PredictionSink
+from serving.scoring.own_fields import put_given
 from serving.scoring.planning import HarmPlanner
 from serving.scoring.results import ScoringResult
 from serving.scoring.stages import Stages
@@ -124,7 +125,7 @@ class Scorer:
         """
         lineup = self._lineups.lineup()
         stages = stages or Stages()
-        inputs, fetched, available, complete, stored_bytes = self._read(requests, lineup, limits, stages)
+        inputs, fetched, available, complete, stored_bytes = self._read(requests, lineup, limits, stages, as_of)
         deadline.check()
         plan = self._planner.plan(inputs, fetched, lineup, available)
         texts = TextColumn(tuple([one.text for one in inputs]), tuple([one.digest for one in inputs]))
@@ -144,7 +145,9 @@ class Scorer:
         groups = [group.assembled for group in scored]
         return ScoringResult(tuple(order), groups, errors, complete, stored_bytes)
 
-    def _read(self, requests: Sequence[ScoreRequest], lineup: Lineup, limits: Limits, stages: Stages) -> _Read:
+    def _read(
+        self, requests: Sequence[ScoreRequest], lineup: Lineup, limits: Limits, stages: Stages, as_of: Micros
+    ) -> _Read:
         """What is stored about the requests' subjects: their items first, because these name the rows.
 
         Items that are in memory name them at once. Then both stores are asked at the same time, and everything is read
@@ -154,7 +157,7 @@ class Scorer:
         asked = self._items.ask(subjects)
         if asked is not None:
             with asked:
-                read = self._read_rows(requests, asked.remembered, lineup, limits, stages)
+                read = self._read_rows(requests, asked.remembered, lineup, limits, stages, as_of)
                 is_current = asked.confirmed()
                 stages.mark("lookup")
             if is_current:
@@ -162,7 +165,7 @@ class Scorer:
         stored = self._stored_items(subjects, limits)
         if stored is None and not limits.waits:
             raise WouldWait
-        return self._read_rows(requests, stored, lineup, limits, stages)
+        return self._read_rows(requests, stored, lineup, limits, stages, as_of)
 
     def _read_rows(
         self,
@@ -171,6 +174,7 @@ class Scorer:
         lineup: Lineup,
         limits: Limits,
         stages: Stages,
+        as_of: Micros,
     ) -> _Read:
         requests = [with_text(request, stored) if request.fields else request for request in requests]
         stored_bytes = stored_text(requests, stored)
@@ -182,6 +186,8 @@ class Scorer:
         stages.mark("lookup")
         deadline.check()
         fetched, available = self._fetch(inputs)
+        if any(request.fields for request in requests):
+            put_given(fetched, inputs, as_of)
         stages.mark("features")
         return _Read(inputs, fetched, available, available and stored is not None, stored_bytes)
 
