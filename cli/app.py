@@ -8,9 +8,8 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli.data import ingest, migrate, simulate
+from cli.data import features_app, ingest, migrate, simulate
 from cli.demo import demo
-from cli.features import features_app
 from cli.flags import hide_types_of_flags
 from cli.keys import keys_app
 from cli.labels import labels_app

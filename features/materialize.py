@@ -3,8 +3,8 @@
 Three things are written, each with its own offset: rows to the online store, then segments, then the fold's state. If
 killed, it resumes from the state, which is the oldest, and folds the events after it again: rows up to the manifest's
 offset are in the segments already. A mark records how far an online write was started and how far it certainly got.
-Rows after the second offset are written again, and nothing is written before the fold has reached the first, so a row
-never goes back in time. A row in the online store records the same, so that it is noticed when the store loses data.
+Rows after the second are written again, and nothing before the fold has reached the first, so no row goes back in time.
+A row in the online store records the same, so that it is noticed when the store loses data.
 
 The first pass over a log is different: as long as nothing is online, rows only go to segments and to the state. Once it
 has caught up, a sweep writes the state's rows online. The same happens after the online store has lost data.
@@ -128,9 +128,8 @@ class Materializer:
         self._first_pass = not self._online_mark.value.started or self._online_mark.value.done < self._offset
         self._sweep: Sweep | None = None
         self._waiting: Newest = {layout.view: {} for layout in self.features.layouts}
-        self._rows, self._rows_size = empty_batch(self.features), 0
+        self._rows, self._rows_size, self._check_at = empty_batch(self.features), 0, 0.0
         self._segment_at = self._online_at = time.monotonic()
-        self._check_at = 0.0
 
     @property
     def failed(self) -> bool:
@@ -143,7 +142,7 @@ class Materializer:
         return self._offset
 
     def close(self) -> None:
-        """Close the state store and the online store."""
+        """Close the stores."""
         self._state.close()
         self._online_mark.close()
 
@@ -226,18 +225,17 @@ class Materializer:
 
         After `failed`, it writes nothing: the events since the state's position are folded again.
         """
-        if self.failed:
-            return
-        self._write_online()
-        self._write_segment()
-        self._commit()
-        while self._rewrite_some():
-            pass
+        if not self.failed:
+            self._write_online()
+            self._write_segment()
+            self._commit()
+            while self._rewrite_some():
+                pass
 
     def save(self) -> None:
         """Write a segment or the state when one is due. What is written is not folded again after a restart."""
-        waited = time.monotonic() - self._segment_at >= self._settings.segment_flush_s
-        due = waited and self._rows_size > 0 and not self._first_pass
+        waited_s = time.monotonic() - self._segment_at
+        due = waited_s >= self._settings.segment_flush_s and self._rows_size > 0 and not self._first_pass
         many = self._fold.changes >= _CHANGES
         if due or many or self._rows_size >= _SEGMENT_BYTES:
             self._write_segment()
@@ -280,13 +278,10 @@ class Materializer:
             self._write_segment()
             self._commit()
             self._sweep = Sweep(self._state, self._online, self.features, rewriting=True)
-        try:
-            more = self._sweep.step()
-        except BaseException:
-            # A sweep can't repeat a step.
-            self._sweep = None
-            raise
-        if more:
+        sweep, self._sweep = self._sweep, None
+        # A sweep can't repeat a step, so it is kept only if this one succeeds.
+        if sweep.step():
+            self._sweep = sweep
             return True
         self._online_mark.finish_rewriting()
         return False

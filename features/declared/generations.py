@@ -23,7 +23,7 @@ from features.layout import FIRST_NUMBER
 from features.partition import Partition
 from leads.clock import Clock, Micros, now
 from leads.db.engine import database_url, reading, unchecked_engine
-from leads.db.tables import feature_backfills, feature_generations
+from leads.db.progress.feature_generations import feature_backfills, feature_generations
 from leads.platform.built_in import BUILT_IN_FEATURES
 from leads.platform.declaration import Platform
 from leads.platform.features import FeatureDeclarations, KeyDeclaration

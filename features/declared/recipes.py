@@ -8,7 +8,7 @@ from typing import Any
 import mmh3
 
 from features.declared.counted import SPREAD, Cell
-from features.fold.row_update import RowUpdate
+from features.declared.row_update import RowUpdate
 from leads.clock import Micros
 from leads.platform.filters import Filter, Predicate, predicate
 

@@ -8,7 +8,7 @@ from math import copysign
 
 import mmh3
 
-from features.fold.row_update import RowUpdate
+from features.declared.row_update import RowUpdate
 from features.layout import DAY_S, FIRST, LARGEST, LAST, TICK_S, VISIBLE, WATERMARK, Layout
 from leads import clock
 from leads.clock import Micros

@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from features.declared.feature_set import FeatureSet
+from features.declared.row_update import RowUpdate
 from features.fold.counting import EntityRow, RowWriter, stamp
 from features.fold.entity_rows import entity_rows
 from features.fold.router import Router
-from features.fold.row_update import RowUpdate
 from features.layout import Layout
 from features.partition import WHOLE, Partition
 from features.rows import LinkValues, pack

@@ -15,9 +15,9 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from features.declared.feature_set import FeatureSet
 from features.declared.own import own_value
 from features.declared.recipes import Recipe, Values
+from features.declared.row_update import RowUpdate
 from features.fold import near_text
 from features.fold.known import Item, Known, Record, Standing, Waiting
-from features.fold.row_update import RowUpdate
 from features.links import Links, links_of
 from features.state.store import StateStore
 from leads import clock

@@ -105,11 +105,7 @@ class Segments:
         return manifest
 
     def _mismatch(self, reason: str) -> ConfigurationError:
-        return ConfigurationError(
-            f"The feature rows {reason}.",
-            field=str(self.folder),
-            remedy=_REMEDY,
-        )
+        return ConfigurationError(f"The feature rows {reason}.", field=str(self.folder), remedy=_REMEDY)
 
     def prepare(self) -> SegmentManifest:
         """Create the folders, and delete what a killed writer left behind."""

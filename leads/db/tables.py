@@ -120,34 +120,6 @@ api_keys = sa.Table(
     sa.Column("reviewer", sa.Text, nullable=True),
 )
 
-# Generations of features; see `features.declared.generations`. `number` 2, the built-in features alone, has no row.
-feature_generations = sa.Table(
-    "feature_generations",
-    metadata,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    # JSON of what platform.yaml declared.
-    sa.Column("declared", sa.Text, nullable=False),
-    # building, live or retired.
-    sa.Column("state", sa.Text, nullable=False),
-    sa.Column("created_at", sa.BigInteger, nullable=False),
-    sa.Column("live_at", sa.BigInteger, nullable=True),
-    sa.Column("retired_at", sa.BigInteger, nullable=True),
-    # When the first event of the log that it was built from became visible.
-    sa.Column("since", sa.BigInteger, nullable=True),
-)
-
-# How far each partition's worker has built a generation.
-feature_backfills = sa.Table(
-    "feature_backfills",
-    metadata,
-    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    sa.Column("partition", sa.Text, primary_key=True),
-    sa.Column("offset", sa.BigInteger, nullable=False),
-    sa.Column("target", sa.BigInteger, nullable=False),
-    sa.Column("updated_at", sa.BigInteger, nullable=False),
-    sa.Column("done", sa.Boolean, nullable=False),
-)
-
 leads = sa.Table(
     "leads",
     metadata,

@@ -80,7 +80,7 @@ def assemble_batch(assembled: GroupScores, scores: Scores, cache: TextCache, too
 
 
 def _content_hashes(group: VersionGroup, cache: TextCache) -> list[int]:
-    """Hashes of the texts, or `GIVEN` where the request gave other fields that features read: nothing stored has them."""
+    """Hashes of the texts; `GIVEN` where the request gave other fields that features read."""
     given = set(overridden(group.inputs, group.context.fetched.features.own_fields))
     hashes = cache.hashes(group.texts)
     return [GIVEN if one.place in given else found for one, found in zip(group.inputs, hashes, strict=True)]

@@ -2,6 +2,7 @@
 
 from alembic import context
 
+from leads.db.progress import feature_generations  # noqa: F401
 from leads.db.tables import metadata
 
 context.configure(

@@ -20,9 +20,10 @@ from starlette.applications import Starlette
 from starlette.routing import Mount
 from starlette.types import ASGIApp
 
-from features.declared.builtin import ROLES
+from features.declared.builtin import BUILTIN, ROLES
+from features.declared.row_update import RowUpdate
 from features.evaluate.columns import contract_for
-from features.fold.counting import RowUpdate, RowWriter
+from features.fold.counting import RowWriter
 from features.layout import Layout, missing
 from features.links import Links
 from features.online.reader import Fetched
@@ -139,6 +140,7 @@ class FakeReader:
 
     # Requests are scored in a thread, not in the event loop.
     reads_inline = False
+    features = BUILTIN
 
     def __init__(self) -> None:
         self.rows: dict[Subject, dict[str, np.ndarray]] = {}
@@ -164,12 +166,19 @@ class FakeReader:
 
 
 def packed_row(layout: Layout, at: int, **counted: float) -> np.ndarray:
-    """A row of an entity first seen at `at`, with these counters counted then."""
+    """A row of an entity first seen at `at`, with these events counted then."""
     writer = RowWriter(layout)
     row = writer.new(at)
-    amounts = tuple((name, amount, at) for name, amount in counted.items())
+    writer.note(row, at)
+    amounts = tuple((counter_of(layout, name), amount, at) for name, amount in counted.items())
     writer.apply(row, RowUpdate(layout.view, "any", amounts=amounts), at)
     return np.asarray(row.cells)
+
+
+def counter_of(layout: Layout, name: str) -> str:
+    """The counter of all events of a kind, by what tests call it."""
+    kind = {"plays": "play", "reports": "user_report", "items": "post"}[name]
+    return next(one.name for one in layout.counters if one.name.startswith(f"{kind} by ") and " where " not in one.name)
 
 
 def make_runtime(settings: Settings, engine: Engine) -> Runtime:

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from features.declared.builtin import ACCOUNT, BUCKET, BUILTIN, ROLES
+from features.declared.row_update import RowUpdate
 from features.evaluate.columns import contract_for, evaluate
-from features.fold.counting import RowUpdate, RowWriter, stamp
+from features.fold.counting import RowWriter, stamp
 from features.fold.fold import Fold
 from features.fold.near_text import buckets
 from features.layout import DAY_S, HEADER, VISIBLE, missing
@@ -172,7 +173,7 @@ def test_an_event_older_than_every_window_counts_as_late_and_in_totals() -> None
     folding.apply([LoggedEvent(i, AS_OF + i, Event(f"e{i}", at, played)) for i, at in enumerate(times, 1)])
     row, _ = newest(folding.take())["account", "a1"]
     assert row[ACCOUNT.places.cells["late"]] == 1
-    assert row[ACCOUNT.places.cells["plays"]] == 2
+    assert row[ACCOUNT.places.cells["play by who"]] == 2
 
 
 def test_an_old_bucket_is_dropped_next_to_a_fresh_one() -> None:
@@ -181,7 +182,8 @@ def test_an_old_bucket_is_dropped_next_to_a_fresh_one() -> None:
         writer = RowWriter(BUCKET)
         at = AS_OF - age * clock.DAY
         row = writer.new(at)
-        writer.apply(row, RowUpdate("bucket", "b", amounts=(("items", items, at),)), at)
+        writer.note(row, at)
+        writer.apply(row, RowUpdate("bucket", "b", amounts=(("post by text", items, at),)), at)
         stamp([row], at)
         packed[role][0] = row.cells
     contract = contract_for(text=False, rules=(rule("bucket.*", max_age_days=1),))

@@ -48,7 +48,7 @@ def encoded_by(encoder: str, *columns: str) -> FeatureContract:
         (CONTRACT, 72, "other", "made under contract other"),
         (encoded_by("counts-0", "item.age_h"), 2, None, "encoder counts-0"),
         (encoded_by(CONTRACT.encoder_version, "item.gone"), 2, None, "needs the feature item.gone"),
-        (CONTRACT, 5, None, "inputs, rows and links"),
+        (CONTRACT, 5, None, "inputs and links"),
     ],
 )
 def test_a_contract_that_does_not_fit_the_predictions_is_refused(

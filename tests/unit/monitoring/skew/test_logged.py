@@ -56,12 +56,12 @@ def test_predictions_are_grouped_by_version_and_vector_length() -> None:
 
 def test_the_segments_are_complete_until_the_slowest_writer(settings: Settings, engine: Engine) -> None:
     append(engine, *((at, Played(SubjectRef("track", "t1"), "a1", 40.0)) for at in range(1, 4)))
-    assert segments_complete_until(settings, engine) == 0
+    assert segments_complete_until(settings, engine, BUILTIN) == 0
     segments = Segments(settings.features_dir / "segments")
     segments.prepare()
     segments.write({**empty_batch(BUILTIN), "account": batch("account", ("a1", 2, (None,)))}, 2)
-    assert segments_complete_until(settings, engine) == AT + 2
+    assert segments_complete_until(settings, engine, BUILTIN) == AT + 2
     segments.write({**empty_batch(BUILTIN), "account": batch("account", ("a1", 3, (None,)))}, 3)
-    assert segments_complete_until(settings, engine) > AT + clock.DAY
+    assert segments_complete_until(settings, engine, BUILTIN) > AT + clock.DAY
     with pytest.raises(ConfigurationError, match="rebuild"):
         segments_complete_until(settings.model_copy(update={"partitions": 2}), engine)

@@ -1,0 +1,35 @@
+"""Tables of the generations of features, and of how far each is built; see `features.declared.generations`."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+
+from leads.db.tables import metadata
+
+# `number` 2, the built-in features alone, has no row until it is retired.
+feature_generations = sa.Table(
+    "feature_generations",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    # JSON of what platform.yaml declared.
+    sa.Column("declared", sa.Text, nullable=False),
+    # building, ready, live or retired.
+    sa.Column("state", sa.Text, nullable=False),
+    sa.Column("created_at", sa.BigInteger, nullable=False),
+    sa.Column("live_at", sa.BigInteger, nullable=True),
+    sa.Column("retired_at", sa.BigInteger, nullable=True),
+    # When the first event of the log that it was built from became visible.
+    sa.Column("since", sa.BigInteger, nullable=True),
+)
+
+# How far each partition's rows of a generation are.
+feature_backfills = sa.Table(
+    "feature_backfills",
+    metadata,
+    sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
+    sa.Column("partition", sa.Text, primary_key=True),
+    sa.Column("offset", sa.BigInteger, nullable=False),
+    sa.Column("target", sa.BigInteger, nullable=False),
+    sa.Column("updated_at", sa.BigInteger, nullable=False),
+    sa.Column("done", sa.Boolean, nullable=False),
+)
