@@ -64,4 +64,4 @@ def test_the_segments_are_complete_until_the_slowest_writer(settings: Settings, 
     segments.write({**empty_batch(BUILTIN), "account": batch("account", ("a1", 3, (None,)))}, 3)
     assert segments_complete_until(settings, engine, BUILTIN) > AT + clock.DAY
     with pytest.raises(ConfigurationError, match="rebuild"):
-        segments_complete_until(settings.model_copy(update={"partitions": 2}), engine)
+        segments_complete_until(settings.model_copy(update={"partitions": 2}), engine, BUILTIN)
