@@ -8,7 +8,7 @@ from math import copysign
 
 import mmh3
 
-from features.declared.row_update import RowUpdate
+from features.declared.row_update import Amounts, RowUpdate
 from features.layout import DAY_S, FIRST, LARGEST, LAST, TICK_S, VISIBLE, WATERMARK, Layout
 from leads import clock
 from leads.clock import Micros
@@ -19,16 +19,17 @@ _WATERMARK_S = WATERMARK // clock.SECOND
 class EntityRow:
     """A row in memory: its cells, the second of its last change, its links, the offset of the last event in it.
 
-    `noted` is the offset of the last built-in event.
+    `noted` is the offset of the last built-in event; `is_seen`, whether there was one.
     """
 
-    __slots__ = ("cells", "last", "links", "noted", "offset")
+    __slots__ = ("cells", "is_seen", "last", "links", "noted", "offset")
 
     def __init__(self, cells: array[float], links: tuple[str | None, ...]) -> None:
         self.cells = cells
         self.last = int(cells[LAST]) * DAY_S + int(cells[LAST + 1])
         self.links = links
         self.offset = self.noted = 0
+        self.is_seen = bool(cells[FIRST])
 
 
 class RowWriter:
@@ -62,42 +63,52 @@ class RowWriter:
 
     def apply(self, row: EntityRow, update: RowUpdate, at: Micros) -> None:
         """Apply an update. `at` is when its event occurred."""
+        _, _, counters, distinct, links, linked, _, more = update
         second = at // clock.SECOND
         if second > row.last:
             self._slide(row, second)
         cells = row.cells
-        if update.counters:
+        if counters:
             if second // TICK_S == row.last // TICK_S:
                 # The usual case: the event falls into the newest bucket of every ring.
-                for cell in self._newest.get(update.counters) or self._newest_cells(update.counters):
+                for cell in self._newest.get(counters) or self._newest_cells(counters):
                     cells[cell] += 1.0
             else:
-                for counter in update.counters:
+                for counter in counters:
                     self._count(row, counter, second, 1.0)
-        tick = (second if update.seen_at is None else update.seen_at // clock.SECOND) // TICK_S
-        for sketch, element in update.distinct:
-            start, slots = self._sketches[sketch]
-            cell = start + mmh3.hash(element, 0, False) % slots
-            if cells[cell] < tick:
-                cells[cell] = tick
-        for counter, amount, then in update.amounts:
-            if then // clock.SECOND > row.last:
-                self._slide(row, then // clock.SECOND)
-            self._count(row, counter, then // clock.SECOND, _limited(amount))
-        for name, value in update.maxima:
+        if distinct:
+            seen = second if more is None or more.seen_at is None else more.seen_at // clock.SECOND
+            tick = seen // TICK_S
+            for sketch, element in distinct:
+                start, slots = self._sketches[sketch]
+                cell = start + mmh3.hash(element, 0, False) % slots
+                if cells[cell] < tick:
+                    cells[cell] = tick
+        if more is not None:
+            self._add_amounts(row, more, second)
+        if links is not None:
+            row.links = links + row.links[len(links) :]
+        for place, key in linked:
+            if row.links[place] != key:
+                row.links = (*row.links[:place], key, *row.links[place + 1 :])
+
+    def _add_amounts(self, row: EntityRow, more: Amounts, second: int) -> None:
+        """Apply the rarer part of an update whose event occurred at this second."""
+        cells = row.cells
+        for counter, amount, occurred in more.amounts:
+            if occurred // clock.SECOND > row.last:
+                self._slide(row, occurred // clock.SECOND)
+            self._count(row, counter, occurred // clock.SECOND, _limited(amount))
+        for name, value in more.maxima:
             if value > cells[self._cells[name]]:
                 cells[self._cells[name]] = value
-        if update.peaks or update.latest:
-            self._put_values(row, update, second if update.seen_at is None else update.seen_at // clock.SECOND)
-        if update.links is not None:
-            row.links = update.links + row.links[len(update.links) :]
-        for place, key in update.linked:
-            row.links = (*row.links[:place], key, *row.links[place + 1 :])
+        if more.peaks or more.latest:
+            self._put_values(row, more, second if more.seen_at is None else more.seen_at // clock.SECOND)
 
-    def _put_values(self, row: EntityRow, update: RowUpdate, second: int) -> None:
+    def _put_values(self, row: EntityRow, more: Amounts, second: int) -> None:
         """Keep highest and newest values of an event at this second."""
         cells = row.cells
-        for name, value in update.peaks:
+        for name, value in more.peaks:
             # An empty cell is 0, so 0 is stored as -0.0.
             value = _limited(value) or -0.0
             if (total := self._cells.get(name)) is not None and (_is_empty(cells[total]) or value > cells[total]):
@@ -107,7 +118,7 @@ class RowWriter:
                 at = cell + bucket * cells_per_bucket
                 if bucket < size and (_is_empty(cells[at]) or value > cells[at]):
                     cells[at] = value
-        for name, value in update.latest:
+        for name, value in more.latest:
             at = self._latest[name]
             if second >= int(cells[at + 1]) * DAY_S + int(cells[at + 2]):
                 cells[at] = _limited(value)
@@ -148,7 +159,8 @@ class RowWriter:
     def note(self, row: EntityRow, at: Micros) -> None:
         """Note a built-in event: it may be the entity's first, or older than every window."""
         second, cells = at // clock.SECOND, row.cells
-        if not cells[FIRST]:
+        if not row.is_seen:
+            row.is_seen = True
             cells[FIRST], cells[FIRST + 1] = divmod(second, DAY_S)
         if second >= row.last:
             return

@@ -23,6 +23,7 @@ from features.partition import WHOLE, Partition
 from features.rows import LinkValues, pack
 from features.state.loaded import Loaded
 from features.state.store import StateStore
+from leads import clock
 from leads.clock import Micros
 from leads.events import LoggedEvent
 from leads.processes import search_paused
@@ -141,9 +142,11 @@ class _Counted:
 def _count(views: dict[str, _Counted], logged: LoggedEvent, updates: Sequence[RowUpdate]) -> None:
     offset, visible_at, event = logged
     at = happened_at(event.occurred_at, visible_at)
+    second = at // clock.SECOND
     touched: list[tuple[_Counted, str, EntityRow]] = []
+    rows: list[EntityRow] = []
     for update in updates:
-        view, key = views[update.view], update.key
+        view, key = views[update[0]], update[1]
         row = view.rows.get(key)
         if row is None:
             row = view.rows[key] = view.writer.new(at)
@@ -151,14 +154,15 @@ def _count(views: dict[str, _Counted], logged: LoggedEvent, updates: Sequence[Ro
         if row.offset != offset:
             row.offset = offset
             touched.append((view, key, row))
+            rows.append(row)
         if row.noted != offset and not update.declared:
             row.noted = offset
-            view.writer.note(row, at)
-    stamp([row for _, _, row in touched], visible_at)
-    for view, _, row in touched:
+            if second < row.last or not row.is_seen:
+                view.writer.note(row, at)
+    stamp(rows, visible_at)
+    for view, key, row in touched:
         if view.writer.visible is not None and row.noted == offset:
             stamp((row,), visible_at, view.writer.visible)
-    for view, key, row in touched:
         view.add(key, offset, visible_at, row)
 
 

@@ -58,7 +58,8 @@ class Router:
         self._recipes = features.recipes
         self._declared = features.declared_kinds
         self._own_fields = features.own_fields
-        self._plays = {by: self._recipes.get(("play", by), ()) for by in ("about", "who", "device")}
+        self._play_about = [one for one in self._by("play", "about") if one.view != "account"]
+        self._play_who, self._play_device = self._by("play", "who"), self._by("play", "device")
 
     def load(self, events: Iterable[LoggedEvent]) -> None:
         """Load what routing these events needs; call it before routing the first of them."""
@@ -134,18 +135,13 @@ class Router:
                 yield recipe.update(subject.id, values, at, older=older)
 
     def _played(self, body: Played, at: Micros) -> list[RowUpdate]:
-        plays, subject, device = self._plays, body.subject.subject, body.device_id
-        values = {
-            "seconds": body.seconds,
-            "hour": at // clock.HOUR % 24,
-            "who": body.account_id,
-            "about": subject.key,
-            "device": device,
-        }
-        updates = [recipe.update(subject.key, values, at) for recipe in plays["about"] if recipe.view != "account"]
-        updates += [recipe.update(body.account_id, values, at) for recipe in plays["who"]]
+        key, who, device = body.subject.subject.key, body.account_id, body.device_id
+        hour = at // clock.HOUR % 24
+        values = {"seconds": body.seconds, "hour": hour, "who": who, "about": key, "device": device}
+        updates = [recipe.update(key, values, at) for recipe in self._play_about]
+        updates += [recipe.update(who, values, at) for recipe in self._play_who]
         if device is not None:
-            updates += [recipe.update(device, values, at) for recipe in plays["device"]]
+            updates += [recipe.update(device, values, at) for recipe in self._play_device]
         return updates
 
     def _created(self, body: ItemCreated, at: Micros) -> Iterator[RowUpdate]:

@@ -21,7 +21,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from features.declared.builtin import BUILTIN, ROLES
-from features.declared.row_update import RowUpdate
+from features.declared.row_update import Amounts, RowUpdate
 from features.evaluate.columns import contract_for
 from features.fold.counting import RowWriter
 from features.layout import Layout, missing
@@ -171,7 +171,7 @@ def packed_row(layout: Layout, at: int, **counted: float) -> np.ndarray:
     row = writer.new(at)
     writer.note(row, at)
     amounts = tuple((counter_of(layout, name), amount, at) for name, amount in counted.items())
-    writer.apply(row, RowUpdate(layout.view, "any", amounts=amounts), at)
+    writer.apply(row, RowUpdate(layout.view, "any", more=Amounts(amounts)), at)
     return np.asarray(row.cells)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from features.declared.builtin import ACCOUNT, BUCKET, BUILTIN, ROLES
-from features.declared.row_update import RowUpdate
+from features.declared.row_update import Amounts, RowUpdate
 from features.evaluate.columns import contract_for, evaluate
 from features.fold.counting import RowWriter, stamp
 from features.fold.fold import Fold
@@ -183,7 +183,7 @@ def test_an_old_bucket_is_dropped_next_to_a_fresh_one() -> None:
         at = AS_OF - age * clock.DAY
         row = writer.new(at)
         writer.note(row, at)
-        writer.apply(row, RowUpdate("bucket", "b", amounts=(("post by text", items, at),)), at)
+        writer.apply(row, RowUpdate("bucket", "b", more=Amounts((("post by text", items, at),))), at)
         stamp([row], at)
         packed[role][0] = row.cells
     contract = contract_for(text=False, rules=(rule("bucket.*", max_age_days=1),))
