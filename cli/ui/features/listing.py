@@ -18,9 +18,9 @@ def show_features(settings: Settings) -> None:
         live = generations.live_generation(connection)
         coming = generations.coming_generation(connection)
         done = generations.progress(connection, coming.number) if coming else []
-    rows = [
-        (one.name, one.unit, escape(one.meaning), _remark(one.definition, one.default)) for one in live.features.stored
-    ]
+    # Declared ones first.
+    stored = sorted(live.features.stored, key=lambda one: not one.definition)
+    rows = [(one.name, one.unit, escape(one.meaning), _remark(one.definition, one.default)) for one in stored]
     rows += [(one.name, one.unit, one.meaning, "") for one in TEXT]
     console.print(table("Features", _COLUMNS, rows))
     if live.since:

@@ -8,7 +8,10 @@ import numpy as np
 import pytest
 
 from features.declared.builtin import BUILTIN
+from features.declared.compile import Declarations, compile_features
 from features.text_features import TEXT
+from leads.platform.built_in import BUILT_IN_FEATURES
+from leads.platform.features import FeatureDeclaration
 from serving.scoring.reasons.explanation import MAX_REASONS, explain
 from serving.scoring.reasons.phrases import PHRASES
 
@@ -129,3 +132,25 @@ def test_a_text_reason_holds_no_number() -> None:
 )
 def test_the_age_of_a_subject_fits_items_and_accounts(hours: float, text: str) -> None:
     assert PHRASES["item.age_h"](hours).text(hours) == f"first seen {text} ago"
+
+
+@pytest.mark.parametrize(
+    ("unit", "value", "text"),
+    [
+        ("count", 12.0, "12 follows in 7 days"),
+        ("flag", 1.0, "follows in 7 days"),
+        ("share", 0.25, "follows in 7 days: 25%"),
+        ("hours", 50.0, "follows in 7 days: 2 days"),
+        ("ratio", 3.14, "follows in 7 days: 3.1"),
+        ("euros", 1234.5, "follows in 7 days: 1,234.5 euros"),
+    ],
+)
+def test_a_declared_feature_is_worded_by_its_unit_and_meaning(unit: str, value: float, text: str) -> None:
+    one = {
+        "account.follows_7d": FeatureDeclaration(count="follow", window="7d", unit=unit, meaning="follows in 7 days")
+    }
+    features = compile_features(Declarations({**BUILT_IN_FEATURES, **one}, {}, {}), 3)
+    found = explain(
+        ("account.follows_7d",), np.array([value], np.float32), np.array([1.5, -2.0], np.float32), features=features
+    )
+    assert [(reason.code, reason.text) for reason in found.reasons] == [("ACCOUNT_FOLLOWS_7D", text)]

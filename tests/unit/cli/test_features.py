@@ -1,0 +1,131 @@
+"""`leads features`: what changes, what would be lost, and applying it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import yaml
+from click.testing import Result
+from sqlalchemy.engine import Engine
+from typer.testing import CliRunner
+
+from cli.app import app
+from cli.ui.features import changing
+from features.contract import Column, FeatureContract
+from features.declared.changes import Changes
+from features.declared.generations import live
+from leads.errors import Conflict
+from leads.platform.declaration import load_platform
+from leads.policies import load_policies
+from leads.settings import Settings, load_settings
+from tests.support.features.generations import FEATURES, platform, with_declared
+from tests.support.features.generations import log as append
+
+
+def write(path: Path, features: dict[str, dict[str, object]]) -> Path:
+    """A platform.yaml with these features."""
+    plain = platform().model_dump(mode="json", exclude_unset=True, by_alias=True)
+    path.write_text(yaml.safe_dump({**plain, "features": features}, sort_keys=False))
+    return path
+
+
+@pytest.fixture
+def declared(settings: Settings, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
+    """A platform.yaml that commands read."""
+    path = write(tmp_path / "platform.yaml", FEATURES)
+    policies = tmp_path / "policies.yaml"
+    policies.write_text(
+        "version: 1\nharms:\n  spam:\n    title: Spam\n    subject_types: [comment]\n    severity: 3\n"
+        "    dsa_category: STATEMENT_CATEGORY_SCAMS_AND_FRAUD\n    review: {precision: 0.6, at_least: 0.3}\n"
+    )
+    monkeypatch.setenv("LEADS_HOME", str(settings.root))
+    monkeypatch.setenv("LEADS_PLATFORM", str(path))
+    monkeypatch.setenv("LEADS_POLICIES", str(policies))
+    return path
+
+
+def leads(*words: str) -> Result:
+    return CliRunner().invoke(app, ["features", *words])
+
+
+def test_features_are_planned_applied_and_listed(settings: Settings, engine: Engine, declared: Path) -> None:
+    append(engine, with_declared(400))
+    planned = leads("plan")
+    assert "account.follows_7d" in planned.output
+    assert "leads features apply" in planned.output
+    assert live(engine).number == 2
+
+    assert "live" in leads("apply").output
+    assert {*FEATURES} <= {*live(engine).by_name}
+    listed = leads("list").output
+    assert "follows in 7 days" in listed
+    assert "seconds" in listed
+    assert "Nothing to do" in leads("apply").output
+    assert "Nothing to do" in leads("plan").output
+
+
+def test_new_words_need_no_rows(settings: Settings, engine: Engine, declared: Path) -> None:
+    append(engine, with_declared(100))
+    leads("apply")
+    number = live(engine).number
+    first = next(iter(FEATURES))
+    write(declared, {**FEATURES, first: {**FEATURES[first], "meaning": "new follows", "default": False}})
+    assert "No rows had to be built" in leads("apply").output
+    assert live(engine).number == number
+    assert live(engine).by_name[first].meaning == "new follows"
+    assert not live(engine).by_name[first].default
+
+
+def test_what_a_serving_version_needs_is_kept(
+    settings: Settings, engine: Engine, declared: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    append(engine, with_declared(100))
+    leads("apply")
+    first, second, *_ = FEATURES
+    before = live(engine)
+    contract = FeatureContract(
+        "leads_v1", (Column(first, definition=before.by_name[first].definition), Column("item.plays_1h")), "counts-3"
+    )
+
+    def dependents(_: Settings, policies: object, found: Changes) -> list[changing.Dependent]:
+        missing = found.missing_in(contract)
+        return [changing.Dependent("spam", "4", ("champion",), tuple(missing))] if missing else []
+
+    monkeypatch.setattr(changing, "_dependents", dependents)
+    write(declared, {name: one for name, one in FEATURES.items() if name not in (first, "account.follow_rate")})
+    planned = leads("plan")
+    assert "champion" in planned.output
+    assert "leads features apply" not in planned.output
+    settings = load_settings()
+    with pytest.raises(Conflict, match="need features that would be changed or removed"):
+        changing.apply_features(settings, load_policies(settings.policies), quiet=True)
+    assert live(engine) is before
+
+    # What nobody needs can go.
+    write(declared, {name: one for name, one in FEATURES.items() if name != second})
+    assert "live" in leads("apply").output
+    assert second not in live(engine).by_name
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"count": "folow", "window": "7d", "meaning": "x"}, "folow isn't a kind of event"),
+        ({"count": "follow", "meaning": "x"}, "needs window"),
+        ({"formula": "account.follow_rate + 1", "meaning": "x"}, "needs itself"),
+    ],
+)
+def test_a_bad_declaration_changes_nothing(
+    settings: Settings, engine: Engine, declared: Path, change: dict[str, object], said: str
+) -> None:
+    append(engine, with_declared(50))
+    rate = {"formula": "account.bad * 2", "meaning": "x"}
+    write(declared, {**FEATURES, "account.follow_rate": rate, "account.bad": change})
+    result = leads("apply")
+    assert result.exit_code == 1
+    assert said in str(result.exception)
+    assert str(declared) in str(result.exception)
+    assert live(engine).number == 2
+    with pytest.raises(Exception, match=r"platform\.yaml:\d+"):
+        load_platform(declared)
