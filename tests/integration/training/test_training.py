@@ -249,7 +249,7 @@ def test_declared_features_are_trained_on_once_they_are_live(
     assert (column.name, column.definition) == (OURS, live.by_name[OURS].definition)
     assert f"| `{OURS}` | count | reports it made in a day |" in (version.folder / manifest.CARD).read_text()
     # Once its declaration changes, the champion can't be compared, and the next version takes the new feature.
-    changed = go_live(engine, 4, window="7d")
+    changed = go_live(engine, window="7d")
     engine.dispose()
     decide(settings, 100, 60)
     second = retrain(settings, policies, "spam", frame=frame)

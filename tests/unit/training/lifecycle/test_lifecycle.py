@@ -551,7 +551,7 @@ def test_a_version_with_declared_features_is_promoted_until_their_declaration_ch
         registry.folders[number] = tmp_path / "declared"
     assert lifecycle.promote("2", lambda: now, ME).alias == "champion"
     assert lifecycle.promote("1", lambda: replace(data, feature_set=live), ME, override=True).alias == "champion"
-    changed = go_live(engine, 4, window="7d")
+    changed = go_live(engine, window="7d")
     with pytest.raises(ModelRefused, match=f"the feature {OURS} as it was declared before") as caught:
         lifecycle.promote("3", lambda: replace(data, feature_set=changed), ME)
     assert caught.value.remedy == f"Train the harm again: leads train {HARM}"

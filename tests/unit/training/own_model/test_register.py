@@ -382,7 +382,7 @@ def test_declared_and_optional_features_can_be_columns(home: Settings, tmp_path:
     version = load(MlflowRegistry(settings).fetch("spam", made.version, tmp_path))
     assert list(version.contract.names) == columns
     assert [bool(column.definition) for column in version.contract.columns] == [True, True, False, False]
-    go_live(engine, 4, window="7d")
+    go_live(engine, window="7d")
     engine.dispose()
     with pytest.raises(Conflict, match="its declaration changed") as changed:
         own_model.register(rows, model, why="To see.")
