@@ -19,9 +19,10 @@ from models.write import Parts, write_version
 from training.behaviour import run as behaviour
 from training.config import SEED
 from training.data import reference
-from training.data.dataset import Dataset, FrameSource
+from training.data.dataset import Dataset
 from training.data.reference import DriftReference
 from training.fit.training_set import FittedOn, training_rows
+from training.joining import FrameSource
 from training.report import card, plots
 from training.report.dataset_card import DatasetCard, card_of, to_mlflow
 from training.report.measure import Metrics, for_the_run, measure, mlflow_name
@@ -75,10 +76,10 @@ def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedMode
     metrics, test = measure(version, data, model.fitted_on, new_labels=model.new_labels, rounds=rounds, seed=SEED)
     drawn = plots.draw(space.folder, version, test, metrics.test)
     sample = reference.sample(
-        settings, space.engine, policy, version, model.learned_text_scores, frame=frame, seed=SEED
+        settings, space.engine, policy, version, model.learned_text_scores, data.feature_set, frame=frame, seed=SEED
     ) or DriftReference(test.scores.vector, tuple(test.labels.tolist()))
     data_card = card_of(data)
-    report = behaviour.report_of(settings, version)
+    report = behaviour.report_of(settings, version, data.feature_set)
     parts = Parts(
         harm=version.harm,
         contract=version.contract,

@@ -18,7 +18,7 @@ from models.thresholds import Thresholds
 from training.build import FittedModel, build
 from training.config import RECIPE, SEED, TrainingConfig, load_config
 from training.data import dataset
-from training.data.dataset import Dataset, FrameSource
+from training.data.dataset import Dataset
 from training.data.history import History
 from training.data.labelled_rows import PLATFORM
 from training.fit.model import draft
@@ -31,6 +31,7 @@ from training.fit.training_set import (
     text_counts,
 )
 from training.gate.gate import GateReport
+from training.joining import FrameSource
 from training.lifecycle.outcomes import ChangeReason
 from training.progress import OnProgress, reporter
 from training.report import card

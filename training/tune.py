@@ -14,10 +14,10 @@ from leads.policies import Policies
 from leads.settings import Settings
 from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset
-from training.data.dataset import FrameSource
 from training.data.history import History
 from training.fit.search import Tuned, search
 from training.fit.training_set import text_counts
+from training.joining import FrameSource
 from training.progress import OnProgress
 
 

@@ -12,6 +12,7 @@ import time
 import numpy as np
 
 from benchmarks.memory import MemoryWatch, anonymous_mb
+from features.declared.generations import live_features
 from features.evaluate.columns import contract_for
 from features.layout import Instants
 from features.offline.frames import point_in_time
@@ -20,19 +21,21 @@ from leads.db.engine import open_engine, reading
 from leads.db.scans.rows import scan, text_of
 from leads.events import ACCOUNT, Subject
 from leads.settings import Settings, load_settings
-from training.data.dataset import join_features
+from training.joining import join_features
 
 
 def main(labels: int) -> None:
     """Report the seconds, and the highest anonymous memory in addition to the labels and their matrix."""
-    settings, contract = load_settings(), contract_for(text=True)
+    settings = load_settings()
+    features = live_features(settings)
+    contract = contract_for(text=True, features=features)
     subjects, texts, as_of = _labels(settings, labels)
     # A small join first: the memory that the libraries take once doesn't depend on the labels.
     few = np.empty((100, len(contract.columns)), np.float32)
-    join_features(settings, contract, subjects[:100], texts[:100], as_of[:100], frame=point_in_time, into=few)
+    join_features(settings, contract, subjects[:100], texts[:100], as_of[:100], features, frame=point_in_time, into=few)
     matrix = np.empty((labels, len(contract.columns)), np.float32)
     before, watch, began = anonymous_mb(), MemoryWatch(), time.perf_counter()
-    join_features(settings, contract, subjects, texts, as_of, frame=point_in_time, into=matrix, tell=_say)
+    join_features(settings, contract, subjects, texts, as_of, features, frame=point_in_time, into=matrix, tell=_say)
     seconds = time.perf_counter() - began
     matrix_mb = matrix.nbytes / 2**20
     print(json.dumps({"seconds": seconds, "matrix_mb": matrix_mb, "beyond_mb": watch.stop() - before - matrix_mb}))

@@ -2,9 +2,9 @@
 
     python -m serving.versions.follower
 
-It polls the aliases `champion`, `canary` and `challenger`. It fetches a new version, loads it, checks that this code
-satisfies its contract and that its golden rows reproduce, and only then publishes it. A version that fails is refused
-with the reason, and the previous champion stays. While the registry is down, everything published stays.
+It polls the aliases `champion`, `canary` and `challenger`. It fetches a new version, loads it, checks that the live
+features satisfy its contract and that its golden rows reproduce, and only then publishes it. A version that fails is
+refused with the reason, and the previous champion stays. While the registry is down, everything published stays.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+from features.declared.generations import live_features
 from leads import clock
 from leads.clock import Clock
 from leads.errors import Conflict, ModelRefused
@@ -75,6 +76,7 @@ class Follower:
         self._registry = registry
         self._clock = clock_
         self._timer = timer
+        self._live = partial(live_features, settings)
         self._load = load_ or partial(load, place=place_of(settings))
         self._verified: set[tuple[str, str]] = set()
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
@@ -224,7 +226,7 @@ class Follower:
             raise ModelRefused(
                 f"The registry returned version {fetched.name} instead.", field=f"{harm} version {version}"
             )
-        load_verified(self._load, folder, harm, version)
+        load_verified(self._load, folder, harm, version, self._live)
 
     def _report(self, harm: str, before: HarmState, after: HarmState) -> None:
         for role in ("champion", "canary", "challenger"):

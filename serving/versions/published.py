@@ -18,6 +18,7 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
+from features.declared.generations import live
 from leads.clock import Micros
 from leads.errors import ModelRefused
 from leads.policies import Policies
@@ -48,7 +49,7 @@ class PublishedVersions:
     """The published versions, loaded and verified. Thread-safe. `refresh` does the work; `start` does so in a thread.
 
     Args:
-        engine: of the database that stores the retreats of canaries.
+        engine: of the database that stores the retreats of canaries and the generations of features.
         load: makes a version from a folder; by default `models.version.load`.
         timer: monotonic seconds.
     """
@@ -66,6 +67,7 @@ class PublishedVersions:
         self._folder = settings.published_dir
         self._policies = policies
         self._load = load or partial(load_version, place=place_of(settings))
+        self._live = partial(live, engine)
         self._timer = timer
         self._state = PublishedState()
         self._seen: _Stat = None
@@ -182,7 +184,7 @@ class PublishedVersions:
         if last is not None and last.folder == stat and self._timer() - last.tried_at < RETRY_REFUSED_S:
             return None
         try:
-            version = load_verified(self._load, folder, harm, number)
+            version = load_verified(self._load, folder, harm, number, self._live)
         except ModelRefused as error:
             if last is None or last.why != str(error):
                 _log.warning("refused %s version %s: %s", harm, number, error)

@@ -7,27 +7,33 @@ from pathlib import Path
 
 import numpy as np
 
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import unsatisfied
 from leads.errors import LeadsError, ModelRefused
 from models import golden, manifest
 from models.version import ModelVersion
 
 Load = Callable[[Path], ModelVersion]
+Live = Callable[[], FeatureSet]
 
 
-def load_verified(load: Load, folder: Path, harm: str, version: str) -> ModelVersion:
+def load_verified(load: Load, folder: Path, harm: str, version: str, live: Live) -> ModelVersion:
     """Load the version in `folder`, verify it and warm it up.
 
+    Args:
+        live: reads the live features; only called if the version needs more than the built-in ones.
+
     Raises:
-        ModelRefused: the folder holds another version, this code can't satisfy the version's contract, its golden rows
-            don't reproduce, or it failed in any other way.
+        ModelRefused: the folder holds another version, the live features can't satisfy the version's contract, its
+            golden rows don't reproduce, or it failed in any other way.
     """
     try:
         loaded = load(folder)
         if (loaded.harm, loaded.version) != (harm, version):
             holds = f"The folder holds {loaded.name} version {loaded.version} instead."
             raise ModelRefused(holds, field=f"{harm} version {version}")
-        check_contract(loaded)
+        check_contract(loaded, live)
         loaded.verify()
         warm_up(loaded)
     except ModelRefused:
@@ -40,15 +46,19 @@ def load_verified(load: Load, folder: Path, harm: str, version: str) -> ModelVer
     return loaded
 
 
-def check_contract(version: ModelVersion) -> None:
-    """Check that this code provides the features the version was trained with.
+def check_contract(version: ModelVersion, live: Live) -> None:
+    """Check that the features the version was trained with are live.
+
+    The built-in features always are, so that most versions are checked even while the database can't be reached.
 
     Raises:
-        ModelRefused: it doesn't.
+        ModelRefused: one of them isn't, or it is declared differently.
     """
-    why = unsatisfied(version.contract)
+    if unsatisfied(version.contract, BUILTIN) is None:
+        return
+    why = unsatisfied(version.contract, live())
     if why:
-        raise ModelRefused(why, field="contract.json")
+        raise ModelRefused(why, field="contract.json", remedy=f"Train the harm again: leads train {version.harm}")
 
 
 def warm_up(version: ModelVersion) -> None:

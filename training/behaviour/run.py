@@ -10,11 +10,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.evaluate.columns import text_only, unsatisfied
+from features.declared.feature_set import FeatureSet
+from features.evaluate.columns import text_only
 from leads.errors import InvalidInput, ModelRefused
 from leads.settings import Settings
 from models.version import ModelVersion
 from training.behaviour.suite import KINDS, BehaviourCheck, Case, Kind, Suite, load
+from training.contracts import check_satisfied
 
 Doubles = npt.NDArray[np.float64]
 
@@ -113,12 +115,12 @@ def suite_for(settings: Settings, harm: str) -> Suite | None:
     return load(harm, settings.training / "suites") or load(harm)
 
 
-def run(version: ModelVersion, suite: Suite) -> BehaviourReport:
+def run(version: ModelVersion, suite: Suite, features: FeatureSet) -> BehaviourReport:
     """Run a suite. The version only sees the texts; all stored features are missing.
 
     Raises:
         InvalidInput: the suite belongs to another harm, or the version doesn't use text.
-        ModelRefused: this code can't provide the features of the version's contract.
+        ModelRefused: these features can't satisfy the version's contract.
     """
     if version.harm != suite.harm or not version.uses_text:
         raise InvalidInput(
@@ -126,21 +128,20 @@ def run(version: ModelVersion, suite: Suite) -> BehaviourReport:
             field="suite",
             remedy="Run it on a version of the same harm that uses text.",
         )
-    if reason := unsatisfied(version.contract):
-        raise ModelRefused(reason, field="contract.json", remedy="Train the harm again with this code.")
-    margins = version.score(text_only(version.contract, suite.texts), suite.texts).margin
+    check_satisfied(version, features)
+    margins = version.score(text_only(version.contract, suite.texts, features), suite.texts).margin
     cases = tuple(_case_result(case, margins) for case in suite.cases)
     return BehaviourReport(suite.harm, suite.hash, len(suite.texts), cases, _totals(cases))
 
 
-def report_of(settings: Settings, version: ModelVersion) -> BehaviourReport | None:
+def report_of(settings: Settings, version: ModelVersion, features: FeatureSet) -> BehaviourReport | None:
     """Run the harm's suite on a version; None if there is no suite or the version doesn't use text.
 
     Raises:
         ModelRefused: as `run`.
     """
     suite = suite_for(settings, version.harm) if version.uses_text else None
-    return run(version, suite) if suite else None
+    return run(version, suite, features) if suite else None
 
 
 def regressions(champion: BehaviourReport, candidate: BehaviourReport) -> tuple[Regression, ...]:

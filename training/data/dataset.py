@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import NamedTuple
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
-from features.contract import FeatureContract
-from features.evaluate.columns import contract_for, text_only
-from features.offline.frames import Frame
+from features.contract import Column, FeatureContract
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live
 from leads import corpora
 from leads.clock import Micros
 from leads.errors import NotEnoughData
-from leads.events import Subject
 from leads.messages.wording import counted
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
+from training.contracts import harm_contract, whole_contract
 from training.data import split
 from training.data.evidence import MIN_DISTINCT, evidence
 from training.data.history import History, Tell
@@ -36,25 +39,23 @@ from training.data.labelled_rows import (
     platform_rows,
 )
 from training.data.observations import observations
+from training.joining import FrameSource, fill_texts, join_features
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-Instants = npt.NDArray[np.int64]
 
-# Labels whose features are joined at once. Meanwhile each takes some KB of memory, and 6 KB of disk.
-JOINED_AT_ONCE = 100_000
-# Texts whose features are computed at once.
-_TEXTS_AT_ONCE = 10_000
 MIN_OF_EACH = 30
 MIN_HELD_OUT = 5
 # Of each label: enough for both sides of the split, where equal texts are on one side.
 MIN_TEXTS = 2 * MIN_HELD_OUT
-# Looks up the features of subjects at given instants: (settings, contract, subjects, texts, instants in µs).
-FrameSource = Callable[
-    [Settings, FeatureContract, Sequence[Subject], Sequence[str | None], Instants],
-    Frame,
-]
+
+
+class OptionalFeature(NamedTuple):
+    """A stored feature that the harm's contract leaves out, with the (n,) values of a data set's rows."""
+
+    column: Column
+    values: Floats
 
 
 @dataclass(frozen=True)
@@ -70,6 +71,8 @@ class Dataset:
             corpora with both labels equally often.
         hash: hex SHA-256 of contract, rows, features and the split.
         never_scored: number of labels dropped because the worker can't have scored the subject before the verdict.
+        optional: the features with `default: false`, which versions of your own may take.
+        feature_set: the features that existed when the rows were gathered.
     """
 
     harm: str
@@ -82,6 +85,8 @@ class Dataset:
     disputed: int
     hash: str
     never_scored: int = 0
+    optional: tuple[OptionalFeature, ...] = ()
+    feature_set: FeatureSet = BUILTIN
 
     @cached_property
     def labels(self) -> Bools:
@@ -134,6 +139,13 @@ class Dataset:
         """Number of rows by source."""
         return dict(sorted(Counter(row.source for row in self.rows).items()))
 
+    def with_features(self, names: Sequence[str]) -> Dataset:
+        """The data set with exactly these features, in this order: of its contract, or optional ones."""
+        columns = zip(self.contract.columns, self.features.T, strict=True)
+        known = {column.name: (column, values) for column, values in (*columns, *self.optional)}
+        contract = msgspec.structs.replace(self.contract, columns=tuple(known[name][0] for name in names))
+        return replace(self, contract=contract, features=np.column_stack([known[name][1] for name in names]))
+
 
 def assemble(
     settings: Settings,
@@ -161,13 +173,16 @@ def assemble(
     """
     history = history or History(settings, {harm: policy})
     known = history.scored(engine, harm, tell)
-    contract = contract_for(text=policy.text, rules=policy.features)
+    feature_set = live(engine)
+    contract, whole = harm_contract(policy, feature_set), whole_contract(policy, feature_set)
     rows = platform_rows(engine, known, config.labels)
     texts = _texts(settings, engine, harm, history, config) if policy.text else Deduplicated([], 0, 0)
-    features = np.empty((len(rows) + len(texts.rows), len(contract.columns)), np.float32)
+    matrix = np.empty((len(rows) + len(texts.rows), len(whole.columns)), np.float32)
     subjects, judged = [label.subject for label in known.labels], [row.text for row in rows]
-    join_features(settings, contract, subjects, judged, known.as_of, frame=frame, into=features, tell=tell)
-    _fill(contract, texts.rows, into=features[len(rows) :])
+    join_features(settings, whole, subjects, judged, known.as_of, feature_set, frame=frame, into=matrix, tell=tell)
+    fill_texts(whole, [row.text for row in texts.rows], feature_set, into=matrix[len(rows) :])
+    k = len(contract.columns)
+    features = matrix[:, :k]
     rows += texts.rows
     _check(settings, harm, policy, rows)
     groups, labelled = _groups(rows), _labels(rows)
@@ -185,39 +200,9 @@ def assemble(
         never_scored=known.never_scored,
         disputed=texts.disputed + sum(label.disputed for label in known.labels),
         hash=_hash(contract, rows, features, held_out),
+        optional=tuple(map(OptionalFeature, whole.columns[k:], matrix.T[k:])),
+        feature_set=feature_set,
     )
-
-
-def join_features(
-    settings: Settings,
-    contract: FeatureContract,
-    subjects: Sequence[Subject],
-    texts: Sequence[str | None],
-    as_of: Instants,
-    *,
-    frame: FrameSource,
-    into: Floats,
-    tell: Tell = lambda _: None,
-) -> None:
-    """Write the features of n subjects, as of their instants, to the first n rows of a matrix.
-
-    Part by part, so that beside the matrix only the rows and keys of one part are in memory.
-
-    Raises:
-        NotFound: no features have been derived yet.
-    """
-    n = len(subjects)
-    for start in range(0, n, JOINED_AT_ONCE):
-        part = slice(start, min(start + JOINED_AT_ONCE, n))
-        tell(f"joining features, {start:,} of {n:,} labels")
-        into[part] = frame(settings, contract, subjects[part], texts[part], as_of[part]).matrix
-
-
-def _fill(contract: FeatureContract, rows: Sequence[LabelledRow], *, into: Floats) -> None:
-    """Write the features of texts without a subject to a matrix."""
-    for start in range(0, len(rows), _TEXTS_AT_ONCE):
-        part = slice(start, start + _TEXTS_AT_ONCE)
-        into[part] = text_only(contract, [row.text for row in rows[part]])
 
 
 def _texts(settings: Settings, engine: Engine, harm: str, history: History, config: TrainingConfig) -> Deduplicated:

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
+from features.declared.feature_set import FeatureSet
 from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
@@ -21,7 +22,7 @@ from leads.settings import Settings
 from leads.text import present, text_hash
 from models.version import ModelVersion
 from models.write import MAX_REFERENCE_ROWS
-from training.data.dataset import FrameSource
+from training.joining import FrameSource
 
 Floats = npt.NDArray[np.float32]
 
@@ -75,6 +76,7 @@ def sample(
     policy: HarmPolicy,
     version: ModelVersion,
     learned_text_scores: Mapping[int, float],
+    feature_set: FeatureSet,
     *,
     frame: FrameSource,
     seed: int,
@@ -86,6 +88,7 @@ def sample(
     Args:
         learned_text_scores: out-of-fold text log-odds by text hash of the texts that the version was trained on. Its
             own text stage would be overconfident on those.
+        feature_set: the features that the version was trained with.
     """
     found = touches(engine, policy)
     if len(found) < _FEWEST:
@@ -97,7 +100,7 @@ def sample(
         items = current_items(connection, subjects)
     texts = [present(items[subject].text) if subject in items else None for subject in subjects]
     as_of = np.array([touch.at for touch in chosen], dtype=np.int64)
-    features = frame(settings, version.contract, subjects, texts, as_of).matrix
+    features = frame(settings, version.contract, subjects, texts, as_of, feature_set).matrix
     vector = version.score(features, texts).vector
     if version.uses_text:
         for i, text in enumerate(texts):

@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import unsatisfied
 from leads.policies import HarmPolicy
 from leads.settings import Settings
@@ -91,11 +92,11 @@ class Judged:
         )
 
 
-def contract(candidate: ModelVersion) -> GateCheck:
-    """Check that this code has the features that the version was trained with. Serving refuses a version that fails."""
-    why = unsatisfied(candidate.contract)
+def contract(candidate: ModelVersion, features: FeatureSet) -> GateCheck:
+    """Check that the features that the version was trained with are live. Serving refuses a version that fails."""
+    why = unsatisfied(candidate.contract, features)
     found = f"contract {candidate.contract.hash}"
-    return GateCheck("contract", found, "features of this code", why is None, why or "All features are available.")
+    return GateCheck("contract", found, "live features only", why is None, why or "All features are available.")
 
 
 def enough_rows(judged: Judged) -> GateCheck:
@@ -121,11 +122,12 @@ def behaviour(judged: Judged, settings: Settings) -> GateCheck:
     suite = suite_for(settings, judged.candidate.harm) if judged.candidate.uses_text else None
     if suite is None:
         return GateCheck(name, "no suite", needed, True, "This harm has no behaviour suite.")
-    new = run(judged.candidate, suite)
+    features = judged.rows.data.feature_set
+    new = run(judged.candidate, suite, features)
     summary = f"{sum(kind.passed for kind in new.kinds)} of {sum(kind.checks for kind in new.kinds)} checks pass"
     if judged.champion is None or not judged.champion.uses_text:
         return GateCheck(name, summary, needed, True, "There is no champion to compare with.")
-    lost = regressions(run(judged.champion, suite), new)
+    lost = regressions(run(judged.champion, suite, features), new)
     blocking = [each for each in lost if each.whole_kind and each.p < BEHAVIOUR_P]
     named = [
         f"{each.name} passes {each.candidate_passed}, the champion {each.champion_passed}" for each in blocking or lost

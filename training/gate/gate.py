@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import msgspec
 
+from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import unsatisfied
 from leads.errors import ModelRefused
 from leads.policies import HarmPolicy
@@ -97,7 +98,7 @@ def judge(
 ) -> GateReport:
     """Run the gate's checks on the harm's held-out rows, without those that one of the versions was trained on.
 
-    A champion whose contract this code can't satisfy can't serve here either, so the candidate is then judged as if
+    A champion whose contract the features can't satisfy can't serve here either, so the candidate is then judged as if
     there were no champion.
 
     Args:
@@ -105,12 +106,12 @@ def judge(
         why_no_champion: why there is none.
         seed: resamples and simulations are drawn from it, so equal rows give an equal report except for latency.
     """
-    why = unsatisfied(champion.contract) if champion else None
+    why = unsatisfied(champion.contract, data.feature_set) if champion else None
     if champion and why:
         why_no_champion = f"Version {champion.version} can't be compared. {why}"
         champion = None
     rows = held_out(data, (candidate,) if champion is None else (champion, candidate))
-    found, judged = [checks.contract(candidate)], Judged(policy, candidate, champion, rows, seed)
+    found, judged = [checks.contract(candidate, data.feature_set)], Judged(policy, candidate, champion, rows, seed)
     comparable = found[0].passed and not rows.of_served.missing
     if found[0].passed:
         found += _checks(judged, settings)
@@ -139,7 +140,7 @@ def _checks(judged: Judged, settings: Settings) -> list[GateCheck]:
     return [enough, *by_scores, checks.behaviour(judged, settings), checks.latency(judged)]
 
 
-def unmeasured(harm: str, candidate: ModelVersion, why: str) -> GateReport:
+def unmeasured(harm: str, candidate: ModelVersion, why: str, features: FeatureSet) -> GateReport:
     """The report if there are no rows to judge on: only the contract is checked, and the gate fails."""
     rows = GateCheck("held-out rows", "none", "enough of both kinds", False, why)
-    return GateReport(harm, candidate.version, None, why, 0, 0, (checks.contract(candidate), rows))
+    return GateReport(harm, candidate.version, None, why, 0, 0, (checks.contract(candidate, features), rows))

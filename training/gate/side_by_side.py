@@ -11,9 +11,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from features.evaluate.columns import text_only, unsatisfied
-from leads.errors import ModelRefused
+from features.evaluate.columns import text_only
 from models.version import ModelVersion
+from training.contracts import check_satisfied
 from training.data.dataset import Dataset
 from training.data.evidence import Evidence, evidence
 from training.data.labelled_rows import LabelledRow
@@ -24,6 +24,7 @@ from training.report.evaluate import AtTier, at_tiers
 from training.report.paired import Interval, Resamples
 
 Floats = npt.NDArray[np.float32]
+Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
@@ -42,12 +43,14 @@ class HeldOut:
     """The n held-out rows that versions are judged on, without those that one of them was trained on.
 
     Args:
+        at: (n,) their positions in `data`.
         features: (n, k) by the contract of `data`.
         served: (n,) True for rows that represent what is scored on the platform.
         overlap: the rows like those that were left out.
     """
 
     data: Dataset
+    at: Ints
     features: Floats
     texts: tuple[str | None, ...]
     labels: Bools
@@ -57,15 +60,15 @@ class HeldOut:
     overlap: Overlap
 
     def scores(self, version: ModelVersion) -> Doubles:
-        """(n,) scores of any version whose contract this code satisfies.
+        """(n,) scores of any version whose contract the features of `data` satisfy.
 
         Every data set has all stored features, whatever its contract; features of the text are computed here if the
         data set lacks them. Rules on old and missing values are those of the data set.
 
         Raises:
-            ModelRefused: this code can't satisfy the version's contract.
+            ModelRefused: the features can't satisfy the version's contract.
         """
-        check_satisfied(version)
+        check_satisfied(version, self.data.feature_set)
         return version.score(self.features_for(version), self.texts).score
 
     def features_for(self, version: ModelVersion) -> Floats:
@@ -73,11 +76,12 @@ class HeldOut:
         ours = self.data.contract
         if version.contract == ours:
             return self.features
-        matrix = text_only(version.contract, self.texts)
-        at = {name: j for j, name in enumerate(ours.names)}
+        matrix = text_only(version.contract, self.texts, self.data.feature_set)
+        known = {one.column.name: one.values[self.at] for one in self.data.optional}
+        known |= dict(zip(ours.names, self.features.T, strict=True))
         for j, name in enumerate(version.contract.names):
-            if name in at:
-                matrix[:, j] = self.features[:, at[name]]
+            if name in known:
+                matrix[:, j] = known[name]
         return matrix
 
     @cached_property
@@ -137,6 +141,7 @@ def held_out(data: Dataset, versions: Sequence[ModelVersion] = ()) -> HeldOut:
     texts = data.texts
     return HeldOut(
         data=data,
+        at=rows,
         features=data.features[rows],
         texts=tuple(texts[i] for i in chosen),
         labels=data.labels[rows],
@@ -153,23 +158,16 @@ def held_out(data: Dataset, versions: Sequence[ModelVersion] = ()) -> HeldOut:
     )
 
 
-def check_satisfied(version: ModelVersion) -> None:
-    """Raise ModelRefused if this code doesn't have the features that a version was trained with."""
-    why = unsatisfied(version.contract)
-    if why:
-        raise ModelRefused(why, field="contract.json", remedy="Train the harm again with this code.")
-
-
 def compare(old: ModelVersion, new: ModelVersion, data: Dataset, *, seed: int) -> Comparison:
     """Measure two versions on the served rows among the held-out ones.
 
     Raises:
-        ModelRefused: this code can't satisfy a version's contract, or a version's files can't be read.
+        ModelRefused: the features of `data` can't satisfy a version's contract, or a version's files can't be read.
     """
     both = old, new
     rows, timed = held_out(data, both), held_out(data)
     for version in both:
-        check_satisfied(version)
+        check_satisfied(version, data.feature_set)
     if rows.of_served.missing:
         return Comparison(rows.of_served, rows.overlap, (), (), single_row_ms(both, timed))
     before, after = (rows.scores(version)[rows.served] for version in both)

@@ -7,12 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-from features.evaluate.columns import unsatisfied
+from features.declared.feature_set import FeatureSet
 from leads.db.model_changes import CHAMPION
 from leads.errors import Conflict, ModelRefused, NotFound
 from models.registry.versions import RETIRED, VersionRegistry
 from models.text.sentence import Place
 from models.version import ModelVersion, load
+from training.contracts import check_satisfied
 
 
 class Champion(NamedTuple):
@@ -24,11 +25,17 @@ class Champion(NamedTuple):
 
 @dataclass(frozen=True)
 class HarmVersions:
-    """One harm's registered versions. `place` is where the sentence encoder is, for versions that need it."""
+    """One harm's registered versions.
+
+    Args:
+        place: where the sentence encoder is, for versions that need it.
+        features: the live ones.
+    """
 
     registry: VersionRegistry
     harm: str
     place: Place
+    features: FeatureSet
 
     def check_usable(self, number: str) -> None:
         """Raise NotFound if the version doesn't exist, and Conflict, with who retired it and why, if it is retired."""
@@ -48,9 +55,7 @@ class HarmVersions:
             ModelRefused: it fails a check.
         """
         version = self.load(number, folder)
-        why = unsatisfied(version.contract)
-        if why:
-            raise ModelRefused(why, field="contract.json", remedy="Train the harm again with this code.")
+        check_satisfied(version, self.features)
         version.verify()
         return version
 

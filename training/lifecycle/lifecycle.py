@@ -12,6 +12,7 @@ from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
+from features.declared.generations import live
 from leads import clock
 from leads.clock import Clock
 from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, Action, ModelChange, champions
@@ -50,7 +51,7 @@ class Lifecycle:
 
     @property
     def versions(self) -> HarmVersions:
-        return HarmVersions(self.registry, self.harm, place_of(self.settings))
+        return HarmVersions(self.registry, self.harm, place_of(self.settings), live(self.engine))
 
     def promote(
         self, number: str, data: Callable[[], Dataset], reason: ChangeReason, *, override: bool = False
@@ -68,12 +69,13 @@ class Lifecycle:
             NotEnoughData: there are no labels to judge it on, and `override` is False.
         """
         with self.moves.exclusively(self.harm), tempfile.TemporaryDirectory() as folder:
-            self.versions.check_usable(number)
+            versions = self.versions
+            versions.check_usable(number)
             aliases = self.registry.aliases(self.harm)
             if aliases.get(CHAMPION) == number:
                 raise Conflict(f"Version {number} is already the champion of {self.harm}.", field="VERSION")
-            candidate = self.versions.verified(number, Path(folder))
-            champion = self.versions.champion(Path(folder))
+            candidate = versions.verified(number, Path(folder))
+            champion = versions.champion(Path(folder))
             report = self._judge(candidate, champion, data, override=override)
             if not report.passed and not override:
                 return Settled(_alias_of(number, aliases), report.text(), report)
@@ -188,10 +190,11 @@ class Lifecycle:
         champion = self.registry.aliases(self.harm).get(CHAMPION)
         earlier = champions(self.moves.history(self.harm), champion)
         passed_over: list[str] = []
+        versions = self.versions
         for number in dict.fromkeys(reversed(earlier)):
             if number == champion:
                 continue
-            problem = self.versions.why_unusable(number)
+            problem = versions.why_unusable(number)
             if problem is None:
                 full_reason = ChangeReason(reason.actor, " ".join((reason.why, *passed_over)))
                 self.moves.carry_out(self._change(number, "rolled_back", full_reason)._replace(alias=CHAMPION))
@@ -218,7 +221,7 @@ class Lifecycle:
             rows = data()
         except (NotEnoughData, NotFound) as error:
             if override:
-                return unmeasured(self.harm, candidate, error.message)
+                return unmeasured(self.harm, candidate, error.message, live(self.engine))
             error.remedy = f"{error.remedy or ''} Or promote it without the gate: --override --why.".strip()
             raise
         return judge(

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import replace
 
 import msgspec
 import numpy as np
 import numpy.typing as npt
 
 from models.calibrator import Calibrator
+from models.manifest import TEXT_SCORE
 from models.registry.versions import WHY
 from models.thresholds import Thresholds
 from models.version import ModelVersion, unregistered
@@ -20,7 +20,7 @@ from training.data.dataset import MIN_OF_EACH, Dataset
 from training.fit import tiers
 from training.fit.calibrate import fit_calibrator
 from training.fit.training_set import FittedOn
-from training.own_model.checks import OwnModel, restricted
+from training.own_model.checks import OwnModel
 from training.own_model.labelled_split import LabelledSplit
 
 Ints = npt.NDArray[np.int64]
@@ -28,9 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 def restricted_data(data: Dataset, own: OwnModel) -> Dataset:
     """The data set with only the features that the model takes, in the model's order."""
-    contract = restricted(data.contract, own.inputs)
-    chosen = [data.contract.names.index(name) for name in contract.names]
-    return replace(data, contract=contract, features=data.features[:, chosen])
+    return data.with_features([name for name in own.inputs if name != TEXT_SCORE])
 
 
 def fitted_model(rows: LabelledSplit, own: OwnModel, data: Dataset, why: str) -> FittedModel:

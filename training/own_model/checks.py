@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import xgboost
 
-from features.contract import FeatureContract
 from leads.errors import InvalidInput
 from models.manifest import TEXT_SCORE
 
@@ -22,6 +21,7 @@ Doubles = npt.NDArray[np.float64]
 OBJECTIVES = ("binary:logistic", "binary:logitraw")
 BOOSTERS = ("gbtree", "dart")
 TOLERANCE = 1e-6
+HOW_TO_DECLARE = "To add a feature, declare it in platform.yaml, then run: leads features apply"
 
 
 class OwnModel(NamedTuple):
@@ -44,7 +44,7 @@ class OwnModel(NamedTuple):
         return TEXT_SCORE in self.inputs
 
 
-def checked(model: object, known: Sequence[str], sample: pd.DataFrame) -> OwnModel:
+def checked(model: object, known: Sequence[str], sample: pd.DataFrame, *, optional: Collection[str] = ()) -> OwnModel:
     """Check a fitted `XGBClassifier` or `Booster` and copy what serving needs. The model itself isn't changed.
 
     A classifier that stopped early keeps the trees up to its best iteration, as its own `predict` does. A booster keeps
@@ -53,6 +53,7 @@ def checked(model: object, known: Sequence[str], sample: pd.DataFrame) -> OwnMod
     Args:
         known: the columns that the model may take.
         sample: rows with these columns, on which the model's margins are compared with those of serving.
+        optional: features that `labelled` could have added as columns.
 
     Raises:
         InvalidInput: serving can't reproduce the model; says why and what to do.
@@ -61,23 +62,13 @@ def checked(model: object, known: Sequence[str], sample: pd.DataFrame) -> OwnMod
     learner = json.loads(booster.save_config())["learner"]
     objective, kind = str(learner["objective"]["name"]), str(learner["gradient_booster"]["name"])
     _check_kind(objective, kind, int(learner["learner_model_param"]["num_target"]))
-    inputs = _inputs(booster, known)
+    inputs = _inputs(booster, known, optional)
     raw = bytes(booster.save_raw("ubj"))
     own = OwnModel(xgboost.Booster(model_file=bytearray(raw)), inputs, objective, kind)
     # Loading resets the booster to use every core.
     own.booster.set_param({"nthread": 1})
     _check_margins(model, own, sample)
     return own
-
-
-def restricted(contract: FeatureContract, inputs: Sequence[str]) -> FeatureContract:
-    """The contract reduced to these columns, in this order. The rules of each column are kept."""
-    columns = {column.name: column for column in contract.columns}
-    return FeatureContract(
-        contract.feature_service,
-        tuple(columns[name] for name in inputs if name != TEXT_SCORE),
-        contract.encoder_version,
-    )
 
 
 def margins_of(model: object, rows: pd.DataFrame) -> Doubles:
@@ -131,7 +122,7 @@ def _check_kind(objective: str, kind: str, targets: int) -> None:
         )
 
 
-def _inputs(booster: xgboost.Booster, known: Sequence[str]) -> tuple[str, ...]:
+def _inputs(booster: xgboost.Booster, known: Sequence[str], optional: Collection[str]) -> tuple[str, ...]:
     names, types = booster.feature_names, booster.feature_types
     if not names:
         raise InvalidInput(
@@ -147,9 +138,11 @@ def _inputs(booster: xgboost.Booster, known: Sequence[str]) -> tuple[str, ...]:
         )
     unknown = [name for name in names if name not in known]
     if unknown:
-        remedy = "Use only the columns in labelled.columns: serving has no others."
+        remedy = f"Use only the columns in labelled.columns. {HOW_TO_DECLARE}"
         if TEXT_SCORE in unknown:
             remedy = "Get the rows with labelled(…, text_score=True)."
+        elif unknown[0] in optional:
+            remedy = f'Get the rows with labelled(…, extra_features=["{unknown[0]}"]).'
         raise InvalidInput(f"The model takes an unknown column, {unknown[0]!r}.", field="model", remedy=remedy)
     if TEXT_SCORE in names[:-1] or names == [TEXT_SCORE]:
         raise InvalidInput(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING
@@ -18,9 +19,11 @@ from models.manifest import TEXT_SCORE
 from models.text.stage import TextStage
 from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset, split
-from training.data.dataset import MIN_HELD_OUT, Dataset, FrameSource
+from training.data.dataset import MIN_HELD_OUT, Dataset
 from training.fit.text import TextCounts, fit_text
 from training.fit.training_set import text_counts, training_rows
+from training.joining import FrameSource
+from training.own_model.checks import HOW_TO_DECLARE
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -61,7 +64,8 @@ class LabelledSplit:
     """One harm's labelled rows in three parts. Equal texts are always in the same part.
 
     Args:
-        columns: of every `X`: the contract's features, then `text.score` if it was requested.
+        columns: of every `X`: the features of the harm's contract, those requested in addition, then `text.score` if it
+            was requested.
         train: the training set.
         calibration: a fifth of the rows that aren't held out, to fit the calibrator and choose the tiers. Don't fit
             the model on it.
@@ -103,6 +107,7 @@ def labelled(
     settings: Settings | None = None,
     policies: Policies | None = None,
     text_score: bool = False,
+    extra_features: Sequence[str] = (),
     frame: FrameSource = point_in_time,
 ) -> LabelledSplit:
     """All of a harm's labels with the features each subject had when it was scored, in three parts.
@@ -113,12 +118,15 @@ def labelled(
         text_score: add the column `text.score`, the log-odds of the text alone. In the training set it is
             out-of-fold; in the other parts it comes from the stage fitted on the whole training set, which the
             registered version carries.
+        extra_features: add these features as columns. They exist, but the harm's contract leaves them out because they
+            are declared with `default: false`.
         frame: how features at given instants are looked up.
 
     Raises:
         NotFound: the harm doesn't exist, or there are decisions but no features yet.
         NotEnoughData: too few labels; says how many there are and what is missing.
-        InvalidInput: `text_score` for a harm whose policy doesn't use text, or imported labels that can't be read.
+        InvalidInput: `text_score` for a harm whose policy doesn't use text, a feature that doesn't exist, or imported
+            labels that can't be read.
         ConfigurationError: settings, policies or the harm's training configuration are invalid.
     """
     settings = settings or _project_settings()
@@ -131,6 +139,7 @@ def labelled(
         data = dataset.assemble(settings, engine, harm, policy, config=config, frame=frame, seed=SEED)
     finally:
         engine.dispose()
+    data = _with_extra(data, extra_features)
     train, calibration, test = _split(data)
     matrix, columns, stage = data.features, data.contract.names, None
     counts = text_counts(settings, policy, config, data.texts) if text_score else None
@@ -156,6 +165,19 @@ def _project_settings() -> Settings:
     from features.feast.repo_settings import project_settings
 
     return project_settings()
+
+
+def _with_extra(data: Dataset, names: Sequence[str]) -> Dataset:
+    """The data set with these features as well."""
+    known, optional = data.contract.names, [one.column.name for one in data.optional]
+    for name in names:
+        if name not in known and name not in optional:
+            raise InvalidInput(
+                f"There is no feature {name!r}.",
+                field="extra_features",
+                remedy=f"Features that can be added: {', '.join(sorted(optional))}. {HOW_TO_DECLARE}",
+            )
+    return data.with_features(list(dict.fromkeys((*known, *names)))) if names else data
 
 
 def _split(data: Dataset) -> tuple[Ints, Ints, Ints]:

@@ -6,10 +6,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 
+from features.declared.feature_set import FeatureSet
+from features.declared.generations import live
+from features.evaluate.columns import unsatisfied
 from leads.db.model_changes import CHALLENGER, current_actor
 from leads.errors import Conflict, InvalidInput
 from models.thresholds import Thresholds
 from training.build import build
+from training.data.dataset import Dataset
 from training.lifecycle.outcomes import ChangeReason
 from training.own_model.calibrate import fitted_model, restricted_data
 from training.own_model.checks import checked
@@ -65,15 +69,17 @@ def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
     Raises:
         InvalidInput: serving can't reproduce this model, or `why` is empty.
         ModelRefused: the written version doesn't reproduce its own scores.
-        Conflict: another process is training.
+        Conflict: another process is training, or a feature's declaration has changed since the rows were gathered.
         Unavailable: the database or MLflow can't be reached.
     """
     why = why.strip()
     if not why:
         raise InvalidInput("Registering a version needs a reason.", field="why", remedy='Give one sentence: why="…".')
-    own = checked(model, rows.columns, rows.calibration.X)
+    optional = [one.column.name for one in rows.data.optional]
+    own = checked(model, rows.columns, rows.calibration.X, optional=optional)
     with _workspace(rows) as space:
         data = restricted_data(rows.data, own)
+        _check_unchanged(data, live(space.engine))
         fitted = fitted_model(rows, own, data, why)
         same = space.registry.find(rows.harm, fitted.fingerprint)
         if same:
@@ -107,6 +113,12 @@ def _workspace(rows: LabelledSplit) -> Iterator[Workspace]:
             error.remedy = "Nothing was registered. When it has finished, call register again."
             raise
         yield space
+
+
+def _check_unchanged(data: Dataset, features: FeatureSet) -> None:
+    why = unsatisfied(data.contract, features)
+    if why:
+        raise Conflict(why, field="model", remedy="Get the rows again with labelled(…), and fit the model on them.")
 
 
 def _measured(test: Evaluation) -> str:

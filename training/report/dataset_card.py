@@ -30,6 +30,15 @@ class SourceCard(msgspec.Struct, frozen=True):
     weight: float
 
 
+class DeclaredFeature(msgspec.Struct, frozen=True):
+    """A feature of the contract that platform.yaml declares. `definition` is a hash of its declaration."""
+
+    name: str
+    unit: str
+    meaning: str
+    definition: str
+
+
 class DatasetCard(msgspec.Struct, frozen=True):
     """A data set in numbers, without texts, paths or ids.
 
@@ -43,6 +52,7 @@ class DatasetCard(msgspec.Struct, frozen=True):
         makers: number of distinct makers, as far as sources name them.
         dataset_hash: hex hash of the data set.
         never_scored: number of labels dropped because the worker can't have scored the subject before the verdict.
+        declared: the features of the contract that aren't built in.
     """
 
     harm: str
@@ -61,6 +71,7 @@ class DatasetCard(msgspec.Struct, frozen=True):
     columns: tuple[str, ...]
     dataset_hash: str
     never_scored: int = 0
+    declared: tuple[DeclaredFeature, ...] = ()
 
 
 def card_of(data: Dataset) -> DatasetCard:
@@ -90,7 +101,13 @@ def card_of(data: Dataset) -> DatasetCard:
         columns=data.contract.names,
         dataset_hash=data.hash,
         never_scored=data.never_scored,
+        declared=_declared(data),
     )
+
+
+def _declared(data: Dataset) -> tuple[DeclaredFeature, ...]:
+    found = (data.feature_set.by_name[column.name] for column in data.contract.columns if column.definition)
+    return tuple(DeclaredFeature(one.name, one.unit, one.meaning, one.definition) for one in found)
 
 
 def markdown(card: DatasetCard) -> str:
@@ -112,6 +129,21 @@ is held out for evaluation, or a random fifth if the source has no times. Equal 
 | fact | value |
 |---|---|
 {facts}
+{_declared_section(card)}"""
+
+
+def _declared_section(card: DatasetCard) -> str:
+    if not card.declared:
+        return ""
+    lines = "\n".join(f"| `{one.name}` | {one.unit} | {one.meaning} |" for one in card.declared)
+    return f"""
+### Features that platform.yaml declares
+
+The other features are the same on every platform.
+
+| feature | unit | meaning |
+|---|---|---|
+{lines}
 """
 
 
@@ -128,7 +160,7 @@ def to_mlflow(card: DatasetCard) -> DatasetInput:
     columns = [{"type": "float", "name": name, "required": False} for name in card.columns]
     schema = {"mlflow_colspec": [*columns, {"type": "boolean", "name": "violating", "required": True}]}
     profile = msgspec.structs.asdict(card)
-    for known in ("harm", "columns", "contract_hash", "dataset_hash"):
+    for known in ("harm", "columns", "contract_hash", "dataset_hash", "declared"):
         del profile[known]
     profile["contract"] = card.contract_hash
     entity = Entity(

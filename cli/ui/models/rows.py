@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 
 from cli.ui.models.figures import TableRows, on_two_lines
 from cli.ui.terminal import age, escape, minute
+from features.declared.feature_set import FeatureSet
+from features.evaluate.columns import unsatisfied
 from leads import clock
 from leads.db.canary_retreats import Retreat
 from leads.db.model_changes import CANARY, ModelChange
@@ -56,14 +58,16 @@ def about(
     aliases: Mapping[str, str],
     changes: Sequence[ModelChange],
     retreat: Retreat | None,
+    features: FeatureSet,
 ) -> TableRows:
-    """Where it comes from, and what happened to it."""
+    """Where it comes from, the declared features it takes, and what happened to it."""
     tags = found.tags
     until = int(tags.get("leads.labels_until", "0"))
     rows = [
         ("state", state(found, aliases, retreat)),
         ("registered", f"{minute(found.created_at_ms * 1_000)} UTC"),
         ("contract", f"{version.contract.hash}, {len(version.contract.columns)} columns"),
+        *_declared(version, features),
         ("data fingerprint", tags.get("leads.data", "–")[:12]),
         ("newest decision", f"{minute(until)} UTC" if until else "no decisions among its labels"),
         ("MLflow run", found.run_id),
@@ -74,6 +78,17 @@ def about(
         rows.append(("retired", escape(tags[RETIRED])))
     history = [f"{minute(c.at)} {_ACTIONS[c.action]} by {c.actor}: {c.why}" for c in changes if c.state == "done"]
     return [*rows, *((("history" if i == 0 else ""), escape(one)) for i, one in enumerate(history))]
+
+
+def _declared(version: ModelVersion, features: FeatureSet) -> TableRows:
+    """The features it takes that platform.yaml declares, and why it can't serve if they have changed."""
+    rows: TableRows = []
+    for name in (column.name for column in version.contract.columns if column.definition):
+        live = features.by_name.get(name)
+        about = f"{name}: {live.meaning} ({live.unit})" if live else f"{name}: no longer declared"
+        rows.append(("" if rows else "declared features", escape(about)))
+    why = unsatisfied(version.contract, features)
+    return [*rows, ("can't serve", escape(why))] if why else rows
 
 
 def retreated(retreat: Retreat) -> str:

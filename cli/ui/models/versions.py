@@ -8,6 +8,7 @@ from cli.ui.database import database_exists, opened
 from cli.ui.models import figures, rows
 from cli.ui.models.gate import print_gate
 from cli.ui.terminal import console, escape, next_steps, note, table
+from features.declared.generations import live_features
 from features.offline.frames import point_in_time
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
@@ -80,9 +81,10 @@ def show_version(settings: Settings, policies: Policies, harm: str, number: str 
     aliases = registry.aliases(harm)
     number = number or _default(registry, aliases, harm)
     found = registry.version(harm, number)
-    version = _versions(settings, registry, harm).load(number, versions_cache(settings, harm))
+    versions = _versions(settings, registry, harm)
+    version = versions.load(number, versions_cache(settings, harm))
     changes = [change for change in history if change.version == number]
-    about = rows.about(found, version, aliases, changes, retreats.get((harm, number)))
+    about = rows.about(found, version, aliases, changes, retreats.get((harm, number)), versions.features)
     console.print(table(f"{harm} v{number}", ("property", "value"), about))
     _print_metrics(version)
     console.print(table("Tiers", ("tier", "from score", "why"), rows.tiers(version), right=("from score",)))
@@ -188,7 +190,7 @@ def _default(registry: VersionRegistry, aliases: Mapping[str, str], harm: str) -
 
 
 def _versions(settings: Settings, registry: VersionRegistry, harm: str) -> HarmVersions:
-    return HarmVersions(registry, harm, place_of(settings))
+    return HarmVersions(registry, harm, place_of(settings), live_features(settings))
 
 
 def _retreats(settings: Settings) -> dict[tuple[str, str], Retreat]:

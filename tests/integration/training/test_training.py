@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 
 from features.contract import FeatureContract
-from features.declared.builtin import ROLES
+from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import evaluate
 from features.layout import missing
 from features.offline.frames import Frame
@@ -32,6 +32,7 @@ from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import FINGERPRINT
 from models.version import load
 from tests.support.paths import REPOSITORY
+from tests.support.training.live_features import OURS, go_live
 from training.train import retrain, train
 
 SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
@@ -79,10 +80,11 @@ def frame(
     subjects: Sequence[Subject],
     texts: Sequence[str | None],
     as_of: np.ndarray,
+    features: FeatureSet,
 ) -> Frame:
     """Of every subject only its text is known: what `point_in_time` gives for rows that were never stored."""
     return Frame(
-        evaluate(contract, missing(ROLES, len(subjects)), as_of, texts).matrix,
+        evaluate(contract, missing(features.roles, len(subjects)), as_of, texts, features).matrix,
         np.zeros((len(subjects), 3), dtype=np.int64),
     )
 
@@ -231,6 +233,29 @@ def test_decisions_are_learned_from_and_the_better_version_promoted(with_corpus:
     decide(settings, 160, 10)
     third = train(settings, policies, "spam", frame=frame)
     assert (third.version, third.alias) == ("3", "challenger")
+
+
+def test_declared_features_are_trained_on_once_they_are_live(
+    with_corpus: Settings, tmp_path: Path, policies: Policies
+) -> None:
+    settings = with_corpus
+    decide(settings, 0, 100)
+    engine = open_engine(settings)
+    live = go_live(engine)
+    first = train(settings, policies, "spam", frame=frame)
+    assert (first.alias, first.gate.passed if first.gate else None) == ("champion", True)
+    version = load(MlflowRegistry(settings).fetch("spam", "1", tmp_path))
+    (column,) = [one for one in version.contract.columns if one.definition]
+    assert (column.name, column.definition) == (OURS, live.by_name[OURS].definition)
+    assert f"| `{OURS}` | count | reports it made in a day |" in (version.folder / manifest.CARD).read_text()
+    # Once its declaration changes, the champion can't be compared, and the next version takes the new feature.
+    changed = go_live(engine, window="7d")
+    engine.dispose()
+    decide(settings, 100, 60)
+    second = retrain(settings, policies, "spam", frame=frame)
+    assert f"Version 1 can't be compared. The contract needs the feature {OURS} as it was declared before" in second.why
+    newer = load(MlflowRegistry(settings).fetch("spam", "2", tmp_path))
+    assert changed.by_name[OURS].definition in {one.definition for one in newer.contract.columns}
 
 
 def test_a_finished_version_without_alias_gets_it_back(with_corpus: Settings, policies: Policies) -> None:

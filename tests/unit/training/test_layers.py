@@ -9,7 +9,7 @@ from tests.support.paths import REPOSITORY
 
 # From the first to the last; a part may import those before it.
 LAYERS = (
-    ("config", "progress"),
+    ("config", "contracts", "joining", "progress"),
     ("data", "behaviour"),
     ("fit",),
     ("report",),

@@ -15,6 +15,9 @@ import msgspec
 import pytest
 from sqlalchemy.engine import Engine
 
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
+from features.evaluate.columns import contract_for
 from leads.errors import ModelRefused, Unavailable
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings
@@ -26,6 +29,7 @@ from serving.versions.published import PublishedVersions
 from serving.versions.published_state import HarmState, PublishedState, read_state, verified_so_far, write_state
 from serving.versions.verification import check_contract
 from tests.support.serving.world import POLICIES, all_answer, make_parts
+from tests.support.training.live_features import OURS, go_live
 
 pytestmark = pytest.mark.slow
 
@@ -181,16 +185,43 @@ def test_old_version_folders_are_deleted(settings: Settings, registry: FakeRegis
 
 def test_a_contract_this_code_cannot_satisfy_is_refused(tmp_path: Path) -> None:
     version = write_version(tmp_path / "v", make_parts("stream_manipulation"))
-    check_contract(version)
+    check_contract(version, unreachable)
     contract = version.contract
     first = contract.columns[0]
     unknown = msgspec.structs.replace(contract, columns=(msgspec.structs.replace(first, name="item.moods"),))
     newer = msgspec.structs.replace(contract, encoder_version="counts-9")
     for bad, word in ((unknown, "item.moods"), (newer, "counts-9")):
         with pytest.raises(ModelRefused, match=word):
-            check_contract(replace(version, contract=bad))
+            check_contract(replace(version, contract=bad), lambda: BUILTIN)
     ruled = msgspec.structs.replace(contract, columns=(msgspec.structs.replace(first, max_age_s=60.0),))
-    check_contract(replace(version, contract=ruled))
+    check_contract(replace(version, contract=ruled), unreachable)
+
+
+def unreachable() -> FeatureSet:
+    raise Unavailable("The database can't be reached.")
+
+
+def test_a_version_with_declared_features_is_published_while_they_are_live(
+    settings: Settings, registry: FakeRegistry, published: PublishedVersions, engine: Engine
+) -> None:
+    parts = make_parts("stream_manipulation")
+    (ours,) = (one for one in contract_for(text=False, features=go_live(engine)).columns if one.definition)
+    contract = msgspec.structs.replace(parts.contract, columns=(ours, *parts.contract.columns[1:]))
+    parts.booster.feature_names = list(contract.names)
+    write_version(registry.source / "v", replace(parts, contract=contract))
+    for number in ("1", "2"):
+        shutil.copytree(registry.source / "v", registry.source / "stream_manipulation" / number)
+        (registry.source / "stream_manipulation" / number / "version.txt").write_text(number, encoding="utf-8")
+        registry.named["stream_manipulation"] = {"champion": number}
+        state = Follower(settings, POLICIES, registry).step().harms["stream_manipulation"]
+        assert state.champion == "1"
+        published.refresh()
+        assert published.lineup().champions["stream_manipulation"].version == "1"
+        go_live(engine, window="7d")
+    assert state.refused["2"] == (
+        f"contract.json: The contract needs the feature {OURS} as it was declared before: its declaration changed. "
+        "Train the harm again: leads train stream_manipulation"
+    )
 
 
 def test_each_alias_becomes_a_role(settings: Settings, registry: FakeRegistry) -> None:

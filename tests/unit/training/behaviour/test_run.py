@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from features.declared.builtin import ROLES
+from features.declared.builtin import BUILTIN, ROLES
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from leads.errors import ConfigurationError, InvalidInput, ModelRefused
@@ -24,7 +24,7 @@ from models.scores import Scores
 from models.thresholds import Thresholds
 from models.version import ModelVersion
 from training.behaviour import run as behaviour
-from training.behaviour.run import BehaviourReport, CaseResult, KindTotal, regressions, rows, run, sign_test
+from training.behaviour.run import BehaviourReport, CaseResult, KindTotal, regressions, rows, sign_test
 from training.behaviour.suite import PERTURBATIONS, SUITES, Kind, Perturbation, Suite, load
 from training.data.split import folds
 from training.fit.model import draft, fit
@@ -105,6 +105,10 @@ def broken(version: ModelVersion, spoil: Callable[[npt.NDArray[np.float64]], npt
     made = Broken(**{field.name: getattr(version, field.name) for field in fields(version)})
     made.__dict__["spoil"] = spoil
     return made
+
+
+def run(version: ModelVersion, suite: Suite) -> BehaviourReport:
+    return behaviour.run(version, suite, BUILTIN)
 
 
 def report_of(*bits: tuple[str, Kind, str], suite: str = "a") -> BehaviourReport:

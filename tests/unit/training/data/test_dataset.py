@@ -8,7 +8,8 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from features.contract import FeatureContract
-from features.declared.builtin import ROLES
+from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import contract_for, evaluate
 from features.layout import missing
 from features.offline.frames import Frame
@@ -20,10 +21,12 @@ from leads.errors import NotEnoughData
 from leads.events import ContentRef, DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.policies import HarmPolicy, load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
+from tests.support.training.live_features import OPTIONAL, OURS, go_live
 from training.config import TrainingConfig
-from training.data.dataset import Dataset, assemble, join_features
+from training.data.dataset import Dataset, assemble
 from training.data.own_labels import Columns, import_labels
-from training.report.dataset_card import card_of
+from training.joining import join_features
+from training.report.dataset_card import card_of, markdown
 
 START = 1_750_000_000_000_000
 SPAM = load_policies(POLICIES_FILE).harms["spam"]
@@ -44,9 +47,10 @@ class Frames:
         subjects: Sequence[Subject],
         texts: Sequence[str | None],
         as_of: np.ndarray,
+        features: FeatureSet,
     ) -> Frame:
         self.subjects, self.texts, self.as_of = list(subjects), list(texts), as_of.tolist()
-        matrix = evaluate(contract, missing(ROLES, len(subjects)), as_of, texts).matrix
+        matrix = evaluate(contract, missing(features.roles, len(subjects)), as_of, texts, features).matrix
         matrix[:, 0] = 1.0
         return Frame(matrix, np.zeros((len(subjects), 3), dtype=np.int64))
 
@@ -313,15 +317,36 @@ def test_a_harm_without_text_takes_no_corpus(home: Settings, log: Engine) -> Non
 
 
 def test_features_are_joined_part_by_part_with_progress(home: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("training.data.dataset.JOINED_AT_ONCE", 40)
+    monkeypatch.setattr("training.joining.JOINED_AT_ONCE", 40)
     contract = contract_for(text=True)
     subjects = [Subject("comment", f"c{i}") for i in range(100)]
     texts, as_of = [f"text {'!' * i}" for i in range(100)], np.arange(START, START + 100)
     matrix = np.empty((101, len(contract.columns)), np.float32)
     matrix[100] = 7.0
     parts, told = Frames(), list[str]()
-    join_features(home, contract, subjects, texts, as_of, frame=parts, into=matrix, tell=told.append)
-    np.testing.assert_array_equal(matrix[:100], Frames()(home, contract, subjects, texts, as_of).matrix)
+    join_features(home, contract, subjects, texts, as_of, BUILTIN, frame=parts, into=matrix, tell=told.append)
+    np.testing.assert_array_equal(matrix[:100], Frames()(home, contract, subjects, texts, as_of, BUILTIN).matrix)
     assert (matrix[100] == 7.0).all()
     assert parts.as_of == as_of[80:].tolist()
     assert told == [f"joining features, {done} of 100 labels" for done in (0, 40, 80)]
+
+
+def test_declared_features_are_gathered_once_they_are_live(home: Settings, log: Engine) -> None:
+    say(log, 10, "p1", "words")
+    decide(log, 20, "p1", violating=True)
+    before = dataset(home, log, Frames())
+    live = go_live(log)
+    made = dataset(home, log, Frames())
+    assert (made.feature_set, before.feature_set) == (live, BUILTIN)
+    assert set(made.contract.names) == {*before.contract.names, OURS}
+    (column,) = [one for one in made.contract.columns if one.definition]
+    assert (column.name, column.definition) == (OURS, live.by_name[OURS].definition)
+    assert made.features.shape == (len(made.rows), len(made.contract.columns))
+    assert {one.column.name for one in made.optional} == {one.column.name for one in before.optional} | {OPTIONAL}
+    assert {one.column.name for one in before.optional} == {one.name for one in BUILTIN.stored if not one.default}
+    assert [(one.name, one.unit) for one in card_of(made).declared] == [(OURS, "count")]
+    assert f"| `{OURS}` | count | reports it made in a day |" in markdown(card_of(made))
+    assert "declares" not in markdown(card_of(before))
+    some = made.with_features([OPTIONAL, OURS])
+    assert some.contract.names == (OPTIONAL, OURS)
+    assert some.features.shape == (len(made.rows), 2)

@@ -12,6 +12,8 @@ import pytest
 from sklearn.metrics import average_precision_score
 
 from features.contract import Column
+from features.declared.builtin import BUILTIN
+from features.evaluate.columns import contract_for
 from leads.errors import ModelRefused, NotEnoughData
 from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings, load_settings
@@ -19,8 +21,9 @@ from models import manifest, training_rows
 from models.text.head import SentenceHead
 from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
+from tests.support.training.live_features import OPTIONAL, OURS, declared
 from tests.support.training.scripted import CONTRACT, HARM, ScriptedVersion, calibrated, rows, scripted, text
-from training.data.dataset import Dataset
+from training.data.dataset import Dataset, OptionalFeature
 from training.gate import checks
 from training.gate.checks import GateCheck
 from training.gate.gate import GateReport, judge, unmeasured
@@ -338,6 +341,34 @@ def test_a_champion_of_another_contract_gets_its_own_columns() -> None:
     assert np.isnan(matrix[:, 1]).all()
 
 
+def test_a_version_with_declared_features_passes_until_their_declaration_changes(settings: Settings) -> None:
+    data = replace(DATA, feature_set=declared())
+    version = scripted(SCORES, contract=contract_for(text=True, features=data.feature_set))
+    assert OURS in version.contract.names
+    assert gate(settings, version, scripted(SCORES, version="1"), data).passed
+    changed = replace(DATA, feature_set=declared(window="7d"))
+    blocked = gate(settings, version, None, changed)
+    assert failed(blocked) == ["contract"]
+    why = f"The contract needs the feature {OURS} as it was declared before: its declaration changed."
+    assert blocked.checks[0].why == why
+    assert "doesn't exist here. It was declared in platform.yaml" in gate(settings, version, None).checks[0].why
+    # A champion like that can't be compared.
+    report = gate(settings, scripted(SCORES), version, changed)
+    assert (report.champion, report.why_no_champion) == (None, f"Version 2 can't be compared. {why}")
+    with pytest.raises(ModelRefused, match="its declaration changed") as caught:
+        compare(version, scripted(SCORES), changed, seed=1)
+    assert caught.value.remedy == f"Train the harm again: leads train {HARM}"
+
+
+def test_a_version_of_your_own_is_measured_with_the_optional_features_it_takes() -> None:
+    values = np.arange(len(DATA.rows), dtype=np.float32)
+    optional = (OptionalFeature(Column("item.plays"), values), OptionalFeature(Column(OPTIONAL), -values))
+    held = held_out(replace(DATA, feature_set=declared(), optional=optional))
+    matrix = held.features_for(scripted(SCORES, contract=_with(OPTIONAL, "item.plays")))
+    assert matrix[:, 1].tolist() == held.at.tolist()
+    assert matrix[:, 0].tolist() == (-held.at).tolist()
+
+
 def test_a_report_survives_being_kept(settings: Settings) -> None:
     report = gate(settings, scripted(blurred(1.5)), scripted(SCORES, version="1"))
     assert GateReport.from_json(report.to_json()) == report
@@ -346,7 +377,7 @@ def test_a_report_survives_being_kept(settings: Settings) -> None:
     for later in ("evidence", "measures", "figures"):
         del earlier[later]
     assert GateReport.from_json(msgspec.json.encode(earlier).decode()).checks == report.checks
-    assert not unmeasured(HARM, scripted(SCORES), "No labels.").passed
+    assert not unmeasured(HARM, scripted(SCORES), "No labels.", BUILTIN).passed
 
 
 def test_equal_rows_give_an_equal_verdict(settings: Settings) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import msgspec
 import pytest
 from sqlalchemy.engine import Engine
 
+from features.contract import Column
 from leads.db.model_changes import ModelChange, current_actor
 from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.files import only_one
@@ -20,6 +22,7 @@ from models.calibrator import Calibrator
 from models.registry.versions import RETIRED
 from models.version import load
 from tests.support.training.fake_registry import FakeRegistry, N, draw_rows, fails, write_model
+from tests.support.training.live_features import OURS, go_live
 from tests.support.training.scripted import CONTRACT, HARM, rows
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport
@@ -532,3 +535,25 @@ def test_without_any_user_name_the_number_does(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.setattr("getpass.getuser", nameless)
     assert current_actor().startswith("user ")
+
+
+def test_a_version_with_declared_features_is_promoted_until_their_declaration_changes(
+    lifecycle: Lifecycle, registry: FakeRegistry, champions: Champions, data: Dataset, engine: Engine, tmp_path: Path
+) -> None:
+    champions(1)
+    live = go_live(engine)
+    column = Column(OURS, definition=live.by_name[OURS].definition)
+    contract = msgspec.structs.replace(CONTRACT, columns=(column,))
+    write_model(tmp_path / "declared", HARM, contract, skilled=True)
+    now = replace(data, contract=contract, feature_set=live)
+    for _ in range(2):
+        number = registry.add()
+        registry.folders[number] = tmp_path / "declared"
+    assert lifecycle.promote("2", lambda: now, ME).alias == "champion"
+    assert lifecycle.promote("1", lambda: replace(data, feature_set=live), ME, override=True).alias == "champion"
+    changed = go_live(engine, window="7d")
+    with pytest.raises(ModelRefused, match=f"the feature {OURS} as it was declared before") as caught:
+        lifecycle.promote("3", lambda: replace(data, feature_set=changed), ME)
+    assert caught.value.remedy == f"Train the harm again: leads train {HARM}"
+    with pytest.raises(Conflict, match="Version 2 was passed over: The contract needs the feature"):
+        lifecycle.rollback(ME)

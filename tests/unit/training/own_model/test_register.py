@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 import xgboost
 
+from leads.db.engine import open_engine
 from leads.errors import ConfigurationError, Conflict, InvalidInput, NotEnoughData, NotFound
 from leads.files import only_one
 from leads.policies import load_policies
@@ -18,10 +19,11 @@ from models import manifest, training_rows
 from models.manifest import TEXT_SCORE
 from models.registry.mlflow_registry import MlflowRegistry
 from models.version import ModelVersion, load
+from tests.support.training.live_features import OPTIONAL, OURS, go_live
 from training import own_model
 from training.data.own_labels import Columns, import_labels
 from training.own_model import LabelledSplit, OwnVersion
-from training.own_model.checks import checked, margins_of, restricted
+from training.own_model.checks import checked, margins_of
 
 pytestmark = pytest.mark.slow
 
@@ -312,7 +314,7 @@ def test_the_model_itself_stays_as_it_is(rows: LabelledSplit) -> None:
 
 def test_a_contract_of_some_columns_keeps_their_rules(rows: LabelledSplit) -> None:
     whole = rows.data.contract
-    some = restricted(whole, [whole.names[3], whole.names[1], TEXT_SCORE])
+    some = rows.data.with_features([whole.names[3], whole.names[1]]).contract
     assert some.columns == (whole.columns[3], whole.columns[1])
     assert (some.feature_service, some.encoder_version) == (whole.feature_service, whole.encoder_version)
     assert some.hash != whole.hash
@@ -357,3 +359,38 @@ def test_a_model_of_ones_own_records_every_row_that_it_could_have_learned_from(
     assert np.array_equal(its, np.unique(rows.data.groups[learned]))
     assert not np.isin(rows.data.groups[rows.test.at], its).any()
     assert manifest.TRAINED_ON in manifest.read_manifest(fetched.folder).files
+
+
+def test_declared_and_optional_features_can_be_columns(home: Settings, tmp_path: Path) -> None:
+    shutil.copytree(home.root, tmp_path / "home")
+    settings = load_settings(home=tmp_path / "home", corpora=Path())
+    engine = open_engine(settings)
+    go_live(engine)
+    plain = own_model.labelled("spam", settings=settings, policies=POLICIES)
+    assert OURS in plain.columns
+    assert not {OPTIONAL, "item.plays"} & set(plain.columns)
+    rows = own_model.labelled(
+        "spam", settings=settings, policies=POLICIES, extra_features=[OPTIONAL, "item.plays", OURS]
+    )
+    assert rows.columns == (*plain.columns, OPTIONAL, "item.plays")
+    columns = [OPTIONAL, OURS, "item.plays", "text.chars"]
+    model = classifier().fit(rows.train.X[columns], rows.train.y)
+    with pytest.raises(InvalidInput, match=f"unknown column, '{OPTIONAL}'") as caught:
+        own_model.register(plain, model, why="To see.")
+    assert caught.value.remedy == f'Get the rows with labelled(…, extra_features=["{OPTIONAL}"]).'
+    made = own_model.register(rows, model, why="Declared features.")
+    version = load(MlflowRegistry(settings).fetch("spam", made.version, tmp_path))
+    assert list(version.contract.names) == columns
+    assert [bool(column.definition) for column in version.contract.columns] == [True, True, False, False]
+    go_live(engine, window="7d")
+    engine.dispose()
+    with pytest.raises(Conflict, match="its declaration changed") as changed:
+        own_model.register(rows, model, why="To see.")
+    assert "Get the rows again" in (changed.value.remedy or "")
+
+
+def test_a_feature_that_does_not_exist_is_refused_with_how_to_add_one(home: Settings) -> None:
+    with pytest.raises(InvalidInput, match=f"There is no feature '{OURS}'") as caught:
+        own_model.labelled("spam", settings=home, policies=POLICIES, extra_features=[OURS])
+    assert "item.plays" in (caught.value.remedy or "")
+    assert "declare it in platform.yaml, then run: leads features apply" in (caught.value.remedy or "")
