@@ -104,6 +104,12 @@ class Needs:
         return self._groups[cell.events.kind, cell.events.by][cell]
 
 
+def _is_exact(cell: Cell) -> bool:
+    """Whether the cell counts multiples of 1/64."""
+    kind = BUILT_IN_KINDS.get(cell.events.kind)
+    return cell.what not in ("sum", "peak") or (kind is not None and cell.source in kind.exact)
+
+
 def _names(cell: Cell) -> tuple[str, ...]:
     return cell.spread if cell.what == "spread" else (cell.name,)
 
@@ -113,4 +119,4 @@ def _counters(cell: Cell, windows: set[str]) -> Iterator[Counter]:
         return
     rings = tuple(ring.window for ring in RINGS if ring.window in windows)
     for name in _names(cell):
-        yield Counter(name, rings, "ever" in windows and cell.what != "peak", cell.what in ("sum", "peak"))
+        yield Counter(name, rings, "ever" in windows and cell.what != "peak", not _is_exact(cell))

@@ -24,12 +24,14 @@ class CountedKind(NamedTuple):
         fields: what filters can compare and what can be summed up, by name.
         elements: what can be counted as distinct, beside the fields.
         meaning: what one event is.
+        exact: fields whose values are multiples of 1/64, so that sums of them are exact.
     """
 
     by: tuple[By, ...]
     fields: Mapping[str, Kind]
     elements: tuple[str, ...]
     meaning: str
+    exact: tuple[str, ...] = ()
 
 
 BUILT_IN_KINDS: Mapping[str, CountedKind] = {
@@ -51,6 +53,7 @@ BUILT_IN_KINDS: Mapping[str, CountedKind] = {
         {"weight": "number"},
         ("who",),
         "a user's report; `weight` is how likely a report by this user is right, known in the row of the item only",
+        ("weight",),
     ),
     "trusted_flagger": CountedKind(("about",), {}, (), "a trusted flagger's notice"),
     "hash_match": CountedKind(("about",), {}, (), "a match with known violating content"),

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from features.declared.builtin import LAYOUTS
+from features.declared.builtin import BUILTIN, LAYOUTS
 from features.materialize import Materializer
 from features.offline.frames import Frame, point_in_time
 from features.offline.segments import Segments
@@ -63,7 +63,7 @@ def test_old_rows_are_read_and_then_rewritten(store: str, tmp_path: Path, reques
         materializer.step()
         assert_alike()
     materializer.flush()
-    assert b'"form":2' in mark_path(old, WHOLE).read_bytes()
+    assert b'"form":2' in mark_path(old, WHOLE, BUILTIN).read_bytes()
     assert store == "redis" or dense_left(old) == 0
     assert_alike()
     while materializer.segments.compact():

@@ -157,7 +157,7 @@ def test_predictions_newer_than_the_segments_are_left_to_the_next_run(world: Ske
 
 
 def test_an_altered_online_row_is_found(world: SkewWorld) -> None:
-    world.add("account", "a7", ACCOUNT.places.cells["strikes"], 3)
+    world.add("account", "a7", ACCOUNT.places.cells["verdict by creator where violating"], 3)
     world.ask(world.now, [Subject("account", "a7")])
     result = world.prove()
     assert "account.strikes" in columns_of(result)["value"] <= {"account.strikes", "account.strike_share"}
@@ -287,7 +287,7 @@ def test_the_exit_code_reports_skew(world: SkewWorld, monkeypatch: pytest.Monkey
     assert fine.exit_code == 0, fine.output
     assert "No skew" in fine.output
     assert "leads drift" in fine.output
-    world.add("account", "a7", ACCOUNT.places.cells["strikes"], 3)
+    world.add("account", "a7", ACCOUNT.places.cells["verdict by creator where violating"], 3)
     world.ask(world.now, [Subject("account", "a7")])
     world.log.flush()
     path = world.settings.root / "skew.json"

@@ -42,6 +42,7 @@ class Silent:
     def __init__(self, inner: OnlineReader) -> None:
         self._inner = inner
         self.speaks = threading.Event()
+        self.features, self.use = inner.features, inner.use
 
     def fetch(self, subjects: Sequence[Subject], known: Sequence[Links | None] | None = None) -> Fetched:
         self.speaks.wait()

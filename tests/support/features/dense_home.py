@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import redis
 
-from features.declared.builtin import ITEM, LAYOUTS
+from features.declared.builtin import BUILTIN, ITEM, LAYOUTS
 from features.feast.online_config import PROJECT
 from features.layout import Layout
 from features.offline.segments import Segments, view_folder
@@ -41,10 +41,10 @@ def make_dense(settings: Settings) -> None:
     _segments(settings.features_dir / "segments")
     for path in settings.features_dir.glob("state-*"):
         path.unlink()
-    mark = msgspec.json.decode(mark_path(settings, WHOLE).read_bytes(), type=dict[str, int])
+    mark = msgspec.json.decode(mark_path(settings, WHOLE, BUILTIN).read_bytes(), type=dict[str, int])
     for name in ("form", "started_at", "present"):
         del mark[name]
-    mark_path(settings, WHOLE).write_bytes(msgspec.json.encode(mark))
+    mark_path(settings, WHOLE, BUILTIN).write_bytes(msgspec.json.encode(mark))
 
 
 def string_value_of(text: str | None) -> bytes:
