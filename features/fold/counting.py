@@ -14,6 +14,8 @@ from leads import clock
 from leads.clock import Micros
 
 _WATERMARK_S = WATERMARK // clock.SECOND
+# The smallest float32 above 0.
+_SMALLEST = 2.0**-149
 
 
 class EntityRow:
@@ -109,8 +111,8 @@ class RowWriter:
         """Keep highest and newest values of an event at this second."""
         cells = row.cells
         for name, value in more.peaks:
-            # An empty cell is 0, so 0 is stored as -0.0.
-            value = _limited(value) or -0.0
+            # An empty cell is 0, so 0 and what float32 rounds to it are stored as -0.0.
+            value = _limited(value) if abs(value) >= _SMALLEST else -0.0
             if (total := self._cells.get(name)) is not None and (_is_empty(cells[total]) or value > cells[total]):
                 cells[total] = value
             for width_s, size, cell, cells_per_bucket in self._windows.get(name, ()):
