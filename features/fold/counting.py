@@ -97,15 +97,17 @@ class RowWriter:
     def _add_amounts(self, row: EntityRow, more: Amounts, second: int) -> None:
         """Apply the rarer part of an update whose event occurred at this second."""
         cells = row.cells
+        then = second if more.seen_at is None else more.seen_at // clock.SECOND
+        if then > row.last:
+            # What the event is about may have happened before it, although it arrived later.
+            self._slide(row, then)
         for counter, amount, occurred in more.amounts:
-            if occurred // clock.SECOND > row.last:
-                self._slide(row, occurred // clock.SECOND)
             self._count(row, counter, occurred // clock.SECOND, _limited(amount))
         for name, value in more.maxima:
             if value > cells[self._cells[name]]:
                 cells[self._cells[name]] = value
         if more.peaks or more.latest:
-            self._put_values(row, more, second if more.seen_at is None else more.seen_at // clock.SECOND)
+            self._put_values(row, more, then)
 
     def _put_values(self, row: EntityRow, more: Amounts, second: int) -> None:
         """Keep highest and newest values of an event at this second."""
