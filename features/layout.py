@@ -174,7 +174,7 @@ class Layout:
     @cached_property
     def holds_any_number(self) -> bool:
         """Whether it has cells of any size. Others hold counts, shares and times."""
-        return bool(self.peaks or self.latest) or any(counter.inexact for counter in self.counters)
+        return bool(self.maxima or self.peaks or self.latest) or any(counter.inexact for counter in self.counters)
 
 
 def _places(layout: Layout) -> Places:

@@ -105,7 +105,7 @@ class RowWriter:
             self._count(row, counter, occurred // clock.SECOND, _limited(amount))
         for name, value in more.maxima:
             if value > cells[self._cells[name]]:
-                cells[self._cells[name]] = value
+                cells[self._cells[name]] = _limited(value)
         if more.peaks or more.latest:
             self._put_values(row, more, then)
 
