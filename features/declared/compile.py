@@ -182,8 +182,8 @@ class _Compiler:
                 wrong = self._counter(view, Cell(Events(kind, by, filters.negated(where)), "number"), window)
                 return Quotient(right, right, part_plus=1, whole_plus=2, other=wrong)
             case "distinct":
-                cell = Cell(some, "different", one.source)
-                self._needs[view].add(cell, window, slots=one.slots)
+                cell = Cell(some, "different", one.source, one.slots)
+                self._needs[view].add(cell, window)
                 return Distinct(cell.name, window)
             case "sum":
                 return self._counter(view, Cell(some, "sum", one.source), window)
