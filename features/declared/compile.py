@@ -112,16 +112,17 @@ class _Compiler:
         return one.own_unit or self._declared.units.get(source or one.field or "", "")
 
     def _definition(self, name: str) -> str:
-        """A hash of how a declared feature is computed, with that of the features that it is computed from."""
+        """A hash of how a declared feature is computed, with the features that it is computed from and their keys."""
         if name in BUILT_IN_FEATURES:
             return ""
         features = self._declared.features
         needed = sorted({*_reached(name, features)} - BUILT_IN_FEATURES.keys())
-        key = self._declared.keys.get(name.partition(".")[0])
+        views = {one.partition(".")[0] for one in needed}
         said = [
             (one, features[one].model_dump(exclude={"meaning", "unit", "default"}, exclude_none=True)) for one in needed
         ]
-        raw = msgspec.json.encode([said, key and key.model_dump(exclude={"title"})], order="sorted")
+        keys = {view: key.model_dump(exclude={"title"}) for view, key in self._declared.keys.items() if view in views}
+        raw = msgspec.json.encode([said, keys], order="sorted")
         return hashlib.sha256(raw).hexdigest()[:12]
 
     def _formula(self, name: str, one: FeatureDeclaration) -> Formula:
