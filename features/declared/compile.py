@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -28,7 +28,7 @@ from features.formulas import (
 from leads.platform import expressions, filters
 from leads.platform.built_in import BUILT_IN_FEATURES
 from leads.platform.expressions import Apply, Expression, Number, Ref
-from leads.platform.features import FeatureDeclaration, FeatureDeclarations, KeyDeclaration, in_order
+from leads.platform.features import FeatureDeclaration, FeatureDeclarations, KeyDeclaration, in_order, reached
 from leads.platform.kinds import BUILT_IN_KINDS, default_by
 
 ITEM, ACCOUNT, DEVICE = "item", "account", "device"
@@ -116,7 +116,7 @@ class _Compiler:
         if name in BUILT_IN_FEATURES:
             return ""
         features = self._declared.features
-        needed = sorted({*_reached(name, features)} - BUILT_IN_FEATURES.keys())
+        needed = sorted(reached(name, lambda one: features[one].needs) - BUILT_IN_FEATURES.keys())
         views = {one.partition(".")[0] for one in needed}
         said = [
             (one, features[one].model_dump(exclude={"meaning", "unit", "default"}, exclude_none=True)) for one in needed
@@ -241,10 +241,3 @@ class _Compiler:
 
 def _read(name: str, window: str) -> Count | Total:
     return Total(name) if window == "ever" else Count(name, window)
-
-
-def _reached(name: str, features: FeatureDeclarations) -> Iterator[str]:
-    """The feature and all that it is computed from."""
-    yield name
-    for needed in features[name].needs:
-        yield from _reached(needed, features)

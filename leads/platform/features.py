@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field as Described
@@ -165,6 +165,16 @@ class KeyDeclaration(Strict):
 
 
 FeatureDeclarations = Mapping[FeatureName, FeatureDeclaration]
+
+
+def reached(name: str, needs: Callable[[str], Iterable[str]]) -> set[str]:
+    """A feature and all that it is computed from, each visited once."""
+    found, waiting = {name}, [name]
+    while waiting:
+        new = set(needs(waiting.pop())) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def in_order(needs: Mapping[str, Iterable[str]]) -> list[str]:
