@@ -38,6 +38,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leads import clock
+from leads.platform import expressions
 
 Matrix = npt.NDArray[np.float32]
 Instants = npt.NDArray[np.int64]
@@ -51,7 +52,7 @@ TICK_S = 300
 # A newest value takes so many cells: the value, and the day and the second of its event.
 LATEST = 3
 # A value that an event gives counts as at most this, or at least as minus this.
-LARGEST = 1e18
+LARGEST = expressions.LARGEST
 # The number of the generation that has no features but the built-in ones. Increase it with any change to their layouts.
 FIRST_NUMBER = 2
 

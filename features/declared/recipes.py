@@ -15,6 +15,7 @@ from leads.platform.filters import Filter, Predicate, predicate
 # An event's values: of its fields, and of what it is about, who did it, ...
 Values = Mapping[str, Any]
 _NAN = float("nan")
+_OF_NUMBERS = frozenset(("sum", "having", "highest", "peak", "latest"))
 _new = tuple.__new__
 
 
@@ -120,6 +121,9 @@ class Recipe:
         for test, cell, field in self._others:
             value = values.get(field)
             if value is None or not test(values):
+                continue
+            # Events from before the field was declared as it is now may have a text.
+            if cell.what in _OF_NUMBERS and not isinstance(value, int | float):
                 continue
             match cell.what:
                 case "sum":

@@ -90,8 +90,8 @@ class FeatureDeclaration(Strict):
     where: _Filter | None = Described(default=None, description="Which events count.")
     window: Window | None = None
     slots: Literal[16, 32, 64, 128, 256] = Described(default=64, description="Size of the sketch of a distinct count.")
-    times: float = 1.0
-    plus: float = Described(default=0.0, ge=0)
+    times: float = Described(default=1.0, ge=-expressions.LARGEST, le=expressions.LARGEST)
+    plus: float = Described(default=0.0, ge=0, le=expressions.LARGEST)
     at_least: Literal[0] | None = Described(
         default=None, description="0: a maximum is never lower, and 0 where there is no value."
     )
@@ -122,8 +122,8 @@ class FeatureDeclaration(Strict):
             raise ValueError("at_least needs the window ever")
         if self.where is not None:
             filters.parse(self.where)
-        if self.formula is not None:
-            expressions.parse(self.formula)
+        if self.formula is not None and not self.needs:
+            raise ValueError("the formula names no feature")
         return self
 
     @property
