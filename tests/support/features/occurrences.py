@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from hashlib import blake2b
 from typing import Any
 
 from features.fold.near_text import buckets
 from leads import clock
 from leads.content import content_hash
-from leads.events import DecisionMade, Happened, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
+from leads.events import DecisionMade, FieldValue, Happened, ItemCreated, LoggedEvent, Played, SignalReceived, Subject
 
 _ACCOUNT = "account"
 _NO_LINKS = (None, None, None, None)
@@ -217,11 +218,24 @@ class Occurrences:
         self._add(body.kind, "about", subject.key, values, at)
         self._add(body.kind, "who", who, values, at)
         for name, value in body.fields.items():
-            self._add(body.kind, name, str(value), values, at)
-            self.given[body.kind, "about", subject.key, name] = str(value)
+            key = as_key(value)
+            self._add(body.kind, name, key, values, at)
+            self.given[body.kind, "about", subject.key, name] = key
             if who is not None:
-                self.given[body.kind, "who", who, name] = str(value)
+                self.given[body.kind, "who", who, name] = key
         self._once_known(body.kind, subject, values, at)
+
+
+def as_text(value: FieldValue) -> str:
+    """A value as an element: 5 and 5.0 are the same, and so are 0 and -0."""
+    return str(float(value) or 0.0) if type(value) in (int, float) else str(value)
+
+
+def as_key(value: FieldValue) -> str:
+    """A value as the key of a row."""
+    return (
+        as_text(value) if len(as_text(value)) <= 256 else blake2b(as_text(value).encode(), digest_size=16).hexdigest()
+    )
 
 
 def _hour(at: int) -> int:

@@ -35,14 +35,19 @@ _VALUES: dict[str, list[FieldValue]] = {
     "fresh": [True, False],
     "currency": ["usd", "eur", "a:b"],
     "ip": ["1.1", "2.2", "3.3"],
-    "port": [80.0, 443.0],
-    "site": ["https://x.io/a", "https://y.io"],
+    # A field may have held something else before it was declared as it is now, and 80 may be written as 80.0.
+    "port": [80.0, 80, 443.0, 0.0, -0.0, "8080"],
+    "site": ["https://x.io/a", "https://y.io", f"https://y.io/{'é' * 2_000}"],
     "genre": ["pop", "news", "jazz"],
     "bpm": list(NUMBERS),
     "explicit": [True, False],
     "bio": ["x" * 300, "hello"],
 }
-_KINDS = {"tip": ("amount", "good", "currency"), "login": ("ip", "port", "fresh"), "gift": ("amount", "currency", "site")}
+_KINDS = {
+    "tip": ("amount", "good", "currency"),
+    "login": ("ip", "port", "fresh"),
+    "gift": ("amount", "currency", "site"),
+}
 
 
 def history(rng: random.Random, n: int) -> list[LoggedEvent]:

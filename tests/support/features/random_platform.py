@@ -99,7 +99,12 @@ class _Features:
         a, b, c = rng.choices(names, k=3)
         forms = [f"{a} - {b}", f"log1p({a}) * 2", f"min({a}, {b}) + max({c}, 1)", f"abs(-{a} - {b} * {c})"]
         if view != "bucket":
-            forms += [f"{a} / ({b} + {c})", f"100 * ({a} + 1) / ({b} + 2)", f"({a} - {b}) / ({c} - 1)", f"{a} / {b} / 7"]
+            forms += [
+                f"{a} / ({b} + {c})",
+                f"100 * ({a} + 1) / ({b} + 2)",
+                f"({a} - {b}) / ({c} - 1)",
+                f"{a} / {b} / 7",
+            ]
         return {"formula": rng.choice(forms)}
 
     def declared(self) -> dict[str, FeatureDeclaration]:

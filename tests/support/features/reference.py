@@ -17,7 +17,7 @@ from leads import clock
 from leads.events import LoggedEvent, Subject
 from leads.platform.features import FeatureDeclaration, KeyDeclaration
 from leads.platform.kinds import BUILT_IN_KINDS
-from tests.support.features.occurrences import Occurrence, Occurrences
+from tests.support.features.occurrences import Occurrence, Occurrences, as_text
 from tests.support.features.written import computed, passes
 
 # Width of a bucket in seconds, and how many there are.
@@ -213,7 +213,7 @@ class _Row:
     def distinct(self, having: Sequence[Occurrence], source: str, window: str, slots: int) -> float:
         width, size = WINDOWS.get(window, (self.now, 1))
         oldest = (self.now - width * size) // 300
-        recent = {str(one.values[source]) for one in having if _second(one) // 300 > oldest}
+        recent = {as_text(one.values[source]) for one in having if _second(one) // 300 > oldest}
         filled = len({mmh3.hash(element, 0, False) % slots for element in recent})
         return float(np.rint(-slots * math.log1p(-(filled - 0.5 * (filled == slots)) / slots)))
 
@@ -221,7 +221,7 @@ class _Row:
         spread = [0.0] * 16
         for one in having:
             if self.within(one, window):
-                spread[mmh3.hash(str(one.values[source]), 7, False) % 16] += one.times
+                spread[mmh3.hash(as_text(one.values[source]), 7, False) % 16] += one.times
         whole = sum(spread)
         if not whole > 0:
             return NAN
