@@ -36,8 +36,6 @@ _STEPS = 64
 _KEPT_ITEMS, _KEPT_REPORTERS = 20_000, 20_000
 _NO_RECORD = Record()
 _LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
-
-
 # Ways to count an event about an item that need to know the item.
 _OF_ITEM = frozenset(("creator", "parent", "text"))
 _NOTHING: Values = {}

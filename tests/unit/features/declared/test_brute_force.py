@@ -1,10 +1,11 @@
-"""Folding and evaluating declared features equals a recomputation from the events, on random platforms and histories."""
+"""The fold equals a recomputation from the events, on random declarations of features and random histories."""
 
 from __future__ import annotations
 
 import math
 import random
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -82,7 +83,7 @@ def test_the_fold_equals_a_recomputation(seed: int, features: int, n: int, later
 
 def parts_of(rng: random.Random, events: list[LoggedEvent]) -> list[list[LoggedEvent]]:
     cuts = sorted({0, len(events), *(rng.randrange(len(events) + 1) for _ in range(rng.randint(1, 5)))})
-    return [events[start:end] for start, end in zip(cuts, cuts[1:], strict=False)]
+    return [events[start:end] for start, end in pairwise(cuts)]
 
 
 def rows_of(*batches: Batch) -> Counter[tuple[str, str, int, int, bytes]]:
