@@ -17,7 +17,8 @@ bucket is the one of the row's last change, so one shift moves all counters and 
 | 90d | 13 of 7 days | the current block of seven days and the 12 before: 84 to 91 days |
 
 Declared events don't change what built-in features are: not when an entity was first seen, which is 0 if only declared
-events concern it; and when the newest built-in event became visible has cells of its own.
+events concern it; and when the newest built-in event became visible has cells of its own. Rows of declared keys, which
+have declared events only, show when the first of them happened.
 
 A maximum is 0 where there is no value. A peak may be below 0, so that an empty cell stands for no value, and a peak of
 0 is stored as -0.0.

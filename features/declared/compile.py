@@ -226,7 +226,8 @@ class _Compiler:
         found: dict[tuple[str, str], list[Recipe]] = {}
         for kind, by, view in dict.fromkeys((*cells, *self._links)):
             event = kind, by, view
-            is_declared = kind not in BUILT_IN_KINDS
+            # Rows of further keys have declared events only, and show when one was first seen.
+            is_declared = kind not in BUILT_IN_KINDS and view in _VIEWS
             recipe = Recipe(view, cells.get(event, ()), self._links.get(event, ()), declared=is_declared)
             found.setdefault((kind, by), []).append(recipe)
         return {event: tuple(recipes) for event, recipes in found.items()}

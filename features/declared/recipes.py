@@ -28,7 +28,7 @@ class Recipe:
     Args:
         cells: all that these rows hold of these events.
         links: the place among the row's links, and the field, of each key that the event gives.
-        declared: whether the events are of a kind that platform.yaml declares.
+        declared: whether the events are of a kind that platform.yaml declares, in rows that have others too.
     """
 
     def __init__(

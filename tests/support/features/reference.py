@@ -89,7 +89,7 @@ class Reference:
                     found[name] = self._value(name, one, rows[name.partition(".")[0]], found)
         return found
 
-    def _rows(self, subject: Subject) -> dict[str, list[_Row | None]]:
+    def _rows(self, subject: Subject) -> dict[str, list[_Row]]:
         """The rows of each view that a subject's features are read from."""
         account, parent, *texts = self._seen.links(subject)
         rows = {
@@ -105,49 +105,47 @@ class Reference:
             rows[view] = [self._row(view, self._seen.given.get((kind, *of, field)))]
         return rows
 
-    def _row(self, view: str, key: str | None) -> _Row | None:
+    def _row(self, view: str, key: str | None) -> _Row:
         if key is None:
-            return None
+            return _Row([], None, {}, self._now)
         mine = [one for one in self._seen.found if _is_in(one, view, key) and (one.kind, one.by) in self._counted[view]]
         subject = f"account:{key}" if view == "account" else key
         versions = self._seen.versions.get(subject, []) if view in ("item", "account") else []
-        touched = [one.at for one in mine]
+        # Declared events don't change what is known from the others, except in rows that only they change.
+        touched = [one.at for one in mine if one.kind in BUILT_IN_KINDS or view in self._keys]
         if view == "account":
             touched += [version.order[0] for version in versions]
-        if not touched:
-            return None
         own = max(versions, key=lambda version: version.order).values if versions else {}
-        return _Row(mine, min(touched) // clock.SECOND, own, self._now)
+        return _Row(mine, min(touched) // clock.SECOND if touched else None, own, self._now)
 
-    def _value(
-        self, name: str, one: FeatureDeclaration, rows: Sequence[_Row | None], found: Mapping[str, Value]
-    ) -> Value:
+    def _value(self, name: str, one: FeatureDeclaration, rows: Sequence[_Row], found: Mapping[str, Value]) -> Value:
         view = name.partition(".")[0]
         if one.ratio is not None:
             if view != "bucket":
                 part, whole = (found[needed].value for needed in one.ratio)
-                return _close(_over(one.times * part, whole + one.plus))
+                return _close(within_limits(_over(one.times * part, whole + one.plus)))
             # Quotients of a text's values are computed for each of its buckets.
             each = [[self._row_value(needed, row) for needed in one.ratio] for row in rows]
             return _highest([_close(_over(one.times * a.value, b.value + one.plus)) for a, b in each])
         if one.formula is not None:
             value = computed(one.formula, {needed: found[needed].value for needed in one.needs})
-            return _close(max(min(value, LARGEST), -LARGEST) if not math.isnan(value) else value)
+            return _close(within_limits(value))
         return _highest([self._row_value(name, row) for row in rows])
 
-    def _row_value(self, name: str, row: _Row | None) -> Value:
+    def _row_value(self, name: str, row: _Row) -> Value:
         one = self._features[name]
-        if row is None:
-            return _NOTHING
-        if one.age is not None:
-            return Value(float(np.float32(max(0, self._now - row.first) / 3_600)))
         if one.field is not None:
             return Value(own_value(row.own.get(one.field), one.equals))
+        if row.first is None and (one.age is not None or one.kind in BUILT_IN_KINDS):
+            return _NOTHING
+        if row.first is not None and one.age is not None:
+            return Value(float(np.float32(max(0, self._now - row.first) / 3_600)))
         return row.aggregate(one, self.by(name, one))
 
 
 class _Row:
-    def __init__(self, found: Sequence[Occurrence], first: int, own: Mapping[str, Any], now: int) -> None:
+    # `first` is the second in which the entity was first seen.
+    def __init__(self, found: Sequence[Occurrence], first: int | None, own: Mapping[str, Any], now: int) -> None:
         self.found, self.first, self.own, self.now = found, first, own, now
 
     def aggregate(self, one: FeatureDeclaration, by: str) -> Value:
@@ -247,7 +245,12 @@ def own_value(value: Any, equals: str | None) -> float:
 
 def limited(value: float) -> float:
     """A value as rows hold it: within limits, as float32."""
-    return float(np.float32(max(min(value, LARGEST), -LARGEST)))
+    return float(np.float32(within_limits(value)))
+
+
+def within_limits(value: float) -> float:
+    """A value, or the limit that it is beyond; NaN stays."""
+    return value if math.isnan(value) else max(min(value, LARGEST), -LARGEST)
 
 
 def _over(part: float, whole: float) -> float:
