@@ -168,23 +168,24 @@ class _Features:
     def where(self, fields: dict[str, Any]) -> str | None:
         if not fields or self.rng.random() < 0.4:
             return None
-        return self.condition(fields, self.rng.choice([0, 0, 1, 2]))
+        return condition(self.rng, fields, self.rng.choice([0, 0, 1, 2]))
 
-    def condition(self, fields: dict[str, Any], depth: int) -> str:
-        rng = self.rng
-        if depth:
-            a, b = self.condition(fields, depth - 1), self.condition(fields, rng.randrange(depth))
-            return rng.choice([f"({a}) and ({b})", f"({a}) or ({b})", f"not ({a})", f"{a} and not ({b})"])
-        field = rng.choice(list(fields))
-        if fields[field] == "flag":
-            return rng.choice([field, f"not {field}", f"{field} == True", f"{field} != True", f"{field} in [False]"])
-        if fields[field] == "category":
-            return rng.choice(
-                [f'{field} == "usd"', f'{field} != "1.1"', f'{field} in ["usd", "2.2"]', f'{field} not in ["eur"]']
-            )
-        low, high = rng.sample(_NUMBERS, 2)
+
+def condition(rng: random.Random, fields: dict[str, Any], depth: int) -> str:
+    """A random filter over fields of these kinds."""
+    if depth:
+        a, b = condition(rng, fields, depth - 1), condition(rng, fields, rng.randrange(depth))
+        return rng.choice([f"({a}) and ({b})", f"({a}) or ({b})", f"not ({a})", f"{a} and not ({b})"])
+    field = rng.choice(list(fields))
+    if fields[field] == "flag":
+        return rng.choice([field, f"not {field}", f"{field} == True", f"{field} != True", f"{field} in [False]"])
+    if fields[field] == "category":
         return rng.choice(
-            [f"{field} {op} {low}" for op in ("<", "<=", ">", ">=", "==", "!=")]
-            + [f"{low} <= {field} < {high}", f"{low} > {field}", f"{field} in [{low}, {high}]"]
-            + [f"{field} not in ({low}, {high})"]
+            [f'{field} == "usd"', f'{field} != "1.1"', f'{field} in ["usd", "2.2"]', f'{field} not in ["eur"]']
         )
+    low, high = rng.sample(_NUMBERS, 2)
+    return rng.choice(
+        [f"{field} {op} {low}" for op in ("<", "<=", ">", ">=", "==", "!=")]
+        + [f"{low} <= {field} < {high}", f"{low} > {field}", f"{field} in [{low}, {high}]"]
+        + [f"{field} not in ({low}, {high})"]
+    )
