@@ -262,4 +262,5 @@ def _close(value: float) -> Value:
 
 
 def _highest(each: Sequence[Value]) -> Value:
-    return max((one for one in each if not math.isnan(one.value)), default=_NOTHING)
+    known = [one for one in each if not math.isnan(one.value)]
+    return Value(max(one.value for one in known), max(one.slack for one in known)) if known else _NOTHING
