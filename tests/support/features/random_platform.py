@@ -48,6 +48,11 @@ def platform(rng: random.Random, features: int) -> Platform:
     keys: dict[str, Any] = {}
     for one in rng.sample(_KEYS, rng.randint(0, 3)):
         keys |= one
+    return platform_with(_Features(rng, keys).made(features), keys)
+
+
+def platform_with(features: dict[str, dict[str, Any]], keys: dict[str, Any]) -> Platform:
+    """The platform with these features and keys."""
     own = {"text": {"kind": "text", "judged": True}, **_FIELDS}
     return Platform.model_validate(
         {
@@ -59,7 +64,7 @@ def platform(rng: random.Random, features: int) -> Platform:
             },
             "events": {name: {"title": name, "by": "optional", "fields": fields} for name, fields in _EVENTS.items()},
             "keys": keys,
-            "features": _Features(rng, keys).made(features),
+            "features": features,
         }
     )
 

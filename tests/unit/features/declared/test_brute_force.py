@@ -23,13 +23,14 @@ from features.partition import Partition
 from features.rows import is_possible, split
 from features.state.sqlite import SqliteState
 from leads import clock
-from leads.events import LoggedEvent
+from leads.events import Event, Happened, ItemCreated, LoggedEvent, SubjectRef
 from leads.platform.built_in import BUILT_IN_FEATURES
 from leads.platform.declaration import Platform
 from leads.platform.features import AGGREGATIONS, OTHERS
 from tests.support.features.folding import fold, packed_of
 from tests.support.features.random_events import SUBJECTS, history
-from tests.support.features.random_platform import platform
+from tests.support.features.random_history import START, TEXTS
+from tests.support.features.random_platform import platform, platform_with
 from tests.support.features.reference import Reference
 
 random_worlds = given(
@@ -143,6 +144,27 @@ def test_no_row_counts_as_damaged(seed: int, features: int, n: int, later: int) 
         for parts in split(layout, rows.rows):
             assert parts is not None
             assert is_possible(layout, parts)
+
+
+def test_events_that_wait_for_an_older_item_count_where_they_belong() -> None:
+    """Their item arrives after them, and happened before them."""
+    ways = ({"max": "tip.amount"}, {"last": "tip.amount"}, {"distinct": "tip.who"}, {"mean": "tip.amount"})
+    features = {
+        f"{view}.made_{i}_{window}": {**way, "by": by, "window": window, "meaning": "made"}
+        for view, by in (("account", "creator"), ("parent", "parent"), ("bucket", "text"))
+        for i, way in enumerate(ways)
+        for window in ("1h", "90d", "ever")
+    }
+    declared = platform_with(features, {})
+    item, track = SubjectRef("comment", "c0"), SubjectRef("track", "t0")
+    created = ItemCreated(item, account_id="a0", parent=track, text=TEXTS[2])
+    tips = [Happened(item, "tip", f"a{i}", {"amount": float(i - 2)}) for i in range(4)]
+    events = [
+        *(LoggedEvent(i + 1, START + i, Event(f"e{i}", START + i - i * clock.HOUR, tip)) for i, tip in enumerate(tips)),
+        LoggedEvent(9, START + 9, Event("e9", START - 30 * clock.DAY, created)),
+    ]
+    for later in (0, 50 * clock.MINUTE, 80 * clock.DAY):
+        compare(declared, compiled(declared), events, START + 9 + later)
 
 
 def test_random_platforms_have_features_of_every_way() -> None:

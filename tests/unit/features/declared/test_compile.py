@@ -16,6 +16,7 @@ from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import evaluate
 from features.formulas import Age, Computed, Count, Distinct, Quotient, Total
 from features.layout import FIRST_NUMBER, LARGEST, Layout
+from features.rows import is_possible, split
 from leads import clock
 from leads.events import Event, Happened, LoggedEvent, Subject, SubjectRef
 from leads.platform.built_in import BUILT_IN_FEATURES
@@ -217,6 +218,13 @@ def test_what_is_computed_from_large_values_is_limited() -> None:
     events = [happened(1, AS_OF, {"size": 1e300})]
     for name in ("account.top", "account.floor", "account.cube"):
         assert value(made, name, events) == np.float32(LARGEST)
+
+
+def test_a_row_with_a_large_maximum_is_not_damaged() -> None:
+    made = compiled(account__floor={"max": "login.size", "window": "ever", "at_least": 0})
+    layout = made.layout_of["account"]
+    rows = fold([happened(1, AS_OF, {"size": 1e12})], features=made)["account"].rows
+    assert all(parts is not None and is_possible(layout, parts) for parts in split(layout, rows))
 
 
 def test_adding_a_feature_does_not_change_an_estimate() -> None:
