@@ -17,7 +17,8 @@ bucket is the one of the row's last change, so one shift moves all counters and 
 | 90d | 13 of 7 days | the current block of seven days and the 12 before: 84 to 91 days |
 
 Declared events don't change what built-in features are: not when an entity was first seen, which is 0 if only declared
-events concern it; and when the newest built-in event became visible has cells of its own.
+events concern it; and when the newest built-in event became visible has cells of its own. Rows of declared keys, which
+have declared events only, show when the first of them happened.
 
 A maximum is 0 where there is no value. A peak may be below 0, so that an empty cell stands for no value, and a peak of
 0 is stored as -0.0.
@@ -38,6 +39,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leads import clock
+from leads.platform import expressions
 
 Matrix = npt.NDArray[np.float32]
 Instants = npt.NDArray[np.int64]
@@ -51,7 +53,7 @@ TICK_S = 300
 # A newest value takes so many cells: the value, and the day and the second of its event.
 LATEST = 3
 # A value that an event gives counts as at most this, or at least as minus this.
-LARGEST = 1e18
+LARGEST = expressions.LARGEST
 # The number of the generation that has no features but the built-in ones. Increase it with any change to their layouts.
 FIRST_NUMBER = 2
 
@@ -174,7 +176,7 @@ class Layout:
     @cached_property
     def holds_any_number(self) -> bool:
         """Whether it has cells of any size. Others hold counts, shares and times."""
-        return bool(self.peaks or self.latest) or any(counter.inexact for counter in self.counters)
+        return bool(self.maxima or self.peaks or self.latest) or any(counter.inexact for counter in self.counters)
 
 
 def _places(layout: Layout) -> Places:

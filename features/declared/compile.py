@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import NamedTuple
 
 import msgspec
@@ -28,7 +28,7 @@ from features.formulas import (
 from leads.platform import expressions, filters
 from leads.platform.built_in import BUILT_IN_FEATURES
 from leads.platform.expressions import Apply, Expression, Number, Ref
-from leads.platform.features import FeatureDeclaration, FeatureDeclarations, KeyDeclaration, in_order
+from leads.platform.features import FeatureDeclaration, FeatureDeclarations, KeyDeclaration, in_order, reached
 from leads.platform.kinds import BUILT_IN_KINDS, default_by
 
 ITEM, ACCOUNT, DEVICE = "item", "account", "device"
@@ -112,16 +112,17 @@ class _Compiler:
         return one.own_unit or self._declared.units.get(source or one.field or "", "")
 
     def _definition(self, name: str) -> str:
-        """A hash of how a declared feature is computed, with that of the features that it is computed from."""
+        """A hash of how a declared feature is computed, with the features that it is computed from and their keys."""
         if name in BUILT_IN_FEATURES:
             return ""
         features = self._declared.features
-        needed = sorted({*_reached(name, features)} - BUILT_IN_FEATURES.keys())
-        key = self._declared.keys.get(name.partition(".")[0])
+        needed = sorted(reached(name, lambda one: features[one].needs) - BUILT_IN_FEATURES.keys())
+        views = {one.partition(".")[0] for one in needed}
         said = [
             (one, features[one].model_dump(exclude={"meaning", "unit", "default"}, exclude_none=True)) for one in needed
         ]
-        raw = msgspec.json.encode([said, key and key.model_dump(exclude={"title"})], order="sorted")
+        keys = {view: key.model_dump(exclude={"title"}) for view, key in self._declared.keys.items() if view in views}
+        raw = msgspec.json.encode([said, keys], order="sorted")
         return hashlib.sha256(raw).hexdigest()[:12]
 
     def _formula(self, name: str, one: FeatureDeclaration) -> Formula:
@@ -182,8 +183,8 @@ class _Compiler:
                 wrong = self._counter(view, Cell(Events(kind, by, filters.negated(where)), "number"), window)
                 return Quotient(right, right, part_plus=1, whole_plus=2, other=wrong)
             case "distinct":
-                cell = Cell(some, "different", one.source)
-                self._needs[view].add(cell, window, slots=one.slots)
+                cell = Cell(some, "different", one.source, one.slots)
+                self._needs[view].add(cell, window)
                 return Distinct(cell.name, window)
             case "sum":
                 return self._counter(view, Cell(some, "sum", one.source), window)
@@ -225,7 +226,8 @@ class _Compiler:
         found: dict[tuple[str, str], list[Recipe]] = {}
         for kind, by, view in dict.fromkeys((*cells, *self._links)):
             event = kind, by, view
-            is_declared = kind not in BUILT_IN_KINDS
+            # Rows of further keys have declared events only, and show when one was first seen.
+            is_declared = kind not in BUILT_IN_KINDS and view in _VIEWS
             recipe = Recipe(view, cells.get(event, ()), self._links.get(event, ()), declared=is_declared)
             found.setdefault((kind, by), []).append(recipe)
         return {event: tuple(recipes) for event, recipes in found.items()}
@@ -240,10 +242,3 @@ class _Compiler:
 
 def _read(name: str, window: str) -> Count | Total:
     return Total(name) if window == "ever" else Count(name, window)
-
-
-def _reached(name: str, features: FeatureDeclarations) -> Iterator[str]:
-    """The feature and all that it is computed from."""
-    yield name
-    for needed in features[name].needs:
-        yield from _reached(needed, features)

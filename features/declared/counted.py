@@ -32,18 +32,21 @@ class Cell(NamedTuple):
         what: their number, the sum of a field, how many have the field, its highest or its newest value, the newest
             value of an item's own field, how they are spread over its values, or its different values.
         source: the field; None for the number of events.
+        slots: of the sketch of different values. Sketches of other sizes are kept apart, so that a feature's estimate
+            doesn't depend on which other features there are.
     """
 
     events: Events
     what: Literal["number", "sum", "having", "highest", "peak", "latest", "own", "spread", "different"]
     source: str | None = None
+    slots: int = 0
 
     @property
     def name(self) -> str:
         """A name that is unique within a view."""
         kind, by, where = self.events
         source = kind if self.source is None else f"{kind}.{self.source}"
-        what = "" if self.what in ("number", "sum") else f"{self.what} "
+        what = "" if self.what in ("number", "sum") else f"{self.slots or ''} {self.what} ".lstrip()
         return f"{what}{source} by {by}" + (f" where {written(where)}" if where is not None else "")
 
     @property
@@ -62,15 +65,13 @@ class Needs:
     def __init__(self, view: str, links: tuple[str, ...]) -> None:
         self.view = view
         self.links = links
-        # By kind and row; then by cell, the windows, and the slots of a sketch.
+        # By kind and row; then by cell, the windows.
         self._groups: dict[tuple[str, str], dict[Cell, set[str]]] = {}
-        self._slots: dict[Cell, int] = {}
 
-    def add(self, cell: Cell, *windows: str, slots: int = 0) -> None:
+    def add(self, cell: Cell, *windows: str) -> None:
         """A cell is needed for these windows."""
         events = cell.events
         self._groups.setdefault((events.kind, events.by), {}).setdefault(cell, set()).update(windows)
-        self._slots[cell] = max(slots, self._slots.get(cell, 0))
 
     def cells(self) -> Iterator[Cell]:
         """All that is needed."""
@@ -92,7 +93,7 @@ class Needs:
             self.view,
             tuple(counters),
             tuple(cell.name for cell in found if cell.what == "highest"),
-            tuple((cell.name, self._slots[cell]) for cell in found if cell.what == "different"),
+            tuple((cell.name, cell.slots) for cell in found if cell.what == "different"),
             self.links,
             tuple(cell.name for cell in found if cell.what == "peak" and "ever" in self._windows(cell)),
             tuple(cell.name for cell in found if cell.what in ("latest", "own")),

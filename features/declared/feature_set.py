@@ -16,6 +16,7 @@ from features.declared.recipes import Recipe
 from features.formulas import Computed, Formula, bases_of
 from features.layout import FIRST_NUMBER, Layout
 from leads.platform.expressions import Expression, features_in
+from leads.platform.features import in_order, reached
 from leads.settings import Settings
 
 
@@ -116,19 +117,17 @@ class FeatureSet:
 
     def formulas_of(self, names: Iterable[str]) -> dict[str, Expression]:
         """The formulas that these features are computed with, each after those that it needs."""
-        found: dict[str, Expression] = {}
-        for name in names:
-            formula = self.by_name[name].formula
-            if isinstance(formula, Computed) and name not in found:
-                found |= self.formulas_of(features_in(formula.expression))
-                found[name] = formula.expression
-        return found
+        needed = {one: self._needs(one) for name in names for one in self.reached(name)}
+        formulas = ((name, self.by_name[name].formula) for name in in_order(needed))
+        return {name: formula.expression for name, formula in formulas if isinstance(formula, Computed)}
 
     def reached(self, name: str) -> set[str]:
         """The feature and all that it is computed from."""
+        return reached(name, self._needs)
+
+    def _needs(self, name: str) -> tuple[str, ...]:
         formula = self.by_name[name].formula
-        needed = features_in(formula.expression) if isinstance(formula, Computed) else ()
-        return {name}.union(*map(self.reached, needed))
+        return tuple(features_in(formula.expression)) if isinstance(formula, Computed) else ()
 
     def counts_declared(self, name: str) -> bool:
         """Whether the feature depends on events of kinds that platform.yaml declares."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
@@ -15,6 +16,9 @@ from leads.platform.filters import Filter, Predicate, predicate
 # An event's values: of its fields, and of what it is about, who did it, ...
 Values = Mapping[str, Any]
 _NAN = float("nan")
+# As of an id.
+_MAX_KEY_CHARS = 256
+_OF_NUMBERS = frozenset(("sum", "having", "highest", "peak", "latest"))
 _new = tuple.__new__
 
 
@@ -24,7 +28,7 @@ class Recipe:
     Args:
         cells: all that these rows hold of these events.
         links: the place among the row's links, and the field, of each key that the event gives.
-        declared: whether the events are of a kind that platform.yaml declares.
+        declared: whether the events are of a kind that platform.yaml declares, in rows that have others too.
     """
 
     def __init__(
@@ -97,11 +101,11 @@ class Recipe:
         distinct: tuple[tuple[str, str], ...] = ()
         for name, field in self._elements:
             if (value := values.get(field)) is not None:
-                distinct += ((name, str(value)),)
+                distinct += ((name, value if type(value) is str else text_of(value)),)
         linked: tuple[tuple[int, str], ...] = ()
         for place, field in self._links:
             if (value := values.get(field)) is not None:
-                linked += ((place, str(value)),)
+                linked += ((place, key_of(value)),)
         # Positional, and without the class's own constructor, because most of a fold's time is spent here.
         update: RowUpdate = _new(RowUpdate, (self.view, key, counters, distinct, links, linked, self._declared, None))
         if self._has_others or times != 1 or seen_at is not None:
@@ -121,6 +125,9 @@ class Recipe:
             value = values.get(field)
             if value is None or not test(values):
                 continue
+            # Events from before the field was declared as it is now may have a text.
+            if cell.what in _OF_NUMBERS and not isinstance(value, int | float):
+                continue
             match cell.what:
                 case "sum":
                     amounts.append((cell.name, value * times, then))
@@ -135,7 +142,7 @@ class Recipe:
                 case "spread":
                     counters.append(_one_of(cell.spread, value))
                 case "different":
-                    distinct.append((cell.name, str(value)))
+                    distinct.append((cell.name, text_of(value)))
         if not older:
             latest += [(name, _NAN if (value := values.get(field)) is None else value) for name, field in self._own]
         if times != 1 or seen_at is not None:
@@ -147,7 +154,27 @@ class Recipe:
 
 def _one_of(names: tuple[str, ...], value: object) -> str:
     """The counter among these that events with this value are added to."""
-    return names[mmh3.hash(str(value), 7, False) % SPREAD]
+    return names[mmh3.hash(text_of(value), 7, False) % SPREAD]
+
+
+def text_of(value: object) -> str:
+    """A value as an element that is counted once. A number is the same however its sender wrote it: 5, 5.0.
+
+    >>> text_of(5), text_of(5.0), text_of(True)
+    ('5.0', '5.0', 'True')
+    """
+    if type(value) is str:
+        return value
+    # + 0.0 makes 0 of -0.0.
+    return str(value + 0.0) if isinstance(value, int | float) and not isinstance(value, bool) else str(value)
+
+
+def key_of(value: object) -> str:
+    """A value as the key of a row. Rows store the keys that they link to, so a long text is replaced by a hash."""
+    text = text_of(value)
+    if len(text) <= _MAX_KEY_CHARS:
+        return text
+    return hashlib.blake2b(text.encode("utf-8", "replace"), digest_size=16).hexdigest()
 
 
 def _any(values: Values) -> bool:

@@ -31,7 +31,7 @@ class RowUpdate(NamedTuple):
         distinct: (sketch, element) pairs seen at the event's time.
         links: the first of the row's links from now on; None leaves them unchanged.
         linked: (place, key) of single links.
-        declared: whether the event is of a kind that platform.yaml declares.
+        declared: whether the event is of a kind that platform.yaml declares, in a row that has others too.
     """
 
     view: str

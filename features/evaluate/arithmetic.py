@@ -7,7 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from features.layout import Matrix
+from features.layout import LARGEST, Matrix
 from leads.platform.expressions import Apply, Expression, Number, Ref
 
 Doubles = npt.NDArray[np.float64]
@@ -27,15 +27,17 @@ class Arithmetic:
         self._steps = [_compiled(formula, places) for formula in formulas.values()]
 
     def compute(self, plain: Matrix) -> list[Doubles]:
-        """The values of the formulas, each (n,); NaN where a value is missing or isn't defined.
+        """The values of the formulas, each (n,); NaN where a value is missing or isn't defined. They are limited
+        as values of events are.
 
         Args:
             plain: (k, n) float32, in the order of `plain`.
         """
         values = list(plain.astype(np.float64))
         n = len(values)
-        for step in self._steps:
-            values.append(step(values))
+        with np.errstate(over="ignore", invalid="ignore"):
+            for step in self._steps:
+                values.append(np.clip(step(values), -LARGEST, LARGEST))
         return values[n:]
 
 

@@ -14,6 +14,8 @@ from leads import clock
 from leads.clock import Micros
 
 _WATERMARK_S = WATERMARK // clock.SECOND
+# The smallest float32 above 0.
+_SMALLEST = 2.0**-149
 
 
 class EntityRow:
@@ -95,22 +97,24 @@ class RowWriter:
     def _add_amounts(self, row: EntityRow, more: Amounts, second: int) -> None:
         """Apply the rarer part of an update whose event occurred at this second."""
         cells = row.cells
+        then = second if more.seen_at is None else more.seen_at // clock.SECOND
+        if then > row.last:
+            # What the event is about may have happened before it, although it arrived later.
+            self._slide(row, then)
         for counter, amount, occurred in more.amounts:
-            if occurred // clock.SECOND > row.last:
-                self._slide(row, occurred // clock.SECOND)
             self._count(row, counter, occurred // clock.SECOND, _limited(amount))
         for name, value in more.maxima:
             if value > cells[self._cells[name]]:
-                cells[self._cells[name]] = value
+                cells[self._cells[name]] = _limited(value)
         if more.peaks or more.latest:
-            self._put_values(row, more, second if more.seen_at is None else more.seen_at // clock.SECOND)
+            self._put_values(row, more, then)
 
     def _put_values(self, row: EntityRow, more: Amounts, second: int) -> None:
         """Keep highest and newest values of an event at this second."""
         cells = row.cells
         for name, value in more.peaks:
-            # An empty cell is 0, so 0 is stored as -0.0.
-            value = _limited(value) or -0.0
+            # An empty cell is 0, so 0 and what float32 rounds to it are stored as -0.0.
+            value = _limited(value) if abs(value) >= _SMALLEST else -0.0
             if (total := self._cells.get(name)) is not None and (_is_empty(cells[total]) or value > cells[total]):
                 cells[total] = value
             for width_s, size, cell, cells_per_bucket in self._windows.get(name, ()):

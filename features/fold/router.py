@@ -14,7 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
 from features.declared.feature_set import FeatureSet
 from features.declared.own import own_value
-from features.declared.recipes import Recipe, Values
+from features.declared.recipes import Recipe, Values, key_of
 from features.declared.row_update import RowUpdate
 from features.fold import near_text
 from features.fold.known import Item, Known, Record, Standing, Waiting
@@ -36,8 +36,6 @@ _STEPS = 64
 _KEPT_ITEMS, _KEPT_REPORTERS = 20_000, 20_000
 _NO_RECORD = Record()
 _LINK = re.compile(r"https?://|www\.", re.IGNORECASE)
-
-
 # Ways to count an event about an item that need to know the item.
 _OF_ITEM = frozenset(("creator", "parent", "text"))
 _NOTHING: Values = {}
@@ -265,7 +263,7 @@ class Router:
                 if body.account_id is not None:
                     yield from self._update(body.kind, "who", body.account_id, values, at)
             elif by not in _OF_ITEM and (key := values.get(by)) is not None:
-                yield from self._update(body.kind, by, str(key), values, at)
+                yield from self._update(body.kind, by, key_of(key), values, at)
         if self._needs_item(body):
             item = self._items.values.get(subject.key)
             if subject.type_id == ACCOUNT_TYPE or (item is not None and item.links is not None):

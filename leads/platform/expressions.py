@@ -7,6 +7,8 @@ from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
 MAX_CHARS = 500
+# No number that is declared is larger, so that float32 holds what is computed with it.
+LARGEST = 1e18
 _OPERATORS: Mapping[type[ast.operator], str] = {ast.Add: "+", ast.Sub: "-", ast.Mult: "*", ast.Div: "/"}
 FUNCTIONS = {"log1p": 1, "abs": 1, "min": 2, "max": 2}
 _EXAMPLE = "for example: 100 * account.follows_7d / (account.items_7d + 1)"
@@ -57,6 +59,8 @@ def parse(text: str) -> Expression:
 def _expression(node: ast.expr) -> Expression:
     match node:
         case ast.Constant(value=value) if isinstance(value, int | float) and not isinstance(value, bool):
+            if value > LARGEST:
+                raise ValueError(f"a number in a formula is at most {LARGEST:g}")
             return Number(float(value))
         case ast.Attribute(value=ast.Name(id=view), attr=name):
             return Ref(f"{view}.{name}")

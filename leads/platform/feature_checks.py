@@ -11,11 +11,22 @@ from leads.platform import filters
 from leads.platform.built_in import BUILT_IN_FEATURES
 from leads.platform.features import FeatureDeclaration, FeatureDeclarations, KeyDeclaration, in_order
 from leads.platform.fields import Kind
-from leads.platform.kinds import BUILT_IN_KINDS, DECLARED_BY, DECLARED_ELEMENTS, ROWS, default_by
+from leads.platform.kinds import (
+    BUILT_IN_KINDS,
+    DECLARED_BY,
+    DECLARED_ELEMENTS,
+    KEEPING,
+    OF_EVERY_EVENT,
+    ONLY_ABOUT,
+    ROWS,
+    TAKEN_BACK,
+    default_by,
+)
 from leads.yaml_files import At
 
-# First parts of column names that mean something else.
-_RESERVED = frozenset((*ROWS, "text", "view"))
+# Names that mean something else as the first part of a column's name, or where rows are stored, read and folded.
+_STORED = ("subject", "packed", "bucket_0", "bucket_1", "routed_item", "reporter", "position")
+_RESERVED = frozenset((*ROWS, "text", "view", *_STORED))
 _NUMBERS, _ELEMENTS = (
     frozenset(("number", "flag")),
     frozenset(("number", "flag", "category", "language", "text", "url")),
@@ -52,6 +63,8 @@ def _check_key(name: str, key: KeyDeclaration, offered: Offered) -> None:
         raise At((*at, "from"), f"{kind} isn't a declared kind of event; declared: {_listed(offered.events)}")
     if fields.get(field) not in _ELEMENTS:
         raise At((*at, "from"), f"{kind} has no field {field} that can be a key; its fields: {_listed(fields)}")
+    if field in (*DECLARED_BY, *OF_EVERY_EVENT):
+        raise At((*at, "from"), f"{field} can't be a key: every event has something of this name; rename the field")
 
 
 def _check_feature(
@@ -106,6 +119,12 @@ def _check_aggregation(
     fields: Mapping[str, Kind] = built_in.fields if built_in else {**offered.events[kind], "hour": "number"}
     elements = built_in.elements if built_in else DECLARED_ELEMENTS
     _check_by(view, one, at, built_in.by if built_in else DECLARED_BY, keys, fields)
+    if kind in TAKEN_BACK and one.way in KEEPING:
+        raise At((*at, one.way), f"{one.way} can't take back a verdict that is overturned; use count, share or sum")
+    if (one.by or default_by(view, kind)) != "about":
+        fields = {field: holds for field, holds in fields.items() if (kind, field) not in ONLY_ABOUT}
+    if built_in is None:
+        _check_not_hidden(one, at, offered.events[kind])
     if one.source is not None:
         spread = one.way in ("distinct", "entropy")
         allowed = {field for field, holds in fields.items() if holds in (_ELEMENTS if spread else _NUMBERS)}
@@ -120,6 +139,13 @@ def _check_aggregation(
             raise At((*at, "where"), str(error)) from None
 
 
+def _check_not_hidden(one: FeatureDeclaration, at: tuple[str, ...], declared: Iterable[str]) -> None:
+    compared = {part.field for part in filters.compares(filters.parse(one.where))} if one.where is not None else set()
+    for name in OF_EVERY_EVENT:
+        if name in declared and name in {one.source, *compared}:
+            raise At(at, f"every event has {name}, which hides the field {name} of {one.kind}; rename the field")
+
+
 def _check_by(
     view: str,
     one: FeatureDeclaration,
@@ -132,7 +158,7 @@ def _check_by(
     if view in keys:
         source, _, field = keys[view].source.partition(".")
         by = one.by or (field if source == kind else view)
-        if kind in BUILT_IN_KINDS or fields.get(by) not in _ELEMENTS:
+        if kind in BUILT_IN_KINDS or by in DECLARED_BY or fields.get(by) not in _ELEMENTS:
             raise At((*at, "by"), f"{kind} has no field {by} to count by; name one with `by`: {_listed(fields)}")
         return
     allowed = [by for by in ROWS[view] if by in offered]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import graphlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Literal
 
 from pydantic import Field as Described
@@ -90,8 +90,8 @@ class FeatureDeclaration(Strict):
     where: _Filter | None = Described(default=None, description="Which events count.")
     window: Window | None = None
     slots: Literal[16, 32, 64, 128, 256] = Described(default=64, description="Size of the sketch of a distinct count.")
-    times: float = 1.0
-    plus: float = Described(default=0.0, ge=0)
+    times: float = Described(default=1.0, ge=-expressions.LARGEST, le=expressions.LARGEST)
+    plus: float = Described(default=0.0, ge=0, le=expressions.LARGEST)
     at_least: Literal[0] | None = Described(
         default=None, description="0: a maximum is never lower, and 0 where there is no value."
     )
@@ -122,8 +122,8 @@ class FeatureDeclaration(Strict):
             raise ValueError("at_least needs the window ever")
         if self.where is not None:
             filters.parse(self.where)
-        if self.formula is not None:
-            expressions.parse(self.formula)
+        if self.formula is not None and not self.needs:
+            raise ValueError("the formula names no feature")
         return self
 
     @property
@@ -165,6 +165,16 @@ class KeyDeclaration(Strict):
 
 
 FeatureDeclarations = Mapping[FeatureName, FeatureDeclaration]
+
+
+def reached(name: str, needs: Callable[[str], Iterable[str]]) -> set[str]:
+    """A feature and all that it is computed from, each visited once."""
+    found, waiting = {name}, [name]
+    while waiting:
+        new = set(needs(waiting.pop())) - found
+        found |= new
+        waiting += new
+    return found
 
 
 def in_order(needs: Mapping[str, Iterable[str]]) -> list[str]:

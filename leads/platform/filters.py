@@ -115,7 +115,7 @@ def _compare(left: ast.expr, op: ast.cmpop, right: ast.expr) -> Filter:
 def _value(node: ast.expr) -> Value:
     try:
         value = ast.literal_eval(node)
-    except ValueError:
+    except (ValueError, TypeError):
         value = None
     if not isinstance(value, bool | int | float | str):
         raise ValueError(f"{ast.unparse(node)!r} isn't a number, a text in quotes, True or False; {_EXAMPLE}")
@@ -173,7 +173,7 @@ def predicate(part: Filter) -> Predicate:
             return _COMPARISONS[name](field, value)
         case Every((Compare(field, ">=", low), Compare(other, "<", high))) if field == other:
             # A range is common.
-            return lambda values: (given := values.get(field)) is not None and low <= given < high
+            return _within(field, low, high)
         case Not(inner):
             test = predicate(inner)
             return lambda values: not test(values)
@@ -185,14 +185,72 @@ def predicate(part: Filter) -> Predicate:
             return lambda values: any(test(values) for test in tests)
 
 
+# An event may be from before its field was declared as a number, and then hold a text.
+
+
+def _within(field: str, low: Any, high: Any) -> Predicate:
+    def test(values: Mapping[str, Any]) -> bool:
+        given = values.get(field)
+        try:
+            return given is not None and low <= given < high
+        except TypeError:
+            return False
+
+    return test
+
+
+def _less(field: str, value: Any) -> Predicate:
+    def test(values: Mapping[str, Any]) -> bool:
+        given = values.get(field)
+        try:
+            return given is not None and given < value
+        except TypeError:
+            return False
+
+    return test
+
+
+def _at_most(field: str, value: Any) -> Predicate:
+    def test(values: Mapping[str, Any]) -> bool:
+        given = values.get(field)
+        try:
+            return given is not None and given <= value
+        except TypeError:
+            return False
+
+    return test
+
+
+def _greater(field: str, value: Any) -> Predicate:
+    def test(values: Mapping[str, Any]) -> bool:
+        given = values.get(field)
+        try:
+            return given is not None and given > value
+        except TypeError:
+            return False
+
+    return test
+
+
+def _at_least(field: str, value: Any) -> Predicate:
+    def test(values: Mapping[str, Any]) -> bool:
+        given = values.get(field)
+        try:
+            return given is not None and given >= value
+        except TypeError:
+            return False
+
+    return test
+
+
 # One function for each operator: filters run for every event, and a call of a call takes twice as long.
 _COMPARISONS: Mapping[str, Callable[[str, Any], Predicate]] = {
     "==": lambda field, value: lambda values: (given := values.get(field)) is not None and given == value,
     "!=": lambda field, value: lambda values: (given := values.get(field)) is not None and given != value,
-    "<": lambda field, value: lambda values: (given := values.get(field)) is not None and given < value,
-    "<=": lambda field, value: lambda values: (given := values.get(field)) is not None and given <= value,
-    ">": lambda field, value: lambda values: (given := values.get(field)) is not None and given > value,
-    ">=": lambda field, value: lambda values: (given := values.get(field)) is not None and given >= value,
+    "<": _less,
+    "<=": _at_most,
+    ">": _greater,
+    ">=": _at_least,
     "in": lambda field, value: lambda values: (given := values.get(field)) is not None and given in value,
     "not in": lambda field, value: lambda values: (given := values.get(field)) is not None and given not in value,
 }

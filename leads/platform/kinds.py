@@ -70,6 +70,13 @@ BUILT_IN_KINDS: Mapping[str, CountedKind] = {
         "a verdict on an item that the user reported; `confirmed` if it was found violating",
     ),
 }
+# Kinds of events that are taken back when a verdict is overturned, and ways that can't take back what they have kept.
+TAKEN_BACK = frozenset(("verdict", "report_verdict"))
+KEEPING = frozenset(("distinct", "max", "last"))
+# Fields that are known in the rows of what an event is about only.
+ONLY_ABOUT = frozenset((("user_report", "weight"),))
+# What every event has by these names; a declared field of the same name can't be counted.
+OF_EVERY_EVENT = ("who", "about", "hour")
 # What every declared event offers beside its fields.
 DECLARED_BY: tuple[By, ...] = ("about", "who", "creator", "parent", "text")
 DECLARED_ELEMENTS = ("who", "about")
