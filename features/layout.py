@@ -176,7 +176,8 @@ class Layout:
     @cached_property
     def holds_any_number(self) -> bool:
         """Whether it has cells of any size. Others hold counts, shares and times."""
-        return bool(self.maxima or self.peaks or self.latest) or any(counter.inexact for counter in self.counters)
+        values = self.peaks or self.latest or (self.maxima and self.has_declared)
+        return bool(values) or any(counter.inexact for counter in self.counters)
 
 
 def _places(layout: Layout) -> Places:

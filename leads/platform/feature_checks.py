@@ -121,7 +121,7 @@ def _check_aggregation(
     _check_by(view, one, at, built_in.by if built_in else DECLARED_BY, keys, fields)
     if kind in TAKEN_BACK and one.way in KEEPING:
         raise At((*at, one.way), f"{one.way} can't take back a verdict that is overturned; use count, share or sum")
-    if (one.by or default_by(view, kind)) != "about":
+    if built_in is not None and (one.by or default_by(view, kind)) != "about":
         fields = {field: holds for field, holds in fields.items() if (kind, field) not in ONLY_ABOUT}
     if built_in is None:
         _check_not_hidden(one, at, offered.events[kind])

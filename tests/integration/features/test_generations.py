@@ -22,7 +22,7 @@ from leads.db.engine import reading
 from leads.errors import Conflict
 from leads.events import Subject
 from leads.settings import Settings, load_settings
-from tests.support.features.generations import FEATURES, apply, declared, log, with_declared
+from tests.support.features.declared.generations import FEATURES, apply, declared, log, with_declared
 
 N = 3_000
 SUBJECTS = [

@@ -19,8 +19,8 @@ from leads.errors import Conflict
 from leads.platform.declaration import load_platform
 from leads.policies import load_policies
 from leads.settings import Settings, load_settings
-from tests.support.features.generations import FEATURES, platform, with_declared
-from tests.support.features.generations import log as append
+from tests.support.features.declared.generations import FEATURES, platform, with_declared
+from tests.support.features.declared.generations import log as append
 
 
 def write(path: Path, features: dict[str, dict[str, object]]) -> Path:

@@ -13,7 +13,7 @@ from features.declared.generations import live
 from features.materialize import Materializer
 from leads.settings import Settings
 from serving.feature_watch import FeatureWatch
-from tests.support.features.generations import apply, declared, log, with_declared
+from tests.support.features.declared.generations import apply, declared, log, with_declared
 
 
 class Reader:

@@ -27,11 +27,11 @@ from leads.events import Event, Happened, ItemCreated, LoggedEvent, SubjectRef
 from leads.platform.built_in import BUILT_IN_FEATURES
 from leads.platform.declaration import Platform
 from leads.platform.features import AGGREGATIONS, OTHERS
+from tests.support.features.declared.random_events import SUBJECTS, history
+from tests.support.features.declared.random_platform import platform, platform_with
+from tests.support.features.declared.reference import Reference
 from tests.support.features.folding import fold, packed_of
-from tests.support.features.random_events import SUBJECTS, history
 from tests.support.features.random_history import START, TEXTS
-from tests.support.features.random_platform import platform, platform_with
-from tests.support.features.reference import Reference
 
 random_worlds = given(
     seed=st.integers(0, 2**32),

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from leads.platform.fields import Kind
 from leads.platform.filters import MAX_CHARS, check, negated, parse, predicate, written
-from tests.support.features.random_platform import condition
-from tests.support.features.written import passes
+from tests.support.features.declared.random_platform import condition
+from tests.support.features.declared.written import passes
 
 KINDS: dict[str, Kind] = {
     "amount": "number",

@@ -17,8 +17,8 @@ from leads import clock
 from leads.events import LoggedEvent, Subject
 from leads.platform.features import FeatureDeclaration, KeyDeclaration
 from leads.platform.kinds import BUILT_IN_KINDS
-from tests.support.features.occurrences import Occurrence, Occurrences, as_text
-from tests.support.features.written import computed, passes
+from tests.support.features.declared.occurrences import Occurrence, Occurrences, as_text
+from tests.support.features.declared.written import computed, passes
 
 # Width of a bucket in seconds, and how many there are.
 WINDOWS = {"1h": (300, 12), "24h": (3_600, 24), "7d": (86_400, 7), "90d": (604_800, 13)}
