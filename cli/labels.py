@@ -1,17 +1,40 @@
-"""`leads labels`: label files that were imported with `leads train --csv`."""
+"""`leads labels`: verdicts on items, and label files that were imported with `leads train --csv`."""
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from cli.options import read_settings
+from cli.options import Quiet, read_configuration, read_settings
 
 labels_app = typer.Typer(
-    help="List, show and remove the label files that `leads train --csv` imported.", no_args_is_help=True
+    help="Add verdicts on items; list, show and remove the label files that `leads train --csv` imported.",
+    no_args_is_help=True,
 )
 ImportedHarm = Annotated[str, typer.Argument(help="Harm of the labels.")]
+
+
+@labels_app.command("add")
+def labels_add(
+    harm: Annotated[str, typer.Argument(help="Harm that the verdicts are about.")],
+    file: Annotated[Path, typer.Argument(help="CSV file: one item of the platform per row.")],
+    type_id: Annotated[str, typer.Option("--type", help="Type of the items, as in platform.yaml.")],
+    id_: Annotated[str, typer.Option("--id", help="Column with the items' ids.")] = "id",
+    label: Annotated[
+        str, typer.Option(help="Column with the verdicts: 1/0, yes/no, true/false; rows without one are skipped.")
+    ] = "label",
+    time: Annotated[str | None, typer.Option(help="Column with the time of each verdict. Default: now.")] = None,
+    reviewer: Annotated[str, typer.Option(help="Who passed the verdicts.")] = "imported",
+    quiet: Quiet = False,
+) -> None:
+    """Add verdicts on the platform's items, as if reviewers had passed them. Training then uses every feature."""
+    from cli.ui.labels.verdicts import add_verdicts
+    from training.data.own_labels_csv import Columns
+
+    columns = Columns(text=id_, label=label, time=time)
+    add_verdicts(*read_configuration(), harm, file, columns, type_id=type_id, reviewer=reviewer, quiet=quiet)
 
 
 @labels_app.command("list")

@@ -6,16 +6,21 @@ from pathlib import Path
 
 import pytest
 from click.testing import Result
+from sqlalchemy.engine import Engine
 from typer.testing import CliRunner
 
 from cli.app import app
+from leads import clock
+from leads.db import event_log
 from leads.errors import LeadsError
+from leads.events import DecisionMade, ItemCreated, RecordedEvent, SubjectRef
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from training.data.label_files import label_files
 from training.data.own_labels import Columns, import_labels
 
 POLICIES = load_policies(POLICIES_FILE)
+AT = clock.from_text("2026-03-01T12:00:00Z")
 COLUMNS = Columns("text", "label", id="nr", time="at")
 
 
@@ -103,3 +108,52 @@ def test_an_error_names_what_there_is(home: Settings, words: tuple[str, ...], me
     assert result.exit_code == 1
     assert message in str(result.exception)
     assert len(label_files(home, "spam")) == 2
+
+
+def test_verdicts_on_items_become_decisions_once(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LEADS_HOME", str(settings.root))
+    item = ItemCreated(SubjectRef("comment", "c1"), account_id="a1", text="one")
+    with engine.begin() as connection:
+        event_log.append_recorded(connection, "test", [RecordedEvent("e1", AT, AT, item)])
+    file = tmp_path / "verdicts.csv"
+    file.write_text("id;found;at\nc1;yes;2026-03-01T12:00:00Z\nc2;no;2026-03-01\nc3;;2026-03-02\n")
+    given = ("add", "spam", str(file), "--type", "comment", "--label", "found", "--time", "at", "--reviewer", "anna")
+    for accepted, skipped in ((2, 0), (0, 2)):
+        result = run(*given)
+        assert f"Added {accepted} verdicts for spam; skipped {skipped}" in result.output
+        assert "1 rows name an item that the event log doesn't have" in " ".join(result.output.split())
+    found = [one.event.body for one in event_log.read(engine, 0, limit=10) if isinstance(one.event.body, DecisionMade)]
+    assert [(one.subject.id, one.verdict, one.reviewer, one.by) for one in found] == [
+        ("c1", "violating", "anna", "human"),
+        ("c2", "not_violating", "anna", "human"),
+    ]
+
+
+@pytest.mark.parametrize(
+    ("text", "type_id", "said"),
+    [
+        ("id,label\nc1,yes\n", "track", "doesn't apply to type 'track'"),
+        ("id,label\nc1,maybe\n", "comment", "maybe"),
+        ("id,label\n,yes\n", "comment", "No row has an id and a verdict"),
+        ("id,label,at\nc1,yes,2126-01-01\n", "comment", "in the future"),
+    ],
+)
+def test_a_bad_file_of_verdicts_adds_nothing(
+    settings: Settings,
+    engine: Engine,
+    monkeypatch: pytest.MonkeyPatch,
+    tmp_path: Path,
+    text: str,
+    type_id: str,
+    said: str,
+) -> None:
+    monkeypatch.setenv("LEADS_HOME", str(settings.root))
+    file = tmp_path / "verdicts.csv"
+    file.write_text(text)
+    time = ("--time", "at") if ",at" in text else ()
+    result = run("add", "spam", str(file), "--type", type_id, *time)
+    assert result.exit_code == 1
+    assert said in str(result.exception)
+    assert not event_log.read(engine, 0, limit=1)

@@ -1,0 +1,122 @@
+"""Verdicts on the platform's items from a CSV file, as decisions in the event log."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+from sqlalchemy.engine import Engine
+
+from cli.ui.database import opened
+from cli.ui.terminal import next_steps, note, progress
+from leads import clock
+from leads.api.declared import load_declared
+from leads.db.engine import reading
+from leads.db.ingest import ingest
+from leads.db.items import current_items
+from leads.errors import InvalidInput
+from leads.events import ACCOUNT, Subject
+from leads.policies import Policies
+from leads.settings import Settings
+from training.data.own_labels_csv import Columns, LabelledText, read
+
+# Ids are unique within a sender, so that a file that is added twice counts once.
+_SENDER = "labels"
+_AT_ONCE = 5_000
+
+
+def add_verdicts(
+    settings: Settings,
+    policies: Policies,
+    harm: str,
+    path: Path,
+    columns: Columns,
+    *,
+    type_id: str,
+    reviewer: str,
+    quiet: bool,
+) -> None:
+    """Append a decision for each row that has a verdict.
+
+    Args:
+        columns: `text` names the column with the items' ids.
+        type_id: the type of the items.
+
+    Raises:
+        NotFound: the file or the harm doesn't exist.
+        InvalidInput: the harm doesn't apply to the type, or rows are invalid. Nothing was appended.
+    """
+    policy = policies.harm(harm, field="HARM")
+    if type_id not in policy.subject_types:
+        raise InvalidInput(
+            f"{harm} doesn't apply to type {type_id!r}.",
+            field="--type",
+            remedy=f"It applies to: {', '.join(policy.subject_types)}.",
+        )
+    rows = [row for row in read(path, columns) if isinstance(row, LabelledText)]
+    if not rows:
+        raise InvalidInput("No row has an id and a verdict.", field=str(path), remedy="Check --id and --label.")
+    _check_times(rows, path)
+    with tempfile.TemporaryDirectory(prefix="leads-labels-") as folder, opened(settings) as engine:
+        lines = Path(folder) / "decisions.jsonl"
+        lines.write_text("".join(_lines(rows, harm, type_id, reviewer)), encoding="utf-8")
+        with progress("verdicts appended") as tell:
+            done = ingest(engine, lines, policies, load_declared(settings), sender=_SENDER, on_progress=tell)
+        unknown = sum(_unknown(engine, [Subject(type_id, row.text) for row in rows]))
+    violating = sum(row.violating for row in rows)
+    note(
+        f"Added {done.accepted:,} verdicts for {harm}; skipped {done.duplicates:,} that were there already. Of "
+        f"{len(rows):,} rows, {violating:,} are violating."
+    )
+    if unknown:
+        note(
+            f"{unknown:,} rows name an item that the event log doesn't have: they have no text and few features. Check "
+            "the column with the ids, or load the items: leads ingest FILE"
+        )
+    if not quiet:
+        next_steps(
+            ("leads worker --once", "process the verdicts"),
+            (f"leads train {harm}", "train with them and with every live feature"),
+            settings=settings,
+        )
+
+
+def _check_times(rows: list[LabelledText], path: Path) -> None:
+    now = clock.now()
+    future = [row for row in rows if row.time is not None and row.time > now]
+    if future:
+        raise InvalidInput(
+            f"The time of the verdict is in the future, in {len(future):,} rows.",
+            field=f"{path}:{future[0].line}",
+            remedy="A time without an offset is read as UTC.",
+        )
+
+
+def _unknown(engine: Engine, subjects: list[Subject]) -> Iterator[int]:
+    """How many of the subjects aren't known, of some at a time."""
+    with reading(engine) as connection:
+        for start in range(0, len(subjects), _AT_ONCE):
+            some = subjects[start : start + _AT_ONCE]
+            known = current_items(connection, some)
+            yield sum(subject.type_id != ACCOUNT and subject not in known for subject in some)
+
+
+def _lines(rows: list[LabelledText], harm: str, type_id: str, reviewer: str) -> Iterator[str]:
+    """The decisions in the API's format, one line each."""
+    for row in rows:
+        verdict = "violating" if row.violating else "not_violating"
+        at = clock.to_text(clock.now() if row.time is None else row.time)
+        said = f"{harm}\0{type_id}\0{row.text}\0{verdict}\0{row.time}"
+        decision = {
+            "kind": "decision",
+            "subject": {"typeId": type_id, "id": row.text},
+            "harm": harm,
+            "verdict": verdict,
+            "reviewer": reviewer,
+            "eventId": hashlib.blake2b(said.encode(), digest_size=16).hexdigest(),
+            "occurredAt": at,
+        }
+        yield json.dumps(decision) + "\n"
