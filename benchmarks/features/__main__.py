@@ -14,6 +14,7 @@ import sys
 import tempfile
 from pathlib import Path
 
+from benchmarks.features.applying import applying
 from benchmarks.features.folding import folding, sustained, visible
 from benchmarks.features.reading import reading
 from benchmarks.features.writing import offline_writes, online_writes
@@ -51,6 +52,7 @@ def main() -> int:
         settings = sqlite_settings(folder / "sqlite")
         report.part("offline writes", lambda: offline_writes(settings, options.quick))
         on_store(report, "sqlite", settings, options.quick)
+        report.attempt("apply", lambda: report.part("apply", lambda: applying(folder / "apply", options.quick)))
         report.attempt("redis", lambda: on_redis(report, folder / "redis", options.quick))
     return report.finish()
 

@@ -40,7 +40,7 @@ def folding(quick: bool) -> list[Measure]:
     for _ in range(3 if quick else 5):
         fold = Fold(SqliteState(), BUILTIN)
         rates.append(len(logged) / timed(lambda fold=fold: _fold(fold, logged)))  # type: ignore[misc]
-    return [at_least("fold, one core", statistics.median(rates), "events/s", 20_000)]
+    return [at_least("fold, one core", statistics.median(rates), "events/s", 30_000)]
 
 
 def _fold(fold: Fold, logged: Sequence[LoggedEvent]) -> None:
