@@ -43,7 +43,7 @@ SAYS = {
     },
 }
 TABLES = {
-    "features": {"holds", "labels", "catalogue", "frame", "online", "rules", "skew"},
+    "features": {"holds", "labels", "catalogue", "frame", "tried", "online", "rules", "skew"},
     "own_labels": {"file", "kept", "scores"},
     "own_model": {"columns", "tiers"},
 }
