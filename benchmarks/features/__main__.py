@@ -15,6 +15,7 @@ import tempfile
 from pathlib import Path
 
 from benchmarks.features.applying import applying
+from benchmarks.features.declared import contracts, visible_declared
 from benchmarks.features.folding import folding, sustained, visible
 from benchmarks.features.reading import reading
 from benchmarks.features.writing import offline_writes, online_writes
@@ -31,6 +32,8 @@ def on_store(report: Report, name: str, settings: Settings, quick: bool) -> None
         ("writing", online_writes),
         ("log → online, sustained", sustained),
         ("accepted → visible", visible),
+        ("declared columns", contracts),
+        ("declared: accepted → visible", visible_declared),
     ):
         report.part(f"{name}: {part}", lambda measure=measure: measure(settings, name, quick))  # type: ignore[misc]
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from typing import NamedTuple
 
 import numpy as np
 from sqlalchemy.engine import Engine
@@ -14,15 +15,19 @@ from sqlalchemy.engine import Engine
 from benchmarks.features.samples import START, bodies
 from benchmarks.report import Measure, at_least, at_most
 from benchmarks.timing import timed
+from features.contract import Column, FeatureContract
 from features.declared.builtin import BUILTIN
+from features.declared.feature_set import FeatureSet
+from features.evaluate.columns import evaluate
 from features.fold.fold import Fold
 from features.materialize import Materializer
-from features.online.reader import open_reader
+from features.online.reader import OnlineReader
+from features.online.stores import open_online_store
 from features.state.sqlite import SqliteState
 from leads import clock
 from leads.db import event_log
 from leads.db.engine import open_engine
-from leads.events import Event, ItemCreated, LoggedEvent, RecordedEvent, Subject, SubjectRef
+from leads.events import Body, Event, Happened, ItemCreated, LoggedEvent, RecordedEvent, Subject, SubjectRef
 from leads.settings import Settings
 
 RATE, SENT_EACH_S = 300, 0.05
@@ -72,18 +77,23 @@ def sustained(settings: Settings, name: str, quick: bool) -> list[Measure]:
     ]
 
 
-def visible(settings: Settings, name: str, quick: bool) -> list[Measure]:
-    """How long after its append the online reader returns an event, at 300 events/s."""
+def visible(settings: Settings, name: str, quick: bool, features: FeatureSet = BUILTIN) -> list[Measure]:
+    """How long after its append the online reader returns an event, at 300 events/s.
+
+    Args:
+        features: with declared ones, the event that is waited for is one of a declared kind that they count.
+    """
     engine = open_engine(settings)
-    materializer = Materializer(settings, engine)
+    materializer = Materializer(settings, engine, features=features)
+    probe = _ITEM if features is BUILTIN else _FOLLOW
     watched: list[tuple[str, float]] = []
     delays: list[float] = []
     ended = threading.Event()
     try:
         with _in_background(
-            ended, lambda: _tail(materializer, ended), lambda: _watch(settings, watched, delays, ended)
+            ended, lambda: _tail(materializer, ended), lambda: _watch(settings, probe, features, watched, delays, ended)
         ) as errors:
-            sent = _send(engine, watched, 5.0 if quick else 20.0)
+            sent = _send(engine, probe, watched, 5.0 if quick else 20.0)
             deadline = time.monotonic() + 10
             while len(delays) < len(watched) and not errors and time.monotonic() < deadline:
                 time.sleep(0.05)
@@ -126,19 +136,34 @@ def _in_background(ended: threading.Event, *works: Callable[[], None]) -> Iterat
         raise errors[0]
 
 
-def _send(engine: Engine, watched: list[tuple[str, float]], seconds: float) -> float:
-    """Append events at the rate; one item of each batch is watched. Returns the rate that was reached."""
+class _Probe(NamedTuple):
+    """An event that is waited for: what it is, and the type and the feature of its subject that shows it."""
+
+    body: Callable[[str], Body]
+    type_id: str
+    column: str
+
+
+_ITEM = _Probe(
+    lambda id_: ItemCreated(SubjectRef("comment", id_), account_id="a1", text="to be seen"), "comment", "item.versions"
+)
+_FOLLOW = _Probe(lambda id_: Happened(SubjectRef("account", id_), "follow", id_), "account", "account.declared_0")
+
+
+def _send(engine: Engine, probe: _Probe, watched: list[tuple[str, float]], seconds: float) -> float:
+    """Append events at the rate; one event of each batch is watched. Returns the rate that was reached."""
     size = int(RATE * SENT_EACH_S)
     made = bodies(int(RATE * seconds))
     began = time.perf_counter()
     for start in range(0, len(made), size):
         time.sleep(max(0.0, began + start / RATE - time.perf_counter()))
         now = clock.now()
-        probe = ItemCreated(SubjectRef("comment", f"probe{start}"), account_id="a1", text="to be seen")
-        new = [Event(f"live{start + i}", now, body) for i, body in enumerate([probe, *made[start + 1 : start + size]])]
+        id_ = f"{probe.column}-{start}"
+        sent = [probe.body(id_), *made[start + 1 : start + size]]
+        new = [Event(f"live-{probe.type_id}-{start + i}", now, body) for i, body in enumerate(sent)]
         with engine.begin() as connection:
             event_log.append(connection, "benchmark", new)
-        watched.append((f"probe{start}", time.perf_counter()))
+        watched.append((id_, time.perf_counter()))
     return len(made) / (time.perf_counter() - began)
 
 
@@ -149,15 +174,25 @@ def _tail(materializer: Materializer, ended: threading.Event) -> None:
         materializer.save()
 
 
-def _watch(settings: Settings, watched: list[tuple[str, float]], delays: list[float], ended: threading.Event) -> None:
-    reader = open_reader(settings)
+def _watch(
+    settings: Settings,
+    probe: _Probe,
+    features: FeatureSet,
+    watched: list[tuple[str, float]],
+    delays: list[float],
+    ended: threading.Event,
+) -> None:
+    reader = OnlineReader(open_online_store(settings), features)
+    contract = FeatureContract("probe", (Column(probe.column),), "")
     while not ended.is_set():
         pending = watched[len(delays) : len(delays) + 50]
         if pending:
-            rows = reader.fetch([Subject("comment", name) for name, _ in pending]).row_at[:, 0]
+            rows = reader.fetch([Subject(probe.type_id, id_) for id_, _ in pending]).packed
+            now, texts = np.full(len(pending), clock.now()), [None] * len(pending)
+            values = evaluate(contract, rows, now, texts, features).matrix[:, 0]
             seen = time.perf_counter()
-            for (_, accepted), at in zip(pending, rows, strict=True):
-                if not at:
+            for (_, accepted), value in zip(pending, values, strict=True):
+                if value != 1:
                     break
                 delays.append(seen - accepted)
         time.sleep(0.005)
