@@ -81,6 +81,7 @@ class Generation(NamedTuple):
     state: State
     since: Micros | None
     retired_at: Micros | None
+    live_at: Micros | None = None
 
     @property
     def features(self) -> FeatureSet:
@@ -110,7 +111,14 @@ def generations(connection: Connection) -> list[Generation]:
     table = feature_generations
     rows = connection.execute(sa.select(table).order_by(table.c.number)).all()
     return [
-        Generation(row.number, DeclaredFeatures.model_validate_json(row.declared), row.state, row.since, row.retired_at)
+        Generation(
+            row.number,
+            DeclaredFeatures.model_validate_json(row.declared),
+            row.state,
+            row.since,
+            row.retired_at,
+            row.live_at,
+        )
         for row in rows
     ]
 

@@ -21,11 +21,11 @@ import numpy as np
 from sqlalchemy.engine import Engine
 
 from features.declared.feature_set import FeatureSet
-from features.declared.generations import live
+from features.declared.generations import Generation, live_generation
 from features.text_features import TEXT
 from leads import clock
 from leads.clock import Clock, Micros
-from leads.db.engine import open_engine
+from leads.db.engine import open_engine, reading
 from leads.errors import NotFound
 from leads.predictions import log
 from leads.settings import Settings
@@ -82,14 +82,16 @@ def check(
     """
     options = _Options(until, length, sample, lag, clock_)
     engine = open_engine(settings)
-    features = live(engine)
+    with reading(engine) as connection:
+        generation = live_generation(connection)
+    features = generation.features
     contracts = Contracts(settings, registry, features)
     results: list[HarmSkew] = []
     try:
         for harm in harms or logged_harms(settings):
             done = sum(one.sampled for one in results)
             results.append(
-                _check_harm(settings, engine, features, contracts, harm, options, _offset(on_progress, done))
+                _check_harm(settings, engine, generation, contracts, harm, options, _offset(on_progress, done))
             )
     finally:
         engine.dispose()
@@ -118,7 +120,7 @@ def logged_harms(settings: Settings) -> list[str]:
 def _check_harm(
     settings: Settings,
     engine: Engine,
-    features: FeatureSet,
+    generation: Generation,
     contracts: Contracts,
     harm: str,
     options: _Options,
@@ -127,6 +129,7 @@ def _check_harm(
     window = read_window(
         settings.predictions_dir, harm, until=options.until, length=options.length, clock_=options.clock
     )
+    features = generation.features
     logged, sampled = sample_predictions(window.scan, options.sample)
     # Only after the log was read: the rows behind its predictions are then in the segments or known to be too new.
     complete_until = segments_complete_until(settings, engine, features)
@@ -139,7 +142,9 @@ def _check_harm(
             continue
         tally.columns = max(tally.columns, len(contract.columns))
         for start in range(0, table.num_rows, _CHUNK):
-            chunk = LoggedPredictions.from_table(table.slice(start, _CHUNK), len(features.roles))
+            chunk = LoggedPredictions.from_table(
+                table.slice(start, _CHUNK), len(features.roles), generation.live_at or 0
+            )
             known = chunk.take(np.flatnonzero(chunk.newest_at <= complete_until))
             tally.too_new += len(chunk) - len(known)
             if len(known):

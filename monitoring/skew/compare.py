@@ -54,6 +54,7 @@ class _Comparison:
         predictions, rederived = self.predictions, self.rederived
         served = predictions.vector[:, : len(self.contract.columns)]
         unknown = (rederived.served_at != predictions.row_at) & (predictions.row_at != NOT_READ)
+        unknown &= ~predictions.earlier[:, None]
         differ = ~same(rederived.matrix, served)
         for j, name in enumerate(self.contract.names):
             features = rederived.features
@@ -73,15 +74,16 @@ class _Comparison:
         """Add the lags of served rows, and what differs because of longer ones; (n,) which predictions had those."""
         outdated, lag = self.rederived.outdated, self.rederived.lag
         stale = np.zeros(len(self.predictions), np.bool_)
-        self.tally.add_lags(lag.max(axis=1)[outdated.any(axis=1)])
+        now = ~self.predictions.earlier[self.rederived.maybe_outdated]
+        self.tally.add_lags(lag.max(axis=1)[outdated.any(axis=1) & now])
         too_long = np.flatnonzero((lag > max_lag).any(axis=1))
         if len(too_long):
-            stale[self.rederived.maybe_outdated[too_long]] = True
-            self._add_stale(too_long, lag[too_long] > max_lag)
+            differ = self._add_stale(too_long, lag[too_long] > max_lag)
+            stale[self.rederived.maybe_outdated[too_long]] = differ | now[too_long]
         return stale
 
-    def _add_stale(self, which: Instants, stale: Flags) -> None:
-        """Add the columns that newer rows would have changed.
+    def _add_stale(self, which: Instants, stale: Flags) -> Flags:
+        """Add the columns that newer rows would have changed; (k,) which predictions have any.
 
         Args:
             which: (k,) positions in `maybe_outdated`.
@@ -103,13 +105,14 @@ class _Comparison:
             self._add("missing row", name, predictions, differ[:, j] & from_missing, *values)
             self._add("stale row", name, predictions, differ[:, j] & ~from_missing, *values)
         for r, (role, layout) in enumerate(self.rederived.features.roles.items()):
-            no_column = stale[:, r] & ~self._column_marked(layout.view, differ)
+            no_column = stale[:, r] & ~self._column_marked(layout.view, differ) & ~predictions.earlier
             ages = (
                 _age_s(predictions.at, predictions.row_at[:, r]),
                 _age_s(predictions.at, rederived.newest_at[which, r]),
             )
             self._add("missing row", f"{role} row", predictions, no_column & missing[:, r], *ages)
             self._add("stale row", f"{role} row", predictions, no_column & ~missing[:, r], *ages)
+        return _any(differ)
 
     def _add(
         self,

@@ -20,6 +20,7 @@ from features.layout import Instants, Matrix
 from features.links import Links
 from features.offline.segments import segments_of
 from features.partition import Partition
+from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
@@ -30,6 +31,8 @@ from leads.settings import Settings
 
 # In `row_at`, for a role that didn't exist when the prediction was made.
 NOT_READ = -1
+# How long it takes at most until every process reads the rows of features that have become live.
+NOTICED: Micros = 10 * clock.SECOND
 _NO_LIMIT: Micros = np.iinfo(np.int64).max
 
 
@@ -42,6 +45,8 @@ class LoggedPredictions:
         row_at: (n, roles) when each row served became visible, µs since epoch; 0 without a row, or `NOT_READ`.
         vector: (n, m) float32, the logged vectors.
         text_hash: n hashes of the texts scored; 0 without a text.
+        earlier: (n,) whether they were served from the rows of an earlier generation of features. These have the same
+            values, but other events changed them.
     """
 
     subjects: list[Subject]
@@ -51,16 +56,18 @@ class LoggedPredictions:
     links: list[Links]
     vector: Matrix
     text_hash: list[int]
+    earlier: npt.NDArray[np.bool_]
 
     def __len__(self) -> int:
         return len(self.subjects)
 
     @classmethod
-    def from_table(cls, table: pa.Table, roles: int) -> LoggedPredictions:
+    def from_table(cls, table: pa.Table, roles: int, live_at: Micros = 0) -> LoggedPredictions:
         """From rows of the prediction log, as grouped by `by_version`.
 
         Args:
             roles: the number of roles now. If it was another one, only the rows of built-in roles are compared.
+            live_at: when the features that are live now became so; services notice a little later.
         """
         row_at = _matrix(table, "row_at")
         if row_at.shape[1] != roles:
@@ -75,6 +82,7 @@ class LoggedPredictions:
             links=[Links(*links) for links in table["links"].to_pylist()],
             vector=_matrix(table, "vector"),
             text_hash=table["text_hash"].to_pylist(),
+            earlier=np.asarray(table["scored_at"].to_numpy().astype(np.int64) < live_at + NOTICED) & (live_at > 0),
         )
 
     @property
@@ -93,6 +101,7 @@ class LoggedPredictions:
             [self.links[i] for i in indices],
             self.vector[indices],
             [self.text_hash[i] for i in indices],
+            self.earlier[indices],
         )
 
 

@@ -65,6 +65,7 @@ def logged_of(n: int = 1, **given: object) -> LoggedPredictions:
         links=[Links()] * n,
         vector=np.zeros((n, len(CONTRACT.columns) + 1), np.float32),
         text_hash=[0] * n,
+        earlier=np.zeros(n, np.bool_),
     )
     return replace(made, **given)  # type: ignore[arg-type]
 

@@ -21,6 +21,7 @@ from starlette.routing import Mount
 from starlette.types import ASGIApp
 
 from features.declared.builtin import BUILTIN, ROLES
+from features.declared.feature_set import FeatureSet
 from features.declared.row_update import Amounts, RowUpdate
 from features.evaluate.columns import contract_for
 from features.fold.counting import RowWriter
@@ -53,10 +54,12 @@ BENIGN_TEXT = "lovely song, thank you"
 POLICIES = load_policies(POLICIES_FILE)
 
 
-def make_parts(harm: str = "spam", *, seed: int = 0, rules: Sequence[FeatureRule] = ()) -> Parts:
+def make_parts(
+    harm: str = "spam", *, seed: int = 0, rules: Sequence[FeatureRule] = (), features: FeatureSet = BUILTIN
+) -> Parts:
     """A version whose text stage knows one spam text, and whose trees raise the score with the number of reports."""
     text = POLICIES.harms[harm].text
-    contract = contract_for(text=text, rules=rules)
+    contract = contract_for(text=text, rules=rules, features=features)
     names = (*contract.names, "text.score") if text else contract.names
     rng = np.random.default_rng(seed)
     rows = rng.exponential(size=(400, len(names))).astype(np.float32)
