@@ -16,6 +16,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
+from features.declared.builtin import BUILTIN
 from features.evaluate.plan import text_counts
 from features.fold.near_text import buckets
 from features.fold.router import Router
@@ -40,7 +41,7 @@ ENCODER = importlib.util.find_spec(PACKAGE)
 
 def routed(text: str) -> None:
     body = ItemCreated(SubjectRef("comment", "c1"), "a1", text=text)
-    Router(SqliteState()).route(LoggedEvent(1, clock.HOUR, Event("e1", clock.HOUR, body)))
+    Router(SqliteState(), BUILTIN).route(LoggedEvent(1, clock.HOUR, Event("e1", clock.HOUR, body)))
 
 
 STEPS: dict[str, Callable[[str], Any]] = {
