@@ -15,7 +15,8 @@ from cli.ui.corpora import print_corpora
 from cli.ui.database import database_exists, opened
 from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
 from cli.ui.worker import NO_EVENTS, TRAIN_CSV, never_scored
-from features.offline.segments import Segments
+from features.declared.generations import coming_generation, live_features
+from features.offline.segments import segments_of
 from features.partition import Partition
 from leads import clock
 from leads.clock import Micros
@@ -39,7 +40,7 @@ _MOST_STEPS = 3
 
 
 class Counts(NamedTuple):
-    """What the database holds."""
+    """What the database holds; `coming` is the number of a generation of features that isn't live yet, 0 for none."""
 
     revision: str
     events: int
@@ -49,6 +50,7 @@ class Counts(NamedTuple):
     keys: int
     retreats: Mapping[tuple[str, str], Retreat]
     rebuilding: bool
+    coming: int
 
 
 def show_status(settings: Settings, policies: Policies) -> None:
@@ -141,6 +143,7 @@ def _count(engine: Engine, partitions: int, policies: Policies) -> Counts:
             connection.execute(valid).scalar_one(),
             canary_retreats.standing(connection),
             cursors.rebuilding(connection, partitions),
+            coming.number if (coming := coming_generation(connection)) else 0,
         )
 
 
@@ -160,6 +163,8 @@ def _features(counts: Counts, folded: int, settings: Settings) -> str:
     text = ("being computed again, " if counts.rebuilding else "") + _reach(folded, counts.events)
     if folded < counts.scored and not counts.rebuilding:
         text += f" in the segments, which are written about every {settings.segment_flush_s:g} s; scores can be ahead"
+    if counts.coming:
+        text += f"; generation {counts.coming} of the features is being built (leads features list)"
     return text
 
 
@@ -186,7 +191,8 @@ def folded_up_to(settings: Settings) -> int:
         ConfigurationError: the feature rows can't be used.
     """
     shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]
-    return min(Segments(settings.features_dir / "segments", share).manifest().offset for share in shares)
+    features = live_features(settings)
+    return min(segments_of(settings, share, features).manifest().offset for share in shares)
 
 
 def _registered(settings: Settings, policies: Policies) -> dict[str, dict[str, str]]:
