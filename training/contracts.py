@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
-import msgspec
-
 from features.contract import FeatureContract
 from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import contract_for, unsatisfied
@@ -21,11 +17,7 @@ def harm_contract(policy: HarmPolicy, features: FeatureSet) -> FeatureContract:
 
 def whole_contract(policy: HarmPolicy, features: FeatureSet) -> FeatureContract:
     """The harm's contract, then the features with `default: false`, which versions of your own may take."""
-    contract = harm_contract(policy, features)
-    everything = replace(features, stored=tuple(one._replace(default=True) for one in features.stored))
-    columns = contract_for(text=False, rules=policy.features, features=everything).columns
-    optional = tuple(column for column in columns if not features.by_name[column.name].default)
-    return msgspec.structs.replace(contract, columns=(*contract.columns, *optional))
+    return contract_for(text=policy.text, rules=policy.features, features=features, optional=True)
 
 
 def check_satisfied(version: ModelVersion, features: FeatureSet) -> None:

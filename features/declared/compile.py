@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import msgspec
 
@@ -118,12 +118,15 @@ class _Compiler:
         features = self._declared.features
         needed = sorted(reached(name, lambda one: features[one].needs) - BUILT_IN_FEATURES.keys())
         views = {one.partition(".")[0] for one in needed}
-        said = [
-            (one, features[one].model_dump(exclude={"meaning", "unit", "default"}, exclude_none=True)) for one in needed
-        ]
+        said = [(one, self._said(one.partition(".")[0], features[one])) for one in needed]
         keys = {view: key.model_dump(exclude={"title"}) for view, key in self._declared.keys.items() if view in views}
         raw = msgspec.json.encode([said, keys], order="sorted")
         return hashlib.sha256(raw).hexdigest()[:12]
+
+    def _said(self, view: str, one: FeatureDeclaration) -> dict[str, Any]:
+        """What decides a feature's value, the same whether a default is written out or not."""
+        said = one.model_dump(exclude={"meaning", "unit", "default"}, exclude_none=True)
+        return said if one.kind is None else {**said, "by": one.by or self._default_by(view, one.kind)}
 
     def _formula(self, name: str, one: FeatureDeclaration) -> Formula:
         view = name.partition(".")[0]

@@ -11,7 +11,7 @@ import mmh3
 from features.declared.counted import SPREAD, Cell
 from features.declared.row_update import Amounts, RowUpdate
 from leads.clock import Micros
-from leads.platform.filters import Filter, Predicate, predicate
+from leads.platform.filters import Every, Filter, Predicate, compares, predicate
 
 # An event's values: of its fields, and of what it is about, who did it, ...
 Values = Mapping[str, Any]
@@ -32,7 +32,7 @@ class Recipe:
     """
 
     def __init__(
-        self, view: str, cells: Iterable[Cell], links: Iterable[tuple[int, str]] = (), *, declared: bool = False
+        self, view: str, cells: Sequence[Cell], links: Iterable[tuple[int, str]] = (), *, declared: bool = False
     ) -> None:
         self.view = view
         self._declared = declared
@@ -58,8 +58,19 @@ class Recipe:
             else:
                 self._others.append((_any if where is None else predicate(where), cell, field))
         self._has_others = bool(self._others or self._own)
+        self._fields = frozenset(
+            field
+            for cell in cells
+            for field in (cell.source, *(one.field for one in compares(cell.events.where or Every(()))))
+            if field is not None
+        )
         self._always = numbers.pop(None, ())
         self._sometimes = [(predicate(where), names) for where, names in numbers.items() if where is not None]
+
+    @property
+    def fields(self) -> frozenset[str]:
+        """The fields of events that it reads."""
+        return self._fields
 
     @property
     def own(self) -> Sequence[tuple[str, str]]:

@@ -33,18 +33,22 @@ class Rule(Protocol):
     def default(self) -> float: ...
 
 
-def contract_for(*, text: bool, rules: Sequence[Rule] = (), features: FeatureSet = BUILTIN) -> FeatureContract:
+def contract_for(
+    *, text: bool, rules: Sequence[Rule] = (), features: FeatureSet = BUILTIN, optional: bool = False
+) -> FeatureContract:
     """A contract with every stored feature and, if the harm judges text, every text feature.
 
     Args:
         rules: limits on age, and what to do without a value. The first rule that matches a column applies.
         features: of which those with `default` are in the contract.
+        optional: put the others behind them.
     """
     stored = [(feature.name, feature.definition) for feature in features.defaults]
+    others = [(feature.name, feature.definition) for feature in features.stored if optional and not feature.default]
     texts = [(feature.name, "") for feature in TEXT] if text else []
     return FeatureContract(
         feature_service=FEATURE_SERVICE,
-        columns=tuple(_column(name, definition, rules) for name, definition in (*stored, *texts)),
+        columns=tuple(_column(name, definition, rules) for name, definition in (*stored, *texts, *others)),
         encoder_version=ENCODER_VERSION,
     )
 
@@ -73,7 +77,7 @@ def evaluate(
     """Evaluate the contract with its compiled plan; see `Plan.evaluate`.
 
     Raises:
-        KeyError: the contract names a feature that doesn't exist.
+        NotDeclared: the contract names a feature that doesn't exist, or that is declared otherwise now.
     """
     return plan_of(contract, features).evaluate(packed, as_of, texts)
 

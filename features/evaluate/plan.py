@@ -63,17 +63,21 @@ class _Computed(NamedTuple):
     roles: tuple[int, ...]
 
 
+class NotDeclared(KeyError):
+    """A contract needs a feature that the live features don't have, or have otherwise. Its argument is the column."""
+
+
 class Plan:
     """A compiled contract. Thread-safe: it keeps no state between calls.
 
     Raises:
-        KeyError: the contract names a feature that doesn't exist.
+        NotDeclared: the contract names a feature that doesn't exist, or that is declared otherwise now.
     """
 
     def __init__(self, contract: FeatureContract, features: FeatureSet) -> None:
         columns = list(enumerate(contract.columns))
         texts = [(j, c) for j, c in columns if c.name in TEXT_BY_NAME]
-        stored = [(j, c, features.by_name[c.name]) for j, c in columns if c.name not in TEXT_BY_NAME]
+        stored = [(j, c, _declared(c, features)) for j, c in columns if c.name not in TEXT_BY_NAME]
         self.reads_text = bool(texts)
         self._width = len(columns)
         self._text = _consecutive([j for j, _ in texts])
@@ -220,6 +224,14 @@ def text_counts(texts: Sequence[str | None]) -> Matrix:
 
 def _counts(text: str) -> tuple[float, ...]:
     return tuple(feature.compute(text) for feature in TEXT)
+
+
+def _declared(column: Column, features: FeatureSet) -> Feature:
+    feature = features.by_name.get(column.name)
+    # A column without a definition takes the feature as it is.
+    if feature is None or column.definition not in ("", feature.definition):
+        raise NotDeclared(column.name)
+    return feature
 
 
 def _roles_of(feature: Feature, features: FeatureSet) -> list[str]:

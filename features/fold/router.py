@@ -56,6 +56,11 @@ class Router:
         self._recipes = features.recipes
         self._declared = features.declared_kinds
         self._own_fields = features.own_fields
+        # By declared kind, the fields that count once the item is known that an event is about.
+        self._read_later = {
+            kind: {field for by in _OF_ITEM for recipe in self._by(kind, by) for field in recipe.fields}
+            for kind in self._declared
+        }
         self._play_about = [one for one in self._by("play", "about") if one.view != "account"]
         self._play_who, self._play_device = self._by("play", "who"), self._by("play", "device")
 
@@ -269,7 +274,8 @@ class Router:
             if subject.type_id == ACCOUNT_TYPE or (item is not None and item.links is not None):
                 yield from self._happened_to(links_of(subject, item.links if item else None), body.kind, values, at)
             elif item is None or len(item.waiting) < _MAX_REMEMBERED:
-                self._item(subject.key).waiting.append(Waiting(body.kind, values, at))
+                needed = {name: value for name, value in values.items() if name in self._read_later[body.kind]}
+                self._item(subject.key).waiting.append(Waiting(body.kind, needed, at))
 
     def _own_values(self, body: ItemCreated) -> Values:
         """The values of an item's own fields that features read."""

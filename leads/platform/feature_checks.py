@@ -55,6 +55,8 @@ def check_features(features: FeatureDeclarations, keys: Mapping[str, KeyDeclarat
 
 def _check_key(name: str, key: KeyDeclaration, offered: Offered) -> None:
     at = ("keys", name)
+    if name.startswith("sqlite"):
+        raise At(at, f"{name} can't be the name of a key: SQLite reserves such names")
     if name in _RESERVED:
         raise At(at, f"{name} can't be the name of a key: every platform has it already")
     kind, _, field = key.source.partition(".")

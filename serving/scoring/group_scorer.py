@@ -9,8 +9,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from features.evaluate.plan import Evaluated
+from features.evaluate.plan import Evaluated, NotDeclared
 from leads.db import deadline
+from leads.errors import Unavailable
 from leads.predictions.batch import PredictionBatch
 from models.scores import Scores
 from serving.scoring.assemble import Explain, assemble_batch, assemble_scores
@@ -104,7 +105,10 @@ class GroupScorer:
 
     def _score(self, group: VersionGroup) -> tuple[ScoredGroup | None, list[SubjectError]]:
         """All steps with the group's own version."""
-        features = self._evaluate(group)
+        try:
+            features = self._evaluate(group)
+        except NotDeclared as error:
+            return None, _not_declared(group, error.args[0])
         errors = _refused(group, features)
         if errors:
             kept = np.flatnonzero(features.refused < 0)
@@ -140,6 +144,17 @@ class GroupScorer:
         if features is None:
             features = self._evaluated[key] = evaluate(group, group.version.contract, self._cache)
         return features
+
+
+def _not_declared(group: VersionGroup, column: str) -> list[SubjectError]:
+    """An error for each input of a version that needs a feature which is gone, or was declared otherwise."""
+    harm, version = group.version.harm, group.version.version
+    error = Unavailable(
+        f"{harm} can't be scored: version {version} needs the feature {column}, which isn't live as it was declared.",
+        field=column,
+        remedy=f"Train the harm again: leads train {harm}",
+    )
+    return [SubjectError(one.place, one.request.subject, harm, error) for one in group.inputs]
 
 
 def _refused(group: VersionGroup, features: Evaluated) -> list[SubjectError]:

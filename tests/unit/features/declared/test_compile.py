@@ -250,3 +250,17 @@ def test_numbers_are_the_same_key_however_they_are_written() -> None:
         {"port": {"title": "Port", "from": "login.port"}}, port__logins={"count": "login", "window": "ever"}
     )
     assert value(made, "port.logins", [happened(i, AS_OF + i, {"port": port}) for i, port in ((1, 80), (2, 80.0))]) == 2
+
+
+def test_a_default_that_is_written_out_is_the_same_definition() -> None:
+    short = {"count": "play", "window": "7d", "meaning": "plays"}
+    found = [
+        compile_features(
+            Declarations(
+                {**BUILT_IN_FEATURES, "account.x": FeatureDeclaration.model_validate({**short, **more})}, {}, {}
+            ),
+            3,
+        ).by_name["account.x"]
+        for more in ({}, {"by": "who"}, {"by": "about", "count": "user_report"})
+    ]
+    assert found[0].definition == found[1].definition != found[2].definition
