@@ -23,7 +23,6 @@ from features.offline.segments import Segments
 from features.partition import Partition
 from leads import clock
 from leads.clock import Micros
-from leads.db.engine import reading
 from leads.settings import Settings
 
 # How often the generations are looked at, and for how long the rows of a retired one are still written, in seconds.
@@ -189,9 +188,3 @@ class LiveRows:
                 delete_generation(self._settings, one.features)
                 with self._engine.begin() as connection:
                     generations.forget(connection, one.number)
-
-
-def coming(engine: Engine) -> Generation | None:
-    """The generation that is being built or is ready, if there is one."""
-    with reading(engine) as connection:
-        return generations.coming_generation(connection)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from contextlib import closing
+from contextlib import closing, suppress
 from itertools import islice
+from pathlib import Path
 
 import numpy as np
 import pytest
 from sqlalchemy.engine import Engine
 
 from features.declared import building, generations
+from features.declared.builtin import BUILTIN
 from features.declared.generations import live
 from features.evaluate.columns import contract_for, evaluate
 from features.live_rows import LiveRows
@@ -18,11 +20,12 @@ from features.offline.frames import point_in_time
 from features.online.reader import open_reader
 from features.partition import WHOLE, Partition
 from leads import clock
-from leads.db.engine import reading
-from leads.errors import Conflict
+from leads.db.engine import open_engine, reading
+from leads.errors import Conflict, Unavailable
 from leads.events import Subject
 from leads.settings import Settings, load_settings
 from tests.support.features.declared.generations import FEATURES, apply, declared, log, with_declared
+from tests.support.features.state_settings import STATE_STORES, state_settings
 
 N = 3_000
 SUBJECTS = [
@@ -152,3 +155,42 @@ def test_another_declaration_replaces_one_that_is_being_built(settings: Settings
     building.build(settings, engine, other, on_progress=lambda done, total: None)
     with pytest.raises(Conflict, match="taking over"):
         building.start(settings, engine, declared())
+
+
+@pytest.mark.parametrize("store", STATE_STORES)
+@pytest.mark.parametrize("online", ["sqlite", "redis"])
+def test_on_every_store_the_old_rows_are_deleted_and_the_new_ones_stay(
+    store: str, online: str, tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settings = state_settings(tmp_path / "home", store, request, online_store=online)
+    engine = open_engine(settings)
+    head = log(engine, with_declared(600))
+    with closing(LiveRows(settings, engine, WHOLE)) as rows:
+        rows.run_to_head()
+    before = served(settings, engine, head)
+    number = apply(settings, engine, declared())
+    whole = served(settings, engine, head, None)
+    np.testing.assert_array_equal(whole[:, : len(BEFORE.names)], before)
+    with closing(open_reader(settings)) as reader:
+        reader.use(BUILTIN)
+        assert reader.fetch(SUBJECTS).row_at.any()
+
+    later = clock.now() + clock.HOUR
+    monkeypatch.setattr("features.live_rows.clock.now", lambda: later)
+    with closing(LiveRows(settings, engine, WHOLE)) as rows:
+        rows.run_to_head()
+    with reading(engine) as connection:
+        assert [one.number for one in generations.generations(connection)] == [number]
+    with closing(open_reader(settings)) as reader:
+        reader.use(BUILTIN)
+        # SQLite's tables are gone.
+        with suppress(Unavailable):
+            assert not reader.fetch(SUBJECTS).row_at.any()
+    np.testing.assert_array_equal(served(settings, engine, head, None), whole)
+    # What comes later is folded on from there.
+    after = log(engine, islice(with_declared(700), 800, None))
+    with closing(LiveRows(settings, engine, WHOLE)) as rows:
+        assert rows.offset
+        rows.run_to_head()
+    assert not np.array_equal(served(settings, engine, after, None), whole, equal_nan=True)
+    engine.dispose()
