@@ -11,6 +11,7 @@ import numpy as np
 
 from features.evaluate.plan import Evaluated
 from leads.db import deadline
+from leads.language import text_language
 from leads.predictions.batch import PredictionBatch
 from models.scores import Scores
 from serving.scoring.assemble import Explain, assemble_batch, assemble_scores
@@ -66,6 +67,8 @@ class GroupScorer:
         self._trials = trials
         # By contract and inputs: harms that share both share the features.
         self._evaluated: dict[tuple[str, tuple[int, ...]], Evaluated] = {}
+        # Of all inputs of the call; None until a version needs them.
+        self._languages: list[str | None] | None = None
 
     def score(self, group: VersionGroup) -> tuple[ScoredGroup | None, list[SubjectError]]:
         """The group's scores, None if no input can be scored; and the errors of the inputs that can't.
@@ -116,7 +119,7 @@ class GroupScorer:
         text = self._mark("text")
         scores = group.version.score_vector(vector)
         predict = self._mark("predict")
-        assembled = assemble_scores(group, scores, features.too_old, self._explained)
+        assembled = assemble_scores(group, scores, features.too_old, self._explained, unseen=self._unseen(group))
         self._mark("answer" if self._explained == "nothing" else "explain")
         took_us = self._stages.took_us
         # Scores without stored features aren't logged.
@@ -140,6 +143,21 @@ class GroupScorer:
         if features is None:
             features = self._evaluated[key] = evaluate(group, group.version.contract, self._cache)
         return features
+
+    def _unseen(self, group: VersionGroup) -> list[int]:
+        """The positions in the group of the inputs whose text is in a language that the version never saw."""
+        version = group.version
+        if not version.uses_text or version.languages is None:
+            return []
+        if self._languages is None:
+            texts, stated = self._context.texts, self._context.stated
+            found = self._cache.languages(texts)
+            self._languages = [text_language(*one) for one in zip(texts.values, stated, found, strict=True)]
+        languages = self._languages
+        unseen = {language for language in set(languages) if language is not None and not version.saw(language)}
+        if not unseen:
+            return []
+        return [n for n, place in enumerate(group.places) if languages[place] in unseen]
 
 
 def _refused(group: VersionGroup, features: Evaluated) -> list[SubjectError]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -22,6 +22,7 @@ from leads import corpora
 from leads.clock import Micros
 from leads.errors import NotEnoughData
 from leads.messages.wording import counted
+from leads.platform.declaration import load_platform
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
@@ -113,6 +114,11 @@ class Dataset:
         """The text of each of the n rows; None for a row without text."""
         return [row.text for row in self.rows]
 
+    def languages(self, places: Iterable[int]) -> dict[str, int]:
+        """The number of distinct texts by language among the rows at these positions."""
+        languages = {self.rows[i].group: language for i in places if (language := self.rows[i].language) is not None}
+        return dict(Counter(languages.values()))
+
     @cached_property
     def on_platform(self) -> Bools:
         """(n,) True for rows labelled by decisions on this platform."""
@@ -175,7 +181,7 @@ def assemble(
     known = history.scored(engine, harm, tell)
     feature_set = live(engine)
     contract, whole = harm_contract(policy, feature_set), whole_contract(policy, feature_set)
-    rows = platform_rows(engine, known, config.labels)
+    rows = platform_rows(engine, known, config.labels, load_platform(settings.platform).language_fields)
     texts = _texts(settings, engine, harm, history, config) if policy.text else Deduplicated([], 0, 0)
     matrix = np.empty((len(rows) + len(texts.rows), len(whole.columns)), np.float32)
     subjects, judged = [label.subject for label in known.labels], [row.text for row in rows]
