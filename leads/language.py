@@ -23,6 +23,8 @@ _ADDRESS = re.compile(r"[hHwW](?:ttps?://|TTPS?://|ww\.|WW\.)\S+")
 _CODE = re.compile(r"[a-z]{2,3}")
 # Subtags that mean the same language: deprecated ones, and Bokmål, which the detector calls Norwegian.
 _SAME = {"iw": "he", "in": "id", "ji": "yi", "jw": "jv", "mo": "ro", "nb": "no", "fil": "tl"}
+# Stated subtags that name no single language: undetermined, several, uncoded, and nothing in a language.
+_NOT_ONE = frozenset((UNKNOWN, "mul", "mis", "zxx"))
 # What the detector calls texts that aren't in a language: transliterations for fun, and scripts.
 _NONE = ("xx", "zz", "un")
 
@@ -53,7 +55,7 @@ def stated_language(type_id: str, values: Mapping[str, FieldValue], declared: La
         tag = values.get(name)
         if isinstance(tag, str) and tag:
             subtag = tag.partition("-")[0].lower()
-            return _SAME.get(subtag, subtag)
+            return None if subtag in _NOT_ONE else _SAME.get(subtag, subtag)
     return None
 
 

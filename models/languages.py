@@ -46,3 +46,19 @@ def seen(counts: Mapping[str, int] | None) -> frozenset[str] | None:
     if counts is None:
         return None
     return frozenset(language for language, rows in counts.items() if rows >= MIN_ROWS and language != UNKNOWN)
+
+
+def summary(counts: Mapping[str, int]) -> str:
+    """The languages that it was trained on, the most frequent first, and how many texts are in no such language.
+
+    >>> summary({"und": 40, "es": 25, "en": 9000, "da": 3, "fy": 2})
+    'en 9,000, es 25; in other languages 5; undetermined 40'
+    """
+    known = seen(counts) or ()
+    listed = sorted(((rows, language) for language, rows in counts.items() if language in known), reverse=True)
+    unknown = counts.get(UNKNOWN, 0)
+    others = sum(counts.values()) - unknown - sum(rows for rows, _ in listed)
+    parts = [", ".join(f"{language} {rows:,}" for rows, language in listed)]
+    parts += [f"in other languages {others:,}"] if others else []
+    parts += [f"undetermined {unknown:,}"] if unknown else []
+    return "; ".join(filter(None, parts)) or "none"

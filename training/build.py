@@ -79,7 +79,6 @@ def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedMode
         settings, space.engine, policy, version, model.learned_text_scores, data.feature_set, frame=frame, seed=SEED
     ) or DriftReference(test.scores.vector, tuple(test.labels.tolist()))
     data_card = card_of(data)
-    trained_on = training_rows(data)
     report = behaviour.report_of(settings, version, data.feature_set)
     parts = Parts(
         harm=version.harm,
@@ -94,8 +93,8 @@ def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedMode
         metrics=msgspec.json.encode(metrics),
         card=card.write(policy, data_card, metrics, version.thresholds, model.provenance, report),
         # All that its maker could fit it on, not only the rows that this model was fitted on: a recipe also chooses.
-        trained_on=data.groups[trained_on],
-        languages=data.languages(trained_on.tolist()),
+        trained_on=data.groups[training_rows(data)],
+        languages=data.languages,
         own_start=version.starts_from == "booster",
         extra={
             **model.files,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -114,9 +114,11 @@ class Dataset:
         """The text of each of the n rows; None for a row without text."""
         return [row.text for row in self.rows]
 
-    def languages(self, places: Iterable[int]) -> dict[str, int]:
-        """The number of distinct texts by language among the rows at these positions."""
-        languages = {self.rows[i].group: language for i in places if (language := self.rows[i].language) is not None}
+    @cached_property
+    def languages(self) -> dict[str, int]:
+        """The number of distinct texts by language among the rows that aren't held out."""
+        trained = (row for row, held_out in zip(self.rows, self.held_out.tolist(), strict=True) if not held_out)
+        languages = {row.group: language for row in trained if (language := row.language) is not None}
         return dict(Counter(languages.values()))
 
     @cached_property
