@@ -11,7 +11,7 @@ import numpy as np
 
 from features.evaluate.plan import Evaluated
 from leads.db import deadline
-from leads.language import text_language
+from leads.language import UNKNOWN, text_language
 from leads.predictions.batch import PredictionBatch
 from models.scores import Scores
 from serving.scoring.assemble import Explain, assemble_batch, assemble_scores
@@ -41,6 +41,13 @@ class ScoredGroup(NamedTuple):
     scoring_s: float
 
 
+class _Languages(NamedTuple):
+    """The languages of the texts of all n inputs of a call; `und` without a text."""
+
+    of: list[str]
+    distinct: frozenset[str]
+
+
 class GroupScorer:
     """Scores the groups of one call, one after the other. Not thread-safe: one call, one GroupScorer.
 
@@ -67,8 +74,7 @@ class GroupScorer:
         self._trials = trials
         # By contract and inputs: harms that share both share the features.
         self._evaluated: dict[tuple[str, tuple[int, ...]], Evaluated] = {}
-        # Of all inputs of the call; None until a version needs them.
-        self._languages: list[str | None] | None = None
+        self._languages: _Languages | None = None
 
     def score(self, group: VersionGroup) -> tuple[ScoredGroup | None, list[SubjectError]]:
         """The group's scores, None if no input can be scored; and the errors of the inputs that can't.
@@ -150,14 +156,19 @@ class GroupScorer:
         if not version.uses_text or version.languages is None:
             return []
         if self._languages is None:
-            texts, stated = self._context.texts, self._context.stated
-            found = self._cache.languages(texts)
-            self._languages = [text_language(*one) for one in zip(texts.values, stated, found, strict=True)]
-        languages = self._languages
-        unseen = {language for language in set(languages) if language is not None and not version.saw(language)}
-        if not unseen:
-            return []
-        return [n for n, place in enumerate(group.places) if languages[place] in unseen]
+            self._languages = _languages(self._context, self._cache)
+        languages, distinct = self._languages
+        unseen = [language for language in distinct if not version.saw(language)]
+        return [n for n, place in enumerate(group.places) if languages[place] in unseen] if unseen else []
+
+
+def _languages(context: ScoringContext, cache: TextCache) -> _Languages:
+    texts = context.texts
+    found = cache.languages(texts)
+    if any(context.stated):
+        of = zip(texts.values, context.stated, found, strict=True)
+        found = [text_language(text, stated, detected) or UNKNOWN for text, stated, detected in of]
+    return _Languages(found, frozenset(found))
 
 
 def _refused(group: VersionGroup, features: Evaluated) -> list[SubjectError]:
