@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from leads.errors import ModelRefused
-from leads.language import UNKNOWN
+from leads.language.detection import UNKNOWN
 from models.manifest import LANGUAGES, read_file
 
 # Fewer distinct rows could be a few texts whose language was misdetected.

@@ -17,7 +17,7 @@ import xgboost
 
 from features.contract import FeatureContract
 from leads.errors import InvalidInput, ModelRefused
-from leads.language import UNKNOWN
+from leads.language.detection import UNKNOWN
 from leads_client.fields import Tier
 from models import golden, languages, manifest
 from models.calibrator import Calibrator

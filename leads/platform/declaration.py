@@ -12,7 +12,7 @@ from pydantic import StringConstraints, model_validator
 from leads.content import SEPARATOR
 from leads.errors import InvalidInput
 from leads.events import ACCOUNT, MAX_JUDGED_CHARS
-from leads.language import LanguageFields
+from leads.language.stated import LanguageFields
 from leads.messages import patterns
 from leads.platform.feature_checks import Offered, check_features
 from leads.platform.features import FeatureDeclarations, KeyDeclaration

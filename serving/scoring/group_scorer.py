@@ -11,7 +11,8 @@ import numpy as np
 
 from features.evaluate.plan import Evaluated
 from leads.db import deadline
-from leads.language import UNKNOWN, text_language
+from leads.language.detection import UNKNOWN
+from leads.language.stated import text_language
 from leads.predictions.batch import PredictionBatch
 from models.scores import Scores
 from serving.scoring.assemble import Explain, assemble_batch, assemble_scores

@@ -12,7 +12,7 @@ from features.links import Links
 from leads.content import joined, judged_text
 from leads.errors import LeadsError, NotFound, Unavailable
 from leads.events import ACCOUNT, JUDGED_BEFORE, FieldValue, ItemCreated, Subject
-from leads.language import NO_FIELDS, LanguageFields, stated_language
+from leads.language.stated import NO_FIELDS, LanguageFields, stated_language
 from leads.rules import needs_item
 from leads.text import present
 from serving.lineup import Lineup

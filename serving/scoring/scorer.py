@@ -22,7 +22,7 @@ from leads.db import deadline
 from leads.db.content.stored_items import StoredItems
 from leads.errors import Unavailable
 from leads.events import Subject
-from leads.language import NO_FIELDS, LanguageFields
+from leads.language.stated import NO_FIELDS, LanguageFields
 from leads.policies import Policies
 from serving.lineup import Lineup, LineupSource
 from serving.scoring.assemble import Explain

@@ -13,7 +13,7 @@ from features.evaluate.plan import text_counts
 from features.text_features import TEXT
 from leads.db import deadline
 from leads.db.content.recent import Recent
-from leads.language import UNKNOWN, language_of
+from leads.language.detection import UNKNOWN, language_of
 from leads.text import text_hash
 from models.version import ModelVersion
 
@@ -78,7 +78,7 @@ class TextCache:
         return self._of(_HASHES, texts, lambda new: list(map(text_hash, new)), 0)
 
     def languages(self, texts: TextColumn) -> list[str]:
-        """(n,) `leads.language.language_of` each text; `und` without a text."""
+        """(n,) `language_of` each text; `und` without a text."""
         return self._of(_LANGUAGES, texts, lambda new: list(map(language_of, new)), UNKNOWN)
 
     def _of(

@@ -14,7 +14,7 @@ from leads.corpora import CorpusText
 from leads.db.engine import reading
 from leads.db.items import contents
 from leads.events import ACCOUNT, ContentRef
-from leads.language import NO_FIELDS, LanguageFields, stated_language, text_language
+from leads.language.stated import NO_FIELDS, LanguageFields, stated_language, text_language
 from leads.text import present, text_hash
 from training.config import LabelsConfig
 from training.data.history import ScoredLabels

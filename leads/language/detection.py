@@ -1,17 +1,11 @@
-"""Which language a text is in: what its item says, or what the Compact Language Detector 2 finds with confidence."""
+"""Which language a text is in, as far as the Compact Language Detector 2 is confident."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from types import MappingProxyType
 
-from leads.events import FieldValue
 from leads.text import visible
 
-# The fields of kind `language` that each type of item has.
-LanguageFields = Mapping[str, tuple[str, ...]]
-NO_FIELDS: LanguageFields = MappingProxyType({})
 # BCP 47's subtag for an undetermined language.
 UNKNOWN = "und"
 # How many characters are read, and how many of those that are left are enough to tell.
@@ -23,8 +17,6 @@ _ADDRESS = re.compile(r"[hHwW](?:ttps?://|TTPS?://|ww\.|WW\.)\S+")
 _CODE = re.compile(r"[a-z]{2,3}")
 # Subtags that mean the same language: deprecated ones, and Bokmål, which the detector calls Norwegian.
 _SAME = {"iw": "he", "in": "id", "ji": "yi", "jw": "jv", "mo": "ro", "nb": "no", "fil": "tl"}
-# Stated subtags that name no single language: undetermined, several, uncoded, and nothing in a language.
-_NOT_ONE = frozenset((UNKNOWN, "mul", "mis", "zxx"))
 # What the detector calls texts that aren't in a language: transliterations for fun, and scripts.
 _NONE = ("xx", "zz", "un")
 
@@ -45,29 +37,14 @@ def language_of(text: str | None) -> str:
     return _detected(read) or _detected("".join(x if x.isprintable() else " " for x in read)) or UNKNOWN
 
 
-def stated_language(type_id: str, values: Mapping[str, FieldValue], declared: LanguageFields) -> str | None:
-    """The language that an item states in the first of its type's language fields that has a value; None if in none.
+def primary(tag: str) -> str:
+    """The primary subtag of a language tag, in lower case; one subtag for each language.
 
-    >>> stated_language("comment", {"language": "pt-BR"}, {"comment": ("language",)})
-    'pt'
+    >>> primary("pt-BR"), primary("iw")
+    ('pt', 'he')
     """
-    for name in declared.get(type_id, ()):
-        tag = values.get(name)
-        if isinstance(tag, str) and tag:
-            subtag = tag.partition("-")[0].lower()
-            return None if subtag in _NOT_ONE else _SAME.get(subtag, subtag)
-    return None
-
-
-def text_language(text: str | None, stated: str | None, detected: str | None = None) -> str | None:
-    """The language of an item's text: the one that the item states, else the detected one; None without a text.
-
-    Args:
-        detected: `language_of` the text, if it is known already.
-    """
-    if text is None:
-        return None
-    return stated or detected or language_of(text)
+    subtag = tag.partition("-")[0].lower()
+    return _SAME.get(subtag, subtag)
 
 
 def _detected(text: str) -> str | None:
@@ -83,7 +60,7 @@ def _detected(text: str) -> str | None:
     except (pycld2.error, UnicodeEncodeError):
         return None
     _, code, share, _ = found[0]
-    subtag = str(code).partition("-")[0]
+    subtag = primary(code)
     if not is_reliable or share < _MIN_SHARE or subtag.startswith(_NONE) or not _CODE.fullmatch(subtag):
         return UNKNOWN
-    return _SAME.get(subtag, subtag)
+    return subtag

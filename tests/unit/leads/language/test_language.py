@@ -7,7 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from leads.events import MAX_JUDGED_CHARS, FieldValue
-from leads.language import UNKNOWN, language_of, stated_language, text_language
+from leads.language.detection import UNKNOWN, language_of
+from leads.language.stated import stated_language, text_language
 from leads.platform.declaration import Platform
 from tests.support.declared import PLATFORM
 
