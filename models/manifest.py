@@ -15,8 +15,8 @@ from leads.errors import ModelRefused
 MANIFEST, CONTRACT, BOOSTER, TEXT = "model.json", "contract.json", "booster.ubj", "text.npz"
 CALIBRATOR, THRESHOLDS, GOLDEN = "calibrator.json", "thresholds.json", "golden.json"
 REFERENCE, METRICS, CARD = "reference.parquet", "metrics.json", "model_card.md"
-# Versions made by earlier releases lack it.
-TRAINED_ON = "trained_on.npy"
+# Versions made by earlier releases lack them.
+TRAINED_ON, LANGUAGES = "trained_on.npy", "languages.json"
 # The number of a fetched version. The registry assigns it after the folder is written, so it isn't hashed.
 VERSION = "version.txt"
 TEXT_SCORE = "text.score"

@@ -17,8 +17,9 @@ import xgboost
 
 from features.contract import FeatureContract
 from leads.errors import InvalidInput, ModelRefused
+from leads.language.detection import UNKNOWN
 from leads_client.fields import Tier
-from models import golden, manifest
+from models import golden, languages, manifest
 from models.calibrator import Calibrator
 from models.scores import Scores
 from models.text.sentence import Place
@@ -41,6 +42,7 @@ class ModelVersion:
         starts_from: where the margin starts before the trees; see `models.manifest.Manifest`.
         input_names: the booster's m columns in order.
         text_stage: None if the text isn't scored.
+        languages: those that it was trained on; None if that isn't known.
     """
 
     harm: str
@@ -55,6 +57,7 @@ class ModelVersion:
     booster: xgboost.Booster
     text_stage: TextStage | None
     folder: Path
+    languages: frozenset[str] | None = None
 
     @cached_property
     def name(self) -> str:
@@ -70,6 +73,10 @@ class ModelVersion:
     def encodes(self) -> bool:
         """Whether the text stage uses sentence vectors, which take time and differ slightly between processors."""
         return self.text_stage is not None and self.text_stage.sentence is not None
+
+    def saw(self, language: str) -> bool:
+        """Whether it was trained on texts in this language. True if its languages or the text's aren't known."""
+        return self.languages is None or language == UNKNOWN or language in self.languages
 
     def text_scores(self, texts: Sequence[str | None]) -> Floats:
         """(n,) log-odds of n texts, which become `text.score` in the vector; NaN without text. Texts don't affect each
@@ -246,6 +253,7 @@ def load(folder: Path, place: Place | None = None) -> ModelVersion:
         booster=_booster(manifest.read_file(folder, manifest.BOOSTER), len(inputs)),
         text_stage=text_stage,
         folder=folder,
+        languages=languages.seen(languages.read(folder)),
     )
 
 

@@ -19,7 +19,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.errors import Conflict
 from leads.files import private_folder
-from models import golden, manifest
+from models import golden, languages, manifest
 from models.calibrator import Calibrator
 from models.manifest import Manifest, sha256
 from models.text.sentence import Place
@@ -44,6 +44,8 @@ class Parts:
         metrics: JSON.
         card: Markdown.
         trained_on: (t,) hashes of the rows that it was trained on, see `models.training_rows`; None if unknown.
+        languages: the number of distinct rows that it was trained on by language, see `models.languages`; None if
+            unknown.
         own_start: the booster starts from its own base score instead of the text's log-odds or the prior.
         extra: further files by name, JSON.
     """
@@ -60,6 +62,7 @@ class Parts:
     metrics: bytes
     card: str
     trained_on: Groups | None = None
+    languages: Mapping[str, int] | None = None
     own_start: bool = False
     extra: Mapping[str, bytes] = field(default_factory=dict)
 
@@ -128,6 +131,8 @@ def _files(parts: Parts) -> dict[str, bytes]:
     }
     if parts.trained_on is not None:
         files[manifest.TRAINED_ON] = to_bytes(parts.trained_on)
+    if parts.languages is not None:
+        files[manifest.LANGUAGES] = languages.to_bytes(parts.languages)
     if parts.text_stage:
         files[manifest.TEXT] = parts.text_stage.to_bytes()
     files |= {name: msgspec.json.format(raw, indent=2) for name, raw in parts.extra.items()}

@@ -248,7 +248,7 @@ def open_runtime(settings: Settings) -> Runtime:
         published,
         reader,
         predictions,
-        Scorer(engine, policies, reader, published, served, trials),
+        Scorer(engine, policies, reader, published, served, trials, declared.platform.language_fields),
         trials,
         process_metrics(),
         rates=RateLimits(settings.rate_limit, share=1 / settings.workers),

@@ -94,6 +94,7 @@ def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedMode
         card=card.write(policy, data_card, metrics, version.thresholds, model.provenance, report),
         # All that its maker could fit it on, not only the rows that this model was fitted on: a recipe also chooses.
         trained_on=data.groups[training_rows(data)],
+        languages=data.languages,
         own_start=version.starts_from == "booster",
         extra={
             **model.files,

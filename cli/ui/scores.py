@@ -11,6 +11,7 @@ from features.online.reader import open_reader
 from leads import clock
 from leads.errors import InvalidInput, LeadsError
 from leads.events import Subject
+from leads.platform.declaration import load_platform
 from leads.policies import Policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
@@ -70,7 +71,8 @@ def _score(
         reader, log = open_reader(settings), PredictionLog(settings.predictions_dir, owner="cli")
         try:
             served = ServedMark(engine, log)
-            scorer = Scorer(engine, policies, reader, published, served)
+            languages = load_platform(settings.platform).language_fields
+            scorer = Scorer(engine, policies, reader, published, served, languages=languages)
             scored = scorer.score([request], clock.now(), "api", explained="all")
             served.write()
         finally:

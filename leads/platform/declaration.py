@@ -12,6 +12,7 @@ from pydantic import StringConstraints, model_validator
 from leads.content import SEPARATOR
 from leads.errors import InvalidInput
 from leads.events import ACCOUNT, MAX_JUDGED_CHARS
+from leads.language.stated import LanguageFields
 from leads.messages import patterns
 from leads.platform.feature_checks import Offered, check_features
 from leads.platform.features import FeatureDeclarations, KeyDeclaration
@@ -135,6 +136,15 @@ class Platform(Strict):
         own = {name: {field: one.kind for field, one in type_.fields.items()} for name, type_ in self.types.items()}
         check_features(self.features, self.keys, Offered(fields, own))
         return self
+
+    @property
+    def language_fields(self) -> LanguageFields:
+        """The fields that state the language of an item, for each type that has any."""
+        found = {
+            name: tuple(field for field, one in type_.fields.items() if one.kind == "language")
+            for name, type_ in self.types.items()
+        }
+        return {name: fields for name, fields in found.items() if fields}
 
     def type_of(self, type_id: str, *, field: str) -> ItemType:
         """Raises InvalidInput with `field` and the declared types."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 import numpy as np
@@ -29,12 +29,15 @@ _ACCOUNT_ROW = tuple(BUILTIN.roles).index("account")
 _NEVER = np.iinfo(np.int64).max
 
 
-def assemble_scores(group: VersionGroup, scores: Scores, too_old: np.ndarray, explained: Explain) -> GroupScores:
+def assemble_scores(
+    group: VersionGroup, scores: Scores, too_old: np.ndarray, explained: Explain, *, unseen: Sequence[int] = ()
+) -> GroupScores:
     """Everything that is returned about the group's n inputs, in their order.
 
     Args:
         too_old: (n,) bool, whether a rule left out a stored value because of its age.
         explained: which scores get reasons.
+        unseen: the positions of the inputs whose text is in a language that the version never saw.
     """
     values = scores.score.tolist()
     tiers = [group.version.tier(score) for score in values]
@@ -46,7 +49,7 @@ def assemble_scores(group: VersionGroup, scores: Scores, too_old: np.ndarray, ex
         scores=values,
         tiers=tiers,
         ages_s=_ages_s(row_at, group.context.as_of),
-        degraded=_flags(group, row_at, too_old, unexplained),
+        degraded=_flags(group, row_at, too_old, unexplained, unseen),
         prediction_ids=_prediction_ids(group, scores),
         explained=reasons,
     )
@@ -101,7 +104,9 @@ def _reasons(group: VersionGroup, scores: Scores, tiers: list[Tier], explained: 
     }
 
 
-def _flags(group: VersionGroup, row_at: Instants, too_old: np.ndarray, unexplained: set[int]) -> list[tuple[str, ...]]:
+def _flags(
+    group: VersionGroup, row_at: Instants, too_old: np.ndarray, unexplained: set[int], unseen: Sequence[int]
+) -> list[tuple[str, ...]]:
     """The flags of each input: those it came with, and those found while scoring."""
     found: dict[int, list[str]] = {}
 
@@ -116,6 +121,7 @@ def _flags(group: VersionGroup, row_at: Instants, too_old: np.ndarray, unexplain
     flag(too_old.nonzero()[0].tolist(), "features_old")
     if group.version.uses_text:
         flag([n for n, one in enumerate(group.inputs) if one.text is None], "text_missing")
+    flag(unseen, "language_unseen")
     flag(sorted(unexplained), "not_explained")
     return [(*one.flags, *found[n]) if n in found else one.flags for n, one in enumerate(group.inputs)]
 

@@ -12,6 +12,8 @@ import numpy as np
 from features.evaluate.plan import Evaluated, NotDeclared
 from leads.db import deadline
 from leads.errors import Unavailable
+from leads.language.detection import UNKNOWN
+from leads.language.stated import text_language
 from leads.predictions.batch import PredictionBatch
 from models.scores import Scores
 from serving.scoring.assemble import Explain, assemble_batch, assemble_scores
@@ -41,6 +43,13 @@ class ScoredGroup(NamedTuple):
     scoring_s: float
 
 
+class _Languages(NamedTuple):
+    """The languages of the texts of all n inputs of a call; `und` without a text."""
+
+    of: list[str]
+    distinct: frozenset[str]
+
+
 class GroupScorer:
     """Scores the groups of one call, one after the other. Not thread-safe: one call, one GroupScorer.
 
@@ -67,6 +76,7 @@ class GroupScorer:
         self._trials = trials
         # By contract and inputs: harms that share both share the features.
         self._evaluated: dict[tuple[str, tuple[int, ...]], Evaluated] = {}
+        self._languages: _Languages | None = None
 
     def score(self, group: VersionGroup) -> tuple[ScoredGroup | None, list[SubjectError]]:
         """The group's scores, None if no input can be scored; and the errors of the inputs that can't.
@@ -120,7 +130,7 @@ class GroupScorer:
         text = self._mark("text")
         scores = group.version.score_vector(vector)
         predict = self._mark("predict")
-        assembled = assemble_scores(group, scores, features.too_old, self._explained)
+        assembled = assemble_scores(group, scores, features.too_old, self._explained, unseen=self._unseen(group))
         self._mark("answer" if self._explained == "nothing" else "explain")
         took_us = self._stages.took_us
         # Scores without stored features aren't logged.
@@ -144,6 +154,26 @@ class GroupScorer:
         if features is None:
             features = self._evaluated[key] = evaluate(group, group.version.contract, self._cache)
         return features
+
+    def _unseen(self, group: VersionGroup) -> list[int]:
+        """The positions in the group of the inputs whose text is in a language that the version never saw."""
+        version = group.version
+        if not version.uses_text or version.languages is None:
+            return []
+        if self._languages is None:
+            self._languages = _languages(self._context, self._cache)
+        languages, distinct = self._languages
+        unseen = [language for language in distinct if not version.saw(language)]
+        return [n for n, place in enumerate(group.places) if languages[place] in unseen] if unseen else []
+
+
+def _languages(context: ScoringContext, cache: TextCache) -> _Languages:
+    texts = context.texts
+    found = cache.languages(texts)
+    if any(context.stated):
+        of = zip(texts.values, context.stated, found, strict=True)
+        found = [text_language(text, stated, detected) or UNKNOWN for text, stated, detected in of]
+    return _Languages(found, frozenset(found))
 
 
 def _not_declared(group: VersionGroup, column: str) -> list[SubjectError]:

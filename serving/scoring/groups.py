@@ -31,6 +31,7 @@ class ScoringContext:
         fetched: the stored rows of the n inputs.
         texts: the texts of the n inputs.
         available: whether the online store responded. If not, every row in `fetched` is missing.
+        stated: the languages that the n inputs state; None where one states none.
     """
 
     lineup: Lineup
@@ -39,6 +40,7 @@ class ScoringContext:
     fetched: Fetched
     texts: TextColumn
     available: bool
+    stated: Sequence[str | None]
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from features.links import Links
 from leads.content import joined, judged_text
 from leads.errors import LeadsError, NotFound, Unavailable
 from leads.events import ACCOUNT, JUDGED_BEFORE, FieldValue, ItemCreated, Subject
+from leads.language.stated import NO_FIELDS, LanguageFields, stated_language
 from leads.rules import needs_item
 from leads.text import present
 from serving.lineup import Lineup
@@ -82,6 +83,7 @@ class Stored(NamedTuple):
         text: None if nothing of the item's text is visible; `digest` is its `text_cache.digest`.
         size: bytes of the item's text.
         links: the keys of the rows beside its own, which the event log knows; None if there are none.
+        language: the one that the item states; None if it states none.
     """
 
     item: ItemCreated
@@ -89,6 +91,7 @@ class Stored(NamedTuple):
     digest: bytes | None
     size: int
     links: Links | None
+    language: str | None
 
 
 class Input(NamedTuple):
@@ -100,6 +103,7 @@ class Input(NamedTuple):
         links: the keys of the rows beside the subject's own; None if only the online store knows them.
         known: whether the subject is a stored item.
         flags: what the caller overrode, or what couldn't be looked up.
+        language: the one that the subject states; None if it states none.
     """
 
     place: int
@@ -109,16 +113,28 @@ class Input(NamedTuple):
     links: Links | None
     known: bool
     flags: tuple[str, ...]
+    language: str | None = None
 
 
-def stored_of(item: ItemCreated) -> Stored:
-    """What scoring uses of an item."""
+def stored_of(item: ItemCreated, languages: LanguageFields = NO_FIELDS) -> Stored:
+    """What scoring uses of an item.
+
+    Args:
+        languages: the fields that state the language, by type.
+    """
     judged = judged_text(item)
     text = present(judged)
     parent_key = item.parent.subject.key if item.parent else None
     links = Links(item.account_id, parent_key) if item.account_id or parent_key else None
     is_account = item.subject.type_id == ACCOUNT
-    return Stored(item, text, digest(text) if text else None, _bytes(judged), None if is_account else links)
+    return Stored(
+        item,
+        text,
+        digest(text) if text else None,
+        _bytes(judged),
+        None if is_account else links,
+        stated_language(item.subject.type_id, item.fields, languages),
+    )
 
 
 def with_text(request: ScoreRequest, stored: Mapping[Subject, Stored] | None) -> ScoreRequest:
@@ -178,16 +194,25 @@ def text_to_score(
     return sum(size for size, name, versions in reads if not (name and cache.holds(name, versions)))
 
 
-def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, Stored] | None) -> Input:
+def settle(
+    place: int,
+    request: ScoreRequest,
+    stored: Mapping[Subject, Stored] | None,
+    languages: LanguageFields = NO_FIELDS,
+) -> Input:
     """Merge a request with its stored item. What the caller gives takes precedence and is flagged.
 
     Args:
         stored: items by subject; None if the database is down.
+        languages: the fields that state the language, by type.
     """
     one = stored.get(request.subject) if stored is not None else None
+    language = one.language if one is not None else None
+    if request.fields:
+        language = stated_language(request.subject.type_id, request.fields, languages) or language
     is_given = request.text is not None or request.account_id is not None or request.parent is not None
     if one is not None and not is_given:
-        return Input(place, request, one.text, one.digest, one.links, True, ())
+        return Input(place, request, one.text, one.digest, one.links, True, (), language)
     text = present(judged_text(one.item) if one is not None and request.text is None else request.text)
     links = _links(request, one)
     if one is None:
@@ -199,7 +224,8 @@ def settle(place: int, request: ScoreRequest, stored: Mapping[Subject, Stored] |
         gives_fields = request.account_id is not None or request.parent is not None
         if gives_fields and _fields(links) != _fields(one.links):
             flags.append("fields_given")
-    return Input(place, request, text, digest(text) if text else None, links, one is not None, tuple(flags))
+    name = digest(text) if text else None
+    return Input(place, request, text, name, links, one is not None, tuple(flags), language)
 
 
 def input_error(one: Input, has_row: bool, available: bool) -> LeadsError | None:

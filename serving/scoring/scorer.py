@@ -8,6 +8,7 @@ two steps once the request's deadline has passed; then nothing has been recorded
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from leads.db import deadline
 from leads.db.content.stored_items import StoredItems
 from leads.errors import Unavailable
 from leads.events import Subject
+from leads.language.stated import NO_FIELDS, LanguageFields
 from leads.policies import Policies
 from serving.lineup import Lineup, LineupSource
 from serving.scoring.assemble import Explain
@@ -72,6 +74,7 @@ class Scorer:
         engine: of the database that stores items.
         lineups: gives the versions to score with; asked once per call.
         trials: watches canaries and scores challengers in shadow. If None, a failing canary fails the call.
+        languages: the fields that state an item's language, by type.
     """
 
     def __init__(
@@ -82,8 +85,10 @@ class Scorer:
         lineups: LineupSource,
         sink: PredictionSink,
         trials: Trials | None = None,
+        languages: LanguageFields = NO_FIELDS,
     ) -> None:
-        self._items = StoredItems(engine, stored_of)
+        self._items = StoredItems(engine, partial(stored_of, languages=languages))
+        self._languages = languages
         self._policies = policies
         self._planner = HarmPlanner(policies)
         self._reader = reader
@@ -129,7 +134,8 @@ class Scorer:
         deadline.check()
         plan = self._planner.plan(inputs, fetched, lineup, available)
         texts = TextColumn(tuple([one.text for one in inputs]), tuple([one.digest for one in inputs]))
-        context = ScoringContext(lineup, as_of, source, fetched, texts, available)
+        stated = [one.language for one in inputs]
+        context = ScoringContext(lineup, as_of, source, fetched, texts, available, stated)
         scorer = GroupScorer(context, explained, stages, self._text_cache, self._sink, self._trials)
         outcomes = [
             scorer.score(group)
@@ -182,7 +188,7 @@ class Scorer:
             size = text_to_score(requests, stored, lineup, self._text_cache, limits.text)
             if size > limits.text:
                 raise TooMuchText(size, stored_bytes)
-        inputs = [settle(i, request, stored) for i, request in enumerate(requests)]
+        inputs = [settle(i, request, stored, self._languages) for i, request in enumerate(requests)]
         stages.mark("lookup")
         deadline.check()
         fetched, available = self._fetch(inputs)

@@ -13,11 +13,12 @@ from features.evaluate.plan import text_counts
 from features.text_features import TEXT
 from leads.db import deadline
 from leads.db.content.recent import Recent
+from leads.language.detection import UNKNOWN, language_of
 from leads.text import text_hash
 from models.version import ModelVersion
 
 Floats = npt.NDArray[np.float32]
-_COUNTS, _HASHES = "counts", "hashes"
+_COUNTS, _HASHES, _LANGUAGES = "counts", "hashes", "languages"
 # How much is computed before the deadline is checked again: at most 0.3 s of work, or some seconds with an encoder.
 _SLICE_TEXTS, _SLICE_CHARS = 128, 256_000
 _NO_COUNTS = np.full(len(TEXT), np.nan, np.float32).tobytes()
@@ -75,6 +76,10 @@ class TextCache:
     def hashes(self, texts: TextColumn) -> list[int]:
         """(n,) `leads.text.text_hash` of each text; 0 without a text."""
         return self._of(_HASHES, texts, lambda new: list(map(text_hash, new)), 0)
+
+    def languages(self, texts: TextColumn) -> list[str]:
+        """(n,) `language_of` each text; `und` without a text."""
+        return self._of(_LANGUAGES, texts, lambda new: list(map(language_of, new)), UNKNOWN)
 
     def _of(
         self, kind: str, texts: TextColumn, compute: Callable[[Sequence[str]], list[Any]], nothing: Any

@@ -15,6 +15,7 @@ from features.online.reader import open_reader
 from leads.db.engine import open_engine
 from leads.errors import Conflict, LeadsError
 from leads.files import only_one
+from leads.platform.declaration import load_platform
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
@@ -73,7 +74,9 @@ def open_scoring(
         if background:
             trials.start()
         closing.callback(trials.stop)
-        yield ScoringParts(published, Scorer(engine, policies, reader, published, log, trials), reader)
+        languages = load_platform(settings.platform).language_fields
+        scorer = Scorer(engine, policies, reader, published, log, trials, languages)
+        yield ScoringParts(published, scorer, reader)
 
 
 def follow_once(settings: Settings) -> None:

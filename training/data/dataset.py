@@ -22,6 +22,7 @@ from leads import corpora
 from leads.clock import Micros
 from leads.errors import NotEnoughData
 from leads.messages.wording import counted
+from leads.platform.declaration import load_platform
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
@@ -114,6 +115,13 @@ class Dataset:
         return [row.text for row in self.rows]
 
     @cached_property
+    def languages(self) -> dict[str, int]:
+        """The number of distinct texts by language among the rows that aren't held out."""
+        trained = (row for row, held_out in zip(self.rows, self.held_out.tolist(), strict=True) if not held_out)
+        languages = {row.group: language for row in trained if (language := row.language) is not None}
+        return dict(Counter(languages.values()))
+
+    @cached_property
     def on_platform(self) -> Bools:
         """(n,) True for rows labelled by decisions on this platform."""
         return np.array([row.source == PLATFORM for row in self.rows], dtype=np.bool_)
@@ -175,7 +183,7 @@ def assemble(
     known = history.scored(engine, harm, tell)
     feature_set = live(engine)
     contract, whole = harm_contract(policy, feature_set), whole_contract(policy, feature_set)
-    rows = platform_rows(engine, known, config.labels)
+    rows = platform_rows(engine, known, config.labels, load_platform(settings.platform).language_fields)
     texts = _texts(settings, engine, harm, history, config) if policy.text else Deduplicated([], 0, 0)
     matrix = np.empty((len(rows) + len(texts.rows), len(whole.columns)), np.float32)
     subjects, judged = [label.subject for label in known.labels], [row.text for row in rows]

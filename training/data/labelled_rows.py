@@ -14,6 +14,7 @@ from leads.corpora import CorpusText
 from leads.db.engine import reading
 from leads.db.items import contents
 from leads.events import ACCOUNT, ContentRef
+from leads.language.stated import NO_FIELDS, LanguageFields, stated_language, text_language
 from leads.text import present, text_hash
 from training.config import LabelsConfig
 from training.data.history import ScoredLabels
@@ -36,6 +37,7 @@ class LabelledRow(NamedTuple):
         type_id: type of the subject; None for a text without a subject.
         target: the group that the text is about, if the source says so.
         content: the version that was judged, whose text this is; None for a text without a subject.
+        stated: the language that the subject states; None if it states none.
     """
 
     text: str | None
@@ -48,6 +50,12 @@ class LabelledRow(NamedTuple):
     type_id: str | None = None
     target: str | None = None
     content: ContentRef | None = None
+    stated: str | None = None
+
+    @property
+    def language(self) -> str | None:
+        """The text's language, as scoring reads it; None without text."""
+        return text_language(self.text, self.stated)
 
 
 class Deduplicated(NamedTuple):
@@ -61,10 +69,15 @@ class Deduplicated(NamedTuple):
     disputed: int
 
 
-def platform_rows(engine: Engine, known: ScoredLabels, config: LabelsConfig) -> list[LabelledRow]:
+def platform_rows(
+    engine: Engine, known: ScoredLabels, config: LabelsConfig, languages: LanguageFields = NO_FIELDS
+) -> list[LabelledRow]:
     """One row per label, with the text that was judged.
 
     Where nobody knows which text was judged, it is the one that the subject had when it was scored.
+
+    Args:
+        languages: the fields that state the language, by type.
     """
     rows: list[LabelledRow] = []
     for start in range(0, len(known.labels), _SUBJECTS_AT_ONCE):
@@ -73,7 +86,7 @@ def platform_rows(engine: Engine, known: ScoredLabels, config: LabelsConfig) -> 
             found = contents(connection, {label.subject for label in labels})
         for label, at in zip(labels, known.as_of[start : start + _SUBJECTS_AT_ONCE].tolist(), strict=True):
             versions = [one for one in found.get(label.subject, ()) if one.offset <= known.up_to]
-            rows.append(_platform_row(label, at, versions, config))
+            rows.append(_platform_row(label, at, versions, config, languages))
     return rows
 
 
@@ -116,7 +129,9 @@ def number(name: str) -> int:
     return int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest(), "big")
 
 
-def _platform_row(label: Label, at: Micros, versions: Sequence[Content], config: LabelsConfig) -> LabelledRow:
+def _platform_row(
+    label: Label, at: Micros, versions: Sequence[Content], config: LabelsConfig, languages: LanguageFields
+) -> LabelledRow:
     subject, held = label.subject, newest(versions)
     # A decision may name a version that never was: its offset alone proves nothing.
     at_offset = next((one for one in versions if one.offset == label.content.offset), None)
@@ -135,4 +150,5 @@ def _platform_row(label: Label, at: Micros, versions: Sequence[Content], config:
         None if maker is None else number(f"{PLATFORM}:{maker}"),
         subject.type_id,
         content=ref_of(shown) if shown else label.content,
+        stated=stated_language(subject.type_id, shown.item.fields, languages) if shown else None,
     )

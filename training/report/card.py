@@ -66,7 +66,7 @@ finding about a person, and only the tier `auto` below may be acted on without r
 
 Most decided subjects were reported first, and public corpora come from other platforms and years. Quality on unreported
 subjects of this platform is only known from decisions on randomly drawn subjects. Texts in languages that the labels
-don't cover are scored by their other features alone.
+don't cover are scored by their other features alone, and the score has the flag `language_unseen`.
 """
 
 

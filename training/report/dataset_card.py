@@ -10,6 +10,7 @@ import numpy as np
 
 from leads import clock
 from leads.clock import Micros
+from models import languages
 from training.data.dataset import Dataset
 from training.data.labelled_rows import PLATFORM
 
@@ -53,6 +54,7 @@ class DatasetCard(msgspec.Struct, frozen=True):
         dataset_hash: hex hash of the data set.
         never_scored: number of labels dropped because the worker can't have scored the subject before the verdict.
         declared: the features of the contract that aren't built in.
+        languages: number of distinct texts by language among the rows that aren't held out.
     """
 
     harm: str
@@ -72,6 +74,7 @@ class DatasetCard(msgspec.Struct, frozen=True):
     dataset_hash: str
     never_scored: int = 0
     declared: tuple[DeclaredFeature, ...] = ()
+    languages: dict[str, int] = {}
 
 
 def card_of(data: Dataset) -> DatasetCard:
@@ -102,6 +105,7 @@ def card_of(data: Dataset) -> DatasetCard:
         dataset_hash=data.hash,
         never_scored=data.never_scored,
         declared=_declared(data),
+        languages=data.languages,
     )
 
 
@@ -184,6 +188,7 @@ def _facts(card: DatasetCard) -> list[tuple[str, str]]:
         ("copies of texts dropped", f"{card.removed:,}"),
         ("disputed labels", f"{card.disputed:,}"),
         ("labels dropped, subject never scored", f"{card.never_scored:,}"),
+        ("languages, by distinct texts", languages.summary(card.languages)),
         ("makers", f"{card.makers:,}"),
         ("feature contract", f"`{card.contract_hash}`, {len(card.columns)} features"),
         ("data set hash", f"`{card.dataset_hash[:12]}`"),

@@ -37,7 +37,7 @@ class Metrics(msgspec.Struct, frozen=True):
             fitted on, and those that are held out.
         test: measured on those held-out rows that represent what will be scored.
         by_source: average precision on the held-out rows of each source that has enough of both kinds.
-        slices: by type of subject, source, length of text, and target group.
+        slices: by type of subject, source, length and language of text, and target group.
     """
 
     rows: int

@@ -64,17 +64,23 @@ class Auc(NamedTuple):
 
 
 def dimensions(
-    types: Sequence[str], sources: Sequence[str], texts: Sequence[str | None], targets: Sequence[str | None]
+    types: Sequence[str],
+    sources: Sequence[str],
+    texts: Sequence[str | None],
+    languages: Sequence[str | None],
+    targets: Sequence[str | None],
 ) -> dict[str, list[str | None]]:
-    """The values, (n,) each, that rows are sliced by: type of subject, source, length of text, and target group.
+    """The values, (n,) each, that rows are sliced by: subject type, source, length and language of text, target group.
 
     Args:
+        languages: of the texts. A row whose language is None is in no slice by language.
         targets: the group that each text is about. A row whose target is None is in no slice by target group.
     """
     return {
         "type": list(types),
         "source": list(sources),
         "text length": [_length(text) for text in texts],
+        "language": list(languages),
         "target group": list(targets),
     }
 
@@ -85,6 +91,7 @@ def of_rows(rows: Sequence[LabelledRow], scores: Doubles, labels: Bools) -> tupl
         [row.type_id or "text" for row in rows],
         [row.source for row in rows],
         [row.text for row in rows],
+        [row.language for row in rows],
         [row.target for row in rows],
     )
     groups = np.array([row.group for row in rows], dtype=np.uint64)

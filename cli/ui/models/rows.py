@@ -11,6 +11,7 @@ from features.evaluate.columns import unsatisfied
 from leads import clock
 from leads.db.canary_retreats import Retreat
 from leads.db.model_changes import CANARY, ModelChange
+from models import languages
 from models.registry.versions import RETIRED, Registered
 from models.version import ModelVersion
 from training.report.paired import Interval
@@ -62,12 +63,14 @@ def about(
 ) -> TableRows:
     """Where it comes from, the declared features it takes, and what happened to it."""
     tags = found.tags
+    counts = languages.read(version.folder)
     until = int(tags.get("leads.labels_until", "0"))
     rows = [
         ("state", state(found, aliases, retreat)),
         ("registered", f"{minute(found.created_at_ms * 1_000)} UTC"),
         ("contract", f"{version.contract.hash}, {len(version.contract.columns)} columns"),
         *_declared(version, features),
+        ("languages", "not recorded" if counts is None else languages.summary(counts)),
         ("data fingerprint", tags.get("leads.data", "–")[:12]),
         ("newest decision", f"{minute(until)} UTC" if until else "no decisions among its labels"),
         ("MLflow run", found.run_id),

@@ -269,7 +269,16 @@ def test_one_version_is_shown_with_all_that_is_known(leads: Leads, home: Setting
     assert "never checked by the gate" in said(leads("show", "spam"))
     said(leads("promote", "spam", "1", "--by", "ana"))
     shown = said(leads("show", "spam"))
-    for word in ("spam v1", "champion", "ana", "0.910 (0.850 to 0.950)", "Made up.", "ranking", "golden.json"):
+    for word in (
+        "spam v1",
+        "champion",
+        "ana",
+        "0.910 (0.850 to 0.950)",
+        "Made up.",
+        "ranking",
+        "golden.json",
+        "languages not recorded",
+    ):
         assert word in shown
     # Each count stands in one place, under a heading that says which rows it is about.
     for line in (

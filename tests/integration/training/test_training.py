@@ -10,21 +10,15 @@ import subprocess
 import sys
 import textwrap
 import warnings
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from features.contract import FeatureContract
-from features.declared.feature_set import FeatureSet
-from features.evaluate.columns import evaluate
-from features.layout import missing
-from features.offline.frames import Frame
 from leads.db import event_log
 from leads.db.engine import open_engine
 from leads.errors import ModelRefused, NotEnoughData, NotFound, Unavailable
-from leads.events import DecisionMade, Event, ItemCreated, Subject, SubjectRef
+from leads.events import DecisionMade, Event, ItemCreated, SubjectRef
 from leads.policies import Policies, load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from models import manifest
@@ -33,6 +27,7 @@ from models.registry.versions import FINGERPRINT
 from models.version import load
 from tests.support.paths import REPOSITORY
 from tests.support.training.live_features import OURS, go_live
+from tests.support.training.text_frames import frame
 from training.train import retrain, train
 
 SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
@@ -72,21 +67,6 @@ def decide(settings: Settings, first: int, n: int) -> None:
     with engine.begin() as connection:
         event_log.append(connection, "test", events)
     engine.dispose()
-
-
-def frame(
-    _settings: Settings,
-    contract: FeatureContract,
-    subjects: Sequence[Subject],
-    texts: Sequence[str | None],
-    as_of: np.ndarray,
-    features: FeatureSet,
-) -> Frame:
-    """Of every subject only its text is known: what `point_in_time` gives for rows that were never stored."""
-    return Frame(
-        evaluate(contract, missing(features.roles, len(subjects)), as_of, texts, features).matrix,
-        np.zeros((len(subjects), 3), dtype=np.int64),
-    )
 
 
 @pytest.fixture(scope="module")

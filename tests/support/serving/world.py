@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -55,7 +55,12 @@ POLICIES = load_policies(POLICIES_FILE)
 
 
 def make_parts(
-    harm: str = "spam", *, seed: int = 0, rules: Sequence[FeatureRule] = (), features: FeatureSet = BUILTIN
+    harm: str = "spam",
+    *,
+    seed: int = 0,
+    rules: Sequence[FeatureRule] = (),
+    features: FeatureSet = BUILTIN,
+    languages: Mapping[str, int] | None = None,
 ) -> Parts:
     """A version whose text stage knows one spam text, and whose trees raise the score with the number of reports."""
     text = POLICIES.harms[harm].text
@@ -80,6 +85,7 @@ def make_parts(
         reference_labels=labels.tolist(),
         metrics=b"{}",
         card="# A version\n",
+        languages=languages,
     )
 
 

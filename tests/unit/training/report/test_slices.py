@@ -156,11 +156,14 @@ def test_many_small_slices_of_a_rare_harm_raise_no_alarm() -> None:
 
 def test_what_rows_are_sliced_by() -> None:
     texts = [None, " \u2067 ", "a" * 50, "a" * 51, "a" * 200, "a" * 201]
-    found = dimensions(["comment"] * 6, ["platform"] * 6, texts, ["women", *[None] * 5])
+    found = dimensions(
+        ["comment"] * 6, ["platform"] * 6, texts, [None, None, *["en"] * 3, "und"], ["women", *[None] * 5]
+    )
     assert found == {
         "type": ["comment"] * 6,
         "source": ["platform"] * 6,
         "text length": ["none", "none", "up to 50", "51 to 200", "51 to 200", "over 200"],
+        "language": [None, None, "en", "en", "en", "und"],
         "target group": ["women", *[None] * 5],
     }
 
