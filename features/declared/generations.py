@@ -19,8 +19,10 @@ from sqlalchemy.engine import Connection, Engine
 from features.declared.builtin import BUILTIN
 from features.declared.compile import Declarations, compile_features
 from features.declared.feature_set import FeatureSet
+from features.declared.own_views import with_views
 from features.layout import FIRST_NUMBER
 from features.partition import Partition
+from features.views.declaration import ViewDeclaration
 from leads.clock import Clock, Micros, now
 from leads.db.engine import database_url, reading, unchecked_engine
 from leads.db.progress.feature_generations import feature_backfills, feature_generations
@@ -35,15 +37,17 @@ State = Literal["building", "ready", "live", "retired"]
 
 
 class DeclaredFeatures(Strict):
-    """What platform.yaml declares of features, as a generation records it.
+    """What platform.yaml declares of features, and own views, as a generation records them.
 
     Args:
         units: the units of the fields that features read, by `kind.field`, or by `field` of an item.
+        views: feature views of the user's own, by name.
     """
 
     features: FeatureDeclarations = Described(default_factory=dict)
     keys: dict[str, KeyDeclaration] = Described(default_factory=dict)
     units: dict[str, str] = Described(default_factory=dict)
+    views: dict[str, ViewDeclaration] = Described(default_factory=dict)
 
     @property
     def written(self) -> str:
@@ -94,11 +98,12 @@ FIRST = Generation(FIRST_NUMBER, DeclaredFeatures(), "live", None, None)
 
 
 def compiled(declared: DeclaredFeatures, number: int) -> FeatureSet:
-    """The features of a generation: the built-in ones, and then those that are declared."""
-    if number == FIRST_NUMBER:
-        return BUILTIN
-    features = {**BUILT_IN_FEATURES, **declared.features}
-    return compile_features(Declarations(features, declared.keys, declared.units), number)
+    """The features of a generation: the built-in ones, those that are declared, and then columns of own views."""
+    found = BUILTIN
+    if number != FIRST_NUMBER:
+        features = {**BUILT_IN_FEATURES, **declared.features}
+        found = compile_features(Declarations(features, declared.keys, declared.units), number)
+    return with_views(found, declared.views) if declared.views else found
 
 
 @lru_cache(maxsize=16)

@@ -131,7 +131,8 @@ class _Comparison:
     def _row_marked(self, column: str, rows: Flags) -> Flags:
         """(n,) whether any row that the column is read from is marked in (n, roles)."""
         features = self.rederived.features
-        read = {name.partition(".")[0] for name in features.reached(column)} if column in features.by_name else ()
+        names = features.reached(column) if column in features.by_name else ()
+        read = {features.by_name[name].view for name in names}
         return _any(rows[:, [layout.view in read for layout in features.roles.values()]])
 
     def _column_marked(self, view: str, columns: Flags) -> Flags:
