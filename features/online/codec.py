@@ -13,20 +13,28 @@ from typing import NamedTuple
 
 from features.layout import Layout
 from features.rows import Parts, split
+from leads import clock
+from leads.clock import Micros
 
 # One feature's serialised values, one for each entity; None or empty where nothing is stored.
 Column = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
 _BYTES_VAL = 0x0A
+_SECONDS, _NANOS = b"\x08", b"\x10"
 
 
 class Wanted(NamedTuple):
-    """Entities of one view to read, and which of their features."""
+    """Entities of one view to read, and which of their features.
+
+    Args:
+        timed: whether to read event times too, as serialised `Timestamp`s: a column after those of the features.
+    """
 
     layout: Layout
     keys: Sequence[str]
     features: tuple[str, ...]
+    timed: bool = False
 
 
 def row_of(layout: Layout, keys: Sequence[str]) -> Wanted:
@@ -76,6 +84,21 @@ def _before(size: int) -> bytes:
     while head < size and 1 + len(varint(size - head)) != head:
         head += 1
     return bytes((_BYTES_VAL,)) + varint(max(size - head, 0))
+
+
+def timestamp(at: Micros) -> bytes:
+    """A serialised `Timestamp`."""
+    seconds, micros = divmod(at, clock.SECOND)
+    return _SECONDS + varint(seconds) + (_NANOS + varint(1_000 * micros) if micros else b"")
+
+
+def instant(raw: bytes | None) -> Micros:
+    """The time in a serialised `Timestamp`; 0 if there is none, or if it is malformed."""
+    seconds, end = read_varint(raw, 1) if raw and raw[:1] == _SECONDS else (0, 0)
+    if raw is None or seconds < 0:
+        return 0
+    nanos, _ = read_varint(raw, end + 1) if raw[end : end + 1] == _NANOS else (0, 0)
+    return seconds * clock.SECOND + nanos // 1_000
 
 
 def read_varint(raw: bytes, start: int) -> tuple[int, int]:

@@ -33,7 +33,7 @@ class RedisStore:
     def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
         commands = b"".join(map(_commands, wanted))
         if not commands:
-            return [[[] for _ in one.features] for one in wanted]
+            return [[[] for _ in range(len(one.features) + one.timed)] for one in wanted]
         count = sum(len(one.keys) for one in wanted)
         return self._connections.exchange(commands, count, lambda replies: _rows(wanted, replies))
 
@@ -42,7 +42,7 @@ class RedisStore:
 
 
 def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
-    """The replies by view: values if it is one feature, otherwise lists of as many values as the view's features.
+    """The replies by view: values if it is one field, otherwise lists of as many values as fields.
 
     Raises:
         ValueError: a reply has another type or shape.
@@ -53,10 +53,11 @@ def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
     for one in wanted:
         rows = replies[start : start + len(one.keys)]
         start += len(one.keys)
-        if len(one.features) == 1:
+        fields = len(one.features) + one.timed
+        if fields == 1:
             columns = [rows]
-        elif set(map(type, rows)) <= {list} and set(map(len, rows)) <= {len(one.features)}:
-            columns = [[row[i] for row in rows] for i in range(len(one.features))]
+        elif set(map(type, rows)) <= {list} and set(map(len, rows)) <= {fields}:
+            columns = [[row[i] for row in rows] for i in range(fields)]
         else:
             raise unexpected(rows)
         if not set(map(type, chain.from_iterable(columns))) <= _VALUES:
@@ -67,8 +68,9 @@ def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
 
 def _commands(wanted: Wanted) -> bytes:
     """`HMGET <entity> <field> …` for each entity, in Redis's protocol; with one field `HGET`: its reply is no list."""
-    join_key, names = wanted.layout.join_key, field_names(wanted.layout.table, wanted.features)
-    tail = PROJECT.encode() + b"\r\n" + b"".join(b"$4\r\n" + name + b"\r\n" for name in names)
+    join_key, table = wanted.layout.join_key, wanted.layout.table
+    names = [*field_names(table, wanted.features), *([time_field(table)] if wanted.timed else [])]
+    tail = PROJECT.encode() + b"\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(name), name) for name in names)
     raw = map(str.encode, wanted.keys)
     return b"".join([part for key in raw for part in (_command_head(join_key, len(names), len(key)), key, tail)])
 
@@ -79,6 +81,11 @@ def _command_head(join_key: str, fields: int, size: int) -> bytes:
     head = key_head(join_key, size)
     name = b"$4\r\nHGET" if fields == 1 else b"$5\r\nHMGET"
     return b"*%d\r\n%b\r\n$%d\r\n%b" % (2 + fields, name, len(head) + size + len(PROJECT), head)
+
+
+def time_field(table: str) -> bytes:
+    """The name of the hash field with the event time of a Feast view's values."""
+    return b"_ts:" + table.encode()
 
 
 @cache
