@@ -136,6 +136,25 @@ def read_history(
             into[which] = view.rows(rows.at[found], taken.values(view.columns))
 
 
+def first_after(view: OwnView, keys: Sequence[str], after: Instants, up_to: Instants) -> Instants:
+    """(k,) when each key's first row with a timestamp later than `after`, (k,), became visible, if it was by `up_to`.
+
+    Where there is none, `up_to`.
+    """
+    wanted, since, until = pa.array(sorted(set(keys)), pa.string()), int(after.min()), int(up_to.max())
+    by_key: dict[str, list[tuple[int, int]]] = {}
+    for rows in read_rows(view.name, view.declaration):
+        visible = np.maximum(rows.at, rows.available)
+        known = pc.is_in(rows.keys, value_set=wanted).to_numpy(zero_copy_only=False)
+        for i in np.flatnonzero(known & (rows.at > since) & (visible <= until)).tolist():
+            by_key.setdefault(rows.keys[i].as_py(), []).append((int(rows.at[i]), int(visible[i])))
+    first = [
+        min([seen for at, seen in by_key.get(key, ()) if at > earliest] + [latest])
+        for key, earliest, latest in zip(keys, after.tolist(), up_to.tolist(), strict=True)
+    ]
+    return np.array(first, np.int64)
+
+
 class _Queries:
     """n queries, and the time of the best row of each so far."""
 

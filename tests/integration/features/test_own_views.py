@@ -11,7 +11,6 @@ import pandas as pd
 import pytest
 from sqlalchemy.engine import Engine
 
-from features.declared import generations
 from features.declared.generations import live
 from features.evaluate.columns import contract_for, evaluate
 from features.feast.store import known_warnings_ignored, open_store
@@ -20,16 +19,15 @@ from features.offline.frames import point_in_time
 from features.online.feast import FeastStore
 from features.online.reader import Fetched, open_reader
 from features.partition import WHOLE
-from features.views.loading import declared_with_views
 from features.views.materializing import materialize
-from features.views.registering import register, unregister
+from features.views.registering import unregister
 from leads import clock
 from leads.db.engine import migrate, open_engine
 from leads.events import Subject
 from leads.settings import Settings, load_settings
 from tests.support.features.declared.generations import log, with_declared
 from tests.support.features.history import START
-from tests.support.features.own_views import TrustRow, random_history, write_definitions, write_history
+from tests.support.features.own_views import TrustRow, apply_views, random_history, write_definitions, write_history
 
 NOW = START + 20 * clock.DAY
 ACCOUNTS = [Subject("account", f"a{i}") for i in range(22)]
@@ -54,14 +52,6 @@ def home(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Setti
     engine.dispose()
 
 
-def apply(settings: Settings, engine: Engine) -> None:
-    """Do what `leads features apply` does if only own views change."""
-    declared, views = declared_with_views(settings)
-    register(settings, views)
-    with engine.begin() as connection:
-        generations.redeclare(connection, generations.live_generation(connection).number, declared)
-
-
 def fetch(settings: Settings, subjects: list[Subject]) -> Fetched:
     with closing(open_reader(settings)) as reader:
         return reader.fetch(subjects)
@@ -78,7 +68,7 @@ def test_what_is_served_is_what_training_joins(home: tuple[Settings, Engine], tm
     settings, engine = home
     rows = random_history(400, START, NOW)
     write_history(tmp_path / "views", rows)
-    apply(settings, engine)
+    apply_views(settings, engine)
     head = log(engine, with_declared(1_000))
     with closing(LiveRows(settings, engine, WHOLE)) as worker:
         worker.run_to_head()
@@ -105,7 +95,7 @@ def test_what_is_served_is_what_training_joins(home: tuple[Settings, Engine], tm
 def test_a_push_is_served_as_feast_returns_it(home: tuple[Settings, Engine], tmp_path: Path) -> None:
     settings, engine = home
     write_history(tmp_path / "views", random_history(50, START, NOW))
-    apply(settings, engine)
+    apply_views(settings, engine)
     nothing = fetch(settings, ACCOUNTS)
     assert not nothing.row_at.any()
     assert np.isnan(columns(settings, engine, nothing, NOW)).all()
@@ -146,7 +136,7 @@ def test_a_push_is_served_as_feast_returns_it(home: tuple[Settings, Engine], tmp
 def test_direct_readers_agree_with_feasts_sdk(home: tuple[Settings, Engine], tmp_path: Path) -> None:
     settings, engine = home
     write_history(tmp_path / "views", random_history(200, START, NOW))
-    apply(settings, engine)
+    apply_views(settings, engine)
     materialize(settings, live(engine).views, clock_=lambda: NOW + clock.DAY)
     with closing(open_reader(settings)) as reader:
         fetched = reader.fetch(ACCOUNTS)
@@ -160,10 +150,10 @@ def test_a_view_that_is_removed_is_gone_from_feast_and_from_the_features(
 ) -> None:
     settings, engine = home
     write_history(tmp_path / "views", random_history(50, START, NOW))
-    apply(settings, engine)
+    apply_views(settings, engine)
     materialize(settings, live(engine).views, clock_=lambda: NOW)
     (tmp_path / "views" / "trust.py").unlink()
-    apply(settings, engine)
+    apply_views(settings, engine)
     unregister(settings, ["trust"])
     assert live(engine).views == ()
     assert "trust" not in [view.name for view in open_store(settings).list_feature_views()]
@@ -177,7 +167,7 @@ def test_frames_equal_feasts_where_each_row_is_available_at_once(tmp_path: Path)
     engine = open_engine(settings)
     unique: dict[tuple[str, int], TrustRow] = {one[:2]: one for one in random_history(300, START, NOW, late=False)}
     write_history(tmp_path / "views", [*unique.values()])
-    apply(settings, engine)
+    apply_views(settings, engine)
     rng = np.random.default_rng(5)
     subjects = [ACCOUNTS[i] for i in rng.integers(0, 22, 200)]
     as_of = rng.integers(START, NOW, 200)

@@ -8,11 +8,16 @@ from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
+from sqlalchemy.engine import Engine
 
+from features.declared import generations
 from features.declared.builtin import BUILTIN
 from features.declared.feature_set import FeatureSet
 from features.declared.own_views import with_views
 from features.views.declaration import ColumnDeclaration, ViewDeclaration
+from features.views.loading import declared_with_views
+from features.views.registering import register
+from leads.settings import Settings
 
 # Account, timestamp and availability in µs, level, refunds, whether it is a partner.
 TrustRow = tuple[str, int, int, int | None, float | None, bool | None]
@@ -110,3 +115,11 @@ def random_history(n: int, start: int, end: int, *, seed: int = 3, late: bool = 
             (f"a{rng.randrange(20)}", at, available, level, rng.choice([None, rng.random() * 9]), rng.random() < 0.5)
         )
     return rows
+
+
+def apply_views(settings: Settings, engine: Engine) -> None:
+    """Do what `leads features apply` does if only own views change."""
+    declared, views = declared_with_views(settings)
+    register(settings, views)
+    with engine.begin() as connection:
+        generations.redeclare(connection, generations.live_generation(connection).number, declared)
