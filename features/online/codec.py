@@ -92,6 +92,8 @@ def timestamp(at: Micros) -> bytes:
     return _SECONDS + varint(seconds) + (_NANOS + varint(1_000 * micros) if micros else b"")
 
 
+# Values that were written together often have the same time.
+@lru_cache(maxsize=4096)
 def instant(raw: bytes | None) -> Micros:
     """The time in a serialised `Timestamp`; 0 if there is none, or if it is malformed."""
     seconds, end = read_varint(raw, 1) if raw and raw[:1] == _SECONDS else (0, 0)

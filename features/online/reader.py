@@ -128,6 +128,9 @@ class _RoundTrips:
         self._roles = features.roles
         self._followed = features.followed
         self._own = features.views
+        self._views_of: dict[str, list[str]] = {}
+        for view in features.views:
+            self._views_of.setdefault(view.source, []).append(view.view)
         self._n = n
         self._packed: dict[str, Matrix] = {}
         self.links: dict[str, list[LinkValues]] = {
@@ -148,15 +151,16 @@ class _RoundTrips:
             return
         self._asked[role] = wanted
         if asked is not None:
-            self._forget(role, [i for i, key in enumerate(asked) if key is not None and key != wanted[i]])
+            forgotten = [i for i, key in enumerate(asked) if key is not None and key != wanted[i]]
+            for one in (role, *self._views_of.get(role, ())):
+                self._forget(one, forgotten)
             wanted = [None if key == before else key for key, before in zip(wanted, asked, strict=True)]
         places: dict[str, int] = {}
         which = [-1 if key is None else places.setdefault(key, len(places)) for key in wanted]
         if places:
-            self._pending[role] = (places, which)
-        for view in self._own:
-            if view.source == role:
-                self.request(view.view, keys)
+            # The values of own views about the same entities are read with the rows.
+            for one in (role, *self._views_of.get(role, ())):
+                self._pending[one] = (places, which)
 
     def _forget(self, role: str, subjects: list[int]) -> None:
         if subjects and role in self._packed:

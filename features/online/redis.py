@@ -57,7 +57,7 @@ def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
         if fields == 1:
             columns = [rows]
         elif set(map(type, rows)) <= {list} and set(map(len, rows)) <= {fields}:
-            columns = [[row[i] for row in rows] for i in range(fields)]
+            columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(fields)]
         else:
             raise unexpected(rows)
         if not set(map(type, chain.from_iterable(columns))) <= _VALUES:

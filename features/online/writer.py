@@ -64,7 +64,10 @@ class OnlineWriter:
         return len(rows)
 
     def clear(self) -> None:
-        """Remove every row from the online store."""
+        """Remove every row from the online store. The values of own views stay, because no events give them back."""
+        if self._features.views:
+            self.remove()
+            return
         entities = [self._store.get_entity(layout.view) for layout in self._features.layouts]
         self._online.teardown(self._store.config, list(self._views.values()), entities)
         self._store.registry.teardown()

@@ -12,6 +12,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from features.declared.generations import live
+from features.deletion import delete_rows
 from features.evaluate.columns import contract_for, evaluate
 from features.feast.store import known_warnings_ignored, open_store
 from features.live_rows import LiveRows
@@ -143,6 +144,28 @@ def test_direct_readers_agree_with_feasts_sdk(home: tuple[Settings, Engine], tmp
         reader._store = FeastStore(settings)
         through_feast = reader.fetch(ACCOUNTS)
     np.testing.assert_array_equal(fetched.packed["view:trust"][:, 8:], through_feast.packed["view:trust"][:, 8:])
+
+
+def test_values_stay_when_all_rows_are_derived_again(home: tuple[Settings, Engine], tmp_path: Path) -> None:
+    settings, engine = home
+    write_history(tmp_path / "views", random_history(100, START, NOW))
+    apply_views(settings, engine)
+    materialize(settings, live(engine).views, clock_=lambda: NOW)
+    log(engine, with_declared(100))
+    for _ in range(2):
+        with closing(LiveRows(settings, engine, WHOLE)) as worker:
+            worker.run_to_head()
+        fetched = fetch(settings, ACCOUNTS)
+        assert fetched.row_at[:, -1].any()
+        assert fetched.row_at[:, 1].any()
+        delete_rows(settings)
+    with closing(LiveRows(settings, engine, WHOLE)):
+        fetched = fetch(settings, ACCOUNTS)
+    assert fetched.row_at[:, -1].any()
+    assert not fetched.row_at[:, 1].any()
+    store = open_store(settings)
+    assert "trust" in [view.name for view in store.list_feature_views()]
+    assert not any("trust" in field.name for field in store.get_on_demand_feature_view("named").features)
 
 
 def test_a_view_that_is_removed_is_gone_from_feast_and_from_the_features(
