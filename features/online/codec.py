@@ -9,19 +9,21 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
-from features.layout import Layout
+import numpy as np
+
+from features.feast.values import instant, numbers, varint
+from features.layout import Layout, Matrix
 from features.rows import Parts, split
-from leads import clock
-from leads.clock import Micros
+from features.views.layout import OwnView
 
 # One feature's serialised values, one for each entity; None or empty where nothing is stored.
 Column = Sequence[bytes | None]
 
 _ONE, _STRING = struct.pack("<I", 1), struct.pack("<I", 2)
 _BYTES_VAL = 0x0A
-_SECONDS, _NANOS = b"\x08", b"\x10"
 
 
 class Wanted(NamedTuple):
@@ -40,6 +42,23 @@ class Wanted(NamedTuple):
 def row_of(layout: Layout, keys: Sequence[str]) -> Wanted:
     """Read these entities' rows."""
     return Wanted(layout, keys, (layout.packed_name,))
+
+
+def values_of(view: OwnView, keys: Sequence[str]) -> Wanted:
+    """Read these entities' values, and when they hold from."""
+    return Wanted(view, keys, view.columns, timed=True)
+
+
+def rows_of_values(view: OwnView, columns: Sequence[Column]) -> Matrix:
+    """(n, width) the rows of n entities, of NaN where nothing is stored.
+
+    Args:
+        columns: what a store has for `values_of`.
+    """
+    *values, times = columns
+    at = np.array([instant(raw) for raw in times], np.int64)
+    found = numbers([*chain.from_iterable(values)]).reshape(len(values), len(times))
+    return view.rows(at, found.T)
 
 
 def entity_key(join_key: str, value: str) -> bytes:
@@ -84,46 +103,3 @@ def _before(size: int) -> bytes:
     while head < size and 1 + len(varint(size - head)) != head:
         head += 1
     return bytes((_BYTES_VAL,)) + varint(max(size - head, 0))
-
-
-def timestamp(at: Micros) -> bytes:
-    """A serialised `Timestamp`."""
-    seconds, micros = divmod(at, clock.SECOND)
-    return _SECONDS + varint(seconds) + (_NANOS + varint(1_000 * micros) if micros else b"")
-
-
-# Values that were written together often have the same time.
-@lru_cache(maxsize=4096)
-def instant(raw: bytes | None) -> Micros:
-    """The time in a serialised `Timestamp`; 0 if there is none, or if it is malformed."""
-    seconds, end = read_varint(raw, 1) if raw and raw[:1] == _SECONDS else (0, 0)
-    if raw is None or seconds < 0:
-        return 0
-    nanos, _ = read_varint(raw, end + 1) if raw[end : end + 1] == _NANOS else (0, 0)
-    return seconds * clock.SECOND + nanos // 1_000
-
-
-def read_varint(raw: bytes, start: int) -> tuple[int, int]:
-    """A protobuf varint that starts here, and where it ends; (-1, start) if it doesn't end."""
-    number = shift = 0
-    # A protobuf varint is at most ten bytes long.
-    for at in range(start, min(len(raw), start + 10)):
-        number |= (raw[at] & 0x7F) << shift
-        shift += 7
-        if not raw[at] & 0x80:
-            return number, at + 1
-    return -1, start
-
-
-def varint(number: int) -> bytes:
-    """Protobuf's variable-length integer.
-
-    >>> varint(300).hex()
-    'ac02'
-    """
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

@@ -10,8 +10,9 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.feast.store import import_feast, online_store_of, open_store
+from features.feast.values import timestamp
 from features.layout import Layout
-from features.online.codec import Column, Wanted, timestamp
+from features.online.codec import Column, Wanted
 from leads.clock import from_datetime
 from leads.errors import LeadsError, Unavailable
 from leads.settings import Settings

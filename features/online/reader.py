@@ -19,12 +19,11 @@ from features.declared.feature_set import FeatureSet
 from features.declared.generations import live_features
 from features.layout import Instants, Matrix, row_instants
 from features.links import Links, links_in_row, links_of
-from features.online.codec import Column, Wanted, row_of, rows_in
+from features.online.codec import Column, Wanted, row_of, rows_in, rows_of_values, values_of
 from features.online.dense import as_stored, is_dense, with_links
 from features.online.last_links import Last, last_links
 from features.online.stores import Store, open_online_store
 from features.rows import ImpossibleCells, LinkValues, Parts, is_possible, join, links_of_rows, missing_parts, split
-from features.views.values import stored_rows, wanted_of
 from leads.events import ACCOUNT, Subject
 from leads.settings import Settings
 
@@ -189,9 +188,9 @@ class _RoundTrips:
             return
         own = {view: pending.pop(view.view) for view in self._own if view.view in pending}
         wanted = [row_of(self._roles[role], list(places)) for role, (places, _) in pending.items()]
-        rows, values = self._read(wanted, [wanted_of(view, list(places)) for view, (places, _) in own.items()])
+        rows, values = self._read(wanted, [values_of(view, list(places)) for view, (places, _) in own.items()])
         for (view, (_, which)), columns in zip(own.items(), values, strict=True):
-            self._take(view.view, which, (), np.vstack([stored_rows(view, columns), _nan_row(view.width)]))
+            self._take(view.view, which, (), np.vstack([rows_of_values(view, columns), _nan_row(view.width)]))
         try:
             cells = _cells(wanted, rows)
         except ImpossibleCells:

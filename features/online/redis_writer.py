@@ -10,8 +10,9 @@ from itertools import chain
 from typing import Any
 
 from features.feast.online_config import PROJECT
+from features.feast.values import instant, timestamp
 from features.layout import Layout
-from features.online.codec import bytes_value, entity_keys, instant, timestamp
+from features.online.codec import bytes_value, entity_keys
 from features.online.redis import field_names, time_field
 from features.online.redis_connections import RedisConnections
 from leads.clock import Micros

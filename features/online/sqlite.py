@@ -9,7 +9,8 @@ from functools import cache
 from pathlib import Path
 
 from features.feast.online_config import PROJECT
-from features.online.codec import Column, Wanted, entity_keys, timestamp
+from features.feast.values import timestamp
+from features.online.codec import Column, Wanted, entity_keys
 from features.sqlite_damage import is_damage, online_store_damaged
 from leads.errors import Unavailable
 
@@ -67,11 +68,15 @@ class SqliteStore:
                 for key, name, value, at in rows:
                     values[key, name] = value
                     times[key] = timestamp(at)
-        except sqlite3.OperationalError as error:
-            if "no such table" not in str(error):
+        except sqlite3.OperationalError:
+            if self._has_table(wanted.layout.table):
                 raise
         columns = [[values.get((key, name)) for key in keys] for name in wanted.features]
         return [*columns, [times.get(key) for key in keys]]
+
+    def _has_table(self, view: str) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        return self._connection().execute(query, (f"{PROJECT}_{view}",)).fetchone() is not None
 
     def _rows(self, wanted: Wanted, keys: list[bytes]) -> Iterator[tuple[list[bytes], sqlite3.Cursor]]:
         """The rows that are stored for each chunk of keys."""

@@ -2,7 +2,7 @@
 
 from features.feast.repo_settings import project_settings
 from features.feast.store import definitions
-from features.views.loading import declared_with_views
+from features.registration.loading import declared_with_views
 from leads.files import keep_private
 
 keep_private()

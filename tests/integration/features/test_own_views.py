@@ -20,8 +20,8 @@ from features.offline.frames import point_in_time
 from features.online.feast import FeastStore
 from features.online.reader import Fetched, open_reader
 from features.partition import WHOLE
-from features.views.materializing import materialize
-from features.views.registering import unregister
+from features.registration.materializing import materialize
+from features.registration.registering import unregister
 from leads import clock
 from leads.db.engine import migrate, open_engine
 from leads.events import Subject

@@ -14,7 +14,7 @@ from cli.ui.skew import render
 from cli.ui.terminal import console
 from features.declared.generations import live
 from features.feast.store import open_store
-from features.views.materializing import materialize
+from features.registration.materializing import materialize
 from leads.db.engine import migrate, open_engine
 from leads.settings import load_settings
 from tests.support.features.history import START

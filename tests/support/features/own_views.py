@@ -14,9 +14,9 @@ from features.declared import generations
 from features.declared.builtin import BUILTIN
 from features.declared.feature_set import FeatureSet
 from features.declared.own_views import with_views
+from features.registration.loading import declared_with_views
+from features.registration.registering import register
 from features.views.declaration import ColumnDeclaration, ViewDeclaration
-from features.views.loading import declared_with_views
-from features.views.registering import register
 from leads.settings import Settings
 
 # Account, timestamp and availability in µs, level, refunds, whether it is a partner.

@@ -1,48 +1,32 @@
-"""Reads and writes the numbers of own views as Feast stores them: one serialised `Value` per entity and column.
+"""Encodes and decodes Feast's serialised numbers and times, in bulk.
 
-The format is specified in Feast's `protos/feast/types/Value.proto`.
+The format of a `Value` is specified in Feast's `protos/feast/types/Value.proto`, that of a `Timestamp` by protobuf.
 """
 
 from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from itertools import chain
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
 
-from features.layout import LARGEST, Matrix
-from features.online.codec import Column, Wanted, instant, read_varint, varint
+from features.layout import LARGEST
 from features.views.declaration import Dtype
-from features.views.layout import OwnView
+from leads import clock
+from leads.clock import Micros
 
 Doubles = npt.NDArray[np.float64]
 
 # The first byte of a `Value` of a type. Those of numbers with a fixed size have only the number after it.
+_SECONDS, _NANOS = b"\x08", b"\x10"
 _INT32, _INT64, _BOOL = 0x18, 0x20, 0x38
 _DOUBLE = (0x29, np.dtype([("head", "u1"), ("number", "<f8")]))
 _FLOAT = (0x35, np.dtype([("head", "u1"), ("number", "<f4")]))
 
 
-def wanted_of(view: OwnView, keys: Sequence[str]) -> Wanted:
-    """Read these entities' values, and when they hold from."""
-    return Wanted(view, keys, view.columns, timed=True)
-
-
-def stored_rows(view: OwnView, columns: Sequence[Column]) -> Matrix:
-    """(n, width) the rows of n entities, of NaN where nothing is stored.
-
-    Args:
-        columns: what a store has for `wanted_of`.
-    """
-    *values, times = columns
-    at = np.array([instant(raw) for raw in times], np.int64)
-    found = numbers([*chain.from_iterable(values)]).reshape(len(values), len(times))
-    return view.rows(at, found.T)
-
-
-def numbers(values: Column) -> Doubles:
+def numbers(values: Sequence[bytes | None]) -> Doubles:
     """(n,) the numbers in n serialised `Value`s; NaN for null, and for what isn't a number."""
     found = np.full(len(values), np.nan)
     heads = np.array([raw[0] if raw else 0 for raw in values], np.uint8)
@@ -80,3 +64,46 @@ def value_of(dtype: Dtype, number: float | int | bool | None) -> bytes:
         case _:
             head = {"int64": _INT64, "int32": _INT32, "bool": _BOOL}[dtype]
             return bytes((head,)) + varint(int(number) % (1 << 64))
+
+
+def timestamp(at: Micros) -> bytes:
+    """A serialised `Timestamp`."""
+    seconds, micros = divmod(at, clock.SECOND)
+    return _SECONDS + varint(seconds) + (_NANOS + varint(1_000 * micros) if micros else b"")
+
+
+# Values that were written together often have the same time.
+@lru_cache(maxsize=4096)
+def instant(raw: bytes | None) -> Micros:
+    """The time in a serialised `Timestamp`; 0 if there is none, or if it is malformed."""
+    seconds, end = read_varint(raw, 1) if raw and raw[:1] == _SECONDS else (0, 0)
+    if raw is None or seconds < 0:
+        return 0
+    nanos, _ = read_varint(raw, end + 1) if raw[end : end + 1] == _NANOS else (0, 0)
+    return seconds * clock.SECOND + nanos // 1_000
+
+
+def read_varint(raw: bytes, start: int) -> tuple[int, int]:
+    """A protobuf varint that starts here, and where it ends; (-1, start) if it doesn't end."""
+    number = shift = 0
+    # A protobuf varint is at most ten bytes long.
+    for at in range(start, min(len(raw), start + 10)):
+        number |= (raw[at] & 0x7F) << shift
+        shift += 7
+        if not raw[at] & 0x80:
+            return number, at + 1
+    return -1, start
+
+
+def varint(number: int) -> bytes:
+    """Protobuf's variable-length integer.
+
+    >>> varint(300).hex()
+    'ac02'
+    """
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    out.append(number)
+    return bytes(out)

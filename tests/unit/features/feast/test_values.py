@@ -7,8 +7,7 @@ from feast.protos.feast.types.Value_pb2 import Value
 from hypothesis import given
 from hypothesis import strategies as st
 
-from features.online.codec import instant, timestamp
-from features.views.values import numbers, value_of
+from features.feast.values import instant, numbers, timestamp, value_of
 
 value = st.one_of(
     st.floats(width=64).map(lambda x: (Value(double_val=x), x)),

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from features.declared.generations import live_features
 from features.feast.store import known_warnings_ignored, open_store
-from features.views.loading import SETTING, OwnViews
+from features.registration.loading import SETTING, OwnViews
 from leads.errors import ConfigurationError
 from leads.files import in_turn, private_folder
 from leads.settings import Settings

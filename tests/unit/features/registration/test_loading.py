@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from features.declared.builtin import BUILTIN
-from features.views import loading
+from features.registration import loading
+from features.registration.loading import check_types, load_views
 from features.views.declaration import ColumnDeclaration
-from features.views.loading import check_types, load_views
 from leads.errors import ConfigurationError, LeadsError
 from leads.settings import Settings
 from tests.support.features.own_views import COLUMNS, DEFINITIONS, trust, write_definitions, write_history

@@ -10,13 +10,13 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from features.feast.store import online_store_of, open_store
+from features.feast.values import value_of
 from features.online.codec import entity_keys
 from features.online.redis_writer import RedisWriter
 from features.online.stores import direct_redis
 from features.online.writer import entity_of, not_older
 from features.views.history import Rows, count_rows, read_rows
 from features.views.layout import OwnView
-from features.views.values import value_of
 from leads import clock
 from leads.clock import Clock, Micros, to_datetime
 from leads.errors import NotFound
