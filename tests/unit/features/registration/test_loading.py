@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from features.views.declaration import ColumnDeclaration
 from leads.errors import ConfigurationError, LeadsError
 from leads.settings import Settings
 from tests.support.features.own_views import COLUMNS, DEFINITIONS, trust, write_definitions, write_history
+from tests.support.paths import REPOSITORY
 
 
 @pytest.fixture
@@ -107,3 +109,11 @@ def test_a_column_keeps_its_type() -> None:
     check_types({"trust": trust()}, {"trust": trust(path="/moved.parquet")})
     with pytest.raises(ConfigurationError, match="trust:level was int64 and is now float64"):
         check_types({"trust": trust()}, {"trust": other})
+
+
+def test_the_example_of_the_page_loads(views: Settings, tmp_path: Path) -> None:
+    page = (REPOSITORY / "docs" / "feature-views.md").read_text(encoding="utf-8")
+    example = re.findall(r"```python\n(.*?)```", page, re.DOTALL)[0]
+    folder = write_definitions(tmp_path / "views", example)
+    found = load_views(views, BUILTIN)
+    assert found.declared == {"trust": trust(path=str(folder / "trust.parquet"), max_age_s=30 * 86_400.0)}
