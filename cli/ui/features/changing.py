@@ -16,8 +16,8 @@ from features.contract import FeatureContract
 from features.declared import building, generations
 from features.declared.changes import Changes, changes
 from features.declared.generations import DeclaredFeatures, Generation
-from features.views.loading import OwnViews, check_types, declared_with_views
-from features.views.registering import register, unregister
+from features.registration.loading import OwnViews, check_types, declared_with_views
+from features.registration.registering import register, unregister
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.errors import Conflict, LeadsError

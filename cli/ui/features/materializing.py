@@ -5,7 +5,7 @@ from __future__ import annotations
 from cli.ui.database import opened
 from cli.ui.terminal import next_steps, note, progress
 from features.declared.generations import live
-from features.views.materializing import materialize
+from features.registration.materializing import materialize
 from leads.errors import NotFound
 from leads.files import only_one
 from leads.messages.wording import counted
