@@ -15,9 +15,9 @@ from typing import NamedTuple
 import numpy as np
 
 from features.feast.values import instant, numbers, varint
-from features.layout import Layout, Matrix
+from features.layout import VISIBLE, Layout, Matrix
 from features.rows import Parts, split
-from features.views.layout import OwnView
+from features.views.layout import OwnView, head_cells
 
 # One feature's serialised values, one for each entity; None or empty where nothing is stored.
 Column = Sequence[bytes | None]
@@ -50,15 +50,26 @@ def values_of(view: OwnView, keys: Sequence[str]) -> Wanted:
 
 
 def rows_of_values(view: OwnView, columns: Sequence[Column]) -> Matrix:
-    """(n, width) the rows of n entities, of NaN where nothing is stored.
+    """(n + 1, width) the rows of n entities, of NaN where nothing is stored, and a last one of NaN.
 
     Args:
         columns: what a store has for `values_of`.
     """
     *values, times = columns
-    at = np.array([instant(raw) for raw in times], np.int64)
-    found = numbers([*chain.from_iterable(values)]).reshape(len(values), len(times))
-    return view.rows(at, found.T)
+    n, first = len(times), view.first_value
+    found = np.empty((n + 1, view.width), np.float32)
+    found[:n, :first] = np.frombuffer(b"".join(map(_head, times)), np.float32).reshape(n, first)
+    found[:n, first:] = view.limited(numbers([*chain.from_iterable(values)])).reshape(len(values), n).T
+    found[n] = np.nan
+    found[np.isnan(found[:, VISIBLE])] = np.nan
+    return found
+
+
+# Values that were written together often have the same time.
+@lru_cache(maxsize=4096)
+def _head(time: bytes | None) -> bytes:
+    """The cells of an own view's row that come before the values, for a serialised `Timestamp`."""
+    return head_cells(instant(time)).tobytes()
 
 
 def entity_key(join_key: str, value: str) -> bytes:

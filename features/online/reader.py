@@ -190,7 +190,7 @@ class _RoundTrips:
         wanted = [row_of(self._roles[role], list(places)) for role, (places, _) in pending.items()]
         rows, values = self._read(wanted, [values_of(view, list(places)) for view, (places, _) in own.items()])
         for (view, (_, which)), columns in zip(own.items(), values, strict=True):
-            self._take(view.view, which, (), np.vstack([rows_of_values(view, columns), _nan_row(view.width)]))
+            self._take(view.view, which, (), rows_of_values(view, columns))
         try:
             cells = _cells(wanted, rows)
         except ImpossibleCells:

@@ -8,8 +8,8 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import chain
-from typing import Any
+from itertools import chain, islice
+from typing import Any, NamedTuple
 
 from features.feast.online_config import PROJECT
 from features.online.codec import Column, Wanted, key_head
@@ -31,48 +31,87 @@ class RedisStore:
         self._connections = RedisConnections(address, timeout_s)
 
     def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
-        commands = b"".join(map(_commands, wanted))
+        asked = _asked(wanted)
+        commands = b"".join(map(_commands, asked))
         if not commands:
-            return [[[] for _ in range(len(one.features) + one.timed)] for one in wanted]
-        count = sum(len(one.keys) for one in wanted)
-        return self._connections.exchange(commands, count, lambda replies: _rows(wanted, replies))
+            return [[[] for _ in _fields(one)] for one in wanted]
+        count = sum(len(one.keys) for one in asked)
+        return self._connections.exchange(commands, count, lambda replies: _by_view(wanted, asked, replies))
 
     def close(self) -> None:
         self._connections.close()
 
 
-def _rows(wanted: Sequence[Wanted], replies: list[Any]) -> list[list[Column]]:
-    """The replies by view: values if it is one field, otherwise lists of as many values as fields.
+class _Asked(NamedTuple):
+    """Fields of entities' hashes to read at once: of several views, if they are about the same entities.
+
+    Args:
+        views: which of the wanted views, in the order of their fields.
+    """
+
+    join_key: str
+    keys: Sequence[str]
+    fields: list[bytes]
+    views: list[int]
+
+
+def _asked(wanted: Sequence[Wanted]) -> list[_Asked]:
+    """What to ask for, so that each entity takes one command: it takes Redis longer than a field does."""
+    found: list[_Asked] = []
+    for i, one in enumerate(wanted):
+        join_key = one.layout.join_key
+        same = next((other for other in found if other.join_key == join_key and other.keys == one.keys), None)
+        if same is None:
+            same = _Asked(join_key, one.keys, [], [])
+            found.append(same)
+        same.fields.extend(_fields(one))
+        same.views.append(i)
+    return found
+
+
+def _fields(wanted: Wanted) -> Sequence[bytes]:
+    """The names of the hash fields of a view."""
+    table = wanted.layout.table
+    names = field_names(table, wanted.features)
+    return (*names, time_field(table)) if wanted.timed else names
+
+
+def _by_view(wanted: Sequence[Wanted], asked: Sequence[_Asked], replies: list[Any]) -> list[list[Column]]:
+    """The columns of each view.
 
     Raises:
         ValueError: a reply has another type or shape.
         redis.RedisError: Redis refused access.
     """
-    found: list[list[Column]] = []
+    found: dict[int, list[Column]] = {}
     start = 0
-    for one in wanted:
-        rows = replies[start : start + len(one.keys)]
+    for one in asked:
+        columns = iter(_columns(replies[start : start + len(one.keys)], len(one.fields)))
         start += len(one.keys)
-        fields = len(one.features) + one.timed
-        if fields == 1:
-            columns = [rows]
-        elif set(map(type, rows)) <= {list} and set(map(len, rows)) <= {fields}:
-            columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(fields)]
-        else:
-            raise unexpected(rows)
-        if not set(map(type, chain.from_iterable(columns))) <= _VALUES:
-            raise unexpected(chain.from_iterable(columns))
-        found.append([*columns])
-    return found
+        for view in one.views:
+            found[view] = list(islice(columns, len(_fields(wanted[view]))))
+    return [found[i] for i in range(len(wanted))]
 
 
-def _commands(wanted: Wanted) -> bytes:
+def _columns(rows: list[Any], fields: int) -> list[Column]:
+    """The replies by field: values if it is one field, otherwise lists of as many values as fields."""
+    if fields == 1:
+        columns = [rows]
+    elif set(map(type, rows)) <= {list} and set(map(len, rows)) <= {fields}:
+        columns = [list(column) for column in zip(*rows, strict=True)] or [[] for _ in range(fields)]
+    else:
+        raise unexpected(rows)
+    if not set(map(type, chain.from_iterable(columns))) <= _VALUES:
+        raise unexpected(chain.from_iterable(columns))
+    return [*columns]
+
+
+def _commands(asked: _Asked) -> bytes:
     """`HMGET <entity> <field> …` for each entity, in Redis's protocol; with one field `HGET`: its reply is no list."""
-    join_key, table = wanted.layout.join_key, wanted.layout.table
-    names = [*field_names(table, wanted.features), *([time_field(table)] if wanted.timed else [])]
-    tail = PROJECT.encode() + b"\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(name), name) for name in names)
-    raw = map(str.encode, wanted.keys)
-    return b"".join([part for key in raw for part in (_command_head(join_key, len(names), len(key)), key, tail)])
+    join_key, fields = asked.join_key, len(asked.fields)
+    tail = PROJECT.encode() + b"\r\n" + b"".join(b"$%d\r\n%b\r\n" % (len(name), name) for name in asked.fields)
+    raw = map(str.encode, asked.keys)
+    return b"".join([part for key in raw for part in (_command_head(join_key, fields, len(key)), key, tail)])
 
 
 @lru_cache(maxsize=4096)
