@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import cache, lru_cache
-from itertools import chain, islice
+from itertools import chain
 from typing import Any, NamedTuple
 
 from features.feast.online_config import PROJECT
@@ -34,9 +34,9 @@ class RedisStore:
         asked = _asked(wanted)
         commands = b"".join(map(_commands, asked))
         if not commands:
-            return [[[] for _ in _fields(one)] for one in wanted]
+            return [[[] for _ in range(len(one.features) + one.timed)] for one in wanted]
         count = sum(len(one.keys) for one in asked)
-        return self._connections.exchange(commands, count, lambda replies: _by_view(wanted, asked, replies))
+        return self._connections.exchange(commands, count, lambda replies: _by_view(len(wanted), asked, replies))
 
     def close(self) -> None:
         self._connections.close()
@@ -46,51 +46,55 @@ class _Asked(NamedTuple):
     """Fields of entities' hashes to read at once: of several views, if they are about the same entities.
 
     Args:
-        views: which of the wanted views, in the order of their fields.
+        views: which of the wanted views, each with its number of fields.
     """
 
     join_key: str
     keys: Sequence[str]
-    fields: list[bytes]
-    views: list[int]
+    fields: tuple[bytes, ...]
+    views: tuple[tuple[int, int], ...]
 
 
 def _asked(wanted: Sequence[Wanted]) -> list[_Asked]:
-    """What to ask for, so that each entity takes one command: it takes Redis longer than a field does."""
+    """What to ask for. Values of own views are asked for with the rows of the same entities: a command costs Redis
+    more than a field."""
     found: list[_Asked] = []
     for i, one in enumerate(wanted):
-        join_key = one.layout.join_key
-        same = next((other for other in found if other.join_key == join_key and other.keys == one.keys), None)
-        if same is None:
-            same = _Asked(join_key, one.keys, [], [])
-            found.append(same)
-        same.fields.extend(_fields(one))
-        same.views.append(i)
+        fields = _fields(one.layout.table, one.features, one.timed)
+        new = _Asked(one.layout.join_key, one.keys, fields, ((i, len(fields)),))
+        for j, same in enumerate(found if one.timed else ()):
+            if same.join_key == new.join_key and same.keys == new.keys:
+                found[j] = same._replace(fields=same.fields + fields, views=same.views + new.views)
+                break
+        else:
+            found.append(new)
     return found
 
 
-def _fields(wanted: Wanted) -> Sequence[bytes]:
+@cache
+def _fields(table: str, features: tuple[str, ...], timed: bool) -> tuple[bytes, ...]:
     """The names of the hash fields of a view."""
-    table = wanted.layout.table
-    names = field_names(table, wanted.features)
-    return (*names, time_field(table)) if wanted.timed else names
+    names = field_names(table, features)
+    return (*names, time_field(table)) if timed else names
 
 
-def _by_view(wanted: Sequence[Wanted], asked: Sequence[_Asked], replies: list[Any]) -> list[list[Column]]:
+def _by_view(count: int, asked: Sequence[_Asked], replies: list[Any]) -> list[list[Column]]:
     """The columns of each view.
 
     Raises:
         ValueError: a reply has another type or shape.
         redis.RedisError: Redis refused access.
     """
-    found: dict[int, list[Column]] = {}
+    found: list[list[Column]] = [[]] * count
     start = 0
     for one in asked:
-        columns = iter(_columns(replies[start : start + len(one.keys)], len(one.fields)))
-        start += len(one.keys)
-        for view in one.views:
-            found[view] = list(islice(columns, len(_fields(wanted[view]))))
-    return [found[i] for i in range(len(wanted))]
+        end = start + len(one.keys)
+        columns = _columns(replies[start:end], len(one.fields))
+        start, first = end, 0
+        for view, fields in one.views:
+            found[view] = columns[first : first + fields]
+            first += fields
+    return found
 
 
 def _columns(rows: list[Any], fields: int) -> list[Column]:
