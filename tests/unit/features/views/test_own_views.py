@@ -92,3 +92,10 @@ def test_views_are_recorded_and_read_back() -> None:
     declared = DeclaredFeatures(views={"trust": trust()})
     assert DeclaredFeatures.model_validate_json(declared.written) == declared
     assert "views" not in DeclaredFeatures().written
+
+
+def test_columns_for_own_models_only_come_last() -> None:
+    level = ColumnDeclaration(dtype="int64", meaning="trust level", default=False)
+    features = features_with(trust=trust(columns={**COLUMNS, "level": level}))
+    assert "trust:level" not in contract_for(text=True, features=features).names
+    assert contract_for(text=True, features=features, optional=True).names[-1] == "trust:level"
