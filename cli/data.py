@@ -78,9 +78,7 @@ def ingest(
         )
 
 
-features_app = typer.Typer(
-    help="List features, and bring those that platform.yaml declares online.", no_args_is_help=True
-)
+features_app = typer.Typer(help="List features, and bring those that you declare online.", no_args_is_help=True)
 
 
 @features_app.command("list")
@@ -109,3 +107,18 @@ def features_apply(quiet: Quiet = False) -> None:
     from cli.ui.features.changing import apply_features
 
     apply_features(*read_configuration(), quiet=quiet)
+
+
+@features_app.command("materialize")
+def features_materialize(
+    view: Annotated[str | None, typer.Argument(help="Name of the view. Default: all.", show_default=False)] = None,
+    quiet: Quiet = False,
+) -> None:
+    """Write the newest values of your own feature views from their Parquet sources to the online store.
+
+    Values that are stored already and are newer stay.
+    """
+    from cli.ui.features.materializing import materialize_views
+
+    settings, _ = read_configuration()
+    materialize_views(settings, view, quiet=quiet)

@@ -17,7 +17,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
     """One column of a model's input.
 
     Args:
-        name: `view.feature`, as declared.
+        name: `view.feature`, as declared, or `view:column` of a feature view of the user's own.
         dtype: type of the column in the matrix.
         max_age_s: maximum age of the stored row, in seconds since its newest event became visible. None: any age, since
             features are evaluated as of the requested time anyway.
@@ -25,7 +25,7 @@ class Column(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defau
         definition: hash of how the platform declares the feature; empty for a built-in one.
     """
 
-    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*\.[a-z0-9_]+$")]
+    name: Annotated[str, Meta(pattern=r"^[a-z][a-z0-9_]*[.:][a-z0-9_]+$")]
     dtype: Literal["float32"] = "float32"
     max_age_s: float | None = None
     when_missing: WhenMissing = "null"

@@ -37,7 +37,7 @@ class LiveRows:
     """What a worker writes. Hold `leads.files.only_one` while using it.
 
     Args:
-        on_switch: called with the new features once their rows are the live ones.
+        on_switch: called with the new features once their rows are the live ones, or once there are other own views.
     """
 
     def __init__(
@@ -53,6 +53,8 @@ class LiveRows:
         self.partition = partition
         self.on_switch = on_switch
         self._live = Materializer(settings, engine, partition=partition)
+        # Its features, with the own views that are live now.
+        self._features = self._live.features
         self._coming: Materializer | None = None
         self._old: Materializer | None = None
         self._old_until = self._look_at = 0.0
@@ -61,7 +63,7 @@ class LiveRows:
     @property
     def features(self) -> FeatureSet:
         """The features whose rows are the live ones."""
-        return self._live.features
+        return self._features
 
     @property
     def segments(self) -> Segments:
@@ -155,6 +157,9 @@ class LiveRows:
             self._coming = Materializer(self._settings, self._engine, partition=self.partition, features=ready.features)
             self._reported = False
         switched = self._switch(live)
+        if live.number == self._live.features.number and live.features is not self._features:
+            self._features = live.features
+            self.on_switch(live.features)
         if self.partition.index == 0 and self._old is None:
             self._delete_retired(known)
         return switched
@@ -172,7 +177,6 @@ class LiveRows:
             # Feast's services name the views of the live features.
             open_store(self._settings, apply=True)
         _log.info("the features of generation %d are live", live.number)
-        self.on_switch(self._live.features)
         return True
 
     def _drop_old(self) -> None:

@@ -68,6 +68,9 @@ class Settings(BaseSettings):
         default=PLATFORM_FILE,
         description="Platform file: the types of items, and their fields.",
     )
+    feature_views: Path | None = Field(
+        default=None, description="Folder with Feast definitions of your own feature views."
+    )
     training: Path = Field(
         default=PACKAGES / "training" / "harms",
         description="Folder with a training configuration per harm, `<harm>.yaml`; harms without one use the defaults.",

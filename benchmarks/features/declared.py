@@ -1,4 +1,5 @@
-"""A contract with many declared columns, compared with the built-in one: reading rows and evaluating them."""
+"""A contract with many declared columns, and one with an own view besides, compared with the built-in one: reading
+rows and evaluating them."""
 
 from __future__ import annotations
 
@@ -8,6 +9,8 @@ from collections.abc import Callable
 from contextlib import closing
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 from sqlalchemy.engine import Engine
 
 from benchmarks.features.folding import visible
@@ -18,10 +21,15 @@ from features.contract import FeatureContract
 from features.declared.builtin import BUILTIN
 from features.declared.feature_set import FeatureSet
 from features.declared.generations import DeclaredFeatures, compiled
+from features.declared.own_views import with_views
 from features.evaluate.columns import contract_for, plan_of
 from features.materialize import Materializer
 from features.online.reader import OnlineReader
 from features.online.stores import open_online_store
+from features.registration.loading import OwnViews
+from features.registration.materializing import materialize
+from features.registration.registering import register
+from features.views.declaration import ColumnDeclaration, ViewDeclaration
 from leads import clock
 from leads.db import event_log
 from leads.db.engine import open_engine
@@ -29,7 +37,7 @@ from leads.events import Happened, ItemCreated, RecordedEvent, Subject, SubjectR
 from leads.platform.features import FeatureDeclaration
 from leads.settings import Settings
 
-COLUMNS = 30
+COLUMNS, OWN_COLUMNS = 30, 10
 SIZES = (1, 100)
 
 
@@ -56,18 +64,19 @@ def many(count: int = COLUMNS) -> FeatureSet:
 def contracts(settings: Settings, name: str, quick: bool) -> list[Measure]:
     """Times to read and evaluate comments under both contracts, alternately; the ratio has a bar."""
     engine = open_engine(settings)
-    comments, head = _fill(engine, 5_000 if quick else 20_000)
+    comments, accounts, head = _fill(engine, 5_000 if quick else 20_000)
     declared = many()
     for features in (BUILTIN, declared):
         with closing(Materializer(settings, engine, features=features)) as rows:
             rows.run_to_head()
     engine.dispose()
     measures = []
-    readers = [OnlineReader(open_online_store(settings), features) for features in (BUILTIN, declared)]
-    chosen = [contract_for(text=False, features=features) for features in (BUILTIN, declared)]
+    every = (BUILTIN, declared, _with_view(settings, declared, accounts, head))
+    readers = [OnlineReader(open_online_store(settings), features) for features in every]
+    chosen = [contract_for(text=False, features=features) for features in every]
     rng = random.Random(1)
     for n in SIZES:
-        seconds: tuple[list[float], list[float]] = ([], [])
+        seconds: tuple[list[float], ...] = ([], [], [])
         for round_ in range((30 if quick else 150) + 1):
             subjects = [Subject("comment", one) for one in rng.sample(comments, n)]
             for i, (reader, contract) in enumerate(zip(readers, chosen, strict=True)):
@@ -75,11 +84,17 @@ def contracts(settings: Settings, name: str, quick: bool) -> list[Measure]:
                 # The first round compiles the contracts.
                 if round_:
                     seconds[i].append(took)
-        ratio = statistics.median(two / one for one, two in zip(*seconds, strict=True))
+        ratio, own = (_ratio(seconds[0], others) for others in seconds[1:])
+        more = f"{name}: with {COLUMNS} declared columns and {OWN_COLUMNS} of an own view"
         measures += [
             Measure(f"{name}: built-in contract at {n}", statistics.median(seconds[0]) * 1_000, "ms"),
             Measure(f"{name}: with {COLUMNS} declared columns at {n}", statistics.median(seconds[1]) * 1_000, "ms"),
             at_most(f"{name}: declared / built-in at {n}", ratio, "ratio", 1.3),
+            Measure(f"{more} at {n}", statistics.median(seconds[2]) * 1_000, "ms"),
+            # SQLite has a row for each value.
+            at_most(f"{more} / built-in at {n}", own, "ratio", 1.3)
+            if settings.online_store == "redis"
+            else Measure(f"{more} / built-in at {n}", own, "ratio"),
         ]
     for reader in readers:
         reader.close()
@@ -96,8 +111,37 @@ def _read(reader: OnlineReader, contract: FeatureContract, subjects: list[Subjec
     return lambda: plan_of(contract, features).evaluate(reader.fetch(subjects).packed, as_of, texts)
 
 
-def _fill(engine: Engine, n: int) -> tuple[list[str], int]:
-    """Append events of every kind; returns the ids of comments, and the time of the newest event."""
+def _ratio(ones: list[float], others: list[float]) -> float:
+    return statistics.median(other / one for one, other in zip(ones, others, strict=True))
+
+
+def _with_view(settings: Settings, features: FeatureSet, accounts: list[str], head: int) -> FeatureSet:
+    """The features with a view of the accounts, whose values are in the online store."""
+    from feast import Entity, FeatureView, Field, FileSource, ValueType
+    from feast.types import Float64
+
+    names = [f"value_{i}" for i in range(OWN_COLUMNS)]
+    path = settings.root / "own.parquet"
+    rng = random.Random(2)
+    at = pa.array([head] * len(accounts), pa.int64()).cast(pa.timestamp("us", tz="UTC"))
+    values = {name: [rng.random() for _ in accounts] for name in names}
+    pq.write_table(pa.table({"account_id": accounts, "at": at, **values}), path)
+    source = FileSource(name="own_file", path=str(path), timestamp_field="at")
+    entity = Entity(name="listener", join_keys=["account_id"], value_type=ValueType.STRING)
+    schema = [Field(name=name, dtype=Float64) for name in names]
+    view = FeatureView(name="own", entities=[entity], schema=schema, source=source)
+    columns = {name: ColumnDeclaration(dtype="float64", meaning=name) for name in names}
+    declared = ViewDeclaration(
+        join_key="account_id", columns=columns, path=str(path), source="own_file", timestamp="at"
+    )
+    register(settings, OwnViews({"own": declared}, (entity, source, view)))
+    found = with_views(features, {"own": declared})
+    materialize(settings, found.views)
+    return found
+
+
+def _fill(engine: Engine, n: int) -> tuple[list[str], list[str], int]:
+    """Append events of every kind; returns the ids of comments and accounts, and the time of the newest event."""
     rng = random.Random(7)
     made = bodies(n)
     comments = [one.subject.id for one in made if isinstance(one, ItemCreated) and one.subject.type_id == "comment"]
@@ -115,4 +159,4 @@ def _fill(engine: Engine, n: int) -> tuple[list[str], int]:
         events.append(RecordedEvent(f"d{i}", at, at, happened))
     with engine.begin() as connection:
         head = event_log.append_recorded(connection, "contracts", events).head.visible_at
-    return comments, head
+    return comments, accounts, head

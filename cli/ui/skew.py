@@ -22,6 +22,7 @@ from monitoring.skew.check import SAMPLE, check
 from monitoring.skew.results import ColumnSkew, HarmSkew, SkewResult
 
 SHOWN = 30
+_NAMED = 10
 
 
 def show_skew(
@@ -197,6 +198,13 @@ def _remarks(result: SkewResult) -> Sequence[Text]:
             for n, singular, plural in predictions
             if n
         ]
+        if one.columns_unverifiable:
+            columns = counted(len(one.columns_unverifiable), "column is", "columns are")
+            named = ", ".join(
+                [*one.columns_unverifiable[:_NAMED], *("…" for _ in one.columns_unverifiable[_NAMED:][:1])]
+            )
+            why = "it isn't known when their values became available"
+            lines.append(f"{one.harm}: {columns} not verifiable, because {why}: {named}")
         if one.unreadable:
             segments = counted(one.unreadable, "unreadable segment", "unreadable segments")
             were = "was" if one.unreadable == 1 else "were"

@@ -30,13 +30,17 @@ OnProgress = Callable[[int, int], None]
 def start(settings: Settings, engine: Engine, declared: DeclaredFeatures) -> Generation:
     """Record the generation to build, or continue with it. Another one that isn't live yet is deleted.
 
+    Own views are not in its rows, so that others are only recorded.
+
     Raises:
         Conflict: another one is ready, and workers are taking it over.
     """
     with reading(engine) as connection:
         coming = generations.coming_generation(connection)
-    if coming is not None and coming.declared.written == declared.written:
-        return coming
+    if coming is not None and coming.declared.without_views.written == declared.without_views.written:
+        with engine.begin() as connection:
+            generations.redeclare(connection, coming.number, declared)
+        return coming._replace(declared=declared)
     if coming is not None:
         if coming.state == "ready":
             raise Conflict(

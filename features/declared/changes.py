@@ -10,7 +10,8 @@ from features.layout import FIRST_NUMBER
 
 
 class Changes(NamedTuple):
-    """The names of features, by what happens to them. Of those that are `reworded`, only words or `default` change."""
+    """The names of features, by what happens to them. Of those that are `reworded`, only words or `default` change, or
+    the place or age of an own view."""
 
     new: tuple[str, ...]
     changed: tuple[str, ...]
@@ -20,7 +21,12 @@ class Changes(NamedTuple):
 
     @property
     def needs_rows(self) -> bool:
-        """Whether rows of a new generation have to be built."""
+        """Whether rows of a new generation have to be built. Columns of own views aren't in those rows."""
+        return any(":" not in name for name in (*self.new, *self.changed, *self.removed))
+
+    @property
+    def names_more_than_words(self) -> bool:
+        """Whether there are new, changed or removed features."""
         return bool(self.new or self.changed or self.removed)
 
     def missing_in(self, contract: FeatureContract) -> list[str]:
@@ -35,8 +41,8 @@ def changes(live: Generation, declared: DeclaredFeatures) -> Changes:
     common = [name for name in after if name in before]
     changed = [name for name in common if after[name].definition != before[name].definition]
     kept = [name for name in common if name not in changed and after[name].definition]
-    was, now = live.declared.features, declared.features
-    reworded = [name for name in kept if was[name] != now[name] or after[name].unit != before[name].unit]
+    was, now = live.declared, declared
+    reworded = [name for name in kept if was.of(name) != now.of(name) or after[name].unit != before[name].unit]
     return Changes(
         tuple(name for name in after if name not in before),
         tuple(changed),

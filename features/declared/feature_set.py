@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
@@ -15,6 +15,7 @@ from typing import NamedTuple
 from features.declared.recipes import Recipe
 from features.formulas import Computed, Formula, bases_of
 from features.layout import FIRST_NUMBER, Layout
+from features.views.layout import OwnView
 from leads.platform.expressions import Expression, features_in
 from leads.platform.features import in_order, reached
 from leads.settings import Settings
@@ -27,6 +28,7 @@ class Feature(NamedTuple):
         meaning: completes the sentence "The subject was flagged because of …".
         default: whether every harm's contract has it.
         definition: hash of how it is declared; empty for a built-in feature.
+        max_age_s: maximum age of the value, unless a harm's rule sets another one.
     """
 
     name: str
@@ -35,10 +37,13 @@ class Feature(NamedTuple):
     formula: Formula
     default: bool = True
     definition: str = ""
+    max_age_s: float | None = None
 
     @property
     def view(self) -> str:
-        return self.name.partition(".")[0]
+        """The view whose rows it is read from: `account` for `account.plays_7d`, `view:trust` for `trust:level`."""
+        own, colon, _ = self.name.partition(":")
+        return f"view:{own}" if colon else self.name.partition(".")[0]
 
 
 class Followed(NamedTuple):
@@ -72,6 +77,7 @@ class FeatureSet:
         stored: the features, each after those that it is computed from, in the order of a contract.
         recipes: by kind of event and by what it is counted.
         declared_kinds: the declared kinds of events that features count, each with the ways in which it is counted.
+        views: feature views of the user's own, whose rows no events change; each is a role.
     """
 
     number: int
@@ -80,17 +86,25 @@ class FeatureSet:
     stored: tuple[Feature, ...]
     recipes: Mapping[tuple[str, str], Sequence[Recipe]]
     declared_kinds: Mapping[str, tuple[str, ...]]
+    views: tuple[OwnView, ...] = ()
 
     @cached_property
     def layout_of(self) -> dict[str, Layout]:
-        """The layouts by view."""
-        return {layout.view: layout for layout in self.layouts}
+        """The layouts by view, with own views."""
+        return {layout.view: layout for layout in (*self.layouts, *self.views)}
 
     @cached_property
     def roles(self) -> dict[str, Layout]:
         """The rows that are read for one subject, by role."""
         roles = {role: self.layout_of[view] for role, view in _LINKED.items()}
-        return roles | {one.role: self.layout_of[one.role] for one in self.followed}
+        roles |= {one.role: self.layout_of[one.role] for one in self.followed}
+        return roles | {view.view: view for view in self.views}
+
+    @cached_property
+    def without_views(self) -> FeatureSet:
+        """The features that are computed from events."""
+        stored = tuple(feature for feature in self.stored if ":" not in feature.name)
+        return replace(self, stored=stored, views=()) if self.views else self
 
     def folder(self, settings: Settings) -> Path:
         """Where the generation's segments, marks and embedded state are."""

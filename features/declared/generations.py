@@ -19,14 +19,16 @@ from sqlalchemy.engine import Connection, Engine
 from features.declared.builtin import BUILTIN
 from features.declared.compile import Declarations, compile_features
 from features.declared.feature_set import FeatureSet
+from features.declared.own_views import with_views
 from features.layout import FIRST_NUMBER
 from features.partition import Partition
+from features.views.declaration import ViewDeclaration
 from leads.clock import Clock, Micros, now
 from leads.db.engine import database_url, reading, unchecked_engine
 from leads.db.progress.feature_generations import feature_backfills, feature_generations
 from leads.platform.built_in import BUILT_IN_FEATURES
 from leads.platform.declaration import Platform
-from leads.platform.features import FeatureDeclarations, KeyDeclaration
+from leads.platform.features import FeatureDeclaration, FeatureDeclarations, KeyDeclaration
 from leads.settings import Settings
 from leads.yaml_files import Strict
 
@@ -35,15 +37,27 @@ State = Literal["building", "ready", "live", "retired"]
 
 
 class DeclaredFeatures(Strict):
-    """What platform.yaml declares of features, as a generation records it.
+    """What platform.yaml declares of features, and own views, as a generation records them.
 
     Args:
         units: the units of the fields that features read, by `kind.field`, or by `field` of an item.
+        views: feature views of the user's own, by name.
     """
 
     features: FeatureDeclarations = Described(default_factory=dict)
     keys: dict[str, KeyDeclaration] = Described(default_factory=dict)
     units: dict[str, str] = Described(default_factory=dict)
+    views: dict[str, ViewDeclaration] = Described(default_factory=dict)
+
+    def of(self, name: str) -> FeatureDeclaration | ViewDeclaration:
+        """How a feature is declared; for a column of an own view, how the view is."""
+        view, colon, _ = name.partition(":")
+        return self.views[view] if colon else self.features[name]
+
+    @property
+    def without_views(self) -> DeclaredFeatures:
+        """What decides about the rows of a generation."""
+        return self.model_copy(update={"views": {}})
 
     @property
     def written(self) -> str:
@@ -94,11 +108,12 @@ FIRST = Generation(FIRST_NUMBER, DeclaredFeatures(), "live", None, None)
 
 
 def compiled(declared: DeclaredFeatures, number: int) -> FeatureSet:
-    """The features of a generation: the built-in ones, and then those that are declared."""
-    if number == FIRST_NUMBER:
-        return BUILTIN
-    features = {**BUILT_IN_FEATURES, **declared.features}
-    return compile_features(Declarations(features, declared.keys, declared.units), number)
+    """The features of a generation: the built-in ones, those that are declared, and then columns of own views."""
+    found = BUILTIN
+    if number != FIRST_NUMBER:
+        features = {**BUILT_IN_FEATURES, **declared.features}
+        found = compile_features(Declarations(features, declared.keys, declared.units), number)
+    return with_views(found, declared.views) if declared.views else found
 
 
 @lru_cache(maxsize=16)
@@ -107,7 +122,7 @@ def _compiled(written: str, number: int) -> FeatureSet:
 
 
 def generations(connection: Connection) -> list[Generation]:
-    """All generations but the first, which has no row; the newest last."""
+    """All generations; the newest last. The first has a row only if it has own views, or is retired."""
     table = feature_generations
     rows = connection.execute(sa.select(table).order_by(table.c.number)).all()
     return [
@@ -172,17 +187,15 @@ def _read(settings: Settings) -> FeatureSet:
 def begin(connection: Connection, declared: DeclaredFeatures, *, clock_: Clock = now) -> Generation:
     """Record a new generation, which is to be built."""
     number = max([FIRST_NUMBER, *(one.number for one in generations(connection))]) + 1
-    connection.execute(
-        sa.insert(feature_generations).values(
-            number=number, declared=declared.written, state="building", created_at=clock_()
-        )
-    )
+    _insert(connection, number, declared, "building", clock_())
     return Generation(number, declared, "building", None, None)
 
 
-def reword(connection: Connection, declared: DeclaredFeatures) -> None:
-    """Replace the declaration of the live generation by one with other words, but the same definitions."""
-    _update(connection, live_generation(connection).number, declared=declared.written)
+def redeclare(connection: Connection, number: int, declared: DeclaredFeatures, *, clock_: Clock = now) -> None:
+    """Replace the declaration of a generation by one with the same rows: with other words, or other own views."""
+    if number == FIRST_NUMBER and not _has_row(connection, number):
+        _insert(connection, number, declared, "live", clock_())
+    _update(connection, number, declared=declared.written)
 
 
 def forget(connection: Connection, number: int) -> None:
@@ -240,19 +253,22 @@ def go_live(connection: Connection, number: int, partitions: Sequence[Partition]
     done = {one.partition for one in progress(connection, number) if one.done}
     if not done.issuperset(map(_name, partitions)):
         return False
-    table = feature_generations
     before = live_generation(connection)
-    if before.number == FIRST_NUMBER:
-        # It gets a row, so that its rows are deleted in time.
-        connection.execute(
-            sa.insert(table).values(
-                number=FIRST_NUMBER, declared=FIRST.declared.written, state="retired", created_at=0, retired_at=clock_()
-            )
-        )
-    else:
-        _update(connection, before.number, state="retired", retired_at=clock_())
+    if not _has_row(connection, before.number):
+        # The first gets a row, so that its rows are deleted in time.
+        _insert(connection, before.number, before.declared, "live", 0)
+    _update(connection, before.number, state="retired", retired_at=clock_())
     _update(connection, number, state="live", live_at=clock_())
     return True
+
+
+def _has_row(connection: Connection, number: int) -> bool:
+    return any(one.number == number for one in generations(connection))
+
+
+def _insert(connection: Connection, number: int, declared: DeclaredFeatures, state: State, at: Micros) -> None:
+    values = {"number": number, "declared": declared.written, "state": state, "created_at": at}
+    connection.execute(sa.insert(feature_generations).values(values))
 
 
 def _update(connection: Connection, number: int, **values: object) -> None:

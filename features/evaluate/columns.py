@@ -7,11 +7,12 @@ from fnmatch import fnmatchcase
 from functools import lru_cache
 from typing import Protocol
 
+import msgspec
 import numpy as np
 
 from features.contract import Column, FeatureContract, WhenMissing
 from features.declared.builtin import BUILTIN
-from features.declared.feature_set import FeatureSet
+from features.declared.feature_set import Feature, FeatureSet
 from features.evaluate.plan import Evaluated, Plan
 from features.layout import Instants, Matrix, missing
 from features.text_features import TEXT, TEXT_BY_NAME
@@ -43,12 +44,12 @@ def contract_for(
         features: of which those with `default` are in the contract.
         optional: put the others behind them.
     """
-    stored = [(feature.name, feature.definition) for feature in features.defaults]
-    others = [(feature.name, feature.definition) for feature in features.stored if optional and not feature.default]
-    texts = [(feature.name, "") for feature in TEXT] if text else []
+    stored = [_column_of(one) for one in features.defaults]
+    others = [_column_of(one) for one in features.stored if optional and not one.default]
+    texts = [Column(feature.name) for feature in TEXT] if text else []
     return FeatureContract(
         feature_service=FEATURE_SERVICE,
-        columns=tuple(_column(name, definition, rules) for name, definition in (*stored, *texts, *others)),
+        columns=tuple(_ruled(column, rules) for column in (*stored, *texts, *others)),
         encoder_version=ENCODER_VERSION,
     )
 
@@ -58,8 +59,7 @@ def unsatisfied(contract: FeatureContract, features: FeatureSet = BUILTIN) -> st
     for column in contract.columns:
         feature = features.by_name.get(column.name)
         if feature is None and column.name not in TEXT_BY_NAME:
-            declared = " It was declared in platform.yaml." if column.definition else ""
-            return f"The contract needs the feature {column.name}, which doesn't exist here.{declared}"
+            return f"The contract needs the feature {column.name}, which doesn't exist here.{_origin(column)}"
         if feature is not None and feature.definition != column.definition:
             return f"The contract needs the feature {column.name} as it was declared before: its declaration changed."
     if contract.encoder_version != ENCODER_VERSION:
@@ -94,14 +94,24 @@ def text_only(contract: FeatureContract, texts: Sequence[str | None], features: 
     return evaluate(contract, missing(features.roles, n), np.zeros(n, dtype=np.int64), texts, features).matrix
 
 
-def _column(name: str, definition: str, rules: Sequence[Rule]) -> Column:
+def _column_of(feature: Feature) -> Column:
+    return Column(feature.name, max_age_s=feature.max_age_s, definition=feature.definition)
+
+
+def _ruled(column: Column, rules: Sequence[Rule]) -> Column:
+    """The column with the first rule that matches; a view's own maximum age counts where the rule has none."""
     for rule in rules:
-        if fnmatchcase(name, rule.match):
-            return Column(
-                name,
-                max_age_s=rule.max_age_s,
+        if fnmatchcase(column.name, rule.match):
+            return msgspec.structs.replace(
+                column,
+                max_age_s=column.max_age_s if rule.max_age_s is None else rule.max_age_s,
                 when_missing=rule.when_missing,
                 default=rule.default,
-                definition=definition,
             )
-    return Column(name, definition=definition)
+    return column
+
+
+def _origin(column: Column) -> str:
+    if ":" in column.name:
+        return " It was a column of a feature view of your own: see LEADS_FEATURE_VIEWS."
+    return " It was declared in platform.yaml." if column.definition else ""

@@ -126,7 +126,7 @@ class Plan:
                         self._roles.index(role)
                         for name in features.reached(f.name)
                         for role in self._roles
-                        if features.roles[role].view == name.partition(".")[0]
+                        if features.roles[role].view == features.by_name[name].view
                     }
                 ),
             )

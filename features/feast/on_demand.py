@@ -20,7 +20,7 @@ def named_features(inputs: pd.DataFrame) -> pd.DataFrame:
     Args:
         inputs: `as_of` (µs) and one stored row per view (`item_packed`, …), None where missing.
     """
-    features = last_live()
+    features = last_live().without_views
     packed = missing(features.roles, len(inputs))
     for layout in features.layouts:
         # Feast joins one bucket only. A text's two buckets differ only if it nearly copies two different texts.

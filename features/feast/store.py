@@ -82,7 +82,7 @@ def definitions(settings: Settings, features: FeatureSet | None = None) -> list[
     named_view = on_demand_feature_view(
         name="named",
         sources=[*views, instant],
-        schema=[Field(name=feast_name(feature.name), dtype=Float32) for feature in features.defaults],
+        schema=[Field(name=feast_name(feature.name), dtype=Float32) for feature in features.without_views.defaults],
         mode="pandas",
     )(on_demand_body())
     services = [

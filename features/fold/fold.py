@@ -168,4 +168,4 @@ def _count(views: dict[str, _Counted], logged: LoggedEvent, updates: Sequence[Ro
 
 def empty_batch(features: FeatureSet) -> Batch:
     """A batch without rows."""
-    return {view: ViewBatch() for view in features.layout_of}
+    return {layout.view: ViewBatch() for layout in features.layouts}

@@ -17,6 +17,8 @@ from features.layout import Instants, Matrix, missing, row_instants
 from features.links import Links, links_in_row, links_of
 from features.offline.join import Places, locate, read_links, read_packed
 from features.offline.segments import segment_files
+from features.views.history import read_history
+from features.views.layout import OwnView
 from leads.errors import NotFound
 from leads.events import Subject
 from leads.settings import Settings
@@ -59,7 +61,7 @@ def point_in_time(
         features: by default, the live ones.
 
     Raises:
-        NotFound: the worker has not derived any features yet.
+        NotFound: the worker has not derived any features yet, or the Parquet source of an own view is missing.
     """
     features = features or live_features(settings)
     n_roles = len(features.roles)
@@ -82,6 +84,7 @@ def rows_at(
     as_of: Instants,
     links: Sequence[Links] | None = None,
     features: FeatureSet | None = None,
+    available: Instants | None = None,
 ) -> StoredRows:
     """The stored rows of each role at that role's instant.
 
@@ -90,11 +93,12 @@ def rows_at(
         as_of: (n, roles) µs since epoch; 0 to leave the row out.
         links: n links to follow; default: those stored at the time.
         features: by default, the live ones.
+        available: (n,) µs: when rows of own views must have become available; by default, as of their instant.
 
     Raises:
-        NotFound: the worker has not derived any features yet.
+        NotFound: the worker has not derived any features yet, or the Parquet source of an own view is missing.
     """
-    located = _Located(settings, features or live_features(settings), subjects, as_of, links)
+    located = _Located(settings, features or live_features(settings), subjects, as_of, links, available)
     packed = located.packed()
     return StoredRows(packed, row_instants(packed), located.links)
 
@@ -109,6 +113,7 @@ class _Located:
         subjects: Sequence[Subject],
         as_of: Instants,
         links: Sequence[Links] | None = None,
+        available: Instants | None = None,
     ) -> None:
         if not (settings.features_dir / "registry.db").exists():
             raise NotFound("No features have been derived yet.", remedy="Run: leads worker --once")
@@ -116,6 +121,8 @@ class _Located:
         self._roles = features.roles
         self._files = {layout.view: segment_files(settings, layout, features) for layout in features.layouts}
         self._at = dict(zip(self._roles, as_of.T, strict=True))
+        self._available = available
+        self._keys: dict[str, Sequence[str | None]] = {}
         self._places: dict[str, Places] = {}
         stored = {"item": self._linked("item", [subject.key for subject in subjects])}
         if links is None:
@@ -138,7 +145,11 @@ class _Located:
             else {role: self._file(folder, role) for role in self._roles}
         )
         for role, layout in self._roles.items():
-            read_packed(layout, self._places[role], packed[role])
+            if isinstance(layout, OwnView):
+                keys = self._keys[layout.source]
+                read_history(layout, keys, self._at[role], packed[role], available=self._available)
+            else:
+                read_packed(layout, self._places[role], packed[role])
         return packed
 
     def _file(self, folder: Path, role: str) -> Matrix:
@@ -156,4 +167,5 @@ class _Located:
 
     def _locate(self, role: str, keys: Sequence[str | None]) -> None:
         layout = self._roles[role]
+        self._keys[role] = keys
         self._places[role] = locate(self._files[layout.view], layout, keys, self._at[role])

@@ -9,10 +9,15 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from itertools import chain
 from typing import NamedTuple
 
-from features.layout import Layout
+import numpy as np
+
+from features.feast.values import instant, numbers, varint
+from features.layout import VISIBLE, Layout, Matrix
 from features.rows import Parts, split
+from features.views.layout import OwnView, head_cells
 
 # One feature's serialised values, one for each entity; None or empty where nothing is stored.
 Column = Sequence[bytes | None]
@@ -22,16 +27,49 @@ _BYTES_VAL = 0x0A
 
 
 class Wanted(NamedTuple):
-    """Entities of one view to read, and which of their features."""
+    """Entities of one view to read, and which of their features.
+
+    Args:
+        timed: whether to read event times too, as serialised `Timestamp`s: a column after those of the features.
+    """
 
     layout: Layout
     keys: Sequence[str]
     features: tuple[str, ...]
+    timed: bool = False
 
 
 def row_of(layout: Layout, keys: Sequence[str]) -> Wanted:
     """Read these entities' rows."""
     return Wanted(layout, keys, (layout.packed_name,))
+
+
+def values_of(view: OwnView, keys: Sequence[str]) -> Wanted:
+    """Read these entities' values, and when they hold from."""
+    return Wanted(view, keys, view.columns, timed=True)
+
+
+def rows_of_values(view: OwnView, columns: Sequence[Column]) -> Matrix:
+    """(n + 1, width) the rows of n entities, of NaN where nothing is stored, and a last one of NaN.
+
+    Args:
+        columns: what a store has for `values_of`.
+    """
+    *values, times = columns
+    n, first = len(times), view.first_value
+    found = np.empty((n + 1, view.width), np.float32)
+    found[:n, :first] = np.frombuffer(b"".join(map(_head, times)), np.float32).reshape(n, first)
+    found[:n, first:] = view.limited(numbers([*chain.from_iterable(values)])).reshape(len(values), n).T
+    found[n] = np.nan
+    found[np.isnan(found[:, VISIBLE])] = np.nan
+    return found
+
+
+# Values that were written together often have the same time.
+@lru_cache(maxsize=4096)
+def _head(time: bytes | None) -> bytes:
+    """The cells of an own view's row that come before the values, for a serialised `Timestamp`."""
+    return head_cells(instant(time)).tobytes()
 
 
 def entity_key(join_key: str, value: str) -> bytes:
@@ -76,29 +114,3 @@ def _before(size: int) -> bytes:
     while head < size and 1 + len(varint(size - head)) != head:
         head += 1
     return bytes((_BYTES_VAL,)) + varint(max(size - head, 0))
-
-
-def read_varint(raw: bytes, start: int) -> tuple[int, int]:
-    """A protobuf varint that starts here, and where it ends; (-1, start) if it doesn't end."""
-    number = shift = 0
-    # A protobuf varint is at most ten bytes long.
-    for at in range(start, min(len(raw), start + 10)):
-        number |= (raw[at] & 0x7F) << shift
-        shift += 7
-        if not raw[at] & 0x80:
-            return number, at + 1
-    return -1, start
-
-
-def varint(number: int) -> bytes:
-    """Protobuf's variable-length integer.
-
-    >>> varint(300).hex()
-    'ac02'
-    """
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    out.append(number)
-    return bytes(out)

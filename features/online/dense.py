@@ -10,8 +10,9 @@ from functools import cache
 
 import numpy as np
 
+from features.feast.values import read_varint, varint
 from features.layout import Layout
-from features.online.codec import Wanted, read_varint, row_in, varint
+from features.online.codec import Wanted, row_in
 from features.rows import pack
 
 _STRING_VAL, _FLOAT_LIST_VAL, _VAL = b"\x12", b"\x82\x01", b"\x0a"

@@ -10,8 +10,10 @@ from collections.abc import Sequence
 from typing import Any
 
 from features.feast.store import import_feast, online_store_of, open_store
+from features.feast.values import timestamp
 from features.layout import Layout
 from features.online.codec import Column, Wanted
+from leads.clock import from_datetime
 from leads.errors import LeadsError, Unavailable
 from leads.settings import Settings
 
@@ -49,17 +51,20 @@ class FeastStore:
     def _get(self, wanted: Wanted) -> list[Column]:
         from feast.protos.feast.types.EntityKey_pb2 import EntityKey
         from feast.protos.feast.types.Value_pb2 import Value
+        from feast.utils import make_tzaware
 
-        (layout, keys, names), view = wanted, self._view(wanted.layout)
-        found: list[list[bytes | None]] = [[] for _ in names]
+        (layout, keys, names, timed), view = wanted, self._view(wanted.layout)
+        found: list[list[bytes | None]] = [[] for _ in range(len(names) + timed)]
         for start in range(0, len(keys), _CHUNK):
             entities = [
                 EntityKey(join_keys=[layout.join_key], entity_values=[Value(string_val=key)])
                 for key in keys[start : start + _CHUNK]
             ]
-            for _, values in self._online.online_read(self._store.config, view, entities, list(names)):
-                for column, name in zip(found, names, strict=True):
+            for at, values in self._online.online_read(self._store.config, view, entities, list(names)):
+                for column, name in zip(found, names, strict=False):
                     column.append(_serialised((values or {}).get(name)))
+                if timed:
+                    found[-1].append(None if at is None or not values else timestamp(from_datetime(make_tzaware(at))))
         return [*found]
 
     def _view(self, layout: Layout) -> Any:

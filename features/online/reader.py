@@ -19,7 +19,7 @@ from features.declared.feature_set import FeatureSet
 from features.declared.generations import live_features
 from features.layout import Instants, Matrix, row_instants
 from features.links import Links, links_in_row, links_of
-from features.online.codec import Wanted, row_of, rows_in
+from features.online.codec import Column, Wanted, row_of, rows_in, rows_of_values, values_of
 from features.online.dense import as_stored, is_dense, with_links
 from features.online.last_links import Last, last_links
 from features.online.stores import Store, open_online_store
@@ -126,6 +126,10 @@ class _RoundTrips:
         self._store = store
         self._roles = features.roles
         self._followed = features.followed
+        self._own = features.views
+        self._views_of: dict[str, list[str]] = {}
+        for view in features.views:
+            self._views_of.setdefault(view.source, []).append(view.view)
         self._n = n
         self._packed: dict[str, Matrix] = {}
         self.links: dict[str, list[LinkValues]] = {
@@ -146,12 +150,16 @@ class _RoundTrips:
             return
         self._asked[role] = wanted
         if asked is not None:
-            self._forget(role, [i for i, key in enumerate(asked) if key is not None and key != wanted[i]])
+            forgotten = [i for i, key in enumerate(asked) if key is not None and key != wanted[i]]
+            for one in (role, *self._views_of.get(role, ())):
+                self._forget(one, forgotten)
             wanted = [None if key == before else key for key, before in zip(wanted, asked, strict=True)]
         places: dict[str, int] = {}
         which = [-1 if key is None else places.setdefault(key, len(places)) for key in wanted]
         if places:
-            self._pending[role] = (places, which)
+            # The values of own views about the same entities are read with the rows.
+            for one in (role, *self._views_of.get(role, ())):
+                self._pending[one] = (places, which)
 
     def _forget(self, role: str, subjects: list[int]) -> None:
         if subjects and role in self._packed:
@@ -178,8 +186,11 @@ class _RoundTrips:
         pending, self._pending = self._pending, {}
         if not pending:
             return
+        own = {view: pending.pop(view.view) for view in self._own if view.view in pending}
         wanted = [row_of(self._roles[role], list(places)) for role, (places, _) in pending.items()]
-        rows = self._read(wanted)
+        rows, values = self._read(wanted, [values_of(view, list(places)) for view, (places, _) in own.items()])
+        for (view, (_, which)), columns in zip(own.items(), values, strict=True):
+            self._take(view.view, which, (), rows_of_values(view, columns))
         try:
             cells = _cells(wanted, rows)
         except ImpossibleCells:
@@ -221,9 +232,13 @@ class _RoundTrips:
                 if place >= 0 and read[place]:
                     links[i] = read[place]
 
-    def _read(self, wanted: Sequence[Wanted]) -> list[list[Parts | None]]:
-        """The stored rows, in one round trip, or in two if any were written by an earlier release."""
-        answers = [column for (column,) in self._store.get(wanted)]
+    def _read(
+        self, wanted: Sequence[Wanted], own: Sequence[Wanted]
+    ) -> tuple[list[list[Parts | None]], list[list[Column]]]:
+        """The stored rows, and the values of own views, in one round trip, or in two if any rows were written by an
+        earlier release."""
+        every = self._store.get([*wanted, *own])
+        answers, values = [column for (column,) in every[: len(wanted)]], every[len(wanted) :]
         rows = [rows_in(one.layout, answer) for one, answer in zip(wanted, answers, strict=True)]
         for one, answer, found in zip(wanted, answers, rows, strict=True):
             old = [i for i, raw in enumerate(answer) if raw and found[i] is None and is_dense(one.layout, raw)]
@@ -232,7 +247,7 @@ class _RoundTrips:
                 rewritten = [as_stored(one.layout, raw, links) for raw, *links in zip(*again, strict=True)]
                 for i, parts in zip(old, split(one.layout, rewritten), strict=True):
                     found[i] = parts
-        return rows
+        return rows, values
 
 
 def _cells(wanted: Sequence[Wanted], rows: Sequence[Sequence[Parts | None]]) -> list[Matrix]:

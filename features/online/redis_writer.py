@@ -6,19 +6,19 @@ An entity's hash also has the field `_ts:<view>`: when its row became visible, a
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Any
 
 from features.feast.online_config import PROJECT
+from features.feast.values import instant, timestamp
 from features.layout import Layout
-from features.online.codec import bytes_value, entity_keys, read_varint, varint
-from features.online.redis import field_names
+from features.online.codec import bytes_value, entity_keys
+from features.online.redis import field_names, time_field
 from features.online.redis_connections import RedisConnections
-from leads import clock
 from leads.clock import Micros
 from leads.errors import Unavailable
 
 _TIMEOUT_S = 30.0
-_SECONDS, _NANOS = b"\x08", b"\x10"
 
 
 class RedisWriter:
@@ -37,21 +37,42 @@ class RedisWriter:
         Raises:
             Unavailable: the server did not respond, or refused a write.
         """
-        newest: dict[str, tuple[bytes, Micros]] = {}
-        for key, packed, at in rows:
+        values = [(key, [bytes_value(packed)], at) for key, packed, at in rows]
+        self.write_values(layout, (layout.packed_name,), values, removed=layout.links if without_links else ())
+
+    def write_values(
+        self,
+        layout: Layout,
+        names: tuple[str, ...],
+        rows: Sequence[tuple[str, Sequence[bytes], Micros]],
+        *,
+        removed: tuple[str, ...] = (),
+    ) -> None:
+        """Write each entity's newest values, unless the stored ones are newer.
+
+        Args:
+            names: of the features.
+            rows: entity key, serialised `Value` of each feature, event time.
+            removed: features of the entities to delete.
+
+        Raises:
+            Unavailable: the server did not respond, or refused a write.
+        """
+        newest: dict[str, tuple[Sequence[bytes], Micros]] = {}
+        for key, values, at in rows:
             if key not in newest or newest[key][1] <= at:
-                newest[key] = (packed, at)
+                newest[key] = (values, at)
         project = PROJECT.encode()
         hashes = [key + project for key in entity_keys(layout.join_key, newest)]
-        time_field = b"_ts:" + layout.table.encode()
-        stored = self._exchange(_command(b"HGET", one, time_field) for one in hashes)
-        (row_field,) = field_names(layout.table, (layout.packed_name,))
+        at_field, fields = time_field(layout.table), field_names(layout.table, names)
+        stored = self._exchange(_command(b"HGET", one, at_field) for one in hashes)
         commands = []
-        for one, (packed, at), before in zip(hashes, newest.values(), stored, strict=True):
-            if before is None or _micros(before) <= at:
-                commands.append(_command(b"HSET", one, time_field, _timestamp(at), row_field, bytes_value(packed)))
-                if without_links and layout.links:
-                    commands.append(_command(b"HDEL", one, *field_names(layout.table, layout.links)))
+        for one, (values, at), before in zip(hashes, newest.values(), stored, strict=True):
+            if before is None or instant(before) <= at:
+                pairs = chain.from_iterable(zip(fields, values, strict=True))
+                commands.append(_command(b"HSET", one, at_field, timestamp(at), *pairs))
+                if removed:
+                    commands.append(_command(b"HDEL", one, *field_names(layout.table, removed)))
         self._exchange(commands)
 
     def _exchange(self, commands: Iterable[bytes]) -> list[Any]:
@@ -76,16 +97,3 @@ def _checked(replies: list[Any]) -> list[Any]:
 def _command(*parts: bytes) -> bytes:
     """A command in Redis's protocol."""
     return b"*%d\r\n" % len(parts) + b"".join([b"$%d\r\n%b\r\n" % (len(part), part) for part in parts])
-
-
-def _timestamp(at: Micros) -> bytes:
-    """A serialised `Timestamp`."""
-    seconds, micros = divmod(at, clock.SECOND)
-    return _SECONDS + varint(seconds) + (_NANOS + varint(1_000 * micros) if micros else b"")
-
-
-def _micros(raw: bytes) -> Micros:
-    """The time in a serialised `Timestamp`; 0 if it is malformed."""
-    seconds, end = read_varint(raw, 1) if raw[:1] == _SECONDS else (0, 0)
-    nanos, _ = read_varint(raw, end + 1) if raw[end : end + 1] == _NANOS else (0, 0)
-    return seconds * clock.SECOND + nanos // 1_000

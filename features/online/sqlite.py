@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache
 from pathlib import Path
 
 from features.feast.online_config import PROJECT
+from features.feast.values import timestamp
 from features.online.codec import Column, Wanted, entity_keys
 from features.sqlite_damage import is_damage, online_store_damaged
 from leads.errors import Unavailable
@@ -43,14 +44,11 @@ class SqliteStore:
 
     def _get(self, wanted: Wanted) -> list[Column]:
         """One statement reads all features of an entity, so they come from the same write."""
+        if wanted.timed:
+            return self._get_timed(wanted)
         keys = entity_keys(wanted.layout.join_key, wanted.keys)
         found: list[list[bytes | None]] = [[] for _ in wanted.features]
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
-            # SQLite keeps the compiled statements of a few lengths, so the list is filled up to one of them.
-            filled = 1 << (len(chunk) - 1).bit_length()
-            given = [*wanted.features, *chunk, *chunk[-1:] * (filled - len(chunk))]
-            rows = self._connection().execute(_query(wanted.layout.table, len(wanted.features), filled), given)
+        for chunk, rows in self._rows(wanted, keys):
             if len(wanted.features) == 1:
                 stored = {key: value for key, _, value in rows}
                 found[0] += map(stored.get, chunk)
@@ -59,6 +57,36 @@ class SqliteStore:
                 for column, name in zip(found, wanted.features, strict=True):
                     column += [several.get((key, name)) for key in chunk]
         return [*found]
+
+    def _get_timed(self, wanted: Wanted) -> list[Column]:
+        """As `_get`, with event times. A view that nothing was written to may have no table yet."""
+        keys = entity_keys(wanted.layout.join_key, wanted.keys)
+        values: dict[tuple[bytes, str], bytes | None] = {}
+        times: dict[bytes, bytes] = {}
+        try:
+            for _, rows in self._rows(wanted, keys):
+                for key, name, value, at in rows:
+                    values[key, name] = value
+                    times[key] = timestamp(at)
+        except sqlite3.OperationalError:
+            if self._has_table(wanted.layout.table):
+                raise
+        columns = [[values.get((key, name)) for key in keys] for name in wanted.features]
+        return [*columns, [times.get(key) for key in keys]]
+
+    def _has_table(self, view: str) -> bool:
+        query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
+        return self._connection().execute(query, (f"{PROJECT}_{view}",)).fetchone() is not None
+
+    def _rows(self, wanted: Wanted, keys: list[bytes]) -> Iterator[tuple[list[bytes], sqlite3.Cursor]]:
+        """The rows that are stored for each chunk of keys."""
+        for start in range(0, len(keys), _CHUNK):
+            chunk = keys[start : start + _CHUNK]
+            # SQLite keeps the compiled statements of a few lengths, so the list is filled up to one of them.
+            filled = 1 << (len(chunk) - 1).bit_length()
+            given = [*wanted.features, *chunk, *chunk[-1:] * (filled - len(chunk))]
+            query = _query(wanted.layout.table, len(wanted.features), filled, timed=wanted.timed)
+            yield chunk, self._connection().execute(query, given)
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -85,7 +113,8 @@ class SqliteStore:
 
 
 @cache
-def _query(table: str, features: int, entities: int) -> str:
+def _query(table: str, features: int, entities: int, *, timed: bool) -> str:
     names, keys = (", ".join("?" * count) for count in (features, entities))
     where = f"feature_name IN ({names}) AND entity_key IN ({keys})"
-    return f'SELECT entity_key, feature_name, value FROM "{PROJECT}_{table}" WHERE {where}'
+    time = ", coalesce(event_us, event_ts * 1000000)" if timed else ""
+    return f'SELECT entity_key, feature_name, value{time} FROM "{PROJECT}_{table}" WHERE {where}'

@@ -26,6 +26,7 @@ class Store(Protocol):
 
     def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
         """For each view, the stored values of each feature, in the order requested. An entity's come from one write.
+        If `timed`, their event times follow as another column.
 
         Raises:
             Unavailable: the store failed, or did not respond within LEADS_STORE_TIMEOUT_S.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from features.declared.feature_set import FeatureSet
 from features.declared.generations import live_features
@@ -21,6 +21,8 @@ _CHUNK = 1_000
 
 # Entity key, stored row, when its newest event became visible.
 OnlineRow = tuple[str, bytes, Micros]
+# A row with its key first and its time last.
+TimedRow = TypeVar("TimedRow", bound=tuple[str, Any, Micros])
 # Rows by view and entity key.
 Newest = dict[str, dict[str, OnlineRow]]
 
@@ -62,7 +64,10 @@ class OnlineWriter:
         return len(rows)
 
     def clear(self) -> None:
-        """Remove every row from the online store."""
+        """Remove every row from the online store. The values of own views stay, because no events give them back."""
+        if self._features.views:
+            self.remove()
+            return
         entities = [self._store.get_entity(layout.view) for layout in self._features.layouts]
         self._online.teardown(self._store.config, list(self._views.values()), entities)
         self._store.registry.teardown()
@@ -84,29 +89,33 @@ class OnlineWriter:
             return
         # Feast's Redis store compares event times itself unless `skip_dedup` is set; other stores never do.
         if getattr(config.online_store, "skip_dedup", True):
-            rows = self._not_older(layout, rows)
+            rows = not_older(self._online, config, view, layout, rows, layout.packed_name)
         if rows:
             self._online.online_write_batch(config, view, _protos(layout, rows), None)
 
-    def _not_older(self, layout: Layout, rows: Sequence[OnlineRow]) -> list[OnlineRow]:
-        """The newest row of each entity, unless the stored one is newer at the store's own time resolution."""
-        from feast.utils import make_tzaware
 
-        newest: dict[str, OnlineRow] = {}
-        for row in rows:
-            if row[0] not in newest or newest[row[0]][2] <= row[2]:
-                newest[row[0]] = row
-        stored = self._online.online_read(
-            self._store.config,
-            self._views[layout.view],
-            [_entity(layout, key) for key in newest],
-            [layout.packed_name],
-        )
-        return [
-            row
-            for row, (event_time, values) in zip(newest.values(), stored, strict=True)
-            if not values or event_time is None or from_datetime(make_tzaware(event_time)) <= row[2]
-        ]
+def not_older(
+    online: Any, config: Any, view: Any, layout: Layout, rows: Sequence[TimedRow], name: str
+) -> list[TimedRow]:
+    """The newest row of each entity, unless the stored one is newer at the store's own time resolution.
+
+    Args:
+        online, config, view: Feast's online store, its configuration, and the view that the rows are of.
+        rows: with the key first and the time last.
+        name: of a feature that each row has.
+    """
+    from feast.utils import make_tzaware
+
+    newest: dict[str, TimedRow] = {}
+    for row in rows:
+        if row[0] not in newest or newest[row[0]][2] <= row[2]:
+            newest[row[0]] = row
+    stored = online.online_read(config, view, [entity_of(layout, key) for key in newest], [name])
+    return [
+        row
+        for row, (event_time, values) in zip(newest.values(), stored, strict=True)
+        if not values or event_time is None or from_datetime(make_tzaware(event_time)) <= row[2]
+    ]
 
 
 def collect(batch: Batch, into: Newest, *, after: int = 0) -> None:
@@ -129,10 +138,13 @@ def _protos(layout: Layout, rows: Sequence[OnlineRow]) -> list[tuple[Any, dict[s
     from feast.protos.feast.types.Value_pb2 import Value
 
     name = layout.packed_name
-    return [(_entity(layout, key), {name: Value(bytes_val=packed)}, to_datetime(at), None) for key, packed, at in rows]
+    return [
+        (entity_of(layout, key), {name: Value(bytes_val=packed)}, to_datetime(at), None) for key, packed, at in rows
+    ]
 
 
-def _entity(layout: Layout, key: str) -> Any:
+def entity_of(layout: Layout, key: str) -> Any:
+    """Feast's key of an entity."""
     from feast.protos.feast.types.EntityKey_pb2 import EntityKey
     from feast.protos.feast.types.Value_pb2 import Value
 

@@ -9,7 +9,8 @@ Feast, and evaluates them at the same time under the prediction's contract. Two 
   that are out of date by at most `lag` are measured but are no difference.
 
 Some predictions can't be checked: their version can't be found, or they are newer than the segments. For others, all
-columns but the text's can be, because the text can't be found. The result counts all of these.
+columns but the text's can be, because the text can't be found. Columns of own feature views are checked if the view
+says when its rows became available. The result counts all of these.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from monitoring.logged_window import Ahead, LoggedWindow, Outside, empty_remedy,
 from monitoring.skew.compare import compare
 from monitoring.skew.contracts import Contracts
 from monitoring.skew.logged import LoggedPredictions, by_version, sample_predictions, segments_complete_until
+from monitoring.skew.own_views import columns_unverifiable, only_verifiable
 from monitoring.skew.rederive import rederive
 from monitoring.skew.results import HarmSkew, SkewResult, Tally, Unverifiable
 
@@ -141,10 +143,13 @@ def _check_harm(
             on_progress(done := done + table.num_rows, sampled.num_rows)
             continue
         tally.columns = max(tally.columns, len(contract.columns))
+        left_out = columns_unverifiable(settings, contract, features)
+        tally.columns_unverifiable.update(left_out)
         for start in range(0, table.num_rows, _CHUNK):
             chunk = LoggedPredictions.from_table(
                 table.slice(start, _CHUNK), len(features.roles), generation.live_at or 0
             )
+            chunk = only_verifiable(chunk, contract, features, left_out)
             known = chunk.take(np.flatnonzero(chunk.newest_at <= complete_until))
             tally.too_new += len(chunk) - len(known)
             if len(known):
@@ -174,6 +179,7 @@ def _result(harm: str, window: LoggedWindow, others: Outside, logged: int, sampl
         unverifiable=tuple(tally.unverifiable),
         too_new=tally.too_new,
         texts_unverifiable=tally.texts_unverifiable,
+        columns_unverifiable=tuple(sorted(tally.columns_unverifiable)),
         texts_ahead=tally.texts_ahead,
         rows_ahead=tally.rows_ahead,
         links_differ=tally.links_differ,

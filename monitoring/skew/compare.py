@@ -53,13 +53,14 @@ class _Comparison:
         """Add values that differ and served rows that the segments lack; (n,) which predictions have any."""
         predictions, rederived = self.predictions, self.rederived
         served = predictions.vector[:, : len(self.contract.columns)]
-        unknown = (rederived.served_at != predictions.row_at) & (predictions.row_at != NOT_READ)
-        unknown &= ~predictions.earlier[:, None]
+        not_read = predictions.row_at == NOT_READ
+        unknown = (rederived.served_at != predictions.row_at) & ~not_read & ~predictions.earlier[:, None]
         differ = ~same(rederived.matrix, served)
         for j, name in enumerate(self.contract.names):
             features = rederived.features
             if view_of(name, features) is None or features.reads_own(name):
                 differ[:, j] &= ~rederived.texts.unknown
+            differ[:, j] &= ~self._row_marked(name, not_read)
             from_unknown = self._row_marked(name, unknown)
             values = served[:, j], rederived.matrix[:, j]
             self._add("unknown row", name, predictions, differ[:, j] & from_unknown, *values)
@@ -131,7 +132,8 @@ class _Comparison:
     def _row_marked(self, column: str, rows: Flags) -> Flags:
         """(n,) whether any row that the column is read from is marked in (n, roles)."""
         features = self.rederived.features
-        read = {name.partition(".")[0] for name in features.reached(column)} if column in features.by_name else ()
+        names = features.reached(column) if column in features.by_name else ()
+        read = {features.by_name[name].view for name in names}
         return _any(rows[:, [layout.view in read for layout in features.roles.values()]])
 
     def _column_marked(self, view: str, columns: Flags) -> Flags:

@@ -76,5 +76,5 @@ def _mismatch(contract: FeatureContract, inputs: int, table: pa.Table, features:
     keys = {view_of(name, features) for name in contract.names} - {None, *(one.view for one in BUILTIN.layouts)}
     if len(first["row_at"]) != len(features.roles) and keys:
         read = ", ".join(sorted(map(str, keys)))
-        return f"they were made when other keys were declared than today, and the version reads rows of {read}"
+        return f"they were made when other keys or views were declared than today, and the version reads rows of {read}"
     return None

@@ -21,6 +21,8 @@ from features.layout import Instants, Layout, Matrix
 from features.offline.frames import rows_at
 from features.offline.join import locate, read_links
 from features.offline.segments import TIMESTAMP, segment_files
+from features.views.history import first_after
+from features.views.layout import OwnView
 from leads.clock import Micros
 from leads.content import judged_text
 from leads.db.engine import reading
@@ -103,7 +105,7 @@ def rederive(
     # Most served rows were the newest: one join gives both, and only the other rows are joined again.
     maybe_outdated = np.flatnonzero(links_differ | (rows.row_at != predictions.row_at).any(axis=1))
     some = predictions.take(maybe_outdated)
-    served = rows_at(settings, some.subjects, some.row_at, links=some.links, features=features)
+    served = rows_at(settings, some.subjects, some.row_at, links=some.links, features=features, available=some.at)
     newest = rows_at(settings, some.subjects, at[maybe_outdated], links=some.links, features=features)
     for role, packed in served.packed.items():
         rows.packed[role][maybe_outdated] = packed
@@ -113,7 +115,8 @@ def rederive(
     roles = list(features.roles)
     for role, source, _ in features.followed:
         by = roles.index(source)
-        outdated[:, roles.index(role)] &= newest.row_at[:, by] == some.row_at[:, by]
+        for one in _with_views(role, features):
+            outdated[:, roles.index(one)] &= newest.row_at[:, by] == some.row_at[:, by]
     texts = _texts(engine, contract, predictions, features)
     return Rederived(
         matrix=evaluate_texts(contract, rows.packed, predictions, texts, features),
@@ -202,8 +205,9 @@ def row_lag(
     }
     roles = list(features.roles)
     for role, source, place in features.followed:
-        wanted = outdated[:, roles.index(role)]
+        wanted: Flags = np.asarray(outdated[:, [roles.index(one) for one in _with_views(role, features)]].any(axis=1))
         keys[role] = _served_links(settings, predictions, keys[source], source, place, wanted, features)
+    keys |= {view.view: keys[view.source] for view in features.views}
     lag = np.zeros(outdated.shape, np.int64)
     for r, (role, layout) in enumerate(features.roles.items()):
         which = np.flatnonzero(outdated[:, r])
@@ -212,6 +216,11 @@ def row_lag(
             at = predictions.at[which]
             lag[which, r] = at - _first_after(settings, features, layout, rows, predictions.row_at[which, r], at)
     return lag
+
+
+def _with_views(role: str, features: FeatureSet) -> list[str]:
+    """The role, and those of own views about the same entities."""
+    return [role, *(view.view for view in features.views if view.source == role)]
 
 
 def _served_links(
@@ -244,6 +253,8 @@ def _first_after(
     settings: Settings, features: FeatureSet, layout: Layout, keys: Sequence[str], after: Instants, up_to: Instants
 ) -> Instants:
     """(k,) when each key's first row newer than `after`, (k,), became visible; there is one up to `up_to`, (k,)."""
+    if isinstance(layout, OwnView):
+        return first_after(layout, keys, after, up_to)
     table = _row_times(settings, features, layout, set(keys), int(after.min()), int(up_to.max()))
     by_key: dict[str, list[int]] = {}
     for key, at in zip(table["key"].to_pylist(), table["at"].to_pylist(), strict=True):

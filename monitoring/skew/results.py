@@ -83,6 +83,7 @@ class HarmSkew:
         differing: checked predictions with at least one difference; `differences` has the details.
         too_new: newer than the segments; the next run can check them.
         texts_unverifiable: checked except for the text's columns, because the text is not in the event log.
+        columns_unverifiable: columns of own views without a time of availability, which aren't compared.
         texts_ahead: the text became visible only after `at`.
         rows_ahead: a row became visible only after `at`.
         links_differ: other links were followed than those stored at `at`, for example because the caller gave them.
@@ -104,6 +105,7 @@ class HarmSkew:
     unverifiable: tuple[Unverifiable, ...]
     too_new: int
     texts_unverifiable: int
+    columns_unverifiable: tuple[str, ...]
     texts_ahead: int
     rows_ahead: int
     links_differ: int
@@ -149,6 +151,7 @@ class Tally:
     unverifiable: list[Unverifiable] = field(default_factory=list)
     too_new: int = 0
     texts_unverifiable: int = 0
+    columns_unverifiable: set[str] = field(default_factory=set)
     texts_ahead: int = 0
     rows_ahead: int = 0
     links_differ: int = 0

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from features.declared.builtin import LAYOUT_OF
+from features.declared.generations import live
 from features.materialize import Materializer
 from features.online.codec import bytes_value, entity_key, row_in
 from features.online.reader import open_reader
@@ -36,7 +37,7 @@ class SkewWorld:
         self.settings = settings
         self.engine = open_engine(settings)
         for harm in ("spam", "stream_manipulation"):
-            publish(settings, harm)
+            publish(settings, harm, features=live(self.engine))
         self.published = PublishedVersions(settings, POLICIES, self.engine)
         self.published.refresh()
         self.reader = open_reader(settings)

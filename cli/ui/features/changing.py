@@ -15,12 +15,13 @@ from cli.ui.terminal import console, escape, next_steps, note, progress, table
 from features.contract import FeatureContract
 from features.declared import building, generations
 from features.declared.changes import Changes, changes
-from features.declared.generations import DeclaredFeatures, declared_features
+from features.declared.generations import DeclaredFeatures, Generation
+from features.registration.loading import OwnViews, check_types, declared_with_views
+from features.registration.registering import register, unregister
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.errors import Conflict, LeadsError
 from leads.files import only_one
-from leads.platform.declaration import load_platform
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
@@ -42,10 +43,10 @@ class Dependent(NamedTuple):
 
 def show_plan(settings: Settings, policies: Policies) -> None:
     """Print the changes, the versions that depend on what would be gone, and the cost."""
-    declared = declared_features(load_platform(settings.platform))
+    declared, views = declared_with_views(settings)
     with opened(settings) as engine:
         found = _changes(engine, declared)
-        if not _print_changes(found):
+        if not _print_changes(found, views):
             return
         dependents = list(_dependents(settings, policies, found))
         _print_dependents(dependents)
@@ -56,16 +57,15 @@ def show_plan(settings: Settings, policies: Policies) -> None:
 
 
 def apply_features(settings: Settings, policies: Policies, *, quiet: bool) -> None:
-    """Build the rows of the declared features, and wait until they are live.
+    """Build the rows of the declared features, and wait until they are live. Register own views in Feast.
 
     Raises:
         Conflict: a version with an alias needs a feature that would be gone, or the command runs already.
     """
-    declared = declared_features(load_platform(settings.platform))
+    declared, views = declared_with_views(settings)
     with opened(settings) as engine, only_one(settings.root / "features.lock", what="leads features apply"):
         found = _changes(engine, declared)
-        if not _print_changes(found):
-            return
+        has_changes = _print_changes(found, views)
         dependents = list(_dependents(settings, policies, found))
         if dependents:
             _print_dependents(dependents)
@@ -75,23 +75,40 @@ def apply_features(settings: Settings, policies: Policies, *, quiet: bool) -> No
                 remedy="Give changed features new names, train and promote versions without the old ones, then remove "
                 "those: leads train HARM",
             )
-        if not found.needs_rows:
-            with engine.begin() as connection:
-                generations.reword(connection, declared)
-            note("Changed the words of live features. No rows had to be built.")
+        if views.declared:
+            # Also without changes: Feast's registry may have been deleted.
+            register(settings, views)
+        if not has_changes:
             return
-        generation = building.start(settings, engine, declared)
-        if generation.state == "building":
-            with progress("events processed") as tell:
-                building.build(settings, engine, generation, on_progress=tell)
-        _go_live(settings, engine, generation.number)
-    note("The features are live. Versions that are trained from now on have them.")
-    if not quiet:
+        before = _live(engine)
+        _make_live(settings, engine, declared, found)
+        gone = before.declared.views.keys() - declared.views.keys()
+        if gone:
+            unregister(settings, gone)
+    if not quiet and found.names_more_than_words:
+        steps = [("leads features materialize", "write the values of your own views to the online store")]
         next_steps(
+            *(steps if views.declared else ()),
             ("leads train --all", "train versions with the new features"),
             ("leads features list", "see all live features"),
             settings=settings,
         )
+
+
+def _make_live(settings: Settings, engine: Engine, declared: DeclaredFeatures, found: Changes) -> None:
+    if not found.needs_rows:
+        with engine.begin() as connection:
+            live = generations.live_generation(connection)
+            generations.redeclare(connection, live.number, declared)
+        what = "The features are live." if found.names_more_than_words else "Changed the words of live features."
+        note(f"{what} No rows had to be built.")
+        return
+    generation = building.start(settings, engine, declared)
+    if generation.state == "building":
+        with progress("events processed") as tell:
+            building.build(settings, engine, generation, on_progress=tell)
+    _go_live(settings, engine, generation.number)
+    note("The features are live. Versions that are trained from now on have them.")
 
 
 def _go_live(settings: Settings, engine: Engine, number: int) -> None:
@@ -108,29 +125,37 @@ def _go_live(settings: Settings, engine: Engine, number: int) -> None:
 
 
 def _is_live(engine: Engine, number: int) -> bool:
+    return _live(engine).number == number
+
+
+def _live(engine: Engine) -> Generation:
     with reading(engine) as connection:
-        return generations.live_generation(connection).number == number
+        return generations.live_generation(connection)
 
 
 def _changes(engine: Engine, declared: DeclaredFeatures) -> Changes:
-    with reading(engine) as connection:
-        return changes(generations.live_generation(connection), declared)
+    live = _live(engine)
+    check_types(live.declared.views, declared.views)
+    return changes(live, declared)
 
 
-def _print_changes(found: Changes) -> bool:
+def _print_changes(found: Changes, views: OwnViews) -> bool:
     """Print what changes; returns whether anything does."""
+    if views.left_out:
+        note(f"Left out, because they aren't numbers: {escape(', '.join(views.left_out))}")
     rows = [
         (escape(name), what)
         for what, names in (
             ("new", found.new),
             ("changed", found.changed),
             ("removed", found.removed),
-            ("words changed", found.reworded),
+            ("words changed", [name for name in found.reworded if ":" not in name]),
+            ("words or source changed", [name for name in found.reworded if ":" in name]),
         )
         for name in names
     ]
     if not rows:
-        note(f"Nothing to do: the {len(found.unchanged)} features that platform.yaml declares are live.")
+        note(f"Nothing to do: the {len(found.unchanged)} features that are declared are live.")
         next_steps(("leads features list", "see all live features"))
         return False
     console.print(table("Changes", ("feature", "change"), rows))

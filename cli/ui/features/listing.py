@@ -5,6 +5,7 @@ from __future__ import annotations
 from cli.ui.database import opened
 from cli.ui.terminal import console, escape, minute, next_steps, note, table
 from features.declared import generations
+from features.declared.feature_set import Feature
 from features.text_features import TEXT
 from leads.db.engine import reading
 from leads.settings import Settings
@@ -20,7 +21,7 @@ def show_features(settings: Settings) -> None:
         done = generations.progress(connection, coming.number) if coming else []
     # Declared ones first.
     stored = sorted(live.features.stored, key=lambda one: not one.definition)
-    rows = [(one.name, one.unit, escape(one.meaning), _remark(one.definition, one.default)) for one in stored]
+    rows = [(one.name, one.unit, escape(one.meaning), _remark(one)) for one in stored]
     rows += [(one.name, one.unit, one.meaning, "") for one in TEXT]
     console.print(table("Features", _COLUMNS, rows))
     if live.since:
@@ -35,6 +36,6 @@ def show_features(settings: Settings) -> None:
     )
 
 
-def _remark(definition: str, default: bool) -> str:
-    remarks = ["declared"] if definition else []
-    return ", ".join(remarks if default else [*remarks, "for own models only"])
+def _remark(one: Feature) -> str:
+    remarks = ["own view"] if ":" in one.name else ["declared"] if one.definition else []
+    return ", ".join(remarks if one.default else [*remarks, "for own models only"])

@@ -6,12 +6,12 @@ import sqlalchemy as sa
 
 from leads.db.tables import metadata
 
-# `number` 2, the built-in features alone, has no row until it is retired.
+# `number` 2, the built-in features alone, has no row until it gets views of the user's own or is retired.
 feature_generations = sa.Table(
     "feature_generations",
     metadata,
     sa.Column("number", sa.Integer, primary_key=True, autoincrement=False),
-    # JSON of what platform.yaml declared.
+    # JSON of what platform.yaml declared, and of the user's own views.
     sa.Column("declared", sa.Text, nullable=False),
     # building, ready, live or retired.
     sa.Column("state", sa.Text, nullable=False),

@@ -71,7 +71,7 @@ def phrase_of(feature: Feature | None) -> Callable[[float], Phrase] | None:
     """The phrase of a feature that has none of its own, from its unit and meaning; None if there is no feature."""
     if feature is None:
         return None
-    code, unit, meaning = feature.name.replace(".", "_").upper(), feature.unit, feature.meaning
+    code, unit, meaning = feature.name.replace(".", "_").replace(":", "_").upper(), feature.unit, feature.meaning
 
     def text(value: float) -> str:
         match unit:

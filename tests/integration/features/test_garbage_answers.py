@@ -16,7 +16,8 @@ import pytest
 
 from features.declared.builtin import ITEM
 from features.feast.online_config import PROJECT
-from features.online.codec import bytes_value, entity_key, varint
+from features.feast.values import varint
+from features.online.codec import bytes_value, entity_key
 from features.online.dense import float_list_value
 from features.online.reader import Fetched, OnlineReader, open_reader
 from features.rows import pack

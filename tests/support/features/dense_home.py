@@ -15,9 +15,10 @@ import redis
 
 from features.declared.builtin import BUILTIN, ITEM, LAYOUTS
 from features.feast.online_config import PROJECT
+from features.feast.values import varint
 from features.layout import Layout
 from features.offline.segments import Segments, view_folder
-from features.online.codec import entity_key, row_in, varint
+from features.online.codec import entity_key, row_in
 from features.online.dense import float_list_value
 from features.online.mark import mark_path
 from features.online.presence import presence_key

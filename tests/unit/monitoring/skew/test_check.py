@@ -97,7 +97,7 @@ def harm_skew(**given: object) -> HarmSkew:
     plain = HarmSkew(
         harm="spam", since=AT - clock.DAY, until=AT, predictions=50, sampled=40, checked=30, columns=71, differing=0,
         differences=(), lag=Lag(0.1, 0.2, 0.5, 0.7), unverifiable=(), too_new=0, texts_unverifiable=0, texts_ahead=0,
-        rows_ahead=0, links_differ=0, unreadable=0, ahead=Ahead(), outside=Outside(),
+        columns_unverifiable=(), rows_ahead=0, links_differ=0, unreadable=0, ahead=Ahead(), outside=Outside(),
     )  # fmt: skip
     return replace(plain, **given)  # type: ignore[arg-type]
 
