@@ -34,7 +34,7 @@ from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
 from leads.events import LoggedEvent
-from leads.processes import search_paused
+from leads.processes import search_paused, search_seldom
 from leads.settings import Settings
 
 _SEGMENT_BYTES = 64 * 1024 * 1024
@@ -80,8 +80,7 @@ class Materializer:
     ) -> None:
         self.features = features or live(engine)
         self._read = read
-        self._settings = settings
-        self._engine = engine
+        self._settings, self._engine = settings, engine
         self.partition = partition
         self.segments = segments_of(settings, partition, self.features)
         self._online = OnlineWriter(settings, self.features)
@@ -207,6 +206,7 @@ class Materializer:
         if self._offset > self._online_mark.value.done and not self._first_pass:
             collect(batch, self._waiting, after=self._online_mark.value.done)
 
+    @search_seldom()
     def run_to_head(self, *, on_progress: OnProgress | None = None) -> int:
         """Fold and write everything in the log; returns the offset reached."""
         with reading(self._engine) as connection:

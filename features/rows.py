@@ -45,7 +45,8 @@ def pack(layout: Layout, cells: Matrix, links: Sequence[LinkValues]) -> list[byt
     mask: npt.NDArray[np.bool_] = cells.view(np.uint32) != 0
     size = _bitmap_size(layout)
     bitmaps = np.packbits(mask, axis=1).tobytes()
-    values = cells[mask].astype("<f4", copy=False).tobytes()
+    # Most cells are zero: with places instead of the mask, this takes a fifth of the time.
+    values = cells.ravel().take(np.flatnonzero(mask)).astype("<f4", copy=False).tobytes()
     sizes = 4 * np.count_nonzero(mask, axis=1)
     ends = np.cumsum(sizes)
     starts = ends - sizes
@@ -130,10 +131,20 @@ def unpack(layout: Layout, packed: Sequence[bytes]) -> Matrix:
     Raises:
         ConfigurationError: a row was packed with other layouts, or is damaged.
     """
+    return join([(layout, _readable(layout, packed))])[0]
+
+
+def unpack_linked(layout: Layout, packed: Sequence[bytes]) -> tuple[Matrix, list[LinkValues]]:
+    """The cells as `unpack` gives them, and the links of each row; raises as `unpack`."""
+    parts = _readable(layout, packed)
+    return join([(layout, parts)])[0], [_decode_links(layout, links) for links, _, _ in parts]
+
+
+def _readable(layout: Layout, packed: Sequence[bytes]) -> list[Parts]:
     parts = [part for part in split(layout, packed) if part is not None]
     if len(parts) < len(packed):
         raise _unreadable(layout)
-    return join([(layout, parts)])[0]
+    return parts
 
 
 class ImpossibleCells(ValueError):
@@ -162,7 +173,7 @@ def join(views: Sequence[tuple[Layout, Sequence[Parts]]], *, checked: bool = Fal
         raise ImpossibleCells
     mask = np.unpackbits(np.frombuffer(bitmaps, np.uint8)).view(np.bool_)
     cells = np.zeros(len(mask), np.float32)
-    cells[mask] = values
+    cells[np.flatnonzero(mask)] = values
     found, start = [], 0
     for layout, parts in views:
         width = 8 * _bitmap_size(layout)

@@ -30,6 +30,8 @@ _FEW_HEAPS = {"MALLOC_ARENA_MAX": "2"}
 # Python's default is 700. Scoring 100 subjects makes several thousand objects, nearly all of which end with the
 # request and without a search.
 _NEW_OBJECTS = 20_000
+# About as many objects as a worker keeps in memory of 100 batches of events.
+_MANY_OBJECTS = 1_000_000
 
 
 def python(module: str, *arguments: str) -> tuple[str, ...]:
@@ -110,3 +112,17 @@ def search_paused() -> Iterator[None]:
     finally:
         if enabled:
             gc.enable()
+
+
+@contextlib.contextmanager
+def search_seldom() -> Iterator[None]:
+    """Search for unused cycles only once there are a million new objects, in all threads.
+
+    A long replay makes hardly any cycles, and each search looks at everything that it keeps in memory.
+    """
+    before = gc.get_threshold()
+    gc.set_threshold(_MANY_OBJECTS, *before[1:])
+    try:
+        yield
+    finally:
+        gc.set_threshold(*before)

@@ -13,6 +13,8 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Any, Literal
 
 from feast import Entity, FeatureView, RepoConfig
@@ -24,10 +26,15 @@ from feast.protos.feast.types.Value_pb2 import Value
 from feast.utils import make_tzaware
 
 from features.sqlite_damage import online_writes
+from features.state.sqlite_files import Checkpoints, set_up_writer
 from leads import clock
 from leads.clock import Micros
 
 _BUSY_S = 30
+_CACHE_KIB = 16 * 1024
+# How many rows are written before a checkpoint.
+_CHECKPOINT = 10_000
+_QUARTER: Micros = 15 * clock.MINUTE
 
 # Entity key, feature name, serialised value, its text if it is a string, event time.
 RawRow = tuple[bytes, str, bytes, str | None, Micros]
@@ -64,6 +71,8 @@ class GuardedSqliteOnlineStoreConfig(SqliteOnlineStoreConfig):  # type: ignore[m
 class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
     """Writers wait for each other; readers don't wait. Written rows survive the death of the process."""
 
+    _own_checkpoints: Checkpoints | None = None
+
     def online_write_batch(
         self,
         config: RepoConfig,
@@ -89,6 +98,8 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
             Unavailable: nothing was written.
         """
         name, given = _table(config, table), list(rows)
+        checkpoints = self._checkpoints(config)
+        checkpoints.wait()
         with online_writes(config.online_store.path), self._get_conn(config) as connection:
             connection.executemany(_UPSERT.format(table=name), ((*row, _feast_seconds(row[4])) for row in given))
             if removed:
@@ -97,6 +108,7 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
                     f"DELETE FROM {name} WHERE entity_key = ? AND feature_name IN ({marks})",
                     ((row[0], *removed) for row in given),
                 )
+        checkpoints.committed(len(given))
 
     def update(
         self,
@@ -134,10 +146,14 @@ class GuardedSqliteOnlineStore(SqliteOnlineStore):  # type: ignore[misc]
         connection: sqlite3.Connection = super()._get_conn(config)
         if fresh:
             connection.execute(f"PRAGMA busy_timeout = {_BUSY_S * 1_000}")
-            connection.execute("PRAGMA journal_mode = WAL")
-            # Without a sync at each commit, a power cut can lose commits; killing the process can't.
-            connection.execute("PRAGMA synchronous = NORMAL")
+            set_up_writer(connection, cache_kib=_CACHE_KIB)
         return connection
+
+    def _checkpoints(self, config: RepoConfig) -> Checkpoints:
+        """Those of this store's only file."""
+        if self._own_checkpoints is None:
+            self._own_checkpoints = Checkpoints(Path(self._get_db_path(config)), every=_CHECKPOINT)
+        return self._own_checkpoints
 
 
 def _raw_rows(
@@ -157,4 +173,11 @@ def _table(config: RepoConfig, table: FeatureView) -> str:
 
 def _feast_seconds(at: Micros) -> int:
     """The value that Feast stores and reads back: it treats the UTC time as local time."""
-    return int(clock.to_datetime(at).replace(tzinfo=None).timestamp())
+    return at // clock.SECOND + _shift(at // _QUARTER)
+
+
+@lru_cache(maxsize=4_096)
+def _shift(quarter: int) -> int:
+    """The difference to the UTC time, which is the same for a quarter of an hour."""
+    start = quarter * _QUARTER
+    return int(clock.to_datetime(start).replace(tzinfo=None).timestamp()) - start // clock.SECOND

@@ -41,7 +41,11 @@ class RowWriter:
         places = layout.places
         self._empty = bytes(4 * layout.width)
         self._no_links = (None,) * len(layout.links)
-        self._rings = [(w.ring.width_s, w.ring.size, w.start, len(w.members)) for w in places.windows.values()]
+        # Per ring: bucket width, buckets, first cell, cells per bucket, and 0, 1, … empty buckets.
+        self._rings = [
+            (w.ring.width_s, w.ring.size, w.start, len(w.members), _empty_buckets(w.ring.size, len(w.members)))
+            for w in places.windows.values()
+        ]
         self._sketches = places.sketches
         self._cells, self._latest = places.cells, places.latest
         # Where the time of the newest built-in event is, if it has cells of its own.
@@ -149,16 +153,16 @@ class RowWriter:
         last, row.last = row.last, second
         cells = row.cells
         cells[LAST], cells[LAST + 1] = divmod(second, DAY_S)
-        for width_s, size, start, count in self._rings:
+        for width_s, size, start, count, empty in self._rings:
             by = second // width_s - last // width_s
             if not by:
                 # Buckets nest, so the wider ones haven't ended either.
                 break
             end = start + size * count
             if by >= size:
-                cells[start:end] = array("f", bytes(4 * (end - start)))
+                cells[start:end] = empty[size]
             else:
-                cells[start:end] = array("f", bytes(4 * by * count)) + cells[start : end - by * count]
+                cells[start:end] = empty[by] + cells[start : end - by * count]
 
     def note(self, row: EntityRow, at: Micros) -> None:
         """Note a built-in event: it may be the entity's first, or older than every window."""
@@ -172,6 +176,11 @@ class RowWriter:
             cells[FIRST], cells[FIRST + 1] = divmod(second, DAY_S)
         if row.last - second > _WATERMARK_S:
             cells[self._cells["late"]] += 1.0
+
+
+def _empty_buckets(size: int, count: int) -> list[array[float]]:
+    """0 to `size` buckets of `count` cells, without any value."""
+    return [array("f", bytes(4 * by * count)) for by in range(size + 1)]
 
 
 def _limited(value: float) -> float:

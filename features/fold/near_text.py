@@ -55,9 +55,9 @@ def buckets(text: str) -> Buckets:
 def _minima(raw: bytes) -> list[int]:
     """The smallest hash of the 5-grams under each of four seeds (Murmur3's 64-bit finaliser)."""
     count = len(raw) - _GRAM + 1
-    padded = np.frombuffer(raw + bytes(8 - _GRAM), np.uint8)
-    windows = np.lib.stride_tricks.sliding_window_view(padded, 8)[:count]
-    grams: npt.NDArray[np.uint64] = np.ascontiguousarray(windows).view("<u8").ravel() & _MASK
+    # Eight bytes from each place on; the first five are the gram.
+    windows: npt.NDArray[np.uint64] = np.ndarray(count, "<u8", raw + bytes(8 - _GRAM), strides=(1,))
+    grams = windows & _MASK
     mixed = grams[None, :] + _SEEDS
     for mixer in _MIXERS:
         mixed ^= mixed >> _SHIFT

@@ -11,6 +11,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -38,8 +39,7 @@ _REMEDY = "Derive the feature rows again from the event log: leads worker --rebu
 _FOLDER = "packed"
 # Number of adjacent segments of similar size that are merged into one, up to the maximum size below.
 MERGED = 8
-_LARGEST_BYTES = 256 * 1024 * 1024
-_SMALLEST_BYTES = 64 * 1024
+_LARGEST_BYTES, _SMALLEST_BYTES = 256 * 1024 * 1024, 64 * 1024
 # Readers hold the rows of one row group in memory, about 0.3 KB each.
 _ROWS_AT_ONCE = 16_384
 # How long a merged segment's parts are kept for readers that have listed them.
@@ -134,11 +134,12 @@ class Segments:
             visible_at: when the event at `offset` became visible.
         """
         first = self.manifest().offset + 1
-        added: dict[str, str] = {}
-        for view, rows in batch.items():
-            if len(rows):
-                added[view] = f"{_FOLDER}/{self._name}-{first:012d}-{offset:012d}.parquet"
-                write_segment(self.folder / view / added[view], self._features.layout_of[view], rows)
+        name = f"{_FOLDER}/{self._name}-{first:012d}-{offset:012d}.parquet"
+        added = {view: name for view, rows in batch.items() if len(rows)}
+        layouts = self._features.layout_of
+        # While a file is encoded and written, other threads can run, so two files are written at a time.
+        with ThreadPoolExecutor(2) as writers:
+            list(writers.map(lambda view: write_segment(self.folder / view / name, layouts[view], batch[view]), added))
         with self._lock:
             before = self.manifest()
             names = {view: (*before.segments.get(view, ()), name) for view, name in added.items()}
@@ -225,7 +226,6 @@ def segment_files(settings: Settings, layout: Layout, features: FeatureSet) -> l
 def write_segment(path: Path, layout: Layout, rows: ViewBatch) -> None:
     """Write one segment atomically."""
     table = _table(layout, rows)
-
     write_atomic(
         path,
         lambda draft: pq.write_table(table, draft, **_encoding(layout), row_group_size=_ROWS_AT_ONCE),

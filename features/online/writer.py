@@ -49,7 +49,8 @@ class OnlineWriter:
         Items are written last, so a reader that follows an item's links finds the rows they point to.
         """
         return sum(
-            self.write_view(layout, list(newest[layout.view].values())) for layout in reversed(self._features.layouts)
+            self.write_view(layout, sorted(newest[layout.view].values(), key=_stored_order))
+            for layout in reversed(self._features.layouts)
         )
 
     def write_view(self, layout: Layout, rows: Sequence[OnlineRow], *, without_links: bool = False) -> int:
@@ -125,6 +126,11 @@ def collect(batch: Batch, into: Newest, *, after: int = 0) -> None:
         for key, i in {key: i for i, key in enumerate(rows.keys)}.items():
             if rows.offsets[i] > after:
                 newest[key] = (key, rows.rows[i], rows.visible_at[i])
+
+
+def _stored_order(row: OnlineRow) -> tuple[int, str]:
+    """Sorts rows as their entity keys, which begin with the size: SQLite then writes neighbours to the same page."""
+    return len(row[0]), row[0]
 
 
 def _raw(layout: Layout, rows: Sequence[OnlineRow]) -> Iterator[tuple[bytes, str, bytes, str | None, Micros]]:

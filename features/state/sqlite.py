@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from features.sqlite_damage import is_damage
+from features.state.sqlite_files import Checkpoints, set_up_writer
 from features.state.store import FORMAT
 from leads.errors import Unavailable
 from leads.files import private_folder
@@ -16,6 +17,8 @@ _CHUNK = 500
 # How many values a scan reads at a time.
 _SCANNED = 2_000
 _CACHE_KIB = 32 * 1024
+# How many values are committed before a checkpoint.
+_CHECKPOINT = 2_000
 _POSITION = "position"
 
 
@@ -33,13 +36,12 @@ class SqliteState:
 
     def __init__(self, path: Path | None = None) -> None:
         self._path = path
+        self._checkpoints = Checkpoints(path, every=_CHECKPOINT) if path is not None else None
         if path is not None:
             private_folder(path.parent)
         try:
             self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-            self._db.execute("PRAGMA journal_mode = WAL")
-            self._db.execute("PRAGMA synchronous = NORMAL")
-            self._db.execute(f"PRAGMA cache_size = -{_CACHE_KIB}")
+            set_up_writer(self._db, cache_kib=_CACHE_KIB)
             self._drop_other_formats()
             self._db.execute(f"CREATE TABLE IF NOT EXISTS {_POSITION} (id INTEGER PRIMARY KEY, offset INTEGER)")
             self._views = {name for (name,) in self._db.execute("SELECT name FROM sqlite_master WHERE type = 'table'")}
@@ -70,6 +72,8 @@ class SqliteState:
         return found
 
     def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.wait()
         try:
             with self._db:
                 self._db.execute("BEGIN IMMEDIATE")
@@ -82,6 +86,8 @@ class SqliteState:
         except sqlite3.Error as error:
             raise self._failed(error) from error
         self._views |= changed.keys()
+        if self._checkpoints is not None:
+            self._checkpoints.committed(sum(map(len, changed.values())))
 
     def scan(self, view: str) -> Iterator[dict[str, bytes]]:
         after: str | None = None
@@ -100,6 +106,8 @@ class SqliteState:
             after = found[-1][0]
 
     def close(self) -> None:
+        if self._checkpoints is not None:
+            self._checkpoints.wait()
         self._db.close()
 
     def _drop_other_formats(self) -> None:

@@ -177,7 +177,8 @@ def read(engine: Engine, after: int, *, limit: int = 10_000) -> list[LoggedEvent
         .limit(limit)
     )
     with reading(engine) as connection:
-        return [logged_event(row) for row in connection.execute(query).all()]
+        # A worker reads every event: by position, a row's columns are read faster than by name.
+        return [LoggedEvent(offset, at, decode_event(raw)) for offset, at, raw in connection.execute(query)]
 
 
 def read_kind(engine: Engine, kind: str, *, up_to: Micros | None = None) -> Iterator[LoggedEvent]:

@@ -26,6 +26,7 @@ from leads.db.progress import unscored
 from leads.errors import Unavailable
 from leads.events import DecisionMade, LoggedEvent, Subject
 from leads.policies import Policies
+from leads.processes import search_paused
 from leads.rules import touched_by
 from serving.lineup import LineupSource
 from serving.queue import leases
@@ -145,6 +146,7 @@ class Worker:
         """Fold all events now in the log, without scoring."""
         self._materializer.run_to_head(on_progress=on_progress)
 
+    @search_paused()
     def step(self) -> bool:
         """Read new events, and score touched subjects once their rows are online. False if there was nothing new."""
         scoring = self.has_models

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import pytest
 
-from leads.processes import search_rarely
+from leads.processes import search_rarely, search_seldom
 
 
 @pytest.fixture(autouse=True)
@@ -37,3 +37,12 @@ def test_later_cycles_are_still_found() -> None:
     gone = weakref.ref(Cycle())
     made = [[] for _ in range(gc.get_threshold()[0] + 1)]  # type: ignore[var-annotated]
     assert gone() is None, len(made)
+
+
+def test_a_long_replay_is_searched_seldom() -> None:
+    before = gc.get_threshold()
+    with search_seldom():
+        gone = weakref.ref(Cycle())
+        made = [[] for _ in range(2 * before[0])]  # type: ignore[var-annotated]
+        assert gone() is not None, len(made)
+    assert gc.get_threshold() == before
