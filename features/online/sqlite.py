@@ -60,18 +60,20 @@ class SqliteStore:
     def _get_timed(self, wanted: Wanted) -> list[Column]:
         """As `_get`, with event times. A view that nothing was written to may have no table yet."""
         keys = entity_keys(wanted.layout.join_key, wanted.keys)
-        values: dict[tuple[bytes, str], bytes | None] = {}
-        times: dict[bytes, bytes] = {}
+        found: dict[bytes, dict[str, bytes | None]] = {}
+        times: dict[bytes, int] = {}
         try:
             for _, rows in self._rows(wanted, keys):
                 for key, name, value, at in rows:
-                    values[key, name] = value
-                    times[key] = timestamp(at)
+                    found.setdefault(key, {})[name] = value
+                    # A column that the view had before may have an older time.
+                    times[key] = max(at, times.get(key, at))
         except sqlite3.OperationalError:
             if self._has_table(wanted.layout.table):
                 raise
-        columns = [[values.get((key, name)) for key in keys] for name in wanted.features]
-        return [*columns, [times.get(key) for key in keys]]
+        entities = [found.get(key, {}) for key in keys]
+        columns: list[Column] = [[entity.get(name) for entity in entities] for name in wanted.features]
+        return [*columns, [timestamp(times[key]) if key in times else None for key in keys]]
 
     def _has_table(self, view: str) -> bool:
         query = "SELECT 1 FROM sqlite_master WHERE type = 'table' AND name = ?"
@@ -83,9 +85,9 @@ class SqliteStore:
             chunk = keys[start : start + _CHUNK]
             # SQLite keeps the compiled statements of a few lengths, so the list is filled up to one of them.
             filled = 1 << (len(chunk) - 1).bit_length()
-            given = [*wanted.features, *chunk, *chunk[-1:] * (filled - len(chunk))]
-            query = _query(wanted.layout.table, len(wanted.features), filled, timed=wanted.timed)
-            yield chunk, self._connection().execute(query, given)
+            names = () if wanted.timed else wanted.features
+            given = [*names, *chunk, *chunk[-1:] * (filled - len(chunk))]
+            yield chunk, self._connection().execute(_query(wanted.layout.table, len(names), filled), given)
 
     def _connection(self) -> sqlite3.Connection:
         connection: sqlite3.Connection | None = getattr(self._local, "connection", None)
@@ -112,8 +114,11 @@ class SqliteStore:
 
 
 @cache
-def _query(table: str, features: int, entities: int, *, timed: bool) -> str:
+def _query(table: str, features: int, entities: int) -> str:
+    """The query for as many features of as many entities; 0 for all features, with their times."""
     names, keys = (", ".join("?" * count) for count in (features, entities))
-    where = f"feature_name IN ({names}) AND entity_key IN ({keys})"
-    time = ", coalesce(event_us, event_ts * 1000000)" if timed else ""
-    return f'SELECT entity_key, feature_name, value{time} FROM "{PROJECT}_{table}" WHERE {where}'
+    if features:
+        where = f"feature_name IN ({names}) AND entity_key IN ({keys})"
+        return f'SELECT entity_key, feature_name, value FROM "{PROJECT}_{table}" WHERE {where}'
+    columns = "entity_key, feature_name, value, coalesce(event_us, event_ts * 1000000)"
+    return f'SELECT {columns} FROM "{PROJECT}_{table}" WHERE entity_key IN ({keys})'
