@@ -24,7 +24,7 @@ _NONE = ("xx", "zz", "un")
 def language_of(text: str | None) -> str:
     """The primary subtag of the language that a text is in, such as `en`; `und` if the detector isn't confident.
 
-    Deterministic. Only the start of a long text is read, so that every text takes less than about 50 µs.
+    Deterministic. Only the start of a long text is read: a comment takes about 10 µs, a long text up to about 80.
 
     >>> language_of("This song is so good, I play it every morning.")
     'en'

@@ -183,7 +183,7 @@ def test_the_page_contains_only_examples_that_run() -> None:
 
 def test_every_flag_is_documented() -> None:
     code = "".join((REPOSITORY / "serving" / "scoring" / name).read_text() for name in ("inputs.py", "assemble.py"))
-    flags = set(re.findall(r'"((?:subject|items|text|fields|features|account|not)_[a-z]+)"', code))
+    flags = set(re.findall(r'"((?:subject|items|text|fields|features|account|language|not)_[a-z]+)"', code))
     table = TEXT[TEXT.index("| flag |") :].partition("\n\n")[0]
     assert set(re.findall(r"^\| `([a-z_]+)`", table, re.MULTILINE)) == flags
 

@@ -288,7 +288,7 @@ def test_one_version_is_shown_with_all_that_is_known(leads: Leads, home: Setting
         "precision of review 0.800 (0.700 to 0.900), 60 rows, 55 distinct",
     ):
         assert line in shown
-    for figure in ("0.910", "0.930", "600 in all", "470"):
+    for figure in ("0.910", "0.930", "600 in all", " 470 "):
         assert shown.count(figure) == 1, figure
     assert "model_card.md" in shown
     assert "Version 9 of spam not found" in refused(leads("show", "spam", "9"))
