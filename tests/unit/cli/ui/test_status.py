@@ -40,6 +40,7 @@ def test_a_service_that_read_other_policies_needs_a_restart(
         assert ("changed since the service started; restart leads serve" in capsys.readouterr().out) is outdated
 
 
+@pytest.mark.slow
 def test_stores_and_partitions_are_named(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     migrate(settings)
     redis = load_settings(
