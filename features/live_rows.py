@@ -23,6 +23,7 @@ from features.offline.segments import Segments
 from features.partition import Partition
 from leads import clock
 from leads.clock import Micros
+from leads.db.engine import reading
 from leads.settings import Settings
 
 # How often the generations are looked at, and for how long the rows of a retired one are still written, in seconds.
@@ -146,14 +147,15 @@ class LiveRows:
         if time.monotonic() < self._look_at:
             return False
         self._look_at = time.monotonic() + _LOOK_S
-        count = self.partition.count
-        with self._engine.begin() as connection:
-            ready = generations.coming_generation(connection)
-            if ready is not None and ready.state == "ready" and self._reported:
-                generations.go_live(connection, ready.number, [Partition(i, count) for i in range(count)])
-            live = generations.live_generation(connection)
-            known = generations.generations(connection)
-        if self._coming is None and ready is not None and ready.state == "ready" and live.number != ready.number:
+        known = self._known()
+        ready = generations.ready_among(known)
+        if ready is not None and self._reported:
+            shares = [Partition(i, self.partition.count) for i in range(self.partition.count)]
+            with self._engine.begin() as connection:
+                generations.go_live(connection, ready.number, shares)
+            known = self._known()
+        live = generations.live_among(known)
+        if self._coming is None and ready is not None and live.number != ready.number:
             self._coming = Materializer(self._settings, self._engine, partition=self.partition, features=ready.features)
             self._reported = False
         switched = self._switch(live)
@@ -163,6 +165,11 @@ class LiveRows:
         if self.partition.index == 0 and self._old is None:
             self._delete_retired(known)
         return switched
+
+    def _known(self) -> list[Generation]:
+        # Without the database's write lock, because this happens all the time.
+        with reading(self._engine) as connection:
+            return generations.generations(connection)
 
     def _switch(self, live: Generation) -> bool:
         coming = self._coming

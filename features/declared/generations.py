@@ -118,7 +118,13 @@ def compiled(declared: DeclaredFeatures, number: int) -> FeatureSet:
 
 @lru_cache(maxsize=16)
 def _compiled(written: str, number: int) -> FeatureSet:
-    return compiled(DeclaredFeatures.model_validate_json(written), number)
+    return compiled(_parsed(written), number)
+
+
+@lru_cache(maxsize=16)
+def _parsed(written: str) -> DeclaredFeatures:
+    # Processes read the same few declarations once a second.
+    return DeclaredFeatures.model_validate_json(written)
 
 
 def generations(connection: Connection) -> list[Generation]:
@@ -128,7 +134,7 @@ def generations(connection: Connection) -> list[Generation]:
     return [
         Generation(
             row.number,
-            DeclaredFeatures.model_validate_json(row.declared),
+            _parsed(row.declared),
             row.state,
             row.since,
             row.retired_at,
@@ -140,16 +146,26 @@ def generations(connection: Connection) -> list[Generation]:
 
 def live_generation(connection: Connection) -> Generation:
     """The generation that is live."""
-    return _in_state(connection, "live") or FIRST
+    return live_among(generations(connection))
 
 
 def coming_generation(connection: Connection) -> Generation | None:
     """The generation that is being built, or is ready; None if there is none."""
-    return _in_state(connection, "building", "ready")
+    return _newest(generations(connection), "building", "ready")
 
 
-def _in_state(connection: Connection, *states: State) -> Generation | None:
-    found = [one for one in generations(connection) if one.state in states]
+def live_among(known: Sequence[Generation]) -> Generation:
+    """The one of all generations that is live."""
+    return _newest(known, "live") or FIRST
+
+
+def ready_among(known: Sequence[Generation]) -> Generation | None:
+    """The one of all generations that is ready; None if there is none."""
+    return _newest(known, "ready")
+
+
+def _newest(known: Sequence[Generation], *states: State) -> Generation | None:
+    found = [one for one in known if one.state in states]
     return found[-1] if found else None
 
 

@@ -54,7 +54,7 @@ class Checkpoints:
             self._next = None
 
     def committed(self, rows: int) -> None:
-        """Call this after a transaction that wrote so many rows, and after `wait`."""
+        """Call this after a transaction; `rows` is how many it wrote."""
         self._rows += rows
         if self._rows >= self._every:
             self._next = threading.Timer(0 if self._rows >= _OVERDUE * self._every else _PAUSE_S, self._run)

@@ -5,10 +5,8 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from pathlib import Path
 from typing import NamedTuple
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from features.online.reader import open_reader
@@ -19,6 +17,7 @@ from leads.platform.declaration import load_platform
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
+from models.registry.mlflow_client import Connector
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
@@ -87,8 +86,7 @@ def follow_once(settings: Settings) -> None:
     from models.registry.mlflow_registry import MlflowRegistry
     from serving.versions.follower import Follower
 
-    database = sa.make_url(settings.mlflow).database if settings.mlflow.startswith("sqlite") else None
-    if database is not None and not Path(database).exists():
+    if not Connector(settings).exists():
         return
     try:
         with only_one(settings.published_dir / ".follower.lock", what="following the registry"):

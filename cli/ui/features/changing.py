@@ -4,10 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from pathlib import Path
 from typing import NamedTuple
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from cli.ui.database import opened
@@ -25,6 +23,7 @@ from leads.files import only_one
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
+from models.registry.mlflow_client import Connector
 from models.registry.versions import versions_cache
 
 # Events folded per second and partition, with everything that is written; `benchmarks.scale` measures it.
@@ -33,7 +32,7 @@ _POLL_S = 0.5
 
 
 class Dependent(NamedTuple):
-    """A version with an alias that reads features which would be gone."""
+    """A version with an alias that reads features which `apply` would remove or change."""
 
     harm: str
     version: str
@@ -42,7 +41,7 @@ class Dependent(NamedTuple):
 
 
 def show_plan(settings: Settings, policies: Policies) -> None:
-    """Print the changes, the versions that depend on what would be gone, and the cost."""
+    """Print the changes, the versions that depend on what is removed or changed, and the cost."""
     declared, views = declared_with_views(settings)
     with opened(settings) as engine:
         found = _changes(engine, declared)
@@ -60,7 +59,7 @@ def apply_features(settings: Settings, policies: Policies, *, quiet: bool) -> No
     """Build the rows of the declared features, and wait until they are live. Register own views in Feast.
 
     Raises:
-        Conflict: a version with an alias needs a feature that would be gone, or the command runs already.
+        Conflict: a version with an alias needs a feature that is removed or changed, or the command runs already.
     """
     declared, views = declared_with_views(settings)
     with opened(settings) as engine, only_one(settings.root / "features.lock", what="leads features apply"):
@@ -165,7 +164,9 @@ def _print_changes(found: Changes, views: OwnViews) -> bool:
 def _print_dependents(found: list[Dependent]) -> None:
     if found:
         rows = [(one.harm, one.version, ", ".join(one.aliases), ", ".join(one.features)) for one in found]
-        console.print(table("Versions that need what would be gone", ("harm", "version", "alias", "needs"), rows))
+        console.print(
+            table("Versions that need them", ("harm", "version", "alias", "needs"), rows)
+        )
     else:
         note("No version that serves depends on what is changed or removed.")
 
@@ -186,8 +187,7 @@ def _dependents(settings: Settings, policies: Policies, found: Changes) -> Itera
     """The versions with an alias, in the registry, that need what would be changed or removed."""
     if not (found.changed or found.removed):
         return
-    database = sa.make_url(settings.mlflow).database if settings.mlflow.startswith("sqlite") else None
-    if database is not None and not Path(database).exists():
+    if not Connector(settings).exists():
         return
     from models.registry.mlflow_registry import MlflowRegistry
 
