@@ -164,9 +164,7 @@ def _print_changes(found: Changes, views: OwnViews) -> bool:
 def _print_dependents(found: list[Dependent]) -> None:
     if found:
         rows = [(one.harm, one.version, ", ".join(one.aliases), ", ".join(one.features)) for one in found]
-        console.print(
-            table("Versions that need them", ("harm", "version", "alias", "needs"), rows)
-        )
+        console.print(table("Versions that need them", ("harm", "version", "alias", "needs"), rows))
     else:
         note("No version that serves depends on what is changed or removed.")
 
