@@ -21,6 +21,8 @@ def overridden(inputs: Sequence[Input], features_own: Sequence[str]) -> list[int
     Args:
         features_own: `FeatureSet.own_fields`.
     """
+    if not features_own:
+        return []
     read = {name.partition("=")[0] for name in features_own}
     return [one.place for one in inputs if one.request.fields and not read.isdisjoint(one.request.fields)]
 
