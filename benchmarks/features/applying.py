@@ -10,10 +10,8 @@ from __future__ import annotations
 
 import http.client
 import json
-import os
 import random
 import shutil
-import subprocess
 import sys
 import threading
 import time
@@ -27,7 +25,7 @@ import sqlalchemy as sa
 from benchmarks.features.samples import bodies
 from benchmarks.homes import sqlite_settings
 from benchmarks.report import Measure, at_least, at_most
-from benchmarks.serving.servers import environment, launched, our_service, tail, wait_until_ready
+from benchmarks.serving.servers import command, our_service, run, tail, wait_until_ready
 from benchmarks.serving.world import END, make_champions
 from features.declared.builtin import BUILTIN
 from features.declared.feature_set import FeatureSet
@@ -43,7 +41,6 @@ from leads.db import event_log, keys
 from leads.db.engine import open_engine, reading
 from leads.errors import Unavailable
 from leads.events import Body, Happened, RecordedEvent, Subject, SubjectRef
-from leads.processes import QUIET, die_with_parent
 from leads.settings import Settings
 from models.version import load
 
@@ -63,7 +60,7 @@ def applying(folder: Path, quick: bool) -> list[Measure]:
     log = folder / "world.log"
     make_champions(settings, folder, log)
     size = _fill(settings, 60_000 if quick else 1_000_000)
-    _run(settings, log, "worker", "--once", "--quiet")
+    run(settings, log, "worker", "--once", "--quiet")
     platform = folder / "platform.yaml"
     packaged = Path(sys.modules["leads"].__path__[0]) / "platform.yaml"
     platform.write_text(packaged.read_text() + PLATFORM)
@@ -77,7 +74,7 @@ def applying(folder: Path, quick: bool) -> list[Measure]:
     engine = open_engine(settings)
     features = live(engine)
     engine.dispose()
-    _run(copy, log, "features", "apply", "--quiet", platform=platform)
+    run(copy, log, "features", "apply", "--quiet", LEADS_PLATFORM=str(platform))
     return [
         Measure(f"apply to {size:,} events, killed {kills} times", seconds, "s"),
         at_least("apply: SIGKILLs", kills, "", KILLS),
@@ -114,40 +111,13 @@ def _event(i: int, at: int, made: Sequence[Body], rng: random.Random) -> Recorde
     return RecordedEvent(f"b{i}", at, at, Happened(about, "follow", f"a{rng.randrange(5_000)}"))
 
 
-def _run(settings: Settings, log: Path, *words: str, platform: Path | None = None) -> None:
-    with _started(settings, log, *words, platform=platform) as child:
-        if child.wait():
-            raise Unavailable(f"`leads {words[0]}` failed. The end of its log:\n{tail(log)}")
-
-
-@contextmanager
-def _started(
-    settings: Settings, log: Path, *words: str, platform: Path | None = None
-) -> Iterator[subprocess.Popen[bytes]]:
-    given = {} if platform is None else {"LEADS_PLATFORM": str(platform)}
-    with log.open("ab") as out:
-        child = subprocess.Popen(
-            [sys.executable, "-P", "-m", "cli", *words],
-            env={**os.environ, **QUIET, **environment(settings), **given},
-            stdin=subprocess.DEVNULL,
-            stdout=out,
-            stderr=subprocess.STDOUT,
-            preexec_fn=die_with_parent,
-        )
-    try:
-        yield child
-    finally:
-        child.kill()
-        child.wait()
-
-
 def _apply_with_kills(settings: Settings, platform: Path, log: Path, size: int) -> int:
     """Run `leads features apply` until it is done, killing it `KILLS` times on the way."""
     engine = open_engine(settings)
     kills = 0
     try:
         while True:
-            with _started(settings, log, "features", "apply", "--quiet", platform=platform) as child:
+            with command(settings, log, "features", "apply", "--quiet", LEADS_PLATFORM=str(platform)) as child:
                 # Spread over the log; the last one while the rows are written online.
                 until = size * (kills + 1) // (KILLS + 1) if kills < KILLS - 1 else size
                 while kills < KILLS and child.poll() is None and _built(engine) < until:
@@ -172,11 +142,7 @@ def _built(engine: sa.Engine) -> int:
 
 @contextmanager
 def _serving(settings: Settings, log: Path) -> Iterator[int]:
-    worker = [sys.executable, "-P", "-m", "cli", "worker"]
-    with (
-        our_service("serve", settings) as server,
-        launched("worker", worker, 0, env=environment(settings), log=log),
-    ):
+    with our_service("serve", settings) as server, command(settings, log, "worker"):
         wait_until_ready(server, "/readyz")
         yield server.port
 

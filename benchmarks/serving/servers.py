@@ -16,7 +16,7 @@ from subprocess import Popen
 
 from benchmarks.report import REPOSITORY
 from leads.errors import Unavailable
-from leads.processes import start, stop
+from leads.processes import python, start, stop
 from leads.settings import Settings
 
 _START_S = 150.0
@@ -61,6 +61,25 @@ def launched(name: str, command: Sequence[str], port: int, *, env: Mapping[str, 
         yield Server(name, port, child, log)
     finally:
         stop(child)
+
+
+@contextmanager
+def command(settings: Settings, log: Path, *words: str, **variables: str) -> Iterator[Popen[bytes]]:
+    """`leads …` in a home until the block ends, with more variables in its environment."""
+    env = {**environment(settings), **variables}
+    with launched(words[0], python("cli", *words), 0, env=env, log=log) as server:
+        yield server.child
+
+
+def run(settings: Settings, log: Path, *words: str, **variables: str) -> None:
+    """Run `leads …` in a home to its end.
+
+    Raises:
+        Unavailable: it failed; shows the end of its log.
+    """
+    with command(settings, log, *words, **variables) as child:
+        if code := child.wait():
+            raise Unavailable(f"`leads {words[0]}` exited with {code}. The end of its log:\n{tail(log)}")
 
 
 def wait_until_ready(server: Server, path: str) -> None:

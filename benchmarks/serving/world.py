@@ -7,12 +7,9 @@ in the policies depends on the age of a feature row, and scoring takes as long o
 
 from __future__ import annotations
 
-import os
 import random
 import shutil
 import sqlite3
-import subprocess
-import sys
 import time
 from collections.abc import Callable
 from contextlib import closing
@@ -21,14 +18,13 @@ from pathlib import Path
 
 from benchmarks.homes import sqlite_settings
 from benchmarks.report import console
-from benchmarks.serving.servers import environment, follower, tail
+from benchmarks.serving.servers import follower, run, tail
 from benchmarks.serving.versions import set_champions
 from leads import clock
 from leads.db import keys
 from leads.db.engine import open_engine
 from leads.errors import Unavailable
 from leads.policies import load_policies
-from leads.processes import QUIET, die_with_parent
 from leads.settings import Settings, load_settings
 from serving.versions.published_state import read_state
 
@@ -144,22 +140,7 @@ def publish(settings: Settings) -> None:
 
 def _commands(settings: Settings, log: Path) -> Callable[..., None]:
     """`leads …` in this home, as a function of a title and the arguments."""
-
-    def run(*arguments: str) -> None:
-        with log.open("ab") as out:
-            done = subprocess.run(
-                [sys.executable, "-P", "-m", "cli", *arguments],
-                env={**os.environ, **QUIET, **environment(settings)},
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=subprocess.STDOUT,
-                preexec_fn=die_with_parent,
-                check=False,
-            )
-        if done.returncode:
-            raise Unavailable(f"`leads {arguments[0]}` exited with {done.returncode}. The end of its log:\n{tail(log)}")
-
-    return lambda title, *arguments: _step(title, lambda: run(*arguments))
+    return lambda title, *words: _step(title, lambda: run(settings, log, *words))
 
 
 def _step(title: str, work: Callable[[], None]) -> None:

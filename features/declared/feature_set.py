@@ -101,6 +101,11 @@ class FeatureSet:
         return roles | {view.view: view for view in self.views}
 
     @cached_property
+    def role_names(self) -> str:
+        """The names of the roles, joined with commas, as predictions are logged."""
+        return ",".join(self.roles)
+
+    @cached_property
     def without_views(self) -> FeatureSet:
         """The features that are computed from events."""
         stored = tuple(feature for feature in self.stored if ":" not in feature.name)

@@ -30,7 +30,10 @@ class StateStore(Protocol):
         ...
 
     def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
-        """Replace the changed values of each view and the position, all or nothing."""
+        """Replace the changed values of each view and the position, all or nothing.
+
+        A large commit may still be written when this returns. `changed` must not be modified afterwards.
+        """
         ...
 
     def scan(self, view: str) -> Iterator[dict[str, bytes]]:

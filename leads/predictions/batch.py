@@ -35,8 +35,12 @@ SCHEMA = pa.schema(
         pa.field("links", pa.list_(pa.string()), nullable=False),
         pa.field("text_hash", pa.uint64(), nullable=False),
         pa.field("source", pa.string(), nullable=False),
+        # Null in rows that were logged before this column existed.
+        pa.field("row_roles", pa.string()),
     ]
 )
+# Columns that older segments may lack.
+ADDED = ("took_us", "row_roles")
 
 
 class PredictionBatch(msgspec.Struct, frozen=True, eq=False, kw_only=True):
@@ -51,6 +55,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, eq=False, kw_only=True):
         vectors: (n, m) float32, the booster's exact input, in the order of the version's `input_names`.
         scores: (n,) float64.
         row_at: (n, roles) int64: when the stored row behind a role's features became visible, 0 if there was none.
+        row_roles: the names of these roles, joined with commas; None if they aren't known.
         links: n tuples of the keys by which the rows of other roles were found, None where there was none.
         text_hashes: n times `leads.text.text_hash` of the scored text, 0 if there was none.
 
@@ -74,6 +79,7 @@ class PredictionBatch(msgspec.Struct, frozen=True, eq=False, kw_only=True):
     links: Sequence[tuple[str | None, ...]]
     text_hashes: Sequence[int]
     role: str = "champion"
+    row_roles: str | None = None
 
     def __post_init__(self) -> None:
         n = len(self.prediction_ids)

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from leads import clock
 from leads.clock import Micros
-from leads.predictions.batch import SCHEMA
+from leads.predictions.batch import ADDED, SCHEMA
 from leads.predictions.segments import MERGED, days, in_schema, ordered_once
 
 logger = logging.getLogger(__name__)
@@ -211,7 +211,7 @@ def _row_groups_of(path: Path) -> list[_RowGroup]:
     """
     with pq.ParquetFile(path) as segment:
         footer, names = segment.metadata, segment.schema_arrow.names
-    if missing := [name for name in SCHEMA.names if name not in names and name != "took_us"]:
+    if missing := [name for name in SCHEMA.names if name not in names and name not in ADDED]:
         raise ValueError(f"columns are missing: {', '.join(missing)}")
     start = clock.from_text(f"{path.parent.name.removeprefix('day=')}T00:00:00Z")
     column = footer.schema.names.index("at")

@@ -21,14 +21,14 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from leads.files import private_folder, sync_folder, write_atomic
-from leads.predictions.batch import SCHEMA
+from leads.predictions.batch import ADDED, SCHEMA
 
 # The owner in the names of merged segments.
 MERGED = "merged"
 # Only columns with few distinct values get a dictionary: the others are smaller and take half the time without one.
 _REPETITIVE = [
     *("type_id", "harm", "at", "scored_at", "took_us"),
-    *("model_version", "role", "contract_hash", "tier", "source"),
+    *("model_version", "role", "contract_hash", "tier", "source", "row_roles"),
 ]
 
 
@@ -84,8 +84,9 @@ def read_segment(path: Path) -> pa.Table:
 
 def in_schema(table: pa.Table, columns: Sequence[str]) -> pa.Table:
     """The columns of a segment's rows as in `SCHEMA`, also those that didn't exist when it was written."""
-    if "took_us" in columns and "took_us" not in table.column_names:
-        table = table.append_column("took_us", pa.nulls(table.num_rows, pa.int64()))
+    for name in ADDED:
+        if name in columns and name not in table.column_names:
+            table = table.append_column(name, pa.nulls(table.num_rows, SCHEMA.field(name).type))
     return table.select(columns).cast(pa.schema([SCHEMA.field(name) for name in columns]))
 
 

@@ -146,9 +146,7 @@ def _check_harm(
         left_out = columns_unverifiable(settings, contract, features)
         tally.columns_unverifiable.update(left_out)
         for start in range(0, table.num_rows, _CHUNK):
-            chunk = LoggedPredictions.from_table(
-                table.slice(start, _CHUNK), len(features.roles), generation.live_at or 0
-            )
+            chunk = LoggedPredictions.from_table(table.slice(start, _CHUNK), features.roles, generation.live_at or 0)
             chunk = only_verifiable(chunk, contract, features, left_out)
             known = chunk.take(np.flatnonzero(chunk.newest_at <= complete_until))
             tally.too_new += len(chunk) - len(known)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from dataclasses import dataclass
 from heapq import nsmallest
 from itertools import chain
@@ -62,23 +63,20 @@ class LoggedPredictions:
         return len(self.subjects)
 
     @classmethod
-    def from_table(cls, table: pa.Table, roles: int, live_at: Micros = 0) -> LoggedPredictions:
+    def from_table(cls, table: pa.Table, roles: Collection[str], live_at: Micros = 0) -> LoggedPredictions:
         """From rows of the prediction log, as grouped by `by_version`.
 
         Args:
-            roles: the number of roles now. If it was another one, only the rows of built-in roles are compared.
+            roles: those of today's features. Rows of roles that didn't exist are not compared, and of predictions that
+                were logged without the names of their roles, only rows of built-in ones if their number has changed.
             live_at: when the features that are live now became so; services notice a little later.
         """
-        row_at = _matrix(table, "row_at")
-        if row_at.shape[1] != roles:
-            known = len(BUILTIN.roles)
-            row_at = np.hstack([row_at[:, :known], np.full((len(row_at), roles - known), NOT_READ, np.int64)])
         subjects = zip(table["type_id"].to_pylist(), table["subject_id"].to_pylist(), strict=True)
         return cls(
             subjects=[Subject(*subject) for subject in subjects],
             ids=table["prediction_id"].to_pylist(),
             at=table["at"].to_numpy().astype(np.int64),
-            row_at=row_at,
+            row_at=_row_at(table, roles),
             links=[Links(*links) for links in table["links"].to_pylist()],
             vector=_matrix(table, "vector"),
             text_hash=table["text_hash"].to_pylist(),
@@ -125,9 +123,10 @@ def _digest(id_: str) -> bytes:
 
 
 def by_version(table: pa.Table) -> list[tuple[str, pa.Table]]:
-    """Predictions grouped by version, contract and vector length: (version, rows in the table's order)."""
+    """Predictions grouped by version, contract, roles and vector length: (version, rows in the table's order)."""
     lengths = [pc.list_value_length(table[name]).cast(pa.string()) for name in ("vector", "row_at", "links")]
-    keys = pc.binary_join_element_wise(table["model_version"], table["contract_hash"], *lengths, "\0")
+    roles = pc.fill_null(table["row_roles"], "")
+    keys = pc.binary_join_element_wise(table["model_version"], table["contract_hash"], roles, *lengths, "\0")
     versions = table["model_version"].to_pylist()
     groups: dict[str, list[int]] = {}
     for i, key in enumerate(keys.to_pylist()):
@@ -147,6 +146,27 @@ def segments_complete_until(settings: Settings, engine: Engine, features: Featur
         if offset >= event_log.head(connection).offset:
             return _NO_LIMIT
         return event_log.visible_at(connection, offset)
+
+
+def logged_roles(table: pa.Table) -> list[str] | None:
+    """The roles whose rows predictions grouped by `by_version` were made from; None if their names weren't logged."""
+    names = table["row_roles"][0].as_py()
+    return None if names is None else names.split(",")
+
+
+def _row_at(table: pa.Table, roles: Collection[str]) -> Instants:
+    """When the row of each of today's roles became visible."""
+    logged: Instants = _matrix(table, "row_at")
+    names = logged_roles(table)
+    if names is None:
+        if logged.shape[1] == len(roles):
+            return logged
+        names = list(BUILTIN.roles)
+    found: Instants = np.full((len(logged), len(roles)), NOT_READ, np.int64)
+    for place, role in enumerate(roles):
+        if role in names:
+            found[:, place] = logged[:, names.index(role)]
+    return found
 
 
 def _matrix(table: pa.Table, name: str) -> Any:

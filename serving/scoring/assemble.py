@@ -77,6 +77,7 @@ def assemble_batch(assembled: GroupScores, scores: Scores, cache: TextCache, too
         scores=scores.score,
         tiers=assembled.tiers,
         row_at=group.row_at,
+        row_roles=group.context.fetched.features.role_names,
         links=group.links,
         text_hashes=_content_hashes(group, cache),
     )

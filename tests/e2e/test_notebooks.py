@@ -27,6 +27,7 @@ PLOTS = {
 SAYS = {
     "features": {
         "sdk": ("features are equal, bit by bit",),
+        "elsewhere": ("is known for 100% of the subjects; pairs won: 0.",),
         "skew": ("largest difference 0\n",),
         "logged": ("There are no predictions to check yet.",),
     },

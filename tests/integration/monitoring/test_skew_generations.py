@@ -1,4 +1,4 @@
-"""A week with declared features, late events, restarts, and features that are applied in the middle: no skew."""
+"""A week with declared features, own views, late events, restarts, and features applied in the middle: no skew."""
 
 from __future__ import annotations
 
@@ -9,15 +9,18 @@ import numpy as np
 import pytest
 
 from features.declared import building
-from features.declared.generations import live
+from features.declared.generations import DeclaredFeatures, live
 from features.live_rows import LiveRows
 from features.partition import WHOLE
 from leads import clock
+from leads.db.engine import migrate, open_engine
 from leads.predictions.log import read_predictions
 from leads.settings import load_settings
 from monitoring.skew.check import check
 from serving.worker.worker import Worker
 from tests.support.features.declared.generations import FEATURES, declared, with_declared
+from tests.support.features.history import START
+from tests.support.features.own_views import apply_views, compute_values, write_definitions, write_history
 from tests.support.serving.world import POLICIES, publish
 from tests.support.skew_world import SkewWorld, columns_of
 
@@ -44,17 +47,30 @@ class World(SkewWorld):
                 break
 
 
+def declared_beside_views(world: World) -> DeclaredFeatures:
+    """The declared features, and the views that are live."""
+    views = live(world.engine).views
+    return declared().model_copy(update={"views": {view.name: view.declaration for view in views}})
+
+
 @pytest.fixture(params=["sqlite", "redis"])
 def world(request: pytest.FixtureRequest, tmp_path: Path) -> World:
     redis = request.getfixturevalue("redis_address") if request.param == "redis" else None
+    folder = write_definitions(tmp_path / "views")
+    write_history(folder, [("a0", START, START, 1, 1.0, True)])
     settings = load_settings(
-        home=tmp_path,
+        home=tmp_path / "home",
         corpora="",
+        feature_views=folder,
         online_store=request.param,
         redis_url=redis,
         online_flush_s=0.001,
         segment_flush_s=0.05,
     )
+    migrate(settings)
+    engine = open_engine(settings)
+    apply_views(settings, engine)
+    engine.dispose()
     made = World(settings)
     made.waiting = list(with_declared(N))
     return made
@@ -69,7 +85,7 @@ def test_a_week_with_features_applied_in_the_middle_shows_no_skew(world: World) 
             world.work(steps=2)
             world.start_worker()
         if portion == PORTIONS // 2:
-            generation = building.start(world.settings, world.engine, declared())
+            generation = building.start(world.settings, world.engine, declared_beside_views(world))
             building.build(world.settings, world.engine, generation, on_progress=lambda done, total: None)
         world.work()
         if portion == PORTIONS // 2:
@@ -77,6 +93,7 @@ def test_a_week_with_features_applied_in_the_middle_shows_no_skew(world: World) 
             for harm in ("spam", "stream_manipulation"):
                 publish(world.settings, harm, "2", features=live(world.engine))
             world.published.refresh()
+        compute_values(world.settings, world.engine, world.now)
         world.ask(world.now + clock.SECOND // 2)
         for harm in ("spam", "stream_manipulation"):
             ids.setdefault(harm, set()).add(world.published.lineup().champions[harm].version)
@@ -90,11 +107,12 @@ def test_a_week_with_features_applied_in_the_middle_shows_no_skew(world: World) 
     for one in result.harms:
         assert one.checked == one.predictions > 300
         assert (one.too_new, one.not_verified, one.texts_unverifiable, one.unreadable) == (0, 0, 0, 0)
+        assert one.columns_unverifiable == ()
         table = read_predictions(world.settings.predictions_dir, one.harm)
         new = [row for row in table.to_pylist() if row["model_version"] == "2"]
         vectors = np.array([row["vector"] for row in new], np.float32)
         names = world.published.lineup().champions[one.harm].contract.names
-        places = [names.index(name) for name in FEATURES]
+        places = [names.index(name) for name in (*FEATURES, "trust:level", "trust:refunds", "trust:is_partner")]
         assert (np.nanmax(vectors[:, places], axis=0) > 0).all()
     with suppress(AttributeError):
         world.rows.close()
@@ -104,7 +122,7 @@ def test_an_altered_row_of_a_declared_feature_is_found(world: World) -> None:
     for _ in range(PORTIONS // 2):
         world.send()
     world.work()
-    generation = building.start(world.settings, world.engine, declared())
+    generation = building.start(world.settings, world.engine, declared_beside_views(world))
     building.build(world.settings, world.engine, generation, on_progress=lambda done, total: None)
     world.work()
     publish(world.settings, "spam", "2", features=live(world.engine))

@@ -6,22 +6,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pandas as pd
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from cli.ui.skew import render
 from cli.ui.terminal import console
-from features.declared.generations import live
 from features.feast.store import open_store
-from features.registration.materializing import materialize
 from leads.db.engine import migrate, open_engine
 from leads.settings import load_settings
 from tests.support.features.history import START
 from tests.support.features.own_views import (
     DEFINITIONS,
     apply_views,
-    random_history,
+    compute_values,
     write_definitions,
     write_history,
 )
@@ -54,16 +50,7 @@ def portion(world: SkewWorld, *, written: bool = True) -> None:
     """A portion of events. Then a job computes new values, which become available at once, and are written or not."""
     world.send()
     world.work()
-    folder = world.settings.feature_views
-    assert folder is not None
-    rows = [
-        (key, at, world.now, *values) for key, at, _, *values in random_history(40, START, world.now, seed=world.now)
-    ]
-    before = pq.read_table(folder / "trust.parquet")
-    write_history(folder, rows)
-    pq.write_table(pa.concat_tables([before, pq.read_table(folder / "trust.parquet")]), folder / "trust.parquet")
-    if written:
-        materialize(world.settings, live(world.engine).views, clock_=lambda: world.now)
+    compute_values(world.settings, world.engine, world.now, written=written)
     world.ask(world.now + 1)
     world.finish()
 

@@ -15,9 +15,11 @@ from features.declared.builtin import BUILTIN
 from features.declared.feature_set import FeatureSet
 from features.declared.own_views import with_views
 from features.registration.loading import declared_with_views
+from features.registration.materializing import materialize
 from features.registration.registering import register
 from features.views.declaration import ColumnDeclaration, ViewDeclaration
 from leads.settings import Settings
+from tests.support.features.history import START
 
 # Account, timestamp and availability in µs, level, refunds, whether it is a partner.
 TrustRow = tuple[str, int, int, int | None, float | None, bool | None]
@@ -115,6 +117,23 @@ def random_history(n: int, start: int, end: int, *, seed: int = 3, late: bool = 
             (f"a{rng.randrange(20)}", at, available, level, rng.choice([None, rng.random() * 9]), rng.random() < 0.5)
         )
     return rows
+
+
+def compute_values(settings: Settings, engine: Engine, now: int, *, written: bool = True) -> None:
+    """Do what a job does: append 40 new values to the Parquet source, available from now on, and write them online.
+
+    Args:
+        now: µs.
+        written: whether to write them online.
+    """
+    folder = settings.feature_views
+    assert folder is not None
+    before = pq.read_table(folder / "trust.parquet")
+    rows = [(key, at, now, *values) for key, at, _, *values in random_history(40, START, now, seed=now)]
+    write_history(folder, rows)
+    pq.write_table(pa.concat_tables([before, pq.read_table(folder / "trust.parquet")]), folder / "trust.parquet")
+    if written:
+        materialize(settings, generations.live(engine).views, clock_=lambda: now)
 
 
 def apply_views(settings: Settings, engine: Engine) -> None:

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import shutil
 import sqlite3
+import threading
 import time
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
-from features.state import sqlite_files
+from features.state import sqlite, sqlite_files
 from features.state.sqlite import SqliteState
 from features.state.sqlite_files import Checkpoints, set_up_writer
+from leads.errors import Unavailable
 
 
 def opened(path: Path) -> sqlite3.Connection:
@@ -83,4 +87,88 @@ def test_a_state_can_be_closed_and_opened_during_a_checkpoint(tmp_path: Path) ->
         state.close()
     state = SqliteState(path)
     assert state.get("item", ["7"]) == {"7": (19).to_bytes(400, "big")}
+    state.close()
+
+
+class Slow(SqliteState):
+    """Its commits wait until they may write, and then fail if they are told to."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.may_write = threading.Event()
+        self.fails = False
+
+    def _put(self, view: str, rows: Mapping[str, bytes]) -> None:
+        assert self.may_write.wait(60)
+        if self.fails:
+            raise sqlite3.OperationalError("disk I/O error")
+        super()._put(view, rows)
+
+
+@pytest.fixture
+def slow(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Slow]:
+    """A state with values of two commits, one of which is still being written."""
+    monkeypatch.setattr(sqlite, "_LARGE", 3)
+    state = Slow(tmp_path / "state.db")
+    state.may_write.set()
+    state.commit(1, {"item": {"a": b"1", "b": b"1"}})
+    state.may_write.clear()
+    state.commit(2, {"item": {"b": b"2", "c": b"2"}, "account": {"x": b"2"}})
+    yield state
+    state.may_write.set()
+    with contextlib.suppress(Unavailable):
+        state.close()
+
+
+def test_values_are_read_while_a_large_commit_is_written(slow: Slow) -> None:
+    before = SqliteState(slow._path)
+    assert slow.get("item", ["a", "b", "c", "d"]) == {"a": b"1", "b": b"2", "c": b"2"}
+    assert slow.get("account", ["x", "y"]) == {"x": b"2"}
+    assert before.get("item", ["a", "b", "c"]) == {"a": b"1", "b": b"1"}
+    assert before.position() == 1
+    before.close()
+    slow.may_write.set()
+    assert slow.position() == 2
+    assert slow.get("item", ["a", "b", "c", "d"]) == {"a": b"1", "b": b"2", "c": b"2"}
+
+
+def test_the_next_commit_follows_the_one_that_is_written(slow: Slow, tmp_path: Path) -> None:
+    slow.may_write.set()
+    slow.commit(3, {"item": {"b": b"3"}})
+    slow.close()
+    after = SqliteState(tmp_path / "state.db")
+    assert (after.position(), after.get("item", ["a", "b", "c"])) == (3, {"a": b"1", "b": b"3", "c": b"2"})
+    after.close()
+
+
+@pytest.mark.parametrize("call", ["position", "commit", "scan", "close", "get"])
+def test_the_error_of_a_commit_is_raised_by_the_next_call(slow: Slow, call: str, tmp_path: Path) -> None:
+    slow.fails = True
+    slow.may_write.set()
+    assert slow._committing is not None
+    slow._committing.join()
+    calls = {
+        "position": slow.position,
+        "commit": lambda: slow.commit(3, {}),
+        "scan": lambda: list(slow.scan("item")),
+        "close": slow.close,
+        "get": lambda: slow.get("item", ["a"]),
+    }
+    with pytest.raises(Unavailable, match="disk I/O error"):
+        calls[call]()
+    slow.close()
+    after = SqliteState(tmp_path / "state.db")
+    assert (after.position(), after.get("item", ["b", "c"])) == (1, {"b": b"1"})
+    after.close()
+
+
+def test_a_large_commit_is_written_whole(tmp_path: Path) -> None:
+    path = tmp_path / "state.db"
+    rows = {f"k{i}": str(i).encode() for i in range(2 * sqlite._LARGE + 7)}
+    state = SqliteState(path)
+    state.commit(5, {"item": rows})
+    state.close()
+    state = SqliteState(path)
+    assert state.position() == 5
+    assert {key: value for some in state.scan("item") for key, value in some.items()} == rows
     state.close()

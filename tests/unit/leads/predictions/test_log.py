@@ -62,18 +62,19 @@ def test_an_empty_log_is_an_empty_table(tmp_path: Path) -> None:
     assert table.schema.equals(SCHEMA)
 
 
-def test_old_segments_without_took_us_are_read(tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "value"), [("took_us", 1_234), ("row_roles", "item,account")])
+def test_old_segments_without_a_column_are_read(tmp_path: Path, name: str, value: object) -> None:
     write(tmp_path, batch(1))
     (path,) = segments(tmp_path)
-    old = pa.schema([field for field in SCHEMA if field.name != "took_us"])
+    old = pa.schema([field for field in SCHEMA if field.name != name])
     table = read_predictions(tmp_path, "spam").select(old.names).cast(old)
     pq.write_table(table.cast(old), path.with_name("old.parquet"), compression="zstd")
     path.unlink()
-    write(tmp_path, batch(2))
+    write(tmp_path, batch(2, row_roles="item,account"))
     table = read_predictions(tmp_path, "spam")
     assert table.schema.equals(SCHEMA)
     assert table["prediction_id"].to_pylist() == ["p1", "p2"]
-    assert table["took_us"].to_pylist() == [None, 1_234]
+    assert table[name].to_pylist() == [None, value]
 
 
 def test_a_foreign_table_is_skipped_and_reported(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from leads.errors import ConfigurationError
 from leads.events import Played, SubjectRef
 from leads.predictions.scan import PredictionScan
 from leads.settings import Settings
-from monitoring.skew.logged import by_version, sample_predictions, segments_complete_until
+from monitoring.skew.logged import NOT_READ, LoggedPredictions, by_version, sample_predictions, segments_complete_until
 from tests.support.prediction_world import AT as LOGGED_AT
 from tests.support.prediction_world import batch as logged
 from tests.support.prediction_world import write
@@ -52,6 +52,32 @@ def test_predictions_are_grouped_by_version_and_vector_length() -> None:
         ("1", ["p3"]),
         ("2", ["p1"]),
     ]
+
+
+def test_rows_are_found_by_the_names_of_their_roles() -> None:
+    today = ("item", "account", "ip", "view:trust")
+    times = np.array([[1, 2, 3]], np.int64)
+
+    def row_at(**given: object) -> list[int]:
+        ((_, table),) = by_version(table_of(prediction(0, **given)))
+        return LoggedPredictions.from_table(table, today).row_at.tolist()[0]
+
+    assert row_at(row_at=times, row_roles="item,account,view:trust") == [1, 2, NOT_READ, 3]
+    # A role that is gone.
+    assert row_at(row_at=times, row_roles="item,view:old,account") == [1, 3, NOT_READ, NOT_READ]
+
+
+def test_without_names_of_roles_their_number_tells_whether_all_can_be_compared() -> None:
+    built_in = len(BUILTIN.roles)
+    for more, found in ((1, [NOT_READ, NOT_READ]), (2, [0, 0])):
+        ((_, table),) = by_version(table_of(prediction(0, row_at=np.zeros((1, built_in + more), np.int64))))
+        row_at = LoggedPredictions.from_table(table, [*BUILTIN.roles, "ip", "view:trust"]).row_at
+        assert row_at.tolist() == [[0] * built_in + found]
+
+
+def test_predictions_are_grouped_by_the_names_of_roles() -> None:
+    groups = by_version(table_of(prediction(0), prediction(1, row_roles="a,b"), prediction(2, row_roles="a,c")))
+    assert [table["prediction_id"].to_pylist() for _, table in groups] == [["p0"], ["p1"], ["p2"]]
 
 
 def test_the_segments_are_complete_until_the_slowest_writer(settings: Settings, engine: Engine) -> None:

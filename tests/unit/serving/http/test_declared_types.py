@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -30,6 +31,7 @@ DECLARED = Platform.model_validate(
                     "text": {"kind": "text", "judged": True},
                     "posted_at": {"kind": "time"},
                     "spam_filter": {"kind": "number", "shown": False},
+                    "phone": {"kind": "category", "personal": True},
                 },
             },
         },
@@ -42,6 +44,7 @@ DECLARED = Platform.model_validate(
                 "fields": {
                     "amount": {"kind": "number", "unit": "euros", "required": True},
                     "paid_at": {"kind": "time"},
+                    "iban": {"kind": "category", "personal": True},
                 },
             },
             "pinned": {"title": "Pinned", "unknown_fields": "keep"},
@@ -204,3 +207,21 @@ def test_kinds_are_listed_with_their_schema(client: Http) -> None:
     schema = document["paths"]["/events"]["post"]["requestBody"]["content"]["application/json"]["schema"]
     described = schema["properties"]["events"]["items"]["properties"]["data"]["anyOf"]
     assert [one["title"] for one in described] == ["Follow", "Payout", "Pinned"]
+
+
+def test_values_of_fields_are_never_logged(client: Http, caplog: pytest.LogCaptureFixture) -> None:
+    secret = "+49-30-901820"
+    caplog.set_level(logging.DEBUG)
+    send(client, item("c1", text=secret, phone=secret))
+    scores(client, item("c2", text=secret, phone=secret))
+    event = {"id": "e1", "kind": "payout", "about": {"typeId": "account", "id": "a1"}, "data": {"iban": secret}}
+    refused = [
+        ("/v1/items", {"items": [item("c3", phone=[secret])]}),
+        ("/v1/items", {"items": [item("c4", **{secret: 1})]}),
+        ("/v1/score", {"subjects": [item("c5", postedAt=secret, phone=secret)]}),
+        ("/v1/events", {"events": [event]}),
+    ]
+    for path, body in refused:
+        client.post(path, json=body)
+    assert caplog.records
+    assert secret not in "\n".join(f"{record.getMessage()} {vars(record)}" for record in caplog.records)
