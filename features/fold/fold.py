@@ -7,6 +7,7 @@ became visible.
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -18,7 +19,7 @@ from features.declared.row_update import RowUpdate
 from features.fold.counting import EntityRow, RowWriter, stamp
 from features.fold.entity_rows import entity_rows
 from features.fold.router import Router
-from features.layout import Layout
+from features.layout import Layout, Matrix
 from features.partition import WHOLE, Partition
 from features.rows import LinkValues, pack
 from features.state.loaded import Loaded
@@ -70,6 +71,7 @@ class Fold:
         self._rows = {layout.view: entity_rows(store, layout) for layout in features.layouts}
         self._state: tuple[Loaded[Any], ...] = (*self._rows.values(), *self.router.state)
         self._batch = empty_batch(features)
+        self._copies = {layout.view: _Copies(layout.width) for layout in features.layouts}
 
     @property
     def changes(self) -> int:
@@ -88,7 +90,9 @@ class Fold:
                 needed[update.view].add(update.key)
         for view, keys in needed.items():
             self._rows[view].load(keys)
-        counted = {view: _Counted(self._writers[view], rows.values) for view, rows in self._rows.items()}
+        counted = {
+            view: _Counted(self._writers[view], rows.values, self._copies[view]) for view, rows in self._rows.items()
+        }
         for logged, updates in zip(events, routed, strict=True):
             _count(counted, logged, updates)
         for view, found in counted.items():
@@ -113,14 +117,39 @@ class Fold:
             loaded.committed()
 
 
+class _Copies:
+    """Copies of rows, in memory that is used again for each batch: getting it anew takes longer than copying."""
+
+    def __init__(self, width: int) -> None:
+        self._width = width
+        self._cells = memoryview(bytearray(4 * width)).cast("f")
+        self._used = 0
+
+    def add(self, cells: array[float]) -> None:
+        """Append a copy of a row."""
+        start, end = self._used, self._used + self._width
+        if end > len(self._cells):
+            larger = memoryview(bytearray(8 * len(self._cells))).cast("f")
+            larger[:start] = self._cells[:start]
+            self._cells = larger
+        self._cells[start:end] = cells
+        self._used = end
+
+    def take(self) -> Matrix:
+        """The copies (rows, width) since the last call; the next `add` overwrites them."""
+        taken = np.asarray(self._cells, np.float32)[: self._used].reshape(-1, self._width)
+        self._used = 0
+        return taken
+
+
 class _Counted:
     """Loaded rows of one view by key, and every version of them that a batch of events leads to."""
 
-    def __init__(self, writer: RowWriter, rows: dict[str, EntityRow]) -> None:
+    def __init__(self, writer: RowWriter, rows: dict[str, EntityRow], copies: _Copies) -> None:
         self.writer = writer
         self.rows = rows
         self._versions = ViewBatch()
-        self._cells = bytearray()
+        self._copies = copies
         self._links: list[LinkValues] = []
 
     def add(self, key: str, offset: int, visible_at: Micros, row: EntityRow) -> None:
@@ -128,14 +157,13 @@ class _Counted:
         self._versions.keys.append(key)
         self._versions.offsets.append(offset)
         self._versions.visible_at.append(visible_at)
-        self._cells += row.cells.tobytes()
+        self._copies.add(row.cells)
         self._links.append(row.links)
 
     def packed(self, layout: Layout) -> ViewBatch:
         """All versions in their stored form."""
         if self._links:
-            cells = np.frombuffer(self._cells, np.float32).reshape(len(self._links), layout.width)
-            self._versions.rows = pack(layout, cells, self._links)
+            self._versions.rows = pack(layout, self._copies.take(), self._links)
         return self._versions
 
 

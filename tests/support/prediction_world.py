@@ -21,6 +21,7 @@ def batch(*numbers: int, **given: object) -> PredictionBatch:
         "model_version": "1",
         "contract_hash": "c0ffee",
         "source": "api",
+        "row_roles": "item,account",
         "at": AT,
         "scored_at": AT,
         "took_us": 1_234,

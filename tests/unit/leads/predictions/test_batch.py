@@ -34,6 +34,7 @@ def test_rows_are_stored_as_given() -> None:
         "links": [],
         "text_hash": 2**64 - 1,
         "source": "api",
+        "row_roles": "item,account",
     }
     assert table["links"].to_pylist()[0] == [None, "ü"]
     np.testing.assert_array_equal(np.float32(table["vector"].to_pylist()[0]), made.vectors[0])

@@ -53,6 +53,7 @@ def test_rows_are_read_back_exactly(tmp_path: Path) -> None:
         "links": ["a1", None],
         "text_hash": 2**64 - 1,
         "source": "api",
+        "row_roles": "item,account",
     }
 
 
@@ -70,7 +71,7 @@ def test_old_segments_without_a_column_are_read(tmp_path: Path, name: str, value
     table = read_predictions(tmp_path, "spam").select(old.names).cast(old)
     pq.write_table(table.cast(old), path.with_name("old.parquet"), compression="zstd")
     path.unlink()
-    write(tmp_path, batch(2, row_roles="item,account"))
+    write(tmp_path, batch(2))
     table = read_predictions(tmp_path, "spam")
     assert table.schema.equals(SCHEMA)
     assert table["prediction_id"].to_pylist() == ["p1", "p2"]

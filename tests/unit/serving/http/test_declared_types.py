@@ -137,8 +137,8 @@ def test_every_wrong_item_and_subject_is_named(client: Http) -> None:
 def test_types_are_listed_with_their_schema(client: Http) -> None:
     account, comment = client.get("/v1/types").json()["types"]
     assert (account["typeId"], account["fields"]) == ("account", [])
-    assert [field["name"] for field in comment["fields"]] == ["title", "text", "postedAt", "spamFilter"]
-    assert [field["judged"] for field in comment["fields"]] == [True, True, False, False]
+    assert [field["name"] for field in comment["fields"]] == ["title", "text", "postedAt", "spamFilter", "phone"]
+    assert [field["judged"] for field in comment["fields"]] == [True, True, False, False, False]
     assert comment["schema"]["properties"]["postedAt"]["title"] == "Posted at"
     assert comment["schema"]["additionalProperties"] is False
     document = client.get("/v1/openapi.json").json()
@@ -200,7 +200,11 @@ def test_an_event_that_does_not_fit_its_kind_is_refused(
 def test_kinds_are_listed_with_their_schema(client: Http) -> None:
     follow, payout, pinned = client.get("/v1/types").json()["events"]
     assert (follow["kind"], follow["about"], follow["byRequired"]) == ("follow", ["account"], True)
-    assert [(field["name"], field["unit"]) for field in payout["fields"]] == [("amount", "euros"), ("paidAt", None)]
+    assert [(field["name"], field["unit"]) for field in payout["fields"]] == [
+        ("amount", "euros"),
+        ("paidAt", None),
+        ("iban", None),
+    ]
     assert payout["schema"]["required"] == ["amount"]
     assert pinned["about"] is None
     document = client.get("/v1/openapi.json").json()
