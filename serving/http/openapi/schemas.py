@@ -130,6 +130,7 @@ def _in_json(found: re.Match[str], properties: dict[str, Schema]) -> str:
 
 
 def _subclasses(base: type) -> Iterator[type]:
-    for one in base.__subclasses__():
+    found: list[type] = base.__subclasses__()
+    for one in found:
         yield one
         yield from _subclasses(one)

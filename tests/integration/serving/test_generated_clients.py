@@ -33,13 +33,13 @@ TYPESCRIPT = ("openapi-typescript", "tsc")
 
 @pytest.fixture
 def service(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> Iterator[httpx.Client]:
-    """A service with three leads, and the environment variables that the page uses."""
+    """A service with five leads, and the environment variables that the page uses."""
     publish(settings, "spam")
     key = keys.create(engine, "x", ["admin"]).text
     now, reasons = clock.now(), (Reason("TEXT_LINKS", "2 links in the text", 1.5),)
     offers = [
         Offer(Subject("comment", f"q{i}"), "spam", 0.9 - i / 100, "review", "1", "p", reasons, 3.0, 1.0, now)
-        for i in range(3)
+        for i in range(5)
     ]
     with engine.begin() as connection:
         offer(connection, offers, now, QueuePolicy())
@@ -83,7 +83,14 @@ class Generated:
         return operation.sync(*path, client=self.client, **given)
 
 
-def test_a_reviewer_works_through_the_queue(generated: Generated) -> None:
+def test_the_python_client(generated: Generated, capsys: pytest.CaptureFixture[str]) -> None:
+    work_through_the_queue(generated)
+    send_score_and_list(generated)
+    read_problems(generated)
+    run_the_examples_of_the_page(generated, capsys)
+
+
+def work_through_the_queue(generated: Generated) -> None:
     m = generated.models
     listed = generated.call("queue.list_leads", harm=["spam"], limit=2)
     assert [(lead.subject.id, lead.state, lead.tier) for lead in listed.leads] == [
@@ -93,7 +100,7 @@ def test_a_reviewer_works_through_the_queue(generated: Generated) -> None:
     assert listed.leads[0].created_at.utcoffset() == timedelta(0)
     assert (listed.leads[0].lease_until, listed.leads[0].verdict) == (None, None)
     last = generated.call("queue.list_leads", harm=["spam"], state=m.StateFilter.ANY, cursor=listed.next_cursor)
-    assert ([lead.subject.id for lead in last.leads], last.next_cursor) == (["q2"], None)
+    assert ([lead.subject.id for lead in last.leads], last.next_cursor) == (["q2", "q3", "q4"], None)
 
     claim = m.ClaimIn(reviewer="ann", n=3)
     key = str(uuid4())
@@ -118,14 +125,14 @@ def test_a_reviewer_works_through_the_queue(generated: Generated) -> None:
 
     stats = generated.call("queue.get_queue_stats")
     (spam,) = [harm for harm in stats.harms if harm.harm == "spam"]
-    assert (spam.leads.open_, spam.leads.decided, spam.last_hour.released) == (1, 1, 1)
+    assert (spam.leads.open_, spam.leads.decided, spam.last_hour.released) == (3, 1, 1)
     trail = generated.call("queue.get_lead_audit_trail", first.id)
     assert [entry.action for entry in trail.entries] == ["offered", "claimed", "extended", "decided"]
     assert trail.entries[-1].detail["verdict"] == "violating"
     assert generated.call("queue.get_lead", first.id).lead.verdict == m.Verdict.VIOLATING
 
 
-def test_events_scores_types_and_models(generated: Generated) -> None:
+def send_score_and_list(generated: Generated) -> None:
     m = generated.models
     types = generated.call("platform.list_types")
     assert "comment" in [one.type_id for one in types.types]
@@ -164,7 +171,7 @@ def test_events_scores_types_and_models(generated: Generated) -> None:
     assert spam.aliases["champion"] == "1"
 
 
-def test_an_error_is_a_problem(generated: Generated) -> None:
+def read_problems(generated: Generated) -> None:
     m = generated.models
     missing = generated.call("queue.get_lead", "l_" + "0" * 24)
     assert isinstance(missing, m.Problem)
@@ -175,12 +182,12 @@ def test_an_error_is_a_problem(generated: Generated) -> None:
     assert [detail.pointer for detail in invalid.errors] == ["/subjects/0/typeId"]
 
 
-def test_the_examples_in_python_run(generated: Generated, capsys: pytest.CaptureFixture[str]) -> None:
+def run_the_examples_of_the_page(generated: Generated, capsys: pytest.CaptureFixture[str]) -> None:
     for block in blocks("python"):
         exec(compile(block, "docs/generated-clients.md", "exec"), {"__name__": "example"})
     assert "spam 1\n" in capsys.readouterr().out
     decided = generated.call("queue.list_leads", state=generated.models.StateFilter.DECIDED)
-    assert len(decided.leads) == 2
+    assert len(decided.leads) == 3
 
 
 @pytest.mark.skipif(not installed(*TYPESCRIPT), reason=missing(TYPESCRIPT))
