@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
@@ -16,11 +17,16 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from leads import clock
+from leads.api.declared import Declared
 from leads.db import keys
 from leads.events import Subject
+from leads.platform.declaration import Platform
 from leads.policies import QueuePolicy
 from leads.settings import Settings
+from serving.http.openapi.assembly import whole_document
+from serving.http.routes import create_app
 from serving.queue.offers import Offer, offer
+from serving.runtime import Runtime
 from serving.scoring.reasons.explanation import Reason
 from tests.support.serving.generated import blocks, command, installed, missing, run
 from tests.support.serving.served import served
@@ -50,13 +56,44 @@ def service(settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch)
         yield client
 
 
+# A platform with every kind of field, and with names that the document uses itself.
+PLATFORM = {
+    "version": 1,
+    "types": {
+        "account": {"title": "Account"},
+        "item": {"title": "Problem", "unknown_fields": "keep", "fields": {"text": {"kind": "text", "judged": True}}},
+        "event": {
+            "title": "Event",
+            "fields": {
+                "mood": {"kind": "category", "title": "State", "values": ["open", "closed"]},
+                "genre": {"kind": "category", "title": "State"},
+                "price": {"kind": "number", "unit": "euros", "at_least": 0},
+                "explicit": {"kind": "flag"},
+                "starts_at": {"kind": "time", "required": True},
+                "page": {"kind": "url"},
+                "spoken": {"kind": "language"},
+            },
+        },
+    },
+    "events": {
+        "ab": {"title": "Item", "fields": {"mood": {"kind": "category", "title": "State", "values": ["a", "b"]}}},
+        "payout": {"title": "Payout", "fields": {"paid_at": {"kind": "time", "required": True}}},
+    },
+}
+
+
+def generate(folder: Path) -> None:
+    """Make the Python client from the document in a folder."""
+    printed = run(command("openapi-python-client").strip() + " --fail-on-warning", folder)
+    assert "warning" not in printed.lower(), printed
+
+
 @pytest.fixture
 def generated(service: httpx.Client, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Generated]:
     folder = tmp_path / "client"
     folder.mkdir()
     (folder / "openapi.json").write_bytes(service.get("/v1/openapi.json").content)
-    printed = run(command("openapi-python-client").strip() + " --fail-on-warning", folder)
-    assert "warning" not in printed.lower(), printed
+    generate(folder)
     monkeypatch.syspath_prepend(folder)
     found = Generated(service)
     with found.client:
@@ -188,6 +225,21 @@ def run_the_examples_of_the_page(generated: Generated, capsys: pytest.CaptureFix
     assert "spam 1\n" in capsys.readouterr().out
     decided = generated.call("queue.list_leads", state=generated.models.StateFilter.DECIDED)
     assert len(decided.leads) == 3
+
+
+@pytest.mark.parametrize("whole", [False, True], ids=["openapi.json", "docs.json"])
+def test_the_python_client_of_any_platform_is_made_without_warnings(tmp_path: Path, whole: bool) -> None:
+    api = create_app(_no_runtime).document(Declared(Platform.model_validate(PLATFORM)), "/v1")
+    (tmp_path / "openapi.json").write_text(json.dumps(whole_document(api, "/v1") if whole else api), encoding="utf-8")
+    generate(tmp_path)
+    models = {path.stem for path in (tmp_path / PACKAGE / "models").glob("*.py")}
+    assert {"item_data_2", "event_data_2", "ab_event_data", "payout_event_data", "problem"} <= models
+    source = (tmp_path / PACKAGE / "models" / "event_data_2.py").read_text(encoding="utf-8")
+    assert "starts_at: datetime.datetime" in source
+
+
+def _no_runtime() -> Runtime:
+    raise AssertionError("Nothing is requested from this app.")
 
 
 @pytest.mark.skipif(not installed(*TYPESCRIPT), reason=missing(TYPESCRIPT))
