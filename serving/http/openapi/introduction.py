@@ -49,8 +49,8 @@ unchanged. It is null on the last page.
 
 ## Limits
 
-A request may have {MAX_BATCH:,} entries and {MAX_BODY_BYTES // 1024**2} MiB. A key may make 500 requests per second
-unless it has a rate of its own; a large request counts as several. A reviewer may hold 100 leads at a time.
+A request may have {MAX_BATCH:,} entries and {MAX_BODY_BYTES // 1024**2} MiB. By default, a key may make 500
+requests per second, of which a large request counts as several, and a reviewer may hold 100 leads at a time.
 
 ## Versions
 
