@@ -22,7 +22,7 @@ from serving.http import health, problems
 from serving.http.access.authentication import KEY
 from serving.http.access.connections import limit_connections
 from serving.http.middleware import BODY, CHECKED, REQUEST_ID, ApiMiddleware
-from serving.http.openapi.item_types import with_types
+from serving.http.openapi.assembly import whole_document
 from serving.http.openapi.operations import native
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
@@ -49,6 +49,9 @@ def runtime() -> Runtime:
     return _running[-1]
 
 
+_API, _ROOT = create_app(runtime), "/v1"
+
+
 # BentoML's metrics would create a label value for every lead's path, its access log duplicates ours, and its spans,
 # created even when tracing is off, take longer than all of our middleware.
 @bentoml.service(
@@ -58,7 +61,7 @@ def runtime() -> Runtime:
     logging={"access": {"enabled": False}},
     tracing={"excluded_urls": ".*"},
 )
-@bentoml.asgi_app(create_app(runtime), path="/v1", name="v1")
+@bentoml.asgi_app(_API, path=_ROOT, name="v1")
 @bentoml.asgi_app(create_pages(runtime, lambda: _document()), path="/", name="pages")
 class LeadServing:
     """Scores subjects under harms and manages the queue of leads."""
@@ -122,9 +125,8 @@ LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
 
 
 def _document() -> dict[str, Any]:
-    """The OpenAPI document of all routes."""
-    document: dict[str, Any] = LeadServing.openapi_spec.asdict()  # type: ignore[attr-defined]
-    return with_types(document, runtime().declared, root="/v1")
+    """The OpenAPI document of all routes. BentoML's own has neither the API's schemas nor its problems."""
+    return whole_document(_API.document(runtime().declared, _ROOT), _ROOT)
 
 
 def _as_result(ctx: bentoml.Context, response: Response) -> dict[str, Any]:

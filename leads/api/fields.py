@@ -114,4 +114,5 @@ def _annotation(field: Field) -> Any:
         case "category":
             return Literal[field.values] if field.values else Annotated[str, Meta(max_length=field.chars)]
         case kind:
-            return Annotated[str, Meta(max_length=field.chars, pattern=_PATTERNS.get(kind))]
+            form = {"format": "date-time"} if kind == "time" else None
+            return Annotated[str, Meta(max_length=field.chars, pattern=_PATTERNS.get(kind), extra_json_schema=form)]

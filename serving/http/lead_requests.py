@@ -16,6 +16,7 @@ from leads.db.items import current_contents, named_contents
 from leads.db.keys import ApiKey
 from leads.errors import AccessDenied
 from leads.events import SignalReceived, Subject
+from leads_client.fields import LeadState
 from leads_client.schemas.leads import (
     ClaimedLead,
     ClaimedOut,
@@ -38,7 +39,7 @@ from serving.http.access.harms import check_harm, shows
 from serving.http.serializers import claimed_out, decided_out, detail_out, lead_out, stats_out, trail_out
 from serving.queue import decisions, leases, queue, stats
 from serving.queue.cases import Ruling
-from serving.queue.leads_table import Actor, Lead, LeadState, find_lead, lead_not_found, read_audit
+from serving.queue.leads_table import Actor, Lead, find_lead, lead_not_found, read_audit
 from serving.queue.leases import Claimed
 from serving.queue.reviews import scored_contents
 from serving.runtime import Runtime

@@ -6,9 +6,8 @@ from collections.abc import Awaitable, Callable
 from typing import Annotated, Any
 
 import msgspec
-from fastapi import Depends, FastAPI, Path, Query, Request, Security
+from fastapi import Depends, FastAPI, Path, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.security import APIKeyHeader
 from sqlalchemy.engine import Connection
 from starlette.exceptions import HTTPException
 from starlette.responses import Response
@@ -16,6 +15,7 @@ from starlette.routing import BaseRoute
 from starlette.types import Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from leads.api.declared import Declared
 from leads.api.requests import parse, parse_batch, parse_scoring
 from leads.db.deadline import transaction
 from leads.db.keys import ApiKey, Scope
@@ -30,10 +30,11 @@ from serving.http.access.authentication import KEY
 from serving.http.access.harms import shows
 from serving.http.idempotency import IdempotencyKey, StoredResponse
 from serving.http.middleware import BODY, REQUEST_ID
+from serving.http.openapi.assembly import api_document
 from serving.http.openapi.documents import serve_once_made
 from serving.http.openapi.examples import CURSOR, LEAD_ID
-from serving.http.openapi.item_types import types_out, with_types
-from serving.http.openapi.operations import describe, parameter, with_nulls
+from serving.http.openapi.item_types import types_out
+from serving.http.openapi.operations import describe, parameter
 from serving.http.parameters import check_parameters
 from serving.http.score_request import NothingScored, score
 from serving.http.serializers import models_out
@@ -43,17 +44,16 @@ LeadId = Annotated[str, Path(**parameter("The `id` of a lead, from GET /v1/leads
 Work = Callable[[Connection, IdempotencyKey | None], msgspec.Struct]
 
 
-class _Api(FastAPI):
+class Api(FastAPI):
     """FastAPI with direct dispatch for the most frequent routes, whose time FastAPI's own dispatch would double."""
 
     def __init__(self, **kwargs: Any) -> None:
         super().__init__(**kwargs)
         self.direct: dict[tuple[str, str], tuple[BaseRoute, Callable[[Request], Awaitable[Response]]]] = {}
 
-    def document(self, root: str) -> dict[str, Any]:
+    def document(self, declared: Declared, root: str) -> dict[str, Any]:
         """The OpenAPI document of this app when it is mounted at `root`."""
-        found = with_nulls(self.openapi())
-        return {**found, "servers": [{"url": root}]} if root else found
+        return api_document(self.openapi(), declared, root)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         root: str = scope.get("root_path", "")
@@ -67,15 +67,12 @@ class _Api(FastAPI):
         await (await handle(request))(scope, receive, send)
 
 
-def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
+def create_app(runtime: Callable[[], Runtime]) -> Api:
     """Create the app. `runtime` returns the runtime; it is called per request, after start-up."""
-    # The middleware checks the key; this dependency only documents that in both OpenAPI documents.
-    key = APIKeyHeader(name="X-API-Key", scheme_name="key", auto_error=False)
-    always = [Security(key), Depends(check_parameters)]
-    app = _Api(title="Lead Serving", version="1", openapi_url=None, dependencies=always)
+    app = Api(title="Lead Serving", version="1", openapi_url=None, dependencies=[Depends(check_parameters)])
 
     def document(root: str) -> dict[str, Any]:
-        return with_types(app.document(root), runtime().declared)
+        return app.document(runtime().declared, root)
 
     app.add_route("/openapi.json", serve_once_made(document, runtime), include_in_schema=False)
     app.add_exception_handler(LeadsError, _on_error)
@@ -88,7 +85,7 @@ def create_app(runtime: Callable[[], Runtime]) -> FastAPI:
     return app
 
 
-def _add_scoring(app: _Api, runtime: Callable[[], Runtime]) -> None:
+def _add_scoring(app: Api, runtime: Callable[[], Runtime]) -> None:
     @app.post("/score", **describe("POST /score"))
     async def post_score(request: Request) -> Response:
         # The middleware has read the body already, and Starlette takes longer to give it.

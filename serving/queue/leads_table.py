@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping, Sequence
-from typing import Any, Literal, NamedTuple, get_args
+from typing import Any, NamedTuple, get_args
 
 import msgspec
 import sqlalchemy as sa
@@ -15,11 +15,10 @@ from leads.db.tables import audit, leads
 from leads.errors import NotFound
 from leads.events import Subject
 from leads.policies import QueuePolicy
-from leads_client.fields import Tier, Verdict
+from leads_client.fields import LeadState, Tier, Verdict
 from serving.queue.ranks import priority_of
 from serving.scoring.reasons.explanation import Reason
 
-LeadState = Literal["open", "claimed", "decided", "escalated", "withdrawn"]
 STATES: tuple[LeadState, ...] = get_args(LeadState)
 _NOT_READ = ("state", "reopened_after", "rank", "ranked_for")
 # A lead whose subject is edited again and again gets entries without end.

@@ -17,7 +17,8 @@ from sqlalchemy.engine import Connection
 
 from leads.clock import Micros
 from leads.db.tables import leads
-from serving.queue.leads_table import STATES, LeadState
+from leads_client.fields import LeadState
+from serving.queue.leads_table import STATES
 
 # SQLite allows 500 selects in one statement.
 _PER_STATEMENT = 100

@@ -24,8 +24,9 @@ from leads.db.engine import lock_name
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput
 from leads.policies import QueuePolicy
+from leads_client.fields import LeadState
 from serving.queue import leases, reviews
-from serving.queue.leads_table import Actor, Lead, LeadState, read_lead, select_leads
+from serving.queue.leads_table import Actor, Lead, read_lead, select_leads
 from serving.queue.leases import Claimed
 from serving.queue.order import TOP, Position, ranked
 from serving.queue.states import counting

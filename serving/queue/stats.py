@@ -17,7 +17,8 @@ from sqlalchemy.engine import Connection
 from leads import clock
 from leads.clock import Micros
 from leads.db.tables import leads, reviews
-from serving.queue.leads_table import STATES, LeadState
+from leads_client.fields import LeadState
+from serving.queue.leads_table import STATES
 from serving.queue.states import counts
 
 _HELD = sa.text("reviews.state = 'claimed'")

@@ -14,6 +14,7 @@ Verdict = Literal["violating", "not_violating", "escalate"]
 DecidedBy = Literal["human", "automation"]
 SignalKind = Literal["user_report", "trusted_flagger", "hash_match", "classifier"]
 Tier = Literal["auto", "review", "none"]
+LeadState = Literal["open", "claimed", "decided", "escalated", "withdrawn"]
 VERDICTS: tuple[Verdict, ...] = ("violating", "not_violating", "escalate")
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
+from itertools import chain, count
 from typing import Any
 
 import msgspec
@@ -11,9 +13,11 @@ from leads.api.json_schema import schema
 from leads.platform.declaration import EventKind, Fielded, ItemType
 from leads_client.fields import json_name
 from leads_client.schemas.types import FieldOut, KindOut, TypeOut, TypesOut
+from serving.http.openapi.schemas import Schema, named_schemas, ref
 
-# Where requests hold the `data` of items, in the schemas of their bodies.
-_WITH_DATA = {"/score": "subjects", "/items": "items", "/events": "events"}
+# Schemas that contain the `data` of an item or event, and the schema of that.
+_ITEM, _EVENT = "ItemData", "EventData"
+_WITH_DATA = {"SubjectIn": _ITEM, "ItemIn": _ITEM, "EventIn": _EVENT}
 
 
 def types_out(declared: Declared) -> TypesOut:
@@ -25,21 +29,42 @@ def types_out(declared: Declared) -> TypesOut:
     )
 
 
-def with_types(document: dict[str, Any], declared: Declared, *, root: str = "") -> dict[str, Any]:
-    """Describe the content of each type and kind in an OpenAPI document whose schemas are inlined.
+def with_types(schemas: Mapping[str, Schema], declared: Declared) -> dict[str, Schema]:
+    """Named schemas of an OpenAPI document, with those of each declared type's and kind's `data`."""
+    taken = {name.lower() for name in (*schemas, _ITEM, _EVENT)}
+    items, events = {}, {}
+    for name, type_ in declared.platform.types.items():
+        data = _named_data(declared.schema_type(name), f"An item of type `{name}`: {type_.title}.")
+        items[_free(name, "Data", taken)] = data
+    for name, kind in declared.platform.events.items():
+        data = _named_data(declared.schema_kind(name), f"An event of kind `{name}`: {kind.title}.")
+        events[_free(name, "EventData", taken)] = {**data, **_required(kind)}
+    found = {**schemas, **{name: {**data, "title": name} for name, data in (*items.items(), *events.items())}}
+    found[_ITEM] = _any_of(items, "The content of an item, by its type.")
+    found[_EVENT] = _any_of(events, "The fields of an event, by its kind.")
+    for name, of in _WITH_DATA.items():
+        properties = found[name]["properties"]
+        described = {**ref(of), "description": properties["data"]["description"]}
+        found[name] = {**found[name], "properties": {**properties, "data": described}}
+    return found
 
-    Args:
-        root: what the paths of the API begin with in the document.
-    """
-    platform = declared.platform
-    items = [{**schema(declared.schema_type(name)), "title": type_.title} for name, type_ in platform.types.items()]
-    events = [{**schema(declared.schema_kind(name)), "title": kind.title} for name, kind in platform.events.items()]
-    for path, entries in _WITH_DATA.items():
-        body = document["paths"][f"{root}{path}"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-        data = body["properties"][entries]["items"]["properties"]["data"]
-        content = events if entries == "events" else items
-        data.update(type="object", **({"anyOf": content} if content else {}))
-    return document
+
+def _free(name: str, suffix: str, taken: set[str]) -> str:
+    """A name for the schema of a type or kind, which may have been called `item`, or the same up to underscores."""
+    wanted = "".join(map(str.capitalize, name.split("_"))) + suffix
+    free = next(one for one in chain([wanted], (f"{wanted}{n}" for n in count(2))) if one.lower() not in taken)
+    taken.add(free.lower())
+    return free
+
+
+def _named_data(data: type[msgspec.Struct], about: str) -> Schema:
+    # A `Ref` that it contains is among the document's schemas already.
+    return {**named_schemas([data])[data.__name__], "description": about}
+
+
+def _any_of(alternatives: Iterable[str], about: str) -> Schema:
+    found = [ref(name) for name in alternatives]
+    return {"anyOf": found, "description": about} if found else {"type": "object", "description": about}
 
 
 def _type_out(declared: Declared, name: str, type_: ItemType) -> TypeOut:
@@ -82,6 +107,9 @@ def _fields(fielded: Fielded) -> tuple[FieldOut, ...]:
 
 
 def _schema(data: type[msgspec.Struct], fielded: Fielded) -> dict[str, Any]:
+    return {**schema(data), **_required(fielded)}
+
+
+def _required(fielded: Fielded) -> dict[str, list[str]]:
     required = [json_name(field) for field, one in fielded.fields.items() if one.required]
-    described: dict[str, Any] = schema(data)
-    return {**described, "required": required} if required else described
+    return {"required": required} if required else {}

@@ -1,23 +1,26 @@
-"""The OpenAPI description of a route: inlined schemas, examples, the required scope, and possible problems."""
+"""The OpenAPI description of a route: named schemas, examples, the required scope, and possible problems."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
-from leads.api.json_schema import schema
 from leads_client.schemas.scores import ScoreIn
 from serving.http.openapi.examples import REQUESTS, RESPONSES
 from serving.http.openapi.problem_examples import responses
-from serving.http.openapi.route_docs import ROUTES
+from serving.http.openapi.route_docs import ROUTES, RouteDocs
+from serving.http.openapi.schemas import ref
 
-_IDEMPOTENCY_KEY = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "description": "For a day, the same request with the same key takes effect once and gets the same response.",
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "example": "0b0f8c5e-5a0e-4a53-9d5c-3c1c4a8f0f1e",
+# Parameters that several routes have, by name.
+PARAMETERS = {
+    "IdempotencyKey": {
+        "name": "Idempotency-Key",
+        "in": "header",
+        "required": False,
+        "description": "For a day, the same request with the same key takes effect once and gets the same response.",
+        "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+        "example": "0b0f8c5e-5a0e-4a53-9d5c-3c1c4a8f0f1e",
+    }
 }
 _REPLAYED = {
     "description": "`true` if an earlier request with this key was carried out and this is its response.",
@@ -30,10 +33,10 @@ def describe(route: str) -> dict[str, Any]:
     docs = ROUTES[route]
     extra: dict[str, Any] = {}
     if docs.body is not None:
-        content = {"schema": schema(docs.body), "examples": _named(REQUESTS[docs.body])}
+        content = {"schema": ref(docs.body.__name__), "examples": _named(REQUESTS[docs.body])}
         extra["requestBody"] = {"required": True, "content": {"application/json": content}}
     if docs.writes:
-        extra["parameters"] = [_IDEMPOTENCY_KEY]
+        extra["parameters"] = [{"$ref": "#/components/parameters/IdempotencyKey"}]
     found = responses(
         docs.scope,
         docs.problems,
@@ -43,14 +46,14 @@ def describe(route: str) -> dict[str, Any]:
     )
     found[docs.status] = {
         "description": "Success" if docs.status == 200 else "Stored durably",
-        "content": {
-            "application/json": {"schema": schema(docs.response), "examples": _named(RESPONSES[docs.response])}
-        },
+        "content": {"application/json": {"schema": ref(docs.response.__name__), "examples": response_examples(docs)}},
     }
     if docs.writes:
         found[docs.status]["headers"] = {"Idempotency-Replayed": _REPLAYED}
     needs = f"Requires a key with the scope `{docs.scope}`." if docs.scope else "Requires a key with any scope."
     return {
+        "operation_id": docs.id,
+        "tags": [docs.tag],
         "summary": docs.summary,
         "description": f"{docs.description}\n\n{needs}",
         "status_code": docs.status,
@@ -60,13 +63,9 @@ def describe(route: str) -> dict[str, Any]:
     }
 
 
-def with_nulls(document: dict[str, Any]) -> dict[str, Any]:
-    """Restore the response examples: FastAPI drops every null from the document."""
-    for route, docs in ROUTES.items():
-        method, path = route.split()
-        response = document["paths"][path][method.lower()]["responses"][str(docs.status)]
-        response["content"]["application/json"]["examples"] = _named(RESPONSES[docs.response])
-    return document
+def response_examples(docs: RouteDocs) -> dict[str, Any]:
+    """The examples of a route's response."""
+    return _named(RESPONSES[docs.response])
 
 
 def native(field: str) -> dict[str, Any]:

@@ -21,35 +21,37 @@ from leads.errors import (
 )
 from serving.http import bodies
 from serving.http.idempotency import key_reused
+from serving.http.openapi.schemas import ref
 from serving.http.parameters import unknown_parameter
 from serving.http.problems import MEDIA_TYPE, from_error, from_status
 from serving.queue.leads_table import lead_not_found
 
-SCHEMA = {
-    "type": "object",
-    "required": ["type", "title", "status", "detail", "errors", "request_id"],
-    "properties": {
-        "type": {"type": "string"},
-        "title": {"type": "string"},
-        "status": {"type": "integer"},
-        "detail": {"type": "string", "description": "What is wrong, and what to do next."},
-        "errors": {
-            "type": "array",
-            "items": {
-                "type": "object",
-                "required": ["pointer", "detail"],
-                "properties": {
-                    "pointer": {
-                        "type": "string",
-                        "description": "JSON pointer into the body, or /name of a parameter.",
-                    },
-                    "detail": {"type": "string"},
-                },
+SCHEMAS = {
+    "Problem": {
+        "title": "Problem",
+        "description": "What is wrong with a request, where, and what to do next (RFC 9457).",
+        "type": "object",
+        "required": ["type", "title", "status", "detail", "errors", "request_id"],
+        "properties": {
+            "type": {"type": "string", "description": "The kind of problem: the same for every request that has it."},
+            "title": {"type": "string"},
+            "status": {"type": "integer"},
+            "detail": {"type": "string", "description": "What is wrong, and what to do next."},
+            "errors": {"type": "array", "items": ref("ProblemDetail")},
+            "request_id": {
+                "type": "string",
+                "description": "Same as X-Request-Id. Identifies the request in the service's log.",
             },
         },
-        "request_id": {
-            "type": "string",
-            "description": "Same as X-Request-Id. Identifies the request in the service's log.",
+    },
+    "ProblemDetail": {
+        "title": "ProblemDetail",
+        "description": "What is wrong at one place of the request.",
+        "type": "object",
+        "required": ["pointer", "detail"],
+        "properties": {
+            "pointer": {"type": "string", "description": "JSON pointer into the body, or /name of a parameter."},
+            "detail": {"type": "string"},
         },
     },
 }
@@ -174,13 +176,13 @@ def responses(
     found: dict[int | str, dict[str, Any]] = {
         status: {
             "description": _MEANINGS[status],
-            "content": {MEDIA_TYPE: {"schema": SCHEMA, "examples": by_status[status]}},
+            "content": {MEDIA_TYPE: {"schema": ref("Problem"), "examples": by_status[status]}},
         }
         for status in sorted(by_status)
     }
     found[429]["headers"] = {"Retry-After": _RETRY_AFTER}
     # Without this entry, FastAPI documents its own validation error, which is never returned.
-    found["default"] = {"description": "Any other problem", "content": {MEDIA_TYPE: {"schema": SCHEMA}}}
+    found["default"] = {"description": "Any other problem", "content": {MEDIA_TYPE: {"schema": ref("Problem")}}}
     return found
 
 

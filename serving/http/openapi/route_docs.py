@@ -27,18 +27,23 @@ from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
 from leads_client.schemas.types import TypesOut
 from serving.http.openapi import problem_examples as problems
+from serving.http.openapi import tags
 
 
 class RouteDocs(NamedTuple):
     """One route.
 
     Args:
+        id: the operation's id, which generated clients name their functions after.
+        tag: the group of operations that it belongs to.
         scope: the scope that the key needs; None if any key is allowed.
         writes: the route changes data and accepts an Idempotency-Key.
         parameters: the route has path or query parameters.
         problems: examples of problems that not every route returns.
     """
 
+    id: str
+    tag: str
     summary: str
     description: str
     scope: Scope | None
@@ -50,15 +55,19 @@ class RouteDocs(NamedTuple):
     problems: tuple[LeadsError, ...] = ()
 
 
-def _intake(summary: str, about: str, body: type, *own: LeadsError) -> RouteDocs:
+def _intake(id: str, summary: str, about: str, body: type, *own: LeadsError) -> RouteDocs:
     about = (
         f"{about} At most 1,000 per request. Stored durably before the response. Scores use them within about a second."
     )
-    return RouteDocs(summary, about, "events:write", Accepted, body, status=202, writes=True, problems=own)
+    return RouteDocs(
+        id, tags.EVENTS, summary, about, "events:write", Accepted, body, status=202, writes=True, problems=own
+    )
 
 
 ROUTES = {
     "POST /score": RouteDocs(
+        "score",
+        tags.SCORING,
         "Score subjects under harms",
         "Send subjects by id, with their data, or both; data in the request overrides what is stored, and the score is "
         "flagged. The response has one result per subject, in the order of the request. An error in one subject "
@@ -75,6 +84,8 @@ ROUTES = {
         ),
     ),
     "GET /models": RouteDocs(
+        "listModels",
+        tags.MODELS,
         "List the versions that serve each harm",
         "`serving` is the version that serves in the process that handled the request, `aliases` what the registry "
         "says, `refused` why a version failed verification, `previous` the version kept loaded for a roll-back.",
@@ -82,12 +93,15 @@ ROUTES = {
         ModelsOut,
     ),
     "GET /types": RouteDocs(
+        "listTypes",
+        tags.PLATFORM,
         "List the types of items and their fields",
         "`schema` is the JSON Schema of a type's `data`. The types are declared in platform.yaml.",
         None,
         TypesOut,
     ),
     "POST /items": _intake(
+        "sendItems",
         "Send new or edited items and accounts",
         "The version of an item with the latest `occurredAt` applies. Sending an event again has no effect.",
         ItemsIn,
@@ -96,6 +110,7 @@ ROUTES = {
         problems.INVALID_TIME,
     ),
     "POST /signals": _intake(
+        "sendSignals",
         "Send reports, notices, hash matches, and other classifiers' scores",
         "A signal concerns one harm, or all if it names none. Sending an event again has no effect.",
         SignalsIn,
@@ -104,12 +119,14 @@ ROUTES = {
         problems.harm_not_allowed("/signals/0/harm"),
     ),
     "POST /plays": _intake(
+        "sendPlays",
         "Send plays",
         "Who listened to what, for how long, on which device. Sending an event again has no effect.",
         PlaysIn,
         problems.missing_field("plays"),
     ),
     "POST /events": _intake(
+        "sendEvents",
         "Send events of the kinds that platform.yaml declares",
         "`data` has the fields of the event's kind; `GET /v1/types` lists the kinds. Without a `subject`, the event is "
         "about the account that did it.",
@@ -119,6 +136,8 @@ ROUTES = {
         problems.INVALID_TIME,
     ),
     "GET /leads": RouteDocs(
+        "listLeads",
+        tags.QUEUE,
         "List leads, highest priority first",
         "Priority is score × severity × exposure and doubles for every `aging_hours` that a lead waits. Following "
         "`nextCursor` neither repeats nor skips unchanged leads. A lead that a new score ranks lower may appear once "
@@ -130,6 +149,8 @@ ROUTES = {
         problems=(problems.harm_not_found("/harm"), problems.harm_not_allowed("/harm"), problems.INVALID_CURSOR),
     ),
     "GET /leads/stats": RouteDocs(
+        "getQueueStats",
+        tags.QUEUE,
         "Get the depth and throughput of the queue",
         "By harm: leads by state, the age of the oldest open lead, and how many reviews were decided, escalated, "
         "released or expired in the last hour and the last 24 hours. By reviewer: the same throughput, and how many "
@@ -138,6 +159,8 @@ ROUTES = {
         StatsOut,
     ),
     "GET /leads/{lead_id}": RouteDocs(
+        "getLead",
+        tags.QUEUE,
         "Get a lead",
         "Includes the subject's content and the newest 200 signals about it.",
         "leads:read",
@@ -146,6 +169,8 @@ ROUTES = {
         problems=(problems.LEAD_NOT_FOUND,),
     ),
     "GET /leads/{lead_id}/audit": RouteDocs(
+        "getLeadAuditTrail",
+        tags.QUEUE,
         "Get a lead's audit trail",
         "Who did what and when: the newest 1,000 entries, oldest first.",
         "leads:read",
@@ -154,6 +179,8 @@ ROUTES = {
         problems=(problems.LEAD_NOT_FOUND,),
     ),
     "POST /leads/claim": RouteDocs(
+        "claimLeads",
+        tags.REVIEWS,
         "Claim the leads with the highest priority",
         "No other reviewer gets them until they are decided or released, or the lease expires. They are shown without "
         "score, tier and priority, so that these don't influence the verdict. `contentVersion` names what is shown. "
@@ -171,6 +198,8 @@ ROUTES = {
         ),
     ),
     "GET /reviews": RouteDocs(
+        "listHeldLeads",
+        tags.REVIEWS,
         "List the leads that a reviewer holds",
         "With the content that each claim showed; those whose lease runs out first come first.",
         "leads:decide",
@@ -182,6 +211,8 @@ ROUTES = {
         ),
     ),
     "POST /leads/{lead_id}/extend": RouteDocs(
+        "extendLease",
+        tags.REVIEWS,
         "Extend the lease of a claimed lead",
         "It then lasts for another full period from now.",
         "leads:decide",
@@ -192,6 +223,8 @@ ROUTES = {
         problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NO_REVIEWER, problems.NOT_YOUR_REVIEWER),
     ),
     "POST /leads/{lead_id}/release": RouteDocs(
+        "releaseLead",
+        tags.REVIEWS,
         "Release a claimed lead",
         "Any reviewer can claim it again.",
         "leads:decide",
@@ -202,6 +235,8 @@ ROUTES = {
         problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NO_REVIEWER, problems.NOT_YOUR_REVIEWER),
     ),
     "POST /leads/{lead_id}/decision": RouteDocs(
+        "decideLead",
+        tags.REVIEWS,
         "Decide a lead",
         "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without a verdict. A "
         "human's decision outranks automation's. Repeating a reviewer's verdict has no effect. The verdict is about "
@@ -222,6 +257,8 @@ ROUTES = {
         ),
     ),
     "POST /decisions": RouteDocs(
+        "decideSubject",
+        tags.REVIEWS,
         "Decide a subject without a lead, or overturn a decision",
         "A human's earlier decision stands unless `appeal` is true.",
         "leads:decide",

@@ -6,7 +6,7 @@ are lenient, so that a client keeps working when a newer service adds fields.
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, get_args
 
 import msgspec
 from msgspec import Meta
@@ -15,8 +15,26 @@ from leads_client.fields import Id, Name
 
 MAX_BATCH = 1_000
 
-Time = Annotated[str, Meta(description="RFC 3339 with an offset; default: now.", examples=["2026-03-01T12:00:00Z"])]
+_RFC_3339 = {"format": "date-time"}
+Time = Annotated[
+    str,
+    Meta(
+        description="RFC 3339 with an offset; default: now.",
+        examples=["2026-03-01T12:00:00Z"],
+        extra_json_schema=_RFC_3339,
+    ),
+]
+# A time in a response.
+Instant = Annotated[str, Meta(extra_json_schema=_RFC_3339)]
 Harms = Annotated[tuple[Name, ...], Meta(min_length=1, max_length=100)]
+
+
+def one_of(values: Any) -> Meta:
+    """Say in the API's reference that a field of a response has one of the values of a `Literal`.
+
+    The client doesn't check them.
+    """
+    return Meta(extra_json_schema={"enum": list(get_args(values))})
 
 
 class In(msgspec.Struct, frozen=True, forbid_unknown_fields=True, rename="camel", omit_defaults=True):
@@ -56,11 +74,13 @@ class SubjectOut(RefOut, frozen=True):
 
 
 class ReasonOut(Out, frozen=True):
+    """Why a score is high: a stable `code`, and a `text` for people."""
+
     code: str
     text: str
 
 
 class WeighedReason(ReasonOut, frozen=True):
-    """`weight` is the reason's contribution to the score, in log-odds."""
+    """A reason with its `weight`, which is its contribution to the score, in log-odds."""
 
     weight: float

@@ -61,18 +61,26 @@ class EventIn(In, frozen=True, kw_only=True):
 
 
 class ItemsIn(In, frozen=True):
+    """Items to store. If one is wrong, none is stored."""
+
     items: Annotated[tuple[ItemIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class SignalsIn(In, frozen=True):
+    """Signals to store. If one is wrong, none is stored."""
+
     signals: Annotated[tuple[SignalIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class PlaysIn(In, frozen=True):
+    """Plays to store. If one is wrong, none is stored."""
+
     plays: Annotated[tuple[PlayIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
 
 
 class EventsIn(In, frozen=True):
+    """Events to store. If one is wrong, none is stored."""
+
     events: Annotated[tuple[EventIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
 
 

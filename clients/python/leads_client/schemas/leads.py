@@ -7,11 +7,21 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from leads_client.fields import DecidedBy, Id, Name, Verdict
-from leads_client.schemas.base import Harms, In, Out, ReasonOut, Ref, RefOut, SubjectOut, WeighedReason
+from leads_client.fields import DecidedBy, Id, LeadState, Name, SignalKind, Tier, Verdict
+from leads_client.schemas.base import (
+    Harms,
+    In,
+    Instant,
+    Out,
+    ReasonOut,
+    Ref,
+    RefOut,
+    SubjectOut,
+    WeighedReason,
+    one_of,
+)
 
-StateFilter = Literal["open", "claimed", "decided", "escalated", "withdrawn", "any"]
-
+StateFilter = Literal[LeadState, "any"]
 
 Reviewer = Annotated[
     Id,
@@ -23,16 +33,22 @@ ContentVersion = Annotated[
 
 
 class ClaimIn(In, frozen=True):
+    """Claim up to `n` leads. Without `harms`: under every harm that the key may access."""
+
     reviewer: Reviewer | None = None
     n: Annotated[int, Meta(ge=1, le=100)] = 1
     harms: Harms | None = None
 
 
 class ReleaseIn(In, frozen=True):
+    """Release a lead that this reviewer has claimed."""
+
     reviewer: Reviewer | None = None
 
 
 class ExtendIn(In, frozen=True):
+    """Extend the lease of a lead that this reviewer has claimed."""
+
     reviewer: Reviewer | None = None
 
 
@@ -71,20 +87,20 @@ class LeadOut(Out, frozen=True):
     id: str
     subject: RefOut
     harm: str
-    state: str
+    state: Annotated[str, one_of(LeadState)]
     score: float
-    tier: str
+    tier: Annotated[str, one_of(Tier)]
     model: str
     model_version: str
     prediction_id: str
     reasons: tuple[WeighedReason, ...]
     priority: float
-    created_at: str
-    scored_at: str
+    created_at: Instant
+    scored_at: Instant
     claimed_by: str | None
-    lease_until: str | None
-    decided_at: str | None
-    verdict: str | None
+    lease_until: Instant | None
+    decided_at: Instant | None
+    verdict: Annotated[str, one_of(Verdict)] | None
     content_changed: bool = False
 
 
@@ -120,12 +136,14 @@ class ClaimedLead(Out, frozen=True):
     model: str
     model_version: str
     reasons: tuple[ReasonOut, ...]
-    lease_until: str
+    lease_until: Instant
     new_content: NewContent | None = None
     content_changed: bool = False
 
 
 class ClaimedOut(Out, frozen=True):
+    """The leads that were claimed, with the highest priority first; none if none are open."""
+
     leads: tuple[ClaimedLead, ...]
 
 
@@ -137,11 +155,13 @@ class HeldOut(Out, frozen=True):
 
 
 class SignalOut(Out, frozen=True):
-    kind: str
+    """A signal about a lead's subject. `score` is that of a classifier, `harm` null if it concerns them all."""
+
+    kind: Annotated[str, one_of(SignalKind)]
     source: str
     harm: str | None
     score: float | None
-    occurred_at: str
+    occurred_at: Instant
 
 
 class LeadDetail(Out, frozen=True):
@@ -159,7 +179,7 @@ class AuditOut(Out, frozen=True):
     The fields of `detail` depend on the `action`.
     """
 
-    at: str
+    at: Instant
     action: str
     actor: str
     key: str | None
@@ -174,13 +194,17 @@ class TrailOut(Out, frozen=True):
 
 
 class ReleasedOut(Out, frozen=True):
+    """The lead and its state after the release."""
+
     id: str
-    state: str
+    state: Annotated[str, one_of(LeadState)]
 
 
 class ExtendedOut(Out, frozen=True):
+    """The lead and when its lease ends now."""
+
     id: str
-    lease_until: str
+    lease_until: Instant
 
 
 class DecidedOut(Out, frozen=True):
@@ -191,13 +215,13 @@ class DecidedOut(Out, frozen=True):
 
     subject: RefOut
     harm: str
-    verdict: str
-    by: str
+    verdict: Annotated[str, one_of(Verdict)]
+    by: Annotated[str, one_of(DecidedBy)]
     reviewer: str
     lead_id: str | None
     review_id: str | None
     content_version: str
-    state: str | None
+    state: Annotated[str, one_of(LeadState)] | None
     repeated: bool
 
 
@@ -211,7 +235,7 @@ class VersionOut(Out, frozen=True):
 class RetreatOut(Out, frozen=True):
     """Since when a canary has been out of service, why, and the `host` that observed it."""
 
-    at: str
+    at: Instant
     why: str
     host: str
 
@@ -247,5 +271,5 @@ class HarmModels(Out, frozen=True):
 class ModelsOut(Out, frozen=True):
     """`checkedAt` is when the registry last responded."""
 
-    checked_at: str | None
+    checked_at: Instant | None
     models: tuple[HarmModels, ...]

@@ -6,11 +6,15 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from leads_client.schemas.base import MAX_BATCH, Harms, In, Out, RefOut, SubjectIn, WeighedReason
+from leads_client.fields import Tier
+from leads_client.schemas.base import MAX_BATCH, Harms, In, Instant, Out, RefOut, SubjectIn, WeighedReason, one_of
 
 
 class ScoreIn(In, frozen=True):
-    """Without `harms`: every harm that applies and has a champion. `data` overrides stored content and is flagged."""
+    """Subjects to score. Without `harms`: under every harm that applies and has a champion.
+
+    `data` overrides stored content, and the score is flagged.
+    """
 
     subjects: Annotated[tuple[SubjectIn, ...], Meta(min_length=1, max_length=MAX_BATCH)]
     harms: Harms | None = None
@@ -38,7 +42,7 @@ class ScoreOut(Out, frozen=True):
 
     harm: str
     score: float
-    tier: str
+    tier: Annotated[str, one_of(Tier)]
     model: str
     model_version: str
     role: str
@@ -70,5 +74,5 @@ class ResultOut(Out, frozen=True):
 class ScoresOut(Out, frozen=True):
     """One result per subject, in order. `at` is the time as of which features were evaluated."""
 
-    at: str
+    at: Instant
     results: tuple[ResultOut, ...]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from leads_client.schemas.base import Out
+from leads_client.schemas.base import Instant, Out
 
 
 class ThroughputOut(Out, frozen=True):
@@ -46,6 +46,6 @@ class ReviewerStatsOut(Out, frozen=True):
 class StatsOut(Out, frozen=True):
     """The queue at the time `at`: its harms by name, and the reviewers who did or hold something, by name."""
 
-    at: str
+    at: Instant
     harms: tuple[HarmStatsOut, ...]
     reviewers: tuple[ReviewerStatsOut, ...]

@@ -141,10 +141,17 @@ def test_types_are_listed_with_their_schema(client: Http) -> None:
     assert [field["judged"] for field in comment["fields"]] == [True, True, False, False, False]
     assert comment["schema"]["properties"]["postedAt"]["title"] == "Posted at"
     assert comment["schema"]["additionalProperties"] is False
-    document = client.get("/v1/openapi.json").json()
-    schema = document["paths"]["/items"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    described = schema["properties"]["items"]["items"]["properties"]["data"]["anyOf"]
-    assert [one["title"] for one in described] == ["Account", "Comment"]
+    schemas = client.get("/v1/openapi.json").json()["components"]["schemas"]
+    for name in ("SubjectIn", "ItemIn"):
+        assert schemas[name]["properties"]["data"]["$ref"] == "#/components/schemas/ItemData"
+    names = [one["$ref"].rpartition("/")[2] for one in schemas["ItemData"]["anyOf"]]
+    assert names == ["AccountData", "CommentData"]
+    described = schemas["CommentData"]
+    assert described["description"] == "An item of type `comment`: Comment."
+    fields = ["title", "text", "postedAt", "spamFilter", "phone"]
+    assert list(described["properties"]) == ["accountId", "parent", *fields]
+    posted_at, null = described["properties"]["postedAt"]["anyOf"]
+    assert (posted_at["type"], posted_at["format"], null) == ("string", "date-time", {"type": "null"})
 
 
 def events_of(declared: Runtime) -> list[Any]:
@@ -207,10 +214,11 @@ def test_kinds_are_listed_with_their_schema(client: Http) -> None:
     ]
     assert payout["schema"]["required"] == ["amount"]
     assert pinned["about"] is None
-    document = client.get("/v1/openapi.json").json()
-    schema = document["paths"]["/events"]["post"]["requestBody"]["content"]["application/json"]["schema"]
-    described = schema["properties"]["events"]["items"]["properties"]["data"]["anyOf"]
-    assert [one["title"] for one in described] == ["Follow", "Payout", "Pinned"]
+    schemas = client.get("/v1/openapi.json").json()["components"]["schemas"]
+    assert schemas["EventIn"]["properties"]["data"]["$ref"] == "#/components/schemas/EventData"
+    names = [one["$ref"].rpartition("/")[2] for one in schemas["EventData"]["anyOf"]]
+    assert names == ["FollowEventData", "PayoutEventData", "PinnedEventData"]
+    assert schemas["PayoutEventData"]["required"] == ["amount"]
 
 
 def test_values_of_fields_are_never_logged(client: Http, caplog: pytest.LogCaptureFixture) -> None:

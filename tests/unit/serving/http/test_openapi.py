@@ -13,6 +13,7 @@ import msgspec
 import pytest
 import sqlalchemy as sa
 from anyio.from_thread import start_blocking_portal
+from openapi_spec_validator import OpenAPIV31SpecValidator
 from sqlalchemy.engine import Engine
 
 from leads import clock
@@ -21,13 +22,12 @@ from leads.db import keys
 from leads.db.tables import leads
 from leads.events import Subject
 from leads.policies import QueuePolicy
+from serving.http.openapi.assembly import whole_document
 from serving.http.openapi.examples import CURSOR, LEAD_ID, REQUESTS, RESPONSES
-from serving.http.openapi.item_types import with_types
 from serving.http.openapi.route_docs import ROUTES
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from serving.scoring.reasons.explanation import Reason
-from tests.support.declared import DECLARED
 from tests.support.paths import REPOSITORY
 from tests.support.serving.world import Http, make_stack
 
@@ -67,6 +67,12 @@ def operations(document: dict[str, Any]) -> dict[str, dict[str, Any]]:
     }
 
 
+def parameters(document: dict[str, Any], operation: dict[str, Any]) -> list[dict[str, Any]]:
+    """An operation's parameters, those that several operations share included."""
+    shared = document["components"]["parameters"]
+    return [shared[one["$ref"].rpartition("/")[2]] if "$ref" in one else one for one in operation.get("parameters", [])]
+
+
 def put_lead(engine: Engine, id_: str) -> str:
     now = clock.now()
     one = Offer(Subject("comment", id_), "spam", 0.8, "review", "1", "p", (Reason("A", "a", 1.5),), 3.0, 1.0, now)
@@ -85,28 +91,26 @@ def shape(value: object) -> object:
     return "number" if isinstance(value, int | float) and not isinstance(value, bool) else type(value).__name__
 
 
-def without_nulls(value: Any) -> Any:
-    if isinstance(value, dict):
-        return {name: without_nulls(one) for name, one in value.items() if one is not None}
-    return [without_nulls(one) for one in value] if isinstance(value, list) else value
-
-
 def test_every_route_is_described_in_full(document: dict[str, Any]) -> None:
     found = operations(document)
     assert set(found) == set(ROUTES)
     assert document["components"]["securitySchemes"]["key"]["name"] == "X-API-Key"
-    assert "$ref" not in json.dumps(document)
+    groups = {tag["name"]: tag["description"] for tag in document["tags"]}
+    assert all(groups.values())
     for name, operation in found.items():
         assert operation["summary"], name
+        assert set(operation["tags"]) <= set(groups), name
+        assert operation["security"] == [{"key": []}, {"bearer": []}], name
         assert "Requires a key" in operation["description"], name
         assert set(operation["responses"]) >= ALWAYS, name
-        for parameter in operation.get("parameters", []):
+        for parameter in parameters(document, operation):
             assert parameter["description"], (name, parameter)
             assert parameter.get("example") or parameter.get("examples"), (name, parameter["name"])
         for status, response in operation["responses"].items():
             (media,) = response["content"].values()
             assert media["schema"], (name, status)
             assert media.get("examples") or status == "default", (name, status)
+            assert "X-Request-Id" in response["headers"], (name, status)
         assert operation["responses"]["429"]["headers"]["Retry-After"]["schema"] == {"type": "integer"}
         takes_body = name.startswith("POST")
         assert ({"408", "413", "415", "422"} <= set(operation["responses"])) is takes_body, name
@@ -115,23 +119,30 @@ def test_every_route_is_described_in_full(document: dict[str, Any]) -> None:
         assert ("403" in operation["responses"]) is (name not in {"GET /models", "GET /types"}), name
 
 
+def test_both_documents_are_valid(document: dict[str, Any]) -> None:
+    for one in (document, whole_document(document, "/v1")):
+        assert [error.message for error in OpenAPIV31SpecValidator(one).iter_errors()] == []
+
+
 def test_examples_fit_their_schemas(document: dict[str, Any]) -> None:
     checked = 0
     for name, operation in operations(document).items():
         parts = [*operation.get("requestBody", {"content": {}})["content"].items()]
         parts += [part for response in operation["responses"].values() for part in response["content"].items()]
         for _, media in parts:
-            jsonschema.Draft202012Validator.check_schema(media["schema"])
+            schema = {**media["schema"], "components": document["components"]}
+            jsonschema.Draft202012Validator.check_schema(schema)
             for example in media.get("examples", {}).values():
-                jsonschema.validate(example["value"], media["schema"], jsonschema.Draft202012Validator)
+                jsonschema.validate(example["value"], schema, jsonschema.Draft202012Validator)
                 checked += 1
         for status, response in operation["responses"].items():
             for example in response["content"].get(PROBLEM, {}).get("examples", {}).values():
                 assert str(example["value"]["status"]) == status, name
-        for parameter in operation.get("parameters", []):
+        for parameter in parameters(document, operation):
+            schema = {**parameter["schema"], "components": document["components"]}
             examples = parameter.get("examples") or {"": {"value": parameter.get("example")}}
             for example in examples.values():
-                jsonschema.validate(example["value"], parameter["schema"], jsonschema.Draft202012Validator)
+                jsonschema.validate(example["value"], schema, jsonschema.Draft202012Validator)
     assert checked > 100
 
 
@@ -230,19 +241,22 @@ def test_the_example_cursor_is_valid(client: Http) -> None:
 
 
 @pytest.mark.slow
-def test_bentomls_document_contains_every_route(document: dict[str, Any]) -> None:
+def test_the_document_of_all_routes_has_bentomls_too(document: dict[str, Any]) -> None:
     code = "import json; from serving.service import LeadServing as s; print(json.dumps(s.openapi_spec.asdict()))"
     done = subprocess.run(
         [sys.executable, "-c", code], cwd=REPOSITORY, capture_output=True, text=True, timeout=120, check=False
     )
     assert done.returncode == 0, done.stderr[-2_000:]
-    paths = json.loads(done.stdout.splitlines()[-1])["paths"]
-    described = with_types({"paths": paths}, DECLARED, root="/v1")["paths"]
+    of_bentoml = json.loads(done.stdout.splitlines()[-1])["paths"]
+    whole = whole_document(document, "/v1")
+    assert set(whole["paths"]) == set(of_bentoml)
     for path, item in document["paths"].items():
-        assert without_nulls(described[f"/v1{path}"]) == without_nulls(item), path
-    native = paths["/score"]["post"]
+        assert whole["paths"][f"/v1{path}"] == item, path
+    native = whole["paths"]["/score"]["post"]
     assert "scope `score`" in native["description"]
-    properties = native["requestBody"]["content"][JSON]["schema"]["properties"]
+    assert native["responses"] == document["paths"]["/score"]["post"]["responses"]
+    properties = of_bentoml["/score"]["post"]["requestBody"]["content"][JSON]["schema"]["properties"]
+    assert set(properties) == set(whole["components"]["schemas"]["ScoreIn"]["properties"])
     assert {name: bool(x["example"] and x["description"]) for name, x in properties.items()} == {
         "subjects": True, "harms": True, "reasons": True,
     }  # fmt: skip

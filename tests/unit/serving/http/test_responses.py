@@ -72,15 +72,18 @@ def test_every_response_is_protected(client: Http) -> None:
 
 
 def test_documents_are_made_once(client: Http, made: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    def with_nulls(document: dict[str, Any]) -> dict[str, Any]:
-        made.append(2)
-        return document
+    original = api.api_document
 
-    monkeypatch.setattr(api, "with_nulls", with_nulls)
+    def api_document(*args: Any) -> dict[str, Any]:
+        made.append(2)
+        return original(*args)
+
+    monkeypatch.setattr(api, "api_document", api_document)
     bodies = [client.get(path).content for path in ("/docs.json", "/v1/openapi.json") * 3]
     assert sorted(made) == [1, 2]
     assert len(set(bodies)) == 2
-    assert msgspec.json.decode(bodies[1])["servers"] == [{"url": "/v1"}]
+    (server,) = msgspec.json.decode(bodies[1])["servers"]
+    assert server["url"] == "/v1"
 
 
 @pytest.mark.parametrize("path", ["/v1/leads/", "/v1/docs/", "/metrics/", "/v1/leads/claim/", "/v1/openapi.json/"])
