@@ -13,6 +13,7 @@ from cli.demo import demo
 from cli.flags import hide_types_of_flags
 from cli.keys import keys_app
 from cli.labels import labels_app
+from cli.maintenance.backup import backup, move_database, restore
 from cli.models import models_app
 from cli.monitor import drift, skew
 from cli.serve import queue, score, score_backlog, serve, status, worker
@@ -32,6 +33,7 @@ _GROUPS = {
     "Models": (train, retrain),
     "Serving": (serve, worker, score_backlog, score, queue),
     "Monitoring": (drift, skew),
+    "Maintenance": (backup, restore, move_database),
 }
 for _group, _commands in _GROUPS.items():
     for _command in _commands:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import shutil
 
+from sqlalchemy.engine import Connection
+
 from features.declared import generations
 from features.declared.feature_set import FeatureSet
 from features.declared.generations import live_features
 from features.layout import FIRST_NUMBER
 from features.online.writer import OnlineWriter
 from features.state_stores import clear_state, clear_states
+from leads.db import cursors
 from leads.db.engine import unchecked_engine
 from leads.settings import Settings
 
@@ -34,6 +37,18 @@ def delete_rows(settings: Settings) -> None:
                 generations.forget(connection, coming.number)
     finally:
         engine.dispose()
+
+
+def begin_without_rows(connection: Connection, partitions: int) -> None:
+    """Let workers derive every row again in a home that has none, for example after a restore.
+
+    As after `leads worker --rebuild`, events that were scored aren't scored again, and a generation of features that
+    was being built is forgotten.
+    """
+    cursors.begin_rebuild(connection, partitions)
+    coming = generations.coming_generation(connection)
+    if coming is not None:
+        generations.forget(connection, coming.number)
 
 
 def delete_generation(settings: Settings, features: FeatureSet) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -150,3 +151,17 @@ def only_one(path: Path, *, what: str) -> Iterator[None]:
                 f"Another process is {what}.", field=str(path), remedy="Wait until it finishes, or stop it."
             ) from error
         yield
+
+
+def copy_private(source: Path, target: Path) -> None:
+    """Copy a file's contents to a file that only its owner can read.
+
+    Raises:
+        OSError: one of them can't be opened, or the disk is full.
+    """
+    with source.open("rb") as given, open(_private_descriptor(target), "wb") as copied:
+        shutil.copyfileobj(given, copied, 1 << 20)
+
+
+def _private_descriptor(path: Path) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o777 & ~PRIVATE_UMASK & ~0o111)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from urllib.parse import urlsplit
 
 from features.feast.online_config import online_config, redis_address
@@ -72,7 +73,9 @@ def mlflow(settings: Settings) -> str:
 
 def mlflow_pages(settings: Settings) -> str:
     """Where to see runs and versions: a command, or the server's address."""
-    return f"mlflow ui --backend-store-uri {settings.mlflow}" if settings.mlflow_uri is None else mlflow(settings)
+    if settings.mlflow_uri is not None:
+        return mlflow(settings)
+    return f"mlflow ui --backend-store-uri {shlex.quote(settings.mlflow)}"
 
 
 def _redis(address: str) -> str:

@@ -10,9 +10,9 @@ import os
 from pathlib import Path
 from typing import Any
 
-from feast.infra.registry.file import FileRegistryStore
 from feast.repo_config import RegistryConfig
 
+from features.feast.registry_store import HomeRegistryStore
 from features.feast.store import repo_config
 from leads.files import private_folder
 from leads.settings import REPOSITORY, Settings, load_settings
@@ -27,7 +27,7 @@ def project_settings() -> Settings:
     return load_settings(home=(REPOSITORY or Path.cwd()) / Path(os.environ.get("LEADS_HOME", "var")).expanduser())
 
 
-class SettingsRegistryStore(FileRegistryStore):  # type: ignore[misc]
+class SettingsRegistryStore(HomeRegistryStore):
     """Feast's file registry at the path given by the settings."""
 
     def __init__(self, registry_config: RegistryConfig, repo_path: Path) -> None:

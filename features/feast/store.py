@@ -113,7 +113,11 @@ def repo_config(settings: Settings) -> RepoConfig:
         config = RepoConfig(
             project=PROJECT,
             provider="local",
-            registry={"path": str(settings.features_dir / "registry.db"), "cache_ttl_seconds": 60},
+            registry={
+                "path": str(settings.features_dir / "registry.db"),
+                "registry_store_type": "features.feast.registry_store.HomeRegistryStore",
+                "cache_ttl_seconds": 60,
+            },
             online_store=online,
             offline_store={"type": "duckdb"},
             entity_key_serialization_version=3,

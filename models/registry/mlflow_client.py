@@ -7,14 +7,17 @@ import os
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
 from leads.errors import Unavailable
 from leads.files import private_folder
 from leads.settings import Settings
+from models.registry.moved_home import HomeFollower
 
 if TYPE_CHECKING:
+    from alembic.config import Config
     from mlflow import MlflowClient
 
 T = TypeVar("T")
@@ -34,6 +37,7 @@ class Connector:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._connected: MlflowClient | None = None
+        self._home = HomeFollower(settings)
 
     @contextmanager
     def client(self, *, create: bool = False) -> Iterator[MlflowClient]:
@@ -50,6 +54,7 @@ class Connector:
                 import mlflow
                 from sqlalchemy.exc import SQLAlchemyError
 
+                self._home.follow()
                 if self._connected is None:
                     self._connected = self._connect(create=create)
                 yield self._connected
@@ -60,18 +65,18 @@ class Connector:
 
     def exists(self) -> bool:
         """Whether there is a registry: an embedded one is created by the first training."""
-        uri = self._settings.mlflow
-        return not uri.startswith("sqlite:///") or Path(uri.removeprefix("sqlite:///")).is_file()
+        file = self._settings.mlflow_file
+        return file is None or file.is_file()
 
     def _connect(self, *, create: bool) -> MlflowClient:
         from mlflow import MlflowClient
 
-        uri = self._settings.mlflow
-        path = Path(uri.removeprefix("sqlite:///"))
-        if uri.startswith("sqlite:///"):
+        uri, file = self._settings.mlflow, self._settings.mlflow_file
+        if file is not None:
             if not create and not self.exists():
-                raise Unavailable("There is no model registry yet.", field=str(path), remedy="Run: leads train --all")
-            private_folder(path.parent)
+                raise Unavailable("There is no model registry yet.", field=str(file), remedy="Run: leads train --all")
+            private_folder(file.parent)
+            _allow_percent_signs()
         return MlflowClient(tracking_uri=uri, registry_uri=uri)
 
 
@@ -81,6 +86,27 @@ def _configure() -> None:
         logging.getLogger(name).setLevel(logging.WARNING)
     for name, value in _ENVIRONMENT.items():
         os.environ.setdefault(name, value)
+
+
+def _allow_percent_signs() -> None:
+    """Let MLflow find its migrations in a folder whose path contains a percent sign.
+
+    It gives the path to a ConfigParser, which takes the sign for the start of an interpolation.
+    """
+    from mlflow.store.db import utils
+
+    migrations = str(Path(utils.__file__).parent.parent / "db_migrations")
+    if "%" in migrations:
+        utils._get_alembic_config = partial(_alembic_config, alembic_dir=migrations)
+
+
+def _alembic_config(db_url: str, alembic_dir: str) -> Config:
+    from alembic.config import Config
+
+    config = Config()
+    for name, value in (("script_location", alembic_dir), ("sqlalchemy.url", db_url)):
+        config.set_main_option(name, value.replace("%", "%%"))
+    return config
 
 
 def found(look: Callable[[], T]) -> T | None:

@@ -197,3 +197,12 @@ def test_typeguard() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)
     assert done.returncode == 0, f"{done.stderr[-500:]} {REMEDY.format(used_by='features/feast/store.py')}"
+
+
+def test_mlflow() -> None:
+    with used_by("models/registry/mlflow_client.py"):
+        from mlflow.store.db import utils
+
+        assert next(iter(inspect.signature(utils._get_alembic_config).parameters)) == "db_url"
+        folder = os.path.join(os.path.dirname(os.path.dirname(utils.__file__)), "db_migrations")
+        assert utils._get_alembic_config("sqlite://").get_main_option("script_location") == folder

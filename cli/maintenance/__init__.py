@@ -1,0 +1,1 @@
+"""Commands that keep a platform safe: backups, and moves to other hosts and servers."""
