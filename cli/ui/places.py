@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from urllib.parse import urlsplit
 
-from features.feast.online_config import online_config, redis_address
-from features.redis_client import redis_options
+from features.feast.online_config import online_redis, redis_address
 from leads.db.engine import database_url
 from leads.errors import LeadsError
 from leads.settings import Settings
@@ -31,7 +30,7 @@ def online_store(settings: Settings) -> str:
     if settings.online_store != "redis":
         return f"{settings.online_store}, through Feast"
     try:
-        return _redis(str(online_config(settings)["connection_string"]))
+        return f"Redis at {online_redis(settings).place}"
     except LeadsError as error:
         return error.message
 
@@ -43,7 +42,7 @@ def state_store(settings: Settings) -> str:
     if settings.state_store == "postgresql":
         return "PostgreSQL, in the database"
     try:
-        return _redis(redis_address(settings, "LEADS_STATE_STORE"))
+        return f"Redis at {redis_address(settings, 'LEADS_STATE_STORE').place}"
     except LeadsError as error:
         return error.message
 
@@ -73,14 +72,3 @@ def mlflow(settings: Settings) -> str:
 def mlflow_pages(settings: Settings) -> str:
     """Where to see runs and versions: a command, or the server's address."""
     return f"mlflow ui --backend-store-uri {settings.mlflow}" if settings.mlflow_uri is None else mlflow(settings)
-
-
-def _redis(address: str) -> str:
-    """
-    >>> _redis("redis.example.com:6379,db=1,username=leads,password=secret")
-    'Redis at redis.example.com:6379, database 1'
-    """
-    options = redis_options(address)
-    place = options.get("unix_socket_path") or f"{str(options.get('host', 'localhost')).rpartition('@')[2]}"
-    port = "" if "unix_socket_path" in options else f":{options.get('port', 6379)}"
-    return f"Redis at {place}{port}" + (f", database {options['db']}" if options.get("db") else "")
