@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 
 from features.feast.online_config import online_redis, redis_address
 from leads.db.engine import database_url
+from leads.environment.addresses import shown
 from leads.errors import LeadsError
 from leads.settings import Settings
 
@@ -19,8 +20,9 @@ def database(settings: Settings) -> str:
     kind = _DIALECTS[url.get_backend_name()]
     if kind == "SQLite":
         return kind if settings.database_url is None else f"{kind}, {url.database}"
-    port = f":{url.port}" if url.port else ""
-    return f"{kind} at {url.host or 'localhost'}{port}/{url.database or ''}"
+    host = url.host or "localhost"
+    where = shown(host, url.port) if url.port else f"[{host}]" if ":" in host else host
+    return f"{kind} at {where}/{url.database or ''}"
 
 
 def online_store(settings: Settings) -> str:
