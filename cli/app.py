@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import sys
+from collections.abc import Callable
 from typing import Annotated, NoReturn
 
 import typer
@@ -16,9 +18,9 @@ from cli.labels import labels_app
 from cli.maintenance.backup import backup, move_database, restore
 from cli.models import models_app
 from cli.monitor import drift, skew
-from cli.serve import queue, score, score_backlog, serve, status, worker
+from cli.serve import doctor, queue, score, score_backlog, serve, status, worker
 from cli.train import retrain, train
-from leads.errors import LeadsError
+from leads.errors import ConfigurationError, LeadsError
 
 app = typer.Typer(
     name="leads",
@@ -27,8 +29,10 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-_GROUPS = {
-    "Start here": (demo, status),
+# What a host refuses; everything else that the system reports is an error of ours.
+_OF_HOST = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EMFILE))
+_GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "Start here": (demo, status, doctor),
     "Data": (migrate, simulate, ingest),
     "Models": (train, retrain),
     "Serving": (serve, worker, score_backlog, score, queue),
@@ -56,9 +60,38 @@ def main() -> NoReturn:
         for fault in error.faults[1:]:
             errors.print(f"  {escape(fault.field)}: {escape(fault.message)}", soft_wrap=True)
         sys.exit(1)
+    except OSError as error:
+        if not _ended_by_host(error):
+            raise
+        from cli.ui.terminal import errors, escape
+
+        what = f"{error.filename}: {error.strerror}." if error.filename else f"{error.strerror}."
+        errors.print(f"[bold red]error:[/bold red] {escape(what)} To find out more: leads doctor", soft_wrap=True)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     sys.exit(0)
+
+
+def _ended_by_host(error: OSError) -> bool:
+    """Whether the host refused something: a folder is missing or can't be written to, or a limit is reached."""
+    no_temporary_folder = error.errno == errno.ENOENT and error.filename is None
+    return (error.errno in _OF_HOST or no_temporary_folder) and not logging.getLogger().isEnabledFor(logging.INFO)
+
+
+def _replace_missing() -> None:
+    """Make up for a user without a name or home directory, and for a read-only folder of temporary files."""
+    from leads.environment import process
+
+    if not process.lacks():
+        return
+    from leads.settings import load_settings
+
+    try:
+        process.replace_missing(load_settings().root)
+    except ConfigurationError:
+        # The command itself says which setting is wrong.
+        return
 
 
 @app.callback()
@@ -70,6 +103,7 @@ def _start(verbose: Annotated[bool, typer.Option("--verbose", "-v", help="Log ea
 
     keep_private()
     os.environ.update(QUIET)
+    _replace_missing()
     logging.basicConfig(
         level=logging.INFO if verbose else logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s"
     )

@@ -17,15 +17,16 @@ from pathlib import Path
 import msgspec
 from rich.rule import Rule
 
+from cli.checks.places import mlflow_pages
 from cli.demo_waits import wait_until_ready, wait_until_scored
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.demo import decide_one, score_a_text, show_decided, show_found, top_leads
-from cli.ui.places import mlflow_pages
 from cli.ui.terminal import console, escape, next_steps, note
 from leads import clock
 from leads.clock import Micros
 from leads.db import keys
+from leads.environment.addresses import url_of
 from leads.errors import LeadsError
 from leads.files import only_one, read_json, write_json
 from leads.policies import load_policies
@@ -212,7 +213,7 @@ def _service(settings: Settings) -> Iterator[Client]:
                 keys.revoke(engine, old.id)
         created = keys.create(engine, KEY_NAME, ("score", "leads:read", "leads:decide", "act_as", "events:write"))
         env = {"LEADS_HOME": str(settings.root), "LEADS_POLICIES": str(settings.policies.resolve())}
-        command = python("cli", "serve", "--port", str(port))
+        command = python("cli", "serve", "--host", "127.0.0.1", "--port", str(port))
         service = start(command, env=env, log=settings.root / "logs" / "serve.log")
         try:
             url = f"http://127.0.0.1:{port}"
@@ -235,7 +236,7 @@ def _print_next(settings: Settings) -> None:
     reports = sorted((settings.reports_dir / "drift").rglob("*.html"), key=lambda path: path.stat().st_mtime)
     steps = [
         (mlflow_pages(settings), "browse runs, metrics, plots and model versions"),
-        ("leads serve", f"run the service; API reference on http://{settings.host}:{settings.port}/v1/docs"),
+        ("leads serve", f"run the service; API reference on {url_of(settings.host, settings.port, '/v1/docs')}"),
         ("leads keys create NAME", "create an API key for it"),
         ("leads queue", "show the ranked leads"),
         ("leads skew --days 3", "check for training-serving skew"),

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 Harm = Annotated[str, typer.Argument(help="A harm declared in policies.yaml.")]
 Harms = Annotated[list[str] | None, typer.Argument(help="Harms declared in policies.yaml.")]
 All = Annotated[bool, typer.Option("--all", help="Every harm that has enough labels.")]
+Json = Annotated[bool, typer.Option("--json", help="Print JSON, for programs.")]
 Quiet = Annotated[bool, typer.Option("--quiet", "-q", help="Don't print next steps.")]
 
 

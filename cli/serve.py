@@ -1,4 +1,4 @@
-"""`leads serve`, `worker`, `score-backlog`, `score`, `queue` and `status`: everything about running models."""
+"""`leads serve`, `worker`, `score-backlog`, `score`, `queue`, `status` and `doctor`: all about running models."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Quiet, instant, read_configuration, read_settings
+from cli.options import Json, Quiet, instant, read_configuration, read_settings
 
 
 def serve(
@@ -17,13 +17,15 @@ def serve(
 ) -> None:
     """Migrate the database, then run the HTTP API, the model follower and the worker until Ctrl-C."""
     from cli.ui.database import migrate_database
-    from cli.ui.terminal import next_steps, note
+    from cli.ui.terminal import next_steps, note, warn_about_variables
+    from leads.environment.addresses import url_of
     from serving.supervisor import serve as supervise
 
+    warn_about_variables()
     settings = read_settings(host=host, port=port, workers=workers)
     # Before any child starts: children only check the schema.
     migrate_database(settings, quiet=True)
-    address = f"http://{settings.host}:{settings.port}"
+    address = url_of(settings.host, settings.port)
     note(f"Lead Serving is starting on {address}. Logs are in {settings.root / 'logs'}. Press Ctrl-C to stop.")
     next_steps(
         (f"curl {address}/readyz", "check whether it is ready"),
@@ -45,7 +47,7 @@ def worker(
     quiet: Quiet = False,
 ) -> None:
     """Compute features from new events, score the subjects that the events touched, and open leads."""
-    from cli.ui.terminal import note
+    from cli.ui.terminal import note, warn_about_variables
     from cli.ui.worker import process_once
     from serving.worker.run import chosen_partitions, delete_features, run_until_stopped
 
@@ -55,6 +57,8 @@ def worker(
         scored = delete_features(settings)
         note(f"Deleted all feature rows. Computing them again. Events up to {scored:,} are not scored again.")
     if once:
+        # A worker that keeps running logs them.
+        warn_about_variables()
         process_once(settings, partitions, quiet=quiet)
     else:
         run_until_stopped(settings, partitions)
@@ -116,8 +120,44 @@ def queue(
     show_queue(*read_configuration(), harm=harm, state=state, limit=limit)
 
 
-def status() -> None:
-    """Show what exists, how much of the event log each part has processed, and what to do next."""
-    from cli.ui.status import show_status
+def status(
+    json: Json = False,
+    require: Annotated[
+        list[str] | None,
+        typer.Option(help="Fail unless this part runs: api, follower or worker; repeat for several."),
+    ] = None,
+) -> None:
+    """Check each part, and show what exists, how much of the event log is processed, and what to do next.
 
-    show_status(*read_configuration())
+    Exits with 1 if a check failed. A part that isn't running fails only with --require.
+    """
+    from cli.checks.findings import failing
+    from cli.checks.processes import PARTS
+    from cli.checks.run import as_json
+    from cli.ui.checks import print_json
+    from cli.ui.status import show_status, status_document
+    from cli.ui.terminal import warn_about_variables
+
+    required = require or []
+    if not set(required) <= set(PARTS):
+        raise typer.BadParameter(f"Use {', '.join(PARTS[:-1])} or {PARTS[-1]}.", param_hint="--require")
+    warn_about_variables()
+    settings, policies = read_configuration()
+    if json:
+        findings, more = status_document(settings, policies)
+        print_json(as_json(findings, required, **more))
+    else:
+        findings = show_status(settings, policies)
+    if failing(findings, required):
+        raise typer.Exit(1)
+
+
+def doctor(json: Json = False) -> None:
+    """Explain what is wrong with a set-up: settings, packages, files, servers, this host; and what to do.
+
+    It checks what leads status checks, and more. Exits with 1 if a check failed.
+    """
+    from cli.ui.checks import diagnose
+
+    if not diagnose(json=json):
+        raise typer.Exit(1)

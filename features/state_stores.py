@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from features.declared.feature_set import FeatureSet
 from features.feast.online_config import redis_address
 from features.partition import Partition
-from features.redis_client import redis_options
+from features.redis.address import RedisAddress
 from features.state import postgresql, redis, redis_server
 from features.state.fence import Fence, home_id
 from features.state.sqlite import SqliteState
@@ -73,5 +71,5 @@ def clear_state(settings: Settings, features: FeatureSet) -> None:
         path.unlink()
 
 
-def _redis(settings: Settings) -> dict[str, Any]:
-    return redis_options(redis_address(settings, "LEADS_STATE_STORE"))
+def _redis(settings: Settings) -> RedisAddress:
+    return redis_address(settings, "LEADS_STATE_STORE")

@@ -9,9 +9,12 @@ from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
-from leads.errors import ConfigurationError
+from leads.environment import variables
+from leads.environment.addresses import checked_host
+from leads.errors import ConfigurationError, together
 from leads.messages.patterns import pydantic_message
 
 # The folder that contains the packages: a checkout, or site-packages.
@@ -30,10 +33,21 @@ FEAST_ONLINE_STORES = frozenset((
 # fmt: on
 
 
-class Settings(BaseSettings):
-    """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments take precedence."""
+class _Environment(EnvSettingsSource):
+    """The environment without empty variables and those that Kubernetes sets."""
 
-    model_config = SettingsConfigDict(env_prefix="LEADS_", extra="forbid", frozen=True)
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        value, key, is_complex = super().get_field_value(field, field_name)
+        return value if variables.counts(variable_of(field_name), value) else None, key, is_complex
+
+
+class Settings(BaseSettings):
+    """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments take precedence.
+
+    An empty variable counts as not set.
+    """
+
+    model_config = SettingsConfigDict(env_prefix=variables.PREFIX, extra="forbid", frozen=True)
 
     home: Path = Field(default=Path("var"), description="Folder for all state.")
     database_url: SecretStr | None = Field(
@@ -54,8 +68,8 @@ class Settings(BaseSettings):
     )
     redis_url: SecretStr | None = Field(
         default=None,
-        description="Redis address: `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, or Feast's "
-        "format, `host:port[,password=…][,db=0][,unix_socket_path=/path]`.",
+        description="Redis address: `redis://[user:password@]host[:port][/db]`, `rediss://…` for TLS, "
+        "`redis+sentinel://host,…/master`, `unix:///path`, or Feast's format, `host:port[,password=…][,db=0]`.",
     )
     state_store: Literal["sqlite", "postgresql", "redis"] = Field(
         default="sqlite",
@@ -108,17 +122,37 @@ class Settings(BaseSettings):
         description="Number of feature row partitions, each with its own worker. Changing it needs a rebuild.",
     )
     threads: Annotated[int, Field(ge=1, le=256)] = Field(default=2, description="Threads for training and scoring.")
-    alias_poll_s: Annotated[float, Field(gt=0)] = Field(
+    alias_poll_s: Annotated[float, Field(gt=0, le=3600)] = Field(
         default=2.0, description="Seconds between checks of MLflow's aliases."
     )
-    online_flush_s: Annotated[float, Field(gt=0)] = Field(default=0.2, description="Seconds between online writes.")
+    online_flush_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=0.2, description="Seconds between online writes."
+    )
     store_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=0.5, description="Seconds after which a scoring request continues without the online store."
     )
     database_timeout_s: Annotated[float, Field(gt=0, le=60)] = Field(
         default=2.0, description="Maximum seconds for a PostgreSQL statement of an API request."
     )
-    segment_flush_s: Annotated[float, Field(gt=0)] = Field(default=5.0, description="Seconds between Parquet segments.")
+    segment_flush_s: Annotated[float, Field(gt=0, le=3600)] = Field(
+        default=5.0, description="Seconds between Parquet segments."
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        return init_settings, _Environment(settings_cls)
+
+    @field_validator("host")
+    @classmethod
+    def _valid_host(cls, host: str) -> str:
+        return checked_host(host)
 
     @field_validator("online_store")
     @classmethod
@@ -151,8 +185,19 @@ class Settings(BaseSettings):
 
     @cached_property
     def root(self) -> Path:
-        """The absolute path of `home`."""
-        return self.home.expanduser().resolve()
+        """The absolute path of `home`.
+
+        Raises:
+            ConfigurationError: it begins with `~`, and the user has no home directory.
+        """
+        try:
+            return self.home.expanduser().resolve()
+        except RuntimeError:
+            raise ConfigurationError(
+                f"{self.home} can't be found, because this user has no home directory.",
+                field="LEADS_HOME",
+                remedy="Set it to an absolute path.",
+            ) from None
 
     @property
     def database(self) -> str:
@@ -244,11 +289,31 @@ def load_settings(**overrides: object) -> Settings:
     """Settings from the environment and `overrides`.
 
     Raises:
-        ConfigurationError: names the variable that is wrong.
+        ConfigurationError: names the variables that are wrong.
     """
     try:
         return Settings(**overrides)  # type: ignore[arg-type]
     except ValidationError as error:
-        first = error.errors()[0]
-        name = "LEADS_" + "_".join(str(part) for part in first["loc"]).upper()
-        raise ConfigurationError(f"{pydantic_message(first)}.", field=name, remedy="Correct or unset it.") from None
+        wrong = [
+            ConfigurationError(
+                f"{pydantic_message(one)}.",
+                field=variable_of("_".join(str(part) for part in one["loc"])),
+                remedy="Correct or unset it.",
+            )
+            for one in error.errors()
+        ]
+        raise together(wrong, "settings") from None
+
+
+def variable_of(name: str) -> str:
+    """The environment variable of a setting.
+
+    >>> variable_of("redis_url")
+    'LEADS_REDIS_URL'
+    """
+    return variables.PREFIX + name.upper()
+
+
+def without_effect() -> list[str]:
+    """A sentence for each `LEADS_…` variable of this process that has no effect: misspelt, or set by Kubernetes."""
+    return variables.notices([variable_of(name) for name in Settings.model_fields])

@@ -20,7 +20,7 @@ from features.online.codec import entity_key, row_of, rows_in
 from features.online.redis import field_names
 from features.online.stores import Store, open_online_store
 from features.online.writer import OnlineWriter
-from features.redis_client import redis_options
+from features.redis.address import redis_options
 from features.rows import join
 from leads.settings import Settings
 

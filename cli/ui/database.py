@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 
 from sqlalchemy.engine import Engine
 
 from cli.ui.terminal import console, escape, next_steps, note, progress
 from leads.db.content.filling import complete, missing
-from leads.db.engine import Migrated, database_url, migrate, open_engine, reading
+from leads.db.engine import Migrated, migrate, open_engine, reading
 from leads.settings import Settings
 
 
@@ -22,12 +21,6 @@ def opened(settings: Settings, *, create: bool = True) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
-
-
-def database_exists(settings: Settings) -> bool:
-    """Whether there is a database; one on a server may still have no tables."""
-    url = database_url(settings)
-    return not (url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists())
 
 
 def migrate_database(settings: Settings, *, quiet: bool) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from cli.ui.database import opened
 from cli.ui.terminal import console, escape, minute, next_steps, note, table
 from leads.db import keys
+from leads.environment.addresses import url_of
 from leads.policies import Policies
 from leads.settings import Settings
 
@@ -42,7 +43,7 @@ def create_key(
     note(f"Its events have the sender {created.key.sender}.")
     note("Copy it now and keep it secret; it is not shown again:")
     console.print(f"\n  {created.text}", soft_wrap=True)
-    address = f"http://{settings.host}:{settings.port}"
+    address = url_of(settings.host, settings.port)
     next_steps(
         ("leads serve", "start the service"),
         (f"curl -H 'x-api-key: {created.text[:6]}…' {address}/v1/leads", "request the ranked leads"),

@@ -1,36 +1,28 @@
-"""What exists in a home, how much of the event log each part has processed, and what to do next."""
+"""Whether each part works, what exists in a home, how far each part is in the event log, and what to do next."""
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Collection, Mapping, Sequence
-from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
-import sqlalchemy as sa
-from sqlalchemy.engine import Engine
-
-from cli.ui import places
+from cli.checks.contents import Counts, counts_of
+from cli.checks.findings import Finding
+from cli.checks.run import check_status
+from cli.ui.checks import print_findings
 from cli.ui.corpora import print_corpora
-from cli.ui.database import database_exists, opened
+from cli.ui.database import opened
 from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
 from cli.ui.worker import NO_EVENTS, TRAIN_CSV, never_scored
-from features.declared.generations import coming_generation, live_features
+from features.declared.generations import live_features
 from features.offline.segments import segments_of
 from features.partition import Partition
 from leads import clock
-from leads.clock import Micros
-from leads.db import canary_retreats, cursors, event_log, tables
 from leads.db.canary_retreats import Retreat
-from leads.db.engine import database_url, reading, schema_revision
 from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.errors import ConfigurationError, LeadsError
-from leads.files import readable_by_others
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
-from serving.queue import states
-from serving.queue.stats import Depth, depths
 from serving.versions.published_state import PublishedState, is_followed, read_state
 
 # The follower of a running service looks more often, unless the registry is down.
@@ -39,46 +31,62 @@ _RUNNING_S = 120
 _MOST_STEPS = 3
 
 
-class Counts(NamedTuple):
-    """What the database holds; `coming` is the number of a generation of features that isn't live yet, 0 for none."""
-
-    revision: str
-    events: int
-    newest: Micros
-    scored: int
-    leads: Mapping[str, Depth]
-    keys: int
-    retreats: Mapping[tuple[str, str], Retreat]
-    rebuilding: bool
-    coming: int
-
-
-def show_status(settings: Settings, policies: Policies) -> None:
-    """Show what exists, and the next step.
+def show_status(settings: Settings, policies: Policies) -> list[Finding]:
+    """Show whether each part works, what exists, and the next step; returns what the checks found.
 
     Raises:
         ConfigurationError: the database's schema is older than this version needs.
+        Unavailable: the database doesn't answer.
     """
-    title, counts = f"Lead Serving in {escape(str(settings.root))}", _counts(settings, policies)
+    with console.status("checking"):
+        findings = check_status(settings)
+    title = f"Lead Serving in {escape(str(settings.root))}"
+    print_findings(title, findings)
+    counts = counts_of(settings, policies)
     if counts is None:
-        note(f"{title}\nThere is no database yet.")
+        note("\nThere is no database yet.")
         print_corpora(settings)
         next_steps(
             ("leads demo", "run the whole loop on a simulated platform"),
             (TRAIN_CSV, "train on labels of your own; it needs nothing else"),
             ("leads migrate", "create an empty database"),
         )
-        return
+    else:
+        _show_contents(settings, policies, counts)
+    return findings
+
+
+def status_document(settings: Settings, policies: Policies) -> tuple[list[Finding], dict[str, Any]]:
+    """What the checks found, and what the home contains, for programs; null without a database that works."""
+    findings = check_status(settings)
+    try:
+        counts = counts_of(settings, policies)
+    except LeadsError:
+        counts = None
+    if counts is None:
+        return findings, {"home": str(settings.root), "contents": None}
+    published, _ = _published(settings)
+    contents = {
+        "schema_revision": counts.revision,
+        "events": counts.events,
+        "newest_event_at": clock.to_text(counts.newest) if counts.events else None,
+        "partitions": settings.partitions,
+        "features_up_to": _folded(settings)[0],
+        "scored_up_to": counts.scored,
+        "champions": {harm: one.champion for harm, one in published.harms.items() if one.champion},
+        "leads": {harm: dict(depth.leads) for harm, depth in counts.leads.items()},
+        "api_keys": counts.keys,
+    }
+    return findings, {"home": str(settings.root), "contents": contents}
+
+
+def _show_contents(settings: Settings, policies: Policies, counts: Counts) -> None:
     (folded, fault), (published, trouble) = _folded(settings), _published(settings)
     champions = {harm: one.champion for harm, one in published.harms.items() if one.champion}
     registered = {} if champions else _registered(settings, policies)
     trained = {harm: aliases[CHAMPION] for harm, aliases in registered.items() if CHAMPION in aliases}
     waiting = {harm: aliases[CHALLENGER] for harm, aliases in registered.items() if CHALLENGER in aliases}
     rows = [
-        ("database", f"{places.database(settings)}, schema revision {counts.revision}"),
-        ("online store", places.online_store(settings)),
-        ("state store", places.state_store(settings)),
-        ("MLflow", places.mlflow(settings)),
         ("partitions", f"{settings.partitions:,}"),
         ("events", f"{counts.events:,}" + (f", newest {minute(counts.newest)} UTC" if counts.events else "")),
         ("features", fault or _features(counts, folded, settings)),
@@ -91,9 +99,8 @@ def show_status(settings: Settings, policies: Policies) -> None:
         *_leads(counts),
         ("API keys", f"{counts.keys:,} valid"),
     ]
-    console.print(table(title, ("part", "state"), [(name, escape(value)) for name, value in rows]))
+    console.print(table("Contents", ("part", "state"), [(name, escape(value)) for name, value in rows]))
     print_corpora(settings)
-    _warn_if_readable(settings)
     running = is_followed(settings.published_dir)
     if running:
         note("\n[bold]leads serve[/bold] is running in this home.")
@@ -102,48 +109,6 @@ def show_status(settings: Settings, policies: Policies) -> None:
     else:
         next_steps(
             *_missing(counts, folded, waiting, published=bool(champions), trained=bool(trained), running=running)
-        )
-
-
-def _warn_if_readable(settings: Settings) -> None:
-    """Warn if other users of this host can read texts, reasons or hashes of keys, and say how to prevent it."""
-    places, url = [settings.root], database_url(settings)
-    if url.get_backend_name() == "sqlite" and url.database and settings.root not in Path(url.database).parents:
-        places.append(Path(url.database))
-    for place in places:
-        found = readable_by_others(place)
-        if found is not None:
-            note(f"\n[yellow]warning:[/yellow] Other users of this host can read {escape(str(found))}.")
-            note(f"  To prevent it: [bold]chmod -R go= {escape(shlex.quote(str(place)))}[/bold]")
-            return
-
-
-def _counts(settings: Settings, policies: Policies) -> Counts | None:
-    """None if there is no database, or one without tables."""
-    if not database_exists(settings):
-        return None
-    with opened(settings, create=False) as engine:
-        return _count(engine, settings.partitions, policies)
-
-
-def _count(engine: Engine, partitions: int, policies: Policies) -> Counts:
-    keys = tables.api_keys
-    revision = schema_revision(engine)
-    with reading(engine) as connection:
-        head = event_log.head(connection)
-        # A harm that was removed from the policies still has its leads.
-        harms = {*policies.harms, *(harm for harm, _ in states.counts(connection))}
-        valid = sa.select(sa.func.count()).select_from(keys).where(keys.c.revoked_at.is_(None))
-        return Counts(
-            revision or "unknown",
-            head.offset,
-            head.visible_at,
-            cursors.scored(connection, partitions),
-            {harm: one for harm, one in depths(connection, harms).items() if any(one.leads.values())},
-            connection.execute(valid).scalar_one(),
-            canary_retreats.standing(connection),
-            cursors.rebuilding(connection, partitions),
-            coming.number if (coming := coming_generation(connection)) else 0,
         )
 
 

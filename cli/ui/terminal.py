@@ -19,7 +19,7 @@ from rich.text import Text
 
 from leads import clock
 from leads.clock import Micros
-from leads.settings import Settings
+from leads.settings import Settings, without_effect
 from serving.versions.published_state import is_followed
 
 
@@ -118,6 +118,12 @@ def short(value: float) -> str:
 def note(text: str) -> None:
     """Print a line, without wrapping it."""
     console.print(text, soft_wrap=True)
+
+
+def warn_about_variables() -> None:
+    """Print a warning for each `LEADS_…` variable that has no effect."""
+    for text in without_effect():
+        errors.print(f"[yellow]warning:[/yellow] {escape(text)}", soft_wrap=True)
 
 
 def next_steps(*steps: tuple[str, str], settings: Settings | None = None) -> None:

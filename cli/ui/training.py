@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from cli.checks.places import mlflow_pages
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.models.figures import on_two_lines
 from cli.ui.models.gate import print_side_by_side
-from cli.ui.places import mlflow_pages
 from cli.ui.terminal import console, escape, next_steps, note, table, working
 from cli.ui.worker import note_never_scored
 from leads.db.model_changes import CHALLENGER, CHAMPION

@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from features.redis_client import feast_address, is_url, redis_options
+from features.redis.address import RedisAddress, feast_address, parse_address
+from features.redis.client import check_files
 from leads.errors import ConfigurationError
 from leads.settings import Settings
 
 # The name of the Feast project: a prefix of its SQLite tables and a suffix of its Redis keys.
 PROJECT = "leads"
 _SQLITE_TYPE = "features.feast.guarded_sqlite.GuardedSqliteOnlineStore"
+_REDIS_TYPE = "features.feast.addressed_redis.AddressedRedisOnlineStore"
 
 
 def online_config(settings: Settings) -> dict[str, Any]:
@@ -34,11 +36,21 @@ def online_config(settings: Settings) -> dict[str, Any]:
             field="LEADS_ONLINE_STORE_OPTIONS",
             remedy="Set the type with LEADS_ONLINE_STORE.",
         )
-    if settings.online_store == "redis" and "connection_string" not in options:
-        # With options, it may be a cluster, whose client has other arguments. Only Feast uses it.
-        address = redis_address(settings, "LEADS_ONLINE_STORE", checked=not options)
-        options = {"connection_string": address, **options}
+    if settings.online_store == "redis":
+        return _redis_config(settings, options)
     return {"type": settings.online_store, **options}
+
+
+def _redis_config(settings: Settings, options: dict[str, Any]) -> dict[str, Any]:
+    """Feast's Redis store with a client of ours: Feast misreads IPv6 addresses, and passwords such as `1e5`."""
+    address, options = options.get("connection_string"), {k: v for k, v in options.items() if k != "connection_string"}
+    if address is None:
+        redis_address(settings, "LEADS_ONLINE_STORE", checked=not options)
+        address = redis_url(settings)
+    if options.get("client") == "glide":
+        # Its client reads the connection string itself.
+        return {"type": "redis", "connection_string": feast_address(parse_address(address, checked=False)), **options}
+    return {"type": _REDIS_TYPE, "address": address, **options}
 
 
 def check_stores(settings: Settings, *, with_state: bool) -> None:
@@ -52,15 +64,15 @@ def check_stores(settings: Settings, *, with_state: bool) -> None:
         redis_address(settings, "LEADS_STATE_STORE")
 
 
-def redis_address(settings: Settings, needed_for: str, *, checked: bool = True) -> str:
-    """The address in LEADS_REDIS_URL, in Feast's format.
+def redis_address(settings: Settings, needed_for: str, *, checked: bool = True) -> RedisAddress:
+    """The address in LEADS_REDIS_URL.
 
     Args:
         needed_for: the variable that is set to `redis`, for the error.
-        checked: whether it must be one server's, with options that are known; False: a URL must be valid.
+        checked: whether its options must be known; False: it may be a cluster's.
 
     Raises:
-        ConfigurationError: it is not set, or malformed.
+        ConfigurationError: it is not set, malformed, or names a file that can't be read.
     """
     if settings.redis_url is None:
         raise ConfigurationError(
@@ -68,5 +80,21 @@ def redis_address(settings: Settings, needed_for: str, *, checked: bool = True) 
             field="LEADS_REDIS_URL",
             remedy="Set it, for example LEADS_REDIS_URL=localhost:6379.",
         )
-    address = settings.redis_url.get_secret_value()
-    return feast_address(redis_options(address)) if checked or is_url(address) else address
+    address = parse_address(redis_url(settings), checked=checked)
+    check_files(address)
+    return address
+
+
+def online_redis(settings: Settings) -> RedisAddress:
+    """Where the online store's Redis is, whether LEADS_REDIS_URL or Feast's options say so.
+
+    Raises:
+        ConfigurationError: as `online_config`.
+    """
+    config = online_config(settings)
+    return parse_address(config.get("address") or config["connection_string"], checked=False)
+
+
+def redis_url(settings: Settings) -> str:
+    """The text of LEADS_REDIS_URL, with the password; empty if it isn't set."""
+    return settings.redis_url.get_secret_value() if settings.redis_url else ""

@@ -6,7 +6,6 @@ paths or addresses that could contradict the settings.
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,8 @@ def project_settings() -> Settings:
     Raises:
         ConfigurationError: a variable is wrong; the error names it.
     """
-    return load_settings(home=(REPOSITORY or Path.cwd()) / Path(os.environ.get("LEADS_HOME", "var")).expanduser())
+    home = load_settings().home.expanduser()
+    return load_settings(home=(REPOSITORY or Path.cwd()) / home)
 
 
 class SettingsRegistryStore(HomeRegistryStore):

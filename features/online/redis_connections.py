@@ -11,8 +11,8 @@ import time
 from collections.abc import Callable, Iterable
 from typing import Any, TypeVar
 
-from features.redis_client import access_refused, redis_client, redis_options
-from leads.errors import Unavailable
+from features.redis.address import parse_address
+from features.redis.client import failed, redis_client
 
 T = TypeVar("T")
 
@@ -28,7 +28,7 @@ class RedisConnections:
     """
 
     def __init__(self, address: str, timeout_s: float) -> None:
-        self._options = redis_options(address)
+        self._address = parse_address(address)
         self._timeout_s = timeout_s
         self._client: Any = None
         self._idle: list[Any] = []
@@ -55,11 +55,7 @@ class RedisConnections:
                 return self._exchange(commands, count, read)
         # Besides redis-py's errors: what a reply raises that isn't in Redis's protocol.
         except (redis.RedisError, hiredis.HiredisError, OSError, ValueError, RecursionError) as error:
-            raise access_refused(error) or Unavailable(
-                "The Redis online store did not respond.",
-                field="LEADS_REDIS_URL",
-                remedy="Check that it is running.",
-            ) from error
+            raise failed("The Redis online store", self._address, error) from error
 
     def _exchange(self, commands: bytes, count: int, read: Callable[[list[Any]], T]) -> T:
         connection = self._take()
@@ -82,7 +78,7 @@ class RedisConnections:
         except IndexError:
             with self._lock:
                 if self._client is None:
-                    self._client = redis_client(self._options, self._timeout_s)
+                    self._client = redis_client(self._address, self._timeout_s)
                 connection = self._client.connection_pool.make_connection()
             connection.connect()
             return connection

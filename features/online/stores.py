@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Protocol
 
-from features.feast.online_config import online_config
+from features.feast.online_config import online_config, redis_url
 from features.online.codec import Column, Wanted
 from features.online.redis import RedisStore
 from features.online.sqlite import SqliteStore
@@ -60,5 +60,5 @@ def direct_redis(settings: Settings) -> str | None:
     """
     if settings.online_store != "redis" or settings.online_options:
         return None
-    address: str = online_config(settings)["connection_string"]
-    return address
+    online_config(settings)
+    return redis_url(settings)

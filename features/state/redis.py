@@ -17,6 +17,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
 
+from features.redis.address import RedisAddress
 from features.state.fence import Fence, Held
 from features.state.redis_server import PREFIX, check_eviction, connect, damaged, translated
 from features.state.store import FORMAT
@@ -54,7 +55,7 @@ class RedisState:
     """One connection for reads, and others for commits.
 
     Args:
-        options: arguments for `redis.Redis`.
+        address: of the server.
         take_over: replace another worker of the same home; False: only continue what this fence's owner began.
 
     Raises:
@@ -63,13 +64,14 @@ class RedisState:
         Unavailable: the server doesn't respond.
     """
 
-    def __init__(self, options: Mapping[str, Any], fence: Fence, *, take_over: bool = True) -> None:
+    def __init__(self, address: RedisAddress, fence: Fence, *, take_over: bool = True) -> None:
         self._fence = fence
         self._base = f"{PREFIX}{{{fence.name}}}"
         self._views: set[str] = set()
-        self._client = connect(options)
+        self._address = address
+        self._client = connect(address)
         try:
-            with translated():
+            with translated(self._address):
                 check_eviction(self._client)
                 staged = self._claim(take_over)
                 if staged:
@@ -79,7 +81,7 @@ class RedisState:
             raise
 
     def position(self) -> int:
-        with translated(), self._client.pipeline(transaction=False) as pipeline:
+        with translated(self._address), self._client.pipeline(transaction=False) as pipeline:
             for view in self._views:
                 pipeline.hexists(self._name(view), _COMPLETE)
             pipeline.hgetall(self._base)
@@ -101,7 +103,7 @@ class RedisState:
 
     def commit(self, position: int, changed: Mapping[str, Mapping[str, bytes]]) -> None:
         values = [(view, key, value) for view, rows in changed.items() for key, value in rows.items()]
-        with translated():
+        with translated(self._address):
             if len(values) <= _DIRECT:
                 self._write(values, {"position": position})
             else:
@@ -117,7 +119,7 @@ class RedisState:
 
     def _read(self, command: str, view: str, *arguments: str | int) -> Any:
         name = self._name(view)
-        with translated(), self._client.pipeline(transaction=False) as pipeline:
+        with translated(self._address), self._client.pipeline(transaction=False) as pipeline:
             pipeline.execute_command(command, name, *arguments)
             # After the values, so that these are known to have been the worker's own.
             pipeline.hexists(name, _COMPLETE)

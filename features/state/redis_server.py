@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from features.redis_client import access_refused, redis_client
+from features.redis.address import RedisAddress
+from features.redis.client import failed, redis_client
 from features.state.fence import names_of
 from leads.errors import ConfigurationError, Unavailable
 
@@ -16,12 +17,12 @@ PREFIX = "leads:state:"
 _TIMEOUT_S = 60.0
 
 
-def connect(options: Mapping[str, Any]) -> Any:
+def connect(address: RedisAddress) -> Any:
     """A client of the server."""
-    return redis_client(options, _TIMEOUT_S)
+    return redis_client(address, _TIMEOUT_S)
 
 
-def clear(options: Mapping[str, Any], features: int | None = None) -> None:
+def clear(address: RedisAddress, features: int | None = None) -> None:
     """Delete the state of every partition.
 
     Args:
@@ -30,9 +31,9 @@ def clear(options: Mapping[str, Any], features: int | None = None) -> None:
     Raises:
         Unavailable: the server doesn't respond.
     """
-    client = connect(options)
+    client = connect(address)
     try:
-        with translated():
+        with translated(address):
             for name in list(client.scan_iter(match=f"{PREFIX}*", count=10_000)):
                 if features is None or _partition_of(name, features):
                     client.unlink(name)
@@ -75,7 +76,7 @@ def damaged() -> Unavailable:
 
 
 @contextmanager
-def translated() -> Iterator[None]:
+def translated(address: RedisAddress) -> Iterator[None]:
     """Raises Unavailable instead of errors of the client."""
     import redis
 
@@ -84,8 +85,5 @@ def translated() -> Iterator[None]:
     except (redis.RedisError, OSError) as error:
         if "WRONGTYPE" in str(error):
             raise damaged() from error
-        raise access_refused(error) or Unavailable(
-            f"The Redis state store failed ({type(error).__name__}).",
-            field="LEADS_REDIS_URL",
-            remedy="Check that it is running, accepts writes and has free memory.",
-        ) from error
+        remedy = "Check that it is running, accepts writes and has free memory."
+        raise failed("The Redis state store", address, error, remedy=remedy) from error

@@ -122,6 +122,12 @@ def database_url(settings: Settings) -> sa.URL:
     return url
 
 
+def database_exists(settings: Settings) -> bool:
+    """Whether there is a database; one on a server may still have no tables."""
+    url = database_url(settings)
+    return not (url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists())
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection for reads: on SQLite it takes no write lock."""

@@ -11,6 +11,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeVar
 
+from leads.environment import process
 from leads.errors import Unavailable
 from leads.files import private_folder
 from leads.settings import Settings
@@ -47,13 +48,18 @@ class Connector:
             create: create an embedded registry if there is none yet.
         """
         _configure()
+        if self._connected is None and process.lacks():
+            # MLflow looks for the home directory when it is imported.
+            process.replace_missing(self._settings.root)
+        with warnings.catch_warnings():
+            # MLflow and its dependencies warn about each other; users can't act on that.
+            warnings.simplefilter("ignore")
+            # Not within the block that handles errors, whose handlers use these names.
+            import mlflow
+            from sqlalchemy.exc import SQLAlchemyError
         try:
             with warnings.catch_warnings():
-                # MLflow and its dependencies warn about each other; users can't act on that.
                 warnings.simplefilter("ignore")
-                import mlflow
-                from sqlalchemy.exc import SQLAlchemyError
-
                 self._home.follow()
                 if self._connected is None:
                     self._connected = self._connect(create=create)

@@ -21,6 +21,7 @@ from pathlib import Path
 from features.declared.generations import live_features
 from leads import clock
 from leads.clock import Clock
+from leads.environment.process import replace_missing
 from leads.errors import Conflict, ModelRefused
 from leads.files import keep_private, only_one, private_folder
 from leads.policies import Policies, load_policies
@@ -262,6 +263,7 @@ def main() -> None:
     die_with_parent()
     keep_private()
     settings = load_settings()
+    replace_missing(settings.root)
     logs.set_up(settings)
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):

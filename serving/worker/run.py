@@ -19,10 +19,10 @@ from leads import clock
 from leads.background import Patience
 from leads.db import cursors
 from leads.errors import Conflict, InvalidInput, LeadsError, Unavailable
-from leads.files import only_one
+from leads.files import is_locked, only_one
 from leads.policies import load_policies
 from leads.predictions import compaction
-from leads.settings import Settings
+from leads.settings import Settings, without_effect
 from models.registry.mlflow_client import Connector
 from serving.observe import logs
 from serving.versions.published_state import STATE_FILE, read_state, verified_so_far
@@ -134,6 +134,8 @@ def run_until_stopped(settings: Settings, partitions: Sequence[Partition]) -> No
     with ExitStack() as lock:
         share = _first_free(settings, partitions, lock)
         logs.set_up(settings)
+        for text in without_effect():
+            _log.warning("%s", text)
         stopped = threading.Event()
         for number in (signal.SIGTERM, signal.SIGINT):
             signal.signal(number, lambda *_: stopped.set())
@@ -153,6 +155,11 @@ def _hold(settings: Settings, share: Partition) -> AbstractContextManager[None]:
 
 def _lock_path(settings: Settings, share: Partition) -> Path:
     return settings.root / f"worker-{share.index}of{share.count}.lock"
+
+
+def is_working(settings: Settings, share: Partition) -> bool:
+    """Whether a worker of this home processes the partition."""
+    return is_locked(_lock_path(settings, share))
 
 
 def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitStack) -> Partition:

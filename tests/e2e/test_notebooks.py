@@ -56,7 +56,7 @@ def execute(path: Path, home: Path, folder: Path) -> dict[str, list[Any]]:
     env = {
         **os.environ,
         "LEADS_HOME": str(home),
-        "LEADS_CORPORA": "",
+        "LEADS_CORPORA": "none",
         "MPLBACKEND": "module://matplotlib_inline.backend_inline",
         "IPYTHONDIR": str(folder / "ipython"),
     }

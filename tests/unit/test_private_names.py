@@ -43,7 +43,7 @@ def test_redis(redis_address: str) -> None:
         from redis.backoff import NoBackoff
         from redis.retry import Retry
 
-        from features.redis_client import redis_options
+        from features.redis.address import redis_options
 
         client = redis.Redis(**redis_options(redis_address), retry=Retry(NoBackoff(), 0), protocol=2)
         connection = client.connection_pool.make_connection()

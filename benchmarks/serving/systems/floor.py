@@ -20,7 +20,7 @@ from features.online.codec import entity_keys, row_in, row_of, rows_in
 from features.online.reader import Fetched, open_reader
 from features.online.redis import field_names
 from features.online.stores import open_online_store
-from features.redis_client import redis_options
+from features.redis.address import redis_options
 from features.rows import join, links_in
 from leads.events import Subject
 from models.version import ModelVersion, load

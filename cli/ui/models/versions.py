@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from cli.ui.database import database_exists, opened
+from cli.ui.database import opened
 from cli.ui.models import figures, rows
 from cli.ui.models.gate import print_gate
 from cli.ui.terminal import console, escape, next_steps, note, table
@@ -12,7 +12,7 @@ from features.declared.generations import live_features
 from features.offline.frames import point_in_time
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
-from leads.db.engine import reading
+from leads.db.engine import database_exists, reading
 from leads.db.model_changes import CANARY, CHAMPION, ModelChange, champions
 from leads.errors import ModelRefused
 from leads.policies import Policies

@@ -58,7 +58,7 @@ print(json.dumps(said))
 
 
 def environment(home: Path | str) -> dict[str, str]:
-    return {**os.environ, **QUIET, "LEADS_HOME": str(home), "LEADS_CORPORA": ""}
+    return {**os.environ, **QUIET, "LEADS_HOME": str(home), "LEADS_CORPORA": "none"}
 
 
 def run(*command: str, home: Path | str) -> str:
@@ -242,7 +242,7 @@ def test_the_yaml_means_the_stores_of_the_settings(home: Home, monkeypatch: pyte
     monkeypatch.setenv("LEADS_ONLINE_STORE", "redis")
     monkeypatch.setenv("LEADS_REDIS_URL", "localhost:1234")
     online = open_here().config.online_store
-    assert (online.type, online.connection_string) == ("redis", "localhost:1234")
+    assert (type(online).__name__, online.address) == ("AddressedRedisOnlineStoreConfig", "localhost:1234")
 
 
 def test_a_relative_home_is_meant_from_the_projects_folder(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

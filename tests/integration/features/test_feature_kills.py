@@ -47,7 +47,7 @@ def killed_and_undisturbed_agree(settings: Settings, seed: int, kills: int) -> i
     env = {
         **os.environ,
         "LEADS_HOME": str(settings.root),
-        "LEADS_CORPORA": "",
+        "LEADS_CORPORA": "none",
         "LEADS_ONLINE_STORE": settings.online_store,
         "LEADS_STATE_STORE": settings.state_store,
         **{name: value.get_secret_value() for name, value in secrets.items() if value},

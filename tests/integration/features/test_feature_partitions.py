@@ -66,7 +66,7 @@ def test_workers_of_two_partitions_make_what_one_makes(tmp_path: Path, whole: Wh
     engine = open_engine(settings)
     log_history(engine, N)
     engine.dispose()
-    env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "", "LEADS_PARTITIONS": "2"}
+    env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "none", "LEADS_PARTITIONS": "2"}
     command = [sys.executable, "-P", "-m", "cli", "worker", "--once", "--quiet"]
     both = [subprocess.Popen([*command, "--partition", str(i)], env=env, stderr=subprocess.PIPE) for i in range(2)]
     ended = [(worker.communicate(timeout=120)[1], worker.returncode) for worker in both]

@@ -59,7 +59,7 @@ def make_settings(home: Path, online: dict[str, str]) -> Settings:
 
 def run_and_kill(settings: Settings, online: dict[str, str], kill_at: int | None) -> bool:
     """Materialize in a child process; kill -9 it once it reports `kill_at`. True when it finished."""
-    env = {**os.environ, **online, "LEADS_HOME": str(settings.root), "LEADS_CORPORA": ""}
+    env = {**os.environ, **online, "LEADS_HOME": str(settings.root), "LEADS_CORPORA": "none"}
     child = subprocess.Popen([sys.executable, "-c", CHILD], env=env, stdout=subprocess.PIPE, text=True)
     assert child.stdout is not None
     with child.stdout:

@@ -22,7 +22,7 @@ from features.online.redis import RedisStore
 from features.online.sqlite import SqliteStore
 from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
-from features.redis_client import feast_address, redis_options
+from features.redis.address import feast_address, parse_address, redis_options
 from leads import clock
 from leads.errors import ConfigurationError, Unavailable
 from leads.settings import FEAST_ONLINE_STORES, Settings, load_settings
@@ -114,8 +114,8 @@ def test_addresses_are_read_as_feast_reads_them(address: str) -> None:
     from feast.infra.online_stores.redis import RedisOnlineStore
 
     (node, *_), options = RedisOnlineStore._parse_connection_string(address)
-    ours = redis_options(address)
-    again, (same, ours_by_feast) = feast_address(ours), RedisOnlineStore._parse_connection_string(feast_address(ours))
+    ours, again = redis_options(address), feast_address(parse_address(address))
+    same, ours_by_feast = RedisOnlineStore._parse_connection_string(again)
     assert (ours.pop("host"), str(ours.pop("port"))) == (node["host"], node.get("port", "6379"))
     # Feast takes a password of digits for a number.
     assert ours == {name: str(value) if name == "password" else value for name, value in options.items()}

@@ -104,7 +104,7 @@ def test_a_killed_worker_causes_no_skew(tmp_path: Path) -> None:
     for _ in range(PORTIONS):
         world.send()
     world.close()
-    env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "", "LEADS_SEGMENT_FLUSH_S": "0.3"}
+    env = {**os.environ, "LEADS_HOME": str(tmp_path), "LEADS_CORPORA": "none", "LEADS_SEGMENT_FLUSH_S": "0.3"}
     command = [sys.executable, "-P", "-m", "cli", "worker", "--once", "--quiet"]
     child = subprocess.Popen(command, env=env, stdout=subprocess.DEVNULL)
     deadline = time.monotonic() + 60
@@ -282,7 +282,7 @@ def test_the_text_before_an_edit_is_found_by_its_hash(world: SkewWorld) -> None:
 def test_the_exit_code_reports_skew(world: SkewWorld, monkeypatch: pytest.MonkeyPatch) -> None:
     world.log.flush()
     monkeypatch.setenv("LEADS_HOME", str(world.settings.root))
-    monkeypatch.setenv("LEADS_CORPORA", "")
+    monkeypatch.setenv("LEADS_CORPORA", "none")
     fine = RUNNER.invoke(app, ["skew", "--days", "3"])
     assert fine.exit_code == 0, fine.output
     assert "No skew" in fine.output

@@ -259,7 +259,7 @@ def test_rolling_back_works_when_the_labels_are_gone(
 ) -> None:
     for number in ("1", "3"):
         said(leads("promote", "spam", number, "--override", "--why", "a start"))
-    monkeypatch.setenv("LEADS_CORPORA", "")
+    monkeypatch.setenv("LEADS_CORPORA", "none")
     assert "--override" in refused(leads("promote", "spam", "2"))
     assert "v1 is now champion" in said(leads("rollback", "spam"))
     assert MlflowRegistry(home).aliases("spam") == {"champion": "1"}

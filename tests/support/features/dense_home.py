@@ -24,7 +24,7 @@ from features.online.mark import mark_path
 from features.online.presence import presence_key
 from features.online.redis import field_names
 from features.partition import WHOLE
-from features.redis_client import redis_options
+from features.redis.address import redis_options
 from features.rows import links_in, unpack
 from leads.settings import Settings
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import sqlalchemy as sa
 
-from features.redis_client import redis_options
+from features.redis.address import redis_options
 from leads.db.engine import unchecked_engine
 from leads.settings import Settings
 

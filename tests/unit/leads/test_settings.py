@@ -7,7 +7,23 @@ from pathlib import Path
 import pytest
 
 from leads.errors import ConfigurationError
-from leads.settings import load_settings
+from leads.settings import Settings, load_settings, variable_of, without_effect
+
+# Of a service `leads` with a named port, and of another one, `leads-redis`.
+KUBERNETES = {
+    "LEADS_PORT": "tcp://10.0.0.1:3000",
+    "LEADS_SERVICE_HOST": "10.0.0.1",
+    "LEADS_SERVICE_PORT": "3000",
+    "LEADS_SERVICE_PORT_HTTP": "3000",
+    "LEADS_PORT_3000_TCP": "tcp://10.0.0.1:3000",
+    "LEADS_PORT_3000_TCP_PROTO": "tcp",
+    "LEADS_PORT_3000_TCP_PORT": "3000",
+    "LEADS_PORT_3000_TCP_ADDR": "10.0.0.1",
+    "LEADS_REDIS_PORT": "tcp://10.0.0.2:6379",
+    "LEADS_REDIS_SERVICE_HOST": "10.0.0.2",
+    "LEADS_REDIS_SERVICE_PORT": "6379",
+    "LEADS_REDIS_PORT_6379_TCP_ADDR": "10.0.0.2",
+}
 
 
 def test_all_state_is_below_home(tmp_path: Path) -> None:
@@ -41,8 +57,26 @@ def test_arguments_override_the_environment(tmp_path: Path, monkeypatch: pytest.
         ("LEADS_WORKERS", "0"),
         ("LEADS_THREADS", "-1"),
         ("LEADS_ONLINE_STORE", "memcached"),
+        ("LEADS_STATE_STORE", "memory"),
+        ("LEADS_ENCODER", "bert"),
+        ("LEADS_RATE_LIMIT", "-1"),
+        ("LEADS_RATE_LIMIT", "nan"),
+        ("LEADS_DRAIN_S", "4000"),
+        ("LEADS_LOG_FORMAT", "xml"),
+        ("LEADS_LOG_LEVEL", "loud"),
+        ("LEADS_TRACES", "on"),
+        ("LEADS_PARTITIONS", "65"),
         ("LEADS_ALIAS_POLL_S", "0"),
+        ("LEADS_ALIAS_POLL_S", "inf"),
         ("LEADS_ONLINE_FLUSH_S", "soon"),
+        ("LEADS_ONLINE_FLUSH_S", "inf"),
+        ("LEADS_SEGMENT_FLUSH_S", "nan"),
+        ("LEADS_STORE_TIMEOUT_S", "61"),
+        ("LEADS_DATABASE_TIMEOUT_S", "0"),
+        ("LEADS_HOST", "http://localhost"),
+        ("LEADS_HOST", "localhost:3000"),
+        ("LEADS_HOST", "[::1]:3000"),
+        ("LEADS_HOST", "a b"),
     ],
 )
 def test_the_error_names_the_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -71,8 +105,68 @@ def test_a_missing_corpora_folder_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert refused.value.field == "LEADS_CORPORA"
 
 
+@pytest.mark.parametrize("name", Settings.model_fields)
+@pytest.mark.parametrize("empty", ["", " "])
+def test_an_empty_variable_counts_as_not_set(name: str, empty: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LEADS_CORPORA", raising=False)
+    expected = load_settings()
+    monkeypatch.setenv(variable_of(name), empty)
+    assert load_settings() == expected
+    assert load_settings().root == expected.root
+    assert load_settings().corpora_dir == expected.corpora_dir
+    assert load_settings().model_fields_set == set()
+
+
+def test_all_wrong_settings_are_named_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADS_PORT", "many")
+    monkeypatch.setenv("LEADS_WORKERS", "0")
+    with pytest.raises(ConfigurationError, match="In all, 2 settings are wrong") as refused:
+        load_settings()
+    assert {fault.field for fault in refused.value.faults} == {"LEADS_PORT", "LEADS_WORKERS"}
+
+
+def test_what_kubernetes_sets_for_a_service_named_leads_is_ignored(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in KUBERNETES.items():
+        monkeypatch.setenv(name, value)
+    assert load_settings().port == 3000
+    assert [text.partition(" ")[0] for text in without_effect()] == ["LEADS_PORT"]
+    assert "enableServiceLinks" in without_effect()[0]
+    monkeypatch.setenv("LEADS_PORT", "3001")
+    assert (load_settings().port, without_effect()) == (3001, [])
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("LEADS_PROT", "Did you mean LEADS_PORT?"),
+        ("LEADS_DATABSE_URL", "Did you mean LEADS_DATABASE_URL?"),
+        ("LEADS_REDIS_URI", "Did you mean LEADS_REDIS_URL?"),
+        ("LEADS_HOMES", "Did you mean LEADS_HOME?"),
+        ("LEADS_XYZZY", "no effect."),
+    ],
+)
+def test_a_misspelt_variable_is_named_without_its_value(name: str, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, "hunter2")
+    (text,) = without_effect()
+    assert text.startswith(f"{name} isn't a setting and has no effect.")
+    assert text.endswith(said)
+    assert "hunter2" not in text
+
+
+def test_what_the_client_reads_is_not_misspelt(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("LEADS_URL", "LEADS_API_KEY", "LEADS_HOME", "leads_threads", "OTHER_PORT"):
+        monkeypatch.setenv(name, "2")
+    assert without_effect() == []
+
+
+def test_brackets_around_an_ipv6_address_are_optional(monkeypatch: pytest.MonkeyPatch) -> None:
+    for host in ("[::1]", "::1"):
+        monkeypatch.setenv("LEADS_HOST", host)
+        assert load_settings().host == "::1"
+
+
 def test_corpora_can_be_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("LEADS_CORPORA", "")
+    monkeypatch.setenv("LEADS_CORPORA", "none")
     assert load_settings().corpora_dir is None
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import msgspec
 import pytest
 
-from cli.ui import places
+from cli.checks import places
 from cli.ui.status import show_status
 from cli.ui.terminal import next_steps
 from features.declared.builtin import BUILTIN
@@ -48,19 +48,24 @@ def test_stores_and_partitions_are_named(settings: Settings, capsys: pytest.Capt
         corpora="none",
         online_store="redis",
         state_store="redis",
-        redis_url="redis.example.com:6380,db=2,password=hunter2",
-        mlflow_uri="https://leads:hunter2@mlflow.example.com/base?token=hunter2",
+        redis_url="127.0.0.1:1,db=2,password=hunter2",
+        mlflow_uri="http://leads:hunter2@127.0.0.1:1/base?token=hunter2",
         partitions=4,
     )
     for chosen in (settings, redis):
         show_status(chosen, POLICIES)
     out = " ".join(capsys.readouterr().out.split())
-    for row in (
-        "online store SQLite, in the home state store SQLite, in the home MLflow SQLite, in the home partitions 1",
-        "online store Redis at redis.example.com:6380, database 2 state store Redis at redis.example.com:6380, database"
-        " 2 MLflow https://mlflow.example.com/base partitions 4",
+    for shown in (
+        "online store ok SQLite, in the home",
+        "state store ok SQLite, in the home",
+        "mlflow ok SQLite, in the home",
+        "partitions 1",
+        "online store failed Redis at 127.0.0.1:1, database 2 did not respond (ConnectionError)",
+        "state store failed Redis at 127.0.0.1:1, database 2 did not respond (ConnectionError)",
+        "mlflow failed http://127.0.0.1:1/base can't be reached",
+        "partitions 4",
     ):
-        assert row in out
+        assert shown in out
     assert "hunter2" not in out
 
 
@@ -88,7 +93,9 @@ def test_no_password_of_an_mlflow_address_is_shown(uri: str, shown: str) -> None
         ("unix_socket_path=/run/redis.sock", "Redis at /run/redis.sock"),
         ("redis://user:secret@redis:6379", "Redis at redis:6379"),
         ("rediss://user:secret@redis/2", "Redis at redis:6379, database 2"),
-        ("user@redis:6379,password=secret", "Redis at redis:6379"),
+        ("redis:6379,username=user,password=secret", "Redis at redis:6379"),
+        ("redis+sentinel://user:secret@a,b:1/main", "Redis at a:26379, b:1 (Sentinel, main)"),
+        ("redis://user:secret@[::1]", "Redis at [::1]:6379"),
         (None, "LEADS_STATE_STORE is redis, but LEADS_REDIS_URL is not set."),
     ],
 )

@@ -5,9 +5,9 @@ from __future__ import annotations
 import shlex
 from urllib.parse import urlsplit
 
-from features.feast.online_config import online_config, redis_address
-from features.redis_client import redis_options
+from features.feast.online_config import online_redis, redis_address
 from leads.db.engine import database_url
+from leads.environment.addresses import shown
 from leads.errors import LeadsError
 from leads.settings import Settings
 
@@ -21,8 +21,9 @@ def database(settings: Settings) -> str:
     kind = _DIALECTS[url.get_backend_name()]
     if kind == "SQLite":
         return kind if settings.database_url is None else f"{kind}, {url.database}"
-    port = f":{url.port}" if url.port else ""
-    return f"{kind} at {url.host or 'localhost'}{port}/{url.database or ''}"
+    host = url.host or "localhost"
+    where = shown(host, url.port) if url.port else f"[{host}]" if ":" in host else host
+    return f"{kind} at {where}/{url.database or ''}"
 
 
 def online_store(settings: Settings) -> str:
@@ -32,7 +33,7 @@ def online_store(settings: Settings) -> str:
     if settings.online_store != "redis":
         return f"{settings.online_store}, through Feast"
     try:
-        return _redis(str(online_config(settings)["connection_string"]))
+        return f"Redis at {online_redis(settings).place}"
     except LeadsError as error:
         return error.message
 
@@ -44,7 +45,7 @@ def state_store(settings: Settings) -> str:
     if settings.state_store == "postgresql":
         return "PostgreSQL, in the database"
     try:
-        return _redis(redis_address(settings, "LEADS_STATE_STORE"))
+        return f"Redis at {redis_address(settings, 'LEADS_STATE_STORE').place}"
     except LeadsError as error:
         return error.message
 
@@ -76,14 +77,3 @@ def mlflow_pages(settings: Settings) -> str:
     if settings.mlflow_uri is not None:
         return mlflow(settings)
     return f"mlflow ui --backend-store-uri {shlex.quote(settings.mlflow)}"
-
-
-def _redis(address: str) -> str:
-    """
-    >>> _redis("redis.example.com:6379,db=1,username=leads,password=secret")
-    'Redis at redis.example.com:6379, database 1'
-    """
-    options = redis_options(address)
-    place = options.get("unix_socket_path") or f"{str(options.get('host', 'localhost')).rpartition('@')[2]}"
-    port = "" if "unix_socket_path" in options else f":{options.get('port', 6379)}"
-    return f"Redis at {place}{port}" + (f", database {options['db']}" if options.get("db") else "")

@@ -1,19 +1,23 @@
-"""Addresses in LEADS_REDIS_URL: both forms, and errors that don't quote what may be a password."""
+"""Addresses in LEADS_REDIS_URL: every form, any password, and errors that don't quote what may be one."""
 
 from __future__ import annotations
 
 import inspect
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from features.declared.builtin import BUILTIN, LAYOUTS
 from features.online.codec import Wanted, row_of
 from features.online.stores import open_online_store
 from features.partition import WHOLE
-from features.redis_client import OPTIONS, feast_address, redis_options
+from features.redis.address import OPTIONS, feast_address, parse_address, redis_options
 from features.state.fence import new_owner
 from features.state_stores import clear_states, open_state
 from leads.errors import ConfigurationError, Unavailable
@@ -34,6 +38,18 @@ SECRET = "sekrit"
         ("rediss://h?ssl_cert_reqs=none", {"host": "h", "port": 6379, "ssl": True, "ssl_cert_reqs": "none"}),
         ("h", {"host": "h", "port": 6379}),
         ("[::1]:7,db=1", {"host": "::1", "port": 7, "db": 1}),
+        ("redis://[fe80::1%25eth0]/", {"host": "fe80::1%eth0", "port": 6379}),
+        ("redis://user@h", {"host": "h", "port": 6379, "username": "user"}),
+        ("redis://:1e5@h", {"host": "h", "port": 6379, "password": "1e5"}),
+        ("redis://:true@h?db=3", {"host": "h", "port": 6379, "password": "true", "db": 3}),
+        ("redis://:a,b=c@h", {"host": "h", "port": 6379, "password": "a,b=c"}),
+        ("redis://h?password=null", {"host": "h", "port": 6379, "password": "null"}),
+        ("unix:///run/r%20s?db=2", {"host": "localhost", "port": 6379, "unix_socket_path": "/run/r s", "db": 2}),
+        ("unix://:p@/run/r", {"host": "localhost", "port": 6379, "unix_socket_path": "/run/r", "password": "p"}),
+        ("h:1,password=a,b=c", {"host": "h", "port": 1, "password": "a,b=c"}),
+        ("h:1,password=a,b,db=2", {"host": "h", "port": 1, "password": "a,b", "db": 2}),
+        ('h:1,password="a,db=2",db=1', {"host": "h", "port": 1, "password": "a,db=2", "db": 1}),
+        ("h:1,password=1e5,username=true", {"host": "h", "port": 1, "password": "1e5", "username": "true"}),
         ("h:1,i:2,db=1", {"host": "h", "port": 1, "db": 1}),
         ("h:1,password=12,socket_timeout=3", {"host": "h", "port": 1, "password": "12", "socket_timeout": 3}),
         ("unix_socket_path=/run/r", {"host": "localhost", "port": 6379, "unix_socket_path": "/run/r"}),
@@ -41,9 +57,40 @@ SECRET = "sekrit"
     ],
 )  # fmt: skip
 def test_both_forms_of_an_address_are_read(address: str, expected: dict[str, Any]) -> None:
-    options = redis_options(address)
-    assert options == expected
-    assert redis_options(feast_address(options)) == expected
+    assert redis_options(address) == expected
+    assert redis_options(feast_address(parse_address(address))) == expected
+
+
+PASSWORDS = st.text(st.characters(exclude_categories=["Cs"]), min_size=1)
+
+
+@given(PASSWORDS)
+def test_any_password_is_read_from_a_url(password: str) -> None:
+    for address in (
+        f"redis://:{quote(password, safe='')}@h/1",
+        f"redis://h/1?password={quote(password, safe='')}",
+        f"redis+sentinel://:{quote(password, safe='')}@[::1]:7,i/main/1?sentinel_password={quote(password, safe='')}",
+    ):
+        parsed = parse_address(address)
+        assert parsed.options == {"password": password, "db": 1}
+        assert parsed.sentinel == ({"password": password} if parsed.master else {})
+        assert redis_options(feast_address(parsed))["password"] == password
+
+
+@given(PASSWORDS)
+def test_any_password_is_read_from_feasts_format(password: str) -> None:
+    assert redis_options(f"h:1,password={json.dumps(password)},db=1")["password"] == password
+    # Without quotation marks, if nothing in it looks like another option or is a number in quotation marks.
+    plain = redis_options(f"h:1,db=1,password=x{password}x")["password"]
+    assert plain == f"x{password}x" or any(f",{name}=" in password for name in OPTIONS)
+
+
+def test_sentinels_and_their_master_are_read() -> None:
+    parsed = parse_address("rediss+sentinel://u:p@a,[::1]:7/main/3?sentinel_username=w&ssl_cert_reqs=none")
+    assert (parsed.nodes, parsed.master) == ((("a", 26379), ("::1", 7)), "main")
+    assert parsed.options == {"username": "u", "password": "p", "db": 3, "ssl": True, "ssl_cert_reqs": "none"}
+    assert parsed.sentinel == {"username": "w"}
+    assert parsed.place == "a:26379, [::1]:7 (Sentinel, main), database 3"
 
 
 @pytest.mark.parametrize(
@@ -53,8 +100,20 @@ def test_both_forms_of_an_address_are_read(address: str, expected: dict[str, Any
         ("localhost:0", "The port isn't a number"),
         ("localhost:65536", "The port isn't a number"),
         ("localhost:1,pasword=sekrit", "did you mean password"),
-        ("localhost:1,password=a,sekrit=b", "An option is unknown"),
-        ("localhost:1,password=a,sekrit", "the password contains a comma"),
+        ("localhost:1,db=1,sekrit=b", "An option is unknown"),
+        ("localhost:1,db=1,sekrit", "After an option comes something"),
+        ("user:sekrit@localhost:1", "The host contains @"),
+        ("::1:6379", "no brackets"),
+        ("[sekrit]:1", "isn't an IPv6 address"),
+        ("localhost:1,ssl_ca_certs=sekrit", "need rediss://"),
+        ("rediss://localhost?ssl_cert_reqs=sekrit", "must be none, optional or required"),
+        ("redis://:%ff@localhost", "isn't valid UTF-8"),
+        ("redis://localhost?password=%ff", "isn't valid UTF-8"),
+        ("redis://a,b", "The host or the port of the URL is invalid"),
+        ("redis+sentinel://:sekrit@localhost", "lacks the name of the master"),
+        ("redis+sentinel://:sekrit@localhost,/main", "no host"),
+        ("redis://localhost?sentinel_password=sekrit", "options of Sentinel"),
+        ("unix://:sekrit@", "no path of a socket"),
         ("localhost:1,db=sekrit", "The option db must be a whole number"),
         ("localhost:1,ssl=sekrit", "The option ssl must be true or false"),
         ("localhost:1,socket_timeout=sekrit", "The option socket_timeout must be a number"),

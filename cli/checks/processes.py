@@ -1,0 +1,92 @@
+"""Checks of the processes of this host: API, follower, workers."""
+
+from __future__ import annotations
+
+from cli.checks.findings import Check, Finding
+from cli.checks.http import answer_of
+from features.declared.generations import live_features
+from features.offline.segments import segments_of
+from features.partition import Partition
+from leads import clock
+from leads.clock import Micros
+from leads.environment.addresses import url_of
+from leads.errors import LeadsError
+from leads.settings import Settings
+from models.registry.mlflow_client import Connector
+from serving.versions.published_state import is_followed, read_state
+from serving.worker.run import is_working
+
+# A follower that gets no answer for this long says so; it asks every few seconds, or once a minute while MLflow fails.
+_SILENT: Micros = 2 * clock.MINUTE
+
+PARTS = ("api", "follower", "worker")
+NO_API = "Nothing is scored over HTTP, and reviewers can't get leads."
+NO_FOLLOWER = "Promotions and roll-backs don't reach the API."
+NO_WORKER = "No features are computed from new events, and no leads are opened."
+
+
+def process_checks(settings: Settings) -> list[Check]:
+    """A check for each process that runs in a home."""
+    shares = [Partition(i, settings.partitions) for i in range(settings.partitions)]
+    return [
+        Check("api", lambda: check_api(settings), NO_API),
+        Check("follower", lambda: check_follower(settings), NO_FOLLOWER),
+        Check("worker", lambda: [check_worker(settings, share) for share in shares], NO_WORKER),
+    ]
+
+
+def check_api(settings: Settings) -> Finding:
+    url = url_of(settings.host, settings.port)
+    answer = answer_of(f"{url}/readyz")
+    if answer.refused:
+        return Finding("api", "not_running", f"Nothing listens on {url}.", NO_API, "Start it: leads serve")
+    if answer.status is None:
+        return Finding("api", "failed", f"{url} {answer.text}.", NO_API, f"See {settings.root / 'logs' / 'api.log'}.")
+    said = answer.json()
+    status = said.get("status")
+    if not isinstance(status, str):
+        text = f"{url} is used by something that isn't this API (HTTP {answer.status})."
+        return Finding("api", "failed", text, NO_API, "Stop it, or choose another port with LEADS_PORT.")
+    if status == "ready":
+        if said.get("online_store") == "open":
+            text = f"{url} is ready, but scores without the online store, which failed."
+            return Finding("api", "warning", text, "Scores lack stored features.", "Check the online store.")
+        return Finding("api", "ok", f"{url} is ready")
+    reasons = {
+        "starting": "It is starting; wait a few seconds.",
+        "stopping": "It is stopping.",
+        "not_ready": "It has no champion to score with: leads train --all, then leads models list",
+    }
+    text = f"{url} answers, but isn't ready ({status})."
+    return Finding("api", "warning", text, NO_API, reasons.get(status, "See its log."))
+
+
+def check_follower(settings: Settings) -> Finding:
+    state = read_state(settings.published_dir)
+    refused = "; ".join(f"{harm} v{v}: {why}" for harm, one in state.harms.items() for v, why in one.refused.items())
+    silent = clock.now() - state.checked_at
+    if not is_followed(settings.published_dir):
+        return Finding("follower", "not_running", "No follower runs in this home.", NO_FOLLOWER, "Start: leads serve")
+    if not Connector(settings).exists():
+        return Finding("follower", "ok", "It runs; there is no registry yet")
+    if silent > _SILENT:
+        since = f"since {clock.to_text(state.checked_at)}" if state.checked_at else "since it started"
+        text = f"It runs, but MLflow hasn't answered {since}."
+        return Finding("follower", "warning", text, NO_FOLLOWER, f"See {settings.root / 'logs' / 'follower.log'}.")
+    if refused:
+        text = f"It runs and refused versions: {refused}"
+        return Finding("follower", "warning", text, "The previous versions keep serving.", "leads models list")
+    return Finding("follower", "ok", f"It runs; MLflow answered {round(max(silent, 0) / clock.SECOND)} s ago")
+
+
+def check_worker(settings: Settings, share: Partition) -> Finding:
+    name = "worker" if share.count == 1 else f"worker {share.index}"
+    try:
+        offset = segments_of(settings, share, live_features(settings)).manifest().offset
+    except LeadsError as error:
+        return Finding(name, "failed", str(error), NO_WORKER, error.remedy or "")
+    reached = f"features up to event {offset:,}"
+    if is_working(settings, share):
+        return Finding(name, "ok", f"It runs; {reached}")
+    text = f"No worker runs in this home; {reached}."
+    return Finding(name, "not_running", text, NO_WORKER, "Start: leads serve. Or it runs on another host.")

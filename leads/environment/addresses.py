@@ -1,0 +1,58 @@
+"""Addresses that the service listens on, and the URLs to reach it at."""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+
+_NAME = re.compile(r"[\w.-]+")
+# An address that means all of a host's addresses, and one of them that can be called.
+_ALL = {"0.0.0.0": "127.0.0.1", "::": "::1"}
+
+
+def checked_host(text: str) -> str:
+    """A host name or IP address; an IPv6 address may have brackets, which are removed.
+
+    >>> checked_host("[::1]"), checked_host("localhost")
+    ('::1', 'localhost')
+
+    Raises:
+        ValueError: it is something else, such as a URL.
+    """
+    host = text.strip()
+    if host.startswith("[") and host.endswith("]"):
+        host = host[1:-1]
+    if _NAME.fullmatch(host):
+        return host
+    try:
+        ipaddress.IPv6Address(host)
+    except ValueError:
+        message = "must be a host name or an IP address, without scheme and port"
+        raise ValueError(message) from None
+    return host
+
+
+def url_of(host: str, port: int, path: str = "") -> str:
+    """The URL at which this host reaches a service that listens on `host`.
+
+    >>> url_of("::1", 3000, "/readyz"), url_of("0.0.0.0", 3000), url_of("fe80::1%eth0", 3000)
+    ('http://[::1]:3000/readyz', 'http://127.0.0.1:3000', 'http://[fe80::1%25eth0]:3000')
+    """
+    return f"http://{shown(reachable(host), port).replace('%', '%25')}{path}"
+
+
+def reachable(host: str) -> str:
+    """An address that this host can connect to: `0.0.0.0` and `::` only serve to listen.
+
+    >>> reachable("::"), reachable("10.0.0.1")
+    ('::1', '10.0.0.1')
+    """
+    return _ALL.get(host, host)
+
+
+def shown(host: str, port: int) -> str:
+    """
+    >>> shown("::1", 3000), shown("localhost", 3000)
+    ('[::1]:3000', 'localhost:3000')
+    """
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
