@@ -21,7 +21,7 @@ from cli.demo_waits import wait_until_ready, wait_until_scored
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.demo import decide_one, score_a_text, show_decided, show_found, top_leads
-from cli.ui.places import mlflow_pages
+from cli.ui.places import mlflow_opens, mlflow_pages
 from cli.ui.terminal import console, escape, next_steps, note
 from leads import clock
 from leads.clock import Micros
@@ -234,7 +234,7 @@ def _free_port() -> int:
 def _print_next(settings: Settings) -> None:
     reports = sorted((settings.reports_dir / "drift").rglob("*.html"), key=lambda path: path.stat().st_mtime)
     steps = [
-        (mlflow_pages(settings), "browse runs, metrics, plots and model versions"),
+        (mlflow_pages(settings), f"browse runs, metrics, plots and model versions{mlflow_opens(settings)}"),
         ("leads serve", f"run the service; API reference on http://{settings.host}:{settings.port}/v1/docs"),
         ("leads keys create NAME", "create an API key for it"),
         ("leads queue", "show the ranked leads"),

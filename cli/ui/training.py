@@ -9,7 +9,7 @@ from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.models.figures import on_two_lines
 from cli.ui.models.gate import print_side_by_side
-from cli.ui.places import mlflow_pages
+from cli.ui.places import mlflow_opens, mlflow_pages
 from cli.ui.terminal import console, escape, next_steps, note, table, working
 from cli.ui.worker import note_never_scored
 from leads.db.model_changes import CHALLENGER, CHAMPION
@@ -253,6 +253,6 @@ def _show_next(settings: Settings, results: Sequence[TrainResult]) -> None:
     next_steps(
         *steps,
         ("leads serve", "score with the champions over HTTP"),
-        (mlflow_pages(settings), "see curves, feature importance and model cards"),
+        (mlflow_pages(settings), f"see runs, plots and errors{mlflow_opens(settings)}"),
         settings=settings,
     )

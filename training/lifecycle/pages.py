@@ -84,9 +84,17 @@ def gate_outcome(report: GateReport, overridden: ChangeReason | None = None) -> 
 
 
 def gate_metrics(report: GateReport) -> dict[str, float]:
-    """1 for what passed and 0 for what failed: the gate, and each of its checks."""
-    checks = {f"gate/{safe_name(check.name)}": float(check.passed) for check in report.checks}
-    return {"gate_passed": float(report.passed), **checks}
+    """Whether it passed, how many checks failed, and the differences from the champion on the same rows.
+
+    Differences have 95% intervals, whose bounds end in `_low` and `_high`.
+    """
+    found = {"gate_passed": float(report.passed), "gate_checks_failed": float(len(report.failed))}
+    for measure in report.measures:
+        if measure.difference:
+            name = f"gate/{safe_name(measure.name)} - difference from champion"
+            difference = measure.difference
+            found |= {name: difference.found, f"{name}_low": difference.low, f"{name}_high": difference.high}
+    return found
 
 
 def gate_section(report: GateReport, outcome: str) -> str:

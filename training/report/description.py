@@ -5,7 +5,7 @@ It is shorter than the model card, which is a file of the version: MLflow keeps 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from leads import clock
 from leads.errors import ModelRefused
@@ -19,7 +19,9 @@ from training.report.dataset_card import DatasetCard
 from training.report.measure import Metrics, metrics_of
 
 LONGEST = 5_000
-_LONGEST_CELL, _SOURCES, _SLICES = 300, 10, 60
+_LONGEST_FACT, _SOURCES, _SLICES = 300, 10, 60
+_ABOUT_VERSIONS = "The description of a version says what it was trained on and how good it is."
+_CARD = f"The whole model card is the run's artifact `model/artifacts/version/{manifest.CARD}`."
 
 
 def of_version(
@@ -35,7 +37,7 @@ def of_version(
     """
     metrics = _metrics(version)
     parts = [_head(policy, version), _facts(version, metrics, tags), _use(version, number), gate, _quality(metrics)]
-    limits = f"### Limits\n\n{card.LIMITS}"
+    limits = f"### Limits\n\n{_one_line(card.LIMITS)}"
     room = LONGEST - len("\n\n".join((*parts, limits))) - 2 * len("\n\n")
     sliced = _slices(metrics, room) if metrics else ""
     return "\n\n".join(part.strip() for part in (*parts, sliced, limits) if part)[:LONGEST]
@@ -50,12 +52,12 @@ def of_harm(harm: str, policy: HarmPolicy) -> str:
         ("review tier", _tier(policy.review)),
         ("auto tier", _tier(policy.auto) if policy.auto else "none: people decide everything"),
     )
+    runs = f"Trainings are runs of the experiment `{experiment_of(harm)}`."
     return f"""Models of the harm `{harm}`, {policy.title}. {card.purpose(policy)}
 
-The tags say which version is `champion` and serves, since when and why. The description of a version says what it was
-trained on and how good it is. Its trainings are in the experiment `{experiment_of(harm)}`.
+The tags say which version is `champion` and serves, since when and why. {_ABOUT_VERSIONS} {runs}
 
-{_table("policy", facts)}
+{_list(facts)}
 
 {_loading(f"models:/{model_name(harm)}@champion")}
 """
@@ -69,7 +71,8 @@ def _facts(version: ModelVersion, metrics: Metrics | None, tags: Mapping[str, st
     at = clock.to_text(manifest.read_manifest(version.folder).created_at)[:16].replace("T", " ")
     by = f" by {tags[TRAINED_BY]}" if TRAINED_BY in tags else ""
     facts = [("trained", f"{at} UTC{by}")]
-    code = [f"commit `{tags[GIT_COMMIT]}`"] if GIT_COMMIT in tags else []
+    commit, _, changes = tags.get(GIT_COMMIT, "").partition(" ")
+    code = [f"commit `{commit[:12]}` {changes}".strip()] if commit else []
     code += [f"release {tags[RELEASE]}"] if RELEASE in tags else []
     facts += [("code", ", ".join(code))] if code else []
     facts += [("why", tags[WHY])] if WHY in tags else []
@@ -86,7 +89,7 @@ def _facts(version: ModelVersion, metrics: Metrics | None, tags: Mapping[str, st
     if metrics and metrics.test.ece and metrics.test.chance:
         facts.append(("calibration", calibration.verdict(metrics.test.ece.found, metrics.test.chance)))
     facts += [("gate", tags[GATE])] if GATE in tags else []
-    return _table("fact", facts)
+    return _list(facts)
 
 
 def _sources(data: DatasetCard) -> str:
@@ -122,8 +125,7 @@ def _use(version: ModelVersion, number: str | None) -> str:
 
 {_loading(f"models:/{version.name}/{number or 'VERSION'}")}
 
-`rows` has {columns}; the result has `score`, `margin` and `tier`. The whole model card is the run's artifact
-`model/artifacts/version/{manifest.CARD}`."""
+`rows` has {columns}; the result has `score`, `margin` and `tier`. {_CARD}"""
 
 
 def _loading(uri: str) -> str:
@@ -143,15 +145,13 @@ def _start(start: float | None) -> str:
     return "not offered" if start is None else f"from {start:.3f}"
 
 
-def _table(first: str, rows: list[tuple[str, str]] | tuple[tuple[str, str], ...]) -> str:
-    lines = [f"| {name} | {_cell(value)} |" for name, value in rows]
-    return "\n".join((f"| {first} | |", "|---|---|", *lines))
+def _list(facts: Iterable[tuple[str, str]]) -> str:
+    return "\n".join(f"- **{name}**: {_one_line(value)[:_LONGEST_FACT]}" for name, value in facts)
 
 
-def _cell(text: str) -> str:
-    line = " ".join(text.split())
-    short = line if len(line) <= _LONGEST_CELL else f"{line[: _LONGEST_CELL - 1]}…"
-    return short.replace("|", "\\|")
+def _one_line(text: str) -> str:
+    """Text without line breaks, which MLflow's pages would show."""
+    return " ".join(text.split())
 
 
 def _metrics(version: ModelVersion) -> Metrics | None:

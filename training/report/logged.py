@@ -14,7 +14,7 @@ from training.fit.search import Tuned
 from training.report.evaluate import Evaluation
 from training.report.measure import Metrics
 from training.report.paired import Interval
-from training.report.slices import Slice
+from training.report.slices import Slice, telling
 
 # MLflow's pages put metrics with the same text before the last slash into one section.
 _SLICED = ("slice_ap", "slice_roc_auc", "slice_share_violating", "slice_mean_score", "slice_rows")
@@ -96,9 +96,9 @@ def _tiers(test: Evaluation) -> dict[str, Interval | None]:
 
 
 def _slices(found: Metrics) -> dict[str, float]:
-    """Each slice's figures as `slice_ap/type: comment`."""
+    """The figures of each slice with enough rows as `slice_ap/type: comment`."""
     by_name: dict[str, Slice] = {}
-    for one in found.slices:
+    for one in telling(found.slices):
         name = f"{safe_name(one.dimension)}: {safe_name(one.value)}"
         # Values that differ only in characters that MLflow refuses.
         while name in by_name:

@@ -14,11 +14,13 @@ Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
 
 NAME, WITH_TEXTS = "worst_errors.json", "worst_errors_with_texts.json"
-TOO_HIGH, TOO_LOW = "scored too high", "scored too low"
 # Of either kind.
 _ROWS = 25
 _INPUTS = 4
-_COLUMNS = ("error", "subject", "label", "score", "tier", "copies", "source", "type", "main inputs (log-odds)")
+_NO_INPUT = "none: the share of violating rows alone puts the score on this side"
+# MLflow's pages show the first four without scrolling.
+_COLUMNS = ("subject", "label", "score", "main inputs (log-odds)", "tier", "copies", "source", "type")
+_COLUMNS_WITH_TEXTS = (*_COLUMNS[:3], "text", *_COLUMNS[3:])
 
 
 def worst_errors(version: ModelVersion, data: Dataset, test: OnTest, *, with_texts: bool = False) -> Table:
@@ -41,7 +43,7 @@ def worst_errors(version: ModelVersion, data: Dataset, test: OnTest, *, with_tex
     for i, of in enumerate(chosen.tolist()):
         inputs = _inputs(version.input_names, test.scores.vector[of], parts[i], wrong[i])
         rows.append(_row(version, data, test, of, inputs, with_texts=with_texts))
-    return Table((*_COLUMNS, "text") if with_texts else _COLUMNS, tuple(rows))
+    return Table(_COLUMNS_WITH_TEXTS if with_texts else _COLUMNS, tuple(rows))
 
 
 def _worst(test: OnTest, among: Ints, *, descending: bool) -> Ints:
@@ -56,24 +58,24 @@ def _row(
     version: ModelVersion, data: Dataset, test: OnTest, of: int, inputs: str, *, with_texts: bool
 ) -> tuple[Cell, ...]:
     row, score = data.rows[int(test.at[of])], float(test.scores.score[of])
-    cells: tuple[Cell, ...] = (
-        TOO_LOW if row.violating else TOO_HIGH,
+    return (
         row.subject.key if row.subject else f"text {row.group:016x}",
         "violating" if row.violating else "not violating",
         round(score, 4),
+        *((row.text,) if with_texts else ()),
+        inputs,
         version.tier(score),
         int((test.groups == test.groups[of]).sum()),
         row.source,
         row.type_id or "text",
-        inputs,
     )
-    return (*cells, row.text) if with_texts else cells
 
 
 def _inputs(names: tuple[str, ...], values: Floats, parts: Floats, wrong: Floats) -> str:
     """The inputs that moved a margin furthest in the wrong direction: `item.reports_7d = 4 (+1.21)`."""
     strongest = [j for j in np.argsort(-wrong, kind="stable")[:_INPUTS].tolist() if wrong[j] > 0]
-    return "; ".join(f"{names[j]} = {_value(float(values[j]))} ({float(parts[j]):+.2f})" for j in strongest)
+    shown = (f"{names[j]} = {_value(float(values[j]))} ({float(parts[j]):+.2f})" for j in strongest)
+    return "; ".join(shown) or _NO_INPUT
 
 
 def _value(value: float) -> str:

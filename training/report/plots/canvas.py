@@ -7,6 +7,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from training.report.paired import Interval
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
@@ -46,6 +48,11 @@ def title(axes: Axes, text: str, below: str) -> None:
     room = "\n" * (1 + below.count("\n"))
     axes.set_title(text + room, loc="left", fontsize=12, fontweight="bold", color=INK)
     axes.text(0, 1.02, below, transform=axes.transAxes, fontsize=9, color=SECOND)
+
+
+def spread(found: Interval) -> list[list[float]]:
+    """How far an interval reaches below and above its value, for error bars. Rounding may leave the value outside."""
+    return [[max(0.0, found.found - found.low)], [max(0.0, found.high - found.found)]]
 
 
 def plain(text: str) -> str:

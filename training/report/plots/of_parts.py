@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from training.report.plots.canvas import BLUE, GREY, INK, ORANGE, SECOND, plain, styled, title
-from training.report.slices import Slice, Z
+from training.report.plots.canvas import BLUE, GREY, INK, ORANGE, SECOND, plain, spread, styled, title
+from training.report.slices import Slice, Z, telling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -38,8 +38,8 @@ def importances(figure: Figure, harm: str, found: Mapping[str, float]) -> None:
 
 
 def chosen(slices: Sequence[Slice]) -> tuple[Slice, ...]:
-    """Up to 24 slices in their order: those far behind, then those with the most rows."""
-    kept = sorted(slices, key=lambda one: (not one.behind, -one.rows))[:_SLICES]
+    """Up to 24 slices with enough rows, in their order: those far behind, then those with the most rows."""
+    kept = sorted(telling(slices), key=lambda one: (not one.behind, -one.rows))[:_SLICES]
     return tuple(one for one in slices if one in kept)
 
 
@@ -53,15 +53,14 @@ def by_slice(figure: Figure, harm: str, slices: Sequence[Slice]) -> None:
         else:
             left.errorbar(one.roc_auc, y, xerr=Z * one.roc_auc_se, fmt="o", color=color, markersize=5)
         share = one.share
-        spread = [[share.found - share.low], [share.high - share.found]]
-        right.errorbar(share.found, y, xerr=spread, fmt="o", color=color, markersize=5)
+        right.errorbar(share.found, y, xerr=spread(share), fmt="o", color=color, markersize=5)
         right.plot(one.mean_score, y, "|", color=INK, markersize=12)
     labels = [f"{plain(one.dimension)}: {plain(one.value)} ({one.rows:,})" for one in slices]
     left.set_yticks(range(len(slices)), labels)
     left.set_ylim(len(slices) - 0.5, -0.5)
     left.set_xlim(right=1.01)
     left.set_xlabel("ROC AUC")
-    right.set_xlim(-0.02, 1.02)
+    right.set_xlim(-0.02, min(1.02, 0.05 + max(max(one.share.high, one.mean_score) for one in slices)))
     right.set_xlabel("share violating (●), mean score (|)")
     behind = sum(one.behind for one in slices)
     title(left, f"{harm}: slices", f"held-out rows in brackets; orange: far behind ({behind})")

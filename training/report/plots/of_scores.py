@@ -12,7 +12,7 @@ from training.report import paired
 from training.report.calibration import ECE_BINS
 from training.report.evaluate import Evaluation
 from training.report.measure import OnTest
-from training.report.plots.canvas import BLUE, GREY, LIGHT_BLUE, ORANGE, SECOND, styled, title
+from training.report.plots.canvas import BLUE, GREY, LIGHT_BLUE, ORANGE, SECOND, spread, styled, title
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -40,8 +40,7 @@ def precision_recall(figure: Figure, harm: str, test: OnTest, evaluation: Evalua
         if tier.precision is None or tier.recall is None:
             continue
         x, y = tier.recall, tier.precision
-        spread = [[x.found - x.low], [x.high - x.found]], [[y.found - y.low], [y.high - y.found]]
-        axes.errorbar(x.found, y.found, xerr=spread[0], yerr=spread[1], fmt="o", color=ORANGE, elinewidth=1)
+        axes.errorbar(x.found, y.found, xerr=spread(x), yerr=spread(y), fmt="o", color=ORANGE, elinewidth=1)
         right = x.found > 0.7
         label = f"{tier.tier}: from {tier.threshold:.2f}, {tier.rows:,} rows"
         axes.annotate(
@@ -69,9 +68,14 @@ def reliability(figure: Figure, harm: str, test: OnTest, evaluation: Evaluation,
     for part in np.array_split(np.argsort(scores, kind="stable"), bins):
         found = paired.share(test.labels[part], test.groups[part])
         if found is not None:
-            spread = [[found.found - found.low], [found.high - found.found]]
             axes.errorbar(
-                scores[part].mean(), found.found, yerr=spread, fmt="o", color=BLUE, ecolor=LIGHT_BLUE, elinewidth=2
+                scores[part].mean(),
+                found.found,
+                yerr=spread(found),
+                fmt="o",
+                color=BLUE,
+                ecolor=LIGHT_BLUE,
+                elinewidth=2,
             )
     _tiers((axes, lower), thresholds)
     axes.set(xlim=(0, 1), ylim=(-0.02, 1.05), ylabel="share violating")

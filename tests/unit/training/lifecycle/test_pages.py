@@ -79,13 +79,16 @@ def test_a_version_s_page_shows_what_the_gate_found(
     lifecycle.promote(registry.add(), lambda: data, ME)
     passed = registry.notes["1"]
     assert passed.tags == {"gate": "passed"}
-    assert (passed.metrics["gate_passed"], passed.metrics["gate/ranking"]) == (1, 1)
+    assert passed.metrics == {"gate_passed": 1, "gate_checks_failed": 0}
     assert "There is no champion to compare with." in passed.description
     blind = registry.add(skilled=False)
-    lifecycle.promote(blind, lambda: data, ME)
+    report = lifecycle.promote(blind, lambda: data, ME).gate
+    assert report is not None
     blocked = registry.notes[blind]
     assert blocked.tags["gate"].startswith("blocked: ranking")
-    assert (blocked.metrics["gate_passed"], blocked.metrics["gate/ranking"]) == (0, 0)
+    assert (blocked.metrics["gate_passed"], blocked.metrics["gate_checks_failed"]) == (0, len(report.failed))
+    lost = blocked.metrics["gate/average precision - difference from champion"]
+    assert blocked.metrics["gate/average precision - difference from champion_low"] < lost < 0
     assert "Compared with version 1." in blocked.description
     assert "**failed**" in blocked.description
     lifecycle.promote(blind, lambda: data, ChangeReason("ana", "a drill"), override=True)
