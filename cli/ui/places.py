@@ -83,7 +83,8 @@ def mlflow_pages(settings: Settings) -> str:
     if settings.mlflow_uri is None:
         return f"mlflow ui --backend-store-uri {shlex.quote(settings.mlflow)}"
     address = mlflow(settings)
-    return f"{address.rstrip('/')}/{_EXPERIMENTS}" if address.startswith("http") else address
+    known = address.startswith("http") and "…" not in address
+    return f"{address.rstrip('/')}/{_EXPERIMENTS}" if known else address
 
 
 def mlflow_opens(settings: Settings) -> str:

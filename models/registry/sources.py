@@ -13,6 +13,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib.util import module_from_spec, spec_from_file_location
 from pathlib import Path
 from typing import NamedTuple
 
@@ -48,12 +49,14 @@ def copy_needed(module: Path, into: Path) -> Copied:
 @contextmanager
 def importable(copied: Copied) -> Iterator[None]:
     """Let the package be imported inside the block, and forget it afterwards: its folder may be temporary."""
-    folder, before = str(copied.package.parent), set(sys.modules)
-    sys.path.insert(0, folder)
+    before = set(sys.modules)
+    if copied.package.name not in before:
+        spec = spec_from_file_location(copied.package.name, copied.package / "__init__.py")
+        assert spec is not None
+        sys.modules[copied.package.name] = module_from_spec(spec)
     try:
         yield
     finally:
-        sys.path.remove(folder)
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == copied.package.name:
                 del sys.modules[name]
