@@ -253,21 +253,19 @@ def test_the_worst_errors_are_a_table_without_texts(trained: tuple[Settings, Tra
     assert not [word for word in TALK if f" {word} " in json.dumps(table)]
 
 
-def test_texts_are_added_when_asked_for_also_to_a_version_that_is_kept(own: Settings) -> None:
-    again = train(own, POLICIES, "spam", frame=frame, with_texts=True)
-    assert again.reused
-    run = run_of(own, "1")
+def test_texts_are_added_when_asked_for_also_to_a_version_that_is_kept(
+    trained: tuple[Settings, TrainResult],
+) -> None:
+    """In the home itself: within a process, MLflow remembers where a run's artifacts lie, also in a copy."""
+    settings, _ = trained
+    assert train(settings, POLICIES, "spam", frame=frame, with_texts=True).reused
+    run = run_of(settings, "1")
     assert len(json.loads(run.data.tags["mlflow.loggedArtifacts"])) == 2
-    with_texts = _artifact_anywhere(own, run, "worst_errors_with_texts.json")
-    without = _artifact_anywhere(own, run, "worst_errors.json")
+    with_texts = artifact(settings, run, "worst_errors_with_texts.json")
+    without = artifact(settings, run, "worst_errors.json")
     at = with_texts["columns"].index("text")
     assert [[*row[:at], *row[at + 1 :]] for row in with_texts["data"]] == without["data"]
     assert all(isinstance(row[at], str) for row in with_texts["data"])
-
-
-def _artifact_anywhere(settings: Settings, run: Run, name: str) -> Any:
-    path = run.info.artifact_uri.removeprefix("file://")
-    return json.loads((Path(path) / name).read_text())
 
 
 def test_a_version_carries_the_few_source_files_that_score(trained: tuple[Settings, TrainResult]) -> None:
