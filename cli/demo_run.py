@@ -17,7 +17,7 @@ from pathlib import Path
 import msgspec
 from rich.rule import Rule
 
-from cli.checks.places import mlflow_pages
+from cli.checks.places import mlflow_opens, mlflow_pages
 from cli.demo_waits import wait_until_ready, wait_until_scored
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
@@ -235,7 +235,7 @@ def _free_port() -> int:
 def _print_next(settings: Settings) -> None:
     reports = sorted((settings.reports_dir / "drift").rglob("*.html"), key=lambda path: path.stat().st_mtime)
     steps = [
-        (mlflow_pages(settings), "browse runs, metrics, plots and model versions"),
+        (mlflow_pages(settings), f"browse runs, metrics, plots and model versions{mlflow_opens(settings)}"),
         ("leads serve", f"run the service; API reference on {url_of(settings.host, settings.port, '/v1/docs')}"),
         ("leads keys create NAME", "create an API key for it"),
         ("leads queue", "show the ranked leads"),

@@ -31,6 +31,12 @@ def train(
         bool,
         typer.Option("--challenger", help="Register a harm's first version as challenger; promote it yourself later."),
     ] = False,
+    with_texts: Annotated[
+        bool,
+        typer.Option(
+            "--with-texts", help="Show the texts of the version's worst errors in MLflow, to everyone who can read it."
+        ),
+    ] = False,
     csv: Annotated[
         Path | None,
         _of_file("--csv", "CSV file to import first: one text per row, in UTF-8, or in UTF-16 with a byte-order mark."),
@@ -88,7 +94,7 @@ def train(
     elif any((text, label, id_, time, author, weight, target, name, replace)):
         raise typer.BadParameter("These options need --csv.", param_hint="--text, --label, …")
     _check_harms(named, every)
-    options = TrainOptions(tune=tune, trials=trials, minutes=minutes, as_challenger=challenger)
+    options = TrainOptions(tune=tune, trials=trials, minutes=minutes, as_challenger=challenger, with_texts=with_texts)
     try:
         train_harms(settings, policies, named or None, options, quiet=quiet)
     except Conflict as error:

@@ -6,13 +6,23 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
-from pathlib import Path
+from dataclasses import dataclass, field, replace
 
 import msgspec
 
+from leads import clock
 from leads.policies import HarmPolicy
-from models.registry.versions import CONTRACT_HASH, DATA_HASH, LABELS_UNTIL, RunRecord
+from models.registry.versions import (
+    CALIBRATION,
+    CONTRACT_HASH,
+    DATA_HASH,
+    DATASET,
+    GATE,
+    LABELED_UNTIL,
+    LABELS_UNTIL,
+    Curve,
+    RunRecord,
+)
 from models.text.sentence import place_of
 from models.version import ModelVersion
 from models.write import Parts, write_version
@@ -23,12 +33,14 @@ from training.data.dataset import Dataset
 from training.data.reference import DriftReference
 from training.fit.training_set import FittedOn, training_rows
 from training.joining import FrameSource
-from training.report import card, plots
+from training.lifecycle.pages import NOT_ASKED
+from training.origin import origin
+from training.report import calibration, card, dataset_card, description, logged
 from training.report.dataset_card import DatasetCard, card_of, to_mlflow
-from training.report.measure import Metrics, for_the_run, measure, mlflow_name
+from training.report.measure import Metrics, measure, on_test
+from training.report.plots.draw import draw
+from training.report.worst_errors import NAME, WITH_TEXTS, worst_errors
 from training.workspace import Workspace
-
-DATASET = "dataset.json"
 
 
 @dataclass(frozen=True)
@@ -44,6 +56,7 @@ class FittedModel:
         new_labels: decisions that the harm's newest version didn't know; None if that isn't known.
         params, tags: for the registry, besides those that every version gets.
         files: further files of the version, JSON by name.
+        curves: how the fit went, for the registry.
     """
 
     version: ModelVersion
@@ -55,6 +68,7 @@ class FittedModel:
     params: Mapping[str, str | int | float] = field(default_factory=dict)
     tags: Mapping[str, str] = field(default_factory=dict)
     files: Mapping[str, bytes] = field(default_factory=dict)
+    curves: Mapping[str, Curve] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -65,8 +79,19 @@ class Built:
     run: RunRecord
 
 
-def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedModel, *, frame: FrameSource) -> Built:
+def build(
+    space: Workspace,
+    policy: HarmPolicy,
+    data: Dataset,
+    model: FittedModel,
+    *,
+    frame: FrameSource,
+    with_texts: bool = False,
+) -> Built:
     """Measure a fitted model on the held-out rows and write its version to the workspace.
+
+    Args:
+        with_texts: let the table of its worst errors in the registry contain the rows' texts.
 
     Raises:
         ModelRefused: the written version doesn't reproduce its own scores.
@@ -74,7 +99,7 @@ def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedMode
     settings, version = space.settings, model.version
     rounds = version.booster.num_boosted_rounds()
     metrics, test = measure(version, data, model.fitted_on, new_labels=model.new_labels, rounds=rounds, seed=SEED)
-    drawn = plots.draw(space.folder, version, test, metrics.test)
+    drawn = draw(space.folder, version, test, metrics)
     sample = reference.sample(
         settings, space.engine, policy, version, model.learned_text_scores, data.feature_set, frame=frame, seed=SEED
     ) or DriftReference(test.scores.vector, tuple(test.labels.tolist()))
@@ -98,23 +123,32 @@ def build(space: Workspace, policy: HarmPolicy, data: Dataset, model: FittedMode
         own_start=version.starts_from == "booster",
         extra={
             **model.files,
-            DATASET: msgspec.json.encode(data_card),
+            dataset_card.FILE: msgspec.json.encode(data_card),
             **({behaviour.FILE: report.to_json()} if report else {}),
         },
     )
     written = write_version(space.folder / "version", parts, place=place_of(settings))
-    return Built(written, _record(model, written, data, data_card, metrics, drawn))
+    run = _record(policy, model, written, data, data_card, metrics)
+    errors = {WITH_TEXTS if with_texts else NAME: worst_errors(version, data, test, with_texts=with_texts)}
+    return Built(written, replace(run, files=drawn, tables=errors))
+
+
+def log_errors_with_texts(space: Workspace, version: ModelVersion, number: str, data: Dataset) -> None:
+    """Add the table of a registered version's worst errors, with their texts, to its run."""
+    table = worst_errors(version, data, on_test(version, data), with_texts=True)
+    space.registry.add_table(version.harm, number, WITH_TEXTS, table)
 
 
 def _record(
+    policy: HarmPolicy,
     model: FittedModel,
     version: ModelVersion,
     data: Dataset,
     data_card: DatasetCard,
     metrics: Metrics,
-    drawn: tuple[Path, ...],
 ) -> RunRecord:
     contract = version.contract.hash
+    shown = {**origin(), **_shown(data, data_card, metrics), **model.tags}
     return RunRecord(
         fingerprint=model.fingerprint,
         params={
@@ -123,11 +157,28 @@ def _record(
             "rounds": metrics.rounds,
             "seed": SEED,
             "contract": contract,
-            **{f"rows_{mlflow_name(source)}": rows for source, rows in data.sources.items()},
+            "calibrator": version.calibrator.method,
+            **{f"rows_{logged.safe_name(source)}": rows for source, rows in data.sources.items()},
             **model.params,
         },
-        metrics=for_the_run(metrics, version.thresholds),
-        tags={LABELS_UNTIL: str(data.labels_until), DATA_HASH: data.hash, CONTRACT_HASH: contract, **model.tags},
+        metrics=logged.metrics(metrics, version.thresholds),
+        tags={LABELS_UNTIL: str(data.labels_until), DATA_HASH: data.hash, CONTRACT_HASH: contract, **shown},
         dataset=to_mlflow(data_card),
-        files=drawn,
+        curves=model.curves,
+        description=description.of_version(policy, version, shown),
+        harm_description=description.of_harm(version.harm, policy),
     )
+
+
+def _shown(data: Dataset, data_card: DatasetCard, metrics: Metrics) -> dict[str, str]:
+    """Tags that people read."""
+    test = metrics.test
+    verdict = calibration.verdict(test.ece.found, test.chance) if test.ece and test.chance else "Not measured."
+    return {
+        DATASET: f"{data_card.rows:,} labels, {data_card.violating:,} violating, hash {data.hash[:12]}",
+        LABELED_UNTIL: clock.to_text(data.labels_until // clock.SECOND * clock.SECOND)
+        if data.labels_until
+        else "no decisions",
+        CALIBRATION: verdict,
+        GATE: NOT_ASKED,
+    }

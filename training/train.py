@@ -4,24 +4,28 @@ from __future__ import annotations
 
 import hashlib
 import time
+from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
 
 import msgspec
 
 from features.offline.frames import point_in_time
+from leads import clock
 from leads.db.model_changes import CHAMPION, current_actor
 from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
 from models.registry.versions import FINGERPRINT, LABELS_UNTIL, Registered
 from models.thresholds import Thresholds
-from training.build import FittedModel, build
+from training.build import Built, FittedModel, build, log_errors_with_texts
 from training.config import RECIPE, SEED, TrainingConfig, load_config
 from training.data import dataset
 from training.data.dataset import Dataset
 from training.data.history import History
 from training.data.labelled_rows import PLATFORM
 from training.fit.model import draft
+from training.fit.search import Tuned
 from training.fit.training_set import (
     choose_thresholds,
     encoder_of,
@@ -34,9 +38,9 @@ from training.gate.gate import GateReport
 from training.joining import FrameSource
 from training.lifecycle.outcomes import ChangeReason
 from training.progress import OnProgress, reporter
-from training.report import card
+from training.report import card, logged
 from training.report.measure import Metrics, metrics_of
-from training.workspace import open_workspace
+from training.workspace import Workspace, open_workspace
 
 CONFIG = "config.json"
 STEPS = (ASSEMBLE, FIT, BUILD, REGISTER, SETTLE) = (
@@ -82,6 +86,9 @@ class _Plan:
         first: the alias of a harm's first version.
         why: kept with the change.
         needs_new_labels: fail if no label is new since the newest version.
+        source: the command, for the registry.
+        tuned: the search that found the configuration, if there was one.
+        with_texts: let the table of the worst errors in the registry contain texts.
     """
 
     config: TrainingConfig
@@ -89,6 +96,9 @@ class _Plan:
     first: str
     why: str
     needs_new_labels: bool
+    source: str
+    tuned: Tuned | None = None
+    with_texts: bool = False
 
 
 def train(
@@ -97,7 +107,9 @@ def train(
     harm: str,
     *,
     config: TrainingConfig | None = None,
+    tuned: Tuned | None = None,
     first: str = CHAMPION,
+    with_texts: bool = False,
     on_progress: OnProgress | None = None,
     frame: FrameSource = point_in_time,
     history: History | None = None,
@@ -109,8 +121,10 @@ def train(
     killed at any moment and run again.
 
     Args:
-        config: default: the harm's file in `LEADS_TRAINING`.
+        config: default: what the search found, else the harm's file in `LEADS_TRAINING`.
+        tuned: a search for a better configuration, which the registry then shows with the version.
         first: alias of a harm's first version: `champion`, or `challenger` to review it before it serves.
+        with_texts: let the registry's table of the version's worst errors contain the rows' texts.
         on_progress: called as each step begins.
         frame: how features at given instants are looked up.
         history: reads the event log once for several harms; None: for this one.
@@ -122,7 +136,16 @@ def train(
         Conflict: another process is training.
         Unavailable: the database or MLflow can't be reached.
     """
-    plan = _Plan(config or load_config(settings, harm), False, first, "trained", needs_new_labels=False)
+    plan = _Plan(
+        config or (tuned.config if tuned else load_config(settings, harm)),
+        promote=False,
+        first=first,
+        why="trained",
+        needs_new_labels=False,
+        source="leads train",
+        tuned=tuned,
+        with_texts=with_texts,
+    )
     return _train(settings, policies, harm, plan, on_progress, frame, history)
 
 
@@ -148,7 +171,8 @@ def retrain(
         NotEnoughData: also if no label is new.
         NotFound, ConfigurationError, Conflict, Unavailable: as `train`.
     """
-    plan = _Plan(load_config(settings, harm), promote, CHAMPION, why, needs_new_labels=True)
+    config = load_config(settings, harm)
+    plan = _Plan(config, promote, CHAMPION, why, needs_new_labels=True, source="leads retrain")
     return _train(settings, policies, harm, plan, on_progress, frame, history)
 
 
@@ -161,7 +185,7 @@ def _train(
     frame: FrameSource,
     history: History | None,
 ) -> TrainResult:
-    started, policy, config = time.monotonic(), policies.harm(harm), plan.config
+    began, started, policy, config = clock.now(), time.monotonic(), policies.harm(harm), plan.config
     tell = reporter(STEPS, on_progress)
     with open_workspace(settings) as space:
         tell(ASSEMBLE)
@@ -176,31 +200,26 @@ def _train(
             raise _no_new_labels(harm, known[0], data)
 
         if same:
-            number, version = same.version, space.fetch(harm, same.version)
-        else:
-            counts = text_counts(settings, policy, config, data.texts, tell)
-            tell(FIT)
-            fitted = fit_training_set(settings, policy, config, data, counts)
-            tell(BUILD)
-            model = FittedModel(
-                version=draft(harm, data.contract, fitted, choose_thresholds(policy, data, fitted)),
-                provenance=card.provenance(fitted, data.contract.hash),
-                fitted_on=fitted_on(data),
-                fingerprint=fingerprint,
-                learned_text_scores=out_of_fold_text_scores(data, fitted),
-                new_labels=_new_labels(data, known),
-                params=_params(config),
-                files={CONFIG: config.model_dump_json().encode()},
-            )
-            built = build(space, policy, data, model, frame=frame)
-            tell(REGISTER)
-            number, version = space.registry.register(harm, built.version, built.run), built.version
-
-        tell(SETTLE)
-        reason = ChangeReason(current_actor(), plan.why)
-        settled = space.lifecycle(harm, policy).settle(
-            number, version, data, space.folder, reason, promote=plan.promote, first=plan.first
+            space.registry.end_abandoned_runs(harm, fingerprint)
+        run: AbstractContextManager[str | None] = (
+            nullcontext() if same else space.run(harm, fingerprint, began=began, source=plan.source)
         )
+        with run as run_id:
+            if same:
+                number, version = same.version, space.fetch(harm, same.version)
+                if plan.with_texts:
+                    log_errors_with_texts(space, version, number, data)
+            else:
+                built = _fit(space, policy, data, plan, known, fingerprint, frame, tell)
+                tell(REGISTER)
+                number = space.registry.register(harm, built.version, built.run, run_id)
+                version = built.version
+
+            tell(SETTLE)
+            reason = ChangeReason(current_actor(), plan.why)
+            settled = space.lifecycle(harm, policy).settle(
+                number, version, data, space.folder, reason, promote=plan.promote, first=plan.first
+            )
         return TrainResult(
             harm=harm,
             version=number,
@@ -212,6 +231,35 @@ def _train(
             thresholds=version.thresholds,
             seconds=time.monotonic() - started,
         )
+
+
+def _fit(
+    space: Workspace,
+    policy: HarmPolicy,
+    data: Dataset,
+    plan: _Plan,
+    known: list[Registered],
+    fingerprint: str,
+    frame: FrameSource,
+    tell: Callable[[str], None],
+) -> Built:
+    settings, config = space.settings, plan.config
+    counts = text_counts(settings, policy, config, data.texts, tell)
+    tell(FIT)
+    fitted = fit_training_set(settings, policy, config, data, counts)
+    tell(BUILD)
+    model = FittedModel(
+        version=draft(data.harm, data.contract, fitted, choose_thresholds(policy, data, fitted)),
+        provenance=card.provenance(fitted, data.contract.hash),
+        fitted_on=fitted_on(data),
+        fingerprint=fingerprint,
+        learned_text_scores=out_of_fold_text_scores(data, fitted),
+        new_labels=_new_labels(data, known),
+        params=logged.parameters(config, plan.tuned),
+        files={CONFIG: config.model_dump_json().encode()},
+        curves=logged.curves(fitted, plan.tuned),
+    )
+    return build(space, policy, data, model, frame=frame, with_texts=plan.with_texts)
 
 
 def _fingerprint(settings: Settings, data: Dataset, policy: HarmPolicy, config: TrainingConfig) -> str:
@@ -248,8 +296,3 @@ def _no_new_labels(harm: str, newest: Registered, data: Dataset) -> NotEnoughDat
         field=harm,
         remedy="Claim leads and decide them, then retrain.",
     )
-
-
-def _params(config: TrainingConfig) -> dict[str, str]:
-    """The configuration by section, as MLflow shows parameters. It accepts up to 500 characters for each."""
-    return {f"config_{section}": str(values)[:500] for section, values in config.model_dump(mode="json").items()}

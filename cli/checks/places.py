@@ -13,6 +13,8 @@ from leads.settings import Settings
 
 _DIALECTS = {"postgresql": "PostgreSQL", "sqlite": "SQLite"}
 _HOME = "in the home"
+# MLflow would open in its view for generative AI.
+_EXPERIMENTS = "#/experiments?workflowType=machine_learning"
 
 
 def database(settings: Settings) -> str:
@@ -73,7 +75,19 @@ def mlflow(settings: Settings) -> str:
 
 
 def mlflow_pages(settings: Settings) -> str:
-    """Where to see runs and versions: a command, or the server's address."""
-    if settings.mlflow_uri is not None:
-        return mlflow(settings)
-    return f"mlflow ui --backend-store-uri {shlex.quote(settings.mlflow)}"
+    """Where to see runs and versions: a command, or the server's address.
+
+    >>> from leads.settings import Settings
+    >>> mlflow_pages(Settings(mlflow_uri="https://user:secret@mlflow.example.com/"))
+    'https://mlflow.example.com/#/experiments?workflowType=machine_learning'
+    """
+    if settings.mlflow_uri is None:
+        return f"mlflow ui --backend-store-uri {shlex.quote(settings.mlflow)}"
+    address = mlflow(settings)
+    known = address.startswith("http") and "…" not in address
+    return f"{address.rstrip('/')}/{_EXPERIMENTS}" if known else address
+
+
+def mlflow_opens(settings: Settings) -> str:
+    """Where to look once the command of `mlflow_pages` runs; empty if that is an address itself."""
+    return "" if settings.mlflow_uri else f", on http://127.0.0.1:5000/{_EXPERIMENTS}"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from cli.checks.places import mlflow_pages
+from cli.checks.places import mlflow_opens, mlflow_pages
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.models.figures import on_two_lines
@@ -17,8 +17,8 @@ from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
-from training.config import TrainingConfig
 from training.data.history import History
+from training.fit.search import Tuned
 from training.lifecycle.retraining import due
 from training.progress import OnProgress
 from training.report.paired import Interval
@@ -42,6 +42,7 @@ class TrainOptions:
     trials: int | None = None
     minutes: float | None = None
     as_challenger: bool = False
+    with_texts: bool = False
 
 
 def train_harms(
@@ -58,10 +59,19 @@ def train_harms(
     first = CHALLENGER if options.as_challenger else CHAMPION
 
     def train_one(harm: str) -> TrainResult:
-        config = _tune(settings, policies, harm, options, history) if options.tune else None
+        tuned = _tune(settings, policies, harm, options, history) if options.tune else None
         return _run(
             harm,
-            lambda tell: train(settings, policies, harm, config=config, first=first, on_progress=tell, history=history),
+            lambda tell: train(
+                settings,
+                policies,
+                harm,
+                tuned=tuned,
+                first=first,
+                with_texts=options.with_texts,
+                on_progress=tell,
+                history=history,
+            ),
         )
 
     results = _for_each(policies, harms, train_one)
@@ -146,8 +156,8 @@ def _for_each(
     return [result for result in results if result is not None]
 
 
-def _tune(settings: Settings, policies: Policies, harm: str, options: TrainOptions, history: History) -> TrainingConfig:
-    """Search for a configuration, say what was found, and return the one to train with."""
+def _tune(settings: Settings, policies: Policies, harm: str, options: TrainOptions, history: History) -> Tuned:
+    """Search for a configuration, and say what was found."""
     with working(harm) as tell:
         kept = tune_harm(
             settings,
@@ -168,7 +178,7 @@ def _tune(settings: Settings, policies: Policies, harm: str, options: TrainOptio
     if tuned.better:
         saved = f"Saved to {kept.path}. Copy it to {settings.training} to use it from now on."
         note(f"  [dim]{escape(saved)}[/dim]")
-    return tuned.config
+    return tuned
 
 
 def _run(harm: str, run: Callable[[OnProgress], TrainResult]) -> TrainResult:
@@ -243,6 +253,6 @@ def _show_next(settings: Settings, results: Sequence[TrainResult]) -> None:
     next_steps(
         *steps,
         ("leads serve", "score with the champions over HTTP"),
-        (mlflow_pages(settings), "see curves, feature importance and model cards"),
+        (mlflow_pages(settings), f"see runs, plots and errors{mlflow_opens(settings)}"),
         settings=settings,
     )

@@ -10,21 +10,21 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from leads import clock
+from leads.clock import Micros
 from leads.errors import ModelRefused
 from leads.files import private_folder
 from leads.settings import Settings
 from models import manifest
-from models.registry import portable
+from models.registry import artifact, portable
 from models.registry.mlflow_client import Connector, found
-from models.registry.versions import FINGERPRINT, Registered, RunRecord, no_such_version
+from models.registry.runs import HARM, RunStatus, TrainingRuns
+from models.registry.versions import FINGERPRINT, Registered, RunRecord, Table, VersionNote, no_such_version
 from models.version import ModelVersion, model_name
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
     from mlflow.entities.model_registry import ModelVersion as ModelVersionEntity
 
-EXPERIMENT = "leads"
-HARM = "leads.harm"
 _MODEL = "model"
 
 
@@ -35,6 +35,7 @@ class MlflowRegistry:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._mlflow = Connector(settings)
+        self._runs = TrainingRuns(settings)
 
     def exists(self) -> bool:
         """Whether there is a registry: an embedded one is created by the first training."""
@@ -60,10 +61,7 @@ class MlflowRegistry:
             NotFound: the version doesn't exist.
         """
         with self._mlflow.client() as client:
-            known = found(lambda: client.get_model_version(model_name(harm), number))
-            if known is None:
-                raise no_such_version(harm, number)
-            return _registered(client, known)
+            return _registered(client, self._known(client, harm, number))
 
     def tags_of(self, harm: str, version: str) -> Mapping[str, str]:
         """The tags of a version.
@@ -72,10 +70,7 @@ class MlflowRegistry:
             NotFound: the version doesn't exist.
         """
         with self._mlflow.client() as client:
-            known = found(lambda: client.get_model_version(model_name(harm), version))
-            if known is None:
-                raise no_such_version(harm, version)
-            return dict(known.tags)
+            return dict(self._known(client, harm, version).tags)
 
     def find(self, harm: str, fingerprint: str) -> Registered | None:
         """The newest version with this fingerprint; None if there is none."""
@@ -98,28 +93,90 @@ class MlflowRegistry:
         shutil.rmtree(draft, ignore_errors=True)
         try:
             self._download(harm, version, draft)
-            (draft / portable.FOLDER / manifest.VERSION).write_text(version, encoding="utf-8")
-            (draft / portable.FOLDER).rename(folder)
+            (draft / artifact.FOLDER / manifest.VERSION).write_text(version, encoding="utf-8")
+            (draft / artifact.FOLDER).rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)
         return folder
 
-    def register(self, harm: str, version: ModelVersion, run: RunRecord) -> str:
+    def begin_run(self, harm: str, fingerprint: str, *, at: Micros, tags: Mapping[str, str]) -> str:
+        """Start the run of a training that began at `at`; returns its id.
+
+        Runs that a killed training left open are closed.
+
+        Args:
+            fingerprint: of the version that it will make.
+        """
+        with self._mlflow.client(create=True) as client:
+            return self._runs.begin(client, harm, fingerprint, at=at, tags=tags)
+
+    def end_run(self, run_id: str, status: RunStatus, *, why: str | None = None) -> None:
+        """End a run now.
+
+        Args:
+            why: why it failed.
+        """
+        with self._mlflow.client() as client:
+            self._runs.end(client, run_id, status, why=why)
+
+    def end_abandoned_runs(self, harm: str, fingerprint: str) -> None:
+        """Close the runs that a killed training of this home, or of the same data, left open."""
+        with self._mlflow.client() as client:
+            self._runs.end_abandoned(client, harm, fingerprint)
+
+    def register(self, harm: str, version: ModelVersion, run: RunRecord, run_id: str | None = None) -> str:
         """Log a run with the version's folder, then register the version; returns its number.
 
         MLflow assigns the number last, in one transaction with the tags. A process that is killed before leaves a run
         but no version.
+
+        Args:
+            run_id: the training's run, from `begin_run`; None starts and ends one.
         """
         with self._mlflow.client(create=True) as client:
-            self._end_abandoned(client, harm, run.fingerprint)
-            run_id = self._log(client, harm, version, run)
-            if found(lambda: client.get_registered_model(version.name)) is None:
-                client.create_registered_model(version.name, tags={HARM: harm})
-            source = f"{client.get_run(run_id).info.artifact_uri}/{_MODEL}"
+            begun = run_id or self._runs.begin(client, harm, run.fingerprint, at=clock.now())
+            self._runs.log(client, begun, run)
+            self._log_model(client, begun, version)
+            self._describe_harm(client, harm, version.name, run.harm_description)
+            source = f"{client.get_run(begun).info.artifact_uri}/{_MODEL}"
             tags = {**run.tags, FINGERPRINT: run.fingerprint}
-            registered = client.create_model_version(version.name, source, run_id, tags=tags)
-            client.set_terminated(run_id)
-            return str(registered.version)
+            registered = client.create_model_version(
+                version.name, source, begun, tags=tags, description=run.description or None
+            )
+            number = str(registered.version)
+            self._runs.name(client, begun, harm, number)
+            if run_id is None:
+                self._runs.end(client, begun, "FINISHED")
+            return number
+
+    def add_table(self, harm: str, version: str, name: str, table: Table) -> None:
+        """Write a table to the artifacts of the run that made a version, replacing one with the same name."""
+        with self._mlflow.client() as client:
+            self._runs.log_table(client, self._known(client, harm, version).run_id, name, table)
+
+    def annotate(self, harm: str, version: str, note: VersionNote) -> None:
+        """Add what was found out about a version to its page and to that of its run.
+
+        Raises:
+            NotFound: the version doesn't exist.
+        """
+        with self._mlflow.client() as client:
+            known = self._known(client, harm, version)
+            client.update_model_version(known.name, version, note.description)
+            for name, value in note.tags.items():
+                client.set_model_version_tag(known.name, version, name, value)
+            self._runs.annotate(client, known.run_id, note)
+
+    def tag_harm(self, harm: str, tags: Mapping[str, str | None]) -> None:
+        """Set tags of the harm's registered model, and remove those whose value is None."""
+        with self._mlflow.client() as client:
+            name = model_name(harm)
+            before = client.get_registered_model(name).tags
+            for tag, value in tags.items():
+                if value is not None and before.get(tag) != value:
+                    client.set_registered_model_tag(name, tag, value)
+                elif value is None and tag in before:
+                    client.delete_registered_model_tag(name, tag)
 
     def tag(self, harm: str, version: str, name: str, value: str) -> None:
         """Set a tag of a version, replacing an earlier value."""
@@ -145,63 +202,43 @@ class MlflowRegistry:
         with self._mlflow.client() as client:
             from mlflow.artifacts import download_artifacts
 
-            registered = found(lambda: client.get_model_version(model_name(harm), version))
-            if registered is None:
-                raise no_such_version(harm, version)
+            registered = self._known(client, harm, version)
             draft.mkdir()
             # MLflow passes on the file system's own error if artifacts are missing.
             try:
                 download_artifacts(
-                    f"{registered.source}/artifacts/{portable.FOLDER}",
+                    f"{registered.source}/artifacts/{artifact.FOLDER}",
                     dst_path=str(draft),
                     tracking_uri=self._settings.mlflow,
                 )
             except OSError as error:
                 raise ModelRefused(f"The artifacts can't be read: {error}.", field=str(registered.source)) from error
-        if not (draft / portable.FOLDER / manifest.MANIFEST).is_file():
+        if not (draft / artifact.FOLDER / manifest.MANIFEST).is_file():
             raise ModelRefused(
                 "The registered artifacts hold no version folder.",
                 field=str(registered.source),
                 remedy="Train the harm again; this version's files are lost.",
             )
 
-    def _log(self, client: MlflowClient, harm: str, version: ModelVersion, run: RunRecord) -> str:
-        """Log parameters, metrics, plots and the portable model to a new run; returns its id."""
-        from mlflow.entities import Metric, Param, RunTag
+    def _known(self, client: MlflowClient, harm: str, number: str) -> ModelVersionEntity:
+        known = found(lambda: client.get_model_version(model_name(harm), number))
+        if known is None:
+            raise no_such_version(harm, number)
+        return known
 
-        tags = {**run.tags, FINGERPRINT: run.fingerprint, HARM: harm}
-        run_id: str = client.create_run(self._experiment(client), run_name=harm, tags=tags).info.run_id
-        at = clock.now() // 1_000
-        client.log_batch(
-            run_id,
-            metrics=[Metric(name, value, at, 0) for name, value in run.metrics.items()],
-            params=[Param(name, str(value)) for name, value in run.params.items()],
-            tags=[RunTag("mlflow.note.content", (version.folder / manifest.CARD).read_text(encoding="utf-8"))],
-        )
-        if run.dataset is not None:
-            client.log_inputs(run_id, datasets=[run.dataset])
-        for path in run.files:
-            client.log_artifact(run_id, str(path), "plots")
+    def _log_model(self, client: MlflowClient, run_id: str, version: ModelVersion) -> None:
         with tempfile.TemporaryDirectory() as temporary:
             model = Path(temporary) / _MODEL
             portable.save(version, model)
             client.log_artifacts(run_id, str(model), _MODEL)
-        return run_id
 
-    def _experiment(self, client: MlflowClient) -> str:
-        experiment = client.get_experiment_by_name(EXPERIMENT)
-        if experiment is not None:
-            return str(experiment.experiment_id)
-        # A server chooses its own artifact store. A plain database would put artifacts into the working directory.
-        on_server = self._settings.mlflow.startswith("http")
-        location = None if on_server else self._settings.artifacts_dir.as_uri()
-        return str(client.create_experiment(EXPERIMENT, artifact_location=location))
-
-    def _end_abandoned(self, client: MlflowClient, harm: str, fingerprint: str) -> None:
-        """Close the runs that a killed training of the same data left open."""
-        query = f"tags.`{FINGERPRINT}` = '{fingerprint}' AND tags.`{HARM}` = '{harm}' AND status = 'RUNNING'"
-        for run in client.search_runs([self._experiment(client)], query):
-            client.set_terminated(run.info.run_id, "KILLED")
+    def _describe_harm(self, client: MlflowClient, harm: str, name: str, description: str) -> None:
+        """Create the harm's registered model if there is none yet, and bring its description up to date."""
+        known = found(lambda: client.get_registered_model(name))
+        if known is None:
+            client.create_registered_model(name, tags={HARM: harm}, description=description or None)
+        elif description and known.description != description:
+            client.update_registered_model(name, description)
 
 
 def _registered(client: MlflowClient, version: ModelVersionEntity) -> Registered:

@@ -18,15 +18,14 @@ from urllib.parse import unquote, urlsplit
 
 from leads.errors import Unavailable
 from leads.settings import Settings
+from models.registry.runs import HARM
 
-# The tag of a run that names its harm.
-_HARM = "leads.harm"
 _BUSY_S = 30
 # Our experiments: those with a run for a harm, and, before their first run, those that are named so.
 _LOCATIONS = f"""
 SELECT DISTINCT artifact_location FROM experiments WHERE artifact_location IS NOT NULL AND (
     name LIKE 'leads%' OR EXISTS (
-        SELECT 1 FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = '{_HARM}'
+        SELECT 1 FROM runs JOIN tags ON tags.run_uuid = runs.run_uuid AND tags.key = '{HARM}'
         WHERE runs.experiment_id = experiments.experiment_id
     )
 )

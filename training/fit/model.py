@@ -38,6 +38,7 @@ class Fit:
         vector: (n, m) the booster's inputs. `text.score` in it is out-of-fold: from a stage that didn't see the row's
             fold.
         margin: (n,) out-of-fold margins.
+        losses: mean log loss on held-out folds after each tree, also of trees that were left out.
     """
 
     booster: xgboost.Booster
@@ -47,6 +48,7 @@ class Fit:
     input_names: tuple[str, ...]
     vector: Floats
     margin: Doubles
+    losses: Doubles
 
     @property
     def rounds(self) -> int:
@@ -102,11 +104,11 @@ def fit(
     tree_rows = TreeRows(vector, labels, base.astype(np.float32), tree_weights.astype(np.float32), folds)
     # With few rows synchronising threads costs more than they save, and far more on a busy machine.
     params = params_of(config, names, threads if len(labels) >= MANY_ROWS else 1, seed)
-    booster, margin = boost(tree_rows, params, config)
+    booster, margin, losses = boost(tree_rows, params, config)
     served = np.ones(len(labels), dtype=np.bool_) if served is None else served
     calibrator = fit_calibrator(margin[served], labels[served], folds[served], config.methods)
     booster.feature_names = list(names)
-    return Fit(booster, stage, calibrator, prior, tuple(names), vector, margin)
+    return Fit(booster, stage, calibrator, prior, tuple(names), vector, margin, losses)
 
 
 def draft(harm: str, contract: FeatureContract, fitted: Fit, thresholds: Thresholds) -> ModelVersion:

@@ -8,7 +8,7 @@ configuration; if the time limit ends the search, the number of trials depends o
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -46,6 +46,7 @@ class Tuned:
         trials, pruned: number of trials, and how many of them were pruned.
         in_time: False if the time limit ended the search.
         seconds: how long it took.
+        losses: (number, held-out log loss) of each stage's finished trials, by stage.
     """
 
     config: TrainingConfig
@@ -56,6 +57,7 @@ class Tuned:
     pruned: int
     in_time: bool
     seconds: float
+    losses: Mapping[str, tuple[tuple[int, float], ...]]
 
     @property
     def better(self) -> bool:
@@ -102,6 +104,7 @@ def search(
         stages.pruned,
         stages.in_time,
         time.monotonic() - started,
+        stages.losses,
     )
 
 
@@ -119,6 +122,7 @@ class _Search:
         self.names = data.contract.names
         self.until = started + 60 * config.tuning.minutes
         self.tried = self.pruned = 0
+        self.losses: dict[str, tuple[tuple[int, float], ...]] = {}
         self.in_time = True
 
     def text(self, counts: TextCounts) -> tuple[_Found, Doubles]:
@@ -202,6 +206,8 @@ class _Search:
         study.optimize(objective, n_trials=trials, callbacks=[after])
         self.tried += len(study.trials)
         self.pruned += sum(each.state == optuna.trial.TrialState.PRUNED for each in study.trials)
+        finished = (each for each in study.trials if each.state == optuna.trial.TrialState.COMPLETE)
+        self.losses[stage] = tuple((each.number, float(each.value or 0.0)) for each in finished)
         return study
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -64,8 +64,21 @@ class TreeRows:
         )
 
 
-def boost(rows: TreeRows, params: dict[str, Any], config: TrainingConfig) -> tuple[xgboost.Booster, Doubles]:
-    """A booster fitted on all rows, with as many trees as did best on held-out folds; and out-of-fold margins (n,)."""
+class Boosted(NamedTuple):
+    """A booster fitted on all rows.
+
+    Args:
+        margin: (n,) out-of-fold margins.
+        losses: mean log loss on held-out folds after each tree.
+    """
+
+    booster: xgboost.Booster
+    margin: Doubles
+    losses: Doubles
+
+
+def boost(rows: TreeRows, params: dict[str, Any], config: TrainingConfig) -> Boosted:
+    """Fit a booster with as many trees as do best on held-out folds."""
     masks = [rows.folds == fold for fold in np.unique(rows.folds)]
     fits = [(inside, *fit_without(rows, inside, params, config)) for inside in masks]
     rounds = min(len(losses) for _, _, losses in fits)
@@ -78,7 +91,7 @@ def boost(rows: TreeRows, params: dict[str, Any], config: TrainingConfig) -> tup
     gains = _losses(rows.base.astype(np.float64), rows) - _losses(margin, rows)
     if gains.mean() <= gains.std() / np.sqrt(len(gains)):
         best, margin = 0, rows.base.astype(np.float64)
-    return xgboost.train(params, rows.matrix(slice(None), config.trees.max_bin), best), margin
+    return Boosted(xgboost.train(params, rows.matrix(slice(None), config.trees.max_bin), best), margin, curve)
 
 
 def fit_without(

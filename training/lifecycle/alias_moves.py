@@ -19,6 +19,7 @@ from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, ModelChange
 from leads.files import in_turn, only_one
 from leads.settings import Settings
 from models.registry.versions import RETIRED, VersionRegistry
+from training.lifecycle import pages
 
 _WHAT = "changing which versions serve"
 
@@ -75,6 +76,7 @@ class AliasMoves:
             self.registry.set_alias(change.harm, change.alias, change.version)
         self._drop_outdated_aliases(change)
         self._close(seq, happened=True)
+        pages.show_aliases(self.registry, change.harm, self.history(change.harm))
 
     def _settle(self, change: ModelChange) -> None:
         if change.action == "retired":
@@ -85,6 +87,7 @@ class AliasMoves:
         if happened:
             self._drop_outdated_aliases(change)
         self._close(change.seq, happened=happened)
+        pages.show_aliases(self.registry, change.harm, self.history(change.harm))
 
     def _drop_outdated_aliases(self, change: ModelChange) -> None:
         """Drop the aliases that a change makes invalid. May safely be repeated."""

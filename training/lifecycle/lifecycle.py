@@ -24,6 +24,7 @@ from models.text.sentence import place_of
 from models.version import ModelVersion
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport, judge, unmeasured
+from training.lifecycle import pages
 from training.lifecycle.alias_moves import AliasMoves
 from training.lifecycle.candidates import Champion, HarmVersions
 from training.lifecycle.outcomes import ChangeReason, Moved, Settled
@@ -78,8 +79,10 @@ class Lifecycle:
             champion = versions.champion(Path(folder))
             report = self._judge(candidate, champion, data, override=override)
             if not report.passed and not override:
+                pages.show_version(self.registry, self.policy, number, candidate, report)
                 return Settled(_alias_of(number, aliases), report.text(), report)
             self._give(number, CHAMPION, reason, gate=report)
+            pages.show_version(self.registry, self.policy, number, candidate, report, overridden=reason)
             return Settled(CHAMPION, report.text(), report)
 
     def rollback(self, reason: ChangeReason) -> Moved:
@@ -154,6 +157,7 @@ class Lifecycle:
             if champion is not None and not promote:
                 why = f"Version {champion} stays champion until another version is promoted."
                 self._give(number, CHALLENGER, ChangeReason(reason.actor, why))
+                pages.show_version(self.registry, self.policy, number, candidate, None)
                 return Settled(CHALLENGER, why)
             report = self._judge(replace(candidate, version=number), self.versions.champion(folder), lambda: data)
             alias, why = (CHAMPION if report.passed else CHALLENGER), report.text()
@@ -166,6 +170,7 @@ class Lifecycle:
                 if alias != CHAMPION:
                     why += f" {self.harm} has no champion until a version is promoted by hand."
             self._give(number, alias, ChangeReason(reason.actor, why), gate=report)
+            pages.show_version(self.registry, self.policy, number, candidate, report)
             return Settled(alias, why, report)
 
     def _already_settled(self, number: str, aliases: dict[str, str], changes: list[ModelChange]) -> Settled | None:

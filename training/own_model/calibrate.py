@@ -22,6 +22,7 @@ from training.fit.calibrate import fit_calibrator
 from training.fit.training_set import FittedOn
 from training.own_model.checks import OwnModel
 from training.own_model.labelled_split import LabelledSplit
+from training.report.logged import safe_name
 
 Ints = npt.NDArray[np.int64]
 
@@ -56,6 +57,7 @@ def fitted_model(rows: LabelledSplit, own: OwnModel, data: Dataset, why: str) ->
         learned_text_scores=rows.learned_text_scores,
         params={"objective": own.objective, "booster": own.kind, "inputs": len(own.inputs)},
         tags={WHY: why},
+        curves={f"fit/{safe_name(name)} by tree": list(enumerate(each, start=1)) for name, each in own.losses.items()},
     )
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -32,12 +32,14 @@ class OwnModel(NamedTuple):
         inputs: its columns in order; `text.score`, if it takes it, is the last.
         objective: XGBoost's name of the objective.
         kind: XGBoost's name of the booster, `gbtree` or `dart`.
+        losses: the evaluations after each tree that a classifier recorded while it was fitted, by name.
     """
 
     booster: xgboost.Booster
     inputs: tuple[str, ...]
     objective: str
     kind: str
+    losses: Mapping[str, Sequence[float]]
 
     @property
     def uses_text_score(self) -> bool:
@@ -64,7 +66,7 @@ def checked(model: object, known: Sequence[str], sample: pd.DataFrame, *, option
     _check_kind(objective, kind, int(learner["learner_model_param"]["num_target"]))
     inputs = _inputs(booster, known, optional)
     raw = bytes(booster.save_raw("ubj"))
-    own = OwnModel(xgboost.Booster(model_file=bytearray(raw)), inputs, objective, kind)
+    own = OwnModel(xgboost.Booster(model_file=bytearray(raw)), inputs, objective, kind, _losses(model))
     # Loading resets the booster to use every core.
     own.booster.set_param({"nthread": 1})
     _check_margins(model, own, sample)
@@ -79,6 +81,12 @@ def margins_of(model: object, rows: pd.DataFrame) -> Doubles:
         assert isinstance(model, xgboost.Booster)
         raw = model.predict(xgboost.DMatrix(rows), output_margin=True)
     return np.asarray(raw, dtype=np.float64)
+
+
+def _losses(model: object) -> dict[str, Sequence[float]]:
+    """What a classifier recorded on its `eval_set`, by name; nothing if it was fitted without one."""
+    recorded = getattr(model, "evals_result_", {})
+    return {f"{part} {metric}": values for part, each in recorded.items() for metric, values in each.items()}
 
 
 def _booster_of(model: object) -> xgboost.Booster:

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import dataclass
 
 from features.declared.feature_set import FeatureSet
 from features.declared.generations import live
 from features.evaluate.columns import unsatisfied
+from leads import clock
 from leads.db.model_changes import CHALLENGER, current_actor
 from leads.errors import Conflict, InvalidInput
 from models.thresholds import Thresholds
-from training.build import build
+from training.build import build, log_errors_with_texts
 from training.data.dataset import Dataset
 from training.lifecycle.outcomes import ChangeReason
 from training.own_model.calibrate import fitted_model, restricted_data
@@ -56,7 +57,7 @@ class OwnVersion:
         return "\n".join(lines)
 
 
-def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
+def register(rows: LabelledSplit, model: object, *, why: str, with_texts: bool = False) -> OwnVersion:
     """Calibrate, measure and register a fitted binary XGBoost model as the harm's challenger.
 
     Serving runs the model's own trees from its own base score; nothing is pickled. The model may take any of
@@ -65,6 +66,7 @@ def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
     Args:
         model: `xgboost.XGBClassifier` or `xgboost.Booster`, fitted on (some columns of) `rows.train.X`.
         why: why it is registered; kept with the version.
+        with_texts: let the registry's table of the version's worst errors contain the rows' texts.
 
     Raises:
         InvalidInput: serving can't reproduce this model, or `why` is empty.
@@ -72,7 +74,7 @@ def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
         Conflict: another process is training, or a feature's declaration has changed since the rows were gathered.
         Unavailable: the database or MLflow can't be reached.
     """
-    why = why.strip()
+    why, began = why.strip(), clock.now()
     if not why:
         raise InvalidInput("Registering a version needs a reason.", field="why", remedy='Give one sentence: why="…".')
     optional = [one.column.name for one in rows.data.optional]
@@ -82,20 +84,28 @@ def register(rows: LabelledSplit, model: object, *, why: str) -> OwnVersion:
         _check_unchanged(data, live(space.engine))
         fitted = fitted_model(rows, own, data, why)
         same = space.registry.find(rows.harm, fitted.fingerprint)
-        if same:
-            number, version = same.version, space.fetch(rows.harm, same.version)
-        else:
-            built = build(space, rows.policy, data, fitted, frame=rows.frame)
-            number, version = space.registry.register(rows.harm, built.version, built.run), built.version
-        settled = space.lifecycle(rows.harm, rows.policy).settle(
-            number,
-            version,
-            rows.data,
-            space.folder,
-            ChangeReason(current_actor(), why),
-            promote=False,
-            first=CHALLENGER,
+        source = "own_model.register"
+        run: AbstractContextManager[str | None] = (
+            nullcontext() if same else space.run(rows.harm, fitted.fingerprint, began=began, source=source)
         )
+        with run as run_id:
+            if same:
+                number, version = same.version, space.fetch(rows.harm, same.version)
+                if with_texts:
+                    log_errors_with_texts(space, version, number, data)
+            else:
+                built = build(space, rows.policy, data, fitted, frame=rows.frame, with_texts=with_texts)
+                number = space.registry.register(rows.harm, built.version, built.run, run_id)
+                version = built.version
+            settled = space.lifecycle(rows.harm, rows.policy).settle(
+                number,
+                version,
+                rows.data,
+                space.folder,
+                ChangeReason(current_actor(), why),
+                promote=False,
+                first=CHALLENGER,
+            )
         metrics = metrics_of(version)
     steps = (
         (f"leads models show {rows.harm} {number}", "show everything known about it"),

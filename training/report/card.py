@@ -17,6 +17,10 @@ _METHODS = {
     "bent": "A piecewise-linear calibrator",
     "isotonic": "Centred isotonic regression",
 }
+LIMITS = """\
+Most decided subjects were reported first, and public corpora come from other platforms and years. Quality on unreported
+subjects of this platform is only known from decisions on randomly drawn subjects. Texts in languages that the labels
+don't cover are scored by their other features alone, and the score has the flag `language_unseen`."""
 
 
 def write(
@@ -33,12 +37,10 @@ def write(
         provenance: a paragraph on how the model works and where it comes from.
         behaviour: None if the harm has no behaviour suite.
     """
-    types = ", ".join(policy.subject_types)
     tiers = "\n".join(f"- **{tier}**: {why}" for tier, why in thresholds.why.items())
     return f"""# {policy.title} (`{data.harm}`)
 
-The score is the probability that a subject ({types}) violates this policy. It ranks subjects for review. It is not a
-finding about a person, and only the tier `auto` below may be acted on without review.
+{purpose(policy)}
 
 ## Model
 
@@ -48,7 +50,7 @@ finding about a person, and only the tier `auto` below may be acted on without r
 
 ## Quality on {metrics.test.evidence.text()}
 
-{_measures(metrics)}
+{measures(metrics)}
 
 ### Slices
 
@@ -64,10 +66,17 @@ finding about a person, and only the tier `auto` below may be acted on without r
 
 ## Limitations
 
-Most decided subjects were reported first, and public corpora come from other platforms and years. Quality on unreported
-subjects of this platform is only known from decisions on randomly drawn subjects. Texts in languages that the labels
-don't cover are scored by their other features alone, and the score has the flag `language_unseen`.
+{LIMITS}
 """
+
+
+def purpose(policy: HarmPolicy) -> str:
+    """What a score says about a subject, and what may be done with it."""
+    types = ", ".join(policy.subject_types)
+    return (
+        f"The score is the probability that a subject ({types}) violates this policy. It ranks subjects for review. It "
+        "is not a finding about a person, and only the tier `auto` may be acted on without review."
+    )
 
 
 def provenance(fitted: Fit, contract_hash: str) -> str:
@@ -85,7 +94,8 @@ def provenance(fitted: Fit, contract_hash: str) -> str:
     )
 
 
-def _measures(metrics: Metrics) -> str:
+def measures(metrics: Metrics) -> str:
+    """The figures on the held-out rows as a table, or why there are none."""
     test = metrics.test
     if test.ap is None or test.ece is None or test.chance is None:
         return f"Not measured: {test.missing}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,6 +18,8 @@ from training.data.labelled_rows import PLATFORM
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
+# The card's file in a version's folder. Versions made by earlier releases may lack it.
+FILE = "dataset.json"
 SOURCE_TYPE = "lead-serving"
 # The longest digest that MLflow accepts.
 _DIGEST = 36
@@ -109,6 +112,21 @@ def card_of(data: Dataset) -> DatasetCard:
     )
 
 
+def read(folder: Path) -> DatasetCard | None:
+    """The card in a version's folder; None if there is none that can be read."""
+    try:
+        return msgspec.json.decode((folder / FILE).read_bytes(), type=DatasetCard)
+    except (OSError, msgspec.MsgspecError, UnicodeDecodeError):
+        return None
+
+
+def decided(card: DatasetCard) -> str:
+    """When the decisions among the labels became visible."""
+    if card.first_decision is None or card.last_decision is None:
+        return "none"
+    return f"{_day(card.first_decision)} to {_day(card.last_decision)} (UTC)"
+
+
 def _declared(data: Dataset) -> tuple[DeclaredFeature, ...]:
     found = (data.feature_set.by_name[column.name] for column in data.contract.columns if column.definition)
     return tuple(DeclaredFeature(one.name, one.unit, one.meaning, one.definition) for one in found)
@@ -179,11 +197,8 @@ def to_mlflow(card: DatasetCard) -> DatasetInput:
 
 
 def _facts(card: DatasetCard) -> list[tuple[str, str]]:
-    decided = "none"
-    if card.first_decision is not None and card.last_decision is not None:
-        decided = f"{_day(card.first_decision)} to {_day(card.last_decision)} (UTC)"
     return [
-        ("decisions", decided),
+        ("decisions", decided(card)),
         ("held out", f"{card.held_out:,} rows, {card.held_out_violating:,} of them violating"),
         ("copies of texts dropped", f"{card.removed:,}"),
         ("disputed labels", f"{card.disputed:,}"),

@@ -11,7 +11,6 @@ import numpy.typing as npt
 from leads.errors import ModelRefused
 from models import manifest
 from models.scores import Scores
-from models.thresholds import Thresholds
 from models.version import ModelVersion
 from training.data.dataset import Dataset
 from training.data.evidence import Evidence, evidence
@@ -24,6 +23,7 @@ from training.report.slices import Slice
 Bools = npt.NDArray[np.bool_]
 Doubles = npt.NDArray[np.float64]
 Groups = npt.NDArray[np.uint64]
+Ints = npt.NDArray[np.int64]
 
 
 class Metrics(msgspec.Struct, frozen=True):
@@ -53,10 +53,17 @@ class Metrics(msgspec.Struct, frozen=True):
 
 
 class OnTest(NamedTuple):
-    """The version's scores and the labels of those held-out rows that represent what will be scored."""
+    """The version's scores of those n held-out rows that represent what will be scored.
+
+    Args:
+        groups: (n,) equal for rows that are one observation.
+        at: (n,) their positions in the data set.
+    """
 
     scores: Scores
     labels: Bools
+    groups: Groups
+    at: Ints
 
 
 def measure(
@@ -64,24 +71,28 @@ def measure(
 ) -> tuple[Metrics, OnTest]:
     """Measure on the held-out rows. Rows that don't represent what will be scored only count by source and slice."""
     held_out = np.flatnonzero(data.held_out)
-    rows, texts, labels, groups = data.rows, data.texts, data.labels[held_out], data.groups[held_out]
-    scores = version.score(data.features[held_out], [texts[i] for i in held_out.tolist()])
-    served = data.served[held_out]
-    test = OnTest(Scores(scores.vector[served], scores.margin[served], scores.score[served]), labels[served])
-    measured = [rows[i] for i in held_out.tolist()]
+    labels, groups, scores = data.labels[held_out], data.groups[held_out], _scores(version, data, held_out)
+    test = _on_test(data, held_out, scores)
+    measured = [data.rows[i] for i in held_out.tolist()]
     metrics = Metrics(
-        rows=len(rows),
+        rows=len(data.rows),
         positives=int(data.labels.sum()),
         new_labels=new_labels,
         rounds=rounds,
         fit=evidence(data.labels[fitted_on.fit], data.groups[fitted_on.fit]),
         calibration=evidence(data.labels[fitted_on.calibration], data.groups[fitted_on.calibration]),
         held_out=evidence(labels, groups),
-        test=evaluate.evaluate(test.scores.score, test.labels, groups[served], version.thresholds, seed=seed),
+        test=evaluate.evaluate(test.scores.score, test.labels, test.groups, version.thresholds, seed=seed),
         by_source=_by_source([row.source for row in measured], labels, groups, scores.score, seed=seed),
         slices=slices.of_rows(measured, scores.score, labels),
     )
     return metrics, test
+
+
+def on_test(version: ModelVersion, data: Dataset) -> OnTest:
+    """The version's scores of the held-out rows that represent what will be scored."""
+    held_out = np.flatnonzero(data.held_out)
+    return _on_test(data, held_out, _scores(version, data, held_out))
 
 
 def metrics_of(version: ModelVersion) -> Metrics:
@@ -95,28 +106,15 @@ def metrics_of(version: ModelVersion) -> Metrics:
         ) from error
 
 
-def for_the_run(metrics: Metrics, thresholds: Thresholds) -> dict[str, float]:
-    """The metrics that are logged to the MLflow run, by name. What isn't measured is left out."""
-    test, starts = metrics.test, {"review": thresholds.review, "auto": thresholds.auto}
-    intervals = {"ap": test.ap, "roc_auc": test.roc_auc, "brier": test.brier, "ece": test.ece}
-    intervals |= {f"ap_{mlflow_name(source)}": ap for source, ap in metrics.by_source.items()}
-    return {
-        "test_rows": test.evidence.rows,
-        "test_positives": test.evidence.positives,
-        "test_distinct": test.evidence.distinct,
-        **({} if test.chance is None else {"ece_p": test.chance.p, "ece_by_chance": test.chance.ece}),
-        **{name: value for name, found in intervals.items() if found for name, value in _logged(name, found).items()},
-        **{f"threshold_{tier}": start for tier, start in starts.items() if start is not None},
-    }
+def _scores(version: ModelVersion, data: Dataset, at: Ints) -> Scores:
+    return version.score(data.features[at], [data.texts[i] for i in at.tolist()])
 
 
-def mlflow_name(source: str) -> str:
-    """A source's name as MLflow accepts it in names of parameters and metrics."""
-    return source.replace(":", "_")
-
-
-def _logged(name: str, found: Interval) -> dict[str, float]:
-    return {name: found.found, f"{name}_low": found.low, f"{name}_high": found.high}
+def _on_test(data: Dataset, held_out: Ints, scores: Scores) -> OnTest:
+    served = data.served[held_out]
+    at = held_out[served]
+    of_served = Scores(scores.vector[served], scores.margin[served], scores.score[served])
+    return OnTest(of_served, data.labels[at], data.groups[at], at)
 
 
 def _by_source(sources: list[str], labels: Bools, groups: Groups, scores: Doubles, *, seed: int) -> dict[str, Interval]:

@@ -126,6 +126,11 @@ def behind(slices: Sequence[Slice]) -> tuple[Slice, ...]:
     return tuple(one for one in slices if one.behind)
 
 
+def telling(slices: Sequence[Slice]) -> tuple[Slice, ...]:
+    """The slices with at least ten distinct rows. Figures of fewer are only in the model card."""
+    return tuple(one for one in slices if one.distinct >= MIN_DISTINCT)
+
+
 def markdown(slices: Sequence[Slice]) -> str:
     """The model card's section on slices: a sentence on those far behind, then a table of all."""
     lagging = "; ".join(f"{one.dimension} {_cell(one.value)} ({one.why})" for one in behind(slices))

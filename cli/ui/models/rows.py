@@ -12,7 +12,7 @@ from leads import clock
 from leads.db.canary_retreats import Retreat
 from leads.db.model_changes import CANARY, ModelChange
 from models import languages
-from models.registry.versions import RETIRED, Registered
+from models.registry.versions import GIT_COMMIT, RELEASE, RETIRED, TRAINED_BY, Registered
 from models.version import ModelVersion
 from training.report.paired import Interval
 
@@ -25,6 +25,8 @@ _ACTIONS = {
     "canary": "made canary",
     "canary_stopped": "canary stopped",
 }
+# Versions made by earlier releases lack these tags.
+_ORIGIN = (("trained by", TRAINED_BY), ("release", RELEASE), ("git commit", GIT_COMMIT))
 
 
 def state(version: Registered, aliases: Mapping[str, str], retreat: Retreat | None = None) -> str:
@@ -68,6 +70,7 @@ def about(
     rows = [
         ("state", state(found, aliases, retreat)),
         ("registered", f"{minute(found.created_at_ms * 1_000)} UTC"),
+        *((name, escape(tags[tag])) for name, tag in _ORIGIN if tag in tags),
         ("contract", f"{version.contract.hash}, {len(version.contract.columns)} columns"),
         *_declared(version, features),
         ("languages", "not recorded" if counts is None else languages.summary(counts)),

@@ -21,7 +21,7 @@ from leads.db.engine import reading
 from leads.db.items import current_items
 from leads.events import Subject
 from leads.settings import Settings
-from models.registry import portable
+from models.registry import artifact, portable
 from models.version import ModelVersion
 from models.write import write_version
 from tests.support.serving.world import Http, make_parts, make_runtime, make_stack, point_to
@@ -82,7 +82,7 @@ def by_pyfunc(version: ModelVersion, features: np.ndarray, texts: list[str | Non
         model = mlflow.pyfunc.load_model(str(folder))
         frame = pd.DataFrame(features.astype(np.float64), columns=list(version.contract.names))
         if version.uses_text:
-            frame[portable.TEXT] = texts
+            frame[artifact.TEXT] = texts
         scores: list[float] = model.predict(frame)["score"].tolist()
     return scores
 

@@ -20,7 +20,7 @@ import xgboost
 
 from features.evaluate.columns import contract_for
 from models.calibrator import Calibrator
-from models.registry import portable
+from models.registry import artifact, portable
 from models.thresholds import Thresholds
 from models.version import ModelVersion
 from models.write import Parts, write_version
@@ -89,6 +89,19 @@ def test_nothing_in_it_is_a_pickle(saved: Path) -> None:
     assert "booster.ubj" in names
 
 
+def package_in(saved: Path) -> Path:
+    (package,) = (saved / "code").iterdir()
+    return package
+
+
+def test_it_brings_only_the_source_files_that_scoring_needs(saved: Path) -> None:
+    code = package_in(saved)
+    files = {path.relative_to(code).as_posix() for path in code.rglob("*") if path.is_file()}
+    assert {"models/version.py", "models/registry/artifact.py", "leads/text.py", "leads_client/errors.py"} <= files
+    assert len(files) <= 36
+    assert not files & {"models/write.py", "models/registry/portable.py", "leads/settings.py"}
+
+
 def test_it_runs_with_what_it_asks_for(saved: Path, version: ModelVersion) -> None:
     """The code that it brings imports nothing else, whatever else is installed here."""
     features, texts = rows_of(version)
@@ -105,7 +118,7 @@ def test_it_runs_with_what_it_asks_for(saved: Path, version: ModelVersion) -> No
         sys.path[:] = [{str(saved / "code")!r}] + [p for p in sys.path if p not in ("", {str(REPOSITORY)!r})]
         import numpy as np
         from pathlib import Path
-        import models.version as own
+        from {package_in(saved).name}.models import version as own
         assert own.__file__.startswith({str(saved)!r}), own.__file__
         version = own.load(Path({str(saved / "artifacts" / "version")!r}))
         rows = np.array(json.loads(sys.argv[1]), dtype=np.float32)
@@ -118,6 +131,34 @@ def test_it_runs_with_what_it_asks_for(saved: Path, version: ModelVersion) -> No
     )  # fmt: skip
     assert ran.returncode == 0, ran.stderr
     assert np.allclose(json.loads(ran.stdout), version.score(features, texts).score, atol=1e-6)
+
+
+@pytest.mark.slow
+def test_loading_it_hides_nothing_that_is_installed(saved: Path) -> None:
+    """A notebook that has loaded a version can still import the platform."""
+    program = f"""
+        import sys, warnings
+        warnings.simplefilter("ignore")
+        import mlflow.pyfunc
+        mlflow.pyfunc.load_model({str(saved)!r})
+        assert "models" not in sys.modules
+        from leads.language import stated
+        from models import write
+        assert stated.__file__.startswith({str(REPOSITORY)!r}), stated.__file__
+    """
+    environment = os.environ | {"PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'clients' / 'python'}"}
+    command = [sys.executable, "-c", textwrap.dedent(program)]
+    ran = subprocess.run(command, capture_output=True, text=True, check=False, cwd=saved, env=environment)
+    assert ran.returncode == 0, ran.stderr
+
+
+@pytest.mark.slow
+def test_saving_leaves_nothing_behind_in_the_process(version: ModelVersion, tmp_path: Path) -> None:
+    before = set(sys.modules)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        portable.save(version, tmp_path / "model")
+    assert not [name for name in set(sys.modules) - before if name.startswith("lead_serving")]
 
 
 @pytest.mark.slow
@@ -151,7 +192,7 @@ def _ask(port: int, version: ModelVersion, server: subprocess.Popen[bytes]) -> l
     data = [
         [*(None if math.isnan(x) else x for x in row), text] for row, text in zip(features.tolist(), texts, strict=True)
     ]
-    body = {"dataframe_split": {"columns": [*version.contract.names, portable.TEXT], "data": data}}
+    body = {"dataframe_split": {"columns": [*version.contract.names, artifact.TEXT], "data": data}}
     until = time.monotonic() + 120
     while True:
         try:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import os
 import shutil
 import signal
@@ -15,10 +14,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from leads.db import event_log
 from leads.db.engine import open_engine
 from leads.errors import ModelRefused, NotEnoughData, NotFound, Unavailable
-from leads.events import DecisionMade, Event, ItemCreated, SubjectRef
 from leads.policies import Policies, load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from models import manifest
@@ -27,46 +24,9 @@ from models.registry.versions import FINGERPRINT
 from models.version import load
 from tests.support.paths import REPOSITORY
 from tests.support.training.live_features import OURS, go_live
+from tests.support.training.spam_labels import decide, write_corpus
 from tests.support.training.text_frames import frame
 from training.train import retrain, train
-
-SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
-TALK = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
-START = 1_750_000_000_000_000
-
-
-def text(random: np.random.Generator, spam: bool) -> str:
-    return " ".join(random.choice(SPAM if spam and random.random() < 0.6 else TALK) for _ in range(8))
-
-
-def write_corpus(folder: Path, n: int = 400) -> None:
-    """As youtube-spam was published."""
-    random = np.random.default_rng(3)
-    folder.joinpath("youtube-spam").mkdir(parents=True)
-    with folder.joinpath("youtube-spam", "01-made.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("COMMENT_ID", "AUTHOR", "DATE", "CONTENT", "CLASS"))
-        for i in range(n):
-            spam = random.random() < 0.4
-            when = f"2014-01-{1 + i // 24:02d}T{i % 24:02d}:00:00"
-            writer.writerow((f"c{i}", "a", when, f"{text(random, spam)} {i}", int(spam != (random.random() < 0.1))))
-
-
-def decide(settings: Settings, first: int, n: int) -> None:
-    """Comments that appear and are decided, as the platform's log would hold them."""
-    random = np.random.default_rng(first)
-    events = []
-    for i in range(first, first + n):
-        spam = random.random() < 0.4
-        comment = SubjectRef("comment", f"p{i}")
-        at = START + i * 10_000_000
-        events.append(Event(f"i{i}", at, ItemCreated(comment, "a1", text=f"{text(random, spam)} p{i}")))
-        verdict = "violating" if spam else "not_violating"
-        events.append(Event(f"d{i}", at + 5, DecisionMade(comment, "spam", verdict, "human", "r1")))
-    engine = open_engine(settings)
-    with engine.begin() as connection:
-        event_log.append(connection, "test", events)
-    engine.dispose()
 
 
 @pytest.fixture(scope="module")
@@ -132,7 +92,8 @@ def test_the_run_holds_metrics_plots_and_the_fingerprint(trained: Settings) -> N
     assert registered.metrics["ap"] > 0.7
     assert registered.tags[FINGERPRINT]
     plots = sorted(path.name for path in trained.artifacts_dir.glob("*/artifacts/plots/*"))
-    assert plots == ["importances.png", "precision_recall.png", "reliability.png"]
+    # The text decides alone, so importances would be a single bar.
+    assert plots == ["precision_recall.png", "reliability.png", "scores.png", "slices.png"]
 
 
 def test_the_portable_form_gives_servings_numbers(
@@ -255,6 +216,17 @@ def test_artifacts_that_are_gone_are_refused(with_corpus: Settings, tmp_path: Pa
         MlflowRegistry(settings).fetch("spam", "1", tmp_path / "into")
 
 
+def states(settings: Settings) -> list[str]:
+    """How the runs of `spam` ended, newest first."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        from mlflow import MlflowClient
+
+        client = MlflowClient(tracking_uri=settings.mlflow)
+        experiment = client.get_experiment_by_name("leads/spam")
+        return [run.info.status for run in client.search_runs([experiment.experiment_id])]
+
+
 _KILLED = """
     import os, signal, sys
     from pathlib import Path
@@ -299,4 +271,5 @@ def test_killed_while_registering_there_is_a_whole_version_or_none(
     assert len(registry.versions("spam")) == versions
     again = train(settings, policies, "spam", frame=frame)
     assert (again.version, again.alias, again.reused) == ("1", "champion", bool(versions))
+    assert states(settings) == (["FINISHED"] if versions else ["FINISHED", "KILLED"])
     load(registry.fetch("spam", "1", tmp_path / "into")).verify()

@@ -200,7 +200,14 @@ def test_tuning_keeps_what_it_finds_in_a_file(home: Path) -> None:
     kept = yaml.safe_load((home / "home" / "tuned" / "my_harm.yaml").read_text())
     assert kept["text"]["plain_c"] > 0.05
     (home / "harms" / "my_harm.yaml").write_text((home / "home" / "tuned" / "my_harm.yaml").read_text())
-    assert "same data and configuration as v1" in said(run("train", "my_harm"))
+    logged = MlflowRegistry(load_settings()).version("my_harm", "1")
+    assert {"search/text heads - held-out log loss by trial", "search/trees - held-out log loss by trial"} <= set(
+        logged.metrics
+    )
+    # Nothing is trained again to see the texts of its errors.
+    assert "same data and configuration as v1" in said(run("train", "my_harm", "--with-texts"))
+    tables = (home / "home" / "mlartifacts" / logged.run_id / "artifacts").glob("*.json")
+    assert sorted(path.name for path in tables) == ["worst_errors.json", "worst_errors_with_texts.json"]
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from msgspec.structs import replace
 
 from leads.errors import ModelRefused, Unavailable
 from models import manifest
-from models.registry.versions import Registered, no_such_version
+from models.registry.versions import Registered, VersionNote, no_such_version
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
 from training.fit.calibrate import fit_calibrator
@@ -65,6 +65,8 @@ class FakeRegistry:
         self.folders: dict[str, Path] = {}
         self.tags: dict[str, dict[str, str]] = {}
         self.by_alias: dict[str, str] = {}
+        self.harm_tags: dict[str, str] = {}
+        self.notes: dict[str, VersionNote] = {}
         self.calls: list[str] = []
         self.before: Callable[[str], None] = lambda call: None
         self.after: Callable[[str], None] = lambda call: None
@@ -111,6 +113,16 @@ class FakeRegistry:
 
     def tag(self, harm: str, version: str, name: str, value: str) -> None:
         self._changing("tag", lambda: self.tags[version].update({name: value}))
+
+    def annotate(self, harm: str, version: str, note: VersionNote) -> None:
+        self.notes[self.version(harm, version).version] = note
+        self._changing("annotate", lambda: self.tags[version].update(note.tags))
+
+    def tag_harm(self, harm: str, tags: Mapping[str, str | None]) -> None:
+        def change() -> None:
+            self.harm_tags = {name: value for name, value in {**self.harm_tags, **tags}.items() if value is not None}
+
+        self._changing("tag_harm", change)
 
     def _changing(self, call: str, change: Callable[[], object]) -> None:
         self.before(call)

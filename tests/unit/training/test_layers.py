@@ -9,7 +9,7 @@ from tests.support.paths import REPOSITORY
 
 # From the first to the last; a part may import those before it.
 LAYERS = (
-    ("config", "contracts", "joining", "progress"),
+    ("config", "contracts", "joining", "origin", "progress"),
     ("data", "behaviour"),
     ("fit",),
     ("report",),

@@ -178,7 +178,13 @@ def test_it_is_challenger_and_says_what_to_do(
         warnings.simplefilter("ignore")
         from mlflow import MlflowClient
 
-        (learned,) = MlflowClient(tracking_uri=home.mlflow).get_run(run.run_id).inputs.dataset_inputs
+        client = MlflowClient(tracking_uri=home.mlflow)
+        logged = client.get_run(run.run_id)
+        (learned,) = logged.inputs.dataset_inputs
+        losses = client.get_metric_history(run.run_id, "fit/validation_0 logloss by tree")
+    assert logged.info.run_name.startswith("spam v1 ")
+    assert logged.data.tags["mlflow.source.name"] == "own_model.register"
+    assert [point.step for point in losses] == list(range(1, len(losses) + 1))
     assert learned.dataset.digest == rows.data.hash[:36]
     card = (fetched.folder / "model_card.md").read_text()
     assert "Fewer columns." in card
