@@ -6,7 +6,6 @@ import json
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
-from urllib.parse import unquote
 
 from pydantic import Field, SecretStr, ValidationError, field_validator
 from pydantic.fields import FieldInfo
@@ -14,6 +13,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from leads.environment import variables
 from leads.environment.addresses import checked_host
+from leads.environment.sqlite_urls import mlflow_url, sqlite_file, sqlite_url
 from leads.errors import ConfigurationError, together
 from leads.messages.patterns import pydantic_message
 
@@ -207,14 +207,12 @@ class Settings(BaseSettings):
     @property
     def mlflow(self) -> str:
         """MLflow tracking and registry URI."""
-        return self.mlflow_uri.get_secret_value() if self.mlflow_uri else _mlflow_url(self.root / "mlflow.db")
+        return self.mlflow_uri.get_secret_value() if self.mlflow_uri else mlflow_url(self.root / "mlflow.db")
 
     @property
     def mlflow_file(self) -> Path | None:
         """MLflow's database if it is an SQLite file, which may not exist yet; None if MLflow runs on a server."""
-        driver, found, path = self.mlflow.partition(":///")
-        is_file = bool(found) and driver.partition("+")[0] == "sqlite"
-        return Path(unquote(path.partition("?")[0])) if is_file else None
+        return sqlite_file(self.mlflow)
 
     @property
     def features_dir(self) -> Path:
@@ -265,24 +263,6 @@ class Settings(BaseSettings):
             return None
         default = REPOSITORY.parent / "shared" / "datasets"
         return default if default.is_dir() else None
-
-
-def sqlite_url(path: Path) -> str:
-    """SQLAlchemy's URL of an SQLite file. Percent signs and question marks in the path don't end or change it.
-
-    >>> sqlite_url(Path("/srv/50% off/leads.db"))
-    'sqlite:////srv/50%25 off/leads.db'
-    """
-    return f"sqlite:///{_quoted(path)}"
-
-
-def _mlflow_url(path: Path) -> str:
-    # With the short name of the driver, MLflow would create the folder that the URL names before it is unquoted.
-    return sqlite_url(path) if _quoted(path) == str(path) else f"sqlite+pysqlite:///{_quoted(path)}"
-
-
-def _quoted(path: Path) -> str:
-    return str(path).replace("%", "%25").replace("?", "%3F")
 
 
 def load_settings(**overrides: object) -> Settings:

@@ -20,9 +20,10 @@ from leads.backup.reading import Backup
 from leads.backup.take import PLATFORM, POLICIES, TRAINING, VIEWS
 from leads.backup.writing import disk_errors
 from leads.db.engine import database_url, newest_revision, schema_revision, unchecked_engine, upgrade
+from leads.environment.sqlite_urls import sqlite_url
 from leads.errors import ConfigurationError, Conflict, Unavailable
 from leads.files import copy_private, private_folder, sync_folder
-from leads.settings import Settings, sqlite_url
+from leads.settings import Settings
 
 OnProgress = Callable[[str, int, int], None]
 # In a home whose restore hasn't finished.

@@ -21,10 +21,11 @@ from leads.backup.take import take
 from leads.db import event_log, model_changes
 from leads.db.engine import migrate, open_engine, schema_revision, unchecked_engine, upgrade
 from leads.db.tables import audit, events
+from leads.environment.sqlite_urls import sqlite_url
 from leads.errors import ConfigurationError, Conflict, InvalidInput, Unavailable
 from leads.events import Event, ItemCreated, SubjectRef
 from leads.files import only_one
-from leads.settings import Settings, load_settings, sqlite_url
+from leads.settings import Settings, load_settings
 from tests.support.backups import ROWS, contents, fill_tables
 
 KINDS = ["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)]
