@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 import sys
@@ -69,6 +70,8 @@ def _install(wheels: list[Path], folder: Path) -> Path:
     subprocess.run([sys.executable, "-m", "venv", "--without-pip", str(folder)], check=True, timeout=120)
     pip = [sys.executable, "-m", "pip", "--python", str(folder / "bin" / "python"), "install", "--quiet"]
     command = [*pip, "--disable-pip-version-check", "--no-deps", "--no-index", *map(str, wheels)]
-    subprocess.run(command, check=True, timeout=120)
+    # Else pip may find the client in the sources, and takes it to be installed.
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    subprocess.run(command, check=True, timeout=120, env=environment)
     (packages,) = folder.glob("lib/python*/site-packages")
     return packages
