@@ -17,19 +17,7 @@ from leads.errors import NotFound
 from leads.policies import Policies
 from leads.settings import Settings
 
-_COLUMNS = (
-    "id",
-    "name",
-    "scopes",
-    "harms",
-    "sender",
-    "reviewer",
-    "requests/s",
-    "created",
-    "last used",
-    "ends",
-    "state",
-)
+_COLUMNS = ("id", "name", "scopes", "harms", "reviewer", "req/s", "age", "last used", "ends", "state")
 _AUDIT_COLUMNS = ("time (UTC)", "key", "name", "request", "needed", "status", "request id")
 _DEFAULT_SCOPES = ("score", "leads:read", "leads:decide", "events:write")
 
@@ -118,7 +106,9 @@ def show_keys(settings: Settings) -> None:
     with opened(settings, create=False) as engine:
         listed, now = keys.listing(engine), clock.now()
     if listed:
-        console.print(table("API keys", _COLUMNS, [_row(settings, key, now) for key in listed], right=("requests/s",)))
+        rows = [_row(settings, key, now) for key in listed]
+        caption = "A key's sender is its id, unless another one is shown below its name. Days are in UTC."
+        console.print(table("API keys", _COLUMNS, rows, right=("req/s",), caption=caption))
         _warn({key.id: key for key in listed}, now)
     else:
         note("There are no API keys yet.")
@@ -185,21 +175,27 @@ def _show_secret(created: CreatedKey) -> None:
 def _row(settings: Settings, key: ApiKey, now: Micros) -> tuple[str, ...]:
     return (
         key.id,
-        escape(key.name),
-        ", ".join(sorted(key.scopes)),
-        ", ".join(sorted(key.harms)) if key.harms else "all",
-        key.sender,
+        escape(key.name) if key.sender == key.id else f"{escape(key.name)}\n[dim]{escape(key.sender)}[/dim]",
+        "\n".join(sorted(key.scopes)),
+        "\n".join(sorted(key.harms)) if key.harms else "all",
         escape(key.reviewer or ("any" if key.has("act_as") else "")),
         _rate(settings, key.rate),
-        minute(key.created_at)[:10],
+        age(now - key.created_at),
         _ago(key, now),
-        "never" if key.expires_at is None else minute(key.expires_at),
+        _end(key, now),
         _state(key, now),
     )
 
 
 def _ago(key: ApiKey, now: Micros) -> str:
     return "never" if key.last_used_at is None else f"{age(now - key.last_used_at)} ago"
+
+
+def _end(key: ApiKey, now: Micros) -> str:
+    if key.expires_at is None:
+        return "never"
+    soon = 0 < key.expires_at - now < 2 * clock.DAY
+    return f"in {age(key.expires_at - now)}" if soon else minute(key.expires_at)[:10]
 
 
 def _state(key: ApiKey, now: Micros) -> str:

@@ -29,7 +29,8 @@ class Retries:
 
     Args:
         for_s: the last attempt at a request begins within this many seconds of the first; 0: don't retry.
-        deadline_s: a call ends within this many seconds, whatever it is waiting for.
+        deadline_s: no attempt at a call begins later than this, and none waits longer for a connection or for the next
+            part of a response. A response that arrives in many parts can take longer.
         base_s, cap_s: the wait before the n-th retry is random, at most base × 2^(n-1) seconds and at most the cap. A
             `Retry-After` from the service is waited for in full, in addition to that.
         timer: monotonic clock, in seconds.

@@ -51,7 +51,7 @@ class Client(BaseClient[httpx.Client]):
         key: API key; default: LEADS_API_KEY.
         timeout_s: seconds to wait for a connection, for sending, and for each part of a response.
         retry_for_s: seconds for which a request that failed is retried, with growing waits; 0: don't retry.
-        deadline_s: seconds within which each call ends, retries included. Default: no deadline.
+        deadline_s: seconds for each call as a whole, retries included. Default: no deadline.
         transport, sleep, timer, draw: an httpx transport, a clock and random numbers, for tests and special networks.
 
     Every method raises, in addition to its own errors:

@@ -160,7 +160,7 @@ def test_the_list_points_out_keys_that_end_soon_and_old_keys_in_use(
     assert re.search(rf"Key {made['busy'].id} \(busy\) was used 0 min ago, after \w+ replaced it\.", output)
     assert output.count("To replace it") == 1
     assert output.count("replaced it.") == 1
-    for text in ("ends soon", "expired", "valid", "3 h ago"):
+    for text in ("ends soon", "expired", "valid", "3 h ago", "0 min", made["busy"].sender):
         assert text in output
 
 
