@@ -67,7 +67,8 @@ class BaseClient(Generic[H]):
         if wait_s and not attempts.announced:
             attempts.announced = True
             what = f"status {outcome.status_code}" if isinstance(outcome, httpx.Response) else type(outcome).__name__
-            _log.warning("%s %s: %s. Retrying for up to %g seconds.", call.method, call.path, what, self._retries.for_s)
+            most_s = min(self._retries.for_s, self._retries.deadline_s)
+            _log.warning("%s %s: %s. Retrying for up to %g seconds.", call.method, call.path, what, most_s)
         return wait_s
 
     def _reply(self, call: ApiCall[Any], attempts: Attempts, outcome: Outcome) -> Reply:
