@@ -49,3 +49,21 @@ def instant(text: str | None, option: str) -> Micros | None:
         raise InvalidInput(
             f"{text!r} is not a timestamp.", field=option, remedy="Use RFC 3339, as in 2026-01-31T12:00:00Z."
         ) from error
+
+
+def duration(text: str | None, option: str) -> Micros | None:
+    """The duration that an option gives, in µs; None if it wasn't given.
+
+    Raises:
+        InvalidInput: not a duration.
+    """
+    from leads import clock
+    from leads.errors import InvalidInput
+
+    if text is None:
+        return None
+    try:
+        return clock.from_duration(text)
+    except ValueError as error:
+        remedy = "Use a whole number and a unit, as in 90d, 24h or 30m."
+        raise InvalidInput(f"{text!r} is not a duration.", field=option, remedy=remedy) from error

@@ -20,6 +20,8 @@ _RFC_3339 = re.compile(
     r"[0-9]{4}-[0-9]{2}-[0-9]{2}[Tt ][0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]+)?(?:[Zz]|[+-][0-9]{2}:[0-9]{2})"
 )
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_DURATION = re.compile(r"([0-9]{1,9}) ?(s|m|min|h|d|w)|0+")
+_UNITS: dict[str, Micros] = {"s": SECOND, "m": MINUTE, "min": MINUTE, "h": HOUR, "d": DAY, "w": 7 * DAY}
 
 
 def now() -> Micros:
@@ -70,3 +72,18 @@ def from_text(text: str) -> Micros:
         raise ValueError("a time needs a date, a time with seconds and a UTC offset, for example 2026-01-31T12:00:00Z")
     # `fromisoformat` reads the letters only in upper case.
     return from_datetime(datetime.fromisoformat(text.upper()))
+
+
+def from_duration(text: str) -> Micros:
+    """Parse a duration: a whole number and one of the units s, m, h, d and w.
+
+    Raises:
+        ValueError: not a duration.
+
+    >>> from_duration("90d") // DAY, from_duration("30 min") // MINUTE, from_duration("0")
+    (90, 30, 0)
+    """
+    found = _DURATION.fullmatch(text.strip())
+    if found is None:
+        raise ValueError("a duration needs a whole number and a unit, for example 90d, 24h or 30m")
+    return int(found[1]) * _UNITS[found[2]] if found[1] else 0

@@ -25,6 +25,7 @@ from leads.predictions.log import PredictionLog
 from leads.settings import Settings
 from serving.feature_watch import FeatureWatch
 from serving.http.access.key_cache import KeyCache
+from serving.http.access.key_uses import KeyUses
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
@@ -77,6 +78,7 @@ class Runtime:
     scorer: Scorer
     trials: Trials
     metrics: Metrics
+    uses: KeyUses
     threads: Threads = field(default_factory=Threads)
     clock: Clock = clock.now
     rates: RateLimits = field(default_factory=RateLimits)
@@ -162,6 +164,7 @@ class Runtime:
         try:
             self.predictions.close()
         finally:
+            self.uses.close()
             if self.served is not None:
                 self.served.close()
             if self.watch is not None:
@@ -239,6 +242,8 @@ def open_runtime(settings: Settings) -> Runtime:
     published.start()
     trials = Trials(policies, published.retreats)
     trials.start()
+    uses = KeyUses(engine)
+    uses.start()
     return Runtime(
         settings,
         policies,
@@ -251,6 +256,7 @@ def open_runtime(settings: Settings) -> Runtime:
         Scorer(engine, policies, reader, published, served, trials, declared.platform.language_fields),
         trials,
         process_metrics(),
+        uses,
         rates=RateLimits(settings.rate_limit, share=1 / settings.workers),
         tracing=tracing,
         served=served,

@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Engine
 
+from leads.db.access import uses  # noqa: F401
 from leads.db.engine import reading
 from leads.db.progress import feature_generations  # noqa: F401
 from leads.db.tables import fold_states, fold_values, log_head, metadata, rank_basis

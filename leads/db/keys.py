@@ -7,11 +7,11 @@ import hmac
 import math
 import re
 import secrets
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from typing import Any, Literal, NamedTuple, get_args
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine, Row
+from sqlalchemy.engine import Connection, Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
@@ -20,7 +20,7 @@ from leads.db.event_ids import check_sender
 from leads.db.tables import api_keys
 from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound
 
-Scope = Literal["score", "leads:read", "leads:decide", "act_as", "events:write", "admin"]
+Scope = Literal["score", "leads:read", "leads:decide", "act_as", "events:write", "metrics", "admin"]
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 # How long servers trust the keys that they have read.
 CACHE_S = 5.0
@@ -32,9 +32,15 @@ _TEXT = re.compile(r"ls_([0-9a-f]{12})_([A-Za-z0-9_-]{43})")
 class ApiKey(NamedTuple):
     """An API key and its permissions. `harms` None: all harms. `admin` includes the other scopes.
 
-    `rate`: requests per second; None: the default from the settings, 0: no limit. `sender`: whose event ids it uses; a
-    key that replaces another has the same one. `reviewer`: whom it acts as; None: whom each request names, with the
-    scope `act_as`.
+    Args:
+        rate: requests per second; None: the default from the settings, 0: no limit.
+        sender: whose event ids it uses; a key that replaces another has the same one. NULL in the table: its own id.
+        reviewer: whom it acts as; None: whom each request names, with the scope `act_as`.
+        expires_at: from when on it is refused; None: never.
+        last_used_at: to about a minute.
+        family: the first key in its chain of rotations; None: itself.
+        replaced_by: the key that it was rotated to.
+        on_admin: called with each scope that a request needs and the key has only through `admin`.
     """
 
     id: str
@@ -46,14 +52,39 @@ class ApiKey(NamedTuple):
     rate: float | None = None
     sender: str = ""
     reviewer: str | None = None
+    expires_at: Micros | None = None
+    last_used_at: Micros | None = None
+    family: str | None = None
+    replaced_by: str | None = None
+    on_admin: Callable[[Scope], object] | None = None
+
+    @property
+    def caller(self) -> str:
+        """Stands for the key and those that it was rotated from and to: the same caller uses them."""
+        return self.family or self.id
+
+    @property
+    def only_metrics(self) -> bool:
+        """Whether the key may read the metrics and nothing else."""
+        return self.scopes == {"metrics"}
+
+    def expired(self, now: Micros) -> bool:
+        """Whether the key has ended."""
+        return self.expires_at is not None and now >= self.expires_at
 
     def has(self, scope: Scope) -> bool:
         """Whether the key has the scope."""
         return scope in self.scopes or "admin" in self.scopes
 
+    def allows(self, scope: Scope) -> bool:
+        """Whether a request may do what needs this scope. If it may only because of `admin`, that is recorded."""
+        if self.on_admin is not None and scope not in self.scopes and "admin" in self.scopes:
+            self.on_admin(scope)
+        return self.has(scope)
+
     def require(self, scope: Scope) -> None:
         """Raises AccessDenied when the key lacks the scope."""
-        if not self.has(scope):
+        if not self.allows(scope):
             raise AccessDenied(f"This key doesn't have the scope {scope}.", remedy=f"Use a key with {scope}.")
 
     def require_harm(self, harm: str, *, field: str = "/harm") -> None:
@@ -81,7 +112,7 @@ class ApiKey(NamedTuple):
                     "This key has no reviewer of its own.", field="/reviewer", remedy="Name the reviewer."
                 )
             return self.reviewer
-        if named != self.reviewer and not self.has("act_as"):
+        if named != self.reviewer and not self.allows("act_as"):
             own = f"It acts as {self.reviewer}." if self.reviewer else "It acts as nobody."
             raise AccessDenied(
                 "This key can't act as another reviewer.",
@@ -107,6 +138,7 @@ def create(
     rate: float | None = None,
     sender: str | None = None,
     reviewer: str | None = None,
+    expires_at: Micros | None = None,
     clock_: Clock = clock.now,
 ) -> CreatedKey:
     """Create a key.
@@ -114,6 +146,7 @@ def create(
     Args:
         sender: whose event ids the key uses: that of the key it replaces. Default: a new one.
         reviewer: whom it acts as. Default: `name` if it can decide leads but lacks `act_as`.
+        expires_at: when it ends, as `leads.db.access.expiry` checks it. Default: never.
 
     Raises:
         InvalidInput: invalid name, sender or reviewer, no scopes or unknown ones, an empty list of harms, or an
@@ -139,25 +172,34 @@ def create(
         reviewer = name.strip()
     if reviewer is not None and (not reviewer.strip() or len(reviewer) > 256 or not reviewer.isprintable()):
         raise InvalidInput("A reviewer needs a printable name of at most 256 characters.", field="--reviewer")
-    id_, secret, at = secrets.token_hex(6), secrets.token_urlsafe(32), clock_()
-    limit = None if harms is None else sorted(set(harms))
+    allowed = None if harms is None else frozenset(harms)
+    wanted = ApiKey(
+        "", name, frozenset(scopes), allowed, clock_(), None, rate, sender or "", reviewer, expires_at=expires_at
+    )
     with engine.begin() as connection:
-        connection.execute(
-            sa.insert(api_keys).values(
-                id=id_,
-                name=name,
-                secret_hash=digest(secret),
-                scopes=sorted(set(scopes)),
-                harms=sa.null() if limit is None else limit,
-                created_at=at,
-                rate=rate,
-                sender=sender or id_,
-                reviewer=reviewer,
-            )
+        return insert_key(connection, wanted)
+
+
+def insert_key(connection: Connection, wanted: ApiKey) -> CreatedKey:
+    """Store a key with a new id and secret, and without a `sender` with one of its own."""
+    id_, secret = secrets.token_hex(6), secrets.token_urlsafe(32)
+    key = wanted._replace(id=id_, sender=wanted.sender or id_)
+    connection.execute(
+        sa.insert(api_keys).values(
+            id=id_,
+            name=key.name,
+            secret_hash=digest(secret),
+            scopes=sorted(key.scopes),
+            harms=sa.null() if key.harms is None else sorted(key.harms),
+            created_at=key.created_at,
+            rate=key.rate,
+            sender=key.sender,
+            reviewer=key.reviewer,
+            expires_at=key.expires_at,
+            family=key.family,
         )
-    allowed = None if limit is None else frozenset(limit)
-    held = ApiKey(id_, name, frozenset(scopes), allowed, at, None, rate, sender or id_, reviewer)
-    return CreatedKey(held, f"ls_{id_}_{secret}")
+    )
+    return CreatedKey(key, f"ls_{id_}_{secret}")
 
 
 def revoke(engine: Engine, id_: str, *, clock_: Clock = clock.now) -> None:
@@ -178,25 +220,41 @@ def listing(engine: Engine) -> list[ApiKey]:
     """All keys including revoked ones, oldest first."""
     with reading(engine) as connection:
         query = sa.select(api_keys).order_by(api_keys.c.created_at, api_keys.c.id)
-        return [_key(row) for row in connection.execute(query)]
+        return [read_key(row) for row in connection.execute(query)]
 
 
 class StoredKey(NamedTuple):
-    """A valid key, and the hash that its secret must have."""
+    """A key that isn't revoked, and the hash that its secret must have."""
 
     key: ApiKey
     secret_hash: bytes
 
-    def matches(self, secret: str) -> bool:
-        """Whether this is the key's secret; takes as long for a wrong one."""
-        return hmac.compare_digest(digest(secret), self.secret_hash)
+    def verified(self, secret: str, now: Micros) -> ApiKey:
+        """The key, if this is its secret; takes as long for a wrong one.
+
+        Raises:
+            NotAuthenticated: a wrong secret, or the key has expired. Only who has the secret learns that it expired.
+        """
+        if not hmac.compare_digest(digest(secret), self.secret_hash):
+            raise invalid_key()
+        if self.key.expired(now):
+            raise _expired_key(self.key)
+        return self.key
 
 
 def invalid_key() -> NotAuthenticated:
-    """The same error for every invalid key, whatever is wrong with it."""
+    """The same error for every key that isn't known or was revoked, whatever is wrong with it."""
     return NotAuthenticated(
         "Invalid API key.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
     )
+
+
+def _expired_key(key: ApiKey) -> NotAuthenticated:
+    if key.replaced_by is None:
+        what, remedy = "expired", f"To renew it, an operator runs: leads keys rotate {key.id}"
+    else:
+        what, remedy = "was replaced, and ended", f"Use the key {key.replaced_by} instead."
+    return NotAuthenticated(f"This API key {what} at {clock.to_text(key.expires_at or 0)}.", remedy=remedy)
 
 
 def parts_of(text: str) -> tuple[str, str]:
@@ -208,12 +266,12 @@ def parts_of(text: str) -> tuple[str, str]:
 
 
 def read_valid(engine: Engine, id_: str | None = None) -> dict[str, StoredKey]:
-    """The keys that aren't revoked, by id; with `id_`, only that one."""
+    """The keys that aren't revoked, also expired ones, by id; with `id_`, only that one."""
     query = sa.select(api_keys).where(api_keys.c.revoked_at.is_(None))
     if id_ is not None:
         query = query.where(api_keys.c.id == id_)
     with reading(engine) as connection:
-        return {row.id: StoredKey(_key(row), row.secret_hash) for row in connection.execute(query)}
+        return {row.id: StoredKey(read_key(row), row.secret_hash) for row in connection.execute(query)}
 
 
 def digest(secret: str) -> bytes:
@@ -221,16 +279,20 @@ def digest(secret: str) -> bytes:
     return hashlib.sha256(secret.encode("utf-8", "replace")).digest()
 
 
-def _key(row: Row[Any]) -> ApiKey:
-    harms = None if row.harms is None else frozenset(row.harms)
+def read_key(row: Row[Any]) -> ApiKey:
+    """The key in a row of the table."""
     return ApiKey(
         row.id,
         row.name,
         frozenset(row.scopes),
-        harms,
+        None if row.harms is None else frozenset(row.harms),
         row.created_at,
         row.revoked_at,
         row.rate,
         row.sender or row.id,
         row.reviewer,
+        row.expires_at,
+        row.last_used_at,
+        row.family,
+        row.replaced_by,
     )

@@ -10,7 +10,6 @@ metadata = sa.MetaData(naming_convention={"ix": "ix_%(table_name)s_%(column_0_N_
 
 # The sender of events from before senders were kept.
 LEGACY_SENDER = "legacy"
-
 # The condition of the partial indices. SQLite uses them only if the query repeats it literally.
 NOT_A_PLAY = sa.text("kind <> 'played'")
 
@@ -112,12 +111,14 @@ api_keys = sa.Table(
     sa.Column("harms", sa.JSON, nullable=True),
     sa.Column("created_at", sa.BigInteger, nullable=False),
     sa.Column("revoked_at", sa.BigInteger, nullable=True),
-    # Requests per second; NULL: as the settings say, 0: without limit.
+    # `leads.db.keys.ApiKey` explains them.
     sa.Column("rate", sa.Float, nullable=True),
-    # Whose event ids the key's requests use; NULL: the key's own id.
     sa.Column("sender", sa.Text, nullable=True),
-    # The reviewer that the key acts as.
     sa.Column("reviewer", sa.Text, nullable=True),
+    sa.Column("expires_at", sa.BigInteger, nullable=True),
+    sa.Column("last_used_at", sa.BigInteger, nullable=True),
+    sa.Column("family", sa.Text, nullable=True),
+    sa.Column("replaced_by", sa.Text, nullable=True),
 )
 
 leads = sa.Table(
@@ -265,7 +266,6 @@ idempotency = sa.Table(
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Index("ix_idempotency_at", "at"),
 )
-
 
 # One row for each look at a version's drift.
 drift_verdicts = sa.Table(

@@ -22,7 +22,10 @@ _DELETED_PER_CALL = 10
 
 
 class IdempotencyKey(NamedTuple):
-    """The Idempotency-Key of a request: the API key's id, the header's text, and a hash of path and body."""
+    """The Idempotency-Key of a request: whose it is, the header's text, and a hash of path and body.
+
+    `key_id` is the id of the first API key in a chain of rotations. So a retry with a rotated key counts as a retry.
+    """
 
     key_id: str
     text: str

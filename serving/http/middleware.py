@@ -13,15 +13,18 @@ import re
 import secrets
 import time
 from collections.abc import Callable, Mapping
+from concurrent.futures import Future
 from typing import TYPE_CHECKING
 
 from starlette.responses import Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from leads.db import deadline
+from leads.db.access.uses import AdminUse
+from leads.db.keys import ApiKey
 from leads.errors import LeadsError, TooManyRequests, Unavailable
 from serving.http import health, problems
-from serving.http.access.authentication import KEY, STATIC, authenticate, is_page
+from serving.http.access.authentication import KEY, STATIC, authenticate, check_route, is_page
 from serving.http.bodies import Disconnected, Headers, Refused, announces_body, headers_of, read_body
 from serving.http.responses import NO_RESPONSE, ResponseRecorder, log_access, route_of
 from serving.observe import request_notes
@@ -41,6 +44,8 @@ BODY = "leads.body"
 # Longer than the timeouts of all parts, and shorter than BentoML's, whose response isn't a problem document.
 REQUEST_S = 20.0
 _LONGER_S = 3.0
+# How long the response to a use of `admin` waits until that is recorded. Afterwards, it is recorded later.
+_RECORD_S = 1.0
 _READING = frozenset(("GET", "HEAD", "OPTIONS"))
 _NO_HEADERS: Headers = {}
 _REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
@@ -135,12 +140,13 @@ class ApiMiddleware:
         parts = self._runtime() if exchange.parts is None else exchange.parts
         exchange.begin_trace()
         key = await authenticate(exchange.scope, exchange.headers, parts)
-        exchange.notes.key_id, exchange.scope[KEY] = key.id, key
+        exchange.identify(key, parts)
         try:
             parts.rates.take(key)
         except TooManyRequests:
             parts.metrics.rate_limited("key")
             raise
+        check_route(key, exchange.scope["path"])
         exchange.mark("auth")
         method = exchange.scope["method"]
         if method in _READING or (method != "POST" and not announces_body(exchange.headers)):
@@ -163,7 +169,9 @@ class ApiMiddleware:
 class _Exchange:
     """A request and its response while they pass through the middleware."""
 
-    __slots__ = ("_began", "_span", "_stages", "bytes_in", "headers", "notes", "parts", "response", "scope")
+    __slots__ = (
+        "_began", "_sent_by", "_span", "_stages", "bytes_in", "headers", "notes", "parts", "response", "scope",
+    )  # fmt: skip
 
     def __init__(self, scope: Scope, send: Send, parts: Runtime | None) -> None:
         self._began = time.perf_counter()
@@ -173,13 +181,44 @@ class _Exchange:
         self.scope = scope
         self.parts = parts
         self.notes = Notes(request_id)
-        self.response = ResponseRecorder(send, request_id, keep=scope["path"].startswith(STATIC))
+        keep = scope["path"].startswith(STATIC)
+        self.response = ResponseRecorder(send, request_id, keep=keep, before=self._record_admin)
+        self._sent_by: tuple[ApiKey, Runtime] | None = None
         self.headers = _NO_HEADERS
         self.bytes_in = 0
         self._span: Span | None = None
         self._stages: Stages | None = None
         if parts is not None:
             parts.metrics.request_started()
+
+    def identify(self, key: ApiKey, parts: Runtime) -> None:
+        """Note who sent the request."""
+        self._sent_by, self.notes.key_id, self.response.with_version = (key, parts), key.id, True
+        parts.uses.note(key.id)
+        self.scope[KEY] = key._replace(on_admin=self._on_admin) if "admin" in key.scopes else key
+
+    def _on_admin(self, scope: str) -> None:
+        """Note that the key has this scope only through `admin`. Raises Unavailable if that can't be recorded."""
+        if self._sent_by is not None:
+            self._sent_by[1].uses.check()
+        if scope not in self.notes.admin_for:
+            self.notes.admin_for += (scope,)
+
+    async def _record_admin(self, status: int) -> None:
+        """Record a use of `admin` before its response is sent."""
+        stored = self._admin_use(status)
+        if stored is not None:
+            await asyncio.wait([asyncio.wrap_future(stored)], timeout=_RECORD_S)
+
+    def _admin_use(self, status: int) -> Future[None] | None:
+        """Have a use of `admin` recorded, once, if the request needed it."""
+        sent_by, self._sent_by = self._sent_by, None
+        if sent_by is None or not self.notes.admin_for:
+            return None
+        (key, parts), notes = sent_by, self.notes
+        method, route = self.scope["method"], route_of(self.scope)
+        use = AdminUse(parts.clock(), key.id, key.name, method, route, notes.admin_for, status, notes.request_id)
+        return parts.uses.record(use)
 
     def begin_trace(self) -> None:
         if self.parts is not None and self.parts.tracing is not None:
@@ -192,7 +231,8 @@ class _Exchange:
             self._stages.mark(stage)
 
     def end(self) -> None:
-        """Record metrics, the trace and the line in the access log."""
+        """Record metrics, the trace, the line in the access log, and a use of `admin` that got no response."""
+        self._admin_use(self.response.status)
         seconds, notes, response = time.perf_counter() - self._began, self.notes, self.response
         method, route = self.scope["method"], route_of(self.scope)
         if self.parts is not None:

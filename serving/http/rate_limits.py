@@ -1,4 +1,4 @@
-"""Rate limits: a token bucket per key, and one shared by all unknown keys.
+"""Rate limits: a token bucket per key, which it shares with the keys it was rotated from, and one for unknown keys.
 
 A request costs one token, plus one for each further 4 KiB of its body and of the stored text that it scores. It is
 admitted if there is at least one token. A large request may overdraw the bucket; the key then waits until it is
@@ -75,9 +75,9 @@ class RateLimits:
         if not rate:
             return
         now = self._timer()
-        bucket = self._buckets.get(key.id)
+        bucket = self._buckets.get(key.caller)
         if bucket is None or bucket.rate != rate * self._share:
-            bucket = self._add(key.id, _Bucket(rate * self._share, now))
+            bucket = self._add(key.caller, _Bucket(rate * self._share, now))
         wait = bucket.take(now)
         if wait:
             raise _over(rate, wait)
@@ -89,7 +89,7 @@ class RateLimits:
             after: the bytes that the request was charged for before.
         """
         units = _units(after + n_bytes) - _units(after)
-        if units > 0 and (bucket := self._buckets.get(key.id)):
+        if units > 0 and (bucket := self._buckets.get(key.caller)):
             bucket.tokens -= units
 
     def charge_before(self, key: ApiKey, n_bytes: int, *, after: int) -> None:
@@ -100,7 +100,7 @@ class RateLimits:
         Raises:
             TooManyRequests: they have.
         """
-        bucket = self._buckets.get(key.id)
+        bucket = self._buckets.get(key.caller)
         if n_bytes and bucket is not None:
             bucket.refill(self._timer())
             # What this request itself has cost must not count against it.
@@ -118,11 +118,11 @@ class RateLimits:
         if wait:
             raise TooManyRequests("Too many requests with unknown keys.", retry_after_s=wait, remedy=f"Wait {wait} s.")
 
-    def _add(self, key_id: str, bucket: _Bucket) -> _Bucket:
+    def _add(self, caller: str, bucket: _Bucket) -> _Bucket:
         if len(self._buckets) >= _MAX_BUCKETS:
             # Evict the oldest bucket; its key starts again with a full one.
             del self._buckets[next(iter(self._buckets))]
-        self._buckets[key_id] = bucket
+        self._buckets[caller] = bucket
         return bucket
 
 

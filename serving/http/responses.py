@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import Message, Receive, Scope, Send
 
+from leads_client.version import VERSION, VERSION_HEADER
 from serving.http import health, problems
 from serving.observe import logs
 from serving.observe.request_notes import Notes
@@ -22,18 +23,33 @@ _PROBLEM = problems.MEDIA_TYPE.encode()
 _CSP, _NO_FRAMES = b"content-security-policy", b"frame-ancestors 'none'"
 _NO_SNIFFING, _NO_STORE = (b"x-content-type-options", b"nosniff"), (b"cache-control", b"no-store")
 _MAX_FOREIGN = 65_536
+_VERSION = (VERSION_HEADER.lower().encode(), VERSION.encode())
 
 
 class ResponseRecorder:
     """Sends responses with the request's id, and replaces errors of other libraries by problem documents.
 
+    `with_version`: add the API's version, which only callers with a valid key see.
+
     Args:
         keep: whether browsers and proxies may store the response.
+        before: awaited before a response is sent, with its status.
     """
 
-    __slots__ = ("_body", "_keep", "_own", "_request_id", "_send", "_started", "bytes_out", "status")
+    __slots__ = (
+        "_before", "_body", "_keep", "_own", "_request_id", "_send", "_started", "bytes_out", "status", "with_version",
+    )  # fmt: skip
 
-    def __init__(self, send: Send, request_id: str, *, keep: bool = False) -> None:
+    def __init__(
+        self,
+        send: Send,
+        request_id: str,
+        *,
+        keep: bool = False,
+        before: Callable[[int], Awaitable[None]] | None = None,
+    ) -> None:
+        self._before = before
+        self.with_version = False
         self._send = send
         self._request_id = request_id
         self._keep = keep
@@ -49,10 +65,13 @@ class ResponseRecorder:
             if status >= 400 and not self._own and not _is_problem(message):
                 self.status, self._body = status, bytearray()
                 return
+            if self._before is not None:
+                await self._before(status)
             self.status, self._started = status, True
             message["headers"] = [
                 *secured(message.get("headers", ()), keep=self._keep),
                 (b"x-request-id", self._request_id.encode()),
+                *((_VERSION,) if self.with_version else ()),
             ]
         elif self._body is not None:
             self._body += message.get("body", b"")[:_MAX_FOREIGN]
@@ -107,7 +126,13 @@ def log_access(
         "bytes_in": bytes_in,
         "bytes_out": response.bytes_out,
     }
-    for name, value in (("key", notes.key_id), ("subjects", notes.subjects), ("trace_id", notes.trace_id)):
+    optional = (
+        ("key", notes.key_id),
+        ("admin", notes.admin_for or None),
+        ("subjects", notes.subjects),
+        ("trace_id", notes.trace_id),
+    )
+    for name, value in optional:
         if value is not None:
             fields[name] = value
     logs.access(fields, level=logging.ERROR if response.status >= 500 else logging.INFO)

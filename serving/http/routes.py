@@ -25,6 +25,7 @@ from leads.messages import patterns
 from leads.messages.patterns import pydantic_message
 from leads_client.schemas.events import EventIn, EventsIn, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ExtendIn, ReleaseIn, StateFilter, SubjectDecisionIn
+from leads_client.version import VERSION
 from serving.http import idempotency, intake, lead_requests, problems
 from serving.http.access.authentication import KEY
 from serving.http.access.harms import shows
@@ -69,7 +70,7 @@ class Api(FastAPI):
 
 def create_app(runtime: Callable[[], Runtime]) -> Api:
     """Create the app. `runtime` returns the runtime; it is called per request, after start-up."""
-    app = Api(title="Lead Serving", version="1", openapi_url=None, dependencies=[Depends(check_parameters)])
+    app = Api(title="Lead Serving", version=VERSION, openapi_url=None, dependencies=[Depends(check_parameters)])
 
     def document(root: str) -> dict[str, Any]:
         return app.document(runtime().declared, root)
@@ -218,7 +219,7 @@ async def _run_once(request: Request, runtime: Runtime, work: Work, *, status: i
     """Run `work` in one transaction, once per Idempotency-Key."""
     key: ApiKey = request.scope[KEY]
     header = request.headers.get("idempotency-key")
-    idempotency_key = idempotency.read_key(key.id, header, request.url.path, await request.body())
+    idempotency_key = idempotency.read_key(key.caller, header, request.url.path, await request.body())
 
     def write() -> StoredResponse:
         with transaction(runtime.engine) as connection:

@@ -129,6 +129,7 @@ class Metrics:
         self._store_errors = counter("leads_store_errors_total", "Failed look-ups in the online store.")
         self._leads = most("leads_queue_leads", "Leads in the queue.", "harm", "state")
         self._oldest = most("leads_queue_oldest_open_seconds", "Age of the oldest open lead, in seconds.", "harm")
+        self._expiring = most("leads_api_keys_expiring", "API keys that expire within 14 days and were not rotated.")()
         self._counted: dict[tuple[_Family[Counter], tuple[str, ...]], int] = {}
 
     def request_started(self) -> None:
@@ -188,6 +189,10 @@ class Metrics:
             self._leads(*labels).set(n)
         for harm, age in oldest_s.items():
             self._oldest(harm).set(age)
+
+    def update_keys(self, expiring: int) -> None:
+        """Set the number of keys that expire soon. All processes count the same keys, as in `update_queue`."""
+        self._expiring.set(expiring)
 
     def text(self, harms: Collection[str] | None = None) -> bytes:
         """The metrics in Prometheus' text format, summed over all processes of the instance. Blocks.

@@ -1,4 +1,4 @@
-"""Copies the state of an API process into its metrics, once a second, and the depth of the queue less often."""
+"""Copies the state of an API process into its metrics, once a second, and what the database holds less often."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import asyncio
 import logging
 
 from leads import clock
+from leads.db.access.expiry import count_expiring
 from leads.db.engine import reading
 from leads.errors import LeadsError
 from serving.observe.logs import trace_of
@@ -58,14 +59,14 @@ async def keep_up_to_date(runtime: Runtime) -> None:
 
 
 def update_queue(runtime: Runtime) -> None:
-    """Read the depth of the queue and set its metrics. Blocks.
+    """Read the depth of the queue and how many keys expire soon, and set their metrics. Blocks.
 
     Raises:
         Unavailable: the database doesn't respond.
     """
     with reading(runtime.engine) as connection:
-        found = depths(connection, runtime.policies.harms)
-    now = runtime.clock()
+        found, now = depths(connection, runtime.policies.harms), runtime.clock()
+        runtime.metrics.update_keys(count_expiring(connection, now))
     runtime.metrics.update_queue(
         {(harm, state): n for harm, one in found.items() for state, n in one.leads.items()},
         {harm: max(0.0, (now - (one.oldest or now)) / clock.SECOND) for harm, one in found.items()},

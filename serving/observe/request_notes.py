@@ -16,15 +16,18 @@ _current: ContextVar[Notes | None] = ContextVar("leads_request_notes", default=N
 class Notes:
     """Notes about one request. They contain no input. Not thread-safe.
 
+    `admin_for`: the scopes that the request needed and that its key has only through `admin`.
+
     Args:
         request_id: the id that the response carries in X-Request-Id.
     """
 
-    __slots__ = ("harms", "key_id", "request_id", "stages", "subjects", "trace_id", "versions")
+    __slots__ = ("admin_for", "harms", "key_id", "request_id", "stages", "subjects", "trace_id", "versions")
 
     def __init__(self, request_id: str) -> None:
         self.request_id = request_id
         self.key_id: str | None = None
+        self.admin_for: tuple[str, ...] = ()
         self.trace_id: str | None = None
         self.subjects: int | None = None
         self.harms: tuple[str, ...] = ()

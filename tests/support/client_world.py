@@ -12,7 +12,7 @@ import httpx
 from anyio.from_thread import BlockingPortal
 from starlette.types import ASGIApp
 
-from leads_client import AsyncClient, Client, Retries
+from leads_client import AsyncClient, Client
 
 Handler = Callable[[httpx.Request], httpx.Response | Awaitable[httpx.Response]]
 URL, KEY = "http://service.test", "ls_0123456789ab_secret"
@@ -32,9 +32,8 @@ class Pace:
     async def sleep_async(self, seconds: float) -> None:
         self.sleep(seconds)
 
-    def retries(self, **how: Any) -> Retries:
-        """Every random wait is half of what it may be."""
-        return Retries(timer=lambda: self.now, draw=lambda: 0.5, **how)
+    def timer(self) -> float:
+        return self.now
 
 
 class InProcess(httpx.BaseTransport, httpx.AsyncBaseTransport):
@@ -64,6 +63,9 @@ class Face:
     def __init__(self, client: Client | AsyncClient, portal: BlockingPortal) -> None:
         self.client, self._portal = client, portal
 
+    def with_options(self, **options: float) -> Face:
+        return Face(self.client.with_options(**options), self._portal)
+
     def __getattr__(self, name: str) -> Callable[..., Any]:
         method = getattr(self.client, name)
 
@@ -83,13 +85,13 @@ async def _all(begin: Callable[[], Any]) -> list[Any]:
 
 
 def open_face(
-    kind: str, portal: BlockingPortal, pace: Pace, transport: Any, *, key: str | None = KEY, **retries: Any
+    kind: str, portal: BlockingPortal, pace: Pace, transport: Any, *, key: str | None = KEY, **options: Any
 ) -> Face:
-    """A client of this kind that sleeps only as `pace` does."""
-    how: dict[str, Any] = {"retries": pace.retries(**retries), "transport": transport}
+    """A client of this kind that sleeps only as `pace` does. Every random wait is half of what it may be."""
+    options |= {"transport": transport, "timer": pace.timer, "draw": lambda: 0.5}
     if kind == "blocking":
-        return Face(Client(URL, key, sleep=pace.sleep, **how), portal)
-    return Face(AsyncClient(URL, key, sleep=pace.sleep_async, **how), portal)
+        return Face(Client(URL, key, sleep=pace.sleep, **options), portal)
+    return Face(AsyncClient(URL, key, sleep=pace.sleep_async, **options), portal)
 
 
 def problem(status: int, detail: str = "No.", *errors: tuple[str, str], **headers: str) -> httpx.Response:

@@ -7,8 +7,8 @@
             print(result.subject, [score.score for score in result.scores])
 
 Both clients have the same methods. Requests and responses are the structs in `leads_client.schemas`, errors the classes
-in `leads_client.errors`. Transient failures are retried: reads and scores are safe to repeat, and every call that
-changes something sends an Idempotency-Key.
+in `leads_client.errors`. Transient failures are retried for a minute: reads and scores are safe to repeat, and every
+call that changes something sends an Idempotency-Key.
 """
 
 from __future__ import annotations
@@ -16,13 +16,15 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from leads_client.version import VERSION as __version__
+
 if TYPE_CHECKING:
     from leads_client._async import AsyncClient
     from leads_client._calls import SubjectLike, event, item, ref, subject
-    from leads_client._retries import Retries
     from leads_client._sync import Client
     from leads_client.schemas.base import SubjectIn
     from leads_client.schemas.events import EventIn, ItemIn, PlayIn, SignalIn
+    from leads_client.version import VersionMismatch
 
 __all__ = [
     "AsyncClient",
@@ -30,10 +32,11 @@ __all__ = [
     "EventIn",
     "ItemIn",
     "PlayIn",
-    "Retries",
     "SignalIn",
     "SubjectIn",
     "SubjectLike",
+    "VersionMismatch",
+    "__version__",
     "event",
     "item",
     "ref",
@@ -47,10 +50,10 @@ _HOMES = {
     "EventIn": "schemas.events",
     "ItemIn": "schemas.events",
     "PlayIn": "schemas.events",
-    "Retries": "_retries",
     "SignalIn": "schemas.events",
     "SubjectIn": "schemas.base",
     "SubjectLike": "_calls",
+    "VersionMismatch": "version",
     "event": "_calls",
     "item": "_calls",
     "ref": "_calls",

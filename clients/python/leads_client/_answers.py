@@ -10,7 +10,7 @@ import httpx
 import msgspec
 
 from leads_client._calls import ApiCall
-from leads_client._retries import retry_after_s
+from leads_client._retries import is_disconnect, is_distrust, retry_after_s
 from leads_client.errors import (
     AccessDenied,
     Conflict,
@@ -25,6 +25,7 @@ from leads_client.errors import (
 from leads_client.schemas.base import RefOut, SubjectIn
 from leads_client.schemas.events import Accepted
 from leads_client.schemas.scores import ResultOut, ScoresOut, UnscoredOut
+from leads_client.version import VERSION_HEADER, mismatch
 
 T = TypeVar("T")
 KINDS: dict[int, type[LeadsError]] = {
@@ -39,7 +40,7 @@ KINDS: dict[int, type[LeadsError]] = {
     503: Unavailable,
     504: Unavailable,
 }
-_IN_LIST = re.compile(r"/(subjects|items|signals|plays)/(\d+)(.*)", re.DOTALL)
+_IN_LIST = re.compile(r"/(subjects|items|signals|plays|events)/(\d+)(.*)", re.DOTALL)
 
 
 class Fault(msgspec.Struct, frozen=True):
@@ -58,15 +59,22 @@ class Problem(msgspec.Struct, frozen=True):
     request_id: str | None = None
 
 
-def read(call: ApiCall[T], response: httpx.Response) -> T:
+class Reply(NamedTuple):
+    """The last response to a request, and how long it was retried; None if it isn't worth a retry."""
+
+    response: httpx.Response
+    gave_up: str | None = None
+
+
+def read(call: ApiCall[T], reply: Reply) -> T:
     """The body of a successful response.
 
     Raises:
         LeadsError: the response is an error, or doesn't come from this API.
     """
-    if response.is_success:
-        return _decode(call, response)
-    raise error_of(call, response)
+    if reply.response.is_success:
+        return _decode(call, reply.response)
+    raise error_of(call, reply)
 
 
 class Unscored(NamedTuple):
@@ -76,16 +84,16 @@ class Unscored(NamedTuple):
     results: tuple[ResultOut, ...]
 
 
-def read_part(call: ApiCall[ScoresOut], response: httpx.Response) -> ScoresOut | Unscored:
+def read_part(call: ApiCall[ScoresOut], reply: Reply) -> ScoresOut | Unscored:
     """The result of one of the calls that a long list of subjects was split into, with pointers into the whole list.
 
     Raises:
         LeadsError: the error is not about single subjects.
     """
-    if response.is_success:
-        scored = _decode(call, response)
+    if reply.response.is_success:
+        scored = _decode(call, reply.response)
         return msgspec.structs.replace(scored, results=tuple(_rebased_result(x, call.first) for x in scored.results))
-    error, results = error_of(call, response), _unscored(call, response)
+    error, results = error_of(call, reply), _unscored(call, reply.response)
     if results is None:
         raise error
     return Unscored(error, results)
@@ -114,21 +122,29 @@ def join_accepted(results: Sequence[Accepted]) -> Accepted:
 def add_accepted_count(error: LeadsError, call: ApiCall[Any]) -> None:
     """When a call of several fails, add to its error how many entries the calls before it have delivered."""
     if call.first:
-        kept = f"The first {call.first:,} entries were accepted; continue after them."
-        error.remedy = f"{error.remedy} {kept}" if error.remedy else kept
+        _add(error, f"The first {call.first:,} entries were accepted; continue after them.")
 
 
-def unreachable(call: ApiCall[Any], error: httpx.RequestError) -> Unavailable:
+def unreachable(call: ApiCall[Any], error: httpx.RequestError, gave_up: str | None = None) -> Unavailable:
     """The error for a request without a response."""
-    what = "did not respond in time" if isinstance(error, httpx.TimeoutException) else "can't be reached"
-    return Unavailable(
-        f"{call.method} {call.path}: the service {what}.",
-        remedy="Check the address and that the service is running (leads serve).",
-    )
+    what, remedy = "can't be reached", "Check the address and that the service is running (leads serve)."
+    if isinstance(error, httpx.TimeoutException):
+        what = "did not respond in time"
+    elif is_distrust(error):
+        what = "has a certificate that isn't trusted"
+        remedy = "Check the address. SSL_CERT_FILE names the certificates to trust."
+    elif is_disconnect(error):
+        what = "closed the connection without a response"
+    elif not isinstance(error, httpx.TransportError):
+        what = "sent a response that can't be decoded"
+    made = Unavailable(f"{call.method} {call.path}: the service {what}.", remedy=remedy)
+    _add(made, gave_up)
+    return made
 
 
-def error_of(call: ApiCall[Any], response: httpx.Response) -> LeadsError:
+def error_of(call: ApiCall[Any], reply: Reply) -> LeadsError:
     """The error for a response's status, with the details from its problem document."""
+    response = reply.response
     status = response.status_code
     kind = KINDS.get(status) or (InvalidInput if 400 <= status < 500 else LeadsError)
     problem = _problem(response)
@@ -146,7 +162,14 @@ def error_of(call: ApiCall[Any], response: httpx.Response) -> LeadsError:
     if isinstance(error, TooManyRequests):
         error.retry_after_s = max(1, round(retry_after_s(response) or 1))
     error.request_id = (problem.request_id if problem else None) or response.headers.get("x-request-id")
+    _add(error, reply.gave_up)
     return error
+
+
+def _add(error: LeadsError, sentence: str | None) -> None:
+    """Add a sentence at the end of the error's text."""
+    if sentence is not None:
+        error.remedy = f"{error.remedy} {sentence}" if error.remedy else sentence
 
 
 _CHECK_ADDRESS = "Check the address, and any proxy between here and the service."
@@ -158,7 +181,7 @@ def _decode(call: ApiCall[T], response: httpx.Response) -> T:
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise Unavailable(
             f"{call.method} {call.path} returned {response.status_code} with an unexpected body.",
-            remedy=_CHECK_ADDRESS,
+            remedy=mismatch(response.headers.get(VERSION_HEADER, "")) or _CHECK_ADDRESS,
         ) from error
 
 

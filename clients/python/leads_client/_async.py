@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import asyncio
+import math
+import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from typing import Self, TypeVar
 
 import httpx
 
 from leads_client import _calls as calls
-from leads_client._answers import Unscored, add_accepted_count, join_accepted, join_scores, read, read_part, unreachable
+from leads_client._answers import Reply, Unscored, add_accepted_count, join_accepted, join_scores, read, read_part
+from leads_client._base import BaseClient, Outcome
 from leads_client._calls import ApiCall, SubjectLike
-from leads_client._connection import connection
-from leads_client._retries import Retries
+from leads_client._connection import LIMITS, connection
+from leads_client._retries import RETRY_FOR_S, Retries
 from leads_client.errors import LeadsError
 from leads_client.fields import Verdict
 from leads_client.schemas.base import SubjectIn
@@ -40,7 +44,7 @@ from leads_client.schemas.types import TypesOut
 T = TypeVar("T")
 
 
-class AsyncClient:
+class AsyncClient(BaseClient[httpx.AsyncClient]):
     """The asyncio client, with the methods, arguments and errors of `Client`.
 
     Args:
@@ -53,27 +57,27 @@ class AsyncClient:
         key: str | None = None,
         *,
         timeout_s: float = 10.0,
-        retries: Retries | None = None,
+        retry_for_s: float = RETRY_FOR_S,
+        deadline_s: float = math.inf,
         transport: httpx.AsyncBaseTransport | None = None,
         sleep: Callable[[float], Awaitable[object]] = asyncio.sleep,
+        timer: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
         concurrency: int = 4,
     ) -> None:
-        to = connection(base_url, key)
-        self._retries = retries or Retries()
+        to, retries = connection(base_url, key), Retries(retry_for_s, deadline_s, timer=timer, draw=draw)
         self._sleep = sleep
         self._slots = asyncio.Semaphore(max(1, concurrency))
-        self._http = httpx.AsyncClient(
-            base_url=to.url, headers=to.headers, timeout=timeout_s, trust_env=to.trust_env, transport=transport
+        http = httpx.AsyncClient(
+            base_url=to.url, headers=to.headers, trust_env=to.trust_env, limits=LIMITS, transport=transport
         )
+        super().__init__(http, to, retries, timeout_s)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_: object) -> None:
         await self.aclose()
-
-    def __repr__(self) -> str:
-        return f"AsyncClient({str(self._http.base_url.copy_with(userinfo=b''))!r})"
 
     async def aclose(self) -> None:
         """Close all connections."""
@@ -83,12 +87,12 @@ class AsyncClient:
         self, subjects: Iterable[SubjectLike], harms: Sequence[str] | None = None, *, reasons: bool = False
     ) -> ScoresOut:
         """Score subjects: one result per subject, in order; errors about a subject are in its result's `errors`."""
-        parts = calls.score_calls(subjects, harms, reasons)
+        began, parts = self._now(), calls.score_calls(subjects, harms, reasons)
         if len(parts) == 1:
-            return join_scores([await self._part(parts[0])])
+            return join_scores([await self._part(parts[0], began)])
         try:
             async with asyncio.TaskGroup() as group:
-                tasks = [group.create_task(self._part(call)) for call in parts]
+                tasks = [group.create_task(self._part(call, began)) for call in parts]
         except ExceptionGroup as failed:
             # Raise the first: the others were cancelled or failed in the same way.
             raise failed.exceptions[0] from failed.exceptions[0].__cause__
@@ -250,41 +254,37 @@ class AsyncClient:
     async def ready(self) -> bool:
         """Whether the service is up and has loaded all its models; asks once, without a key."""
         try:
-            return (await self._http.get("/readyz")).is_success
+            return (await self._http.get("/readyz", timeout=self._timeout_s)).is_success
         except httpx.RequestError:
             return False
 
-    async def _part(self, call: ApiCall[ScoresOut]) -> ScoresOut | Unscored:
+    async def _part(self, call: ApiCall[ScoresOut], began: float) -> ScoresOut | Unscored:
         async with self._slots:
-            return read_part(call, await self._respond(call))
+            return read_part(call, await self._respond(call, began))
 
     async def _send_all(self, parts: Sequence[ApiCall[Accepted]]) -> Accepted:
-        results: list[Accepted] = []
+        began, results = self._now(), list[Accepted]()
         for call in parts:
             try:
-                results.append(await self._send(call))
+                results.append(read(call, await self._respond(call, began)))
             except LeadsError as error:
                 add_accepted_count(error, call)
                 raise
         return join_accepted(results)
 
     async def _send(self, call: ApiCall[T]) -> T:
-        return read(call, await self._respond(call))
+        return read(call, await self._respond(call, self._now()))
 
-    async def _respond(self, call: ApiCall[T]) -> httpx.Response:
+    async def _respond(self, call: ApiCall[T], began: float) -> Reply:
         """The first response that isn't worth a retry, or the last one."""
-        attempts = self._retries.begin()
+        attempts = self._retries.begin(began)
         while True:
+            outcome: Outcome
             try:
-                response = await self._http.request(
-                    call.method, call.path, params=call.params, content=call.body, headers=call.headers
-                )
+                outcome = await self._http.request(call.method, call.path, **self._options(call, attempts))
             except httpx.RequestError as error:
-                wait_s = attempts.wait_s(None)
-                if wait_s is None:
-                    raise unreachable(call, error) from error
-            else:
-                wait_s = attempts.wait_s(response)
-                if wait_s is None:
-                    return response
+                outcome = error
+            wait_s = self._wait_s(call, attempts, outcome)
+            if wait_s is None:
+                return self._reply(call, attempts, outcome)
             await self._sleep(wait_s)

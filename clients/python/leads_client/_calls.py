@@ -167,7 +167,7 @@ def event_calls(name: str, entries: Iterable[msgspec.Struct], idempotency_key: s
             f"/v1/{name}",
             Accepted,
             body=_encode({name: part}),
-            idempotency_key=key if len(parts) == 1 else f"{key}-{n}",
+            idempotency_key=key if len(parts) == 1 else _key(f"{key}-{n}"),
             first=first,
         )
         for n, (first, part) in enumerate(parts)
@@ -254,7 +254,7 @@ def _key(given: str | None) -> str:
     if given is None:
         return str(uuid.uuid4())
     if not (0 < len(given) <= 255 and given.isascii() and given.isprintable()):
-        remedy = "Use a UUID, for example."
+        remedy = "Use a UUID, for example. If a list is sent in several requests, their number is added to the key."
         raise InvalidInput("An idempotency key needs 1 to 255 printable ASCII characters.", remedy=remedy)
     return given
 

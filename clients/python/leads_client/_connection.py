@@ -9,8 +9,13 @@ from typing import NamedTuple
 import httpx
 
 from leads_client.errors import InvalidInput
+from leads_client.version import VERSION
 
 DEFAULT_URL = "http://127.0.0.1:3000"
+# A connection is used again only within this time. The service closes it after five seconds without a request, and
+# whoever sends one at that moment gets no response.
+_KEEP_ALIVE_S = 4.0
+LIMITS = httpx.Limits(max_connections=100, max_keepalive_connections=20, keepalive_expiry=_KEEP_ALIVE_S)
 
 
 class Connection(NamedTuple):
@@ -31,7 +36,8 @@ def connection(base_url: str | None, key: str | None) -> Connection:
     key = (key if key is not None else os.environ.get("LEADS_API_KEY", "")).strip()
     if key and not (key.isascii() and key.isprintable()):
         raise InvalidInput("Invalid API key.", field="key", remedy="Create one with: leads keys create")
-    return Connection(url, {"x-api-key": key} if key else {}, trust_env=not _is_loopback(url.host))
+    headers = {"user-agent": f"lead-serving-client/{VERSION}", **({"x-api-key": key} if key else {})}
+    return Connection(url, headers, trust_env=not _is_loopback(url.host))
 
 
 def _url(text: str) -> httpx.URL:

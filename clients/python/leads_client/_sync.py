@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import random
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Self, TypeVar
@@ -9,10 +11,11 @@ from typing import Self, TypeVar
 import httpx
 
 from leads_client import _calls as calls
-from leads_client._answers import Unscored, add_accepted_count, join_accepted, join_scores, read, read_part, unreachable
+from leads_client._answers import Reply, Unscored, add_accepted_count, join_accepted, join_scores, read, read_part
+from leads_client._base import BaseClient, Outcome
 from leads_client._calls import ApiCall, SubjectLike
-from leads_client._connection import connection
-from leads_client._retries import Retries
+from leads_client._connection import LIMITS, connection
+from leads_client._retries import RETRY_FOR_S, Retries
 from leads_client.errors import LeadsError
 from leads_client.fields import Verdict
 from leads_client.schemas.base import SubjectIn
@@ -40,24 +43,25 @@ from leads_client.schemas.types import TypesOut
 T = TypeVar("T")
 
 
-class Client:
+class Client(BaseClient[httpx.Client]):
     """The blocking client. Thread-safe; keeps connections open until `close` or the end of its `with` block.
 
     Args:
         base_url: default: LEADS_URL, or http://127.0.0.1:3000. The environment's proxies are used except for loopback.
         key: API key; default: LEADS_API_KEY.
         timeout_s: seconds to wait for a connection, for sending, and for each part of a response.
-        retries: the retry policy.
-        transport: an httpx transport, for tests and special networks.
+        retry_for_s: seconds for which a request that failed is retried, with growing waits; 0: don't retry.
+        deadline_s: seconds for each call as a whole, retries included. Default: no deadline.
+        transport, sleep, timer, draw: an httpx transport, a clock and random numbers, for tests and special networks.
 
     Every method raises, in addition to its own errors:
         NotAuthenticated, AccessDenied: the key isn't valid, or doesn't allow this.
         InvalidInput: with the JSON pointer of the error as `field`.
-        TooManyRequests, Unavailable: retries failed too. The request may have succeeded nevertheless; to find out,
-            repeat the call with the same `idempotency_key`.
+        TooManyRequests, Unavailable: retries failed too; the error says how many, and for how long. The request may
+            have succeeded nevertheless; to find out, repeat the call with the same `idempotency_key`.
 
     Raises:
-        InvalidInput: invalid address or key.
+        InvalidInput: invalid address, key or time.
     """
 
     def __init__(
@@ -66,25 +70,25 @@ class Client:
         key: str | None = None,
         *,
         timeout_s: float = 10.0,
-        retries: Retries | None = None,
+        retry_for_s: float = RETRY_FOR_S,
+        deadline_s: float = math.inf,
         transport: httpx.BaseTransport | None = None,
         sleep: Callable[[float], object] = time.sleep,
+        timer: Callable[[], float] = time.monotonic,
+        draw: Callable[[], float] = random.random,
     ) -> None:
-        to = connection(base_url, key)
-        self._retries = retries or Retries()
+        to, retries = connection(base_url, key), Retries(retry_for_s, deadline_s, timer=timer, draw=draw)
         self._sleep = sleep
-        self._http = httpx.Client(
-            base_url=to.url, headers=to.headers, timeout=timeout_s, trust_env=to.trust_env, transport=transport
+        http = httpx.Client(
+            base_url=to.url, headers=to.headers, trust_env=to.trust_env, limits=LIMITS, transport=transport
         )
+        super().__init__(http, to, retries, timeout_s)
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def __repr__(self) -> str:
-        return f"Client({str(self._http.base_url.copy_with(userinfo=b''))!r})"
 
     def close(self) -> None:
         """Close all connections."""
@@ -104,9 +108,9 @@ class Client:
         Raises:
             LeadsError: no subject could be scored; the first error.
         """
-        parts: list[ScoresOut | Unscored] = []
+        began, parts = self._now(), list[ScoresOut | Unscored]()
         for call in calls.score_calls(subjects, harms, reasons):
-            parts.append(read_part(call, self._respond(call)))
+            parts.append(read_part(call, self._respond(call, began)))
         return join_scores(parts)
 
     def items(self, items: Iterable[SubjectIn], *, idempotency_key: str | None = None) -> Accepted:
@@ -264,37 +268,33 @@ class Client:
     def ready(self) -> bool:
         """Whether the service is up and has loaded all its models; asks once, without a key."""
         try:
-            return self._http.get("/readyz").is_success
+            return self._http.get("/readyz", timeout=self._timeout_s).is_success
         except httpx.RequestError:
             return False
 
     def _send_all(self, parts: Sequence[ApiCall[Accepted]]) -> Accepted:
-        results: list[Accepted] = []
+        began, results = self._now(), list[Accepted]()
         for call in parts:
             try:
-                results.append(self._send(call))
+                results.append(read(call, self._respond(call, began)))
             except LeadsError as error:
                 add_accepted_count(error, call)
                 raise
         return join_accepted(results)
 
     def _send(self, call: ApiCall[T]) -> T:
-        return read(call, self._respond(call))
+        return read(call, self._respond(call, self._now()))
 
-    def _respond(self, call: ApiCall[T]) -> httpx.Response:
+    def _respond(self, call: ApiCall[T], began: float) -> Reply:
         """The first response that isn't worth a retry, or the last one."""
-        attempts = self._retries.begin()
+        attempts = self._retries.begin(began)
         while True:
+            outcome: Outcome
             try:
-                response = self._http.request(
-                    call.method, call.path, params=call.params, content=call.body, headers=call.headers
-                )
+                outcome = self._http.request(call.method, call.path, **self._options(call, attempts))
             except httpx.RequestError as error:
-                wait_s = attempts.wait_s(None)
-                if wait_s is None:
-                    raise unreachable(call, error) from error
-            else:
-                wait_s = attempts.wait_s(response)
-                if wait_s is None:
-                    return response
+                outcome = error
+            wait_s = self._wait_s(call, attempts, outcome)
+            if wait_s is None:
+                return self._reply(call, attempts, outcome)
             self._sleep(wait_s)

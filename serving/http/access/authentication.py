@@ -13,13 +13,14 @@ import binascii
 from starlette.types import Scope
 
 from leads.db.keys import ApiKey, invalid_key, parts_of
-from leads.errors import NotAuthenticated, TooManyRequests
+from leads.errors import AccessDenied, NotAuthenticated, TooManyRequests
 from serving.http.bodies import Headers
 from serving.runtime import Runtime
 
 # Where a request's scope holds its key.
 KEY = "leads.key"
 STATIC = "/static_content/"
+METRICS = "/metrics"
 _PAGES = frozenset(("/", "/v1/docs", "/v1/docs/start.js", "/v1/openapi.json", "/docs.json"))
 _SEND = "Create one with `leads keys create` and send it in the X-API-Key header."
 
@@ -28,6 +29,21 @@ def is_page(scope: Scope) -> bool:
     """Whether this request reads one of the API's pages, or what they consist of."""
     path: str = scope["path"]
     return scope["method"] in ("GET", "HEAD") and (path in _PAGES or path.startswith(STATIC))
+
+
+def check_route(key: ApiKey, path: str) -> None:
+    """Check that the key may send requests to this path at all; routes check their own scope.
+
+    Raises:
+        AccessDenied: it may only read the metrics.
+    """
+    if key.only_metrics and path != METRICS:
+        raise only_metrics()
+
+
+def only_metrics() -> AccessDenied:
+    """The error for a key that may only read the metrics."""
+    return AccessDenied("This key can only read /metrics.", remedy="Use a key with another scope than metrics.")
 
 
 async def authenticate(scope: Scope, headers: Headers, parts: Runtime) -> ApiKey:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 
 from sqlalchemy.engine import Engine
 
+from leads import clock
+from leads.clock import Clock
 from leads.db.keys import CACHE_S, ApiKey, StoredKey, invalid_key, parts_of, read_valid
 from leads.errors import Unavailable
 
@@ -18,7 +20,7 @@ OUTAGE_TTL_S = 1.0
 
 
 class KeyCache:
-    """All valid keys, read again every few seconds. Thread-safe.
+    """All keys that aren't revoked, read again every few seconds. Thread-safe.
 
     A key that is already in memory is checked there, whether its secret is right or wrong. So a flood of invalid keys
     can't keep a valid one from being checked. Only an id that isn't in memory is looked up, because it may be new.
@@ -26,10 +28,18 @@ class KeyCache:
     While the database is down, keys that were read within the last minute are still accepted.
     """
 
-    def __init__(self, engine: Engine, *, ttl_s: float = CACHE_S, timer: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        engine: Engine,
+        *,
+        ttl_s: float = CACHE_S,
+        timer: Callable[[], float] = time.monotonic,
+        clock_: Clock = clock.now,
+    ) -> None:
         self._engine = engine
         self._ttl_s = ttl_s
         self._timer = timer
+        self._clock = clock_
         self._keys: dict[str, StoredKey] = {}
         self._unknown: set[str] = set()
         self._read_at = self._good_until = -math.inf
@@ -71,15 +81,15 @@ class KeyCache:
         """The key; None if its id isn't in memory, so that it has to be looked up. Doesn't block.
 
         Raises:
-            NotAuthenticated: malformed, a wrong secret, or recently looked up in vain.
+            NotAuthenticated: malformed, a wrong secret, expired, or recently looked up in vain.
         """
         id_, secret = parts_of(text)
         stored = self._keys.get(id_)
         if stored is None and id_ not in self._unknown:
             return None
-        if stored is None or not stored.matches(secret):
+        if stored is None:
             raise invalid_key()
-        return stored.key
+        return stored.verified(secret, self._clock())
 
     def look_up(self, text: str) -> ApiKey:
         """The key, read from the database if its id isn't in memory. Blocks.
@@ -98,6 +108,4 @@ class KeyCache:
             raise invalid_key()
         # A key that is revoked by now is kept no longer than one that was read with the others.
         self._keys[id_] = stored
-        if not stored.matches(secret):
-            raise invalid_key()
-        return stored.key
+        return stored.verified(secret, self._clock())

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib.metadata import version
 from typing import Any
 
 from leads.api.declared import Declared
+from leads_client.version import VERSION
 from serving.http.health import Health
 from serving.http.openapi import tags
 from serving.http.openapi.introduction import INTRODUCTION
@@ -47,7 +47,7 @@ def api_document(found: Document, declared: Declared, root: str) -> Document:
             "title": "Lead Serving",
             "summary": "Scores, explains and ranks what may violate a platform's policies, and serves it to reviewers.",
             "description": INTRODUCTION,
-            "version": version("lead-serving-client"),
+            "version": VERSION,
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": root or "/", "description": _SERVER}],

@@ -26,7 +26,8 @@ has scopes, and may be limited to some harms.
 | `leads:read` | listing leads, reading a lead and its audit trail, and the figures of the queue |
 | `leads:decide` | claiming, extending, releasing and deciding leads as the key's own reviewer |
 | `act_as` | with `leads:decide`: naming any reviewer, for review tools that act for many people |
-| `admin` | everything |
+| `metrics` | reading `/metrics` |
+| `admin` | everything; what needs it is recorded |
 
 ## Errors
 
@@ -56,5 +57,6 @@ requests per second, of which a large request counts as several, and a reviewer 
 
 `/v1` is part of every address. Within it, requests that work today continue to work. We may add operations, optional
 fields of requests, and fields of responses, so ignore fields that you don't know. Where a field lists its values, it
-gets no others; other strings, such as flags, codes of reasons and actions, may get new values.
+gets no others; other strings, such as flags, codes of reasons and actions, may get new values. Responses to requests
+with a valid key have the version of this document in the header `X-API-Version`.
 """

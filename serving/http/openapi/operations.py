@@ -50,12 +50,12 @@ def describe(route: str) -> dict[str, Any]:
     }
     if docs.writes:
         found[docs.status]["headers"] = {"Idempotency-Replayed": _REPLAYED}
-    needs = f"Requires a key with the scope `{docs.scope}`." if docs.scope else "Requires a key with any scope."
+    needs = f"the scope `{docs.scope}`" if docs.scope else "any scope but `metrics`"
     return {
         "operation_id": docs.id,
         "tags": [docs.tag],
         "summary": docs.summary,
-        "description": f"{docs.description}\n\n{needs}",
+        "description": f"{docs.description}\n\nRequires a key with {needs}.",
         "status_code": docs.status,
         "response_model": None,
         "responses": found,

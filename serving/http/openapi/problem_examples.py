@@ -114,6 +114,7 @@ _KEY_MISSING = NotAuthenticated(
 _KEY_INVALID = NotAuthenticated(
     "Invalid API key.", remedy="Create one with `leads keys create` and send it in the X-API-Key header."
 )
+_ONLY_METRICS = AccessDenied("This key can only read /metrics.", remedy="Use a key with another scope than metrics.")
 _BODY_TOO_LARGE = TooLarge(f"The body is larger than {bodies.MAX_BODY_BYTES:,} bytes.", remedy="Send smaller batches.")
 _RATE_LIMITED = TooManyRequests("This key is limited to 500 requests per second.", retry_after_s=1, remedy="Wait 1 s.")
 _DATABASE_DOWN = Unavailable(
@@ -157,7 +158,9 @@ def responses(
 ) -> dict[int | str, dict[str, Any]]:
     """The error responses of a route, by status; `own` are those that not every route returns."""
     errors: list[LeadsError | int] = [_KEY_MISSING, _KEY_INVALID]
-    if scope is not None:
+    if scope is None:
+        errors.append(_ONLY_METRICS)
+    else:
         errors.append(AccessDenied(f"This key doesn't have the scope {scope}.", remedy=f"Use a key with {scope}."))
     errors += [*own, _UNKNOWN_PARAMETER]
     if writes:

@@ -16,6 +16,7 @@ import pytest
 from sqlalchemy.engine import Engine
 
 from leads.db import keys
+from leads.db.access.uses import read_admin
 from leads.predictions.log import read_predictions
 from leads.settings import Settings
 from tests.support.paths import REPOSITORY
@@ -51,7 +52,7 @@ def score_of(answer: httpx.Response) -> dict[str, Any]:
     return dict(score)
 
 
-def test_native_and_rest_routes_return_the_same(settings: Settings, key: str) -> None:
+def test_native_and_rest_routes_return_the_same(settings: Settings, engine: Engine, key: str) -> None:
     publish(settings, "spam")
     with served(settings, key, ["serving.service:LeadServing"]) as client:
         rest, native = (
@@ -101,6 +102,7 @@ def test_native_and_rest_routes_return_the_same(settings: Settings, key: str) ->
         metrics = wait_for(client, 'leads_model_version{harm="spam",role="champion",version="1"} 1.0')
         assert 'leads_http_requests_total{method="POST",route="/v1/score",status="200"} 1.0' in metrics
         assert 'leads_scores_total{harm="spam",role="champion",tier="auto"} 2.0' in metrics
+    assert {("/score", 200), ("/v1/score", 200)} <= {(use.route, use.status) for use in read_admin(engine)}
     log = (settings.root / "serve.log").read_text()
     assert "buy my secret thing" not in log
     assert SPAM_TEXT not in log

@@ -39,9 +39,10 @@ def served(
     folder: Path | None = None,
     env: Mapping[str, str] | None = None,
     workers: int = 1,
+    port: int | None = None,
 ) -> Iterator[httpx.Client]:
-    """`bentoml serve` with this target until the block ends, as `leads serve` starts it."""
-    port, log = free_port(), settings.root / "serve.log"
+    """`bentoml serve` with this target until the block ends, as `leads serve` starts it; by default on a free port."""
+    port, log = port or free_port(), settings.root / "serve.log"
     own = environment(settings.model_copy(update={"workers": workers})) | {"PYTHONPATH": ""}
     command = [sys.executable, "-m", "bentoml", "serve", *target, "--host", "127.0.0.1", "--port", str(port)]
     here = Path.cwd()

@@ -39,6 +39,7 @@ from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
 from serving.http.access.key_cache import KeyCache
+from serving.http.access.key_uses import KeyUses
 from serving.http.middleware import ApiMiddleware
 from serving.http.routes import create_app
 from serving.observe.metrics import Metrics
@@ -198,7 +199,7 @@ def make_runtime(settings: Settings, engine: Engine) -> Runtime:
     trials = Trials(POLICIES, published.retreats)
     return Runtime(
         settings, POLICIES, DECLARED, engine, KeyCache(engine, ttl_s=0.2), published, reader, log,  # type: ignore[arg-type]
-        Scorer(engine, POLICIES, reader, published, log, trials), trials, Metrics(CollectorRegistry()),
+        Scorer(engine, POLICIES, reader, published, log, trials), trials, Metrics(CollectorRegistry()), KeyUses(engine),
     )  # fmt: skip
 
 

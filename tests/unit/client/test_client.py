@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import email.utils
 import inspect
 import json
 import logging
-import time
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -32,7 +30,7 @@ from leads.errors import (
 from leads.events import Subject
 from leads.policies import QueuePolicy
 from leads.settings import Settings
-from leads_client import AsyncClient, Client, PlayIn, Retries, SignalIn, ref, subject
+from leads_client import AsyncClient, Client, PlayIn, SignalIn, ref, subject
 from leads_client.schemas.base import RefOut
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
@@ -42,45 +40,6 @@ from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, make_runtime, ma
 
 EMPTY = {"leads": [], "nextCursor": None}
 ACCEPTED = {"accepted": 1, "duplicates": 0, "eventIds": ["e1"]}
-
-
-@pytest.fixture
-def pace() -> Pace:
-    return Pace()
-
-
-@pytest.fixture(params=["blocking", "asyncio"])
-def kind(request: pytest.FixtureRequest) -> str:
-    return str(request.param)
-
-
-@pytest.fixture
-def faked(kind: str, portal: BlockingPortal, pace: Pace) -> Callable[..., Face]:
-    """Opens a client whose responses come from a function."""
-
-    def opened(handler: Handler, **options: Any) -> Face:
-        return open_face(kind, portal, pace, httpx.MockTransport(handler), **options)
-
-    return opened
-
-
-@pytest.fixture
-def answering(faked: Callable[..., Face]) -> Callable[..., tuple[Face, list[httpx.Request]]]:
-    """Opens a client that gets these responses (or errors) in turn; returns it with the list of sent requests."""
-
-    def opened(*answers: httpx.Response | Exception, **options: Any) -> tuple[Face, list[httpx.Request]]:
-        left, sent = list(answers), []
-
-        def handler(request: httpx.Request) -> httpx.Response:
-            sent.append(request)
-            answer = left.pop(0)
-            if isinstance(answer, Exception):
-                raise answer
-            return answer
-
-        return faked(handler, **options), sent
-
-    return opened
 
 
 @pytest.fixture
@@ -187,8 +146,8 @@ def test_a_change_whose_response_was_lost_is_made_once(
     wire.lose = 1
     assert client.decide(first.id, "violating", "ann").repeated is False
     assert len(pace.waits) == 4
-    wire.lose = 9
-    with pytest.raises(Unavailable):
+    wire.lose = 1_000
+    with pytest.raises(Unavailable, match=r"Gave up after \d+ attempts in 60\.0 s"):
         client.claim("bob", idempotency_key="k1")
     wire.lose = 0
     (kept,) = client.claim("bob", idempotency_key="k1").leads
@@ -232,14 +191,15 @@ def test_a_rate_limited_client_waits_for_retry_after(
     kind: str, runtime: Runtime, portal: BlockingPortal, pace: Pace, wire: InProcess
 ) -> None:
     slow = keys.create(runtime.engine, "slow", ["score"], rate=0.01).text
-    client = open_face(kind, portal, pace, wire, key=slow, total_s=1e6)
+    client = open_face(kind, portal, pace, wire, key=slow, retry_for_s=250)
     client.models()
     with pytest.raises(TooManyRequests, match="requests per second") as raised:
         # One more than the rate limit's burst; waiting moves only the client's clock.
         client.models(), client.models()
     assert raised.value.retry_after_s > 1
     assert min(pace.waits) > 1
-    assert len(pace.waits) == 3
+    assert len(pace.waits) == 2
+    assert "the service asks to wait" in str(raised.value)
 
 
 def test_without_a_key_only_ready_works(kind: str, portal: BlockingPortal, pace: Pace, wire: InProcess) -> None:
@@ -344,77 +304,7 @@ def test_asyncio_scoring_has_limited_concurrency(portal: BlockingPortal, pace: P
     assert most == 4
 
 
-# Retries
-
-
-@pytest.mark.parametrize("status", [408, 429, 502, 503, 504])
-def test_transient_errors_are_retried(
-    answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace, status: int
-) -> None:
-    client, sent = answering(*[problem(status)] * 3, httpx.Response(200, json=EMPTY))
-    assert client.leads().leads == ()
-    assert len({str(request.url) for request in sent}) == 1
-    assert pace.waits == [0.125, 0.25, 0.5]
-
-
-@pytest.mark.parametrize(
-    "error",
-    [httpx.ConnectError("x"), httpx.ReadTimeout("x"), httpx.ConnectTimeout("x"), httpx.RemoteProtocolError("x")],
-)
-def test_lost_requests_are_retried(
-    answering: Callable[..., tuple[Face, list[httpx.Request]]], error: Exception
-) -> None:
-    client, sent = answering(error, httpx.Response(202, json=ACCEPTED))
-    assert client.items([subject("comment", "c1")]).accepted == 1
-    first, second = sent
-    assert first.headers["idempotency-key"] == second.headers["idempotency-key"]
-    assert first.content == second.content
-    client, sent = answering(*[error] * 4)
-    with pytest.raises(Unavailable, match="GET /v1/models") as raised:
-        client.models()
-    assert raised.value.__cause__ is error
-    assert len(sent) == 4
-
-
-def test_retry_after_is_honoured(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
-    later = email.utils.formatdate(time.time() + 5, usegmt=True)
-    client, _ = answering(
-        problem(429, **{"retry-after": "7"}), problem(503, **{"retry-after": later}),
-        problem(503, **{"retry-after": "soon"}), httpx.Response(200, json=EMPTY),
-    )  # fmt: skip
-    client.leads()
-    assert pace.waits[0] == 7.125
-    assert 3 < pace.waits[1] < 5.5
-    assert pace.waits[2] == 0.5
-
-
-def test_attempts_and_time_are_limited(answering: Callable[..., tuple[Face, list[httpx.Request]]], pace: Pace) -> None:
-    client, sent = answering(*[problem(503, "Down. Try again.")] * 4)
-    with pytest.raises(Unavailable, match="Down"):
-        client.leads()
-    assert len(sent) == 4
-    client, sent = answering(problem(429, **{"retry-after": "61"}))
-    with pytest.raises(TooManyRequests) as raised:
-        client.leads()
-    assert (raised.value.retry_after_s, len(sent)) == (61, 1)
-    client, sent = answering(*[problem(503)] * 10, attempts=10, total_s=1.0)
-    with pytest.raises(Unavailable):
-        client.leads()
-    assert len(sent) == 4
-    client, sent = answering(problem(503), attempts=1)
-    with pytest.raises(Unavailable):
-        client.leads()
-    assert len(sent) == 1
-
-
-def test_waits_are_random_up_to_a_growing_cap() -> None:
-    for draw in (0.0, 0.999):
-        attempts = Retries(attempts=9, total_s=1e9, timer=lambda: 0.0, draw=lambda drawn=draw: drawn).begin()
-        waits = [attempts.wait_s(None) for _ in range(8)]
-        assert waits == [pytest.approx(draw * min(8.0, 0.25 * 2**n)) for n in range(8)]
-    for bad in ({"attempts": 0}, {"total_s": -1}):
-        with pytest.raises(InvalidInput):
-            Retries(**bad)  # type: ignore[arg-type]
+# Errors
 
 
 @pytest.mark.parametrize(
@@ -449,7 +339,7 @@ def test_every_documented_status_and_every_error_is_translated(runtime: Runtime,
     assert {401, 403, 404, 409, 413, 415, 422, 429, 503} <= documented
     of_ours = {one.status for one in LeadsError.__subclasses__()} - {500}
     for status in sorted(documented | of_ours):
-        client = Client("http://x", KEY, retries=Retries(attempts=1),
+        client = Client("http://x", KEY, retry_for_s=0,
                         transport=httpx.MockTransport(lambda _, status=status: problem(status)))  # fmt: skip
         with pytest.raises(LeadsError) as raised:
             client.models()
@@ -468,11 +358,11 @@ def test_a_proxys_error_page_is_reported_as_such(
     page = httpx.Response(502, html="<h1>Bad Gateway</h1>")
     client, sent = answering(page, httpx.Response(200, json=EMPTY))
     assert client.leads().leads == ()
-    client, sent = answering(*[page] * 4)
+    client, sent = answering(*[page] * 100)
     with pytest.raises(Unavailable, match="GET /v1/leads returned 502 without a problem document") as raised:
         client.leads()
     assert "Bad Gateway" not in str(raised.value)
-    assert len(sent) == 4
+    assert len(sent) > 4
 
 
 @pytest.mark.parametrize(
@@ -527,7 +417,8 @@ def test_the_key_is_sent_and_never_shown(
     answering: Callable[..., tuple[Face, list[httpx.Request]]], caplog: pytest.LogCaptureFixture
 ) -> None:
     with caplog.at_level(logging.DEBUG):
-        client, sent = answering(httpx.Response(200, json=EMPTY), *[httpx.ConnectError("x")] * 4, problem(401))
+        answers = httpx.Response(200, json=EMPTY), httpx.ConnectError("x"), problem(401)
+        client, sent = answering(*answers, retry_for_s=0)
         client.leads()
         shown = [repr(client.client), str(vars(client.client))]
         for kind in (Unavailable, NotAuthenticated):

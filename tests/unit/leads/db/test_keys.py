@@ -26,7 +26,8 @@ def test_a_created_key_can_be_verified(any_engine: Engine) -> None:
 
 def test_only_a_hash_is_stored(any_engine: Engine) -> None:
     made = keys.create(any_engine, "console", ["score"])
-    secret = made.text.rsplit("_", 1)[-1]
+    # It may have underscores itself.
+    secret = made.text.split("_", 2)[2]
     with any_engine.connect() as connection:
         stored = connection.execute(sa.select(api_keys)).one()
     assert secret not in repr(tuple(stored))

@@ -7,6 +7,7 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy.engine import Engine
 
+from leads.db.access import uses  # noqa: F401
 from leads.db.progress import feature_generations  # noqa: F401
 from leads.db.tables import metadata
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from importlib.metadata import version
 from typing import Any
 
 import pytest
@@ -11,6 +10,7 @@ from anyio.from_thread import start_blocking_portal
 
 from leads.db import keys
 from leads.db.keys import SCOPES
+from leads_client.version import VERSION
 from serving.http.openapi.introduction import INTRODUCTION
 from serving.runtime import Runtime
 from tests.support.paths import REPOSITORY
@@ -63,7 +63,7 @@ def test_names_are_those_that_users_have_in_their_code(document: dict[str, Any])
 
 def test_the_document_introduces_the_api(document: dict[str, Any]) -> None:
     info = document["info"]
-    assert (document["openapi"], info["version"]) == ("3.1.0", version("lead-serving-client"))
+    assert (document["openapi"], info["version"]) == ("3.1.0", VERSION)
     assert info["description"] == INTRODUCTION
     assert all(f"`{scope}`" in INTRODUCTION for scope in SCOPES)
     assert "1,000 entries and 2 MiB" in INTRODUCTION
