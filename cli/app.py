@@ -18,7 +18,7 @@ from cli.labels import labels_app
 from cli.maintenance.backup import backup, move_database, restore
 from cli.models import models_app
 from cli.monitor import drift, skew
-from cli.serve import doctor, queue, score, score_backlog, serve, status, worker
+from cli.serve import doctor, queue, restart, score, score_backlog, serve, status, worker
 from cli.train import retrain, train
 from leads.errors import ConfigurationError, LeadsError
 
@@ -35,7 +35,7 @@ _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start here": (demo, status, doctor),
     "Data": (migrate, simulate, ingest),
     "Models": (train, retrain),
-    "Serving": (serve, worker, score_backlog, score, queue),
+    "Serving": (serve, restart, worker, score_backlog, score, queue),
     "Monitoring": (drift, skew),
     "Maintenance": (backup, restore, move_database),
 }

@@ -1,4 +1,4 @@
-"""`leads serve`, `worker`, `score-backlog`, `score`, `queue`, `status` and `doctor`: all about running models."""
+"""`leads serve`, `restart`, `worker`, `score-backlog`, `score`, `queue`, `status`, `doctor`: running models."""
 
 from __future__ import annotations
 
@@ -16,23 +16,40 @@ def serve(
     with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Also run the background worker.")] = True,
 ) -> None:
     """Migrate the database, then run the HTTP API, the model follower and the worker until Ctrl-C."""
+    from functools import partial
+
     from cli.ui.database import migrate_database
-    from cli.ui.terminal import next_steps, note, warn_about_variables
-    from leads.environment.addresses import url_of
+    from cli.ui.service.instances import show_listening
+    from cli.ui.terminal import warn_about_variables
+    from serving.instance.continued import is_continued
     from serving.supervisor import serve as supervise
 
     warn_about_variables()
-    settings = read_settings(host=host, port=port, workers=workers)
-    # Before any child starts: children only check the schema.
-    migrate_database(settings, quiet=True)
-    address = url_of(settings.host, settings.port)
-    note(f"Lead Serving is starting on {address}. Logs are in {settings.root / 'logs'}. Press Ctrl-C to stop.")
-    next_steps(
-        (f"curl {address}/readyz", "check whether it is ready"),
-        ("leads keys create NAME", "create an API key"),
-        (f"{address}/v1/docs", "read the API reference"),
-    )
-    supervise(settings, with_worker=with_worker)
+    reread = partial(read_settings, host=host, port=port, workers=workers)
+    settings = reread()
+    if not is_continued():
+        # Before any child starts: children only check the schema.
+        migrate_database(settings, quiet=True)
+    supervise(settings, with_worker=with_worker, on_listening=partial(show_listening, settings), reread=reread)
+
+
+def restart(
+    environment: Annotated[
+        bool,
+        typer.Option(
+            "--environment",
+            help="From now on, use this command's environment variables instead of the service's.",
+        ),
+    ] = False,
+) -> None:
+    """Restart the service that runs in this home, with the code and settings as they are now, without refusing a
+    request.
+
+    New API processes take over once they are ready. If they don't become ready, the earlier ones stay.
+    """
+    from cli.ui.service.instances import restart_instances
+
+    restart_instances(read_settings(), environment=environment)
 
 
 def worker(
@@ -44,6 +61,9 @@ def worker(
         int | None,
         typer.Option(min=0, help="Process only this partition. Default: the first free one; with --once, all."),
     ] = None,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="If other workers have the partitions, wait until one of them ends.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Compute features from new events, score the subjects that the events touched, and open leads."""
@@ -61,7 +81,7 @@ def worker(
         warn_about_variables()
         process_once(settings, partitions, quiet=quiet)
     else:
-        run_until_stopped(settings, partitions)
+        run_until_stopped(settings, partitions, wait=wait)
 
 
 def score_backlog(

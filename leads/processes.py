@@ -9,12 +9,16 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Protocol
 
 from leads.files import PRIVATE_UMASK, private_folder
 
 _PR_SET_PDEATHSIG = 1
+
+_POLL_S = 0.02
 
 # No process of this project sends telemetry.
 QUIET = {
@@ -52,10 +56,65 @@ def die_with_parent() -> None:
         os.kill(os.getpid(), signal.SIGTERM)
 
 
-def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subprocess.Popen[bytes]:
+class ChildProcess(Protocol):
+    """What `subprocess.Popen` and `Adopted` have in common."""
+
+    @property
+    def pid(self) -> int: ...
+
+    def poll(self) -> int | None: ...
+
+    def wait(self, timeout: float | None = None) -> int: ...
+
+    def send_signal(self, sig: int) -> None: ...
+
+
+class Adopted:
+    """A child that this process started before it replaced itself by a new program (`os.execve`)."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self._code: int | None = None
+
+    def poll(self) -> int | None:
+        """The exit code, negative for a signal; None while the child runs."""
+        if self._code is None:
+            try:
+                pid, status = os.waitpid(self.pid, os.WNOHANG)
+            except ChildProcessError:
+                self._code = 0
+            else:
+                self._code = os.waitstatus_to_exitcode(status) if pid else None
+        return self._code
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for the exit code.
+
+        Raises:
+            TimeoutExpired: the child still runs after `timeout` seconds.
+        """
+        until = None if timeout is None else time.monotonic() + timeout
+        while (code := self.poll()) is None:
+            if until is not None and time.monotonic() >= until:
+                raise subprocess.TimeoutExpired(str(self.pid), timeout or 0.0)
+            time.sleep(_POLL_S)
+        return code
+
+    def send_signal(self, sig: int) -> None:
+        """Send a signal, unless the child has ended."""
+        if self.poll() is None:
+            os.kill(self.pid, sig)
+
+
+def start(
+    command: Sequence[str], *, env: Mapping[str, str], log: Path, descriptors: Sequence[int] = ()
+) -> subprocess.Popen[bytes]:
     """Start a child in its own process group and append its output to `log`. It ends when this process does.
 
     Only its owner can read what it creates.
+
+    Args:
+        descriptors: files and sockets of this process that the child gets under the same numbers.
     """
     private_folder(log.parent)
     with log.open("ab") as out:
@@ -68,20 +127,21 @@ def start(command: Sequence[str], *, env: Mapping[str, str], log: Path) -> subpr
             preexec_fn=die_with_parent,
             process_group=0,
             umask=PRIVATE_UMASK,
+            pass_fds=descriptors,
         )
 
 
-def stop(child: subprocess.Popen[bytes], *, grace_s: float = 10.0) -> None:
+def stop(child: ChildProcess, *, grace_s: float = 10.0) -> None:
     """Send SIGTERM, wait up to `grace_s`, then kill the child and every process that it has started."""
     if child.poll() is None:
-        child.terminate()
+        child.send_signal(signal.SIGTERM)
         with contextlib.suppress(subprocess.TimeoutExpired):
             child.wait(grace_s)
     kill_group(child)
     child.wait()
 
 
-def kill_group(child: subprocess.Popen[bytes]) -> None:
+def kill_group(child: ChildProcess) -> None:
     """Kill what is left of the process group of a child of `start`: itself, and the processes that it has started."""
     with contextlib.suppress(ProcessLookupError):
         os.killpg(child.pid, signal.SIGKILL)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
@@ -41,3 +41,6 @@ class LineupSource(Protocol):
     """Gives the current line-up, as `serving.versions.published.PublishedVersions` does."""
 
     def lineup(self) -> Lineup: ...
+
+    def loading(self) -> Collection[str]:
+        """The harms whose published champion isn't loaded yet."""

@@ -65,7 +65,10 @@ class Threads:
 
 @dataclass(frozen=True)
 class Runtime:
-    """Everything that handles requests. `stopping` is set once the process should get no new requests."""
+    """Everything that handles requests.
+
+    `stopping` is set once the process should get no new requests, `handing_over` once other processes get them.
+    """
 
     settings: Settings
     policies: Policies
@@ -86,6 +89,11 @@ class Runtime:
     served: ServedMark | None = None
     watch: FeatureWatch | None = None
     stopping: threading.Event = field(default_factory=threading.Event)
+    handing_over: threading.Event = field(default_factory=threading.Event)
+
+    def is_leaving(self) -> bool:
+        """Whether each response is the last one on its connection, so that clients connect to another process."""
+        return self.stopping.is_set() or self.handing_over.is_set()
 
     async def run(self, work: Callable[P, R], *args: P.args, **kwargs: P.kwargs) -> R:
         """Run blocking work that reads in a thread, so that it doesn't block the event loop."""

@@ -6,6 +6,7 @@ bentoml serve serving.service:LeadServing
 from __future__ import annotations
 
 import asyncio
+import logging
 from typing import Annotated, Any, cast
 
 import bentoml
@@ -31,8 +32,10 @@ from serving.observe import logs
 from serving.observe.metrics_updates import keep_queue_up_to_date, keep_up_to_date
 from serving.runtime import Runtime, open_runtime
 from serving.shutdown import drain_on_sigterm
+from serving.versions.loading import wait_until_loaded
 
 _TIMEOUT_S = 30
+_log = logging.getLogger(__name__)
 # Set when the service starts. Mounted apps and middleware are created earlier, so they get it through `runtime`.
 _running: list[Runtime] = []
 _background: list[asyncio.Task[None]] = []
@@ -69,15 +72,22 @@ class LeadServing:
     @bentoml.on_startup  # type: ignore[untyped-decorator]
     async def start(self) -> None:
         keep_private()
-        # Without the process that BentoML restarts it from, this one would keep the port and serve on unsupervised.
+        # Without the process that started it and restarts it, this one would keep the port and serve on unsupervised.
         die_with_parent()
         settings = load_settings()
         logs.set_up(settings)
-        opened = open_runtime(settings)
+        try:
+            opened = open_runtime(settings)
+        except LeadsError as error:
+            # What reports it later leaves out the message.
+            _log.error("the API can't start: %s", error)
+            raise
         _running.append(opened)
         _background.append(asyncio.create_task(keep_up_to_date(opened)))
         _background.append(asyncio.create_task(keep_queue_up_to_date(opened)))
         drain_on_sigterm(opened.stopping, settings.drain_s)
+        # No connection is accepted before.
+        await opened.run(wait_until_loaded, opened.published, settings.published_dir, opened.stopping)
         search_rarely()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]

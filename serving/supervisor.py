@@ -1,151 +1,110 @@
-"""`leads serve`: runs the API, the follower and the workers as child processes and restarts those that die."""
+"""`leads serve`: runs the API, the follower and the workers as child processes and restarts those that die.
+
+On SIGHUP, it replaces all of them without refusing a connection (`serving.instance.rolling`).
+"""
 
 from __future__ import annotations
 
 import logging
 import os
 import signal
-import subprocess
 import threading
-import time
-from collections.abc import Mapping
-from pathlib import Path
-from typing import NamedTuple
+from collections.abc import Callable
+from contextlib import ExitStack, suppress
+from types import FrameType
 
 from features.feast.online_config import check_stores
-from leads.errors import Unavailable
-from leads.files import private_folder
-from leads.processes import kill_group, python, start, stop
-from leads.settings import PACKAGES, Settings
+from leads.settings import Settings
+from serving.instance import rolling
+from serving.instance.api import GRACE_S
+from serving.instance.continued import let_signals_through, replace_program, take_kept
+from serving.instance.folder import About, instance_folder
+from serving.instance.listening import adopt, listen, url_of
+from serving.instance.processes import Processes
+from serving.instance.rolling import RollingRestart, Stopped
 
-_BACKOFF_S = (0.5, 1.0, 2.0, 5.0, 10.0)
-_HEALTHY_S = 60.0
-# Time that requests in progress have to finish after the API receives SIGTERM.
-_GRACE_S = 10.0
-_log = logging.getLogger(__name__)
-
-
-class Role(NamedTuple):
-    """A child process to keep running."""
-
-    name: str
-    command: tuple[str, ...]
+_TICK_S = 0.2
 
 
-class Child:
-    """A child process that is started again when it dies."""
+def serve(
+    settings: Settings,
+    *,
+    with_worker: bool = True,
+    on_listening: Callable[[str], None] = lambda url: None,
+    reread: Callable[[], Settings] | None = None,
+) -> None:
+    """Run until SIGINT or SIGTERM, then stop every child. On SIGHUP, replace every child.
 
-    def __init__(self, role: Role, env: Mapping[str, str], log: Path) -> None:
-        self.role, self._env, self._log = role, env, log
-        self._failures = 0
-        self._restart_at = 0.0
-        self._spawn()
-
-    def _spawn(self) -> None:
-        self.process: subprocess.Popen[bytes] = start(self.role.command, env=self._env, log=self._log)
-        self._since = time.monotonic()
-
-    def check(self) -> None:
-        """Restart the child if it died, after a delay that grows with each failure."""
-        code = self.process.poll()
-        if code is None:
-            return
-        now = time.monotonic()
-        if not self._restart_at:
-            # What the child has started, such as BentoML's API processes, must not go on without it and keep the port.
-            kill_group(self.process)
-            if now - self._since > _HEALTHY_S:
-                self._failures = 0
-            wait = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
-            self._failures += 1
-            self._restart_at = now + wait
-            _log.warning(
-                "%s exited with code %s; restarting in %.1f s (log: %s)", self.role.name, code, wait, self._log
-            )
-        elif now >= self._restart_at:
-            self._restart_at = 0.0
-            self._spawn()
-
-
-def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
-    """The child processes of one host."""
-    # Quiet: BentoML's start-up lines don't have the format of our log. It still logs errors.
-    api = (
-        "bentoml", "serve", "serving.service:LeadServing", "--working-dir", str(PACKAGES),
-        "--host", settings.host, "--port", str(settings.port),
-        "--timeout-graceful-shutdown", f"{_GRACE_S:.0f}", "--quiet",
-    )  # fmt: skip
-    found = [
-        Role("api", python(*api)),
-        Role("follower", python("serving.versions.follower")),
-    ]
-    if with_worker:
-        command = python("cli", "worker")
-        if settings.partitions == 1:
-            return [*found, Role("worker", command)]
-        for i in range(settings.partitions):
-            found.append(Role(f"worker-{i}", (*command, "--partition", str(i))))
-    return found
-
-
-def environment(settings: Settings) -> dict[str, str]:
-    """Environment variables that give the children the same settings and keep BentoML's state in LEADS_HOME."""
-    env = {
-        "LEADS_HOME": str(settings.root),
-        "LEADS_HOST": settings.host,
-        "LEADS_PORT": str(settings.port),
-        "LEADS_WORKERS": str(settings.workers),
-        "LEADS_PARTITIONS": str(settings.partitions),
-        "LEADS_POLICIES": str(settings.policies.resolve()),
-        "LEADS_LOG_FORMAT": settings.log_format,
-        "BENTOML_HOME": str(settings.root / "bentoml"),
-        "BENTOML_CONFIG_OPTIONS": _bentoml_options(settings.workers),
-    }
-    private_folder(settings.root / "bentoml")
-    return env
-
-
-def _bentoml_options(workers: int) -> str:
-    """The options that are already set, plus the number of workers: `bentoml serve --api-workers` is ignored."""
-    own = f"services.lead_serving.workers={workers}"
-    return f"{os.environ.get('BENTOML_CONFIG_OPTIONS', '')} {own}".strip()
-
-
-def serve(settings: Settings, *, with_worker: bool = True) -> None:
-    """Run until SIGINT or SIGTERM, then stop every child.
+    Args:
+        on_listening: called with the API's address once this process listens on it.
+        reread: reads the settings again for a restart; by default, they stay as they are.
 
     Raises:
         ConfigurationError: the address or the options of a store are invalid.
         Unavailable: the address can't be used, for example because the port is taken.
     """
-    # The children would only fail again and again.
-    check_stores(settings, with_state=with_worker)
-    _check_port(settings)
-    stopped = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, lambda *_: stopped.set())
-    logs = settings.root / "logs"
-    env = environment(settings)
-    running = [Child(role, env, logs / f"{role.name}.log") for role in roles(settings, with_worker=with_worker)]
+    kept = take_kept()
+    if kept is None:
+        # The children would only fail again and again.
+        check_stores(settings, with_state=with_worker)
+    # Restarts are rare, and worth a line for each of their steps.
+    logging.getLogger(rolling.__name__).setLevel(logging.INFO)
+    signals = Signals()
+    with ExitStack() as opened:
+        listener = opened.enter_context(listen(settings) if kept is None else adopt(kept.listener))
+        folder = opened.enter_context(instance_folder(settings.root, None if kept is None else kept.instance))
+        processes = Processes(settings, folder, listener, with_worker=with_worker)
+        opened.callback(_stop, processes)
+        if kept is None:
+            folder.describe(About(os.getpid(), url_of(listener)))
+            on_listening(url_of(listener))
+            processes.start()
+        else:
+            processes.adopt(kept.apis, kept.background)
+            folder.finish(kept.restart)
+        _supervise(processes, signals, reread or (lambda: settings))
+
+
+class Signals:
+    """The signals that the instance gets. SIGINT and SIGTERM stop it, SIGHUP restarts it."""
+
+    def __init__(self) -> None:
+        self.stopped = threading.Event()
+        self.restart = threading.Event()
+        self._had_terminal = _has_terminal()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, lambda *_: self.stopped.set())
+        signal.signal(signal.SIGHUP, self._on_hangup)
+        let_signals_through()
+
+    def _on_hangup(self, _number: int, _frame: FrameType | None) -> None:
+        # The kernel sends the same signal when the terminal is closed in which the command runs.
+        gone = self._had_terminal and not _has_terminal()
+        (self.stopped if gone else self.restart).set()
+
+
+def _supervise(processes: Processes, signals: Signals, reread: Callable[[], Settings]) -> None:
+    while not signals.stopped.wait(_TICK_S):
+        processes.check()
+        if signals.restart.is_set():
+            signals.restart.clear()
+            request = processes.folder.take_request()
+            with suppress(Stopped):
+                if RollingRestart(processes, request, reread, signals.stopped).run():
+                    replace_program(processes, request.id)
+                    processes.folder.finish(request.id)
+
+
+def _stop(processes: Processes) -> None:
+    # Connections are refused as soon as no API process accepts any more: nobody would answer them.
+    processes.listener.close()
+    processes.stop(processes.settings.drain_s + GRACE_S + 5.0)
+
+
+def _has_terminal() -> bool:
+    """Whether there is a terminal that controls this process."""
     try:
-        while not stopped.wait(0.2):
-            for child in running:
-                child.check()
-    finally:
-        for child in running:
-            stop(child.process, grace_s=settings.drain_s + _GRACE_S + 5.0)
-
-
-def _check_port(settings: Settings) -> None:
-    import socket
-
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((settings.host, settings.port))
-        except OSError as error:
-            raise Unavailable(
-                f"Can't listen on {settings.host}:{settings.port}: {error.strerror}.",
-                field="LEADS_PORT",
-                remedy="Stop the process that uses it, or choose another port: leads serve --port 3001",
-            ) from error
+        os.close(os.open("/dev/tty", os.O_RDWR | os.O_NOCTTY))
+    except OSError:
+        return False
+    return True

@@ -9,7 +9,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from subprocess import Popen
@@ -18,6 +18,7 @@ from benchmarks.report import REPOSITORY
 from leads.errors import Unavailable
 from leads.processes import python, start, stop
 from leads.settings import Settings
+from serving.instance.listening import bind
 
 _START_S = 150.0
 _TAIL = 3_000
@@ -54,9 +55,15 @@ class Server:
 
 
 @contextmanager
-def launched(name: str, command: Sequence[str], port: int, *, env: Mapping[str, str], log: Path) -> Iterator[Server]:
-    """Run a server until the block ends; it may not be ready yet."""
-    child = start(command, env=env, log=log)
+def launched(
+    name: str, command: Sequence[str], port: int, *, env: Mapping[str, str], log: Path, descriptors: Sequence[int] = ()
+) -> Iterator[Server]:
+    """Run a server until the block ends; it may not be ready yet.
+
+    Args:
+        descriptors: sockets of this process that the server gets.
+    """
+    child = start(command, env=env, log=log, descriptors=descriptors)
     try:
         yield Server(name, port, child, log)
     finally:
@@ -123,11 +130,10 @@ def free_port() -> int:
         return port
 
 
-def bento_command(target: str, port: int, workers: int = 1) -> list[str]:
+def bento_command(target: str, port: int) -> list[str]:
     """`bentoml serve` for a service of this project."""
     serve = [sys.executable, "-m", "bentoml", "serve", target, "--working-dir", str(REPOSITORY)]
-    options = ["--host", "127.0.0.1", "--port", str(port), "--api-workers", str(workers)]
-    return [*serve, *options, "--timeout-graceful-shutdown", "5"]
+    return [*serve, "--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "5"]
 
 
 def environment(settings: Settings) -> dict[str, str]:
@@ -150,12 +156,18 @@ def environment(settings: Settings) -> dict[str, str]:
 
 @contextmanager
 def our_service(name: str, settings: Settings, workers: int = 1) -> Iterator[Server]:
-    """This service, starting up."""
-    port = free_port()
-    command = bento_command("serving.service:LeadServing", port, workers)
-    log = settings.root / "logs" / "serve.log"
-    with launched(name, command, port, env=environment(settings), log=log) as server:
-        yield server
+    """This service, starting up, in processes as `leads serve` starts them. Yields the first one."""
+    metrics, log = settings.root / "metrics", settings.root / "logs" / "serve.log"
+    metrics.mkdir(parents=True, exist_ok=True)
+    env = environment(settings) | {"PROMETHEUS_MULTIPROC_DIR": str(metrics)}
+    with bind("127.0.0.1", 0) as listener, ExitStack() as running:
+        port, descriptors = listener.getsockname()[1], [listener.fileno()]
+        command = python("serving.instance.api", "--listener", str(listener.fileno()))
+        servers = [
+            running.enter_context(launched(name, command, port, env=env, log=log, descriptors=descriptors))
+            for _ in range(workers)
+        ]
+        yield servers[0]
 
 
 @contextmanager

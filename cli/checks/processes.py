@@ -14,7 +14,7 @@ from leads.errors import LeadsError
 from leads.settings import Settings
 from models.registry.mlflow_client import Connector
 from serving.versions.published_state import is_followed, read_state
-from serving.worker.run import is_working
+from serving.worker.shares import is_working
 
 # A follower that gets no answer for this long says so; it asks every few seconds, or once a minute while MLflow fails.
 _SILENT: Micros = 2 * clock.MINUTE

@@ -82,10 +82,17 @@ class OnlineMark:
     def lost(self) -> bool:
         """Whether the online store has lost rows since they were written. Then nothing counts as written any more.
 
+        If the store holds later rows, written by another home's worker, none is written until the fold is as far.
+
         Raises:
             Unavailable: the store doesn't respond.
         """
-        if not self.value.present or (reached := self._presence.reached()) >= self.value.present:
+        if not self.value.present:
+            return False
+        reached = self._presence.reached()
+        if reached >= self.value.present:
+            if reached > self.value.started:
+                self._put(started=reached, started_at=0)
             return False
         _log.warning(
             "the online store has lost rows: it held those up to event %d, and holds those up to event %d; writing all "

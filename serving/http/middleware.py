@@ -181,8 +181,8 @@ class _Exchange:
         self.scope = scope
         self.parts = parts
         self.notes = Notes(request_id)
-        keep = scope["path"].startswith(STATIC)
-        self.response = ResponseRecorder(send, request_id, keep=keep, before=self._record_admin)
+        keep, is_last = scope["path"].startswith(STATIC), bool if parts is None else parts.is_leaving
+        self.response = ResponseRecorder(send, request_id, keep=keep, before=self._record_admin, is_last=is_last)
         self._sent_by: tuple[ApiKey, Runtime] | None = None
         self.headers = _NO_HEADERS
         self.bytes_in = 0

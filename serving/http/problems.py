@@ -45,9 +45,7 @@ def from_error(error: LeadsError, request_id: str, *, page: bool = False) -> Res
     if isinstance(error, NotAuthenticated):
         # On `Basic`, browsers ask for a password and send it from then on, even for scripts and styles.
         response.headers["WWW-Authenticate"] = 'Basic realm="API key as password"' if page else "Bearer"
-    if isinstance(error, TooManyRequests | Unavailable):
-        response.headers["Retry-After"] = str(error.retry_after_s)
-    return response
+    return _with_retry_after(response, error)
 
 
 def from_status(status: int, request_id: str, *, detail: str | None = None, errors: Sequence[Detail] = ()) -> Response:
@@ -65,7 +63,14 @@ def from_status(status: int, request_id: str, *, detail: str | None = None, erro
 
 def from_errors(error: LeadsError, errors: Sequence[Detail], request_id: str) -> Response:
     """Create the problem document of a scoring request without any score. `error` determines status and title."""
-    return _response(error.status, _slug(type(error)), error.title, "Nothing could be scored.", errors, request_id)
+    response = _response(error.status, _slug(type(error)), error.title, "Nothing could be scored.", errors, request_id)
+    return _with_retry_after(response, error)
+
+
+def _with_retry_after(response: Response, error: LeadsError) -> Response:
+    if isinstance(error, TooManyRequests | Unavailable):
+        response.headers["Retry-After"] = str(error.retry_after_s)
+    return response
 
 
 def from_response(status: int, body: bytes, request_id: str) -> Response:

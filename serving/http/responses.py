@@ -34,10 +34,12 @@ class ResponseRecorder:
     Args:
         keep: whether browsers and proxies may store the response.
         before: awaited before a response is sent, with its status.
+        is_last: whether this is the last response on its connection; asked when it starts.
     """
 
     __slots__ = (
-        "_before", "_body", "_keep", "_own", "_request_id", "_send", "_started", "bytes_out", "status", "with_version",
+        "_before", "_body", "_is_last", "_keep", "_own", "_request_id", "_send", "_started", "bytes_out", "status",
+        "with_version",
     )  # fmt: skip
 
     def __init__(
@@ -47,12 +49,14 @@ class ResponseRecorder:
         *,
         keep: bool = False,
         before: Callable[[int], Awaitable[None]] | None = None,
+        is_last: Callable[[], bool] = bool,
     ) -> None:
         self._before = before
         self.with_version = False
         self._send = send
         self._request_id = request_id
         self._keep = keep
+        self._is_last = is_last
         self._body: bytearray | None = None
         self._own = False
         self._started = False
@@ -73,6 +77,8 @@ class ResponseRecorder:
                 (b"x-request-id", self._request_id.encode()),
                 *((_VERSION,) if self.with_version else ()),
             ]
+            if self._is_last():
+                message["headers"].append((b"connection", b"close"))
         elif self._body is not None:
             self._body += message.get("body", b"")[:_MAX_FOREIGN]
             return

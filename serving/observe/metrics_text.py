@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from serving.observe.metrics_files import settled
+
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
     from prometheus_client.metrics_core import Metric
@@ -28,10 +30,10 @@ def text_of(registry: CollectorRegistry, harms: Collection[str] | None = None) -
     folder = os.environ.get("PROMETHEUS_MULTIPROC_DIR")
     if folder is None:
         return generate_latest(_Shown(registry, harms))
-    _delete_dead(Path(folder))
     merged = CollectorRegistry()
     multiprocess.MultiProcessCollector(merged, path=folder)  # type: ignore[no-untyped-call]
-    return generate_latest(_Shown(merged, harms))
+    with settled(Path(folder)):
+        return generate_latest(_Shown(merged, harms))
 
 
 class _Shown:
@@ -51,21 +53,3 @@ class _Shown:
         if harm is not None and self._harms is not None and harm not in self._harms:
             return False
         return bool(sample.value) or name not in _OMIT_ZEROS
-
-
-def _delete_dead(folder: Path) -> None:
-    """Delete the gauges of processes that no longer exist: BentoML restarts a dead API process with a new PID."""
-    for path in folder.glob("gauge_live*_*.db"):
-        pid = path.stem.rpartition("_")[2]
-        if pid.isdecimal() and not _is_running(int(pid)):
-            path.unlink(missing_ok=True)
-
-
-def _is_running(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True

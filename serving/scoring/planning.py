@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,10 +28,15 @@ class ScoringPlan(NamedTuple):
 
 
 class HarmPlanner:
-    """Applies policies.yaml and the current versions to requests. Thread-safe."""
+    """Applies policies.yaml and the current versions to requests. Thread-safe.
 
-    def __init__(self, policies: Policies) -> None:
+    Args:
+        loading: the harms whose published champion isn't loaded yet.
+    """
+
+    def __init__(self, policies: Policies, loading: Callable[[], Collection[str]] = tuple) -> None:
         self._policies = policies
+        self._loading = loading
 
     def plan(self, inputs: Sequence[Input], fetched: Fetched, lineup: Lineup, available: bool) -> ScoringPlan:
         """Choose the harms of each input of a call.
@@ -88,7 +93,7 @@ class HarmPlanner:
         applying = [x for x in self._policies.harms_for(type_id) if allowed is None or x in allowed]
         if not applying:
             return [(None, self._none_applies(type_id, allowed))]
-        return [(harm, None) for harm in applying if harm in lineup.champions] or [(None, _no_model(*applying))]
+        return [(harm, None) for harm in applying if harm in lineup.champions] or [(None, self._no_model(*applying))]
 
     def _none_applies(self, type_id: str, allowed: frozenset[str] | None) -> InvalidInput:
         """A key that is limited to some harms must not learn whether another harm applies to the type."""
@@ -110,7 +115,7 @@ class HarmPlanner:
                 remedy=f"It applies to: {', '.join(types)}.",
             )
         if harm not in lineup.champions:
-            return _no_model(harm)
+            return self._no_model(harm)
         return None
 
     def _without_features(self, one: Input, harm: str | None, lineup: Lineup) -> LeadsError | None:
@@ -120,8 +125,12 @@ class HarmPlanner:
         on_text = self._policies.harms[harm].scores_without_features and lineup.champions[harm].uses_text
         return None if on_text and one.text else store_unavailable()
 
-
-def _no_model(*harms: str) -> Unavailable:
-    """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
-    named = " or ".join(harms)
-    return Unavailable(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
+    def _no_model(self, *harms: str) -> Unavailable:
+        """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
+        loading = self._loading()
+        coming = [harm for harm in harms if harm in loading]
+        if coming:
+            named = " and ".join(coming)
+            return Unavailable(f"The model version of {named} is still being loaded.", remedy="Try again in a second.")
+        named = " or ".join(harms)
+        return Unavailable(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")

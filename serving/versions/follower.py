@@ -49,6 +49,8 @@ _MAX_BACKOFF_S = 60.0
 # Failing harms after which a step gives up. One may have unreadable aliases; two suggest that the registry is down.
 _GIVE_UP_AFTER = 2
 _KEPT_VERSIONS = 3
+# How often a follower that waits for another one to end asks, in seconds.
+_ASK_S = 1.0
 _log = logging.getLogger(__name__)
 
 
@@ -268,13 +270,16 @@ def main() -> None:
     stopped = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopped.set())
+    waits = False
     while not stopped.is_set():
         try:
             with only_one(settings.published_dir / LOCK_FILE, what="following the registry"):
                 _follow(settings, stopped)
-        except Conflict:
-            # Another follower runs. This one takes over if that one ends.
-            stopped.wait(settings.alias_poll_s)
+        except Conflict as error:
+            if not waits:
+                _log.info("waiting to take over: %s", error.message)
+            waits = True
+            stopped.wait(min(settings.alias_poll_s, _ASK_S))
 
 
 def _follow(settings: Settings, stopped: threading.Event) -> None:

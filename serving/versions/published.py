@@ -10,7 +10,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -85,6 +85,10 @@ class PublishedVersions:
     def lineup(self) -> Lineup:
         """The current versions of each harm by role. A canary that retreated is left out."""
         return self._lineup
+
+    def loading(self) -> Collection[str]:
+        """The harms whose published champion isn't loaded yet, though nothing speaks against it."""
+        return [one.harm for one in self.status() if one.serving is None and one.published.champion in one.awaited]
 
     @property
     def checked_at(self) -> Micros:

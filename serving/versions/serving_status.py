@@ -37,6 +37,11 @@ class ServingStatus(msgspec.Struct, frozen=True, kw_only=True):
         return previous if previous in self.loaded else None
 
     @property
+    def awaited(self) -> frozenset[str]:
+        """The published versions that are neither loaded nor refused here yet."""
+        return frozenset(self.published.versions) - self.loaded - self.refused_here.keys()
+
+    @property
     def converged(self) -> bool:
         """Whether the version that serves is the one the alias `champion` points to."""
         return self.serving == self.published.aliases.get("champion", self.published.champion)

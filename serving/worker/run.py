@@ -6,9 +6,8 @@ import logging
 import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, ExitStack, closing, contextmanager, suppress
+from contextlib import ExitStack, closing, contextmanager
 from functools import partial
-from pathlib import Path
 from typing import NamedTuple
 
 from features.deletion import delete_rows
@@ -19,7 +18,7 @@ from leads import clock
 from leads.background import Patience
 from leads.db import cursors
 from leads.errors import Conflict, InvalidInput, LeadsError, Unavailable
-from leads.files import is_locked, only_one
+from leads.files import only_one
 from leads.policies import load_policies
 from leads.predictions import compaction
 from leads.settings import Settings, without_effect
@@ -27,6 +26,7 @@ from models.registry.mlflow_client import Connector
 from serving.observe import logs
 from serving.versions.published_state import STATE_FILE, read_state, verified_so_far
 from serving.worker.parts import database, open_scoring
+from serving.worker.shares import first_free, held, lock_path, next_free
 from serving.worker.worker import Worker
 
 # Without progress of the follower, after which the worker starts with what is published already.
@@ -76,10 +76,10 @@ def delete_features(settings: Settings) -> int:
     with ExitStack() as locks:
         shares = chosen_partitions(settings, None)
         for share in shares:
-            locks.enter_context(_hold(settings, share))
+            locks.enter_context(held(settings, share))
         for other in settings.root.glob("worker-*of*.lock"):
             # Of another number of partitions: such a worker would go on writing its rows.
-            if other not in [_lock_path(settings, share) for share in shares]:
+            if other not in [lock_path(settings, share) for share in shares]:
                 locks.enter_context(only_one(other, what="running a worker"))
         # First of all: without it, workers of another number of partitions would score every old event again.
         with database(settings) as engine, engine.begin() as connection:
@@ -112,7 +112,7 @@ def _run_once(settings: Settings, partitions: Sequence[Partition], on_progress: 
     done = Result(0, 0, 0, has_models=False)
     with ExitStack() as opened:
         for share in partitions:
-            opened.enter_context(_hold(settings, share))
+            opened.enter_context(held(settings, share))
         workers = [opened.enter_context(open_worker(settings, share, background=False)) for share in partitions]
         if len(workers) > 1:
             # Scoring reads rows of every partition, so all partitions are computed first.
@@ -124,51 +124,49 @@ def _run_once(settings: Settings, partitions: Sequence[Partition], on_progress: 
     return done
 
 
-def run_until_stopped(settings: Settings, partitions: Sequence[Partition]) -> None:
+def run_until_stopped(settings: Settings, partitions: Sequence[Partition], *, wait: bool = False) -> None:
     """Process new events of the first partition without a worker, until SIGINT or SIGTERM.
+
+    Args:
+        wait: if every partition has a worker, wait until one is free.
 
     Raises:
         ConfigurationError: the database's schema is too old.
-        Conflict: every partition has a worker.
+        Conflict: every partition has a worker, or another worker has taken over this one's.
     """
-    with ExitStack() as lock:
-        share = _first_free(settings, partitions, lock)
-        logs.set_up(settings)
-        for text in without_effect():
-            _log.warning("%s", text)
-        stopped = threading.Event()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, lambda *_: stopped.set())
-        with open_worker(settings, share, background=True) as worker:
-            _wait_for_follower(settings, stopped)
-            worker.run(lambda: not stopped.is_set())
+    stopped = threading.Event()
+    with ExitStack() as opened:
+        if wait:
+            _prepare(settings, stopped)
+            found = opened.enter_context(next_free(settings, partitions, stopped))
+            if found is None:
+                return
+        else:
+            found = opened.enter_context(first_free(settings, partitions))
+            _prepare(settings, stopped)
+        share, still_held = found
+        worker = opened.enter_context(open_worker(settings, share, background=True))
+        _wait_for_follower(settings, stopped)
+
+        def goes_on() -> bool:
+            if not stopped.is_set() and not still_held():
+                # Nothing more may be written.
+                raise Conflict("Another process with the same database has taken over.", field="LEADS_DATABASE_URL")
+            return not stopped.is_set()
+
+        worker.run(goes_on)
+
+
+def _prepare(settings: Settings, stopped: threading.Event) -> None:
+    logs.set_up(settings)
+    for text in without_effect():
+        _log.warning("%s", text)
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopped.set())
 
 
 def _as_step(on_progress: OnProgress | None, what: str) -> Callable[[int, int], None] | None:
     return partial(on_progress, what) if on_progress else None
-
-
-def _hold(settings: Settings, share: Partition) -> AbstractContextManager[None]:
-    which = "" if share.count == 1 else f" for partition {share.index} of {share.count}"
-    return only_one(_lock_path(settings, share), what=f"running the worker{which}")
-
-
-def _lock_path(settings: Settings, share: Partition) -> Path:
-    return settings.root / f"worker-{share.index}of{share.count}.lock"
-
-
-def is_working(settings: Settings, share: Partition) -> bool:
-    """Whether a worker of this home processes the partition."""
-    return is_locked(_lock_path(settings, share))
-
-
-def _first_free(settings: Settings, partitions: Sequence[Partition], lock: ExitStack) -> Partition:
-    for share in partitions[:-1]:
-        with suppress(Conflict):
-            lock.enter_context(_hold(settings, share))
-            return share
-    lock.enter_context(_hold(settings, partitions[-1]))
-    return partitions[-1]
 
 
 @contextmanager
@@ -204,7 +202,7 @@ def bring_features_live(settings: Settings) -> None:
     with ExitStack() as opened:
         shares = chosen_partitions(settings, None)
         for share in shares:
-            opened.enter_context(_hold(settings, share))
+            opened.enter_context(held(settings, share))
         engine = opened.enter_context(database(settings))
         for share in shares:
             with closing(LiveRows(settings, engine, share)) as rows:

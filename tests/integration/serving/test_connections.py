@@ -16,7 +16,8 @@ from leads.db import keys
 from leads.db.engine import open_engine
 from leads.settings import load_settings
 from serving.http.access.connections import HEAD_S, MAX_HEAD_BYTES, MAX_WITHOUT_KEY
-from tests.support.serving.served import api_workers, served
+from tests.support.serving.instances import serving, until
+from tests.support.serving.served import api_workers
 from tests.support.serving.world import publish
 
 pytestmark = [pytest.mark.slow]
@@ -32,7 +33,11 @@ def client(tmp_path_factory: pytest.TempPathFactory) -> Iterator[httpx.Client]:
     engine = open_engine(settings)
     key = keys.create(engine, "x", ["admin"]).text
     engine.dispose()
-    with served(settings, key, ["serving.service:LeadServing"]) as opened:
+    with (
+        serving(settings, "--no-worker") as instance,
+        httpx.Client(base_url=instance.url, headers={"x-api-key": key}, timeout=30, trust_env=False) as opened,
+    ):
+        until(instance.ready, instance.said)
         yield opened
 
 

@@ -17,7 +17,7 @@ import psutil
 from leads.errors import Unavailable
 from leads.processes import start, stop
 from leads.settings import Settings
-from serving.supervisor import environment
+from serving.instance.processes import environment
 from tests.support.paths import REPOSITORY
 
 _START_S = 150
@@ -67,7 +67,7 @@ def api_workers(client: httpx.Client) -> list[psutil.Process]:
     for process in psutil.Process().children(recursive=True):
         with suppress(psutil.Error):
             listens = any(x.laddr.port == client.base_url.port for x in process.net_connections("tcp"))
-            if listens and "_bentoml_impl.worker.service" in process.cmdline():
+            if listens and {"_bentoml_impl.worker.service", "serving.instance.api"} & set(process.cmdline()):
                 found.append(process)
     return found
 

@@ -18,7 +18,7 @@ from leads.db.engine import migrate
 from leads.files import only_one
 from leads.settings import Settings, load_settings
 from serving.versions.published_state import LOCK_FILE, HarmState, PublishedState, write_state
-from serving.worker import run
+from serving.worker.shares import held
 
 
 @contextmanager
@@ -93,6 +93,6 @@ def test_workers_are_known_by_their_locks(settings: Settings) -> None:
     share = Partition(1, 2)
     found = check_worker(settings, share)
     assert (found.check, found.state) == ("worker 1", "not_running")
-    with run._hold(settings, share):
+    with held(settings, share):
         found = check_worker(settings, share)
         assert (found.state, found.detail) == ("ok", "It runs; features up to event 0")

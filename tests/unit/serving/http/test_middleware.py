@@ -301,3 +301,17 @@ def test_without_tracing_nothing_is_traced(runtime: Runtime, portal: BlockingPor
     client = Http(scoring_app(runtime), portal, headers={"x-api-key": key})
     client.post("/score", content=b"{}", headers={"traceparent": f"00-{'a' * 32}-{'b' * 16}-01"})
     assert "trace_id" not in lines.access[0]
+
+
+def test_responses_close_the_connection_while_a_process_leaves(runtime: Runtime, portal: BlockingPortal) -> None:
+    http = Http(make_stack(runtime), portal, {"x-api-key": keys.create(runtime.engine, "y", ["admin"]).text})
+    paths = ("/v1/models", "/v1/nothing", "/livez", "/readyz")
+    assert not any("connection" in http.get(path).headers for path in paths)
+    runtime.handing_over.set()
+    assert [http.get(path).headers["connection"] for path in paths] == ["close"] * 4
+    # Other processes of the host answer as before.
+    assert http.get("/readyz").json()["status"] != "stopping"
+    runtime.handing_over.clear()
+    runtime.stopping.set()
+    assert http.get("/v1/models").headers["connection"] == "close"
+    assert http.get("/readyz").json()["status"] == "stopping"

@@ -36,3 +36,9 @@ def test_no_two_types_share_a_status() -> None:
         if kind.status == status and kind is not LeadsError:
             expected = document(problems.from_error(kind("x"), "r"))["type"]
             assert document(problems.from_status(status, "r"))["type"] == expected
+
+
+def test_when_nothing_is_scored_for_a_moment_the_response_says_when_to_try_again() -> None:
+    unavailable = problems.from_errors(Unavailable("x"), [problems.Detail("/subjects/0", "x")], "r")
+    assert unavailable.headers["retry-after"] == "1"
+    assert "retry-after" not in problems.from_errors(NotFound("x"), [], "r").headers

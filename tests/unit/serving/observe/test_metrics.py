@@ -165,10 +165,12 @@ _PROCESS = """
 import os, sys
 from prometheus_client import CollectorRegistry
 from serving.observe.metrics import Metrics, Snapshot
+from serving.scoring.stages import Stage
 metrics = Metrics(CollectorRegistry())
 n = int(sys.argv[1])
 metrics.request_started()
 metrics.rate_limited("key")
+metrics.observe_stages([Stage("text", 0, 100)])
 now = Snapshot(predictions_waiting=n, predictions_dropped=n, store_open=n == 1, refusals={"spam": n},
                versions=frozenset({("spam", "champion", str(n)), ("spam", "challenger", "9")}))
 metrics.update(now)
@@ -212,6 +214,21 @@ def test_processes_are_summed_and_dead_ones_count_only_in_totals(
     assert 'leads_model_version{harm="spam",role="champion",version="1"}' not in one
     assert both["leads_predictions_dropped_total"] == one["leads_predictions_dropped_total"] == 3
     assert one['leads_rate_limited_total{limit="key"}'] == 2
+
+
+@pytest.mark.slow
+def test_many_processes_that_came_and_went_leave_their_totals_in_two_files(
+    metrics: Metrics, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PROMETHEUS_MULTIPROC_DIR", str(tmp_path))
+    totals = []
+    for _ in range(3):
+        child = _start(tmp_path, 1)
+        child.communicate("\n", timeout=60)
+        found = values(metrics)
+        totals.append((found["leads_predictions_dropped_total"], found['leads_stage_seconds_count{stage="text"}']))
+    assert totals == [(1, 1), (2, 2), (3, 3)]
+    assert sorted(path.name for path in tmp_path.glob("*.db")) == ["counter_0.db", "histogram_0.db"]
 
 
 def test_the_documentation_lists_every_metric_with_its_labels(metrics: Metrics) -> None:

@@ -47,6 +47,9 @@ class Fixed:
     def lineup(self) -> Lineup:
         return self._lineup
 
+    def loading(self) -> tuple[str, ...]:
+        return ()
+
 
 class Passing:
     """A deadline that passes at the n-th check."""

@@ -111,3 +111,14 @@ def test_requests_that_differ_only_in_allowed_harms_are_planned_apart() -> None:
     request = ScoreRequest(COMMENT, text="x")
     found = plan(request, ScoreRequest(COMMENT, text="x", allowed=frozenset({"sexism"})))
     assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, Unavailable)])
+
+
+def test_the_error_says_which_champions_are_still_being_loaded() -> None:
+    inputs = [settle(0, ScoreRequest(COMMENT, ("spam", "sexism"), text="x"), {})]
+    fetched = Fetched(missing(ROLES, 1), np.zeros((1, len(ROLES)), np.int64), [Links()])
+    found = HarmPlanner(POLICIES, lambda: ["spam"]).plan(inputs, fetched, Lineup(), True)
+    assert [str(one.error) for one in found.errors] == [
+        "The model version of spam is still being loaded. Try again in a second.",
+        "No model version of sexism is published. Train one: leads train sexism",
+    ]
+    assert all(isinstance(one.error, Unavailable) for one in found.errors)

@@ -37,6 +37,9 @@ class Fixed:
     def lineup(self) -> Lineup:
         return self._lineup
 
+    def loading(self) -> tuple[str, ...]:
+        return ()
+
 
 def other(settings: Settings, runtime: Runtime) -> ModelVersion:
     """Publish a second version of spam and return it."""

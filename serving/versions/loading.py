@@ -1,0 +1,46 @@
+"""How a process that starts waits until it has loaded what is published."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+
+from leads.background import Patience
+from leads.errors import ModelRefused
+from serving.versions.published import PublishedVersions
+from serving.versions.published_state import read_state
+
+# Seconds without progress after which the process starts to answer anyway.
+PATIENCE_S = 60.0
+_POLL_S = 0.05
+_log = logging.getLogger(__name__)
+
+
+def wait_until_loaded(
+    published: PublishedVersions, folder: Path, stopping: threading.Event, *, patience_s: float = PATIENCE_S
+) -> None:
+    """Wait until every published version is loaded or refused. Blocks.
+
+    Args:
+        folder: what the follower publishes.
+        stopping: ends the wait.
+        patience_s: the wait ends after so many seconds in which no version was loaded.
+    """
+    patience = Patience(patience_s)
+    while (missing := _missing(published, folder)) and not stopping.wait(_POLL_S):
+        if patience.lost(missing):
+            named = ", ".join(f"{harm} version {version}" for harm, version in sorted(missing))
+            _log.warning("answering requests before these versions are loaded: %s", named)
+            return
+
+
+def _missing(published: PublishedVersions, folder: Path) -> set[tuple[str, str]]:
+    """The published versions that are neither loaded nor refused, by harm."""
+    try:
+        named = {(harm, version) for harm, one in read_state(folder).harms.items() for version in one.versions}
+    except ModelRefused:
+        # The process says why when it reads the file itself.
+        return set()
+    known = {(one.harm, version) for one in published.status() for version in (*one.loaded, *one.refused_here)}
+    return named - known
