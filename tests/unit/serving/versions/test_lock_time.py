@@ -1,0 +1,62 @@
+"""A process that loads versions goes on answering: the thread that loads never keeps Python's lock for long."""
+
+from __future__ import annotations
+
+import shutil
+import sys
+from pathlib import Path
+
+import pytest
+from sqlalchemy.engine import Engine
+
+from benchmarks.lock_time import lock_time
+from leads.settings import Settings
+from models.version import load
+from models.write import write_version
+from serving.versions.proofs import write_proof
+from serving.versions.published import PublishedVersions
+from serving.versions.verification import verify
+from tests.support.serving.large_versions import large_parts
+from tests.support.serving.world import POLICIES, all_answer, point_to
+
+pytestmark = pytest.mark.slow
+
+_MOST_S = 0.0025
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_version(tmp_path_factory.mktemp("large") / "version", large_parts("spam")).folder
+
+
+def test_a_thread_that_never_lets_go_is_found() -> None:
+    """Python takes the lock away after its switch interval, so this is the most that Python code can keep it."""
+    found = lock_time(lambda: sum(i * i for i in range(2_000_000)))
+    assert found.longest_s > 0.8 * sys.getswitchinterval()
+    assert found.total_s >= found.longest_s
+
+
+def test_loading_and_freeing_a_large_version_never_keeps_the_lock_for_long(
+    settings: Settings, engine: Engine, written: Path
+) -> None:
+    for version in ("1", "2", "3", "4"):
+        folder = settings.published_dir / "spam" / version
+        shutil.copytree(written, folder)
+        (folder / "version.txt").write_text(version)
+        write_proof(folder, verify(load, folder, "spam", version)[1])
+    seconds = [0.0]
+    published = PublishedVersions(settings, POLICIES, engine, timer=lambda: seconds[0])
+    point_to(settings, "spam", "1")
+    published.refresh()
+    numbers = iter(["2", "3", "4", "1", "2", "3", "4"])
+
+    def move() -> None:
+        """Load the next champion, and free the version before the previous one."""
+        point_to(settings, "spam", next(numbers))
+        seconds[0] += 60.0
+        published.refresh()
+
+    found = lock_time(move, runs=7)
+    assert all_answer(published)
+    assert published.status()[0].loaded == {"3", "4"}
+    assert found.longest_s <= _MOST_S
