@@ -16,7 +16,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple
 
-from leads.errors import FilesDamaged, ModelRefused
+from leads.errors import FilesDamaged, ModelRefused, Unavailable
 from leads.files import private_folder, sync_folder
 from models import manifest
 from models.registry.versions import VersionReader
@@ -28,7 +28,7 @@ from serving.versions.verification import Live, Load, check_contract, reason_of,
 Key = tuple[str, str]
 # Seconds after which a refused version is tried again: a disk or the network may have failed the first time.
 RETRY_REFUSED_S = 60.0
-# The same for a damaged one, which a process may be waiting for.
+# The same for a damaged one, which a process may be waiting for. Unless it is MLflow that is down, it doubles each time.
 RETRY_DAMAGED_S = 5.0
 # Seconds between two checks of a published version's hashes, which read its files.
 FULL_CHECK_S = 300.0
@@ -45,9 +45,10 @@ class _Checked(NamedTuple):
 
 
 class _Tried(NamedTuple):
-    """When a damaged version was last fetched in vain, and what there is to say about it."""
+    """A damaged version that couldn't be fetched: when to try again, after how many seconds, and what is wrong."""
 
-    at: float
+    next_at: float
+    wait_s: float
     why: str
 
 
@@ -132,8 +133,9 @@ class VersionFolders:
         except FilesDamaged as error:
             self._checked.pop(key, None)
             return self._heal(harm, version, error.message)
-        except (ModelRefused, OSError):
+        except Exception as error:
             # Its files are whole as far as they can be read, so fetching them again would change nothing.
+            _log.warning("%s version %s can't be verified now: %s", harm, version, reason_of(error))
             self._not_before[key] = self._timer() + RETRY_REFUSED_S
         self._tried.pop(key, None)
         return None
@@ -169,7 +171,7 @@ class VersionFolders:
         """Fetch a damaged version again. Returns None once it is whole, and otherwise what is wrong."""
         key = (harm, version)
         last = self._tried.get(key)
-        if last is not None and self._timer() - last.at < RETRY_DAMAGED_S:
+        if last is not None and self._timer() < last.next_at:
             return last.why
         if last is None:
             _log.warning("published %s version %s is damaged, fetching it again: %s", harm, version, damaged)
@@ -179,7 +181,10 @@ class VersionFolders:
             why = f"{damaged} Fetching it again failed: {reason_of(error)}"
             if last is None or last.why != why:
                 _log.warning("%s version %s stays damaged: %s", harm, version, why)
-            self._tried[key] = _Tried(self._timer(), why)
+            wait_s = RETRY_DAMAGED_S
+            if last is not None and not isinstance(error, Unavailable):
+                wait_s = min(2 * last.wait_s, RETRY_REFUSED_S)
+            self._tried[key] = _Tried(self._timer() + wait_s, wait_s, why)
             return why
         _log.warning("%s version %s was fetched again and is whole", harm, version)
         self._tried.pop(key, None)
@@ -240,7 +245,8 @@ class VersionFolders:
             folder = aside.with_name(aside.name.removeprefix(".").removesuffix(".aside"))
             if folder.exists():
                 _remove(aside)
-            else:
+                continue
+            with suppress(OSError):
                 aside.rename(folder)
 
 

@@ -408,6 +408,20 @@ def test_what_cannot_be_verified_is_not_fetched_again_and_again(
     load(folder).verify()
 
 
+def test_artifacts_that_are_damaged_too_are_fetched_less_and_less_often(
+    settings: Settings, registry: FakeRegistry, follower: Follower, folder: Path, now: Now
+) -> None:
+    tamper(folder)
+    tamper(registry.source / "spam" / "1")
+    for _ in range(300):
+        follower.step()
+        now.seconds += 2.0
+    # After 5, 10, 20, 40 s, and then once a minute.
+    assert 2 + 4 + 8 <= len(registry.fetched) <= 2 + 4 + 10
+    assert read_state(settings.published_dir).harms["spam"].champion == "1"
+    assert sorted(path.name for path in folder.parent.iterdir()) == ["1"]
+
+
 def test_every_error_about_a_file_says_that_another_copy_may_be_whole(folder: Path, follower: Follower) -> None:
     for harm_it in (truncate, remove_file, empty_file):
         follower.step()
