@@ -103,6 +103,15 @@ def check_files(folder: Path, manifest: Manifest) -> None:
         read_checked(folder, manifest, name)
 
 
+def is_whole(folder: Path) -> bool:
+    """Whether the folder exists and every file in it is the one that was registered."""
+    try:
+        check_files(folder, read_manifest(folder))
+    except FilesDamaged:
+        return False
+    return True
+
+
 def sha256(raw: bytes) -> str:
     """The SHA-256 hash in hex."""
     return hashlib.sha256(raw).hexdigest()
