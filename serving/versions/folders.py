@@ -21,14 +21,14 @@ from leads.files import private_folder, sync_folder
 from models import manifest
 from models.registry.versions import VersionReader
 from serving.versions import damage
-from serving.versions.proofs import FileMark, check_manifest, marks, proof_of, read_proof, write_proof
+from serving.versions.proofs import FileMark, check_manifest, marks, read_proof, write_proof
 from serving.versions.published_state import TRYING_FILE, trying
 from serving.versions.verification import Live, Load, check_contract, reason_of, verify
 
 Key = tuple[str, str]
 # Seconds after which a refused version is tried again: a disk or the network may have failed the first time.
 RETRY_REFUSED_S = 60.0
-# The same for a damaged one, which a process may be waiting for. Unless it is MLflow that is down, it doubles each time.
+# The same for a damaged one, which a process may need. It doubles with each failure, unless MLflow is down.
 RETRY_DAMAGED_S = 5.0
 # Seconds between two checks of a published version's hashes, which read its files.
 FULL_CHECK_S = 300.0

@@ -34,8 +34,8 @@ from models.registry.versions import CANARY_SHARE, TagReader
 from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
-from serving.versions.policy_watch import PolicyWatch
 from serving.versions.folders import RETRY_REFUSED_S, VersionFolders
+from serving.versions.policy_watch import PolicyWatch
 from serving.versions.published_state import LOCK_FILE, STATE_FILE, HarmState, PublishedState, read_state, write_state
 from serving.versions.verification import Load, reason_of
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 import threading
 import time
@@ -30,6 +29,7 @@ from serving.versions.published import PublishedVersions
 from serving.versions.published_state import HarmState, PublishedState, read_state, verified_so_far, write_state
 from serving.versions.verification import check_contract
 from tests.support.serving.fake_registry import FakeRegistry, tamper
+from tests.support.serving.killed_follower import killed
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 from tests.support.training.live_features import OURS, go_live
 
@@ -298,18 +298,7 @@ def test_a_version_that_crashes_the_follower_does_not_delay_other_harms(
     registry.register("spam", "2")
     registry.register("stream_manipulation", "1")
 
-    def dies(folder: Path) -> ModelVersion:
-        if folder.name == "2":
-            os._exit(9)
-        return load(folder)
-
-    child = os.fork()
-    if not child:
-        try:
-            Follower(settings, POLICIES, registry, load_=dies).step()
-        finally:
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert killed(settings, registry, "verify", "2")
     follower = Follower(settings, POLICIES, registry, timer=lambda: now)
     state = follower.step()
     assert (state.harms["spam"].champion, state.harms["stream_manipulation"].champion) == ("1", "1")

@@ -23,6 +23,7 @@ from serving.versions.follower import Follower, run
 from serving.versions.published import PublishedVersions
 from serving.versions.published_state import PublishedState, read_state
 from tests.support.serving.fake_registry import FakeRegistry, tamper
+from tests.support.serving.killed_follower import killed
 from tests.support.serving.world import POLICIES, all_answer
 
 pytestmark = pytest.mark.slow
@@ -353,25 +354,7 @@ def test_a_follower_killed_while_it_fetches_is_followed_by_one_that_completes_it
     settings: Settings, registry: FakeRegistry, follower: Follower, folder: Path, renames: int
 ) -> None:
     tamper(folder)
-    child = os.fork()
-    if not child:
-        try:
-            left, rename = [renames], Path.rename
-
-            def dies(path: Path, target: Path) -> Path:
-                if not left[0]:
-                    os._exit(9)
-                left[0] -= 1
-                renamed: Path = rename(path, target)
-                if not left[0]:
-                    os._exit(9)
-                return renamed
-
-            Path.rename = dies  # type: ignore[method-assign]
-            follower.step()
-        finally:
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert killed(settings, registry, "rename", str(renames))
     Follower(settings, POLICIES, registry).step()
     load(folder).verify()
     assert sorted(path.name for path in folder.parent.iterdir()) == ["1"]
