@@ -21,7 +21,7 @@ from tests.support.serving.world import POLICIES, all_answer, point_to
 
 pytestmark = pytest.mark.slow
 
-_MOST_S = 0.0025
+_MOST_S = 0.002
 
 
 @pytest.fixture(scope="module")
