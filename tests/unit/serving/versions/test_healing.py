@@ -254,6 +254,33 @@ def test_the_previous_champion_and_trials_are_looked_after_too(
         load(settings.published_dir / "spam" / version).verify()
 
 
+def test_a_version_damaged_while_it_had_no_role_is_fetched_again_when_it_gets_one(
+    settings: Settings, registry: FakeRegistry, follower: Follower, folder: Path
+) -> None:
+    for version in ("2", "3"):
+        registry.register("spam", version)
+        follower.step()
+    assert follower.step().harms["spam"].versions == ("3", "2")
+    tamper(folder)
+    registry.named["spam"]["champion"] = "1"
+    spam = follower.step().harms["spam"]
+    assert (spam.champion, dict(spam.refused), dict(spam.damaged)) == ("1", {}, {})
+    load(folder).verify()
+
+
+def test_without_the_database_versions_with_declared_features_are_not_taken_for_damaged(
+    settings: Settings, registry: FakeRegistry, follower: Follower, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def down(*_: object) -> None:
+        raise Unavailable("The database can't be reached.")
+
+    monkeypatch.setattr(folders, "check_contract", down)
+    spam = Follower(settings, POLICIES, registry).step().harms["spam"]
+    assert (spam.champion, dict(spam.damaged)) == ("1", {})
+    assert "database" in spam.refused["1"]
+    assert registry.fetched == ["1"]
+
+
 def test_while_mlflow_is_down_the_state_says_so_and_the_follower_goes_on_trying(
     settings: Settings, engine: Engine, registry: FakeRegistry, follower: Follower, folder: Path, now: Now,
     caplog: pytest.LogCaptureFixture,
