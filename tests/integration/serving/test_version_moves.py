@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from itertools import cycle
@@ -24,6 +24,7 @@ from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import RunRecord
 from models.write import write_version
 from serving.versions.published_state import read_state
+from tests.support.serving.alias_mover import alias_mover
 from tests.support.serving.large_versions import large_parts
 from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT
 
@@ -79,14 +80,13 @@ def requests_of(key: str) -> Iterator[Request]:
 
 
 @contextmanager
-def moving(settings: Settings, turns: Iterator[tuple[str, str]]) -> Iterator[None]:
+def moving(move: Callable[[str, str], None], turns: Iterator[tuple[str, str]]) -> Iterator[None]:
     """Move one champion every few seconds."""
-    ended, registry = threading.Event(), MlflowRegistry(settings)
+    ended = threading.Event()
 
     def run() -> None:
         while not ended.wait(MOVE_S):
-            harm, version = next(turns)
-            registry.set_alias(harm, "champion", version)
+            move(*next(turns))
 
     thread = threading.Thread(target=run)
     thread.start()
@@ -107,7 +107,11 @@ def test_requests_take_as_long_while_versions_move(
     versions = registered(settings, tmp_path)
     turns = cycle((harm, versions[harm][turn % VERSIONS]) for turn in range(1, VERSIONS + 1) for harm in HARMS)
     requests, calm, moved = requests_of(key), Seen(), Seen()
-    with our_service("the soaked service", settings) as server, follower(settings):
+    with (
+        alias_mover(settings) as move,
+        our_service("the soaked service", settings) as server,
+        follower(settings),
+    ):
         until(lambda: all(harm in read_state(settings.published_dir).harms for harm in HARMS))
         wait_until_ready(server, "/readyz")
 
@@ -115,13 +119,13 @@ def test_requests_take_as_long_while_versions_move(
             drive(server.port, requests, connections=CONNECTIONS, seconds=seconds, take=seen.take, rate=RATE)
 
         # Texts are cached, and each harm has its previous champion.
-        with moving(settings, turns):
+        with moving(move, turns):
             load(Seen(), BLOCK_S)
         # In turns, so that whatever else happens on this machine happens to both.
         for _ in range(round(SECONDS / BLOCK_S)):
             load(Seen(), SETTLE_S)
             load(calm, BLOCK_S)
-            with moving(settings, turns):
+            with moving(move, turns):
                 load(moved, BLOCK_S)
     with capsys.disabled():
         for name, seen in (("without moves", calm), ("while versions move", moved)):
