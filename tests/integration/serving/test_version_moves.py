@@ -15,6 +15,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from benchmarks.alias_mover import alias_mover
 from benchmarks.serving.load import Reply, Request, drive, post, scores_in
 from benchmarks.serving.servers import follower, our_service, wait_until_ready
 from leads.db import keys
@@ -24,7 +25,6 @@ from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import RunRecord
 from models.write import write_version
 from serving.versions.published_state import read_state
-from tests.support.serving.alias_mover import alias_mover
 from tests.support.serving.large_versions import large_parts
 from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT
 

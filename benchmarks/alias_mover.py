@@ -1,6 +1,6 @@
 """Moves aliases from a process of its own, so that MLflow's work doesn't delay whoever measures.
 
-    python -m tests.support.serving.alias_mover HOME
+    python -m benchmarks.alias_mover HOME
 
 reads lines of a harm and a version, and makes the version the harm's champion.
 """
@@ -14,10 +14,10 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from benchmarks.report import REPOSITORY
 from leads.processes import QUIET, die_with_parent, python
 from leads.settings import Settings, load_settings
 from models.registry.mlflow_registry import MlflowRegistry
-from tests.support.paths import REPOSITORY
 
 _READY = "ready\n"
 _NICENESS = 10
