@@ -53,7 +53,7 @@ lint: setup  ## run ruff and mypy --strict
 bench: setup  ## run every benchmark
 	@failed=0; for b in features training serving scale; do $(BIN)/python -m benchmarks.$$b || failed=1; done; exit $$failed
 
-soak: setup  ## run the long tests, which kill processes at many more points
+soak: setup  ## run the long tests: kills at many more points, requests while versions move
 	@$(BIN)/python -m pytest -m soak
 
 wheels: setup  ## build wheels of the platform and its client in dist/

@@ -7,6 +7,7 @@ LeadsError
 ├── ConfigurationError  invalid settings or policies             500
 ├── NotEnoughData       too few labels or rows for the task      422
 └── ModelRefused        a registered version fails its checks    503
+    └── FilesDamaged    its files aren't those registered        503
 """
 
 from __future__ import annotations
@@ -30,6 +31,7 @@ __all__ = [
     "AccessDenied",
     "ConfigurationError",
     "Conflict",
+    "FilesDamaged",
     "InvalidInput",
     "LeadsError",
     "ModelRefused",
@@ -86,3 +88,7 @@ class NotEnoughData(LeadsError):
 class ModelRefused(LeadsError):
     status = 503
     title = "Model version refused"
+
+
+class FilesDamaged(ModelRefused):
+    """A file of the version is missing, unreadable or not the one that was registered. Another copy may be whole."""

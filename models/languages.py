@@ -27,10 +27,13 @@ def read(folder: Path) -> dict[str, int] | None:
     Raises:
         ModelRefused: the file can't be read.
     """
-    if not (folder / LANGUAGES).is_file():
-        return None
+    return parse(read_file(folder, LANGUAGES)) if (folder / LANGUAGES).is_file() else None
+
+
+def parse(raw: bytes) -> dict[str, int]:
+    """The number of distinct rows by language, in the file's content. Raises ModelRefused if it holds none."""
     try:
-        return msgspec.json.decode(read_file(folder, LANGUAGES), type=dict[str, int])
+        return msgspec.json.decode(raw, type=dict[str, int])
     except (msgspec.MsgspecError, UnicodeDecodeError) as error:
         raise ModelRefused(
             f"{LANGUAGES} can't be read: {error}", field=LANGUAGES, remedy="Fetch the version again."

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -219,18 +219,24 @@ def model_name(harm: str) -> str:
     return f"leads-{harm}"
 
 
-def load(folder: Path, place: Place | None = None) -> ModelVersion:
+def load(folder: Path, place: Place | None = None, *, every_file: bool = True) -> ModelVersion:
     """Load a version from its folder. `ModelVersion.verify` then checks its golden rows.
+
+    Nothing in memory depends on the folder afterwards, so damage to its files doesn't reach a version that is loaded.
 
     Args:
         place: where the sentence encoder is, for a version that needs one.
+        every_file: also check the files that scoring doesn't need.
 
     Raises:
-        ModelRefused: a file is missing, differs from what was registered, or doesn't fit the others.
+        FilesDamaged: a file is missing or differs from what was registered.
+        ModelRefused: a file doesn't fit the others, or can't be used here.
     """
     about = manifest.read_manifest(folder)
-    manifest.check_files(folder, about)
-    contract = FeatureContract.from_json(manifest.read_file(folder, manifest.CONTRACT))
+    if every_file:
+        manifest.check_files(folder, about)
+    read = partial(manifest.read_checked, folder, about)
+    contract = FeatureContract.from_json(read(manifest.CONTRACT))
     inputs = input_names(contract, uses_text=about.uses_text)
     if contract.hash != about.contract_hash or inputs != about.input_names:
         raise ModelRefused(
@@ -238,22 +244,22 @@ def load(folder: Path, place: Place | None = None) -> ModelVersion:
             field="contract.json",
             remedy="Fetch the version again, or train the harm again.",
         )
-    text_stage = TextStage.from_bytes(manifest.read_file(folder, manifest.TEXT), place) if about.uses_text else None
-    number = folder / manifest.VERSION
+    text_stage = TextStage.from_bytes(read(manifest.TEXT), place) if about.uses_text else None
+    known = languages.parse(read(manifest.LANGUAGES)) if manifest.LANGUAGES in about.files else None
     return ModelVersion(
         harm=about.harm,
-        version=number.read_text(encoding="utf-8").strip() if number.is_file() else UNREGISTERED,
+        version=manifest.number_of(folder) or UNREGISTERED,
         contract=contract,
         uses_text=about.uses_text,
         starts_from=about.starts_from,
         input_names=about.input_names,
-        thresholds=Thresholds.from_json(manifest.read_file(folder, manifest.THRESHOLDS)),
-        calibrator=Calibrator.from_json(manifest.read_file(folder, manifest.CALIBRATOR)),
+        thresholds=Thresholds.from_json(read(manifest.THRESHOLDS)),
+        calibrator=Calibrator.from_json(read(manifest.CALIBRATOR)),
         prior_log_odds=about.prior_log_odds,
-        booster=_booster(manifest.read_file(folder, manifest.BOOSTER), len(inputs)),
+        booster=_booster(read(manifest.BOOSTER), len(inputs)),
         text_stage=text_stage,
         folder=folder,
-        languages=languages.seen(languages.read(folder)),
+        languages=languages.seen(known),
     )
 
 

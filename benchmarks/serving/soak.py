@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
+from benchmarks.alias_mover import alias_mover
 from benchmarks.report import Measure, at_most, console
 from benchmarks.serving.load import Reply, Score, drive, run_load, scores_in
 from benchmarks.serving.servers import follower, our_service, wait_until_ready
@@ -72,17 +73,22 @@ def soak(world: ServedWorld, folder: Path, seconds: float) -> list[Measure]:
     # While a damaged version is the champion, the good one before it must go on serving.
     turns = cycle([good[1], bad[0], good[2], bad[1], good[0]])
     requests = [score_request(world.key, [id_], (HARM,)) for id_ in world.ids]
-    with our_service("the soaked service", settings) as server, follower(settings):
+    with (
+        alias_mover(settings) as make_champion,
+        our_service("the soaked service", settings) as server,
+        follower(settings),
+    ):
         wait_until_ready(server, "/readyz")
-        with _every(_SETTLE_S / 8, lambda: registry.set_alias(HARM, CHAMPION, next(turns))):
+
+        def move() -> None:
+            make_champion(HARM, next(turns))
+
+        with _every(_SETTLE_S / 8, move):
             run_load(server.port, requests, connections=_CONNECTIONS, seconds=_SETTLE_S)
         calm = run_load(server.port, requests, connections=_CONNECTIONS, seconds=_CAPACITY_S)
         rate = _SHARE * len(calm.latencies) / calm.seconds
         console.print(f"Soaking at {rate:.0f} requests/s for {seconds:.0f} s")
         seen = SoakLog(began=clock.now())
-
-        def move() -> None:
-            registry.set_alias(HARM, CHAMPION, next(turns))
 
         def look() -> None:
             seen.memory.append((len(seen.latencies), server.rss_mb()))

@@ -95,6 +95,7 @@ def _show_contents(settings: Settings, policies: Policies, counts: Counts) -> No
         ("champions", trouble or _versions(champions) or _unpublished(trained)),
         *_trials(published, counts.retreats),
         *_refused(published),
+        *_damaged(published),
         *_outdated(published, policies),
         *_leads(counts),
         ("API keys", f"{counts.keys:,} valid"),
@@ -215,6 +216,12 @@ def _refused(state: PublishedState) -> list[tuple[str, str]]:
     """A row with the versions that failed their checks, if there are any."""
     said = [f"{harm} v{version}: {why}" for harm, one in state.harms.items() for version, why in one.refused.items()]
     return [("refused", "; ".join(said))] if said else []
+
+
+def _damaged(state: PublishedState) -> list[tuple[str, str]]:
+    """A row with the published versions whose files are damaged and couldn't be fetched again, if there are any."""
+    said = [f"{harm} v{version}: {why}" for harm, one in state.harms.items() for version, why in one.damaged.items()]
+    return [("damaged", "; ".join(said))] if said else []
 
 
 def _missing(

@@ -77,7 +77,7 @@ class MlflowRegistry:
         return next((v for v in self.versions(harm) if v.tags.get(FINGERPRINT) == fingerprint), None)
 
     def fetch(self, harm: str, version: str, into: Path) -> Path:
-        """Copy a version's folder to `into/<version>` and return that path. A folder that is there already is kept.
+        """Copy a version's folder to `into/<version>` and return that path. A folder that is there and whole is kept.
 
         The folder appears in one step, complete.
 
@@ -86,7 +86,7 @@ class MlflowRegistry:
             ModelRefused: its artifacts can't be read or hold no version folder.
         """
         folder = into / version
-        if folder.is_dir():
+        if manifest.is_whole(folder):
             return folder
         private_folder(into)
         draft = into / f".{version}.{os.getpid()}.tmp"
@@ -94,6 +94,7 @@ class MlflowRegistry:
         try:
             self._download(harm, version, draft)
             (draft / artifact.FOLDER / manifest.VERSION).write_text(version, encoding="utf-8")
+            shutil.rmtree(folder, ignore_errors=True)
             (draft / artifact.FOLDER).rename(folder)
         finally:
             shutil.rmtree(draft, ignore_errors=True)

@@ -107,7 +107,7 @@ class VersionReader(Protocol):
         ...
 
     def fetch(self, harm: str, version: str, into: Path) -> Path:
-        """Copy a version's folder to `into/<version>` and return that path. A folder that is there already is kept.
+        """Copy a version's folder to `into/<version>` and return that path. A folder that is there and whole is kept.
 
         Raises:
             NotFound: the version doesn't exist.

@@ -17,19 +17,27 @@ READY, ALIVE = "/readyz", frozenset(("/livez", "/healthz"))
 
 
 class Health(msgspec.Struct, frozen=True, omit_defaults=True):
-    """The response of `/readyz`. `online_store` is `open` while the circuit breaker blocks look-ups."""
+    """The response of `/readyz`.
+
+    Args:
+        online_store: `open` while the circuit breaker blocks look-ups.
+        versions: `damaged` while the files of a published version are damaged and not yet fetched again.
+    """
 
     status: Status
     online_store: Literal["ok", "open"] | None = None
+    versions: Literal["damaged"] | None = None
 
 
 def health(runtime: Runtime | None) -> Health:
     """The current health. Without a runtime the service is starting."""
     if runtime is None:
         return Health("starting")
-    ready = is_ready(runtime.published.status())
+    served = runtime.published.status()
+    ready = is_ready(served)
     status: Status = "stopping" if runtime.stopping.is_set() else "ready" if ready else "not_ready"
-    return Health(status, "open" if runtime.reader.open else "ok")
+    damaged = any(one.damaged for one in served)
+    return Health(status, "open" if runtime.reader.open else "ok", "damaged" if damaged else None)
 
 
 def is_ready(served: Iterable[ServingStatus]) -> bool:

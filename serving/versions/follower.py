@@ -5,25 +5,28 @@
 It polls the aliases `champion`, `canary` and `challenger`. It fetches a new version, loads it, checks that the live
 features satisfy its contract and that its golden rows reproduce, and only then publishes it. A version that fails is
 refused with the reason, and the previous champion stays. While the registry is down, everything published stays.
+
+It also looks after what it has published: a version whose files are damaged is fetched again.
 """
 
 from __future__ import annotations
 
 import logging
-import shutil
+import os
 import signal
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
+
+import msgspec
 
 from features.declared.generations import live_features
 from leads import clock
 from leads.clock import Clock
 from leads.environment.process import replace_missing
 from leads.errors import Conflict, ModelRefused
-from leads.files import keep_private, only_one, private_folder
+from leads.files import keep_private, only_one
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
@@ -31,26 +34,18 @@ from models.registry.versions import CANARY_SHARE, TagReader
 from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
+from serving.versions.folders import RETRY_REFUSED_S, VersionFolders
 from serving.versions.policy_watch import PolicyWatch
-from serving.versions.published_state import (
-    LOCK_FILE,
-    TRYING_FILE,
-    HarmState,
-    PublishedState,
-    read_state,
-    trying,
-    write_state,
-)
-from serving.versions.verification import Load, load_verified, reason_of
+from serving.versions.published_state import LOCK_FILE, STATE_FILE, HarmState, PublishedState, read_state, write_state
+from serving.versions.verification import Load, reason_of
 
-# Seconds after which a refused version is tried again: a disk or the network may have failed the first time.
-RETRY_REFUSED_S = 60.0
 _MAX_BACKOFF_S = 60.0
 # Failing harms after which a step gives up. One may have unreadable aliases; two suggest that the registry is down.
 _GIVE_UP_AFTER = 2
-_KEPT_VERSIONS = 3
 # How often a follower that waits for another one to end asks, in seconds.
 _ASK_S = 1.0
+# Fetching and verifying a version must not take the processor from the processes that answer requests.
+_NICENESS = 10
 _log = logging.getLogger(__name__)
 
 
@@ -73,19 +68,21 @@ class Follower:
         load_: Load | None = None,
     ) -> None:
         self._folder = settings.published_dir
-        self._trying = settings.published_dir / TRYING_FILE
         self._policies = policies
         self._watch = PolicyWatch(settings.policies, policies)
         self._registry = registry
         self._clock = clock_
         self._timer = timer
-        self._live = partial(live_features, settings)
-        self._load = load_ or partial(load, place=place_of(settings))
-        self._verified: set[tuple[str, str]] = set()
+        live, load_ = partial(live_features, settings), load_ or partial(load, place=place_of(settings))
+        self._folders = VersionFolders(self._folder, registry, load_, live, timer)
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
         self._failed: set[str] = set()
         self._state = self._load_state()
-        self._refuse_crashed_version()
+        self._damaged: dict[tuple[str, str], str] = {}
+        # So that the other harms get their turn.
+        crashed = self._folders.crashed()
+        if crashed is not None:
+            self._refused[crashed] = (self._timer(), "The follower crashed while it verified this version.")
 
     def step(self) -> PublishedState:
         """Read every harm's aliases once and publish what changed.
@@ -96,6 +93,7 @@ class Follower:
             Unavailable: the registry is down. Everything published stays.
         """
         self._watch.check()
+        self.look_after()
         answered: dict[str, HarmState] = {}
         failed: dict[str, Exception] = {}
         # Harms that failed last time come last, so that they don't delay the others.
@@ -113,7 +111,31 @@ class Follower:
             _log.warning("keeping the published versions of %s: %s", harm, reason_of(failure))
         return self._publish({harm: answered.get(harm, self._before(harm)) for harm in self._policies.harms})
 
+    def look_after(self) -> None:
+        """Check what is published, fetch damaged versions again, and publish which ones still are damaged."""
+        named = [(harm, version) for harm, state in self._state.harms.items() for version in state.versions]
+        self._damaged = self._folders.look_after(named)
+        harms = {harm: self._with_damage(harm, state) for harm, state in self._state.harms.items()}
+        # What this follower wrote is whole in its memory, even if the file isn't any more.
+        lost = bool(harms) and not self._is_written()
+        if lost:
+            _log.warning("writing %s again, which is missing or isn't what this follower wrote", STATE_FILE)
+        if lost or harms != self._state.harms:
+            self._state = msgspec.structs.replace(self._state, harms=harms)
+            write_state(self._folder, self._state)
+
+    def _is_written(self) -> bool:
+        try:
+            return read_state(self._folder) == self._state
+        except ModelRefused:
+            return False
+
+    def _with_damage(self, harm: str, state: HarmState) -> HarmState:
+        damaged = {version: why for (of, version), why in self._damaged.items() if of == harm}
+        return state if damaged == state.damaged else msgspec.structs.replace(state, damaged=damaged)
+
     def _publish(self, harms: dict[str, HarmState]) -> PublishedState:
+        harms = {harm: self._with_damage(harm, state) for harm, state in harms.items()}
         state = PublishedState(self._clock(), harms, self._policies.digest)
         write_state(self._folder, state)
         for harm, after in harms.items():
@@ -130,14 +152,6 @@ class Follower:
         except ModelRefused as error:
             _log.warning("starting with an empty state: %s", error)
             return PublishedState()
-
-    def _refuse_crashed_version(self) -> None:
-        """Refuse, for now, the version that crashed the previous follower, so that the other harms get their turn."""
-        try:
-            harm, version = trying(self._folder).split()
-        except ValueError:
-            return
-        self._refused[harm, version] = (self._timer(), "The follower crashed while it verified this version.")
 
     def _follow(self, harm: str, before: HarmState, aliases: dict[str, str]) -> HarmState:
         refused: dict[str, str] = {}
@@ -176,94 +190,59 @@ class Follower:
     def _refusal(self, harm: str, version: str) -> str | None:
         """Why a version can't be published; None if it is verified and its folder is in place."""
         key = (harm, version)
-        if key in self._verified and (self._folder / harm / version).is_dir():
+        if self._folders.in_place(harm, version):
             return None
         tried_at, before = self._refused.get(key, (0.0, None))
         if before is not None and self._timer() - tried_at < RETRY_REFUSED_S:
             return before
+        if key in self._damaged:
+            # It was published before, and stays published; it was just tried to fetch it again.
+            return None
         try:
-            private_folder(self._folder)
-            self._trying.write_text(f"{harm} {version}", encoding="utf-8")
-            self._verify(harm, version)
+            self._folders.ensure(harm, version)
         except Exception as error:
             why = reason_of(error)
             if why != before:
                 _log.warning("refused %s version %s: %s", harm, version, why)
-            self._verified.discard(key)
             self._refused[key] = (self._timer(), why)
             return why
-        finally:
-            self._trying.unlink(missing_ok=True)
         self._refused.pop(key, None)
-        self._verified.add(key)
         return None
-
-    def _verify(self, harm: str, version: str) -> None:
-        """Fetch and verify a version. If the folder of an earlier run fails verification, fetch it again."""
-        folder = self._folder / harm / version
-        if not folder.is_dir():
-            try:
-                return self._fetch_and_verify(harm, version, folder)
-            except BaseException:
-                shutil.rmtree(folder, ignore_errors=True)
-                raise
-        try:
-            return self._fetch_and_verify(harm, version, folder)
-        except ModelRefused as error:
-            _log.warning("fetching %s version %s again: %s", harm, version, error)
-        aside = folder.with_name(f".{version}.aside")
-        shutil.rmtree(aside, ignore_errors=True)
-        folder.rename(aside)
-        try:
-            self._fetch_and_verify(harm, version, folder)
-        except BaseException:
-            # This may be the only copy, and the failure may be this machine's.
-            shutil.rmtree(folder, ignore_errors=True)
-            aside.rename(folder)
-            raise
-        shutil.rmtree(aside, ignore_errors=True)
-
-    def _fetch_and_verify(self, harm: str, version: str, folder: Path) -> None:
-        fetched = self._registry.fetch(harm, version, folder.parent)
-        if fetched != folder:
-            raise ModelRefused(
-                f"The registry returned version {fetched.name} instead.", field=f"{harm} version {version}"
-            )
-        load_verified(self._load, folder, harm, version, self._live)
 
     def _report(self, harm: str, before: HarmState, after: HarmState) -> None:
         for role in ("champion", "canary", "challenger"):
             if getattr(after, role) != getattr(before, role):
                 _log.info("published %s version %s as %s", harm, getattr(after, role), role)
         if after.versions != before.versions:
-            self._delete_old(harm, after.versions)
-
-    def _delete_old(self, harm: str, needed: tuple[str, ...]) -> None:
-        """Delete old version folders. The newest few stay, for processes still loading them and for inspection."""
-        folders = [x for x in (self._folder / harm).glob("*") if x.is_dir() and x.name.isdecimal()]
-        for folder in sorted(folders, key=lambda x: int(x.name), reverse=True)[_KEPT_VERSIONS:]:
-            if folder.name not in needed:
-                shutil.rmtree(folder, ignore_errors=True)
+            self._folders.delete_old(harm, after.versions)
 
 
 def run(follower: Follower, *, every_s: float, stopped: threading.Event) -> None:
-    """Step every `every_s` seconds until `stopped`, with exponential back-off while the registry is down."""
-    failures = 0
+    """Step every `every_s` seconds until `stopped`, with exponential back-off while the registry is down.
+
+    What is published is looked after all the same.
+    """
+    failures, next_step = 0, 0.0
     while not stopped.is_set():
         try:
-            follower.step()
-            failures = 0
+            if time.monotonic() >= next_step:
+                follower.step()
+                failures, next_step = 0, 0.0
+            else:
+                follower.look_after()
         except Exception as error:
             failures += 1
+            next_step = time.monotonic() + min(every_s * 2 ** min(failures, 10), _MAX_BACKOFF_S)
             if failures in (1, 10) or failures % 100 == 0:
                 _log.warning("keeping the published versions (failed attempts: %d): %s", failures, reason_of(error))
-        stopped.wait(min(every_s * 2 ** min(failures, 10), _MAX_BACKOFF_S) if failures else every_s)
+        stopped.wait(every_s)
 
 
 def main() -> None:
     """Follow until SIGTERM, SIGINT or the parent's end."""
     die_with_parent()
     keep_private()
+    os.nice(_NICENESS)
     settings = load_settings()
     replace_missing(settings.root)
     logs.set_up(settings)

@@ -1,7 +1,11 @@
 """The versions this process serves: loads what the follower published, in the background, and swaps them all at once.
 
-`published/state.json` says which version of each harm has which role. If a new champion can't be loaded or verified
-here, the previous one stays. If a canary or challenger can't, the role is empty.
+`published/state.json` says which version of each harm has which role. If a new champion can't be loaded here, the
+previous one stays. If a canary or challenger can't, the role is empty. A version whose files are damaged is reported to
+the follower, which fetches it again.
+
+Requests are answered meanwhile, so this thread may not keep Python's lock for long. It reads, hashes and parses what it
+needs without the lock, leaves verification to the follower or to a child process, and pauses between two versions.
 """
 
 from __future__ import annotations
@@ -10,7 +14,8 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections import deque
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -20,7 +25,7 @@ from sqlalchemy.engine import Engine
 
 from features.declared.generations import live
 from leads.clock import Micros
-from leads.errors import ModelRefused
+from leads.errors import FilesDamaged, ModelRefused
 from leads.policies import Policies
 from leads.settings import Settings
 from models.text.sentence import place_of
@@ -28,13 +33,22 @@ from models.version import ModelVersion
 from models.version import load as load_version
 from serving.lineup import Canary, Lineup
 from serving.trials.retreats import Key, Retreats
+from serving.versions import damage
+from serving.versions.proofs import Proof
+from serving.versions.proving import Prover
 from serving.versions.published_state import STATE_FILE, HarmState, PublishedState, read_state
 from serving.versions.serving_status import ServingStatus
-from serving.versions.verification import Load, load_verified, reason_of
+from serving.versions.verification import Load, load_proven, reason_of
 
 POLL_S = 0.5
 # Seconds after which a version refused here is tried again; earlier if its folder changes.
 RETRY_REFUSED_S = 10.0
+# Between two versions, so that requests that wait get their turn.
+_PAUSE_S = 0.01
+# A version that isn't needed any more is freed by this class's thread, once no request can be using it.
+_FREED_AFTER_S = 5.0
+_STOP_S = 5.0
+Prove = Callable[[Sequence[Key]], Mapping[Key, Proof | ModelRefused]]
 _Stat = tuple[int, int, int] | None
 _log = logging.getLogger(__name__)
 
@@ -43,6 +57,7 @@ class _Refused(NamedTuple):
     why: str
     tried_at: float
     folder: _Stat
+    damaged: bool
 
 
 class PublishedVersions:
@@ -50,7 +65,8 @@ class PublishedVersions:
 
     Args:
         engine: of the database that stores the retreats of canaries and the generations of features.
-        load: makes a version from a folder; by default `models.version.load`.
+        load: makes a version from a folder; by default `models.version.load`, without the files that only describe it.
+        prove: gets the proofs of versions, or why there are none; by default `serving.versions.proving.Prover`.
         timer: monotonic seconds.
     """
 
@@ -61,12 +77,14 @@ class PublishedVersions:
         engine: Engine,
         *,
         load: Load | None = None,
+        prove: Prove | None = None,
         timer: Callable[[], float] = time.monotonic,
     ) -> None:
         self.retreats = Retreats(engine)
         self._folder = settings.published_dir
         self._policies = policies
-        self._load = load or partial(load_version, place=place_of(settings))
+        self._load = load or partial(load_version, place=place_of(settings), every_file=False)
+        self._prove = prove or Prover(self._folder, place_of(settings)).proofs
         self._live = partial(live, engine)
         self._timer = timer
         self._state = PublishedState()
@@ -76,6 +94,7 @@ class PublishedVersions:
         self._loaded: Mapping[Key, ModelVersion] = MappingProxyType({})
         self._champions: Mapping[str, ModelVersion] = MappingProxyType({})
         self._lineup = Lineup()
+        self._retired: deque[tuple[float, ModelVersion]] = deque()
         self._refused: dict[Key, _Refused] = {}
         self._refreshing, self._swapping = threading.Lock(), threading.Lock()
         self._stopped = threading.Event()
@@ -98,7 +117,7 @@ class PublishedVersions:
     def status(self) -> list[ServingStatus]:
         """For every published harm, which version serves, and why others don't."""
         champions, loaded, standing = self._champions, self._loaded, self.retreats.standing
-        refused = {key: one.why for key, one in list(self._refused.items())}
+        failed = list(self._refused.items())
         return [
             ServingStatus(
                 harm=harm,
@@ -107,7 +126,8 @@ class PublishedVersions:
                 loaded=frozenset(version for of, version in loaded if of == harm),
                 share=self._share(harm),
                 retreat=standing.get((harm, state.canary)) if state.canary else None,
-                refused_here={version: why for (of, version), why in refused.items() if of == harm},
+                refused_here={version: one.why for (of, version), one in failed if of == harm},
+                damaged=bool(state.damaged) or any(one.damaged for (of, _), one in failed if of == harm),
             )
             for harm, state in self._state.harms.items()
         ]
@@ -116,6 +136,7 @@ class PublishedVersions:
         """Load what is newly published; returns whether anything changed. Failing versions are refused and logged."""
         with self._refreshing:
             changed = self._follow_state()
+            self._free_one()
             if self.retreats.waiting or any(state.canary for state in self._state.harms.values()):
                 changed |= self.retreats.refresh()
             return changed
@@ -127,9 +148,10 @@ class PublishedVersions:
             self._thread.start()
 
     def stop(self) -> None:
+        """Stop the thread. It isn't awaited for long if it waits for a child, which ends with this process."""
         self._stopped.set()
         if self._thread is not None:
-            self._thread.join()
+            self._thread.join(_STOP_S)
         if self.retreats.waiting:
             self.retreats.refresh()
 
@@ -166,40 +188,62 @@ class PublishedVersions:
         """Load the named versions. Champions come first, so that they serve while the others are still loading."""
         named = {(harm, version) for harm, state in self._state.harms.items() for version in state.versions}
         self._refused = {key: one for key, one in self._refused.items() if key in named}
+        self._load_all((harm, state.champion) for harm, state in self._state.harms.items() if state.champion)
         champions: dict[str, ModelVersion] = {}
         for harm, state in self._state.harms.items():
-            version = self._version(harm, state.champion) if state.champion else None
-            version = version or (self._champions.get(harm) if state.champion else None)
-            if version is not None:
-                champions[harm] = version
+            if state.champion:
+                version = self._loaded.get((harm, state.champion)) or self._champions.get(harm)
+                champions |= {harm: version} if version is not None else {}
         self._swap(champions, self._loaded)
-        for harm, number in sorted(named):
-            self._version(harm, number)
+        self._load_all(sorted(named))
         answering = {(harm, version.version) for harm, version in champions.items()}
         self._swap(champions, {key: one for key, one in self._loaded.items() if key in named or key in answering})
 
-    def _version(self, harm: str, number: str) -> ModelVersion | None:
-        """The version, loaded and verified now if it isn't loaded yet; None if it fails."""
-        key = (harm, number)
-        if key in self._loaded:
-            return self._loaded[key]
-        folder = self._folder / harm / number
-        last, stat = self._refused.get(key), _stat(folder)
-        if last is not None and last.folder == stat and self._timer() - last.tried_at < RETRY_REFUSED_S:
-            return None
+    def _load_all(self, keys: Iterable[Key]) -> None:
+        """Load the versions that aren't loaded yet, unless they failed a moment ago."""
+        due = [key for key in keys if key not in self._loaded and not self._waits(key)]
+        proofs = self._prove(due) if due else {}
+        for key in due:
+            self._load_one(key, proofs[key])
+            self._stopped.wait(_PAUSE_S)
+
+    def _waits(self, key: Key) -> bool:
+        """Whether the version was refused a moment ago, and its folder hasn't changed since."""
+        last = self._refused.get(key)
+        if last is None or self._timer() - last.tried_at >= RETRY_REFUSED_S:
+            return False
+        return last.folder == _stat(self._folder.joinpath(*key))
+
+    def _load_one(self, key: Key, proof: Proof | ModelRefused) -> None:
+        folder = self._folder.joinpath(*key)
+        stat = _stat(folder)
         try:
-            version = load_verified(self._load, folder, harm, number, self._live)
+            if isinstance(proof, ModelRefused):
+                raise proof
+            version = load_proven(self._load, proof, folder, *key, self._live)
         except ModelRefused as error:
-            if last is None or last.why != str(error):
-                _log.warning("refused %s version %s: %s", harm, number, error)
-            self._refused = {**self._refused, key: _Refused(str(error), self._timer(), stat)}
-            return None
+            self._refuse(key, error, stat)
+            return
         self._refused = {of: one for of, one in self._refused.items() if of != key}
         self._loaded = MappingProxyType({**self._loaded, key: version})
-        _log.info("loaded %s version %s", version.name, number)
-        return version
+        _log.info("loaded %s version %s", version.name, version.version)
+
+    def _refuse(self, key: Key, error: ModelRefused, stat: _Stat) -> None:
+        last, damaged = self._refused.get(key), isinstance(error, FilesDamaged)
+        if last is None or last.why != str(error):
+            _log.warning("refused %s version %s: %s", *key, error)
+        if damaged:
+            damage.report(self._folder.joinpath(*key), str(error))
+        self._refused = {**self._refused, key: _Refused(str(error), self._timer(), stat, damaged)}
+
+    def _free_one(self) -> None:
+        """Free the version that has been unused for longest, if it has been for long enough: it takes a moment."""
+        if self._retired and self._timer() - self._retired[0][0] >= _FREED_AFTER_S:
+            self._retired.popleft()
 
     def _swap(self, champions: Mapping[str, ModelVersion], loaded: Mapping[Key, ModelVersion]) -> None:
+        unused = [version for key, version in self._loaded.items() if loaded.get(key) is not version]
+        self._retired.extend((self._timer(), version) for version in unused)
         with self._swapping:
             self._champions, self._loaded = MappingProxyType(dict(champions)), MappingProxyType(dict(loaded))
         self._rebuild_lineup()

@@ -29,6 +29,7 @@ class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
         challenger: the version that scores in shadow; never the champion.
         previous: the previous champion, kept loaded for a roll-back.
         canary_share: the share of subjects that the canary was started with; None if an earlier release started it.
+        damaged: by version, what is wrong with the files of a published version, and why they can't be fetched again.
     """
 
     champion: str | None = None
@@ -38,6 +39,7 @@ class HarmState(msgspec.Struct, frozen=True, omit_defaults=False):
     challenger: str | None = None
     previous: str | None = None
     canary_share: float | None = None
+    damaged: Mapping[str, str] = {}
 
     @property
     def versions(self) -> tuple[str, ...]:

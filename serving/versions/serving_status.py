@@ -20,6 +20,7 @@ class ServingStatus(msgspec.Struct, frozen=True, kw_only=True):
         share: the share of subjects for which a canary answers; None if policies.yaml no longer declares the harm.
         retreat: why the published canary doesn't answer; None if it does.
         refused_here: by version, why this process refused to load it.
+        damaged: whether the files of a published version are damaged and not yet fetched again.
     """
 
     harm: str
@@ -29,6 +30,7 @@ class ServingStatus(msgspec.Struct, frozen=True, kw_only=True):
     share: float | None
     retreat: Retreat | None
     refused_here: Mapping[str, str]
+    damaged: bool = False
 
     @property
     def previous(self) -> str | None:

@@ -22,6 +22,7 @@ from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
 from serving.trials.trials import Trials
 from serving.versions.published import PublishedVersions
+from serving.versions.published_state import LOCK_FILE
 
 # The worker waits for a slow store instead of scoring without it, but not so long that it can't react to SIGTERM.
 _STORE_S = 5.0
@@ -89,7 +90,7 @@ def follow_once(settings: Settings) -> None:
     if not Connector(settings).exists():
         return
     try:
-        with only_one(settings.published_dir / ".follower.lock", what="following the registry"):
+        with only_one(settings.published_dir / LOCK_FILE, what="following the registry"):
             Follower(settings, load_policies(settings.policies), MlflowRegistry(settings)).step()
     except Conflict:
         return

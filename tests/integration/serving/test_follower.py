@@ -11,9 +11,11 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import httpx
 import pytest
 from sqlalchemy.engine import Engine
 
+from leads.db import keys
 from leads.processes import QUIET, start, stop
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
@@ -23,6 +25,8 @@ from serving.versions.follower import Follower
 from serving.versions.published import PublishedVersions
 from serving.versions.published_state import HarmState, read_state
 from tests.support.paths import REPOSITORY
+from tests.support.serving.fake_registry import tamper
+from tests.support.serving.served import api_workers, served
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 
 pytestmark = [pytest.mark.slow]
@@ -159,3 +163,38 @@ def test_a_host_starts_from_what_is_published_while_mlflow_is_gone(
     wait_until(lambda: "keeping the published versions" in log.read_text(), 60)
     assert running.poll() is None
     assert read_state(settings.published_dir) == before
+
+
+def test_an_api_process_restarted_on_a_damaged_folder_serves_again_within_seconds(
+    settings: Settings, engine: Engine, tmp_path: Path, follower: Callable[[], subprocess.Popen[bytes]]
+) -> None:
+    """Nobody restarts the follower."""
+    register(settings, tmp_path, seed=1)
+    running = follower()
+    wait_for(settings, lambda state: state.champion == "1", 90)
+    folder = settings.published_dir / "stream_manipulation" / "1"
+    key = keys.create(engine, "x", ["admin"]).text
+    with served(settings, key, ["serving.service:LeadServing"]) as client:
+        # It must not heal the folder before the process has met it.
+        running.send_signal(signal.SIGSTOP)
+        tamper(folder)
+        assert health(client) == {"status": "ready", "online_store": "ok"}
+        (worker,) = api_workers(client)
+        worker.kill()
+        wait_until(lambda: health(client).get("versions") == "damaged", 60)
+        assert health(client)["status"] == "not_ready"
+        running.send_signal(signal.SIGCONT)
+        began = time.monotonic()
+        wait_until(lambda: health(client) == {"status": "ready", "online_store": "ok"}, 60)
+        assert time.monotonic() - began < 15
+        (model,) = (one for one in client.get("/v1/models").json()["models"] if one["harm"] == "stream_manipulation")
+        assert (model["serving"], model["refused"]) == ("1", {})
+    assert running.poll() is None
+
+
+def health(client: httpx.Client) -> dict[str, str]:
+    try:
+        answer: dict[str, str] = client.get("/readyz", headers={"connection": "close"}).json()
+    except (httpx.TransportError, ValueError):
+        return {}
+    return answer

@@ -37,6 +37,7 @@ from models.calibrator import Calibrator
 from models.text.ngrams import grams
 from models.text.stage import Block, TextStage
 from models.thresholds import Thresholds
+from models.version import load
 from models.write import Parts, write_version
 from serving.http.access.key_cache import KeyCache
 from serving.http.access.key_uses import KeyUses
@@ -46,8 +47,10 @@ from serving.observe.metrics import Metrics
 from serving.runtime import Runtime
 from serving.scoring.scorer import Scorer
 from serving.trials.trials import Trials
+from serving.versions.proofs import write_proof
 from serving.versions.published import PublishedVersions
 from serving.versions.published_state import HarmState, PublishedState, read_state, write_state
+from serving.versions.verification import verify
 from tests.support.declared import DECLARED
 
 SPAM_TEXT = "free money at www.example.com"
@@ -103,10 +106,11 @@ def make_text_stage() -> TextStage:
 def publish(
     settings: Settings, harm: str = "spam", version: str = "1", role: str = "champion", **options: object
 ) -> Path:
-    """Write a version where processes look for it, and give it a role."""
+    """Write a version and its proof where processes look for them, and give it a role."""
     folder = settings.published_dir / harm / version
     shutil.copytree(_written(harm, repr(options), lambda: make_parts(harm, **options)), folder)  # type: ignore[arg-type]
     (folder / "version.txt").write_text(version, encoding="utf-8")
+    write_proof(folder, verify(load, folder, harm, version)[1])
     point_to(settings, harm, version, role)
     return folder
 

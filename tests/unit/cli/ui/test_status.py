@@ -40,6 +40,15 @@ def test_a_service_that_read_other_policies_needs_a_restart(
         assert ("changed since the service started; restart leads serve" in capsys.readouterr().out) is outdated
 
 
+def test_damaged_versions_are_shown_with_the_reason(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
+    migrate(settings)
+    why = "booster.ubj differs from the file that was registered. Fetching it again failed: MLflow doesn't answer."
+    state = HarmState("3", {}, {"champion": "3"}, damaged={"3": why})
+    write_state(settings.published_dir, PublishedState(clock.now(), {"spam": state}))
+    show_status(settings, load_policies(settings.policies))
+    assert f"damaged spam v3: {why}" in " ".join(capsys.readouterr().out.replace("│", " ").split())
+
+
 @pytest.mark.slow
 def test_stores_and_partitions_are_named(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     migrate(settings)

@@ -1,10 +1,14 @@
 from __future__ import annotations
 
 import pytest
+from sqlalchemy.engine import Engine
 
-from serving.http.health import Health, health, is_ready
+from leads.settings import Settings
+from serving.http.health import READY, Health, health, is_ready, respond
 from serving.versions.published_state import HarmState
 from serving.versions.serving_status import ServingStatus
+from tests.support.serving.fake_registry import tamper
+from tests.support.serving.world import make_runtime, publish
 
 
 def served(harm: str, serving: str | None, champion: str | None, alias: str | None = None) -> ServingStatus:
@@ -43,3 +47,20 @@ def test_ready_means_every_published_champion_serves(harms: list[ServingStatus],
 
 def test_without_a_runtime_the_status_is_starting() -> None:
     assert health(None) == Health("starting")
+
+
+@pytest.mark.slow
+def test_a_damaged_version_is_reported_whether_or_not_another_one_serves(settings: Settings, engine: Engine) -> None:
+    publish(settings, "spam", "1")
+    runtime = make_runtime(settings, engine)
+    assert respond(READY, runtime).body == b'{"status":"ready","online_store":"ok"}'
+    tamper(publish(settings, "spam", "2", role="challenger"))
+    runtime.published.refresh()
+    found = respond(READY, runtime)
+    assert (found.status_code, found.body) == (200, b'{"status":"ready","online_store":"ok","versions":"damaged"}')
+    runtime.close()
+    restarted = make_runtime(settings, engine)
+    tamper(publish(settings, "sexism", "1"))
+    restarted.published.refresh()
+    assert health(restarted) == Health("not_ready", "ok", "damaged")
+    restarted.close()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import itertools
 import json
-import os
 import shutil
 import threading
 import time
@@ -24,59 +23,17 @@ from leads.settings import POLICIES_FILE, Settings
 from models.registry.versions import CANARY_SHARE
 from models.version import ModelVersion, load
 from models.write import write_version
-from serving.versions.follower import RETRY_REFUSED_S, Follower, run
+from serving.versions.folders import RETRY_REFUSED_S
+from serving.versions.follower import Follower, run
 from serving.versions.published import PublishedVersions
 from serving.versions.published_state import HarmState, PublishedState, read_state, verified_so_far, write_state
 from serving.versions.verification import check_contract
+from tests.support.serving.fake_registry import FakeRegistry, tamper
+from tests.support.serving.killed_follower import killed
 from tests.support.serving.world import POLICIES, all_answer, make_parts
 from tests.support.training.live_features import OURS, go_live
 
 pytestmark = pytest.mark.slow
-
-
-def tamper(folder: Path) -> None:
-    raw = bytearray((folder / "booster.ubj").read_bytes())
-    raw[-9] ^= 1
-    (folder / "booster.ubj").write_bytes(raw)
-
-
-class FakeRegistry:
-    """Versions in memory: a `VersionReader`."""
-
-    def __init__(self, source: Path) -> None:
-        self.source = source
-        self.named: dict[str, dict[str, str]] = {}
-        self.down = False
-        self.lost: set[str] = set()
-        self.unreadable: set[str] = set()
-        self.fetched: list[str] = []
-        self.asked = 0
-        self.tags: dict[str, str] = {}
-
-    def register(self, harm: str, version: str, *, role: str = "champion", seed: int = 0) -> Path:
-        folder = self.source / harm / version
-        write_version(folder, make_parts(harm, seed=seed))
-        (folder / "version.txt").write_text(version, encoding="utf-8")
-        self.named.setdefault(harm, {})[role] = version
-        return folder
-
-    def aliases(self, harm: str) -> dict[str, str]:
-        self.asked += 1
-        if self.down or harm in self.unreadable:
-            raise Unavailable("MLflow doesn't answer.")
-        return dict(self.named.get(harm, {}))
-
-    def tags_of(self, harm: str, version: str) -> dict[str, str]:
-        return self.tags
-
-    def fetch(self, harm: str, version: str, into: Path) -> Path:
-        if version in self.lost:
-            raise Unavailable("The artifacts can't be reached.")
-        if (into / version).is_dir():
-            return into / version
-        self.fetched.append(version)
-        shutil.copytree(self.source / harm / version, into / version)
-        return into / version
 
 
 @pytest.fixture
@@ -104,7 +61,7 @@ def test_the_follower_publishes_the_version_the_alias_points_to(
     raw = json.loads((settings.published_dir / "state.json").read_text())
     assert raw["harms"]["spam"] == {
         "champion": "1", "refused": {}, "aliases": {"champion": "1"}, "canary": None, "challenger": None,
-        "previous": None, "canary_share": None,
+        "previous": None, "canary_share": None, "damaged": {},
     }  # fmt: skip
     published.refresh()
     assert all_answer(published)
@@ -261,7 +218,7 @@ def test_any_error_while_loading_a_version_only_refuses_it(settings: Settings, r
     registry.register("stream_manipulation", "1")
 
     def breaks(folder: Path) -> ModelVersion:
-        if folder.parent.name == "spam":
+        if "spam" in folder.parts:
             raise RecursionError("too deep")
         return load(folder)
 
@@ -303,7 +260,8 @@ def test_the_only_copy_is_kept_if_it_cannot_be_fetched_again(settings: Settings,
     registry.lost = {"1"}
     failing = Follower(settings, POLICIES, registry, load_=lambda folder: load(folder / "nowhere"))
     spam = failing.step().harms["spam"]
-    assert (spam.champion, list(spam.refused)) == ("1", ["1"])
+    assert (spam.champion, dict(spam.refused)) == ("1", {})
+    assert spam.damaged["1"].endswith("Fetching it again failed: The artifacts can't be reached.")
     load(settings.published_dir / "spam" / "1").verify()
 
 
@@ -340,18 +298,7 @@ def test_a_version_that_crashes_the_follower_does_not_delay_other_harms(
     registry.register("spam", "2")
     registry.register("stream_manipulation", "1")
 
-    def dies(folder: Path) -> ModelVersion:
-        if folder.name == "2":
-            os._exit(9)
-        return load(folder)
-
-    child = os.fork()
-    if not child:
-        try:
-            Follower(settings, POLICIES, registry, load_=dies).step()
-        finally:
-            os._exit(0)
-    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 9
+    assert killed(settings, registry, "verify", "2")
     follower = Follower(settings, POLICIES, registry, timer=lambda: now)
     state = follower.step()
     assert (state.harms["spam"].champion, state.harms["stream_manipulation"].champion) == ("1", "1")

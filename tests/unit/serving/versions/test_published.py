@@ -17,6 +17,7 @@ from leads.db.engine import migrate, unchecked_engine
 from leads.settings import Settings, load_settings
 from models.version import ModelVersion, load
 from serving.versions.published import RETRY_REFUSED_S, PublishedVersions
+from tests.support.serving.fake_registry import tamper
 from tests.support.serving.world import POLICIES, all_answer, point_to, publish
 
 pytestmark = pytest.mark.slow
@@ -42,12 +43,6 @@ def loads() -> Loads:
 @pytest.fixture
 def published(settings: Settings, engine: Engine, loads: Loads) -> PublishedVersions:
     return PublishedVersions(settings, POLICIES, engine, load=loads)
-
-
-def tamper(folder: Path) -> None:
-    raw = bytearray((folder / "booster.ubj").read_bytes())
-    raw[-9] ^= 1
-    (folder / "booster.ubj").write_bytes(raw)
 
 
 def test_nothing_is_served_before_anything_is_published(settings: Settings, published: PublishedVersions) -> None:
