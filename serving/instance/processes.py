@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from leads.files import private_folder
 from leads.processes import Adopted, python
@@ -116,3 +117,8 @@ class Processes:
         """Start a child other than an API process, or continue with one that runs already."""
         log = log_of(settings, role.name)
         return Child(role, environment(settings), log, process=None if pid is None else Adopted(pid))
+
+
+def log_of(settings: Settings, name: str) -> Path | None:
+    """The log file of a child; None if its log goes to stderr."""
+    return None if settings.log_to == "stderr" else settings.root / "logs" / f"{name}.log"
