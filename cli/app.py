@@ -10,7 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 
-from cli.data import features_app, ingest, migrate, simulate
+from cli.data import du, features_app, ingest, migrate, prune, simulate
 from cli.demo import demo
 from cli.flags import hide_types_of_flags
 from cli.keys import keys_app
@@ -33,7 +33,7 @@ app = typer.Typer(
 _OF_HOST = frozenset((errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOSPC, errno.EDQUOT, errno.ENOTDIR, errno.EMFILE))
 _GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "Start here": (demo, status, doctor),
-    "Data": (migrate, simulate, ingest),
+    "Data": (migrate, simulate, ingest, du, prune),
     "Models": (train, retrain),
     "Serving": (serve, restart, worker, score_backlog, score, queue),
     "Monitoring": (drift, skew),

@@ -1,4 +1,4 @@
-"""`leads migrate`, `simulate`, `ingest` and `features`: the database, its events, and what features count of them."""
+"""`leads migrate`, `simulate`, `ingest`, `du`, `prune` and `features`: what is stored, and what features count."""
 
 from __future__ import annotations
 
@@ -76,6 +76,25 @@ def ingest(
             ("leads worker --once", "compute features from the new events, and score them"),
             ("leads train --all", "train a model version for each harm"),
         )
+
+
+def du(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:
+    """Show how much each kind of data takes up, how old it is, how fast it grows, and how long it is kept."""
+    from cli.ui.storage.usage import show_usage
+
+    show_usage(*read_configuration(), as_json=as_json)
+
+
+def prune(
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what would be deleted.")] = False,
+    kind: Annotated[
+        list[str] | None, typer.Option(help="Only this kind of data; repeat for several. Default: all.")
+    ] = None,
+) -> None:
+    """Delete what is older than `retention` in policies.yaml says. The service does it once a day by itself."""
+    from cli.ui.storage.pruning import prune_and_show
+
+    prune_and_show(*read_configuration(), kind, dry_run=dry_run)
 
 
 features_app = typer.Typer(help="List features, and bring those that you declare online.", no_args_is_help=True)

@@ -12,6 +12,7 @@ from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from leads.errors import ConfigurationError, InvalidInput, NotFound
 from leads.messages import patterns
 from leads.platform.declaration import Platform, load_platform
+from leads.retention.policy import RetentionPolicy
 from leads.settings import Settings, load_settings
 from leads.yaml_files import Strict, read_yaml
 
@@ -195,12 +196,16 @@ class Policies(Strict):
 
     version: Literal[1]
     queue: QueuePolicy = QueuePolicy()
+    retention: RetentionPolicy = RetentionPolicy()
     harms: Annotated[Mapping[HarmName, HarmPolicy], Field(min_length=1)]
 
     @property
     def digest(self) -> str:
-        """Hex SHA-256; equal for files that say the same, whatever their comments and layout."""
-        return hashlib.sha256(self.model_dump_json().encode()).hexdigest()
+        """Hex SHA-256; equal for files that say the same, whatever their comments and layout.
+
+        `retention` is left out: it is read again whenever old data are deleted, so a change needs no restart.
+        """
+        return hashlib.sha256(self.model_dump_json(exclude={"retention"}).encode()).hexdigest()
 
     def harm(self, name: str, *, field: str = "harm") -> HarmPolicy:
         """Raises NotFound with `field` and the known harms."""

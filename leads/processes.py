@@ -12,11 +12,14 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Protocol
+from typing import IO, Protocol
 
 from leads.files import PRIVATE_UMASK, private_folder
 
 _PR_SET_PDEATHSIG = 1
+_STDERR = 2
+# Names a process's own log file for `leads.settings`.
+LOG_FILE = "LEADS_LOG_FILE"
 
 _POLL_S = 0.02
 
@@ -107,7 +110,7 @@ class Adopted:
 
 
 def start(
-    command: Sequence[str], *, env: Mapping[str, str], log: Path, descriptors: Sequence[int] = ()
+    command: Sequence[str], *, env: Mapping[str, str], log: Path | None, descriptors: Sequence[int] = ()
 ) -> subprocess.Popen[bytes]:
     """Start a child in its own process group and append its output to `log`. It ends when this process does.
 
@@ -115,15 +118,21 @@ def start(
 
     Args:
         descriptors: files and sockets of this process that the child gets under the same numbers.
+        log: the file, which the child may rotate; None: this process's stderr.
     """
-    private_folder(log.parent)
-    with log.open("ab") as out:
+    inherited = {name: value for name, value in os.environ.items() if name != LOG_FILE}
+    if log is None:
+        output: contextlib.AbstractContextManager[IO[bytes] | int] = contextlib.nullcontext(_STDERR)
+    else:
+        private_folder(log.parent)
+        output, env = log.open("ab"), {**env, LOG_FILE: str(log)}
+    with output as out:
         return subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,
             stdout=out,
             stderr=subprocess.STDOUT,
-            env={**_FEW_HEAPS, **os.environ, **QUIET, **env},
+            env={**_FEW_HEAPS, **inherited, **QUIET, **env},
             preexec_fn=die_with_parent,
             process_group=0,
             umask=PRIVATE_UMASK,

@@ -13,6 +13,7 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from leads.environment import variables
 from leads.environment.addresses import checked_host
+from leads.environment.log_settings import LogSettings
 from leads.environment.sqlite_urls import mlflow_url, sqlite_file, sqlite_url
 from leads.errors import ConfigurationError, together
 from leads.messages.patterns import pydantic_message
@@ -41,7 +42,7 @@ class _Environment(EnvSettingsSource):
         return value if variables.counts(variable_of(field_name), value) else None, key, is_complex
 
 
-class Settings(BaseSettings):
+class Settings(LogSettings):
     """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments take precedence.
 
     An empty variable counts as not set.
@@ -110,12 +111,6 @@ class Settings(BaseSettings):
     drain_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=0.0,
         description="Seconds to keep serving after SIGTERM while reporting not ready, so load balancers move away.",
-    )
-    log_format: Literal["json", "text"] = Field(default="json", description="Log format of the serving processes.")
-    log_level: Literal["debug", "info", "warning", "error"] = Field(default="info", description="Lowest level to log.")
-    traces: Literal["off", "otlp", "console"] = Field(
-        default="off",
-        description="Where the API sends OpenTelemetry traces; `otlp` is configured by OpenTelemetry's own variables.",
     )
     partitions: Annotated[int, Field(ge=1, le=64)] = Field(
         default=1,

@@ -7,6 +7,7 @@ there being one compactor; two would do some work twice.
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
@@ -82,8 +83,10 @@ class Compactor:
                 try:
                     merged += self._compact(day)
                 except OSError as failed:
-                    # One day that can't be written doesn't keep the others as they are.
-                    error = error or failed
+                    # One day that can't be written doesn't keep the others as they are. One that is gone was deleted
+                    # meanwhile, because it is older than predictions are kept.
+                    if os.path.lexists(day):
+                        error = error or failed
         if error:
             raise error
         return merged

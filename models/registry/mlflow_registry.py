@@ -6,6 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,6 +88,9 @@ class MlflowRegistry:
         """
         folder = into / version
         if manifest.is_whole(folder):
+            # A cached version is deleted some time after its last use.
+            with suppress(OSError):
+                os.utime(folder)
             return folder
         private_folder(into)
         draft = into / f".{version}.{os.getpid()}.tmp"

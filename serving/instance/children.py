@@ -37,7 +37,7 @@ class Child:
         self,
         role: Role,
         env: Mapping[str, str],
-        log: Path,
+        log: Path | None,
         *,
         listener: int | None = None,
         process: ChildProcess | None = None,
@@ -65,7 +65,13 @@ class Child:
             wait = _BACKOFF_S[min(self._failures, len(_BACKOFF_S) - 1)]
             self._failures += 1
             self._restart_at = now + wait
-            _log.warning("%s exited with code %s; restarting in %.1f s (log: %s)", self.role.name, code, wait, self.log)
+            _log.warning(
+                "%s exited with code %s; restarting in %.1f s (log: %s)",
+                self.role.name,
+                code,
+                wait,
+                self.log or "stderr",
+            )
         elif now >= self._restart_at:
             self._restart_at = 0.0
             self.process = self._spawn()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 from leads.files import private_folder
 from leads.processes import Adopted, python
@@ -109,10 +110,15 @@ class Processes:
 
     def _api(self, settings: Settings, pid: int | None = None) -> Child:
         env = {**environment(settings), "PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics)}
-        log = settings.root / "logs" / "api.log"
+        log = log_of(settings, "api")
         return Child(_API, env, log, listener=self.listener.fileno(), process=None if pid is None else Adopted(pid))
 
     def start_background(self, role: Role, settings: Settings, pid: int | None = None) -> Child:
         """Start a child other than an API process, or continue with one that runs already."""
-        log = settings.root / "logs" / f"{role.name}.log"
+        log = log_of(settings, role.name)
         return Child(role, environment(settings), log, process=None if pid is None else Adopted(pid))
+
+
+def log_of(settings: Settings, name: str) -> Path | None:
+    """The log file of a child; None if its log goes to stderr."""
+    return None if settings.log_to == "stderr" else settings.root / "logs" / f"{name}.log"

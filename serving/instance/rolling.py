@@ -26,7 +26,7 @@ from leads.settings import Settings
 from serving.instance.api import GRACE_S, HAND_OVER, HAND_OVER_GRACE_S, LAST_REQUEST_S
 from serving.instance.children import Child
 from serving.instance.folder import Progress, Request
-from serving.instance.processes import Processes, environment
+from serving.instance.processes import Processes, environment, log_of
 
 # Time in which new API processes must become ready. They give up sooner on versions that can't be loaded.
 _READY_S = 300.0
@@ -124,8 +124,8 @@ class RollingRestart:
         """Start new API processes and wait until they are ready; if they don't become so, end them again."""
         many = "a new API process" if settings.workers == 1 else f"{settings.workers} new API processes"
         self._step(f"starting {many}")
-        log = settings.root / "logs" / "api.log"
-        began = log.stat().st_size if log.exists() else 0
+        log = log_of(settings, "api")
+        began = log.stat().st_size if log is not None and log.exists() else 0
         fresh = self._processes.start_apis(settings)
         until = time.monotonic() + _READY_S
         try:
@@ -133,7 +133,8 @@ class RollingRestart:
                 for child in fresh:
                     if child.ended:
                         code = child.process.poll()
-                        raise Unavailable(f"A new API process ended with code {code}: {_tail(log, began)}")
+                        why = "see the service's stderr" if log is None else _tail(log, began)
+                        raise Unavailable(f"A new API process ended with code {code}: {why}")
                 if time.monotonic() >= until:
                     raise Unavailable(f"The new API processes were not ready after {_READY_S:.0f} seconds.")
                 self._pause()

@@ -6,32 +6,42 @@ Exceptions are logged by type and location, without their message, which may quo
 from __future__ import annotations
 
 import logging
+import math
 import sys
 import traceback
 import warnings
 from collections.abc import Mapping
-from typing import Any, TextIO
+from typing import Any, TextIO, cast
 
 import msgspec
 
 from leads import clock
 from leads.settings import Settings
+from serving.observe.log_files import LogFile
 from serving.observe.request_notes import current
+from serving.observe.sampling import Sampler
 
 ACCESS = "serving.access"
 _OWN = ("leads", "features", "models", "training", "serving", "monitoring", "__main__")
 # Loggers that BentoML or a library set up with their own handlers.
 _FOREIGN = ("bentoml", "uvicorn", "uvicorn.error", "uvicorn.access", "circus", "alembic")
+# Slower requests are always logged.
+_SLOW_MS = 1_000.0
+_sampler = Sampler(math.inf)
 _encode = msgspec.json.Encoder(enc_hook=str).encode
 
 
 def set_up(settings: Settings, *, stream: TextIO | None = None) -> None:
-    """Send this process's log and its Python warnings to `stream` (stdout by default), replacing earlier handlers.
+    """Send this process's log and its Python warnings to `stream`, replacing earlier handlers.
+
+    By default, that is LEADS_LOG_FILE, which this process then rotates, or else stdout.
 
     The configured level applies to our packages. Libraries log only warnings and errors, because lower levels may quote
     addresses or queries.
     """
-    handler = logging.StreamHandler(stream or sys.stdout)
+    global _sampler
+    _sampler = Sampler(settings.access_log_rate)
+    handler = logging.StreamHandler(stream or _stream_of(settings))
     handler.setFormatter(JsonLines() if settings.log_format == "json" else TextLines())
     root = logging.getLogger()
     for old in root.handlers[:]:
@@ -47,6 +57,14 @@ def set_up(settings: Settings, *, stream: TextIO | None = None) -> None:
         logger.propagate = True
         logger.setLevel(logging.NOTSET)
     warnings.showwarning = _log_warning
+
+
+def _stream_of(settings: Settings) -> TextIO:
+    if settings.log_file is None:
+        return sys.stdout
+    file = LogFile(settings.log_file, max_bytes=int(settings.log_max_mb * 1_000_000), keep=settings.log_keep)
+    # It has all that a handler uses.
+    return cast("TextIO", file)
 
 
 def _log_warning(
@@ -104,9 +122,21 @@ def fields_of(record: logging.LogRecord) -> Mapping[str, Any]:
 
 
 def access(fields: Mapping[str, Any], *, level: int = logging.INFO) -> None:
-    """Log one finished request."""
+    """Log one finished request: always if it failed or was slow, else at most LEADS_ACCESS_LOG_RATE a second.
+
+    A line says how many requests before it were left out.
+
+    Args:
+        fields: with `status` and `duration_ms`.
+    """
     logger = logging.getLogger(ACCESS)
     if logger.isEnabledFor(level):
+        if fields["status"] < 400 and fields["duration_ms"] < _SLOW_MS:
+            skipped = _sampler.take()
+            if skipped is None:
+                return
+            if skipped:
+                fields = {**fields, "skipped": skipped}
         # Create the record directly: `Logger.log` looks up the caller, which takes longer than everything else.
         record = logging.LogRecord(ACCESS, level, "", 0, "request", None, None)
         record.fields = fields

@@ -130,6 +130,10 @@ class Metrics:
         self._leads = most("leads_queue_leads", "Leads in the queue.", "harm", "state")
         self._oldest = most("leads_queue_oldest_open_seconds", "Age of the oldest open lead, in seconds.", "harm")
         self._expiring = most("leads_api_keys_expiring", "API keys that expire within 14 days and were not rotated.")()
+        self._stored = most("leads_stored_bytes", "Bytes of all files of a kind in the home, once a day.", "kind")
+        self._deleted = most("leads_pruned_bytes", "Bytes of old data that were deleted the last time.", "kind")
+        self._pruned_at = most("leads_pruned_timestamp_seconds", "When old data were last deleted.")
+        self._prune_failures = most("leads_prune_failures", "Kinds of old data that could not be deleted.")
         self._counted: dict[tuple[_Family[Counter], tuple[str, ...]], int] = {}
 
     def request_started(self) -> None:
@@ -193,6 +197,14 @@ class Metrics:
     def update_keys(self, expiring: int) -> None:
         """Set the number of keys that expire soon. All processes count the same keys, as in `update_queue`."""
         self._expiring.set(expiring)
+
+    def update_storage(self, at_s: float, stored: Mapping[str, int], deleted: Mapping[str, int], failures: int) -> None:
+        """Set what the home stores, and what was deleted the last time, by kind of data; `at_s` is when, or 0."""
+        self._pruned_at().set(at_s)
+        self._prune_failures().set(failures)
+        for family, by_kind in ((self._stored, stored), (self._deleted, deleted)):
+            for kind, size in by_kind.items():
+                family(kind).set(size)
 
     def text(self, harms: Collection[str] | None = None) -> bytes:
         """The metrics in Prometheus' text format, summed over all processes of the instance. Blocks.

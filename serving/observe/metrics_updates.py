@@ -12,6 +12,7 @@ from leads.errors import LeadsError
 from serving.observe.logs import trace_of
 from serving.observe.metrics import Snapshot
 from serving.queue.stats import depths
+from serving.retention.report import read_report
 from serving.runtime import Runtime
 
 UPDATE_S = 1.0
@@ -73,10 +74,17 @@ def update_queue(runtime: Runtime) -> None:
     )
 
 
+def update_storage(runtime: Runtime) -> None:
+    """Set the metrics of stored and deleted data from the home's last report. Blocks."""
+    report = read_report(runtime.settings.root)
+    runtime.metrics.update_storage(report.at / clock.SECOND, report.stored, report.deleted, len(report.failed))
+
+
 async def keep_queue_up_to_date(runtime: Runtime) -> None:
-    """Update the queue's metrics every ten seconds until cancelled."""
+    """Update the metrics of the queue and of stored data every ten seconds until cancelled."""
     while True:
         try:
+            await runtime.run(update_storage, runtime)
             await runtime.run(update_queue, runtime)
         except LeadsError as error:
             # They stay as they were while the database doesn't respond.

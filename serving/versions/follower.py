@@ -34,6 +34,7 @@ from models.registry.versions import CANARY_SHARE, TagReader
 from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
+from serving.retention.daily import pruning_daily
 from serving.versions.folders import RETRY_REFUSED_S, VersionFolders
 from serving.versions.policy_watch import PolicyWatch
 from serving.versions.published_state import LOCK_FILE, STATE_FILE, HarmState, PublishedState, read_state, write_state
@@ -265,7 +266,9 @@ def _follow(settings: Settings, stopped: threading.Event) -> None:
     from models.registry.mlflow_registry import MlflowRegistry
 
     follower = Follower(settings, load_policies(settings.policies), MlflowRegistry(settings))
-    run(follower, every_s=settings.alias_poll_s, stopped=stopped)
+    # In this process, because there is one of it in each home.
+    with pruning_daily(settings):
+        run(follower, every_s=settings.alias_poll_s, stopped=stopped)
 
 
 if __name__ == "__main__":

@@ -17,7 +17,8 @@ _POLL_S = 0.1
 
 def show_listening(settings: Settings, url: str) -> None:
     """Say where the API listens, and what to do next."""
-    note(f"Lead Serving is starting on {url}. Logs are in {settings.root / 'logs'}. Press Ctrl-C to stop.")
+    logs = "Logs go to stderr." if settings.log_to == "stderr" else f"Logs are in {settings.root / 'logs'}."
+    note(f"Lead Serving is starting on {url}. {logs} Press Ctrl-C to stop.")
     next_steps(
         (f"curl {url}/readyz", "check whether it is ready"),
         ("leads keys create NAME", "create an API key"),

@@ -1,0 +1,2 @@
+-- Runs once, when the volume is empty: MLflow has a database of its own.
+CREATE DATABASE mlflow;
