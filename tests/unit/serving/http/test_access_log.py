@@ -92,7 +92,7 @@ def test_access_lines_carry_their_fields(tmp_path: Path) -> None:
     token = request_notes.set_current(notes)
     try:
         stream = set_up(tmp_path)
-        logs.access({"route": "/v1/score", "status": 200})
+        logs.access({"route": "/v1/score", "status": 200, "duration_ms": 3.1})
         text = set_up(tmp_path, log_format="text")
         logs.access({"route": "/v1/score", "status": 500}, level=logging.ERROR)
     finally:
