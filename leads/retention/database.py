@@ -8,6 +8,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.clock import Micros
+from leads.db.access.uses import admin_uses
 from leads.db.engine import insert_new, reading
 from leads.db.tables import audit, canary_retreats, cursors, drift_verdicts, idempotency, leads
 from leads.retention.removal import Pruned
@@ -25,6 +26,11 @@ def prune_audit(engine: Engine, before: Micros, dry_run: bool) -> Pruned:
     for seqs in _old_audit(engine, before):
         rows += _delete(engine, audit, audit.c.seq.in_(seqs), dry_run, len(seqs))
     return Pruned("audit", rows, None)
+
+
+def prune_admin_uses(engine: Engine, before: Micros, dry_run: bool) -> Pruned:
+    """Delete what is recorded about requests that needed the scope `admin` before this time."""
+    return Pruned("admin_uses", _delete_where(engine, admin_uses, admin_uses.c.at < before, dry_run), None)
 
 
 def prune_responses(engine: Engine, before: Micros, dry_run: bool) -> Pruned:
@@ -47,6 +53,7 @@ def prune_canary_retreats(engine: Engine, before: Micros, dry_run: bool) -> Prun
 
 PRUNES: Mapping[str, Prune] = {
     "audit": prune_audit,
+    "admin_uses": prune_admin_uses,
     "responses": prune_responses,
     "drift_verdicts": prune_drift_verdicts,
     "canary_retreats": prune_canary_retreats,

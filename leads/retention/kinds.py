@@ -53,6 +53,7 @@ KINDS = (
     Kind("leads", "database", "leads", "decisions and training refer to them"),
     Kind("reviews", "database", "what reviewers were shown", "decisions and training refer to them"),
     Kind("audit", "database", "the audit trail"),
+    Kind("admin_uses", "database", "requests that needed the scope admin"),
     Kind("responses", "database", "responses stored for an Idempotency-Key"),
     Kind("model_changes", "database", "which versions served when", "roll-backs follow it"),
     Kind("drift_verdicts", "database", "drift verdicts"),

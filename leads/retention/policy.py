@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Annotated
 
 from pydantic import BeforeValidator, Field, model_validator
@@ -12,8 +11,6 @@ from leads.clock import Micros
 from leads.yaml_files import At, Strict
 
 FOREVER = "forever"
-_DURATION = re.compile(r"([0-9]{1,6})([hd])")
-_UNITS = {"h": clock.HOUR, "d": clock.DAY}
 # `leads drift` and `leads skew` look at the last day of predictions.
 _SHORTEST_PREDICTIONS: Micros = 2 * clock.DAY
 
@@ -29,13 +26,17 @@ def parse_duration(value: object) -> Micros | None:
     """
     if value is None or value == FOREVER:
         return None
-    match = _DURATION.fullmatch(value) if isinstance(value, str) else None
-    if match is None or int(match[1]) == 0:
+    try:
+        found = clock.from_duration(value) if isinstance(value, str) else 0
+    except ValueError:
+        found = 0
+    # No minutes: `3m` might be meant as months.
+    if found == 0 or found % clock.HOUR:
         raise ValueError(
             f"{value!r} is not a duration. Write a number and a unit, h for hours or d for days, for example 90d; "
             f"or {FOREVER}"
         )
-    return int(match[1]) * _UNITS[match[2]]
+    return found
 
 
 def duration_text(duration: Micros | None) -> str:
@@ -65,6 +66,7 @@ class RetentionPolicy(Strict):
     cache: Kept = Field(default=30 * clock.DAY, description="Versions that commands fetched from MLflow to read them.")
     encodings: Kept = Field(default=90 * clock.DAY, description="Sentence vectors of encoders that are no longer used.")
     audit: Kept = Field(default=None, description="Audit entries of leads that are decided or withdrawn.")
+    admin_uses: Kept = Field(default=365 * clock.DAY, description="Requests that needed the scope `admin`.")
     drift_verdicts: Kept = Field(
         default=365 * clock.DAY, description="Drift verdicts, except the newest on each version."
     )

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection, Engine
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.access.uses import admin_uses
 from leads.db.engine import reading
 from leads.db.tables import (
     audit,
@@ -36,13 +37,14 @@ _TABLES = {
     "leads": leads,
     "reviews": reviews,
     "audit": audit,
+    "admin_uses": admin_uses,
     "responses": idempotency,
     "model_changes": model_changes,
     "drift_verdicts": drift_verdicts,
     "canary_retreats": canary_retreats,
 }
 # Those whose rows have rising numbers in the column `seq`, and a time in `at`.
-_WITH_SEQ = ("audit", "model_changes", "drift_verdicts", "canary_retreats")
+_WITH_SEQ = ("audit", "admin_uses", "model_changes", "drift_verdicts", "canary_retreats")
 
 
 class Usage(NamedTuple):

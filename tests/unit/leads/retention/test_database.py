@@ -8,6 +8,8 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import canary_retreats, drift_verdicts
+from leads.db.access import uses
+from leads.db.access.uses import AdminUse, admin_uses
 from leads.db.canary_retreats import Retreat
 from leads.db.drift_verdicts import DriftVerdict
 from leads.db.engine import reading
@@ -52,6 +54,17 @@ def test_audit_entries_of_leads_under_review_stay(any_engine: Engine) -> None:
     assert trail(any_engine, "open") == ["offered"]
     assert trail(any_engine, "claimed") == ["offered", "claimed"]
     assert database.prune_audit(any_engine, before, False).items == 0
+
+
+def test_uses_of_the_scope_admin_go_after_a_while(any_engine: Engine) -> None:
+    use = AdminUse(0, "k1", "ops", "POST", "/v1/models", ("admin",), 200, "r-1")
+    with any_engine.begin() as connection:
+        uses.record_admin(connection, [use._replace(at=at) for at in range(10)])
+    assert database.prune_admin_uses(any_engine, 7, True).items == 7
+    assert database.prune_admin_uses(any_engine, 7, False).items == 7
+    with reading(any_engine) as connection:
+        assert connection.execute(sa.select(admin_uses.c.at)).scalars().all() == [7, 8, 9]
+    assert database_usage(any_engine)["admin_uses"].items == 3
 
 
 def test_stored_responses_go_once_their_key_counts_no_more(any_engine: Engine) -> None:

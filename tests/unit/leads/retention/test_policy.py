@@ -43,7 +43,7 @@ def test_durations_are_read(tmp_path: Path, text: str, kept: int | None) -> None
     assert parse_duration(text) == kept
 
 
-@pytest.mark.parametrize("text", ["30", "30 days", "0d", "-1d", "1w", "[30d]", '""'])
+@pytest.mark.parametrize("text", ["30", "30 days", "0d", "-1d", "3m", "[30d]", '""'])
 def test_what_is_no_duration_is_refused_with_line_and_example(tmp_path: Path, text: str) -> None:
     with pytest.raises(ConfigurationError) as refused:
         read(tmp_path, text)
