@@ -68,6 +68,11 @@ class Recipe:
         self._sometimes = [(predicate(where), names) for where, names in numbers.items() if where is not None]
 
     @property
+    def keys_alone(self) -> Recipe | None:
+        """The recipe that only gives the row its keys, and counts nothing; None if this one gives none."""
+        return Recipe(self.view, (), self._links, declared=self._declared) if self._links else None
+
+    @property
     def fields(self) -> frozenset[str]:
         """The fields of events that it reads."""
         return self._fields

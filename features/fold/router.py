@@ -61,6 +61,10 @@ class Router:
             kind: {field for by in _OF_ITEM for recipe in self._by(kind, by) for field in recipe.fields}
             for kind in self._declared
         }
+        # By declared kind, how an event that nobody did gives keys to the account that it is about.
+        self._gives_keys = {
+            kind: [alone for recipe in self._by(kind, "who") if (alone := recipe.keys_alone)] for kind in self._declared
+        }
         self._play_about = [one for one in self._by("play", "about") if one.view != "account"]
         self._play_who, self._play_device = self._by("play", "who"), self._by("play", "device")
 
@@ -267,6 +271,9 @@ class Router:
             elif by == "who":
                 if body.account_id is not None:
                     yield from self._update(body.kind, "who", body.account_id, values, at)
+                elif subject.type_id == ACCOUNT_TYPE:
+                    given = (one.update(subject.id, values, at) for one in self._gives_keys[body.kind])
+                    yield from (update for update in given if update.linked)
             elif by not in _OF_ITEM and (key := values.get(by)) is not None:
                 yield from self._update(body.kind, by, key_of(key), values, at)
         if self._needs_item(body):

@@ -221,8 +221,9 @@ class Occurrences:
             key = as_key(value)
             self._add(body.kind, name, key, values, at)
             self.given[body.kind, "about", subject.key, name] = key
-            if who is not None:
-                self.given[body.kind, "who", who, name] = key
+            owner = subject.id if who is None and subject.type_id == "account" else who
+            if owner is not None:
+                self.given[body.kind, "who", owner, name] = key
         self._once_known(body.kind, subject, values, at)
 
 

@@ -175,7 +175,7 @@ def test_readyz_says_whether_every_champion_serves_and_no_more(
     # A newer version that isn't there is refused; the older one answers, so the service is ready.
     point_to(runtime.settings, "spam", "2")
     runtime.published.refresh()
-    assert client.get("/readyz").json() == ready.json()
+    assert client.get("/readyz").json() == {**ready.json(), "versions": "damaged"}
     # Those with a key learn why, but not where the service keeps its files.
     models = client.get("/v1/models", headers={"x-api-key": key})
     (spam,) = (x for x in models.json()["models"] if x["harm"] == "spam")
