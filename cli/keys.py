@@ -98,10 +98,10 @@ def keys_revoke(key_id: Annotated[str, typer.Argument(help="ID of the key, as sh
 
 @keys_app.command("audit")
 def keys_audit(
-    key: Annotated[str | None, typer.Option(help="Only requests with this key: its ID.")] = None,
+    key: Annotated[str | None, typer.Option(help="Only requests with this key: its name or ID.")] = None,
     limit: Annotated[int, typer.Option(min=1, max=10_000, help="Maximum number of requests.")] = 50,
 ) -> None:
     """List the newest requests that were allowed only because their key has the scope admin."""
     from cli.ui.keys import show_admin_uses
 
-    show_admin_uses(read_settings(), key_id=key, limit=limit)
+    show_admin_uses(read_settings(), key=key, limit=limit)

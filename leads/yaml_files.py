@@ -14,6 +14,9 @@ from leads.messages.patterns import pydantic_message
 
 # Our files are four levels deep. The limit stops aliases that make a node contain itself.
 _MAX_DEPTH = 16
+# A file with the most features that may be declared has a tenth of this. The limit stops aliases of aliases, which
+# stand for ever more values.
+_MAX_VALUES = 100_000
 
 
 class Strict(BaseModel):
@@ -52,11 +55,13 @@ def read_yaml(path: Path, model: type[Model], *, remedy: str) -> Model:
         raise ConfigurationError(f"Can't read the file: {error}.", field=str(path), remedy=remedy) from error
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
+    except RecursionError:
+        raise ConfigurationError("The file is nested too deeply.", field=str(path), remedy="Flatten it.") from None
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         line = f":{mark.line + 1}" if mark else ""
         raise ConfigurationError(
-            f"Invalid YAML: {getattr(error, 'problem', error)}.",
+            f"Invalid YAML: {' '.join(str(getattr(error, 'problem', None) or error).split())}.",
             field=f"{path}{line}",
             remedy="Correct this line.",
         ) from error
@@ -74,6 +79,12 @@ def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], in
     if len(at) > _MAX_DEPTH:
         raise ConfigurationError(
             f"{at[0]} is nested too deeply or contains itself.", field=f"{path}:{lines[at]}", remedy="Flatten it."
+        )
+    if len(lines) > _MAX_VALUES:
+        raise ConfigurationError(
+            f"The file stands for more than {_MAX_VALUES:,} values.",
+            field=f"{path}:{lines[at]}",
+            remedy="Use no aliases.",
         )
     if isinstance(node, yaml.MappingNode):
         plain: dict[str, Any] = {}

@@ -23,6 +23,9 @@ def database(settings: Settings) -> str:
     kind = _DIALECTS[url.get_backend_name()]
     if kind == "SQLite":
         return kind if settings.database_url is None else f"{kind}, {url.database}"
+    if "@" in (url.host or "") + (url.database or ""):
+        # A password that isn't percent-encoded moves the end of the address: what follows may be a part of it.
+        return f"{kind} at …"
     host = url.host or "localhost"
     where = shown(host, url.port) if url.port else f"[{host}]" if ":" in host else host
     return f"{kind} at {where}/{url.database or ''}"

@@ -140,10 +140,20 @@ def revoke_key(settings: Settings, key_id: str) -> None:
     next_steps(("leads keys list", "list all keys"), ("leads keys create NAME", "create a new one"))
 
 
-def show_admin_uses(settings: Settings, *, key_id: str | None, limit: int) -> None:
-    """Show the newest requests that were allowed only because of the scope admin, newest first."""
+def show_admin_uses(settings: Settings, *, key: str | None, limit: int) -> None:
+    """Show the newest requests that were allowed only because of the scope admin, newest first.
+
+    Args:
+        key: only those with the keys that have this name or id.
+
+    Raises:
+        NotFound: no key has it.
+    """
     with opened(settings, create=False) as engine:
-        uses = read_admin(engine, key_id=key_id, limit=limit)
+        known = None if key is None else ids_of(engine, key)
+        uses = read_admin(engine, key_ids=known if key is None else known or [key], limit=limit)
+    if known == [] and not uses:
+        raise NotFound(f"No key has the name or id {key!r}.", field="--key", remedy="List them: leads keys list")
     rows = [
         (
             minute(use.at),
@@ -160,9 +170,7 @@ def show_admin_uses(settings: Settings, *, key_id: str | None, limit: int) -> No
         caption = "needed: scopes that the key has only through admin"
         console.print(table("Uses of the scope admin", _AUDIT_COLUMNS, rows, right=("status",), caption=caption))
     else:
-        note(
-            "No request has needed the scope admin yet." if key_id is None else "No request with this key needed admin."
-        )
+        note("No request has needed the scope admin yet." if key is None else "No request with this key needed admin.")
     next_steps(("leads keys list", "list all keys"))
 
 

@@ -62,9 +62,7 @@ class Router:
             for kind in self._declared
         }
         # By declared kind, how an event that nobody did gives keys to the account that it is about.
-        self._gives_keys = {
-            kind: [alone for recipe in self._by(kind, "who") if (alone := recipe.keys_alone)] for kind in self._declared
-        }
+        self._gives_keys = {k: [x for one in self._by(k, "who") if (x := one.keys_alone)] for k in self._declared}
         self._play_about = [one for one in self._by("play", "about") if one.view != "account"]
         self._play_who, self._play_device = self._by("play", "who"), self._by("play", "device")
 

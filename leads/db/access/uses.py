@@ -62,15 +62,15 @@ def record_admin(connection: Connection, uses: Sequence[AdminUse]) -> None:
         connection.execute(sa.insert(admin_uses), [{**use._asdict(), "scopes": list(use.scopes)} for use in uses])
 
 
-def read_admin(engine: Engine, *, key_id: str | None = None, limit: int = 100) -> list[AdminUse]:
+def read_admin(engine: Engine, *, key_ids: Sequence[str] | None = None, limit: int = 100) -> list[AdminUse]:
     """The newest uses of `admin`, newest first.
 
     Args:
-        key_id: only those with this key.
+        key_ids: only those with these keys.
     """
     columns = [admin_uses.c[name] for name in AdminUse._fields]
     query = sa.select(*columns).order_by(admin_uses.c.seq.desc()).limit(limit)
-    if key_id is not None:
-        query = query.where(admin_uses.c.key_id == key_id)
+    if key_ids is not None:
+        query = query.where(admin_uses.c.key_id.in_(key_ids))
     with reading(engine) as connection:
         return [AdminUse(*row)._replace(scopes=tuple(row.scopes)) for row in connection.execute(query)]

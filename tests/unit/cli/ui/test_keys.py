@@ -180,7 +180,24 @@ def test_uses_of_admin_are_listed(home: Engine) -> None:
         assert text in output
     assert "k1" not in printed("audit", "--key", "k2")
     assert "k1" not in printed("audit", "--limit", "1")
-    assert "No request with this key needed admin." in printed("audit", "--key", "k3")
+    printed("create", "unused")
+    assert "No request with this key needed admin." in printed("audit", "--key", "unused")
+    assert isinstance(run("audit", "--key", "k3").exception, NotFound)
+
+
+def test_uses_of_admin_are_found_by_the_name_of_the_key(home: Engine) -> None:
+    created = keys.create(home, "ops", ["admin"])
+    with home.begin() as connection:
+        record_admin(connection, [AdminUse(1, created.key.id, "ops", "GET", "/v1/models", ("leads:read",), 200, "r7")])
+    assert "r7" in printed("audit", "--key", "ops")
+    assert "r7" in printed("audit", "--key", created.key.id)
+
+
+def test_an_end_beyond_the_calendar_is_refused(home: Engine) -> None:
+    for given in ("999999999d", "3000000d"):
+        error = run("create", "a", "--expires-in", given).exception
+        assert isinstance(error, InvalidInput)
+        assert "more than ten years" in str(error)
 
 
 def test_the_commands_on_the_page_about_keys_run(home: Engine) -> None:

@@ -21,9 +21,9 @@ def published(settings: Settings, engine: Engine) -> PublishedVersions:
     return PublishedVersions(settings, POLICIES, engine)
 
 
-def wait(published: PublishedVersions, settings: Settings, patience_s: float = 60.0) -> threading.Thread:
+def wait(published: PublishedVersions, settings: Settings, healing_s: float = 60.0) -> threading.Thread:
     arguments = (published, settings.published_dir, threading.Event())
-    waiting = threading.Thread(target=wait_until_loaded, args=arguments, kwargs={"patience_s": patience_s})
+    waiting = threading.Thread(target=wait_until_loaded, args=arguments, kwargs={"healing_s": healing_s})
     waiting.start()
     return waiting
 
@@ -58,6 +58,34 @@ def test_a_version_that_is_refused_is_not_waited_for(settings: Settings, publish
     waiting.join(30)
     assert not waiting.is_alive()
     assert published.loading() == []
+
+
+def test_a_damaged_version_is_waited_for_until_it_is_fetched_again(
+    settings: Settings, published: PublishedVersions
+) -> None:
+    folder = publish(settings, "spam", "1")
+    whole = (folder / "booster.ubj").read_bytes()
+    (folder / "booster.ubj").write_bytes(whole[:-9])
+    waiting = wait(published, settings)
+    published.refresh()
+    time.sleep(0.2)
+    assert waiting.is_alive()
+    (folder / "booster.ubj").write_bytes(whole)
+    deadline = time.monotonic() + 60
+    while waiting.is_alive() and time.monotonic() < deadline:
+        published.refresh()
+        waiting.join(0.1)
+    assert not waiting.is_alive()
+    assert [one.serving for one in published.status() if one.harm == "spam"] == ["1"]
+
+
+def test_a_version_that_stays_damaged_is_not_waited_for_long(settings: Settings, published: PublishedVersions) -> None:
+    folder = publish(settings, "spam", "1")
+    (folder / "booster.ubj").write_bytes(b"")
+    waiting = wait(published, settings, healing_s=0.2)
+    published.refresh()
+    waiting.join(30)
+    assert not waiting.is_alive()
 
 
 def test_the_wait_ends_when_nothing_moves_or_the_process_stops(
