@@ -20,7 +20,7 @@ from pathlib import Path
 import msgspec
 
 from features.feast.online_config import check_stores
-from leads.errors import ConfigurationError, LeadsError, Unavailable
+from leads.errors import LeadsError, Unavailable
 from leads.processes import python, start
 from leads.settings import Settings
 from serving.instance.api import GRACE_S, HAND_OVER, HAND_OVER_GRACE_S, LAST_REQUEST_S
@@ -92,14 +92,10 @@ class RollingRestart:
 
     def _settings(self) -> Settings:
         settings, now = self._reread(), self._processes.settings
-        for field, wanted, held in (
-            ("LEADS_HOST", settings.host, now.host),
-            ("LEADS_PORT", settings.port, now.port),
-        ):
-            if wanted != held:
-                raise ConfigurationError(
-                    f"A restart can't change it from {held} to {wanted}.", field=field, remedy="Stop the service first."
-                )
+        if (settings.host, settings.port) != (now.host, now.port):
+            # Instances of one home are restarted with one environment, and each has its own address.
+            _log.warning("a restart can't change the address: it stays %s port %d", now.host, now.port)
+            settings = settings.model_copy(update={"host": now.host, "port": now.port})
         check_stores(settings, with_state=self._processes.with_worker)
         return settings
 
