@@ -116,7 +116,9 @@ def _describe(schema: Schema) -> None:
     for names, about in _ARGUMENT.findall(arguments):
         for name in names.split(", "):
             sentence = " ".join(about.split())
-            properties[json_name(name)].setdefault("description", sentence[:1].upper() + sentence[1:])
+            # Most structs are sent in camel case. What load balancers read from `/readyz` isn't.
+            found = properties.get(json_name(name)) or properties[name]
+            found.setdefault("description", sentence[:1].upper() + sentence[1:])
     if text:
         schema["description"] = _LINE_BREAK.sub(" ", text)
     for described in (schema, *properties.values()):
