@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import subprocess
@@ -18,6 +19,7 @@ import pytest
 from packaging.requirements import Requirement
 
 from leads_client.version import VERSION
+from tests.support.paths import REPOSITORY
 from tests.support.wheels import build_client_wheel, install_alone
 
 pytestmark = pytest.mark.slow
@@ -150,5 +152,7 @@ def test_a_type_checker_finds_the_clients_types(tmp_path: Path) -> None:
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--strict", "--config-file=", "--cache-dir", str(tmp_path / "cache"), str(code)],
         cwd=tmp_path, capture_output=True, text=True, timeout=600, check=False,
+        # An editable installation is found by an import hook, which mypy doesn't run.
+        env={**os.environ, "MYPYPATH": str(REPOSITORY / "clients" / "python")},
     )  # fmt: skip
     assert re.findall(r"typed\.py:(\d+): error", done.stdout) == ["3"], done.stdout + done.stderr
