@@ -50,10 +50,6 @@ def write_segment(
     Raises:
         OSError: the folder can't be written to; no file is left behind.
     """
-    if not folder.is_dir():
-        private_folder(folder)
-        sync_folder(folder.parent)
-        sync_folder(folder.parent.parent)
     raw = pa.BufferOutputStream()
     with pq.ParquetWriter(
         raw,
@@ -68,7 +64,20 @@ def write_segment(
         if notes:
             writer.add_key_value_metadata(notes)
     temporary = folder / f".{name}.parquet.tmp"
-    write_atomic(folder / f"{name}.parquet", lambda draft: draft.write_bytes(raw.getvalue()), temporary=temporary)
+    for left in (2, 1, 0):
+        try:
+            if not folder.is_dir():
+                private_folder(folder)
+                sync_folder(folder.parent)
+                sync_folder(folder.parent.parent)
+            write_atomic(
+                folder / f"{name}.parquet", lambda draft: draft.write_bytes(raw.getvalue()), temporary=temporary
+            )
+            return
+        except FileNotFoundError:
+            # The folder was empty and old, and `leads prune` deleted it at this moment.
+            if not left:
+                raise
 
 
 def read_segment(path: Path) -> pa.Table:
