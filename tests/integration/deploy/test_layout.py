@@ -32,7 +32,10 @@ def root() -> Iterator[Path]:
     """Not below pytest's folder, which only its owner may enter."""
     folder = Path(tempfile.mkdtemp(prefix="leads-image-"))
     folder.chmod(0o755)
+    # A test that ran before may have made this process' files private.
+    before = os.umask(0o022)
     build_image(folder, "api.lock")
+    os.umask(before)
     yield folder
     shutil.rmtree(folder)
 
