@@ -12,16 +12,28 @@ import xgboost
 
 from features.contract import Column, FeatureContract
 from features.evaluate.columns import ENCODER_VERSION, FEATURE_SERVICE
+from leads.policies import HarmPolicy, TierPolicy
 from models.calibrator import Calibrator
 from models.scores import Scores
 from models.thresholds import Thresholds
 from models.version import Floats, ModelVersion
 from training.data.dataset import Dataset
 from training.data.labelled_rows import PLATFORM, LabelledRow
+from training.lifecycle.outcomes import ChangeReason
 
 HARM = "made"
 CONTRACT = FeatureContract(FEATURE_SERVICE, (Column("item.notices"),), ENCODER_VERSION)
 TRAINING_ROWS = 100
+# Of the harm whose versions take features alone.
+POLICY = HarmPolicy(
+    title="Made",
+    subject_types=("account",),
+    severity=1,
+    dsa_category="STATEMENT_CATEGORY_OTHER_VIOLATION_TC",
+    text=False,
+    review=TierPolicy(precision=0.6),
+)
+ME = ChangeReason("me", "because")
 
 
 @dataclass(frozen=True)

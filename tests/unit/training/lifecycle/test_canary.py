@@ -11,25 +11,13 @@ from leads.db import canary_retreats
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import reading
 from leads.errors import Conflict, InvalidInput, ModelRefused, NotEnoughData, NotFound, Unavailable
-from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
 from models.registry.versions import CANARY_SHARE, RETIRED
 from tests.support.training.fake_registry import FakeRegistry, fails, write_model
-from tests.support.training.scripted import CONTRACT, HARM
+from tests.support.training.scripted import CONTRACT, HARM, ME, POLICY
 from training.data.dataset import Dataset
 from training.lifecycle import canary
 from training.lifecycle.lifecycle import Lifecycle
-from training.lifecycle.outcomes import ChangeReason
-
-POLICY = HarmPolicy(
-    title="Made",
-    subject_types=("account",),
-    severity=1,
-    dsa_category="STATEMENT_CATEGORY_OTHER_VIOLATION_TC",
-    text=False,
-    review=TierPolicy(precision=0.6),
-)
-ME = ChangeReason("me", "because")
 
 
 @pytest.fixture(scope="module")

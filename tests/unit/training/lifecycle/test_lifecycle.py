@@ -15,7 +15,6 @@ from features.contract import Column
 from leads.db.model_changes import ModelChange, current_actor
 from leads.errors import Conflict, ModelRefused, NotEnoughData, NotFound, Unavailable
 from leads.files import only_one
-from leads.policies import HarmPolicy, TierPolicy
 from leads.settings import Settings
 from models import manifest
 from models.calibrator import Calibrator
@@ -23,45 +22,13 @@ from models.registry.versions import RETIRED
 from models.version import load
 from tests.support.training.fake_registry import FakeRegistry, N, draw_rows, fails, write_model
 from tests.support.training.live_features import OURS, go_live
-from tests.support.training.scripted import CONTRACT, HARM, rows
+from tests.support.training.scripted import CONTRACT, HARM, ME, POLICY, rows
 from training.data.dataset import Dataset
 from training.gate.gate import GateReport
 from training.lifecycle.lifecycle import Lifecycle
 from training.lifecycle.outcomes import ChangeReason
 
 pytestmark = pytest.mark.slow
-
-POLICY = HarmPolicy(
-    title="Made",
-    subject_types=("account",),
-    severity=1,
-    dsa_category="STATEMENT_CATEGORY_OTHER_VIOLATION_TC",
-    text=False,
-    review=TierPolicy(precision=0.6),
-)
-ME = ChangeReason("me", "because")
-
-
-@pytest.fixture(scope="module")
-def folders(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
-    """A version that ranks well and one that doesn't."""
-    home = tmp_path_factory.mktemp("versions")
-    write_model(home / "skilled", HARM, CONTRACT, skilled=True)
-    write_model(home / "blind", HARM, CONTRACT, skilled=False)
-    return home / "skilled", home / "blind"
-
-
-@pytest.fixture(scope="module")
-def data() -> Dataset:
-    x, labels = draw_rows(seed=10)
-    made = rows(labels)
-    made.features[-N:] = x
-    return made
-
-
-@pytest.fixture
-def registry(folders: tuple[Path, Path]) -> FakeRegistry:
-    return FakeRegistry(*folders)
 
 
 @pytest.fixture
