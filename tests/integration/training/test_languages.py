@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 import msgspec
@@ -18,6 +17,7 @@ from leads.settings import PLATFORM_FILE, POLICIES_FILE, Settings, load_settings
 from models import languages, manifest
 from models.registry.mlflow_registry import MlflowRegistry
 from models.version import ModelVersion, load
+from tests.support.training.spam_labels import write_comments
 from tests.support.training.text_frames import frame
 from training.report.measure import metrics_of
 from training.train import train
@@ -38,16 +38,12 @@ ROWS = ["en"] * 200 + ["de"] * 60 + ["fr"] * 15
 
 
 def write_corpus(folder: Path) -> None:
-    """As youtube-spam was published."""
     random = np.random.default_rng(5)
-    folder.joinpath("youtube-spam").mkdir(parents=True)
-    with folder.joinpath("youtube-spam", "01-made.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("COMMENT_ID", "AUTHOR", "DATE", "CONTENT", "CLASS"))
-        for i, language in enumerate(random.permutation(ROWS).tolist()):
-            spam = random.random() < 0.4
-            when = f"2014-01-{1 + i // 24:02d}T{i % 24:02d}:00:00"
-            writer.writerow((f"c{i}", "a", when, f"{(SPAM if spam else TALK)[language]} {i}", int(spam)))
+    rows = []
+    for i, language in enumerate(random.permutation(ROWS).tolist()):
+        spam = random.random() < 0.4
+        rows.append((f"{(SPAM if spam else TALK)[language]} {i}", spam))
+    write_comments(folder, rows)
 
 
 def decide(settings: Settings, n: int, language: str) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -26,6 +25,7 @@ from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import CANARY_SHARE, RunRecord
 from models.thresholds import Thresholds
 from models.write import Parts, write_version
+from tests.support.training.spam_labels import SPAM, TALK, write_comments
 from training.config import SEED
 from training.data import dataset
 from training.data.evidence import Evidence
@@ -37,8 +37,6 @@ from training.report.evaluate import AtTier, Evaluation
 from training.report.measure import Metrics
 from training.report.paired import Interval
 
-SPAM = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
-TALK = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
 LOGGED = {"ap": 0.9, "ap_low": 0.87, "ap_high": 0.93, "brier": 0.1, "test_distinct": 120}
 HELD_OUT = Evidence(rows=130, positives=52, distinct=120, distinct_positives=48, distinct_negatives=72)
 METRICS = Metrics(
@@ -72,17 +70,13 @@ class World(NamedTuple):
 
 
 def write_corpus(folder: Path, n: int = 600) -> None:
-    """As youtube-spam was published."""
     random = np.random.default_rng(3)
-    folder.joinpath("youtube-spam").mkdir(parents=True)
-    with folder.joinpath("youtube-spam", "01-made.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("COMMENT_ID", "AUTHOR", "DATE", "CONTENT", "CLASS"))
-        for i in range(n):
-            spam = random.random() < 0.4
-            words = [random.choice(SPAM if spam and random.random() < 0.4 else TALK) for _ in range(8)]
-            when = f"2014-01-{1 + i // 24:02d}T{i % 24:02d}:00:00"
-            writer.writerow((f"c{i}", "a", when, " ".join([*words, str(i)]), int(spam != (random.random() < 0.05))))
+    rows = []
+    for i in range(n):
+        spam = random.random() < 0.4
+        words = [random.choice(SPAM if spam and random.random() < 0.4 else TALK) for _ in range(8)]
+        rows.append((" ".join([*words, str(i)]), spam != (random.random() < 0.05)))
+    write_comments(folder, rows)
 
 
 def no_rows(*_: object) -> Frame:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from contextlib import closing
 from pathlib import Path
 
@@ -24,6 +23,7 @@ from models.registry.mlflow_registry import MlflowRegistry
 from models.version import load
 from tests.support.features.history import START
 from tests.support.features.own_views import TrustRow, apply_views, write_definitions, write_history
+from tests.support.training.spam_labels import write_comments
 from training.train import train
 
 pytestmark = pytest.mark.slow
@@ -38,20 +38,11 @@ def level(i: int) -> int:
     return BAD if i % 3 == 0 else GOOD
 
 
-def write_corpus(folder: Path) -> None:
-    """As youtube-spam was published; its texts don't tell the classes apart."""
-    folder.joinpath("youtube-spam").mkdir(parents=True)
-    with folder.joinpath("youtube-spam", "01-made.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(("COMMENT_ID", "AUTHOR", "DATE", "CONTENT", "CLASS"))
-        for i in range(200):
-            writer.writerow((f"c{i}", "a", f"2014-01-{1 + i // 24:02d}T{i % 24:02d}:00:00", f"{TEXT} {i}", i % 2))
-
-
 @pytest.fixture
 def settings(tmp_path: Path) -> Settings:
     """A platform whose comments are violating if and only if their account has a low trust level."""
-    write_corpus(tmp_path / "corpora")
+    # Texts that don't tell the classes apart.
+    write_comments(tmp_path / "corpora", [(f"{TEXT} {i}", i % 2 == 1) for i in range(200)])
     views = write_definitions(tmp_path / "views")
     # The newest values are the other way round, so training has to take those of the time.
     then: list[TrustRow] = [(f"a{i}", START - 1, START - 1, level(i), None, None) for i in range(N)]

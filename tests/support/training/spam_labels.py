@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+from collections.abc import Iterable
 from pathlib import Path
 
 import numpy as np
@@ -22,16 +23,24 @@ def text(random: np.random.Generator, spam: bool) -> str:
 
 
 def write_corpus(folder: Path, n: int = 400) -> None:
-    """As youtube-spam was published."""
+    """A corpus whose words tell most of its classes apart."""
     random = np.random.default_rng(3)
+    rows = []
+    for i in range(n):
+        spam = random.random() < 0.4
+        rows.append((f"{text(random, spam)} {i}", spam != (random.random() < 0.1)))
+    write_comments(folder, rows)
+
+
+def write_comments(folder: Path, rows: Iterable[tuple[str, bool]]) -> None:
+    """Texts, and whether they are spam, as youtube-spam was published."""
     folder.joinpath("youtube-spam").mkdir(parents=True)
     with folder.joinpath("youtube-spam", "01-made.csv").open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(("COMMENT_ID", "AUTHOR", "DATE", "CONTENT", "CLASS"))
-        for i in range(n):
-            spam = random.random() < 0.4
+        for i, (content, spam) in enumerate(rows):
             when = f"2014-01-{1 + i // 24:02d}T{i % 24:02d}:00:00"
-            writer.writerow((f"c{i}", "a", when, f"{text(random, spam)} {i}", int(spam != (random.random() < 0.1))))
+            writer.writerow((f"c{i}", "a", when, content, int(spam)))
 
 
 def decide(settings: Settings, first: int, n: int) -> None:
