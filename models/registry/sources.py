@@ -48,8 +48,12 @@ def copy_needed(module: Path, into: Path) -> Copied:
 
 @contextmanager
 def importable(copied: Copied) -> Iterator[None]:
-    """Let the package be imported inside the block, and forget it afterwards: its folder may be temporary."""
+    """Let the package be imported inside the block, and forget it afterwards: its folder may be temporary.
+
+    Compiled modules aren't written: they would be saved with the package.
+    """
     before = set(sys.modules)
+    compiled, sys.dont_write_bytecode = sys.dont_write_bytecode, True
     if copied.package.name not in before:
         spec = spec_from_file_location(copied.package.name, copied.package / "__init__.py")
         assert spec is not None
@@ -57,6 +61,7 @@ def importable(copied: Copied) -> Iterator[None]:
     try:
         yield
     finally:
+        sys.dont_write_bytecode = compiled
         for name in set(sys.modules) - before:
             if name.partition(".")[0] == copied.package.name:
                 del sys.modules[name]

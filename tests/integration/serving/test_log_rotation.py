@@ -20,7 +20,12 @@ pytestmark = pytest.mark.slow
 def test_no_line_is_lost_while_two_processes_rotate_their_log(settings: Settings, engine: Engine) -> None:
     publish(settings, "spam")
     key = keys.create(engine, "x", ["admin"]).text
-    env = {"LEADS_LOG_MAX_MB": "0.02", "LEADS_LOG_KEEP": "1000", "LEADS_ACCESS_LOG_RATE": "1000000"}
+    env = {
+        "LEADS_LOG_MAX_MB": "0.02",
+        "LEADS_LOG_KEEP": "1000",
+        "LEADS_ACCESS_LOG_RATE": "1000000",
+        "LEADS_RATE_LIMIT": "0",
+    }
     sent: list[str] = []
     with served(settings, key, ["serving.service:LeadServing"], workers=2, env=env) as client:
         deadline = time.monotonic() + 120

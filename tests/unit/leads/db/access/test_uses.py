@@ -50,5 +50,5 @@ def test_uses_of_admin_are_read_newest_first(any_engine: Engine) -> None:
         record_admin(connection, uses[:3])
         record_admin(connection, uses[3:])
     assert read_admin(any_engine) == uses[::-1]
-    assert read_admin(any_engine, key_id="key1") == [uses[3], uses[1]]
+    assert read_admin(any_engine, key_ids=["key1"]) == [uses[3], uses[1]]
     assert read_admin(any_engine, limit=1) == [uses[3]]
