@@ -14,6 +14,9 @@ import asyncio
 import os
 import signal
 import socket
+import sys
+from types import ModuleType
+from typing import cast
 
 import uvicorn
 
@@ -74,6 +77,15 @@ class ApiServer(uvicorn.Server):
             await asyncio.sleep(0.05)
 
 
+def leave_out_scikit_learn() -> None:
+    """Make `import sklearn` fail in this process, which has no use for it.
+
+    XGBoost imports it wherever it is installed, and with it pandas and most of SciPy: 90 MB, and a second or more of
+    each start. It does without where it can't be imported, as in the serving image.
+    """
+    sys.modules.setdefault("sklearn", cast(ModuleType, None))
+
+
 def main() -> None:
     """Serve until SIGTERM, or until a successor has taken over."""
     parser = argparse.ArgumentParser(description="Run an API process. `leads serve` starts it.")
@@ -83,6 +95,7 @@ def main() -> None:
     listener = adopt(given.listener)
     if given.ready is not None:
         os.set_inheritable(given.ready, False)
+    leave_out_scikit_learn()
     # Late, because it takes long, and a mistake in the arguments should be reported at once.
     from serving.service import LeadServing
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping
@@ -181,6 +182,20 @@ def test_the_heavy_ones_are_really_absent() -> None:
     check = f"{WITHOUT_HEAVY}\nimport monitoring.drift.report, pandas"
     loaded = subprocess.run([sys.executable, "-c", check], capture_output=True, text=True, timeout=120, check=False)
     assert "No module named 'pandas'" in loaded.stderr
+
+
+@pytest.mark.slow
+def test_an_api_process_loads_none_of_the_heavy_ones(tmp_path: Path) -> None:
+    """Whatever is installed: XGBoost takes scikit-learn, and with it pandas, where it finds it."""
+    check = (
+        "import sys\nfrom serving.instance.api import leave_out_scikit_learn\nleave_out_scikit_learn()\n"
+        f"import serving.service\nprint(*[name for name in {HEAVY!r} if sys.modules.get(name)])"
+    )
+    env = {**os.environ, "LEADS_HOME": str(tmp_path)}
+    loaded = subprocess.run(
+        [sys.executable, "-c", check], capture_output=True, text=True, timeout=120, check=False, env=env
+    )
+    assert (loaded.returncode, loaded.stdout.split()) == (0, []), loaded.stderr
 
 
 def test_the_command_line_starts_light() -> None:
