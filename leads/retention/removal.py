@@ -10,6 +10,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 
+# In the home: held by whoever deletes old data, and, shared, by whoever needs that nothing is deleted meanwhile.
+LOCK_FILE = "prune.lock"
+
+
 class Pruned(NamedTuple):
     """What was deleted of a kind, or would be.
 
