@@ -41,7 +41,7 @@ class Settings(LogSettings):
 
     model_config = SettingsConfigDict(env_prefix=variables.PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
 
-    home: Path = Field(default=Path("var"), description="Folder for all state.")
+    home: Path = Field(default=Path("var"), validate_default=True, description="Folder for all state.")
     database_url: SecretStr | None = Field(
         default=None,
         description="SQLAlchemy URL of the database (event log, leads, decisions, audit); default: SQLite in home.",
