@@ -1,8 +1,8 @@
-"""Which versions an API process has in memory, as it says in its instance's folder, so that a restart loses none of them.
+"""Which versions an API process has in memory, as it says in its instance's folder, so that a restart loses none.
 
-A process that a restart starts receives a list of the versions that the earlier ones have. If it can't load one of them,
-it says so and ends before it accepts a connection: the earlier ones still have that version, whatever happened to its
-files.
+A process that a restart starts receives a list of the versions that the earlier ones have. If it can't load one of
+them, it says so and ends before it accepts a connection: the earlier ones still have that version, whatever happened to
+its files.
 """
 
 from __future__ import annotations

@@ -96,7 +96,7 @@ class RollingRestart:
         return settings
 
     def _check_code(self, settings: Settings) -> None:
-        """Load what this process will be replaced by, read policies.yaml and platform.yaml, and migrate the database."""
+        """Load what will replace this program, read policies.yaml and platform.yaml, and migrate the database."""
         load = (sys.executable, "-P", "-c")
         self._run((*load, _LOAD_CODE), settings, "The code can't be loaded")
         self._run((*load, _LOAD_CONFIGURATION), settings, "The configuration is invalid")

@@ -39,7 +39,7 @@ def state(version: Registered, aliases: Mapping[str, str], retreat: Retreat | No
 def listed(
     harm: str, version: Registered, aliases: Mapping[str, str], changes: Sequence[ModelChange], retreat: Retreat | None
 ) -> tuple[str, ...]:
-    """Harm and version, state, when it was registered, distinct held-out rows, AP, Brier, ECE, and who promoted it last."""
+    """Harm and version, state, when registered, distinct held-out rows, AP, Brier, ECE, and who promoted it last."""
     promoted = [change for change in changes if change.version == version.version and change.action == "promoted"]
     by = next((change.actor for change in reversed(promoted) if change.state == "done"), "–")
     at = version.created_at_ms * 1_000

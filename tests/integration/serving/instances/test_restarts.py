@@ -12,8 +12,8 @@ from sqlalchemy.engine import Engine
 
 from leads.db import keys
 from leads.settings import Settings
-from tests.support.serving.instances import Callers, Served, environment_of, run_leads, serving, times_logged, until
 from tests.support.serving.fake_registry import tamper
+from tests.support.serving.instances import Callers, Served, environment_of, run_leads, serving, times_logged, until
 from tests.support.serving.world import SPAM_TEXT, publish
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]

@@ -78,7 +78,7 @@ def test_a_process_says_what_it_has_and_ends_if_it_lacks_something(
     assert held_by(tmp_path, [os.getpid(), 1]) == OLD
     for name, value in variables(tmp_path, OLD).items():
         monkeypatch.setenv(name, value)
-    with pytest.raises(Unavailable, match="spam version 1: It isn't loaded yet."):
+    with pytest.raises(Unavailable, match=r"spam version 1: It isn.t loaded yet\."):
         introduce([status(loaded=("2",))])
     said = read_held(tmp_path, os.getpid())
     assert said is not None

@@ -131,7 +131,10 @@ def test_the_error_says_which_champions_are_still_being_loaded() -> None:
 @pytest.mark.parametrize(
     ("absent", "says"),
     [
-        (Absent("3", "damaged"), "Version 3 of spam is damaged and is being fetched again. Try again in a few seconds."),
+        (
+            Absent("3", "damaged"),
+            "Version 3 of spam is damaged and is being fetched again. Try again in a few seconds.",
+        ),
         (Absent("3", "lost"), "Version 3 of spam is damaged and couldn't be fetched again, so spam can't be scored."),
         (Absent("3", "refused"), "Version 3 of spam was refused, so spam can't be scored. GET /v1/models says why."),
     ],

@@ -2,32 +2,20 @@
 
 from __future__ import annotations
 
-import json
-import logging
-import time
-from collections.abc import AsyncIterator, Callable
-from typing import Any
+from collections.abc import Callable
 
-import httpx
-import pytest
-import sqlalchemy as sa
-from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
 
 from leads import clock
-from leads.clock import Micros
-from leads.db import event_log, keys
-from leads.db.tables import audit, events, idempotency, leads
-from leads.events import DecisionMade, ItemCreated, Played, SignalReceived, Subject
-from leads.policies import QueuePolicy
-from serving.http.bodies import MAX_BODY_BYTES
-from serving.http.openapi.examples import LEAD_ID
-from serving.http.openapi.route_docs import ROUTES
-from serving.queue.offers import Offer, offer
-from serving.runtime import Runtime
-from serving.scoring.reasons.explanation import Reason
-from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, Http, make_stack
-from tests.support.serving.route_world import A_TRACK, PLAY, REPORT, SECRET_TEXT, an_item, counts, problem, put_lead, score_of
+from leads.db import event_log
+from leads.events import ItemCreated, Played, SignalReceived
+from tests.support.serving.route_world import (
+    an_item,
+    counts,
+    problem,
+    put_lead,
+)
+from tests.support.serving.world import Http
 
 
 def test_items_signals_and_plays_become_events(client: Http, engine: Engine) -> None:
