@@ -91,7 +91,7 @@ def test_what_cant_start_replaces_nothing(settings: Settings, engine: Engine, ke
             assert done.returncode == 1
             assert says in done.stderr
             # Nothing was started for it, and the reason is one line.
-            assert "starting" not in done.stdout
+            assert "new API process" not in done.stdout
             assert "Traceback" not in done.stderr
             assert "\\n" not in done.stderr
         assert instance.ready()
