@@ -41,15 +41,20 @@ def restart(
             help="From now on, use this command's environment variables instead of the service's.",
         ),
     ] = False,
+    force: Annotated[
+        bool,
+        typer.Option("--force", help="Restart even if versions that are in memory can't be loaded again."),
+    ] = False,
 ) -> None:
     """Restart the service that runs in this home, with the code and settings as they are now, without refusing a
     request.
 
-    New API processes take over once they are ready. If they don't become ready, the earlier ones stay.
+    New API processes take over once they are ready. If they don't become ready, or can't load a version that the
+    earlier ones have in memory, the earlier ones stay.
     """
     from cli.ui.service.instances import restart_instances
 
-    restart_instances(read_settings(), environment=environment)
+    restart_instances(read_settings(), environment=environment, force=force)
 
 
 def worker(
@@ -157,12 +162,15 @@ def status(
     from cli.ui.checks import print_json
     from cli.ui.status import show_status, status_document
     from cli.ui.terminal import warn_about_variables
+    from leads.db.engine import database_url
 
     required = require or []
     if not set(required) <= set(PARTS):
         raise typer.BadParameter(f"Use {', '.join(PARTS[:-1])} or {PARTS[-1]}.", param_hint="--require")
     warn_about_variables()
     settings, policies = read_configuration()
+    # Without a valid URL, nearly every check would say the same.
+    database_url(settings)
     if json:
         findings, more = status_document(settings, policies)
         print_json(as_json(findings, required, **more))

@@ -73,6 +73,11 @@ class Breaker:
         return self._open
 
     @property
+    def wants_probe(self) -> bool:
+        """Whether the next call would be the probe: the cool-down is over, and no other call is the probe."""
+        return self._open and not self._probing and self._timer() >= self._until
+
+    @property
     def short_circuited(self) -> int:
         """The number of calls that failed at once."""
         return self._short_circuited

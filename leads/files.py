@@ -113,6 +113,26 @@ def in_turn(path: Path) -> Iterator[None]:
         yield
 
 
+@contextmanager
+def keeping_out(path: Path, *, on_wait: Callable[[], object] = lambda: None) -> Iterator[None]:
+    """Keep every process out that takes `path` by `only_one` or `in_turn`, but not others that keep them out too.
+
+    Args:
+        on_wait: called once if such a process has it now. Then this waits until it ends.
+    """
+    import fcntl
+
+    private_folder(path.parent)
+    # A file that exists need not be writable.
+    with open(os.open(path, os.O_RDONLY | (0 if path.exists() else os.O_CREAT), 0o600)) as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except BlockingIOError:
+            on_wait()
+            fcntl.flock(file, fcntl.LOCK_SH)
+        yield
+
+
 def is_locked(path: Path) -> bool:
     """Whether another process holds the lock of `only_one`.
 

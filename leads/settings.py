@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
@@ -15,6 +14,7 @@ from leads.environment import variables
 from leads.environment.addresses import checked_host
 from leads.environment.log_settings import LogSettings
 from leads.environment.sqlite_urls import mlflow_url, sqlite_file, sqlite_url
+from leads.environment.values import checked_home, checked_options, checked_store
 from leads.errors import ConfigurationError, together
 from leads.messages.patterns import pydantic_message
 
@@ -23,15 +23,6 @@ PACKAGES = Path(__file__).resolve().parent.parent
 # The checkout; None when the project is installed.
 REPOSITORY = PACKAGES if (PACKAGES / "pyproject.toml").is_file() else None
 POLICIES_FILE, PLATFORM_FILE = PACKAGES / "leads" / "policies.yaml", PACKAGES / "leads" / "platform.yaml"
-
-# Feast 0.67's names of its online stores; others are given as the dotted name of a class.
-# fmt: off
-FEAST_ONLINE_STORES = frozenset((
-    "aerospike", "bigtable", "cassandra", "chronon", "couchbase.online", "datastore", "dynamodb", "elasticsearch",
-    "hazelcast", "hbase", "hybrid", "milvus", "mongodb", "mysql", "postgres", "qdrant", "redis", "remote", "scylladb",
-    "singlestore", "snowflake.online", "sqlite",
-))
-# fmt: on
 
 
 class _Environment(EnvSettingsSource):
@@ -48,9 +39,9 @@ class Settings(LogSettings):
     An empty variable counts as not set.
     """
 
-    model_config = SettingsConfigDict(env_prefix=variables.PREFIX, extra="forbid", frozen=True)
+    model_config = SettingsConfigDict(env_prefix=variables.PREFIX, extra="forbid", frozen=True, allow_inf_nan=False)
 
-    home: Path = Field(default=Path("var"), description="Folder for all state.")
+    home: Path = Field(default=Path("var"), validate_default=True, description="Folder for all state.")
     database_url: SecretStr | None = Field(
         default=None,
         description="SQLAlchemy URL of the database (event log, leads, decisions, audit); default: SQLite in home.",
@@ -144,6 +135,11 @@ class Settings(LogSettings):
     ) -> tuple[PydanticBaseSettingsSource, ...]:
         return init_settings, _Environment(settings_cls)
 
+    @field_validator("home")
+    @classmethod
+    def _valid_home(cls, home: Path) -> Path:
+        return checked_home(home)
+
     @field_validator("host")
     @classmethod
     def _valid_host(cls, host: str) -> str:
@@ -152,31 +148,19 @@ class Settings(LogSettings):
     @field_validator("online_store")
     @classmethod
     def _known_store(cls, name: str) -> str:
-        if name in FEAST_ONLINE_STORES or ("." in name and name.endswith("OnlineStore")):
-            return name
-        raise ValueError("not a Feast online store; use its name, or the dotted name of a class `….…OnlineStore`")
+        return checked_store(name)
+
+    @field_validator("online_store_options")
+    @classmethod
+    def _valid_options(cls, options: SecretStr | None) -> SecretStr | None:
+        if options is not None:
+            checked_options(options.get_secret_value())
+        return options
 
     @cached_property
     def online_options(self) -> dict[str, Any]:
-        """`online_store_options`, parsed; empty if unset.
-
-        Raises:
-            ConfigurationError: not a JSON object.
-        """
-        if self.online_store_options is None:
-            return {}
-        try:
-            options = json.loads(self.online_store_options.get_secret_value() or "{}")
-        except ValueError:
-            options = None
-        if not isinstance(options, dict):
-            # Neither the error nor its cause quotes the text: it may contain a password.
-            raise ConfigurationError(
-                "The options are not a JSON object.",
-                field="LEADS_ONLINE_STORE_OPTIONS",
-                remedy='For example {"host": "localhost", "port": 5432}',
-            )
-        return options
+        """`online_store_options`, parsed; empty if unset."""
+        return checked_options(self.online_store_options.get_secret_value()) if self.online_store_options else {}
 
     @cached_property
     def root(self) -> Path:
@@ -238,15 +222,20 @@ class Settings(LogSettings):
         return self.root / "reports"
 
     @property
+    def without_corpora(self) -> bool:
+        """Whether `LEADS_CORPORA` turns the public corpora off."""
+        return self.corpora is not None and str(self.corpora) in ("", ".", "none")
+
+    @property
     def corpora_dir(self) -> Path | None:
         """The corpora's folder; None if there is none.
 
         Raises:
             ConfigurationError: `LEADS_CORPORA` is not a folder.
         """
+        if self.without_corpora:
+            return None
         if self.corpora is not None:
-            if str(self.corpora) in ("", ".", "none"):
-                return None
             if not self.corpora.is_dir():
                 raise ConfigurationError(
                     f"{self.corpora} is not a folder.",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from contextlib import ExitStack
 from typing import Protocol
 
@@ -28,11 +29,18 @@ class Reader(Protocol):
 
 
 class FeatureWatch:
-    """Asks the database once a second which features are live. While it is down, the reader keeps those it has."""
+    """Asks the database once a second which features are live. While it is down, the reader keeps those it has.
 
-    def __init__(self, engine: Engine, reader: Reader) -> None:
+    Args:
+        prepare: called with other features before they are read.
+    """
+
+    def __init__(
+        self, engine: Engine, reader: Reader, prepare: Callable[[FeatureSet], None] = lambda features: None
+    ) -> None:
         self._engine = engine
         self._reader = reader
+        self._prepare = prepare
         self._failing = False
         self._running = ExitStack()
 
@@ -52,6 +60,7 @@ class FeatureWatch:
         self._failing = False
         if features is not self._reader.features:
             _log.info("reading the features of generation %d", features.number)
+            self._prepare(features)
             self._reader.use(features)
         return 0
 

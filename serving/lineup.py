@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from types import MappingProxyType
-from typing import Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from models.version import ModelVersion
 
@@ -37,10 +37,24 @@ class Lineup:
     challengers: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))
 
 
+class Absent(NamedTuple):
+    """Why a harm has no champion in this process, although it should have one.
+
+    Args:
+        version: the one that should serve.
+        why: `loading`: it is being loaded; `damaged`: its files are damaged, and are being fetched again; `lost`: the
+            same, but they can't be fetched at present, for example because MLflow is down; `refused`: it failed its
+            checks.
+    """
+
+    version: str
+    why: Literal["loading", "damaged", "lost", "refused"]
+
+
 class LineupSource(Protocol):
     """Gives the current line-up, as `serving.versions.published.PublishedVersions` does."""
 
     def lineup(self) -> Lineup: ...
 
-    def loading(self) -> Collection[str]:
-        """The harms whose published champion isn't loaded yet."""
+    def absent(self) -> Mapping[str, Absent]:
+        """The harms that should have a champion, but have none."""

@@ -241,9 +241,10 @@ def open_runtime(settings: Settings) -> Runtime:
     except LeadsError:
         engine.dispose()
         raise
-    watch = FeatureWatch(engine, reader)
+    watch = FeatureWatch(engine, reader, published.prepare_for)
     watch.start()
     reader.warm_up()
+    reader.keep_probing()
     predictions.start()
     served = ServedMark(engine, predictions)
     served.start()

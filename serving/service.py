@@ -28,6 +28,7 @@ from serving.http.openapi.operations import native
 from serving.http.pages import create_pages
 from serving.http.routes import create_app
 from serving.http.score_request import NothingScored, score
+from serving.instance.held import introduce, keep_reporting
 from serving.observe import logs
 from serving.observe.metrics_updates import keep_queue_up_to_date, keep_up_to_date
 from serving.runtime import Runtime, open_runtime
@@ -88,16 +89,18 @@ class LeadServing:
         drain_on_sigterm(opened.stopping, settings.drain_s)
         # No connection is accepted before.
         await opened.run(wait_until_loaded, opened.published, settings.published_dir, opened.stopping)
+        try:
+            await opened.run(introduce, opened.published.status())
+        except LeadsError as error:
+            _log.error("the API doesn't take over: %s", error)
+            await _close()
+            raise
+        _background.append(asyncio.create_task(keep_reporting(opened)))
         search_rarely()
 
     @bentoml.on_shutdown  # type: ignore[untyped-decorator]
     async def stop(self) -> None:
-        while _background:
-            _background.pop().cancel()
-        if _running:
-            stopped = _running.pop()
-            stopped.stopping.set()
-            await stopped.run(stopped.close)
+        await _close()
 
     def __is_ready__(self) -> bool:
         return bool(_running) and health.is_ready(runtime().published.status())
@@ -132,6 +135,15 @@ limit_connections()
 LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
     ApiMiddleware, runtime=runtime, checks={"/score": parse_scoring}
 )
+
+
+async def _close() -> None:
+    while _background:
+        _background.pop().cancel()
+    if _running:
+        stopped = _running.pop()
+        stopped.stopping.set()
+        await stopped.run(stopped.close)
 
 
 def _document() -> dict[str, Any]:

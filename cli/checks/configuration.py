@@ -13,10 +13,11 @@ from cli.checks.http import answer_of
 from features.feast.online_config import redis_url
 from features.redis.address import parse_address
 from features.registration.loading import load_views
+from leads.db.engine import database_url
 from leads.errors import ConfigurationError, LeadsError
 from leads.platform.declaration import load_platform
 from leads.policies import check_types, load_policies
-from leads.settings import Settings, variable_of, without_effect
+from leads.settings import Settings, load_settings, variable_of, without_effect
 from training.config import load_config
 
 _FEAST_S = 30.0
@@ -59,10 +60,22 @@ def configuration_checks(settings: Settings) -> list[Check]:
     ]
 
 
+def usable_settings() -> Settings:
+    """The settings, whose database URL is valid: without one, nearly every check would say the same.
+
+    Raises:
+        ConfigurationError: names the variables that are wrong.
+    """
+    settings = load_settings()
+    database_url(settings)
+    return settings
+
+
 def wrong_settings(error: ConfigurationError) -> list[Finding]:
     """A finding for each setting that can't be used."""
+    remedy = error.remedy or "Correct or unset it."
     return [
-        Finding("settings", "failed", f"{fault.field}: {fault.message}", "No command runs.", "Correct or unset it.")
+        Finding("settings", "failed", f"{fault.field}: {fault.message}", "No command runs.", remedy)
         for fault in error.faults
     ]
 

@@ -12,7 +12,7 @@ from features.declared.generations import coming_generation
 from leads.clock import Micros
 from leads.db import canary_retreats, cursors, event_log, tables
 from leads.db.canary_retreats import Retreat
-from leads.db.engine import database_exists, open_engine, reading, schema_revision
+from leads.db.engine import has_tables, open_engine, reading, schema_revision
 from leads.policies import Policies
 from leads.settings import Settings
 from serving.queue import states
@@ -34,13 +34,13 @@ class Counts(NamedTuple):
 
 
 def counts_of(settings: Settings, policies: Policies) -> Counts | None:
-    """What the database holds; None if there is no database.
+    """What the database holds; None if there is none, or it has no tables yet.
 
     Raises:
-        ConfigurationError: its schema is older than this version needs, or it has none.
+        ConfigurationError: its schema is older than this version needs.
         Unavailable: it doesn't answer.
     """
-    if not database_exists(settings):
+    if not has_tables(settings):
         return None
     engine = open_engine(settings, create=False)
     try:

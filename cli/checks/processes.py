@@ -22,6 +22,8 @@ _SILENT: Micros = 2 * clock.MINUTE
 PARTS = ("api", "follower", "worker")
 NO_API = "Nothing is scored over HTTP, and reviewers can't get leads."
 NO_FOLLOWER = "Promotions and roll-backs don't reach the API."
+_DAMAGED_WHY = "Processes that have it in memory keep serving it; new ones can't load it."
+_DAMAGED_REMEDY = "The follower fetches it again from MLflow within seconds. If it can't, its log says why."
 NO_WORKER = "No features are computed from new events, and no leads are opened."
 
 
@@ -51,12 +53,18 @@ def check_api(settings: Settings) -> Finding:
         if said.get("online_store") == "open":
             text = f"{url} is ready, but scores without the online store, which failed."
             return Finding("api", "warning", text, "Scores lack stored features.", "Check the online store.")
+        if said.get("versions") == "damaged":
+            text = f"{url} is ready, but files of a published version are damaged."
+            return Finding("api", "warning", text, _DAMAGED_WHY, _DAMAGED_REMEDY)
         return Finding("api", "ok", f"{url} is ready")
     reasons = {
         "starting": "It is starting; wait a few seconds.",
         "stopping": "It is stopping.",
         "not_ready": "It has no champion to score with: leads train --all, then leads models list",
     }
+    if said.get("versions") == "damaged":
+        text = f"{url} answers, but isn't ready: a published version is damaged and not fetched again yet."
+        return Finding("api", "warning", text, NO_API, _DAMAGED_REMEDY)
     text = f"{url} answers, but isn't ready ({status})."
     return Finding("api", "warning", text, NO_API, reasons.get(status, "See its log."))
 
@@ -64,11 +72,15 @@ def check_api(settings: Settings) -> Finding:
 def check_follower(settings: Settings) -> Finding:
     state = read_state(settings.published_dir)
     refused = "; ".join(f"{harm} v{v}: {why}" for harm, one in state.harms.items() for v, why in one.refused.items())
+    damaged = "; ".join(f"{harm} v{v}: {why}" for harm, one in state.harms.items() for v, why in one.damaged.items())
     silent = clock.now() - state.checked_at
     if not is_followed(settings.published_dir):
         return Finding("follower", "not_running", "No follower runs in this home.", NO_FOLLOWER, "Start: leads serve")
     if not Connector(settings).exists():
         return Finding("follower", "ok", "It runs; there is no registry yet")
+    if damaged:
+        text = f"It runs, but can't fetch damaged versions again: {damaged}"
+        return Finding("follower", "warning", text, _DAMAGED_WHY, _DAMAGED_REMEDY)
     if silent > _SILENT:
         since = f"since {clock.to_text(state.checked_at)}" if state.checked_at else "since it started"
         text = f"It runs, but MLflow hasn't answered {since}."

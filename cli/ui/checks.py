@@ -5,13 +5,12 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 
-from cli.checks.configuration import check_variables, settings_in_effect, wrong_settings
+from cli.checks.configuration import check_variables, settings_in_effect, usable_settings, wrong_settings
 from cli.checks.findings import Finding, failing
 from cli.checks.installation import check_packages, check_python
 from cli.checks.run import as_json, check_everything, effective
 from cli.ui.terminal import console, escape, note, table
 from leads.errors import ConfigurationError
-from leads.settings import load_settings
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "not_running": "yellow"}
 
@@ -40,7 +39,7 @@ def print_json(document: bytes) -> None:
 def diagnose(*, json: bool) -> bool:
     """Check the whole set-up and show what was found; returns whether nothing failed."""
     try:
-        settings = load_settings()
+        settings = usable_settings()
     except ConfigurationError as error:
         # Everything else depends on the settings.
         findings = [*wrong_settings(error), check_python(), check_packages(), *check_variables()]

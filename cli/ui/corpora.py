@@ -21,7 +21,7 @@ def describe_corpora(settings: Settings) -> str:
     folder = settings.corpora_dir
     found = sorted(available(folder))
     if folder is None:
-        off = settings.corpora is not None
+        off = settings.without_corpora
         return "turned off by LEADS_CORPORA" if off else "none found (LEADS_CORPORA names their folder)"
     if not found:
         return f"none found in {folder} (LEADS_CORPORA names their folder)"

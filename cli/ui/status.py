@@ -18,6 +18,7 @@ from features.offline.segments import segments_of
 from features.partition import Partition
 from leads import clock
 from leads.db.canary_retreats import Retreat
+from leads.db.engine import database_exists
 from leads.db.model_changes import CHALLENGER, CHAMPION
 from leads.errors import ConfigurationError, LeadsError
 from leads.policies import Policies
@@ -44,16 +45,24 @@ def show_status(settings: Settings, policies: Policies) -> list[Finding]:
     print_findings(title, findings)
     counts = counts_of(settings, policies)
     if counts is None:
-        note("\nThere is no database yet.")
-        print_corpora(settings)
-        next_steps(
-            ("leads demo", "run the whole loop on a simulated platform"),
-            (TRAIN_CSV, "train on labels of your own; it needs nothing else"),
-            ("leads migrate", "create an empty database"),
-        )
+        _show_start(settings)
     else:
         _show_contents(settings, policies, counts)
     return findings
+
+
+def _show_start(settings: Settings) -> None:
+    """What to do where nothing is stored yet."""
+    exists = database_exists(settings)
+    note("\nThe database has no tables yet." if exists else "\nThere is no database yet.")
+    print_corpora(settings)
+    steps = [
+        ("leads demo", "run the whole loop on a simulated platform"),
+        (TRAIN_CSV, "train on labels of your own; it needs nothing else"),
+        ("leads migrate", "create the tables" if exists else "create an empty database"),
+    ]
+    # Whoever has made a database wants to use it.
+    next_steps(*(steps[::-1] if exists else steps))
 
 
 def status_document(settings: Settings, policies: Policies) -> tuple[list[Finding], dict[str, Any]]:

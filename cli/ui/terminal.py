@@ -7,11 +7,13 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
+from itertools import zip_longest
 from typing import Any
 
 import rich.markup
 from rich import box
-from rich.console import Console
+from rich.cells import cell_len
+from rich.console import Console, JustifyMethod
 from rich.padding import Padding
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 from rich.table import Table
@@ -38,6 +40,8 @@ console = _Console(highlight=False, width=None if sys.stdout.isatty() else 120)
 errors = _Console(stderr=True, highlight=False)
 # Where there is no terminal to draw on, progress is a line this often.
 _LINE_EVERY_S = 5.0
+# Between two columns of a table: a space on each side of where a line could be.
+_BETWEEN = 3
 
 OnProgress = Callable[[int, int], None]
 OnStep = Callable[[str, int, int], None]
@@ -54,19 +58,47 @@ def table(
     """A table with a blank line above.
 
     Args:
-        right: columns to align right. They and the first column are never wrapped.
+        right: columns to align right. They and the first column are never wrapped. Others are, between words as long as
+            that is enough.
         caption: explains the columns, below the table.
     """
     made = Table(
         title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left",
         caption_style="dim", header_style="dim", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False,
     )  # fmt: skip
+    whole = [not i or name in right for i, name in enumerate(columns)]
+    rows = list(rows)
+    widths = _fitting([_measured(cells) for cells in zip_longest(columns, *rows, fillvalue="")], whole)
     for i, name in enumerate(columns):
-        whole = not i or name in right
-        made.add_column(name, justify="right" if name in right else "left", overflow="fold", no_wrap=whole)
+        justify: JustifyMethod = "right" if name in right else "left"
+        made.add_column(name, justify=justify, overflow="fold", no_wrap=whole[i], width=widths[i])
     for row in rows:
         made.add_row(*row)
     return Padding(made, (1, 0, 0, 0), expand=False)
+
+
+def _measured(cells: Iterable[str]) -> tuple[int, int]:
+    """The widths of a column's longest line and longest word."""
+    texts = [console.render_str(cell).plain for cell in cells]
+    lines = max(cell_len(line) for text in texts for line in text.split("\n"))
+    return lines, max((cell_len(word) for text in texts for word in text.split()), default=0)
+
+
+def _fitting(measured: Sequence[tuple[int, int]], whole: Sequence[bool]) -> list[int | None]:
+    """The widths of columns, so that a table fits the console; None where a column may be as wide as its lines.
+
+    Columns are narrowed first where there is a space to break a line at. Rich narrows the widest ones.
+    """
+    widths = [lines for lines, _ in measured]
+    excess = sum(widths) + _BETWEEN * (len(widths) - 1) - console.width
+    breakable = [i for i, is_whole in enumerate(whole) if not is_whole]
+    if excess <= 0 or not breakable:
+        return [None] * len(widths)
+    for _ in range(excess):
+        spare = [i for i in breakable if widths[i] > measured[i][1]] or breakable
+        widest = max(spare, key=lambda i: widths[i])
+        widths[widest] = max(widths[widest] - 1, 1)
+    return [None if is_whole else width for width, is_whole in zip(widths, whole, strict=True)]
 
 
 def escape(value: str) -> str:

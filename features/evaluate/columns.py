@@ -82,7 +82,8 @@ def evaluate(
     return plan_of(contract, features).evaluate(packed, as_of, texts)
 
 
-@lru_cache(maxsize=64)
+# More than any process has contracts in use, by harm, role and generation of features.
+@lru_cache(maxsize=512)
 def plan_of(contract: FeatureContract, features: FeatureSet = BUILTIN) -> Plan:
     """The contract's plan, compiled once per process."""
     return Plan(contract, features)

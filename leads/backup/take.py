@@ -11,7 +11,7 @@ import os
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import AbstractContextManager, closing, nullcontext
 from pathlib import Path
 
 from leads import clock
@@ -20,7 +20,9 @@ from leads.backup.manifest import BackedUpDatabase, Manifest, Mlflow
 from leads.backup.writing import BackupWriter, check_utf8, writing
 from leads.db.engine import database_url, newest_revision, schema_revision, unchecked_engine
 from leads.errors import ConfigurationError, NotFound, Unavailable
+from leads.files import keeping_out
 from leads.predictions.log import FLUSH_S
+from leads.retention.removal import LOCK_FILE
 from leads.settings import Settings
 
 OnProgress = Callable[[str, int, int], None]
@@ -58,7 +60,7 @@ def take(
         Unavailable: the database doesn't answer, or the backup can't be written.
     """
     configuration = list(_configuration(settings))
-    with writing(path) as writer:
+    with writing(path) as writer, _nothing_deleted(settings, on_progress):
         database, mlflow, moment = _copy_databases(settings, writer, with_database, on_progress)
         for folder in manifest.KEPT[:-1]:
             _copy_folder(writer, settings.root / folder, f"{manifest.HOME}/{folder}", on_progress)
@@ -78,6 +80,17 @@ def take(
         )
         writer.finish(made)
     return made
+
+
+def _nothing_deleted(settings: Settings, on_progress: OnProgress) -> AbstractContextManager[None]:
+    """While this is open, no old data are deleted in the home: the database names artifacts that are copied later."""
+    if not settings.root.is_dir():
+        return nullcontext()
+
+    def tell() -> None:
+        on_progress("waiting until old data are deleted", 0, 1)
+
+    return keeping_out(settings.root / LOCK_FILE, on_wait=tell)
 
 
 def _copy_databases(

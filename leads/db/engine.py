@@ -128,6 +128,21 @@ def database_exists(settings: Settings) -> bool:
     return not (url.get_backend_name() == "sqlite" and url.database and not Path(url.database).exists())
 
 
+def has_tables(settings: Settings) -> bool:
+    """Whether there is a database, and `leads migrate` has created its tables.
+
+    Raises:
+        Unavailable: the database doesn't answer.
+    """
+    if not database_exists(settings):
+        return False
+    engine = unchecked_engine(settings)
+    try:
+        return schema_revision(engine) is not None
+    finally:
+        engine.dispose()
+
+
 @contextmanager
 def reading(engine: Engine) -> Iterator[Connection]:
     """A connection for reads: on SQLite it takes no write lock."""

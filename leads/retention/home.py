@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import stat
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from leads import clock
@@ -63,19 +65,19 @@ def prune_encodings(settings: Settings, before: Micros, dry_run: bool) -> Pruned
 def prune_temporary(settings: Settings, before: Micros, dry_run: bool) -> Pruned:
     """Delete temporary files and folders that nothing was written or copied to since this time."""
     remover = Remover(dry_run=dry_run)
-    folders: dict[Path, list[Entry]] = {}
-    for entry in files_below(settings.root):
-        parts = entry.path.relative_to(settings.root).parts
-        inner = next((i for i, part in enumerate(parts) if is_temporary(part)), None)
-        if inner is not None:
-            folders.setdefault(settings.root.joinpath(*parts[: inner + 1]), []).append(entry)
-    for path, entries in sorted(folders.items()):
-        if max(entry.changed for entry in entries) >= before / clock.SECOND:
+    for path in _temporary_below(settings.root):
+        try:
+            found = path.lstat()
+        except FileNotFoundError:
             continue
-        if path.is_dir():
+        # When a folder was renamed or something in it was, even if it's empty.
+        changed = max((entry.changed for entry in files_below(path)), default=0.0)
+        if max(found.st_ctime, changed) >= before / clock.SECOND:
+            continue
+        if stat.S_ISDIR(found.st_mode):
             remover.folder(path)
         else:
-            remover.file(entries[0])
+            remover.file(Entry(path, found.st_blocks * 512, found.st_mtime, found.st_ctime))
     return remover.pruned("temporary")
 
 
@@ -96,6 +98,17 @@ def _prune_files(folder: Path, kind: str, before: Micros, dry_run: bool) -> Prun
         if entry.at < before / clock.SECOND and not entry.path.name.startswith("."):
             remover.file(entry)
     return remover.pruned(kind)
+
+
+def _temporary_below(folder: Path) -> Iterator[Path]:
+    """Files and folders that a killed process may have left, without looking into them."""
+    for parent, folders, names in os.walk(folder):
+        for name in sorted(filter(is_temporary, (*folders, *names))):
+            # What was moved aside is the only copy until something has taken its place.
+            replaced = name.removeprefix(".").removesuffix(".aside")
+            if not name.endswith(".aside") or Path(parent, replaced).exists():
+                yield Path(parent, name)
+        folders[:] = [name for name in folders if not is_temporary(name)]
 
 
 def _start_of(day: Path) -> Micros:

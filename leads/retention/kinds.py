@@ -107,5 +107,9 @@ def kind_of(path: PurePath) -> str:
 
 
 def is_temporary(name: str) -> bool:
-    """Whether a file or folder of this name is renamed or deleted by the process that made it, unless it is killed."""
-    return name.startswith(".") and name.endswith(".tmp")
+    """Whether a file or folder of this name is renamed or deleted by the process that made it, unless it is killed.
+
+    >>> [is_temporary(name) for name in (".5.77.tmp", ".5.aside", ".fetching", ".5.damaged", "5")]
+    [True, True, True, False, False]
+    """
+    return name.startswith(".") and name.endswith((".tmp", ".aside", ".fetching"))

@@ -9,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+# In the home: held by whoever deletes old data, and, shared, by whoever needs that nothing is deleted meanwhile.
+LOCK_FILE = "prune.lock"
+
 
 class Pruned(NamedTuple):
     """What was deleted of a kind, or would be.

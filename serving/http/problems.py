@@ -104,7 +104,7 @@ _WHAT_NEXT = {
     405: "Method not allowed for this route. See GET /v1/openapi.json.",
     415: "Send JSON with Content-Type: application/json.",
     500: "Internal error. Search the service's log for this request's id.",
-    503: "Not ready: no model version is published, or it is still being loaded.",
+    503: "Not ready: no model version is published, or it is being loaded or fetched again.",
 }
 
 

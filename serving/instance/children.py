@@ -31,6 +31,7 @@ class Child:
     Args:
         listener: descriptor of the socket that the child accepts connections on. Such a child tells when it is ready.
         process: the process, if it runs already.
+        once: more environment variables, which a process that replaces the first one doesn't get.
     """
 
     def __init__(
@@ -41,9 +42,11 @@ class Child:
         *,
         listener: int | None = None,
         process: ChildProcess | None = None,
+        once: Mapping[str, str] | None = None,
     ) -> None:
         self.role, self.log = role, log
         self._env = env
+        self._once = once or {}
         self._listener = listener
         self._failures = 0
         self._restart_at = 0.0
@@ -106,14 +109,15 @@ class Child:
 
     def _spawn(self) -> ChildProcess:
         self._since = time.monotonic()
+        env, self._once = {**self._env, **self._once}, {}
         if self._listener is None:
-            return start(self.role.command, env=self._env, log=self.log)
+            return start(self.role.command, env=env, log=self.log)
         self._forget_ready()
         self._ready, tell = os.pipe()
         descriptors = (self._listener, tell)
         command = (*self.role.command, "--listener", str(self._listener), "--ready", str(tell))
         try:
-            return start(command, env=self._env, log=self.log, descriptors=descriptors)
+            return start(command, env=env, log=self.log, descriptors=descriptors)
         finally:
             os.close(tell)
 

@@ -37,10 +37,12 @@ class Request(msgspec.Struct, frozen=True):
     Args:
         id: chosen by whoever asks.
         environment_of: a process whose environment variables apply from now on; None: those of the instance.
+        force: hand over even if the new API processes can't load versions that the earlier ones have in memory.
     """
 
     id: str
     environment_of: int | None = None
+    force: bool = False
 
 
 class Progress(msgspec.Struct, frozen=True):

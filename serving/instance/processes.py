@@ -12,6 +12,7 @@ from leads.processes import Adopted, python
 from leads.settings import Settings
 from serving.instance.children import Child, Role
 from serving.instance.folder import InstanceFolder
+from serving.instance.held import Held, variables
 
 _API = Role("api", python("serving.instance.api"))
 
@@ -104,14 +105,21 @@ class Processes:
         """The children other than API processes."""
         return roles(settings, with_worker=self.with_worker)
 
-    def start_apis(self, settings: Settings) -> list[Child]:
-        """Start API processes. They accept connections once they are ready."""
-        return [self._api(settings) for _ in range(settings.workers)]
+    def start_apis(self, settings: Settings, needed: Held | None = None) -> list[Child]:
+        """Start API processes. They accept connections once they are ready.
 
-    def _api(self, settings: Settings, pid: int | None = None) -> Child:
-        env = {**environment(settings), "PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics)}
+        Args:
+            needed: versions that they must be able to load; otherwise they end.
+        """
+        once = variables(self.folder.path, needed)
+        return [self._api(settings, once=once) for _ in range(settings.workers)]
+
+    def _api(self, settings: Settings, pid: int | None = None, once: Mapping[str, str] | None = None) -> Child:
+        metrics = {"PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics)}
+        env = {**environment(settings), **variables(self.folder.path), **metrics}
+        process = None if pid is None else Adopted(pid)
         log = log_of(settings, "api")
-        return Child(_API, env, log, listener=self.listener.fileno(), process=None if pid is None else Adopted(pid))
+        return Child(_API, env, log, listener=self.listener.fileno(), process=process, once=once)
 
     def start_background(self, role: Role, settings: Settings, pid: int | None = None) -> Child:
         """Start a child other than an API process, or continue with one that runs already."""

@@ -17,8 +17,6 @@ import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
-import msgspec
-
 from features.feast.online_config import check_stores
 from leads.errors import LeadsError, Unavailable
 from leads.processes import python, start
@@ -26,21 +24,19 @@ from leads.settings import Settings
 from serving.instance.api import GRACE_S, HAND_OVER, HAND_OVER_GRACE_S, LAST_REQUEST_S
 from serving.instance.children import Child
 from serving.instance.folder import Progress, Request
+from serving.instance.held import Held, forget_others, held_by, read_held
 from serving.instance.processes import Processes, environment, log_of
+from serving.instance.reasons import reason_in
 
 # Time in which new API processes must become ready. They give up sooner on versions that can't be loaded.
 _READY_S = 300.0
 # A worker that is asked to end finishes its batch of events and writes what it holds.
 _BACKGROUND_S = 60.0
 _POLL_S = 0.1
-# How much of a log is searched for what went wrong, and how much of it is shown.
-_TAIL_BYTES, _TAIL_LINES = 1_000_000, 12
+# Run by the code that is installed now, which may be another release's. The second also reads both files.
+_LOAD_CODE = "import serving.supervisor"
+_LOAD_CONFIGURATION = "from leads.policies import configured; configured()"
 _log = logging.getLogger(__name__)
-
-
-class _Line(msgspec.Struct):
-    level: str
-    message: str
 
 
 class Stopped(Exception):
@@ -100,9 +96,11 @@ class RollingRestart:
         return settings
 
     def _check_code(self, settings: Settings) -> None:
-        """Migrate the database, and load what this process will be replaced by."""
+        """Load what will replace this program, read policies.yaml and platform.yaml, and migrate the database."""
+        load = (sys.executable, "-P", "-c")
+        self._run((*load, _LOAD_CODE), settings, "The code can't be loaded")
+        self._run((*load, _LOAD_CONFIGURATION), settings, "The configuration is invalid")
         self._run(python("cli", "migrate", "--quiet"), settings, "The database can't be migrated")
-        self._run((sys.executable, "-P", "-c", "import serving.supervisor"), settings, "The code can't be loaded")
 
     def _run(self, command: Sequence[str], settings: Settings, what: str) -> None:
         log = self._processes.folder.path / "check.log"
@@ -114,7 +112,7 @@ class RollingRestart:
             running.kill()
             running.wait()
         if running.returncode:
-            raise Unavailable(f"{what}: {_tail(log)}")
+            raise Unavailable(f"{what}: {reason_in(log)}", remedy=f"The log is {log}.")
 
     def _start_apis(self, settings: Settings) -> list[Child]:
         """Start new API processes and wait until they are ready; if they don't become so, end them again."""
@@ -122,15 +120,13 @@ class RollingRestart:
         self._step(f"starting {many}")
         log = log_of(settings, "api")
         began = log.stat().st_size if log is not None and log.exists() else 0
-        fresh = self._processes.start_apis(settings)
+        fresh = self._processes.start_apis(settings, self._needed())
         until = time.monotonic() + _READY_S
         try:
             while not all([child.ready for child in fresh]):
                 for child in fresh:
                     if child.ended:
-                        code = child.process.poll()
-                        why = "see the service's stderr" if log is None else _tail(log, began)
-                        raise Unavailable(f"A new API process ended with code {code}: {why}")
+                        raise self._ended(child, log, began)
                 if time.monotonic() >= until:
                     raise Unavailable(f"The new API processes were not ready after {_READY_S:.0f} seconds.")
                 self._pause()
@@ -139,6 +135,30 @@ class RollingRestart:
                 child.stop(grace_s=GRACE_S)
             raise
         return fresh
+
+    def _needed(self) -> Held | None:
+        """What the API processes that answer now have in memory; None if the new ones may do without."""
+        if self._request.force:
+            return None
+        answering = [child.process.pid for child in self._processes.apis if child.ready and not child.ended]
+        return held_by(self._processes.folder.path, answering)
+
+    def _ended(self, child: Child, log: Path | None, began: int) -> Unavailable:
+        """Why a new API process has ended.
+
+        Args:
+            log: where it wrote to, since the file's size was `began`; None: stderr.
+        """
+        said = read_held(self._processes.folder.path, child.process.pid)
+        if said is not None and said.lacks:
+            return Unavailable(
+                f"The earlier API processes still have versions that a new one can't load. {' '.join(said.lacks)}",
+                remedy="To find out more: leads status. To restart without these versions: leads restart --force.",
+            )
+        what = f"A new API process ended with code {child.process.poll()}"
+        if log is None:
+            return Unavailable(f"{what}.", remedy="The service's stderr says why.")
+        return Unavailable(f"{what}: {reason_in(log, began)}", remedy=f"The log is {log}.")
 
     def _hand_over(self, fresh: Sequence[Child]) -> None:
         self._step("handing over to it" if len(fresh) == 1 else "handing over to them")
@@ -150,6 +170,7 @@ class RollingRestart:
         finally:
             for child in old:
                 child.stop(grace_s=1.0)
+        forget_others(self._processes.folder.path, [child.process.pid for child in fresh])
 
     def _restart_background(self, settings: Settings) -> None:
         """Restart the follower and the workers, one after the other."""
@@ -208,21 +229,3 @@ def _environment_of(pid: int) -> dict[str, str]:
 def _replace_environment(variables: dict[str, str]) -> None:
     os.environ.clear()
     os.environ.update(variables)
-
-
-def _tail(log: Path, began: int = 0) -> str:
-    """What went wrong according to a log, since its size was `began`. The earlier processes write to it too."""
-    with log.open("rb") as file:
-        file.seek(max(began, log.stat().st_size - _TAIL_BYTES))
-        lines = file.read().decode(errors="replace").split("\n")
-    said = [message for line in lines if (message := _complaint(line))]
-    return "\n".join(said[-_TAIL_LINES:]) or "it wrote nothing"
-
-
-def _complaint(line: str) -> str:
-    """The message of a line of a log; empty if it's one of our JSON objects and not a warning or an error."""
-    try:
-        found = msgspec.json.decode(line, type=_Line)
-    except msgspec.MsgspecError:
-        return line.rstrip()
-    return found.message if found.level in ("warning", "error", "critical") else ""

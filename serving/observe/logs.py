@@ -22,9 +22,11 @@ from serving.observe.request_notes import current
 from serving.observe.sampling import Sampler
 
 ACCESS = "serving.access"
-_OWN = ("leads", "features", "models", "training", "serving", "monitoring", "__main__")
+OWN = ("leads", "features", "models", "training", "serving", "monitoring", "__main__")
 # Loggers that BentoML or a library set up with their own handlers.
 _FOREIGN = ("bentoml", "uvicorn", "uvicorn.error", "uvicorn.access", "circus", "alembic")
+# SQLAlchemy logs as our class of pools.
+_POOL = "leads.db.guard.Pool"
 # Slower requests are always logged.
 _SLOW_MS = 1_000.0
 _sampler = Sampler(math.inf)
@@ -49,8 +51,9 @@ def set_up(settings: Settings, *, stream: TextIO | None = None) -> None:
     root.addHandler(handler)
     level = logging.getLevelNamesMapping()[settings.log_level.upper()]
     root.setLevel(max(logging.WARNING, level))
-    for name in _OWN:
+    for name in OWN:
         logging.getLogger(name).setLevel(level)
+    logging.getLogger(_POOL).setLevel(max(logging.WARNING, level))
     for name in _FOREIGN:
         logger = logging.getLogger(name)
         logger.handlers.clear()

@@ -11,7 +11,7 @@ from contextlib import AbstractContextManager
 from leads import clock
 from leads.background import repeating
 from leads.clock import Clock, Micros
-from leads.db.engine import database_exists, open_engine
+from leads.db.engine import has_tables, open_engine
 from leads.errors import Conflict, LeadsError
 from leads.files import write_json
 from leads.retention.database import take_turn
@@ -19,7 +19,7 @@ from leads.retention.kinds import BY_NAME, KINDS, PRUNED
 from leads.retention.removal import Pruned
 from leads.retention.usage import home_usage
 from leads.settings import Settings
-from serving.retention.prune import prune
+from serving.retention.prune import prune_undisturbed, undisturbed
 from serving.retention.report import FILE, Report, read_report
 
 # The first look is this long after the start, when the service has other things to do.
@@ -41,12 +41,14 @@ class Daily:
         if now - read_report(self._settings.root).at < _EVERY:
             return 0
         kinds = [name for name in PRUNED if BY_NAME[name].where == "home"]
-        if self._is_our_turn(now):
-            kinds += [name for name in PRUNED if BY_NAME[name].where != "home"]
         try:
-            done = prune(self._settings, kinds, clock_=self._clock)
+            with undisturbed(self._settings):
+                # Only now: whoever takes the turn has to use it.
+                if self._is_our_turn(now):
+                    kinds += [name for name in PRUNED if BY_NAME[name].where != "home"]
+                done = prune_undisturbed(self._settings, kinds, clock_=self._clock)
         except Conflict:
-            # `leads prune` is running.
+            # `leads prune` or `leads backup` is running.
             return 0
         self._log(done)
         # Kinds of which nothing is left are there too, so that their metric becomes 0.
@@ -59,9 +61,9 @@ class Daily:
 
     def _is_our_turn(self, now: Micros) -> bool:
         """Whether no other host has deleted what all share in the last day. While the database is down, nobody does."""
-        if not database_exists(self._settings):
-            return False
         try:
+            if not has_tables(self._settings):
+                return False
             engine = open_engine(self._settings, create=False)
             try:
                 return take_turn(engine, now, _EVERY)

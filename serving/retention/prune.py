@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator
+from contextlib import AbstractContextManager
 
 from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.clock import Clock, Micros
 from leads.db import model_changes
-from leads.db.engine import database_exists, open_engine, reading
+from leads.db.engine import has_tables, open_engine, reading
 from leads.errors import InvalidInput, LeadsError
 from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.retention import database, home
 from leads.retention.kinds import BY_NAME, PRUNED, kept_for
-from leads.retention.removal import Pruned
+from leads.retention.removal import LOCK_FILE, Pruned
 from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.removal import Removal, removable
@@ -49,15 +50,36 @@ def prune(
         on_pruned: called after each kind.
 
     Raises:
-        Conflict: another process is deleting old data in this home.
+        Conflict: another process is deleting old data in this home, or is backing it up.
         ConfigurationError: the policies are invalid.
     """
+    with undisturbed(settings):
+        return prune_undisturbed(settings, kinds, dry_run=dry_run, on_pruned=on_pruned, clock_=clock_)
+
+
+def undisturbed(settings: Settings) -> AbstractContextManager[None]:
+    """While this is open, no other process deletes old data in this home or backs it up.
+
+    Raises:
+        Conflict: one does now.
+    """
+    return only_one(settings.root / LOCK_FILE, what="deleting old data, or writing a backup")
+
+
+def prune_undisturbed(
+    settings: Settings,
+    kinds: Collection[str] = PRUNED,
+    *,
+    dry_run: bool = False,
+    on_pruned: OnPruned = lambda pruned: None,
+    clock_: Clock = clock.now,
+) -> list[Pruned]:
+    """`prune`, for callers in an `undisturbed` block."""
     policies = load_policies(settings.policies)
     done = []
-    with only_one(settings.root / "prune.lock", what="deleting old data"):
-        for pruned in _pruned(settings, policies, kinds, dry_run, clock_()):
-            on_pruned(pruned)
-            done.append(pruned)
+    for pruned in _pruned(settings, policies, kinds, dry_run, clock_()):
+        on_pruned(pruned)
+        done.append(pruned)
     return done
 
 
@@ -77,7 +99,7 @@ def _pruned(
 def _prune(settings: Settings, policies: Policies, name: str, before: Micros, dry_run: bool) -> Pruned:
     if name in home.PRUNES:
         return home.PRUNES[name](settings, before, dry_run)
-    if not database_exists(settings):
+    if not has_tables(settings):
         return Pruned(name)
     engine = open_engine(settings, create=False)
     try:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+from contextlib import suppress
+
 import numpy as np
 
 from features.contract import Column, FeatureContract
+from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import plan_of
-from features.evaluate.plan import Evaluated
+from features.evaluate.plan import Evaluated, NotDeclared
 from features.layout import DAY_S, Matrix
 from leads.errors import Unavailable
 from leads.events import ACCOUNT
@@ -22,6 +26,16 @@ def evaluate(group: VersionGroup, contract: FeatureContract, cache: TextCache) -
     plan, texts = plan_of(contract, group.context.fetched.features), group.texts
     counts = cache.counts(texts) if plan.reads_text else None
     return plan.evaluate(group.packed, group.instants, texts.values, counts)
+
+
+def prepare(contracts: Iterable[FeatureContract], features: FeatureSet) -> None:
+    """Compile what scoring by these contracts with these features needs, so that no request waits for it.
+
+    Contracts that need other features are left out: they aren't scored with these.
+    """
+    for contract in (_EXPOSURE, *contracts):
+        with suppress(NotDeclared):
+            plan_of(contract, features)
 
 
 def model_vector(group: VersionGroup, features: Evaluated, cache: TextCache) -> Matrix:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -10,7 +10,7 @@ import numpy as np
 from features.online.reader import Fetched
 from leads.errors import InvalidInput, LeadsError, Unavailable
 from leads.policies import Policies
-from serving.lineup import Lineup
+from serving.lineup import Absent, Lineup
 from serving.scoring.inputs import Input, ScoreRequest, input_error, store_unavailable
 from serving.scoring.results import SubjectError
 
@@ -18,6 +18,8 @@ from serving.scoring.results import SubjectError
 _Choice = tuple[str | None, LeadsError | None]
 # Requests that agree in type, harms asked for and harms allowed have the same choices.
 _Kind = tuple[str, tuple[str, ...] | None, frozenset[str] | None]
+# Why harms have no champion, in the order in which waiting helps.
+_SOONEST = ("loading", "damaged", "lost", "refused")
 
 
 class ScoringPlan(NamedTuple):
@@ -31,12 +33,12 @@ class HarmPlanner:
     """Applies policies.yaml and the current versions to requests. Thread-safe.
 
     Args:
-        loading: the harms whose published champion isn't loaded yet.
+        absent: the harms that should have a champion, but have none.
     """
 
-    def __init__(self, policies: Policies, loading: Callable[[], Collection[str]] = tuple) -> None:
+    def __init__(self, policies: Policies, absent: Callable[[], Mapping[str, Absent]] = dict) -> None:
         self._policies = policies
-        self._loading = loading
+        self._absent = absent
 
     def plan(self, inputs: Sequence[Input], fetched: Fetched, lineup: Lineup, available: bool) -> ScoringPlan:
         """Choose the harms of each input of a call.
@@ -127,10 +129,32 @@ class HarmPlanner:
 
     def _no_model(self, *harms: str) -> Unavailable:
         """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
-        loading = self._loading()
-        coming = [harm for harm in harms if harm in loading]
-        if coming:
-            named = " and ".join(coming)
-            return Unavailable(f"The model version of {named} is still being loaded.", remedy="Try again in a second.")
+        absent = self._absent()
+        found = [harm for harm in harms if harm in absent]
+        if found:
+            soonest = min(found, key=lambda harm: _SOONEST.index(absent[harm].why))
+            return _not_served(soonest, absent[soonest])
         named = " or ".join(harms)
         return Unavailable(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
+
+
+def _not_served(harm: str, absent: Absent) -> Unavailable:
+    """The error of a harm whose champion isn't in this process. Callers and operators read it."""
+    version = f"Version {absent.version} of {harm}"
+    if absent.why == "loading":
+        return Unavailable(f"{version} is still being loaded.", remedy="Try again in a second.")
+    if absent.why == "damaged":
+        return Unavailable(
+            f"{version} is damaged and is being fetched again.",
+            remedy="Try again in a few seconds. If it stays damaged, run leads status on the host: it says why.",
+        )
+    if absent.why == "lost":
+        return Unavailable(
+            f"{version} is damaged and couldn't be fetched again, so {harm} can't be scored.",
+            remedy="Run leads status on the host: it says why. If MLflow is down, start it; the version is fetched "
+            "within seconds after that.",
+        )
+    return Unavailable(
+        f"{version} was refused, so {harm} can't be scored.",
+        remedy=f"GET /v1/models says why. Promote another version: leads models list, or train one: leads train {harm}",
+    )

@@ -14,10 +14,12 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack, suppress
 
 from features.declared.feature_set import FeatureSet
 from features.links import Links
 from features.online.reader import Fetched
+from leads.background import repeating
 from leads.breaker import Breaker
 from leads.errors import LeadsError, Unavailable
 from leads.events import Subject
@@ -28,6 +30,9 @@ THREADS = 32
 # Successful look-ups in a row after which a bounded store is read in the caller's thread.
 _HEALTHY_AFTER = 50
 _WARM_UP_S = 10.0
+# How often it is checked whether the store has to be probed.
+_PROBE_S = 0.5
+_NOBODY = Subject("none", "none")
 _WHAT = "The online feature store"
 _REMEDY = "Check that it is running, then try again."
 _log = logging.getLogger(__name__)
@@ -61,6 +66,7 @@ class GuardedReader:
         self._errors = 0
         self._timeouts = 0
         self._closed = False
+        self._running = ExitStack()
 
     @property
     def open(self) -> bool:
@@ -142,15 +148,27 @@ class GuardedReader:
     def warm_up(self) -> None:
         """Connect and import before the first look-up, with more time than a request has. Errors are only logged."""
         try:
-            error = self._threads.run(lambda: self._reader.fetch([Subject("none", "none")]), _WARM_UP_S)
+            error = self._threads.run(lambda: self._reader.fetch([_NOBODY]), _WARM_UP_S)
         except TimeoutError as late:
             error = late
         if error is not None:
             _log.warning("starting without the online store: %s", error)
 
+    def probe(self) -> int:
+        """Look up a subject that doesn't exist if the circuit breaker waits for a probe. Returns 0."""
+        if self._breaker.wants_probe and not self._closed:
+            with suppress(LeadsError):
+                self.fetch([_NOBODY])
+        return 0
+
+    def keep_probing(self) -> None:
+        """From now on, notice without requests that the store responds again."""
+        self._running.enter_context(repeating(self.probe, every_s=_PROBE_S, name="probe of the online store"))
+
     def close(self) -> None:
         """Close the reader, waiting at most one deadline. Look-ups fail from now on."""
         self._closed = True
+        self._running.close()
         try:
             self._threads.run(self._reader.close, self._timeout_s)
         except TimeoutError:

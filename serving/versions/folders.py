@@ -76,6 +76,7 @@ class VersionFolders:
         self._not_before: dict[Key, float] = {}
         # Hashes are checked of one version at a time, so that no step takes long.
         self._may_hash = False
+        self._cleaned_at = 0.0
         self._clean_up()
 
     def crashed(self) -> Key | None:
@@ -108,6 +109,8 @@ class VersionFolders:
     def look_after(self, published: Iterable[Key]) -> dict[Key, str]:
         """Check these versions, and fetch those that are damaged. Returns what is wrong with those that still are."""
         self._may_hash = True
+        if self._timer() - self._cleaned_at >= FULL_CHECK_S:
+            self._clean_up()
         return {key: why for key in published if (why := self._damage(*key)) is not None}
 
     def delete_old(self, harm: str, needed: tuple[str, ...]) -> None:
@@ -239,6 +242,7 @@ class VersionFolders:
 
     def _clean_up(self) -> None:
         """Remove what a follower left that was killed, and put a folder back that it had just moved aside."""
+        self._cleaned_at = self._timer()
         for draft in self._folder.glob(f"*/{_FETCHING}"):
             _remove(draft)
         for aside in self._folder.glob("*/.*.aside"):

@@ -57,5 +57,8 @@ def _missing(published: PublishedVersions, folder: Path) -> set[tuple[str, str]]
     except ModelRefused:
         # The process says why when it reads the file itself.
         return set()
-    known = {(one.harm, version) for one in published.status() for version in (*one.loaded, *one.refused_here)}
-    return named - known
+    status = published.status()
+    known = {(one.harm, version) for one in status for version in (*one.loaded, *one.refused_here)}
+    # A champion that is loaded serves a moment later.
+    coming = {(one.harm, one.absent.version) for one in status if one.absent and one.absent.why == "loading"}
+    return (named - known) | coming

@@ -15,23 +15,27 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
 from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
+from sqlalchemy.exc import SQLAlchemyError
 
+from features.declared.feature_set import FeatureSet
 from features.declared.generations import live
 from leads.clock import Micros
-from leads.errors import FilesDamaged, ModelRefused
+from leads.errors import FilesDamaged, LeadsError, ModelRefused
 from leads.policies import Policies
 from leads.settings import Settings
 from models.text.sentence import place_of
 from models.version import ModelVersion
 from models.version import load as load_version
-from serving.lineup import Canary, Lineup
+from serving.lineup import Absent, Canary, Lineup
+from serving.scoring.model_input import prepare
 from serving.trials.retreats import Key, Retreats
 from serving.versions import damage
 from serving.versions.proofs import Proof
@@ -105,9 +109,9 @@ class PublishedVersions:
         """The current versions of each harm by role. A canary that retreated is left out."""
         return self._lineup
 
-    def loading(self) -> Collection[str]:
-        """The harms whose published champion isn't loaded yet, though nothing speaks against it."""
-        return [one.harm for one in self.status() if one.serving is None and one.published.champion in one.awaited]
+    def absent(self) -> Mapping[str, Absent]:
+        """The harms that should have a champion, but have none in this process."""
+        return {one.harm: one.absent for one in self.status() if one.absent is not None}
 
     @property
     def checked_at(self) -> Micros:
@@ -127,10 +131,14 @@ class PublishedVersions:
                 share=self._share(harm),
                 retreat=standing.get((harm, state.canary)) if state.canary else None,
                 refused_here={version: one.why for (of, version), one in failed if of == harm},
-                damaged=bool(state.damaged) or any(one.damaged for (of, _), one in failed if of == harm),
+                damaged_here=frozenset(version for (of, version), one in failed if of == harm and one.damaged),
             )
             for harm, state in self._state.harms.items()
         ]
+
+    def prepare_for(self, features: FeatureSet) -> None:
+        """Compile what the loaded versions need with these features, before requests are scored with them."""
+        prepare([version.contract for version in self._loaded.values()], features)
 
     def refresh(self) -> bool:
         """Load what is newly published; returns whether anything changed. Failing versions are refused and logged."""
@@ -225,6 +233,9 @@ class PublishedVersions:
             self._refuse(key, error, stat)
             return
         self._refused = {of: one for of, one in self._refused.items() if of != key}
+        # While the database is down, the first request compiles it.
+        with suppress(LeadsError, SQLAlchemyError):
+            prepare([version.contract], self._live())
         self._loaded = MappingProxyType({**self._loaded, key: version})
         _log.info("loaded %s version %s", version.name, version.version)
 

@@ -248,7 +248,8 @@ def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[Lab
         return
     positives, decisions = sum(row.violating for row in rows), sum(row.source == PLATFORM for row in rows)
     lacking = [key for key in policy.corpora if key.partition(":")[0] not in corpora.available(settings.corpora_dir)]
-    hint = f" Corpora not found: {', '.join(lacking)} (set LEADS_CORPORA)." if lacking else ""
+    why, what = ("turned off", "by LEADS_CORPORA") if settings.without_corpora else ("not found", "set LEADS_CORPORA")
+    hint = f" Corpora {why}: {', '.join(lacking)} ({what})." if lacking else ""
     raise NotEnoughData(
         f"{harm} has {counted(len(rows), 'label')}, {positives} of them violating, {decisions} from "
         f"decisions. Training needs {' and '.join(missing)}; the minimum is {MIN_OF_EACH} labels of each kind, on "

@@ -37,18 +37,17 @@ def state(version: Registered, aliases: Mapping[str, str], retreat: Retreat | No
 
 
 def listed(
-    version: Registered, aliases: Mapping[str, str], changes: Sequence[ModelChange], retreat: Retreat | None
+    harm: str, version: Registered, aliases: Mapping[str, str], changes: Sequence[ModelChange], retreat: Retreat | None
 ) -> tuple[str, ...]:
-    """Version, state, registered at, age, distinct held-out rows, AP, Brier, ECE, and who promoted it last."""
+    """Harm and version, state, when registered, distinct held-out rows, AP, Brier, ECE, and who promoted it last."""
     promoted = [change for change in changes if change.version == version.version and change.action == "promoted"]
     by = next((change.actor for change in reversed(promoted) if change.state == "done"), "–")
     at = version.created_at_ms * 1_000
     distinct = version.metrics.get("test_distinct")
     return (
-        f"v{version.version}",
+        f"{harm}\nv{version.version}",
         state(version, aliases, retreat),
-        minute(at).replace(" ", "\n"),
-        age(clock.now() - at),
+        f"{minute(at)[:10]}\n{age(clock.now() - at)} ago",
         "–" if distinct is None else f"{distinct:,.0f}",
         *(_registered(version.metrics, name) for name in ("ap", "brier", "ece")),
         escape(by),

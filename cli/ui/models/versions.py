@@ -12,7 +12,7 @@ from features.declared.generations import live_features
 from features.offline.frames import point_in_time
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
-from leads.db.engine import database_exists, reading
+from leads.db.engine import has_tables, reading
 from leads.db.model_changes import CANARY, CHAMPION, ModelChange, champions
 from leads.errors import ModelRefused
 from leads.policies import Policies
@@ -30,7 +30,7 @@ from training.gate.side_by_side import compare
 from training.lifecycle.candidates import HarmVersions
 from training.report.measure import metrics_of
 
-_LISTED = ("harm", "version", "state", "registered\n(UTC)", "age", "distinct", "AP", "Brier", "ECE", "promoted\nby")
+_LISTED = ("harm,\nversion", "state", "registered\n(UTC)", "distinct", "AP", "Brier", "ECE", "promoted\nby")
 _LISTED_CAPTION = (
     "Distinct: distinct held-out rows that the version was measured on when it was made. AP: average precision; ECE: "
     "calibration error; with 95% intervals. Versions made at different times were measured on different rows."
@@ -48,7 +48,7 @@ def show_versions(settings: Settings, policies: Policies) -> None:
         gone = retreats.get((harm, aliases.get(CANARY, "")))
         for version in registry.versions(harm):
             retreat = gone if gone and gone.version == version.version else None
-            listed.append((harm, *rows.listed(version, aliases, changes, retreat)))
+            listed.append(rows.listed(harm, version, aliases, changes, retreat))
         if gone:
             notes.append(f"The canary of {harm}, v{gone.version}, retreated {rows.retreated(gone)}")
     if not listed:
@@ -58,7 +58,7 @@ def show_versions(settings: Settings, policies: Policies) -> None:
             ("leads train HARM --csv FILE --text COLUMN --label COLUMN", "train on labels of your own"),
         )
         return
-    console.print(table("Registered versions", _LISTED, listed, right=_LISTED[4:9], caption=_LISTED_CAPTION))
+    console.print(table("Registered versions", _LISTED, listed, right=_LISTED[3:7], caption=_LISTED_CAPTION))
     for one in notes:
         note(f"[yellow]{escape(one)}[/yellow]")
     next_steps(
@@ -194,14 +194,14 @@ def _versions(settings: Settings, registry: VersionRegistry, harm: str) -> HarmV
 
 
 def _retreats(settings: Settings) -> dict[tuple[str, str], Retreat]:
-    if not database_exists(settings):
+    if not has_tables(settings):
         return {}
     with opened(settings, create=False) as engine, reading(engine) as connection:
         return canary_retreats.standing(connection)
 
 
 def _history(settings: Settings, harm: str) -> list[ModelChange]:
-    if not database_exists(settings):
+    if not has_tables(settings):
         return []
     with opened(settings, create=False) as engine, reading(engine) as connection:
         return model_changes.history(connection, harm)

@@ -26,11 +26,12 @@ def show_listening(settings: Settings, url: str) -> None:
     )
 
 
-def restart_instances(settings: Settings, *, environment: bool) -> None:
+def restart_instances(settings: Settings, *, environment: bool, force: bool = False) -> None:
     """Restart each instance of the home, one after the other, and say how far it is.
 
     Args:
         environment: let them use the environment variables of this process.
+        force: also if versions that are in memory can't be loaded again.
 
     Raises:
         Conflict: another command restarts an instance.
@@ -42,16 +43,16 @@ def restart_instances(settings: Settings, *, environment: bool) -> None:
             "Lead Serving isn't running in this home.", field=str(settings.root), remedy="Start it: leads serve"
         )
     for folder in found:
-        _restart(folder, environment=environment)
+        _restart(folder, environment=environment, force=force)
 
 
-def _restart(folder: InstanceFolder, *, environment: bool) -> None:
+def _restart(folder: InstanceFolder, *, environment: bool, force: bool) -> None:
     about = folder.about
     if about is None:
         raise Unavailable("The service is just starting or stopping.", remedy="Try again in a few seconds.")
     began = time.monotonic()
     note(f"Restarting the service on {about.url} (process {about.pid}).")
-    request = Request(secrets.token_hex(8), os.getpid() if environment else None)
+    request = Request(secrets.token_hex(8), os.getpid() if environment else None, force)
     with only_one(folder.asking, what="restarting the service"):
         folder.ask(request, about.pid)
         _follow(folder, request)

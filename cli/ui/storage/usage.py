@@ -10,7 +10,7 @@ from cli.ui.database import opened
 from cli.ui.terminal import console, minute, next_steps, note, table
 from leads import clock
 from leads.clock import Micros
-from leads.db.engine import database_exists
+from leads.db.engine import has_tables
 from leads.policies import Policies
 from leads.retention.kinds import BY_NAME, kept_for
 from leads.retention.policy import duration_text
@@ -39,7 +39,7 @@ class _Line(NamedTuple):
 
 def show_usage(settings: Settings, policies: Policies, *, as_json: bool) -> None:
     """Print a line for each kind of data, as a table or as JSON."""
-    if database_exists(settings):
+    if has_tables(settings):
         with opened(settings, create=False) as engine:
             found = usage(settings, engine)
     else:

@@ -7,6 +7,7 @@ import shutil
 import sqlite3
 import stat
 import tarfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -27,7 +28,10 @@ from leads.db import cursors, event_log, keys
 from leads.db.engine import open_engine
 from leads.errors import ConfigurationError, Conflict, InvalidInput, LeadsError, NotFound, Unavailable
 from leads.events import Event, ItemCreated, SubjectRef
+from leads.files import keeping_out, only_one
+from leads.retention.removal import LOCK_FILE
 from leads.settings import Settings, load_settings
+from serving.retention.prune import prune
 from tests.support.backups import fill_tables, listing
 
 FORMS = ("backup", "backup.tar", "backup.tar.gz", "backup.tar.zst")
@@ -274,6 +278,45 @@ def test_files_that_are_merged_meanwhile_are_copied(
         "home/predictions/harm=spam/day=2026-01-01/merged-host-1-1-00000001.parquet"
     ]
     open_backup(tmp_path / "backup")
+
+
+def test_nothing_is_pruned_while_a_backup_is_written(
+    home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """MLflow's database, which is copied first, names artifacts."""
+    real, refused = writing.copy_private, []
+
+    def pruned(source: Path, copied: Path) -> None:
+        try:
+            prune(home)
+        except Conflict as error:
+            refused.append(str(error))
+        real(source, copied)
+
+    monkeypatch.setattr(writing, "copy_private", pruned)
+    made = take(home, tmp_path / "backup")
+    assert len(refused) >= len(FILES)
+    assert "deleting old data, or writing a backup" in refused[0]
+    assert {f"home/{name}" for name in FILES} <= {file.name for file in made.files}
+    assert "predictions" in {one.kind for one in prune(home)}
+
+
+def test_a_backup_waits_until_old_data_are_deleted_but_not_for_another_backup(home: Settings, tmp_path: Path) -> None:
+    said = threading.Event()
+
+    def tell(step: str, done: int, total: int) -> None:
+        if step == "waiting until old data are deleted":
+            said.set()
+
+    backup = threading.Thread(target=take, args=(home, tmp_path / "backup"), kwargs={"on_progress": tell})
+    with only_one(home.root / LOCK_FILE, what="deleting old data"):
+        backup.start()
+        assert said.wait(60)
+        assert not (tmp_path / "backup").exists()
+    backup.join(60)
+    open_backup(tmp_path / "backup")
+    with keeping_out(home.root / LOCK_FILE):
+        take(home, tmp_path / "another")
 
 
 def said(*words: str) -> str:

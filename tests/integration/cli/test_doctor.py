@@ -16,6 +16,7 @@ from typer.testing import CliRunner, Result
 
 from cli.app import app
 from leads.db.engine import migrate
+from leads.errors import ConfigurationError
 from leads.settings import PACKAGES, Settings, load_settings
 
 SECRET = "hunter2"
@@ -209,3 +210,50 @@ def test_temporary_files_are_in_the_home_if_their_folders_are_read_only() -> Non
     if done.returncode == 42:
         pytest.skip("this host allows no mounts")
     assert done.stdout.startswith("/mnt/state/tmp/"), done.stderr
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LEADS_DATABASE_URL", f"postgres://leads:{SECRET}@db/leads", "Neither SQLite nor PostgreSQL"),
+        ("LEADS_ONLINE_STORE_OPTIONS", f"password={SECRET}", "must be a JSON object"),
+        ("LEADS_HOME", __file__, "is a file"),
+    ],
+)
+def test_a_setting_that_cannot_be_used_is_reported_once(
+    home: Path, monkeypatch: pytest.MonkeyPatch, name: str, value: str, says: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    made = document("doctor", code=1)
+    (failed,) = [one for one in made["checks"] if one["state"] == "failed"]
+    assert failed["check"] == "settings"
+    assert failed["detail"].startswith(f"{name}: ")
+    assert says in failed["detail"]
+    status = CliRunner().invoke(app, ["status"])
+    assert isinstance(status.exception, ConfigurationError)
+    assert SECRET not in status.output + str(status.exception)
+
+
+@pytest.mark.slow
+def test_an_empty_database_on_a_server_is_a_beginning(
+    home: Path, monkeypatch: pytest.MonkeyPatch, postgresql_url: str
+) -> None:
+    monkeypatch.setenv("LEADS_DATABASE_URL", postgresql_url)
+    made = document("status")
+    assert made["contents"] is None
+    assert states(made)["database"] == "warning"
+    result = run("status")
+    assert result.exit_code == 0
+    assert "The database has no tables yet." in result.output
+    assert "leads migrate" in result.output.partition("Next:")[2].splitlines()[1]
+    for words, empty in (
+        (("models", "list"), "No version is registered yet."),
+        (("models", "history", "spam"), "There are no changes to versions of spam yet."),
+        (("prune",), "Deleted:"),
+        (("du",), "Files of this home"),
+    ):
+        result = run(*words)
+        assert result.exit_code == 0, result.output
+        assert empty in result.output
+    assert run("migrate").exit_code == 0
+    assert document("status")["contents"]["events"] == 0

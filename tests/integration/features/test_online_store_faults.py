@@ -24,8 +24,9 @@ from features.online.stores import open_online_store
 from features.online.writer import OnlineWriter
 from features.redis.address import feast_address, parse_address, redis_options
 from leads import clock
+from leads.environment.values import FEAST_ONLINE_STORES
 from leads.errors import ConfigurationError, Unavailable
-from leads.settings import FEAST_ONLINE_STORES, Settings, load_settings
+from leads.settings import Settings, load_settings
 from tests.support.features.online_world import other_sqlite, redis_by_options, row, stored, value_of
 
 

@@ -77,6 +77,10 @@ def test_arguments_override_the_environment(tmp_path: Path, monkeypatch: pytest.
         ("LEADS_HOST", "localhost:3000"),
         ("LEADS_HOST", "[::1]:3000"),
         ("LEADS_HOST", "a b"),
+        ("LEADS_HOME", __file__),
+        ("LEADS_HOME", f"{__file__}/home"),
+        ("LEADS_ONLINE_STORE_OPTIONS", "host=db"),
+        ("LEADS_ONLINE_STORE_OPTIONS", "[1]"),
     ],
 )
 def test_the_error_names_the_variable(name: str, value: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -85,6 +89,24 @@ def test_the_error_names_the_variable(name: str, value: str, monkeypatch: pytest
         load_settings()
     assert refused.value.field == name
     assert refused.value.remedy
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "says"),
+    [
+        ("LEADS_DRAIN_S", "nan", "Input should be a finite number."),
+        ("LEADS_ACCESS_LOG_RATE", "inf", "Input should be a finite number."),
+        ("LEADS_HOME", __file__, f"{__file__} is a file; give the path of a folder."),
+        ("LEADS_HOME", f"{__file__}/home", f"{__file__} is a file; give the path of a folder."),
+        ("LEADS_ONLINE_STORE_OPTIONS", "host=hunter2", "must be a JSON object, for example"),
+    ],
+)
+def test_the_error_says_what_is_wrong(name: str, value: str, says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(ConfigurationError) as refused:
+        load_settings()
+    assert refused.value.message.startswith(says)
+    assert "hunter2" not in str(refused.value)
 
 
 def test_an_unknown_setting_is_rejected() -> None:

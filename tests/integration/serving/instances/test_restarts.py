@@ -12,8 +12,9 @@ from sqlalchemy.engine import Engine
 
 from leads.db import keys
 from leads.settings import Settings
+from tests.support.serving.fake_registry import tamper
 from tests.support.serving.instances import Callers, Served, environment_of, run_leads, serving, times_logged, until
-from tests.support.serving.world import publish
+from tests.support.serving.world import SPAM_TEXT, publish
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
@@ -83,17 +84,50 @@ def test_what_cant_start_replaces_nothing(settings: Settings, engine: Engine, ke
         before = instance.apis()
         for env, says in (
             ({"LEADS_POLICIES": str(broken)}, "broken.yaml"),
+            ({"LEADS_PLATFORM": str(broken)}, "broken.yaml"),
             ({"LEADS_RATE_LIMIT": "many"}, "LEADS_RATE_LIMIT"),
         ):
             done = instance.restart("--environment", env=env)
             assert done.returncode == 1
             assert says in done.stderr
+            # Nothing was started for it, and the reason is one line.
+            assert "new API process" not in done.stdout
+            assert "Traceback" not in done.stderr
+            assert "\\n" not in done.stderr
         assert instance.ready()
         assert instance.apis() == before
         # The settings are still those of before.
         done = instance.restart()
         assert done.returncode == 0, done.stderr + instance.said()
         assert instance.ready()
+
+
+def test_a_version_that_only_the_old_processes_have_is_not_lost(settings: Settings, engine: Engine, key: str) -> None:
+    """Without a registry, a damaged version can't be fetched again."""
+    folder = publish(settings, "spam")
+    scoring = {"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT}}], "harms": ["spam"]}
+    with serving(settings, "--no-worker") as instance:
+        until(instance.ready, instance.said)
+        before = instance.apis()
+        held = settings.root / "instances"
+        until(lambda: [one for one in held.glob("*/versions/*.json") if '"spam":"1"' in one.read_text()])
+        tamper(folder)
+        done = instance.restart()
+        assert done.returncode == 1
+        for part in ("spam version 1: ", "booster.ubj", "leads restart --force", "The earlier processes still answer."):
+            assert part in done.stderr
+        assert "Traceback" not in done.stderr
+        assert instance.apis() == before
+        assert instance.ready()
+        assert instance.post("/v1/score", key, scoring).status_code == 200
+        done = instance.restart("--force")
+        assert done.returncode == 0, done.stderr + instance.said()
+        assert not instance.ready()
+        found = instance.post("/v1/score", key, scoring)
+        assert found.status_code == 503
+        assert "Version 1 of spam is damaged" in found.json()["errors"][0]["detail"]
+        # Now nothing can be lost.
+        assert instance.restart().returncode == 0
 
 
 def test_new_environment_variables_apply_from_a_restart_on(settings: Settings, engine: Engine, key: str) -> None:

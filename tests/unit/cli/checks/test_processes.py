@@ -49,6 +49,8 @@ def api(status: int, body: str) -> Iterator[Settings]:
         (200, '{"status":"ready","online_store":"ok"}', "ok"),
         (200, '{"status":"ready","online_store":"open"}', "warning"),
         (503, '{"status":"not_ready"}', "warning"),
+        (200, '{"status":"ready","online_store":"ok","versions":"damaged"}', "warning"),
+        (503, '{"status":"not_ready","versions":"damaged"}', "warning"),
         (503, '{"status":"starting"}', "warning"),
         (200, "<html>", "failed"),
         (404, "[1]", "failed"),
@@ -61,6 +63,13 @@ def test_what_the_api_answers_is_shown(status: int, body: str, state: str) -> No
         port = check_port(settings)
         assert port.state == ("failed" if state == "failed" else "ok")
         assert ("python" in port.detail) is (state == "failed")
+
+
+def test_an_api_with_a_damaged_version_is_not_told_to_train() -> None:
+    with api(503, '{"status":"not_ready","versions":"damaged"}') as settings:
+        found = check_api(settings)
+    assert "a published version is damaged" in found.detail
+    assert "leads train" not in found.remedy
 
 
 def test_an_api_that_does_not_run_is_no_failure() -> None:
@@ -82,6 +91,7 @@ def test_the_follower_is_known_by_its_lock_and_its_last_answer(settings: Setting
             (PublishedState(clock.now()), "ok"),
             (PublishedState(clock.now() - 2 * clock.HOUR), "warning"),
             (PublishedState(clock.now(), {"spam": HarmState(refused={"3": "damaged"})}), "warning"),
+            (PublishedState(clock.now(), {"spam": HarmState("3", damaged={"3": "truncated"})}), "warning"),
         ):
             write_state(settings.published_dir, state)
             assert check_follower(settings).state == expected

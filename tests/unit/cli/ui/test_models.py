@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 import numpy as np
+import pytest
 
-from cli.ui.models.rows import about
+from cli.ui.models.rows import about, listed
+from cli.ui.models.versions import _LISTED
+from cli.ui.terminal import console, table
 from features.declared.builtin import BUILTIN
 from features.evaluate.columns import contract_for
+from leads.db.canary_retreats import Retreat
+from leads.db.model_changes import ModelChange
 from models.registry.versions import Registered
 from tests.support.training.live_features import OURS, declared
 from tests.support.training.scripted import scripted
@@ -25,3 +30,19 @@ def test_declared_features_are_named_with_their_meaning_and_whether_they_changed
     assert gone["declared features"] == f"{OURS}: no longer declared"
     plain = about(found, scripted(np.zeros(1), contract=contract_for(text=True)), {}, [], None, live)
     assert not {"declared features", "can't serve"} & dict(plain).keys()
+
+
+def test_a_list_of_versions_breaks_no_word(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(console, "width", 120)
+    measured = {f"{name}{end}": 0.912 for name in ("ap", "brier", "ece") for end in ("", "_low", "_high")}
+    retreat = Retreat(0, "stream_manipulation", "12", "why", "h1")
+    promoted = ModelChange(0, "stream_manipulation", "12", "promoted", "ann.smith", "why", state="done")
+    version = Registered("12", "run", 0, {}, {**measured, "test_distinct": 12_345})
+    rows = [
+        listed("stream_manipulation", version, aliases, [promoted], retreat)
+        for aliases in ({"champion": "12"}, {"canary": "12", "challenger": "12"}, {})
+    ]
+    console.print(table("Registered versions", _LISTED, rows, right=_LISTED[3:7]))
+    words = capsys.readouterr().out.split()
+    expected = {"stream_manipulation", "v12", "champion", "(retreated),", "challenger", "12,345", "ann.smith"}
+    assert expected | {"0.912–0.912"} <= set(words)

@@ -62,3 +62,18 @@ def test_an_error_does_not_act(
     assert "error:" in err
     assert "pwn" in err
     assert not acts(err)
+
+
+def test_columns_are_narrowed_between_words_as_long_as_that_is_enough(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(console, "width", 64)
+    rows = [("stream_manipulation", "challenger", "one two three four five six", "0.912", "eve.smith@example.com")]
+    console.print(table("T", ("harm", "state", "words", "AP", "by"), rows, right=("AP",)))
+    out = capsys.readouterr().out
+    for word in rows[0][0], "challenger", "three", "0.912":
+        assert word in out.split()
+    assert all(len(line.rstrip()) <= 64 for line in out.splitlines())
+    monkeypatch.setattr(console, "width", 120)
+    console.print(table("T", ("harm", "state", "words", "AP", "by"), rows, right=("AP",)))
+    assert "one two three four five six" in capsys.readouterr().out

@@ -156,3 +156,16 @@ def test_what_killed_processes_left_goes_and_what_others_are_writing_stays(setti
     assert all(path.exists() for path in left)
     assert home.prune_temporary(settings, int(time.time() * 1e6) + clock.HOUR, False).items == 2
     assert names(settings.root) == ["published/state.json"]
+
+
+def test_what_a_killed_follower_left_goes_unless_it_is_the_only_copy(settings: Settings) -> None:
+    spam, later = settings.published_dir / "spam", int(time.time() * 1e6) + clock.HOUR
+    put(spam / "5" / "model.json", MONTH)
+    put(spam / ".5.aside" / "model.json", MONTH)
+    put(spam / ".6.aside" / "model.json", MONTH)
+    put(spam / ".fetching" / "7" / "model.json", MONTH)
+    (spam / ".4.77.tmp").mkdir()
+    assert home.prune_temporary(settings, NOW - clock.DAY, False).items == 0
+    assert home.prune_temporary(settings, later, True).items == 3
+    assert home.prune_temporary(settings, later, False).items == 3
+    assert sorted(path.name for path in spam.iterdir()) == [".6.aside", "5"]

@@ -118,6 +118,37 @@ def test_a_child_with_a_listener_says_when_it_is_ready(tmp_path: Path, monkeypat
             made.stop(grace_s=0)
 
 
+# Writes a variable to a file.
+_WRITER = """
+import os, pathlib, sys, time
+path = pathlib.Path(sys.argv[1])
+path.with_suffix(".new").write_text(os.environ.get("ONLY_ONCE", "nothing"))
+path.with_suffix(".new").replace(path)
+time.sleep(600)
+"""
+
+
+def test_variables_for_the_first_process_do_not_reach_the_next_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(children, "_BACKOFF_S", (0.0,))
+    written = tmp_path / "variable"
+    role = Role("api", (sys.executable, "-c", _WRITER, str(written)))
+    made = Child(role, {}, tmp_path / "logs" / "api.log", once={"ONLY_ONCE": "something"})
+    try:
+        until(written.exists)
+        assert written.read_text() == "something"
+        written.unlink()
+        os.kill(made.process.pid, signal.SIGKILL)
+        until(lambda: made.ended)
+        made.check()
+        made.check()
+        until(written.exists)
+        assert written.read_text() == "nothing"
+    finally:
+        stop(made.process, grace_s=0)
+
+
 def test_a_child_that_ends_never_becomes_ready(tmp_path: Path) -> None:
     role = Role("api", (sys.executable, "-c", "raise SystemExit(3)"))
     with socket.socket() as listener:

@@ -10,6 +10,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from leads.db.engine import unchecked_engine
 from leads.settings import load_settings
 from serving.observe import logs
 
@@ -45,3 +46,12 @@ def test_failed_and_slow_requests_are_always_logged(out: io.StringIO) -> None:
     assert [(line["status"], line["duration_ms"]) for line in found] == [
         (404, 1.0), (503, 1.0), (200, 1_500.0), (499, 1.0),
     ]  # fmt: skip
+
+
+def test_what_the_pool_of_connections_does_is_not_logged(out: io.StringIO) -> None:
+    logs.set_up(load_settings(log_level="info"), stream=out)
+    engine = unchecked_engine(load_settings(database_url="sqlite://"))
+    with engine.connect():
+        pass
+    engine.dispose()
+    assert out.getvalue() == ""

@@ -16,10 +16,10 @@ from leads import clock
 from leads.db.engine import reading
 from leads.db.tables import idempotency
 from leads.errors import Conflict, InvalidInput, Unavailable
-from leads.files import only_one
+from leads.files import keeping_out, only_one
 from leads.retention import home
 from leads.retention.kinds import PRUNED
-from leads.retention.removal import Pruned
+from leads.retention.removal import LOCK_FILE, Pruned
 from leads.settings import POLICIES_FILE, Settings, load_settings
 from serving.observe.metrics_updates import update_storage
 from serving.retention import prune as pruning
@@ -103,7 +103,7 @@ def test_a_kind_that_fails_keeps_no_other_from_going(
 
 
 def test_two_do_not_prune_at_once(settings: Settings, engine: Engine) -> None:
-    with only_one(settings.root / "prune.lock", what="deleting old data"), pytest.raises(Conflict):
+    with only_one(settings.root / LOCK_FILE, what="deleting old data"), pytest.raises(Conflict):
         prune(settings)
 
 
@@ -183,3 +183,14 @@ def test_the_commands(settings: Settings, engine: Engine, monkeypatch: pytest.Mo
     assert "Deleted: 8.2 kB." in CliRunner().invoke(app, ["prune"]).output
     assert not old.exists()
     assert CliRunner().invoke(app, ["prune", "--kind", "evnts"]).exit_code == 1
+
+
+def test_while_another_process_has_the_home_no_turn_is_lost(settings: Settings, engine: Engine) -> None:
+    """What all hosts share is deleted by the host whose turn it is, so that has to use it."""
+    respond(engine, 2)
+    daily = Daily(settings)
+    with keeping_out(settings.root / LOCK_FILE):
+        daily.step()
+    assert responses(engine) == 1
+    daily.step()
+    assert responses(engine) == 0

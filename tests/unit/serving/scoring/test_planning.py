@@ -15,7 +15,7 @@ from features.online.reader import Fetched
 from leads.errors import InvalidInput, NotFound, Unavailable
 from leads.events import Subject
 from models.version import ModelVersion
-from serving.lineup import Lineup
+from serving.lineup import Absent, Lineup
 from serving.scoring.inputs import ScoreRequest, settle
 from serving.scoring.planning import HarmPlanner, ScoringPlan
 from tests.support.serving.world import POLICIES
@@ -113,12 +113,39 @@ def test_requests_that_differ_only_in_allowed_harms_are_planned_apart() -> None:
     assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, Unavailable)])
 
 
-def test_the_error_says_which_champions_are_still_being_loaded() -> None:
-    inputs = [settle(0, ScoreRequest(COMMENT, ("spam", "sexism"), text="x"), {})]
+def not_served(absent: dict[str, Absent], harms: tuple[str, ...] | None = None) -> list[str]:
+    inputs = [settle(0, ScoreRequest(COMMENT, harms, text="x"), {})]
     fetched = Fetched(missing(ROLES, 1), np.zeros((1, len(ROLES)), np.int64), [Links()])
-    found = HarmPlanner(POLICIES, lambda: ["spam"]).plan(inputs, fetched, Lineup(), True)
-    assert [str(one.error) for one in found.errors] == [
-        "The model version of spam is still being loaded. Try again in a second.",
+    found = HarmPlanner(POLICIES, lambda: absent).plan(inputs, fetched, Lineup(), True)
+    assert all(isinstance(one.error, Unavailable) for one in found.errors)
+    return [str(one.error) for one in found.errors]
+
+
+def test_the_error_says_which_champions_are_still_being_loaded() -> None:
+    assert not_served({"spam": Absent("3", "loading")}, ("spam", "sexism")) == [
+        "Version 3 of spam is still being loaded. Try again in a second.",
         "No model version of sexism is published. Train one: leads train sexism",
     ]
-    assert all(isinstance(one.error, Unavailable) for one in found.errors)
+
+
+@pytest.mark.parametrize(
+    ("absent", "says"),
+    [
+        (
+            Absent("3", "damaged"),
+            "Version 3 of spam is damaged and is being fetched again. Try again in a few seconds.",
+        ),
+        (Absent("3", "lost"), "Version 3 of spam is damaged and couldn't be fetched again, so spam can't be scored."),
+        (Absent("3", "refused"), "Version 3 of spam was refused, so spam can't be scored. GET /v1/models says why."),
+    ],
+)
+def test_the_error_says_why_the_champion_does_not_serve_and_what_to_do(absent: Absent, says: str) -> None:
+    (found,) = not_served({"spam": absent}, ("spam",))
+    assert found.startswith(says)
+    assert ("MLflow" in found) is (absent.why == "lost")
+
+
+def test_of_several_harms_the_error_names_the_one_that_is_served_soonest() -> None:
+    absent = {"spam": Absent("3", "refused"), "sexism": Absent("1", "damaged")}
+    (found,) = not_served(absent)
+    assert found.startswith("Version 1 of sexism is damaged")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 
@@ -14,6 +15,7 @@ from features.online.reader import Fetched
 from leads.breaker import IN_A_ROW, MAX_S, Breaker
 from leads.errors import ConfigurationError, Unavailable
 from leads.events import Subject
+from serving.scoring import store_guard
 from serving.scoring.store_guard import GuardedReader
 from tests.support.serving.world import FakeReader
 
@@ -302,3 +304,42 @@ def test_a_healthy_bounded_store_is_read_in_the_callers_thread_until_it_fails() 
         guard.fetch([Subject("comment", "c1")])
         assert scripted.threads[-1] != here
         guard.close()
+
+
+def test_a_store_that_responds_again_is_noticed_without_requests(
+    guarded: Callable[..., GuardedReader], reader: StuckReader, timer: Timer
+) -> None:
+    guard = patient(guarded())
+    guard.probe()
+    assert reader.asked == []
+    reader.error = Unavailable("down")
+    for _ in range(IN_A_ROW):
+        refused(guard)
+    assert guard.open
+    # The cool-down isn't over: a probe now would only be counted as blocked.
+    guard.probe()
+    assert (guard.errors, guard.short_circuited) == (IN_A_ROW, 0)
+    timer.now += MAX_S
+    guard.probe()
+    assert (guard.errors, guard.open) == (IN_A_ROW + 1, True)
+    reader.error = None
+    timer.now += MAX_S
+    guard.probe()
+    assert not guard.open
+    guard.close()
+
+
+def test_probes_run_by_themselves(reader: StuckReader, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_guard, "_PROBE_S", 0.01)
+    guard = GuardedReader(reader, timeout_s=30.0, breaker=Breaker("The store", remedy="", first_s=0.01, max_s=0.01))
+    guard.keep_probing()
+    reader.error = Unavailable("down")
+    while not guard.open:
+        with suppress(Unavailable):
+            guard.fetch([C1])
+    reader.error = None
+    deadline = time.monotonic() + 30
+    while guard.open and time.monotonic() < deadline:
+        time.sleep(0.01)
+    assert not guard.open
+    guard.close()

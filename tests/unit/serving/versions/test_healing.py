@@ -444,3 +444,14 @@ def test_a_follower_without_anything_published_writes_no_state(settings: Setting
     Follower(settings, POLICIES, FakeRegistry(tmp_path / "empty")).look_after()
     assert read_state(settings.published_dir) == PublishedState()
     assert not (settings.published_dir / "state.json").exists()
+
+
+def test_what_could_not_be_removed_is_removed_later(follower: Follower, folder: Path, now: Now) -> None:
+    aside = folder.with_name(".1.aside")
+    shutil.copytree(folder, aside)
+    follower.step()
+    assert aside.exists()
+    now.seconds += FULL_CHECK_S
+    follower.step()
+    assert not aside.exists()
+    load(folder).verify()

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Mapping
 
 import pytest
 from sqlalchemy.engine import Engine
 
 from leads.settings import Settings
+from serving.lineup import Absent
 from serving.versions.loading import wait_until_loaded
 from serving.versions.published import PublishedVersions
 from serving.versions.published_state import STATE_FILE
@@ -36,7 +38,7 @@ def test_it_waits_until_every_role_is_loaded(settings: Settings, published: Publ
     publish(settings, "spam", "1")
     publish(settings, "sexism", "1")
     waiting = wait(published, settings)
-    assert not published.loading()
+    assert not published.absent()
     published.refresh()
     waiting.join(30)
     assert not waiting.is_alive()
@@ -47,7 +49,7 @@ def test_it_waits_until_every_role_is_loaded(settings: Settings, published: Publ
     published.refresh()
     waiting.join(30)
     assert not waiting.is_alive()
-    assert published.loading() == []
+    assert published.absent() == {}
 
 
 def test_a_version_that_is_refused_is_not_waited_for(settings: Settings, published: PublishedVersions) -> None:
@@ -57,7 +59,7 @@ def test_a_version_that_is_refused_is_not_waited_for(settings: Settings, publish
     published.refresh()
     waiting.join(30)
     assert not waiting.is_alive()
-    assert published.loading() == []
+    assert "loading" not in [one.why for one in published.absent().values()]
 
 
 def test_a_damaged_version_is_waited_for_until_it_is_fetched_again(
@@ -108,13 +110,13 @@ def test_a_damaged_state_is_not_waited_for(settings: Settings, published: Publis
 
 def test_a_harm_is_loading_until_its_champion_serves(settings: Settings, engine: Engine) -> None:
     publish(settings, "spam", "1")
-    seen: list[list[str]] = []
+    seen: list[Mapping[str, Absent]] = []
 
     def load(*given: object, **more: object) -> object:
-        seen.append(list(published.loading()))
+        seen.append(published.absent())
         raise OSError("The disk is slow.")
 
     published = PublishedVersions(settings, POLICIES, engine, load=load)  # type: ignore[arg-type]
     published.refresh()
-    assert seen == [["spam"]]
-    assert published.loading() == []
+    assert seen == [{"spam": Absent("1", "loading")}]
+    assert published.absent() == {"spam": Absent("1", "refused")}

@@ -11,14 +11,20 @@ from pathlib import Path
 import pytest
 from sqlalchemy.engine import Engine
 
+from features.evaluate.columns import plan_of
+from leads import clock
 from leads.db import canary_retreats
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import migrate, unchecked_engine
+from leads.events import Subject
 from leads.settings import Settings, load_settings
 from models.version import ModelVersion, load
+from serving.scoring.inputs import ScoreRequest
+from serving.scoring.model_input import prepare
 from serving.versions.published import RETRY_REFUSED_S, PublishedVersions
 from tests.support.serving.fake_registry import tamper
-from tests.support.serving.world import POLICIES, all_answer, point_to, publish
+from tests.support.serving.world import POLICIES, all_answer, make_runtime, point_to, publish
+from tests.support.training.live_features import declared
 
 pytestmark = pytest.mark.slow
 
@@ -303,3 +309,24 @@ def wait_until(what: Callable[[], bool]) -> None:
     while not what():
         assert time.monotonic() < deadline
         time.sleep(0.02)
+
+
+def test_plans_are_compiled_before_the_first_request(settings: Settings, engine: Engine) -> None:
+    plan_of.cache_clear()
+    publish(settings, "spam")
+    published = PublishedVersions(settings, POLICIES, engine)
+    published.refresh()
+    runtime = make_runtime(settings, engine)
+    compiled = plan_of.cache_info().misses
+    request = ScoreRequest(Subject("comment", "c1"), ("spam",), text="a text")
+    assert runtime.scorer.score([request], clock.now(), "api").groups
+    assert plan_of.cache_info().misses == compiled
+    # Features that go live are compiled too, before they are used.
+    other = declared()
+    published.prepare_for(other)
+    assert plan_of.cache_info().misses > compiled
+    compiled = plan_of.cache_info().misses
+    prepare([published.lineup().champions["spam"].contract], other)
+    assert plan_of.cache_info().misses == compiled
+    runtime.close()
+    published.stop()

@@ -228,6 +228,10 @@ def test_too_few_labels_are_refused_with_their_number(home: Settings, log: Engin
         dataset(home, log, Frames(), policy)
     assert caught.value.field == "spam"
     assert caught.value.remedy
+    assert "Corpora not found: edos (set LEADS_CORPORA)." in caught.value.message
+    off = home.model_copy(update={"corpora": Path()})
+    with pytest.raises(NotEnoughData, match=r"Corpora turned off: edos \(by LEADS_CORPORA\)\."):
+        dataset(off, log, Frames(), policy)
 
 
 def own_file(
