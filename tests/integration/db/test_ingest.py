@@ -136,7 +136,7 @@ def test_a_time_before_a_served_prediction_is_moved_and_reported(
 BAD = {
     b"{": "Invalid JSON",
     b"[1]": "The line is a list",
-    b"7": "Expected `object`",
+    b"7": "Expected an object",
     b"{}": "not an event",
     b'{"items": []}': "whole request",
     b'{"id": "\xff", "typeId": "comment"}': "UTF-8",
