@@ -13,6 +13,8 @@ from cli.checks.http import answer_of
 from features.feast.online_config import redis_url
 from features.redis.address import parse_address
 from features.registration.loading import load_views
+from leads.db.engine import database_exists, newest_revision, reading, schema_revision, unchecked_engine
+from leads.db.progress.field_kinds import check_kinds
 from leads.errors import ConfigurationError, LeadsError
 from leads.platform.declaration import load_platform
 from leads.policies import check_types, load_policies
@@ -96,6 +98,16 @@ def check_artifacts(settings: Settings) -> Finding:
 def _platform(settings: Settings) -> None:
     platform = load_platform(settings.platform)
     check_types(load_policies(settings.policies), platform, settings)
+    if not database_exists(settings):
+        return
+    engine = unchecked_engine(settings)
+    try:
+        # The check of the database says if its schema is older.
+        if schema_revision(engine) == newest_revision():
+            with reading(engine) as connection:
+                check_kinds(connection, platform, settings.platform)
+    finally:
+        engine.dispose()
 
 
 def _training(settings: Settings) -> None:
