@@ -100,7 +100,7 @@ class FieldsReader:
         size = sum(len(name) + len(bytes(value)) for name, value in found.items())
         if len(found) > _MAX_UNKNOWN or size > _MAX_UNKNOWN_BYTES:
             raise InvalidInput(
-                f"Found {counted(len(found), 'field')} that platform.yaml doesn't declare, with {counted(size, 'byte')}.",
+                f"platform.yaml doesn't declare {counted(len(found), 'field')}, which have {counted(size, 'byte')}.",
                 field="/data",
                 remedy=f"Send at most {_MAX_UNKNOWN} with {_MAX_UNKNOWN_BYTES:,} bytes, or declare them.",
             )

@@ -1,4 +1,4 @@
-"""Checks that events of a declared kind can count in the rows that a feature is read from: others never have a value."""
+"""Checks that events of a declared kind can count in a feature's rows: otherwise, it never has a value."""
 
 from __future__ import annotations
 

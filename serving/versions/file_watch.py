@@ -1,4 +1,4 @@
-"""Notices that `policies.yaml` or `platform.yaml` has changed since the service read it: it goes on with what it read."""
+"""Notices that `policies.yaml` or `platform.yaml` has changed: a running service goes on with what it read."""
 
 from __future__ import annotations
 

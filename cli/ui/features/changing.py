@@ -59,7 +59,9 @@ def show_plan(settings: Settings, policies: Policies) -> None:
             _print_cost(settings, engine)
     if not dependents:
         next_steps(
-            *restart_steps(settings), ("leads features apply", "build the rows and make the features live"), settings=settings
+            *restart_steps(settings),
+            ("leads features apply", "build the rows and make the features live"),
+            settings=settings,
         )
 
 

@@ -1,4 +1,4 @@
-"""What the fields of platform.yaml hold, which is recorded so that none changes its kind: stored events keep the old one.
+"""What the fields of platform.yaml hold. It is recorded so that none changes its kind: stored events keep the old one.
 
 A field that is no longer declared stays recorded, because events still have it.
 """
@@ -32,7 +32,8 @@ def check_kinds(connection: Connection, platform: Platform, path: Path) -> None:
 
 def record_kinds(connection: Connection, platform: Platform) -> None:
     """Record the fields that aren't recorded yet."""
-    insert_new(connection, declared_fields, [{"name": name, "kind": kind} for name, kind in platform.field_kinds.items()])
+    rows = [{"name": name, "kind": kind} for name, kind in platform.field_kinds.items()]
+    insert_new(connection, declared_fields, rows)
 
 
 def _changed(name: str, before: str, now: str, path: Path) -> ConfigurationError:

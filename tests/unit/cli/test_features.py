@@ -139,7 +139,8 @@ def test_a_field_that_changes_its_kind_is_refused_everywhere(
     assert live(engine) is live_before
 
     # A field that is gone stays recorded; one with a new name is another field.
-    changed["events"]["login"]["fields"] = {"address": {"kind": "text"}, "seconds": {"kind": "number", "unit": "seconds"}}
+    fields = {"address": {"kind": "text"}, "seconds": {"kind": "number", "unit": "seconds"}}
+    changed["events"]["login"]["fields"] = fields
     del changed["keys"]
     changed["features"] = {name: one for name, one in FEATURES.items() if name.startswith("account.follow")}
     declared.write_text(yaml.safe_dump(changed, sort_keys=False))

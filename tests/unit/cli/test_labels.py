@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -149,9 +150,8 @@ def test_declared_features_that_are_not_live_come_first(
     monkeypatch.setenv("LEADS_HOME", str(settings.root))
     monkeypatch.setenv("LEADS_PLATFORM", str(tmp_path / "platform.yaml"))
     (tmp_path / "verdicts.csv").write_text("id,label\nc1,yes\n")
-    (tmp_path / "events.jsonl").write_text(
-        '{"typeId": "comment", "id": "c1", "data": {"text": "x"}, "eventId": "e1", "occurredAt": "2026-03-01T12:00:00Z"}\n'
-    )
+    comment = {"typeId": "comment", "id": "c1", "eventId": "e1", "occurredAt": "2026-03-01T12:00:00Z"}
+    (tmp_path / "events.jsonl").write_text(json.dumps(comment) + "\n")
     added = ("labels", "add", "spam", str(tmp_path / "verdicts.csv"), "--type", "comment")
     for words in (("ingest", str(tmp_path / "events.jsonl")), added):
         done = CliRunner().invoke(app, list(words))

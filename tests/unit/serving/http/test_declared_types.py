@@ -189,7 +189,11 @@ def test_declared_events_are_stored_once_with_their_fields(client: Http, declare
             "Follow isn't about 'comment'. It is about: account.",
         ),
         ({"kind": "payout", "accountId": "a1"}, "/events/0/data/amount", "Amount is missing."),
-        ({"kind": "payout", "accountId": "a1", "data": {"amount": "1"}}, "/events/0/data/amount", "Expected a number, got a text."),
+        (
+            {"kind": "payout", "accountId": "a1", "data": {"amount": "1"}},
+            "/events/0/data/amount",
+            "Expected a number, got a text.",
+        ),
         ({"kind": "follow", "accountId": "a1", "data": {"x": 1}}, "/events/0/data/x", "unknown field `x`"),
     ],
 )
