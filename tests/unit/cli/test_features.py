@@ -11,6 +11,8 @@ from sqlalchemy.engine import Engine
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.checks.configuration import configuration_checks
+from cli.checks.findings import run_checks
 from cli.ui.features import changing
 from features.contract import Column, FeatureContract
 from features.declared.changes import Changes
@@ -137,6 +139,9 @@ def test_a_field_that_changes_its_kind_is_refused_everywhere(
         assert "new name" in (error.remedy or "")
         assert "events.login.fields.seconds: the field's kind was number and is now flag." in error.faults[1].message
     assert live(engine) is live_before
+    found = {one.detail for one in run_checks(configuration_checks(load_settings())) if one.check == "platform"}
+    assert any("ip: the field's kind was category" in detail for detail in found)
+    assert any("seconds: the field's kind was number" in detail for detail in found)
 
     # A field that is gone stays recorded; one with a new name is another field.
     fields = {"address": {"kind": "text"}, "seconds": {"kind": "number", "unit": "seconds"}}
