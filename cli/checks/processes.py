@@ -95,13 +95,13 @@ def check_worker(settings: Settings, share: Partition) -> Finding:
 
 
 def check_restart(settings: Settings) -> list[Finding]:
-    """Whether the service has read its files as they are now; nothing if it doesn't run, or a file isn't valid."""
-    if not is_followed(settings.published_dir):
-        return []
+    """Whether the service has read its files as they are now; nothing if that isn't known, or a file isn't valid."""
     try:
         changed = changed_files(settings)
     except ConfigurationError:
         # The checks of the files say so.
+        return []
+    if changed is None:
         return []
     if not changed:
         return [Finding("restart", "ok", "The service has read its files as they are now")]

@@ -58,8 +58,11 @@ class FileWatch:
         self._logged = found
 
 
-def changed_files(settings: Settings) -> list[Path]:
-    """The files that say something else than what the running service of this home has read; empty if none runs.
+def changed_files(settings: Settings) -> list[Path] | None:
+    """The files that say something else than what the running service of this home has read.
+
+    Returns:
+        None if no service runs, or if it isn't known what it has read.
 
     Raises:
         ConfigurationError: a file isn't valid.
@@ -67,15 +70,16 @@ def changed_files(settings: Settings) -> list[Path]:
     try:
         state = read_state(settings.published_dir)
     except ModelRefused:
-        return []
+        return None
     if not is_followed(settings.published_dir) or clock.now() - state.checked_at > _RUNNING_S * clock.SECOND:
-        return []
+        return None
     # What earlier releases have read isn't known.
     read = (
         (settings.policies, state.policies, lambda: load_policies(settings.policies).digest),
         (settings.platform, state.platform, lambda: load_platform(settings.platform).digest),
     )
-    return [path for path, digest, current in read if digest and digest != current()]
+    known = [(path, digest, current) for path, digest, current in read if digest]
+    return [path for path, digest, current in known if digest != current()] if known else None
 
 
 def _written(path: Path) -> tuple[int, int] | None:

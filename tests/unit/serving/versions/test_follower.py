@@ -386,7 +386,7 @@ def test_a_changed_platform_is_logged_and_the_published_state_names_the_one_in_u
         assert follower.step().platform == read
         assert changed_files(settings) == [path]
     # Nothing runs.
-    assert changed_files(settings) == []
+    assert changed_files(settings) is None
     said = [record.getMessage() for record in caplog.records if str(path) in record.getMessage()]
     assert said == [f"{path} has changed; to apply it, run: leads restart"]
 
