@@ -19,8 +19,8 @@ from features.declared.changes import Changes
 from features.declared.generations import live
 from leads import clock
 from leads.db import event_log
-from leads.events import Event, Happened, SubjectRef
 from leads.errors import ConfigurationError, Conflict
+from leads.events import Event, Happened, SubjectRef
 from leads.files import only_one
 from leads.platform.declaration import load_platform
 from leads.policies import load_policies

@@ -73,7 +73,7 @@ def test_features_that_are_not_applied_are_the_next_step(
     assert "leads features apply" not in capsys.readouterr().out
     show_status(own, POLICIES)
     following = capsys.readouterr().out.partition("Next:")[2].split("\n")
-    assert following[1].split() == "leads features apply bring 1 changed feature of platform.yaml online".split()
+    assert " ".join(following[1].split()) == "leads features apply bring 1 changed feature of platform.yaml online"
 
 
 def test_damaged_versions_are_shown_with_the_reason(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

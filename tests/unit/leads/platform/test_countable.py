@@ -46,7 +46,11 @@ def path(tmp_path: Path) -> Path:
 @pytest.mark.parametrize(
     ("feature", "key", "message"),
     [
-        ("account.x: {count: follow, by: about, window: 7d, meaning: x}", "by", "never about an account, only about sh"),
+        (
+            "account.x: {count: follow, by: about, window: 7d, meaning: x}",
+            "by",
+            "never about an account, only about sh",
+        ),
         ("account.x: {sum: payout.amount, window: 7d, meaning: x}", "sum", "may have no account that did it"),
         ("account.x: {distinct: visit.about, window: 7d, meaning: x}", "distinct", "add by: about"),
         ("parent.x: {count: rating, by: about, window: 7d, meaning: x}", "by", "nothing is posted under that; use by"),
@@ -60,7 +64,7 @@ def path(tmp_path: Path) -> Path:
             "where",
             "origin is never 'tv'; its values: app, web",
         ),
-        ('item.x: {count: rating, where: origin in ["app", "tv"], window: 7d, meaning: x}', "where", "never 'tv'"),
+        ("item.x: {count: rating, where: 'origin in [\"app\", \"tv\"]', window: 7d, meaning: x}", "where", "never 'tv'"),
     ],
 )
 def test_a_feature_that_never_has_a_value_is_refused(path: Path, feature: str, key: str, message: str) -> None:
