@@ -27,7 +27,7 @@ def _of_no_harm(platform: Platform, policies: Policies) -> Iterator[str]:
     """Features of items of types that no harm is about."""
     judged = {type_id for harm in policies.harms.values() for type_id in harm.subject_types}
     for name, one in platform.features.items():
-        about = platform.events[one.kind].about if one.kind in platform.events else None
+        about = platform.events[one.kind].about if one.kind is not None and one.kind in platform.events else None
         if about and _by(name, one) == "about" and name.startswith("item.") and judged.isdisjoint(about):
             yield (
                 f"{name}: {one.kind} is only about {' or '.join(about)}, and no harm of policies.yaml applies to that, "

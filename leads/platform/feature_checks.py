@@ -165,8 +165,8 @@ def _check_aggregation(
             what = "a field of it" if spread else "a number"
             raise At((*at, one.way), f"{kind} has no {one.source} that is {what}; it has: {_listed(sorted(allowed))}")
     if one.where is not None:
-        declared = {} if built_in else offered.events[kind].fields
-        only = {field: each.values for field, each in declared.items() if each.values}
+        own = {} if built_in else offered.events[kind].fields
+        only = {field: each.values for field, each in own.items() if each.values}
         try:
             filters.check(filters.parse(one.where), fields, only)
         except ValueError as error:

@@ -73,13 +73,13 @@ def changed_files(settings: Settings) -> list[Path] | None:
         return None
     if not is_followed(settings.published_dir) or clock.now() - state.checked_at > _RUNNING_S * clock.SECOND:
         return None
-    # What earlier releases have read isn't known.
-    read = (
-        (settings.policies, state.policies, lambda: load_policies(settings.policies).digest),
-        (settings.platform, state.platform, lambda: load_platform(settings.platform).digest),
+    read: tuple[tuple[Path, str, Callable[[Path], Digested]], ...] = (
+        (settings.policies, state.policies, load_policies),
+        (settings.platform, state.platform, load_platform),
     )
-    known = [(path, digest, current) for path, digest, current in read if digest]
-    return [path for path, digest, current in known if digest != current()] if known else None
+    # What earlier releases have read isn't known.
+    known = [(path, digest, load) for path, digest, load in read if digest]
+    return [path for path, digest, load in known if digest != load(path).digest] if known else None
 
 
 def _written(path: Path) -> tuple[int, int] | None:

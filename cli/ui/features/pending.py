@@ -41,5 +41,7 @@ def restart_steps(settings: Settings) -> Steps:
     except ConfigurationError:
         # The files were read a moment ago.
         return ()
+    if not changed:
+        return ()
     names = " and ".join(path.name for path in changed)
-    return (("leads restart", f"let the running service read {names} again"),) if changed else ()
+    return (("leads restart", f"let the running service read {names} again"),)

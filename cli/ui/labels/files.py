@@ -155,9 +155,9 @@ def _verdicts_row(one: AddedVerdicts) -> tuple[str, ...]:
     return (
         one.harm,
         escape(one.reviewer),
-        f"{one.count:,}",
+        f"{one.verdicts:,}",
         f"{one.violating:,}",
-        f"{one.violating / one.count:.1%}",
+        f"{one.violating / one.verdicts:.1%}",
         day(one.first),
         day(one.last),
     )

@@ -21,7 +21,7 @@ class AddedVerdicts(NamedTuple):
 
     harm: str
     reviewer: str
-    count: int
+    verdicts: int
     violating: int
     first: Micros
     last: Micros
@@ -39,7 +39,7 @@ def added_verdicts(connection: Connection) -> list[AddedVerdicts]:
         before = found.get(key, AddedVerdicts(*key, 0, 0, at, at))
         found[key] = AddedVerdicts(
             *key,
-            before.count + 1,
+            before.verdicts + 1,
             before.violating + (body.verdict == "violating"),
             min(before.first, at),
             max(before.last, at),

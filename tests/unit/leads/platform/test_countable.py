@@ -64,7 +64,7 @@ def path(tmp_path: Path) -> Path:
             "where",
             "origin is never 'tv'; its values: app, web",
         ),
-        ("item.x: {count: rating, where: 'origin in [\"app\", \"tv\"]', window: 7d, meaning: x}", "where", "never 'tv'"),
+        ('item.x: {count: rating, where: \'origin in ["app", "tv"]\', window: 7d, meaning: x}', "where", "never 'tv'"),
     ],
 )
 def test_a_feature_that_never_has_a_value_is_refused(path: Path, feature: str, key: str, message: str) -> None:
