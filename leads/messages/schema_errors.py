@@ -93,7 +93,7 @@ def _expected(types: Sequence[str], sign: str | None, bound: str | None, got: st
     wanted = [_IN_WORDS.get(one, one) for one in types if one != "null"] or ["null"]
     said = f"Expected {' or '.join(wanted)}"
     if sign is not None and bound is not None:
-        said += f" {_BOUNDS[sign]} {float(bound):,.10g}"
+        said += f" {_BOUNDS[sign]} {float(bound):,.15g}"
     if got is None:
         return said
     return f"{said}, got {_IN_WORDS['float'] if got == 'int' else _IN_WORDS.get(got, got)}"

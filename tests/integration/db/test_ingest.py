@@ -153,7 +153,9 @@ BAD = {
     json.dumps({**ITEM, "surprise": 1}).encode(): "unknown field `surprise`",
     json.dumps({**ITEM, "visibleAt": "2026-03-01T13:00:00Z"}).encode(): "The line has a visibleAt",
     json.dumps({**LOGGED, "visible_at": AT}).encode(): "The line has a visible_at",
-    json.dumps({**LOGGED, "occurred_at": AT // 1_000_000}).encode(): "`int` >=",
+    json.dumps(
+        {**LOGGED, "occurred_at": AT // 1_000_000}
+    ).encode(): "Expected a whole number of at least 946,684,800,000,000.",
 }
 
 

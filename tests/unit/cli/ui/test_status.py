@@ -45,7 +45,7 @@ def test_a_service_that_read_other_files_needs_a_restart(
             write_state(settings.published_dir, state)
             show_status(settings, policies)
             shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
-            assert ("changed since the service started. Run: leads restart" in shown) is bool(changed)
+            assert ("restart: Run: leads restart" in shown) is bool(changed)
             found = check_restart(settings)
             assert [one.state for one in found] == ([] if changed is None else ["warning" if changed else "ok"])
             assert all(name in found[0].detail for name in changed or ())

@@ -127,7 +127,7 @@ def test_every_wrong_item_and_subject_is_named(client: Http) -> None:
         json={"items": [item("c1", titel="x"), item("c2", title="ok"), {"id": "m1", "typeId": "mood"}]},
     )
     assert answer.status_code == 422
-    assert [x["pointer"] for x in answer.json()["errors"]] == ["/items/0/data", "/items/2/typeId"]
+    assert [x["pointer"] for x in answer.json()["errors"]] == ["/items/0/data/titel", "/items/2/typeId"]
     body = {"subjects": [item("c1", title=5), item("c2", title="ok")], "harms": ["spam"]}
     results = client.post("/v1/score", json=body).json()["results"]
     assert [x["pointer"] for x in results[0]["errors"]] == ["/subjects/0/data/title"]

@@ -175,7 +175,7 @@ def test_scores_by_id_and_by_text_name_their_version(client: Http) -> None:
 def test_an_invalid_subject_is_an_error_in_its_own_result(client: Http) -> None:
     good = {"id": "n1", "typeId": "comment", "data": {"text": BENIGN_TEXT}}
     bad: list[tuple[object, str]] = [
-        (5, ""), ("x", ""), (None, ""), ({}, ""), ({"id": "", "typeId": "comment"}, "/id"),
+        (5, ""), ("x", ""), (None, ""), ({}, "/id"), ({"id": "", "typeId": "comment"}, "/id"),
         ({"id": "c1", "typeId": "No Such"}, "/typeId"),
         ({"id": "c1", "typeId": "comment", "data": {"text": 5}}, "/data/text"),
         ({"id": "c1", "typeId": "comment", "data": {"text": "x" * 20_001}}, "/data/text"),
@@ -536,7 +536,7 @@ def test_one_response_names_every_wrong_entry_of_a_batch(client: Http, engine: E
     ]  # fmt: skip
     found = problem(client.post("/v1/items", json={"items": items}), 422)
     assert [(x["pointer"], x["detail"].split(" ")[0]) for x in found["errors"]] == [
-        ("/items/0/id", "Expected"), ("/items/2/occurredAt", "Not"), ("/items/3", "Object"),
+        ("/items/0/id", "Expected"), ("/items/2/occurredAt", "Not"), ("/items/3/typeId", "Object"),
         ("/items/4/occurredAt", "2099-01-01T00:00:00Z"),
     ]  # fmt: skip
     assert found["detail"] == "Expected at least 1 character. In all, 4 entries are wrong."
