@@ -51,31 +51,9 @@ def ingest(
     quiet: Quiet = False,
 ) -> None:
     """Append a file of events to the event log. Events that are already in the log are skipped."""
-    from cli.ui.database import opened
-    from cli.ui.terminal import next_steps, note, progress
-    from leads.api.declared import load_declared
-    from leads.db.ingest import ingest as ingest_file
+    from cli.ui.storage.ingesting import ingest_file
 
-    settings, policies = read_configuration()
-    with opened(settings) as engine, progress("events appended") as tell:
-        result = ingest_file(engine, file, policies, load_declared(settings), sender=sender, on_progress=tell)
-    skipped = f"; skipped {result.duplicates:,} that were already there" if result.duplicates else ""
-    note(f"Appended {result.accepted:,} events{skipped}. The log now ends at event {result.offset:,}.")
-    if result.moved.served:
-        note(
-            f"{result.moved.served:,} of them became visible later than their file says: predictions had been served "
-            "after that time, without these events."
-        )
-    if result.moved.order:
-        note(
-            f"{result.moved.order:,} of them became visible later than their file says: the log, or an earlier line of "
-            "the file, had a later time."
-        )
-    if not quiet:
-        next_steps(
-            ("leads worker --once", "compute features from the new events, and score them"),
-            ("leads train --all", "train a model version for each harm"),
-        )
+    ingest_file(*read_configuration(), file, sender=sender, quiet=quiet)
 
 
 def du(as_json: Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")] = False) -> None:

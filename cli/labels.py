@@ -41,7 +41,7 @@ def labels_add(
 def labels_list(
     harm: Annotated[str | None, typer.Argument(help="Harm of the labels. Default: every harm.")] = None,
 ) -> None:
-    """List imported label files: rows, violating rows, dates, when each was imported, and from where."""
+    """List imported label files and added verdicts: rows, violating rows, dates, time of import, and file."""
     from cli.ui.labels.files import list_files
 
     list_files(read_settings(), harm)

@@ -12,7 +12,7 @@ LeadsError
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from leads_client.errors import (
@@ -42,6 +42,7 @@ __all__ = [
     "TooManyRequests",
     "Unavailable",
     "count_of_wrong",
+    "moved",
     "together",
 ]
 
@@ -57,9 +58,19 @@ def together(errors: Sequence[ErrorT], what: str = "entries") -> ErrorT:
         what: what is wrong, in the plural.
     """
     first = errors[0]
-    faults = [fault for error in errors[:MAX_FAULTS] for fault in error.faults]
+    faults = [fault for error in errors[:MAX_FAULTS] for fault in error.faults][:MAX_FAULTS]
     message = first.message + count_of_wrong(len(errors), what)
     return type(first)(message, field=first.field, remedy=first.remedy, faults=faults)
+
+
+def moved(error: ErrorT, place: Callable[[str], str]) -> ErrorT:
+    """The error, with another place for each of its own.
+
+    Args:
+        place: gets a place, or "" if the error has none.
+    """
+    faults = [fault._replace(field=place(fault.field)) for fault in error.faults]
+    return type(error)(error.message, field=place(error.field or ""), remedy=error.remedy, faults=faults)
 
 
 def count_of_wrong(count: int, what: str) -> str:

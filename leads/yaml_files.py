@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from leads.errors import ConfigurationError
+from leads.errors import ConfigurationError, together
 from leads.messages.patterns import pydantic_message
 
 # Our files are four levels deep. The limit stops aliases that make a node contain itself.
@@ -37,6 +37,20 @@ class At(ValueError):
         self.at = at
 
 
+class Several(ValueError):
+    """Several errors of a validator."""
+
+    def __init__(self, errors: Sequence[At]) -> None:
+        super().__init__("; ".join(map(str, errors)))
+        self.errors = tuple(errors)
+
+
+def raise_any(errors: Sequence[At]) -> None:
+    """Raises the errors of a validator, if there are any."""
+    if errors:
+        raise errors[0] if len(errors) == 1 else Several(errors)
+
+
 Model = TypeVar("Model", bound=Strict)
 
 
@@ -49,10 +63,7 @@ def read_yaml(path: Path, model: type[Model], *, remedy: str) -> Model:
     Raises:
         ConfigurationError: with file, line, key and remedy, for unknown or duplicate keys, bad values and invalid YAML.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"Can't read the file: {error}.", field=str(path), remedy=remedy) from error
+    text = _read(path, remedy)
     try:
         root = yaml.compose(text, Loader=yaml.SafeLoader)
     except RecursionError:
@@ -67,10 +78,46 @@ def read_yaml(path: Path, model: type[Model], *, remedy: str) -> Model:
         ) from error
     lines: dict[tuple[str, ...], int] = {}
     data = _plain(root, (), lines, path) if root is not None else None
+    if not isinstance(data, dict):
+        found = "empty" if data is None else f"a {'list' if isinstance(data, tuple) else 'single value'}"
+        keys = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        raise ConfigurationError(
+            f"The file is {found}.", field=f"{path}:{lines.get((), 1)}", remedy=f"Write keys with values: {keys}."
+        )
     try:
         return model.model_validate(data)
     except ValidationError as error:
         raise _explain(error, lines, path) from None
+
+
+def line_of(path: Path, at: Sequence[str]) -> int:
+    """The line of a key in a file, from 1; that of the nearest key above it that the file has.
+
+    Args:
+        at: the keys that lead to it.
+    """
+    lines: dict[tuple[str, ...], int] = {}
+    root = yaml.compose(path.read_text(encoding="utf-8"), Loader=yaml.SafeLoader)
+    if root is not None:
+        _plain(root, (), lines, path)
+    return lines.get(_nearest(tuple(at), lines), 1)
+
+
+def _read(path: Path, remedy: str) -> str:
+    """The text of a file. Raises ConfigurationError."""
+    try:
+        raw = path.read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"Can't read the file: {error.strerror}.", field=str(path), remedy=remedy) from error
+    try:
+        return raw.decode("utf-8")
+    except UnicodeDecodeError as error:
+        line = raw[: error.start].count(b"\n") + 1
+        raise ConfigurationError(
+            f"This line isn't UTF-8: it has the byte 0x{raw[error.start]:02x}.",
+            field=f"{path}:{line}",
+            remedy="Save the file as UTF-8.",
+        ) from error
 
 
 def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], int], path: Path) -> Any:
@@ -112,21 +159,31 @@ def _plain(node: yaml.Node, at: tuple[str, ...], lines: dict[tuple[str, ...], in
 
 
 def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path: Path) -> ConfigurationError:
-    first = error.errors()[0]
-    at = tuple(str(part) for part in first["loc"] if part != "[key]")
-    reason = first.get("ctx", {}).get("error")
-    if isinstance(reason, At):
-        at += reason.at
-    nearest = at
-    while nearest and nearest not in lines:
-        nearest = nearest[:-1]
-    key = ".".join(at) or "the file"
-    remedy = {
-        "extra_forbidden": "Remove the key or correct its spelling.",
-        "missing": f"Add {at[-1] if at else 'it'}.",
-    }.get(first["type"], "Correct the value.")
-    return ConfigurationError(
-        f"{key}: {pydantic_message(first)}.",
-        field=f"{path}:{lines.get(nearest, 1)}",
-        remedy=remedy,
-    )
+    """One error for all that is wrong, in the order of the file."""
+    found: dict[tuple[str, ...], tuple[int, ConfigurationError]] = {}
+    for one in error.errors():
+        loc = tuple(str(part) for part in one["loc"] if part != "[key]")
+        reason = one.get("ctx", {}).get("error")
+        of_validator: Sequence[At] = reason.errors if isinstance(reason, Several) else ()
+        if isinstance(reason, At):
+            of_validator = (reason,)
+        wrong = [((*loc, *each.at), str(each)) for each in of_validator] or [(loc, pydantic_message(one))]
+        for at, message in wrong:
+            nearest = _nearest(at, lines)
+            # For each type that a value may have, there is an error.
+            key = at if one["type"] == "missing" else nearest
+            remedy = {
+                "extra_forbidden": "Remove the key or correct its spelling.",
+                "missing": f"Add {at[-1] if at else 'it'}.",
+            }.get(one["type"], "Correct the value.")
+            place, line = ".".join(key) or "the file", lines.get(nearest, 1)
+            explained = ConfigurationError(f"{place}: {message}.", field=f"{path}:{line}", remedy=remedy)
+            found.setdefault(key, (line, explained))
+    return together([each for _, each in sorted(found.values(), key=lambda pair: pair[0])], "places")
+
+
+def _nearest(at: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:
+    """The key, or the nearest one above it that the file has."""
+    while at and at not in lines:
+        at = at[:-1]
+    return at

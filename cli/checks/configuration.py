@@ -8,13 +8,14 @@ import msgspec
 from pydantic import SecretStr
 
 from cli.checks import places
-from cli.checks.findings import Check, Finding
+from cli.checks.findings import ANSWER_S, Check, Finding
 from cli.checks.http import answer_of
 from features.feast.online_config import redis_url
 from features.redis.address import parse_address
 from features.registration.loading import load_views
-from leads.db.engine import database_url
-from leads.errors import ConfigurationError, LeadsError
+from leads.db.engine import database_exists, database_url, newest_revision, reading, schema_revision, unchecked_engine
+from leads.db.progress.field_kinds import check_kinds
+from leads.errors import ConfigurationError, LeadsError, Unavailable
 from leads.platform.declaration import load_platform
 from leads.policies import check_types, load_policies
 from leads.settings import Settings, load_settings, variable_of, without_effect
@@ -109,6 +110,18 @@ def check_artifacts(settings: Settings) -> Finding:
 def _platform(settings: Settings) -> None:
     platform = load_platform(settings.platform)
     check_types(load_policies(settings.policies), platform, settings)
+    if not database_exists(settings):
+        return
+    engine = unchecked_engine(settings, timeout_s=ANSWER_S)
+    try:
+        if schema_revision(engine) == newest_revision():
+            with reading(engine) as connection:
+                check_kinds(connection, platform, settings.platform)
+    except Unavailable:
+        # The check of the database says so, and also if its schema is older.
+        return
+    finally:
+        engine.dispose()
 
 
 def _training(settings: Settings) -> None:

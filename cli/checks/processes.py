@@ -10,9 +10,10 @@ from features.partition import Partition
 from leads import clock
 from leads.clock import Micros
 from leads.environment.addresses import url_of
-from leads.errors import LeadsError
+from leads.errors import ConfigurationError, LeadsError
 from leads.settings import Settings
 from models.registry.mlflow_client import Connector
+from serving.versions.file_watch import changed_files
 from serving.versions.published_state import is_followed, read_state
 from serving.worker.shares import is_working
 
@@ -34,6 +35,7 @@ def process_checks(settings: Settings) -> list[Check]:
         Check("api", lambda: check_api(settings), NO_API),
         Check("follower", lambda: check_follower(settings), NO_FOLLOWER),
         Check("worker", lambda: [check_worker(settings, share) for share in shares], NO_WORKER),
+        Check("restart", lambda: check_restart(settings)),
     ]
 
 
@@ -102,3 +104,19 @@ def check_worker(settings: Settings, share: Partition) -> Finding:
         return Finding(name, "ok", f"It runs; {reached}")
     text = f"No worker runs in this home; {reached}."
     return Finding(name, "not_running", text, NO_WORKER, "Start: leads serve. Or it runs on another host.")
+
+
+def check_restart(settings: Settings) -> list[Finding]:
+    """Whether the service has read its files as they are now; nothing if that isn't known, or a file isn't valid."""
+    try:
+        changed = changed_files(settings)
+    except ConfigurationError:
+        # The checks of the files say so.
+        return []
+    if changed is None:
+        return []
+    if not changed:
+        return [Finding("restart", "ok", "The service has read its files as they are now")]
+    names = " and ".join(map(str, changed))
+    text = f"{names} {'have' if len(changed) > 1 else 'has'} changed since the service started."
+    return [Finding("restart", "warning", text, "The service goes on with what it read.", "Run: leads restart")]

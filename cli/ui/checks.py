@@ -11,6 +11,7 @@ from cli.checks.installation import check_packages, check_python
 from cli.checks.run import as_json, check_everything, effective
 from cli.ui.terminal import console, escape, note, table
 from leads.errors import ConfigurationError
+from leads.messages.wording import counted
 
 _COLOURS = {"ok": "green", "warning": "yellow", "failed": "bold red", "not_running": "yellow"}
 
@@ -59,7 +60,7 @@ def diagnose(*, json: bool) -> bool:
     print_findings(f"Set-up in {escape(str(settings.root))}", findings, reasons=True)
     failed = failing(findings)
     warnings = sum(one.state == "warning" for one in findings)
-    note(f"\n{len(failed)} failed, {warnings} warnings, {len(findings)} checks.")
+    note(f"\n{len(failed)} failed, {counted(warnings, 'warning')}, {counted(len(findings), 'check')}.")
     return not failed
 
 

@@ -13,6 +13,7 @@ from cli.ui.terminal import console, escape, minute, next_steps, table
 from leads import clock
 from leads.clock import Micros
 from leads.db.drift_verdicts import DriftVerdict, record
+from leads.messages.wording import counted
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.drift.detect import DRIFTED_SHARE, ColumnDrift, DriftResult, Summary, drift
@@ -72,7 +73,7 @@ def _verdict(result: DriftResult) -> Panel:
     drifted = len(result.drifted_columns)
     lines = [
         f"{result.harm} v{result.version}, predictions from {minute(result.since)} to {minute(result.until)} UTC",
-        f"{result.rows:,} subjects ({result.predictions:,} predictions), "
+        f"{counted(result.rows, 'subject')} ({counted(result.predictions, 'prediction')}), "
         f"compared with {result.reference_rows:,} in the reference sample",
         f"Score: {'drift' if result.score.drifted else 'no drift'}, "
         f"distance {result.score.statistic:.3f} (threshold {result.score.threshold:.3f})",

@@ -75,10 +75,10 @@ def _verdict(result: SkewResult) -> Panel:
     differing = sum(one.differing for one in result.harms)
     if result.differs:
         title, style = "SKEW", "red"
-        text = f"{differing:,} of {result.checked:,} predictions used features that training would not see."
+        text = f"{differing:,} of {counted(result.checked, 'prediction')} used features that training would not see."
     elif result.checked:
         title, style = "No skew", "green"
-        text = f"{result.checked:,} predictions used exactly the features that training would see."
+        text = f"{counted(result.checked, 'prediction')} used exactly the features that training would see."
     else:
         title, style, text = "Nothing checked", "yellow", "No prediction's features could be recomputed."
     text = "\n".join([text, *map(_window, result.harms), *_left_out(result)])
@@ -162,7 +162,7 @@ def _remarks(result: SkewResult) -> Sequence[Text]:
     lines = []
     for one in result.harms:
         lines += [
-            f"{one.harm}: {left.predictions:,} predictions of v{left.version} can't be recomputed: {left.why}"
+            f"{one.harm}: {counted(left.predictions, 'prediction')} of v{left.version} can't be recomputed: {left.why}"
             for left in one.unverifiable
         ]
         predictions = (

@@ -11,6 +11,7 @@ from cli.checks.run import check_status
 from cli.ui.checks import print_findings
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
+from cli.ui.features.pending import apply_steps
 from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
 from cli.ui.worker import NO_EVENTS, TRAIN_CSV, never_scored
 from features.declared.generations import live_features
@@ -26,8 +27,6 @@ from leads.settings import Settings
 from models.registry.mlflow_registry import MlflowRegistry
 from serving.versions.published_state import PublishedState, is_followed, read_state
 
-# The follower of a running service looks more often, unless the registry is down.
-_RUNNING_S = 120
 # Promotions that are suggested at most.
 _MOST_STEPS = 3
 
@@ -105,7 +104,6 @@ def _show_contents(settings: Settings, policies: Policies, counts: Counts) -> No
         *_trials(published, counts.retreats),
         *_refused(published),
         *_damaged(published),
-        *_outdated(published, policies),
         *_leads(counts),
         ("API keys", f"{counts.keys:,} valid"),
     ]
@@ -117,9 +115,10 @@ def _show_contents(settings: Settings, policies: Policies, counts: Counts) -> No
     if fault:
         next_steps(("leads worker --rebuild --once", "derive the feature rows again from the event log"))
     else:
-        next_steps(
-            *_missing(counts, folded, waiting, published=bool(champions), trained=bool(trained), running=running)
-        )
+        with opened(settings, create=False) as engine:
+            unapplied = apply_steps(settings, engine) if counts.events else ()
+        rest = _missing(counts, folded, waiting, published=bool(champions), trained=bool(trained), running=running)
+        next_steps(*unapplied, *rest)
 
 
 def _leads(counts: Counts) -> list[tuple[str, str]]:
@@ -177,14 +176,6 @@ def _registered(settings: Settings, policies: Policies) -> dict[str, dict[str, s
         return {harm: registry.aliases(harm) for harm in policies.harms}
     except LeadsError:
         return {}
-
-
-def _outdated(state: PublishedState, policies: Policies) -> list[tuple[str, str]]:
-    """A row if a running service has read other policies than the file holds now."""
-    running = clock.now() - state.checked_at < _RUNNING_S * clock.SECOND
-    if not (running and state.policies) or state.policies == policies.digest:
-        return []
-    return [("policies", "changed since the service started; restart leads serve to apply them")]
 
 
 def _never_scored(settings: Settings, policies: Policies, champions: Collection[str]) -> list[tuple[str, str]]:

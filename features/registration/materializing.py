@@ -48,7 +48,7 @@ def materialize(
 
     Raises:
         NotFound: a Parquet source is missing, or a view isn't registered in Feast.
-        ConfigurationError: a source isn't valid.
+        ConfigurationError: a source isn't valid. If its columns aren't as declared, nothing was written.
         Unavailable: the online store failed.
     """
     total, done, now = sum(count_rows(view.name, view.declaration) for view in views), 0, clock_()

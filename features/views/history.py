@@ -1,4 +1,4 @@
-"""The Parquet source of an own view: checking it, reading it, and joining its values point in time.
+"""The Parquet source of an own view: reading it, and joining its values point in time.
 
 A row is visible from its timestamp on; if the view has a column that says when a row became available, then not before
 that. Of the visible rows the one with the latest timestamp counts, of equal ones the one that became available last.
@@ -7,6 +7,7 @@ that. Of the visible rows the one with the latest timestamp counts, of equal one
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
@@ -17,9 +18,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from features.layout import Instants, Matrix
-from features.views.declaration import Dtype, ViewDeclaration
+from features.views.columns import check_columns, check_range, invalid_source, times_of
+from features.views.declaration import ViewDeclaration
 from features.views.layout import OwnView
-from leads.errors import ConfigurationError, NotFound
+from leads.errors import NotFound
 
 Ints = npt.NDArray[np.int64]
 Doubles = npt.NDArray[np.float64]
@@ -67,51 +69,51 @@ def source_files(view: str, declared: ViewDeclaration) -> list[Path]:
 
 
 def check_source(view: str, declared: ViewDeclaration) -> None:
-    """Check that each file has the columns, with types that fit.
+    """Check that each file has the columns, with types that fit. Reading a source checks the same.
 
     Raises:
         NotFound: there are no files.
         ConfigurationError: a file isn't valid.
     """
-    times = [declared.timestamp, *([declared.available] if declared.available else [])]
     for path in source_files(view, declared):
-        try:
-            schema = pq.read_schema(path)
-        except (OSError, pa.ArrowInvalid) as error:
-            raise _invalid(view, path, f"can't be read: {error}") from error
-        for name in (declared.join_key, *times, *declared.columns):
-            if name not in schema.names:
-                raise _invalid(view, path, f"has no column {name}")
-        for name in times:
-            if not pa.types.is_timestamp(schema.field(name).type):
-                raise _invalid(view, path, f"has no timestamps in the column {name}")
-        for name, column in declared.columns.items():
-            if not _fits(column.dtype, schema.field(name).type):
-                raise _invalid(view, path, f"has {schema.field(name).type} in the column {name}, not {column.dtype}")
+        with _opened(view, declared, path):
+            pass
 
 
 def read_rows(view: str, declared: ViewDeclaration) -> Iterator[Rows]:
     """The rows of a view's source, some at a time. Rows without a key or a timestamp are left out.
 
     Raises:
-        NotFound: there are no files.
-        ConfigurationError: a file isn't valid.
+        NotFound, ConfigurationError: as `check_source`; also for a number that its column can't hold.
     """
-    columns = dict.fromkeys((declared.join_key, declared.timestamp, *declared.columns))
-    if declared.available:
-        columns[declared.available] = None
+    # A column may be named twice: as the timestamp and as the time at which a row became available.
+    columns = dict.fromkeys((declared.join_key, *times_of(declared), *declared.columns))
     for path in source_files(view, declared):
-        try:
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH, columns=list(columns)):
-                    yield _rows(declared, pa.Table.from_batches([batch]))
-        except (OSError, KeyError, pa.ArrowException) as error:
-            raise _invalid(view, path, f"can't be read: {error}") from error
+        with _opened(view, declared, path) as file:
+            for batch in file.iter_batches(_BATCH, columns=list(columns)):
+                rows = _rows(declared, pa.Table.from_batches([batch]))
+                check_range(view, declared, path, rows.table)
+                yield rows
 
 
 def count_rows(view: str, declared: ViewDeclaration) -> int:
-    """The number of rows in a view's source."""
-    return sum(pq.read_metadata(path).num_rows for path in source_files(view, declared))
+    """The number of rows in a view's source. Raises as `check_source`."""
+    found = 0
+    for path in source_files(view, declared):
+        with _opened(view, declared, path) as file:
+            found += file.metadata.num_rows
+    return found
+
+
+@contextmanager
+def _opened(view: str, declared: ViewDeclaration, path: Path) -> Iterator[pq.ParquetFile]:
+    """A file whose columns are as declared; errors of reading it are translated."""
+    try:
+        with pq.ParquetFile(path) as file:
+            check_columns(view, declared, path, file.schema_arrow)
+            yield file
+    except (OSError, pa.ArrowException) as error:
+        raise invalid_source(view, path, f"can't be read: {' '.join(str(error).split())}") from error
 
 
 def read_history(
@@ -232,22 +234,3 @@ def _micros(column: pa.ChunkedArray) -> Ints:
     """µs since epoch, 0 for null. Times without a zone are in UTC, as for Feast."""
     found: Ints = column.cast(_TIME, safe=False).cast(pa.int64()).fill_null(0).to_numpy()
     return found
-
-
-def _fits(dtype: Dtype, type_: pa.DataType) -> bool:
-    """Whether the online store, which keeps values of the dtype, keeps values of a file's type as they are."""
-    match dtype:
-        case "bool":
-            return bool(pa.types.is_boolean(type_))
-        case "int32" | "int64":
-            return bool(pa.types.is_integer(type_))
-        case _:
-            return bool(pa.types.is_integer(type_) or pa.types.is_floating(type_))
-
-
-def _invalid(view: str, path: Path, why: str) -> ConfigurationError:
-    return ConfigurationError(
-        f"The Parquet source of the view {view} isn't valid: {path} {why}.",
-        field="LEADS_FEATURE_VIEWS",
-        remedy="Correct the file, or the view's definition.",
-    )

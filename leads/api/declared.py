@@ -9,9 +9,10 @@ from msgspec import Raw, UnsetType
 
 from leads import clock
 from leads.api.fields import FieldsReader
-from leads.errors import InvalidInput
+from leads.errors import InvalidInput, moved
 from leads.events import ACCOUNT, JUDGED_BEFORE, FieldValue, Happened, ItemCreated, SubjectRef
-from leads.platform.declaration import EventKind, ItemType, Platform, load_platform
+from leads.platform.declaration import Platform, load_platform
+from leads.platform.fielded import EventKind, ItemType
 from leads.settings import Settings
 from leads_client.fields import Id, json_name
 from leads_client.schemas.base import Ref
@@ -130,8 +131,7 @@ class Declared:
                 data = Raw(msgspec.json.encode(_out(body.fields, self.platform.events[body.kind])))
                 self.happened(body.kind, body.subject, body.account_id, data)
         except InvalidInput as error:
-            pointer = _IN_EVENT.get(error.field or "") or _in_event(body, error.field or "")
-            raise InvalidInput(error.message, field=pointer, remedy=error.remedy) from error
+            raise moved(error, lambda field: _IN_EVENT.get(field) or _in_event(body, field)) from error
 
     def out(self, item: ItemCreated, *, to_reviewers: bool) -> dict[str, Any]:
         """An item's content as the API sends it.

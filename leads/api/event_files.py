@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Container, Iterator
+from functools import partial
 from pathlib import Path
 
 from leads.api.declared import Declared
 from leads.api.event_lines import Line, parse_line
-from leads.errors import InvalidInput
+from leads.errors import InvalidInput, moved
 
 _MAX_LINE = 1_000_000
 _BOM = b"\xef\xbb\xbf"
@@ -59,10 +60,10 @@ def parsed(path: Path, declared: Declared, numbers: Container[int] | None = None
         try:
             line = parse(raw, declared)
         except InvalidInput as error:
-            raise InvalidInput(error.message, field=place(path, number, error.field), remedy=error.remedy) from error
+            raise moved(error, partial(place, path, number)) from error
         yield number, line
 
 
 def place(path: Path, number: int, field: str | None) -> str:
     """A line of the file, and the JSON pointer of a field in it, if known: `events.jsonl:3 /occurredAt`."""
-    return f"{path}:{number}{'' if field is None else f' {field}'}"
+    return f"{path}:{number}{f' {field}' if field else ''}"

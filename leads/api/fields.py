@@ -9,10 +9,11 @@ import msgspec
 from msgspec import UNSET, Meta, Raw, UnsetType
 
 from leads.api.requests import instant
-from leads.errors import InvalidInput
+from leads.errors import MAX_FAULTS, InvalidInput, moved
 from leads.events import FieldValue, decode
 from leads.messages import patterns
-from leads.platform.declaration import Fielded
+from leads.messages.wording import counted
+from leads.platform.fielded import Fielded
 from leads.platform.fields import Field, Kind
 from leads_client.fields import json_name
 from leads_client.schemas.base import In
@@ -53,12 +54,12 @@ class FieldsReader:
         self._times = [field for field, one in declared.fields.items() if one.kind == "time"]
 
     def read(self, data: Raw | UnsetType) -> Data:
-        """Raises InvalidInput with the JSON pointer: `/data/title`."""
+        """Raises InvalidInput with the JSON pointer of each field that is wrong: `/data/title`."""
         raw = b"{}" if data is UNSET else bytes(data)
         try:
             found: Any = decode(self._decoder, raw)
         except InvalidInput as error:
-            raise InvalidInput(error.message, field=f"/data{error.field or ''}", remedy=error.remedy) from error
+            raise moved(_joined([*self._wrong(raw)] or [error]), lambda field: f"/data{field}") from error
         given = ((name, getattr(found, name)) for name in self.declared.fields)
         values = {name: value for name, value in given if value is not None}
         for name in self._times:
@@ -68,14 +69,30 @@ class FieldsReader:
         return Data(found, values, unknown)
 
     def check_whole(self, values: Mapping[str, FieldValue]) -> None:
-        """Raises InvalidInput if a required field is missing or empty."""
-        for name, field in self.declared.fields.items():
-            if field.required and values.get(name, "") == "":
-                raise InvalidInput(
-                    f"{self.declared.title_of(name)} is missing.",
-                    field=f"/data/{json_name(name)}",
-                    remedy=f"platform.yaml requires it for {self.declared.title!r}.",
-                )
+        """Raises InvalidInput if required fields are missing or empty."""
+        missing = [
+            InvalidInput(
+                f"{self.declared.title_of(name)} is missing.",
+                field=f"/data/{json_name(name)}",
+                remedy=f"platform.yaml requires it for {self.declared.title!r}.",
+            )
+            for name, field in self.declared.fields.items()
+            if field.required and values.get(name, "") == ""
+        ]
+        if missing:
+            raise _joined(missing)
+
+    def _wrong(self, raw: bytes) -> Iterator[InvalidInput]:
+        """What is wrong with each field by itself. The decoder stops at the first."""
+        try:
+            every = msgspec.json.decode(raw, type=dict[str, Raw])
+        except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
+            return
+        for name, value in every.items():
+            try:
+                decode(self._decoder, msgspec.json.encode({name: value}))
+            except InvalidInput as error:
+                yield error
 
     def _unknown(self, raw: bytes) -> Iterator[tuple[str, Raw]]:
         every = msgspec.json.decode(raw, type=dict[str, Raw])
@@ -83,11 +100,19 @@ class FieldsReader:
         size = sum(len(name) + len(bytes(value)) for name, value in found.items())
         if len(found) > _MAX_UNKNOWN or size > _MAX_UNKNOWN_BYTES:
             raise InvalidInput(
-                f"There are {len(found):,} fields that aren't declared, with {size:,} bytes.",
+                f"platform.yaml doesn't declare {counted(len(found), 'field')}, which have {counted(size, 'byte')}.",
                 field="/data",
                 remedy=f"Send at most {_MAX_UNKNOWN} with {_MAX_UNKNOWN_BYTES:,} bytes, or declare them.",
             )
         return ((name, Raw(bytes(value))) for name, value in found.items())
+
+
+def _joined(errors: Sequence[InvalidInput]) -> InvalidInput:
+    """One error that says what the first says, and has all their places. It doesn't say how many there are: callers do
+    that for entries and lines, which may have several."""
+    first = errors[0]
+    faults = [fault for error in errors for fault in error.faults][:MAX_FAULTS]
+    return InvalidInput(first.message, field=first.field, remedy=first.remedy, faults=faults)
 
 
 def _struct(name: str, declared: Fielded, extra: Sequence[Extra]) -> type[msgspec.Struct]:

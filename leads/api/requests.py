@@ -11,7 +11,7 @@ from msgspec import Meta
 
 from leads import clock
 from leads.clock import Micros
-from leads.errors import InvalidInput, LeadsError, together
+from leads.errors import InvalidInput, LeadsError, moved, together
 from leads.events import decode
 from leads_client.schemas.base import MAX_BATCH, Harms, In, SubjectIn
 from leads_client.schemas.scores import ScoreIn
@@ -112,7 +112,7 @@ def _wrong_entries(
         try:
             parsed = parse(one, entry)
         except InvalidInput as error:
-            misfits[i] = InvalidInput(error.message, field=f"{place}{error.field or ''}", remedy=error.remedy)
+            misfits[i] = moved(error, place.__add__)
             continue
         try:
             check(parsed, place)

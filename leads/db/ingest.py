@@ -23,7 +23,7 @@ from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.event_ids import Sent, check_sender, taken_in, taken_message
 from leads.db.event_log import AppendedHistory, Moved
-from leads.errors import MAX_FAULTS, Conflict, InvalidInput, NotFound, count_of_wrong
+from leads.errors import MAX_FAULTS, Conflict, InvalidInput, NotFound, count_of_wrong, moved
 from leads.events import RecordedEvent
 from leads.policies import Policies
 from leads_client.errors import Fault
@@ -175,7 +175,7 @@ class _Check:
             self._check_times(line)
             check_body(line.event.body, self._policies)
         except InvalidInput as error:
-            raise InvalidInput(error.message, field=line.pointer(error.field or ""), remedy=error.remedy) from error
+            raise moved(error, line.pointer) from error
         except NotFound as error:
             # The known harms go with each line, and not only with the first one's remedy.
             message = f"{error.message} {error.remedy}"
@@ -232,13 +232,10 @@ class _Check:
 
     def _together(self) -> InvalidInput | Conflict:
         """One error for all that is wrong; it says what the first fault says, and how many there are."""
-        faults = {
-            number: Fault(event_files.place(self._path, number, error.field), error.message)
-            for number, error in self._invalid.items()
-        }
         # No line is in both: only the ids of valid lines are checked.
-        faults |= self._taken
-        listed = [faults[number] for number in sorted(faults)[:MAX_FAULTS]]
+        faults = {number: self._faults(number, error) for number, error in self._invalid.items()}
+        faults |= {number: [fault] for number, fault in self._taken.items()}
+        listed = [fault for number in sorted(faults) for fault in faults[number]][:MAX_FAULTS]
         message = listed[0].message + count_of_wrong(self._invalid_count + len(self._taken), "lines")
         first = self._invalid.get(min(faults))
         if first is None:
@@ -247,6 +244,12 @@ class _Check:
             remedy = f"{first.remedy or 'Correct the line.'} Nothing was appended."
         kind = InvalidInput if self._invalid else Conflict
         return kind(message, field=listed[0].field, remedy=remedy, faults=listed)
+
+    def _faults(self, number: int, error: InvalidInput) -> list[Fault]:
+        """What is wrong with a line."""
+        return [Fault(event_files.place(self._path, number, field), said) for field, said in error.faults] or [
+            Fault(event_files.place(self._path, number, None), error.message)
+        ]
 
 
 def _number(digest: bytes) -> int:

@@ -35,6 +35,9 @@ _TEXTS = {
     LANGUAGE: "Write a language tag, for example en or pt-BR",
 }
 
+# pydantic's types of errors for a value where there should be keys; its messages name classes of ours.
+_NOT_KEYS = frozenset(("model_type", "model_attributes_type", "dict_type", "mapping_type"))
+
 
 def allowed_by(pattern: str) -> str:
     """What the pattern allows, as an instruction without a full stop.
@@ -49,5 +52,7 @@ def pydantic_message(error: Mapping[str, Any]) -> str:
     """The message of one of pydantic's errors, without a full stop and without a regular expression."""
     if error["type"] == "string_pattern_mismatch":
         return f"Contains characters that are not allowed. {allowed_by(error['ctx']['pattern'])}"
+    if error["type"] in _NOT_KEYS:
+        return "Expected keys with values"
     message: str = error["msg"]
     return message.removeprefix("Value error, ")

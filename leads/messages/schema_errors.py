@@ -6,7 +6,7 @@ Messages never quote the input: it may be what somebody wrote.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
@@ -22,6 +22,20 @@ _QUOTING = re.compile(r"(Object contains unknown field |Invalid enum value |Inva
 _SAFE = re.compile(r"[`'][A-Za-z0-9_]{1,40}[`']")
 _PATTERN = re.compile(r"Expected `str` matching regex (.*)", re.DOTALL)
 _LENGTH = re.compile(r"Expected `(str|array)` of length (<=|>=) (\d+)")
+_TYPE = re.compile(r"Expected `([a-z| ]+)`(?: (>=|<=|>|<) ([-+.e0-9]+)|, got `([a-z]+)`)?")
+_BOUNDS = {">=": "of at least", "<=": "of at most", ">": "above", "<": "below"}
+# msgspec's names of JSON's types.
+_IN_WORDS = {
+    "str": "a text",
+    "int": "a whole number",
+    "float": "a number",
+    "bool": "true or false",
+    "array": "a list",
+    "object": "an object",
+    "null": "null",
+}
+# What an object has that it mustn't have, or lacks: the error is about that field.
+_OF_FIELD = re.compile(r"Object (?:contains unknown|missing required) field `([A-Za-z0-9_]{1,40})`")
 _STEP = re.compile(r"\.([^.\[]+)|\[[^\]]*\]")
 
 
@@ -41,8 +55,11 @@ def explained(error: msgspec.ValidationError, type_: Any) -> InvalidInput:
     text = str(error)
     message, _, path = text.rpartition(" - at `$") if " - at `$" in text else (text, "", "")
     place = _place(type_, path.rstrip("`"))
+    pointer = place.pointer
+    if found := _OF_FIELD.fullmatch(message):
+        pointer = f"{pointer or ''}/{found[1]}"
     message, remedy = _plain(message, place)
-    return InvalidInput(f"{message}.", field=place.pointer, remedy=remedy and f"{remedy}.")
+    return InvalidInput(f"{message}.", field=pointer, remedy=remedy and f"{remedy}.")
 
 
 def _plain(message: str, place: Place) -> tuple[str, str | None]:
@@ -54,6 +71,8 @@ def _plain(message: str, place: Place) -> tuple[str, str | None]:
         return "Contains characters that are not allowed", allowed_by(known[0]) if known else None
     if found := _LENGTH.match(message):
         return _length(found[1], found[2], int(found[3])), None
+    if found := _TYPE.fullmatch(message):
+        return _expected(found[1].split(" | "), found[2], found[3], found[4]), None
     found = _QUOTING.match(message)
     if found is None:
         return message, None
@@ -67,6 +86,17 @@ def _plain(message: str, place: Place) -> tuple[str, str | None]:
 def _length(kind: str, bound: str, n: int) -> str:
     n_units = counted(n, "character") if kind == "str" else counted(n, "entry", "entries")
     return f"Expected at {'most' if bound == '<=' else 'least'} {n_units}"
+
+
+def _expected(types: Sequence[str], sign: str | None, bound: str | None, got: str | None) -> str:
+    # null stands for an absent value.
+    wanted = [_IN_WORDS.get(one, one) for one in types if one != "null"] or ["null"]
+    said = f"Expected {' or '.join(wanted)}"
+    if sign is not None and bound is not None:
+        said += f" {_BOUNDS[sign]} {float(bound):,.15g}"
+    if got is None:
+        return said
+    return f"{said}, got {_IN_WORDS['float'] if got == 'int' else _IN_WORDS.get(got, got)}"
 
 
 def _fields(place: Place) -> Iterator[str]:

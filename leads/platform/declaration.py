@@ -2,96 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Literal
 
 from pydantic import Field as Described
-from pydantic import StringConstraints, model_validator
+from pydantic import model_validator
 
-from leads.content import SEPARATOR
 from leads.errors import InvalidInput
-from leads.events import ACCOUNT, MAX_JUDGED_CHARS
+from leads.events import ACCOUNT
 from leads.language.stated import LanguageFields
-from leads.messages import patterns
 from leads.platform.feature_checks import Offered, check_features
 from leads.platform.features import FeatureDeclarations, KeyDeclaration
-from leads.platform.fields import RESERVED, Field, FieldName, in_words
-from leads.yaml_files import Strict, read_yaml
+from leads.platform.fielded import EventKind, ItemType, TypeName
+from leads.platform.fields import Kind
+from leads.yaml_files import At, Strict, raise_any, read_yaml
 
-TypeName = Annotated[str, StringConstraints(pattern=patterns.NAME)]
-Title = Annotated[str, StringConstraints(min_length=1, max_length=80, pattern=patterns.ONE_LINE)]
-Fields = Mapping[FieldName, Field]
-
-_MAX_TYPES, _MAX_KINDS, _MAX_FIELDS = 100, 100, 100
+_MAX_TYPES, _MAX_KINDS = 100, 100
 _MAX_KEYS, _MAX_FEATURES = 20, 500
-# Options that say what reviewers see of an item, and what policies judge in it.
-_OF_ITEMS = ("judged", "shown", "blur")
 # Kinds of events that every platform has, as lines of a file name them.
 BUILT_IN = frozenset(("item", "play", "decision", "user_report", "trusted_flagger", "hash_match", "classifier"))
-
-
-class Fielded(Strict):
-    """What has declared fields."""
-
-    title: Title
-    fields: Annotated[Fields, Described(max_length=_MAX_FIELDS)] = Described(default_factory=dict)
-    unknown_fields: Literal["refuse", "keep"] = Described(
-        default="refuse", description="What happens to fields that aren't declared: `keep` stores and ignores them."
-    )
-
-    @model_validator(mode="after")
-    def _names_are_free(self) -> Fielded:
-        for name in self.fields:
-            if name in RESERVED:
-                raise ValueError(f"{name} can't be the name of a field: every item and event has it already")
-        return self
-
-    def title_of(self, field: str) -> str:
-        """What reviewers read above a field's value."""
-        return self.fields[field].title or in_words(field)
-
-
-class ItemType(Fielded):
-    """A type of item, or `account`."""
-
-    parents: tuple[TypeName, ...] | None = Described(
-        default=None, description="The types that it may be posted under; by default, any."
-    )
-
-    @model_validator(mode="after")
-    def _texts_are_short_enough(self) -> ItemType:
-        chars = sum(field.chars for field in self.judged.values()) + len(SEPARATOR) * max(0, len(self.judged) - 1)
-        if chars > MAX_JUDGED_CHARS:
-            raise ValueError(
-                f"the judged texts may have {chars:,} characters in all; set max_chars so that they have at most "
-                f"{MAX_JUDGED_CHARS:,}"
-            )
-        return self
-
-    @property
-    def judged(self) -> dict[str, Field]:
-        """The texts that policies judge, in the order in which they are read."""
-        return {name: field for name, field in self.fields.items() if field.judged}
-
-
-class EventKind(Fielded):
-    """A kind of event beside items, signals, plays and decisions: a follow, an upload, a payout, a log-in."""
-
-    about: tuple[TypeName, ...] | None = Described(
-        default=None, min_length=1, description="The types of what it is about; by default, any."
-    )
-    by: Literal["required", "optional"] = Described(
-        default="required", description="Whether an event must say which account did it."
-    )
-
-    @model_validator(mode="after")
-    def _nothing_is_judged(self) -> EventKind:
-        for name, field in self.fields.items():
-            given = [option for option in _OF_ITEMS if option in field.model_fields_set]
-            if given:
-                raise ValueError(f"{name}: a field of an event has no {given[0]}; only fields of items do")
-        return self
 
 
 class Platform(Strict):
@@ -112,30 +43,52 @@ class Platform(Strict):
 
     @model_validator(mode="after")
     def _types_are_known(self) -> Platform:
-        for name, type_ in self.types.items():
-            unknown = [parent for parent in type_.parents or () if parent not in self.types]
-            if unknown:
-                raise ValueError(f"{name} has the parent {unknown[0]}, which isn't a type")
+        errors = [
+            At(("types", name, "parents"), f"{parent} isn't a type; the types: {', '.join(self.types)}")
+            for name, type_ in self.types.items()
+            for parent in type_.parents or ()
+            if parent not in self.types
+        ]
         if ACCOUNT in self.types and self.types[ACCOUNT].parents:
-            raise ValueError("an account has no parent")
+            errors.append(At(("types", ACCOUNT, "parents"), "an account has no parent"))
+        raise_any(errors)
         return self
 
     @model_validator(mode="after")
     def _kinds_are_new_and_about_known_types(self) -> Platform:
-        for name, kind in self.events.items():
-            if name in BUILT_IN:
-                raise ValueError(f"{name} can't be the name of a kind of event: every platform has it already")
-            unknown = [about for about in kind.about or () if about not in self.types]
-            if unknown:
-                raise ValueError(f"{name} is about {unknown[0]}, which isn't a type")
+        errors = [
+            At(("events", name), "can't be the name of a kind of event: every platform has it already")
+            for name in self.events
+            if name in BUILT_IN
+        ]
+        errors += [
+            At(("events", name, "about"), f"{about} isn't a type; the types: {', '.join(self.types)}")
+            for name, kind in self.events.items()
+            for about in kind.about or ()
+            if about not in self.types
+        ]
+        raise_any(errors)
         return self
 
     @model_validator(mode="after")
     def _features_can_be_computed(self) -> Platform:
-        fields = {name: {field: one.kind for field, one in kind.fields.items()} for name, kind in self.events.items()}
-        own = {name: {field: one.kind for field, one in type_.fields.items()} for name, type_ in self.types.items()}
-        check_features(self.features, self.keys, Offered(fields, own))
+        check_features(self.features, self.keys, Offered(self.events, self.types))
         return self
+
+    @property
+    def digest(self) -> str:
+        """Hex SHA-256; equal for files that say the same, whatever their comments and layout."""
+        return hashlib.sha256(self.model_dump_json(by_alias=True).encode()).hexdigest()
+
+    @property
+    def field_kinds(self) -> dict[str, Kind]:
+        """What each declared field holds, by `types.episode.genre` or `events.payout.amount`."""
+        return {
+            f"{section}.{name}.{field}": one.kind
+            for section, declared in (("types", self.types), ("events", self.events))
+            for name, fielded in declared.items()
+            for field, one in fielded.fields.items()
+        }
 
     @property
     def language_fields(self) -> LanguageFields:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import graphlib
 from collections.abc import Callable, Iterable, Mapping
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field as Described
 from pydantic import StringConstraints, model_validator
@@ -12,7 +12,7 @@ from pydantic import StringConstraints, model_validator
 from leads.messages import patterns
 from leads.platform import expressions, filters
 from leads.platform.kinds import By
-from leads.yaml_files import Strict
+from leads.yaml_files import At, Strict
 
 Window = Literal["1h", "24h", "7d", "90d", "ever"]
 WINDOWS: tuple[Window, ...] = ("1h", "24h", "7d", "90d", "ever")
@@ -101,6 +101,16 @@ class FeatureDeclaration(Strict):
     default: bool = Described(
         default=True, description="Whether every harm's contract has it; others can be named by own models."
     )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _names_a_known_way(cls, data: Any) -> Any:
+        ways = (*AGGREGATIONS, *OTHERS)
+        if isinstance(data, Mapping) and not any(way in data for way in ways):
+            unknown = [key for key in data if key not in cls.model_fields]
+            if unknown:
+                raise At((unknown[0],), f"isn't a way to compute a feature; the ways are {', '.join(ways)}")
+        return data
 
     @model_validator(mode="after")
     def _is_one_way_with_its_options(self) -> FeatureDeclaration:

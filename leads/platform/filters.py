@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from leads.platform.fields import Kind
@@ -134,11 +135,12 @@ def compares(part: Filter) -> Iterator[Compare | Flag]:
                 yield from compares(one)
 
 
-def check(part: Filter, kinds: Mapping[str, Kind]) -> None:
+def check(part: Filter, kinds: Mapping[str, Kind], values: Mapping[str, Sequence[str]] = MappingProxyType({})) -> None:
     """Check that the fields exist and are compared with what they hold.
 
     Args:
         kinds: what each field holds.
+        values: the only values of categories that have such.
 
     Raises:
         ValueError: the message says what is wrong.
@@ -147,6 +149,11 @@ def check(part: Filter, kinds: Mapping[str, Kind]) -> None:
         if one.field not in kinds:
             raise ValueError(f"the event has no field {one.field}; its fields: {', '.join(kinds) or 'none'}")
         _check(one, kinds[one.field])
+        if isinstance(one, Compare) and one.field in values:
+            given = one.value if isinstance(one.value, tuple) else (one.value,)
+            never = [value for value in given if value not in values[one.field]]
+            if never:
+                raise ValueError(f"{one.field} is never {never[0]!r}; its values: {', '.join(values[one.field])}")
 
 
 def _check(one: Compare | Flag, kind: Kind) -> None:

@@ -14,7 +14,7 @@ from leads.api.requests import instant
 from leads.clock import Clock, Micros
 from leads.db import event_log
 from leads.db.keys import ApiKey
-from leads.errors import Conflict, InvalidInput, LeadsError, NotFound, together
+from leads.errors import Conflict, InvalidInput, LeadsError, NotFound, moved, together
 from leads.events import Event
 from leads.policies import Policies
 from leads_client.schemas.events import Accepted, EventsIn, ItemsIn, PlaysIn, SignalIn, SignalsIn
@@ -47,7 +47,7 @@ class Rules(NamedTuple):
         try:
             body = body_of(entry, self.declared)
         except InvalidInput as error:
-            raise InvalidInput(error.message, field=f"{place}{error.field or ''}", remedy=error.remedy) from error
+            raise moved(error, place.__add__) from error
         event = Event(id_, at, body)
         try:
             check_body(body, self.policies)

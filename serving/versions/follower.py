@@ -27,6 +27,7 @@ from leads.clock import Clock
 from leads.environment.process import replace_missing
 from leads.errors import Conflict, ModelRefused
 from leads.files import keep_private, only_one
+from leads.platform.declaration import load_platform
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
@@ -35,8 +36,8 @@ from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
 from serving.retention.daily import pruning_daily
+from serving.versions.file_watch import FileWatch
 from serving.versions.folders import RETRY_REFUSED_S, VersionFolders
-from serving.versions.policy_watch import PolicyWatch
 from serving.versions.published_state import LOCK_FILE, STATE_FILE, HarmState, PublishedState, read_state, write_state
 from serving.versions.verification import Load, reason_of
 
@@ -70,7 +71,12 @@ class Follower:
     ) -> None:
         self._folder = settings.published_dir
         self._policies = policies
-        self._watch = PolicyWatch(settings.policies, policies)
+        platform = load_platform(settings.platform)
+        self._watches = (
+            FileWatch(settings.policies, load_policies, policies),
+            FileWatch(settings.platform, load_platform, platform),
+        )
+        self._digests = policies.digest, platform.digest
         self._registry = registry
         self._clock = clock_
         self._timer = timer
@@ -93,7 +99,8 @@ class Follower:
         Raises:
             Unavailable: the registry is down. Everything published stays.
         """
-        self._watch.check()
+        for watch in self._watches:
+            watch.check()
         self.look_after()
         answered: dict[str, HarmState] = {}
         failed: dict[str, Exception] = {}
@@ -137,7 +144,7 @@ class Follower:
 
     def _publish(self, harms: dict[str, HarmState]) -> PublishedState:
         harms = {harm: self._with_damage(harm, state) for harm, state in harms.items()}
-        state = PublishedState(self._clock(), harms, self._policies.digest)
+        state = PublishedState(self._clock(), harms, *self._digests)
         write_state(self._folder, state)
         for harm, after in harms.items():
             self._report(harm, self._before(harm), after)

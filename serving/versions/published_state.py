@@ -52,12 +52,13 @@ class PublishedState(msgspec.Struct, frozen=True):
 
     Args:
         checked_at: when the registry last responded, in µs since epoch; 0 if never.
-        policies: `Policies.digest` of the policies that the service has read; empty in states of earlier releases.
+        policies, platform: the `digest` of the files that the service has read; empty in states of earlier releases.
     """
 
     checked_at: Micros = 0
     harms: Mapping[str, HarmState] = {}
     policies: str = ""
+    platform: str = ""
 
 
 def read_state(folder: Path) -> PublishedState:

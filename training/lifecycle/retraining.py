@@ -60,7 +60,8 @@ def due(
         with reading(engine) as connection:
             verdict = drift_verdicts.newest(connection, harm, champion)
         drifted = verdict is not None and verdict.drifted
-    why = f"{fresh:,} labels are new since version {newest.version}; retraining is due at {rule.new_labels:,}"
+    new = "1 label is" if fresh == 1 else f"{fresh:,} labels are"
+    why = f"{new} new since version {newest.version}; retraining is due at {rule.new_labels:,}"
     if drifted:
         why += f"; the inputs of version {champion} have drifted"
     enough = fresh >= rule.new_labels or (drifted and fresh > 0)

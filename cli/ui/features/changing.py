@@ -9,17 +9,22 @@ from typing import NamedTuple
 from sqlalchemy.engine import Engine
 
 from cli.ui.database import opened
+from cli.ui.features.pending import restart_steps
 from cli.ui.terminal import console, escape, next_steps, note, progress, table
 from features.contract import FeatureContract
 from features.declared import building, generations
 from features.declared.changes import Changes, changes
 from features.declared.generations import DeclaredFeatures, Generation
+from features.declared.valueless import valueless
 from features.registration.loading import OwnViews, check_types, declared_with_views
 from features.registration.registering import register, unregister
 from leads.db import event_log
 from leads.db.engine import reading
+from leads.db.progress.field_kinds import check_kinds, record_kinds
 from leads.errors import Conflict, LeadsError
 from leads.files import only_one
+from leads.messages.wording import counted
+from leads.platform.declaration import load_platform
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
@@ -44,15 +49,20 @@ def show_plan(settings: Settings, policies: Policies) -> None:
     """Print the changes, the versions that depend on what is removed or changed, and the cost."""
     declared, views = declared_with_views(settings)
     with opened(settings) as engine:
-        found = _changes(engine, declared)
-        if not _print_changes(found, views):
+        found = _changes(settings, engine, declared)
+        _print_valueless(settings, policies, engine)
+        if not _print_changes(found, views, settings):
             return
         dependents = list(_dependents(settings, policies, found))
         _print_dependents(dependents)
         if found.needs_rows:
             _print_cost(settings, engine)
     if not dependents:
-        next_steps(("leads features apply", "build the rows and make the features live"), settings=settings)
+        next_steps(
+            *restart_steps(settings),
+            ("leads features apply", "build the rows and make the features live"),
+            settings=settings,
+        )
 
 
 def apply_features(settings: Settings, policies: Policies, *, quiet: bool) -> None:
@@ -63,8 +73,9 @@ def apply_features(settings: Settings, policies: Policies, *, quiet: bool) -> No
     """
     declared, views = declared_with_views(settings)
     with opened(settings) as engine, only_one(settings.root / "features.lock", what="leads features apply"):
-        found = _changes(engine, declared)
-        has_changes = _print_changes(found, views)
+        found = _changes(settings, engine, declared)
+        _print_valueless(settings, policies, engine)
+        has_changes = _print_changes(found, views, settings)
         dependents = list(_dependents(settings, policies, found))
         if dependents:
             _print_dependents(dependents)
@@ -74,6 +85,8 @@ def apply_features(settings: Settings, policies: Policies, *, quiet: bool) -> No
                 remedy="Give changed features new names, train and promote versions without the old ones, then remove "
                 "those: leads train HARM",
             )
+        with engine.begin() as connection:
+            record_kinds(connection, load_platform(settings.platform))
         if views.declared:
             # Also without changes: Feast's registry may have been deleted.
             register(settings, views)
@@ -87,6 +100,7 @@ def apply_features(settings: Settings, policies: Policies, *, quiet: bool) -> No
     if not quiet and found.names_more_than_words:
         steps = [("leads features materialize", "write the values of your own views to the online store")]
         next_steps(
+            *restart_steps(settings),
             *(steps if views.declared else ()),
             ("leads train --all", "train versions with the new features"),
             ("leads features list", "see all live features"),
@@ -132,13 +146,22 @@ def _live(engine: Engine) -> Generation:
         return generations.live_generation(connection)
 
 
-def _changes(engine: Engine, declared: DeclaredFeatures) -> Changes:
+def _changes(settings: Settings, engine: Engine, declared: DeclaredFeatures) -> Changes:
+    with reading(engine) as connection:
+        check_kinds(connection, load_platform(settings.platform), settings.platform)
     live = _live(engine)
     check_types(live.declared.views, declared.views)
     return changes(live, declared)
 
 
-def _print_changes(found: Changes, views: OwnViews) -> bool:
+def _print_valueless(settings: Settings, policies: Policies, engine: Engine) -> None:
+    with reading(engine) as connection:
+        found = valueless(connection, load_platform(settings.platform), policies)
+    for text in found:
+        note(f"[yellow]warning:[/yellow] {escape(text)}")
+
+
+def _print_changes(found: Changes, views: OwnViews, settings: Settings) -> bool:
     """Print what changes; returns whether anything does."""
     if views.left_out:
         note(f"Left out, because they aren't numbers: {escape(', '.join(views.left_out))}")
@@ -154,8 +177,8 @@ def _print_changes(found: Changes, views: OwnViews) -> bool:
         for name in names
     ]
     if not rows:
-        note(f"Nothing to do: the {len(found.unchanged)} features that are declared are live.")
-        next_steps(("leads features list", "see all live features"))
+        note(f"Nothing to do: {counted(len(found.unchanged), 'feature')} declared, all live.")
+        next_steps(*restart_steps(settings), ("leads features list", "see all live features"))
         return False
     console.print(table("Changes", ("feature", "change"), rows))
     return True
@@ -175,8 +198,9 @@ def _print_cost(settings: Settings, engine: Engine) -> None:
     minutes = events / _PER_SECOND / 60
     size = sum(path.stat().st_size for path in settings.features_dir.rglob("*") if path.is_file())
     duration = "less than a minute" if minutes < 1 else f"about {minutes:,.0f} minutes"
+    of_each = f" for each of {settings.partitions} partitions" if settings.partitions > 1 else ""
     note(
-        f"Building the rows reads {events:,} events: {duration} for each of {settings.partitions} partitions. Until "
+        f"Building the rows reads {counted(events, 'event')}: {duration}{of_each}. Until "
         f"the old rows are deleted, features need twice the space, which is {size / 1e9:,.2f} GB in LEADS_HOME now."
     )
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cli.ui.database import opened
 from cli.ui.terminal import console, escape, minute, next_steps, note, table
 from leads import clock
+from leads.db.engine import database_exists, reading
+from leads.db.scans.added_verdicts import AddedVerdicts, added_verdicts
+from leads.messages.wording import counted
 from leads.settings import Settings
 from training.data.label_files import LabelFile, StoredLabel, check_harm, find, harms_with_files, label_files, remove
 from training.data.labelled_rows import FILE
@@ -13,30 +17,52 @@ from training.data.observations import Conflict, Observations, observations
 
 _COLUMNS = ("harm", "name", "rows", "violating", "share", "from", "to", "imported (UTC)", "file")
 _CONFLICT_COLUMNS = ("text", "rows", "counts as")
+_VERDICT_COLUMNS = ("harm", "reviewer", "verdicts", "violating", "share", "from", "to")
+_VERDICT_CAPTION = "Added with leads labels add: decisions in the event log, about items of the platform."
 _EXCERPT = 40
 
 
 def list_files(settings: Settings, harm: str | None) -> None:
-    """Show the imported files of a harm, or of all harms.
+    """Show the imported files of a harm, or of all harms, and the verdicts that were added from files.
 
     Raises:
-        NotFound: the harm has no imported labels.
+        NotFound: the harm has neither.
         InvalidInput: a stored file can't be read.
     """
-    if harm is not None:
+    verdicts = [one for one in _verdicts(settings) if harm in (None, one.harm)]
+    if harm is not None and not verdicts:
         check_harm(settings, harm)
     harms = harms_with_files(settings) if harm is None else [harm]
     rows = [_row(file) for each in harms for file in label_files(settings, each)]
-    if not rows:
+    if not rows and not verdicts:
         note("No labels have been imported yet.")
-        next_steps(("leads train HARM --csv FILE --text COLUMN --label COLUMN", "import labels and train on them"))
+        next_steps(
+            ("leads train HARM --csv FILE --text COLUMN --label COLUMN", "import labels and train on them"),
+            ("leads labels add HARM FILE --type TYPE", "add verdicts on items of the platform"),
+        )
         return
-    console.print(table("Imported labels", _COLUMNS, rows, right=_COLUMNS[2:5]))
-    next_steps(
-        (f"leads labels show {harms[0]}", "see which rows count, and which labels conflict"),
-        (f"leads labels remove {harms[0]} NAME", "stop training on a file's labels"),
-        (f"leads train {harms[0]}", "train on them, together with decisions and corpora"),
+    if rows:
+        console.print(table("Imported labels", _COLUMNS, rows, right=_COLUMNS[2:5]))
+    if verdicts:
+        shown = [_verdicts_row(one) for one in verdicts]
+        console.print(
+            table("Verdicts added", _VERDICT_COLUMNS, shown, right=_VERDICT_COLUMNS[2:5], caption=_VERDICT_CAPTION)
+        )
+    first = rows[0][0] if rows else verdicts[0].harm
+    of_files = (
+        (f"leads labels show {first}", "see which rows count, and which labels conflict"),
+        (f"leads labels remove {first} NAME", "stop training on a file's labels"),
     )
+    next_steps(
+        *(of_files if rows else ()), (f"leads train {first}", "train on them, together with decisions and corpora")
+    )
+
+
+def _verdicts(settings: Settings) -> list[AddedVerdicts]:
+    if not database_exists(settings):
+        return []
+    with opened(settings, create=False) as engine, reading(engine) as connection:
+        return added_verdicts(connection)
 
 
 def show_files(settings: Settings, harm: str, name: str | None) -> None:
@@ -77,7 +103,7 @@ def remove_file(settings: Settings, harm: str, name: str) -> None:
         InvalidInput: a stored file can't be read.
     """
     removed = remove(settings, harm, name)
-    note(f"Removed {removed.rows:,} rows of {harm}: {FILE}{removed.name}. The next training doesn't use them.")
+    note(f"Removed {counted(removed.rows, 'row')} of {harm}: {FILE}{removed.name}. The next training doesn't use them.")
     if removed.origin.path:
         note(f"  [dim]They came from {escape(removed.origin.path)}, which stays as it is.[/dim]")
     next_steps(
@@ -95,7 +121,7 @@ def print_conflicts(conflicts: Sequence[Conflict], *, most: int | None = None, r
     """
     if not conflicts:
         return
-    title = f"{len(conflicts):,} text{'s' * (len(conflicts) != 1)} with both labels"
+    title = f"{counted(len(conflicts), 'text')} with both labels"
     caption = (
         "The newest label counts: the one with the latest time or, if a row has no time, the one from the file "
         "imported last. Among equally new rows the majority decides, or else the last row."
@@ -125,14 +151,26 @@ def _row(file: LabelFile) -> tuple[str, ...]:
     )
 
 
+def _verdicts_row(one: AddedVerdicts) -> tuple[str, ...]:
+    return (
+        one.harm,
+        escape(one.reviewer),
+        f"{one.verdicts:,}",
+        f"{one.violating:,}",
+        f"{one.violating / one.verdicts:.1%}",
+        day(one.first),
+        day(one.last),
+    )
+
+
 def _counted(file: LabelFile, found: Observations) -> tuple[str, ...]:
-    counted = [row for row in found.rows if row.source == f"{FILE}{file.name}"]
+    used = [row for row in found.rows if row.source == f"{FILE}{file.name}"]
     return (
         file.name,
         f"{file.rows:,}",
         f"{file.violating:,}",
-        f"{len(counted):,}",
-        f"{sum(row.violating for row in counted):,}",
+        f"{len(used):,}",
+        f"{sum(row.violating for row in used):,}",
         day(file.first),
         day(file.last),
         minute(file.origin.imported_at),

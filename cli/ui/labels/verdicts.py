@@ -11,20 +11,21 @@ from pathlib import Path
 from sqlalchemy.engine import Engine
 
 from cli.ui.database import opened
+from cli.ui.features.pending import apply_steps
 from cli.ui.terminal import next_steps, note, progress
 from leads import clock
 from leads.api.declared import load_declared
 from leads.db.engine import reading
 from leads.db.ingest import ingest
 from leads.db.items import current_items
+from leads.db.scans.added_verdicts import SENDER
 from leads.errors import InvalidInput
 from leads.events import ACCOUNT, Subject
+from leads.messages.wording import counted
 from leads.policies import Policies
 from leads.settings import Settings
 from training.data.own_labels_csv import Columns, LabelledText, read
 
-# Ids are unique within a sender, so that a file that is added twice counts once.
-_SENDER = "labels"
 _AT_ONCE = 5_000
 
 
@@ -64,20 +65,24 @@ def add_verdicts(
         lines = Path(folder) / "decisions.jsonl"
         lines.write_text("".join(_lines(rows, harm, type_id, reviewer)), encoding="utf-8")
         with progress("verdicts appended") as tell:
-            done = ingest(engine, lines, policies, load_declared(settings), sender=_SENDER, on_progress=tell)
+            done = ingest(engine, lines, policies, load_declared(settings), sender=SENDER, on_progress=tell)
         unknown = sum(_unknown(engine, [Subject(type_id, row.text) for row in rows]))
+        unapplied = apply_steps(settings, engine)
     violating = sum(row.violating for row in rows)
+    skipped = f"; skipped {done.duplicates:,} that were there already" if done.duplicates else ""
     note(
-        f"Added {done.accepted:,} verdicts for {harm}; skipped {done.duplicates:,} that were there already. Of "
-        f"{len(rows):,} rows, {violating:,} are violating."
+        f"Added {counted(done.accepted, 'verdict')} for {harm}{skipped}. The file has {counted(len(rows), 'verdict')}; "
+        f"violating: {violating:,}."
     )
     if unknown:
+        rows_name = "1 row names an item" if unknown == 1 else f"{unknown:,} rows name items"
         note(
-            f"{unknown:,} rows name an item that the event log doesn't have: they have no text and few features. Check "
-            "the column with the ids, or load the items: leads ingest FILE"
+            f"{rows_name} that the event log doesn't have, without text and with few features. Check the column with "
+            "the ids, or load the items: leads ingest FILE"
         )
     if not quiet:
         next_steps(
+            *unapplied,
             ("leads worker --once", "process the verdicts"),
             (f"leads train {harm}", "train with them and with every live feature"),
             settings=settings,
@@ -89,7 +94,7 @@ def _check_times(rows: list[LabelledText], path: Path) -> None:
     future = [row for row in rows if row.time is not None and row.time > now]
     if future:
         raise InvalidInput(
-            f"The time of the verdict is in the future, in {len(future):,} rows.",
+            f"The time of the verdict is in the future, in {counted(len(future), 'row')}.",
             field=f"{path}:{future[0].line}",
             remedy="A time without an offset is read as UTC.",
         )

@@ -1,4 +1,7 @@
-"""Tables of the generations of features, and of how far each is built; see `features.declared.generations`."""
+"""Tables of the generations of features, of how far each is built, and of what declared fields hold.
+
+See `features.declared.generations` and `features.declared.field_kinds`.
+"""
 
 from __future__ import annotations
 
@@ -32,4 +35,14 @@ feature_backfills = sa.Table(
     sa.Column("target", sa.BigInteger, nullable=False),
     sa.Column("updated_at", sa.BigInteger, nullable=False),
     sa.Column("done", sa.Boolean, nullable=False),
+)
+
+# What each field of platform.yaml holds, since events with it were stored or features were applied. Rows never change:
+# stored events keep the values that they have.
+declared_fields = sa.Table(
+    "declared_fields",
+    metadata,
+    # `types.episode.genre`, `events.payout.amount`.
+    sa.Column("name", sa.Text, primary_key=True),
+    sa.Column("kind", sa.Text, nullable=False),
 )

@@ -10,7 +10,7 @@ import msgspec
 
 from leads.api.declared import Declared
 from leads.api.json_schema import schema
-from leads.platform.declaration import EventKind, Fielded, ItemType
+from leads.platform.fielded import EventKind, Fielded, ItemType
 from leads_client.fields import json_name
 from leads_client.schemas.types import FieldOut, KindOut, TypeOut, TypesOut
 from serving.http.openapi.schemas import Schema, named_schemas, ref

@@ -150,7 +150,7 @@ def harm_not_allowed(field: str) -> LeadsError:
 
 def missing_field(field: str) -> LeadsError:
     """The body lacks a required field."""
-    return InvalidInput(f"Object missing required field `{field}`.")
+    return InvalidInput(f"Object missing required field `{field}`.", field=f"/{field}")
 
 
 def responses(

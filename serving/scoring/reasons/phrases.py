@@ -19,6 +19,16 @@ def _number(value: float) -> str:
     return f"{value:,.0f}"
 
 
+def _amount(value: float) -> str:
+    """
+    >>> _amount(317.0), _amount(1234.56), _amount(0.004)
+    ('317', '1,234.6', '0.004')
+    """
+    if value == round(value):
+        return f"{value:,.0f}"
+    return f"{value:,.1f}" if abs(value) >= 1 else f"{value:.2g}"
+
+
 def _count(singular: str, plural: str, where: str = "") -> Callable[[float], str]:
     def text(value: float) -> str:
         n = round(value)
@@ -68,7 +78,11 @@ _DAY, _WEEK, _QUARTER = "in 24 h", "in 7 days", "in 90 days"
 
 
 def phrase_of(feature: Feature | None) -> Callable[[float], Phrase] | None:
-    """The phrase of a feature that has none of its own, from its unit and meaning; None if there is no feature."""
+    """The phrase of a feature that has none of its own, from its unit and meaning; None if there is no feature.
+
+    A number comes before a meaning that counts something or begins with the unit (317 minutes long), and after any
+    other (share of log-ins that failed: 25%).
+    """
     if feature is None:
         return None
     code, unit, meaning = feature.name.replace(".", "_").replace(":", "_").upper(), feature.unit, feature.meaning
@@ -84,9 +98,11 @@ def phrase_of(feature: Feature | None) -> Callable[[float], Phrase] | None:
             case "hours":
                 return _age(f"{meaning}: {{}}")(value)
             case "ratio" | "":
-                return f"{meaning}: {value:,.1f}"
+                return f"{meaning}: {_amount(value)}"
+            case _ if meaning.startswith(f"{unit} "):
+                return f"{_amount(value)} {meaning}"
             case _:
-                return f"{meaning}: {value:,.1f} {unit}"
+                return f"{meaning}: {_amount(value)} {unit}"
 
     return _always(code, text)
 

@@ -5,6 +5,9 @@ from __future__ import annotations
 from contextlib import closing
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 from sqlalchemy.engine import Engine
@@ -17,6 +20,7 @@ from features.live_rows import LiveRows
 from features.online.reader import open_reader
 from features.partition import WHOLE
 from leads import clock
+from leads.errors import ConfigurationError
 from leads.events import Subject
 from leads.settings import Settings, load_settings
 from tests.support.features.own_views import (
@@ -92,6 +96,20 @@ def test_a_column_whose_type_changes_is_refused(engine: Engine, folder: Path) ->
         result = leads(command)
         assert result.exit_code != 0
         assert "trust:level was int64 and is now float64" in " ".join(str(result.exception or result.output).split())
+
+
+def test_a_source_that_does_not_fit_is_refused_alike_and_nothing_is_written(engine: Engine, folder: Path) -> None:
+    leads("apply")
+    path = folder / "trust.parquet"
+    table = pq.read_table(path)
+    pq.write_table(table.set_column(3, "level", pc.add(table["level"].cast(pa.float64()), 0.7)), path)
+    for command in ("plan", "materialize"):
+        result = leads(command)
+        assert isinstance(result.exception, ConfigurationError)
+        assert f"{path} has double in the column level, not int64." in result.exception.message
+        assert "Int64" in (result.exception.remedy or "")
+    with closing(open_reader(load_settings())) as reader:
+        assert not reader.fetch(ACCOUNTS).row_at[:, -1].any()
 
 
 @pytest.mark.parametrize("name", ["gone", None])

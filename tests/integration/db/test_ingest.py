@@ -136,7 +136,7 @@ def test_a_time_before_a_served_prediction_is_moved_and_reported(
 BAD = {
     b"{": "Invalid JSON",
     b"[1]": "The line is a list",
-    b"7": "Expected `object`",
+    b"7": "Expected an object",
     b"{}": "not an event",
     b'{"items": []}': "whole request",
     b'{"id": "\xff", "typeId": "comment"}': "UTF-8",
@@ -153,7 +153,9 @@ BAD = {
     json.dumps({**ITEM, "surprise": 1}).encode(): "unknown field `surprise`",
     json.dumps({**ITEM, "visibleAt": "2026-03-01T13:00:00Z"}).encode(): "The line has a visibleAt",
     json.dumps({**LOGGED, "visible_at": AT}).encode(): "The line has a visible_at",
-    json.dumps({**LOGGED, "occurred_at": AT // 1_000_000}).encode(): "`int` >=",
+    json.dumps(
+        {**LOGGED, "occurred_at": AT // 1_000_000}
+    ).encode(): "Expected a whole number of at least 946,684,800,000,000.",
 }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -122,13 +123,40 @@ def test_verdicts_on_items_become_decisions_once(
     given = ("add", "spam", str(file), "--type", "comment", "--label", "found", "--time", "at", "--reviewer", "anna")
     for accepted, skipped in ((2, 0), (0, 2)):
         result = run(*given)
-        assert f"Added {accepted} verdicts for spam; skipped {skipped}" in result.output
-        assert "1 rows name an item that the event log doesn't have" in " ".join(result.output.split())
+        more = f"; skipped {skipped} that were there already" if skipped else ""
+        assert f"Added {accepted} verdicts for spam{more}. The file has 2 verdicts; violating: 1." in said(result)
+        assert "1 row names an item that the event log doesn't have" in said(result)
     found = [one.event.body for one in event_log.read(engine, 0, limit=10) if isinstance(one.event.body, DecisionMade)]
     assert [(one.subject.id, one.verdict, one.reviewer, one.by) for one in found] == [
         ("c1", "violating", "anna", "human"),
         ("c2", "not_violating", "anna", "human"),
     ]
+    file.write_text("id;found;at\nc3;no;2026-03-02\n")
+    assert "Added 1 verdict for spam. The file has 1 verdict; violating: 0." in said(run(*given))
+    for words in (("list",), ("list", "spam")):
+        shown = said(run(*words))
+        assert "spam anna 3 1 33.3% 2026-03-01 2026-03-02" in shown
+        assert "leads train spam" in shown
+        assert "leads labels remove" not in shown
+
+
+def test_declared_features_that_are_not_live_come_first(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    text = settings.platform.read_text()
+    (tmp_path / "platform.yaml").write_text(
+        f"{text}features:\n  account.follows_7d: {{count: follow, window: 7d, meaning: follows}}\n"
+    )
+    monkeypatch.setenv("LEADS_HOME", str(settings.root))
+    monkeypatch.setenv("LEADS_PLATFORM", str(tmp_path / "platform.yaml"))
+    (tmp_path / "verdicts.csv").write_text("id,label\nc1,yes\n")
+    comment = {"typeId": "comment", "id": "c1", "eventId": "e1", "occurredAt": "2026-03-01T12:00:00Z"}
+    (tmp_path / "events.jsonl").write_text(json.dumps(comment) + "\n")
+    added = ("labels", "add", "spam", str(tmp_path / "verdicts.csv"), "--type", "comment")
+    for words in (("ingest", str(tmp_path / "events.jsonl")), added):
+        done = CliRunner().invoke(app, list(words))
+        assert done.exit_code == 0, done.output
+        assert said(done).partition("Next: ")[2].startswith("leads features apply bring 1 changed feature")
 
 
 @pytest.mark.parametrize(

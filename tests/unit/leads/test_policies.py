@@ -184,12 +184,13 @@ def test_a_category_that_the_dsa_dropped_is_refused_with_its_successor(file: Pat
 @pytest.mark.parametrize(
     ("content", "part"),
     [
-        ("", "policies.yaml:1: the file:"),
-        ("# nothing\n", "policies.yaml:1: the file:"),
-        ("- a\n- b\n", "policies.yaml:1: the file:"),
+        ("", "policies.yaml:1: The file is empty. Write keys with values: version, "),
+        ("# nothing\n", "policies.yaml:1: The file is empty."),
+        ("\nfive\n", "policies.yaml:2: The file is a single value."),
+        ("- a\n- b\n", "policies.yaml:1: The file is a list. Write keys with values: version, "),
         ("version: 1\nharms: {}\n", "policies.yaml:2: harms:"),
         ("version: 1\n", "harms: Field required. Add harms."),
-        (b"version: 1\n# \xff\n", "policies.yaml: Can't read the file:"),
+        (b"version: 1\n# \xff\n", "policies.yaml:2: This line isn't UTF-8: it has the byte 0xff."),
         ("version: 1\n\tharms: x\n", "policies.yaml:2: Invalid YAML:"),
         ("version: 1\n---\nversion: 1\n", "Invalid YAML:"),
         ("version: \x07\n", "Invalid YAML:"),

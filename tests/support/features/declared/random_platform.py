@@ -140,8 +140,9 @@ class _Features:
         if kind == "user_report" and by != "about":
             fields.pop("weight")
         one: dict[str, Any] = {"by": by}
-        # Without `by`, it is the row's first way, or the field that gave the key.
-        if view in _ROWS and by == ways[0] and rng.random() < 0.5:
+        # Without `by`, it is the row's first way, or the field that gave the key. It isn't left out for the account of
+        # events that may have none.
+        if view in _ROWS and by == ways[0] and rng.random() < 0.5 and (built_in or view != "account"):
             one = {}
         where = self.where({f: x for f, x in fields.items() if x in ("number", "flag", "category")})
         way, source = self.way(kind, fields, elements)

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import msgspec
 import pytest
 
 from cli.checks import places
+from cli.checks.processes import check_restart
 from cli.ui.status import show_status
 from cli.ui.terminal import next_steps
 from features.declared.builtin import BUILTIN
@@ -16,28 +19,61 @@ from leads.db import cursors, event_log
 from leads.db.engine import migrate, open_engine
 from leads.events import Event, ItemCreated, SubjectRef
 from leads.files import is_locked, only_one
+from leads.platform.declaration import load_platform
 from leads.policies import load_policies
 from leads.settings import Settings, load_settings
 from serving.versions.published_state import LOCK_FILE, HarmState, PublishedState, write_state
 from tests.support.serving.queue_world import POLICIES, QueueWorld
 
 
-def test_a_service_that_read_other_policies_needs_a_restart(
+def test_a_service_that_read_other_files_needs_a_restart(
     settings: Settings, capsys: pytest.CaptureFixture[str]
 ) -> None:
     migrate(settings)
-    policies = load_policies(settings.policies)
-    now = clock.now()
-    for state, outdated in (
-        (PublishedState(now, {}, policies.digest), False),
-        (PublishedState(now, {}, "another"), True),
-        # A state of an earlier release, and one of a service that stopped.
-        (PublishedState(now, {}), False),
-        (PublishedState(now - clock.HOUR, {}, "another"), False),
-    ):
-        write_state(settings.published_dir, state)
-        show_status(settings, policies)
-        assert ("changed since the service started; restart leads serve" in capsys.readouterr().out) is outdated
+    policies, platform = load_policies(settings.policies), load_platform(settings.platform)
+    now, digests = clock.now(), (policies.digest, platform.digest)
+    with only_one(settings.published_dir / LOCK_FILE, what="following the registry"):
+        for state, changed in (
+            (PublishedState(now, {}, *digests), ()),
+            (PublishedState(now, {}, "another", platform.digest), ("policies.yaml",)),
+            (PublishedState(now, {}, policies.digest, "another"), ("platform.yaml",)),
+            (PublishedState(now, {}, "another", "another"), ("policies.yaml", "platform.yaml")),
+            # A state of an earlier release, and one of a service that can't be asked.
+            (PublishedState(now, {}), None),
+            (PublishedState(now - clock.HOUR, {}, "another", "another"), None),
+        ):
+            write_state(settings.published_dir, state)
+            show_status(settings, policies)
+            shown = " ".join(capsys.readouterr().out.replace("│", " ").split())
+            assert ("restart: Run: leads restart" in shown) is bool(changed)
+            found = check_restart(settings)
+            assert [one.state for one in found] == ([] if changed is None else ["warning" if changed else "ok"])
+            assert all(name in found[0].detail for name in changed or ())
+    write_state(settings.published_dir, PublishedState(now, {}, "another", "another"))
+    assert check_restart(settings) == []
+
+
+def test_features_that_are_not_applied_are_the_next_step(
+    settings: Settings, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    migrate(settings)
+    path = tmp_path / "platform.yaml"
+    text = settings.platform.read_text(encoding="utf-8")
+    path.write_text(f"{text}\nfeatures:\n  account.follows_7d: {{count: follow, window: 7d, meaning: follows}}\n")
+    own = settings.model_copy(update={"platform": path})
+    show_status(own, POLICIES)
+    # Without events, loading some comes first.
+    assert "leads features apply" not in capsys.readouterr().out
+    engine = open_engine(settings)
+    with engine.begin() as connection:
+        comment = ItemCreated(SubjectRef("comment", "c1"), "a1", text="x")
+        event_log.append(connection, "test", [Event("e1", clock.now(), comment)])
+    engine.dispose()
+    show_status(settings, POLICIES)
+    assert "leads features apply" not in capsys.readouterr().out
+    show_status(own, POLICIES)
+    following = capsys.readouterr().out.partition("Next:")[2].split("\n")
+    assert " ".join(following[1].split()) == "leads features apply bring 1 changed feature of platform.yaml online"
 
 
 def test_damaged_versions_are_shown_with_the_reason(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:

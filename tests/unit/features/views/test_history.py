@@ -74,7 +74,7 @@ def test_times_without_a_zone_in_a_folder_of_files_are_utc(tmp_path: Path) -> No
     ("change", "message"),
     [
         ({"timestamp": "when"}, "has no column when"),
-        ({"available": "level"}, "no timestamps in the column level"),
+        ({"available": "level"}, "has int64 in the column level, not timestamps"),
         ({"columns": {"refunds": COLUMNS["level"]}}, "has double in the column refunds, not int64"),
         ({"columns": {"level": COLUMNS["is_partner"]}}, "has int64 in the column level, not bool"),
     ],
@@ -85,9 +85,76 @@ def test_a_source_that_does_not_fit_is_refused(tmp_path: Path, change: dict[str,
         check_source("trust", trust(path=str(path), **change))
 
 
+def written(folder: Path, **columns: pa.Array | None) -> Path:
+    """A Parquet source with one row, in which these columns are others; None leaves one out."""
+    table = pq.read_table(write_history(folder, [("a", 86_400_000_000, 86_400_000_000, 1, 1.0, True)]))
+    for name, values in columns.items():
+        table = table.drop_columns([name])
+        if values is not None:
+            table = table.append_column(name, values)
+    path = folder / "trust.parquet"
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("columns", "message"),
+    [
+        ({"level": pa.array([2.7])}, "has double in the column level, not int64"),
+        ({"level": pa.array([np.nan])}, "has double in the column level, not int64"),
+        ({"level": pa.array(["2"])}, "has string in the column level, not int64"),
+        ({"level": None}, "has no column level"),
+        ({"level": pa.array([2**63], pa.uint64())}, "has 9223372036854775808 in the column level, not int64"),
+        ({"refunds": pa.array(["much"])}, "has string in the column refunds, not float64"),
+        ({"is_partner": pa.array([1])}, "has int64 in the column is_partner, not bool"),
+        ({"event_timestamp": pa.array(["2026-03-01T12:00:00Z"])}, "has string in the column event_timestamp, not time"),
+        ({"created": pa.array([1_772_366_400])}, "has int64 in the column created, not timestamps"),
+        ({"account_id": pa.array([7.0])}, "has double in the column account_id, not strings"),
+        ({"account_id": None}, "has no column account_id"),
+    ],
+)
+def test_what_planning_refuses_is_refused_wherever_the_source_is_read(
+    tmp_path: Path, columns: dict[str, pa.Array | None], message: str
+) -> None:
+    declared = trust(path=str(written(tmp_path, **columns)))
+    view = features_with(trust=declared).views[0]
+    into = np.full((1, view.width), np.nan, np.float32)
+    reading = [
+        lambda: [*history.read_rows("trust", declared)],
+        lambda: read_history(view, ["a"], np.array([2 * 86_400_000_000]), into),
+    ]
+    if "9223372036854775808" not in message:
+        # What a column's numbers are is known only once they are read.
+        reading += [lambda: check_source("trust", declared), lambda: history.count_rows("trust", declared)]
+    for read in reading:
+        with pytest.raises(ConfigurationError, match=message) as caught:
+            read()
+        assert str(tmp_path / "trust.parquet") in caught.value.message
+        assert caught.value.remedy
+
+
+def test_missing_numbers_and_keys_of_digits_are_read(tmp_path: Path) -> None:
+    columns = {
+        "account_id": pa.array([7]),
+        "refunds": pa.array([np.nan]),
+        # As pandas writes a column without any value.
+        "level": pa.array([None], pa.null()),
+        "is_partner": pa.array([None], pa.bool_()),
+    }
+    declared = trust(path=str(written(tmp_path, **columns)))
+    check_source("trust", declared)
+    view = features_with(trust=declared).views[0]
+    found = np.zeros((1, view.width), np.float32)
+    read_history(view, ["7"], np.array([2 * 86_400_000_000]), found)
+    assert visible_at(found).tolist() == [86_400_000_000]
+    assert np.isnan(found[:, -3:]).all()
+
+
 def test_a_missing_or_damaged_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(NotFound, match=r"gone\.parquet"):
         check_source("trust", trust(path=str(tmp_path / "gone.parquet")))
     (tmp_path / "bad.parquet").write_bytes(b"nothing")
-    with pytest.raises(ConfigurationError, match=r"bad\.parquet can't be read"):
-        check_source("trust", trust(path=str(tmp_path / "bad.parquet")))
+    declared = trust(path=str(tmp_path / "bad.parquet"))
+    for read in (check_source, history.count_rows, lambda *source: [*history.read_rows(*source)]):
+        with pytest.raises(ConfigurationError, match=r"bad\.parquet can't be read"):
+            read("trust", declared)

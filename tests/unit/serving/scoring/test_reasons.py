@@ -142,7 +142,10 @@ def test_the_age_of_a_subject_fits_items_and_accounts(hours: float, text: str) -
         ("share", 0.25, "follows in 7 days: 25%"),
         ("hours", 50.0, "follows in 7 days: 2 days"),
         ("ratio", 3.14, "follows in 7 days: 3.1"),
+        ("ratio", 3.0, "follows in 7 days: 3"),
+        ("ratio", 0.0125, "follows in 7 days: 0.013"),
         ("euros", 1234.5, "follows in 7 days: 1,234.5 euros"),
+        ("follows", 317.0, "317 follows in 7 days"),
     ],
 )
 def test_a_declared_feature_is_worded_by_its_unit_and_meaning(unit: str, value: float, text: str) -> None:

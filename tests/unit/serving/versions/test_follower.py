@@ -18,15 +18,25 @@ from features.declared.builtin import BUILTIN
 from features.declared.feature_set import FeatureSet
 from features.evaluate.columns import contract_for
 from leads.errors import ModelRefused, Unavailable
+from leads.files import only_one
+from leads.platform.declaration import load_platform
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings
 from models.registry.versions import CANARY_SHARE
 from models.version import ModelVersion, load
 from models.write import write_version
+from serving.versions.file_watch import changed_files
 from serving.versions.folders import RETRY_REFUSED_S
 from serving.versions.follower import Follower, run
 from serving.versions.published import PublishedVersions
-from serving.versions.published_state import HarmState, PublishedState, read_state, verified_so_far, write_state
+from serving.versions.published_state import (
+    LOCK_FILE,
+    HarmState,
+    PublishedState,
+    read_state,
+    verified_so_far,
+    write_state,
+)
 from serving.versions.verification import check_contract
 from tests.support.serving.fake_registry import FakeRegistry, tamper
 from tests.support.serving.killed_follower import killed
@@ -355,8 +365,30 @@ def test_changed_policies_are_logged_once_and_the_published_state_names_those_in
             assert follower.step().policies == load_policies(POLICIES_FILE).digest
         said = [record.getMessage() for record in caplog.records if "polic" in record.getMessage()]
         assert len(said) == logged, said
-    assert said[0] == f"{path} has changed: restart the service to apply it"
-    assert "goes on with the policies that it read at its start" in said[1]
+    assert said[0] == f"{path} has changed; to apply it, run: leads restart"
+    assert "goes on with the file that it read at its start" in said[1]
+
+
+def test_a_changed_platform_is_logged_and_the_published_state_names_the_one_in_use(
+    settings: Settings, registry: FakeRegistry, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "platform.yaml"
+    original = settings.platform.read_text(encoding="utf-8")
+    path.write_text(original, encoding="utf-8")
+    settings = settings.model_copy(update={"platform": path})
+    registry.register("spam", "1")
+    follower = Follower(settings, POLICIES, registry)
+    read = load_platform(path).digest
+    assert follower.step().platform == read
+    with only_one(settings.published_dir / LOCK_FILE, what="following the registry"):
+        assert changed_files(settings) == []
+        path.write_text(original.replace("title: Follow", "title: Follows"), encoding="utf-8")
+        assert follower.step().platform == read
+        assert changed_files(settings) == [path]
+    # Nothing runs.
+    assert changed_files(settings) is None
+    said = [record.getMessage() for record in caplog.records if str(path) in record.getMessage()]
+    assert said == [f"{path} has changed; to apply it, run: leads restart"]
 
 
 def test_every_version_that_is_fetched_or_verified_is_progress(settings: Settings, registry: FakeRegistry) -> None:

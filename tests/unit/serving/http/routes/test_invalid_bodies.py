@@ -110,7 +110,7 @@ def test_one_response_names_every_wrong_entry_of_a_batch(client: Http, engine: E
     ]  # fmt: skip
     found = problem(client.post("/v1/items", json={"items": items}), 422)
     assert [(x["pointer"], x["detail"].split(" ")[0]) for x in found["errors"]] == [
-        ("/items/0/id", "Expected"), ("/items/2/occurredAt", "Not"), ("/items/3", "Object"),
+        ("/items/0/id", "Expected"), ("/items/2/occurredAt", "Not"), ("/items/3/typeId", "Object"),
         ("/items/4/occurredAt", "2099-01-01T00:00:00Z"),
     ]  # fmt: skip
     assert found["detail"] == "Expected at least 1 character. In all, 4 entries are wrong."

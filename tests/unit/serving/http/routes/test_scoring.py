@@ -46,7 +46,7 @@ def test_scores_by_id_and_by_text_name_their_version(client: Http) -> None:
 def test_an_invalid_subject_is_an_error_in_its_own_result(client: Http) -> None:
     good = {"id": "n1", "typeId": "comment", "data": {"text": BENIGN_TEXT}}
     bad: list[tuple[object, str]] = [
-        (5, ""), ("x", ""), (None, ""), ({}, ""), ({"id": "", "typeId": "comment"}, "/id"),
+        (5, ""), ("x", ""), (None, ""), ({}, "/id"), ({"id": "", "typeId": "comment"}, "/id"),
         ({"id": "c1", "typeId": "No Such"}, "/typeId"),
         ({"id": "c1", "typeId": "comment", "data": {"text": 5}}, "/data/text"),
         ({"id": "c1", "typeId": "comment", "data": {"text": "x" * 20_001}}, "/data/text"),
