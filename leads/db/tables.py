@@ -14,19 +14,19 @@ LEGACY_SENDER = "legacy"
 NOT_A_PLAY = sa.text("kind <> 'played'")
 
 
-def _partial(condition: str) -> Any:
+def partial_index(condition: str) -> Any:
     """Options of an index that holds only the rows for which the condition is true."""
     return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
 
 
 # Plays are most of the log and are never looked up one by one.
-_WITHOUT_PLAYS = _partial("kind <> 'played'")
+_WITHOUT_PLAYS = partial_index("kind <> 'played'")
 # Leads whose rank is missing, or was computed for another score. Queries must repeat this condition word for word, and
 # the order of the index: PostgreSQL takes the condition to be true of nearly all leads, and would read them all.
 STALE_RANK = "coalesce(ranked_for, -1) <> scored_at"
 
 
-def _seq() -> sa.Column[int]:
+def sequence_number() -> sa.Column[int]:
     """A number that the database gives, higher for every later row."""
     return sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True)
 
@@ -155,9 +155,9 @@ leads = sa.Table(
     # begins with the state too where SQLite would otherwise prefer an index on the state alone.
     sa.Index("ix_leads_rank", "harm", "state", "rank", "id"),
     sa.Index("ix_leads_type_rank", "harm", "state", "type_id", "rank", "id"),
-    sa.Index("ix_leads_oldest", "harm", "created_at", **_partial("state = 'open'")),
-    sa.Index("ix_leads_lease", "state", "lease_until", "id", **_partial("state = 'claimed'")),
-    sa.Index("ix_leads_stale_rank", "ranked_for", "id", **_partial(STALE_RANK)),
+    sa.Index("ix_leads_oldest", "harm", "created_at", **partial_index("state = 'open'")),
+    sa.Index("ix_leads_lease", "state", "lease_until", "id", **partial_index("state = 'claimed'")),
+    sa.Index("ix_leads_stale_rank", "ranked_for", "id", **partial_index(STALE_RANK)),
 )
 
 # How ranks are computed: one row. `serving.queue.ranks` explains the columns.
@@ -214,13 +214,13 @@ reviews = sa.Table(
     sa.Index("ix_reviews_reviewer", "reviewer", "state"),
     # What was done lately, and what is held now; each holds everything that statistics need.
     sa.Index("ix_reviews_ended", "ended_at", "harm", "reviewer", "state", "lead_id"),
-    sa.Index("ix_reviews_held", "state", "reviewer", "lease_until", "harm", "lead_id", **_partial("state = 'claimed'")),
+    sa.Index("ix_reviews_held", "state", "reviewer", "lease_until", "harm", "lead_id", **partial_index("state = 'claimed'")),
 )
 
 audit = sa.Table(
     "audit",
     metadata,
-    _seq(),
+    sequence_number(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("lead_id", sa.Text, nullable=True),
     sa.Column("type_id", sa.Text, nullable=False),
@@ -238,7 +238,7 @@ audit = sa.Table(
 model_changes = sa.Table(
     "model_changes",
     metadata,
-    _seq(),
+    sequence_number(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
@@ -271,7 +271,7 @@ idempotency = sa.Table(
 drift_verdicts = sa.Table(
     "drift_verdicts",
     metadata,
-    _seq(),
+    sequence_number(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
@@ -288,7 +288,7 @@ drift_verdicts = sa.Table(
 canary_retreats = sa.Table(
     "canary_retreats",
     metadata,
-    _seq(),
+    sequence_number(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),

@@ -1,0 +1,117 @@
+"""Measured values: written by the jobs of monitoring, read by everyone who shows or judges them."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import NamedTuple
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from leads.clock import Micros
+from leads.db.engine import upsert
+from leads.db.monitoring.tables import metric_rows, monitor_progress
+
+
+class MetricRow(NamedTuple):
+    """One measured value of a window since ≤ t < until (µs).
+
+    Args:
+        harm: empty for the whole platform; `version`: empty where none is concerned.
+        slice: `name=value`, several joined with `;`, in the order of their names; empty for everything.
+        value: None if the window has too little to measure it.
+        lo, hi: an interval of the value, or its simultaneous bounds; `method` says which; None without any.
+        n: number of rows, events or decisions behind it.
+    """
+
+    harm: str
+    version: str
+    slice: str
+    since: Micros
+    until: Micros
+    name: str
+    value: float | None
+    lo: float | None
+    hi: float | None
+    n: int
+    method: str
+
+
+_COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
+# A host's progress in summarising is that of a job of its own.
+_SUMMARIES = "summaries:"
+_KEY = ("harm", "name", "slice", "version", "until", "since")
+
+
+def slice_of(**parts: str) -> str:
+    """The name of a slice.
+
+    >>> slice_of(source="mobile", kind="play")
+    'kind=play;source=mobile'
+    """
+    return ";".join(f"{name}={parts[name]}" for name in sorted(parts))
+
+
+def write(connection: Connection, run: str, rows: Iterable[MetricRow]) -> None:
+    """Store values; those of a window that was measured before replace the earlier ones."""
+    values = [{"run": run, **row._asdict()} for row in rows]
+    upsert(connection, metric_rows, values, key=_KEY)
+
+
+def read(
+    connection: Connection,
+    *,
+    names: Collection[str] = (),
+    harm: str | None = None,
+    since: Micros | None = None,
+    until: Micros | None = None,
+    slice_: str | None = None,
+    limit: int | None = None,
+) -> list[MetricRow]:
+    """Values of windows that end in since < until ≤ `until`, newest window first.
+
+    Args:
+        names: only these; empty: all.
+        harm, slice_: only this one; the empty string means that of the whole; None: all.
+    """
+    query = sa.select(*_COLUMNS).order_by(metric_rows.c.until.desc(), metric_rows.c.name, metric_rows.c.slice)
+    if names:
+        query = query.where(metric_rows.c.name.in_(sorted(names)))
+    if harm is not None:
+        query = query.where(metric_rows.c.harm == harm)
+    if slice_ is not None:
+        query = query.where(metric_rows.c.slice == slice_)
+    if since is not None:
+        query = query.where(metric_rows.c.until > since)
+    if until is not None:
+        query = query.where(metric_rows.c.until <= until)
+    if limit is not None:
+        query = query.limit(limit)
+    return [MetricRow(*row) for row in connection.execute(query)]
+
+
+def progress(connection: Connection, job: str, harm: str) -> Micros | None:
+    """The end of the newest window that a job has measured; None before its first."""
+    of = (monitor_progress.c.job == job) & (monitor_progress.c.harm == harm)
+    found: Micros | None = connection.execute(sa.select(monitor_progress.c.until).where(of)).scalar()
+    return found
+
+
+def set_progress(connection: Connection, job: str, harm: str, until: Micros) -> None:
+    """Record the end of the newest window that a job has measured, in the transaction that writes its values."""
+    upsert(connection, monitor_progress, [{"job": job, "harm": harm, "until": until}], key=("job", "harm"))
+
+
+def set_summarised(connection: Connection, host: str, harm: str, until: Micros) -> None:
+    """Record up to when a host's predictions of a harm are summarised."""
+    set_progress(connection, f"{_SUMMARIES}{host}", harm, until)
+
+
+def summarised(connection: Connection, since: Micros) -> dict[str, Micros]:
+    """Up to when each host's predictions of all harms are summarised; only hosts that did anything since."""
+    query = (
+        sa.select(monitor_progress.c.job, sa.func.min(monitor_progress.c.until))
+        .where(monitor_progress.c.job.startswith(_SUMMARIES), monitor_progress.c.until >= since)
+        .group_by(monitor_progress.c.job)
+    )
+    return {job.removeprefix(_SUMMARIES): at for job, at in connection.execute(query)}

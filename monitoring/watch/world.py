@@ -1,0 +1,133 @@
+"""What the jobs of a run read: summaries, versions and their references. What several jobs read is read once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from sqlalchemy.engine import Engine
+
+from leads import clock
+from leads.clock import Micros
+from leads.db import model_changes
+from leads.db.engine import reading
+from leads.db.model_changes import CHAMPION, ModelChange
+from leads.db.monitoring import rows as metric_rows
+from leads.db.monitoring import summaries
+from leads.db.monitoring.rows import MetricRow
+from leads.errors import ModelRefused, NotFound
+from leads.platform.declaration import Platform
+from leads.policies import Policies
+from leads.settings import Settings
+from models.registry.versions import VersionReader, versions_cache
+from models.version import ModelVersion, load
+from monitoring.summaries.summary import Summary, merge, unpack
+
+
+class Hour(NamedTuple):
+    """The predictions of all hosts in an hour that starts at `hour` (µs), by one version."""
+
+    hour: Micros
+    version: str
+    summary: Summary
+
+
+@dataclass
+class World:
+    """What a run reads. It lives for one run; nothing in it is written.
+
+    Args:
+        now: the time of the run, µs.
+        host: the id of this home.
+    """
+
+    settings: Settings
+    policies: Policies
+    platform: Platform
+    engine: Engine
+    registry: VersionReader
+    now: Micros
+    host: str
+    notes: list[str] = field(default_factory=list)
+    _hours: dict[tuple[str, str, str], dict[Micros, list[Hour]]] = field(default_factory=dict)
+    _versions: dict[tuple[str, str], ModelVersion | None] = field(default_factory=dict)
+
+    def note(self, line: str) -> None:
+        """Tell people something, once."""
+        if line not in self.notes:
+            self.notes.append(line)
+
+    def hours(
+        self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = ""
+    ) -> list[Hour]:
+        """The hours that begin in since ≤ hour < until and have predictions, oldest first, each version's by itself."""
+        known = self._hours.setdefault((harm, role, slice_), {})
+        wanted = range(since // clock.HOUR * clock.HOUR, until, clock.HOUR)
+        missing = [hour for hour in wanted if hour not in known]
+        if missing:
+            known.update({hour: [] for hour in range(missing[0], missing[-1] + 1, clock.HOUR)})
+            parts: dict[tuple[Micros, str], list[Summary]] = {}
+            with reading(self.engine) as connection:
+                stored = summaries.read(
+                    connection, harm, missing[0], missing[-1] + 1, role=role, slice_=slice_
+                )
+            for one in stored:
+                try:
+                    parts.setdefault((one.hour, one.version), []).append(unpack(one.summary))
+                except ValueError as error:
+                    self.note(f"{harm}: the summary of {clock.to_text(one.hour)} is left out: {error}.")
+            for (hour, version), found in sorted(parts.items()):
+                known[hour].append(Hour(hour, version, merge(found)))
+        return [one for hour in wanted for one in known[hour] if since <= hour]
+
+    def slices(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION) -> list[str]:
+        """The slices that have summaries in the window, without that of everything."""
+        with reading(self.engine) as connection:
+            return summaries.slices(connection, harm, since, until, role=role)
+
+    def version(self, harm: str, version: str) -> ModelVersion | None:
+        """A version of a harm; None if it doesn't exist any more or can't be read.
+
+        Raises:
+            Unavailable: the registry can't be reached.
+        """
+        key = harm, version
+        if key not in self._versions:
+            try:
+                path = self.registry.fetch(harm, version, versions_cache(self.settings, harm))
+                self._versions[key] = load(path, every_file=False)
+            except (NotFound, ModelRefused):
+                self._versions[key] = None
+        return self._versions[key]
+
+    def input_names(self, harm: str, version: str) -> tuple[str, ...] | None:
+        """The names of a version's inputs; None if the version can't be read."""
+        found = self.version(harm, version)
+        return None if found is None else found.input_names
+
+    def importance(self, harm: str, version: str) -> Mapping[str, float]:
+        """The share of each input in the gain of the version's trees, which sums to 1; empty if it can't be read.
+
+        The score has importance 1: it is what the inputs matter for.
+        """
+        found = self.version(harm, version)
+        if found is None:
+            return {}
+        gains = found.booster.get_score(importance_type="total_gain")
+        # Names of a booster without feature names are f0, f1, …
+        by_name = {name: float(gains.get(name, gains.get(f"f{i}", 0.0))) for i, name in enumerate(found.input_names)}
+        total = sum(by_name.values())
+        return {name: gain / total if total else 0.0 for name, gain in by_name.items()} | {"score": 1.0}
+
+    def changes(self, harm: str) -> list[ModelChange]:
+        """The changes to a harm's versions, oldest first."""
+        with reading(self.engine) as connection:
+            return model_changes.history(connection, harm)
+
+    def earlier(self, names: Iterable[str], harm: str, since: Micros, until: Micros) -> list[MetricRow]:
+        """Measured values of windows that end in since < until ≤ `until`, newest first."""
+        with reading(self.engine) as connection:
+            return metric_rows.read(connection, names=tuple(names), harm=harm, since=since, until=until)
+
+
