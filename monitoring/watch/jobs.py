@@ -1,4 +1,4 @@
-"""What a job is, and which there are."""
+"""What a job is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from leads.db.monitoring.rows import MetricRow
 from monitoring.watch.world import World
 
 PLATFORM = ""
+HOURLY: Micros = clock.HOUR
+DAILY: Micros = clock.DAY
 
 
 class Job(NamedTuple):
@@ -28,12 +30,3 @@ class Job(NamedTuple):
     measure: Callable[[World, str, Micros], list[MetricRow]]
     of_platform: bool = False
     provisional: bool = False
-
-
-def jobs() -> tuple[Job, ...]:
-    """All jobs, in the order in which they run."""
-    return ()
-
-
-HOURLY: Micros = clock.HOUR
-DAILY: Micros = clock.DAY

@@ -19,7 +19,8 @@ from leads.errors import LeadsError, Unavailable
 from leads.files import only_one
 from leads.messages.wording import counted
 from monitoring.summaries.hourly import Describe, HourlySummaries
-from monitoring.watch.jobs import PLATFORM, Job, jobs
+from monitoring.running.all_jobs import jobs
+from monitoring.watch.jobs import PLATFORM, Job
 from monitoring.watch.world import World
 
 # Windows that ended longer ago than this are no longer measured after a pause.
