@@ -59,6 +59,8 @@ metric_rows = sa.Table(
     sa.Column("until", sa.BigInteger, primary_key=True),
     sa.Column("since", sa.BigInteger, primary_key=True),
     sa.Column("run", sa.Text, nullable=False),
+    # The job that measured it, whose later measurements of the window replace it.
+    sa.Column("job", sa.Text, nullable=False),
     sa.Column("value", sa.Float, nullable=True),
     sa.Column("lo", sa.Float, nullable=True),
     sa.Column("hi", sa.Float, nullable=True),
@@ -75,6 +77,8 @@ monitor_progress = sa.Table(
     sa.Column("job", sa.Text, primary_key=True),
     sa.Column("harm", sa.Text, primary_key=True),
     sa.Column("until", sa.BigInteger, nullable=False),
+    # Rises whenever summaries are written again that the job may have measured.
+    sa.Column("changes", sa.BigInteger, nullable=False),
 )
 
 # What rules found. An alert that resolved and fires again is a new row.
