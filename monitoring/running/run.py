@@ -63,6 +63,7 @@ def run(
     describe: Describe | None = None,
     only: Sequence[Job] | None = None,
     then: Sequence[Step] | None = None,
+    measuring: bool = True,
     on_step: OnStep = lambda step: None,
 ) -> Outcome:
     """Do everything that is due at `world.now`.
@@ -71,6 +72,7 @@ def run(
         describe: describes subjects for summaries.
         only: these jobs; default: all.
         then: these steps afterwards; default: all.
+        measuring: False: only summarise this host's predictions.
         on_step: called with what is done next. It may raise Stopped.
 
     Raises:
@@ -82,6 +84,8 @@ def run(
     with only_one(settings.root / "locks" / "monitor.lock", what="running the monitoring of this home"):
         one = _Run(world, on_step)
         one.summarise(describe)
+        if not measuring:
+            return one.outcome("")
         lock = NamedLock(settings, "leads.monitor")
         try:
             if not lock.acquire():
@@ -183,7 +187,8 @@ class _Run:
         # A job that meets a value which nobody thought of must not keep the others from measuring.
         except Exception as error:
             _log.exception("%s failed", what)
-            self._note_failure(what, f"{type(error).__name__}: {error}")
+            # The message may quote a text.
+            self._note_failure(what, f"unexpected {type(error).__name__}; the log says where.")
         else:
             return True
         return False
