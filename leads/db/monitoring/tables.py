@@ -99,6 +99,9 @@ alerts = sa.Table(
     sa.Column("opened_at", sa.BigInteger, nullable=False),
     sa.Column("seen_at", sa.BigInteger, nullable=False),
     sa.Column("resolved_at", sa.BigInteger, nullable=True),
+    # When a message about it was last written to the outbox, and how bad it was then; NULL while it is silenced.
+    sa.Column("sent_at", sa.BigInteger, nullable=True),
+    sa.Column("sent_worst", sa.Float, nullable=True),
     # The newest measured value, as in `metric_rows`, and the rule's limit.
     sa.Column("value", sa.Float, nullable=True),
     sa.Column("lo", sa.Float, nullable=True),
