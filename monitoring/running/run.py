@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from functools import partial
 from typing import NamedTuple
 
-from leads.clock import SECOND, Micros
+from leads import clock
+from leads.clock import Micros
 from leads.db import guard
 from leads.db.locks.named_lock import NamedLock
 from leads.db.monitoring import progress, runs
@@ -63,6 +64,8 @@ def run(
     describe: Describe | None = None,
     only: Sequence[Job] | None = None,
     then: Sequence[Step] | None = None,
+    harms: Collection[str] | None = None,
+    until: Micros | None = None,
     measuring: bool = True,
     on_step: OnStep = lambda step: None,
 ) -> Outcome:
@@ -72,6 +75,9 @@ def run(
         describe: describes subjects for summaries.
         only: these jobs; default: all.
         then: these steps afterwards; default: all.
+        harms: only these; default: all.
+        until: measure the newest window of each job that ends by this time, whether it is measured already or not,
+            instead of those that are due, and take no steps afterwards.
         measuring: False: only summarise this host's predictions.
         on_step: called with what is done next. It may raise Stopped.
 
@@ -82,7 +88,7 @@ def run(
     """
     settings = world.settings
     with only_one(settings.root / "locks" / "monitor.lock", what="running the monitoring of this home"):
-        one = _Run(world, on_step)
+        one = _Run(world, world.policies.harms if harms is None else harms, until, on_step)
         one.summarise(describe)
         if not measuring:
             return one.outcome("")
@@ -91,14 +97,15 @@ def run(
             if not lock.acquire():
                 world.note("Another host is measuring; this one wrote its summaries.")
                 return one.outcome("")
-            return one.measure(jobs() if only is None else only, steps() if then is None else then)
+            after = () if until is not None else steps() if then is None else then
+            return one.measure(jobs() if only is None else only, after)
         finally:
             lock.close()
 
 
 class _Run:
-    def __init__(self, world: World, on_step: OnStep) -> None:
-        self._world, self._on_step = world, on_step
+    def __init__(self, world: World, harms: Collection[str], until: Micros | None, on_step: OnStep) -> None:
+        self._world, self._wanted, self._until, self._on_step = world, harms, until, on_step
         self._hours, self._windows, self._failed = 0, 0, 0
         self._newest: Micros | None = None
         # Those that are summarised; the others would be measured without this host's predictions.
@@ -119,7 +126,7 @@ class _Run:
             slices=policy.slices,
             ignored_sources=policy.ignore_sources,
         )
-        for harm in world.policies.harms:
+        for harm in self._wanted:
             if self._try(f"summarising predictions of {harm}", partial(self._summarise, writer, harm)):
                 self._harms.append(harm)
 
@@ -144,7 +151,7 @@ class _Run:
                 self._try(step.name, partial(step.do, world, id_))
         except BaseException as error:
             self._failed += 1
-            world.note("The run was stopped; the next one continues." if isinstance(error, Stopped) else str(error))
+            world.note(str(error) if isinstance(error, LeadsError) else "The run was stopped; the next one continues.")
             with suppress(LeadsError):
                 self._end(id_)
             raise
@@ -152,22 +159,31 @@ class _Run:
         return self.outcome(id_)
 
     def _job(self, due: Due, id_: str, job: Job, harm: str) -> None:
-        world, seen = self._world, due.begun(job, harm)
+        if self._until is not None:
+            self._window(id_, job, harm, self._until // job.every * job.every)
+            return
+        seen = due.begun(job, harm)
         for until in due.ends(job, harm, seen):
-            rows = job.measure(world, harm, until)
-            with world.engine.begin() as connection:
-                metric_rows.replace(connection, id_, job.name, harm, until, rows)
-                advanced = progress.advance(connection, job.name, harm, seen, until)
-            self._windows += 1
-            self._newest = max(self._newest or until, until)
-            if not advanced:
+            if not self._window(id_, job, harm, until, seen):
                 # Summaries have changed since the run read them: the next run measures the window again.
                 return
             seen = Progress(until, seen.changes)
         if job.provisional:
-            rows = job.measure(world, harm, due.current(job))
-            with world.engine.begin() as connection:
-                metric_rows.replace(connection, id_, job.name, harm, due.current(job), rows)
+            self._write(id_, job, harm, due.current(job))
+
+    def _window(self, id_: str, job: Job, harm: str, until: Micros, seen: Progress | None = None) -> bool:
+        """Measure a window that is over; returns whether the job has advanced from `seen`."""
+        self._on_step(f"measuring {job.name}{f' of {harm}' if harm else ''} up to {clock.to_text(until)}")
+        advanced = self._write(id_, job, harm, until, seen)
+        self._windows += 1
+        self._newest = max(self._newest or until, until)
+        return advanced
+
+    def _write(self, id_: str, job: Job, harm: str, until: Micros, seen: Progress | None = None) -> bool:
+        rows = job.measure(self._world, harm, until)
+        with self._world.engine.begin() as connection:
+            metric_rows.replace(connection, id_, job.name, harm, until, rows)
+            return seen is not None and progress.advance(connection, job.name, harm, seen, until)
 
     def _try(self, what: str, do: Callable[[], None]) -> bool:
         """Do one thing; an error in it doesn't keep the run from doing the others. Returns whether it worked.
@@ -199,6 +215,6 @@ class _Run:
 
     def _end(self, id_: str) -> None:
         world = self._world
-        now = world.now + round((time.monotonic() - self._began) * SECOND)
+        now = world.now + round((time.monotonic() - self._began) * clock.SECOND)
         with world.engine.begin() as connection:
             runs.end(connection, id_, now, until=self._newest, notes=world.notes, failed=self._failed > 0)
