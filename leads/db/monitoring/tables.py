@@ -67,6 +67,8 @@ metric_rows = sa.Table(
     sa.Column("n", sa.BigInteger, nullable=False),
     sa.Column("method", sa.Text, nullable=False),
     sa.Index("ix_metric_rows_until", "until", "name"),
+    # The newest windows of a metric; in the primary key, a window comes after its version.
+    sa.Index("ix_metric_rows_newest", "harm", "name", "slice", "until"),
     sqlite_with_rowid=False,
 )
 

@@ -61,6 +61,7 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_metric_rows_until", "metric_rows", ["until", "name"])
+    op.create_index("ix_metric_rows_newest", "metric_rows", ["harm", "name", "slice", "until"])
     op.create_table(
         "monitor_progress",
         sa.Column("job", sa.Text(), nullable=False),
