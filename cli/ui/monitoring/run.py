@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 
 import msgspec
 
@@ -39,13 +40,16 @@ def run_and_show(
     """
     for harm in harms or ():
         policies.harm(harm, field="--harm")
-    with opened_world(settings, policies) as world, working("running the jobs that are due") as tell:
+    with ExitStack() as opened:
+        world = opened.enter_context(opened_world(settings, policies))
+        # JSON is the only output.
+        tell = None if json else opened.enter_context(working("running the jobs that are due"))
         outcome = run(
             world,
             describe=describe(world),
             harms=harms or None,
             until=until,
-            on_step=lambda step: tell(step, 0, 1),
+            on_step=lambda step: None if tell is None else tell(step, 0, 1),
         )
         with reading(world.engine) as connection:
             firing = sum(alerts.firing(connection).values())
@@ -85,8 +89,9 @@ def _show(outcome: Outcome, firing: int) -> None:
 
 
 def _steps(outcome: Outcome, firing: int) -> list[tuple[str, str]]:
-    found = []
+    found = [("leads status", "see the newest figures of every harm")]
+    if firing:
+        found.insert(0, ("leads alerts", "see what fires, and what to do about it"))
     if outcome.failed:
-        found.append(("leads doctor", "find out what is wrong with the set-up"))
-    found.append(("leads status", "see the newest figures of every harm"))
+        found.insert(0, ("leads doctor", "find out what is wrong with the set-up"))
     return found
