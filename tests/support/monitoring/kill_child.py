@@ -11,8 +11,8 @@ import os
 import signal
 import sqlite3
 import sys
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 from leads.db.engine import open_engine
 from leads.settings import load_settings
@@ -30,21 +30,7 @@ def _moment() -> None:
     _moments += 1
 
 
-class _Cursor(sqlite3.Cursor):
-    def execute(self, sql: str, *args: Any) -> Any:
-        is_commit = sql.lstrip().upper().startswith("COMMIT")
-        if is_commit:
-            _moment()
-        found = super().execute(sql, *args)
-        if is_commit:
-            _moment()
-        return found
-
-
 class _Connection(sqlite3.Connection):
-    def cursor(self, factory: Any = _Cursor) -> Any:
-        return super().cursor(factory)
-
     def commit(self) -> None:
         _moment()
         super().commit()
@@ -54,13 +40,13 @@ class _Connection(sqlite3.Connection):
 def main(home: str, now: str, first: str, many: str) -> None:
     global _die_at
     settings = load_settings(home=Path(home), corpora="none")
-    connect = sqlite3.connect
+    connect = sqlite3.dbapi2.connect
     killed = 0
     for die_at in range(int(first), int(first) + int(many)):
         pid = os.fork()
         if not pid:
             _die_at = die_at
-            sqlite3.connect = lambda *args, **given: connect(*args, **given, factory=_Connection)  # type: ignore[assignment]
+            sqlite3.dbapi2.connect = partial(connect, factory=_Connection)
             run(world_of(settings, open_engine(settings), int(now)), only=JOBS, then=())
             os._exit(0)
         _, status = os.waitpid(pid, 0)

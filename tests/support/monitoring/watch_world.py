@@ -156,6 +156,3 @@ def values(engine: Engine, name: str = "test.hourly", harm: str = "spam") -> dic
 def every_hour(first: int, last: int, minute: int = 10) -> Iterator[Micros]:
     """Times of runs: a while after each full hour, counted from START."""
     return (START + hour * clock.HOUR + minute * clock.MINUTE for hour in range(first, last + 1))
-
-
-
