@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 from sqlalchemy.engine import Engine
@@ -73,8 +75,8 @@ def test_versions_and_roles_have_their_own(settings: Settings, engine: Engine) -
 
 
 def test_slices_by_type_and_by_what_describes_subjects(settings: Settings, engine: Engine) -> None:
-    def describe(subjects: object) -> Described:
-        ids = [subject.subject_id if hasattr(subject, "subject_id") else subject[1] for subject in subjects]  # type: ignore[attr-defined]
+    def describe(subjects: Sequence[Subject]) -> Described:
+        ids = [subject.id for subject in subjects]
         languages = ["de" if id_ == "c1" else None if id_ == "c2" else "en" for id_ in ids]
         lengths = np.arange(len(ids), dtype=np.float64)
         return Described({"language": languages}, {"length": lengths}, {"word": [["x", "y"] for _ in ids]})
