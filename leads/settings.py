@@ -109,6 +109,10 @@ class Settings(AlertSettings, LogSettings):
         default=500.0,
         description="Requests per second allowed per key, over all API workers of one instance; 0: no limit.",
     )
+    monitor: Literal["on", "summaries", "off"] = Field(
+        default="on",
+        description="What `leads serve` does of monitoring: everything, only summarise its predictions, or nothing.",
+    )
     drain_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=0.0,
         description="Seconds to keep serving after SIGTERM while reporting not ready, so load balancers move away.",

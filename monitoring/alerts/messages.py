@@ -20,8 +20,8 @@ from leads.alerting.out import alert_out, detail_out
 from leads.alerting.policy import MonitoringPolicy
 from leads.alerting.rules import RULES, Severity
 from leads.clock import Micros
+from leads.db import cursors
 from leads.db.monitoring import alerts, silences
-from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring.silences import Silence
 from leads.db.outbox import messages
 from leads_client.schemas.alerts import AlertGroup, AlertMessage, Digest, DigestGroup, DigestMessage
@@ -35,6 +35,8 @@ WORSE_AFTER: Micros = clock.HOUR
 MAX_BYTES = 20_000
 SHOWN = 10
 _DIGEST_GROUPS, _DIGEST_SHOWN = 30, 3
+# The cursor that holds the time at which the last digest was due.
+_SENT = "alerts-digest"
 _ORDER = {name: place for place, name in enumerate(RULES)}
 
 
@@ -138,11 +140,11 @@ def ranked(concerned: Iterable[Alert]) -> list[Alert]:
 
 
 def _send_digest(connection: Connection, policy: MonitoringPolicy, open_: list[Alert], now: Micros) -> bool:
-    due, last = digest_due(policy, now), metric_rows.progress(connection, DIGEST, "")
-    if last is not None and last >= due:
+    due, last = digest_due(policy, now), cursors.position(connection, _SENT)
+    if last >= due:
         return False
-    metric_rows.set_progress(connection, DIGEST, "", due)
-    if last is None:
+    cursors.move(connection, _SENT, due)
+    if not last:
         return False
     resolved = len(alerts.listing(connection, states=("resolved",), resolved_since=last))
     if not open_ and not resolved:

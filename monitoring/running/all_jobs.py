@@ -1,8 +1,10 @@
-"""All jobs of monitoring."""
+"""All jobs of monitoring, and the steps that follow them."""
 
 from __future__ import annotations
 
-from monitoring.watch.jobs import Job
+from monitoring.summaries.hourly import Describe
+from monitoring.watch.jobs import Job, Step
+from monitoring.watch.world import World
 
 
 def jobs() -> tuple[Job, ...]:
@@ -12,3 +14,13 @@ def jobs() -> tuple[Job, ...]:
     reads of.
     """
     return ()
+
+
+def steps() -> tuple[Step, ...]:
+    """What a run does once everything is measured, in this order."""
+    return ()
+
+
+def describe(world: World) -> Describe | None:
+    """Describes subjects for the summaries; None: they are divided by type alone."""
+    return None
