@@ -68,6 +68,37 @@ def newest(
     }
 
 
+def newest_rows(connection: Connection, harm: str, now: Micros) -> list[MetricRow]:
+    """The values of all metrics of a harm: of each, all slices and lengths of the window that ended last."""
+    ends = (
+        sa.select(metric_rows.c.name, sa.func.max(metric_rows.c.until).label("until"))
+        .where(metric_rows.c.harm == harm, metric_rows.c.until > now - SHOWN_FOR)
+        .group_by(metric_rows.c.name)
+        .subquery()
+    )
+    query = (
+        sa.select(*_COLUMNS)
+        .join(ends, (metric_rows.c.name == ends.c.name) & (metric_rows.c.until == ends.c.until))
+        .where(metric_rows.c.harm == harm)
+        .order_by(metric_rows.c.name, metric_rows.c.slice, metric_rows.c.since)
+    )
+    return [MetricRow(*row) for row in connection.execute(query)]
+
+
+def history(connection: Connection, row: MetricRow, *, days: int = 14) -> list[MetricRow]:
+    """The same value a day ago, two days ago, and so on, oldest first; it is the last of them."""
+    ends = [row.until - day * clock.DAY for day in range(days)]
+    query = (
+        sa.select(*_COLUMNS)
+        .where(metric_rows.c.harm == row.harm, metric_rows.c.name == row.name, metric_rows.c.slice == row.slice)
+        .where(metric_rows.c.until.in_(ends), metric_rows.c.value.is_not(None))
+        .where(metric_rows.c.until - metric_rows.c.since == row.until - row.since)
+        .order_by(metric_rows.c.until, metric_rows.c.n)
+    )
+    # Around a promotion, a window has a value for each version.
+    return list({found.until: found for found in (MetricRow(*one) for one in connection.execute(query))}.values())
+
+
 def preferred(rows: Iterable[MetricRow]) -> MetricRow | None:
     """Of rows of one metric and slice, the one to show: of the newest window, a day if there is one, else the longest.
 

@@ -1,0 +1,339 @@
+"""The page of a harm: one HTML file that needs nothing else, and runs no scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+from leads.alerting.rules import RULES
+from leads.db.monitoring.alerts import Alert
+from leads.db.monitoring.figures import FIGURES, VERDICT
+from leads.db.monitoring.rows import MetricRow
+from leads.messages.wording import counted
+from leads_client.version import VERSION
+from monitoring.output import drawing, parts
+from monitoring.output.gather import Column, Contents, drifted, score_of, threshold_of
+from monitoring.output.html import Html, Part, el, joined, table
+from monitoring.output.style import CSS
+from monitoring.output.wording import (
+    interval_text,
+    length_text,
+    number_text,
+    parts_of,
+    slice_text,
+    time_text,
+    title_of,
+    value_text,
+)
+
+# More columns than these are listed without drawings, so that the page stays small.
+_DRAWN, _LISTED = 40, 200
+_MOST_ROWS = 60
+_TIERS = {"auto": "acted on", "review": "for review", "none": "not flagged"}
+
+
+def render(found: Contents, *, runbook: Callable[[str], str | None] = lambda page: None) -> str:
+    """The page.
+
+    Args:
+        runbook: the address of a runbook page; None if it can't be linked to.
+    """
+    title = f"{found.title}: monitoring, {time_text(found.until)}"
+    body = el(
+        "main",
+        _head(found),
+        _verdict(found),
+        _tiles(found),
+        _alerts(found, runbook),
+        _score(found),
+        _inputs(found),
+        _drift_of(found, "Slices", lambda row: row.name == "drift.score" and _is_slice(row), "Slice"),
+        _drift_of(found, "Texts", lambda row: row.name == "drift.text", "What"),
+        _performance(found),
+        _values(found, "Data quality", ("inputs.", "predictions.", "events.", "reports.", "skew.", "queue.")),
+        _values(found, "Champion and challenger", ("challenger.",)),
+        _run(found),
+    )
+    return parts.document(title, CSS, body)
+
+
+def _head(found: Contents) -> Html:
+    versions = ", ".join(f"{version} ({counted(rows, 'subject')})" for version, rows in found.versions.items())
+    reference = "" if found.reference is None else f" Its training reference has {counted(found.reference.rows, 'row')}."
+    return el(
+        "header",
+        el(
+            "div",
+            el("div", f"Lead Serving {VERSION} · monitoring", class_="over"),
+            el("h1", found.title),
+            el("div", el("span", found.harm, class_="mono"), f" · version {found.version}" if found.version else ""),
+            el(
+                "div",
+                f"{length_text(found.since, found.until)} up to {time_text(found.until)}: "
+                f"{counted(found.current.rows, 'subject')} counted once an hour, "
+                f"{counted(found.current.predictions, 'prediction')}"
+                + (f", by versions {versions}." if len(found.versions) > 1 else ".")
+                + reference,
+                class_="quiet",
+            ),
+        ),
+        parts.verdict_badge(found.verdict, big=True),
+        class_="head",
+    )
+
+
+def _verdict(found: Contents) -> Html:
+    judged = [column for column in found.columns if column.threshold is not None]
+    moved = [column for column in judged if column.drifted]
+    score = found.figures.get("drift.score")
+    if found.verdict is None:
+        text = "There is no verdict yet: too few subjects were scored, or the jobs haven't measured this harm."
+    else:
+        against = slice_text(found.verdict.slice)
+        window = length_text(found.verdict.since, found.verdict.until)
+        text = (
+            f"{'Predictions have drifted' if (found.verdict.value or 0) >= 0.5 else 'No drift'}, {against}, in the "
+            f"{window} up to {time_text(found.verdict.until)}. "
+        )
+        if judged:
+            text += f"{len(moved)} of {counted(len(judged), 'input')} above their thresholds"
+            text += "; " if score is not None else "."
+        if score is not None:
+            text += f"the score {'is above its threshold, too' if drifted(score) else 'is not'}."
+    names = [el("li", el("span", one.name, class_="mono"), f" {number_text(one.row.value or 0)}") for one in moved[:5]]
+    return el("div", el("p", text), el("ul", *names) if names else None, class_="card")
+
+
+def _tiles(found: Contents) -> Html:
+    pages = sum(alert.severity == "page" for alert in found.alerts)
+    tiles = [
+        el(
+            "div",
+            el("span", "Open alerts"),
+            el("b", f"{len(found.alerts):,}"),
+            el("small", f"{counted(pages, 'page')}, {counted(len(found.alerts) - pages, 'in the digest', 'in the digest')}"),
+            class_="tile",
+        )
+    ]
+    for figure in FIGURES:
+        row = found.figures.get(figure.name)
+        if row is None or figure is VERDICT:
+            continue
+        about = interval_text(row) if figure.unit == "share" and not row.name.startswith("drift.") else ""
+        if (threshold := threshold_of(row)) is not None and row.name.startswith("drift."):
+            about = f"threshold {number_text(threshold)}"
+        history = [one.value for one in found.histories.get(figure.name, ()) if one.value is not None]
+        tiles.append(
+            el(
+                "div",
+                el("span", figure.title),
+                el("b", value_text(row.name, row.value)),
+                el("small", about or length_text(row.since, row.until)),
+                drawing.series(history),
+                class_="tile",
+                title=f"{row.name}, {time_text(row.since)} to {time_text(row.until)}, {row.method}",
+            )
+        )
+    return el("div", *tiles, class_="tiles")
+
+
+def _alerts(found: Contents, runbook: Callable[[str], str | None]) -> Html:
+    if not found.alerts:
+        return joined(el("h2", "Alerts"), el("p", "No alert is open.", class_="quiet"))
+    return joined(el("h2", "Alerts"), *(_alert(found, alert, runbook) for alert in found.alerts))
+
+
+def _alert(found: Contents, alert: Alert, runbook: Callable[[str], str | None]) -> Html:
+    rule = RULES.get(alert.rule)
+    column = parts_of(alert.slice).get("column", "")
+    what = alert.rule if rule is None else rule.what.format(harm=found.title, slice=slice_text(alert.slice), column=column)
+    page: Part = None
+    if rule is not None:
+        address = runbook(rule.page)
+        page = el("a", "Runbook", href=address) if address else el("span", f"docs/runbook/{rule.page}.md", class_="mono")
+    metric = rule.metric if rule is not None else alert.rule
+    return el(
+        "div",
+        el("b", what),
+        " ",
+        el("span", alert.severity, class_=f"badge {'bad' if alert.severity == 'page' else 'mid'}"),
+        el("span", " acknowledged", class_="quiet") if alert.state == "acknowledged" else None,
+        el(
+            "div",
+            f"{value_text(metric, alert.value)} against a limit of {value_text(metric, alert.limit)}, since "
+            f"{time_text(alert.since)}, {slice_text(alert.slice)}",
+            class_="quiet",
+        ),
+        el("div", rule.todo.format(harm=alert.harm or found.harm), " ", page) if rule is not None else None,
+        class_=f"card alert {alert.severity}",
+    )
+
+
+def _score(found: Contents) -> Html:
+    drawn = drawing.distribution(score_of(found.reference), score_of(found.current), wide=True, linear=True)
+    if not drawn:
+        return joined(el("h2", "Scores and tiers"), el("p", "Nobody was scored in this window.", class_="quiet"))
+    bars = [
+        joined(el("div", name, class_="over"), parts.stack(side.by_tier, _TIERS))
+        for name, side in (("In training", found.reference), ("In the window", found.current))
+        if side is not None and side.by_tier
+    ]
+    return joined(el("h2", "Scores and tiers"), el("div", _key(), drawn, *bars, class_="card"))
+
+
+def _inputs(found: Contents) -> Html:
+    if not found.columns:
+        return joined(el("h2", "Inputs"), el("p", "The inputs weren't compared.", class_="quiet"))
+    drawn = [_input(column, i < _DRAWN) for i, column in enumerate(found.columns[:_DRAWN])]
+    rest = [_input(column, False) for column in found.columns[_DRAWN:_LISTED]]
+    head = ("Input", "Distribution", "Distance", "Threshold", "", "Importance", "Mean", "Missing")
+    left = len(found.columns) - _LISTED
+    return joined(
+        el("h2", "Inputs"),
+        el("p", "Those that drifted first, then by distance × importance to the model.", class_="quiet"),
+        _key(),
+        table(head, drawn, numbers=frozenset((2, 3, 5, 6, 7))),
+        el(
+            "details",
+            el("summary", f"{counted(len(rest), 'more input')}"),
+            table(head, rest, numbers=frozenset((2, 3, 5, 6, 7))),
+        )
+        if rest
+        else None,
+        el("p", f"{counted(left, 'input')} that moved least left out.", class_="quiet") if left > 0 else None,
+    )
+
+
+def _input(column: Column, draw: bool) -> tuple[Part, ...]:
+    value, threshold = column.row.value, column.threshold
+    sides = (column.reference, column.current)
+    means = [number_text(side.mean) if side is not None and side.n else "–" for side in sides]
+    missing = [f"{side.missing / side.rows:.1%}" if side is not None and side.rows else "–" for side in sides]
+    return (
+        el("span", column.name, class_="mono"),
+        drawing.distribution(*sides) if draw else "",
+        "–" if value is None else number_text(value),
+        "not judged" if threshold is None else number_text(threshold),
+        "" if threshold is None or value is None else drawing.against_threshold(value, threshold),
+        f"{column.importance:.1%}",
+        _change(*means),
+        _change(*missing),
+    )
+
+
+def _change(before: str, now: str) -> Part:
+    return now if before == now else joined(el("small", f"{before} → "), now)
+
+
+def _drift_of(found: Contents, title: str, of: Callable[[MetricRow], bool], head: str) -> Html | None:
+    """A table of values of drift with their thresholds."""
+    rows = [row for row in found.rows if of(row)]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: (drifted(row), row.value or 0.0), reverse=True)
+    shown: list[tuple[Part, ...]] = []
+    for row in rows[:_MOST_ROWS]:
+        threshold = threshold_of(row)
+        shown.append(
+            (
+                slice_text(row.slice),
+                "–" if row.value is None else number_text(row.value),
+                "not judged" if threshold is None else number_text(threshold),
+                "" if threshold is None or row.value is None else drawing.against_threshold(row.value, threshold),
+                f"{row.n:,}",
+                parts.verdict_badge(row._replace(value=float(drifted(row)))),
+            )
+        )
+    return joined(
+        el("h2", title),
+        table((head, "Distance", "Threshold", "", "Rows", ""), shown, numbers=frozenset((1, 2, 4))),
+        _left_out(len(rows)),
+    )
+
+
+def _performance(found: Contents) -> Html:
+    rows = [row for row in found.rows if row.name.startswith("performance.") or row.name == "drift.verdicts"]
+    about = el(
+        "p",
+        "Only reviewed leads have labels, so precision is that of what was reviewed. Bars show 95% intervals.",
+        class_="quiet",
+    )
+    if not rows:
+        return joined(el("h2", "Performance"), el("p", "Nothing was decided lately.", class_="quiet"))
+    shown = [
+        (
+            title_of(row.name),
+            slice_text(row.slice),
+            value_text(row.name, row.value),
+            interval_text(row) or "–",
+            drawing.interval(row.value, row.lo, row.hi) if _is_share(row) else "",
+            f"{row.n:,}",
+            length_text(row.since, row.until),
+        )
+        for row in rows[:_MOST_ROWS]
+    ]
+    head = ("Measure", "Of", "Value", "Interval", "", "n", "Window")
+    return joined(el("h2", "Performance"), about, table(head, shown, numbers=frozenset((2, 5))), _left_out(len(rows)))
+
+
+def _values(found: Contents, title: str, prefixes: Sequence[str]) -> Html | None:
+    """A table of values of any metric; the largest of each metric first."""
+    rows = [row for row in found.rows if row.name.startswith(tuple(prefixes)) and row.value is not None]
+    if not rows:
+        return None
+    rows.sort(key=lambda row: (row.name, -(row.value or 0.0), row.slice))
+    shown = [
+        (
+            title_of(row.name),
+            slice_text(row.slice) if row.harm else f"{slice_text(row.slice)} (whole platform)",
+            value_text(row.name, row.value),
+            interval_text(row) or "–",
+            f"{row.n:,}",
+            length_text(row.since, row.until),
+        )
+        for row in _largest(rows)
+    ]
+    head = ("Measure", "Of", "Value", "Interval", "n", "Window")
+    return joined(el("h2", title), table(head, shown, numbers=frozenset((2, 4))), _left_out(len(rows), len(shown)))
+
+
+def _largest(rows: Sequence[MetricRow]) -> Iterable[MetricRow]:
+    """At most a few rows of each metric: of a hundred inputs, most are never missing."""
+    taken: dict[str, int] = {}
+    for row in rows:
+        taken[row.name] = taken.get(row.name, 0) + 1
+        if taken[row.name] <= 12:
+            yield row
+
+
+def _run(found: Contents) -> Html:
+    run = found.run
+    lines = [] if run is None else [el("li", note) for note in run.notes]
+    when = "No run is recorded." if run is None else f"Run {run.id[:8]} began at {time_text(run.started_at)}."
+    return el(
+        "footer",
+        el("h2", "This run"),
+        el("p", f"{when} This page was written at {time_text(found.made_at)}.", class_="quiet"),
+        el("ul", *lines) if lines else None,
+        el(
+            "p",
+            "A value is above its threshold only if chance, the number of inputs compared, and effects too small to "
+            "matter are unlikely to explain it. docs/monitoring.md explains how.",
+            class_="quiet",
+        ),
+    )
+
+
+def _key() -> Html:
+    return Html('<div class="key"><span><i></i>in training</span><span><i class="line"></i>in the window</span></div>')
+
+
+def _left_out(rows: int, shown: int = _MOST_ROWS) -> Html | None:
+    return el("p", f"{counted(rows - shown, 'row')} left out.", class_="quiet") if rows > shown else None
+
+
+def _is_slice(row: MetricRow) -> bool:
+    return set(parts_of(row.slice)) > {"against"} if "against" in parts_of(row.slice) else bool(row.slice)
+
+
+def _is_share(row: MetricRow) -> bool:
+    return row.name in ("performance.precision", "performance.expected_precision", "performance.agreement")
