@@ -10,7 +10,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.monitoring import alerts, figures, runs
-from leads.db.monitoring.alerts import OPEN, Alert
+from leads.db.monitoring.alerts import Alert
 from leads.db.monitoring.figures import FIGURES, VERDICT
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
@@ -97,7 +97,7 @@ def gather(world: World, harm: str) -> Contents:
         histories = {name: figures.history(connection, row) for name, row in newest.items()}
         of_harm = figures.newest_rows(connection, harm, world.now)
         of_platform = figures.newest_rows(connection, PLATFORM, world.now)
-        open_ = alerts.listing(connection, states=OPEN, harms=(PLATFORM, harm))
+        open_ = [alert for alert in alerts.unresolved(connection) if alert.harm in (PLATFORM, harm)]
         last = runs.newest(connection, 1)
     until = max((row.until for row in of_harm if row.until <= world.now), default=world.now // clock.HOUR * clock.HOUR)
     # Measured once a day, windows end before those that are measured every hour.
