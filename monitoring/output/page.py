@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from leads.alerting.rules import RULES
 from leads.db.monitoring.alerts import Alert
-from leads.db.monitoring.figures import FIGURES, VERDICT
+from leads.db.monitoring.figures import FIGURES, VERDICT, says_yes
 from leads.db.monitoring.rows import MetricRow
 from leads.messages.wording import counted
 from leads_client.version import VERSION
@@ -91,7 +91,7 @@ def _verdict(found: Contents) -> Html:
         against = slice_text(found.verdict.slice)
         window = length_text(found.verdict.since, found.verdict.until)
         text = (
-            f"{'Predictions have drifted' if (found.verdict.value or 0) >= 0.5 else 'No drift'}, {against}, in the "
+            f"{'Predictions have drifted' if says_yes(found.verdict) else 'No drift'}, {against}, in the "
             f"{window} up to {time_text(found.verdict.until)}. "
         )
         if judged:

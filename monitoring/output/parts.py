@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from leads.db.monitoring.figures import says_yes
 from leads.db.monitoring.rows import MetricRow
 from monitoring.output.html import Html, el, joined
 
@@ -29,7 +30,7 @@ def verdict_badge(verdict: MetricRow | None, *, big: bool = False) -> Html:
     size = " big" if big else ""
     if verdict is None or verdict.value is None:
         return el("span", "no verdict", class_=f"badge{size}")
-    if verdict.value >= 0.5:
+    if says_yes(verdict):
         return el("span", "drifted", class_=f"badge bad{size}")
     return el("span", "no drift", class_=f"badge ok{size}")
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -110,12 +110,9 @@ def preferred(rows: Iterable[MetricRow]) -> MetricRow | None:
     return max(rows, key=_preference, default=None)
 
 
-def by_name(rows: Iterable[MetricRow]) -> Mapping[str, list[MetricRow]]:
-    """The rows of each metric, in their order."""
-    found: dict[str, list[MetricRow]] = {}
-    for row in rows:
-        found.setdefault(row.name, []).append(row)
-    return found
+def says_yes(row: MetricRow) -> bool:
+    """Whether a value that is yes or no is yes."""
+    return row.value is not None and row.value >= 0.5
 
 
 def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> MetricRow | None:
