@@ -7,14 +7,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from leads import clock
+from leads.alerting.alert import Alert
+from leads.alerting.out import slice_parts
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.monitoring import alerts, figures, runs
-from leads.db.monitoring.alerts import Alert
 from leads.db.monitoring.figures import FIGURES, VERDICT
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
-from monitoring.output.wording import parts_of
 from monitoring.summaries.sketch import Sketch
 from monitoring.summaries.summary import SCORE, Summary, merge
 from monitoring.watch.jobs import PLATFORM
@@ -151,11 +151,11 @@ def _columns(
     """The inputs against the reference, or else against the time before: those that drifted first, then by effect
     times importance.
     """
-    against = {parts_of(row.slice).get("against", "") for row in rows if row.name == "drift.input"}
+    against = {slice_parts(row.slice).get("against", "") for row in rows if row.name == "drift.input"}
     wanted = "reference" if "reference" in against else "before"
     found = []
     for row in shown([row for row in rows if row.name == "drift.input"]):
-        parts = parts_of(row.slice)
+        parts = slice_parts(row.slice)
         if parts.get("against", wanted) == wanted and set(parts) <= {"against", "column"} and "column" in parts:
             name = parts["column"]
             found.append(

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from leads.alerting.rules import RULES
-from leads.db.monitoring.alerts import Alert
+from leads.alerting.alert import Alert
+from leads.alerting.out import RUNBOOK, slice_parts
 from leads.db.monitoring.figures import FIGURES, VERDICT, says_yes
 from leads.db.monitoring.rows import MetricRow
 from leads.messages.wording import counted
@@ -18,7 +18,6 @@ from monitoring.output.wording import (
     interval_text,
     length_text,
     number_text,
-    parts_of,
     slice_text,
     time_text,
     title_of,
@@ -139,31 +138,21 @@ def _tiles(found: Contents) -> Html:
 def _alerts(found: Contents, runbook: Callable[[str], str | None]) -> Html:
     if not found.alerts:
         return joined(el("h2", "Alerts"), el("p", "No alert is open.", class_="quiet"))
-    return joined(el("h2", "Alerts"), *(_alert(found, alert, runbook) for alert in found.alerts))
+    return joined(el("h2", "Alerts"), *(_alert(alert, runbook) for alert in found.alerts))
 
 
-def _alert(found: Contents, alert: Alert, runbook: Callable[[str], str | None]) -> Html:
-    rule = RULES.get(alert.rule)
-    column = parts_of(alert.slice).get("column", "")
-    what = alert.rule if rule is None else rule.what.format(harm=found.title, slice=slice_text(alert.slice), column=column)
-    page: Part = None
-    if rule is not None:
-        address = runbook(rule.page)
-        page = el("a", "Runbook", href=address) if address else el("span", f"docs/runbook/{rule.page}.md", class_="mono")
-    metric = rule.metric if rule is not None else alert.rule
+def _alert(alert: Alert, runbook: Callable[[str], str | None]) -> Html:
+    detail = alert.detail
+    address = runbook(detail.page)
+    page = el("a", "Runbook", href=address) if address else el("span", f"{RUNBOOK}/{detail.page}.md", class_="mono")
     return el(
         "div",
-        el("b", what),
+        el("b", detail.title or alert.rule),
         " ",
         el("span", alert.severity, class_=f"badge {'bad' if alert.severity == 'page' else 'mid'}"),
         el("span", " acknowledged", class_="quiet") if alert.state == "acknowledged" else None,
-        el(
-            "div",
-            f"{value_text(metric, alert.value)} against a limit of {value_text(metric, alert.limit)}, since "
-            f"{time_text(alert.since)}, {slice_text(alert.slice)}",
-            class_="quiet",
-        ),
-        el("div", rule.todo.format(harm=alert.harm or found.harm), " ", page) if rule is not None else None,
+        el("div", f"{detail.moved} Since {time_text(alert.since)}, {slice_text(alert.slice)}.", class_="quiet"),
+        el("div", detail.todo, " ", page if detail.page else None),
         class_=f"card alert {alert.severity}",
     )
 
@@ -332,7 +321,7 @@ def _left_out(rows: int, shown: int = _MOST_ROWS) -> Html | None:
 
 
 def _is_slice(row: MetricRow) -> bool:
-    return set(parts_of(row.slice)) > {"against"} if "against" in parts_of(row.slice) else bool(row.slice)
+    return set(slice_parts(row.slice)) > {"against"} if "against" in slice_parts(row.slice) else bool(row.slice)
 
 
 def _is_share(row: MetricRow) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from leads import clock
+from leads.alerting.out import slice_parts
 from leads.clock import Micros
 from leads.db.monitoring.figures import FIGURES, Unit
 from leads.db.monitoring.rows import MetricRow
@@ -96,22 +97,13 @@ def interval_text(row: MetricRow) -> str:
     return f"{value_text(row.name, row.lo)} to {value_text(row.name, row.hi)}"
 
 
-def parts_of(slice_: str) -> dict[str, str]:
-    """The parts of a slice by name.
-
-    >>> parts_of("kind=play;source=mobile")
-    {'kind': 'play', 'source': 'mobile'}
-    """
-    return dict(part.partition("=")[::2] for part in slice_.split(";") if part)
-
-
 def slice_text(slice_: str) -> str:
     """A slice.
 
     >>> slice_text("against=reference;type=comment"), slice_text("")
     ('type comment, against training', 'all')
     """
-    parts = parts_of(slice_)
+    parts = slice_parts(slice_)
     against = _AGAINST.get(parts.pop("against", ""), "")
     said = [f"{name} {value}" if name != "column" else value for name, value in parts.items()]
     return ", ".join([*said, *([against] if against else [])]) or "all"
