@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -21,6 +22,7 @@ from monitoring.summaries.summary import SCORE, Summary
 from monitoring.summaries.tally import TYPE, Described, Rows
 
 Ints = npt.NDArray[np.int64]
+T = TypeVar("T")
 # Tells which part of the day or week an instant is in.
 PartOf = Callable[[Ints], Ints]
 _PART_HOURS = 3
@@ -125,7 +127,5 @@ def of_file(path: Path, names: tuple[str, ...], tier_of: Callable[[float], str])
     return Reference(rows, at, accounts, int(at.max()) if at is not None and len(at) else None)
 
 
-def _named[T](table: pa.Table, prefix: str, read: Callable[[pa.ChunkedArray], T]) -> Mapping[str, T]:
-    return {
-        name.removeprefix(prefix): read(table[name]) for name in table.column_names if name.startswith(prefix)
-    }
+def _named(table: pa.Table, prefix: str, read: Callable[[pa.ChunkedArray], T]) -> Mapping[str, T]:
+    return {name.removeprefix(prefix): read(table[name]) for name in table.column_names if name.startswith(prefix)}
