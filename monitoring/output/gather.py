@@ -15,25 +15,32 @@ from leads.db.monitoring import alerts, figures, runs
 from leads.db.monitoring.figures import FIGURES, VERDICT
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
+from monitoring.drift.comparison import MISSING
+from monitoring.drift.jobs import GROWING, INPUT
+from monitoring.drift.measure import BEFORE, REFERENCE, rank
+from monitoring.summaries.reference import any_time
 from monitoring.summaries.sketch import Sketch
 from monitoring.summaries.summary import SCORE, Summary, merge
 from monitoring.watch.jobs import PLATFORM
 from monitoring.watch.world import World
 
 _LENGTH: Micros = clock.DAY
+_OF_INPUTS = (INPUT, GROWING)
 
 
 @dataclass(frozen=True)
 class Column:
-    """An input of the model, and how far it has moved.
+    """An input of the model, or whether it is missing, and how far that has moved.
 
     Args:
+        name: as in the rows of drift: the input, or `<input> is missing`.
         row: its drift; with a threshold if it is judged.
-        importance: its share in the gain of the model's trees.
-        reference, current: None if a side doesn't have it.
+        importance: the input's share in the gain of the model's trees.
+        reference, current: the input's values; None if a side doesn't have it.
     """
 
     name: str
+    input: str
     row: MetricRow
     importance: float
     reference: Sketch | None
@@ -60,7 +67,7 @@ class Contents:
         histories: the same on earlier days, oldest first.
         rows: the newest values of every metric of the harm, and those of the whole platform.
         columns: by rank.
-        reference: the sample that the version was trained on; None if it can't be read.
+        reference: the sample of rows from before the version was trained; None if it can't be read.
         current: the window.
     """
 
@@ -106,7 +113,8 @@ def gather(world: World, harm: str) -> Contents:
     for hour in hours:
         versions[hour.version] += hour.summary.rows
     version = next(iter(dict(versions.most_common())), "")
-    reference = world.reference(harm, version) if version else None
+    sample = world.reference(harm, version) if version else None
+    reference = None if sample is None else sample.parts("", any_time).get(0)
     current = merge(hour.summary for hour in hours)
     return Contents(
         harm=harm,
@@ -148,30 +156,27 @@ def drifted(row: MetricRow) -> bool:
 def _columns(
     rows: list[MetricRow], importance: Mapping[str, float], reference: Summary | None, current: Summary
 ) -> tuple[Column, ...]:
-    """The inputs against the reference, or else against the time before: those that drifted first, then by effect
-    times importance.
-    """
-    against = {slice_parts(row.slice).get("against", "") for row in rows if row.name == "drift.input"}
-    wanted = "reference" if "reference" in against else "before"
+    """The inputs against the reference, or else against the windows before: those that drifted first, then by rank."""
+    compared = [row for row in rows if row.name in _OF_INPUTS]
+    against = {slice_parts(row.slice).get("against") for row in compared}
+    wanted = REFERENCE if REFERENCE in against else BEFORE
     found = []
-    for row in shown([row for row in rows if row.name == "drift.input"]):
+    for row in shown(compared):
         parts = slice_parts(row.slice)
-        if parts.get("against", wanted) == wanted and set(parts) <= {"against", "column"} and "column" in parts:
+        if parts.keys() == {"against", "column"} and parts["against"] == wanted:
             name = parts["column"]
+            input_ = name.removesuffix(MISSING)
             found.append(
                 Column(
                     name,
+                    input_,
                     row,
-                    importance.get(name, 0.0),
-                    reference.columns.get(name) if reference is not None else None,
-                    current.columns.get(name),
+                    importance.get(input_, 0.0),
+                    None if reference is None else reference.columns.get(input_),
+                    current.columns.get(input_),
                 )
             )
-    return tuple(sorted(found, key=lambda one: (one.drifted, _rank(one)), reverse=True))
-
-
-def _rank(column: Column) -> float:
-    return (column.row.value or 0.0) * (0.01 + column.importance)
+    return tuple(sorted(found, key=lambda one: (not one.drifted, -rank(one.row.value or 0.0, one.importance), one.name)))
 
 
 def score_of(summary: Summary | None) -> Sketch | None:

@@ -10,6 +10,7 @@ from leads.db.monitoring.figures import FIGURES, VERDICT, says_yes
 from leads.db.monitoring.rows import MetricRow
 from leads.messages.wording import counted
 from leads_client.version import VERSION
+from monitoring.drift.jobs import NO_VERDICT
 from monitoring.output import drawing, parts
 from monitoring.output.gather import Column, Contents, drifted, score_of, threshold_of
 from monitoring.output.html import Html, Part, el, joined, table
@@ -81,25 +82,26 @@ def _head(found: Contents) -> Html:
 
 
 def _verdict(found: Contents) -> Html:
-    judged = [column for column in found.columns if column.threshold is not None]
-    moved = [column for column in judged if column.drifted]
+    verdict = found.verdict
+    if verdict is None:
+        return el("div", el("p", "There is no verdict: no window of the last three days was measured."), class_="card")
+    window = f"the {length_text(verdict.since, verdict.until)} up to {time_text(verdict.until)}"
+    if verdict.value is None:
+        why = verdict.method.removeprefix(NO_VERDICT).removeprefix(": ")
+        return el("div", el("p", f"There is no verdict on {window}: {why}."), class_="card")
+    judged: dict[str, bool] = {}
+    for column in found.columns:
+        if column.threshold is not None:
+            judged[column.input] = judged.get(column.input, False) or column.drifted
     score = found.figures.get("drift.score")
-    if found.verdict is None:
-        text = "There is no verdict yet: too few subjects were scored, or the jobs haven't measured this harm."
-    else:
-        against = slice_text(found.verdict.slice)
-        window = length_text(found.verdict.since, found.verdict.until)
-        text = (
-            f"{'Predictions have drifted' if says_yes(found.verdict) else 'No drift'}, {against}, in the "
-            f"{window} up to {time_text(found.verdict.until)}. "
-        )
-        if judged:
-            text += f"{len(moved)} of {counted(len(judged), 'input')} above their thresholds"
-            text += "; " if score is not None else "."
-        if score is not None:
-            text += f"the score {'is above its threshold, too' if drifted(score) else 'is not'}."
-    names = [el("li", el("span", one.name, class_="mono"), f" {number_text(one.row.value or 0)}") for one in moved[:5]]
-    return el("div", el("p", text), el("ul", *names) if names else None, class_="card")
+    text = f"{'Predictions have drifted' if says_yes(verdict) else 'No drift'} in {window}, {slice_text(verdict.slice)}. "
+    text += f"{sum(judged.values())} of {counted(len(judged), 'input')} are above their thresholds"
+    if score is not None:
+        text += f"; the score {'is above its threshold' if drifted(score) else 'is not'}"
+    rule = "It counts as drift if the score or at least a tenth of the inputs is above its threshold."
+    moved = [column for column in found.columns if column.drifted][:5]
+    names = [el("li", el("span", one.name, class_="mono"), f" {number_text(one.row.value or 0)}") for one in moved]
+    return el("div", el("p", text, ". ", el("span", rule, class_="quiet")), el("ul", *names) if names else None, class_="card")
 
 
 def _tiles(found: Contents) -> Html:
@@ -199,7 +201,7 @@ def _input(column: Column, draw: bool) -> tuple[Part, ...]:
     missing = [f"{side.missing / side.rows:.1%}" if side is not None and side.rows else "–" for side in sides]
     return (
         el("span", column.name, class_="mono"),
-        drawing.distribution(*sides) if draw else "",
+        drawing.distribution(*sides) if draw and column.name == column.input else "",
         "–" if value is None else number_text(value),
         "not judged" if threshold is None else number_text(threshold),
         "" if threshold is None or value is None else drawing.against_threshold(value, threshold),

@@ -13,6 +13,7 @@ from leads.messages.wording import counted
 
 _TITLES: dict[str, tuple[str, Unit]] = {figure.name: (figure.title, figure.unit) for figure in FIGURES} | {
     "drift.input": ("Drift of an input", "number"),
+    "drift.growing": ("Growth of an input", "number"),
     "drift.flagged": ("Change of the share flagged", "number"),
     "drift.text": ("Drift of the texts", "number"),
     "drift.verdicts": ("Change of reviewers' verdicts at equal scores", "number"),
