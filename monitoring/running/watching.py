@@ -9,6 +9,7 @@ from collections.abc import Callable
 from leads import clock
 from leads.clock import Clock
 from leads.errors import Conflict, LeadsError
+from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.settings import Settings
 from monitoring.running.all_jobs import describe
@@ -18,6 +19,10 @@ from monitoring.running.run import Outcome, Stopped, run
 _log = logging.getLogger(__name__)
 # After a failure, the next run comes this much later, and later each time, but never later than usual.
 _RETRY_S = 15.0
+# A process that watches a home holds this lock.
+WATCH_LOCK = "locks/monitor-watch.lock"
+# How often one that waits for another to end asks, in seconds.
+_ASK_S = 5.0
 
 Once = Callable[[Settings, Policies], Outcome]
 
@@ -41,7 +46,16 @@ class Watch:
         self._said: frozenset[str] = frozenset()
 
     def watch(self) -> None:
-        """Run until `stopped` is set."""
+        """Run until `stopped` is set. Of several processes of a home, one runs; another takes over once it ends."""
+        while not self._stopped.is_set():
+            try:
+                with only_one(self._settings.root / WATCH_LOCK, what="watching this home"):
+                    self._watch()
+            except Conflict:
+                self._say(["Another process is watching this home. This one takes over once it ends."], logging.INFO)
+                self._stopped.wait(_ASK_S)
+
+    def _watch(self) -> None:
         while not self._stopped.is_set():
             self._stopped.wait(self.step())
 
@@ -56,7 +70,7 @@ class Watch:
         except Stopped:
             return 0.0
         except Conflict as error:
-            # A run by hand, or another instance of the same home. Either does what is due.
+            # A run by hand, which does what is due.
             self._say([str(error)], logging.INFO)
             return every_s
         except LeadsError as error:
