@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monitoring.alerts.steps import JUDGING, SENDING
 from monitoring.summaries.hourly import Describe
 from monitoring.watch.jobs import Job, Step
 from monitoring.watch.world import World
@@ -18,7 +19,7 @@ def jobs() -> tuple[Job, ...]:
 
 def steps() -> tuple[Step, ...]:
     """What a run does once everything is measured, in this order."""
-    return ()
+    return JUDGING, SENDING
 
 
 def describe(world: World) -> Describe | None:
