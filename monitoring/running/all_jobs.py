@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from models.text.sentence import open_encoder, place_of
 from monitoring.alerts.steps import JUDGING, SENDING
+from monitoring.drift.jobs import drift_jobs
+from monitoring.summaries.content import Content
 from monitoring.summaries.hourly import Describe
 from monitoring.watch.jobs import Job, Step
 from monitoring.watch.world import World
@@ -14,7 +17,7 @@ def jobs() -> tuple[Job, ...]:
     What a job reads of another's values, it reads of windows that are measured already: a job comes after those that it
     reads of.
     """
-    return ()
+    return (*drift_jobs(),)
 
 
 def steps() -> tuple[Step, ...]:
@@ -24,4 +27,5 @@ def steps() -> tuple[Step, ...]:
 
 def describe(world: World) -> Describe | None:
     """Describes subjects for the summaries; None: they are divided by type alone."""
-    return None
+    encoder = open_encoder(place_of(world.settings)) if world.settings.encoder != "none" else None
+    return Content(world.engine, world.platform, encoder)

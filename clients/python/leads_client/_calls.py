@@ -24,7 +24,6 @@ from leads_client.schemas.leads import (
     HeldOut,
     LeadDetail,
     LeadsOut,
-    ModelsOut,
     ReleasedOut,
     ReleaseIn,
     StateFilter,
@@ -33,7 +32,6 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
-from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 SubjectLike = SubjectIn | Ref | tuple[str, str]
@@ -192,14 +190,6 @@ def lead_call(lead_id: str) -> ApiCall[LeadDetail]:
 
 def audit_call(lead_id: str) -> ApiCall[TrailOut]:
     return ApiCall("GET", f"{_lead_path(lead_id)}/audit", TrailOut)
-
-
-def types_call() -> ApiCall[TypesOut]:
-    return ApiCall("GET", "/v1/types", TypesOut)
-
-
-def models_call() -> ApiCall[ModelsOut]:
-    return ApiCall("GET", "/v1/models", ModelsOut)
 
 
 def claim_call(body: ClaimIn, idempotency_key: str | None) -> ApiCall[ClaimedOut]:
