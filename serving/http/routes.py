@@ -17,8 +17,6 @@ from starlette.types import Scope as AsgiScope
 
 from leads.api.declared import Declared
 from leads.api.requests import parse, parse_batch, parse_scoring
-from leads.db.deadline import transaction
-from leads.db.keys import ApiKey
 from leads.errors import LeadsError
 from leads.events import Subject
 from leads.messages import patterns
@@ -26,11 +24,12 @@ from leads.messages.patterns import pydantic_message
 from leads_client.schemas.events import EventIn, EventsIn, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ExtendIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from leads_client.version import VERSION
-from serving.http import idempotency, intake, lead_requests, problems
-from serving.http.access.authentication import KEY, key_of
+from serving.http import intake, lead_requests, problems
+from serving.http.access.authentication import key_of
 from serving.http.access.harms import shows
-from serving.http.idempotency import IdempotencyKey, StoredResponse
+from serving.http.idempotency import IdempotencyKey, answer_once
 from serving.http.middleware import BODY, REQUEST_ID
+from serving.http.monitoring.alert_routes import add_alerts
 from serving.http.monitoring.routes import add_measured
 from serving.http.openapi.assembly import api_document
 from serving.http.openapi.documents import serve_once_made
@@ -44,7 +43,6 @@ from serving.http.serializers import models_out
 from serving.runtime import Runtime
 
 LeadId = Annotated[str, Path(**parameter("The `id` of a lead, from GET /v1/leads or POST /v1/leads/claim.", LEAD_ID))]
-Work = Callable[[Connection, IdempotencyKey | None], msgspec.Struct]
 
 
 class Api(FastAPI):
@@ -86,6 +84,7 @@ def create_app(runtime: Callable[[], Runtime]) -> Api:
     _add_queue(app, runtime)
     _add_decisions(app, runtime)
     add_measured(app, runtime)
+    add_alerts(app, runtime)
     return app
 
 
@@ -124,7 +123,7 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
                 events = intake.events_of(body, rules, idempotency_key)
                 return intake.accept(connection, body, events, key.sender, parts.clock)
 
-            return await _run_once(request, parts, work, status=202)
+            return await answer_once(request, parts, work, status=202)
 
         app.add_api_route(path, post, methods=["POST"], name=f"post_{path[1:]}", **describe(f"POST {path}"))
 
@@ -160,7 +159,7 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     @app.post("/leads/claim", **describe("POST /leads/claim"))
     async def post_claim(request: Request) -> Response:
         key, body = key_of(request, "leads:decide"), parse(await request.body(), ClaimIn)
-        return await _run_once(request, runtime(), lambda c, _: lead_requests.claim_leads(c, runtime(), key, body))
+        return await answer_once(request, runtime(), lambda c, _: lead_requests.claim_leads(c, runtime(), key, body))
 
     @app.get("/reviews", **describe("GET /reviews"))
     async def get_reviews(
@@ -191,21 +190,21 @@ def _add_decisions(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     @app.post("/leads/{lead_id}/release", **describe("POST /leads/{lead_id}/release"))
     async def post_release(request: Request, lead_id: LeadId) -> Response:
         key, body = key_of(request, "leads:decide"), parse(await request.body(), ReleaseIn)
-        return await _run_once(
+        return await answer_once(
             request, runtime(), lambda c, _: lead_requests.release_lead(c, runtime(), key, lead_id, body)
         )
 
     @app.post("/leads/{lead_id}/extend", **describe("POST /leads/{lead_id}/extend"))
     async def post_extend(request: Request, lead_id: LeadId) -> Response:
         key, body = key_of(request, "leads:decide"), parse(await request.body(), ExtendIn)
-        return await _run_once(
+        return await answer_once(
             request, runtime(), lambda c, _: lead_requests.extend_lease(c, runtime(), key, lead_id, body)
         )
 
     @app.post("/leads/{lead_id}/decision", **describe("POST /leads/{lead_id}/decision"))
     async def post_decision(request: Request, lead_id: LeadId) -> Response:
         key, body = key_of(request, "leads:decide"), parse(await request.body(), DecisionIn)
-        return await _run_once(
+        return await answer_once(
             request, runtime(), lambda c, _: lead_requests.decide_lead(c, runtime(), key, lead_id, body)
         )
 
@@ -213,29 +212,9 @@ def _add_decisions(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     async def post_decisions(request: Request) -> Response:
         key, body = key_of(request, "leads:decide"), parse(await request.body(), SubjectDecisionIn)
         subject = Subject(body.subject.type_id, body.subject.id)
-        return await _run_once(
+        return await answer_once(
             request, runtime(), lambda c, _: lead_requests.decide_subject(c, runtime(), key, subject, body)
         )
-
-
-async def _run_once(request: Request, runtime: Runtime, work: Work, *, status: int = 200) -> Response:
-    """Run `work` in one transaction, once per Idempotency-Key."""
-    key: ApiKey = request.scope[KEY]
-    header = request.headers.get("idempotency-key")
-    idempotency_key = idempotency.read_key(key.caller, header, request.url.path, await request.body())
-
-    def write() -> StoredResponse:
-        with transaction(runtime.engine) as connection:
-            return idempotency.run_once(
-                connection,
-                idempotency_key,
-                runtime.clock(),
-                lambda: StoredResponse(status, msgspec.json.encode(work(connection, idempotency_key))),
-            )
-
-    stored = await runtime.write(write)
-    headers = {"Idempotency-Replayed": "true"} if stored.replayed else None
-    return Response(stored.body, stored.status, headers, media_type="application/json")
 
 
 def _on_error(request: Request, error: Exception) -> Response:

@@ -12,6 +12,7 @@ from typing import Self, TypeVar
 import httpx
 
 from leads_client import _calls as calls
+from leads_client._alerts import AsyncAlerts
 from leads_client._answers import Reply, Unscored, add_accepted_count, join_accepted, join_scores, read, read_part
 from leads_client._base import BaseClient, Outcome
 from leads_client._calls import ApiCall, SubjectLike
@@ -43,7 +44,7 @@ from leads_client.schemas.stats import StatsOut
 T = TypeVar("T")
 
 
-class AsyncClient(AsyncViews, BaseClient[httpx.AsyncClient]):
+class AsyncClient(AsyncAlerts, AsyncViews, BaseClient[httpx.AsyncClient]):
     """The asyncio client, with the methods, arguments and errors of `Client`.
 
     Args:

@@ -11,6 +11,7 @@ from typing import Self, TypeVar
 import httpx
 
 from leads_client import _calls as calls
+from leads_client._alerts import Alerts
 from leads_client._answers import Reply, Unscored, add_accepted_count, join_accepted, join_scores, read, read_part
 from leads_client._base import BaseClient, Outcome
 from leads_client._calls import ApiCall, SubjectLike
@@ -42,7 +43,7 @@ from leads_client.schemas.stats import StatsOut
 T = TypeVar("T")
 
 
-class Client(Views, BaseClient[httpx.Client]):
+class Client(Alerts, Views, BaseClient[httpx.Client]):
     """The blocking client. Thread-safe; keeps connections open until `close` or the end of its `with` block.
 
     Args:

@@ -17,6 +17,8 @@ from leads.errors import Conflict, NotFound
 
 # The most alerts of a list; the newest are kept.
 MAX_LISTED = 1_000
+# Among the newest alerts, all whose retraining isn't done are found.
+_LATELY = 200
 
 
 _COLUMNS = [alerts.c[name] for name in Alert._fields]
@@ -109,6 +111,12 @@ def acknowledge(connection: Connection, seq: int, by: str, now: Micros, *, note:
     kept = ("state", "acknowledged_by", "acknowledged_at", "note")
     change(connection, seq, **{name: getattr(found, name) for name in kept})
     return found
+
+
+def retraining(connection: Connection) -> list[Alert]:
+    """The alerts whose retraining waits or runs, oldest first, among those that opened lately."""
+    found = reversed(listing(connection, limit=_LATELY))
+    return [one for one in found if one.detail.retraining and one.detail.retraining.state in ("waiting", "running")]
 
 
 def firing(connection: Connection) -> dict[tuple[str, str, Severity], int]:

@@ -25,6 +25,7 @@ from leads_client.schemas.stats import StatsOut
 from leads_client.schemas.types import TypesOut
 from serving.http.openapi import problem_examples as problems
 from serving.http.openapi import tags
+from serving.http.openapi.alert_docs import ROUTES as ALERTS
 from serving.http.openapi.documented import RouteDocs
 from serving.http.openapi.measured_docs import ROUTES as MEASURED
 
@@ -252,4 +253,5 @@ ROUTES = {
         ),
     ),
     **MEASURED,
+    **ALERTS,
 }
