@@ -12,6 +12,7 @@ from leads.environment.addresses import checked_webhook
 from leads.messages import patterns
 from leads.yaml_files import Strict
 
+WindowHours = Literal[6, 12, 24, 48, 72, 168]
 RuleName = Annotated[str, StringConstraints(pattern=patterns.NAME)]
 
 
@@ -49,7 +50,7 @@ class MonitoringPolicy(Strict):
     min_rows: Annotated[int, Field(ge=20, le=1_000_000)] = Field(
         default=100, description="Windows with fewer subjects have no verdict."
     )
-    window_hours: Annotated[tuple[Literal[6, 12, 24, 48, 72, 168], ...], Field(min_length=1)] = Field(
+    window_hours: Annotated[tuple[WindowHours, ...], Field(min_length=1)] = Field(
         default=(6, 24, 72), description="The lengths of the windows in which drift is looked for."
     )
     ignore_sources: tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...] = Field(

@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 
 from leads import clock
+from leads.alerting.policy import MonitoringPolicy
 from leads.clock import Clock
 from leads.errors import Conflict, LeadsError
 from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.settings import Settings
 from monitoring.running.all_jobs import describe
+from monitoring.running.between import Between
 from monitoring.running.opened import opened_world
 from monitoring.running.run import Outcome, Stopped, run
 
@@ -56,8 +58,13 @@ class Watch:
                 self._stopped.wait(_ASK_S)
 
     def _watch(self) -> None:
-        while not self._stopped.is_set():
-            self._stopped.wait(self.step())
+        between = Between(self._settings, self._stopped)
+        try:
+            while not self._stopped.is_set():
+                wait_s = self.step()
+                between.wait(wait_s, self._alerting())
+        finally:
+            between.close()
 
     def step(self) -> float:
         """Do one run; returns the seconds until the next one. What fails is logged, and tried again."""
@@ -90,6 +97,12 @@ class Watch:
             return run(
                 world, describe=describe(world), measuring=settings.monitor != "summaries", on_step=self._go_on
             )
+
+    def _alerting(self) -> MonitoringPolicy | None:
+        """The policy by which this host sends alerts; None if it only summarises its predictions."""
+        if self._policies is None or self._settings.monitor == "summaries":
+            return None
+        return self._policies.monitoring
 
     def _go_on(self, _step: str) -> None:
         if self._stopped.is_set():

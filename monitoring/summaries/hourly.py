@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import secrets
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -31,34 +31,17 @@ from leads.messages.wording import counted
 from leads.predictions.scan import PredictionScan
 from leads.predictions.segments import day_of, days
 from leads.settings import Settings
-from monitoring.summaries.sketch import sketch
 from monitoring.summaries.summary import SCORE, TIER, Summary, pack
+from monitoring.summaries.tally import NOTHING, TYPE, Described, Rows
 
 # Predictions of hours that are older than this are no longer looked for.
 LOOKED_BACK: Micros = 7 * clock.DAY
 # What was measured of hours up to this age is measured again when their summaries change.
 CORRECTED: Micros = 3 * clock.DAY
 _COLUMNS = ["type_id", "subject_id", "at", "model_version", "role", "source", "vector", SCORE, TIER]
-TYPE = "type"
 
 # The names of a version's inputs; None if the version can't be had any more.
 NamesOf = Callable[[str, str], tuple[str, ...] | None]
-
-
-class Described(NamedTuple):
-    """What is known of n subjects beyond their model's input, aligned with them.
-
-    Args:
-        categories: by name, the value of each subject; None where it has none.
-        numbers: by name, (n,) float64, NaN where missing.
-        words: by name, what each subject has of it: any number of values.
-    """
-
-    categories: Mapping[str, Sequence[str | None]]
-    numbers: Mapping[str, npt.NDArray[np.float64]]
-    words: Mapping[str, Sequence[Collection[str]]]
-
-
 # Describes subjects as of now.
 Describe = Callable[[Sequence[Subject]], Described]
 
@@ -185,58 +168,24 @@ class HourlySummaries:
         """The summary of a version's predictions in an hour, and those of its slices."""
         latest, predictions = _latest_per_subject(table)
         subjects = [Subject(*pair) for pair in zip(*(latest[c].to_pylist() for c in ("type_id", "subject_id")), strict=True)]
-        described = self._describe(subjects) if self._describe is not None else Described({}, {}, {})
+        described = self._describe(subjects) if self._describe is not None else NOTHING
         matrix = None
         if names is not None:
             matrix = _matrix(latest, len(names))
             if matrix is None:
                 notes[f"{harm} version {version}: logged vectors don't have its {len(names)} inputs."] = None
-        rows = _Rows(latest, matrix, names or (), described, [subject.type_id for subject in subjects])
+        rows = Rows(
+            latest[SCORE].to_numpy(),
+            latest[TIER].to_pylist(),
+            [subject.type_id for subject in subjects],
+            names or () if matrix is not None else (),
+            matrix,
+            described,
+        )
         found = [("", rows.summary(np.arange(len(subjects)), table.num_rows))]
-        for name in self._slices:
-            values = rows.types if name == TYPE else described.categories.get(name, ())
-            places: dict[str, list[int]] = {}
-            for i, value in enumerate(values):
-                if value is not None:
-                    places.setdefault(value, []).append(i)
-            if len(places) > 1 or name != TYPE:
-                found += [
-                    (slice_of(**{name: value}), rows.summary(np.array(at), int(predictions[at].sum())))
-                    for value, at in sorted(places.items(), key=lambda pair: -len(pair[1]))[:_MOST_VALUES]
-                ]
+        for (name, value), at in rows.divided(self._slices).items():
+            found.append((slice_of(**{name: value}), rows.summary(at, int(predictions[at].sum()))))
         return found
-
-
-# Values of a category that get a slice of their own.
-_MOST_VALUES = 12
-
-
-class _Rows(NamedTuple):
-    table: pa.Table
-    matrix: npt.NDArray[np.float32] | None
-    names: tuple[str, ...]
-    described: Described
-    types: list[str]
-
-    def summary(self, rows: npt.NDArray[np.int64], predictions: int) -> Summary:
-        """The summary of some of the rows."""
-        scores = self.table[SCORE].to_numpy()[rows]
-        columns = {SCORE: sketch(scores)}
-        if self.matrix is not None:
-            columns |= {
-                name: sketch(column.astype(np.float64))
-                for name, column in zip(self.names, self.matrix[rows].T, strict=True)
-            }
-        columns |= {name: sketch(values[rows]) for name, values in self.described.numbers.items()}
-        tiers = np.array(self.table[TIER].to_pylist(), dtype=object)[rows]
-        by_tier = {str(tier): (int((tiers == tier).sum()), float(scores[tiers == tier].sum())) for tier in set(tiers)}
-        categories: dict[str, dict[str, int]] = {TIER: dict(Counter(map(str, tiers)))}
-        places = rows.tolist()
-        for name, values in {TYPE: self.types, **self.described.categories}.items():
-            categories[name] = dict(Counter(value for i in places if (value := values[i]) is not None))
-        for name, lists in self.described.words.items():
-            categories[name] = dict(Counter(word for i in places for word in lists[i]))
-        return Summary(len(rows), predictions, columns, categories, by_tier)
 
 
 def _latest_per_subject(table: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:

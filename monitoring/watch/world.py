@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.clock import Micros
-from leads.db import model_changes
+from leads.db import event_log, model_changes
 from leads.db.engine import reading
 from leads.db.model_changes import CHAMPION, ModelChange
 from leads.db.monitoring import rows as metric_rows
@@ -22,6 +22,7 @@ from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.versions import VersionReader, versions_cache
 from models.version import ModelVersion, load
+from monitoring.summaries.reference import Reference, read_reference
 from monitoring.summaries.summary import Summary, merge, unpack
 
 
@@ -53,6 +54,8 @@ class World:
     _hours: dict[tuple[str, str, str], dict[Micros, list[Hour]]] = field(default_factory=dict)
     _versions: dict[tuple[str, str], ModelVersion | None] = field(default_factory=dict)
     _registry_error: Unavailable | None = None
+    _references: dict[tuple[str, str], Reference | None] = field(default_factory=dict)
+    _began: list[Micros | None] = field(default_factory=list)
 
     def note(self, line: str) -> None:
         """Tell people something, once."""
@@ -112,6 +115,30 @@ class World:
         """The names of a version's inputs; None if the version can't be read."""
         found = self.version(harm, version)
         return None if found is None else found.input_names
+
+    def reference(self, harm: str, version: str) -> Reference | None:
+        """A version's reference sample; None if it can't be read, which a note says.
+
+        Raises:
+            Unavailable: the registry can't be reached.
+        """
+        key = harm, version
+        if key not in self._references:
+            self._references[key] = None
+            found = self.version(harm, version)
+            if found is not None:
+                try:
+                    self._references[key] = read_reference(found)
+                except ValueError as error:
+                    self.note(f"{harm} version {version}: {error}.")
+        return self._references[key]
+
+    def log_began(self) -> Micros | None:
+        """When the platform's first event became visible, µs; None if there is none."""
+        if not self._began:
+            first = event_log.read(self.engine, 0, limit=1)
+            self._began.append(first[0].visible_at if first else None)
+        return self._began[0]
 
     def importance(self, harm: str, version: str) -> Mapping[str, float]:
         """The share of each input in the gain of the version's trees, which sums to 1; empty if it can't be read.

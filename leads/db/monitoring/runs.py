@@ -68,3 +68,10 @@ def newest(connection: Connection, limit: int = 20) -> list[Run]:
     """The newest runs, newest first."""
     query = sa.select(*_COLUMNS).order_by(monitor_runs.c.started_at.desc(), monitor_runs.c.id).limit(limit)
     return [Run(*row) for row in connection.execute(query)]
+
+
+def last_ended(connection: Connection) -> Run | None:
+    """The newest run that isn't running any more; None if there is none."""
+    query = sa.select(*_COLUMNS).where(monitor_runs.c.state != "running").order_by(monitor_runs.c.started_at.desc())
+    found = connection.execute(query.limit(1)).first()
+    return None if found is None else Run(*found)
