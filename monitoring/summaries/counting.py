@@ -68,7 +68,8 @@ def count(folder: Path, harm: str, since: Micros, ignored: Collection[str] = ())
         # Before they are read: files that come meanwhile are new the next time.
         files = _files(folder / f"harm={harm}" / f"day={day}")
         known = before.days.get(day)
-        found.days[day] = known if known is not None and known.files == files else _count(folder, harm, day, files, ignored)
+        same = known is not None and known.files == files and not known.unreadable
+        found.days[day] = known if known is not None and same else _count(folder, harm, day, files, ignored)
     if found != before:
         write_json(path, found)
     hours = Counter({hour: n for one in found.days.values() for hour, n in one.hours.items() if hour >= since})
