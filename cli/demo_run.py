@@ -146,7 +146,7 @@ def run(settings: Settings, *, quick: bool, seed: int, fresh: bool) -> None:
         print_corpora(settings)
         _prepare(demo, settings, quick)
         _serve_and_show(demo, settings)
-        demo.command("drift", "Check for drift", "drift", "spam", "--quiet", accept=(0, 3), again=True)
+        demo.command("drift", "Check for drift", "drift", "spam", "--quiet", accept=(0, 3, 4), again=True)
         home = escape(str(settings.root))
         note(f"\n[bold green]The demo is done, in {demo.seconds:.0f} s.[/bold green] Its data is in {home}.")
         _print_next(settings)
@@ -233,8 +233,8 @@ def _free_port() -> int:
 
 
 def _print_next(settings: Settings) -> None:
-    reports = sorted((settings.reports_dir / "drift").rglob("*.html"), key=lambda path: path.stat().st_mtime)
     steps = [
+        ("leads drift spam --explain", "rank what changed"),
         (mlflow_pages(settings), f"browse runs, metrics, plots and model versions{mlflow_opens(settings)}"),
         ("leads serve", f"run the service; API reference on {url_of(settings.host, settings.port, '/v1/docs')}"),
         ("leads keys create NAME", "create an API key for it"),
@@ -242,8 +242,6 @@ def _print_next(settings: Settings) -> None:
         ("leads skew --days 3", "check for training-serving skew"),
         ("leads retrain spam --force", "retrain with the new decisions"),
     ]
-    if reports:
-        steps.insert(1, (f"xdg-open {reports[-1]}", "open the drift report"))
     next_steps(*((_in_venv(command), what) for command, what in steps))
 
 
