@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from leads.alerting.rules import RULES, Severity
+from leads.environment.addresses import checked_webhook
 from leads.messages import patterns
 from leads.yaml_files import Strict
 
@@ -27,7 +28,9 @@ class RulePolicy(Strict):
 class WebhookPolicy(Strict):
     """Where alerts are sent. The secret that signs them is the setting LEADS_ALERT_WEBHOOK_SECRET."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2_000)]
+    url: Annotated[str, StringConstraints(max_length=2_000), AfterValidator(checked_webhook)] = Field(
+        description="Begins with https://, unless the receiver is on this host."
+    )
     severities: tuple[Severity, ...] = ("page", "digest")
 
 

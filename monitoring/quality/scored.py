@@ -49,10 +49,10 @@ def _counts(world: World, harm: str, since: Micros, until: Micros) -> Counts:
 
 
 def measure_lag(world: World, harm: str, until: Micros) -> list[MetricRow]:
-    """How long the oldest event has waited for a worker. It is known of now alone, so only of the hour that runs."""
+    """How long the oldest event has waited for a worker, at the last look in the hour."""
     since = until - clock.HOUR
     if not since <= world.now < until:
-        return []
+        return _looked_at(world, LAG, harm, until)
     if not any(world.hours(one, since - clock.DAY, until) for one in world.policies.harms):
         # Without a champion nothing is scored, and a history that is read in for the first time isn't late.
         return []
@@ -63,13 +63,18 @@ def measure_lag(world: World, harm: str, until: Micros) -> list[MetricRow]:
 
 
 def measure_queue(world: World, harm: str, until: Micros) -> list[MetricRow]:
-    """How long the oldest open lead has waited. It is known of now alone, so only of the hour that runs."""
+    """How long the oldest open lead has waited, at the last look in the hour."""
     since = until - clock.HOUR
     if not since <= world.now < until:
-        return []
+        return _looked_at(world, OLDEST, harm, until)
     oldest = world.oldest_lead(harm)
     age = 0.0 if oldest is None else max(0.0, (world.now - oldest) / clock.HOUR)
     return [measured(harm, since, until, OLDEST, age, 0 if oldest is None else 1, "age of the oldest open lead")]
+
+
+def _looked_at(world: World, name: str, harm: str, until: Micros) -> list[MetricRow]:
+    """What was measured in an hour that is over. Nobody can look at it again."""
+    return [row for row in world.earlier((name,), harm, until - 1, until) if row.until == until]
 
 
 PREDICTIONS = Job("predictions", HOURLY, measure)

@@ -1,4 +1,4 @@
-"""All jobs of monitoring."""
+"""All jobs of monitoring, and the steps that follow them."""
 
 from __future__ import annotations
 
@@ -10,7 +10,9 @@ from monitoring.quality.events import EVENTS
 from monitoring.quality.inputs import INPUTS
 from monitoring.quality.new_values import NEW_VALUES
 from monitoring.quality.scored import PREDICTIONS, QUEUE, WORKER
-from monitoring.watch.jobs import Job
+from monitoring.summaries.hourly import Describe
+from monitoring.watch.jobs import Job, Step
+from monitoring.watch.world import World
 
 
 def jobs() -> tuple[Job, ...]:
@@ -20,3 +22,13 @@ def jobs() -> tuple[Job, ...]:
     reads of.
     """
     return (EVENTS, PREDICTIONS, WORKER, QUEUE, INPUTS, NEW_VALUES, PERFORMANCE, VERDICTS, SKEW, CHALLENGERS)
+
+
+def steps() -> tuple[Step, ...]:
+    """What a run does once everything is measured, in this order."""
+    return ()
+
+
+def describe(world: World) -> Describe | None:
+    """Describes subjects for the summaries; None: they are divided by type alone."""
+    return None

@@ -1,7 +1,8 @@
 """Summarises the prediction log of this host, an hour at a time.
 
 An hour is written as a whole, in one transaction, and again if the log has more or fewer predictions of it than were
-summarised: so predictions that were logged late, or while the job ran, are never lost or counted twice.
+summarised: so predictions that were logged late, or while the job ran, are never lost or counted twice. What was
+measured of such an hour is measured again.
 """
 
 from __future__ import annotations
@@ -21,20 +22,22 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.event_log import MAX_CLOCK_SKEW
-from leads.db.monitoring import rows as metric_rows
-from leads.db.monitoring import summaries
+from leads.db.monitoring import progress, summaries
 from leads.db.monitoring.rows import slice_of
 from leads.db.monitoring.summaries import StoredSummary
 from leads.events import Subject
 from leads.files import write_atomic
 from leads.messages.wording import counted
 from leads.predictions.scan import PredictionScan
+from leads.predictions.segments import day_of, days
 from leads.settings import Settings
 from monitoring.summaries.sketch import sketch
 from monitoring.summaries.summary import SCORE, TIER, Summary, pack
 
 # Predictions of hours that are older than this are no longer looked for.
 LOOKED_BACK: Micros = 7 * clock.DAY
+# What was measured of hours up to this age is measured again when their summaries change.
+CORRECTED: Micros = 3 * clock.DAY
 _COLUMNS = ["type_id", "subject_id", "at", "model_version", "role", "source", "vector", SCORE, TIER]
 TYPE = "type"
 
@@ -117,12 +120,19 @@ class HourlySummaries:
         ahead = sum(n for hour, n in logged.items() if hour > last)
         with reading(self._engine) as connection:
             known = summaries.counted(connection, self._host, harm, first)
-        changed = sorted(hour for hour in {*logged, *known} if hour <= last and logged[hour] != known.get(hour, 0))
+        # Summaries outlive predictions that were deleted because they are old.
+        there = days(self._settings.predictions_dir, harm)
+        changed = sorted(
+            hour
+            for hour in {*logged, *known}
+            if hour <= last and logged[hour] != known.get(hour, 0) and (logged[hour] or day_of(hour) in there)
+        )
         notes: dict[str, None] = {}
-        for hour in changed:
-            self._write(harm, hour, now, notes)
+        late = sum([self._write(harm, hour, now, notes) for hour in changed])
         with self._engine.begin() as connection:
-            metric_rows.set_summarised(connection, self._host, harm, now)
+            progress.set_summarised(connection, self._host, harm, now)
+        if late:
+            notes[f"{harm}: {counted(late, 'hour')} changed after they were measured; they are measured again."] = None
         if scan.unreadable:
             notes[f"{harm}: {counted(len(scan.unreadable), 'segment')} of the prediction log can't be read."] = None
         if ahead:
@@ -134,7 +144,8 @@ class HourlySummaries:
             return table
         return table.filter(pc.invert(pc.is_in(table["source"], pa.array(sorted(self._ignored)))))
 
-    def _write(self, harm: str, hour: Micros, now: Micros, notes: dict[str, None]) -> None:
+    def _write(self, harm: str, hour: Micros, now: Micros, notes: dict[str, None]) -> bool:
+        """Write an hour's summaries; returns whether the hour has been measured already."""
         scan = PredictionScan(self._settings.predictions_dir, harm, hour, hour + clock.HOUR)
         tables = [self._kept(table) for table in scan.slices(_COLUMNS)]
         table = pa.concat_tables(tables) if tables else None
@@ -164,13 +175,15 @@ class HourlySummaries:
                     )
         with self._engine.begin() as connection:
             summaries.replace(connection, self._host, harm, hour, found)
+            if hour >= now - CORRECTED:
+                return progress.reopen(connection, harm, hour, ended=hour + clock.HOUR <= now)
+        return False
 
     def _divided(
         self, table: pa.Table, names: tuple[str, ...] | None, harm: str, version: str, notes: dict[str, None]
     ) -> list[tuple[str, Summary]]:
         """The summary of a version's predictions in an hour, and those of its slices."""
-        predictions = table.num_rows
-        latest = _latest_per_subject(table)
+        latest, predictions = _latest_per_subject(table)
         subjects = [Subject(*pair) for pair in zip(*(latest[c].to_pylist() for c in ("type_id", "subject_id")), strict=True)]
         described = self._describe(subjects) if self._describe is not None else Described({}, {}, {})
         matrix = None
@@ -179,7 +192,7 @@ class HourlySummaries:
             if matrix is None:
                 notes[f"{harm} version {version}: logged vectors don't have its {len(names)} inputs."] = None
         rows = _Rows(latest, matrix, names or (), described, [subject.type_id for subject in subjects])
-        found = [("", rows.summary(np.arange(len(subjects)), predictions))]
+        found = [("", rows.summary(np.arange(len(subjects)), table.num_rows))]
         for name in self._slices:
             values = rows.types if name == TYPE else described.categories.get(name, ())
             places: dict[str, list[int]] = {}
@@ -188,7 +201,7 @@ class HourlySummaries:
                     places.setdefault(value, []).append(i)
             if len(places) > 1 or name != TYPE:
                 found += [
-                    (slice_of(**{name: value}), rows.summary(np.array(at), len(at)))
+                    (slice_of(**{name: value}), rows.summary(np.array(at), int(predictions[at].sum())))
                     for value, at in sorted(places.items(), key=lambda pair: -len(pair[1]))[:_MOST_VALUES]
                 ]
         return found
@@ -226,12 +239,14 @@ class _Rows(NamedTuple):
         return Summary(len(rows), predictions, columns, categories, by_tier)
 
 
-def _latest_per_subject(table: pa.Table) -> pa.Table:
-    """Each subject's latest prediction; the table's rows are ordered by `at`."""
+def _latest_per_subject(table: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Each subject's latest prediction, and its number of them; the table's rows are ordered by `at`."""
     keys = pc.binary_join_element_wise(table["type_id"], table["subject_id"], ":").combine_chunks()
     ids = keys.dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    _, newest_first = np.unique(ids[::-1], return_index=True)
-    return table.take(pa.array(np.sort(len(ids) - 1 - newest_first)))
+    _, newest_first, counts = np.unique(ids[::-1], return_index=True, return_counts=True)
+    rows = len(ids) - 1 - newest_first
+    order = np.argsort(rows)
+    return table.take(pa.array(rows[order])), counts[order]
 
 
 def _matrix(table: pa.Table, width: int) -> npt.NDArray[np.float32] | None:

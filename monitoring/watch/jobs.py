@@ -1,4 +1,4 @@
-"""What a job is."""
+"""What a job is, and what a step is."""
 
 from __future__ import annotations
 
@@ -30,3 +30,15 @@ class Job(NamedTuple):
     measure: Callable[[World, str, Micros], list[MetricRow]]
     of_platform: bool = False
     provisional: bool = False
+
+
+class Step(NamedTuple):
+    """What a run does once everything is measured, such as judging the rules or writing a report.
+
+    Args:
+        do: called with the world and the run's id. It is called again if a run was killed, so it must not do twice what
+            it did already.
+    """
+
+    name: str
+    do: Callable[[World, str], None]

@@ -22,7 +22,7 @@ from leads.db.monitoring.decided import Decided
 from leads.db.monitoring.events import EventHour, Feed
 from leads.db.monitoring.rows import MetricRow
 from leads.db.tables import leads as leads_table
-from leads.errors import ModelRefused, NotFound
+from leads.errors import ModelRefused, NotFound, Unavailable
 from leads.events import Subject
 from leads.platform.declaration import Platform
 from leads.policies import Policies
@@ -74,6 +74,7 @@ class World:
     notes: list[str] = field(default_factory=list)
     _hours: dict[tuple[str, str, str], dict[Micros, list[Hour]]] = field(default_factory=dict)
     _versions: dict[tuple[str, str], ModelVersion | None] = field(default_factory=dict)
+    _registry_error: Unavailable | None = None
     _decided: dict[tuple[Micros, Micros], Mapping[str, Decided]] = field(default_factory=dict)
 
     def note(self, line: str) -> None:
@@ -117,11 +118,17 @@ class World:
         """
         key = harm, version
         if key not in self._versions:
+            if self._registry_error is not None:
+                # Asking again for every job would take minutes.
+                raise self._registry_error
             try:
                 path = self.registry.fetch(harm, version, versions_cache(self.settings, harm))
                 self._versions[key] = load(path, every_file=False)
             except (NotFound, ModelRefused):
                 self._versions[key] = None
+            except Unavailable as error:
+                self._registry_error = error
+                raise
         return self._versions[key]
 
     def input_names(self, harm: str, version: str) -> tuple[str, ...] | None:

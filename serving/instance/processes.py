@@ -14,11 +14,15 @@ from serving.instance.children import Child, Role
 from serving.instance.folder import InstanceFolder
 
 _API = Role("api", python("serving.instance.api"))
+# The processes that answer requests come first.
+_MONITOR_AFTER_S = "30"
 
 
 def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     """The child processes of one host, other than API processes."""
     found = [Role("follower", python("serving.versions.follower"))]
+    if settings.monitor != "off":
+        found.append(Role("monitor", python("cli", "monitor", "watch", "--after", _MONITOR_AFTER_S)))
     if with_worker:
         # If another instance runs the worker, this one takes over once that one ends.
         command = python("cli", "worker", "--wait")
@@ -37,6 +41,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "LEADS_PORT": str(settings.port),
         "LEADS_WORKERS": str(settings.workers),
         "LEADS_PARTITIONS": str(settings.partitions),
+        "LEADS_MONITOR": settings.monitor,
         "LEADS_POLICIES": str(settings.policies.resolve()),
         "LEADS_LOG_FORMAT": settings.log_format,
         "BENTOML_HOME": str(settings.root / "bentoml"),

@@ -49,6 +49,13 @@ def counted(connection: Connection, host: str, harm: str, since: Micros) -> dict
     return {hour: int(n) for hour, n in connection.execute(query)}
 
 
+def newest(connection: Connection, harm: str, since: Micros) -> Micros | None:
+    """The newest hour from `since` on that any host has predictions of; None without any."""
+    query = sa.select(sa.func.max(table.c.hour)).where(table.c.harm == harm, table.c.hour >= since)
+    found: Micros | None = connection.execute(query).scalar()
+    return found
+
+
 def read(
     connection: Connection,
     harm: str,

@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("run", sa.Text(), nullable=False),
+        sa.Column("job", sa.Text(), nullable=False),
         sa.Column("value", sa.Float(), nullable=True),
         sa.Column("lo", sa.Float(), nullable=True),
         sa.Column("hi", sa.Float(), nullable=True),
@@ -60,11 +61,13 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_metric_rows_until", "metric_rows", ["until", "name"])
+    op.create_index("ix_metric_rows_newest", "metric_rows", ["harm", "name", "slice", "until"])
     op.create_table(
         "monitor_progress",
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column("harm", sa.Text(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.Column("changes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("job", "harm"),
     )
     op.create_table(
@@ -80,6 +83,8 @@ def upgrade() -> None:
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.Column("resolved_at", sa.BigInteger(), nullable=True),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("sent_worst", sa.Float(), nullable=True),
         sa.Column("value", sa.Float(), nullable=True),
         sa.Column("lo", sa.Float(), nullable=True),
         sa.Column("hi", sa.Float(), nullable=True),

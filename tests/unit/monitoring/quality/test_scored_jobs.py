@@ -51,9 +51,13 @@ def test_a_history_that_is_read_in_without_a_champion_is_not_late() -> None:
     assert world.run(WORKER, PLATFORM, NOW + clock.HOUR) == []
 
 
-def test_what_is_known_of_now_alone_is_measured_of_now_alone() -> None:
+def test_what_is_known_of_now_alone_stays_as_it_was_last_seen() -> None:
     world = PlannedWorld(NOW + clock.MINUTE, hours=scored(24), oldest=NOW - 30 * clock.HOUR)
-    assert named(world.run(QUEUE, "spam", NOW + clock.HOUR), OLDEST).value == pytest.approx(30 + 1 / 60)
+    seen = world.run(QUEUE, "spam", NOW + clock.HOUR)
+    assert named(seen, OLDEST).value == pytest.approx(30 + 1 / 60)
+    lag = world.run(WORKER, PLATFORM, NOW + clock.HOUR)
     assert world.run(QUEUE, "spam", NOW) == []
-    assert world.run(WORKER, PLATFORM, NOW) == []
+    world.now = NOW + 70 * clock.MINUTE
+    assert world.run(QUEUE, "spam", NOW + clock.HOUR) == seen
+    assert world.run(WORKER, PLATFORM, NOW + clock.HOUR) == lag
     assert named(PlannedWorld(NOW).run(QUEUE, "spam", NOW + clock.HOUR), OLDEST).value == 0

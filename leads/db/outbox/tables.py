@@ -10,7 +10,7 @@ outbox = sa.Table(
     "outbox",
     metadata,
     sequence_number(),
-    # What the message is about; `leads.outbox` sends each topic to its receivers.
+    # What the message is about; `leads.outbox` sends each topic to its receiver.
     sa.Column("topic", sa.Text, nullable=False),
     # Messages with the same key are delivered in order.
     sa.Column("key", sa.Text, nullable=False),
