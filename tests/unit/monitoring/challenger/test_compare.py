@@ -16,7 +16,7 @@ from leads.settings import load_settings
 from monitoring.challenger.compare import AGREEMENT, CHALLENGERS, GAIN, LEFT, MOVED
 from monitoring.summaries.summary import Summary
 from monitoring.watch.world import Hour
-from tests.support.monitoring_world import NOW, PlannedWorld, named, verdict
+from tests.support.monitoring.planned_world import NOW, PlannedWorld, named, verdict
 from tests.support.prediction_world import batch, write
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from monitoring.performance.skewed import NAME, SKEW
 from monitoring.watch.world import Skewed
-from tests.support.monitoring_world import NOW, PlannedWorld, named
+from tests.support.monitoring.planned_world import NOW, PlannedWorld, named
 
 
 def test_the_share_that_differs_has_an_interval() -> None:

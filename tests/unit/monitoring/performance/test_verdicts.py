@@ -9,7 +9,7 @@ import numpy as np
 from leads import clock
 from leads.db.monitoring.decided import Verdict
 from monitoring.performance.verdicts import NAME, VERDICTS
-from tests.support.monitoring_world import NOW, PlannedWorld, named, verdict
+from tests.support.monitoring.planned_world import NOW, PlannedWorld, named, verdict
 
 AGAINST = "against=before"
 

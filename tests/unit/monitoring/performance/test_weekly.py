@@ -13,7 +13,7 @@ from monitoring.performance.labels import labels
 from monitoring.performance.weekly import AGREEMENT, CALIBRATION, DEFICIT, EXPECTED, GAP, PERFORMANCE, PRECISION
 from monitoring.summaries.summary import Summary
 from monitoring.watch.world import Hour
-from tests.support.monitoring_world import NOW, PlannedWorld, named, verdict
+from tests.support.monitoring.planned_world import NOW, PlannedWorld, named, verdict
 
 ALARM = math.log(100)
 

@@ -14,7 +14,7 @@ from leads.db.monitoring.events import EventHour, Feed, Reports
 from leads.events import Subject
 from monitoring.quality.events import CLOCK, CONCENTRATION, EVENTS, LATE, MISSING, VOLUME
 from monitoring.watch.jobs import PLATFORM
-from tests.support.monitoring_world import NOW, PlannedWorld, named
+from tests.support.monitoring.planned_world import NOW, PlannedWorld, named
 
 PARTNER = "source=partner"
 DAYS = 5 * 24

@@ -14,7 +14,7 @@ from monitoring.quality.inputs import INPUTS, MISSING, OUTSIDE, STUCK
 from monitoring.quality.new_values import NAME, NEW_VALUES
 from monitoring.summaries.summary import Summary
 from monitoring.watch.world import Hour
-from tests.support.monitoring_world import NOW, PlannedWorld, hour_of, named
+from tests.support.monitoring.planned_world import NOW, PlannedWorld, hour_of, named
 
 Columns = dict[str, npt.NDArray[np.float64]]
 PLAYS = "column=account.plays_24h"

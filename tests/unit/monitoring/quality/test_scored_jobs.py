@@ -9,7 +9,7 @@ from leads import clock
 from monitoring.quality.scored import GAP, LAG, MISSING, OLDEST, PREDICTIONS, QUEUE, VOLUME, WORKER
 from monitoring.watch.jobs import PLATFORM
 from monitoring.watch.world import Hour, Waiting
-from tests.support.monitoring_world import NOW, PlannedWorld, hour_of, named
+from tests.support.monitoring.planned_world import NOW, PlannedWorld, hour_of, named
 
 
 def scored(hours: int, *, stopped: int = 0, n: int = 800) -> list[Hour]:

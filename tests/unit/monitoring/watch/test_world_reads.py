@@ -10,7 +10,7 @@ from leads import clock
 from leads.db import cursors
 from leads.settings import Settings
 from monitoring.watch.world import Waiting, World
-from tests.support.monitoring_world import PlannedWorld
+from tests.support.monitoring.planned_world import PlannedWorld
 from tests.support.serving.queue_world import START, QueueWorld
 
 
