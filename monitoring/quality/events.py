@@ -82,9 +82,7 @@ def _usual_delay(before: list[tuple[Micros, float | None]], until: Micros) -> fl
     return float(np.median([value for _, value in known])) if len(known) >= _FEWEST_HOURS else None
 
 
-def _reports(
-    harm: str, found: Reports, before: Iterable[MetricRow], since: Micros, until: Micros
-) -> list[MetricRow]:
+def _reports(harm: str, found: Reports, before: Iterable[MetricRow], since: Micros, until: Micros) -> list[MetricRow]:
     slice_ = slice_of(harm=harm)
     top = sum(n for _, n in found.most[:_FEW_SUBJECTS])
     share = clopper_pearson(top, found.pairs, confidence=0.998)

@@ -93,9 +93,7 @@ def read(connection: Connection, since: Micros, until: Micros) -> dict[str, Deci
         if verdict := _verdict(subject, content, found, shown, accounts):
             verdicts.setdefault(harm, []).append(verdict)
         pairs.setdefault(harm, []).extend(_pairs(found, shown))
-    return {
-        harm: Decided(tuple(sorted(verdicts.get(harm, ()))), tuple(sorted(pairs[harm]))) for harm in sorted(pairs)
-    }
+    return {harm: Decided(tuple(sorted(verdicts.get(harm, ()))), tuple(sorted(pairs[harm]))) for harm in sorted(pairs)}
 
 
 def _verdict(

@@ -193,6 +193,8 @@ def _reports(signals: list[_Signal]) -> dict[str, Reports]:
             reporters.setdefault(body.harm, {}).setdefault(subject, set()).add(body.reporter_id)
     found = {}
     for harm, by_subject in sorted(reporters.items()):
-        counted = sorted(((subject, len(who)) for subject, who in by_subject.items()), key=lambda one: (-one[1], one[0]))
+        counted = sorted(
+            ((subject, len(who)) for subject, who in by_subject.items()), key=lambda one: (-one[1], one[0])
+        )
         found[harm] = Reports(sum(n for _, n in counted), tuple(counted[:_MOST_NAMED]))
     return found

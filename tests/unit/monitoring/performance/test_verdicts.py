@@ -14,7 +14,9 @@ from tests.support.monitoring.planned_world import NOW, PlannedWorld, named, ver
 AGAINST = "against=before"
 
 
-def decisions(seed: int, *, days: int = 40, daily: int = 30, bias: Callable[[float], float] = lambda day: 0.0) -> list[Verdict]:
+def decisions(
+    seed: int, *, days: int = 40, daily: int = 30, bias: Callable[[float], float] = lambda day: 0.0
+) -> list[Verdict]:
     """Verdicts over some days up to now; `bias` gives what is added to the scores, by days before now."""
     draw = np.random.default_rng(seed)
     n = days * daily

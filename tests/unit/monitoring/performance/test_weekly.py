@@ -83,7 +83,9 @@ def test_calibration_is_about_the_version_that_predicts_now() -> None:
 
 def test_slices_of_several_types_have_figures_of_their_own() -> None:
     found = reviewed(100)
-    mixed = [one._replace(subject=one.subject._replace(type_id="track")) if i % 2 else one for i, one in enumerate(found)]
+    mixed = [
+        one._replace(subject=one.subject._replace(type_id="track")) if i % 2 else one for i, one in enumerate(found)
+    ]
     rows = PlannedWorld(verdicts=mixed).run(PERFORMANCE, "spam", NOW)
     assert named(rows, PRECISION, "type=track").n == named(rows, PRECISION, "type=comment").n == 50
 
