@@ -19,7 +19,7 @@ from serving.worker.shares import is_working
 # A follower that gets no answer for this long says so; it asks every few seconds, or once a minute while MLflow fails.
 _SILENT: Micros = 2 * clock.MINUTE
 
-PARTS = ("api", "follower", "worker")
+PARTS = ("api", "follower", "monitor", "worker")
 NO_API = "Nothing is scored over HTTP, and reviewers can't get leads."
 NO_FOLLOWER = "Promotions and roll-backs don't reach the API."
 NO_WORKER = "No features are computed from new events, and no leads are opened."

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import AfterValidator, Field, StringConstraints, field_validator
 
 from leads.alerting.rules import RULES, Severity
+from leads.environment.addresses import checked_webhook
 from leads.messages import patterns
 from leads.yaml_files import Strict
 
+WindowHours = Literal[6, 12, 24, 48, 72, 168]
 RuleName = Annotated[str, StringConstraints(pattern=patterns.NAME)]
 
 
@@ -27,7 +29,9 @@ class RulePolicy(Strict):
 class WebhookPolicy(Strict):
     """Where alerts are sent. The secret that signs them is the setting LEADS_ALERT_WEBHOOK_SECRET."""
 
-    url: Annotated[str, StringConstraints(pattern=r"^https?://[^\s]+$", max_length=2_000)]
+    url: Annotated[str, StringConstraints(max_length=2_000), AfterValidator(checked_webhook)] = Field(
+        description="Begins with https://, unless the receiver is on this host."
+    )
     severities: tuple[Severity, ...] = ("page", "digest")
 
 
@@ -46,7 +50,7 @@ class MonitoringPolicy(Strict):
     min_rows: Annotated[int, Field(ge=20, le=1_000_000)] = Field(
         default=100, description="Windows with fewer subjects have no verdict."
     )
-    window_hours: Annotated[tuple[Literal[6, 12, 24, 48, 72, 168], ...], Field(min_length=1)] = Field(
+    window_hours: Annotated[tuple[WindowHours, ...], Field(min_length=1)] = Field(
         default=(6, 24, 72), description="The lengths of the windows in which drift is looked for."
     )
     ignore_sources: tuple[Annotated[str, StringConstraints(min_length=1, max_length=200)], ...] = Field(

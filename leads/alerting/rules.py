@@ -23,6 +23,8 @@ class Rule(NamedTuple):
         limit: in the unit of the metric.
         broken_windows, of_windows: it fires when at least so many of the newest windows are broken.
         clear: the limit within which the value itself must return before the alert resolves; between the two it stays.
+            None, where values have thresholds of their own: it resolves when none of the newest three windows is
+            broken.
         what: what happened, as the alert's title; `{harm}`, `{slice}` and `{column}` are filled in.
         todo: what to do first.
         page: the runbook page, docs/runbook/<page>.md.
@@ -33,7 +35,7 @@ class Rule(NamedTuple):
     severity: Severity
     direction: Direction
     limit: float
-    clear: float
+    clear: float | None
     what: str
     todo: str
     page: str
@@ -180,7 +182,7 @@ _ALL: tuple[Rule, ...] = (
         "digest",
         "above",
         limit=0.0,
-        clear=0.0,
+        clear=None,
         what="Another share of subjects is flagged for {harm} than usual",
         todo="Look at the newest leads: a wave, or a broken input?",
         page="flagged-surge",
@@ -191,7 +193,7 @@ _ALL: tuple[Rule, ...] = (
         "digest",
         "above",
         limit=0.0,
-        clear=0.0,
+        clear=None,
         what="The scores of {harm} have moved",
         todo="leads drift {harm} --explain ranks what changed.",
         page="drift",
@@ -204,7 +206,7 @@ _ALL: tuple[Rule, ...] = (
         "digest",
         "above",
         limit=0.0,
-        clear=0.0,
+        clear=None,
         what="An input of {harm} has moved: {column}",
         todo="leads drift {harm} --explain ranks what changed.",
         page="drift",
@@ -217,7 +219,7 @@ _ALL: tuple[Rule, ...] = (
         "digest",
         "above",
         limit=0.0,
-        clear=0.0,
+        clear=None,
         what="The texts of {harm} have changed: {column}",
         todo="Read some of the newest texts; label them if the topic is new: leads labels add.",
         page="text-drift",
@@ -241,7 +243,7 @@ _ALL: tuple[Rule, ...] = (
         "digest",
         "above",
         limit=0.0,
-        clear=0.0,
+        clear=None,
         what="Reviewers of {harm} decide otherwise than before at equal scores",
         todo="Was the policy changed? If so, retrain with labels from after the change.",
         page="verdicts-changed",
@@ -254,9 +256,9 @@ _ALL: tuple[Rule, ...] = (
         "digest",
         "above",
         limit=0.0,
-        clear=0.0,
+        clear=None,
         what="The challenger of {harm} is better than the champion",
-        todo="leads models show {harm}, then leads models promote {harm}.",
+        todo="leads models list shows its figures; then: leads models promote {harm} VERSION.",
         page="challenger-decided",
     ),
 )

@@ -1,14 +1,14 @@
 """Summarises the prediction log of this host, an hour at a time.
 
 An hour is written as a whole, in one transaction, and again if the log has more or fewer predictions of it than were
-summarised: so predictions that were logged late, or while the job ran, are never lost or counted twice.
+summarised: so predictions that were logged late, or while the job ran, are never lost or counted twice. What was
+measured of such an hour is measured again.
 """
 
 from __future__ import annotations
 
 import secrets
-from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,43 +21,38 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.event_log import MAX_CLOCK_SKEW
-from leads.db.monitoring import rows as metric_rows
-from leads.db.monitoring import summaries
+from leads.db.monitoring import progress, summaries
 from leads.db.monitoring.rows import slice_of
 from leads.db.monitoring.summaries import StoredSummary
 from leads.events import Subject
-from leads.files import write_atomic
+from leads.files import in_turn, write_atomic
 from leads.messages.wording import counted
 from leads.predictions.scan import PredictionScan
+from leads.predictions.segments import day_of
 from leads.settings import Settings
-from monitoring.summaries.sketch import sketch
+from monitoring.summaries.counting import count, without
 from monitoring.summaries.summary import SCORE, TIER, Summary, pack
+from monitoring.summaries.tally import NOTHING, TYPE, Described, Rows
 
 # Predictions of hours that are older than this are no longer looked for.
 LOOKED_BACK: Micros = 7 * clock.DAY
+# What was measured of hours up to this age is measured again when their summaries change.
+CORRECTED: Micros = 3 * clock.DAY
 _COLUMNS = ["type_id", "subject_id", "at", "model_version", "role", "source", "vector", SCORE, TIER]
-TYPE = "type"
 
 # The names of a version's inputs; None if the version can't be had any more.
 NamesOf = Callable[[str, str], tuple[str, ...] | None]
-
-
-class Described(NamedTuple):
-    """What is known of n subjects beyond their model's input, aligned with them.
-
-    Args:
-        categories: by name, the value of each subject; None where it has none.
-        numbers: by name, (n,) float64, NaN where missing.
-        words: by name, what each subject has of it: any number of values.
-    """
-
-    categories: Mapping[str, Sequence[str | None]]
-    numbers: Mapping[str, npt.NDArray[np.float64]]
-    words: Mapping[str, Sequence[Collection[str]]]
-
-
 # Describes subjects as of now.
 Describe = Callable[[Sequence[Subject]], Described]
+
+
+class Part(NamedTuple):
+    """The summary of a version's and role's predictions in an hour, of all or of a slice."""
+
+    version: str
+    role: str
+    slice: str
+    summary: Summary
 
 
 class Summarised(NamedTuple):
@@ -107,131 +102,108 @@ class HourlySummaries:
             Unavailable: the database, or the registry that knows the versions' inputs, can't be reached.
         """
         first = (now - LOOKED_BACK) // clock.HOUR * clock.HOUR
-        scan = PredictionScan(self._settings.predictions_dir, harm, first)
-        logged: Counter[Micros] = Counter()
-        for table in scan.slices(["at", "source"]):
-            kept = self._kept(table)
-            hours, counts = np.unique(kept["at"].to_numpy() // clock.HOUR * clock.HOUR, return_counts=True)
-            logged.update(dict(zip(hours.tolist(), counts.tolist(), strict=True)))
+        log = count(self._settings.predictions_dir, harm, first, self._ignored)
+        logged = log.hours
         last = now + MAX_CLOCK_SKEW
         ahead = sum(n for hour, n in logged.items() if hour > last)
         with reading(self._engine) as connection:
             known = summaries.counted(connection, self._host, harm, first)
-        changed = sorted(hour for hour in {*logged, *known} if hour <= last and logged[hour] != known.get(hour, 0))
+        # Summaries outlive predictions that were deleted because they are old.
+        changed = sorted(
+            hour
+            for hour in {*logged, *known}
+            if hour <= last and logged[hour] != known.get(hour, 0) and (logged[hour] or day_of(hour) in log.days)
+        )
         notes: dict[str, None] = {}
-        for hour in changed:
-            self._write(harm, hour, now, notes)
+        late = sum([self._write(harm, hour, now, notes) for hour in changed])
         with self._engine.begin() as connection:
-            metric_rows.set_summarised(connection, self._host, harm, now)
-        if scan.unreadable:
-            notes[f"{harm}: {counted(len(scan.unreadable), 'segment')} of the prediction log can't be read."] = None
+            progress.set_summarised(connection, self._host, harm, now)
+        if late:
+            notes[f"{harm}: {counted(late, 'hour')} changed after they were measured; they are measured again."] = None
+        if log.unreadable:
+            notes[f"{harm}: {counted(log.unreadable, 'segment')} of the prediction log can't be read."] = None
         if ahead:
             notes[f"{harm}: {counted(ahead, 'prediction')} dated in the future left out; a host's clock is wrong."] = None
         return Summarised(changed, ahead, list(notes))
 
-    def _kept(self, table: pa.Table) -> pa.Table:
-        if not self._ignored:
-            return table
-        return table.filter(pc.invert(pc.is_in(table["source"], pa.array(sorted(self._ignored)))))
-
-    def _write(self, harm: str, hour: Micros, now: Micros, notes: dict[str, None]) -> None:
-        scan = PredictionScan(self._settings.predictions_dir, harm, hour, hour + clock.HOUR)
-        tables = [self._kept(table) for table in scan.slices(_COLUMNS)]
-        table = pa.concat_tables(tables) if tables else None
-        found: list[StoredSummary] = []
-        if table is not None and table.num_rows:
-            keys = table.select(["model_version", "role"]).group_by(["model_version", "role"]).aggregate([])
-            for key in keys.to_pylist():
-                version, role = key["model_version"], key["role"]
-                own = table.filter((pc.field("model_version") == version) & (pc.field("role") == role))
-                names = self._names_of(harm, version)
-                if names is None:
-                    notes[f"{harm} version {version}: it can't be read, so only its scores are measured."] = None
-                for name, summary in self._divided(own, names, harm, version, notes):
-                    found.append(
-                        StoredSummary(
-                            self._host,
-                            harm,
-                            version,
-                            role,
-                            name,
-                            hour,
-                            summary.predictions,
-                            summary.rows,
-                            pack(summary),
-                            now,
-                        )
-                    )
+    def _write(self, harm: str, hour: Micros, now: Micros, notes: dict[str, None]) -> bool:
+        """Write an hour's summaries; returns whether the hour has been measured already."""
+        found = [
+            StoredSummary(
+                self._host,
+                harm,
+                one.version,
+                one.role,
+                one.slice,
+                hour,
+                one.summary.predictions,
+                one.summary.rows,
+                pack(one.summary),
+                now,
+            )
+            for one in self.read(harm, hour, notes)
+        ]
         with self._engine.begin() as connection:
             summaries.replace(connection, self._host, harm, hour, found)
+            if hour >= now - CORRECTED:
+                return progress.reopen(connection, harm, hour, ended=hour + clock.HOUR <= now)
+        return False
+
+    def read(self, harm: str, hour: Micros, notes: dict[str, None]) -> list[Part]:
+        """Summarise the log's predictions of an hour: all of each version and role, then its slices.
+
+        Args:
+            notes: lines for people are added.
+        """
+        scan = PredictionScan(self._settings.predictions_dir, harm, hour, hour + clock.HOUR)
+        tables = [without(table, self._ignored) for table in scan.slices(_COLUMNS)]
+        table = pa.concat_tables(tables) if tables else None
+        found: list[Part] = []
+        if table is None or not table.num_rows:
+            return found
+        for key in table.select(["model_version", "role"]).group_by(["model_version", "role"]).aggregate([]).to_pylist():
+            version, role = key["model_version"], key["role"]
+            own = table.filter((pc.field("model_version") == version) & (pc.field("role") == role))
+            names = self._names_of(harm, version)
+            if names is None:
+                notes[f"{harm} version {version}: it can't be read, so only its scores are measured."] = None
+            found += [Part(version, role, *one) for one in self._divided(own, names, harm, version, notes)]
+        return found
 
     def _divided(
         self, table: pa.Table, names: tuple[str, ...] | None, harm: str, version: str, notes: dict[str, None]
     ) -> list[tuple[str, Summary]]:
         """The summary of a version's predictions in an hour, and those of its slices."""
-        predictions = table.num_rows
-        latest = _latest_per_subject(table)
+        latest, predictions = _latest_per_subject(table)
         subjects = [Subject(*pair) for pair in zip(*(latest[c].to_pylist() for c in ("type_id", "subject_id")), strict=True)]
-        described = self._describe(subjects) if self._describe is not None else Described({}, {}, {})
+        described = self._describe(subjects) if self._describe is not None else NOTHING
         matrix = None
         if names is not None:
             matrix = _matrix(latest, len(names))
             if matrix is None:
                 notes[f"{harm} version {version}: logged vectors don't have its {len(names)} inputs."] = None
-        rows = _Rows(latest, matrix, names or (), described, [subject.type_id for subject in subjects])
-        found = [("", rows.summary(np.arange(len(subjects)), predictions))]
-        for name in self._slices:
-            values = rows.types if name == TYPE else described.categories.get(name, ())
-            places: dict[str, list[int]] = {}
-            for i, value in enumerate(values):
-                if value is not None:
-                    places.setdefault(value, []).append(i)
-            if len(places) > 1 or name != TYPE:
-                found += [
-                    (slice_of(**{name: value}), rows.summary(np.array(at), len(at)))
-                    for value, at in sorted(places.items(), key=lambda pair: -len(pair[1]))[:_MOST_VALUES]
-                ]
+        rows = Rows(
+            latest[SCORE].to_numpy(),
+            latest[TIER].to_pylist(),
+            [subject.type_id for subject in subjects],
+            names or () if matrix is not None else (),
+            matrix,
+            described,
+        )
+        found = [("", rows.summary(np.arange(len(subjects)), table.num_rows))]
+        for (name, value), at in rows.divided(self._slices).items():
+            found.append((slice_of(**{name: value}), rows.summary(at, int(predictions[at].sum()))))
         return found
 
 
-# Values of a category that get a slice of their own.
-_MOST_VALUES = 12
-
-
-class _Rows(NamedTuple):
-    table: pa.Table
-    matrix: npt.NDArray[np.float32] | None
-    names: tuple[str, ...]
-    described: Described
-    types: list[str]
-
-    def summary(self, rows: npt.NDArray[np.int64], predictions: int) -> Summary:
-        """The summary of some of the rows."""
-        scores = self.table[SCORE].to_numpy()[rows]
-        columns = {SCORE: sketch(scores)}
-        if self.matrix is not None:
-            columns |= {
-                name: sketch(column.astype(np.float64))
-                for name, column in zip(self.names, self.matrix[rows].T, strict=True)
-            }
-        columns |= {name: sketch(values[rows]) for name, values in self.described.numbers.items()}
-        tiers = np.array(self.table[TIER].to_pylist(), dtype=object)[rows]
-        by_tier = {str(tier): (int((tiers == tier).sum()), float(scores[tiers == tier].sum())) for tier in set(tiers)}
-        categories: dict[str, dict[str, int]] = {TIER: dict(Counter(map(str, tiers)))}
-        places = rows.tolist()
-        for name, values in {TYPE: self.types, **self.described.categories}.items():
-            categories[name] = dict(Counter(value for i in places if (value := values[i]) is not None))
-        for name, lists in self.described.words.items():
-            categories[name] = dict(Counter(word for i in places for word in lists[i]))
-        return Summary(len(rows), predictions, columns, categories, by_tier)
-
-
-def _latest_per_subject(table: pa.Table) -> pa.Table:
-    """Each subject's latest prediction; the table's rows are ordered by `at`."""
+def _latest_per_subject(table: pa.Table) -> tuple[pa.Table, npt.NDArray[np.int64]]:
+    """Each subject's latest prediction, and its number of them; the table's rows are ordered by `at`."""
     keys = pc.binary_join_element_wise(table["type_id"], table["subject_id"], ":").combine_chunks()
     ids = keys.dictionary_encode().indices.to_numpy(zero_copy_only=False)
-    _, newest_first = np.unique(ids[::-1], return_index=True)
-    return table.take(pa.array(np.sort(len(ids) - 1 - newest_first)))
+    _, newest_first, counts = np.unique(ids[::-1], return_index=True, return_counts=True)
+    rows = len(ids) - 1 - newest_first
+    order = np.argsort(rows)
+    return table.take(pa.array(rows[order])), counts[order]
 
 
 def _matrix(table: pa.Table, width: int) -> npt.NDArray[np.float32] | None:
@@ -249,12 +221,8 @@ def host_id(settings: Settings) -> str:
     A home keeps its id when it moves to another machine, whose log is then the same one.
     """
     path = settings.predictions_dir / "host-id"
-    for _ in range(2):
-        try:
-            if text := path.read_text(encoding="ascii").strip():
-                return text
-        except FileNotFoundError:
+    with in_turn(settings.root / "locks" / "host-id.lock"):
+        if not path.exists():
             settings.predictions_dir.mkdir(parents=True, exist_ok=True)
-        made = secrets.token_hex(8)
-        write_atomic(path, lambda draft: draft.write_text(made, encoding="ascii"))
-    return made
+            write_atomic(path, lambda draft: draft.write_text(secrets.token_hex(8), encoding="ascii"))
+    return path.read_text(encoding="ascii").strip()

@@ -1,4 +1,4 @@
-"""What a job is, and which there are."""
+"""What a job is, and what a step is."""
 
 from __future__ import annotations
 
@@ -11,6 +11,8 @@ from leads.db.monitoring.rows import MetricRow
 from monitoring.watch.world import World
 
 PLATFORM = ""
+HOURLY: Micros = clock.HOUR
+DAILY: Micros = clock.DAY
 
 
 class Job(NamedTuple):
@@ -30,10 +32,13 @@ class Job(NamedTuple):
     provisional: bool = False
 
 
-def jobs() -> tuple[Job, ...]:
-    """All jobs, in the order in which they run."""
-    return ()
+class Step(NamedTuple):
+    """What a run does once everything is measured, such as judging the rules or writing a report.
 
+    Args:
+        do: called with the world and the run's id. It is called again if a run was killed, so it must not do twice what
+            it did already.
+    """
 
-HOURLY: Micros = clock.HOUR
-DAILY: Micros = clock.DAY
+    name: str
+    do: Callable[[World, str], None]

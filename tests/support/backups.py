@@ -10,9 +10,9 @@ from sqlalchemy.engine import Engine
 
 from leads.backup import tables
 from leads.db.monitoring import tables as monitoring_tables  # noqa: F401
+from leads.db.outbox import tables as outbox_tables  # noqa: F401
 from leads.db.progress import feature_generations  # noqa: F401
 from leads.db.tables import metadata
-from leads.outbox import tables as outbox_tables  # noqa: F401
 
 ROWS = 30
 # What is easily lost on the way: JSON's null and a missing value, order, doubles, characters beyond the first plane.

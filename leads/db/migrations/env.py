@@ -3,9 +3,9 @@
 from alembic import context
 
 from leads.db.monitoring import tables as monitoring_tables  # noqa: F401
+from leads.db.outbox import tables as outbox_tables  # noqa: F401
 from leads.db.progress import feature_generations  # noqa: F401
 from leads.db.tables import metadata
-from leads.outbox import tables as outbox_tables  # noqa: F401
 
 context.configure(
     connection=context.config.attributes["connection"],

@@ -8,9 +8,9 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from leads.clock import Micros
+from leads.clock import DAY, Micros
 from leads.db.engine import upsert
-from leads.db.monitoring.tables import metric_rows, monitor_progress
+from leads.db.monitoring.tables import metric_rows
 
 
 class MetricRow(NamedTuple):
@@ -38,8 +38,6 @@ class MetricRow(NamedTuple):
 
 
 _COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
-# A host's progress in summarising is that of a job of its own.
-_SUMMARIES = "summaries:"
 _KEY = ("harm", "name", "slice", "version", "until", "since")
 
 
@@ -52,10 +50,30 @@ def slice_of(**parts: str) -> str:
     return ";".join(f"{name}={parts[name]}" for name in sorted(parts))
 
 
-def write(connection: Connection, run: str, rows: Iterable[MetricRow]) -> None:
-    """Store values; those of a window that was measured before replace the earlier ones."""
-    values = [{"run": run, **row._asdict()} for row in rows]
+def write(connection: Connection, run: str, rows: Iterable[MetricRow], *, job: str = "") -> None:
+    """Store values of a job; those that exist are replaced."""
+    values = [{"run": run, "job": job, **row._asdict()} for row in rows]
     upsert(connection, metric_rows, values, key=_KEY)
+
+
+def replace(connection: Connection, run: str, job: str, harm: str, until: Micros, rows: Iterable[MetricRow]) -> None:
+    """Store what a job measured of the window that ends at `until`, in place of what it measured of it before."""
+    of = (metric_rows.c.job == job) & (metric_rows.c.harm == harm) & (metric_rows.c.until == until)
+    connection.execute(sa.delete(metric_rows).where(of))
+    write(connection, run, rows, job=job)
+
+
+def latest_ends(connection: Connection, after: Micros) -> dict[tuple[str, str], Micros]:
+    """The ends of the latest windows that end after `after`, by job and harm."""
+    key = metric_rows.c.job, metric_rows.c.harm
+    query = sa.select(*key, sa.func.max(metric_rows.c.until)).where(metric_rows.c.until > after).group_by(*key)
+    return {(job, harm): until for job, harm, until in connection.execute(query)}
+
+
+def delete_later(connection: Connection, job: str, harm: str, until: Micros) -> None:
+    """Delete a job's values of windows that end after `until`."""
+    of = (metric_rows.c.job == job) & (metric_rows.c.harm == harm) & (metric_rows.c.until > until)
+    connection.execute(sa.delete(metric_rows).where(of))
 
 
 def read(
@@ -90,28 +108,29 @@ def read(
     return [MetricRow(*row) for row in connection.execute(query)]
 
 
-def progress(connection: Connection, job: str, harm: str) -> Micros | None:
-    """The end of the newest window that a job has measured; None before its first."""
-    of = (monitor_progress.c.job == job) & (monitor_progress.c.harm == harm)
-    found: Micros | None = connection.execute(sa.select(monitor_progress.c.until).where(of)).scalar()
-    return found
+class Window(NamedTuple):
+    """A window since ≤ t < until in which a metric of a harm was measured."""
+
+    harm: str
+    name: str
+    since: Micros
+    until: Micros
 
 
-def set_progress(connection: Connection, job: str, harm: str, until: Micros) -> None:
-    """Record the end of the newest window that a job has measured, in the transaction that writes its values."""
-    upsert(connection, monitor_progress, [{"job": job, "harm": harm, "until": until}], key=("job", "harm"))
+def windows(connection: Connection, *, names: Collection[str], now: Micros) -> list[Window]:
+    """The recent windows in which any of these metrics was measured, newest first.
+
+    They ended within two days; those that are longer than a day, within eight.
+    """
+    columns = [metric_rows.c[name] for name in Window._fields]
+    ends, length = metric_rows.c.until, metric_rows.c.until - metric_rows.c.since
+    recent = (ends > now - 8 * DAY) & ((ends > now - 2 * DAY) | (length > DAY))
+    query = sa.select(*columns).distinct().where(recent, metric_rows.c.name.in_(sorted(names)))
+    return [Window(*row) for row in connection.execute(query.order_by(ends.desc(), *columns[:3]))]
 
 
-def set_summarised(connection: Connection, host: str, harm: str, until: Micros) -> None:
-    """Record up to when a host's predictions of a harm are summarised."""
-    set_progress(connection, f"{_SUMMARIES}{host}", harm, until)
-
-
-def summarised(connection: Connection, since: Micros) -> dict[str, Micros]:
-    """Up to when each host's predictions of all harms are summarised; only hosts that did anything since."""
-    query = (
-        sa.select(monitor_progress.c.job, sa.func.min(monitor_progress.c.until))
-        .where(monitor_progress.c.job.startswith(_SUMMARIES), monitor_progress.c.until >= since)
-        .group_by(monitor_progress.c.job)
-    )
-    return {job.removeprefix(_SUMMARIES): at for job, at in connection.execute(query)}
+def of_windows(connection: Connection, name: str, ends: Collection[Micros]) -> list[MetricRow]:
+    """The values of a metric in all windows that end at these times, newest window first."""
+    query = sa.select(*_COLUMNS).where(metric_rows.c.name == name, metric_rows.c.until.in_(sorted(ends)))
+    query = query.order_by(metric_rows.c.until.desc(), metric_rows.c.slice)
+    return [MetricRow(*row) for row in connection.execute(query)]

@@ -49,6 +49,13 @@ def counted(connection: Connection, host: str, harm: str, since: Micros) -> dict
     return {hour: int(n) for hour, n in connection.execute(query)}
 
 
+def newest(connection: Connection, harm: str, since: Micros) -> Micros | None:
+    """The newest hour from `since` on that any host has predictions of; None without any."""
+    query = sa.select(sa.func.max(table.c.hour)).where(table.c.harm == harm, table.c.hour >= since)
+    found: Micros | None = connection.execute(query).scalar()
+    return found
+
+
 def read(
     connection: Connection,
     harm: str,
@@ -77,3 +84,10 @@ def slices(connection: Connection, harm: str, since: Micros, until: Micros, *, r
     of = (table.c.harm == harm) & (table.c.hour >= since) & (table.c.hour < until) & (table.c.role == role)
     query = sa.select(table.c.slice).distinct().where(of, table.c.slice != "").order_by(table.c.slice)
     return list(connection.execute(query).scalars())
+
+
+def newest_hour(connection: Connection, harm: str, until: Micros, *, role: str) -> Micros | None:
+    """The newest hour before `until` that has predictions; None if none has."""
+    of = (table.c.harm == harm) & (table.c.role == role) & (table.c.slice == "") & (table.c.hour < until)
+    found: Micros | None = connection.execute(sa.select(sa.func.max(table.c.hour)).where(of)).scalar()
+    return found

@@ -59,12 +59,16 @@ metric_rows = sa.Table(
     sa.Column("until", sa.BigInteger, primary_key=True),
     sa.Column("since", sa.BigInteger, primary_key=True),
     sa.Column("run", sa.Text, nullable=False),
+    # The job that measured it, whose later measurements of the window replace it.
+    sa.Column("job", sa.Text, nullable=False),
     sa.Column("value", sa.Float, nullable=True),
     sa.Column("lo", sa.Float, nullable=True),
     sa.Column("hi", sa.Float, nullable=True),
     sa.Column("n", sa.BigInteger, nullable=False),
     sa.Column("method", sa.Text, nullable=False),
     sa.Index("ix_metric_rows_until", "until", "name"),
+    # The newest windows of a metric; in the primary key, a window comes after its version.
+    sa.Index("ix_metric_rows_newest", "harm", "name", "slice", "until"),
     sqlite_with_rowid=False,
 )
 
@@ -75,6 +79,8 @@ monitor_progress = sa.Table(
     sa.Column("job", sa.Text, primary_key=True),
     sa.Column("harm", sa.Text, primary_key=True),
     sa.Column("until", sa.BigInteger, nullable=False),
+    # Rises whenever summaries are written again that the job may have measured.
+    sa.Column("changes", sa.BigInteger, nullable=False),
 )
 
 # What rules found. An alert that resolved and fires again is a new row.
@@ -95,6 +101,9 @@ alerts = sa.Table(
     sa.Column("opened_at", sa.BigInteger, nullable=False),
     sa.Column("seen_at", sa.BigInteger, nullable=False),
     sa.Column("resolved_at", sa.BigInteger, nullable=True),
+    # When a message about it was last written to the outbox, and how bad it was then; NULL while it is silenced.
+    sa.Column("sent_at", sa.BigInteger, nullable=True),
+    sa.Column("sent_worst", sa.Float, nullable=True),
     # The newest measured value, as in `metric_rows`, and the rule's limit.
     sa.Column("value", sa.Float, nullable=True),
     sa.Column("lo", sa.Float, nullable=True),

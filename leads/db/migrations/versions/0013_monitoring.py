@@ -1,4 +1,4 @@
-"""Monitoring: hourly summaries of predictions, measured values, alerts; and the outbox."""
+"""Monitoring: hourly summaries of predictions, measured values, alerts; the outbox; and what reviewers were shown."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -51,6 +51,7 @@ def upgrade() -> None:
         sa.Column("until", sa.BigInteger(), nullable=False),
         sa.Column("since", sa.BigInteger(), nullable=False),
         sa.Column("run", sa.Text(), nullable=False),
+        sa.Column("job", sa.Text(), nullable=False),
         sa.Column("value", sa.Float(), nullable=True),
         sa.Column("lo", sa.Float(), nullable=True),
         sa.Column("hi", sa.Float(), nullable=True),
@@ -60,11 +61,13 @@ def upgrade() -> None:
         sqlite_with_rowid=False,
     )
     op.create_index("ix_metric_rows_until", "metric_rows", ["until", "name"])
+    op.create_index("ix_metric_rows_newest", "metric_rows", ["harm", "name", "slice", "until"])
     op.create_table(
         "monitor_progress",
         sa.Column("job", sa.Text(), nullable=False),
         sa.Column("harm", sa.Text(), nullable=False),
         sa.Column("until", sa.BigInteger(), nullable=False),
+        sa.Column("changes", sa.BigInteger(), nullable=False),
         sa.PrimaryKeyConstraint("job", "harm"),
     )
     op.create_table(
@@ -80,6 +83,8 @@ def upgrade() -> None:
         sa.Column("opened_at", sa.BigInteger(), nullable=False),
         sa.Column("seen_at", sa.BigInteger(), nullable=False),
         sa.Column("resolved_at", sa.BigInteger(), nullable=True),
+        sa.Column("sent_at", sa.BigInteger(), nullable=True),
+        sa.Column("sent_worst", sa.Float(), nullable=True),
         sa.Column("value", sa.Float(), nullable=True),
         sa.Column("lo", sa.Float(), nullable=True),
         sa.Column("hi", sa.Float(), nullable=True),
@@ -129,9 +134,16 @@ def upgrade() -> None:
     waiting = sa.text("done_at IS NULL")
     op.create_index("ix_outbox_waiting", "outbox", ["next_at"], sqlite_where=waiting, postgresql_where=waiting)
     op.create_index("ix_outbox_done", "outbox", ["done_at"])
+    with op.batch_alter_table("reviews", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("score", sa.Float(), nullable=True))
+        batch_op.add_column(sa.Column("tier", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("model_version", sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("reviews", schema=None) as batch_op:
+        for name in ("score", "tier", "model_version"):
+            batch_op.drop_column(name)
     for table in (
         "outbox",
         "alert_silences",

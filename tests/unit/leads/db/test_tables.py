@@ -9,9 +9,9 @@ from sqlalchemy.engine import Engine
 
 from leads.db.access import uses  # noqa: F401
 from leads.db.monitoring import tables as monitoring_tables  # noqa: F401
+from leads.db.outbox import tables as outbox_tables  # noqa: F401
 from leads.db.progress import feature_generations  # noqa: F401
 from leads.db.tables import metadata
-from leads.outbox import tables as outbox_tables  # noqa: F401
 
 
 def test_the_migrations_create_the_declared_tables(any_engine: Engine) -> None:
