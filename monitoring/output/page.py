@@ -8,9 +8,9 @@ from leads.alerting.alert import Alert
 from leads.alerting.out import RUNBOOK, slice_parts
 from leads.db.monitoring.figures import FIGURES, VERDICT, says_yes
 from leads.db.monitoring.rows import MetricRow
+from leads.db.monitoring.verdicts import NO_VERDICT
 from leads.messages.wording import counted
 from leads_client.version import VERSION
-from monitoring.drift.jobs import NO_VERDICT
 from monitoring.output import drawing, parts
 from monitoring.output.gather import Column, Contents, drifted, score_of, threshold_of
 from monitoring.output.html import Html, Part, el, joined, table

@@ -90,6 +90,11 @@ class World:
         with reading(self.engine) as connection:
             return summaries.slices(connection, harm, since, until, role=role)
 
+    def newest_hour(self, harm: str, until: Micros) -> Micros | None:
+        """The newest hour before `until` that has predictions of the champion; None if none has."""
+        with reading(self.engine) as connection:
+            return summaries.newest_hour(connection, harm, until, role=CHAMPION)
+
     def version(self, harm: str, version: str) -> ModelVersion | None:
         """A version of a harm; None if it doesn't exist any more or can't be read.
 

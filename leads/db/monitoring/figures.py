@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.monitoring import verdicts
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.tables import metric_rows
 
@@ -34,7 +35,7 @@ class Figure(NamedTuple):
 # Against the windows before, there is a value for versions without a reference sample, too.
 _AGAINST = ("against=reference", "against=before")
 
-VERDICT = Figure("drift.verdict", "Drifted", "yes_no", _AGAINST[:1])
+VERDICT = Figure(verdicts.VERDICT, "Drifted", "yes_no", _AGAINST[:1])
 FIGURES: tuple[Figure, ...] = (
     VERDICT,
     Figure("drift.share", "Inputs that drifted", "share", _AGAINST),
