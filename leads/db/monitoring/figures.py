@@ -35,7 +35,7 @@ class Figure(NamedTuple):
 # Against the windows before, there is a value for versions without a reference sample, too.
 _AGAINST = ("against=reference", "against=before")
 
-VERDICT = Figure(verdicts.VERDICT, "Drifted", "yes_no", _AGAINST[:1])
+VERDICT = Figure(verdicts.VERDICT, "Drifted", "yes_no", _AGAINST)
 FIGURES: tuple[Figure, ...] = (
     VERDICT,
     Figure("drift.share", "Inputs that drifted", "share", _AGAINST),
@@ -123,7 +123,7 @@ def says_yes(row: MetricRow) -> bool:
 
 
 def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> MetricRow | None:
-    empty = None
+    found: list[MetricRow] = []
     for slice_ in figure.slices:
         of = (metric_rows.c.harm == harm) & (metric_rows.c.name == figure.name) & (metric_rows.c.slice == slice_)
         query = (
@@ -132,11 +132,12 @@ def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> M
             .order_by(metric_rows.c.until.desc())
             .limit(_NEWEST)
         )
-        found = preferred(MetricRow(*row) for row in connection.execute(query))
-        if found is not None and found.value is not None:
-            return found
-        empty = empty or found
-    return empty
+        if (one := preferred(MetricRow(*row) for row in connection.execute(query))) is not None:
+            found.append(one)
+    # An earlier window says nothing about today, even if only that one had enough to measure a slice.
+    last = max((row.until for row in found), default=0)
+    newest = [row for row in found if row.until == last]
+    return next((row for row in newest if row.value is not None), newest[0] if newest else None)
 
 
 def _preference(row: MetricRow) -> tuple[bool, Micros, Micros, int]:
