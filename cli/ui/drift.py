@@ -14,7 +14,7 @@ from rich.text import Text
 from cli.ui.terminal import age, console, escape, minute, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
-from leads.errors import Conflict
+from leads.errors import Conflict, NotFound
 from leads.files import write_json
 from leads.policies import Policies
 from leads.settings import Settings
@@ -62,7 +62,15 @@ def show_drift(
     with opened_world(settings, policies) as world:
         with console.status("summarising predictions"):
             _summarise(world, harms)
-        found = [check(world, one, days=look.days, until=look.until, version=look.version) for one in harms]
+        found = []
+        for one in harms:
+            try:
+                found.append(check(world, one, days=look.days, until=look.until, version=look.version))
+            except NotFound as error:
+                if harm is not None:
+                    raise
+                # Of all harms, some may not have been trained yet.
+                note(escape(str(error)))
         for one in found:
             console.print(render(one, world.now, brief=harm is None))
         explained = [_explained(world, one) for one in found if one.drifted is not None] if look.explain else []
@@ -72,10 +80,10 @@ def show_drift(
         documents = [document(one) for one in found]
         parts = {"explained": [explanation_document(one) for one in explained]} if look.explain else {}
         write_json(json, {"harms": documents, **parts})
-    if not quiet:
+    if found and not quiet:
         _say_next(found, look)
     verdicts = [one.drifted for one in found]
-    return True if True in verdicts else None if None in verdicts else False
+    return True if True in verdicts else None if None in verdicts or not verdicts else False
 
 
 def _summarise(world: World, harms: Sequence[str]) -> None:

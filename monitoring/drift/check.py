@@ -6,7 +6,8 @@ from typing import Any, NamedTuple
 
 from leads import clock
 from leads.clock import Micros
-from leads.errors import InvalidInput
+from leads.db.model_changes import CHAMPION
+from leads.errors import InvalidInput, NotFound
 from monitoring.drift.jobs import every, verdict_hours
 from monitoring.drift.measure import ColumnDrift, Comparison, Measured, TooFew, measure
 from monitoring.watch.world import World
@@ -49,7 +50,7 @@ def check(
         version: only predictions of this version.
 
     Raises:
-        NotFound: an unknown harm.
+        NotFound: an unknown harm, or one that has neither predictions nor a champion.
         InvalidInput: the window ends in the future, or is shorter than an hour.
         Unavailable: the database or the registry can't be reached.
     """
@@ -60,8 +61,12 @@ def check(
         return _check(world, harm, length, _end(world, until), version)
     settled = world.now - round(world.policies.monitoring.settle_minutes * clock.MINUTE)
     found = _check(world, harm, length, settled // every(hours) * every(hours), version)
-    # A platform that has only begun is shown what there is.
-    return found if found.drifted is not None else _check(world, harm, length, _current(world), version)
+    if found.drifted is None:
+        # A platform that has only begun is shown what there is.
+        found = _check(world, harm, length, _current(world), version)
+    if found.newest is None and world.registry.aliases(harm).get(CHAMPION) is None:
+        raise NotFound(f"{harm} has no champion yet.", field="harm", remedy=f"Train one: leads train {harm}.")
+    return found
 
 
 def _check(world: World, harm: str, length: Micros, until: Micros, version: str | None) -> DriftCheck:

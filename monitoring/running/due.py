@@ -13,6 +13,8 @@ from leads.messages.wording import counted
 from monitoring.watch.jobs import PLATFORM, Job
 from monitoring.watch.world import World
 
+# A job's first run measures so many windows, so that rules that need a deviation to last can judge them.
+FIRST_WINDOWS = 3
 # Windows that ended longer ago than this are no longer measured after a pause.
 CAUGHT_UP: Micros = 7 * clock.DAY
 # How long to wait for the summaries of other hosts, and after which silence a host counts as gone.
@@ -35,10 +37,10 @@ class Due:
             self._latest = metric_rows.latest_ends(connection, world.now)
 
     def begun(self, job: Job, harm: str) -> Progress:
-        """How far a job is. A job's first window is the newest that is complete."""
+        """How far a job is."""
         found = self._progress.get((job.name, harm))
         if found is None:
-            found = Progress(self._last(job, harm) - job.every, 0)
+            found = Progress(self._last(job, harm) - FIRST_WINDOWS * job.every, 0)
             with self._world.engine.begin() as connection:
                 progress.begin(connection, job.name, harm, found.until)
         present = (self._world.now + MAX_CLOCK_SKEW) // job.every * job.every

@@ -10,7 +10,7 @@ from leads.db.model_changes import CHAMPION
 from leads.db.monitoring import progress, runs, summaries
 from leads.db.monitoring.runs import Run
 from leads.messages.wording import counted
-from monitoring.running.due import CAUGHT_UP
+from monitoring.running.due import CAUGHT_UP, FIRST_WINDOWS
 from monitoring.summaries.hourly import LOOKED_BACK
 from monitoring.watch.jobs import PLATFORM
 from monitoring.watch.world import World
@@ -37,7 +37,7 @@ def say_what_happened(world: World) -> None:
 
 def _pause(world: World, last: Run | None) -> None:
     if last is None:
-        world.note("This is the first run: the newest complete windows are measured, and all later ones from now on.")
+        world.note(f"This is the first run: the last {FIRST_WINDOWS} windows are measured, and all later ones from now on.")
         return
     if last.state == "running" and last.host == world.host:
         world.note("The last run was killed, or lost the database; this one continues where it ended.")

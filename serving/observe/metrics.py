@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, NamedTuple, TypeVar
 import numpy as np
 
 from leads.alerting.rules import RULES
+from serving.observe import event_lags
 from serving.observe.families import Family
 from serving.observe.metrics_text import text_of
 from serving.observe.monitoring_metrics import MonitoringMetrics
@@ -93,6 +94,8 @@ class Metrics:
         self._ages = histogram(
             "leads_feature_age_seconds", "Age of the oldest feature row behind a score, in seconds.", _AGES, "harm"
         )
+        # The workers observe it, each in its own process.
+        histogram(event_lags.NAME, event_lags.WHAT, event_lags.BUCKETS)()
         self._degraded = counter("leads_degraded_total", "Scores with a degraded flag.", "harm", "flag")
         self._versions = summed(
             "leads_model_version", "Processes that have a version loaded.", "harm", "role", "version"
@@ -227,7 +230,8 @@ class Metrics:
         from prometheus_client import Histogram
 
         self.labels[name] = labels
-        return Family(Histogram(name, what, labels, buckets=buckets, registry=self._registry).labels)
+        made = Histogram(name, what, labels, buckets=buckets, registry=self._registry)
+        return Family(made.labels if labels else lambda: made)
 
     def _gauge(self, mode: str, name: str, what: str, *labels: str) -> Family[Gauge]:
         from prometheus_client import Gauge

@@ -146,8 +146,10 @@ def _all(engine: Engine, table: sa.Table, *, without: Sequence[str]) -> list[tup
 
 
 def values(engine: Engine, name: str = "test.hourly", harm: str = "spam") -> dict[int, float]:
-    """The values of a metric by the hours from START to the end of their window."""
-    query = sa.select(metric_rows.c.until, metric_rows.c.value).where(metric_rows.c.name == name)
+    """The values of a metric by the hours from START to the end of their window, without windows that end by START."""
+    query = sa.select(metric_rows.c.until, metric_rows.c.value).where(
+        metric_rows.c.name == name, metric_rows.c.until > START
+    )
     with reading(engine) as connection:
         found = connection.execute(query.where(metric_rows.c.harm == harm).order_by(metric_rows.c.until))
         return {(until - START) // clock.HOUR: value for until, value in found}

@@ -47,14 +47,14 @@ def test_each_window_is_measured_once_it_is_complete(any_settings: Settings, any
         predict(any_settings, at(hour + 0.5), hour + 1)
     first = run_at(any_settings, any_engine, at(2.2))
     # The window that isn't over is measured too, and again once it is over.
-    assert values(any_engine) == {2: 2.0, 3: 0.0}
+    assert values(any_engine) == {1: 1.0, 2: 2.0, 3: 0.0}
     assert lines(first, "first run")
     predict(any_settings, at(2.5), 3)
     run_at(any_settings, any_engine, at(2.7))
-    assert values(any_engine) == {2: 2.0, 3: 3.0}
+    assert values(any_engine) == {1: 1.0, 2: 2.0, 3: 3.0}
     predict(any_settings, at(3.5), 4)
     second = run_at(any_settings, any_engine, at(4.2))
-    assert values(any_engine) == {2: 2.0, 3: 3.0, 4: 4.0, 5: 0.0}
+    assert values(any_engine) == {1: 1.0, 2: 2.0, 3: 3.0, 4: 4.0, 5: 0.0}
     assert second.notes == []
     assert second.until == at(4)
 
