@@ -61,6 +61,10 @@ def monitor_run(
             "Default: measure whatever is due."
         ),
     ] = None,
+    now: Annotated[
+        str | None,
+        typer.Option(help="Run as if it were this time (RFC 3339), for events of a simulation. Default: the clock's."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -71,7 +75,8 @@ def monitor_run(
     from cli.ui.monitoring.run import run_and_show
 
     settings, policies = read_configuration()
-    if run_and_show(settings, policies, harm, until=instant(until, "--until"), json=json, quiet=quiet):
+    of, at = instant(until, "--until"), instant(now, "--now")
+    if run_and_show(settings, policies, harm, until=of, now=at, json=json, quiet=quiet):
         raise typer.Exit(1)
 
 

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from models.text.sentence import open_encoder, place_of
+from monitoring import scores
 from monitoring.alerts.steps import JUDGING, SENDING
 from monitoring.drift.jobs import drift_jobs
+from monitoring.output.reports import EVIDENTLY, PAGES
 from monitoring.summaries.content import Content
 from monitoring.summaries.hourly import Describe
 from monitoring.watch.jobs import Job, Step
@@ -17,12 +19,12 @@ def jobs() -> tuple[Job, ...]:
     What a job reads of another's values, it reads of windows that are measured already: a job comes after those that it
     reads of.
     """
-    return (*drift_jobs(),)
+    return (*drift_jobs(), scores.JOB)
 
 
 def steps() -> tuple[Step, ...]:
     """What a run does once everything is measured, in this order."""
-    return JUDGING, SENDING
+    return JUDGING, SENDING, PAGES, EVIDENTLY
 
 
 def describe(world: World) -> Describe | None:

@@ -10,6 +10,7 @@ from leads import clock
 from leads.alerting.policy import MonitoringPolicy
 from leads.clock import Clock
 from leads.errors import Conflict, LeadsError
+from leads.files import only_one
 from leads.policies import Policies, load_policies
 from leads.settings import Settings
 from monitoring.running.all_jobs import describe
@@ -20,6 +21,10 @@ from monitoring.running.run import Outcome, Stopped, run
 _log = logging.getLogger(__name__)
 # After a failure, the next run comes this much later, and later each time, but never later than usual.
 _RETRY_S = 15.0
+# A process that watches a home holds this lock.
+WATCH_LOCK = "locks/monitor-watch.lock"
+# How often one that waits for another to end asks, in seconds.
+_ASK_S = 5.0
 
 Once = Callable[[Settings, Policies], Outcome]
 
@@ -43,7 +48,16 @@ class Watch:
         self._said: frozenset[str] = frozenset()
 
     def watch(self) -> None:
-        """Run until `stopped` is set."""
+        """Run until `stopped` is set. Of several processes of a home, one runs; another takes over once it ends."""
+        while not self._stopped.is_set():
+            try:
+                with only_one(self._settings.root / WATCH_LOCK, what="watching this home"):
+                    self._watch()
+            except Conflict:
+                self._say(["Another process is watching this home. This one takes over once it ends."], logging.INFO)
+                self._stopped.wait(_ASK_S)
+
+    def _watch(self) -> None:
         between = Between(self._settings, self._stopped)
         try:
             while not self._stopped.is_set():
@@ -63,7 +77,7 @@ class Watch:
         except Stopped:
             return 0.0
         except Conflict as error:
-            # A run by hand, or another instance of the same home. Either does what is due.
+            # A run by hand, which does what is due.
             self._say([str(error)], logging.INFO)
             return every_s
         except LeadsError as error:

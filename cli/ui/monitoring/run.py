@@ -28,6 +28,7 @@ def run_and_show(
     harms: Sequence[str] | None,
     *,
     until: Micros | None,
+    now: Micros | None,
     json: bool,
     quiet: bool,
 ) -> bool:
@@ -42,7 +43,7 @@ def run_and_show(
     for harm in harms or ():
         policies.harm(harm, field="--harm")
     with ExitStack() as opened:
-        world = opened.enter_context(opened_world(settings, policies))
+        world = opened.enter_context(opened_world(settings, policies, now=now))
         # JSON is the only output.
         tell = None if json else opened.enter_context(working("running the jobs that are due"))
         outcome = run(

@@ -63,6 +63,13 @@ def replace(connection: Connection, run: str, job: str, harm: str, until: Micros
     write(connection, run, rows, job=job)
 
 
+def latest_ends(connection: Connection, after: Micros) -> dict[tuple[str, str], Micros]:
+    """The ends of the latest windows that end after `after`, by job and harm."""
+    key = metric_rows.c.job, metric_rows.c.harm
+    query = sa.select(*key, sa.func.max(metric_rows.c.until)).where(metric_rows.c.until > after).group_by(*key)
+    return {(job, harm): until for job, harm, until in connection.execute(query)}
+
+
 def delete_later(connection: Connection, job: str, harm: str, until: Micros) -> None:
     """Delete a job's values of windows that end after `until`."""
     of = (metric_rows.c.job == job) & (metric_rows.c.harm == harm) & (metric_rows.c.until > until)
