@@ -99,7 +99,8 @@ def _importance(world: World, found: Iterable[Finding]) -> dict[Key, float]:
         except LeadsError:
             # The registry doesn't respond. The alert is worth more than its place in the digest.
             continue
-        known[finding.key] = by_name.get(column, 1.0)
+        if by_name:
+            known[finding.key] = by_name.get(column, 1.0)
     return known
 
 
