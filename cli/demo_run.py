@@ -273,6 +273,7 @@ def _print_next(settings: Settings) -> None:
     if workspace.exists():
         steps.append((f"evidently ui --workspace {workspace}", "browse figures over time, on http://127.0.0.1:8000"))
     steps += [
+        ("leads drift spam --explain", "rank what changed"),
         (mlflow_pages(settings), f"browse runs, metrics, plots and model versions{mlflow_opens(settings)}"),
         ("leads serve", f"run the service; API reference on {url_of(settings.host, settings.port, '/v1/docs')}"),
         ("leads keys create NAME", "create an API key for it"),

@@ -7,9 +7,9 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Harm, Json, Quiet, duration, instant, read_configuration, read_settings
+from cli.options import Json, Quiet, duration, instant, read_configuration, read_settings
 
-FOUND = 3
+FOUND, NO_VERDICT = 3, 4
 monitor_app = typer.Typer(help="Run the jobs that measure, judge and report.", no_args_is_help=True)
 alerts_app = typer.Typer(help="List, explain, acknowledge and silence alerts.")
 Days = Annotated[float, typer.Option(min=0.01, help="Length of the window in days.")]
@@ -17,16 +17,35 @@ Until = Annotated[str | None, typer.Option(help="End of the window, in RFC 3339.
 
 
 def drift(
-    harm: Harm,
-    days: Days = 1.0,
-    until: Until = None,
+    harm: Annotated[str | None, typer.Argument(help="A harm declared in policies.yaml.")] = None,
+    all_: Annotated[bool, typer.Option("--all", help="Every harm.")] = False,
+    days: Annotated[
+        float | None,
+        typer.Option(min=0.01, help="Length of the window in days. Default: that of the scheduled verdict, a day."),
+    ] = None,
+    until: Annotated[
+        str | None,
+        typer.Option(help="End of the window, in RFC 3339. Default: that of the newest scheduled verdict."),
+    ] = None,
+    version: Annotated[str | None, typer.Option(help="Only predictions of this version.")] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Rank what changed since the four windows before, from this host's log.")
+    ] = False,
+    json: Annotated[Path | None, typer.Option(help="Also write the full result to this JSON file.")] = None,
     quiet: Quiet = False,
 ) -> None:
-    """Check whether recent predictions drifted from the champion's reference sample. Exits with code 3 if they did."""
-    from cli.ui.drift import show_drift
+    """Check whether recent predictions have drifted.
 
-    if show_drift(*read_configuration(), harm, days=days, until=instant(until, "--until"), quiet=quiet):
-        raise typer.Exit(FOUND)
+    Exits with 3 if they have, and with 4 if there are too few predictions for a verdict.
+    """
+    from cli.ui.drift import Look, show_drift
+
+    if (harm is None) != all_:
+        raise typer.BadParameter("name a harm, or use --all")
+    look = Look(days, instant(until, "--until"), version, explain)
+    drifted = show_drift(*read_configuration(), harm, look, json=json, quiet=quiet)
+    if drifted is not False:
+        raise typer.Exit(FOUND if drifted else NO_VERDICT)
 
 
 def skew(

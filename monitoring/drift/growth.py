@@ -16,8 +16,8 @@ from leads.platform.features import FeatureDeclaration, FeatureDeclarations, in_
 _HOURS = {"1h": 1, "24h": 24, "7d": 168, "90d": 2_160}
 # Ways to aggregate whose value rises with the number of events; shares, means and the newest value don't.
 _RISING = ("count", "distinct", "sum", "max", "entropy")
-# What is computed from two values that both rise doesn't have to.
-_BALANCED = ("share", "percent", "ratio")
+# What is computed from values that all rise doesn't have to; a share never does.
+_BALANCED = ("percent", "ratio")
 
 
 def growing(declared: FeatureDeclarations, log_age: Micros | None) -> frozenset[str]:
@@ -55,11 +55,10 @@ def _growing(of: _Features, reached_h: int | None) -> frozenset[str]:
     for name in in_order({name: one.needs for name, one in features.items()}):
         one = features[name]
         rising = [need in found for need in one.needs]
+        balanced = one.own_unit == "share" or (all(rising) and one.own_unit in _BALANCED)
         if one.age is not None or (one.way in _RISING and _longer(one.window, reached_h)):
             found.add(name)
-        elif rising and any(rising) and not (all(rising) and one.own_unit in _BALANCED):
-            if one.own_unit == "share":
-                continue
+        elif any(rising) and not balanced:
             found.add(name)
     return frozenset(found)
 

@@ -9,6 +9,7 @@ from leads import clock
 from leads.alerting.policy import WindowHours
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.verdicts import VERDICT
 from monitoring.drift.comparison import FLAGGED
 from monitoring.drift.measure import REFERENCE, ColumnDrift, Comparison, TooFew, measure
 from monitoring.summaries.summary import SCORE
@@ -16,7 +17,7 @@ from monitoring.watch.jobs import Job
 from monitoring.watch.world import World
 
 SCORES, FLAGGED_SHARE, INPUT, GROWING = "drift.score", "drift.flagged", "drift.input", "drift.growing"
-TEXT, SHARE, VERDICT = "drift.text", "drift.share", "drift.verdict"
+TEXT, SHARE = "drift.text", "drift.share"
 # How the method of a row begins that has no verdict.
 NO_VERDICT = "no verdict"
 _TEXT_COLUMNS = frozenset(("length", "language", "vocabulary", "encoder"))
@@ -52,19 +53,15 @@ def _measure(hours: int, world: World, harm: str, until: Micros) -> list[MetricR
     if hours not in lengths:
         return []
     measured = measure(world, harm, until - hours * clock.HOUR, until)
-    is_verdict = hours == verdict_hours(lengths)
-    rows = [row for one in measured.comparisons for row in rows_of(one, verdict=is_verdict)]
-    if is_verdict:
+    rows = [row for one in measured.comparisons for row in rows_of(one)]
+    if hours == verdict_hours(lengths):
+        rows += [_verdict(one) for one in measured.verdicts]
         rows += [_no_verdict(one) for one in measured.too_few if one.against == REFERENCE]
     return rows
 
 
-def rows_of(one: Comparison, *, verdict: bool) -> list[MetricRow]:
-    """A comparison's measured values. `lo` is the value minus its threshold.
-
-    Args:
-        verdict: also that of the verdict, which only one length of windows has.
-    """
+def rows_of(one: Comparison) -> list[MetricRow]:
+    """A comparison's measured values, without the verdict. `lo` is the value minus its threshold."""
     rows = [
         _row(one, name, column, shown)
         for column in one.columns
@@ -75,10 +72,13 @@ def rows_of(one: Comparison, *, verdict: bool) -> list[MetricRow]:
     if one.slice:
         inputs = sorted(inputs, key=lambda column: -column.value / column.threshold)[:_INPUTS_OF_SLICE]
     rows += [_row(one, GROWING if column.grows else INPUT, column, column.name) for column in inputs]
-    rows.append(_plain(one, SHARE, one.share))
-    if verdict and one.against == REFERENCE and not one.slice:
-        rows.append(_plain(one, VERDICT, float(one.drifted)))
+    method = "share of the inputs that drifted"
+    rows.append(_plain(one, SHARE, one.share, method))
     return rows
+
+
+def _verdict(one: Comparison) -> MetricRow:
+    return _plain(one, VERDICT, float(one.drifted), "1: the score or a tenth of the inputs drifted")
 
 
 def _named(column: ColumnDrift) -> tuple[str, str]:
@@ -110,8 +110,7 @@ def _row(one: Comparison, name: str, column: ColumnDrift, shown: str) -> MetricR
     )
 
 
-def _plain(one: Comparison, name: str, value: float) -> MetricRow:
-    method = "share of the inputs that drifted" if name == SHARE else "1: the score or a tenth of the inputs drifted"
+def _plain(one: Comparison, name: str, value: float, method: str) -> MetricRow:
     return MetricRow(
         one.harm, one.version, _slice(one), one.since, one.until, name, value, None, None, one.rows, method
     )

@@ -16,8 +16,8 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 
-from leads import clock
 from leads.clock import Micros
 from leads.estimates.intervals import benjamini_hochberg
 from models.manifest import read_manifest
@@ -25,10 +25,11 @@ from models.text.description import DIRECTIONS, LANGUAGE, LENGTH, VOCABULARY
 from monitoring.drift import baselines
 from monitoring.drift.comparison import FLAGGED, MISSING, Baseline, Compared, Figures, compare
 from monitoring.drift.growth import growing
-from monitoring.drift.statistics import MINIMUM
+from monitoring.drift.statistics import CATEGORIES, MINIMUM
 from monitoring.summaries.summary import SCORE, Summary, merge
 from monitoring.watch.world import Hour, World
 
+Doubles = npt.NDArray[np.float64]
 Against = Literal["reference", "before"]
 REFERENCE: Against = "reference"
 BEFORE: Against = "before"
@@ -153,6 +154,17 @@ class Measured(NamedTuple):
     comparisons: tuple[Comparison, ...]
     too_few: tuple[TooFew, ...]
 
+    @property
+    def verdicts(self) -> tuple[Comparison, ...]:
+        """The comparisons whose verdicts count: those with the reference; without any, that with the windows before."""
+        whole = [one for one in self.comparisons if not one.slice]
+        return tuple([one for one in whole if one.against == REFERENCE] or whole)
+
+    @property
+    def drifted(self) -> bool | None:
+        """The verdict; None if there is none."""
+        return any(one.drifted for one in self.verdicts) if self.verdicts else None
+
 
 class _Prepared(NamedTuple):
     version: str
@@ -260,20 +272,27 @@ def _judged(
     """Judge all columns of all comparisons as one family of tests."""
     if not prepared:
         return ()
-    p = np.concatenate([one.compared.p for one in prepared])
-    rejected = int(benjamini_hochberg(p, rate=RATE).sum())
-    # Where the procedure stops: the p-values up to this one are findings.
-    limit = RATE * max(rejected, 1) / max(len(p), 1)
+    limit = limit_of([one.compared.p for one in prepared])
     return tuple(_comparison(world, harm, since, until, one, limit) for one in prepared)
 
 
-def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prepared, limit: float) -> Comparison:
-    compared = of.compared
-    newest = of.version or next(
-        (hour.version for hour in reversed(world.hours(harm, since, until, slice_=of.slice))), ""
-    )
-    importance = world.importance(harm, newest)
-    grows = growing(world.platform.features, _log_age(world, harm, newest))
+def limit_of(p: Sequence[Doubles]) -> float:
+    """The p-value up to which columns have drifted, of all columns of a window."""
+    found = np.concatenate(p)
+    rejected = int(benjamini_hochberg(found, rate=RATE).sum())
+    # Where the procedure stops; without a finding, where it would find the first.
+    return RATE * max(rejected, 1) / max(len(found), 1)
+
+
+def columns_of(world: World, harm: str, version: str, compared: Compared, limit: float) -> tuple[ColumnDrift, ...]:
+    """The columns of a comparison, those that drifted first, the most important ones before others.
+
+    Args:
+        version: the one to which inputs matter, and whose reference says how old the platform was.
+        limit: from `limit_of`.
+    """
+    importance = world.importance(harm, version) if version else {}
+    grows = growing(world.platform.features, _log_age(world, harm, version))
     thresholds = np.maximum(MINIMUM, compared.thresholds(limit))
     columns = [
         _drift(name, method, float(value), float(threshold), float(p), figures, importance, grows)
@@ -281,6 +300,12 @@ def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prep
             compared.names, compared.methods, compared.value, thresholds, compared.p, compared.figures, strict=True
         )
     ]
+    return tuple(sorted(_of_encoder_once(columns), key=lambda one: (not one.drifted, -one.rank, one.name)))
+
+
+def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prepared, limit: float) -> Comparison:
+    hours = world.hours(harm, since, until, slice_=of.slice)
+    version = of.version or (hours[-1].version if hours else "")
     return Comparison(
         harm,
         of.version,
@@ -292,7 +317,7 @@ def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prep
         of.window.predictions,
         of.baseline.rows,
         of.alike,
-        tuple(sorted(_of_encoder_once(columns), key=lambda one: (not one.drifted, -one.rank, one.name))),
+        columns_of(world, harm, version, of.compared, limit),
     )
 
 
@@ -306,12 +331,11 @@ def _drift(
     importance: Mapping[str, float],
     grows: frozenset[str],
 ) -> ColumnDrift:
-    input_ = "" if name in (SCORE, FLAGGED) or name in _TEXT else name.removesuffix(MISSING)
+    no_input = name in (SCORE, FLAGGED) or name in _TEXT or method == CATEGORIES
+    input_ = "" if no_input else name.removesuffix(MISSING)
     known = importance.get(input_, 0.0) if input_ else 1.0
     # Whether a value is missing doesn't grow.
-    return ColumnDrift(
-        _TEXT.get(name, name), input_, method, value, threshold, p, *figures, known, name in grows
-    )
+    return ColumnDrift(_TEXT.get(name, name), input_, method, value, threshold, p, *figures, known, name in grows)
 
 
 def _of_encoder_once(columns: list[ColumnDrift]) -> list[ColumnDrift]:
@@ -336,8 +360,3 @@ def _log_age(world: World, harm: str, version: str) -> Micros | None:
             return None
         until = read_manifest(found.folder).created_at
     return max(until - began, 0)
-
-
-def newest_full_hour(now: Micros) -> Micros:
-    """The end of the last hour that is over, µs."""
-    return now // clock.HOUR * clock.HOUR

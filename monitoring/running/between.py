@@ -52,6 +52,9 @@ class Between:
                 engine.dispose()
         except LeadsError as error:
             self._say(str(error))
+        # Nothing may end monitoring.
+        except Exception as error:
+            self._say(f"Alerts can't be sent: unexpected {trace_of(error)}")
         else:
             self._said = ""
 

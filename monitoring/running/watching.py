@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from leads import clock
 from leads.alerting.policy import MonitoringPolicy
@@ -44,8 +44,8 @@ class Watch:
         self._once = once or self._run
         self._policies: Policies | None = None
         self._failures = 0
-        # What was logged the last time: a line that is still true isn't repeated.
-        self._said: frozenset[str] = frozenset()
+        # What was logged the last time about what: a line that is still true isn't repeated.
+        self._said: dict[str, frozenset[str]] = {}
 
     def watch(self) -> None:
         """Run until `stopped` is set. Of several processes of a home, one runs; another takes over once it ends."""
@@ -54,7 +54,7 @@ class Watch:
                 with only_one(self._settings.root / WATCH_LOCK, what="watching this home"):
                     self._watch()
             except Conflict:
-                self._say(["Another process is watching this home. This one takes over once it ends."], logging.INFO)
+                self._say("home", ["Another process is watching this home. This one takes over once it ends."], logging.INFO)
                 self._stopped.wait(_ASK_S)
 
     def _watch(self) -> None:
@@ -78,7 +78,7 @@ class Watch:
             return 0.0
         except Conflict as error:
             # A run by hand, which does what is due.
-            self._say([str(error)], logging.INFO)
+            self._say("run", [str(error)], logging.INFO)
             return every_s
         except LeadsError as error:
             return min(self._again(str(error)), every_s)
@@ -89,7 +89,7 @@ class Watch:
         self._failures = 0
         if outcome.windows:
             _log.info("measured %d windows, summarised %d hours", outcome.windows, outcome.hours)
-        self._say(outcome.notes, logging.WARNING if outcome.failed else logging.INFO)
+        self._say("run", outcome.notes, logging.WARNING if outcome.failed else logging.INFO)
         return every_s
 
     def _run(self, settings: Settings, policies: Policies) -> Outcome:
@@ -113,7 +113,11 @@ class Watch:
         try:
             self._policies = load_policies(self._settings.policies)
         except LeadsError as error:
-            self._say([f"{error} Monitoring goes on with the policies that were read before."], logging.WARNING)
+            goes_on = "goes on with the policies that were read before" if self._policies else "waits for valid policies"
+            text = f"{error} Monitoring {goes_on}."
+            self._say("policies", [text], logging.WARNING)
+        else:
+            self._say("policies", [])
         return self._policies
 
     def _again(self, why: str | None = None) -> float:
@@ -121,11 +125,12 @@ class Watch:
         wait_s = _RETRY_S * 2 ** min(self._failures, 6)
         self._failures += 1
         if why is not None:
-            self._say([f"Monitoring failed and will be tried again: {why}"], logging.WARNING)
+            self._say("run", [f"Monitoring failed and will be tried again: {why}"], logging.WARNING)
         return wait_s
 
-    def _say(self, lines: list[str], level: int) -> None:
+    def _say(self, about: str, lines: Sequence[str], level: int = logging.INFO) -> None:
+        before = self._said.get(about, frozenset())
         for line in lines:
-            if line not in self._said:
+            if line not in before:
                 _log.log(level, "%s", line)
-        self._said = frozenset(lines)
+        self._said[about] = frozenset(lines)

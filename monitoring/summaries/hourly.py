@@ -46,6 +46,15 @@ NamesOf = Callable[[str, str], tuple[str, ...] | None]
 Describe = Callable[[Sequence[Subject]], Described]
 
 
+class Part(NamedTuple):
+    """The summary of a version's and role's predictions in an hour, of all or of a slice."""
+
+    version: str
+    role: str
+    slice: str
+    summary: Summary
+
+
 class Summarised(NamedTuple):
     """What was done for a harm.
 
@@ -119,38 +128,47 @@ class HourlySummaries:
 
     def _write(self, harm: str, hour: Micros, now: Micros, notes: dict[str, None]) -> bool:
         """Write an hour's summaries; returns whether the hour has been measured already."""
-        scan = PredictionScan(self._settings.predictions_dir, harm, hour, hour + clock.HOUR)
-        tables = [without(table, self._ignored) for table in scan.slices(_COLUMNS)]
-        table = pa.concat_tables(tables) if tables else None
-        found: list[StoredSummary] = []
-        if table is not None and table.num_rows:
-            keys = table.select(["model_version", "role"]).group_by(["model_version", "role"]).aggregate([])
-            for key in keys.to_pylist():
-                version, role = key["model_version"], key["role"]
-                own = table.filter((pc.field("model_version") == version) & (pc.field("role") == role))
-                names = self._names_of(harm, version)
-                if names is None:
-                    notes[f"{harm} version {version}: it can't be read, so only its scores are measured."] = None
-                for name, summary in self._divided(own, names, harm, version, notes):
-                    found.append(
-                        StoredSummary(
-                            self._host,
-                            harm,
-                            version,
-                            role,
-                            name,
-                            hour,
-                            summary.predictions,
-                            summary.rows,
-                            pack(summary),
-                            now,
-                        )
-                    )
+        found = [
+            StoredSummary(
+                self._host,
+                harm,
+                one.version,
+                one.role,
+                one.slice,
+                hour,
+                one.summary.predictions,
+                one.summary.rows,
+                pack(one.summary),
+                now,
+            )
+            for one in self.read(harm, hour, notes)
+        ]
         with self._engine.begin() as connection:
             summaries.replace(connection, self._host, harm, hour, found)
             if hour >= now - CORRECTED:
                 return progress.reopen(connection, harm, hour, ended=hour + clock.HOUR <= now)
         return False
+
+    def read(self, harm: str, hour: Micros, notes: dict[str, None]) -> list[Part]:
+        """Summarise the log's predictions of an hour: all of each version and role, then its slices.
+
+        Args:
+            notes: lines for people are added.
+        """
+        scan = PredictionScan(self._settings.predictions_dir, harm, hour, hour + clock.HOUR)
+        tables = [without(table, self._ignored) for table in scan.slices(_COLUMNS)]
+        table = pa.concat_tables(tables) if tables else None
+        found: list[Part] = []
+        if table is None or not table.num_rows:
+            return found
+        for key in table.select(["model_version", "role"]).group_by(["model_version", "role"]).aggregate([]).to_pylist():
+            version, role = key["model_version"], key["role"]
+            own = table.filter((pc.field("model_version") == version) & (pc.field("role") == role))
+            names = self._names_of(harm, version)
+            if names is None:
+                notes[f"{harm} version {version}: it can't be read, so only its scores are measured."] = None
+            found += [Part(version, role, *one) for one in self._divided(own, names, harm, version, notes)]
+        return found
 
     def _divided(
         self, table: pa.Table, names: tuple[str, ...] | None, harm: str, version: str, notes: dict[str, None]

@@ -84,3 +84,10 @@ def slices(connection: Connection, harm: str, since: Micros, until: Micros, *, r
     of = (table.c.harm == harm) & (table.c.hour >= since) & (table.c.hour < until) & (table.c.role == role)
     query = sa.select(table.c.slice).distinct().where(of, table.c.slice != "").order_by(table.c.slice)
     return list(connection.execute(query).scalars())
+
+
+def newest_hour(connection: Connection, harm: str, until: Micros, *, role: str) -> Micros | None:
+    """The newest hour before `until` that has predictions; None if none has."""
+    of = (table.c.harm == harm) & (table.c.role == role) & (table.c.slice == "") & (table.c.hour < until)
+    found: Micros | None = connection.execute(sa.select(sa.func.max(table.c.hour)).where(of)).scalar()
+    return found
