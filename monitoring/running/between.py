@@ -54,7 +54,9 @@ class Between:
             self._say(str(error))
         # Nothing may end monitoring.
         except Exception as error:
-            self._say(f"Alerts can't be sent: unexpected {trace_of(error)}")
+            if self._said != (said := f"Alerts can't be sent: unexpected {type(error).__name__}."):
+                _log.exception("%s", said)
+            self._said = said
         else:
             self._said = ""
 
