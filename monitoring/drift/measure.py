@@ -163,6 +163,7 @@ class Measured(NamedTuple):
 
 class _Prepared(NamedTuple):
     version: str
+    newest: str
     against: Against
     slice: str
     window: Summary
@@ -199,6 +200,8 @@ def measure(
         prepared += [one for one in found if isinstance(one, _Prepared)]
         if not slice_:
             too_few += [one for one in found if isinstance(one, TooFew)]
+        else:
+            world.forget(harm, slice_)
     return Measured(_judged(world, harm, since, until, prepared), tuple(too_few))
 
 
@@ -226,7 +229,7 @@ def _prepared(
         baseline = baselines.of_windows(windows)
         # A version that has other inputs than those before is compared by what they share.
         compared = compare(window, baseline, categories=(LANGUAGE, VOCABULARY))
-        found.append(_Prepared("", BEFORE, slice_, window, baseline, windows.alike, compared))
+        found.append(_Prepared("", hours[-1].version, BEFORE, slice_, window, baseline, windows.alike, compared))
     else:
         why = f"no window before it has {least:,} subjects"
         found.append(TooFew(harm, "", BEFORE, slice_, since, until, rows, why))
@@ -258,7 +261,7 @@ def _against_reference(
         why = f"the reference sample of version {version} has {rows:,} rows, and a verdict needs {least:,}"
         return TooFew(harm, version, REFERENCE, slice_, since, until, window.rows, why)
     compared = compare(window, baseline, categories=(LANGUAGE, VOCABULARY))
-    return _Prepared(version, REFERENCE, slice_, window, baseline, "the reference sample", compared)
+    return _Prepared(version, version, REFERENCE, slice_, window, baseline, "the reference sample", compared)
 
 
 def _judged(
@@ -299,8 +302,6 @@ def columns_of(world: World, harm: str, version: str, compared: Compared, limit:
 
 
 def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prepared, limit: float) -> Comparison:
-    hours = world.hours(harm, since, until, slice_=of.slice)
-    version = of.version or (hours[-1].version if hours else "")
     return Comparison(
         harm,
         of.version,
@@ -312,7 +313,7 @@ def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prep
         of.window.predictions,
         of.baseline.rows,
         of.alike,
-        columns_of(world, harm, version, of.compared, limit),
+        columns_of(world, harm, of.newest, of.compared, limit),
     )
 
 
