@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from leads import clock
-from monitoring.drift.comparison import MISSING
-from monitoring.drift.measure import BEFORE, REFERENCE, Comparison, Measured, measure
+from monitoring.drift.columns import MISSING
+from monitoring.drift.measure import measure
+from monitoring.drift.results import BEFORE, REFERENCE, Comparison, Measured
 from monitoring.summaries.reference import Reference
 from tests.support.drift_rows import HARM, NAMES, Change, Doubles, FakeWorld, Platform, at_hour
 
