@@ -10,8 +10,9 @@ from leads.alerting.policy import WindowHours
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow, slice_of
 from leads.db.monitoring.verdicts import NO_VERDICT, VERDICT
-from monitoring.drift.comparison import FLAGGED
-from monitoring.drift.measure import REFERENCE, ColumnDrift, Comparison, TooFew, measure
+from monitoring.drift.columns import FLAGGED
+from monitoring.drift.measure import measure
+from monitoring.drift.results import REFERENCE, ColumnDrift, Comparison, TooFew
 from monitoring.summaries.summary import SCORE
 from monitoring.watch.jobs import Job
 from monitoring.watch.world import World

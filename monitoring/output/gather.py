@@ -15,9 +15,9 @@ from leads.db.monitoring import alerts, figures, runs
 from leads.db.monitoring.figures import FIGURES, VERDICT
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
-from monitoring.drift.comparison import MISSING
+from monitoring.drift.columns import MISSING
 from monitoring.drift.jobs import GROWING, INPUT
-from monitoring.drift.measure import BEFORE, REFERENCE, rank
+from monitoring.drift.results import BEFORE, REFERENCE, rank
 from monitoring.summaries.reference import any_time
 from monitoring.summaries.sketch import Sketch
 from monitoring.summaries.summary import SCORE, Summary, merge
