@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from leads import clock
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
 from monitoring.quality.inputs import INPUTS, MISSING, OUTSIDE, STUCK
 from monitoring.quality.new_values import NAME, NEW_VALUES
+from monitoring.summaries.reference import Reference
 from monitoring.summaries.summary import Summary
+from monitoring.summaries.tally import Described, Rows
 from monitoring.watch.world import Hour
 from tests.support.monitoring.planned_world import NOW, PlannedWorld, hour_of, named
 
@@ -113,20 +117,61 @@ def test_a_part_of_an_hour_is_measured_as_soon_as_it_has_enough_subjects() -> No
     assert found.run(INPUTS, "spam", NOW + clock.HOUR) == []
 
 
+GENRES = """
+version: 1
+types:
+  account: {title: Account}
+  comment:
+    title: Comment
+    fields:
+      text: {kind: text, judged: true}
+      genre: {kind: category}
+"""
+
+
+@pytest.fixture
+def genres(tmp_path: Path) -> Path:
+    """A platform whose comments have a category."""
+    path = tmp_path / "platform.yaml"
+    path.write_text(GENRES, encoding="utf-8")
+    return path
+
+
 def declared(at: Micros, **values: int) -> Hour:
-    return Hour(at, "1", Summary(sum(values.values()), 0, {}, {"text": values}))
+    return Hour(at, "1", Summary(sum(values.values()), 0, {}, {"genre": values}))
 
 
-def test_a_renamed_category_is_found_and_becomes_usual_after_three_days() -> None:
+def test_a_renamed_category_is_found_and_becomes_usual_after_three_days(genres: Path) -> None:
     renamed = NOW - 2 * clock.HOUR
     hours = [
         declared(at, music=40, **({"podcast": 60} if at < renamed else {"podcasts": 60}))
         for at in range(NOW - 10 * clock.DAY, NOW + 5 * clock.DAY, clock.HOUR)
     ]
-    found = PlannedWorld(hours=hours)
-    assert named(found.run(NEW_VALUES, "spam", NOW), NAME, "column=text").lo > 0.02  # type: ignore[operator]
-    assert named(found.run(NEW_VALUES, "spam", NOW - 6 * clock.HOUR), NAME, "column=text").value == 0
-    assert named(found.run(NEW_VALUES, "spam", NOW + 4 * clock.DAY), NAME, "column=text").value == 0
+    found = PlannedWorld(hours=hours, platform=genres)
+    assert named(found.run(NEW_VALUES, "spam", NOW), NAME, "column=genre").lo > 0.02  # type: ignore[operator]
+    assert named(found.run(NEW_VALUES, "spam", NOW - 6 * clock.HOUR), NAME, "column=genre").value == 0
+    assert named(found.run(NEW_VALUES, "spam", NOW + 4 * clock.DAY), NAME, "column=genre").value == 0
+
+
+def test_values_that_training_saw_are_not_new(genres: Path) -> None:
+    hours = [declared(NOW - clock.HOUR, music=40, podcast=60)]
+    seen = Described({"genre": ["music", "podcast"] * 150}, {}, {})
+    reference = Reference(Rows(np.zeros(300), ["none"] * 300, ["comment"] * 300, described=seen))
+    rows = PlannedWorld(hours=hours, platform=genres, reference=reference).run(NEW_VALUES, "spam", NOW)
+    assert named(rows, NAME, "column=genre").value == 0
+    assert PlannedWorld(hours=hours, platform=genres).run(NEW_VALUES, "spam", NOW) == []
+
+
+def test_on_a_young_platform_the_reference_says_what_is_usual() -> None:
+    draw = np.random.default_rng(4)
+    columns = usual(draw, 1_000)
+    names = ("account.plays_24h", "account.strikes")
+    matrix = np.column_stack([columns[name] for name in names])
+    reference = Reference(Rows(columns["score"], ["none"] * 1_000, ["comment"] * 1_000, names, matrix))
+    broken = usual(draw, 100) | {"account.plays_24h": np.full(100, np.nan)}
+    hours = [hour_of(NOW - clock.HOUR, broken)]
+    assert beyond(PlannedWorld(hours=hours, reference=reference).run(INPUTS, "spam", NOW), MISSING, 0.2) == [PLAYS]
+    assert PlannedWorld(hours=hours).run(INPUTS, "spam", NOW) == []
 
 
 def test_names_that_nobody_declared_are_no_fields() -> None:
