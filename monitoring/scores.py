@@ -7,13 +7,12 @@ from collections import Counter
 from leads import clock
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
-from leads.estimates.intervals import Interval, clopper_pearson
-from monitoring.summaries.summary import SCORE, Summary, merge
+from leads.estimates.intervals import clopper_pearson
+from monitoring.summaries.summary import SCORE, merge
 from monitoring.watch.jobs import HOURLY, Job
 from monitoring.watch.world import World
 
 MEAN, FLAGGED = "score.mean", "score.flagged"
-NOT_FLAGGED = "none"
 _LENGTH: Micros = clock.DAY
 
 
@@ -32,16 +31,11 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
     version, whole = rows_of.most_common(1)[0][0], merge(hour.summary for hour in hours)
     score = whole.columns[SCORE]
     found = [MetricRow(harm, version, "", since, until, MEAN, score.mean if score.n else None, None, None, score.n, "mean")]
-    if (share := flagged_share(whole)) is not None:
-        found.append(MetricRow(harm, version, "", since, until, FLAGGED, *share, whole.rows, "clopper-pearson"))
+    flagged, rows = whole.flagged
+    if rows:
+        share = clopper_pearson(flagged, rows)
+        found.append(MetricRow(harm, version, "", since, until, FLAGGED, *share, rows, "clopper-pearson"))
     return found
-
-
-def flagged_share(summary: Summary) -> Interval | None:
-    """The share of subjects whose tier asks for a review or an action, with its interval; None without rows."""
-    n = sum(rows for rows, _ in summary.by_tier.values())
-    flagged = n - summary.by_tier.get(NOT_FLAGGED, (0, 0.0))[0]
-    return clopper_pearson(flagged, n) if n else None
 
 
 JOB = Job("scores", HOURLY, measure)
