@@ -6,6 +6,7 @@ from collections import Counter
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.monitoring.figures import SHOWN_FOR
 from leads.db.monitoring.rows import MetricRow
 from leads.estimates.intervals import clopper_pearson
 from monitoring.summaries.summary import SCORE, merge
@@ -17,14 +18,17 @@ _LENGTH: Micros = clock.DAY
 
 
 def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
-    """The rows of the day that ends at `until`; none without predictions.
+    """The rows of the day that ends at `until`; none if nothing was scored lately.
 
     A value is about everyone who was scored, by whichever version; the row names the one that scored most.
     """
     since = until - _LENGTH
     hours = world.hours(harm, since, until)
     if not hours:
-        return []
+        # The values of a day before an outage say nothing about today.
+        lately = world.hours(harm, until - SHOWN_FOR, since)
+        none = MetricRow(harm, "", "", since, until, MEAN, None, None, None, 0, "no predictions")
+        return [none, none._replace(name=FLAGGED)] if lately else []
     rows_of: Counter[str] = Counter()
     for hour in hours:
         rows_of[hour.version] += hour.summary.rows

@@ -15,7 +15,7 @@ import numpy.typing as npt
 from monitoring.drift import design
 from monitoring.drift.statistics import norms
 from monitoring.summaries.sketch import Sketch, aligned, middles
-from monitoring.summaries.summary import TIER, Summary
+from monitoring.summaries.summary import Summary
 
 Doubles = npt.NDArray[np.float64]
 

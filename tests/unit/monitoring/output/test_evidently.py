@@ -4,15 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
-import time
 import warnings
 from collections.abc import Iterator
-from contextlib import closing
 from dataclasses import replace
 from pathlib import Path
-from socket import create_server
 from typing import Any
 
 import httpx
@@ -21,17 +16,14 @@ import pytest
 
 from leads import clock
 from leads.errors import Unavailable
-from leads.processes import QUIET
 from monitoring.output import evidently_report
 from monitoring.output.evidently_report import Judged, Sample
 from monitoring.output.evidently_snapshot import Day, day_of
 from monitoring.output.evidently_workspace import KEPT, LocalWorkspace, RemoteWorkspace
 from tests.support.monitoring.page_contents import contents, nothing
+from tests.support.monitoring.screenshots import evidently_ui
 
 pytestmark = pytest.mark.slow
-
-START_S = 90
-
 
 @pytest.fixture
 def day() -> Day:
@@ -110,26 +102,8 @@ def test_nothing_measured_makes_no_snapshot() -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """An Evidently server with a secret."""
-    with closing(create_server(("127.0.0.1", 0))) as taken:
-        port = taken.getsockname()[1]
-    command = [sys.executable, "-m", "evidently", "ui", "--workspace", str(tmp_path / "server"), "--port", str(port)]
-    environment = {**QUIET, "PATH": "/usr/bin:/bin", "EVIDENTLY_SECRET": "s3cret", "HOME": str(tmp_path)}
-    with (tmp_path / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=environment)
-        try:
-            until = time.monotonic() + START_S
-            while True:
-                assert process.poll() is None, (tmp_path / "log").read_text()
-                assert time.monotonic() < until
-                try:
-                    if httpx.get(f"http://127.0.0.1:{port}/api/version", trust_env=False).is_success:
-                        break
-                except httpx.TransportError:
-                    time.sleep(0.2)
-            yield f"http://127.0.0.1:{port}"
-        finally:
-            process.kill()
-            process.wait()
+    with evidently_ui(tmp_path / "server", tmp_path, EVIDENTLY_SECRET="s3cret") as address:
+        yield address
 
 
 def test_a_server_gets_one_snapshot_a_day(server: str, day: Day) -> None:
@@ -179,12 +153,6 @@ def samples(columns: int, rows: int = 5_000) -> tuple[Sample, Sample]:
     reference[:, 1] = current[:, 1] = 7.0
     current[:, 2] = np.nan
     return Sample(names, reference), Sample(names, current)
-
-
-def verdicts(html: str) -> dict[str, bool]:
-    """What the report says of each column."""
-    found = re.findall(r"Data drift (not )?detected[^\"]*?Drift score: [\d.]+", html, re.I)
-    return dict(enumerate(not one for one in found))  # type: ignore[arg-type]
 
 
 def test_the_report_says_what_we_say(tmp_path: Path) -> None:

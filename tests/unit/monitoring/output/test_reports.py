@@ -56,6 +56,12 @@ def test_the_mean_score_and_the_share_flagged_are_measured(world: PlainWorld) ->
     assert scores.measure(world, "sexism", NOON) == []
 
 
+def test_after_an_outage_there_is_no_mean_score(world: PlainWorld) -> None:
+    found = scores.measure(world, "spam", NOON + 2 * clock.DAY)
+    assert [(row.name, row.value, row.n) for row in found] == [(scores.MEAN, None, 0), (scores.FLAGGED, None, 0)]
+    assert scores.measure(world, "spam", NOON + 4 * clock.DAY) == []
+
+
 def test_pages_are_written_for_what_was_measured(world: PlainWorld) -> None:
     reports.write_pages(world, "run")
     folder = files.folder_of(world.settings)
