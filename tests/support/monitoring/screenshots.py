@@ -27,14 +27,14 @@ _START_S = 120
 
 
 @contextmanager
-def evidently_ui(workspace: Path, folder: Path, **environment: str) -> Iterator[str]:
-    """Evidently's server on a free port, with the address; what it prints is in `log` in the folder."""
+def evidently_ui(workspace: Path, folder: Path, *options: str) -> Iterator[str]:
+    """The address of an Evidently server; what it prints is in `log` in the folder."""
     with closing(create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
     command = [sys.executable, "-m", "evidently", "ui", "--workspace", str(workspace), "--port", str(port)]
-    own = {"PATH": os.environ["PATH"], "HOME": str(folder), **QUIET, **environment}
+    own = {"PATH": os.environ["PATH"], "HOME": str(folder), **QUIET}
     with (folder / "log").open("w") as log:
-        process = subprocess.Popen(command, stdout=log, stderr=log, env=own)
+        process = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=own)
         try:
             _wait(process, f"http://127.0.0.1:{port}", folder / "log")
             yield f"http://127.0.0.1:{port}"

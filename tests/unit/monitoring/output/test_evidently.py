@@ -102,7 +102,7 @@ def test_nothing_measured_makes_no_snapshot() -> None:
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[str]:
     """An Evidently server with a secret."""
-    with evidently_ui(tmp_path / "server", tmp_path, EVIDENTLY_SECRET="s3cret") as address:
+    with evidently_ui(tmp_path / "server", tmp_path, "--secret", "s3cret") as address:
         yield address
 
 
