@@ -131,7 +131,8 @@ def gather(world: World, harm: str) -> Contents:
         reference=reference,
         current=current,
         alerts=tuple(sorted(open_, key=lambda alert: (alert.severity != "page", alert.since))),
-        run=last[0] if last else None,
+        # The run that writes the page hasn't ended: its lines aren't stored yet.
+        run=last[0]._replace(notes=list(world.notes)) if last else None,
     )
 
 

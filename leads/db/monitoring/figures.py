@@ -56,6 +56,9 @@ SHOWN_FOR: Micros = 3 * clock.DAY
 # promotion, a window has a value for each version.
 _NEWEST = 40
 
+# Only these are measured in windows of several lengths at a time. Those of others are as long as a value needs.
+_OF_LENGTHS = "drift."
+
 _COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
 
 
@@ -74,8 +77,9 @@ def newest(
 
 
 def newest_rows(connection: Connection, harm: str, now: Micros) -> list[MetricRow]:
-    """The values of all metrics of a harm: of each, and of each length of its windows, the window that ended last."""
-    length = metric_rows.c.until - metric_rows.c.since
+    """The values of all metrics of a harm in the window that ended last; those of drift, in that of each length."""
+    of_lengths = metric_rows.c.name.startswith(_OF_LENGTHS)
+    length = sa.case((of_lengths, metric_rows.c.until - metric_rows.c.since), else_=0)
     ends = (
         sa.select(metric_rows.c.name, length.label("length"), sa.func.max(metric_rows.c.until).label("until"))
         .where(metric_rows.c.harm == harm, metric_rows.c.until > now - SHOWN_FOR)
@@ -107,7 +111,7 @@ def history(connection: Connection, row: MetricRow, *, days: int = 14) -> list[M
 
 
 def preferred(rows: Iterable[MetricRow]) -> MetricRow | None:
-    """Of rows of one metric and slice, the one to show: of a day if there is one, of the newest and longest window.
+    """Of rows of one metric and slice, the one to show: of the newest window; of drift, of the newest of a day.
 
     >>> row = MetricRow("spam", "3", "", 0, 0, "drift.score", 0.1, None, None, 9, "")
     >>> rows = [row._replace(since=-hours * clock.HOUR) for hours in (6, 24, 72)]
@@ -142,4 +146,4 @@ def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> M
 
 def _preference(row: MetricRow) -> tuple[bool, Micros, Micros, int]:
     length = row.until - row.since
-    return length == clock.DAY, row.until, length, row.n
+    return length == clock.DAY and row.name.startswith(_OF_LENGTHS), row.until, length, row.n

@@ -49,6 +49,13 @@ def test_without_windows_of_a_day_the_longest_of_the_newest_is_shown(any_engine:
     assert newest(any_engine, *rows) == {"drift.score": 0.48}
 
 
+def test_of_windows_that_are_as_long_as_needed_the_newest_counts(any_engine: Engine) -> None:
+    rows = [row("predictions.missing", 1.0, until=HOUR - clock.HOUR), row("predictions.missing", 0.0, hours=1)]
+    assert newest(any_engine, *rows) == {"predictions.missing": 0.0}
+    with reading(any_engine) as connection:
+        assert [one.value for one in figures.newest_rows(connection, "spam", NOW)] == [0.0]
+
+
 def test_a_verdict_of_yesterday_is_not_repeated_when_there_is_none_today(any_engine: Engine) -> None:
     before = HOUR - 8 * clock.HOUR
     rows = [
