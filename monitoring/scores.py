@@ -34,7 +34,9 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
         rows_of[hour.version] += hour.summary.rows
     version, whole = rows_of.most_common(1)[0][0], merge(hour.summary for hour in hours)
     score = whole.columns[SCORE]
-    found = [MetricRow(harm, version, "", since, until, MEAN, score.mean if score.n else None, None, None, score.n, "mean")]
+    found = [
+        MetricRow(harm, version, "", since, until, MEAN, score.mean if score.n else None, None, None, score.n, "mean")
+    ]
     flagged, rows = whole.flagged
     if rows:
         share = clopper_pearson(flagged, rows)

@@ -177,7 +177,9 @@ def _columns(
                     current.columns.get(input_),
                 )
             )
-    return tuple(sorted(found, key=lambda one: (not one.drifted, -rank(one.row.value or 0.0, one.importance), one.name)))
+    return tuple(
+        sorted(found, key=lambda one: (not one.drifted, -rank(one.row.value or 0.0, one.importance), one.name))
+    )
 
 
 def score_of(summary: Summary | None) -> Sketch | None:

@@ -44,7 +44,9 @@ def render(found: Contents, *, runbook: Callable[[str], str | None] = lambda pag
 
 def _head(found: Contents) -> Html:
     versions = ", ".join(f"{version} ({counted(rows, 'subject')})" for version, rows in found.versions.items())
-    reference = "" if found.reference is None else f" Its training reference has {counted(found.reference.rows, 'row')}."
+    reference = (
+        "" if found.reference is None else f" Its training reference has {counted(found.reference.rows, 'row')}."
+    )
     return el(
         "header",
         el(
@@ -80,14 +82,18 @@ def _verdict(found: Contents) -> Html:
         if column.threshold is not None:
             judged[column.input] = judged.get(column.input, False) or column.drifted
     score = found.figures.get("drift.score")
-    text = f"{'Predictions have drifted' if says_yes(verdict) else 'No drift'} in {window}, {slice_text(verdict.slice)}. "
+    text = (
+        f"{'Predictions have drifted' if says_yes(verdict) else 'No drift'} in {window}, {slice_text(verdict.slice)}. "
+    )
     text += f"{sum(judged.values())} of {counted(len(judged), 'input')} are above their thresholds"
     if score is not None:
         text += f"; the score {'is above its threshold' if drifted(score) else 'is not'}"
     rule = "It counts as drift if the score or at least a tenth of the inputs is above its threshold."
     moved = [column for column in found.columns if column.drifted][:5]
     names = [el("li", el("span", one.name, class_="mono"), f" {number_text(one.row.value or 0)}") for one in moved]
-    return el("div", el("p", text, ". ", el("span", rule, class_="quiet")), el("ul", *names) if names else None, class_="card")
+    return el(
+        "div", el("p", text, ". ", el("span", rule, class_="quiet")), el("ul", *names) if names else None, class_="card"
+    )
 
 
 def _tiles(found: Contents) -> Html:
@@ -97,7 +103,10 @@ def _tiles(found: Contents) -> Html:
             "div",
             el("span", "Open alerts"),
             el("b", f"{len(found.alerts):,}"),
-            el("small", f"{counted(pages, 'page')}, {counted(len(found.alerts) - pages, 'in the digest', 'in the digest')}"),
+            el(
+                "small",
+                f"{counted(pages, 'page')}, {counted(len(found.alerts) - pages, 'in the digest', 'in the digest')}",
+            ),
             class_="tile",
         )
     ]

@@ -33,7 +33,9 @@ def alert(rule: str, severity: Any = "digest", title: str = "An input has moved"
     )
     times = (SINCE, SINCE, UNTIL, None, None, None)
     measured = (0.31, 0.21, None, 0.0, 0.21)
-    return Alert(1, rule, "spam", slice_of(**parts), "3", severity, "firing", *times, *measured, detail, None, None, None)
+    return Alert(
+        1, rule, "spam", slice_of(**parts), "3", severity, "firing", *times, *measured, detail, None, None, None
+    )
 
 
 def contents(inputs: int = 60, moved: int = 7, *, name: str = "account.{}", title: str = "Spam") -> Contents:
@@ -90,7 +92,7 @@ def contents(inputs: int = 60, moved: int = 7, *, name: str = "account.{}", titl
         current=current,
         alerts=(
             alert("inputs_missing", "page", title=f"An input of {title} is missing", column=names[0]),
-            alert("input_drift", column=names[1], against=AGAINST),
+            alert("input_drift", column=names[-1], against=AGAINST),
         ),
         run=Run("5f0c2a9e8d1b4c77", "host", UNTIL, None, "running", None, [f"{title}: a line of the run."]),
     )

@@ -1,6 +1,6 @@
 """Takes the screenshots of docs/monitoring.md from a home in which monitoring ran, with Debian's chromium.
 
-    python -m tests.support.monitoring.screenshots HOME [HARM]
+python -m tests.support.monitoring.screenshots HOME [HARM]
 """
 
 from __future__ import annotations

@@ -25,6 +25,7 @@ from tests.support.monitoring.screenshots import evidently_ui
 
 pytestmark = pytest.mark.slow
 
+
 @pytest.fixture
 def day() -> Day:
     found = day_of(contents(10))
@@ -81,7 +82,10 @@ def test_a_day_has_one_snapshot_and_old_ones_go(tmp_path: Path, day: Day) -> Non
     changed = day._replace(drifted=False)
     assert workspace.digest(changed) != changed.digest
     workspace.put(changed)
-    assert [one["metadata"]["day"] for one in snapshots(tmp_path)] == [day._replace(day=day.day - KEPT).date, "20260310"]
+    assert [one["metadata"]["day"] for one in snapshots(tmp_path)] == [
+        day._replace(day=day.day - KEPT).date,
+        "20260310",
+    ]
     assert workspace.digest(changed) == changed.digest
 
 

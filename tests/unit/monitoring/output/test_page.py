@@ -83,14 +83,23 @@ def test_links_lead_to_the_runbook() -> None:
 
 def test_nothing_measured() -> None:
     text = Page(render(nothing())).text
-    for said in ("There is no verdict", "No alert is open", "Nobody was scored", "weren't compared", "Oldest open lead"):
+    for said in (
+        "There is no verdict",
+        "No alert is open",
+        "Nobody was scored",
+        "weren't compared",
+        "Oldest open lead",
+    ):
         assert said in text, said
 
 
 def test_no_verdict_says_why() -> None:
     missing = row(VERDICT, None, against="reference")._replace(method=f"{NO_VERDICT}: it has 12 subjects")
     found = replace(contents(), verdict=missing)
-    assert "There is no verdict on the 24 hours up to 2026-03-10 12:00 UTC: it has 12 subjects." in Page(render(found)).text
+    assert (
+        "There is no verdict on the 24 hours up to 2026-03-10 12:00 UTC: it has 12 subjects."
+        in Page(render(found)).text
+    )
 
 
 def test_no_drift() -> None:

@@ -82,7 +82,9 @@ def test_what_is_measured_meanwhile_changes_no_page(stored: Engine) -> None:
     assert sorted(first.rows + second.rows) == sorted(values())
 
 
-@pytest.mark.parametrize("cursor", ["", "x", "WyJtMSJd", "WyJyMSIsLTE0MjEzLjI1LCJsXzBmNzEyMjFkNjc1NWFmMDNiZWJkZTFhOSJd", "é", "A" * 3])
+@pytest.mark.parametrize(
+    "cursor", ["", "x", "WyJtMSJd", "WyJyMSIsLTE0MjEzLjI1LCJsXzBmNzEyMjFkNjc1NWFmMDNiZWJkZTFhOSJd", "é", "A" * 3]
+)
 def test_invalid_cursors(engine: Engine, cursor: str) -> None:
     with reading(engine) as connection, pytest.raises(InvalidInput) as caught:
         page(connection, MetricFilter(), limit=1, cursor=cursor)
