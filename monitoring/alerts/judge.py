@@ -99,7 +99,8 @@ def _importance(world: World, found: Iterable[Finding]) -> dict[Key, float]:
         except LeadsError:
             # The registry doesn't respond. The alert is worth more than its place in the digest.
             continue
-        known[finding.key] = by_name.get(column, 1.0)
+        if by_name:
+            known[finding.key] = by_name.get(column, 1.0)
     return known
 
 
@@ -124,7 +125,7 @@ class _Transaction:
         self._of_rule: dict[tuple[str, str], list[Finding]] = defaultdict(list)
         for finding in found.values():
             self._of_rule[finding.rule.name, finding.harm].append(finding)
-        self._happened: dict[tuple[str, Micros], list[Happened]] = {}
+        self._happened: dict[tuple[str, str, Micros], list[Happened]] = {}
         self._retrained = {
             one.harm: one.seq
             for one in self._before.values()
@@ -205,7 +206,7 @@ class _Transaction:
         explained = []
         for alert in opened:
             others = [one for one in (*opened, *still) if one.rule != alert.rule]
-            key = alert.harm, alert.since
+            key = alert.rule, alert.harm, alert.since
             if key not in self._happened:
                 self._happened[key] = surroundings.happened(
                     self._connection, alert.harm, alert.since, self._now, _one_of_each(others)

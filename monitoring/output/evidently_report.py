@@ -113,7 +113,9 @@ def _register() -> None:
     register_stattest(StatTest(_METHOD, _METHOD_TITLE, [ColumnType.Numerical], 0.1), _look_up)
 
 
-def _look_up(reference: pd.Series[float], current: pd.Series[float], type_: object, threshold: float) -> tuple[float, bool]:
+def _look_up(
+    reference: pd.Series[float], current: pd.Series[float], type_: object, threshold: float
+) -> tuple[float, bool]:
     column = _judged.get()[str(current.name)]
     return column.value, column.value > column.threshold
 

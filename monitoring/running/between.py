@@ -52,6 +52,11 @@ class Between:
                 engine.dispose()
         except LeadsError as error:
             self._say(str(error))
+        # Nothing may end monitoring.
+        except Exception as error:
+            if self._said != (said := f"Alerts can't be sent: unexpected {type(error).__name__}."):
+                _log.exception("%s", said)
+            self._said = said
         else:
             self._said = ""
 

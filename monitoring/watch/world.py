@@ -104,6 +104,10 @@ class World:
                 known[hour].append(Hour(hour, version, merge(found)))
         return [one for hour in wanted for one in known[hour] if since <= hour]
 
+    def forget(self, harm: str, slice_: str, *, role: str = CHAMPION) -> None:
+        """Forget the hours of a slice that were read: those of all slices of weeks take hundreds of megabytes."""
+        self._hours.pop((harm, role, slice_), None)
+
     def slices(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION) -> list[str]:
         """The slices that have summaries in the window, without that of everything."""
         with reading(self.engine) as connection:

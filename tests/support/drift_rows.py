@@ -14,6 +14,7 @@ from leads.clock import Micros
 from leads.platform.declaration import load_platform
 from leads.policies import load_policies
 from leads.settings import PLATFORM_FILE, POLICIES_FILE
+from models.version import ModelVersion
 from monitoring.summaries.reference import Reference
 from monitoring.summaries.summary import Summary
 from monitoring.summaries.tally import Described, Rows
@@ -143,6 +144,9 @@ class FakeWorld(World):
 
     def slices(self, harm: str, since: Micros, until: Micros, *, role: str = "champion") -> list[str]:
         return ["language=de", "language=en", "type=comment", "type=track"]
+
+    def version(self, harm: str, version: str) -> ModelVersion | None:
+        return None
 
     def reference(self, harm: str, version: str) -> Reference | None:
         return self._known.get(version)

@@ -15,7 +15,7 @@ AlertFilter = Literal["open", AlertState, "any"]
 Severity = Literal["page", "digest"]
 RetrainingState = Literal["waiting", "running", "done", "failed", "skipped"]
 
-_PATTERN = r"^(\*|[a-z][a-z0-9_]{0,63})$"
+_PATTERN = r"^(\*|[a-z][a-z0-9_]{0,63})$(?!\n)"
 
 
 class AlertOut(Out, frozen=True):

@@ -62,6 +62,9 @@ ROWS: Mapping[str, Row] = {
         {"events": [{"kind": "follow", "accountId": "a1", "subject": {"id": "a2", "typeId": "account"}}]},
         202,
     ),
+    "GET /v1/monitoring/metrics": Row("monitoring:read"),
+    "GET /v1/monitoring/runs": Row("monitoring:read"),
+    "GET /v1/monitoring/summary": Row("monitoring:read"),
     "GET /v1/leads": Row("leads:read"),
     "GET /v1/leads/stats": Row("leads:read"),
     "GET /v1/leads/{lead_id}": Row("leads:read", other_harm=404),
@@ -150,7 +153,7 @@ def test_each_scope_allows_its_routes_alone(client: Http, engine: Engine, name: 
 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_key_for_other_harms_learns_nothing_about_this_one(client: Http, engine: Engine, name: str) -> None:
-    scopes: list[Scope] = ["score", "leads:read", "leads:decide", "act_as", "events:write"]
+    scopes: list[Scope] = ["score", "leads:read", "leads:decide", "act_as", "events:write", "monitoring:read"]
     answer = ask(client, name, keys.create(engine, "other", scopes, harms=["sexism"]).text)
     assert answer.status_code == ROWS[name].other_harm
     if name not in ("GET /v1/openapi.json",) and answer.status_code < 300:

@@ -39,6 +39,8 @@ WITHOUT_404 = {
     "GET /types",
     "GET /leads/stats",
     "GET /reviews",
+    "GET /monitoring/runs",
+    "GET /monitoring/summary",
     "POST /items",
     "POST /plays",
     "POST /events",
@@ -48,7 +50,9 @@ ALWAYS = {"401", "429", "431", "503", "default"}
 
 @pytest.fixture
 def client(runtime: Runtime) -> Iterator[Http]:
-    key = keys.create(runtime.engine, "all", ["score", "leads:read", "leads:decide", "act_as", "events:write"])
+    key = keys.create(
+        runtime.engine, "all", ["score", "leads:read", "leads:decide", "act_as", "events:write", "monitoring:read"]
+    )
     with start_blocking_portal() as portal:
         yield Http(make_stack(runtime), portal, headers={"x-api-key": key.text})
 
