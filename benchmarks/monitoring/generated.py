@@ -98,7 +98,7 @@ class Platform:
     """
 
     def __init__(self, seed: int, *, per_hour: float = 150, change: Change | None = None) -> None:
-        self._seed, self._per_hour, self.change = seed, per_hour, change
+        self.seed, self.per_hour, self.change = seed, per_hour, change
         random = np.random.default_rng([seed, 1])
         self._activity = random.lognormal(0, 1.0, _ACCOUNTS)
         self._joined = START - random.exponential(200 * 24, _ACCOUNTS) * clock.HOUR
@@ -112,14 +112,15 @@ class Platform:
 
     def hour(self, at: Micros) -> HourRows:
         """The rows of the hour that starts at `at`. Hours can be had in any order."""
-        number = (at - START) // clock.HOUR
-        random = np.random.default_rng([self._seed, 2, number])
-        day = np.random.default_rng([self._seed, 3, number // 24])
+        # Positive, also in the weeks before the history begins.
+        number = (at - START) // clock.HOUR + 10_080
+        random = np.random.default_rng([self.seed, 2, number])
+        day = np.random.default_rng([self.seed, 3, number // 24])
         busy = float(day.lognormal(0, 0.12))
         rhythm = _rhythm(number)
-        n = max(1, int(random.negative_binomial(12, 12 / (12 + self._per_hour * busy * rhythm))))
+        n = max(1, int(random.negative_binomial(12, 12 / (12 + self.per_hour * busy * rhythm))))
         # An account that is active now was likely active an hour ago: those awake change slowly over the day.
-        awake = np.random.default_rng([self._seed, 4, number // 6]).random(_ACCOUNTS) < 0.35
+        awake = np.random.default_rng([self.seed, 4, number // 6]).random(_ACCOUNTS) < 0.35
         weights = self._activity * np.where(awake, 1.0, 0.05)
         accounts = random.choice(_ACCOUNTS, n, p=weights / weights.sum())
         rows = self._rows(random, number, at, accounts, busy * rhythm)
@@ -130,7 +131,7 @@ class Platform:
     ) -> HourRows:
         n = len(accounts)
         activity = self._activity[accounts]
-        age = (at - self._joined[accounts]) / clock.HOUR
+        age = np.maximum(at - self._joined[accounts], 0) / clock.HOUR
         plays = np.floor(random.lognormal(1.0 + 0.4 * np.log(activity), 1.3) * busy)
         reports = random.poisson(0.03 * (1 + activity / 3))
         text = random.normal(-3.0 + self._taste[accounts], 1.1)
@@ -160,7 +161,7 @@ class Platform:
         events = {}
         for kind, share in zip(KINDS, (8.0, 1.0, 0.08), strict=True):
             for source, part in zip(SOURCES, (0.6, 0.3, 0.1), strict=True):
-                count = random.negative_binomial(20, 20 / (20 + self._per_hour * share * part * busy))
+                count = random.negative_binomial(20, 20 / (20 + self.per_hour * share * part * busy))
                 # The partner sends batches every few minutes.
                 events[kind, source] = random.exponential(0.08 if source == "partner" else 0.002, count)
         reporters = random.poisson(0.25, random.poisson(6 * busy)) + 1
