@@ -88,7 +88,7 @@ def _newest(world: World, rules: Mapping[str, Rule]) -> list[MetricRow]:
 
 
 def _importance(world: World, found: Iterable[Finding]) -> dict[Key, float]:
-    """How much an input matters to the model, for the alerts that may open. Versions are read before the transaction."""
+    """How much the inputs of alerts matter to the model. Versions are read before the transaction."""
     known = {}
     for finding in found:
         column = slice_parts(finding.slice).get("column")

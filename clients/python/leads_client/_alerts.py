@@ -63,7 +63,10 @@ class Alerts:
     def acknowledge_alert(
         self, alert_id: str, note: str = "", *, idempotency_key: str | None = None
     ) -> AlertOut:
-        """Say that you look after an alert: nothing more is sent about it. Raises NotFound, and Conflict if resolved."""
+        """Say that you look after an alert: nothing more is sent about it.
+
+        Raises NotFound, and Conflict if it is resolved.
+        """
         return self._send(_acknowledge_call(alert_id, note, idempotency_key))
 
     def silences(self) -> SilencesOut:
@@ -131,7 +134,10 @@ class AsyncAlerts:
     async def acknowledge_alert(
         self, alert_id: str, note: str = "", *, idempotency_key: str | None = None
     ) -> AlertOut:
-        """Say that you look after an alert: nothing more is sent about it. Raises NotFound, and Conflict if resolved."""
+        """Say that you look after an alert: nothing more is sent about it.
+
+        Raises NotFound, and Conflict if it is resolved.
+        """
         return await self._send(_acknowledge_call(alert_id, note, idempotency_key))
 
     async def silences(self) -> SilencesOut:
