@@ -71,9 +71,7 @@ def detail_out(alert: Alert) -> AlertDetail:
         ),
         also=tuple(HappenedOut(at=clock.to_text(one.at), what=one.what) for one in detail.also),
         affected=detail.affected
-        and AffectedOut(
-            open_leads=detail.affected.open, decided=detail.affected.decided, query=detail.affected.query
-        ),
+        and AffectedOut(open_leads=detail.affected.open, decided=detail.affected.decided, query=detail.affected.query),
         retraining=detail.retraining
         and RetrainingOut(
             state=detail.retraining.state, at=clock.to_text(detail.retraining.at), result=detail.retraining.result

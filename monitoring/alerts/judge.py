@@ -9,7 +9,6 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.engine import Connection
@@ -247,7 +246,10 @@ def _one_of_each(others: Iterable[Alert]) -> list[Alert]:
 
 def _tell(changes: Changes) -> None:
     """A line in the log for each alert that opened or resolved."""
-    for what, level, changed in (("opened", logging.WARNING, changes.opened), ("resolved", logging.INFO, changes.resolved)):
+    for what, level, changed in (
+        ("opened", logging.WARNING, changes.opened),
+        ("resolved", logging.INFO, changes.resolved),
+    ):
         for alert in changed:
             fields = {
                 "alert": alert.seq, "rule": alert.rule, "harm": alert.harm or None, "severity": alert.severity,

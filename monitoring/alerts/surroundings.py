@@ -71,9 +71,7 @@ def record_policy(connection: Connection, run: str, digest: str, now: Micros) ->
     if last and last[0].method == digest:
         return
     value = 1.0 if last else 0.0
-    metric_rows.write(
-        connection, run, [MetricRow("", "", "", now, now, POLICY_CHANGED, value, None, None, 0, digest)]
-    )
+    metric_rows.write(connection, run, [MetricRow("", "", "", now, now, POLICY_CHANGED, value, None, None, 0, digest)])
 
 
 def _model_changes(connection: Connection, harm: str, start: Micros, now: Micros) -> list[Happened]:

@@ -60,9 +60,7 @@ class Alerts:
         """An alert with its explanation. Raises NotFound."""
         return self._send(_alert_call(alert_id))
 
-    def acknowledge_alert(
-        self, alert_id: str, note: str = "", *, idempotency_key: str | None = None
-    ) -> AlertOut:
+    def acknowledge_alert(self, alert_id: str, note: str = "", *, idempotency_key: str | None = None) -> AlertOut:
         """Say that you look after an alert: nothing more is sent about it.
 
         Raises NotFound, and Conflict if it is resolved.
@@ -131,9 +129,7 @@ class AsyncAlerts:
         """An alert with its explanation. Raises NotFound."""
         return await self._send(_alert_call(alert_id))
 
-    async def acknowledge_alert(
-        self, alert_id: str, note: str = "", *, idempotency_key: str | None = None
-    ) -> AlertOut:
+    async def acknowledge_alert(self, alert_id: str, note: str = "", *, idempotency_key: str | None = None) -> AlertOut:
         """Say that you look after an alert: nothing more is sent about it.
 
         Raises NotFound, and Conflict if it is resolved.

@@ -145,7 +145,9 @@ def test_alerts_of_one_rule_that_open_together_are_one_message(home: Home) -> No
 def test_digest_alerts_wait_for_the_digest(home: Home) -> None:
     home.judge(NOW)
     for hours in (1, 2):
-        home.measure("input_drift", 0.4, lo=0.2, slice_="against=reference;column=a", at=NOW - hours * clock.HOUR, hours=6)
+        home.measure(
+            "input_drift", 0.4, lo=0.2, slice_="against=reference;column=a", at=NOW - hours * clock.HOUR, hours=6
+        )
     home.measure("queue_old", 30.0)
     home.judge()
     assert home.types() == ["alert.opened"]
@@ -248,7 +250,8 @@ def test_an_alert_resolves_when_its_metric_is_not_measured_any_more(home: Home) 
 
 
 @pytest.mark.parametrize(
-    "changes", [{"rules": {"queue_old": RulePolicy(enabled=False)}}, {"rules": {"queue_old": RulePolicy(harms=("sexism",))}}]
+    "changes",
+    [{"rules": {"queue_old": RulePolicy(enabled=False)}}, {"rules": {"queue_old": RulePolicy(harms=("sexism",))}}],
 )
 def test_an_alert_resolves_when_its_rule_is_switched_off(home: Home, changes: dict[str, Any]) -> None:
     home.measure("queue_old", 30.0)
