@@ -14,7 +14,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from leads import clock
-from leads.alerting.alert import Alert, Happened, Retraining
+from leads.alerting.alert import Affected, Alert, Happened, Retraining
 from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.clock import Micros
@@ -216,7 +216,7 @@ class _Transaction:
             self._store(explained[-1], "detail")
         return explained
 
-    def _affected(self, alert: Alert) -> surroundings.Affected:
+    def _affected(self, alert: Alert) -> Affected:
         return surroundings.affected(self._connection, alert.harm, alert.slice, alert.since)
 
     def _same(self, finding: Finding) -> list[Finding]:
