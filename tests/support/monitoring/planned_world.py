@@ -49,7 +49,9 @@ class PlannedWorld(World):
         oldest: Micros | None = None,
     ) -> None:
         nothing = cast(Any, None)
-        super().__init__(nothing, load_policies(POLICIES_FILE), load_platform(PLATFORM_FILE), nothing, nothing, now, "h")
+        super().__init__(
+            nothing, load_policies(POLICIES_FILE), load_platform(PLATFORM_FILE), nothing, nothing, now, "h"
+        )
         self.rows: list[MetricRow] = []
         self._planned, self._hour, self._counts = list(hours), hour, counts or {}
         self._decisions = decided or Decided(tuple(sorted(verdicts)))
@@ -61,9 +63,7 @@ class PlannedWorld(World):
         self.rows += rows
         return rows
 
-    def hours(
-        self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = ""
-    ) -> list[Hour]:
+    def hours(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = "") -> list[Hour]:
         return [one for one in self._planned if since <= one.hour < until and role == CHAMPION and not slice_]
 
     def earlier(self, names: Iterable[str], harm: str, since: Micros, until: Micros) -> list[MetricRow]:
@@ -99,7 +99,9 @@ def named(rows: Iterable[MetricRow], name: str, slice_: str = "") -> MetricRow:
     return found
 
 
-def hour_of(hour: Micros, columns: Mapping[str, npt.NDArray[np.float64]], version: str = "1", **categories: Any) -> Hour:
+def hour_of(
+    hour: Micros, columns: Mapping[str, npt.NDArray[np.float64]], version: str = "1", **categories: Any
+) -> Hour:
     """The summary of an hour with these columns, one value for each subject."""
     n = len(next(iter(columns.values())))
     sketches = {name: sketch(values) for name, values in columns.items()}
@@ -107,7 +109,14 @@ def hour_of(hour: Micros, columns: Mapping[str, npt.NDArray[np.float64]], versio
 
 
 def verdict(
-    at: Micros, score: float, violating: bool, n: int, *, account: str | None = None, version: str = "1", tier: str = "review"
+    at: Micros,
+    score: float,
+    violating: bool,
+    n: int,
+    *,
+    account: str | None = None,
+    version: str = "1",
+    tier: str = "review",
 ) -> Verdict:
     """The n-th verdict."""
     subject = Subject("comment", f"c{n}")

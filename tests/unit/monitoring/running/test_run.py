@@ -23,7 +23,17 @@ from leads.settings import Settings, load_settings
 from monitoring.running.run import Outcome, Stopped, run
 from monitoring.watch.jobs import HOURLY, Job, Step
 from monitoring.watch.world import World
-from tests.support.monitoring.watch_world import JOBS, START, every_hour, hourly, policies_of, predict, promote, values, world_of
+from tests.support.monitoring.watch_world import (
+    JOBS,
+    START,
+    every_hour,
+    hourly,
+    policies_of,
+    predict,
+    promote,
+    values,
+    world_of,
+)
 
 SPAM = ("spam",)
 
