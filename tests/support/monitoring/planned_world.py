@@ -66,9 +66,7 @@ class PlannedWorld(World):
         self.rows += rows
         return rows
 
-    def hours(
-        self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = ""
-    ) -> list[Hour]:
+    def hours(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = "") -> list[Hour]:
         return [one for one in self._planned if since <= one.hour < until and role == CHAMPION and not slice_]
 
     def input_names(self, harm: str, version: str) -> tuple[str, ...] | None:
@@ -110,7 +108,9 @@ def named(rows: Iterable[MetricRow], name: str, slice_: str = "") -> MetricRow:
     return found
 
 
-def hour_of(hour: Micros, columns: Mapping[str, npt.NDArray[np.float64]], version: str = "1", **categories: Any) -> Hour:
+def hour_of(
+    hour: Micros, columns: Mapping[str, npt.NDArray[np.float64]], version: str = "1", **categories: Any
+) -> Hour:
     """The summary of an hour with these columns, one value for each subject."""
     n = len(next(iter(columns.values())))
     sketches = {name: sketch(values) for name, values in columns.items()}
@@ -118,7 +118,14 @@ def hour_of(hour: Micros, columns: Mapping[str, npt.NDArray[np.float64]], versio
 
 
 def verdict(
-    at: Micros, score: float, violating: bool, n: int, *, account: str | None = None, version: str = "1", tier: str = "review"
+    at: Micros,
+    score: float,
+    violating: bool,
+    n: int,
+    *,
+    account: str | None = None,
+    version: str = "1",
+    tier: str = "review",
 ) -> Verdict:
     """The n-th verdict."""
     subject = Subject("comment", f"c{n}")
