@@ -105,7 +105,9 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
             wave = one.name == MISSING and now.rows > _WAVE * usual_rows
             if wave and _explained_by_a_wave(now.columns[column], before, column, elapsed):
                 value = value._replace(lo=min(value.lo, 0.0))
-            rows.append(measured(harm, since, until, one.name, value, one.n, one.method, slice_=slice_, version=version))
+            rows.append(
+                measured(harm, since, until, one.name, value, one.n, one.method, slice_=slice_, version=version)
+            )
     return rows
 
 
@@ -152,7 +154,9 @@ def _missing(now: Sketch, old: _Before) -> _Found | None:
         return None
     clumps = min(old.clumps(usual), now.rows / 5)
     share = clopper_pearson(now.missing / clumps, now.rows / clumps, confidence=1 - 2 * _ALPHA)
-    method = f"share - median share of the last days; Clopper-Pearson, one-sided alpha {_ALPHA:g}, variance x {clumps:.1f}"
+    method = (
+        f"share - median share of the last days; Clopper-Pearson, one-sided alpha {_ALPHA:g}, variance x {clumps:.1f}"
+    )
     return _Found(MISSING, Interval(*(x - usual for x in share)), now.rows, method)
 
 
@@ -174,7 +178,9 @@ def _outside(now: Sketch, before: Sequence[Sketch]) -> _Found | None:
         return None
     low, high = min(int(one[0]) for one in keys) - _BEYOND, max(int(one[-1]) for one in keys) + _BEYOND
     n = int(now.counts[(now.keys < low) | (now.keys > high)].sum())
-    return _Found(OUTSIDE, clopper_pearson(n, now.n), now.n, "share of values beyond twice the usual range; Clopper-Pearson")
+    return _Found(
+        OUTSIDE, clopper_pearson(n, now.n), now.n, "share of values beyond twice the usual range; Clopper-Pearson"
+    )
 
 
 INPUTS = Job("inputs", HOURLY, measure, provisional=True)

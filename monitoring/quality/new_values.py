@@ -41,7 +41,9 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
         if n and sum(earlier.values()) >= _FEWEST:
             new = sum(times for value, times in counts.items() if value not in earlier and value != OTHER)
             share = clopper_pearson(new, n, confidence=0.998)
-            method = "share of subjects whose value neither training nor the last 3 to 28 days had; Clopper-Pearson 99.8%"
+            method = (
+                "share of subjects whose value neither training nor the last 3 to 28 days had; Clopper-Pearson 99.8%"
+            )
             rows.append(measured(harm, since, until, NAME, share, n, method, slice_=slice_of(column=name)))
     return rows
 

@@ -85,9 +85,7 @@ class World:
         if line not in self.notes:
             self.notes.append(line)
 
-    def hours(
-        self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = ""
-    ) -> list[Hour]:
+    def hours(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = "") -> list[Hour]:
         """The hours that begin in since ≤ hour < until and have predictions, oldest first, each version's by itself."""
         known = self._hours.setdefault((harm, role, slice_), {})
         wanted = range(since // clock.HOUR * clock.HOUR, until, clock.HOUR)
@@ -96,9 +94,7 @@ class World:
             known.update({hour: [] for hour in range(missing[0], missing[-1] + 1, clock.HOUR)})
             parts: dict[tuple[Micros, str], list[Summary]] = {}
             with reading(self.engine) as connection:
-                stored = summaries.read(
-                    connection, harm, missing[0], missing[-1] + 1, role=role, slice_=slice_
-                )
+                stored = summaries.read(connection, harm, missing[0], missing[-1] + 1, role=role, slice_=slice_)
             for one in stored:
                 try:
                     parts.setdefault((one.hour, one.version), []).append(unpack(one.summary))
@@ -220,7 +216,9 @@ class World:
         """When the oldest open lead of a harm was opened; None without open leads."""
         of = (leads_table.c.harm == harm) & (leads_table.c.state == "open")
         with reading(self.engine) as connection:
-            found: Micros | None = connection.execute(sa.select(sa.func.min(leads_table.c.created_at)).where(of)).scalar()
+            found: Micros | None = connection.execute(
+                sa.select(sa.func.min(leads_table.c.created_at)).where(of)
+            ).scalar()
         return found
 
     def decided(self, harm: str, since: Micros, until: Micros) -> Decided:

@@ -72,7 +72,11 @@ def test_an_input_that_is_stuck_is_named() -> None:
 def test_a_wave_of_new_accounts_is_no_broken_feed() -> None:
     def wave(columns: Columns) -> Columns:
         new = 3 * len(columns["score"])
-        added = {"account.plays_24h": np.full(new, np.nan), "account.strikes": np.zeros(new), "score": np.full(new, 0.9)}
+        added = {
+            "account.plays_24h": np.full(new, np.nan),
+            "account.strikes": np.zeros(new),
+            "score": np.full(new, 0.9),
+        }
         return {name: np.append(columns[name], added[name]) for name in columns}
 
     rows = world(wave).run(INPUTS, "spam", NOW)
@@ -90,7 +94,9 @@ def test_values_far_beyond_all_earlier_ones_are_counted() -> None:
 
 def test_ordinary_hours_write_down_nothing_notable() -> None:
     found = world(lambda columns: columns, hours=30 * 24, n=60)
-    rows = [row for until in range(NOW - 20 * clock.DAY, NOW + 1, clock.HOUR) for row in found.run(INPUTS, "spam", until)]
+    rows = [
+        row for until in range(NOW - 20 * clock.DAY, NOW + 1, clock.HOUR) for row in found.run(INPUTS, "spam", until)
+    ]
     assert not beyond(rows, MISSING, 0.05)
     assert not beyond(rows, STUCK, 0.05)
     assert not beyond(rows, OUTSIDE, 0.05)
@@ -175,5 +181,8 @@ def test_on_a_young_platform_the_reference_says_what_is_usual() -> None:
 
 
 def test_names_that_nobody_declared_are_no_fields() -> None:
-    hours = [Hour(at, "1", Summary(400, 0, {}, {"vocabulary": {"w1": 400}})) for at in (NOW - 5 * clock.DAY, NOW - clock.HOUR)]
+    hours = [
+        Hour(at, "1", Summary(400, 0, {}, {"vocabulary": {"w1": 400}}))
+        for at in (NOW - 5 * clock.DAY, NOW - clock.HOUR)
+    ]
     assert PlannedWorld(hours=hours).run(NEW_VALUES, "spam", NOW) == []
