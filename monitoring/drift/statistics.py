@@ -98,7 +98,7 @@ class Shares:
 
     def threshold(self, p: float) -> Doubles:
         """(k,) the h that chance exceeds with probability `p`, on the side on which the window is."""
-        above, share, of = self._rarer()
+        above, _, of = self._rarer()
         events = of * self.of_rows
         # On this side of the baseline's share, the tail falls with the distance from it.
         near = of * self.rows

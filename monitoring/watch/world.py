@@ -62,9 +62,7 @@ class World:
         if line not in self.notes:
             self.notes.append(line)
 
-    def hours(
-        self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = ""
-    ) -> list[Hour]:
+    def hours(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = "") -> list[Hour]:
         """The hours that begin in since ≤ hour < until and have predictions, oldest first, each version's by itself."""
         known = self._hours.setdefault((harm, role, slice_), {})
         wanted = range(since // clock.HOUR * clock.HOUR, until, clock.HOUR)
@@ -73,9 +71,7 @@ class World:
             known.update({hour: [] for hour in range(missing[0], missing[-1] + 1, clock.HOUR)})
             parts: dict[tuple[Micros, str], list[Summary]] = {}
             with reading(self.engine) as connection:
-                stored = summaries.read(
-                    connection, harm, missing[0], missing[-1] + 1, role=role, slice_=slice_
-                )
+                stored = summaries.read(connection, harm, missing[0], missing[-1] + 1, role=role, slice_=slice_)
             for one in stored:
                 try:
                     parts.setdefault((one.hour, one.version), []).append(unpack(one.summary))
@@ -172,5 +168,3 @@ class World:
         """Measured values of windows that end in since < until ≤ `until`, newest first."""
         with reading(self.engine) as connection:
             return metric_rows.read(connection, names=tuple(names), harm=harm, since=since, until=until)
-
-
