@@ -20,7 +20,8 @@ from benchmarks.homes import sqlite_settings
 from benchmarks.memory import MemoryWatch
 from benchmarks.own_process import run_json
 from benchmarks.report import Measure, at_most
-from monitoring.drift.comparison import Baseline, Compared, compare
+from monitoring.drift.columns import Baseline
+from monitoring.drift.comparison import Compared, compare
 from monitoring.drift.statistics import MINIMUM
 from monitoring.summaries.sketch import sketch
 from monitoring.summaries.summary import Summary, merge, pack, unpack

@@ -20,7 +20,7 @@ from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.drift.check import DriftCheck, check, document
 from monitoring.drift.explain import Explanation, explain, explanation_document
-from monitoring.drift.measure import DRIFTED_SHARE, REFERENCE, ColumnDrift, Comparison
+from monitoring.drift.results import DRIFTED_SHARE, REFERENCE, ColumnDrift, Comparison
 from monitoring.running.all_jobs import describe
 from monitoring.running.opened import opened_world
 from monitoring.running.run import run
@@ -71,8 +71,8 @@ def show_drift(
                     raise
                 # Of all harms, some may not have been trained yet.
                 note(escape(str(error)))
-        for one in found:
-            console.print(render(one, world.now, brief=harm is None))
+        for checked in found:
+            console.print(render(checked, world.now, brief=harm is None))
         explained = [_explained(world, one) for one in found if one.drifted is not None] if look.explain else []
         for line in world.notes:
             note(escape(line))
@@ -109,7 +109,8 @@ def _say_next(found: Sequence[DriftCheck], look: Look) -> None:
     if one.drifted is None:
         next_steps(("leads status", "see whether the service and its worker run"))
         return
-    steps = [] if look.explain else [(f"leads drift {one.harm} --explain", "rank what changed since the windows before")]
+    explain_ = (f"leads drift {one.harm} --explain", "rank what changed since the windows before")
+    steps = [] if look.explain else [explain_]
     if one.drifted:
         steps.append((f"leads retrain {one.harm}", "retrain with the newest decisions"))
     next_steps(*steps, (f"leads skew {one.harm}", "check for training-serving skew"))

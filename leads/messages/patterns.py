@@ -11,6 +11,7 @@ NAME = r"^[a-z][a-z0-9_]{0,63}$"
 # `view.feature`, and `kind.field`.
 FEATURE = r"^[a-z][a-z0-9_]{0,63}\.[a-z][a-z0-9_]{0,63}$"
 SOURCE = r"^([a-z][a-z0-9_]{0,63})\.([a-z][a-z0-9_]{0,63})$"
+METRIC = r"^[a-z][a-z0-9_]{0,63}\.[a-z0-9_]{1,63}$"
 ID = r"^[^\x00-\x1f\x7f]{1,256}$"
 CORPUS = r"^[a-z-]+(:[a-z_]+)?$"
 ONE_LINE = r"^[^\n]+$"
@@ -30,6 +31,7 @@ _TEXTS = {
     NAME: _NAME,
     FEATURE: "Write a row and a name, for example account.follows_7d",
     SOURCE: "Write a kind of event and one of its fields, for example payout.amount",
+    METRIC: "Write the name of a metric, for example performance.precision",
     CORPUS: "Name a corpus, or a corpus and a part of it, for example cad:identity",
     ONE_LINE: "Write a single line",
     URL: "Write an address that begins with http:// or https://",

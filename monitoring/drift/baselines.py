@@ -10,7 +10,7 @@ import numpy as np
 
 from leads import clock
 from leads.clock import Micros
-from monitoring.drift.comparison import Baseline, effective_rows
+from monitoring.drift.columns import Baseline, effective_rows
 from monitoring.summaries.reference import PartOf, Reference, any_time, part_of_day, part_of_week
 from monitoring.summaries.summary import Summary, merge
 from monitoring.watch.world import Hour, World

@@ -9,7 +9,8 @@ from leads.clock import Micros
 from leads.db.model_changes import CHAMPION
 from leads.errors import InvalidInput, NotFound
 from monitoring.drift.jobs import every, verdict_hours
-from monitoring.drift.measure import ColumnDrift, Comparison, Measured, TooFew, measure
+from monitoring.drift.measure import measure
+from monitoring.drift.results import ColumnDrift, Comparison, Measured, TooFew
 from monitoring.watch.world import World
 
 
@@ -94,7 +95,9 @@ def _end(world: World, until: Micros) -> Micros:
     """The end of the hour in which `until` is."""
     if until > _current(world):
         raise InvalidInput(
-            f"{clock.to_text(until)} is in the future.", field="--until", remedy=f"Now it is {clock.to_text(world.now)}."
+            f"{clock.to_text(until)} is in the future.",
+            field="--until",
+            remedy=f"Now it is {clock.to_text(world.now)}.",
         )
     return -(-until // clock.HOUR) * clock.HOUR
 

@@ -32,7 +32,7 @@ def grouped(counts: Doubles) -> Doubles:
 
 
 def dispersion(counts: Doubles) -> tuple[float, float]:
-    """Pearson's χ² of (windows, groups) counts, and its degrees of freedom; 0 and 0 where there is nothing to compare."""
+    """Pearson's χ² of (windows, groups) counts, and its degrees of freedom; both 0 if there is nothing to compare."""
     kept = counts[:, counts.sum(axis=0) > 0]
     kept = kept[kept.sum(axis=1) > 0]
     if kept.shape[0] < 2 or kept.shape[1] < 2:

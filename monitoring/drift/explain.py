@@ -12,8 +12,10 @@ from leads.clock import Micros
 from leads.db.model_changes import CHAMPION
 from leads.errors import NotEnoughData
 from monitoring.drift.check import figures_document
-from monitoring.drift.comparison import MISSING, Baseline, compare
-from monitoring.drift.measure import ColumnDrift, columns_of, limit_of
+from monitoring.drift.columns import MISSING, Baseline
+from monitoring.drift.comparison import compare
+from monitoring.drift.measure import columns_of, limit_of
+from monitoring.drift.results import ColumnDrift
 from monitoring.summaries.hourly import Describe, HourlySummaries
 from monitoring.summaries.sketch import EMPTY, Sketch
 from monitoring.summaries.summary import Summary, merge
@@ -32,7 +34,7 @@ class Change(NamedTuple):
     Args:
         drift: its comparison with the windows before.
         means: mean of its values, or share missing, in each window, the newest last.
-        where: the slice that accounts for most of the change of the mean, such as `type=comment`; empty if it is spread.
+        where: the slice with most of the change of the mean, such as `type=comment`; empty if it is spread.
         of_change: that slice's share of the change.
     """
 

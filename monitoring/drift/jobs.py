@@ -9,17 +9,16 @@ from leads import clock
 from leads.alerting.policy import WindowHours
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow, slice_of
-from leads.db.monitoring.verdicts import VERDICT
-from monitoring.drift.comparison import FLAGGED
-from monitoring.drift.measure import REFERENCE, ColumnDrift, Comparison, TooFew, measure
+from leads.db.monitoring.verdicts import NO_VERDICT, VERDICT
+from monitoring.drift.columns import FLAGGED
+from monitoring.drift.measure import measure
+from monitoring.drift.results import REFERENCE, ColumnDrift, Comparison, TooFew
 from monitoring.summaries.summary import SCORE
 from monitoring.watch.jobs import Job
 from monitoring.watch.world import World
 
 SCORES, FLAGGED_SHARE, INPUT, GROWING = "drift.score", "drift.flagged", "drift.input", "drift.growing"
 TEXT, SHARE = "drift.text", "drift.share"
-# How the method of a row begins that has no verdict.
-NO_VERDICT = "no verdict"
 _TEXT_COLUMNS = frozenset(("length", "language", "vocabulary", "encoder"))
 # The inputs of a slice whose values are stored: those nearest to their thresholds, or beyond.
 _INPUTS_OF_SLICE = 8
@@ -29,9 +28,7 @@ _STEPS = 6
 
 def drift_jobs() -> tuple[Job, ...]:
     """A job for each length that windows may have; those that the policy doesn't name measure nothing."""
-    return tuple(
-        Job(f"drift of {hours} h", every(hours), partial(_measure, hours)) for hours in get_args(WindowHours)
-    )
+    return tuple(Job(f"drift of {hours} h", every(hours), partial(_measure, hours)) for hours in get_args(WindowHours))
 
 
 def every(hours: int) -> Micros:
@@ -119,6 +116,4 @@ def _plain(one: Comparison, name: str, value: float, method: str) -> MetricRow:
 def _no_verdict(one: TooFew) -> MetricRow:
     method = f"{NO_VERDICT}: {one.why}"
     slice_ = slice_of(against=one.against)
-    return MetricRow(
-        one.harm, one.version, slice_, one.since, one.until, VERDICT, None, None, None, one.rows, method
-    )
+    return MetricRow(one.harm, one.version, slice_, one.since, one.until, VERDICT, None, None, None, one.rows, method)

@@ -1,19 +1,15 @@
-"""Measures the drift of a window: one family of tests for all columns, slices and baselines, and the verdict.
+"""Measures the drift of a window: one family of tests for all columns, slices and baselines.
 
-The verdict of a comparison: the version has drifted if its score has, or at least a tenth of its inputs. An input has
-drifted if its values or how often it is missing have. Inputs that are the same constant on both sides, and those that
-grow with the platform's age, don't count.
-
-A column has drifted if its distance is at least 0.1 and chance explains it too rarely: Benjamini and Hochberg's procedure
-over all columns, slices and baselines of the window holds the share of false findings at `RATE`. So the threshold of a
-column is the larger of 0.1 and the distance that chance exceeds with the p-value at which the procedure stops.
+A column has drifted if its distance is at least 0.1 and chance explains it too rarely: Benjamini and Hochberg's
+procedure over all columns, slices and baselines of the window holds the share of false findings at `RATE`. So the
+threshold of a column is the larger of 0.1 and the distance that chance exceeds with the p-value at which the procedure
+stops.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -23,151 +19,24 @@ from leads.estimates.intervals import benjamini_hochberg
 from models.manifest import read_manifest
 from models.text.description import DIRECTIONS, LANGUAGE, LENGTH, VOCABULARY
 from monitoring.drift import baselines
-from monitoring.drift.comparison import FLAGGED, MISSING, Baseline, Compared, Figures, compare
+from monitoring.drift.columns import FLAGGED, MISSING, Baseline, Figures
+from monitoring.drift.comparison import Compared, compare
 from monitoring.drift.growth import growing
+from monitoring.drift.results import BEFORE, REFERENCE, Against, ColumnDrift, Comparison, Measured, TooFew
 from monitoring.drift.statistics import CATEGORIES, MINIMUM
 from monitoring.summaries.summary import SCORE, Summary, merge
 from monitoring.watch.world import Hour, World
 
 Doubles = npt.NDArray[np.float64]
-Against = Literal["reference", "before"]
-REFERENCE: Against = "reference"
-BEFORE: Against = "before"
-
 # The share of false findings among all: windows are measured many times a day.
 RATE = 0.0005
-DRIFTED_SHARE = 0.1
 # Columns that describe texts, by the names under which they are shown.
 _TEXT = {LENGTH: "length", LANGUAGE: "language", VOCABULARY: "vocabulary", **dict.fromkeys(DIRECTIONS, "encoder")}
 
 
-class ColumnDrift(NamedTuple):
-    """A column of a comparison: drifted if `value` exceeds `threshold`.
-
-    Args:
-        name: an input, `<input> is missing`, `score`, `flagged`, or what texts have: `length`, `language`, `vocabulary`
-            or `encoder`.
-        input: the input that it says something about; empty for others.
-        p: how likely chance causes at least this value.
-        importance: of the input for the version, 0 to 1.
-        grows: whether it grows with the platform's age, so that it is no drift.
-    """
-
-    name: str
-    input: str
-    method: str
-    value: float
-    threshold: float
-    p: float
-    reference: Figures
-    current: Figures
-    importance: float
-    grows: bool
-
-    @property
-    def drifted(self) -> bool:
-        return not self.grows and self.value > self.threshold
-
-    @property
-    def rank(self) -> float:
-        """What to look at first, from high to low."""
-        return rank(self.value, self.importance)
-
-
-@dataclass(frozen=True)
-class Comparison:
-    """A window compared with a baseline.
-
-    Args:
-        version: compared with its reference sample; empty: all versions, compared with the windows before.
-        slice: such as `type=comment`; empty: everything.
-        since, until: of the window, µs.
-        rows, predictions: of the window.
-        of_rows: effective number of rows of the baseline.
-        alike: what the baseline is, in words.
-        columns: the most important drift first.
-    """
-
-    harm: str
-    version: str
-    against: Against
-    slice: str
-    since: Micros
-    until: Micros
-    rows: int
-    predictions: int
-    of_rows: float
-    alike: str
-    columns: tuple[ColumnDrift, ...]
-
-    def column(self, name: str) -> ColumnDrift | None:
-        """The column with this name; None if it can't have drifted: it is the same constant on both sides."""
-        return next((one for one in self.columns if one.name == name), None)
-
-    @property
-    def inputs(self) -> dict[str, bool]:
-        """Whether each input has drifted, without those that grow."""
-        found: dict[str, bool] = {}
-        for one in self.columns:
-            if one.input and not one.grows:
-                found[one.input] = found.get(one.input, False) or one.drifted
-        return found
-
-    @property
-    def share(self) -> float:
-        """The share of the inputs that have drifted."""
-        inputs = self.inputs
-        return sum(inputs.values()) / len(inputs) if inputs else 0.0
-
-    @property
-    def score_drifted(self) -> bool:
-        score = self.column(SCORE)
-        return score is not None and score.drifted
-
-    @property
-    def drifted(self) -> bool:
-        """The verdict."""
-        return self.score_drifted or self.share >= DRIFTED_SHARE
-
-
-class TooFew(NamedTuple):
-    """A comparison that can't be made, and why."""
-
-    harm: str
-    version: str
-    against: Against
-    slice: str
-    since: Micros
-    until: Micros
-    rows: int
-    why: str
-
-
-def rank(value: float, importance: float) -> float:
-    """Effect × importance: what to look at first. Inputs that the trees don't use still rank by their effect."""
-    return min(value, 10.0) * (0.01 + importance)
-
-
-class Measured(NamedTuple):
-    """The comparisons of a window, those of everything first, and those that couldn't be made."""
-
-    comparisons: tuple[Comparison, ...]
-    too_few: tuple[TooFew, ...]
-
-    @property
-    def verdicts(self) -> tuple[Comparison, ...]:
-        """The comparisons whose verdicts count: those with the reference; without any, that with the windows before."""
-        whole = [one for one in self.comparisons if not one.slice]
-        return tuple([one for one in whole if one.against == REFERENCE] or whole)
-
-    @property
-    def drifted(self) -> bool | None:
-        """The verdict; None if there is none."""
-        return any(one.drifted for one in self.verdicts) if self.verdicts else None
-
-
 class _Prepared(NamedTuple):
     version: str
+    newest: str
     against: Against
     slice: str
     window: Summary
@@ -204,6 +73,8 @@ def measure(
         prepared += [one for one in found if isinstance(one, _Prepared)]
         if not slice_:
             too_few += [one for one in found if isinstance(one, TooFew)]
+        else:
+            world.forget(harm, slice_)
     return Measured(_judged(world, harm, since, until, prepared), tuple(too_few))
 
 
@@ -231,7 +102,7 @@ def _prepared(
         baseline = baselines.of_windows(windows)
         # A version that has other inputs than those before is compared by what they share.
         compared = compare(window, baseline, categories=(LANGUAGE, VOCABULARY))
-        found.append(_Prepared("", BEFORE, slice_, window, baseline, windows.alike, compared))
+        found.append(_Prepared("", hours[-1].version, BEFORE, slice_, window, baseline, windows.alike, compared))
     else:
         why = f"no window before it has {least:,} subjects"
         found.append(TooFew(harm, "", BEFORE, slice_, since, until, rows, why))
@@ -263,7 +134,7 @@ def _against_reference(
         why = f"the reference sample of version {version} has {rows:,} rows, and a verdict needs {least:,}"
         return TooFew(harm, version, REFERENCE, slice_, since, until, window.rows, why)
     compared = compare(window, baseline, categories=(LANGUAGE, VOCABULARY))
-    return _Prepared(version, REFERENCE, slice_, window, baseline, "the reference sample", compared)
+    return _Prepared(version, version, REFERENCE, slice_, window, baseline, "the reference sample", compared)
 
 
 def _judged(
@@ -304,8 +175,6 @@ def columns_of(world: World, harm: str, version: str, compared: Compared, limit:
 
 
 def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prepared, limit: float) -> Comparison:
-    hours = world.hours(harm, since, until, slice_=of.slice)
-    version = of.version or (hours[-1].version if hours else "")
     return Comparison(
         harm,
         of.version,
@@ -317,7 +186,7 @@ def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prep
         of.window.predictions,
         of.baseline.rows,
         of.alike,
-        columns_of(world, harm, version, of.compared, limit),
+        columns_of(world, harm, of.newest, of.compared, limit),
     )
 
 

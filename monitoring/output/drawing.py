@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.output.html import Html
+from monitoring.output.html import Html, el
 from monitoring.output.wording import number_text
 from monitoring.summaries.sketch import GAMMA, SMALLEST, Sketch, merged, middles
 
@@ -61,7 +61,9 @@ def distribution(reference: Sketch | None, current: Sketch | None, *, wide: bool
     found = binned(reference, current, linear=linear)
     if found is None:
         side = current if current is not None and current.n else reference
-        return Html("") if side is None or not side.n else Html(f"<span class=quiet>always {number_text(side.mean)}</span>")
+        return (
+            Html("") if side is None or not side.n else el("span", f"always {number_text(side.mean)}", class_="quiet")
+        )
     width, height = (560, 120) if wide else (168, 34)
     most = max(float(found.reference.max()), float(found.current.max()))
     area, line = (_steps(side / most, width, height) for side in (found.reference, found.current))

@@ -15,9 +15,9 @@ from leads.db.monitoring import alerts, figures, runs
 from leads.db.monitoring.figures import FIGURES, VERDICT
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
-from monitoring.drift.comparison import MISSING
+from monitoring.drift.columns import MISSING
 from monitoring.drift.jobs import GROWING, INPUT
-from monitoring.drift.measure import BEFORE, REFERENCE, rank
+from monitoring.drift.results import BEFORE, REFERENCE, rank
 from monitoring.summaries.reference import any_time
 from monitoring.summaries.sketch import Sketch
 from monitoring.summaries.summary import SCORE, Summary, merge
@@ -131,7 +131,8 @@ def gather(world: World, harm: str) -> Contents:
         reference=reference,
         current=current,
         alerts=tuple(sorted(open_, key=lambda alert: (alert.severity != "page", alert.since))),
-        run=last[0] if last else None,
+        # The run that writes the page hasn't ended: its lines aren't stored yet.
+        run=last[0]._replace(notes=list(world.notes)) if last else None,
     )
 
 
@@ -176,7 +177,9 @@ def _columns(
                     current.columns.get(input_),
                 )
             )
-    return tuple(sorted(found, key=lambda one: (not one.drifted, -rank(one.row.value or 0.0, one.importance), one.name)))
+    return tuple(
+        sorted(found, key=lambda one: (not one.drifted, -rank(one.row.value or 0.0, one.importance), one.name))
+    )
 
 
 def score_of(summary: Summary | None) -> Sketch | None:

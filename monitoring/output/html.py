@@ -28,7 +28,9 @@ def el(name: str, *children: Part, **attributes: Part) -> Html:
 
 def joined(*children: Part) -> Html:
     """The children, one after the other."""
-    return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in children if child is not None))
+    return Html(
+        "".join(child if isinstance(child, Html) else escape(str(child)) for child in children if child is not None)
+    )
 
 
 def table(head: tuple[str, ...], rows: list[tuple[Part, ...]], *, numbers: frozenset[int] = frozenset()) -> Html:

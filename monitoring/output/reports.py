@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from leads import clock
-from leads.clock import Micros
 from leads.errors import LeadsError, Unavailable
 from leads.messages.wording import counted
 from leads.settings import Settings
@@ -66,7 +64,8 @@ def write_evidently(world: World, run: str) -> None:
             problems = pool.submit(_in_process, world.settings, missing, reports).result()
         except BrokenProcessPool as error:
             raise Unavailable(
-                "The process that runs Evidently was killed, perhaps for lack of memory.", remedy="The next run retries."
+                "The process that runs Evidently was killed, perhaps for lack of memory.",
+                remedy="The next run retries.",
             ) from error
     for problem in problems:
         world.note(problem)

@@ -30,7 +30,8 @@ background:var(--line)}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:7px 12px;text-align:left;vertical-align:middle;border-bottom:1px solid var(--line)}
 tr:last-child td{border-bottom:0}th{font-size:12px;font-weight:600;color:var(--quiet);white-space:nowrap}
-.n{text-align:right;white-space:nowrap}td.name,.mono{font-family:ui-monospace,"SF Mono",Menlo,Consolas,monospace;font-size:13px}
+.n{text-align:right;white-space:nowrap}
+.mono{font-family:ui-monospace,"SF Mono",Menlo,Consolas,monospace;font-size:13px}
 svg{display:block}.dist{width:168px;height:34px}.dist.wide{width:100%;height:120px}
 .ends{display:flex;justify-content:space-between;width:168px;color:var(--quiet);font-size:11px;line-height:1.3}
 .wide+.ends{width:100%}
@@ -43,7 +44,8 @@ svg{display:block}.dist{width:168px;height:34px}.dist.wide{width:100%;height:120
 .key i{display:inline-block;width:18px;height:10px;margin-right:6px;background:var(--ref)}
 .key i.line{height:0;border-top:2px solid var(--cur);background:none;vertical-align:middle}
 .stack{display:flex;height:16px;border-radius:5px;overflow:hidden;margin:4px 0;background:var(--line)}
-.stack span{height:100%}.tier-none{background:var(--ref)}.tier-review{background:var(--cur)}.tier-auto{background:var(--bad)}
+.stack span{height:100%}.tier-none{background:var(--ref)}.tier-review{background:var(--cur)}
+.tier-auto{background:var(--bad)}
 details{margin:10px 0}summary{cursor:pointer;color:var(--quiet)}ul{margin:6px 0;padding-left:20px}
 @media(max-width:620px){main{padding:18px 12px 40px}th,td{padding:6px 8px}.tiles{grid-template-columns:1fr 1fr}
 h1{font-size:23px}.tile b{font-size:19px}}

@@ -1,7 +1,7 @@
 """The job `performance`: what reviewers found in the flagged leads of the last seven days, and what scores promised.
 
-Only leads that somebody reviewed have labels, and the queue shows the highest first: these figures describe the reviewed
-leads, not all flagged ones. Estimates for all of them need a random sample, and will use the same rows.
+Only leads that somebody reviewed have labels, and the queue shows the highest first: these figures describe the
+reviewed leads, not all flagged ones. Estimates for all of them need a random sample, and will use the same rows.
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
     rows = [measured(harm, since, until, *one) for one in _promised(world, harm, since, until)]
     for slice_, some in _divided(reviewed):
         for name, value, method in _figures(some, world.policies.harms[harm], slice_):
-            rows.append(measured(harm, since, until, name, value, len(some), method, slice_=slice_, version=some.version))
+            rows.append(
+                measured(harm, since, until, name, value, len(some), method, slice_=slice_, version=some.version)
+            )
     rows += _calibration(world, harm, reviewed, since, until)
     rows += _agreement(harm, found.pairs, since, until)
     return rows

@@ -123,7 +123,9 @@ class HourlySummaries:
         if log.unreadable:
             notes[f"{harm}: {counted(log.unreadable, 'segment')} of the prediction log can't be read."] = None
         if ahead:
-            notes[f"{harm}: {counted(ahead, 'prediction')} dated in the future left out; a host's clock is wrong."] = None
+            notes[f"{harm}: {counted(ahead, 'prediction')} dated in the future left out; a host's clock is wrong."] = (
+                None
+            )
         return Summarised(changed, ahead, list(notes))
 
     def _write(self, harm: str, hour: Micros, now: Micros, notes: dict[str, None]) -> bool:
@@ -161,7 +163,8 @@ class HourlySummaries:
         found: list[Part] = []
         if table is None or not table.num_rows:
             return found
-        for key in table.select(["model_version", "role"]).group_by(["model_version", "role"]).aggregate([]).to_pylist():
+        by = ["model_version", "role"]
+        for key in table.select(by).group_by(by).aggregate([]).to_pylist():
             version, role = key["model_version"], key["role"]
             own = table.filter((pc.field("model_version") == version) & (pc.field("role") == role))
             names = self._names_of(harm, version)
@@ -175,7 +178,9 @@ class HourlySummaries:
     ) -> list[tuple[str, Summary]]:
         """The summary of a version's predictions in an hour, and those of its slices."""
         latest, predictions = _latest_per_subject(table)
-        subjects = [Subject(*pair) for pair in zip(*(latest[c].to_pylist() for c in ("type_id", "subject_id")), strict=True)]
+        subjects = [
+            Subject(*pair) for pair in zip(*(latest[c].to_pylist() for c in ("type_id", "subject_id")), strict=True)
+        ]
         described = self._describe(subjects) if self._describe is not None else NOTHING
         matrix = None
         if names is not None:

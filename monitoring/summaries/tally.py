@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import NamedTuple
+from dataclasses import dataclass
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -48,8 +48,8 @@ class Rows:
     tiers: Sequence[str]
     types: Sequence[str | None]
     names: tuple[str, ...] = ()
-    matrix: npt.NDArray[np.floating] | None = None
-    described: Described = field(default=NOTHING)
+    matrix: npt.NDArray[np.floating[Any]] | None = None
+    described: Described = NOTHING
 
     def summary(self, rows: npt.NDArray[np.int64], predictions: int) -> Summary:
         """The summary of some of the rows."""

@@ -85,9 +85,7 @@ class World:
         if line not in self.notes:
             self.notes.append(line)
 
-    def hours(
-        self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = ""
-    ) -> list[Hour]:
+    def hours(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = "") -> list[Hour]:
         """The hours that begin in since ≤ hour < until and have predictions, oldest first, each version's by itself."""
         known = self._hours.setdefault((harm, role, slice_), {})
         wanted = range(since // clock.HOUR * clock.HOUR, until, clock.HOUR)
@@ -96,9 +94,7 @@ class World:
             known.update({hour: [] for hour in range(missing[0], missing[-1] + 1, clock.HOUR)})
             parts: dict[tuple[Micros, str], list[Summary]] = {}
             with reading(self.engine) as connection:
-                stored = summaries.read(
-                    connection, harm, missing[0], missing[-1] + 1, role=role, slice_=slice_
-                )
+                stored = summaries.read(connection, harm, missing[0], missing[-1] + 1, role=role, slice_=slice_)
             for one in stored:
                 try:
                     parts.setdefault((one.hour, one.version), []).append(unpack(one.summary))
@@ -107,6 +103,10 @@ class World:
             for (hour, version), found in sorted(parts.items()):
                 known[hour].append(Hour(hour, version, merge(found)))
         return [one for hour in wanted for one in known[hour] if since <= hour]
+
+    def forget(self, harm: str, slice_: str, *, role: str = CHAMPION) -> None:
+        """Forget the hours of a slice that were read: those of all slices of weeks take hundreds of megabytes."""
+        self._hours.pop((harm, role, slice_), None)
 
     def slices(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION) -> list[str]:
         """The slices that have summaries in the window, without that of everything."""
@@ -216,7 +216,9 @@ class World:
         """When the oldest open lead of a harm was opened; None without open leads."""
         of = (leads_table.c.harm == harm) & (leads_table.c.state == "open")
         with reading(self.engine) as connection:
-            found: Micros | None = connection.execute(sa.select(sa.func.min(leads_table.c.created_at)).where(of)).scalar()
+            found: Micros | None = connection.execute(
+                sa.select(sa.func.min(leads_table.c.created_at)).where(of)
+            ).scalar()
         return found
 
     def decided(self, harm: str, since: Micros, until: Micros) -> Decided:

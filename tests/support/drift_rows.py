@@ -14,6 +14,7 @@ from leads.clock import Micros
 from leads.platform.declaration import load_platform
 from leads.policies import load_policies
 from leads.settings import PLATFORM_FILE, POLICIES_FILE
+from models.version import ModelVersion
 from monitoring.summaries.reference import Reference
 from monitoring.summaries.summary import Summary
 from monitoring.summaries.tally import Described, Rows
@@ -121,9 +122,7 @@ class FakeWorld(World):
         self._rows = platform
         self._known = references if references is not None else {"3": platform.reference()}
 
-    def hours(
-        self, harm: str, since: Micros, until: Micros, *, role: str = "champion", slice_: str = ""
-    ) -> list[Hour]:
+    def hours(self, harm: str, since: Micros, until: Micros, *, role: str = "champion", slice_: str = "") -> list[Hour]:
         first, end = (since - START) // clock.HOUR, (until - START) // clock.HOUR
         found = []
         for number in range(max(first, self._rows.first), end):
@@ -143,6 +142,9 @@ class FakeWorld(World):
 
     def slices(self, harm: str, since: Micros, until: Micros, *, role: str = "champion") -> list[str]:
         return ["language=de", "language=en", "type=comment", "type=track"]
+
+    def version(self, harm: str, version: str) -> ModelVersion | None:
+        return None
 
     def reference(self, harm: str, version: str) -> Reference | None:
         return self._known.get(version)
