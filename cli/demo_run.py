@@ -202,9 +202,7 @@ def _watch(demo: Demo, settings: Settings) -> None:
     # The simulated days end with a full hour, which is measured when it has settled.
     settle_s = load_policies(settings.policies).monitoring.settle_minutes * 60
     now = clock.to_text(demo.progress.end + round((settle_s + 60) * clock.SECOND))
-    demo.command(
-        "monitor", "Let monitoring look at these days", "monitor", "run", "--now", now, "--quiet", again=True
-    )
+    demo.command("monitor", "Let monitoring look at these days", "monitor", "run", "--now", now, "--quiet", again=True)
     demo.command("alerts", "See what it found", "alerts", "list", "--quiet", again=True)
     alert = _campaign_of(settings)
     if alert is not None:

@@ -71,8 +71,8 @@ def show_drift(
                     raise
                 # Of all harms, some may not have been trained yet.
                 note(escape(str(error)))
-        for one in found:
-            console.print(render(one, world.now, brief=harm is None))
+        for checked in found:
+            console.print(render(checked, world.now, brief=harm is None))
         explained = [_explained(world, one) for one in found if one.drifted is not None] if look.explain else []
         for line in world.notes:
             note(escape(line))

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.engine import Connection
 
 from leads import clock
-from leads.alerting.alert import Alert, Happened, Retraining
+from leads.alerting.alert import Affected, Alert, Happened, Retraining
 from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.clock import Micros
@@ -88,7 +87,7 @@ def _newest(world: World, rules: Mapping[str, Rule]) -> list[MetricRow]:
 
 
 def _importance(world: World, found: Iterable[Finding]) -> dict[Key, float]:
-    """How much an input matters to the model, for the alerts that may open. Versions are read before the transaction."""
+    """How much the inputs of alerts matter to the model. Versions are read before the transaction."""
     known = {}
     for finding in found:
         column = slice_parts(finding.slice).get("column")
@@ -217,7 +216,7 @@ class _Transaction:
             self._store(explained[-1], "detail")
         return explained
 
-    def _affected(self, alert: Alert) -> surroundings.Affected:
+    def _affected(self, alert: Alert) -> Affected:
         return surroundings.affected(self._connection, alert.harm, alert.slice, alert.since)
 
     def _same(self, finding: Finding) -> list[Finding]:
@@ -247,7 +246,10 @@ def _one_of_each(others: Iterable[Alert]) -> list[Alert]:
 
 def _tell(changes: Changes) -> None:
     """A line in the log for each alert that opened or resolved."""
-    for what, level, changed in (("opened", logging.WARNING, changes.opened), ("resolved", logging.INFO, changes.resolved)):
+    for what, level, changed in (
+        ("opened", logging.WARNING, changes.opened),
+        ("resolved", logging.INFO, changes.resolved),
+    ):
         for alert in changed:
             fields = {
                 "alert": alert.seq, "rule": alert.rule, "harm": alert.harm or None, "severity": alert.severity,

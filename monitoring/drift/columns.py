@@ -1,7 +1,7 @@
 """Prepares the columns of a window and a baseline for their statistics: numbers, shares and categories.
 
-`rows` and `of_rows` are numbers of rows of the window and of the baseline, and `dispersion` is how much comparable windows
-differ, see `design.dispersion`.
+`rows` and `of_rows` are numbers of rows of the window and of the baseline, and `dispersion` is how much comparable
+windows differ, see `design.dispersion`.
 """
 
 from __future__ import annotations

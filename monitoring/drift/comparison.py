@@ -83,7 +83,7 @@ def compare(window: Summary, baseline: Baseline, *, categories: Collection[str] 
                 shares.append(one)
             elif one is not None:
                 columns.append(one)
-    chosen = [one for name in categories if (one := category(name, window, baseline)) is not None]
+    chosen = [found for name in categories if (found := category(name, window, baseline)) is not None]
     return _judged(shares, columns, chosen, of_windows=baseline.of_windows)
 
 

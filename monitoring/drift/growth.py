@@ -56,9 +56,8 @@ def _growing(of: _Features, reached_h: int | None) -> frozenset[str]:
         one = features[name]
         rising = [need in found for need in one.needs]
         balanced = one.own_unit == "share" or (all(rising) and one.own_unit in _BALANCED)
-        if one.age is not None or (one.way in _RISING and _longer(one.window, reached_h)):
-            found.add(name)
-        elif any(rising) and not balanced:
+        counts_longer = one.way in _RISING and _longer(one.window, reached_h)
+        if one.age is not None or counts_longer or (any(rising) and not balanced):
             found.add(name)
     return frozenset(found)
 

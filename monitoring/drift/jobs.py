@@ -28,9 +28,7 @@ _STEPS = 6
 
 def drift_jobs() -> tuple[Job, ...]:
     """A job for each length that windows may have; those that the policy doesn't name measure nothing."""
-    return tuple(
-        Job(f"drift of {hours} h", every(hours), partial(_measure, hours)) for hours in get_args(WindowHours)
-    )
+    return tuple(Job(f"drift of {hours} h", every(hours), partial(_measure, hours)) for hours in get_args(WindowHours))
 
 
 def every(hours: int) -> Micros:
@@ -118,6 +116,4 @@ def _plain(one: Comparison, name: str, value: float, method: str) -> MetricRow:
 def _no_verdict(one: TooFew) -> MetricRow:
     method = f"{NO_VERDICT}: {one.why}"
     slice_ = slice_of(against=one.against)
-    return MetricRow(
-        one.harm, one.version, slice_, one.since, one.until, VERDICT, None, None, None, one.rows, method
-    )
+    return MetricRow(one.harm, one.version, slice_, one.since, one.until, VERDICT, None, None, None, one.rows, method)

@@ -98,7 +98,7 @@ class Shares:
 
     def threshold(self, p: float) -> Doubles:
         """(k,) the h that chance exceeds with probability `p`, on the side on which the window is."""
-        above, share, of = self._rarer()
+        above, _, of = self._rarer()
         events = of * self.of_rows
         # On this side of the baseline's share, the tail falls with the distance from it.
         near = of * self.rows
@@ -126,7 +126,8 @@ class Shares:
         q = self.rows / (self.rows + self.of_rows)
         at_least = betainc(np.maximum(events, 1e-9), of_events + 1, q)
         at_most = 1 - betainc(events + 1, np.maximum(of_events, 1e-9), q)
-        return np.minimum(1.0, 2 * np.where(above, at_least, at_most))
+        found: Doubles = np.minimum(1.0, 2 * np.where(above, at_least, at_most))
+        return found
 
 
 def numbers(
@@ -186,7 +187,8 @@ def _h(share: Doubles, of: Doubles) -> Doubles:
 
 
 def _shares(counts: Doubles) -> Doubles:
-    return counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300)
+    found: Doubles = counts / np.maximum(counts.sum(axis=1, keepdims=True), 1e-300)
+    return found
 
 
 def _coarse(below: Doubles, spread: Doubles) -> tuple[Doubles, Doubles]:
@@ -195,8 +197,8 @@ def _coarse(below: Doubles, spread: Doubles) -> tuple[Doubles, Doubles]:
     share = np.cumsum(spread, axis=1) / np.maximum(total, 1e-300)
     place = np.minimum((share * _EDGES).astype(np.int64), _EDGES - 1) + _EDGES * np.arange(len(spread))[:, None]
     size = _EDGES * len(spread)
-    joined = np.bincount(place.ravel(), spread.ravel(), minlength=size).reshape(-1, _EDGES)
-    weighted = np.bincount(place.ravel(), (spread * below).ravel(), minlength=size).reshape(-1, _EDGES)
+    joined: Doubles = np.bincount(place.ravel(), spread.ravel(), minlength=size).reshape(-1, _EDGES)
+    weighted: Doubles = np.bincount(place.ravel(), (spread * below).ravel(), minlength=size).reshape(-1, _EDGES)
     return weighted / np.maximum(joined, 1e-300), joined
 
 

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Matrix = npt.NDArray[np.floating]
 # Evidently spends its time, and the file its size, on drawings.
-MOST_COLUMNS, MOST_ROWS = 40, 2_000
+MOST_COLUMNS, MOST_ROWS = 32, 2_000
 _METHOD = "lead_serving"
 _METHOD_TITLE = "Lead Serving, on all rows"
 

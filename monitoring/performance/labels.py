@@ -51,8 +51,15 @@ class Labels:
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> Labels:
         """The chosen verdicts."""
-        columns = (self.at, self.scores, self.violating, self.groups, self.types, self.tiers, self.versions)
-        return Labels(*(column[chosen] for column in columns))
+        return Labels(
+            self.at[chosen],
+            self.scores[chosen],
+            self.violating[chosen],
+            self.groups[chosen],
+            self.types[chosen],
+            self.tiers[chosen],
+            self.versions[chosen],
+        )
 
     def precision(self, confidence: float = 0.95) -> Interval:
         """The share that violates; there must be verdicts."""

@@ -1,7 +1,7 @@
 """The job `performance`: what reviewers found in the flagged leads of the last seven days, and what scores promised.
 
-Only leads that somebody reviewed have labels, and the queue shows the highest first: these figures describe the reviewed
-leads, not all flagged ones. Estimates for all of them need a random sample, and will use the same rows.
+Only leads that somebody reviewed have labels, and the queue shows the highest first: these figures describe the
+reviewed leads, not all flagged ones. Estimates for all of them need a random sample, and will use the same rows.
 """
 
 from __future__ import annotations

@@ -104,8 +104,8 @@ def _volumes(world: World, hour: EventHour, since: Micros, until: Micros) -> lis
     rows = _volume_rows(hour.counts, since)
     stored = world.earlier((VOLUME,), PLATFORM, since - HISTORY, since)
     if not stored:
-        for start, counts in world.event_counts(since - HISTORY, since).items():
-            stored += _volume_rows(counts, start)
+        for start, found in world.event_counts(since - HISTORY, since).items():
+            stored += _volume_rows(found, start)
         rows += stored
     history = _history([*stored, *_volume_rows(hour.counts, since)], since)
     whole = history.pop("", None)
@@ -116,9 +116,9 @@ def _volumes(world: World, hour: EventHour, since: Micros, until: Micros) -> lis
             # Everything stopped: that is one fault, not one of each feed.
             return rows
     for slice_, counts in history.items():
-        found = None if f"kind={_NO_FEED}" in slice_ else missing(counts)
-        if found is not None:
-            rows.append(_missing_row(slice_, found, until))
+        own = None if f"kind={_NO_FEED}" in slice_ else missing(counts)
+        if own is not None:
+            rows.append(_missing_row(slice_, own, until))
     return rows
 
 

@@ -37,7 +37,9 @@ def say_what_happened(world: World) -> None:
 
 def _pause(world: World, last: Run | None) -> None:
     if last is None:
-        world.note(f"This is the first run: the last {FIRST_WINDOWS} windows are measured, and all later ones from now on.")
+        world.note(
+            f"This is the first run: the last {FIRST_WINDOWS} windows are measured, and all later ones from now on."
+        )
         return
     if last.state == "running" and last.host == world.host:
         world.note("The last run was killed, or lost the database; this one continues where it ended.")

@@ -54,7 +54,9 @@ class Watch:
                 with only_one(self._settings.root / WATCH_LOCK, what="watching this home"):
                     self._watch()
             except Conflict:
-                self._say("home", ["Another process is watching this home. This one takes over once it ends."], logging.INFO)
+                self._say(
+                    "home", ["Another process is watching this home. This one takes over once it ends."], logging.INFO
+                )
                 self._stopped.wait(_ASK_S)
 
     def _watch(self) -> None:
@@ -94,9 +96,7 @@ class Watch:
 
     def _run(self, settings: Settings, policies: Policies) -> Outcome:
         with opened_world(settings, policies, now=self._now()) as world:
-            return run(
-                world, describe=describe(world), measuring=settings.monitor != "summaries", on_step=self._go_on
-            )
+            return run(world, describe=describe(world), measuring=settings.monitor != "summaries", on_step=self._go_on)
 
     def _alerting(self) -> MonitoringPolicy | None:
         """The policy by which this host sends alerts; None if it only summarises its predictions."""
@@ -113,7 +113,9 @@ class Watch:
         try:
             self._policies = load_policies(self._settings.policies)
         except LeadsError as error:
-            goes_on = "goes on with the policies that were read before" if self._policies else "waits for valid policies"
+            goes_on = (
+                "goes on with the policies that were read before" if self._policies else "waits for valid policies"
+            )
             text = f"{error} Monitoring {goes_on}."
             self._say("policies", [text], logging.WARNING)
         else:

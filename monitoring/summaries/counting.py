@@ -16,7 +16,7 @@ from leads.clock import Micros
 from leads.errors import ConfigurationError
 from leads.files import read_json, write_json
 from leads.predictions.scan import PredictionScan
-from leads.predictions.segments import day_of, days
+from leads.predictions.segments import days
 
 
 class _Day(msgspec.Struct):

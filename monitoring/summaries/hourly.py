@@ -123,7 +123,9 @@ class HourlySummaries:
         if log.unreadable:
             notes[f"{harm}: {counted(log.unreadable, 'segment')} of the prediction log can't be read."] = None
         if ahead:
-            notes[f"{harm}: {counted(ahead, 'prediction')} dated in the future left out; a host's clock is wrong."] = None
+            notes[f"{harm}: {counted(ahead, 'prediction')} dated in the future left out; a host's clock is wrong."] = (
+                None
+            )
         return Summarised(changed, ahead, list(notes))
 
     def _write(self, harm: str, hour: Micros, now: Micros, notes: dict[str, None]) -> bool:
@@ -176,7 +178,9 @@ class HourlySummaries:
     ) -> list[tuple[str, Summary]]:
         """The summary of a version's predictions in an hour, and those of its slices."""
         latest, predictions = _latest_per_subject(table)
-        subjects = [Subject(*pair) for pair in zip(*(latest[c].to_pylist() for c in ("type_id", "subject_id")), strict=True)]
+        subjects = [
+            Subject(*pair) for pair in zip(*(latest[c].to_pylist() for c in ("type_id", "subject_id")), strict=True)
+        ]
         described = self._describe(subjects) if self._describe is not None else NOTHING
         matrix = None
         if names is not None:

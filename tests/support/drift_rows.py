@@ -122,9 +122,7 @@ class FakeWorld(World):
         self._rows = platform
         self._known = references if references is not None else {"3": platform.reference()}
 
-    def hours(
-        self, harm: str, since: Micros, until: Micros, *, role: str = "champion", slice_: str = ""
-    ) -> list[Hour]:
+    def hours(self, harm: str, since: Micros, until: Micros, *, role: str = "champion", slice_: str = "") -> list[Hour]:
         first, end = (since - START) // clock.HOUR, (until - START) // clock.HOUR
         found = []
         for number in range(max(first, self._rows.first), end):

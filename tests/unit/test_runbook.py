@@ -38,8 +38,9 @@ def check(command: str) -> None:
     while hasattr(group, "commands") and words and not words[0].startswith("-"):
         assert words[0] in group.commands, command
         name, group = words[0], group.commands[words.pop(0)]
-    if not hasattr(group, "commands"):
-        group.make_context(name, words, resilient_parsing=False)
+    # A command that is only mentioned has none.
+    if not hasattr(group, "commands") and words:
+        group.make_context(name, words)
 
 
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
@@ -77,6 +78,6 @@ def test_every_command_exists(page: Path) -> None:
 @pytest.mark.parametrize("rule", RULES.values(), ids=lambda rule: rule.name)
 def test_what_a_rule_tells_people_to_do_exists(rule: object) -> None:
     todo = rule.todo.format(harm="spam")  # type: ignore[attr-defined]
-    for command in re.findall(r"leads [a-z]+(?: [a-z]+)?(?: spam)?(?: VERSION)?(?: --explain)?", todo):
-        words = command.split()
-        assert words[1] in typer.main.get_command(app).commands  # type: ignore[attr-defined]
+    # "Withdraw leads below" is no command; those that are stand at the beginning or after a colon, or before "shows".
+    for command in re.findall(r"(?:^|: |\. )leads ([a-z]+)", todo):
+        assert command in typer.main.get_command(app).commands  # type: ignore[attr-defined]

@@ -65,8 +65,7 @@ def overview_document(settings: Settings, policies: Policies) -> dict[str, Any]:
     found = overview(settings, policies, clock.now())
     return {
         "harms": {
-            harm: {name: _value_document(row) for name, row in values.items()}
-            for harm, values in found.figures.items()
+            harm: {name: _value_document(row) for name, row in values.items()} for harm, values in found.figures.items()
         },
         "alerts": [
             {

@@ -51,7 +51,7 @@ class Pair(NamedTuple):
     """Two verdicts on the same content.
 
     Args:
-        purpose: of the later look: `second`, `golden`, `appeal`, `ranked`; `automation` if one of them was automation's.
+        purpose: of the later look: `second`, `golden`, `appeal` or `ranked`; `automation` if one was automation's.
     """
 
     at: Micros

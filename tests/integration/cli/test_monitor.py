@@ -21,7 +21,6 @@ from leads.db.monitoring import runs
 from leads.errors import ConfigurationError, NotFound
 from leads.settings import Settings, load_settings
 from tests.support.monitoring.watch_world import START, predict
-from tests.support.paths import REPOSITORY
 
 pytestmark = pytest.mark.slow
 NOW = clock.to_text(START + 30 * clock.HOUR + 10 * clock.MINUTE)
@@ -93,7 +92,7 @@ def test_without_a_database_the_command_says_what_to_run(tmp_path: Path, monkeyp
 
 
 def test_watch_runs_at_once_and_ends_when_it_is_asked_to(home: Settings) -> None:
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     watch = subprocess.Popen(
         [sys.executable, "-P", "-m", "cli", "monitor", "watch"], env=env, stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )

@@ -31,7 +31,8 @@ def evidently_ui(workspace: Path, folder: Path, *options: str) -> Iterator[str]:
     """The address of an Evidently server; what it prints is in `log` in the folder."""
     with closing(create_server(("127.0.0.1", 0))) as taken:
         port = taken.getsockname()[1]
-    command = [sys.executable, "-m", "evidently", "ui", "--workspace", str(workspace), "--port", str(port)]
+    program = Path(sys.executable).parent / "evidently"
+    command = [str(program), "ui", "--workspace", str(workspace), "--port", str(port)]
     own = {"PATH": os.environ["PATH"], "HOME": str(folder), **QUIET}
     with (folder / "log").open("w") as log:
         process = subprocess.Popen([*command, *options], stdout=log, stderr=log, env=own)

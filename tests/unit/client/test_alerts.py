@@ -23,7 +23,9 @@ Answering = Callable[..., tuple[Face, list[httpx.Request]]]
 
 
 def test_alerts_are_listed_page_by_page(answering: Answering) -> None:
-    first = httpx.Response(200, content=example("AlertsOut").content.replace(b'"nextCursor":null', b'"nextCursor":"c2"'))
+    first = httpx.Response(
+        200, content=example("AlertsOut").content.replace(b'"nextCursor":null', b'"nextCursor":"c2"')
+    )
     client, sent = answering(first, example("AlertsOut"))
     found = client.iter_alerts(["spam"], state="any", rule="inputs_missing", page_size=1)
     assert [one.id for one in found] == ["17", "17"]
@@ -58,7 +60,9 @@ def test_changes_carry_an_idempotency_key(answering: Answering) -> None:
 
 
 def test_silences_and_errors(answering: Answering) -> None:
-    missing = httpx.Response(404, json={"type": "x", "title": "Not found", "status": 404, "detail": "No.", "errors": []})
+    missing = httpx.Response(
+        404, json={"type": "x", "title": "Not found", "status": 404, "detail": "No.", "errors": []}
+    )
     client, _ = answering(example("SilencesOut"), missing)
     assert [one.rule for one in client.silences().silences] == ["inputs_missing"]
     with pytest.raises(NotFound):

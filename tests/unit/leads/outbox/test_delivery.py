@@ -52,7 +52,9 @@ def send(engine: Engine, receiver: Receiver, now: Micros = NOW, **options: int) 
 def states(engine: Engine) -> list[tuple[str, int, bool, str | None]]:
     query = sa.select(outbox.c.body, outbox.c.tries, outbox.c.done_at, outbox.c.error).order_by(outbox.c.seq)
     with reading(engine) as connection:
-        return [(body.decode(), tries, done is not None, error) for body, tries, done, error in connection.execute(query)]
+        return [
+            (body.decode(), tries, done is not None, error) for body, tries, done, error in connection.execute(query)
+        ]
 
 
 FAILED = Result("it failed")

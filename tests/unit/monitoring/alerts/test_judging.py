@@ -55,7 +55,8 @@ def test_between_limit_and_clear_an_alert_stays() -> None:
 
 
 @pytest.mark.parametrize(
-    ("broken", "fires"), [((1, 0, 0), False), ((1, 1, 0), True), ((0, 1, 1), True), ((1, 0, 1), True), ((0, 0, 1), False)]
+    ("broken", "fires"),
+    [((1, 0, 0), False), ((1, 1, 0), True), ((0, 1, 1), True), ((1, 0, 1), True), ((0, 0, 1), False)],
 )
 def test_two_of_three_windows(broken: Sequence[int], fires: bool) -> None:
     rows = [row("input_drift", i, 0.5, lo=0.1 if b else -0.1) for i, b in enumerate(broken)]

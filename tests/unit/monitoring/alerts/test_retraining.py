@@ -34,7 +34,8 @@ POLICY = MonitoringPolicy(rules=RULE, webhook=WebhookPolicy(url="https://hooks.e
 class Child:
     """A child that ends when it is told to."""
 
-    pid = 1
+    # No process can have it: whoever ends a child kills its group.
+    pid = 2**31 - 1
 
     def __init__(self) -> None:
         self.code: int | None = None

@@ -12,7 +12,12 @@ def declared(**given: object) -> FeatureDeclaration:
 def test_lifetime_counters_and_ages_grow_and_shares_do_not() -> None:
     found = growing({}, 400 * clock.DAY)
     assert {"account.age_h", "item.age_h", "account.strikes", "account.cleared", "item.versions"} <= found
-    assert not found & {"account.strike_share", "account.report_reliability", "account.plays_24h", "account.strikes_90d"}
+    assert not found & {
+        "account.strike_share",
+        "account.report_reliability",
+        "account.plays_24h",
+        "account.strikes_90d",
+    }
 
 
 def test_a_window_longer_than_the_log_grows_until_the_log_is_as_long() -> None:

@@ -91,7 +91,7 @@ def test_slices_of_several_types_have_figures_of_their_own() -> None:
 
 
 def test_agreement_is_measured_by_purpose() -> None:
-    pairs = tuple(Pair(NOW - clock.HOUR, "second", i > 0) for i in range(10)) + (Pair(NOW - 1, "automation", True),)
+    pairs = (*(Pair(NOW - clock.HOUR, "second", i > 0) for i in range(10)), Pair(NOW - 1, "automation", True))
     rows = PlannedWorld(decided=Decided((), pairs)).run(PERFORMANCE, "spam", NOW)
     assert named(rows, AGREEMENT, "purpose=second").value == pytest.approx(0.9)
     assert named(rows, AGREEMENT, "purpose=automation").n == 1

@@ -25,7 +25,7 @@ _MOMENTS = 12
 def killed_runs(settings: Settings, now: int, first: int) -> int:
     command = [sys.executable, "-P", "-m", "tests.support.monitoring.kill_child"]
     arguments = [str(settings.root), str(now), str(first), str(_MOMENTS)]
-    env = {**os.environ, "PYTHONPATH": str(REPOSITORY)}
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run(
         [*command, *arguments], cwd=REPOSITORY, env=env, capture_output=True, text=True, timeout=300, check=False
     )

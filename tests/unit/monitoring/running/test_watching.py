@@ -104,9 +104,7 @@ def test_it_stops_within_a_run(settings: Settings) -> None:
     Watch(settings, stopped, once=once).watch()
 
 
-def test_one_process_watches_a_home_and_another_takes_over(
-    settings: Settings, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_one_process_watches_a_home_and_another_takes_over(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("monitoring.running.watching._ASK_S", 0.01)
     stopped = threading.Event()
     ran = threading.Event()

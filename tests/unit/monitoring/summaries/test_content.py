@@ -14,6 +14,7 @@ from monitoring.summaries.content import Content, sampled
 from tests.support.declared import PLATFORM
 
 AT = 1_750_000_000_000_000
+GERMAN = "Das Lied ist wirklich schön."
 
 
 def subjects(n: int) -> list[Subject]:
@@ -22,7 +23,11 @@ def subjects(n: int) -> list[Subject]:
 
 def put(engine: Engine, n: int) -> None:
     events = [
-        Event(f"e{i}", AT, ItemCreated(SubjectRef("comment", f"c{i}"), "a1", text="Das Lied ist wirklich schön." * (i + 1)))
+        Event(
+            f"e{i}",
+            AT,
+            ItemCreated(SubjectRef("comment", f"c{i}"), "a1", text="Das Lied ist wirklich schön." * (i + 1)),
+        )
         for i in range(n)
     ]
     with engine.begin() as connection:

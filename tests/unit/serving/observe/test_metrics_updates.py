@@ -123,7 +123,7 @@ def test_what_monitoring_found_is_shown(runtime: Runtime) -> None:
     assert 'leads_alerts_open{harm="",rule="feed_stopped",severity="page"} 1.0' in lines
     assert "leads_monitoring_run_failed 1.0" in lines
     assert "leads_outbox_waiting 1.0" in lines
-    assert not [line for line in lines if "queue_old" in line or "no_longer_a_harm" in line]
+    assert not [line for line in lines if 'rule="queue_old"' in line or "no_longer_a_harm" in line]
     (at,) = [line for line in lines if line.startswith("leads_monitoring_run_timestamp_seconds ")]
     assert float(at.split()[1]) == pytest.approx(NOW / clock.SECOND - 60, abs=1)
     (oldest,) = [line for line in lines if line.startswith("leads_outbox_oldest_seconds ")]

@@ -123,7 +123,9 @@ def test_silences(http: Http, runtime: Runtime) -> None:
     body = {"rule": "inputs_missing", "harm": "spam", "until": later(runtime), "why": "a test"}
     made = http.post("/v1/monitoring/silences", json=body).json()
     assert (made["rule"], made["harm"], made["active"], made["endedAt"]) == ("inputs_missing", "spam", True, None)
-    everything = http.post("/v1/monitoring/silences", json={"rule": "*", "until": later(runtime), "why": "a test"}).json()
+    everything = http.post(
+        "/v1/monitoring/silences", json={"rule": "*", "until": later(runtime), "why": "a test"}
+    ).json()
     assert (everything["rule"], everything["harm"]) == ("*", None)
     listed = http.get("/v1/monitoring/silences").json()["silences"]
     assert [one["id"] for one in listed] == [everything["id"], made["id"]]
@@ -174,9 +176,7 @@ def test_a_silence_is_made_once_per_idempotency_key(http: Http, runtime: Runtime
         ("DELETE", "/silences/1", "monitoring:write"),
     ],
 )
-def test_scopes(
-    http: Http, make_key: Callable[..., dict[str, str]], method: str, path: str, scope: str
-) -> None:
+def test_scopes(http: Http, make_key: Callable[..., dict[str, str]], method: str, path: str, scope: str) -> None:
     others = [one for one in keys.SCOPES if one not in (scope, "admin", "metrics")]
     refused = http.request(method, f"/v1/monitoring{path}", json={}, headers=make_key(*others))
     assert refused.status_code == 403
