@@ -14,8 +14,11 @@ def serve(
     port: Annotated[int | None, typer.Option(help="Port to listen on. Default: LEADS_PORT, or 3000.")] = None,
     workers: Annotated[int | None, typer.Option(help="Number of API processes. Default: LEADS_WORKERS, or 1.")] = None,
     with_worker: Annotated[bool, typer.Option("--worker/--no-worker", help="Also run the background worker.")] = True,
+    no_monitor: Annotated[
+        bool, typer.Option("--no-monitor", help="Don't run the jobs of monitoring. Default: LEADS_MONITOR, or on.")
+    ] = False,
 ) -> None:
-    """Migrate the database, then run the HTTP API, the model follower and the worker until Ctrl-C."""
+    """Migrate the database, then run the HTTP API, the model follower, the worker and monitoring until Ctrl-C."""
     from functools import partial
 
     from cli.ui.database import migrate_database
@@ -25,7 +28,8 @@ def serve(
     from serving.supervisor import serve as supervise
 
     warn_about_variables()
-    reread = partial(read_settings, host=host, port=port, workers=workers)
+    monitor = "off" if no_monitor else None
+    reread = partial(read_settings, host=host, port=port, workers=workers, monitor=monitor)
     settings = reread()
     if not is_continued():
         # Before any child starts: children only check the schema.
@@ -149,7 +153,7 @@ def status(
     json: Json = False,
     require: Annotated[
         list[str] | None,
-        typer.Option(help="Fail unless this part runs: api, follower or worker; repeat for several."),
+        typer.Option(help="Fail unless this part runs: api, follower, monitor or worker; repeat for several."),
     ] = None,
 ) -> None:
     """Check each part, and show what exists, how much of the event log is processed, and what to do next.

@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from leads.alerting.policy import MonitoringPolicy
 from leads.errors import ConfigurationError, InvalidInput, NotFound
 from leads.messages import patterns
 from leads.platform.declaration import Platform, load_platform
@@ -197,15 +198,17 @@ class Policies(Strict):
     version: Literal[1]
     queue: QueuePolicy = QueuePolicy()
     retention: RetentionPolicy = RetentionPolicy()
+    monitoring: MonitoringPolicy = MonitoringPolicy()
     harms: Annotated[Mapping[HarmName, HarmPolicy], Field(min_length=1)]
 
     @property
     def digest(self) -> str:
         """Hex SHA-256; equal for files that say the same, whatever their comments and layout.
 
-        `retention` is left out: it is read again whenever old data are deleted, so a change needs no restart.
+        `retention` and `monitoring` are left out: they are read again whenever old data are deleted or something is
+        measured, so a change needs no restart.
         """
-        return hashlib.sha256(self.model_dump_json(exclude={"retention"}).encode()).hexdigest()
+        return hashlib.sha256(self.model_dump_json(exclude={"retention", "monitoring"}).encode()).hexdigest()
 
     def harm(self, name: str, *, field: str = "harm") -> HarmPolicy:
         """Raises NotFound with `field` and the known harms."""

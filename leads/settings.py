@@ -12,7 +12,9 @@ from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSetti
 
 from leads.environment import variables
 from leads.environment.addresses import checked_host
+from leads.environment.alert_settings import AlertSettings
 from leads.environment.log_settings import LogSettings
+from leads.environment.report_settings import ReportSettings
 from leads.environment.sqlite_urls import mlflow_url, sqlite_file, sqlite_url
 from leads.environment.values import checked_home, checked_options, checked_store
 from leads.errors import ConfigurationError, together
@@ -33,7 +35,7 @@ class _Environment(EnvSettingsSource):
         return value if variables.counts(variable_of(field_name), value) else None, key, is_complex
 
 
-class Settings(LogSettings):
+class Settings(AlertSettings, LogSettings, ReportSettings):
     """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments take precedence.
 
     An empty variable counts as not set.
@@ -98,6 +100,10 @@ class Settings(LogSettings):
     rate_limit: Annotated[float, Field(ge=0, le=1e6)] = Field(
         default=500.0,
         description="Requests per second allowed per key, over all API workers of one instance; 0: no limit.",
+    )
+    monitor: Literal["on", "summaries", "off"] = Field(
+        default="on",
+        description="What `leads serve` does of monitoring: everything, only summarise its predictions, or nothing.",
     )
     drain_s: Annotated[float, Field(ge=0, le=3600)] = Field(
         default=0.0,

@@ -22,6 +22,7 @@ from leads.files import private_folder
 from models import golden, languages, manifest
 from models.calibrator import Calibrator
 from models.manifest import Manifest, sha256
+from models.reference_columns import About
 from models.text.sentence import Place
 from models.text.stage import TextStage
 from models.thresholds import Thresholds
@@ -41,6 +42,7 @@ class Parts:
         text_stage: None if the text isn't scored.
         reference: (r, m) booster inputs, the sample that drift is measured against. At most 5,000 rows are kept.
         reference_labels: (r,) their labels, None where unknown.
+        reference_about: what else is known of them; None: nothing.
         metrics: JSON.
         card: Markdown.
         trained_on: (t,) hashes of the rows that it was trained on, see `models.training_rows`; None if unknown.
@@ -64,6 +66,7 @@ class Parts:
     trained_on: Groups | None = None
     languages: Mapping[str, int] | None = None
     own_start: bool = False
+    reference_about: About | None = None
     extra: Mapping[str, bytes] = field(default_factory=dict)
 
     @property
@@ -148,11 +151,13 @@ def _write(folder: Path, about: Manifest, files: dict[str, bytes]) -> Manifest:
 
 
 def _reference(version: ModelVersion, parts: Parts) -> bytes:
-    """The drift reference as Parquet: one float column per input, then `score` and `label`."""
+    """The drift reference as Parquet: one float column per input, `score`, `label`, and what is known of the rows."""
     scores = version.score_vector(parts.reference[:MAX_REFERENCE_ROWS])
     columns = {name: pa.array(scores.vector[:, j]) for j, name in enumerate(version.input_names)}
     columns["score"] = pa.array(scores.score)
     columns["label"] = pa.array(list(parts.reference_labels[:MAX_REFERENCE_ROWS]), type=pa.bool_())
+    if parts.reference_about is not None:
+        columns |= parts.reference_about.columns(len(scores.vector))
     sink = pa.BufferOutputStream()
     pq.write_table(pa.table(columns), sink)
     return bytes(sink.getvalue().to_pybytes())

@@ -115,6 +115,7 @@ def build(
         thresholds=version.thresholds,
         reference=sample.vector,
         reference_labels=sample.labels,
+        reference_about=sample.about,
         metrics=msgspec.json.encode(metrics),
         card=card.write(policy, data_card, metrics, version.thresholds, model.provenance, report),
         # All that its maker could fit it on, not only the rows that this model was fitted on: a recipe also chooses.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import os
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
@@ -10,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cli.checks.findings import ANSWER_S
+from leads.environment.addresses import is_loopback
 
 
 class Answer(NamedTuple):
@@ -33,7 +33,7 @@ def answer_of(url: str) -> Answer:
     import httpx
 
     # A proxy doesn't reach this host.
-    proxied = not _is_loopback(url)
+    proxied = not is_loopback(urlsplit(url).hostname or "")
     try:
         with httpx.Client(timeout=ANSWER_S, trust_env=proxied, auth=_credentials(url), verify=_verifies()) as client:
             answer = client.get(url)
@@ -45,14 +45,6 @@ def answer_of(url: str) -> Answer:
     except (httpx.HTTPError, httpx.InvalidURL, ValueError, ImportError) as error:
         return Answer(None, f"can't be asked ({type(error).__name__})")
     return Answer(answer.status_code, answer.text)
-
-
-def _is_loopback(url: str) -> bool:
-    host = urlsplit(url).hostname or ""
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"
 
 
 def _credentials(url: str) -> tuple[str, str] | None:

@@ -20,7 +20,7 @@ from serving.worker.shares import is_working
 # A follower that gets no answer for this long says so; it asks every few seconds, or once a minute while MLflow fails.
 _SILENT: Micros = 2 * clock.MINUTE
 
-PARTS = ("api", "follower", "worker")
+PARTS = ("api", "follower", "monitor", "worker")
 NO_API = "Nothing is scored over HTTP, and reviewers can't get leads."
 NO_FOLLOWER = "Promotions and roll-backs don't reach the API."
 _DAMAGED_WHY = "Processes that have it in memory keep serving it; new ones can't load it."

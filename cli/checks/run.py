@@ -11,6 +11,7 @@ from cli.checks.configuration import configuration_checks, settings_in_effect
 from cli.checks.findings import Finding, failing, run_checks
 from cli.checks.host import host_checks, host_setup_checks
 from cli.checks.installation import installation_checks, version
+from cli.checks.monitoring import monitoring_checks, monitoring_setup_checks
 from cli.checks.processes import process_checks
 from cli.checks.stores import store_checks
 from leads import clock
@@ -18,14 +19,15 @@ from leads.settings import Settings
 
 
 def check_status(settings: Settings) -> list[Finding]:
-    """What `leads status` checks: stores, processes, disk and permissions."""
-    return run_checks([*store_checks(settings), *process_checks(settings), *host_checks(settings)])
+    """What `leads status` checks: stores, processes, monitoring, disk and permissions."""
+    checks = [*store_checks(settings), *process_checks(settings), *monitoring_checks(settings)]
+    return run_checks([*checks, *host_checks(settings)])
 
 
 def check_everything(settings: Settings) -> list[Finding]:
     """What `leads doctor` checks: the same, and the set-up."""
-    checks = [*installation_checks(settings), *configuration_checks(settings), *host_setup_checks(settings)]
-    return [*check_status(settings), *run_checks(checks)]
+    checks = [*installation_checks(settings), *configuration_checks(settings), *monitoring_setup_checks(settings)]
+    return [*check_status(settings), *run_checks([*checks, *host_setup_checks(settings)])]
 
 
 def as_json(findings: Sequence[Finding], required: Sequence[str] = (), **more: Any) -> bytes:

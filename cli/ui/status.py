@@ -12,6 +12,7 @@ from cli.ui.checks import print_findings
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
 from cli.ui.features.pending import apply_steps
+from cli.ui.monitoring.overview import overview_document, show_overview
 from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
 from cli.ui.worker import NO_EVENTS, TRAIN_CSV, never_scored
 from features.declared.generations import live_features
@@ -72,7 +73,7 @@ def status_document(settings: Settings, policies: Policies) -> tuple[list[Findin
     except LeadsError:
         counts = None
     if counts is None:
-        return findings, {"home": str(settings.root), "contents": None}
+        return findings, {"home": str(settings.root), "contents": None, "monitoring": None}
     published, _ = _published(settings)
     contents = {
         "schema_revision": counts.revision,
@@ -85,7 +86,8 @@ def status_document(settings: Settings, policies: Policies) -> tuple[list[Findin
         "leads": {harm: dict(depth.leads) for harm, depth in counts.leads.items()},
         "api_keys": counts.keys,
     }
-    return findings, {"home": str(settings.root), "contents": contents}
+    measured = overview_document(settings, policies)
+    return findings, {"home": str(settings.root), "contents": contents, "monitoring": measured}
 
 
 def _show_contents(settings: Settings, policies: Policies, counts: Counts) -> None:
@@ -108,6 +110,7 @@ def _show_contents(settings: Settings, policies: Policies, counts: Counts) -> No
         ("API keys", f"{counts.keys:,} valid"),
     ]
     console.print(table("Contents", ("part", "state"), [(name, escape(value)) for name, value in rows]))
+    show_overview(settings, policies, counts)
     print_corpora(settings)
     running = is_followed(settings.published_dir)
     if running:

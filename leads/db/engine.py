@@ -160,6 +160,15 @@ def insert_new(connection: Connection, table: sa.Table, rows: Sequence[Mapping[s
     return list(connection.execute(statement, list(rows)).scalars())
 
 
+def upsert(connection: Connection, table: sa.Table, rows: Sequence[Mapping[str, Any]], *, key: Sequence[str]) -> None:
+    """Insert the rows; those whose `key` exists replace the stored row."""
+    if not rows:
+        return
+    insert = (postgresql.insert if connection.dialect.name == "postgresql" else sqlite.insert)(table)
+    changed = {name: insert.excluded[name] for name in rows[0] if name not in key}
+    connection.execute(insert.on_conflict_do_update(index_elements=list(key), set_=changed), list(rows))
+
+
 def lock_name(connection: Connection, name: str) -> None:
     """Wait until no other transaction holds this name, and hold it until the caller's transaction ends."""
     # On SQLite, a transaction that writes is the only one.

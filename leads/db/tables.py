@@ -14,19 +14,19 @@ LEGACY_SENDER = "legacy"
 NOT_A_PLAY = sa.text("kind <> 'played'")
 
 
-def _partial(condition: str) -> Any:
+def partial_index(condition: str) -> Any:
     """Options of an index that holds only the rows for which the condition is true."""
     return {"postgresql_where": sa.text(condition), "sqlite_where": sa.text(condition)}
 
 
 # Plays are most of the log and are never looked up one by one.
-_WITHOUT_PLAYS = _partial("kind <> 'played'")
+_WITHOUT_PLAYS = partial_index("kind <> 'played'")
 # Leads whose rank is missing, or was computed for another score. Queries must repeat this condition word for word, and
 # the order of the index: PostgreSQL takes the condition to be true of nearly all leads, and would read them all.
 STALE_RANK = "coalesce(ranked_for, -1) <> scored_at"
 
 
-def _seq() -> sa.Column[int]:
+def sequence_number() -> sa.Column[int]:
     """A number that the database gives, higher for every later row."""
     return sa.Column("seq", sa.BigInteger().with_variant(sa.Integer, "sqlite"), primary_key=True, autoincrement=True)
 
@@ -79,26 +79,6 @@ cursors = sa.Table(
     metadata,
     sa.Column("name", sa.Text, primary_key=True),
     sa.Column("offset", sa.BigInteger, nullable=False),
-)
-
-# The state of the folds, for LEADS_STATE_STORE=postgresql: see `features.state.postgresql`. Keys are UTF-8.
-fold_states = sa.Table(
-    "fold_states",
-    metadata,
-    sa.Column("partition", sa.Text, primary_key=True),
-    sa.Column("position", sa.BigInteger, nullable=False),
-    sa.Column("owner", sa.Text, nullable=False),
-    sa.Column("home", sa.Text, nullable=False),
-    sa.Column("format", sa.Integer, nullable=False),
-)
-fold_values = sa.Table(
-    "fold_values",
-    metadata,
-    sa.Column("partition", sa.Text, primary_key=True),
-    sa.Column("view", sa.Text, primary_key=True),
-    sa.Column("key", sa.LargeBinary, primary_key=True),
-    sa.Column("value", sa.LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
 )
 
 api_keys = sa.Table(
@@ -155,9 +135,9 @@ leads = sa.Table(
     # begins with the state too where SQLite would otherwise prefer an index on the state alone.
     sa.Index("ix_leads_rank", "harm", "state", "rank", "id"),
     sa.Index("ix_leads_type_rank", "harm", "state", "type_id", "rank", "id"),
-    sa.Index("ix_leads_oldest", "harm", "created_at", **_partial("state = 'open'")),
-    sa.Index("ix_leads_lease", "state", "lease_until", "id", **_partial("state = 'claimed'")),
-    sa.Index("ix_leads_stale_rank", "ranked_for", "id", **_partial(STALE_RANK)),
+    sa.Index("ix_leads_oldest", "harm", "created_at", **partial_index("state = 'open'")),
+    sa.Index("ix_leads_lease", "state", "lease_until", "id", **partial_index("state = 'claimed'")),
+    sa.Index("ix_leads_stale_rank", "ranked_for", "id", **partial_index(STALE_RANK)),
 )
 
 # How ranks are computed: one row. `serving.queue.ranks` explains the columns.
@@ -210,17 +190,23 @@ reviews = sa.Table(
     sa.Column("selection", sa.JSON, nullable=True),
     # The lead's harm; NULL in rows that an older release wrote.
     sa.Column("harm", sa.Text, nullable=True),
+    # The prediction that was shown; NULL in rows that an older release wrote.
+    sa.Column("score", sa.Float, nullable=True),
+    sa.Column("tier", sa.Text, nullable=True),
+    sa.Column("model_version", sa.Text, nullable=True),
     sa.Index("ix_reviews_lead", "lead_id", "fence"),
     sa.Index("ix_reviews_reviewer", "reviewer", "state"),
     # What was done lately, and what is held now; each holds everything that statistics need.
     sa.Index("ix_reviews_ended", "ended_at", "harm", "reviewer", "state", "lead_id"),
-    sa.Index("ix_reviews_held", "state", "reviewer", "lease_until", "harm", "lead_id", **_partial("state = 'claimed'")),
+    sa.Index(
+        "ix_reviews_held", "state", "reviewer", "lease_until", "harm", "lead_id", **partial_index("state = 'claimed'")
+    ),
 )
 
 audit = sa.Table(
     "audit",
     metadata,
-    _seq(),
+    sequence_number(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("lead_id", sa.Text, nullable=True),
     sa.Column("type_id", sa.Text, nullable=False),
@@ -238,7 +224,7 @@ audit = sa.Table(
 model_changes = sa.Table(
     "model_changes",
     metadata,
-    _seq(),
+    sequence_number(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
@@ -271,7 +257,7 @@ idempotency = sa.Table(
 drift_verdicts = sa.Table(
     "drift_verdicts",
     metadata,
-    _seq(),
+    sequence_number(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),
@@ -288,7 +274,7 @@ drift_verdicts = sa.Table(
 canary_retreats = sa.Table(
     "canary_retreats",
     metadata,
-    _seq(),
+    sequence_number(),
     sa.Column("at", sa.BigInteger, nullable=False),
     sa.Column("harm", sa.Text, nullable=False),
     sa.Column("version", sa.Text, nullable=False),

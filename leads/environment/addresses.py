@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import re
+from urllib.parse import urlsplit
 
 _NAME = re.compile(r"[\w.-]+")
 # An address that means all of a host's addresses, and one of them that can be called.
@@ -56,3 +57,38 @@ def shown(host: str, port: int) -> str:
     ('[::1]:3000', 'localhost:3000')
     """
     return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def is_loopback(host: str) -> bool:
+    """Whether an address leads to this host itself, without a network in between.
+
+    >>> is_loopback("::1"), is_loopback("localhost"), is_loopback("10.0.0.1")
+    (True, True, False)
+    """
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
+
+
+def checked_webhook(url: str) -> str:
+    """A URL that webhooks may be sent to.
+
+    >>> checked_webhook("https://hooks.example.com/leads")
+    'https://hooks.example.com/leads'
+
+    Raises:
+        ValueError: it isn't one: plain HTTP is only for receivers on this host.
+    """
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError:
+        raise ValueError("must be a URL") from None
+    if parts.scheme not in ("http", "https") or not host or any(x.isspace() or not x.isprintable() for x in url):
+        raise ValueError("must be a URL that begins with https://")
+    if parts.username is not None or parts.password is not None:
+        raise ValueError("must not contain a user name or a password: the signature shows who sends")
+    if parts.scheme == "http" and not is_loopback(host):
+        raise ValueError("must begin with https://, unless the receiver is on this host")
+    return url

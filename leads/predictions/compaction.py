@@ -18,12 +18,11 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from leads import clock
 from leads.background import repeating
 from leads.errors import Conflict
 from leads.files import only_one
 from leads.predictions.repair import repair_day
-from leads.predictions.segments import MERGED, ordered_once, read_segment, unique_name, write_segment
+from leads.predictions.segments import MERGED, day_of, ordered_once, read_segment, unique_name, write_segment
 
 EVERY_S = 180.0
 # A segment of so many rows is left as it is.
@@ -97,7 +96,7 @@ class Compactor:
             return 0
         segments = self._look(day)
         small = [one for one in segments if one.rows < FULL_ROWS and now - one.at >= self._settled_s]
-        is_past = day.name.removeprefix("day=") < clock.to_text(int(now * 1e6))[:10]
+        is_past = day.name.removeprefix("day=") < day_of(int(now * 1e6))
         if is_past and all(now - one.at >= _QUIET_S for one in segments):
             chosen = _until_full(small) if len(small) > 1 else []
             if not chosen:

@@ -15,7 +15,7 @@ from leads.predictions.alarm import LossAlarm
 from leads.predictions.batch import SCHEMA, PredictionBatch, to_table
 from leads.predictions.repair import repair
 from leads.predictions.scan import PredictionScan, Scanned, read_predictions, scan_predictions
-from leads.predictions.segments import days, unique_name, write_segment
+from leads.predictions.segments import day_of, days, unique_name, write_segment
 
 __all__ = [
     "SCHEMA",
@@ -219,7 +219,7 @@ class PredictionLog:
 
     def _write(self, group: list[PredictionBatch]) -> int:
         """Write one segment of one harm and day; returns the number of rows written."""
-        day = self._folder / f"harm={group[0].harm}" / f"day={clock.to_text(group[0].at)[:10]}"
+        day = self._folder / f"harm={group[0].harm}" / f"day={day_of(group[0].at)}"
         table = self._to_table(group)
         rows: int = table.num_rows
         if rows:

@@ -20,6 +20,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from leads import clock
+from leads.clock import Micros
 from leads.files import private_folder, sync_folder, write_atomic
 from leads.predictions.batch import ADDED, SCHEMA
 
@@ -102,6 +104,11 @@ def in_schema(table: pa.Table, columns: Sequence[str]) -> pa.Table:
 def days(folder: Path, harm: str) -> list[str]:
     """The days (`2026-01-31`) with predictions for a harm, oldest first."""
     return sorted(path.name.removeprefix("day=") for path in (folder / f"harm={harm}").glob("day=*"))
+
+
+def day_of(at: Micros) -> str:
+    """The day of a prediction's `at`, as `days` names it."""
+    return clock.to_text(at)[:10]
 
 
 def unique_name(owner: str) -> str:

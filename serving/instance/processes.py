@@ -15,11 +15,15 @@ from serving.instance.folder import InstanceFolder
 from serving.instance.held import Held, variables
 
 _API = Role("api", python("serving.instance.api"))
+# The processes that answer requests come first.
+_MONITOR_AFTER_S = "30"
 
 
 def roles(settings: Settings, *, with_worker: bool) -> list[Role]:
     """The child processes of one host, other than API processes."""
     found = [Role("follower", python("serving.versions.follower"))]
+    if settings.monitor != "off":
+        found.append(Role("monitor", python("cli", "monitor", "watch", "--after", _MONITOR_AFTER_S)))
     if with_worker:
         # If another instance runs the worker, this one takes over once that one ends.
         command = python("cli", "worker", "--wait")
@@ -38,6 +42,7 @@ def environment(settings: Settings) -> dict[str, str]:
         "LEADS_PORT": str(settings.port),
         "LEADS_WORKERS": str(settings.workers),
         "LEADS_PARTITIONS": str(settings.partitions),
+        "LEADS_MONITOR": settings.monitor,
         "LEADS_POLICIES": str(settings.policies.resolve()),
         "LEADS_LOG_FORMAT": settings.log_format,
         "BENTOML_HOME": str(settings.root / "bentoml"),
@@ -115,16 +120,21 @@ class Processes:
         return [self._api(settings, once=once) for _ in range(settings.workers)]
 
     def _api(self, settings: Settings, pid: int | None = None, once: Mapping[str, str] | None = None) -> Child:
-        metrics = {"PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics)}
-        env = {**environment(settings), **variables(self.folder.path), **metrics}
+        env = {**self._measured(settings), **variables(self.folder.path)}
         process = None if pid is None else Adopted(pid)
         log = log_of(settings, "api")
         return Child(_API, env, log, listener=self.listener.fileno(), process=process, once=once)
 
+    def _measured(self, settings: Settings) -> dict[str, str]:
+        """The environment of a child whose metrics the API processes add up."""
+        return {**environment(settings), "PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics)}
+
     def start_background(self, role: Role, settings: Settings, pid: int | None = None) -> Child:
         """Start a child other than an API process, or continue with one that runs already."""
-        log = log_of(settings, role.name)
-        return Child(role, environment(settings), log, process=None if pid is None else Adopted(pid))
+        log, env = log_of(settings, role.name), environment(settings)
+        if role.name.startswith("worker"):
+            env = self._measured(settings)
+        return Child(role, env, log, process=None if pid is None else Adopted(pid))
 
 
 def log_of(settings: Settings, name: str) -> Path | None:

@@ -9,6 +9,8 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads.backup import tables
+from leads.db.monitoring import tables as monitoring_tables  # noqa: F401
+from leads.db.outbox import tables as outbox_tables  # noqa: F401
 from leads.db.progress import feature_generations  # noqa: F401
 from leads.db.tables import metadata
 

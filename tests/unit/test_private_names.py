@@ -130,7 +130,7 @@ def test_bentoml_lets_uvicorn_choose_its_protocol() -> None:
 
 
 def test_evidently() -> None:
-    with used_by("monitoring/drift/statistics.py"):
+    with used_by("tests/unit/monitoring/drift/test_statistics.py and benchmarks/monitoring/speed.py"):
         import pandas as pd
         from evidently.legacy.calculations.stattests import wasserstein_stat_test
         from evidently.legacy.core import ColumnType

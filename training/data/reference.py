@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,28 +16,34 @@ from leads.db import event_log
 from leads.db.engine import reading
 from leads.db.items import current_items
 from leads.db.scans.rows import TOUCHING, scan, touched_by_row
-from leads.events import ACCOUNT, Subject
+from leads.events import ACCOUNT, ItemCreated, Subject
+from leads.platform.declaration import load_platform
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from leads.text import present, text_hash
+from models.reference_columns import About
+from models.text.description import describe
+from models.text.sentence import open_encoder, place_of
 from models.version import ModelVersion
 from models.write import MAX_REFERENCE_ROWS
 from training.joining import FrameSource
 
 Floats = npt.NDArray[np.float32]
 
-# How many of the newest events are read, and the fewest subjects that represent the platform.
-_EVENTS = 100_000
+# How far back the sample reaches, in how many stretches the log is read, and how many events in all.
+_DAYS, _STRETCHES, _EVENTS = 28, 336, 100_000
+# The fewest subjects that represent the platform.
 _FEWEST = 200
 # As long as the longest window that a feature counts in.
 _WARM_UP: Micros = 7 * clock.DAY
 
 
 class DriftReference(NamedTuple):
-    """Booster inputs (r, m), and their labels (r,), None where unknown."""
+    """Booster inputs (r, m), their labels (r,), None where unknown, and what else is known of the rows."""
 
     vector: Floats
     labels: tuple[bool | None, ...]
+    about: About | None = None
 
 
 class Touch(NamedTuple):
@@ -48,26 +54,59 @@ class Touch(NamedTuple):
 
 
 def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
-    """The subjects of a harm's types that the newest events touched, with the latest touch of each day (UTC).
+    """The subjects of a harm's types that events of the last 28 days touched, with the latest touch of each hour.
 
-    Drift is looked for in a day's subjects, each at its latest touch, so a busy subject stands for each of its days:
-    taken once, it would be as rare here as a subject seen on a single day. The log's first days are left out where
-    enough remains: the longest windows weren't full yet, as they never will be again.
+    Monitoring counts a subject once an hour, with its latest prediction. A long log is read in stretches that are
+    spread evenly over the events. The log's first days are left out where enough remains: the longest windows weren't
+    full yet, as they never will be again.
     """
     with reading(engine) as connection:
         head = event_log.head(connection)
+    if not head.offset:
+        return []
     first = event_log.read(engine, 0, limit=1)
     warm = first[0].visible_at + _WARM_UP if first else 0
     latest: dict[tuple[Subject, int], Micros] = {}
     types = set(policy.subject_types)
     plays_of = None if ACCOUNT in types else types
-    for row in scan(engine, TOUCHING, after=max(head.offset - _EVENTS, 0), up_to=head.offset, plays_of=plays_of):
-        for subject in touched_by_row(row):
-            if subject.type_id in types:
-                latest[subject, row.visible_at // clock.DAY] = row.visible_at
+    for after, up_to in _stretches(_offset_at(engine, head.offset, _DAYS * clock.DAY), head.offset):
+        for row in scan(engine, TOUCHING, after=after, up_to=up_to, plays_of=plays_of):
+            for subject in touched_by_row(row):
+                if subject.type_id in types:
+                    latest[subject, row.visible_at // clock.HOUR] = row.visible_at
     found = [Touch(subject, at) for (subject, _), at in latest.items()]
     settled = [touch for touch in found if touch.at >= warm]
     return settled if len(settled) >= _FEWEST else found
+
+
+def _offset_at(engine: Engine, head: int, back: Micros) -> int:
+    """The offset of the last event that became visible more than `back` µs before the head; 0 if none did."""
+    with reading(engine) as connection:
+        since = event_log.visible_at(connection, head) - back
+        low, high = 0, head
+        # Events become visible in the order of their offsets.
+        while low < high:
+            middle = (low + high + 1) // 2
+            low, high = (middle, high) if event_log.visible_at(connection, middle) < since else (low, middle - 1)
+    return low
+
+
+def _stretches(first: int, head: int) -> list[tuple[int, int]]:
+    """Ranges of offsets, after and up to, with at most `_EVENTS` in all."""
+    if head - first <= _EVENTS:
+        return [(first, head)]
+    length = _EVENTS // _STRETCHES
+    ends = np.linspace(first + length, head, _STRETCHES).astype(np.int64).tolist()
+    return [(end - length, end) for end in ends]
+
+
+def spread(found: Sequence[Touch], most: int, random: np.random.Generator) -> list[Touch]:
+    """At most so many touches, evenly spread over those in the order of their times."""
+    ordered = sorted(found, key=lambda touch: (touch.at, touch.subject))
+    if len(ordered) <= most:
+        return ordered
+    step = len(ordered) / most
+    return [ordered[int((i + random.random()) * step)] for i in range(most)]
 
 
 def sample(
@@ -81,7 +120,7 @@ def sample(
     frame: FrameSource,
     seed: int,
 ) -> DriftReference | None:
-    """The version's inputs for up to 5,000 random subjects at instants when they were scored.
+    """The version's inputs for up to 5,000 subjects at instants when they were scored, spread over 28 days.
 
     None if the log holds too few subjects to represent the platform.
 
@@ -93,8 +132,7 @@ def sample(
     found = touches(engine, policy)
     if len(found) < _FEWEST:
         return None
-    random = np.random.default_rng(seed)
-    chosen = [found[i] for i in sorted(random.permutation(len(found))[:MAX_REFERENCE_ROWS].tolist())]
+    chosen = spread(found, MAX_REFERENCE_ROWS, np.random.default_rng(seed))
     subjects = [touch.subject for touch in chosen]
     with reading(engine) as connection:
         items = current_items(connection, subjects)
@@ -106,4 +144,19 @@ def sample(
         for i, text in enumerate(texts):
             if text is not None:
                 vector[i, -1] = learned_text_scores.get(text_hash(text), vector[i, -1])
-    return DriftReference(vector, (None,) * len(subjects))
+    held = [items.get(subject) for subject in subjects]
+    # Monitoring describes texts by their meaning wherever an encoder is set.
+    encoder = open_encoder(place_of(settings)) if settings.encoder != "none" else None
+    about = About(
+        as_of,
+        [subject.type_id for subject in subjects],
+        [_account(subject, item) for subject, item in zip(subjects, held, strict=True)],
+        describe(held, load_platform(settings.platform), encoder),
+    )
+    return DriftReference(vector, (None,) * len(subjects), about)
+
+
+def _account(subject: Subject, item: ItemCreated | None) -> str | None:
+    if subject.type_id == ACCOUNT:
+        return subject.id
+    return None if item is None else item.account_id

@@ -6,9 +6,10 @@ from typing import NamedTuple
 
 from sqlalchemy.engine import Engine
 
-from leads.db import drift_verdicts
+from leads import clock
 from leads.db.engine import reading
 from leads.db.model_changes import CHAMPION
+from leads.db.monitoring import verdicts
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.registry.versions import LABELS_UNTIL, Registered, VersionRegistry
@@ -21,7 +22,7 @@ class Due(NamedTuple):
 
     Args:
         new_labels: decisions and imported labels that are newer than the newest version.
-        drifted: whether the champion's newest drift verdict is an alarm.
+        drifted: whether the newest scheduled verdict says that the champion has drifted.
         why: the reason, in one sentence.
     """
 
@@ -58,8 +59,8 @@ def due(
     drifted = False
     if champion is not None and rule.on_drift:
         with reading(engine) as connection:
-            verdict = drift_verdicts.newest(connection, harm, champion)
-        drifted = verdict is not None and verdict.drifted
+            verdict = verdicts.newest(connection, harm, champion, clock.now())
+        drifted = verdict is not None and verdict.value == 1.0
     new = "1 label is" if fresh == 1 else f"{fresh:,} labels are"
     why = f"{new} new since version {newest.version}; retraining is due at {rule.new_labels:,}"
     if drifted:

@@ -15,9 +15,10 @@ from typer.testing import CliRunner
 from cli.app import app
 from cli.ui.labels import imports
 from leads import clock
-from leads.db import drift_verdicts, event_log
-from leads.db.drift_verdicts import DriftVerdict
+from leads.db import event_log
 from leads.db.engine import open_engine
+from leads.db.monitoring import rows as metric_rows
+from leads.db.monitoring.rows import MetricRow
 from leads.errors import Conflict, LeadsError
 from leads.events import DecisionMade, Event, ItemCreated, SubjectRef
 from leads.files import only_one
@@ -252,15 +253,17 @@ def test_a_harm_is_due_by_new_labels_or_by_drift(home: Path) -> None:
         result = run("retrain", "my_harm")
         assert result.exit_code == 0
         assert "not due" in said(result)
-        drifted = DriftVerdict(clock.now(), "my_harm", "1", 0, 1, 500, True, False, 0.3)
+        ended = clock.now() - clock.HOUR
+        window = ("my_harm", "1", "against=reference", ended - clock.DAY, ended, "drift.verdict")
         with engine.begin() as connection:
-            drift_verdicts.record(connection, drifted)
+            metric_rows.write(connection, "run", [MetricRow(*window, 1.0, None, None, 500, "")])
         found = due(settings, engine, registry, "my_harm", policy)
         assert (found.is_due, found.drifted) == (False, True)
         decide(home, 2)
         assert due(settings, engine, registry, "my_harm", policy).is_due
         with engine.begin() as connection:
-            drift_verdicts.record(connection, drifted._replace(drifted=False))
+            later = MetricRow(*window, 0.0, None, None, 500, "")._replace(until=ended + 1)
+            metric_rows.write(connection, "run", [later])
         found = due(settings, engine, registry, "my_harm", policy)
         assert (found.is_due, found.new_labels) == (False, 2)
         decide(home, 5)

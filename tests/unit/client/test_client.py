@@ -506,7 +506,7 @@ def test_ready_asks_once(faked: Callable[..., Face], pace: Pace) -> None:
 
 def test_both_clients_have_the_same_methods() -> None:
     def methods(kind: type[Client] | type[AsyncClient]) -> dict[str, list[str]]:
-        public = {name: x for name, x in vars(kind).items() if inspect.isfunction(x) and not name.startswith("_")}
+        public = {name: x for name, x in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
         return {name.replace("aclose", "close"): [str(p) for p in inspect.signature(x).parameters.values()]
                 for name, x in public.items()}  # fmt: skip
 

@@ -7,13 +7,12 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads import clock
-from leads.db import canary_retreats, drift_verdicts
+from leads.db import canary_retreats
 from leads.db.access import uses
 from leads.db.access.uses import AdminUse, admin_uses
 from leads.db.canary_retreats import Retreat
-from leads.db.drift_verdicts import DriftVerdict
 from leads.db.engine import reading
-from leads.db.tables import audit, idempotency
+from leads.db.tables import audit, drift_verdicts, idempotency
 from leads.retention import database
 from leads.retention.usage import database_usage
 from tests.support.serving.queue_world import QueueWorld, lead_of
@@ -83,14 +82,13 @@ def test_the_newest_drift_verdict_on_each_version_stays(any_engine: Engine) -> N
     with any_engine.begin() as connection:
         for at in range(1, 6):
             for version in ("1", "2"):
-                drift_verdicts.record(
-                    connection, DriftVerdict(at, "spam", version, 0, at, 100, at == 5, False, at / 10)
-                )
-    with reading(any_engine) as connection:
-        before = [drift_verdicts.newest(connection, "spam", version) for version in ("1", "2")]
+                row = {"at": at, "harm": "spam", "version": version, "since": 0, "until": at, "rows": 100}
+                verdict = {"drifted": at == 5, "score_drifted": False, "share": at / 10}
+                connection.execute(sa.insert(drift_verdicts), [{**row, **verdict}])
     assert database.prune_drift_verdicts(any_engine, 100, False).items == 8
     with reading(any_engine) as connection:
-        assert [drift_verdicts.newest(connection, "spam", version) for version in ("1", "2")] == before
+        kept = connection.execute(sa.select(drift_verdicts.c.version, drift_verdicts.c.at)).all()
+    assert sorted(map(tuple, kept)) == [("1", 5), ("2", 5)]
 
 
 def test_retreats_in_force_stay(any_engine: Engine) -> None:

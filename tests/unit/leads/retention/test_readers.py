@@ -11,7 +11,6 @@ from leads.predictions.compaction import Compactor
 from leads.predictions.log import read_predictions
 from leads.retention import home
 from leads.settings import Settings
-from monitoring.drift.window import read_window as drift_window
 from monitoring.logged_window import outside, read_window
 from tests.support.paths import REPOSITORY
 from tests.support.prediction_world import batch, ids, write
@@ -30,15 +29,13 @@ def log_of(settings: Settings, *days_ago: int) -> None:
         os.utime(path, (at_s, at_s))
 
 
-def test_the_window_of_skew_and_drift_is_the_same_as_before(settings: Settings) -> None:
+def test_the_window_of_skew_is_the_same_as_before(settings: Settings) -> None:
     log_of(settings, 200, 100, 40, 3, 2, 1)
-    names = ("a", "b", "c", "score")
 
     def seen(length: int) -> tuple[object, ...]:
         window = read_window(settings.predictions_dir, "spam", length=length)
-        drifts = drift_window(settings, "spam", "1", names, length=length)
         rows = [table.to_pylist() for table in window.scan.slices(["prediction_id", "score", "at"])]
-        return rows, window.since, window.until, drifts.predictions, drifts.sample.rows.tobytes()
+        return rows, window.since, window.until
 
     before = {days: seen(days * clock.DAY) for days in (1, 3, 29)}
     older = outside(settings.predictions_dir, "spam", read_window(settings.predictions_dir, "spam")).older

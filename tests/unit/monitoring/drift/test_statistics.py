@@ -1,90 +1,140 @@
-"""The distance equals Evidently's; its threshold allows for chance."""
+"""Distances agree with Evidently's and with resampling, and unchanged data exceed thresholds as rarely as promised."""
 
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import pytest
 
-from monitoring.drift.statistics import THRESHOLD, Values, distance, thresholds
-from monitoring.drift.statistics import _shuffled_distances as shuffled_distances
+from monitoring.drift.statistics import Distances, Shares, category_distance, norms, numbers
+from monitoring.summaries.sketch import Sketch, aligned, middles, sketch
 
-pytestmark = [pytest.mark.slow, pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")]
-
-
-def world(rows: int, random: np.random.Generator) -> Values:
-    """Columns like the inputs': rare counts, heavy tails, shares, ages, constants, missing values."""
-    columns = [np.where(random.random(rows) < share, 1 + random.poisson(0.5, rows), 0) for share in (0.01, 0.1)]
-    columns += [np.floor(random.lognormal(2, 1.5, rows)), random.exponential(300, rows), random.normal(0, 1, rows)]
-    columns += [np.where(random.random(rows) < 0.8, 0, random.random(rows)), np.zeros(rows), random.beta(0.3, 4, rows)]
-    values = np.column_stack(columns).astype(float)
-    values[random.random(rows) < 0.3, 3] = np.nan
-    return values
+Doubles = npt.NDArray[np.float64]
 
 
-def known(column: Values) -> Values:
-    return column[~np.isnan(column)]
+def one(values: Doubles) -> Doubles:
+    return np.array([values], np.float64)
 
 
-def test_the_shuffled_distance_equals_evidentlys() -> None:
+def distance(reference: Doubles, current: Doubles) -> Distances:
+    sides: list[Sketch] = [sketch(reference), sketch(current)]
+    keys, counts = aligned(*sides)
+    apart = sides[0].mean - sides[1].mean
+    pooled = float(np.sqrt((sides[0].deviation ** 2 + sides[1].deviation ** 2) / 2 + apart**2 / 4))
+    norm = norms(np.array([sides[0].deviation]), np.array([pooled]))
+    rows = (np.array([float(len(side))]) for side in (reference, current))
+    return numbers(one(middles(keys)), one(counts[0]), one(counts[1]), *rows, norm)
+
+
+def samples(random: np.random.Generator, rows: int, *, moved: float = 0.0) -> dict[str, Doubles]:
+    return {
+        "normal": random.normal(moved, 1, rows),
+        "heavy tail": random.lognormal(1 + moved, 1.2, rows),
+        "counts": random.poisson(2 + moved, rows).astype(np.float64),
+        "share": random.beta(2, 6 - moved, rows),
+        "mostly zero": np.where(random.random(rows) < 0.1 + moved / 10, random.exponential(10, rows), 0.0),
+    }
+
+
+@pytest.mark.slow
+@pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::FutureWarning")
+@pytest.mark.parametrize("moved", [0.0, 0.3, 1.0])
+def test_the_distance_is_evidently_s_within_the_sketches_error(moved: float) -> None:
+    import pandas as pd
+    from evidently.legacy.calculations.stattests import wasserstein_stat_test
+    from evidently.legacy.core import ColumnType
+
     random = np.random.default_rng(1)
-    reference, current = world(400, random), world(150, random) * 1.3
-    labels = (np.arange(550) >= 400)[None]
-    for before, after in zip(reference.T, current.T, strict=True):
-        ours = shuffled_distances(np.concatenate([before, after]), labels)[0]
-        assert ours == pytest.approx(distance(known(before), known(after)), rel=1e-9, abs=1e-12)
+    for name, reference in samples(random, 4_000).items():
+        current = samples(random, 1_500, moved=moved)[name]
+        theirs, _ = wasserstein_stat_test.func(pd.Series(reference), pd.Series(current), ColumnType.Numerical, 0.1)
+        assert distance(reference, current).value[0] == pytest.approx(float(theirs), abs=0.02, rel=0.05), name
 
 
-def test_an_empty_side_has_no_distance() -> None:
-    assert np.isnan(distance(np.array([]), np.array([1.0])))
-    assert np.isnan(distance(np.array([1.0]), np.array([])))
+def test_a_baseline_that_hardly_varies_makes_no_change_infinite() -> None:
+    reference, current = np.full(5_000, 3.0), np.full(200, 4.0)
+    reference[0] = 3.2
+    assert distance(reference, current).value[0] < 10
 
 
-def test_a_constant_reference_has_a_distance() -> None:
-    assert distance(np.zeros(100), np.zeros(50)) == 0
-    assert distance(np.zeros(100), np.ones(50)) == pytest.approx(1_000)
-
-
-def exceeded(reference: Values, current: Values) -> list[int]:
-    limits = thresholds(reference, current)
-    pairs = zip(reference.T, current.T, limits, strict=True)
-    return [j for j, (before, after, limit) in enumerate(pairs) if distance(known(before), known(after)) > limit]
-
-
-def test_windows_without_drift_rarely_alarm() -> None:
+@pytest.mark.parametrize("rows", [150, 1_000])
+def test_what_chance_does_is_what_resampling_shows(rows: int) -> None:
     random = np.random.default_rng(2)
-    reference = world(1_000, random)
-    alarms = {rows: sum(bool(exceeded(reference, world(rows, random))) for _ in range(10)) for rows in (100, 300)}
-    # The false alarm rate is 1%; with the fixed threshold nearly every window would alarm.
-    assert max(alarms.values()) <= 2
+    for name, reference in samples(random, 5_000).items():
+        drawn = [distance(reference, random.choice(reference, rows)) for _ in range(300)]
+        value = np.array([one.value[0] for one in drawn])
+        # Drawn from the reference itself, so that only the window varies.
+        exact = np.sqrt(1 / (1 + rows / 5_000))
+        mean = float(np.mean([one.mean[0] for one in drawn])) * exact
+        deviation = float(np.mean([one.deviation[0] for one in drawn])) * exact
+        assert mean == pytest.approx(value.mean(), rel=0.15), name
+        assert deviation == pytest.approx(value.std(), rel=0.35), name
 
 
-def test_only_the_changed_columns_are_found() -> None:
+def test_unchanged_numbers_are_rarely_beyond_their_thresholds() -> None:
     random = np.random.default_rng(3)
-    reference, current = world(3_000, random), world(1_000, random)
-    current[:, 1] = np.where(random.random(1_000) < 0.25, 1, current[:, 1])
-    current[random.random(1_000) < 0.1, 4] += 4
-    assert exceeded(reference, current) == [1, 4]
+    p: dict[str, list[float]] = {}
+    beyond = 0
+    for _ in range(400):
+        references, currents = samples(random, 2_000), samples(random, 200)
+        for name, reference in references.items():
+            found = distance(reference, currents[name])
+            p.setdefault(name, []).append(float(found.p()[0]))
+            beyond += bool(found.value[0] > found.threshold(1e-3)[0])
+    for name, values in p.items():
+        assert np.mean(np.array(values) < 0.05) < 0.09, name
+        assert np.mean(np.array(values) < 0.005) < 0.02, name
+    assert beyond <= 10
 
 
-def test_thresholds_fall_as_the_window_grows() -> None:
+def test_a_threshold_is_the_distance_at_which_p_is_reached() -> None:
     random = np.random.default_rng(4)
-    reference = world(4_000, random)
-    small, large = (thresholds(reference, world(rows, random)) for rows in (100, 4_000))
-    assert (small >= THRESHOLD).all()
-    assert (small[:6] > large[:6]).all()
-    assert large[4] == THRESHOLD
+    found = distance(random.normal(0, 1, 2_000), random.normal(0.2, 1, 300))
+    limit = found.threshold(0.001)
+    at_limit = Distances(limit, found.mean, found.deviation, found.skewness)
+    assert at_limit.p()[0] == pytest.approx(0.001, rel=0.01)
+    assert (found.value[0] > limit[0]) == (found.p()[0] < 0.001)
 
 
-def test_equal_data_gives_equal_thresholds() -> None:
+def shares(share: float, rows: float, of: float, of_rows: float) -> Shares:
+    return Shares(*(np.array([value], np.float64) for value in (share, rows, of, of_rows)))
+
+
+def test_unchanged_shares_are_rarely_beyond_their_thresholds() -> None:
     random = np.random.default_rng(5)
-    reference, current = world(5_000, random), world(300, random)
-    np.testing.assert_array_equal(thresholds(reference, current), thresholds(reference, current))
+    for share in (0.001, 0.02, 0.3, 0.97):
+        low, beyond = 0, 0
+        for _ in range(2_000):
+            found = shares(random.binomial(200, share) / 200, 200, random.binomial(5_000, share) / 5_000, 5_000)
+            low += bool(found.p()[0] < 0.01)
+            beyond += bool(found.value[0] > found.threshold(0.01)[0])
+        assert low <= 40, share
+        assert beyond <= 40, share
 
 
-def test_columns_missing_on_one_side_give_finite_thresholds() -> None:
+def test_a_share_that_was_never_seen_has_a_finite_distance_and_a_threshold() -> None:
+    found = shares(0.06, 191, 0.0, 5_000)
+    assert found.value[0] == pytest.approx(2 * np.arcsin(np.sqrt(0.06)))
+    assert found.p()[0] < 1e-6
+    assert 0 < found.threshold(1e-5)[0] < found.value[0]
+
+
+def test_a_share_can_fall_beyond_its_threshold_too() -> None:
+    found = shares(0.01, 1_000, 0.2, 5_000)
+    assert found.value[0] > found.threshold(1e-6)[0]
+    assert shares(0.0, 20, 0.01, 5_000).threshold(1e-6)[0] == pytest.approx(np.pi)
+
+
+def test_categories_are_apart_by_the_rows_that_would_have_to_change() -> None:
+    found = category_distance(np.array([60.0, 40.0, 0.0]), np.array([30.0, 40.0, 30.0]), 100, 100)
+    assert found.value[0] == pytest.approx(0.3)
     random = np.random.default_rng(6)
-    reference, current = world(500, random), world(200, random)
-    current[:, 0] = np.nan
-    reference[:, 1] = np.nan
-    reference[:, 2] = current[:, 2] = np.nan
-    assert np.isfinite(thresholds(reference, current)).all()
+    shares_ = random.dirichlet(np.full(200, 0.5))
+    drawn = [
+        category_distance(random.multinomial(4_000, shares_), random.multinomial(900, shares_), 4_000, 900)
+        for _ in range(200)
+    ]
+    value = np.array([one.value[0] for one in drawn])
+    assert float(np.mean([one.mean[0] for one in drawn])) == pytest.approx(value.mean(), rel=0.1)
+    assert float(np.mean([one.deviation[0] for one in drawn])) == pytest.approx(value.std(), rel=0.3)
+    assert np.mean([one.p()[0] < 0.01 for one in drawn]) < 0.05

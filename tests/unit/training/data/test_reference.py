@@ -1,12 +1,16 @@
 from __future__ import annotations
 
+import numpy as np
+import pytest
 from sqlalchemy.engine import Engine
 
+from leads import clock
 from leads.db import event_log
 from leads.events import Body, DecisionMade, Event, ItemCreated, Played, SignalReceived, Subject, SubjectRef
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE
-from training.data.reference import Touch, touches
+from training.data import reference
+from training.data.reference import Touch, spread, touches
 
 START = 1_750_000_000_000_000
 POLICIES = load_policies(POLICIES_FILE)
@@ -35,3 +39,40 @@ def test_a_subject_is_sampled_at_its_latest_touch_and_a_decision_is_none(engine:
 
 def test_an_empty_log_touches_nobody(engine: Engine) -> None:
     assert touches(engine, POLICIES.harms["spam"]) == []
+
+
+def test_a_subject_counts_once_an_hour(engine: Engine) -> None:
+    track = SubjectRef("comment", "c1")
+    for minute in (0, 30, 90):
+        at = START // clock.HOUR * clock.HOUR + minute * clock.MINUTE
+        with engine.begin() as connection:
+            event = Event(f"e{minute}", at, SignalReceived(track, "user_report", "app"))
+            event_log.append(connection, "test", [event], clock_=lambda at=at: at)
+    hours = [touch.at % clock.DAY // clock.MINUTE % 60 for touch in touches(engine, POLICIES.harms["spam"])]
+    assert sorted(hours) == [30, 30]
+
+
+def test_a_sample_is_spread_over_the_whole_time() -> None:
+    found = [Touch(Subject("comment", f"c{i}"), START + i) for i in range(1_000)]
+    chosen = spread(found[::-1], 10, np.random.default_rng(0))
+    assert [(touch.at - START) // 100 for touch in chosen] == list(range(10))
+
+
+def test_only_the_last_28_days_are_read_and_of_a_long_log_stretches(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = 40 * 24
+    for hour in range(0, hours, 8):
+        at = START + hour * clock.HOUR
+        body = ItemCreated(SubjectRef("comment", f"c{hour}"), "a1")
+        with engine.begin() as connection:
+            event_log.append(connection, "test", [Event(f"e{hour}", at, body)], clock_=lambda at=at: at)
+    found = touches(engine, POLICIES.harms["spam"])
+    newest = START + (hours - 8) * clock.HOUR
+    assert min(touch.at for touch in found) == newest - 28 * clock.DAY
+    monkeypatch.setattr(reference, "_EVENTS", 20)
+    monkeypatch.setattr(reference, "_STRETCHES", 10)
+    fewer = touches(engine, POLICIES.harms["spam"])
+    assert len(fewer) == 20
+    assert max(touch.at for touch in fewer) == newest
+    assert min(touch.at for touch in fewer) < newest - 26 * clock.DAY

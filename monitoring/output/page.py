@@ -1,0 +1,172 @@
+"""The page of a harm: one HTML file that needs nothing else, and runs no scripts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from leads.alerting.alert import Alert
+from leads.alerting.out import RUNBOOK
+from leads.db.monitoring.figures import FIGURES, VERDICT, says_yes
+from leads.db.monitoring.verdicts import NO_VERDICT
+from leads.messages.wording import counted
+from leads_client.version import VERSION
+from monitoring.output import drawing, parts, sections
+from monitoring.output.gather import Contents, drifted, threshold_of
+from monitoring.output.html import Html, el, joined
+from monitoring.output.style import CSS
+from monitoring.output.wording import interval_text, length_text, number_text, slice_text, time_text, value_text
+
+
+def render(found: Contents, *, runbook: Callable[[str], str | None] = lambda page: None) -> str:
+    """The page.
+
+    Args:
+        runbook: the address of a runbook page; None if it can't be linked to.
+    """
+    title = f"{found.title}: monitoring, {time_text(found.until)}"
+    body = el(
+        "main",
+        _head(found),
+        _verdict(found),
+        _tiles(found),
+        _alerts(found, runbook),
+        sections.score(found),
+        sections.inputs(found),
+        sections.slices(found),
+        sections.texts(found),
+        sections.performance(found),
+        sections.quality(found),
+        sections.challenger(found),
+        _run(found),
+    )
+    return parts.document(title, CSS, body)
+
+
+def _head(found: Contents) -> Html:
+    versions = ", ".join(f"{version} ({counted(rows, 'subject')})" for version, rows in found.versions.items())
+    reference = (
+        "" if found.reference is None else f" Its training reference has {counted(found.reference.rows, 'row')}."
+    )
+    return el(
+        "header",
+        el(
+            "div",
+            el("div", f"Lead Serving {VERSION} · monitoring", class_="over"),
+            el("h1", found.title),
+            el("div", el("span", found.harm, class_="mono"), f" · version {found.version}" if found.version else ""),
+            el(
+                "div",
+                f"{length_text(found.since, found.until)} up to {time_text(found.until)}: "
+                f"{counted(found.current.rows, 'subject')} counted once an hour, "
+                f"{counted(found.current.predictions, 'prediction')}"
+                + (f", by versions {versions}." if len(found.versions) > 1 else ".")
+                + reference,
+                class_="quiet",
+            ),
+        ),
+        parts.verdict_badge(found.verdict, big=True),
+        class_="head",
+    )
+
+
+def _verdict(found: Contents) -> Html:
+    verdict = found.verdict
+    if verdict is None:
+        return el("div", el("p", "There is no verdict: no window of the last three days was measured."), class_="card")
+    window = f"the {length_text(verdict.since, verdict.until)} up to {time_text(verdict.until)}"
+    if verdict.value is None:
+        why = verdict.method.removeprefix(NO_VERDICT).removeprefix(": ")
+        return el("div", el("p", f"There is no verdict on {window}: {why}."), class_="card")
+    judged: dict[str, bool] = {}
+    for column in found.columns:
+        if column.threshold is not None:
+            judged[column.input] = judged.get(column.input, False) or column.drifted
+    score = found.figures.get("drift.score")
+    text = (
+        f"{'Predictions have drifted' if says_yes(verdict) else 'No drift'} in {window}, {slice_text(verdict.slice)}. "
+    )
+    text += f"{sum(judged.values())} of {counted(len(judged), 'input')} are above their thresholds"
+    if score is not None:
+        text += f"; the score {'is above its threshold' if drifted(score) else 'is not'}"
+    rule = "It counts as drift if the score or at least a tenth of the inputs is above its threshold."
+    moved = [column for column in found.columns if column.drifted][:5]
+    names = [el("li", el("span", one.name, class_="mono"), f" {number_text(one.row.value or 0)}") for one in moved]
+    return el(
+        "div", el("p", text, ". ", el("span", rule, class_="quiet")), el("ul", *names) if names else None, class_="card"
+    )
+
+
+def _tiles(found: Contents) -> Html:
+    pages = sum(alert.severity == "page" for alert in found.alerts)
+    tiles = [
+        el(
+            "div",
+            el("span", "Open alerts"),
+            el("b", f"{len(found.alerts):,}"),
+            el(
+                "small",
+                f"{counted(pages, 'page')}, {counted(len(found.alerts) - pages, 'in the digest', 'in the digest')}",
+            ),
+            class_="tile",
+        )
+    ]
+    for figure in FIGURES:
+        row = found.figures.get(figure.name)
+        if row is None or figure is VERDICT:
+            continue
+        about = interval_text(row) if figure.unit == "share" and not row.name.startswith("drift.") else ""
+        if (threshold := threshold_of(row)) is not None and row.name.startswith("drift."):
+            about = f"threshold {number_text(threshold)}"
+        history = [one.value for one in found.histories.get(figure.name, ()) if one.value is not None]
+        tiles.append(
+            el(
+                "div",
+                el("span", figure.title),
+                el("b", value_text(row.name, row.value)),
+                el("small", about or length_text(row.since, row.until)),
+                drawing.series(history),
+                class_="tile",
+                title=f"{row.name}, {time_text(row.since)} to {time_text(row.until)}, {row.method}",
+            )
+        )
+    return el("div", *tiles, class_="tiles")
+
+
+def _alerts(found: Contents, runbook: Callable[[str], str | None]) -> Html:
+    if not found.alerts:
+        return joined(el("h2", "Alerts"), el("p", "No alert is open.", class_="quiet"))
+    return joined(el("h2", "Alerts"), *(_alert(alert, runbook) for alert in found.alerts))
+
+
+def _alert(alert: Alert, runbook: Callable[[str], str | None]) -> Html:
+    detail = alert.detail
+    address = runbook(detail.page)
+    page = el("a", "Runbook", href=address) if address else el("span", f"{RUNBOOK}/{detail.page}.md", class_="mono")
+    return el(
+        "div",
+        el("b", detail.title or alert.rule),
+        " ",
+        el("span", alert.severity, class_=f"badge {'bad' if alert.severity == 'page' else 'mid'}"),
+        el("span", " acknowledged", class_="quiet") if alert.state == "acknowledged" else None,
+        el("div", f"{detail.moved} Since {time_text(alert.since)}, {slice_text(alert.slice)}.", class_="quiet"),
+        el("div", detail.todo, " ", page if detail.page else None),
+        class_=f"card alert {alert.severity}",
+    )
+
+
+def _run(found: Contents) -> Html:
+    run = found.run
+    lines = [] if run is None else [el("li", note) for note in run.notes]
+    when = "No run is recorded." if run is None else f"Run {run.id[:8]} began at {time_text(run.started_at)}."
+    return el(
+        "footer",
+        el("h2", "This run"),
+        el("p", f"{when} This page was written at {time_text(found.made_at)}.", class_="quiet"),
+        el("ul", *lines) if lines else None,
+        el(
+            "p",
+            "A value is above its threshold only if chance, the number of inputs compared, and effects too small to "
+            "matter are unlikely to explain it. docs/monitoring.md explains how.",
+            class_="quiet",
+        ),
+    )

@@ -1,0 +1,86 @@
+"""A look at drift by hand: its window is one of the clock, and what it says of outages."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+from types import SimpleNamespace
+
+import pytest
+from rich.console import Console
+
+from cli.ui.drift import render
+from leads import clock
+from leads.errors import InvalidInput, NotFound
+from monitoring.drift.check import check, document
+from tests.support.drift_rows import HARM, FakeWorld, Platform, at_hour
+
+# Half past five on a Wednesday.
+NOW = at_hour(30 * 24 + 5) + 30 * clock.MINUTE
+
+
+def world(platform: Platform, champion: str | None = "3") -> FakeWorld:
+    made = FakeWorld(platform)
+    made.now = NOW
+    made.registry = SimpleNamespace(aliases=lambda harm: {"champion": champion} if champion else {})  # type: ignore[assignment]
+    return made
+
+
+def shown(platform: Platform, **options: object) -> str:
+    out = io.StringIO()
+    Console(width=140, file=out).print(render(check(world(platform), HARM, **options), NOW))  # type: ignore[arg-type]
+    return out.getvalue()
+
+
+def test_the_window_is_that_of_the_scheduled_verdict() -> None:
+    found = check(world(Platform()), HARM)
+    assert (found.since, found.until) == (at_hour(29 * 24 + 4), at_hour(30 * 24 + 4))
+    assert found.drifted is False
+    assert "No drift" in shown(Platform())
+
+
+def test_a_platform_that_has_only_begun_is_shown_what_there_is() -> None:
+    found = check(world(Platform(first=30 * 24 + 4)), HARM)
+    assert found.until == at_hour(30 * 24 + 6)
+    assert found.drifted is False
+
+
+def test_an_outage_is_said_and_yesterdays_verdict_is_not_repeated() -> None:
+    text = shown(Platform(silent=lambda number: number >= 28 * 24))
+    assert "No verdict yet" in text
+    assert "it has no predictions" in text
+    assert "the newest predictions are from before" in text
+    assert "2 d ago" in text
+    partly = shown(Platform(silent=lambda number: number >= 30 * 24 - 6))
+    assert "No drift" in partly
+    assert "Nothing was scored in the window's last" in partly
+
+
+def test_options_choose_the_window_and_the_version() -> None:
+    one = world(Platform(versions={0: "3", 29 * 24: "4"}))
+    found = check(one, HARM, days=2, until=at_hour(20 * 24) - 5 * clock.MINUTE)
+    assert (found.since, found.until) == (at_hour(18 * 24), at_hour(20 * 24))
+    assert check(one, HARM, days=1, until=at_hour(20 * 24), version="4").drifted is None
+
+
+def test_windows_that_are_no_windows_are_refused() -> None:
+    with pytest.raises(InvalidInput, match="in the future"):
+        check(world(Platform()), HARM, until=NOW + clock.DAY)
+    with pytest.raises(InvalidInput, match="shorter than an hour"):
+        check(world(Platform()), HARM, days=0.01)
+    with pytest.raises(NotFound, match="no_such"):
+        check(world(Platform()), "no_such")
+
+
+def test_a_harm_without_champion_and_predictions_says_what_to_do() -> None:
+    with pytest.raises(NotFound, match="leads train"):
+        check(world(Platform(silent=lambda number: True), champion=None), HARM)
+
+
+def test_the_document_is_json_and_has_every_column(tmp_path: Path) -> None:
+    found = check(world(Platform()), HARM)
+    again = json.loads(json.dumps(document(found), allow_nan=False))
+    assert again["drifted"] is False
+    whole = again["comparisons"][0]
+    assert {column["column"] for column in whole["columns"]} >= {"item.plays_24h", "score", "flagged", "language"}
