@@ -185,7 +185,10 @@ def test_runs(client: Http) -> None:
 
 
 def test_a_key_for_one_harm_learns_nothing_about_others(limited: Http) -> None:
-    assert set(names(limited.get("/v1/monitoring/metrics"))) == {("performance.precision", "sexism"), (VERDICT, "sexism")}
+    assert set(names(limited.get("/v1/monitoring/metrics"))) == {
+        ("performance.precision", "sexism"),
+        (VERDICT, "sexism"),
+    }
     assert limited.get("/v1/monitoring/metrics", params={"harm": "spam"}).status_code == 403
     summary = limited.get("/v1/monitoring/summary")
     assert [one["harm"] for one in summary.json()["harms"]] == ["sexism"]
