@@ -16,7 +16,7 @@ Values = npt.NDArray[np.float64]
 _BINS = 28
 _TAIL = 0.005
 # With a longer tail than this, as a multiple of the middle value, the axis is logarithmic.
-_LONG_TAIL = 12.0
+_LONG_TAIL = 6.0
 
 
 class Binned(NamedTuple):
