@@ -14,7 +14,8 @@ main{max-width:1080px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:27px;line-height:1.2;margin:2px 0 4px}h2{font-size:18px;margin:34px 0 10px}
 h3{font-size:15px;margin:18px 0 6px}p{margin:6px 0}a{color:var(--cur)}
 .quiet,.over,td small{color:var(--quiet)}.over{font-size:13px}small{font-size:12px}
-.head{display:flex;gap:18px;justify-content:space-between;align-items:flex-start;flex-wrap:wrap}
+.head{display:flex;gap:18px;align-items:flex-start;margin-bottom:14px}.head>div{flex:1}
+
 .badge{display:inline-block;border-radius:999px;padding:2px 11px;font-weight:600;font-size:13px;white-space:nowrap;
 background:var(--line)}
 .badge.big{font-size:16px;padding:6px 18px}
@@ -47,7 +48,7 @@ svg{display:block}.dist{width:168px;height:34px}.dist.wide{width:100%;height:120
 .stack span{height:100%}.tier-none{background:var(--ref)}.tier-review{background:var(--cur)}
 .tier-auto{background:var(--bad)}
 details{margin:10px 0}summary{cursor:pointer;color:var(--quiet)}ul{margin:6px 0;padding-left:20px}
-@media(max-width:620px){main{padding:18px 12px 40px}th,td{padding:6px 8px}.tiles{grid-template-columns:1fr 1fr}
+@media(max-width:620px){.head{display:block}main{padding:18px 12px 40px}th,td{padding:6px 8px}.tiles{grid-template-columns:1fr 1fr}
 h1{font-size:23px}.tile b{font-size:19px}}
 @media print{body{background:#fff}.scroll,.tile,.card{break-inside:avoid}details{display:block}}
 """

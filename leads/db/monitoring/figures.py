@@ -52,7 +52,7 @@ FIGURES: tuple[Figure, ...] = (
 )
 # A value whose window ended longer ago than this says nothing about today.
 SHOWN_FOR: Micros = 3 * clock.DAY
-# Among so many of the newest windows of drift is one of a day. Around a promotion, a window has a value for each version.
+# Among so many of the newest windows of drift, one is of a day. Around a promotion, a window has a value per version.
 _NEWEST = 40
 
 # Only these are measured in windows of several lengths at a time. Those of others are as long as a value needs.
