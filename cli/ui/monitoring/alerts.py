@@ -63,7 +63,8 @@ def show_alerts(
             resolved_since=now - _RESOLVED_FOR,
         )
         silenced = silences.active(connection, now)
-    found = sorted(found, key=lambda one: (one.state == "resolved", one.severity != "page", -one.seq))
+    # Of those that opened together, the worst comes first.
+    found = sorted(found, key=lambda one: (one.state == "resolved", one.severity != "page", -one.opened_at, one.seq))
     if json:
         print_json(msgspec.json.encode([alert_out(one) for one in found]))
         return
