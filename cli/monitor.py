@@ -1,4 +1,4 @@
-"""`leads monitor`, and `leads drift` and `leads skew`, which exit with 3 when they find something."""
+"""`leads monitor` and `leads alerts`; `leads drift` and `leads skew`, which exit with 3 when they find something."""
 
 from __future__ import annotations
 
@@ -7,10 +7,11 @@ from typing import Annotated
 
 import typer
 
-from cli.options import Json, Quiet, instant, read_configuration, read_settings
+from cli.options import Json, Quiet, duration, instant, read_configuration, read_settings
 
 FOUND, NO_VERDICT = 3, 4
 monitor_app = typer.Typer(help="Run the jobs that measure, judge and report.", no_args_is_help=True)
+alerts_app = typer.Typer(help="List, explain, acknowledge and silence alerts.")
 Days = Annotated[float, typer.Option(min=0.01, help="Length of the window in days.")]
 Until = Annotated[str | None, typer.Option(help="End of the window, in RFC 3339. Default: the newest prediction.")]
 
@@ -79,6 +80,10 @@ def monitor_run(
             "Default: measure whatever is due."
         ),
     ] = None,
+    now: Annotated[
+        str | None,
+        typer.Option(help="Run as if it were this time (RFC 3339), for events of a simulation. Default: the clock's."),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
 ) -> None:
@@ -89,7 +94,8 @@ def monitor_run(
     from cli.ui.monitoring.run import run_and_show
 
     settings, policies = read_configuration()
-    if run_and_show(settings, policies, harm, until=instant(until, "--until"), json=json, quiet=quiet):
+    of, at = instant(until, "--until"), instant(now, "--now")
+    if run_and_show(settings, policies, harm, until=of, now=at, json=json, quiet=quiet):
         raise typer.Exit(1)
 
 
@@ -120,3 +126,72 @@ def monitor_watch(
     from monitoring.running.watching import Watch
 
     Watch(settings, stopped).watch()
+
+
+Id = Annotated[int, typer.Argument(metavar="ID", help="The alert's number, as shown by `leads alerts`.")]
+
+
+@alerts_app.callback(invoke_without_command=True)
+def alerts_default(context: typer.Context) -> None:
+    """Without a command: list the open alerts."""
+    if context.invoked_subcommand is None:
+        alerts_list()
+
+
+@alerts_app.command("list")
+def alerts_list(
+    harm: Annotated[str | None, typer.Option(help="Only alerts of this harm.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only alerts of this rule.")] = None,
+    resolved: Annotated[
+        bool, typer.Option("--resolved", help="Also those that resolved in the last seven days.")
+    ] = False,
+    json: Json = False,
+    quiet: Quiet = False,
+) -> None:
+    """List the open alerts, pages first, and the silences that hold."""
+    from cli.ui.monitoring.alerts import show_alerts
+
+    show_alerts(*read_configuration(), harm, rule=rule, resolved=resolved, json=json, quiet=quiet)
+
+
+@alerts_app.command("show")
+def alerts_show(alert: Id, json: Json = False, quiet: Quiet = False) -> None:
+    """Show an alert: what moved, since when, which leads it affects, what else happened, and what to do."""
+    from cli.ui.monitoring.alerts import show_alert
+
+    show_alert(read_settings(), alert, json=json, quiet=quiet)
+
+
+@alerts_app.command("ack")
+def alerts_ack(
+    alert: Id,
+    why: Annotated[str | None, typer.Option("--note", help="What others should know, such as the cause.")] = None,
+) -> None:
+    """Say that you look after an alert. Nothing more is sent about it until it resolves, which it does by itself."""
+    from cli.ui.monitoring.alerts import acknowledge_alert
+
+    acknowledge_alert(read_settings(), alert, why=why)
+
+
+@alerts_app.command("silence")
+def alerts_silence(
+    rule: Annotated[str, typer.Argument(help="A rule's name, such as input_drift, or `all`.")],
+    why: Annotated[str, typer.Option(help="Why, for others.")],
+    length: Annotated[str, typer.Option("--for", help="For how long, such as 4h or 7d; at most 90d.")] = "4h",
+    harm: Annotated[str | None, typer.Option(help="Only for this harm. Default: all.")] = None,
+) -> None:
+    """Send nothing about a rule's alerts for some time. They are still recorded."""
+    from cli.ui.monitoring.alerts import add_silence
+
+    span = duration(length, "--for") or 0
+    add_silence(*read_configuration(), rule, harm=harm, length=span, why=why)
+
+
+@alerts_app.command("unsilence")
+def alerts_unsilence(
+    silence: Annotated[int, typer.Argument(metavar="ID", help="The silence's number, as shown by `leads alerts`.")],
+) -> None:
+    """End a silence now."""
+    from cli.ui.monitoring.alerts import end_silence
+
+    end_silence(read_settings(), silence)

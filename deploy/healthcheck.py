@@ -1,8 +1,8 @@
 """Checks whether a container's process works; exits with 1 and a reason if it doesn't.
 
-    python healthcheck.py api | worker | follower | mlflow
+    python healthcheck.py api | worker | follower | monitor | mlflow
 
-Uses only the standard library. A worker and a follower are working while they hold their lock. That is read from the
+Uses only the standard library. Workers, followers and monitors are working while they hold their lock. That is read from the
 kernel's table of locks: taking the lock to try it could keep a process from starting.
 """
 
@@ -19,7 +19,7 @@ _URLS = {
     "api": "http://127.0.0.1:{LEADS_PORT}/livez",
     "mlflow": "http://127.0.0.1:{MLFLOW_PORT}/health",
 }
-_LOCKS = {"worker": "worker-*of*.lock", "follower": "published/.follower.lock"}
+_LOCKS = {"worker": "worker-*of*.lock", "follower": "published/.follower.lock", "monitor": "locks/monitor-watch.lock"}
 
 
 def problem(role: str, environment: dict[str, str], locks: Path = Path("/proc/locks")) -> str | None:

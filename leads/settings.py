@@ -15,6 +15,7 @@ from leads.environment import variables
 from leads.environment.addresses import checked_host
 from leads.environment.alert_settings import AlertSettings
 from leads.environment.log_settings import LogSettings
+from leads.environment.report_settings import ReportSettings
 from leads.environment.sqlite_urls import mlflow_url, sqlite_file, sqlite_url
 from leads.errors import ConfigurationError, together
 from leads.messages.patterns import pydantic_message
@@ -43,7 +44,7 @@ class _Environment(EnvSettingsSource):
         return value if variables.counts(variable_of(field_name), value) else None, key, is_complex
 
 
-class Settings(AlertSettings, LogSettings):
+class Settings(AlertSettings, LogSettings, ReportSettings):
     """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments take precedence.
 
     An empty variable counts as not set.

@@ -29,7 +29,7 @@ from serving.http.pages import create_pages
 from serving.http.routes import create_app
 from serving.http.score_request import NothingScored, score
 from serving.observe import logs
-from serving.observe.metrics_updates import keep_queue_up_to_date, keep_up_to_date
+from serving.observe.metrics_updates import keep_monitoring_up_to_date, keep_queue_up_to_date, keep_up_to_date
 from serving.runtime import Runtime, open_runtime
 from serving.shutdown import drain_on_sigterm
 from serving.versions.loading import wait_until_loaded
@@ -85,6 +85,7 @@ class LeadServing:
         _running.append(opened)
         _background.append(asyncio.create_task(keep_up_to_date(opened)))
         _background.append(asyncio.create_task(keep_queue_up_to_date(opened)))
+        _background.append(asyncio.create_task(keep_monitoring_up_to_date(opened)))
         drain_on_sigterm(opened.stopping, settings.drain_s)
         # No connection is accepted before.
         await opened.run(wait_until_loaded, opened.published, settings.published_dir, opened.stopping)

@@ -9,6 +9,7 @@ from urllib.parse import urlsplit
 import msgspec
 
 from cli.checks.findings import ANSWER_S
+from leads.environment.addresses import is_loopback
 
 
 class Answer(NamedTuple):

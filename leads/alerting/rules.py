@@ -258,7 +258,7 @@ _ALL: tuple[Rule, ...] = (
         limit=0.0,
         clear=None,
         what="The challenger of {harm} is better than the champion",
-        todo="leads models show {harm}, then leads models promote {harm}.",
+        todo="leads models list shows its figures; then: leads models promote {harm} VERSION.",
         page="challenger-decided",
     ),
 )

@@ -210,6 +210,10 @@ reviews = sa.Table(
     sa.Column("selection", sa.JSON, nullable=True),
     # The lead's harm; NULL in rows that an older release wrote.
     sa.Column("harm", sa.Text, nullable=True),
+    # The prediction that was shown; NULL in rows that an older release wrote.
+    sa.Column("score", sa.Float, nullable=True),
+    sa.Column("tier", sa.Text, nullable=True),
+    sa.Column("model_version", sa.Text, nullable=True),
     sa.Index("ix_reviews_lead", "lead_id", "fence"),
     sa.Index("ix_reviews_reviewer", "reviewer", "state"),
     # What was done lately, and what is held now; each holds everything that statistics need.

@@ -18,18 +18,19 @@ class Interval(NamedTuple):
     hi: float
 
 
-def clopper_pearson(hits: int, n: int, *, confidence: float = 0.95) -> Interval:
+def clopper_pearson(hits: float, n: float, *, confidence: float = 0.95) -> Interval:
     """A proportion with its exact interval (Clopper and Pearson, Biometrika 26, 1934).
 
     Args:
-        hits: out of n ≥ 1 independent trials.
+        hits: out of n > 0 independent trials. For trials that aren't independent, both divided by their design effect
+            (Korn and Graubard, Survey Methodology 24, 1998).
 
     >>> [round(x, 3) for x in clopper_pearson(8, 10)]
     [0.8, 0.444, 0.975]
     """
     from scipy.stats import beta
 
-    if not 0 <= hits <= n or n < 1:
+    if not 0 <= hits <= n or n <= 0:
         raise ValueError(f"{hits} hits in {n} trials")
     alpha = 1 - confidence
     lo = float(beta.ppf(alpha / 2, hits, n - hits + 1)) if hits else 0.0

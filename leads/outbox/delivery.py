@@ -11,6 +11,7 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.clock import Clock, Micros
+from leads.db.engine import reading
 from leads.db.outbox import messages
 from leads.db.outbox.messages import Message
 
@@ -69,7 +70,7 @@ def deliver(
     limit: int = 100,
     draw: Callable[[], float] = random.random,
 ) -> Deliveries:
-    """Send the messages that are due, at most `limit`, and delete those that were done long ago.
+    """Send the messages that are due, at most `limit`.
 
     Several processes may do this at the same time. Each message is sent at least once, in the order of its key.
 
@@ -80,14 +81,23 @@ def deliver(
     Raises:
         Unavailable: the database doesn't respond.
     """
+    with reading(engine) as connection:
+        due = messages.next_at(connection, tuple(receivers))
+    # Looking takes no lock.
+    if due is None or due > clock_():
+        return Deliveries(0, 0, 0)
     counts = [0, 0, 0]
     for _ in range(limit):
         message = messages.take(engine, tuple(receivers), clock_(), HOLD)
         if message is None:
             break
         counts[_try(engine, message, receivers[message.topic], clock_, draw)] += 1
-    messages.prune(engine, clock_() - KEPT)
     return Deliveries(*counts)
+
+
+def forget_old(engine: Engine, *, clock_: Clock = clock.now) -> int:
+    """Delete messages that were delivered or given up long ago; returns their number."""
+    return messages.prune(engine, clock_() - KEPT)
 
 
 def _try(engine: Engine, message: Message, send: Send, clock_: Clock, draw: Callable[[], float]) -> int:

@@ -10,6 +10,8 @@ from sqlalchemy.engine import Engine
 from leads.clock import Micros
 from leads.db.access.uses import admin_uses
 from leads.db.engine import insert_new, reading
+from leads.db.monitoring.tables import alert_silences, alerts, metric_rows, monitor_runs, prediction_summaries
+from leads.db.outbox.tables import outbox
 from leads.db.tables import audit, canary_retreats, cursors, drift_verdicts, idempotency, leads
 from leads.retention.removal import Pruned
 
@@ -51,12 +53,46 @@ def prune_canary_retreats(engine: Engine, before: Micros, dry_run: bool) -> Prun
     return Pruned("canary_retreats", _delete_where(engine, canary_retreats, old, dry_run), None)
 
 
+def prune_prediction_summaries(engine: Engine, before: Micros, dry_run: bool) -> Pruned:
+    """Delete the summaries of hours before this time."""
+    old = prediction_summaries.c.hour < before
+    return Pruned("prediction_summaries", _delete_where(engine, prediction_summaries, old, dry_run), None)
+
+
+def prune_metric_rows(engine: Engine, before: Micros, dry_run: bool) -> Pruned:
+    """Delete the values of windows that ended before this time."""
+    return Pruned("metric_rows", _delete_where(engine, metric_rows, metric_rows.c.until < before, dry_run), None)
+
+
+def prune_monitor_runs(engine: Engine, before: Micros, dry_run: bool) -> Pruned:
+    """Delete runs that began before this time."""
+    old = monitor_runs.c.started_at < before
+    return Pruned("monitor_runs", _delete_where(engine, monitor_runs, old, dry_run), None)
+
+
+def prune_alerts(engine: Engine, before: Micros, dry_run: bool) -> Pruned:
+    """Delete alerts that resolved before this time, and silences that ended before. What is open stays."""
+    rows = _delete_where(engine, alerts, alerts.c.resolved_at < before, dry_run)
+    rows += _delete_where(engine, alert_silences, alert_silences.c.until < before, dry_run)
+    return Pruned("alerts", rows, None)
+
+
+def prune_outbox(engine: Engine, before: Micros, dry_run: bool) -> Pruned:
+    """Delete messages that were delivered or given up before this time. Those that wait stay."""
+    return Pruned("outbox", _delete_where(engine, outbox, outbox.c.done_at < before, dry_run), None)
+
+
 PRUNES: Mapping[str, Prune] = {
     "audit": prune_audit,
     "admin_uses": prune_admin_uses,
     "responses": prune_responses,
     "drift_verdicts": prune_drift_verdicts,
     "canary_retreats": prune_canary_retreats,
+    "prediction_summaries": prune_prediction_summaries,
+    "metric_rows": prune_metric_rows,
+    "monitor_runs": prune_monitor_runs,
+    "alerts": prune_alerts,
+    "outbox": prune_outbox,
 }
 
 

@@ -29,7 +29,7 @@ def prune_predictions(settings: Settings, before: Micros, dry_run: bool) -> Prun
 
 
 def prune_reports(settings: Settings, before: Micros, dry_run: bool) -> Pruned:
-    """Delete drift reports that were written before this time."""
+    """Delete pages and reports that were written before this time."""
     return _prune_files(settings.reports_dir, "reports", before, dry_run)
 
 

@@ -37,7 +37,8 @@ KINDS = (
     Kind("versions", "mlflow", "MLflow's database and artifacts, if they are in the home"),
     Kind("cache", "home", "versions that commands fetched from MLflow"),
     Kind("encodings", "home", "sentence vectors of known texts"),
-    Kind("reports", "home", "drift reports"),
+    Kind("reports", "home", "pages of monitoring, and Evidently's reports"),
+    Kind("evidently", "home", "Evidently's workspace", "monitoring keeps one small snapshot a day for 400 days"),
     Kind("logs", "home", "log files"),
     Kind(
         "bentoml",
@@ -58,6 +59,11 @@ KINDS = (
     Kind("model_changes", "database", "which versions served when", "roll-backs follow it"),
     Kind("drift_verdicts", "database", "drift verdicts"),
     Kind("canary_retreats", "database", "retreats of canaries"),
+    Kind("prediction_summaries", "database", "hourly summaries of predictions"),
+    Kind("metric_rows", "database", "measured values"),
+    Kind("monitor_runs", "database", "runs of monitoring's jobs"),
+    Kind("alerts", "database", "alerts and silences"),
+    Kind("outbox", "database", "messages to other systems"),
 )
 BY_NAME = {kind.name: kind for kind in KINDS}
 PRUNED = tuple(kind.name for kind in KINDS if not kind.stays)
@@ -73,6 +79,7 @@ _FOLDERS = {
     "cache": "cache",
     "encodings": "encodings",
     "reports": "reports",
+    "evidently": "evidently",
     "logs": "logs",
     "bentoml": "bentoml",
 }

@@ -13,6 +13,11 @@ from leads.yaml_files import At, Strict
 FOREVER = "forever"
 # `leads drift` and `leads skew` look at the last day of predictions.
 _SHORTEST_PREDICTIONS: Micros = 2 * clock.DAY
+_SHORTEST_OF_MONITORING: tuple[tuple[str, Micros, str], ...] = (
+    ("prediction_summaries", 36 * clock.DAY, "windows are compared with the same hours of four weeks"),
+    ("metric_rows", 15 * clock.DAY, "pages show two weeks, and rules read several windows"),
+    ("outbox", 4 * clock.DAY, "messages that fail are tried again for three days"),
+)
 
 
 def parse_duration(value: object) -> Micros | None:
@@ -61,7 +66,9 @@ class RetentionPolicy(Strict):
         description="Model versions in MLflow that have no alias and that no roll-back can return to, and the "
         "artifacts of training runs without a version. Parameters and metrics of runs stay.",
     )
-    reports: Kept = Field(default=30 * clock.DAY, description="Evidently's drift reports.")
+    reports: Kept = Field(
+        default=30 * clock.DAY, description="The pages of monitoring, and Evidently's reports."
+    )
     logs: Kept = Field(default=14 * clock.DAY, description="Log files that no process writes any more.")
     cache: Kept = Field(default=30 * clock.DAY, description="Versions that commands fetched from MLflow to read them.")
     encodings: Kept = Field(default=90 * clock.DAY, description="Sentence vectors of encoders that are no longer used.")
@@ -73,6 +80,21 @@ class RetentionPolicy(Strict):
     canary_retreats: Kept = Field(
         default=365 * clock.DAY, description="Retreats of canaries that were allowed to try again."
     )
+
+    prediction_summaries: Kept = Field(default=60 * clock.DAY, description="Hourly summaries of predictions.")
+    metric_rows: Kept = Field(default=400 * clock.DAY, description="What monitoring measured.")
+    monitor_runs: Kept = Field(default=90 * clock.DAY, description="Runs of monitoring's jobs.")
+    alerts: Kept = Field(default=400 * clock.DAY, description="Alerts that are resolved, and silences that ended.")
+    outbox: Kept = Field(default=30 * clock.DAY, description="Messages that were delivered or given up.")
+
+    @model_validator(mode="after")
+    def _what_monitoring_needs(self) -> RetentionPolicy:
+        for name, least, why in _SHORTEST_OF_MONITORING:
+            kept = getattr(self, name)
+            if kept is not None and kept < least:
+                text = f"{duration_text(kept)} is too short: {why}. Use at least {duration_text(least)}"
+                raise At((name,), text)
+        return self
 
     @model_validator(mode="after")
     def _what_checks_need(self) -> RetentionPolicy:

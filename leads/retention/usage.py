@@ -13,6 +13,8 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.access.uses import admin_uses
 from leads.db.engine import reading
+from leads.db.monitoring.tables import alerts, metric_rows, monitor_runs, prediction_summaries
+from leads.db.outbox.tables import outbox
 from leads.db.tables import (
     audit,
     canary_retreats,
@@ -42,6 +44,11 @@ _TABLES = {
     "model_changes": model_changes,
     "drift_verdicts": drift_verdicts,
     "canary_retreats": canary_retreats,
+    "prediction_summaries": prediction_summaries,
+    "metric_rows": metric_rows,
+    "monitor_runs": monitor_runs,
+    "alerts": alerts,
+    "outbox": outbox,
 }
 # Those whose rows have rising numbers in the column `seq`, and a time in `at`.
 _WITH_SEQ = ("audit", "admin_uses", "model_changes", "drift_verdicts", "canary_retreats")
@@ -112,6 +119,8 @@ def database_usage(engine: Engine, *, now: Micros | None = None) -> dict[str, Us
             kind: _numbered(connection, kind, number, at, since, now)
             for kind, (number, at) in {
                 "events": (events.c.offset, events.c.visible_at),
+                "alerts": (alerts.c.seq, alerts.c.opened_at),
+                "outbox": (outbox.c.seq, outbox.c.created_at),
                 **{name: (_TABLES[name].c.seq, _TABLES[name].c.at) for name in _WITH_SEQ},
             }.items()
         }
@@ -119,6 +128,11 @@ def database_usage(engine: Engine, *, now: Micros | None = None) -> dict[str, Us
             "item_versions": Usage("item_versions", _count(connection, item_versions)),
             "leads": _leads(connection),
             "reviews": _rows(connection, "reviews", reviews.c.created_at, since, now),
+            "prediction_summaries": _rows(
+                connection, "prediction_summaries", prediction_summaries.c.hour, since, now
+            ),
+            "metric_rows": Usage("metric_rows", _count(connection, metric_rows)),
+            "monitor_runs": _rows(connection, "monitor_runs", monitor_runs.c.started_at, since, now),
             "responses": _rows(connection, "responses", idempotency.c.at, since, now),
         }
         if connection.dialect.name == "postgresql":

@@ -19,6 +19,8 @@ from monitoring.watch.world import World
 
 SCORES, FLAGGED_SHARE, INPUT, GROWING = "drift.score", "drift.flagged", "drift.input", "drift.growing"
 TEXT, SHARE = "drift.text", "drift.share"
+# How the method of a row begins that has no verdict.
+NO_VERDICT = "no verdict"
 _TEXT_COLUMNS = frozenset(("length", "language", "vocabulary", "encoder"))
 # The inputs of a slice whose values are stored: those nearest to their thresholds, or beyond.
 _INPUTS_OF_SLICE = 8
@@ -114,6 +116,6 @@ def _plain(one: Comparison, name: str, value: float, method: str) -> MetricRow:
 
 
 def _no_verdict(one: TooFew) -> MetricRow:
-    method = f"no verdict: {one.why}"
+    method = f"{NO_VERDICT}: {one.why}"
     slice_ = slice_of(against=one.against)
     return MetricRow(one.harm, one.version, slice_, one.since, one.until, VERDICT, None, None, None, one.rows, method)

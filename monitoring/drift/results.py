@@ -49,8 +49,8 @@ class ColumnDrift(NamedTuple):
 
     @property
     def rank(self) -> float:
-        """Effect × importance: what to look at first. Inputs that the trees don't use still rank by their effect."""
-        return min(self.value, 10.0) * (0.01 + self.importance)
+        """What to look at first, from high to low."""
+        return rank(self.value, self.importance)
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,11 @@ class TooFew(NamedTuple):
     until: Micros
     rows: int
     why: str
+
+
+def rank(value: float, importance: float) -> float:
+    """Effect × importance: what to look at first. Inputs that the trees don't use still rank by their effect."""
+    return min(value, 10.0) * (0.01 + importance)
 
 
 class Measured(NamedTuple):

@@ -13,6 +13,8 @@ from leads.messages.wording import counted
 from monitoring.watch.jobs import PLATFORM, Job
 from monitoring.watch.world import World
 
+# A job's first run measures so many windows, so that rules that need a deviation to last can judge them.
+FIRST_WINDOWS = 3
 # Windows that ended longer ago than this are no longer measured after a pause.
 CAUGHT_UP: Micros = 7 * clock.DAY
 # How long to wait for the summaries of other hosts, and after which silence a host counts as gone.
@@ -32,16 +34,18 @@ class Due:
         self._settled: dict[str, Micros] = {}
         with reading(world.engine) as connection:
             self._progress = progress.of_jobs(connection)
+            self._latest = metric_rows.latest_ends(connection, world.now)
 
     def begun(self, job: Job, harm: str) -> Progress:
-        """How far a job is. A job's first window is the newest that is complete."""
+        """How far a job is."""
         found = self._progress.get((job.name, harm))
         if found is None:
-            found = Progress(self._last(job, harm) - job.every, 0)
+            found = Progress(self._last(job, harm) - FIRST_WINDOWS * job.every, 0)
             with self._world.engine.begin() as connection:
                 progress.begin(connection, job.name, harm, found.until)
-        latest = (self._world.now + MAX_CLOCK_SKEW) // job.every * job.every
-        return found if found.until <= latest else self._set_back(job, harm, found, latest)
+        present = (self._world.now + MAX_CLOCK_SKEW) // job.every * job.every
+        in_future = self._latest.get((job.name, harm), 0) > present + job.every
+        return self._set_back(job, harm, found, present) if in_future or found.until > present else found
 
     def ends(self, job: Job, harm: str, begun: Progress) -> list[Micros]:
         """The ends of the windows to measure, oldest first.
@@ -50,13 +54,18 @@ class Due:
             begun: what `begun` returned.
         """
         last, start = self._last(job, harm), begun.until // job.every * job.every
-        return list(range(max(start, last - CAUGHT_UP) + job.every, last + 1, job.every))
+        if start >= last - CAUGHT_UP:
+            return list(range(start + job.every, last + 1, job.every))
+        with self._world.engine.begin() as connection:
+            # Of the window that wasn't over then.
+            metric_rows.delete_later(connection, job.name, harm, start)
+        return list(range(last - CAUGHT_UP + job.every, last + 1, job.every))
 
     def current(self, job: Job) -> Micros:
         """The end of the window that isn't over."""
         return self._world.now // job.every * job.every + job.every
 
-    def _set_back(self, job: Job, harm: str, found: Progress, latest: Micros) -> Progress:
+    def _set_back(self, job: Job, harm: str, found: Progress, present: Micros) -> Progress:
         """Undo what was measured while a clock was ahead."""
         now = clock.to_text(self._world.now)
         self._world.note(
@@ -64,9 +73,9 @@ class Due:
             "set back. They are measured again once they are over."
         )
         with self._world.engine.begin() as connection:
-            progress.set_back(connection, job.name, harm, latest)
-            metric_rows.delete_later(connection, job.name, harm, latest)
-        return Progress(latest, found.changes + 1)
+            progress.set_back(connection, job.name, harm, present)
+            metric_rows.delete_later(connection, job.name, harm, present)
+        return found if found.until <= present else Progress(present, found.changes + 1)
 
     def _last(self, job: Job, harm: str) -> Micros:
         """The end of the newest window that is complete."""

@@ -10,7 +10,7 @@ from leads.db.model_changes import CHAMPION
 from leads.db.monitoring import progress, runs, summaries
 from leads.db.monitoring.runs import Run
 from leads.messages.wording import counted
-from monitoring.running.due import CAUGHT_UP
+from monitoring.running.due import CAUGHT_UP, FIRST_WINDOWS
 from monitoring.summaries.hourly import LOOKED_BACK
 from monitoring.watch.jobs import PLATFORM
 from monitoring.watch.world import World
@@ -21,9 +21,13 @@ _PAUSE: Micros = 3 * clock.HOUR
 
 def say_what_happened(world: World) -> None:
     """Note everything that people should know to understand what this run measures, a line each."""
-    with reading(world.engine) as connection:
+    with world.engine.begin() as connection:
+        ahead = runs.bring_back(connection, world.now + MAX_CLOCK_SKEW)
         before = runs.newest(connection, 1)
         measured = progress.harms_of_jobs(connection)
+    if ahead:
+        now = clock.to_text(world.now)
+        world.note(f"The last run began after {now}, the present: a host's clock is wrong, or was set back.")
     last = before[0] if before else None
     _pause(world, last)
     _harms(world, measured)
@@ -33,14 +37,14 @@ def say_what_happened(world: World) -> None:
 
 def _pause(world: World, last: Run | None) -> None:
     if last is None:
-        world.note("This is the first run: the newest complete windows are measured, and all later ones from now on.")
+        world.note(
+            f"This is the first run: the last {FIRST_WINDOWS} windows are measured, and all later ones from now on."
+        )
         return
     if last.state == "running" and last.host == world.host:
         world.note("The last run was killed, or lost the database; this one continues where it ended.")
-    since, now = clock.to_text(last.started_at), clock.to_text(world.now)
-    if last.started_at > world.now + MAX_CLOCK_SKEW:
-        world.note(f"The last run began at {since}, and it is {now} now: a host's clock is wrong, or was set back.")
-    elif world.now - last.started_at > CAUGHT_UP:
+    since = clock.to_text(last.started_at)
+    if world.now - last.started_at > CAUGHT_UP:
         days = counted(CAUGHT_UP // clock.DAY, "day")
         world.note(f"Nothing was measured since {since}. The windows of the last {days} are measured now.")
     elif world.now - last.started_at > _PAUSE:

@@ -8,7 +8,6 @@ measured of such an hour is measured again.
 from __future__ import annotations
 
 import secrets
-from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from typing import NamedTuple
 
@@ -26,11 +25,12 @@ from leads.db.monitoring import progress, summaries
 from leads.db.monitoring.rows import slice_of
 from leads.db.monitoring.summaries import StoredSummary
 from leads.events import Subject
-from leads.files import write_atomic
+from leads.files import in_turn, write_atomic
 from leads.messages.wording import counted
 from leads.predictions.scan import PredictionScan
-from leads.predictions.segments import day_of, days
+from leads.predictions.segments import day_of
 from leads.settings import Settings
+from monitoring.summaries.counting import count, without
 from monitoring.summaries.summary import SCORE, TIER, Summary, pack
 from monitoring.summaries.tally import NOTHING, TYPE, Described, Rows
 
@@ -102,22 +102,17 @@ class HourlySummaries:
             Unavailable: the database, or the registry that knows the versions' inputs, can't be reached.
         """
         first = (now - LOOKED_BACK) // clock.HOUR * clock.HOUR
-        scan = PredictionScan(self._settings.predictions_dir, harm, first)
-        logged: Counter[Micros] = Counter()
-        for table in scan.slices(["at", "source"]):
-            kept = self._kept(table)
-            hours, counts = np.unique(kept["at"].to_numpy() // clock.HOUR * clock.HOUR, return_counts=True)
-            logged.update(dict(zip(hours.tolist(), counts.tolist(), strict=True)))
+        log = count(self._settings.predictions_dir, harm, first, self._ignored)
+        logged = log.hours
         last = now + MAX_CLOCK_SKEW
         ahead = sum(n for hour, n in logged.items() if hour > last)
         with reading(self._engine) as connection:
             known = summaries.counted(connection, self._host, harm, first)
         # Summaries outlive predictions that were deleted because they are old.
-        there = days(self._settings.predictions_dir, harm)
         changed = sorted(
             hour
             for hour in {*logged, *known}
-            if hour <= last and logged[hour] != known.get(hour, 0) and (logged[hour] or day_of(hour) in there)
+            if hour <= last and logged[hour] != known.get(hour, 0) and (logged[hour] or day_of(hour) in log.days)
         )
         notes: dict[str, None] = {}
         late = sum([self._write(harm, hour, now, notes) for hour in changed])
@@ -125,18 +120,13 @@ class HourlySummaries:
             progress.set_summarised(connection, self._host, harm, now)
         if late:
             notes[f"{harm}: {counted(late, 'hour')} changed after they were measured; they are measured again."] = None
-        if scan.unreadable:
-            notes[f"{harm}: {counted(len(scan.unreadable), 'segment')} of the prediction log can't be read."] = None
+        if log.unreadable:
+            notes[f"{harm}: {counted(log.unreadable, 'segment')} of the prediction log can't be read."] = None
         if ahead:
             notes[f"{harm}: {counted(ahead, 'prediction')} dated in the future left out; a host's clock is wrong."] = (
                 None
             )
         return Summarised(changed, ahead, list(notes))
-
-    def _kept(self, table: pa.Table) -> pa.Table:
-        if not self._ignored:
-            return table
-        return table.filter(pc.invert(pc.is_in(table["source"], pa.array(sorted(self._ignored)))))
 
     def _write(self, harm: str, hour: Micros, now: Micros, notes: dict[str, None]) -> bool:
         """Write an hour's summaries; returns whether the hour has been measured already."""
@@ -168,13 +158,14 @@ class HourlySummaries:
             notes: lines for people are added.
         """
         scan = PredictionScan(self._settings.predictions_dir, harm, hour, hour + clock.HOUR)
-        tables = [self._kept(table) for table in scan.slices(_COLUMNS)]
+        tables = [without(table, self._ignored) for table in scan.slices(_COLUMNS)]
         table = pa.concat_tables(tables) if tables else None
         found: list[Part] = []
         if table is None or not table.num_rows:
             return found
-        by = ["model_version", "role"]
-        for key in table.select(by).group_by(by).aggregate([]).to_pylist():
+        for key in (
+            table.select(["model_version", "role"]).group_by(["model_version", "role"]).aggregate([]).to_pylist()
+        ):
             version, role = key["model_version"], key["role"]
             own = table.filter((pc.field("model_version") == version) & (pc.field("role") == role))
             names = self._names_of(harm, version)
@@ -236,12 +227,8 @@ def host_id(settings: Settings) -> str:
     A home keeps its id when it moves to another machine, whose log is then the same one.
     """
     path = settings.predictions_dir / "host-id"
-    for _ in range(2):
-        try:
-            if text := path.read_text(encoding="ascii").strip():
-                return text
-        except FileNotFoundError:
+    with in_turn(settings.root / "locks" / "host-id.lock"):
+        if not path.exists():
             settings.predictions_dir.mkdir(parents=True, exist_ok=True)
-        made = secrets.token_hex(8)
-        write_atomic(path, lambda draft: draft.write_text(made, encoding="ascii"))
-    return made
+            write_atomic(path, lambda draft: draft.write_text(secrets.token_hex(8), encoding="ascii"))
+    return path.read_text(encoding="ascii").strip()

@@ -2,21 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+import sqlalchemy as sa
 from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.clock import Micros
-from leads.db import event_log, model_changes
+from leads.db import cursors, event_log, model_changes
 from leads.db.engine import reading
 from leads.db.model_changes import CHAMPION, ModelChange
+from leads.db.monitoring import decided as decisions
+from leads.db.monitoring import events as event_hours
 from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring import summaries
+from leads.db.monitoring.decided import Decided
+from leads.db.monitoring.events import EventHour, Feed
 from leads.db.monitoring.rows import MetricRow
+from leads.db.tables import leads as leads_table
 from leads.errors import ModelRefused, NotFound, Unavailable
+from leads.events import Subject
 from leads.platform.declaration import Platform
 from leads.policies import Policies
 from leads.settings import Settings
@@ -24,6 +31,7 @@ from models.registry.versions import VersionReader, versions_cache
 from models.version import ModelVersion, load
 from monitoring.summaries.reference import Reference, read_reference
 from monitoring.summaries.summary import Summary, merge, unpack
+from monitoring.watch.paired import Agreement, ScorePair, read_agreement, read_pairs
 
 
 class Hour(NamedTuple):
@@ -32,6 +40,20 @@ class Hour(NamedTuple):
     hour: Micros
     version: str
     summary: Summary
+
+
+class Skewed(NamedTuple):
+    """How many logged predictions were derived again, and how many of them differ from what was served."""
+
+    checked: int
+    differing: int
+
+
+class Waiting(NamedTuple):
+    """Events that wait to be scored: since when the oldest of them is visible (µs), and how many there are."""
+
+    since: Micros
+    events: int
 
 
 @dataclass
@@ -56,6 +78,7 @@ class World:
     _registry_error: Unavailable | None = None
     _references: dict[tuple[str, str], Reference | None] = field(default_factory=dict)
     _began: list[Micros | None] = field(default_factory=list)
+    _decided: dict[tuple[Micros, Micros], Mapping[str, Decided]] = field(default_factory=dict)
 
     def note(self, line: str) -> None:
         """Tell people something, once."""
@@ -168,3 +191,70 @@ class World:
         """Measured values of windows that end in since < until ≤ `until`, newest first."""
         with reading(self.engine) as connection:
             return metric_rows.read(connection, names=tuple(names), harm=harm, since=since, until=until)
+
+    def events(self, since: Micros, until: Micros) -> EventHour:
+        """The events that became visible in since ≤ t < until."""
+        with reading(self.engine) as connection:
+            return event_hours.read(connection, since, until)
+
+    def event_counts(self, since: Micros, until: Micros) -> Mapping[Micros, Mapping[Feed, int]]:
+        """The number of events of each feed in the hours before the first measurement, as far as the log is quickly
+        read."""
+        with reading(self.engine) as connection:
+            return event_hours.hourly_counts(connection, since, until, most=_MOST_EVENTS)
+
+    def waiting_events(self) -> Waiting | None:
+        """The events that no worker has scored yet; None if there are none."""
+        with reading(self.engine) as connection:
+            scored = cursors.scored(connection, self.settings.partitions)
+            head = event_log.head(connection)
+            if scored >= head.offset:
+                return None
+            return Waiting(event_log.visible_at(connection, scored + 1) or head.visible_at, head.offset - scored)
+
+    def oldest_lead(self, harm: str) -> Micros | None:
+        """When the oldest open lead of a harm was opened; None without open leads."""
+        of = (leads_table.c.harm == harm) & (leads_table.c.state == "open")
+        with reading(self.engine) as connection:
+            found: Micros | None = connection.execute(sa.select(sa.func.min(leads_table.c.created_at)).where(of)).scalar()
+        return found
+
+    def decided(self, harm: str, since: Micros, until: Micros) -> Decided:
+        """What was decided under a harm in since ≤ t < until."""
+        if (since, until) not in self._decided:
+            with reading(self.engine) as connection:
+                self._decided[since, until] = decisions.read(connection, since, until)
+        return self._decided[since, until].get(harm, Decided())
+
+    def skew(self, harm: str, since: Micros, until: Micros) -> Skewed | None:
+        """The check of a sample of this host's predictions; None if there is nothing to check."""
+        from monitoring.skew.check import check
+
+        try:
+            result = check(
+                self.settings,
+                [harm],
+                until=until,
+                length=until - since,
+                sample=_SKEW_SAMPLE,
+                registry=self.registry,
+                clock_=lambda: self.now,
+            )
+        except NotFound:
+            return None
+        return next((Skewed(one.checked, one.differing) for one in result.harms if one.harm == harm), None)
+
+    def agreement(self, harm: str, since: Micros, until: Micros) -> Agreement | None:
+        """The tiers that champion and challenger gave the same subjects; None if this host's log has no such pair."""
+        return read_agreement(self.settings.predictions_dir, harm, since, until)
+
+    def pairs(
+        self, harm: str, since: Micros, until: Micros, subjects: Collection[Subject]
+    ) -> tuple[str, list[ScorePair]]:
+        """The newest challenger, and its scores of these subjects with the champion's, oldest first; of this host."""
+        return read_pairs(self.settings.predictions_dir, harm, since, until, subjects)
+
+
+# Events that are read to know what is usual before the first measurement.
+_MOST_EVENTS = 2_000_000
+_SKEW_SAMPLE = 5_000

@@ -6,14 +6,21 @@ import hashlib
 from collections.abc import Callable
 from typing import NamedTuple
 
+import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
+from starlette.requests import Request
+from starlette.responses import Response
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.deadline import transaction
 from leads.db.engine import insert_new
+from leads.db.keys import ApiKey
 from leads.db.tables import idempotency
 from leads.errors import Conflict, InvalidInput
+from serving.http.access.authentication import KEY
+from serving.runtime import Runtime
 
 _TTL: Micros = clock.DAY
 _MAX_LENGTH = 255
@@ -35,6 +42,9 @@ class IdempotencyKey(NamedTuple):
         """The id of the request's n-th event; retries get the same id."""
         raw = f"{self.key_id}\0{self.text}\0{n}".encode("utf-8", "replace")
         return "e_" + hashlib.blake2b(raw, digest_size=12).hexdigest()
+
+
+Work = Callable[[Connection, IdempotencyKey | None], msgspec.Struct]
 
 
 def key_reused() -> Conflict:
@@ -91,6 +101,26 @@ def run_once(
     response = work()
     connection.execute(sa.update(idempotency).where(same_key).values(status=response.status, answer=response.body))
     return response
+
+
+async def answer_once(request: Request, runtime: Runtime, work: Work, *, status: int = 200) -> Response:
+    """Run `work` in one transaction, once per Idempotency-Key, and answer with what it returns."""
+    key: ApiKey = request.scope[KEY]
+    header = request.headers.get("idempotency-key")
+    idempotency_key = read_key(key.caller, header, request.url.path, await request.body())
+
+    def write() -> StoredResponse:
+        with transaction(runtime.engine) as connection:
+            return run_once(
+                connection,
+                idempotency_key,
+                runtime.clock(),
+                lambda: StoredResponse(status, msgspec.json.encode(work(connection, idempotency_key))),
+            )
+
+    stored = await runtime.write(write)
+    headers = {"Idempotency-Replayed": "true"} if stored.replayed else None
+    return Response(stored.body, stored.status, headers, media_type="application/json")
 
 
 def delete_expired(connection: Connection, now: Micros) -> None:

@@ -6,6 +6,7 @@ import logging
 from collections.abc import Awaitable, Callable, Iterable
 from typing import Any
 
+import msgspec
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount
 from starlette.types import Message, Receive, Scope, Send
@@ -97,6 +98,11 @@ class ResponseRecorder:
         if not self._started:
             self._body, self._own = None, True
             await response(scope, receive, self.send)
+
+
+def as_json(out: msgspec.Struct) -> Response:
+    """A successful response with this body."""
+    return Response(msgspec.json.encode(out), media_type="application/json")
 
 
 def secured(headers: Iterable[tuple[bytes, bytes]], *, keep: bool = False) -> list[tuple[bytes, bytes]]:

@@ -17,8 +17,6 @@ from starlette.types import Scope as AsgiScope
 
 from leads.api.declared import Declared
 from leads.api.requests import parse, parse_batch, parse_scoring
-from leads.db.deadline import transaction
-from leads.db.keys import ApiKey, Scope
 from leads.errors import LeadsError
 from leads.events import Subject
 from leads.messages import patterns
@@ -26,23 +24,25 @@ from leads.messages.patterns import pydantic_message
 from leads_client.schemas.events import EventIn, EventsIn, ItemIn, ItemsIn, PlayIn, PlaysIn, SignalIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, ExtendIn, ReleaseIn, StateFilter, SubjectDecisionIn
 from leads_client.version import VERSION
-from serving.http import idempotency, intake, lead_requests, problems
-from serving.http.access.authentication import KEY
+from serving.http import intake, lead_requests, problems
+from serving.http.access.authentication import key_of
 from serving.http.access.harms import shows
-from serving.http.idempotency import IdempotencyKey, StoredResponse
+from serving.http.idempotency import IdempotencyKey, answer_once
 from serving.http.middleware import BODY, REQUEST_ID
+from serving.http.monitoring.alert_routes import add_alerts
+from serving.http.monitoring.routes import add_measured
 from serving.http.openapi.assembly import api_document
 from serving.http.openapi.documents import serve_once_made
 from serving.http.openapi.examples import CURSOR, LEAD_ID
 from serving.http.openapi.item_types import types_out
 from serving.http.openapi.operations import describe, parameter
 from serving.http.parameters import check_parameters
+from serving.http.responses import as_json
 from serving.http.score_request import NothingScored, score
 from serving.http.serializers import models_out
 from serving.runtime import Runtime
 
 LeadId = Annotated[str, Path(**parameter("The `id` of a lead, from GET /v1/leads or POST /v1/leads/claim.", LEAD_ID))]
-Work = Callable[[Connection, IdempotencyKey | None], msgspec.Struct]
 
 
 class Api(FastAPI):
@@ -83,6 +83,8 @@ def create_app(runtime: Callable[[], Runtime]) -> Api:
     _add_intake(app, runtime)
     _add_queue(app, runtime)
     _add_decisions(app, runtime)
+    add_measured(app, runtime)
+    add_alerts(app, runtime)
     return app
 
 
@@ -90,30 +92,30 @@ def _add_scoring(app: Api, runtime: Callable[[], Runtime]) -> None:
     @app.post("/score", **describe("POST /score"))
     async def post_score(request: Request) -> Response:
         # The middleware has read the body already, and Starlette takes longer to give it.
-        key, raw = _key(request, "score"), request.scope[BODY]
+        key, raw = key_of(request, "score"), request.scope[BODY]
         found = await score(runtime(), key, parse_scoring(raw), len(raw))
         if isinstance(found, NothingScored):
             return problems.from_errors(found.first, found.errors, request.scope[REQUEST_ID])
-        return _json(found)
+        return as_json(found)
 
     app.direct["POST", "/score"] = (app.router.routes[-1], post_score)
 
     @app.get("/models", **describe("GET /models"))
     async def get_models(request: Request) -> Response:
-        key, published = _key(request, None), runtime().published
+        key, published = key_of(request, None), runtime().published
         served = [x for x in published.status() if shows(key, x.harm)]
-        return _json(models_out(served, published.checked_at, str(runtime().settings.root)))
+        return as_json(models_out(served, published.checked_at, str(runtime().settings.root)))
 
     @app.get("/types", **describe("GET /types"))
     async def get_types(request: Request) -> Response:
-        _key(request, None)
-        return _json(types_out(runtime().declared))
+        key_of(request, None)
+        return as_json(types_out(runtime().declared))
 
 
 def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     def route(path: str, type_: type[intake.Batch], entry: type[ItemIn | SignalIn | PlayIn | EventIn]) -> None:
         async def post(request: Request) -> Response:
-            key, parts = _key(request, "events:write"), runtime()
+            key, parts = key_of(request, "events:write"), runtime()
             rules = intake.Rules(key, parts.policies, parts.declared, parts.clock())
             body = parse_batch(await request.body(), type_, path[1:], entry, rules.event)
 
@@ -121,7 +123,7 @@ def _add_intake(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
                 events = intake.events_of(body, rules, idempotency_key)
                 return intake.accept(connection, body, events, key.sender, parts.clock)
 
-            return await _run_once(request, parts, work, status=202)
+            return await answer_once(request, parts, work, status=202)
 
         app.add_api_route(path, post, methods=["POST"], name=f"post_{path[1:]}", **describe(f"POST {path}"))
 
@@ -147,17 +149,17 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         ] = None,
     ) -> Response:
         filter_ = lead_requests.LeadFilter(tuple(harm) if harm else None, state, type_id, limit, cursor)
-        return _json(await runtime().run(lead_requests.list_leads, runtime(), _key(request, "leads:read"), filter_))
+        return as_json(await runtime().run(lead_requests.list_leads, runtime(), key_of(request, "leads:read"), filter_))
 
     # Before the route of one lead, whose id could be `stats`.
     @app.get("/leads/stats", **describe("GET /leads/stats"))
     async def get_stats(request: Request) -> Response:
-        return _json(await runtime().run(lead_requests.queue_stats, runtime(), _key(request, "leads:read")))
+        return as_json(await runtime().run(lead_requests.queue_stats, runtime(), key_of(request, "leads:read")))
 
     @app.post("/leads/claim", **describe("POST /leads/claim"))
     async def post_claim(request: Request) -> Response:
-        key, body = _key(request, "leads:decide"), parse(await request.body(), ClaimIn)
-        return await _run_once(request, runtime(), lambda c, _: lead_requests.claim_leads(c, runtime(), key, body))
+        key, body = key_of(request, "leads:decide"), parse(await request.body(), ClaimIn)
+        return await answer_once(request, runtime(), lambda c, _: lead_requests.claim_leads(c, runtime(), key, body))
 
     @app.get("/reviews", **describe("GET /reviews"))
     async def get_reviews(
@@ -172,78 +174,47 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
             ),
         ] = None,
     ) -> Response:
-        key = _key(request, "leads:decide")
-        return _json(await runtime().run(lead_requests.held_leads, runtime(), key, reviewer))
+        key = key_of(request, "leads:decide")
+        return as_json(await runtime().run(lead_requests.held_leads, runtime(), key, reviewer))
 
     @app.get("/leads/{lead_id}", **describe("GET /leads/{lead_id}"))
     async def get_lead(request: Request, lead_id: LeadId) -> Response:
-        return _json(await runtime().run(lead_requests.show_lead, runtime(), _key(request, "leads:read"), lead_id))
+        return as_json(await runtime().run(lead_requests.show_lead, runtime(), key_of(request, "leads:read"), lead_id))
 
     @app.get("/leads/{lead_id}/audit", **describe("GET /leads/{lead_id}/audit"))
     async def get_audit(request: Request, lead_id: LeadId) -> Response:
-        return _json(await runtime().run(lead_requests.audit_trail, runtime(), _key(request, "leads:read"), lead_id))
+        return as_json(await runtime().run(lead_requests.audit_trail, runtime(), key_of(request, "leads:read"), lead_id))
 
 
 def _add_decisions(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
     @app.post("/leads/{lead_id}/release", **describe("POST /leads/{lead_id}/release"))
     async def post_release(request: Request, lead_id: LeadId) -> Response:
-        key, body = _key(request, "leads:decide"), parse(await request.body(), ReleaseIn)
-        return await _run_once(
+        key, body = key_of(request, "leads:decide"), parse(await request.body(), ReleaseIn)
+        return await answer_once(
             request, runtime(), lambda c, _: lead_requests.release_lead(c, runtime(), key, lead_id, body)
         )
 
     @app.post("/leads/{lead_id}/extend", **describe("POST /leads/{lead_id}/extend"))
     async def post_extend(request: Request, lead_id: LeadId) -> Response:
-        key, body = _key(request, "leads:decide"), parse(await request.body(), ExtendIn)
-        return await _run_once(
+        key, body = key_of(request, "leads:decide"), parse(await request.body(), ExtendIn)
+        return await answer_once(
             request, runtime(), lambda c, _: lead_requests.extend_lease(c, runtime(), key, lead_id, body)
         )
 
     @app.post("/leads/{lead_id}/decision", **describe("POST /leads/{lead_id}/decision"))
     async def post_decision(request: Request, lead_id: LeadId) -> Response:
-        key, body = _key(request, "leads:decide"), parse(await request.body(), DecisionIn)
-        return await _run_once(
+        key, body = key_of(request, "leads:decide"), parse(await request.body(), DecisionIn)
+        return await answer_once(
             request, runtime(), lambda c, _: lead_requests.decide_lead(c, runtime(), key, lead_id, body)
         )
 
     @app.post("/decisions", **describe("POST /decisions"))
     async def post_decisions(request: Request) -> Response:
-        key, body = _key(request, "leads:decide"), parse(await request.body(), SubjectDecisionIn)
+        key, body = key_of(request, "leads:decide"), parse(await request.body(), SubjectDecisionIn)
         subject = Subject(body.subject.type_id, body.subject.id)
-        return await _run_once(
+        return await answer_once(
             request, runtime(), lambda c, _: lead_requests.decide_subject(c, runtime(), key, subject, body)
         )
-
-
-async def _run_once(request: Request, runtime: Runtime, work: Work, *, status: int = 200) -> Response:
-    """Run `work` in one transaction, once per Idempotency-Key."""
-    key: ApiKey = request.scope[KEY]
-    header = request.headers.get("idempotency-key")
-    idempotency_key = idempotency.read_key(key.caller, header, request.url.path, await request.body())
-
-    def write() -> StoredResponse:
-        with transaction(runtime.engine) as connection:
-            return idempotency.run_once(
-                connection,
-                idempotency_key,
-                runtime.clock(),
-                lambda: StoredResponse(status, msgspec.json.encode(work(connection, idempotency_key))),
-            )
-
-    stored = await runtime.write(write)
-    headers = {"Idempotency-Replayed": "true"} if stored.replayed else None
-    return Response(stored.body, stored.status, headers, media_type="application/json")
-
-
-def _key(request: Request, scope: Scope | None) -> ApiKey:
-    key: ApiKey = request.scope[KEY]
-    if scope is not None:
-        key.require(scope)
-    return key
-
-
-def _json(out: msgspec.Struct) -> Response:
-    return Response(msgspec.json.encode(out), media_type="application/json")
 
 
 def _on_error(request: Request, error: Exception) -> Response:

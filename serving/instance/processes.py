@@ -114,14 +114,19 @@ class Processes:
         return [self._api(settings) for _ in range(settings.workers)]
 
     def _api(self, settings: Settings, pid: int | None = None) -> Child:
-        env = {**environment(settings), "PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics)}
         log = log_of(settings, "api")
-        return Child(_API, env, log, listener=self.listener.fileno(), process=None if pid is None else Adopted(pid))
+        return Child(_API, self._measured(settings), log, listener=self.listener.fileno(), process=None if pid is None else Adopted(pid))
+
+    def _measured(self, settings: Settings) -> dict[str, str]:
+        """The environment of a child whose metrics the API processes add up."""
+        return {**environment(settings), "PROMETHEUS_MULTIPROC_DIR": str(self.folder.metrics)}
 
     def start_background(self, role: Role, settings: Settings, pid: int | None = None) -> Child:
         """Start a child other than an API process, or continue with one that runs already."""
-        log = log_of(settings, role.name)
-        return Child(role, environment(settings), log, process=None if pid is None else Adopted(pid))
+        log, env = log_of(settings, role.name), environment(settings)
+        if role.name.startswith("worker"):
+            env = self._measured(settings)
+        return Child(role, env, log, process=None if pid is None else Adopted(pid))
 
 
 def log_of(settings: Settings, name: str) -> Path | None:

@@ -11,18 +11,21 @@ from collections import Counter as Tally
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from functools import cache, partial
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Generic, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, NamedTuple, TypeVar
 
 import numpy as np
 
+from leads.alerting.rules import RULES
+from serving.observe import event_lags
+from serving.observe.families import Family
 from serving.observe.metrics_text import text_of
+from serving.observe.monitoring_metrics import MonitoringMetrics
 from serving.scoring.results import GroupScores, ScoringResult
 from serving.scoring.stages import Stage
 
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
-_M = TypeVar("_M")
 _T = TypeVar("_T")
 _NOTHING: Mapping[str, int] = MappingProxyType({})
 _NO_PAIRS: Mapping[tuple[str, str], int] = MappingProxyType({})
@@ -63,26 +66,6 @@ class Snapshot(NamedTuple):
     versions: frozenset[tuple[str, str, str]] = frozenset()
 
 
-class _Family(Generic[_M]):
-    """A metric's children by label values; look-ups take no lock."""
-
-    __slots__ = ("_children", "_make")
-
-    def __init__(self, make: Callable[..., _M]) -> None:
-        self._make = make
-        self._children: dict[tuple[str, ...], _M] = {}
-
-    def __call__(self, *labels: str) -> _M:
-        child = self._children.get(labels)
-        if child is None:
-            child = self._children[labels] = self._make(*labels) if labels else self._make()
-        return child
-
-    @property
-    def seen(self) -> Iterable[tuple[str, ...]]:
-        return tuple(self._children)
-
-
 class Metrics:
     """The metrics of this process.
 
@@ -111,6 +94,8 @@ class Metrics:
         self._ages = histogram(
             "leads_feature_age_seconds", "Age of the oldest feature row behind a score, in seconds.", _AGES, "harm"
         )
+        # The workers observe it, each in its own process.
+        histogram(event_lags.NAME, event_lags.WHAT, event_lags.BUCKETS)()
         self._degraded = counter("leads_degraded_total", "Scores with a degraded flag.", "harm", "flag")
         self._versions = summed(
             "leads_model_version", "Processes that have a version loaded.", "harm", "role", "version"
@@ -134,7 +119,8 @@ class Metrics:
         self._deleted = most("leads_pruned_bytes", "Bytes of old data that were deleted the last time.", "kind")
         self._pruned_at = most("leads_pruned_timestamp_seconds", "When old data were last deleted.")
         self._prune_failures = most("leads_prune_failures", "Kinds of old data that could not be deleted.")
-        self._counted: dict[tuple[_Family[Counter], tuple[str, ...]], int] = {}
+        self.monitoring = MonitoringMetrics(partial(self._gauge, "livemostrecent"), RULES)
+        self._counted: dict[tuple[Family[Counter], tuple[str, ...]], int] = {}
 
     def request_started(self) -> None:
         """Count a request as in progress, until `request_finished`."""
@@ -227,31 +213,32 @@ class Metrics:
         for flag, n in flagged.items():
             self._degraded(harm, flag).inc(n)
 
-    def _total(self, family: _Family[Counter], labels: tuple[str, ...], total: int) -> None:
+    def _total(self, family: Family[Counter], labels: tuple[str, ...], total: int) -> None:
         before = self._counted.get((family, labels), 0)
         # A total smaller than before was reset in between.
         family(*labels).inc(total - before if total >= before else total)
         self._counted[family, labels] = total
 
-    def _counter(self, name: str, what: str, *labels: str) -> _Family[Counter]:
+    def _counter(self, name: str, what: str, *labels: str) -> Family[Counter]:
         from prometheus_client import Counter
 
         self.labels[name] = labels
         made = Counter(name, what, labels, registry=self._registry)
-        return _Family(made.labels if labels else lambda: made)
+        return Family(made.labels if labels else lambda: made)
 
-    def _histogram(self, name: str, what: str, buckets: Sequence[float], *labels: str) -> _Family[Histogram]:
+    def _histogram(self, name: str, what: str, buckets: Sequence[float], *labels: str) -> Family[Histogram]:
         from prometheus_client import Histogram
 
         self.labels[name] = labels
-        return _Family(Histogram(name, what, labels, buckets=buckets, registry=self._registry).labels)
+        made = Histogram(name, what, labels, buckets=buckets, registry=self._registry)
+        return Family(made.labels if labels else lambda: made)
 
-    def _gauge(self, mode: str, name: str, what: str, *labels: str) -> _Family[Gauge]:
+    def _gauge(self, mode: str, name: str, what: str, *labels: str) -> Family[Gauge]:
         from prometheus_client import Gauge
 
         self.labels[name] = labels
         made = Gauge(name, what, labels, registry=self._registry, multiprocess_mode=mode)  # type: ignore[arg-type]
-        return _Family(made.labels if labels else lambda: made)
+        return Family(made.labels if labels else lambda: made)
 
 
 def _tally(values: Sequence[_T]) -> list[tuple[_T, int]]:

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 
 from leads import clock
 from leads.db.access.expiry import count_expiring
 from leads.db.engine import reading
+from leads.db.monitoring import alerts, figures, runs
+from leads.db.outbox import messages
 from leads.errors import LeadsError
 from serving.observe.logs import trace_of
 from serving.observe.metrics import Snapshot
+from serving.observe.monitoring_metrics import MonitoringState
 from serving.queue.stats import depths
 from serving.retention.report import read_report
 from serving.runtime import Runtime
 
 UPDATE_S = 1.0
 QUEUE_S = 10.0
+MONITORING_S = 60.0
 _log = logging.getLogger(__name__)
 
 
@@ -80,15 +85,47 @@ def update_storage(runtime: Runtime) -> None:
     runtime.metrics.update_storage(report.at / clock.SECOND, report.stored, report.deleted, len(report.failed))
 
 
+def update_monitoring(runtime: Runtime) -> None:
+    """Read the newest measured values, the open alerts, the last run and what waits in the outbox. Blocks.
+
+    Raises:
+        Unavailable: the database doesn't respond.
+    """
+    harms, now = tuple(runtime.policies.harms), runtime.clock()
+    with reading(runtime.engine) as connection:
+        found = figures.newest(connection, harms, now)
+        open_, last, backlog = alerts.firing(connection), runs.last_ended(connection), messages.backlog(connection)
+    state = MonitoringState(
+        values={
+            (harm, name): row.value for harm, of in found.items() for name, row in of.items() if row.value is not None
+        },
+        alerts={(rule, harm, str(severity)): n for (rule, harm, severity), n in open_.items()},
+        run_at_s=0.0 if last is None else last.started_at / clock.SECOND,
+        run_failed=last is not None and last.state == "failed",
+        outbox_waiting=backlog.waiting,
+        outbox_oldest_s=max(0, now - (backlog.oldest or now)) / clock.SECOND,
+    )
+    runtime.metrics.monitoring.update(state, harms)
+
+
 async def keep_queue_up_to_date(runtime: Runtime) -> None:
     """Update the metrics of the queue and of stored data every ten seconds until cancelled."""
+    await _repeat(runtime, QUEUE_S, "the queue", update_storage, update_queue)
+
+
+async def keep_monitoring_up_to_date(runtime: Runtime) -> None:
+    """Update the metrics of monitoring once a minute until cancelled."""
+    await _repeat(runtime, MONITORING_S, "monitoring", update_monitoring)
+
+
+async def _repeat(runtime: Runtime, every_s: float, what: str, *updates: Callable[[Runtime], None]) -> None:
     while True:
         try:
-            await runtime.run(update_storage, runtime)
-            await runtime.run(update_queue, runtime)
+            for update in updates:
+                await runtime.run(update, runtime)
         except LeadsError as error:
             # They stay as they were while the database doesn't respond.
-            _log.warning("could not update the metrics of the queue: %s", error)
+            _log.warning("could not update the metrics of %s: %s", what, error)
         except Exception as error:
-            _log.error("could not update the metrics of the queue: %s", trace_of(error))
-        await asyncio.sleep(QUEUE_S)
+            _log.error("could not update the metrics of %s: %s", what, trace_of(error))
+        await asyncio.sleep(every_s)

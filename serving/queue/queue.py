@@ -10,8 +10,6 @@ New scores don't change leads that are decided or escalated, unless there is som
 
 from __future__ import annotations
 
-import base64
-import binascii
 from collections.abc import Collection
 from typing import Annotated, Any, Final, Literal, NamedTuple
 
@@ -19,6 +17,7 @@ import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from leads.api import page_cursors
 from leads.clock import Micros
 from leads.db.engine import lock_name
 from leads.db.tables import leads
@@ -138,31 +137,27 @@ def _lock_top(connection: Connection, n: int, harms: Collection[str] | None, now
 
 
 def _write_cursor(place: Position) -> str:
-    cursor = _Cursor(_FORMAT, place.rank, place.id)
-    return base64.urlsafe_b64encode(msgspec.json.encode(cursor)).decode().rstrip("=")
+    return page_cursors.to_text(_Cursor(_FORMAT, place.rank, place.id))
 
 
 def _read_cursor(text: str) -> Position:
     try:
-        raw = base64.b64decode(text + "=" * (-len(text) % 4), altchars=b"-_", validate=True)
-        if _is_old(raw):
-            raise InvalidInput(
-                "This cursor is from an earlier release, which ordered leads differently.",
-                field="/cursor",
-                remedy="Start again without a cursor.",
-            )
-        cursor = msgspec.json.decode(raw, type=_Cursor)
-    except (binascii.Error, ValueError, RecursionError) as error:
+        cursor = page_cursors.of_text(text, _Cursor)
+    except InvalidInput as error:
+        if not _is_old(text):
+            raise
         raise InvalidInput(
-            "Not a valid cursor.", field="/cursor", remedy="Use `nextCursor` of the previous page, unchanged."
+            "This cursor is from an earlier release, which ordered leads differently.",
+            field="/cursor",
+            remedy="Start again without a cursor.",
         ) from error
     return Position(cursor.rank, cursor.id)
 
 
-def _is_old(raw: bytes) -> bool:
+def _is_old(text: str) -> bool:
     """Whether this is a cursor of earlier releases: the time of the first page, a priority, and an id."""
     try:
-        msgspec.json.decode(raw, type=tuple[int, float, str])
+        msgspec.json.decode(page_cursors.raw_of(text), type=tuple[int, float, str])
     except (ValueError, RecursionError):
         return False
     return True

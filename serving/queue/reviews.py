@@ -90,6 +90,7 @@ def start(
         _row(review)
         | {"rank": lead.priority, "created_at": now, "key_id": actor.key_id, "harm": lead.harm}
         | {"ended_at": None if state == "claimed" else now}
+        | {"score": lead.score, "tier": lead.tier, "model_version": lead.model_version}
         for review, lead in zip(found, claimed, strict=True)
     ]
     if rows:

@@ -24,6 +24,7 @@ from leads.predictions import compaction
 from leads.settings import Settings, without_effect
 from models.registry.mlflow_client import Connector
 from serving.observe import logs
+from serving.observe.event_lags import worker_lags
 from serving.versions.published_state import STATE_FILE, read_state, verified_so_far
 from serving.worker.parts import database, open_scoring
 from serving.worker.shares import first_free, held, lock_path, next_free
@@ -190,7 +191,7 @@ def open_worker(settings: Settings, share: Partition, *, background: bool, mergi
         # Scores are computed from the rows that this worker has just written.
         parts.reader.use(rows.features)
         rows.on_switch = parts.reader.use
-        yield Worker(policies, engine, parts.scorer, parts.published, rows)
+        yield Worker(policies, engine, parts.scorer, parts.published, rows, lags=worker_lags())
 
 
 def bring_features_live(settings: Settings) -> None:

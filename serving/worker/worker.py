@@ -29,6 +29,7 @@ from leads.policies import Policies
 from leads.processes import search_paused
 from leads.rules import touched_by
 from serving.lineup import LineupSource
+from serving.observe.event_lags import EventLags
 from serving.queue import leases
 from serving.queue.settling import settle
 from serving.queue.upkeep import Upkeep
@@ -64,6 +65,7 @@ class Worker:
         published: LineupSource,
         materializer: LiveRows | Materializer,
         *,
+        lags: EventLags | None = None,
         clock_: Clock = clock.now,
     ) -> None:
         partition = materializer.partition
@@ -80,6 +82,7 @@ class Worker:
         self._without: set[str] = set()
         self._champions: set[str] = set()
         self._decided: list[LoggedEvent] = []
+        self._lags = EventLags(None) if lags is None else lags
         self._clock = clock_
         self._next_expiry = self._next_upkeep = 0.0
         # One worker is enough.
@@ -153,6 +156,8 @@ class Worker:
         # What was scored before is only folded again, after a rebuild.
         events, online, behind = self._materializer.step(by=_BACKLOG if scoring else None, whole_to=self._scored_offset)
         self._touch(events)
+        if online:
+            self._lags.online(self._clock())
         # While nothing is scored, nothing waits for rows to be online: what was folded of a long backlog is saved.
         if online or not (scoring or self._touched):
             while self._touched:
@@ -199,6 +204,7 @@ class Worker:
             self._visible_at = logged.visible_at
             if logged.offset <= self._scored_offset:
                 continue
+            self._lags.arrived(logged.visible_at)
             self._without |= without
             if isinstance(logged.event.body, DecisionMade):
                 if self._materializer.partition.owns("item", logged.event.body.subject.subject.key):

@@ -55,7 +55,7 @@ def test_the_wheel_holds_the_packages_and_their_files_and_nothing_else(wheels: l
     } <= platform
 
 
-def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Undisturbed) -> None:
+def test_the_demo_ends_with_leads_a_decision_and_an_alert(undisturbed: Undisturbed) -> None:
     shown = undisturbed.log.read_text()
     for part in (
         "Corpora: turned off by LEADS_CORPORA",
@@ -65,7 +65,10 @@ def test_the_demo_ends_with_leads_a_decision_and_a_drift_verdict(undisturbed: Un
         "leads-spam v1",
         "POST /v1/leads/claim",
         "POST /v1/score",
-        "DRIFT",
+        "Alerts",
+        "leads alerts show",
+        "Runbook: docs/runbook/",
+        "evidently ui --workspace",
     ):
         assert part in shown
     assert "Traceback" not in shown

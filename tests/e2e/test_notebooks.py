@@ -20,11 +20,18 @@ NOTEBOOKS = sorted((REPOSITORY / "notebooks").glob("*.ipynb"))
 # These work on `LEADS_HOME`; in the cells that are named, being there already is said otherwise.
 ON_A_HOME = {"features": {"home"}, "own_model": {"home", "register"}}
 PLOTS = {
+    "drift": {"series", "distributions"},
     "features": {"ranking", "distributions", "farms", "ages"},
     "own_labels": {"curve"},
     "own_model": {"gain", "scores"},
 }
 SAYS = {
+    "drift": {
+        "home": ("simulated a platform", "notebook-drift"),
+        "alert": ("To do:", "Runbook:"),
+        "cause": ("verdict: drift",),
+        "retrain": ("v2",),
+    },
     "features": {
         "sdk": ("features are equal, bit by bit",),
         "elsewhere": ("is known for 100% of the subjects; pairs won: 0.",),
@@ -44,6 +51,7 @@ SAYS = {
     },
 }
 TABLES = {
+    "drift": {"alerts", "cause"},
     "features": {"holds", "labels", "catalogue", "frame", "tried", "online", "rules", "skew"},
     "own_labels": {"file", "kept", "scores"},
     "own_model": {"columns", "tiers"},
@@ -120,6 +128,16 @@ def test_labels_of_ones_own_are_learned_in_a_home_of_their_own(tmp_path: Path, m
     check("own_labels", execute(REPOSITORY / "notebooks" / "own_labels.ipynb", home, tmp_path))
     assert not home.exists()
     assert not list(folder.glob("leads-own-labels-*"))
+
+
+@pytest.mark.slow
+def test_an_alert_is_followed_to_its_cause_and_to_a_new_version(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("JUPYTER_RUNTIME_DIR", str(tmp_path / "jupyter"))
+    home = tmp_path / "home"
+    check("drift", execute(REPOSITORY / "notebooks" / "drift.ipynb", home, tmp_path))
+    assert [one.name for one in home.iterdir()] == ["notebook-drift"]
 
 
 @pytest.mark.slow

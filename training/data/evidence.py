@@ -61,13 +61,3 @@ def evidence(labels: Bools, groups: Groups) -> Evidence:
         distinct_positives=len(np.unique(groups[labels])),
         distinct_negatives=len(np.unique(groups[~labels])),
     )
-
-
-def observations(groups: Groups) -> float:
-    """The effective number of observations among n rows if rows of one group agree (Kish 1965): n² / Σ sizes².
-
-    >>> observations(np.array([1, 2, 3], np.uint64)), observations(np.array([1, 1, 1, 2], np.uint64))
-    (3.0, 1.6)
-    """
-    _, sizes = np.unique(groups, return_counts=True)
-    return float(len(groups) ** 2 / (sizes.astype(np.float64) ** 2).sum())

@@ -107,7 +107,7 @@ def _counted(hits: np.int64, of: np.int64, observed: np.float64) -> str:
 
 
 def _observations(groups: Groups) -> Doubles:
-    """(n,) the effective number of observations among the first 1, 2, … n rows; see `training.data.evidence`."""
+    """(n,) the effective number of observations among the first 1, 2, … n rows; see `leads.estimates.clusters`."""
     n = len(groups)
     order = np.argsort(groups, kind="stable")
     ordered = groups[order]

@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.errors import NotEnoughData
-from training.data.evidence import observations
+from leads.estimates.clusters import observations
 from training.report.calibration import ece
 
 Doubles = npt.NDArray[np.float64]

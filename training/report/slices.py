@@ -10,8 +10,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from leads.estimates.clusters import observations
 from leads.text import present
-from training.data.evidence import MIN_DISTINCT, evidence, observations
+from training.data.evidence import MIN_DISTINCT, evidence
 from training.data.labelled_rows import LabelledRow
 from training.report import paired
 from training.report.paired import Interval

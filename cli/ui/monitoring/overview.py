@@ -8,10 +8,10 @@ from typing import Any, NamedTuple
 from cli.checks.contents import Counts
 from cli.ui.terminal import age, console, escape, minute, note, short, table
 from leads import clock
+from leads.alerting.alert import Alert
 from leads.clock import Micros
 from leads.db.engine import open_engine, reading
 from leads.db.monitoring import alerts, figures
-from leads.db.monitoring.alerts import Alert
 from leads.db.monitoring.rows import MetricRow
 from leads.policies import Policies
 from leads.settings import Settings
@@ -65,8 +65,7 @@ def overview_document(settings: Settings, policies: Policies) -> dict[str, Any]:
     found = overview(settings, policies, clock.now())
     return {
         "harms": {
-            harm: {name: _value_document(row) for name, row in values.items()}
-            for harm, values in found.figures.items()
+            harm: {name: _value_document(row) for name, row in values.items()} for harm, values in found.figures.items()
         },
         "alerts": [
             {

@@ -16,6 +16,7 @@ from leads.db.monitoring import alerts
 from leads.messages.wording import counted
 from leads.policies import Policies
 from leads.settings import Settings
+from monitoring.alerts.retraining import Retrainings
 from monitoring.running.all_jobs import describe
 from monitoring.running.opened import opened_world
 from monitoring.running.run import Outcome, run
@@ -27,6 +28,7 @@ def run_and_show(
     harms: Sequence[str] | None,
     *,
     until: Micros | None,
+    now: Micros | None,
     json: bool,
     quiet: bool,
 ) -> bool:
@@ -41,7 +43,7 @@ def run_and_show(
     for harm in harms or ():
         policies.harm(harm, field="--harm")
     with ExitStack() as opened:
-        world = opened.enter_context(opened_world(settings, policies))
+        world = opened.enter_context(opened_world(settings, policies, now=now))
         # JSON is the only output.
         tell = None if json else opened.enter_context(working("running the jobs that are due"))
         outcome = run(
@@ -51,6 +53,10 @@ def run_and_show(
             until=until,
             on_step=lambda step: None if tell is None else tell(step, 0, 1),
         )
+        if outcome.run:
+            if tell is not None:
+                tell("retraining for alerts whose rule asks for it", 0, 1)
+            Retrainings(settings).finish(world.engine, policies.monitoring)
         with reading(world.engine) as connection:
             firing = sum(alerts.firing(connection).values())
     if json:

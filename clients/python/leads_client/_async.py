@@ -12,11 +12,13 @@ from typing import Self, TypeVar
 import httpx
 
 from leads_client import _calls as calls
+from leads_client._alerts import AsyncAlerts
 from leads_client._answers import Reply, Unscored, add_accepted_count, join_accepted, join_scores, read, read_part
 from leads_client._base import BaseClient, Outcome
 from leads_client._calls import ApiCall, SubjectLike
 from leads_client._connection import LIMITS, connection
 from leads_client._retries import RETRY_FOR_S, Retries
+from leads_client._views import AsyncViews
 from leads_client.errors import LeadsError
 from leads_client.fields import Verdict
 from leads_client.schemas.base import SubjectIn
@@ -31,7 +33,6 @@ from leads_client.schemas.leads import (
     LeadDetail,
     LeadOut,
     LeadsOut,
-    ModelsOut,
     ReleasedOut,
     StateFilter,
     SubjectDecisionIn,
@@ -39,12 +40,11 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
-from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 
 
-class AsyncClient(BaseClient[httpx.AsyncClient]):
+class AsyncClient(AsyncAlerts, AsyncViews, BaseClient[httpx.AsyncClient]):
     """The asyncio client, with the methods, arguments and errors of `Client`.
 
     Args:
@@ -242,14 +242,6 @@ class AsyncClient(BaseClient[httpx.AsyncClient]):
             appeal=appeal,
         )
         return await self._send(calls.decide_subject_call(body, idempotency_key))
-
-    async def types(self) -> TypesOut:
-        """The types of items, and their fields."""
-        return await self._send(calls.types_call())
-
-    async def models(self) -> ModelsOut:
-        """The version that serves each harm."""
-        return await self._send(calls.models_call())
 
     async def ready(self) -> bool:
         """Whether the service is up and has loaded all its models; asks once, without a key."""

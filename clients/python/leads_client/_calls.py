@@ -24,7 +24,6 @@ from leads_client.schemas.leads import (
     HeldOut,
     LeadDetail,
     LeadsOut,
-    ModelsOut,
     ReleasedOut,
     ReleaseIn,
     StateFilter,
@@ -33,7 +32,6 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
-from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 SubjectLike = SubjectIn | Ref | tuple[str, str]
@@ -194,16 +192,8 @@ def audit_call(lead_id: str) -> ApiCall[TrailOut]:
     return ApiCall("GET", f"{_lead_path(lead_id)}/audit", TrailOut)
 
 
-def types_call() -> ApiCall[TypesOut]:
-    return ApiCall("GET", "/v1/types", TypesOut)
-
-
-def models_call() -> ApiCall[ModelsOut]:
-    return ApiCall("GET", "/v1/models", ModelsOut)
-
-
 def claim_call(body: ClaimIn, idempotency_key: str | None) -> ApiCall[ClaimedOut]:
-    return _post("/v1/leads/claim", ClaimedOut, body, idempotency_key)
+    return post_call("/v1/leads/claim", ClaimedOut, body, idempotency_key)
 
 
 def held_call(reviewer: str | None) -> ApiCall[HeldOut]:
@@ -211,19 +201,19 @@ def held_call(reviewer: str | None) -> ApiCall[HeldOut]:
 
 
 def extend_call(lead_id: str, reviewer: str | None, idempotency_key: str | None) -> ApiCall[ExtendedOut]:
-    return _post(f"{_lead_path(lead_id)}/extend", ExtendedOut, ExtendIn(reviewer), idempotency_key)
+    return post_call(f"{_lead_path(lead_id)}/extend", ExtendedOut, ExtendIn(reviewer), idempotency_key)
 
 
 def release_call(lead_id: str, reviewer: str | None, idempotency_key: str | None) -> ApiCall[ReleasedOut]:
-    return _post(f"{_lead_path(lead_id)}/release", ReleasedOut, ReleaseIn(reviewer), idempotency_key)
+    return post_call(f"{_lead_path(lead_id)}/release", ReleasedOut, ReleaseIn(reviewer), idempotency_key)
 
 
 def decide_call(lead_id: str, body: DecisionIn, idempotency_key: str | None) -> ApiCall[DecidedOut]:
-    return _post(f"{_lead_path(lead_id)}/decision", DecidedOut, body, idempotency_key)
+    return post_call(f"{_lead_path(lead_id)}/decision", DecidedOut, body, idempotency_key)
 
 
 def decide_subject_call(body: SubjectDecisionIn, idempotency_key: str | None) -> ApiCall[DecidedOut]:
-    return _post("/v1/decisions", DecidedOut, body, idempotency_key)
+    return post_call("/v1/decisions", DecidedOut, body, idempotency_key)
 
 
 def as_ref(subject: SubjectLike) -> Ref:
@@ -241,8 +231,14 @@ def _lead_path(lead_id: str) -> str:
     return f"/v1/leads/{quote(lead_id, safe='')}"
 
 
-def _post(path: str, result: type[T], body: msgspec.Struct, idempotency_key: str | None) -> ApiCall[T]:
+def post_call(path: str, result: type[T], body: msgspec.Struct, idempotency_key: str | None) -> ApiCall[T]:
+    """A call that changes something."""
     return ApiCall("POST", path, result, body=_encode(body), idempotency_key=_key(idempotency_key))
+
+
+def delete_call(path: str, result: type[T], idempotency_key: str | None) -> ApiCall[T]:
+    """A call that ends something."""
+    return ApiCall("DELETE", path, result, idempotency_key=_key(idempotency_key))
 
 
 def _key(given: str | None) -> str:

@@ -11,11 +11,13 @@ from typing import Self, TypeVar
 import httpx
 
 from leads_client import _calls as calls
+from leads_client._alerts import Alerts
 from leads_client._answers import Reply, Unscored, add_accepted_count, join_accepted, join_scores, read, read_part
 from leads_client._base import BaseClient, Outcome
 from leads_client._calls import ApiCall, SubjectLike
 from leads_client._connection import LIMITS, connection
 from leads_client._retries import RETRY_FOR_S, Retries
+from leads_client._views import Views
 from leads_client.errors import LeadsError
 from leads_client.fields import Verdict
 from leads_client.schemas.base import SubjectIn
@@ -30,7 +32,6 @@ from leads_client.schemas.leads import (
     LeadDetail,
     LeadOut,
     LeadsOut,
-    ModelsOut,
     ReleasedOut,
     StateFilter,
     SubjectDecisionIn,
@@ -38,12 +39,11 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoresOut
 from leads_client.schemas.stats import StatsOut
-from leads_client.schemas.types import TypesOut
 
 T = TypeVar("T")
 
 
-class Client(BaseClient[httpx.Client]):
+class Client(Alerts, Views, BaseClient[httpx.Client]):
     """The blocking client. Thread-safe; keeps connections open until `close` or the end of its `with` block.
 
     Args:
@@ -256,14 +256,6 @@ class Client(BaseClient[httpx.Client]):
             appeal=appeal,
         )
         return self._send(calls.decide_subject_call(body, idempotency_key))
-
-    def types(self) -> TypesOut:
-        """The types of items, and their fields."""
-        return self._send(calls.types_call())
-
-    def models(self) -> ModelsOut:
-        """The version that serves each harm."""
-        return self._send(calls.models_call())
 
     def ready(self) -> bool:
         """Whether the service is up and has loaded all its models; asks once, without a key."""

@@ -3,61 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
+from sqlalchemy.engine import Connection, Row
 
+from leads.alerting.alert import Alert, AlertState, unpacked
 from leads.alerting.rules import Severity
 from leads.clock import Micros
 from leads.db.engine import lock_name
 from leads.db.monitoring.tables import alerts
 from leads.errors import Conflict, NotFound
 
-AlertState = Literal["firing", "acknowledged", "resolved"]
 # The most alerts of a list; the newest are kept.
 MAX_LISTED = 1_000
-
-
-class Alert(NamedTuple):
-    """An alert. Times are µs.
-
-    Args:
-        seq: its id.
-        harm: empty for the whole platform.
-        slice: as in `metric_rows`; empty for everything.
-        since: the start of the first window in which the rule was broken.
-        opened_at, seen_at: when it was first and last found broken.
-        sent_at, sent_worst: when a message about it was last written, and `worst` at that time; None: not yet.
-        value, lo, hi: the newest measured value.
-        limit: of the rule, with the policy's changes.
-        worst: the largest deviation so far: how far the bound that counts was beyond the limit.
-        detail: what `monitoring.alerts.detail` explains.
-        note: why it was resolved, if not because values returned; or what the person wrote who acknowledged it.
-    """
-
-    seq: int
-    rule: str
-    harm: str
-    slice: str
-    version: str
-    severity: Severity
-    state: AlertState
-    since: Micros
-    opened_at: Micros
-    seen_at: Micros
-    resolved_at: Micros | None
-    sent_at: Micros | None
-    sent_worst: float | None
-    value: float | None
-    lo: float | None
-    hi: float | None
-    limit: float
-    worst: float | None
-    detail: dict[str, Any]
-    acknowledged_by: str | None
-    acknowledged_at: Micros | None
-    note: str | None
+# Among the newest alerts, all whose retraining isn't done are found.
+_LATELY = 200
 
 
 _COLUMNS = [alerts.c[name] for name in Alert._fields]
@@ -73,12 +34,12 @@ def lock(connection: Connection) -> None:
 def unresolved(connection: Connection) -> list[Alert]:
     """Every alert that isn't resolved, oldest first."""
     query = sa.select(*_COLUMNS).where(_OPEN).order_by(alerts.c.seq)
-    return [Alert(*row) for row in connection.execute(query)]
+    return [_alert(row) for row in connection.execute(query)]
 
 
 def add(connection: Connection, alert: Alert) -> int:
-    """Store a new alert; returns its `seq`, which the given one's doesn't matter for."""
-    values = alert._asdict()
+    """Store a new alert; returns its `seq`; the given one has no meaning."""
+    values = {**alert._asdict(), "detail": alert.detail.packed()}
     del values["seq"]
     key = connection.execute(sa.insert(alerts).values(**values)).inserted_primary_key
     assert key is not None
@@ -87,6 +48,8 @@ def add(connection: Connection, alert: Alert) -> int:
 
 def change(connection: Connection, seq: int, **values: Any) -> None:
     """Change fields of an alert."""
+    if "detail" in values:
+        values["detail"] = values["detail"].packed()
     connection.execute(sa.update(alerts).where(alerts.c.seq == seq).values(**values))
 
 
@@ -119,13 +82,13 @@ def listing(
         query = query.where(alerts.c.resolved_at.is_(None) | (alerts.c.resolved_at >= resolved_since))
     if before is not None:
         query = query.where(alerts.c.seq < before)
-    return [Alert(*row) for row in connection.execute(query)]
+    return [_alert(row) for row in connection.execute(query)]
 
 
 def find(connection: Connection, seq: int) -> Alert | None:
     """An alert by its id."""
     row = connection.execute(sa.select(*_COLUMNS).where(alerts.c.seq == seq)).first()
-    return None if row is None else Alert(*row)
+    return None if row is None else _alert(row)
 
 
 def acknowledge(connection: Connection, seq: int, by: str, now: Micros, *, note: str | None = None) -> Alert:
@@ -150,6 +113,12 @@ def acknowledge(connection: Connection, seq: int, by: str, now: Micros, *, note:
     return found
 
 
+def retraining(connection: Connection) -> list[Alert]:
+    """The alerts whose retraining waits or runs, oldest first, among those that opened lately."""
+    found = reversed(listing(connection, limit=_LATELY))
+    return [one for one in found if one.detail.retraining and one.detail.retraining.state in ("waiting", "running")]
+
+
 def firing(connection: Connection) -> dict[tuple[str, str, Severity], int]:
     """How many alerts fire or are acknowledged, by rule, harm and severity."""
     key = alerts.c.rule, alerts.c.harm, alerts.c.severity
@@ -160,3 +129,8 @@ def firing(connection: Connection) -> dict[tuple[str, str, Severity], int]:
 def alert_not_found() -> NotFound:
     """The error for an id that no alert has."""
     return NotFound("Alert not found.", remedy="List them: leads alerts, or GET /v1/monitoring/alerts.")
+
+
+def _alert(row: Row[Any]) -> Alert:
+    made = Alert(*row)
+    return made._replace(detail=unpacked(made.detail))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 import sqlalchemy as sa
@@ -22,7 +22,7 @@ class Figure(NamedTuple):
 
     Args:
         name: of its metric rows.
-        slices: of which slice it is the value: the first that has one.
+        slices: of which slice it is the value: the first in which it could be measured.
     """
 
     name: str
@@ -31,10 +31,10 @@ class Figure(NamedTuple):
     slices: tuple[str, ...] = ("",)
 
 
-# Against the window before, there is a value for versions without a reference sample, too.
+# Against the windows before, there is a value for versions without a reference sample, too.
 _AGAINST = ("against=reference", "against=before")
 
-VERDICT = Figure("drift.verdict", "Drifted", "yes_no", _AGAINST)
+VERDICT = Figure("drift.verdict", "Drifted", "yes_no", _AGAINST[:1])
 FIGURES: tuple[Figure, ...] = (
     VERDICT,
     Figure("drift.share", "Inputs that drifted", "share", _AGAINST),
@@ -51,8 +51,9 @@ FIGURES: tuple[Figure, ...] = (
 )
 # A value whose window ended longer ago than this says nothing about today.
 SHOWN_FOR: Micros = 3 * clock.DAY
-# Windows that end at the same time: of several lengths, and of several versions around a promotion.
-_SAME_END = 12
+# Among so many of the newest windows, which have several lengths, is one of a day if a metric has such windows. Around a
+# promotion, a window has a value for each version.
+_NEWEST = 40
 
 _COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
 
@@ -60,7 +61,10 @@ _COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
 def newest(
     connection: Connection, harms: Iterable[str], now: Micros, *, figures: Iterable[Figure] = FIGURES
 ) -> dict[str, dict[str, MetricRow]]:
-    """The newest value of each figure, by harm and name. Those that weren't measured lately aren't there."""
+    """The newest value of each figure, by harm and name. Those that weren't measured lately aren't there.
+
+    A value is None if the newest window had too little to measure it, whatever earlier windows had.
+    """
     wanted = tuple(figures)
     return {
         harm: {figure.name: row for figure in wanted if (row := _newest(connection, harm, figure, now)) is not None}
@@ -68,8 +72,41 @@ def newest(
     }
 
 
+def newest_rows(connection: Connection, harm: str, now: Micros) -> list[MetricRow]:
+    """The values of all metrics of a harm: of each, and of each length of its windows, the window that ended last."""
+    length = metric_rows.c.until - metric_rows.c.since
+    ends = (
+        sa.select(metric_rows.c.name, length.label("length"), sa.func.max(metric_rows.c.until).label("until"))
+        .where(metric_rows.c.harm == harm, metric_rows.c.until > now - SHOWN_FOR)
+        .group_by(metric_rows.c.name, length)
+        .subquery()
+    )
+    same = (metric_rows.c.name == ends.c.name) & (length == ends.c.length) & (metric_rows.c.until == ends.c.until)
+    query = (
+        sa.select(*_COLUMNS)
+        .join(ends, same)
+        .where(metric_rows.c.harm == harm)
+        .order_by(metric_rows.c.name, metric_rows.c.slice, metric_rows.c.since)
+    )
+    return [MetricRow(*row) for row in connection.execute(query)]
+
+
+def history(connection: Connection, row: MetricRow, *, days: int = 14) -> list[MetricRow]:
+    """The same value a day ago, two days ago, and so on, oldest first; it is the last of them."""
+    ends = [row.until - day * clock.DAY for day in range(days)]
+    query = (
+        sa.select(*_COLUMNS)
+        .where(metric_rows.c.harm == row.harm, metric_rows.c.name == row.name, metric_rows.c.slice == row.slice)
+        .where(metric_rows.c.until.in_(ends), metric_rows.c.value.is_not(None))
+        .where(metric_rows.c.until - metric_rows.c.since == row.until - row.since)
+        .order_by(metric_rows.c.until, metric_rows.c.n)
+    )
+    # Around a promotion, a window has a value for each version.
+    return list({found.until: found for found in (MetricRow(*one) for one in connection.execute(query))}.values())
+
+
 def preferred(rows: Iterable[MetricRow]) -> MetricRow | None:
-    """Of rows of one metric and slice, the one to show: of the newest window, a day if there is one, else the longest.
+    """Of rows of one metric and slice, the one to show: of a day if there is one, of the newest and longest window.
 
     >>> row = MetricRow("spam", "3", "", 0, 0, "drift.score", 0.1, None, None, 9, "")
     >>> rows = [row._replace(since=-hours * clock.HOUR) for hours in (6, 24, 72)]
@@ -79,29 +116,28 @@ def preferred(rows: Iterable[MetricRow]) -> MetricRow | None:
     return max(rows, key=_preference, default=None)
 
 
-def by_name(rows: Iterable[MetricRow]) -> Mapping[str, list[MetricRow]]:
-    """The rows of each metric, in their order."""
-    found: dict[str, list[MetricRow]] = {}
-    for row in rows:
-        found.setdefault(row.name, []).append(row)
-    return found
+def says_yes(row: MetricRow) -> bool:
+    """Whether a value that is yes or no is yes."""
+    return row.value is not None and row.value >= 0.5
 
 
 def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> MetricRow | None:
+    empty = None
     for slice_ in figure.slices:
         of = (metric_rows.c.harm == harm) & (metric_rows.c.name == figure.name) & (metric_rows.c.slice == slice_)
         query = (
             sa.select(*_COLUMNS)
-            .where(of, metric_rows.c.until > now - SHOWN_FOR, metric_rows.c.value.is_not(None))
+            .where(of, metric_rows.c.until > now - SHOWN_FOR)
             .order_by(metric_rows.c.until.desc())
-            .limit(_SAME_END)
+            .limit(_NEWEST)
         )
         found = preferred(MetricRow(*row) for row in connection.execute(query))
-        if found is not None:
+        if found is not None and found.value is not None:
             return found
-    return None
+        empty = empty or found
+    return empty
 
 
-def _preference(row: MetricRow) -> tuple[Micros, bool, Micros, int]:
+def _preference(row: MetricRow) -> tuple[bool, Micros, Micros, int]:
     length = row.until - row.since
-    return row.until, length == clock.DAY, length, row.n
+    return length == clock.DAY, row.until, length, row.n

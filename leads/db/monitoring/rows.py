@@ -8,7 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from leads.clock import Micros
+from leads.clock import DAY, Micros
 from leads.db.engine import upsert
 from leads.db.monitoring.tables import metric_rows
 
@@ -63,6 +63,13 @@ def replace(connection: Connection, run: str, job: str, harm: str, until: Micros
     write(connection, run, rows, job=job)
 
 
+def latest_ends(connection: Connection, after: Micros) -> dict[tuple[str, str], Micros]:
+    """The ends of the latest windows that end after `after`, by job and harm."""
+    key = metric_rows.c.job, metric_rows.c.harm
+    query = sa.select(*key, sa.func.max(metric_rows.c.until)).where(metric_rows.c.until > after).group_by(*key)
+    return {(job, harm): until for job, harm, until in connection.execute(query)}
+
+
 def delete_later(connection: Connection, job: str, harm: str, until: Micros) -> None:
     """Delete a job's values of windows that end after `until`."""
     of = (metric_rows.c.job == job) & (metric_rows.c.harm == harm) & (metric_rows.c.until > until)
@@ -98,4 +105,32 @@ def read(
         query = query.where(metric_rows.c.until <= until)
     if limit is not None:
         query = query.limit(limit)
+    return [MetricRow(*row) for row in connection.execute(query)]
+
+
+class Window(NamedTuple):
+    """A window since ≤ t < until in which a metric of a harm was measured."""
+
+    harm: str
+    name: str
+    since: Micros
+    until: Micros
+
+
+def windows(connection: Connection, *, names: Collection[str], now: Micros) -> list[Window]:
+    """The recent windows in which any of these metrics was measured, newest first.
+
+    They ended within two days; those that are longer than a day, within eight.
+    """
+    columns = [metric_rows.c[name] for name in Window._fields]
+    ends, length = metric_rows.c.until, metric_rows.c.until - metric_rows.c.since
+    recent = (ends > now - 8 * DAY) & ((ends > now - 2 * DAY) | (length > DAY))
+    query = sa.select(*columns).distinct().where(recent, metric_rows.c.name.in_(sorted(names)))
+    return [Window(*row) for row in connection.execute(query.order_by(ends.desc(), *columns[:3]))]
+
+
+def of_windows(connection: Connection, name: str, ends: Collection[Micros]) -> list[MetricRow]:
+    """The values of a metric in all windows that end at these times, newest window first."""
+    query = sa.select(*_COLUMNS).where(metric_rows.c.name == name, metric_rows.c.until.in_(sorted(ends)))
+    query = query.order_by(metric_rows.c.until.desc(), metric_rows.c.slice)
     return [MetricRow(*row) for row in connection.execute(query)]

@@ -53,7 +53,25 @@ def end(
     connection.execute(sa.update(monitor_runs).where(monitor_runs.c.id == run).values(**values))
 
 
+def bring_back(connection: Connection, latest: Micros) -> bool:
+    """Date runs that began after `latest` as of then; returns whether there were any. The clock was wrong that they
+    were dated by, and nothing that orders or compares runs could use them."""
+    columns = (monitor_runs.c.started_at, monitor_runs.c.finished_at)
+    found = [
+        connection.execute(sa.update(monitor_runs).where(column > latest).values({column: latest})).rowcount
+        for column in columns
+    ]
+    return any(found)
+
+
 def newest(connection: Connection, limit: int = 20) -> list[Run]:
     """The newest runs, newest first."""
     query = sa.select(*_COLUMNS).order_by(monitor_runs.c.started_at.desc(), monitor_runs.c.id).limit(limit)
     return [Run(*row) for row in connection.execute(query)]
+
+
+def last_ended(connection: Connection) -> Run | None:
+    """The newest run that isn't running any more; None if there is none."""
+    query = sa.select(*_COLUMNS).where(monitor_runs.c.state != "running").order_by(monitor_runs.c.started_at.desc())
+    found = connection.execute(query.limit(1)).first()
+    return None if found is None else Run(*found)

@@ -128,6 +128,13 @@ def backlog(connection: Connection) -> Backlog:
     return Backlog(*connection.execute(query).one())
 
 
+def give_up(engine: Engine, topic: str, now: Micros, error: str) -> int:
+    """Give up every waiting message of a topic, because nobody receives it any more; returns their number."""
+    waiting = sa.update(outbox).where(outbox.c.done_at.is_(None), outbox.c.topic == topic)
+    with engine.begin() as connection:
+        return connection.execute(waiting.values(done_at=now, error=error)).rowcount
+
+
 def prune(engine: Engine, before: Micros) -> int:
     """Delete messages that were done before this time; returns their number."""
     deleted = 0

@@ -10,8 +10,10 @@ from __future__ import annotations
 import base64
 import binascii
 
+from starlette.requests import Request
 from starlette.types import Scope
 
+from leads.db import keys
 from leads.db.keys import ApiKey, invalid_key, parts_of
 from leads.errors import AccessDenied, NotAuthenticated, TooManyRequests
 from serving.http.bodies import Headers
@@ -29,6 +31,18 @@ def is_page(scope: Scope) -> bool:
     """Whether this request reads one of the API's pages, or what they consist of."""
     path: str = scope["path"]
     return scope["method"] in ("GET", "HEAD") and (path in _PAGES or path.startswith(STATIC))
+
+
+def key_of(request: Request, scope: keys.Scope | None) -> ApiKey:
+    """The key of a request that was authenticated.
+
+    Raises:
+        AccessDenied: the key lacks the scope; None: any key will do.
+    """
+    key: ApiKey = request.scope[KEY]
+    if scope is not None:
+        key.require(scope)
+    return key
 
 
 def check_route(key: ApiKey, path: str) -> None:

@@ -51,7 +51,9 @@ def api_document(found: Document, declared: Declared, root: str) -> Document:
             "license": {"name": "Apache License 2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": root or "/", "description": _SERVER}],
-        "tags": tags.described(tags.SCORING, tags.EVENTS, tags.QUEUE, tags.REVIEWS, tags.MODELS, tags.PLATFORM),
+        "tags": tags.described(
+            tags.SCORING, tags.EVENTS, tags.QUEUE, tags.REVIEWS, tags.MODELS, tags.MONITORING, tags.PLATFORM
+        ),
         "security": _SECURITY,
         "paths": paths,
         "components": {

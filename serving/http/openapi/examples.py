@@ -24,6 +24,7 @@ from leads_client.schemas.leads import (
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
 from leads_client.schemas.types import TypesOut
+from serving.http.openapi import alert_docs, measured_examples
 
 # The lead of the subject below, and where a page that ends with it ends.
 LEAD_ID = "l_0f71221d6755af03bebde1a9"
@@ -289,3 +290,5 @@ RESPONSES: dict[type, Examples] = {
         },
     },
 }
+REQUESTS |= alert_docs.REQUESTS
+RESPONSES |= measured_examples.RESPONSES | alert_docs.RESPONSES

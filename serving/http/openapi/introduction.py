@@ -26,6 +26,8 @@ has scopes, and may be limited to some harms.
 | `leads:read` | listing leads, reading a lead and its audit trail, and the figures of the queue |
 | `leads:decide` | claiming, extending, releasing and deciding leads as the key's own reviewer |
 | `act_as` | with `leads:decide`: naming any reviewer, for review tools that act for many people |
+| `monitoring:read` | what monitoring measured, and alerts |
+| `monitoring:write` | acknowledging alerts and silencing rules |
 | `metrics` | reading `/metrics` |
 | `admin` | everything; what needs it is recorded |
 

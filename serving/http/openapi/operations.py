@@ -6,9 +6,10 @@ from collections.abc import Mapping
 from typing import Any
 
 from leads_client.schemas.scores import ScoreIn
+from serving.http.openapi.documented import RouteDocs
 from serving.http.openapi.examples import REQUESTS, RESPONSES
 from serving.http.openapi.problem_examples import responses
-from serving.http.openapi.route_docs import ROUTES, RouteDocs
+from serving.http.openapi.route_docs import ROUTES
 from serving.http.openapi.schemas import ref
 
 # Parameters that several routes have, by name.

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
-
-from leads.db.keys import Scope
 from leads.errors import LeadsError
 from leads_client.schemas.events import Accepted, EventsIn, ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import (
@@ -28,31 +25,9 @@ from leads_client.schemas.stats import StatsOut
 from leads_client.schemas.types import TypesOut
 from serving.http.openapi import problem_examples as problems
 from serving.http.openapi import tags
-
-
-class RouteDocs(NamedTuple):
-    """One route.
-
-    Args:
-        id: the operation's id, which generated clients name their functions after.
-        tag: the group of operations that it belongs to.
-        scope: the scope that the key needs; None if any key is allowed.
-        writes: the route changes data and accepts an Idempotency-Key.
-        parameters: the route has path or query parameters.
-        problems: examples of problems that not every route returns.
-    """
-
-    id: str
-    tag: str
-    summary: str
-    description: str
-    scope: Scope | None
-    response: type
-    body: type | None = None
-    status: int = 200
-    writes: bool = False
-    parameters: bool = False
-    problems: tuple[LeadsError, ...] = ()
+from serving.http.openapi.alert_docs import ROUTES as ALERTS
+from serving.http.openapi.documented import RouteDocs
+from serving.http.openapi.measured_docs import ROUTES as MEASURED
 
 
 def _intake(id: str, summary: str, about: str, body: type, *own: LeadsError) -> RouteDocs:
@@ -277,4 +252,6 @@ ROUTES = {
             problems.NOT_YOUR_REVIEWER,
         ),
     ),
+    **MEASURED,
+    **ALERTS,
 }

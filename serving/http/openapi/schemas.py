@@ -13,6 +13,7 @@ from typing import Any, NamedTuple, get_args
 import msgspec
 
 from leads_client.fields import DecidedBy, LeadState, SignalKind, Tier, Verdict, json_name
+from leads_client.schemas.alerts import AlertFilter, AlertState, RetrainingState, Severity
 from leads_client.schemas.base import Out
 from leads_client.schemas.leads import StateFilter
 
@@ -28,8 +29,12 @@ class _Choice(NamedTuple):
 
 
 _CHOICES = {
+    "AlertFilter": _Choice(AlertFilter, "A state of alerts; `open` for those that aren't resolved, `any` for all."),
+    "AlertState": _Choice(AlertState, "`acknowledged` after somebody said that they look after the alert."),
     "DecidedBy": _Choice(DecidedBy, "Who decided."),
     "LeadState": _Choice(LeadState, "Where a lead is in the queue."),
+    "RetrainingState": _Choice(RetrainingState, "`skipped` if another alert retrains the harm already."),
+    "Severity": _Choice(Severity, "How an alert is sent: `page` at once, `digest` once a day."),
     "SignalKind": _Choice(SignalKind, "What kind of signal it is. `classifier` is another classifier's score."),
     "StateFilter": _Choice(StateFilter, "A state of leads; `any` for all states."),
     "Tier": _Choice(Tier, "What to do with a score: decide automatically, have it reviewed, or nothing."),

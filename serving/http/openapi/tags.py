@@ -7,6 +7,7 @@ EVENTS = "Events"
 QUEUE = "Queue"
 REVIEWS = "Reviews"
 MODELS = "Models"
+MONITORING = "Monitoring"
 PLATFORM = "Platform"
 HEALTH = "Health"
 
@@ -16,6 +17,7 @@ _DESCRIPTIONS = {
     QUEUE: "See the queue of leads with their scores, for queue managers. Reviewers claim leads without scores.",
     REVIEWS: "Claim leads, see their content, and decide them.",
     MODELS: "See which version of each harm's model serves.",
+    MONITORING: "See what monitoring measured, and the alerts that it raised.",
     PLATFORM: "See which types of items and kinds of events your platform declares.",
     HEALTH: "Whether this host works, and its metrics.",
 }

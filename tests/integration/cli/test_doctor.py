@@ -62,7 +62,8 @@ def test_status_is_one_document_for_programs(home: Path) -> None:
     assert made["contents"]["champions"] == {}
     assert states(made) == {
         "database": "ok", "mlflow": "ok", "online_store": "ok", "state_store": "ok", "api": "not_running",
-        "follower": "not_running", "worker": "not_running", "disk": "ok", "permissions": "ok",
+        "follower": "not_running", "worker": "not_running", "monitor": "not_running", "disk": "ok",
+        "permissions": "ok",
     }  # fmt: skip
 
 

@@ -22,7 +22,7 @@ OWN = [name for name, one in SERVICES.items() if "build" in one]
 
 
 def test_the_platform_is_complete() -> None:
-    assert set(SERVICES) == {"migrate", "api", "worker", "follower", "mlflow", "postgres", "redis"}
+    assert set(SERVICES) == {"migrate", "api", "worker", "follower", "monitor", "mlflow", "postgres", "redis"}
     assert set(OWN) == set(SERVICES) - {"postgres", "redis"}
 
 
@@ -50,7 +50,7 @@ def test_services_wait_until_others_are_healthy(name: str) -> None:
 
 
 def test_everything_waits_for_the_migration() -> None:
-    assert all("migrate" in SERVICES[name]["depends_on"] for name in ("api", "worker", "follower"))
+    assert all("migrate" in SERVICES[name]["depends_on"] for name in ("api", "worker", "follower", "monitor"))
 
 
 def test_only_the_api_is_reachable_and_only_from_this_host() -> None:
@@ -60,9 +60,9 @@ def test_only_the_api_is_reachable_and_only_from_this_host() -> None:
     assert FILE["networks"]["backend"] == {"internal": True}
 
 
-def test_the_worker_and_its_follower_share_a_home_that_the_api_does_not() -> None:
-    homes = {name: SERVICES[name]["volumes"][0] for name in ("api", "worker", "follower", "migrate")}
-    assert homes["worker"] == homes["follower"] != homes["api"] == homes["migrate"]
+def test_the_worker_its_follower_and_monitoring_share_a_home_that_the_api_does_not() -> None:
+    homes = {name: SERVICES[name]["volumes"][0] for name in ("api", "worker", "follower", "monitor", "migrate")}
+    assert homes["worker"] == homes["follower"] == homes["monitor"] != homes["api"] == homes["migrate"]
     volumes = {volume.partition(":")[0] for one in SERVICES.values() for volume in one.get("volumes", ())}
     assert {volume for volume in volumes if not volume.startswith(".")} == set(FILE["volumes"])
 

@@ -14,6 +14,7 @@ from types import ModuleType
 import pytest
 
 from leads.files import only_one
+from monitoring.running.watching import WATCH_LOCK
 from tests.support.paths import REPOSITORY
 
 SCRIPT = REPOSITORY / "deploy" / "healthcheck.py"
@@ -29,7 +30,10 @@ def check() -> ModuleType:
     return module
 
 
-@pytest.mark.parametrize(("role", "lock"), [("worker", "worker-0of1.lock"), ("follower", "published/.follower.lock")])
+@pytest.mark.parametrize(
+    ("role", "lock"),
+    [("worker", "worker-0of1.lock"), ("follower", "published/.follower.lock"), ("monitor", WATCH_LOCK)],
+)
 def test_who_holds_its_lock_is_working(check: ModuleType, tmp_path: Path, role: str, lock: str) -> None:
     env = {"LEADS_HOME": str(tmp_path)}
     assert "No process holds" in check.problem(role, env)

@@ -1,4 +1,4 @@
-"""Monitoring: hourly summaries of predictions, measured values, alerts; and the outbox."""
+"""Monitoring: hourly summaries of predictions, measured values, alerts; the outbox; and what reviewers were shown."""
 
 import sqlalchemy as sa
 from alembic import op
@@ -134,9 +134,16 @@ def upgrade() -> None:
     waiting = sa.text("done_at IS NULL")
     op.create_index("ix_outbox_waiting", "outbox", ["next_at"], sqlite_where=waiting, postgresql_where=waiting)
     op.create_index("ix_outbox_done", "outbox", ["done_at"])
+    with op.batch_alter_table("reviews", schema=None) as batch_op:
+        batch_op.add_column(sa.Column("score", sa.Float(), nullable=True))
+        batch_op.add_column(sa.Column("tier", sa.Text(), nullable=True))
+        batch_op.add_column(sa.Column("model_version", sa.Text(), nullable=True))
 
 
 def downgrade() -> None:
+    with op.batch_alter_table("reviews", schema=None) as batch_op:
+        for name in ("score", "tier", "model_version"):
+            batch_op.drop_column(name)
     for table in (
         "outbox",
         "alert_silences",

@@ -63,6 +63,7 @@ def test_a_restart_replaces_every_process_without_a_failed_request(
             "starting 2 new API processes",
             "handing over to them",
             "restarting follower",
+            "restarting monitor",
         ]
         assert re.fullmatch(r"Restarted in [\d.]+ s\.", steps[-1])
         # Totals go on; they don't start again.

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 from scipy.stats import binom
 
+from leads.estimates.clusters import observations
 from leads.policies import HarmPolicy
 from models.thresholds import Thresholds
-from training.data.evidence import observations
 from training.fit import tiers
 from training.fit.tiers import lower_bound
 

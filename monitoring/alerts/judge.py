@@ -1,0 +1,255 @@
+"""Opens, changes and resolves alerts, and writes the messages about them, all in one transaction.
+
+A run that is killed has changed nothing, and a run that judges the same values again changes nothing more: at most one
+alert is open for a rule, harm and slice, and each alert records whether it was sent.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections import defaultdict
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+
+import msgspec
+from sqlalchemy.engine import Connection
+
+from leads import clock
+from leads.alerting.alert import Alert, Happened, Retraining
+from leads.alerting.out import slice_parts
+from leads.alerting.rules import Rule
+from leads.clock import Micros
+from leads.db.engine import reading
+from leads.db.monitoring import alerts
+from leads.db.monitoring import rows as metric_rows
+from leads.db.monitoring.rows import MetricRow, Window
+from leads.errors import LeadsError
+from monitoring.alerts import surroundings
+from monitoring.alerts.describing import detail_of, finite
+from monitoring.alerts.judging import QUIET_WINDOWS, Finding, Key, concerns, findings, rules_of
+from monitoring.alerts.messages import Changes, send
+from monitoring.watch.world import World
+
+# An alert whose metric wasn't measured for this long after it was last broken resolves.
+GONE: Micros = 2 * clock.DAY
+_NOT_MEASURED = "It wasn't measured any more for two days."
+_SWITCHED_OFF = "The rule was switched off for it in policies.yaml."
+_log = logging.getLogger(__name__)
+
+
+def judge(world: World, run: str) -> Changes:
+    """Judge the newest measured values at `world.now`.
+
+    Args:
+        run: the id of the run that measured them.
+
+    Raises:
+        Unavailable: the database doesn't respond.
+    """
+    rules = rules_of(world.policies.monitoring)
+    found = judged(world, rules)
+    importance = _importance(world, found.values())
+    with world.engine.begin() as connection:
+        alerts.lock(connection)
+        surroundings.record_policy(connection, run, world.policies.digest, world.now)
+        changes = _Transaction(connection, world, rules, found, importance).apply()
+        digest = send(connection, world.policies.monitoring, changes, world.now)
+    changes = changes._replace(digest=digest)
+    _tell(changes)
+    return changes
+
+
+def judged(world: World, rules: Mapping[str, Rule]) -> dict[Key, Finding]:
+    """What the newest windows say, by rule, harm and slice."""
+    rows = _newest(world, rules)
+    return {
+        one.key: one
+        for one in findings(rows, rules, world.now)
+        if concerns(world.policies.monitoring, one.rule.name, one.harm, world.policies.harms)
+    }
+
+
+def _newest(world: World, rules: Mapping[str, Rule]) -> list[MetricRow]:
+    """The values of the newest windows of each length, of each metric that is judged: as many as any rule needs."""
+    needed = 2 + max((max(rule.of_windows, QUIET_WINDOWS) for rule in rules.values()), default=0)
+    names = {rule.metric for rule in rules.values()}
+    with reading(world.engine) as connection:
+        chosen: dict[tuple[str, str, Micros], list[Window]] = defaultdict(list)
+        for window in metric_rows.windows(connection, names=names, now=world.now):
+            newest = chosen[window.harm, window.name, window.until - window.since]
+            if len(newest) < needed:
+                newest.append(window)
+        wanted = {window for newest in chosen.values() for window in newest}
+        ends: dict[str, set[Micros]] = defaultdict(set)
+        for window in wanted:
+            ends[window.name].add(window.until)
+        rows = [row for name, of in ends.items() for row in metric_rows.of_windows(connection, name, of)]
+    return [row for row in rows if Window(row.harm, row.name, row.since, row.until) in wanted]
+
+
+def _importance(world: World, found: Iterable[Finding]) -> dict[Key, float]:
+    """How much an input matters to the model, for the alerts that may open. Versions are read before the transaction."""
+    known = {}
+    for finding in found:
+        column = slice_parts(finding.slice).get("column")
+        if not finding.fires or column is None or not finding.row.version:
+            continue
+        try:
+            by_name = world.importance(finding.harm, finding.row.version)
+        except LeadsError:
+            # The registry doesn't respond. The alert is worth more than its place in the digest.
+            continue
+        known[finding.key] = by_name.get(column, 1.0)
+    return known
+
+
+class _Transaction:
+    """The changes of one judgement."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        world: World,
+        rules: Mapping[str, Rule],
+        found: Mapping[Key, Finding],
+        importance: Mapping[Key, float],
+    ) -> None:
+        self._connection = connection
+        self._world = world
+        self._now = world.now
+        self._rules = rules
+        self._found = found
+        self._importance = importance
+        self._before = {(one.rule, one.harm, one.slice): one for one in alerts.unresolved(connection)}
+        self._of_rule: dict[tuple[str, str], list[Finding]] = defaultdict(list)
+        for finding in found.values():
+            self._of_rule[finding.rule.name, finding.harm].append(finding)
+        self._happened: dict[tuple[str, Micros], list[Happened]] = {}
+        self._retrained = {
+            one.harm: one.seq
+            for one in self._before.values()
+            if one.detail.retraining and one.detail.retraining.state in ("waiting", "running")
+        }
+
+    def apply(self) -> Changes:
+        resolved, still = [], []
+        for key, alert in self._before.items():
+            note = self._why_gone(key, alert)
+            finding = self._found.get(key)
+            if note is not None or (finding is not None and finding.quiet):
+                resolved.append(self._resolve(alert, finding, note))
+            else:
+                still.append(alert if finding is None else self._update(alert, finding))
+        new = [finding for key, finding in self._found.items() if finding.fires and key not in self._before]
+        opened = [self._open(finding) for finding in sorted(new, key=lambda one: -one.deviation)]
+        return Changes(opened, [*still, *self._explained(opened, still)], resolved)
+
+    def _why_gone(self, key: Key, alert: Alert) -> str | None:
+        """Why an alert resolves although its value didn't return; None if it doesn't."""
+        policy, harms = self._world.policies.monitoring, self._world.policies.harms
+        if alert.rule not in self._rules or not concerns(policy, alert.rule, alert.harm, harms):
+            return _SWITCHED_OFF
+        if key not in self._found and self._now - alert.seen_at > GONE:
+            return _NOT_MEASURED
+        return None
+
+    def _resolve(self, alert: Alert, finding: Finding | None, note: str | None) -> Alert:
+        changed = alert._replace(state="resolved", resolved_at=self._now, note=note or alert.note)
+        if finding is not None:
+            row = finding.row
+            changed = changed._replace(value=finite(row.value), lo=finite(row.lo), hi=finite(row.hi))
+        self._store(changed, "state", "resolved_at", "note", "value", "lo", "hi")
+        return changed
+
+    def _update(self, alert: Alert, finding: Finding) -> Alert:
+        row, rule = finding.row, finding.rule
+        changed = alert._replace(
+            severity=rule.severity, limit=rule.limit, value=finite(row.value), lo=finite(row.lo), hi=finite(row.hi)
+        )
+        if finding.fires:
+            importance = self._importance.get(finding.key, alert.detail.importance)
+            detail = detail_of(finding, self._same(finding), importance=importance)
+            kept = {"also": alert.detail.also, "retraining": alert.detail.retraining}
+            changed = changed._replace(
+                seen_at=self._now,
+                version=row.version,
+                worst=max(alert.worst or 0.0, finite(finding.deviation) or 0.0),
+                detail=msgspec.structs.replace(detail, affected=self._affected(alert), **kept),
+            )
+        names = ("severity", "limit", "value", "lo", "hi", "seen_at", "version", "worst", "detail")
+        self._store(changed, *names)
+        return changed
+
+    def _open(self, finding: Finding) -> Alert:
+        rule, row = finding.rule, finding.row
+        made = Alert(
+            0, rule.name, finding.harm, finding.slice, row.version, rule.severity, "firing",
+            since=finding.since, opened_at=self._now, seen_at=self._now, resolved_at=None, sent_at=None,
+            sent_worst=None, value=finite(row.value), lo=finite(row.lo), hi=finite(row.hi), limit=rule.limit,
+            worst=finite(finding.deviation),
+            detail=detail_of(
+                finding,
+                self._same(finding),
+                importance=self._importance.get(finding.key, 1.0),
+                retraining=self._retraining(finding),
+            ),
+            acknowledged_by=None, acknowledged_at=None, note=None,
+        )  # fmt: skip
+        seq = alerts.add(self._connection, made)
+        if made.detail.retraining is not None and made.detail.retraining.state == "waiting":
+            self._retrained[made.harm] = seq
+        return made._replace(seq=seq)
+
+    def _explained(self, opened: Sequence[Alert], still: Sequence[Alert]) -> list[Alert]:
+        """The alerts that opened, with what else happened: also each other."""
+        explained = []
+        for alert in opened:
+            others = [one for one in (*opened, *still) if one.rule != alert.rule]
+            key = alert.harm, alert.since
+            if key not in self._happened:
+                self._happened[key] = surroundings.happened(
+                    self._connection, alert.harm, alert.since, self._now, _one_of_each(others)
+                )
+            also = tuple(one for one in self._happened[key] if one.what != alert.detail.title)
+            detail = msgspec.structs.replace(alert.detail, also=also, affected=self._affected(alert))
+            explained.append(alert._replace(detail=detail))
+            self._store(explained[-1], "detail")
+        return explained
+
+    def _affected(self, alert: Alert) -> surroundings.Affected:
+        return surroundings.affected(self._connection, alert.harm, alert.slice, alert.since)
+
+    def _same(self, finding: Finding) -> list[Finding]:
+        return self._of_rule[finding.rule.name, finding.harm]
+
+    def _retraining(self, finding: Finding) -> Retraining | None:
+        """What is to be done if the policy wants a retraining: one for a harm at a time."""
+        own = self._world.policies.monitoring.rules.get(finding.rule.name)
+        if own is None or not own.retrain or not finding.harm:
+            return None
+        other = self._retrained.get(finding.harm)
+        if other is not None:
+            return Retraining("skipped", self._now, f"Alert {other} retrains {finding.harm} already.")
+        return Retraining("waiting", self._now)
+
+    def _store(self, alert: Alert, *names: str) -> None:
+        alerts.change(self._connection, alert.seq, **{name: getattr(alert, name) for name in names})
+
+
+def _one_of_each(others: Iterable[Alert]) -> list[Alert]:
+    """The oldest alert of each rule and harm: fifty inputs that moved are one thing that happened."""
+    first: dict[tuple[str, str], Alert] = {}
+    for alert in sorted(others, key=lambda one: one.since):
+        first.setdefault((alert.rule, alert.harm), alert)
+    return list(first.values())
+
+
+def _tell(changes: Changes) -> None:
+    """A line in the log for each alert that opened or resolved."""
+    for what, level, changed in (("opened", logging.WARNING, changes.opened), ("resolved", logging.INFO, changes.resolved)):
+        for alert in changed:
+            fields = {
+                "alert": alert.seq, "rule": alert.rule, "harm": alert.harm or None, "severity": alert.severity,
+                "slice": alert.slice or None, "value": alert.value, "limit": alert.limit,
+            }  # fmt: skip
+            _log.log(level, "alert %d %s: %s", alert.seq, what, alert.detail.title, extra={"fields": fields})
