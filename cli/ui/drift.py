@@ -188,7 +188,7 @@ def _columns(one: Comparison) -> RenderableType:
         (_row(column) for column in shown),
         right=("distance", "threshold", "importance", "mean", "median", "missing"),
         caption="Drift first, by effect × importance. Mean, median and missing: before → now. A column that grows with "
-        "the platform's age is shown but is no drift.",
+        "the platform's age doesn't count as drift.",
     )
 
 

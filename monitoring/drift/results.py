@@ -53,11 +53,6 @@ class ColumnDrift(NamedTuple):
         return rank(self.value, self.importance)
 
 
-def rank(value: float, importance: float) -> float:
-    """Effect × importance: what to look at first. Inputs that the trees don't use still rank by their effect."""
-    return min(value, 10.0) * (0.01 + importance)
-
-
 @dataclass(frozen=True)
 class Comparison:
     """A window compared with a baseline.
@@ -125,6 +120,11 @@ class TooFew(NamedTuple):
     until: Micros
     rows: int
     why: str
+
+
+def rank(value: float, importance: float) -> float:
+    """Effect × importance: what to look at first. Inputs that the trees don't use still rank by their effect."""
+    return min(value, 10.0) * (0.01 + importance)
 
 
 class Measured(NamedTuple):

@@ -197,9 +197,9 @@ def _coarse(below: Doubles, spread: Doubles) -> tuple[Doubles, Doubles]:
     share = np.cumsum(spread, axis=1) / np.maximum(total, 1e-300)
     place = np.minimum((share * _EDGES).astype(np.int64), _EDGES - 1) + _EDGES * np.arange(len(spread))[:, None]
     size = _EDGES * len(spread)
-    joined: Doubles = np.bincount(place.ravel(), spread.ravel(), minlength=size).reshape(-1, _EDGES)
-    weighted: Doubles = np.bincount(place.ravel(), (spread * below).ravel(), minlength=size).reshape(-1, _EDGES)
-    return weighted / np.maximum(joined, 1e-300), joined
+    joined = np.asarray(np.bincount(place.ravel(), spread.ravel(), size), np.float64).reshape(-1, _EDGES)
+    weighted = np.asarray(np.bincount(place.ravel(), (spread * below).ravel(), size), np.float64)
+    return weighted.reshape(-1, _EDGES) / np.maximum(joined, 1e-300), joined
 
 
 def _moments(below: Doubles, spread: Doubles) -> tuple[Doubles, Doubles]:

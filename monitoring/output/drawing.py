@@ -16,7 +16,7 @@ Values = npt.NDArray[np.float64]
 _BINS = 28
 _TAIL = 0.005
 # With a longer tail than this, as a multiple of the middle value, the axis is logarithmic.
-_LONG_TAIL = 12.0
+_LONG_TAIL = 6.0
 
 
 class Binned(NamedTuple):
@@ -50,7 +50,8 @@ def binned(reference: Sketch | None, current: Sketch | None, *, linear: bool = F
     if linear:
         edges = np.linspace(first, last, _BINS + 1)
     else:
-        edges = _from_axis(np.linspace(*_to_axis(np.array([first, last])), _BINS + 1))
+        ends = _to_axis(np.array([first, last]))
+        edges = _from_axis(np.linspace(float(ends[0]), float(ends[1]), _BINS + 1))
     edges[[0, -1]] = -np.inf, np.inf
     shares = [_shares(side, edges) if side is not None and side.n else np.zeros(_BINS) for side in (reference, current)]
     return Binned(shares[0], shares[1], first, last)

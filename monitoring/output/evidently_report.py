@@ -91,7 +91,7 @@ def _container(headline: str, names: Sequence[str]) -> MetricContainer:
 
     _register()
 
-    class Drift(MetricContainer):
+    class Drift(MetricContainer):  # type: ignore[misc]
         def generate_metrics(self, context: Any) -> Sequence[Any]:
             return [ValueDrift(column=name, method=_METHOD, threshold=_threshold(name)) for name in names]
 

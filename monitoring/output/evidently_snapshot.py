@@ -168,7 +168,7 @@ def _container(day: Day) -> MetricContainer:
     from evidently.legacy.renderers.html_widgets import CounterData, counter, table_data
     from evidently.metrics import MeanValue
 
-    class Figures(MetricContainer):
+    class Figures(MetricContainer):  # type: ignore[misc]
         def generate_metrics(self, context: Any) -> Sequence[Any]:
             return [MeanValue(column=title, tests=[]) for title in day.values]
 

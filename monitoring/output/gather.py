@@ -141,7 +141,7 @@ def shown(rows: list[MetricRow]) -> list[MetricRow]:
     found: dict[tuple[str, str], list[MetricRow]] = {}
     for row in rows:
         found.setdefault((row.name, row.slice), []).append(row)
-    return [row for of in found.values() if (row := figures.preferred(of)) is not None]
+    return [one for of in found.values() if (one := figures.preferred(of)) is not None]
 
 
 def threshold_of(row: MetricRow) -> float | None:

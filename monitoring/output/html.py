@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 
@@ -33,7 +34,7 @@ def joined(*children: Part) -> Html:
     )
 
 
-def table(head: tuple[str, ...], rows: list[tuple[Part, ...]], *, numbers: frozenset[int] = frozenset()) -> Html:
+def table(head: tuple[str, ...], rows: Sequence[tuple[Part, ...]], *, numbers: frozenset[int] = frozenset()) -> Html:
     """A table in a frame that scrolls sideways on narrow screens.
 
     Args:

@@ -17,6 +17,10 @@ from monitoring.output.style import CSS
 from monitoring.output.wording import interval_text, length_text, number_text, slice_text, time_text, value_text
 
 
+# Alerts of a rule that are described; the others are counted.
+_ALERTS_OF_RULE = 4
+
+
 def render(found: Contents, *, runbook: Callable[[str], str | None] = lambda page: None) -> str:
     """The page.
 
@@ -135,23 +139,36 @@ def _tiles(found: Contents) -> Html:
 def _alerts(found: Contents, runbook: Callable[[str], str | None]) -> Html:
     if not found.alerts:
         return joined(el("h2", "Alerts"), el("p", "No alert is open.", class_="quiet"))
-    return joined(el("h2", "Alerts"), *(_alert(alert, runbook) for alert in found.alerts))
+    by_rule: dict[str, list[Alert]] = {}
+    for alert in sorted(found.alerts, key=lambda alert: (alert.severity != "page", -(alert.worst or 0.0))):
+        by_rule.setdefault(alert.rule, []).append(alert)
+    return joined(el("h2", "Alerts"), *(_of_rule(alerts, runbook) for alerts in by_rule.values()))
 
 
-def _alert(alert: Alert, runbook: Callable[[str], str | None]) -> Html:
-    detail = alert.detail
+def _of_rule(alerts: list[Alert], runbook: Callable[[str], str | None]) -> Html:
+    """The alerts of a rule, the worst first: of fifty inputs that drifted, the cause is one."""
+    first, shown = alerts[0], alerts[:_ALERTS_OF_RULE]
+    detail = first.detail
     address = runbook(detail.page)
     page = el("a", "Runbook", href=address) if address else el("span", f"{RUNBOOK}/{detail.page}.md", class_="mono")
+    severity = el("span", first.severity, class_=f"badge {'bad' if first.severity == 'page' else 'mid'}")
+    lines = [_alert(alert) for alert in shown]
     return el(
         "div",
-        el("b", detail.title or alert.rule),
+        lines[0],
         " ",
-        el("span", alert.severity, class_=f"badge {'bad' if alert.severity == 'page' else 'mid'}"),
-        el("span", " acknowledged", class_="quiet") if alert.state == "acknowledged" else None,
-        el("div", f"{detail.moved} Since {time_text(alert.since)}, {slice_text(alert.slice)}.", class_="quiet"),
-        el("div", detail.todo, " ", page if detail.page else None),
-        class_=f"card alert {alert.severity}",
+        severity,
+        *(el("div", line, class_="more") for line in lines[1:]),
+        el("div", f"and {len(alerts) - len(shown):,} more: leads alerts", class_="quiet") if alerts[len(shown) :] else None,
+        el("div", detail.todo, " ", page if detail.page else None, class_="todo"),
+        class_=f"card alert {first.severity}",
     )
+
+
+def _alert(alert: Alert) -> Html:
+    known = " Acknowledged." if alert.state == "acknowledged" else ""
+    about = f"{alert.detail.moved} Since {time_text(alert.since)}.{known}"
+    return joined(el("b", alert.detail.title or alert.rule), el("div", about, class_="quiet"))
 
 
 def _run(found: Contents) -> Html:

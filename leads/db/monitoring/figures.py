@@ -52,7 +52,7 @@ FIGURES: tuple[Figure, ...] = (
 )
 # A value whose window ended longer ago than this says nothing about today.
 SHOWN_FOR: Micros = 3 * clock.DAY
-# Among so many of the newest windows of drift is one of a day. Around a promotion, a window has a value for each version.
+# Among so many of the newest windows of drift, one is of a day. Around a promotion, a window has a value per version.
 _NEWEST = 40
 
 # Only these are measured in windows of several lengths at a time. Those of others are as long as a value needs.
@@ -81,7 +81,7 @@ def newest_rows(connection: Connection, harm: str, now: Micros) -> list[MetricRo
     length = sa.case((of_lengths, metric_rows.c.until - metric_rows.c.since), else_=0)
     ends = (
         sa.select(metric_rows.c.name, length.label("length"), sa.func.max(metric_rows.c.until).label("until"))
-        .where(metric_rows.c.harm == harm, metric_rows.c.until > now - SHOWN_FOR)
+        .where(metric_rows.c.harm == harm, *_shown(now))
         .group_by(metric_rows.c.name, length)
         .subquery()
     )
@@ -131,7 +131,7 @@ def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> M
         of = (metric_rows.c.harm == harm) & (metric_rows.c.name == figure.name) & (metric_rows.c.slice == slice_)
         query = (
             sa.select(*_COLUMNS)
-            .where(of, metric_rows.c.until > now - SHOWN_FOR)
+            .where(of, *_shown(now))
             .order_by(metric_rows.c.until.desc())
             .limit(_NEWEST)
         )
@@ -141,6 +141,11 @@ def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> M
     last = max((row.until for row in found), default=0)
     newest = [row for row in found if row.until == last]
     return next((row for row in newest if row.value is not None), newest[0] if newest else None)
+
+
+def _shown(now: Micros) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Conditions on windows that say something about now: they ended lately, or are those of the current hour."""
+    return metric_rows.c.until > now - SHOWN_FOR, metric_rows.c.until <= now + clock.HOUR
 
 
 def _preference(row: MetricRow) -> tuple[bool, Micros, Micros, int]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
 
@@ -50,6 +50,7 @@ class PlannedWorld(World):
         waiting: Waiting | None = None,
         oldest: Micros | None = None,
         reference: Reference | None = None,
+        languages: Mapping[Subject, str] | None = None,
         platform: Path = PLATFORM_FILE,
     ) -> None:
         nothing = cast(Any, None)
@@ -58,7 +59,7 @@ class PlannedWorld(World):
         self._planned, self._hour, self._counts = list(hours), hour, counts or {}
         self._decisions = decided or Decided(tuple(sorted(verdicts)))
         self._skewed, self._waiting, self._oldest = skewed, waiting, oldest
-        self._reference = reference
+        self._reference, self._languages = reference, languages or {}
 
     def run(self, job: Job, harm: str, until: Micros) -> list[MetricRow]:
         """Measure a window, and keep what was found."""
@@ -91,6 +92,9 @@ class PlannedWorld(World):
             tuple(one for one in self._decisions.verdicts if since <= one.at < until),
             tuple(one for one in self._decisions.pairs if since <= one.at < until),
         )
+
+    def categories(self, subjects: Sequence[Subject]) -> Mapping[str, Sequence[str | None]]:
+        return {"language": [self._languages.get(subject) for subject in subjects]}
 
     def skew(self, harm: str, since: Micros, until: Micros) -> Skewed | None:
         return self._skewed

@@ -18,8 +18,12 @@ from socket import create_server
 
 import httpx
 
+from leads import clock
 from leads.processes import QUIET
+from leads.settings import load_settings
 from monitoring.output.evidently_workspace import FOLDER
+from monitoring.output.reports import write_evidently
+from monitoring.running.opened import opened_world
 from tests.support.paths import REPOSITORY
 
 IMAGES = REPOSITORY / "docs" / "images"
@@ -74,8 +78,18 @@ def shoot(address: str, image: Path, *, width: int = 1_200, height: int = 1_000,
         )
 
 
+def add_past_days(home: Path, days: int = 7) -> None:
+    """Give Evidently the snapshots of the days before, as if a run had ended each of them."""
+    settings = load_settings(home=home)
+    today = clock.now() // clock.DAY * clock.DAY
+    for day in range(days):
+        with opened_world(settings, now=today - day * clock.DAY + 10 * clock.MINUTE) as world:
+            write_evidently(world, "")
+
+
 def main(home: Path, harm: str | None = None) -> None:
     """Write the images; the harm is by default the first with a report of drift."""
+    add_past_days(home)
     reports = home / "reports" / "monitoring"
     report = sorted(reports.glob(f"{harm or '*'}/evidently-*.html"))[-1]
     shoot((report.parent / "latest.html").as_uri(), IMAGES / "monitoring-page.png", height=2_000, wait_s=1)

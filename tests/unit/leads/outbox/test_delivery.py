@@ -169,10 +169,13 @@ def test_messages_of_other_topics_wait(engine: Engine) -> None:
 
 
 def test_a_message_is_written_with_its_cause_or_not_at_all(engine: Engine) -> None:
-    connection = engine.connect()
-    with pytest.raises(RuntimeError), connection, connection.begin():
-        messages.put(connection, "t", "k", b"a", NOW)
-        raise RuntimeError
+    def fail() -> None:
+        with engine.begin() as connection:
+            messages.put(connection, "t", "k", b"a", NOW)
+            raise RuntimeError
+
+    with pytest.raises(RuntimeError):
+        fail()
     assert states(engine) == []
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -74,13 +73,13 @@ def stored(engine: Engine) -> None:
 
 
 @pytest.fixture
-def client(runtime: Runtime, portal: BlockingPortal, stored: None) -> Iterator[Http]:
-    yield client_of(runtime, portal)
+def client(runtime: Runtime, portal: BlockingPortal, stored: None) -> Http:
+    return client_of(runtime, portal)
 
 
 @pytest.fixture
-def limited(runtime: Runtime, portal: BlockingPortal, stored: None) -> Iterator[Http]:
-    yield client_of(runtime, portal, harms=["sexism"])
+def limited(runtime: Runtime, portal: BlockingPortal, stored: None) -> Http:
+    return client_of(runtime, portal, harms=["sexism"])
 
 
 def names(answer: Any) -> list[tuple[str, str | None]]:
@@ -185,10 +184,8 @@ def test_runs(client: Http) -> None:
 
 
 def test_a_key_for_one_harm_learns_nothing_about_others(limited: Http) -> None:
-    assert set(names(limited.get("/v1/monitoring/metrics"))) == {
-        ("performance.precision", "sexism"),
-        (VERDICT, "sexism"),
-    }
+    seen = set(names(limited.get("/v1/monitoring/metrics")))
+    assert seen == {("performance.precision", "sexism"), (VERDICT, "sexism")}
     assert limited.get("/v1/monitoring/metrics", params={"harm": "spam"}).status_code == 403
     summary = limited.get("/v1/monitoring/summary")
     assert [one["harm"] for one in summary.json()["harms"]] == ["sexism"]
