@@ -173,7 +173,9 @@ class GeneratedWorld(World):
         return EventHour(counts, delays, reports if most and over > 0.5 else {})
 
     def event_counts(self, since: Micros, until: Micros) -> Mapping[Micros, Mapping[Feed, int]]:
-        return {hour: self.events(hour, hour + clock.HOUR).counts for hour in range(max(since, START), until, clock.HOUR)}
+        return {
+            hour: self.events(hour, hour + clock.HOUR).counts for hour in range(max(since, START), until, clock.HOUR)
+        }
 
     def waiting_events(self) -> Waiting | None:
         return None
