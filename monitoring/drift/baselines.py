@@ -17,8 +17,6 @@ from monitoring.watch.world import Hour, World
 
 _WEEK: Micros = 7 * clock.DAY
 _WINDOWS = 4
-# How long back windows are looked at for how much they vary.
-_VARIED: Micros = 28 * clock.DAY
 # The share of a window that must fall into hours of which the reference has rows.
 _COVERED = 0.8
 # Rows of the reference in a part of the week or day below which they don't stand for it.
@@ -30,22 +28,19 @@ class Replicates(NamedTuple):
 
     Args:
         windows: their summaries.
-        varied: all windows of the last four weeks at the same hours of the day, from which it is estimated how much
-            windows vary: accounts that are active for hours make them differ by more than chance.
         hours: where there are fewer than two of them, the hours of the window itself, which say something about how
             much rows vary, too.
         alike: how they were chosen, in words.
     """
 
     windows: list[Summary]
-    varied: list[Summary]
     hours: list[Summary]
     alike: str
 
     @property
     def comparable(self) -> list[Summary]:
         """What the variation of windows is estimated from."""
-        return self.varied if len(self.varied) > 1 else self.hours
+        return self.windows if len(self.windows) > 1 else self.hours
 
 
 def before(
@@ -60,11 +55,6 @@ def before(
     length = until - since
     # Windows that don't overlap.
     days = -(-length // clock.DAY) * clock.DAY
-    varied = [
-        merged
-        for back in range(days, _VARIED + 1, days)
-        if (merged := _merged(world, harm, since - back, until - back, slice_)).rows >= min_rows
-    ]
     for alike, step in (("the same hours of the last four weeks", _WEEK), ("the same hours of the days before", days)):
         found = [
             merged
@@ -72,11 +62,11 @@ def before(
             if (merged := _merged(world, harm, since - k * step, until - k * step, slice_)).rows >= min_rows
         ]
         if len(found) > 1 or (found and step != _WEEK):
-            return Replicates(found, varied, own, alike)
+            return Replicates(found, own, alike)
     merged = _merged(world, harm, since - length, since, slice_)
     if merged.rows >= min_rows:
-        return Replicates([merged], varied, own, "the window before")
-    return Replicates([], varied, own, "nothing")
+        return Replicates([merged], own, "the window before")
+    return Replicates([], own, "nothing")
 
 
 def _merged(world: World, harm: str, since: Micros, until: Micros, slice_: str) -> Summary:
@@ -111,11 +101,5 @@ def of_reference(reference: Reference, slice_: str, hours: Sequence[Hour], repli
         rows = np.array([one.rows for one in summaries], np.float64)
         # Weights cost rows. Where they would cost most of them, the bias of all hours is the smaller evil.
         if part_of is any_time or effective_rows(rows, weights) >= min(sum(p.rows for p in parts.values()) / 10, 500):
-            return Baseline(
-                summaries,
-                weights * rows.sum() / (weights @ rows),
-                replicates.comparable,
-                of_windows=False,
-                clumps=reference.clumps(slice_),
-            )
+            return Baseline(summaries, weights * rows.sum() / (weights @ rows), replicates.comparable, of_windows=False)
     return None

@@ -47,14 +47,12 @@ class Baseline(NamedTuple):
         parts: summaries that add up to it, each with its weight.
         replicates: comparable windows, whose variation says how many independent rows a window has.
         of_windows: whether the parts are such windows themselves, whose rows depend on each other as the window's do.
-        clumps: of a sample, by how much its number of rows is divided because accounts have several of them.
     """
 
     parts: Sequence[Summary]
     weights: Doubles
     replicates: Sequence[Summary]
     of_windows: bool
-    clumps: float = 1.0
 
     @property
     def rows(self) -> float:

@@ -84,18 +84,18 @@ def compare(window: Summary, baseline: Baseline, *, categories: Collection[str] 
             elif one is not None:
                 columns.append(one)
     chosen = [found for name in categories if (found := category(name, window, baseline)) is not None]
-    return _judged(shares, columns, chosen, baseline)
+    return _judged(shares, columns, chosen, of_windows=baseline.of_windows)
 
 
 def _judged(
-    shares: Sequence[Share], columns: Sequence[Number], categories: Sequence[Category], baseline: Baseline
+    shares: Sequence[Share], columns: Sequence[Number], categories: Sequence[Category], *, of_windows: bool
 ) -> Compared:
     everything: list[Share | Number | Category] = [*shares, *columns, *categories]
     effects = design.effects([one.dispersion for one in everything])
     rows = design.effective(np.array([one.rows for one in everything], np.float64), effects)
-    of_rows = np.array([one.of_rows for one in everything], np.float64) / baseline.clumps
+    of_rows = np.array([one.of_rows for one in everything], np.float64)
     # The words of a text always depend on each other.
-    depends = np.array([baseline.of_windows or one.name == VOCABULARY for one in everything], bool)
+    depends = np.array([of_windows or one.name == VOCABULARY for one in everything], bool)
     of_rows = np.where(depends, design.effective(of_rows, effects), of_rows)
     found: list[Shares | Distances] = []
     first, second = len(shares), len(shares) + len(columns)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -27,8 +26,6 @@ T = TypeVar("T")
 # Tells which part of the day or week an instant is in.
 PartOf = Callable[[Ints], Ints]
 _PART_HOURS = 3
-# How alike the rows of an account are: between not at all and equal.
-_ALIKE = 0.5
 
 
 def part_of_week(at: Ints) -> Ints:
@@ -78,22 +75,6 @@ class Reference:
         if not name:
             return np.arange(len(self))
         return self._slices.get(name, np.empty(0, np.int64))
-
-    def clumps(self, slice_: str) -> float:
-        """The design effect of a slice's rows, because accounts have several of them: at least 1.
-
-        Kish's 1 + (b - 1) ρ (Survey Sampling, 1965, chapter 5), where b is the mean number of rows of a row's account
-        and ρ, how alike the rows of an account are, is taken to be a half. Rows without an account stand alone.
-        """
-        if not self.accounts:
-            return 1.0
-        places = self.slice(slice_)
-        sizes = Counter(account for i in places.tolist() if (account := self.accounts[i]) is not None)
-        if not sizes:
-            return 1.0
-        alone = len(places) - sum(sizes.values())
-        b = (sum(n * n for n in sizes.values()) + alone) / len(places)
-        return 1 + (b - 1) * _ALIKE
 
     def parts(self, slice_: str, part_of: PartOf) -> dict[int, Summary]:
         """The summaries of a slice's rows in each part of the day or week."""
