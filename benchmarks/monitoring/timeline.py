@@ -15,11 +15,14 @@ from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
 from monitoring.alerts.judging import QUIET_WINDOWS, Key, findings, rules_of
 from monitoring.running.all_jobs import jobs
+from monitoring.quality.events import EVENTS
 from monitoring.watch.jobs import PLATFORM, Job
 
 # Runs start so long after each hour: when hours have settled, and in the middle of the next one.
 RUNS: tuple[Micros, ...] = (6 * clock.MINUTE, 36 * clock.MINUTE)
 _SETTLE: Micros = 5 * clock.MINUTE
+# How far the job of events looks back on what it measured; the others read hours.
+_LOOKED_BACK: Micros = 17 * clock.DAY
 # The values that rules look back on: five windows of the longest steps.
 _JUDGED: Micros = 6 * clock.DAY
 
@@ -35,7 +38,7 @@ class Opened(NamedTuple):
 
 
 class Timeline:
-    """Runs of monitoring on a generated platform. The first weeks only fill the history: jobs measure, rules don't judge."""
+    """Runs of monitoring on a generated platform. In the first weeks jobs measure, but rules don't judge."""
 
     def __init__(self, platform: Platform, folder: Path) -> None:
         self.world = GeneratedWorld(platform, folder)
@@ -46,14 +49,12 @@ class Timeline:
 
     def warm_up(self, until: Micros) -> None:
         """Measure what later hours are compared with, without judging it."""
-        needed = [job for job in self._jobs if job.name in ("events", "predictions")]
-        for hour in range(START, until, clock.HOUR):
+        for hour in range(until - _LOOKED_BACK, until, clock.HOUR):
             self.world.now = hour + clock.HOUR + RUNS[0]
-            for job in needed:
-                self._measure(job, hour + clock.HOUR)
+            self._measure(EVENTS, hour + clock.HOUR)
         for job in self._jobs:
             self._done[job.name] = until // job.every * job.every
-            if job not in needed:
+            if job is not EVENTS:
                 # As a first run does.
                 for back in (2, 1, 0):
                     self._measure(job, self._done[job.name] - back * job.every)

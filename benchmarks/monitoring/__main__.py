@@ -1,0 +1,44 @@
+"""Monitoring: planted changes, quiet months, and its speed next to plain Evidently.
+
+Run: python -m benchmarks.monitoring [--quick] [--only PART …] [--months N] [--json PATH]
+
+Predictions, events and verdicts are generated (`generated.py`), with what makes real windows differ without drift: the
+rhythm of days and weeks, accounts that stay active for hours, ages that grow, heavy tails. Monitoring's own jobs and
+rules watch them, by the clock of the platform: four weeks of history, then two runs an hour. A change counts as named
+if an alert of the right rule opens in time, about the right column or slice. Every alert of a quiet month is false.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from benchmarks.monitoring import planted
+from benchmarks.monitoring.speed import speed
+from benchmarks.report import Report, parser
+
+SEEDS, QUICK_SEEDS = 20, 2
+MONTHS, QUICK_MONTHS = 12, 2
+_PARTS = ("speed", "changes", "quiet")
+
+
+def main() -> int:
+    """Run the parts and report."""
+    takes = parser(__doc__ or "")
+    takes.add_argument("--only", nargs="+", choices=_PARTS, default=_PARTS, help="only these parts")
+    takes.add_argument("--months", type=int, metavar="N", help=f"quiet months (default {MONTHS})")
+    takes.add_argument("--seeds", type=int, metavar="N", help=f"platforms for each change (default {SEEDS})")
+    options = takes.parse_args()
+    report = Report("Monitoring", options.json)
+    seeds = options.seeds or (QUICK_SEEDS if options.quick else SEEDS)
+    months = options.months or (QUICK_MONTHS if options.quick else MONTHS)
+    if "speed" in options.only:
+        report.part("speed", lambda: speed(options.quick))
+    if "changes" in options.only:
+        report.part("planted changes", lambda: planted.changes(range(1, seeds + 1)))
+    if "quiet" in options.only:
+        report.part("quiet months", lambda: planted.quiet_months(range(101, 101 + months)))
+    return report.finish()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,136 @@
+"""What monitoring says of planted changes, how soon, and how often it says something about quiet months."""
+
+from __future__ import annotations
+
+import statistics
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from typing import NamedTuple, TypeVar
+
+from benchmarks.monitoring.generated import START, Change, Platform
+from benchmarks.monitoring.timeline import Opened, watched
+from benchmarks.monitoring.world import HISTORY_DAYS
+from benchmarks.report import Measure, at_most, say
+from leads import clock
+from leads.alerting.out import slice_parts
+
+T = TypeVar("T")
+
+MONTH_HOURS = 30 * 24
+# A change begins in this hour after the history, so that it isn't at the same time of the day for each seed.
+_FIRST, _STEP = 5, 7
+
+
+class Expected(NamedTuple):
+    """What names a change correctly: one of the rules, about one of the columns, in one of the slices, in time.
+
+    Args:
+        within_h: hours after the change.
+        columns: empty: any or none.
+        slices: parts that the slice has.
+    """
+
+    within_h: float
+    rules: tuple[str, ...]
+    columns: tuple[str, ...] = ()
+    slices: tuple[tuple[str, str], ...] = ()
+
+    def names(self, alert: Opened) -> bool:
+        """Whether an alert names the change."""
+        parts = slice_parts(alert.slice)
+        column = parts.get("column", "").removesuffix(" is missing")
+        return (
+            alert.rule.name in self.rules
+            and (not self.columns or column in self.columns)
+            and all(parts.get(name) == value for name, value in self.slices)
+        )
+
+
+_PLAYS = ("item.plays_1h", "item.plays_24h", "item.listeners_24h", "account.short_share_24h")
+_FARM = ("account.short_share_24h", "account.night_share_7d", "account.devices_7d")
+EXPECTED = {
+    "broken_feed": Expected(1, ("inputs_missing", "feed_stopped"), (*_PLAYS, "")),
+    "clock_off": Expected(1, ("clock_off",), slices=(("source", "partner"),)),
+    "report_brigade": Expected(1, ("report_brigade",)),
+    "spam_wave": Expected(6, ("flagged_surge", "score_drift")),
+    "one_slice": Expected(6, ("score_drift", "flagged_surge", "input_drift"), slices=(("language", "de"),)),
+    "farm_tactic": Expected(24, ("input_drift",), _FARM),
+    "renamed_category": Expected(24, ("new_values",), ("genre",)),
+    "vocabulary": Expected(72, ("text_drift",), ("vocabulary",)),
+    "label_policy": Expected(72, ("verdicts_changed", "promise_gap", "precision_low", "miscalibrated")),
+}
+
+
+class Found(NamedTuple):
+    """How soon a change was named, in hours; None if it wasn't in time. `other_pages`: pages before it began."""
+
+    hours: float | None
+    other_pages: int
+
+
+def named(change: str, seed: int) -> Found:
+    """Watch a platform on which something changes."""
+    expected = EXPECTED[change]
+    began = START + HISTORY_DAYS * clock.DAY
+    at = began + (_FIRST + seed * _STEP % 24) * clock.HOUR
+    hours = (at - began) // clock.HOUR + int(expected.within_h) + 1
+    pages = 0
+    for _, opened in watched(Platform(seed, change=Change(change, at)), hours):
+        for alert in opened:
+            if alert.at >= at and alert.at <= at + expected.within_h * clock.HOUR + _GRACE and expected.names(alert):
+                return Found((alert.at - at) / clock.HOUR, pages)
+            pages += alert.rule.severity == "page" and alert.at < at
+    return Found(None, pages)
+
+
+# A run needs a moment: windows that end on time are measured a few minutes later.
+_GRACE = 6 * clock.MINUTE
+
+
+def quiet(seed: int) -> Counter[str]:
+    """The alerts of a quiet month, by severity; digest entries of one rule and day count as one entry."""
+    found: Counter[str] = Counter()
+    for end, opened in watched(Platform(seed), MONTH_HOURS):
+        for alert in opened:
+            found[alert.rule.severity] += 1
+            found[f"{alert.rule.severity} {alert.rule.name} {alert.slice}"] += 1
+        if (end - START) % (5 * clock.DAY) == 0:
+            say(f"quiet month, seed {seed}: {(end - START) // clock.DAY - HISTORY_DAYS} days watched")
+    return found
+
+
+def changes(seeds: Sequence[int], which: Sequence[str] = tuple(EXPECTED)) -> list[Measure]:
+    """How many of the planted changes were named in time, and how soon."""
+    rows = []
+    for change in which:
+        found = _each(partial(named, change), seeds)
+        soon = [one.hours for one in found if one.hours is not None]
+        limit = EXPECTED[change].within_h
+        missed = len(found) - len(soon)
+        say(f"{change}: {len(soon)} of {len(found)} named within {limit:g} h")
+        rows.append(at_most(f"{change}: not named within {limit:g} h, of {len(found)}", missed, "seeds", 0))
+        rows.append(Measure(f"{change}: named after, median", statistics.median(soon) if soon else None, "h"))
+    return rows
+
+
+def quiet_months(seeds: Sequence[int]) -> list[Measure]:
+    """False pages a year and false digest entries a month, on months without a change."""
+    found = _each(quiet, seeds)
+    total = sum(found, Counter[str]())
+    for name, n in sorted(total.items()):
+        if " " in name:
+            say(f"  {n} × {name}")
+    months = len(seeds)
+    return [
+        Measure("quiet months watched", months, "months"),
+        at_most("false pages, a harm and year", total["page"] * 12 / months, "pages", 1),
+        at_most("false digest entries, a harm and month", total["digest"] / months, "entries", 1),
+    ]
+
+
+def _each(work: Callable[[int], T], seeds: Sequence[int]) -> list[T]:
+    """What the work gives for each seed, two at a time."""
+    with ProcessPoolExecutor(2) as pool:
+        return list(pool.map(work, seeds))
