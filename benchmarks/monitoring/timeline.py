@@ -14,8 +14,8 @@ from leads.alerting.rules import Rule
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
 from monitoring.alerts.judging import QUIET_WINDOWS, Key, findings, rules_of
-from monitoring.running.all_jobs import jobs
 from monitoring.quality.events import EVENTS
+from monitoring.running.all_jobs import jobs
 from monitoring.watch.jobs import PLATFORM, Job
 
 # Runs start so long after each hour: when hours have settled, and in the middle of the next one.

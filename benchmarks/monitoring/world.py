@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import cast
 
 import numpy as np
+import numpy.typing as npt
 from sqlalchemy.engine import Engine
 
 from benchmarks.monitoring.generated import COLUMNS, HARM, REVIEW, START, TYPES, VERSION, HourRows, Platform
@@ -29,6 +30,9 @@ from monitoring.summaries.summary import Summary
 from monitoring.summaries.tally import Described, Rows
 from monitoring.watch.paired import Agreement, ScorePair
 from monitoring.watch.world import Hour, Skewed, Waiting, World
+
+Doubles = npt.NDArray[np.float64]
+Ints = npt.NDArray[np.int64]
 
 # How long before the first measured hour the version's reference sample ends, and how long it is.
 REFERENCE_DAYS, HISTORY_DAYS = 28, 28
@@ -164,9 +168,9 @@ class GeneratedWorld(World):
         rows, over = self.rows(since), min(1.0, (self.now - since) / clock.HOUR)
         arrived = {feed: delays[: round(len(delays) * over)] for feed, delays in rows.events.items()}
         counts: dict[Feed, int] = {feed: len(delays) for feed, delays in arrived.items() if len(delays)}
-        by_source: dict[str, list[np.ndarray]] = defaultdict(list)
-        for (_, source), delays in arrived.items():
-            by_source[source].append(delays[:200])
+        by_source: dict[str, list[Doubles]] = defaultdict(list)
+        for (_, source), late in arrived.items():
+            by_source[source].append(late[:200])
         delays = {source: np.sort(np.concatenate(parts)) for source, parts in by_source.items() if sum(map(len, parts))}
         most = sorted(rows.reported.tolist(), reverse=True)
         reports = {HARM: Reports(sum(most), tuple((Subject("comment", f"r{i}"), n) for i, n in enumerate(most[:5])))}
@@ -191,6 +195,9 @@ class GeneratedWorld(World):
             if since <= at < until:
                 found += _verdicts(self.rows(hour), at)
         return Decided(tuple(found))
+
+    def categories(self, subjects: Sequence[Subject]) -> Mapping[str, Sequence[str | None]]:
+        return {}
 
     def skew(self, harm: str, since: Micros, until: Micros) -> Skewed | None:
         return Skewed(1_000, 0)
@@ -255,12 +262,31 @@ def _verdicts(rows: HourRows, at: Micros) -> list[Verdict]:
     ]
 
 
-_PER_ROW = ("matrix", "scores", "labels", "verdicts", "types", "languages", "genres", "accounts", "words")
+def _some(rows: HourRows, places: Ints) -> HourRows:
+    return HourRows(
+        rows.hour,
+        rows.matrix[places],
+        rows.scores[places],
+        rows.labels[places],
+        rows.verdicts[places],
+        rows.types[places],
+        rows.languages[places],
+        rows.genres[places],
+        rows.accounts[places],
+        rows.words[places],
+    )
 
 
-def _some(rows: HourRows, places: np.ndarray) -> HourRows:
-    return HourRows(rows.hour, **{name: getattr(rows, name)[places] for name in _PER_ROW})
-
-
-def _joined(every: list[HourRows]) -> HourRows:
-    return HourRows(every[0].hour, **{name: np.concatenate([getattr(one, name) for one in every]) for name in _PER_ROW})
+def _joined(every: Sequence[HourRows]) -> HourRows:
+    return HourRows(
+        every[0].hour,
+        np.concatenate([one.matrix for one in every]),
+        np.concatenate([one.scores for one in every]),
+        np.concatenate([one.labels for one in every]),
+        np.concatenate([one.verdicts for one in every]),
+        np.concatenate([one.types for one in every]),
+        np.concatenate([one.languages for one in every]),
+        np.concatenate([one.genres for one in every]),
+        np.concatenate([one.accounts for one in every]),
+        np.concatenate([one.words for one in every]),
+    )

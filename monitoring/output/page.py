@@ -159,7 +159,9 @@ def _of_rule(alerts: list[Alert], runbook: Callable[[str], str | None]) -> Html:
         " ",
         severity,
         *(el("div", line, class_="more") for line in lines[1:]),
-        el("div", f"and {len(alerts) - len(shown):,} more: leads alerts", class_="quiet") if alerts[len(shown) :] else None,
+        el("div", f"and {len(alerts) - len(shown):,} more: leads alerts", class_="quiet")
+        if alerts[len(shown) :]
+        else None,
         el("div", detail.todo, " ", page if detail.page else None, class_="todo"),
         class_=f"card alert {first.severity}",
     )
