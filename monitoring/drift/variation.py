@@ -119,4 +119,6 @@ def between(found: list[Dispersion]) -> tuple[Doubles, Doubles]:
     known = (free > 0) & (chance > 0)
     middle = max(1.0, float(np.median(own[known]))) if known.any() else 1.0
     ratio = (free * own + _DRAWN * middle) / (free + _DRAWN)
+    # A column that is known to vary more than others keeps its own figure.
+    ratio = np.where(free >= _DRAWN, np.maximum(ratio, own), ratio)
     return np.sqrt(np.maximum(ratio - 1, 0.0) * chance), free + _DRAWN
