@@ -203,10 +203,13 @@ def _watch(demo: Demo, settings: Settings) -> None:
     settle_s = load_policies(settings.policies).monitoring.settle_minutes * 60
     now = clock.to_text(demo.progress.end + round((settle_s + 60) * clock.SECOND))
     demo.command("monitor", "Let monitoring look at these days", "monitor", "run", "--now", now, "--quiet", again=True)
-    demo.command("alerts", "See what it found", "alerts", "list", "--quiet", again=True)
     alert = _campaign_of(settings)
-    if alert is not None:
-        demo.command("alert", "See what the change is", "alerts", "show", str(alert.seq), "--quiet", again=True)
+    if alert is None:
+        note("  No alert is open.")
+        return
+    # A platform as small as this one has many inputs that move at once.
+    demo.command("alerts", "See whose scores have moved", "alerts", "list", "--rule", alert.rule, "--quiet", again=True)
+    demo.command("alert", "See one of these alerts", "alerts", "show", str(alert.seq), "--quiet", again=True)
 
 
 def _campaign_of(settings: Settings) -> Alert | None:

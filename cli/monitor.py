@@ -91,6 +91,12 @@ def monitor_run(
 
     It is safe to start twice and to interrupt. Exits with 1 if a job failed.
     """
+    import logging
+    import sys
+
+    if sys.stderr.isatty():
+        # People see them with `leads alerts`; a scheduler's log has a line for each.
+        logging.getLogger("monitoring.alerts").setLevel(logging.ERROR)
     from cli.ui.monitoring.run import run_and_show
 
     settings, policies = read_configuration()

@@ -69,8 +69,8 @@ class Due:
         """Undo what was measured while a clock was ahead."""
         now = clock.to_text(self._world.now)
         self._world.note(
-            f"Windows that end after {now}, the present, were measured. A host's clock was ahead then, or this one's was "
-            "set back. They are measured again once they are over."
+            f"Windows that end after {now}, the present, were measured. A host's clock was ahead then, or this one's "
+            "was set back. They are measured again once they are over."
         )
         with self._world.engine.begin() as connection:
             progress.set_back(connection, job.name, harm, present)
@@ -98,7 +98,7 @@ class Due:
             return hour - clock.HOUR
         if waiting:
             world.note(
-                f"{counted(waiting, 'host')} wrote no summary of the hour before {clock.to_text(hour)}. Its predictions "
-                "are counted once it does. Is leads monitor watch running there?"
+                f"{counted(waiting, 'host')} wrote no summary of the hour before {clock.to_text(hour)}. Predictions "
+                "are counted once they are summarised. Is leads monitor watch running there?"
             )
         return settled

@@ -124,7 +124,7 @@ class Watch:
 
     def _again(self, why: str | None = None) -> float:
         """Seconds until the next attempt, more after each failure."""
-        wait_s = _RETRY_S * 2 ** min(self._failures, 6)
+        wait_s: float = _RETRY_S * 2.0 ** min(self._failures, 6)
         self._failures += 1
         if why is not None:
             self._say("run", [f"Monitoring failed and will be tried again: {why}"], logging.WARNING)

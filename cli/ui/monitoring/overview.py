@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
@@ -16,8 +17,8 @@ from leads.db.monitoring.rows import MetricRow
 from leads.policies import Policies
 from leads.settings import Settings
 
-# Open alerts that are listed one by one.
-_MOST_ALERTS = 8
+# Open pages that are listed.
+_MOST_PAGES = 8
 _NOTHING = "–"
 _COLUMNS = ("harm", "drift", "alerts", "precision", "promised", "flagged", "predictions", "oldest lead")
 
@@ -54,10 +55,16 @@ def show_overview(settings: Settings, policies: Policies, counts: Counts) -> Non
     ends = [row.until for values in found.figures.values() for row in values.values()]
     caption = f"Newest windows, up to {minute(max(ends))} UTC. Precision is that of reviewed leads." if ends else None
     console.print(table("Monitoring", _COLUMNS, rows, right=_COLUMNS[3:], caption=caption))
-    for alert in sorted(found.alerts, key=lambda alert: (alert.severity != "page", alert.seq))[:_MOST_ALERTS]:
+    pages = [alert for alert in found.alerts if alert.severity == "page"]
+    for alert in pages[:_MOST_PAGES]:
         note(_line(alert))
-    if len(found.alerts) > _MOST_ALERTS:
-        note(f"… and {len(found.alerts) - _MOST_ALERTS:,} more: leads alerts")
+    if len(pages) > _MOST_PAGES:
+        note(f"… and {len(pages) - _MOST_PAGES:,} more pages.")
+    digest = Counter(alert.rule for alert in found.alerts if alert.severity == "digest")
+    if digest:
+        note(f"[yellow]digest[/] {', '.join(f'{n:,} {escape(rule)}' for rule, n in digest.most_common())}")
+    if found.alerts:
+        note("All of them: leads alerts")
 
 
 def overview_document(settings: Settings, policies: Policies) -> dict[str, Any]:
@@ -138,10 +145,9 @@ def _count(row: MetricRow | None) -> str:
 
 
 def _line(alert: Alert) -> str:
-    style = "bold red" if alert.severity == "page" else "yellow"
     of = f" of {escape(alert.harm)}" if alert.harm else ""
     where = f" ({escape(alert.slice)})" if alert.slice else ""
     value = "" if alert.value is None else f", now {short(alert.value)}"
     known = ", acknowledged" if alert.state == "acknowledged" else ""
     since = minute(alert.since)
-    return f"[{style}]{alert.severity}[/] {alert.seq}: {escape(alert.rule)}{of}{where} since {since} UTC{value}{known}"
+    return f"[bold red]page[/] {alert.seq}: {escape(alert.rule)}{of}{where} since {since} UTC{value}{known}"

@@ -20,7 +20,7 @@ from leads.db.engine import migrate, open_engine, reading
 from leads.db.monitoring import runs
 from leads.errors import ConfigurationError, NotFound
 from leads.settings import Settings, load_settings
-from tests.support.monitoring.watch_world import START, predict
+from tests.support.monitoring.watch_world import START, NoRegistry, predict
 
 pytestmark = pytest.mark.slow
 NOW = clock.to_text(START + 30 * clock.HOUR + 10 * clock.MINUTE)
@@ -32,6 +32,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Settings:
     monkeypatch.setenv("LEADS_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("LEADS_CORPORA", "none")
     monkeypatch.setenv("LEADS_PORT", "1")
+    monkeypatch.setattr("monitoring.running.opened.MlflowRegistry", lambda settings: NoRegistry())
     settings = load_settings()
     migrate(settings)
     for hour in range(30):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import count
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import sqlalchemy as sa
@@ -20,6 +21,7 @@ from leads.platform.declaration import load_platform
 from leads.policies import Policies, load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
+from models.registry.versions import no_such_version
 from models.version import ModelVersion
 from monitoring.summaries.hourly import host_id
 from monitoring.watch.jobs import DAILY, HOURLY, Job
@@ -51,6 +53,9 @@ class NoRegistry:
 
     def aliases(self, harm: str) -> dict[str, str]:
         return {}
+
+    def fetch(self, harm: str, version: str, into: Path) -> Path:
+        raise no_such_version(harm, version)
 
 
 def policies_of(settings: Settings, harms: Sequence[str] = HARMS, **monitoring: Any) -> Policies:
