@@ -58,6 +58,13 @@ def test_fewer_windows_raise_thresholds() -> None:
     assert few > 1.3 * many
 
 
+def test_a_precise_distance_is_not_drawn_towards_others() -> None:
+    varied = Dispersion(4.0, 1.0, 9)
+    spread, _ = between([varied, varied, Dispersion(1.0, 1.0, 9), Dispersion(1.0, 1.0, 9, precise=True)])
+    assert spread[2] > 0.5
+    assert spread[3] == 0
+
+
 def test_a_window_without_rows_is_left_out() -> None:
     assert dispersion(np.array([0.1]), np.array([5.0]), 1.0) == NONE
     assert dispersion(np.array([0.1, 0.2, 0.3]), np.array([5.0, 0.0, 5.0]), 1.0).free == 1
