@@ -1,4 +1,4 @@
-"""Counts the predictions of each hour in a host's log. What was counted of a day is kept until the day's files change."""
+"""Counts the predictions of each hour in a host's log. The counts of a day are kept until the day's files change."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from leads.predictions.segments import days
 
 
 class _Day(msgspec.Struct):
-    """A day's predictions by the start of their hour (µs), and the files that they were counted in, with their sizes."""
+    """A day's predictions by the start of their hour (µs), and the files they were counted in, with their sizes."""
 
     files: list[tuple[str, int]]
     hours: dict[int, int]

@@ -40,6 +40,8 @@ REQUEST_PATH = (
     "leads.predictions.log",
     "leads.db.event_log",
     "leads.db.keys",
+    # No request needs it, but it runs beside the processes that answer them, in the same image.
+    "monitoring.running.watching",
 )
 
 
