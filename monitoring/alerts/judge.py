@@ -246,11 +246,9 @@ def _one_of_each(others: Iterable[Alert]) -> list[Alert]:
 
 def _tell(changes: Changes) -> None:
     """A line in the log for each alert that opened or resolved."""
-    for what, level, changed in (
-        ("opened", logging.WARNING, changes.opened),
-        ("resolved", logging.INFO, changes.resolved),
-    ):
+    for what, changed in (("opened", changes.opened), ("resolved", changes.resolved)):
         for alert in changed:
+            level = logging.WARNING if what == "opened" and alert.severity == "page" else logging.INFO
             fields = {
                 "alert": alert.seq, "rule": alert.rule, "harm": alert.harm or None, "severity": alert.severity,
                 "slice": alert.slice or None, "value": alert.value, "limit": alert.limit,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+from pathlib import Path
 
 import pytest
 import yaml
@@ -70,7 +71,79 @@ def test_burn_rates() -> None:
     )
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool isn't installed (Debian's package prometheus)")
+NEEDS_PROMTOOL = pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool isn't installed (Debian's package prometheus)"
+)
+
+
+def promtool(*arguments: str) -> None:
+    done = subprocess.run(["promtool", *arguments], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@NEEDS_PROMTOOL
 def test_promtool_accepts_the_rules() -> None:
-    done = subprocess.run(["promtool", "check", "rules", str(FILE)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    promtool("check", "rules", str(FILE))
+
+
+def requests(good: int, failed: int) -> list[dict[str, str]]:
+    """Two hours in which so many requests a minute succeed and fail."""
+    labels = 'method="GET",route="/v1/leads"'
+    return [
+        {"series": f'leads_http_requests_total{{{labels},status="{status}"}}', "values": f"0+{n}x120"}
+        for status, n in (("200", good), ("503", failed))
+    ]
+
+
+@NEEDS_PROMTOOL
+@pytest.mark.parametrize(
+    ("series", "name", "labels", "summary"),
+    [
+        (
+            requests(980, 20),
+            "LeadsUnavailableFast",
+            {"severity": "page"},
+            "2% of the requests fail: 14.4 times as many as 0.1% allow.",
+        ),
+        (requests(9990, 10), "LeadsUnavailableFast", None, ""),
+        (requests(1000, 0), "LeadsUnavailableFast", None, ""),
+        (
+            [
+                {"series": f'leads_event_lag_seconds_{name}', "values": values}
+                for name, values in (('bucket{le="5.0"}', "0+80x120"), ("count", "0+100x120"))
+            ],
+            "LeadsEventsLateFast",
+            {"severity": "page"},
+            "20% of the events count in scores after more than 5 s: 14.4 times as many as 1% allow.",
+        ),
+        (
+            [{"series": 'leads_alerts_open{rule="inputs_missing",harm="spam",severity="page"}', "values": "3x120"}],
+            "LeadsInputsMissing",
+            {"severity": "page", "harm": "spam", "rule": "inputs_missing"},
+            "3 open alerts of the rule inputs_missing. See: leads alerts",
+        ),
+        (
+            [{"series": 'leads_alerts_open{rule="inputs_missing",harm="spam",severity="page"}', "values": "0x120"}],
+            "LeadsInputsMissing",
+            None,
+            "",
+        ),
+        ([{"series": "leads_outbox_oldest_seconds", "values": "0+60x120"}], "LeadsAlertsDelayed", {"severity": "page"},
+         "A message about an alert has waited for 1h 40m 0s."),
+        ([{"series": "leads_inflight_requests", "values": "1x120"}], "LeadsDown", None, ""),
+    ],
+)  # fmt: skip
+def test_what_fires(
+    tmp_path: Path, series: list[dict[str, str]], name: str, labels: dict[str, str] | None, summary: str
+) -> None:
+    page = next(alert.page for alert in prometheus_rules.alerts() if alert.name == name)
+    annotations = {"summary": summary, "runbook": f"docs/runbook/{page}.md"}
+    expected = [] if labels is None else [{"exp_labels": labels, "exp_annotations": annotations}]
+    case = {
+        "interval": "1m",
+        "input_series": series,
+        "alert_rule_test": [{"eval_time": "100m", "alertname": name, "exp_alerts": expected}],
+    }
+    file = tmp_path / "test.yaml"
+    file.write_text(yaml.safe_dump({"rule_files": [str(FILE)], "evaluation_interval": "1m", "tests": [case]}))
+    promtool("test", "rules", str(file))
