@@ -88,12 +88,15 @@ def _reports(harm: str, found: Reports, before: Iterable[MetricRow], since: Micr
     share = clopper_pearson(top, found.pairs, confidence=0.998)
     earlier = [one.value for one in before if one.name == TOP and one.slice == slice_ and one.value is not None]
     usual = float(np.quantile(earlier, 0.99)) if earlier else 0.0
+    named = ", ".join(f"{subject.key} ({n})" for subject, n in found.most[:_FEW_SUBJECTS])
     if top < max(_FEWEST_REPORTERS, _ABOVE_USUAL * usual):
-        share = share._replace(lo=0.0)
+        share, named = share._replace(lo=0.0), ""
     method = (
         f"share of reports about the {_FEW_SUBJECTS} most reported subjects; Clopper-Pearson 99.8%, 0 below "
         f"{_FEWEST_REPORTERS} reporters and below {_ABOVE_USUAL:g} x what is usual"
     )
+    if named:
+        method += f"; most reported: {named}"
     return [
         measured(PLATFORM, since, until, CONCENTRATION, share, found.pairs, method, slice_=slice_),
         measured(PLATFORM, since, until, TOP, float(top), found.pairs, "number of reports", slice_=slice_),

@@ -58,13 +58,10 @@ class _Before:
         ]
         return float(np.median(shares)) if shares else float("nan")
 
-    def clumps(self, share: float) -> float:
-        """The design effect of an hour's share of missing values: how much more it varies than independent rows'."""
-        known = self.rows > 0
-        variance = (self.rows[known] * share * (1 - share)).sum()
-        if not variance:
-            return 1.0
-        return max(1.0, float(((self.missing[known] - self.rows[known] * share) ** 2).sum() / variance))
+    def clumps(self, hits: Shares, of: Shares, share: float) -> float:
+        """The design effect of an hour's share of hits: how much more it varies than that of independent rows."""
+        variance = (of * share * (1 - share)).sum()
+        return max(1.0, float(((hits - of * share) ** 2).sum() / variance)) if variance else 1.0
 
 
 class _Found(NamedTuple):
@@ -152,7 +149,7 @@ def _missing(now: Sketch, old: _Before) -> _Found | None:
     usual = old.daily(old.missing, old.rows)
     if not np.isfinite(usual) or now.rows < _FEWEST_ROWS:
         return None
-    clumps = min(old.clumps(usual), now.rows / 5)
+    clumps = min(old.clumps(old.missing, old.rows, usual), now.rows / 5)
     share = clopper_pearson(now.missing / clumps, now.rows / clumps, confidence=1 - 2 * _ALPHA)
     method = (
         f"share - median share of the last days; Clopper-Pearson, one-sided alpha {_ALPHA:g}, variance x {clumps:.1f}"
@@ -161,14 +158,18 @@ def _missing(now: Sketch, old: _Before) -> _Found | None:
 
 
 def _stuck(now: Sketch, old: _Before) -> _Found | None:
-    usual = old.daily(old.most, old.rows - old.missing)
+    known = old.rows - old.missing
+    usual = old.daily(old.most, known)
     if not np.isfinite(usual) or usual > _RARE or now.n < _FEWEST_ROWS:
         return None
-    share = clopper_pearson(int(now.counts.max()), now.n, confidence=1 - 2 * _ALPHA)
+    clumps = min(old.clumps(old.most, known, usual), now.n / 5)
+    share = clopper_pearson(now.counts.max() / clumps, now.n / clumps, confidence=1 - 2 * _ALPHA)
     lost = Interval(*((x - usual) / (1 - usual) for x in share))
     if share.value < _EVERYONE:
         lost = lost._replace(lo=min(lost.lo, 0.0))
-    method = f"share of the usual variety that is gone; Clopper-Pearson, one-sided alpha {_ALPHA:g}"
+    method = (
+        f"share of the usual variety that is gone; Clopper-Pearson, one-sided alpha {_ALPHA:g}, variance x {clumps:.1f}"
+    )
     return _Found(STUCK, lost, now.n, method)
 
 

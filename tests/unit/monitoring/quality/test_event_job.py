@@ -129,9 +129,10 @@ def reports(at: Micros, brigade: int) -> EventHour:
 def test_many_reports_of_few_subjects_are_organised(brigade: int, found: bool) -> None:
     world = PlannedWorld(hour=lambda at: reports(at, brigade if at >= NOW - clock.HOUR else 0))
     rolled(world, DAYS)
-    lo = named(world.run(EVENTS, PLATFORM, NOW), CONCENTRATION, "harm=spam").lo
-    assert lo is not None
-    assert (lo > 0.5) is found
+    row = named(world.run(EVENTS, PLATFORM, NOW), CONCENTRATION, "harm=spam")
+    assert row.lo is not None
+    assert (row.lo > 0.5) is found
+    assert ("comment:victim (300)" in row.method) is found
 
 
 def test_reports_that_are_always_concentrated_are_usual() -> None:

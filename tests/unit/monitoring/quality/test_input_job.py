@@ -69,6 +69,18 @@ def test_an_input_that_is_stuck_is_named() -> None:
     assert beyond(world(stuck).run(INPUTS, "spam", NOW), STUCK, 0.5) == [PLAYS]
 
 
+def test_an_input_that_is_rare_and_varies_from_hour_to_hour_is_not_stuck() -> None:
+    draw = np.random.default_rng(6)
+    hours = [
+        hour_of(at, {"flag": (draw.random(600) < max(0.0, draw.normal(0.1, 0.04))).astype(float)})
+        for at in range(NOW - 8 * clock.DAY, NOW - clock.HOUR, clock.HOUR)
+    ]
+    hours.append(hour_of(NOW - clock.HOUR, {"flag": np.zeros(600)}))
+    rows = PlannedWorld(hours=hours).run(INPUTS, "spam", NOW)
+    assert named(rows, STUCK, "column=flag").value == pytest.approx(1)
+    assert not beyond(rows, STUCK, 0.5)
+
+
 def test_a_wave_of_new_accounts_is_no_broken_feed() -> None:
     def wave(columns: Columns) -> Columns:
         new = 3 * len(columns["score"])
