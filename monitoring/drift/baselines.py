@@ -12,11 +12,13 @@ from leads import clock
 from leads.clock import Micros
 from monitoring.drift.columns import Baseline, effective_rows
 from monitoring.summaries.reference import PartOf, Reference, any_time, part_of_day, part_of_week
-from monitoring.summaries.summary import Summary, merge
+from monitoring.summaries.summary import Summary
 from monitoring.watch.world import Hour, World
 
 _WEEK: Micros = 7 * clock.DAY
 _WINDOWS = 4
+# Fewer windows say less about how windows vary than a window's hours do.
+_ENOUGH = 4
 # The share of a window that must fall into hours of which the reference has rows.
 _COVERED = 0.8
 # Rows of the reference in a part of the week or day below which they don't stand for it.
@@ -27,20 +29,21 @@ class Replicates(NamedTuple):
     """Windows before a window that are comparable with it, newest first.
 
     Args:
-        windows: their summaries.
-        hours: where there are fewer than two of them, the hours of the window itself, which say something about how
-            much rows vary, too.
-        alike: how they were chosen, in words.
+        windows: those that it is compared with.
+        all: those from which is seen how much windows vary: of the same hours of the day, of the last four weeks.
+        hours: the hours of the window itself, which say something about it where there are few windows.
+        alike: how `windows` were chosen, in words.
     """
 
     windows: list[Summary]
+    all: list[Summary]
     hours: list[Summary]
     alike: str
 
     @property
     def comparable(self) -> list[Summary]:
         """What the variation of windows is estimated from."""
-        return self.windows if len(self.windows) > 1 else self.hours
+        return self.all if len(self.all) >= _ENOUGH else self.hours
 
 
 def before(
@@ -53,24 +56,25 @@ def before(
     """
     own = [hour.summary for hour in hours]
     length = until - since
-    # Windows that don't overlap.
-    days = -(-length // clock.DAY) * clock.DAY
-    for alike, step in (("the same hours of the last four weeks", _WEEK), ("the same hours of the days before", days)):
-        found = [
-            merged
-            for k in range(1, _WINDOWS + 1)
-            if (merged := _merged(world, harm, since - k * step, until - k * step, slice_)).rows >= min_rows
-        ]
-        if len(found) > 1 or (found and step != _WEEK):
-            return Replicates(found, own, alike)
-    merged = _merged(world, harm, since - length, since, slice_)
+    # Windows that don't overlap, as far back as the months of a slice are worth reading.
+    step = -(-length // clock.DAY) * clock.DAY
+    back = _WINDOWS * _WEEK if not slice_ or step > _WEEK else _WINDOWS * _WEEK // 2
+    found: dict[Micros, Summary] = {}
+    for shift in sorted({*range(step, back + 1, step), *range(_WEEK, _WINDOWS * _WEEK + 1, _WEEK)}):
+        if shift >= length:
+            merged = world.window(harm, since - shift, until - shift, slice_=slice_)
+            if merged.rows >= min_rows:
+                found[shift] = merged
+    everything = [found[shift] for shift in found if shift % step == 0]
+    weeks = [found[shift] for shift in found if shift % _WEEK == 0]
+    if len(weeks) > 1:
+        return Replicates(weeks, everything, own, "the same hours of the last four weeks")
+    if everything:
+        return Replicates(everything[:_WINDOWS], everything, own, "the same hours of the days before")
+    merged = world.window(harm, since - length, since, slice_=slice_)
     if merged.rows >= min_rows:
-        return Replicates([merged], own, "the window before")
-    return Replicates([], own, "nothing")
-
-
-def _merged(world: World, harm: str, since: Micros, until: Micros, slice_: str) -> Summary:
-    return merge([hour.summary for hour in world.hours(harm, since, until, slice_=slice_)])
+        return Replicates([merged], [], own, "the window before")
+    return Replicates([], [], own, "nothing")
 
 
 def of_windows(replicates: Replicates) -> Baseline:

@@ -1,7 +1,7 @@
 """Prepares the columns of a window and a baseline for their statistics: numbers, shares and categories.
 
-`rows` and `of_rows` are numbers of rows of the window and of the baseline, and `dispersion` is how much comparable
-windows differ, see `design.dispersion`.
+`rows` and `of_rows` are numbers of rows of the window and of the baseline. `others` is how far comparable windows are
+from all of them together, and their numbers of rows.
 """
 
 from __future__ import annotations
@@ -12,8 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.drift import design
-from monitoring.drift.statistics import norms
+from monitoring.drift.statistics import cohens_h, norms, variation, wasserstein
 from monitoring.summaries.sketch import Sketch, aligned, middles
 from monitoring.summaries.summary import Summary
 
@@ -45,8 +44,8 @@ class Baseline(NamedTuple):
 
     Args:
         parts: summaries that add up to it, each with its weight.
-        replicates: comparable windows, whose variation says how many independent rows a window has.
-        of_windows: whether the parts are such windows themselves, whose rows depend on each other as the window's do.
+        replicates: comparable windows, from which is seen how much windows vary.
+        of_windows: whether the parts are such windows themselves, which vary as the window does.
     """
 
     parts: Sequence[Summary]
@@ -74,7 +73,7 @@ class Share(NamedTuple):
     rows: float
     of: float
     of_rows: float
-    dispersion: tuple[float, float]
+    others: tuple[Doubles, Doubles]
     figures: tuple[Figures, Figures]
 
 
@@ -88,7 +87,7 @@ class Number(NamedTuple):
     rows: float
     of_rows: float
     norm: float
-    dispersion: tuple[float, float]
+    others: tuple[Doubles, Doubles]
     figures: tuple[Figures, Figures]
 
 
@@ -100,7 +99,7 @@ class Category(NamedTuple):
     counts: Doubles
     rows: float
     of_rows: float
-    dispersion: tuple[float, float]
+    others: tuple[Doubles, Doubles]
     figures: tuple[Figures, Figures]
 
 
@@ -125,17 +124,30 @@ def number_or_share(
     total = of.sum()
     means = _figures(keys, of, parts, weights), _figures(keys, own, [sketch], np.ones(1))
     if of[common] >= RARE * total:
-        common_or_not = np.column_stack([others[:, common], others.sum(axis=1) - others[:, common]])
         share, of_share = 1 - own[common] / own.sum(), 1 - of[common] / total
         if share == of_share:
             return None
         return Share(
-            name, float(share), float(own.sum()), float(of_share), of_rows, design.dispersion(common_or_not), means
+            name,
+            float(share),
+            float(own.sum()),
+            float(of_share),
+            of_rows,
+            _apart(others.sum(axis=1) - others[:, common], others.sum(axis=1)),
+            means,
         )
     deviation, pooled = _deviation(parts, weights), _deviation([*parts, sketch], np.append(weights, total / own.sum()))
     norm = float(norms(np.array(deviation), np.array(pooled)))
-    spread = design.dispersion(design.grouped(others)) if len(others) else (0.0, 0.0)
-    return Number(name, middles(keys), of, own, float(own.sum()), of_rows, norm, spread, means)
+    values = middles(keys)
+    apart = wasserstein(values, others, others.sum(axis=0), norm), others.sum(axis=1)
+    return Number(name, values, of, own, float(own.sum()), of_rows, norm, apart, means)
+
+
+def _apart(events: Doubles, rows: Doubles) -> tuple[Doubles, Doubles]:
+    """How far the shares of windows are from that of all of them together, and their rows."""
+    known = rows > 0
+    share = events[known] / rows[known]
+    return cohens_h(share, np.array(events.sum() / max(float(rows.sum()), 1.0))), rows[known]
 
 
 def _deviation(sketches: Sequence[Sketch], weights: Doubles) -> float:
@@ -164,10 +176,10 @@ def missing(
     share = sketch.missing / sketch.rows
     if share == of:
         return []
-    others = np.array([(one.missing, one.n) for one in replicates], np.float64).reshape(-1, 2)
+    others = np.array([(one.missing, one.rows) for one in replicates], np.float64).reshape(-1, 2)
     figures = _of_share(of), _of_share(share)
-    spread = design.dispersion(others)
-    return [Share(name + MISSING, share, sketch.rows, of, effective_rows(rows, weights), spread, figures)]
+    apart = _apart(others[:, 0], others[:, 1])
+    return [Share(name + MISSING, share, sketch.rows, of, effective_rows(rows, weights), apart, figures)]
 
 
 def _of_share(share: float) -> Figures:
@@ -182,7 +194,6 @@ def flagged(window: Summary, baseline: Baseline) -> list[Share]:
         return []
     of_share = float(baseline.weights @ of[:, 0]) / float(baseline.weights @ of[:, 1])
     others = np.array([one.flagged for one in baseline.replicates], np.float64).reshape(-1, 2)
-    others[:, 1] -= others[:, 0]
     share = hits / rows
     return [
         Share(
@@ -191,7 +202,7 @@ def flagged(window: Summary, baseline: Baseline) -> list[Share]:
             rows,
             of_share,
             effective_rows(of[:, 1], baseline.weights),
-            design.dispersion(others),
+            _apart(others[:, 0], others[:, 1]),
             (_of_share(of_share), _of_share(share)),
         )
     ]
@@ -215,7 +226,7 @@ def category(name: str, window: Summary, baseline: Baseline) -> Category | None:
         counted,
         float(counted.sum()),
         effective_rows(counts.sum(axis=1), baseline.weights),
-        design.dispersion(others),
+        (variation(others, others.sum(axis=0)), others.sum(axis=1)),
         (figures[0], figures[1]),
     )
 

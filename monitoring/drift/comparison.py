@@ -8,8 +8,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from models.text.description import DIRECTIONS, LENGTH, VOCABULARY
-from monitoring.drift import design
+from models.text.description import DIRECTIONS, LENGTH
 from monitoring.drift.columns import (
     FEWEST,
     Baseline,
@@ -31,6 +30,7 @@ from monitoring.drift.statistics import (
     category_distance,
     numbers,
 )
+from monitoring.drift.variation import Varied, between, dispersion
 from monitoring.summaries.sketch import EMPTY
 from monitoring.summaries.summary import Summary
 
@@ -84,51 +84,70 @@ def compare(window: Summary, baseline: Baseline, *, categories: Collection[str] 
             elif one is not None:
                 columns.append(one)
     chosen = [found for name in categories if (found := category(name, window, baseline)) is not None]
-    return _judged(shares, columns, chosen, of_windows=baseline.of_windows)
+    return _judged(shares, columns, chosen, baseline)
 
 
 def _judged(
-    shares: Sequence[Share], columns: Sequence[Number], categories: Sequence[Category], *, of_windows: bool
+    shares: Sequence[Share], columns: Sequence[Number], categories: Sequence[Category], baseline: Baseline
 ) -> Compared:
     everything: list[Share | Number | Category] = [*shares, *columns, *categories]
-    effects = design.effects([one.dispersion for one in everything])
-    rows = design.effective(np.array([one.rows for one in everything], np.float64), effects)
+    rows = np.array([one.rows for one in everything], np.float64)
     of_rows = np.array([one.of_rows for one in everything], np.float64)
-    # The words of a text always depend on each other.
-    depends = np.array([of_windows or one.name == VOCABULARY for one in everything], bool)
-    of_rows = np.where(depends, design.effective(of_rows, effects), of_rows)
     found: list[Shares | Distances] = []
     first, second = len(shares), len(shares) + len(columns)
     if shares:
-        part = slice(0, first)
-        found.append(
-            Shares(
-                np.array([one.share for one in shares]), rows[part], np.array([one.of for one in shares]), of_rows[part]
-            )
-        )
+        share, of = (np.array(side, np.float64) for side in zip(*((one.share, one.of) for one in shares), strict=True))
+        found.append(Shares(share, rows[:first], of, of_rows[:first]))
     if columns:
-        part = slice(first, second)
         found.append(
             numbers(
                 _padded([one.middles for one in columns], last=True),
                 _padded([one.of for one in columns]),
                 _padded([one.counts for one in columns]),
-                of_rows[part],
-                rows[part],
+                of_rows[first:second],
+                rows[first:second],
                 np.array([one.norm for one in columns]),
             )
         )
     for i, one in enumerate(categories, second):
         found.append(category_distance(one.of, one.counts, float(of_rows[i]), float(rows[i])))
+    varied = _varied(everything, found, 1 / rows + 1 / of_rows, len(baseline.parts) if baseline.of_windows else 0)
     methods = (SHARE,) * len(shares) + (NUMBERS,) * len(columns) + (CATEGORIES,) * len(categories)
     return Compared(
         tuple(one.name for one in everything),
         methods,
-        np.concatenate([one.value for one in found]) if found else np.empty(0),
-        np.concatenate([one.p() for one in found]) if found else np.empty(0),
+        np.concatenate([one.value for one in varied]) if varied else np.empty(0),
+        np.concatenate([one.p() for one in varied]) if varied else np.empty(0),
         tuple(one.figures for one in everything),
-        tuple(one.threshold for one in found),
+        tuple(one.threshold for one in varied),
     )
+
+
+def _varied(
+    everything: Sequence[Share | Number | Category], found: Sequence[Shares | Distances], size: Doubles, windows: int
+) -> list[Varied]:
+    """What chance and the variation of windows do to the distances.
+
+    Args:
+        size: (k,) 1/rows + 1/baseline rows.
+        windows: of how many windows the baseline is the mean; 0: it isn't one of windows.
+    """
+    if not everything:
+        return []
+    # The mean square of a distance at the size 1; that of Cohen's h is 1.
+    squares = [one.unit if isinstance(one, Distances) else None for one in found]
+    unit = np.concatenate([np.ones(len(one.value)) if u is None else u for one, u in zip(found, squares, strict=True)])
+    is_share = np.array([isinstance(one, Share) for one in everything])
+    unit = np.where(is_share, 1.0, unit / size)
+    spread, free = between([dispersion(*one.others, float(u)) for one, u in zip(everything, unit, strict=True)])
+    if windows:
+        spread = spread * np.sqrt(1 + 1 / windows)
+    varied, start = [], 0
+    for one in found:
+        end = start + len(one.value)
+        varied.append(Varied(one, spread[start:end], free[start:end]))
+        start = end
+    return varied
 
 
 def _padded(rows: Sequence[Doubles], *, last: bool = False) -> Doubles:

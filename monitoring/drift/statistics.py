@@ -11,7 +11,7 @@ What chance does follows from the pooled distribution, so nothing is drawn at ra
 differences of cumulative or relative frequencies are normal in large samples, which gives the mean and the variance of
 the distance in closed form: for X, Y normal with correlation r, E|X||Y| = 2/π (r asin r + √(1 - r²)) times their
 deviations. Its tail is that of a gamma distribution with these moments, shifted where a heavy tail of the values makes
-it more skewed. For shares, it is the negative binomial tail. Sizes are effective numbers of rows, see `design`.
+it more skewed. For shares, it is the negative binomial tail. What windows vary beyond chance: see `variation`.
 """
 
 from __future__ import annotations
@@ -32,6 +32,8 @@ _EDGES = 32
 _FROM_HALF_NORMAL = 2 / np.pi
 # The largest Cohen's h.
 _FARTHEST = np.pi
+# How often an interval is halved.
+_STEPS = 30
 
 
 @dataclass(frozen=True, eq=False)
@@ -56,7 +58,12 @@ class Distances:
         found: Doubles = gammaincc(shape, np.maximum(self.value - start, 0.0) / scale)
         return np.where(self.deviation > 0, found, np.where(self.value > self.mean, 0.0, 1.0))
 
-    def threshold(self, p: float) -> Doubles:
+    @property
+    def unit(self) -> Doubles:
+        """(k,) mean square of the distance by chance."""
+        return self.mean**2 + self.deviation**2
+
+    def threshold(self, p: Doubles) -> Doubles:
         """(k,) the distance that chance exceeds with probability `p`."""
         from scipy.special import gammainccinv
 
@@ -89,14 +96,14 @@ class Shares:
     @property
     def value(self) -> Doubles:
         """(k,) Cohen's h."""
-        return _h(self.share, self.of)
+        return cohens_h(self.share, self.of)
 
     def p(self) -> Doubles:
         """(k,) how likely chance causes at least this difference, on either side."""
         above, share, of = self._rarer()
         return self._tail(share * self.rows, of * self.of_rows, above=above)
 
-    def threshold(self, p: float) -> Doubles:
+    def threshold(self, p: Doubles) -> Doubles:
         """(k,) the h that chance exceeds with probability `p`, on the side on which the window is."""
         above, _, of = self._rarer()
         events = of * self.of_rows
@@ -104,12 +111,12 @@ class Shares:
         near = of * self.rows
         far = np.where(above, self.rows, 0.0)
         reached = self._tail(far, events, above=above) <= p
-        for _ in range(40):
+        for _ in range(_STEPS):
             middle = (near + far) / 2
             beyond = self._tail(middle, events, above=above) <= p
             far = np.where(beyond, middle, far)
             near = np.where(beyond, near, middle)
-        return np.where(reached, _h(far / self.rows, of), _FARTHEST)
+        return np.where(reached, cohens_h(far / self.rows, of), _FARTHEST)
 
     def _rarer(self) -> tuple[npt.NDArray[np.bool_], Doubles, Doubles]:
         """Whether the window has more, and both shares, of the event or of its absence: of what is rarer."""
@@ -178,7 +185,20 @@ def category_distance(of: Doubles, counts: Doubles, of_rows: float, rows: float)
     return Distances(np.abs(p - q).sum(keepdims=True) / 2, mean * size, np.sqrt(variance) * size, np.zeros(1))
 
 
-def _h(share: Doubles, of: Doubles) -> Doubles:
+def wasserstein(middles: Doubles, counts: Doubles, of: Doubles, norm: float) -> Doubles:
+    """(r,) normed Wasserstein distances of r samples with (r, b) counts from one with (b,) counts."""
+    gaps = np.cumsum(_shares(counts) - _shares(of[None]), axis=1)[:, :-1]
+    found: Doubles = np.abs(gaps) @ np.diff(middles) / norm
+    return found
+
+
+def variation(counts: Doubles, of: Doubles) -> Doubles:
+    """(r,) total variation distances of r samples with (r, b) counts from one with (b,) counts."""
+    found: Doubles = np.abs(_shares(counts) - _shares(of[None])).sum(axis=1) / 2
+    return found
+
+
+def cohens_h(share: Doubles, of: Doubles) -> Doubles:
     """Cohen's h, as `leads.estimates.intervals.cohens_h`, for arrays."""
     found: Doubles = np.abs(
         2 * np.arcsin(np.sqrt(np.clip(share, 0.0, 1.0))) - 2 * np.arcsin(np.sqrt(np.clip(of, 0.0, 1.0)))

@@ -65,6 +65,7 @@ class World:
     Args:
         now: the time of the run, µs.
         host: the id of this home.
+        most_windows: how many windows stay merged in memory, each of up to 100 KB.
     """
 
     settings: Settings
@@ -75,9 +76,11 @@ class World:
     now: Micros
     host: str
     notes: list[str] = field(default_factory=list)
+    most_windows: int = 100
     _hours: dict[tuple[str, str, str], dict[Micros, list[Hour]]] = field(default_factory=dict)
     _versions: dict[tuple[str, str], ModelVersion | None] = field(default_factory=dict)
     _registry_error: Unavailable | None = None
+    _windows: dict[tuple[str, str, Micros, Micros], Summary] = field(default_factory=dict)
     _references: dict[tuple[str, str], Reference | None] = field(default_factory=dict)
     _began: list[Micros | None] = field(default_factory=list)
     _decided: dict[tuple[Micros, Micros], Mapping[str, Decided]] = field(default_factory=dict)
@@ -105,6 +108,15 @@ class World:
             for (hour, version), found in sorted(parts.items()):
                 known[hour].append(Hour(hour, version, merge(found)))
         return [one for hour in wanted for one in known[hour] if since <= hour]
+
+    def window(self, harm: str, since: Micros, until: Micros, *, slice_: str = "") -> Summary:
+        """The champions' hours that begin in since ≤ hour < until as one; the newest windows that were asked are kept."""
+        key = harm, slice_, since, until
+        if key not in self._windows:
+            while len(self._windows) >= self.most_windows:
+                del self._windows[next(iter(self._windows))]
+            self._windows[key] = merge([hour.summary for hour in self.hours(harm, since, until, slice_=slice_)])
+        return self._windows[key]
 
     def forget(self, harm: str, slice_: str, *, role: str = CHAMPION) -> None:
         """Forget the hours of a slice that were read: those of all slices of weeks take hundreds of megabytes."""
