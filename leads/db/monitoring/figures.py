@@ -129,12 +129,7 @@ def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> M
     found: list[MetricRow] = []
     for slice_ in figure.slices:
         of = (metric_rows.c.harm == harm) & (metric_rows.c.name == figure.name) & (metric_rows.c.slice == slice_)
-        query = (
-            sa.select(*_COLUMNS)
-            .where(of, *_shown(now))
-            .order_by(metric_rows.c.until.desc())
-            .limit(_NEWEST)
-        )
+        query = sa.select(*_COLUMNS).where(of, *_shown(now)).order_by(metric_rows.c.until.desc()).limit(_NEWEST)
         if (one := preferred(MetricRow(*row) for row in connection.execute(query))) is not None:
             found.append(one)
     # An earlier window says nothing about today, even if only that one had enough to measure a slice.
