@@ -38,6 +38,8 @@ Doubles = npt.NDArray[np.float64]
 
 # Content is described of a sample of the subjects, so that nothing is known of the values that are missing.
 _SAMPLED = frozenset((LENGTH, *DIRECTIONS))
+# Values of a category from which on its distance is a sum of many parts.
+_MANY = 50
 
 
 @dataclass(frozen=True, eq=False)
@@ -139,7 +141,12 @@ def _varied(
     unit = np.concatenate([np.ones(len(one.value)) if u is None else u for one, u in zip(found, squares, strict=True)])
     is_share = np.array([isinstance(one, Share) for one in everything])
     unit = np.where(is_share, 1.0, unit / size)
-    spread, free = between([dispersion(*one.others, float(u)) for one, u in zip(everything, unit, strict=True)])
+    spread, free = between(
+        [
+            dispersion(*one.others, float(u), precise=isinstance(one, Category) and len(one.of) >= _MANY)
+            for one, u in zip(everything, unit, strict=True)
+        ]
+    )
     if windows:
         spread = spread * np.sqrt(1 + 1 / windows)
     varied, start = [], 0

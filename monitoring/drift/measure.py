@@ -29,7 +29,7 @@ from monitoring.watch.world import Hour, World
 
 Doubles = npt.NDArray[np.float64]
 # The share of false findings among all: windows are measured many times a day.
-RATE = 0.0005
+RATE = 0.0002
 # Columns that describe texts, by the names under which they are shown.
 _TEXT = {LENGTH: "length", LANGUAGE: "language", VOCABULARY: "vocabulary", **dict.fromkeys(DIRECTIONS, "encoder")}
 

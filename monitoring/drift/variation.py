@@ -31,11 +31,13 @@ class Dispersion:
         square: mean square of their distances, each from all others.
         by_chance: what independent rows would give.
         free: k - 1.
+        precise: the distance is the sum of so many parts that even few windows show how it varies.
     """
 
     square: float = 0.0
     by_chance: float = 0.0
     free: int = 0
+    precise: bool = False
 
 
 NONE = Dispersion()
@@ -89,7 +91,7 @@ class Varied:
         return found
 
 
-def dispersion(distances: Doubles, rows: Doubles, unit: float) -> Dispersion:
+def dispersion(distances: Doubles, rows: Doubles, unit: float, *, precise: bool = False) -> Dispersion:
     """The dispersion of windows.
 
     Args:
@@ -105,7 +107,7 @@ def dispersion(distances: Doubles, rows: Doubles, unit: float) -> Dispersion:
     # Without itself, a window is farther from the others.
     square = float(np.mean((distances[kept] / (1 - share)) ** 2))
     by_chance = unit * float(np.mean(1 / rows[kept] + 1 / (total - rows[kept])))
-    return Dispersion(square, by_chance, k - 1)
+    return Dispersion(square, by_chance, k - 1, precise)
 
 
 def between(found: list[Dispersion]) -> tuple[Doubles, Doubles]:
@@ -119,4 +121,7 @@ def between(found: list[Dispersion]) -> tuple[Doubles, Doubles]:
     known = (free > 0) & (chance > 0)
     middle = max(1.0, float(np.median(own[known]))) if known.any() else 1.0
     ratio = (free * own + _DRAWN * middle) / (free + _DRAWN)
+    # A column that is known to vary more than others keeps its own figure.
+    ratio = np.where(free >= _DRAWN, np.maximum(ratio, own), ratio)
+    ratio = np.where(np.array([one.precise for one in found]), own, ratio)
     return np.sqrt(np.maximum(ratio - 1, 0.0) * chance), free + _DRAWN
