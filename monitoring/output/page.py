@@ -16,7 +16,6 @@ from monitoring.output.html import Html, el, joined
 from monitoring.output.style import CSS
 from monitoring.output.wording import interval_text, length_text, number_text, slice_text, time_text, value_text
 
-
 # Alerts of a rule that are described; the others are counted.
 _ALERTS_OF_RULE = 4
 
@@ -153,15 +152,14 @@ def _of_rule(alerts: list[Alert], runbook: Callable[[str], str | None]) -> Html:
     page = el("a", "Runbook", href=address) if address else el("span", f"{RUNBOOK}/{detail.page}.md", class_="mono")
     severity = el("span", first.severity, class_=f"badge {'bad' if first.severity == 'page' else 'mid'}")
     lines = [_alert(alert) for alert in shown]
+    more = f"and {len(alerts) - len(shown):,} more: leads alerts" if len(alerts) > len(shown) else None
     return el(
         "div",
         lines[0],
         " ",
         severity,
         *(el("div", line, class_="more") for line in lines[1:]),
-        el("div", f"and {len(alerts) - len(shown):,} more: leads alerts", class_="quiet")
-        if alerts[len(shown) :]
-        else None,
+        el("div", more, class_="quiet") if more else None,
         el("div", detail.todo, " ", page if detail.page else None, class_="todo"),
         class_=f"card alert {first.severity}",
     )

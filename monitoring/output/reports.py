@@ -114,6 +114,7 @@ def _report(world: World, found: Contents) -> _Report | None:
     score = found.figures.get("drift.score")
     if score is not None and score.value is not None and score.lo is not None:
         columns.insert(0, Judged(SCORE, score.value, score.value - score.lo))
+    columns.sort(key=lambda column: column.value <= column.threshold)
     path = files.report_path(world.settings, found.harm, verdict.until)
     before = Sample((*names, SCORE), np.column_stack([reference.rows.matrix, reference.rows.scores]))
     return path, _headline(found), columns, before, current

@@ -49,7 +49,8 @@ svg{display:block}.dist{width:150px;height:34px}.dist.wide{width:100%;height:120
 .stack span{height:100%}.tier-none{background:var(--ref)}.tier-review{background:var(--cur)}
 .tier-auto{background:var(--bad)}
 details{margin:10px 0}summary{cursor:pointer;color:var(--quiet)}ul{margin:6px 0;padding-left:20px}
-@media(max-width:620px){.head{display:block}main{padding:18px 12px 40px}th,td{padding:6px 8px}.tiles{grid-template-columns:1fr 1fr}
+@media(max-width:620px){.head{display:block}main{padding:18px 12px 40px}th,td{padding:6px 8px}
+.tiles{grid-template-columns:1fr 1fr}
 h1{font-size:23px}.tile b{font-size:19px}}
 @media print{body{background:#fff}.scroll,.tile,.card{break-inside:avoid}details{display:block}}
 """

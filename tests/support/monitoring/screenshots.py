@@ -24,6 +24,7 @@ from leads.settings import load_settings
 from monitoring.output.evidently_workspace import FOLDER
 from monitoring.output.reports import write_evidently
 from monitoring.running.opened import opened_world
+from monitoring.running.run import run
 from tests.support.paths import REPOSITORY
 
 IMAGES = REPOSITORY / "docs" / "images"
@@ -60,7 +61,7 @@ def _wait(process: subprocess.Popen[bytes], address: str, log: Path) -> None:
             time.sleep(0.2)
 
 
-def shoot(address: str, image: Path, *, width: int = 1_200, height: int = 1_000, wait_s: int = 10) -> None:
+def shoot(address: str, image: Path, *, width: int = 1_200, height: int = 1_000, wait_s: int = 20) -> None:
     """Write what a browser shows at an address."""
     chromium = shutil.which("chromium")
     assert chromium is not None, "apt-get install chromium"
@@ -79,11 +80,14 @@ def shoot(address: str, image: Path, *, width: int = 1_200, height: int = 1_000,
 
 
 def add_past_days(home: Path, days: int = 7) -> None:
-    """Give Evidently the snapshots of the days before, as if a run had ended each of them."""
+    """Measure the days before, and give Evidently their snapshots, as if a run had ended each of them."""
     settings = load_settings(home=home)
     today = clock.now() // clock.DAY * clock.DAY
     for day in range(days):
-        with opened_world(settings, now=today - day * clock.DAY + 10 * clock.MINUTE) as world:
+        until = today - day * clock.DAY
+        with opened_world(settings) as world:
+            run(world, until=until)
+        with opened_world(settings, now=until + 10 * clock.MINUTE) as world:
             write_evidently(world, "")
 
 
@@ -92,7 +96,7 @@ def main(home: Path, harm: str | None = None) -> None:
     add_past_days(home)
     reports = home / "reports" / "monitoring"
     report = sorted(reports.glob(f"{harm or '*'}/evidently-*.html"))[-1]
-    shoot((report.parent / "latest.html").as_uri(), IMAGES / "monitoring-page.png", height=2_000, wait_s=1)
+    shoot((report.parent / "latest.html").as_uri(), IMAGES / "monitoring-page.png", height=2_600, wait_s=1)
     shoot(report.as_uri(), IMAGES / "evidently-report.png")
     with tempfile.TemporaryDirectory() as folder, evidently_ui(home / FOLDER, Path(folder)) as address:
         shoot(address, IMAGES / "evidently-projects.png", height=700)
