@@ -108,7 +108,7 @@ class World:
         return [one for hour in wanted for one in known[hour] if since <= hour]
 
     def window(self, harm: str, since: Micros, until: Micros, *, slice_: str = "") -> Summary:
-        """The champions' hours that begin in since ≤ hour < until as one; the newest windows that were asked are kept."""
+        """The champions' hours that begin in since ≤ hour < until, as one. The newest windows are kept."""
         key = harm, slice_, since, until
         if key not in self._windows:
             while len(self._windows) >= self.most_windows:
@@ -228,7 +228,9 @@ class World:
         """When the oldest open lead of a harm was opened; None without open leads."""
         of = (leads_table.c.harm == harm) & (leads_table.c.state == "open")
         with reading(self.engine) as connection:
-            found: Micros | None = connection.execute(sa.select(sa.func.min(leads_table.c.created_at)).where(of)).scalar()
+            found: Micros | None = connection.execute(
+                sa.select(sa.func.min(leads_table.c.created_at)).where(of)
+            ).scalar()
         return found
 
     def decided(self, harm: str, since: Micros, until: Micros) -> Decided:
