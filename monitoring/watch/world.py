@@ -110,7 +110,7 @@ class World:
         return [one for hour in wanted for one in known[hour] if since <= hour]
 
     def window(self, harm: str, since: Micros, until: Micros, *, slice_: str = "") -> Summary:
-        """The champions' hours that begin in since ≤ hour < until as one; the newest windows asked for are kept."""
+        """The champions' hours that begin in since ≤ hour < until, as one. The newest windows are kept."""
         key = harm, slice_, since, until
         if key not in self._windows:
             while len(self._windows) >= self.most_windows:
