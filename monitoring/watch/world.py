@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,7 +13,6 @@ from leads import clock
 from leads.clock import Micros
 from leads.db import cursors, event_log, model_changes
 from leads.db.engine import reading
-from leads.db.items import current_items
 from leads.db.model_changes import CHAMPION, ModelChange
 from leads.db.monitoring import decided as decisions
 from leads.db.monitoring import events as event_hours
@@ -29,7 +28,6 @@ from leads.platform.declaration import Platform
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.versions import VersionReader, versions_cache
-from models.text.description import describe
 from models.version import ModelVersion, load
 from monitoring.summaries.reference import Reference, read_reference
 from monitoring.summaries.summary import Summary, merge, unpack
@@ -110,7 +108,7 @@ class World:
         return [one for hour in wanted for one in known[hour] if since <= hour]
 
     def window(self, harm: str, since: Micros, until: Micros, *, slice_: str = "") -> Summary:
-        """The champions' hours that begin in since ≤ hour < until as one; the newest windows asked for are kept."""
+        """The champions' hours that begin in since ≤ hour < until, as one. The newest windows are kept."""
         key = harm, slice_, since, until
         if key not in self._windows:
             while len(self._windows) >= self.most_windows:
@@ -241,14 +239,6 @@ class World:
             with reading(self.engine) as connection:
                 self._decided[since, until] = decisions.read(connection, since, until)
         return self._decided[since, until].get(harm, Decided())
-
-    def categories(self, subjects: Sequence[Subject]) -> Mapping[str, Sequence[str | None]]:
-        """The language and the declared categories of what subjects hold now, aligned with them; None where unknown."""
-        if not subjects:
-            return {}
-        with reading(self.engine) as connection:
-            items = current_items(connection, set(subjects))
-        return describe([items.get(subject) for subject in subjects], self.platform).categories
 
     def skew(self, harm: str, since: Micros, until: Micros) -> Skewed | None:
         """The check of a sample of this host's predictions; None if there is nothing to check."""
