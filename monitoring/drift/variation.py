@@ -1,10 +1,10 @@
 """How much comparable windows differ by more than chance.
 
 Accounts are scored in many hours, and platforms have busy and quiet days. So windows in which nothing has changed
-differ by more than independent rows would. How much more is seen from windows before: from the mean square of their distances,
-each from all others. What exceeds chance is the variance between windows, as in an analysis of variance with random
-effects. With few windows the figure is rough, so each column's is drawn towards that of the middle column, and the
-normal distribution gives way to Student's.
+differ by more than independent rows would. How much more is seen from windows before: from the mean square of their
+distances, each from all others. What exceeds chance is the variance between windows, as in an analysis of variance with
+random effects. With few windows the figure is rough, so each column's is drawn towards that of the middle column, and
+the normal distribution gives way to Student's.
 """
 
 from __future__ import annotations
