@@ -2,8 +2,8 @@
 
     python healthcheck.py api | worker | follower | monitor | mlflow
 
-Uses only the standard library. Workers, followers and monitors are working while they hold their lock. That is read from the
-kernel's table of locks: taking the lock to try it could keep a process from starting.
+Uses only the standard library. Workers, followers and monitors are working while they hold their lock. That is read
+from the kernel's table of locks: taking the lock to try it could keep a process from starting.
 """
 
 from __future__ import annotations

@@ -13,12 +13,12 @@ DISTRIBUTION = "lead-serving"
 # What a set-up consists of; anything else follows from these.
 _SHOWN = ("lead-serving-client", "bentoml", "mlflow", "mlflow-skinny", "feast", "redis", "sqlalchemy", "xgboost-cpu")
 _PYTHON = ((3, 11), (3, 13))
-# By extra: a package that it brings, and the command that needs it.
+# By extra: a package that it brings, and what needs it.
 _EXTRAS = {
     "serving": ("bentoml", "leads serve"),
     "features": ("feast", "leads worker"),
     "training": ("optuna", "leads train"),
-    "monitoring": ("evidently", "leads drift"),
+    "monitoring": ("evidently", "Evidently's dashboard"),
 }
 _FEAST_S = 30.0
 

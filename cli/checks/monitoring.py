@@ -8,6 +8,8 @@ from leads.clock import Micros
 from leads.db.engine import database_exists, newest_revision, reading, schema_revision, unchecked_engine
 from leads.db.monitoring import runs
 from leads.db.monitoring.runs import Run
+from leads.errors import ConfigurationError
+from leads.outbox.webhook import secrets_of
 from leads.policies import load_policies
 from leads.settings import Settings
 
@@ -76,6 +78,11 @@ def check_settings(settings: Settings) -> list[Finding]:
     elif settings.alert_webhook_secret is None:
         text = "The policies name a webhook, but LEADS_ALERT_WEBHOOK_SECRET isn't set."
         found.append(Finding("monitoring", "failed", text, "Alerts can't be signed.", "Set it, or remove the webhook."))
+    else:
+        try:
+            secrets_of(settings.alert_webhook_secret.get_secret_value())
+        except ConfigurationError as error:
+            found.append(Finding("monitoring", "failed", error.message, "Alerts can't be signed.", error.remedy or ""))
     off = sorted(name for name, rule in policy.rules.items() if not rule.enabled)
     if off:
         found.append(Finding("monitoring", "ok", f"Rules that are off: {', '.join(off)}"))

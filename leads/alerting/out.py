@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from leads import clock
-from leads.alerting.alert import Alert
+from leads.alerting.alert import Affected, Alert, Retraining
 from leads.clock import Micros
 from leads_client.schemas.alerts import (
     AffectedOut,
@@ -70,15 +70,17 @@ def detail_out(alert: Alert) -> AlertDetail:
             for one in detail.slices
         ),
         also=tuple(HappenedOut(at=clock.to_text(one.at), what=one.what) for one in detail.also),
-        affected=detail.affected
-        and AffectedOut(
-            open_leads=detail.affected.open, decided=detail.affected.decided, query=detail.affected.query
-        ),
-        retraining=detail.retraining
-        and RetrainingOut(
-            state=detail.retraining.state, at=clock.to_text(detail.retraining.at), result=detail.retraining.result
-        ),
+        affected=None if detail.affected is None else _affected(detail.affected),
+        retraining=None if detail.retraining is None else _retraining(detail.retraining),
     )
+
+
+def _affected(found: Affected) -> AffectedOut:
+    return AffectedOut(open_leads=found.open, decided=found.decided, query=found.query)
+
+
+def _retraining(found: Retraining) -> RetrainingOut:
+    return RetrainingOut(state=found.state, at=clock.to_text(found.at), result=found.result)
 
 
 def _time(at: Micros | None) -> str | None:

@@ -23,7 +23,8 @@ from leads.db.engine import reading
 from leads.db.monitoring import tables as monitoring_tables  # noqa: F401
 from leads.db.outbox import tables as outbox_tables  # noqa: F401
 from leads.db.progress import feature_generations  # noqa: F401
-from leads.db.tables import fold_states, fold_values, log_head, metadata, rank_basis
+from leads.db.progress.fold_tables import fold_states, fold_values
+from leads.db.tables import log_head, metadata, rank_basis
 from leads.errors import Conflict, InvalidInput
 
 _LEFT_OUT = {fold_states.name, fold_values.name}

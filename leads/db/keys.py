@@ -20,10 +20,8 @@ from leads.db.event_ids import check_sender
 from leads.db.tables import api_keys
 from leads.errors import AccessDenied, InvalidInput, NotAuthenticated, NotFound
 
-Scope = Literal[
-    "score", "leads:read", "leads:decide", "act_as", "events:write", "monitoring:read", "monitoring:write", "metrics",
-    "admin",
-]  # fmt: skip
+Scope = Literal["score", "leads:read", "leads:decide", "act_as", "events:write", "monitoring:read", "monitoring:write",
+                "metrics", "admin"]  # fmt: skip
 SCOPES: tuple[Scope, ...] = get_args(Scope)
 # How long servers trust the keys that they have read.
 CACHE_S = 5.0

@@ -81,26 +81,6 @@ cursors = sa.Table(
     sa.Column("offset", sa.BigInteger, nullable=False),
 )
 
-# The state of the folds, for LEADS_STATE_STORE=postgresql: see `features.state.postgresql`. Keys are UTF-8.
-fold_states = sa.Table(
-    "fold_states",
-    metadata,
-    sa.Column("partition", sa.Text, primary_key=True),
-    sa.Column("position", sa.BigInteger, nullable=False),
-    sa.Column("owner", sa.Text, nullable=False),
-    sa.Column("home", sa.Text, nullable=False),
-    sa.Column("format", sa.Integer, nullable=False),
-)
-fold_values = sa.Table(
-    "fold_values",
-    metadata,
-    sa.Column("partition", sa.Text, primary_key=True),
-    sa.Column("view", sa.Text, primary_key=True),
-    sa.Column("key", sa.LargeBinary, primary_key=True),
-    sa.Column("value", sa.LargeBinary, nullable=False),
-    sqlite_with_rowid=False,
-)
-
 api_keys = sa.Table(
     "api_keys",
     metadata,
@@ -218,7 +198,9 @@ reviews = sa.Table(
     sa.Index("ix_reviews_reviewer", "reviewer", "state"),
     # What was done lately, and what is held now; each holds everything that statistics need.
     sa.Index("ix_reviews_ended", "ended_at", "harm", "reviewer", "state", "lead_id"),
-    sa.Index("ix_reviews_held", "state", "reviewer", "lease_until", "harm", "lead_id", **partial_index("state = 'claimed'")),
+    sa.Index(
+        "ix_reviews_held", "state", "reviewer", "lease_until", "harm", "lead_id", **partial_index("state = 'claimed'")
+    ),
 )
 
 audit = sa.Table(

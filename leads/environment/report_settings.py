@@ -15,8 +15,8 @@ class ReportSettings(BaseSettings):
 
     evidently_url: SecretStr | None = Field(
         default=None,
-        description="Evidently server that gets a snapshot of each harm a day: `https://evidently.example`, or with its "
-        "secret `https://:secret@evidently.example`. Default: a workspace in home, for `evidently ui`.",
+        description="Evidently server that gets a snapshot of each harm a day: `https://evidently.example`, or with "
+        "its secret `https://:secret@evidently.example`. Default: a workspace in home, for `evidently ui`.",
     )
 
     @field_validator("evidently_url")

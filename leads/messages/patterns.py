@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from leads_client.fields import Id, Name
+from leads_client.fields import Id, Name, RuleOrAll
 
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
 # `view.feature`, and `kind.field`.
 FEATURE = r"^[a-z][a-z0-9_]{0,63}\.[a-z][a-z0-9_]{0,63}$"
 SOURCE = r"^([a-z][a-z0-9_]{0,63})\.([a-z][a-z0-9_]{0,63})$"
+METRIC = r"^[a-z][a-z0-9_]{0,63}\.[a-z0-9_]{1,63}$"
 ID = r"^[^\x00-\x1f\x7f]{1,256}$"
 CORPUS = r"^[a-z-]+(:[a-z_]+)?$"
 ONE_LINE = r"^[^\n]+$"
@@ -19,16 +20,18 @@ URL = r"^https?://[^\s\x00-\x1f\x7f]+$(?!\n)"
 LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)"
 
 # The type of a field carries its pattern.
-_ID_IN_JSON, _NAME_IN_JSON = (get_args(type_)[1].pattern for type_ in (Id, Name))
+_ID_IN_JSON, _NAME_IN_JSON, _RULE_IN_JSON = (get_args(type_)[1].pattern for type_ in (Id, Name, RuleOrAll))
 _NAME = "Start with a lower-case letter; use up to 64 lower-case letters, digits and underscores"
 _ID = "Use characters other than control characters, such as line breaks"
 _TEXTS = {
     _ID_IN_JSON: _ID,
     ID: _ID,
     _NAME_IN_JSON: _NAME,
+    _RULE_IN_JSON: "Write the name of a rule, or * for all",
     NAME: _NAME,
     FEATURE: "Write a row and a name, for example account.follows_7d",
     SOURCE: "Write a kind of event and one of its fields, for example payout.amount",
+    METRIC: "Write the name of a metric, for example performance.precision",
     CORPUS: "Name a corpus, or a corpus and a part of it, for example cad:identity",
     ONE_LINE: "Write a single line",
     URL: "Write an address that begins with http:// or https://",

@@ -108,7 +108,8 @@ def _try(engine: Engine, message: Message, send: Send, clock_: Clock, draw: Call
         return 0
     if result.final or message.tries > len(PAUSES):
         messages.finish(engine, message, clock_(), error=result.error)
-        _log.error("message %s (%s) is given up after %d tries: %s", message.id, message.topic, message.tries, result.error)
+        text = "message %s (%s) is given up after %d tries: %s"
+        _log.error(text, message.id, message.topic, message.tries, result.error)
         return 2
     pause = PAUSES[message.tries - 1] * (1 - _JITTER + 2 * _JITTER * draw())
     wait = min(max(round(pause), result.retry_after), MAX_PAUSE)

@@ -66,9 +66,7 @@ class RetentionPolicy(Strict):
         description="Model versions in MLflow that have no alias and that no roll-back can return to, and the "
         "artifacts of training runs without a version. Parameters and metrics of runs stay.",
     )
-    reports: Kept = Field(
-        default=30 * clock.DAY, description="The pages of monitoring, and Evidently's reports."
-    )
+    reports: Kept = Field(default=30 * clock.DAY, description="The pages of monitoring, and Evidently's reports.")
     logs: Kept = Field(default=14 * clock.DAY, description="Log files that no process writes any more.")
     cache: Kept = Field(default=30 * clock.DAY, description="Versions that commands fetched from MLflow to read them.")
     encodings: Kept = Field(default=90 * clock.DAY, description="Sentence vectors of encoders that are no longer used.")

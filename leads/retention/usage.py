@@ -128,9 +128,7 @@ def database_usage(engine: Engine, *, now: Micros | None = None) -> dict[str, Us
             "item_versions": Usage("item_versions", _count(connection, item_versions)),
             "leads": _leads(connection),
             "reviews": _rows(connection, "reviews", reviews.c.created_at, since, now),
-            "prediction_summaries": _rows(
-                connection, "prediction_summaries", prediction_summaries.c.hour, since, now
-            ),
+            "prediction_summaries": _rows(connection, "prediction_summaries", prediction_summaries.c.hour, since, now),
             "metric_rows": Usage("metric_rows", _count(connection, metric_rows)),
             "monitor_runs": _rows(connection, "monitor_runs", monitor_runs.c.started_at, since, now),
             "responses": _rows(connection, "responses", idempotency.c.at, since, now),

@@ -9,13 +9,12 @@ from __future__ import annotations
 import logging
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
 
 import msgspec
 from sqlalchemy.engine import Connection
 
 from leads import clock
-from leads.alerting.alert import Alert, Happened, Retraining
+from leads.alerting.alert import Affected, Alert, Happened, Retraining
 from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.clock import Micros
@@ -88,7 +87,7 @@ def _newest(world: World, rules: Mapping[str, Rule]) -> list[MetricRow]:
 
 
 def _importance(world: World, found: Iterable[Finding]) -> dict[Key, float]:
-    """How much an input matters to the model, for the alerts that may open. Versions are read before the transaction."""
+    """How much the inputs of alerts matter to the model. Versions are read before the transaction."""
     known = {}
     for finding in found:
         column = slice_parts(finding.slice).get("column")
@@ -99,7 +98,8 @@ def _importance(world: World, found: Iterable[Finding]) -> dict[Key, float]:
         except LeadsError:
             # The registry doesn't respond. The alert is worth more than its place in the digest.
             continue
-        known[finding.key] = by_name.get(column, 1.0)
+        if by_name:
+            known[finding.key] = by_name.get(column, 1.0)
     return known
 
 
@@ -124,7 +124,7 @@ class _Transaction:
         self._of_rule: dict[tuple[str, str], list[Finding]] = defaultdict(list)
         for finding in found.values():
             self._of_rule[finding.rule.name, finding.harm].append(finding)
-        self._happened: dict[tuple[str, Micros], list[Happened]] = {}
+        self._happened: dict[tuple[str, str, Micros], list[Happened]] = {}
         self._retrained = {
             one.harm: one.seq
             for one in self._before.values()
@@ -205,7 +205,7 @@ class _Transaction:
         explained = []
         for alert in opened:
             others = [one for one in (*opened, *still) if one.rule != alert.rule]
-            key = alert.harm, alert.since
+            key = alert.rule, alert.harm, alert.since
             if key not in self._happened:
                 self._happened[key] = surroundings.happened(
                     self._connection, alert.harm, alert.since, self._now, _one_of_each(others)
@@ -216,7 +216,7 @@ class _Transaction:
             self._store(explained[-1], "detail")
         return explained
 
-    def _affected(self, alert: Alert) -> surroundings.Affected:
+    def _affected(self, alert: Alert) -> Affected:
         return surroundings.affected(self._connection, alert.harm, alert.slice, alert.since)
 
     def _same(self, finding: Finding) -> list[Finding]:
@@ -246,8 +246,9 @@ def _one_of_each(others: Iterable[Alert]) -> list[Alert]:
 
 def _tell(changes: Changes) -> None:
     """A line in the log for each alert that opened or resolved."""
-    for what, level, changed in (("opened", logging.WARNING, changes.opened), ("resolved", logging.INFO, changes.resolved)):
+    for what, changed in (("opened", changes.opened), ("resolved", changes.resolved)):
         for alert in changed:
+            level = logging.WARNING if what == "opened" and alert.severity == "page" else logging.INFO
             fields = {
                 "alert": alert.seq, "rule": alert.rule, "harm": alert.harm or None, "severity": alert.severity,
                 "slice": alert.slice or None, "value": alert.value, "limit": alert.limit,

@@ -15,7 +15,7 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from leads import clock
-from leads.alerting.alert import Alert
+from leads.alerting.alert import Alert, AlertState
 from leads.alerting.out import alert_out, detail_out
 from leads.alerting.policy import MonitoringPolicy
 from leads.alerting.rules import RULES, Severity
@@ -37,6 +37,7 @@ SHOWN = 10
 _DIGEST_GROUPS, _DIGEST_SHOWN = 30, 3
 # The cursor that holds the time at which the last digest was due.
 _SENT = "alerts-digest"
+_RESOLVED: tuple[AlertState, ...] = ("resolved",)
 _ORDER = {name: place for place, name in enumerate(RULES)}
 
 
@@ -146,7 +147,7 @@ def _send_digest(connection: Connection, policy: MonitoringPolicy, open_: list[A
     cursors.move(connection, _SENT, due)
     if not last:
         return False
-    resolved = len(alerts.listing(connection, states=("resolved",), resolved_since=last))
+    resolved = len(alerts.listing(connection, states=_RESOLVED, resolved_since=last))
     if not open_ and not resolved:
         return False
     _put(connection, policy, "digest", DIGEST, digest_of(ranked(open_), resolved, last, now), now)

@@ -172,7 +172,7 @@ def _wanted(engine: Engine) -> bool:
 
 
 def _state(alert: Alert) -> RetrainingState | None:
-    return alert.detail.retraining and alert.detail.retraining.state
+    return None if alert.detail.retraining is None else alert.detail.retraining.state
 
 
 def _write(connection: Connection, alert: Alert, state: RetrainingState, result: str, now: Micros) -> Alert:

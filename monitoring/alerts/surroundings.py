@@ -1,4 +1,4 @@
-"""What else happened around an alert, and which leads it concerns. None of it is proof, but most causes are among it."""
+"""What else happened around an alert, and which leads it concerns. It proves nothing, but most causes are among it."""
 
 from __future__ import annotations
 
@@ -71,9 +71,7 @@ def record_policy(connection: Connection, run: str, digest: str, now: Micros) ->
     if last and last[0].method == digest:
         return
     value = 1.0 if last else 0.0
-    metric_rows.write(
-        connection, run, [MetricRow("", "", "", now, now, POLICY_CHANGED, value, None, None, 0, digest)]
-    )
+    metric_rows.write(connection, run, [MetricRow("", "", "", now, now, POLICY_CHANGED, value, None, None, 0, digest)])
 
 
 def _model_changes(connection: Connection, harm: str, start: Micros, now: Micros) -> list[Happened]:
@@ -85,7 +83,8 @@ def _model_changes(connection: Connection, harm: str, start: Micros, now: Micros
         if change.state == "done" and start <= change.at <= now
     ]
     for retreat in surroundings.retreats(connection, harm, start, now):
-        found.append(Happened(retreat.at, _sentence(f"the canary, version {retreat.version}, retreated: {retreat.why}")))
+        what = f"the canary, version {retreat.version}, retreated: {retreat.why}"
+        found.append(Happened(retreat.at, _sentence(what)))
     return found
 
 
@@ -125,7 +124,8 @@ def _surges(connection: Connection, harm: str, start: Micros, now: Micros) -> li
 def _surge(row: MetricRow, ratio: float) -> str:
     what = "events" if row.name == "events.volume" else "predictions"
     of = f" ({row.slice})" if row.slice else ""
-    return f"{row.value or 0.0:,.0f} {what}{of} in {(row.until - row.since) // clock.HOUR} h, {ratio:.1f} times as many as usual."
+    hours = (row.until - row.since) // clock.HOUR
+    return f"{row.value or 0.0:,.0f} {what}{of} in {hours} h, {ratio:.1f} times as many as usual."
 
 
 def _sentence(text: str) -> str:

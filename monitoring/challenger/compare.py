@@ -68,9 +68,7 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
 
 
 def _row(harm: str, since: Micros, until: Micros, one: _Found) -> MetricRow:
-    return measured(
-        harm, since, until, one.name, one.value, one.n, one.method, slice_=one.slice_, version=one.version
-    )
+    return measured(harm, since, until, one.name, one.value, one.n, one.method, slice_=one.slice_, version=one.version)
 
 
 def _agreement(found: Agreement | None) -> Iterator[_Found]:

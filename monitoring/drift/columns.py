@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from monitoring.drift.statistics import cohens_h, norms, variation, wasserstein
 from monitoring.summaries.sketch import Sketch, aligned, middles
-from monitoring.summaries.summary import TIER, Summary
+from monitoring.summaries.summary import Summary
 
 Doubles = npt.NDArray[np.float64]
 
@@ -24,7 +24,6 @@ MISSING = " is missing"
 RARE = 0.95
 # Values below which a category of a window isn't compared.
 FEWEST = 10
-_NOT_FLAGGED = "none"
 
 
 class Figures(NamedTuple):
@@ -189,12 +188,12 @@ def _of_share(share: float) -> Figures:
 
 def flagged(window: Summary, baseline: Baseline) -> list[Share]:
     """The share of rows that are flagged; nothing if one side has no tiers."""
-    of = np.array([_of_tiers(part) for part in baseline.parts], np.float64).reshape(-1, 2)
-    hits, rows = _of_tiers(window)
+    of = np.array([part.flagged for part in baseline.parts], np.float64).reshape(-1, 2)
+    hits, rows = window.flagged
     if not rows or not of[:, 1].sum():
         return []
     of_share = float(baseline.weights @ of[:, 0]) / float(baseline.weights @ of[:, 1])
-    others = np.array([_of_tiers(one) for one in baseline.replicates], np.float64).reshape(-1, 2)
+    others = np.array([one.flagged for one in baseline.replicates], np.float64).reshape(-1, 2)
     share = hits / rows
     return [
         Share(
@@ -207,13 +206,6 @@ def flagged(window: Summary, baseline: Baseline) -> list[Share]:
             (_of_share(of_share), _of_share(share)),
         )
     ]
-
-
-def _of_tiers(summary: Summary) -> tuple[int, int]:
-    """The number of rows that are flagged, and of all."""
-    tiers: Mapping[str, int] = summary.categories.get(TIER, {})
-    rows = sum(tiers.values())
-    return rows - tiers.get(_NOT_FLAGGED, 0), rows
 
 
 def category(name: str, window: Summary, baseline: Baseline) -> Category | None:

@@ -9,7 +9,7 @@ from leads import clock
 from leads.alerting.policy import WindowHours
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow, slice_of
-from leads.db.monitoring.verdicts import VERDICT
+from leads.db.monitoring.verdicts import NO_VERDICT, VERDICT
 from monitoring.drift.columns import FLAGGED
 from monitoring.drift.measure import measure
 from monitoring.drift.results import REFERENCE, ColumnDrift, Comparison, TooFew
@@ -19,8 +19,6 @@ from monitoring.watch.world import World
 
 SCORES, FLAGGED_SHARE, INPUT, GROWING = "drift.score", "drift.flagged", "drift.input", "drift.growing"
 TEXT, SHARE = "drift.text", "drift.share"
-# How the method of a row begins that has no verdict.
-NO_VERDICT = "no verdict"
 _TEXT_COLUMNS = frozenset(("length", "language", "vocabulary", "encoder"))
 # The inputs of a slice whose values are stored: those nearest to their thresholds, or beyond.
 _INPUTS_OF_SLICE = 8

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.output.html import Html
+from monitoring.output.html import Html, el
 from monitoring.output.wording import number_text
 from monitoring.summaries.sketch import GAMMA, SMALLEST, Sketch, merged, middles
 
@@ -16,7 +16,7 @@ Values = npt.NDArray[np.float64]
 _BINS = 28
 _TAIL = 0.005
 # With a longer tail than this, as a multiple of the middle value, the axis is logarithmic.
-_LONG_TAIL = 12.0
+_LONG_TAIL = 6.0
 
 
 class Binned(NamedTuple):
@@ -50,7 +50,8 @@ def binned(reference: Sketch | None, current: Sketch | None, *, linear: bool = F
     if linear:
         edges = np.linspace(first, last, _BINS + 1)
     else:
-        edges = _from_axis(np.linspace(*_to_axis(np.array([first, last])), _BINS + 1))
+        ends = _to_axis(np.array([first, last]))
+        edges = _from_axis(np.linspace(float(ends[0]), float(ends[1]), _BINS + 1))
     edges[[0, -1]] = -np.inf, np.inf
     shares = [_shares(side, edges) if side is not None and side.n else np.zeros(_BINS) for side in (reference, current)]
     return Binned(shares[0], shares[1], first, last)
@@ -61,7 +62,9 @@ def distribution(reference: Sketch | None, current: Sketch | None, *, wide: bool
     found = binned(reference, current, linear=linear)
     if found is None:
         side = current if current is not None and current.n else reference
-        return Html("") if side is None or not side.n else Html(f"<span class=quiet>always {number_text(side.mean)}</span>")
+        return (
+            Html("") if side is None or not side.n else el("span", f"always {number_text(side.mean)}", class_="quiet")
+        )
     width, height = (560, 120) if wide else (168, 34)
     most = max(float(found.reference.max()), float(found.current.max()))
     area, line = (_steps(side / most, width, height) for side in (found.reference, found.current))

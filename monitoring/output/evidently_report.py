@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 Matrix = npt.NDArray[np.floating]
 # Evidently spends its time, and the file its size, on drawings.
-MOST_COLUMNS, MOST_ROWS = 40, 2_000
+MOST_COLUMNS, MOST_ROWS = 32, 2_000
 _METHOD = "lead_serving"
 _METHOD_TITLE = "Lead Serving, on all rows"
 
@@ -91,7 +91,7 @@ def _container(headline: str, names: Sequence[str]) -> MetricContainer:
 
     _register()
 
-    class Drift(MetricContainer):
+    class Drift(MetricContainer):  # type: ignore[misc]
         def generate_metrics(self, context: Any) -> Sequence[Any]:
             return [ValueDrift(column=name, method=_METHOD, threshold=_threshold(name)) for name in names]
 
@@ -113,7 +113,9 @@ def _register() -> None:
     register_stattest(StatTest(_METHOD, _METHOD_TITLE, [ColumnType.Numerical], 0.1), _look_up)
 
 
-def _look_up(reference: pd.Series[float], current: pd.Series[float], type_: object, threshold: float) -> tuple[float, bool]:
+def _look_up(
+    reference: pd.Series[float], current: pd.Series[float], type_: object, threshold: float
+) -> tuple[float, bool]:
     column = _judged.get()[str(current.name)]
     return column.value, column.value > column.threshold
 

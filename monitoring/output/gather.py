@@ -131,7 +131,8 @@ def gather(world: World, harm: str) -> Contents:
         reference=reference,
         current=current,
         alerts=tuple(sorted(open_, key=lambda alert: (alert.severity != "page", alert.since))),
-        run=last[0] if last else None,
+        # The run that writes the page hasn't ended: its lines aren't stored yet.
+        run=last[0]._replace(notes=list(world.notes)) if last else None,
     )
 
 
@@ -140,7 +141,7 @@ def shown(rows: list[MetricRow]) -> list[MetricRow]:
     found: dict[tuple[str, str], list[MetricRow]] = {}
     for row in rows:
         found.setdefault((row.name, row.slice), []).append(row)
-    return [row for of in found.values() if (row := figures.preferred(of)) is not None]
+    return [one for of in found.values() if (one := figures.preferred(of)) is not None]
 
 
 def threshold_of(row: MetricRow) -> float | None:
@@ -176,7 +177,9 @@ def _columns(
                     current.columns.get(input_),
                 )
             )
-    return tuple(sorted(found, key=lambda one: (not one.drifted, -rank(one.row.value or 0.0, one.importance), one.name)))
+    return tuple(
+        sorted(found, key=lambda one: (not one.drifted, -rank(one.row.value or 0.0, one.importance), one.name))
+    )
 
 
 def score_of(summary: Summary | None) -> Sketch | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from html import escape
 
 
@@ -28,10 +29,12 @@ def el(name: str, *children: Part, **attributes: Part) -> Html:
 
 def joined(*children: Part) -> Html:
     """The children, one after the other."""
-    return Html("".join(child if isinstance(child, Html) else escape(str(child)) for child in children if child is not None))
+    return Html(
+        "".join(child if isinstance(child, Html) else escape(str(child)) for child in children if child is not None)
+    )
 
 
-def table(head: tuple[str, ...], rows: list[tuple[Part, ...]], *, numbers: frozenset[int] = frozenset()) -> Html:
+def table(head: tuple[str, ...], rows: Sequence[tuple[Part, ...]], *, numbers: frozenset[int] = frozenset()) -> Html:
     """A table in a frame that scrolls sideways on narrow screens.
 
     Args:

@@ -11,8 +11,6 @@ from pathlib import Path
 
 import numpy as np
 
-from leads import clock
-from leads.clock import Micros
 from leads.errors import LeadsError, Unavailable
 from leads.messages.wording import counted
 from leads.settings import Settings
@@ -66,7 +64,8 @@ def write_evidently(world: World, run: str) -> None:
             problems = pool.submit(_in_process, world.settings, missing, reports).result()
         except BrokenProcessPool as error:
             raise Unavailable(
-                "The process that runs Evidently was killed, perhaps for lack of memory.", remedy="The next run retries."
+                "The process that runs Evidently was killed, perhaps for lack of memory.",
+                remedy="The next run retries.",
             ) from error
     for problem in problems:
         world.note(problem)
@@ -115,6 +114,7 @@ def _report(world: World, found: Contents) -> _Report | None:
     score = found.figures.get("drift.score")
     if score is not None and score.value is not None and score.lo is not None:
         columns.insert(0, Judged(SCORE, score.value, score.value - score.lo))
+    columns.sort(key=lambda column: column.value <= column.threshold)
     path = files.report_path(world.settings, found.harm, verdict.until)
     before = Sample((*names, SCORE), np.column_stack([reference.rows.matrix, reference.rows.scores]))
     return path, _headline(found), columns, before, current

@@ -29,6 +29,7 @@ _TITLES: dict[str, tuple[str, Unit]] = {figure.name: (figure.title, figure.unit)
     "events.volume": ("Events", "count"),
     "events.missing": ("Events missing", "share"),
     "events.clock_shift_h": ("Clock off by", "hours"),
+    "events.delay_h": ("Events arrive after", "hours"),
     "events.late_share": ("Late events", "share"),
     "events.duplicates": ("Duplicate events", "count"),
     "reports.concentration": ("Reports about few subjects", "share"),

@@ -12,6 +12,7 @@ from leads.clock import Micros
 from leads.db.monitoring.decided import Verdict
 from leads.estimates.clusters import observations
 from leads.estimates.intervals import Interval, clopper_pearson
+from leads.events import Subject
 
 Doubles = npt.NDArray[np.float64]
 FLAGGED = ("review", "auto")
@@ -24,7 +25,7 @@ class Labels:
     Args:
         at: (n,) µs; scores: (n,); violating: (n,).
         groups: (n,) equal for verdicts that are one observation.
-        types, tiers, versions: (n,).
+        types, tiers, versions: (n,). subjects: n.
     """
 
     at: npt.NDArray[np.int64]
@@ -34,6 +35,7 @@ class Labels:
     types: npt.NDArray[np.str_]
     tiers: npt.NDArray[np.str_]
     versions: npt.NDArray[np.str_]
+    subjects: tuple[Subject, ...]
 
     def __len__(self) -> int:
         return len(self.scores)
@@ -51,8 +53,16 @@ class Labels:
 
     def where(self, chosen: npt.NDArray[np.bool_]) -> Labels:
         """The chosen verdicts."""
-        columns = (self.at, self.scores, self.violating, self.groups, self.types, self.tiers, self.versions)
-        return Labels(*(column[chosen] for column in columns))
+        return Labels(
+            self.at[chosen],
+            self.scores[chosen],
+            self.violating[chosen],
+            self.groups[chosen],
+            self.types[chosen],
+            self.tiers[chosen],
+            self.versions[chosen],
+            tuple(subject for subject, one in zip(self.subjects, chosen.tolist(), strict=True) if one),
+        )
 
     def precision(self, confidence: float = 0.95) -> Interval:
         """The share that violates; there must be verdicts."""
@@ -82,4 +92,5 @@ def labels(verdicts: Iterable[Verdict], *, since: Micros = 0) -> Labels:
         np.array([one.subject.type_id for one in found], dtype=np.str_),
         np.array([one.tier for one in found], dtype=np.str_),
         np.array([one.version for one in found], dtype=np.str_),
+        tuple(one.subject for one in found),
     )

@@ -1,13 +1,13 @@
 """The job `performance`: what reviewers found in the flagged leads of the last seven days, and what scores promised.
 
-Only leads that somebody reviewed have labels, and the queue shows the highest first: these figures describe the reviewed
-leads, not all flagged ones. Estimates for all of them need a random sample, and will use the same rows.
+Only leads that somebody reviewed have labels, and the queue shows the highest first: these figures describe the
+reviewed leads, not all flagged ones. Estimates for all of them need a random sample, and will use the same rows.
 """
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 
@@ -20,6 +20,7 @@ from leads.estimates.sequential import calibration_evidence
 from leads.policies import HarmPolicy
 from monitoring.performance.labels import FLAGGED, Labels, labels
 from monitoring.summaries.summary import merge
+from monitoring.summaries.tally import MOST_VALUES, TYPE
 from monitoring.watch.jobs import DAILY, Job
 from monitoring.watch.values import measured
 from monitoring.watch.world import World
@@ -44,9 +45,11 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
     found = world.decided(harm, since, until)
     reviewed = labels(found.verdicts)
     rows = [measured(harm, since, until, *one) for one in _promised(world, harm, since, until)]
-    for slice_, some in _divided(reviewed):
+    for slice_, some in _divided(world, reviewed):
         for name, value, method in _figures(some, world.policies.harms[harm], slice_):
-            rows.append(measured(harm, since, until, name, value, len(some), method, slice_=slice_, version=some.version))
+            rows.append(
+                measured(harm, since, until, name, value, len(some), method, slice_=slice_, version=some.version)
+            )
     rows += _calibration(world, harm, reviewed, since, until)
     rows += _agreement(harm, found.pairs, since, until)
     return rows
@@ -60,12 +63,17 @@ def _promised(world: World, harm: str, since: Micros, until: Micros) -> Iterator
         yield EXPECTED, total / n, n, "mean score of all flagged subjects, each once an hour; needs no labels"
 
 
-def _divided(reviewed: Labels) -> Iterator[tuple[str, Labels]]:
-    """All verdicts, those of each tier, and those of each type if there are several; only slices that tell anything."""
+def _divided(world: World, reviewed: Labels) -> Iterator[tuple[str, Labels]]:
+    """All verdicts, those of each tier, and those of each slice of the policy; only parts that tell anything."""
     parts = [("", np.ones(len(reviewed), dtype=bool))]
     parts += [(slice_of(tier=tier), reviewed.tiers == tier) for tier in FLAGGED]
-    types = sorted(set(reviewed.types.tolist()))
-    parts += [(slice_of(type=name), reviewed.types == name) for name in types if len(types) > 1]
+    named: dict[str, Sequence[str | None]] = {TYPE: reviewed.types.tolist(), **world.categories(reviewed.subjects)}
+    for name in world.policies.monitoring.slices:
+        values = np.array([value or "" for value in named.get(name, ())], dtype=np.str_)
+        common = Counter(values[values != ""].tolist()).most_common(MOST_VALUES)
+        # A slice of all verdicts would say the same again.
+        if len(common) > 1:
+            parts += [(slice_of(**{name: value}), values == value) for value, _ in sorted(common)]
     for slice_, chosen in parts:
         some = reviewed.where(chosen)
         if some.worth >= _FEWEST:

@@ -82,20 +82,21 @@ def _usual_delay(before: list[tuple[Micros, float | None]], until: Micros) -> fl
     return float(np.median([value for _, value in known])) if len(known) >= _FEWEST_HOURS else None
 
 
-def _reports(
-    harm: str, found: Reports, before: Iterable[MetricRow], since: Micros, until: Micros
-) -> list[MetricRow]:
+def _reports(harm: str, found: Reports, before: Iterable[MetricRow], since: Micros, until: Micros) -> list[MetricRow]:
     slice_ = slice_of(harm=harm)
     top = sum(n for _, n in found.most[:_FEW_SUBJECTS])
     share = clopper_pearson(top, found.pairs, confidence=0.998)
     earlier = [one.value for one in before if one.name == TOP and one.slice == slice_ and one.value is not None]
     usual = float(np.quantile(earlier, 0.99)) if earlier else 0.0
+    named = ", ".join(f"{subject.key} ({n})" for subject, n in found.most[:_FEW_SUBJECTS])
     if top < max(_FEWEST_REPORTERS, _ABOVE_USUAL * usual):
-        share = share._replace(lo=0.0)
+        share, named = share._replace(lo=0.0), ""
     method = (
         f"share of reports about the {_FEW_SUBJECTS} most reported subjects; Clopper-Pearson 99.8%, 0 below "
         f"{_FEWEST_REPORTERS} reporters and below {_ABOVE_USUAL:g} x what is usual"
     )
+    if named:
+        method += f"; most reported: {named}"
     return [
         measured(PLATFORM, since, until, CONCENTRATION, share, found.pairs, method, slice_=slice_),
         measured(PLATFORM, since, until, TOP, float(top), found.pairs, "number of reports", slice_=slice_),
@@ -106,8 +107,8 @@ def _volumes(world: World, hour: EventHour, since: Micros, until: Micros) -> lis
     rows = _volume_rows(hour.counts, since)
     stored = world.earlier((VOLUME,), PLATFORM, since - HISTORY, since)
     if not stored:
-        for start, counts in world.event_counts(since - HISTORY, since).items():
-            stored += _volume_rows(counts, start)
+        for start, found in world.event_counts(since - HISTORY, since).items():
+            stored += _volume_rows(found, start)
         rows += stored
     history = _history([*stored, *_volume_rows(hour.counts, since)], since)
     whole = history.pop("", None)
@@ -118,9 +119,9 @@ def _volumes(world: World, hour: EventHour, since: Micros, until: Micros) -> lis
             # Everything stopped: that is one fault, not one of each feed.
             return rows
     for slice_, counts in history.items():
-        found = None if f"kind={_NO_FEED}" in slice_ else missing(counts)
-        if found is not None:
-            rows.append(_missing_row(slice_, found, until))
+        own = None if f"kind={_NO_FEED}" in slice_ else missing(counts)
+        if own is not None:
+            rows.append(_missing_row(slice_, own, until))
     return rows
 
 

@@ -13,8 +13,9 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow, slice_of
 from leads.estimates.intervals import Interval, clopper_pearson
+from monitoring.summaries.reference import any_time
 from monitoring.summaries.sketch import EMPTY, Sketch
-from monitoring.summaries.summary import SCORE, Summary, merge
+from monitoring.summaries.summary import merge
 from monitoring.watch.jobs import HOURLY, Job
 from monitoring.watch.values import measured
 from monitoring.watch.world import Hour, World
@@ -57,13 +58,10 @@ class _Before:
         ]
         return float(np.median(shares)) if shares else float("nan")
 
-    def clumps(self, share: float) -> float:
-        """The design effect of an hour's share of missing values: how much more it varies than independent rows'."""
-        known = self.rows > 0
-        variance = (self.rows[known] * share * (1 - share)).sum()
-        if not variance:
-            return 1.0
-        return max(1.0, float(((self.missing[known] - self.rows[known] * share) ** 2).sum() / variance))
+    def clumps(self, hits: Shares, of: Shares, share: float) -> float:
+        """The design effect of an hour's share of hits: how much more it varies than that of independent rows."""
+        variance = (of * share * (1 - share)).sum()
+        return max(1.0, float(((hits - of * share) ** 2).sum() / variance)) if variance else 1.0
 
 
 class _Found(NamedTuple):
@@ -83,8 +81,8 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
     now = merge(one.summary for one in hours)
     if now.rows < _FEWEST_ROWS:
         return []
-    before = _comparable(world.hours(harm, since - _USUAL_DAYS * clock.DAY, since), version)
-    if len(before) < _FEWEST_HOURS:
+    before = _comparable(world, harm, since, version)
+    if not before:
         return []
     elapsed = min(1.0, (world.now - since) / clock.HOUR)
     usual_rows = elapsed * _usual_rows(before, since)
@@ -94,27 +92,33 @@ def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
         if (row.value or 0) >= _NOTABLE
     }
     rows = []
-    for column in _columns(now):
+    for column in world.input_names(harm, version) or ():
         slice_ = slice_of(column=column)
-        for one in _measured(now.columns[column], [hour.summary.columns.get(column, EMPTY) for hour in before]):
+        earlier = [hour.summary.columns.get(column, EMPTY) for hour in before]
+        for one in _measured(now.columns.get(column, EMPTY), earlier):
             if one.value.value < _NOTABLE and (one.name, slice_) not in lately:
                 continue
             value = one.value
             wave = one.name == MISSING and now.rows > _WAVE * usual_rows
             if wave and _explained_by_a_wave(now.columns[column], before, column, elapsed):
                 value = value._replace(lo=min(value.lo, 0.0))
-            rows.append(measured(harm, since, until, one.name, value, one.n, one.method, slice_=slice_, version=version))
+            rows.append(
+                measured(harm, since, until, one.name, value, one.n, one.method, slice_=slice_, version=version)
+            )
     return rows
 
 
-def _columns(summary: Summary) -> list[str]:
-    return [name for name in summary.columns if name != SCORE]
+def _comparable(world: World, harm: str, since: Micros, version: str) -> list[Hour]:
+    """The hours of the version that predicts now, if they are a day; else those of all versions.
 
-
-def _comparable(hours: Sequence[Hour], version: str) -> list[Hour]:
-    """The hours of the version that predicts now, if they are a day; else those of all versions."""
+    On a platform that has just begun, the reference sample of the version stands for an hour.
+    """
+    hours = world.hours(harm, since - _USUAL_DAYS * clock.DAY, since)
     own = [one for one in hours if one.version == version]
-    return own if len(own) >= 24 else list(hours)
+    if len(own) >= 24 or len(hours) >= _FEWEST_HOURS:
+        return own if len(own) >= 24 else hours
+    reference = world.reference(harm, version)
+    return [] if reference is None else [Hour(since, version, one) for one in reference.parts("", any_time).values()]
 
 
 def _usual_rows(before: Sequence[Hour], since: Micros) -> float:
@@ -145,21 +149,27 @@ def _missing(now: Sketch, old: _Before) -> _Found | None:
     usual = old.daily(old.missing, old.rows)
     if not np.isfinite(usual) or now.rows < _FEWEST_ROWS:
         return None
-    clumps = min(old.clumps(usual), now.rows / 5)
+    clumps = min(old.clumps(old.missing, old.rows, usual), now.rows / 5)
     share = clopper_pearson(now.missing / clumps, now.rows / clumps, confidence=1 - 2 * _ALPHA)
-    method = f"share - median share of the last days; Clopper-Pearson, one-sided alpha {_ALPHA:g}, variance x {clumps:.1f}"
+    method = (
+        f"share - median share of the last days; Clopper-Pearson, one-sided alpha {_ALPHA:g}, variance x {clumps:.1f}"
+    )
     return _Found(MISSING, Interval(*(x - usual for x in share)), now.rows, method)
 
 
 def _stuck(now: Sketch, old: _Before) -> _Found | None:
-    usual = old.daily(old.most, old.rows - old.missing)
+    known = old.rows - old.missing
+    usual = old.daily(old.most, known)
     if not np.isfinite(usual) or usual > _RARE or now.n < _FEWEST_ROWS:
         return None
-    share = clopper_pearson(int(now.counts.max()), now.n, confidence=1 - 2 * _ALPHA)
+    clumps = min(old.clumps(old.most, known, usual), now.n / 5)
+    share = clopper_pearson(now.counts.max() / clumps, now.n / clumps, confidence=1 - 2 * _ALPHA)
     lost = Interval(*((x - usual) / (1 - usual) for x in share))
     if share.value < _EVERYONE:
         lost = lost._replace(lo=min(lost.lo, 0.0))
-    method = f"share of the usual variety that is gone; Clopper-Pearson, one-sided alpha {_ALPHA:g}"
+    method = (
+        f"share of the usual variety that is gone; Clopper-Pearson, one-sided alpha {_ALPHA:g}, variance x {clumps:.1f}"
+    )
     return _Found(STUCK, lost, now.n, method)
 
 
@@ -169,7 +179,9 @@ def _outside(now: Sketch, before: Sequence[Sketch]) -> _Found | None:
         return None
     low, high = min(int(one[0]) for one in keys) - _BEYOND, max(int(one[-1]) for one in keys) + _BEYOND
     n = int(now.counts[(now.keys < low) | (now.keys > high)].sum())
-    return _Found(OUTSIDE, clopper_pearson(n, now.n), now.n, "share of values beyond twice the usual range; Clopper-Pearson")
+    return _Found(
+        OUTSIDE, clopper_pearson(n, now.n), now.n, "share of values beyond twice the usual range; Clopper-Pearson"
+    )
 
 
 INPUTS = Job("inputs", HOURLY, measure, provisional=True)

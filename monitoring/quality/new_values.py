@@ -6,7 +6,10 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow, slice_of
 from leads.estimates.intervals import clopper_pearson
+from models.text.description import OTHER, declared_categories
+from monitoring.summaries.reference import any_time
 from monitoring.summaries.summary import merge
+from monitoring.summaries.tally import TYPE
 from monitoring.watch.jobs import Job
 from monitoring.watch.values import measured
 from monitoring.watch.world import World
@@ -22,23 +25,27 @@ _FEWEST = 200
 def measure(world: World, harm: str, until: Micros) -> list[MetricRow]:
     """The share of subjects in the six hours up to `until` whose value of a field is new."""
     since = until - _EVERY
-    now = merge(one.summary for one in world.hours(harm, since, until))
-    before = merge(one.summary for one in world.hours(harm, since - _PAST, until - _KNOWN_SINCE))
+    hours = world.hours(harm, since, until)
+    if not hours:
+        return []
+    now = merge(one.summary for one in hours).categories
+    before = [one.summary for one in world.hours(harm, since - _PAST, until - _KNOWN_SINCE)]
+    reference = world.reference(harm, hours[-1].version)
+    if reference is not None:
+        before += reference.parts("", any_time).values()
+    known = merge(before).categories
     rows = []
-    for name in sorted(_declared(world) & now.categories.keys() & before.categories.keys()):
-        counts, known = now.categories[name], before.categories[name]
-        n, earlier = sum(counts.values()), sum(known.values())
-        if n and earlier >= _FEWEST:
-            new = sum(times for value, times in counts.items() if value not in known)
+    for name in (TYPE, *declared_categories(world.platform)):
+        counts, earlier = now.get(name, {}), known.get(name, {})
+        n = sum(counts.values())
+        if n and sum(earlier.values()) >= _FEWEST:
+            new = sum(times for value, times in counts.items() if value not in earlier and value != OTHER)
             share = clopper_pearson(new, n, confidence=0.998)
-            method = "share of subjects whose value was never seen 3 to 28 days before; Clopper-Pearson 99.8%"
+            method = (
+                "share of subjects whose value neither training nor the last 3 to 28 days had; Clopper-Pearson 99.8%"
+            )
             rows.append(measured(harm, since, until, NAME, share, n, method, slice_=slice_of(column=name)))
     return rows
-
-
-def _declared(world: World) -> set[str]:
-    """The names of the fields that platform.yaml declares, and `type`."""
-    return {"type", *(name for one in world.platform.types.values() for name in one.fields)}
 
 
 NEW_VALUES = Job("new_values", _EVERY, measure)

@@ -1,4 +1,4 @@
-"""The jobs `predictions`, `worker` and `queue`: whether subjects are scored, in time, and whether leads are reviewed."""
+"""The jobs `predictions`, `worker` and `queue`: whether subjects are scored, in time, and leads are reviewed."""
 
 from __future__ import annotations
 

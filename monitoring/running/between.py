@@ -6,6 +6,8 @@ import logging
 import threading
 import time
 
+from sqlalchemy.engine import Engine
+
 from leads.alerting.policy import MonitoringPolicy
 from leads.db.engine import open_engine
 from leads.errors import LeadsError
@@ -28,6 +30,8 @@ class Between:
     def __init__(self, settings: Settings, stopped: threading.Event) -> None:
         self._settings, self._stopped = settings, stopped
         self._retrainings = Retrainings(settings)
+        # Kept open: that it was opened and closed is a line in the log each time.
+        self._engine: Engine | None = None
         self._said = ""
 
     def wait(self, seconds: float, policy: MonitoringPolicy | None) -> None:
@@ -41,21 +45,29 @@ class Between:
     def close(self) -> None:
         """Stop a retraining that runs."""
         self._retrainings.close()
+        self._disconnect()
 
     def _look(self, policy: MonitoringPolicy) -> None:
         try:
-            engine = open_engine(self._settings, create=False)
-            try:
-                self._retrainings.step(engine, policy)
-                send_waiting(self._settings, policy, engine)
-            finally:
-                engine.dispose()
+            if self._engine is None:
+                self._engine = open_engine(self._settings, create=False)
+            self._retrainings.step(self._engine, policy)
+            send_waiting(self._settings, policy, self._engine)
         except LeadsError as error:
-            self._say(str(error))
+            self._say(str(error), logging.WARNING)
+        # Nothing may end monitoring.
+        except Exception as error:
+            self._say(f"Alerts can't be sent: unexpected {type(error).__name__}.", logging.ERROR, trace=True)
+            self._disconnect()
         else:
             self._said = ""
 
-    def _say(self, text: str) -> None:
+    def _disconnect(self) -> None:
+        if self._engine is not None:
+            self._engine.dispose()
+            self._engine = None
+
+    def _say(self, text: str, level: int, *, trace: bool = False) -> None:
         if text != self._said:
-            _log.warning("%s", text)
+            _log.log(level, "%s", text, exc_info=trace)
         self._said = text

@@ -163,9 +163,8 @@ class HourlySummaries:
         found: list[Part] = []
         if table is None or not table.num_rows:
             return found
-        for key in (
-            table.select(["model_version", "role"]).group_by(["model_version", "role"]).aggregate([]).to_pylist()
-        ):
+        by = ["model_version", "role"]
+        for key in table.select(by).group_by(by).aggregate([]).to_pylist():
             version, role = key["model_version"], key["role"]
             own = table.filter((pc.field("model_version") == version) & (pc.field("role") == role))
             names = self._names_of(harm, version)

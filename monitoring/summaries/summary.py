@@ -15,6 +15,7 @@ from monitoring.summaries.sketch import Sketch, merged
 SCORE = "score"
 # Categories that every summary has; those of texts and declared fields are counted on a sample of the subjects.
 TIER = "tier"
+NOT_FLAGGED = "none"
 
 
 @dataclass(frozen=True)
@@ -37,6 +38,13 @@ class Summary:
     columns: Mapping[str, Sketch] = field(default_factory=dict)
     categories: Mapping[str, Mapping[str, int]] = field(default_factory=dict)
     by_tier: Mapping[str, tuple[int, float]] = field(default_factory=dict)
+
+    @property
+    def flagged(self) -> tuple[int, int]:
+        """The number of rows whose tier asks for a review or an action, and of all that have a tier."""
+        tiers = self.categories.get(TIER, {})
+        rows = sum(tiers.values())
+        return rows - tiers.get(NOT_FLAGGED, 0), rows
 
 
 EMPTY = Summary(0, 0)

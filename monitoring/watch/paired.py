@@ -79,9 +79,7 @@ def read_pairs(
     return challenger, [pair for version, pair in found if version == challenger]
 
 
-def _both(
-    folder: Path, harm: str, since: Micros, until: Micros, ids: pa.Array | None = None
-) -> Iterator[pa.Table]:
+def _both(folder: Path, harm: str, since: Micros, until: Micros, ids: pa.Array | None = None) -> Iterator[pa.Table]:
     """What both scored, in slices of time. A prediction and its double have the same `at`, so they share a slice."""
     for table in PredictionScan(folder, harm, since, until).slices(_COLUMNS):
         own = table if ids is None else table.filter(pc.is_in(table["subject_id"], ids))

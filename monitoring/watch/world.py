@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -13,6 +13,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.db import cursors, event_log, model_changes
 from leads.db.engine import reading
+from leads.db.items import current_items
 from leads.db.model_changes import CHAMPION, ModelChange
 from leads.db.monitoring import decided as decisions
 from leads.db.monitoring import events as event_hours
@@ -28,6 +29,7 @@ from leads.platform.declaration import Platform
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.versions import VersionReader, versions_cache
+from models.text.description import describe
 from models.version import ModelVersion, load
 from monitoring.summaries.reference import Reference, read_reference
 from monitoring.summaries.summary import Summary, merge, unpack
@@ -239,6 +241,14 @@ class World:
             with reading(self.engine) as connection:
                 self._decided[since, until] = decisions.read(connection, since, until)
         return self._decided[since, until].get(harm, Decided())
+
+    def categories(self, subjects: Sequence[Subject]) -> Mapping[str, Sequence[str | None]]:
+        """The language and the declared categories of what subjects hold now, aligned with them; None where unknown."""
+        if not subjects:
+            return {}
+        with reading(self.engine) as connection:
+            items = current_items(connection, set(subjects))
+        return describe([items.get(subject) for subject in subjects], self.platform).categories
 
     def skew(self, harm: str, since: Micros, until: Micros) -> Skewed | None:
         """The check of a sample of this host's predictions; None if there is nothing to check."""

@@ -183,7 +183,9 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
 
     @app.get("/leads/{lead_id}/audit", **describe("GET /leads/{lead_id}/audit"))
     async def get_audit(request: Request, lead_id: LeadId) -> Response:
-        return as_json(await runtime().run(lead_requests.audit_trail, runtime(), key_of(request, "leads:read"), lead_id))
+        return as_json(
+            await runtime().run(lead_requests.audit_trail, runtime(), key_of(request, "leads:read"), lead_id)
+        )
 
 
 def _add_decisions(app: FastAPI, runtime: Callable[[], Runtime]) -> None:

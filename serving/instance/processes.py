@@ -115,7 +115,13 @@ class Processes:
 
     def _api(self, settings: Settings, pid: int | None = None) -> Child:
         log = log_of(settings, "api")
-        return Child(_API, self._measured(settings), log, listener=self.listener.fileno(), process=None if pid is None else Adopted(pid))
+        return Child(
+            _API,
+            self._measured(settings),
+            log,
+            listener=self.listener.fileno(),
+            process=None if pid is None else Adopted(pid),
+        )
 
     def _measured(self, settings: Settings) -> dict[str, str]:
         """The environment of a child whose metrics the API processes add up."""

@@ -138,7 +138,8 @@ def _burn(name: str, share: str, budget: float, what: str, page: str) -> list[Al
     ):
         limit = f"{times * budget:.4g}"
         expression = f"{share.format(window=long)} > {limit} and {share.format(window=short)} > {limit}"
-        summary = f"{{{{ $value | humanizePercentage }}}} of the {what}: {times:g} times as many as {budget * 100:g}% allow."
+        now = "{{ $value | humanizePercentage }}"
+        summary = f"{now} of the {what}: {times:g} times as many as {budget * 100:g}% allow."
         found.append(Alert(f"{name}{suffix}", expression, severity, "2m", summary, page))
     return found
 

@@ -7,7 +7,6 @@ from pathlib import Path
 
 import msgspec
 from rich.panel import Panel
-from rich.text import Text
 
 from cli.ui.checks import print_json
 from cli.ui.database import opened
@@ -64,7 +63,8 @@ def show_alerts(
             resolved_since=now - _RESOLVED_FOR,
         )
         silenced = silences.active(connection, now)
-    found = sorted(found, key=lambda one: (one.state == "resolved", one.severity != "page", -one.seq))
+    # Of those that opened together, the worst comes first.
+    found = sorted(found, key=lambda one: (one.state == "resolved", one.severity != "page", -one.opened_at, one.seq))
     if json:
         print_json(msgspec.json.encode([alert_out(one) for one in found]))
         return
@@ -104,7 +104,7 @@ def show_alert(settings: Settings, seq: int, *, json: bool, quiet: bool = False)
         return
     style = "red" if found.severity == "page" else "yellow"
     title = f"[bold]{escape(f'{found.severity} {found.seq}: {found.detail.title}')}[/bold]"
-    text = Text("\n".join(_lines(found, silence)))
+    text = "\n".join(escape(line) for line in _lines(found, silence))
     console.print(Panel(text, title=title, title_align="left", border_style=style if _is_open(found) else "green"))
     _show_slices(found)
     _show_also(found)

@@ -60,10 +60,11 @@ class Alerts:
         """An alert with its explanation. Raises NotFound."""
         return self._send(_alert_call(alert_id))
 
-    def acknowledge_alert(
-        self, alert_id: str, note: str = "", *, idempotency_key: str | None = None
-    ) -> AlertOut:
-        """Say that you look after an alert: nothing more is sent about it. Raises NotFound, and Conflict if resolved."""
+    def acknowledge_alert(self, alert_id: str, note: str = "", *, idempotency_key: str | None = None) -> AlertOut:
+        """Say that you look after an alert: nothing more is sent about it.
+
+        Raises NotFound, and Conflict if it is resolved.
+        """
         return self._send(_acknowledge_call(alert_id, note, idempotency_key))
 
     def silences(self) -> SilencesOut:
@@ -128,10 +129,11 @@ class AsyncAlerts:
         """An alert with its explanation. Raises NotFound."""
         return await self._send(_alert_call(alert_id))
 
-    async def acknowledge_alert(
-        self, alert_id: str, note: str = "", *, idempotency_key: str | None = None
-    ) -> AlertOut:
-        """Say that you look after an alert: nothing more is sent about it. Raises NotFound, and Conflict if resolved."""
+    async def acknowledge_alert(self, alert_id: str, note: str = "", *, idempotency_key: str | None = None) -> AlertOut:
+        """Say that you look after an alert: nothing more is sent about it.
+
+        Raises NotFound, and Conflict if it is resolved.
+        """
         return await self._send(_acknowledge_call(alert_id, note, idempotency_key))
 
     async def silences(self) -> SilencesOut:

@@ -9,6 +9,8 @@ from msgspec import Meta
 # No control characters: ids appear in headers, keys, file names and terminals. `$` alone would allow a final newline.
 Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$(?!\n)")]
+# A rule of monitoring, or all of them.
+RuleOrAll = Annotated[str, Meta(max_length=64, pattern=r"^(\*|[a-z][a-z0-9_]*)$(?!\n)")]
 
 Verdict = Literal["violating", "not_violating", "escalate"]
 DecidedBy = Literal["human", "automation"]

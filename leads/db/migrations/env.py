@@ -4,7 +4,7 @@ from alembic import context
 
 from leads.db.monitoring import tables as monitoring_tables  # noqa: F401
 from leads.db.outbox import tables as outbox_tables  # noqa: F401
-from leads.db.progress import feature_generations  # noqa: F401
+from leads.db.progress import feature_generations, fold_tables  # noqa: F401
 from leads.db.tables import metadata
 
 context.configure(

@@ -132,5 +132,5 @@ def alert_not_found() -> NotFound:
 
 
 def _alert(row: Row[Any]) -> Alert:
-    made = Alert(*row)
+    made = Alert(*tuple(row))
     return made._replace(detail=unpacked(made.detail))

@@ -51,7 +51,7 @@ class Pair(NamedTuple):
     """Two verdicts on the same content.
 
     Args:
-        purpose: of the later look: `second`, `golden`, `appeal`, `ranked`; `automation` if one of them was automation's.
+        purpose: of the later look: `second`, `golden`, `appeal` or `ranked`; `automation` if one was automation's.
     """
 
     at: Micros
@@ -93,9 +93,7 @@ def read(connection: Connection, since: Micros, until: Micros) -> dict[str, Deci
         if verdict := _verdict(subject, content, found, shown, accounts):
             verdicts.setdefault(harm, []).append(verdict)
         pairs.setdefault(harm, []).extend(_pairs(found, shown))
-    return {
-        harm: Decided(tuple(sorted(verdicts.get(harm, ()))), tuple(sorted(pairs[harm]))) for harm in sorted(pairs)
-    }
+    return {harm: Decided(tuple(sorted(verdicts.get(harm, ()))), tuple(sorted(pairs[harm]))) for harm in sorted(pairs)}
 
 
 def _verdict(

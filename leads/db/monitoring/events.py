@@ -118,7 +118,8 @@ def hourly_counts(connection: Connection, since: Micros, until: Micros, *, most:
         since = until if first is None else max(since, -(-first // clock.HOUR) * clock.HOUR)
         after = offset_before(connection, since)
     found: dict[Micros, dict[Feed, int]] = {hour: {} for hour in range(since, until, clock.HOUR)}
-    hour = (events.c.visible_at // clock.HOUR).label("hour")
+    # Written out: PostgreSQL takes two parameters of the same value for two expressions.
+    hour = events.c.visible_at // sa.literal_column(str(clock.HOUR), sa.BigInteger)
     query = (
         sa.select(hour, events.c.kind, events.c.sender, sa.func.count())
         .where(events.c.offset > after, events.c.offset <= up_to, events.c.sender != OWN_SENDER)
@@ -192,6 +193,8 @@ def _reports(signals: list[_Signal]) -> dict[str, Reports]:
             reporters.setdefault(body.harm, {}).setdefault(subject, set()).add(body.reporter_id)
     found = {}
     for harm, by_subject in sorted(reporters.items()):
-        counted = sorted(((subject, len(who)) for subject, who in by_subject.items()), key=lambda one: (-one[1], one[0]))
+        counted = sorted(
+            ((subject, len(who)) for subject, who in by_subject.items()), key=lambda one: (-one[1], one[0])
+        )
         found[harm] = Reports(sum(n for _, n in counted), tuple(counted[:_MOST_NAMED]))
     return found

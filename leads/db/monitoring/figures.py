@@ -10,6 +10,7 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.clock import Micros
+from leads.db.monitoring import verdicts
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.tables import metric_rows
 
@@ -34,7 +35,7 @@ class Figure(NamedTuple):
 # Against the windows before, there is a value for versions without a reference sample, too.
 _AGAINST = ("against=reference", "against=before")
 
-VERDICT = Figure("drift.verdict", "Drifted", "yes_no", _AGAINST[:1])
+VERDICT = Figure(verdicts.VERDICT, "Drifted", "yes_no", _AGAINST)
 FIGURES: tuple[Figure, ...] = (
     VERDICT,
     Figure("drift.share", "Inputs that drifted", "share", _AGAINST),
@@ -51,9 +52,11 @@ FIGURES: tuple[Figure, ...] = (
 )
 # A value whose window ended longer ago than this says nothing about today.
 SHOWN_FOR: Micros = 3 * clock.DAY
-# Among so many of the newest windows, which have several lengths, is one of a day if a metric has such windows. Around a
-# promotion, a window has a value for each version.
+# Among so many of the newest windows of drift, one is of a day. Around a promotion, a window has a value per version.
 _NEWEST = 40
+
+# Only these are measured in windows of several lengths at a time. Those of others are as long as a value needs.
+_OF_LENGTHS = "drift."
 
 _COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
 
@@ -73,11 +76,12 @@ def newest(
 
 
 def newest_rows(connection: Connection, harm: str, now: Micros) -> list[MetricRow]:
-    """The values of all metrics of a harm: of each, and of each length of its windows, the window that ended last."""
-    length = metric_rows.c.until - metric_rows.c.since
+    """The values of all metrics of a harm in the window that ended last; those of drift, in that of each length."""
+    of_lengths = metric_rows.c.name.startswith(_OF_LENGTHS)
+    length = sa.case((of_lengths, metric_rows.c.until - metric_rows.c.since), else_=0)
     ends = (
         sa.select(metric_rows.c.name, length.label("length"), sa.func.max(metric_rows.c.until).label("until"))
-        .where(metric_rows.c.harm == harm, metric_rows.c.until > now - SHOWN_FOR)
+        .where(metric_rows.c.harm == harm, *_shown(now))
         .group_by(metric_rows.c.name, length)
         .subquery()
     )
@@ -106,7 +110,7 @@ def history(connection: Connection, row: MetricRow, *, days: int = 14) -> list[M
 
 
 def preferred(rows: Iterable[MetricRow]) -> MetricRow | None:
-    """Of rows of one metric and slice, the one to show: of a day if there is one, of the newest and longest window.
+    """Of rows of one metric and slice, the one to show: of the newest window; of drift, of the newest of a day.
 
     >>> row = MetricRow("spam", "3", "", 0, 0, "drift.score", 0.1, None, None, 9, "")
     >>> rows = [row._replace(since=-hours * clock.HOUR) for hours in (6, 24, 72)]
@@ -122,22 +126,23 @@ def says_yes(row: MetricRow) -> bool:
 
 
 def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> MetricRow | None:
-    empty = None
+    found: list[MetricRow] = []
     for slice_ in figure.slices:
         of = (metric_rows.c.harm == harm) & (metric_rows.c.name == figure.name) & (metric_rows.c.slice == slice_)
-        query = (
-            sa.select(*_COLUMNS)
-            .where(of, metric_rows.c.until > now - SHOWN_FOR)
-            .order_by(metric_rows.c.until.desc())
-            .limit(_NEWEST)
-        )
-        found = preferred(MetricRow(*row) for row in connection.execute(query))
-        if found is not None and found.value is not None:
-            return found
-        empty = empty or found
-    return empty
+        query = sa.select(*_COLUMNS).where(of, *_shown(now)).order_by(metric_rows.c.until.desc()).limit(_NEWEST)
+        if (one := preferred(MetricRow(*row) for row in connection.execute(query))) is not None:
+            found.append(one)
+    # An earlier window says nothing about today, even if only that one had enough to measure a slice.
+    last = max((row.until for row in found), default=0)
+    newest = [row for row in found if row.until == last]
+    return next((row for row in newest if row.value is not None), newest[0] if newest else None)
+
+
+def _shown(now: Micros) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:
+    """Conditions on windows that say something about now: they ended lately, or are those of the current hour."""
+    return metric_rows.c.until > now - SHOWN_FOR, metric_rows.c.until <= now + clock.HOUR
 
 
 def _preference(row: MetricRow) -> tuple[bool, Micros, Micros, int]:
     length = row.until - row.since
-    return length == clock.DAY, row.until, length, row.n
+    return length == clock.DAY and row.name.startswith(_OF_LENGTHS), row.until, length, row.n

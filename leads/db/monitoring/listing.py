@@ -16,7 +16,7 @@ from leads.db.monitoring.tables import metric_rows
 
 _FORMAT: Final = "m1"
 _Text = Annotated[str, msgspec.Meta(max_length=2_000, pattern=r"^[^\x00]*$(?!\n)")]
-_Time = Annotated[int, msgspec.Meta(ge=0, lt=2**63)]
+_Time = Annotated[int, msgspec.Meta(ge=0, le=2**62)]
 
 
 class MetricFilter(NamedTuple):
@@ -88,6 +88,4 @@ def page(connection: Connection, filter_: MetricFilter, *, limit: int, cursor: s
 
 
 def _cursor(row: MetricRow) -> str:
-    return page_cursors.to_text(
-        _Cursor(_FORMAT, row.until, row.harm, row.name, row.slice, row.version, row.since)
-    )
+    return page_cursors.to_text(_Cursor(_FORMAT, row.until, row.harm, row.name, row.slice, row.version, row.since))

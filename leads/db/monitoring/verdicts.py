@@ -11,6 +11,8 @@ from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.tables import metric_rows
 
 VERDICT = "drift.verdict"
+# How the method of a row without a verdict begins; what follows says why.
+NO_VERDICT = "no verdict"
 # A window that ended longer ago says nothing about today.
 VALID_FOR: Micros = 7 * clock.DAY
 

@@ -40,7 +40,8 @@ def _add_reads(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         ] = None,
         limit: Annotated[int, Query(ge=1, le=200, **parameter("Maximum number of alerts.", 20))] = 50,
         cursor: Annotated[
-            str | None, Query(max_length=512, **parameter("`nextCursor` of the previous page, unchanged.", ALERTS_CURSOR))
+            str | None,
+            Query(max_length=512, **parameter("`nextCursor` of the previous page, unchanged.", ALERTS_CURSOR)),
         ] = None,
     ) -> Response:
         key, parts = key_of(request, "monitoring:read"), runtime()
@@ -64,14 +65,10 @@ def _add_reads(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
 
 
 def _add_writes(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
-    @app.post(
-        "/monitoring/alerts/{alert_id}/acknowledge", **describe("POST /monitoring/alerts/{alert_id}/acknowledge")
-    )
+    @app.post("/monitoring/alerts/{alert_id}/acknowledge", **describe("POST /monitoring/alerts/{alert_id}/acknowledge"))
     async def post_acknowledge(request: Request, alert_id: AlertId) -> Response:
         key, body = key_of(request, "monitoring:write"), parse(await request.body(), AcknowledgeIn)
-        return await answer_once(
-            request, runtime(), lambda c, _: alerts.acknowledge(c, runtime(), key, alert_id, body)
-        )
+        return await answer_once(request, runtime(), lambda c, _: alerts.acknowledge(c, runtime(), key, alert_id, body))
 
     @app.post("/monitoring/silences", **describe("POST /monitoring/silences"))
     async def post_silence(request: Request) -> Response:

@@ -103,6 +103,8 @@ def metric_out(row: MetricRow) -> MetricOut:
 
 def _harm_out(harm: str, values: Mapping[str, MetricRow], counts: AlertCountsOut) -> HarmSummaryOut:
     verdict = values.get(VERDICT.name)
+    if verdict is not None and verdict.value is None:
+        verdict = None
     return HarmSummaryOut(
         harm=harm,
         verdict=None if verdict is None else "drifted" if figures.says_yes(verdict) else "stable",

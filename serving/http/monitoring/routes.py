@@ -8,6 +8,7 @@ from typing import Annotated
 from fastapi import FastAPI, Query, Request
 from starlette.responses import Response
 
+from leads.messages import patterns
 from serving.http.access.authentication import key_of
 from serving.http.monitoring import measured
 from serving.http.monitoring.measured import MetricsRequest
@@ -16,7 +17,6 @@ from serving.http.openapi.operations import describe, parameter
 from serving.http.responses import as_json
 from serving.runtime import Runtime
 
-_METRIC = r"^[a-z][a-z0-9_]*(\.[a-z0-9_]+)*$"
 _TIME = "RFC 3339 with an offset. Only windows that end {} this time."
 
 
@@ -28,7 +28,7 @@ def add_measured(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
         request: Request,
         harm: Annotated[list[str] | None, Query(**parameter("Only these harms.", ["spam"]))] = None,
         name: Annotated[
-            list[Annotated[str, Query(pattern=_METRIC, max_length=100)]] | None,
+            list[Annotated[str, Query(pattern=patterns.METRIC)]] | None,
             Query(**parameter("Only these metrics.", ["performance.precision"])),
         ] = None,
         slice_: Annotated[

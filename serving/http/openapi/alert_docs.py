@@ -84,9 +84,7 @@ RESPONSES: dict[type, dict[str, Any]] = {
             "retraining": None,
         }
     },
-    AlertOut: {
-        "Acknowledged": {**_ALERT, "state": "acknowledged", "acknowledgedBy": "ml-team", "acknowledgedAt": _AT}
-    },
+    AlertOut: {"Acknowledged": {**_ALERT, "state": "acknowledged", "acknowledgedBy": "ml-team", "acknowledgedAt": _AT}},
     SilencesOut: {"One silence": {"silences": [_SILENCE]}},
     SilenceOut: {"A silence": _SILENCE},
 }

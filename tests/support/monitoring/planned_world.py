@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
@@ -18,8 +19,9 @@ from leads.events import Subject
 from leads.platform.declaration import load_platform
 from leads.policies import load_policies
 from leads.settings import PLATFORM_FILE, POLICIES_FILE
+from monitoring.summaries.reference import Reference
 from monitoring.summaries.sketch import sketch
-from monitoring.summaries.summary import Summary
+from monitoring.summaries.summary import SCORE, Summary
 from monitoring.watch.jobs import Job
 from monitoring.watch.world import Hour, Skewed, Waiting, World
 
@@ -47,15 +49,17 @@ class PlannedWorld(World):
         skewed: Skewed | None = None,
         waiting: Waiting | None = None,
         oldest: Micros | None = None,
+        reference: Reference | None = None,
+        languages: Mapping[Subject, str] | None = None,
+        platform: Path = PLATFORM_FILE,
     ) -> None:
         nothing = cast(Any, None)
-        super().__init__(
-            nothing, load_policies(POLICIES_FILE), load_platform(PLATFORM_FILE), nothing, nothing, now, "h"
-        )
+        super().__init__(nothing, load_policies(POLICIES_FILE), load_platform(platform), nothing, nothing, now, "h")
         self.rows: list[MetricRow] = []
         self._planned, self._hour, self._counts = list(hours), hour, counts or {}
         self._decisions = decided or Decided(tuple(sorted(verdicts)))
         self._skewed, self._waiting, self._oldest = skewed, waiting, oldest
+        self._reference, self._languages = reference, languages or {}
 
     def run(self, job: Job, harm: str, until: Micros) -> list[MetricRow]:
         """Measure a window, and keep what was found."""
@@ -65,6 +69,12 @@ class PlannedWorld(World):
 
     def hours(self, harm: str, since: Micros, until: Micros, *, role: str = CHAMPION, slice_: str = "") -> list[Hour]:
         return [one for one in self._planned if since <= one.hour < until and role == CHAMPION and not slice_]
+
+    def input_names(self, harm: str, version: str) -> tuple[str, ...] | None:
+        return tuple(dict.fromkeys(name for one in self._planned for name in one.summary.columns if name != SCORE))
+
+    def reference(self, harm: str, version: str) -> Reference | None:
+        return self._reference
 
     def earlier(self, names: Iterable[str], harm: str, since: Micros, until: Micros) -> list[MetricRow]:
         wanted = set(names)
@@ -82,6 +92,9 @@ class PlannedWorld(World):
             tuple(one for one in self._decisions.verdicts if since <= one.at < until),
             tuple(one for one in self._decisions.pairs if since <= one.at < until),
         )
+
+    def categories(self, subjects: Sequence[Subject]) -> Mapping[str, Sequence[str | None]]:
+        return {"language": [self._languages.get(subject) for subject in subjects]}
 
     def skew(self, harm: str, since: Micros, until: Micros) -> Skewed | None:
         return self._skewed

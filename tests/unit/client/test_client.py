@@ -16,6 +16,8 @@ from sqlalchemy.engine import Engine
 
 from leads import clock, errors
 from leads.db import event_log, keys
+from leads.db.monitoring import runs
+from leads.db.monitoring.rows import MetricRow, write
 from leads.errors import (
     AccessDenied,
     Conflict,
@@ -59,7 +61,8 @@ def wire(runtime: Runtime, portal: BlockingPortal) -> InProcess:
 @pytest.fixture
 def client(kind: str, runtime: Runtime, portal: BlockingPortal, pace: Pace, wire: InProcess) -> Face:
     """A client of the real service."""
-    key = keys.create(runtime.engine, "x", ["score", "leads:read", "leads:decide", "act_as", "events:write"])
+    scopes = ["score", "leads:read", "leads:decide", "act_as", "events:write", "monitoring:read"]
+    key = keys.create(runtime.engine, "x", scopes)
     return open_face(kind, portal, pace, wire, key=key.text)
 
 
@@ -124,6 +127,32 @@ def test_a_whole_review_with_the_real_service(client: Face, engine: Engine) -> N
     trail = [x.action for x in client.audit(claimed.id).entries]
     assert trail == ["offered", "claimed", "released", "decided", "overturned"]
     assert [x.serving for x in client.models().models if x.harm == "spam"] == ["1"]
+
+
+def test_what_monitoring_measured(client: Face, engine: Engine, wire: InProcess) -> None:
+    hour = clock.now() // clock.HOUR * clock.HOUR
+    ends = [hour - i * clock.HOUR for i in range(5)]
+    rows = [
+        MetricRow("spam", "1", slice_, end - clock.DAY, end, "score.mean", 0.5, None, None, 9, "mean")
+        for end in ends
+        for slice_ in ("", "type=comment")
+    ]
+    with engine.begin() as connection:
+        write(connection, "run", rows)
+        runs.begin(connection, "host", hour)
+    found = client.iter_monitoring_metrics(["spam"], ["score.mean"], slice="type=comment", page_size=2)
+    assert [(one.until, dict(one.slice)) for one in found] == [
+        (clock.to_text(end), {"type": "comment"}) for end in ends
+    ]
+    assert len(wire.sent) == 3
+    assert len(client.monitoring_metrics(limit=7).metrics) == 7
+    since, until = clock.to_text(ends[3]), clock.to_text(ends[1])
+    assert len(client.monitoring_metrics(since=since, until=until).metrics) == 4
+    assert [one.host for one in client.monitoring_runs(1).runs] == ["host"]
+    (spam,) = [one for one in client.monitoring_summary().harms if one.harm == "spam"]
+    assert [(one.name, one.value) for one in spam.figures] == [("score.mean", 0.5)]
+    with pytest.raises(NotFound):
+        client.monitoring_metrics(["no_such_harm"])
 
 
 def test_pages_are_followed_to_the_end(client: Face, engine: Engine, wire: InProcess) -> None:
@@ -506,7 +535,7 @@ def test_ready_asks_once(faked: Callable[..., Face], pace: Pace) -> None:
 
 def test_both_clients_have_the_same_methods() -> None:
     def methods(kind: type[Client] | type[AsyncClient]) -> dict[str, list[str]]:
-        public = {name: x for name, x in vars(kind).items() if inspect.isfunction(x) and not name.startswith("_")}
+        public = {name: x for name, x in inspect.getmembers(kind, inspect.isfunction) if not name.startswith("_")}
         return {name.replace("aclose", "close"): [str(p) for p in inspect.signature(x).parameters.values()]
                 for name, x in public.items()}  # fmt: skip
 

@@ -7,15 +7,13 @@ from typing import Annotated, Literal
 
 from msgspec import Meta
 
-from leads_client.fields import Name
+from leads_client.fields import Name, RuleOrAll
 from leads_client.schemas.base import In, Instant, Out, Time, one_of
 
 AlertState = Literal["firing", "acknowledged", "resolved"]
 AlertFilter = Literal["open", AlertState, "any"]
 Severity = Literal["page", "digest"]
 RetrainingState = Literal["waiting", "running", "done", "failed", "skipped"]
-
-_PATTERN = r"^(\*|[a-z][a-z0-9_]{0,63})$"
 
 
 class AlertOut(Out, frozen=True):
@@ -152,7 +150,7 @@ class SilenceIn(In, frozen=True):
         until: at most 90 days from now.
     """
 
-    rule: Annotated[str, Meta(pattern=_PATTERN)]
+    rule: RuleOrAll
     until: Time
     why: Annotated[str, Meta(min_length=1, max_length=2_000)]
     harm: Name | None = None

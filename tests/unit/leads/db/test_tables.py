@@ -10,7 +10,7 @@ from sqlalchemy.engine import Engine
 from leads.db.access import uses  # noqa: F401
 from leads.db.monitoring import tables as monitoring_tables  # noqa: F401
 from leads.db.outbox import tables as outbox_tables  # noqa: F401
-from leads.db.progress import feature_generations  # noqa: F401
+from leads.db.progress import feature_generations, fold_tables  # noqa: F401
 from leads.db.tables import metadata
 
 

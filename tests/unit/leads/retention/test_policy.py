@@ -56,6 +56,9 @@ def test_what_is_no_duration_is_refused_with_line_and_example(tmp_path: Path, te
     [
         ("predictions: 1d", "retention.predictions: 1d is too short: leads drift and leads skew read the last day."),
         ("versions: 30d", "retention.versions: 30d is shorter than retention.predictions (90d)"),
+        ("prediction_summaries: 14d", "retention.prediction_summaries: 14d is too short: windows are compared"),
+        ("metric_rows: 7d", "retention.metric_rows: 7d is too short: pages show two weeks"),
+        ("outbox: 1d", "retention.outbox: 1d is too short: messages that fail are tried again for three days."),
         ("events: 30d", "retention.events: Extra inputs are not permitted. Remove the key or correct its spelling."),
     ],
 )

@@ -81,5 +81,3 @@ def test_a_few_verdicts_are_too_few_for_an_estimate(tmp_path: Path) -> None:
     rows = LoggedWorld(tmp_path, [verdict(NOW - clock.DAY, 0.6, True, 0)]).run(CHALLENGERS, "spam", NOW)
     assert named(rows, LEFT).value == 9
     assert not [row for row in rows if row.name == GAIN]
-
-

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from itertools import pairwise
 
 import numpy as np
 
@@ -14,7 +15,9 @@ from tests.support.monitoring.planned_world import NOW, PlannedWorld, named, ver
 AGAINST = "against=before"
 
 
-def decisions(seed: int, *, days: int = 40, daily: int = 30, bias: Callable[[float], float] = lambda day: 0.0) -> list[Verdict]:
+def decisions(
+    seed: int, *, days: int = 40, daily: int = 30, bias: Callable[[float], float] = lambda day: 0.0
+) -> list[Verdict]:
     """Verdicts over some days up to now; `bias` gives what is added to the scores, by days before now."""
     draw = np.random.default_rng(seed)
     n = days * daily
@@ -39,7 +42,7 @@ def test_ordinary_weeks_are_quiet_also_with_scores_that_are_always_off() -> None
         world = PlannedWorld(verdicts=decisions(seed, days=400, bias=lambda day, off=off: off))  # type: ignore[misc]
         ends = range(NOW - 360 * clock.DAY, NOW + 1, clock.DAY // 2)
         beyond = [(named(world.run(VERDICTS, "spam", until), NAME, AGAINST).lo or 0) > 0 for until in ends]
-        assert sum(a and b for a, b in zip(beyond, beyond[1:], strict=False)) <= 1
+        assert sum(a and b for a, b in pairwise(beyond)) <= 1
 
 
 def test_too_few_verdicts_say_nothing() -> None:

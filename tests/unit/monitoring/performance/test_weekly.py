@@ -83,13 +83,25 @@ def test_calibration_is_about_the_version_that_predicts_now() -> None:
 
 def test_slices_of_several_types_have_figures_of_their_own() -> None:
     found = reviewed(100)
-    mixed = [one._replace(subject=one.subject._replace(type_id="track")) if i % 2 else one for i, one in enumerate(found)]
+    mixed = [
+        one._replace(subject=one.subject._replace(type_id="track")) if i % 2 else one for i, one in enumerate(found)
+    ]
     rows = PlannedWorld(verdicts=mixed).run(PERFORMANCE, "spam", NOW)
     assert named(rows, PRECISION, "type=track").n == named(rows, PRECISION, "type=comment").n == 50
 
 
+def test_slices_of_the_policy_have_figures_of_their_own() -> None:
+    found = reviewed(100)
+    languages = {one.subject: "de" if i < 30 else "en" for i, one in enumerate(found) if i < 95}
+    rows = PlannedWorld(verdicts=found, languages=languages).run(PERFORMANCE, "spam", NOW)
+    assert named(rows, PRECISION, "language=de").n == 30
+    assert named(rows, PRECISION, "language=en").n == 65
+    of_one = PlannedWorld(verdicts=found, languages=dict.fromkeys(languages, "en")).run(PERFORMANCE, "spam", NOW)
+    assert not [row for row in of_one if row.slice.startswith("language")]
+
+
 def test_agreement_is_measured_by_purpose() -> None:
-    pairs = tuple(Pair(NOW - clock.HOUR, "second", i > 0) for i in range(10)) + (Pair(NOW - 1, "automation", True),)
+    pairs = (*(Pair(NOW - clock.HOUR, "second", i > 0) for i in range(10)), Pair(NOW - 1, "automation", True))
     rows = PlannedWorld(decided=Decided((), pairs)).run(PERFORMANCE, "spam", NOW)
     assert named(rows, AGREEMENT, "purpose=second").value == pytest.approx(0.9)
     assert named(rows, AGREEMENT, "purpose=automation").n == 1

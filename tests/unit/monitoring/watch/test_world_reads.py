@@ -8,6 +8,7 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.db import cursors
+from leads.events import Subject
 from leads.settings import Settings
 from monitoring.watch.world import Waiting, World
 from tests.support.monitoring.planned_world import PlannedWorld
@@ -59,6 +60,14 @@ def test_what_was_decided_is_read_once(any_settings: Settings, any_engine: Engin
     assert len(first.verdicts) == 1
     assert found.decided("spam", START, until) is first
     assert found.decided("sexism", START, until).verdicts == ()
+
+
+def test_what_subjects_hold_is_described(any_settings: Settings, any_engine: Engine) -> None:
+    queue, found = QueueWorld(any_engine), world(any_settings, any_engine)
+    queue.write("c1", "Das Lied ist wirklich schön, ich höre es jeden Tag.")
+    asked = [Subject("comment", "c9"), Subject("comment", "c1")]
+    assert found.categories(asked)["language"] == [None, "de"]
+    assert found.categories([]) == {}
 
 
 def test_a_host_without_predictions_has_no_skew_to_check(any_settings: Settings, any_engine: Engine) -> None:

@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import httpx
 import pytest
+import sqlalchemy as sa
 from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
 from starlette.applications import Starlette
@@ -15,6 +16,8 @@ from starlette.routing import BaseRoute, Mount, Route
 from leads import clock
 from leads.db import event_log, keys
 from leads.db.keys import SCOPES, Scope
+from leads.db.monitoring import silences
+from leads.db.monitoring.tables import alerts
 from leads.events import Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.policies import QueuePolicy
 from serving.http.middleware import OPEN_PATHS, ApiMiddleware
@@ -29,7 +32,14 @@ pytestmark = pytest.mark.slow
 
 SUBJECT = {"id": "c1", "typeId": "comment"}
 LEAD = lead_id(Subject("comment", "c1"), "spam")
+SILENCE = {"rule": "skew", "harm": "spam", "until": clock.to_text(clock.now() + clock.DAY)}
 VERDICT = {"verdict": "violating", "reviewer": "ann"}
+
+
+ALERT = {
+    "rule": "skew", "harm": "spam", "slice": "", "version": "3", "severity": "page", "state": "firing", "since": 0,
+    "opened_at": 0, "seen_at": 0, "limit": 0.0, "detail": {},
+}  # fmt: skip
 
 
 class Row(NamedTuple):
@@ -62,6 +72,15 @@ ROWS: Mapping[str, Row] = {
         {"events": [{"kind": "follow", "accountId": "a1", "subject": {"id": "a2", "typeId": "account"}}]},
         202,
     ),
+    "GET /v1/monitoring/metrics": Row("monitoring:read"),
+    "GET /v1/monitoring/runs": Row("monitoring:read"),
+    "GET /v1/monitoring/summary": Row("monitoring:read"),
+    "GET /v1/monitoring/alerts": Row("monitoring:read"),
+    "GET /v1/monitoring/alerts/{alert_id}": Row("monitoring:read", other_harm=404),
+    "POST /v1/monitoring/alerts/{alert_id}/acknowledge": Row("monitoring:write", {}, 404),
+    "GET /v1/monitoring/silences": Row("monitoring:read"),
+    "POST /v1/monitoring/silences": Row("monitoring:write", {**SILENCE, "why": "a test"}, 403),
+    "DELETE /v1/monitoring/silences/{silence_id}": Row("monitoring:write", other_harm=404),
     "GET /v1/leads": Row("leads:read"),
     "GET /v1/leads/stats": Row("leads:read"),
     "GET /v1/leads/{lead_id}": Row("leads:read", other_harm=404),
@@ -90,13 +109,15 @@ def client(runtime: Runtime, app: Starlette, portal: BlockingPortal) -> Http:
 
 @pytest.fixture(autouse=True)
 def _one_lead(engine: Engine) -> None:
-    """A comment with a lead for spam and signals about two harms."""
+    """A comment with a lead for spam and signals about two harms, and an alert and a silence about spam."""
     now = clock.now()
     ref = SubjectRef("comment", "c1")
     signals = [SignalReceived(ref, "classifier", f"vendor-{harm}", harm, score=0.5) for harm in ("spam", "sexism")]
     bodies = [ItemCreated(ref, account_id="a1", text="free coins"), *signals]
     one = Offer(Subject("comment", "c1"), "spam", 0.8, "review", "1", "p", (), 3.0, 1.0, now)
     with engine.begin() as connection:
+        connection.execute(sa.insert(alerts).values(ALERT))
+        silences.add(connection, "skew", "spam", now + clock.DAY, by="ann", why="a test", now=now)
         event_log.append(connection, "test", [Event(f"e{i}", now, body) for i, body in enumerate(bodies)])
         offer(connection, [one], now, QueuePolicy())
 
@@ -117,7 +138,9 @@ def ask(client: Http, name: str, key: str | None) -> httpx.Response:
     headers = {} if key is None else {"x-api-key": key}
     body = ROWS[name].body
     params = {"reviewer": "ann"} if path == "/v1/reviews" else None
-    return client.request(method, path.format(lead_id=LEAD), json=body, params=params, headers=headers)
+    return client.request(
+        method, path.format(lead_id=LEAD, alert_id=1, silence_id=1), json=body, params=params, headers=headers
+    )
 
 
 def test_every_route_has_a_row(app: Starlette) -> None:
@@ -151,6 +174,7 @@ def test_each_scope_allows_its_routes_alone(client: Http, engine: Engine, name: 
 @pytest.mark.parametrize("name", ROWS)
 def test_a_key_for_other_harms_learns_nothing_about_this_one(client: Http, engine: Engine, name: str) -> None:
     scopes: list[Scope] = ["score", "leads:read", "leads:decide", "act_as", "events:write"]
+    scopes += ["monitoring:read", "monitoring:write"]
     answer = ask(client, name, keys.create(engine, "other", scopes, harms=["sexism"]).text)
     assert answer.status_code == ROWS[name].other_harm
     if name not in ("GET /v1/openapi.json",) and answer.status_code < 300:

@@ -19,6 +19,7 @@ from sqlalchemy.engine import Engine
 from leads import clock
 from leads.api.requests import parse
 from leads.db import keys
+from leads.db.monitoring.tables import alerts
 from leads.db.tables import leads
 from leads.events import Subject
 from leads.policies import QueuePolicy
@@ -39,6 +40,9 @@ WITHOUT_404 = {
     "GET /types",
     "GET /leads/stats",
     "GET /reviews",
+    "GET /monitoring/runs",
+    "GET /monitoring/summary",
+    "GET /monitoring/silences",
     "POST /items",
     "POST /plays",
     "POST /events",
@@ -48,7 +52,8 @@ ALWAYS = {"401", "429", "431", "503", "default"}
 
 @pytest.fixture
 def client(runtime: Runtime) -> Iterator[Http]:
-    key = keys.create(runtime.engine, "all", ["score", "leads:read", "leads:decide", "act_as", "events:write"])
+    scopes = [one for one in keys.SCOPES if one not in ("metrics", "admin")]
+    key = keys.create(runtime.engine, "all", scopes)
     with start_blocking_portal() as portal:
         yield Http(make_stack(runtime), portal, headers={"x-api-key": key.text})
 
@@ -80,6 +85,15 @@ def put_lead(engine: Engine, id_: str) -> str:
         offer(connection, [one], now, QueuePolicy())
         found: str = connection.execute(sa.select(leads.c.id).where(leads.c.subject_id == id_)).scalar_one()
     return found
+
+
+def put_alert(engine: Engine) -> int:
+    about = {"rule": "skew", "harm": "spam", "slice": "", "version": "3", "severity": "page", "state": "firing"}
+    times = {"since": 0, "opened_at": 0, "seen_at": 0}
+    with engine.begin() as connection:
+        key = connection.execute(sa.insert(alerts).values(**about, **times, limit=0.0, detail={})).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def shape(value: object) -> object:
@@ -114,7 +128,8 @@ def test_every_route_is_described_in_full(document: dict[str, Any]) -> None:
         assert operation["responses"]["429"]["headers"]["Retry-After"]["schema"] == {"type": "integer"}
         takes_body = name.startswith("POST")
         assert ({"408", "413", "415", "422"} <= set(operation["responses"])) is takes_body, name
-        assert ("409" in operation["responses"]) is (takes_body and name != "POST /score"), name
+        writes = not name.startswith("GET") and name != "POST /score"
+        assert ("409" in operation["responses"]) is writes, name
         assert ("404" in operation["responses"]) is (name not in WITHOUT_404), name
         assert "403" in operation["responses"], name
 
@@ -166,14 +181,21 @@ def test_the_example_of_an_explanation_adds_up() -> None:
 
 
 def test_request_examples_get_the_documented_responses(client: Http, engine: Engine, document: dict[str, Any]) -> None:
-    lead, described = put_lead(engine, "c-81"), operations(document)
+    lead, alert, described = put_lead(engine, "c-81"), put_alert(engine), operations(document)
     order = ["POST /items", "POST /signals", "POST /plays", "POST /events", "POST /score",
              "GET /leads", "POST /leads/claim",
              "GET /leads/stats", "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "GET /reviews",
              "POST /leads/{lead_id}/extend",
              "POST /leads/{lead_id}/release",
-             "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models", "GET /types"]  # fmt: skip
+             "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models", "GET /types",
+             "GET /monitoring/metrics", "GET /monitoring/runs", "GET /monitoring/summary",
+             "GET /monitoring/alerts", "GET /monitoring/alerts/{alert_id}",
+             "POST /monitoring/alerts/{alert_id}/acknowledge",
+             "POST /monitoring/silences", "GET /monitoring/silences",
+             "DELETE /monitoring/silences/{silence_id}"]  # fmt: skip
     assert set(order) == set(ROUTES)
+    # The silence is the one that the example makes.
+    ids = {"lead_id": lead, "alert_id": alert, "silence_id": 1}
     for name in order:
         method, path = name.split()
         route, operation = ROUTES[name], described[name]
@@ -181,10 +203,12 @@ def test_request_examples_get_the_documented_responses(client: Http, engine: Eng
         if route.body is not None:
             bodies = [x["value"] for x in operation["requestBody"]["content"][JSON]["examples"].values()]
         for n, body in enumerate(bodies):
+            if name == "POST /monitoring/silences":
+                body = {**body, "until": clock.to_text(clock.now() + clock.DAY)}
             kwargs: dict[str, Any] = {} if body is None else {"json": body}
             if name == "GET /reviews":
                 kwargs["params"] = {"reviewer": "rev-12"}
-            answer = client.request(method, f"/v1{path.format(lead_id=lead)}", **kwargs)
+            answer = client.request(method, f"/v1{path.format(**ids)}", **kwargs)
             assert str(answer.status_code) in operation["responses"], (name, answer.text)
             if n == 0:
                 assert answer.status_code == route.status, (name, answer.text)
