@@ -93,6 +93,7 @@ class GeneratedWorld(World):
             "generated",
         )
         self.generated, self.store = generated, Store()
+        self.most_windows = 3_000
         self._rows_of: dict[Micros, HourRows] = {}
         self._counted: dict[Micros, dict[str, Summary]] = {}
         self._reference: Reference | None = None

@@ -37,7 +37,7 @@ def _row(table: str, i: int) -> dict[str, Any]:
 
 def _value(column: sa.Column[Any], i: int) -> Any:
     kind = column.type
-    if column.primary_key or column.unique or column.name in ("id", "sender", "subject_id"):
+    if column.primary_key or column.unique or column.name in ("id", "sender", "subject_id", "rule"):
         return i + 1 if isinstance(kind, sa.Integer) else f"{i:04d}".encode() if _is_bytes(kind) else f"{i:04d} ü"
     if column.nullable and i % 3 == 0:
         return sa.null()
