@@ -127,14 +127,11 @@ def test_an_invalid_value_is_rejected_with_its_pointer(pointer: str, value: Any)
     assert refused.value.field == pointer
 
 
-@pytest.mark.parametrize(
-    ("pointer", "where"),
-    [("/surprise", None), ("/body/surprise", "/body"), ("/body/subject/surprise", "/body/subject")],
-)
-def test_an_unknown_field_is_rejected_with_its_pointer(pointer: str, where: str | None) -> None:
+@pytest.mark.parametrize("pointer", ["/surprise", "/body/surprise", "/body/subject/surprise"])
+def test_an_unknown_field_is_rejected_with_its_pointer(pointer: str) -> None:
     with pytest.raises(InvalidInput, match="surprise") as refused:
         decode_event(changed(pointer, 1))
-    assert refused.value.field == where
+    assert refused.value.field == pointer
 
 
 @pytest.mark.parametrize("field", ["id", "occurred_at", "body"])
