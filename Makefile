@@ -51,7 +51,7 @@ lint: setup  ## run ruff and mypy --strict
 	@$(BIN)/mypy
 
 bench: setup  ## run every benchmark
-	@failed=0; for b in features training serving scale; do $(BIN)/python -m benchmarks.$$b || failed=1; done; exit $$failed
+	@failed=0; for b in features training serving monitoring scale; do $(BIN)/python -m benchmarks.$$b || failed=1; done; exit $$failed
 
 soak: setup  ## run the long tests: kills at many more points, requests while versions move
 	@$(BIN)/python -m pytest -m soak

@@ -13,12 +13,15 @@ from __future__ import annotations
 import sys
 
 from benchmarks.monitoring import planted
+from benchmarks.monitoring.plain import evidently
 from benchmarks.monitoring.speed import speed
 from benchmarks.report import Report, parser
 
 SEEDS, QUICK_SEEDS = 20, 2
 MONTHS, QUICK_MONTHS = 12, 2
-_PARTS = ("speed", "changes", "quiet")
+# Its figures hardly differ between platforms.
+_MOST_FOR_EVIDENTLY = 5
+_PARTS = ("speed", "changes", "quiet", "evidently")
 
 
 def main() -> int:
@@ -37,6 +40,8 @@ def main() -> int:
         report.part("planted changes", lambda: planted.changes(range(1, seeds + 1)))
     if "quiet" in options.only:
         report.part("quiet months", lambda: planted.quiet_months(range(101, 101 + months)))
+    if "evidently" in options.only:
+        report.part("plain Evidently", lambda: evidently(range(1, min(seeds, _MOST_FOR_EVIDENTLY) + 1)))
     return report.finish()
 
 

@@ -32,8 +32,6 @@ MAX_PAUSE: Micros = 24 * clock.HOUR
 _JITTER = 0.1
 # How long a message belongs to whoever takes it: longer than any try takes.
 HOLD: Micros = 2 * clock.MINUTE
-# How long messages that were delivered or given up are kept.
-KEPT: Micros = 14 * clock.DAY
 _log = logging.getLogger(__name__)
 
 
@@ -93,11 +91,6 @@ def deliver(
             break
         counts[_try(engine, message, receivers[message.topic], clock_, draw)] += 1
     return Deliveries(*counts)
-
-
-def forget_old(engine: Engine, *, clock_: Clock = clock.now) -> int:
-    """Delete messages that were delivered or given up long ago; returns their number."""
-    return messages.prune(engine, clock_() - KEPT)
 
 
 def _try(engine: Engine, message: Message, send: Send, clock_: Clock, draw: Callable[[], float]) -> int:

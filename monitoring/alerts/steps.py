@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from leads.outbox.delivery import forget_old
 from monitoring.alerts.judge import judge
 from monitoring.alerts.sending import send_waiting
 from monitoring.watch.jobs import Step
@@ -15,7 +14,6 @@ def _judge(world: World, run: str) -> None:
 
 def _send(world: World, run: str) -> None:
     send_waiting(world.settings, world.policies.monitoring, world.engine)
-    forget_old(world.engine)
 
 
 JUDGING = Step("judging the rules", _judge)

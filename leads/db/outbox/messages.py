@@ -19,7 +19,6 @@ from leads.db.outbox.tables import outbox
 
 # The condition of the partial index, repeated literally.
 _WAITING = sa.text("outbox.done_at IS NULL")
-_BATCH = 500
 
 
 class Message(NamedTuple):
@@ -133,15 +132,3 @@ def give_up(engine: Engine, topic: str, now: Micros, error: str) -> int:
     waiting = sa.update(outbox).where(outbox.c.done_at.is_(None), outbox.c.topic == topic)
     with engine.begin() as connection:
         return connection.execute(waiting.values(done_at=now, error=error)).rowcount
-
-
-def prune(engine: Engine, before: Micros) -> int:
-    """Delete messages that were done before this time; returns their number."""
-    deleted = 0
-    while True:
-        old = sa.select(outbox.c.seq).where(outbox.c.done_at < before).limit(_BATCH)
-        with engine.begin() as connection:
-            found = connection.execute(sa.delete(outbox).where(outbox.c.seq.in_(old))).rowcount
-        deleted += found
-        if found < _BATCH:
-            return deleted

@@ -14,7 +14,7 @@ from leads.db.engine import reading
 from leads.db.outbox import messages
 from leads.db.outbox.messages import Message
 from leads.db.outbox.tables import outbox
-from leads.outbox.delivery import HOLD, KEPT, PAUSES, Deliveries, Result, deliver, forget_old
+from leads.outbox.delivery import HOLD, PAUSES, Deliveries, Result, deliver
 
 NOW = 1_780_012_800_000_000
 
@@ -177,12 +177,3 @@ def test_a_message_is_written_with_its_cause_or_not_at_all(engine: Engine) -> No
     with pytest.raises(RuntimeError):
         fail()
     assert states(engine) == []
-
-
-def test_old_messages_are_deleted(engine: Engine) -> None:
-    put(engine, "a")
-    put(engine, "b")
-    send(engine, Receiver(), limit=1)
-    assert forget_old(engine, clock_=lambda: NOW + KEPT) == 0
-    assert forget_old(engine, clock_=lambda: NOW + KEPT + 1) == 1
-    assert [state[0] for state in states(engine)] == ["b"]
