@@ -183,7 +183,12 @@ def _explain(error: ValidationError, lines: Mapping[tuple[str, ...], int], path:
 
 
 def _nearest(at: tuple[str, ...], lines: Mapping[tuple[str, ...], int]) -> tuple[str, ...]:
-    """The key, or the nearest one above it that the file has."""
-    while at and at not in lines:
-        at = at[:-1]
-    return at
+    """The key, or the nearest one above it that the file has.
+
+    Where a value may have several types, the name of the type is among the keys too; the file doesn't have it.
+    """
+    found: tuple[str, ...] = ()
+    for part in at:
+        if (*found, part) in lines:
+            found = (*found, part)
+    return found

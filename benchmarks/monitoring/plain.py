@@ -1,4 +1,4 @@
-"""What plain Evidently says of the same generated rows: its drift preset with its defaults, against the same reference."""
+"""What plain Evidently says of the same generated rows: its drift preset by default, against the same reference."""
 
 from __future__ import annotations
 

@@ -15,6 +15,8 @@ METRIC = r"^[a-z][a-z0-9_]{0,63}\.[a-z0-9_]{1,63}$"
 ID = r"^[^\x00-\x1f\x7f]{1,256}$"
 CORPUS = r"^[a-z-]+(:[a-z_]+)?$"
 ONE_LINE = r"^[^\n]+$"
+# Of any length, also empty.
+NO_CONTROLS = r"^[^\x00-\x1f\x7f]*$"
 URL = r"^https?://[^\s\x00-\x1f\x7f]+$(?!\n)"
 # BCP 47, as far as it is used: `en`, `pt-BR`, `zh-Hant-TW`.
 LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)"
@@ -26,6 +28,7 @@ _ID = "Use characters other than control characters, such as line breaks"
 _TEXTS = {
     _ID_IN_JSON: _ID,
     ID: _ID,
+    NO_CONTROLS: _ID,
     _NAME_IN_JSON: _NAME,
     _RULE_IN_JSON: "Write the name of a rule, or * for all",
     NAME: _NAME,

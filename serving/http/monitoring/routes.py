@@ -36,6 +36,7 @@ def add_measured(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
             Query(
                 alias="slice",
                 max_length=1_000,
+                pattern=patterns.NO_CONTROLS,
                 **parameter(
                     "Only this slice: `name=value`, several joined with `;`, in the order of their names. Empty: only "
                     "values of everything.",

@@ -179,7 +179,7 @@ def test_a_configuration_file_makes_another_version(home: Path) -> None:
     [
         ("text: {plain_d: 1}\n", "text.plain_d"),
         ("trees: {max_depth: 0}\n", "trees.max_depth"),
-        ("[1, 2]\n", "the file"),
+        ("[1, 2]\n", "The file is a list"),
     ],
 )
 def test_a_wrong_configuration_names_file_and_key(home: Path, written: str, named: str) -> None:
