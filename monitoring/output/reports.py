@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from importlib.util import find_spec
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 
 import numpy as np
 
 from leads.errors import LeadsError, Unavailable
 from leads.messages.wording import counted
+from leads.processes import die_with_parent
 from leads.settings import Settings
 from monitoring.output import evidently_report, evidently_workspace, files
 from monitoring.output.evidently_report import MOST_ROWS, Judged, Sample
@@ -59,7 +61,7 @@ def write_evidently(world: World, run: str) -> None:
     missing = [day for day in days if evidently_workspace.is_due(world.settings, day)]
     if not missing and not reports:
         return
-    with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(1, mp_context=get_context("spawn"), initializer=_end_with_parent) as pool:
         try:
             problems = pool.submit(_in_process, world.settings, missing, reports).result()
         except BrokenProcessPool as error:
@@ -71,6 +73,14 @@ def write_evidently(world: World, run: str) -> None:
         world.note(problem)
     if problems:
         raise Unavailable(f"Evidently: {counted(len(problems), 'error')}.", remedy="The notes of the run say which.")
+
+
+def _end_with_parent() -> None:
+    """End this process if the run is killed: it would wait for work for ever."""
+    die_with_parent()
+    parent = parent_process()
+    if parent is None or not parent.is_alive():
+        os._exit(1)
 
 
 PAGES = Step("writing pages", write_pages)

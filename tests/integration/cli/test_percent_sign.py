@@ -47,7 +47,7 @@ def test_a_checkout_with_a_percent_sign(tmp_path: Path) -> None:
     run(sys.executable, "-P", "-c", PREPARE)
     assert "50%20off" in run(*python("cli", "status"))
     run(*python("cli", "backup", "backup.tar"))
-    assert sorted(path.name for path in (checkout / "var").iterdir()) == ["leads.db", "mlflow.db"]
+    assert sorted(path.name for path in (checkout / "var").iterdir()) == ["leads.db", "mlflow.db", "prune.lock"]
     assert [path.name for path in tmp_path.iterdir()] == [checkout.name]
 
 

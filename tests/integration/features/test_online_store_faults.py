@@ -81,9 +81,12 @@ def test_a_store_that_nobody_wrote_to_is_unavailable(tmp_path: Path) -> None:
     ],
 )
 def test_wrong_options_are_named(given: dict[str, str], field: str | None, says: str, tmp_path: Path) -> None:
-    settings = load_settings(home=tmp_path, corpora="", **given)
-    with pytest.raises(ConfigurationError, match=says) as refused:
+    def use() -> None:
+        settings = load_settings(home=tmp_path, corpora="", **given)
         open_online_store(settings).get([row_of(LAYOUTS[0], ["k"])])
+
+    with pytest.raises(ConfigurationError, match=says) as refused:
+        use()
     assert refused.value.field == (field or "LEADS_ONLINE_STORE_OPTIONS")
     assert refused.value.remedy
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from typing import Any
 
 import httpx
@@ -61,3 +62,8 @@ def an_item(id_: str = "c1", text: str = BENIGN_TEXT, **more: object) -> dict[st
 
 def score_of(**subject: object) -> dict[str, Any]:
     return {"subjects": [{"id": "c1", "typeId": "comment", **subject}]}
+
+
+def filled(path: str, lead_id: str) -> str:
+    """The template of a route with ids in it; those of other things than leads belong to nothing."""
+    return path.format_map(defaultdict(lambda: "1", lead_id=lead_id))

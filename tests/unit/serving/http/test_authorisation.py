@@ -26,6 +26,7 @@ from serving.http.routes import create_app
 from serving.queue.leads_table import lead_id
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
+from tests.support.serving.route_world import filled
 from tests.support.serving.world import Http
 
 pytestmark = pytest.mark.slow
@@ -138,9 +139,7 @@ def ask(client: Http, name: str, key: str | None) -> httpx.Response:
     headers = {} if key is None else {"x-api-key": key}
     body = ROWS[name].body
     params = {"reviewer": "ann"} if path == "/v1/reviews" else None
-    return client.request(
-        method, path.format(lead_id=LEAD, alert_id=1, silence_id=1), json=body, params=params, headers=headers
-    )
+    return client.request(method, filled(path, LEAD), json=body, params=params, headers=headers)
 
 
 def test_every_route_has_a_row(app: Starlette) -> None:

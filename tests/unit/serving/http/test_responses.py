@@ -22,6 +22,7 @@ from serving.http.pages import create_pages
 from serving.http.responses import secured
 from serving.http.routes import create_app
 from serving.runtime import Runtime
+from tests.support.serving.route_world import filled
 from tests.support.serving.world import Http
 
 pytestmark = pytest.mark.slow
@@ -60,7 +61,7 @@ def test_every_response_is_protected(client: Http) -> None:
     statuses = set()
     for method, path in asked:
         for headers in ({}, {"x-api-key": "wrong"}, {"x-more": "x" * 20_000}):
-            url = path.format(lead_id="l_x")
+            url = filled(path, "l_x")
             answer = client.request(method, url, headers=headers, **({"json": {}} if method == "POST" else {}))
             statuses.add(answer.status_code)
             found = {name: answer.headers.get_list(name) for name in ("x-content-type-options", "cache-control")}
@@ -119,7 +120,7 @@ def test_what_a_browser_sends_without_asking_is_refused(
     client: Http, runtime: Runtime, route: str, type_: str | None
 ) -> None:
     """A page of another site can send these types, or none, to any host, and the browser adds what it has saved."""
-    path = f"/v1{route.split()[1]}".format(lead_id="l_x")
+    path = filled(f"/v1{route.split()[1]}", "l_x")
     body = b'{"items": [{"id": "c1", "typeId": "comment"}]}'
     client.without_type()
     answer = client.post(path, content=body, headers={} if type_ is None else {"content-type": type_})

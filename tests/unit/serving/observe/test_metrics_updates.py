@@ -127,7 +127,8 @@ def test_what_monitoring_found_is_shown(runtime: Runtime) -> None:
     (at,) = [line for line in lines if line.startswith("leads_monitoring_run_timestamp_seconds ")]
     assert float(at.split()[1]) == pytest.approx(NOW / clock.SECOND - 60, abs=1)
     (oldest,) = [line for line in lines if line.startswith("leads_outbox_oldest_seconds ")]
-    assert 90 <= float(oldest.split()[1]) < 300
+    # The tests that ran since this file was imported may have taken long.
+    assert 90 <= float(oldest.split()[1]) <= 90 + (clock.now() - NOW) / clock.SECOND
     # A key for some harms sees neither others nor the platform's.
     assert "leads_alerts_open{" not in runtime.metrics.text({"sexism"}).decode()
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import socket
-from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -18,6 +17,7 @@ from leads.db.engine import unchecked_engine
 from leads.settings import load_settings
 from serving.http.access.key_cache import KeyCache
 from serving.runtime import Runtime
+from tests.support.serving.route_world import filled
 from tests.support.serving.world import Http, make_stack
 
 # Answered from memory, or scored on what the request holds.
@@ -47,9 +47,7 @@ def test_each_route_says_that_the_database_is_down(runtime: Runtime, portal: Blo
             content = described.get("requestBody", {}).get("content", {})
             examples = content.get("application/json", {}).get("examples", {})
             body = next(iter(examples.values()))["value"] if content else None
-            # Any ids that are well formed: nobody looks them up.
-            filled = path.format_map(defaultdict(lambda: "1", lead_id="0" * 32))
-            answer = client.request(method, f"/v1{filled}", json=body)
+            answer = client.request(method, filled(f"/v1{path}", "0" * 32), json=body)
             assert (answer.status_code, answer.headers["content-type"]) == (503, "application/problem+json"), path
             assert answer.json()["title"] == "Unavailable"
             assert "database" in answer.json()["detail"]

@@ -6,13 +6,19 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
+import sqlalchemy as sa
 from anyio.from_thread import start_blocking_portal
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from starlette.applications import Starlette
 from starlette.routing import Mount
 
 from leads import clock
+from leads.clock import Micros
 from leads.db import keys
+from leads.db.monitoring import rows as measured
+from leads.db.monitoring import runs
+from leads.db.monitoring.rows import MetricRow
+from leads.db.monitoring.tables import alerts
 from leads.events import Subject
 from leads.policies import QueuePolicy
 from leads.settings import Settings
@@ -46,6 +52,7 @@ def runtime(any_settings: Settings, any_engine: Engine) -> Iterator[Runtime]:
             Offer(Subject("comment", "c1"), harm, 0.9, "review", "1", "p", (), 3.0, 1.0, now) for harm in POLICIES.harms
         ]
         offer(connection, offers, now, QueuePolicy())
+        watched(connection, now)
     yield opened
     opened.close()
 
@@ -61,6 +68,20 @@ def client(runtime: Runtime) -> Iterator[Http]:
         yield unlimited
 
 
+def watched(connection: Connection, now: Micros) -> None:
+    """Monitoring found something about every harm, and says so in the notes of its run."""
+    for harm in (OWN, *OTHERS):
+        row = MetricRow(
+            harm, "1", "", now - clock.DAY, now, "score.mean", SCORE if harm != OWN else 0.5, None, None, 9, ""
+        )
+        measured.write(connection, "r", [row])
+        times = {"since": now, "opened_at": now, "seen_at": now}
+        about = {"rule": "queue_old", "harm": harm, "slice": "", "version": "1", "severity": "page", "state": "firing"}
+        connection.execute(sa.insert(alerts).values(**about, **times, limit=24.0, detail={}))
+    run = runs.begin(connection, "host", now)
+    runs.end(connection, run, now, until=now, notes=[f"{harm}: a note." for harm in (OWN, *OTHERS)])
+
+
 def fill(client: Http) -> None:
     items = [{**REF, "data": {"text": "free coins"}}, {"id": "c1", "typeId": "account"}]
     assert client.post("/v1/items", json={"items": items}).status_code == 202
@@ -72,6 +93,13 @@ def fill(client: Http) -> None:
     assert client.post("/v1/signals", json={"signals": signals}).status_code == 202
     for item in items:
         client.post("/v1/score", json={"subjects": [item]})
+    for harm in (OWN, *OTHERS):
+        assert client.post("/v1/monitoring/silences", json=silence(harm)).status_code == 200
+
+
+def silence(harm: str) -> dict[str, str]:
+    until = clock.to_text(clock.now() + clock.DAY)
+    return {"rule": "skew", "harm": harm, "until": until, "why": "a test"}
 
 
 def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
@@ -80,6 +108,8 @@ def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
     signal = {"subject": REF, "kind": "user_report", "source": "app"}
     every = (*POLICIES.harms, "nope")
     named: list[dict[str, Any]] = [{}, *({"harms": [harm]} for harm in every)]
+    # Of every harm, and one of none.
+    watched_ids = range(1, len(POLICIES.harms) + 2)
     scored = [{"subjects": [{"id": "c1", "typeId": type_}]} for type_ in ("comment", "account", "track", "mood")]
     return {
         "POST /score": [("/score", {**body, **harms}) for body in scored for harms in named],
@@ -98,6 +128,17 @@ def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
         "POST /leads/{lead_id}/extend": [(f"/leads/{lead}/extend", {"reviewer": "r1"})],
         "POST /leads/{lead_id}/release": [(f"/leads/{lead}/release", {"reviewer": "r1"})],
         "POST /leads/{lead_id}/decision": [(f"/leads/{lead}/decision", ruling)],
+        "GET /monitoring/metrics": [("/monitoring/metrics", None), ("/monitoring/metrics?harm=nope", None)],
+        "GET /monitoring/runs": [("/monitoring/runs", None)],
+        "GET /monitoring/summary": [("/monitoring/summary", None)],
+        "GET /monitoring/alerts": [("/monitoring/alerts?state=any", None)],
+        "GET /monitoring/alerts/{alert_id}": [(f"/monitoring/alerts/{i}", None) for i in watched_ids],
+        "POST /monitoring/alerts/{alert_id}/acknowledge": [
+            (f"/monitoring/alerts/{i}/acknowledge", {}) for i in watched_ids
+        ],
+        "GET /monitoring/silences": [("/monitoring/silences", None)],
+        "POST /monitoring/silences": [("/monitoring/silences", silence(harm)) for harm in every],
+        "DELETE /monitoring/silences/{silence_id}": [(f"/monitoring/silences/{i}", None) for i in watched_ids],
         "POST /decisions": [("/decisions", {**ruling, "subject": REF, "harm": harm}) for harm in every],
     }
 

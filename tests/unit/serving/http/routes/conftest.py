@@ -14,7 +14,8 @@ from tests.support.serving.world import Http, make_stack
 
 @pytest.fixture
 def client(runtime: Runtime, portal: BlockingPortal) -> Http:
-    made = keys.create(runtime.engine, "all", ["score", "leads:read", "leads:decide", "act_as", "events:write"])
+    scopes = ["score", "leads:read", "leads:decide", "act_as", "events:write", "monitoring:read", "monitoring:write"]
+    made = keys.create(runtime.engine, "all", scopes)
     return Http(make_stack(runtime), portal, headers={"x-api-key": made.text})
 
 

@@ -21,6 +21,7 @@ from tests.support.serving.route_world import (
     SECRET_TEXT,
     an_item,
     counts,
+    filled,
     problem,
     put_lead,
     score_of,
@@ -36,7 +37,7 @@ BAD: list[tuple[str, bytes | dict[str, Any], int, str | None]] = [
     ("/v1/score", b'{"subjects": [{"id": "\xff\xfe"}]}', 422, None),
     ("/v1/score", b'{"subjects": [{"id": NaN, "typeId": "comment"}]}', 422, None),
     ("/v1/score", b'"' + SECRET_TEXT.encode() + b'"', 422, None),
-    ("/v1/score", {}, 422, None),
+    ("/v1/score", {}, 422, "/subjects"),
     ("/v1/score", {"subjects": []}, 422, "/subjects"),
     ("/v1/score", {"subjects": [{"id": str(i), "typeId": "comment"} for i in range(1_001)]}, 422, "/subjects"),
     ("/v1/score", {"subjects": [{"id": "", "typeId": "comment"}]}, 422, "/subjects/0/id"),
@@ -149,7 +150,7 @@ def test_every_invalid_entry_of_a_batch_is_named(client: Http, engine: Engine) -
 def test_a_body_that_is_nested_too_deeply_is_invalid(client: Http) -> None:
     starts = ('{"items":', '{"subjects":', '{"signals":[{"subject":', '{"plays":{"a":', "")
     for route in ROUTES:
-        method, path = route.format(lead_id="l_" + "0" * 24).split()
+        method, path = filled(route, "l_" + "0" * 24).split()
         for start in starts if method == "POST" else ():
             for nested in ("[" * 1_000_000, '{"a":' * 200_000):
                 problem(client.post(f"/v1{path}", content=start + nested), 422)
