@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -80,7 +79,7 @@ def _end_with_parent() -> None:
     die_with_parent()
     parent = parent_process()
     if parent is None or not parent.is_alive():
-        os._exit(1)
+        raise RuntimeError("the run ended before its process for Evidently began")
 
 
 PAGES = Step("writing pages", write_pages)
