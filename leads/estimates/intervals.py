@@ -38,15 +38,20 @@ def clopper_pearson(hits: float, n: float, *, confidence: float = 0.95) -> Inter
     return Interval(hits / n, lo, hi)
 
 
-def cohens_h(share: float, reference: float) -> float:
-    """The absolute difference of two proportions on the arcsine scale, where it is equally visible everywhere.
+def cohens_h(share: Values, of: Values) -> Values:
+    """The absolute differences of proportions on the arcsine scale, where they are equally visible everywhere.
 
     0.2 is small, 0.5 medium and 0.8 large (Cohen, Statistical Power Analysis, 1988, chapter 6).
 
-    >>> round(cohens_h(0.06, 0.03), 3), round(cohens_h(0.52, 0.49), 3)
-    (0.147, 0.06)
+    Args:
+        share, of: arrays of the same shape, or of shapes that fit each other; values beyond 0 and 1 count as these.
+
+    >>> cohens_h(np.array([0.06, 0.52]), np.array([0.03, 0.49])).round(3).tolist()
+    [0.147, 0.06]
     """
-    return abs(2 * float(np.arcsin(np.sqrt(share))) - 2 * float(np.arcsin(np.sqrt(reference))))
+    angle, of_angle = (2 * np.arcsin(np.sqrt(np.clip(one, 0.0, 1.0))) for one in (share, of))
+    found: Values = np.abs(angle - of_angle)
+    return found
 
 
 def benjamini_hochberg(p: Values, *, rate: float) -> npt.NDArray[np.bool_]:

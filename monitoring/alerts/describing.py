@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterable, Sequence
 
 from leads.alerting.alert import Detail, OtherSlice, Retraining
@@ -10,6 +9,7 @@ from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.db.monitoring.rows import MetricRow
 from monitoring.alerts.judging import Finding
+from monitoring.watch.values import finite
 
 SLICES_SHOWN = 10
 _AGAINST = {"reference": "compared with training", "before": "compared with the windows before"}
@@ -80,11 +80,6 @@ def number(value: float) -> str:
     ('0.421', '1,234', '0', '1e-05')
     """
     return f"{value:,.0f}" if 1_000 <= abs(value) < 1e9 else f"{value:.3g}"
-
-
-def finite(value: float | None) -> float | None:
-    """The value, unless it is missing, infinite or NaN: JSON and PostgreSQL have no such numbers."""
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _slices(worst: Sequence[Finding]) -> tuple[OtherSlice, ...]:

@@ -24,9 +24,10 @@ from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring.rows import MetricRow, Window
 from leads.errors import LeadsError
 from monitoring.alerts import surroundings
-from monitoring.alerts.describing import detail_of, finite
+from monitoring.alerts.describing import detail_of
 from monitoring.alerts.judging import QUIET_WINDOWS, Finding, Key, concerns, findings, rules_of
 from monitoring.alerts.messages import Changes, send
+from monitoring.watch.values import finite
 from monitoring.watch.world import World
 
 # An alert whose metric wasn't measured for this long after it was last broken resolves.

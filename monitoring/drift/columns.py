@@ -12,7 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from monitoring.drift.statistics import cohens_h, norms, variation, wasserstein
+from leads.estimates.intervals import cohens_h
+from monitoring.drift.statistics import norms, variation, wasserstein
 from monitoring.summaries.sketch import Sketch, aligned, middles
 from monitoring.summaries.summary import Summary
 

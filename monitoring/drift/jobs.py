@@ -6,6 +6,7 @@ from functools import partial
 from typing import get_args
 
 from leads import clock
+from leads.alerting.out import slice_parts
 from leads.alerting.policy import WindowHours
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow, slice_of
@@ -86,8 +87,7 @@ def _named(column: ColumnDrift) -> tuple[str, str]:
 
 
 def _slice(one: Comparison, column: str = "") -> str:
-    parts = dict(part.split("=", 1) for part in one.slice.split(";") if part)
-    return slice_of(**parts, against=one.against, **({"column": column} if column else {}))
+    return slice_of(**slice_parts(one.slice), against=one.against, **({"column": column} if column else {}))
 
 
 def _row(one: Comparison, name: str, column: ColumnDrift, shown: str) -> MetricRow:

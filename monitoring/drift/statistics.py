@@ -21,6 +21,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from leads.estimates.intervals import cohens_h
+
 Doubles = npt.NDArray[np.float64]
 
 NUMBERS, SHARE, CATEGORIES = "normed Wasserstein distance", "Cohen's h", "total variation distance"
@@ -127,7 +129,7 @@ class Shares:
         return share > of, share, of
 
     def _tail(self, events: Doubles, of_events: Doubles, *, above: npt.NDArray[np.bool_]) -> Doubles:
-        """Twice the probability of at least, or at most, so many events, given those of the baseline."""
+        """Twice the probability of at least, or at most, this many events, given those of the baseline."""
         from scipy.special import betainc
 
         q = self.rows / (self.rows + self.of_rows)
@@ -195,14 +197,6 @@ def wasserstein(middles: Doubles, counts: Doubles, of: Doubles, norm: float) -> 
 def variation(counts: Doubles, of: Doubles) -> Doubles:
     """(r,) total variation distances of r samples with (r, b) counts from one with (b,) counts."""
     found: Doubles = np.abs(_shares(counts) - _shares(of[None])).sum(axis=1) / 2
-    return found
-
-
-def cohens_h(share: Doubles, of: Doubles) -> Doubles:
-    """Cohen's h, as `leads.estimates.intervals.cohens_h`, for arrays."""
-    found: Doubles = np.abs(
-        2 * np.arcsin(np.sqrt(np.clip(share, 0.0, 1.0))) - 2 * np.arcsin(np.sqrt(np.clip(of, 0.0, 1.0)))
-    )
     return found
 
 

@@ -38,7 +38,7 @@ class Workspace(Protocol):
     """A place for snapshots."""
 
     def digest(self, day: Day) -> str | None:
-        """The digest of the snapshot that is there of a day; None if there is none.
+        """The digest of a day's stored snapshot; None if there isn't one.
 
         Raises:
             Unavailable: the place can't be reached.
@@ -96,7 +96,7 @@ class LocalWorkspace:
                 old.unlink(missing_ok=True)
 
     def digest(self, day: Day) -> str | None:
-        """The digest of the snapshot that is there of a day; None if there is none."""
+        """The digest of a day's stored snapshot; None if there isn't one."""
         return _digest_of(self._path(day))
 
     def _path(self, day: Day) -> Path:

@@ -27,10 +27,9 @@ def measured(
         found: the value, with its interval if it has one; NaN and infinite parts become None.
     """
     value, lo, hi = found if isinstance(found, Interval) else (found, None, None)
-    return MetricRow(
-        harm, version, slice_, since, until, name, _finite(value), _finite(lo), _finite(hi), round(n), method
-    )
+    return MetricRow(harm, version, slice_, since, until, name, finite(value), finite(lo), finite(hi), round(n), method)
 
 
-def _finite(x: float | None) -> float | None:
+def finite(x: float | None) -> float | None:
+    """The value, unless it is missing, infinite or NaN: JSON and PostgreSQL have no such numbers."""
     return float(x) if x is not None and math.isfinite(x) else None

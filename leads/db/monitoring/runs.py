@@ -71,7 +71,7 @@ def newest(connection: Connection, limit: int = 20) -> list[Run]:
 
 
 def last_ended(connection: Connection) -> Run | None:
-    """The newest run that isn't running any more; None if there is none."""
+    """The newest run that has ended; None if there isn't one."""
     query = sa.select(*_COLUMNS).where(monitor_runs.c.state != "running").order_by(monitor_runs.c.started_at.desc())
     found = connection.execute(query.limit(1)).first()
     return None if found is None else Run(*found)

@@ -6,7 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from monitoring.drift.statistics import Shares, cohens_h
+from leads.estimates.intervals import cohens_h
+from monitoring.drift.statistics import Shares
 from monitoring.drift.variation import NONE, Dispersion, Varied, between, dispersion
 
 Doubles = npt.NDArray[np.float64]
