@@ -134,7 +134,10 @@ class LeadServing:
 
 limit_connections()
 LeadServing.add_asgi_middleware(  # type: ignore[attr-defined]
-    ApiMiddleware, runtime=runtime, checks={"/score": parse_scoring}
+    ApiMiddleware,
+    runtime=runtime,
+    checks={"/score": parse_scoring},
+    direct={(method, _ROOT + path): app for (method, path), app in _API.direct.items()},
 )
 
 

@@ -33,7 +33,15 @@ class SqliteStore:
 
     def get(self, wanted: Sequence[Wanted]) -> list[list[Column]]:
         try:
-            return [self._get(one) for one in wanted]
+            connection = self._connection()
+            # In one transaction, all rows are of one moment, and SQLite looks once for what the writer has committed.
+            connection.execute("BEGIN")
+            try:
+                return [self._get(one) for one in wanted]
+            finally:
+                # Some errors have ended it already.
+                if connection.in_transaction:
+                    connection.execute("ROLLBACK")
         except sqlite3.Error as error:
             if is_damage(error):
                 raise online_store_damaged(self._path, error) from error

@@ -59,6 +59,7 @@ class ApiMiddleware:
         runtime: returns the runtime; called per request. Raises Unavailable while the service isn't running.
         checks: by path, a function that parses the body and raises InvalidInput if it is invalid. For routes whose
             framework would otherwise repeat the input in its response and log, or accept other numbers.
+        direct: apps by method and path that requests go to directly, past the framework's own middleware and dispatch.
         timeout_s: maximum time for a whole request, in seconds.
     """
 
@@ -67,9 +68,11 @@ class ApiMiddleware:
         app: ASGIApp,
         runtime: Callable[[], Runtime],
         checks: Mapping[str, Callable[[bytes], object]] | None = None,
+        direct: Mapping[tuple[str, str], ASGIApp] | None = None,
         timeout_s: float = REQUEST_S,
     ) -> None:
         self._app = app
+        self._direct = direct or {}
         self._runtime = runtime
         self._checks = checks or {}
         self._timeout_s = timeout_s
@@ -125,7 +128,9 @@ class ApiMiddleware:
             # The database is given up earlier, so that work that has begun can still say how it ended.
             async with asyncio.timeout(self._timeout_s + _LONGER_S) as limit:
                 receive = await self._admit(exchange, receive)
-                await self._app(exchange.scope, receive, exchange.response.send)
+                scope = exchange.scope
+                app = self._direct.get((scope["method"], scope["path"]), self._app)
+                await app(scope, receive, exchange.response.send)
                 await exchange.response.finish()
         except TimeoutError:
             if not limit.expired():

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import Counter as Tally
+from collections import deque
 from collections.abc import Collection, Iterable, Mapping, Sequence
+from contextlib import suppress
 from functools import cache, partial
 from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple, TypeVar
@@ -36,6 +38,8 @@ _AGES = (1.0, 5.0, 15.0, 60.0, 300.0, 1_800.0, 7_200.0, 43_200.0, 86_400.0, 604_
 _METHODS = frozenset(("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"))
 # At least this many values are sorted into buckets faster with NumPy.
 _MIN_FOR_NUMPY = 60
+# So many observations wait at most, so that adding them doesn't hold up a request noticeably.
+_MAX_WAITING = 500
 
 
 class Snapshot(NamedTuple):
@@ -71,10 +75,14 @@ class Metrics:
 
     Thread-safe, except `update`, which only one thread may call. prometheus_client is imported late, because BentoML
     sets its folder first.
+
+    Counters change at once. What histograms observe waits until there is more of it, at most until the next `update` or
+    `text`: added one by one, the observations would take longer than the rest of what a request does for its metrics.
     """
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self._registry = registry
+        self._observed: deque[tuple[Histogram, float]] = deque()
         self.labels: dict[str, tuple[str, ...]] = {}
         counter, histogram = self._counter, self._histogram
         summed, most = partial(self._gauge, "livesum"), partial(self._gauge, "livemax")
@@ -130,7 +138,9 @@ class Metrics:
         """Count a finished request and observe its time in seconds."""
         self._inflight.dec()
         self._requests(method if method in _METHODS else "other", route, str(status)).inc()
-        _observe_one(self._seconds(route), seconds)
+        self._observed.append((self._seconds(route), seconds))
+        if len(self._observed) >= _MAX_WAITING:
+            self._add_observed()
 
     def rate_limited(self, limit: str) -> None:
         """Count a request refused by a rate limit: `key` or `unknown_keys`."""
@@ -142,8 +152,7 @@ class Metrics:
 
     def observe_stages(self, done: Iterable[Stage]) -> None:
         """Observe the times of a scoring call's stages."""
-        for stage in done:
-            _observe_one(self._stages(stage.name), stage.seconds)
+        self._observed.extend((self._stages(stage.name), stage.seconds) for stage in done)
 
     def count_scores(self, scored: ScoringResult) -> None:
         """Count the scores and errors of a scoring call."""
@@ -154,6 +163,7 @@ class Metrics:
 
     def update(self, now: Snapshot) -> None:
         """Set the metrics to the current state of this process. Called about once a second."""
+        self._add_observed()
         self._waiting.set(now.predictions_waiting)
         self._open.set(float(now.store_open))
         self._total(self._dropped, (), now.predictions_dropped)
@@ -198,12 +208,24 @@ class Metrics:
         Args:
             harms: leave out the series of all other harms; None: none.
         """
+        self._add_observed()
         return text_of(self._registry, harms)
+
+    def _add_observed(self) -> None:
+        """Add what waits to the histograms."""
+        values: dict[Histogram, list[float]] = {}
+        with suppress(IndexError):
+            while True:
+                histogram, value = self._observed.popleft()
+                values.setdefault(histogram, []).append(value)
+        for histogram, several in values.items():
+            _observe(histogram, several)
 
     def _group(self, group: GroupScores) -> None:
         harm, role = group.group.version.harm, group.group.role
-        _observe(self._score(harm, role), group.scores)
-        _observe(self._ages(harm), [age for age in group.ages_s if age is not None])
+        score, ages = self._score(harm, role), self._ages(harm)
+        self._observed.extend((score, value) for value in group.scores)
+        self._observed.extend((ages, age) for age in group.ages_s if age is not None)
         for tier, n in _tally(group.tiers):
             self._scores(harm, role, tier).inc(n)
         flagged: dict[str, int] = {}
@@ -246,18 +268,8 @@ def _tally(values: Sequence[_T]) -> list[tuple[_T, int]]:
     return [(value, values.count(value)) for value in dict.fromkeys(values)]
 
 
-def _observe_one(child: Histogram, value: float) -> None:
-    """`child.observe(value)` in half the time."""
-    child._sum.inc(value)
-    child._buckets[bisect_left(child._upper_bounds, value)].inc(1)
-
-
 def _observe(child: Histogram, values: Sequence[float]) -> None:
     """Observe many values at once. prometheus_client can't, so this fills its buckets the way `observe` does."""
-    if len(values) < 2:
-        for value in values:
-            _observe_one(child, value)
-        return
     bounds = child._upper_bounds
     if len(values) < _MIN_FOR_NUMPY:
         counts: Mapping[int, int] = Tally(bisect_left(bounds, value) for value in values)
