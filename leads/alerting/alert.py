@@ -60,10 +60,12 @@ class Detail(msgspec.Struct, frozen=True):
         window_since, window_until: the newest window in which the rule was broken.
         before: the newest value from before that was within the limit; None if there is none.
         importance: share of the model's gain that the input has; 1 for what isn't an input.
-        slices: other slices in which the rule is broken, the worst first.
+        slices: other slices in which the rule is broken, the worst first. Of a rule with one alert per harm: everything
+            that is beyond its limit, the most important first.
         also: what else happened around that time, newest first.
         todo: what to do first.
         page: the runbook page.
+        baselines: what values that are beyond their limits are compared with, if they are compared.
     """
 
     title: str
@@ -81,6 +83,7 @@ class Detail(msgspec.Struct, frozen=True):
     also: tuple[Happened, ...] = ()
     affected: Affected | None = None
     retraining: Retraining | None = None
+    baselines: tuple[str, ...] = ()
 
     def packed(self) -> dict[str, Any]:
         """As it is stored."""

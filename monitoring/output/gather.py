@@ -15,12 +15,11 @@ from leads.db.monitoring import alerts, figures, runs
 from leads.db.monitoring.figures import FIGURES, VERDICT
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
-from monitoring.drift.columns import MISSING
 from monitoring.drift.jobs import GROWING, INPUT
 from monitoring.drift.results import BEFORE, REFERENCE, rank
 from monitoring.summaries.reference import any_time
 from monitoring.summaries.sketch import Sketch
-from monitoring.summaries.summary import SCORE, Summary, merge
+from monitoring.summaries.summary import MISSING, SCORE, Summary, merge
 from monitoring.watch.jobs import PLATFORM
 from monitoring.watch.world import World
 

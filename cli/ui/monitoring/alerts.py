@@ -14,6 +14,7 @@ from cli.ui.terminal import age, console, escape, minute, next_steps, note, tabl
 from leads import clock
 from leads.alerting.alert import Alert
 from leads.alerting.out import RUNBOOK, alert_out, detail_out, slice_parts
+from leads.alerting.rules import RULES
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.model_changes import current_actor
@@ -237,8 +238,10 @@ def _show_slices(alert: Alert) -> None:
         for one in alert.detail.slices
     ]
     if rows:
-        columns = ("also broken in", "value", "beyond the limit by")
-        console.print(table("Other slices, the worst first", columns, rows, right=columns[1:]))
+        joined = alert.rule in RULES and RULES[alert.rule].joined
+        columns = ("moved" if joined else "also broken in", "value", "beyond the limit by")
+        title = "What moved, the most important first" if joined else "Other slices, the worst first"
+        console.print(table(title, columns, rows, right=columns[1:]))
 
 
 def _show_also(alert: Alert) -> None:

@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from leads import clock
-from monitoring.drift.columns import MISSING
 from monitoring.drift.measure import measure
 from monitoring.drift.results import BEFORE, REFERENCE, Comparison, Measured
 from monitoring.summaries.reference import Reference
+from monitoring.summaries.summary import MISSING
 from tests.support.drift_rows import HARM, NAMES, Change, Doubles, FakeWorld, Platform, at_hour
 
 DAY = 24
