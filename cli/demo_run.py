@@ -28,6 +28,7 @@ from leads.alerting.alert import Alert
 from leads.clock import Micros
 from leads.db import keys
 from leads.db.engine import reading
+from leads.db.model_changes import current_actor
 from leads.db.monitoring import alerts
 from leads.environment.addresses import url_of
 from leads.errors import LeadsError
@@ -42,8 +43,10 @@ from simulation.truth import found_by, read_truth
 KEY_NAME = "demo"
 # With the lead's id: what the demo's progress says once it has decided a lead.
 _DECIDED = "decided "
-# The rules whose alerts show the simulated change best, the best first.
-_ABOUT_CHANGES = ("score_drift", "flagged_surge", "input_drift", "text_drift")
+# The rules whose alerts show the simulated change.
+_ABOUT_CHANGES = ("flagged_surge", "score_drift", "input_drift", "text_drift")
+# The rule about leads that wait, and what is said about its alerts.
+_QUEUE, _NOBODY = "queue_old", "Nobody reviews in this demo."
 
 
 class DemoProgress(msgspec.Struct):
@@ -207,17 +210,26 @@ def _watch(demo: Demo, settings: Settings) -> None:
     if alert is None:
         note("  No alert is open.")
         return
-    # A platform as small as this one has many inputs that move at once.
-    demo.command("alerts", "See whose scores have moved", "alerts", "list", "--rule", alert.rule, "--quiet", again=True)
-    demo.command("alert", "See one of these alerts", "alerts", "show", str(alert.seq), "--quiet", again=True)
+    demo.step("Acknowledge that leads wait: nobody reviews in this demo")
+    _acknowledge_queues(settings)
+    demo.command("alerts", "See what has changed", "alerts", "list", "--quiet", again=True)
+    demo.command("alert", "See the alert about the campaign", "alerts", "show", str(alert.seq), "--quiet", again=True)
 
 
 def _campaign_of(settings: Settings) -> Alert | None:
-    """The alert to show: one about what the model sees, if there is one."""
+    """The alert to show: the first one about what the model sees, if there is one."""
     with opened(settings) as engine, reading(engine) as connection:
         found = alerts.unresolved(connection)
-    about = [alert for alert in found if alert.rule in _ABOUT_CHANGES]
-    return min(about, key=lambda alert: _ABOUT_CHANGES.index(alert.rule)) if about else next(iter(found), None)
+    return next((alert for alert in found if alert.rule in _ABOUT_CHANGES), next(iter(found), None))
+
+
+def _acknowledge_queues(settings: Settings) -> None:
+    """Say of each queue that is waiting that somebody knows, as `leads alerts ack` does."""
+    with opened(settings) as engine, engine.begin() as connection:
+        for alert in alerts.unresolved(connection):
+            if alert.rule == _QUEUE and alert.state == "firing":
+                alerts.acknowledge(connection, alert.seq, current_actor(), clock.now(), note=_NOBODY)
+                console.print(f'  [dim]$ leads alerts ack {alert.seq} --note "{_NOBODY}"[/dim]  {alert.harm}')
 
 
 def _compare_with_truth(demo: Demo, settings: Settings) -> None:

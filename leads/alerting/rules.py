@@ -29,6 +29,9 @@ class Rule(NamedTuple):
         todo: what to do first.
         page: the runbook page, docs/runbook/<page>.md.
         joined: a harm has one alert of the rule, whatever the column, slice and baseline: one cause moves many of them.
+        least_share: of a joined rule, it fires only if the columns that are beyond their thresholds are at least this
+            share of all, or have this share of the model's gain.
+        of_items: of a joined rule, it is about the items alone: harms that are judged of the same types have one alert.
     """
 
     name: str
@@ -43,6 +46,8 @@ class Rule(NamedTuple):
     broken_windows: int = 1
     of_windows: int = 1
     joined: bool = False
+    least_share: float = 0.0
+    of_items: bool = False
 
 
 _ALL: tuple[Rule, ...] = (
@@ -218,6 +223,7 @@ _ALL: tuple[Rule, ...] = (
         broken_windows=2,
         of_windows=3,
         joined=True,
+        least_share=0.1,
     ),
     Rule(
         "text_drift",
@@ -232,6 +238,7 @@ _ALL: tuple[Rule, ...] = (
         broken_windows=2,
         of_windows=3,
         joined=True,
+        of_items=True,
     ),
     Rule(
         "new_values",

@@ -13,8 +13,8 @@ from monitoring.alerts.judging import Finding
 from monitoring.watch.values import finite
 
 SLICES_SHOWN = 10
-# Columns that the title of a joined rule names.
-COLUMNS_SHOWN = 3
+# Columns, and harms, that the title of a joined rule names.
+NAMES_SHOWN = 3
 _AGAINST = {"reference": "with training", "before": "with the windows before"}
 
 
@@ -22,6 +22,7 @@ def title_of(rule: Rule, harm: str, slice_: str, among: Sequence[str] = ()) -> s
     """What happened, for people.
 
     Args:
+        harm: of an alert about the items of several harms, all their names.
         among: of a joined rule, the slices in which it is broken, the most important first.
 
     >>> from leads.alerting.rules import RULES
@@ -49,14 +50,23 @@ def _together(slices: Sequence[str]) -> dict[str, str]:
     """The parts of several slices as those of one: all columns and baselines, and what else all slices have alike."""
     every = [slice_parts(one) for one in slices]
     columns = list(dict.fromkeys(parts["column"] for parts in every if "column" in parts))
-    shown = [*columns[:COLUMNS_SHOWN], *[f"{len(columns) - COLUMNS_SHOWN} more"] * (len(columns) > COLUMNS_SHOWN)]
     alike = dict(set.intersection(*(set(parts.items()) for parts in every)))
     found = {name: alike[name] for name in sorted(alike) if name not in ("against", "column")}
-    if shown:
-        found["column"] = shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+    if columns:
+        found["column"] = _named(columns)
     if compared := baselines(slices):
         found["against"] = " ".join(compared)
     return found
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first names, and how many more there are.
+
+    >>> _named(["a"]), _named(["a", "b", "c"]), _named(["a", "b", "c", "d", "e"])
+    ('a', 'a, b and c', 'a, b, c and 2 more')
+    """
+    shown = [*names[:NAMES_SHOWN], *[f"{len(names) - NAMES_SHOWN:,} more"] * (len(names) > NAMES_SHOWN)]
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 
 def moved(rule: Rule, row: MetricRow, before: float | None) -> str:
@@ -87,8 +97,9 @@ def detail_of(
     else:
         worst = sorted((one for one in others if one.fires and one.slice != finding.slice), key=lambda x: -x.deviation)
     among = [one.slice for one in finding.among]
+    harms = [finding.harm, *sorted({one.harm for one in finding.among} - {finding.harm})]
     return Detail(
-        title=title_of(rule, finding.harm, finding.slice, among),
+        title=title_of(rule, _named(harms), finding.slice, among),
         moved=moved(rule, row, finite(finding.before)),
         metric=rule.metric,
         method=row.method,

@@ -17,25 +17,30 @@ from monitoring.summaries.summary import MISSING
 
 # The slice of a joined finding: that of everything.
 JOINED = ""
-_NOTHING: Mapping[Key, float] = {}
+_UNKNOWN: Mapping[Key, float] = {}
+_SEPARATE: Mapping[str, str] = {}
 
 
-def joined(found: Iterable[Finding], importance: Mapping[Key, float] = _NOTHING) -> list[Finding]:
+def joined(
+    found: Iterable[Finding], importance: Mapping[Key, float] = _UNKNOWN, alike: Mapping[str, str] = _SEPARATE
+) -> list[Finding]:
     """The findings, with one for each joined rule and harm.
 
-    It fires if any of its findings does, and is quiet if all are.
+    It fires if any of its findings does, and they matter enough; it is quiet if all are.
 
     Args:
-        importance: of the input that a finding is about, by the finding's key; 1 where it isn't known.
+        importance: of the input that a finding is about, by the finding's key, as far as it is known.
+        alike: for a harm, the harm whose alerts about items stand for it, because both are about the same types.
     """
     made: list[Finding] = []
     together: dict[tuple[str, str], list[Finding]] = defaultdict(list)
     for one in found:
-        if one.rule.joined:
-            together[one.rule.name, one.harm].append(one)
-        else:
+        if not one.rule.joined:
             made.append(one)
-    return made + [_join(of_harm, importance) for of_harm in together.values()]
+        else:
+            harm = alike.get(one.harm, one.harm) if one.rule.of_items else one.harm
+            together[one.rule.name, harm].append(one)
+    return made + [_join(of_harm, harm, importance) for (_, harm), of_harm in together.items()]
 
 
 def of_columns(among: Iterable[Finding]) -> list[Finding]:
@@ -65,12 +70,25 @@ def importance_of(slice_: str, by_name: Mapping[str, float]) -> float:
     return by_name.get(column, by_name.get(column.removesuffix(MISSING), 1.0))
 
 
-def _join(found: list[Finding], importance: Mapping[Key, float]) -> Finding:
-    def order(one: Finding) -> tuple[float, str]:
-        return -rank(one.deviation, importance.get(one.key, 1.0)), one.slice
+def _join(found: list[Finding], harm: str, importance: Mapping[Key, float]) -> Finding:
+    def order(one: Finding) -> tuple[float, str, str]:
+        return -rank(one.deviation, importance.get(one.key, 1.0)), one.harm, one.slice
 
     firing = tuple(sorted((one for one in found if one.fires), key=order))
-    if not firing:
+    if not firing or not _matters(found, firing, importance):
         shown = max(found, key=lambda one: one.deviation)
-        return shown._replace(slice=JOINED, quiet=all(one.quiet for one in found))
-    return firing[0]._replace(slice=JOINED, since=min(one.since for one in firing), among=firing)
+        quiet = all(one.quiet for one in found)
+        return shown._replace(harm=harm, slice=JOINED, fires=False, quiet=quiet)
+    since = min(one.since for one in firing)
+    return firing[0]._replace(harm=harm, slice=JOINED, since=since, among=firing)
+
+
+def _matters(found: Iterable[Finding], firing: tuple[Finding, ...], importance: Mapping[Key, float]) -> bool:
+    """Whether what is beyond its thresholds is enough of all, or of what the model uses. What isn't known may be."""
+    least = firing[0].rule.least_share
+    moved = {_input(one): importance.get(one.key, 1.0) for one in firing}
+    return len(moved) >= least * len({_input(one) for one in found}) or sum(moved.values()) >= least
+
+
+def _input(one: Finding) -> str:
+    return slice_parts(one.slice).get("column", "").removesuffix(MISSING)

@@ -53,14 +53,32 @@ def judged(world: World, rules: Mapping[str, Rule], last: Micros) -> Judged:
         since = last - round(world.policies.monitoring.settle_minutes * clock.MINUTE)
         earlier = _concerned(world, fired_since(_rows(world, rules, since), rules, since, world.now))
     importance = _importance(world, [*separate, *earlier])
-    now = {one.key: one for one in joined(separate, importance)}
-    passed = [one for one in joined(earlier, importance) if one.key not in now or not now[one.key].fires]
+    alike = _alike(world, [*separate, *earlier])
+    now = {one.key: one for one in joined(separate, importance, alike)}
+    passed = [one for one in joined(earlier, importance, alike) if one.key not in now or not now[one.key].fires]
     return Judged(now, passed, importance)
 
 
 def _concerned(world: World, found: Sequence[Finding]) -> list[Finding]:
     policy, harms = world.policies.monitoring, world.policies.harms
     return [one for one in found if concerns(policy, one.rule.name, one.harm, harms)]
+
+
+def _alike(world: World, found: Sequence[Finding]) -> dict[str, str]:
+    """For each harm, the first one that is judged of the same types and has findings about items.
+
+    A harm that such a finding retrains has alerts of its own.
+    """
+    rules = world.policies.monitoring.rules
+    measured = {
+        one.harm for one in found if one.rule.of_items and not (one.rule.name in rules and rules[one.rule.name].retrain)
+    }
+    first: dict[frozenset[str], str] = {}
+    made = {}
+    for harm, policy in world.policies.harms.items():
+        if harm in measured:
+            made[harm] = first.setdefault(frozenset(policy.subject_types), harm)
+    return made
 
 
 def _rows(world: World, rules: Mapping[str, Rule], since: Micros) -> list[MetricRow]:

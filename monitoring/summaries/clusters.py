@@ -44,7 +44,7 @@ def design_effect(values: Doubles, groups: Ints) -> float:
 
     >>> groups = np.array([0, 0, 0, 1, 2, 2])
     >>> round(design_effect(np.array([[1.0], [1], [1], [5], [3], [3]]), groups), 1)
-    2.6
+    2.8
     """
     known = ~np.isnan(values)
     counts = known.sum(axis=0)

@@ -196,7 +196,8 @@ def test_inputs_that_moved_are_one_alert_that_names_them_by_deviation_times_impo
     (alert,) = home.alerts()
     assert (alert.slice, alert.version, alert.detail.importance) == ("", "3", 0.9)
     assert alert.detail.title == (
-        "Inputs of spam have moved: a, a is missing, c0 and 12 more (compared with training and with the windows before)"
+        "Inputs of spam have moved: a, a is missing, c0 and 12 more "
+        "(compared with training and with the windows before)"
     )
     shown = [slice_parts(one.slice)["column"] for one in alert.detail.slices]
     assert len(shown) == len(set(shown)) == 10
@@ -205,6 +206,49 @@ def test_inputs_that_moved_are_one_alert_that_names_them_by_deviation_times_impo
     home.judge(digest_due(home.policies.monitoring, NOW) + clock.DAY)
     (group,) = home.sent()[-1]["data"]["groups"]
     assert (group["rule"], group["count"]) == ("input_drift", 1)
+
+
+@pytest.mark.parametrize(
+    ("moved", "importance", "opens"),
+    [
+        # A twentieth of the inputs, with a hundredth of the gain.
+        (("a",), {"a": 0.01}, False),
+        (("a",), {"a": 0.2}, True),
+        (("a", "a is missing"), {"a": 0.06}, False),
+        (("a", "b"), {"a": 0.01, "b": 0.01}, True),
+        # As long as nobody knows, it may matter.
+        (("a",), {}, True),
+    ],
+)
+def test_inputs_that_moved_open_an_alert_if_they_are_a_tenth_of_all_or_of_the_gain(
+    home: Home, moved: tuple[str, ...], importance: dict[str, float], opens: bool
+) -> None:
+    for column in moved:
+        drift(home, column, 0.2)
+    for number in range(20 - len({name.removesuffix(" is missing") for name in moved})):
+        drift(home, f"c{number}", -0.2)
+    world = world_of(home.settings, home.engine, NOW, home.policies)
+    world.importance = lambda harm, version: importance  # type: ignore[method-assign]
+    assert bool(judge(world, "run").opened) is opens
+
+
+def test_texts_of_several_harms_are_one_alert(home: Home) -> None:
+    for harm in ("sexism", "spam"):
+        for hours in (1, 2):
+            at = NOW - hours * clock.HOUR
+            home.measure(
+                "text_drift", 0.4, lo=0.2, slice_="against=before;column=vocabulary", at=at, harm=harm, hours=6
+            )
+    types = {harm: policy.subject_types for harm, policy in home.policies.harms.items()}
+    assert set(types["spam"]) == set(types["sexism"])
+    (alert,) = home.judge().opened
+    assert alert.harm == next(iter(types))
+    assert alert.detail.title == (
+        "The texts of spam and sexism have changed: vocabulary (compared with the windows before)"
+    )
+    # A retraining is one harm's.
+    home.change(rules={"text_drift": RulePolicy(retrain=True)})
+    assert [one.harm for one in home.judge().opened] == ["sexism"]
 
 
 def test_a_joined_alert_resolves_once_everything_in_it_is_quiet(home: Home) -> None:
