@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import product
 from typing import Any
 
 import pytest
@@ -233,12 +234,10 @@ def test_inputs_that_moved_open_an_alert_if_they_are_a_tenth_of_all_or_of_the_ga
 
 
 def test_texts_of_several_harms_are_one_alert(home: Home) -> None:
-    for harm in ("sexism", "spam"):
-        for hours in (1, 2):
-            at = NOW - hours * clock.HOUR
-            home.measure(
-                "text_drift", 0.4, lo=0.2, slice_="against=before;column=vocabulary", at=at, harm=harm, hours=6
-            )
+    slice_ = "against=before;column=vocabulary"
+    for harm, hours in product(("sexism", "spam"), (1, 2)):
+        at = NOW - hours * clock.HOUR
+        home.measure("text_drift", 0.4, lo=0.2, slice_=slice_, at=at, harm=harm, hours=6)
     types = {harm: policy.subject_types for harm, policy in home.policies.harms.items()}
     assert set(types["spam"]) == set(types["sexism"])
     (alert,) = home.judge().opened
