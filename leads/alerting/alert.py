@@ -66,6 +66,7 @@ class Detail(msgspec.Struct, frozen=True):
         todo: what to do first.
         page: the runbook page.
         baselines: what values that are beyond their limits are compared with, if they are compared.
+        harms: other harms that it is about as well, because they are judged of the same items.
     """
 
     title: str
@@ -84,6 +85,7 @@ class Detail(msgspec.Struct, frozen=True):
     affected: Affected | None = None
     retraining: Retraining | None = None
     baselines: tuple[str, ...] = ()
+    harms: tuple[str, ...] = ()
 
     def packed(self) -> dict[str, Any]:
         """As it is stored."""
@@ -129,6 +131,10 @@ class Alert(NamedTuple):
     acknowledged_by: str | None
     acknowledged_at: Micros | None
     note: str | None
+
+    def is_about(self, harm: str) -> bool:
+        """Whether it is about this harm, or about the whole platform."""
+        return self.harm in ("", harm) or harm in self.detail.harms
 
 
 def unpacked(stored: object) -> Detail:

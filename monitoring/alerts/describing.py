@@ -113,6 +113,7 @@ def detail_of(
         slices=_slices(worst[:SLICES_SHOWN]),
         retraining=retraining,
         baselines=baselines(among),
+        harms=tuple(harms[1:]),
     )
 
 

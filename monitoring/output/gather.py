@@ -103,7 +103,7 @@ def gather(world: World, harm: str) -> Contents:
         histories = {name: figures.history(connection, row) for name, row in newest.items()}
         of_harm = figures.newest_rows(connection, harm, world.now)
         of_platform = figures.newest_rows(connection, PLATFORM, world.now)
-        open_ = [alert for alert in alerts.unresolved(connection) if alert.harm in (PLATFORM, harm)]
+        open_ = [alert for alert in alerts.unresolved(connection) if alert.is_about(harm)]
         last = runs.newest(connection, 1)
     until = max((row.until for row in of_harm if row.until <= world.now), default=world.now // clock.HOUR * clock.HOUR)
     # Measured once a day, windows end before those that are measured every hour.

@@ -245,6 +245,7 @@ def test_texts_of_several_harms_are_one_alert(home: Home) -> None:
     assert alert.detail.title == (
         "The texts of spam and sexism have changed: vocabulary (compared with the windows before)"
     )
+    assert (alert.detail.harms, alert.is_about("sexism"), alert.is_about("hate")) == (("sexism",), True, False)
     # A retraining is one harm's.
     home.change(rules={"text_drift": RulePolicy(retrain=True)})
     assert [one.harm for one in home.judge().opened] == ["sexism"]
