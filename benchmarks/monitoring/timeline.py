@@ -7,14 +7,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.monitoring.generated import HARM, START, Platform
+from benchmarks.monitoring.generated import HARM, START, VERSION, Platform
 from benchmarks.monitoring.world import HISTORY_DAYS, GeneratedWorld
 from leads import clock
 from leads.alerting.rules import Rule
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
 from monitoring.alerts.describing import SLICES_SHOWN
-from monitoring.alerts.joining import joined, of_columns
+from monitoring.alerts.joining import importance_of, joined, of_columns
 from monitoring.alerts.judging import QUIET_WINDOWS, Finding, Key, findings, rules_of
 from monitoring.quality.events import EVENTS
 from monitoring.running.all_jobs import jobs
@@ -96,7 +96,10 @@ class Timeline:
         names = {rule.metric for rule in self._rules.values()}
         rows = self.world.store.read(names, None, now - _JUDGED, now + clock.DAY)
         opened = []
-        for found in joined(findings(_newest(rows), self._rules, now)):
+        separate = findings(_newest(rows), self._rules, now)
+        by_name = self.world.importance(HARM, VERSION)
+        importance = {one.key: importance_of(one.slice, by_name) for one in separate}
+        for found in joined(separate, importance):
             if found.fires:
                 before, named = self._open.get(found.key), _named(found)
                 if before is None or before.named != named:
