@@ -62,10 +62,12 @@ def _together(slices: Sequence[str]) -> dict[str, str]:
 def _named(names: Sequence[str]) -> str:
     """The first names, and how many more there are.
 
-    >>> _named(["a"]), _named(["a", "b", "c"]), _named(["a", "b", "c", "d", "e"])
-    ('a', 'a, b and c', 'a, b, c and 2 more')
+    >>> _named(["a"]), _named(["a", "b", "c", "d"]), _named(["a", "b", "c", "d", "e"])
+    ('a', 'a, b, c and d', 'a, b, c and 2 more')
     """
-    shown = [*names[:NAMES_SHOWN], *[f"{len(names) - NAMES_SHOWN:,} more"] * (len(names) > NAMES_SHOWN)]
+    more = len(names) - NAMES_SHOWN
+    # A name takes no more room than that there is one more.
+    shown = [*names[:NAMES_SHOWN], f"{more:,} more"] if more > 1 else list(names)
     return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
 
 

@@ -248,5 +248,5 @@ def _note_cut_off(world: World, harm: str, inputs: Collection[str]) -> None:
         shown = [*sorted(inputs)[:_SHOWN], *[f"{len(inputs) - _SHOWN} more"] * (len(inputs) > _SHOWN)]
         world.note(
             f"{harm}: the windows of {counted(len(inputs), 'input')} reach back beyond the log's first event where the "
-            f"baseline begins. They are shown, and are no drift: {', '.join(shown)}."
+            f"baseline begins. They are shown, and don't count: {', '.join(shown)}."
         )

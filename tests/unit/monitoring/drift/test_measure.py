@@ -270,7 +270,7 @@ def test_inputs_whose_windows_reach_beyond_the_first_event_are_left_out_in_one_l
     assert old.notes == []
     assert young.notes == [
         "spam: the windows of 1 input reach back beyond the log's first event where the baseline begins. They are "
-        "shown, and are no drift: account.short_share_7d."
+        "shown, and don't count: account.short_share_7d."
     ]
 
 
