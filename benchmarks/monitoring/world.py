@@ -149,7 +149,7 @@ class GeneratedWorld(World):
             picked = [places[k] for k in sorted(chosen.tolist())]
             rows = _joined([_some(every[i], np.array([j])) for i, j in picked])
             self._reference = Reference(
-                counted(rows), np.array([every[i].hour for i, _ in picked]), [str(a) for a in rows.accounts], START
+                counted(rows), np.array([every[i].hour for i, _ in picked]), [str(a) for a in rows.accounts]
             )
         return self._reference
 

@@ -51,7 +51,7 @@ def happened(connection: Connection, harm: str, since: Micros, now: Micros, othe
         *(
             Happened(other.since, other.detail.title)
             for other in others
-            if other.harm in ("", harm) and start <= other.since <= now and other.detail.title
+            if other.is_about(harm) and start <= other.since <= now and other.detail.title
         ),
     ]
     return sorted(found, key=lambda one: -one.at)[:MAX_SHOWN]

@@ -104,7 +104,7 @@ class Platform:
         """Rows of the 28 days before `START`."""
         random = np.random.default_rng(seed)
         at = START - random.integers(1, hours * clock.HOUR, rows)
-        return Reference(rows_of(matrix(rows, random), random), np.sort(at), until=int(at.max()))
+        return Reference(rows_of(matrix(rows, random), random), np.sort(at))
 
 
 class FakeWorld(World):

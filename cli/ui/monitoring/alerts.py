@@ -12,8 +12,9 @@ from cli.ui.checks import print_json
 from cli.ui.database import opened
 from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
 from leads import clock
-from leads.alerting.alert import Alert
+from leads.alerting.alert import Alert, AlertState
 from leads.alerting.out import RUNBOOK, alert_out, detail_out, slice_parts
+from leads.alerting.rules import RULES
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.model_changes import current_actor
@@ -27,6 +28,7 @@ from leads.settings import REPOSITORY, Settings
 _COLUMNS = ("id", "severity", "harm", "alert", "now", "since (UTC)", "state")
 _SILENCES = ("id", "rule", "harm", "until (UTC)", "by", "why")
 _SHOWN = 50
+_STATES: dict[AlertState, int] = {"firing": 0, "acknowledged": 1, "resolved": 2}
 # How long resolved alerts are listed.
 _RESOLVED_FOR: Micros = 7 * clock.DAY
 # In a shell, * would be replaced by the names of files.
@@ -43,7 +45,7 @@ def show_alerts(
     json: bool,
     quiet: bool = False,
 ) -> None:
-    """List the open alerts, pages first, and the silences that hold.
+    """List the open alerts, those that nobody looks after and pages first, and the silences that hold.
 
     Args:
         resolved: also those that resolved in the last seven days.
@@ -63,8 +65,8 @@ def show_alerts(
             resolved_since=now - _RESOLVED_FOR,
         )
         silenced = silences.active(connection, now)
-    # Of those that opened together, the worst comes first.
-    found = sorted(found, key=lambda one: (one.state == "resolved", one.severity != "page", -one.opened_at, one.seq))
+    # What nobody looks after comes first. Those that opened together are numbered in the order of their importance.
+    found = sorted(found, key=lambda one: (_STATES[one.state], one.severity != "page", -one.opened_at, one.seq))
     if json:
         print_json(msgspec.json.encode([alert_out(one) for one in found]))
         return
@@ -237,8 +239,10 @@ def _show_slices(alert: Alert) -> None:
         for one in alert.detail.slices
     ]
     if rows:
-        columns = ("also broken in", "value", "beyond the limit by")
-        console.print(table("Other slices, the worst first", columns, rows, right=columns[1:]))
+        joined = alert.rule in RULES and RULES[alert.rule].joined
+        columns = ("moved" if joined else "also broken in", "value", "beyond the limit by")
+        title = "What moved, the most important first" if joined else "Other slices, the worst first"
+        console.print(table(title, columns, rows, right=columns[1:]))
 
 
 def _show_also(alert: Alert) -> None:

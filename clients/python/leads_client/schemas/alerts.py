@@ -22,7 +22,8 @@ class AlertOut(Out, frozen=True):
     Args:
         rule: the rule's name, such as `inputs_missing`.
         harm: null for the whole platform.
-        slice: what the value is about, such as `column` or `type`; empty for everything.
+        slice: what the value is about, such as `column` or `type`; empty for everything, and for rules that have one
+            alert per harm.
         version: the model version that was measured; null where none is concerned.
         severity: `page` is sent at once, `digest` once a day.
         state: `acknowledged` after somebody said that they look after it. It resolves by itself.
@@ -118,7 +119,8 @@ class AlertDetail(Out, frozen=True):
         n: how many rows, events or decisions the value is based on.
         method: how it was measured.
         before: the newest value from before that was within the limit; null if there is none.
-        slices: other slices in which the rule is broken, the worst first.
+        slices: other slices in which the rule is broken, the worst first. Of a rule with one alert per harm: everything
+            that is beyond its limit, the most important first.
         also: what else happened around that time, newest first: other versions, other policies, other alerts.
         retraining: null if the alert started none.
     """
