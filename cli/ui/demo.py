@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cli.ui.terminal import console, escape, note, short, table
+from cli.ui.terminal import console, escape, note, table
 from leads.errors import LeadsError
+from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads_client import Client, subject
 from leads_client.schemas.base import ReasonOut, Ref, SubjectIn
@@ -27,7 +28,7 @@ def top_leads(api: Client, policies: Policies, *, per_harm: int = 4) -> None:
                     harm if i == 0 else "",
                     _named(lead.subject),
                     f"{lead.score:.3f}",
-                    short(lead.priority),
+                    short_number(lead.priority),
                     _why(lead.reasons) or "–",
                     f"{lead.model} v{lead.model_version}",
                 )

@@ -15,7 +15,6 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.alerting.alert import Affected, Alert, Happened, Retraining
-from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.clock import Micros
 from leads.db.engine import reading
@@ -23,6 +22,7 @@ from leads.db.monitoring import alerts
 from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring.rows import MetricRow, Window
 from leads.errors import LeadsError
+from leads.estimates.slices import slice_parts
 from monitoring.alerts import surroundings
 from monitoring.alerts.describing import detail_of
 from monitoring.alerts.judging import QUIET_WINDOWS, Finding, Key, concerns, findings, rules_of
