@@ -14,7 +14,7 @@ from benchmarks.monitoring.timeline import Opened, watched
 from benchmarks.monitoring.world import HISTORY_DAYS
 from benchmarks.report import Measure, at_most, say
 from leads import clock
-from leads.alerting.out import slice_parts
+from leads.estimates.slices import slice_parts
 
 T = TypeVar("T")
 

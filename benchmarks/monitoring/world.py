@@ -18,7 +18,8 @@ from leads.clock import Micros
 from leads.db.model_changes import CHAMPION, ModelChange
 from leads.db.monitoring.decided import Decided, Verdict
 from leads.db.monitoring.events import EventHour, Feed, Reports
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
+from leads.estimates.slices import slice_of
 from leads.events import Subject
 from leads.platform.declaration import load_platform
 from leads.policies import HarmPolicy, Policies, TierPolicy

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from cli.ui.database import opened
-from cli.ui.terminal import console, escape, note, short, table
+from cli.ui.terminal import console, escape, note, table
 from leads import clock
 from leads.alerting.alert import Alert
 from leads.db.engine import reading
 from leads.db.model_changes import current_actor
 from leads.db.monitoring import alerts
 from leads.errors import LeadsError
+from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import Settings
 from leads_client import Client, subject
@@ -38,7 +39,7 @@ def top_leads(api: Client, policies: Policies, *, per_harm: int = 4) -> None:
                     harm if i == 0 else "",
                     _named(lead.subject),
                     f"{lead.score:.3f}",
-                    short(lead.priority),
+                    short_number(lead.priority),
                     _why(lead.reasons) or "–",
                     f"{lead.model} v{lead.model_version}",
                 )

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from leads.alerting.alert import Detail, OtherSlice, Retraining
-from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.db.monitoring.rows import MetricRow
+from leads.estimates.slices import slice_parts
+from leads.messages.wording import short_number
 from monitoring.alerts.joining import baselines, of_columns
 from monitoring.alerts.judging import Finding
 from monitoring.watch.values import finite
@@ -76,13 +77,13 @@ def moved(rule: Rule, row: MetricRow, before: float | None) -> str:
     value = finite(row.value)
     column = slice_parts(row.slice).get("column") if rule.joined else None
     what = f"{rule.metric} of {column}" if column else rule.metric
-    shown = "unknown" if value is None else number(value)
-    was = "" if before is None else f" It was {number(before)} before."
+    shown = "unknown" if value is None else short_number(value)
+    was = "" if before is None else f" It was {short_number(before)} before."
     if rule.clear is None and rule.limit == 0 and row.lo is not None and value is not None:
-        return f"{what} is {shown}, above its threshold of {number(value - row.lo)}.{was}"
+        return f"{what} is {shown}, above its threshold of {short_number(value - row.lo)}.{was}"
     bound = row.lo if rule.direction == "above" else row.hi
-    least = "" if bound is None else f" (at {'least' if rule.direction == 'above' else 'most'} {number(bound)})"
-    return f"{what} is {shown}{least}; the limit is {number(rule.limit)}.{was}"
+    least = "" if bound is None else f" (at {'least' if rule.direction == 'above' else 'most'} {short_number(bound)})"
+    return f"{what} is {shown}{least}; the limit is {short_number(rule.limit)}.{was}"
 
 
 def detail_of(
@@ -117,15 +118,6 @@ def detail_of(
         baselines=baselines(among),
         harms=tuple(harms[1:]),
     )
-
-
-def number(value: float) -> str:
-    """A measured value with about three significant digits.
-
-    >>> number(0.4213), number(1234.5), number(0.0), number(1e-5)
-    ('0.421', '1,234', '0', '1e-05')
-    """
-    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def _slices(worst: Sequence[Finding]) -> tuple[OtherSlice, ...]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 
-from leads.alerting.out import slice_parts
+from leads.estimates.slices import slice_parts
 from monitoring.alerts.judging import Finding, Key
 from monitoring.drift.results import rank
 from monitoring.summaries.summary import MISSING

@@ -7,13 +7,13 @@ from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from leads import clock
-from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring.rows import MetricRow, Window
 from leads.errors import LeadsError
+from leads.estimates.slices import slice_parts
 from monitoring.alerts.joining import importance_of, joined
 from monitoring.alerts.judging import QUIET_WINDOWS, Finding, Key, concerns, findings, fired_since
 from monitoring.watch.world import World

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 
 from leads import clock
 from leads.alerting.alert import Alert
-from leads.alerting.out import slice_parts
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.monitoring import alerts, figures, runs
 from leads.db.monitoring.figures import FIGURES, VERDICT
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
+from leads.estimates.slices import slice_parts
 from monitoring.drift.jobs import GROWING, INPUT
 from monitoring.drift.results import BEFORE, REFERENCE, rank
 from monitoring.summaries.reference import any_time

@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from leads import clock
 from leads.clock import Micros
-from leads.db.monitoring.rows import slice_of
+from leads.estimates.slices import slice_of
 from models.manifest import REFERENCE
 from models.reference_columns import ACCOUNT, AT, CATEGORY, NUMBER, TYPE_ID, WORDS
 from models.version import ModelVersion

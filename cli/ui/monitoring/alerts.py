@@ -13,7 +13,7 @@ from cli.ui.database import opened
 from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
 from leads import clock
 from leads.alerting.alert import Alert, AlertState
-from leads.alerting.out import RUNBOOK, alert_out, detail_out, slice_parts
+from leads.alerting.out import RUNBOOK, alert_out, detail_out
 from leads.alerting.rules import RULES
 from leads.clock import Micros
 from leads.db.engine import reading
@@ -22,6 +22,8 @@ from leads.db.monitoring import alerts, silences
 from leads.db.monitoring.alerts import alert_not_found
 from leads.db.monitoring.silences import EVERY, Silence
 from leads.errors import InvalidInput, NotFound
+from leads.estimates.slices import slice_parts
+from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import REPOSITORY, Settings
 
@@ -189,7 +191,7 @@ def _row(alert: Alert, silenced: Sequence[Silence]) -> tuple[str, ...]:
         f"[bold red]{alert.severity}[/bold red]" if page else alert.severity,
         escape(alert.harm) or "–",
         f"{escape(alert.detail.title)} [dim]({escape(alert.rule)})[/dim]",
-        "–" if alert.value is None else f"{alert.value:.3g}",
+        "–" if alert.value is None else short_number(alert.value),
         minute(alert.since),
         escape(state),
     )
@@ -235,7 +237,11 @@ def _lines(alert: Alert, silence: Silence | None) -> list[str]:
 
 def _show_slices(alert: Alert) -> None:
     rows = [
-        (escape(one.slice or "everything"), "–" if one.value is None else f"{one.value:.3g}", f"{one.deviation:.3g}")
+        (
+            escape(one.slice or "everything"),
+            "–" if one.value is None else short_number(one.value),
+            short_number(one.deviation),
+        )
         for one in alert.detail.slices
     ]
     if rows:

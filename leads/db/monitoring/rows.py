@@ -41,15 +41,6 @@ _COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
 _KEY = ("harm", "name", "slice", "version", "until", "since")
 
 
-def slice_of(**parts: str) -> str:
-    """The name of a slice.
-
-    >>> slice_of(source="mobile", kind="play")
-    'kind=play;source=mobile'
-    """
-    return ";".join(f"{name}={parts[name]}" for name in sorted(parts))
-
-
 def write(connection: Connection, run: str, rows: Iterable[MetricRow], *, job: str = "") -> None:
     """Store values of a job; those that exist are replaced."""
     values = [{"run": run, "job": job, **row._asdict()} for row in rows]

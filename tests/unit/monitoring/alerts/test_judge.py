@@ -13,16 +13,16 @@ from sqlalchemy.engine import Engine
 
 from leads import clock
 from leads.alerting.alert import Alert
-from leads.alerting.out import slice_parts
 from leads.alerting.policy import RulePolicy, WebhookPolicy
 from leads.alerting.rules import RULES
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.monitoring import alerts, silences
 from leads.db.monitoring import rows as metric_rows
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.db.outbox.tables import outbox
 from leads.db.tables import canary_retreats
+from leads.estimates.slices import slice_of, slice_parts
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.alerts import judge as judge_module

@@ -88,13 +88,13 @@ def test_a_rare_value_is_compared_by_its_share() -> None:
 
 
 def test_a_change_long_ago_is_drift_from_the_reference_alone() -> None:
-    found = measured(from_hour(0, more_plays), end=40 * DAY)
+    found = measured(from_hour(0, more_plays), end=40 * DAY, slices=False)
     assert against(found, REFERENCE).score_drifted
     assert not against(found, BEFORE).drifted
 
 
 def test_what_grows_with_age_is_shown_but_is_no_drift() -> None:
-    one = against(measured(Platform(ages=True), end=40 * DAY), REFERENCE)
+    one = against(measured(Platform(ages=True), end=40 * DAY, slices=False), REFERENCE)
     age = one.column("account.age_h")
     assert age is not None
     assert (age.grows, age.drifted) == (True, False)
@@ -196,8 +196,8 @@ def test_a_platform_whose_days_differ_has_fewer_independent_rows() -> None:
 
         return vary
 
-    steady = against(measured(Platform()), BEFORE).column("item.plays_24h")
-    varied = against(measured(Platform(changes=change)), BEFORE).column("item.plays_24h")
+    steady = against(measured(Platform(), slices=False), BEFORE).column("item.plays_24h")
+    varied = against(measured(Platform(changes=change), slices=False), BEFORE).column("item.plays_24h")
     assert steady is not None
     assert varied is not None
     assert varied.threshold > 2 * steady.threshold

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -53,6 +54,28 @@ def test_without_harms_every_harm_with_a_champion_is_scored() -> None:
     found = plan(ScoreRequest(COMMENT, text="x"), ScoreRequest(ACCOUNT), ScoreRequest(COMMENT, text="y"), rows=True)
     assert places(found) == {"spam": [0, 2], "stream_manipulation": [1]}
     assert found.errors == []
+
+
+def test_without_harms_a_harm_whose_champion_is_absent_has_an_error() -> None:
+    """Its own error, as if it had been named. Harms that never had a champion, and those of others, aren't named."""
+    absent = {harm: Absent("3", "damaged") for harm in ("sexism", "harassment")}
+    lineup = replace(LINEUP, absent=absent)
+    found = plan(
+        ScoreRequest(COMMENT, text="x"),
+        ScoreRequest(ACCOUNT),
+        ScoreRequest(COMMENT, text="x", allowed=frozenset({"spam", "sexism"})),
+        ScoreRequest(Subject("comment", "c2")),
+        lineup=lineup,
+        rows=True,
+    )
+    assert places(found) == {"spam": [0, 2], "stream_manipulation": [1]}
+    assert errors(found) == [
+        *((0, harm, Unavailable) for harm in POLICIES.harms if harm in absent),
+        (2, "sexism", Unavailable),
+        (3, None, NotFound),
+    ]
+    named = plan(ScoreRequest(COMMENT, ("sexism",), text="x"), lineup=lineup)
+    assert [str(one.error) for one in named.errors] == [str(found.errors[-2].error)]
 
 
 def test_each_harm_asked_for_is_scored_or_has_an_error() -> None:
@@ -116,7 +139,7 @@ def test_requests_that_differ_only_in_allowed_harms_are_planned_apart() -> None:
 def not_served(absent: dict[str, Absent], harms: tuple[str, ...] | None = None) -> list[str]:
     inputs = [settle(0, ScoreRequest(COMMENT, harms, text="x"), {})]
     fetched = Fetched(missing(ROLES, 1), np.zeros((1, len(ROLES)), np.int64), [Links()])
-    found = HarmPlanner(POLICIES, lambda: absent).plan(inputs, fetched, Lineup(), True)
+    found = HarmPlanner(POLICIES).plan(inputs, fetched, Lineup(absent=absent), True)
     assert all(isinstance(one.error, Unavailable) for one in found.errors)
     return [str(one.error) for one in found.errors]
 
