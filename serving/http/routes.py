@@ -187,7 +187,7 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
             Query(
                 min_length=1,
                 max_length=256,
-                pattern=patterns.ID,
+                pattern=patterns.REVIEWER,
                 **parameter("Whose. Default: the key's own reviewer.", "rev-12"),
             ),
         ] = None,

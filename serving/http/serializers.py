@@ -93,6 +93,8 @@ def claimed_out(
         model_version=lead.model_version,
         reasons=() if changed else tuple(ReasonOut(code=x.code, text=x.text) for x in lead.reasons),
         content_changed=changed,
+        created_at=clock.to_text(lead.created_at),
+        scored_at=clock.to_text(lead.scored_at),
         lease_until=clock.to_text(lead.lease_until or 0),
         new_content=new,
     )

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from features.online.reader import Fetched
-from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.errors import InvalidInput, LeadsError, NoModel, Unavailable
 from leads.policies import Policies
 from serving.lineup import Absent, Lineup
 from serving.scoring.inputs import Input, ScoreRequest, input_error, store_unavailable
@@ -127,7 +127,7 @@ class HarmPlanner:
         on_text = self._policies.harms[harm].scores_without_features and lineup.champions[harm].uses_text
         return None if on_text and one.text else store_unavailable()
 
-    def _no_model(self, *harms: str) -> Unavailable:
+    def _no_model(self, *harms: str) -> NoModel | Unavailable:
         """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
         absent = self._absent()
         found = [harm for harm in harms if harm in absent]
@@ -135,7 +135,7 @@ class HarmPlanner:
             soonest = min(found, key=lambda harm: _SOONEST.index(absent[harm].why))
             return _not_served(soonest, absent[soonest])
         named = " or ".join(harms)
-        return Unavailable(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
+        return NoModel(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
 
 
 def _not_served(harm: str, absent: Absent) -> Unavailable:

@@ -195,7 +195,13 @@ ROUTES = {
         ExtendIn,
         writes=True,
         parameters=True,
-        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NO_REVIEWER, problems.NOT_YOUR_REVIEWER),
+        problems=(
+            problems.LEAD_NOT_FOUND,
+            problems.NOT_CLAIMED,
+            problems.LEASE_EXPIRED,
+            problems.NO_REVIEWER,
+            problems.NOT_YOUR_REVIEWER,
+        ),
     ),
     "POST /leads/{lead_id}/release": RouteDocs(
         "releaseLead",
@@ -207,7 +213,13 @@ ROUTES = {
         ReleaseIn,
         writes=True,
         parameters=True,
-        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NO_REVIEWER, problems.NOT_YOUR_REVIEWER),
+        problems=(
+            problems.LEAD_NOT_FOUND,
+            problems.NOT_CLAIMED,
+            problems.LEASE_EXPIRED,
+            problems.NO_REVIEWER,
+            problems.NOT_YOUR_REVIEWER,
+        ),
     ),
     "POST /leads/{lead_id}/decision": RouteDocs(
         "decideLead",
@@ -215,7 +227,8 @@ ROUTES = {
         "Decide a lead",
         "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without a verdict. A "
         "human's decision outranks automation's. Repeating a reviewer's verdict has no effect. The verdict is about "
-        "the content that the claim showed; if that has changed since, the response is 409 and names the new version.",
+        "the content that the claim showed; if that has changed since, the response is 409 and names the new version. "
+        "A reviewer who doesn't hold the lead says with `contentVersion` or `reviewId` which content they were shown.",
         "leads:decide",
         DecidedOut,
         DecisionIn,
@@ -227,6 +240,7 @@ ROUTES = {
             problems.CLAIMED_BY_ANOTHER,
             problems.ALREADY_DECIDED,
             problems.CONTENT_CHANGED,
+            problems.CONTENT_NOT_NAMED,
             problems.NO_REVIEWER,
             problems.NOT_YOUR_REVIEWER,
         ),
@@ -235,7 +249,8 @@ ROUTES = {
         "decideSubject",
         tags.REVIEWS,
         "Decide a subject without a lead, or overturn a decision",
-        "A human's earlier decision stands unless `appeal` is true.",
+        "A human's earlier decision stands unless `appeal` is true. If the subject has a lead, `contentVersion` says "
+        "which content the verdict is about, unless the reviewer holds the lead.",
         "leads:decide",
         DecidedOut,
         SubjectDecisionIn,
@@ -248,6 +263,7 @@ ROUTES = {
             problems.CLAIMED_BY_ANOTHER,
             problems.ALREADY_DECIDED,
             problems.CONTENT_CHANGED,
+            problems.CONTENT_NOT_NAMED,
             problems.NO_REVIEWER,
             problems.NOT_YOUR_REVIEWER,
         ),
