@@ -142,6 +142,8 @@ _CLAIMED = {
     **_VERSION,
     "reasons": [_REASON],
     "leaseUntil": _LATER,
+    "createdAt": _AT,
+    "scoredAt": _AT,
     "newContent": None,
     "contentChanged": False,
 }

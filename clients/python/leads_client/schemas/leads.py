@@ -131,7 +131,7 @@ class ClaimedLead(Out, frozen=True):
     subject holds now, if it has been edited since; null otherwise. `contentChanged`: the content that is shown is not
     the one that was scored, because the subject was edited in between. `reasons` is empty then: they would be about the
     other content. `scoredAt` is when the subject was scored; times in `reasons`, such as "6 minutes ago", are as of
-    then. `createdAt` is when it became a lead.
+    then. `createdAt` is when it became a lead. Both are empty in a client that reads an older service.
     """
 
     id: str
@@ -143,9 +143,9 @@ class ClaimedLead(Out, frozen=True):
     model: str
     model_version: str
     reasons: tuple[ReasonOut, ...]
-    created_at: Instant
-    scored_at: Instant
     lease_until: Instant
+    created_at: Instant = ""
+    scored_at: Instant = ""
     new_content: NewContent | None = None
     content_changed: bool = False
 

@@ -12,7 +12,7 @@ from features.declared.builtin import ROLES
 from features.layout import missing
 from features.links import Links
 from features.online.reader import Fetched
-from leads.errors import InvalidInput, NotFound, Unavailable
+from leads.errors import InvalidInput, NoModel, NotFound, Unavailable
 from leads.events import Subject
 from models.version import ModelVersion
 from serving.lineup import Absent, Lineup
@@ -110,14 +110,14 @@ def test_without_the_store_only_harms_judged_by_text_are_scored() -> None:
 def test_requests_that_differ_only_in_allowed_harms_are_planned_apart() -> None:
     request = ScoreRequest(COMMENT, text="x")
     found = plan(request, ScoreRequest(COMMENT, text="x", allowed=frozenset({"sexism"})))
-    assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, Unavailable)])
+    assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, NoModel)])
 
 
 def not_served(absent: dict[str, Absent], harms: tuple[str, ...] | None = None) -> list[str]:
     inputs = [settle(0, ScoreRequest(COMMENT, harms, text="x"), {})]
     fetched = Fetched(missing(ROLES, 1), np.zeros((1, len(ROLES)), np.int64), [Links()])
     found = HarmPlanner(POLICIES, lambda: absent).plan(inputs, fetched, Lineup(), True)
-    assert all(isinstance(one.error, Unavailable) for one in found.errors)
+    assert all(isinstance(one.error, Unavailable | NoModel) for one in found.errors)
     return [str(one.error) for one in found.errors]
 
 
