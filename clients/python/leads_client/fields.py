@@ -8,13 +8,15 @@ from msgspec import Meta
 
 # No control characters: ids appear in headers, keys, file names and terminals. `$` alone would allow a final newline.
 Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
-# Neither blank nor padded, and without characters that nobody sees, so that people can tell reviewers apart.
+# Characters that a reader doesn't see.
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff"
+# Neither blank nor padded, so that people can tell reviewers apart.
 Reviewer = Annotated[
     str,
     Meta(
         min_length=1,
         max_length=256,
-        pattern=r"^(?!\s)[^\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff]+(?<!\s)$(?!\n)",
+        pattern=rf"^[^\s{_UNSEEN}]([^{_UNSEEN}]*[^\s{_UNSEEN}])?$(?!\n)",
     ),
 ]
 LeadId = Annotated[str, Meta(pattern=r"^l_[0-9a-f]{24}$(?!\n)")]

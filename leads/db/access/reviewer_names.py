@@ -10,7 +10,7 @@ from leads.messages.patterns import REVIEWER
 
 def check_reviewer(name: str) -> None:
     """Raises InvalidInput unless requests may name this reviewer, too."""
-    if len(name) > 256 or not name.isprintable() or not re.search(REVIEWER, name):
+    if len(name) > 256 or not name.isprintable() or not re.fullmatch(REVIEWER, name):
         raise InvalidInput(
             "A reviewer needs a printable name of at most 256 characters, without spaces around it.", field="--reviewer"
         )

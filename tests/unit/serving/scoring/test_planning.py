@@ -58,7 +58,7 @@ def test_without_harms_every_harm_with_a_champion_is_scored() -> None:
 def test_each_harm_asked_for_is_scored_or_has_an_error() -> None:
     found = plan(ScoreRequest(COMMENT, ("stream_manipulation", "sexism", "spam", "spam"), text="x"))
     assert places(found) == {"spam": [0]}
-    assert errors(found) == [(0, "stream_manipulation", InvalidInput), (0, "sexism", Unavailable)]
+    assert errors(found) == [(0, "stream_manipulation", InvalidInput), (0, "sexism", NoModel)]
 
 
 def test_harms_come_in_the_order_of_the_policies() -> None:
@@ -75,7 +75,7 @@ def test_an_unknown_subject_has_one_error_for_all_harms() -> None:
 
 
 def test_without_a_champion_nothing_is_scored() -> None:
-    assert errors(plan(ScoreRequest(COMMENT, text="x"), lineup=Lineup())) == [(0, None, Unavailable)]
+    assert errors(plan(ScoreRequest(COMMENT, text="x"), lineup=Lineup())) == [(0, None, NoModel)]
 
 
 def test_the_error_names_the_harms_that_have_no_champion() -> None:
