@@ -33,7 +33,7 @@ class AlertOut(Out, frozen=True):
         note: why it was resolved, if not because values returned; or what was noted when it was acknowledged.
         todo: what to do first.
         runbook: the page of the documentation that says more, as a path in the platform's repository, such as
-            `docs/runbook/input-drift.md`.
+            `docs/runbook/drift.md`.
     """
 
     id: str

@@ -537,3 +537,20 @@ def test_conflicts_can_be_told_apart(queue: Queue) -> None:
     assert queue.decide("violating", review_id=review.id).review_id == review.id
     with pytest.raises(AlreadyDecided):
         queue.decide("not_violating", "bob")
+
+
+def test_a_senior_decides_an_escalated_lead_without_a_claim_or_an_appeal(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    queue.claim()
+    queue.decide("escalate")
+    queue.score()
+    assert (queue.lead().state, queue.claim("sue")) == ("escalated", [])
+    with queue.engine.begin() as connection, pytest.raises(InvalidInput):
+        unseen = Ruling("violating", Actor("sue"))
+        decide_lead(connection, LEAD, unseen, policies=queue.policies, clock_=lambda: queue.now)
+    decided = queue.decide("violating", "sue", content=queue.held())
+    assert decided.lead is not None
+    assert (decided.lead.state, decided.lead.verdict) == ("decided", "violating")
+    with pytest.raises(AlreadyDecided):
+        queue.decide("violating", "tom", content=queue.held())
