@@ -546,8 +546,8 @@ def test_a_senior_decides_an_escalated_lead_without_a_claim_or_an_appeal(queue: 
     queue.decide("escalate")
     queue.score()
     assert (queue.lead().state, queue.claim("sue")) == ("escalated", [])
+    unseen = Ruling("violating", Actor("sue"))
     with queue.engine.begin() as connection, pytest.raises(InvalidInput):
-        unseen = Ruling("violating", Actor("sue"))
         decide_lead(connection, LEAD, unseen, policies=queue.policies, clock_=lambda: queue.now)
     decided = queue.decide("violating", "sue", content=queue.held())
     assert decided.lead is not None
