@@ -114,7 +114,7 @@ def rotate_key(
 
 def _print_key(created: CreatedKey, *, replaces: ApiKey | None = None) -> None:
     key = created.key
-    document = {
+    document: dict[str, object] = {
         "id": key.id,
         "key": created.text,
         "name": key.name,

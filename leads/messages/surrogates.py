@@ -28,7 +28,7 @@ def half_a_character(raw: bytes) -> InvalidInput | None:
     if pointer is None:
         return None
     return InvalidInput(
-        "A text has half of a surrogate pair, such as \\ud83d, which is no character.",
+        "A text has half of a surrogate pair, such as \\ud83d.",
         field=pointer or None,
         remedy="Send the whole pair, or the character itself in UTF-8. It may have been cut in two: cut texts between "
         "characters.",

@@ -33,6 +33,7 @@ _AT, _LATER = "2026-03-01T12:00:00Z", "2026-03-01T12:15:00Z"
 _REF = {"id": "c-81", "typeId": "comment"}
 _TEXT = "Great tune! Visit my channel for free coins"
 _SUBJECT = {**_REF, "data": {"text": _TEXT, "accountId": "a-7", "parent": {"id": "t-3", "typeId": "track"}}}
+_CONTENT = "17-5d41402abc4b2a76b9719d911017c592"
 _DECISION = {"verdict": "violating", "reviewer": "rev-12", "reason": "Sells followers."}
 _REASON = {"code": "TEXT_RESEMBLES_VIOLATIONS", "text": "the wording is very similar to violating texts"}
 _WEIGHED = {**_REASON, "weight": 2.125}
@@ -74,11 +75,13 @@ REQUESTS: dict[type, Examples] = {
         "Violating": _DECISION,
         "Not sure": {"verdict": "escalate", "reviewer": "rev-12"},
         "About the old content": {**_DECISION, "onOldContent": True},
+        "Without a claim": {**_DECISION, "contentVersion": _CONTENT},
     },
     SubjectDecisionIn: {
         "A subject": {**_DECISION, "subject": _REF, "harm": "spam"},
         "An appeal": {
             "verdict": "not_violating", "reviewer": "rev-1", "subject": _REF, "harm": "spam", "appeal": True,
+            "contentVersion": _CONTENT,
         },
     },
 }  # fmt: skip
@@ -121,7 +124,6 @@ _LEAD = {
     "contentChanged": False,
 }
 _REVIEW_ID = "r_4b1d0c7e9a2f5d8b6c3e1f70"
-_CONTENT = "17-5d41402abc4b2a76b9719d911017c592"
 _OFFERED = {"score": 0.9312, "tier": "review", "modelVersion": "3", "predictionId": _PREDICTION}
 _DECIDED = {
     "subject": _REF,
