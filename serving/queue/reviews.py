@@ -140,8 +140,9 @@ def held_by(connection: Connection, reviewer: str, now: Micros, *, limit: int) -
 
 def released_by(connection: Connection, reviewer: str, since: Micros, *, limit: int) -> list[str]:
     """The ids of the leads that the reviewer released last, newest first."""
-    # By when they ended, as an index has them: a reviewer's released reviews only become more.
-    chosen = (reviews.c.ended_at > since, reviews.c.reviewer == reviewer, reviews.c.state == "released")
+    # The functions keep databases from reading all that the reviewer ever released: the index of what ended is shorter.
+    own = sa.func.coalesce(reviews.c.reviewer, "") == reviewer
+    chosen = (reviews.c.ended_at > since, own, sa.func.coalesce(reviews.c.state, "") == "released")
     query = sa.select(reviews.c.lead_id).where(*chosen).order_by(reviews.c.ended_at.desc()).limit(limit)
     return list(connection.execute(query).scalars())
 
