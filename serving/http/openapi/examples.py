@@ -23,7 +23,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
-from leads_client.schemas.types import TypesOut
+from leads_client.schemas.types import HarmsOut, TypesOut
 from serving.http.openapi import alert_docs, measured_examples
 
 # The lead of the subject below, and where a page that ends with it ends.
@@ -79,12 +79,10 @@ REQUESTS: dict[type, Examples] = {
     },
     SubjectDecisionIn: {
         "A subject": {**_DECISION, "subject": _REF, "harm": "spam"},
-        "An appeal": {
-            "verdict": "not_violating", "reviewer": "rev-1", "subject": _REF, "harm": "spam", "appeal": True,
-            "contentVersion": _CONTENT,
-        },
+        "An appeal": {**_DECISION, "subject": _REF, "harm": "spam", "appeal": True, "contentVersion": _CONTENT},
     },
 }  # fmt: skip
+_TIERS = {"review": 0.62, "auto": None}
 _SCORE = {
     "harm": "spam",
     "score": 0.9312,
@@ -149,6 +147,7 @@ _CLAIMED = {
     "newContent": None,
     "contentChanged": False,
 }
+_HARM = {"harm": "spam", "title": "Spam and scams", "typeIds": ["comment"], "champion": "3", "thresholds": _TIERS}
 _CLAIM = {"leaseUntil": _LATER, "reviewId": _REVIEW_ID, "contentVersion": _CONTENT}
 RESPONSES: dict[type, Examples] = {
     ScoresOut: {
@@ -212,6 +211,7 @@ RESPONSES: dict[type, Examples] = {
     ExtendedOut: {"Extended": {"id": LEAD_ID, "leaseUntil": _LATER}},
     ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
     DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
+    HarmsOut: {"A harm with a champion": {"harms": [_HARM]}},
     TypesOut: {
         "Tracks": {
             "types": [

@@ -22,7 +22,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
-from leads_client.schemas.types import TypesOut
+from leads_client.schemas.types import HarmsOut, TypesOut
 from serving.http.openapi import problem_examples as problems
 from serving.http.openapi import tags
 from serving.http.openapi.alert_docs import ROUTES as ALERTS
@@ -66,6 +66,14 @@ ROUTES = {
         "says, `refused` why a version failed verification, `previous` the version kept loaded for a roll-back.",
         None,
         ModelsOut,
+    ),
+    "GET /harms": RouteDocs(
+        "listHarms",
+        tags.PLATFORM,
+        "List the harms that the key may access",
+        "With the types that each applies to, and the champion that serves it with the lowest score of each tier.",
+        None,
+        HarmsOut,
     ),
     "GET /types": RouteDocs(
         "listTypes",

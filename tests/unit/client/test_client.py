@@ -137,6 +137,10 @@ def test_a_whole_review_with_the_real_service(client: Face, engine: Engine) -> N
     trail = [x.action for x in client.audit(claimed.id).entries]
     assert trail == ["offered", "claimed", "released", "decided", "overturned"]
     assert [x.serving for x in client.models().models if x.harm == "spam"] == ["1"]
+    by_name = {one.harm: one for one in client.harms().harms}
+    assert (by_name["spam"].champion, by_name["spam"].type_ids, by_name["sexism"].champion) == ("1", ("comment",), None)
+    assert 0 < (by_name["spam"].thresholds.review or 0) < 1
+    assert by_name["sexism"].thresholds is None
 
 
 def test_what_monitoring_measured(client: Face, engine: Engine, wire: InProcess) -> None:

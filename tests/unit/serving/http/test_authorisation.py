@@ -59,6 +59,7 @@ ROWS: Mapping[str, Row] = {
     "GET /v1/docs/start.js": Row(None),
     "GET /v1/openapi.json": Row(None),
     "GET /v1/models": Row(None),
+    "GET /v1/harms": Row(None),
     "GET /v1/types": Row(None),
     "POST /v1/score": Row("score", {"subjects": [SUBJECT], "harms": ["spam"]}, 403),
     "POST /v1/items": Row("events:write", {"items": [{**SUBJECT, "data": {"text": "x"}}]}, 202),

@@ -38,6 +38,7 @@ JSON, PROBLEM = "application/json", "application/problem+json"
 WITHOUT_404 = {
     "GET /models",
     "GET /types",
+    "GET /harms",
     "GET /leads/stats",
     "GET /reviews",
     "GET /monitoring/runs",
@@ -187,7 +188,7 @@ def test_request_examples_get_the_documented_responses(client: Http, engine: Eng
              "GET /leads/stats", "GET /leads/{lead_id}", "GET /leads/{lead_id}/audit", "GET /reviews",
              "POST /leads/{lead_id}/extend",
              "POST /leads/{lead_id}/release",
-             "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models", "GET /types",
+             "POST /leads/{lead_id}/decision", "POST /decisions", "GET /models", "GET /types", "GET /harms",
              "GET /monitoring/metrics", "GET /monitoring/runs", "GET /monitoring/summary",
              "GET /monitoring/alerts", "GET /monitoring/alerts/{alert_id}",
              "POST /monitoring/alerts/{alert_id}/acknowledge",

@@ -118,6 +118,7 @@ def requests(lead: str, shown: str) -> dict[str, list[tuple[str, Any]]]:
         "POST /plays": [("/plays", {"plays": [{"subject": REF, "accountId": "a1", "seconds": 1}]})],
         "POST /events": [("/events", {"events": [{"kind": "follow", "accountId": "a1"}]})],
         "GET /models": [("/models", None)],
+        "GET /harms": [("/harms", None)],
         "GET /types": [("/types", None)],
         "GET /leads": [("/leads", None), ("/leads?state=any", None), ("/leads?harm=nope", None)],
         "GET /leads/stats": [("/leads/stats", None)],
