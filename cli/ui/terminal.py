@@ -217,3 +217,8 @@ def _print_now_and_then() -> OnStep:
             console.print(f"  [dim]{step}{of}[/dim]", soft_wrap=True)
 
     return tell
+
+
+def print_json(document: bytes) -> None:
+    """Print a document as it is, for programs."""
+    sys.stdout.write(document.decode() + "\n")

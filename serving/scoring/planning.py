@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from features.online.reader import Fetched
-from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.errors import InvalidInput, LeadsError, NoModel, Unavailable
 from leads.policies import Policies
 from serving.lineup import Absent, Lineup
 from serving.scoring.inputs import Input, ScoreRequest, input_error, store_unavailable
@@ -130,14 +130,14 @@ class HarmPlanner:
         return None if on_text and one.text else store_unavailable()
 
 
-def no_model(lineup: Lineup, *harms: str) -> Unavailable:
+def no_model(lineup: Lineup, *harms: str) -> NoModel | Unavailable:
     """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
     found = [harm for harm in harms if harm in lineup.absent]
     if found:
         soonest = min(found, key=lambda harm: _SOONEST.index(lineup.absent[harm].why))
         return _not_served(soonest, lineup.absent[soonest])
     named = " or ".join(harms)
-    return Unavailable(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
+    return NoModel(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
 
 
 def _not_served(harm: str, absent: Absent) -> Unavailable:

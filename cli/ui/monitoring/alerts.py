@@ -8,9 +8,8 @@ from pathlib import Path
 import msgspec
 from rich.panel import Panel
 
-from cli.ui.checks import print_json
 from cli.ui.database import opened
-from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
+from cli.ui.terminal import age, console, escape, minute, next_steps, note, print_json, table
 from leads import clock
 from leads.alerting.alert import Alert, AlertState
 from leads.alerting.out import RUNBOOK, alert_out, detail_out

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from msgspec import Meta
-
-from leads_client.fields import Name, RuleOrAll
+from leads_client.fields import Name, Prose, RuleOrAll, SomeProse
 from leads_client.schemas.base import In, Instant, Out, Time, one_of
 
 AlertState = Literal["firing", "acknowledged", "resolved"]
@@ -35,7 +33,8 @@ class AlertOut(Out, frozen=True):
         opened_at, seen_at: when it was first and last found broken.
         note: why it was resolved, if not because values returned; or what was noted when it was acknowledged.
         todo: what to do first.
-        runbook: the page of the documentation that says more.
+        runbook: the page of the documentation that says more, as a path in the platform's repository, such as
+            `docs/runbook/drift.md`.
     """
 
     id: str
@@ -140,7 +139,7 @@ class AlertDetail(Out, frozen=True):
 class AcknowledgeIn(In, frozen=True):
     """Say that you look after an alert. Nothing more is sent about it."""
 
-    note: Annotated[str, Meta(max_length=2_000)] = ""
+    note: Prose = ""
 
 
 class SilenceIn(In, frozen=True):
@@ -154,7 +153,7 @@ class SilenceIn(In, frozen=True):
 
     rule: RuleOrAll
     until: Time
-    why: Annotated[str, Meta(min_length=1, max_length=2_000)]
+    why: SomeProse
     harm: Name | None = None
 
 

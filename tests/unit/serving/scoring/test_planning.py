@@ -13,7 +13,7 @@ from features.declared.builtin import ROLES
 from features.layout import missing
 from features.links import Links
 from features.online.reader import Fetched
-from leads.errors import InvalidInput, NotFound, Unavailable
+from leads.errors import InvalidInput, NoModel, NotFound, Unavailable
 from leads.events import Subject
 from models.version import ModelVersion
 from serving.lineup import Absent, Lineup
@@ -81,7 +81,7 @@ def test_without_harms_a_harm_whose_champion_is_absent_has_an_error() -> None:
 def test_each_harm_asked_for_is_scored_or_has_an_error() -> None:
     found = plan(ScoreRequest(COMMENT, ("stream_manipulation", "sexism", "spam", "spam"), text="x"))
     assert places(found) == {"spam": [0]}
-    assert errors(found) == [(0, "stream_manipulation", InvalidInput), (0, "sexism", Unavailable)]
+    assert errors(found) == [(0, "stream_manipulation", InvalidInput), (0, "sexism", NoModel)]
 
 
 def test_harms_come_in_the_order_of_the_policies() -> None:
@@ -98,7 +98,7 @@ def test_an_unknown_subject_has_one_error_for_all_harms() -> None:
 
 
 def test_without_a_champion_nothing_is_scored() -> None:
-    assert errors(plan(ScoreRequest(COMMENT, text="x"), lineup=Lineup())) == [(0, None, Unavailable)]
+    assert errors(plan(ScoreRequest(COMMENT, text="x"), lineup=Lineup())) == [(0, None, NoModel)]
 
 
 def test_the_error_names_the_harms_that_have_no_champion() -> None:
@@ -133,14 +133,14 @@ def test_without_the_store_only_harms_judged_by_text_are_scored() -> None:
 def test_requests_that_differ_only_in_allowed_harms_are_planned_apart() -> None:
     request = ScoreRequest(COMMENT, text="x")
     found = plan(request, ScoreRequest(COMMENT, text="x", allowed=frozenset({"sexism"})))
-    assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, Unavailable)])
+    assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, NoModel)])
 
 
 def not_served(absent: dict[str, Absent], harms: tuple[str, ...] | None = None) -> list[str]:
     inputs = [settle(0, ScoreRequest(COMMENT, harms, text="x"), {})]
     fetched = Fetched(missing(ROLES, 1), np.zeros((1, len(ROLES)), np.int64), [Links()])
     found = HarmPlanner(POLICIES).plan(inputs, fetched, Lineup(absent=absent), True)
-    assert all(isinstance(one.error, Unavailable) for one in found.errors)
+    assert all(isinstance(one.error, Unavailable | NoModel) for one in found.errors)
     return [str(one.error) for one in found.errors]
 
 
