@@ -22,6 +22,8 @@ from training.report import description
 from training.report.logged import safe_name
 
 NOT_ASKED = "not asked yet"
+# How the outcome of a version that the gate blocks begins.
+BLOCKED = "blocked"
 _GAVE: dict[Action, str] = {
     "promoted": "promoted",
     "challenging": "registered",
@@ -78,7 +80,7 @@ def gate_outcome(report: GateReport, overridden: ChangeReason | None = None) -> 
     failed = ", ".join(check.name for check in report.failed)
     if failed:
         by = f"; overridden by {overridden.actor}: {overridden.why}" if overridden else ""
-        return f"blocked: {failed}{by}"[:_LONGEST_TAG]
+        return f"{BLOCKED}: {failed}{by}"[:_LONGEST_TAG]
     excused = ", ".join(check.name for check in report.excused)
     return f"passed; excused: {excused}" if excused else "passed"
 

@@ -8,6 +8,7 @@ from training.behaviour.run import BehaviourReport, rows
 from training.fit.model import Fit
 from training.report import calibration, dataset_card, slices
 from training.report.dataset_card import DatasetCard
+from training.report.evaluate import recall_rows
 from training.report.measure import Metrics
 from training.report.paired import Interval
 
@@ -102,8 +103,9 @@ def measures(metrics: Metrics) -> str:
     measured = [("average precision", test.ap), ("ROC AUC", test.roc_auc), ("Brier score", test.brier)]
     measured.append(("expected calibration error, 15 bins", test.ece))
     for tier in test.tiers:
-        on = f"of tier {tier.tier}, {tier.rows:,} rows ({tier.distinct:,} distinct)"
-        measured += [(f"precision {on}", tier.precision), (f"recall {on}", tier.recall)]
+        rows_in_tier = f"{tier.rows:,} rows ({tier.distinct:,} distinct)"
+        measured.append((f"precision of tier {tier.tier}, {rows_in_tier}", tier.precision))
+        measured.append((f"recall of tier {tier.tier}, {recall_rows(test.evidence)}", tier.recall))
     lines = [f"| {name} | {_text(found)} |" for name, found in measured]
     verdict = f"{calibration.verdict(test.ece.found, test.chance)} ECE {test.chance.text()}."
     return "\n".join(("| measure | value (95% interval) |", "|---|---|", *lines, f"| calibration | {verdict} |"))

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from cli.ui.models import figures
 from leads.policies import HarmPolicy, TierPolicy
 from models.version import ModelVersion, load
 from tests.support.training.fake_registry import write_model
 from tests.support.training.scripted import CONTRACT, HARM
 from training.data.evidence import Evidence
-from training.report import description
+from training.report import card, description
 from training.report.calibration import Chance
-from training.report.evaluate import Evaluation
+from training.report.evaluate import AtTier, Evaluation
 from training.report.measure import Metrics
 from training.report.paired import Interval
 from training.report.slices import Slice
@@ -74,6 +76,17 @@ def test_what_an_earlier_release_wrote_is_described_as_far_as_it_can_be_read(ver
     assert "Its figures were written by an earlier release." in text
     assert "- **why**: a | b c\n" in text
     assert "labels" not in text.partition("### Use")[0]
+
+
+def test_recall_is_of_the_violating_rows() -> None:
+    test = Evaluation(ROWS, "", HALF, HALF, HALF, HALF, Chance(0.4, 0.3), (AtTier("review", 0.3, 18, 17, HALF, HALF),))
+    rows = Evidence(100, 30, 90, 25, 65)
+    found = Metrics(100, 30, None, 5, rows, rows, rows, replace(test, evidence=rows), {}, ())
+    text = card.measures(found)
+    assert "| precision of tier review, 18 rows (17 distinct) |" in text
+    assert "| recall of tier review, 30 violating rows (25 distinct) |" in text
+    shown = dict(figures.metrics(found))
+    assert shown["recall of review"] == "0.500 (0.400 to 0.600), 30 violating rows (25 distinct)"
 
 
 def test_a_harm_is_described_by_its_policy() -> None:
