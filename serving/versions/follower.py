@@ -4,7 +4,8 @@
 
 It polls the aliases `champion`, `canary` and `challenger`. It fetches a new version, loads it, checks that the live
 features satisfy its contract and that its golden rows reproduce, and only then publishes it. A version that fails, or
-that is retired although somebody set an alias to it by hand, is refused with the reason, and the previous champion stays. While the registry is down, everything published stays.
+that is retired although somebody set an alias to it by hand, is refused with the reason, and the previous champion
+stays. While the registry is down, everything published stays.
 
 It also looks after what it has published: a version whose files are damaged is fetched again.
 """

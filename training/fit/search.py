@@ -2,8 +2,8 @@
 
 A trial is scored on rows that its fits didn't see, and pruned after a fold if it does worse there than most. The
 whole models of the initial and of the best configuration are compared on the same folds, and the initial one is kept
-unless the best one is better by more than one standard error of their paired difference. Equal data, seed and number of trials give the same
-configuration; if the time limit ends the search, the number of trials depends on the machine.
+unless the best one is better by more than one standard error of their paired difference. Equal data, seed and number
+of trials give the same configuration; if the time limit ends the search, the number of trials depends on the machine.
 """
 
 from __future__ import annotations

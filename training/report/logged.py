@@ -106,7 +106,9 @@ def _slices(found: Metrics) -> dict[str, float]:
         by_name[name] = one
     values: dict[str, float] = {}
     for name, one in by_name.items():
-        for section, value in zip(_SLICED, (one.ap, one.auc or one.roc_auc, one.share, one.mean_score, one.rows), strict=True):
+        for section, value in zip(
+            _SLICED, (one.ap, one.auc or one.roc_auc, one.share, one.mean_score, one.rows), strict=True
+        ):
             if isinstance(value, Interval):
                 values |= {f"{section}{end}/{name}": bound for end, bound in _bounded("", value).items()}
             elif value is not None:

@@ -65,7 +65,9 @@ def show_versions(settings: Settings, policies: Policies, harm: str | None = Non
     if not listed:
         note(f"No version of {harm} is registered yet." if harm else "No version is registered yet.")
         next_steps(
-            (f"leads train {harm}", "train a version") if harm else ("leads train --all", "train a version for each harm that has labels"),
+            (f"leads train {harm}", "train a version")
+            if harm
+            else ("leads train --all", "train a version for each harm that has labels"),
             ("leads train HARM --csv FILE --text COLUMN --label COLUMN", "train on labels of your own"),
         )
         return

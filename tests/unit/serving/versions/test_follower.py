@@ -77,7 +77,9 @@ def test_the_follower_publishes_the_version_the_alias_points_to(
     assert all_answer(published)
 
 
-def test_an_alias_that_was_set_to_a_retired_version_by_hand_is_refused(settings: Settings, registry: FakeRegistry) -> None:
+def test_an_alias_that_was_set_to_a_retired_version_by_hand_is_refused(
+    settings: Settings, registry: FakeRegistry
+) -> None:
     for version in ("1", "2"):
         registry.register("spam", version)
     registry.retired["2"] = "2026-03-01T12:00:00Z by anna: worse ranking"

@@ -26,7 +26,22 @@ ACCEPTED = re.compile(r"^[/\w.\- :]{1,250}$")
 
 
 def slice_of(value: str, *, ap: Interval | None = HALF) -> Slice:
-    return Slice("target group", value, 50, 50, 20, ap, 0.8 if ap else None, 0.02, 0.8, 0.4, HALF, False, "", HALF if ap else None)
+    return Slice(
+        "target group",
+        value,
+        50,
+        50,
+        20,
+        ap,
+        0.8 if ap else None,
+        0.02,
+        0.8,
+        0.4,
+        HALF,
+        False,
+        "",
+        HALF if ap else None,
+    )
 
 
 def metrics_of(*slices: Slice) -> Metrics:
