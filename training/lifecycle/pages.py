@@ -41,19 +41,22 @@ def show_version(
     version: ModelVersion,
     report: GateReport | None,
     overridden: ChangeReason | None = None,
+    *,
+    mlflow_uri: str,
 ) -> None:
     """Bring the pages of a version and of its run up to date with what the gate found.
 
     Args:
         version: in its folder.
         report: None if the gate wasn't asked.
+        mlflow_uri: how the page says to load the version, without credentials.
         overridden: who promotes the version although the gate blocks it, and why.
     """
     outcome = NOT_ASKED if report is None else gate_outcome(report, overridden)
     with suppress(Unavailable, NotFound):
         tags = {**registry.tags_of(version.harm, number), GATE: outcome}
         section = gate_section(report, outcome) if report else ""
-        text = description.of_version(policy, version, tags, number=number, gate=section)
+        text = description.of_version(policy, version, tags, mlflow_uri=mlflow_uri, number=number, gate=section)
         metrics = gate_metrics(report) if report else {}
         registry.annotate(version.harm, number, VersionNote(text, {GATE: outcome}, metrics))
 

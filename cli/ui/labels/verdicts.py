@@ -151,9 +151,7 @@ def _append(
             at = [row.line for row in new.values()]
             found = moved(error, lambda place: _place(place, lines, path, at))
             if isinstance(error, Conflict):
-                found.remedy = (
-                    "Another command added verdicts meanwhile. Run this one again; it skips known ones."
-                )
+                found.remedy = "Another command added verdicts meanwhile. Run this one again; it skips known ones."
             raise found from error
 
 

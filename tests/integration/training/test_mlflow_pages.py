@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -172,6 +174,18 @@ def test_versions_and_harms_have_descriptions(trained: tuple[Settings, TrainResu
     assert "models:/leads-spam@champion" in harm.description
     assert "**review tier**: precision of at least 0.6" in harm.description
     assert harm.tags["champion"].startswith("version 1 since 20")
+
+
+def test_what_a_page_says_about_loading_a_version_works(trained: tuple[Settings, TrainResult], tmp_path: Path) -> None:
+    settings, _ = trained
+    client = mlflow_client(settings)
+    version, harm = client.get_model_version("leads-spam", "1"), client.get_registered_model("leads-spam")
+    for text in (version.description, harm.description):
+        code = text.partition("```python\n")[2].partition("```")[0]
+        assert f'set_tracking_uri("{settings.mlflow}")' in code
+        code = code.replace("model.predict(rows)", "print(len(model.predict(rows)['score']))")
+        ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, cwd=tmp_path, check=False)
+        assert ran.stdout.strip() == "2", ran.stderr
 
 
 def test_a_move_is_shown_on_the_harms_page(own: Settings) -> None:

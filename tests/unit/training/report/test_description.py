@@ -22,6 +22,7 @@ from training.report.slices import Slice
 
 ROWS = Evidence(100, 40, 100, 40, 60)
 HALF = Interval(0.5, 0.4, 0.6)
+URI = "https://ann:secret@mlflow.example.com/"
 POLICY = HarmPolicy(
     title="Made",
     subject_types=("account", "track"),
@@ -53,7 +54,9 @@ def test_as_many_slices_are_shown_as_there_is_room_for(
     version: ModelVersion, slices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(description, "metrics_of", lambda _: metrics_of(slices))
-    text = description.of_version(POLICY, version, {"trained_by": "ana"}, number="7", gate="### Gate\n\nPassed.")
+    text = description.of_version(
+        POLICY, version, {"trained_by": "ana"}, mlflow_uri=URI, number="7", gate="### Gate\n\nPassed."
+    )
     assert len(text) <= description.LONGEST
     for part in ("by ana", "0.500 (0.400 to 0.600)", "### Gate", "leads-made/7", "`language_unseen`"):
         assert part in text
@@ -66,13 +69,13 @@ def test_as_many_slices_are_shown_as_there_is_room_for(
 
 def test_a_gate_that_says_a_lot_takes_the_room(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(description, "metrics_of", lambda _: metrics_of(5))
-    text = description.of_version(POLICY, version, {}, gate="### Gate\n\n" + "x" * 6_000)
+    text = description.of_version(POLICY, version, {}, mlflow_uri=URI, gate="### Gate\n\n" + "x" * 6_000)
     assert len(text) == description.LONGEST
     assert "models:/leads-made/VERSION" in text
 
 
 def test_what_an_earlier_release_wrote_is_described_as_far_as_it_can_be_read(version: ModelVersion) -> None:
-    text = description.of_version(POLICY, version, {"leads.why": "a | b\nc"})
+    text = description.of_version(POLICY, version, {"leads.why": "a | b\nc"}, mlflow_uri=URI)
     assert "Its figures were written by an earlier release." in text
     assert "- **why**: a | b c\n" in text
     assert "labels" not in text.partition("### Use")[0]
@@ -90,7 +93,7 @@ def test_recall_is_of_the_violating_rows() -> None:
 
 
 def test_a_harm_is_described_by_its_policy() -> None:
-    text = description.of_harm(HARM, POLICY)
+    text = description.of_harm(HARM, POLICY, uses_text=True, mlflow_uri=URI)
     for line in (
         "- **scores**: account, track\n",
         "- **severity**: 2.5 of 10\n",
@@ -98,8 +101,10 @@ def test_a_harm_is_described_by_its_policy() -> None:
         "- **auto tier**: none: people decide everything\n",
         "`leads/made`",
         "models:/leads-made@champion",
+        'mlflow.set_tracking_uri("https://mlflow.example.com/")  # add',
     ):
         assert line in text
+    assert "secret" not in text
     assert len(text) < description.LONGEST
 
 
