@@ -84,8 +84,7 @@ class Follower:
         live, load_ = partial(live_features, settings), load_ or partial(load, place=place_of(settings))
         self._folders = VersionFolders(self._folder, registry, load_, live, timer)
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
-        # So that the log says it once.
-        self._told_retired: dict[tuple[str, str], str] = {}
+        self._told_retired: set[tuple[str, str]] = set()
         self._failed: set[str] = set()
         self._state = self._load_state()
         self._damaged: dict[tuple[str, str], str] = {}
@@ -200,8 +199,8 @@ class Follower:
 
     def _kept(self, harm: str, before: HarmState) -> str | None:
         """The champion that stays when a new one is refused: the last published one, unless it has been retired."""
-        published = (version for version in (before.champion, before.previous) if version is not None)
-        return next((version for version in published if self._retired(harm, version) is None), None)
+        published = (before.champion, before.previous)
+        return next((version for version in published if version and not self._retired(harm, version)), None)
 
     def _retired(self, harm: str, version: str) -> str | None:
         """Why a retired version can't be published; None if it isn't retired, or doesn't exist."""
@@ -209,8 +208,8 @@ class Follower:
             retired = why_retired(harm, version, self._registry.tags_of(harm, version))
         except NotFound:
             return None
-        if retired is not None and self._told_retired.get((harm, version)) != retired:
-            self._told_retired[harm, version] = retired
+        if retired is not None and (harm, version) not in self._told_retired:
+            self._told_retired.add((harm, version))
             _log.warning("refused %s version %s: %s", harm, version, retired)
         return retired
 

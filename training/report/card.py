@@ -51,6 +51,8 @@ def write(
 
 ## Quality on {metrics.test.evidence.text()}
 
+{measured_on(metrics)}
+
 {measures(metrics)}
 
 ### Slices
@@ -93,6 +95,14 @@ def provenance(fitted: Fit, contract_hash: str) -> str:
         "on out-of-fold margins, turns the margin into a probability. More reports, notices, hash matches or strikes "
         "never lower a score."
     )
+
+
+def measured_on(metrics: Metrics) -> str:
+    """Which held-out rows the figures are measured on, as `Dataset.served` chooses them."""
+    left_out = metrics.held_out.rows - metrics.test.evidence.rows
+    if left_out:
+        return f"Measured on held-out labels of this platform; {left_out:,} held-out rows of other sources don't count."
+    return "Measured on the held-out rows of every source."
 
 
 def measures(metrics: Metrics) -> str:

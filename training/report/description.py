@@ -118,7 +118,7 @@ def _sources(data: DatasetCard) -> str:
 def _quality(metrics: Metrics | None) -> str:
     if metrics is None:
         return "Its figures were written by an earlier release."
-    return f"### Quality on {metrics.test.evidence.text()}\n\n{card.measures(metrics)}"
+    return f"### Quality on {metrics.test.evidence.text()}\n\n{card.measured_on(metrics)}\n\n{card.measures(metrics)}"
 
 
 def _slices(metrics: Metrics, room: int) -> str:

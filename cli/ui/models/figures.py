@@ -35,7 +35,7 @@ def row_counts(found: Metrics) -> TableRows:
         used = [("fit", found.fit), (f"calibration and tiers{inside}", found.calibration)]
     used.append(("held out", found.held_out))
     if found.test.evidence != found.held_out:
-        used.append(("measured on, a part of the above", found.test.evidence))
+        used.append(("measured on: labels of the platform, a part of the above", found.test.evidence))
     return [(name, *_counted(each)) for name, each in used]
 
 

@@ -88,6 +88,10 @@ def test_recall_is_of_the_violating_rows() -> None:
     text = card.measures(found)
     assert "| precision of tier review, 18 rows (17 distinct) |" in text
     assert "| recall of tier review, 30 violating rows (25 distinct) |" in text
+    assert card.measured_on(found) == "Measured on the held-out rows of every source."
+    more = replace(found, held_out=Evidence(120, 40, 110, 35, 75))
+    assert "labels of this platform; 20 held-out rows of other sources don't count" in card.measured_on(more)
+    assert "measured on: labels of the platform, a part of the above" in [row[0] for row in figures.row_counts(more)]
     shown = dict(figures.metrics(found))
     assert shown["recall of review"] == "0.500 (0.400 to 0.600), 30 violating rows (25 distinct)"
 
