@@ -55,10 +55,12 @@ def said(result: Result) -> str:
 
 
 def test_all_files_are_listed_by_harm_in_the_order_of_their_import(home: Settings, tmp_path: Path) -> None:
-    shown = said(run("list"))
+    listed = run("list")
+    shown = said(listed)
     assert shown.index("sexism january 3 1 33.3% 2026-01-01 2026-01-02") < shown.index("spam january")
     assert shown.index("spam january 3 1") < shown.index("spam february 5 2 40.0% 2026-01-01 2026-02-03")
-    assert "january.csv" in shown
+    # A long path is broken within words.
+    assert "january.csv" in "".join(listed.output.split())
     assert "leads labels remove sexism NAME" in shown
     assert "sexism" not in run("list", "spam").output
 
