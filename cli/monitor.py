@@ -36,7 +36,8 @@ def drift(
 ) -> None:
     """Check whether recent predictions have drifted.
 
-    Exits with 3 if they have, and with 4 if there are too few predictions for a verdict.
+    Exits with 3 if they have, and with 4 if there is no verdict: too few predictions, or windows that vary too much for a
+    change to be seen.
     """
     from cli.ui.drift import Look, show_drift
 

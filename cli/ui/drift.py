@@ -74,7 +74,7 @@ def show_drift(
                 note(escape(str(error)))
         for checked in found:
             console.print(render(checked, world.now, brief=harm is None))
-        explained = [_explained(world, one) for one in found if one.drifted is not None] if look.explain else []
+        explained = [_explained(world, one) for one in found if one.measured.verdicts] if look.explain else []
         for line in world.notes:
             note(escape(line))
     if json is not None:
@@ -107,7 +107,7 @@ def _explained(world: World, found: DriftCheck) -> Explanation:
 
 def _say_next(found: Sequence[DriftCheck], look: Look) -> None:
     one = next((one for one in found if one.drifted), found[0])
-    if one.drifted is None:
+    if not one.measured.verdicts:
         next_steps(("leads status", "see whether the service and its worker run"))
         return
     explain_ = (f"leads drift {one.harm} --explain", "rank what changed since the windows before")
@@ -136,9 +136,9 @@ def _verdict(found: DriftCheck, now: Micros) -> Panel:
         whys = dict.fromkeys(f"This window has no verdict: {one.why}." for one in found.measured.too_few)
         lines += whys or ["This window has no verdict: it has no predictions."]
     lines += _outage(found, now)
-    title, style = {True: ("DRIFT", "red"), False: ("No drift", "green"), None: ("No verdict yet", "yellow")}[
-        found.drifted
-    ]
+    # There are comparisons without a verdict where a change couldn't have been seen.
+    none = "Can't tell" if found.measured.verdicts else "No verdict yet"
+    title, style = {True: ("DRIFT", "red"), False: ("No drift", "green"), None: (none, "yellow")}[found.drifted]
     return Panel(Text("\n".join(lines)), title=f"[bold]{title}[/bold]", title_align="left", border_style=style)
 
 
@@ -164,13 +164,15 @@ def _lines(one: Comparison) -> list[str]:
     score = one.column("score")
     if score is not None:
         lines.append(
-            f"Score: {'drift' if score.drifted else 'no drift'}, distance {score.value:.3f} (threshold "
-            f"{score.threshold:.3f})"
+            f"Score: {'drift' if score.drifted else 'unclear' if one.unclear else 'no drift'}, distance "
+            f"{score.value:.3f} (threshold {score.threshold:.3f})"
         )
     inputs = one.inputs
     lines.append(
-        f"Inputs: {sum(inputs.values())} of {len(inputs)} drifted, {one.share:.0%} (threshold {DRIFTED_SHARE:.0%})"
+        f"Inputs: {sum(inputs.values())} of {len(inputs)} drifted, {one.share:.1%} (threshold {DRIFTED_SHARE:.0%})"
     )
+    if one.drifted is None:
+        lines.append(f"Whether there is drift can't be told: {one.unclear}. Windows vary too much, or are too few.")
     return lines
 
 
@@ -182,9 +184,10 @@ def _named(one: Comparison) -> str:
 def _columns(one: Comparison) -> RenderableType:
     shown = one.columns[:SHOWN]
     left_out = len(one.columns) - len(shown)
+    of = f"of version {one.version} " if one.version else ""
     against = "the reference sample" if one.against == REFERENCE else one.alike
     return table(
-        f"Columns compared with {against}" + (f" ({left_out} more with --json)" if left_out else ""),
+        f"Columns {of}compared with {against}" + (f" ({left_out} more with --json)" if left_out else ""),
         ("column", "distance", "threshold", "importance", "mean", "median", "missing", ""),
         (_row(column) for column in shown),
         right=("distance", "threshold", "importance", "mean", "median", "missing"),

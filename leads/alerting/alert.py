@@ -67,6 +67,7 @@ class Detail(msgspec.Struct, frozen=True):
         page: the runbook page.
         baselines: what values that are beyond their limits are compared with, if they are compared.
         harms: other harms that it is about as well, because they are judged of the same items.
+        thresholds: of values with thresholds of their own, those at which they opened the alert, by series.
     """
 
     title: str
@@ -86,6 +87,7 @@ class Detail(msgspec.Struct, frozen=True):
     retraining: Retraining | None = None
     baselines: tuple[str, ...] = ()
     harms: tuple[str, ...] = ()
+    thresholds: dict[str, float] = {}
 
     def packed(self) -> dict[str, Any]:
         """As it is stored."""

@@ -30,7 +30,7 @@ class DriftCheck(NamedTuple):
 
     @property
     def drifted(self) -> bool | None:
-        """The verdict; None if there is none."""
+        """The verdict; None if there is none, or a change couldn't have been seen."""
         return self.measured.drifted
 
 
@@ -62,7 +62,7 @@ def check(
         return _check(world, harm, length, _end(world, until), version)
     settled = world.now - round(world.policies.monitoring.settle_minutes * clock.MINUTE)
     found = _check(world, harm, length, settled // every(hours) * every(hours), version)
-    if found.drifted is None:
+    if not found.measured.verdicts:
         # A platform that has only begun is shown what there is.
         found = _check(world, harm, length, _current(world), version)
     if found.newest is None and world.registry.aliases(harm).get(CHAMPION) is None:
@@ -122,6 +122,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "version": one.version or None,
         "slice": one.slice,
         "drifted": one.drifted,
+        "unclear": (one.unclear or None) if one.drifted is None else None,
         "score_drifted": one.score_drifted,
         "share": one.share,
         "inputs": len(one.inputs),

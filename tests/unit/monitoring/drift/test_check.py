@@ -14,7 +14,7 @@ from cli.ui.drift import render
 from leads import clock
 from leads.errors import InvalidInput, NotFound
 from monitoring.drift.check import check, document
-from tests.support.drift_rows import HARM, FakeWorld, Platform, at_hour
+from tests.support.drift_rows import HARM, Doubles, FakeWorld, Platform, at_hour
 
 # Half past five on a Wednesday.
 NOW = at_hour(30 * 24 + 5) + 30 * clock.MINUTE
@@ -55,6 +55,23 @@ def test_an_outage_is_said_and_yesterdays_verdict_is_not_repeated() -> None:
     partly = shown(Platform(silent=lambda number: number >= 30 * 24 - 6))
     assert "No drift" in partly
     assert "Nothing was scored in the window's last" in partly
+
+
+def unsteady(made: Doubles, random: object) -> None:
+    made[:, 1] = made[:, 1] * 400 + 2_000
+
+
+def test_a_change_that_could_not_be_seen_is_not_called_no_drift() -> None:
+    young = Platform(first=30 * 24 - 20, changes=lambda number: unsteady if number % 2 else None)
+    found = check(world(young), HARM)
+    assert found.drifted is None
+    whole = document(found)["comparisons"][0]
+    assert whole["drifted"] is None
+    assert "would show" in whole["unclear"]
+    text = shown(young)
+    assert "Can't tell" in text
+    assert "Score: unclear" in text
+    assert "No drift" not in text
 
 
 def test_options_choose_the_window_and_the_version() -> None:
