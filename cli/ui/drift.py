@@ -20,7 +20,7 @@ from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.drift.check import DriftCheck, check, document
-from monitoring.drift.explain import Explanation, explain, explanation_document
+from monitoring.drift.explain import Explanation, alert_before, explain, explanation_document
 from monitoring.drift.results import DRIFTED_SHARE, REFERENCE, ColumnDrift, Comparison
 from monitoring.running.all_jobs import describe
 from monitoring.running.opened import opened_world
@@ -97,9 +97,20 @@ def _summarise(world: World, harms: Sequence[str]) -> None:
 
 
 def _explained(world: World, found: DriftCheck) -> Explanation:
+    alert = alert_before(world, found.harm, found.until)
     with progress("hours read") as tell:
-        explained = explain(world, found.harm, found.since, found.until, describe=describe(world), on_hour=tell)
+        explained = explain(
+            world,
+            found.harm,
+            found.since,
+            found.until,
+            before=None if alert is None else alert.since,
+            describe=describe(world),
+            on_hour=tell,
+        )
     console.print(render_explanation(explained))
+    if alert is not None and explained.before < explained.since:
+        note(f"The windows before end where alert {alert.seq} begins, {minute(explained.before)} UTC.")
     for line in explained.notes:
         note(escape(line))
     return explained
@@ -191,6 +202,7 @@ def _columns(one: Comparison) -> RenderableType:
         ("column", "distance", "threshold", "importance", "mean", "median", "missing", ""),
         (_row(column) for column in shown),
         right=("distance", "threshold", "importance", "mean", "median", "missing"),
+        wrapped=("mean", "median", "missing"),
         caption="Drift first, by effect × importance. Mean, median and missing: before → now. A column that grows with "
         "the platform's age doesn't count as drift.",
     )
@@ -213,14 +225,20 @@ def _row(column: ColumnDrift) -> tuple[str, ...]:
 def render_explanation(found: Explanation) -> RenderableType:
     """A table of what changed most, with the mean in each window."""
     changed = [one for one in found.changes if one.drift.value > one.drift.threshold]
-    shown = changed[:_CHANGES]
+    # That chance may explain a change doesn't say where to look.
+    shown = (changed or found.changes)[:_CHANGES]
+    left_out = len(changed) - len(shown)
     rows = ", ".join(f"{rows:,}" for rows in found.rows)
     title = f"What changed in {found.harm} from {minute(found.since)} to {minute(found.until)} UTC"
     if not shown:
         return Text(f"\n{title}: nothing beyond chance ({rows} subjects in the windows).")
+    if not changed:
+        title += ": nothing beyond chance. The largest changes"
+    columns = ("column", "distance", "threshold", "importance", "four windows before", "now", "mostly in")
+    kept = len(columns) if any(one.where for one in shown) else len(columns) - 1
     return table(
-        title + (f" ({len(changed) - len(shown)} more with --json)" if len(changed) > len(shown) else ""),
-        ("column", "distance", "threshold", "importance", "four windows before", "now", "mostly in"),
+        title + (f" ({left_out} more with --json)" if left_out > 0 else ""),
+        columns[:kept],
         (
             (
                 escape(one.drift.name),
@@ -229,11 +247,12 @@ def render_explanation(found: Explanation) -> RenderableType:
                 f"{one.drift.importance:.0%}" if one.drift.input else "",
                 "  ".join(short_number(mean) for mean in one.means[:-1]),
                 short_number(one.means[-1]),
-                escape(f"{one.where} ({min(one.of_change, 1.0):.0%})") if one.where else "",
-            )
+                escape(f"{one.where} ({min(one.of_change, 1.0):.0%})") if one.where else "spread",
+            )[:kept]
             for one in shown
         ),
         right=("distance", "threshold", "importance", "four windows before", "now"),
+        wrapped=("four windows before",),
         caption=f"By effect × importance, from this host's log; means, oldest window first. Subjects in the windows: "
         f"{rows}.",
     )

@@ -53,6 +53,7 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     right: Sequence[str] = (),
+    wrapped: Sequence[str] = (),
     caption: str | None = None,
 ) -> Padding:
     """A table with a blank line above.
@@ -60,13 +61,14 @@ def table(
     Args:
         right: columns to align right. They and the first column are never wrapped. Others are, between words as long as
             that is enough.
+        wrapped: columns that are aligned right, and wrapped like others.
         caption: explains the columns, below the table.
     """
     made = Table(
         title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left",
         caption_style="dim", header_style="dim", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False,
     )  # fmt: skip
-    whole = [not i or name in right for i, name in enumerate(columns)]
+    whole = [not i or (name in right and name not in wrapped) for i, name in enumerate(columns)]
     rows = list(rows)
     widths = _fitting([_measured(cells) for cells in zip_longest(columns, *rows, fillvalue="")], whole)
     for i, name in enumerate(columns):

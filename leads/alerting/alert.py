@@ -134,9 +134,14 @@ class Alert(NamedTuple):
     acknowledged_at: Micros | None
     note: str | None
 
+    @property
+    def harms(self) -> tuple[str, ...]:
+        """The harms for each of which it counts; the empty string for the whole platform, which counts by itself."""
+        return self.harm, *self.detail.harms
+
     def is_about(self, harm: str) -> bool:
         """Whether it is about this harm, or about the whole platform."""
-        return self.harm in ("", harm) or harm in self.detail.harms
+        return not self.harm or harm in self.harms
 
 
 def unpacked(stored: object) -> Detail:

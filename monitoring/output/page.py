@@ -100,15 +100,18 @@ def _verdict(found: Contents) -> Html:
 
 
 def _tiles(found: Contents) -> Html:
-    pages = sum(alert.severity == "page" for alert in found.alerts)
+    own = found.own_alerts
+    pages = sum(alert.severity == "page" for alert in own)
+    of_platform = len(found.alerts) - len(own)
+    more = f", and {of_platform:,} of the whole platform" if of_platform else ""
     tiles = [
         el(
             "div",
             el("span", "Open alerts"),
-            el("b", f"{len(found.alerts):,}"),
+            el("b", f"{len(own):,}"),
             el(
                 "small",
-                f"{counted(pages, 'page')}, {counted(len(found.alerts) - pages, 'in the digest', 'in the digest')}",
+                f"{counted(pages, 'page')}, {counted(len(own) - pages, 'in the digest', 'in the digest')}{more}",
             ),
             class_="tile",
         )

@@ -110,7 +110,7 @@ def _row(
     return (
         escape(harm),
         _drift(values),
-        _alerts([alert for alert in open_ if alert.harm and alert.is_about(harm)]),
+        _alerts([alert for alert in open_ if harm in alert.harms]),
         _share(values.get("performance.precision"), with_interval=True),
         _share(values.get("performance.expected_precision")),
         _share(values.get("score.flagged")),

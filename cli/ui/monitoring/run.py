@@ -57,7 +57,7 @@ def run_and_show(
                 tell("retraining for alerts whose rule asks for it", 0, 1)
             Retrainings(settings).finish(world.engine, policies.monitoring)
         with reading(world.engine) as connection:
-            firing = sum(alerts.firing(connection).values())
+            firing = len(alerts.unresolved(connection))
     if json:
         print_json(_document(outcome, firing))
     else:

@@ -76,7 +76,7 @@ def summary(runtime: Runtime, key: ApiKey) -> MonitoringSummaryOut:
     now = runtime.clock()
     harms = sorted(harm for harm in runtime.policies.harms if shows(key, harm))
     with reading(runtime.engine) as connection:
-        values, open_ = figures.newest(connection, harms, now), alerts.firing(connection)
+        values, open_ = figures.newest(connection, harms, now), alerts.firing(connection, named=key.harms is None)
         last = runs.last_ended(connection)
     return MonitoringSummaryOut(
         at=clock.to_text(now),
