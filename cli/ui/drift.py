@@ -11,11 +11,10 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from cli.ui.terminal import age, console, escape, minute, next_steps, note, progress, table
+from cli.ui.terminal import age, console, escape, json_output, minute, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
 from leads.errors import Conflict, NotFound
-from leads.files import write_json
 from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import Settings
@@ -60,29 +59,29 @@ def show_drift(
     harms = tuple(policies.harms) if harm is None else (harm,)
     for one in harms:
         policies.harm(one, field="HARM")
-    with opened_world(settings, policies) as world:
-        with console.status("summarising predictions"):
-            _summarise(world, harms)
-        found = []
-        for one in harms:
-            try:
-                found.append(check(world, one, days=look.days, until=look.until, version=look.version))
-            except NotFound as error:
-                if harm is not None:
-                    raise
-                # Of all harms, some may not have been trained yet.
-                note(escape(str(error)))
-        for checked in found:
-            console.print(render(checked, world.now, brief=harm is None))
-        explained = [_explained(world, one) for one in found if one.measured.verdicts] if look.explain else []
-        for line in world.notes:
-            note(escape(line))
-    if json is not None:
+    with json_output(json) as write:
+        with opened_world(settings, policies) as world:
+            with console.status("summarising predictions"):
+                _summarise(world, harms)
+            found = []
+            for one in harms:
+                try:
+                    found.append(check(world, one, days=look.days, until=look.until, version=look.version))
+                except NotFound as error:
+                    if harm is not None:
+                        raise
+                    # Of all harms, some may not have been trained yet.
+                    note(escape(str(error)))
+            for checked in found:
+                console.print(render(checked, world.now, brief=harm is None))
+            explained = [_explained(world, one) for one in found if one.measured.verdicts] if look.explain else []
+            for line in world.notes:
+                note(escape(line))
         documents = [document(one) for one in found]
         parts = {"explained": [explanation_document(one) for one in explained]} if look.explain else {}
-        write_json(json, {"harms": documents, **parts})
-    if found and not quiet:
-        _say_next(found, look)
+        write({"harms": documents, **parts})
+        if found and not quiet:
+            _say_next(found, look)
     verdicts = [one.drifted for one in found]
     return True if True in verdicts else None if None in verdicts or not verdicts else False
 

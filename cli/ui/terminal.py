@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import rich.markup
 from rich import box
 from rich.cells import cell_len
@@ -21,6 +23,8 @@ from rich.text import Text
 
 from leads import clock
 from leads.clock import Micros
+from leads.errors import InvalidInput
+from leads.files import write_json
 from leads.settings import Settings, without_effect
 from serving.versions.published_state import is_followed
 
@@ -224,3 +228,30 @@ def _print_now_and_then() -> OnStep:
 def print_json(document: bytes) -> None:
     """Print a document as it is, for programs."""
     sys.stdout.write(document.decode() + "\n")
+
+
+@contextmanager
+def json_output(path: Path | None) -> Iterator[Callable[[Any], None]]:
+    """For an option `--json PATH`, where `-` is standard output: nothing else is printed to it then.
+
+    Yields a function that writes the document, if there is a path.
+
+    Raises:
+        InvalidInput: the folder of the path doesn't exist.
+    """
+    to_stdout = str(path) == "-"
+    if path is not None and not path.parent.is_dir():
+        raise InvalidInput(f"{path.parent} is not a folder.", field="--json", remedy="Create it first.")
+
+    def write(document: Any) -> None:
+        if to_stdout:
+            print_json(msgspec.json.format(msgspec.json.encode(document), indent=2))
+        elif path is not None:
+            write_json(path, document)
+
+    before = console.quiet
+    console.quiet = before or to_stdout
+    try:
+        yield write
+    finally:
+        console.quiet = before

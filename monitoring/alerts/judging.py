@@ -34,8 +34,8 @@ class Finding(NamedTuple):
         quiet: an open alert resolves. Between the two, nothing changes.
         before: the newest value of the same windows from before they were broken; None if there is none.
         among: of a joined rule, the findings that fire, the most important first. This one has the first one's figures.
-        newest: where values have thresholds of their own, the values of the newest windows, of every length; of a joined
-            rule, of everything that it joins.
+        newest: where values have thresholds of their own, the values of the newest windows, of every length; of a
+            joined rule, of everything that it joins.
     """
 
     rule: Rule

@@ -11,6 +11,7 @@ from leads.errors import InvalidInput, NotFound
 from monitoring.drift.jobs import every, verdict_hours
 from monitoring.drift.measure import measure
 from monitoring.drift.results import ColumnDrift, Comparison, Measured, TooFew
+from monitoring.watch.jobs import in_future
 from monitoring.watch.world import World
 
 
@@ -51,7 +52,7 @@ def check(
         version: only predictions of this version.
 
     Raises:
-        NotFound: an unknown harm, or one that has neither predictions nor a champion.
+        NotFound: an unknown version or harm, or one that has neither predictions nor a champion.
         InvalidInput: the window ends in the future, or is shorter than an hour.
         Unavailable: the database or the registry can't be reached.
     """
@@ -72,6 +73,9 @@ def check(
 
 def _check(world: World, harm: str, length: Micros, until: Micros, version: str | None) -> DriftCheck:
     measured = measure(world, harm, until - length, until, version=version)
+    if version is not None and not measured.comparisons:
+        # It may not exist.
+        world.registry.version(harm, version)
     newest = world.newest_hour(harm, until)
     return DriftCheck(harm, until - length, until, None if newest is None else newest + clock.HOUR, measured)
 
@@ -94,11 +98,7 @@ def _current(world: World) -> Micros:
 def _end(world: World, until: Micros) -> Micros:
     """The end of the hour in which `until` is."""
     if until > _current(world):
-        raise InvalidInput(
-            f"{clock.to_text(until)} is in the future.",
-            field="--until",
-            remedy=f"Now it is {clock.to_text(world.now)}.",
-        )
+        raise in_future(until, world.now)
     return -(-until // clock.HOUR) * clock.HOUR
 
 

@@ -117,7 +117,9 @@ def explain(
     known = [window for window in windows[:-1] if window[""].rows >= least]
     if rows[-1] >= least and not known and end < since:
         nearer = explain(world, harm, since, until, describe=describe, on_hour=on_hour)
-        note = f"The log has too few predictions from before {clock.to_text(end)}: compared with the windows just before."
+        note = (
+            f"The log has too few predictions from before {clock.to_text(end)}: compared with the windows just before."
+        )
         return nearer._replace(notes=(note, *nearer.notes))
     if rows[-1] < least or not known:
         which = "this window" if rows[-1] < least else f"each of the {WINDOWS} windows before {clock.to_text(end)}"

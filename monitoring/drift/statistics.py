@@ -195,7 +195,9 @@ def category_distance(of: Doubles, counts: Doubles, of_rows: float, rows: float)
     np.fill_diagonal(correlation, 1.0)
     size = float(np.sqrt(1 / rows + 1 / of_rows)) / 2
     mean, variance = _of_absolutes(spread[None], np.clip(correlation, -1.0, 1.0)[None])
-    return Distances(np.abs(p - q).sum(keepdims=True) / 2, mean * size, np.sqrt(variance) * size, np.zeros(1), farthest=1.0)
+    return Distances(
+        np.abs(p - q).sum(keepdims=True) / 2, mean * size, np.sqrt(variance) * size, np.zeros(1), farthest=1.0
+    )
 
 
 def wasserstein(middles: Doubles, counts: Doubles, of: Doubles, norm: float) -> Doubles:

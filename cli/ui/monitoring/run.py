@@ -35,6 +35,7 @@ def run_and_show(
 
     Raises:
         NotFound: an unknown harm.
+        InvalidInput: `until` is in the future.
         Conflict: another process monitors this home.
         ConfigurationError: there is no database yet, or its schema is older than this version needs.
         Unavailable: the database doesn't respond.

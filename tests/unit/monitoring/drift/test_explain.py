@@ -103,7 +103,9 @@ def test_the_windows_before_end_where_the_change_began(settings: Settings, engin
     assert (blind.before, found.before) == (window[0], began)
     first = found.changes[0]
     assert (first.drift.name, first.where) == ("item.plays_24h", "type=track")
-    assert first.drift.value > 1.2 * next(one.drift.value for one in blind.changes if one.drift.name == first.drift.name)
+    assert first.drift.value > 1.2 * next(
+        one.drift.value for one in blind.changes if one.drift.name == first.drift.name
+    )
 
 
 def test_without_predictions_before_the_alert_the_windows_just_before_are_used(
