@@ -8,6 +8,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.model_changes import CHAMPION
 from leads.errors import InvalidInput, NotFound
+from models.registry.versions import no_such_version
 from monitoring.drift.jobs import every, verdict_hours
 from monitoring.drift.measure import measure
 from monitoring.drift.results import ColumnDrift, Comparison, Measured, TooFew
@@ -73,9 +74,8 @@ def check(
 
 def _check(world: World, harm: str, length: Micros, until: Micros, version: str | None) -> DriftCheck:
     measured = measure(world, harm, until - length, until, version=version)
-    if version is not None and not measured.comparisons:
-        # It may not exist.
-        world.registry.version(harm, version)
+    if version is not None and not measured.comparisons and world.version(harm, version) is None:
+        raise no_such_version(harm, version)
     newest = world.newest_hour(harm, until)
     return DriftCheck(harm, until - length, until, None if newest is None else newest + clock.HOUR, measured)
 

@@ -72,7 +72,7 @@ class Varied:
         return self.chance.value
 
     def threshold(self, p: Doubles | float) -> Doubles:
-        """(k,) the distance that is exceeded with probability `p`, one or k numbers; at most the largest there can be."""
+        """(k,) the distance that is exceeded with probability `p`, one or k numbers; at most the largest one."""
         from scipy.special import stdtrit
 
         at = np.broadcast_to(np.asarray(p, np.float64), self.value.shape)
@@ -80,7 +80,8 @@ class Varied:
         # Beyond what a double can tell from 1, the tail is followed on the other side.
         student = np.where(at < 1e-9, -stdtrit(self.free, at / 2), student)
         found = np.sqrt(self.chance.threshold(at) ** 2 + (student * self.between) ** 2)
-        return np.minimum(found, self.chance.reach)
+        capped: Doubles = np.minimum(found, self.chance.reach)
+        return capped
 
     def p(self) -> Doubles:
         """(k,) how likely at least this distance is without a change."""
