@@ -182,7 +182,7 @@ def _lines(one: Comparison) -> list[str]:
         f"Inputs: {sum(inputs.values())} of {len(inputs)} drifted, {one.share:.1%} (threshold {DRIFTED_SHARE:.0%})"
     )
     if one.drifted is None:
-        lines.append(f"Whether there is drift can't be told: {one.unclear}. Windows vary too much, or are too few.")
+        lines.append(f"There may be drift: {one.unclear}. Windows vary too much, or are too few.")
     return lines
 
 

@@ -78,7 +78,7 @@ def _verdict(found: Contents) -> Html:
         return el("div", el("p", "There is no verdict: no window of the last three days was measured."), class_="card")
     window = f"the {length_text(verdict.since, verdict.until)} up to {time_text(verdict.until)}"
     if verdict.value is None:
-        what = "It can't be told whether there is drift in" if is_unclear(verdict) else "There is no verdict on"
+        what = "There may be drift in" if is_unclear(verdict) else "There is no verdict on"
         return el("div", el("p", f"{what} {window}: {why_none(verdict)}."), class_="card")
     judged: dict[str, bool] = {}
     for column in found.columns:

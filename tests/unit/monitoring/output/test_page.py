@@ -105,7 +105,7 @@ def test_no_verdict_says_why() -> None:
 def test_a_change_that_could_not_be_seen_is_not_called_no_drift() -> None:
     unclear = row(VERDICT, None, against="reference")._replace(method=f"{UNCLEAR}: only a change would show")
     text = Page(render(replace(contents(), verdict=unclear))).text
-    assert "It can't be told whether there is drift in the 24 hours up to 2026-03-10 12:00 UTC: only a change" in text
+    assert "There may be drift in the 24 hours up to 2026-03-10 12:00 UTC: only a change" in text
     assert "can't tell" in text
     assert "No drift" not in text
 
