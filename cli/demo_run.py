@@ -269,14 +269,15 @@ def _print_next(settings: Settings) -> None:
     workspace = settings.root / "evidently"
     if workspace.exists():
         steps.append((f"evidently ui --workspace {workspace}", "browse figures over time, on http://127.0.0.1:8000"))
+    harm = alert.harm if alert is not None and alert.harm else "spam"
     steps += [
-        ("leads drift spam --explain", "rank what changed"),
+        (f"leads drift {harm} --explain", "rank what changed"),
         (mlflow_pages(settings), f"browse runs, metrics, plots and model versions{mlflow_opens(settings)}"),
         ("leads serve", f"run the service; API reference on {url_of(settings.host, settings.port, '/v1/docs')}"),
         ("leads keys create NAME", "create an API key for it"),
         ("leads queue", "show the ranked leads"),
         ("leads skew --days 3", "check for training-serving skew"),
-        ("leads retrain spam --force", "retrain with the new decisions"),
+        (f"leads retrain {harm} --force", "retrain with the new decisions"),
     ]
     next_steps(*((_in_venv(command), what) for command, what in steps))
 

@@ -31,17 +31,22 @@ def drift(
     explain: Annotated[
         bool, typer.Option("--explain", help="Rank what changed since the four windows before, from this host's log.")
     ] = False,
-    json: Annotated[Path | None, typer.Option(help="Also write the full result to this JSON file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also write all of it to this JSON file; - prints only that.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Check whether recent predictions have drifted.
 
-    Exits with 3 if they have, and with 4 if there are too few predictions for a verdict.
+    Exits with 3 if they have, and with 4 if there is no verdict: too few predictions, or windows that vary too much
+    for a change to be seen.
     """
     from cli.ui.drift import Look, show_drift
 
     if (harm is None) != all_:
-        raise typer.BadParameter("name a harm, or use --all")
+        raise typer.BadParameter(
+            "--all is every harm: leave out HARM, or --all" if all_ else "name a harm, or use --all"
+        )
     look = Look(days, instant(until, "--until"), version, explain)
     drifted = show_drift(*read_configuration(), harm, look, json=json, quiet=quiet)
     if drifted is not False:
@@ -56,7 +61,9 @@ def skew(
     lag: Annotated[
         float, typer.Option(min=0, help="Accept feature rows that were out of date for at most this many seconds.")
     ] = 10.0,
-    json: Annotated[Path | None, typer.Option(help="Also write the full result to this JSON file.")] = None,
+    json: Annotated[
+        Path | None, typer.Option(help="Also write all of it to this JSON file; - prints only that.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Check for training-serving skew by recomputing logged features. Exits with code 3 if any feature differs."""

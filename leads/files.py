@@ -26,10 +26,20 @@ def keep_private() -> None:
 
 
 def private_folder(path: Path) -> None:
-    """Create a folder and its missing parents, readable only by the owner whatever the umask is."""
-    if not path.is_dir():
-        private_folder(path.parent)
+    """Create a folder and its missing parents, readable only by the owner whatever the umask is.
+
+    Raises:
+        ConfigurationError: there is a file in its place, or in that of a parent.
+    """
+    if path.is_dir():
+        return
+    private_folder(path.parent)
+    try:
         path.mkdir(mode=0o777 & ~PRIVATE_UMASK, exist_ok=True)
+    except FileExistsError as error:
+        raise ConfigurationError(
+            "There is a file where a folder is needed.", field=str(path), remedy="Move it away, then try again."
+        ) from error
 
 
 def readable_by_others(path: Path) -> Path | None:

@@ -56,8 +56,9 @@ def _of_runs(known: list[Run], now: Micros, every: Micros) -> Finding:
         at = clock.to_text(newest.started_at // clock.SECOND * clock.SECOND)
         return Finding("monitor", "not_running", f"The last run began at {at}.", NO_MONITOR, _START)
     if last.state == "failed":
-        said = " ".join(line for line in last.notes if " failed: " in line) or " ".join(last.notes)
-        text = f"The last run didn't measure everything. {said or 'It was killed, or lost the database.'}"
+        # What ended a run is its last line; others are harmless.
+        said = " ".join(line for line in last.notes if " failed: " in line) or " ".join(last.notes[-1:])
+        text = f"The last run didn't measure everything. {said or runs.KILLED}"
         return Finding("monitor", "warning", text, "Alerts may be missing.", "Run: leads monitor run")
     until = "" if last.until is None else f", measured up to {clock.to_text(last.until)}"
     return Finding("monitor", "ok", f"The last run began {ago}{until}")

@@ -11,16 +11,15 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from cli.ui.terminal import age, console, escape, minute, next_steps, note, progress, table
+from cli.ui.terminal import age, console, escape, json_output, minute, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
 from leads.errors import Conflict, NotFound
-from leads.files import write_json
 from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.drift.check import DriftCheck, check, document
-from monitoring.drift.explain import Explanation, explain, explanation_document
+from monitoring.drift.explain import Explanation, alert_before, explain, explanation_document
 from monitoring.drift.results import DRIFTED_SHARE, REFERENCE, ColumnDrift, Comparison
 from monitoring.running.all_jobs import describe
 from monitoring.running.opened import opened_world
@@ -60,29 +59,29 @@ def show_drift(
     harms = tuple(policies.harms) if harm is None else (harm,)
     for one in harms:
         policies.harm(one, field="HARM")
-    with opened_world(settings, policies) as world:
-        with console.status("summarising predictions"):
-            _summarise(world, harms)
-        found = []
-        for one in harms:
-            try:
-                found.append(check(world, one, days=look.days, until=look.until, version=look.version))
-            except NotFound as error:
-                if harm is not None:
-                    raise
-                # Of all harms, some may not have been trained yet.
-                note(escape(str(error)))
-        for checked in found:
-            console.print(render(checked, world.now, brief=harm is None))
-        explained = [_explained(world, one) for one in found if one.drifted is not None] if look.explain else []
-        for line in world.notes:
-            note(escape(line))
-    if json is not None:
+    with json_output(json) as write:
+        with opened_world(settings, policies) as world:
+            with console.status("summarising predictions"):
+                _summarise(world, harms)
+            found = []
+            for one in harms:
+                try:
+                    found.append(check(world, one, days=look.days, until=look.until, version=look.version))
+                except NotFound as error:
+                    if harm is not None:
+                        raise
+                    # Of all harms, some may not have been trained yet.
+                    note(escape(str(error)))
+            for checked in found:
+                console.print(render(checked, world.now, brief=harm is None))
+            explained = [_explained(world, one) for one in found if one.measured.verdicts] if look.explain else []
+            for line in world.notes:
+                note(escape(line))
         documents = [document(one) for one in found]
         parts = {"explained": [explanation_document(one) for one in explained]} if look.explain else {}
-        write_json(json, {"harms": documents, **parts})
-    if found and not quiet:
-        _say_next(found, look)
+        write({"harms": documents, **parts})
+        if found and not quiet:
+            _say_next(found, look)
     verdicts = [one.drifted for one in found]
     return True if True in verdicts else None if None in verdicts or not verdicts else False
 
@@ -97,9 +96,20 @@ def _summarise(world: World, harms: Sequence[str]) -> None:
 
 
 def _explained(world: World, found: DriftCheck) -> Explanation:
+    alert = alert_before(world, found.harm, found.until)
     with progress("hours read") as tell:
-        explained = explain(world, found.harm, found.since, found.until, describe=describe(world), on_hour=tell)
+        explained = explain(
+            world,
+            found.harm,
+            found.since,
+            found.until,
+            before=None if alert is None else alert.since,
+            describe=describe(world),
+            on_hour=tell,
+        )
     console.print(render_explanation(explained))
+    if alert is not None and explained.before < explained.since:
+        note(f"The windows before end where alert {alert.seq} begins, {minute(explained.before)} UTC.")
     for line in explained.notes:
         note(escape(line))
     return explained
@@ -107,7 +117,7 @@ def _explained(world: World, found: DriftCheck) -> Explanation:
 
 def _say_next(found: Sequence[DriftCheck], look: Look) -> None:
     one = next((one for one in found if one.drifted), found[0])
-    if one.drifted is None:
+    if not one.measured.verdicts:
         next_steps(("leads status", "see whether the service and its worker run"))
         return
     explain_ = (f"leads drift {one.harm} --explain", "rank what changed since the windows before")
@@ -136,9 +146,9 @@ def _verdict(found: DriftCheck, now: Micros) -> Panel:
         whys = dict.fromkeys(f"This window has no verdict: {one.why}." for one in found.measured.too_few)
         lines += whys or ["This window has no verdict: it has no predictions."]
     lines += _outage(found, now)
-    title, style = {True: ("DRIFT", "red"), False: ("No drift", "green"), None: ("No verdict yet", "yellow")}[
-        found.drifted
-    ]
+    # There are comparisons without a verdict where a change couldn't have been seen.
+    none = "Can't tell" if found.measured.verdicts else "No verdict yet"
+    title, style = {True: ("DRIFT", "red"), False: ("No drift", "green"), None: (none, "yellow")}[found.drifted]
     return Panel(Text("\n".join(lines)), title=f"[bold]{title}[/bold]", title_align="left", border_style=style)
 
 
@@ -164,13 +174,15 @@ def _lines(one: Comparison) -> list[str]:
     score = one.column("score")
     if score is not None:
         lines.append(
-            f"Score: {'drift' if score.drifted else 'no drift'}, distance {score.value:.3f} (threshold "
-            f"{score.threshold:.3f})"
+            f"Score: {'drift' if score.drifted else 'unclear' if one.unclear else 'no drift'}, distance "
+            f"{score.value:.3f} (threshold {score.threshold:.3f})"
         )
     inputs = one.inputs
     lines.append(
-        f"Inputs: {sum(inputs.values())} of {len(inputs)} drifted, {one.share:.0%} (threshold {DRIFTED_SHARE:.0%})"
+        f"Inputs: {sum(inputs.values())} of {len(inputs)} drifted, {one.share:.1%} (threshold {DRIFTED_SHARE:.0%})"
     )
+    if one.drifted is None:
+        lines.append(f"There may be drift: {one.unclear}. Windows vary too much, or are too few.")
     return lines
 
 
@@ -182,12 +194,14 @@ def _named(one: Comparison) -> str:
 def _columns(one: Comparison) -> RenderableType:
     shown = one.columns[:SHOWN]
     left_out = len(one.columns) - len(shown)
+    of = f"of version {one.version} " if one.version else ""
     against = "the reference sample" if one.against == REFERENCE else one.alike
     return table(
-        f"Columns compared with {against}" + (f" ({left_out} more with --json)" if left_out else ""),
+        f"Columns {of}compared with {against}" + (f" ({left_out} more with --json)" if left_out else ""),
         ("column", "distance", "threshold", "importance", "mean", "median", "missing", ""),
         (_row(column) for column in shown),
         right=("distance", "threshold", "importance", "mean", "median", "missing"),
+        wrapped=("mean", "median", "missing"),
         caption="Drift first, by effect × importance. Mean, median and missing: before → now. A column that grows with "
         "the platform's age doesn't count as drift.",
     )
@@ -210,14 +224,20 @@ def _row(column: ColumnDrift) -> tuple[str, ...]:
 def render_explanation(found: Explanation) -> RenderableType:
     """A table of what changed most, with the mean in each window."""
     changed = [one for one in found.changes if one.drift.value > one.drift.threshold]
-    shown = changed[:_CHANGES]
+    # That chance may explain a change doesn't say where to look.
+    shown = (changed or found.changes)[:_CHANGES]
+    left_out = len(changed) - len(shown)
     rows = ", ".join(f"{rows:,}" for rows in found.rows)
     title = f"What changed in {found.harm} from {minute(found.since)} to {minute(found.until)} UTC"
     if not shown:
         return Text(f"\n{title}: nothing beyond chance ({rows} subjects in the windows).")
+    if not changed:
+        title += ": nothing beyond chance. The largest changes"
+    columns = ("column", "distance", "threshold", "importance", "four windows before", "now", "mostly in")
+    kept = len(columns) if any(one.where for one in shown) else len(columns) - 1
     return table(
-        title + (f" ({len(changed) - len(shown)} more with --json)" if len(changed) > len(shown) else ""),
-        ("column", "distance", "threshold", "importance", "four windows before", "now", "mostly in"),
+        title + (f" ({left_out} more with --json)" if left_out > 0 else ""),
+        columns[:kept],
         (
             (
                 escape(one.drift.name),
@@ -226,11 +246,12 @@ def render_explanation(found: Explanation) -> RenderableType:
                 f"{one.drift.importance:.0%}" if one.drift.input else "",
                 "  ".join(short_number(mean) for mean in one.means[:-1]),
                 short_number(one.means[-1]),
-                escape(f"{one.where} ({min(one.of_change, 1.0):.0%})") if one.where else "",
-            )
+                escape(f"{one.where} ({min(one.of_change, 1.0):.0%})") if one.where else "spread",
+            )[:kept]
             for one in shown
         ),
         right=("distance", "threshold", "importance", "four windows before", "now"),
+        wrapped=("four windows before",),
         caption=f"By effect × importance, from this host's log; means, oldest window first. Subjects in the windows: "
         f"{rows}.",
     )

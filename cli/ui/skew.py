@@ -10,10 +10,9 @@ from rich.console import Group, RenderableType
 from rich.panel import Panel
 from rich.text import Text
 
-from cli.ui.terminal import console, escape, minute, next_steps, note, progress, table
+from cli.ui.terminal import console, escape, json_output, minute, next_steps, note, progress, table
 from leads import clock
 from leads.clock import Micros
-from leads.files import write_json
 from leads.messages.wording import counted, short_number
 from leads.policies import Policies
 from leads.settings import Settings
@@ -44,22 +43,23 @@ def show_skew(
     """
     if harm is not None:
         policies.harm(harm, field="HARM")
-    with progress("predictions checked") as tell:
-        result = check(
-            settings,
-            [harm] if harm else None,
-            until=until,
-            length=int(days * clock.DAY),
-            sample=sample,
-            lag=int(lag_s * clock.SECOND),
-            on_progress=tell,
-        )
-    console.print(render(result))
-    if json is not None:
-        write_json(json, result)
-        note(f"Wrote the full result to {escape(str(json))}.")
-    if not quiet:
-        next_steps(*_steps(result))
+    with json_output(json) as write:
+        with progress("predictions checked") as tell:
+            result = check(
+                settings,
+                [harm] if harm else None,
+                until=until,
+                length=int(days * clock.DAY),
+                sample=sample,
+                lag=int(lag_s * clock.SECOND),
+                on_progress=tell,
+            )
+        console.print(render(result))
+        write(result)
+        if json is not None:
+            note(f"Wrote the full result to {escape(str(json))}.")
+        if not quiet:
+            next_steps(*_steps(result))
     return result.differs
 
 

@@ -8,8 +8,10 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import partial
 from itertools import zip_longest
+from pathlib import Path
 from typing import Any
 
+import msgspec
 import rich.markup
 from rich import box
 from rich.cells import cell_len
@@ -21,6 +23,8 @@ from rich.text import Text
 
 from leads import clock
 from leads.clock import Micros
+from leads.errors import InvalidInput
+from leads.files import write_json
 from leads.settings import Settings, without_effect
 from serving.versions.published_state import is_followed
 
@@ -53,6 +57,7 @@ def table(
     rows: Iterable[Sequence[str]],
     *,
     right: Sequence[str] = (),
+    wrapped: Sequence[str] = (),
     caption: str | None = None,
 ) -> Padding:
     """A table with a blank line above.
@@ -60,13 +65,14 @@ def table(
     Args:
         right: columns to align right. They and the first column are never wrapped. Others are, between words as long as
             that is enough.
+        wrapped: columns that are aligned right, and wrapped like others.
         caption: explains the columns, below the table.
     """
     made = Table(
         title=title, title_justify="left", title_style="bold", caption=caption, caption_justify="left",
         caption_style="dim", header_style="dim", box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False,
     )  # fmt: skip
-    whole = [not i or name in right for i, name in enumerate(columns)]
+    whole = [not i or (name in right and name not in wrapped) for i, name in enumerate(columns)]
     rows = list(rows)
     widths = _fitting([_measured(cells) for cells in zip_longest(columns, *rows, fillvalue="")], whole)
     for i, name in enumerate(columns):
@@ -222,3 +228,30 @@ def _print_now_and_then() -> OnStep:
 def print_json(document: bytes) -> None:
     """Print a document as it is, for programs."""
     sys.stdout.write(document.decode() + "\n")
+
+
+@contextmanager
+def json_output(path: Path | None) -> Iterator[Callable[[Any], None]]:
+    """For an option `--json PATH`, where `-` is standard output: nothing else is printed to it then.
+
+    Yields a function that writes the document, if there is a path.
+
+    Raises:
+        InvalidInput: the folder of the path doesn't exist.
+    """
+    to_stdout = str(path) == "-"
+    if path is not None and not path.parent.is_dir():
+        raise InvalidInput(f"{path.parent} is not a folder.", field="--json", remedy="Create it first.")
+
+    def write(document: Any) -> None:
+        if to_stdout:
+            print_json(msgspec.json.format(msgspec.json.encode(document), indent=2))
+        elif path is not None:
+            write_json(path, document)
+
+    before = console.quiet
+    console.quiet = before or to_stdout
+    try:
+        yield write
+    finally:
+        console.quiet = before

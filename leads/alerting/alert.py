@@ -67,6 +67,7 @@ class Detail(msgspec.Struct, frozen=True):
         page: the runbook page.
         baselines: what values that are beyond their limits are compared with, if they are compared.
         harms: other harms that it is about as well, because they are judged of the same items.
+        thresholds: of values with thresholds of their own, those at which they opened the alert, by series.
     """
 
     title: str
@@ -86,6 +87,7 @@ class Detail(msgspec.Struct, frozen=True):
     retraining: Retraining | None = None
     baselines: tuple[str, ...] = ()
     harms: tuple[str, ...] = ()
+    thresholds: dict[str, float] = {}
 
     def packed(self) -> dict[str, Any]:
         """As it is stored."""
@@ -132,9 +134,14 @@ class Alert(NamedTuple):
     acknowledged_at: Micros | None
     note: str | None
 
+    @property
+    def harms(self) -> tuple[str, ...]:
+        """The harms for each of which it counts; the empty string for the whole platform, which counts by itself."""
+        return self.harm, *self.detail.harms
+
     def is_about(self, harm: str) -> bool:
         """Whether it is about this harm, or about the whole platform."""
-        return self.harm in ("", harm) or harm in self.detail.harms
+        return not self.harm or harm in self.harms
 
 
 def unpacked(stored: object) -> Detail:

@@ -10,7 +10,7 @@ from leads.db.monitoring.rows import MetricRow
 from leads.estimates.slices import slice_parts
 from leads.messages.wording import short_number
 from monitoring.alerts.joining import baselines, of_columns
-from monitoring.alerts.judging import Finding
+from monitoring.alerts.judging import Finding, thresholds_of
 from monitoring.watch.values import finite
 
 SLICES_SHOWN = 10
@@ -117,6 +117,7 @@ def detail_of(
         retraining=retraining,
         baselines=baselines(among),
         harms=tuple(harms[1:]),
+        thresholds=thresholds_of(finding),
     )
 
 

@@ -78,7 +78,8 @@ def _join(found: list[Finding], harm: str, importance: Mapping[Key, float]) -> F
     if not firing or not _matters(found, firing, importance):
         shown = max(found, key=lambda one: one.deviation)
         quiet = all(one.quiet for one in found)
-        return shown._replace(harm=harm, slice=JOINED, fires=False, quiet=quiet)
+        newest = tuple(row for one in found for row in one.newest)
+        return shown._replace(harm=harm, slice=JOINED, fires=False, quiet=quiet, newest=newest)
     since = min(one.since for one in firing)
     return firing[0]._replace(harm=harm, slice=JOINED, since=since, among=firing)
 

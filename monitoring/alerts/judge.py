@@ -23,7 +23,7 @@ from leads.db.monitoring import alerts
 from monitoring.alerts import surroundings
 from monitoring.alerts.describing import detail_of
 from monitoring.alerts.joining import JOINED
-from monitoring.alerts.judging import Finding, Key, concerns, rules_of
+from monitoring.alerts.judging import Finding, Key, concerns, only_threshold_grew, rules_of
 from monitoring.alerts.measured import Judged, judged
 from monitoring.alerts.messages import ORDER, Changes, send
 from monitoring.watch.values import finite
@@ -97,7 +97,7 @@ class _Transaction:
         for key, alert in self._before.items():
             note = self._why_gone(key, alert)
             finding = self._found.get(key)
-            if note is not None or (finding is not None and finding.quiet):
+            if note is not None or (finding is not None and _is_over(alert, finding)):
                 resolved.append(self._resolve(alert, finding, note))
             else:
                 still.append(alert if finding is None else self._update(alert, finding))
@@ -144,7 +144,12 @@ class _Transaction:
         if finding.fires:
             importance = self._importance_of(finding, alert.detail.importance)
             detail = detail_of(finding, self._same(finding), importance=importance)
-            kept = {"also": alert.detail.also, "retraining": alert.detail.retraining}
+            kept = {
+                "also": alert.detail.also,
+                "retraining": alert.detail.retraining,
+                # What moved first must return below where it began, whatever its threshold is by then.
+                "thresholds": {**detail.thresholds, **alert.detail.thresholds},
+            }
             changed = changed._replace(
                 seen_at=self._now,
                 version=finding.version,
@@ -218,6 +223,11 @@ class _Transaction:
 
     def _store(self, alert: Alert, *names: str) -> None:
         alerts.change(self._connection, alert.seq, **{name: getattr(alert, name) for name in names})
+
+
+def _is_over(alert: Alert, finding: Finding) -> bool:
+    """Whether an alert resolves: its values have returned, instead of only their thresholds having grown."""
+    return finding.quiet and not only_threshold_grew(finding, alert.detail.thresholds)
 
 
 def _importance_first(finding: Finding) -> tuple[bool, int, float]:

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import NamedTuple
 
+from leads import clock
 from leads.alerting.policy import MonitoringPolicy
 from leads.alerting.rules import RULES, Rule
 from leads.clock import Micros
@@ -18,6 +19,8 @@ from leads.db.monitoring.rows import MetricRow
 
 # Rules without a limit at which they clear need this many windows in which they aren't broken.
 QUIET_WINDOWS = 3
+# A value that stays is quiet within a threshold that is at most this many times the one above which it was.
+_GROWN = 1.5
 Key = tuple[str, str, str]
 
 
@@ -31,6 +34,8 @@ class Finding(NamedTuple):
         quiet: an open alert resolves. Between the two, nothing changes.
         before: the newest value of the same windows from before they were broken; None if there is none.
         among: of a joined rule, the findings that fire, the most important first. This one has the first one's figures.
+        newest: where values have thresholds of their own, the values of the newest windows, of every length; of a
+            joined rule, of everything that it joins.
     """
 
     rule: Rule
@@ -42,6 +47,7 @@ class Finding(NamedTuple):
     quiet: bool
     before: float | None
     among: tuple[Finding, ...] = ()
+    newest: tuple[MetricRow, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -157,13 +163,49 @@ def _judge(rule: Rule, harm: str, slice_: str, rows: Sequence[MetricRow], now: M
         fires=fires,
         quiet=not fires and _is_quiet(rule, windows),
         before=next((row.value for row in windows if _beyond(rule, row) <= 0), None),
+        newest=tuple(windows[: _quiet_windows(rule)]) if rule.clear is None else (),
     )
+
+
+def thresholds_of(finding: Finding) -> dict[str, float]:
+    """The thresholds above which the values of a finding are, by series; empty where a rule has one limit for all."""
+    broken = finding.among or (finding,)
+    if finding.rule.clear is not None:
+        return {}
+    found = {_series_of(one.row): _threshold(one.row) for one in broken if one.fires}
+    return {name: value for name, value in found.items() if value is not None}
+
+
+def only_threshold_grew(finding: Finding, opened: Mapping[str, float]) -> bool:
+    """Whether values that opened an alert are within their thresholds only because those have grown.
+
+    Args:
+        opened: the thresholds at which the alert opened, from `thresholds_of`.
+    """
+    for row in finding.newest:
+        then, now = opened.get(_series_of(row)), _threshold(row)
+        if then is not None and now is not None and now > _GROWN * then and (row.value or 0.0) > then:
+            return True
+    return False
+
+
+def _series_of(row: MetricRow) -> str:
+    """The harm, slice and length of the window of a value."""
+    return f"{row.harm}|{row.slice}|{(row.until - row.since) // clock.HOUR}"
+
+
+def _threshold(row: MetricRow) -> float | None:
+    return None if row.value is None or row.lo is None else row.value - row.lo
+
+
+def _quiet_windows(rule: Rule) -> int:
+    return max(QUIET_WINDOWS, rule.of_windows)
 
 
 def _is_quiet(rule: Rule, windows: Sequence[MetricRow]) -> bool:
     """Whether an open alert resolves."""
     if rule.clear is None:
-        return all(_beyond(rule, row) <= 0 for row in windows[: max(QUIET_WINDOWS, rule.of_windows)])
+        return all(_beyond(rule, row) <= 0 for row in windows[: _quiet_windows(rule)])
     value = windows[0].value
     if value is None:
         return False
@@ -189,7 +231,8 @@ def _joined(judged: Sequence[Finding]) -> Finding | None:
     if firing:
         return max(firing, key=lambda one: one.deviation)
     shown = max(judged, key=lambda one: one.row.until)
-    return shown._replace(quiet=all(one.quiet for one in judged))
+    newest = tuple(row for one in judged for row in one.newest)
+    return shown._replace(quiet=all(one.quiet for one in judged), newest=newest)
 
 
 def _beyond(rule: Rule, row: MetricRow) -> float:

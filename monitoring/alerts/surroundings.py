@@ -10,30 +10,18 @@ from sqlalchemy.engine import Connection
 from leads import clock
 from leads.alerting.alert import Affected, Alert, Happened
 from leads.clock import Micros
-from leads.db import model_changes
 from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring import surroundings
 from leads.db.monitoring.rows import MetricRow
 from leads.estimates.slices import slice_parts
 
 POLICY_CHANGED = "policy.changed"
-# How far back from the alert's `since` causes are looked for.
-BEFORE: Micros = 6 * clock.HOUR
 MAX_SHOWN = 8
 _VOLUMES = ("events.volume", "predictions.volume")
 _SURGE = 2.0
 # Smaller volumes vary by chance.
 _MIN_VOLUME = 50.0
 _SURGES_SHOWN = 3
-_MOVES = {
-    "registered": "version {version} was registered",
-    "promoted": "version {version} became champion",
-    "challenging": "version {version} became challenger",
-    "rolled_back": "version {version} became champion again (rolled back)",
-    "retired": "version {version} was retired",
-    "canary": "version {version} became canary",
-    "canary_stopped": "the canary, version {version}, was stopped",
-}
 
 
 def happened(connection: Connection, harm: str, since: Micros, now: Micros, others: Iterable[Alert]) -> list[Happened]:
@@ -42,9 +30,9 @@ def happened(connection: Connection, harm: str, since: Micros, now: Micros, othe
     Args:
         others: alerts about something else.
     """
-    start = since - BEFORE
+    start = since - surroundings.BEFORE
     found = [
-        *_model_changes(connection, harm, start, now),
+        *surroundings.model_moves(connection, harm, start, now),
         *_policy_changes(connection, start, now),
         *_generations(connection, start, now),
         *_surges(connection, harm, start, now),
@@ -72,20 +60,6 @@ def record_policy(connection: Connection, run: str, digest: str, now: Micros) ->
         return
     value = 1.0 if last else 0.0
     metric_rows.write(connection, run, [MetricRow("", "", "", now, now, POLICY_CHANGED, value, None, None, 0, digest)])
-
-
-def _model_changes(connection: Connection, harm: str, start: Micros, now: Micros) -> list[Happened]:
-    if not harm:
-        return []
-    found = [
-        Happened(change.at, _sentence(f"{_MOVES[change.action].format(version=change.version)} ({change.actor})"))
-        for change in model_changes.history(connection, harm)
-        if change.state == "done" and start <= change.at <= now
-    ]
-    for retreat in surroundings.retreats(connection, harm, start, now):
-        what = f"the canary, version {retreat.version}, retreated: {retreat.why}"
-        found.append(Happened(retreat.at, _sentence(what)))
-    return found
 
 
 def _policy_changes(connection: Connection, start: Micros, now: Micros) -> list[Happened]:
@@ -126,7 +100,3 @@ def _surge(row: MetricRow, ratio: float) -> str:
     of = f" ({row.slice})" if row.slice else ""
     hours = (row.until - row.since) // clock.HOUR
     return f"{row.value or 0.0:,.0f} {what}{of} in {hours} h, {ratio:.1f} times as many as usual."
-
-
-def _sentence(text: str) -> str:
-    return f"{text[:1].upper()}{text[1:].rstrip('.')}."

@@ -8,9 +8,11 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.model_changes import CHAMPION
 from leads.errors import InvalidInput, NotFound
+from models.registry.versions import no_such_version
 from monitoring.drift.jobs import every, verdict_hours
 from monitoring.drift.measure import measure
 from monitoring.drift.results import ColumnDrift, Comparison, Measured, TooFew
+from monitoring.watch.jobs import in_future
 from monitoring.watch.world import World
 
 
@@ -30,7 +32,7 @@ class DriftCheck(NamedTuple):
 
     @property
     def drifted(self) -> bool | None:
-        """The verdict; None if there is none."""
+        """The verdict; None if there is none, or a change couldn't have been seen."""
         return self.measured.drifted
 
 
@@ -51,7 +53,7 @@ def check(
         version: only predictions of this version.
 
     Raises:
-        NotFound: an unknown harm, or one that has neither predictions nor a champion.
+        NotFound: an unknown version or harm, or one that has neither predictions nor a champion.
         InvalidInput: the window ends in the future, or is shorter than an hour.
         Unavailable: the database or the registry can't be reached.
     """
@@ -62,7 +64,7 @@ def check(
         return _check(world, harm, length, _end(world, until), version)
     settled = world.now - round(world.policies.monitoring.settle_minutes * clock.MINUTE)
     found = _check(world, harm, length, settled // every(hours) * every(hours), version)
-    if found.drifted is None:
+    if not found.measured.verdicts:
         # A platform that has only begun is shown what there is.
         found = _check(world, harm, length, _current(world), version)
     if found.newest is None and world.registry.aliases(harm).get(CHAMPION) is None:
@@ -72,6 +74,8 @@ def check(
 
 def _check(world: World, harm: str, length: Micros, until: Micros, version: str | None) -> DriftCheck:
     measured = measure(world, harm, until - length, until, version=version)
+    if version is not None and not measured.comparisons and world.version(harm, version) is None:
+        raise no_such_version(harm, version)
     newest = world.newest_hour(harm, until)
     return DriftCheck(harm, until - length, until, None if newest is None else newest + clock.HOUR, measured)
 
@@ -94,11 +98,7 @@ def _current(world: World) -> Micros:
 def _end(world: World, until: Micros) -> Micros:
     """The end of the hour in which `until` is."""
     if until > _current(world):
-        raise InvalidInput(
-            f"{clock.to_text(until)} is in the future.",
-            field="--until",
-            remedy=f"Now it is {clock.to_text(world.now)}.",
-        )
+        raise in_future(until, world.now)
     return -(-until // clock.HOUR) * clock.HOUR
 
 
@@ -122,6 +122,7 @@ def _comparison(one: Comparison) -> dict[str, Any]:
         "version": one.version or None,
         "slice": one.slice,
         "drifted": one.drifted,
+        "unclear": (one.unclear or None) if one.drifted is None else None,
         "score_drifted": one.score_drifted,
         "share": one.share,
         "inputs": len(one.inputs),

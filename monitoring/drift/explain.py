@@ -8,8 +8,11 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from leads import clock
+from leads.alerting.alert import Alert
 from leads.clock import Micros
+from leads.db.engine import reading
 from leads.db.model_changes import CHAMPION
+from leads.db.monitoring import alerts
 from leads.errors import NotEnoughData
 from monitoring.drift.check import figures_document
 from monitoring.drift.columns import Baseline
@@ -18,10 +21,12 @@ from monitoring.drift.measure import columns_of, limit_of
 from monitoring.drift.results import ColumnDrift
 from monitoring.summaries.hourly import Describe, HourlySummaries
 from monitoring.summaries.sketch import EMPTY, Sketch
-from monitoring.summaries.summary import MISSING, Summary, merge
+from monitoring.summaries.summary import FLAGGED, MISSING, Summary, merge
 from monitoring.watch.world import World
 
 WINDOWS = 4
+# Alerts about what is explained here.
+_METRICS = frozenset(("drift.score", "drift.input", "drift.flagged", "drift.text"))
 # Changes for which it is said where they are.
 _LOCATED = 15
 
@@ -48,6 +53,7 @@ class Explanation(NamedTuple):
     """What changed, the most important first; times in µs.
 
     Args:
+        before: where the windows before end, µs: at `since`, or where an alert began.
         rows: subjects in each window, the newest last.
         notes: lines for people.
     """
@@ -55,6 +61,7 @@ class Explanation(NamedTuple):
     harm: str
     since: Micros
     until: Micros
+    before: Micros
     rows: tuple[int, ...]
     changes: tuple[Change, ...]
     notes: tuple[str, ...]
@@ -66,13 +73,15 @@ def explain(
     since: Micros,
     until: Micros,
     *,
+    before: Micros | None = None,
     describe: Describe | None = None,
     on_hour: OnHour = lambda done, of: None,
 ) -> Explanation:
-    """Compare a window with the four before it.
+    """Compare a window with the four before it, or before an earlier time at which something began.
 
     Args:
         since, until: full hours, µs.
+        before: where the four windows end, µs; default: at `since`.
         on_hour: called with the number of hours that are read, and of all.
 
     Raises:
@@ -81,6 +90,7 @@ def explain(
     """
     notes: dict[str, None] = {}
     length = until - since
+    end = since if before is None else min(before // clock.HOUR * clock.HOUR, since)
     reader = HourlySummaries(
         world.settings,
         world.engine,
@@ -92,7 +102,7 @@ def explain(
     )
     windows: list[dict[str, Summary]] = []
     newest, hours, done = "", (WINDOWS + 1) * length // clock.HOUR, 0
-    for start in range(since - WINDOWS * length, until, length):
+    for start in (*range(end - WINDOWS * length, end, length), since):
         found: dict[str, list[Summary]] = {"": []}
         for hour in range(start, start + length, clock.HOUR):
             for part in reader.read(harm, hour, notes):
@@ -105,15 +115,29 @@ def explain(
     rows = tuple(window[""].rows for window in windows)
     least = world.policies.monitoring.min_rows
     known = [window for window in windows[:-1] if window[""].rows >= least]
+    if rows[-1] >= least and not known and end < since:
+        nearer = explain(world, harm, since, until, describe=describe, on_hour=on_hour)
+        note = (
+            f"The log has too few predictions from before {clock.to_text(end)}: compared with the windows just before."
+        )
+        return nearer._replace(notes=(note, *nearer.notes))
     if rows[-1] < least or not known:
-        which = "this window" if rows[-1] < least else f"each of the {WINDOWS} windows before"
+        which = "this window" if rows[-1] < least else f"each of the {WINDOWS} windows before {clock.to_text(end)}"
         raise NotEnoughData(
             f"The log of this host has fewer than {least:,} subjects of {harm} in {which}.",
             field="harm",
             remedy="Use a longer window (--days) or another one (--until), or explain on the host that scored.",
         )
-    changes = _changes(world, harm, newest, since - WINDOWS * length, windows, known)
-    return Explanation(harm, since, until, rows, changes, tuple(notes))
+    changes = _changes(world, harm, newest, end - WINDOWS * length, windows, known)
+    return Explanation(harm, since, until, end, rows, changes, tuple(notes))
+
+
+def alert_before(world: World, harm: str, until: Micros) -> Alert | None:
+    """The open alert about a harm's drift that began first, before `until`: what it began with isn't a baseline."""
+    with reading(world.engine) as connection:
+        found = alerts.unresolved(connection)
+    about = [one for one in found if harm in one.harms and one.detail.metric in _METRICS and one.since < until]
+    return min(about, key=lambda one: one.since, default=None)
 
 
 def _changes(
@@ -140,7 +164,10 @@ def _changes(
 
 
 def _mean(summary: Summary, column: ColumnDrift) -> float:
-    """The mean of a column's values, or the share missing; NaN for categories."""
+    """The mean of a column's values, or the share missing or flagged; NaN for categories."""
+    if column.name == FLAGGED:
+        hits, rows = summary.flagged
+        return hits / rows if rows else float("nan")
     sketch = summary.columns.get(column.input or column.name, EMPTY)
     if column.name.endswith(MISSING) and column.input:
         return sketch.missing / sketch.rows if sketch.rows else float("nan")
@@ -170,6 +197,9 @@ def _where(column: ColumnDrift, window: dict[str, Summary], before: dict[str, Su
 
 def _part(summary: Summary, of: Summary, name: str, missing: bool) -> float:
     """What a slice adds to the mean of everything."""
+    if name == FLAGGED:
+        rows = of.flagged[1]
+        return summary.flagged[0] / rows if rows else 0.0
     sketch: Sketch = summary.columns.get(name, EMPTY)
     whole = of.columns.get(name, EMPTY)
     if missing:
@@ -183,6 +213,7 @@ def explanation_document(found: Explanation) -> dict[str, Any]:
         "harm": found.harm,
         "since": clock.to_text(found.since),
         "until": clock.to_text(found.until),
+        "windows_before_until": clock.to_text(found.before),
         "rows": list(found.rows),
         "changes": [
             {

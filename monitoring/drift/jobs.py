@@ -9,7 +9,7 @@ from leads import clock
 from leads.alerting.policy import WindowHours
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
-from leads.db.monitoring.verdicts import NO_VERDICT, VERDICT
+from leads.db.monitoring.verdicts import NO_VERDICT, UNCLEAR, VERDICT
 from leads.estimates.slices import slice_of, slice_parts
 from monitoring.drift.measure import measure
 from monitoring.drift.results import REFERENCE, ColumnDrift, Comparison, TooFew
@@ -75,6 +75,8 @@ def rows_of(one: Comparison) -> list[MetricRow]:
 
 
 def _verdict(one: Comparison) -> MetricRow:
+    if one.drifted is None:
+        return _plain(one, VERDICT, None, f"{UNCLEAR}: {one.unclear}")
     return _plain(one, VERDICT, float(one.drifted), "1: the score or a tenth of the inputs drifted")
 
 
@@ -106,7 +108,7 @@ def _row(one: Comparison, name: str, column: ColumnDrift, shown: str) -> MetricR
     )
 
 
-def _plain(one: Comparison, name: str, value: float, method: str) -> MetricRow:
+def _plain(one: Comparison, name: str, value: float | None, method: str) -> MetricRow:
     return MetricRow(
         one.harm, one.version, _slice(one), one.since, one.until, name, value, None, None, one.rows, method
     )

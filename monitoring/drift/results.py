@@ -1,7 +1,8 @@
 """What is found of a window, and the verdict.
 
 The verdict of a comparison: the version has drifted if its score has, or at least a tenth of its inputs. An input has
-drifted if its values or how often it is missing have. Inputs that are the same constant on both sides, and those that
+drifted if its values or how often it is missing have. Where neither holds, but windows vary so much that hardly any
+change of the score could be seen, there is no verdict. Inputs that are the same constant on both sides, and those that
 grow with the platform's age, don't count.
 """
 
@@ -11,6 +12,7 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
 from leads.clock import Micros
+from leads.messages.wording import short_number
 from monitoring.drift.columns import Figures
 from monitoring.summaries.summary import SCORE
 
@@ -18,6 +20,8 @@ Against = Literal["reference", "before"]
 REFERENCE: Against = "reference"
 BEFORE: Against = "before"
 DRIFTED_SHARE = 0.1
+# With a wider threshold of the score, that nothing is beyond it doesn't say that nothing has changed.
+CLEAR_THRESHOLD = 0.5
 
 
 class ColumnDrift(NamedTuple):
@@ -104,9 +108,19 @@ class Comparison:
         return score is not None and score.drifted
 
     @property
-    def drifted(self) -> bool:
-        """The verdict."""
-        return self.score_drifted or self.share >= DRIFTED_SHARE
+    def drifted(self) -> bool | None:
+        """The verdict; None if a change couldn't have been seen."""
+        if self.score_drifted or self.share >= DRIFTED_SHARE:
+            return True
+        return None if self.unclear else False
+
+    @property
+    def unclear(self) -> str:
+        """Why it can't be told that nothing has drifted; empty if it can."""
+        score = self.column(SCORE)
+        if score is None or score.drifted or score.threshold <= CLEAR_THRESHOLD:
+            return ""
+        return f"only a change of the score above {short_number(score.threshold)} deviations would show"
 
 
 class TooFew(NamedTuple):
@@ -141,5 +155,6 @@ class Measured(NamedTuple):
 
     @property
     def drifted(self) -> bool | None:
-        """The verdict; None if there is none."""
-        return any(one.drifted for one in self.verdicts) if self.verdicts else None
+        """The verdict; None if there is none, or a change couldn't have been seen."""
+        found = [one.drifted for one in self.verdicts]
+        return True if True in found else None if None in found or not found else False

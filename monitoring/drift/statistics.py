@@ -32,8 +32,6 @@ MINIMUM = 0.1
 _LEAST_NORM, _LEAST_OF_POOLED = 0.001, 0.25
 _EDGES = 32
 _FROM_HALF_NORMAL = 2 / np.pi
-# The largest Cohen's h.
-_FARTHEST = np.pi
 # How often an interval is halved.
 _STEPS = 30
 
@@ -45,12 +43,19 @@ class Distances:
     Args:
         value: (k,) the distances.
         mean, deviation, skewness: (k,) of the distance by chance.
+        farthest: the largest distance that there can be.
     """
 
     value: Doubles
     mean: Doubles
     deviation: Doubles
     skewness: Doubles
+    farthest: float = np.inf
+
+    @property
+    def reach(self) -> Doubles:
+        """(k,) the largest distances that there can be."""
+        return np.full(self.value.shape, self.farthest)
 
     def p(self) -> Doubles:
         """(k,) how likely chance causes at least this distance."""
@@ -100,6 +105,12 @@ class Shares:
         """(k,) Cohen's h."""
         return cohens_h(self.share, self.of)
 
+    @property
+    def reach(self) -> Doubles:
+        """(k,) the largest h on the side on which the window is: all of its rows differ, or none does."""
+        above, _, of = self._rarer()
+        return cohens_h(np.where(above, 1.0, 0.0), of)
+
     def p(self) -> Doubles:
         """(k,) how likely chance causes at least this difference, on either side."""
         above, share, of = self._rarer()
@@ -118,7 +129,7 @@ class Shares:
             beyond = self._tail(middle, events, above=above) <= p
             far = np.where(beyond, middle, far)
             near = np.where(beyond, near, middle)
-        return np.where(reached, cohens_h(far / self.rows, of), _FARTHEST)
+        return np.where(reached, cohens_h(far / self.rows, of), self.reach)
 
     def _rarer(self) -> tuple[npt.NDArray[np.bool_], Doubles, Doubles]:
         """Whether the window has more, and both shares, of the event or of its absence: of what is rarer."""
@@ -184,7 +195,9 @@ def category_distance(of: Doubles, counts: Doubles, of_rows: float, rows: float)
     np.fill_diagonal(correlation, 1.0)
     size = float(np.sqrt(1 / rows + 1 / of_rows)) / 2
     mean, variance = _of_absolutes(spread[None], np.clip(correlation, -1.0, 1.0)[None])
-    return Distances(np.abs(p - q).sum(keepdims=True) / 2, mean * size, np.sqrt(variance) * size, np.zeros(1))
+    return Distances(
+        np.abs(p - q).sum(keepdims=True) / 2, mean * size, np.sqrt(variance) * size, np.zeros(1), farthest=1.0
+    )
 
 
 def wasserstein(middles: Doubles, counts: Doubles, of: Doubles, norm: float) -> Doubles:

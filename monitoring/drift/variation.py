@@ -48,6 +48,8 @@ class Chance(Protocol):
 
     @property
     def value(self) -> Doubles: ...
+    @property
+    def reach(self) -> Doubles: ...
     def threshold(self, p: Doubles) -> Doubles: ...
 
 
@@ -70,15 +72,16 @@ class Varied:
         return self.chance.value
 
     def threshold(self, p: Doubles | float) -> Doubles:
-        """(k,) the distance that is exceeded with probability `p`, one or k numbers."""
+        """(k,) the distance that is exceeded with probability `p`, one or k numbers; at most the largest one."""
         from scipy.special import stdtrit
 
         at = np.broadcast_to(np.asarray(p, np.float64), self.value.shape)
         student = stdtrit(self.free, 1 - at / 2)
         # Beyond what a double can tell from 1, the tail is followed on the other side.
         student = np.where(at < 1e-9, -stdtrit(self.free, at / 2), student)
-        found: Doubles = np.sqrt(self.chance.threshold(at) ** 2 + (student * self.between) ** 2)
-        return found
+        found = np.sqrt(self.chance.threshold(at) ** 2 + (student * self.between) ** 2)
+        capped: Doubles = np.minimum(found, self.chance.reach)
+        return capped
 
     def p(self) -> Doubles:
         """(k,) how likely at least this distance is without a change."""

@@ -100,8 +100,8 @@ def day_of(found: Contents) -> Day | None:
     if missing:
         values[_MISSING] = max(missing)
         texts[_MISSING] = value_text("inputs.missing", max(missing))
-    values[_ALERTS] = float(len(found.alerts))
-    texts[_ALERTS] = f"{len(found.alerts):,}"
+    values[_ALERTS] = float(len(found.own_alerts))
+    texts[_ALERTS] = f"{len(found.own_alerts):,}"
     drifted = values.get(VERDICT.title)
     # A window that ends at midnight is of the day before.
     day = (found.until - 1) // clock.DAY * clock.DAY

@@ -19,7 +19,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.environment.addresses import is_loopback
 from leads.errors import Unavailable
-from leads.files import write_atomic
+from leads.files import private_folder, write_atomic
 from leads.settings import Settings
 from monitoring.output import evidently_snapshot
 from monitoring.output.evidently_snapshot import Day
@@ -83,7 +83,7 @@ class LocalWorkspace:
         path = self._path(day)
         snapshots, project = path.parent, path.parent.parent
         if not (project / _PROJECT).exists():
-            snapshots.mkdir(parents=True, exist_ok=True)
+            private_folder(snapshots)
             _write(project / _DASHBOARD, evidently_snapshot.dashboard().dict())
             _write(project / _PROJECT, _project(day, _project_id(day)))
         text = evidently_snapshot.snapshot(day).dumps()

@@ -58,14 +58,14 @@ def write_index(settings: Settings, found: Mapping[str, Contents]) -> Path:
     """
     rows = []
     for harm, contents in sorted(found.items()):
-        pages = sum(alert.severity == "page" for alert in contents.alerts)
+        pages = sum(alert.severity == "page" for alert in contents.own_alerts)
         rows.append(
             (
                 el("a", contents.title, href=f"{harm}/{LATEST}"),
                 parts.verdict_badge(contents.verdict),
                 contents.version or "–",
                 f"{contents.current.rows:,}",
-                f"{counted(pages, 'page')}, {len(contents.alerts) - pages:,} in the digest",
+                f"{counted(pages, 'page')}, {len(contents.own_alerts) - pages:,} in the digest",
                 time_text(contents.until),
             )
         )

@@ -87,6 +87,11 @@ class Contents:
     run: Run | None
 
     @property
+    def own_alerts(self) -> tuple[Alert, ...]:
+        """The alerts that count for the harm: without those of the whole platform, which the page shows as well."""
+        return tuple(alert for alert in self.alerts if self.harm in alert.harms)
+
+    @property
     def version(self) -> str:
         """The version that scored most subjects in the window; empty if none did."""
         return next(iter(self.versions), "")

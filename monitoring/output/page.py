@@ -7,7 +7,7 @@ from collections.abc import Callable
 from leads.alerting.alert import Alert
 from leads.alerting.out import RUNBOOK
 from leads.db.monitoring.figures import FIGURES, VERDICT, says_yes
-from leads.db.monitoring.verdicts import NO_VERDICT
+from leads.db.monitoring.verdicts import is_unclear, why_none
 from leads.messages.wording import counted, short_number
 from leads_client.version import VERSION
 from monitoring.output import drawing, parts, sections
@@ -78,8 +78,8 @@ def _verdict(found: Contents) -> Html:
         return el("div", el("p", "There is no verdict: no window of the last three days was measured."), class_="card")
     window = f"the {length_text(verdict.since, verdict.until)} up to {time_text(verdict.until)}"
     if verdict.value is None:
-        why = verdict.method.removeprefix(NO_VERDICT).removeprefix(": ")
-        return el("div", el("p", f"There is no verdict on {window}: {why}."), class_="card")
+        what = "There may be drift in" if is_unclear(verdict) else "There is no verdict on"
+        return el("div", el("p", f"{what} {window}: {why_none(verdict)}."), class_="card")
     judged: dict[str, bool] = {}
     for column in found.columns:
         if column.threshold is not None:
@@ -100,15 +100,18 @@ def _verdict(found: Contents) -> Html:
 
 
 def _tiles(found: Contents) -> Html:
-    pages = sum(alert.severity == "page" for alert in found.alerts)
+    own = found.own_alerts
+    pages = sum(alert.severity == "page" for alert in own)
+    of_platform = len(found.alerts) - len(own)
+    more = f", and {of_platform:,} of the whole platform" if of_platform else ""
     tiles = [
         el(
             "div",
             el("span", "Open alerts"),
-            el("b", f"{len(found.alerts):,}"),
+            el("b", f"{len(own):,}"),
             el(
                 "small",
-                f"{counted(pages, 'page')}, {counted(len(found.alerts) - pages, 'in the digest', 'in the digest')}",
+                f"{counted(pages, 'page')}, {counted(len(own) - pages, 'in the digest', 'in the digest')}{more}",
             ),
             class_="tile",
         )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 
 from leads.db.monitoring.figures import says_yes
 from leads.db.monitoring.rows import MetricRow
+from leads.db.monitoring.verdicts import is_unclear
 from monitoring.output.html import Html, el, joined
 
 # Nothing is loaded, run or sent, whatever a name in the page says.
@@ -29,7 +30,8 @@ def verdict_badge(verdict: MetricRow | None, *, big: bool = False) -> Html:
     """Whether there is drift, in a word or two."""
     size = " big" if big else ""
     if verdict is None or verdict.value is None:
-        return el("span", "no verdict", class_=f"badge{size}")
+        unclear = verdict is not None and is_unclear(verdict)
+        return el("span", "can't tell" if unclear else "no verdict", class_=f"badge{size}")
     if says_yes(verdict):
         return el("span", "drifted", class_=f"badge bad{size}")
     return el("span", "no drift", class_=f"badge ok{size}")

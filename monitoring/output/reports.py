@@ -98,7 +98,10 @@ def _in_process(settings: Settings, days: Sequence[Day], reports: Sequence[_Repo
         except LeadsError as error:
             problems.append(f"{day.harm}: {error}")
     for path, headline, columns, reference, current in reports:
-        evidently_report.write(path, headline, columns, reference, current)
+        try:
+            evidently_report.write(path, headline, columns, reference, current)
+        except LeadsError as error:
+            problems.append(str(error))
     return problems
 
 

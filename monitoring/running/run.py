@@ -26,7 +26,7 @@ from monitoring.running.all_jobs import jobs, steps
 from monitoring.running.due import Due
 from monitoring.running.surroundings import say_what_happened
 from monitoring.summaries.hourly import Describe, HourlySummaries
-from monitoring.watch.jobs import PLATFORM, Job, Step
+from monitoring.watch.jobs import PLATFORM, Job, Step, in_future
 from monitoring.watch.world import World
 
 _log = logging.getLogger(__name__)
@@ -82,10 +82,13 @@ def run(
         on_step: called with what is done next. It may raise Stopped.
 
     Raises:
+        InvalidInput: `until` is in the future.
         Conflict: another process of this home is summarising.
         Unavailable: the database can't be reached.
         Stopped: `on_step` raised it.
     """
+    if until is not None and until > world.now:
+        raise in_future(until, world.now)
     settings = world.settings
     with only_one(settings.root / "locks" / "monitor.lock", what="running the monitoring of this home"):
         one = _Run(world, world.policies.harms if harms is None else harms, until, on_step)
@@ -151,7 +154,7 @@ class _Run:
                 self._try(step.name, partial(step.do, world, id_))
         except BaseException as error:
             self._failed += 1
-            world.note(str(error) if isinstance(error, LeadsError) else "The run was stopped; the next one continues.")
+            world.note(str(error) if isinstance(error, LeadsError) else runs.KILLED)
             with suppress(LeadsError):
                 self._end(id_)
             raise

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from leads import clock
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
+from leads.errors import InvalidInput
 from monitoring.watch.world import World
 
 PLATFORM = ""
@@ -42,3 +43,10 @@ class Step(NamedTuple):
 
     name: str
     do: Callable[[World, str], None]
+
+
+def in_future(until: Micros, now: Micros) -> InvalidInput:
+    """The error for a window that ends in the future."""
+    return InvalidInput(
+        f"{clock.to_text(until)} is in the future.", field="--until", remedy=f"Now it is {clock.to_text(now)}."
+    )

@@ -20,11 +20,13 @@ from leads.db.model_changes import current_actor
 from leads.db.monitoring import alerts, silences
 from leads.db.monitoring.alerts import alert_not_found
 from leads.db.monitoring.silences import EVERY, Silence
+from leads.db.monitoring.surroundings import with_moves
 from leads.errors import InvalidInput, NotFound
 from leads.estimates.slices import slice_parts
 from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import REPOSITORY, Settings
+from monitoring.output.wording import slice_text
 
 _COLUMNS = ("id", "severity", "harm", "alert", "now", "since (UTC)", "state")
 _SILENCES = ("id", "rule", "harm", "until (UTC)", "by", "why")
@@ -101,6 +103,7 @@ def show_alert(settings: Settings, seq: int, *, json: bool, quiet: bool = False)
         found = alerts.find(connection, seq)
         if found is None:
             raise alert_not_found()
+        found = with_moves(connection, found, clock.now())
         silence = silences.covering(silences.active(connection, clock.now()), found.rule, found.harm)
     if json:
         print_json(msgspec.json.encode(detail_out(found)))
@@ -207,8 +210,9 @@ def _lines(alert: Alert, silence: Silence | None) -> list[str]:
     lines = [
         f"Rule: {alert.rule}" + (f", harm {alert.harm}" if alert.harm else "") + (f", {slice_}" if slice_ else ""),
         detail.moved,
-        f"Since {minute(alert.since)} UTC ({age(clock.now() - alert.since)} ago); newest window "
-        f"{minute(detail.window_since)} to {minute(detail.window_until)}, n = {detail.n:,}"
+        f"In the windows since {minute(alert.since)} UTC ({age(clock.now() - alert.since)} ago): it may have begun "
+        "later in the first of them, or, too small to be seen, before.",
+        f"Newest window: {minute(detail.window_since)} to {minute(detail.window_until)}, n = {detail.n:,}"
         + (f", {detail.method}" if detail.method else ""),
     ]
     if alert.version:
@@ -237,7 +241,7 @@ def _lines(alert: Alert, silence: Silence | None) -> list[str]:
 def _show_slices(alert: Alert) -> None:
     rows = [
         (
-            escape(one.slice or "everything"),
+            escape(slice_text(one.slice) if one.slice else "everything"),
             "–" if one.value is None else short_number(one.value),
             short_number(one.deviation),
         )

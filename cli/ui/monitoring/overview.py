@@ -14,6 +14,7 @@ from leads.clock import Micros
 from leads.db.engine import open_engine, reading
 from leads.db.monitoring import alerts, figures
 from leads.db.monitoring.rows import MetricRow
+from leads.db.monitoring.verdicts import is_unclear
 from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import Settings
@@ -109,7 +110,7 @@ def _row(
     return (
         escape(harm),
         _drift(values),
-        _alerts([alert for alert in open_ if alert.harm and alert.is_about(harm)]),
+        _alerts([alert for alert in open_ if harm in alert.harms]),
         _share(values.get("performance.precision"), with_interval=True),
         _share(values.get("performance.expected_precision")),
         _share(values.get("score.flagged")),
@@ -120,6 +121,8 @@ def _row(
 
 def _drift(values: Mapping[str, MetricRow]) -> str:
     verdict = values.get(figures.VERDICT.name)
+    if verdict is not None and is_unclear(verdict):
+        return "[yellow]can't tell[/yellow]"
     if verdict is None or verdict.value is None:
         return _NOTHING
     return "[yellow]drift[/yellow]" if verdict.value else "[green]none[/green]"

@@ -35,6 +35,7 @@ def run_and_show(
 
     Raises:
         NotFound: an unknown harm.
+        InvalidInput: `until` is in the future.
         Conflict: another process monitors this home.
         ConfigurationError: there is no database yet, or its schema is older than this version needs.
         Unavailable: the database doesn't respond.
@@ -57,7 +58,7 @@ def run_and_show(
                 tell("retraining for alerts whose rule asks for it", 0, 1)
             Retrainings(settings).finish(world.engine, policies.monitoring)
         with reading(world.engine) as connection:
-            firing = sum(alerts.firing(connection).values())
+            firing = len(alerts.unresolved(connection))
     if json:
         print_json(_document(outcome, firing))
     else:

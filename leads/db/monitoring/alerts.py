@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection
 from typing import Any
 
@@ -58,6 +59,7 @@ def listing(
     *,
     states: Collection[AlertState] = (),
     harms: Collection[str] | None = None,
+    named: bool = True,
     rule: str | None = None,
     resolved_since: Micros | None = None,
     before: int | None = None,
@@ -68,6 +70,7 @@ def listing(
     Args:
         states: only these; empty: all.
         harms: only those of these harms (the empty string: of the whole platform); None: all.
+        named: also those that name one of these harms among others.
         resolved_since: leave out those that were resolved before this time.
         before: only those with a lower `seq`: the last one of the page before.
     """
@@ -75,7 +78,9 @@ def listing(
     if states:
         query = query.where(alerts.c.state.in_(sorted(states)))
     if harms is not None:
-        query = query.where(alerts.c.harm.in_(sorted(harms)))
+        others = alerts.c.detail["harms"].as_string()
+        names = [others.contains(f'"{harm}"', autoescape=True) for harm in sorted(harms) if harm and named]
+        query = query.where(sa.or_(alerts.c.harm.in_(sorted(harms)), *names))
     if rule is not None:
         query = query.where(alerts.c.rule == rule)
     if resolved_since is not None:
@@ -119,11 +124,19 @@ def retraining(connection: Connection) -> list[Alert]:
     return [one for one in found if one.detail.retraining and one.detail.retraining.state in ("waiting", "running")]
 
 
-def firing(connection: Connection) -> dict[tuple[str, str, Severity], int]:
-    """How many alerts fire or are acknowledged, by rule, harm and severity."""
-    key = alerts.c.rule, alerts.c.harm, alerts.c.severity
-    query = sa.select(*key, sa.func.count()).where(_OPEN).group_by(*key)
-    return {(rule, harm, severity): n for rule, harm, severity, n in connection.execute(query)}
+def firing(connection: Connection, *, named: bool = True) -> dict[tuple[str, str, Severity], int]:
+    """How many alerts fire or are acknowledged, by rule, harm and severity.
+
+    Args:
+        named: an alert about several harms counts for each; else only for the first.
+    """
+    return dict(
+        Counter(
+            (one.rule, harm, one.severity)
+            for one in unresolved(connection)
+            for harm in (one.harms if named else one.harms[:1])
+        )
+    )
 
 
 def alert_not_found() -> NotFound:

@@ -58,6 +58,13 @@ _NEWEST = 40
 # Only these are measured in windows of several lengths at a time. Those of others are as long as a value needs.
 _OF_LENGTHS = "drift."
 
+# Where a window has too few predictions for a verdict, these weren't measured either.
+_OF_PREDICTIONS = frozenset(
+    (
+        *("drift.share", "drift.score", "drift.flagged", "drift.input", "drift.growing", "drift.text"),
+        *("score.mean", "score.flagged"),
+    )
+)
 _COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
 
 
@@ -69,14 +76,22 @@ def newest(
     A value is None if the newest window had too little to measure it, whatever earlier windows had.
     """
     wanted = tuple(figures)
-    return {
-        harm: {figure.name: row for figure in wanted if (row := _newest(connection, harm, figure, now)) is not None}
-        for harm in harms
-    }
+    found: dict[str, dict[str, MetricRow]] = {}
+    for harm in harms:
+        rows = {one.name: row for one in wanted if (row := _newest(connection, harm, one, now)) is not None}
+        verdict = rows.get(VERDICT.name) or _newest(connection, harm, VERDICT, now)
+        found[harm] = {
+            name: row._replace(value=None, lo=None, hi=None) if _is_outdated(row, verdict) else row
+            for name, row in rows.items()
+        }
+    return found
 
 
 def newest_rows(connection: Connection, harm: str, now: Micros) -> list[MetricRow]:
-    """The values of all metrics of a harm in the window that ended last; those of drift, in that of each length."""
+    """The values of all metrics of a harm in the window that ended last; those of drift, in that of each length.
+
+    Values of drift from before a window that had too few predictions to measure any are left out.
+    """
     of_lengths = metric_rows.c.name.startswith(_OF_LENGTHS)
     length = sa.case((of_lengths, metric_rows.c.until - metric_rows.c.since), else_=0)
     ends = (
@@ -92,7 +107,9 @@ def newest_rows(connection: Connection, harm: str, now: Micros) -> list[MetricRo
         .where(metric_rows.c.harm == harm)
         .order_by(metric_rows.c.name, metric_rows.c.slice, metric_rows.c.since)
     )
-    return [MetricRow(*row) for row in connection.execute(query)]
+    rows = [MetricRow(*row) for row in connection.execute(query)]
+    verdict = _newest(connection, harm, VERDICT, now)
+    return [row for row in rows if not _is_outdated(row, verdict)]
 
 
 def history(connection: Connection, row: MetricRow, *, days: int = 14) -> list[MetricRow]:
@@ -144,6 +161,14 @@ def _newest(connection: Connection, harm: str, figure: Figure, now: Micros) -> M
     last = max((row.until for row in found), default=0)
     newest = [row for row in found if row.until == last]
     return next((row for row in newest if row.value is not None), newest[0] if newest else None)
+
+
+def _is_outdated(row: MetricRow, verdict: MetricRow | None) -> bool:
+    """Whether a value of predictions is of an earlier window than the newest, which had too few to measure it."""
+    if verdict is None or verdict.value is not None or verdicts.is_unclear(verdict):
+        return False
+    is_shorter = row.until - row.since <= verdict.until - verdict.since
+    return row.name in _OF_PREDICTIONS and row.until < verdict.until and is_shorter
 
 
 def _shown(now: Micros) -> tuple[sa.ColumnElement[bool], sa.ColumnElement[bool]]:

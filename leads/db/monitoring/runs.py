@@ -12,6 +12,8 @@ from sqlalchemy.engine import Connection
 from leads.clock import Micros
 from leads.db.monitoring.tables import monitor_runs
 
+# What a run says that didn't end by itself.
+KILLED = "The run was killed or stopped; the next one continues."
 RunState = Literal["running", "done", "failed"]
 
 
@@ -38,7 +40,8 @@ _COLUMNS = [monitor_runs.c[name] for name in Run._fields]
 def begin(connection: Connection, host: str, now: Micros) -> str:
     """Record that a run begins; returns its id. Runs of this host that are still `running` were killed: they failed."""
     killed = (monitor_runs.c.host == host) & (monitor_runs.c.state == "running")
-    connection.execute(sa.update(monitor_runs).where(killed).values(state="failed", finished_at=now))
+    ended = {"state": "failed", "finished_at": now, "notes": [KILLED]}
+    connection.execute(sa.update(monitor_runs).where(killed).values(**ended))
     id_ = uuid.uuid4().hex
     row = Run(id_, host, now, None, "running", None, [])
     connection.execute(sa.insert(monitor_runs).values(**row._asdict()))

@@ -20,6 +20,7 @@ from leads.db.keys import ApiKey
 from leads.db.monitoring import alerts, silences
 from leads.db.monitoring.alerts import alert_not_found
 from leads.db.monitoring.silences import EVERY, Silence, silence_not_found
+from leads.db.monitoring.surroundings import with_moves
 from leads.errors import AccessDenied
 from leads_client.schemas.alerts import (
     AcknowledgeIn,
@@ -74,6 +75,8 @@ def list_alerts(
             connection,
             states=_STATES[state],
             harms=key.harms if harms is None else harms,
+            # A key limited to some harms must not learn of others.
+            named=key.harms is None,
             rule=rule,
             before=before,
             limit=limit + 1,
@@ -86,7 +89,8 @@ def list_alerts(
 def show_alert(runtime: Runtime, key: ApiKey, id_: str) -> AlertDetail:
     """Show an alert with its explanation."""
     with reading(runtime.engine) as connection:
-        return detail_out(_alert(connection, key, id_))
+        found = _alert(connection, key, id_)
+        return detail_out(with_moves(connection, found, runtime.clock(), named=key.harms is None))
 
 
 def acknowledge(connection: Connection, runtime: Runtime, key: ApiKey, id_: str, body: AcknowledgeIn) -> AlertOut:

@@ -16,9 +16,11 @@ from leads.db.monitoring.figures import VERDICT
 from leads.db.monitoring.listing import MetricFilter
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
+from leads.db.monitoring.verdicts import is_unclear
 from leads.estimates.slices import slice_parts
 from leads_client.schemas.measured import (
     AlertCountsOut,
+    DriftVerdict,
     HarmSummaryOut,
     MetricOut,
     MetricsOut,
@@ -74,7 +76,7 @@ def summary(runtime: Runtime, key: ApiKey) -> MonitoringSummaryOut:
     now = runtime.clock()
     harms = sorted(harm for harm in runtime.policies.harms if shows(key, harm))
     with reading(runtime.engine) as connection:
-        values, open_ = figures.newest(connection, harms, now), alerts.firing(connection)
+        values, open_ = figures.newest(connection, harms, now), alerts.firing(connection, named=key.harms is None)
         last = runs.last_ended(connection)
     return MonitoringSummaryOut(
         at=clock.to_text(now),
@@ -103,15 +105,21 @@ def metric_out(row: MetricRow) -> MetricOut:
 
 def _harm_out(harm: str, values: Mapping[str, MetricRow], counts: AlertCountsOut) -> HarmSummaryOut:
     verdict = values.get(VERDICT.name)
-    if verdict is not None and verdict.value is None:
+    if verdict is not None and verdict.value is None and not is_unclear(verdict):
         verdict = None
     return HarmSummaryOut(
         harm=harm,
-        verdict=None if verdict is None else "drifted" if figures.says_yes(verdict) else "stable",
+        verdict=None if verdict is None else _verdict(verdict),
         verdict_until=None if verdict is None else clock.to_text(verdict.until),
         alerts=counts,
         figures=tuple(metric_out(row) for name, row in values.items() if name != VERDICT.name),
     )
+
+
+def _verdict(row: MetricRow) -> DriftVerdict:
+    if row.value is None:
+        return "unclear"
+    return "drifted" if figures.says_yes(row) else "stable"
 
 
 def _counts(open_: Mapping[tuple[str, str, Severity], int], harm: str) -> AlertCountsOut:

@@ -34,6 +34,13 @@ def test_folders_are_private_whatever_the_umask(tmp_path: Path, umask: int) -> N
     assert [mode(tmp_path / name) for name in ("a", "a/b", "a/b/c", "x")] == [0o700] * 4
 
 
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
+    (tmp_path / "a").write_text("x")
+    with pytest.raises(ConfigurationError, match="file where a folder is needed") as error:
+        write_json(tmp_path / "a" / "b" / "c.json", {})
+    assert error.value.field == str(tmp_path / "a")
+
+
 def test_an_existing_folder_stays_as_it_is(tmp_path: Path) -> None:
     (tmp_path / "a").mkdir(mode=0o755)
     private_folder(tmp_path / "a")

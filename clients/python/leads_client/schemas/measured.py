@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 from leads_client.schemas.base import Instant, Out, one_of
 
 RunState = Literal["running", "done", "failed"]
-DriftVerdict = Literal["drifted", "stable"]
+DriftVerdict = Literal["drifted", "stable", "unclear"]
 
 
 class MetricOut(Out, frozen=True):
@@ -81,7 +81,8 @@ class HarmSummaryOut(Out, frozen=True):
     """How a harm does.
 
     Args:
-        verdict: whether predictions drifted; null if there is no verdict of the last three days.
+        verdict: whether predictions drifted; `unclear` if windows vary too much for a change to be seen (the metric
+            `drift.verdict` says how much); null if there is no verdict of the last three days.
         verdict_until: the end of the window that the verdict is about; null without one.
         alerts: the alerts that are open for this harm.
         figures: the newest values of the metrics that sum a harm up; those that weren't measured in the last three

@@ -57,6 +57,13 @@ def test_a_failed_run_is_a_warning_that_names_what_failed(settings: Settings, en
     assert check_monitor(settings).state == "warning"
 
 
+def test_a_run_that_was_killed_says_so_and_not_what_it_noted_before(settings: Settings, engine: Engine) -> None:
+    ran(engine, clock.MINUTE, failed=True, notes=("Evidently isn't installed here.", runs.KILLED))
+    found = check_monitor(settings)
+    assert "was killed" in found.detail
+    assert "Evidently" not in found.detail
+
+
 def policies(tmp_path: Path, settings: Settings, section: str) -> Path:
     file = tmp_path / "policies.yaml"
     file.write_text(f"{settings.policies.read_text()}\nmonitoring: {section}\n")

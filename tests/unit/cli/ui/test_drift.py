@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -11,10 +12,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import yaml
+from rich.console import Console
 from typer.testing import CliRunner
 
 from cli.app import app
 from cli.ui import drift as screen
+from cli.ui.terminal import table
 from leads import clock
 from leads.settings import POLICIES_FILE
 from tests.support.drift_rows import FakeWorld, Platform, at_hour
@@ -83,6 +86,29 @@ def test_all_harms_are_checked_and_written(show: Show, tmp_path: Path, monkeypat
     assert "columns" in written["harms"][0]["comparisons"][0]
 
 
+def test_a_dash_prints_only_the_document(show: Show) -> None:
+    code, text = show(drifting(), "spam", "--json", "-")
+    assert code == 3
+    assert json.loads(text)["harms"][0]["drifted"] is True
+    assert not Path("-").exists()
+
+
+def test_a_folder_that_does_not_exist_is_not_made(show: Show, tmp_path: Path) -> None:
+    folder = tmp_path / "typo"
+    assert show(Platform(), "spam", "--json", str(folder / "drift.json"))[0] == 1
+    assert not folder.exists()
+
+
+def test_what_is_broken_into_lines_is_never_a_verdict() -> None:
+    name = "account.distinct_recipients_24h is missing"
+    row = (name, "0.123", "0.123", "10%", "12,345 → 12,346", "12,345 → 12,346", "10% → 20%", "drifted")
+    columns = ("column", "distance", "threshold", "importance", "mean", "median", "missing", "")
+    out = io.StringIO()
+    made = table("x", columns, [row], right=columns[1:-1], wrapped=("mean", "median", "missing"))
+    Console(width=120, file=out).print(made)
+    assert "drifted" in out.getvalue()
+
+
 def test_harms_without_a_champion_are_named(show: Show) -> None:
     code, text = show(Platform(silent=lambda number: True), "--all", champion=False)
     assert code == 4
@@ -91,4 +117,6 @@ def test_harms_without_a_champion_are_named(show: Show) -> None:
 
 def test_a_harm_or_all_of_them_must_be_named(show: Show) -> None:
     assert show(Platform())[0] == 2
-    assert show(Platform(), "spam", "--all")[0] == 2
+    code, text = show(Platform(), "spam", "--all")
+    assert code == 2
+    assert "name a harm" not in text

@@ -102,6 +102,35 @@ def test_an_alert_opens_once_and_resolves_by_itself(home: Home) -> None:
     assert (kept.worst, first.worst) == (26.0, 7.0)
 
 
+@pytest.mark.parametrize("rule", ["score_drift", "verdicts_changed"])
+def test_a_threshold_that_grows_resolves_nothing(home: Home, rule: str) -> None:
+    slice_ = "against=reference"
+
+    def measure(hour: int, value: float, threshold: float) -> None:
+        home.measure(rule, value, lo=value - threshold, at=NOW + hour * clock.HOUR, slice_=slice_, hours=6)
+
+    for hour in range(3):
+        measure(hour, 0.658, 0.201)
+    assert len(home.judge(NOW + 2 * clock.HOUR).opened) == 1
+    for hour in range(3, 12):
+        measure(hour, 0.611, 2.04)
+        assert home.judge(NOW + hour * clock.HOUR).resolved == []
+    assert [one.state for one in home.alerts()] == ["firing"]
+    # The value itself returns.
+    for hour in range(12, 15):
+        measure(hour, 0.15, 2.04)
+    assert len(home.judge(NOW + 14 * clock.HOUR).resolved) == 1
+
+
+def test_a_value_just_within_a_threshold_that_hardly_grew_is_quiet(home: Home) -> None:
+    for hour in range(3):
+        home.measure("score_drift", 0.25, lo=0.05, at=NOW + hour * clock.HOUR, slice_="against=reference", hours=6)
+    home.judge(NOW + 2 * clock.HOUR)
+    for hour in range(3, 6):
+        home.measure("score_drift", 0.22, lo=-0.02, at=NOW + hour * clock.HOUR, slice_="against=reference", hours=6)
+    assert len(home.judge(NOW + 5 * clock.HOUR).resolved) == 1
+
+
 def test_judging_the_same_values_again_changes_nothing(home: Home) -> None:
     home.measure("queue_old", 30.0)
     home.measure("inputs_missing", 0.9, lo=0.8, slice_="column=a")

@@ -6,6 +6,7 @@ import io
 import json
 from pathlib import Path
 
+import msgspec
 import numpy as np
 import pytest
 from rich.console import Console
@@ -13,12 +14,14 @@ from sqlalchemy.engine import Engine
 
 from cli.ui.drift import render_explanation
 from leads import clock
+from leads.alerting.alert import Alert, Detail
+from leads.db.monitoring import alerts
 from leads.errors import NotEnoughData
 from leads.events import Subject
 from leads.policies import load_policies
 from leads.predictions.log import PredictionLog
 from leads.settings import Settings
-from monitoring.drift.explain import explain, explanation_document
+from monitoring.drift.explain import alert_before, explain, explanation_document
 from monitoring.summaries.tally import NOTHING
 from monitoring.watch.world import World
 from tests.support.declared import PLATFORM
@@ -91,12 +94,61 @@ def test_what_changed_most_comes_first_with_where_it_is(settings: Settings, engi
     assert "type=track" in out.getvalue()
 
 
+def test_the_windows_before_end_where_the_change_began(settings: Settings, engine: Engine) -> None:
+    log(settings.predictions_dir)
+    # Half a day after the change began, the windows before contain it.
+    began, window = END - clock.DAY, (END - 12 * clock.HOUR, END)
+    blind = explain(world(settings, engine), "spam", *window)
+    found = explain(world(settings, engine), "spam", *window, before=began)
+    assert (blind.before, found.before) == (window[0], began)
+    first = found.changes[0]
+    assert (first.drift.name, first.where) == ("item.plays_24h", "type=track")
+    assert first.drift.value > 1.2 * next(
+        one.drift.value for one in blind.changes if one.drift.name == first.drift.name
+    )
+
+
+def test_without_predictions_before_the_alert_the_windows_just_before_are_used(
+    settings: Settings, engine: Engine
+) -> None:
+    log(settings.predictions_dir)
+    found = explain(world(settings, engine), "spam", END - clock.DAY, END, before=AT)
+    assert found.before == END - clock.DAY
+    assert any("windows just before" in note for note in found.notes)
+
+
+def test_the_open_alert_that_began_first_says_where(settings: Settings, engine: Engine) -> None:
+    detail = Detail("", "", "drift.score", "", 9, 0, 0, "", "", harms=("hate",))
+    opened = Alert(
+        0, "score_drift", "spam", "", "3", "digest", "firing", AT, AT, AT, None, None, None, 0.9, 0.8, None, 0.0, 0.6,
+        detail, None, None, None,
+    )  # fmt: skip
+    other = msgspec.structs.replace(detail, metric="queue.oldest_h")
+    with engine.begin() as connection:
+        alerts.add(connection, opened._replace(rule="queue_old", since=AT - clock.DAY, detail=other))
+        seq = alerts.add(connection, opened)
+        alerts.add(connection, opened._replace(rule="input_drift", since=AT + clock.HOUR))
+    one = world(settings, engine)
+    found = [alert_before(one, harm, END) for harm in ("spam", "hate", "sexism")]
+    assert [alert and alert.seq for alert in found] == [seq, seq, None]
+    assert alert_before(one, "spam", AT) is None
+
+
+def test_the_share_flagged_has_means(settings: Settings, engine: Engine) -> None:
+    log(settings.predictions_dir)
+    found = explain(world(settings, engine), "spam", END - clock.DAY, END)
+    flagged = [one for one in found.changes if one.drift.name == "flagged"]
+    assert all(mean == mean for one in flagged for mean in one.means)
+
+
 def test_where_nothing_changed_it_says_so(settings: Settings, engine: Engine) -> None:
     log(settings.predictions_dir, changed=False)
     found = explain(world(settings, engine), "spam", END - clock.DAY, END)
     out = io.StringIO()
     Console(width=160, file=out).print(render_explanation(found))
     assert "nothing beyond chance" in out.getvalue()
+    # It still says where to look.
+    assert "item.plays_24h" in out.getvalue()
 
 
 def test_a_log_without_enough_rows_says_which_window(settings: Settings, engine: Engine) -> None:

@@ -10,6 +10,7 @@ import pytest
 from leads import clock
 from leads.alerting.rules import RULES
 from leads.db.monitoring.rows import MetricRow
+from leads.db.monitoring.verdicts import is_unclear
 from monitoring.drift.jobs import drift_jobs, every, verdict_hours
 from tests.support.drift_rows import HARM, Doubles, FakeWorld, Platform, at_hour
 
@@ -76,6 +77,19 @@ def test_too_few_predictions_are_a_verdict_without_a_value() -> None:
     found = rows(24, Platform(silent=lambda number: number >= END - 24))
     assert [(row.name, row.value, row.n) for row in found] == [("drift.verdict", None, 0)]
     assert found[0].method == "no verdict: it has no predictions"
+
+
+def unsteady(made: Doubles, random: object) -> None:
+    made[:, 1] = made[:, 1] * 400 + 2_000
+
+
+def test_where_a_change_could_not_be_seen_the_verdict_says_so() -> None:
+    young = Platform(first=END - 24, changes=lambda number: unsteady if number % 2 else None)
+    found = named(rows(24, young), "drift.verdict")["against=reference"]
+    assert found.value is None
+    assert found.method.startswith("can't tell: only a change of the score above ")
+    assert found.method.endswith(" deviations would show")
+    assert is_unclear(found)
 
 
 def test_windows_end_often_enough_to_be_found_twice_within_their_length() -> None:

@@ -7,7 +7,7 @@ import numpy.typing as npt
 import pytest
 
 from leads.estimates.intervals import cohens_h
-from monitoring.drift.statistics import Shares
+from monitoring.drift.statistics import Shares, category_distance
 from monitoring.drift.variation import NONE, Dispersion, Varied, between, dispersion
 
 Doubles = npt.NDArray[np.float64]
@@ -52,6 +52,16 @@ def test_p_is_reached_at_the_threshold() -> None:
         at = np.sin(limit / 2 + np.arcsin(np.sqrt(0.2))) ** 2
         found = Varied(shares(float(at) + 1e-9), np.array([0.05]), np.array([20.0]))
         assert found.p()[0] == pytest.approx(p, rel=0.05)
+
+
+def test_no_threshold_is_above_the_largest_distance_there_can_be() -> None:
+    wide = Varied(shares(0.9), np.array([2.0]), np.array([10.0]))
+    assert wide.threshold(1e-6)[0] == pytest.approx(cohens_h(np.array([1.0]), np.array([0.2]))[0])
+    fewer = Varied(shares(0.1), np.array([2.0]), np.array([10.0]))
+    assert fewer.threshold(1e-6)[0] == pytest.approx(cohens_h(np.array([0.0]), np.array([0.2]))[0])
+    every = np.array([1.0, 0.0])
+    other = Varied(category_distance(every, every[::-1], 500.0, 500.0), np.array([2.0]), np.array([10.0]))
+    assert other.threshold(1e-6)[0] == 1.0
 
 
 def test_fewer_windows_raise_thresholds() -> None:

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from leads import clock
-from leads.errors import Unavailable
+from leads.errors import ConfigurationError, Unavailable
 from monitoring.output import evidently_report
 from monitoring.output.evidently_report import Judged, Sample
 from monitoring.output.evidently_snapshot import Day, day_of
@@ -50,6 +50,14 @@ def test_a_snapshot_has_the_figures(tmp_path: Path, day: Day) -> None:
     assert stored["metadata"] == {"day": "20260310", "digest": day.digest, "version": "3"}
     assert "Drifted" in json.dumps(stored["widgets"])
     assert len(json.dumps(stored)) < 100_000
+
+
+def test_a_file_in_place_of_the_workspace_is_named(tmp_path: Path, day: Day) -> None:
+    (tmp_path / "evidently").write_text("x")
+    workspace = LocalWorkspace(tmp_path / "evidently")
+    assert workspace.digest(day) is None
+    with pytest.raises(ConfigurationError, match="file where a folder is needed"):
+        workspace.put(day)
 
 
 def test_evidently_reads_the_workspace(tmp_path: Path, day: Day) -> None:

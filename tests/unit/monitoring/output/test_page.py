@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 
 import pytest
 
-from leads.db.monitoring.verdicts import NO_VERDICT, VERDICT
+from leads.db.monitoring.verdicts import NO_VERDICT, UNCLEAR, VERDICT
 from monitoring.output.html import el, joined
 from monitoring.output.page import render
 from tests.support.monitoring.page_contents import HOSTILE, contents, nothing, row
@@ -100,6 +100,14 @@ def test_no_verdict_says_why() -> None:
         "There is no verdict on the 24 hours up to 2026-03-10 12:00 UTC: it has 12 subjects."
         in Page(render(found)).text
     )
+
+
+def test_a_change_that_could_not_be_seen_is_not_called_no_drift() -> None:
+    unclear = row(VERDICT, None, against="reference")._replace(method=f"{UNCLEAR}: only a change would show")
+    text = Page(render(replace(contents(), verdict=unclear))).text
+    assert "There may be drift in the 24 hours up to 2026-03-10 12:00 UTC: only a change" in text
+    assert "can't tell" in text
+    assert "No drift" not in text
 
 
 def test_no_drift() -> None:

@@ -16,7 +16,7 @@ from leads.db.engine import reading
 from leads.db.monitoring import runs
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.tables import metric_rows
-from leads.errors import Conflict, Unavailable
+from leads.errors import Conflict, InvalidInput, Unavailable
 from leads.files import only_one
 from leads.policies import Policies
 from leads.settings import Settings, load_settings
@@ -338,6 +338,12 @@ def test_a_run_that_was_killed_gets_a_line(settings: Settings, engine: Engine) -
     assert lines(outcome, "The last run was killed")
     with reading(engine) as connection:
         assert [one.state for one in runs.newest(connection)] == ["done", "failed"]
+        assert runs.newest(connection)[1].notes == [runs.KILLED]
+
+
+def test_windows_of_the_future_are_refused(settings: Settings, engine: Engine) -> None:
+    with pytest.raises(InvalidInput, match="in the future"):
+        run(world_of(settings, engine, at(1)), until=at(2))
 
 
 def test_two_runs_in_one_home(settings: Settings, engine: Engine) -> None:

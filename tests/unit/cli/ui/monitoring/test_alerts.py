@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import re
 
+import msgspec
 import pytest
 from sqlalchemy.engine import Engine
 
@@ -16,6 +18,7 @@ from leads.db.monitoring import alerts, silences
 from leads.errors import Conflict, InvalidInput, NotFound
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings
+from tests.support.monitoring.watch_world import promote
 
 NOW = clock.now()
 POLICIES = load_policies(POLICIES_FILE)
@@ -67,8 +70,51 @@ def test_an_alert_of_a_harm_lists_what_moved(
         alerts.change(connection, seq, rule="input_drift")
     show_alert(settings, seq, json=False)
     out = capsys.readouterr().out
-    assert "What moved, the most important first" in out
-    assert "column=b" in out
+    assert "What moved, the most important first" in " ".join(out.split())
+    assert re.search(r"^b +0\.8", out, re.MULTILINE)
+
+
+def test_since_is_that_of_windows_and_slices_are_in_words(
+    settings: Settings, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seq = put(engine)
+    with engine.begin() as connection:
+        found = alerts.find(connection, seq)
+        assert found is not None
+        slices = (OtherSlice("against=reference;column=b", 0.8, 0.6),)
+        alerts.change(connection, seq, detail=msgspec.structs.replace(found.detail, slices=slices))
+    show_alert(settings, seq, json=False)
+    out = " ".join(capsys.readouterr().out.replace("│", " ").split())
+    assert "In the windows since" in out
+    assert "it may have begun later in the first of them" in out
+    assert "b, against training" in out
+    assert "against=reference;" not in out
+
+
+def test_a_promotion_after_an_alert_opened_is_among_what_else_happened(
+    settings: Settings, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seq = put(engine)
+    promote(engine, "4", NOW)
+    show_alert(settings, seq, json=True)
+    also = [one["what"] for one in json.loads(capsys.readouterr().out)["also"]]
+    assert any(what.startswith("Version 4 became champion") for what in also)
+
+
+def test_an_alert_is_listed_for_each_harm_that_it_names(
+    settings: Settings, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seq = put(engine, severity="digest", slice_="")
+    with engine.begin() as connection:
+        found = alerts.find(connection, seq)
+        assert found is not None
+        alerts.change(connection, seq, detail=msgspec.structs.replace(found.detail, harms=("sexism",)))
+    for harm, expected in (("spam", [str(seq)]), ("sexism", [str(seq)]), ("stream_manipulation", [])):
+        show_alerts(settings, POLICIES, harm, rule=None, resolved=False, json=True)
+        assert [one["id"] for one in json.loads(capsys.readouterr().out)] == expected
+    with reading(engine) as connection:
+        assert {harm: n for (_, harm, _), n in alerts.firing(connection).items()} == {"spam": 1, "sexism": 1}
+        assert {harm: n for (_, harm, _), n in alerts.firing(connection, named=False).items()} == {"spam": 1}
 
 
 def test_pages_come_first(settings: Settings, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
@@ -93,7 +139,6 @@ def test_an_alert_is_explained(settings: Settings, engine: Engine, capsys: pytes
         "Check the feed behind this feature.",
         "docs/runbook/inputs-missing.md",
         "Version 3 became champion (ann).",
-        "column=b",
         "done: Version 4.",
         "leads alerts ack",
     ):

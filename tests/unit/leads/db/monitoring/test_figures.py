@@ -11,7 +11,7 @@ from leads.db.engine import reading
 from leads.db.monitoring import figures
 from leads.db.monitoring.rows import MetricRow, write
 from leads.db.monitoring.tables import metric_rows
-from leads.db.monitoring.verdicts import VERDICT
+from leads.db.monitoring.verdicts import UNCLEAR, VERDICT
 
 NOW = clock.from_text("2026-03-10T12:30:00Z")
 HOUR = NOW // clock.HOUR * clock.HOUR
@@ -65,6 +65,28 @@ def test_a_verdict_of_yesterday_is_not_repeated_when_there_is_none_today(any_eng
         row(VERDICT, None, slice_="against=reference"),
     ]
     assert newest(any_engine, *rows) == {VERDICT: None}
+
+
+def test_without_predictions_values_of_earlier_windows_are_not_shown(any_engine: Engine) -> None:
+    before = HOUR - 35 * clock.HOUR
+    of_before = [
+        row("drift.score", 0.9, until=before, slice_="against=reference"),
+        row("score.mean", 0.3, until=before),
+        row("performance.precision", 0.8, until=before),
+        row("drift.score", 0.7, until=before, hours=72, slice_="against=reference"),
+    ]
+    none = row(VERDICT, None, slice_="against=reference")
+    found = newest(any_engine, *of_before, none)
+    assert found == {VERDICT: None, "drift.score": None, "score.mean": None, "performance.precision": 0.8}
+    with reading(any_engine) as connection:
+        left = {(one.name, one.value) for one in figures.newest_rows(connection, "spam", NOW)}
+    assert left == {(VERDICT, None), ("performance.precision", 0.8), ("drift.score", 0.7)}
+
+
+def test_where_a_change_could_not_be_seen_the_distances_are_shown(any_engine: Engine) -> None:
+    unclear = row(VERDICT, None, slice_="against=reference")._replace(method=f"{UNCLEAR}: nothing would show")
+    score = row("drift.score", 0.3, until=HOUR - 4 * clock.HOUR, slice_="against=reference")
+    assert newest(any_engine, score, unclear) == {VERDICT: None, "drift.score": 0.3}
 
 
 def test_without_a_reference_the_verdict_is_that_against_the_windows_before(any_engine: Engine) -> None:

@@ -14,7 +14,7 @@ from leads.db import keys
 from leads.db.monitoring import runs
 from leads.db.monitoring.rows import MetricRow, write
 from leads.db.monitoring.tables import alerts
-from leads.db.monitoring.verdicts import VERDICT
+from leads.db.monitoring.verdicts import UNCLEAR, VERDICT
 from serving.runtime import Runtime
 from tests.support.serving.world import Http, make_stack
 
@@ -175,6 +175,14 @@ def test_the_overview_of_all_harms(client: Http, runtime: Runtime) -> None:
         "alerts": {"page": 0, "digest": 0},
         "figures": [],
     }
+
+
+def test_a_change_that_could_not_be_seen_is_not_called_stable(client: Http, runtime: Runtime) -> None:
+    unclear = row(VERDICT, None, "harassment", slice_="against=reference")._replace(method=f"{UNCLEAR}: too wide")
+    with runtime.engine.begin() as connection:
+        write(connection, "run", [unclear])
+    harms = {one["harm"]: one for one in client.get("/v1/monitoring/summary").json()["harms"]}
+    assert (harms["harassment"]["verdict"], harms["harassment"]["verdictUntil"]) == ("unclear", clock.to_text(HOUR))
 
 
 def test_runs(client: Http) -> None:
