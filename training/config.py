@@ -34,8 +34,8 @@ NEVER_LOWER = (
 class TextConfig(Strict):
     """The text stage."""
 
-    encoder: Literal["none", "minilm"] | None = Field(
-        default=None, description="Sentence encoder used besides the n-grams. Default: LEADS_ENCODER."
+    encoder: Literal["auto", "none", "minilm", "tuned"] | None = Field(
+        default=None, description="Encoder used besides the n-grams. Default: LEADS_ENCODER."
     )
     plain_c: Positive = Field(default=3.0, description="Inverse regularisation strength of the head on plain TF-IDF.")
     nb_c: Positive = Field(

@@ -1,7 +1,8 @@
 """Models on an encoder's vectors.
 
-On vectors of meaning: logistic regression on random Fourier features. Rahimi and Recht (2007): cos(Wx + b) with normal W and uniform b approximates a Gaussian kernel. Unlike a kernel machine
-it stores no training rows, and unlike a neural network it has a single optimum.
+On vectors of meaning: logistic regression on random Fourier features. Rahimi and Recht (2007): cos(Wx + b) with normal
+W and uniform b approximates a Gaussian kernel. Unlike a kernel machine it stores no training rows, and unlike a neural
+network it has a single optimum.
 
 On the outputs of a fine-tuned encoder, which are log-odds already: logistic regression.
 """

@@ -48,9 +48,7 @@ def encoded(vectors: Floats, encoder: CachedEncoder) -> Encoded:
     return Encoded(waves(vectors, centre, scale), encoder.version, centre, scale)
 
 
-def fit_head(
-    features: Floats, labels: Bools, weights: Doubles, strength: float, seed: int
-) -> tuple[Doubles, float]:
+def fit_head(features: Floats, labels: Bools, weights: Doubles, strength: float, seed: int) -> tuple[Doubles, float]:
     """The (m,) weights and the intercept of a logistic regression on (n, m) features.
 
     Args:
