@@ -96,6 +96,11 @@ class TrainingConfig(Strict):
         default="auto",
         description="auto: the simplest method whose held-out log loss is within one standard error of the best.",
     )
+    about_groups: bool = Field(
+        default=False,
+        description="Whether a violation stays one if it is about another group of people. Fine-tuning an encoder then "
+        "also learns from texts with the groups exchanged.",
+    )
     never_lower: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
         default=NEVER_LOWER,
         description="Features whose higher values never lower a score; * stands for any part of a name.",

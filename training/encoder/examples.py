@@ -30,6 +30,7 @@ class Examples(NamedTuple):
         labels: (n, k) the share of the weight of its labels that is violating; NaN where a text isn't labelled.
         weights: (n, k) the mean weight of its labels; 0 where a text isn't labelled.
         halves: (n,) 0 or 1; rows of one account are in the same half as far as possible.
+        own: (n,) False for texts that were added to those that have labels.
     """
 
     harms: tuple[str, ...]
@@ -38,6 +39,7 @@ class Examples(NamedTuple):
     labels: Floats
     weights: Floats
     halves: npt.NDArray[np.int64]
+    own: npt.NDArray[np.bool_]
 
     @property
     def hash(self) -> str:
@@ -56,6 +58,7 @@ class Examples(NamedTuple):
             self.labels[chosen],
             self.weights[chosen],
             self.halves[chosen],
+            self.own[chosen],
         )
 
 
@@ -103,6 +106,7 @@ def examples_of(by_harm: Mapping[str, HarmRows], left_out: Hashes, *, seed: int)
         labels.astype(np.float32),
         weights.astype(np.float32),
         folds(np.array([one.cluster for one in kept], np.uint64), seed=seed, count=HALVES),
+        np.ones(len(order), np.bool_),
     )
 
 
