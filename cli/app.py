@@ -12,6 +12,7 @@ import typer
 
 from cli.data import du, features_app, ingest, migrate, prune, simulate
 from cli.demo import demo
+from cli.encoder import encoder_app
 from cli.flags import hide_types_of_flags
 from cli.keys import keys_app
 from cli.labels import labels_app
@@ -44,11 +45,12 @@ for _group, _commands in _GROUPS.items():
         app.command(rich_help_panel=_group)(_command)
 app.add_typer(labels_app, name="labels", rich_help_panel="Models")
 app.add_typer(models_app, name="models", rich_help_panel="Models")
+app.add_typer(encoder_app, name="encoder", rich_help_panel="Models")
 app.add_typer(features_app, name="features", rich_help_panel="Data")
 app.add_typer(keys_app, name="keys", rich_help_panel="Serving")
 app.add_typer(monitor_app, name="monitor", rich_help_panel="Monitoring")
 app.add_typer(alerts_app, name="alerts", rich_help_panel="Monitoring")
-hide_types_of_flags(app, labels_app, models_app, keys_app, features_app, monitor_app, alerts_app)
+hide_types_of_flags(app, labels_app, models_app, encoder_app, keys_app, features_app, monitor_app, alerts_app)
 
 
 def main() -> NoReturn:
