@@ -1,4 +1,4 @@
-"""`leads encoder`: encoders that are fine-tuned on the labels of all harms, and which of them harms are trained with."""
+"""`leads encoder`: encoders that are fine-tuned on the labels of all harms, and the one that harms are trained with."""
 
 from __future__ import annotations
 

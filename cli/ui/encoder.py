@@ -5,18 +5,17 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cli.ui.terminal import console, escape, minute, next_steps, note, table, working
-from leads.errors import Conflict
 from leads.policies import Policies
 from leads.settings import Settings
-from models.registry.encoders import NEEDED, EncoderRegistry, RegisteredEncoder, previous
+from models.registry.encoders import NEEDED, EncoderRegistry, RegisteredEncoder
 from models.registry.mlflow_registry import MlflowRegistry
 from training.encoder.config import load_tune_config
 from training.encoder.train import EncoderResult, train_encoder
 
 _MEASURED = ("harm", "texts", "violating", "AP,\nunseen", "held out", "AP,\nheld out", "AP,\n32 bits")
 _MEASURED_CAPTION = (
-    "AP: average precision of the encoder's output alone. Unseen: by networks that were fine-tuned on the other half of "
-    "the texts. Held out: on texts held out for any harm, by the encoder as it serves, and with weights of 32 bits."
+    "AP: average precision of the encoder's output alone. Unseen: by networks that were fine-tuned on the other half "
+    "of the texts. Held out: on texts held out for any harm, by the encoder as it serves, and with weights of 32 bits."
 )
 _LISTED = ("encoder", "name", "registered\n(UTC)", "state", "mean AP,\nheld out", "needed by")
 
@@ -85,16 +84,10 @@ def roll_back(settings: Settings, policies: Policies, why: str) -> None:
     Raises:
         Conflict: none is promoted.
     """
-    registry = EncoderRegistry(settings)
-    known = registry.list()
-    if not any(one.promoted for one in known):
-        raise Conflict("No encoder is promoted.", field="encoder", remedy="Run: leads encoder list")
-    before = previous(known)
+    before = EncoderRegistry(settings).roll_back(why)
     if before is None:
-        registry.withdraw()
         note("Harms are trained without a fine-tuned encoder from now on.")
     else:
-        registry.promote(before.version, why)
         note(f"Harms are trained with encoder v{before.version} again.")
     _say_what_stays(settings, policies)
 

@@ -50,6 +50,11 @@ class RegisteredEncoder(NamedTuple):
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
 
+    @property
+    def promoted_at(self) -> Micros:
+        """When it was promoted the last time, other than by a rollback, µs; 0 if it never was."""
+        return int(self.tags.get(PROMOTED_AT, "0"))
+
 
 class EncoderRegistry:
     """Every method raises Unavailable if MLflow can't be reached."""
@@ -123,10 +128,27 @@ class EncoderRegistry:
             client.set_model_version_tag(MODEL, number, WHY, why)
             client.set_registered_model_alias(MODEL, PROMOTED, number)
 
-    def withdraw(self) -> None:
-        """Train harms without a fine-tuned encoder from now on."""
+    def roll_back(self, why: str) -> RegisteredEncoder | None:
+        """Train harms with the encoder that was promoted before; called again, it goes back one more.
+
+        Returns that encoder; None if there was none, so that harms are trained without one.
+
+        Raises:
+            Conflict: none is promoted.
+        """
+        known = self.list()
+        now = next((one for one in known if one.promoted), None)
+        if now is None:
+            raise Conflict("No encoder is promoted.", field="encoder", remedy="Run: leads encoder list")
+        earlier = [one for one in known if 0 < one.promoted_at < now.promoted_at]
+        before = max(earlier, key=lambda one: one.promoted_at, default=None)
         with self._mlflow.client() as client:
-            client.delete_registered_model_alias(MODEL, PROMOTED)
+            if before is None:
+                client.delete_registered_model_alias(MODEL, PROMOTED)
+            else:
+                client.set_model_version_tag(MODEL, before.version, WHY, why)
+                client.set_registered_model_alias(MODEL, PROMOTED, before.version)
+        return before
 
     def ensure(self, id_: str) -> Path:
         """Have an encoder, whole, in this host's folder of encoders; returns its own folder there.
@@ -176,12 +198,6 @@ class EncoderRegistry:
 def promoted_encoder(settings: Settings) -> RegisteredEncoder | None:
     """The encoder that harms are trained with by now; None if none is promoted."""
     return EncoderRegistry(settings).promoted()
-
-
-def previous(known: list[RegisteredEncoder]) -> RegisteredEncoder | None:
-    """The encoder that was promoted before the present one; None if there is none."""
-    earlier = [one for one in known if not one.promoted and PROMOTED_AT in one.tags]
-    return max(earlier, key=lambda one: int(one.tags[PROMOTED_AT]), default=None)
 
 
 def _registered(client: MlflowClient, version: ModelVersionEntity, promoted: str) -> RegisteredEncoder:
