@@ -21,14 +21,19 @@ from cli.checks.places import mlflow_opens, mlflow_pages
 from cli.demo_waits import wait_until_ready, wait_until_scored
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
-from cli.ui.demo import decide_one, score_a_text, show_decided, show_found, top_leads
+from cli.ui.demo import (
+    acknowledge_queues,
+    campaign_of,
+    decide_one,
+    score_a_text,
+    show_decided,
+    show_found,
+    top_leads,
+)
 from cli.ui.terminal import console, escape, next_steps, note
 from leads import clock
-from leads.alerting.alert import Alert
 from leads.clock import Micros
 from leads.db import keys
-from leads.db.engine import reading
-from leads.db.monitoring import alerts
 from leads.environment.addresses import url_of
 from leads.errors import LeadsError
 from leads.files import only_one, read_json, write_json
@@ -42,8 +47,6 @@ from simulation.truth import found_by, read_truth
 KEY_NAME = "demo"
 # With the lead's id: what the demo's progress says once it has decided a lead.
 _DECIDED = "decided "
-# The rules whose alerts show the simulated change best, the best first.
-_ABOUT_CHANGES = ("score_drift", "flagged_surge", "input_drift", "text_drift")
 
 
 class DemoProgress(msgspec.Struct):
@@ -203,21 +206,14 @@ def _watch(demo: Demo, settings: Settings) -> None:
     settle_s = load_policies(settings.policies).monitoring.settle_minutes * 60
     now = clock.to_text(demo.progress.end + round((settle_s + 60) * clock.SECOND))
     demo.command("monitor", "Let monitoring look at these days", "monitor", "run", "--now", now, "--quiet", again=True)
-    alert = _campaign_of(settings)
+    alert = campaign_of(settings)
     if alert is None:
         note("  No alert is open.")
         return
-    # A platform as small as this one has many inputs that move at once.
-    demo.command("alerts", "See whose scores have moved", "alerts", "list", "--rule", alert.rule, "--quiet", again=True)
-    demo.command("alert", "See one of these alerts", "alerts", "show", str(alert.seq), "--quiet", again=True)
-
-
-def _campaign_of(settings: Settings) -> Alert | None:
-    """The alert to show: one about what the model sees, if there is one."""
-    with opened(settings) as engine, reading(engine) as connection:
-        found = alerts.unresolved(connection)
-    about = [alert for alert in found if alert.rule in _ABOUT_CHANGES]
-    return min(about, key=lambda alert: _ABOUT_CHANGES.index(alert.rule)) if about else next(iter(found), None)
+    demo.step("Acknowledge that leads wait: nobody reviews in this demo")
+    acknowledge_queues(settings)
+    demo.command("alerts", "See what has changed", "alerts", "list", "--quiet", again=True)
+    demo.command("alert", "See the alert about the campaign", "alerts", "show", str(alert.seq), "--quiet", again=True)
 
 
 def _compare_with_truth(demo: Demo, settings: Settings) -> None:
@@ -266,7 +262,7 @@ def _free_port() -> int:
 
 
 def _print_next(settings: Settings) -> None:
-    alert, pages = _campaign_of(settings), settings.reports_dir / "monitoring" / "index.html"
+    alert, pages = campaign_of(settings), settings.reports_dir / "monitoring" / "index.html"
     steps = [] if alert is None else [(f"leads alerts show {alert.seq}", "read the alert and its runbook page")]
     if pages.exists():
         steps.append((f"xdg-open {pages}", "open the pages of monitoring"))

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from cli.options import duration, instant, read_configuration, read_settings
+from cli.options import Json, duration, instant, read_configuration, read_settings
 
 keys_app = typer.Typer(help="Create, list, rotate and revoke API keys.", no_args_is_help=True)
 
@@ -41,6 +41,7 @@ def keys_create(
     ] = None,
     expires_in: ExpiresIn = None,
     expires_at: ExpiresAt = None,
+    json: Json = False,
 ) -> None:
     """Create a key and print it. It is shown only once."""
     from cli.ui.keys import create_key
@@ -55,6 +56,7 @@ def keys_create(
         reviewer=reviewer,
         expires_in=duration(expires_in, "--expires-in"),
         expires_at=instant(expires_at, "--expires-at"),
+        json=json,
     )
 
 
@@ -64,6 +66,7 @@ def keys_rotate(
     overlap: Annotated[str, typer.Option(help="How long the old key keeps working; 0: it ends now.")] = "24h",
     expires_in: ExpiresIn = None,
     expires_at: ExpiresAt = None,
+    json: Json = False,
 ) -> None:
     """Replace a key by a new one for the same caller, and print it. The old key keeps working for a while.
 
@@ -77,6 +80,7 @@ def keys_rotate(
         overlap=duration(overlap, "--overlap") or 0,
         expires_in=duration(expires_in, "--expires-in"),
         expires_at=instant(expires_at, "--expires-at"),
+        json=json,
     )
 
 

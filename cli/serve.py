@@ -163,9 +163,8 @@ def status(
     from cli.checks.findings import failing
     from cli.checks.processes import PARTS
     from cli.checks.run import as_json
-    from cli.ui.checks import print_json
     from cli.ui.status import show_status, status_document
-    from cli.ui.terminal import warn_about_variables
+    from cli.ui.terminal import print_json, warn_about_variables
     from leads.db.engine import database_url
 
     required = require or []

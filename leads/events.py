@@ -14,6 +14,7 @@ from msgspec import Meta
 from leads.clock import Micros
 from leads.errors import InvalidInput
 from leads.messages.schema_errors import explained
+from leads.messages.surrogates import half_a_character
 from leads_client.fields import DecidedBy, Id, Name, SignalKind, Verdict
 
 ACCOUNT = "account"
@@ -268,6 +269,8 @@ def decode(decoder: msgspec.json.Decoder[T], raw: bytes) -> T:
     except msgspec.ValidationError as error:
         raise explained(error, decoder.type) from error
     except msgspec.MsgspecError as error:
+        if (half := half_a_character(raw)) is not None:
+            raise half from error
         remedy = "Send JSON encoded as UTF-8; NaN is not valid JSON."
         raise InvalidInput(f"Invalid JSON: {error}.", remedy=remedy) from error
     except RecursionError as error:

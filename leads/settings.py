@@ -6,13 +6,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field, SecretStr, ValidationError, field_validator
+from pydantic import Field, SecretStr, ValidationError, ValidationInfo, field_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, EnvSettingsSource, PydanticBaseSettingsSource, SettingsConfigDict
 
 from leads.environment import variables
 from leads.environment.addresses import checked_host
 from leads.environment.alert_settings import AlertSettings
+from leads.environment.clock_settings import ClockSettings, host_of, refuse_network
 from leads.environment.log_settings import LogSettings
 from leads.environment.report_settings import ReportSettings
 from leads.environment.sqlite_urls import mlflow_url, sqlite_file, sqlite_url
@@ -35,7 +36,7 @@ class _Environment(EnvSettingsSource):
         return value if variables.counts(variable_of(field_name), value) else None, key, is_complex
 
 
-class Settings(AlertSettings, LogSettings, ReportSettings):
+class Settings(AlertSettings, ClockSettings, LogSettings, ReportSettings):
     """Read from the environment (`LEADS_HOME`, `LEADS_DATABASE_URL`, …); arguments take precedence.
 
     An empty variable counts as not set.
@@ -150,8 +151,16 @@ class Settings(AlertSettings, LogSettings, ReportSettings):
 
     @field_validator("host")
     @classmethod
-    def _valid_host(cls, host: str) -> str:
+    def _valid_host(cls, host: str, info: ValidationInfo) -> str:
+        refuse_network(info.data, checked_host(host))
         return checked_host(host)
+
+    @field_validator("database_url")
+    @classmethod
+    def _valid_database(cls, url: SecretStr | None, info: ValidationInfo) -> SecretStr | None:
+        if url is not None and info.data.get("clock") is not None:
+            refuse_network(info.data, host_of(url.get_secret_value()))
+        return url
 
     @field_validator("online_store")
     @classmethod

@@ -28,15 +28,6 @@ class Canary:
         return int.from_bytes(raw) < self.share * 2**64
 
 
-@dataclass(frozen=True)
-class Lineup:
-    """The loaded and verified versions, by harm. Immutable: a new line-up replaces it as a whole."""
-
-    champions: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))
-    canaries: Mapping[str, Canary] = field(default_factory=lambda: MappingProxyType({}))
-    challengers: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))
-
-
 class Absent(NamedTuple):
     """Why a harm has no champion in this process, although it should have one.
 
@@ -51,10 +42,21 @@ class Absent(NamedTuple):
     why: Literal["loading", "damaged", "lost", "refused"]
 
 
+@dataclass(frozen=True)
+class Lineup:
+    """The loaded and verified versions, by harm. Immutable: a new line-up replaces it as a whole.
+
+    Args:
+        absent: the harms that should have a champion, but have none.
+    """
+
+    champions: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))
+    canaries: Mapping[str, Canary] = field(default_factory=lambda: MappingProxyType({}))
+    challengers: Mapping[str, ModelVersion] = field(default_factory=lambda: MappingProxyType({}))
+    absent: Mapping[str, Absent] = field(default_factory=lambda: MappingProxyType({}))
+
+
 class LineupSource(Protocol):
     """Gives the current line-up, as `serving.versions.published.PublishedVersions` does."""
 
     def lineup(self) -> Lineup: ...
-
-    def absent(self) -> Mapping[str, Absent]:
-        """The harms that should have a champion, but have none."""

@@ -6,6 +6,7 @@ database is emptied) stand in for the servers that come as wheels.
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 import tempfile
@@ -29,6 +30,18 @@ from leads.settings import Settings, load_settings
 # Shared machines stall: a slow example is no failure. Equal runs draw equal examples.
 hypothesis_settings.register_profile("leads", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("leads")
+
+
+def pytest_sessionstart() -> None:
+    """Collecting makes a million objects and hardly any garbage, so nothing searches for it meanwhile."""
+    gc.disable()
+
+
+def pytest_collection_finish() -> None:
+    """What was collected stays until the end, so that Python needn't search it again and again."""
+    gc.enable()
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(autouse=True)

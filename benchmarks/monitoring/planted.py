@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
@@ -14,7 +14,7 @@ from benchmarks.monitoring.timeline import Opened, watched
 from benchmarks.monitoring.world import HISTORY_DAYS
 from benchmarks.report import Measure, at_most, say
 from leads import clock
-from leads.alerting.out import slice_parts
+from leads.estimates.slices import slice_parts
 
 T = TypeVar("T")
 
@@ -39,13 +39,12 @@ class Expected(NamedTuple):
 
     def names(self, alert: Opened) -> bool:
         """Whether an alert names the change."""
-        parts = slice_parts(alert.slice)
+        return alert.rule.name in self.rules and any(self._in(slice_parts(one)) for one in alert.named)
+
+    def _in(self, parts: Mapping[str, str]) -> bool:
         column = parts.get("column", "").removesuffix(" is missing")
-        return (
-            alert.rule.name in self.rules
-            and (not self.columns or column in self.columns)
-            and all(parts.get(name) == value for name, value in self.slices)
-        )
+        right = not self.columns or column in self.columns
+        return right and all(parts.get(name) == value for name, value in self.slices)
 
 
 _PLAYS = ("item.plays_1h", "item.plays_24h", "item.listeners_24h", "account.short_share_24h")
@@ -81,7 +80,7 @@ def named(change: str, seed: int) -> Found:
         for alert in opened:
             if alert.at >= at and alert.at <= at + expected.within_h * clock.HOUR + _GRACE and expected.names(alert):
                 return Found((alert.at - at) / clock.HOUR, pages)
-            pages += alert.rule.severity == "page" and alert.at < at
+            pages += alert.new and alert.rule.severity == "page" and alert.at < at
     return Found(None, pages)
 
 
@@ -94,8 +93,9 @@ def quiet(seed: int) -> Counter[str]:
     found: Counter[str] = Counter()
     for end, opened in watched(Platform(seed), MONTH_HOURS):
         for alert in opened:
-            found[alert.rule.severity] += 1
-            found[f"{alert.rule.severity} {alert.rule.name} {alert.slice}"] += 1
+            if alert.new:
+                found[alert.rule.severity] += 1
+                found[f"{alert.rule.severity} {alert.rule.name} {alert.named[0]}"] += 1
         if (end - START) % (5 * clock.DAY) == 0:
             say(f"quiet month, seed {seed}: {(end - START) // clock.DAY - HISTORY_DAYS} days watched")
     return found

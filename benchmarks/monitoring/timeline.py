@@ -7,13 +7,15 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
-from benchmarks.monitoring.generated import HARM, START, Platform
+from benchmarks.monitoring.generated import HARM, START, VERSION, Platform
 from benchmarks.monitoring.world import HISTORY_DAYS, GeneratedWorld
 from leads import clock
 from leads.alerting.rules import Rule
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
-from monitoring.alerts.judging import QUIET_WINDOWS, Key, findings, rules_of
+from monitoring.alerts.describing import SLICES_SHOWN
+from monitoring.alerts.joining import importance_of, joined, of_columns
+from monitoring.alerts.judging import QUIET_WINDOWS, Finding, Key, findings, rules_of
 from monitoring.quality.events import EVENTS
 from monitoring.running.all_jobs import jobs
 from monitoring.watch.jobs import PLATFORM, Job
@@ -28,13 +30,20 @@ _JUDGED: Micros = 6 * clock.DAY
 
 
 class Opened(NamedTuple):
-    """An alert that opened at `at` (µs); `known` tells whether it was open already when the watch began to count."""
+    """An alert that opened at `at` (µs), or that has come to say something else since it opened.
+
+    Args:
+        named: the slices that it names, the first one first.
+        new: whether it opened now.
+    """
 
     rule: Rule
     harm: str
     slice: str
     at: Micros
     row: MetricRow
+    named: tuple[str, ...]
+    new: bool
 
 
 class Timeline:
@@ -60,7 +69,7 @@ class Timeline:
                     self._measure(job, self._done[job.name] - back * job.every)
 
     def hours(self, since: Micros, until: Micros) -> Iterator[tuple[Micros, list[Opened]]]:
-        """Watch hour by hour: the end of each hour, and the alerts that opened in its runs."""
+        """Watch hour by hour: the end of each hour, and the alerts that opened in its runs, or that changed."""
         for hour in range(since, until, clock.HOUR):
             opened: list[Opened] = []
             for after in RUNS:
@@ -87,13 +96,26 @@ class Timeline:
         names = {rule.metric for rule in self._rules.values()}
         rows = self.world.store.read(names, None, now - _JUDGED, now + clock.DAY)
         opened = []
-        for found in findings(_newest(rows), self._rules, now):
-            if found.fires and found.key not in self._open:
-                self._open[found.key] = Opened(found.rule, found.harm, found.slice, now, found.row)
-                opened.append(self._open[found.key])
+        separate = findings(_newest(rows), self._rules, now)
+        by_name = self.world.importance(HARM, VERSION)
+        importance = {one.key: importance_of(one.slice, by_name) for one in separate}
+        for found in joined(separate, importance):
+            if found.fires:
+                before, named = self._open.get(found.key), _named(found)
+                if before is None or before.named != named:
+                    one = Opened(found.rule, found.harm, found.slice, now, found.row, named, new=before is None)
+                    self._open[found.key] = one
+                    opened.append(one)
             elif found.quiet:
                 self._open.pop(found.key, None)
         return opened
+
+
+def _named(found: Finding) -> tuple[str, ...]:
+    """The slices that an alert names."""
+    if not found.among:
+        return (found.slice,)
+    return tuple(one.slice for one in of_columns(found.among)[:SLICES_SHOWN])
 
 
 def _newest(rows: Sequence[MetricRow]) -> list[MetricRow]:

@@ -18,7 +18,8 @@ from leads.clock import Micros
 from leads.db.model_changes import CHAMPION, ModelChange
 from leads.db.monitoring.decided import Decided, Verdict
 from leads.db.monitoring.events import EventHour, Feed, Reports
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
+from leads.estimates.slices import slice_of
 from leads.events import Subject
 from leads.platform.declaration import load_platform
 from leads.policies import HarmPolicy, Policies, TierPolicy
@@ -149,7 +150,7 @@ class GeneratedWorld(World):
             picked = [places[k] for k in sorted(chosen.tolist())]
             rows = _joined([_some(every[i], np.array([j])) for i, j in picked])
             self._reference = Reference(
-                counted(rows), np.array([every[i].hour for i, _ in picked]), [str(a) for a in rows.accounts], START
+                counted(rows), np.array([every[i].hour for i, _ in picked]), [str(a) for a in rows.accounts]
             )
         return self._reference
 

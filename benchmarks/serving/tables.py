@@ -12,6 +12,7 @@ from benchmarks.serving.stages import WHOLE, us_per_request
 from benchmarks.serving.systems.peer import Pair
 from benchmarks.timing import median_ratio
 from leads.errors import Unavailable
+from leads.messages.wording import short_number
 
 _STAGE_SIZES = (1, 100)
 _MEMORY_BAR_MB = 400.0
@@ -22,7 +23,7 @@ _OF_FLOOR = 1.3
 def grids(results: Results) -> list[Grid]:
     """Every table of a run."""
     found = [
-        _by_load(results, "Milliseconds, p50 / p99", lambda cell, x: f"{_short(x.p50)} / {_short(x.p99)}"),
+        _by_load(results, "Milliseconds, p50 / p99", lambda cell, x: f"{short_number(x.p50)} / {short_number(x.p99)}"),
         _by_load(results, "Requests/s (items/s)", _rates),
         _processor(results),
     ]
@@ -120,7 +121,7 @@ def _by_load(results: Results, title: str, text: Callable[[Cell, Outcome], str])
 
 def _rates(cell: Cell, outcome: Outcome) -> str:
     per_s = outcome.requests_per_s
-    return _short(per_s) if cell.items == 1 else f"{_short(per_s)} ({_short(per_s * cell.items)})"
+    return short_number(per_s) if cell.items == 1 else f"{short_number(per_s)} ({short_number(per_s * cell.items)})"
 
 
 def _processor(results: Results) -> Grid:
@@ -134,7 +135,7 @@ def _processor(results: Results) -> Grid:
         return results.outcome(name, cell).cpu_per_item_s(cell.items) * 1_000
 
     def shown(name: str, cell: Cell) -> str:
-        return _value(lambda: _short(seconds(name, cell)))
+        return _value(lambda: short_number(seconds(name, cell)))
 
     for harms in dict.fromkeys(cell.harms for cell in cells):
         for name in (*results.systems, FLOOR):
@@ -166,12 +167,3 @@ def _system(name: str) -> str:
 
 def _sizes(sizes: Sequence[int]) -> list[str]:
     return [f"{n:,} item{'s' if n > 1 else ''}" for n in sizes]
-
-
-def _short(value: float) -> str:
-    """Format with three significant figures.
-
-    >>> _short(1234.5), _short(12.345), _short(0.01234)
-    ('1,234', '12.3', '0.0123')
-    """
-    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"

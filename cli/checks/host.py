@@ -15,6 +15,7 @@ from pathlib import Path
 import sqlalchemy as sa
 
 from cli.checks.findings import ANSWER_S, Check, Finding
+from leads import clock
 from leads.db.engine import database_exists, database_url, reading, unchecked_engine
 from leads.environment import process
 from leads.environment.addresses import shown
@@ -39,6 +40,7 @@ def host_checks(settings: Settings) -> list[Check]:
     return [
         Check("disk", lambda: check_disk(settings)),
         Check("permissions", lambda: check_permissions(settings)),
+        *([] if settings.clock is None else [Check("set_clock", check_set_clock)]),
     ]
 
 
@@ -158,6 +160,16 @@ def check_port(settings: Settings) -> Finding:
     text = f"Can't listen on {address}: {problem}." + (f" The port is used by {used}." if used else "")
     remedy = "Stop the process that uses it, or set LEADS_HOST and LEADS_PORT."
     return Finding("port", "failed", text, "The API can't start.", remedy)
+
+
+def check_set_clock() -> Finding:
+    """What LEADS_CLOCK does, where it is set."""
+    own = clock.set_clock()
+    runs = f"runs {own.speed:,g} times as fast as this host's" if own is not None and own.speed else "stands still"
+    shows = clock.to_text(clock.now() // clock.SECOND * clock.SECOND)
+    text = f"{clock.SETTING} sets the clock: it shows {shows} and {runs}."
+    why = "Nothing that is written has its real time."
+    return Finding("set_clock", "warning", text, why, f"Unset {clock.SETTING}.")
 
 
 def check_clock(settings: Settings) -> Finding:

@@ -8,7 +8,6 @@ from features.declared.generations import live_features
 from features.offline.segments import segments_of
 from features.partition import Partition
 from leads import clock
-from leads.clock import Micros
 from leads.environment.addresses import url_of
 from leads.errors import ConfigurationError, LeadsError
 from leads.settings import Settings
@@ -18,7 +17,7 @@ from serving.versions.published_state import is_followed, read_state
 from serving.worker.shares import is_working
 
 # A follower that gets no answer for this long says so; it asks every few seconds, or once a minute while MLflow fails.
-_SILENT: Micros = 2 * clock.MINUTE
+_SILENT_S = 120.0
 
 PARTS = ("api", "follower", "monitor", "worker")
 NO_API = "Nothing is scored over HTTP, and reviewers can't get leads."
@@ -75,7 +74,7 @@ def check_follower(settings: Settings) -> Finding:
     state = read_state(settings.published_dir)
     refused = "; ".join(f"{harm} v{v}: {why}" for harm, one in state.harms.items() for v, why in one.refused.items())
     damaged = "; ".join(f"{harm} v{v}: {why}" for harm, one in state.harms.items() for v, why in one.damaged.items())
-    silent = clock.now() - state.checked_at
+    silent_s = clock.seconds_since(state.checked_at)
     if not is_followed(settings.published_dir):
         return Finding("follower", "not_running", "No follower runs in this home.", NO_FOLLOWER, "Start: leads serve")
     if not Connector(settings).exists():
@@ -83,14 +82,14 @@ def check_follower(settings: Settings) -> Finding:
     if damaged:
         text = f"It runs, but can't fetch damaged versions again: {damaged}"
         return Finding("follower", "warning", text, _DAMAGED_WHY, _DAMAGED_REMEDY)
-    if silent > _SILENT:
+    if silent_s > _SILENT_S:
         since = f"since {clock.to_text(state.checked_at)}" if state.checked_at else "since it started"
         text = f"It runs, but MLflow hasn't answered {since}."
         return Finding("follower", "warning", text, NO_FOLLOWER, f"See {settings.root / 'logs' / 'follower.log'}.")
     if refused:
         text = f"It runs and refused versions: {refused}"
         return Finding("follower", "warning", text, "The previous versions keep serving.", "leads models list")
-    return Finding("follower", "ok", f"It runs; MLflow answered {round(max(silent, 0) / clock.SECOND)} s ago")
+    return Finding("follower", "ok", f"It runs; MLflow answered {round(max(silent_s, 0))} s ago")
 
 
 def check_worker(settings: Settings, share: Partition) -> Finding:

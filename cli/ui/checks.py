@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Sequence
 
 from cli.checks.configuration import check_variables, settings_in_effect, usable_settings, wrong_settings
 from cli.checks.findings import Finding, failing
 from cli.checks.installation import check_packages, check_python
 from cli.checks.run import as_json, check_everything, effective
-from cli.ui.terminal import console, escape, note, table
+from cli.ui.terminal import console, escape, note, print_json, table
 from leads.errors import ConfigurationError
 from leads.messages.wording import counted
 
@@ -30,11 +29,6 @@ def print_findings(title: str, findings: Sequence[Finding], *, reasons: bool = F
     for one in advised:
         why = f"{one.why} " if reasons and one.why else ""
         note(f"[{_COLOURS[one.state]}]{_words(one.check)}:[/] {escape(why)}{escape(one.remedy)}")
-
-
-def print_json(document: bytes) -> None:
-    """Print a document as it is, for programs."""
-    sys.stdout.write(document.decode() + "\n")
 
 
 def diagnose(*, json: bool) -> bool:

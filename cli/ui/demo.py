@@ -1,18 +1,30 @@
-"""Requests of the demo to the running service, and their answers."""
+"""Requests of the demo to the running service, their answers, and the alerts that it ends with."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from cli.ui.terminal import console, escape, note, short, table
+from cli.ui.database import opened
+from cli.ui.terminal import console, escape, note, table
+from leads import clock
+from leads.alerting.alert import Alert
+from leads.db.engine import reading
+from leads.db.model_changes import current_actor
+from leads.db.monitoring import alerts
 from leads.errors import LeadsError
+from leads.messages.wording import short_number
 from leads.policies import Policies
+from leads.settings import Settings
 from leads_client import Client, subject
 from leads_client.schemas.base import ReasonOut, Ref, SubjectIn
 from leads_client.schemas.leads import ClaimedLead, LeadOut
 from simulation.truth import Found
 
 REVIEWER = "demo-reviewer"
+# The rules whose alerts show the simulated change.
+_ABOUT_CHANGES = ("flagged_surge", "score_drift", "input_drift", "text_drift")
+# The rule about leads that wait, and what is said about its alerts.
+_QUEUE, _NOBODY = "queue_old", "Nobody reviews in this demo."
 _TEXT = "Subscribe to my channel and get free gift cards at www.example.com !!!"
 
 
@@ -27,7 +39,7 @@ def top_leads(api: Client, policies: Policies, *, per_harm: int = 4) -> None:
                     harm if i == 0 else "",
                     _named(lead.subject),
                     f"{lead.score:.3f}",
-                    short(lead.priority),
+                    short_number(lead.priority),
                     _why(lead.reasons) or "–",
                     f"{lead.model} v{lead.model_version}",
                 )
@@ -92,6 +104,22 @@ def score_a_text(api: Client) -> None:
     ]
     note(f"  [dim]{_TEXT}[/dim]")
     console.print(table("POST /v1/score", ("harm", "score", "tier", "why", "model"), rows, right=("score",)))
+
+
+def campaign_of(settings: Settings) -> Alert | None:
+    """The alert to show: the first one about what the model sees, if there is one."""
+    with opened(settings) as engine, reading(engine) as connection:
+        found = alerts.unresolved(connection)
+    return next((alert for alert in found if alert.rule in _ABOUT_CHANGES), next(iter(found), None))
+
+
+def acknowledge_queues(settings: Settings) -> None:
+    """Acknowledge the alerts about leads that wait, as `leads alerts ack` does."""
+    with opened(settings) as engine, engine.begin() as connection:
+        for alert in alerts.unresolved(connection):
+            if alert.rule == _QUEUE and alert.state == "firing":
+                alerts.acknowledge(connection, alert.seq, current_actor(), clock.now(), note=_NOBODY)
+                note(f'  [dim]$ leads alerts ack {alert.seq} --note "{_NOBODY}"[/dim]  {escape(alert.harm)}')
 
 
 def _held(api: Client) -> LeadOut | None:

@@ -16,6 +16,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.errors import Conflict, NotFound
 from leads.files import write_json
+from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.drift.check import DriftCheck, check, document
@@ -223,8 +224,8 @@ def render_explanation(found: Explanation) -> RenderableType:
                 f"{one.drift.value:.3f}",
                 f"{one.drift.threshold:.3f}",
                 f"{one.drift.importance:.0%}" if one.drift.input else "",
-                "  ".join(_short(mean) for mean in one.means[:-1]),
-                _short(one.means[-1]),
+                "  ".join(short_number(mean) for mean in one.means[:-1]),
+                short_number(one.means[-1]),
                 escape(f"{one.where} ({min(one.of_change, 1.0):.0%})") if one.where else "",
             )
             for one in shown
@@ -236,8 +237,4 @@ def render_explanation(found: Explanation) -> RenderableType:
 
 
 def _change(before: float, after: float) -> str:
-    return "–" if math.isnan(before) and math.isnan(after) else f"{_short(before)} → {_short(after)}"
-
-
-def _short(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:,.3g}" if abs(value) < 1_000 else f"{value:,.0f}"
+    return "–" if math.isnan(before) and math.isnan(after) else f"{short_number(before)} → {short_number(after)}"

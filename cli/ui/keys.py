@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import msgspec
+
 from cli.ui.database import opened
-from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
+from cli.ui.terminal import age, console, escape, minute, next_steps, note, print_json, table
 from leads import clock
 from leads.clock import Micros
 from leads.db import keys
@@ -35,8 +37,9 @@ def create_key(
     reviewer: str | None = None,
     expires_in: Micros | None = None,
     expires_at: Micros | None = None,
+    json: bool = False,
 ) -> None:
-    """Create a key and print it.
+    """Create a key and print it, with `json` as one object for programs.
 
     Raises:
         NotFound: an unknown harm.
@@ -52,6 +55,9 @@ def create_key(
         created = keys.create(
             engine, name, chosen, harms=harms or None, rate=rate, sender=sender, reviewer=reviewer, expires_at=end
         )
+    if json:
+        _print_key(created)
+        return
     note(f"Created key {created.key.id} for {escape(name)}, with scopes {', '.join(chosen)}.")
     if created.key.reviewer:
         note(f"It acts as the reviewer {escape(created.key.reviewer)}.")
@@ -76,8 +82,9 @@ def rotate_key(
     overlap: Micros,
     expires_in: Micros | None = None,
     expires_at: Micros | None = None,
+    json: bool = False,
 ) -> None:
-    """Replace a key by a new one and print it.
+    """Replace a key by a new one and print it, with `json` as one object for programs.
 
     Raises:
         NotFound, Conflict, InvalidInput: as `rotate` and `expiry_of`.
@@ -85,6 +92,9 @@ def rotate_key(
     end = expiry_of(clock.now(), expires_in=expires_in, expires_at=expires_at)
     with opened(settings, create=False) as engine:
         new, old = rotate(engine, name, overlap=overlap, expires_at=end)
+    if json:
+        _print_key(new, replaces=old)
+        return
     now = clock.now()
     note(f"Created key {new.key.id}, which replaces key {old.id} ({escape(old.name)}) with the same rights and sender.")
     ended = old.expires_at or now
@@ -100,6 +110,27 @@ def rotate_key(
         (f"leads keys revoke {old.id}", "end the old key now"),
         (f"leads keys revoke {new.key.id}", "revoke the new key"),
     )
+
+
+def _print_key(created: CreatedKey, *, replaces: ApiKey | None = None) -> None:
+    key = created.key
+    document: dict[str, object] = {
+        "id": key.id,
+        "key": created.text,
+        "name": key.name,
+        "scopes": sorted(key.scopes),
+        "harms": None if key.harms is None else sorted(key.harms),
+        "reviewer": key.reviewer,
+        "sender": key.sender,
+        "expires_at": _time(key.expires_at),
+    }
+    if replaces is not None:
+        document["replaces"] = {"id": replaces.id, "expires_at": _time(replaces.expires_at)}
+    print_json(msgspec.json.encode(document))
+
+
+def _time(at: Micros | None) -> str | None:
+    return None if at is None else clock.to_text(at)
 
 
 def show_keys(settings: Settings) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from cli.ui.database import opened
-from cli.ui.terminal import age, console, escape, next_steps, note, short, table
+from cli.ui.terminal import age, console, escape, next_steps, note, table
 from leads import clock
 from leads.clock import Micros
 from leads.content import ref_of
 from leads.db.engine import reading
 from leads.db.items import current_contents
 from leads.errors import InvalidInput
+from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import Settings
 from serving.queue import queue
@@ -80,7 +81,7 @@ def _row(lead: Lead, now: Micros, *, edited: bool) -> tuple[str, ...]:
         escape(lead.subject.key),
         f"{lead.score:.3f}",
         _waited(lead, now),
-        short(lead.priority),
+        short_number(lead.priority),
         _EDITED if edited else escape(reasons_text(lead.reasons)),
         lead.tier,
         f"v{lead.model_version}",

@@ -14,7 +14,7 @@ from cli.ui.terminal import console, escape, minute, next_steps, note, progress,
 from leads import clock
 from leads.clock import Micros
 from leads.files import write_json
-from leads.messages.wording import counted
+from leads.messages.wording import counted, short_number
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.logged_window import ahead_text
@@ -151,9 +151,9 @@ def _column(harm: str, one: ColumnSkew) -> tuple[str, ...]:
         one.kind,
         f"{one.column}\n[dim]{escape(one.meaning)}[/dim]",
         f"{one.predictions:,}",
-        _short(one.largest),
+        short_number(one.largest, 6),
         f"{escape(example.subject)}\n{clock.to_text(example.at)}\n"
-        f"served {_short(example.served)}, expected {_short(example.expected)}",
+        f"served {short_number(example.served, 6)}, expected {short_number(example.expected, 6)}",
     )
 
 
@@ -223,7 +223,3 @@ def _steps(result: SkewResult) -> Sequence[tuple[str, str]]:
         steps.append(("leads status", "see how far the worker is behind"))
     steps.append(("leads worker --rebuild --once", "recompute all feature rows, if the online store is damaged"))
     return steps
-
-
-def _short(value: float) -> str:
-    return "–" if math.isnan(value) else f"{value:,.6g}"

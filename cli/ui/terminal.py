@@ -135,18 +135,6 @@ def age(micros: Micros) -> str:
     return f"{micros // clock.HOUR} h" if micros >= clock.HOUR else f"{max(micros, 0) // clock.MINUTE} min"
 
 
-def short(value: float) -> str:
-    """A number to compare with others: about three significant digits.
-
-    >>> [short(x) for x in (0.0, 0.0301, 4.7312, 96.4, 12345.6, 3.14159e6, 1.7e200)]
-    ['0', '0.0301', '4.73', '96.4', '12,346', '3.14e6', '1.7e200']
-    """
-    if 1_000 <= value < 1_000_000:
-        return f"{value:,.0f}"
-    mantissa, _, exponent = f"{value:.3g}".partition("e")
-    return f"{mantissa}e{int(exponent)}" if exponent else mantissa
-
-
 def note(text: str) -> None:
     """Print a line, without wrapping it."""
     console.print(text, soft_wrap=True)
@@ -229,3 +217,8 @@ def _print_now_and_then() -> OnStep:
             console.print(f"  [dim]{step}{of}[/dim]", soft_wrap=True)
 
     return tell
+
+
+def print_json(document: bytes) -> None:
+    """Print a document as it is, for programs."""
+    sys.stdout.write(document.decode() + "\n")

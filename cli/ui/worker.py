@@ -7,7 +7,7 @@ from collections.abc import Collection, Mapping, Sequence
 from sqlalchemy.engine import Engine
 
 from cli.ui.database import opened
-from cli.ui.terminal import console, minute, next_steps, note, progress_by_step, table
+from cli.ui.terminal import console, escape, minute, next_steps, note, progress_by_step, table
 from features.partition import Partition
 from leads.clock import Micros
 from leads.db import event_log
@@ -144,9 +144,12 @@ def score_and_show(
     """
     with progress_by_step() as tell:
         results = score_backlog(settings, policies, harms, since=since, limit=limit, on_progress=tell)
+    for error in (one.error for one in results if one.error is not None):
+        note(f"[yellow]{escape(str(error))}[/yellow]")
     if not any(one.waiting for one in results):
         note("Every subject that can be scored was scored.")
         return
+    results = [one for one in results if one.error is None]
     columns = ("harm", "scored", "leads opened", "not scorable", "left")
     console.print(table("Backlog", columns, map(_row, results), right=columns[1:]))
     if quiet:

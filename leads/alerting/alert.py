@@ -60,10 +60,13 @@ class Detail(msgspec.Struct, frozen=True):
         window_since, window_until: the newest window in which the rule was broken.
         before: the newest value from before that was within the limit; None if there is none.
         importance: share of the model's gain that the input has; 1 for what isn't an input.
-        slices: other slices in which the rule is broken, the worst first.
+        slices: other slices in which the rule is broken, the worst first. Of a rule with one alert per harm: everything
+            that is beyond its limit, the most important first.
         also: what else happened around that time, newest first.
         todo: what to do first.
         page: the runbook page.
+        baselines: what values that are beyond their limits are compared with, if they are compared.
+        harms: other harms that it is about as well, because they are judged of the same items.
     """
 
     title: str
@@ -81,6 +84,8 @@ class Detail(msgspec.Struct, frozen=True):
     also: tuple[Happened, ...] = ()
     affected: Affected | None = None
     retraining: Retraining | None = None
+    baselines: tuple[str, ...] = ()
+    harms: tuple[str, ...] = ()
 
     def packed(self) -> dict[str, Any]:
         """As it is stored."""
@@ -126,6 +131,10 @@ class Alert(NamedTuple):
     acknowledged_by: str | None
     acknowledged_at: Micros | None
     note: str | None
+
+    def is_about(self, harm: str) -> bool:
+        """Whether it is about this harm, or about the whole platform."""
+        return self.harm in ("", harm) or harm in self.detail.harms
 
 
 def unpacked(stored: object) -> Detail:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from leads import clock
 from leads.alerting.alert import Affected, Alert, Retraining
 from leads.clock import Micros
+from leads.estimates.slices import slice_parts
 from leads_client.schemas.alerts import (
     AffectedOut,
     AlertDetail,
@@ -15,15 +16,6 @@ from leads_client.schemas.alerts import (
 )
 
 RUNBOOK = "docs/runbook"
-
-
-def slice_parts(slice_: str) -> dict[str, str]:
-    """The parts of a slice's name.
-
-    >>> slice_parts("against=reference;column=account.plays_24h")
-    {'against': 'reference', 'column': 'account.plays_24h'}
-    """
-    return dict(part.split("=", 1) for part in slice_.split(";") if "=" in part)
 
 
 def alert_out(alert: Alert) -> AlertOut:

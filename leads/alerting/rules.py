@@ -28,6 +28,10 @@ class Rule(NamedTuple):
         what: what happened, as the alert's title; `{harm}`, `{slice}` and `{column}` are filled in.
         todo: what to do first.
         page: the runbook page, docs/runbook/<page>.md.
+        joined: a harm has one alert of the rule, whatever the column, slice and baseline: one cause moves many of them.
+        least_share: of a joined rule, it fires only if the columns that are beyond their thresholds are at least this
+            share of all, or have this share of the model's gain.
+        of_items: of a joined rule, it is about the items alone: harms that are judged of the same types have one alert.
     """
 
     name: str
@@ -41,6 +45,9 @@ class Rule(NamedTuple):
     page: str
     broken_windows: int = 1
     of_windows: int = 1
+    joined: bool = False
+    least_share: float = 0.0
+    of_items: bool = False
 
 
 _ALL: tuple[Rule, ...] = (
@@ -76,6 +83,7 @@ _ALL: tuple[Rule, ...] = (
         what="The scores of {harm} promise another precision than reviewers find",
         todo="Compare the slices; a new tactic changes what a score means before the inputs move.",
         page="promise-gap",
+        joined=True,
     ),
     Rule(
         "inputs_missing",
@@ -186,6 +194,7 @@ _ALL: tuple[Rule, ...] = (
         what="Another share of subjects is flagged for {harm} than usual",
         todo="Look at the newest leads: a wave, or a broken input?",
         page="flagged-surge",
+        joined=True,
     ),
     Rule(
         "score_drift",
@@ -199,6 +208,7 @@ _ALL: tuple[Rule, ...] = (
         page="drift",
         broken_windows=2,
         of_windows=3,
+        joined=True,
     ),
     Rule(
         "input_drift",
@@ -207,11 +217,13 @@ _ALL: tuple[Rule, ...] = (
         "above",
         limit=0.0,
         clear=None,
-        what="An input of {harm} has moved: {column}",
+        what="Inputs of {harm} have moved: {column}",
         todo="leads drift {harm} --explain ranks what changed.",
         page="drift",
         broken_windows=2,
         of_windows=3,
+        joined=True,
+        least_share=0.1,
     ),
     Rule(
         "text_drift",
@@ -225,6 +237,8 @@ _ALL: tuple[Rule, ...] = (
         page="text-drift",
         broken_windows=2,
         of_windows=3,
+        joined=True,
+        of_items=True,
     ),
     Rule(
         "new_values",

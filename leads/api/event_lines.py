@@ -7,10 +7,10 @@ adding anything twice, and `occurredAt`.
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, NamedTuple, get_args
+from typing import Literal, NamedTuple, get_args
 
 import msgspec
-from msgspec import UNSET, Meta, Raw, UnsetType
+from msgspec import UNSET, Raw, UnsetType
 
 from leads.api.declared import Declared
 from leads.api.event_entries import API_FIELDS, Entry, body_of, ref_of
@@ -18,7 +18,7 @@ from leads.api.requests import instant, parse
 from leads.clock import Micros
 from leads.errors import InvalidInput
 from leads.events import Body, DecisionMade, Event, Happened, ItemCreated, decode_event, decode_recorded
-from leads_client.fields import DecidedBy, Id, Name, SignalKind, Verdict
+from leads_client.fields import DecidedBy, Id, Name, Prose, Reviewer, SignalKind, Verdict
 from leads_client.schemas.base import In, Ref, Time
 from leads_client.schemas.events import EventIn, ItemIn, PlayIn, SignalIn
 
@@ -57,9 +57,9 @@ class _DecisionLine(In, frozen=True, kw_only=True):
     subject: Ref
     harm: Name
     verdict: Verdict
-    reviewer: Id
+    reviewer: Reviewer
     by: DecidedBy = "human"
-    reason: Annotated[str, Meta(max_length=2_000)] = ""
+    reason: Prose = ""
     kind: Literal["decision"] | None = None
     occurred_at: Time | None = None
     event_id: Id | None = None

@@ -15,6 +15,7 @@ from sqlalchemy.engine import Connection, Engine, Row
 
 from leads import clock
 from leads.clock import Clock, Micros
+from leads.db.access.reviewer_names import check_reviewer
 from leads.db.engine import reading
 from leads.db.event_ids import check_sender
 from leads.db.tables import api_keys
@@ -171,8 +172,8 @@ def create(
         check_sender(sender)
     if reviewer is None and "leads:decide" in scopes and not {"act_as", "admin"} & set(scopes):
         reviewer = name.strip()
-    if reviewer is not None and (not reviewer.strip() or len(reviewer) > 256 or not reviewer.isprintable()):
-        raise InvalidInput("A reviewer needs a printable name of at most 256 characters.", field="--reviewer")
+    if reviewer is not None:
+        check_reviewer(reviewer)
     allowed = None if harms is None else frozenset(harms)
     wanted = ApiKey(
         "", name, frozenset(scopes), allowed, clock_(), None, rate, sender or "", reviewer, expires_at=expires_at

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, get_args
 
-from leads_client.fields import Id, Name, RuleOrAll
+from leads_client.fields import Id, LeadId, Name, Prose, Reviewer, RuleOrAll, SomeProse
 
 NAME = r"^[a-z][a-z0-9_]{0,63}$"
 # `view.feature`, and `kind.field`.
@@ -23,9 +23,20 @@ LANGUAGE = r"^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$(?!\n)"
 
 # The type of a field carries its pattern.
 _ID_IN_JSON, _NAME_IN_JSON, _RULE_IN_JSON = (get_args(type_)[1].pattern for type_ in (Id, Name, RuleOrAll))
+_REVIEWER_IN_JSON, _LEAD_ID, _PROSE, _SOME_PROSE = (
+    get_args(type_)[1].pattern for type_ in (Reviewer, LeadId, Prose, SomeProse)
+)
+# For pydantic, whose `$` doesn't allow a final newline, and which knows no lookahead.
+REVIEWER = _REVIEWER_IN_JSON.removesuffix(r"(?!\n)")
 _NAME = "Start with a lower-case letter; use up to 64 lower-case letters, digits and underscores"
 _ID = "Use characters other than control characters, such as line breaks"
+_REVIEWER = "Use a name without spaces around it, control characters and invisible characters"
 _TEXTS = {
+    REVIEWER: _REVIEWER,
+    _REVIEWER_IN_JSON: _REVIEWER,
+    _LEAD_ID: "Use the `id` of a lead, unchanged",
+    _PROSE: "Use characters other than control characters, except tabs and line breaks",
+    _SOME_PROSE: "Write at least one word, without control characters except tabs and line breaks",
     _ID_IN_JSON: _ID,
     ID: _ID,
     NO_CONTROLS: _ID,

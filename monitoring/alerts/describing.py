@@ -5,45 +5,85 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from leads.alerting.alert import Detail, OtherSlice, Retraining
-from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.db.monitoring.rows import MetricRow
+from leads.estimates.slices import slice_parts
+from leads.messages.wording import short_number
+from monitoring.alerts.joining import baselines, of_columns
 from monitoring.alerts.judging import Finding
 from monitoring.watch.values import finite
 
 SLICES_SHOWN = 10
-_AGAINST = {"reference": "compared with training", "before": "compared with the windows before"}
+# Columns, and harms, that the title of a joined rule names.
+NAMES_SHOWN = 3
+_AGAINST = {"reference": "with training", "before": "with the windows before"}
 
 
-def title_of(rule: Rule, harm: str, slice_: str) -> str:
+def title_of(rule: Rule, harm: str, slice_: str, among: Sequence[str] = ()) -> str:
     """What happened, for people.
 
+    Args:
+        harm: of an alert about the items of several harms, all their names.
+        among: of a joined rule, the slices in which it is broken, the most important first.
+
     >>> from leads.alerting.rules import RULES
-    >>> title_of(RULES["input_drift"], "spam", "against=before;column=account.plays_24h;type=comment")
-    'An input of spam has moved: account.plays_24h (type comment, compared with the windows before)'
+    >>> title_of(RULES["inputs_missing"], "spam", "column=account.plays_24h")
+    'An input of spam is missing more often than in training: account.plays_24h'
     >>> title_of(RULES["feed_stopped"], "", "kind=play;source=mobile")
     'Hardly any events arrive: kind play, source mobile'
+    >>> title_of(RULES["input_drift"], "spam", "", [f"against=before;column=account.{name}" for name in "abcde"])
+    'Inputs of spam have moved: account.a, account.b, account.c and 2 more (compared with the windows before)'
+    >>> title_of(RULES["score_drift"], "spam", "", ["against=reference;language=de", "against=before;language=de"])
+    'The scores of spam have moved (language de, compared with training and with the windows before)'
     """
-    parts = slice_parts(slice_)
+    parts = _together(among) if among else slice_parts(slice_)
     named = ", ".join(f"{name} {value}" for name, value in parts.items())
     text = rule.what.format(harm=harm or "the platform", slice=named or "all", column=parts.get("column", "all inputs"))
     used = set(parts) if "{slice}" in rule.what else {"column"} if "{column}" in rule.what else set()
     rest = [f"{name} {value}" for name, value in parts.items() if name not in {*used, "against"}]
-    if parts.get("against") in _AGAINST and "against" not in used:
-        rest.append(_AGAINST[parts["against"]])
+    compared = [_AGAINST[one] for one in parts.get("against", "").split() if one in _AGAINST]
+    if compared and "against" not in used:
+        rest.append(f"compared {' and '.join(compared)}")
     return f"{text} ({', '.join(rest)})" if rest else text
 
 
+def _together(slices: Sequence[str]) -> dict[str, str]:
+    """The parts of several slices as those of one: all columns and baselines, and what else all slices have alike."""
+    every = [slice_parts(one) for one in slices]
+    columns = list(dict.fromkeys(parts["column"] for parts in every if "column" in parts))
+    alike = dict(set.intersection(*(set(parts.items()) for parts in every)))
+    found = {name: alike[name] for name in sorted(alike) if name not in ("against", "column")}
+    if columns:
+        found["column"] = _named(columns)
+    if compared := baselines(slices):
+        found["against"] = " ".join(compared)
+    return found
+
+
+def _named(names: Sequence[str]) -> str:
+    """The first names, and how many more there are.
+
+    >>> _named(["a"]), _named(["a", "b", "c", "d"]), _named(["a", "b", "c", "d", "e"])
+    ('a', 'a, b, c and d', 'a, b, c and 2 more')
+    """
+    more = len(names) - NAMES_SHOWN
+    # A name takes no more room than that there is one more.
+    shown = [*names[:NAMES_SHOWN], f"{more:,} more"] if more > 1 else list(names)
+    return shown[0] if len(shown) == 1 else f"{', '.join(shown[:-1])} and {shown[-1]}"
+
+
 def moved(rule: Rule, row: MetricRow, before: float | None) -> str:
-    """The measured value, its bounds and its limit, as a sentence."""
+    """The measured value, its bounds and its limit, as a sentence. Of a joined rule, it says of which column it is."""
     value = finite(row.value)
-    shown = "unknown" if value is None else number(value)
-    was = "" if before is None else f" It was {number(before)} before."
+    column = slice_parts(row.slice).get("column") if rule.joined else None
+    what = f"{rule.metric} of {column}" if column else rule.metric
+    shown = "unknown" if value is None else short_number(value)
+    was = "" if before is None else f" It was {short_number(before)} before."
     if rule.clear is None and rule.limit == 0 and row.lo is not None and value is not None:
-        return f"{rule.metric} is {shown}, above its threshold of {number(value - row.lo)}.{was}"
+        return f"{what} is {shown}, above its threshold of {short_number(value - row.lo)}.{was}"
     bound = row.lo if rule.direction == "above" else row.hi
-    least = "" if bound is None else f" (at {'least' if rule.direction == 'above' else 'most'} {number(bound)})"
-    return f"{rule.metric} is {shown}{least}; the limit is {number(rule.limit)}.{was}"
+    least = "" if bound is None else f" (at {'least' if rule.direction == 'above' else 'most'} {short_number(bound)})"
+    return f"{what} is {shown}{least}; the limit is {short_number(rule.limit)}.{was}"
 
 
 def detail_of(
@@ -55,9 +95,14 @@ def detail_of(
         others: findings of the same rule and harm.
     """
     rule, row = finding.rule, finding.row
-    worst = sorted((one for one in others if one.fires and one.slice != finding.slice), key=lambda x: -x.deviation)
+    if finding.among:
+        worst = of_columns(finding.among)
+    else:
+        worst = sorted((one for one in others if one.fires and one.slice != finding.slice), key=lambda x: -x.deviation)
+    among = [one.slice for one in finding.among]
+    harms = [finding.harm, *sorted({one.harm for one in finding.among} - {finding.harm})]
     return Detail(
-        title=title_of(rule, finding.harm, finding.slice),
+        title=title_of(rule, _named(harms), finding.slice, among),
         moved=moved(rule, row, finite(finding.before)),
         metric=rule.metric,
         method=row.method,
@@ -70,16 +115,9 @@ def detail_of(
         importance=importance,
         slices=_slices(worst[:SLICES_SHOWN]),
         retraining=retraining,
+        baselines=baselines(among),
+        harms=tuple(harms[1:]),
     )
-
-
-def number(value: float) -> str:
-    """A measured value with about three significant digits.
-
-    >>> number(0.4213), number(1234.5), number(0.0), number(1e-5)
-    ('0.421', '1,234', '0', '1e-05')
-    """
-    return f"{value:,.0f}" if 1_000 <= abs(value) < 1e9 else f"{value:.3g}"
 
 
 def _slices(worst: Sequence[Finding]) -> tuple[OtherSlice, ...]:

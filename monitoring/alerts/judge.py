@@ -15,18 +15,17 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.alerting.alert import Affected, Alert, Happened, Retraining
-from leads.alerting.out import slice_parts
 from leads.alerting.rules import Rule
 from leads.clock import Micros
+from leads.db import cursors
 from leads.db.engine import reading
 from leads.db.monitoring import alerts
-from leads.db.monitoring import rows as metric_rows
-from leads.db.monitoring.rows import MetricRow, Window
-from leads.errors import LeadsError
 from monitoring.alerts import surroundings
 from monitoring.alerts.describing import detail_of
-from monitoring.alerts.judging import QUIET_WINDOWS, Finding, Key, concerns, findings, rules_of
-from monitoring.alerts.messages import Changes, send
+from monitoring.alerts.joining import JOINED
+from monitoring.alerts.judging import Finding, Key, concerns, rules_of
+from monitoring.alerts.measured import Judged, judged
+from monitoring.alerts.messages import ORDER, Changes, send
 from monitoring.watch.values import finite
 from monitoring.watch.world import World
 
@@ -34,6 +33,10 @@ from monitoring.watch.world import World
 GONE: Micros = 2 * clock.DAY
 _NOT_MEASURED = "It wasn't measured any more for two days."
 _SWITCHED_OFF = "The rule was switched off for it in policies.yaml."
+_JOINED = "One alert of the harm is about it now."
+_PASSED = "It was over when monitoring ran again: nothing was judged from {last} to {now}."
+# The cursor that holds the time of the last judgement.
+_LAST = "alerts-judged"
 _log = logging.getLogger(__name__)
 
 
@@ -47,61 +50,18 @@ def judge(world: World, run: str) -> Changes:
         Unavailable: the database doesn't respond.
     """
     rules = rules_of(world.policies.monitoring)
-    found = judged(world, rules)
-    importance = _importance(world, found.values())
+    with reading(world.engine) as connection:
+        last = cursors.position(connection, _LAST)
+    found = judged(world, rules, last)
     with world.engine.begin() as connection:
         alerts.lock(connection)
         surroundings.record_policy(connection, run, world.policies.digest, world.now)
-        changes = _Transaction(connection, world, rules, found, importance).apply()
+        changes = _Transaction(connection, world, rules, found, last).apply()
+        cursors.move(connection, _LAST, world.now)
         digest = send(connection, world.policies.monitoring, changes, world.now)
     changes = changes._replace(digest=digest)
     _tell(changes)
     return changes
-
-
-def judged(world: World, rules: Mapping[str, Rule]) -> dict[Key, Finding]:
-    """What the newest windows say, by rule, harm and slice."""
-    rows = _newest(world, rules)
-    return {
-        one.key: one
-        for one in findings(rows, rules, world.now)
-        if concerns(world.policies.monitoring, one.rule.name, one.harm, world.policies.harms)
-    }
-
-
-def _newest(world: World, rules: Mapping[str, Rule]) -> list[MetricRow]:
-    """The values of the newest windows of each length, of each metric that is judged: as many as any rule needs."""
-    needed = 2 + max((max(rule.of_windows, QUIET_WINDOWS) for rule in rules.values()), default=0)
-    names = {rule.metric for rule in rules.values()}
-    with reading(world.engine) as connection:
-        chosen: dict[tuple[str, str, Micros], list[Window]] = defaultdict(list)
-        for window in metric_rows.windows(connection, names=names, now=world.now):
-            newest = chosen[window.harm, window.name, window.until - window.since]
-            if len(newest) < needed:
-                newest.append(window)
-        wanted = {window for newest in chosen.values() for window in newest}
-        ends: dict[str, set[Micros]] = defaultdict(set)
-        for window in wanted:
-            ends[window.name].add(window.until)
-        rows = [row for name, of in ends.items() for row in metric_rows.of_windows(connection, name, of)]
-    return [row for row in rows if Window(row.harm, row.name, row.since, row.until) in wanted]
-
-
-def _importance(world: World, found: Iterable[Finding]) -> dict[Key, float]:
-    """How much the inputs of alerts matter to the model. Versions are read before the transaction."""
-    known = {}
-    for finding in found:
-        column = slice_parts(finding.slice).get("column")
-        if not finding.fires or column is None or not finding.row.version:
-            continue
-        try:
-            by_name = world.importance(finding.harm, finding.row.version)
-        except LeadsError:
-            # The registry doesn't respond. The alert is worth more than its place in the digest.
-            continue
-        if by_name:
-            known[finding.key] = by_name.get(column, 1.0)
-    return known
 
 
 class _Transaction:
@@ -112,18 +72,18 @@ class _Transaction:
         connection: Connection,
         world: World,
         rules: Mapping[str, Rule],
-        found: Mapping[Key, Finding],
-        importance: Mapping[Key, float],
+        judged_: Judged,
+        last: Micros,
     ) -> None:
         self._connection = connection
         self._world = world
         self._now = world.now
         self._rules = rules
-        self._found = found
-        self._importance = importance
+        self._last = last
+        self._found, self._passed, self._importance = judged_
         self._before = {(one.rule, one.harm, one.slice): one for one in alerts.unresolved(connection)}
         self._of_rule: dict[tuple[str, str], list[Finding]] = defaultdict(list)
-        for finding in found.values():
+        for finding in self._found.values():
             self._of_rule[finding.rule.name, finding.harm].append(finding)
         self._happened: dict[tuple[str, str, Micros], list[Happened]] = {}
         self._retrained = {
@@ -142,14 +102,28 @@ class _Transaction:
             else:
                 still.append(alert if finding is None else self._update(alert, finding))
         new = [finding for key, finding in self._found.items() if finding.fires and key not in self._before]
-        opened = [self._open(finding) for finding in sorted(new, key=lambda one: -one.deviation)]
+        opened = [self._open(finding) for finding in sorted(new, key=_importance_first)]
+        for finding in sorted(self._passed, key=_importance_first):
+            if finding.key not in self._before:
+                now = self._found.get(finding.key)
+                over = now is None or now.quiet
+                (resolved if over else opened).append(self._open_late(finding) if over else self._open(finding))
         return Changes(opened, [*still, *self._explained(opened, still)], resolved)
+
+    def _open_late(self, finding: Finding) -> Alert:
+        """An alert that opened and resolved while nothing was judged: for the history, and the digest."""
+        opened = self._open(finding, retrain=False)
+        note = _PASSED.format(last=clock.to_text(self._last), now=clock.to_text(self._now))
+        return self._resolve(self._explained([opened], [])[0], None, note)
 
     def _why_gone(self, key: Key, alert: Alert) -> str | None:
         """Why an alert resolves although its value didn't return; None if it doesn't."""
         policy, harms = self._world.policies.monitoring, self._world.policies.harms
         if alert.rule not in self._rules or not concerns(policy, alert.rule, alert.harm, harms):
             return _SWITCHED_OFF
+        if self._rules[alert.rule].joined and alert.slice != JOINED:
+            # An earlier release had an alert for each slice.
+            return _JOINED
         if key not in self._found and self._now - alert.seen_at > GONE:
             return _NOT_MEASURED
         return None
@@ -168,31 +142,36 @@ class _Transaction:
             severity=rule.severity, limit=rule.limit, value=finite(row.value), lo=finite(row.lo), hi=finite(row.hi)
         )
         if finding.fires:
-            importance = self._importance.get(finding.key, alert.detail.importance)
+            importance = self._importance_of(finding, alert.detail.importance)
             detail = detail_of(finding, self._same(finding), importance=importance)
             kept = {"also": alert.detail.also, "retraining": alert.detail.retraining}
             changed = changed._replace(
                 seen_at=self._now,
-                version=row.version,
+                version=finding.version,
                 worst=max(alert.worst or 0.0, finite(finding.deviation) or 0.0),
                 detail=msgspec.structs.replace(detail, affected=self._affected(alert), **kept),
             )
+            if alert.state == "acknowledged" and set(detail.baselines) - set(alert.detail.baselines):
+                # Whoever looks after what has differed from training for weeks doesn't know of what began today.
+                changed = changed._replace(
+                    state="firing", acknowledged_by=None, acknowledged_at=None, sent_at=None, sent_worst=None
+                )
         names = ("severity", "limit", "value", "lo", "hi", "seen_at", "version", "worst", "detail")
-        self._store(changed, *names)
+        self._store(changed, *names, "state", "acknowledged_by", "acknowledged_at", "sent_at", "sent_worst")
         return changed
 
-    def _open(self, finding: Finding) -> Alert:
+    def _open(self, finding: Finding, *, retrain: bool = True) -> Alert:
         rule, row = finding.rule, finding.row
         made = Alert(
-            0, rule.name, finding.harm, finding.slice, row.version, rule.severity, "firing",
+            0, rule.name, finding.harm, finding.slice, finding.version, rule.severity, "firing",
             since=finding.since, opened_at=self._now, seen_at=self._now, resolved_at=None, sent_at=None,
             sent_worst=None, value=finite(row.value), lo=finite(row.lo), hi=finite(row.hi), limit=rule.limit,
             worst=finite(finding.deviation),
             detail=detail_of(
                 finding,
                 self._same(finding),
-                importance=self._importance.get(finding.key, 1.0),
-                retraining=self._retraining(finding),
+                importance=self._importance_of(finding, 1.0),
+                retraining=self._retraining(finding) if retrain else None,
             ),
             acknowledged_by=None, acknowledged_at=None, note=None,
         )  # fmt: skip
@@ -220,6 +199,10 @@ class _Transaction:
     def _affected(self, alert: Alert) -> Affected:
         return surroundings.affected(self._connection, alert.harm, alert.slice, alert.since)
 
+    def _importance_of(self, finding: Finding, unknown: float) -> float:
+        """The importance of the input that an alert is about, of several that of the first."""
+        return self._importance.get(finding.among[0].key if finding.among else finding.key, unknown)
+
     def _same(self, finding: Finding) -> list[Finding]:
         return self._of_rule[finding.rule.name, finding.harm]
 
@@ -235,6 +218,11 @@ class _Transaction:
 
     def _store(self, alert: Alert, *names: str) -> None:
         alerts.change(self._connection, alert.seq, **{name: getattr(alert, name) for name in names})
+
+
+def _importance_first(finding: Finding) -> tuple[bool, int, float]:
+    """The order in which alerts that open together are numbered: pages first, then as the rules are listed."""
+    return finding.rule.severity != "page", ORDER[finding.rule.name], -finding.deviation
 
 
 def _one_of_each(others: Iterable[Alert]) -> list[Alert]:

@@ -30,6 +30,7 @@ class Finding(NamedTuple):
         fires: enough of the newest windows are broken.
         quiet: an open alert resolves. Between the two, nothing changes.
         before: the newest value of the same windows from before they were broken; None if there is none.
+        among: of a joined rule, the findings that fire, the most important first. This one has the first one's figures.
     """
 
     rule: Rule
@@ -40,11 +41,17 @@ class Finding(NamedTuple):
     fires: bool
     quiet: bool
     before: float | None
+    among: tuple[Finding, ...] = ()
 
     @property
     def key(self) -> Key:
         """At most one alert is open for it."""
         return self.rule.name, self.harm, self.slice
+
+    @property
+    def version(self) -> str:
+        """The version that was measured; empty if none is concerned."""
+        return self.row.version or next((one.row.version for one in self.among if one.row.version), "")
 
     @property
     def deviation(self) -> float:
@@ -90,6 +97,30 @@ def findings(rows: Iterable[MetricRow], rules: Mapping[str, Rule], now: Micros) 
         rules: by name.
         now: windows that end later aren't over: they can break a rule, but don't make it quiet.
     """
+    found = []
+    for (name, harm, slice_), by_length in _series(rows, rules).items():
+        rule = rules[name]
+        judged = [_judge(rule, harm, slice_, of_length, now) for of_length in by_length.values()]
+        found.append(_joined([one for one in judged if one is not None]))
+    return [one for one in found if one is not None]
+
+
+def fired_since(rows: Iterable[MetricRow], rules: Mapping[str, Rule], since: Micros, now: Micros) -> list[Finding]:
+    """What fires if each window that ended in since < until ≤ now is judged when it ends; of each key the worst."""
+    worst: dict[Key, Finding] = {}
+    for (name, harm, slice_), by_length in _series(rows, rules).items():
+        rule = rules[name]
+        for of_length in by_length.values():
+            for end in {row.until for row in of_length if since < row.until <= now and _beyond(rule, row) > 0}:
+                one = _judge(rule, harm, slice_, [row for row in of_length if row.until <= end], end)
+                if one is not None and one.fires:
+                    held = worst.setdefault(one.key, one)
+                    worst[one.key] = max(held, one, key=lambda found: (found.deviation, found.row.until))
+    return list(worst.values())
+
+
+def _series(rows: Iterable[MetricRow], rules: Mapping[str, Rule]) -> dict[Key, dict[Micros, list[MetricRow]]]:
+    """The values that rules judge, by rule, harm and slice, and by the length of their windows."""
     by_metric: dict[str, list[Rule]] = defaultdict(list)
     for rule in rules.values():
         by_metric[rule.metric].append(rule)
@@ -98,12 +129,7 @@ def findings(rows: Iterable[MetricRow], rules: Mapping[str, Rule], now: Micros) 
         for rule in by_metric.get(row.name, ()):
             if deviation(rule, row) is not None:
                 series[rule.name, row.harm, row.slice][row.until - row.since].append(row)
-    found = []
-    for (name, harm, slice_), by_length in series.items():
-        rule = rules[name]
-        judged = [_judge(rule, harm, slice_, of_length, now) for of_length in by_length.values()]
-        found.append(_joined([one for one in judged if one is not None]))
-    return [one for one in found if one is not None]
+    return series
 
 
 def _judge(rule: Rule, harm: str, slice_: str, rows: Sequence[MetricRow], now: Micros) -> Finding | None:

@@ -38,7 +38,8 @@ _DIGEST_GROUPS, _DIGEST_SHOWN = 30, 3
 # The cursor that holds the time at which the last digest was due.
 _SENT = "alerts-digest"
 _RESOLVED: tuple[AlertState, ...] = ("resolved",)
-_ORDER = {name: place for place, name in enumerate(RULES)}
+# The place of each rule in their list.
+ORDER = {name: place for place, name in enumerate(RULES)}
 
 
 class Changes(NamedTuple):
@@ -132,7 +133,7 @@ def ranked(concerned: Iterable[Alert]) -> list[Alert]:
         concerned,
         key=lambda one: (
             one.severity != "page",
-            _ORDER.get(one.rule, len(_ORDER)),
+            ORDER.get(one.rule, len(ORDER)),
             one.harm,
             -(one.worst or 0.0) * one.detail.importance,
             one.seq,

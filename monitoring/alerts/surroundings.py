@@ -9,12 +9,12 @@ from sqlalchemy.engine import Connection
 
 from leads import clock
 from leads.alerting.alert import Affected, Alert, Happened
-from leads.alerting.out import slice_parts
 from leads.clock import Micros
 from leads.db import model_changes
 from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring import surroundings
 from leads.db.monitoring.rows import MetricRow
+from leads.estimates.slices import slice_parts
 
 POLICY_CHANGED = "policy.changed"
 # How far back from the alert's `since` causes are looked for.
@@ -51,7 +51,7 @@ def happened(connection: Connection, harm: str, since: Micros, now: Micros, othe
         *(
             Happened(other.since, other.detail.title)
             for other in others
-            if other.harm in ("", harm) and start <= other.since <= now and other.detail.title
+            if other.is_about(harm) and start <= other.since <= now and other.detail.title
         ),
     ]
     return sorted(found, key=lambda one: -one.at)[:MAX_SHOWN]

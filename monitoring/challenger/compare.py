@@ -13,9 +13,10 @@ import numpy.typing as npt
 from leads import clock
 from leads.clock import Micros
 from leads.db.model_changes import CHALLENGER
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.estimates.clusters import observations
 from leads.estimates.intervals import Interval, clopper_pearson
+from leads.estimates.slices import slice_of
 from leads.events import Subject
 from monitoring.watch.jobs import DAILY, Job
 from monitoring.watch.paired import Agreement, ScorePair

@@ -32,12 +32,14 @@ class Replicates(NamedTuple):
         windows: those that it is compared with.
         all: those from which is seen how much windows vary: of the same hours of the day, of the last four weeks.
         hours: the hours of the window itself, which say something about it where there are few windows.
+        since: where the earliest of `windows` begins, µs; of the window itself if there are none.
         alike: how `windows` were chosen, in words.
     """
 
     windows: list[Summary]
     all: list[Summary]
     hours: list[Summary]
+    since: Micros
     alike: str
 
     @property
@@ -65,16 +67,18 @@ def before(
             merged = world.window(harm, since - shift, until - shift, slice_=slice_)
             if merged.rows >= min_rows:
                 found[shift] = merged
-    everything = [found[shift] for shift in found if shift % step == 0]
-    weeks = [found[shift] for shift in found if shift % _WEEK == 0]
+    steps, weeks = ([shift for shift in found if shift % of == 0] for of in (step, _WEEK))
+    everything = [found[shift] for shift in steps]
     if len(weeks) > 1:
-        return Replicates(weeks, everything, own, "the same hours of the last four weeks")
+        alike = "the same hours of the last four weeks"
+        return Replicates([found[shift] for shift in weeks], everything, own, since - max(weeks), alike)
     if everything:
-        return Replicates(everything[:_WINDOWS], everything, own, "the same hours of the days before")
+        alike = "the same hours of the days before"
+        return Replicates(everything[:_WINDOWS], everything, own, since - max(steps[:_WINDOWS]), alike)
     merged = world.window(harm, since - length, since, slice_=slice_)
     if merged.rows >= min_rows:
-        return Replicates([merged], [], own, "the window before")
-    return Replicates([], [], own, "nothing")
+        return Replicates([merged], [], own, since - length, "the window before")
+    return Replicates([], [], own, since, "nothing")
 
 
 def of_windows(replicates: Replicates) -> Baseline:
@@ -105,5 +109,8 @@ def of_reference(reference: Reference, slice_: str, hours: Sequence[Hour], repli
         rows = np.array([one.rows for one in summaries], np.float64)
         # Weights cost rows. Where they would cost most of them, the bias of all hours is the smaller evil.
         if part_of is any_time or effective_rows(rows, weights) >= min(sum(p.rows for p in parts.values()) / 10, 500):
-            return Baseline(summaries, weights * rows.sum() / (weights @ rows), replicates.comparable, of_windows=False)
+            weights = weights * rows.sum() / (weights @ rows)
+            return Baseline(
+                summaries, weights, replicates.comparable, of_windows=False, design=reference.design(slice_)
+            )
     return None

@@ -15,12 +15,10 @@ import numpy.typing as npt
 from leads.estimates.intervals import cohens_h
 from monitoring.drift.statistics import norms, variation, wasserstein
 from monitoring.summaries.sketch import Sketch, aligned, middles
-from monitoring.summaries.summary import Summary
+from monitoring.summaries.summary import FLAGGED, MISSING, Summary
 
 Doubles = npt.NDArray[np.float64]
 
-FLAGGED = "flagged"
-MISSING = " is missing"
 # A column whose most common value has at least this share of the rows is compared by the share of other values.
 RARE = 0.95
 # Values below which a category of a window isn't compared.
@@ -40,6 +38,9 @@ class Figures(NamedTuple):
     missing: float
 
 
+_NO_DESIGN: Mapping[str, float] = {}
+
+
 class Baseline(NamedTuple):
     """What a window is compared with.
 
@@ -47,12 +48,14 @@ class Baseline(NamedTuple):
         parts: summaries that add up to it, each with its weight.
         replicates: comparable windows, from which is seen how much windows vary.
         of_windows: whether the parts are such windows themselves, which vary as the window does.
+        design: the design effects of its columns: accounts that repeat make it vary as fewer rows would.
     """
 
     parts: Sequence[Summary]
     weights: Doubles
     replicates: Sequence[Summary]
     of_windows: bool
+    design: Mapping[str, float] = _NO_DESIGN
 
     @property
     def rows(self) -> float:
@@ -105,13 +108,20 @@ class Category(NamedTuple):
 
 
 def number_or_share(
-    name: str, sketch: Sketch, parts: Sequence[Sketch], weights: Doubles, replicates: Sequence[Sketch]
+    name: str,
+    sketch: Sketch,
+    parts: Sequence[Sketch],
+    weights: Doubles,
+    replicates: Sequence[Sketch],
+    *,
+    design: float = 1.0,
 ) -> Number | Share | None:
     """A column, or the share of values that differ from the most common one; None if it can't have drifted.
 
     Args:
         sketch: of the window.
         parts, weights: of the baseline.
+        design: its design effect.
     """
     keys, counted = aligned(*parts, sketch, *replicates)
     counts = counted.astype(np.float64)
@@ -120,7 +130,7 @@ def number_or_share(
         # The same constant on both sides.
         return None
     of, own, others = weights @ counts[:k], counts[k], counts[k + 1 :]
-    of_rows = effective_rows(counts[:k].sum(axis=1), weights)
+    of_rows = effective_rows(counts[:k].sum(axis=1), weights) / design
     common = int(np.argmax(of))
     total = of.sum()
     means = _figures(keys, of, parts, weights), _figures(keys, own, [sketch], np.ones(1))
@@ -168,7 +178,13 @@ def _figures(keys: npt.NDArray[np.int16], counts: Doubles, sketches: Sequence[Sk
 
 
 def missing(
-    name: str, sketch: Sketch, parts: Sequence[Sketch], weights: Doubles, replicates: Sequence[Sketch]
+    name: str,
+    sketch: Sketch,
+    parts: Sequence[Sketch],
+    weights: Doubles,
+    replicates: Sequence[Sketch],
+    *,
+    design: float = 1.0,
 ) -> list[Share]:
     """The share of rows of a column without a value; nothing if both sides have the same."""
     rows = np.array([part.rows for part in parts], np.float64)
@@ -180,7 +196,7 @@ def missing(
     others = np.array([(one.missing, one.rows) for one in replicates], np.float64).reshape(-1, 2)
     figures = _of_share(of), _of_share(share)
     apart = _apart(others[:, 0], others[:, 1])
-    return [Share(name + MISSING, share, sketch.rows, of, effective_rows(rows, weights), apart, figures)]
+    return [Share(name + MISSING, share, sketch.rows, of, effective_rows(rows, weights) / design, apart, figures)]
 
 
 def _of_share(share: float) -> Figures:
@@ -202,7 +218,7 @@ def flagged(window: Summary, baseline: Baseline) -> list[Share]:
             share,
             rows,
             of_share,
-            effective_rows(of[:, 1], baseline.weights),
+            effective_rows(of[:, 1], baseline.weights) / baseline.design.get(FLAGGED, 1.0),
             _apart(others[:, 0], others[:, 1]),
             (_of_share(of_share), _of_share(share)),
         )
@@ -226,7 +242,7 @@ def category(name: str, window: Summary, baseline: Baseline) -> Category | None:
         of,
         counted,
         float(counted.sum()),
-        effective_rows(counts.sum(axis=1), baseline.weights),
+        effective_rows(counts.sum(axis=1), baseline.weights) / baseline.design.get(name, 1.0),
         (variation(others, others.sum(axis=0)), others.sum(axis=1)),
         (figures[0], figures[1]),
     )

@@ -32,7 +32,7 @@ from monitoring.drift.statistics import (
 )
 from monitoring.drift.variation import Varied, between, dispersion
 from monitoring.summaries.sketch import EMPTY
-from monitoring.summaries.summary import Summary
+from monitoring.summaries.summary import MISSING, Summary
 
 Doubles = npt.NDArray[np.float64]
 
@@ -78,9 +78,11 @@ def compare(window: Summary, baseline: Baseline, *, categories: Collection[str] 
             continue
         replicates = [one.columns.get(name, EMPTY) for one in baseline.replicates]
         if name not in _SAMPLED:
-            shares += missing(name, sketch, parts, baseline.weights, replicates)
+            design = baseline.design.get(name + MISSING, 1.0)
+            shares += missing(name, sketch, parts, baseline.weights, replicates, design=design)
         if sketch.n >= FEWEST and any(part.n for part in parts):
-            one = number_or_share(name, sketch, parts, baseline.weights, replicates)
+            design = baseline.design.get(name, 1.0)
+            one = number_or_share(name, sketch, parts, baseline.weights, replicates, design=design)
             if isinstance(one, Share):
                 shares.append(one)
             elif one is not None:

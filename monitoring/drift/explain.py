@@ -12,13 +12,13 @@ from leads.clock import Micros
 from leads.db.model_changes import CHAMPION
 from leads.errors import NotEnoughData
 from monitoring.drift.check import figures_document
-from monitoring.drift.columns import MISSING, Baseline
+from monitoring.drift.columns import Baseline
 from monitoring.drift.comparison import compare
 from monitoring.drift.measure import columns_of, limit_of
 from monitoring.drift.results import ColumnDrift
 from monitoring.summaries.hourly import Describe, HourlySummaries
 from monitoring.summaries.sketch import EMPTY, Sketch
-from monitoring.summaries.summary import Summary, merge
+from monitoring.summaries.summary import MISSING, Summary, merge
 from monitoring.watch.world import World
 
 WINDOWS = 4
@@ -112,17 +112,22 @@ def explain(
             field="harm",
             remedy="Use a longer window (--days) or another one (--until), or explain on the host that scored.",
         )
-    changes = _changes(world, harm, newest, windows, known)
+    changes = _changes(world, harm, newest, since - WINDOWS * length, windows, known)
     return Explanation(harm, since, until, rows, changes, tuple(notes))
 
 
 def _changes(
-    world: World, harm: str, version: str, windows: list[dict[str, Summary]], known: list[dict[str, Summary]]
+    world: World,
+    harm: str,
+    version: str,
+    since: Micros,
+    windows: list[dict[str, Summary]],
+    known: list[dict[str, Summary]],
 ) -> tuple[Change, ...]:
     window, before = windows[-1], [one[""] for one in known]
     baseline = Baseline(before, np.ones(len(before)), before if len(before) > 1 else [], of_windows=True)
     compared = compare(window[""], baseline, categories=tuple(window[""].categories.keys() - {"tier"}))
-    columns = columns_of(world, harm, version, compared, limit_of([compared.p]))
+    columns = columns_of(world, harm, version, since, compared, limit_of([compared.p]))
     merged = {name: merge([one[name] for one in known if name in one]) for one in known for name in one}
     return tuple(
         Change(

@@ -6,15 +6,14 @@ from functools import partial
 from typing import get_args
 
 from leads import clock
-from leads.alerting.out import slice_parts
 from leads.alerting.policy import WindowHours
 from leads.clock import Micros
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.verdicts import NO_VERDICT, VERDICT
-from monitoring.drift.columns import FLAGGED
+from leads.estimates.slices import slice_of, slice_parts
 from monitoring.drift.measure import measure
 from monitoring.drift.results import REFERENCE, ColumnDrift, Comparison, TooFew
-from monitoring.summaries.summary import SCORE
+from monitoring.summaries.summary import FLAGGED, SCORE
 from monitoring.watch.jobs import Job
 from monitoring.watch.world import World
 

@@ -8,7 +8,7 @@ stops.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -16,15 +16,17 @@ import numpy.typing as npt
 
 from leads.clock import Micros
 from leads.estimates.intervals import benjamini_hochberg
+from leads.messages.wording import counted
 from models.manifest import read_manifest
 from models.text.description import DIRECTIONS, LANGUAGE, LENGTH, VOCABULARY
 from monitoring.drift import baselines
-from monitoring.drift.columns import FLAGGED, MISSING, Baseline, Figures
+from monitoring.drift.columns import Baseline, Figures
 from monitoring.drift.comparison import Compared, compare
-from monitoring.drift.growth import growing
+from monitoring.drift.growth import Growth, growing
 from monitoring.drift.results import BEFORE, REFERENCE, Against, ColumnDrift, Comparison, Measured, TooFew
 from monitoring.drift.statistics import CATEGORIES, MINIMUM
-from monitoring.summaries.summary import SCORE, Summary, merge
+from monitoring.summaries.reference import Reference
+from monitoring.summaries.summary import FLAGGED, MISSING, SCORE, Summary, merge
 from monitoring.watch.world import Hour, World
 
 Doubles = npt.NDArray[np.float64]
@@ -34,10 +36,15 @@ RATE = 0.0002
 _TEXT = {LENGTH: "length", LANGUAGE: "language", VOCABULARY: "vocabulary", **dict.fromkeys(DIRECTIONS, "encoder")}
 
 
+# Inputs that a note names.
+_SHOWN = 3
+
+
 class _Prepared(NamedTuple):
     version: str
     newest: str
     against: Against
+    since: Micros | None
     slice: str
     window: Summary
     baseline: Baseline
@@ -102,7 +109,9 @@ def _prepared(
         baseline = baselines.of_windows(windows)
         # A version that has other inputs than those before is compared by what they share.
         compared = compare(window, baseline, categories=(LANGUAGE, VOCABULARY))
-        found.append(_Prepared("", hours[-1].version, BEFORE, slice_, window, baseline, windows.alike, compared))
+        found.append(
+            _Prepared("", hours[-1].version, BEFORE, windows.since, slice_, window, baseline, windows.alike, compared)
+        )
     else:
         why = f"no window before it has {least:,} subjects"
         found.append(TooFew(harm, "", BEFORE, slice_, since, until, rows, why))
@@ -134,7 +143,8 @@ def _against_reference(
         why = f"the reference sample of version {version} has {rows:,} rows, and a verdict needs {least:,}"
         return TooFew(harm, version, REFERENCE, slice_, since, until, window.rows, why)
     compared = compare(window, baseline, categories=(LANGUAGE, VOCABULARY))
-    return _Prepared(version, version, REFERENCE, slice_, window, baseline, "the reference sample", compared)
+    began = _reference_began(world, harm, version, reference)
+    return _Prepared(version, version, REFERENCE, began, slice_, window, baseline, "the reference sample", compared)
 
 
 def _judged(
@@ -155,15 +165,19 @@ def limit_of(p: Sequence[Doubles]) -> float:
     return RATE * max(rejected, 1) / max(len(found), 1)
 
 
-def columns_of(world: World, harm: str, version: str, compared: Compared, limit: float) -> tuple[ColumnDrift, ...]:
+def columns_of(
+    world: World, harm: str, version: str, since: Micros | None, compared: Compared, limit: float
+) -> tuple[ColumnDrift, ...]:
     """The columns of a comparison, those that drifted first, the most important ones before others.
 
     Args:
-        version: the one to which inputs matter, and whose reference says how old the platform was.
+        version: the one to which inputs matter.
+        since: where the baseline begins, µs; None if that isn't known.
         limit: from `limit_of`.
     """
     importance = world.importance(harm, version) if version else {}
-    grows = growing(world.platform.features, _log_age(world, harm, version))
+    grows = growing(world.platform.features, _log_age(world, since))
+    _note_cut_off(world, harm, grows.cut_off.intersection(compared.names))
     thresholds = np.maximum(MINIMUM, compared.thresholds(limit))
     columns = [
         _drift(name, method, float(value), float(threshold), float(p), figures, importance, grows)
@@ -186,7 +200,7 @@ def _comparison(world: World, harm: str, since: Micros, until: Micros, of: _Prep
         of.window.predictions,
         of.baseline.rows,
         of.alike,
-        columns_of(world, harm, of.newest, of.compared, limit),
+        columns_of(world, harm, of.newest, of.since, of.compared, limit),
     )
 
 
@@ -198,13 +212,12 @@ def _drift(
     p: float,
     figures: tuple[Figures, Figures],
     importance: Mapping[str, float],
-    grows: frozenset[str],
+    grows: Growth,
 ) -> ColumnDrift:
     no_input = name in (SCORE, FLAGGED) or name in _TEXT or method == CATEGORIES
     input_ = "" if no_input else name.removesuffix(MISSING)
     known = importance.get(input_, 0.0) if input_ else 1.0
-    # Whether a value is missing doesn't grow.
-    return ColumnDrift(_TEXT.get(name, name), input_, method, value, threshold, p, *figures, known, name in grows)
+    return ColumnDrift(_TEXT.get(name, name), input_, method, value, threshold, p, *figures, known, grows.has(name))
 
 
 def _of_encoder_once(columns: list[ColumnDrift]) -> list[ColumnDrift]:
@@ -216,16 +229,24 @@ def _of_encoder_once(columns: list[ColumnDrift]) -> list[ColumnDrift]:
     return [one for one in columns if one.name != "encoder" or one is farthest]
 
 
-def _log_age(world: World, harm: str, version: str) -> Micros | None:
-    """How long the platform's log was at the end of a version's reference sample."""
+def _log_age(world: World, since: Micros | None) -> Micros | None:
+    """How long the platform's log was at an instant, µs; None if that isn't known."""
     began = world.log_began()
-    reference = world.reference(harm, version) if version else None
-    if began is None or reference is None:
-        return None
-    until = reference.until
-    if until is None:
-        found = world.version(harm, version)
-        if found is None:
-            return None
-        until = read_manifest(found.folder).created_at
-    return max(until - began, 0)
+    return None if began is None or since is None else max(since - began, 0)
+
+
+def _reference_began(world: World, harm: str, version: str, reference: Reference) -> Micros | None:
+    """Where a version's reference sample begins; for one of an earlier release, when the version was made."""
+    if reference.since is not None:
+        return reference.since
+    found = world.version(harm, version)
+    return None if found is None else read_manifest(found.folder).created_at
+
+
+def _note_cut_off(world: World, harm: str, inputs: Collection[str]) -> None:
+    if inputs:
+        shown = [*sorted(inputs)[:_SHOWN], *[f"{len(inputs) - _SHOWN} more"] * (len(inputs) > _SHOWN)]
+        world.note(
+            f"{harm}: the windows of {counted(len(inputs), 'input')} reach back beyond the log's first event where the "
+            f"baseline begins. They are shown, and don't count: {', '.join(shown)}."
+        )

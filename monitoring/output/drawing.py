@@ -8,8 +8,8 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from leads.messages.wording import short_number
 from monitoring.output.html import Html, el
-from monitoring.output.wording import number_text
 from monitoring.summaries.sketch import GAMMA, SMALLEST, Sketch, merged, middles
 
 Values = npt.NDArray[np.float64]
@@ -63,7 +63,7 @@ def distribution(reference: Sketch | None, current: Sketch | None, *, wide: bool
     if found is None:
         side = current if current is not None and current.n else reference
         return (
-            Html("") if side is None or not side.n else el("span", f"always {number_text(side.mean)}", class_="quiet")
+            Html("") if side is None or not side.n else el("span", f"always {short_number(side.mean)}", class_="quiet")
         )
     width, height = (560, 120) if wide else (168, 34)
     most = max(float(found.reference.max()), float(found.current.max()))
@@ -72,7 +72,7 @@ def distribution(reference: Sketch | None, current: Sketch | None, *, wide: bool
         f'<svg class="dist{" wide" if wide else ""}" viewBox="0 0 {width} {height}" preserveAspectRatio="none" '
         'role="img" aria-label="Distribution in the window over that of the reference">'
         f'<path class="ref" d="{area}V{height}H0Z"/><path class="cur" d="{line}"/></svg>'
-        f'<span class="ends"><span>{number_text(found.first)}</span><span>{number_text(found.last)}</span></span>'
+        f'<span class="ends"><span>{short_number(found.first)}</span><span>{short_number(found.last)}</span></span>'
     )
 
 

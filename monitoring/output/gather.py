@@ -8,19 +8,18 @@ from dataclasses import dataclass
 
 from leads import clock
 from leads.alerting.alert import Alert
-from leads.alerting.out import slice_parts
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.monitoring import alerts, figures, runs
 from leads.db.monitoring.figures import FIGURES, VERDICT
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
-from monitoring.drift.columns import MISSING
+from leads.estimates.slices import slice_parts
 from monitoring.drift.jobs import GROWING, INPUT
 from monitoring.drift.results import BEFORE, REFERENCE, rank
 from monitoring.summaries.reference import any_time
 from monitoring.summaries.sketch import Sketch
-from monitoring.summaries.summary import SCORE, Summary, merge
+from monitoring.summaries.summary import MISSING, SCORE, Summary, merge
 from monitoring.watch.jobs import PLATFORM
 from monitoring.watch.world import World
 
@@ -104,7 +103,7 @@ def gather(world: World, harm: str) -> Contents:
         histories = {name: figures.history(connection, row) for name, row in newest.items()}
         of_harm = figures.newest_rows(connection, harm, world.now)
         of_platform = figures.newest_rows(connection, PLATFORM, world.now)
-        open_ = [alert for alert in alerts.unresolved(connection) if alert.harm in (PLATFORM, harm)]
+        open_ = [alert for alert in alerts.unresolved(connection) if alert.is_about(harm)]
         last = runs.newest(connection, 1)
     until = max((row.until for row in of_harm if row.until <= world.now), default=world.now // clock.HOUR * clock.HOUR)
     # Measured once a day, windows end before those that are measured every hour.

@@ -8,13 +8,13 @@ from leads.alerting.alert import Alert
 from leads.alerting.out import RUNBOOK
 from leads.db.monitoring.figures import FIGURES, VERDICT, says_yes
 from leads.db.monitoring.verdicts import NO_VERDICT
-from leads.messages.wording import counted
+from leads.messages.wording import counted, short_number
 from leads_client.version import VERSION
 from monitoring.output import drawing, parts, sections
 from monitoring.output.gather import Contents, drifted, threshold_of
 from monitoring.output.html import Html, el, joined
 from monitoring.output.style import CSS
-from monitoring.output.wording import interval_text, length_text, number_text, slice_text, time_text, value_text
+from monitoring.output.wording import interval_text, length_text, slice_text, time_text, value_text
 
 # Alerts of a rule that are described; the others are counted.
 _ALERTS_OF_RULE = 4
@@ -93,7 +93,7 @@ def _verdict(found: Contents) -> Html:
         text += f"; the score {'is above its threshold' if drifted(score) else 'is not'}"
     rule = "It counts as drift if the score or at least a tenth of the inputs is above its threshold."
     moved = [column for column in found.columns if column.drifted][:5]
-    names = [el("li", el("span", one.name, class_="mono"), f" {number_text(one.row.value or 0)}") for one in moved]
+    names = [el("li", el("span", one.name, class_="mono"), f" {short_number(one.row.value or 0)}") for one in moved]
     return el(
         "div", el("p", text, ". ", el("span", rule, class_="quiet")), el("ul", *names) if names else None, class_="card"
     )
@@ -119,7 +119,7 @@ def _tiles(found: Contents) -> Html:
             continue
         about = interval_text(row) if figure.unit == "share" and not row.name.startswith("drift.") else ""
         if (threshold := threshold_of(row)) is not None and row.name.startswith("drift."):
-            about = f"threshold {number_text(threshold)}"
+            about = f"threshold {short_number(threshold)}"
         history = [one.value for one in found.histories.get(figure.name, ()) if one.value is not None]
         tiles.append(
             el(

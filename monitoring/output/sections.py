@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from leads.alerting.out import slice_parts
 from leads.db.monitoring.rows import MetricRow
-from leads.messages.wording import counted
+from leads.estimates.slices import slice_parts
+from leads.messages.wording import counted, short_number
 from monitoring.output import drawing, parts
 from monitoring.output.gather import Column, Contents, drifted, score_of, threshold_of
 from monitoring.output.html import Html, Part, el, joined, table
-from monitoring.output.wording import interval_text, length_text, number_text, slice_text, title_of, value_text
+from monitoring.output.wording import interval_text, length_text, slice_text, title_of, value_text
 
 # More columns than these are listed without drawings, so that the page stays small.
 _DRAWN, _LISTED = 40, 200
@@ -78,13 +78,13 @@ def inputs(found: Contents) -> Html:
 def _input(column: Column, draw: bool) -> tuple[Part, ...]:
     value, threshold = column.row.value, column.threshold
     sides = (column.reference, column.current)
-    means = [number_text(side.mean) if side is not None and side.n else "–" for side in sides]
+    means = [short_number(side.mean) if side is not None and side.n else "–" for side in sides]
     missing = [f"{side.missing / side.rows:.1%}" if side is not None and side.rows else "–" for side in sides]
     return (
         el("span", column.name, class_="mono"),
         drawing.distribution(*sides) if draw and column.name == column.input else "",
-        "–" if value is None else number_text(value),
-        "not judged" if threshold is None else number_text(threshold),
+        "–" if value is None else short_number(value),
+        "not judged" if threshold is None else short_number(threshold),
         "" if threshold is None or value is None else drawing.against_threshold(value, threshold),
         f"{column.importance:.1%}",
         _change(*means),
@@ -108,8 +108,8 @@ def _drift_of(found: Contents, title: str, of: Callable[[MetricRow], bool], head
         shown.append(
             (
                 slice_text(row.slice),
-                "–" if row.value is None else number_text(row.value),
-                "not judged" if threshold is None else number_text(threshold),
+                "–" if row.value is None else short_number(row.value),
+                "not judged" if threshold is None else short_number(threshold),
                 "" if threshold is None or row.value is None else drawing.against_threshold(row.value, threshold),
                 f"{row.n:,}",
                 parts.verdict_badge(row._replace(value=float(drifted(row)))),

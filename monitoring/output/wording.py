@@ -5,11 +5,11 @@ from __future__ import annotations
 import math
 
 from leads import clock
-from leads.alerting.out import slice_parts
 from leads.clock import Micros
 from leads.db.monitoring.figures import FIGURES, Unit
 from leads.db.monitoring.rows import MetricRow
-from leads.messages.wording import counted
+from leads.estimates.slices import slice_parts
+from leads.messages.wording import counted, short_number
 
 _TITLES: dict[str, tuple[str, Unit]] = {figure.name: (figure.title, figure.unit) for figure in FIGURES} | {
     "drift.input": ("Drift of an input", "number"),
@@ -49,7 +49,7 @@ def value_text(name: str, value: float | None) -> str:
     """A value of a metric.
 
     >>> value_text("performance.precision", 0.8123), value_text("drift.score", 0.0444), value_text("queue.oldest_h", 3)
-    ('81.2%', '0.044', '3.0 h')
+    ('81.2%', '0.0444', '3.0 h')
     """
     if value is None or not math.isfinite(value):
         return "–"
@@ -65,23 +65,7 @@ def value_text(name: str, value: float | None) -> str:
         case "hours":
             return f"{value:,.1f} h"
         case _:
-            return number_text(value)
-
-
-def number_text(value: float) -> str:
-    """A number in few characters.
-
-    >>> number_text(0.04444), number_text(12.345), number_text(123456.7), number_text(1e9), number_text(0)
-    ('0.044', '12.3', '123,457', '1e+09', '0')
-    """
-    if not math.isfinite(value):
-        return "–"
-    size = abs(value)
-    if size >= 1e7 or 0 < size < 1e-3:
-        return f"{value:.2g}"
-    if size >= 100:
-        return f"{value:,.0f}"
-    return f"{value:.3g}"
+            return short_number(value)
 
 
 def interval_text(row: MetricRow) -> str:

@@ -6,8 +6,9 @@ import numpy as np
 
 from leads import clock
 from leads.clock import Micros
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.estimates.intervals import Interval
+from leads.estimates.slices import slice_of
 from monitoring.performance.labels import Labels, labels
 from monitoring.watch.jobs import Job
 from monitoring.watch.values import measured

@@ -14,9 +14,10 @@ import numpy as np
 from leads import clock
 from leads.clock import Micros
 from leads.db.monitoring.decided import Pair
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.estimates.intervals import Interval, clopper_pearson
 from leads.estimates.sequential import calibration_evidence
+from leads.estimates.slices import slice_of
 from leads.policies import HarmPolicy
 from monitoring.performance.labels import FLAGGED, Labels, labels
 from monitoring.summaries.summary import merge

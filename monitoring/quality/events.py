@@ -12,8 +12,9 @@ import numpy as np
 from leads import clock
 from leads.clock import Micros
 from leads.db.monitoring.events import EventHour, Feed, Hours, Reports
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.estimates.intervals import Interval, clopper_pearson
+from leads.estimates.slices import slice_of
 from monitoring.quality.usual import HISTORY, HISTORY_HOURS, Counts, Missing, missing
 from monitoring.watch.jobs import HOURLY, PLATFORM, Job
 from monitoring.watch.values import measured

@@ -11,8 +11,9 @@ import numpy.typing as npt
 
 from leads import clock
 from leads.clock import Micros
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.estimates.intervals import Interval, clopper_pearson
+from leads.estimates.slices import slice_of
 from monitoring.summaries.reference import any_time
 from monitoring.summaries.sketch import EMPTY, Sketch
 from monitoring.summaries.summary import merge

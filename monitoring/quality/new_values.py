@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from leads import clock
 from leads.clock import Micros
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.estimates.intervals import clopper_pearson
+from leads.estimates.slices import slice_of
 from models.text.description import OTHER, declared_categories
 from monitoring.summaries.reference import any_time
 from monitoring.summaries.summary import merge

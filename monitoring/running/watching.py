@@ -25,6 +25,8 @@ _RETRY_S = 15.0
 WATCH_LOCK = "locks/monitor-watch.lock"
 # How often one that waits for another to end asks, in seconds.
 _ASK_S = 5.0
+# Between two runs, however fast LEADS_CLOCK lets the clock run.
+_LEAST_S = 1.0
 
 Once = Callable[[Settings, Policies], Outcome]
 
@@ -73,7 +75,7 @@ class Watch:
         policies = self._read_policies()
         if policies is None:
             return self._again()
-        every_s = policies.monitoring.every_minutes * 60
+        every_s = max(clock.wait_s(policies.monitoring.every_minutes * 60), _LEAST_S)
         try:
             outcome = self._once(self._settings, policies)
         except Stopped:

@@ -22,8 +22,8 @@ from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.event_log import MAX_CLOCK_SKEW
 from leads.db.monitoring import progress, summaries
-from leads.db.monitoring.rows import slice_of
 from leads.db.monitoring.summaries import StoredSummary
+from leads.estimates.slices import slice_of
 from leads.events import Subject
 from leads.files import in_turn, write_atomic
 from leads.messages.wording import counted

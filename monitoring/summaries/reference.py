@@ -14,10 +14,11 @@ import pyarrow.parquet as pq
 
 from leads import clock
 from leads.clock import Micros
-from leads.db.monitoring.rows import slice_of
+from leads.estimates.slices import slice_of
 from models.manifest import REFERENCE
 from models.reference_columns import ACCOUNT, AT, CATEGORY, NUMBER, TYPE_ID, WORDS
 from models.version import ModelVersion
+from monitoring.summaries.clusters import design_effects
 from monitoring.summaries.summary import SCORE, Summary
 from monitoring.summaries.tally import TYPE, Described, Rows
 
@@ -53,18 +54,28 @@ class Reference:
         rows: what is known of them.
         at: (n,) when each was scored, µs; None for a version of an earlier release, which doesn't say.
         accounts: n accounts whose subjects they are, as far as known; empty if nothing is known.
-        until: the time up to which its rows were scored, µs; None if that isn't known.
     """
 
     rows: Rows
     at: Ints | None = None
     accounts: Sequence[str | None] = ()
-    until: Micros | None = None
     _parts: dict[tuple[str, PartOf], dict[int, Summary]] = field(default_factory=dict)
     _slices: dict[str, Ints] | None = None
+    _design: dict[str, Mapping[str, float]] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.rows.scores)
+
+    @property
+    def since(self) -> Micros | None:
+        """The time from which on nine tenths of its rows were scored, µs; None if that isn't known."""
+        return None if self.at is None or not len(self.at) else int(np.quantile(self.at, 0.1))
+
+    def design(self, slice_: str) -> Mapping[str, float]:
+        """How many of its rows say as much as one row of an account of its own, by column; see `clusters`."""
+        if slice_ not in self._design:
+            self._design[slice_] = design_effects(self.rows, self.accounts, self.slice(slice_))
+        return self._design[slice_]
 
     def slice(self, name: str) -> Ints:
         """The places of the rows that are in a slice, such as `type=comment`; of all for the empty name."""
@@ -124,7 +135,7 @@ def of_file(path: Path, names: tuple[str, ...], tier_of: Callable[[float], str])
     except (OSError, KeyError, ValueError, pa.ArrowException) as error:
         raise ValueError(f"the reference sample is missing or can't be read: {error}") from error
     rows = Rows(scores, [tier_of(score) for score in scores.tolist()], types, names, matrix, described)
-    return Reference(rows, at, accounts, int(at.max()) if at is not None and len(at) else None)
+    return Reference(rows, at, accounts)
 
 
 def _named(table: pa.Table, prefix: str, read: Callable[[pa.ChunkedArray], T]) -> Mapping[str, T]:

@@ -16,6 +16,9 @@ SCORE = "score"
 # Categories that every summary has; those of texts and declared fields are counted on a sample of the subjects.
 TIER = "tier"
 NOT_FLAGGED = "none"
+# How columns are called that are derived from others: the share of rows that are flagged, and `<input> is missing`.
+FLAGGED = "flagged"
+MISSING = " is missing"
 
 
 @dataclass(frozen=True)

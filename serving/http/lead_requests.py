@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import NamedTuple, get_args
 
 from sqlalchemy.engine import Connection
 
@@ -16,7 +16,7 @@ from leads.db.items import current_contents, named_contents
 from leads.db.keys import ApiKey
 from leads.errors import AccessDenied
 from leads.events import SignalReceived, Subject
-from leads_client.fields import LeadState
+from leads_client.fields import LeadId, LeadState
 from leads_client.schemas.leads import (
     ClaimedLead,
     ClaimedOut,
@@ -45,7 +45,7 @@ from serving.queue.reviews import scored_contents
 from serving.runtime import Runtime
 
 _SIGNALS = 200
-_ID = re.compile(r"l_[0-9a-f]{24}")
+_ID = re.compile(get_args(LeadId)[1].pattern)
 
 
 class LeadFilter(NamedTuple):
@@ -129,6 +129,7 @@ def claim_leads(connection: Connection, runtime: Runtime, key: ApiKey, body: Cla
         queue=runtime.policies.queue,
         now=runtime.clock(),
         harms=_harms(runtime, key, body.harms, "/harms"),
+        exclude=body.exclude,
     )
     return ClaimedOut(leads=_claimed(connection, runtime, found))
 

@@ -39,7 +39,7 @@ from serving.http.openapi.operations import describe, parameter
 from serving.http.parameters import check_parameters
 from serving.http.responses import as_json
 from serving.http.score_request import NothingScored, score
-from serving.http.serializers import models_out
+from serving.http.serializers import harms_out, models_out
 from serving.runtime import Runtime
 
 LeadId = Annotated[str, Path(**parameter("The `id` of a lead, from GET /v1/leads or POST /v1/leads/claim.", LEAD_ID))]
@@ -124,6 +124,12 @@ def _add_scoring(app: Api, runtime: Callable[[], Runtime]) -> None:
         served = [x for x in published.status() if shows(key, x.harm)]
         return as_json(models_out(served, published.checked_at, str(runtime().settings.root)))
 
+    @app.get("/harms", **describe("GET /harms"))
+    async def get_harms(request: Request) -> Response:
+        key, parts = key_of(request, None), runtime()
+        visible = {name: harm for name, harm in parts.policies.harms.items() if shows(key, name)}
+        return as_json(harms_out(visible, parts.published.lineup().champions))
+
     @app.get("/types", **describe("GET /types"))
     async def get_types(request: Request) -> Response:
         key_of(request, None)
@@ -187,7 +193,7 @@ def _add_queue(app: FastAPI, runtime: Callable[[], Runtime]) -> None:
             Query(
                 min_length=1,
                 max_length=256,
-                pattern=patterns.ID,
+                pattern=patterns.REVIEWER,
                 **parameter("Whose. Default: the key's own reviewer.", "rev-12"),
             ),
         ] = None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from leads.api.declared import Declared
 from leads.api.requests import time_text
 from leads.content import Content, ref_of, to_token
 from leads.events import ContentRef, ItemCreated, LoggedEvent, SignalReceived, Subject
+from leads.policies import HarmPolicy
 from leads_client.fields import json_name
 from leads_client.schemas.base import ReasonOut, RefOut, SubjectOut, WeighedReason
 from leads_client.schemas.leads import (
@@ -29,7 +31,8 @@ from leads_client.schemas.leads import (
     VersionOut,
 )
 from leads_client.schemas.stats import DepthOut, HarmStatsOut, ReviewerStatsOut, StatsOut, ThroughputOut
-from models.version import model_name
+from leads_client.schemas.types import HarmOut, HarmsOut, ThresholdsOut
+from models.version import ModelVersion, model_name
 from serving.queue.decisions import Decided
 from serving.queue.leads_table import AuditEntry, Lead
 from serving.queue.leases import Claimed
@@ -93,6 +96,8 @@ def claimed_out(
         model_version=lead.model_version,
         reasons=() if changed else tuple(ReasonOut(code=x.code, text=x.text) for x in lead.reasons),
         content_changed=changed,
+        created_at=clock.to_text(lead.created_at),
+        scored_at=clock.to_text(lead.scored_at),
         lease_until=clock.to_text(lead.lease_until or 0),
         new_content=new,
     )
@@ -216,6 +221,22 @@ def _harm_models(status: ServingStatus, home: str) -> HarmModels:
 
 def _version_out(status: ServingStatus, version: str | None) -> VersionOut | None:
     return None if version is None else VersionOut(version=version, loaded=version in status.loaded)
+
+
+def harms_out(harms: Mapping[str, HarmPolicy], champions: Mapping[str, ModelVersion]) -> HarmsOut:
+    """Harms by name, with the champions that serve some of them."""
+    return HarmsOut(harms=tuple(_harm_out(name, harm, champions.get(name)) for name, harm in harms.items()))
+
+
+def _harm_out(name: str, harm: HarmPolicy, champion: ModelVersion | None) -> HarmOut:
+    known = None if champion is None else champion.thresholds
+    return HarmOut(
+        harm=name,
+        title=harm.title,
+        type_ids=harm.subject_types,
+        champion=None if champion is None else champion.version,
+        thresholds=None if known is None else ThresholdsOut(review=known.review, auto=known.auto),
+    )
 
 
 def ref_out(subject: Subject) -> RefOut:

@@ -66,7 +66,7 @@ def read_held(instance: Path, pid: int) -> Held | None:
 
 
 def held_by(instance: Path, pids: Iterable[int]) -> Held:
-    """What at least one of these API processes has in memory."""
+    """What at least one of these API processes has in memory, as far as they say."""
     serving: dict[str, str] = {}
     loaded: dict[str, set[str]] = {}
     for pid in pids:

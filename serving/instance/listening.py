@@ -9,6 +9,7 @@ import errno
 import os
 import socket
 
+from leads import clock
 from leads.environment import addresses
 from leads.errors import ConfigurationError, LeadsError, Unavailable
 from leads.settings import Settings
@@ -23,10 +24,21 @@ def listen(settings: Settings) -> socket.socket:
     """The socket from systemd (`LISTEN_FDS`) if there is one, else one that is bound to the settings' host and port.
 
     Raises:
-        ConfigurationError: the host is not an address, or systemd passed something else than one TCP socket.
+        ConfigurationError: the host is not an address, or systemd passed something else than one TCP socket, or one of
+            the network while LEADS_CLOCK sets the clock.
         Unavailable: the address can't be used, for example because the port is taken.
     """
-    return _from_systemd() or bind(settings.host, settings.port)
+    given = _from_systemd()
+    if given is None:
+        return bind(settings.host, settings.port)
+    if settings.clock is not None and not addresses.is_loopback(given.getsockname()[0]):
+        given.close()
+        raise ConfigurationError(
+            f"{clock.SETTING} sets the clock, and systemd passed a socket that others can reach.",
+            field=clock.SETTING,
+            remedy="Unset it, or let the socket unit listen on 127.0.0.1.",
+        )
+    return given
 
 
 def bind(host: str, port: int) -> socket.socket:

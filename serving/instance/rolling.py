@@ -140,8 +140,15 @@ class RollingRestart:
         """What the API processes that answer now have in memory; None if the new ones may do without."""
         if self._request.force:
             return None
+        folder = self._processes.folder.path
         answering = [child.process.pid for child in self._processes.apis if child.ready and not child.ended]
-        return held_by(self._processes.folder.path, answering)
+        silent = [pid for pid in answering if read_held(folder, pid) is None]
+        if silent:
+            many = "the earlier API processes"
+            if len(silent) < len(answering):
+                many = f"{len(silent)} of {len(answering)} earlier API processes"
+            self._step(f"not comparing versions with {many}, which don't say what they have (earlier releases don't)")
+        return held_by(folder, answering)
 
     def _ended(self, child: Child, log: Path | None, began: int) -> Unavailable:
         """Why a new API process has ended.

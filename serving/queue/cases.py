@@ -23,7 +23,8 @@ from serving.queue.settling import decisions_on
 class Ruling(NamedTuple):
     """A verdict to record.
 
-    `content` is the version that the reviewer was shown; None: the one that their review names, else the current one.
+    `content` is the version that the reviewer was shown; None: the one that their review names. Without either, a
+    person can only decide a subject that has no lead, and the verdict is about the current content.
     `on_old_content`: the verdict is about that version even if the content has changed since. `appeal` allows it to
     overturn an earlier human decision.
     """

@@ -17,7 +17,7 @@ from leads import clock
 from leads.clock import Clock, Micros
 from leads.content import to_token
 from leads.db import event_log
-from leads.errors import Conflict, NotFound
+from leads.errors import AlreadyDecided, Conflict, InvalidInput, LeadClaimed, NotFound
 from leads.events import ContentRef, DecisionMade, Event, Subject, SubjectRef, decision_of
 from leads.policies import Policies
 from leads.rules import standing_decision
@@ -47,6 +47,7 @@ def decide_lead(
 
     Raises:
         NotFound: the lead, or the review that the ruling names, doesn't exist.
+        InvalidInput: nothing says which content the verdict is about.
         Conflict: another reviewer has claimed it, its content has changed, or it was decided differently.
     """
     event_log.lock_head(connection)
@@ -67,7 +68,8 @@ def decide_subject(
 
     Raises:
         NotFound: the harm, the subject or the review doesn't exist.
-        InvalidInput: the harm doesn't apply to this type of subject.
+        InvalidInput: the harm doesn't apply to this type of subject, or it has a lead and nothing says which content
+            the verdict is about.
         Conflict: another reviewer has claimed its lead, its content has changed, or it was decided differently and this
             isn't an appeal.
     """
@@ -95,7 +97,9 @@ def _decide(connection: Connection, case: Case, ruling: Ruling, clock_: Clock) -
         lead = _follow(connection, case, clock_())
         return Decided(subject, harm, ruling, case.judged, lead, last.review_id, repeated=True)
     standing = standing_decision(case.past)
-    _check(decision_of(standing) if standing else None, lead, ruling)
+    _check_free(connection, lead, ruling, clock_())
+    _check(decision_of(standing) if standing else None, ruling)
+    _check_shown(case, ruling)
     if case.judged.hash != case.held.hash and not ruling.on_old_content:
         raise Conflict(
             f"The content has changed since it was shown; its version is now {to_token(case.held)}.",
@@ -127,22 +131,40 @@ def _same(decision: DecisionMade, ruling: Ruling) -> bool:
     return (decision.verdict, decision.reviewer, decision.by) == (ruling.verdict, ruling.actor.name, ruling.by)
 
 
-def _check(standing: DecisionMade | None, lead: Lead | None, ruling: Ruling) -> None:
-    if lead and lead.claimed_by not in (None, ruling.actor.name):
-        raise Conflict(
-            "Another reviewer has claimed this lead.",
-            remedy=f"Decide it after {clock.to_text(lead.lease_until or 0)}, or ask the reviewer to release it.",
-        )
+def _check_shown(case: Case, ruling: Ruling) -> None:
+    """A lead's content may have changed since somebody looked at it, so a person says which version they judged."""
+    if case.lead is None or case.review or ruling.content or ruling.by != "human":
+        return
+    raise InvalidInput(
+        "Nothing says which content the verdict is about: this reviewer doesn't hold the lead.",
+        field="/contentVersion",
+        remedy="Send the `contentVersion` of the content that was shown, from GET /v1/leads/{id} or an earlier claim; "
+        "or claim the lead, show its content and decide it with the `reviewId` of the claim.",
+    )
+
+
+def _check_free(connection: Connection, lead: Lead | None, ruling: Ruling, now: Micros) -> None:
+    if lead is None or lead.claimed_by in (None, ruling.actor.name):
+        return
+    lapsed = reviews.ran_out(connection, lead.id, ruling.actor.name, now)
+    since = f" This reviewer's own lease ran out at {clock.to_text(lapsed)}." if lapsed else ""
+    raise LeadClaimed(
+        f"Another reviewer has claimed this lead.{since}",
+        remedy=f"Decide it after {clock.to_text(lead.lease_until or 0)}, or ask the reviewer to release it.",
+    )
+
+
+def _check(standing: DecisionMade | None, ruling: Ruling) -> None:
     if standing is None or (standing.by == "automation" and ruling.by == "human"):
         return
     if ruling.by == "automation":
-        raise Conflict(
+        raise AlreadyDecided(
             f"{'A human' if standing.by == 'human' else 'Automation'} has already decided this: {standing.verdict}.",
             remedy="Automation can't change a decision.",
         )
     if not ruling.appeal:
         same = standing.verdict == ruling.verdict
-        raise Conflict(
+        raise AlreadyDecided(
             f"A human has already decided this: {standing.verdict}{', the same verdict' if same else ''}.",
             remedy="Nothing is left to do."
             if same

@@ -12,7 +12,7 @@ from sqlalchemy.engine import Connection
 from leads import clock
 from leads.clock import Micros
 from leads.db.tables import leads
-from leads.errors import Conflict
+from leads.errors import Conflict, LeaseExpired, NotClaimed
 from leads.events import LoggedEvent
 from leads.policies import QueuePolicy
 from serving.queue import reviews
@@ -173,11 +173,22 @@ def _give_back(
 def _own(connection: Connection, id_: str, actor: Actor, queue: QueuePolicy, now: Micros) -> Lead:
     lead = get_lead(connection, id_, queue=queue, now=now, lock=True)
     if lead.claimed_by != actor.name:
-        raise Conflict(
+        raise _not_own(connection, lead, actor, now)
+    return lead
+
+
+def _not_own(connection: Connection, lead: Lead, actor: Actor, now: Micros) -> Conflict:
+    ended = reviews.ran_out(connection, lead.id, actor.name, now)
+    if ended is None:
+        return NotClaimed(
             f"This reviewer has not claimed the lead; its state is {lead.state}.",
             remedy="Only the reviewer who claimed a lead can release it or extend its lease, and only while it lasts.",
         )
-    return lead
+    return LeaseExpired(
+        f"This reviewer's lease ran out at {clock.to_text(ended)}; the lead's state is {lead.state}.",
+        remedy="Claim leads again. While the lead is open, you can still decide it with the `reviewId` or the "
+        "`contentVersion` of the claim.",
+    )
 
 
 def _lease_until(queue: QueuePolicy, now: Micros) -> Micros:

@@ -11,19 +11,20 @@ New scores don't change leads that are decided or escalated, unless there is som
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Annotated, Any, Final, Literal, NamedTuple
+from typing import Any, Final, Literal, NamedTuple
 
 import msgspec
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection, Row
 
+from leads import clock
 from leads.api import page_cursors
 from leads.clock import Micros
 from leads.db.engine import lock_name
 from leads.db.tables import leads
 from leads.errors import Conflict, InvalidInput
 from leads.policies import QueuePolicy
-from leads_client.fields import LeadState
+from leads_client.fields import LeadId, LeadState
 from serving.queue import leases, reviews
 from serving.queue.leads_table import Actor, Lead, read_lead, select_leads
 from serving.queue.leases import Claimed
@@ -32,6 +33,8 @@ from serving.queue.states import counting
 
 # How many times more leads to look at when other claims have locked those found first, and the most at a time.
 _WIDER, _MOST = 4, 1_000
+# How long, and up to how many, leads that a reviewer released aren't offered to them first.
+_PASSED_ON, _MOST_PASSED_ON = 10 * clock.MINUTE, 100
 _FORMAT: Final = "r1"
 
 
@@ -47,7 +50,7 @@ class _Cursor(msgspec.Struct, frozen=True, array_like=True, forbid_unknown_field
 
     format: Literal["r1"]
     rank: float
-    id: Annotated[str, msgspec.Meta(pattern=r"^l_[0-9a-f]{24}$(?!\n)")]
+    id: LeadId
 
 
 def list_leads(
@@ -90,11 +93,16 @@ def claim(
     queue: QueuePolicy,
     now: Micros,
     harms: Collection[str] | None = None,
+    exclude: Collection[str] = (),
 ) -> list[Claimed]:
     """Claim the `n` open leads with the highest priority for a reviewer; two reviewers never get the same lead.
 
     A reviewer holds at most `max_claimed` leads, so a claim may return fewer than `n`. On SQLite, the caller's
-    transaction is the only one that writes. On PostgreSQL, rows locked by another claim are skipped.
+    transaction is the only one that writes. On PostgreSQL, rows locked by another claim are skipped. Leads that the
+    reviewer has just released come after all others: whoever passes on a lead wants to see another one.
+
+    Args:
+        exclude: ids of leads that aren't claimed.
 
     Raises:
         Conflict: the reviewer holds `max_claimed` leads already.
@@ -109,25 +117,41 @@ def claim(
         )
     with counting(connection) as changes:
         leases.end_expired(connection, changes, queue=queue, now=now)
-        found = [read_lead(row, queue, now) for row in _lock_top(connection, min(n, free), harms, now)]
+        rows = _lock_others(connection, min(n, free), harms, now, actor.name, frozenset(exclude))
+        found = [read_lead(row, queue, now) for row in rows]
         return leases.start(connection, changes, found, actor, queue=queue, now=now)
 
 
-def _lock_top(connection: Connection, n: int, harms: Collection[str] | None, now: Micros) -> list[Row[Any]]:
-    """Lock the `n` open leads with the highest rank that no other claim has locked.
+def _lock_others(
+    connection: Connection, n: int, harms: Collection[str] | None, now: Micros, reviewer: str, exclude: frozenset[str]
+) -> list[Row[Any]]:
+    """Lock the top `n` open leads, with those that the reviewer has just released only if there are too few others."""
+    recent = reviews.released_by(connection, reviewer, now - _PASSED_ON, limit=_MOST_PASSED_ON)
+    released = frozenset(recent) - exclude
+    locked = _lock_top(connection, n, harms, now, exclude | released)
+    if released and len(locked) < n:
+        again = exclude | {row.id for row in locked}
+        locked += _lock_top(connection, n - len(locked), harms, now, again)
+    return locked
+
+
+def _lock_top(
+    connection: Connection, n: int, harms: Collection[str] | None, now: Micros, exclude: frozenset[str]
+) -> list[Row[Any]]:
+    """Lock the `n` open leads with the highest rank that no other claim has locked, without those excluded.
 
     First finds leads, then locks those of them that are free: PostgreSQL takes no locks under UNION. If others were
     faster, it looks further down, so it returns fewer than `n` leads only if no more are free.
     """
     locked: list[Row[Any]] = []
-    after, size = TOP, n
+    after, size = TOP, n + len(exclude)
     while len(locked) < n:
         found = ranked(connection, harms=harms, state="open", type_id=None, after=after, limit=size)
         if found:
             # The state may have changed since the leads were found. Looked up by id: the function keeps databases from
             # reading every open lead through an index of states.
             still_open = sa.func.coalesce(leads.c.state, "") == "open"
-            free = select_leads(now).where(leads.c.id.in_([place.id for place in found]), still_open)
+            free = select_leads(now).where(leads.c.id.in_([x.id for x in found if x.id not in exclude]), still_open)
             ordered = free.order_by(leads.c.rank.desc(), leads.c.id.desc()).limit(n - len(locked))
             locked += connection.execute(ordered.with_for_update(skip_locked=True)).all()
         if len(found) < size:

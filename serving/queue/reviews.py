@@ -123,10 +123,28 @@ def live(connection: Connection, lead_id: str) -> Review | None:
     return _review(row) if row and row.state == "claimed" else None
 
 
+def ran_out(connection: Connection, lead_id: str, reviewer: str, now: Micros) -> Micros | None:
+    """When the lease of the reviewer's newest review of the lead ran out; None if it ended in another way."""
+    own = (reviews.c.lead_id == lead_id, reviews.c.reviewer == reviewer)
+    row = connection.execute(sa.select(reviews).where(*own).order_by(reviews.c.fence.desc()).limit(1)).first()
+    if row is None or row.lease_until is None or row.lease_until > now or row.state not in ("claimed", "expired"):
+        return None
+    return int(row.lease_until)
+
+
 def held_by(connection: Connection, reviewer: str, now: Micros, *, limit: int) -> list[Review]:
     """The reviews whose leases the reviewer holds, those that run out first at the front."""
     query = _held(reviewer, now).order_by(reviews.c.lease_until, reviews.c.id).limit(limit)
     return [_review(row) for row in connection.execute(query)]
+
+
+def released_by(connection: Connection, reviewer: str, since: Micros, *, limit: int) -> list[str]:
+    """The ids of the leads that the reviewer released last, newest first."""
+    # The functions keep databases from reading all that the reviewer ever released: the index of what ended is shorter.
+    own = sa.func.coalesce(reviews.c.reviewer, "") == reviewer
+    chosen = (reviews.c.ended_at > since, own, sa.func.coalesce(reviews.c.state, "") == "released")
+    query = sa.select(reviews.c.lead_id).where(*chosen).order_by(reviews.c.ended_at.desc()).limit(limit)
+    return list(connection.execute(query).scalars())
 
 
 def count_held(connection: Connection, reviewer: str, now: Micros) -> int:

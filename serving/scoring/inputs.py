@@ -59,7 +59,8 @@ class ScoreRequest(msgspec.Struct, frozen=True):
     """One subject to score. Fields that are None are looked up.
 
     Args:
-        harms: if None, every harm that applies to the subject's type, has a champion and is allowed.
+        harms: if None, every harm that applies to the subject's type, has a champion and is allowed; those whose
+            champion doesn't serve at present have an error.
         text, account_id, parent: override what is stored. A subject with a text need not be known.
         allowed: the harms the caller may score; None for all.
         fields: values that override those of the stored item's fields.

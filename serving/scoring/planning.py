@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
 from features.online.reader import Fetched
-from leads.errors import InvalidInput, LeadsError, Unavailable
+from leads.errors import InvalidInput, LeadsError, NoModel, Unavailable
 from leads.policies import Policies
 from serving.lineup import Absent, Lineup
 from serving.scoring.inputs import Input, ScoreRequest, input_error, store_unavailable
@@ -30,15 +30,10 @@ class ScoringPlan(NamedTuple):
 
 
 class HarmPlanner:
-    """Applies policies.yaml and the current versions to requests. Thread-safe.
+    """Applies policies.yaml and the current versions to requests. Thread-safe."""
 
-    Args:
-        absent: the harms that should have a champion, but have none.
-    """
-
-    def __init__(self, policies: Policies, absent: Callable[[], Mapping[str, Absent]] = dict) -> None:
+    def __init__(self, policies: Policies) -> None:
         self._policies = policies
-        self._absent = absent
 
     def plan(self, inputs: Sequence[Input], fetched: Fetched, lineup: Lineup, available: bool) -> ScoringPlan:
         """Choose the harms of each input of a call.
@@ -85,7 +80,11 @@ class HarmPlanner:
         return [(harm, error or self._without_features(one, harm, lineup)) for harm, error in choices]
 
     def _choices(self, request: ScoreRequest, lineup: Lineup) -> list[_Choice]:
-        """The harms of a request of this kind; never empty."""
+        """The harms of a request of this kind; never empty.
+
+        A request that names no harms also learns which ones are missing from its scores for now. It isn't told of
+        harms that never had a champion.
+        """
         type_id = request.subject.type_id
         for i, harm in enumerate(request.harms or ()):
             self._policies.harm(harm, field=f"/harms/{i}")
@@ -95,7 +94,10 @@ class HarmPlanner:
         applying = [x for x in self._policies.harms_for(type_id) if allowed is None or x in allowed]
         if not applying:
             return [(None, self._none_applies(type_id, allowed))]
-        return [(harm, None) for harm in applying if harm in lineup.champions] or [(None, self._no_model(*applying))]
+        if not any(harm in lineup.champions for harm in applying):
+            return [(None, no_model(lineup, *applying))]
+        due = [harm for harm in applying if harm in lineup.champions or harm in lineup.absent]
+        return [(harm, self._obstacle(type_id, harm, lineup)) for harm in due]
 
     def _none_applies(self, type_id: str, allowed: frozenset[str] | None) -> InvalidInput:
         """A key that is limited to some harms must not learn whether another harm applies to the type."""
@@ -117,7 +119,7 @@ class HarmPlanner:
                 remedy=f"It applies to: {', '.join(types)}.",
             )
         if harm not in lineup.champions:
-            return self._no_model(harm)
+            return no_model(lineup, harm)
         return None
 
     def _without_features(self, one: Input, harm: str | None, lineup: Lineup) -> LeadsError | None:
@@ -127,15 +129,15 @@ class HarmPlanner:
         on_text = self._policies.harms[harm].scores_without_features and lineup.champions[harm].uses_text
         return None if on_text and one.text else store_unavailable()
 
-    def _no_model(self, *harms: str) -> Unavailable:
-        """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
-        absent = self._absent()
-        found = [harm for harm in harms if harm in absent]
-        if found:
-            soonest = min(found, key=lambda harm: _SOONEST.index(absent[harm].why))
-            return _not_served(soonest, absent[soonest])
-        named = " or ".join(harms)
-        return Unavailable(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
+
+def no_model(lineup: Lineup, *harms: str) -> NoModel | Unavailable:
+    """The error of what can't be scored because none of these harms, which apply to it, has a champion."""
+    found = [harm for harm in harms if harm in lineup.absent]
+    if found:
+        soonest = min(found, key=lambda harm: _SOONEST.index(lineup.absent[harm].why))
+        return _not_served(soonest, lineup.absent[soonest])
+    named = " or ".join(harms)
+    return NoModel(f"No model version of {named} is published.", remedy=f"Train one: leads train {harms[0]}")
 
 
 def _not_served(harm: str, absent: Absent) -> Unavailable:

@@ -90,7 +90,7 @@ class Scorer:
         self._items = StoredItems(engine, partial(stored_of, languages=languages))
         self._languages = languages
         self._policies = policies
-        self._planner = HarmPlanner(policies, lineups.absent)
+        self._planner = HarmPlanner(policies)
         self._reader = reader
         self._lineups = lineups
         self._sink = sink

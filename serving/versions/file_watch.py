@@ -71,7 +71,7 @@ def changed_files(settings: Settings) -> list[Path] | None:
         state = read_state(settings.published_dir)
     except ModelRefused:
         return None
-    if not is_followed(settings.published_dir) or clock.now() - state.checked_at > _RUNNING_S * clock.SECOND:
+    if not is_followed(settings.published_dir) or clock.seconds_since(state.checked_at) > _RUNNING_S:
         return None
     read: tuple[tuple[Path, str, Callable[[Path], Digested]], ...] = (
         (settings.policies, state.policies, load_policies),

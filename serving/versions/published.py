@@ -17,6 +17,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from types import MappingProxyType
@@ -109,10 +110,6 @@ class PublishedVersions:
         """The current versions of each harm by role. A canary that retreated is left out."""
         return self._lineup
 
-    def absent(self) -> Mapping[str, Absent]:
-        """The harms that should have a champion, but have none in this process."""
-        return {one.harm: one.absent for one in self.status() if one.absent is not None}
-
     @property
     def checked_at(self) -> Micros:
         """When the registry last responded to the follower, in µs since epoch; 0 if never."""
@@ -185,6 +182,7 @@ class PublishedVersions:
             self._damaged = seen
             return False
         self._seen = seen
+        self._show_absent()
         before = self._numbers()
         self._follow()
         return before != self._numbers()
@@ -246,6 +244,7 @@ class PublishedVersions:
         if damaged:
             damage.report(self._folder.joinpath(*key), str(error))
         self._refused = {**self._refused, key: _Refused(str(error), self._timer(), stat, damaged)}
+        self._show_absent()
 
     def _free_one(self) -> None:
         """Free the version that has been unused for longest, if it has been for long enough: it takes a moment."""
@@ -271,7 +270,16 @@ class PublishedVersions:
                     canaries[harm] = Canary(canary, share)
                 if challenger:
                     challengers[harm] = challenger
-            self._lineup = Lineup(self._champions, MappingProxyType(canaries), MappingProxyType(challengers))
+            roles = MappingProxyType(canaries), MappingProxyType(challengers)
+            self._lineup = Lineup(self._champions, *roles, self._absent())
+
+    def _show_absent(self) -> None:
+        """Say in the line-up which champions are missing now. The versions keep their roles until others are loaded."""
+        with self._swapping:
+            self._lineup = replace(self._lineup, absent=self._absent())
+
+    def _absent(self) -> Mapping[str, Absent]:
+        return MappingProxyType({one.harm: one.absent for one in self.status() if one.absent is not None})
 
     def _loaded_beside(self, harm: str, number: str | None, champion: ModelVersion) -> ModelVersion | None:
         return self._loaded.get((harm, number)) if number and number != champion.version else None

@@ -21,12 +21,13 @@ from leads.db.engine import reading
 from leads.db.progress import unscored
 from leads.db.progress.unscored import Part
 from leads.db.scans.rows import TOUCHING, LogRow, scan, touched_by_row
-from leads.errors import Conflict, NotFound
+from leads.errors import Conflict, LeadsError, NotFound
 from leads.events import Subject
 from leads.files import only_one
 from leads.policies import Policies
 from leads.rules import needs_item
 from leads.settings import Settings
+from serving.scoring.planning import no_model
 from serving.worker.lead_scoring import LeadScorer
 from serving.worker.parts import database, open_scoring
 
@@ -48,6 +49,7 @@ class HarmBacklog(NamedTuple):
     Args:
         waiting: subjects that had never been scored; `left`: those that still haven't.
         scored, opened, failed: subjects scored, leads opened, subjects that can't be scored.
+        error: why the harm can't be scored at present, although it should have a champion; None if it can.
     """
 
     harm: str
@@ -56,6 +58,7 @@ class HarmBacklog(NamedTuple):
     opened: int
     failed: int
     left: int
+    error: LeadsError | None = None
 
 
 def find_backlog(
@@ -99,33 +102,38 @@ def score_backlog(
     """Score subjects that were never scored for a harm, as of the last event that the worker has scored.
 
     Args:
-        harms: default: all that have a champion.
+        harms: default: all that have a champion. Those whose champion can't be loaded at present have an error.
         since: only subjects whose last event became visible at this time or later, µs.
         limit: score at most this many subjects per harm, and those whose last event is the same.
 
     Raises:
         NotFound: a harm doesn't exist or has no champion, or no harm has one.
         Conflict: another process scores the backlog, or feature rows are being computed again.
-        Unavailable: the online store or the database doesn't respond. What was scored stays scored.
+        Unavailable: the online store or the database doesn't respond. What was scored stays scored. Or the champion of
+            a harm among `harms` can't be loaded.
     """
     with ExitStack() as closing:
         closing.enter_context(only_one(settings.root / "score-backlog.lock", what="scoring the backlog"))
         engine = closing.enter_context(database(settings))
         parts = closing.enter_context(open_scoring(settings, policies, engine))
-        champions = parts.published.lineup().champions
-        chosen = harms or [harm for harm in policies.harms if harm in champions]
+        lineup = parts.published.lineup()
+        absent = {} if harms else {harm: no_model(lineup, harm) for harm in policies.harms if harm in lineup.absent}
+        chosen = harms or [harm for harm in policies.harms if harm in lineup.champions]
         if not chosen:
-            raise no_champion()
+            raise no_model(lineup, *absent) if absent else no_champion()
         for harm in chosen:
             policies.harm(harm, field="--harm")
-            if harm not in champions:
+            if harm in lineup.absent:
+                raise no_model(lineup, harm)
+            if harm not in lineup.champions:
                 raise NotFound(f"{harm} has no champion yet.", field="--harm", remedy=f"Train one: leads train {harm}")
         found = find_backlog(engine, policies, chosen, settings.partitions, on_progress=on_progress)
         scorer = LeadScorer(policies, engine, parts.scorer)
-        return [
+        done = [
             _score_harm(settings, engine, scorer, harm, found.get(harm, []), since, limit, on_progress)
             for harm in chosen
         ]
+        return [*done, *(HarmBacklog(harm, 0, 0, 0, 0, 0, error) for harm, error in absent.items())]
 
 
 def no_champion() -> NotFound:

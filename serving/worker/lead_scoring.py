@@ -11,17 +11,18 @@ from sqlalchemy.engine import Connection, Engine
 from leads.clock import Micros
 from leads.errors import LeadsError, Unavailable
 from leads.events import Subject
+from leads.messages.wording import counted
 from leads.policies import Policies
 from serving.queue.offers import Offer, offer
 from serving.scoring.inputs import ScoreRequest
-from serving.scoring.results import SubjectError, SubjectScore
+from serving.scoring.results import ScoringResult, SubjectScore
 from serving.scoring.scorer import Scorer
 
 _log = logging.getLogger(__name__)
 
 
 class Outcome(NamedTuple):
-    """How many leads were opened, and how many subjects could not be scored."""
+    """How many leads were opened, and how many subjects could not be scored under any harm."""
 
     opened: int
     failed: int
@@ -34,6 +35,8 @@ class LeadScorer:
         self._policies = policies
         self._engine = engine
         self._scorer = scorer
+        # By harm, why it wasn't scored, as was last logged: every batch may have the same reason.
+        self._logged: dict[str, str] = {}
 
     def score(
         self,
@@ -63,8 +66,9 @@ class LeadScorer:
             # A lead's waiting time starts with its evidence, even if it is scored late.
             opened = offer(connection, offers, at, self._policies.queue).opened
             then(connection)
-        _report(scored.errors)
-        return Outcome(opened, len({error.index for error in scored.errors}))
+        self._report(scored)
+        have_score = {place for group in scored.groups for place in group.group.places}
+        return Outcome(opened, len({error.index for error in scored.errors} - have_score))
 
     def _offer(self, score: SubjectScore) -> Offer:
         return Offer(
@@ -80,9 +84,20 @@ class LeadScorer:
             scored_at=score.at,
         )
 
+    def _report(self, scored: ScoringResult) -> None:
+        """Log subjects that can't be scored: for example, subjects known only from signals. They don't become leads.
 
-def _report(errors: Sequence[SubjectError]) -> None:
-    """Log subjects that can't be scored: for example, subjects known only from signals. They don't become leads."""
-    if errors:
-        first: LeadsError = errors[0].error
-        _log.info("%d subjects could not be scored; the first error: %s", len(errors), first.message)
+        That a harm can't be scored, for example while its champion is damaged, is logged once per reason.
+        """
+        for group in scored.groups:
+            self._logged.pop(group.group.version.harm, None)
+        by_harm: dict[str | None, list[LeadsError]] = {}
+        for one in scored.errors:
+            by_harm.setdefault(one.harm, []).append(one.error)
+        for harm, errors in by_harm.items():
+            n, first = counted(len(errors), "subject"), errors[0].message
+            if harm is None:
+                _log.info("%s could not be scored; the first error: %s", n, first)
+            elif self._logged.get(harm) != first:
+                self._logged[harm] = first
+                _log.info("%s could not be scored for %s; the first error: %s", n, harm, first)

@@ -9,7 +9,10 @@ from pathlib import Path
 
 import pytest
 
+from leads.db.engine import open_engine, reading
+from leads.db.monitoring import alerts
 from leads.files import readable_by_others
+from leads.settings import load_settings
 from tests.support.demo_runs import decided_of, kill_demo, leads_of, prepare, run_demo, still_running
 from tests.support.wheels import build_wheels, install
 
@@ -76,6 +79,24 @@ def test_the_demo_ends_with_leads_a_decision_and_an_alert(undisturbed: Undisturb
     assert decided_of(undisturbed.home) == 1
     assert list((undisturbed.home / "reports").rglob("*.html"))
     assert not still_running(undisturbed.home)
+
+
+def test_the_alert_about_the_campaign_is_the_first_of_few(undisturbed: Undisturbed) -> None:
+    engine = open_engine(load_settings(home=undisturbed.home, corpora=""))
+    with reading(engine) as connection:
+        found = alerts.unresolved(connection)
+    engine.dispose()
+    waiting = [one for one in found if one.rule == "queue_old"]
+    assert all(one.state == "acknowledged" for one in waiting)
+    fires = [one for one in found if one not in waiting]
+    assert 1 <= len(fires) <= 8
+    first = fires[0]
+    # Which of them is first depends on the time of the day.
+    assert first.rule in ("flagged_surge", "score_drift", "input_drift")
+    assert first.harm == "stream_manipulation"
+    assert len({(one.rule, one.harm) for one in found}) == len(found)
+    shown = undisturbed.log.read_text()
+    assert f"leads alerts show {first.seq}" in shown
 
 
 def test_only_the_owner_can_read_what_the_demo_wrote(undisturbed: Undisturbed) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ import numpy.typing as npt
 
 from leads import clock
 from leads.clock import Micros
+from leads.platform.declaration import Platform as PlatformDeclaration
 from leads.platform.declaration import load_platform
-from leads.policies import load_policies
+from leads.policies import Policies, load_policies
 from leads.settings import PLATFORM_FILE, POLICIES_FILE
 from models.version import ModelVersion
 from monitoring.summaries.reference import Reference
@@ -63,13 +65,13 @@ def rows_of(
     tiers = np.where(scores > 0.35, "review", "none").tolist()
     types = np.where(random.random(len(made)) < 0.8, "comment", "track").tolist()
     languages = np.where(random.random(len(made)) < 0.7, "en", "de").tolist()
-    held = [words(random) if words else [str(n) for n in random.geometric(0.05, 6)] for _ in range(len(made))]
+    held = [words(random) for _ in made] if words else random.geometric(0.05, (len(made), 6)).astype(str).tolist()
     return Rows(scores, tiers, types, NAMES, made, Described({"language": languages}, {}, {"vocabulary": held}))
 
 
 @dataclass
 class Platform:
-    """Summaries by hour, made when they are read.
+    """Summaries by hour, made when they are read. Platforms share those of the hours in which nothing is special.
 
     Args:
         changes: by the hour's number since `START`, what changes its rows.
@@ -86,8 +88,10 @@ class Platform:
     ages: bool = False
     first: int = 0
     _made: dict[int, Rows] = field(default_factory=dict)
+    _summaries: dict[tuple[int, str], Summary] = field(default_factory=dict)
 
     def rows(self, number: int) -> Rows:
+        """The rows of an hour, which a test may change before anything reads their summaries."""
         if number not in self._made:
             random = np.random.default_rng([self.seed, number + 10_000])
             made = matrix(self.per_hour, random, age_h=float(number) if self.ages else 0.0)
@@ -97,6 +101,15 @@ class Platform:
             self._made[number] = rows_of(made, random, words=self.words(number))
         return self._made[number]
 
+    def summary(self, number: int, slice_: str) -> Summary:
+        """The summary of an hour, or of a slice of its rows."""
+        is_ordinary = not (self.ages or number in self._made or self.changes(number) or self.words(number))
+        if is_ordinary:
+            return _ordinary(self.per_hour, self.seed, number)[slice_]
+        if (number, slice_) not in self._summaries:
+            self._summaries[number, slice_] = _summary(self.rows(number), slice_)
+        return self._summaries[number, slice_]
+
     def version(self, number: int) -> str:
         return self.versions[max(first for first in self.versions if first <= number)]
 
@@ -104,7 +117,34 @@ class Platform:
         """Rows of the 28 days before `START`."""
         random = np.random.default_rng(seed)
         at = START - random.integers(1, hours * clock.HOUR, rows)
-        return Reference(rows_of(matrix(rows, random), random), np.sort(at), until=int(at.max()))
+        return Reference(rows_of(matrix(rows, random), random), np.sort(at))
+
+
+SLICES = ("language=de", "language=en", "type=comment", "type=track")
+
+
+def _summary(rows: Rows, slice_: str) -> Summary:
+    if not slice_:
+        return rows.summary(np.arange(len(rows.scores)), 2 * len(rows.scores))
+    name, _, value = slice_.partition("=")
+    places = rows.divided([name]).get((name, value), np.empty(0, np.int64))
+    return rows.summary(places, len(places))
+
+
+@cache
+def _ordinary(per_hour: int, seed: int, number: int) -> Mapping[str, Summary]:
+    rows = Platform(per_hour, seed).rows(number)
+    return {slice_: _summary(rows, slice_) for slice_ in ("", *SLICES)}
+
+
+@cache
+def _reference() -> Reference:
+    return Platform().reference()
+
+
+@cache
+def _files() -> tuple[Policies, PlatformDeclaration]:
+    return load_policies(POLICIES_FILE), load_platform(PLATFORM_FILE)
 
 
 class FakeWorld(World):
@@ -112,36 +152,29 @@ class FakeWorld(World):
 
     def __init__(self, platform: Platform, *, references: Mapping[str, Reference | None] | None = None) -> None:
         given: dict[str, Any] = {"settings": None, "engine": None, "registry": None}
+        policies, declared = _files()
         super().__init__(
-            policies=load_policies(POLICIES_FILE),
-            platform=load_platform(PLATFORM_FILE),
+            policies=policies,
+            platform=declared,
             now=START + 60 * clock.DAY,
             host="here",
             **given,
         )
         self._rows = platform
-        self._known = references if references is not None else {"3": platform.reference()}
+        self._known = references if references is not None else {"3": _reference()}
 
     def hours(self, harm: str, since: Micros, until: Micros, *, role: str = "champion", slice_: str = "") -> list[Hour]:
         first, end = (since - START) // clock.HOUR, (until - START) // clock.HOUR
         found = []
         for number in range(max(first, self._rows.first), end):
             if not self._rows.silent(number):
-                summary = self._summary(number, slice_)
+                summary = self._rows.summary(number, slice_)
                 if summary.rows:
                     found.append(Hour(START + number * clock.HOUR, self._rows.version(number), summary))
         return found
 
-    def _summary(self, number: int, slice_: str) -> Summary:
-        rows = self._rows.rows(number)
-        if not slice_:
-            return rows.summary(np.arange(len(rows.scores)), 2 * len(rows.scores))
-        name, _, value = slice_.partition("=")
-        places = rows.divided([name]).get((name, value), np.empty(0, np.int64))
-        return rows.summary(places, len(places))
-
     def slices(self, harm: str, since: Micros, until: Micros, *, role: str = "champion") -> list[str]:
-        return ["language=de", "language=en", "type=comment", "type=track"]
+        return list(SLICES)
 
     def version(self, harm: str, version: str) -> ModelVersion | None:
         return None

@@ -6,7 +6,7 @@ import ast
 import os
 import subprocess
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -14,6 +14,9 @@ from pathlib import Path
 import pytest
 
 from tests.support.paths import REPOSITORY
+
+# In one process, so that each module is parsed once.
+pytestmark = pytest.mark.xdist_group("imports")
 
 # What each package may import besides itself. `cli` is the application: it puts all of them together.
 KERNEL = {"leads", "leads_client"}
@@ -70,11 +73,15 @@ def imported(tree: ast.AST) -> Iterator[tuple[str, int]]:
             yield from ((f"{node.module}.{alias.name}", node.lineno) for alias in node.names)
 
 
-def violations(source: str, package: str) -> list[tuple[str, int]]:
+@cache
+def imported_by(path: Path) -> list[tuple[str, int]]:
+    return list(imported(ast.parse(path.read_text(encoding="utf-8"))))
+
+
+def violations(names: Iterable[tuple[str, int]], package: str) -> list[tuple[str, int]]:
     forbidden = set(ALLOWED) | {"tests", "notebooks"}
     forbidden -= ALLOWED[package] | {package}
-    names = ((name.partition(".")[0], line) for name, line in imported(ast.parse(source)))
-    return [(name, line) for name, line in names if name in forbidden]
+    return [(top, line) for name, line in names if (top := name.partition(".")[0]) in forbidden]
 
 
 @cache
@@ -83,7 +90,7 @@ def graph() -> dict[str, set[str]]:
     known = modules()
     edges: dict[str, set[str]] = {name: set() for name in known}
     for module, path in known.items():
-        for name, _ in imported(ast.parse(path.read_text(encoding="utf-8"))):
+        for name, _ in imported_by(path):
             target = name if name in known else name.rpartition(".")[0]
             if target in known and target != module:
                 edges[module].add(target)
@@ -116,7 +123,7 @@ def test_imports_follow_the_rule(package: str) -> None:
     found = {
         module: broken
         for module, path in modules().items()
-        if module.partition(".")[0] == package and (broken := violations(path.read_text(encoding="utf-8"), package))
+        if module.partition(".")[0] == package and (broken := violations(imported_by(path), package))
     }
     assert found == {}
 
@@ -135,7 +142,7 @@ def test_imports_follow_the_rule(package: str) -> None:
     ],
 )
 def test_the_rule_finds_what_breaks_it(package: str, source: str) -> None:
-    assert len(violations(source, package)) == 1
+    assert len(violations(imported(ast.parse(source)), package)) == 1
 
 
 def test_no_modules_import_each_other_in_a_circle() -> None:

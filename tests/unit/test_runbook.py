@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 import shlex
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pytest
 import typer.main
@@ -30,10 +32,15 @@ def commands_in(text: str) -> list[str]:
     return [line.strip() for line in (*lines, *inline) if line.startswith("leads ")]
 
 
+@cache
+def leads() -> Any:
+    return typer.main.get_command(app)
+
+
 def check(command: str) -> None:
     """Parse a command's arguments and options, without running it."""
     words = shlex.split(re.sub(r"\bHARM\b", "spam", command.replace("VERSION", "4")))[1:]
-    group = typer.main.get_command(app)
+    group = leads()
     name = "leads"
     while hasattr(group, "commands") and words and not words[0].startswith("-"):
         assert words[0] in group.commands, command

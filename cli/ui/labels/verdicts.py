@@ -15,6 +15,7 @@ from cli.ui.features.pending import apply_steps
 from cli.ui.terminal import next_steps, note, progress
 from leads import clock
 from leads.api.declared import load_declared
+from leads.db.access.reviewer_names import check_reviewer
 from leads.db.engine import reading
 from leads.db.ingest import ingest
 from leads.db.items import current_items
@@ -48,9 +49,11 @@ def add_verdicts(
 
     Raises:
         NotFound: the file or the harm doesn't exist.
-        InvalidInput: the harm doesn't apply to the type, or rows are invalid. Nothing was appended.
+        InvalidInput: the harm doesn't apply to the type, the reviewer's name is invalid, or rows are. Nothing was
+            appended.
     """
     policy = policies.harm(harm, field="HARM")
+    check_reviewer(reviewer)
     if type_id not in policy.subject_types:
         raise InvalidInput(
             f"{harm} doesn't apply to type {type_id!r}.",

@@ -8,12 +8,12 @@ from pathlib import Path
 import msgspec
 from rich.panel import Panel
 
-from cli.ui.checks import print_json
 from cli.ui.database import opened
-from cli.ui.terminal import age, console, escape, minute, next_steps, note, table
+from cli.ui.terminal import age, console, escape, minute, next_steps, note, print_json, table
 from leads import clock
-from leads.alerting.alert import Alert
-from leads.alerting.out import RUNBOOK, alert_out, detail_out, slice_parts
+from leads.alerting.alert import Alert, AlertState
+from leads.alerting.out import RUNBOOK, alert_out, detail_out
+from leads.alerting.rules import RULES
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.model_changes import current_actor
@@ -21,12 +21,15 @@ from leads.db.monitoring import alerts, silences
 from leads.db.monitoring.alerts import alert_not_found
 from leads.db.monitoring.silences import EVERY, Silence
 from leads.errors import InvalidInput, NotFound
+from leads.estimates.slices import slice_parts
+from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import REPOSITORY, Settings
 
 _COLUMNS = ("id", "severity", "harm", "alert", "now", "since (UTC)", "state")
 _SILENCES = ("id", "rule", "harm", "until (UTC)", "by", "why")
 _SHOWN = 50
+_STATES: dict[AlertState, int] = {"firing": 0, "acknowledged": 1, "resolved": 2}
 # How long resolved alerts are listed.
 _RESOLVED_FOR: Micros = 7 * clock.DAY
 # In a shell, * would be replaced by the names of files.
@@ -43,7 +46,7 @@ def show_alerts(
     json: bool,
     quiet: bool = False,
 ) -> None:
-    """List the open alerts, pages first, and the silences that hold.
+    """List the open alerts, those that nobody looks after and pages first, and the silences that hold.
 
     Args:
         resolved: also those that resolved in the last seven days.
@@ -63,8 +66,8 @@ def show_alerts(
             resolved_since=now - _RESOLVED_FOR,
         )
         silenced = silences.active(connection, now)
-    # Of those that opened together, the worst comes first.
-    found = sorted(found, key=lambda one: (one.state == "resolved", one.severity != "page", -one.opened_at, one.seq))
+    # What nobody looks after comes first. Those that opened together are numbered in the order of their importance.
+    found = sorted(found, key=lambda one: (_STATES[one.state], one.severity != "page", -one.opened_at, one.seq))
     if json:
         print_json(msgspec.json.encode([alert_out(one) for one in found]))
         return
@@ -187,7 +190,7 @@ def _row(alert: Alert, silenced: Sequence[Silence]) -> tuple[str, ...]:
         f"[bold red]{alert.severity}[/bold red]" if page else alert.severity,
         escape(alert.harm) or "–",
         f"{escape(alert.detail.title)} [dim]({escape(alert.rule)})[/dim]",
-        "–" if alert.value is None else f"{alert.value:.3g}",
+        "–" if alert.value is None else short_number(alert.value),
         minute(alert.since),
         escape(state),
     )
@@ -233,12 +236,18 @@ def _lines(alert: Alert, silence: Silence | None) -> list[str]:
 
 def _show_slices(alert: Alert) -> None:
     rows = [
-        (escape(one.slice or "everything"), "–" if one.value is None else f"{one.value:.3g}", f"{one.deviation:.3g}")
+        (
+            escape(one.slice or "everything"),
+            "–" if one.value is None else short_number(one.value),
+            short_number(one.deviation),
+        )
         for one in alert.detail.slices
     ]
     if rows:
-        columns = ("also broken in", "value", "beyond the limit by")
-        console.print(table("Other slices, the worst first", columns, rows, right=columns[1:]))
+        joined = alert.rule in RULES and RULES[alert.rule].joined
+        columns = ("moved" if joined else "also broken in", "value", "beyond the limit by")
+        title = "What moved, the most important first" if joined else "Other slices, the worst first"
+        console.print(table(title, columns, rows, right=columns[1:]))
 
 
 def _show_also(alert: Alert) -> None:

@@ -7,13 +7,14 @@ from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cli.checks.contents import Counts
-from cli.ui.terminal import age, console, escape, minute, note, short, table
+from cli.ui.terminal import age, console, escape, minute, note, table
 from leads import clock
 from leads.alerting.alert import Alert
 from leads.clock import Micros
 from leads.db.engine import open_engine, reading
 from leads.db.monitoring import alerts, figures
 from leads.db.monitoring.rows import MetricRow
+from leads.messages.wording import short_number
 from leads.policies import Policies
 from leads.settings import Settings
 
@@ -108,7 +109,7 @@ def _row(
     return (
         escape(harm),
         _drift(values),
-        _alerts([alert for alert in open_ if alert.harm == harm]),
+        _alerts([alert for alert in open_ if alert.harm and alert.is_about(harm)]),
         _share(values.get("performance.precision"), with_interval=True),
         _share(values.get("performance.expected_precision")),
         _share(values.get("score.flagged")),
@@ -147,7 +148,7 @@ def _count(row: MetricRow | None) -> str:
 def _line(alert: Alert) -> str:
     of = f" of {escape(alert.harm)}" if alert.harm else ""
     where = f" ({escape(alert.slice)})" if alert.slice else ""
-    value = "" if alert.value is None else f", now {short(alert.value)}"
+    value = "" if alert.value is None else f", now {short_number(alert.value)}"
     known = ", acknowledged" if alert.state == "acknowledged" else ""
     since = minute(alert.since)
     return f"[bold red]page[/] {alert.seq}: {escape(alert.rule)}{of}{where} since {since} UTC{value}{known}"

@@ -7,8 +7,7 @@ from contextlib import ExitStack
 
 import msgspec
 
-from cli.ui.checks import print_json
-from cli.ui.terminal import console, escape, minute, next_steps, note, working
+from cli.ui.terminal import console, escape, minute, next_steps, note, print_json, working
 from leads import clock
 from leads.clock import Micros
 from leads.db.engine import reading

@@ -13,10 +13,15 @@ from leads_client._calls import ApiCall
 from leads_client._retries import is_disconnect, is_distrust, retry_after_s
 from leads_client.errors import (
     AccessDenied,
+    AlreadyDecided,
     Conflict,
     InvalidInput,
+    LeadClaimed,
     LeadsError,
+    LeaseExpired,
+    NoModel,
     NotAuthenticated,
+    NotClaimed,
     NotFound,
     TooLarge,
     TooManyRequests,
@@ -40,6 +45,14 @@ KINDS: dict[int, type[LeadsError]] = {
     503: Unavailable,
     504: Unavailable,
 }
+# Kinds of a status, by the end of the problem document's type.
+TYPES: dict[str, type[LeadsError]] = {
+    "lead-claimed": LeadClaimed,
+    "already-decided": AlreadyDecided,
+    "not-claimed": NotClaimed,
+    "lease-expired": LeaseExpired,
+    "no-model": NoModel,
+}
 _IN_LIST = re.compile(r"/(subjects|items|signals|plays|events)/(\d+)(.*)", re.DOTALL)
 
 
@@ -57,6 +70,7 @@ class Problem(msgspec.Struct, frozen=True):
     detail: str
     errors: tuple[Fault, ...] = ()
     request_id: str | None = None
+    type: str = ""
 
 
 class Reply(NamedTuple):
@@ -158,6 +172,7 @@ def error_of(call: ApiCall[Any], reply: Reply) -> LeadsError:
             message, remedy = fault.detail, message[len(fault.detail) + 1 :]
         elif fault and message != fault.detail:
             message = f"{message} {fault.detail}"
+        kind = TYPES.get(problem.type.rpartition(":")[2], kind)
         error = kind(message, field=_rebased(fault.pointer, call.first) if fault else None, remedy=remedy)
     if isinstance(error, TooManyRequests):
         error.retry_after_s = max(1, round(retry_after_s(response) or 1))

@@ -180,13 +180,15 @@ class Client(Alerts, Views, BaseClient[httpx.Client]):
         n: int = 1,
         *,
         harms: Sequence[str] | None = None,
+        exclude: Iterable[str] = (),
         idempotency_key: str | None = None,
     ) -> ClaimedOut:
         """Lease the `n` open leads with the highest priority, at most 100, to one reviewer: by default the key's own.
 
-        Raises Conflict when the reviewer holds as many leads as one reviewer may.
+        Leads that the reviewer released within the last ten minutes come last. `exclude`: ids of at most 100 leads that
+        are left out. Raises Conflict when the reviewer holds as many leads as one reviewer may.
         """
-        body = ClaimIn(reviewer, n, None if harms is None else tuple(harms))
+        body = ClaimIn(reviewer, n, None if harms is None else tuple(harms), tuple(exclude))
         return self._send(calls.claim_call(body, idempotency_key))
 
     def held(self, reviewer: str | None = None) -> HeldOut:
@@ -215,6 +217,8 @@ class Client(Alerts, Views, BaseClient[httpx.Client]):
     ) -> DecidedOut:
         """Decide a lead, about the content that its claim showed.
 
+        Without a lease on it, give `review_id` or `content_version`: InvalidInput asks for it otherwise.
+
         Raises NotFound, and Conflict if another reviewer holds it, it was decided differently, or its content has
         changed since it was shown and the verdict isn't `on_old_content`.
         """
@@ -242,6 +246,8 @@ class Client(Alerts, Views, BaseClient[httpx.Client]):
         idempotency_key: str | None = None,
     ) -> DecidedOut:
         """Decide a subject under a harm, with or without a lead. `appeal` overturns an earlier human decision.
+
+        If the subject has a lead that the reviewer doesn't hold, `content_version` says what the verdict is about.
 
         Raises NotFound, and Conflict if it was decided differently and this is not an appeal, or as `decide`.
         """

@@ -8,7 +8,7 @@ from typing import TypeVar
 from leads_client._calls import ApiCall
 from leads_client.schemas.leads import ModelsOut
 from leads_client.schemas.measured import MetricOut, MetricsOut, MonitoringSummaryOut, MonitorRunsOut
-from leads_client.schemas.types import TypesOut
+from leads_client.schemas.types import HarmsOut, TypesOut
 
 T = TypeVar("T")
 
@@ -22,6 +22,10 @@ class Views:
     def types(self) -> TypesOut:
         """The types of items, and their fields."""
         return self._send(_types_call())
+
+    def harms(self) -> HarmsOut:
+        """The harms that the key may access, and the thresholds of their champions."""
+        return self._send(_harms_call())
 
     def models(self) -> ModelsOut:
         """The version that serves each harm."""
@@ -86,6 +90,10 @@ class AsyncViews:
         """The types of items, and their fields."""
         return await self._send(_types_call())
 
+    async def harms(self) -> HarmsOut:
+        """The harms that the key may access, and the thresholds of their champions."""
+        return await self._send(_harms_call())
+
     async def models(self) -> ModelsOut:
         """The version that serves each harm."""
         return await self._send(_models_call())
@@ -135,6 +143,10 @@ class AsyncViews:
 
 def _types_call() -> ApiCall[TypesOut]:
     return ApiCall("GET", "/v1/types", TypesOut)
+
+
+def _harms_call() -> ApiCall[HarmsOut]:
+    return ApiCall("GET", "/v1/harms", HarmsOut)
 
 
 def _models_call() -> ApiCall[ModelsOut]:

@@ -7,6 +7,11 @@ LeadsError
 ├── AccessDenied        the key's scopes don't allow this          403
 ├── NotFound            the resource doesn't exist                 404
 ├── Conflict            not possible in the current state          409
+│   ├── LeadClaimed       another reviewer holds the lead
+│   ├── AlreadyDecided    a decision stands already
+│   ├── NotClaimed        this reviewer doesn't hold the lead
+│   ├── LeaseExpired      this reviewer held it until the lease ran out
+│   └── NoModel           no model version of the harm was ever published
 ├── TooManyRequests     over the rate limit                        429
 └── Unavailable         the service, a store or a registry is down 503
 """
@@ -90,6 +95,26 @@ class Conflict(LeadsError):
     title = "Not possible in the current state"
 
 
+class LeadClaimed(Conflict):
+    title = "Another reviewer has claimed the lead"
+
+
+class AlreadyDecided(Conflict):
+    title = "Already decided"
+
+
+class NotClaimed(Conflict):
+    title = "The reviewer hasn't claimed the lead"
+
+
+class LeaseExpired(Conflict):
+    title = "The lease has expired"
+
+
+class NoModel(Conflict):
+    title = "No model is published"
+
+
 class TooManyRequests(LeadsError):
     """`retry_after_s`: whole seconds after which a retry can succeed, at least 1."""
 
@@ -104,7 +129,7 @@ class TooManyRequests(LeadsError):
 
 
 class Unavailable(LeadsError):
-    """Often, a retry can succeed after a second or so. Without a model, it takes until a version is published."""
+    """Often, a retry can succeed after a second or so."""
 
     status = 503
     title = "Unavailable"

@@ -8,6 +8,24 @@ from msgspec import Meta
 
 # No control characters: ids appear in headers, keys, file names and terminals. `$` alone would allow a final newline.
 Id = Annotated[str, Meta(min_length=1, max_length=256, pattern=r"^[^\x00-\x1f\x7f]+$(?!\n)")]
+# Characters that a reader doesn't see.
+_UNSEEN = r"\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u2064\ufeff"
+# Neither blank nor padded, so that people can tell reviewers apart.
+Reviewer = Annotated[
+    str,
+    Meta(
+        min_length=1,
+        max_length=256,
+        pattern=rf"^[^\s{_UNSEEN}]([^{_UNSEEN}]*[^\s{_UNSEEN}])?$(?!\n)",
+    ),
+]
+LeadId = Annotated[str, Meta(pattern=r"^l_[0-9a-f]{24}$(?!\n)")]
+# What people write to each other, in as many lines as they like.
+Prose = Annotated[str, Meta(max_length=2_000, pattern=r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")]
+# The same, but not blank.
+SomeProse = Annotated[
+    str, Meta(min_length=1, max_length=2_000, pattern=r"^(?=\s*\S)[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$")
+]
 Name = Annotated[str, Meta(min_length=1, max_length=64, pattern=r"^[a-z][a-z0-9_]*$(?!\n)")]
 # A rule of monitoring, or all of them.
 RuleOrAll = Annotated[str, Meta(max_length=64, pattern=r"^(\*|[a-z][a-z0-9_]*)$(?!\n)")]

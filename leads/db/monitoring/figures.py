@@ -112,12 +112,20 @@ def history(connection: Connection, row: MetricRow, *, days: int = 14) -> list[M
 def preferred(rows: Iterable[MetricRow]) -> MetricRow | None:
     """Of rows of one metric and slice, the one to show: of the newest window; of drift, of the newest of a day.
 
+    A day of a version that a later window isn't about says nothing about the one that serves now.
+
     >>> row = MetricRow("spam", "3", "", 0, 0, "drift.score", 0.1, None, None, 9, "")
     >>> rows = [row._replace(since=-hours * clock.HOUR) for hours in (6, 24, 72)]
     >>> preferred(rows).since == -clock.DAY
     True
     """
-    return max(rows, key=_preference, default=None)
+    found = list(rows)
+    best = max(found, key=_preference, default=None)
+    if best is None or all(row.until <= best.until or row.version == best.version for row in found):
+        return best
+    end = max(row.until for row in found)
+    serving = {row.version for row in found if row.until == end}
+    return max((row for row in found if row.version in serving), key=_preference)
 
 
 def says_yes(row: MetricRow) -> bool:

@@ -41,15 +41,6 @@ _COLUMNS = [metric_rows.c[name] for name in MetricRow._fields]
 _KEY = ("harm", "name", "slice", "version", "until", "since")
 
 
-def slice_of(**parts: str) -> str:
-    """The name of a slice.
-
-    >>> slice_of(source="mobile", kind="play")
-    'kind=play;source=mobile'
-    """
-    return ";".join(f"{name}={parts[name]}" for name in sorted(parts))
-
-
 def write(connection: Connection, run: str, rows: Iterable[MetricRow], *, job: str = "") -> None:
     """Store values of a job; those that exist are replaced."""
     values = [{"run": run, "job": job, **row._asdict()} for row in rows]
@@ -117,14 +108,15 @@ class Window(NamedTuple):
     until: Micros
 
 
-def windows(connection: Connection, *, names: Collection[str], now: Micros) -> list[Window]:
+def windows(connection: Connection, *, names: Collection[str], since: Micros, now: Micros) -> list[Window]:
     """The recent windows in which any of these metrics was measured, newest first.
 
-    They ended within two days; those that are longer than a day, within eight.
+    They ended within the two days before `since`, or later; those that are longer than a day, within the eight days
+    before `now`, as all do.
     """
     columns = [metric_rows.c[name] for name in Window._fields]
     ends, length = metric_rows.c.until, metric_rows.c.until - metric_rows.c.since
-    recent = (ends > now - 8 * DAY) & ((ends > now - 2 * DAY) | (length > DAY))
+    recent = (ends > now - 8 * DAY) & ((ends > since - 2 * DAY) | (length > DAY))
     query = sa.select(*columns).distinct().where(recent, metric_rows.c.name.in_(sorted(names)))
     return [Window(*row) for row in connection.execute(query.order_by(ends.desc(), *columns[:3]))]
 

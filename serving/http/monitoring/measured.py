@@ -6,7 +6,6 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from leads import clock
-from leads.alerting.out import slice_parts
 from leads.alerting.rules import Severity
 from leads.api.requests import instant, time_text
 from leads.clock import Micros
@@ -17,6 +16,7 @@ from leads.db.monitoring.figures import VERDICT
 from leads.db.monitoring.listing import MetricFilter
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
+from leads.estimates.slices import slice_parts
 from leads_client.schemas.measured import (
     AlertCountsOut,
     HarmSummaryOut,

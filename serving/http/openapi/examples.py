@@ -23,7 +23,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
-from leads_client.schemas.types import TypesOut
+from leads_client.schemas.types import HarmsOut, TypesOut
 from serving.http.openapi import alert_docs, measured_examples
 
 # The lead of the subject below, and where a page that ends with it ends.
@@ -33,6 +33,7 @@ _AT, _LATER = "2026-03-01T12:00:00Z", "2026-03-01T12:15:00Z"
 _REF = {"id": "c-81", "typeId": "comment"}
 _TEXT = "Great tune! Visit my channel for free coins"
 _SUBJECT = {**_REF, "data": {"text": _TEXT, "accountId": "a-7", "parent": {"id": "t-3", "typeId": "track"}}}
+_CONTENT = "17-5d41402abc4b2a76b9719d911017c592"
 _DECISION = {"verdict": "violating", "reviewer": "rev-12", "reason": "Sells followers."}
 _REASON = {"code": "TEXT_RESEMBLES_VIOLATIONS", "text": "the wording is very similar to violating texts"}
 _WEIGHED = {**_REASON, "weight": 2.125}
@@ -74,14 +75,14 @@ REQUESTS: dict[type, Examples] = {
         "Violating": _DECISION,
         "Not sure": {"verdict": "escalate", "reviewer": "rev-12"},
         "About the old content": {**_DECISION, "onOldContent": True},
+        "Without a claim": {**_DECISION, "contentVersion": _CONTENT},
     },
     SubjectDecisionIn: {
         "A subject": {**_DECISION, "subject": _REF, "harm": "spam"},
-        "An appeal": {
-            "verdict": "not_violating", "reviewer": "rev-1", "subject": _REF, "harm": "spam", "appeal": True,
-        },
+        "An appeal": {**_DECISION, "subject": _REF, "harm": "spam", "appeal": True, "contentVersion": _CONTENT},
     },
 }  # fmt: skip
+_TIERS = {"review": 0.62, "auto": None}
 _SCORE = {
     "harm": "spam",
     "score": 0.9312,
@@ -121,7 +122,6 @@ _LEAD = {
     "contentChanged": False,
 }
 _REVIEW_ID = "r_4b1d0c7e9a2f5d8b6c3e1f70"
-_CONTENT = "17-5d41402abc4b2a76b9719d911017c592"
 _OFFERED = {"score": 0.9312, "tier": "review", "modelVersion": "3", "predictionId": _PREDICTION}
 _DECIDED = {
     "subject": _REF,
@@ -142,9 +142,12 @@ _CLAIMED = {
     **_VERSION,
     "reasons": [_REASON],
     "leaseUntil": _LATER,
+    "createdAt": _AT,
+    "scoredAt": _AT,
     "newContent": None,
     "contentChanged": False,
 }
+_HARM = {"harm": "spam", "title": "Spam and scams", "typeIds": ["comment"], "champion": "3", "thresholds": _TIERS}
 _CLAIM = {"leaseUntil": _LATER, "reviewId": _REVIEW_ID, "contentVersion": _CONTENT}
 RESPONSES: dict[type, Examples] = {
     ScoresOut: {
@@ -208,6 +211,7 @@ RESPONSES: dict[type, Examples] = {
     ExtendedOut: {"Extended": {"id": LEAD_ID, "leaseUntil": _LATER}},
     ReleasedOut: {"Open again": {"id": LEAD_ID, "state": "open"}},
     DecidedOut: {"Decided": {**_DECIDED, "verdict": "violating", "reviewer": "rev-12", "state": "decided"}},
+    HarmsOut: {"A harm with a champion": {"harms": [_HARM]}},
     TypesOut: {
         "Tracks": {
             "types": [

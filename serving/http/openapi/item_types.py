@@ -17,6 +17,8 @@ from serving.http.openapi.schemas import Schema, named_schemas, ref
 
 # Schemas that contain the `data` of an item or event, and the schema of that.
 _ITEM, _EVENT = "ItemData", "EventData"
+# Schemas with the fields of every type or kind, which generated clients read any `data` as.
+_ANY_ITEM, _ANY_EVENT = f"Any{_ITEM}", f"Any{_EVENT}"
 _WITH_DATA = {"SubjectIn": _ITEM, "ItemIn": _ITEM, "EventIn": _EVENT}
 
 
@@ -31,7 +33,7 @@ def types_out(declared: Declared) -> TypesOut:
 
 def with_types(schemas: Mapping[str, Schema], declared: Declared) -> dict[str, Schema]:
     """Named schemas of an OpenAPI document, with those of each declared type's and kind's `data`."""
-    taken = {name.lower() for name in (*schemas, _ITEM, _EVENT)}
+    taken = {name.lower() for name in (*schemas, _ITEM, _EVENT, _ANY_ITEM, _ANY_EVENT)}
     items, events = {}, {}
     for name, type_ in declared.platform.types.items():
         data = _named_data(declared.schema_type(name), f"An item of type `{name}`: {type_.title}.")
@@ -40,8 +42,8 @@ def with_types(schemas: Mapping[str, Schema], declared: Declared) -> dict[str, S
         data = _named_data(declared.schema_kind(name), f"An event of kind `{name}`: {kind.title}.")
         events[_free(name, "EventData", taken)] = {**data, **_required(kind)}
     found = {**schemas, **{name: {**data, "title": name} for name, data in (*items.items(), *events.items())}}
-    found[_ITEM] = _any_of(items, "The content of an item, by its type.")
-    found[_EVENT] = _any_of(events, "The fields of an event, by its kind.")
+    found |= _union(_ITEM, _ANY_ITEM, items, "The content of an item, by its type.")
+    found |= _union(_EVENT, _ANY_EVENT, events, "The fields of an event, by its kind.")
     for name, of in _WITH_DATA.items():
         properties = found[name]["properties"]
         described = {**ref(of), "description": properties["data"]["description"]}
@@ -60,6 +62,36 @@ def _free(name: str, suffix: str, taken: set[str]) -> str:
 def _named_data(data: type[msgspec.Struct], about: str) -> Schema:
     # A `Ref` that it contains is among the document's schemas already.
     return {**named_schemas([data])[data.__name__], "description": about}
+
+
+def _union(name: str, every: str, alternatives: Mapping[str, Schema], about: str) -> dict[str, Schema]:
+    """The schema of any of the alternatives.
+
+    A generated client that reads a union takes the first alternative that fits and drops the fields which that one
+    doesn't declare. So if there are several, one with the fields of them all comes first.
+    """
+    if len(alternatives) < 2:
+        return {name: _any_of(alternatives, about)}
+    properties: dict[str, Schema] = {}
+    for alternative in alternatives.values():
+        for field, one in alternative.get("properties", {}).items():
+            known = properties.setdefault(field, one)
+            if _plain(known) != _plain(one):
+                # Not the same in every alternative: any value.
+                properties[field] = {"description": "Its values depend on the type or kind."}
+    strict = all(one.get("additionalProperties") is False for one in alternatives.values())
+    merged: Schema = {
+        "title": every,
+        "description": f"{about.partition(',')[0]}, with the fields of all of them: what generated clients read it as.",
+        "type": "object",
+        "properties": properties,
+        **({"additionalProperties": False} if strict else {}),
+    }
+    return {name: _any_of((every, *alternatives), about), every: merged}
+
+
+def _plain(schema: Schema) -> Schema:
+    return {key: part for key, part in schema.items() if key not in ("title", "description")}
 
 
 def _any_of(alternatives: Iterable[str], about: str) -> Schema:

@@ -10,10 +10,15 @@ import msgspec
 
 from leads.errors import (
     AccessDenied,
+    AlreadyDecided,
     Conflict,
     InvalidInput,
+    LeadClaimed,
     LeadsError,
+    LeaseExpired,
+    NoModel,
     NotAuthenticated,
+    NotClaimed,
     NotFound,
     TooLarge,
     TooManyRequests,
@@ -57,17 +62,28 @@ SCHEMAS = {
 }
 LEAD_NOT_FOUND = lead_not_found()
 KEY_REUSED = key_reused()
-CLAIMED_BY_ANOTHER = Conflict(
+CLAIMED_BY_ANOTHER = LeadClaimed(
     "Another reviewer has claimed this lead.",
     remedy="Decide it after 2026-03-01T12:15:00Z, or ask the reviewer to release it.",
 )
-ALREADY_DECIDED = Conflict(
+ALREADY_DECIDED = AlreadyDecided(
     "A human has already decided this: violating.",
     remedy="To overturn the decision, send yours with `appeal: true` to POST /v1/decisions.",
 )
-NOT_CLAIMED = Conflict(
+NOT_CLAIMED = NotClaimed(
     "This reviewer has not claimed the lead; its state is open.",
     remedy="Only the reviewer who claimed a lead can release it or extend its lease, and only while it lasts.",
+)
+LEASE_EXPIRED = LeaseExpired(
+    "This reviewer's lease ran out at 2026-03-01T12:15:00Z; the lead's state is open.",
+    remedy="Claim leads again. While the lead is open, you can still decide it with the `reviewId` or the "
+    "`contentVersion` of the claim.",
+)
+CONTENT_NOT_NAMED = InvalidInput(
+    "Nothing says which content the verdict is about: this reviewer doesn't hold the lead.",
+    field="/contentVersion",
+    remedy="Send the `contentVersion` of the content that was shown, from GET /v1/leads/{id} or an earlier claim; "
+    "or claim the lead, show its content and decide it with the `reviewId` of the claim.",
 )
 HOLDS_TOO_MANY = Conflict(
     "This reviewer holds 100 leads already, the most that one reviewer may hold.",
@@ -96,7 +112,7 @@ NOT_STORED = NotFound(
 SUBJECT_NOT_FOUND = NotFound(
     "comment 'c-99' is unknown.", field="/subject/id", remedy="Send it with POST /v1/items first."
 )
-NO_MODEL = Unavailable(
+NO_MODEL = NoModel(
     "No model version of sexism is published.", field="/subjects/0", remedy="Train one: leads train sexism"
 )
 INVALID_CURSOR = InvalidInput(
@@ -132,7 +148,7 @@ _MEANINGS = {
     422: "Invalid input",
     429: "Too many requests",
     431: "Headers too large",
-    503: "A part of the service doesn't respond, or no model is published. Try again",
+    503: "A part of the service doesn't respond, or a model isn't loaded yet. Try again",
 }
 _RETRY_AFTER = {"description": "Seconds after which a retry can succeed.", "schema": {"type": "integer"}}
 _ID = "5f0c2a9e8d1b4c7730aa91fe"

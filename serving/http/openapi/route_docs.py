@@ -22,7 +22,7 @@ from leads_client.schemas.leads import (
 )
 from leads_client.schemas.scores import ScoreIn, ScoresOut
 from leads_client.schemas.stats import StatsOut
-from leads_client.schemas.types import TypesOut
+from leads_client.schemas.types import HarmsOut, TypesOut
 from serving.http.openapi import problem_examples as problems
 from serving.http.openapi import tags
 from serving.http.openapi.alert_docs import ROUTES as ALERTS
@@ -66,6 +66,14 @@ ROUTES = {
         "says, `refused` why a version failed verification, `previous` the version kept loaded for a roll-back.",
         None,
         ModelsOut,
+    ),
+    "GET /harms": RouteDocs(
+        "listHarms",
+        tags.PLATFORM,
+        "List the harms that the key may access",
+        "With the types that each applies to, and the champion that serves it with the lowest score of each tier.",
+        None,
+        HarmsOut,
     ),
     "GET /types": RouteDocs(
         "listTypes",
@@ -195,7 +203,13 @@ ROUTES = {
         ExtendIn,
         writes=True,
         parameters=True,
-        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NO_REVIEWER, problems.NOT_YOUR_REVIEWER),
+        problems=(
+            problems.LEAD_NOT_FOUND,
+            problems.NOT_CLAIMED,
+            problems.LEASE_EXPIRED,
+            problems.NO_REVIEWER,
+            problems.NOT_YOUR_REVIEWER,
+        ),
     ),
     "POST /leads/{lead_id}/release": RouteDocs(
         "releaseLead",
@@ -207,7 +221,13 @@ ROUTES = {
         ReleaseIn,
         writes=True,
         parameters=True,
-        problems=(problems.LEAD_NOT_FOUND, problems.NOT_CLAIMED, problems.NO_REVIEWER, problems.NOT_YOUR_REVIEWER),
+        problems=(
+            problems.LEAD_NOT_FOUND,
+            problems.NOT_CLAIMED,
+            problems.LEASE_EXPIRED,
+            problems.NO_REVIEWER,
+            problems.NOT_YOUR_REVIEWER,
+        ),
     ),
     "POST /leads/{lead_id}/decision": RouteDocs(
         "decideLead",
@@ -215,7 +235,8 @@ ROUTES = {
         "Decide a lead",
         "A verdict becomes an event and a label. `escalate` takes the lead out of the queue without a verdict. A "
         "human's decision outranks automation's. Repeating a reviewer's verdict has no effect. The verdict is about "
-        "the content that the claim showed; if that has changed since, the response is 409 and names the new version.",
+        "the content that the claim showed; if that has changed since, the response is 409 and names the new version. "
+        "A reviewer who doesn't hold the lead says with `contentVersion` or `reviewId` which content they were shown.",
         "leads:decide",
         DecidedOut,
         DecisionIn,
@@ -227,6 +248,7 @@ ROUTES = {
             problems.CLAIMED_BY_ANOTHER,
             problems.ALREADY_DECIDED,
             problems.CONTENT_CHANGED,
+            problems.CONTENT_NOT_NAMED,
             problems.NO_REVIEWER,
             problems.NOT_YOUR_REVIEWER,
         ),
@@ -235,7 +257,8 @@ ROUTES = {
         "decideSubject",
         tags.REVIEWS,
         "Decide a subject without a lead, or overturn a decision",
-        "A human's earlier decision stands unless `appeal` is true.",
+        "A human's earlier decision stands unless `appeal` is true. If the subject has a lead, `contentVersion` says "
+        "which content the verdict is about, unless the reviewer holds the lead.",
         "leads:decide",
         DecidedOut,
         SubjectDecisionIn,
@@ -248,6 +271,7 @@ ROUTES = {
             problems.CLAIMED_BY_ANOTHER,
             problems.ALREADY_DECIDED,
             problems.CONTENT_CHANGED,
+            problems.CONTENT_NOT_NAMED,
             problems.NO_REVIEWER,
             problems.NOT_YOUR_REVIEWER,
         ),

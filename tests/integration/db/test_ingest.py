@@ -140,7 +140,7 @@ BAD = {
     b"{}": "not an event",
     b'{"items": []}': "whole request",
     b'{"id": "\xff", "typeId": "comment"}': "UTF-8",
-    json.dumps({**ITEM, "data": {"text": "x\udcffy"}}).encode(): "Invalid JSON",
+    json.dumps({**ITEM, "data": {"text": "x\udcffy"}}).encode(): "half of a surrogate pair",
     b'{"seconds": ' + b"[" * 100_000: "nested too deeply",
     json.dumps(ITEM).replace('"free money"', "NaN").encode(): "Invalid JSON",
     json.dumps({**ITEM, "data": {"text": "x" * 1_000_000}}).encode(): "longer than 1,000,000 bytes",

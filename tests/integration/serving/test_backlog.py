@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from random import Random
 
@@ -22,7 +23,7 @@ from leads.events import Body, ItemCreated, Played, RecordedEvent, SignalReceive
 from leads.files import only_one
 from leads.predictions.log import read_predictions
 from leads.settings import Settings
-from serving.worker import backlog
+from serving.worker import backlog, worker
 from serving.worker.backlog import HarmBacklog, find_backlog, score_backlog
 from serving.worker.run import chosen_partitions, delete_features, run_once
 from tests.support.serving.world import POLICIES, SPAM_TEXT, point_to, publish
@@ -158,6 +159,32 @@ def test_a_time_without_a_champion_is_known_too(grown: Home) -> None:
     assert grown.work() == (1, 1)
     assert grown.waiting() == ["c6"]
     assert grown.run() == [HarmBacklog("spam", 1, 1, 1, 0, 0)]
+
+
+def test_a_harm_whose_champion_is_damaged_is_named_and_scored_later(
+    home: Home, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The worker scores the other harms, says once why this one is missing, and knows what was missed."""
+    monkeypatch.setattr(worker, "_CHUNK", 1)
+    publish(home.settings, "spam")
+    booster = publish(home.settings, "sexism") / "booster.ubj"
+    whole = booster.read_bytes()
+    booster.write_bytes(whole[:-9])
+    home.send(comment("c1"), comment("c2"))
+    with caplog.at_level(logging.INFO, logger="serving.worker.lead_scoring"):
+        assert home.work() == (2, 2)
+    (said,) = [message for message in caplog.messages if "could not be scored" in message]
+    assert said.startswith("1 subject could not be scored for sexism; the first error: Version 1 of sexism is damaged")
+    assert home.waiting("sexism") == ["c2", "c1"]
+    of_spam, of_sexism = home.run()
+    assert of_spam == HarmBacklog("spam", 0, 0, 0, 0, 0)
+    assert (of_sexism.harm, of_sexism.scored) == ("sexism", 0)
+    assert str(of_sexism.error).startswith("Version 1 of sexism is damaged")
+    for harms in (["sexism"], ["spam", "sexism"]):
+        with pytest.raises(Unavailable, match="Version 1 of sexism is damaged"):
+            home.run(harms=harms)
+    booster.write_bytes(whole)
+    assert [(one.harm, one.scored, one.error) for one in home.run()] == [("spam", 0, None), ("sexism", 2, None)]
 
 
 def test_events_that_arrive_during_a_run_are_scored_by_the_next(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -191,6 +191,8 @@ def send_score_and_list(generated: Generated) -> None:
     )
     assert generated.call("events.send_events", body=m.EventsIn(events=[follow])).accepted == 1
 
+    sent = item.to_dict()
+    assert m.ItemIn.from_dict(sent).to_dict() == sent
     subjects = [m.SubjectIn(id="c1", type_id="comment"), m.SubjectIn(id="c9", type_id="comment")]
     scored = generated.call("scoring.score", body=m.ScoreIn(subjects=subjects, harms=["spam"], reasons=True))
     (score,), (fault,) = scored.results[0].scores, scored.results[1].errors

@@ -10,9 +10,10 @@ import numpy as np
 from leads import clock
 from leads.alerting.alert import Alert, Detail
 from leads.db.monitoring.figures import FIGURES
-from leads.db.monitoring.rows import MetricRow, slice_of
+from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.runs import Run
 from leads.db.monitoring.verdicts import VERDICT
+from leads.estimates.slices import slice_of
 from monitoring.output.gather import Column, Contents
 from monitoring.summaries.tally import Rows
 

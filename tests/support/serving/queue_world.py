@@ -6,16 +6,18 @@ import random
 from collections.abc import Collection
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from leads import clock
+from leads.content import ref_of
 from leads.db import event_log, subject_events
+from leads.db.items import current_contents
 from leads.db.tables import leads
 from leads.events import Event, ItemCreated, Subject, SubjectRef
 from leads.policies import QueuePolicy, load_policies
 from leads.settings import POLICIES_FILE
 from leads_client.fields import Tier, Verdict
-from serving.queue import leases
+from serving.queue import leases, reviews
 from serving.queue.cases import Ruling
 from serving.queue.decisions import decide_lead
 from serving.queue.leads_table import Actor, Lead, lead_id
@@ -26,6 +28,18 @@ from serving.scoring.reasons.explanation import Reason
 
 START = clock.from_text("2026-03-01T12:00:00Z")
 POLICIES = load_policies(POLICIES_FILE)
+
+
+def informed(connection: Connection, id_: str, ruling: Ruling) -> Ruling:
+    """The ruling of somebody who has just looked at the lead, unless it says otherwise what they were shown."""
+    live = reviews.live(connection, id_)
+    if ruling.content or ruling.review_id or (live and live.reviewer == ruling.actor.name):
+        return ruling
+    row = connection.execute(sa.select(leads.c.type_id, leads.c.subject_id).where(leads.c.id == id_)).first()
+    if row is None:
+        return ruling
+    subject = Subject(row.type_id, row.subject_id)
+    return ruling._replace(content=ref_of(current_contents(connection, [subject]).get(subject)))
 
 
 class QueueWorld:
@@ -63,9 +77,12 @@ class QueueWorld:
         self.now = START
         return draw
 
-    def claim(self, n: int = 1, reviewer: str = "ann", harms: Collection[str] | None = None) -> list[Lead]:
+    def claim(
+        self, n: int = 1, reviewer: str = "ann", harms: Collection[str] | None = None, exclude: Collection[str] = ()
+    ) -> list[Lead]:
+        rest = {"queue": self.queue, "now": self.now}
         with self.engine.begin() as connection:
-            found = claim(connection, n=n, actor=Actor(reviewer), queue=self.queue, now=self.now, harms=harms)
+            found = claim(connection, n=n, actor=Actor(reviewer), harms=harms, exclude=exclude, **rest)  # type: ignore[arg-type]
             return [claimed.lead for claimed in found]
 
     def release(self, id_: str, reviewer: str) -> None:
@@ -78,7 +95,8 @@ class QueueWorld:
 
     def decide(self, id_: str, verdict: Verdict = "violating", reviewer: str = "ann") -> None:
         with self.engine.begin() as connection:
-            decide_lead(connection, id_, Ruling(verdict, Actor(reviewer)), policies=POLICIES, clock_=lambda: self.now)
+            ruling = informed(connection, id_, Ruling(verdict, Actor(reviewer)))
+            decide_lead(connection, id_, ruling, policies=POLICIES, clock_=lambda: self.now)
 
     def settle(self, id_: str) -> int:
         """Settle a comment's lead by the decisions in the event log."""

@@ -56,6 +56,7 @@ def leads(*words: str) -> Result:
     return CliRunner().invoke(app, ["features", *words])
 
 
+@pytest.mark.slow
 def test_features_are_planned_applied_and_listed(settings: Settings, engine: Engine, declared: Path) -> None:
     append(engine, with_declared(400))
     planned = leads("plan")
@@ -72,6 +73,7 @@ def test_features_are_planned_applied_and_listed(settings: Settings, engine: Eng
     assert "Nothing to do" in leads("plan").output
 
 
+@pytest.mark.slow
 def test_new_words_need_no_rows(settings: Settings, engine: Engine, declared: Path) -> None:
     append(engine, with_declared(100))
     leads("apply")
@@ -84,6 +86,7 @@ def test_new_words_need_no_rows(settings: Settings, engine: Engine, declared: Pa
     assert not live(engine).by_name[first].default
 
 
+@pytest.mark.slow
 def test_what_a_serving_version_needs_is_kept(
     settings: Settings, engine: Engine, declared: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -115,6 +118,7 @@ def test_what_a_serving_version_needs_is_kept(
     assert second not in live(engine).by_name
 
 
+@pytest.mark.slow
 def test_a_field_that_changes_its_kind_is_refused_everywhere(
     settings: Settings, engine: Engine, declared: Path, tmp_path: Path
 ) -> None:
@@ -179,6 +183,7 @@ def test_features_without_a_value_so_far_are_warned_about(settings: Settings, en
         assert (of_nobody in said) is warned
 
 
+@pytest.mark.slow
 def test_a_running_service_that_read_another_platform_has_to_be_restarted(
     settings: Settings, engine: Engine, declared: Path
 ) -> None:

@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 from cli.app import app
 from leads import clock
 from leads.db import event_log
-from leads.errors import LeadsError
+from leads.errors import InvalidInput, LeadsError
 from leads.events import DecisionMade, ItemCreated, RecordedEvent, SubjectRef
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE, Settings, load_settings
@@ -185,3 +185,11 @@ def test_a_bad_file_of_verdicts_adds_nothing(
     assert result.exit_code == 1
     assert said in str(result.exception)
     assert not event_log.read(engine, 0, limit=1)
+
+
+def test_verdicts_have_a_reviewer_that_the_api_would_accept(home: Settings, tmp_path: Path) -> None:
+    file = tmp_path / "verdicts.csv"
+    file.write_text("id,label\nc1,1\n", encoding="utf-8")
+    error = run("add", "spam", str(file), "--type", "comment", "--reviewer", " anna").exception
+    assert isinstance(error, InvalidInput)
+    assert error.field == "--reviewer"

@@ -20,10 +20,12 @@ from leads.db.monitoring import runs
 from leads.db.monitoring.rows import MetricRow, write
 from leads.errors import (
     AccessDenied,
+    AlreadyDecided,
     Conflict,
     InvalidInput,
     LeadsError,
     NotAuthenticated,
+    NotClaimed,
     NotFound,
     TooLarge,
     TooManyRequests,
@@ -119,14 +121,26 @@ def test_a_whole_review_with_the_real_service(client: Face, engine: Engine) -> N
     assert (claimed.subject.id, claimed.subject.data["text"]) == ("c0", SPAM_TEXT)
     assert client.score([claimed.subject]).results[0].scores[0].degraded == known.scores[0].degraded
     assert client.release(claimed.id, "ann").state == "open"
-    assert client.decide(claimed.id, "violating", "ann", reason="Sells coins.").state == "decided"
+    with pytest.raises(InvalidInput, match="which content") as unseen:
+        client.decide(claimed.id, "violating", "ann")
+    assert unseen.value.field == "/contentVersion"
+    by_claim = {"reason": "Sells coins.", "review_id": claimed.review_id}
+    assert client.decide(claimed.id, "violating", "ann", **by_claim).state == "decided"
     assert client.lead(claimed.id).signals[0].kind == "user_report"
-    with pytest.raises(Conflict):
-        client.decide_subject(("comment", "c0"), "spam", "not_violating", "bob")
-    assert client.decide_subject(("comment", "c0"), "spam", "not_violating", "bob", appeal=True).by == "human"
+    other = (("comment", "c0"), "spam", "not_violating", "bob")
+    with pytest.raises(AlreadyDecided):
+        client.decide_subject(*other)
+    assert client.decide_subject(*other, appeal=True, content_version=claimed.content_version).by == "human"
+    with pytest.raises(NotClaimed):
+        client.release(claimed.id, "ann")
+    assert [x.subject.id for x in client.claim("ann", n=2, exclude=[claimed.id]).leads] == ["c1"]
     trail = [x.action for x in client.audit(claimed.id).entries]
     assert trail == ["offered", "claimed", "released", "decided", "overturned"]
     assert [x.serving for x in client.models().models if x.harm == "spam"] == ["1"]
+    by_name = {one.harm: one for one in client.harms().harms}
+    assert (by_name["spam"].champion, by_name["spam"].type_ids, by_name["sexism"].champion) == ("1", ("comment",), None)
+    assert 0 < (by_name["spam"].thresholds.review or 0) < 1
+    assert by_name["sexism"].thresholds is None
 
 
 def test_what_monitoring_measured(client: Face, engine: Engine, wire: InProcess) -> None:

@@ -304,6 +304,7 @@ CALLS: dict[str, tuple[Any, ...]] = {
     "monitoring_runs": (),
     "monitoring_summary": (),
     "types": (),
+    "harms": (),
     "models": (),
 }
 NOT_RETRIED = {"close", "ready", "with_options"}

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import time
 from datetime import UTC, datetime
 
@@ -58,3 +61,50 @@ def test_a_naive_datetime_is_rejected() -> None:
 def test_now_is_in_microseconds() -> None:
     before = time.time_ns() // 1_000
     assert before <= clock.now() <= time.time_ns() // 1_000
+
+
+def test_a_set_clock_runs_from_its_anchor_in_every_process(monkeypatch: pytest.MonkeyPatch) -> None:
+    anchor = clock.to_text(time.time_ns() // 1_000)
+    monkeypatch.setenv(clock.SETTING, f"2025-01-10T00:00:00Z@60@{anchor}")
+    start = clock.from_text("2025-01-10T00:00:00Z")
+    before = clock.now()
+    program = "from leads import clock; print(clock.now())"
+    there = int(subprocess.run([sys.executable, "-c", program], capture_output=True, check=True, env=os.environ).stdout)
+    assert start <= before < there < clock.now()
+    passed = time.time_ns() // 1_000 - clock.from_text(anchor)
+    assert clock.now() - start == pytest.approx(60 * passed, rel=0.1)
+
+
+def test_a_clock_without_a_speed_stands_still(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(clock.SETTING, "2025-01-10T00:00:00Z")
+    assert clock.now() == clock.now() == clock.from_text("2025-01-10T00:00:00Z")
+    # Nothing would end if waits stood still, too.
+    assert clock.wait_s(5) == 5
+
+
+def test_waits_are_shorter_by_the_speed(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert clock.wait_s(600) == 600
+    monkeypatch.setenv(clock.SETTING, "2025-01-10T00:00:00Z@60@2026-01-01T00:00:00Z")
+    assert clock.wait_s(600) == 10
+    assert clock.seconds_since(clock.now() - clock.MINUTE) == pytest.approx(1, abs=0.2)
+
+
+@pytest.mark.parametrize("text", ["", " "])
+def test_an_empty_variable_sets_no_clock(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(clock.SETTING, text)
+    assert clock.set_clock() is None
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "now", "2025-01-10", "2025-01-10T00:00:00Z@60", "2025-01-10T00:00:00Z@fast@2026-01-01T00:00:00Z",
+        "2025-01-10T00:00:00Z@0@2026-01-01T00:00:00Z", "2025-01-10T00:00:00Z@-1@2026-01-01T00:00:00Z",
+        "2025-01-10T00:00:00Z@inf@2026-01-01T00:00:00Z", "2025-01-10T00:00:00Z@nan@2026-01-01T00:00:00Z",
+        "2025-01-10T00:00:00Z@20000@2026-01-01T00:00:00Z", "2025-01-10T00:00:00Z@1@yesterday",
+        "2025-01-10T00:00:00Z@1@2026-01-01T00:00:00Z@1",
+    ],
+)  # fmt: skip
+def test_an_invalid_clock_says_what_is_valid(text: str) -> None:
+    with pytest.raises(ValueError, match=r"for example 2025-01-10T00:00:00Z|at most 10,000"):
+        clock.parsed(text)

@@ -13,11 +13,12 @@ from leads.processes import search_rarely, search_seldom
 
 @pytest.fixture(autouse=True)
 def collector() -> Iterator[None]:
-    """Restores the collector of this process."""
+    """Restores the collector of this process, which begins without objects that are left out of the search."""
     before = gc.get_threshold()
+    gc.unfreeze()
     yield
     gc.set_threshold(*before)
-    gc.unfreeze()
+    gc.freeze()
 
 
 class Cycle:

@@ -195,3 +195,40 @@ def test_corpora_can_be_disabled(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_settings_are_immutable(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="frozen"):
         load_settings(home=tmp_path).port = 1
+
+
+SET = "2025-01-10T00:00:00Z"
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "localhost"])
+def test_the_clock_can_be_set_on_this_host(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADS_CLOCK", SET)
+    assert load_settings(host=host, database_url="postgresql:///leads?host=/run/postgresql").clock == SET
+
+
+@pytest.mark.parametrize(
+    ("variable", "value"),
+    [
+        ("LEADS_HOST", "0.0.0.0"),
+        ("LEADS_HOST", "10.0.0.1"),
+        ("LEADS_DATABASE_URL", "postgresql://me:secret@db.example/leads"),
+        ("LEADS_DATABASE_URL", "postgresql:///leads?host=db.example"),
+    ],
+)
+def test_a_set_clock_is_refused_where_others_would_see_it(
+    variable: str, value: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv(variable, value)
+    load_settings()
+    monkeypatch.setenv("LEADS_CLOCK", SET)
+    with pytest.raises(ConfigurationError, match="on this host alone") as raised:
+        load_settings()
+    assert raised.value.field == variable
+    assert "secret" not in str(raised.value)
+
+
+def test_an_invalid_clock_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LEADS_CLOCK", "yesterday")
+    with pytest.raises(ConfigurationError, match="must be a time at which the clock stands still") as raised:
+        load_settings()
+    assert raised.value.field == "LEADS_CLOCK"

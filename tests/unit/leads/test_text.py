@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 import unicodedata
+from functools import cache
 from random import Random
 
 import pytest
@@ -31,12 +32,18 @@ def characters(ranges: str) -> set[str]:
     return {chr(code) for first, _, last in pairs for code in range(int(first, 16), int(last or first, 16) + 1)}
 
 
-ALL = [chr(code) for code in range(sys.maxunicode + 1)]
-INVISIBLE = (
-    {char for char in ALL if unicodedata.category(char) in ("Cc", "Cf") and not char.isspace()}
-    | characters(DEFAULT_IGNORABLE)
-    | characters(NEW_FORMAT)
-)
+@cache
+def every() -> list[str]:
+    """Every character there is: made by the tests that need it, not when they are collected."""
+    return [chr(code) for code in range(sys.maxunicode + 1)]
+
+
+@cache
+def invisible() -> set[str]:
+    control = {char for char in every() if unicodedata.category(char) in ("Cc", "Cf") and not char.isspace()}
+    return control | characters(DEFAULT_IGNORABLE) | characters(NEW_FORMAT)
+
+
 # One of each kind that hides words from filters, and the ends of long ranges.
 KNOWN = (
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b\u180c\u180d\u180e\u180f\u200b\u200c\u200d\u200e\u200f\u202a\u202e"
@@ -91,14 +98,14 @@ def test_an_invisible_character_changes_nothing(char: str) -> None:
 
 
 def test_exactly_the_characters_of_these_properties_are_invisible() -> None:
-    assert all(not visible(char) and present(char) is None for char in INVISIBLE)
-    others = [char for char in ALL if char not in INVISIBLE]
+    assert all(not visible(char) and present(char) is None for char in invisible())
+    others = [char for char in every() if char not in invisible()]
     assert [char for char in others if visible(char) != char] == ["\u2800"]
 
 
 def test_normalising_gives_no_invisible_characters() -> None:
-    others = [char for char in ALL if char not in INVISIBLE]
-    assert not INVISIBLE.intersection(normal_form("x".join(others)))
+    others = [char for char in every() if char not in invisible()]
+    assert not invisible().intersection(normal_form("x".join(others)))
     decomposed = [char for char in others if char.isspace() or unicodedata.decomposition(char)]
     assert [char for char in decomposed if (present(char) is None) != (not normal_form(char))] == []
 
@@ -109,7 +116,10 @@ def test_braille_without_dots_is_white_space() -> None:
     assert present("\u2800 \u2800") is None
 
 
-@given(st.text(max_size=30), st.lists(st.tuples(st.integers(0, 30), st.sampled_from(sorted(INVISIBLE)))))
+@given(
+    st.text(max_size=30),
+    st.lists(st.tuples(st.integers(0, 30), st.deferred(lambda: st.sampled_from(sorted(invisible()))))),
+)
 @example("ht tps://x.com a_b_c", [(2, "\u2067"), (9, "\U000e0041")])
 def test_what_is_read_of_a_text_does_not_depend_on_invisible_characters(text: str, more: list[tuple[int, str]]) -> None:
     disguised = text
@@ -137,7 +147,7 @@ def test_spaced_out_letters_are_joined_as_one_expression_would(text: str) -> Non
 
 def test_long_runs_of_marks_are_normalised_as_python_does() -> None:
     random = Random(3)
-    marks = [char for char in ALL if unicodedata.combining(unicodedata.normalize("NFKD", char)[0])]
+    marks = [char for char in every() if unicodedata.combining(unicodedata.normalize("NFKD", char)[0])]
     for _ in range(200):
         text = "".join(random.choice(random.choice((marks, "aéﬁ한\u0b47"))) for _ in range(random.randint(257, 600)))
         for form in ("NFKC", "NFKD"):

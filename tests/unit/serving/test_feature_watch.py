@@ -23,6 +23,7 @@ class Reader:
         self.features = features
 
 
+@pytest.mark.slow
 def test_other_features_are_used_once_they_are_live(settings: Settings, engine: Engine) -> None:
     log(engine, with_declared(60))
     Materializer(settings, engine).run_to_head()

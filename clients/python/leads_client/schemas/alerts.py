@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Annotated, Literal
 
-from msgspec import Meta
-
-from leads_client.fields import Name, RuleOrAll
+from leads_client.fields import Name, Prose, RuleOrAll, SomeProse
 from leads_client.schemas.base import In, Instant, Out, Time, one_of
 
 AlertState = Literal["firing", "acknowledged", "resolved"]
@@ -22,7 +20,8 @@ class AlertOut(Out, frozen=True):
     Args:
         rule: the rule's name, such as `inputs_missing`.
         harm: null for the whole platform.
-        slice: what the value is about, such as `column` or `type`; empty for everything.
+        slice: what the value is about, such as `column` or `type`; empty for everything, and for rules that have one
+            alert per harm.
         version: the model version that was measured; null where none is concerned.
         severity: `page` is sent at once, `digest` once a day.
         state: `acknowledged` after somebody said that they look after it. It resolves by itself.
@@ -34,7 +33,8 @@ class AlertOut(Out, frozen=True):
         opened_at, seen_at: when it was first and last found broken.
         note: why it was resolved, if not because values returned; or what was noted when it was acknowledged.
         todo: what to do first.
-        runbook: the page of the documentation that says more.
+        runbook: the page of the documentation that says more, as a path in the platform's repository, such as
+            `docs/runbook/drift.md`.
     """
 
     id: str
@@ -118,7 +118,8 @@ class AlertDetail(Out, frozen=True):
         n: how many rows, events or decisions the value is based on.
         method: how it was measured.
         before: the newest value from before that was within the limit; null if there is none.
-        slices: other slices in which the rule is broken, the worst first.
+        slices: other slices in which the rule is broken, the worst first. Of a rule with one alert per harm: everything
+            that is beyond its limit, the most important first.
         also: what else happened around that time, newest first: other versions, other policies, other alerts.
         retraining: null if the alert started none.
     """
@@ -138,7 +139,7 @@ class AlertDetail(Out, frozen=True):
 class AcknowledgeIn(In, frozen=True):
     """Say that you look after an alert. Nothing more is sent about it."""
 
-    note: Annotated[str, Meta(max_length=2_000)] = ""
+    note: Prose = ""
 
 
 class SilenceIn(In, frozen=True):
@@ -152,7 +153,7 @@ class SilenceIn(In, frozen=True):
 
     rule: RuleOrAll
     until: Time
-    why: Annotated[str, Meta(min_length=1, max_length=2_000)]
+    why: SomeProse
     harm: Name | None = None
 
 

@@ -7,7 +7,8 @@ from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
-from leads_client.fields import DecidedBy, Id, LeadState, Name, SignalKind, Tier, Verdict
+from leads_client import fields
+from leads_client.fields import DecidedBy, Id, LeadId, LeadState, Name, Prose, SignalKind, Tier, Verdict
 from leads_client.schemas.base import (
     Harms,
     In,
@@ -24,7 +25,7 @@ from leads_client.schemas.base import (
 StateFilter = Literal[LeadState, "any"]
 
 Reviewer = Annotated[
-    Id,
+    fields.Reviewer,
     Meta(description="Who reviews. Default: the key's own reviewer. Naming another one needs the scope act_as."),
 ]
 ContentVersion = Annotated[
@@ -33,11 +34,15 @@ ContentVersion = Annotated[
 
 
 class ClaimIn(In, frozen=True):
-    """Claim up to `n` leads. Without `harms`: under every harm that the key may access."""
+    """Claim up to `n` leads. Without `harms`: under every harm that the key may access.
+
+    Leads that this reviewer released within the last ten minutes come last. Those in `exclude` are left out.
+    """
 
     reviewer: Reviewer | None = None
     n: Annotated[int, Meta(ge=1, le=100)] = 1
     harms: Harms | None = None
+    exclude: Annotated[tuple[LeadId, ...], Meta(max_length=100, description="Ids of leads not to claim.")] = ()
 
 
 class ReleaseIn(In, frozen=True):
@@ -55,14 +60,15 @@ class ExtendIn(In, frozen=True):
 class DecisionIn(In, frozen=True):
     """A verdict on a lead, about the content that the reviewer was shown.
 
-    `content_version` says which that was; by default it is what the reviewer's claim showed. If the content has changed
-    since, the answer is 409, unless `on_old_content` says that the verdict is about the old content.
+    `content_version` says which that was; by default it is what the reviewer's claim showed. A reviewer who doesn't
+    hold the lead sends it, or `review_id`. If the content has changed since, the answer is 409, unless `on_old_content`
+    says that the verdict is about the old content.
     """
 
     verdict: Verdict
     reviewer: Reviewer | None = None
     by: Annotated[DecidedBy, Meta(description="`human`. API callers can't decide as `automation`.")] = "human"
-    reason: Annotated[str, Meta(max_length=2_000)] = ""
+    reason: Prose = ""
     review_id: Annotated[Id, Meta(description="The `reviewId` of the claim that led to the verdict.")] | None = None
     content_version: ContentVersion | None = None
     on_old_content: bool = False
@@ -124,7 +130,8 @@ class ClaimedLead(Out, frozen=True):
     `reviewId` names this look at the lead, and `contentVersion` the content that it shows. `newContent` is what the
     subject holds now, if it has been edited since; null otherwise. `contentChanged`: the content that is shown is not
     the one that was scored, because the subject was edited in between. `reasons` is empty then: they would be about the
-    other content.
+    other content. `scoredAt` is when the subject was scored; times in `reasons`, such as "6 minutes ago", are as of
+    then. `createdAt` is when it became a lead. Both are empty in a client that reads an older service.
     """
 
     id: str
@@ -137,6 +144,8 @@ class ClaimedLead(Out, frozen=True):
     model_version: str
     reasons: tuple[ReasonOut, ...]
     lease_until: Instant
+    created_at: Instant = ""
+    scored_at: Instant = ""
     new_content: NewContent | None = None
     content_changed: bool = False
 

@@ -13,6 +13,7 @@ from leads_client.schemas.base import MAX_BATCH, Harms, In, Instant, Out, RefOut
 class ScoreIn(In, frozen=True):
     """Subjects to score. Without `harms`: under every harm that applies and has a champion.
 
+    A harm whose champion doesn't serve at present has an error instead of a score, whether `harms` names it or not.
     `data` overrides stored content, and the score is flagged.
     """
 

@@ -1,4 +1,4 @@
-"""The response of `GET /v1/types`: the declared types of items and kinds of events, and their fields."""
+"""What a platform declares: types of items and kinds of events with their fields, and harms."""
 
 from __future__ import annotations
 
@@ -68,3 +68,32 @@ class TypesOut(Out, frozen=True):
 
     types: tuple[TypeOut, ...]
     events: tuple[KindOut, ...]
+
+
+class ThresholdsOut(Out, frozen=True):
+    """The lowest score of each tier; null if the version doesn't offer the tier."""
+
+    review: float | None
+    auto: float | None
+
+
+class HarmOut(Out, frozen=True):
+    """A harm, and the champion that scores it in the process that handled the request.
+
+    Args:
+        type_ids: the types of items and accounts that it applies to.
+        champion: its version; null while none serves, such as before the first training.
+        thresholds: those of the champion; null without one.
+    """
+
+    harm: str
+    title: str
+    type_ids: tuple[str, ...]
+    champion: str | None
+    thresholds: ThresholdsOut | None
+
+
+class HarmsOut(Out, frozen=True):
+    """The harms that the key may access, in the order of policies.yaml."""
+
+    harms: tuple[HarmOut, ...]

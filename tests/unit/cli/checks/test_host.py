@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from cli.checks import host
+from cli.checks.findings import Finding
 from leads.environment import process
 from leads.settings import Settings, load_settings
 
@@ -97,3 +98,17 @@ def test_the_clock_of_a_database_server_is_compared(any_settings: Settings, monk
     found = host.check_clock(any_settings)
     assert found.state == "warning"
     assert "differ by 1" in found.detail
+
+
+def test_a_clock_that_is_set_is_a_warning_in_the_status(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert "set_clock" not in [check.name for check in host.host_checks(settings)]
+    for value, said in (
+        ("2025-01-10T00:00:00Z", "shows 2025-01-10T00:00:00Z and stands still"),
+        ("2025-01-10T00:00:00Z@60@2026-03-01T12:00:00Z", "runs 60 times as fast as this host's"),
+    ):
+        monkeypatch.setenv("LEADS_CLOCK", value)
+        (check,) = [one for one in host.host_checks(load_settings(home=settings.home)) if one.name == "set_clock"]
+        found = check.run()
+        assert isinstance(found, Finding)
+        assert found.state == "warning"
+        assert said in found.detail

@@ -97,6 +97,7 @@ def test_redis_is_asked_and_its_settings_are_judged(redis_address: str, tmp_path
         server.config_set("requirepass", SECRET)
         assert "refused the user name or password" in checked(settings)["online_store"].detail
         server.config_set("requirepass", "")
+        server.config_set("appendonly", "no")
 
 
 def test_wrong_settings_of_stores_are_findings(tmp_path: Path) -> None:

@@ -10,11 +10,13 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 from cli.app import app
 from cli.ui import drift as screen
 from leads import clock
+from leads.settings import POLICIES_FILE
 from tests.support.drift_rows import FakeWorld, Platform, at_hour
 
 END = 30 * 24
@@ -64,11 +66,18 @@ def test_exit_codes_tell_drift_from_none_and_from_no_verdict(show: Show) -> None
     assert "No verdict yet" in text
 
 
-def test_all_harms_are_checked_and_written(show: Show, tmp_path: Path) -> None:
+def test_all_harms_are_checked_and_written(show: Show, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # Two harms are all there are.
+    declared = yaml.safe_load(POLICIES_FILE.read_text(encoding="utf-8"))
+    declared["harms"] = {harm: declared["harms"][harm] for harm in ("spam", "sexism")}
+    policies = tmp_path / "policies.yaml"
+    policies.write_text(yaml.safe_dump(declared), encoding="utf-8")
+    monkeypatch.setenv("LEADS_POLICIES", str(policies))
     path = tmp_path / "drift.json"
     code, text = show(drifting(), "--all", "--quiet", "--json", str(path))
     assert code == 3
     assert text.count("DRIFT") >= 2
+    assert "harassment" not in text
     written = json.loads(path.read_text(encoding="utf-8"))
     assert {one["drifted"] for one in written["harms"]} == {True}
     assert "columns" in written["harms"][0]["comparisons"][0]

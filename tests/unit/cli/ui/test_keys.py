@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 import re
 
 import pytest
@@ -207,3 +208,21 @@ def test_the_commands_on_the_page_about_keys_run(home: Engine) -> None:
     for words in commands:
         printed(*words)
     assert {words[0] for words in commands} == {"create", "rotate", "audit"}
+
+
+def test_programs_get_a_key_as_json(home: Engine) -> None:
+    made = json.loads(printed("create", "tool", "--scope", "score", "--harm", "spam", "--expires-in", "90d", "--json"))
+    (key,) = keys.listing(home)
+    assert made == {
+        "id": key.id, "key": made["key"], "name": "tool", "scopes": ["score"], "harms": ["spam"], "reviewer": None,
+        "sender": key.id, "expires_at": clock.to_text(key.expires_at or 0),
+    }  # fmt: skip
+    assert re.fullmatch(r"ls_\S+", made["key"])
+    new = json.loads(printed("rotate", "tool", "--overlap", "1h", "--json"))
+    assert (new["sender"], new["replaces"]["id"]) == (key.id, key.id)
+    assert new["replaces"]["expires_at"] < made["expires_at"]
+
+
+@pytest.mark.parametrize("name", [" ", " ann", "ann ", "a\nn", "a\u200bnn"])
+def test_a_reviewer_that_no_request_could_name_is_refused(home: Engine, name: str) -> None:
+    assert refused("create", "tool", "--reviewer", name).field == "--reviewer"

@@ -10,6 +10,7 @@ from leads.settings import Settings
 from serving.worker.run import chosen_partitions
 
 
+@pytest.mark.slow
 def test_an_empty_log_needs_events_and_not_a_model(settings: Settings, capsys: pytest.CaptureFixture[str]) -> None:
     migrate(settings)
     process_once(settings, chosen_partitions(settings, None), quiet=False)

@@ -16,6 +16,9 @@ from leads.settings import Settings
 from tests.support.features.own_views import COLUMNS, DEFINITIONS, trust, write_definitions, write_history
 from tests.support.paths import REPOSITORY
 
+# Importing Feast takes seconds.
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def views(settings: Settings, tmp_path: Path) -> Settings:

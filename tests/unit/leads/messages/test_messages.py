@@ -13,6 +13,7 @@ from leads.events import decode, decode_event
 from leads.messages.patterns import LANGUAGE, URL, allowed_by, pydantic_message
 from leads.platform.declaration import Platform
 from leads.policies import Policies
+from leads_client.schemas.alerts import AcknowledgeIn, SilenceIn
 from leads_client.schemas.events import ItemsIn, PlaysIn, SignalsIn
 from leads_client.schemas.leads import ClaimIn, DecisionIn, SubjectDecisionIn
 from leads_client.schemas.scores import ScoreIn
@@ -52,6 +53,20 @@ NAME = "Start with a lower-case letter; use up to 64 lower-case letters, digits 
         (ScoreIn, {"subjects": [REF], "reasons": 1}, "/reasons: Expected true or false, got a number."),
         (ScoreIn, {"subjects": 7}, "/subjects: Expected a list, got a number."),
         (ItemsIn, {"items": []}, "/items: Expected at least 1 entry."),
+        (DecisionIn, {"verdict": "violating", "reason": "a\0"},
+         "/reason: Contains characters that are not allowed. Use characters other than control characters, except tabs "
+         "and line breaks."),
+        (AcknowledgeIn, {"note": "\x1b[0m"},
+         "/note: Contains characters that are not allowed. Use characters other than control characters, except tabs "
+         "and line breaks."),
+        (SilenceIn, {"rule": "*", "until": "2026-03-01T12:00:00Z", "why": " \n"},
+         "/why: Contains characters that are not allowed. Write at least one word, without control characters except "
+         "tabs and line breaks."),
+        (ClaimIn, {"reviewer": "r "},
+         "/reviewer: Contains characters that are not allowed. Use a name without spaces around it, control characters "
+         "and invisible characters."),
+        (ClaimIn, {"exclude": ["c1"]},
+         "/exclude/0: Contains characters that are not allowed. Use the `id` of a lead, unchanged."),
         (ItemsIn, {"items": [{**REF, "id": ""}]}, "/items/0/id: Expected at least 1 character."),
     ],
 )  # fmt: skip

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from itertools import product
 from typing import Any
 
 import pytest
@@ -21,6 +22,7 @@ from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring.rows import MetricRow
 from leads.db.outbox.tables import outbox
 from leads.db.tables import canary_retreats
+from leads.estimates.slices import slice_of, slice_parts
 from leads.policies import Policies
 from leads.settings import Settings
 from monitoring.alerts import judge as judge_module
@@ -161,7 +163,7 @@ def test_digest_alerts_wait_for_the_digest(home: Home) -> None:
     assert digest["count"] == 2
     # Pages come first.
     assert [group["rule"] for group in digest["groups"]] == ["queue_old", "input_drift"]
-    assert digest["groups"][1]["alerts"][0]["slice"] == {"against": "reference", "column": "a"}
+    assert digest["groups"][1]["alerts"][0]["title"] == "Inputs of spam have moved: a (compared with training)"
 
 
 def test_no_digest_if_there_is_nothing_to_say(home: Home) -> None:
@@ -170,18 +172,166 @@ def test_no_digest_if_there_is_nothing_to_say(home: Home) -> None:
     assert home.sent() == []
 
 
-def test_a_digest_has_inputs_in_the_order_of_deviation_times_importance(home: Home) -> None:
+def drift(home: Home, column: str, lo: float, *, at: Micros = NOW, against: str = "reference", **parts: str) -> None:
+    """Two of the newest windows in which an input has moved, or hasn't with a negative `lo`."""
+    for hours in (1, 2):
+        slice_ = slice_of(against=against, column=column, **parts)
+        version = "3" if against == "reference" else ""
+        when = at - hours * clock.HOUR
+        home.measure("input_drift", 1.0, lo=lo, slice_=slice_, at=when, hours=6, version=version)
+
+
+def test_inputs_that_moved_are_one_alert_that_names_them_by_deviation_times_importance(home: Home) -> None:
     home.judge(NOW - clock.DAY)
-    for column, lo in (("a", 0.2), ("b", 0.9)):
-        for hours in (1, 2):
-            at = NOW - hours * clock.HOUR
-            home.measure("input_drift", 1.0, lo=lo, slice_=f"column={column}", at=at, hours=6)
+    for number in range(12):
+        drift(home, f"c{number}", 0.1)
+    drift(home, "a", 0.2)
+    drift(home, "b", 0.9)
+    drift(home, "a is missing", 0.15)
+    drift(home, "a", 0.1, against="before")
+    drift(home, "a", 0.3, language="en")
+    drift(home, "quiet", -0.1)
     world = world_of(home.settings, home.engine, NOW, home.policies)
     world.importance = lambda harm, version: {"a": 0.9, "b": 0.05}  # type: ignore[method-assign]
     judge(world, "run")
+    (alert,) = home.alerts()
+    assert (alert.slice, alert.version, alert.detail.importance) == ("", "3", 0.9)
+    assert alert.detail.title == (
+        "Inputs of spam have moved: a, a is missing, c0 and 12 more "
+        "(compared with training and with the windows before)"
+    )
+    shown = [slice_parts(one.slice)["column"] for one in alert.detail.slices]
+    assert len(shown) == len(set(shown)) == 10
+    assert alert.detail.moved == "drift.input of a is 1, above its threshold of 0.7."
+    assert home.judge().opened == []
     home.judge(digest_due(home.policies.monitoring, NOW) + clock.DAY)
     (group,) = home.sent()[-1]["data"]["groups"]
-    assert [one["slice"]["column"] for one in group["alerts"]] == ["a", "b"]
+    assert (group["rule"], group["count"]) == ("input_drift", 1)
+
+
+@pytest.mark.parametrize(
+    ("moved", "importance", "opens"),
+    [
+        # A twentieth of the inputs, with a hundredth of the gain.
+        (("a",), {"a": 0.01}, False),
+        (("a",), {"a": 0.2}, True),
+        (("a", "a is missing"), {"a": 0.06}, False),
+        (("a", "b"), {"a": 0.01, "b": 0.01}, True),
+        # As long as nobody knows, it may matter.
+        (("a",), {}, True),
+    ],
+)
+def test_inputs_that_moved_open_an_alert_if_they_are_a_tenth_of_all_or_of_the_gain(
+    home: Home, moved: tuple[str, ...], importance: dict[str, float], opens: bool
+) -> None:
+    for column in moved:
+        drift(home, column, 0.2)
+    for number in range(20 - len({name.removesuffix(" is missing") for name in moved})):
+        drift(home, f"c{number}", -0.2)
+    world = world_of(home.settings, home.engine, NOW, home.policies)
+    world.importance = lambda harm, version: importance  # type: ignore[method-assign]
+    assert bool(judge(world, "run").opened) is opens
+
+
+def test_texts_of_several_harms_are_one_alert(home: Home) -> None:
+    slice_ = "against=before;column=vocabulary"
+    for harm, hours in product(("sexism", "spam"), (1, 2)):
+        at = NOW - hours * clock.HOUR
+        home.measure("text_drift", 0.4, lo=0.2, slice_=slice_, at=at, harm=harm, hours=6)
+    types = {harm: policy.subject_types for harm, policy in home.policies.harms.items()}
+    assert set(types["spam"]) == set(types["sexism"])
+    (alert,) = home.judge().opened
+    assert alert.harm == next(iter(types))
+    assert alert.detail.title == (
+        "The texts of spam and sexism have changed: vocabulary (compared with the windows before)"
+    )
+    assert (alert.detail.harms, alert.is_about("sexism"), alert.is_about("hate")) == (("sexism",), True, False)
+    # A retraining is one harm's.
+    home.change(rules={"text_drift": RulePolicy(retrain=True)})
+    assert [one.harm for one in home.judge().opened] == ["sexism"]
+
+
+def test_a_joined_alert_resolves_once_everything_in_it_is_quiet(home: Home) -> None:
+    drift(home, "a", 0.2)
+    drift(home, "b", 0.2)
+    (opened,) = home.judge().opened
+    later = NOW + 4 * clock.HOUR
+    for hour in range(3):
+        drift(home, "a", -0.1, at=later - hour * clock.HOUR)
+    drift(home, "b", 0.2, at=later)
+    (still,) = home.judge(later).open
+    assert (still.seq, still.detail.title) == (opened.seq, "Inputs of spam have moved: b (compared with training)")
+    later += 4 * clock.HOUR
+    for column in "ab":
+        for hour in range(3):
+            drift(home, column, -0.1, at=later - hour * clock.HOUR)
+    assert [one.seq for one in home.judge(later).resolved] == [opened.seq]
+
+
+def test_an_acknowledged_alert_fires_again_when_what_is_known_also_differs_from_the_windows_before(home: Home) -> None:
+    drift(home, "a", 0.2)
+    (opened,) = home.judge().opened
+    with home.engine.begin() as connection:
+        alerts.acknowledge(connection, opened.seq, "ann", NOW, note="a new app version")
+    drift(home, "b", 0.2)
+    assert [one.state for one in home.judge().open] == ["acknowledged"]
+    drift(home, "b", 0.2, against="before")
+    (again,) = home.judge().open
+    assert (again.seq, again.state, again.acknowledged_by) == (opened.seq, "firing", None)
+    home.judge()
+    assert [(one.state, one.note) for one in home.alerts()] == [("firing", "a new app version")]
+
+
+def test_alerts_that_an_earlier_release_opened_for_each_input_resolve(home: Home) -> None:
+    drift(home, "a", 0.2)
+    (opened,) = home.judge().opened
+    with home.engine.begin() as connection:
+        alerts.change(connection, opened.seq, slice="against=reference;column=a")
+    changes = home.judge()
+    assert [one.note for one in changes.resolved] == ["One alert of the harm is about it now."]
+    assert [one.slice for one in changes.opened] == [""]
+
+
+def test_an_alert_that_came_and_went_during_a_pause_is_in_the_history_and_the_digest(home: Home) -> None:
+    home.change(rules={"queue_old": RulePolicy(retrain=True)})
+    home.judge()
+    for hour, value in ((1, 3.0), (2, 30.0), (3, 50.0), (4, 1.0), (5, 1.0)):
+        home.measure("queue_old", value, at=NOW + hour * clock.HOUR)
+    now = NOW + 5 * clock.HOUR
+    changes = home.judge(now)
+    assert (changes.opened, changes.open) == ([], [])
+    (passed,) = changes.resolved
+    assert (passed.state, passed.value, passed.worst, passed.resolved_at) == ("resolved", 50.0, 26.0, now)
+    assert passed.since == NOW + clock.HOUR
+    assert passed.note == (
+        f"It was over when monitoring ran again: nothing was judged from {clock.to_text(NOW)} to {clock.to_text(now)}."
+    )
+    assert passed.detail.retraining is None
+    assert len(home.alerts()) == 1
+    # It is over: nobody is woken up, and it isn't found again.
+    assert home.types() == []
+    home.judge(now + clock.HOUR)
+    assert len(home.alerts()) == 1
+    home.judge(digest_due(home.policies.monitoring, now) + clock.DAY)
+    assert home.sent()[-1]["data"]["resolved"] == 1
+
+
+def test_what_began_in_a_pause_and_has_not_returned_below_its_second_limit_is_open(home: Home) -> None:
+    home.judge()
+    home.measure("queue_old", 30.0, at=NOW + 2 * clock.HOUR)
+    home.measure("queue_old", 22.0, at=NOW + 3 * clock.HOUR)
+    (opened,) = home.judge(NOW + 3 * clock.HOUR).open
+    assert opened.state == "firing"
+    assert home.types() == ["alert.opened"]
+
+
+def test_without_a_pause_a_window_is_judged_once(home: Home) -> None:
+    home.measure("queue_old", 30.0)
+    home.judge()
+    home.measure("queue_old", 1.0, at=NOW + clock.HOUR)
+    for minutes in (10, 60, 110):
+        home.judge(NOW + minutes * clock.MINUTE)
+    assert [one.state for one in home.alerts()] == ["resolved"]
 
 
 def test_a_page_that_gets_much_worse_is_sent_again(home: Home) -> None:

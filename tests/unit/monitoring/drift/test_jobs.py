@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import pytest
 
@@ -19,9 +20,14 @@ def jump(made: Doubles, random: object) -> None:
     made[:, 0] = 1 - made[:, 0]
 
 
-def rows(hours: int, platform: Platform | None = None) -> list[MetricRow]:
+def rows(hours: int, platform: Platform) -> list[MetricRow]:
     job = next(job for job in drift_jobs() if job.name == f"drift of {hours} h")
-    return job.measure(FakeWorld(platform or Platform()), HARM, at_hour(END))
+    return job.measure(FakeWorld(platform), HARM, at_hour(END))
+
+
+@cache
+def quiet(hours: int) -> list[MetricRow]:
+    return rows(hours, Platform())
 
 
 def named(found: list[MetricRow], name: str) -> Mapping[str, MetricRow]:
@@ -30,7 +36,7 @@ def named(found: list[MetricRow], name: str) -> Mapping[str, MetricRow]:
 
 @pytest.mark.parametrize("hours", [6, 24, 72])
 def test_a_quiet_window_breaks_no_rule_and_has_all_values(hours: int) -> None:
-    found = rows(hours)
+    found = quiet(hours)
     assert {row.name for row in found} >= {"drift.score", "drift.flagged", "drift.input", "drift.text", "drift.share"}
     assert {row.until - row.since for row in found} == {hours * clock.HOUR}
     for row in found:
@@ -42,9 +48,9 @@ def test_a_quiet_window_breaks_no_rule_and_has_all_values(hours: int) -> None:
 
 
 def test_only_windows_of_a_day_have_the_verdict() -> None:
-    assert [row.value for row in rows(24) if row.name == "drift.verdict"] == [0.0]
-    assert not named(rows(6), "drift.verdict")
-    assert rows(48) == []
+    assert [row.value for row in quiet(24) if row.name == "drift.verdict"] == [0.0]
+    assert not named(quiet(6), "drift.verdict")
+    assert quiet(48) == []
 
 
 def test_drift_is_above_the_limit_of_its_rule() -> None:
@@ -58,7 +64,7 @@ def test_drift_is_above_the_limit_of_its_rule() -> None:
 
 
 def test_what_grows_has_a_value_that_no_rule_judges() -> None:
-    found = rows(24)
+    found = quiet(24)
     assert set(named(found, "drift.growing")) >= {
         "against=reference;column=account.age_h",
         "against=before;column=account.strikes",

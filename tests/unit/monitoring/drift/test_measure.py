@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from leads import clock
-from monitoring.drift.columns import MISSING
 from monitoring.drift.measure import measure
 from monitoring.drift.results import BEFORE, REFERENCE, Comparison, Measured
 from monitoring.summaries.reference import Reference
+from monitoring.summaries.summary import MISSING
 from tests.support.drift_rows import HARM, NAMES, Change, Doubles, FakeWorld, Platform, at_hour
 
 DAY = 24
@@ -88,13 +88,13 @@ def test_a_rare_value_is_compared_by_its_share() -> None:
 
 
 def test_a_change_long_ago_is_drift_from_the_reference_alone() -> None:
-    found = measured(from_hour(0, more_plays), end=40 * DAY)
+    found = measured(from_hour(0, more_plays), end=40 * DAY, slices=False)
     assert against(found, REFERENCE).score_drifted
     assert not against(found, BEFORE).drifted
 
 
 def test_what_grows_with_age_is_shown_but_is_no_drift() -> None:
-    one = against(measured(Platform(ages=True), end=40 * DAY), REFERENCE)
+    one = against(measured(Platform(ages=True), end=40 * DAY, slices=False), REFERENCE)
     age = one.column("account.age_h")
     assert age is not None
     assert (age.grows, age.drifted) == (True, False)
@@ -196,8 +196,8 @@ def test_a_platform_whose_days_differ_has_fewer_independent_rows() -> None:
 
         return vary
 
-    steady = against(measured(Platform()), BEFORE).column("item.plays_24h")
-    varied = against(measured(Platform(changes=change)), BEFORE).column("item.plays_24h")
+    steady = against(measured(Platform(), slices=False), BEFORE).column("item.plays_24h")
+    varied = against(measured(Platform(changes=change), slices=False), BEFORE).column("item.plays_24h")
     assert steady is not None
     assert varied is not None
     assert varied.threshold > 2 * steady.threshold
@@ -226,3 +226,62 @@ def test_hours_of_the_reference_are_weighted_to_those_of_the_window() -> None:
 def test_all_inputs_have_names() -> None:
     one = against(measured(from_hour(END - DAY, more_plays)), REFERENCE)
     assert {column.input for column in one.columns} - {""} <= set(NAMES)
+
+
+def test_a_reference_of_few_accounts_proves_less() -> None:
+    platform = from_hour(END - DAY, more_plays)
+    plain = platform.reference()
+    assert plain.rows.matrix is not None
+    assert plain.at is not None
+    # Each account has a tenth of the values.
+    by_plays = np.argsort(np.argsort(plain.rows.matrix[:, 1])) // 300
+    references = [Reference(plain.rows, plain.at, accounts) for accounts in ((), [str(one) for one in by_plays])]
+    window = at_hour(END - DAY), at_hour(END)
+    alone, clustered = (
+        against(measure(FakeWorld(platform, references={"3": one}), HARM, *window), REFERENCE) for one in references
+    )
+    thresholds = [one.column("item.plays_24h") for one in (alone, clustered)]
+    assert thresholds[0] is not None
+    assert thresholds[1] is not None
+    assert thresholds[1].value == thresholds[0].value
+    assert thresholds[1].threshold > 3 * thresholds[0].threshold
+
+
+class YoungWorld(FakeWorld):
+    """The log began two days before the window, or `days` before the reference's rows."""
+
+    def __init__(self, platform: Platform, began: int) -> None:
+        super().__init__(platform)
+        self._first = at_hour(began)
+
+    def log_began(self) -> int:
+        return self._first
+
+
+def test_inputs_whose_windows_reach_beyond_the_first_event_are_left_out_in_one_line() -> None:
+    platform = from_hour(END - DAY, share_missing)
+    old, young = (YoungWorld(platform, began * DAY) for began in (-200, -28))
+    for world, drifted in ((old, True), (young, False)):
+        one = against(measure(world, HARM, at_hour(END - DAY), at_hour(END)), REFERENCE)
+        column = one.column("account.short_share_7d" + MISSING)
+        assert column is not None
+        assert (column.grows, column.drifted) == (not drifted, drifted)
+        assert ("account.short_share_7d" in one.inputs) is drifted
+    assert old.notes == []
+    assert young.notes == [
+        "spam: the windows of 1 input reach back beyond the log's first event where the baseline begins. They are "
+        "shown, and don't count: account.short_share_7d."
+    ]
+
+
+def test_the_windows_before_begin_later_than_the_reference() -> None:
+    platform = from_hour(END - DAY, share_missing)
+    # Three weeks before the window, two of the four weeks that it is compared with had no full week of events.
+    found = {}
+    for began in (-28, 14):
+        world = YoungWorld(platform, began * DAY)
+        one = against(measure(world, HARM, at_hour(END - DAY), at_hour(END)), BEFORE)
+        column = one.column("account.short_share_7d" + MISSING)
+        assert column is not None
+        found[began] = column.drifted
+    assert found == {-28: True, 14: False}

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from itertools import pairwise
 
 import numpy as np
+import pytest
 
 from leads import clock
 from leads.db.monitoring.decided import Verdict
@@ -37,6 +38,7 @@ def test_a_change_of_policy_shows_within_three_days() -> None:
     assert found >= 19
 
 
+@pytest.mark.slow
 def test_ordinary_weeks_are_quiet_also_with_scores_that_are_always_off() -> None:
     for seed, off in ((1, 0.0), (2, -0.2)):
         world = PlannedWorld(verdicts=decisions(seed, days=400, bias=lambda day, off=off: off))  # type: ignore[misc]

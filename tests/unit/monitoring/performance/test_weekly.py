@@ -111,6 +111,7 @@ def test_a_harm_without_decisions_has_no_rows() -> None:
     assert PlannedWorld().run(PERFORMANCE, "spam", NOW) == []
 
 
+@pytest.mark.slow
 def test_calibrated_scores_hardly_ever_alarm_over_a_year_of_daily_looks() -> None:
     draw = np.random.default_rng(11)
     n = 365 * 30

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import numpy.typing as npt
+import pytest
 
 from monitoring.quality.usual import HISTORY_HOURS, missing
 
@@ -44,6 +45,7 @@ def test_a_small_feed_takes_as_many_hours_as_certainty_needs() -> None:
     assert day.found.lo > 0.9
 
 
+@pytest.mark.slow
 def test_ordinary_weeks_have_no_false_alarm() -> None:
     for mean in (2, 20, 2_000):
         series = ordinary(mean, 3, hours=HOURS + 24 * 90)

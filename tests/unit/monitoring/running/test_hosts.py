@@ -30,6 +30,7 @@ def other(any_settings: Settings, tmp_path: Path) -> Settings:
     return load_settings(home=tmp_path / "other", corpora=Path(), database_url=any_settings.database)
 
 
+@pytest.mark.slow
 def test_two_hosts_equal_one_that_sees_all(
     any_settings: Settings, any_engine: Engine, other: Settings, tmp_path: Path
 ) -> None:

@@ -122,3 +122,11 @@ def test_one_process_watches_a_home_and_another_takes_over(settings: Settings, m
     assert ran.wait(60)
     thread.join(60)
     assert not thread.is_alive()
+
+
+def test_a_fast_clock_brings_runs_sooner(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    waits = []
+    for speed in (60, 10_000):
+        monkeypatch.setenv("LEADS_CLOCK", f"2026-03-01T00:00:00Z@{speed}@2026-03-01T00:00:00Z")
+        waits.append(watch_of(settings, Runs(DONE)).step())
+    assert waits == [10.0, 1.0]

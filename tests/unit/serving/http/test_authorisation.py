@@ -59,6 +59,7 @@ ROWS: Mapping[str, Row] = {
     "GET /v1/docs/start.js": Row(None),
     "GET /v1/openapi.json": Row(None),
     "GET /v1/models": Row(None),
+    "GET /v1/harms": Row(None),
     "GET /v1/types": Row(None),
     "POST /v1/score": Row("score", {"subjects": [SUBJECT], "harms": ["spam"]}, 403),
     "POST /v1/items": Row("events:write", {"items": [{**SUBJECT, "data": {"text": "x"}}]}, 202),
@@ -222,12 +223,14 @@ def test_an_event_id_that_we_use_cannot_be_taken_from_outside(client: Http, engi
     """Whoever writes events knows the ids that a decision may get; the decision is made all the same."""
     writer = {"x-api-key": keys.create(engine, "w", ["events:write"]).text}
     tool = {"x-api-key": keys.create(engine, "t", ["leads:decide", "act_as", "leads:read"]).text}
-    decided = client.post(f"/v1/leads/{LEAD}/decision", json=VERDICT, headers=tool)
+    shown = {"contentVersion": client.get(f"/v1/leads/{LEAD}", headers=tool).json()["contentVersion"]}
+    decided = client.post(f"/v1/leads/{LEAD}/decision", json={**VERDICT, **shown}, headers=tool)
     assert decided.status_code == 200
     (logged,) = event_log.read_kind(engine, "decision_made")
     taken = [{**SUBJECT, "eventId": logged.event.id, "data": {"text": "free coins"}}]
     assert client.post("/v1/items", json={"items": taken}, headers=writer).status_code == 202
-    body = {**VERDICT, "verdict": "not_violating", "subject": SUBJECT, "harm": "spam", "appeal": True}
+    shown = {"contentVersion": client.get(f"/v1/leads/{LEAD}", headers=tool).json()["contentVersion"]}
+    body = {**VERDICT, **shown, "verdict": "not_violating", "subject": SUBJECT, "harm": "spam", "appeal": True}
     assert client.post("/v1/decisions", json=body, headers=tool).status_code == 200
     assert len(list(event_log.read_kind(engine, "decision_made"))) == 2
 

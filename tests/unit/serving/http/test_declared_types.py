@@ -145,7 +145,7 @@ def test_types_are_listed_with_their_schema(client: Http) -> None:
     for name in ("SubjectIn", "ItemIn"):
         assert schemas[name]["properties"]["data"]["$ref"] == "#/components/schemas/ItemData"
     names = [one["$ref"].rpartition("/")[2] for one in schemas["ItemData"]["anyOf"]]
-    assert names == ["AccountData", "CommentData"]
+    assert names == ["AnyItemData", "AccountData", "CommentData"]
     described = schemas["CommentData"]
     assert described["description"] == "An item of type `comment`: Comment."
     fields = ["title", "text", "postedAt", "spamFilter", "phone"]
@@ -221,7 +221,7 @@ def test_kinds_are_listed_with_their_schema(client: Http) -> None:
     schemas = client.get("/v1/openapi.json").json()["components"]["schemas"]
     assert schemas["EventIn"]["properties"]["data"]["$ref"] == "#/components/schemas/EventData"
     names = [one["$ref"].rpartition("/")[2] for one in schemas["EventData"]["anyOf"]]
-    assert names == ["FollowEventData", "PayoutEventData", "PinnedEventData"]
+    assert names == ["AnyEventData", "FollowEventData", "PayoutEventData", "PinnedEventData"]
     assert schemas["PayoutEventData"]["required"] == ["amount"]
 
 

@@ -67,6 +67,7 @@ def compare(real: Any, shown: Any, where: str) -> None:
 
 def test_responses(client: Http, runtime: Runtime) -> None:
     put_lead(runtime.engine)
+    review_id = None
     for path, body, type_ in (
         ("/score", REQUESTS[ScoreIn]["Both: sent fields override stored ones"] | {"reasons": True}, ScoresOut),
         ("/leads", None, LeadsOut),
@@ -74,9 +75,12 @@ def test_responses(client: Http, runtime: Runtime) -> None:
         ("/leads/claim", REQUESTS[ClaimIn]["The top five"], ClaimedOut),
         (f"/leads/{LEAD_ID}/audit", None, TrailOut),
         (f"/leads/{LEAD_ID}/release", {"reviewer": "rev-12"}, ReleasedOut),
-        (f"/leads/{LEAD_ID}/decision", {"verdict": "violating", "reviewer": "rev-12"}, DecidedOut),
+        (f"/leads/{LEAD_ID}/decision", {"verdict": "violating", "reviewer": "rev-12", "reviewId": ""}, DecidedOut),
     ):
+        if body and "reviewId" in body:
+            body["reviewId"] = review_id
         answer = client.get(f"/v1{path}") if body is None else client.post(f"/v1{path}", json=body)
+        review_id = answer.json()["leads"][0].get("reviewId") if type_ is ClaimedOut else review_id
         assert answer.status_code == 200, answer.text
         compare(answer.json(), first(type_), path)
 

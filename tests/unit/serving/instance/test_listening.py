@@ -12,6 +12,7 @@ import pytest
 
 from leads.errors import ConfigurationError, Unavailable
 from leads.settings import load_settings
+from serving.instance import listening
 from serving.instance.listening import adopt, bind, listen, url_of
 from tests.support.serving.served import free_port
 
@@ -128,3 +129,20 @@ def test_sockets_for_another_process_are_left_alone(tmp_path: str, monkeypatch: 
         assert url_of(listener) == f"http://127.0.0.1:{port}"
     # Children must not take them for theirs.
     assert "LISTEN_FDS" not in os.environ
+
+
+@pytest.mark.parametrize(("host", "refused"), [("127.0.0.1", False), ("0.0.0.0", True)])
+def test_while_the_clock_is_set_a_socket_of_the_network_is_refused(
+    host: str, refused: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    given = bind(host, 0)
+    monkeypatch.setattr(listening, "_from_systemd", lambda: given)
+    monkeypatch.setenv("LEADS_CLOCK", "2025-01-10T00:00:00Z")
+    settings = load_settings()
+    if refused:
+        with pytest.raises(ConfigurationError, match="a socket that others can reach"):
+            listen(settings)
+        assert given.fileno() == -1
+    else:
+        with listen(settings) as found:
+            assert found is given

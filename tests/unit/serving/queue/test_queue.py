@@ -28,6 +28,7 @@ from serving.queue.leads_table import Actor, Lead, get_lead, lead_id, read_audit
 from serving.queue.offers import Offer, Offered, offer
 from serving.queue.queue import claim, list_leads
 from serving.scoring.reasons.explanation import Reason
+from tests.support.serving.queue_world import QueueWorld, informed
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 QUEUE = QueuePolicy(lease_minutes=15, aging_hours=24, reopen_after_reports=3)
@@ -40,6 +41,10 @@ def policies() -> Policies:
 
 def ruling(verdict: Verdict, reviewer: str, by: DecidedBy = "human", **rest: Any) -> Ruling:
     return Ruling(verdict, Actor(reviewer, "key-1"), by, **rest)
+
+
+# A subject that is in the event log by its leads only.
+NOTHING_STORED = ContentRef(0, content_hash(None))
 
 
 def at(instant: int) -> Callable[[], int]:
@@ -120,7 +125,12 @@ def test_a_low_score_leaves_a_claimed_lead_with_its_reviewer(any_engine: Engine)
 def test_a_decided_lead_is_not_touched_by_a_new_score(any_engine: Engine, policies: Policies) -> None:
     put(any_engine, an_offer())
     with any_engine.begin() as connection:
-        decide_lead(connection, lead_id(an_offer().subject, "spam"), ruling("violating", "ann"), policies=policies)
+        decide_lead(
+            connection,
+            lead_id(an_offer().subject, "spam"),
+            ruling("violating", "ann", content=NOTHING_STORED),
+            policies=policies,
+        )
     before = lead_of(any_engine, an_offer())
     assert put(any_engine, an_offer(score=0.99, scored_at=NOW + 1)).unchanged == 1
     assert lead_of(any_engine, an_offer()) == before
@@ -129,7 +139,13 @@ def test_a_decided_lead_is_not_touched_by_a_new_score(any_engine: Engine, polici
 def test_a_subject_decided_before_it_was_a_lead_is_not_offered(any_engine: Engine, policies: Policies) -> None:
     known(any_engine, "c1")
     with any_engine.begin() as connection:
-        decide_subject(connection, Subject("comment", "c1"), "spam", ruling("violating", "ann"), policies=policies)
+        decide_subject(
+            connection,
+            Subject("comment", "c1"),
+            "spam",
+            ruling("violating", "ann"),
+            policies=policies,
+        )
     assert put(any_engine, an_offer(), an_offer(harm="sexism")) == (1, 0, 0, 1)
 
 
@@ -234,8 +250,9 @@ def known(engine: Engine, *ids: str) -> None:
 
 def decide(engine: Engine, ruling_: Ruling, policies: Policies, now: int = NOW, subject: str = "c1") -> bool:
     with engine.begin() as connection:
+        shown = informed(connection, lead_id(Subject("comment", subject), "spam"), ruling_)
         decided = decide_subject(
-            connection, Subject("comment", subject), "spam", ruling_, policies=policies, clock_=at(now)
+            connection, Subject("comment", subject), "spam", shown, policies=policies, clock_=at(now)
         )
     return decided.repeated
 
@@ -272,7 +289,12 @@ def test_a_failed_decision_leaves_nothing(any_engine: Engine, policies: Policies
     put(any_engine, an_offer())
     connection = any_engine.connect()
     transaction = connection.begin()
-    decide_lead(connection, lead_id(an_offer().subject, "spam"), ruling("violating", "ann"), policies=policies)
+    decide_lead(
+        connection,
+        lead_id(an_offer().subject, "spam"),
+        ruling("violating", "ann", content=NOTHING_STORED),
+        policies=policies,
+    )
     transaction.rollback()
     connection.close()
     assert lead_of(any_engine, an_offer()).state == "open"
@@ -287,7 +309,10 @@ def test_a_lead_claimed_by_another_reviewer_cannot_be_decided(any_engine: Engine
     with any_engine.begin() as connection, pytest.raises(Conflict, match="Another reviewer"):
         decide_lead(connection, lead.id, ruling("violating", "bob"), policies=policies, clock_=at(NOW))
     with any_engine.begin() as connection:
-        decide_lead(connection, lead.id, ruling("violating", "bob"), policies=policies, clock_=at(NOW + clock.HOUR))
+        with pytest.raises(InvalidInput, match="which content the verdict is about"):
+            decide_lead(connection, lead.id, ruling("violating", "bob"), policies=policies, clock_=at(NOW + clock.HOUR))
+        seen = ruling("violating", "bob", content=NOTHING_STORED)
+        decide_lead(connection, lead.id, seen, policies=policies, clock_=at(NOW + clock.HOUR))
 
 
 def test_the_same_verdict_by_the_same_reviewer_is_one_decision(any_engine: Engine, policies: Policies) -> None:
@@ -369,3 +394,36 @@ def test_unique_by_subject_and_harm(any_engine: Engine) -> None:
 
 def test_ids_do_not_depend_on_the_machine(tmp_path: Path) -> None:
     assert lead_id(Subject("comment", "c1"), "spam") == "l_a1809010968ac429d33358a5"
+
+
+def test_a_claim_leaves_out_what_it_excludes(any_engine: Engine) -> None:
+    world = QueueWorld(any_engine)
+    for i in range(4):
+        world.offer(f"c{i}", 0.9 - i / 10)
+    ids = [lead_id(Subject("comment", f"c{i}"), "spam") for i in range(4)]
+    assert [lead.id for lead in world.claim(2, exclude=[ids[0], ids[2]])] == [ids[1], ids[3]]
+    assert world.claim(2, exclude=[ids[0], ids[2]]) == []
+    assert [lead.id for lead in world.claim(2)] == [ids[0], ids[2]]
+
+
+def test_a_released_lead_comes_back_to_the_same_reviewer_last(any_engine: Engine) -> None:
+    world = QueueWorld(any_engine)
+    for i in range(3):
+        world.offer(f"c{i}", 0.9 - i / 10)
+    first, second, third = (lead_id(Subject("comment", f"c{i}"), "spam") for i in range(3))
+
+    def release_next(reviewer: str = "ann") -> str:
+        (lead,) = world.claim(1, reviewer)
+        world.release(lead.id, reviewer)
+        return lead.id
+
+    assert [release_next() for _ in range(3)] == [first, second, third]
+    assert release_next("bob") == first
+    assert [lead.id for lead in world.claim(2, "cid")] == [first, second]
+    # Nothing else is open, so what was released comes again; not what the claim excludes.
+    assert world.claim(1, exclude=[third]) == []
+    assert [lead.id for lead in world.claim(2)] == [third]
+    for id_, reviewer in ((first, "cid"), (second, "cid"), (third, "ann")):
+        world.release(id_, reviewer)
+    world.wait(10 * clock.MINUTE)
+    assert [lead.id for lead in world.claim(1)] == [first]

@@ -9,7 +9,7 @@ from leads import clock
 from leads.content import content_hash, to_token
 from leads.db import event_log, subject_events
 from leads.db.items import current_contents
-from leads.errors import Conflict, NotFound
+from leads.errors import AlreadyDecided, Conflict, InvalidInput, LeadClaimed, LeaseExpired, NotClaimed, NotFound
 from leads.events import ContentRef, DecisionMade, Event, ItemCreated, SignalReceived, Subject, SubjectRef, decision_of
 from leads.policies import Policies, QueuePolicy, load_policies
 from leads.settings import POLICIES_FILE
@@ -22,6 +22,7 @@ from serving.queue.leases import Claimed
 from serving.queue.offers import Offer, Offered, offer
 from serving.queue.queue import claim
 from serving.queue.settling import settle
+from tests.support.serving.queue_world import informed
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
 QUEUE = QueuePolicy(lease_minutes=15, max_claimed=3, reopen_after_reports=3)
@@ -89,14 +90,14 @@ class Queue:
 
     def decide(self, verdict: Verdict, reviewer: str = "ann", **rest: object) -> Decided:
         now = self.tick()
-        ruling = Ruling(verdict, Actor(reviewer), **rest)  # type: ignore[arg-type]
         with self.engine.begin() as connection:
+            ruling = informed(connection, LEAD, Ruling(verdict, Actor(reviewer), **rest))  # type: ignore[arg-type]
             return decide_lead(connection, LEAD, ruling, policies=self.policies, clock_=lambda: now)
 
     def decide_subject(self, verdict: Verdict, reviewer: str = "ann", **rest: object) -> Decided:
         now = self.tick()
-        ruling = Ruling(verdict, Actor(reviewer), **rest)  # type: ignore[arg-type]
         with self.engine.begin() as connection:
+            ruling = informed(connection, LEAD, Ruling(verdict, Actor(reviewer), **rest))  # type: ignore[arg-type]
             return decide_subject(connection, SUBJECT, "spam", ruling, policies=self.policies, clock_=lambda: now)
 
     def lead(self) -> Lead:
@@ -335,7 +336,7 @@ def test_a_reviewer_holds_a_limited_number_of_leads_and_can_list_and_extend_them
         assert leases.any_expired(connection, queue.now)
         assert leases.expire(connection, queue=QUEUE, now=queue.now) == 2
         assert leases.expire(connection, queue=QUEUE, now=queue.now) == 0
-        with pytest.raises(Conflict, match="has not claimed"):
+        with pytest.raises(Conflict, match="lease ran out"):
             leases.extend(connection, held[0].lead.id, actor=Actor("ann"), queue=QUEUE, now=queue.now)
         review = reviews.find(connection, held[0].review.id)
         assert review is not None
@@ -482,3 +483,74 @@ def test_a_content_version_that_the_subject_never_had_is_refused(queue: Queue) -
         with pytest.raises(Conflict, match="never had this content version"):
             queue.decide("violating", content=ContentRef(wrong, held.hash))
     assert queue.decide("violating", content=held).content == held
+
+
+def test_a_verdict_on_a_lead_that_nobody_claimed_says_what_was_shown(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    shown = queue.held()
+    queue.write(HARMLESS)
+    lead, unseen = (SUBJECT, "spam"), Ruling("violating", Actor("ann"))
+    with queue.engine.begin() as connection:
+        for decide in (
+            lambda: decide_lead(connection, LEAD, unseen, policies=queue.policies, clock_=lambda: queue.now),
+            lambda: decide_subject(connection, *lead, unseen, policies=queue.policies, clock_=lambda: queue.now),
+        ):
+            with pytest.raises(InvalidInput, match="which content the verdict is about") as caught:
+                decide()
+            assert caught.value.field == "/contentVersion"
+    with pytest.raises(Conflict, match="content has changed"):
+        queue.decide("violating", content=shown)
+    assert queue.decide("violating", content=queue.held()).lead is not None
+
+
+def test_an_appeal_says_what_was_shown(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    ((_, review),) = queue.claim()
+    queue.decide("violating", review_id=review.id)
+    for named in (None, review.id):
+        appeal = Ruling("not_violating", Actor("ann"), appeal=True, review_id=named)
+        with queue.engine.begin() as connection, pytest.raises(InvalidInput, match="which content"):
+            decide_subject(connection, SUBJECT, "spam", appeal, policies=queue.policies, clock_=lambda: queue.now)
+
+
+def test_conflicts_can_be_told_apart(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    ((_, review),) = queue.claim()
+    with pytest.raises(LeadClaimed, match=r"^Another reviewer has claimed this lead\. Decide it after"):
+        queue.decide("violating", "bob")
+    with pytest.raises(NotClaimed, match="its state is claimed"):
+        queue.release("bob")
+    queue.now += 15 * clock.MINUTE
+    with pytest.raises(LeaseExpired, match=r"lease ran out at 2026-03-01T12:15:\d\dZ; the lead's state is open"):
+        queue.release("ann")
+    queue.claim("bob")
+    with pytest.raises(LeaseExpired, match="the lead's state is claimed"):
+        queue.release("ann")
+    with pytest.raises(LeadClaimed, match="own lease ran out at"):
+        queue.decide("violating", review_id=review.id)
+    queue.release("bob")
+    with pytest.raises(NotClaimed):
+        queue.release("bob")
+    assert queue.decide("violating", review_id=review.id).review_id == review.id
+    with pytest.raises(AlreadyDecided):
+        queue.decide("not_violating", "bob")
+
+
+def test_a_senior_decides_an_escalated_lead_without_a_claim_or_an_appeal(queue: Queue) -> None:
+    queue.write(SPAM)
+    queue.score()
+    queue.claim()
+    queue.decide("escalate")
+    queue.score()
+    assert (queue.lead().state, queue.claim("sue")) == ("escalated", [])
+    unseen = Ruling("violating", Actor("sue"))
+    with queue.engine.begin() as connection, pytest.raises(InvalidInput):
+        decide_lead(connection, LEAD, unseen, policies=queue.policies, clock_=lambda: queue.now)
+    decided = queue.decide("violating", "sue", content=queue.held())
+    assert decided.lead is not None
+    assert (decided.lead.state, decided.lead.verdict) == ("decided", "violating")
+    with pytest.raises(AlreadyDecided):
+        queue.decide("violating", "tom", content=queue.held())

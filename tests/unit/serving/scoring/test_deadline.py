@@ -13,7 +13,7 @@ from leads.db import deadline
 from leads.events import Subject
 from leads.predictions.batch import PredictionBatch
 from leads.settings import Settings
-from serving.lineup import Absent, Canary, Lineup
+from serving.lineup import Canary, Lineup
 from serving.runtime import Runtime
 from serving.scoring import text_cache
 from serving.scoring.inputs import ScoreRequest
@@ -46,9 +46,6 @@ class Fixed:
 
     def lineup(self) -> Lineup:
         return self._lineup
-
-    def absent(self) -> dict[str, Absent]:
-        return {}
 
 
 class Passing:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from types import MappingProxyType
 from typing import Any, cast
 
@@ -12,7 +13,7 @@ from features.declared.builtin import ROLES
 from features.layout import missing
 from features.links import Links
 from features.online.reader import Fetched
-from leads.errors import InvalidInput, NotFound, Unavailable
+from leads.errors import InvalidInput, NoModel, NotFound, Unavailable
 from leads.events import Subject
 from models.version import ModelVersion
 from serving.lineup import Absent, Lineup
@@ -55,10 +56,32 @@ def test_without_harms_every_harm_with_a_champion_is_scored() -> None:
     assert found.errors == []
 
 
+def test_without_harms_a_harm_whose_champion_is_absent_has_an_error() -> None:
+    """Its own error, as if it had been named. Harms that never had a champion, and those of others, aren't named."""
+    absent = {harm: Absent("3", "damaged") for harm in ("sexism", "harassment")}
+    lineup = replace(LINEUP, absent=absent)
+    found = plan(
+        ScoreRequest(COMMENT, text="x"),
+        ScoreRequest(ACCOUNT),
+        ScoreRequest(COMMENT, text="x", allowed=frozenset({"spam", "sexism"})),
+        ScoreRequest(Subject("comment", "c2")),
+        lineup=lineup,
+        rows=True,
+    )
+    assert places(found) == {"spam": [0, 2], "stream_manipulation": [1]}
+    assert errors(found) == [
+        *((0, harm, Unavailable) for harm in POLICIES.harms if harm in absent),
+        (2, "sexism", Unavailable),
+        (3, None, NotFound),
+    ]
+    named = plan(ScoreRequest(COMMENT, ("sexism",), text="x"), lineup=lineup)
+    assert [str(one.error) for one in named.errors] == [str(found.errors[-2].error)]
+
+
 def test_each_harm_asked_for_is_scored_or_has_an_error() -> None:
     found = plan(ScoreRequest(COMMENT, ("stream_manipulation", "sexism", "spam", "spam"), text="x"))
     assert places(found) == {"spam": [0]}
-    assert errors(found) == [(0, "stream_manipulation", InvalidInput), (0, "sexism", Unavailable)]
+    assert errors(found) == [(0, "stream_manipulation", InvalidInput), (0, "sexism", NoModel)]
 
 
 def test_harms_come_in_the_order_of_the_policies() -> None:
@@ -75,7 +98,7 @@ def test_an_unknown_subject_has_one_error_for_all_harms() -> None:
 
 
 def test_without_a_champion_nothing_is_scored() -> None:
-    assert errors(plan(ScoreRequest(COMMENT, text="x"), lineup=Lineup())) == [(0, None, Unavailable)]
+    assert errors(plan(ScoreRequest(COMMENT, text="x"), lineup=Lineup())) == [(0, None, NoModel)]
 
 
 def test_the_error_names_the_harms_that_have_no_champion() -> None:
@@ -110,14 +133,14 @@ def test_without_the_store_only_harms_judged_by_text_are_scored() -> None:
 def test_requests_that_differ_only_in_allowed_harms_are_planned_apart() -> None:
     request = ScoreRequest(COMMENT, text="x")
     found = plan(request, ScoreRequest(COMMENT, text="x", allowed=frozenset({"sexism"})))
-    assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, Unavailable)])
+    assert (places(found), errors(found)) == ({"spam": [0]}, [(1, None, NoModel)])
 
 
 def not_served(absent: dict[str, Absent], harms: tuple[str, ...] | None = None) -> list[str]:
     inputs = [settle(0, ScoreRequest(COMMENT, harms, text="x"), {})]
     fetched = Fetched(missing(ROLES, 1), np.zeros((1, len(ROLES)), np.int64), [Links()])
-    found = HarmPlanner(POLICIES, lambda: absent).plan(inputs, fetched, Lineup(), True)
-    assert all(isinstance(one.error, Unavailable) for one in found.errors)
+    found = HarmPlanner(POLICIES).plan(inputs, fetched, Lineup(absent=absent), True)
+    assert all(isinstance(one.error, Unavailable | NoModel) for one in found.errors)
     return [str(one.error) for one in found.errors]
 
 

@@ -15,7 +15,7 @@ from leads.predictions.log import read_predictions
 from leads.settings import Settings
 from models.scores import Scores
 from models.version import ModelVersion
-from serving.lineup import Absent, Canary, Lineup
+from serving.lineup import Canary, Lineup
 from serving.runtime import Runtime
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectScore
@@ -36,9 +36,6 @@ class Fixed:
 
     def lineup(self) -> Lineup:
         return self._lineup
-
-    def absent(self) -> dict[str, Absent]:
-        return {}
 
 
 def other(settings: Settings, runtime: Runtime) -> ModelVersion:

@@ -13,6 +13,9 @@ from leads.settings import Settings
 from serving.worker import run
 from tests.support.features.history import log_history
 
+# Importing Feast takes seconds.
+pytestmark = pytest.mark.slow
+
 
 def test_a_worker_with_an_empty_state_says_how_much_it_folds_again(
     settings: Settings, engine: Engine, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch

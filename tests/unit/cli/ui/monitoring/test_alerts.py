@@ -49,6 +49,28 @@ def test_nothing_is_open(settings: Settings, engine: Engine, capsys: pytest.Capt
     assert "leads monitor run" in out
 
 
+def test_what_nobody_looks_after_comes_before_pages_that_somebody_does(
+    settings: Settings, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    known = put(engine, state="acknowledged")
+    new = put(engine, severity="digest", slice_="column=b")
+    listed(settings)
+    out = capsys.readouterr().out
+    assert [line.split()[0] for line in out.splitlines() if line[:1].isdigit()] == [str(new), str(known)]
+
+
+def test_an_alert_of_a_harm_lists_what_moved(
+    settings: Settings, engine: Engine, capsys: pytest.CaptureFixture[str]
+) -> None:
+    seq = put(engine, slice_="")
+    with engine.begin() as connection:
+        alerts.change(connection, seq, rule="input_drift")
+    show_alert(settings, seq, json=False)
+    out = capsys.readouterr().out
+    assert "What moved, the most important first" in out
+    assert "column=b" in out
+
+
 def test_pages_come_first(settings: Settings, engine: Engine, capsys: pytest.CaptureFixture[str]) -> None:
     page, digest = put(engine), put(engine, severity="digest", slice_="column=b")
     old = put(engine, slice_="column=c", state="resolved")

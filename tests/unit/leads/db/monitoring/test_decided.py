@@ -15,7 +15,7 @@ from leads.events import DecisionMade, Event, Subject, SubjectRef
 from serving.queue.cases import Ruling
 from serving.queue.decisions import decide_subject
 from serving.queue.leads_table import Actor
-from tests.support.serving.queue_world import POLICIES, QueueWorld, lead_of
+from tests.support.serving.queue_world import POLICIES, QueueWorld, informed, lead_of
 
 
 def read(world: QueueWorld, harm: str = "spam") -> Decided:
@@ -85,7 +85,7 @@ def test_an_appeal_replaces_the_verdict_and_is_a_pair(any_engine: Engine) -> Non
     world.decide(lead_of("c0"), "violating")
     world.wait()
     with any_engine.begin() as connection:
-        ruling = Ruling("not_violating", Actor("bob"), appeal=True)
+        ruling = informed(connection, lead_of("c0"), Ruling("not_violating", Actor("bob"), appeal=True))
         decide_subject(
             connection, Subject("comment", "c0"), "spam", ruling, policies=POLICIES, clock_=lambda: world.now
         )

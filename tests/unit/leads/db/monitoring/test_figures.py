@@ -18,9 +18,10 @@ HOUR = NOW // clock.HOUR * clock.HOUR
 
 
 def row(
-    name: str, value: float | None, *, until: Micros = HOUR, hours: int = 24, slice_: str = "", harm: str = "spam"
-) -> MetricRow:
-    return MetricRow(harm, "3", slice_, until - hours * clock.HOUR, until, name, value, None, None, 100, "counted")
+    name: str, value: float | None, *, until: Micros = HOUR, hours: int = 24, slice_: str = "", harm: str = "spam",
+    version: str = "3",
+) -> MetricRow:  # fmt: skip
+    return MetricRow(harm, version, slice_, until - hours * clock.HOUR, until, name, value, None, None, 100, "counted")
 
 
 def newest(engine: Engine, *rows: MetricRow, now: Micros = NOW) -> dict[str, float | None]:
@@ -69,6 +70,33 @@ def test_a_verdict_of_yesterday_is_not_repeated_when_there_is_none_today(any_eng
 def test_without_a_reference_the_verdict_is_that_against_the_windows_before(any_engine: Engine) -> None:
     rows = [row(VERDICT, None, slice_="against=reference"), row(VERDICT, 1.0, slice_="against=before")]
     assert newest(any_engine, *rows) == {VERDICT: 1.0}
+
+
+@pytest.mark.parametrize("hours_ago", [1, 24, 71])
+def test_after_a_promotion_the_last_day_of_the_version_before_is_not_shown(any_engine: Engine, hours_ago: int) -> None:
+    old = HOUR - hours_ago * clock.HOUR
+    of_old = [row("drift.score", 0.9, until=old, slice_="against=reference")]
+    of_new = [row("drift.score", 0.2, hours=6, slice_="against=reference", version="4")]
+    assert newest(any_engine, *of_old, *of_new) == {"drift.score": 0.2}
+
+
+@pytest.mark.parametrize("hours_ago", [1, 24, 71])
+def test_a_newer_verdict_against_the_windows_before_replaces_that_of_the_version_before(
+    any_engine: Engine, hours_ago: int
+) -> None:
+    rows = [
+        row(VERDICT, 1.0, until=HOUR - hours_ago * clock.HOUR, slice_="against=reference"),
+        row(VERDICT, 0.0, slice_="against=before", version=""),
+    ]
+    assert newest(any_engine, *rows) == {VERDICT: 0.0}
+
+
+def test_while_both_versions_have_windows_the_day_that_has_most_is_shown(any_engine: Engine) -> None:
+    slice_ = "against=reference"
+    day = [row("drift.score", 0.3, slice_=slice_), row("drift.score", 0.4, slice_=slice_, version="4")._replace(n=300)]
+    assert newest(any_engine, *day, row("drift.score", 0.8, hours=6, slice_=slice_, version="4")) == {
+        "drift.score": 0.4
+    }
 
 
 def test_old_values_are_left_out(any_engine: Engine) -> None:

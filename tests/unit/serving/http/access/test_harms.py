@@ -102,9 +102,9 @@ def silence(harm: str) -> dict[str, str]:
     return {"rule": "skew", "harm": harm, "until": until, "why": "a test"}
 
 
-def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
+def requests(lead: str, shown: str) -> dict[str, list[tuple[str, Any]]]:
     """By route, what a limited key asks, as path and body; the lead is one of its own or of another harm."""
-    ruling = {"verdict": "violating", "reviewer": "r1"}
+    ruling = {"verdict": "violating", "reviewer": "r1", "contentVersion": shown, "onOldContent": True}
     signal = {"subject": REF, "kind": "user_report", "source": "app"}
     every = (*POLICIES.harms, "nope")
     named: list[dict[str, Any]] = [{}, *({"harms": [harm]} for harm in every)]
@@ -118,6 +118,7 @@ def requests(lead: str) -> dict[str, list[tuple[str, Any]]]:
         "POST /plays": [("/plays", {"plays": [{"subject": REF, "accountId": "a1", "seconds": 1}]})],
         "POST /events": [("/events", {"events": [{"kind": "follow", "accountId": "a1"}]})],
         "GET /models": [("/models", None)],
+        "GET /harms": [("/harms", None)],
         "GET /types": [("/types", None)],
         "GET /leads": [("/leads", None), ("/leads?state=any", None), ("/leads?harm=nope", None)],
         "GET /leads/stats": [("/leads/stats", None)],
@@ -147,7 +148,8 @@ def test_no_response_mentions_another_harm(client: Http, runtime: Runtime) -> No
     mine = {"x-api-key": keys.create(runtime.engine, "limited", ["admin"], harms=[OWN]).text}
     subject = Subject("comment", "c1")
     leads = [lead_id(subject, harm) for harm in (OWN, *OTHERS)]
-    table = {id_: requests(id_) for id_ in leads}
+    shown = client.get(f"/v1/leads/{leads[0]}").json()["contentVersion"]
+    table = {id_: requests(id_, shown) for id_ in leads}
     assert set(table[leads[0]]) == set(ROUTES), "A new route needs its requests here."
     answered: dict[str, set[int]] = {}
     for id_ in leads:

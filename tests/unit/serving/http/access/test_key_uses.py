@@ -95,7 +95,7 @@ def test_requests_that_do_not_need_admin_are_not_recorded(caller: Caller) -> Non
     assert caller.send(both, "POST", "/v1/score", json={"subjects": [{**SUBJECT, "data": {"text": "x"}}]}) == 200
     # Any key may read these.
     only = keys.create(caller.engine, "y", ["admin"])
-    for path in ("/v1/models", "/v1/types", "/metrics"):
+    for path in ("/v1/models", "/v1/types", "/v1/harms", "/metrics"):
         assert caller.send(only, "GET", path) == 200
     # This one may not do it at all.
     weak = keys.create(caller.engine, "z", ["score"])
@@ -271,6 +271,7 @@ def test_a_key_for_metrics_alone_can_do_nothing_else(caller: Caller) -> None:
     for method, path in (
         ("GET", "/v1/models"),
         ("GET", "/v1/types"),
+        ("GET", "/v1/harms"),
         ("GET", "/v1/openapi.json"),
         ("GET", "/v1/docs"),
         ("GET", "/docs.json"),

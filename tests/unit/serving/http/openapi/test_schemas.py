@@ -129,11 +129,32 @@ def test_a_type_named_like_a_schema_gets_another_name() -> None:
     platform = Platform.model_validate({"version": 1, "types": types, "events": kinds})
     found = with_types({name: {"properties": {"data": {"description": "d"}}}
                         for name in ("SubjectIn", "ItemIn", "EventIn")}, Declared(platform))  # fmt: skip
-    names = ["ItemData2", "EventData2", "ABData", "AbData2", "AccountData"]
+    names = ["AnyItemData", "ItemData2", "EventData2", "ABData", "AbData2", "AccountData"]
     assert [one["$ref"].rpartition("/")[2] for one in found["ItemData"]["anyOf"]] == names
-    assert [one["$ref"].rpartition("/")[2] for one in found["EventData"]["anyOf"]] == ["AEventData", "AbEventData"]
+    assert [one["$ref"].rpartition("/")[2] for one in found["EventData"]["anyOf"]] == [
+        "AnyEventData", "AEventData", "AbEventData",
+    ]  # fmt: skip
     assert found["AbEventData"]["required"] == ["size"]
     assert all(found[name]["title"] == name for name in names)
+
+
+def test_the_first_alternative_has_the_fields_of_them_all() -> None:
+    """Clients that take the first alternative which fits would drop fields that it doesn't have."""
+    types = {
+        "account": {"title": "Account"},
+        "song": {"title": "Song", "fields": {"size": {"kind": "number", "required": True}, "lyrics": {"kind": "text"}}},
+        "shop": {"title": "Shop", "unknown_fields": "keep", "fields": {"size": {"kind": "category", "values": ["s"]}}},
+    }
+    for given, strict in ((types, False), ({x: types[x] for x in ("account", "song")}, True)):
+        platform = Platform.model_validate({"version": 1, "types": given})
+        found = api_document({"paths": {}}, Declared(platform), "/v1")["components"]["schemas"]
+        first, every = found["ItemData"]["anyOf"][0], found["AnyItemData"]
+        assert first["$ref"].endswith("/AnyItemData")
+        assert set(every["properties"]) == {"accountId", "parent", "size", "lyrics"}
+        assert "required" not in every
+        assert every.get("additionalProperties") is (False if strict else None)
+        # Nothing is known of a field whose kind differs.
+        assert ("anyOf" in every["properties"]["size"]) is strict
 
 
 def test_a_platform_without_events() -> None:

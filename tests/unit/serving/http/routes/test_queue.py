@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 
+import pytest
 from sqlalchemy.engine import Engine
 
 from leads import clock
@@ -70,10 +71,11 @@ def test_the_queue_over_http(client: Http, engine: Engine) -> None:
     assert claimed["subject"]["data"]["text"] == SPAM_TEXT
     assert set(claimed) == {
         "id", "reviewId", "contentVersion", "subject", "harm", "harmTitle", "model", "modelVersion", "reasons",
-        "leaseUntil", "newContent", "contentChanged",
+        "createdAt", "scoredAt", "leaseUntil", "newContent", "contentChanged",
     }  # fmt: skip
     assert set(claimed["reasons"][0]) == {"code", "text"}
-    assert "0.8" not in json.dumps({**claimed, "leaseUntil": ""})
+    assert "0.8" not in json.dumps({**claimed, "leaseUntil": "", "createdAt": "", "scoredAt": ""})
+    assert (claimed["createdAt"], claimed["scoredAt"]) == (top["createdAt"], top["scoredAt"])
 
     decided = client.post(f"/v1/leads/{lead}/decision", json={"verdict": "violating", "reviewer": "ann"}).json()
     assert (decided["state"], decided["leadId"], decided["repeated"]) == ("decided", lead, False)
@@ -90,13 +92,21 @@ def test_the_queue_over_http(client: Http, engine: Engine) -> None:
 
 def test_a_decided_lead_is_overturned_only_by_appeal(client: Http, engine: Engine) -> None:
     lead = put_lead(engine)
+    client.post("/v1/leads/claim", json={"reviewer": "ann"})
     client.post(f"/v1/leads/{lead}/decision", json={"verdict": "violating", "reviewer": "ann"})
     same = client.post(f"/v1/leads/{lead}/decision", json={"verdict": "violating", "reviewer": "ann"})
     assert same.json()["repeated"] is True
-    problem(client.post(f"/v1/leads/{lead}/decision", json={"verdict": "not_violating", "reviewer": "bob"}), 409)
+    refused = client.post(f"/v1/leads/{lead}/decision", json={"verdict": "not_violating", "reviewer": "bob"})
+    assert problem(refused, 409)["type"].endswith(":already-decided")
+    shown = client.get(f"/v1/leads/{lead}").json()["contentVersion"]
     body = {"subject": {"id": "c1", "typeId": "comment"}, "harm": "spam", "verdict": "not_violating", "reviewer": "bob"}
     problem(client.post("/v1/decisions", json=body), 409)
-    assert client.post("/v1/decisions", json={**body, "appeal": True}).json()["verdict"] == "not_violating"
+    unseen = problem(client.post("/v1/decisions", json={**body, "appeal": True}), 422)
+    assert unseen["errors"][0]["pointer"] == "/contentVersion"
+    assert (
+        client.post("/v1/decisions", json={**body, "appeal": True, "contentVersion": shown}).json()["verdict"]
+        == "not_violating"
+    )
 
 
 def test_the_audit_trail_is_written_as_the_rest_of_the_api(client: Http, engine: Engine) -> None:
@@ -121,3 +131,62 @@ def test_times_are_utc_text(client: Http, engine: Engine) -> None:
     at: Micros = clock.from_text(lead["createdAt"])
     assert abs(clock.now() - at) < clock.MINUTE
     assert lead["createdAt"].endswith("Z")
+
+
+def test_a_verdict_on_a_lead_that_nobody_claimed_says_what_was_shown(client: Http, engine: Engine) -> None:
+    client.post("/v1/items", json={"items": [an_item(text=SPAM_TEXT)]})
+    lead = put_lead(engine)
+    shown = client.get(f"/v1/leads/{lead}").json()["contentVersion"]
+    client.post("/v1/items", json={"items": [an_item(text="what a lovely bass line")]})
+    body = {"verdict": "violating", "reviewer": "ann"}
+    named = {"subject": {"id": "c1", "typeId": "comment"}, "harm": "spam"}
+    for path, one in ((f"/v1/leads/{lead}/decision", body), ("/v1/decisions", {**body, **named})):
+        found = problem(client.post(path, json=one), 422)
+        assert (found["errors"][0]["pointer"], "GET /v1/leads/{id}" in found["detail"]) == ("/contentVersion", True)
+        assert problem(client.post(path, json={**one, "contentVersion": shown}), 409)["errors"]
+    now = client.get(f"/v1/leads/{lead}").json()["contentVersion"]
+    assert client.post(f"/v1/leads/{lead}/decision", json={**body, "contentVersion": now}).status_code == 200
+
+
+def test_the_conflicts_of_the_queue_have_types_of_their_own(client: Http, engine: Engine) -> None:
+    lead = put_lead(engine)
+    released = client.post(f"/v1/leads/{lead}/release", json={"reviewer": "ann"})
+    assert problem(released, 409)["type"].endswith(":not-claimed")
+    client.post("/v1/leads/claim", json={"reviewer": "ann"})
+    other = client.post(f"/v1/leads/{lead}/decision", json={"verdict": "violating", "reviewer": "bob"})
+    assert problem(other, 409)["type"].endswith(":lead-claimed")
+
+
+def test_a_claim_can_leave_out_leads(client: Http, engine: Engine) -> None:
+    first, second = put_lead(engine), put_lead(engine, "c2", 0.4)
+    body = {"reviewer": "ann", "n": 2, "exclude": [first]}
+    assert [x["id"] for x in client.post("/v1/leads/claim", json=body).json()["leads"]] == [second]
+    for wrong in (["c1"], [first] * 101):
+        found = problem(client.post("/v1/leads/claim", json={**body, "exclude": wrong}), 422)
+        assert found["errors"][0]["pointer"].startswith("/exclude")
+
+
+@pytest.mark.parametrize("name", ["", " ", " ann", "ann ", "an\nn", "ann\x00", "\u200bann", "a\u202enn", "\x9fann"])
+def test_reviewers_have_names_that_people_can_tell_apart(client: Http, engine: Engine, name: str) -> None:
+    lead = put_lead(engine)
+    ruling = {"verdict": "violating", "reviewer": name}
+    for path, body in (
+        ("/v1/leads/claim", {"reviewer": name}),
+        (f"/v1/leads/{lead}/release", {"reviewer": name}),
+        (f"/v1/leads/{lead}/extend", {"reviewer": name}),
+        (f"/v1/leads/{lead}/decision", ruling),
+        ("/v1/decisions", {**ruling, "subject": {"id": "c1", "typeId": "comment"}, "harm": "spam"}),
+    ):
+        assert problem(client.post(path, json=body), 422)["errors"][0]["pointer"] == "/reviewer"
+    assert problem(client.get("/v1/reviews", params={"reviewer": name}), 422)["errors"][0]["pointer"] == "/reviewer"
+
+
+def test_reasons_are_text(client: Http, engine: Engine) -> None:
+    lead = put_lead(engine)
+    client.post("/v1/leads/claim", json={"reviewer": "Ann Ö. 安"})
+    ruling = {"verdict": "violating", "reviewer": "Ann Ö. 安"}
+    for reason in ("a\x00b", "\x1b[31m", "a\x7f"):
+        answer = client.post(f"/v1/leads/{lead}/decision", json={**ruling, "reason": reason})
+        assert problem(answer, 422)["errors"][0]["pointer"] == "/reason"
+    several = {**ruling, "reason": "Sells coins.\n\tTwice.\r\n"}
+    assert client.post(f"/v1/leads/{lead}/decision", json=several).status_code == 200

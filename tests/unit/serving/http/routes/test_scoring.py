@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import pytest
 
 from leads import clock
+from leads.settings import Settings
+from serving.runtime import Runtime
 from tests.support.serving.route_world import (
     SECRET_TEXT,
     an_item,
     problem,
 )
-from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, Http
+from tests.support.serving.world import BENIGN_TEXT, SPAM_TEXT, Http, publish
 
 
 def test_scores_by_id_and_by_text_name_their_version(client: Http) -> None:
@@ -71,6 +75,32 @@ def test_an_invalid_subject_is_an_error_in_its_own_result(client: Http) -> None:
 def test_if_nothing_can_be_scored_the_response_is_a_problem(client: Http) -> None:
     found = problem(client.post("/v1/score", json={"subjects": [{"id": "c9", "typeId": "comment"}]}), 404)
     assert found["errors"][0]["pointer"] == "/subjects/0/id"
+
+
+def test_a_damaged_champion_is_named_even_if_no_harm_was_asked_for(
+    client: Http, runtime: Runtime, settings: Settings, key: Callable[..., dict[str, str]]
+) -> None:
+    """The other harms are scored. Neither harms without a version nor those of other keys are mentioned."""
+    booster = publish(settings, "sexism") / "booster.ubj"
+    booster.write_bytes(booster.read_bytes()[:-9])
+    runtime.published.refresh()
+    comment = {"id": "n1", "typeId": "comment", "data": {"text": SPAM_TEXT}}
+    every = {"subjects": [comment, {"id": "a1", "typeId": "account", "data": {}}]}
+    client.post("/v1/items", json={"items": [an_item(text=SPAM_TEXT), {"id": "a1", "typeId": "account"}]})
+    answer = client.post("/v1/score", json=every)
+    assert answer.status_code == 200
+    of_comment, of_account = answer.json()["results"]
+    assert [score["harm"] for score in of_comment["scores"]] == ["spam"]
+    assert [score["harm"] for score in of_account["scores"]] == ["stream_manipulation"]
+    (error,) = of_comment["errors"]
+    assert (error["harm"], error["status"], error["pointer"]) == ("sexism", 503, "/subjects/0")
+    assert error["detail"].startswith("Version 1 of sexism is damaged and is being fetched again.")
+    assert of_account["errors"] == []
+    named = client.post("/v1/score", json={"subjects": [comment], "harms": ["spam", "sexism"]}).json()
+    assert named["results"][0]["errors"] == [error]
+    limited = client.post("/v1/score", json=every, headers=key("score", harms=["spam", "stream_manipulation"]))
+    assert [result["errors"] for result in limited.json()["results"]] == [[], []]
+    assert "sexism" not in limited.text
 
 
 def test_models_shows_the_versions_that_serve(client: Http) -> None:
