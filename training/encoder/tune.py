@@ -38,6 +38,8 @@ _SORTED_TOGETHER = 50
 _REPORTED_EVERY = 10
 _STEP, _OF = "step", "of"
 _CLIP = 1.0
+# Of a checkpoint's file, in bytes.
+_LONGEST_HEADER = 10_000_000
 
 
 class Stopped(Exception):
@@ -205,7 +207,7 @@ def _about(file: Path) -> dict[str, str]:
     try:
         with file.open("rb") as opened:
             size = int.from_bytes(opened.read(8), "little")
-            found: dict[str, str] = json.loads(opened.read(size)).get("__metadata__", {})
+            found: dict[str, str] = json.loads(opened.read(min(size, _LONGEST_HEADER))).get("__metadata__", {})
     except (OSError, ValueError, AttributeError):
         return {}
     return found
