@@ -50,7 +50,8 @@ class Tuning:
         """A network that is fine-tuned on the examples where `chosen` (n,) is True."""
         file = self.folder / f"{name}.done.safetensors"
         torch.manual_seed(SEED)
-        network = pretrained(len(self.examples.harms), self.start).to(_device())
+        network = pretrained(len(self.examples.harms), self.start)
+        network.to(_device())
         if file.is_file():
             network.load_state_dict(load_file(file))
             return network

@@ -121,8 +121,9 @@ class TextFitter:
 
     def __init__(self, counts: TextCounts, rows: Ints, labels: Bools, weights: Doubles, seed: int) -> None:
         self.vectors = _vectors(counts, rows)
-        has_vectors = counts.vectors is not None and counts.encoder is not None
-        self.encoded = encoded(counts.vectors[rows], counts.encoder) if has_vectors else None
+        self.encoded = None
+        if counts.vectors is not None and counts.encoder is not None:
+            self.encoded = encoded(counts.vectors[rows], counts.encoder)
         self._labels, self._weights, self._seed = labels, weights, seed
 
     def heads(self, chosen: Bools, config: TextConfig, *, strength: float = 1.0) -> list[_Head]:

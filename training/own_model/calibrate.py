@@ -16,7 +16,8 @@ from models.version import ModelVersion, unregistered
 from training.build import FittedModel
 from training.config import RECIPE, SEED
 from training.data import split
-from training.data.dataset import MIN_OF_EACH, Dataset
+from training.data.dataset import Dataset
+from training.data.gathered import MIN_OF_EACH
 from training.fit import tiers
 from training.fit.calibrate import fit_calibrator
 from training.fit.training_set import FittedOn
