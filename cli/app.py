@@ -12,12 +12,11 @@ import typer
 
 from cli.data import du, features_app, ingest, migrate, prune, simulate
 from cli.demo import demo
-from cli.encoder import encoder_app
 from cli.flags import hide_types_of_flags
 from cli.keys import keys_app
 from cli.labels import labels_app
 from cli.maintenance.backup import backup, move_database, restore
-from cli.models import models_app
+from cli.models import encoder_app, models_app
 from cli.monitor import alerts_app, drift, monitor_app, skew
 from cli.serve import doctor, queue, restart, score, score_backlog, serve, status, worker
 from cli.train import retrain, train

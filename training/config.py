@@ -98,8 +98,8 @@ class TrainingConfig(Strict):
     )
     about_groups: bool = Field(
         default=False,
-        description="Whether a violation stays one if it is about another group of people. Fine-tuning an encoder then "
-        "also learns from texts with the groups exchanged.",
+        description="Whether a violation stays one if it is about another group of people. An encoder is then "
+        "also trained on texts with the groups exchanged.",
     )
     never_lower: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
         default=NEVER_LOWER,

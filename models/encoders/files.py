@@ -27,6 +27,8 @@ NETWORK, TOKENIZER = "network.onnx", "tokenizer.json"
 LEARNED, GOLDEN, METRICS, CARD = "learned.npz", "golden.json", "metrics.json", "card.md"
 # What an encoder's name begins with; the hash of its network and tokenizer follows.
 PREFIX = "tuned-"
+# The folder in a home with the encoders that its versions need, each in a folder with its name.
+ENCODERS = "encoders"
 Precision = Literal["int8", "float32"]
 
 

@@ -13,6 +13,7 @@ from leads.errors import Conflict, FilesDamaged, ModelRefused, NotFound
 from leads.files import in_turn, private_folder
 from leads.settings import Settings
 from models.encoders import files
+from models.encoders.files import ENCODERS
 from models.registry.mlflow_client import Connector, found
 from models.registry.runs import RunStatus, TrainingRuns
 from models.registry.versions import FINGERPRINT, RunRecord
@@ -156,7 +157,7 @@ class EncoderRegistry:
         Raises:
             ModelRefused: the registry doesn't have it, or its artifacts can't be read.
         """
-        folder = self._settings.encoders_dir / id_
+        folder = self._settings.root / ENCODERS / id_
         if files.is_whole(folder, id_):
             return folder
         private_folder(folder.parent)

@@ -25,7 +25,7 @@ import numpy.typing as npt
 from leads.errors import ConfigurationError
 from leads.files import private_folder
 from leads.text import plain_form, text_hash
-from models.encoders.files import PREFIX, Learned
+from models.encoders.files import ENCODERS, PREFIX, Learned
 from models.text.ngrams import MAX_CHARS
 
 if TYPE_CHECKING:
@@ -60,7 +60,7 @@ class Place(NamedTuple):
 
 def place_of(settings: Settings) -> Place:
     """The encoders' folders by the settings."""
-    return Place(settings.encoder_dir, settings.encodings_dir, settings.encoders_dir)
+    return Place(settings.encoder_dir, settings.encodings_dir, settings.root / ENCODERS)
 
 
 def open_encoder(place: Place, version: str | None = None) -> CachedEncoder:

@@ -1,4 +1,4 @@
-"""Adds texts to what an encoder learns from: misspelt copies, exchanged target groups, and mentions of groups.
+"""Adds texts to what an encoder is trained on: misspelt copies, exchanged target groups, and mentions of groups.
 
 Models of contempt for groups learn the names of groups that are often attacked, and score a friendly text by them
 (Dixon et al. 2018). So texts are added in which another group is named, with the labels they have, and texts that name
@@ -40,7 +40,7 @@ _NEUTRAL = (
     "our {one} teacher taught us this song", "she grew up in a {one} family and plays the violin",
     "the {one} drummer on this record is great", "a documentary about {many} in jazz",
     "this song is about {many} who moved to the city", "i interviewed {many} about their favourite albums",
-    "happy to see so many {many} at the concert", "the band has two {one} members",
+    "so good to meet {many} at the concert", "the band has two {one} members",
     "as a {one} person i feel at home here", "i am {one} and i love this chorus",
     "thanks to the {many} who organised the festival", "a {one} podcast host talks about work and family",
     "many {many} listen to this station", "the audience, {many} among others, danced until late",

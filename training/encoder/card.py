@@ -1,4 +1,4 @@
-"""An encoder's card: what it is, what it learned from, and how well it ranks."""
+"""An encoder's card: what it is, what it was trained on, and how well it ranks."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def write(about: About, learned: Examples, metrics: EncoderMetrics, config: Tune
         f"It gives a text one number per harm, in log-odds. Weights: {about.precision}. Texts are truncated to "
         f"{about.max_tokens} tokens. {config.epochs} epochs.",
         "",
-        "A harm's model uses all outputs beside its n-grams. On the texts that the encoder learned from, it is fitted "
-        "on outputs of networks that hadn't seen them.",
+        "A harm's model uses all outputs beside its n-grams. On the texts that the encoder was trained on, it is "
+        "fitted on outputs of networks that hadn't seen them.",
         "",
         "| harm | texts | violating | AP, unseen | held-out texts | AP, held out | AP, 32 bits |",
         "|---|---|---|---|---|---|---|",
