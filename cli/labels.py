@@ -27,6 +27,9 @@ def labels_add(
     ] = "label",
     time: Annotated[str | None, typer.Option(help="Column with the time of each verdict. Default: now.")] = None,
     reviewer: Annotated[str, typer.Option(help="Who passed the verdicts.")] = "imported",
+    force: Annotated[
+        bool, typer.Option("--force", help="Add them even if more than half of the ids aren't in the event log.")
+    ] = False,
     quiet: Quiet = False,
 ) -> None:
     """Add verdicts on the platform's items, as if reviewers had passed them. Training then uses every feature."""
@@ -34,7 +37,9 @@ def labels_add(
     from training.data.own_labels_csv import Columns
 
     columns = Columns(text=id_, label=label, time=time)
-    add_verdicts(*read_configuration(), harm, file, columns, type_id=type_id, reviewer=reviewer, quiet=quiet)
+    add_verdicts(
+        *read_configuration(), harm, file, columns, type_id=type_id, reviewer=reviewer, force=force, quiet=quiet
+    )
 
 
 @labels_app.command("list")

@@ -30,11 +30,13 @@ Override = Annotated[bool, typer.Option("--override", help="Promote the version 
 
 
 @models_app.command("list")
-def models_list() -> None:
+def models_list(
+    harm: Annotated[str | None, typer.Argument(help="Harm of the versions. Default: every harm.")] = None,
+) -> None:
     """List each harm's versions and their roles."""
     from cli.ui.models.versions import show_versions
 
-    show_versions(*read_configuration())
+    show_versions(*read_configuration(), harm)
 
 
 @models_app.command("show")

@@ -130,7 +130,7 @@ def build(
         },
     )
     written = write_version(space.folder / "version", parts, place=place_of(settings))
-    run = _record(policy, model, written, data, data_card, metrics)
+    run = _record(settings.mlflow, policy, model, written, data, data_card, metrics)
     errors = {WITH_TEXTS if with_texts else NAME: worst_errors(version, data, test, with_texts=with_texts)}
     return Built(written, replace(run, files=drawn, tables=errors))
 
@@ -142,6 +142,7 @@ def log_errors_with_texts(space: Workspace, version: ModelVersion, number: str, 
 
 
 def _record(
+    mlflow_uri: str,
     policy: HarmPolicy,
     model: FittedModel,
     version: ModelVersion,
@@ -173,8 +174,8 @@ def _record(
         },
         dataset=to_mlflow(data_card),
         curves=model.curves,
-        description=description.of_version(policy, version, shown),
-        harm_description=description.of_harm(version.harm, policy),
+        description=description.of_version(policy, version, shown, mlflow_uri=mlflow_uri),
+        harm_description=description.of_harm(version.harm, policy, uses_text=version.uses_text, mlflow_uri=mlflow_uri),
     )
 
 

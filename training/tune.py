@@ -81,7 +81,7 @@ def _save(settings: Settings, harm: str, tuned: Tuned) -> Path:
     private_folder(path.parent)
     comment = (
         f"# Found by leads train {harm} --tune in {tuned.trials} trials, {tuned.pruned} of them pruned.\n"
-        f"# Held-out log loss {tuned.after:.5f}, before {tuned.before:.5f}.\n"
+        f"# Cross-validated log loss {tuned.after:.5f}, before {tuned.before:.5f}.\n"
     )
     path.write_text(comment + as_yaml(tuned.config), encoding="utf-8")
     return path

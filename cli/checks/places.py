@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import shlex
-from urllib.parse import urlsplit
 
 from features.feast.online_config import online_redis, redis_address
 from leads.db.engine import database_url
-from leads.environment.addresses import shown
+from leads.environment.addresses import shown, without_credentials
 from leads.errors import LeadsError
 from leads.settings import Settings
 
@@ -64,17 +63,7 @@ def mlflow(settings: Settings) -> str:
     """
     if settings.mlflow_uri is None:
         return f"SQLite, {_HOME}"
-    scheme, colon, _ = settings.mlflow.partition(":")
-    try:
-        parts = urlsplit(settings.mlflow)
-        port = f":{parts.port}" if parts.port else ""
-    except ValueError:
-        return f"{scheme}:…" if colon else "…"
-    if "@" in parts.path:
-        # A password that isn't percent-encoded moves the end of the address: what is in front of it may be a secret.
-        return f"{scheme}:…"
-    host = parts.netloc.rpartition("@")[2].rpartition(":")[0] if port else parts.netloc.rpartition("@")[2]
-    return f"{parts.scheme}://{host}{port}{parts.path}" if colon else settings.mlflow
+    return without_credentials(settings.mlflow)
 
 
 def mlflow_pages(settings: Settings) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from cli.checks.champions import champion_checks
 from cli.checks.configuration import configuration_checks, settings_in_effect
 from cli.checks.findings import Finding, failing, run_checks
 from cli.checks.host import host_checks, host_setup_checks
@@ -27,6 +28,7 @@ def check_status(settings: Settings) -> list[Finding]:
 def check_everything(settings: Settings) -> list[Finding]:
     """What `leads doctor` checks: the same, and the set-up."""
     checks = [*installation_checks(settings), *configuration_checks(settings), *monitoring_setup_checks(settings)]
+    checks += champion_checks(settings)
     return [*check_status(settings), *run_checks([*checks, *host_setup_checks(settings)])]
 
 

@@ -169,11 +169,14 @@ def _tune(settings: Settings, policies: Policies, harm: str, options: TrainOptio
             history=history,
         )
     tuned = kept.tuned
-    verdict = "found a better configuration" if tuned.better else "found nothing significantly better"
+    verdict = "found a better configuration" if tuned.better else "no better configuration found"
+    losses = f"cross-validated log loss {tuned.before:.4f}"
+    if tuned.better:
+        losses += f" → {tuned.after:.4f} (standard error of the difference: {tuned.error:.4f})"
     stopped = "" if tuned.in_time else ", stopped by the time limit"
     note(
         f"  {harm}: {verdict} in {tuned.trials} trials ({tuned.pruned} stopped early), {tuned.seconds:.0f} s{stopped}; "
-        f"log loss {tuned.before:.4f} → {tuned.after:.4f} (± {tuned.error:.4f})"
+        f"{losses}"
     )
     if tuned.better:
         saved = f"Saved to {kept.path}. Copy it to {settings.training} to use it from now on."
@@ -213,7 +216,7 @@ def _show(results: Sequence[TrainResult]) -> None:
                 note(f"  [dim]{result.harm} has no {tier} tier: {escape(why)}[/dim]")
         for one in behind(result.metrics.slices):
             slice_ = f"{one.dimension} {escape(one.value)}"
-            note(f"  [yellow]{result.harm} is worse on {slice_}:[/yellow] {escape(one.why)}")
+            note(f"  [yellow]{result.harm} is worse on {slice_}:[/yellow] {escape(one.why)}.")
 
 
 def _row(result: TrainResult) -> tuple[str, ...]:
@@ -235,21 +238,15 @@ def _figure(found: Interval | None) -> str:
     return "not\nmeasured" if found is None else on_two_lines(found)
 
 
-def _promotion(waiting: TrainResult) -> tuple[str, str]:
-    command = f"leads models promote {waiting.harm} {waiting.version}"
-    if waiting.gate and not waiting.gate.passed:
-        return f'{command} --override --why "…"', "make it the champion anyway; kept in the history"
-    return command, "make it the champion, if it passes the gate"
-
-
 def _show_next(settings: Settings, results: Sequence[TrainResult]) -> None:
     waiting = next((result for result in results if result.alias == CHALLENGER), None)
     steps = [("leads models list", "see all versions, and which one serves")]
     if waiting:
-        steps = [
-            (f"leads models show {waiting.harm} {waiting.version}", "see its training data and metrics"),
-            _promotion(waiting),
-        ]
+        steps = [(f"leads models show {waiting.harm} {waiting.version}", "see its training data and metrics")]
+        # A version that the gate has blocked needs a person's reasons, not a command to paste.
+        if waiting.gate is None or waiting.gate.passed:
+            promote = f"leads models promote {waiting.harm} {waiting.version}"
+            steps.append((promote, "make it the champion, if it passes the gate"))
     next_steps(
         *steps,
         ("leads serve", "score with the champions over HTTP"),

@@ -78,6 +78,11 @@ def taken_in(connection: Connection, sender: str, sent: Sequence[Sent]) -> list[
     return [i for i, before in found if before is not None and not _is(sent[i], sent[i].hash, before)]
 
 
+def ids_in_log(connection: Connection, sender: str, ids: Sequence[str]) -> frozenset[str]:
+    """Which of the ids the log has for events of this sender."""
+    return frozenset(_known(connection, sender, ids))
+
+
 def taken_message(id_: str) -> str:
     """What is wrong with an id that stands for another event."""
     return f"The event id {id_!r} is already used for another event."

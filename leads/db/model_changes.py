@@ -105,6 +105,32 @@ def champions(changes: Sequence[ModelChange], champion: str | None) -> list[str]
     return [version for i, version in enumerate(line) if i == 0 or line[i - 1] != version]
 
 
+def moved_outside(harm: str, changes: Sequence[ModelChange], champion: str | None) -> str | None:
+    """A sentence that says that no recorded change made `champion` the champion; None if one did.
+
+    Args:
+        changes: of the harm, oldest first. One that is pending may have happened or not.
+        champion: the version that has the alias now; None if none has.
+
+    >>> changes = [ModelChange(0, "spam", n, "promoted", "me", "", alias="champion", state="done") for n in "12"]
+    >>> moved_outside("spam", changes, "1")
+    'The alias champion of spam was moved to v1 outside leads, which last made v2 champion.'
+    >>> moved_outside("spam", changes, "2")
+    """
+    recorded: str | None = None
+    for change in changes:
+        before = recorded
+        if change.alias == CHAMPION and change.state != "dropped":
+            recorded = None if change.action == "retired" else change.version
+        if change.state == "pending" and champion in (before, recorded):
+            recorded = champion
+    if champion == recorded:
+        return None
+    what = "removed" if champion is None else f"moved to v{champion}"
+    by = "has recorded no champion" if recorded is None else f"last made v{recorded} champion"
+    return f"The alias champion of {harm} was {what} outside leads, which {by}."
+
+
 def current_actor() -> str:
     """The operating system's user name, or `user <uid>` if it has none."""
     try:

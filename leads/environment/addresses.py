@@ -51,6 +51,27 @@ def reachable(host: str) -> str:
     return _ALL.get(host, host)
 
 
+def without_credentials(uri: str) -> str:
+    """A URI without user, password and query; `…` stands for what may be a part of a password.
+
+    >>> without_credentials("https://user:secret@mlflow.example.com:8443/models?token=secret")
+    'https://mlflow.example.com:8443/models'
+    >>> without_credentials("sqlite:////srv/mlflow.db"), without_credentials("https://user:a/b@mlflow.example.com")
+    ('sqlite:////srv/mlflow.db', 'https:…')
+    """
+    scheme, colon, _ = uri.partition(":")
+    try:
+        parts = urlsplit(uri)
+        port = f":{parts.port}" if parts.port else ""
+    except ValueError:
+        return f"{scheme}:…" if colon else "…"
+    if "@" in parts.path:
+        # A password that isn't percent-encoded moves the end of the address: what is in front of it may be a secret.
+        return f"{scheme}:…"
+    host = parts.netloc.rpartition("@")[2].rpartition(":")[0] if port else parts.netloc.rpartition("@")[2]
+    return f"{parts.scheme}://{host}{port}{parts.path}" if colon else uri
+
+
 def shown(host: str, port: int) -> str:
     """
     >>> shown("::1", 3000), shown("localhost", 3000)

@@ -14,6 +14,7 @@ import pandas as pd
 from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
+from leads.errors import InvalidInput
 from models.registry.artifact import FOLDER, TEXT
 from models.version import ModelVersion, load
 
@@ -35,9 +36,21 @@ class LeadsModel(PythonModel):  # type: ignore[misc]
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None
     ) -> pd.DataFrame:
-        """Score n rows. Columns are found by name, in any order; NaN marks a missing value, None a missing text."""
+        """Score n rows. Columns are found by name, in any order; NaN marks a missing value, None a missing text.
+
+        Raises:
+            InvalidInput: a column is missing.
+        """
         version = self._version
         assert version is not None
+        needed = [*version.contract.names, *([TEXT] if version.uses_text else [])]
+        lacking = [name for name in needed if name not in model_input.columns]
+        if lacking:
+            raise InvalidInput(
+                f"The rows lack {len(lacking)} of the {len(needed)} columns: {', '.join(lacking)}.",
+                field=lacking[0],
+                remedy="Add the columns. NaN stands for a missing value, and None for a missing text.",
+            )
         features = model_input[list(version.contract.names)].to_numpy(dtype=np.float32)
         texts: list[str | None] = [None] * len(model_input)
         if version.uses_text:

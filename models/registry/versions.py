@@ -161,6 +161,17 @@ def versions_cache(settings: Settings, harm: str) -> Path:
     return settings.root / "cache" / "versions" / harm
 
 
+def why_retired(harm: str, number: str, tags: Mapping[str, str]) -> str | None:
+    """When a version was retired, by whom and why, as a sentence; None if it isn't retired.
+
+    >>> why_retired("spam", "2", {RETIRED: "2026-03-01T12:00:00Z by anna: worse ranking"})
+    'Version 2 of spam was retired at 2026-03-01T12:00:00Z by anna: worse ranking.'
+    """
+    if RETIRED not in tags:
+        return None
+    return f"Version {number} of {harm} was retired at {tags[RETIRED].rstrip(' .')}."
+
+
 def no_such_version(harm: str, number: str) -> NotFound:
     """The error that every registry raises for a version that doesn't exist."""
     return NotFound(f"Version {number} of {harm} not found.", remedy="List the versions: leads models list")

@@ -3,8 +3,9 @@
     python -m serving.versions.follower
 
 It polls the aliases `champion`, `canary` and `challenger`. It fetches a new version, loads it, checks that the live
-features satisfy its contract and that its golden rows reproduce, and only then publishes it. A version that fails is
-refused with the reason, and the previous champion stays. While the registry is down, everything published stays.
+features satisfy its contract and that its golden rows reproduce, and only then publishes it. A version that fails, or
+that is retired although somebody set an alias to it by hand, is refused with the reason, and the previous champion
+stays. While the registry is down, everything published stays.
 
 It also looks after what it has published: a version whose files are damaged is fetched again.
 """
@@ -25,13 +26,13 @@ from features.declared.generations import live_features
 from leads import clock
 from leads.clock import Clock
 from leads.environment.process import replace_missing
-from leads.errors import Conflict, ModelRefused
+from leads.errors import Conflict, ModelRefused, NotFound
 from leads.files import keep_private, only_one
 from leads.platform.declaration import load_platform
 from leads.policies import Policies, load_policies
 from leads.processes import die_with_parent
 from leads.settings import Settings, load_settings
-from models.registry.versions import CANARY_SHARE, TagReader
+from models.registry.versions import CANARY_SHARE, TagReader, why_retired
 from models.text.sentence import place_of
 from models.version import load
 from serving.observe import logs
@@ -83,6 +84,7 @@ class Follower:
         live, load_ = partial(live_features, settings), load_ or partial(load, place=place_of(settings))
         self._folders = VersionFolders(self._folder, registry, load_, live, timer)
         self._refused: dict[tuple[str, str], tuple[float, str]] = {}
+        self._told_retired: set[tuple[str, str]] = set()
         self._failed: set[str] = set()
         self._state = self._load_state()
         self._damaged: dict[tuple[str, str], str] = {}
@@ -167,14 +169,14 @@ class Follower:
         def verified(role: str) -> str | None:
             """The version the alias points to, if it can be published."""
             version = aliases.get(role)
-            why = None if version is None else self._refusal(harm, version)
+            why = None if version is None else self._retired(harm, version) or self._refusal(harm, version)
             if version is not None and why is not None:
                 refused[version] = why
                 return None
             return version
 
         # If a new champion fails, the previous one stays. If a canary or challenger fails, the role is empty.
-        champion = verified("champion") or (before.champion if "champion" in aliases else None)
+        champion = verified("champion") or (self._kept(harm, before) if "champion" in aliases else None)
         canary, challenger = verified("canary"), verified("challenger")
         previous = before.previous if champion == before.champion else before.champion or before.previous
         return HarmState(
@@ -194,6 +196,22 @@ class Follower:
         except (KeyError, ValueError):
             return None
         return share if 0 < share < 1 else None
+
+    def _kept(self, harm: str, before: HarmState) -> str | None:
+        """The champion that stays when a new one is refused: the last published one, unless it has been retired."""
+        published = (before.champion, before.previous)
+        return next((version for version in published if version and not self._retired(harm, version)), None)
+
+    def _retired(self, harm: str, version: str) -> str | None:
+        """Why a retired version can't be published; None if it isn't retired, or doesn't exist."""
+        try:
+            retired = why_retired(harm, version, self._registry.tags_of(harm, version))
+        except NotFound:
+            return None
+        if retired is not None and (harm, version) not in self._told_retired:
+            self._told_retired.add((harm, version))
+            _log.warning("refused %s version %s: %s", harm, version, retired)
+        return retired
 
     def _refusal(self, harm: str, version: str) -> str | None:
         """Why a version can't be published; None if it is verified and its folder is in place."""

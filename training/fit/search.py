@@ -1,8 +1,9 @@
 """Searches for a better configuration of one harm with Optuna: first the text heads, then the trees on top of them.
 
 A trial is scored on rows that its fits didn't see, and pruned after a fold if it does worse there than most. The
-initial configuration is kept unless the gain is beyond chance. Equal data, seed and number of trials give the same
-configuration; if the time limit ends the search, the number of trials depends on the machine.
+whole models of the initial and of the best configuration are compared on the same folds, and the initial one is kept
+unless the best one is better by more than one standard error of their paired difference. Equal data, seed and number
+of trials give the same configuration; if the time limit ends the search, the number of trials depends on the machine.
 """
 
 from __future__ import annotations
@@ -15,12 +16,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from models.manifest import TEXT_SCORE
 from training.config import TextConfig, TrainingConfig, TreesConfig
 from training.data import split
 from training.data.dataset import Dataset
 from training.fit.calibrate import fit_calibrator, log_loss
 from training.fit.text import TextCounts, TextFitter, stack
-from training.fit.trees import TreeRows, fit_without, params_of
+from training.fit.trees import TreeRows, boost, fit_without, losses, params_of
 
 if TYPE_CHECKING:
     from optuna import Study, Trial
@@ -40,13 +42,15 @@ class Tuned:
     """The result of a search.
 
     Args:
-        config: the best configuration, or the initial one if none is better beyond chance.
-        before, after: mean held-out log loss of the initial configuration and of `config`.
-        error: standard error of their difference.
+        config: the best configuration, or the initial one if none is better by more than `error`.
+        before, after: mean out-of-fold log loss of the whole model (text stage and trees) with the initial
+            configuration and with `config`, on the same folds.
+        error: standard error of the paired difference between the initial configuration and the best one tried. It
+            doesn't allow for the choice of the best among many.
         trials, pruned: number of trials, and how many of them were pruned.
         in_time: False if the time limit ended the search.
         seconds: how long it took.
-        losses: (number, held-out log loss) of each stage's finished trials, by stage.
+        losses: (number, out-of-fold log loss) of each stage's finished trials, by stage.
     """
 
     config: TrainingConfig
@@ -64,12 +68,12 @@ class Tuned:
         return self.after < self.before
 
 
-class _Found(NamedTuple):
-    """One stage's best configuration, and (n,) held-out losses with the initial one and with the best."""
+class _FoundText(NamedTuple):
+    """The best heads, and (n,) out-of-fold log-odds of the initial and of the best ones; NaN for rows without text."""
 
-    best: Any
-    first_loss: Doubles
-    best_loss: Doubles
+    best: TextConfig
+    first_base: Doubles
+    best_base: Doubles
 
 
 def search(
@@ -82,16 +86,13 @@ def search(
     """
     started = time.monotonic()
     stages = _Search(data, config, threads, seed, started, on_trial)
-    losses = []
-    base: Doubles | None = None
-    if counts is not None:
-        found, base = stages.text(counts)
-        config = config.model_copy(update={"text": found.best})
-        losses.append(found)
-    found = stages.trees(config, base)
-    config = config.model_copy(update={"trees": found.best})
-    losses.append(found)
-    first, best = losses[0].first_loss, losses[-1].best_loss
+    heads = stages.text(counts) if counts is not None else None
+    if heads is not None:
+        config = config.model_copy(update={"text": heads.best})
+    trees = stages.trees(config, heads and heads.best_base)
+    config = config.model_copy(update={"trees": trees})
+    first = stages.whole(stages.config, heads and heads.first_base)
+    best = stages.whole(config, heads and heads.best_base)
     error = float((first - best).std() / np.sqrt(len(first)))
     if first.mean() - best.mean() <= error:
         config, best = stages.config, first
@@ -125,12 +126,12 @@ class _Search:
         self.losses: dict[str, tuple[tuple[int, float], ...]] = {}
         self.in_time = True
 
-    def text(self, counts: TextCounts) -> tuple[_Found, Doubles]:
-        """Search for text heads; also returns (n,) the best heads' out-of-fold log-odds, NaN for rows without text."""
+    def text(self, counts: TextCounts) -> _FoundText:
+        """Search for text heads."""
         has_text = counts.present[self.rows]
         labels, weights, folds = self.labels[has_text], self.weights[has_text], self.folds[has_text]
         fitter = TextFitter(counts, self.rows[has_text], labels, weights, self.seed)
-        made: dict[int, tuple[TextConfig, Doubles, Doubles]] = {}
+        made: dict[int, tuple[TextConfig, Doubles]] = {}
 
         def objective(trial: Trial) -> float:
             config = self.config.text.model_copy(
@@ -141,51 +142,62 @@ class _Search:
             def on_fold(done: Bools, margins: Doubles) -> None:
                 _report(trial, next(step), float(_stacked(margins[done], labels[done], weights[done])[1].mean()))
 
-            log_odds, losses = _stacked(fitter.out_of_fold(folds, config, on_fold), labels, weights)
-            made[trial.number] = config, log_odds, losses
-            return float(losses.mean())
+            log_odds, found = _stacked(fitter.out_of_fold(folds, config, on_fold), labels, weights)
+            made[trial.number] = config, log_odds
+            return float(found.mean())
 
         first = {name: getattr(self.config.text, name) for name in _TEXT}
         if fitter.encoded is None:
             del first["sentence_c"]
         study = self._study("text heads", objective, first, share=0.7 if self.names else 1.0)
-        best, log_odds, losses = made[study.best_trial.number]
-        base = np.full(len(self.rows), np.nan)
-        base[has_text] = log_odds
-        return _Found(best, made[0][2], losses), base
+        best, best_log_odds = made[study.best_trial.number]
+        bases = np.full((2, len(self.rows)), np.nan)
+        bases[:, has_text] = made[0][1], best_log_odds
+        return _FoundText(best, *bases)
 
-    def trees(self, config: TrainingConfig, base: Doubles | None) -> _Found:
+    def trees(self, config: TrainingConfig, base: Doubles | None) -> TreesConfig:
         """Search for trees on top of `base` (n,) log-odds; where it is None or NaN, of the share of violating rows."""
-        prior = float(np.log(self.labels.mean() / (1 - self.labels.mean())))
-        start = np.full(len(self.labels), prior) if base is None else np.where(np.isnan(base), prior, base)
-        vector = self.features if base is None else np.column_stack((self.features, base)).astype(np.float32)
-        names = self.names if base is None else (*self.names, "text.score")
-        rows = TreeRows(vector, self.labels, start.astype(np.float32), self.weights.astype(np.float32), self.folds)
-        made: dict[int, tuple[TreesConfig, Doubles]] = {}
+        rows, names = self._tree_rows(base)
+        made: dict[int, TreesConfig] = {}
 
         def objective(trial: Trial) -> float:
             chosen = config.model_copy(
                 update={"trees": config.trees.model_copy(update=_trees_choice(trial, config.trees))}
             )
             params = params_of(chosen, names, self.threads, self.seed)
-            losses = np.zeros(len(self.labels))
+            found = np.zeros(len(self.labels))
             for step, fold in enumerate(np.unique(self.folds)):
                 inside = self.folds == fold
                 booster, history = fit_without(rows, inside, params, chosen)
-                best = int(np.argmin(history)) + 1
                 margin = booster.inplace_predict(
-                    vector[inside], predict_type="margin", base_margin=rows.base[inside], iteration_range=(0, best)
+                    rows.vector[inside],
+                    predict_type="margin",
+                    base_margin=rows.base[inside],
+                    iteration_range=(0, int(np.argmin(history)) + 1),
                 )
-                losses[inside] = np.logaddexp(0, margin) - margin * self.labels[inside]
-                _report(trial, step, float(losses[self.folds <= fold].mean()))
-            made[trial.number] = chosen.trees, losses
-            return float(losses.mean())
+                found[inside] = np.logaddexp(0, margin) - margin * self.labels[inside]
+                _report(trial, step, float(found[self.folds <= fold].mean()))
+            made[trial.number] = chosen.trees
+            return float(found.mean())
 
         study = self._study(
             "trees", objective, {name: max(getattr(config.trees, name), 1e-3) for name in _TREES}, share=1.0
         )
-        best, losses = made[study.best_trial.number]
-        return _Found(best, made[0][1], losses)
+        return made[study.best_trial.number]
+
+    def whole(self, config: TrainingConfig, base: Doubles | None) -> Doubles:
+        """(n,) out-of-fold losses of the model that training makes, whose trees start from `base` as in `trees`."""
+        rows, names = self._tree_rows(base)
+        return losses(boost(rows, params_of(config, names, self.threads, self.seed), config).margin, rows)
+
+    def _tree_rows(self, base: Doubles | None) -> tuple[TreeRows, tuple[str, ...]]:
+        prior = float(np.log(self.labels.mean() / (1 - self.labels.mean())))
+        start = np.full(len(self.labels), prior) if base is None else np.where(np.isnan(base), prior, base)
+        vector = self.features if base is None else np.column_stack((self.features, base)).astype(np.float32)
+        names = self.names if base is None else (*self.names, TEXT_SCORE)
+        weights = self.weights * np.where(self.labels, self.config.positive_weight, 1.0)
+        rows = TreeRows(vector, self.labels, start.astype(np.float32), weights.astype(np.float32), self.folds)
+        return rows, names
 
     def _study(self, stage: str, objective: Callable[[Trial], float], first: dict[str, Any], *, share: float) -> Study:
         """Minimise. The first trial is the initial configuration, so the best is never worse."""

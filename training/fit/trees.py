@@ -88,7 +88,7 @@ def boost(rows: TreeRows, params: dict[str, Any], config: TrainingConfig) -> Boo
     margin = np.empty(len(rows.labels))
     for inside, booster, _ in fits:
         margin[inside] = _margins(booster, rows, np.flatnonzero(inside), best)
-    gains = _losses(rows.base.astype(np.float64), rows) - _losses(margin, rows)
+    gains = losses(rows.base.astype(np.float64), rows) - losses(margin, rows)
     if gains.mean() <= gains.std() / np.sqrt(len(gains)):
         best, margin = 0, rows.base.astype(np.float64)
     return Boosted(xgboost.train(params, rows.matrix(slice(None), config.trees.max_bin), best), margin, curve)
@@ -123,7 +123,7 @@ def _margins(booster: xgboost.Booster, rows: TreeRows, chosen: Ints, rounds: int
     return np.concatenate(parts).astype(np.float64)
 
 
-def _losses(margin: Doubles, rows: TreeRows) -> Doubles:
+def losses(margin: Doubles, rows: TreeRows) -> Doubles:
     """(n,) log loss of each row, after calibration if there is a text stage.
 
     Trees that only bend the text's margin, as a calibrator does, then gain nothing. If all rows start from the same

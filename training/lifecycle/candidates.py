@@ -10,7 +10,7 @@ from typing import NamedTuple
 from features.declared.feature_set import FeatureSet
 from leads.db.model_changes import CHAMPION
 from leads.errors import Conflict, ModelRefused, NotFound
-from models.registry.versions import RETIRED, VersionRegistry
+from models.registry.versions import VersionRegistry, why_retired
 from models.text.sentence import Place
 from models.version import ModelVersion, load
 from training.contracts import check_satisfied
@@ -40,9 +40,10 @@ class HarmVersions:
     def check_usable(self, number: str) -> None:
         """Raise NotFound if the version doesn't exist, and Conflict, with who retired it and why, if it is retired."""
         found = self.registry.version(self.harm, number)
-        if RETIRED in found.tags:
+        retired = why_retired(self.harm, number, found.tags)
+        if retired:
             raise Conflict(
-                f"Version {number} of {self.harm} was retired at {found.tags[RETIRED]}",
+                retired,
                 field="VERSION",
                 remedy="Train a new version, or choose another one: leads models list",
             )

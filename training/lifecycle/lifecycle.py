@@ -79,10 +79,10 @@ class Lifecycle:
             champion = versions.champion(Path(folder))
             report = self._judge(candidate, champion, data, override=override)
             if not report.passed and not override:
-                pages.show_version(self.registry, self.policy, number, candidate, report)
+                self._show(number, candidate, report)
                 return Settled(_alias_of(number, aliases), report.text(), report)
             self._give(number, CHAMPION, reason, gate=report)
-            pages.show_version(self.registry, self.policy, number, candidate, report, overridden=reason)
+            self._show(number, candidate, report, overridden=reason)
             return Settled(CHAMPION, report.text(), report)
 
     def rollback(self, reason: ChangeReason) -> Moved:
@@ -157,7 +157,7 @@ class Lifecycle:
             if champion is not None and not promote:
                 why = f"Version {champion} stays champion until another version is promoted."
                 self._give(number, CHALLENGER, ChangeReason(reason.actor, why))
-                pages.show_version(self.registry, self.policy, number, candidate, None)
+                self._show(number, candidate, None)
                 return Settled(CHALLENGER, why)
             report = self._judge(replace(candidate, version=number), self.versions.champion(folder), lambda: data)
             alias, why = (CHAMPION if report.passed else CHALLENGER), report.text()
@@ -170,7 +170,7 @@ class Lifecycle:
                 if alias != CHAMPION:
                     why += f" {self.harm} has no champion until a version is promoted by hand."
             self._give(number, alias, ChangeReason(reason.actor, why), gate=report)
-            pages.show_version(self.registry, self.policy, number, candidate, report)
+            self._show(number, candidate, report)
             return Settled(alias, why, report)
 
     def _already_settled(self, number: str, aliases: dict[str, str], changes: list[ModelChange]) -> Settled | None:
@@ -190,6 +190,16 @@ class Lifecycle:
             # Somebody made another version champion since. Training again must not undo that.
             return Settled(None, "Another version has been made champion since. This one can be promoted by hand.")
         return None
+
+    def _show(
+        self,
+        number: str,
+        version: ModelVersion,
+        report: GateReport | None,
+        overridden: ChangeReason | None = None,
+    ) -> None:
+        uri = self.settings.mlflow
+        pages.show_version(self.registry, self.policy, number, version, report, overridden, mlflow_uri=uri)
 
     def _roll_back(self, reason: ChangeReason) -> Moved:
         champion = self.registry.aliases(self.harm).get(CHAMPION)

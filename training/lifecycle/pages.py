@@ -22,6 +22,8 @@ from training.report import description
 from training.report.logged import safe_name
 
 NOT_ASKED = "not asked yet"
+# How the outcome of a version that the gate blocks begins.
+BLOCKED = "blocked"
 _GAVE: dict[Action, str] = {
     "promoted": "promoted",
     "challenging": "registered",
@@ -39,19 +41,22 @@ def show_version(
     version: ModelVersion,
     report: GateReport | None,
     overridden: ChangeReason | None = None,
+    *,
+    mlflow_uri: str,
 ) -> None:
     """Bring the pages of a version and of its run up to date with what the gate found.
 
     Args:
         version: in its folder.
         report: None if the gate wasn't asked.
+        mlflow_uri: how the page says to load the version, without credentials.
         overridden: who promotes the version although the gate blocks it, and why.
     """
     outcome = NOT_ASKED if report is None else gate_outcome(report, overridden)
     with suppress(Unavailable, NotFound):
         tags = {**registry.tags_of(version.harm, number), GATE: outcome}
         section = gate_section(report, outcome) if report else ""
-        text = description.of_version(policy, version, tags, number=number, gate=section)
+        text = description.of_version(policy, version, tags, mlflow_uri=mlflow_uri, number=number, gate=section)
         metrics = gate_metrics(report) if report else {}
         registry.annotate(version.harm, number, VersionNote(text, {GATE: outcome}, metrics))
 
@@ -78,7 +83,7 @@ def gate_outcome(report: GateReport, overridden: ChangeReason | None = None) -> 
     failed = ", ".join(check.name for check in report.failed)
     if failed:
         by = f"; overridden by {overridden.actor}: {overridden.why}" if overridden else ""
-        return f"blocked: {failed}{by}"[:_LONGEST_TAG]
+        return f"{BLOCKED}: {failed}{by}"[:_LONGEST_TAG]
     excused = ", ".join(check.name for check in report.excused)
     return f"passed; excused: {excused}" if excused else "passed"
 

@@ -8,6 +8,7 @@ from training.behaviour.run import BehaviourReport, rows
 from training.fit.model import Fit
 from training.report import calibration, dataset_card, slices
 from training.report.dataset_card import DatasetCard
+from training.report.evaluate import recall_rows
 from training.report.measure import Metrics
 from training.report.paired import Interval
 
@@ -49,6 +50,8 @@ def write(
 {dataset_card.markdown(data).strip()}
 
 ## Quality on {metrics.test.evidence.text()}
+
+{measured_on(metrics)}
 
 {measures(metrics)}
 
@@ -94,6 +97,14 @@ def provenance(fitted: Fit, contract_hash: str) -> str:
     )
 
 
+def measured_on(metrics: Metrics) -> str:
+    """Which held-out rows the figures are measured on, as `Dataset.served` chooses them."""
+    left_out = metrics.held_out.rows - metrics.test.evidence.rows
+    if left_out:
+        return f"Measured on held-out labels of this platform; {left_out:,} held-out rows of other sources don't count."
+    return "Measured on the held-out rows of every source."
+
+
 def measures(metrics: Metrics) -> str:
     """The figures on the held-out rows as a table, or why there are none."""
     test = metrics.test
@@ -102,8 +113,9 @@ def measures(metrics: Metrics) -> str:
     measured = [("average precision", test.ap), ("ROC AUC", test.roc_auc), ("Brier score", test.brier)]
     measured.append(("expected calibration error, 15 bins", test.ece))
     for tier in test.tiers:
-        on = f"of tier {tier.tier}, {tier.rows:,} rows ({tier.distinct:,} distinct)"
-        measured += [(f"precision {on}", tier.precision), (f"recall {on}", tier.recall)]
+        rows_in_tier = f"{tier.rows:,} rows ({tier.distinct:,} distinct)"
+        measured.append((f"precision of tier {tier.tier}, {rows_in_tier}", tier.precision))
+        measured.append((f"recall of tier {tier.tier}, {recall_rows(test.evidence)}", tier.recall))
     lines = [f"| {name} | {_text(found)} |" for name, found in measured]
     verdict = f"{calibration.verdict(test.ece.found, test.chance)} ECE {test.chance.text()}."
     return "\n".join(("| measure | value (95% interval) |", "|---|---|", *lines, f"| calibration | {verdict} |"))

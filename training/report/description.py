@@ -5,9 +5,11 @@ It is shorter than the model card, which is a file of the version: MLflow keeps 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Mapping
 
 from leads import clock
+from leads.environment.addresses import without_credentials
 from leads.errors import ModelRefused
 from leads.policies import HarmPolicy, TierPolicy
 from models import manifest
@@ -25,25 +27,38 @@ _CARD = f"The whole model card is the run's artifact `model/artifacts/version/{m
 
 
 def of_version(
-    policy: HarmPolicy, version: ModelVersion, tags: Mapping[str, str], *, number: str | None = None, gate: str = ""
+    policy: HarmPolicy,
+    version: ModelVersion,
+    tags: Mapping[str, str],
+    *,
+    mlflow_uri: str,
+    number: str | None = None,
+    gate: str = "",
 ) -> str:
     """The description of a version, at most 5,000 characters.
 
     Args:
         version: in its folder.
         tags: that people read, of the version.
+        mlflow_uri: MLflow's; what is shown of it has no credentials.
         number: its number in the registry; None if it has none yet.
         gate: a section on what the gate found; empty if it wasn't asked.
     """
     metrics = _metrics(version)
-    parts = [_head(policy, version), _facts(version, metrics, tags), _use(version, number), gate, _quality(metrics)]
+    parts = [
+        _head(policy, version),
+        _facts(version, metrics, tags),
+        _use(version, number, mlflow_uri),
+        gate,
+        _quality(metrics),
+    ]
     limits = f"### Limits\n\n{_one_line(card.LIMITS)}"
     room = LONGEST - len("\n\n".join((*parts, limits))) - 2 * len("\n\n")
     sliced = _slices(metrics, room) if metrics else ""
     return "\n\n".join(part.strip() for part in (*parts, sliced, limits) if part)[:LONGEST]
 
 
-def of_harm(harm: str, policy: HarmPolicy) -> str:
+def of_harm(harm: str, policy: HarmPolicy, *, uses_text: bool, mlflow_uri: str) -> str:
     """The description of a harm's registered model."""
     facts = (
         ("scores", ", ".join(policy.subject_types)),
@@ -59,7 +74,7 @@ The tags say which version is `champion` and serves, since when and why. {_ABOUT
 
 {_list(facts)}
 
-{_loading(f"models:/{model_name(harm)}@champion")}
+{_loading(f"models:/{model_name(harm)}@champion", mlflow_uri, uses_text=uses_text)}
 """
 
 
@@ -103,7 +118,7 @@ def _sources(data: DatasetCard) -> str:
 def _quality(metrics: Metrics | None) -> str:
     if metrics is None:
         return "Its figures were written by an earlier release."
-    return f"### Quality on {metrics.test.evidence.text()}\n\n{card.measures(metrics)}"
+    return f"### Quality on {metrics.test.evidence.text()}\n\n{card.measured_on(metrics)}\n\n{card.measures(metrics)}"
 
 
 def _slices(metrics: Metrics, room: int) -> str:
@@ -119,20 +134,29 @@ def _slices(metrics: Metrics, room: int) -> str:
     return ""
 
 
-def _use(version: ModelVersion, number: str | None) -> str:
+def _use(version: ModelVersion, number: str | None, mlflow_uri: str) -> str:
     columns = "the contract's columns and `text`" if version.uses_text else "the contract's columns"
+    uri = f"models:/{version.name}/{number or 'VERSION'}"
     return f"""### Use
 
-{_loading(f"models:/{version.name}/{number or 'VERSION'}")}
+{_loading(uri, mlflow_uri, uses_text=version.uses_text)}
 
 `rows` has {columns}; the result has `score`, `margin` and `tier`. {_CARD}"""
 
 
-def _loading(uri: str) -> str:
+def _loading(uri: str, mlflow_uri: str, *, uses_text: bool) -> str:
+    shown = without_credentials(mlflow_uri)
+    hidden = "" if shown == mlflow_uri else "  # add what LEADS_MLFLOW_URI has besides"
+    texts = '\nrows["text"] = ["a text", "another text"]' if uses_text else ""
     return f"""```python
 import mlflow
+import numpy as np
+import pandas as pd
 
+mlflow.set_tracking_uri({json.dumps(shown, ensure_ascii=False)}){hidden}
 model = mlflow.pyfunc.load_model("{uri}")
+names = model.metadata.get_input_schema().input_names()
+rows = pd.DataFrame(np.nan, index=range(2), columns=names)  # NaN: a missing value; fill in what is known{texts}
 model.predict(rows)
 ```"""
 

@@ -6,6 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from leads.messages.wording import counted
 from models.thresholds import Thresholds
 from training.data.evidence import Evidence, evidence
 from training.report import paired
@@ -32,6 +33,15 @@ class AtTier(msgspec.Struct, frozen=True):
     distinct: int
     precision: Interval | None
     recall: Interval | None
+
+
+def recall_rows(found: Evidence) -> str:
+    """The rows that recall is a share of: the violating ones.
+
+    >>> recall_rows(Evidence(100, 24, 90, 18, 72))
+    '24 violating rows (18 distinct)'
+    """
+    return f"{counted(found.positives, 'violating row')} ({found.distinct_positives:,} distinct)"
 
 
 class Evaluation(msgspec.Struct, frozen=True):

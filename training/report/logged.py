@@ -44,16 +44,16 @@ def parameters(config: TrainingConfig, tuned: Tuned | None) -> dict[str, str | i
     """The configuration, and the search that found it if there was one."""
     found: dict[str, str | int | float] = {**flat(config)}
     if tuned:
-        result = "better" if tuned.better else "nothing significantly better"
+        result = "better" if tuned.better else "no better configuration found"
         found |= {"search.trials": tuned.trials, "search.pruned": tuned.pruned, "search.result": result}
     return found
 
 
 def curves(fitted: Fit, tuned: Tuned | None) -> dict[str, Curve]:
-    """The held-out loss by number of trees, and by trial of the search."""
-    found: dict[str, Curve] = {"fit/held-out log loss by tree": list(enumerate(fitted.losses.tolist(), start=1))}
+    """The out-of-fold loss by number of trees, and by trial of the search."""
+    found: dict[str, Curve] = {"fit/out-of-fold log loss by tree": list(enumerate(fitted.losses.tolist(), start=1))}
     for stage, losses in tuned.losses.items() if tuned else ():
-        found[f"search/{safe_name(stage)} - held-out log loss by trial"] = losses
+        found[f"search/{safe_name(stage)} - out-of-fold log loss by trial"] = losses
     return found
 
 
@@ -106,7 +106,9 @@ def _slices(found: Metrics) -> dict[str, float]:
         by_name[name] = one
     values: dict[str, float] = {}
     for name, one in by_name.items():
-        for section, value in zip(_SLICED, (one.ap, one.roc_auc, one.share, one.mean_score, one.rows), strict=True):
+        for section, value in zip(
+            _SLICED, (one.ap, one.auc or one.roc_auc, one.share, one.mean_score, one.rows), strict=True
+        ):
             if isinstance(value, Interval):
                 values |= {f"{section}{end}/{name}": bound for end, bound in _bounded("", value).items()}
             elif value is not None:

@@ -21,7 +21,7 @@ Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 Groups = npt.NDArray[np.uint64]
 
-# Fewer than for the whole: there are many slices, and nothing is decided by their intervals of average precision.
+# Fewer than for the whole: there are many slices, and nothing is decided by these intervals.
 _RESAMPLES, _SEED = 200, 7
 # Quantile of a two-sided 95% interval of the normal distribution.
 Z = 1.96
@@ -36,10 +36,12 @@ class Slice(msgspec.Struct, frozen=True):
     Args:
         distinct: rows that differ in their text (accounts: in their subject).
         ap: average precision; None with fewer than ten distinct rows of either kind.
-        roc_auc, roc_auc_se: ROC AUC and its standard error; None as for `ap`.
+        roc_auc, roc_auc_se: ROC AUC and DeLong's standard error, by which slices are compared; None as for `ap`.
         rest_auc: ROC AUC of all other rows whose value is known; None as for `ap`.
         mean_score, share: mean score, and share of violating rows.
         behind: whether the slice is far behind the rest. `why` says in what; empty if it isn't.
+        auc: ROC AUC with its interval over resamples, as for the whole; None as for `ap`, and in versions that earlier
+            releases made.
     """
 
     dimension: str
@@ -55,6 +57,7 @@ class Slice(msgspec.Struct, frozen=True):
     share: Interval
     behind: bool
     why: str
+    auc: Interval | None = None
 
 
 class Auc(NamedTuple):
@@ -176,13 +179,14 @@ def _slice(
     why = [text for text in (_ranks_worse(ours, others), _miscalibrated(own, truth, apart)) if text]
     share = paired.share(truth, apart)
     assert share is not None
+    ap, auc = _ranking(own, truth, apart)
     return Slice(
         dimension=dimension,
         value=value,
         rows=len(own),
         distinct=len(np.unique(apart)),
         positives=int(truth.sum()),
-        ap=_average_precision(own, truth, apart),
+        ap=ap,
         roc_auc=ours.area if ours else None,
         roc_auc_se=ours.error if ours else None,
         rest_auc=others.area if others else None,
@@ -190,6 +194,7 @@ def _slice(
         share=share,
         behind=bool(why),
         why=", ".join(why),
+        auc=auc,
     )
 
 
@@ -221,11 +226,12 @@ def _clustered_auc(scores: Doubles, labels: Bools, groups: Groups) -> Auc | None
     return found and Auc(found.area, found.error * math.sqrt(len(labels) / observations(groups)))
 
 
-def _average_precision(scores: Doubles, labels: Bools, groups: Groups) -> Interval | None:
+def _ranking(scores: Doubles, labels: Bools, groups: Groups) -> tuple[Interval | None, Interval | None]:
+    """Average precision and ROC AUC on the same resamples."""
     if evidence(labels, groups).missing:
-        return None
+        return None, None
     drawn = paired.resample(labels, groups, seed=_SEED, times=_RESAMPLES)
-    return paired.measure(paired.average_precision, scores, drawn)
+    return paired.measure(paired.average_precision, scores, drawn), paired.measure(paired.roc_auc, scores, drawn)
 
 
 def _length(text: str | None) -> str:
@@ -237,9 +243,9 @@ def _length(text: str | None) -> str:
 
 
 def _auc(one: Slice) -> str:
-    if one.roc_auc is None or one.roc_auc_se is None:
-        return "–"
-    return f"{one.roc_auc:.3f} ± {Z * one.roc_auc_se:.3f}"
+    if one.auc is None:
+        return "–" if one.roc_auc is None else f"{one.roc_auc:.3f}"
+    return one.auc.text()
 
 
 def _interval(found: Interval | None) -> str:

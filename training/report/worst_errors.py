@@ -17,7 +17,7 @@ NAME, WITH_TEXTS = "worst_errors.json", "worst_errors_with_texts.json"
 # Of either kind.
 _ROWS = 25
 _INPUTS = 4
-_NO_INPUT = "none: the share of violating rows alone puts the score on this side"
+_NO_INPUT = "none moved the score in the wrong direction"
 # MLflow's pages show the first four without scrolling.
 _COLUMNS = ("subject", "label", "score", "main inputs (log-odds)", "tier", "copies", "source", "type")
 _COLUMNS_WITH_TEXTS = (*_COLUMNS[:3], "text", *_COLUMNS[3:])
@@ -26,15 +26,14 @@ _COLUMNS_WITH_TEXTS = (*_COLUMNS[:3], "text", *_COLUMNS[3:])
 def worst_errors(version: ModelVersion, data: Dataset, test: OnTest, *, with_texts: bool = False) -> Table:
     """The highest scores of rows that don't violate and the lowest of rows that do, worst first, up to 25 of each.
 
-    Only rows on the wrong side of the review tier's start are errors. Rows with equal texts appear once. The main
-    inputs are those that moved the score furthest in the wrong direction.
+    The column `tier` says which of them the tiers get wrong. Rows with equal texts appear once. The main inputs are
+    those that moved the score furthest in the wrong direction.
 
     Args:
         with_texts: add a column with each row's text.
     """
-    start = 0.5 if version.thresholds.review is None else version.thresholds.review
-    high = _worst(test, np.flatnonzero(~test.labels & (test.scores.score >= start)), descending=True)
-    low = _worst(test, np.flatnonzero(test.labels & (test.scores.score < start)), descending=False)
+    high = _worst(test, np.flatnonzero(~test.labels), descending=True)
+    low = _worst(test, np.flatnonzero(test.labels), descending=False)
     chosen = np.concatenate((high, low))
     parts = version.contributions(test.scores.vector[chosen])[:, :-1]
     # Positive where an input moved the score in the wrong direction.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from sqlalchemy.engine import Engine
@@ -17,10 +17,11 @@ from leads import clock
 from leads.api.declared import load_declared
 from leads.db.access.reviewer_names import check_reviewer
 from leads.db.engine import reading
+from leads.db.event_ids import ids_in_log
 from leads.db.ingest import ingest
 from leads.db.items import current_items
 from leads.db.scans.added_verdicts import SENDER
-from leads.errors import InvalidInput
+from leads.errors import Conflict, InvalidInput, moved
 from leads.events import ACCOUNT, Subject
 from leads.messages.wording import counted
 from leads.policies import Policies
@@ -39,18 +40,20 @@ def add_verdicts(
     *,
     type_id: str,
     reviewer: str,
+    force: bool = False,
     quiet: bool,
 ) -> None:
-    """Append a decision for each row that has a verdict.
+    """Append a decision for each row that has a verdict, unless it was added before.
 
     Args:
         columns: `text` names the column with the items' ids.
         type_id: the type of the items.
+        force: add the verdicts even if more than half of the items aren't in the event log.
 
     Raises:
         NotFound: the file or the harm doesn't exist.
-        InvalidInput: the harm doesn't apply to the type, the reviewer's name is invalid, or rows are. Nothing was
-            appended.
+        InvalidInput: the harm doesn't apply to the type, the reviewer's name is invalid, rows are, or most of the items
+            are unknown. Nothing was appended.
     """
     policy = policies.harm(harm, field="HARM")
     check_reviewer(reviewer)
@@ -64,24 +67,28 @@ def add_verdicts(
     if not rows:
         raise InvalidInput("No row has an id and a verdict.", field=str(path), remedy="Check --id and --label.")
     _check_times(rows, path)
-    with tempfile.TemporaryDirectory(prefix="leads-labels-") as folder, opened(settings) as engine:
-        lines = Path(folder) / "decisions.jsonl"
-        lines.write_text("".join(_lines(rows, harm, type_id, reviewer)), encoding="utf-8")
-        with progress("verdicts appended") as tell:
-            done = ingest(engine, lines, policies, load_declared(settings), sender=SENDER, on_progress=tell)
-        unknown = sum(_unknown(engine, [Subject(type_id, row.text) for row in rows]))
+    # A verdict that the file has twice counts once.
+    by_id = {_id_of(row, harm, type_id, reviewer): row for row in reversed(rows)}
+    with opened(settings) as engine:
+        subjects = list({row.text: Subject(type_id, row.text) for row in rows}.values())
+        unknown = sum(_unknown(engine, subjects))
+        if 2 * unknown > len(subjects) and not force:
+            raise _mostly_unknown(path, columns, type_id, unknown, len(subjects))
+        with reading(engine) as connection:
+            known = ids_in_log(connection, SENDER, list(by_id))
+        new = {id_: row for id_, row in reversed(by_id.items()) if id_ not in known}
+        accepted = _append(settings, policies, engine, new, path, harm, type_id, reviewer)
         unapplied = apply_steps(settings, engine)
     violating = sum(row.violating for row in rows)
-    skipped = f"; skipped {done.duplicates:,} that were there already" if done.duplicates else ""
+    skipped = f"; skipped {len(rows) - accepted:,} that were there already" if accepted < len(rows) else ""
     note(
-        f"Added {counted(done.accepted, 'verdict')} for {harm}{skipped}. The file has {counted(len(rows), 'verdict')}; "
+        f"Added {counted(accepted, 'verdict')} for {harm}{skipped}. The file has {counted(len(rows), 'verdict')}; "
         f"violating: {violating:,}."
     )
     if unknown:
-        rows_name = "1 row names an item" if unknown == 1 else f"{unknown:,} rows name items"
         note(
-            f"{rows_name} that the event log doesn't have, without text and with few features. Check the column with "
-            "the ids, or load the items: leads ingest FILE"
+            f"The event log doesn't have {counted(unknown, 'item')} of the file: such verdicts have no text and few "
+            "features. Check the column with the ids, or load the items: leads ingest FILE"
         )
     if not quiet:
         next_steps(
@@ -112,19 +119,72 @@ def _unknown(engine: Engine, subjects: list[Subject]) -> Iterator[int]:
             yield sum(subject.type_id != ACCOUNT and subject not in known for subject in some)
 
 
-def _lines(rows: list[LabelledText], harm: str, type_id: str, reviewer: str) -> Iterator[str]:
+def _mostly_unknown(path: Path, columns: Columns, type_id: str, unknown: int, ids: int) -> InvalidInput:
+    return InvalidInput(
+        f"The event log has no {type_id} with {unknown:,} of the {ids:,} ids in column {columns.text!r}.",
+        field=str(path),
+        remedy="Check --id and --type, or load the items first: leads ingest FILE. To add the verdicts all the same, "
+        "use --force. Nothing was added.",
+    )
+
+
+def _append(
+    settings: Settings,
+    policies: Policies,
+    engine: Engine,
+    new: Mapping[str, LabelledText],
+    path: Path,
+    harm: str,
+    type_id: str,
+    reviewer: str,
+) -> int:
+    """Append a decision for each row by its id; returns how many there are."""
+    if not new:
+        return 0
+    with tempfile.TemporaryDirectory(prefix="leads-labels-") as folder:
+        lines = Path(folder) / "decisions.jsonl"
+        lines.write_text("".join(_lines(new, harm, type_id, reviewer)), encoding="utf-8")
+        try:
+            with progress("verdicts appended") as tell:
+                return ingest(
+                    engine, lines, policies, load_declared(settings), sender=SENDER, on_progress=tell
+                ).accepted
+        except (Conflict, InvalidInput) as error:
+            at = [row.line for row in new.values()]
+            found = moved(error, lambda place: _place(place, lines, path, at))
+            if isinstance(error, Conflict):
+                found.remedy = "Another command added verdicts meanwhile. Run this one again; it skips known ones."
+            raise found from error
+
+
+def _place(place: str, lines: Path, path: Path, at: Sequence[int]) -> str:
+    """The line of the user's file for a line of the decisions: `decisions.jsonl:3 /subject/id`, `verdicts.csv:5`."""
+    number = place.removeprefix(f"{lines}:").partition(" ")[0]
+    return f"{path}:{at[int(number) - 1]}" if number.isdecimal() else str(path)
+
+
+def _id_of(row: LabelledText, harm: str, type_id: str, reviewer: str) -> str:
+    """Equal for equal verdicts of one reviewer on an item, at the same time if the file has times."""
+    verdict = _verdict(row)
+    said = "\0".join((harm, type_id, row.text, verdict, reviewer, str(row.time)))
+    return hashlib.blake2b(said.encode(), digest_size=16).hexdigest()
+
+
+def _lines(new: Mapping[str, LabelledText], harm: str, type_id: str, reviewer: str) -> Iterator[str]:
     """The decisions in the API's format, one line each."""
-    for row in rows:
-        verdict = "violating" if row.violating else "not_violating"
-        at = clock.to_text(clock.now() if row.time is None else row.time)
-        said = f"{harm}\0{type_id}\0{row.text}\0{verdict}\0{row.time}"
+    now = clock.now()
+    for id_, row in new.items():
         decision = {
             "kind": "decision",
             "subject": {"typeId": type_id, "id": row.text},
             "harm": harm,
-            "verdict": verdict,
+            "verdict": _verdict(row),
             "reviewer": reviewer,
-            "eventId": hashlib.blake2b(said.encode(), digest_size=16).hexdigest(),
-            "occurredAt": at,
+            "eventId": id_,
+            "occurredAt": clock.to_text(now if row.time is None else row.time),
         }
         yield json.dumps(decision) + "\n"
+
+
+def _verdict(row: LabelledText) -> str:
+    return "violating" if row.violating else "not_violating"

@@ -41,10 +41,10 @@ def promote(
     if settled.alias != CHAMPION:
         stays = f"v{champion} stays champion." if champion else f"{harm} has no champion."
         note(f"[red]{harm} v{number} was not promoted.[/red] {stays}")
-        other = (f"leads models compare {harm} {champion} {number}", "compare it with the champion")
+        note('A person can overrule the gate: --override --why "…". The history keeps the reason.')
         next_steps(
-            other if champion else (f"leads models show {harm} {number}", "see its training data and metrics"),
-            (f'leads models promote {harm} {number} --override --why "…"', "promote it anyway; kept in the history"),
+            (f"leads models show {harm} {number}", "see its training data and metrics"),
+            (f"leads train {harm}", "train again, with more or corrected labels"),
         )
         return False
     overridden = "" if report.passed else " (gate overridden)"

@@ -9,7 +9,7 @@ from cli.ui.terminal import escape
 from models.version import ModelVersion
 from training.data.evidence import Evidence
 from training.gate.side_by_side import Compared, Comparison, VersionFigures
-from training.report.evaluate import AtTier, Evaluation
+from training.report.evaluate import AtTier, Evaluation, recall_rows
 from training.report.measure import Metrics
 from training.report.paired import Interval
 
@@ -35,7 +35,7 @@ def row_counts(found: Metrics) -> TableRows:
         used = [("fit", found.fit), (f"calibration and tiers{inside}", found.calibration)]
     used.append(("held out", found.held_out))
     if found.test.evidence != found.held_out:
-        used.append(("measured on, a part of the above", found.test.evidence))
+        used.append(("measured on: labels of the platform, a part of the above", found.test.evidence))
     return [(name, *_counted(each)) for name, each in used]
 
 
@@ -67,7 +67,8 @@ def _measured(test: Evaluation) -> TableRows:
         made.append(("p-value of perfect calibration", f"{test.chance.p:.3f}"))
     for tier in test.tiers:
         made.append((f"precision of {tier.tier}", _precision(tier, ", ")))
-        made.append((f"recall of {tier.tier}", tier.recall.text() if tier.recall else "–"))
+        recall = f"{tier.recall.text()}, {recall_rows(test.evidence)}" if tier.recall else "–"
+        made.append((f"recall of {tier.tier}", recall))
     return made
 
 

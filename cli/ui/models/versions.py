@@ -13,13 +13,13 @@ from features.offline.frames import point_in_time
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
 from leads.db.engine import has_tables, reading
-from leads.db.model_changes import CANARY, CHAMPION, ModelChange, champions
+from leads.db.model_changes import CANARY, CHAMPION, ModelChange, champions, moved_outside
 from leads.errors import ModelRefused
 from leads.policies import Policies
 from leads.settings import Settings
 from models import manifest
 from models.registry.mlflow_registry import MlflowRegistry
-from models.registry.versions import VersionRegistry, versions_cache
+from models.registry.versions import GATE, RETIRED, VersionRegistry, versions_cache
 from models.text.sentence import place_of
 from models.version import ModelVersion
 from training.config import SEED, load_config
@@ -28,6 +28,7 @@ from training.data.dataset import Dataset
 from training.gate.gate import GateReport
 from training.gate.side_by_side import compare
 from training.lifecycle.candidates import HarmVersions
+from training.lifecycle.pages import BLOCKED
 from training.report.measure import metrics_of
 
 _LISTED = ("harm,\nversion", "state", "registered\n(UTC)", "distinct", "AP", "Brier", "ECE", "promoted\nby")
@@ -39,22 +40,34 @@ _ROWS = ("rows used for", "rows", "distinct", "violating", "distinct violating")
 _CHANGES = ("at (UTC)", "version", "change", "replaced", "by", "why")
 
 
-def show_versions(settings: Settings, policies: Policies) -> None:
-    """List every harm's versions, newest first."""
+def show_versions(settings: Settings, policies: Policies, harm: str | None = None) -> None:
+    """List the versions of a harm, or of every harm, newest first.
+
+    Raises:
+        NotFound: an unknown harm.
+    """
+    harms = list(policies.harms)
+    if harm is not None:
+        policies.harm(harm, field="HARM")
+        harms = [harm]
     registry, retreats = MlflowRegistry(settings), _retreats(settings)
     listed, notes = [], []
-    for harm in policies.harms if registry.exists() else ():
-        aliases, changes = registry.aliases(harm), _history(settings, harm)
-        gone = retreats.get((harm, aliases.get(CANARY, "")))
-        for version in registry.versions(harm):
+    for each in harms if registry.exists() else ():
+        aliases, changes = registry.aliases(each), _history(settings, each)
+        gone = retreats.get((each, aliases.get(CANARY, "")))
+        for version in registry.versions(each):
             retreat = gone if gone and gone.version == version.version else None
-            listed.append(rows.listed(harm, version, aliases, changes, retreat))
+            listed.append(rows.listed(each, version, aliases, changes, retreat))
+        outside = moved_outside(each, changes, aliases.get(CHAMPION))
+        notes += [outside] if outside else []
         if gone:
-            notes.append(f"The canary of {harm}, v{gone.version}, retreated {rows.retreated(gone)}")
+            notes.append(f"The canary of {each}, v{gone.version}, retreated {rows.retreated(gone)}")
     if not listed:
-        note("No version is registered yet.")
+        note(f"No version of {harm} is registered yet." if harm else "No version is registered yet.")
         next_steps(
-            ("leads train --all", "train a version for each harm that has labels"),
+            (f"leads train {harm}", "train a version")
+            if harm
+            else ("leads train --all", "train a version for each harm that has labels"),
             ("leads train HARM --csv FILE --text COLUMN --label COLUMN", "train on labels of your own"),
         )
         return
@@ -128,7 +141,8 @@ def show_comparison(settings: Settings, policies: Policies, harm: str, old: str,
         NotFound, NotEnoughData, ModelRefused: as `side_by_side.compare` and `dataset.assemble`.
     """
     policies.harm(harm, field="HARM")
-    known = _versions(settings, MlflowRegistry(settings), harm)
+    registry = MlflowRegistry(settings)
+    known = _versions(settings, registry, harm)
     both = (known.load(old, versions_cache(settings, harm)), known.load(new, versions_cache(settings, harm)))
     with console.status("measuring both versions"):
         found = compare(*both, assemble_dataset(settings, policies, harm), seed=SEED)
@@ -142,10 +156,12 @@ def show_comparison(settings: Settings, policies: Policies, harm: str, old: str,
     if found.evidence.missing:
         note(f"[yellow]Scores are not measured:[/yellow] {escape(found.evidence.missing)}")
     console.print(table(title, columns, figures.compared(found, both), right=columns[1:], caption=caption))
-    next_steps(
-        (f"leads models promote {harm} {new}", "make it the champion, if it passes the gate"),
-        (f"leads models show {harm} {new}", "see everything about it"),
-    )
+    steps = [(f"leads models show {harm} {new}", "see everything about it")]
+    tags = registry.tags_of(harm, new)
+    blocked = RETIRED in tags or tags.get(GATE, "").startswith(BLOCKED)
+    if not blocked and registry.aliases(harm).get(CHAMPION) != new:
+        steps.insert(0, (f"leads models promote {harm} {new}", "make it the champion, if it passes the gate"))
+    next_steps(*steps)
 
 
 def show_history(settings: Settings, policies: Policies, harm: str) -> None:
@@ -155,13 +171,16 @@ def show_history(settings: Settings, policies: Policies, harm: str) -> None:
         NotFound: an unknown harm.
     """
     policies.harm(harm, field="HARM")
-    changes = _history(settings, harm)
+    changes, registry = _history(settings, harm), MlflowRegistry(settings)
+    champion = registry.aliases(harm).get(CHAMPION) if registry.exists() else None
+    outside = moved_outside(harm, changes, champion)
+    if outside:
+        note(f"[yellow]{escape(outside)}[/yellow]")
     if not changes:
         note(f"There are no changes to versions of {harm} yet.")
         next_steps((f"leads train {harm}", "train a version"))
         return
     console.print(table(f"Changes to versions of {harm}", _CHANGES, [rows.changed(change) for change in changes]))
-    champion = MlflowRegistry(settings).aliases(harm).get(CHAMPION)
     next_steps(
         *rollbacks(harm, changes, champion),
         (f"leads models show {harm} VERSION", "see what the gate found about a version"),

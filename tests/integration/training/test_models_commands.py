@@ -14,6 +14,7 @@ from click.testing import Result
 from typer.testing import CliRunner
 
 from cli.app import app
+from cli.checks.champions import check_champions
 from features.offline.frames import Frame
 from leads.db import canary_retreats, model_changes
 from leads.db.canary_retreats import Retreat
@@ -183,7 +184,14 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
     assert "v2 (candidate)" in blocked.output
     assert "--override" in blocked.output
     assert "v1 stays champion." in blocked.output
-    assert "leads models compare spam 1 2" in blocked.output
+    # Nothing that was just done or shown, and nothing that gets around the gate, is a next step.
+    steps = blocked.output.partition("Next")[2]
+    assert "leads models show spam 2" in steps
+    assert "compare" not in steps
+    assert "promote" not in steps
+    compared = said(leads("compare", "spam", "1", "2")).partition("Next")[2]
+    assert "leads models show spam 2" in compared
+    assert "promote" not in compared
     assert registry.aliases("spam") == {"champion": "1"}
 
     assert "--why" in refused(leads("promote", "spam", "2", "--override"))
@@ -200,7 +208,8 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
     assert registry.aliases("spam") == {"champion": "1"}
     assert "no usable champion" in refused(leads("rollback", "spam"))
     assert "Retired spam v2." in said(leads("retire", "spam", "2", "--why", "no good"))
-    assert "was retired at" in refused(leads("promote", "spam", "2", "--override", "--why", "again"))
+    retired = leads("promote", "spam", "2", "--override", "--why", "again")
+    assert f"by {model_changes.current_actor()}: no good. Train a new version" in refused(retired)
     assert "is the champion" in refused(leads("retire", "spam", "1"))
     listed = said(leads("list"))
     assert all(word in listed for word in ("champion", "retired", "0.900", "ana"))
@@ -216,6 +225,27 @@ def test_from_the_first_promotion_to_retirement(leads: Leads, home: Settings) ->
         ("rolled_back", "1", me, "done"),
         ("retired", "2", me, "done"),
     ]
+
+
+def test_an_alias_that_was_moved_by_hand_is_shown(leads: Leads, home: Settings) -> None:
+    said(leads("promote", "spam", "1"))
+    (finding,) = check_champions(home)
+    assert finding.state == "ok"
+    assert "outside leads" not in said(leads("list"))
+    MlflowRegistry(home).set_alias("spam", "champion", "2")
+    moved = "The alias champion of spam was moved to v2 outside leads, which last made v1 champion."
+    (finding,) = check_champions(home)
+    assert (finding.state, finding.detail) == ("warning", moved)
+    for words in (("list",), ("list", "spam"), ("history", "spam")):
+        assert moved in said(leads(*words))
+    assert "v1 is now champion" in said(leads("rollback", "spam"))
+    assert check_champions(home)[0].state == "ok"
+
+
+def test_the_versions_of_one_harm_are_listed(leads: Leads) -> None:
+    assert "v3" in said(leads("list", "spam"))
+    assert "No version of sexism is registered yet." in said(leads("list", "sexism"))
+    assert "Harm 'nothing' not found" in refused(leads("list", "nothing"))
 
 
 def test_a_canary_from_its_start_to_its_end(leads: Leads, home: Settings) -> None:

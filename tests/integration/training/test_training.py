@@ -113,6 +113,9 @@ def test_the_portable_form_gives_servings_numbers(
         rows = pd.DataFrame(features.astype(np.float64), columns=list(version.contract.names))
         rows["text"] = texts
         answer = model.predict(rows[rows.columns[::-1]])
+        lacking = rows.columns[0]
+        with pytest.raises(Exception, match=f"The rows lack 1 of the {len(rows.columns)} columns: {lacking}"):
+            model.predict(rows[rows.columns[1:]])
     scores = version.score(features, texts)
     assert np.abs(answer["score"].to_numpy() - scores.score).max() < 1e-6
     assert answer["tier"].tolist() == [version.tier(score) for score in scores.score]

@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 from leads.errors import Unavailable
+from models.registry.versions import RETIRED
 from models.write import write_version
 from tests.support.serving.world import make_parts
 
@@ -26,6 +27,7 @@ class FakeRegistry:
         self.fetched: list[str] = []
         self.asked = 0
         self.tags: dict[str, str] = {}
+        self.retired: dict[str, str] = {}
 
     def register(self, harm: str, version: str, *, role: str = "champion", seed: int = 0) -> Path:
         folder = self.source / harm / version
@@ -41,7 +43,7 @@ class FakeRegistry:
         return dict(self.named.get(harm, {}))
 
     def tags_of(self, harm: str, version: str) -> dict[str, str]:
-        return self.tags
+        return self.tags | ({RETIRED: self.retired[version]} if version in self.retired else {})
 
     def fetch(self, harm: str, version: str, into: Path) -> Path:
         if self.down:

@@ -55,10 +55,12 @@ def said(result: Result) -> str:
 
 
 def test_all_files_are_listed_by_harm_in_the_order_of_their_import(home: Settings, tmp_path: Path) -> None:
-    shown = said(run("list"))
+    listed = run("list")
+    shown = said(listed)
     assert shown.index("sexism january 3 1 33.3% 2026-01-01 2026-01-02") < shown.index("spam january")
     assert shown.index("spam january 3 1") < shown.index("spam february 5 2 40.0% 2026-01-01 2026-02-03")
-    assert "january.csv" in shown
+    # A long path is broken within words.
+    assert "january.csv" in "".join(listed.output.split())
     assert "leads labels remove sexism NAME" in shown
     assert "sexism" not in run("list", "spam").output
 
@@ -125,19 +127,62 @@ def test_verdicts_on_items_become_decisions_once(
         result = run(*given)
         more = f"; skipped {skipped} that were there already" if skipped else ""
         assert f"Added {accepted} verdicts for spam{more}. The file has 2 verdicts; violating: 1." in said(result)
-        assert "1 row names an item that the event log doesn't have" in said(result)
+        assert "The event log doesn't have 1 item of the file" in said(result)
     found = [one.event.body for one in event_log.read(engine, 0, limit=10) if isinstance(one.event.body, DecisionMade)]
     assert [(one.subject.id, one.verdict, one.reviewer, one.by) for one in found] == [
         ("c1", "violating", "anna", "human"),
         ("c2", "not_violating", "anna", "human"),
     ]
     file.write_text("id;found;at\nc3;no;2026-03-02\n")
+    refused = run(*given)
+    assert "no comment with 1 of the 1 ids in column 'id'" in str(refused.exception)
+    assert isinstance(refused.exception, LeadsError)
+    assert "--force" in str(refused.exception.remedy)
+    given = (*given, "--force")
     assert "Added 1 verdict for spam. The file has 1 verdict; violating: 0." in said(run(*given))
     for words in (("list",), ("list", "spam")):
         shown = said(run(*words))
         assert "spam anna 3 1 33.3% 2026-03-01 2026-03-02" in shown
         assert "leads train spam" in shown
         assert "leads labels remove" not in shown
+
+
+def test_verdicts_without_times_are_added_once_too(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LEADS_HOME", str(settings.root))
+    item = ItemCreated(SubjectRef("comment", "c1"), account_id="a1", text="one")
+    with engine.begin() as connection:
+        event_log.append_recorded(connection, "test", [RecordedEvent("e1", AT, AT, item)])
+    file = tmp_path / "verdicts.csv"
+    # The second row says the same as the first.
+    file.write_text("id,label\nc1,yes\nc1,1\n")
+    given = ("add", "spam", str(file), "--type", "comment")
+    assert "Added 1 verdict for spam; skipped 1 that were there already" in said(run(*given))
+    assert "Added 0 verdicts for spam; skipped 2 that were there already" in said(run(*given))
+    # What has changed in the file is new, and so is what another reviewer says.
+    file.write_text("id,label\nc1,yes\nc1,no\n")
+    assert "Added 1 verdict for spam; skipped 1 that" in said(run(*given))
+    assert "Added 2 verdicts for spam." in said(run(*given, "--reviewer", "anna"))
+    verdicts = [
+        one.event.body.verdict
+        for one in event_log.read(engine, 0, limit=10)
+        if isinstance(one.event.body, DecisionMade)
+    ]
+    assert verdicts == ["violating", "not_violating", "violating", "not_violating"]
+
+
+def test_an_error_names_the_line_of_the_file_of_verdicts(
+    settings: Settings, engine: Engine, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("LEADS_HOME", str(settings.root))
+    file = tmp_path / "verdicts.csv"
+    file.write_text(f"id,label\nc1,\nc2,yes\n{'c' * 2_000},no\n")
+    result = run("add", "spam", str(file), "--type", "comment", "--force")
+    assert isinstance(result.exception, LeadsError)
+    assert result.exception.field == f"{file}:4"
+    assert "--sender" not in str(result.exception)
+    assert "leads-labels-" not in str(result.exception)
 
 
 def test_declared_features_that_are_not_live_come_first(

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from training.report.plots.canvas import BLUE, GREY, INK, ORANGE, SECOND, plain, spread, styled, title
-from training.report.slices import Slice, Z, telling
+from training.report.slices import Slice, telling
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -48,10 +48,11 @@ def by_slice(figure: Figure, harm: str, slices: Sequence[Slice]) -> None:
     left, right = (styled(axes, grid="x") for axes in figure.subplots(1, 2, sharey=True))
     for y, one in enumerate(slices):
         color = ORANGE if one.behind else BLUE
-        if one.roc_auc is None or one.roc_auc_se is None:
+        if one.roc_auc is None:
             left.text(1, y, "too few distinct rows", fontsize=8, color=GREY, ha="right", va="center")
         else:
-            left.errorbar(one.roc_auc, y, xerr=Z * one.roc_auc_se, fmt="o", color=color, markersize=5)
+            error = None if one.auc is None else spread(one.auc)
+            left.errorbar(one.roc_auc, y, xerr=error, fmt="o", color=color, markersize=5)
         share = one.share
         right.errorbar(share.found, y, xerr=spread(share), fmt="o", color=color, markersize=5)
         right.plot(one.mean_score, y, "|", color=INK, markersize=12)

@@ -77,6 +77,34 @@ def test_the_follower_publishes_the_version_the_alias_points_to(
     assert all_answer(published)
 
 
+def test_an_alias_that_was_set_to_a_retired_version_by_hand_is_refused(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    for version in ("1", "2"):
+        registry.register("spam", version)
+    registry.retired["2"] = "2026-03-01T12:00:00Z by anna: worse ranking"
+    follower = Follower(settings, POLICIES, registry)
+    registry.named["spam"] = {"champion": "1", "canary": "2", "challenger": "2"}
+    why = {"2": "Version 2 of spam was retired at 2026-03-01T12:00:00Z by anna: worse ranking."}
+    found = follower.step().harms["spam"]
+    assert (found.champion, found.canary, found.challenger, found.refused) == ("1", None, None, why)
+    registry.named["spam"] = {"champion": "2"}
+    found = follower.step().harms["spam"]
+    assert (found.champion, found.refused) == ("1", why)
+
+
+def test_a_champion_that_is_retired_while_it_is_published_gives_way_to_the_previous_one(
+    settings: Settings, registry: FakeRegistry
+) -> None:
+    follower = Follower(settings, POLICIES, registry)
+    for version in ("1", "2"):
+        registry.register("spam", version)
+        assert follower.step().harms["spam"].champion == version
+    registry.retired["2"] = "2026-03-01T12:00:00Z by anna: worse ranking"
+    found = follower.step().harms["spam"]
+    assert (found.champion, list(found.refused)) == ("1", ["2"])
+
+
 def test_the_follower_refuses_a_tampered_version_and_keeps_the_old_one(
     settings: Settings, registry: FakeRegistry, published: PublishedVersions
 ) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ from training.fit.text import count_texts
 pytestmark = pytest.mark.slow
 
 CONTRACT = contract_for(text=True)
+OVERFITTED = {"plain_c": 10_000.0, "nb_c": 10_000.0}
 
 
 @dataclass(frozen=True)
 class Data:
     """What a search asks of a data set."""
 
-    texts: list[str]
+    texts: Sequence[str | None]
     labels: np.ndarray
     features: np.ndarray
     held_out: np.ndarray
@@ -48,11 +50,11 @@ def searched(data: Data, **config: Any) -> tuple[Tuned, list[tuple[str, int, int
 
 
 def test_a_bad_configuration_is_bettered_and_told_trial_by_trial(data: Data) -> None:
-    """Begins where the heads can hardly learn anything."""
-    found, told = searched(data, text={"plain_c": 0.0001, "nb_c": 0.0001}, tuning={"trials": 12})
+    """Begins with heads that learn their rows by heart."""
+    found, told = searched(data, text=OVERFITTED, tuning={"trials": 12})
     assert found.better
     assert found.after < found.before - found.error
-    assert found.config.text.plain_c > 0.01
+    assert found.config.text.plain_c < 1_000
     assert [done for stage, done, _ in told if stage == "text heads"] == list(range(1, 13))
     assert {stage for stage, _, _ in told} == {"text heads", "trees"}
     assert (found.trials, found.in_time) == (24, True)
@@ -88,3 +90,25 @@ def test_held_out_rows_are_never_looked_at(data: Data) -> None:
         data.weights,
     )
     assert searched(data)[0].after == searched(twisted)[0].after
+
+
+def test_the_initial_configuration_alone_is_no_gain(data: Data) -> None:
+    """Trees improve the text stage, but that isn't what a search found."""
+    found, _ = searched(data, tuning={"trials": 1})
+    assert (found.trials, found.better, found.error) == (2, False, 0.0)
+    assert found.before == found.after
+
+
+def test_the_initial_model_is_measured_whole(data: Data) -> None:
+    """A search that finds other heads starts from the same figure as one that tries only the initial ones."""
+    alone = searched(data, text=OVERFITTED, tuning={"trials": 1})[0]
+    found = searched(data, text=OVERFITTED, tuning={"trials": 6})[0]
+    assert found.better
+    assert found.before == pytest.approx(alone.before, abs=1e-6)
+
+
+def test_rows_without_text_are_searched_too(data: Data) -> None:
+    texts: list[str | None] = [None if i % 5 == 0 else text for i, text in enumerate(data.texts)]
+    found, _ = searched(replace(data, texts=texts), text=OVERFITTED)
+    assert found.better
+    assert found.after < found.before

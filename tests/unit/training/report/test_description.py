@@ -5,21 +5,24 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
+from cli.ui.models import figures
 from leads.policies import HarmPolicy, TierPolicy
 from models.version import ModelVersion, load
 from tests.support.training.fake_registry import write_model
 from tests.support.training.scripted import CONTRACT, HARM
 from training.data.evidence import Evidence
-from training.report import description
+from training.report import card, description
 from training.report.calibration import Chance
-from training.report.evaluate import Evaluation
+from training.report.evaluate import AtTier, Evaluation
 from training.report.measure import Metrics
 from training.report.paired import Interval
 from training.report.slices import Slice
 
 ROWS = Evidence(100, 40, 100, 40, 60)
 HALF = Interval(0.5, 0.4, 0.6)
+URI = "https://ann:secret@mlflow.example.com/"
 POLICY = HarmPolicy(
     title="Made",
     subject_types=("account", "track"),
@@ -51,7 +54,9 @@ def test_as_many_slices_are_shown_as_there_is_room_for(
     version: ModelVersion, slices: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(description, "metrics_of", lambda _: metrics_of(slices))
-    text = description.of_version(POLICY, version, {"trained_by": "ana"}, number="7", gate="### Gate\n\nPassed.")
+    text = description.of_version(
+        POLICY, version, {"trained_by": "ana"}, mlflow_uri=URI, number="7", gate="### Gate\n\nPassed."
+    )
     assert len(text) <= description.LONGEST
     for part in ("by ana", "0.500 (0.400 to 0.600)", "### Gate", "leads-made/7", "`language_unseen`"):
         assert part in text
@@ -64,20 +69,35 @@ def test_as_many_slices_are_shown_as_there_is_room_for(
 
 def test_a_gate_that_says_a_lot_takes_the_room(version: ModelVersion, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(description, "metrics_of", lambda _: metrics_of(5))
-    text = description.of_version(POLICY, version, {}, gate="### Gate\n\n" + "x" * 6_000)
+    text = description.of_version(POLICY, version, {}, mlflow_uri=URI, gate="### Gate\n\n" + "x" * 6_000)
     assert len(text) == description.LONGEST
     assert "models:/leads-made/VERSION" in text
 
 
 def test_what_an_earlier_release_wrote_is_described_as_far_as_it_can_be_read(version: ModelVersion) -> None:
-    text = description.of_version(POLICY, version, {"leads.why": "a | b\nc"})
+    text = description.of_version(POLICY, version, {"leads.why": "a | b\nc"}, mlflow_uri=URI)
     assert "Its figures were written by an earlier release." in text
     assert "- **why**: a | b c\n" in text
     assert "labels" not in text.partition("### Use")[0]
 
 
+def test_recall_is_of_the_violating_rows() -> None:
+    test = Evaluation(ROWS, "", HALF, HALF, HALF, HALF, Chance(0.4, 0.3), (AtTier("review", 0.3, 18, 17, HALF, HALF),))
+    rows = Evidence(100, 30, 90, 25, 65)
+    found = Metrics(100, 30, None, 5, rows, rows, rows, replace(test, evidence=rows), {}, ())
+    text = card.measures(found)
+    assert "| precision of tier review, 18 rows (17 distinct) |" in text
+    assert "| recall of tier review, 30 violating rows (25 distinct) |" in text
+    assert card.measured_on(found) == "Measured on the held-out rows of every source."
+    more = replace(found, held_out=Evidence(120, 40, 110, 35, 75))
+    assert "labels of this platform; 20 held-out rows of other sources don't count" in card.measured_on(more)
+    assert "measured on: labels of the platform, a part of the above" in [row[0] for row in figures.row_counts(more)]
+    shown = dict(figures.metrics(found))
+    assert shown["recall of review"] == "0.500 (0.400 to 0.600), 30 violating rows (25 distinct)"
+
+
 def test_a_harm_is_described_by_its_policy() -> None:
-    text = description.of_harm(HARM, POLICY)
+    text = description.of_harm(HARM, POLICY, uses_text=True, mlflow_uri=URI)
     for line in (
         "- **scores**: account, track\n",
         "- **severity**: 2.5 of 10\n",
@@ -85,8 +105,10 @@ def test_a_harm_is_described_by_its_policy() -> None:
         "- **auto tier**: none: people decide everything\n",
         "`leads/made`",
         "models:/leads-made@champion",
+        'mlflow.set_tracking_uri("https://mlflow.example.com/")  # add',
     ):
         assert line in text
+    assert "secret" not in text
     assert len(text) < description.LONGEST
 
 

@@ -26,7 +26,22 @@ ACCEPTED = re.compile(r"^[/\w.\- :]{1,250}$")
 
 
 def slice_of(value: str, *, ap: Interval | None = HALF) -> Slice:
-    return Slice("target group", value, 50, 50, 20, ap, 0.8 if ap else None, 0.02, 0.8, 0.4, HALF, False, "")
+    return Slice(
+        "target group",
+        value,
+        50,
+        50,
+        20,
+        ap,
+        0.8 if ap else None,
+        0.02,
+        0.8,
+        0.4,
+        HALF,
+        False,
+        "",
+        HALF if ap else None,
+    )
 
 
 def metrics_of(*slices: Slice) -> Metrics:
@@ -39,6 +54,7 @@ def test_every_figure_has_its_interval_and_what_is_not_measured_is_left_out() ->
     assert [found[f"ap{end}"] for end in ("", "_low", "_high")] == [0.5, 0.4, 0.6]
     assert [found[f"precision_review{end}"] for end in ("", "_low", "_high")] == [0.5, 0.4, 0.6]
     assert [found[f"slice_ap{end}/target group: women"] for end in ("", "_low", "_high")] == [0.5, 0.4, 0.6]
+    assert [found[f"slice_roc_auc{end}/target group: women"] for end in ("", "_low", "_high")] == [0.5, 0.4, 0.6]
     assert found["slice_rows/target group: few"] == 50
     assert found["ap_corpus_edos"] == 0.5
     missing = {"recall_review", "slice_ap/target group: few", "slice_roc_auc/target group: few", "threshold_auto"}
@@ -64,8 +80,8 @@ def test_searches_and_fits_are_curves_and_parameters_are_flat() -> None:
     config = TrainingConfig.model_validate({"trees": {"max_depth": 4}})
     tuned = Tuned(config, 0.5, 0.4, 0.01, 3, 1, True, 2.0, {"trees": ((0, 0.5), (2, 0.4))})
     assert logged.curves(Fitted(np.array([0.6, 0.5, 0.55])), tuned) == {  # type: ignore[arg-type]
-        "fit/held-out log loss by tree": [(1, 0.6), (2, 0.5), (3, 0.55)],
-        "search/trees - held-out log loss by trial": ((0, 0.5), (2, 0.4)),
+        "fit/out-of-fold log loss by tree": [(1, 0.6), (2, 0.5), (3, 0.55)],
+        "search/trees - out-of-fold log loss by trial": ((0, 0.5), (2, 0.4)),
     }
     found = logged.parameters(config, tuned)
     assert (found["trees.max_depth"], found["search.trials"], found["search.result"]) == ("4", 3, "better")

@@ -71,7 +71,11 @@ def drawn(folder: Path, version: Explained, test: OnTest, *slices: Slice) -> dic
 
 
 def test_all_plots_of_a_usual_version(tmp_path: Path) -> None:
-    slices = [slice_of("comment"), slice_of("a $ and 日本 " + "x" * 90, behind=True), slice_of("few", roc_auc=None)]
+    slices = [
+        slice_of("comment", auc=Interval(0.8, 0.7, 0.9)),
+        slice_of("a $ and 日本 " + "x" * 90, behind=True),
+        slice_of("few", roc_auc=None),
+    ]
     found = drawn(tmp_path, Explained(0.5, 0.2, 0.1), held_out(400, 0.2), *slices)
     assert sorted(found) == ["importances.png", "precision_recall.png", "reliability.png", "scores.png", "slices.png"]
     assert all(path.stat().st_size > 5_000 for path in found.values())

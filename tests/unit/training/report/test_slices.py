@@ -74,6 +74,24 @@ def test_an_auc_takes_ten_of_each_kind() -> None:
     assert roc_auc(scores, np.arange(30) >= 9) is None
 
 
+def test_intervals_of_a_slice_stay_on_the_scale() -> None:
+    """One error among 24 rows, and none: by the standard error, bounds would be above 1, or the width would be 0."""
+    labels = np.arange(48) % 24 >= 12
+    scores = np.r_[np.linspace(0.1, 0.4, 11), 0.65, 0.6, np.linspace(0.7, 0.9, 11), np.linspace(0.01, 0.99, 24)]
+    one, other = measure(scores, labels, {"source": ["a"] * 24 + ["b"] * 24})
+    for found in (one, other):
+        assert found.auc is not None
+        assert found.auc.found == pytest.approx(found.roc_auc)
+        assert 0 <= found.auc.low < found.auc.found <= found.auc.high <= 1
+    assert one.roc_auc is not None
+    assert one.roc_auc_se is not None
+    assert one.roc_auc + 1.96 * one.roc_auc_se > 1
+    assert other.roc_auc == 1.0
+    card = markdown((one, other))
+    assert "±" not in card
+    assert f"| {one.auc.text()} |" in card  # type: ignore[union-attr]
+
+
 def test_a_slice_is_measured_on_its_own_rows() -> None:
     scores = np.array([0.1, 0.4, 0.6, 0.9, 0.2])
     labels = np.array([False, True, False, True, True])
