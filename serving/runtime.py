@@ -142,10 +142,10 @@ class Runtime:
         # Only the work itself knows the stored texts.
         text, most = 0, _MAX_ENCODED_TEXT if encodes else _MAX_TEXT
         try:
-            # A sentence encoder takes many times longer than everything else.
-            if rows <= _MAX_INLINE_ROWS and not encodes and self._reads_inline:
+            if rows <= _MAX_INLINE_ROWS and self._reads_inline:
                 try:
-                    return work(Limits(_MAX_INLINE_TEXT, waits=False))
+                    # An encoder takes many times longer than everything else, so that inline it gets no new text.
+                    return work(Limits(0 if encodes else _MAX_INLINE_TEXT, waits=False))
                 except WouldWait:
                     pass
                 except TooMuchText as found:

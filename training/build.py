@@ -12,6 +12,7 @@ import msgspec
 
 from leads import clock
 from leads.policies import HarmPolicy
+from models.registry.encoders import NEEDED
 from models.registry.versions import (
     CALIBRATION,
     CONTRACT_HASH,
@@ -164,12 +165,24 @@ def _record(
             **model.params,
         },
         metrics=logged.metrics(metrics, version.thresholds),
-        tags={LABELS_UNTIL: str(data.labels_until), DATA_HASH: data.hash, CONTRACT_HASH: contract, **shown},
+        tags={
+            LABELS_UNTIL: str(data.labels_until),
+            DATA_HASH: data.hash,
+            CONTRACT_HASH: contract,
+            **_needed(version),
+            **shown,
+        },
         dataset=to_mlflow(data_card),
         curves=model.curves,
         description=description.of_version(policy, version, shown, mlflow_uri=mlflow_uri),
         harm_description=description.of_harm(version.harm, policy, uses_text=version.uses_text, mlflow_uri=mlflow_uri),
     )
+
+
+def _needed(version: ModelVersion) -> dict[str, str]:
+    """The tag that names the encoder which a version needs."""
+    stage = version.text_stage
+    return {NEEDED: stage.sentence.encoder} if stage is not None and stage.sentence is not None else {}
 
 
 def _shown(data: Dataset, data_card: DatasetCard, metrics: Metrics) -> dict[str, str]:

@@ -34,8 +34,8 @@ NEVER_LOWER = (
 class TextConfig(Strict):
     """The text stage."""
 
-    encoder: Literal["none", "minilm"] | None = Field(
-        default=None, description="Sentence encoder used besides the n-grams. Default: LEADS_ENCODER."
+    encoder: Literal["auto", "none", "minilm", "tuned"] | None = Field(
+        default=None, description="Encoder used besides the n-grams. Default: LEADS_ENCODER."
     )
     plain_c: Positive = Field(default=3.0, description="Inverse regularisation strength of the head on plain TF-IDF.")
     nb_c: Positive = Field(
@@ -95,6 +95,11 @@ class TrainingConfig(Strict):
     calibration: Literal["auto", "platt", "beta", "bent", "isotonic"] = Field(
         default="auto",
         description="auto: the simplest method whose held-out log loss is within one standard error of the best.",
+    )
+    about_groups: bool = Field(
+        default=False,
+        description="Whether a violation stays one if it is about another group of people. An encoder is then "
+        "also trained on texts with the groups exchanged.",
     )
     never_lower: tuple[Annotated[str, StringConstraints(min_length=1, max_length=100)], ...] = Field(
         default=NEVER_LOWER,

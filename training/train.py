@@ -268,7 +268,8 @@ def _fingerprint(settings: Settings, data: Dataset, policy: HarmPolicy, config: 
     recipe = {
         "recipe": RECIPE,
         "seed": SEED,
-        "config": config.model_dump(mode="json"),
+        # A harm's own model doesn't depend on what only encoders learn from.
+        "config": config.model_dump(mode="json", exclude={"about_groups"}),
         "encoder": encoder.version if encoder else None,
         "policy": policy.model_dump(mode="json"),
         "data": data.hash,

@@ -16,10 +16,13 @@ from leads.errors import ModelRefused
 from leads.files import private_folder
 from leads.settings import Settings
 from models import manifest
+from models.encoders.files import PREFIX
 from models.registry import artifact, portable
+from models.registry.encoders import EncoderRegistry
 from models.registry.mlflow_client import Connector, found
 from models.registry.runs import HARM, RunStatus, TrainingRuns
 from models.registry.versions import FINGERPRINT, Registered, RunRecord, Table, VersionNote, no_such_version
+from models.text.stage import encoder_named_in
 from models.version import ModelVersion, model_name
 
 if TYPE_CHECKING:
@@ -80,7 +83,8 @@ class MlflowRegistry:
     def fetch(self, harm: str, version: str, into: Path) -> Path:
         """Copy a version's folder to `into/<version>` and return that path. A folder that is there and whole is kept.
 
-        The folder appears in one step, complete.
+        The folder appears in one step, complete. A fine-tuned encoder that the version needs is fetched before, to this
+        host's folder of encoders.
 
         Raises:
             NotFound: the version doesn't exist.
@@ -88,6 +92,7 @@ class MlflowRegistry:
         """
         folder = into / version
         if manifest.is_whole(folder):
+            self._fetch_encoder(folder)
             # A cached version is deleted some time after its last use.
             with suppress(OSError):
                 os.utime(folder)
@@ -98,6 +103,7 @@ class MlflowRegistry:
         try:
             self._download(harm, version, draft)
             (draft / artifact.FOLDER / manifest.VERSION).write_text(version, encoding="utf-8")
+            self._fetch_encoder(draft / artifact.FOLDER)
             shutil.rmtree(folder, ignore_errors=True)
             (draft / artifact.FOLDER).rename(folder)
         finally:
@@ -202,6 +208,13 @@ class MlflowRegistry:
         """Remove `alias` from the version that has it."""
         with self._mlflow.client() as client:
             client.delete_registered_model_alias(model_name(harm), alias)
+
+    def _fetch_encoder(self, folder: Path) -> None:
+        """Have the fine-tuned encoder that a version's folder needs on this host."""
+        text = folder / manifest.TEXT
+        needed = encoder_named_in(text.read_bytes()) if text.is_file() else None
+        if needed is not None and needed.startswith(PREFIX):
+            EncoderRegistry(self._settings, self._mlflow).ensure(needed)
 
     def _download(self, harm: str, version: str, draft: Path) -> None:
         with self._mlflow.client() as client:

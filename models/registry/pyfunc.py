@@ -15,7 +15,8 @@ from mlflow.models import set_model
 from mlflow.pyfunc import PythonModel, PythonModelContext
 
 from leads.errors import InvalidInput
-from models.registry.artifact import FOLDER, TEXT
+from models.registry.artifact import ENCODERS, FOLDER, TEXT
+from models.text.sentence import Place
 from models.version import ModelVersion, load
 
 
@@ -31,7 +32,9 @@ class LeadsModel(PythonModel):  # type: ignore[misc]
         Raises:
             ModelRefused: a file is missing or differs from what was registered.
         """
-        self._version = load(Path(context.artifacts[FOLDER]))
+        encoders = context.artifacts.get(ENCODERS)
+        place = Place(tuned=None if encoders is None else Path(encoders))
+        self._version = load(Path(context.artifacts[FOLDER]), place)
 
     def predict(
         self, context: PythonModelContext, model_input: pd.DataFrame, params: dict[str, Any] | None = None

@@ -1,7 +1,10 @@
-"""A model on sentence vectors: logistic regression on random Fourier features.
+"""Models on an encoder's vectors.
 
-Rahimi and Recht (2007): cos(Wx + b) with normal W and uniform b approximates a Gaussian kernel. Unlike a kernel machine
-it stores no training rows, and unlike a neural network it has a single optimum.
+On vectors of meaning: logistic regression on random Fourier features. Rahimi and Recht (2007): cos(Wx + b) with normal
+W and uniform b approximates a Gaussian kernel. Unlike a kernel machine it stores no training rows, and unlike a neural
+network it has a single optimum.
+
+On the outputs of a fine-tuned encoder, which are log-odds already: logistic regression.
 """
 
 from __future__ import annotations
@@ -38,6 +41,27 @@ class SentenceHead(NamedTuple):
         """(n, width) vectors to (n,) log-odds, without an intercept."""
         out: Floats = waves(vectors, self.centre, self.scale, len(self.weights)) @ self.weights
         return out
+
+
+class OutputHead(NamedTuple):
+    """Logistic regression on the outputs of a fine-tuned encoder.
+
+    Args:
+        encoder: version of the encoder.
+        weights: (width,) weight of each output.
+    """
+
+    encoder: str
+    weights: Floats
+
+    def log_odds(self, vectors: Floats) -> Floats:
+        """(n, width) outputs to (n,) log-odds, without an intercept."""
+        # Not a matrix product, whose sums depend on the number of rows.
+        out: Floats = (vectors * self.weights).sum(axis=1)
+        return out
+
+
+EncoderHead = SentenceHead | OutputHead
 
 
 def waves(vectors: Floats, centre: Floats, scale: Floats, count: int = WAVES) -> Floats:

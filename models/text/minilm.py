@@ -18,6 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from leads.errors import ConfigurationError
+from models.text.batches import Batch, batches
 
 if TYPE_CHECKING:
     from tokenizers import Tokenizer
@@ -31,8 +32,6 @@ POOLED = (2, 4, 6)
 WIDTH = HIDDEN * len(POOLED)
 # Longer texts are truncated: the rest changes the vector little, and time grows with the square of the length.
 MAX_TOKENS = 128
-# Tokens per batch, so that activations stay in the CPU's cache.
-_BATCH_TOKENS = 1_024
 _EPSILON = 1e-12
 _TYPE, _DTYPE = "F32", np.dtype("<f4")
 _PREFIX = "bert."
@@ -65,8 +64,8 @@ class MiniLM:
         try:
             raw = (folder / WEIGHTS).read_bytes()
             words = (folder / TOKENIZER).read_bytes()
-            weights = _read_safetensors(raw)
-            self._tokenizer = _tokenizer(words)
+            weights = read_safetensors(raw)
+            self._tokenizer = read_tokenizer(words, MAX_TOKENS)
             self._embeddings = weights["embeddings.word_embeddings.weight"]
             self._positions = (
                 weights["embeddings.position_embeddings.weight"] + weights["embeddings.token_type_embeddings.weight"][0]
@@ -86,23 +85,13 @@ class MiniLM:
         """(n, 1152) float32 vectors of n texts. One core takes 10 ms per short text, and 7 to 10 ms in batches."""
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         out = np.empty((len(tokens), WIDTH), dtype=np.float32)
-        # Texts of similar length share a batch, so there is little padding.
-        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
-        start = 0
-        while start < len(order):
-            end = start + 1
-            while end < len(order) and (end + 1 - start) * len(tokens[order[end]]) <= _BATCH_TOKENS:
-                end += 1
-            out[order[start:end]] = self._encode([tokens[i] for i in order[start:end]])
-            start = end
+        for batch in batches(tokens):
+            out[batch.places] = self._encode(batch)
         return out
 
-    def _encode(self, tokens: list[list[int]]) -> Floats:
-        lengths = np.array([len(ids) for ids in tokens])
-        n, length = len(tokens), int(lengths.max())
-        ids = np.zeros((n, length), dtype=np.int64)
-        for i, own in enumerate(tokens):
-            ids[i, : len(own)] = own
+    def _encode(self, batch: Batch) -> Floats:
+        ids, lengths = batch.ids, batch.lengths
+        n, length = ids.shape
         real = np.arange(length) < lengths[:, None]
         # Padding gets no attention.
         off = None if real.all() else np.where(real, 0, -1e9).astype(np.float32)[:, None, None, :]
@@ -197,7 +186,7 @@ def _layer(weights: dict[str, Floats], i: int) -> _Layer:
     )
 
 
-def _read_safetensors(raw: bytes) -> dict[str, Floats]:
+def read_safetensors(raw: bytes) -> dict[str, Floats]:
     """Arrays by name. The format: eight bytes with the header's length, a JSON header, then the arrays' bytes."""
     size = int.from_bytes(raw[:8], "little")
     header = json.loads(raw[8 : 8 + size])
@@ -210,7 +199,12 @@ def _read_safetensors(raw: bytes) -> dict[str, Floats]:
     return arrays
 
 
-def _tokenizer(raw: bytes) -> Tokenizer:
+def read_tokenizer(raw: bytes, max_tokens: int) -> Tokenizer:
+    """The tokenizer in the bytes of a published `tokenizer.json`, which truncates longer texts.
+
+    Raises:
+        ConfigurationError: the package that reads it isn't installed.
+    """
     try:
         from tokenizers import Tokenizer
     except ImportError as error:
@@ -219,5 +213,5 @@ def _tokenizer(raw: bytes) -> Tokenizer:
         ) from error
     tokenizer = Tokenizer.from_str(raw.decode())
     tokenizer.no_padding()
-    tokenizer.enable_truncation(MAX_TOKENS)
+    tokenizer.enable_truncation(max_tokens)
     return tokenizer

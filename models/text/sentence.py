@@ -1,4 +1,7 @@
-"""Sentence encoders, which map a text to a vector that represents its meaning, without any labels.
+"""Sentence encoders, which map a text to a vector: of its meaning, or of what the labels of all harms say about it.
+
+The first kind, MiniLM, is used as it was published. The second kind was fine-tuned on this platform's labels, see
+`models.encoders`.
 
 A model depends on the encoder that computed its vectors: a version names its encoder's version and is refused if
 another one is installed. Vectors are cached by encoder version and hash of the text's plain form, in memory and
@@ -22,6 +25,7 @@ import numpy.typing as npt
 from leads.errors import ConfigurationError
 from leads.files import private_folder
 from leads.text import plain_form, text_hash
+from models.encoders.files import ENCODERS, PREFIX, Learned
 from models.text.ngrams import MAX_CHARS
 
 if TYPE_CHECKING:
@@ -46,30 +50,52 @@ class SentenceEncoder(Protocol):
 
 
 class Place(NamedTuple):
-    """The folders of an encoder's weights (None: the installed package) and cached vectors (None: only in memory)."""
+    """The folders of an encoder's weights (None: the installed package), of cached vectors (None: only in memory), and
+    of fine-tuned encoders, each in a folder with its name (None: there are none)."""
 
     weights: Path | None = None
     vectors: Path | None = None
+    tuned: Path | None = None
 
 
 def place_of(settings: Settings) -> Place:
-    """The encoder's folders by the settings."""
-    return Place(settings.encoder_dir, settings.encodings_dir)
+    """The encoders' folders by the settings."""
+    return Place(settings.encoder_dir, settings.encodings_dir, settings.root / ENCODERS)
 
 
-@lru_cache(maxsize=4)
-def open_encoder(place: Place) -> CachedEncoder:
-    """The encoder for a place, loaded once per process. It takes 90 MB.
+def open_encoder(place: Place, version: str | None = None) -> CachedEncoder:
+    """An encoder, loaded once per process. MiniLM takes 90 MB, a fine-tuned one 80 MB.
+
+    Args:
+        version: of a fine-tuned encoder; None, or that of MiniLM: MiniLM.
 
     Raises:
-        ConfigurationError: it isn't installed, or its files are invalid.
+        ConfigurationError: it isn't installed or hasn't been fetched, or its files are invalid.
+        FilesDamaged: a file of a fine-tuned encoder isn't the one that was registered.
     """
-    from models.text.minilm import MiniLM
+    tuned = version is not None and version.startswith(PREFIX)
+    return _open(place, version if tuned else None)
 
-    return CachedEncoder(MiniLM(place.weights or _installed()), place.vectors)
+
+@lru_cache(maxsize=8)
+def _open(place: Place, tuned: str | None) -> CachedEncoder:
+    if tuned is None:
+        from models.text.minilm import MiniLM
+
+        return CachedEncoder(MiniLM(place.weights or installed()), place.vectors)
+    from models.encoders.tuned import TunedEncoder
+
+    if place.tuned is None or not (place.tuned / tuned).is_dir():
+        raise ConfigurationError(
+            f"The fine-tuned encoder {tuned} isn't on this host.",
+            field="LEADS_HOME",
+            remedy="It is fetched with the versions that need it, if the registry can be reached: leads encoder list",
+        )
+    return CachedEncoder(TunedEncoder(place.tuned / tuned), place.vectors)
 
 
-def _installed() -> Path:
+def installed() -> Path:
+    """The folder of the installed package with MiniLM's weights. Raises ConfigurationError if there is none."""
     # Located without importing the package, which would import PyTorch.
     found = importlib.util.find_spec(PACKAGE)
     if found is None or found.origin is None:
@@ -82,10 +108,15 @@ def _installed() -> Path:
 
 
 class CachedEncoder:
-    """An encoder with a cache. Thread-safe; processes share the cache on disk."""
+    """An encoder with a cache. Thread-safe; processes share the cache on disk.
+
+    `learns`: whether its vectors depend on labels. `folder`: of a fine-tuned encoder; None for others.
+    """
 
     def __init__(self, encoder: SentenceEncoder, folder: Path | None = None) -> None:
         self.version, self.width = encoder.version, encoder.width
+        self.learns = encoder.version.startswith(PREFIX)
+        self.folder: Path | None = getattr(encoder, "folder", None)
         self._encoder = encoder
         self._recent: OrderedDict[int, Floats] = OrderedDict()
         self._lock = threading.Lock()
@@ -111,6 +142,24 @@ class CachedEncoder:
             if on_encoded:
                 on_encoded(start + len(part), len(pending))
         return np.stack([known[key] for key in keys]) if keys else np.empty((0, self.width), dtype=np.float32)
+
+    def encode_unseen(self, texts: Sequence[str], *, on_encoded: OnEncoded | None = None) -> Floats:
+        """(n, width) float32 vectors of texts as of encoders that weren't trained on them; for fitting models.
+
+        Args:
+            on_encoded: as `encode`.
+        """
+        learned: Learned | None = getattr(self._encoder, "learned", None)
+        if learned is None:
+            return self.encode(texts, on_encoded=on_encoded)
+        keys = np.array([text_hash(text) for text in texts], dtype=np.uint64)
+        at = np.minimum(np.searchsorted(learned.hashes, keys), max(len(learned.hashes) - 1, 0))
+        was_learned = learned.hashes[at] == keys if len(learned.hashes) else np.zeros(len(keys), dtype=np.bool_)
+        found = np.empty((len(texts), self.width), dtype=np.float32)
+        found[was_learned] = learned.outputs[at[was_learned]]
+        new = np.flatnonzero(~was_learned)
+        found[new] = self.encode([texts[i] for i in new.tolist()], on_encoded=on_encoded)
+        return found
 
     def _known(self, keys: set[int]) -> dict[int, Floats]:
         with self._lock:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import io
 import zipfile
 from collections.abc import Sequence
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from leads.errors import ConfigurationError, ModelRefused
-from models.text.head import SentenceHead
+from models.text.head import EncoderHead, OutputHead, SentenceHead
 from models.text.ngrams import Grams, Hashes, grams_in_parts
 from models.text.sentence import CachedEncoder, Place, open_encoder
 
@@ -35,7 +36,7 @@ class TextStage:
         words: Block,
         chars: Block,
         intercept: float,
-        sentence: SentenceHead | None = None,
+        sentence: EncoderHead | None = None,
         encoder: CachedEncoder | None = None,
     ) -> None:
         self.words = words
@@ -59,13 +60,19 @@ class TextStage:
             out[present] += self.sentence.log_odds(vectors)
         return out
 
+    @property
+    def encoder_folder(self) -> Path | None:
+        """The folder of the fine-tuned encoder that it needs; None if it needs none."""
+        return self._encoder.folder if self._encoder is not None and self.sentence is not None else None
+
     def to_bytes(self) -> bytes:
         """NumPy's npz format, without pickle. Equal stages give equal bytes."""
         arrays: dict[str, npt.NDArray[np.generic]] = {"intercept": np.array([self.intercept], dtype=np.float64)}
         for name, block in zip(_BLOCKS, (self.words, self.chars), strict=True):
             arrays |= {f"{name}.{part}": values for part, values in block._asdict().items()}
         if self.sentence:
-            arrays |= {f"sentence.{part}": np.asarray(values) for part, values in self.sentence._asdict().items()}
+            kind = "outputs" if isinstance(self.sentence, OutputHead) else "sentence"
+            arrays |= {f"{kind}.{part}": np.asarray(values) for part, values in self.sentence._asdict().items()}
         buffer = io.BytesIO()
         np.savez(buffer, allow_pickle=False, **arrays)
         return buffer.getvalue()
@@ -84,19 +91,31 @@ class TextStage:
             with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
                 words, chars = (Block(*(arrays[f"{name}.{part}"] for part in Block._fields)) for name in _BLOCKS)
                 intercept = float(arrays["intercept"][0])
-                if "sentence.weights" not in arrays:
+                head: EncoderHead
+                if "sentence.weights" in arrays:
+                    parts = (arrays[f"sentence.{part}"] for part in SentenceHead._fields[1:])
+                    head = SentenceHead(str(arrays["sentence.encoder"]), *parts)
+                elif "outputs.weights" in arrays:
+                    head = OutputHead(str(arrays["outputs.encoder"]), arrays["outputs.weights"])
+                else:
                     return TextStage(words, chars, intercept)
-                head = SentenceHead(
-                    str(arrays["sentence.encoder"]), *(arrays[f"sentence.{part}"] for part in SentenceHead._fields[1:])
-                )
         except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile) as error:
             raise ModelRefused(f"text.npz is invalid: {error}.") from error
         return TextStage(words, chars, intercept, head, _encoder(head, place or Place()))
 
 
-def _encoder(head: SentenceHead, place: Place) -> CachedEncoder:
+def encoder_named_in(raw: bytes) -> str | None:
+    """The version of the encoder that a text stage needs; None if it needs none, or the bytes hold no text stage."""
     try:
-        encoder = open_encoder(place)
+        with np.load(io.BytesIO(raw), allow_pickle=False) as arrays:
+            return next((str(arrays[name]) for name in ("sentence.encoder", "outputs.encoder") if name in arrays), None)
+    except (ValueError, KeyError, OSError, EOFError, zipfile.BadZipFile):
+        return None
+
+
+def _encoder(head: EncoderHead, place: Place) -> CachedEncoder:
+    try:
+        encoder = open_encoder(place, head.encoder)
     except ConfigurationError as error:
         raise ModelRefused(f"The text stage needs the sentence encoder {head.encoder}: {error}") from error
     if encoder.version != head.encoder:

@@ -41,5 +41,5 @@ def steps() -> tuple[Step, ...]:
 
 def describe(world: World) -> Describe | None:
     """Describes subjects for the summaries; None: they are divided by type alone."""
-    encoder = open_encoder(place_of(world.settings)) if world.settings.encoder != "none" else None
+    encoder = open_encoder(place_of(world.settings)) if world.settings.encoder == "minilm" else None
     return Content(world.engine, world.platform, encoder)

@@ -38,13 +38,14 @@ class Task(msgspec.Struct, frozen=True):
     """The versions that a child verifies, and where they are.
 
     Args:
-        weights, vectors: the sentence encoder's folders; see `models.text.sentence.Place`.
+        weights, vectors, tuned: the sentence encoders' folders; see `models.text.sentence.Place`.
     """
 
     published: str
     versions: tuple[Key, ...]
     weights: str | None
     vectors: str | None
+    tuned: str | None = None
 
 
 class Outcome(msgspec.Struct, frozen=True):
@@ -123,8 +124,8 @@ class Prover:
 
     def _child(self, versions: Sequence[Key]) -> tuple[list[bytes], str]:
         """The lines that a child wrote about these versions, and how it ended."""
-        weights, vectors = (None if path is None else str(path) for path in self._place)
-        task = msgspec.json.encode(Task(str(self._published), tuple(versions), weights, vectors))
+        places = (None if path is None else str(path) for path in self._place)
+        task = msgspec.json.encode(Task(str(self._published), tuple(versions), *places))
         try:
             # Without a function to call before it starts: Python would have to copy this process for that.
             done = subprocess.run(
@@ -147,7 +148,7 @@ def main() -> None:
     die_with_parent()
     os.nice(_NICENESS)
     task = msgspec.json.decode(sys.stdin.buffer.read(), type=Task)
-    place = Place(*(None if path is None else Path(path) for path in (task.weights, task.vectors)))
+    place = Place(*(None if path is None else Path(path) for path in (task.weights, task.vectors, task.tuned)))
     for harm, version in task.versions:
         outcome = _outcome(Path(task.published) / harm / version, harm, version, place)
         sys.stdout.buffer.write(msgspec.json.encode(outcome) + b"\n")

@@ -18,38 +18,21 @@ from features.contract import Column, FeatureContract
 from features.declared.builtin import BUILTIN
 from features.declared.feature_set import FeatureSet
 from features.declared.generations import live
-from leads import corpora
 from leads.clock import Micros
-from leads.errors import NotEnoughData
-from leads.messages.wording import counted
-from leads.platform.declaration import load_platform
 from leads.policies import HarmPolicy
 from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
 from training.contracts import harm_contract, whole_contract
 from training.data import split
-from training.data.evidence import MIN_DISTINCT, evidence
+from training.data.evidence import evidence
 from training.data.history import History, Tell
-from training.data.labelled_rows import (
-    CORPUS,
-    PLATFORM,
-    Deduplicated,
-    LabelledRow,
-    corpus_rows,
-    deduplicated,
-    platform_rows,
-)
-from training.data.observations import observations
+from training.data.labelled_rows import CORPUS, PLATFORM, LabelledRow
+from training.gathered import MIN_OF_EACH, enough, gather, groups_of, held_out_rows, labels_of
 from training.joining import FrameSource, fill_texts, join_features
 
 Floats = npt.NDArray[np.float32]
 Doubles = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
-
-MIN_OF_EACH = 30
-MIN_HELD_OUT = 5
-# Of each label: enough for both sides of the split, where equal texts are on one side.
-MIN_TEXTS = 2 * MIN_HELD_OUT
 
 
 class OptionalFeature(NamedTuple):
@@ -92,7 +75,7 @@ class Dataset:
     @cached_property
     def labels(self) -> Bools:
         """(n,) True for violating rows."""
-        return _labels(self.rows)
+        return labels_of(self.rows)
 
     @cached_property
     def weights(self) -> Doubles:
@@ -102,7 +85,7 @@ class Dataset:
     @cached_property
     def groups(self) -> npt.NDArray[np.uint64]:
         """(n,) equal for rows with equal texts."""
-        return _groups(self.rows)
+        return groups_of(self.rows)
 
     @cached_property
     def clusters(self) -> npt.NDArray[np.uint64]:
@@ -131,11 +114,11 @@ class Dataset:
         """(n,) True for rows that represent what will be scored: the platform's own if there are enough, else all."""
         own, labels = self.on_platform, self.labels
         measured = own & self.held_out
-        enough = (
-            _enough(labels[own & ~self.held_out], MIN_OF_EACH)
+        has_own = (
+            enough(labels[own & ~self.held_out], MIN_OF_EACH)
             and not evidence(labels[measured], self.groups[measured]).missing
         )
-        return own if enough else np.ones(len(self.rows), dtype=np.bool_)
+        return own if has_own else np.ones(len(self.rows), dtype=np.bool_)
 
     @cached_property
     def borrowed(self) -> bool:
@@ -180,23 +163,18 @@ def assemble(
         NotFound: there are decisions, but no features have been derived yet.
     """
     history = history or History(settings, {harm: policy})
-    known = history.scored(engine, harm, tell)
+    known, rows, texts = gather(settings, engine, harm, policy, config, history, tell)
+    held_out = held_out_rows(harm, rows, seed=seed)
     feature_set = live(engine)
     contract, whole = harm_contract(policy, feature_set), whole_contract(policy, feature_set)
-    rows = platform_rows(engine, known, config.labels, load_platform(settings.platform).language_fields)
-    texts = _texts(settings, engine, harm, history, config) if policy.text else Deduplicated([], 0, 0)
-    matrix = np.empty((len(rows) + len(texts.rows), len(whole.columns)), np.float32)
-    subjects, judged = [label.subject for label in known.labels], [row.text for row in rows]
+    matrix = np.empty((len(rows), len(whole.columns)), np.float32)
+    subjects = [label.subject for label in known.labels]
+    own = len(subjects)
+    judged = [row.text for row in rows[:own]]
     join_features(settings, whole, subjects, judged, known.as_of, feature_set, frame=frame, into=matrix, tell=tell)
-    fill_texts(whole, [row.text for row in texts.rows], feature_set, into=matrix[len(rows) :])
+    fill_texts(whole, [row.text for row in texts.rows], feature_set, into=matrix[own:])
     k = len(contract.columns)
     features = matrix[:, :k]
-    rows += texts.rows
-    _check(settings, harm, policy, rows)
-    groups, labelled = _groups(rows), _labels(rows)
-    sources, orders = [row.source for row in rows], [row.order for row in rows]
-    held_out = split.held_out(sources, orders, groups, labelled, least=MIN_DISTINCT, seed=seed)
-    _check_sides(harm, labelled, held_out, timed=None not in orders)
     return Dataset(
         harm,
         contract,
@@ -210,64 +188,6 @@ def assemble(
         hash=_hash(contract, rows, features, held_out),
         optional=tuple(map(OptionalFeature, whole.columns[k:], matrix.T[k:])),
         feature_set=feature_set,
-    )
-
-
-def _texts(settings: Settings, engine: Engine, harm: str, history: History, config: TrainingConfig) -> Deduplicated:
-    """The rows of corpora and imported files, which are texts without a subject."""
-    own = observations(settings, harm)
-    groups = {row.group for row in own.rows}
-    found = history.corpus_texts(engine, harm)
-    corpus = deduplicated(corpus_rows(found, history.corpus_keys(harm), config.labels, groups))
-    return Deduplicated([*corpus.rows, *own.rows], corpus.removed + own.removed, corpus.disputed + len(own.conflicts))
-
-
-def _enough(labels: Bools, of_each: int) -> bool:
-    return bool(min(labels.sum(), (~labels).sum()) >= of_each)
-
-
-def _labels(rows: Sequence[LabelledRow]) -> Bools:
-    return np.array([row.violating for row in rows], dtype=np.bool_)
-
-
-def _groups(rows: Sequence[LabelledRow]) -> npt.NDArray[np.uint64]:
-    return np.array([row.group for row in rows], dtype=np.uint64)
-
-
-def _check(settings: Settings, harm: str, policy: HarmPolicy, rows: Sequence[LabelledRow]) -> None:
-    """Count what there is before rows are held out."""
-    missing = []
-    for name, violating in (("violating", True), ("not violating", False)):
-        groups = [row.group for row in rows if row.violating == violating]
-        if len(groups) < MIN_OF_EACH:
-            missing.append(counted(MIN_OF_EACH - len(groups), "more that is", "more that are") + f" {name}")
-        elif (texts := len(set(groups))) < MIN_TEXTS:
-            of = counted(MIN_TEXTS - texts, "more different text that is", "more different texts that are")
-            missing.append(f"{of} {name}")
-    if not missing:
-        return
-    positives, decisions = sum(row.violating for row in rows), sum(row.source == PLATFORM for row in rows)
-    lacking = [key for key in policy.corpora if key.partition(":")[0] not in corpora.available(settings.corpora_dir)]
-    why, what = ("turned off", "by LEADS_CORPORA") if settings.without_corpora else ("not found", "set LEADS_CORPORA")
-    hint = f" Corpora {why}: {', '.join(lacking)} ({what})." if lacking else ""
-    raise NotEnoughData(
-        f"{harm} has {counted(len(rows), 'label')}, {positives} of them violating, {decisions} from "
-        f"decisions. Training needs {' and '.join(missing)}; the minimum is {MIN_OF_EACH} labels of each kind, on "
-        f"{MIN_TEXTS} different texts.{hint}",
-        field=harm,
-        remedy="Ingest or make more decisions, or import labels of your own: leads train HARM --csv FILE",
-    )
-
-
-def _check_sides(harm: str, labels: Bools, held_out: Bools, *, timed: bool) -> None:
-    if all(_enough(labels[side], MIN_HELD_OUT) for side in (held_out, ~held_out)):
-        return
-    chosen = "the latest fifth" if timed else "a random fifth"
-    raise NotEnoughData(
-        f"{harm} has too few different texts: equal texts are held out together, so {chosen} can't hold out "
-        f"{MIN_HELD_OUT} violating and {MIN_HELD_OUT} other labels and leave as many to train on.",
-        field=harm,
-        remedy="Ingest or make decisions on other texts, or import labels of your own: leads train HARM --csv FILE",
     )
 
 

@@ -146,7 +146,7 @@ def sample(
                 vector[i, -1] = learned_text_scores.get(text_hash(text), vector[i, -1])
     held = [items.get(subject) for subject in subjects]
     # Monitoring describes texts by their meaning wherever an encoder is set.
-    encoder = open_encoder(place_of(settings)) if settings.encoder != "none" else None
+    encoder = open_encoder(place_of(settings)) if settings.encoder == "minilm" else None
     about = About(
         as_of,
         [subject.type_id for subject in subjects],

@@ -135,7 +135,7 @@ class _Search:
 
         def objective(trial: Trial) -> float:
             config = self.config.text.model_copy(
-                update=_text_choice(trial, self.config.text, sentences=fitter.sentences is not None)
+                update=_text_choice(trial, self.config.text, sentences=fitter.encoded is not None)
             )
             step = iter(range(split.FOLDS))
 
@@ -147,7 +147,7 @@ class _Search:
             return float(found.mean())
 
         first = {name: getattr(self.config.text, name) for name in _TEXT}
-        if fitter.sentences is None:
+        if fitter.encoded is None:
             del first["sentence_c"]
         study = self._study("text heads", objective, first, share=0.7 if self.names else 1.0)
         best, best_log_odds = made[study.best_trial.number]

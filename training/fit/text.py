@@ -2,8 +2,8 @@
 
 Two heads are linear in the same TF-IDF vector: one takes n-grams as they are, the other scales them by their log-count
 ratio first (NB weighting, Wang and Manning 2012). Which one is better differs between harms. Their stack is a single
-weight per n-gram, so it costs serving nothing. The third head, if an encoder is configured, is a model on sentence
-vectors: n-grams fit a domain, while the meaning of a sentence transfers to others.
+weight per n-gram, so it costs serving nothing. The third head, if an encoder is used, is a model on its vectors:
+n-grams fit a domain, while the meaning of a sentence transfers to others.
 """
 
 from __future__ import annotations
@@ -14,11 +14,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from models.text.head import SentenceHead, waves
+from models.text.head import EncoderHead
 from models.text.ngrams import Grams, Hashes, grams
 from models.text.sentence import CachedEncoder, OnEncoded
 from models.text.stage import Block, TextStage, count
 from training.config import DEFAULTS, TextConfig
+from training.fit.encoded import encoded, fit_head
 
 Doubles = npt.NDArray[np.float64]
 Floats = npt.NDArray[np.float32]
@@ -26,8 +27,6 @@ Bools = npt.NDArray[np.bool_]
 Ints = npt.NDArray[np.int64]
 
 MIN_TEXTS = 2
-# The sentence head is fitted on at most this many rows, all violating ones included: fitting takes 16 kB per row.
-SENTENCE_ROWS = 40_000
 
 
 class GramCounts(NamedTuple):
@@ -42,7 +41,7 @@ class TextCounts(NamedTuple):
 
     Args:
         present: (n,) False for rows without usable text.
-        vectors: (n, width) sentence vectors; None without an encoder.
+        vectors: (n, width) vectors by the encoder, as if it had never seen the texts; None without an encoder.
         encoder: computed the vectors, and becomes part of the stage.
     """
 
@@ -73,14 +72,6 @@ class _Head(NamedTuple):
     intercept: float
 
 
-class _Sentences(NamedTuple):
-    """Random Fourier features (n, waves) of the rows, and the means and scales that standardised their vectors."""
-
-    waves: Floats
-    centre: Floats
-    scale: Floats
-
-
 def count_texts(
     texts: Sequence[str | None], encoder: CachedEncoder | None = None, *, on_encoded: OnEncoded | None = None
 ) -> TextCounts:
@@ -92,7 +83,7 @@ def count_texts(
     present_texts = [text or "" for text in texts]
     found = grams(present_texts)
     present = np.bincount(found.chars.rows, minlength=len(texts)) > 0
-    vectors = encoder.encode(present_texts, on_encoded=on_encoded) if encoder else None
+    vectors = encoder.encode_unseen(present_texts, on_encoded=on_encoded) if encoder else None
     return TextCounts(_counts(found.words, len(texts)), _counts(found.chars, len(texts)), present, vectors, encoder)
 
 
@@ -121,11 +112,8 @@ def fit_text(
     final = fitter.heads(np.ones(len(rows), dtype=np.bool_), config, strength=_share_outside(folds))
     intercept = float(shares @ [head.intercept for head in final] + offset)
     linear = shares[0] * final[0].weights + shares[1] * final[1].weights
-    sentence = None
-    if fitter.sentences and counts.encoder:
-        head = (shares[2] * final[2].weights).astype(np.float32)
-        sentence = SentenceHead(counts.encoder.version, fitter.sentences.centre, fitter.sentences.scale, head)
-    return TextFit(_stage(counts, fitter.vectors, linear, intercept, sentence), held_out @ shares + offset)
+    head = fitter.encoded.head(shares[2] * final[2].weights) if fitter.encoded else None
+    return TextFit(_stage(counts, fitter.vectors, linear, intercept, head), held_out @ shares + offset)
 
 
 class TextFitter:
@@ -133,7 +121,9 @@ class TextFitter:
 
     def __init__(self, counts: TextCounts, rows: Ints, labels: Bools, weights: Doubles, seed: int) -> None:
         self.vectors = _vectors(counts, rows)
-        self.sentences = _sentences(counts.vectors[rows]) if counts.vectors is not None else None
+        self.encoded = None
+        if counts.vectors is not None and counts.encoder is not None:
+            self.encoded = encoded(counts.vectors[rows], counts.encoder)
         self._labels, self._weights, self._seed = labels, weights, seed
 
     def heads(self, chosen: Bools, config: TextConfig, *, strength: float = 1.0) -> list[_Head]:
@@ -141,8 +131,9 @@ class TextFitter:
         labels, weights = self._labels[chosen], self._weights[chosen]
         config = _scaled(config, strength)
         found = _heads(self.vectors.matrix[chosen], labels, weights, config, self._seed)
-        if self.sentences:
-            found.append(_sentence_head(self.sentences.waves[chosen], labels, weights, config.sentence_c, self._seed))
+        if self.encoded:
+            features = self.encoded.features[chosen]
+            found.append(_Head(*fit_head(features, labels, weights, config.sentence_c, self._seed)))
         return found
 
     def out_of_fold(
@@ -153,12 +144,12 @@ class TextFitter:
         Args:
             on_fold: called after each fold with (n,) which rows are done and (n, heads) the margins so far.
         """
-        margins = np.zeros((len(self._labels), 3 if self.sentences else 2))
+        margins = np.zeros((len(self._labels), 3 if self.encoded else 2))
         done = np.zeros(len(self._labels), dtype=np.bool_)
         # Sequential: liblinear has one random generator per process, so parallel fits wouldn't be repeatable.
         for fold in np.unique(folds):
             inside = folds == fold
-            inputs = [self.vectors.matrix[inside]] * 2 + ([self.sentences.waves[inside]] if self.sentences else [])
+            inputs = [self.vectors.matrix[inside]] * 2 + ([self.encoded.features[inside]] if self.encoded else [])
             for j, (x, head) in enumerate(zip(inputs, self.heads(~inside, config), strict=True)):
                 margins[inside, j] = x @ head.weights + head.intercept
             done |= inside
@@ -180,26 +171,6 @@ def _share_outside(folds: Ints) -> float:
     the calibrator are fitted on, and its scores too bold.
     """
     return 1 - 1 / len(np.unique(folds))
-
-
-def _sentences(vectors: Floats) -> _Sentences:
-    centre = vectors.mean(axis=0, dtype=np.float64).astype(np.float32)
-    scale = np.maximum(vectors.std(axis=0, dtype=np.float64), 1e-6).astype(np.float32)
-    return _Sentences(waves(vectors, centre, scale), centre, scale)
-
-
-def _sentence_head(features: Floats, labels: Bools, weights: Doubles, strength: float, seed: int) -> _Head:
-    from sklearn.linear_model import LogisticRegression
-
-    if len(labels) > SENTENCE_ROWS:
-        order = np.random.default_rng(seed).permutation(len(labels))
-        kept = np.sort(order[np.argsort(~labels[order], kind="stable")][:SENTENCE_ROWS])
-        share = (~labels).sum() / max(1, (~labels[kept]).sum())
-        # The rows that are kept represent those that are dropped.
-        weights = np.where(labels, 1.0, share)[kept] * weights[kept]
-        features, labels = features[kept], labels[kept]
-    fitted = LogisticRegression(C=strength, max_iter=300, tol=1e-3).fit(features, labels, sample_weight=weights)
-    return _Head(fitted.coef_[0].astype(np.float64), float(fitted.intercept_[0]))
 
 
 def _counts(found: Grams, n: int) -> GramCounts:
@@ -282,7 +253,7 @@ def stack(margins: Doubles, labels: Bools, weights: Doubles) -> tuple[Doubles, f
 
 
 def _stage(
-    counts: TextCounts, vectors: _Vectors, weights: Doubles, intercept: float, sentence: SentenceHead | None
+    counts: TextCounts, vectors: _Vectors, weights: Doubles, intercept: float, head: EncoderHead | None
 ) -> TextStage:
     split = len(vectors.idf[0])
     blocks = [
@@ -291,4 +262,4 @@ def _stage(
             (counts.words, counts.chars), vectors.kept, vectors.idf, (weights[:split], weights[split:]), strict=True
         )
     ]
-    return TextStage(blocks[0], blocks[1], intercept, sentence, counts.encoder)
+    return TextStage(blocks[0], blocks[1], intercept, head, counts.encoder)

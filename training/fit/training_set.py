@@ -8,8 +8,10 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from leads.errors import ConfigurationError
 from leads.policies import HarmPolicy
 from leads.settings import Settings
+from models.registry.encoders import EncoderRegistry
 from models.text.sentence import CachedEncoder, open_encoder, place_of
 from models.thresholds import Thresholds
 from training.config import SEED, TrainingConfig
@@ -102,10 +104,27 @@ def text_counts(
 
 
 def encoder_of(settings: Settings, config: TrainingConfig) -> CachedEncoder | None:
-    """The sentence encoder that the harm's configuration names, or else the settings; None for none.
+    """The encoder that the harm's configuration names, or else the settings; None for none.
+
+    A fine-tuned encoder is fetched to this host.
 
     Raises:
-        ConfigurationError: it isn't installed.
+        ConfigurationError: it isn't installed, or none is promoted.
+        ModelRefused: the promoted one can't be fetched.
+        Unavailable: the registry can't be reached.
     """
     wanted = config.text.encoder or settings.encoder
-    return open_encoder(place_of(settings)) if wanted == "minilm" else None
+    if wanted == "minilm":
+        return open_encoder(place_of(settings))
+    if wanted == "none":
+        return None
+    registry = EncoderRegistry(settings)
+    promoted = registry.promoted()
+    if promoted is None:
+        if wanted == "auto":
+            return None
+        raise ConfigurationError(
+            "No fine-tuned encoder is promoted.", field="LEADS_ENCODER", remedy="Train one: leads encoder train"
+        )
+    registry.ensure(promoted.id)
+    return open_encoder(place_of(settings), promoted.id)

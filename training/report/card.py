@@ -88,7 +88,7 @@ def provenance(fitted: Fit, contract_hash: str) -> str:
     if fitted.text_stage:
         start = "A linear model on word and character n-grams gives the log-odds of the text"
         if fitted.text_stage.sentence:
-            start += f", together with a model on sentence vectors of `{fitted.text_stage.sentence.encoder}`"
+            start += f", together with a model on vectors of the encoder `{fitted.text_stage.sentence.encoder}`"
     method = _METHODS.get(fitted.calibrator.method, fitted.calibrator.method)
     return (
         f"{start}. {fitted.rounds} trees on the features of contract `{contract_hash}` correct them. {method}, fitted "

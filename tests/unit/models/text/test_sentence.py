@@ -154,7 +154,7 @@ def test_waves_approach_the_gaussian_kernel() -> None:
 
 def staged(tmp_path: Path, stage: TextStage, monkeypatch: pytest.MonkeyPatch) -> TextStage:
     """The stage with a head on the counting encoder's vectors, written and read back."""
-    monkeypatch.setattr(text_stage, "open_encoder", lambda _place: CachedEncoder(Counting()))
+    monkeypatch.setattr(text_stage, "open_encoder", lambda _place, _version: CachedEncoder(Counting()))
     weights = np.random.default_rng(1).normal(size=64).astype(np.float32)
     head = SentenceHead("counting-1", np.float32([5, 1]), np.float32([3, 2]), weights)
     whole = TextStage(stage.words, stage.chars, stage.intercept, head, CachedEncoder(Counting()))
@@ -182,7 +182,7 @@ def test_a_stage_of_another_encoder_is_refused(
     raw = staged(tmp_path, stage, monkeypatch).to_bytes()
     other = Counting()
     other.version = "counting-9"
-    monkeypatch.setattr(text_stage, "open_encoder", lambda _place: CachedEncoder(other))
+    monkeypatch.setattr(text_stage, "open_encoder", lambda _place, _version: CachedEncoder(other))
     with pytest.raises(ModelRefused, match="counting-1, but counting-9 is installed"):
         TextStage.from_bytes(raw)
 
@@ -193,7 +193,7 @@ def test_a_stage_whose_encoder_is_missing_is_refused(
     stage: TextStage = version.text_stage  # type: ignore[attr-defined]
     raw = staged(tmp_path, stage, monkeypatch).to_bytes()
 
-    def missing(_place: Place) -> CachedEncoder:
+    def missing(_place: Place, _version: str) -> CachedEncoder:
         raise ConfigurationError("The sentence encoder is not installed.", remedy="Run: make encoder")
 
     monkeypatch.setattr(text_stage, "open_encoder", missing)

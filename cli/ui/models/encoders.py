@@ -1,0 +1,145 @@
+"""Encoders: training, the list, and which one harms are trained with."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from cli.ui.terminal import console, escape, minute, next_steps, note, table, working
+from leads.policies import Policies
+from leads.settings import Settings
+from models.registry.encoders import NEEDED, EncoderRegistry, RegisteredEncoder
+from models.registry.mlflow_registry import MlflowRegistry
+from training.encoder.config import load_tune_config
+from training.encoder.train import EncoderResult, train_encoder
+
+_MEASURED = ("harm", "texts", "violating", "AP,\nunseen", "held out", "AP,\nheld out", "AP,\n32 bits")
+_MEASURED_CAPTION = (
+    "AP: average precision of the encoder's output alone. Unseen: by networks that were fine-tuned on the other half "
+    "of the texts. Held out: on texts held out for any harm, by the encoder as it serves, and with weights of 32 bits."
+)
+_LISTED = ("encoder", "name", "registered\n(UTC)", "state", "mean AP,\nheld out", "needed by")
+
+
+def train(
+    settings: Settings,
+    policies: Policies,
+    *,
+    promote: bool,
+    precision: str | None,
+    epochs: int | None,
+    quiet: bool,
+) -> None:
+    """Fine-tune an encoder and show it."""
+    given = {"precision": precision, "epochs": epochs}
+    config = load_tune_config(settings).model_copy(update={k: v for k, v in given.items() if v is not None})
+    with working("encoder") as tell:
+        result = train_encoder(settings, policies, config=config, promote=promote, on_progress=tell)
+    for harm, why in result.skipped.items():
+        note(f"  [dim]{harm} is left out: {escape(why)}[/dim]")
+    _show_result(result)
+    if not quiet:
+        steps = [("leads train --all", "train the harms with it")] if result.encoder.promoted else []
+        number = result.encoder.version
+        if not result.encoder.promoted:
+            steps.append((f"leads encoder promote {number}", "train harms with it from now on"))
+        next_steps(*steps, ("leads encoder list", "see all encoders, and which versions need them"))
+
+
+def show(settings: Settings, policies: Policies) -> None:
+    """List the encoders, newest first."""
+    known = EncoderRegistry(settings).list()
+    if not known:
+        note("No encoder is registered yet.")
+        next_steps(("leads encoder train", "fine-tune one on the labels of all harms"))
+        return
+    needed = _needed(settings, policies)
+    rows = [
+        (
+            f"v{one.version}",
+            one.id,
+            minute(one.created_at_ms * 1_000),
+            "[green]promoted[/green]" if one.promoted else "",
+            _mean_ap(one),
+            ", ".join(needed.get(one.id, ())) or "–",
+        )
+        for one in known
+    ]
+    console.print(table("Encoders", _LISTED, rows, right=(_LISTED[4],)))
+    next_steps(
+        ("leads encoder promote VERSION", "train harms with an encoder from now on"),
+        ("leads train --all", "train the harms with the promoted encoder"),
+    )
+
+
+def promote(settings: Settings, policies: Policies, number: str, why: str) -> None:
+    """Promote an encoder."""
+    EncoderRegistry(settings).promote(number, why)
+    note(f"Harms are trained with encoder v{number} from now on.")
+    _say_what_stays(settings, policies)
+
+
+def roll_back(settings: Settings, policies: Policies, why: str) -> None:
+    """Go back to the encoder that was promoted before, or to none.
+
+    Raises:
+        Conflict: none is promoted.
+    """
+    before = EncoderRegistry(settings).roll_back(why)
+    if before is None:
+        note("Harms are trained without a fine-tuned encoder from now on.")
+    else:
+        note(f"Harms are trained with encoder v{before.version} again.")
+    _say_what_stays(settings, policies)
+
+
+def _say_what_stays(settings: Settings, policies: Policies) -> None:
+    """Say which versions keep serving with which encoder."""
+    for id_, versions in _needed(settings, policies).items():
+        note(f"  Still with {id_}: {', '.join(versions)}")
+    next_steps(
+        ("leads train --all", "train the harms with the encoder that is promoted now"),
+        ("leads models rollback HARM", "roll a harm back, with the encoder that its version needs"),
+    )
+
+
+def _needed(settings: Settings, policies: Policies) -> dict[str, list[str]]:
+    """By encoder, the versions of harms that have an alias and need it."""
+    registry = MlflowRegistry(settings)
+    found: dict[str, list[str]] = {}
+    for harm in policies.harms if registry.exists() else ():
+        for alias, number in sorted(registry.aliases(harm).items()):
+            id_ = registry.tags_of(harm, number).get(NEEDED)
+            if id_ is not None:
+                found.setdefault(id_, []).append(f"{harm} v{number} ({alias})")
+    return found
+
+
+def _show_result(result: EncoderResult) -> None:
+    encoder = result.encoder
+    state = "promoted" if encoder.promoted else "not promoted"
+    if result.metrics is None:
+        note(f"Encoder v{encoder.version} ({encoder.id}, {state}) was made from equal labels and settings before.")
+        return
+    rows: list[Sequence[str]] = [
+        (
+            harm,
+            f"{one.texts:,}",
+            f"{one.violating:,}",
+            _ap(one.ap_unseen),
+            f"{one.held_out:,}",
+            _ap(one.ap_held_out),
+            _ap(one.ap_full),
+        )
+        for harm, one in result.metrics.harms.items()
+    ]
+    title = f"Encoder v{encoder.version}, {encoder.id}, {state}, in {result.seconds / 60:.0f} min"
+    console.print(table(title, _MEASURED, rows, right=_MEASURED[1:], caption=_MEASURED_CAPTION))
+
+
+def _ap(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def _mean_ap(one: RegisteredEncoder) -> str:
+    found = [value for name, value in one.metrics.items() if name.endswith(".ap_held_out")]
+    return _ap(sum(found) / len(found)) if found else "–"

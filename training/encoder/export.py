@@ -1,0 +1,42 @@
+"""Exports a fine-tuned network to ONNX, with weights of 8 bits or of 32."""
+
+from __future__ import annotations
+
+import tempfile
+import warnings
+from pathlib import Path
+
+import torch
+
+from models.encoders.files import Precision
+from models.encoders.tuned import IDS, LENGTHS, OUTPUTS
+from training.encoder.network import Network
+
+_OPSET = 17
+
+
+def to_onnx(network: Network, precision: Precision) -> bytes:
+    """The network in ONNX's format, which takes texts of any number and length."""
+    network.eval()
+    ids, lengths = torch.ones((2, 8), dtype=torch.int64), torch.tensor([8, 5])
+    with tempfile.TemporaryDirectory() as folder:
+        path, small = Path(folder) / "network.onnx", Path(folder) / "small.onnx"
+        with warnings.catch_warnings():
+            # The exporter that needs no further package is announced to be replaced.
+            warnings.simplefilter("ignore")
+            torch.onnx.export(
+                network.cpu(),
+                (ids, lengths),
+                str(path),
+                input_names=[IDS, LENGTHS],
+                output_names=[OUTPUTS],
+                dynamic_axes={IDS: {0: "texts", 1: "length"}, LENGTHS: {0: "texts"}, OUTPUTS: {0: "texts"}},
+                opset_version=_OPSET,
+                dynamo=False,
+            )
+            if precision == "float32":
+                return path.read_bytes()
+            from onnxruntime.quantization import QuantType, quantize_dynamic
+
+            quantize_dynamic(str(path), str(small), weight_type=QuantType.QInt8, per_channel=True)
+        return small.read_bytes()
