@@ -24,10 +24,10 @@ from leads.settings import Settings
 from training.config import DEFAULTS, TrainingConfig
 from training.contracts import harm_contract, whole_contract
 from training.data import split
-from training.data.evidence import evidence
+from training.data.gathered import MIN_OF_EACH, enough, gather, groups_of, held_out_rows, labels_of
 from training.data.history import History, Tell
 from training.data.labelled_rows import CORPUS, PLATFORM, LabelledRow
-from training.gathered import MIN_OF_EACH, enough, gather, groups_of, held_out_rows, labels_of
+from training.evidence import evidence
 from training.joining import FrameSource, fill_texts, join_features
 
 Floats = npt.NDArray[np.float32]

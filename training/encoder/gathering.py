@@ -13,10 +13,10 @@ from leads.policies import Policies
 from leads.settings import Settings
 from training.config import SEED, load_config
 from training.data import split
+from training.data.gathered import gather, groups_of, held_out_rows
 from training.data.history import History
 from training.data.labelled_rows import LabelledRow
 from training.encoder.examples import Examples, HarmRows, examples_of
-from training.gathered import gather, groups_of, held_out_rows
 
 
 class Gathered(NamedTuple):

@@ -15,7 +15,7 @@ from leads.policies import HarmPolicy
 from leads.settings import Settings
 from models.version import ModelVersion
 from training.behaviour.run import regressions, run, suite_for
-from training.data.evidence import MIN_DISTINCT
+from training.evidence import MIN_DISTINCT
 from training.gate.side_by_side import Compared, HeldOut, VersionFigures, figures_of, held_out, measured, single_row_ms
 from training.report.paired import Resamples
 from training.report.slices import Slice, behind, of_rows

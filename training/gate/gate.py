@@ -12,7 +12,7 @@ from leads.settings import Settings
 from models.version import ModelVersion
 from training.config import SEED
 from training.data.dataset import Dataset
-from training.data.evidence import Evidence
+from training.evidence import Evidence
 from training.gate import checks, scores
 from training.gate.checks import GateCheck, Judged
 from training.gate.overlap import Overlap

@@ -15,8 +15,8 @@ from features.evaluate.columns import text_only
 from models.version import ModelVersion
 from training.contracts import check_satisfied
 from training.data.dataset import Dataset
-from training.data.evidence import Evidence, evidence
 from training.data.labelled_rows import LabelledRow
+from training.evidence import Evidence, evidence
 from training.gate.overlap import Overlap, trained_on
 from training.report import paired
 from training.report.calibration import Chance, by_chance

@@ -17,10 +17,10 @@ from training.build import FittedModel
 from training.config import RECIPE, SEED
 from training.data import split
 from training.data.dataset import Dataset
+from training.data.gathered import MIN_OF_EACH
 from training.fit import tiers
 from training.fit.calibrate import fit_calibrator
 from training.fit.training_set import FittedOn
-from training.gathered import MIN_OF_EACH
 from training.own_model.checks import OwnModel
 from training.own_model.labelled_split import LabelledSplit
 from training.report.logged import safe_name

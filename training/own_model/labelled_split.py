@@ -20,9 +20,9 @@ from models.text.stage import TextStage
 from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset, split
 from training.data.dataset import Dataset
+from training.data.gathered import MIN_HELD_OUT
 from training.fit.text import TextCounts, fit_text
 from training.fit.training_set import text_counts, training_rows
-from training.gathered import MIN_HELD_OUT
 from training.joining import FrameSource
 from training.own_model.checks import HOW_TO_DECLARE
 

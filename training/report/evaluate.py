@@ -8,7 +8,7 @@ import numpy.typing as npt
 
 from leads.messages.wording import counted
 from models.thresholds import Thresholds
-from training.data.evidence import Evidence, evidence
+from training.evidence import Evidence, evidence
 from training.report import paired
 from training.report.calibration import Chance, by_chance
 from training.report.paired import Interval

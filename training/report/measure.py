@@ -13,7 +13,7 @@ from models import manifest
 from models.scores import Scores
 from models.version import ModelVersion
 from training.data.dataset import Dataset
-from training.data.evidence import Evidence, evidence
+from training.evidence import Evidence, evidence
 from training.fit.training_set import FittedOn
 from training.report import evaluate, paired, slices
 from training.report.evaluate import Evaluation

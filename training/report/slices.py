@@ -12,8 +12,8 @@ import numpy.typing as npt
 
 from leads.estimates.clusters import observations
 from leads.text import present
-from training.data.evidence import MIN_DISTINCT, evidence
 from training.data.labelled_rows import LabelledRow
+from training.evidence import MIN_DISTINCT, evidence
 from training.report import paired
 from training.report.paired import Interval
 

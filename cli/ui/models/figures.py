@@ -7,7 +7,7 @@ from pathlib import Path
 
 from cli.ui.terminal import escape
 from models.version import ModelVersion
-from training.data.evidence import Evidence
+from training.evidence import Evidence
 from training.gate.side_by_side import Compared, Comparison, VersionFigures
 from training.report.evaluate import AtTier, Evaluation, recall_rows
 from training.report.measure import Metrics

@@ -29,8 +29,8 @@ from models.write import Parts, write_version
 from tests.support.training.spam_labels import SPAM, TALK, write_comments
 from training.config import SEED
 from training.data import dataset
-from training.data.evidence import Evidence
 from training.data.split import folds
+from training.evidence import Evidence
 from training.fit.model import fit
 from training.fit.text import count_texts
 from training.report.calibration import Chance

@@ -9,7 +9,7 @@ from tests.support.paths import REPOSITORY
 
 # From the first to the last; a part may import those before it.
 LAYERS = (
-    ("config", "contracts", "joining", "origin", "progress"),
+    ("config", "contracts", "evidence", "joining", "origin", "progress"),
     ("data", "behaviour"),
     ("fit",),
     ("report",),
@@ -17,7 +17,7 @@ LAYERS = (
     ("lifecycle",),
     ("workspace",),
     ("build",),
-    ("train", "tune", "own_model"),
+    ("train", "tune", "own_model", "encoder"),
 )
 TRAINING = REPOSITORY / "training"
 

@@ -134,7 +134,7 @@ def test_a_claim_looks_past_leads_that_others_have_locked(world: QueueWorld) -> 
     world.fill(60, 0)
     ids = [lead.id for lead in world.page(limit=100).leads]
     with world.engine.connect() as other, other.begin():
-        locked = queue._lock_top(other, 55, None, START)
+        locked = queue._lock_top(other, 55, None, START, frozenset())
         assert [row.id for row in locked] == ids[:55]
         assert [lead.id for lead in world.claim(3)] == ids[55:58]
         assert [lead.id for lead in world.claim(9)] == ids[58:]

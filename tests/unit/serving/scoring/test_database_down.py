@@ -21,7 +21,7 @@ from tests.support.serving.route_world import filled
 from tests.support.serving.world import Http, make_stack
 
 # Answered from memory, or scored on what the request holds.
-WITHOUT_DATABASE = {"/score", "/models", "/types"}
+WITHOUT_DATABASE = {"/score", "/models", "/types", "/harms"}
 
 
 @pytest.fixture

@@ -16,7 +16,7 @@ from features.links import Links
 from features.text_features import TEXT
 from leads import clock
 from leads.db import event_log
-from leads.errors import InvalidInput, LeadsError, NotFound, Unavailable
+from leads.errors import InvalidInput, LeadsError, NoModel, NotFound, Unavailable
 from leads.events import Event, ItemCreated, Subject, SubjectRef
 from leads.predictions.log import read_predictions
 from leads.settings import Settings
@@ -187,7 +187,7 @@ def test_a_bad_subject_does_not_affect_the_others(runtime: Runtime) -> None:
         (1, "spam", None),
         (2, None, "NotFound"),
         (3, "spam", None),
-        (3, "sexism", "Unavailable"),
+        (3, "sexism", "NoModel"),
         (3, "stream_manipulation", "InvalidInput"),
     ]
 
@@ -198,7 +198,7 @@ def test_an_undeclared_harm_is_an_error_of_the_call(runtime: Runtime) -> None:
 
 
 def test_a_caller_gets_only_allowed_harms(runtime: Runtime) -> None:
-    assert isinstance(error_of(runtime, ScoreRequest(C1, text="x", allowed=frozenset({"sexism"}))), Unavailable)
+    assert isinstance(error_of(runtime, ScoreRequest(C1, text="x", allowed=frozenset({"sexism"}))), NoModel)
 
 
 def test_without_the_online_store_texts_are_still_scored_but_not_logged(
@@ -273,9 +273,9 @@ def test_one_fetch_and_one_text_encoding_serve_a_thousand(runtime: Runtime) -> N
     assert Counting.calls == 1
 
 
-def test_scoring_without_a_published_version_is_unavailable(settings: Settings, engine: Engine) -> None:
+def test_without_a_published_version_there_is_no_model(settings: Settings, engine: Engine) -> None:
     bare = make_runtime(settings, engine)
-    assert isinstance(error_of(bare, ScoreRequest(C1, text="x")), Unavailable)
+    assert isinstance(error_of(bare, ScoreRequest(C1, text="x")), NoModel)
     bare.close()
 
 

@@ -12,7 +12,7 @@ from leads.policies import HarmPolicy, TierPolicy
 from models.version import ModelVersion, load
 from tests.support.training.fake_registry import write_model
 from tests.support.training.scripted import CONTRACT, HARM
-from training.data.evidence import Evidence
+from training.evidence import Evidence
 from training.report import card, description
 from training.report.calibration import Chance
 from training.report.evaluate import AtTier, Evaluation

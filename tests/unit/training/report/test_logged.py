@@ -11,7 +11,7 @@ import pytest
 
 from models.thresholds import Thresholds
 from training.config import TrainingConfig
-from training.data.evidence import Evidence
+from training.evidence import Evidence
 from training.fit.search import Tuned
 from training.report import logged
 from training.report.evaluate import AtTier, Evaluation

@@ -13,7 +13,7 @@ from msgspec.structs import replace
 from models.scores import Scores
 from models.thresholds import Thresholds
 from tests.support.training.scripted import CONTRACT, HARM
-from training.data.evidence import evidence
+from training.evidence import evidence
 from training.report import evaluate
 from training.report.measure import Metrics, OnTest
 from training.report.paired import Interval

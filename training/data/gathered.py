@@ -17,10 +17,10 @@ from leads.policies import HarmPolicy
 from leads.settings import Settings
 from training.config import TrainingConfig
 from training.data import split
-from training.data.evidence import MIN_DISTINCT
 from training.data.history import History, ScoredLabels, Tell
 from training.data.labelled_rows import PLATFORM, Deduplicated, LabelledRow, corpus_rows, deduplicated, platform_rows
 from training.data.observations import observations
+from training.evidence import MIN_DISTINCT
 
 Bools = npt.NDArray[np.bool_]
 
