@@ -12,11 +12,11 @@ from leads.clock import Micros
 from leads.errors import Conflict, FilesDamaged, ModelRefused, NotFound
 from leads.files import in_turn, private_folder
 from leads.settings import Settings
-from models.encoders import files
-from models.encoders.files import ENCODERS
 from models.registry.mlflow_client import Connector, found
 from models.registry.runs import RunStatus, TrainingRuns
 from models.registry.versions import FINGERPRINT, RunRecord
+from models.text import encoder_files as files
+from models.text.encoder_files import ENCODERS
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient

@@ -16,12 +16,12 @@ from leads.errors import ModelRefused
 from leads.files import private_folder
 from leads.settings import Settings
 from models import manifest
-from models.encoders.files import PREFIX
 from models.registry import artifact, portable
 from models.registry.encoders import EncoderRegistry
 from models.registry.mlflow_client import Connector, found
 from models.registry.runs import HARM, RunStatus, TrainingRuns
 from models.registry.versions import FINGERPRINT, Registered, RunRecord, Table, VersionNote, no_such_version
+from models.text.encoder_files import PREFIX
 from models.text.stage import encoder_named_in
 from models.version import ModelVersion, model_name
 

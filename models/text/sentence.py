@@ -1,7 +1,7 @@
 """Sentence encoders, which map a text to a vector: of its meaning, or of what the labels of all harms say about it.
 
 The first kind, MiniLM, is used as it was published. The second kind was fine-tuned on this platform's labels, see
-`models.encoders`.
+`models.text.tuned`.
 
 A model depends on the encoder that computed its vectors: a version names its encoder's version and is refused if
 another one is installed. Vectors are cached by encoder version and hash of the text's plain form, in memory and
@@ -25,7 +25,7 @@ import numpy.typing as npt
 from leads.errors import ConfigurationError
 from leads.files import private_folder
 from leads.text import plain_form, text_hash
-from models.encoders.files import ENCODERS, PREFIX, Learned
+from models.text.encoder_files import ENCODERS, PREFIX, Learned
 from models.text.ngrams import MAX_CHARS
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def _open(place: Place, tuned: str | None) -> CachedEncoder:
         from models.text.minilm import MiniLM
 
         return CachedEncoder(MiniLM(place.weights or installed()), place.vectors)
-    from models.encoders.tuned import TunedEncoder
+    from models.text.tuned import TunedEncoder
 
     if place.tuned is None or not (place.tuned / tuned).is_dir():
         raise ConfigurationError(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from models.encoders.files import About
+from models.text.encoder_files import About
 from training.encoder.config import TuneConfig
 from training.encoder.examples import Examples
 from training.encoder.measure import EncoderMetrics

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from models.encoders.files import Precision
-from models.encoders.tuned import IDS, LENGTHS, OUTPUTS
+from models.text.encoder_files import Precision
+from models.text.tuned import IDS, LENGTHS, OUTPUTS
 from training.encoder.network import Network
 
 _OPSET = 17

@@ -6,7 +6,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from models.encoders.tuned import TunedEncoder
+from models.text.tuned import TunedEncoder
 from training.encoder.examples import Examples
 
 Floats = npt.NDArray[np.float32]

@@ -28,13 +28,13 @@ from leads.errors import ConfigurationError, Conflict, LeadsError
 from leads.files import private_folder
 from leads.policies import Policies
 from leads.settings import Settings
-from models.encoders import files
-from models.encoders.files import About, Learned
-from models.encoders.tuned import TunedEncoder
 from models.registry.encoders import EncoderRegistry, RegisteredEncoder
 from models.registry.versions import DATA_HASH, FINGERPRINT, RunRecord
+from models.text import encoder_files as files
+from models.text.encoder_files import About, Learned
 from models.text.minilm import TOKENIZER, WEIGHTS, read_safetensors, read_tokenizer
 from models.text.sentence import installed
+from models.text.tuned import TunedEncoder
 from training.config import SEED
 from training.encoder import card
 from training.encoder.augment import augmented

@@ -10,9 +10,9 @@ from pathlib import Path
 import msgspec
 import numpy as np
 
-from models.encoders import files
-from models.encoders.files import About, Learned
-from models.encoders.tuned import TunedEncoder
+from models.text import encoder_files as files
+from models.text.encoder_files import About, Learned
+from models.text.tuned import TunedEncoder
 
 NETWORK = Path(__file__).with_name("tiny.onnx")
 HARMS = ("spam", "sexism")

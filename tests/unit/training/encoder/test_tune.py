@@ -113,7 +113,7 @@ def test_the_exported_network_gives_the_outputs_that_training_had(tmp_path: Path
     pytest.importorskip("onnx", reason="onnx is not installed: make encoder-training")
     import onnxruntime as ort
 
-    from models.encoders.tuned import IDS, LENGTHS, OUTPUTS
+    from models.text.tuned import IDS, LENGTHS, OUTPUTS
     from training.encoder.export import to_onnx
 
     network, _ = run()

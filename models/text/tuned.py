@@ -17,9 +17,9 @@ import numpy.typing as npt
 
 from leads.errors import ConfigurationError, FilesDamaged, ModelRefused
 from leads.text import plain_form
-from models.encoders import files
-from models.encoders.files import About, Learned
+from models.text import encoder_files as files
 from models.text.batches import batches
+from models.text.encoder_files import About, Learned
 from models.text.ngrams import MAX_CHARS
 
 if TYPE_CHECKING:

@@ -10,11 +10,11 @@ import pytest
 
 from leads.errors import ConfigurationError, FilesDamaged, ModelRefused
 from leads.text import text_hash
-from models.encoders import files
-from models.encoders.files import Learned
-from models.encoders.tuned import Golden, TunedEncoder
+from models.text import encoder_files as files
+from models.text.encoder_files import Learned
 from models.text.head import OutputHead
 from models.text.sentence import CachedEncoder, Place, open_encoder
+from models.text.tuned import Golden, TunedEncoder
 from tests.support.encoders.tiny import HARMS, write_encoder
 
 pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: make encoder")
