@@ -63,7 +63,7 @@ class Workspace:
             yield run_id
         except BaseException as error:
             with suppress(LeadsError):
-                status, why = _failure(error)
+                status, why = failure(error)
                 self.registry.end_run(run_id, status, why=why)
             raise
         # The version is registered by now; the next training closes a run that this one couldn't.
@@ -71,7 +71,7 @@ class Workspace:
             self.registry.end_run(run_id, "FINISHED")
 
 
-def _failure(error: BaseException) -> tuple[RunStatus, str]:
+def failure(error: BaseException) -> tuple[RunStatus, str]:
     """How a run ends, and why. Other errors than ours may contain texts of rows, so only their kind is kept."""
     if not isinstance(error, Exception):
         return "KILLED", "interrupted"

@@ -196,11 +196,6 @@ class EncoderRegistry:
             shutil.rmtree(draft, ignore_errors=True)
 
 
-def promoted_encoder(settings: Settings) -> RegisteredEncoder | None:
-    """The encoder that harms are trained with by now; None if none is promoted."""
-    return EncoderRegistry(settings).promoted()
-
-
 def _registered(client: MlflowClient, version: ModelVersionEntity, promoted: str) -> RegisteredEncoder:
     run = client.get_run(version.run_id)
     number, tags = str(version.version), dict(version.tags)

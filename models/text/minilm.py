@@ -73,11 +73,7 @@ class MiniLM:
             self._norm = weights["embeddings.LayerNorm.weight"], weights["embeddings.LayerNorm.bias"]
             self._layers = [_layer(weights, i) for i in range(LAYERS)]
         except (OSError, ValueError, KeyError) as error:
-            raise ConfigurationError(
-                f"{folder} doesn't hold a valid MiniLM model ({type(error).__name__}: {error}).",
-                field="LEADS_ENCODER_DIR",
-                remedy=f"Set it to a folder with {WEIGHTS} and {TOKENIZER} of all-MiniLM-L6-v2.",
-            ) from error
+            raise no_minilm(folder, error) from error
         digest = hashlib.sha256(raw + words).hexdigest()[:12]
         self.version = f"minilm-{digest}-l{''.join(map(str, POOLED))}-t{MAX_TOKENS}"
 
@@ -183,6 +179,15 @@ def _layer(weights: dict[str, Floats], i: int) -> _Layer:
         *dense("output.dense"),
         get("output.LayerNorm.weight"),
         get("output.LayerNorm.bias"),
+    )
+
+
+def no_minilm(folder: Path, error: Exception) -> ConfigurationError:
+    """The error of a folder that doesn't hold the published files."""
+    return ConfigurationError(
+        f"{folder} doesn't hold a valid MiniLM model ({type(error).__name__}: {error}).",
+        field="LEADS_ENCODER_DIR",
+        remedy=f"Set it to a folder with {WEIGHTS} and {TOKENIZER} of all-MiniLM-L6-v2.",
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import msgspec
 import numpy as np
@@ -20,10 +20,8 @@ from leads.text import plain_form
 from models.text import encoder_files as files
 from models.text.batches import batches
 from models.text.encoder_files import About, Learned
+from models.text.minilm import read_tokenizer
 from models.text.ngrams import MAX_CHARS
-
-if TYPE_CHECKING:
-    from tokenizers import Tokenizer
 
 Floats = npt.NDArray[np.float32]
 
@@ -66,7 +64,7 @@ class TunedEncoder:
         if files.encoder_id(network, tokenizer) != self.about.id:
             raise FilesDamaged(f"{files.ABOUT} names another encoder than the folder holds.", field=files.ABOUT)
         self._session = _session(network)
-        self._tokenizer = _tokenizer(tokenizer, self.about.max_tokens)
+        self._tokenizer = read_tokenizer(tokenizer, self.about.max_tokens)
 
     @cached_property
     def learned(self) -> Learned:
@@ -122,9 +120,3 @@ def _session(network: bytes) -> Any:
         return ort.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     except Exception as error:
         raise FilesDamaged(f"{files.NETWORK} is invalid ({type(error).__name__}).", field=files.NETWORK) from error
-
-
-def _tokenizer(raw: bytes, max_tokens: int) -> Tokenizer:
-    from models.text.minilm import read_tokenizer
-
-    return read_tokenizer(raw, max_tokens)

@@ -32,7 +32,7 @@ from models.registry.encoders import EncoderRegistry, RegisteredEncoder
 from models.registry.versions import DATA_HASH, FINGERPRINT, RunRecord
 from models.text import encoder_files as files
 from models.text.encoder_files import About, Learned
-from models.text.minilm import TOKENIZER, WEIGHTS, read_safetensors, read_tokenizer
+from models.text.minilm import TOKENIZER, WEIGHTS, no_minilm, read_safetensors, read_tokenizer
 from models.text.sentence import installed
 from models.text.tuned import TunedEncoder
 from training.config import SEED
@@ -44,7 +44,7 @@ from training.encoder.gathering import gather_examples
 from training.encoder.measure import EncoderMetrics, measure
 from training.origin import mlflow_tags, origin
 from training.progress import OnProgress, reporter
-from training.workspace import training_lock
+from training.workspace import failure, training_lock
 
 Floats = npt.NDArray[np.float32]
 Bools = npt.NDArray[np.bool_]
@@ -137,11 +137,7 @@ class _Start:
             raw, tokenizer = (folder / WEIGHTS).read_bytes(), (folder / TOKENIZER).read_bytes()
             weights = read_safetensors(raw)
         except (OSError, ValueError, KeyError) as error:
-            raise ConfigurationError(
-                f"{folder} doesn't hold a valid MiniLM model ({type(error).__name__}).",
-                field="LEADS_ENCODER_DIR",
-                remedy=f"Set it to a folder with {WEIGHTS} and {TOKENIZER} of all-MiniLM-L6-v2.",
-            ) from error
+            raise no_minilm(folder, error) from error
         return _Start(f"minilm-{hashlib.sha256(raw + tokenizer).hexdigest()[:12]}", weights, tokenizer)
 
     def tokens(self, texts: list[str], max_tokens: int) -> list[list[int]]:
@@ -182,9 +178,9 @@ class _Made:
         try:
             metrics, number = self._fine_tuned(run_id)
         except BaseException as error:
-            why = str(error)[:1_000] if isinstance(error, LeadsError) else type(error).__name__
             with suppress(LeadsError):
-                self.registry.end_run(run_id, "FAILED" if isinstance(error, Exception) else "KILLED", why=why)
+                status, why = failure(error)
+                self.registry.end_run(run_id, status, why=why)
             raise
         self.registry.end_run(run_id, "FINISHED")
         return metrics, number

@@ -81,7 +81,7 @@ def fine_tune(
     plan = _plan([len(one) for one in tokens], config, seed)
     optimizer = _optimizer(network, config)
     rate = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda step: _rate(step, len(plan), config))
-    labels, weights = _targets(examples, config)
+    labels, weights = _targets(examples)
     begun = _continue(network, optimizer, checkpoints)
     for _ in range(begun):
         # PyTorch warns about a scheduler that runs before its optimizer.
@@ -163,7 +163,7 @@ def _rate(step: int, steps: int, config: TuneConfig) -> float:
     return (step + 1) / warm_up if step < warm_up else max(0.0, (steps - step) / max(1, steps - warm_up))
 
 
-def _targets(examples: Examples, config: TuneConfig) -> tuple[Tensor, Tensor]:
+def _targets(examples: Examples) -> tuple[Tensor, Tensor]:
     """(n, k) labels, and their weights, which are 0 where a text isn't labelled."""
     labels = np.nan_to_num(examples.labels)
     return torch.from_numpy(labels), torch.from_numpy(examples.weights)
