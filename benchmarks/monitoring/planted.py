@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import statistics
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
 from benchmarks.monitoring.generated import START, Change, Platform
-from benchmarks.monitoring.timeline import Opened, watched
+from benchmarks.monitoring.timeline import Opened, Timeline, watched
 from benchmarks.monitoring.world import HISTORY_DAYS
 from benchmarks.report import Measure, at_most, say
 from leads import clock
@@ -69,19 +72,31 @@ class Found(NamedTuple):
     other_pages: int
 
 
-def named(change: str, seed: int) -> Found:
-    """Watch a platform on which something changes."""
-    expected = EXPECTED[change]
+def named(seed: int, which: Sequence[str]) -> dict[str, Found]:
+    """Watch a platform until shortly before something changes. For each change, a copy of the process watches on."""
     began = START + HISTORY_DAYS * clock.DAY
     at = began + (_FIRST + seed * _STEP % 24) * clock.HOUR
-    hours = (at - began) // clock.HOUR + int(expected.within_h) + 1
-    pages = 0
-    for _, opened in watched(Platform(seed, change=Change(change, at)), hours):
+    with TemporaryDirectory() as folder:
+        timeline = Timeline(Platform(seed), Path(folder))
+        timeline.warm_up(began)
+        pages = sum(_pages(opened) for _, opened in timeline.hours(began, at - clock.HOUR))
+        return {change: in_child(partial(_after, timeline, Change(change, at), pages)) for change in which}
+
+
+def _after(timeline: Timeline, change: Change, pages: int) -> Found:
+    """Let something change, and watch until that is named, or should have been."""
+    expected, at = EXPECTED[change.name], change.at
+    timeline.world.generated.change = change
+    for _, opened in timeline.hours(at - clock.HOUR, at + int(expected.within_h + 1) * clock.HOUR):
         for alert in opened:
             if alert.at >= at and alert.at <= at + expected.within_h * clock.HOUR + _GRACE and expected.names(alert):
                 return Found((alert.at - at) / clock.HOUR, pages)
-            pages += alert.new and alert.rule.severity == "page" and alert.at < at
+        pages += _pages([alert for alert in opened if alert.at < at])
     return Found(None, pages)
+
+
+def _pages(opened: Sequence[Opened]) -> int:
+    return sum(alert.new and alert.rule.severity == "page" for alert in opened)
 
 
 # A run needs a moment: windows that end on time are measured a few minutes later.
@@ -103,9 +118,10 @@ def quiet(seed: int) -> Counter[str]:
 
 def changes(seeds: Sequence[int], which: Sequence[str] = tuple(EXPECTED)) -> list[Measure]:
     """How many of the planted changes were named in time, and how soon."""
+    by_seed = _each(partial(named, which=which), seeds)
     rows = []
     for change in which:
-        found = _each(partial(named, change), seeds)
+        found = [one[change] for one in by_seed]
         soon = [one.hours for one in found if one.hours is not None]
         limit = EXPECTED[change].within_h
         missed = len(found) - len(soon)
@@ -128,6 +144,24 @@ def quiet_months(seeds: Sequence[int]) -> list[Measure]:
         at_most("false pages, a harm and year", total["page"] * 12 / months, "pages", 1),
         at_most("false digest entries, a harm and month", total["digest"] / months, "entries", 1),
     ]
+
+
+def in_child(work: Callable[[], T]) -> T:
+    """What the work gives in a copy of this process, which it can change as it likes.
+
+    Raises:
+        EOFError: the copy died.
+    """
+    context = multiprocessing.get_context("fork")
+    receiver, sender = context.Pipe(duplex=False)
+    child = context.Process(target=lambda: sender.send(work()))
+    child.start()
+    sender.close()
+    try:
+        found: T = receiver.recv()
+        return found
+    finally:
+        child.join()
 
 
 def _each(work: Callable[[int], T], seeds: Sequence[int]) -> list[T]:

@@ -94,7 +94,8 @@ class GeneratedWorld(World):
             "generated",
         )
         self.generated, self.store = generated, Store()
-        self.most_windows = 3_000
+        # The windows of four weeks, each of which is compared with again every day.
+        self.most_windows = 8_000
         self._rows_of: dict[Micros, HourRows] = {}
         self._counted: dict[Micros, dict[str, Summary]] = {}
         self._reference: Reference | None = None
