@@ -57,13 +57,13 @@ class Distances:
         """(k,) the largest distances that there can be."""
         return np.full(self.value.shape, self.farthest)
 
-    def p(self) -> Doubles:
+    def beyond(self, distance: Doubles) -> Doubles:
         """(k,) how likely chance causes at least this distance."""
         from scipy.special import gammaincc
 
         shape, scale, start = self._gamma()
-        found: Doubles = gammaincc(shape, np.maximum(self.value - start, 0.0) / scale)
-        return np.where(self.deviation > 0, found, np.where(self.value > self.mean, 0.0, 1.0))
+        found: Doubles = gammaincc(shape, np.maximum(distance - start, 0.0) / scale)
+        return np.where(self.deviation > 0, found, np.where(distance > self.mean, 0.0, 1.0))
 
     @property
     def unit(self) -> Doubles:
@@ -111,9 +111,11 @@ class Shares:
         above, _, of = self._rarer()
         return cohens_h(np.where(above, 1.0, 0.0), of)
 
-    def p(self) -> Doubles:
-        """(k,) how likely chance causes at least this difference, on either side."""
-        above, share, of = self._rarer()
+    def beyond(self, distance: Doubles) -> Doubles:
+        """(k,) how likely chance causes at least this h, on either side."""
+        above, _, of = self._rarer()
+        angle = 2 * np.arcsin(np.sqrt(np.clip(of, 0.0, 1.0))) + np.where(above, distance, -distance)
+        share = np.sin(np.clip(angle, 0.0, np.pi) / 2) ** 2
         return self._tail(share * self.rows, of * self.of_rows, above=above)
 
     def threshold(self, p: Doubles) -> Doubles:
@@ -141,11 +143,11 @@ class Shares:
 
     def _tail(self, events: Doubles, of_events: Doubles, *, above: npt.NDArray[np.bool_]) -> Doubles:
         """Twice the probability of at least, or at most, this many events, given those of the baseline."""
-        from scipy.special import betainc
+        from scipy.special import betainc, betaincc
 
         q = self.rows / (self.rows + self.of_rows)
         at_least = betainc(np.maximum(events, 1e-9), of_events + 1, q)
-        at_most = 1 - betainc(events + 1, np.maximum(of_events, 1e-9), q)
+        at_most = betaincc(events + 1, np.maximum(of_events, 1e-9), q)
         found: Doubles = np.minimum(1.0, 2 * np.where(above, at_least, at_most))
         return found
 

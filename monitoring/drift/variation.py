@@ -20,7 +20,7 @@ Doubles = npt.NDArray[np.float64]
 # The middle column's figure counts as much as this many windows of a column's own.
 _DRAWN = 8.0
 _SMALLEST_P = 1e-18
-_STEPS = 24
+_STEPS = 40
 
 
 @dataclass(frozen=True)
@@ -51,6 +51,7 @@ class Chance(Protocol):
     @property
     def reach(self) -> Doubles: ...
     def threshold(self, p: Doubles) -> Doubles: ...
+    def beyond(self, distance: Doubles) -> Doubles: ...
 
 
 @dataclass(frozen=True, eq=False)
@@ -84,14 +85,23 @@ class Varied:
         return capped
 
     def p(self) -> Doubles:
-        """(k,) how likely at least this distance is without a change."""
-        low, high = np.full(self.value.shape, np.log(_SMALLEST_P)), np.zeros(self.value.shape)
+        """(k,) how likely at least this distance is without a change: the p for which `threshold` is the distance.
+
+        Of that distance, chance explains a part and the variation of windows the rest, at equal p. The part is found by
+        halving: the larger it is, the less likely chance is to cause it, and the more likely windows are to vary by
+        what is left.
+        """
+        from scipy.special import stdtr
+
+        low, high = np.zeros(self.value.shape), self.value
+        varies = self.between > 0
         for _ in range(_STEPS):
-            middle = (low + high) / 2
-            beyond = self.value > self.threshold(np.exp(middle))
-            low, high = np.where(beyond, low, middle), np.where(beyond, middle, high)
-        found: Doubles = np.exp(high)
-        return found
+            part = (low + high) / 2
+            rest = np.sqrt(np.maximum(self.value**2 - part**2, 0.0))
+            deviations = np.divide(rest, self.between, out=np.full_like(rest, np.inf), where=varies)
+            too_small = self.chance.beyond(part) > 2 * stdtr(self.free, -deviations)
+            low, high = np.where(too_small, part, low), np.where(too_small, high, part)
+        return np.clip(self.chance.beyond(high), _SMALLEST_P, 1.0)
 
 
 def dispersion(distances: Doubles, rows: Doubles, unit: float, *, precise: bool = False) -> Dispersion:

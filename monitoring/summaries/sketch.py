@@ -109,15 +109,16 @@ def merged(sketches: Iterable[Sketch]) -> Sketch:
         return found[0]
     if not found:
         return EMPTY
-    keys, places = np.unique(np.concatenate([one.keys for one in found]), return_inverse=True)
+    places = np.concatenate([one.keys for one in found]).astype(np.int64) + _TOP
     # Counts stay below 2^53, so that floats hold them.
-    counts = np.bincount(places, weights=np.concatenate([one.counts for one in found]), minlength=len(keys))
+    every = np.bincount(places, weights=np.concatenate([one.counts for one in found]))
+    places = np.flatnonzero(every)
     return Sketch(
-        sum(one.missing for one in found),
-        keys,
-        counts.astype(np.int64),
-        sum(one.total for one in found),
-        sum(one.squares for one in found),
+        sum([one.missing for one in found]),
+        (places - _TOP).astype(np.int16),
+        every[places].astype(np.int64),
+        sum([one.total for one in found]),
+        sum([one.squares for one in found]),
     )
 
 

@@ -79,7 +79,7 @@ def test_unchanged_numbers_are_rarely_beyond_their_thresholds() -> None:
         references, currents = samples(random, 2_000), samples(random, 200)
         for name, reference in references.items():
             found = distance(reference, currents[name])
-            p.setdefault(name, []).append(float(found.p()[0]))
+            p.setdefault(name, []).append(float(found.beyond(found.value)[0]))
             beyond += bool(found.value[0] > found.threshold(1e-3)[0])
     for name, values in p.items():
         assert np.mean(np.array(values) < 0.05) < 0.09, name
@@ -92,8 +92,8 @@ def test_a_threshold_is_the_distance_at_which_p_is_reached() -> None:
     found = distance(random.normal(0, 1, 2_000), random.normal(0.2, 1, 300))
     limit = found.threshold(0.001)
     at_limit = Distances(limit, found.mean, found.deviation, found.skewness)
-    assert at_limit.p()[0] == pytest.approx(0.001, rel=0.01)
-    assert (found.value[0] > limit[0]) == (found.p()[0] < 0.001)
+    assert at_limit.beyond(at_limit.value)[0] == pytest.approx(0.001, rel=0.01)
+    assert (found.value[0] > limit[0]) == (found.beyond(found.value)[0] < 0.001)
 
 
 def shares(share: float, rows: float, of: float, of_rows: float) -> Shares:
@@ -105,14 +105,14 @@ def test_unchanged_shares_are_rarely_beyond_their_thresholds() -> None:
     for share in (0.001, 0.02, 0.3, 0.97):
         current, reference = random.binomial(200, share, 2_000) / 200, random.binomial(5_000, share, 2_000) / 5_000
         found = Shares(current, np.full(2_000, 200.0), reference, np.full(2_000, 5_000.0))
-        assert (found.p() < 0.01).sum() <= 40, share
+        assert (found.beyond(found.value) < 0.01).sum() <= 40, share
         assert (found.value > found.threshold(0.01)).sum() <= 40, share
 
 
 def test_a_share_that_was_never_seen_has_a_finite_distance_and_a_threshold() -> None:
     found = shares(0.06, 191, 0.0, 5_000)
     assert found.value[0] == pytest.approx(2 * np.arcsin(np.sqrt(0.06)))
-    assert found.p()[0] < 1e-6
+    assert found.beyond(found.value)[0] < 1e-6
     assert 0 < found.threshold(1e-5)[0] < found.value[0]
 
 
@@ -122,7 +122,7 @@ def test_a_share_can_fall_beyond_its_threshold_too() -> None:
     # It never can, but the threshold isn't beyond what a share can do either.
     few = shares(0.0, 20, 0.01, 5_000)
     assert few.threshold(1e-6)[0] == pytest.approx(few.value[0])
-    assert few.p()[0] > 0.1
+    assert few.beyond(few.value)[0] > 0.1
 
 
 def test_categories_are_apart_by_the_rows_that_would_have_to_change() -> None:
@@ -137,4 +137,4 @@ def test_categories_are_apart_by_the_rows_that_would_have_to_change() -> None:
     value = np.array([one.value[0] for one in drawn])
     assert float(np.mean([one.mean[0] for one in drawn])) == pytest.approx(value.mean(), rel=0.1)
     assert float(np.mean([one.deviation[0] for one in drawn])) == pytest.approx(value.std(), rel=0.3)
-    assert np.mean([one.p()[0] < 0.01 for one in drawn]) < 0.05
+    assert np.mean([one.beyond(one.value)[0] < 0.01 for one in drawn]) < 0.05
