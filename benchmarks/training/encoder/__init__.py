@@ -1,4 +1,4 @@
-"""Measures the encoder that is fine-tuned on all harms: quality, behaviour, time, speed, and its cost in the service."""
+"""Measures the encoder that is fine-tuned on all harms: quality, behaviour, time, speed, cost in the service."""
 
 from __future__ import annotations
 

@@ -23,7 +23,7 @@ from training.config import SEED, load_config
 from training.data.labelled_rows import CORPUS, LabelledRow
 from training.encoder.augment import augmented
 from training.encoder.config import TuneConfig
-from training.encoder.examples import Examples, HarmRows, examples_of
+from training.encoder.examples import HarmRows, examples_of
 from training.encoder.making import Making, Start
 from training.encoder.measure import EncoderMetrics
 

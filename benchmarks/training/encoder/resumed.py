@@ -102,7 +102,9 @@ def _run(folder: Path) -> None:
     network = pretrained(2, start.weights)
     checkpoints = Checkpoints(folder / "checkpoint.safetensors", "killed", every_s=0)
     fine_tune(network, start.tokens(texts, _CONFIG.max_tokens), examples, _CONFIG, seed=SEED, checkpoints=checkpoints)
-    save_file({name: value.contiguous() for name, value in network.state_dict().items()}, folder / "weights.safetensors")
+    save_file(
+        {name: value.contiguous() for name, value in network.state_dict().items()}, folder / "weights.safetensors"
+    )
 
 
 if __name__ == "__main__":

@@ -56,16 +56,14 @@ def served(tuned: CachedEncoder, texts: Sequence[str]) -> list[Measure]:
             alone = _latencies(port, unseen.requests(1), _SECONDS)
             quiet = _latencies(port, known, _SECONDS, _RATE)
             beside = _beside(port, known, unseen.requests(_MANY))
-    delays = beside - np.median(quiet)
+    delays, name = beside - np.median(quiet), f"known comment beside requests of {_MANY} unseen texts"
     return [
         at_most("one unseen text over HTTP, p50", float(np.median(alone)), "ms", _MS),
         Measure("one unseen text over HTTP, p99", float(np.quantile(alone, 0.99)), "ms"),
         Measure("known comment while nothing else is asked for, p50", float(np.median(quiet)), "ms"),
         Measure("known comment while nothing else is asked for, slowest", float(quiet.max()), "ms"),
-        at_most(
-            f"known comment beside requests of {_MANY} unseen texts: delay, p99", float(np.quantile(delays, 0.99)), "ms", _DELAY_MS
-        ),
-        Measure(f"known comment beside requests of {_MANY} unseen texts: longest delay", float(delays.max()), "ms"),
+        at_most(f"{name}: delay, p99", float(np.quantile(delays, 0.99)), "ms", _DELAY_MS),
+        Measure(f"{name}: longest delay", float(delays.max()), "ms"),
         at_most("an API process's memory with the encoder, more than without", more_mb, "MB", _MEMORY_MB),
     ]
 

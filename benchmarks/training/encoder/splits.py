@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,7 +18,6 @@ from leads.policies import load_policies
 from leads.settings import Settings
 from models.text.sentence import CachedEncoder
 from training.behaviour import run as behaviour
-from training.behaviour.run import BehaviourReport
 from training.report import paired
 
 Doubles = npt.NDArray[np.float64]
@@ -83,7 +81,10 @@ def measures(settings: Settings, harms: Sequence[Corpus], splits: Sequence[OnSpl
         name = f"{corpus.harm}: AP {TUNED} − {PRESENT}"
         rows.append(at_least(name, _mean(tuned) - _mean(present), "", 0))
     rows += [*_pooled(harms, splits), *_precision(splits), *_behaviour(settings, splits[0])]
-    return [*rows, at_most("fine-tuning with cross-fitting", max(one.made.seconds for one in splits) / 60, "min", _MINUTES)]
+    return [
+        *rows,
+        at_most("fine-tuning with cross-fitting", max(one.made.seconds for one in splits) / 60, "min", _MINUTES),
+    ]
 
 
 def _pooled(harms: Sequence[Corpus], splits: Sequence[OnSplit]) -> list[Measure]:
@@ -131,7 +132,12 @@ def _precision(splits: Sequence[OnSplit]) -> list[Measure]:
                 lost.setdefault(harm, []).append(one.ap_full - one.ap_held_out)
     means = {harm: float(np.mean(values)) for harm, values in lost.items()}
     rows = [Measure(f"{harm}: AP lost by weights of 8 bits", value, "") for harm, value in means.items()]
-    return [*rows, at_most("AP lost by weights of 8 bits, mean over harms", float(np.mean(list(means.values()))), "", _PRECISION_LOSS)]
+    return [
+        *rows,
+        at_most(
+            "AP lost by weights of 8 bits, mean over harms", float(np.mean(list(means.values()))), "", _PRECISION_LOSS
+        ),
+    ]
 
 
 def _behaviour(settings: Settings, split: OnSplit) -> list[Measure]:
@@ -141,13 +147,10 @@ def _behaviour(settings: Settings, split: OnSplit) -> list[Measure]:
         suite = behaviour.suite_for(settings, harm)
         if suite is None:
             continue
-        tuned, present = (
-            behaviour.run(side[harm].version, suite, BUILTIN) for side in (split.tuned, split.present)
-        )
-        before, checks = _passed(present), {one.kind: one.checks for one in tuned.kinds}
-        for kind, passed in _passed(tuned).items():
-            name = f"{harm}: {kind} checks that pass, of {checks[kind]}"
-            rows.append(at_least(name, passed, "checks", before[kind]))
+        tuned, present = (behaviour.run(side[harm].version, suite, BUILTIN) for side in (split.tuned, split.present))
+        for ours, theirs in zip(tuned.kinds, present.kinds, strict=True):
+            name = f"{harm}: {ours.kind} checks that pass, of {ours.checks}"
+            rows.append(at_least(name, ours.passed, "checks", theirs.passed))
         if harm == "identity_hate":
             cases = {case.name: case for case in tuned.cases}
             rows += [
@@ -157,11 +160,5 @@ def _behaviour(settings: Settings, split: OnSplit) -> list[Measure]:
     return rows
 
 
-def _passed(report: BehaviourReport) -> Mapping[str, int]:
-    return Counter({one.kind: one.passed for one in report.kinds})
-
-
 def _mean(results: Sequence[SplitResult]) -> float:
     return float(np.mean([one.ours.ap for one in results]))
-
-
