@@ -60,7 +60,7 @@ bench: setup  ## run every benchmark
 	@failed=0; for b in features training serving monitoring scale; do $(BIN)/python -m benchmarks.$$b || failed=1; done; exit $$failed
 
 soak: setup  ## run the long tests: kills at many more points, requests while versions move
-	@$(BIN)/python -m pytest -m soak
+	@$(BIN)/python -m pytest -n0 -m soak
 
 wheels: setup  ## build wheels of the platform and its client in dist/
 	@$(BIN)/python -m pip wheel --quiet --disable-pip-version-check --no-deps --no-build-isolation -w dist clients/python .

@@ -73,7 +73,7 @@ def make_world(on_redis: Settings, database_url: str, folder: Path, log: Path) -
         "features", "predictions", "published", "simulation", "mlflow.db*", "mlartifacts", "*.lock"
     )
     on_sqlite = sqlite_settings(folder / "sqlite")
-    key = _key(on_redis)
+    key = new_key(on_redis)
     shutil.copytree(on_redis.root, on_sqlite.root, ignore=left_out)
     _commands(on_sqlite, log)("fold the same log on SQLite", "worker", "--rebuild", "--once", "--quiet")
     # Not a copy of the settings with another home: a copy also keeps the folder that was computed from the first one.
@@ -91,7 +91,7 @@ def make_world(on_redis: Settings, database_url: str, folder: Path, log: Path) -
         on_postgresql(f"append the {part} there", "ingest", events, "--quiet")
     for settings in (on_sqlite, production):
         shutil.copytree(on_redis.published_dir, settings.published_dir)
-    return ServedWorld(on_redis, on_sqlite, production, _comments(on_redis), key, _key(production))
+    return ServedWorld(on_redis, on_sqlite, production, comments(on_redis), key, new_key(production))
 
 
 def make_champions(settings: Settings, folder: Path, log: Path) -> None:
@@ -113,7 +113,7 @@ def make_champions(settings: Settings, folder: Path, log: Path) -> None:
     _step("publish the versions", lambda: publish(settings))
 
 
-def _key(settings: Settings) -> str:
+def new_key(settings: Settings) -> str:
     """A new API key."""
     engine = open_engine(settings)
     key = keys.create(engine, "benchmark", ("score", "admin"), rate=0).text
@@ -149,7 +149,7 @@ def _step(title: str, work: Callable[[], None]) -> None:
     console.print(f"  [dim]{time.monotonic() - began:5.1f} s[/dim]  {title}")
 
 
-def _comments(settings: Settings) -> tuple[str, ...]:
+def comments(settings: Settings) -> tuple[str, ...]:
     query = "SELECT DISTINCT subject_id FROM events WHERE type_id = 'comment' AND kind = 'item_created' ORDER BY 1"
     with closing(sqlite3.connect(settings.root / "leads.db")) as connection:
         return tuple(one for (one,) in connection.execute(query))

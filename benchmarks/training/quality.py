@@ -56,6 +56,8 @@ class SplitResult(NamedTuple):
         ece_p: p-value of our calibration.
         tiers: p-value of the precision of each tier that is offered.
         seconds: that our fit took.
+        scores: (n,) ours of the test rows.
+        version: ours.
     """
 
     ours: Figures
@@ -63,6 +65,8 @@ class SplitResult(NamedTuple):
     ece_p: float
     tiers: dict[str, float]
     seconds: float
+    scores: Doubles
+    version: ModelVersion
 
 
 class SetUp(NamedTuple):
@@ -118,6 +122,8 @@ def on_split(
         by_chance(scores, labels, seed=seed).p,
         {name: p for name, p in tiers_p.items() if p is not None},
         seconds,
+        scores,
+        version,
     )
 
 

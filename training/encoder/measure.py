@@ -62,7 +62,9 @@ def measure(
     served = encoder.encode(held_out.texts)
     harms = {}
     for j, harm in enumerate(encoder.about.harms):
-        own, of = learned.labels[:, j], held_out.labels[:, held_out.harms.index(harm)]
+        own = learned.labels[:, j]
+        known = harm in held_out.harms
+        of = held_out.labels[:, held_out.harms.index(harm)] if known else np.full(len(served), np.nan, np.float32)
         harms[harm] = HarmMetrics(
             int(np.isfinite(own).sum()),
             int((own > 0.5).sum()),
