@@ -51,8 +51,7 @@ def key(runtime: Runtime) -> str:
 
 
 def client_of(runtime: Runtime, portal: BlockingPortal, key: str, timeout_s: float) -> Http:
-    app = Starlette(routes=[Mount("/v1", create_app(lambda: runtime))])
-    return Http(ApiMiddleware(app, lambda: runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
+    return Http(make_stack(runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
 
 
 @pytest.fixture

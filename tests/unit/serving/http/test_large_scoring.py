@@ -219,9 +219,8 @@ def test_a_little_stored_text_is_charged_too(runtime: Runtime, portal: BlockingP
 def test_a_late_request_waits_for_a_large_one_only_until_its_deadline(
     runtime: Runtime, portal: BlockingPortal, stored: None, holding: Holding
 ) -> None:
-    app = Starlette(routes=[Mount("/v1", create_app(lambda: runtime))])
     key = keys.create(runtime.engine, "large", ["score"], rate=0.0).text
-    hasty = Http(ApiMiddleware(app, lambda: runtime, timeout_s=0.5), portal, {"x-api-key": key})
+    hasty = Http(make_stack(runtime, timeout_s=0.5), portal, {"x-api-key": key})
     patient = client_of(runtime, portal, "patient")
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(patient.post, "/v1/score", json=STORED) for _ in range(2)]

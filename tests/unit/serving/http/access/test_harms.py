@@ -60,10 +60,9 @@ def runtime(any_settings: Settings, any_engine: Engine) -> Iterator[Runtime]:
 @pytest.fixture
 def client(runtime: Runtime) -> Iterator[Http]:
     """Sends an unlimited key unless a request says otherwise."""
-    routes = [Mount("/v1", create_app(lambda: runtime)), Mount("/", create_pages(lambda: runtime, dict))]
-    stack = ApiMiddleware(Starlette(routes=routes), lambda: runtime)
+    key = keys.create(runtime.engine, "all", ["admin"]).text
     with start_blocking_portal() as portal:
-        unlimited = Http(stack, portal, headers={"x-api-key": keys.create(runtime.engine, "all", ["admin"]).text})
+        unlimited = Http(make_stack(runtime, all_routes), portal, headers={"x-api-key": key})
         fill(unlimited)
         yield unlimited
 

@@ -44,9 +44,7 @@ class Caller:
     def __init__(self, runtime: Runtime, portal: BlockingPortal) -> None:
         self.runtime = runtime
         self.engine = runtime.engine
-        pages = create_pages(lambda: runtime, dict).routes
-        app = Starlette(routes=[*pages, Mount("/v1", create_app(lambda: runtime))])
-        self.http = Http(ApiMiddleware(app, lambda: runtime), portal)
+        self.http = Http(make_stack(runtime, all_routes), portal)
 
     def send(self, key: keys.CreatedKey, method: str, path: str, **options: Any) -> int:
         return self.http.request(method, path, headers={"x-api-key": key.text}, **options).status_code
