@@ -26,7 +26,7 @@ from benchmarks.homes import redis_server
 from leads.db.engine import migrate, open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
-from tests.support.copied_databases import copied_registries, copied_tables
+from tests.support.databases.copied import copied_registries, copied_tables
 
 # Shared machines stall: a slow example is no failure. Equal runs draw equal examples.
 hypothesis_settings.register_profile("leads", deadline=None, derandomize=True)

@@ -1,0 +1,48 @@
+"""Databases that tests get as copies are what creating them gives."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+from leads.db import engine
+from leads.db.engine import migrate, open_engine, schema_revision, unchecked_engine, upgrade
+from leads.settings import load_settings
+from models.registry.mlflow_registry import MlflowRegistry
+from tests.support.databases.copied import copied_registries, copied_tables
+
+
+def dump(file: Path) -> list[str]:
+    """What makes a database like this one."""
+    with closing(sqlite3.connect(file)) as opened:
+        return list(opened.iterdump())
+
+
+def test_copied_tables_are_those_that_migrations_create(tmp_path: Path, migrated_sqlite: Path) -> None:
+    with copied_tables():
+        for name in ("first", "second"):
+            migrate(load_settings(home=tmp_path / name, corpora="none", database_url=None))
+        open_engine(load_settings(home=tmp_path / "third", corpora="none", database_url=None)).dispose()
+    expected = dump(migrated_sqlite)
+    assert len(expected) > 50
+    for name in ("first", "second", "third"):
+        assert dump(tmp_path / name / "leads.db") == expected
+
+
+def test_migrations_between_revisions_are_not_replaced(tmp_path: Path) -> None:
+    opened = unchecked_engine(load_settings(home=tmp_path, corpora="none", database_url=None))
+    upgrade(opened, "0008")
+    assert schema_revision(opened) == "0008"
+    assert upgrade(opened) == ("0008", engine.newest_revision())
+    opened.dispose()
+
+
+def test_a_copied_registry_works(tmp_path: Path) -> None:
+    template = tmp_path / "template.db"
+    with copied_registries(template):
+        for name in ("first", "second"):
+            registry = MlflowRegistry(load_settings(home=tmp_path / name, corpora="none", mlflow_uri=None))
+            registry.prepare()
+            assert registry.versions("spam") == []
+    assert dump(tmp_path / "second" / "mlflow.db") == dump(template)
