@@ -1,6 +1,6 @@
 """Databases that are copied where a test would create them: migrations take longer than most tests.
 
-Migrations from one revision to another, databases of other kinds, and those of child processes are what they always are.
+Migrations from one revision to another, PostgreSQL databases, and those of child processes are what they always are.
 """
 
 from __future__ import annotations

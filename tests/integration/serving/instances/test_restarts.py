@@ -59,7 +59,9 @@ def test_restarts_replace_every_process_without_a_failed_request(settings: Setti
             # And once more, by the signal: the supervisor is now the program that replaced the first one.
             second = {one.pid for one in instance.apis()}
             instance.process.send_signal(signal.SIGHUP)
-            until(lambda: len(instance.apis()) == 2 and not second & {one.pid for one in instance.apis()}, instance.said)
+            until(
+                lambda: len(instance.apis()) == 2 and not second & {one.pid for one in instance.apis()}, instance.said
+            )
             assert {one.environ()["LEADS_LOG_FORMAT"] for one in instance.apis()} == {"text"}
             answered = callers.answered
             until(lambda: callers.answered >= answered + 20)

@@ -1,4 +1,7 @@
-"""Who may do what: every route with every kind of key, with valid ones on both databases. A new route fails here until it has a row."""
+"""Who may do what: every route with every kind of key, valid ones on both databases.
+
+A new route fails here until it has a row.
+"""
 
 from __future__ import annotations
 

@@ -13,17 +13,13 @@ import httpx
 import pytest
 from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from leads import clock
 from leads.db import deadline, event_log, keys
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, SubjectRef
 from leads.predictions.log import PredictionLog
-from serving.http.middleware import ApiMiddleware
 from serving.http.rate_limits import RateLimits
-from serving.http.routes import create_app
 from serving.runtime import Runtime
 from serving.scoring.inputs import Limits
 from serving.scoring.planning import HarmPlanner
