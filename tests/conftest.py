@@ -26,11 +26,17 @@ from benchmarks.homes import redis_server
 from leads.db.engine import migrate, open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
-from tests.support.databases.copied import copied_registries, copied_tables
+from tests.support.paths import memory_for_tests
+from tests.support.training.copied_registries import copied_registries
 
 # Shared machines stall: a slow example is no failure. Equal runs draw equal examples.
 hypothesis_settings.register_profile("leads", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("leads")
+
+
+# pytest keeps the tests' folders there.
+if memory := memory_for_tests():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_sessionstart() -> None:
@@ -61,9 +67,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _copied_databases(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """Tests that create databases in this process get copies of the first ones."""
-    with copied_tables(), copied_registries(tmp_path_factory.mktemp("registry") / "mlflow.db"):
+def _copied_registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests that create model registries in this process get copies of the first one."""
+    with copied_registries(tmp_path_factory.mktemp("registry") / "mlflow.db"):
         yield
 
 
