@@ -44,7 +44,8 @@ def test_restarts_replace_every_process_without_a_failed_request(settings: Setti
         until(instance.ready, instance.said)
         before = {one.pid for one in instance.children()}
         assert len(instance.apis()) == 1
-        with Callers(instance.url, key) as callers:
+        # Always some, but not so many that the new processes wait for the processors.
+        with Callers(instance.url, key, per_s=50) as callers:
             until(lambda: callers.answered >= 20)
             # From now on, with these environment variables.
             done = instance.restart("--environment", env={"LEADS_LOG_FORMAT": "text", "LEADS_WORKERS": "2"})
