@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # Before BentoML is imported, which sets PROMETHEUS_MULTIPROC_DIR: the client looks at it once, when it is imported.
@@ -26,10 +26,17 @@ from benchmarks.homes import redis_server
 from leads.db.engine import migrate, open_engine
 from leads.errors import ConfigurationError
 from leads.settings import Settings, load_settings
+from tests.support.paths import memory_for_tests
+from tests.support.training.copied_registries import copied_registries
 
 # Shared machines stall: a slow example is no failure. Equal runs draw equal examples.
 hypothesis_settings.register_profile("leads", deadline=None, derandomize=True)
 hypothesis_settings.load_profile("leads")
+
+
+# pytest keeps the tests' folders there.
+if memory := memory_for_tests():
+    os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", str(memory))
 
 
 def pytest_sessionstart() -> None:
@@ -42,6 +49,28 @@ def pytest_collection_finish() -> None:
     gc.enable()
     gc.collect()
     gc.freeze()
+
+
+# The folders of `tests` whose files take longest.
+LONGEST = ("e2e", "integration")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files come first: a file stays with one worker, and none should begin when the others are done."""
+    tests = Path(__file__).parent
+
+    def turn(item: pytest.Item) -> int:
+        folder = item.path.relative_to(tests).parts[0] if item.path.is_relative_to(tests) else ""
+        return LONGEST.index(folder) if folder in LONGEST else len(LONGEST)
+
+    items.sort(key=turn)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _copied_registries(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Tests that create model registries in this process get copies of the first one."""
+    with copied_registries(tmp_path_factory.mktemp("registry") / "mlflow.db"):
+        yield
 
 
 @pytest.fixture(autouse=True)
@@ -106,31 +135,49 @@ def postgresql_server() -> Iterator[str]:
 
     with tempfile.TemporaryDirectory(prefix="leads-postgresql-", ignore_cleanup_errors=True) as folder:
         server = pgserver.get_server(Path(folder) / "data", cleanup_mode="stop")
+        # Its data needn't outlive the host, so no commit waits for the disk.
+        server.psql("ALTER SYSTEM SET fsync = off; ALTER SYSTEM SET full_page_writes = off; SELECT pg_reload_conf();")
         yield server.get_uri().replace("postgresql://", "postgresql+psycopg://")
         server.cleanup()
 
 
+@pytest.fixture(scope="session")
+def administer(postgresql_server: str) -> Iterator[Callable[[str], None]]:
+    """Executes a statement on the PostgreSQL server, outside of transactions."""
+    admin = sa.create_engine(postgresql_server, isolation_level="AUTOCOMMIT", pool_pre_ping=True)
+
+    def execute(statement: str) -> None:
+        with admin.connect() as connection:
+            connection.execute(sa.text(statement))
+
+    yield execute
+    admin.dispose()
+
+
 @pytest.fixture
-def postgresql_url(postgresql_server: str) -> Iterator[str]:
+def postgresql_url(postgresql_server: str, administer: Callable[[str], None]) -> Iterator[str]:
     """SQLAlchemy URL of an empty database of the test's own."""
     name = f"test_{uuid.uuid4().hex}"
-    _administer(postgresql_server, f"CREATE DATABASE {name}")
+    administer(f"CREATE DATABASE {name}")
     yield sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
-    _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+    administer(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture(params=["sqlite", pytest.param("postgresql", marks=pytest.mark.slow)])
 def any_settings(request: pytest.FixtureRequest, tmp_path: Path) -> Settings:
-    """Settings with each kind of database in turn."""
-    url = request.getfixturevalue("postgresql_url") if request.param == "postgresql" else None
+    """Settings with each kind of database in turn. Without `any_engine`, the database is empty."""
+    url = None
+    if request.param == "postgresql":
+        with_tables = "any_engine" in request.fixturenames
+        url = request.getfixturevalue("migrated_postgresql_url" if with_tables else "postgresql_url")
     return load_settings(home=tmp_path / "home", corpora=Path(), database_url=url)
 
 
 @pytest.fixture(scope="session")
-def migrated_postgresql(postgresql_server: str) -> str:
+def migrated_postgresql(postgresql_server: str, administer: Callable[[str], None]) -> str:
     """The name of a PostgreSQL database with its tables, to create others from."""
     name = f"migrated_{uuid.uuid4().hex}"
-    _administer(postgresql_server, f"CREATE DATABASE {name}")
+    administer(f"CREATE DATABASE {name}")
     url = sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
     with tempfile.TemporaryDirectory() as home:
         migrate(load_settings(home=Path(home), corpora="none", database_url=url))
@@ -138,34 +185,24 @@ def migrated_postgresql(postgresql_server: str) -> str:
 
 
 @pytest.fixture
-def migrated_postgresql_url(postgresql_server: str, migrated_postgresql: str) -> Iterator[str]:
+def migrated_postgresql_url(
+    postgresql_server: str, migrated_postgresql: str, administer: Callable[[str], None]
+) -> Iterator[str]:
     """SQLAlchemy URL of a database of the test's own, its tables created."""
     name = f"test_{uuid.uuid4().hex}"
-    _administer(postgresql_server, f"CREATE DATABASE {name} TEMPLATE {migrated_postgresql}")
+    administer(f"CREATE DATABASE {name} TEMPLATE {migrated_postgresql}")
     yield sa.make_url(postgresql_server).set(database=name).render_as_string(hide_password=False)
-    _administer(postgresql_server, f"DROP DATABASE {name} WITH (FORCE)")
+    administer(f"DROP DATABASE {name} WITH (FORCE)")
 
 
 @pytest.fixture
 def any_engine(any_settings: Settings, request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """An empty database of each kind in turn, its tables created."""
-    url = sa.make_url(any_settings.database)
-    if url.get_backend_name() == "sqlite":
+    """A database of each kind in turn without content, its tables created."""
+    if sa.make_url(any_settings.database).get_backend_name() == "sqlite":
         _copy(request.getfixturevalue("migrated_sqlite"), any_settings)
-    else:
-        template, server = request.getfixturevalue("migrated_postgresql"), request.getfixturevalue("postgresql_server")
-        _administer(server, f"DROP DATABASE {url.database}", f"CREATE DATABASE {url.database} TEMPLATE {template}")
     opened = open_engine(any_settings)
     yield opened
     opened.dispose()
-
-
-def _administer(server: str, *statements: str) -> None:
-    admin = sa.create_engine(server, isolation_level="AUTOCOMMIT")
-    with admin.connect() as connection:
-        for statement in statements:
-            connection.execute(sa.text(statement))
-    admin.dispose()
 
 
 @pytest.fixture(scope="session")

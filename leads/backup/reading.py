@@ -130,6 +130,9 @@ class _Archive:
                 if contents is not None:
                     self._last = member.name
                     yield member.name, contents, position
+            # The checksum of what is compressed comes last.
+            while stream.read(_CHUNK):
+                pass
 
     @contextmanager
     def _damage_named(self) -> Iterator[None]:

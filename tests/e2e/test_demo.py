@@ -19,7 +19,7 @@ from tests.support.wheels import build_wheels, install
 SOAK_KILLS = 20
 TEST_KILLS = 1
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(900), pytest.mark.xdist_group("demo")]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(900)]
 
 
 class Undisturbed:

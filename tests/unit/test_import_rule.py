@@ -15,9 +15,6 @@ import pytest
 
 from tests.support.paths import REPOSITORY
 
-# In one process, so that each module is parsed once.
-pytestmark = pytest.mark.xdist_group("imports")
-
 # What each package may import besides itself. `cli` is the application: it puts all of them together.
 KERNEL = {"leads", "leads_client"}
 LIBRARIES = {"leads_client", "leads", "features", "models", "training", "serving", "monitoring", "simulation"}

@@ -107,3 +107,9 @@ def test_no_file_edits_the_import_path() -> None:
     found = [str(path) for path, text in texts() if path.suffix in (".py", ".ipynb") and edits.search(text)]
     # It runs a saved model's own code, and nothing of this checkout, in a process of its own.
     assert found == ["tests/integration/training/test_portable.py"]
+
+
+def test_no_tests_are_grouped_beyond_their_files() -> None:
+    """The files are what workers are given. Groups would be ignored, and what they share made once for each worker."""
+    mark = "xdist" + "_group"
+    assert [str(path) for path, text in texts() if path.suffix == ".py" and mark in text] == []

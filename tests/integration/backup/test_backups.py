@@ -44,17 +44,35 @@ FILES = {
 LEFT_OUT = ("features/online.db", "published/state.json", "logs/api.log", "worker-0of1.lock", "labels/.mine.1.tmp")
 
 
-@pytest.fixture
-def home(settings: Settings, engine: Engine) -> Settings:
-    """A home with something of everything."""
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a home that has something of everything, and with its backup; both to copy."""
+    folder = tmp_path_factory.mktemp("original")
+    made = load_settings(home=folder / "home", corpora="none", database_url=None)
+    engine = open_engine(made)
     fill_tables(engine)
+    engine.dispose()
     for name in (*FILES, *LEFT_OUT):
-        path = settings.root / name
+        path = made.root / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_bytes(FILES.get(name, b"left out"))
-    with sqlite3.connect(settings.root / "mlflow.db") as db:
+    with sqlite3.connect(made.root / "mlflow.db") as db:
         db.execute("CREATE TABLE runs (id)")
+    take(made, folder / "backup")
+    return folder
+
+
+@pytest.fixture
+def home(original: Path, settings: Settings) -> Settings:
+    """A home with something of everything."""
+    shutil.copytree(original / "home", settings.root)
     return settings
+
+
+@pytest.fixture
+def taken(original: Path, tmp_path: Path) -> Path:
+    """The backup of such a home."""
+    return Path(shutil.copytree(original / "backup", tmp_path / "backup"))
 
 
 def target(tmp_path: Path) -> Settings:
@@ -108,12 +126,11 @@ DAMAGES: dict[str, tuple[Callable[[Path], object], str]] = {
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_folder_is_refused(home: Settings, tmp_path: Path, damage: str) -> None:
-    take(home, tmp_path / "backup")
+def test_a_damaged_folder_is_refused(taken: Path, damage: str) -> None:
     harm, says = DAMAGES[damage]
-    harm(tmp_path / "backup")
+    harm(taken)
     with pytest.raises(InvalidInput, match=says):
-        open_backup(tmp_path / "backup")
+        open_backup(taken)
 
 
 @pytest.mark.parametrize("form", FORMS[1:])
@@ -124,9 +141,15 @@ def test_a_damaged_archive_is_refused(home: Settings, tmp_path: Path, form: str)
         (tmp_path / form).write_bytes(whole[:size])
         with pytest.raises(InvalidInput, match=r"damaged|complete backup"):
             open_backup(tmp_path / form)
-    for at in (len(whole) // 3, len(whole) // 2):
-        (tmp_path / form).write_bytes(whole)
-        flip(tmp_path / form, at)
+    # More bytes than lie between two files of an archive, where they would mean nothing.
+    places = [slice(at, at + 600) for at in (len(whole) // 3, len(whole) // 2)]
+    if form.endswith(".gz"):
+        # In the checksum of what is compressed.
+        places.append(slice(-6, -5))
+    for place in places:
+        raw = bytearray(whole)
+        raw[place] = bytes(byte ^ 255 for byte in whole[place])
+        (tmp_path / form).write_bytes(raw)
         with pytest.raises(InvalidInput, match="damaged"):
             open_backup(tmp_path / form)
 
@@ -136,14 +159,13 @@ def rewrite(path: Path, **changes: object) -> None:
     (path / manifest.NAME).write_bytes(msgspec.json.encode(msgspec.structs.replace(made, **changes)))
 
 
-def test_other_backups_are_refused(home: Settings, tmp_path: Path) -> None:
-    take(home, tmp_path / "backup")
-    rewrite(tmp_path / "backup", format=manifest.FORMAT + 1, release="9.0")
+def test_other_backups_are_refused(home: Settings, taken: Path, tmp_path: Path) -> None:
+    rewrite(taken, format=manifest.FORMAT + 1, release="9.0")
     with pytest.raises(ConfigurationError, match=r"newer release 9\.0"):
-        open_backup(tmp_path / "backup")
-    rewrite(tmp_path / "backup", kind="something else")
+        open_backup(taken)
+    rewrite(taken, kind="something else")
     with pytest.raises(InvalidInput, match="not a backup of Lead Serving"):
-        open_backup(tmp_path / "backup")
+        open_backup(taken)
     with pytest.raises(InvalidInput, match="isn't a complete backup"):
         open_backup(home.root)
     with pytest.raises(InvalidInput, match="not a backup of Lead Serving"):
@@ -157,19 +179,18 @@ def test_other_backups_are_refused(home: Settings, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["../outside", "/etc/passwd", "home/../../x", "home/published/x", "database"])
-def test_no_file_outside_of_a_home_is_named(home: Settings, tmp_path: Path, name: str) -> None:
-    take(home, tmp_path / "backup")
-    rewrite(tmp_path / "backup", files=[manifest.BackedUpFile(name, 0, "")])
+def test_no_file_outside_of_a_home_is_named(taken: Path, name: str) -> None:
+    rewrite(taken, files=[manifest.BackedUpFile(name, 0, "")])
     with pytest.raises(InvalidInput, match="no backup contains"):
-        open_backup(tmp_path / "backup")
+        open_backup(taken)
 
 
-def test_a_newer_schema_is_not_restored(home: Settings, tmp_path: Path) -> None:
-    made = take(home, tmp_path / "backup")
+def test_a_newer_schema_is_not_restored(taken: Path, tmp_path: Path) -> None:
+    made = open_backup(taken).manifest
     assert made.database is not None
-    rewrite(tmp_path / "backup", database=msgspec.structs.replace(made.database, revision="9000"), release="9.0")
+    rewrite(taken, database=msgspec.structs.replace(made.database, revision="9000"), release="9.0")
     with pytest.raises(ConfigurationError, match=r"newer release 9\.0"):
-        restore(target(tmp_path), open_backup(tmp_path / "backup"), where="backup")
+        restore(target(tmp_path), open_backup(taken), where="backup")
     assert not target(tmp_path).root.exists()
 
 
@@ -212,10 +233,9 @@ def test_a_backup_that_was_killed_is_not_taken_for_one(home: Settings, tmp_path:
     take(home, tmp_path / "another")
 
 
-def test_a_restore_that_failed_says_so(home: Settings, tmp_path: Path) -> None:
-    take(home, tmp_path / "backup")
-    backup = open_backup(tmp_path / "backup")
-    shutil.rmtree(tmp_path / "backup" / "home" / "tuned")
+def test_a_restore_that_failed_says_so(taken: Path, tmp_path: Path) -> None:
+    backup = open_backup(taken)
+    shutil.rmtree(taken / "home" / "tuned")
     with pytest.raises(Unavailable, match="No such file"):
         restore(target(tmp_path), backup, where="backup")
     assert not (target(tmp_path).root / "leads.db").exists()
@@ -223,11 +243,10 @@ def test_a_restore_that_failed_says_so(home: Settings, tmp_path: Path) -> None:
         restore(target(tmp_path), backup, where="backup")
 
 
-def test_a_full_disk_is_noticed_first(home: Settings, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    take(home, tmp_path / "backup")
+def test_a_full_disk_is_noticed_first(taken: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("leads.backup.restore._MARGIN", 1e9)
     with pytest.raises(Unavailable, match="are free"):
-        restore(target(tmp_path), open_backup(tmp_path / "backup"), where="backup")
+        restore(target(tmp_path), open_backup(taken), where="backup")
     assert not target(tmp_path).root.exists()
 
 

@@ -178,13 +178,15 @@ def test_an_unknown_user_without_home_and_temporary_folder_can_work() -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         folder.chmod(0o755)
-        for given in ({}, {"HOME": "/"}, {"HOME": "/nonexistent"}):
+        few = ("migrate", "models list", "worker --once")
+        all_ = ("migrate", "keys create me", *few[1:], "status")
+        for given, commands in (({}, all_), ({"HOME": "/"}, few), ({"HOME": "/nonexistent"}, few)):
             home = folder / f"home{len(list(folder.iterdir()))}"
             home.mkdir()
             os.chown(home, 54_321, 54_321)
             env = {"PATH": os.environ["PATH"], "LEADS_HOME": str(home), "LEADS_CORPORA": "none", **given}
             env |= {name: os.environ[name] for name in ("PYTHONPATH",) if name in os.environ}
-            for words in ("migrate", "keys create me", "models list", "worker --once", "status"):
+            for words in commands:
                 done = subprocess.run(
                     [*command, *words.split()],
                     env=env, cwd="/", capture_output=True, text=True, check=False,

@@ -131,24 +131,25 @@ def hold_up(engine: Engine, seconds: float) -> None:
 
 def test_kills_and_time_outs_neither_lose_nor_double_an_event(any_settings: Settings, any_engine: Engine) -> None:
     refused = 0
-    for seed in range(KILLED):
-        rng = random.Random(seed)
-        with appending(any_settings, f"k{seed}") as (pid, heard):
-            # The first answer shows that the process is at work.
-            answers = os.read(heard, 1)
+    for seed in range(0, KILLED, 2):
+        rng, senders = random.Random(seed), (f"k{seed}", f"k{seed + 1}")
+        with appending(any_settings, senders[0]) as first, appending(any_settings, senders[1]) as second:
+            # The first answer shows that a process is at work.
+            answers = [os.read(heard, 1) for _, heard in (first, second)]
             for _ in range(rng.randint(1, 2)):
                 hold_up(any_engine, rng.choice((0.0, 0.01, 0.4)))
                 time.sleep(rng.uniform(0, 0.03))
-            os.kill(pid, signal.SIGKILL)
-            os.waitpid(pid, 0)
-            while more := os.read(heard, 65_536):
-                answers += more
-        refused += answers.count(b"n")
-        with reading(any_engine) as connection:
-            query = sa.select(events.c.id).where(events.c.sender == f"k{seed}")
-            stored = connection.execute(query).scalars().all()
-        assert len(stored) == len(set(stored))
-        acknowledged = {f"e{n}" for n, answer in enumerate(answers) if answer == ord("y")}
-        # The process may have been killed between a commit and its answer.
-        assert acknowledged <= set(stored) <= acknowledged | {f"e{len(answers)}"}, seed
+            for i, (pid, heard) in enumerate((first, second)):
+                os.kill(pid, signal.SIGKILL)
+                os.waitpid(pid, 0)
+                while more := os.read(heard, 65_536):
+                    answers[i] += more
+        for sender, answer in zip(senders, answers, strict=True):
+            refused += answer.count(b"n")
+            with reading(any_engine) as connection:
+                stored = connection.execute(sa.select(events.c.id).where(events.c.sender == sender)).scalars().all()
+            assert len(stored) == len(set(stored))
+            acknowledged = {f"e{n}" for n, one in enumerate(answer) if one == ord("y")}
+            # The process may have been killed between a commit and its answer.
+            assert acknowledged <= set(stored) <= acknowledged | {f"e{len(answer)}"}, sender
     assert refused > 0

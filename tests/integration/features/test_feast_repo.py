@@ -39,8 +39,6 @@ from leads.settings import Settings, load_settings
 from tests.support.features.history import CONTRACT, START, SUBJECTS, history
 from tests.support.paths import REPOSITORY
 
-pytestmark = pytest.mark.xdist_group("feast_repo")
-
 FEAST = (str(Path(sys.executable).with_name("feast")), "-c", "features/repo")
 # Feast's commands, one after the other in one process: each start of Feast takes seconds.
 IN_TURN = """

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from feast.infra.registry.registry_store import RegistryStore
 from feast.protos.feast.core.Registry_pb2 import Registry
 
 from features.feast.registry_store import HomeRegistryStore, follow_home
 from features.feast.store import open_store
 from leads.settings import load_settings
-
-pytestmark = pytest.mark.xdist_group("feast_repo")
 
 
 def test_a_moved_home_reads_its_own_segments(tmp_path: Path) -> None:

@@ -115,9 +115,15 @@ def test_native_and_rest_routes_return_the_same(settings: Settings, engine: Engi
     assert not re.search(r"HTTP/1\.1|Traceback", log)
 
 
-def test_on_sigterm_the_service_fails_readiness_and_finishes_requests(settings: Settings, key: str) -> None:
+def test_on_sigterm_the_service_fails_readiness_finishes_requests_and_writes_all_predictions(
+    settings: Settings, key: str, engine: Engine
+) -> None:
+    from features.materialize import Materializer
+
     publish(settings, "spam")
+    Materializer(settings, engine).run_to_head()
     with served(settings, key, ["serving.service:LeadServing"], env={"LEADS_DRAIN_S": "5"}) as client:
+        ids = [score_of(client.post("/v1/score", json=SPAM))["predictionId"] for _ in range(3)]
         (worker,) = api_workers(client)
         service = worker.parent()
         assert service is not None
@@ -125,10 +131,13 @@ def test_on_sigterm_the_service_fails_readiness_and_finishes_requests(settings: 
         while (ready := client.get("/readyz")).status_code == 200:
             time.sleep(0.01)
         assert (ready.status_code, ready.json()["status"]) == (503, "stopping")
-        assert client.post("/v1/score", json=SPAM, headers={"connection": "close"}).status_code == 200
+        last = client.post("/v1/score", json=SPAM, headers={"connection": "close"})
+        assert last.status_code == 200
+        ids.append(score_of(last)["predictionId"])
         service.wait(60)
     log = (settings.root / "serve.log").read_text()
     assert "Traceback" not in log
+    assert sorted(read_predictions(settings.predictions_dir, "spam")["prediction_id"].to_pylist()) == sorted(ids)
 
 
 def test_every_process_loads_a_new_version_without_a_failed_request(settings: Settings, key: str) -> None:
@@ -143,16 +152,6 @@ def test_every_process_loads_a_new_version_without_a_failed_request(settings: Se
             assert answer.status_code == 200
             versions.append(score_of(answer)["modelVersion"])
         assert versions[-40:] == ["2"] * 40, f"after {time.monotonic() - moved:.1f} s: {versions[-40:]}"
-
-
-def test_a_clean_shutdown_writes_all_predictions(settings: Settings, key: str, engine: Engine) -> None:
-    from features.materialize import Materializer
-
-    publish(settings, "spam")
-    Materializer(settings, engine).run_to_head()
-    with served(settings, key, ["serving.service:LeadServing"]) as client:
-        ids = [score_of(client.post("/v1/score", json=SPAM))["predictionId"] for _ in range(3)]
-    assert sorted(read_predictions(settings.predictions_dir, "spam")["prediction_id"].to_pylist()) == sorted(ids)
 
 
 def test_a_built_bento_runs_from_its_own_folder(settings: Settings, key: str, tmp_path: Path) -> None:

@@ -56,7 +56,7 @@ from tests.support.serving.world import (
     publish,
 )
 
-pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("faults")]
+pytestmark = [pytest.mark.slow]
 _WAIT_S = 60
 
 COMMENT = {"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT, "accountId": "a1"}}

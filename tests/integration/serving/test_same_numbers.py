@@ -20,7 +20,7 @@ from leads.db import keys
 from leads.db.engine import reading
 from leads.db.items import current_items
 from leads.events import Subject
-from leads.settings import Settings
+from leads.settings import load_settings
 from models.registry import artifact, portable
 from models.version import ModelVersion
 from models.write import write_version
@@ -31,9 +31,9 @@ pytestmark = pytest.mark.slow
 HARMS = {"comment": "spam", "account": "stream_manipulation"}
 
 
-@pytest.fixture
-def world(settings: Settings) -> Iterator[SkewWorld]:
-    made = SkewWorld(settings)
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SkewWorld]:
+    made = SkewWorld(load_settings(home=tmp_path_factory.mktemp("world"), corpora="none", database_url=None))
     for _ in range(PORTIONS):
         made.send()
         made.work()

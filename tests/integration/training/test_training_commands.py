@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -48,17 +49,40 @@ harms:
 
 @pytest.fixture
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty home with a policy of its own, a configuration folder of its own and no corpora."""
-    (tmp_path / "policies.yaml").write_text(POLICIES)
-    (tmp_path / "harms").mkdir()
+    """A folder for an empty home with a policy of its own, a configuration folder of its own and no corpora."""
+    prepare(tmp_path, monkeypatch)
+    return tmp_path
+
+
+def prepare(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (folder / "policies.yaml").write_text(POLICIES)
+    (folder / "harms").mkdir()
     for name, value in {
-        "HOME": tmp_path / "home",
-        "POLICIES": tmp_path / "policies.yaml",
-        "TRAINING": tmp_path / "harms",
+        "HOME": folder / "home",
+        "POLICIES": folder / "policies.yaml",
+        "TRAINING": folder / "harms",
         "CORPORA": "",
     }.items():
         monkeypatch.setenv(f"LEADS_{name}", str(value))
-    return tmp_path
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of such a home after its first training, to copy."""
+    folder = tmp_path_factory.mktemp("original")
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        prepare(folder, monkeypatch)
+        assert first_training(folder).exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def trained(original: Path, home: Path) -> Path:
+    """Such a home after its first training."""
+    for name in ("home", "mine.csv"):
+        copy = shutil.copytree if (original / name).is_dir() else shutil.copy
+        copy(original / name, home / name)
+    return home
 
 
 def write_csv(path: Path, n: int = 400, seed: int = 3) -> Path:
@@ -146,12 +170,11 @@ def test_whatever_can_be_trained_is_measured(home: Path) -> None:
     assert "not measured" not in said(run("models", "list"))
 
 
-def test_retraining_shows_champion_and_candidate_on_the_same_rows(home: Path) -> None:
-    (home / "policies.yaml").write_text(POLICIES.replace("promote: false", "promote: true"))
-    first_training(home)
+def test_retraining_shows_champion_and_candidate_on_the_same_rows(trained: Path) -> None:
+    (trained / "policies.yaml").write_text(POLICIES.replace("promote: false", "promote: true"))
     run("models", "promote", "my_harm", "1")
     settings = load_settings()
-    more = write_csv(home / "more.csv", n=300, seed=9)
+    more = write_csv(trained / "more.csv", n=300, seed=9)
     columns = Columns("comment", "is_bad", time="when")
     import_labels(settings, load_policies(settings.policies), "my_harm", more, columns)
     shown = said(run("retrain", "my_harm"))
@@ -166,9 +189,8 @@ def test_retraining_shows_champion_and_candidate_on_the_same_rows(home: Path) ->
         assert word in shown
 
 
-def test_a_configuration_file_makes_another_version(home: Path) -> None:
-    first_training(home)
-    (home / "harms" / "my_harm.yaml").write_text("text: {plain_c: 0.5}\ncalibration: platt\n")
+def test_a_configuration_file_makes_another_version(trained: Path) -> None:
+    (trained / "harms" / "my_harm.yaml").write_text("text: {plain_c: 0.5}\ncalibration: platt\n")
     assert run("train", "my_harm").exit_code == 0
     newest = MlflowRegistry(load_settings()).versions("my_harm")[0]
     assert newest.version == "2"
@@ -242,8 +264,7 @@ def decide(home: Path, n: int) -> None:
     engine.dispose()
 
 
-def test_a_harm_is_due_by_new_labels_or_by_drift(home: Path) -> None:
-    first_training(home)
+def test_a_harm_is_due_by_new_labels_or_by_drift(trained: Path) -> None:
     run("models", "promote", "my_harm", "1")
     settings = load_settings()
     policy = load_policies(settings.policies).harms["my_harm"]
@@ -259,14 +280,14 @@ def test_a_harm_is_due_by_new_labels_or_by_drift(home: Path) -> None:
             metric_rows.write(connection, "run", [MetricRow(*window, 1.0, None, None, 500, "")])
         found = due(settings, engine, registry, "my_harm", policy)
         assert (found.is_due, found.drifted) == (False, True)
-        decide(home, 2)
+        decide(trained, 2)
         assert due(settings, engine, registry, "my_harm", policy).is_due
         with engine.begin() as connection:
             later = MetricRow(*window, 0.0, None, None, 500, "")._replace(until=ended + 1)
             metric_rows.write(connection, "run", [later])
         found = due(settings, engine, registry, "my_harm", policy)
         assert (found.is_due, found.new_labels) == (False, 2)
-        decide(home, 5)
+        decide(trained, 5)
         assert due(settings, engine, registry, "my_harm", policy).is_due
     finally:
         engine.dispose()
@@ -275,8 +296,7 @@ def test_a_harm_is_due_by_new_labels_or_by_drift(home: Path) -> None:
 COLUMNS = ("--text", "comment", "--label", "is_bad", "--time", "when")
 
 
-def test_a_cumulative_file_retrains_by_its_new_texts_alone(home: Path) -> None:
-    first_training(home)
+def test_a_cumulative_file_retrains_by_its_new_texts_alone(trained: Path) -> None:
     settings = load_settings()
     policies = load_policies(settings.policies)
     engine, registry = open_engine(settings), MlflowRegistry(settings)
@@ -289,21 +309,21 @@ def test_a_cumulative_file_retrains_by_its_new_texts_alone(home: Path) -> None:
         import_labels(settings, policies, "my_harm", path, columns, name=name, replace=replace)
 
     try:
-        import_again(home / "mine.csv", name="a copy")
+        import_again(trained / "mine.csv", name="a copy")
         assert new_labels() == 0
         known = observations(settings, "my_harm").rows[0]
         again = run("train", "my_harm")
         assert "same data and configuration as v1" in said(again)
-        with (home / "mine.csv").open("a") as file:
+        with (trained / "mine.csv").open("a") as file:
             file.writelines(f"added words {i},2026-03-01,yes\n" for i in range(3))
-        import_again(home / "mine.csv", name="cumulative")
+        import_again(trained / "mine.csv", name="cumulative")
         assert new_labels() == 3
-        import_again(home / "mine.csv", replace=True)
+        import_again(trained / "mine.csv", replace=True)
         assert new_labels() == 3
         # Another verdict on a known text is new too.
-        with (home / "mine.csv").open("a") as file:
+        with (trained / "mine.csv").open("a") as file:
             file.write(f"{known.text},2026-03-02,{'no' if known.violating else 'yes'}\n")
-        import_again(home / "mine.csv", replace=True)
+        import_again(trained / "mine.csv", replace=True)
         assert new_labels() == 4
     finally:
         engine.dispose()
@@ -381,10 +401,9 @@ def test_another_file_of_the_same_name_is_refused_before_anything_is_trained(hom
     assert "40 labels" in str(both.exception)
 
 
-def test_more_of_ones_own_labels_retrain_and_policy_keeps_the_new_version_waiting(home: Path) -> None:
-    first_training(home)
+def test_more_of_ones_own_labels_retrain_and_policy_keeps_the_new_version_waiting(trained: Path) -> None:
     run("models", "promote", "my_harm", "1")
-    more = write_csv(home / "more.csv", n=300, seed=9)
+    more = write_csv(trained / "more.csv", n=300, seed=9)
     imported = run("train", "my_harm", "--csv", str(more), "--text", "comment", "--label", "is_bad", "--time", "when")
     assert imported.exit_code == 0
     registry = MlflowRegistry(load_settings())

@@ -128,10 +128,13 @@ def serving(settings: Settings, *options: str, **more: object) -> Iterator[Serve
 
 
 def environment_of(settings: Settings) -> dict[str, str]:
-    """Variables that give a command these settings, without a registry to follow."""
+    """Variables that give a command these settings, without a registry to follow and without monitoring."""
     env = {
         "LEADS_HOME": str(settings.root),
         "LEADS_MLFLOW_URI": "http://127.0.0.1:1",
+        "LEADS_MONITOR": "off",
+        # A follower that waits between attempts to reach it takes as long to end.
+        "MLFLOW_HTTP_REQUEST_MAX_RETRIES": "0",
         "LEADS_ONLINE_STORE": settings.online_store,
         "LEADS_RATE_LIMIT": "0",
         "PYTHONPATH": f"{REPOSITORY}:{REPOSITORY / 'clients' / 'python'}",

@@ -44,6 +44,7 @@ from models.write import Parts, write_version
 from serving.http.access.key_cache import KeyCache
 from serving.http.access.key_uses import KeyUses
 from serving.http.middleware import ApiMiddleware
+from serving.http.pages import create_pages
 from serving.http.routes import create_app
 from serving.observe.metrics import Metrics
 from serving.runtime import Runtime
@@ -227,9 +228,16 @@ def _routes(declared: Declared) -> Starlette:
     return Starlette(routes=[Mount("/v1", create_app(_runtime.get))])
 
 
-def make_stack(runtime: Runtime) -> ASGIApp:
+@cache
+def all_routes(declared: Declared) -> Starlette:
+    """The mounted routes with the pages next to them, whose own paths below /v1 come first, as in the service."""
+    pages = create_pages(_runtime.get, dict)
+    return Starlette(routes=[*pages.routes, *_routes(declared).routes, Mount("/", pages)])
+
+
+def make_stack(runtime: Runtime, routes: Callable[[Declared], ASGIApp] = _routes, **limits: float) -> ASGIApp:
     """The middleware over the mounted routes."""
-    stack = ApiMiddleware(_routes(runtime.declared), lambda: runtime)
+    stack = ApiMiddleware(routes(runtime.declared), lambda: runtime, **limits)
 
     async def app(scope: Scope, receive: Receive, send: Send) -> None:
         token = _runtime.set(runtime)

@@ -17,7 +17,7 @@ from tests.support.serving.instances import environment_of, run_leads, serving, 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
 
 
-def test_requests_wait_while_a_killed_api_process_comes_back(settings: Settings, engine: Engine) -> None:
+def test_a_killed_api_process_comes_back_and_nothing_is_left_at_the_end(settings: Settings, engine: Engine) -> None:
     with serving(settings, "--no-worker") as instance:
         (api,) = instance.apis()
         # While the supervisor can't act, requests aren't refused: they wait.
@@ -33,9 +33,6 @@ def test_requests_wait_while_a_killed_api_process_comes_back(settings: Settings,
         (second,) = instance.apis()
         assert second != api
 
-
-def test_nothing_is_left_at_the_end(settings: Settings, engine: Engine) -> None:
-    with serving(settings, "--no-worker") as instance:
         assert len(instance.children()) >= 2
         instance.process.terminate()
         assert instance.process.wait(60) == 0
@@ -47,15 +44,12 @@ def test_nothing_is_left_at_the_end(settings: Settings, engine: Engine) -> None:
 
 
 def test_children_end_with_a_supervisor_that_is_killed(settings: Settings, engine: Engine) -> None:
-    with serving(settings, "--no-worker") as instance:
+    """It listens on IPv6, and says so."""
+    with serving(settings, "--no-worker", host="::1") as instance:
+        assert f"Lead Serving is starting on http://[::1]:{instance.port}." in instance.output.read_text()
         assert instance.children()
         os.kill(instance.process.pid, signal.SIGKILL)
         until(lambda: instance.left() == [])
-
-
-def test_it_listens_on_ipv6_and_says_so(settings: Settings, engine: Engine) -> None:
-    with serving(settings, "--no-worker", host="::1") as instance:
-        assert f"Lead Serving is starting on http://[::1]:{instance.port}." in instance.output.read_text()
 
 
 def test_a_taken_port_is_an_error_and_nothing_is_announced(settings: Settings, engine: Engine) -> None:

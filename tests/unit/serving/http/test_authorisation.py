@@ -1,4 +1,7 @@
-"""Who may do what: every route with every kind of key, on both databases. A new route fails here until it has a row."""
+"""Who may do what: every route with every kind of key, valid ones on both databases.
+
+A new route fails here until it has a row.
+"""
 
 from __future__ import annotations
 
@@ -20,14 +23,12 @@ from leads.db.monitoring import silences
 from leads.db.monitoring.tables import alerts
 from leads.events import Event, ItemCreated, SignalReceived, Subject, SubjectRef
 from leads.policies import QueuePolicy
-from serving.http.middleware import OPEN_PATHS, ApiMiddleware
-from serving.http.pages import create_pages
-from serving.http.routes import create_app
+from serving.http.middleware import OPEN_PATHS
 from serving.queue.leads_table import lead_id
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
 from tests.support.serving.route_world import filled
-from tests.support.serving.world import Http
+from tests.support.serving.world import Http, all_routes, make_stack
 
 pytestmark = pytest.mark.slow
 
@@ -98,15 +99,12 @@ ROWS: Mapping[str, Row] = {
 
 @pytest.fixture
 def app(runtime: Runtime) -> Starlette:
-    mounts = [Mount("/v1", create_app(lambda: runtime)), Mount("/", create_pages(lambda: runtime, dict))]
-    # The pages' own paths below /v1 come first, as in the service.
-    pages = create_pages(lambda: runtime, dict).routes
-    return Starlette(routes=[*pages, *mounts])
+    return all_routes(runtime.declared)
 
 
 @pytest.fixture
-def client(runtime: Runtime, app: Starlette, portal: BlockingPortal) -> Http:
-    return Http(ApiMiddleware(app, lambda: runtime), portal)
+def client(runtime: Runtime, portal: BlockingPortal) -> Http:
+    return Http(make_stack(runtime, all_routes), portal)
 
 
 @pytest.fixture(autouse=True)
@@ -147,6 +145,7 @@ def test_every_route_has_a_row(app: Starlette) -> None:
     assert routes_of(app.routes) == set(ROWS)
 
 
+@pytest.mark.parametrize("any_settings", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("name", ROWS)
 def test_without_a_valid_key_nothing_is_answered(client: Http, engine: Engine, name: str) -> None:
     revoked = keys.create(engine, "old", ["admin"], reviewer="ann")

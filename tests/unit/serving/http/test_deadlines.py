@@ -13,8 +13,6 @@ import pytest
 import sqlalchemy as sa
 from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from leads import clock
 from leads.db import deadline, event_log, keys
@@ -23,11 +21,9 @@ from leads.db.tables import leads, log_head
 from leads.errors import Unavailable
 from leads.events import Subject
 from leads.policies import QueuePolicy
-from serving.http.middleware import ApiMiddleware
-from serving.http.routes import create_app
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
-from tests.support.serving.world import Http
+from tests.support.serving.world import Http, make_stack
 
 pytestmark = pytest.mark.slow
 
@@ -51,8 +47,7 @@ def key(runtime: Runtime) -> str:
 
 
 def client_of(runtime: Runtime, portal: BlockingPortal, key: str, timeout_s: float) -> Http:
-    app = Starlette(routes=[Mount("/v1", create_app(lambda: runtime))])
-    return Http(ApiMiddleware(app, lambda: runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
+    return Http(make_stack(runtime, timeout_s=timeout_s), portal, headers={"x-api-key": key})
 
 
 @pytest.fixture

@@ -13,17 +13,13 @@ import httpx
 import pytest
 from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from leads import clock
 from leads.db import deadline, event_log, keys
 from leads.errors import Unavailable
 from leads.events import Event, ItemCreated, SubjectRef
 from leads.predictions.log import PredictionLog
-from serving.http.middleware import ApiMiddleware
 from serving.http.rate_limits import RateLimits
-from serving.http.routes import create_app
 from serving.runtime import Runtime
 from serving.scoring.inputs import Limits
 from serving.scoring.planning import HarmPlanner
@@ -219,9 +215,8 @@ def test_a_little_stored_text_is_charged_too(runtime: Runtime, portal: BlockingP
 def test_a_late_request_waits_for_a_large_one_only_until_its_deadline(
     runtime: Runtime, portal: BlockingPortal, stored: None, holding: Holding
 ) -> None:
-    app = Starlette(routes=[Mount("/v1", create_app(lambda: runtime))])
     key = keys.create(runtime.engine, "large", ["score"], rate=0.0).text
-    hasty = Http(ApiMiddleware(app, lambda: runtime, timeout_s=0.5), portal, {"x-api-key": key})
+    hasty = Http(make_stack(runtime, timeout_s=0.5), portal, {"x-api-key": key})
     patient = client_of(runtime, portal, "patient")
     with ThreadPoolExecutor(2) as pool:
         running = [pool.submit(patient.post, "/v1/score", json=STORED) for _ in range(2)]

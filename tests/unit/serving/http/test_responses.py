@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from typing import Any
 
 import msgspec
@@ -10,20 +11,20 @@ import pytest
 import sqlalchemy as sa
 from anyio.from_thread import BlockingPortal, start_blocking_portal
 from starlette.applications import Starlette
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse
 from starlette.routing import Mount, Route
 
+from leads.api.declared import Declared
 from leads.db import keys
 from leads.db.tables import events
 from serving.http import routes as api
-from serving.http.middleware import ApiMiddleware
 from serving.http.openapi.route_docs import ROUTES
 from serving.http.pages import create_pages
 from serving.http.responses import secured
 from serving.http.routes import create_app
 from serving.runtime import Runtime
 from tests.support.serving.route_world import filled
-from tests.support.serving.world import Http
+from tests.support.serving.world import Http, all_routes, make_stack
 
 pytestmark = pytest.mark.slow
 
@@ -35,23 +36,16 @@ def portal() -> Iterator[BlockingPortal]:
 
 
 @pytest.fixture
-def made() -> list[int]:
-    """Grows each time the document of all routes is made."""
-    return []
+def client(runtime: Runtime, portal: BlockingPortal) -> Http:
+    key = keys.create(runtime.engine, "x", ["admin"]).text
+    return Http(make_stack(runtime, with_a_file), portal, headers={"x-api-key": key})
 
 
-@pytest.fixture
-def client(made: list[int], runtime: Runtime, portal: BlockingPortal) -> Http:
-    def static(_: object) -> Response:
-        return PlainTextResponse("x")
-
-    routes = [
-        Mount("/v1", create_app(lambda: runtime)),
-        Route("/static_content/x.css", static),
-        Mount("/", create_pages(lambda: runtime, lambda: made.append(1) or {"paths": {}})),
-    ]
-    stack = ApiMiddleware(Starlette(routes=routes), lambda: runtime)
-    return Http(stack, portal, headers={"x-api-key": keys.create(runtime.engine, "x", ["admin"]).text})
+@cache
+def with_a_file(declared: Declared) -> Starlette:
+    """All routes, and a static file."""
+    file = Route("/static_content/x.css", lambda _: PlainTextResponse("x"))
+    return Starlette(routes=[file, *all_routes(declared).routes])
 
 
 def test_every_response_is_protected(client: Http) -> None:
@@ -72,14 +66,18 @@ def test_every_response_is_protected(client: Http) -> None:
     assert {200, 307, 401, 404, 422, 431} <= statuses
 
 
-def test_documents_are_made_once(client: Http, made: list[int], monkeypatch: pytest.MonkeyPatch) -> None:
-    original = api.api_document
+def test_documents_are_made_once(runtime: Runtime, portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch) -> None:
+    original, made = api.api_document, list[int]()
 
     def api_document(*args: Any) -> dict[str, Any]:
         made.append(2)
         return original(*args)
 
     monkeypatch.setattr(api, "api_document", api_document)
+    pages = create_pages(lambda: runtime, lambda: made.append(1) or {"paths": {}})
+    routes = Starlette(routes=[Mount("/v1", create_app(lambda: runtime)), Mount("/", pages)])
+    key = keys.create(runtime.engine, "x", ["admin"]).text
+    client = Http(make_stack(runtime, lambda _: routes), portal, headers={"x-api-key": key})
     bodies = [client.get(path).content for path in ("/docs.json", "/v1/openapi.json") * 3]
     assert sorted(made) == [1, 2]
     assert len(set(bodies)) == 2
@@ -112,6 +110,7 @@ def test_a_response_s_own_headers_are_merged() -> None:
     assert (b"cache-control", b"max-age=9") in secured(given, keep=True)
 
 
+@pytest.mark.parametrize("any_settings", ["sqlite"], indirect=True)
 @pytest.mark.parametrize("route", [route for route in ROUTES if route.startswith("POST")])
 @pytest.mark.parametrize(
     "type_", [None, "", "text/plain", "application/x-www-form-urlencoded", "multipart/form-data", "application/json5"]

@@ -9,8 +9,6 @@ import pytest
 import sqlalchemy as sa
 from anyio.from_thread import start_blocking_portal
 from sqlalchemy.engine import Connection, Engine
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from leads import clock
 from leads.clock import Micros
@@ -22,14 +20,12 @@ from leads.db.monitoring.tables import alerts
 from leads.events import Subject
 from leads.policies import QueuePolicy
 from leads.settings import Settings
-from serving.http.middleware import OPEN_PATHS, ApiMiddleware
+from serving.http.middleware import OPEN_PATHS
 from serving.http.openapi.route_docs import ROUTES
-from serving.http.pages import create_pages
-from serving.http.routes import create_app
 from serving.queue.leads_table import lead_id
 from serving.queue.offers import Offer, offer
 from serving.runtime import Runtime
-from tests.support.serving.world import POLICIES, Http, make_runtime, point_to, publish
+from tests.support.serving.world import POLICIES, Http, all_routes, make_runtime, make_stack, point_to, publish
 
 pytestmark = pytest.mark.slow
 
@@ -60,10 +56,9 @@ def runtime(any_settings: Settings, any_engine: Engine) -> Iterator[Runtime]:
 @pytest.fixture
 def client(runtime: Runtime) -> Iterator[Http]:
     """Sends an unlimited key unless a request says otherwise."""
-    routes = [Mount("/v1", create_app(lambda: runtime)), Mount("/", create_pages(lambda: runtime, dict))]
-    stack = ApiMiddleware(Starlette(routes=routes), lambda: runtime)
+    key = keys.create(runtime.engine, "all", ["admin"]).text
     with start_blocking_portal() as portal:
-        unlimited = Http(stack, portal, headers={"x-api-key": keys.create(runtime.engine, "all", ["admin"]).text})
+        unlimited = Http(make_stack(runtime, all_routes), portal, headers={"x-api-key": key})
         fill(unlimited)
         yield unlimited
 

@@ -11,8 +11,6 @@ import pytest
 import sqlalchemy as sa
 from anyio.from_thread import BlockingPortal
 from sqlalchemy.engine import Engine
-from starlette.applications import Starlette
-from starlette.routing import Mount
 
 from leads import clock
 from leads.db import keys
@@ -24,12 +22,9 @@ from leads.errors import Unavailable
 from serving.http.access import key_uses
 from serving.http.access.key_cache import KeyCache
 from serving.http.access.key_uses import EVERY_S, KeyUses
-from serving.http.middleware import ApiMiddleware
-from serving.http.pages import create_pages
-from serving.http.routes import create_app
 from serving.observe.metrics_updates import update_queue
 from serving.runtime import Runtime
-from tests.support.serving.world import Http
+from tests.support.serving.world import Http, all_routes, make_stack
 
 pytestmark = pytest.mark.slow
 
@@ -44,9 +39,7 @@ class Caller:
     def __init__(self, runtime: Runtime, portal: BlockingPortal) -> None:
         self.runtime = runtime
         self.engine = runtime.engine
-        pages = create_pages(lambda: runtime, dict).routes
-        app = Starlette(routes=[*pages, Mount("/v1", create_app(lambda: runtime))])
-        self.http = Http(ApiMiddleware(app, lambda: runtime), portal)
+        self.http = Http(make_stack(runtime, all_routes), portal)
 
     def send(self, key: keys.CreatedKey, method: str, path: str, **options: Any) -> int:
         return self.http.request(method, path, headers={"x-api-key": key.text}, **options).status_code
