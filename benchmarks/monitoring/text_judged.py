@@ -29,7 +29,8 @@ DRIFT_RULES = ("text_drift", "score_drift", "flagged_surge", "input_drift")
 LABEL_RULES = ("miscalibrated", "precision_low", "promise_gap", "verdicts_changed")
 # Scores this close to the truth are as good as any; precision may differ by more, as in the rules about them.
 _TOLERANCE, _GAP = 0.05, 0.1
-_SHOWN = 3
+# Inputs whose figures are measures, and columns of the overview.
+_SHOWN, _MOST = 3, 6
 
 
 class Verdicts(NamedTuple):
@@ -161,6 +162,38 @@ def worse(watched: Watched) -> Worse:
         precision.hi < found.promised - _GAP or precision.lo > found.promised + _GAP
     )
     return Worse(float(np.quantile(after - before, 0.975)) < 0, found.error > _TOLERANCE, off)
+
+
+OVERVIEW = (
+    "pair",
+    "days of the same set called drift",
+    "of the other set",
+    "what moved, with distance and threshold",
+    "first alert about drift",
+    "average precision, before and after",
+    "precision that flagged texts promise, and have",
+    "worse, by the labels",
+)
+
+
+def overview(watched: Watched) -> tuple[str, ...]:
+    """The most important figures of a pair, as text."""
+    own = verdicts(watched.rows, TRAINED, watched.changed)
+    other = verdicts(watched.rows, watched.changed, watched.until)
+    columns = [one for one in moved(watched.rows, watched.changed, watched.until) if 2 * one.beyond > one.of]
+    late = [alert for alert in watched.alerts if alert.rule in DRIFT_RULES and alert.opened_at >= watched.changed]
+    before, after, bad = quality(watched.before), quality(watched.after), worse(watched)
+    precision = "nothing flagged" if after.precision is None else f"{after.promised:.2f}, {after.precision.value:.2f}"
+    hours = f"after {(late[0].opened_at - watched.changed) / clock.HOUR:.0f} h: {late[0].rule}" if late else "none"
+    return (
+        f"{own.drift} of {own.of}",
+        f"{other.drift} of {other.of}",
+        ", ".join(f"{one.column} {one.value:.2f} ({one.threshold:.2f})" for one in columns[:_MOST]) or "nothing",
+        hours,
+        f"{before.ap:.2f}, {after.ap:.2f}",
+        precision,
+        ", ".join(name for name, is_worse in bad._asdict().items() if is_worse) or "no",
+    )
 
 
 def measures(name: str, watched: Watched) -> list[Measure]:

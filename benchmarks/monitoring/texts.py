@@ -11,10 +11,12 @@ from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import TypeVar
 
+from rich.table import Table
+
 from benchmarks.monitoring.text_home import TRAINED, Watched, watch
-from benchmarks.monitoring.text_judged import DRIFT_RULES, measures, moved, verdicts
+from benchmarks.monitoring.text_judged import DRIFT_RULES, OVERVIEW, measures, moved, overview, verdicts
 from benchmarks.monitoring.text_pairs import Pair, controls, pairs
-from benchmarks.report import Measure, Report, at_most, say
+from benchmarks.report import Measure, Report, at_most, console, say
 from leads.errors import ConfigurationError
 from leads.settings import Settings
 from models.text.sentence import open_encoder, place_of
@@ -57,6 +59,12 @@ def _set_ups(settings: Settings, *, quick: bool) -> list[tuple[str, bool]]:
 
 def _of_pairs(work: Callable[[Pair], Watched], found: Sequence[Pair], set_up: str) -> list[Measure]:
     watched = _each(work, found)
+    table = Table(title=f"Real texts, {set_up}", title_justify="left")
+    for name in OVERVIEW:
+        table.add_column(name)
+    for pair, one in zip(found, watched, strict=True):
+        table.add_row(pair.name, *overview(one))
+    console.print(table)
     return [row for pair, one in zip(found, watched, strict=True) for row in measures(f"{pair.name}, {set_up}", one)]
 
 
