@@ -52,6 +52,7 @@ from monitoring.performance.weekly import PERFORMANCE
 from monitoring.running.run import run
 from monitoring.summaries.content import Content
 from monitoring.summaries.hourly import host_id
+from monitoring.summaries.reference import Reference, read_reference
 from monitoring.watch.world import World
 from training.data import reference
 from training.fit import tiers
@@ -66,8 +67,10 @@ LEARNED_DAYS = 28
 TRAINED: Micros = START + LEARNED_DAYS * clock.DAY
 _REVIEWED_AFTER: Micros = 2 * clock.HOUR
 # Runs are this far apart, each a while after windows have ended.
-_EVERY: Micros = 6 * clock.HOUR
+_EVERY: Micros = 12 * clock.HOUR
 _SETTLED: Micros = 10 * clock.MINUTE
+# Six hours have too few texts, and so has a day of any language but English.
+_CHANGED = {"window_hours": (24, 72), "slices": ("type",)}
 _JOBS = (*drift_jobs(), scores.JOB, PERFORMANCE, VERDICTS)
 
 
@@ -117,14 +120,24 @@ class TextWorld(World):
     """A home's world, but for the version, which is in a folder, and for the verdicts, which are known."""
 
     def __init__(
-        self, settings: Settings, policies: Policies, engine: Engine, version: ModelVersion, known: Scored, now: Micros
+        self,
+        settings: Settings,
+        policies: Policies,
+        engine: Engine,
+        version: ModelVersion,
+        sample: Reference,
+        known: Scored,
+        now: Micros,
     ) -> None:
         platform = load_platform(settings.platform)
         super().__init__(settings, policies, platform, engine, cast(VersionReader, None), now, host_id(settings))
-        self._version, self._known = version, known
+        self._version, self._sample, self._known = version, sample, known
 
     def version(self, harm: str, version: str) -> ModelVersion | None:
         return self._version
+
+    def reference(self, harm: str, version: str) -> Reference | None:
+        return self._sample
 
     def decided(self, harm: str, since: Micros, until: Micros) -> Decided:
         some = self._known.part(since - _REVIEWED_AFTER, min(until, self.now) - _REVIEWED_AFTER)
@@ -156,7 +169,10 @@ def watch(pair: Pair, *, minilm: bool, vectors: Path) -> Watched:
 
 def _watch(settings: Settings, engine: Engine, pair: Pair, encoder: CachedEncoder | None) -> Watched:
     everything = load_policies(settings.policies)
-    policies = everything.model_copy(update={"harms": {pair.harm: everything.harm(pair.harm)}})
+    own = everything.monitoring.model_copy(update=_CHANGED)
+    policies = everything.model_copy(
+        update={"harms": {pair.harm: everything.harm(pair.harm)}, "monitoring": own},
+    )
     times = START + (np.arange(len(pair.learned)) * LEARNED_DAYS * clock.DAY) // max(len(pair.learned), 1)
     append(settings, _events("learned", pair.learned, times), pair.name)
     version = _trained(settings, engine, policies.harms[pair.harm], pair, encoder)
@@ -175,12 +191,13 @@ def _watch(settings: Settings, engine: Engine, pair: Pair, encoder: CachedEncode
     changed, until = TRAINED + len(before.at) * step, TRAINED + len(both.at) * step
 
     log = PredictionLog(settings.predictions_dir, owner="worker")
+    sample = read_reference(version)
     describe = Content(engine, load_platform(settings.platform), encoder)
     for now in range(TRAINED + _EVERY, until + 1, _EVERY):
         for hour in range(now - _EVERY, now, clock.HOUR):
             log.append(_batch(pair.harm, version, both.part(hour, hour + clock.HOUR)))
         log.flush()
-        world = TextWorld(settings, policies, engine, version, both, now + _SETTLED)
+        world = TextWorld(settings, policies, engine, version, sample, both, now + _SETTLED)
         run(world, describe=describe, only=_JOBS, then=(JUDGING,))
     log.close()
     with reading(engine) as connection:
