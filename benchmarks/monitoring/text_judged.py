@@ -12,6 +12,7 @@ import numpy.typing as npt
 from benchmarks.monitoring.text_home import TRAINED, Scored, Watched
 from benchmarks.report import Measure
 from leads import clock
+from leads.alerting.alert import Alert
 from leads.clock import Micros
 from leads.db.monitoring.rows import MetricRow
 from leads.db.monitoring.verdicts import VERDICT, is_unclear
@@ -27,8 +28,9 @@ Doubles = npt.NDArray[np.float64]
 # Rules whose alerts need no labels, and those that do.
 DRIFT_RULES = ("text_drift", "score_drift", "flagged_surge", "input_drift")
 LABEL_RULES = ("miscalibrated", "precision_low", "promise_gap", "verdicts_changed")
-# Scores this close to the truth are as good as any; precision may differ by more, as in the rules about them.
-_TOLERANCE, _GAP = 0.05, 0.1
+# Scores this close to the truth are as good as any; precision may differ by more, as in the rules about them. A smaller
+# loss of ROC AUC changes hardly any lead.
+_TOLERANCE, _GAP, _LOSS = 0.05, 0.1, 0.02
 # Inputs whose figures are measures, and columns of the overview.
 _SHOWN, _MOST = 3, 6
 
@@ -47,7 +49,7 @@ class Verdicts(NamedTuple):
 
 
 class Moved(NamedTuple):
-    """How far a column moved, as the median of windows of a day: its distance, threshold, and how many are beyond it."""
+    """How far a column moved: medians of its distances and thresholds in windows of a day, and how many are beyond."""
 
     column: str
     value: float
@@ -149,19 +151,17 @@ def quality(some: Scored) -> Quality:
 
 
 def worse(watched: Watched) -> Worse:
-    """What is worse after than before: surely a lower ROC AUC, which doesn't depend on how many texts violate; scores
-    that are off by more than 0.05; precision that is surely more than 0.1 from what scores promise."""
-    drawn = [paired.resample(some.labels, some.groups, seed=0) for some in (watched.before, watched.after)]
-    before, after = (
-        paired.roc_auc(some.scores, of.labels, of.counts)
-        for some, of in zip((watched.before, watched.after), drawn, strict=True)
-    )
+    """What is worse after than before: ROC AUC, which doesn't depend on how many texts violate, by at least 0.02 and
+    surely; scores that are off by more than 0.05; precision that is surely more than 0.1 from what scores promise."""
+    sides = watched.before, watched.after
+    drawn = [paired.resample(some.labels, some.groups, seed=0) for some in sides]
+    before, after = (paired.roc_auc(some.scores, of.labels, of.counts) for some, of in zip(sides, drawn, strict=True))
+    lost = quality(watched.before).auc - quality(watched.after).auc
     found = quality(watched.after)
     precision = found.precision
-    off = precision is not None and (
-        precision.hi < found.promised - _GAP or precision.lo > found.promised + _GAP
-    )
-    return Worse(float(np.quantile(after - before, 0.975)) < 0, found.error > _TOLERANCE, off)
+    off = precision is not None and (precision.hi < found.promised - _GAP or precision.lo > found.promised + _GAP)
+    ranking = lost >= _LOSS and float(np.quantile(after - before, 0.975)) < 0
+    return Worse(ranking, found.error > _TOLERANCE, off)
 
 
 OVERVIEW = (
@@ -181,19 +181,31 @@ def overview(watched: Watched) -> tuple[str, ...]:
     own = verdicts(watched.rows, TRAINED, watched.changed)
     other = verdicts(watched.rows, watched.changed, watched.until)
     columns = [one for one in moved(watched.rows, watched.changed, watched.until) if 2 * one.beyond > one.of]
-    late = [alert for alert in watched.alerts if alert.rule in DRIFT_RULES and alert.opened_at >= watched.changed]
+    late = late_drift(watched)
     before, after, bad = quality(watched.before), quality(watched.after), worse(watched)
     precision = "nothing flagged" if after.precision is None else f"{after.promised:.2f}, {after.precision.value:.2f}"
+    early = sorted({alert.rule for alert in watched.alerts if _is_early(alert, watched)} & set(DRIFT_RULES))
+    known = f"; open before: {', '.join(early)}" if early else ""
     hours = f"after {(late[0].opened_at - watched.changed) / clock.HOUR:.0f} h: {late[0].rule}" if late else "none"
     return (
         f"{own.drift} of {own.of}",
         f"{other.drift} of {other.of}",
         ", ".join(f"{one.column} {one.value:.2f} ({one.threshold:.2f})" for one in columns[:_MOST]) or "nothing",
-        hours,
+        hours + known,
         f"{before.ap:.2f}, {after.ap:.2f}",
         precision,
         ", ".join(name for name, is_worse in bad._asdict().items() if is_worse) or "no",
     )
+
+
+def late_drift(watched: Watched) -> list[Alert]:
+    """The alerts about drift that opened after the second texts began, the first one first."""
+    return [one for one in watched.alerts if one.rule in DRIFT_RULES and one.opened_at >= watched.changed]
+
+
+def _is_early(alert: Alert, watched: Watched) -> bool:
+    """Whether an alert was open when the second texts began."""
+    return alert.opened_at < watched.changed and (alert.resolved_at is None or alert.resolved_at > watched.changed)
 
 
 def measures(name: str, watched: Watched) -> list[Measure]:
@@ -207,7 +219,9 @@ def measures(name: str, watched: Watched) -> list[Measure]:
         Measure(f"{name}: days of the same set that can't be told", own.unclear, "days"),
         Measure(f"{name}: days of the other set called drift, of {other.of}", other.drift, "days"),
         Measure(f"{name}: days of the other set that can't be told", other.unclear, "days"),
-        Measure(f"{name}: first day of the other set differs from the days before", differs_from_before(watched), "1: yes"),
+        Measure(
+            f"{name}: first day of the other set differs from the days before", differs_from_before(watched), "1: yes"
+        ),
         *_of_columns(name, watched),
         *_of_alerts(name, watched),
         *_of_labels(f"{name}, same set", before),
@@ -217,6 +231,11 @@ def measures(name: str, watched: Watched) -> list[Measure]:
         Measure(f"{name}: miscalibrated, by the labels", bad.calibration, "1: yes"),
         Measure(f"{name}: precision isn't what scores promise, by the labels", bad.precision, "1: yes"),
         Measure(f"{name}: the verdict is right", called == bad.any, "1: yes"),
+        Measure(
+            f"{name}: that an alert about drift opens, or none, is right",
+            bool(late_drift(watched)) == bad.any,
+            "1: yes",
+        ),
     ]
 
 
@@ -243,9 +262,11 @@ def _of_alerts(name: str, watched: Watched) -> list[Measure]:
     for rule in (*DRIFT_RULES, *LABEL_RULES):
         opened = [alert for alert in watched.alerts if alert.rule == rule]
         early = [alert for alert in opened if alert.opened_at < watched.changed]
+        still = any(_is_early(alert, watched) for alert in early)
         late = [alert for alert in opened if alert.opened_at >= watched.changed]
         if early:
             rows.append(Measure(f"{name}: alerts {rule} before the other set", len(early), "alerts"))
+            rows.append(Measure(f"{name}: alert {rule} is open when the other set begins", still, "1: yes"))
         if late:
             hours = (late[0].opened_at - watched.changed) / clock.HOUR
             rows.append(Measure(f"{name}: alert {rule} opens after", hours, "h"))
@@ -285,5 +306,8 @@ def _days(rows: Iterable[MetricRow], since: Micros, until: Micros) -> Sequence[M
     return [
         row
         for row in rows
-        if row.until - row.since == clock.DAY and row.until % clock.DAY == 0 and since <= row.since and row.until <= until
+        if row.until - row.since == clock.DAY
+        and row.until % clock.DAY == 0
+        and since <= row.since
+        and row.until <= until
     ]

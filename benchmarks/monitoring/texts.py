@@ -23,7 +23,7 @@ from models.text.sentence import open_encoder, place_of
 
 T = TypeVar("T")
 
-REPEATS, QUICK_REPEATS = 5, 1
+REPEATS, QUICK_REPEATS = 3, 1
 WITHOUT, WITH = "n-grams", "with MiniLM"
 # A process gives its memory back after so many pairs.
 _PAIRS_OF_PROCESS = 4
@@ -98,4 +98,3 @@ def _each(work: Callable[[Pair], T], found: Sequence[Pair]) -> list[T]:
             say(f"watched: {pair.name}")
             made.append(one)
     return made
-

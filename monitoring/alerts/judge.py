@@ -246,7 +246,9 @@ def _is_about_more(rule: Rule, now: Detail, alert: Alert) -> bool:
         return bool(set(now.harms) - set(alert.harms))
     known = {one.slice for one in alert.detail.slices}
     # Beyond what is listed, nobody knows which are new.
-    return rule.joined and not alert.harm and len(known) < SLICES_SHOWN and bool({one.slice for one in now.slices} - known)
+    return (
+        rule.joined and not alert.harm and len(known) < SLICES_SHOWN and bool({one.slice for one in now.slices} - known)
+    )
 
 
 def _importance_first(finding: Finding) -> tuple[bool, int, float]:

@@ -33,7 +33,7 @@ table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:ta
 th,td{padding:7px 10px;text-align:left;vertical-align:middle;border-bottom:1px solid var(--line)}
 tr:last-child td{border-bottom:0}th{font-size:12px;font-weight:600;color:var(--quiet);white-space:nowrap}
 .n{text-align:right;white-space:nowrap}
-td>.name{display:block;min-width:16ch;max-width:38ch;overflow-wrap:anywhere}
+td>.name{display:block;min-width:24ch;max-width:38ch;overflow-wrap:anywhere}
 .mono{overflow-wrap:anywhere;font-family:ui-monospace,"SF Mono",Menlo,Consolas,monospace;font-size:13px}
 svg{display:block}.dist{width:150px;height:34px}.dist.wide{width:100%;height:120px}
 .ends{display:flex;justify-content:space-between;width:150px;color:var(--quiet);font-size:11px;line-height:1.3}
@@ -50,7 +50,8 @@ svg{display:block}.dist{width:150px;height:34px}.dist.wide{width:100%;height:120
 .stack span{height:100%}.tier-none{background:var(--ref)}.tier-review{background:var(--cur)}
 .tier-auto{background:var(--bad)}
 details{margin:10px 0}summary{cursor:pointer;color:var(--quiet)}ul{margin:6px 0;padding-left:20px}
-@media(max-width:620px){.head{display:block}.head>.badge{margin-top:8px}main{padding:18px 12px 40px}th,td{padding:6px 8px}
+@media(max-width:620px){.head{display:block}.head>.badge{margin-top:8px}
+main{padding:18px 12px 40px}th,td{padding:6px 8px}
 .tiles{grid-template-columns:1fr 1fr}
 h1{font-size:23px}.tile b{font-size:19px}}
 @media print{body{background:#fff}.scroll,.tile,.card{break-inside:avoid}details{display:block}}

@@ -101,9 +101,7 @@ def _write_videos(folder: Path) -> None:
     (folder / "youtube-spam").mkdir(parents=True)
     for number in range(3):
         lines = ["COMMENT_ID,AUTHOR,DATE,CONTENT,CLASS"]
-        for i, (row, bad) in enumerate(
-            zip(_made(500, number).rows, _made(500, number).labels.tolist(), strict=True)
-        ):
+        for i, (row, bad) in enumerate(zip(_made(500, number).rows, _made(500, number).labels.tolist(), strict=True)):
             # The newest first, as no order of the file counts.
             lines.append(f"{number}-{i},ann,2014-{12 - i // 250:02}-{28 - i % 28:02}T00:00:00,{row.text},{int(bad)}")
         (folder / "youtube-spam" / f"{number}.csv").write_text("\n".join(lines), encoding="utf-8")
@@ -115,7 +113,8 @@ def test_pairs_are_cut_from_the_corpora_in_their_order(tmp_path: Path) -> None:
     assert [pair.name for pair in found] == [f"YouTube: video {number} after the others" for number in (1, 2, 3)]
     for pair in found:
         assert len(pair.before) % pair.a_day == len(pair.after) % pair.a_day == 0
-        assert len(pair.before) and len(pair.after)
+        assert len(pair.before)
+        assert len(pair.after)
         assert not set(pair.learned.groups.tolist()) & set(pair.before.groups.tolist())
         assert not set(pair.learned.groups.tolist()) & set(pair.after.groups.tolist())
         orders = [row.order or 0 for row in pair.after.rows]
