@@ -95,7 +95,29 @@ class Scored(NamedTuple):
     def part(self, since: Micros, until: Micros) -> Scored:
         """Those that were scored in since ≤ at < until."""
         low, high = np.searchsorted(self.at, [since, until]).tolist()
-        return Scored(*(column[low:high] for column in self))
+        return Scored(
+            self.subjects[low:high],
+            self.at[low:high],
+            self.vectors[low:high],
+            self.scores[low:high],
+            self.tiers[low:high],
+            self.labels[low:high],
+            self.groups[low:high],
+            self.authors[low:high],
+        )
+
+    def followed_by(self, later: Scored) -> Scored:
+        """These and later ones."""
+        return Scored(
+            [*self.subjects, *later.subjects],
+            np.concatenate([self.at, later.at]),
+            np.concatenate([self.vectors, later.vectors]),
+            np.concatenate([self.scores, later.scores]),
+            [*self.tiers, *later.tiers],
+            np.concatenate([self.labels, later.labels]),
+            np.concatenate([self.groups, later.groups]),
+            [*self.authors, *later.authors],
+        )
 
 
 class Watched(NamedTuple):
@@ -187,7 +209,7 @@ def _watch(settings: Settings, engine: Engine, pair: Pair, encoder: CachedEncode
         append(settings, _events(name, texts, at), pair.name)
         known.append(_scored(version, name, texts, at))
     before, after = known
-    both = Scored(*(_joined(*columns) for columns in zip(before, after, strict=True)))
+    both = before.followed_by(after)
     changed, until = TRAINED + len(before.at) * step, TRAINED + len(both.at) * step
 
     log = PredictionLog(settings.predictions_dir, owner="worker")
@@ -310,10 +332,6 @@ def _verdict(some: Scored, i: int) -> Verdict:
 def _author(name: str | None) -> str | None:
     """An account's id: names may have any characters."""
     return None if name is None else f"a{zlib.crc32(name.encode())}"
-
-
-def _joined(one: Sequence[object], other: Sequence[object]) -> object:
-    return np.concatenate([one, other]) if isinstance(one, np.ndarray) else [*one, *other]
 
 
 def _is_whole(row: MetricRow) -> bool:

@@ -72,7 +72,8 @@ def _standing(world: World, found: Sequence[Finding]) -> dict[tuple[str, str], s
     alert never stands under a harm that it isn't about, and doesn't move while it is open. A harm that the rule
     retrains has alerts of its own.
     """
-    policy, made = world.policies, {}
+    policy = world.policies
+    made: dict[tuple[str, str], str] = {}
     with reading(world.engine) as connection:
         open_ = {(one.rule, one.harm) for one in alerts.unresolved(connection)}
     for rule in {one.rule.name: one.rule for one in found if one.rule.of_items or one.rule.of_all}.values():
