@@ -166,7 +166,7 @@ def worse(watched: Watched) -> Worse:
 
 OVERVIEW = (
     "pair",
-    "days of the same set called drift",
+    "days of the same set: drift, can't tell",
     "of the other set",
     "what moved, with distance and threshold",
     "first alert about drift",
@@ -188,8 +188,8 @@ def overview(watched: Watched) -> tuple[str, ...]:
     known = f"; open before: {', '.join(early)}" if early else ""
     hours = f"after {(late[0].opened_at - watched.changed) / clock.HOUR:.0f} h: {late[0].rule}" if late else "none"
     return (
-        f"{own.drift} of {own.of}",
-        f"{other.drift} of {other.of}",
+        f"{own.drift}, {own.unclear} of {own.of}",
+        f"{other.drift}, {other.unclear} of {other.of}",
         ", ".join(f"{one.column} {one.value:.2f} ({one.threshold:.2f})" for one in columns[:_MOST]) or "nothing",
         hours + known,
         f"{before.ap:.2f}, {after.ap:.2f}",
@@ -213,7 +213,7 @@ def measures(name: str, watched: Watched) -> list[Measure]:
     own = verdicts(watched.rows, TRAINED, watched.changed)
     other = verdicts(watched.rows, watched.changed, watched.until)
     before, after, bad = quality(watched.before), quality(watched.after), worse(watched)
-    called = other.share > 0.5
+    right = other.drift if bad.any else other.of - other.drift - other.unclear
     return [
         Measure(f"{name}: days of the same set called drift, of {own.of}", own.drift, "days"),
         Measure(f"{name}: days of the same set that can't be told", own.unclear, "days"),
@@ -230,7 +230,7 @@ def measures(name: str, watched: Watched) -> list[Measure]:
         Measure(f"{name}: ranks worse, by the labels", bad.ranking, "1: yes"),
         Measure(f"{name}: miscalibrated, by the labels", bad.calibration, "1: yes"),
         Measure(f"{name}: precision isn't what scores promise, by the labels", bad.precision, "1: yes"),
-        Measure(f"{name}: the verdict is right", called == bad.any, "1: yes"),
+        Measure(f"{name}: days of the other set with the right verdict", right, "days"),
         Measure(
             f"{name}: that an alert about drift opens, or none, is right",
             bool(late_drift(watched)) == bad.any,

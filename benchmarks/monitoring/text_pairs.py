@@ -24,6 +24,8 @@ _IDENTITY = "cad:identity"
 _A_DAY, _A_DAY_OF_VIDEOS = 400, 120
 # The most days of each stretch: as long as performance is measured over.
 _DAYS = 7
+# As far back as drift looks for windows to compare with, at half as many texts a day.
+_LONG_DAYS = 28
 _SEED = 7
 
 
@@ -82,6 +84,8 @@ def pairs(directory: Path) -> Iterator[Pair]:
         if EDOS in found:
             other = _labelled(corpora.read_corpus(directory, EDOS), EDOS)
             yield _pair("EDOS after CAD", "identity_hate", comments, other, _A_DAY)
+            name = "EDOS after four weeks of CAD"
+            yield _pair(name, "identity_hate", comments, other, _A_DAY // 2, days=_LONG_DAYS)
     if VIDEOS in found:
         videos = _videos(directory)
         for i, video in enumerate(videos):
@@ -109,15 +113,19 @@ def controls(directory: Path, repeats: int) -> Iterator[Pair]:
             yield _pair(f"{name}: random halves", harm, shuffled.where(first), shuffled.where(~first), a_day)
 
 
-def _pair(name: str, harm: str, first: Texts, second: Texts, a_day: int) -> Pair:
+def _pair(name: str, harm: str, first: Texts, second: Texts, a_day: int, *, days: int = _DAYS) -> Pair:
+    """
+    Args:
+        days: the most days before the second texts.
+    """
     learned = draw(first.groups, _SEED) / 2.0**64 < 0.5
     known = first.groups[learned]
     before = first.where(~learned)
     after = second.where(~np.isin(second.groups, known))
     # The newest of what came before, and the first of what comes after.
-    days = min(len(before) // a_day, _DAYS), min(len(after) // a_day, _DAYS)
-    kept = np.arange(len(before) - days[0] * a_day, len(before)), np.arange(days[1] * a_day)
-    return Pair(name, harm, first.where(learned), before.where(kept[0]), after.where(kept[1]), a_day)
+    of_before, of_after = (a_day * min(len(some) // a_day, most) for some, most in ((before, days), (after, _DAYS)))
+    newest = before.where(np.arange(len(before) - of_before, len(before)))
+    return Pair(name, harm, first.where(learned), newest, after.where(np.arange(of_after)), a_day)
 
 
 def _labelled(rows: Sequence[CorpusText], key: str) -> Texts:

@@ -56,7 +56,7 @@ def test_texts_of_another_kind_are_called_drift_and_equal_ones_are_not(tmp_path:
     assert worse(other).ranking
     assert not worse(same).any
     said = {one.name: one.value for one in measures("made", other)}
-    assert said["made: the verdict is right"] == 1
+    assert said["made: days of the other set with the right verdict"] == _DAYS
     assert {name for name in said if "alert text_drift opens after" in name}
 
 
