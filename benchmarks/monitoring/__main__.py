@@ -1,4 +1,4 @@
-"""Monitoring: planted changes, quiet months, and its speed next to plain Evidently.
+"""Monitoring: planted changes, quiet months, real texts, and its speed next to plain Evidently.
 
 Run: python -m benchmarks.monitoring [--quick] [--only PART …] [--months N] [--json PATH]
 
@@ -6,22 +6,28 @@ Predictions, events and verdicts are generated (`generated.py`), with what makes
 rhythm of days and weeks, accounts that stay active for hours, ages that grow, heavy tails. Monitoring's own jobs and
 rules watch them, by the clock of the platform: four weeks of history, then two runs an hour. A change counts as named
 if an alert of the right rule opens in time, about the right column or slice. Every alert of a quiet month is false.
+
+The part `texts` needs the public corpora: models that were trained on some of their texts score others, and what
+monitoring says of these is compared with what their labels say. It is left out if the corpora aren't found.
 """
 
 from __future__ import annotations
 
 import sys
 
+from benchmarks.homes import forget_settings
 from benchmarks.monitoring import planted
 from benchmarks.monitoring.plain import evidently
 from benchmarks.monitoring.speed import speed
+from benchmarks.monitoring.texts import texts
 from benchmarks.report import Report, parser
+from leads.settings import load_settings
 
 SEEDS, QUICK_SEEDS = 20, 2
 MONTHS, QUICK_MONTHS = 12, 2
 # Its figures hardly differ between platforms.
 _MOST_FOR_EVIDENTLY = 5
-_PARTS = ("speed", "changes", "quiet", "evidently")
+_PARTS = ("speed", "changes", "quiet", "texts", "evidently")
 
 
 def main() -> int:
@@ -40,6 +46,9 @@ def main() -> int:
         report.part("planted changes", lambda: planted.changes(range(1, seeds + 1)))
     if "quiet" in options.only:
         report.part("quiet months", lambda: planted.quiet_months(range(101, 101 + months)))
+    if "texts" in options.only:
+        forget_settings("HOME", "CORPORA", "ENCODER_DIR")
+        texts(report, load_settings(), quick=options.quick)
     if "evidently" in options.only:
         report.part("plain Evidently", lambda: evidently(range(1, min(seeds, _MOST_FOR_EVIDENTLY) + 1)))
     return report.finish()

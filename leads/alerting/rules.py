@@ -28,10 +28,12 @@ class Rule(NamedTuple):
         what: what happened, as the alert's title; `{harm}`, `{slice}` and `{column}` are filled in.
         todo: what to do first.
         page: the runbook page, docs/runbook/<page>.md.
-        joined: a harm has one alert of the rule, whatever the column, slice and baseline: one cause moves many of them.
+        joined: a harm, or the platform, has one alert of the rule, whatever the column, slice and baseline: one cause
+            moves many of them.
         least_share: of a joined rule, it fires only if the columns that are beyond their thresholds are at least this
             share of all, or have this share of the model's gain.
         of_items: of a joined rule, it is about the items alone: harms that are judged of the same types have one alert.
+        of_all: of a joined rule, all harms have one alert: what stops one of them usually stops the others.
     """
 
     name: str
@@ -48,6 +50,7 @@ class Rule(NamedTuple):
     joined: bool = False
     least_share: float = 0.0
     of_items: bool = False
+    of_all: bool = False
 
 
 _ALL: tuple[Rule, ...] = (
@@ -128,6 +131,7 @@ _ALL: tuple[Rule, ...] = (
         what="Hardly any events arrive: {slice}",
         todo="Ask the owner of this source; look at its last requests in the access log.",
         page="feed-stopped",
+        joined=True,
     ),
     Rule(
         "clock_off",
@@ -161,6 +165,8 @@ _ALL: tuple[Rule, ...] = (
         what="Hardly anything is scored for {harm}",
         todo="leads status shows whether a worker runs and how far behind it is.",
         page="predictions-stopped",
+        joined=True,
+        of_all=True,
     ),
     Rule(
         "stale_features",

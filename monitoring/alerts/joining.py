@@ -2,7 +2,8 @@
 
 A campaign of a few accounts moves dozens of inputs that count the same events, in several slices, compared with
 training and with the windows before. An alert for each of them would say the same dozens of times. So a joined rule has
-one alert per harm, which names what moved, the most important first.
+one alert per harm, which names what moved, the most important first. Of some rules, several harms have one together:
+they read the same texts, and when the worker stops, it stops for all of them.
 """
 
 from __future__ import annotations
@@ -18,11 +19,13 @@ from monitoring.summaries.summary import MISSING
 # The slice of a joined finding: that of everything.
 JOINED = ""
 _UNKNOWN: Mapping[Key, float] = {}
-_SEPARATE: Mapping[str, str] = {}
+# The harm whose alert is about the findings of a rule and harm.
+Standing = Mapping[tuple[str, str], str]
+_SEPARATE: Standing = {}
 
 
 def joined(
-    found: Iterable[Finding], importance: Mapping[Key, float] = _UNKNOWN, alike: Mapping[str, str] = _SEPARATE
+    found: Iterable[Finding], importance: Mapping[Key, float] = _UNKNOWN, standing: Standing = _SEPARATE
 ) -> list[Finding]:
     """The findings, with one for each joined rule and harm.
 
@@ -30,7 +33,7 @@ def joined(
 
     Args:
         importance: of the input that a finding is about, by the finding's key, as far as it is known.
-        alike: for a harm, the harm whose alerts about items stand for it, because both are about the same types.
+        standing: by rule and harm, the harm whose alert is about it; rules and harms that are absent have their own.
     """
     made: list[Finding] = []
     together: dict[tuple[str, str], list[Finding]] = defaultdict(list)
@@ -38,16 +41,16 @@ def joined(
         if not one.rule.joined:
             made.append(one)
         else:
-            harm = alike.get(one.harm, one.harm) if one.rule.of_items else one.harm
+            harm = standing.get((one.rule.name, one.harm), one.harm)
             together[one.rule.name, harm].append(one)
     return made + [_join(of_harm, harm, importance) for (_, harm), of_harm in together.items()]
 
 
 def of_columns(among: Iterable[Finding]) -> list[Finding]:
-    """The first finding about each column; findings that aren't about one all stay."""
-    kept: dict[str, Finding] = {}
+    """The first finding about each column of each harm; findings that aren't about one all stay."""
+    kept: dict[tuple[str, str], Finding] = {}
     for one in among:
-        kept.setdefault(slice_parts(one.slice).get("column") or f";{one.slice}", one)
+        kept.setdefault((one.harm, slice_parts(one.slice).get("column") or f";{one.slice}"), one)
     return list(kept.values())
 
 
@@ -74,14 +77,15 @@ def _join(found: list[Finding], harm: str, importance: Mapping[Key, float]) -> F
     def order(one: Finding) -> tuple[float, str, str]:
         return -rank(one.deviation, importance.get(one.key, 1.0)), one.harm, one.slice
 
+    joins = tuple(sorted({one.harm for one in found}))
     firing = tuple(sorted((one for one in found if one.fires), key=order))
     if not firing or not _matters(found, firing, importance):
         shown = max(found, key=lambda one: one.deviation)
         quiet = all(one.quiet for one in found)
         newest = tuple(row for one in found for row in one.newest)
-        return shown._replace(harm=harm, slice=JOINED, fires=False, quiet=quiet, newest=newest)
+        return shown._replace(harm=harm, slice=JOINED, fires=False, quiet=quiet, newest=newest, joins=joins)
     since = min(one.since for one in firing)
-    return firing[0]._replace(harm=harm, slice=JOINED, since=since, among=firing)
+    return firing[0]._replace(harm=harm, slice=JOINED, since=since, among=firing, joins=joins)
 
 
 def _matters(found: Iterable[Finding], firing: tuple[Finding, ...], importance: Mapping[Key, float]) -> bool:

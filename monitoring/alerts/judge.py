@@ -14,14 +14,14 @@ import msgspec
 from sqlalchemy.engine import Connection
 
 from leads import clock
-from leads.alerting.alert import Affected, Alert, Happened, Retraining
+from leads.alerting.alert import Affected, Alert, Detail, Happened, Retraining
 from leads.alerting.rules import Rule
 from leads.clock import Micros
 from leads.db import cursors
 from leads.db.engine import reading
 from leads.db.monitoring import alerts
 from monitoring.alerts import surroundings
-from monitoring.alerts.describing import detail_of
+from monitoring.alerts.describing import SLICES_SHOWN, detail_of
 from monitoring.alerts.joining import JOINED
 from monitoring.alerts.judging import Finding, Key, concerns, only_threshold_grew, rules_of
 from monitoring.alerts.measured import Judged, judged
@@ -34,6 +34,7 @@ GONE: Micros = 2 * clock.DAY
 _NOT_MEASURED = "It wasn't measured any more for two days."
 _SWITCHED_OFF = "The rule was switched off for it in policies.yaml."
 _JOINED = "One alert of the harm is about it now."
+_TOGETHER = "One alert of several harms is about it now."
 _PASSED = "It was over when monitoring ran again: nothing was judged from {last} to {now}."
 # The cursor that holds the time of the last judgement.
 _LAST = "alerts-judged"
@@ -124,6 +125,12 @@ class _Transaction:
         if self._rules[alert.rule].joined and alert.slice != JOINED:
             # An earlier release had an alert for each slice.
             return _JOINED
+        if key not in self._found and any(
+            (one.rule.name, one.slice) == (alert.rule, alert.slice) and alert.harm in one.joins
+            for one in self._found.values()
+        ):
+            # And one for each harm.
+            return _TOGETHER
         if key not in self._found and self._now - alert.seen_at > GONE:
             return _NOT_MEASURED
         return None
@@ -156,7 +163,7 @@ class _Transaction:
                 worst=max(alert.worst or 0.0, finite(finding.deviation) or 0.0),
                 detail=msgspec.structs.replace(detail, affected=self._affected(alert), **kept),
             )
-            if alert.state == "acknowledged" and set(detail.baselines) - set(alert.detail.baselines):
+            if alert.state == "acknowledged" and _is_about_more(rule, detail, alert):
                 # Whoever looks after what has differed from training for weeks doesn't know of what began today.
                 changed = changed._replace(
                     state="firing", acknowledged_by=None, acknowledged_at=None, sent_at=None, sent_worst=None
@@ -228,6 +235,20 @@ class _Transaction:
 def _is_over(alert: Alert, finding: Finding) -> bool:
     """Whether an alert resolves: its values have returned, instead of only their thresholds having grown."""
     return finding.quiet and not only_threshold_grew(finding, alert.detail.thresholds)
+
+
+def _is_about_more(rule: Rule, now: Detail, alert: Alert) -> bool:
+    """Whether an alert has come to be about something of which whoever acknowledged it may not know: another baseline,
+    another harm that isn't scored, another feed of the platform."""
+    if set(now.baselines) - set(alert.detail.baselines):
+        return True
+    if rule.of_all:
+        return bool(set(now.harms) - set(alert.harms))
+    known = {one.slice for one in alert.detail.slices}
+    # Beyond what is listed, nobody knows which are new.
+    return (
+        rule.joined and not alert.harm and len(known) < SLICES_SHOWN and bool({one.slice for one in now.slices} - known)
+    )
 
 
 def _importance_first(finding: Finding) -> tuple[bool, int, float]:

@@ -36,6 +36,7 @@ class Finding(NamedTuple):
         among: of a joined rule, the findings that fire, the most important first. This one has the first one's figures.
         newest: where values have thresholds of their own, the values of the newest windows, of every length; of a
             joined rule, of everything that it joins.
+        joins: of a joined rule, the harms whose findings it joins, whether they fire or not.
     """
 
     rule: Rule
@@ -48,6 +49,7 @@ class Finding(NamedTuple):
     before: float | None
     among: tuple[Finding, ...] = ()
     newest: tuple[MetricRow, ...] = ()
+    joins: tuple[str, ...] = ()
 
     @property
     def key(self) -> Key:
@@ -56,8 +58,15 @@ class Finding(NamedTuple):
 
     @property
     def version(self) -> str:
-        """The version that was measured; empty if none is concerned."""
-        return self.row.version or next((one.row.version for one in self.among if one.row.version), "")
+        """The version of the harm that was measured; empty if none is concerned."""
+        rows = (self.row, *(one.row for one in self.among))
+        return next((row.version for row in rows if row.version and row.harm == self.harm), "")
+
+    @property
+    def harms(self) -> tuple[str, ...]:
+        """The harms for which it fires, its own first."""
+        found = {one.harm for one in self.among} or {self.harm}
+        return tuple(sorted(found, key=lambda harm: (harm != self.harm, harm)))
 
     @property
     def deviation(self) -> float:

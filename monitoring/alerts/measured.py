@@ -10,6 +10,7 @@ from leads import clock
 from leads.alerting.rules import Rule
 from leads.clock import Micros
 from leads.db.engine import reading
+from leads.db.monitoring import alerts
 from leads.db.monitoring import rows as metric_rows
 from leads.db.monitoring.rows import MetricRow, Window
 from leads.errors import LeadsError
@@ -53,9 +54,9 @@ def judged(world: World, rules: Mapping[str, Rule], last: Micros) -> Judged:
         since = last - round(world.policies.monitoring.settle_minutes * clock.MINUTE)
         earlier = _concerned(world, fired_since(_rows(world, rules, since), rules, since, world.now))
     importance = _importance(world, [*separate, *earlier])
-    alike = _alike(world, [*separate, *earlier])
-    now = {one.key: one for one in joined(separate, importance, alike)}
-    passed = [one for one in joined(earlier, importance, alike) if one.key not in now or not now[one.key].fires]
+    standing = _standing(world, [*separate, *earlier])
+    now = {one.key: one for one in joined(separate, importance, standing)}
+    passed = [one for one in joined(earlier, importance, standing) if one.key not in now or not now[one.key].fires]
     return Judged(now, passed, importance)
 
 
@@ -64,20 +65,31 @@ def _concerned(world: World, found: Sequence[Finding]) -> list[Finding]:
     return [one for one in found if concerns(policy, one.rule.name, one.harm, harms)]
 
 
-def _alike(world: World, found: Sequence[Finding]) -> dict[str, str]:
-    """For each harm, the first one that is judged of the same types and has findings about items.
+def _standing(world: World, found: Sequence[Finding]) -> dict[tuple[str, str], str]:
+    """By rule and harm, the harm whose alert is about it, of rules of which several harms have one alert.
 
-    A harm that such a finding retrains has alerts of its own.
+    It is the harm under which such an alert is open; else the first one in the policies for which the rule fires. So an
+    alert never stands under a harm that it isn't about, and doesn't move while it is open. A harm that the rule
+    retrains has alerts of its own.
     """
-    rules = world.policies.monitoring.rules
-    measured = {
-        one.harm for one in found if one.rule.of_items and not (one.rule.name in rules and rules[one.rule.name].retrain)
-    }
-    first: dict[frozenset[str], str] = {}
-    made = {}
-    for harm, policy in world.policies.harms.items():
-        if harm in measured:
-            made[harm] = first.setdefault(frozenset(policy.subject_types), harm)
+    policy = world.policies
+    made: dict[tuple[str, str], str] = {}
+    with reading(world.engine) as connection:
+        open_ = {(one.rule, one.harm) for one in alerts.unresolved(connection)}
+    for rule in {one.rule.name: one.rule for one in found if one.rule.of_items or one.rule.of_all}.values():
+        own = policy.monitoring.rules.get(rule.name)
+        if own is not None and own.retrain:
+            continue
+        measured = {one.harm for one in found if one.rule.name == rule.name}
+        fires = {one.harm for one in found if one.rule.name == rule.name and one.fires}
+        together: dict[frozenset[str], list[str]] = defaultdict(list)
+        for harm, of_harm in policy.harms.items():
+            if harm in measured:
+                together[frozenset() if rule.of_all else frozenset(of_harm.subject_types)].append(harm)
+        for harms in together.values():
+            # The first of those that come first: False sorts before True.
+            stands = min(harms, key=lambda harm: ((rule.name, harm) not in open_, harm not in fires))
+            made |= {(rule.name, harm): stands for harm in harms}
     return made
 
 

@@ -157,7 +157,7 @@ def _send_digest(connection: Connection, policy: MonitoringPolicy, open_: list[A
 
 
 def _audible(concerned: Iterable[Alert], silenced: Sequence[Silence]) -> list[Alert]:
-    return [one for one in concerned if silences.covering(silenced, one.rule, one.harm) is None]
+    return [one for one in concerned if silences.covering(silenced, one) is None]
 
 
 def _is_worse(alert: Alert, now: Micros) -> bool:

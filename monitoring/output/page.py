@@ -158,9 +158,8 @@ def _of_rule(alerts: list[Alert], runbook: Callable[[str], str | None]) -> Html:
     more = f"and {len(alerts) - len(shown):,} more: leads alerts" if len(alerts) > len(shown) else None
     return el(
         "div",
-        lines[0],
-        " ",
         severity,
+        lines[0],
         *(el("div", line, class_="more") for line in lines[1:]),
         el("div", more, class_="quiet") if more else None,
         el("div", detail.todo, " ", page if detail.page else None, class_="todo"),

@@ -81,7 +81,7 @@ def _input(column: Column, draw: bool) -> tuple[Part, ...]:
     means = [short_number(side.mean) if side is not None and side.n else "–" for side in sides]
     missing = [f"{side.missing / side.rows:.1%}" if side is not None and side.rows else "–" for side in sides]
     return (
-        el("span", column.name, class_="mono"),
+        el("span", column.name, class_="name mono"),
         drawing.distribution(*sides) if draw and column.name == column.input else "",
         "–" if value is None else short_number(value),
         "not judged" if threshold is None else short_number(threshold),
@@ -90,6 +90,11 @@ def _input(column: Column, draw: bool) -> tuple[Part, ...]:
         _change(*means),
         _change(*missing),
     )
+
+
+def _name(text: str) -> Html:
+    """A name in a table: however long it is, it wraps and leaves room for the other columns."""
+    return el("span", text, class_="name")
 
 
 def _change(before: str, now: str) -> Part:
@@ -107,7 +112,7 @@ def _drift_of(found: Contents, title: str, of: Callable[[MetricRow], bool], head
         threshold = threshold_of(row)
         shown.append(
             (
-                slice_text(row.slice),
+                _name(slice_text(row.slice)),
                 "–" if row.value is None else short_number(row.value),
                 "not judged" if threshold is None else short_number(threshold),
                 "" if threshold is None or row.value is None else drawing.against_threshold(row.value, threshold),
@@ -135,7 +140,7 @@ def performance(found: Contents) -> Html:
     shown = [
         (
             title_of(row.name),
-            slice_text(row.slice),
+            _name(slice_text(row.slice)),
             value_text(row.name, row.value),
             interval_text(row) or "–",
             drawing.interval(row.value, row.lo, row.hi) if _is_share(row) else "",
@@ -157,7 +162,7 @@ def _values(found: Contents, title: str, prefixes: Sequence[str]) -> Html | None
     shown = [
         (
             title_of(row.name),
-            slice_text(row.slice) if row.harm else f"{slice_text(row.slice)} (whole platform)",
+            _name(slice_text(row.slice) if row.harm else f"{slice_text(row.slice)} (whole platform)"),
             value_text(row.name, row.value),
             interval_text(row) or "–",
             f"{row.n:,}",

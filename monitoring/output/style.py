@@ -14,8 +14,8 @@ main{max-width:1180px;margin:0 auto;padding:28px 20px 60px}
 h1{font-size:27px;line-height:1.2;margin:2px 0 4px}h2{font-size:18px;margin:34px 0 10px}
 h3{font-size:15px;margin:18px 0 6px}p{margin:6px 0}a{color:var(--cur)}
 .quiet,.over,td small{color:var(--quiet)}.over{font-size:13px}small{font-size:12px}
-.head{display:flex;gap:18px;align-items:flex-start;margin-bottom:14px}.head>div{flex:1}
-
+.head{display:flex;gap:18px;align-items:flex-start;margin-bottom:14px}.head>div{flex:1;min-width:0}
+.head h1,.card{overflow-wrap:anywhere}.head>.badge{flex:none}
 .badge{display:inline-block;border-radius:999px;padding:2px 11px;font-weight:600;font-size:13px;white-space:nowrap;
 background:var(--line)}
 .badge.big{font-size:16px;padding:6px 18px}
@@ -26,13 +26,14 @@ background:var(--line)}
 .tile{background:var(--card);border:1px solid var(--line);border-radius:10px;padding:10px 14px;min-height:104px}
 .tile b{display:block;font-size:22px;line-height:1.25}.tile span{font-size:13px;color:var(--quiet)}
 .tile small{display:block;color:var(--quiet)}
-.alert{border-left:4px solid var(--mid);position:relative}.alert>.badge{position:absolute;right:14px;top:14px}
+.alert{border-left:4px solid var(--mid)}.alert>.badge{float:right;margin:0 0 4px 14px}
 .alert .more,.alert .todo{margin-top:8px}.alert.page{border-left-color:var(--bad)}
 .scroll{overflow-x:auto;background:var(--card);border:1px solid var(--line);border-radius:10px}
 table{border-collapse:collapse;width:100%;font-size:14px;font-variant-numeric:tabular-nums}
 th,td{padding:7px 10px;text-align:left;vertical-align:middle;border-bottom:1px solid var(--line)}
 tr:last-child td{border-bottom:0}th{font-size:12px;font-weight:600;color:var(--quiet);white-space:nowrap}
 .n{text-align:right;white-space:nowrap}
+td>.name{display:block;min-width:24ch;max-width:38ch;overflow-wrap:anywhere}
 .mono{overflow-wrap:anywhere;font-family:ui-monospace,"SF Mono",Menlo,Consolas,monospace;font-size:13px}
 svg{display:block}.dist{width:150px;height:34px}.dist.wide{width:100%;height:120px}
 .ends{display:flex;justify-content:space-between;width:150px;color:var(--quiet);font-size:11px;line-height:1.3}
@@ -49,7 +50,8 @@ svg{display:block}.dist{width:150px;height:34px}.dist.wide{width:100%;height:120
 .stack span{height:100%}.tier-none{background:var(--ref)}.tier-review{background:var(--cur)}
 .tier-auto{background:var(--bad)}
 details{margin:10px 0}summary{cursor:pointer;color:var(--quiet)}ul{margin:6px 0;padding-left:20px}
-@media(max-width:620px){.head{display:block}main{padding:18px 12px 40px}th,td{padding:6px 8px}
+@media(max-width:620px){.head{display:block}.head>.badge{margin-top:8px}
+main{padding:18px 12px 40px}th,td{padding:6px 8px}
 .tiles{grid-template-columns:1fr 1fr}
 h1{font-size:23px}.tile b{font-size:19px}}
 @media print{body{background:#fff}.scroll,.tile,.card{break-inside:avoid}details{display:block}}

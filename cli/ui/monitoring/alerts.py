@@ -104,7 +104,7 @@ def show_alert(settings: Settings, seq: int, *, json: bool, quiet: bool = False)
         if found is None:
             raise alert_not_found()
         found = with_moves(connection, found, clock.now())
-        silence = silences.covering(silences.active(connection, clock.now()), found.rule, found.harm)
+        silence = silences.covering(silences.active(connection, clock.now()), found)
     if json:
         print_json(msgspec.json.encode(detail_out(found)))
         return
@@ -185,13 +185,13 @@ def end_silence(settings: Settings, seq: int) -> None:
 
 def _row(alert: Alert, silenced: Sequence[Silence]) -> tuple[str, ...]:
     state = f"acknowledged by {alert.acknowledged_by}" if alert.state == "acknowledged" else alert.state
-    if _is_open(alert) and silences.covering(silenced, alert.rule, alert.harm) is not None:
+    if _is_open(alert) and silences.covering(silenced, alert) is not None:
         state += ", silenced"
     page = alert.severity == "page" and _is_open(alert)
     return (
         str(alert.seq),
         f"[bold red]{alert.severity}[/bold red]" if page else alert.severity,
-        escape(alert.harm) or "–",
+        escape(", ".join(alert.harms)) or "–",
         f"{escape(alert.detail.title)} [dim]({escape(alert.rule)})[/dim]",
         "–" if alert.value is None else short_number(alert.value),
         minute(alert.since),
@@ -208,7 +208,7 @@ def _lines(alert: Alert, silence: Silence | None) -> list[str]:
     detail = alert.detail
     slice_ = ", ".join(f"{name} {value}" for name, value in slice_parts(alert.slice).items())
     lines = [
-        f"Rule: {alert.rule}" + (f", harm {alert.harm}" if alert.harm else "") + (f", {slice_}" if slice_ else ""),
+        f"Rule: {alert.rule}" + (f", {_harms(alert)}" if alert.harm else "") + (f", {slice_}" if slice_ else ""),
         detail.moved,
         f"In the windows since {minute(alert.since)} UTC ({age(clock.now() - alert.since)} ago): it may have begun "
         "later in the first of them, or, too small to be seen, before.",
@@ -236,6 +236,10 @@ def _lines(alert: Alert, silence: Silence | None) -> list[str]:
     if silence is not None and _is_open(alert):
         lines.append(f"Silenced until {minute(silence.until)} by {silence.by}: {silence.why}")
     return lines
+
+
+def _harms(alert: Alert) -> str:
+    return f"{'harms' if alert.detail.harms else 'harm'} {', '.join(alert.harms)}"
 
 
 def _show_slices(alert: Alert) -> None:

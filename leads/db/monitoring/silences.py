@@ -8,6 +8,7 @@ from typing import NamedTuple
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from leads.alerting.alert import Alert
 from leads.alerting.rules import RULES
 from leads.clock import DAY, Micros
 from leads.db.monitoring.tables import alert_silences
@@ -108,9 +109,14 @@ def newest(connection: Connection, limit: int) -> list[Silence]:
     return [Silence(*row) for row in connection.execute(query)]
 
 
-def covering(silences: Iterable[Silence], rule: str, harm: str) -> Silence | None:
-    """The silence because of which an alert isn't sent; None if it is."""
-    return next((one for one in silences if one.covers(rule, harm)), None)
+def covering(silences: Iterable[Silence], alert: Alert) -> Silence | None:
+    """A silence because of which an alert isn't sent; None if it is.
+
+    An alert about several harms is sent unless there is a silence for each of them.
+    """
+    known = list(silences)
+    found = [next((one for one in known if one.covers(alert.rule, harm)), None) for harm in alert.harms]
+    return found[0] if None not in found else None
 
 
 def visible(silences: Iterable[Silence], harms: Collection[str] | None) -> list[Silence]:

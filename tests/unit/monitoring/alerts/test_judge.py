@@ -280,6 +280,120 @@ def test_texts_of_several_harms_are_one_alert(home: Home) -> None:
     assert [one.harm for one in home.judge().opened] == ["sexism"]
 
 
+def text_drift(home: Home, harm: str, lo: float, *, at: Micros = NOW, version: str = "3") -> None:
+    """Two windows in which a harm's texts have moved from those that its version knows, or haven't."""
+    slice_ = "against=reference;column=vocabulary"
+    for hours in (1, 2):
+        when = at - hours * clock.HOUR
+        home.measure("text_drift", 0.4, lo=lo, slice_=slice_, at=when, harm=harm, hours=6, version=version)
+
+
+def test_an_alert_about_texts_stands_under_a_harm_that_it_is_about_and_stays_there(home: Home) -> None:
+    text_drift(home, "spam", -0.2)
+    text_drift(home, "sexism", 0.2, version="7")
+    (alert,) = home.judge().opened
+    assert (alert.harm, alert.version, alert.detail.harms) == ("sexism", "7", ())
+    assert alert.detail.title == "The texts of sexism have changed: vocabulary (compared with training)"
+    # Of the two, the other one has moved farther by now.
+    later = NOW + 6 * clock.HOUR
+    text_drift(home, "spam", 0.3, at=later)
+    text_drift(home, "sexism", 0.2, at=later, version="7")
+    changes = home.judge(later)
+    assert (changes.opened, changes.resolved) == ([], [])
+    (alert,) = changes.open
+    assert (alert.harm, alert.version, alert.detail.harms) == ("sexism", "7", ("spam",))
+    assert alert.detail.title == "The texts of sexism and spam have changed: vocabulary (compared with training)"
+    assert alert.detail.moved.startswith("drift.text of vocabulary for spam is 0.4, above its threshold of 0.1.")
+    assert [slice_parts(one.slice)["harm"] for one in alert.detail.slices] == ["spam", "sexism"]
+    # It is no longer about the harm under which it stands.
+    later += 6 * clock.HOUR
+    text_drift(home, "spam", 0.3, at=later)
+    text_drift(home, "sexism", -0.2, at=later, version="7")
+    (alert,) = home.judge(later).open
+    assert (alert.harm, alert.detail.harms) == ("sexism", ("spam",))
+    assert alert.detail.title == "The texts of spam have changed: vocabulary (compared with training)"
+
+
+def test_an_outage_of_all_harms_is_one_alert(home: Home) -> None:
+    home.measure("predictions_stopped", 1.0, lo=0.95, harm="sexism")
+    home.measure("predictions_stopped", 0.1, lo=0.0, harm="spam")
+    (opened,) = home.judge().opened
+    assert (opened.harm, opened.slice) == ("sexism", "")
+    assert opened.detail.title == "Hardly anything is scored for sexism"
+    later = NOW + clock.HOUR
+    for harm in ("spam", "sexism"):
+        home.measure("predictions_stopped", 1.0, lo=0.95, at=later, harm=harm)
+    changes = home.judge(later)
+    assert (changes.opened, changes.resolved) == ([], [])
+    (alert,) = changes.open
+    assert (alert.seq, alert.detail.title) == (opened.seq, "Hardly anything is scored for sexism and spam")
+    assert home.types() == ["alert.opened"]
+    # It resolves once all are scored again.
+    later += clock.HOUR
+    home.measure("predictions_stopped", 0.0, lo=0.0, at=later, harm="sexism")
+    home.measure("predictions_stopped", 1.0, lo=0.95, at=later, harm="spam")
+    assert home.judge(later).resolved == []
+    later += clock.HOUR
+    home.measure("predictions_stopped", 0.0, lo=0.0, at=later, harm="sexism")
+    home.measure("predictions_stopped", 0.0, lo=0.0, at=later, harm="spam")
+    assert [one.seq for one in home.judge(later).resolved] == [opened.seq]
+
+
+def test_an_outage_that_somebody_looks_after_fires_again_when_it_is_about_more(home: Home) -> None:
+    home.measure("predictions_stopped", 1.0, lo=0.95, harm="sexism")
+    home.measure("feed_stopped", 1.0, lo=0.95, harm="", slice_="kind=play;source=mobile")
+    for alert in home.judge().opened:
+        with home.engine.begin() as connection:
+            alerts.acknowledge(connection, alert.seq, "ann", NOW)
+    assert {one.state for one in home.judge().open} == {"acknowledged"}
+    later = NOW + clock.HOUR
+    home.measure("predictions_stopped", 1.0, lo=0.95, harm="sexism", at=later)
+    home.measure("feed_stopped", 1.0, lo=0.95, harm="", slice_="kind=play;source=mobile", at=later)
+    home.measure("feed_stopped", 1.0, lo=0.95, harm="", slice_="kind=play;source=web", at=later)
+    states = {one.rule: one.state for one in home.judge(later).open}
+    assert states == {"predictions_stopped": "acknowledged", "feed_stopped": "firing"}
+    home.measure("predictions_stopped", 1.0, lo=0.95, harm="spam", at=later)
+    states = {one.rule: one.state for one in home.judge(later).open}
+    assert states == {"predictions_stopped": "firing", "feed_stopped": "firing"}
+
+
+def test_a_source_that_stops_is_one_alert_whatever_it_sent(home: Home) -> None:
+    for kind in ("play", "post", "user_report"):
+        home.measure("feed_stopped", 1.0, lo=0.95, harm="", slice_=f"kind={kind};source=mobile")
+    (alert,) = home.judge().opened
+    assert (alert.harm, alert.slice) == ("", "")
+    assert alert.detail.title == "Hardly any events arrive: source mobile"
+    assert [slice_parts(one.slice)["kind"] for one in alert.detail.slices] == ["play", "post", "user_report"]
+
+
+def test_alerts_that_an_earlier_release_opened_for_each_harm_become_one(home: Home) -> None:
+    home.measure("predictions_stopped", 1.0, lo=0.95)
+    (opened,) = home.judge().opened
+    with home.engine.begin() as connection:
+        alerts.add(connection, opened._replace(harm="sexism"))
+    home.measure("predictions_stopped", 1.0, lo=0.95, harm="sexism")
+    changes = home.judge()
+    assert [(one.harm, one.note) for one in changes.resolved] == [
+        ("sexism", "One alert of several harms is about it now.")
+    ]
+    assert [(one.seq, one.harms) for one in changes.open] == [(opened.seq, ("spam", "sexism"))]
+
+
+def test_an_alert_about_several_harms_is_sent_unless_each_of_them_is_silenced(home: Home) -> None:
+    home.silence("predictions_stopped", NOW + 4 * clock.HOUR, harm="spam")
+    home.measure("predictions_stopped", 1.0, lo=0.95)
+    home.judge()
+    assert home.types() == []
+    home.measure("predictions_stopped", 1.0, lo=0.95, harm="sexism")
+    other = home.silence("predictions_stopped", NOW + 4 * clock.HOUR, harm="sexism")
+    home.judge()
+    assert home.types() == []
+    with home.engine.begin() as connection:
+        silences.end(connection, other.seq, NOW)
+    home.judge()
+    assert home.types() == ["alert.opened"]
+
+
 def test_a_joined_alert_resolves_once_everything_in_it_is_quiet(home: Home) -> None:
     drift(home, "a", 0.2)
     drift(home, "b", 0.2)

@@ -122,3 +122,20 @@ def test_no_drift() -> None:
 
 def test_html_escapes_all_but_html() -> None:
     assert el("a", "<b>", joined(el("i", 3), None, "&"), href='"') == '<a href="&quot;">&lt;b&gt;<i>3</i>&amp;</a>'
+
+
+def test_long_names_wrap_and_leave_room_for_the_other_columns() -> None:
+    name = "account.share_of_plays_that_stop_right_after_thirty_seconds_{}"
+    html = render(contents(50, name=name))
+    inputs = html.count('<td><span class="name mono">account.share')
+    assert inputs == 50
+    # So do those in slices.
+    assert f'<span class="name">{name.format("feature_29")}</span></td>' in html
+    assert re.search(r"td>\.name\{[^}]*max-width:\d+ch;overflow-wrap:anywhere", html)
+
+
+def test_the_severity_of_an_alert_takes_room_beside_its_title() -> None:
+    html = render(contents())
+    assert re.search(r'<div class="card alert page"><span class="badge bad">page</span><b>An input of Spam', html)
+    # Placed absolutely, it covered titles that are as wide as the card.
+    assert "position:absolute" not in html
