@@ -23,15 +23,22 @@ _UNKNOWN = ("subject_unknown",)
 _UNREADABLE = ("items_unavailable",)
 
 
+class TextSize(NamedTuple):
+    """How much text there is to score, in bytes × harms, and how much of it by a version that encodes texts."""
+
+    text: int = 0
+    encoded: int = 0
+
+
 class TooMuchText(Exception):
     """There is more text to score than the caller allows. Nothing has been computed yet.
 
     Args:
-        size: how much text there is to score, in bytes × harms.
+        size: how much text there is to score.
         stored_bytes: bytes of stored text that scoring reads.
     """
 
-    def __init__(self, size: int, stored_bytes: int) -> None:
+    def __init__(self, size: TextSize, stored_bytes: int) -> None:
         super().__init__(size, stored_bytes)
         self.size, self.stored_bytes = size, stored_bytes
 
@@ -45,11 +52,17 @@ class Limits(NamedTuple):
 
     Args:
         text: how much new text it may score, in bytes × harms; None for any amount.
+        encoded: how much of it by versions that encode texts.
         waits: whether it may wait for the database longer than an event loop can.
     """
 
     text: int | None = None
+    encoded: int | None = None
     waits: bool = True
+
+    def exclude(self, size: TextSize) -> bool:
+        """Whether there is more text than this."""
+        return any(most is not None and there > most for there, most in zip(size, (self.text, self.encoded), strict=True))
 
 
 NO_LIMITS = Limits()
@@ -166,33 +179,58 @@ def stored_text(requests: Sequence[ScoreRequest], stored: Mapping[Subject, Store
 def text_to_score(
     requests: Sequence[ScoreRequest],
     stored: Mapping[Subject, Stored] | None,
+    policies: Policies,
     lineup: Lineup,
     cache: TextCache,
-    enough: int,
-) -> int:
-    """How many bytes of text there are to score, once per harm. Stored texts whose scores are cached are free.
+    limits: Limits,
+) -> TextSize:
+    """How much text there is to score. Stored texts whose scores are cached are free.
 
     Args:
         stored: items by subject; None if the database is down.
-        enough: if there is less text than this, the cache isn't asked.
+        limits: if there is less text than this, the cache isn't asked.
     """
-    keys = {harm: version_key(version) for harm, version in lineup.champions.items() if version.uses_text}
     items = stored or {}
-    # The keys of the versions that score the text, by the harms of a request: most requests of a call have the same.
-    by_harms: dict[tuple[str, ...] | None, list[str]] = {None: list(keys.values())}
-    reads, total = [], 0
+    # Most requests of a call are of the same kind.
+    by_kind: dict[tuple[str, tuple[str, ...] | None, frozenset[str] | None], _Readers] = {}
+    reads, total, encoded = [], 0, 0
     for request in requests:
-        one, harms = items.get(request.subject), request.harms
-        versions = by_harms.get(harms)
-        if versions is None:
-            versions = by_harms[harms] = [key for harm, key in keys.items() if harm in (harms or ())]
+        one, kind = items.get(request.subject), (request.subject.type_id, request.harms, request.allowed)
+        readers = by_kind.get(kind)
+        if readers is None:
+            readers = by_kind[kind] = _readers(request, policies, lineup)
         size = _bytes(request.text) if request.text is not None else one.size if one is not None else 0
-        size *= len(versions) or 1
-        total += size
-        reads.append((size, one.digest if one is not None and request.text is None else None, versions))
-    if total <= enough:
-        return total
-    return sum(size for size, name, versions in reads if not (name and cache.holds(name, versions)))
+        total += size * (len(readers.versions) or 1)
+        encoded += size * readers.encoding
+        reads.append((size, one.digest if one is not None and request.text is None else None, readers))
+    if not limits.exclude(TextSize(total, encoded)):
+        return TextSize(total, encoded)
+    new = [(size, readers) for size, name, readers in reads if not (name and cache.holds(name, readers.versions))]
+    return TextSize(
+        sum(size * (len(readers.versions) or 1) for size, readers in new),
+        sum(size * readers.encoding for size, readers in new),
+    )
+
+
+class _Readers(NamedTuple):
+    """The keys of the champions that score the text of a request, and for how many of its harms it is encoded."""
+
+    versions: list[str]
+    encoding: int
+
+
+def _readers(request: ScoreRequest, policies: Policies, lineup: Lineup) -> _Readers:
+    harms = policies.harms_for(request.subject.type_id) if request.harms is None else dict.fromkeys(request.harms)
+    champions = {
+        harm: lineup.champions[harm]
+        for harm in harms
+        if harm in lineup.champions and (request.allowed is None or harm in request.allowed)
+    }
+    encoding = sum(
+        version.encodes or (harm in lineup.canaries and lineup.canaries[harm].version.encodes)
+        for harm, version in champions.items()
+    )
+    return _Readers([version_key(version) for version in champions.values() if version.uses_text], encoding)
 
 
 def settle(

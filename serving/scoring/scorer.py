@@ -184,9 +184,9 @@ class Scorer:
     ) -> _Read:
         requests = [with_text(request, stored) if request.fields else request for request in requests]
         stored_bytes = stored_text(requests, stored)
-        if limits.text is not None:
-            size = text_to_score(requests, stored, lineup, self._text_cache, limits.text)
-            if size > limits.text:
+        if limits != NO_LIMITS:
+            size = text_to_score(requests, stored, self._policies, lineup, self._text_cache, limits)
+            if limits.exclude(size):
                 raise TooMuchText(size, stored_bytes)
         inputs = [settle(i, request, stored, self._languages) for i, request in enumerate(requests)]
         stages.mark("lookup")
