@@ -29,9 +29,9 @@ from serving.http.access.key_uses import KeyUses
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
-from serving.scoring.inputs import NO_LIMITS, Limits, TextSize, TooMuchText, WouldWait
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
+from serving.scoring.texts.limits import NO_LIMITS, Limits, TextSize, TooMuchText, WouldWait
 from serving.served import ServedMark
 from serving.trials.trials import Trials
 from serving.versions.published import PublishedVersions

@@ -193,7 +193,6 @@ def _train(
         data = dataset.assemble(
             settings, space.engine, harm, policy, config=config, frame=frame, seed=SEED, history=history, tell=tell
         )
-
         known = space.registry.versions(harm)
         encoder = encoder_of(settings, policy, config)
         fingerprint = _fingerprint(data, policy, config, encoder)

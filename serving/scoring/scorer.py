@@ -28,26 +28,14 @@ from serving.lineup import Lineup, LineupSource
 from serving.scoring.assemble import Explain
 from serving.scoring.group_scorer import GroupScorer
 from serving.scoring.groups import ScoringContext, Source, groups_by_version
-from serving.scoring.inputs import (
-    NO_LIMITS,
-    Input,
-    Limits,
-    ScoreRequest,
-    Stored,
-    TooMuchText,
-    WouldWait,
-    settle,
-    stored_of,
-    stored_text,
-    text_to_score,
-    with_text,
-)
+from serving.scoring.inputs import Input, ScoreRequest, Stored, settle, stored_of, stored_text, with_text
 from serving.scoring.interfaces import FeatureReader, PredictionSink
 from serving.scoring.own_fields import put_given
 from serving.scoring.planning import HarmPlanner
 from serving.scoring.results import ScoringResult
 from serving.scoring.stages import Stages
-from serving.scoring.text_cache import TextCache, TextColumn
+from serving.scoring.texts.cache import TextCache, TextColumn
+from serving.scoring.texts.limits import NO_LIMITS, Limits, TooMuchText, WouldWait, text_to_score
 from serving.trials.trials import Trials
 
 

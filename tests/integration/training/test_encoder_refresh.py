@@ -11,12 +11,13 @@ from typing import Any
 import numpy as np
 import pytest
 from click.testing import Result
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 from typer.testing import CliRunner
 
 from cli.app import app
 from leads import clock
-from leads.alerting.alert import Detail
+from leads.alerting.alert import Alert, Detail
+from leads.clock import Micros
 from leads.db.engine import open_engine
 from leads.db.monitoring import alerts
 from leads.db.monitoring import rows as metric_rows
@@ -283,6 +284,13 @@ def test_a_schedule_needs_a_new_label(trained: Path, engine: Engine, monkeypatch
     assert ask(engine).is_due
     (trained / "policies.yaml").write_text(POLICIES + "encoder: {refresh: {new_labels: 50}}\n")
     assert not ask(engine).is_due
+
+
+def open_alert(connection: Connection, at: Micros) -> int:
+    detail = Detail("An input has moved", "0.31", "drift.input", "", 9, at, at, "Look at it.", "drift")
+    times, measured = (at, at, at, None, None, None), (0.31, 0.2, None, 0.0, 0.2)
+    rule = ("input_drift", "my_harm", "", "1", "digest", "firing")
+    return alerts.add(connection, Alert(0, *rule, *times, *measured, detail, None, None, None))  # type: ignore[arg-type]
 
 
 def day(at: int) -> str:

@@ -19,7 +19,7 @@ from serving.scoring import text_cache
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectScore
 from serving.scoring.scorer import Scorer
-from serving.scoring.text_cache import TextCache, TextColumn
+from serving.scoring.texts.cache import TextCache, TextColumn
 from serving.trials.jobs import TrialJob
 from tests.support.serving.world import POLICIES, SPAM_TEXT, publish
 
