@@ -222,6 +222,20 @@ def test_without_pytorch_one_line_says_so_and_harms_are_trained_with_the_old_enc
     assert needed() == {"1": old, "2": old}
 
 
+def test_a_training_asks_for_the_promoted_encoder_once(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked, ask_registry = [], EncoderRegistry.promoted
+
+    def counted(registry: EncoderRegistry) -> object:
+        asked.append(1)
+        return ask_registry(registry)
+
+    monkeypatch.setattr(EncoderRegistry, "promoted", counted)
+    label(trained, 10, 2)
+    run("train", "my_harm", "-q")
+    assert len(needed()) == 2
+    assert len(asked) == 1
+
+
 def dies() -> None:
     raise KeyboardInterrupt
 

@@ -133,10 +133,15 @@ def test_only_requests_that_need_the_encoder_leave_the_event_loop(
     assert scored_in == [event_loop]
 
 
-@pytest.mark.parametrize("length", [1, 60], ids=["short", "large"])
+@pytest.mark.parametrize(("encoding", "other"), [(1, 1), (2, 30)], ids=["short", "large"])
 def test_while_the_encoder_is_busy_other_requests_are_scored_in_threads_too(
-    open_another: Callable[[], Runtime], portal: BlockingPortal, monkeypatch: pytest.MonkeyPatch, length: int
+    open_another: Callable[[], Runtime],
+    portal: BlockingPortal,
+    monkeypatch: pytest.MonkeyPatch,
+    encoding: int,
+    other: int,
 ) -> None:
+    """Large requests, in bytes, have other threads than short ones."""
     runtime = open_another()
     client, go_on, busy = client_of(runtime, portal), threading.Event(), threading.Semaphore(0)
     encode = TunedEncoder.encode
@@ -148,19 +153,19 @@ def test_while_the_encoder_is_busy_other_requests_are_scored_in_threads_too(
 
     monkeypatch.setattr(TunedEncoder, "encode", waits)
     threads = runtime.threads
-    limiter = threads.encoded_scores if length == 1 else threads.large_encoded_scores
-    n = int(limiter.total_tokens)
+    n = int((threads.encoded_scores if encoding == 1 else threads.large_encoded_scores).total_tokens)
 
-    def ask(harm: str, text: str) -> int:
-        return client.post("/v1/score", json={"subjects": [subject("c1", text)], "harms": [harm]}).status_code
+    def ask(harm: str, subjects: int, name: str) -> int:
+        body = {"subjects": [subject(f"c{i}", f"{name} {i} {LONG}") for i in range(subjects)], "harms": [harm]}
+        return client.post("/v1/score", json=body).status_code
 
-    with ThreadPoolExecutor(n + 2) as pool:
+    with ThreadPoolExecutor(n + 1) as pool:
         try:
-            encoding = [pool.submit(ask, "spam", f"{i} {LONG * length}"[: 170_000 if length > 1 else 9_000]) for i in range(n + 1)]
+            waiting = [pool.submit(ask, "spam", encoding, f"w{i}") for i in range(n + 1)]
             for _ in range(n):
                 assert busy.acquire(timeout=60)
-            assert ask("harassment", LONG * length) == 200
-            assert not any(one.done() for one in encoding)
+            assert ask("harassment", other, "x") == 200
+            assert not any(one.done() for one in waiting)
         finally:
             go_on.set()
-        assert [one.result(60) for one in encoding] == [200] * (n + 1)
+        assert [one.result(60) for one in waiting] == [200] * (n + 1)
