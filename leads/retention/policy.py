@@ -64,7 +64,7 @@ class RetentionPolicy(Strict):
     versions: Kept = Field(
         default=365 * clock.DAY,
         description="Model versions and encoders in MLflow that have no alias, that no roll-back can return to and "
-        "that nothing needs, and the artifacts of training runs without a version. Parameters and metrics of runs stay.",
+        "that nothing needs; artifacts of training runs without a version. Parameters and metrics of runs stay.",
     )
     reports: Kept = Field(default=30 * clock.DAY, description="The pages of monitoring, and Evidently's reports.")
     logs: Kept = Field(default=14 * clock.DAY, description="Log files that no process writes any more.")

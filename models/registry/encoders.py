@@ -211,7 +211,7 @@ def earlier(known: Sequence[RegisteredEncoder]) -> list[RegisteredEncoder]:
 
 
 def aliases_stay(settings: Settings) -> AbstractContextManager[None]:
-    """While this is open, no other process of this home moves an alias, or deletes versions. Waits for one that does."""
+    """While this is open, no other process of this home moves an alias or deletes versions. Waits for one that does."""
     return in_turn(settings.root / ALIASES_LOCK)
 
 

@@ -70,9 +70,7 @@ def removable_encoders(encoders: Sequence[RegisteredEncoder], before: Micros) ->
     return [
         one
         for one in reversed(encoders)
-        if one.version not in stay
-        and not one.promoted
-        and max(one.created_at_ms * 1_000, one.promoted_at) < before
+        if one.version not in stay and not one.promoted and max(one.created_at_ms * 1_000, one.promoted_at) < before
     ]
 
 

@@ -1,4 +1,4 @@
-"""`leads retrain` fine-tunes the promoted encoder again if the policies say when, and a label is new since the last time.
+"""`leads retrain` fine-tunes the promoted encoder again when the policies say so, and a label is new since then.
 
 What is done about it is in the registry alone, so a run that is killed is repeated by the next one: until a newer
 encoder is promoted, the refresh stays due, and until a harm was trained with it, so does the harm.

@@ -85,16 +85,16 @@ def due(
 def new_labels(
     settings: Settings, engine: Engine, harm: str, history: History, *, decided: Micros, imported: Micros
 ) -> int:
-    """Decisions that became visible after `decided`, and imported texts whose label was first imported after `imported`.
+    """How many decisions became visible after `decided`, and labels of texts were imported after `imported`.
 
-    Texts that were known with their label aren't new.
+    Texts that had been imported with their label before aren't new.
     """
     decisions = sum(label.at > decided for label in history.decided(engine, harm))
     return decisions + sum(since > imported for since in observations(settings, harm).since)
 
 
 def drifted_at(engine: Engine, harm: str, champion: str | None) -> Micros | None:
-    """The end of the window in which the champion has drifted, by its newest scheduled verdict, µs; None if it hasn't."""
+    """The end of the window in which the champion drifted, by its newest scheduled verdict, µs; None if it hasn't."""
     if champion is None:
         return None
     with reading(engine) as connection:

@@ -51,7 +51,9 @@ class Limits(NamedTuple):
 
     def exclude(self, size: TextSize) -> bool:
         """Whether there is more text than this."""
-        return any(most is not None and there > most for there, most in zip(size, (self.text, self.encoded), strict=True))
+        return any(
+            most is not None and there > most for there, most in zip(size, (self.text, self.encoded), strict=True)
+        )
 
 
 NO_LIMITS = Limits()

@@ -135,9 +135,7 @@ def trainer(home: Path, monkeypatch: pytest.MonkeyPatch) -> Trainer:
 def ask(engine: Engine, **given: Any) -> RefreshDue:
     settings = load_settings()
     encoders = EncoderRegistry(settings).list()
-    return refresh_due(
-        settings, load_policies(settings.policies), engine, MlflowRegistry(settings), encoders, **given
-    )
+    return refresh_due(settings, load_policies(settings.policies), engine, MlflowRegistry(settings), encoders, **given)
 
 
 def needed() -> dict[str, str | None]:
@@ -289,11 +287,13 @@ def test_an_encoder_that_was_rolled_back_is_not_promoted_again_and_harms_do_not_
 
 
 def test_a_schedule_needs_a_new_label(trained: Path, engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    (last,) = EncoderRegistry(load_settings()).list()
     later = clock.now() + 31 * clock.DAY
     monkeypatch.setattr("training.encoder.refresh.clock.now", lambda: later)
     found = ask(engine)
     assert not found.is_due
-    assert found.why.endswith("; a refresh is due at 50 or on " + day(later - clock.DAY) + " or on drift, but it needs new labels.")
+    due_on = clock.to_text(last.began + 30 * clock.DAY)[:10]
+    assert found.why.endswith(f"; a refresh is due at 50 or on {due_on} or on drift, but it needs new labels.")
     label(trained, 1, 2)
     assert ask(engine).is_due
     (trained / "policies.yaml").write_text(POLICIES + "encoder: {refresh: {new_labels: 50}}\n")
@@ -305,10 +305,6 @@ def open_alert(connection: Connection, at: Micros) -> int:
     times, measured = (at, at, at, None, None, None), (0.31, 0.2, None, 0.0, 0.2)
     rule = ("input_drift", "my_harm", "", "1", "digest", "firing")
     return alerts.add(connection, Alert(0, *rule, *times, *measured, detail, None, None, None))  # type: ignore[arg-type]
-
-
-def day(at: int) -> str:
-    return clock.to_text(at)[:10]
 
 
 def test_drift_and_the_alert_that_started_the_retraining_count_once(trained: Path, engine: Engine) -> None:

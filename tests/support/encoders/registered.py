@@ -26,7 +26,9 @@ from tests.support.encoders.tiny import HARMS, write_encoder
 from tests.support.serving.world import make_parts, point_to
 
 
-def register_encoder(settings: Settings, folder: Path, also: str = "", *, at: Micros | None = None) -> RegisteredEncoder:
+def register_encoder(
+    settings: Settings, folder: Path, also: str = "", *, at: Micros | None = None
+) -> RegisteredEncoder:
     """Register a tiny encoder.
 
     Args:
@@ -51,7 +53,9 @@ def register_version(settings: Settings, folder: Path, encoder: str) -> str:
     """
     EncoderRegistry(settings).ensure(encoder)
     version = write_version(folder, encoding_parts(settings, "spam", encoder), place=place_of(settings))
-    return MlflowRegistry(settings).register("spam", version, RunRecord(fingerprint=folder.name, tags={NEEDED: encoder}))
+    return MlflowRegistry(settings).register(
+        "spam", version, RunRecord(fingerprint=folder.name, tags={NEEDED: encoder})
+    )
 
 
 def publish_encoding(settings: Settings, harm: str) -> None:
