@@ -25,8 +25,8 @@ from serving.http.middleware import ApiMiddleware
 from serving.http.rate_limits import RateLimits
 from serving.http.routes import create_app
 from serving.runtime import Runtime
-from serving.scoring.inputs import Limits
 from serving.scoring.planning import HarmPlanner
+from serving.scoring.texts.limits import Limits
 from tests.support.serving.world import BENIGN_TEXT, Http, make_stack
 
 LARGE = 20
