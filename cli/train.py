@@ -109,17 +109,22 @@ def retrain(
     force: Annotated[
         bool, typer.Option("--force", help="Retrain even if there are fewer new labels than the policy asks for.")
     ] = False,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Only show what is due, and why.")] = False,
+    alert: Annotated[
+        int | None, typer.Option(hidden=True, help="Number of the alert that started this. Monitoring sets it.")
+    ] = None,
     quiet: Quiet = False,
 ) -> None:
     """Retrain harms with enough new labels, or with drift and at least one new label.
 
-    Versions that pass the gate are promoted, if the policy allows it.
+    Versions that pass the gate are promoted, if the policy allows it. The encoder is fine-tuned again before, if
+    `encoder.refresh` in policies.yaml says that it is due.
     """
     from cli.ui.training import retrain_harms
 
     _check_harms(harms or [], every)
     settings, policies = read_configuration()
-    retrain_harms(settings, policies, harms or None, force=force, quiet=quiet)
+    retrain_harms(settings, policies, harms or None, force=force, dry_run=dry_run, alert=alert, quiet=quiet)
 
 
 def _check_no_other_training(settings: Settings) -> None:

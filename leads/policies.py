@@ -13,7 +13,7 @@ from leads.alerting.policy import MonitoringPolicy
 from leads.errors import ConfigurationError, InvalidInput, NotFound
 from leads.messages import patterns
 from leads.platform.declaration import Platform, load_platform
-from leads.retention.policy import RetentionPolicy
+from leads.retention.policy import Kept, RetentionPolicy
 from leads.settings import Settings, load_settings
 from leads.yaml_files import Strict, read_yaml
 
@@ -99,6 +99,27 @@ class RetrainPolicy(Strict):
     on_drift: bool = Field(default=True, description="Retrain when the champion's newest drift verdict is an alarm.")
     promote: bool = Field(
         default=True, description="Promote the version if it passes the gate; false: a person promotes it."
+    )
+
+
+class RefreshPolicy(Strict):
+    """When `leads retrain` fine-tunes the encoder again: at the first of these, but never without a new label."""
+
+    every: Kept = Field(default=None, description="After this time since the last fine-tuning, such as 30d.")
+    new_labels: Annotated[int, Field(ge=1)] | None = Field(
+        default=None, description="After this many new labels of all harms since the last fine-tuning."
+    )
+    on_drift: bool = Field(
+        default=True,
+        description="When a champion's newest drift verdict is an alarm, or an alert has started the retraining.",
+    )
+
+
+class EncoderPolicy(Strict):
+    """The fine-tuned encoder that harms are trained with."""
+
+    refresh: RefreshPolicy | None = Field(
+        default=None, description="If absent, only `leads encoder train` fine-tunes an encoder."
     )
 
 
@@ -199,16 +220,18 @@ class Policies(Strict):
     queue: QueuePolicy = QueuePolicy()
     retention: RetentionPolicy = RetentionPolicy()
     monitoring: MonitoringPolicy = MonitoringPolicy()
+    encoder: EncoderPolicy = EncoderPolicy()
     harms: Annotated[Mapping[HarmName, HarmPolicy], Field(min_length=1)]
 
     @property
     def digest(self) -> str:
         """Hex SHA-256; equal for files that say the same, whatever their comments and layout.
 
-        `retention` and `monitoring` are left out: they are read again whenever old data are deleted or something is
-        measured, so a change needs no restart.
+        `retention`, `monitoring` and `encoder` are left out: they are read again whenever old data are deleted,
+        something is measured or a harm is retrained, so a change needs no restart.
         """
-        return hashlib.sha256(self.model_dump_json(exclude={"retention", "monitoring"}).encode()).hexdigest()
+        left_out = {"retention", "monitoring", "encoder"}
+        return hashlib.sha256(self.model_dump_json(exclude=left_out).encode()).hexdigest()
 
     def harm(self, name: str, *, field: str = "harm") -> HarmPolicy:
         """Raises NotFound with `field` and the known harms."""

@@ -29,9 +29,9 @@ from serving.http.access.key_uses import KeyUses
 from serving.http.rate_limits import RateLimits
 from serving.observe.metrics import Metrics, process_metrics
 from serving.observe.tracing import Tracing, open_tracing
-from serving.scoring.inputs import NO_LIMITS, Limits, TooMuchText, WouldWait
 from serving.scoring.scorer import Scorer
 from serving.scoring.store_guard import GuardedReader
+from serving.scoring.texts.limits import NO_LIMITS, Limits, TextSize, TooMuchText, WouldWait
 from serving.served import ServedMark
 from serving.trials.trials import Trials
 from serving.versions.published import PublishedVersions
@@ -41,6 +41,8 @@ R = TypeVar("R")
 # How many threads of a process wait for the database or the store at a time, by what they do. Work of one kind that
 # hangs does not hold up the others: requests that write may wait for a locked database, while scoring goes on.
 _READS, _WRITES, _SCORES, _KEYS = 6, 6, 6, 2
+# The same for scoring with versions that encode texts, so that other scoring never waits for an encoder.
+_ENCODED_SCORES = 4
 # Threads for requests with a lot of text, which take seconds. They are separate, so that other requests get a thread.
 _LARGE_SCORES = 2
 # Scoring this many rows (subjects × harms), or reading this much text (bytes × harms), takes about 10 ms. Threads would
@@ -59,7 +61,9 @@ class Threads:
     reads: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_READS))
     writes: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_WRITES))
     scores: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_SCORES))
+    encoded_scores: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_ENCODED_SCORES))
     large_scores: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_LARGE_SCORES))
+    large_encoded_scores: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_LARGE_SCORES))
     keys: anyio.CapacityLimiter = field(default_factory=lambda: anyio.CapacityLimiter(_KEYS))
 
 
@@ -127,8 +131,9 @@ class Runtime:
     ) -> R:
         """Run scoring work: inline if it is short and can't block (threads would take longer), else in a thread.
 
-        Only a few threads do work on a lot of text, so that other work gets a thread. If the caller is cancelled, for
-        example by the request's time limit, the work stops at its next step.
+        Only a few threads do work on a lot of text, so that other work gets a thread, and work that encodes texts has
+        threads of its own. If the caller is cancelled, for example by the request's time limit, the work stops at its
+        next step.
 
         Args:
             work: raises TooMuchText or WouldWait if it would exceed its limits, and OutOfTime once the request's
@@ -138,25 +143,29 @@ class Runtime:
         Raises:
             Unavailable: the request's deadline passed.
         """
-        encodes = any(version.encodes for version in self.published.lineup().champions.values())
         # Only the work itself knows the stored texts.
-        text, most = 0, _MAX_ENCODED_TEXT if encodes else _MAX_TEXT
+        size, stored_bytes, threads = TextSize(), 0, self.threads
         try:
             if rows <= _MAX_INLINE_ROWS and self._reads_inline:
                 try:
                     # An encoder takes many times longer than everything else, so that inline it gets no new text.
-                    return work(Limits(0 if encodes else _MAX_INLINE_TEXT, waits=False))
+                    return work(Limits(_MAX_INLINE_TEXT, encoded=0, waits=False))
                 except WouldWait:
                     pass
                 except TooMuchText as found:
-                    text, stored_bytes = found.size, found.stored_bytes
-            if text <= most:
-                try:
-                    return await _stoppable(self.threads.scores, partial(work, Limits(most)))
-                except TooMuchText as found:
-                    stored_bytes = found.stored_bytes
+                    size, stored_bytes = found.size, found.stored_bytes
+            for limiter, limits in (
+                (threads.scores, Limits(_MAX_TEXT, encoded=0)),
+                (threads.encoded_scores, Limits(_MAX_TEXT, _MAX_ENCODED_TEXT)),
+            ):
+                if not limits.exclude(size):
+                    try:
+                        return await _stoppable(limiter, partial(work, limits))
+                    except TooMuchText as found:
+                        size, stored_bytes = found.size, found.stored_bytes
             before_large(stored_bytes)
-            return await _stoppable(self.threads.large_scores, partial(work, NO_LIMITS))
+            large = threads.large_encoded_scores if size.encoded else threads.large_scores
+            return await _stoppable(large, partial(work, NO_LIMITS))
         except deadline.OutOfTime:
             raise Unavailable("Scoring took too long.", remedy="Send fewer subjects at once, or try again.") from None
 

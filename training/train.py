@@ -17,6 +17,7 @@ from leads.errors import NotEnoughData
 from leads.policies import HarmPolicy, Policies
 from leads.settings import Settings
 from models.registry.versions import FINGERPRINT, LABELS_UNTIL, Registered
+from models.text.sentence import CachedEncoder
 from models.thresholds import Thresholds
 from training.build import Built, FittedModel, build, log_errors_with_texts
 from training.config import RECIPE, SEED, TrainingConfig, load_config
@@ -192,9 +193,9 @@ def _train(
         data = dataset.assemble(
             settings, space.engine, harm, policy, config=config, frame=frame, seed=SEED, history=history, tell=tell
         )
-
         known = space.registry.versions(harm)
-        fingerprint = _fingerprint(settings, data, policy, config)
+        encoder = encoder_of(settings, policy, config)
+        fingerprint = _fingerprint(data, policy, config, encoder)
         same = next((each for each in known if each.tags.get(FINGERPRINT) == fingerprint), None)
         if same and plan.needs_new_labels and not _is_unfinished(same, known[0], space.registry.aliases(harm)):
             raise _no_new_labels(harm, known[0], data)
@@ -210,7 +211,7 @@ def _train(
                 if plan.with_texts:
                     log_errors_with_texts(space, version, number, data)
             else:
-                built = _fit(space, policy, data, plan, known, fingerprint, frame, tell)
+                built = _fit(space, policy, data, plan, known, fingerprint, encoder, frame, tell)
                 tell(REGISTER)
                 number = space.registry.register(harm, built.version, built.run, run_id)
                 version = built.version
@@ -240,11 +241,12 @@ def _fit(
     plan: _Plan,
     known: list[Registered],
     fingerprint: str,
+    encoder: CachedEncoder | None,
     frame: FrameSource,
     tell: Callable[[str], None],
 ) -> Built:
     settings, config = space.settings, plan.config
-    counts = text_counts(settings, policy, config, data.texts, tell)
+    counts = text_counts(policy, data.texts, encoder, tell)
     tell(FIT)
     fitted = fit_training_set(settings, policy, config, data, counts)
     tell(BUILD)
@@ -262,9 +264,8 @@ def _fit(
     return build(space, policy, data, model, frame=frame, with_texts=plan.with_texts)
 
 
-def _fingerprint(settings: Settings, data: Dataset, policy: HarmPolicy, config: TrainingConfig) -> str:
+def _fingerprint(data: Dataset, policy: HarmPolicy, config: TrainingConfig, encoder: CachedEncoder | None) -> str:
     """Hex SHA-256 of data, policy, configuration and recipe. If it is equal, training would give an equal version."""
-    encoder = encoder_of(settings, config) if policy.text else None
     recipe = {
         "recipe": RECIPE,
         "seed": SEED,

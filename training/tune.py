@@ -16,7 +16,7 @@ from training.config import SEED, TrainingConfig, load_config
 from training.data import dataset
 from training.data.history import History
 from training.fit.search import Tuned, search
-from training.fit.training_set import text_counts
+from training.fit.training_set import encoder_of, text_counts
 from training.joining import FrameSource
 from training.progress import OnProgress
 
@@ -66,7 +66,7 @@ def tune_harm(
         )
     finally:
         engine.dispose()
-    counts = text_counts(settings, policy, config, data.texts, tell)
+    counts = text_counts(policy, data.texts, encoder_of(settings, policy, config), tell)
     tuned = search(data, counts, config, threads=settings.threads, seed=SEED, on_trial=tell)
     return SavedTuning(tuned, _save(settings, harm, tuned))
 

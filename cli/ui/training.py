@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from cli.checks.places import mlflow_opens, mlflow_pages
 from cli.ui.corpora import print_corpora
 from cli.ui.database import opened
+from cli.ui.models.encoders import refresh_if_due
 from cli.ui.models.figures import on_two_lines
 from cli.ui.models.gate import print_side_by_side
 from cli.ui.terminal import console, escape, next_steps, note, table, working
@@ -86,12 +87,21 @@ def train_harms(
 
 
 def retrain_harms(
-    settings: Settings, policies: Policies, harms: Sequence[str] | None, *, force: bool, quiet: bool
+    settings: Settings,
+    policies: Policies,
+    harms: Sequence[str] | None,
+    *,
+    force: bool = False,
+    dry_run: bool = False,
+    alert: int | None = None,
+    quiet: bool = False,
 ) -> None:
-    """Retrain those of the harms that are due, and show their new versions.
+    """Refresh the encoder if it is due, retrain those of the harms that are due, and show their new versions.
 
     Args:
         force: as soon as one label is new.
+        dry_run: only say what is due.
+        alert: the number of the alert that started this.
 
     Raises:
         NotFound: an unknown harm.
@@ -101,16 +111,20 @@ def retrain_harms(
     with opened(settings) as engine:
         registry = MlflowRegistry(settings)
         registry.prepare()
-        history = History(settings, _named(policies, harms))
+        named = _named(policies, harms)
+        encoder = refresh_if_due(settings, policies, engine, alert=alert, dry_run=dry_run)
+        history = History(settings, named)
 
         def retrain_one(harm: str) -> TrainResult | None:
             policy = policies.harm(harm)
-            found = due(settings, engine, registry, harm, policy, history)
+            found = due(settings, engine, registry, harm, policy, history, encoder=encoder)
             if not (found.is_due or force):
                 note(f"  {harm} is not due: {escape(found.why)}")
                 return None
             reason = "is due" if found.is_due else "is not due, but --force was given"
             note(f"  {harm} {reason}: {escape(found.why)}")
+            if dry_run:
+                return None
             promote, why = policy.retrain.promote, f"retrained: {found.why}"
             return _run(
                 harm,
@@ -127,6 +141,8 @@ def retrain_harms(
         return
     if results:
         _show_next(settings, results)
+    elif dry_run:
+        next_steps(("leads retrain --all", "refresh and retrain what is due"))
     else:
         next_steps(
             ("leads retrain --all --force", "retrain with the new labels there are"),

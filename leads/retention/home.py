@@ -41,11 +41,16 @@ def prune_logs(settings: Settings, before: Micros, dry_run: bool) -> Pruned:
 
 
 def prune_cache(settings: Settings, before: Micros, dry_run: bool) -> Pruned:
-    """Delete versions in the cache that were last used before this time."""
+    """Delete versions in the cache that were last used before this time, and fine-tunings that nothing was saved of
+    since."""
     remover = Remover(dry_run=dry_run)
     for folder in sorted((settings.root / "cache" / "versions").glob("*/*")):
         if not is_temporary(folder.name) and 0 < newest([folder]) < before / clock.SECOND:
             remover.folder(folder)
+    # One that runs, or will go on, saves its network every minute.
+    for folder in sorted((settings.root / "cache" / "encoder-training").glob("*")):
+        if not is_temporary(folder.name) and newest([folder]) < before / clock.SECOND:
+            remover.folder(folder, unless_written_after=before / clock.SECOND)
     return remover.pruned("cache")
 
 

@@ -63,12 +63,21 @@ class RetentionPolicy(Strict):
     predictions: Kept = Field(default=90 * clock.DAY, description="The prediction log of this home.")
     versions: Kept = Field(
         default=365 * clock.DAY,
-        description="Model versions in MLflow that have no alias and that no roll-back can return to, and the "
-        "artifacts of training runs without a version. Parameters and metrics of runs stay.",
+        description="Model versions and encoders in MLflow that have no alias, that no roll-back can return to and "
+        "that nothing needs; artifacts of training runs without a version. Parameters and metrics of runs stay.",
     )
     reports: Kept = Field(default=30 * clock.DAY, description="The pages of monitoring, and Evidently's reports.")
     logs: Kept = Field(default=14 * clock.DAY, description="Log files that no process writes any more.")
-    cache: Kept = Field(default=30 * clock.DAY, description="Versions that commands fetched from MLflow to read them.")
+    cache: Kept = Field(
+        default=30 * clock.DAY,
+        description="Versions that commands fetched from MLflow to read them, and what is left of fine-tunings of "
+        "encoders that were ended.",
+    )
+    encoders: Kept = Field(
+        default=30 * clock.DAY,
+        description="Fine-tuned encoders that no published version needs and that aren't promoted. They are fetched "
+        "again when they are needed.",
+    )
     encodings: Kept = Field(default=90 * clock.DAY, description="Sentence vectors of encoders that are no longer used.")
     audit: Kept = Field(default=None, description="Audit entries of leads that are decided or withdrawn.")
     admin_uses: Kept = Field(default=365 * clock.DAY, description="Requests that needed the scope `admin`.")

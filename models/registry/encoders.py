@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Mapping
+import os
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from leads import clock
 from leads.clock import Micros
 from leads.errors import Conflict, FilesDamaged, ModelRefused, NotFound
-from leads.files import in_turn, private_folder
+from leads.files import in_turn
 from leads.settings import Settings
+from models.registry.downloads import download
 from models.registry.mlflow_client import Connector, found
 from models.registry.runs import RunStatus, TrainingRuns
-from models.registry.versions import FINGERPRINT, RunRecord
+from models.registry.versions import ALIASES_LOCK, FINGERPRINT, RunRecord
 from models.text import encoder_files as files
 from models.text.encoder_files import ENCODERS
 
@@ -31,6 +33,8 @@ ID, PROMOTED_AT, WHY = "leads.encoder", "leads.promoted_at", "leads.why"
 # The tag of a harm's version that names the encoder which it needs.
 NEEDED = "leads.encoder"
 _FOLDER = "encoder"
+# In the folder of encoders: held by whoever fetches one, or deletes old ones.
+_LOCK_FILE = ".fetching.lock"
 
 
 class RegisteredEncoder(NamedTuple):
@@ -39,6 +43,7 @@ class RegisteredEncoder(NamedTuple):
     Args:
         version: its number.
         id: its name.
+        began: when its training began to gather labels, µs.
         promoted: whether harms are trained with it from now on.
         metrics: of its run.
     """
@@ -47,6 +52,7 @@ class RegisteredEncoder(NamedTuple):
     id: str
     run_id: str
     created_at_ms: int
+    began: Micros
     promoted: bool
     tags: Mapping[str, str]
     metrics: Mapping[str, float]
@@ -80,7 +86,11 @@ class EncoderRegistry:
 
     def promoted(self) -> RegisteredEncoder | None:
         """The encoder that harms are trained with; None if none is promoted."""
-        return next((one for one in self.list() if one.promoted), None)
+        if not self._mlflow.exists():
+            return None
+        with self._mlflow.client() as client:
+            one = found(lambda: client.get_model_version_by_alias(MODEL, PROMOTED))
+            return None if one is None else _registered(client, one, str(one.version))
 
     def named(self, number: str) -> RegisteredEncoder:
         """The encoder with this number. Raises NotFound if there is none."""
@@ -88,6 +98,16 @@ class EncoderRegistry:
         if one is None:
             raise NotFound(f"Encoder {number} not found.", field="VERSION", remedy="Run: leads encoder list")
         return one
+
+    def is_needed(self, id_: str, *, except_runs: Collection[str] = ()) -> bool:
+        """Whether any harm's registered version needs this encoder.
+
+        Args:
+            except_runs: don't count versions of these runs.
+        """
+        with self._mlflow.client() as client:
+            known = client.search_model_versions(f"tags.`{NEEDED}` = '{id_}'")
+            return any(one.name != MODEL and one.run_id not in except_runs for one in known)
 
     def begin_run(self, fingerprint: str, *, at: Micros, tags: Mapping[str, str]) -> str:
         """Start the run of a training; returns its id. Runs that a killed training left open are closed."""
@@ -120,10 +140,9 @@ class EncoderRegistry:
             NotFound: there is no such encoder.
             Conflict: it is promoted already.
         """
-        one = self.named(number)
-        if one.promoted:
-            raise Conflict(f"Encoder {number} is promoted already.", field="VERSION")
-        with self._mlflow.client() as client:
+        with aliases_stay(self._settings), self._mlflow.client() as client:
+            if self.named(number).promoted:
+                raise Conflict(f"Encoder {number} is promoted already.", field="VERSION")
             # The tags first: without the alias they say nothing.
             client.set_model_version_tag(MODEL, number, PROMOTED_AT, str(clock.now()))
             client.set_model_version_tag(MODEL, number, WHY, why)
@@ -137,19 +156,18 @@ class EncoderRegistry:
         Raises:
             Conflict: none is promoted.
         """
-        known = self.list()
-        now = next((one for one in known if one.promoted), None)
-        if now is None:
-            raise Conflict("No encoder is promoted.", field="encoder", remedy="Run: leads encoder list")
-        earlier = [one for one in known if 0 < one.promoted_at < now.promoted_at]
-        before = max(earlier, key=lambda one: one.promoted_at, default=None)
-        with self._mlflow.client() as client:
-            if before is None:
-                client.delete_registered_model_alias(MODEL, PROMOTED)
-            else:
-                client.set_model_version_tag(MODEL, before.version, WHY, why)
-                client.set_registered_model_alias(MODEL, PROMOTED, before.version)
-        return before
+        with aliases_stay(self._settings):
+            known = self.list()
+            if not any(one.promoted for one in known):
+                raise Conflict("No encoder is promoted.", field="encoder", remedy="Run: leads encoder list")
+            before = next(iter(earlier(known)), None)
+            with self._mlflow.client() as client:
+                if before is None:
+                    client.delete_registered_model_alias(MODEL, PROMOTED)
+                else:
+                    client.set_model_version_tag(MODEL, before.version, WHY, why)
+                    client.set_registered_model_alias(MODEL, PROMOTED, before.version)
+            return before
 
     def ensure(self, id_: str) -> Path:
         """Have an encoder, whole, in this host's folder of encoders; returns its own folder there.
@@ -158,47 +176,60 @@ class EncoderRegistry:
             ModelRefused: the registry doesn't have it, or its artifacts can't be read.
         """
         folder = self._settings.root / ENCODERS / id_
-        if files.is_whole(folder, id_):
-            return folder
-        private_folder(folder.parent)
-        with in_turn(folder.parent / ".fetching.lock"):
+        with folders_stay(self._settings):
             if not files.is_whole(folder, id_):
                 self._fetch(id_, folder)
+            # An encoder that nothing needs is deleted some time after its last use.
+            with suppress(OSError):
+                os.utime(folder)
         return folder
 
     def _fetch(self, id_: str, folder: Path) -> None:
-        draft = folder.with_name(f".{id_}.tmp")
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            with self._mlflow.client() as client:
-                from mlflow.artifacts import download_artifacts
+        with self._mlflow.client() as client:
+            known = client.search_model_versions(f"name='{MODEL}' and tags.`{ID}` = '{id_}'")
+            if not known:
+                raise ModelRefused(
+                    f"The encoder {id_} isn't in the registry.",
+                    field=MODEL,
+                    remedy="Train an encoder, and the harm again: leads encoder train",
+                )
 
-                known = client.search_model_versions(f"name='{MODEL}' and tags.`{ID}` = '{id_}'")
-                if not known:
-                    raise ModelRefused(
-                        f"The encoder {id_} isn't in the registry.",
-                        field=MODEL,
-                        remedy="Train an encoder, and the harm again: leads encoder train",
-                    )
-                draft.mkdir()
-                try:
-                    download_artifacts(str(known[0].source), dst_path=str(draft), tracking_uri=self._settings.mlflow)
-                except OSError as error:
-                    raise ModelRefused(
-                        f"The artifacts of the encoder can't be read: {error}.", field=str(known[0].source)
-                    ) from error
-            fetched = draft / _FOLDER
-            if not files.is_whole(fetched, id_):
-                raise FilesDamaged(f"The registry's files of the encoder {id_} are damaged.", field=MODEL)
-            shutil.rmtree(folder, ignore_errors=True)
-            fetched.rename(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+            def complete(copied: Path) -> None:
+                if not files.is_whole(copied, id_):
+                    raise FilesDamaged(f"The registry's files of the encoder {id_} are damaged.", field=MODEL)
+
+            download(self._settings, str(known[0].source), folder, complete)
+
+
+def earlier(known: Sequence[RegisteredEncoder]) -> list[RegisteredEncoder]:
+    """The encoders to which rolling back can return, the next one first; empty if none is promoted."""
+    now = next((one for one in known if one.promoted), None)
+    if now is None:
+        return []
+    before = [one for one in known if 0 < one.promoted_at < now.promoted_at]
+    return sorted(before, key=lambda one: -one.promoted_at)
+
+
+def aliases_stay(settings: Settings) -> AbstractContextManager[None]:
+    """While this is open, no other process of this home moves an alias or deletes versions. Waits for one that does."""
+    return in_turn(settings.root / ALIASES_LOCK)
+
+
+def folders_stay(settings: Settings) -> AbstractContextManager[None]:
+    """While this is open, no other process fetches an encoder to this home or deletes one. Waits for one that does."""
+    return in_turn(settings.root / ENCODERS / _LOCK_FILE)
 
 
 def _registered(client: MlflowClient, version: ModelVersionEntity, promoted: str) -> RegisteredEncoder:
     run = client.get_run(version.run_id)
     number, tags = str(version.version), dict(version.tags)
     return RegisteredEncoder(
-        number, tags.get(ID, ""), version.run_id, version.creation_timestamp, number == promoted, tags, run.data.metrics
+        version=number,
+        id=tags.get(ID, ""),
+        run_id=version.run_id,
+        created_at_ms=version.creation_timestamp,
+        began=run.info.start_time * 1_000,
+        promoted=number == promoted,
+        tags=tags,
+        metrics=run.data.metrics,
     )

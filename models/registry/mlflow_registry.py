@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import tempfile
 from collections.abc import Mapping
 from contextlib import suppress
@@ -13,10 +12,10 @@ from typing import TYPE_CHECKING
 from leads import clock
 from leads.clock import Micros
 from leads.errors import ModelRefused
-from leads.files import private_folder
 from leads.settings import Settings
 from models import manifest
 from models.registry import artifact, portable
+from models.registry.downloads import download
 from models.registry.encoders import EncoderRegistry
 from models.registry.mlflow_client import Connector, found
 from models.registry.runs import HARM, RunStatus, TrainingRuns
@@ -97,17 +96,20 @@ class MlflowRegistry:
             with suppress(OSError):
                 os.utime(folder)
             return folder
-        private_folder(into)
-        draft = into / f".{version}.{os.getpid()}.tmp"
-        shutil.rmtree(draft, ignore_errors=True)
-        try:
-            self._download(harm, version, draft)
-            (draft / artifact.FOLDER / manifest.VERSION).write_text(version, encoding="utf-8")
-            self._fetch_encoder(draft / artifact.FOLDER)
-            shutil.rmtree(folder, ignore_errors=True)
-            (draft / artifact.FOLDER).rename(folder)
-        finally:
-            shutil.rmtree(draft, ignore_errors=True)
+        with self._mlflow.client() as client:
+            source = f"{self._known(client, harm, version).source}/artifacts/{artifact.FOLDER}"
+
+            def complete(copied: Path) -> None:
+                if not (copied / manifest.MANIFEST).is_file():
+                    raise ModelRefused(
+                        "The registered artifacts hold no version folder.",
+                        field=source,
+                        remedy="Train the harm again; this version's files are lost.",
+                    )
+                (copied / manifest.VERSION).write_text(version, encoding="utf-8")
+                self._fetch_encoder(copied)
+
+            download(self._settings, source, folder, complete)
         return folder
 
     def begin_run(self, harm: str, fingerprint: str, *, at: Micros, tags: Mapping[str, str]) -> str:
@@ -215,28 +217,6 @@ class MlflowRegistry:
         needed = encoder_named_in(text.read_bytes()) if text.is_file() else None
         if needed is not None and needed.startswith(PREFIX):
             EncoderRegistry(self._settings, self._mlflow).ensure(needed)
-
-    def _download(self, harm: str, version: str, draft: Path) -> None:
-        with self._mlflow.client() as client:
-            from mlflow.artifacts import download_artifacts
-
-            registered = self._known(client, harm, version)
-            draft.mkdir()
-            # MLflow passes on the file system's own error if artifacts are missing.
-            try:
-                download_artifacts(
-                    f"{registered.source}/artifacts/{artifact.FOLDER}",
-                    dst_path=str(draft),
-                    tracking_uri=self._settings.mlflow,
-                )
-            except OSError as error:
-                raise ModelRefused(f"The artifacts can't be read: {error}.", field=str(registered.source)) from error
-        if not (draft / artifact.FOLDER / manifest.MANIFEST).is_file():
-            raise ModelRefused(
-                "The registered artifacts hold no version folder.",
-                field=str(registered.source),
-                remedy="Train the harm again; this version's files are lost.",
-            )
 
     def _known(self, client: MlflowClient, harm: str, number: str) -> ModelVersionEntity:
         known = found(lambda: client.get_model_version(model_name(harm), number))

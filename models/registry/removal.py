@@ -16,6 +16,7 @@ from leads import clock
 from leads.clock import Micros
 from leads.db.model_changes import ModelChange, champions
 from leads.settings import Settings
+from models.registry.encoders import MODEL, EncoderRegistry, RegisteredEncoder, earlier
 from models.registry.mlflow_client import Connector, found
 from models.registry.versions import Registered, VersionReader
 from models.version import model_name
@@ -53,6 +54,23 @@ def removable(
         if one.version not in needed
         and one.created_at_ms * 1_000 < before
         and _last_in_service(one.version, changes) < before
+    ]
+
+
+def removable_encoders(encoders: Sequence[RegisteredEncoder], before: Micros) -> list[RegisteredEncoder]:
+    """The encoders that can go unless a version of a harm needs them, oldest first.
+
+    Needed in any case are the newest one, from which refreshing counts labels; the promoted one; those to which rolling
+    back can return; and those that were registered or promoted since `before`.
+
+    Args:
+        encoders: all, newest first.
+    """
+    stay = {one.version for one in (*encoders[:1], *earlier(encoders))}
+    return [
+        one
+        for one in reversed(encoders)
+        if one.version not in stay and not one.promoted and max(one.created_at_ms * 1_000, one.promoted_at) < before
     ]
 
 
@@ -100,11 +118,16 @@ class Removal:
         for number in which:
             if number in registry.aliases(harm).values():
                 continue
-            if not self._dry_run:
-                with self._connector.client() as client:
-                    found(partial(client.delete_model_version, model_name(harm), number))
-            self._gone.add(run_of[number])
-            self.versions += 1
+            self._delete_version(model_name(harm), number, run_of[number])
+
+    def delete_encoders(self, registry: EncoderRegistry) -> None:
+        """Delete the encoders that nothing needs. Call it once the versions of all harms were deleted.
+
+        Call it while no alias can be moved.
+        """
+        for one in removable_encoders(registry.list(), self._before):
+            if not registry.is_needed(one.id, except_runs=self._gone):
+                self._delete_version(MODEL, one.version, one.run_id)
 
     def delete_artifacts(self) -> None:
         """Delete the artifacts of finished runs that are older and have no version any more."""
@@ -113,6 +136,13 @@ class Removal:
                 if REMOVED in run.data.tags or run.info.status == "RUNNING" or self._has_version(client, run):
                     continue
                 self._delete_artifacts(client, run)
+
+    def _delete_version(self, name: str, number: str, run_id: str) -> None:
+        if not self._dry_run:
+            with self._connector.client() as client:
+                found(partial(client.delete_model_version, name, number))
+        self._gone.add(run_id)
+        self.versions += 1
 
     def _runs(self, client: MlflowClient) -> Iterator[Run]:
         """The runs of our trainings that began before."""

@@ -16,6 +16,9 @@ from leads.settings import Settings
 if TYPE_CHECKING:
     from mlflow.entities import DatasetInput
 
+# In the home: held by whoever moves an alias, or deletes versions that have none.
+ALIASES_LOCK = "models.lock"
+
 # Tags of a version that the platform reads.
 FINGERPRINT = "leads.fingerprint"
 # When the newest decision among the version's labels became visible, in µs since epoch; 0 without decisions.

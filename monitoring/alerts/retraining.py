@@ -143,7 +143,8 @@ class Retrainings:
         log = self._settings.root / "logs" / f"retrain-{waiting.harm}.log"
         offset = log.stat().st_size if log.exists() else 0
         env = {"LEADS_HOME": str(self._settings.root), "LEADS_POLICIES": str(self._settings.policies.resolve())}
-        child = self._start(python("cli", "retrain", waiting.harm, "--quiet"), env, log)
+        command = python("cli", "retrain", waiting.harm, "--quiet", "--alert", str(waiting.seq))
+        child = self._start(command, env, log)
         self._running = _Running(waiting, child, log, offset, now)
 
     def _finish(self, engine: Engine, policy: MonitoringPolicy, ended: _Running) -> None:

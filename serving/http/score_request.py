@@ -20,10 +20,11 @@ from serving.http.problems import Detail
 from serving.observe import request_notes
 from serving.runtime import Runtime
 from serving.scoring.assemble import Explain
-from serving.scoring.inputs import NO_LIMITS, Limits, ScoreRequest
+from serving.scoring.inputs import ScoreRequest
 from serving.scoring.reasons.explanation import Explained
 from serving.scoring.results import GroupScores, ScoringResult
 from serving.scoring.stages import Stages
+from serving.scoring.texts.limits import NO_LIMITS, Limits
 
 # The subject's index, the harm (None if the error concerns all harms), and the error.
 _Unscored = tuple[int, str | None, LeadsError]

@@ -18,8 +18,11 @@ from leads.retention import database, home
 from leads.retention.kinds import BY_NAME, PRUNED, kept_for
 from leads.retention.removal import LOCK_FILE, Pruned
 from leads.settings import Settings
+from models.registry.encoder_folders import prune_encoders
+from models.registry.encoders import EncoderRegistry
 from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.removal import Removal, removable
+from models.registry.versions import ALIASES_LOCK
 
 OnPruned = Callable[[Pruned], None]
 
@@ -99,6 +102,8 @@ def _pruned(
 def _prune(settings: Settings, policies: Policies, name: str, before: Micros, dry_run: bool) -> Pruned:
     if name in home.PRUNES:
         return home.PRUNES[name](settings, before, dry_run)
+    if name == "encoders":
+        return prune_encoders(settings, before, dry_run)
     if not has_tables(settings):
         return Pruned(name)
     engine = open_engine(settings, create=False)
@@ -116,13 +121,14 @@ def _prune_versions(settings: Settings, policies: Policies, engine: Engine, befo
         return Pruned("versions")
     removal = Removal(settings, before, dry_run=dry_run)
     # The lock under which aliases move, so that no version gets one while it is deleted.
-    with only_one(settings.root / "models.lock", what="changing which versions serve"):
+    with only_one(settings.root / ALIASES_LOCK, what="changing which versions serve"):
         for harm in policies.harms:
             with reading(engine) as connection:
                 changes = model_changes.history(connection, harm)
             versions = registry.versions(harm)
             which = removable(versions, registry.aliases(harm).values(), changes, before)
             removal.delete_versions(registry, harm, versions, which)
+        removal.delete_encoders(EncoderRegistry(settings))
         removal.delete_artifacts()
     trouble = f"{removal.elsewhere} runs have their artifacts outside this home" if removal.elsewhere else ""
     return Pruned("versions", removal.versions + removal.runs, removal.size, trouble)

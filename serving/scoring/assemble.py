@@ -20,7 +20,7 @@ from serving.scoring.groups import VersionGroup
 from serving.scoring.own_fields import overridden
 from serving.scoring.reasons.explanation import Explained, explain
 from serving.scoring.results import GroupScores
-from serving.scoring.text_cache import TextCache
+from serving.scoring.texts.cache import TextCache
 
 Explain = Literal["nothing", "leads", "all"]
 # Contributions take about a millisecond a row, so "all" explains at most this many rows per harm: the highest scores.

@@ -22,7 +22,7 @@ from serving.scoring.interfaces import PredictionSink
 from serving.scoring.model_input import evaluate, model_vector, rule_error
 from serving.scoring.results import GroupScores, SubjectError
 from serving.scoring.stages import Stage, Stages
-from serving.scoring.text_cache import TextCache
+from serving.scoring.texts.cache import TextCache
 from serving.scoring.trial_jobs import trial_jobs
 from serving.trials.trials import Trials
 

@@ -15,7 +15,7 @@ from leads.clock import Micros
 from models.version import ModelVersion
 from serving.lineup import Lineup
 from serving.scoring.inputs import Input
-from serving.scoring.text_cache import TextColumn
+from serving.scoring.texts.cache import TextColumn
 
 Source = Literal["api", "worker"]
 

@@ -15,44 +15,11 @@ from leads.events import ACCOUNT, JUDGED_BEFORE, FieldValue, ItemCreated, Subjec
 from leads.language.stated import NO_FIELDS, LanguageFields, stated_language
 from leads.rules import needs_item
 from leads.text import present
-from serving.lineup import Lineup
-from serving.scoring.text_cache import TextCache, digest, version_key
+from serving.scoring.texts.cache import digest
 
 _UNKNOWN = ("subject_unknown",)
 # The database is down, so whether the subject is known can't be decided.
 _UNREADABLE = ("items_unavailable",)
-
-
-class TooMuchText(Exception):
-    """There is more text to score than the caller allows. Nothing has been computed yet.
-
-    Args:
-        size: how much text there is to score, in bytes × harms.
-        stored_bytes: bytes of stored text that scoring reads.
-    """
-
-    def __init__(self, size: int, stored_bytes: int) -> None:
-        super().__init__(size, stored_bytes)
-        self.size, self.stored_bytes = size, stored_bytes
-
-
-class WouldWait(Exception):
-    """The database must be asked for something, and the caller can't wait. Nothing has been computed yet."""
-
-
-class Limits(NamedTuple):
-    """What a scoring call may do.
-
-    Args:
-        text: how much new text it may score, in bytes × harms; None for any amount.
-        waits: whether it may wait for the database longer than an event loop can.
-    """
-
-    text: int | None = None
-    waits: bool = True
-
-
-NO_LIMITS = Limits()
 
 
 class ScoreRequest(msgspec.Struct, frozen=True):
@@ -132,7 +99,7 @@ def stored_of(item: ItemCreated, languages: LanguageFields = NO_FIELDS) -> Store
         item,
         text,
         digest(text) if text else None,
-        _bytes(judged),
+        bytes_of(judged),
         None if is_account else links,
         stated_language(item.subject.type_id, item.fields, languages),
     )
@@ -161,38 +128,6 @@ def stored_text(requests: Sequence[ScoreRequest], stored: Mapping[Subject, Store
         return 0
     found = [stored.get(request.subject) for request in requests if request.text is None]
     return sum([one.size for one in found if one is not None])
-
-
-def text_to_score(
-    requests: Sequence[ScoreRequest],
-    stored: Mapping[Subject, Stored] | None,
-    lineup: Lineup,
-    cache: TextCache,
-    enough: int,
-) -> int:
-    """How many bytes of text there are to score, once per harm. Stored texts whose scores are cached are free.
-
-    Args:
-        stored: items by subject; None if the database is down.
-        enough: if there is less text than this, the cache isn't asked.
-    """
-    keys = {harm: version_key(version) for harm, version in lineup.champions.items() if version.uses_text}
-    items = stored or {}
-    # The keys of the versions that score the text, by the harms of a request: most requests of a call have the same.
-    by_harms: dict[tuple[str, ...] | None, list[str]] = {None: list(keys.values())}
-    reads, total = [], 0
-    for request in requests:
-        one, harms = items.get(request.subject), request.harms
-        versions = by_harms.get(harms)
-        if versions is None:
-            versions = by_harms[harms] = [key for harm, key in keys.items() if harm in (harms or ())]
-        size = _bytes(request.text) if request.text is not None else one.size if one is not None else 0
-        size *= len(versions) or 1
-        total += size
-        reads.append((size, one.digest if one is not None and request.text is None else None, versions))
-    if total <= enough:
-        return total
-    return sum(size for size, name, versions in reads if not (name and cache.holds(name, versions)))
 
 
 def settle(
@@ -257,7 +192,8 @@ def store_unavailable() -> Unavailable:
     return Unavailable("The online feature store isn't responding.", remedy="Check that it is running, then try again.")
 
 
-def _bytes(text: str) -> int:
+def bytes_of(text: str) -> int:
+    """The size of a text in UTF-8."""
     return len(text) if text.isascii() else len(text.encode("utf-8", "replace"))
 
 

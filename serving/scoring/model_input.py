@@ -16,7 +16,7 @@ from leads.errors import Unavailable
 from leads.events import ACCOUNT
 from leads.messages.wording import counted
 from serving.scoring.groups import VersionGroup
-from serving.scoring.text_cache import TextCache, version_key
+from serving.scoring.texts.cache import TextCache, version_key
 
 _EXPOSURE = FeatureContract("exposure", (Column("item.plays_24h"), Column("account.plays_24h")), "")
 

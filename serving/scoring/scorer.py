@@ -28,26 +28,14 @@ from serving.lineup import Lineup, LineupSource
 from serving.scoring.assemble import Explain
 from serving.scoring.group_scorer import GroupScorer
 from serving.scoring.groups import ScoringContext, Source, groups_by_version
-from serving.scoring.inputs import (
-    NO_LIMITS,
-    Input,
-    Limits,
-    ScoreRequest,
-    Stored,
-    TooMuchText,
-    WouldWait,
-    settle,
-    stored_of,
-    stored_text,
-    text_to_score,
-    with_text,
-)
+from serving.scoring.inputs import Input, ScoreRequest, Stored, settle, stored_of, stored_text, with_text
 from serving.scoring.interfaces import FeatureReader, PredictionSink
 from serving.scoring.own_fields import put_given
 from serving.scoring.planning import HarmPlanner
 from serving.scoring.results import ScoringResult
 from serving.scoring.stages import Stages
-from serving.scoring.text_cache import TextCache, TextColumn
+from serving.scoring.texts.cache import TextCache, TextColumn
+from serving.scoring.texts.limits import NO_LIMITS, Limits, TooMuchText, WouldWait, text_to_score
 from serving.trials.trials import Trials
 
 
@@ -184,9 +172,9 @@ class Scorer:
     ) -> _Read:
         requests = [with_text(request, stored) if request.fields else request for request in requests]
         stored_bytes = stored_text(requests, stored)
-        if limits.text is not None:
-            size = text_to_score(requests, stored, lineup, self._text_cache, limits.text)
-            if size > limits.text:
+        if limits != NO_LIMITS:
+            size = text_to_score(requests, stored, self._policies, lineup, self._text_cache, limits)
+            if limits.exclude(size):
                 raise TooMuchText(size, stored_bytes)
         inputs = [settle(i, request, stored, self._languages) for i, request in enumerate(requests)]
         stages.mark("lookup")

@@ -12,7 +12,7 @@ from serving.scoring.assemble import assemble_batch, assemble_scores
 from serving.scoring.groups import VersionGroup
 from serving.scoring.interfaces import PredictionSink
 from serving.scoring.model_input import evaluate
-from serving.scoring.text_cache import TextCache
+from serving.scoring.texts.cache import TextCache
 from serving.trials.jobs import CanaryJob, ChallengerJob, Places, ShadowRows, TrialJob
 
 

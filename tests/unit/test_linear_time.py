@@ -27,7 +27,7 @@ from leads.text import normal_form, plain_form, present
 from models.text.minilm import MAX_TOKENS, TOKENIZER
 from models.text.ngrams import grams
 from models.text.sentence import MODEL_FOLDER, PACKAGE
-from serving.scoring.text_cache import TextColumn
+from serving.scoring.texts.cache import TextColumn
 
 pytestmark = pytest.mark.slow
 

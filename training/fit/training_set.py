@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -83,37 +83,34 @@ def training_rows(data: Dataset) -> Ints:
 
 
 def text_counts(
-    settings: Settings,
     policy: HarmPolicy,
-    config: TrainingConfig,
     texts: Sequence[str | None],
+    encoder: CachedEncoder | None,
     tell: Callable[[str], None] = lambda _: None,
 ) -> TextCounts | None:
-    """Count the n-grams of texts and encode them if an encoder is configured; None if the policy doesn't use text.
+    """Count the n-grams of texts and encode them; None if the policy doesn't use text.
 
     Args:
+        encoder: of `encoder_of`.
         tell: called now and then with how many texts are encoded.
-
-    Raises:
-        ConfigurationError: the configured sentence encoder isn't installed.
     """
     if not policy.text:
         return None
-    encoder = encoder_of(settings, config)
     return count_texts(texts, encoder, on_encoded=lambda done, new: tell(f"encoding new texts, {done:,} of {new:,}"))
 
 
-def encoder_of(settings: Settings, config: TrainingConfig) -> CachedEncoder | None:
-    """The encoder that the harm's configuration names, or else the settings; None for none.
+def encoder_of(settings: Settings, policy: HarmPolicy, config: TrainingConfig) -> CachedEncoder | None:
+    """The encoder that the harm's configuration names, or else the settings; None for none, or if the policy doesn't
+    use text.
 
-    A fine-tuned encoder is fetched to this host.
+    A fine-tuned encoder is fetched to this host. Another one may be promoted at any time, so a training asks once.
 
     Raises:
         ConfigurationError: it isn't installed, or none is promoted.
         ModelRefused: the promoted one can't be fetched.
         Unavailable: the registry can't be reached.
     """
-    wanted = config.text.encoder or settings.encoder
+    wanted = encoder_wanted(settings, policy, config)
     if wanted == "minilm":
         return open_encoder(place_of(settings))
     if wanted == "none":
@@ -128,3 +125,10 @@ def encoder_of(settings: Settings, config: TrainingConfig) -> CachedEncoder | No
         )
     registry.ensure(promoted.id)
     return open_encoder(place_of(settings), promoted.id)
+
+
+def encoder_wanted(
+    settings: Settings, policy: HarmPolicy, config: TrainingConfig
+) -> Literal["auto", "none", "minilm", "tuned"]:
+    """Which kind of encoder a harm is trained with; `auto`: the promoted one, if there is one."""
+    return (config.text.encoder or settings.encoder) if policy.text else "none"

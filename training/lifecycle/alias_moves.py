@@ -18,7 +18,7 @@ from leads.db.engine import reading
 from leads.db.model_changes import CANARY, CHALLENGER, CHAMPION, ModelChange
 from leads.files import in_turn, only_one
 from leads.settings import Settings
-from models.registry.versions import RETIRED, VersionRegistry
+from models.registry.versions import ALIASES_LOCK, RETIRED, VersionRegistry
 from training.lifecycle import pages
 
 _WHAT = "changing which versions serve"
@@ -42,7 +42,7 @@ class AliasMoves:
         Raises:
             Conflict: another process is changing versions, and `wait` is False.
         """
-        path = self.settings.root / "models.lock"
+        path = self.settings.root / ALIASES_LOCK
         lock: AbstractContextManager[None] = in_turn(path) if wait else only_one(path, what=_WHAT)
         with lock:
             for change in self.history(harm):

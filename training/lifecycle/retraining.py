@@ -1,4 +1,5 @@
-"""Decides whether a harm is due for retraining: enough labels are new, or its champion's inputs have drifted."""
+"""Decides whether a harm is due for retraining: enough labels are new, its champion's inputs have drifted, or another
+encoder was promoted."""
 
 from __future__ import annotations
 
@@ -7,14 +8,18 @@ from typing import NamedTuple
 from sqlalchemy.engine import Engine
 
 from leads import clock
+from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.model_changes import CHAMPION
 from leads.db.monitoring import verdicts
 from leads.policies import HarmPolicy
 from leads.settings import Settings
+from models.registry.encoders import NEEDED, RegisteredEncoder
 from models.registry.versions import LABELS_UNTIL, Registered, VersionRegistry
+from training.config import load_config
 from training.data.history import History
 from training.data.observations import observations
+from training.fit.training_set import encoder_wanted
 
 
 class Due(NamedTuple):
@@ -39,11 +44,14 @@ def due(
     harm: str,
     policy: HarmPolicy,
     history: History | None = None,
+    *,
+    encoder: RegisteredEncoder | None = None,
 ) -> Due:
     """Check whether a harm is due for retraining. A harm without a version always is.
 
     Args:
         history: reads the event log once for several harms; None: for this one.
+        encoder: the promoted one, if the harm is due until it was trained with it.
 
     Raises:
         Unavailable: MLflow or the database can't be reached.
@@ -52,30 +60,63 @@ def due(
     if not known:
         return Due(True, 0, False, "It has no version yet.")
     newest, rule = known[0], policy.retrain
-    fresh = _new_decisions(engine, harm, history or History(settings, {harm: policy}), newest) + _newly_imported(
-        settings, harm, newest
+    fresh = new_labels(
+        settings,
+        engine,
+        harm,
+        history or History(settings, {harm: policy}),
+        decided=int(newest.tags.get(LABELS_UNTIL, "0")),
+        imported=newest.created_at_ms * 1_000 + 999,
     )
     champion = registry.aliases(harm).get(CHAMPION)
-    drifted = False
-    if champion is not None and rule.on_drift:
-        with reading(engine) as connection:
-            verdict = verdicts.newest(connection, harm, champion, clock.now())
-        drifted = verdict is not None and verdict.value == 1.0
-    new = "1 label is" if fresh == 1 else f"{fresh:,} labels are"
-    why = f"{new} new since version {newest.version}; retraining is due at {rule.new_labels:,}"
+    drifted = rule.on_drift and drifted_at(engine, harm, champion) is not None
+    why = f"{are_new(fresh)} since version {newest.version}; retraining is due at {rule.new_labels:,}"
     if drifted:
         why += f"; the inputs of version {champion} have drifted"
     enough = fresh >= rule.new_labels or (drifted and fresh > 0)
     if drifted and not fresh:
         why += ", but retraining needs new labels"
+    if encoder is not None and _has_to_follow(settings, policy, harm, newest, encoder):
+        enough = True
+        why += f"; encoder v{encoder.version} was promoted since"
     return Due(enough, fresh, drifted, why + ".")
 
 
-def _new_decisions(engine: Engine, harm: str, history: History, newest: Registered) -> int:
-    until = int(newest.tags.get(LABELS_UNTIL, "0"))
-    return sum(label.at > until for label in history.decided(engine, harm))
+def new_labels(
+    settings: Settings, engine: Engine, harm: str, history: History, *, decided: Micros, imported: Micros
+) -> int:
+    """How many decisions became visible after `decided`, and labels of texts were imported after `imported`.
+
+    Texts that had been imported with their label before aren't new.
+    """
+    decisions = sum(label.at > decided for label in history.decided(engine, harm))
+    return decisions + sum(since > imported for since in observations(settings, harm).since)
 
 
-def _newly_imported(settings: Settings, harm: str, newest: Registered) -> int:
-    """Texts of imported files whose label was first imported since. Texts that were known with it aren't new."""
-    return sum(since // 1_000 > newest.created_at_ms for since in observations(settings, harm).since)
+def drifted_at(engine: Engine, harm: str, champion: str | None) -> Micros | None:
+    """The end of the window in which the champion drifted, by its newest scheduled verdict, µs; None if it hasn't."""
+    if champion is None:
+        return None
+    with reading(engine) as connection:
+        verdict = verdicts.newest(connection, harm, champion, clock.now())
+    return verdict.until if verdict is not None and verdict.value == 1.0 else None
+
+
+def are_new(labels: int) -> str:
+    """
+    >>> are_new(1), are_new(1_200)
+    ('1 label is new', '1,200 labels are new')
+    """
+    return "1 label is new" if labels == 1 else f"{labels:,} labels are new"
+
+
+def _has_to_follow(
+    settings: Settings, policy: HarmPolicy, harm: str, newest: Registered, encoder: RegisteredEncoder
+) -> bool:
+    """Whether the harm is to be trained with the encoder, and its newest version was trained before its promotion.
+
+    A rollback is no promotion, so harms don't go back with the encoder.
+    """
+    wanted = encoder_wanted(settings, policy, load_config(settings, harm))
+    since = encoder.promoted_at > newest.created_at_ms * 1_000
+    return wanted in ("auto", "tuned") and since and newest.tags.get(NEEDED) != encoder.id

@@ -4,12 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from sqlalchemy.engine import Engine
+
+from cli.ui.database import opened
 from cli.ui.terminal import console, escape, minute, next_steps, note, table, working
+from leads.db.engine import has_tables
+from leads.errors import ConfigurationError, NotEnoughData
 from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.encoders import NEEDED, EncoderRegistry, RegisteredEncoder
 from models.registry.mlflow_registry import MlflowRegistry
 from training.encoder.config import load_tune_config
+from training.encoder.refresh import refresh, refresh_due
 from training.encoder.train import EncoderResult, train_encoder
 
 _MEASURED = ("harm", "texts", "violating", "AP,\nunseen", "held out", "AP,\nheld out", "AP,\n32 bits")
@@ -65,6 +71,10 @@ def show(settings: Settings, policies: Policies) -> None:
         for one in known
     ]
     console.print(table("Encoders", _LISTED, rows, right=(_LISTED[4],)))
+    if policies.encoder.refresh is not None and has_tables(settings):
+        with opened(settings, create=False) as engine:
+            due = refresh_due(settings, policies, engine, MlflowRegistry(settings), known)
+        note(f"A refresh {'is' if due.is_due else 'is not'} due: {escape(due.why)}")
     next_steps(
         ("leads encoder promote VERSION", "train harms with an encoder from now on"),
         ("leads train --all", "train the harms with the promoted encoder"),
@@ -90,6 +100,37 @@ def roll_back(settings: Settings, policies: Policies, why: str) -> None:
     else:
         note(f"Harms are trained with encoder v{before.version} again.")
     _say_what_stays(settings, policies)
+
+
+def refresh_if_due(
+    settings: Settings, policies: Policies, engine: Engine, *, alert: int | None, dry_run: bool
+) -> RegisteredEncoder | None:
+    """Fine-tune the encoder again and promote it, if that is due. Where that isn't possible, say so and go on.
+
+    Returns the promoted encoder, which harms have to be trained with; None if the policies don't ask for that.
+
+    Args:
+        alert: the number of the alert that started the retraining.
+        dry_run: only say whether it is due.
+    """
+    if policies.encoder.refresh is None:
+        return None
+    registry = EncoderRegistry(settings)
+    encoders = registry.list()
+    promoted = next((one for one in encoders if one.promoted), None)
+    due = refresh_due(settings, policies, engine, MlflowRegistry(settings), encoders, alert=alert)
+    note(f"  the encoder {'is' if due.is_due else 'is not'} due: {escape(due.why)}")
+    if not due.is_due or dry_run or promoted is None:
+        return promoted
+    try:
+        with working("encoder") as tell:
+            result = refresh(settings, policies, due.why, on_progress=tell)
+    except (ConfigurationError, NotEnoughData) as error:
+        stays = f"Harms are trained with encoder v{promoted.version}, as before."
+        note(f"  [yellow]The encoder can't be refreshed:[/yellow] {escape(str(error))} {stays}")
+        return promoted
+    _show_result(result)
+    return registry.promoted()
 
 
 def _say_what_stays(settings: Settings, policies: Policies) -> None:

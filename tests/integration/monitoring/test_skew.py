@@ -25,9 +25,9 @@ from leads.events import Subject
 from leads.predictions.log import read_predictions
 from leads.settings import Settings, load_settings
 from monitoring.skew.check import LAG, check
-from serving.scoring import text_cache
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.scorer import Scorer
+from serving.scoring.texts import cache as text_cache
 from serving.served import ServedMark
 from tests.support.serving.world import POLICIES
 from tests.support.skew_world import PORTIONS, N, SkewWorld, columns_of

@@ -18,26 +18,28 @@ NETWORK = Path(__file__).with_name("tiny.onnx")
 HARMS = ("spam", "sexism")
 
 
-def tokenizer() -> bytes:
-    """A tokenizer with a number per letter."""
+def tokenizer(also: str = "") -> bytes:
+    """A tokenizer with a number per letter, and for the word `also`, which no text contains."""
     from tokenizers import Regex, Tokenizer
     from tokenizers.models import WordLevel
     from tokenizers.pre_tokenizers import Split
 
     letters = {chr(ord("a") + i): i + 1 for i in range(26)}
-    made = Tokenizer(WordLevel({"[unknown]": 0, **letters}, unk_token="[unknown]"))
+    more = {f"[{also}]": 27} if also else {}
+    made = Tokenizer(WordLevel({"[unknown]": 0, **letters, **more}, unk_token="[unknown]"))
     made.pre_tokenizer = Split(Regex("."), "isolated")
     return made.to_str().encode()
 
 
-def write_encoder(folder: Path, learned: Learned | None = None) -> TunedEncoder:
+def write_encoder(folder: Path, learned: Learned | None = None, *, also: str = "") -> TunedEncoder:
     """Write the encoder to a folder, and open it.
 
     Args:
         learned: default: it learned from no text.
+        also: makes it another encoder, with another name and the same outputs.
     """
     folder.mkdir(parents=True)
-    network, words = NETWORK.read_bytes(), tokenizer()
+    network, words = NETWORK.read_bytes(), tokenizer(also)
     nothing = Learned(np.empty(0, np.uint64), np.empty((0, len(HARMS)), np.float32))
     about = About(files.encoder_id(network, words), "tiny", HARMS, "float32", 8, 1, "0" * 64, {})
     content = {

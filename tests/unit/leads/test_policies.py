@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from leads import clock
 from leads.errors import ConfigurationError, NotFound
 from leads.policies import load_policies
 from leads.settings import POLICIES_FILE
@@ -48,6 +49,21 @@ def test_valid_policies_are_read(file: Path) -> None:
     assert policies.harms_for("track") == ("spam",)
     assert policies.harms_for("account") == ()
     assert policies.queue.aging_hours == 24
+
+
+def test_the_encoder_is_refreshed_only_if_the_policies_say_when(file: Path) -> None:
+    file.write_text(GOOD)
+    without = load_policies(file)
+    assert without.encoder.refresh is None
+    file.write_text(GOOD + "encoder:\n  refresh: {every: 30d, new_labels: 500}\n")
+    found = load_policies(file)
+    assert found.encoder.refresh is not None
+    assert (found.encoder.refresh.every, found.encoder.refresh.new_labels) == (30 * clock.DAY, 500)
+    assert found.encoder.refresh.on_drift
+    # The service doesn't read it, so a change needs no restart.
+    assert found.digest == without.digest
+    said = refusal(file, GOOD + "encoder:\n  refresh: {every: 3m}\n")
+    assert said.startswith("policies.yaml:15: encoder.refresh.every: '3m' is not a duration.")
 
 
 @pytest.mark.parametrize(

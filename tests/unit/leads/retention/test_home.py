@@ -136,6 +136,18 @@ def test_versions_in_the_cache_go_after_their_last_use(settings: Settings) -> No
     assert names(cache) == [".3.77.tmp/manifest.json", "2/manifest.json"]
 
 
+def test_fine_tunings_that_were_ended_go_and_one_that_may_go_on_stays(settings: Settings) -> None:
+    work = settings.root / "cache" / "encoder-training"
+    for name, at in (("ended", MONTH - 1), ("killed", NOW)):
+        put(work / name / "half-0.outputs.npy", MONTH - 1)
+        put(work / name / "half-1.safetensors", at, 9_000)
+        os.utime(work / name, (1, 1))
+    counted = home.prune_cache(settings, MONTH, True)
+    assert (counted.items, counted.size) == (1, 16_384)
+    assert home.prune_cache(settings, MONTH, False) == counted
+    assert names(work) == ["killed/half-0.outputs.npy", "killed/half-1.safetensors"]
+
+
 def test_vectors_of_an_encoder_that_is_still_used_stay(settings: Settings) -> None:
     folder = settings.encodings_dir
     for name in ("old.db", "old.db-wal", "old.db-shm", "new.db"):

@@ -120,7 +120,7 @@ def test_a_version_that_was_promoted(settings: Settings, engine: Engine, childre
     assert not one.step(engine, POLICY)
     assert children.harms == ["spam"]
     command, env, _ = children.started[0]
-    assert list(command[-4:]) == ["cli", "retrain", "spam", "--quiet"]
+    assert list(command[-6:-1]) == ["cli", "retrain", "spam", "--quiet", "--alert"]
     assert env["LEADS_HOME"] == str(settings.root)
 
 

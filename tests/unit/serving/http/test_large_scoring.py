@@ -21,8 +21,8 @@ from leads.events import Event, ItemCreated, SubjectRef
 from leads.predictions.log import PredictionLog
 from serving.http.rate_limits import RateLimits
 from serving.runtime import Runtime
-from serving.scoring.inputs import Limits
 from serving.scoring.planning import HarmPlanner
+from serving.scoring.texts.limits import Limits
 from tests.support.serving.world import BENIGN_TEXT, Http, make_stack
 
 LARGE = 20

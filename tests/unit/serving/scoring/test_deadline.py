@@ -15,11 +15,11 @@ from leads.predictions.batch import PredictionBatch
 from leads.settings import Settings
 from serving.lineup import Canary, Lineup
 from serving.runtime import Runtime
-from serving.scoring import text_cache
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectScore
 from serving.scoring.scorer import Scorer
-from serving.scoring.text_cache import TextCache, TextColumn
+from serving.scoring.texts import cache as text_cache
+from serving.scoring.texts.cache import TextCache, TextColumn
 from serving.trials.jobs import TrialJob
 from tests.support.serving.world import POLICIES, SPAM_TEXT, publish
 

@@ -13,10 +13,10 @@ from leads.db import event_log
 from leads.events import Event, ItemCreated, Subject, SubjectRef
 from leads.settings import Settings
 from serving.runtime import Runtime
-from serving.scoring import text_cache
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectScore
 from serving.scoring.scorer import Scorer
+from serving.scoring.texts import cache as text_cache
 from tests.support.serving.world import POLICIES, make_runtime, publish
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")

@@ -26,7 +26,7 @@ from serving.scoring.assemble import MAX_EXPLAINED
 from serving.scoring.inputs import ScoreRequest
 from serving.scoring.results import SubjectError, SubjectScore
 from serving.scoring.scorer import Scorer
-from serving.scoring.text_cache import TextCache, TextColumn
+from serving.scoring.texts.cache import TextCache, TextColumn
 from tests.support.serving.world import BENIGN_TEXT, POLICIES, SPAM_TEXT, FakeReader, make_runtime, packed_row, publish
 
 NOW = clock.from_text("2026-03-01T12:00:00Z")
