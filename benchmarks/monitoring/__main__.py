@@ -1,4 +1,4 @@
-"""Monitoring: planted changes, quiet months, and its speed next to plain Evidently.
+"""Monitoring: planted changes, quiet months, simulated months, and its speed next to plain Evidently.
 
 Run: python -m benchmarks.monitoring [--quick] [--only PART …] [--months N] [--json PATH]
 
@@ -6,6 +6,7 @@ Predictions, events and verdicts are generated (`generated.py`), with what makes
 rhythm of days and weeks, accounts that stay active for hours, ages that grow, heavy tails. Monitoring's own jobs and
 rules watch them, by the clock of the platform: four weeks of history, then two runs an hour. A change counts as named
 if an alert of the right rule opens in time, about the right column or slice. Every alert of a quiet month is false.
+The part `months` simulates a platform end to end instead, with nine changes in a month: events, features, trained models.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from __future__ import annotations
 import sys
 
 from benchmarks.monitoring import planted
+from benchmarks.monitoring.months import watch
 from benchmarks.monitoring.plain import evidently
 from benchmarks.monitoring.speed import speed
 from benchmarks.report import Report, parser
@@ -21,7 +23,9 @@ SEEDS, QUICK_SEEDS = 20, 2
 MONTHS, QUICK_MONTHS = 12, 2
 # Its figures hardly differ between platforms.
 _MOST_FOR_EVIDENTLY = 5
-_PARTS = ("speed", "changes", "quiet", "evidently")
+# Platforms on which everything is simulated, end to end.
+_SIMULATED, _QUICK_SIMULATED = 3, 1
+_PARTS = ("speed", "changes", "quiet", "months", "evidently")
 
 
 def main() -> int:
@@ -40,6 +44,9 @@ def main() -> int:
         report.part("planted changes", lambda: planted.changes(range(1, seeds + 1)))
     if "quiet" in options.only:
         report.part("quiet months", lambda: planted.quiet_months(range(101, 101 + months)))
+    if "months" in options.only:
+        simulated = options.seeds or (_QUICK_SIMULATED if options.quick else _SIMULATED)
+        report.part("simulated months", lambda: watch.simulated_months(range(1, simulated + 1)))
     if "evidently" in options.only:
         report.part("plain Evidently", lambda: evidently(range(1, min(seeds, _MOST_FOR_EVIDENTLY) + 1)))
     return report.finish()

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from typing import NamedTuple, TypeVar
 
 from benchmarks.monitoring.generated import START, Change, Platform
-from benchmarks.monitoring.timeline import Opened, watched
+from benchmarks.monitoring.timeline import watched
 from benchmarks.monitoring.world import HISTORY_DAYS
 from benchmarks.report import Measure, at_most, say
 from leads import clock
@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 MONTH_HOURS = 30 * 24
 # A change begins in this hour after the history, so that it isn't at the same time of the day for each seed.
-_FIRST, _STEP = 5, 7
+FIRST_HOUR, STEP_HOURS = 5, 7
 
 
 class Expected(NamedTuple):
@@ -37,9 +37,9 @@ class Expected(NamedTuple):
     columns: tuple[str, ...] = ()
     slices: tuple[tuple[str, str], ...] = ()
 
-    def names(self, alert: Opened) -> bool:
-        """Whether an alert names the change."""
-        return alert.rule.name in self.rules and any(self._in(slice_parts(one)) for one in alert.named)
+    def names(self, rule: str, slices: Iterable[str]) -> bool:
+        """Whether an alert of a rule that names these slices names the change."""
+        return rule in self.rules and any(self._in(slice_parts(one)) for one in slices)
 
     def _in(self, parts: Mapping[str, str]) -> bool:
         column = parts.get("column", "").removesuffix(" is missing")
@@ -73,19 +73,20 @@ def named(change: str, seed: int) -> Found:
     """Watch a platform on which something changes."""
     expected = EXPECTED[change]
     began = START + HISTORY_DAYS * clock.DAY
-    at = began + (_FIRST + seed * _STEP % 24) * clock.HOUR
+    at = began + (FIRST_HOUR + seed * STEP_HOURS % 24) * clock.HOUR
     hours = (at - began) // clock.HOUR + int(expected.within_h) + 1
     pages = 0
     for _, opened in watched(Platform(seed, change=Change(change, at)), hours):
         for alert in opened:
-            if alert.at >= at and alert.at <= at + expected.within_h * clock.HOUR + _GRACE and expected.names(alert):
+            in_time = at <= alert.at <= at + expected.within_h * clock.HOUR + GRACE
+            if in_time and expected.names(alert.rule.name, alert.named):
                 return Found((alert.at - at) / clock.HOUR, pages)
             pages += alert.new and alert.rule.severity == "page" and alert.at < at
     return Found(None, pages)
 
 
 # A run needs a moment: windows that end on time are measured a few minutes later.
-_GRACE = 6 * clock.MINUTE
+GRACE = 6 * clock.MINUTE
 
 
 def quiet(seed: int) -> Counter[str]:
@@ -105,7 +106,7 @@ def changes(seeds: Sequence[int], which: Sequence[str] = tuple(EXPECTED)) -> lis
     """How many of the planted changes were named in time, and how soon."""
     rows = []
     for change in which:
-        found = _each(partial(named, change), seeds)
+        found = each(partial(named, change), seeds)
         soon = [one.hours for one in found if one.hours is not None]
         limit = EXPECTED[change].within_h
         missed = len(found) - len(soon)
@@ -117,7 +118,7 @@ def changes(seeds: Sequence[int], which: Sequence[str] = tuple(EXPECTED)) -> lis
 
 def quiet_months(seeds: Sequence[int]) -> list[Measure]:
     """False pages a year and false digest entries a month, on months without a change."""
-    found = _each(quiet, seeds)
+    found = each(quiet, seeds)
     total = sum(found, Counter[str]())
     for name, n in sorted(total.items()):
         if " " in name:
@@ -130,7 +131,7 @@ def quiet_months(seeds: Sequence[int]) -> list[Measure]:
     ]
 
 
-def _each(work: Callable[[int], T], seeds: Sequence[int]) -> list[T]:
+def each(work: Callable[[int], T], seeds: Sequence[int]) -> list[T]:
     """What the work gives for each seed, two at a time."""
     with ProcessPoolExecutor(2) as pool:
         return list(pool.map(work, seeds))

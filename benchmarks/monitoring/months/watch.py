@@ -1,0 +1,171 @@
+"""Monitoring on simulated months, end to end: nine planted changes, and the days before them.
+
+Events go through the log, a worker folds them and scores what they touch with models that the product has trained, and
+monitoring runs as `leads monitor run` does, six minutes after each hour, by the platform's clock. Only the pages and
+Evidently's files are left out, which name nothing.
+
+The models learn from three weeks of history. In the two weeks that follow, predictions are logged and events measured,
+so that the month begins on a platform that is known. Ten days of the month are quiet. Then the changes begin, and all
+but two end again, so that each is judged while those that move the same are over. An alert that names the right thing
+already when a change begins doesn't count: it must be new, or say something new.
+"""
+
+from __future__ import annotations
+
+import logging
+import statistics
+import time
+from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import NamedTuple
+
+from sqlalchemy.engine import Engine
+
+from benchmarks.monitoring.months.changes import Changes
+from benchmarks.monitoring.months.events import Simulated
+from benchmarks.monitoring.months.home import HISTORY_DAYS, append, config_of, new_home, set_clock, train, worker
+from benchmarks.monitoring.months.plan import MONTH_DAYS, QUIET_DAYS, Planted, planned, slices_of
+from benchmarks.monitoring.planted import EXPECTED, GRACE, each
+from benchmarks.report import Measure, at_most, say
+from leads import clock
+from leads.clock import Micros
+from leads.db.engine import reading
+from leads.db.monitoring import alerts
+from leads.errors import Unavailable
+from leads.settings import Settings
+from monitoring.alerts.steps import JUDGING, SENDING
+from monitoring.quality.events import EVENTS
+from monitoring.running.all_jobs import describe
+from monitoring.running.opened import opened_world
+from monitoring.running.run import run
+from simulation.history import simulate
+
+_KNOWN_DAYS = 14
+# How long after each hour a run comes.
+_AFTER: Micros = GRACE
+
+
+class Month(NamedTuple):
+    """What monitoring said in a month.
+
+    Args:
+        hours: after how many hours each change was named; None: not in time.
+        quiet: the alerts that opened before the first change, by severity, and by severity and rule.
+    """
+
+    hours: dict[str, float | None]
+    quiet: Counter[str]
+
+
+class _Told:
+    """What alerts have said so far, and which changes they named."""
+
+    def __init__(self, seed: int, planted: Sequence[Planted]) -> None:
+        self._seed, self._planted = seed, planted
+        self._known: dict[int, set[str]] = {}
+        self.month = Month({one.name: None for one in planted}, Counter())
+
+    def look(self, engine: Engine, now: Micros) -> None:
+        """Look at the alerts as the run at `now` has left them."""
+        with reading(engine) as connection:
+            found = alerts.unresolved(connection)
+        for alert in found:
+            known = self._known.get(alert.seq, set())
+            new = set(slices_of(alert)) - known
+            if alert.seq not in self._known:
+                say(f"seed {self._seed}, {clock.to_text(now)}: {alert.severity}: {alert.detail.title}")
+                if now < self._planted[0].since:
+                    self.month.quiet.update((alert.severity, f"{alert.severity} {alert.rule}"))
+            self._known[alert.seq] = known | new
+            for one in self._planted:
+                if new and one.since <= now <= one.limit + GRACE and one.named_by(alert, new):
+                    self._name(one, now)
+
+    def _name(self, one: Planted, now: Micros) -> None:
+        if self.month.hours[one.name] is None:
+            self.month.hours[one.name] = (now - one.since) / clock.HOUR
+            say(f"seed {self._seed}: {one.name} named after {(now - one.since) / clock.HOUR:.1f} h")
+
+
+def watched(seed: int) -> Month:
+    """Simulate a platform, and watch a month of it.
+
+    Raises:
+        Unavailable: training or a run of monitoring failed.
+    """
+    logging.getLogger("monitoring").setLevel(logging.ERROR)
+    config, began = config_of(seed), time.monotonic()
+    trained = config.start + HISTORY_DAYS * clock.DAY
+    first = trained + _KNOWN_DAYS * clock.DAY
+    planted = planned(seed, first)
+    end = max(first + MONTH_DAYS * clock.DAY, *(one.limit + clock.HOUR for one in planted))
+    with TemporaryDirectory(ignore_cleanup_errors=True) as folder:
+        settings = new_home(Path(folder))
+        simulate(config, settings.root / "simulation")
+        simulated, changes = Simulated(settings.root / "simulation"), Changes(config, planted)
+
+        def play(hour: Micros) -> None:
+            set_clock(hour + clock.HOUR)
+            append(settings, changes.changed(simulated.before(hour + clock.HOUR), hour))
+
+        for hour in range(config.start, trained, clock.HOUR):
+            play(hour)
+        say(f"seed {seed}: training, after {_minutes(began)}")
+        train(settings)
+        told = _Told(seed, planted)
+        with worker(settings) as follow:
+            for hour in range(trained, end, clock.HOUR):
+                play(hour)
+                follow()
+                now = hour + clock.HOUR + _AFTER
+                set_clock(now)
+                if now >= first:
+                    _run(settings, now, told)
+                elif (hour + clock.HOUR) % clock.DAY == 0:
+                    _measure_events(settings, now)
+                if (hour + clock.HOUR - first) % (5 * clock.DAY) == 0:
+                    say(f"seed {seed}: {(hour - first) // clock.DAY + 1} days watched, after {_minutes(began)}")
+    return told.month
+
+
+def _run(settings: Settings, now: Micros, told: _Told) -> None:
+    with opened_world(settings, now=now) as world:
+        outcome = run(world, describe=describe(world), then=(JUDGING, SENDING))
+        if outcome.failed:
+            raise Unavailable(f"A run of monitoring failed: {' '.join(outcome.notes)}")
+        told.look(world.engine, now)
+
+
+def _measure_events(settings: Settings, now: Micros) -> None:
+    """Summarise the day's predictions and measure its events, so that later runs know what is usual."""
+    with opened_world(settings, now=now) as world:
+        run(world, describe=describe(world), only=(EVENTS,), then=())
+
+
+def _minutes(began: float) -> str:
+    return f"{(time.monotonic() - began) / 60:.1f} min"
+
+
+def simulated_months(seeds: Sequence[int]) -> list[Measure]:
+    """How many of the changes were named in time on simulated platforms, how soon, and what was said before them."""
+    months = each(watched, seeds)
+    rows = []
+    for change in months[0].hours:
+        soon = [hours for month in months if (hours := month.hours[change]) is not None]
+        limit, missed = EXPECTED[change].within_h, len(months) - len(soon)
+        name = f"simulated month, {change}"
+        rows.append(at_most(f"{name}: not named within {limit:g} h, of {len(months)}", missed, "seeds", 0))
+        rows.append(Measure(f"{name}: named after, median", statistics.median(soon) if soon else None, "h"))
+    total = sum((month.quiet for month in months), Counter[str]())
+    for name, n in sorted(total.items()):
+        if " " in name:
+            say(f"  {n} x {name}")
+    days = QUIET_DAYS * len(months)
+    return [
+        *rows,
+        Measure("simulated months, before any change: watched", days, "days"),
+        Measure("simulated months, before any change: pages", total["page"], "pages"),
+        Measure("simulated months, before any change: digest entries", total["digest"], "entries"),
+    ]
