@@ -21,6 +21,7 @@ Events = list[RecordedEvent]
 GENRES = ("news", "talk", "music", "comedy", "sports")
 # Of twenty accounts each: three use a partner's app, three the website, the others the mobile app.
 _PARTNER, _WEB, _OF = 3, 6, 20
+_REVIEWS, _REPORTS = _SYSTEMS = ("reviews", "reports")
 # Of a hundred accounts, these write in German.
 _GERMAN = 30
 
@@ -49,9 +50,9 @@ def sender_of(event: RecordedEvent) -> str:
     """Who sends an event: the app of the account, or the system that takes reports, or the one of the reviewers."""
     body = event.body
     if isinstance(body, DecisionMade):
-        return "reviews"
+        return _REVIEWS
     if isinstance(body, SignalReceived) or body.account_id is None:
-        return "reports"
+        return _REPORTS
     place = crc32(body.account_id.encode()) % _OF
     return "partner" if place < _PARTNER else "web" if place < _WEB else "mobile"
 
@@ -83,11 +84,15 @@ def with_body(event: RecordedEvent, body: Body) -> RecordedEvent:
 
 
 def batches(events: Events, every: Micros = 10 * clock.MINUTE) -> Iterator[tuple[str, Events]]:
-    """The events as their senders send them, in order: each sends what it has every few minutes."""
-    found: dict[tuple[Micros, str], Events] = {}
+    """The events as their senders send them, in order: each sends what it has every few minutes.
+
+    The apps come first, so that no report comes before what it is about.
+    """
+    found: dict[tuple[Micros, bool, str], Events] = {}
     for event in events:
-        found.setdefault((event.visible_at // every, sender_of(event)), []).append(event)
-    for (_, sender), some in sorted(found.items(), key=lambda one: one[0]):
+        sender = sender_of(event)
+        found.setdefault((event.visible_at // every, sender in _SYSTEMS, sender), []).append(event)
+    for (_, _, sender), some in sorted(found.items(), key=lambda one: one[0]):
         yield sender, some
 
 

@@ -16,6 +16,7 @@ from features.partition import WHOLE
 from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
+from leads.errors import Unavailable
 from leads.policies import load_policies
 from leads.predictions import compaction
 from leads.settings import POLICIES_FILE, Settings, load_settings
@@ -46,8 +47,6 @@ monitoring:
   rules:
     queue_old: {enabled: false}
 """
-
-Play = Callable[[Events, Micros], None]
 
 
 def config_of(seed: int) -> SimulationConfig:
@@ -102,13 +101,19 @@ def append(settings: Settings, events: Events) -> None:
 
 @contextmanager
 def worker(settings: Settings) -> Iterator[Callable[[], None]]:
-    """The worker of a home while the context is open: folds and scores what is in the log, each time it is called."""
+    """The worker of a home while the context is open: folds and scores what is in the log, each time it is called.
+
+    Raises:
+        Unavailable: a harm has no champion.
+    """
     policies = load_policies(settings.policies)
     with ExitStack() as opened:
         opened.enter_context(held(settings, WHOLE))
         engine = opened.enter_context(database(settings))
         rows = opened.enter_context(closing(LiveRows(settings, engine, WHOLE)))
         parts = opened.enter_context(open_scoring(settings, policies, engine))
+        if missing := set(HARMS) - parts.published.lineup().champions.keys():
+            raise Unavailable(f"No version of {', '.join(sorted(missing))} is champion.")
         parts.reader.use(rows.features)
         opened.enter_context(compacting(lambda: rows.segments))
         opened.enter_context(compaction.compacting(settings.predictions_dir))
