@@ -6,7 +6,7 @@ Predictions, events and verdicts are generated (`generated.py`), with what makes
 rhythm of days and weeks, accounts that stay active for hours, ages that grow, heavy tails. Monitoring's own jobs and
 rules watch them, by the clock of the platform: four weeks of history, then two runs an hour. A change counts as named
 if an alert of the right rule opens in time, about the right column or slice. Every alert of a quiet month is false.
-The part `months` simulates a platform end to end instead, with nine changes in a month: events, features, trained models.
+The part `months` simulates platforms end to end instead, with all changes in one month: events, features, models.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Changes the events of a simulated platform, an hour of them at a time.
 
-The spam wave is a campaign of the simulation's changed periods. The rest is made from the events, because the simulation
-has no setting for it. Nobody reports or decides what is added here.
+The spam wave is a campaign of the simulation's changed periods. The rest is made from the events, because the
+simulation has no setting for it. Nobody reports or decides what is added here.
 """
 
 from __future__ import annotations

@@ -105,9 +105,7 @@ def test_only_german_comments_get_an_advertisement(second_day: Play) -> None:
 
 
 def test_farms_play_at_night_from_many_devices(second_day: Play) -> None:
-    plays = [
-        one for one in second_day("farm_tactic") if isinstance(one.body, Played) and one.id.startswith("planted")
-    ]
+    plays = [one for one in second_day("farm_tactic") if isinstance(one.body, Played) and one.id.startswith("planted")]
     assert len({one.body.account_id for one in plays if isinstance(one.body, Played)}) == CONFIG.accounts // 15
     at_night = sum(one.occurred_at % clock.DAY < 6 * clock.HOUR for one in plays)
     assert at_night > len(plays) / 2
