@@ -41,9 +41,11 @@ types:
     title: Comment
     fields: {text: {kind: text, judged: true}, language: {kind: language}, genre: {kind: category}}
 """
-# Reviewers of the simulation decide what is reported and a random sample, not the queue, so leads wait.
-_NO_QUEUE = """
+# Each harm is about one type, so a slice by type would be everything again. The simulation's reviewers decide what is
+# reported and a random sample, and don't work through the queue, so leads wait.
+_MONITORING = """
 monitoring:
+  slices: [language]
   rules:
     queue_old: {enabled: false}
 """
@@ -69,7 +71,7 @@ def new_home(folder: Path) -> Settings:
     forget_settings()
     platform, policies = folder / "platform.yaml", folder / "policies.yaml"
     platform.write_text(_PLATFORM, encoding="utf-8")
-    policies.write_text(POLICIES_FILE.read_text(encoding="utf-8") + _NO_QUEUE, encoding="utf-8")
+    policies.write_text(POLICIES_FILE.read_text(encoding="utf-8") + _MONITORING, encoding="utf-8")
     chosen = {"HOME": folder / "home", "PLATFORM": platform, "POLICIES": policies, "CORPORA": "none"}
     # Two seeds run at once, and nobody waits for rows to come online.
     chosen |= {"ENCODER": "none", "THREADS": "1", "ONLINE_FLUSH_S": "0.001"}

@@ -11,9 +11,9 @@ from leads.alerting.alert import Alert
 from leads.alerting.rules import RULES
 from leads.clock import Micros
 
-MONTH_DAYS = 30
+MONTH_DAYS = 28
 # The days of the month before any change.
-QUIET_DAYS = 10
+QUIET_DAYS = 7
 
 
 class Planted(NamedTuple):
@@ -38,14 +38,14 @@ class Planted(NamedTuple):
 # are so far apart that the longest windows, of 72 hours, have three in a row without the earlier one.
 _DAYS = {
     "one_slice": (QUIET_DAYS, 12),
-    "clock_off": (11, 6),
-    "report_brigade": (12, 3),
-    "broken_feed": (13, 4),
-    "renamed_category": (14, MONTH_DAYS * 24),
-    "spam_wave": (16, 24),
-    "farm_tactic": (19, 48),
-    "vocabulary": (23, 72),
-    "label_policy": (26, MONTH_DAYS * 24),
+    "clock_off": (8, 6),
+    "report_brigade": (9, 3),
+    "broken_feed": (10, 4),
+    "renamed_category": (11, MONTH_DAYS * 24),
+    "spam_wave": (13, 24),
+    "farm_tactic": (16, 48),
+    "vocabulary": (19, 72),
+    "label_policy": (23, MONTH_DAYS * 24),
 }
 # Changes of what one harm is about. The others are changes of the platform, or of all harms.
 _HARMS = {"spam_wave": "spam", "farm_tactic": "stream_manipulation"}

@@ -2,11 +2,12 @@
 
 Events go through the log, a worker folds them and scores what they touch with models that the product has trained, and
 monitoring runs as `leads monitor run` does, by the platform's clock. Only the pages and Evidently's files are left out,
-which name nothing. To save time, it runs every six hours, and only in the six hours after a change begins every hour: a
-run measures every window that has ended since the last one, so a later run finds the same, only later.
+which name nothing. To save time, it runs every twelve hours, and only in the six hours after a change begins every hour:
+a run measures every window that has ended since the last one, so a later run finds the same, only later. What it finds
+in an hour that isn't over, it finds only every twelve hours.
 
 The models learn from three weeks of history. In the two weeks that follow, predictions are logged and events measured,
-so that the month begins on a platform that is known. Ten days of the month are quiet. Then the changes begin, and all
+so that the month begins on a platform that is known. The first week of the month is quiet. Then the changes begin, and all
 but two end again, so that each is judged while those that move the same are over. An alert that names the right thing
 already when a change begins doesn't count: it must be new, or say something new.
 """
@@ -45,9 +46,10 @@ from simulation.config import SimulationConfig
 from simulation.history import simulate
 
 _KNOWN_DAYS = 14
-# How long after the end of an hour a run comes, and how far apart runs are while nothing begins.
+# How long after the end of an hour a run comes; for how long it comes every hour, and how far apart runs are then.
 _AFTER: Micros = GRACE
-_SELDOM: Micros = 6 * clock.HOUR
+_SOON: Micros = 6 * clock.HOUR
+_SELDOM: Micros = 12 * clock.HOUR
 
 
 class Month(NamedTuple):
@@ -151,7 +153,7 @@ def _stops(trained: Micros, first: Micros, end: Micros, planted: Sequence[Plante
     month = range(first + clock.HOUR, end + 1, clock.HOUR)
     return [
         *known,
-        *(at for at in month if at % _SELDOM == 0 or any(one.since < at <= one.since + _SELDOM for one in planted)),
+        *(at for at in month if at % _SELDOM == 0 or any(one.since < at <= one.since + _SOON for one in planted)),
     ]
 
 
