@@ -85,7 +85,8 @@ class _Told:
                     self.month.quiet.update((alert.severity, f"{alert.severity} {alert.rule}"))
             self._known[alert.seq] = known | new
             for one in self._planted:
-                if new and one.since <= now <= one.limit + GRACE and one.named_by(alert, new):
+                # Windows that end when it begins are measured a moment later.
+                if new and one.since + GRACE < now <= one.limit + GRACE and one.named_by(alert, new):
                     self._name(one, now)
 
     def _name(self, one: Planted, now: Micros) -> None:
