@@ -2,9 +2,9 @@
 
 Events go through the log, a worker folds them and scores what they touch with models that the product has trained, and
 monitoring runs as `leads monitor run` does, by the platform's clock. Only the pages and Evidently's files are left out,
-which name nothing. To save time, it runs every twelve hours, and only in the six hours after a change begins every hour:
-a run measures every window that has ended since the last one, so a later run finds the same, only later. What it finds
-in an hour that isn't over, it finds only every twelve hours.
+which name nothing. To save time, it runs every twelve hours, and every hour only while a change must be named within
+twelve: a run measures every window that has ended since the last one, so a later run finds the same, only later. What it
+finds in an hour that isn't over, it finds less often.
 
 The models learn from three weeks of history. In the two weeks that follow, predictions are logged and events measured,
 so that the month begins on a platform that is known. The first week of the month is quiet. Then the changes begin, and all
@@ -28,8 +28,8 @@ from sqlalchemy.engine import Engine
 from benchmarks.monitoring.months.changes import Changes
 from benchmarks.monitoring.months.events import Events, Simulated
 from benchmarks.monitoring.months.home import HISTORY_DAYS, append, config_of, new_home, set_clock, train, worker
-from benchmarks.monitoring.months.plan import MONTH_DAYS, QUIET_DAYS, Planted, planned, slices_of
-from benchmarks.monitoring.planted import EXPECTED, GRACE, each
+from benchmarks.monitoring.months.plan import MONTH_DAYS, QUIET_DAYS, Planted, planned, slices_of, within_h
+from benchmarks.monitoring.planted import GRACE, each
 from benchmarks.report import Measure, at_most, say
 from leads import clock
 from leads.clock import Micros
@@ -46,9 +46,8 @@ from simulation.config import SimulationConfig
 from simulation.history import simulate
 
 _KNOWN_DAYS = 14
-# How long after the end of an hour a run comes; for how long it comes every hour, and how far apart runs are then.
+# How long after the end of an hour a run comes, and how far apart runs are where no limit needs more.
 _AFTER: Micros = GRACE
-_SOON: Micros = 6 * clock.HOUR
 _SELDOM: Micros = 12 * clock.HOUR
 
 
@@ -152,9 +151,10 @@ def _stops(trained: Micros, first: Micros, end: Micros, planted: Sequence[Plante
     """The hours after which monitoring runs: of the known days each midnight, of the month as the module says."""
     known = range(trained + clock.DAY, first + 1, clock.DAY)
     month = range(first + clock.HOUR, end + 1, clock.HOUR)
+    soon = [one for one in planted if one.limit - one.since <= _SELDOM]
     return [
         *known,
-        *(at for at in month if at % _SELDOM == 0 or any(one.since < at <= one.since + _SOON for one in planted)),
+        *(at for at in month if at % _SELDOM == 0 or any(one.since < at <= one.limit for one in soon)),
     ]
 
 
@@ -182,7 +182,7 @@ def simulated_months(seeds: Sequence[int]) -> list[Measure]:
     rows = []
     for change in months[0].hours:
         soon = [hours for month in months if (hours := month.hours[change]) is not None]
-        limit, missed = EXPECTED[change].within_h, len(months) - len(soon)
+        limit, missed = within_h(change), len(months) - len(soon)
         name = f"simulated month, {change}"
         rows.append(at_most(f"{name}: not named within {limit:g} h, of {len(months)}", missed, "seeds", 0))
         rows.append(Measure(f"{name}: named after, median", statistics.median(soon) if soon else None, "h"))
