@@ -3,13 +3,13 @@
 Events go through the log, a worker folds them and scores what they touch with models that the product has trained, and
 monitoring runs as `leads monitor run` does, by the platform's clock. Only the pages and Evidently's files are left out,
 which name nothing. To save time, it runs every twelve hours, and every hour only while a change must be named within
-twelve: a run measures every window that has ended since the last one, so a later run finds the same, only later. What it
-finds in an hour that isn't over, it finds less often.
+twelve: a run measures every window that has ended since the last one, so a later run finds the same, only later. What
+it finds in an hour that isn't over, it finds less often.
 
 The models learn from three weeks of history. In the two weeks that follow, predictions are logged and events measured,
-so that the month begins on a platform that is known. The first week of the month is quiet. Then the changes begin, and all
-but two end again, so that each is judged while those that move the same are over. An alert that names the right thing
-already when a change begins doesn't count: it must be new, or say something new.
+so that the month, of four weeks, begins on a platform that is known. Its first week is quiet. Then the changes begin,
+and all but two end again, so that each is judged while those that move the same are over. An alert that names the right
+thing already when a change begins doesn't count: it must be new, or say something new.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ import logging
 import statistics
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
-
-from sqlalchemy.engine import Engine
 
 from benchmarks.monitoring.months.changes import Changes
 from benchmarks.monitoring.months.events import Events, Simulated
@@ -32,6 +30,7 @@ from benchmarks.monitoring.months.plan import MONTH_DAYS, QUIET_DAYS, Planted, p
 from benchmarks.monitoring.planted import GRACE, each
 from benchmarks.report import Measure, at_most, say
 from leads import clock
+from leads.alerting.alert import Alert
 from leads.clock import Micros
 from leads.db.engine import reading
 from leads.db.monitoring import alerts
@@ -63,7 +62,7 @@ class Month(NamedTuple):
     quiet: Counter[str]
 
 
-class _Told:
+class Told:
     """What alerts have said so far, and which changes they named."""
 
     def __init__(self, seed: int, planted: Sequence[Planted]) -> None:
@@ -71,10 +70,8 @@ class _Told:
         self._known: dict[int, set[str]] = {}
         self.month = Month({one.name: None for one in planted}, Counter())
 
-    def look(self, engine: Engine, now: Micros) -> None:
-        """Look at the alerts as the run at `now` has left them, also at those that were over by then."""
-        with reading(engine) as connection:
-            found = reversed(alerts.listing(connection, resolved_since=now))
+    def look(self, found: Iterable[Alert], now: Micros) -> None:
+        """Look at the alerts as the run at `now` has left them, oldest first, also at those that were over by then."""
         for alert in found:
             known = self._known.get(alert.seq, set())
             new = set(slices_of(alert)) - known
@@ -113,9 +110,9 @@ def watched(seed: int) -> Month:
             platform.play(at)
         say(f"seed {seed}: training, after {_minutes(began)}")
         train(settings)
-        told = _Told(seed, planted)
+        told = Told(seed, planted)
         with worker(settings) as follow:
-            for at in _stops(trained, first, end, planted):
+            for at in stops(trained, first, end, planted):
                 platform.play(at)
                 follow()
                 set_clock(at + _AFTER)
@@ -147,7 +144,7 @@ class _Played:
         self._at = until
 
 
-def _stops(trained: Micros, first: Micros, end: Micros, planted: Sequence[Planted]) -> list[Micros]:
+def stops(trained: Micros, first: Micros, end: Micros, planted: Sequence[Planted]) -> list[Micros]:
     """The hours after which monitoring runs: of the known days each midnight, of the month as the module says."""
     known = range(trained + clock.DAY, first + 1, clock.DAY)
     month = range(first + clock.HOUR, end + 1, clock.HOUR)
@@ -158,12 +155,13 @@ def _stops(trained: Micros, first: Micros, end: Micros, planted: Sequence[Plante
     ]
 
 
-def _run(settings: Settings, now: Micros, told: _Told) -> None:
+def _run(settings: Settings, now: Micros, told: Told) -> None:
     with opened_world(settings, now=now) as world:
         outcome = run(world, describe=describe(world), then=(JUDGING, SENDING))
         if outcome.failed:
             raise Unavailable(f"A run of monitoring failed: {' '.join(outcome.notes)}")
-        told.look(world.engine, now)
+        with reading(world.engine) as connection:
+            told.look(reversed(alerts.listing(connection, resolved_since=now)), now)
 
 
 def _measure_events(settings: Settings, now: Micros) -> None:

@@ -12,12 +12,14 @@ from benchmarks.monitoring.months import plan
 from benchmarks.monitoring.months.changes import Changes
 from benchmarks.monitoring.months.events import Events, Simulated, batches, comment_of, language_of, sender_of
 from benchmarks.monitoring.months.plan import Planted, planned
-from benchmarks.monitoring.planted import EXPECTED
+from benchmarks.monitoring.months.watch import Told, stops
+from benchmarks.monitoring.planted import EXPECTED, GRACE
 from leads import clock
 from leads.clock import Micros
 from leads.events import DecisionMade, ItemCreated, Played, SignalReceived
 from simulation.config import DEFAULT_START, Period, SimulationConfig
 from simulation.history import simulate
+from tests.support.monitoring.page_contents import alert
 
 CONFIG = SimulationConfig(
     accounts=150, periods=(Period("first", 1), Period("second", 1)), plays_per_day=4.0, comments_per_day=2.0
@@ -146,3 +148,43 @@ def test_changes_that_move_the_same_texts_are_far_apart() -> None:
     found = {one.name: one for one in planned(1, DEFAULT_START)}
     for earlier, later in (("one_slice", "spam_wave"), ("spam_wave", "vocabulary"), ("broken_feed", "farm_tactic")):
         assert found[later].since - found[earlier].until >= (72 + 24) * clock.HOUR
+
+
+def test_monitoring_runs_every_hour_until_a_short_limit_and_else_twice_a_day() -> None:
+    first = DEFAULT_START + clock.DAY
+    short = Planted("clock_off", first + 5 * clock.HOUR, first + 6 * clock.HOUR)
+    long = Planted("label_policy", first + 20 * clock.HOUR, first + 40 * clock.HOUR)
+    found = stops(DEFAULT_START, first, first + 2 * clock.DAY, (short, long))
+    assert [(at - first) // clock.HOUR for at in found] == [0, 6, 12, 24, 36, 48]
+
+
+def test_only_what_an_alert_says_anew_after_the_change_names_it() -> None:
+    planted = Planted("clock_off", DEFAULT_START, DEFAULT_START + clock.DAY)
+    opened = alert("clock_off", "page", source="partner")
+    in_time, too_early = planted.limit + GRACE, planted.since + GRACE
+
+    def hours(*runs: Micros) -> float | None:
+        told = Told(1, [planted])
+        for now in runs:
+            told.look([opened], now)
+        return told.month.hours["clock_off"]
+
+    assert hours(in_time) == pytest.approx(1.1)
+    assert hours(in_time + 1) is None
+    # A run just after the change has measured what was before it.
+    assert hours(too_early) is None
+    assert hours(too_early, in_time) is None
+
+
+def test_alerts_before_the_first_change_are_counted_once() -> None:
+    told = Told(1, [Planted("clock_off", DEFAULT_START, DEFAULT_START + clock.DAY)])
+    for now in (DEFAULT_START - 2, DEFAULT_START - 1):
+        told.look([alert("input_drift", column="a")], now)
+    assert told.month.quiet == {"digest": 1, "digest input_drift": 1}
+
+
+def test_a_wave_is_named_only_by_alerts_of_its_harm() -> None:
+    planted = Planted("spam_wave", DEFAULT_START, DEFAULT_START + clock.DAY)
+    about = alert("score_drift")
+    assert planted.named_by(about._replace(harm="spam"), ["against=before"])
+    assert not planted.named_by(about._replace(harm="harassment"), ["against=before"])
