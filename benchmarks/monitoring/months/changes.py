@@ -32,8 +32,6 @@ _NIGHT_ENDS: Micros = 6 * clock.HOUR
 _BRIGADE = (60, 55, 48)
 _TOPIC_WORDS, _TOPIC_SHARE = 60, 0.25
 _FORGIVEN = 0.4
-# The share of German comments that end with an advertisement.
-_ADVERTISED = 1 / 3
 
 
 class Changes:
@@ -147,10 +145,10 @@ class Changes:
         return [one if (body := comment_of(one)) is None else with_body(one, change(body)) for one in events]
 
     def _one_slice(self, events: Events, hour: Micros, planted: Planted) -> Events:
-        """A German app adds an advertisement to every third comment; the comments violate as often as before."""
+        """A German app adds an advertisement to every comment; the comments violate as often as before."""
 
         def change(comment: ItemCreated) -> ItemCreated:
-            if language_of(comment.account_id) != "de" or self._random.random() >= _ADVERTISED:
+            if language_of(comment.account_id) != "de":
                 return comment
             added = grammar.generate(grammar.SPAM, self._random)
             return msgspec.structs.replace(comment, text=f"{comment.text} {added}")
