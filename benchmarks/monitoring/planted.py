@@ -5,7 +5,7 @@ from __future__ import annotations
 import multiprocessing
 import statistics
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from functools import partial
 from pathlib import Path
@@ -23,7 +23,7 @@ T = TypeVar("T")
 
 MONTH_HOURS = 30 * 24
 # A change begins in this hour after the history, so that it isn't at the same time of the day for each seed.
-_FIRST, _STEP = 5, 7
+FIRST_HOUR, STEP_HOURS = 5, 7
 
 
 class Expected(NamedTuple):
@@ -40,9 +40,9 @@ class Expected(NamedTuple):
     columns: tuple[str, ...] = ()
     slices: tuple[tuple[str, str], ...] = ()
 
-    def names(self, alert: Opened) -> bool:
-        """Whether an alert names the change."""
-        return alert.rule.name in self.rules and any(self._in(slice_parts(one)) for one in alert.named)
+    def names(self, rule: str, slices: Iterable[str]) -> bool:
+        """Whether an alert of a rule that names these slices names the change."""
+        return rule in self.rules and any(self._in(slice_parts(one)) for one in slices)
 
     def _in(self, parts: Mapping[str, str]) -> bool:
         column = parts.get("column", "").removesuffix(" is missing")
@@ -75,7 +75,7 @@ class Found(NamedTuple):
 def named(seed: int, which: Sequence[str]) -> dict[str, Found]:
     """Watch a platform until shortly before something changes. For each change, a copy of the process watches on."""
     began = START + HISTORY_DAYS * clock.DAY
-    at = began + (_FIRST + seed * _STEP % 24) * clock.HOUR
+    at = began + (FIRST_HOUR + seed * STEP_HOURS % 24) * clock.HOUR
     with TemporaryDirectory() as folder:
         timeline = Timeline(Platform(seed), Path(folder))
         timeline.warm_up(began)
@@ -89,7 +89,9 @@ def _after(timeline: Timeline, change: Change, pages: int) -> Found:
     timeline.world.generated.change = change
     for _, opened in timeline.hours(at - clock.HOUR, at + int(expected.within_h + 1) * clock.HOUR):
         for alert in opened:
-            if alert.at >= at and alert.at <= at + expected.within_h * clock.HOUR + _GRACE and expected.names(alert):
+            # Runs after the change also judge windows that ended before it.
+            in_time = alert.at <= at + expected.within_h * clock.HOUR + GRACE and alert.row.until > at
+            if in_time and expected.names(alert.rule.name, alert.named):
                 return Found((alert.at - at) / clock.HOUR, pages)
         pages += _pages([alert for alert in opened if alert.at < at])
     return Found(None, pages)
@@ -100,7 +102,7 @@ def _pages(opened: Sequence[Opened]) -> int:
 
 
 # A run needs a moment: windows that end on time are measured a few minutes later.
-_GRACE = 6 * clock.MINUTE
+GRACE = 6 * clock.MINUTE
 
 
 def quiet(seed: int) -> Counter[str]:
@@ -118,7 +120,7 @@ def quiet(seed: int) -> Counter[str]:
 
 def changes(seeds: Sequence[int], which: Sequence[str] = tuple(EXPECTED)) -> list[Measure]:
     """How many of the planted changes were named in time, and how soon."""
-    by_seed = _each(partial(named, which=which), seeds)
+    by_seed = each(partial(named, which=which), seeds)
     rows = []
     for change in which:
         found = [one[change] for one in by_seed]
@@ -133,7 +135,7 @@ def changes(seeds: Sequence[int], which: Sequence[str] = tuple(EXPECTED)) -> lis
 
 def quiet_months(seeds: Sequence[int]) -> list[Measure]:
     """False pages a year and false digest entries a month, on months without a change."""
-    found = _each(quiet, seeds)
+    found = each(quiet, seeds)
     total = sum(found, Counter[str]())
     for name, n in sorted(total.items()):
         if " " in name:
@@ -164,7 +166,7 @@ def in_child(work: Callable[[], T]) -> T:
         child.join()
 
 
-def _each(work: Callable[[int], T], seeds: Sequence[int]) -> list[T]:
+def each(work: Callable[[int], T], seeds: Sequence[int]) -> list[T]:
     """What the work gives for each seed, two at a time."""
     with ProcessPoolExecutor(2) as pool:
         return list(pool.map(work, seeds))

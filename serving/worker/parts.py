@@ -30,11 +30,12 @@ _log = logging.getLogger(__name__)
 
 
 class ScoringParts(NamedTuple):
-    """A scorer, the versions it uses, and its reader of features."""
+    """A scorer, the versions it uses, its reader of features, and the log of its predictions."""
 
     published: PublishedVersions
     scorer: Scorer
     reader: GuardedReader
+    log: PredictionLog
 
 
 @contextmanager
@@ -76,7 +77,7 @@ def open_scoring(
         closing.callback(trials.stop)
         languages = load_platform(settings.platform).language_fields
         scorer = Scorer(engine, policies, reader, published, log, trials, languages)
-        yield ScoringParts(published, scorer, reader)
+        yield ScoringParts(published, scorer, reader, log)
 
 
 def follow_once(settings: Settings) -> None:
