@@ -38,35 +38,25 @@ def check_log(callers: Callers, engine: Engine) -> None:
     assert set(logged.values()) == {1}
 
 
-def test_restarts_replace_every_process_without_a_failed_request(settings: Settings, engine: Engine, key: str) -> None:
+def test_a_restart_replaces_every_process_without_a_failed_request(
+    settings: Settings, engine: Engine, key: str
+) -> None:
     publish(settings, "spam")
-    with serving(settings, "--no-worker", env={"LEADS_MONITOR": "on"}) as instance:
+    with serving(settings, "--workers", "2", "--no-worker", env={"LEADS_MONITOR": "on"}) as instance:
         until(instance.ready, instance.said)
         before = {one.pid for one in instance.children()}
-        assert len(instance.apis()) == 1
-        # Always some, but not so many that the new processes wait for the processors.
-        with Callers(instance.url, key, per_s=50) as callers:
+        assert len(instance.apis()) == 2
+        with Callers(instance.url, key) as callers:
             until(lambda: callers.answered >= 20)
-            # From now on, with these environment variables.
-            done = instance.restart("--environment", env={"LEADS_LOG_FORMAT": "text", "LEADS_WORKERS": "2"})
+            done = instance.restart()
             assert done.returncode == 0, done.stderr + instance.said()
-            # The supervisor is the same process, with new children.
-            assert instance.process.poll() is None
-            assert len(instance.apis()) == 2
-            assert not before & {one.pid for one in instance.children()}
-            assert {one.environ()["LEADS_LOG_FORMAT"] for one in instance.apis()} == {"text"}
-            answered = callers.answered
-            until(lambda: callers.answered >= answered + 20)
-            # And once more, by the signal: the supervisor is now the program that replaced the first one.
-            second = {one.pid for one in instance.apis()}
-            instance.process.send_signal(signal.SIGHUP)
-            until(
-                lambda: len(instance.apis()) == 2 and not second & {one.pid for one in instance.apis()}, instance.said
-            )
-            assert {one.environ()["LEADS_LOG_FORMAT"] for one in instance.apis()} == {"text"}
             answered = callers.answered
             until(lambda: callers.answered >= answered + 20)
         check_log(callers, engine)
+        # The supervisor is the same process, with new children.
+        assert instance.process.poll() is None
+        assert len(instance.apis()) == 2
+        assert not before & {one.pid for one in instance.children()}
         steps = done.stdout.splitlines()
         assert steps[0].startswith(f"Restarting the service on {instance.url} (process {instance.process.pid}).")
         assert [step.strip() for step in steps[1:-1]] == [
@@ -79,14 +69,17 @@ def test_restarts_replace_every_process_without_a_failed_request(settings: Setti
         assert re.fullmatch(r"Restarted in [\d.]+ s\.", steps[-1])
         # Totals go on; they don't start again.
         until(lambda: total_of(instance.get("/metrics", key).text, "leads_http_requests_total") >= callers.answered)
+        # And once more, by the signal: the supervisor is now the program that replaced the first one.
+        second = {one.pid for one in instance.apis()}
+        instance.process.send_signal(signal.SIGHUP)
+        until(lambda: len(instance.apis()) == 2 and not second & {one.pid for one in instance.apis()}, instance.said)
         assert instance.ready()
 
 
 def test_what_cant_start_replaces_nothing(settings: Settings, engine: Engine, key: str) -> None:
-    folder = publish(settings, "spam")
+    publish(settings, "spam")
     broken = settings.root / "broken.yaml"
     broken.write_text("harms: 5\n")
-    scoring = {"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT}}], "harms": ["spam"]}
     with serving(settings, "--no-worker") as instance:
         until(instance.ready, instance.said)
         before = instance.apis()
@@ -104,8 +97,19 @@ def test_what_cant_start_replaces_nothing(settings: Settings, engine: Engine, ke
             assert "\\n" not in done.stderr
         assert instance.ready()
         assert instance.apis() == before
+        # The settings are still those of before.
+        done = instance.restart()
+        assert done.returncode == 0, done.stderr + instance.said()
+        assert instance.ready()
 
-        # Without a registry, a damaged version can't be fetched again: only the old processes have it.
+
+def test_a_version_that_only_the_old_processes_have_is_not_lost(settings: Settings, engine: Engine, key: str) -> None:
+    """Without a registry, a damaged version can't be fetched again."""
+    folder = publish(settings, "spam")
+    scoring = {"subjects": [{"id": "c1", "typeId": "comment", "data": {"text": SPAM_TEXT}}], "harms": ["spam"]}
+    with serving(settings, "--no-worker") as instance:
+        until(instance.ready, instance.said)
+        before = instance.apis()
         held = settings.root / "instances"
         until(lambda: [one for one in held.glob("*/versions/*.json") if '"spam":"1"' in one.read_text()])
         tamper(folder)
@@ -117,7 +121,6 @@ def test_what_cant_start_replaces_nothing(settings: Settings, engine: Engine, ke
         assert instance.apis() == before
         assert instance.ready()
         assert instance.post("/v1/score", key, scoring).status_code == 200
-        # The settings are still those of before.
         done = instance.restart("--force")
         assert done.returncode == 0, done.stderr + instance.said()
         assert not instance.ready()
@@ -126,6 +129,20 @@ def test_what_cant_start_replaces_nothing(settings: Settings, engine: Engine, ke
         assert "Version 1 of spam is damaged" in found.json()["errors"][0]["detail"]
         # Now nothing can be lost.
         assert instance.restart().returncode == 0
+
+
+def test_new_environment_variables_apply_from_a_restart_on(settings: Settings, engine: Engine, key: str) -> None:
+    with serving(settings, "--no-worker") as instance:
+        until(instance.apis)
+        done = instance.restart("--environment", env={"LEADS_LOG_FORMAT": "text", "LEADS_WORKERS": "2"})
+        assert done.returncode == 0, done.stderr + instance.said()
+        assert len(instance.apis()) == 2
+        for one in instance.apis():
+            assert one.environ()["LEADS_LOG_FORMAT"] == "text"
+        # They also apply to later ones.
+        assert instance.restart().returncode == 0
+        assert len(instance.apis()) == 2
+        assert all(one.environ()["LEADS_LOG_FORMAT"] == "text" for one in instance.apis())
 
 
 def test_without_an_instance_there_is_nothing_to_restart(settings: Settings, engine: Engine) -> None:
