@@ -7,13 +7,14 @@ from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-from sqlalchemy.engine import Engine
+from sqlalchemy.engine import Connection, Engine
 
 from features.declared.feature_set import FeatureSet
 from leads import clock
 from leads.clock import Micros
 from leads.db import event_log
 from leads.db.engine import reading
+from leads.db.event_log import Head
 from leads.db.items import current_items
 from leads.db.scans.rows import TOUCHING, scan, touched_by_row
 from leads.events import ACCOUNT, ItemCreated, Subject
@@ -30,8 +31,11 @@ from training.joining import FrameSource
 
 Floats = npt.NDArray[np.float32]
 
-# How far back the sample reaches, in how many stretches the log is read, and how many events in all.
-_DAYS, _STRETCHES, _EVENTS = 28, 336, 100_000
+# How far back the sample reaches, and how many events are read: about so many, in no fewer than so many hours, and in
+# no case more than the last.
+_DAYS, _EVENTS, _FEWEST_HOURS, _MOST_EVENTS = 28, 100_000, 56, 1_000_000
+# Multiples of it are spread evenly between 0 and 1, in any order that hours have in the day or week.
+_GOLDEN = (5**0.5 - 1) / 2
 # The fewest subjects that represent the platform.
 _FEWEST = 200
 # As long as the longest window that a feature counts in.
@@ -56,9 +60,11 @@ class Touch(NamedTuple):
 def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
     """The subjects of a harm's types that events of the last 28 days touched, with the latest touch of each hour.
 
-    Monitoring counts a subject once an hour, with its latest prediction. A long log is read in stretches that are
-    spread evenly over the events. The log's first days are left out where enough remains: the longest windows weren't
-    full yet, as they never will be again.
+    Monitoring counts a subject once an hour, with its latest prediction, however many events touch it. So of a long log
+    whole hours are read, spread evenly over the days and over the hours of the week. Where an hour holds more events
+    than can be read, its last part stands for it, and busy subjects are somewhat more frequent than in monitoring. The
+    log's first days are left out where enough remains: the longest windows weren't full yet, as they never will be
+    again.
     """
     with reading(engine) as connection:
         head = event_log.head(connection)
@@ -69,7 +75,7 @@ def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
     latest: dict[tuple[Subject, int], Micros] = {}
     types = set(policy.subject_types)
     plays_of = None if ACCOUNT in types else types
-    for after, up_to in _stretches(_offset_at(engine, head.offset, _DAYS * clock.DAY), head.offset):
+    for after, up_to in _stretches(engine, head):
         for row in scan(engine, TOUCHING, after=after, up_to=up_to, plays_of=plays_of):
             for subject in touched_by_row(row):
                 if subject.type_id in types:
@@ -79,25 +85,36 @@ def touches(engine: Engine, policy: HarmPolicy) -> list[Touch]:
     return settled if len(settled) >= _FEWEST else found
 
 
-def _offset_at(engine: Engine, head: int, back: Micros) -> int:
-    """The offset of the last event that became visible more than `back` µs before the head; 0 if none did."""
+def _stretches(engine: Engine, head: Head) -> list[tuple[int, int]]:
+    """Ranges of offsets to read, after and up to."""
     with reading(engine) as connection:
-        since = event_log.visible_at(connection, head) - back
-        low, high = 0, head
-        # Events become visible in the order of their offsets.
-        while low < high:
-            middle = (low + high + 1) // 2
-            low, high = (middle, high) if event_log.visible_at(connection, middle) < since else (low, middle - 1)
+        since = head.visible_at - _DAYS * clock.DAY
+        start = _last_before(connection, head.offset, since)
+        if head.offset - start <= _EVENTS:
+            return [(start, head.offset)]
+        since = event_log.visible_at(connection, start + 1)
+        hours = range(since // clock.HOUR, head.visible_at // clock.HOUR + 1)
+        share = max(_EVENTS / (head.offset - start), _FEWEST_HOURS / len(hours))
+        chosen = [hour for hour in hours if hour * _GOLDEN % 1.0 < share]
+        most = max(1, _MOST_EVENTS // max(1, len(chosen)))
+        found = []
+        for hour in chosen:
+            after, up_to = (
+                _last_before(connection, head.offset, at * clock.HOUR, low=start) for at in (hour, hour + 1)
+            )
+            if up_to > after:
+                found.append((max(after, up_to - most), up_to))
+        return found
+
+
+def _last_before(connection: Connection, head: int, at: Micros, *, low: int = 0) -> int:
+    """The offset of the last event that became visible before `at` (µs); `low` if none did after it."""
+    high = head
+    # Events become visible in the order of their offsets.
+    while low < high:
+        middle = (low + high + 1) // 2
+        low, high = (middle, high) if event_log.visible_at(connection, middle) < at else (low, middle - 1)
     return low
-
-
-def _stretches(first: int, head: int) -> list[tuple[int, int]]:
-    """Ranges of offsets, after and up to, with at most `_EVENTS` in all."""
-    if head - first <= _EVENTS:
-        return [(first, head)]
-    length = _EVENTS // _STRETCHES
-    ends = np.linspace(first + length, head, _STRETCHES).astype(np.int64).tolist()
-    return [(end - length, end) for end in ends]
 
 
 def spread(found: Sequence[Touch], most: int, random: np.random.Generator) -> list[Touch]:

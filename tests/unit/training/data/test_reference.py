@@ -58,21 +58,59 @@ def test_a_sample_is_spread_over_the_whole_time() -> None:
     assert [(touch.at - START) // 100 for touch in chosen] == list(range(10))
 
 
-def test_only_the_last_28_days_are_read_and_of_a_long_log_stretches(
+def test_only_the_last_28_days_are_read_and_of_a_long_log_whole_hours(
     engine: Engine, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     hours = 40 * 24
-    for hour in range(0, hours, 8):
+    for hour in range(0, hours, 2):
         at = START + hour * clock.HOUR
         body = ItemCreated(SubjectRef("comment", f"c{hour}"), "a1")
         with engine.begin() as connection:
             event_log.append(connection, "test", [Event(f"e{hour}", at, body)], clock_=lambda at=at: at)
+    newest = START + (hours - 2) * clock.HOUR
     found = touches(engine, POLICIES.harms["spam"])
-    newest = START + (hours - 8) * clock.HOUR
     assert min(touch.at for touch in found) == newest - 28 * clock.DAY
-    monkeypatch.setattr(reference, "_EVENTS", 20)
-    monkeypatch.setattr(reference, "_STRETCHES", 10)
+    monkeypatch.setattr(reference, "_EVENTS", 150)
+    monkeypatch.setattr(reference, "_FEWEST", 1)
     fewer = touches(engine, POLICIES.harms["spam"])
-    assert len(fewer) == 20
-    assert max(touch.at for touch in fewer) == newest
+    assert 130 <= len(fewer) <= 170
+    assert max(touch.at for touch in fewer) > newest - 2 * clock.DAY
     assert min(touch.at for touch in fewer) < newest - 26 * clock.DAY
+    # Every hour of the day in which there are events.
+    assert len({touch.at // clock.HOUR % 24 for touch in fewer}) == 12
+
+
+def busy_and_quiet(engine: Engine, days: int) -> None:
+    """A comment that is reported twenty times an hour, and twenty comments that are reported once each."""
+    numbers = iter(range(1_000_000))
+    for hour in range(days * 24):
+        begins = (START // clock.HOUR + hour) * clock.HOUR
+        for i in range(20):
+            at = begins + (3 * i + 1) * clock.MINUTE
+            events = [
+                Event(f"e{next(numbers)}", at, SignalReceived(SubjectRef("comment", name), "user_report", "app"))
+                for name in ("busy", f"quiet-{i}")
+            ]
+            with engine.begin() as connection:
+                event_log.append(connection, "test", events, clock_=lambda at=at: at)
+
+
+@pytest.mark.parametrize("events", [1_000_000, 600])
+def test_a_busy_subject_is_as_frequent_as_in_monitoring_however_long_the_log_is(
+    engine: Engine, monkeypatch: pytest.MonkeyPatch, events: int
+) -> None:
+    busy_and_quiet(engine, 4)
+    monkeypatch.setattr(reference, "_EVENTS", events)
+    monkeypatch.setattr(reference, "_FEWEST_HOURS", 1)
+    found = touches(engine, POLICIES.harms["spam"])
+    assert sum(touch.subject.id == "busy" for touch in found) / len(found) == pytest.approx(1 / 21, abs=0.002)
+
+
+def test_of_an_hour_with_too_many_events_the_last_part_is_read(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    busy_and_quiet(engine, 4)
+    monkeypatch.setattr(reference, "_EVENTS", 600)
+    monkeypatch.setattr(reference, "_FEWEST_HOURS", 24)
+    monkeypatch.setattr(reference, "_MOST_EVENTS", 240)
+    found = touches(engine, POLICIES.harms["spam"])
+    assert 150 <= len(found) <= 300
+    assert {touch.at % clock.HOUR // clock.MINUTE for touch in found} <= {43, 46, 49, 52, 55, 58}
