@@ -9,7 +9,7 @@ if an alert of the right rule opens in time, about the right column or slice. Ev
 The part `months` simulates platforms end to end instead, with all changes in one month: events, features, models.
 
 The part `texts` needs the public corpora: models that were trained on some of their texts score others, and what
-monitoring says of these is compared with what their labels say. It is left out if the corpora aren't found.
+monitoring says about these is compared with their labels. It is left out if the corpora aren't found.
 """
 
 from __future__ import annotations

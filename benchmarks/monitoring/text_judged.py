@@ -152,7 +152,7 @@ def quality(some: Scored) -> Quality:
 
 def worse(watched: Watched) -> Worse:
     """What is worse after than before: ROC AUC, which doesn't depend on how many texts violate, by at least 0.02 and
-    surely; scores that are off by more than 0.05; precision that is surely more than 0.1 from what scores promise."""
+    significantly; scores that are off by more than 0.05; precision that is significantly more than 0.1 from what scores promise."""
     sides = watched.before, watched.after
     drawn = [paired.resample(some.labels, some.groups, seed=0) for some in sides]
     before, after = (paired.roc_auc(some.scores, of.labels, of.counts) for some, of in zip(sides, drawn, strict=True))
@@ -216,9 +216,9 @@ def measures(name: str, watched: Watched) -> list[Measure]:
     right = other.drift if bad.any else other.of - other.drift - other.unclear
     return [
         Measure(f"{name}: days of the same set called drift, of {own.of}", own.drift, "days"),
-        Measure(f"{name}: days of the same set that can't be told", own.unclear, "days"),
+        Measure(f"{name}: days of the same set without a clear verdict", own.unclear, "days"),
         Measure(f"{name}: days of the other set called drift, of {other.of}", other.drift, "days"),
-        Measure(f"{name}: days of the other set that can't be told", other.unclear, "days"),
+        Measure(f"{name}: days of the other set without a clear verdict", other.unclear, "days"),
         Measure(
             f"{name}: first day of the other set differs from the days before", differs_from_before(watched), "1: yes"
         ),

@@ -83,7 +83,7 @@ def _of_controls(work: Callable[[Pair], Watched], found: Sequence[Pair], set_up:
         alerts = [sum(alert.rule in DRIFT_RULES for alert in one.alerts) for one in every]
         rows += [
             at_most(f"{name}: days called drift, of {of}", drifted / of if of else float("nan"), "share", 0.01),
-            Measure(f"{name}: days that can't be told", sum(day.unclear for day in days) / max(of, 1), "share"),
+            Measure(f"{name}: days without a clear verdict", sum(day.unclear for day in days) / max(of, 1), "share"),
             Measure(f"{name}: columns of days beyond, of {judged:,}", beyond / max(judged, 1), "share"),
             Measure(f"{name}: repeats with an alert about drift, of {len(every)}", sum(map(bool, alerts)), "repeats"),
         ]
