@@ -152,7 +152,9 @@ def quality(some: Scored) -> Quality:
 
 def worse(watched: Watched) -> Worse:
     """What is worse after than before: ROC AUC, which doesn't depend on how many texts violate, by at least 0.02 and
-    significantly; scores that are off by more than 0.05; precision that is significantly more than 0.1 from what scores promise."""
+    significantly; scores that are off by more than 0.05; precision that is significantly more than 0.1 from what
+    scores promise.
+    """
     sides = watched.before, watched.after
     drawn = [paired.resample(some.labels, some.groups, seed=0) for some in sides]
     before, after = (paired.roc_auc(some.scores, of.labels, of.counts) for some, of in zip(sides, drawn, strict=True))
