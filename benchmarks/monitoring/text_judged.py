@@ -222,20 +222,22 @@ def measures(name: str, watched: Watched) -> list[Measure]:
         Measure(f"{name}: days of the other set called drift, of {other.of}", other.drift, "days"),
         Measure(f"{name}: days of the other set without a clear verdict", other.unclear, "days"),
         Measure(
-            f"{name}: first day of the other set differs from the days before", differs_from_before(watched), "1: yes"
+            f"{name}: first day of the other set differs from the days before",
+            float(differs_from_before(watched)),
+            "1: yes",
         ),
         *_of_columns(name, watched),
         *_of_alerts(name, watched),
         *_of_labels(f"{name}, same set", before),
         *_of_labels(f"{name}, other set", after),
         *_of_performance(name, watched),
-        Measure(f"{name}: ranks worse, by the labels", bad.ranking, "1: yes"),
-        Measure(f"{name}: miscalibrated, by the labels", bad.calibration, "1: yes"),
-        Measure(f"{name}: precision isn't what scores promise, by the labels", bad.precision, "1: yes"),
+        Measure(f"{name}: ranks worse, by the labels", float(bad.ranking), "1: yes"),
+        Measure(f"{name}: miscalibrated, by the labels", float(bad.calibration), "1: yes"),
+        Measure(f"{name}: precision isn't what scores promise, by the labels", float(bad.precision), "1: yes"),
         Measure(f"{name}: days of the other set with the right verdict", right, "days"),
         Measure(
             f"{name}: that an alert about drift opens, or none, is right",
-            bool(late_drift(watched)) == bad.any,
+            float(bool(late_drift(watched)) == bad.any),
             "1: yes",
         ),
     ]
@@ -268,7 +270,7 @@ def _of_alerts(name: str, watched: Watched) -> list[Measure]:
         late = [alert for alert in opened if alert.opened_at >= watched.changed]
         if early:
             rows.append(Measure(f"{name}: alerts {rule} before the other set", len(early), "alerts"))
-            rows.append(Measure(f"{name}: alert {rule} is open when the other set begins", still, "1: yes"))
+            rows.append(Measure(f"{name}: alert {rule} is open when the other set begins", float(still), "1: yes"))
         if late:
             hours = (late[0].opened_at - watched.changed) / clock.HOUR
             rows.append(Measure(f"{name}: alert {rule} opens after", hours, "h"))

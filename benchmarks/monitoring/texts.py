@@ -61,7 +61,7 @@ def _of_pairs(work: Callable[[Pair], Watched], found: Sequence[Pair], set_up: st
     watched = _each(work, found)
     table = Table(title=f"Real texts, {set_up}", title_justify="left")
     for name in OVERVIEW:
-        table.add_column(name)
+        table.add_column(name, overflow="fold")
     for pair, one in zip(found, watched, strict=True):
         table.add_row(pair.name, *overview(one))
     console.print(table)

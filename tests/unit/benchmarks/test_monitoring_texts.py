@@ -11,7 +11,7 @@ from benchmarks.monitoring import texts
 from benchmarks.monitoring.text_home import TRAINED, Scored, watch
 from benchmarks.monitoring.text_judged import differs_from_before, measures, moved, quality, verdicts, worse
 from benchmarks.monitoring.text_pairs import Pair, Texts, controls, pairs
-from benchmarks.report import Report
+from benchmarks.report import Report, read_json, write_json
 from leads import clock
 from leads.corpora import CorpusText
 from leads.db.monitoring.rows import MetricRow
@@ -55,7 +55,10 @@ def test_texts_of_another_kind_are_called_drift_and_equal_ones_are_not(tmp_path:
     assert "text_drift" in {alert.rule for alert in other.alerts}
     assert worse(other).ranking
     assert not worse(same).any
-    said = {one.name: one.value for one in measures("made", other)}
+    rows = measures("made", other)
+    write_json(rows, tmp_path / "rows.json")
+    assert read_json(tmp_path / "rows.json") == rows
+    said = {one.name: one.value for one in rows}
     assert said["made: days of the other set with the right verdict"] == _DAYS
     assert {name for name in said if "alert text_drift opens after" in name}
 
