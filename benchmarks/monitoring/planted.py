@@ -13,7 +13,7 @@ from tempfile import TemporaryDirectory
 from typing import NamedTuple, TypeVar
 
 from benchmarks.monitoring.generated import START, Change, Platform
-from benchmarks.monitoring.timeline import Opened, Timeline, watched
+from benchmarks.monitoring.timeline import Timeline, watched
 from benchmarks.monitoring.world import HISTORY_DAYS
 from benchmarks.report import Measure, at_most, say
 from leads import clock
@@ -65,25 +65,22 @@ EXPECTED = {
 }
 
 
-class Found(NamedTuple):
-    """How soon a change was named, in hours; None if it wasn't in time. `other_pages`: pages before it began."""
+def named(seed: int, which: Sequence[str]) -> dict[str, float | None]:
+    """How soon each change was named, in hours; None if it wasn't in time.
 
-    hours: float | None
-    other_pages: int
-
-
-def named(seed: int, which: Sequence[str]) -> dict[str, Found]:
-    """Watch a platform until shortly before something changes. For each change, a copy of the process watches on."""
+    A platform is watched until shortly before something changes. For each change, a copy of the process watches on.
+    """
     began = START + HISTORY_DAYS * clock.DAY
     at = began + (FIRST_HOUR + seed * STEP_HOURS % 24) * clock.HOUR
     with TemporaryDirectory() as folder:
         timeline = Timeline(Platform(seed), Path(folder))
         timeline.warm_up(began)
-        pages = sum(_pages(opened) for _, opened in timeline.hours(began, at - clock.HOUR))
-        return {change: in_child(partial(_after, timeline, Change(change, at), pages)) for change in which}
+        for _ in timeline.hours(began, at - clock.HOUR):
+            pass
+        return {change: in_child(partial(_after, timeline, Change(change, at))) for change in which}
 
 
-def _after(timeline: Timeline, change: Change, pages: int) -> Found:
+def _after(timeline: Timeline, change: Change) -> float | None:
     """Let something change, and watch until that is named, or should have been."""
     expected, at = EXPECTED[change.name], change.at
     timeline.world.generated.change = change
@@ -92,13 +89,8 @@ def _after(timeline: Timeline, change: Change, pages: int) -> Found:
             # Runs after the change also judge windows that ended before it.
             in_time = alert.at <= at + expected.within_h * clock.HOUR + GRACE and alert.row.until > at
             if in_time and expected.names(alert.rule.name, alert.named):
-                return Found((alert.at - at) / clock.HOUR, pages)
-        pages += _pages([alert for alert in opened if alert.at < at])
-    return Found(None, pages)
-
-
-def _pages(opened: Sequence[Opened]) -> int:
-    return sum(alert.new and alert.rule.severity == "page" for alert in opened)
+                return (alert.at - at) / clock.HOUR
+    return None
 
 
 # A run needs a moment: windows that end on time are measured a few minutes later.
@@ -124,7 +116,7 @@ def changes(seeds: Sequence[int], which: Sequence[str] = tuple(EXPECTED)) -> lis
     rows = []
     for change in which:
         found = [one[change] for one in by_seed]
-        soon = [one.hours for one in found if one.hours is not None]
+        soon = [hours for hours in found if hours is not None]
         limit = EXPECTED[change].within_h
         missed = len(found) - len(soon)
         say(f"{change}: {len(soon)} of {len(found)} named within {limit:g} h")

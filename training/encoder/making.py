@@ -77,7 +77,6 @@ class Making:
     Args:
         learned: to fine-tune on.
         held_out: to measure on; none of their texts is among `learned`.
-        threads: of PyTorch; None: its own choice.
     """
 
     learned: Examples
@@ -85,7 +84,6 @@ class Making:
     config: TuneConfig
     start: Start
     tell: Callable[[str], None]
-    threads: int | None = None
 
     @cached_property
     def fingerprint(self) -> str:
@@ -111,9 +109,7 @@ class Making:
         private_folder(work)
         learned, own = self.learned, self.learned.own
         tokens = self.start.tokens(learned.texts, self.config.max_tokens)
-        tuning = Tuning(
-            work, self.start.weights, learned, tokens, self.config, self.fingerprint, self.tell, self.threads
-        )
+        tuning = Tuning(work, self.start.weights, learned, tokens, self.config, self.fingerprint, self.tell)
         outputs = np.empty(learned.labels.shape, np.float32)
         for half in range(HALVES):
             self.tell(HALF[half])

@@ -34,7 +34,6 @@ class Tuning:
         tokens: of the examples.
         fingerprint: of the encoder: what another one left in the folder isn't used.
         tell: called now and then with how far it is.
-        threads: None: PyTorch's own choice.
     """
 
     folder: Path
@@ -44,7 +43,6 @@ class Tuning:
     config: TuneConfig
     fingerprint: str
     tell: Callable[[str], None]
-    threads: int | None = None
 
     def network(self, name: str, chosen: Bools) -> Network:
         """A network that is fine-tuned on the examples where `chosen` (n,) is True."""
@@ -55,8 +53,6 @@ class Tuning:
         if file.is_file():
             network.load_state_dict(load_file(file))
             return network
-        if self.threads is not None:
-            torch.set_num_threads(self.threads)
         checkpoint = self.folder / f"{name}.safetensors"
         places = np.flatnonzero(chosen)
         fine_tune(

@@ -29,6 +29,7 @@ from leads.settings import Settings, load_settings
 from models.registry.encoders import NEEDED, EncoderRegistry
 from models.registry.mlflow_registry import MlflowRegistry
 from tests.support.encoders.registered import register_encoder
+from tests.support.training.own_texts import own_text
 from training.data.own_labels import Columns, import_labels
 from training.encoder.refresh import RefreshDue, refresh_due
 from training.encoder.train import EncoderResult
@@ -37,8 +38,6 @@ pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: make e
 pytest.importorskip("tokenizers", reason="the tokenizer is not installed: make encoder")
 pytestmark = pytest.mark.slow
 
-BAD = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
-FINE = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
 POLICIES = """
 version: 1
 harms:
@@ -79,8 +78,7 @@ def label(home: Path, n: int, seed: int) -> None:
         writer.writerow(("comment", "is_bad"))
         for i in range(n):
             bad = random.random() < 0.4
-            words = [random.choice(BAD if bad and random.random() < 0.5 else FINE) for _ in range(8)]
-            writer.writerow((" ".join([*words, str(i), str(seed)]), "yes" if bad else "no"))
+            writer.writerow((own_text(random, i, seed, bad=bad), "yes" if bad else "no"))
     settings = load_settings()
     import_labels(settings, load_policies(settings.policies), "my_harm", path, Columns("comment", "is_bad"))
 

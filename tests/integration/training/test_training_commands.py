@@ -27,13 +27,12 @@ from leads.policies import load_policies
 from leads.settings import load_settings
 from models.registry.mlflow_registry import MlflowRegistry
 from models.version import load
+from tests.support.training.own_texts import BAD, FINE, own_text
 from training.data.label_files import label_files
 from training.data.observations import observations
 from training.data.own_labels import Columns, import_labels
 from training.lifecycle.retraining import due
 
-BAD = ("subscribe", "free", "click", "winner", "channel", "cash", "visit", "offer")
-FINE = ("lovely", "song", "chorus", "summer", "guitar", "voice", "album", "again", "night", "drums", "live", "sings")
 POLICIES = """
 version: 1
 harms:
@@ -92,9 +91,8 @@ def write_csv(path: Path, n: int = 400, seed: int = 3) -> Path:
         writer.writerow(("comment", "when", "is_bad"))
         for i in range(n):
             bad = random.random() < 0.4
-            words = [random.choice(BAD if bad and random.random() < 0.5 else FINE) for _ in range(8)]
             when = f"2026-01-{1 + i // 24:02d}T{i % 24:02d}:00:00Z"
-            writer.writerow((" ".join([*words, str(i), str(seed)]), when, "yes" if bad else "no"))
+            writer.writerow((own_text(random, i, seed, bad=bad), when, "yes" if bad else "no"))
     return path
 
 

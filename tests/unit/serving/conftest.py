@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from sqlalchemy.engine import Engine
 
 from leads.settings import Settings
 from serving.runtime import Runtime
+from serving.scoring.planning import HarmPlanner
 from tests.support.serving.world import make_runtime, publish
 
 
@@ -20,3 +23,17 @@ def runtime(settings: Settings, engine: Engine) -> Iterator[Runtime]:
     opened = make_runtime(settings, engine)
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def scored_in(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The threads in which requests are scored, in order."""
+    found: list[int] = []
+    plan = HarmPlanner.plan
+
+    def recorded(planner: HarmPlanner, *args: Any) -> Any:
+        found.append(threading.get_ident())
+        return plan(planner, *args)
+
+    monkeypatch.setattr(HarmPlanner, "plan", recorded)
+    return found

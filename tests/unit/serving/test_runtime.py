@@ -14,7 +14,6 @@ from leads import clock
 from leads.db import event_log, keys
 from leads.events import Event, ItemCreated, SubjectRef
 from serving.runtime import Runtime
-from serving.scoring.planning import HarmPlanner
 from tests.support.serving.world import BENIGN_TEXT, FakeReader, Http, make_stack
 
 LONG = "a_ " * 1_666
@@ -32,20 +31,6 @@ def client(runtime: Runtime, portal: BlockingPortal) -> Http:
     runtime.reader.reads_inline = True
     made = keys.create(runtime.engine, "scores", ["score"])
     return Http(make_stack(runtime), portal, headers={"x-api-key": made.text})
-
-
-@pytest.fixture
-def scored_in(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The threads in which requests are scored, in order."""
-    found: list[int] = []
-    plan = HarmPlanner.plan
-
-    def recorded(planner: HarmPlanner, *args: Any) -> Any:
-        found.append(threading.get_ident())
-        return plan(planner, *args)
-
-    monkeypatch.setattr(HarmPlanner, "plan", recorded)
-    return found
 
 
 @pytest.fixture

@@ -18,7 +18,6 @@ from leads.settings import Settings
 from models.text import sentence
 from models.text.tuned import TunedEncoder
 from serving.runtime import Runtime
-from serving.scoring.planning import HarmPlanner
 from serving.worker.lead_scoring import LeadScorer
 from tests.support.encoders.registered import publish_encoding
 from tests.support.serving.world import FakeReader, Http, make_runtime, make_stack, publish
@@ -70,20 +69,6 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[list[str]]:
 def portal() -> Iterator[BlockingPortal]:
     with start_blocking_portal() as opened:
         yield opened
-
-
-@pytest.fixture
-def scored_in(monkeypatch: pytest.MonkeyPatch) -> list[int]:
-    """The threads in which requests are scored, in order."""
-    found: list[int] = []
-    plan = HarmPlanner.plan
-
-    def recorded(planner: HarmPlanner, *args: Any) -> Any:
-        found.append(threading.get_ident())
-        return plan(planner, *args)
-
-    monkeypatch.setattr(HarmPlanner, "plan", recorded)
-    return found
 
 
 def client_of(runtime: Runtime, portal: BlockingPortal) -> Http:
