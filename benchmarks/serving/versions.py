@@ -14,6 +14,7 @@ from leads.settings import Settings
 from models import manifest
 from models.registry.mlflow_registry import MlflowRegistry
 from models.registry.versions import RunRecord
+from models.text.sentence import place_of
 from models.version import ModelVersion, load
 from models.write import Parts, write_version
 
@@ -48,8 +49,10 @@ def register_variant(settings: Settings, of: str, folder: Path, number: int, *, 
         The copy's version number.
     """
     registry, harm = MlflowRegistry(settings), harm or of
-    first = load(registry.fetch(of, "1", folder / "fetched" / of))
-    made = write_version(folder / "made" / f"{harm}-{number}", _shifted(first, harm, number * _APART))
+    place = place_of(settings)
+    first = load(registry.fetch(of, "1", folder / "fetched" / of), place)
+    parts = _shifted(first, harm, number * _APART)
+    made = write_version(folder / "made" / f"{harm}-{number}", parts, place=place)
     return registry.register(harm, made, RunRecord(fingerprint=f"benchmark-{number}"))
 
 

@@ -6,7 +6,9 @@ of the outputs.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -18,7 +20,6 @@ import numpy.typing as npt
 from leads.errors import ConfigurationError, FilesDamaged, ModelRefused
 from leads.text import plain_form
 from models.text import encoder_files as files
-from models.text.batches import batches
 from models.text.encoder_files import About, Learned
 from models.text.minilm import read_tokenizer
 from models.text.ngrams import MAX_CHARS
@@ -27,6 +28,8 @@ Floats = npt.NDArray[np.float32]
 
 # Another processor adds up 8-bit products in another order, or in another width.
 TOLERANCE = {"float32": 1e-4, "int8": 2e-2}
+# So many that a request with some new texts keeps to one thread, and leaves the others to other requests.
+_TEXTS_PER_THREAD = 50
 IDS, LENGTHS, OUTPUTS = "ids", "lengths", "outputs"
 _GOLDEN_TEXTS = (
     "I had this on repeat the whole way home, the second verse is wonderful.",
@@ -72,12 +75,26 @@ class TunedEncoder:
         return Learned.from_bytes(files.read_checked(self.folder, self.about, files.LEARNED))
 
     def encode(self, texts: Sequence[str]) -> Floats:
-        """(n, k) float32 log-odds of n texts in plain form, one for each of the k harms."""
+        """(n, k) float32 log-odds of n texts in plain form, one for each of the k harms.
+
+        Each text is encoded alone. With weights of 8 bits, all activations of a run share one scale, so that the
+        outputs of a text would depend on the texts beside it. Many texts are shared between threads.
+        """
         tokens = [encoding.ids for encoding in self._tokenizer.encode_batch(list(texts))]
         out = np.empty((len(tokens), self.width), dtype=np.float32)
-        for batch in batches(tokens):
-            (found,) = self._session.run([OUTPUTS], {IDS: batch.ids, LENGTHS: batch.lengths})
-            out[batch.places] = found
+
+        def encode(places: range) -> None:
+            for i in places:
+                ids = np.array([tokens[i]], dtype=np.int64)
+                (out[i],) = self._session.run([OUTPUTS], {IDS: ids, LENGTHS: np.array([ids.shape[1]])})[0]
+
+        threads = min(len(os.sched_getaffinity(0)), len(tokens) // _TEXTS_PER_THREAD)
+        if threads < 2:
+            encode(range(len(tokens)))
+            return out
+        with ThreadPoolExecutor(threads) as pool:
+            for _ in pool.map(encode, [range(first, len(tokens), threads) for first in range(threads)]):
+                pass
         return out
 
     def golden(self) -> Golden:

@@ -30,6 +30,7 @@ from leads.policies import Policies
 from leads.settings import Settings
 from models.registry.versions import VersionReader, versions_cache
 from models.text.description import describe
+from models.text.sentence import place_of
 from models.version import ModelVersion, load
 from monitoring.summaries.reference import Reference, read_reference
 from monitoring.summaries.summary import Summary, merge, unpack
@@ -145,7 +146,7 @@ class World:
                 raise self._registry_error
             try:
                 path = self.registry.fetch(harm, version, versions_cache(self.settings, harm))
-                self._versions[key] = load(path, every_file=False)
+                self._versions[key] = load(path, place_of(self.settings), every_file=False)
             except (NotFound, ModelRefused):
                 self._versions[key] = None
             except Unavailable as error:

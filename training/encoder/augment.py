@@ -58,6 +58,11 @@ _DENIED = (
     "please report everyone who writes that {said}", "she never said that {said}",
     "it hurts to read that {said}", "do not believe it when they tell you that {said}",
 )  # fmt: skip
+_AFFIRMED = (
+    "it is true that {said}", "everybody knows that {said}", "i am sure that {said}", "nobody can deny that {said}",
+    "do not forget that {said}", "he was right when he wrote that {said}", "i keep telling people that {said}",
+    "she only said what all of us think, that {said}",
+)  # fmt: skip
 _SAID = ("{many} are vermin", "{many} are a disease", "{many} are stupid animals", "{many} ruin everything")
 
 _NAMES = {name: i for i, pair in enumerate(_GROUPS) for name in pair}
@@ -150,7 +155,8 @@ def _written(examples: Examples, about: np.ndarray) -> list[_Added]:
             found.append((text.format(many=many, one=one), harmless))
         for text in _EXPRESSED:
             found.append((text.format(many=many), contempt))
-        for text in _DENIED:
-            for said in _SAID:
-                found.append((text.format(said=said.format(many=many)), harmless))
+        for texts, labels in ((_DENIED, harmless), (_AFFIRMED, contempt)):
+            for text in texts:
+                for said in _SAID:
+                    found.append((text.format(said=said.format(many=many)), labels))
     return [_Added(text, labels, text_hash(text) % 2) for text, labels in found]

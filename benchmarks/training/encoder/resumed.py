@@ -23,7 +23,7 @@ from training.encoder.config import TuneConfig
 from training.encoder.examples import Examples
 from training.encoder.making import Start
 
-_TEXTS, _KILLS, _LIMIT_S = 320, 3, 900.0
+_TEXTS, _KILLS, _LIMIT_S = 960, 3, 900.0
 _CONFIG = TuneConfig(epochs=2, batch=16)
 
 

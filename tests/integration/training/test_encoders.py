@@ -18,6 +18,7 @@ from leads.db import model_changes
 from leads.db.model_changes import Action, ModelChange
 from leads.errors import Conflict, ModelRefused, NotFound, Unavailable
 from leads.settings import Settings
+from models.manifest import TEXT_SCORE
 from models.registry.encoder_folders import prune_encoders
 from models.registry.encoders import EncoderRegistry, folders_stay
 from models.registry.mlflow_registry import MlflowRegistry
@@ -25,6 +26,7 @@ from models.text import encoder_files as files
 from models.text.encoder_files import ENCODERS
 from models.text.sentence import place_of
 from models.version import load
+from monitoring.running.opened import opened_world
 from serving.retention.prune import prune
 from tests.support.encoders.registered import register_encoder, register_version
 
@@ -117,6 +119,16 @@ def test_no_version_goes_back_with_its_encoder_and_those_that_depend_on_it_are_n
     fetched.verify()
     assert fetched.text_stage is not None
     assert fetched.text_stage.encoder_folder == settings.root / ENCODERS / second
+
+
+def test_monitoring_reads_the_inputs_of_versions_that_need_an_encoder(
+    settings: Settings, engine: Engine, registry: EncoderRegistry, tmp_path: Path
+) -> None:
+    register_version(settings, tmp_path / "v1", named(registry)["1"])
+    shutil.rmtree(settings.root / ENCODERS)
+    with opened_world(settings) as world:
+        assert TEXT_SCORE in (world.input_names("spam", "1") or ())
+        assert world.notes == []
 
 
 def test_an_encoder_that_is_damaged_or_gone_is_fetched_again(settings: Settings, registry: EncoderRegistry) -> None:

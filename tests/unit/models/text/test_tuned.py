@@ -29,6 +29,12 @@ def test_texts_of_any_number_and_length_have_their_own_outputs(tmp_path: Path) -
     assert encoder.encode([]).shape == (0, len(HARMS))
 
 
+def test_many_texts_have_the_outputs_that_each_has_alone(tmp_path: Path) -> None:
+    encoder = write_encoder(tmp_path / "e")
+    texts = ["abcdef"[: 1 + i % 6] for i in range(307)]
+    assert np.array_equal(encoder.encode(texts), np.concatenate([encoder.encode([text]) for text in texts]))
+
+
 def test_a_folder_is_whole_only_with_every_file_as_it_was_written(tmp_path: Path) -> None:
     encoder = write_encoder(tmp_path / "e")
     assert files.is_whole(tmp_path / "e", encoder.version)
