@@ -50,6 +50,9 @@ class MonitoringPolicy(Strict):
     min_rows: Annotated[int, Field(ge=20, le=1_000_000)] = Field(
         default=100, description="Windows with fewer subjects have no verdict."
     )
+    slice_min_rows: Annotated[int, Field(ge=20, le=1_000_000)] = Field(
+        default=40, description="The same within a slice."
+    )
     window_hours: Annotated[tuple[WindowHours, ...], Field(min_length=1)] = Field(
         default=(6, 24, 72), description="The lengths of the windows in which drift is looked for."
     )

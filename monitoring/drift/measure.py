@@ -67,15 +67,16 @@ def measure(
     Args:
         slices: also measure each slice that has enough rows.
         version: only predictions of this one.
-        min_rows: the fewest rows on each side; default: that of the policy.
+        min_rows: the fewest rows on each side; default: those of the policy, for everything and for a slice.
 
     Raises:
         Unavailable: the database or the registry can't be reached.
     """
-    least = world.policies.monitoring.min_rows if min_rows is None else min_rows
+    policy = world.policies.monitoring
     prepared: list[_Prepared] = []
     too_few: list[TooFew] = []
     for slice_ in ("", *(world.slices(harm, since, until) if slices else ())):
+        least = min_rows or (policy.slice_min_rows if slice_ else policy.min_rows)
         found = _prepared(world, harm, since, until, slice_, version, least)
         prepared += [one for one in found if isinstance(one, _Prepared)]
         if not slice_:

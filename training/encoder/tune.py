@@ -1,8 +1,9 @@
 """Fine-tunes a network on examples, with checkpoints: a run that is killed goes on where it ended, to equal weights.
 
 The recipe: binary cross-entropy over the harms that a text is labelled for, AdamW, a linear warm-up and decay, batches
-of texts of similar length. What is random in a step depends on the seed and the step alone, so a step after a restart
-is the step that it would have been.
+of texts of similar length. Matrices are multiplied in bfloat16 where the processor can, which takes little more than half
+the time; weights and everything else keep 32 bits. What is random in a step depends on the seed and the step alone, so a
+step after a restart is the step that it would have been.
 """
 
 from __future__ import annotations
@@ -93,8 +94,9 @@ def fine_tune(
     for step in range(begun, len(plan)):
         batch = batch_of(tokens, plan[step])
         torch.manual_seed(_seed_of(seed, step))
-        found = network(torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.lengths).to(device))
-        loss = _loss(found, labels[plan[step]].to(device), weights[plan[step]].to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=_multiplies_bfloat16(device)):
+            found = network(torch.from_numpy(batch.ids).to(device), torch.from_numpy(batch.lengths).to(device))
+        loss = _loss(found.float(), labels[plan[step]].to(device), weights[plan[step]].to(device))
         optimizer.zero_grad()
         loss.backward()
         clip_grad_norm_(network.parameters(), _CLIP)
@@ -154,7 +156,13 @@ def _optimizer(network: Network, config: TuneConfig) -> torch.optim.AdamW:
         {"params": shared, "lr": config.rate},
         {"params": list(network.outputs.parameters()), "lr": config.output_rate},
     ]
-    return torch.optim.AdamW(groups, weight_decay=config.weight_decay)
+    return torch.optim.AdamW(groups, weight_decay=config.weight_decay, fused=True)
+
+
+def _multiplies_bfloat16(device: torch.device) -> bool:
+    if device.type == "cuda":
+        return torch.cuda.is_bf16_supported(including_emulation=False)
+    return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
 def _rate(step: int, steps: int, config: TuneConfig) -> float:

@@ -103,8 +103,9 @@ def test_what_grows_with_age_is_shown_but_is_no_drift() -> None:
     assert not one.drifted
 
 
-def test_a_change_in_one_slice_is_found_there() -> None:
-    platform = Platform()
+@pytest.mark.parametrize("per_hour", [120, 24])
+def test_a_change_in_one_slice_is_found_there_even_if_the_slice_is_small(per_hour: int) -> None:
+    platform = Platform(per_hour=per_hour)
     for number in range(END - 6, END):
         rows = platform.rows(number)
         german = np.array(rows.described.categories["language"]) == "de"
@@ -114,6 +115,8 @@ def test_a_change_in_one_slice_is_found_there() -> None:
     drifted = {one.slice for one in found.comparisons if any(column.drifted for column in one.columns)}
     assert "language=de" in drifted
     assert "language=en" not in drifted
+    rows = against(found, REFERENCE, "language=de").rows
+    assert (rows < 100) == (per_hour < 100)
 
 
 def test_another_vocabulary_is_drift_of_the_texts() -> None:

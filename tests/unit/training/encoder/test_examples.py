@@ -96,6 +96,8 @@ def test_contempt_is_learned_next_to_its_denial() -> None:
     assert labels["muslims are vermin"][1] == 1.0
     assert np.isnan(labels["muslims are vermin"][0])
     assert labels["nobody should say that muslims are vermin"] == [0.0, 0.0]
+    # Nor is it harmless because it is said about it.
+    assert labels["nobody can deny that muslims are vermin"][1] == 1.0
     assert labels["muslims have the same rights as everybody"] == [0.0, 0.0]
 
 
