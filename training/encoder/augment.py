@@ -2,8 +2,8 @@
 
 Models of contempt for groups learn the names of groups that are often attacked, and score a friendly text by them
 (Dixon et al. 2018). So texts are added in which another group is named, with the labels they have, and texts that name
-groups neutrally, or deny or report contempt, next to texts that express it. All sentences were written for this; none
-is from a behaviour suite.
+groups neutrally, or deny or report contempt, next to texts that express or affirm it. All sentences were written for
+this; none is from a behaviour suite.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Fine-tunes a network on examples, with checkpoints: a run that is killed goes on where it ended, to equal weights.
 
 The recipe: binary cross-entropy over the harms that a text is labelled for, AdamW, a linear warm-up and decay, batches
-of texts of similar length. Matrices are multiplied in bfloat16 where the processor can, which takes little more than half
-the time; weights and everything else keep 32 bits. What is random in a step depends on the seed and the step alone, so a
-step after a restart is the step that it would have been.
+of texts of similar length. Matrices are multiplied in bfloat16 where the processor can, which takes little more than
+half the time; weights and everything else keep 32 bits. What is random in a step depends on the seed and the step
+alone, so a step after a restart is the step that it would have been.
 """
 
 from __future__ import annotations
@@ -161,7 +161,7 @@ def _optimizer(network: Network, config: TuneConfig) -> torch.optim.AdamW:
 
 def _multiplies_bfloat16(device: torch.device) -> bool:
     if device.type == "cuda":
-        return torch.cuda.is_bf16_supported(including_emulation=False)
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     return bool(torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported())
 
 
