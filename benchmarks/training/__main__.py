@@ -1,6 +1,6 @@
 """Training: quality compared with a tuned linear baseline, calibration, time, memory, repeatability.
 
-Run: python -m benchmarks.training [--quick] [--json PATH] [--encoder [--only PART …] [--keep FOLDER]]
+Run: python -m benchmarks.training [--quick] [--json PATH] [--encoder [--only PART …] [--splits N] [--keep FOLDER]]
 
 Both sides use the same rows: repeated 80/20 splits that keep equal texts on one side. Differences are paired by split.
 Their one-sided 95% lower bound is that of Nadeau and Bengio (2003), which widens the t interval because the training
@@ -39,13 +39,14 @@ def main() -> int:
     takes = parser(__doc__ or "")
     takes.add_argument("--encoder", action="store_true", help="measure the encoder that is fine-tuned")
     takes.add_argument("--only", nargs="+", choices=encoder.PARTS, default=encoder.PARTS, help="of the encoder's parts")
+    takes.add_argument("--splits", type=int, metavar="N", default=encoder.SPLITS, help="of the encoder; default: 2")
     takes.add_argument("--keep", type=Path, metavar="FOLDER", help="keep the encoders here (default: they are removed)")
     options = takes.parse_args()
     forget_settings("HOME", "CORPORA", "ENCODER_DIR", "THREADS")
     report = Report("Training, compared with TF-IDF and logistic regression", options.json)
     settings = load_settings()
     if options.encoder:
-        encoder.measured(report, settings, options.only, keep=options.keep, quick=options.quick)
+        encoder.measured(report, settings, options.only, repeats=options.splits, keep=options.keep, quick=options.quick)
         return report.finish()
     rows = QUICK_ROWS if options.quick else ROWS
     report.part("many rows", lambda: scale.many_rows(settings, rows))

@@ -25,10 +25,13 @@ PARTS = ("splits", "across", "killed", "speed", "served")
 _QUICK_SHARE = 8
 
 
-def measured(report: Report, settings: Settings, only: Sequence[str], *, keep: Path | None, quick: bool) -> None:
+def measured(
+    report: Report, settings: Settings, only: Sequence[str], *, repeats: int, keep: Path | None, quick: bool
+) -> None:
     """Measure the parts.
 
     Args:
+        repeats: the number of splits.
         keep: the folder of the encoders; None: a temporary one.
         quick: only to see that all of it works: few texts, one split.
     """
@@ -44,7 +47,7 @@ def measured(report: Report, settings: Settings, only: Sequence[str], *, keep: P
         done: list[splits.OnSplit] = []
         if {"splits", "speed", "served"} & set(only):
             minilm = open_encoder(place_of(settings))
-            for seed in range(1 if quick or "splits" not in only else SPLITS):
+            for seed in range(1 if quick or "splits" not in only else repeats):
                 work = partial(splits.on_split, settings, harms, encoders, minilm, seed, whole="splits" in only)
                 found = report.attempt(f"split {seed}", work)
                 done += [found] if found else []

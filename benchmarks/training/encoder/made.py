@@ -86,7 +86,7 @@ class Encoders:
             made.mkdir(parents=True, exist_ok=True)
             for left in made.iterdir():
                 left.unlink()
-            making.make(made, folder / "work")
+            making.make(made, folder / "work" / making.fingerprint[:16])
             known.write_text(making.fingerprint)
         metrics = msgspec.json.decode((made / METRICS).read_bytes(), type=EncoderMetrics)
         return FineTuned(CachedEncoder(TunedEncoder(made)), metrics, _Watch(folder).seconds)
