@@ -1,7 +1,4 @@
-"""Fine-tuning in a process of its own that is killed: whether what goes on ends with the weights of a run that wasn't.
-
-Run as a module, it fine-tunes on the examples of a file and writes the weights.
-"""
+"""Fine-tuning in a process that is killed: whether what goes on ends with the weights of a run that wasn't."""
 
 from __future__ import annotations
 
@@ -51,7 +48,8 @@ def killed(texts: Sequence[str]) -> list[Measure]:
 
 
 def _start(folder: Path) -> subprocess.Popen[bytes]:
-    return subprocess.Popen([sys.executable, "-m", __spec__.name, str(folder)], cwd=REPOSITORY)
+    run = f"from pathlib import Path; from {__name__} import fine_tuned; fine_tuned(Path({str(folder)!r}))"
+    return subprocess.Popen([sys.executable, "-c", run], cwd=REPOSITORY)
 
 
 def _ended(child: subprocess.Popen[bytes]) -> None:
@@ -76,7 +74,7 @@ def _written(file: Path) -> int:
     return file.stat().st_mtime_ns if file.exists() else 0
 
 
-def _run(folder: Path) -> None:
+def fine_tuned(folder: Path) -> None:
     """Fine-tune the whole network on the folder's texts, with a checkpoint as often as it says how far it is."""
     import torch
     from safetensors.torch import save_file
@@ -105,7 +103,3 @@ def _run(folder: Path) -> None:
     save_file(
         {name: value.contiguous() for name, value in network.state_dict().items()}, folder / "weights.safetensors"
     )
-
-
-if __name__ == "__main__":
-    _run(Path(sys.argv[1]))
