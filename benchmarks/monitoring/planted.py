@@ -77,7 +77,13 @@ def named(seed: int, which: Sequence[str]) -> dict[str, float | None]:
         timeline.warm_up(began)
         for _ in timeline.hours(began, at - clock.HOUR):
             pass
-        return {change: in_child(partial(_after, timeline, Change(change, at))) for change in which}
+        found = {change: in_child(partial(_after, timeline, Change(change, at))) for change in which}
+    missed = [change for change, hours in found.items() if hours is None]
+    say(
+        f"platform {seed}: {len(which) - len(missed)} of {len(which)} changes named"
+        + "".join(f", not {x}" for x in missed)
+    )
+    return found
 
 
 def _after(timeline: Timeline, change: Change) -> float | None:
