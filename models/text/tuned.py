@@ -28,7 +28,7 @@ Floats = npt.NDArray[np.float32]
 
 # Another processor adds up 8-bit products in another order, or in another width.
 TOLERANCE = {"float32": 1e-4, "int8": 2e-2}
-# So many that a request with some new texts keeps to one thread, and leaves the others to other requests.
+# A request with a few new texts keeps to one thread, and leaves the others to other requests.
 _TEXTS_PER_THREAD = 50
 IDS, LENGTHS, OUTPUTS = "ids", "lengths", "outputs"
 _GOLDEN_TEXTS = (

@@ -23,6 +23,9 @@ class TuneConfig(Strict):
     )
     rate: Positive = Field(default=6e-5, description="Learning rate of the encoder.")
     output_rate: Positive = Field(default=1e-3, description="Learning rate of the outputs.")
+    frozen_layers: Annotated[int, Field(ge=0, le=5)] = Field(
+        default=1, description="The words' vectors and this many of the six layers stay as they are."
+    )
     weight_decay: Annotated[float, Field(ge=0, le=1)] = 0.01
     warm_up: Annotated[float, Field(ge=0, lt=1)] = Field(
         default=0.06, description="Share of the steps in which the learning rate rises."

@@ -1,5 +1,8 @@
 """The network that is fine-tuned: MiniLM's six layers (see `models.text.minilm`) and a linear output per harm.
 
+The outputs read the means over the tokens of three layers, as models on the frozen encoder do, and the maxima of the
+last one, so that a single word counts in a long text too.
+
 PyTorch is needed for fine-tuning only. Serving runs the exported network with ONNX Runtime.
 """
 
@@ -19,8 +22,12 @@ from models.text.minilm import HEADS, HIDDEN, LAYERS
 Floats = npt.NDArray[np.float32]
 
 DROPOUT = 0.1
+# The layers whose means the outputs read, counted from 0.
+_READ = (1, 3, 5)
 _WIDE, _WORDS, _POSITIONS = 4 * HIDDEN, 30_522, 512
 _EPSILON = 1e-12
+# Below any value of a layer.
+_LOW = -1e4
 
 
 class _Layer(nn.Module):
@@ -48,7 +55,7 @@ class _Layer(nn.Module):
 
 
 class Network(nn.Module):
-    """Maps token ids to one number per harm, in log-odds, from the mean over the tokens of the last layer.
+    """Maps token ids to one number per harm, in log-odds.
 
     Args:
         outputs: k, the number of harms.
@@ -60,7 +67,7 @@ class Network(nn.Module):
         self.positions = nn.Embedding(_POSITIONS, HIDDEN)
         self.norm = nn.LayerNorm(HIDDEN, eps=_EPSILON)
         self.layers = nn.ModuleList([_Layer() for _ in range(LAYERS)])
-        self.outputs = nn.Linear(HIDDEN, outputs)
+        self.outputs = nn.Linear((len(_READ) + 1) * HIDDEN, outputs)
         nn.init.normal_(self.outputs.weight, std=0.02)
         nn.init.zeros_(self.outputs.bias)
 
@@ -75,10 +82,18 @@ class Network(nn.Module):
         real = torch.arange(length, device=ids.device)[None] < lengths[:, None]
         x = self.norm(self.words(ids) + self.positions.weight[:length])
         x = functional.dropout(x, DROPOUT, self.training)
-        for layer in self.layers:
+        read = []
+        for i, layer in enumerate(self.layers):
             x = layer(x, real[:, None, None, :])
-        mean = (x * real[:, :, None]).sum(1) / lengths[:, None]
-        return cast(Tensor, self.outputs(functional.dropout(mean, DROPOUT, self.training)))
+            if i in _READ:
+                read.append((x * real[:, :, None]).sum(1) / lengths[:, None])
+        read.append(x.masked_fill(~real[:, :, None], _LOW).max(1).values)
+        return cast(Tensor, self.outputs(functional.dropout(torch.cat(read, 1), DROPOUT, self.training)))
+
+    def freeze(self, layers: int) -> None:
+        """Keep the words' vectors and the first layers as they are."""
+        for part in (self.words, self.positions, self.norm, *self.layers[:layers]):
+            part.requires_grad_(False)
 
 
 def pretrained(outputs: int, weights: Mapping[str, Floats]) -> Network:

@@ -151,7 +151,7 @@ def _plan(lengths: Sequence[int], config: TuneConfig, seed: int) -> list[Ints]:
 
 def _optimizer(network: Network, config: TuneConfig) -> torch.optim.AdamW:
     own = {id(one) for one in network.outputs.parameters()}
-    shared = [one for one in network.parameters() if id(one) not in own]
+    shared = [one for one in network.parameters() if id(one) not in own and one.requires_grad]
     groups = [
         {"params": shared, "lr": config.rate},
         {"params": list(network.outputs.parameters()), "lr": config.output_rate},

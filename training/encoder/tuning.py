@@ -49,6 +49,7 @@ class Tuning:
         file = self.folder / f"{name}.done.safetensors"
         torch.manual_seed(SEED)
         network = pretrained(len(self.examples.harms), self.start)
+        network.freeze(self.config.frozen_layers)
         network.to(_device())
         if file.is_file():
             network.load_state_dict(load_file(file))
