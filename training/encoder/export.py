@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import tempfile
 import warnings
 from pathlib import Path
@@ -38,5 +39,15 @@ def to_onnx(network: Network, precision: Precision) -> bytes:
                 return path.read_bytes()
             from onnxruntime.quantization import QuantType, quantize_dynamic
 
-            quantize_dynamic(str(path), str(small), weight_type=QuantType.QInt8, per_channel=True)
+            root = logging.getLogger()
+            root.addFilter(_is_no_advice)
+            try:
+                quantize_dynamic(str(path), str(small), weight_type=QuantType.QInt8, per_channel=True)
+            finally:
+                root.removeFilter(_is_no_advice)
         return small.read_bytes()
+
+
+def _is_no_advice(record: logging.LogRecord) -> bool:
+    """False for the advice to optimise the network first, which loading it does."""
+    return "pre-processing before quantization" not in record.getMessage()
