@@ -54,6 +54,8 @@ def served(tuned: CachedEncoder, texts: Sequence[str]) -> list[Measure]:
             say("unseen texts over HTTP")
             known = cycle([score_request(encoding.key, [id_], (HARMS[0],)) for id_ in comments(with_)[:_KNOWN]])
             alone = _latencies(port, unseen.requests(1), _SECONDS)
+            # Where a worker runs, it encodes comments when they arrive.
+            _latencies(port, known, 2 * _WARM_UP_S)
             quiet = _latencies(port, known, _SECONDS, _RATE)
             beside = _beside(port, known, unseen.requests(_MANY))
     delays, name = beside - np.median(quiet), f"known comment beside requests of {_MANY} unseen texts"
