@@ -29,7 +29,7 @@ from leads.settings import Settings, load_settings
 from models.registry.encoders import NEEDED, EncoderRegistry
 from models.registry.mlflow_registry import MlflowRegistry
 from tests.support.encoders.registered import register_encoder
-from tests.support.training.own_texts import own_text
+from tests.support.training.own_texts import own_policies, own_text
 from training.data.own_labels import Columns, import_labels
 from training.encoder.refresh import RefreshDue, refresh_due
 from training.encoder.train import EncoderResult
@@ -38,17 +38,7 @@ pytest.importorskip("onnxruntime", reason="ONNX Runtime is not installed: make e
 pytest.importorskip("tokenizers", reason="the tokenizer is not installed: make encoder")
 pytestmark = pytest.mark.slow
 
-POLICIES = """
-version: 1
-harms:
-  my_harm:
-    title: One of our own
-    subject_types: [comment]
-    severity: 3
-    dsa_category: STATEMENT_CATEGORY_OTHER_VIOLATION_TC
-    review: {precision: 0.5, at_least: 0.3}
-    retrain: {new_labels: 1000}
-"""
+POLICIES = own_policies("{new_labels: 1000}")
 REFRESH = "encoder:\n  refresh: {every: 30d, new_labels: 50}\n"
 
 

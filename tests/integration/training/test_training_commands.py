@@ -27,23 +27,13 @@ from leads.policies import load_policies
 from leads.settings import load_settings
 from models.registry.mlflow_registry import MlflowRegistry
 from models.version import load
-from tests.support.training.own_texts import BAD, FINE, own_text
+from tests.support.training.own_texts import BAD, FINE, own_policies, own_text
 from training.data.label_files import label_files
 from training.data.observations import observations
 from training.data.own_labels import Columns, import_labels
 from training.lifecycle.retraining import due
 
-POLICIES = """
-version: 1
-harms:
-  my_harm:
-    title: One of our own
-    subject_types: [comment]
-    severity: 3
-    dsa_category: STATEMENT_CATEGORY_OTHER_VIOLATION_TC
-    review: {precision: 0.5, at_least: 0.3}
-    retrain: {new_labels: 5, promote: false}
-"""
+POLICIES = own_policies("{new_labels: 5, promote: false}")
 
 
 @pytest.fixture
